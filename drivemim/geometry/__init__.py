@@ -1,0 +1,1 @@
+"""Cameras, poses, rays and boxes: arrays in, arrays out."""

@@ -1,0 +1,35 @@
+"""DriveMIM's registries: children of MMEngine's, so ``type='drivemim.X'`` works in any config.
+
+MMEngine imports this module by itself when a config names the ``drivemim`` scope, and imports a
+registry's ``locations`` the first time something is looked up in it. Nothing here may import
+``mmdet`` or ``mmcv.ops``: a machine without compiled MMCV can still pretrain a ViT.
+"""
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+
+def _child(name: str, parent: Registry, location: str) -> Registry:
+    return Registry(name, parent=parent, scope="drivemim", locations=[location])
+
+
+MODELS = _child("model", MMENGINE_MODELS, "drivemim.models")
+DATASETS = _child("dataset", MMENGINE_DATASETS, "drivemim.datasets")
+TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "drivemim.datasets")
+FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "drivemim.datasets")
+DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "drivemim.datasets")
+METRICS = _child("metric", MMENGINE_METRICS, "drivemim.evaluation")
+HOOKS = _child("hook", MMENGINE_HOOKS, "drivemim.engine")
+OPTIM_WRAPPERS = _child("optim_wrapper", MMENGINE_OPTIM_WRAPPERS, "drivemim.engine")
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    "optimizer wrapper constructor", MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, "drivemim.engine"
+)
+MASKS = Registry("mask", scope="drivemim", locations=["drivemim.masking"])
