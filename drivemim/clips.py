@@ -55,7 +55,7 @@ class Clips:
         return int(self.images_BTNHWC.shape[0])
 
     @property
-    def shape_BTN(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int]:
         """Clips in the batch, time steps, cameras."""
         B, T, N = self.valid_BTN.shape
         return B, T, N
@@ -80,7 +80,7 @@ class Clips:
             for field in fields(self)
             if field.name != "tokens"
         }
-        return replace(self, **tensors)
+        return replace(self, **tensors)  # type: ignore[arg-type]  # tokens are left out
 
     @staticmethod
     def cat(batches: Sequence[Clips]) -> Clips:
