@@ -1,0 +1,41 @@
+# Every target does the set-up it needs, into .venv. Choose the interpreter with PYTHON=...;
+# extra arguments go in ARGS, for example: make test ARGS="tests/masking -x"
+
+BIN := .venv/bin
+ARGS ?=
+export PYTHON
+
+.PHONY: help setup check-env lint test demo study-camvid clean
+
+help:
+	@echo "make setup         install everything into .venv (done by itself by the targets below)"
+	@echo "make demo          the whole path on a generated town; report in work_dirs/demo/report.html"
+	@echo "make test          the tests"
+	@echo "make lint          ruff, mypy and the import rules"
+	@echo "make study-camvid  pretraining against random initialisation on CamVid (at most 90 minutes)"
+	@echo "make check-env     what is installed, and the cure for whatever is wrong"
+	@echo "make clean         remove work_dirs and caches; .venv stays"
+
+setup:
+	@bash tools/setup_env.sh
+
+check-env:
+	@$(BIN)/python tools/check_env.py
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: setup
+	$(BIN)/python tools/demo.py $(ARGS)
+
+study-camvid: setup
+	$(BIN)/python tools/study_camvid.py $(ARGS)
+
+clean:
+	rm -rf work_dirs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,242 @@
+"""What is installed, and the cure for whatever is wrong with it.
+
+Standard library and ``packaging`` only, and every check that could crash runs in a process of its
+own: this has to work where nothing else does.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+SETUP = "make setup"
+CV2_PACKAGES = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+# Import name -> the maintained fork and the upstream release; both install the same folder.
+OPENMMLAB = {
+    "mmengine": ("onedl-mmengine", "mmengine"),
+    "mmcv": ("onedl-mmcv", "mmcv"),
+    "mmdet": ("onedl-mmdetection", "mmdet"),
+}
+OTHERS = (
+    "nuscenes-devkit",
+    "albumentations",
+    "pyarrow",
+    "msgspec",
+    "safetensors",
+    "faster-coco-eval",
+    "tensorboard",
+)
+LOAD_OPERATORS = "import torch, mmcv._ext"
+DESCRIBE_DEVICE = (
+    "import torch; print(', '.join(torch.cuda.get_device_name(i)"
+    " for i in range(torch.cuda.device_count())) or 'no GPU, CPU only')"
+)
+REBUILD_OPERATORS = (
+    "CFLAGS=-g0 MMCV_WITH_OPS=1 python -m pip install -c constraints.txt --no-build-isolation"
+    " --no-cache-dir --force-reinstall --no-deps {package}"
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong, and the command that puts it right."""
+
+    message: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What was found.
+
+    Attributes:
+        lines: what is installed, ready to print.
+        problems: empty when all is well.
+    """
+
+    lines: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        found = [f"WRONG: {problem.message}\n  cure: {problem.cure}" for problem in self.problems]
+        return "\n".join([*self.lines, *(found or ["All is well."])])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a snippet of Python ended: its standard output, and its last error line if it failed."""
+
+    ok: bool
+    output: str
+
+
+def installed_version(package: str) -> str | None:
+    """Version of an installed distribution, ``None`` where there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def run_python(code: str) -> Outcome:
+    """Run a snippet in a process of its own, where it may crash."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return Outcome(True, done.stdout.strip())
+    errors = done.stderr.strip().splitlines()
+    return Outcome(False, errors[-1] if errors else f"exit code {done.returncode}")
+
+
+def inspect_environment(
+    version: Callable[[str], str | None] = installed_version,
+    run: Callable[[str], Outcome] = run_python,
+) -> Environment:
+    """Look at the Python this runs in.
+
+    Args:
+        version: version of a distribution by its name, ``None`` where it is not installed.
+        run: runs a snippet of Python apart.
+    """
+    torch = version("torch")
+    operators = run(LOAD_OPERATORS) if torch else Outcome(False, "torch is not installed")
+    device = run(DESCRIBE_DEVICE) if torch else Outcome(False, "torch is not installed")
+    families = {name: _installed(pair, version) for name, pair in OPENMMLAB.items()}
+    cv2 = _installed(CV2_PACKAGES, version)
+    lines = (
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, {device.output}",
+        f"torch {torch}, numpy {version('numpy')}",
+        ", ".join(_named(found) or f"{name} None" for name, found in families.items()),
+        f"mmcv._ext {'loads' if operators.ok else 'does not load: ' + operators.output}",
+        _named(cv2) or "cv2 None",
+        ", ".join(f"{name} {version(name)}" for name in OTHERS),
+    )
+    problems = [
+        *_missing(["torch", "numpy", *OTHERS], version),
+        *_numpy_problems(version("numpy")),
+        *_cv2_problems(cv2),
+        *_family_problems(families),
+        *_upstream_problems(families, torch, version("setuptools")),
+        *_operator_problems(families["mmcv"], torch, operators),
+    ]
+    return Environment(lines, tuple(problems))
+
+
+def _installed(
+    packages: tuple[str, ...], version: Callable[[str], str | None]
+) -> list[tuple[str, Version]]:
+    found = ((name, version(name)) for name in packages)
+    return [(name, Version(text)) for name, text in found if text is not None]
+
+
+def _named(found: list[tuple[str, Version]]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in found)
+
+
+def _missing(packages: list[str], version: Callable[[str], str | None]) -> list[Problem]:
+    absent = [name for name in packages if version(name) is None]
+    return [Problem(f"not installed: {', '.join(absent)}", SETUP)] if absent else []
+
+
+def _numpy_problems(numpy: str | None) -> list[Problem]:
+    if numpy is None or Version(numpy) < Version("2"):
+        return []
+    return [
+        Problem(
+            f"numpy {numpy}: nuscenes-devkit needs one below 2 (something was installed without"
+            " constraints.txt)",
+            "python -m pip install -c constraints.txt numpy",
+        )
+    ]
+
+
+def _cv2_problems(found: list[tuple[str, Version]]) -> list[Problem]:
+    if not found:
+        return [Problem("not installed: opencv-python", SETUP)]
+    if len({number for _, number in found}) == 1:
+        return []
+    names = " ".join(name for name, _ in found)
+    return [
+        Problem(
+            f"two versions of OpenCV overwrite each other in the folder cv2: {_named(found)}",
+            f"python -m pip uninstall -y {names} &&"
+            " python -m pip install -c constraints.txt opencv-python opencv-python-headless",
+        )
+    ]
+
+
+def _family_problems(families: dict[str, list[tuple[str, Version]]]) -> list[Problem]:
+    problems = []
+    for name, found in families.items():
+        fork, upstream = OPENMMLAB[name]
+        if not found:
+            problems.append(Problem(f"not installed: {fork} (or {upstream})", SETUP))
+        if len(found) == 2:
+            problems.append(
+                Problem(
+                    f"{fork} and {upstream} both write the folder {name}",
+                    f"python -m pip uninstall -y {fork} {upstream} && {SETUP}",
+                )
+            )
+    return problems
+
+
+def _upstream_problems(
+    families: dict[str, list[tuple[str, Version]]], torch: str | None, setuptools: str | None
+) -> list[Problem]:
+    """What is known not to work with the upstream releases, which are no longer maintained."""
+    problems = []
+    engine = dict(families["mmengine"]).get("mmengine")
+    old_engine = engine is not None and engine <= Version("0.10.7")
+    if old_engine and torch is not None and Version(torch) >= Version("2.6"):
+        problems.append(
+            Problem(
+                f"mmengine {engine} with torch {torch}: --resume fails, since torch.load reads"
+                " weights only by default from 2.6 on",
+                f"python -m pip uninstall -y mmengine && {SETUP}"
+                "   (or stay upstream: python -m pip install 'torch<2.6')",
+            )
+        )
+    if old_engine and setuptools is not None and Version(setuptools) >= Version("82"):
+        problems.append(
+            Problem(
+                f"mmengine {engine} imports pkg_resources, which setuptools {setuptools} lacks",
+                "python -m pip install 'setuptools<82'",
+            )
+        )
+    det = dict(families["mmdet"]).get("mmdet")
+    cv = max((number for _, number in families["mmcv"]), default=Version("0"))
+    if det is not None and det <= Version("3.3.0") and cv >= Version("2.2.0"):
+        problems.append(
+            Problem(
+                f"mmdet {det} refuses mmcv {cv}: it wants one below 2.2",
+                f"python -m pip uninstall -y mmdet && {SETUP}",
+            )
+        )
+    return problems
+
+
+def _operator_problems(
+    mmcv: list[tuple[str, Version]], torch: str | None, operators: Outcome
+) -> list[Problem]:
+    if operators.ok or torch is None or not mmcv:
+        return []
+    package = mmcv[0][0]
+    if "undefined symbol" in operators.output or "Symbol not found" in operators.output:
+        message = f"MMCV's operators were compiled for another torch than {torch}"
+    elif "No module named 'mmcv._ext'" in operators.output:
+        message = f"{package} was installed without its compiled operators (mmcv._ext)"
+    else:
+        message = f"mmcv._ext does not load: {operators.output}"
+    return [Problem(message, REBUILD_OPERATORS.format(package=package))]
