@@ -1,0 +1,246 @@
+"""3-D boxes: their corners, and the exact 2-D box of what a camera sees of them.
+
+The part of a box in front of the near plane is again a convex solid. Its faces are the six faces
+of the box cut by that plane, and the cut itself (the cap). Everything here follows from its edges:
+twelve edges of the box, shortened where they cross the plane, and one cut edge a face.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drivemim.geometry.poses import quaternion_to_matrix
+
+Float64 = NDArray[np.float64]
+
+# Corners in the nuScenes devkit's order: x forward, y left, z up, as half lengths.
+_CORNER_SIGNS = np.array(
+    [
+        [1, 1, 1], [1, -1, 1], [1, -1, -1], [1, 1, -1],
+        [-1, 1, 1], [-1, -1, 1], [-1, -1, -1], [-1, 1, -1],
+    ],
+    dtype=np.float64,
+)  # fmt: skip
+_EDGES = np.array(
+    [
+        [0, 1], [1, 2], [2, 3], [3, 0],
+        [4, 5], [5, 6], [6, 7], [7, 4],
+        [0, 4], [1, 5], [2, 6], [3, 7],
+    ]
+)  # fmt: skip
+# Each face is a round trip of four edges: numbers of edges and the direction each is travelled in.
+_FACE_EDGES = np.array(
+    [[0, 1, 2, 3], [4, 5, 6, 7], [0, 9, 4, 8], [1, 10, 5, 9], [2, 11, 6, 10], [3, 8, 7, 11]]
+)
+_FACE_SIGNS = np.array(
+    [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, -1, -1], [1, 1, -1, -1], [1, 1, -1, -1], [1, 1, -1, -1]]
+)
+
+
+@dataclass(frozen=True)
+class ProjectedBoxes:
+    """What one camera sees of M boxes.
+
+    Attributes:
+        boxes_M4: float64, (x1, y1, x2, y2) pixels: exact bounds of the visible part inside the
+            image; zeros where nothing is inside it.
+        truncation_M: float64 in [0, 1], share of the outline's area that lies outside the image;
+            1 where nothing is inside it.
+        depth_M: float64, metres from the camera to the box's centre along the camera's z axis
+            (negative behind the camera).
+        in_image_M: bool, whether the 2-D box has a width and a height.
+    """
+
+    boxes_M4: Float64
+    truncation_M: Float64
+    depth_M: Float64
+    in_image_M: NDArray[np.bool_]
+
+
+def box_corners(
+    centers_M3: ArrayLike, sizes_wlh_M3: ArrayLike, rotations_wxyz_M4: ArrayLike
+) -> Float64:
+    """Corners of boxes, in the order of the nuScenes devkit.
+
+    Args:
+        centers_M3: float, metres.
+        sizes_wlh_M3: float, metres: width (y), length (x), height (z) along the box's own axes.
+        rotations_wxyz_M4: float, quaternions from the box's axes to the frame of ``centers_M3``.
+
+    Returns:
+        float64 [M, 8, 3], metres: the four front corners, then the four behind them.
+    """
+    sizes_lwh_M3 = np.asarray(sizes_wlh_M3, dtype=np.float64)[..., [1, 0, 2]]
+    offsets_M83 = _CORNER_SIGNS * sizes_lwh_M3[..., None, :] / 2
+    rotations_M33 = quaternion_to_matrix(rotations_wxyz_M4)
+    corners_M83: Float64 = offsets_M83 @ np.swapaxes(rotations_M33, -1, -2)
+    return corners_M83 + np.asarray(centers_M3, dtype=np.float64)[..., None, :]
+
+
+def project_boxes(
+    corners_M83: ArrayLike,
+    intrinsics_33: ArrayLike,
+    image_size: ArrayLike,
+    near: float = 0.1,
+) -> ProjectedBoxes:
+    """Exact 2-D bounds of the part of each box that an ideal camera would see.
+
+    The box is cut at the near plane and its outline is cut at the image, so a bus alongside keeps
+    its full height and a car that leaves the image gets no more of it than it covers.
+
+    Args:
+        corners_M83: float, metres, in the camera's frame (x right, y down, z forward), in the
+            order of :func:`box_corners`.
+        intrinsics_33: float [3, 3], or [M, 3, 3] for boxes of different frames. May be mirrored.
+        image_size: (height, width) in pixels, or [M, 2]. The image spans [0, width] x [0, height].
+        near: metres in front of the camera at which boxes are cut.
+
+    Returns:
+        One row a box.
+
+    Raises:
+        ValueError: if ``near`` is not positive.
+    """
+    if not near > 0:
+        raise ValueError(f"near={near} must be more than 0 metres: nothing projects at depth 0")
+    corners = np.asarray(corners_M83, dtype=np.float64).reshape(-1, 8, 3)
+    size_hw = np.broadcast_to(np.asarray(image_size, dtype=np.float64), (len(corners), 2))
+    limits_M2 = size_hw[:, ::-1]
+    edges_M18_2_3, present_M18 = _visible_edges(corners, near)
+    homogeneous = (
+        edges_M18_2_3 @ np.swapaxes(np.asarray(intrinsics_33, np.float64), -1, -2)[..., None, :, :]
+    )
+    pixels_M18_2_2 = homogeneous[..., :2] / homogeneous[..., 2:]
+
+    boxes_M4 = _bounds(pixels_M18_2_2, present_M18, limits_M2)
+    in_image_M = (boxes_M4[:, 2] > boxes_M4[:, 0]) & (boxes_M4[:, 3] > boxes_M4[:, 1])
+    return ProjectedBoxes(
+        boxes_M4=np.where(in_image_M[:, None], boxes_M4, 0.0),
+        truncation_M=np.where(in_image_M, _truncation(pixels_M18_2_2, present_M18, limits_M2), 1.0),
+        depth_M=corners.mean(axis=1)[:, 2],
+        in_image_M=in_image_M,
+    )
+
+
+def _visible_edges(corners_M83: Float64, near: float) -> tuple[Float64, NDArray[np.bool_]]:
+    """Edges of the solid in front of the near plane, and which of the 18 exist.
+
+    Returns the box's 12 edges in their own direction, then one cut edge a face, directed so that
+    it closes the round trip of the face.
+    """
+    ends_M12_2_3 = corners_M83[:, _EDGES]
+    front_M12_2 = ends_M12_2_3[..., 2] >= near
+    crossing_M12 = front_M12_2[..., 0] != front_M12_2[..., 1]
+    start, end = ends_M12_2_3[..., 0, :], ends_M12_2_3[..., 1, :]
+    rise = np.where(crossing_M12, end[..., 2] - start[..., 2], 1.0)
+    cuts_M12_3 = start + ((near - start[..., 2]) / rise)[..., None] * (end - start)
+    cuts_M12_3[..., 2] = near
+    edges_M12_2_3 = np.where(front_M12_2[..., None], ends_M12_2_3, cuts_M12_3[..., None, :])
+
+    # A round trip leaves the front side on one edge and comes back on another.
+    face_front = front_M12_2[:, _FACE_EDGES]
+    forward = _FACE_SIGNS > 0
+    starts_front = np.where(forward, face_front[..., 0], face_front[..., 1])
+    ends_front = np.where(forward, face_front[..., 1], face_front[..., 0])
+    leaves, returns = starts_front & ~ends_front, ~starts_front & ends_front
+    rows = np.arange(len(corners_M83))[:, None]
+    faces = np.arange(6)
+    closing_M6_2_3 = np.stack(
+        [
+            cuts_M12_3[rows, _FACE_EDGES[faces, np.argmax(side, axis=-1)]]
+            for side in (leaves, returns)
+        ],
+        axis=-2,
+    )
+    edges = np.concatenate([edges_M12_2_3, closing_M6_2_3], axis=1)
+    present = np.concatenate([front_M12_2.any(axis=-1), leaves.any(axis=-1)], axis=1)
+    edges[~present] = [0.0, 0.0, 1.0]
+    return edges, present
+
+
+def _bounds(edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], limits_M2: Float64) -> Float64:
+    """Bounds of the outline inside the image: of clipped edges and of covered image corners."""
+    start, step = edges_M18_2_2[..., 0, :], edges_M18_2_2[..., 1, :] - edges_M18_2_2[..., 0, :]
+    limits = limits_M2[:, None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at_low, at_high = -start / step, (limits - start) / step
+    parallel = step == 0
+    beside = parallel & ((start < 0) | (start > limits))
+    enter = np.where(parallel, 0.0, np.minimum(at_low, at_high)).max(axis=-1).clip(0, None)
+    leave = np.where(parallel, 1.0, np.maximum(at_low, at_high)).min(axis=-1).clip(None, 1)
+    inside_M18 = present_M18 & ~beside.any(axis=-1) & (enter <= leave)
+    ends_M18_2_2 = (
+        start[..., None, :] + np.stack([enter, leave], axis=-1)[..., None] * step[..., None, :]
+    )
+    # Rounding may leave a clipped end a hair outside; whole ends are taken as they are.
+    ends_M18_2_2 = np.where(
+        np.stack([enter <= 0, leave >= 1], axis=-1)[..., None], edges_M18_2_2, ends_M18_2_2
+    ).clip(0, limits[:, :, None])
+
+    corners_M42 = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * limits
+    covered_M4 = _covers(edges_M18_2_2, present_M18, corners_M42)
+    M = len(present_M18)
+    points = np.concatenate([ends_M18_2_2.reshape(M, 36, 2), corners_M42], axis=1)
+    valid = np.concatenate([np.repeat(inside_M18, 2, axis=1), covered_M4], axis=1)[..., None]
+    low = np.where(valid, points, np.inf).min(axis=1)
+    high = np.where(valid, points, -np.inf).max(axis=1)
+    return np.where(valid.any(axis=1), np.concatenate([low, high], axis=1), 0.0)
+
+
+def _covers(
+    edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], points_MP2: Float64
+) -> NDArray[np.bool_]:
+    """Whether the outline covers points [M, P, 2]: whether the image of any face does."""
+    start, step = edges_M18_2_2[..., 0, :], edges_M18_2_2[..., 1, :] - edges_M18_2_2[..., 0, :]
+    offset = points_MP2[:, :, None] - start[:, None]
+    side_MP18 = step[:, None, :, 0] * offset[..., 1] - step[:, None, :, 1] * offset[..., 0]
+    side_MP18 = np.where(present_M18[:, None], side_MP18, 0.0)
+    sides = np.concatenate(
+        [side_MP18[..., _FACE_EDGES] * _FACE_SIGNS, side_MP18[..., 12:, None]], axis=-1
+    )
+    cap = side_MP18[..., None, 12:]
+    covered = np.zeros(side_MP18.shape[:2], dtype=np.bool_)
+    for group in (sides, cap):
+        one_side = (group >= 0).all(axis=-1) | (group <= 0).all(axis=-1)
+        covered |= (one_side & (group != 0).any(axis=-1)).any(axis=-1)
+    return covered
+
+
+def _truncation(
+    edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], limits_M2: Float64
+) -> Float64:
+    """Share of the outline's area outside the image, by Green's theorem on every face.
+
+    The area that a closed line encloses inside the image is the integral of x dy along it with
+    both coordinates clamped to the image, so no polygon has to be clipped. A line of sight meets
+    the surface of a convex solid twice, so the outline has half the area of all its faces.
+    """
+    x0, y0 = edges_M18_2_2[..., 0, 0], edges_M18_2_2[..., 0, 1]
+    x1, y1 = edges_M18_2_2[..., 1, 0], edges_M18_2_2[..., 1, 1]
+    width, height = limits_M2[:, :1], limits_M2[:, 1:]
+    whole = (x0 + x1) / 2 * (y1 - y0)
+
+    low, high = np.clip(y0, 0, height), np.clip(y1, 0, height)
+    slope = np.where(y1 == y0, 0.0, (x1 - x0) / np.where(y1 == y0, 1.0, y1 - y0))
+    left, right = x0 + slope * (low - y0), x0 + slope * (high - y0)
+    run = right - left
+    # The mean of clamp(x) between two ends, from its antiderivative unless that would cancel out.
+    flat = np.abs(run) < 1e-6 * (1 + np.abs(left))
+    mean = (_clamp_integral(right, width) - _clamp_integral(left, width)) / np.where(flat, 1.0, run)
+    inside = np.where(flat, np.clip((left + right) / 2, 0, width), mean) * (high - low)
+
+    areas = []
+    for integral in (inside, whole):
+        integral_M18 = np.where(present_M18, integral, 0.0)
+        faces = (integral_M18[:, _FACE_EDGES] * _FACE_SIGNS).sum(axis=-1) + integral_M18[:, 12:]
+        areas.append(np.abs(faces).sum(axis=-1) + np.abs(integral_M18[:, 12:].sum(axis=-1)))
+    visible, total = areas
+    share: Float64 = 1 - visible / np.where(total > 0, total, 1.0)
+    return np.where(total > 0, share.clip(0, 1), 0.0)
+
+
+def _clamp_integral(x: Float64, limit: Float64) -> Float64:
+    inside = np.clip(x, 0, limit)
+    integral: Float64 = inside * inside / 2 + limit * np.maximum(x - limit, 0)
+    return integral

@@ -1,0 +1,135 @@
+"""Rotations and poses: quaternions (w, x, y, z) and 4x4 matrices, numpy float64, vectorised.
+
+A pose matrix maps points of the posed frame to its parent frame: ``parent = pose @ child``. Chains
+read right to left, e.g. ``global_from_ego @ ego_from_camera``.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float64 = NDArray[np.float64]
+
+
+def quaternion_to_matrix(quaternions_wxyz: ArrayLike) -> Float64:
+    """Rotation matrices of quaternions, which need not have unit length.
+
+    Args:
+        quaternions_wxyz: float [..., 4], scalar part first.
+
+    Returns:
+        float64 [..., 3, 3].
+    """
+    w, x, y, z = np.moveaxis(_unit(quaternions_wxyz), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def matrix_to_quaternion(rotations: ArrayLike) -> Float64:
+    """Unit quaternions of rotation matrices, with a scalar part that is not negative.
+
+    Args:
+        rotations: float [..., 3, 3], proper rotations (determinant +1).
+
+    Returns:
+        float64 [..., 4], scalar part first.
+    """
+    R = np.asarray(rotations, dtype=np.float64)
+    xx, yy, zz = R[..., 0, 0], R[..., 1, 1], R[..., 2, 2]
+    wx, wy, wz = (
+        R[..., 2, 1] - R[..., 1, 2],
+        R[..., 0, 2] - R[..., 2, 0],
+        R[..., 1, 0] - R[..., 0, 1],
+    )
+    xy, xz, yz = (
+        R[..., 0, 1] + R[..., 1, 0],
+        R[..., 0, 2] + R[..., 2, 0],
+        R[..., 1, 2] + R[..., 2, 1],
+    )
+    # The matrix 4 q q^T: every row is a multiple of q; the one with the largest diagonal element
+    # is the one that is never close to zero.
+    rows = [
+        [1 + xx + yy + zz, wx, wy, wz],
+        [wx, 1 + xx - yy - zz, xy, xz],
+        [wy, xy, 1 - xx + yy - zz, yz],
+        [wz, xz, yz, 1 - xx - yy + zz],
+    ]
+    outer = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    best = np.argmax(np.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
+    quaternions = _unit(np.take_along_axis(outer, best[..., None, None], axis=-2)[..., 0, :])
+    return np.where(quaternions[..., :1] < 0, -quaternions, quaternions)
+
+
+def pose_matrix(translation: ArrayLike, quaternions_wxyz: ArrayLike) -> Float64:
+    """Poses as matrices.
+
+    Args:
+        translation: float [..., 3], metres: the posed frame's origin in its parent frame.
+        quaternions_wxyz: float [..., 4], the posed frame's axes in its parent frame.
+
+    Returns:
+        float64 [..., 4, 4], child to parent.
+    """
+    rotation = quaternion_to_matrix(quaternions_wxyz)
+    position = np.asarray(translation, dtype=np.float64)
+    shape = np.broadcast_shapes(rotation.shape[:-2], position.shape[:-1])
+    pose = np.zeros((*shape, 4, 4))
+    pose[..., :3, :3] = rotation
+    pose[..., :3, 3] = position
+    pose[..., 3, 3] = 1
+    return pose
+
+
+def invert_pose(pose: ArrayLike) -> Float64:
+    """Inverses of rigid poses, float [..., 4, 4] (reflections allowed, scale and shear not)."""
+    matrix = np.asarray(pose, dtype=np.float64)
+    transposed = np.swapaxes(matrix[..., :3, :3], -1, -2)
+    inverse = np.zeros_like(matrix)
+    inverse[..., :3, :3] = transposed
+    inverse[..., :3, 3] = -(transposed @ matrix[..., :3, 3:])[..., 0]
+    inverse[..., 3, 3] = 1
+    return inverse
+
+
+def transform_points(pose: ArrayLike, points: ArrayLike) -> Float64:
+    """Move points [..., P, 3] from the posed frame to its parent by poses [..., 4, 4]."""
+    matrix = np.asarray(pose, dtype=np.float64)
+    rotated = np.asarray(points, dtype=np.float64) @ np.swapaxes(matrix[..., :3, :3], -1, -2)
+    moved: Float64 = rotated + matrix[..., None, :3, 3]
+    return moved
+
+
+def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Float64:
+    """Interpolate rotations along the shorter arc, as the nuScenes devkit does for sweeps.
+
+    Args:
+        start_wxyz: float [..., 4], rotation at ``amount`` 0; need not have unit length.
+        end_wxyz: float [..., 4], rotation at ``amount`` 1.
+        amount: float [...], clipped to [0, 1].
+
+    Returns:
+        float64 [..., 4], unit quaternions (``q`` and ``-q`` are the same rotation).
+    """
+    start, end = _unit(start_wxyz), _unit(end_wxyz)
+    share = np.clip(np.asarray(amount, dtype=np.float64), 0, 1)[..., None]
+    cosine = np.sum(start * end, axis=-1, keepdims=True)
+    start = np.where(cosine < 0, -start, start)
+    angle = np.arccos(np.minimum(np.abs(cosine), 1))
+    # Close rotations are interpolated linearly, as in the devkit's pyquaternion.
+    close = np.abs(cosine) > 0.9995
+    divisor = np.where(close, 1, np.sin(angle))
+    start_weight = np.where(close, 1 - share, np.sin((1 - share) * angle) / divisor)
+    end_weight = np.where(close, share, np.sin(share * angle) / divisor)
+    return _unit(start_weight * start + end_weight * end)
+
+
+def _unit(quaternions_wxyz: ArrayLike) -> Float64:
+    quaternions = np.asarray(quaternions_wxyz, dtype=np.float64)
+    length = np.linalg.norm(quaternions, axis=-1, keepdims=True)
+    if not np.all(length > 0):
+        raise ValueError("a quaternion of length 0 is no rotation; the identity is (1, 0, 0, 0)")
+    unit: Float64 = quaternions / length
+    return unit
