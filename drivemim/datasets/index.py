@@ -1,0 +1,328 @@
+"""The columnar index of a data set: built once, memory-mapped by every process that reads it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.datasets.index_schema import (
+    CAMERAS,
+    SECTIONS,
+    Boxes,
+    Column,
+    Frames,
+    Ints,
+    Names,
+    Samples,
+    Scenes,
+    Strings,
+    Tracks,
+    columns_of,
+)
+
+FORMAT = 1
+_METADATA = b"drivemim"
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """What tells whether a source file changed since the index was built."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an index came from.
+
+    Attributes:
+        source: ``nuscenes`` or ``frames``.
+        version: the data set's version folder; ``""`` for a folder of frames.
+        data_root: folder that the frames' paths are relative to.
+        command: the command that builds it again.
+        tables: the files it was built from, relative to ``data_root``.
+        built: seconds since 1970.
+        format: layout of the file.
+    """
+
+    source: str
+    version: str
+    data_root: str
+    command: str
+    tables: tuple[Fingerprint, ...] = ()
+    built: float = 0.0
+    format: int = FORMAT
+
+
+class FrameIndex:
+    """Every frame, sample, scene and box of a data set as memory-mapped NumPy columns.
+
+    Opening costs the same whatever the size, and processes share the mapped pages.
+
+    Attributes:
+        frames: one row an image.
+        samples: one row an annotated moment.
+        scenes: one row a drive.
+        boxes: one row an annotated object of a sample.
+        tracks: one row an object.
+        cameras: names, as ``frames.camera`` numbers them.
+        categories: the source's own category names, as ``boxes.category`` numbers them.
+        attributes: as ``boxes.attribute`` numbers them.
+        info: where the index came from.
+        path: the file.
+        data_root: folder that ``frames.path`` is relative to.
+    """
+
+    frames: Frames
+    samples: Samples
+    scenes: Scenes
+    boxes: Boxes
+    tracks: Tracks
+    cameras: tuple[str, ...]
+    categories: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+    def __init__(
+        self, sections: Mapping[str, Any], info: IndexInfo, path: Path, data_root: Path
+    ) -> None:
+        self.frames = sections["frames"]
+        self.samples = sections["samples"]
+        self.scenes = sections["scenes"]
+        self.boxes = sections["boxes"]
+        self.tracks = sections["tracks"]
+        names: Names = sections["names"]
+        self.cameras = tuple(names.cameras)
+        self.categories = tuple(names.categories)
+        self.attributes = tuple(names.attributes)
+        self.info = info
+        self.path = path
+        self.data_root = data_root
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        version: str | None = None,
+        data_root: str | os.PathLike[str] | None = None,
+    ) -> FrameIndex:
+        """Map an index file.
+
+        Args:
+            path: file that ``tools/create_index.py`` wrote.
+            version: data set version that the caller wants, or None for whatever is in it.
+            data_root: where the data lies now, if it moved since the index was built.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not an index, is older than its tables, or holds another version.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no index at {path}; build it with tools/create_index.py")
+        try:
+            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+            encoded = batch.schema.metadata[_METADATA]
+        except (pa.ArrowInvalid, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is not an index of DriveMIM ({error}); build it with tools/create_index.py"
+            ) from error
+        info = _decode_info(encoded, path)
+        root = Path(data_root if data_root is not None else info.data_root)
+        _check_version(info, path, version)
+        _check_tables(info, path, root)
+        return cls(_read_sections(batch), info, path, root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, self.data_root)
+
+    def image_path(self, row: int) -> Path:
+        """Where the image of a frame lies."""
+        return self.data_root / self.frames.path[row]
+
+    def camera_numbers(self, names: Iterable[str] | None) -> Ints:
+        """Positions of cameras by name, in the order given; all of them for None.
+
+        Raises:
+            ValueError: if a name is not in the index.
+        """
+        return _positions(names, self.cameras, "camera", self.path)
+
+    def frame_rows(self, tokens: Sequence[str]) -> Ints:
+        """Rows of frames by token.
+
+        Raises:
+            ValueError: if a token is not in the index.
+        """
+        column = _as_arrow(self.frames.token)
+        wanted = pa.array(tokens, pa.large_string())
+        found = pa.compute.index_in(wanted, value_set=column)
+        if found.null_count:
+            missing = tokens[int(np.flatnonzero(found.is_null())[0])]
+            raise ValueError(f"{self.path} has no frame {missing!r}; is it another data set's?")
+        rows: Ints = found.to_numpy().astype(np.int64)
+        return rows
+
+
+def write_index(
+    path: str | os.PathLike[str], sections: Mapping[str, Mapping[str, Any]], info: IndexInfo
+) -> None:
+    """Write an index beside ``path``, then rename it into place.
+
+    Args:
+        path: file to write; an older one is replaced only when the new one is whole.
+        sections: columns by section and name; strings as lists or Arrow arrays, the rest as
+            anything NumPy takes, one row after the other.
+        info: where they come from.
+    """
+    path = Path(path)
+    arrays: list[pa.Array] = []
+    names: list[str] = []
+    for section, cls in SECTIONS.items():
+        for name, column in columns_of(cls).items():
+            values = _to_arrow(sections[section][name], column)
+            offsets = pa.array([0, len(values)], pa.int64())
+            arrays.append(pa.LargeListArray.from_arrays(offsets, values))
+            names.append(f"{section}.{name}")
+    info = msgspec.structs.replace(info, built=time.time())
+    schema = pa.schema(
+        [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)],
+        metadata={_METADATA: msgspec.json.encode(info)},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def fingerprints(root: Path, files: Iterable[Path]) -> tuple[Fingerprint, ...]:
+    """Fingerprints of files, named relative to ``root``."""
+    found = []
+    for file in files:
+        status = file.stat()
+        name = os.path.relpath(file, root)
+        found.append(Fingerprint(name, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _reopen(path: Path, data_root: Path) -> FrameIndex:
+    return FrameIndex.open(path, data_root=data_root)
+
+
+def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
+    try:
+        layout = msgspec.json.decode(encoded, type=dict[str, Any]).get("format")
+        if layout == FORMAT:
+            return msgspec.json.decode(encoded, type=IndexInfo)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path} has unreadable metadata ({error}); build it again") from error
+    raise ValueError(
+        f"{path} has index format {layout}, this DriveMIM reads {FORMAT}; "
+        "build it again with tools/create_index.py"
+    )
+
+
+def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
+    if version is not None and version != info.version:
+        raise ValueError(
+            f"{path} was built for {info.version or info.source} but {version} is asked for; run "
+            f"tools/create_index.py nuscenes --root {info.data_root} --version {version} "
+            "and name the new file in the config"
+        )
+
+
+def _check_tables(info: IndexInfo, path: Path, root: Path) -> None:
+    """Tables that are not there (only the images were copied) are not compared."""
+    for table in info.tables:
+        try:
+            status = (root / table.name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if status.st_size != table.size or status.st_mtime_ns > table.mtime_ns:
+            raise ValueError(
+                f"{path} is older than its tables: {root / table.name} changed since it was "
+                f"built; rebuild with {info.command}"
+            )
+
+
+def _read_sections(batch: pa.RecordBatch) -> dict[str, Any]:
+    cameras = len(batch.column("names.cameras").values)
+    sections: dict[str, Any] = {}
+    for section, cls in SECTIONS.items():
+        columns = {
+            name: _from_arrow(batch.column(f"{section}.{name}").values, column, cameras)
+            for name, column in columns_of(cls).items()
+        }
+        sections[section] = cls(**columns)
+    return sections
+
+
+def _from_arrow(values: pa.Array, column: Column, cameras: int) -> NDArray[Any] | Strings:
+    if column.kind == "string":
+        return _to_strings(values)
+    flat = values.to_numpy(zero_copy_only=True)
+    if column.kind == "bool":
+        flat = flat.view(np.bool_)
+    if not column.shape:
+        return flat
+    shape = tuple(cameras if size == CAMERAS else size for size in column.shape)
+    return flat.reshape(len(flat) // max(int(np.prod(shape)), 1), *shape)
+
+
+def _to_strings(values: pa.Array) -> Strings:
+    _, offsets, data = values.buffers()
+    if len(values) == 0:
+        return Strings(np.zeros(1, np.int64), np.zeros(0, np.uint8))
+    assert values.offset == 0
+    size = 0 if data is None else data.size
+    return Strings(
+        np.frombuffer(offsets, np.int64, len(values) + 1),
+        np.frombuffer(data, np.uint8) if size else np.zeros(0, np.uint8),
+    )
+
+
+def _as_arrow(column: Strings) -> pa.Array:
+    offsets, data = column.buffers
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_string(), len(column), buffers)
+
+
+def _to_arrow(values: Any, column: Column) -> pa.Array:
+    if column.kind == "string":
+        if isinstance(values, pa.ChunkedArray):
+            values = values.combine_chunks()
+        if isinstance(values, pa.Array):
+            return values.cast(pa.large_string())
+        return pa.array(list(values), pa.large_string())
+    kind = np.uint8 if column.kind == "bool" else np.dtype(column.kind)
+    return pa.array(np.ascontiguousarray(values).reshape(-1).astype(kind, copy=False))
+
+
+def _positions(
+    names: Iterable[str] | None, known: Sequence[str], what: str, path: Path
+) -> NDArray[np.int64]:
+    """Positions of names in ``known``; an unknown one is an error that suggests the nearest."""
+    if names is None:
+        return np.arange(len(known))
+    numbers = {name: number for number, name in enumerate(known)}
+    positions = []
+    for name in names:
+        if name not in numbers:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{path} has no {what} {name!r}, only {', '.join(known)}{hint}")
+        positions.append(numbers[name])
+    return np.array(positions, np.int64)

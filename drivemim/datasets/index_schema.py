@@ -1,0 +1,249 @@
+"""The sections of a ``FrameIndex``: which columns there are, and their types and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+SmallInts = NDArray[np.int32]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+CAMERAS = -2
+"""In a column's shape: as many as the index has cameras."""
+
+
+class Strings:
+    """A read-only column of strings over two flat buffers; nothing is decoded before it is asked.
+
+    Args:
+        offsets: int64, one more than there are strings.
+        data: uint8, the strings' UTF-8 bytes one after the other.
+    """
+
+    def __init__(self, offsets: Ints, data: NDArray[np.uint8]) -> None:
+        self._offsets = offsets
+        self._data = data
+
+    def __len__(self) -> int:
+        return max(len(self._offsets) - 1, 0)
+
+    def __getitem__(self, row: int | np.integer[Any]) -> str:
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of a column of {len(self)} strings")
+        return self._data[self._offsets[row] : self._offsets[row + 1]].tobytes().decode()
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[row] for row in range(len(self)))
+
+    @property
+    def buffers(self) -> tuple[Ints, NDArray[np.uint8]]:
+        """Offsets and bytes, for code that searches the column without decoding it."""
+        return self._offsets, self._data
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column is stored: a NumPy type name or ``string``, and the shape of one row."""
+
+    kind: str
+    shape: tuple[int, ...] = ()
+
+
+def _column(kind: str, *shape: int) -> Any:
+    return field(metadata={"column": Column(kind, shape)})
+
+
+def columns_of(section: type) -> dict[str, Column]:
+    """The columns of a section class by name."""
+    return {each.name: each.metadata["column"] for each in fields(section)}
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """One row an image, sorted by scene, camera, timestamp.
+
+    Attributes:
+        token: the source's own token of the image (nuScenes: its sample_data).
+        scene: row of the scene.
+        sample: row of the sample its source assigns it to; for a nuScenes sweep the keyframe
+            that follows it.
+        camera: position in ``FrameIndex.cameras``.
+        timestamp: microseconds.
+        path: relative to the data root.
+        width: pixels.
+        height: pixels.
+        intrinsics: (F, 3, 3), pixels.
+        camera_to_ego: (F, 7), translation in metres and quaternion w x y z.
+        ego_to_global: (F, 7), the ego pose at the image's own timestamp.
+        keyframe: whether the boxes of its sample were annotated for this very image.
+        previous: row of the same camera's frame before, -1 at a scene's start.
+        next: row of the same camera's frame after, -1 at a scene's end.
+        calibrated: whether intrinsics and poses were measured rather than assumed.
+    """
+
+    token: Strings = _column("string")
+    scene: SmallInts = _column("int32")
+    sample: SmallInts = _column("int32")
+    camera: SmallInts = _column("int32")
+    timestamp: Ints = _column("int64")
+    path: Strings = _column("string")
+    width: SmallInts = _column("int32")
+    height: SmallInts = _column("int32")
+    intrinsics: Floats = _column("float64", 3, 3)
+    camera_to_ego: Floats = _column("float64", 7)
+    ego_to_global: Floats = _column("float64", 7)
+    keyframe: Bools = _column("bool")
+    previous: Ints = _column("int64")
+    next: Ints = _column("int64")
+    calibrated: Bools = _column("bool")
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """One row an annotated moment, sorted by scene and timestamp; in a folder every image is one.
+
+    Attributes:
+        token: the source's own token.
+        scene: row of the scene.
+        timestamp: microseconds.
+        previous: row of the scene's sample before, -1 at its start.
+        next: row of the scene's sample after, -1 at its end.
+        first_box: first of its rows in ``boxes``, which follow one another.
+        box_count: how many they are.
+        keyframes: (S, cameras) frame row of each camera, -1 where a camera has none.
+        lidar_path: its LIDAR_TOP sweep relative to the data root, ``""`` when there is none.
+        lidar_to_ego: (S, 7), translation in metres and quaternion w x y z.
+        lidar_ego_to_global: (S, 7), the ego pose at the lidar's timestamp.
+    """
+
+    token: Strings = _column("string")
+    scene: SmallInts = _column("int32")
+    timestamp: Ints = _column("int64")
+    previous: Ints = _column("int64")
+    next: Ints = _column("int64")
+    first_box: Ints = _column("int64")
+    box_count: Ints = _column("int64")
+    keyframes: Ints = _column("int64", CAMERAS)
+    lidar_path: Strings = _column("string")
+    lidar_to_ego: Floats = _column("float64", 7)
+    lidar_ego_to_global: Floats = _column("float64", 7)
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+
+@dataclass(frozen=True, eq=False)
+class Scenes:
+    """One row a drive.
+
+    Attributes:
+        token: the source's own token.
+        name: nuScenes' scene name, or the folder or COCO ``sequence`` it came from.
+        description: the source's words.
+        split: the COCO file it came from (its stem), ``""`` for nuScenes.
+        night: whether the description speaks of night.
+        rain: whether the description speaks of rain.
+        first_sample: first of its rows in ``samples``.
+        sample_count: how many they are.
+        first_frame: (scenes, cameras), first of a camera's rows in ``frames``.
+        frame_count: (scenes, cameras), how many they are.
+    """
+
+    token: Strings = _column("string")
+    name: Strings = _column("string")
+    description: Strings = _column("string")
+    split: Strings = _column("string")
+    night: Bools = _column("bool")
+    rain: Bools = _column("bool")
+    first_sample: Ints = _column("int64")
+    sample_count: Ints = _column("int64")
+    first_frame: Ints = _column("int64", CAMERAS)
+    frame_count: Ints = _column("int64", CAMERAS)
+
+    def __len__(self) -> int:
+        return len(self.night)
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """One row an annotated object of a sample, sorted by sample.
+
+    Attributes:
+        token: the source's own token.
+        sample: row of the sample.
+        track: row in ``tracks``; one number an object through its whole scene.
+        category: position in ``FrameIndex.categories``.
+        center: (M, 3) metres, global frame; NaN for boxes drawn in the image.
+        size: (M, 3) metres: width, length, height; NaN likewise.
+        rotation: (M, 4) quaternion w x y z, global frame; NaN likewise.
+        velocity: (M, 2) metres a second, global frame, as the devkit's ``box_velocity``; NaN
+            where it cannot be told.
+        image_box: (M, 4) x1 y1 x2 y2 pixels of boxes drawn in the image; NaN for 3-D boxes.
+        visibility: 1 (0-40 %) to 4 (80-100 %), 0 when unknown.
+        lidar_points: returns inside the box, -1 when unknown.
+        radar_points: returns inside the box, -1 when unknown.
+        attribute: position in ``FrameIndex.attributes``, -1 for none.
+        previous: row of the same track's box in the sample before, -1 for none.
+    """
+
+    token: Strings = _column("string")
+    sample: SmallInts = _column("int32")
+    track: SmallInts = _column("int32")
+    category: SmallInts = _column("int32")
+    center: Floats = _column("float64", 3)
+    size: Floats = _column("float64", 3)
+    rotation: Floats = _column("float64", 4)
+    velocity: Floats = _column("float64", 2)
+    image_box: Floats = _column("float64", 4)
+    visibility: SmallInts = _column("int32")
+    lidar_points: SmallInts = _column("int32")
+    radar_points: SmallInts = _column("int32")
+    attribute: SmallInts = _column("int32")
+    previous: Ints = _column("int64")
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """One row an object.
+
+    Attributes:
+        token: the source's own token (nuScenes: its instance).
+        category: position in ``FrameIndex.categories``.
+    """
+
+    token: Strings = _column("string")
+    category: SmallInts = _column("int32")
+
+    def __len__(self) -> int:
+        return len(self.category)
+
+
+@dataclass(frozen=True, eq=False)
+class Names:
+    """Names that rows of other sections point to, by position."""
+
+    cameras: Strings = _column("string")
+    categories: Strings = _column("string")
+    attributes: Strings = _column("string")
+
+
+SECTIONS: dict[str, type] = {
+    "frames": Frames,
+    "samples": Samples,
+    "scenes": Scenes,
+    "boxes": Boxes,
+    "tracks": Tracks,
+    "names": Names,
+}
