@@ -29,13 +29,12 @@ _EDGES = np.array(
         [0, 4], [1, 5], [2, 6], [3, 7],
     ]
 )  # fmt: skip
-# Each face is a round trip of four edges: numbers of edges and the direction each is travelled in.
+# Each face is a round trip of four edges, all the same way round seen from outside, so that the cut
+# edges form one round trip too: numbers of edges and the direction each is travelled in.
 _FACE_EDGES = np.array(
-    [[0, 1, 2, 3], [4, 5, 6, 7], [0, 9, 4, 8], [1, 10, 5, 9], [2, 11, 6, 10], [3, 8, 7, 11]]
+    [[0, 1, 2, 3], [7, 6, 5, 4], [8, 4, 9, 0], [9, 5, 10, 1], [10, 6, 11, 2], [11, 7, 8, 3]]
 )
-_FACE_SIGNS = np.array(
-    [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, -1, -1], [1, 1, -1, -1], [1, 1, -1, -1], [1, 1, -1, -1]]
-)
+_FACE_SIGNS = np.array([[1, 1, 1, 1], [-1, -1, -1, -1]] + 4 * [[1, 1, -1, -1]])
 
 
 @dataclass(frozen=True)
