@@ -1,0 +1,80 @@
+"""Poses against pyquaternion and numbers by hand."""
+
+import numpy as np
+import pytest
+from pyquaternion import Quaternion
+
+from drivemim.geometry import (
+    invert_pose,
+    matrix_to_quaternion,
+    pose_matrix,
+    quaternion_to_matrix,
+    slerp,
+    transform_points,
+)
+
+
+@pytest.fixture
+def quaternions():
+    random = np.random.default_rng(1).normal(size=(200, 4))
+    # Half turns about the axes are where a naive conversion from matrices divides by zero.
+    return np.concatenate([random, np.eye(4), -np.eye(4), [[1e-9, 1, 0, 0], [0, 1, 1, 0]]])
+
+
+def test_matrices_are_pyquaternions(quaternions):
+    expected = [Quaternion(q).rotation_matrix for q in quaternions]
+    np.testing.assert_allclose(quaternion_to_matrix(quaternions), expected, atol=1e-12)
+
+
+def test_a_quarter_turn_by_hand():
+    turn = quaternion_to_matrix([np.sqrt(0.5), 0, 0, np.sqrt(0.5)])
+    np.testing.assert_allclose(turn @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+
+
+def test_matrix_round_trip(quaternions):
+    unit = quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)
+    back = matrix_to_quaternion(quaternion_to_matrix(quaternions))
+    assert (back[:, 0] >= 0).all()
+    np.testing.assert_allclose(np.abs((back * unit).sum(axis=1)), 1, atol=1e-12)
+
+
+def test_a_zero_quaternion_is_an_error():
+    with pytest.raises(ValueError, match="length 0"):
+        quaternion_to_matrix(np.zeros((2, 4)))
+
+
+def test_pose_by_hand():
+    pose = pose_matrix([1, 2, 3], [np.sqrt(0.5), 0, 0, np.sqrt(0.5)])
+    np.testing.assert_allclose(transform_points(pose, [[1, 0, 0]]), [[1, 3, 3]], atol=1e-12)
+    np.testing.assert_allclose(
+        transform_points(invert_pose(pose), [[1, 3, 3]]), [[1, 0, 0]], atol=1e-12
+    )
+
+
+def test_inverses_are_numpys(quaternions):
+    poses = pose_matrix(np.random.default_rng(2).normal(size=(len(quaternions), 3)), quaternions)
+    np.testing.assert_allclose(invert_pose(poses), np.linalg.inv(poses), atol=1e-12)
+
+
+def test_translation_broadcasts_over_rotations(quaternions):
+    assert pose_matrix([1, 2, 3], quaternions[:6].reshape(2, 3, 4)).shape == (2, 3, 4, 4)
+    assert pose_matrix(np.zeros((0, 3)), np.zeros((0, 4))).shape == (0, 4, 4)
+
+
+def test_slerp_is_pyquaternions(quaternions):
+    starts, ends = quaternions[:-1], quaternions[1:]
+    amounts = np.random.default_rng(3).uniform(-0.2, 1.2, len(starts))
+    near = starts + 1e-3 * np.random.default_rng(4).normal(size=starts.shape)
+    for targets in (ends, near, starts):
+        ours = slerp(starts, targets, amounts)
+        for row in range(len(starts)):
+            theirs = Quaternion.slerp(
+                Quaternion(starts[row]), Quaternion(targets[row]), amounts[row]
+            ).elements
+            assert abs(np.dot(ours[row], theirs)) == pytest.approx(1, abs=1e-12)
+
+
+def test_slerp_takes_one_amount_for_all(quaternions):
+    halfway = slerp([1, 0, 0, 0], [0, 0, 0, 1], 0.5)
+    np.testing.assert_allclose(halfway, [np.sqrt(0.5), 0, 0, np.sqrt(0.5)])
+    assert slerp(quaternions, quaternions[0], 0.3).shape == quaternions.shape
