@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from drivemim.datasets.arrow import from_numpy, index_in, strings, to_numpy
 from drivemim.datasets.index_schema import (
     CAMERAS,
     SECTIONS,
@@ -163,13 +164,10 @@ class FrameIndex:
         Raises:
             ValueError: if a token is not in the index.
         """
-        column = _as_arrow(self.frames.token)
-        wanted = pa.array(tokens, pa.large_string())
-        found = pa.compute.index_in(wanted, value_set=column)
-        if found.null_count:
-            missing = tokens[int(np.flatnonzero(found.is_null())[0])]
+        rows = index_in(strings(tokens), _as_arrow(self.frames.token))
+        if (rows < 0).any():
+            missing = tokens[int(np.flatnonzero(rows < 0)[0])]
             raise ValueError(f"{self.path} has no frame {missing!r}; is it another data set's?")
-        rows: Ints = found.to_numpy().astype(np.int64)
         return rows
 
 
@@ -190,8 +188,7 @@ def write_index(
     for section, cls in SECTIONS.items():
         for name, column in columns_of(cls).items():
             values = _to_arrow(sections[section][name], column)
-            offsets = pa.array([0, len(values)], pa.int64())
-            arrays.append(pa.LargeListArray.from_arrays(offsets, values))
+            arrays.append(pa.LargeListArray.from_arrays(pa.array([0, len(values)]), values))
             names.append(f"{section}.{name}")
     info = msgspec.structs.replace(info, built=time.time())
     schema = pa.schema(
@@ -273,7 +270,8 @@ def _read_sections(batch: pa.RecordBatch) -> dict[str, Any]:
 def _from_arrow(values: pa.Array, column: Column, cameras: int) -> NDArray[Any] | Strings:
     if column.kind == "string":
         return _to_strings(values)
-    flat = values.to_numpy(zero_copy_only=True)
+    kind = "uint8" if column.kind == "bool" else column.kind
+    flat = to_numpy(values, kind)
     if column.kind == "bool":
         flat = flat.view(np.bool_)
     if not column.shape:
@@ -302,13 +300,10 @@ def _as_arrow(column: Strings) -> pa.Array:
 
 def _to_arrow(values: Any, column: Column) -> pa.Array:
     if column.kind == "string":
-        if isinstance(values, pa.ChunkedArray):
-            values = values.combine_chunks()
-        if isinstance(values, pa.Array):
-            return values.cast(pa.large_string())
-        return pa.array(list(values), pa.large_string())
-    kind = np.uint8 if column.kind == "bool" else np.dtype(column.kind)
-    return pa.array(np.ascontiguousarray(values).reshape(-1).astype(kind, copy=False))
+        return values if isinstance(values, pa.Array) else strings(values)
+    if column.kind == "bool":
+        return from_numpy(np.asarray(values, bool).view(np.uint8))
+    return from_numpy(np.asarray(values, column.kind))
 
 
 def _positions(

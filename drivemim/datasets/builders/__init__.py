@@ -1,0 +1,1 @@
+"""Builders: each reads one kind of source and writes a ``FrameIndex``."""

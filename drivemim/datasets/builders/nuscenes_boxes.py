@@ -1,0 +1,164 @@
+"""The annotations of nuScenes tables as an index's boxes and tracks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.datasets.arrow import strings, take
+from drivemim.datasets.builders import nuscenes_tables as tables
+from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
+
+Section = dict[str, Any]
+MAX_TIME_DIFFERENCE = 1.5
+"""Seconds between two annotations that velocity may be taken from: the devkit's default."""
+
+
+class SampleOrder(Protocol):
+    """What the annotations need to know of the samples; see ``nuscenes.Timeline``."""
+
+    @property
+    def tokens(self) -> pa.Array: ...  # noqa: D102  # described in Timeline
+    @property
+    def rank(self) -> NDArray[np.int64]: ...  # noqa: D102  # described in Timeline
+    @property
+    def timestamp(self) -> NDArray[np.int64]: ...  # noqa: D102  # described in Timeline
+    @property
+    def previous(self) -> NDArray[np.int64]: ...  # noqa: D102  # described in Timeline
+
+
+def annotation_boxes(folder: Path, timeline: SampleOrder) -> tuple[Section, Section, Section]:
+    """The sections ``boxes`` (sorted by sample), ``tracks``, and the names they point to."""
+    categories = read_table(folder, tables.Category, "category")
+    attributes = read_table(folder, tables.Attribute, "attribute")
+    visibilities = read_table(folder, tables.Visibility, "visibility")
+    instances = read_table(folder, tables.Instance, "instance")
+    rows = read_table(folder, tables.SampleAnnotation, "sample_annotation")
+    token, tracks = tables.tokens_of(rows), tables.tokens_of(instances)
+
+    def joined(column: str, table: str, known: pa.Array, optional: bool = True) -> Any:
+        keys = strings([getattr(row, column) for row in rows])
+        return join(folder, keys, known, column=f"sample_annotation.{column}", table=table,
+                    owners=token, optional=optional)  # fmt: skip
+
+    track_category = _track_categories(folder, instances, tracks, categories, token)
+    sample = timeline.rank[joined("sample_token", "sample", timeline.tokens, optional=False)]
+    track = joined("instance_token", "instance", tracks, optional=False)
+    before, after = (joined(c, "sample_annotation", token) for c in ("prev", "next"))
+    visibility = joined("visibility_token", "visibility", tables.tokens_of(visibilities))
+    levels = np.array([_level(row.token) for row in visibilities] + [0])
+    attribute_keys = strings([(row.attribute_tokens or [""])[0] for row in rows])
+    attribute = join(
+        folder,
+        attribute_keys,
+        tables.tokens_of(attributes),
+        column="sample_annotation.attribute_tokens",
+        table="attribute",
+        owners=token,
+        optional=True,
+    )
+    center = numbers((row.translation for row in rows), len(rows), 3)
+    velocity = box_velocity(center, timeline.timestamp[sample], before, after)
+
+    # The devkit lists a sample's annotations in the table's order: a stable sort keeps it.
+    order = np.argsort(sample, kind="stable")
+    sample, track = sample[order], track[order]
+    boxes = {
+        "token": take(token, order),
+        "sample": sample,
+        "track": track,
+        "category": track_category[track],
+        "center": center[order],
+        "size": numbers((row.size for row in rows), len(rows), 3)[order],
+        "rotation": numbers((row.rotation for row in rows), len(rows), 4)[order],
+        "velocity": velocity[order],
+        "image_box": np.full((len(rows), 4), np.nan),
+        "visibility": levels[visibility[order]],
+        "lidar_points": np.array([row.num_lidar_pts for row in rows], np.int64)[order],
+        "radar_points": np.array([row.num_radar_pts for row in rows], np.int64)[order],
+        "attribute": attribute[order],
+        "previous": previous_boxes(sample, track, timeline.previous, len(instances)),
+    }
+    names = {
+        "categories": [row.name for row in categories],
+        "attributes": [row.name for row in attributes],
+    }
+    return boxes, {"token": tracks, "category": track_category}, names
+
+
+def _track_categories(
+    folder: Path,
+    instances: list[tables.Instance],
+    tracks: pa.Array,
+    categories: list[tables.Category],
+    annotations: pa.Array,
+) -> NDArray[np.int64]:
+    for column in ("first_annotation_token", "last_annotation_token"):
+        keys = strings([getattr(row, column) for row in instances])
+        join(folder, keys, annotations, column=f"instance.{column}", table="sample_annotation",
+             owners=tracks)  # fmt: skip
+    keys = strings([row.category_token for row in instances])
+    return join(folder, keys, tables.tokens_of(categories), column="instance.category_token",
+                table="category", owners=tracks)  # fmt: skip
+
+
+def _level(token: str) -> int:
+    return int(token) if token in ("1", "2", "3", "4") else 0
+
+
+def box_velocity(
+    center: NDArray[np.float64],
+    timestamp: NDArray[np.int64],
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Velocity on the ground plane, as the devkit's ``box_velocity``.
+
+    Args:
+        center: (M, 3) metres.
+        timestamp: (M,) microseconds.
+        before: (M,) row of the same object's annotation before, -1 for none.
+        after: (M,) likewise after.
+
+    Returns:
+        (M, 2) metres a second; NaN where there is no other annotation close enough in time.
+    """
+    rows = np.arange(len(center))
+    first, last = np.where(before < 0, rows, before), np.where(after < 0, rows, after)
+    seconds = 1e-6 * timestamp
+    elapsed = seconds[last] - seconds[first]
+    limit = np.where((before >= 0) & (after >= 0), 2, 1) * MAX_TIME_DIFFERENCE
+    with np.errstate(divide="ignore", invalid="ignore"):
+        velocity: NDArray[np.float64] = (center[last] - center[first])[:, :2] / elapsed[:, None]
+    velocity[((before < 0) & (after < 0)) | (elapsed > limit)] = np.nan
+    return velocity
+
+
+def previous_boxes(
+    sample: NDArray[np.int64],
+    track: NDArray[np.int64],
+    previous_sample: NDArray[np.int64],
+    tracks: int,
+) -> NDArray[np.int64]:
+    """Row of each box's track in the sample before, -1 for none.
+
+    Args:
+        sample: (M,) row of the sample, ascending.
+        track: (M,) row of the track.
+        previous_sample: (S,) row of the sample before, -1 for none.
+        tracks: how many tracks there are.
+    """
+    if len(sample) == 0:
+        return np.zeros(0, np.int64)
+    key = sample * tracks + track
+    order = np.argsort(key, kind="stable")
+    wanted = previous_sample[sample] * tracks + track
+    # Of several with the same key, the last one counts, as in the devkit's dictionary.
+    place = np.searchsorted(key[order], wanted, side="right") - 1
+    found = order[np.maximum(place, 0)]
+    hit = (place >= 0) & (key[found] == wanted) & (previous_sample[sample] >= 0)
+    return np.where(hit, found, -1)

@@ -1,0 +1,247 @@
+"""nuScenes' JSON tables as typed rows, and joins between them by token."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.datasets.arrow import index_in, is_empty, strings
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+
+
+class Row(msgspec.Struct, gc=False):
+    """What every table's rows have."""
+
+    token: str
+
+
+class Category(Row, gc=False):
+    """category.json."""
+
+    name: str
+
+
+class Attribute(Row, gc=False):
+    """attribute.json."""
+
+    name: str
+
+
+class Visibility(Row, gc=False):
+    """visibility.json: tokens are "1" to "4"."""
+
+
+class Instance(Row, gc=False):
+    """instance.json."""
+
+    category_token: str
+    first_annotation_token: str
+    last_annotation_token: str
+
+
+class Sensor(Row, gc=False):
+    """sensor.json."""
+
+    channel: str
+    modality: str
+
+
+class CalibratedSensor(Row, gc=False):
+    """calibrated_sensor.json."""
+
+    sensor_token: str
+    translation: Vector
+    rotation: Quaternion
+    camera_intrinsic: list[Vector]
+
+
+class EgoPose(Row, gc=False):
+    """ego_pose.json."""
+
+    translation: Vector
+    rotation: Quaternion
+
+
+class Log(Row, gc=False):
+    """log.json."""
+
+
+class Scene(Row, gc=False):
+    """scene.json."""
+
+    log_token: str
+    name: str
+    description: str
+    first_sample_token: str
+    last_sample_token: str
+
+
+class Sample(Row, gc=False):
+    """sample.json."""
+
+    scene_token: str
+    timestamp: int
+    prev: str
+    next: str
+
+
+class SampleData(Row, gc=False):
+    """sample_data.json."""
+
+    sample_token: str
+    ego_pose_token: str
+    calibrated_sensor_token: str
+    timestamp: int
+    is_key_frame: bool
+    height: int
+    width: int
+    filename: str
+    prev: str
+    next: str
+
+
+class SampleAnnotation(Row, gc=False):
+    """sample_annotation.json."""
+
+    sample_token: str
+    instance_token: str
+    visibility_token: str
+    attribute_tokens: list[str]
+    translation: Vector
+    size: Vector
+    rotation: Quaternion
+    prev: str
+    next: str
+    num_lidar_pts: int
+    num_radar_pts: int
+
+
+TABLES: dict[str, type[Row]] = {
+    "category": Category,
+    "attribute": Attribute,
+    "visibility": Visibility,
+    "instance": Instance,
+    "sensor": Sensor,
+    "calibrated_sensor": CalibratedSensor,
+    "ego_pose": EgoPose,
+    "log": Log,
+    "scene": Scene,
+    "sample": Sample,
+    "sample_data": SampleData,
+    "sample_annotation": SampleAnnotation,
+}
+
+RowType = TypeVar("RowType", bound=Row)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Millions of rows make every collection slow, and none of them is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def version_folder(root: Path, version: str) -> Path:
+    """Folder of a version's tables.
+
+    Raises:
+        FileNotFoundError: if it is not there, naming the versions that are.
+    """
+    folder = root / version
+    if not folder.is_dir():
+        versions = sorted(path.parent.name for path in root.glob("*/sample_data.json"))
+        there = f"{root} has {', '.join(versions)}" if versions else f"{root} has no version folder"
+        raise FileNotFoundError(f"no folder {folder}; {there}: check --root and --version")
+    return folder
+
+
+def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
+    """Rows of one table.
+
+    Raises:
+        FileNotFoundError: if the table is not there.
+        ValueError: if it is not valid JSON or a row lacks a field.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; the version folder must hold every table")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty; download or unpack the tables again")
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        try:
+            return msgspec.json.decode(view, type=list[cls])  # type: ignore[valid-type]  # runtime
+        except msgspec.DecodeError as error:
+            raise ValueError(f"{path}: {error}; download or unpack the tables again") from None
+
+
+def tokens_of(rows: Sequence[Row]) -> pa.Array:
+    """Tokens of a table."""
+    return strings([row.token for row in rows])
+
+
+def numbers(values: Iterable[tuple[float, ...]], count: int, width: int) -> NDArray[np.float64]:
+    """Tuples of ``width`` numbers as an array (count, width)."""
+    flat = np.fromiter(chain.from_iterable(values), np.float64, count * width)
+    return flat.reshape(count, width)
+
+
+def join(
+    folder: Path,
+    keys: pa.Array,
+    tokens: pa.Array,
+    *,
+    column: str,
+    table: str,
+    owners: pa.Array,
+    optional: bool = False,
+) -> NDArray[np.int64]:
+    """Rows of ``table`` that ``column`` names.
+
+    Args:
+        folder: of the tables, for errors.
+        keys: the tokens to look up.
+        tokens: the tokens of ``table``.
+        column: ``table_name.column``, for errors.
+        table: name of the table looked into.
+        owners: token of the row of each key, for errors.
+        optional: whether ``""`` means none.
+
+    Returns:
+        row of each key; -1 for none.
+
+    Raises:
+        ValueError: naming the first row whose token is not in the table.
+    """
+    rows = index_in(keys, tokens)
+    lost = rows < 0
+    if optional and lost.any():
+        lost &= ~is_empty(keys)
+    if lost.any():
+        first = int(np.flatnonzero(lost)[0])
+        raise ValueError(
+            f"{folder / table}.json lacks the row {keys[first].as_py()!r} that {column} of "
+            f"{owners[first].as_py()!r} names ({int(lost.sum())} such rows); "
+            "download or unpack the tables again"
+        )
+    return rows
