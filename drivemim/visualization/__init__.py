@@ -1,0 +1,53 @@
+"""Pictures of clips and masks, charts, and the HTML report."""
+
+from drivemim.visualization.panels import (
+    clip_panel,
+    draw_boxes,
+    encode_image,
+    hide,
+    mask_overlay,
+    reconstruction_panel,
+    save_image,
+)
+from drivemim.visualization.plots import (
+    ap_bars,
+    figure_svg,
+    find_scalars,
+    loss_curves,
+    read_curve,
+    save_figure,
+)
+from drivemim.visualization.report import (
+    Chart,
+    Code,
+    Picture,
+    Section,
+    Table,
+    Text,
+    render_report,
+    write_report,
+)
+
+__all__ = [
+    "Chart",
+    "Code",
+    "Picture",
+    "Section",
+    "Table",
+    "Text",
+    "ap_bars",
+    "clip_panel",
+    "draw_boxes",
+    "encode_image",
+    "figure_svg",
+    "find_scalars",
+    "hide",
+    "loss_curves",
+    "mask_overlay",
+    "read_curve",
+    "reconstruction_panel",
+    "render_report",
+    "save_figure",
+    "save_image",
+    "write_report",
+]

@@ -1,0 +1,289 @@
+"""Pictures of clips: what was shown, what was hidden, what was put in its place, and the boxes.
+
+Every image here is uint8, H x W x 3, in OpenCV's BGR order, as in ``Clips``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drivemim.clips import Clips
+
+Image = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
+Color = tuple[int, int, int]
+Value = TypeVar("Value", bound=np.generic)
+
+PEDESTRIAN, VEHICLE, NO_LABEL = (60, 90, 240), (230, 150, 40), (160, 160, 160)
+LABEL_COLORS: tuple[Color, ...] = (PEDESTRIAN, VEHICLE)
+ROWS = ("original", "masked", "reconstruction", "error")
+PAPER: Color = (255, 255, 255)
+INK: Color = (40, 40, 40)
+HIDDEN_GREY = 160
+MISSING_GREY = 225
+GAP = 4
+HEADER_HEIGHT = 20
+ROW_LABEL_WIDTH = 104
+
+
+class ReconstructionLike(Protocol):
+    """What the pretrainer predicts for a batch of clips.
+
+    Attributes:
+        mask_BTNhw: bool, True = hidden.
+        images_BTNHWC: uint8, hidden cells filled with the prediction.
+        errors_BTNhw: float, error of each cell; only hidden cells are read.
+    """
+
+    @property
+    def mask_BTNhw(self) -> Tensor: ...  # noqa: D102, N802  # a field, described above
+
+    @property
+    def images_BTNHWC(self) -> Tensor: ...  # noqa: D102, N802  # a field, described above
+
+    @property
+    def errors_BTNhw(self) -> Tensor: ...  # noqa: D102, N802  # a field, described above
+
+
+def to_pixels(cells_hw: NDArray[Value], image_size: tuple[int, int]) -> NDArray[Value]:
+    """Spread one value a cell over the pixels of the cell: (h, w) -> (H, W)."""
+    h, w = cells_hw.shape
+    H, W = image_size
+    rows = np.arange(H) * h // H
+    columns = np.arange(W) * w // W
+    pixels_HW: NDArray[Value] = cells_hw[rows[:, None], columns[None, :]]
+    return pixels_HW
+
+
+def hide(image: Image, mask_hw: Bools, grey: int = HIDDEN_GREY) -> Image:
+    """Copy of the image with hidden cells painted over in one grey."""
+    hidden = image.copy()
+    hidden[to_pixels(mask_hw, _size(image))] = grey
+    return hidden
+
+
+def mask_overlay(
+    image: Image,
+    mask_hw: Bools,
+    color: Color = (40, 40, 220),
+    opacity: float = 0.55,
+) -> Image:
+    """Copy of the image with hidden cells tinted, so that what is hidden can still be seen.
+
+    Args:
+        image: uint8, H x W x 3.
+        mask_hw: bool, True = hidden, one value a cell.
+        color: of the tint.
+        opacity: of the tint, 0 none to 1 solid.
+    """
+    hidden = to_pixels(mask_hw, _size(image)).astype(bool)
+    tinted = image.astype(np.float32)
+    tinted[hidden] = (1 - opacity) * tinted[hidden] + opacity * np.asarray(color, np.float32)
+    return np.rint(tinted).astype(np.uint8)
+
+
+def error_map(errors_hw: Floats, mask_hw: Bools, worst: float) -> Image:
+    """Heat map of the hidden cells, dark = no error, bright = ``worst`` or more; the rest grey."""
+    share = np.clip(np.nan_to_num(errors_hw) / max(worst, 1e-12), 0, 1)
+    heat = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return np.where(mask_hw[..., None], heat, MISSING_GREY).astype(np.uint8)
+
+
+def track_color(track: int) -> Color:
+    """Bright colour that is the same for a track in every picture, and unlike its neighbours'."""
+    hue = int(track * 0.618033988749895 % 1.0 * 180)
+    pixel = np.array([[[hue, 200, 235]]], np.uint8)
+    blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0]
+    return int(blue), int(green), int(red)
+
+
+def draw_boxes(
+    image: Image,
+    boxes_M4: Floats,
+    labels_M: Integers,
+    tracks_M: Integers | None = None,
+) -> Image:
+    """Copy of the image with boxes outlined in the colour of their class.
+
+    Args:
+        image: uint8, H x W x 3.
+        boxes_M4: (x1, y1, x2, y2) pixels.
+        labels_M: position in the class list: pedestrian red, vehicle blue. Negative: padding, left
+            out.
+        tracks_M: with it, every box's top left corner carries a chip in the colour of its track.
+    """
+    drawn = image.copy()
+    for i in np.flatnonzero(labels_M >= 0):
+        x1, y1, x2, y2 = (round(float(edge)) for edge in boxes_M4[i])
+        label = int(labels_M[i])
+        color = LABEL_COLORS[label] if label < len(LABEL_COLORS) else NO_LABEL
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), color, 1, cv2.LINE_AA)
+        if tracks_M is not None:
+            side = max(4, min(10, (x2 - x1) // 2))
+            corner = (x1 + side, y1 + side)
+            cv2.rectangle(drawn, (x1, y1), corner, track_color(int(tracks_M[i])), -1)
+    return drawn
+
+
+def clip_panel(
+    clips: Clips,
+    index: int = 0,
+    cameras: Sequence[str] | None = None,
+    tile_width: int = 240,
+    boxes: bool = True,
+) -> Image:
+    """One clip of a batch: a row a time step, a column a camera, boxes and tracks drawn in."""
+    T, N = clips.shape[1:]
+    blocks = []
+    for t in range(T):
+        tiles = []
+        for n in range(N):
+            image = clips.images_BTNHWC[index, t, n].numpy()
+            if boxes:
+                image = draw_boxes(
+                    image,
+                    clips.boxes_BTNM4[index, t, n].numpy(),
+                    clips.labels_BTNM[index, t, n].numpy(),
+                    clips.tracks_BTNM[index, t, n].numpy(),
+                )
+            tiles.append(_tile(image, tile_width, bool(clips.valid_BTN[index, t, n])))
+        blocks.append(_row(_offset(clips, index, t), tiles))
+    return _stack([_header(cameras or _numbered(N), tile_width), *blocks])
+
+
+def reconstruction_panel(
+    clips: Clips,
+    reconstruction: ReconstructionLike,
+    index: int = 0,
+    cameras: Sequence[str] | None = None,
+    tile_width: int = 240,
+) -> Image:
+    """One clip of a batch: original, masked, reconstruction and error of every frame.
+
+    A column a camera; under each other the time steps, each with its four rows. The error's scale
+    is the same for the whole clip: bright is the 95th percentile of its hidden cells.
+
+    Args:
+        clips: on the CPU.
+        reconstruction: of the same clips, on the CPU.
+        index: which clip of the batch.
+        cameras: names of the columns.
+        tile_width: pixels a frame is wide in the panel.
+    """
+    T, N = clips.shape[1:]
+    valid_TN = clips.valid_BTN[index].numpy()
+    mask_TNhw = reconstruction.mask_BTNhw[index].numpy()
+    errors_TNhw = reconstruction.errors_BTNhw[index].to(torch.float32).numpy()
+    read = mask_TNhw & valid_TN[..., None, None]
+    worst = float(np.percentile(np.nan_to_num(errors_TNhw[read]), 95)) if read.any() else 1.0
+    blocks = [_header(cameras or _numbered(N), tile_width)]
+    for t in range(T):
+        rows: tuple[list[Image], ...] = tuple([] for _ in ROWS)
+        for n in range(N):
+            image = clips.images_BTNHWC[index, t, n].numpy()
+            filled = reconstruction.images_BTNHWC[index, t, n].numpy()
+            heat = error_map(errors_TNhw[t, n], mask_TNhw[t, n], worst)
+            frames = (
+                image,
+                hide(image, mask_TNhw[t, n]),
+                filled,
+                to_color_pixels(heat, _size(image)),
+            )
+            for row, frame in zip(rows, frames, strict=True):
+                row.append(_tile(frame, tile_width, bool(valid_TN[t, n])))
+        when = _offset(clips, index, t)
+        blocks += [
+            _row(f"{name}\n{when}" if name == ROWS[0] else name, tiles)
+            for name, tiles in zip(ROWS, rows, strict=True)
+        ]
+    return _stack(blocks)
+
+
+def to_color_pixels(cells_hwC: Image, image_size: tuple[int, int]) -> Image:
+    """Spread one colour a cell over the pixels of the cell."""
+    return np.stack([to_pixels(channel, image_size) for channel in np.moveaxis(cells_hwC, 2, 0)], 2)
+
+
+def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes:
+    """The image as the bytes of a JPEG or PNG file."""
+    done, data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"cannot write an image as {suffix}; use .jpg or .png")
+    return bytes(data)
+
+
+def save_image(path: Path, image: Image, quality: int = 85) -> None:
+    """Write a JPEG or PNG file, by the path's suffix, whole or not at all."""
+    data = encode_image(image, path.suffix, quality)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return int(image.shape[0]), int(image.shape[1])
+
+
+def _numbered(N: int) -> list[str]:
+    return [f"camera {n}" for n in range(N)]
+
+
+def _offset(clips: Clips, index: int, t: int) -> str:
+    """Time of a step since the clip's first valid frame, both taken at their earliest camera."""
+    times_TN, valid_TN = clips.timestamps_BTN[index], clips.valid_BTN[index]
+    if not bool(valid_TN[t].any()):
+        return "missing"
+    first = int(times_TN[valid_TN].min())
+    return f"{(int(times_TN[t][valid_TN[t]].min()) - first) / 1e6:+.2f} s"
+
+
+def _tile(image: Image, width: int, valid: bool) -> Image:
+    H, W = _size(image)
+    height = max(1, round(width * H / W))
+    if not valid:
+        tile = np.full((height, width, 3), MISSING_GREY, np.uint8)
+        _write(tile, "missing", (8, height // 2 + 4))
+        return tile
+    shrink = width < W
+    interpolation = cv2.INTER_AREA if shrink else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+
+
+def _write(image: Image, text: str, where: tuple[int, int]) -> None:
+    cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
+
+
+def _header(names: Sequence[str], tile_width: int) -> Image:
+    width = ROW_LABEL_WIDTH + len(names) * (tile_width + GAP)
+    header = np.full((HEADER_HEIGHT, width, 3), PAPER, np.uint8)
+    for n, name in enumerate(names):
+        _write(header, name, (ROW_LABEL_WIDTH + n * (tile_width + GAP), HEADER_HEIGHT - 6))
+    return header
+
+
+def _row(label: str, tiles: Sequence[Image]) -> Image:
+    height, tile_width = _size(tiles[0])
+    row = np.full(
+        (height + GAP, ROW_LABEL_WIDTH + len(tiles) * (tile_width + GAP), 3), PAPER, np.uint8
+    )
+    for i, line in enumerate(label.splitlines()):
+        _write(row, line, (4, 14 + 18 * i))
+    for n, tile in enumerate(tiles):
+        left = ROW_LABEL_WIDTH + n * (tile_width + GAP)
+        row[:height, left : left + tile_width] = tile
+    return row
+
+
+def _stack(blocks: Sequence[Image]) -> Image:
+    return np.concatenate(list(blocks))

@@ -1,0 +1,140 @@
+"""Charts: losses over training, and average precision side by side."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+ARM_COLORS = ("#2b6cb0", "#b3bac4", "#d69e2e", "#38a169")
+LINE_COLORS = ("#2b6cb0", "#8a8f98", "#d69e2e", "#38a169")
+Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
+def find_scalars(work_dir: Path) -> list[Path]:
+    """MMEngine's ``scalars.json`` files of a run and its continuations, oldest first.
+
+    Raises:
+        FileNotFoundError: if nothing was logged there.
+    """
+    found = sorted(work_dir.glob("*/vis_data/scalars.json"))
+    if not found:
+        raise FileNotFoundError(f"{work_dir} has no */vis_data/scalars.json: was it trained there?")
+    return found
+
+
+def read_curve(work_dir: Path, key: str = "loss") -> Curve:
+    """Read what a run logged under a name.
+
+    A resumed run repeats steps; the later value of a step counts.
+
+    Returns:
+        steps int64 rising, values float64.
+
+    Raises:
+        ValueError: if nothing was logged under that name.
+    """
+    values: dict[int, float] = {}
+    names: set[str] = set()
+    for path in find_scalars(work_dir):
+        for line in path.read_text().splitlines():
+            entry = json.loads(line)
+            names.update(entry)
+            if key in entry:
+                values[int(entry["step"])] = float(entry[key])
+    if not values:
+        raise ValueError(f"{work_dir} logged no {key!r}; it has {', '.join(sorted(names))}")
+    steps = sorted(values)
+    return np.array(steps, np.int64), np.array([values[step] for step in steps], np.float64)
+
+
+def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Running mean over up to ``window`` values around each, fewer at the ends."""
+    half = window // 2
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    starts = np.maximum(np.arange(len(values)) - half, 0)
+    return np.asarray((sums[ends] - sums[starts]) / (ends - starts), np.float64)
+
+
+def loss_curves(curves: Mapping[str, Curve], title: str = "", ylabel: str = "loss") -> Figure:
+    """One line a run, smoothed, over its own values in a pale line."""
+    figure, axes = _axes(title)
+    colors = itertools.cycle(LINE_COLORS)
+    for name, (steps, values) in curves.items():
+        color = next(colors)
+        window = max(1, len(values) // 20)
+        if window > 1:
+            axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
+        marker = "o" if len(values) == 1 else None
+        axes.plot(steps, smooth(values, window), color=color, label=name, marker=marker)
+    axes.set_xlabel("iteration")
+    axes.set_ylabel(ylabel)
+    axes.grid(alpha=0.25)
+    if len(curves) > 1:
+        axes.legend(frameon=False)
+    return figure
+
+
+def ap_bars(
+    arms: Mapping[str, Mapping[str, float]],
+    metrics: Sequence[str],
+    labels: Sequence[str] | None = None,
+    title: str = "",
+) -> Figure:
+    """A group of bars for each metric, one bar an arm; a metric that is NaN or absent has none.
+
+    Args:
+        arms: name of an arm -> its metrics by name, values in [0, 1].
+        metrics: which to draw.
+        labels: what to write under them instead of their names.
+        title: above the chart.
+    """
+    figure, axes = _axes(title)
+    width = 0.8 / max(1, len(arms))
+    colors = itertools.cycle(ARM_COLORS)
+    for i, (name, values) in enumerate(arms.items()):
+        heights = [100 * values.get(metric, math.nan) for metric in metrics]
+        places = np.arange(len(metrics)) + (i - (len(arms) - 1) / 2) * width
+        bars = axes.bar(
+            places, np.nan_to_num(heights), width * 0.94, color=next(colors), label=name
+        )
+        texts = ["" if math.isnan(height) else f"{height:.1f}" for height in heights]
+        axes.bar_label(bars, texts, fontsize=8, padding=2)
+    axes.set_xticks(range(len(metrics)), labels or metrics, fontsize=8)
+    axes.set_ylabel("AP, %")
+    axes.margins(y=0.15)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def figure_svg(figure: Figure) -> str:
+    """The figure as an SVG element, to be put into a page; text stays text."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write a PNG or SVG file, by the path's suffix, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    figure.savefig(part, format=path.suffix.removeprefix("."), dpi=144)
+    part.replace(path)
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, loc="left", fontsize=10)
+    return figure, axes
