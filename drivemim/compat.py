@@ -1,0 +1,210 @@
+"""The one place that knows private or version-bound behaviour of what DriveMIM stands on.
+
+Works with MMEngine, MMCV and MMDetection of upstream and of the maintained ``onedl-`` forks, which
+share import names but differ in how they read checkpoints under ``torch>=2.6``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.registry import Registry
+from mmengine.runner import CheckpointLoader
+
+from drivemim.errors import CheckpointError, ConfigError
+
+
+def nearest(name: str, candidates: Iterator[str] | list[str] | set[str]) -> str:
+    """Say which candidate a misspelt name is closest to: ``"; did you mean 'x'?"`` or nothing."""
+    found = get_close_matches(name, sorted(set(candidates)), n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+# --- Checkpoints ---------------------------------------------------------------------------------
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
+    """Read a file written by ``torch.save``, MMEngine's training checkpoints included.
+
+    Only tensors and plain containers are unpickled where the file allows it. A checkpoint that
+    holds other objects (a dataset's own classes in ``meta``) is read the way every MMEngine before
+    ``torch==2.6`` read it, with a line in the log: it can run code, so use files you trust.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is damaged.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint at {path}")
+    try:
+        try:
+            with torch.serialization.safe_globals(_training_types()):
+                return torch.load(path, map_location=map_location, weights_only=True)
+        except pickle.UnpicklingError as error:
+            if not zipfile.is_zipfile(path):
+                raise
+            print_log(f"{path} holds more than tensors, reading it as trusted: {error}", "current")
+            return torch.load(path, map_location=map_location, weights_only=False)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint: {reason}. "
+            "Copy it again, or take an older one"
+        ) from error
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a checkpoint file is whole: its archive ends as it should and every part checks."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return False
+
+
+def _training_types() -> list[Any]:
+    """What MMEngine keeps in a checkpoint beside tensors: log histories and numpy scalars."""
+    core = getattr(np, "_core", None) or np.core
+    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}
+    return [
+        HistoryBuffer,
+        np.ndarray,
+        np.dtype,
+        np.float64,
+        np.int64,
+        *dtypes,
+        core.multiarray._reconstruct,
+        core.multiarray.scalar,
+        getattr,
+    ]
+
+
+def _load_from_local(filename: str, map_location: Any) -> Any:
+    return read_checkpoint(filename, map_location)
+
+
+def read_checkpoints_our_way() -> None:
+    """Make MMEngine read local checkpoints through :func:`read_checkpoint`.
+
+    Upstream MMEngine 0.10.7 cannot resume under ``torch>=2.6``, and both families answer a
+    truncated file with an error that does not name it.
+    """
+    CheckpointLoader.register_scheme(prefixes="", loader=_load_from_local, force=True)
+
+
+# --- Processes -----------------------------------------------------------------------------------
+
+
+def join_process_group(launcher: str) -> None:
+    """Start torch.distributed over gloo on a machine without a GPU.
+
+    MMEngine's own start calls ``torch.cuda.set_device`` whatever the machine has.
+    """
+    if launcher == "none" or torch.cuda.is_available() or torch.distributed.is_initialized():
+        return
+    if launcher != "pytorch":
+        raise ConfigError(f"--launcher {launcher} needs GPUs; without one use --launcher pytorch")
+    if "RANK" not in os.environ:
+        raise ConfigError(
+            "--launcher pytorch needs the environment that torchrun sets; start with "
+            "python -m torch.distributed.run --nproc-per-node 2 tools/train.py ..."
+        )
+    torch.distributed.init_process_group(backend="gloo")
+
+
+# --- Errors while building from a config ---------------------------------------------------------
+
+_UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
+_MISSING = re.compile(r"missing \d+ required (?:positional|keyword-only) arguments?: (.+)$")
+
+
+def explain_build_error(error: BaseException) -> str | None:
+    """Turn the error of building a registered class into one line a user can act on.
+
+    Args:
+        error: what ``Registry.build`` raised, with its traceback.
+
+    Returns:
+        The line, naming the class, the wrong key or type and the nearest valid one; None if the
+        error is not about a config's key or type.
+    """
+    for frame in reversed(list(_build_frames(error))):
+        built, arguments = frame.f_locals.get("obj_cls"), frame.f_locals.get("args")
+        name, registry = frame.f_locals.get("obj_type"), frame.f_locals.get("registry")
+        message = str(error)
+        if isinstance(error, TypeError) and built is not None and isinstance(arguments, dict):
+            class_name = getattr(built, "__name__", str(built))
+            if (found := _UNEXPECTED.search(message)) and found[1] in arguments:
+                valid = _arguments(built) - set(arguments)
+                return f"{class_name} has no argument '{found[1]}'{nearest(found[1], valid)}"
+            if found := _MISSING.search(message):
+                return f"{class_name} lacks its argument {found[1].rstrip(chr(39) + ')')}'"
+        if isinstance(error, KeyError) and built is None and isinstance(registry, Registry):
+            if isinstance(name, str) and "registry" in message:
+                return _unknown_type(name, registry)
+            if name is None and "type" in message:
+                return f"a dict in the config lacks its key 'type': {frame.f_locals.get('cfg')}"
+    return None
+
+
+def _build_frames(error: BaseException) -> Iterator[FrameType]:
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_name == "build_from_cfg":
+            yield traceback.tb_frame
+        traceback = traceback.tb_next
+
+
+def _arguments(built: Any) -> set[str]:
+    """Names a class or function takes; those of its bases too where it relays ``**kwargs``."""
+    functions = [built]
+    if inspect.isclass(built):
+        functions = [vars(base)["__init__"] for base in built.__mro__ if "__init__" in vars(base)]
+    names: set[str] = set()
+    for function in functions:
+        try:
+            parameters = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            break
+        names |= {
+            p.name
+            for p in parameters.values()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        }
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return names - {"self"}
+
+
+def _unknown_type(name: str, registry: Registry) -> str:
+    root = registry
+    while root.parent is not None:
+        root = root.parent
+    known = _registered(root)
+    own = set(registry.module_dict)
+    scope, _, plain = name.rpartition(".")
+    guess = nearest(plain, {entry.rpartition(".")[2] for entry in known} | own)
+    for entry in known:
+        if guess and scope and entry == f"{scope}.{guess.split(chr(39))[1]}":
+            guess = f"; did you mean '{entry}'?"
+    return f"there is no {registry.name} of type '{name}'{guess}"
+
+
+def _registered(registry: Registry) -> set[str]:
+    names = {f"{registry.scope}.{name}" for name in registry.module_dict}
+    for child in registry.children.values():
+        names |= _registered(child)
+    return names

@@ -1,0 +1,8 @@
+"""Training, checkpoints and transfer. Importing this registers hooks and optimizer parts."""
+
+from drivemim.engine import hooks
+from drivemim.engine.autocast import AutocastOptimWrapper
+from drivemim.engine.layer_decay import LayerDecay
+from drivemim.engine.transfer import export_backbone, load_backbone
+
+__all__ = ["AutocastOptimWrapper", "LayerDecay", "export_backbone", "hooks", "load_backbone"]

@@ -1,0 +1,52 @@
+"""Files that are whole or absent: writing them, and finding the newest of a run."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from drivemim.compat import is_complete
+
+_PERIODIC = re.compile(r"(iter|epoch)_(\d+)\.pth")
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write beside, then rename: ``path`` is either what it was, or complete.
+
+    Raises:
+        OSError: naming ``path``, if it cannot be written; nothing half-written is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Find the newest periodic checkpoint that is complete.
+
+    MMEngine's ``last_checkpoint`` text is not asked: a kill can leave it behind the files, and a
+    copied folder carries paths of another machine in it.
+
+    Args:
+        folder: work directory of a run, holding ``iter_N.pth`` or ``epoch_N.pth``.
+    """
+    found = [
+        (match[1], int(match[2]), path)
+        for path in folder.glob("*.pth")
+        if (match := _PERIODIC.fullmatch(path.name))
+    ]
+    if not found:
+        return None
+    kind = max(found, key=lambda entry: entry[2].stat().st_mtime_ns)[0]
+    candidates = sorted((entry for entry in found if entry[0] == kind), reverse=True)
+    return next((path for _, _, path in candidates if is_complete(path)), None)

@@ -1,0 +1,155 @@
+"""Reading a config, and refusing one that says something nothing will read."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from drivemim.compat import explain_build_error, nearest
+from drivemim.errors import ConfigError
+
+
+def _takes(function: Any, *others: str) -> frozenset[str]:
+    return frozenset({*inspect.signature(function).parameters, *others} - {"self"})
+
+
+# What MMEngine's Runner reads from a config beside its constructor's arguments.
+_RUNNER_EXTRAS = (
+    "runner_type", "compile", "activation_checkpointing", "efficient_conv_bn_eval",
+    "model_wrapper_cfg", "find_unused_parameters", "sync_bn", "custom_imports", "dist_params",
+    "experiment_name", "backbone_checkpoint",
+)  # fmt: skip
+# Variables that MMDetection's shipped configs define for those that inherit them.
+_MMDETECTION_VARIABLES = (
+    "backend_args", "file_client_args", "dataset_type", "data_root", "train_pipeline",
+    "val_pipeline", "test_pipeline", "test_pipeline_stage2", "train_pipeline_stage2",
+    "tta_model", "tta_pipeline", "img_norm_cfg", "norm_cfg", "num_classes", "max_epochs",
+    "max_iters", "base_lr", "interval", "image_size", "img_scale", "img_scales", "metainfo",
+    "albu_train_transforms", "num_last_epochs", "stage2_num_epochs", "pretrained",
+    "checkpoint", "checkpoint_file", "batch_augments", "load_pipeline", "train_dataset",
+    "classes", "num_levels", "num_proposals", "num_stages",
+)  # fmt: skip
+_TOP_LEVEL = _takes(Runner.__init__, *_RUNNER_EXTRAS) - {"cfg"}
+_DATALOADER = _takes(DataLoader.__init__, "num_batch_per_epoch") - {"kwargs"}
+# Dicts of a config that are built without a ``type`` and would otherwise fail late or not at all.
+_UNTYPED: dict[str, frozenset[str]] = {
+    "train_dataloader": _DATALOADER,
+    "val_dataloader": _DATALOADER,
+    "test_dataloader": _DATALOADER,
+    "randomness": _takes(Runner.set_randomness),
+    "env_cfg": frozenset({"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"}),
+    "auto_scale_lr": frozenset({"enable", "base_batch_size"}),
+}
+
+
+def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file, apply the command line's options, and check every key that can be.
+
+    Arguments of registered classes are checked when they are built: :func:`config_errors`.
+
+    Args:
+        path: an MMEngine config.
+        options: dotted key to value, as ``--cfg-options`` gives them.
+
+    Raises:
+        ConfigError: if the file is missing or a key is unknown, naming the nearest valid one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        names = [str(other.name) for other in path.parent.glob("*.py")] if path.parent else []
+        raise ConfigError(f"there is no config {path}{nearest(path.name, names)}")
+    try:
+        config = Config.fromfile(str(path))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} inherits a config that is not there: {error}") from error
+    _check_top_level(config)
+    _check_untyped(config)
+    for key in options or {}:
+        _check_option(config, key)
+    if options:
+        config.merge_from_dict(dict(options))
+        _check_untyped(config)
+    return config
+
+
+@contextmanager
+def config_errors() -> Iterator[None]:
+    """Turn a wrong ``type`` or argument, found while building, into one line.
+
+    Raises:
+        ConfigError: naming class, key and the nearest valid one.
+    """
+    try:
+        yield
+    except (TypeError, KeyError) as error:
+        line = explain_build_error(error)
+        if line is None:
+            raise
+        raise ConfigError(line) from error
+
+
+def _check_top_level(config: Config) -> None:
+    """Refuse a top-level name that neither the Runner nor any line of the config reads."""
+    for key in config:
+        if key in _TOP_LEVEL or key in _MMDETECTION_VARIABLES:
+            continue
+        uses = len(re.findall(rf"\b{re.escape(key)}\b", config.text))
+        assignments = len(re.findall(rf"^{re.escape(key)}\s*=", config.text, re.MULTILINE))
+        if uses <= assignments:
+            raise ConfigError(
+                f"{config.filename}: nothing reads the key '{key}'{nearest(key, set(_TOP_LEVEL))}"
+            )
+
+
+def _check_untyped(config: Config) -> None:
+    for section, valid in _UNTYPED.items():
+        for key in config.get(section) or {}:
+            if key not in valid:
+                raise ConfigError(
+                    f"{config.filename}: {section} has no key '{key}'{nearest(key, set(valid))}"
+                )
+
+
+def _check_option(config: Config, dotted: str) -> None:
+    """Refuse an option that sets a key which is not there and which no class could ask for."""
+    here: Any = config
+    walked: list[str] = []
+    for part in dotted.split("."):
+        name = ".".join(walked) or "the config"
+        if isinstance(here, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(here):
+                raise ConfigError(
+                    f"--cfg-options {dotted}: {name} is a list of {len(here)}, "
+                    f"'{part}' is no position in it"
+                )
+            here = here[int(part)]
+        elif not isinstance(here, Mapping) or part in here and here[part] is None:
+            return
+        elif part in here:
+            here = here[part]
+        elif "type" in here or part in _valid_additions(walked):
+            return
+        else:
+            valid = set(here) | set(_valid_additions(walked))
+            raise ConfigError(
+                f"--cfg-options {dotted}: {name} has no key '{part}'{nearest(part, valid)}"
+            )
+        walked.append(part)
+
+
+def _valid_additions(walked: list[str]) -> frozenset[str]:
+    """Keys that may be added at a place of the config where they are not yet."""
+    if not walked:
+        return _TOP_LEVEL
+    if walked == ["optim_wrapper"]:
+        return frozenset({"type", "optimizer", "constructor", "paramwise_cfg", "clip_grad",
+                          "accumulative_counts", "loss_scale", "dtype"})  # fmt: skip
+    return _UNTYPED.get(walked[0], frozenset()) if len(walked) == 1 else frozenset()

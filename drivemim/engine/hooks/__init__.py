@@ -1,0 +1,17 @@
+"""Hooks of MMEngine's Runner, one a file."""
+
+from drivemim.engine.hooks.atomic_checkpoint import AtomicCheckpoint
+from drivemim.engine.hooks.average_losses import AverageLosses
+from drivemim.engine.hooks.load_backbone import LoadBackbone
+from drivemim.engine.hooks.reseed import ReseedEveryIteration
+from drivemim.engine.hooks.stop_on_non_finite_loss import StopOnNonFiniteLoss
+from drivemim.engine.hooks.strict_load import StrictLoad
+
+__all__ = [
+    "AtomicCheckpoint",
+    "AverageLosses",
+    "LoadBackbone",
+    "ReseedEveryIteration",
+    "StopOnNonFiniteLoss",
+    "StrictLoad",
+]

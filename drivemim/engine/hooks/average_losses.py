@@ -1,0 +1,30 @@
+"""Logs the loss of the whole batch, not of the part one process saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine import dist
+from mmengine.hooks import Hook
+
+from drivemim.registry import HOOKS
+
+
+@HOOKS.register_module()
+class AverageLosses(Hook):
+    """Replaces every logged loss by its mean over all processes, before anything logs it."""
+
+    priority = 5
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Average ``outputs`` in place."""
+        if not outputs or dist.get_world_size() == 1:
+            return
+        names = sorted(outputs)
+        device = torch.as_tensor(outputs[names[0]]).device
+        values = torch.tensor([float(outputs[name]) for name in names], device=device)
+        dist.all_reduce(values, op="mean")
+        outputs.update(zip(names, values, strict=True))

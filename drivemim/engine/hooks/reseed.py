@@ -1,0 +1,35 @@
+"""Makes what an iteration draws depend on nothing but its number."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+
+from drivemim.registry import HOOKS
+
+
+def seed_everything(*entropy: int) -> None:
+    """Seed Python, numpy and torch (every device) from a few non-negative integers."""
+    state = np.random.SeedSequence(entropy).generate_state(4)
+    random.seed(int(state[0]))
+    np.random.seed(int(state[1]))
+    torch.manual_seed(int(state[2]) << 32 | int(state[3]))
+
+
+@HOOKS.register_module()
+class ReseedEveryIteration(Hook):
+    """Seeds this process from (seed, iteration, rank) before every training iteration.
+
+    A resumed run then draws what the uninterrupted one would have drawn, whatever was evaluated,
+    logged or skipped in between.
+    """
+
+    priority = "VERY_LOW"
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed; last of the hooks, so none of them draws in between."""
+        seed_everything(int(runner.seed), int(runner.iter), int(runner.rank))

@@ -1,0 +1,76 @@
+"""Stops a run whose loss is lost, naming the frames it was lost on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from mmengine import dist
+from mmengine.hooks import Hook
+from mmengine.structures import BaseDataElement
+
+from drivemim.clips import Clips
+from drivemim.errors import NonFiniteLossError
+from drivemim.registry import HOOKS
+
+
+def frame_tokens(data_batch: Any) -> list[str]:
+    """Name the frames of a batch, in its order.
+
+    Args:
+        data_batch: what a data loader yields: clips, or MMDetection's data samples (their meta
+            information's ``frame_token``, else ``img_path``), in any nesting of lists and dicts.
+    """
+    return [token for token in _tokens(data_batch) if token]
+
+
+def _tokens(data: Any) -> Iterator[str]:
+    if isinstance(data, Clips):
+        yield from (token for clip in data.tokens for step in clip for token in step)
+    elif isinstance(data, BaseDataElement):
+        yield str(data.get("frame_token") or data.get("img_path") or "")
+    elif isinstance(data, Mapping):
+        for value in data.values():
+            yield from _tokens(value)
+    elif isinstance(data, (list, tuple)):
+        for value in data:
+            yield from _tokens(value)
+
+
+@HOOKS.register_module()
+class StopOnNonFiniteLoss(Hook):
+    """Raises when the loss of any process is infinite or not a number.
+
+    Runs before every hook that logs, averages or saves, in every process at once: no checkpoint
+    can hold the spoilt weights.
+    """
+
+    priority = 0
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Check the iteration's loss.
+
+        Raises:
+            NonFiniteLossError: naming iteration, losses and frame tokens.
+        """
+        loss = torch.as_tensor((outputs or {}).get("loss", 0.0)).detach()
+        is_lost = (~torch.isfinite(loss)).any().to(torch.int32).reshape(1)
+        is_here = bool(is_lost)
+        dist.all_reduce(is_lost, op="max")
+        if not bool(is_lost):
+            return
+        here = (
+            f"{ {name: float(value) for name, value in outputs.items()} } for frames "
+            f"{', '.join(frame_tokens(data_batch)) or '(this batch has no tokens)'}"
+            if is_here
+            else ""
+        )
+        reports = [report for report in dist.all_gather_object(here) if report]
+        raise NonFiniteLossError(
+            f"the loss is not finite at iteration {runner.iter + 1}: {'; '.join(reports)}. "
+            "Nothing was saved since; lower the learning rate, clip gradients, or look at those "
+            "frames, then go on with --resume"
+        )

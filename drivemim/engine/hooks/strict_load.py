@@ -1,0 +1,35 @@
+"""Refuses the checkpoint of another model, where MMEngine would load what happens to fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from drivemim.engine.matching import describe_mismatch
+from drivemim.errors import CheckpointError
+from drivemim.registry import HOOKS
+
+
+@HOOKS.register_module()
+class StrictLoad(Hook):
+    """Compares names and shapes of a checkpoint with the model's before they are loaded."""
+
+    priority = "VERY_HIGH"
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Compare.
+
+        Raises:
+            CheckpointError: listing missing, unexpected and misshapen names.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        offered = checkpoint.get("state_dict", checkpoint)
+        offered = {name.removeprefix("module."): value for name, value in offered.items()}
+        mismatch = describe_mismatch(model.state_dict(), offered)
+        if mismatch:
+            raise CheckpointError(
+                f"the checkpoint is of another model than the config's "
+                f"{type(model).__name__}: {mismatch}"
+            )

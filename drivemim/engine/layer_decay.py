@@ -1,0 +1,75 @@
+"""Layer-wise learning-rate decay: early layers of a pretrained transformer move less."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.optim import DefaultOptimWrapperConstructor
+from torch import nn
+
+from drivemim.errors import ConfigError
+from drivemim.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecay(DefaultOptimWrapperConstructor):
+    """Gives layer ``i`` of ``L`` of the backbone the rate ``lr * decay_rate ** (L - 1 - i)``.
+
+    ``L`` is the encoder's ``num_layers``; its ``layer_of(name)`` says which layer a parameter
+    belongs to, from 0, the patch embedding, to ``L - 1``, the final norm (as in BEiT,
+    https://arxiv.org/abs/2106.08254). Everything outside the encoder has the full rate. Parameters
+    of one dimension or none (norms, biases, scales) have no weight decay.
+
+    Args:
+        optim_wrapper_cfg: as MMEngine's.
+        paramwise_cfg: ``decay_rate`` in (0, 1]; 1 keeps all rates equal. Use schedulers with
+            relative ends (``eta_min_ratio``), which keep the ratios between layers.
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
+    ) -> None:
+        paramwise_cfg = dict(paramwise_cfg or {"decay_rate": 1.0})
+        rate = paramwise_cfg.get("decay_rate")
+        if set(paramwise_cfg) != {"decay_rate"} or not 0 < float(rate or 0) <= 1:
+            raise ConfigError(
+                f"LayerDecay takes paramwise_cfg=dict(decay_rate=number in (0, 1]), "
+                f"not {paramwise_cfg}"
+            )
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        if self.base_lr is None:
+            raise ConfigError("LayerDecay needs lr in optim_wrapper.optimizer")
+
+    def add_params(self, params: list[dict[str, Any]], module: nn.Module, **kwargs: Any) -> None:
+        """Append one group for each (learning rate, weight decay), in order of appearance."""
+        model: Any = module.module if is_model_wrapper(module) else module
+        prefix, encoder = _encoder(model)
+        rate = float(self.paramwise_cfg["decay_rate"])
+        if rate < 1 and not hasattr(encoder, "layer_of"):
+            raise ConfigError(
+                f"LayerDecay needs an encoder that knows its layers (drivemim.ViT); "
+                f"{type(encoder).__name__} has no layer_of: use decay_rate=1"
+            )
+        groups: dict[tuple[float, float], dict[str, Any]] = {}
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            scale = 1.0
+            if rate < 1 and name.startswith(prefix):
+                layer = encoder.layer_of(name.removeprefix(prefix))
+                scale = rate ** (encoder.num_layers - 1 - layer)
+            decay = 0.0 if parameter.ndim <= 1 else float(self.base_wd or 0.0)
+            group = groups.setdefault(
+                (scale, decay),
+                {"params": [], "lr": self.base_lr * scale, "weight_decay": decay},
+            )
+            group["params"].append(parameter)
+        params.extend(groups.values())
+
+
+def _encoder(model: nn.Module) -> tuple[str, Any]:
+    for prefix in ("encoder", "backbone"):
+        if isinstance(found := getattr(model, prefix, None), nn.Module):
+            return f"{prefix}.", found
+    raise ConfigError(f"LayerDecay finds neither encoder nor backbone in {type(model).__name__}")

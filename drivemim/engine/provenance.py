@@ -1,0 +1,147 @@
+"""Where a backbone comes from, and how to feed it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from drivemim import __version__
+from drivemim.clips import Clips
+from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.fingerprint import describe_features, fixed_image, level_numbers
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.registry import MODELS
+
+
+def pretrainer_of(
+    content: Any, checkpoint: str | Path, config: str | Path | None
+) -> tuple[nn.Module, Config]:
+    """Build the pretrainer a checkpoint is of, without weights.
+
+    Args:
+        content: the checkpoint, read.
+        checkpoint: its path, for messages.
+        config: replaces the config inside the checkpoint.
+
+    Raises:
+        CheckpointError: if the checkpoint is not of a pretraining run.
+        ConfigError: if the config cannot be built.
+    """
+    meta = content.get("meta", {}) if isinstance(content, dict) else {}
+    if config is not None:
+        cfg = load_config(config)
+    elif "cfg" in meta:
+        cfg = Config.fromstring(meta["cfg"], file_format=".py")
+    else:
+        raise CheckpointError(f"{checkpoint} holds no config; give the run's with --config")
+    if "encoder" not in (cfg.get("model") or {}) or "state_dict" not in content:
+        raise CheckpointError(
+            f"{checkpoint} is not of a pretraining run: its model is "
+            f"{(cfg.get('model') or {}).get('type')}, without an encoder"
+        )
+    scope = cfg.get("default_scope", "drivemim")
+    with DefaultScope.overwrite_default_scope(scope), config_errors():
+        return MODELS.build(cfg.model), cfg
+
+
+def describe_export(
+    pretrainer: Any,
+    cfg: Config,
+    meta: Mapping[str, Any],
+    checkpoint: str | Path,
+    input_size: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """Everything a detector, or a reader, has to know about a backbone."""
+    size = input_size or _image_size(cfg)
+    fingerprint = _features(pretrainer, size)
+    preprocessor = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    return {
+        "drivemim_version": __version__,
+        "architecture": _architecture(cfg),
+        "normalization": {key: preprocessor.get(key) for key in ("mean", "std", "bgr_to_rgb")},
+        "input_size": list(size),
+        "strides": [size[0] // level["shape"][1] for level in fingerprint],
+        "channels": [level["shape"][0] for level in fingerprint],
+        "source": {
+            "checkpoint": str(Path(checkpoint).resolve()),
+            "experiment": meta.get("experiment_name"),
+            "iteration": meta.get("iter"),
+            "seed": meta.get("seed"),
+        },
+        "data": [_describe_index(path) for path in sorted({*_values(cfg, "index")})],
+        "fingerprint": fingerprint,
+    }
+
+
+@torch.no_grad()
+def _features(pretrainer: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Statistics of the pretrainer's own features of the fixed image."""
+    clips = pretrainer.data_preprocessor(one_frame(fixed_image(size)), False)["clips"]
+    maps = list(pretrainer(clips, mode="tensor"))
+    return describe_features(maps, level_numbers(pretrainer.encoder.backbone, maps))
+
+
+def one_frame(image_HWC: Tensor) -> Clips:
+    """A clip of one frame without boxes, from an uint8 BGR image."""
+    identity = {3: torch.eye(3), 4: torch.eye(4)}
+    labels = torch.full((1, 1, 1, 0), -1, dtype=torch.int64)
+    return Clips(
+        images_BTNHWC=image_HWC[None, None, None],
+        intrinsics_BTN33=identity[3][None, None, None],
+        camera_to_clip_BTN44=identity[4][None, None, None],
+        timestamps_BTN=torch.zeros(1, 1, 1, dtype=torch.int64),
+        valid_BTN=torch.ones(1, 1, 1, dtype=torch.bool),
+        boxes_BTNM4=torch.zeros(1, 1, 1, 0, 4),
+        labels_BTNM=labels,
+        tracks_BTNM=labels.clone(),
+        depths_BTNM=torch.zeros(1, 1, 1, 0),
+        seeds_B=torch.zeros(1, dtype=torch.int64),
+        tokens=((("",),),),
+    )
+
+
+def _architecture(cfg: Config) -> dict[str, Any]:
+    encoder = cfg.model.encoder.to_dict()
+    found: dict[str, Any] = dict(encoder.get("backbone") or encoder)
+    if "." not in str(found["type"]):
+        found["type"] = f"{cfg.get('default_scope', 'drivemim')}.{found['type']}"
+    return found
+
+
+def _image_size(cfg: Config) -> tuple[int, int]:
+    sizes = list(_values(cfg.get("train_dataloader") or {}, "image_size"))
+    if not sizes:
+        raise ConfigError("the config's training data has no image_size; give --input-size H W")
+    return int(sizes[0][0]), int(sizes[0][1])
+
+
+def _values(config: Any, key: str) -> Iterator[Any]:
+    """Every value of a key, at any depth."""
+    if isinstance(config, Mapping):
+        if config.get(key) is not None:
+            yield config[key]
+        for value in config.values():
+            yield from _values(value, key)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _values(value, key)
+
+
+def _describe_index(path: str) -> dict[str, Any]:
+    """What an index was built from; only its path where it cannot be read any more."""
+    from drivemim.datasets.index import FrameIndex
+
+    try:
+        info = FrameIndex.open(path).info
+    except (FileNotFoundError, ValueError):
+        return {"index": path}
+    tables = repr(sorted((table.name, table.size) for table in info.tables))
+    digest = hashlib.sha256(tables.encode()).hexdigest()[:16]
+    return {"index": path, "source": info.source, "version": info.version, "tables": digest}

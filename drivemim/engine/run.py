@@ -1,0 +1,224 @@
+"""Training and testing on MMEngine's Runner, for pretraining and detection alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from drivemim import compat
+from drivemim.engine.autocast import mixed_precision
+from drivemim.engine.checkpoints import newest_checkpoint, write_bytes
+from drivemim.engine.config import config_errors, load_config
+from drivemim.errors import CheckpointError, ConfigError
+
+NEWEST = "newest"
+_PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")
+
+
+def train(
+    config: str | Path,
+    *,
+    work_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    amp: bool = False,
+    launcher: str = "none",
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Runner:
+    """Train what a config describes, to its end.
+
+    Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
+    finite, and writes its checkpoints whole or not at all.
+
+    Args:
+        config: path of an MMEngine config.
+        work_dir: folder of logs and checkpoints; by default the config's, else
+            ``work_dirs/NAME_OF_CONFIG``.
+        resume: a checkpoint, or ``NEWEST`` for the newest complete one in ``work_dir``, from which
+            to go on; with none there yet, ``NEWEST`` starts from the beginning.
+        amp: mixed precision, bfloat16 where the device has it.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, as MMEngine's.
+        seed: replaces the config's ``randomness.seed``; 0 if neither says.
+        options: dotted config keys to replace.
+
+    Returns:
+        The runner, after training.
+
+    Raises:
+        ConfigError: if the config cannot be what was meant.
+        CheckpointError: if a checkpoint cannot be read, written or does not fit.
+        NonFiniteLossError: if the loss is lost.
+    """
+    cfg = _prepare(config, work_dir, launcher, options)
+    for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
+        if cfg.get(key) is None:
+            raise ConfigError(f"{config} has no {key}: it cannot be trained")
+    if amp:
+        cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
+    _check_accumulation(cfg)
+    checkpoint = _resume_from(resume, Path(cfg.work_dir))
+    cfg.resume, cfg.load_from = (
+        checkpoint is not None,
+        str(checkpoint or "") or cfg.get("load_from"),
+    )
+    cfg.randomness = {**(cfg.get("randomness") or {}), "seed": _choose_seed(cfg, seed, checkpoint)}
+    _add_guarantees(cfg, strict=checkpoint is not None)
+    _add_backbone(cfg)
+    runner = _build(cfg)
+    with config_errors():
+        runner.train()
+    return runner
+
+
+def evaluate(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    work_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    launcher: str = "none",
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Evaluate a checkpoint with the config's test data and metrics.
+
+    Args:
+        config: path of an MMEngine config.
+        checkpoint: weights of exactly the config's model.
+        work_dir: folder of logs.
+        out: JSON file for the metrics.
+        launcher: as in :func:`train`.
+        options: dotted config keys to replace.
+
+    Returns:
+        Metric name to value.
+
+    Raises:
+        ConfigError: if the config cannot be what was meant.
+        CheckpointError: if the checkpoint is damaged or of another model.
+    """
+    cfg = _prepare(config, work_dir, launcher, options)
+    if cfg.get("test_dataloader") is None:
+        raise ConfigError(f"{config} has no test_dataloader: it cannot be tested")
+    if not Path(checkpoint).is_file():
+        raise CheckpointError(f"there is no checkpoint at {checkpoint}")
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "drivemim.StrictLoad"}]
+    runner = _build(cfg)
+    with config_errors():
+        metrics: dict[str, float] = runner.test()
+    if out is not None and is_main_process():
+        write_bytes(Path(out), json.dumps(metrics, indent=2, default=float).encode())
+    return metrics
+
+
+def _prepare(
+    config: str | Path,
+    work_dir: str | Path | None,
+    launcher: str,
+    options: Mapping[str, Any] | None,
+) -> Config:
+    cfg = load_config(config, options)
+    cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(config).stem)
+    cfg.launcher = launcher
+    compat.read_checkpoints_our_way()
+    if launcher != "none" and not torch.cuda.is_available():
+        cfg.setdefault("model_wrapper_cfg", {
+            "type": "MMDistributedDataParallel",
+            "device_ids": None,
+            "broadcast_buffers": False,
+            "find_unused_parameters": cfg.get("find_unused_parameters", False),
+        })  # fmt: skip
+    return cfg
+
+
+def _build(cfg: Config) -> Runner:
+    compat.join_process_group(cfg.launcher)
+    with config_errors():
+        return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+
+
+def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
+    kind = optim_wrapper.get("type", "OptimWrapper")
+    if kind == "OptimWrapper":
+        return mixed_precision(optim_wrapper)
+    if kind in ("AmpOptimWrapper", "drivemim.AutocastOptimWrapper"):
+        return optim_wrapper
+    raise ConfigError(f"--amp replaces OptimWrapper, but the config has optim_wrapper.type={kind}")
+
+
+def _check_accumulation(cfg: Config) -> None:
+    """Refuse checkpoints between two updates: the gradients gathered so far are not in them."""
+    counts = cfg.optim_wrapper.get("accumulative_counts", 1)
+    checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    intervals = {}
+    if not checkpoint.get("by_epoch", True):
+        intervals["default_hooks.checkpoint.interval"] = checkpoint.get("interval", -1)
+        if checkpoint.get("save_best"):
+            intervals["train_cfg.val_interval"] = cfg.train_cfg.get("val_interval", 1000)
+    for key, interval in intervals.items():
+        if interval > 0 and interval % counts:
+            raise ConfigError(
+                f"{key}={interval} is no multiple of optim_wrapper.accumulative_counts={counts}: "
+                f"a resumed run would lose gradients; use {-(-interval // counts) * counts}"
+            )
+
+
+def _resume_from(resume: str | Path | None, work_dir: Path) -> Path | None:
+    if resume is None:
+        return None
+    if str(resume) != NEWEST:
+        if not Path(resume).is_file():
+            raise CheckpointError(f"--resume: there is no checkpoint at {resume}")
+        return Path(resume)
+    found = newest_checkpoint(work_dir)
+    if found is None:
+        print_log(f"no complete checkpoint in {work_dir} yet, starting from the beginning")
+    return found
+
+
+def _choose_seed(cfg: Config, seed: int | None, checkpoint: Path | None) -> int:
+    configured = (cfg.get("randomness") or {}).get("seed")
+    chosen = seed if seed is not None else configured
+    if checkpoint is not None:
+        trained = compat.read_checkpoint(checkpoint)["meta"].get("seed")
+        if seed is not None and trained is not None and seed != trained:
+            raise ConfigError(
+                f"--seed {seed}, but {checkpoint} was trained with seed {trained}; leave --seed out"
+            )
+        chosen = trained if trained is not None else chosen
+    return int(chosen or 0)
+
+
+def _add_guarantees(cfg: Config, strict: bool) -> None:
+    """Add what every run needs, also where a config inherits MMDetection's own hooks."""
+    hooks = dict(cfg.get("default_hooks") or {})
+    checkpoint = hooks.get("checkpoint", {"type": "CheckpointHook", "interval": 1})
+    if checkpoint is not None and checkpoint.get("type") in _PLAIN_CHECKPOINT_HOOKS:
+        hooks["checkpoint"] = {**checkpoint, "type": "drivemim.AtomicCheckpoint"}
+    cfg.default_hooks = hooks
+    added = ["ReseedEveryIteration", "StopOnNonFiniteLoss", "AverageLosses"]
+    added += ["StrictLoad"] if strict else []
+    cfg.custom_hooks = [
+        *(cfg.get("custom_hooks") or []),
+        *({"type": f"drivemim.{name}"} for name in added),
+    ]
+
+
+def _add_backbone(cfg: Config) -> None:
+    """Load ``backbone_checkpoint`` into the detector, and nothing else into its backbone."""
+    path = cfg.get("backbone_checkpoint")
+    if not path:
+        return
+    if "backbone" not in cfg.model:
+        raise ConfigError(f"backbone_checkpoint={path}, but the config's model has no backbone")
+    cfg.model.backbone.init_cfg = None
+    cfg.custom_hooks = [*cfg.custom_hooks, {"type": "drivemim.LoadBackbone", "checkpoint": path}]

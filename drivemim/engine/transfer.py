@@ -1,0 +1,205 @@
+"""Handing a pretrained backbone to a detector: a verified, portable file.
+
+``OUT.safetensors`` holds the weights under the backbone's own names, with what is needed to use
+them right as JSON under the metadata key ``drivemim``. ``OUT.pth`` beside it is for plain
+MMDetection: ``init_cfg=dict(type='Pretrained', checkpoint='OUT.pth')`` of the backbone.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from drivemim.compat import read_checkpoint
+from drivemim.engine.checkpoints import write_bytes
+from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
+from drivemim.engine.matching import describe_mismatch
+from drivemim.engine.provenance import describe_export, pretrainer_of
+from drivemim.errors import CheckpointError, ConfigError
+
+_KEY = "drivemim"
+# What may differ between pretraining and detection without making the weights another network's.
+_FREE_KEYS = {"type", "init_cfg", "norm_eval", "frozen_stages", "with_cp", "drop_path_rate"}
+
+
+def export_backbone(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    ema: bool = False,
+    input_size: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """Write the backbone of a pretraining checkpoint as ``out`` and, beside it, a plain ``.pth``.
+
+    Args:
+        checkpoint: of a pretraining run.
+        out: file ending in ``.safetensors``.
+        config: of the run; by default the one inside the checkpoint.
+        ema: take the averaged weights that MMEngine's ``EMAHook`` keeps.
+        input_size: height and width, pixels, at which the features are recorded; by default the
+            ``image_size`` of the run's training data.
+
+    Returns:
+        The metadata written: architecture, normalisation, input size, strides, source, data,
+        version and fingerprint.
+
+    Raises:
+        ConfigError: if ``out`` is no ``.safetensors``, or the config cannot be used.
+        CheckpointError: if the checkpoint is damaged, of another model, or lacks what is asked for.
+    """
+    out = Path(out)
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"{out} must end in .safetensors (a .pth is written beside it)")
+    content = read_checkpoint(checkpoint)
+    pretrainer, cfg = pretrainer_of(content, checkpoint, config)
+    weights = _weights(content, checkpoint, ema=ema)
+    if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
+        raise CheckpointError(f"{checkpoint} is not of the config's model: {mismatch}")
+    pretrainer.load_state_dict(weights)
+    pretrainer.eval()
+    metadata = describe_export(pretrainer, cfg, content["meta"], checkpoint, input_size)
+    metadata["source"]["ema"] = ema
+    backbone: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]
+    state = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in backbone.state_dict().items()
+    }
+    encoded = {_KEY: json.dumps(metadata), "format": "pt"}
+    write_bytes(out, safetensors.torch.save(state, metadata=encoded))
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state, "meta": {_KEY: metadata}}, buffer)
+    write_bytes(out.with_suffix(".pth"), buffer.getbuffer())
+    return metadata
+
+
+def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read an exported backbone: its weights by name, and its metadata.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, or was not written by :func:`export_backbone`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no backbone at {path}; write it with tools/export_backbone.py"
+        )
+    if path.suffix == ".safetensors":
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                encoded = (file.metadata() or {}).get(_KEY)
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        except safetensors.SafetensorError as error:
+            raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+        metadata = json.loads(encoded) if encoded else None
+    else:
+        content = read_checkpoint(path)
+        metadata = content.get("meta", {}).get(_KEY) if isinstance(content, dict) else None
+        state = content.get("state_dict", {}) if isinstance(content, dict) else {}
+    if metadata is None:
+        raise CheckpointError(
+            f"{path} was not written by tools/export_backbone.py, so its normalisation is unknown; "
+            "export a pretraining checkpoint, or use MMDetection's init_cfg for other weights"
+        )
+    return state, metadata
+
+
+def load_backbone(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    tolerance: float = 1e-3,
+) -> str:
+    """Load an exported backbone into a detector, and prove that it sees what it was trained on.
+
+    Args:
+        model: detector with ``backbone`` and ``data_preprocessor``.
+        path: what :func:`export_backbone` wrote.
+        architecture: config of the detector's backbone, to name differences.
+        tolerance: of the features, as a share of their root mean square.
+
+    Returns:
+        A line for the log.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if any name or shape differs, or the detector's normalisation and backbone
+            answer the fixed image otherwise than the pretrainer did.
+    """
+    state, metadata = read_export(path)
+    backbone: nn.Module = model.backbone  # type: ignore[assignment]  # nn.Module's __getattr__
+    if mismatch := describe_mismatch(backbone.state_dict(), state):
+        differences = _differences(metadata["architecture"], architecture or {})
+        raise CheckpointError(
+            f"{path} does not fit the detector's {type(backbone).__name__}: {mismatch}"
+            + (f". Exported architecture: {differences}" if differences else "")
+        )
+    backbone.load_state_dict(state, strict=True)
+    size = (metadata["input_size"][0], metadata["input_size"][1])
+    maps, levels = _detector_features(model, fixed_image(size))
+    if lines := compare_features(metadata["fingerprint"], maps, levels, tolerance):
+        normalization = metadata["normalization"]
+        differences = _differences(metadata["architecture"], architecture or {})
+        raise CheckpointError(
+            f"{path}: the detector's features are not the pretrainer's ({'; '.join(lines)}). "
+            f"It was trained with {normalization}; set these in model.data_preprocessor"
+            + (f". Exported architecture: {differences}" if differences else "")
+        )
+    return f"Loaded all {len(state)} tensors of {path}; features equal the pretrainer's"
+
+
+@torch.no_grad()
+def _detector_features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
+    """Maps of the fixed image, through copies of the detector's own parts in float32 on the CPU."""
+    preprocessor = copy.deepcopy(model.data_preprocessor).to("cpu")
+    backbone = copy.deepcopy(model.backbone).to("cpu", torch.float32).eval()
+    batch = {"inputs": [image_HWC.permute(2, 0, 1).contiguous()], "data_samples": None}
+    height, width = image_HWC.shape[:2]
+    images_1CHW = preprocessor(batch, training=False)["inputs"][..., :height, :width]
+    maps = list(backbone(images_1CHW.float()))
+    return maps, level_numbers(backbone, maps)
+
+
+def _weights(content: dict[str, Any], checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
+    """Weights of the model as trained, or averaged.
+
+    MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,
+    prefixed ``module.``, as ``ema_state_dict``.
+    """
+    averaged = content.get("ema_state_dict")
+    if ema and averaged is None:
+        raise CheckpointError(
+            f"{checkpoint} has no averaged weights; train with EMAHook or leave --ema out"
+        )
+    if averaged is None or ema:
+        return dict(content["state_dict"])
+    trained = {
+        name.removeprefix("module."): value
+        for name, value in averaged.items()
+        if name.startswith("module.")
+    }
+    return {**content["state_dict"], **trained}
+
+
+def _differences(exported: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Say which keys of two architectures differ."""
+    if not wanted:
+        return ""
+    kinds = [str(config.get("type")).rpartition(".")[2] for config in (exported, wanted)]
+    lines = [f"type is {kinds[0]}, here {kinds[1]}"] if kinds[0] != kinds[1] else []
+    for key in sorted({*exported, *wanted} - _FREE_KEYS):
+        here, there = wanted.get(key, "default"), exported.get(key, "default")
+        if json.dumps(here, default=str) != json.dumps(there, default=str):
+            lines.append(f"{key} is {there}, here {here}")
+    return "; ".join(lines)

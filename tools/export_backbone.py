@@ -1,0 +1,38 @@
+"""Export a pretrained backbone: python tools/export_backbone.py CHECKPOINT OUT.safetensors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from drivemim.engine.transfer import export_backbone
+from drivemim.errors import CheckpointError, ConfigError
+
+
+def main() -> None:
+    """Parse the command line and export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", help="of a pretraining run")
+    parser.add_argument("out", help=".safetensors file; a .pth for MMDetection is written beside")
+    parser.add_argument("--config", help="of the run, instead of the one in the checkpoint")
+    parser.add_argument("--ema", action="store_true", help="export the averaged weights")
+    parser.add_argument("--input-size", nargs=2, type=int, metavar=("H", "W"))
+    args = parser.parse_args()
+    try:
+        metadata = export_backbone(
+            args.checkpoint,
+            args.out,
+            config=args.config,
+            ema=args.ema,
+            input_size=tuple(args.input_size) if args.input_size else None,
+        )
+    except (CheckpointError, ConfigError, FileNotFoundError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    print(
+        f"{args.out}: {metadata['architecture']['type']}, strides {metadata['strides']}, "
+        f"iteration {metadata['source']['iteration']}"
+    )
+
+
+if __name__ == "__main__":
+    main()

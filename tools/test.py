@@ -1,0 +1,39 @@
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+from drivemim.engine.run import evaluate
+from drivemim.errors import CheckpointError, ConfigError
+
+
+def main() -> None:
+    """Parse the command line and evaluate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="MMEngine config")
+    parser.add_argument("checkpoint", help="weights of the config's model")
+    parser.add_argument("--work-dir", help="folder for logs")
+    parser.add_argument("--out", metavar="JSON", help="file for the metrics")
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    try:
+        evaluate(
+            args.config,
+            args.checkpoint,
+            work_dir=args.work_dir,
+            out=args.out,
+            launcher=args.launcher,
+            options=args.cfg_options,
+        )
+    except (CheckpointError, ConfigError, FileNotFoundError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
