@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.datasets.classes import DEFAULT, labels_of
 from drivemim.datasets.index import FrameIndex
+from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
+from drivemim.geometry.poses import invert_pose, pose_matrix, slerp, transform_points
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_CHUNK = 2048
+"""Frames projected at a time: bounds the memory a whole data set takes."""
+MOVING_SPEED = 0.5
+"""Metres a second above which an object without an attribute counts as moving."""
+_MOVING = (".moving",)
+_STANDING = (".standing", ".sitting_lying_down", ".stopped", ".parked")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,33 +39,82 @@ class FrameBoxes:
         distance: (M,) metres from the ego vehicle to the box's centre on the ground plane; NaN
             when unknown.
         visibility: (M,) 1 to 4 as nuScenes has it, 0 unknown.
-        truncation: (M,) share of the box outside the image, in [0, 1].
+        truncation: (M,) share of the box outside the image, in [0, 1]; 0 for boxes drawn in it.
         lidar_points: (M,) -1 unknown.
         radar_points: (M,) -1 unknown.
         moving: (M,) 1 moving, 0 standing, -1 unknown.
     """
 
-    offsets: NDArray[np.int64]
-    frame: NDArray[np.int64]
-    box: NDArray[np.int64]
-    boxes: NDArray[np.float64]
-    label: NDArray[np.int64]
-    track: NDArray[np.int64]
-    depth: NDArray[np.float64]
-    distance: NDArray[np.float64]
-    visibility: NDArray[np.int64]
-    truncation: NDArray[np.float64]
-    lidar_points: NDArray[np.int64]
-    radar_points: NDArray[np.int64]
-    moving: NDArray[np.int64]
+    offsets: Ints
+    frame: Ints
+    box: Ints
+    boxes: Floats
+    label: Ints
+    track: Ints
+    depth: Floats
+    distance: Floats
+    visibility: Ints
+    truncation: Floats
+    lidar_points: Ints
+    radar_points: Ints
+    moving: Ints
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
 
+@dataclass(frozen=True, eq=False)
+class BoxesInTime:
+    """3-D boxes of F frames at the frames' own timestamps, M in all.
+
+    Attributes:
+        frame: (M,) position among the frames asked for, ascending.
+        box: (M,) row in ``index.boxes``.
+        center: (M, 3) metres, global frame; NaN for boxes drawn in the image.
+        rotation: (M, 4) quaternion w x y z, global frame; NaN likewise.
+    """
+
+    frame: Ints
+    box: Ints
+    center: Floats
+    rotation: Floats
+
+
+def boxes_in_time(index: FrameIndex, rows: Ints) -> BoxesInTime:
+    """Annotations of frames, interpolated for sweeps as the devkit's ``get_boxes``.
+
+    A sweep has the boxes of the sample it belongs to; one that has a box in the sample before is
+    put between the two.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of ``index.frames``.
+    """
+    samples, boxes = index.samples, index.boxes
+    sample = index.frames.sample[rows].astype(np.int64)
+    frame, box = _expand(samples.first_box[sample], samples.box_count[sample])
+    center, rotation = boxes.center[box], boxes.rotation[box]
+    if index.frames.keyframe[rows].all():
+        return BoxesInTime(frame, box, center, rotation)
+
+    between = np.flatnonzero(~index.frames.keyframe[rows][frame] & (boxes.previous[box] >= 0))
+    if len(between) == 0:
+        return BoxesInTime(frame, box, center, rotation)
+    now = sample[frame[between]]
+    start, end = samples.timestamp[samples.previous[now]], samples.timestamp[now]
+    time = index.frames.timestamp[rows][frame[between]]
+    # Timestamps can lie outside the two samples, as the devkit knows.
+    amount = np.clip((time - start) / (end - start), 0, 1)
+    before = boxes.previous[box[between]]
+    old = boxes.center[before]
+    center[between] = old + amount[:, None] * (center[between] - old)
+    rotation[between] = slerp(boxes.rotation[before], rotation[between], amount)
+    return BoxesInTime(frame, box, center, rotation)
+
+
 def frame_boxes(
     index: FrameIndex,
-    rows: NDArray[np.int64],
+    rows: Ints,
     *,
     class_map: Mapping[str, str | None] | None = None,
     keep_unlabelled: bool = False,
@@ -69,5 +131,111 @@ def frame_boxes(
 
     Returns:
         the boxes that are in the image, frame by frame.
+
+    Raises:
+        ValueError: if a category is in no class map.
     """
-    raise NotImplementedError
+    rows = np.asarray(rows, np.int64)
+    labels = labels_of(index.categories, DEFAULT if class_map is None else class_map)
+    parts = [
+        _boxes_of_chunk(index, rows[start : start + _CHUNK], labels, keep_unlabelled, min_size)
+        for start in range(0, max(len(rows), 1), _CHUNK)
+    ]
+    return parts[0] if len(parts) == 1 else _join(parts)
+
+
+def _boxes_of_chunk(
+    index: FrameIndex, rows: Ints, labels: Ints, keep_unlabelled: bool, min_size: float
+) -> FrameBoxes:
+    found = boxes_in_time(index, rows)
+    label = labels[index.boxes.category[found.box]]
+    if not keep_unlabelled:
+        found, label = _select(found, label >= 0), label[label >= 0]
+    seen = _see(index, rows, found)
+    size = seen.boxes_M4[:, 2:] - seen.boxes_M4[:, :2]
+    keep = np.flatnonzero(seen.in_image_M & (size >= min_size).all(axis=1))
+    frame, box = found.frame[keep], found.box[keep]
+    ego = index.frames.ego_to_global[rows[frame]][:, :2]
+    return FrameBoxes(
+        offsets=np.searchsorted(frame, np.arange(len(rows) + 1)),
+        frame=frame,
+        box=box,
+        boxes=seen.boxes_M4[keep],
+        label=label[keep],
+        track=index.boxes.track[box].astype(np.int64),
+        depth=seen.depth_M[keep],
+        distance=np.linalg.norm(found.center[keep][:, :2] - ego, axis=1),
+        visibility=index.boxes.visibility[box].astype(np.int64),
+        truncation=seen.truncation_M[keep],
+        lidar_points=index.boxes.lidar_points[box].astype(np.int64),
+        radar_points=index.boxes.radar_points[box].astype(np.int64),
+        moving=_moving(index, box),
+    )
+
+
+def _join(parts: list[FrameBoxes]) -> FrameBoxes:
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(FrameBoxes)
+        if field.name not in ("offsets", "frame")
+    }
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    frame = np.repeat(np.arange(len(counts)), counts)
+    return FrameBoxes(offsets=np.concatenate([[0], np.cumsum(counts)]), frame=frame, **columns)
+
+
+def _expand(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """Runs of ``count`` rows from ``first`` on, one after the other, and whose run each row is."""
+    owner = np.repeat(np.arange(len(first)), count)
+    start = np.cumsum(count) - count
+    return owner, np.arange(len(owner)) + (first - start)[owner]
+
+
+def _select(found: BoxesInTime, keep: NDArray[np.bool_]) -> BoxesInTime:
+    return BoxesInTime(found.frame[keep], found.box[keep], found.center[keep], found.rotation[keep])
+
+
+def _see(index: FrameIndex, rows: Ints, found: BoxesInTime) -> ProjectedBoxes:
+    """2-D boxes: projected where there is a 3-D box, else as they were drawn in the image."""
+    frames = index.frames
+    size_M2 = np.stack([frames.height[rows], frames.width[rows]], axis=1)[found.frame]
+    drawn_M4 = index.boxes.image_box[found.box]
+    is_drawn = ~np.isnan(drawn_M4[:, 0])
+    solid = np.flatnonzero(~is_drawn)
+    projected = _project(index, rows, _select(found, ~is_drawn), size_M2[solid])
+
+    limits_M4 = size_M2[:, [1, 0, 1, 0]]
+    boxes = np.clip(np.where(is_drawn[:, None], drawn_M4, 0.0), 0, limits_M4)
+    boxes[solid] = projected.boxes_M4
+    truncation, depth = np.zeros(len(boxes)), np.full(len(boxes), np.inf)
+    truncation[solid], depth[solid] = projected.truncation_M, projected.depth_M
+    in_image = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    in_image[solid] = projected.in_image_M
+    return ProjectedBoxes(boxes, truncation, depth, in_image)
+
+
+def _project(index: FrameIndex, rows: Ints, found: BoxesInTime, size_M2: Ints) -> ProjectedBoxes:
+    """3-D boxes through each frame's own pose."""
+    frames = index.frames
+    mount, ego = frames.camera_to_ego[rows], frames.ego_to_global[rows]
+    to_global = pose_matrix(ego[:, :3], ego[:, 3:]) @ pose_matrix(mount[:, :3], mount[:, 3:])
+    to_camera = invert_pose(to_global)[found.frame]
+    corners = box_corners(found.center, index.boxes.size[found.box], found.rotation)
+    corners = transform_points(to_camera, corners)
+    return project_boxes(corners, frames.intrinsics[rows][found.frame], size_M2)
+
+
+def _moving(index: FrameIndex, box: Ints) -> Ints:
+    """Whether objects move, by their attribute, else by their speed."""
+    states = np.full(len(index.attributes) + 1, -1, np.int64)
+    for number, name in enumerate(index.attributes):
+        if name.endswith(_MOVING):
+            states[number] = 1
+        elif name.endswith(_STANDING):
+            states[number] = 0
+    states[-1] = -1
+    moving: Ints = states[index.boxes.attribute[box]]
+    speed = np.linalg.norm(index.boxes.velocity[box], axis=1)
+    unknown = (moving < 0) & ~np.isnan(speed)
+    moving[unknown] = speed[unknown] > MOVING_SPEED
+    return moving

@@ -1,0 +1,98 @@
+"""Which frames make a clip: T time steps x N cameras, as rows of the index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.index import FrameIndex
+
+Ints = NDArray[np.int64]
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class ClipWindows:
+    """The rule that turns a sample into the frames of the clip that begins there.
+
+    Attributes:
+        index: the data set.
+        cameras: (N,) positions in ``index.cameras``, in the clip's order.
+        steps: T.
+        spacing: None for one sample after the other (keyframes only), or seconds between steps:
+            then a step is the camera's frame nearest to its time, less than half a spacing away.
+    """
+
+    index: FrameIndex
+    cameras: Ints
+    steps: int
+    spacing: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}; a clip has at least 1")
+        if self.spacing is not None and self.spacing <= 0:
+            raise ValueError(f"spacing is {self.spacing} s; use seconds above 0, or None")
+
+    def rows(self, samples: Ints) -> Ints:
+        """Frames of the clips that begin at samples.
+
+        Args:
+            samples: (A,) rows of ``index.samples``.
+
+        Returns:
+            (A, T, N) rows of ``index.frames``; -1 where a camera has no frame or the scene ended.
+        """
+        samples = np.asarray(samples, np.int64)
+        if self.spacing is None:
+            return self._keyframes(samples)
+        return self._nearest(samples, self.spacing)
+
+    def _keyframes(self, samples: Ints) -> Ints:
+        scenes, scene = self.index.scenes, self.index.samples.scene[samples]
+        end_A = scenes.first_sample[scene] + scenes.sample_count[scene]
+        step_AT = samples[:, None] + np.arange(self.steps)
+        inside_AT = step_AT < end_A[:, None]
+        safe_AT = np.where(inside_AT, step_AT, samples[:, None])
+        rows_ATN = self.index.samples.keyframes[safe_AT[..., None], self.cameras]
+        return np.where(inside_AT[..., None], rows_ATN, -1)
+
+    def _nearest(self, samples: Ints, spacing: float) -> Ints:
+        index = self.index
+        scene_A = index.samples.scene[samples]
+        low_AN = index.scenes.first_frame[scene_A[:, None], self.cameras]
+        high_AN = low_AN + index.scenes.frame_count[scene_A[:, None], self.cameras]
+        # A camera's own keyframe is its first step: it can be 50 ms off the sample's time.
+        key_AN = index.samples.keyframes[samples[:, None], self.cameras]
+        start_AN = np.where(
+            key_AN >= 0,
+            index.frames.timestamp[np.maximum(key_AN, 0)],
+            index.samples.timestamp[samples][:, None],
+        )
+        offset_T = np.round(np.arange(self.steps) * spacing * MICROSECONDS).astype(np.int64)
+        wanted_ATN = start_AN[:, None] + offset_T[:, None]
+        after_ATN = self._search(low_AN[:, None], high_AN[:, None], wanted_ATN)
+        before_ATN = after_ATN - 1
+        last = max(len(index.frames) - 1, 0)
+        gap_before = wanted_ATN - index.frames.timestamp[np.clip(before_ATN, 0, last)]
+        gap_after = index.frames.timestamp[np.clip(after_ATN, 0, last)] - wanted_ATN
+        half = spacing * MICROSECONDS / 2
+        # Half-open, so that no frame can be nearest to two steps.
+        near_before = (before_ATN >= low_AN[:, None]) & (gap_before <= half)
+        near_after = (after_ATN < high_AN[:, None]) & (gap_after < half)
+        choose_after = near_after & (~near_before | (gap_after < gap_before))
+        return np.where(choose_after, after_ATN, np.where(near_before, before_ATN, -1))
+
+    def _search(self, low: Ints, high: Ints, wanted: Ints) -> Ints:
+        """First row of ``low:high`` whose timestamp is at or after ``wanted``; all broadcast."""
+        low, high, wanted = (each.copy() for each in np.broadcast_arrays(low, high, wanted))
+        timestamp, last = self.index.frames.timestamp, max(len(self.index.frames) - 1, 0)
+        for _ in range(int((high - low).max(initial=0)).bit_length()):
+            middle = (low + high) // 2
+            open_ = low < high
+            early = open_ & (timestamp[np.minimum(middle, last)] < wanted)
+            low = np.where(early, middle + 1, low)
+            high = np.where(open_ & ~early, middle, high)
+        return low

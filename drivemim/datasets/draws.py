@@ -1,0 +1,93 @@
+"""An endless sampler without state: draw number g is a pure function of the seed and of g."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.dist import get_dist_info, sync_random_seed
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from drivemim.registry import DATA_SAMPLERS
+
+
+class Draw(NamedTuple):
+    """One item to load.
+
+    Attributes:
+        index: of the item in its data set.
+        seed: of everything random about it, in [0, 2**32).
+    """
+
+    index: int
+    seed: int
+
+
+@DATA_SAMPLERS.register_module()
+class DrawSampler(Sampler[Draw]):
+    """Endless draws, numbered globally: rank r of W takes draws r, r + W, r + 2 W, ...
+
+    So W processes with batches of b see in every iteration exactly the draws that one process
+    with batches of W * b sees. Draws 0 to n - 1 are one epoch of a data set of n items, each drawn
+    once; the order of an epoch and the seed of a draw follow from ``seed`` and their numbers.
+
+    Args:
+        dataset: what is sampled; only its length is used.
+        shuffle: whether each epoch has an order of its own.
+        seed: None for one that all processes agree on.
+        rank: None for this process's.
+        world_size: None for the number of processes.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        self.length = len(dataset)
+        if self.length == 0:
+            raise ValueError("the data set is empty; check its scenes, cameras and filters")
+        here, processes = get_dist_info()
+        self.rank = here if rank is None else rank
+        self.world_size = processes if world_size is None else world_size
+        self.seed = int(sync_random_seed()) if seed is None else seed
+        self.shuffle = shuffle
+        self.first = 0
+
+    def __len__(self) -> int:
+        """Draws of this rank in an epoch; iterating does not end there."""
+        return -(-self.length // self.world_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        epoch, order = -1, np.arange(self.length)
+        for own in count(self.first):
+            number = own * self.world_size + self.rank
+            if self.shuffle and number // self.length != epoch:
+                epoch = number // self.length
+                order = self._order(epoch)
+            yield Draw(int(order[number % self.length]), self._seed(number))
+
+    def skip(self, draws: int) -> None:
+        """Let iteration begin ``draws`` further on (of this rank: iterations x batch size)."""
+        if draws < 0:
+            raise ValueError(f"cannot skip {draws} draws")
+        self.first += draws
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing to do: epochs follow from the draws' numbers."""
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        order: NDArray[np.int64] = np.random.default_rng((self.seed, 0, epoch)).permutation(
+            self.length
+        )
+        return order
+
+    def _seed(self, number: int) -> int:
+        return int(np.random.SeedSequence((self.seed, 1, number)).generate_state(1)[0])

@@ -1,0 +1,63 @@
+"""Which scenes of an index a data set uses: by name, or by the name of a split."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.index import FrameIndex
+
+
+def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDArray[np.int64]:
+    """Rows of the scenes that are named.
+
+    Args:
+        index: the data set.
+        scenes: None for all; a list of scene names; or one name: of a split of the index (the
+            stem of a COCO file), of an official nuScenes split (``mini_train``, ``mini_val``,
+            ``train``, ``val``, ``test``, ...), or of a scene.
+
+    Returns:
+        rows of ``index.scenes``, ascending.
+
+    Raises:
+        ValueError: if a name means nothing here, or no scene of a split is in the index.
+    """
+    names = list(index.scenes.name)
+    if scenes is None:
+        return np.arange(len(names))
+    wanted = [scenes] if isinstance(scenes, str) else list(scenes)
+    if isinstance(scenes, str) and scenes not in names:
+        splits = list(index.scenes.split)
+        if scenes in splits:
+            return np.flatnonzero([split == scenes for split in splits])
+        wanted = _official_split(index, scenes, sorted({*names, *splits} - {""}))
+        wanted = [name for name in wanted if name in names]
+        if not wanted:
+            raise ValueError(f"{index.path} has no scene of the nuScenes split {scenes!r}")
+    for name in wanted:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{index.path} has no scene {name!r}{hint}")
+    chosen = set(wanted)
+    return np.flatnonzero([name in chosen for name in names])
+
+
+def _official_split(index: FrameIndex, split: str, known: list[str]) -> list[str]:
+    """nuScenes' own list of a split's scenes."""
+    # Imported when first needed: the devkit takes seconds to import and brings matplotlib.
+    from nuscenes.utils.splits import create_splits_scenes
+
+    official: dict[str, list[str]] = create_splits_scenes()
+    if split not in official:
+        near = difflib.get_close_matches(split, [*official, *known], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"scenes={split!r} is neither a scene or split of {index.path} nor one of nuScenes' "
+            f"splits ({', '.join(official)}){hint}"
+        )
+    return official[split]

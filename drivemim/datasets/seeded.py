@@ -1,0 +1,57 @@
+"""A data set whose every item is random in its draw's seed alone."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from drivemim.datasets.draws import Draw
+from drivemim.registry import DATASETS
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset[Any]):
+    """Seed Python, NumPy and PyTorch from the draw, then load the item.
+
+    An item then depends on its draw's seed and on nothing else: not on the worker that loads it,
+    nor on what was loaded before, nor on whether the run was resumed. The generators are left as
+    the item left them; a training process seeds its own at every iteration.
+
+    Args:
+        dataset: any data set, or the config of one. An index that is no ``Draw`` is passed on
+            unseeded, so the wrapped data set can be looked at as it is.
+    """
+
+    def __init__(self, *, dataset: Dataset[Any] | dict[str, Any]) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]  # map-style data sets have a length
+
+    def __getitem__(self, draw: Draw | int) -> Any:
+        if not isinstance(draw, Draw):
+            return self.dataset[draw]
+        random.seed(draw.seed)
+        np.random.seed(draw.seed)
+        torch.manual_seed(draw.seed)
+        return self.dataset[draw.index]
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What the wrapped data set says of itself."""
+        metainfo: dict[str, Any] = getattr(self.dataset, "metainfo", {})
+        return metainfo
+
+    def full_init(self) -> None:
+        """Load the wrapped data set's annotations, if it does so late (MMEngine's do)."""
+        if hasattr(self.dataset, "full_init"):
+            self.dataset.full_init()
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Annotations of one item of a wrapped MMEngine data set."""
+        info: dict[str, Any] = self.dataset.get_data_info(index)  # type: ignore[attr-defined]  # MMEngine's
+        return info
