@@ -22,7 +22,7 @@ class Draw(NamedTuple):
         seed: of everything random about it, in [0, 2**32).
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no one needs here
     seed: int
 
 

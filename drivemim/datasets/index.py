@@ -28,7 +28,7 @@ from drivemim.datasets.index_schema import (
     Strings,
     Tracks,
     columns_of,
-)
+)from drivemim.datasets.scene_selection import select_scenes
 
 FORMAT = 1
 _METADATA = b"drivemim"
@@ -157,6 +157,11 @@ class FrameIndex:
             ValueError: if a name is not in the index.
         """
         return _positions(names, self.cameras, "camera", self.path)
+
+    def scene_rows(self, scenes: str | Sequence[str] | None) -> Ints:
+        """Rows of scenes by name or split; see ``select_scenes``."""
+        names, splits = list(self.scenes.name), list(self.scenes.split)
+        return select_scenes(scenes, names, splits, self.path)
 
     def frame_rows(self, tokens: Sequence[str]) -> Ints:
         """Rows of frames by token.

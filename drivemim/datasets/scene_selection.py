@@ -4,51 +4,52 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.datasets.index import FrameIndex
 
-
-def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDArray[np.int64]:
+def select_scenes(
+    scenes: str | Sequence[str] | None, names: list[str], splits: list[str], path: Path
+) -> NDArray[np.int64]:
     """Rows of the scenes that are named.
 
     Args:
-        index: the data set.
         scenes: None for all; a list of scene names; or one name: of a split of the index (the
             stem of a COCO file), of an official nuScenes split (``mini_train``, ``mini_val``,
             ``train``, ``val``, ``test``, ...), or of a scene.
+        names: the index's scenes.
+        splits: the split each of them belongs to, ``""`` for none.
+        path: of the index, for errors.
 
     Returns:
-        rows of ``index.scenes``, ascending.
+        rows of the scenes, ascending.
 
     Raises:
         ValueError: if a name means nothing here, or no scene of a split is in the index.
     """
-    names = list(index.scenes.name)
     if scenes is None:
         return np.arange(len(names))
     wanted = [scenes] if isinstance(scenes, str) else list(scenes)
     if isinstance(scenes, str) and scenes not in names:
-        splits = list(index.scenes.split)
         if scenes in splits:
             return np.flatnonzero([split == scenes for split in splits])
-        wanted = _official_split(index, scenes, sorted({*names, *splits} - {""}))
+        wanted = _official_split(path, scenes, sorted({*names, *splits} - {""}))
         wanted = [name for name in wanted if name in names]
         if not wanted:
-            raise ValueError(f"{index.path} has no scene of the nuScenes split {scenes!r}")
+            raise ValueError(f"{path} has no scene of the nuScenes split {scenes!r}")
     for name in wanted:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{index.path} has no scene {name!r}{hint}")
+            raise ValueError(f"{path} has no scene {name!r}{hint}")
     chosen = set(wanted)
     return np.flatnonzero([name in chosen for name in names])
 
 
-def _official_split(index: FrameIndex, split: str, known: list[str]) -> list[str]:
-    """nuScenes' own list of a split's scenes."""
+def _official_split(path: Path, split: str, known: list[str]) -> list[str]:
+    """Scenes of a split as nuScenes itself lists them."""
     # Imported when first needed: the devkit takes seconds to import and brings matplotlib.
     from nuscenes.utils.splits import create_splits_scenes
 
@@ -57,7 +58,7 @@ def _official_split(index: FrameIndex, split: str, known: list[str]) -> list[str
         near = difflib.get_close_matches(split, [*official, *known], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"scenes={split!r} is neither a scene or split of {index.path} nor one of nuScenes' "
+            f"scenes={split!r} is neither a scene or split of {path} nor one of nuScenes' "
             f"splits ({', '.join(official)}){hint}"
         )
     return official[split]

@@ -27,10 +27,10 @@ class SeededDataset(Dataset[Any]):
     """
 
     def __init__(self, *, dataset: Dataset[Any] | dict[str, Any]) -> None:
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]  # map-style data sets have a length
+        return len(self.dataset)
 
     def __getitem__(self, draw: Draw | int) -> Any:
         if not isinstance(draw, Draw):
@@ -53,5 +53,5 @@ class SeededDataset(Dataset[Any]):
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Annotations of one item of a wrapped MMEngine data set."""
-        info: dict[str, Any] = self.dataset.get_data_info(index)  # type: ignore[attr-defined]  # MMEngine's
+        info: dict[str, Any] = self.dataset.get_data_info(index)
         return info

@@ -1,0 +1,22 @@
+"""Frames on disk, their index, and the data sets that read it.
+
+Detection's data set is not imported here: it needs MMDetection, pretraining does not. Its configs
+name it under ``custom_imports``.
+"""
+
+from drivemim.datasets.clip_dataset import ClipDataset, collate_clips
+from drivemim.datasets.draws import Draw, DrawSampler
+from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
+from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.seeded import SeededDataset
+
+__all__ = [
+    "ClipDataset",
+    "Draw",
+    "DrawSampler",
+    "FrameBoxes",
+    "FrameIndex",
+    "SeededDataset",
+    "collate_clips",
+    "frame_boxes",
+]

@@ -1,0 +1,243 @@
+"""Clips from a ``FrameIndex``: the data set that pretraining reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from drivemim.clips import Clips
+from drivemim.datasets.augment import AugmentSettings, TrackAugmentation, move_boxes
+from drivemim.datasets.classes import CLASSES
+from drivemim.datasets.clip_windows import ClipWindows
+from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
+from drivemim.datasets.images import read_image
+from drivemim.datasets.index import FrameIndex
+from drivemim.geometry.poses import invert_pose, pose_matrix
+from drivemim.registry import DATASETS, FUNCTIONS
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@FUNCTIONS.register_module()
+def collate_clips(items: Sequence[Clips]) -> Clips:
+    """Join clips into a batch."""
+    return Clips.cat(items)
+
+
+@DATASETS.register_module()
+class ClipDataset(Dataset[Clips]):
+    """T time steps x N cameras; an item is a batch of one clip.
+
+    A clip begins at a sample (a nuScenes keyframe, any frame of a folder) and goes forward. Frames
+    that are not there (a camera that dropped out, the end of a scene) are ``valid`` False.
+
+    Args:
+        index: file that ``tools/create_index.py`` wrote.
+        image_size: height and width of the images, pixels. Their aspect ratio may differ from
+            that of the files: images are stretched, and intrinsics with them.
+        steps: T.
+        spacing: None for keyframes only, or seconds between steps (sweeps are used then).
+        cameras: names, in the order wanted; None for all.
+        scenes: scene names, a split name, or None for all; see ``FrameIndex.scene_rows``.
+        one_camera: whether every camera gives clips of its own (N = 1), so that data of different
+            rigs can be mixed.
+        whole: whether to leave out clips that begin too close to their scene's end.
+        augment: settings of ``AugmentSettings``; None for none.
+        min_box_size: boxes narrower or lower than this are left out, pixels of the result.
+        class_map: category to class or None; None for ``drivemim.datasets.classes.DEFAULT``.
+        version: data set version that the index must hold, if given.
+        data_root: where the data lies, if it moved since the index was built.
+
+    Raises:
+        FileNotFoundError: if the index is not there, or (on loading) an image.
+        ValueError: if a camera, scene or category is unknown, the index is old or of another
+            version, or (on loading) an image is broken.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: str | os.PathLike[str],
+        image_size: tuple[int, int],
+        steps: int = 1,
+        spacing: float | None = None,
+        cameras: Sequence[str] | None = None,
+        scenes: str | Sequence[str] | None = None,
+        one_camera: bool = False,
+        whole: bool = False,
+        augment: Mapping[str, Any] | None = None,
+        min_box_size: float = 1.0,
+        class_map: Mapping[str, str | None] | None = None,
+        version: str | None = None,
+        data_root: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.index = FrameIndex.open(Path(index), version=version, data_root=data_root)
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.one_camera = one_camera
+        self.min_box_size = min_box_size
+        self.class_map = class_map
+        self.windows = ClipWindows(self.index, self.index.camera_numbers(cameras), steps, spacing)
+        settings = None if augment is None else AugmentSettings.parse(augment)
+        self._augmentation = TrackAugmentation(self.image_size, settings)
+        self.starts = self._find_starts(self.index.scene_rows(scenes), whole)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What MMEngine's tools ask a data set for."""
+        return {"classes": CLASSES}
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, item: int) -> Clips:
+        # Drawn from the global generator, which the loader's process or SeededDataset has seeded.
+        seed = int(np.random.randint(2**31))
+        return self.load(self.rows(item), seed)
+
+    def rows(self, item: int) -> Ints:
+        """Frames (T, N) of an item, as rows of the index; -1 where there is none."""
+        sample, camera = self.starts[item]
+        rows_TN: Ints = self.windows.rows(np.array([sample]))[0]
+        return rows_TN[:, camera : camera + 1] if self.one_camera else rows_TN
+
+    def load(self, rows_TN: Ints, seed: int) -> Clips:
+        """Load the clip of given frames.
+
+        Args:
+            rows_TN: rows of the index; -1 for a frame that is missing.
+            seed: of the augmentation, and the clip's ``seeds_B``.
+        """
+        valid_TN = rows_TN >= 0
+        rows_V = rows_TN[valid_TN]
+        images_TNHWC, matrices_TN33 = self._read(rows_TN, seed)
+        intrinsics_TN33, camera_to_clip_TN44 = self._calibrate(rows_TN, matrices_TN33)
+        timestamps_TN = np.zeros(rows_TN.shape, np.int64)
+        timestamps_TN[valid_TN] = self.index.frames.timestamp[rows_V]
+        found = frame_boxes(self.index, rows_V, class_map=self.class_map)
+        boxes = self._pad_boxes(found, valid_TN, matrices_TN33)
+        token = self.index.frames.token
+        return Clips(
+            images_BTNHWC=torch.from_numpy(images_TNHWC)[None],
+            intrinsics_BTN33=torch.from_numpy(intrinsics_TN33.astype(np.float32))[None],
+            camera_to_clip_BTN44=torch.from_numpy(camera_to_clip_TN44.astype(np.float32))[None],
+            timestamps_BTN=torch.from_numpy(timestamps_TN)[None],
+            valid_BTN=torch.from_numpy(valid_TN)[None],
+            seeds_B=torch.tensor([seed]),
+            tokens=(
+                tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),
+            ),
+            **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
+        )
+
+    def _find_starts(self, scenes: Ints, whole: bool) -> Ints:
+        """(items, 2): the sample a clip begins at, and the one camera it is of (0 if all)."""
+        samples = np.flatnonzero(np.isin(self.index.samples.scene, scenes))
+        if whole:
+            last = samples + self.windows.steps - 1
+            if self.windows.spacing is None:
+                scene = self.index.samples.scene
+                inside = np.minimum(last, len(scene) - 1)
+                samples = samples[(last < len(scene)) & (scene[inside] == scene[samples])]
+            else:
+                full = [(self.windows.rows(samples[at : at + 1024])[:, -1] >= 0).any(axis=1)
+                        for at in range(0, len(samples), 1024)]  # fmt: skip
+                samples = samples[np.concatenate(full)] if full else samples
+        has_frame = self.index.samples.keyframes[samples][:, self.windows.cameras] >= 0
+        if self.one_camera:
+            start, camera = np.nonzero(has_frame)
+            return np.stack([samples[start], camera], axis=1)
+        samples = samples[has_frame.any(axis=1)]
+        return np.stack([samples, np.zeros_like(samples)], axis=1)
+
+    def _read(self, rows_TN: Ints, seed: int) -> tuple[NDArray[np.uint8], Floats]:
+        """Images of the clip, and the matrices from the stored pixels to theirs."""
+        T, N = rows_TN.shape
+        images = np.zeros((T, N, *self.image_size, 3), np.uint8)
+        matrices = np.tile(np.eye(3), (T, N, 1, 1))
+        # Every camera has a draw of its own, which depends on nothing but the clip's seed.
+        seeds = np.random.SeedSequence(seed).generate_state(N)
+        for camera in range(N):
+            steps = np.flatnonzero(rows_TN[:, camera] >= 0)
+            if len(steps) == 0:
+                continue
+            track, scales = self._read_track(rows_TN[steps, camera])
+            augmented, matrix = self._augmentation(track, int(seeds[camera]))
+            images[steps, camera] = augmented
+            matrices[steps, camera] = matrix @ scales
+        return images, matrices
+
+    def _read_track(self, rows: Ints) -> tuple[NDArray[np.uint8], Floats]:
+        """One camera's images at one size, and the matrices from the stored pixels to theirs."""
+        frames = self.index.frames
+        images: list[NDArray[np.uint8]] = []
+        scales: list[Floats] = []
+        for row in rows:
+            stored = (int(frames.height[row]), int(frames.width[row]))
+            image = read_image(
+                self.index.image_path(row),
+                token=frames.token[row],
+                stored=stored,
+                wanted=self.image_size,
+            )
+            if images and image.shape != images[0].shape:
+                size = images[0].shape[1::-1]
+                image = cv2.resize(image, size).astype(np.uint8, copy=False)
+            images.append(image)
+            scales.append(np.diag([image.shape[1] / stored[1], image.shape[0] / stored[0], 1.0]))
+        return np.stack(images), np.stack(scales)
+
+    def _calibrate(self, rows_TN: Ints, matrices_TN33: Floats) -> tuple[Floats, Floats]:
+        """Intrinsics of the loaded pixels, and poses in the first valid frame's ego frame."""
+        valid_TN = rows_TN >= 0
+        rows_V = rows_TN[valid_TN]
+        frames = self.index.frames
+        intrinsics = np.tile(np.eye(3), (*rows_TN.shape, 1, 1))
+        camera_to_clip = np.tile(np.eye(4), (*rows_TN.shape, 1, 1))
+        if len(rows_V):
+            intrinsics[valid_TN] = matrices_TN33[valid_TN] @ frames.intrinsics[rows_V]
+            ego, mount = frames.ego_to_global[rows_V], frames.camera_to_ego[rows_V]
+            ego_to_global = pose_matrix(ego[:, :3], ego[:, 3:])
+            camera_to_ego = pose_matrix(mount[:, :3], mount[:, 3:])
+            camera_to_clip[valid_TN] = invert_pose(ego_to_global[0]) @ ego_to_global @ camera_to_ego
+        return intrinsics, camera_to_clip
+
+    def _pad_boxes(
+        self, found: FrameBoxes, valid_TN: NDArray[np.bool_], matrices_TN33: Floats
+    ) -> dict[str, NDArray[Any]]:
+        """Boxes in the loaded pixels, frame by frame, padded to the longest list."""
+        height, width = self.image_size
+        place = np.flatnonzero(valid_TN)[found.frame]
+        moved = move_boxes(found.boxes, matrices_TN33.reshape(-1, 3, 3)[place])
+        moved = np.clip(moved, 0, [width, height, width, height])
+        size = moved[:, 2:] - moved[:, :2]
+        keep = ((size > 0) & (size >= self.min_box_size)).all(axis=1)
+        place, moved = place[keep], moved[keep]
+        counts = np.bincount(place, minlength=valid_TN.size)
+        slot = np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
+        shape = (valid_TN.size, int(counts.max(initial=0)))
+        boxes = np.zeros((*shape, 4), np.float32)
+        labels, tracks = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+        depths = np.full(shape, np.inf, np.float32)
+        boxes[place, slot] = moved
+        labels[place, slot] = found.label[keep]
+        tracks[place, slot] = found.track[keep]
+        depths[place, slot] = found.depth[keep]
+        padded: dict[str, NDArray[Any]] = {
+            "boxes_BTNM4": boxes,
+            "labels_BTNM": labels,
+            "tracks_BTNM": tracks,
+            "depths_BTNM": depths,
+        }
+        return {
+            name: values.reshape(*valid_TN.shape, *values.shape[1:])
+            for name, values in padded.items()
+        }
