@@ -1,0 +1,24 @@
+"""Encoders, decoders, targets and the pretrainer; importing this registers them.
+
+Neither ``mmdet`` nor ``mmcv`` is imported here: a wrapped MMDetection backbone brings them in
+when, and only when, a config asks for one.
+"""
+
+from drivemim.models.decoders import ClipDecoder
+from drivemim.models.encoders import MaskedEncoder, MaskedResNet, ViT
+from drivemim.models.necks import SimpleFeaturePyramid
+from drivemim.models.preprocessor import ClipPreprocessor
+from drivemim.models.pretrainer import MaskedPretrainer, Reconstruction
+from drivemim.models.targets import NormalizedPixels
+
+__all__ = [
+    "ClipDecoder",
+    "ClipPreprocessor",
+    "MaskedEncoder",
+    "MaskedPretrainer",
+    "MaskedResNet",
+    "NormalizedPixels",
+    "Reconstruction",
+    "SimpleFeaturePyramid",
+    "ViT",
+]

@@ -1,0 +1,7 @@
+"""Backbones that can be shown only part of an image."""
+
+from drivemim.models.encoders.base import MaskedEncoder
+from drivemim.models.encoders.resnet import MaskedResNet
+from drivemim.models.encoders.vit import ViT
+
+__all__ = ["MaskedEncoder", "MaskedResNet", "ViT"]

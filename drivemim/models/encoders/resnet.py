@@ -1,0 +1,220 @@
+"""MMDetection's own ResNet, encoded with holes.
+
+Hidden cells are zero at the input and are set to zero again after every layer that could spread
+something into them, so that nothing of them reaches a visible position and the holes do not
+close; batch statistics are those of the visible positions (SparK, https://arxiv.org/abs/2301.03580).
+The wrapped backbone is run layer by layer and is not altered in any way: its parameters keep
+MMDetection's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from drivemim.models.cells import grid_of, image_to_cells, indices_of, take_cells
+from drivemim.registry import MODELS
+
+
+@MODELS.register_module()
+class MaskedResNet(BaseModule):
+    """Encoder around an MMDetection ResNet.
+
+    A cell's feature is the sum of one linear map for each of ``fuse``'s stages: the cell's patch
+    of the stage's map, all its positions laid side by side. These maps are not part of the
+    backbone and are left behind with the decoder.
+
+    Args:
+        backbone: config of an ``mmdet.ResNet`` (or ResNetV1d, ResNeXt) with batch normalisation.
+            To train it from random initialisation it needs ``norm_eval=False`` and
+            ``frozen_stages=-1``; those are the backbone's own business and are honoured.
+        cell_channels: D, channels of a visible cell's feature.
+        fuse: stages (0 to 3) whose maps make the feature.
+        init_cfg: MMEngine's.
+
+    Raises:
+        ValueError: for a backbone whose layers cannot be run with holes.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict[str, Any],
+        cell_channels: int = 512,
+        fuse: Sequence[int] = (1, 2, 3),
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.backbone = MODELS.build(backbone)
+        _check(self.backbone, fuse)
+        self.cell_channels = cell_channels
+        self.fuse = tuple(fuse)
+        strides = self.backbone.strides
+        self.mask_stride = 4 * prod(strides)
+        self.fusers = nn.ModuleDict()
+        for stage in self.fuse:
+            side = self.mask_stride // (4 * prod(strides[: stage + 1]))
+            last_block = getattr(self.backbone, self.backbone.res_layers[stage])[-1]
+            channels = last_block.conv2.out_channels
+            if hasattr(last_block, "conv3"):
+                channels = last_block.conv3.out_channels
+            self.fusers[f"stage{stage}"] = nn.Linear(channels * side**2, cell_channels)
+        self.norm = nn.LayerNorm(cell_channels, eps=1e-6)
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the plain backbone, at its own ``out_indices``."""
+        maps: tuple[Tensor, ...] = self.backbone(images_BCHW)
+        return maps
+
+    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:
+        """Encode with the hidden cells cut out.
+
+        Args:
+            images_BCHW: float, normalised.
+            mask_Bhw: bool, True = hidden; equally many in every image.
+
+        Returns:
+            (B, K, D), the visible cells in row-major order.
+
+        Raises:
+            ValueError: if the images differ in how many cells are hidden.
+        """
+        grid = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.mask_stride)
+        assert tuple(mask_Bhw.shape[1:]) == grid, (mask_Bhw.shape, grid)
+        visible_BK = indices_of(~mask_Bhw)
+        maps = self.masked_maps(images_BCHW, mask_Bhw)
+        fused: Tensor | None = None
+        for stage in self.fuse:
+            side = maps[stage].shape[2] // grid[0]
+            cells_BKP = take_cells(image_to_cells(maps[stage], side), visible_BK)
+            part: Tensor = self.fusers[f"stage{stage}"](cells_BKP)
+            fused = part if fused is None else fused + part
+        out: Tensor = self.norm(fused)
+        return out
+
+    def masked_maps(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> list[Tensor]:
+        """Maps (B, C, H, W) of every stage, zero at hidden positions."""
+        net, holes = self.backbone, Holes(mask_Bhw)
+        # Visible positions are picked as rows of channels, which lie together in this layout.
+        x = holes.cut(images_BCHW).contiguous(memory_format=torch.channels_last)
+        if net.deep_stem:
+            x = _run_sequence(net.stem, x, holes)
+        else:
+            x = F.relu(holes.normalize(net.norm1, net.conv1(x)))
+        # Values are not negative here, so a hole's zeros never win over what is visible.
+        x = holes.cut(net.maxpool(x))
+        maps = []
+        for name in net.res_layers:
+            for block in getattr(net, name):
+                if block.with_cp and self.training and x.requires_grad:
+                    x = checkpoint(_run_block, block, x, holes, use_reentrant=False)
+                else:
+                    x = _run_block(block, x, holes)
+            maps.append(x)
+        return maps
+
+
+class Holes:
+    """The mask, at the resolution of whatever map it is applied to."""
+
+    def __init__(self, mask_Bhw: Tensor) -> None:
+        self.mask_Bhw = mask_Bhw
+        self._hidden: dict[torch.Size, Tensor] = {}
+
+    def hidden(self, x_BCHW: Tensor) -> Tensor:
+        """Bool (B, H, W) for a map, True = hidden."""
+        size = x_BCHW.shape[2:]
+        if size not in self._hidden:
+            rows, columns = (
+                pixels // cells for pixels, cells in zip(size, self.mask_Bhw.shape[1:], strict=True)
+            )
+            tall = self.mask_Bhw.repeat_interleave(rows, dim=1)
+            self._hidden[size] = tall.repeat_interleave(columns, dim=2)
+        return self._hidden[size]
+
+    def cut(self, x_BCHW: Tensor) -> Tensor:
+        """Set the hidden positions to zero, whatever they hold."""
+        return x_BCHW.masked_fill(self.hidden(x_BCHW)[:, None], 0.0)
+
+    def normalize(self, norm: _BatchNorm, x_BCHW: Tensor) -> Tensor:
+        """Batch normalisation of the visible positions; hidden ones become zero.
+
+        The layer itself is called, on the visible positions alone, so statistics, running
+        averages and synchronisation are its own.
+        """
+        if not norm.training:
+            return self.cut(norm(x_BCHW))
+        visible_BHW = ~self.hidden(x_BCHW)
+        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+        rows_RC = x_BHWC[visible_BHW]
+        if len(rows_RC) < 2 and not isinstance(norm, nn.SyncBatchNorm):
+            # One value has no variance: fall back on the running averages.
+            return self.cut(
+                F.batch_norm(
+                    x_BCHW, norm.running_mean, norm.running_var, norm.weight, norm.bias,
+                    eps=norm.eps,
+                )
+            )  # fmt: skip
+        normalized_RC: Tensor = norm(rows_RC.t()[None, :, :, None])[0, :, :, 0].t()
+        out_BHWC = normalized_RC.new_zeros(x_BHWC.shape)
+        out_BHWC[visible_BHW] = normalized_RC
+        return out_BHWC.permute(0, 3, 1, 2)
+
+
+def _run_block(block: Any, x: Tensor, holes: Holes) -> Tensor:
+    """A BasicBlock or Bottleneck with holes."""
+    depth = 3 if hasattr(block, "conv3") else 2
+    out = x
+    for layer in range(1, depth + 1):
+        convolved = getattr(block, f"conv{layer}")(out)
+        out = holes.normalize(getattr(block, f"norm{layer}"), convolved)
+        if layer < depth:
+            out = F.relu(out)
+    shortcut = x if block.downsample is None else _run_sequence(block.downsample, x, holes)
+    return F.relu(out + shortcut)
+
+
+def _run_sequence(layers: nn.Sequential, x: Tensor, holes: Holes) -> Tensor:
+    """Convolutions, pools, norms and activations in a row, with holes."""
+    for layer in layers:
+        x = holes.normalize(layer, x) if isinstance(layer, _BatchNorm) else holes.cut(layer(x))
+    return x
+
+
+def _check(backbone: nn.Module, fuse: Sequence[int]) -> None:
+    """Refuse what would let hidden pixels through.
+
+    Raises:
+        ValueError: naming the part and what is supported.
+    """
+    name = type(backbone).__name__
+    plain = {"mmdet.models.backbones.resnet.BasicBlock", "mmdet.models.backbones.resnet.Bottleneck"}
+    stages = getattr(backbone, "res_layers", None)
+    if stages is None:
+        raise ValueError(f"MaskedResNet cannot wrap {name}; give type='mmdet.ResNet'")
+    for block in (block for stage in stages for block in getattr(backbone, stage)):
+        forward = type(block).forward
+        kind = f"{forward.__module__}.{forward.__qualname__.removesuffix('.forward')}"
+        if kind not in plain or getattr(block, "with_plugins", False):
+            raise ValueError(
+                f"{name} has blocks of type {type(block).__name__}, with plugins or a forward of "
+                "their own, that cannot be run with holes; use plain BasicBlock or Bottleneck"
+            )
+        if getattr(block, "with_dcn", False):
+            raise ValueError(f"{name}: deformable convolutions would look into holes; set dcn=None")
+    for path, layer in backbone.named_modules():
+        if isinstance(layer, nn.GroupNorm | nn.LayerNorm | nn.modules.instancenorm._InstanceNorm):
+            raise ValueError(
+                f"{name}.{path} is {type(layer).__name__}; holes need batch normalisation: "
+                "set norm_cfg=dict(type='BN') or dict(type='SyncBN')"
+            )
+    if not fuse or any(not 0 <= stage < len(stages) for stage in fuse):
+        raise ValueError(f"fuse {tuple(fuse)} must name stages of {name}: 0 to {len(stages) - 1}")

@@ -1,0 +1,223 @@
+"""Plain vision transformer that drops hidden cells.
+
+Papers: https://arxiv.org/abs/2010.11929 (ViT), https://arxiv.org/abs/2111.06377 (dropping hidden
+tokens), https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone). Parameters carry
+the customary names (``patch_embed.proj``, ``blocks.0.attn.qkv``, ..., ``norm``); there is no class
+token and no learned position embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
+from torch.utils.checkpoint import checkpoint
+
+from drivemim.models.cells import grid_of, image_to_cells, indices_of, take_cells
+from drivemim.models.layers import Block, grid_positions, initialize
+from drivemim.registry import MODELS
+
+SIZES = {
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+    "large": (1024, 24, 16),
+}
+
+
+class PatchEmbed(nn.Module):
+    """One linear map from a cell's pixels to a token, stored as a convolution."""
+
+    def __init__(self, patch_size: int, channels: int, dims: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, dims, patch_size, stride=patch_size)
+        nn.init.xavier_uniform_(self.proj.weight.view(dims, -1))
+        assert self.proj.bias is not None
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, cells_BKP: Tensor) -> Tensor:
+        """(B, K, P) to (B, K, D)."""
+        return F.linear(cells_BKP, self.proj.weight.flatten(1), self.proj.bias)
+
+
+@MODELS.register_module()
+class ViT(BaseModule):
+    """Vision transformer, as a pretraining encoder and as an MMDetection backbone.
+
+    Images of any size that is a multiple of ``patch_size`` are accepted. Positions are counted in
+    cells, so a detector may use larger images than the pretraining did.
+
+    Args:
+        arch: ``tiny``, ``small``, ``base`` or ``large``; gives embed_dims, depth and num_heads
+            where they are not given themselves.
+        embed_dims: D, a multiple of 4 and of ``num_heads``.
+        depth: number of blocks.
+        num_heads: attention heads.
+        patch_size: side of a cell, pixels.
+        in_channels: C of the images.
+        mlp_ratio: hidden channels of a block's MLP, in multiples of D.
+        drop_path_rate: stochastic depth of the last block; grows linearly from 0 at the first.
+        out_indices: blocks whose maps ``forward`` returns; negative counts from the last.
+        final_norm: normalise the last block's output.
+        with_cp: trade time for memory by recomputing blocks in the backward pass.
+        init_cfg: MMEngine's, for example a checkpoint to load.
+    """
+
+    def __init__(
+        self,
+        *,
+        arch: str | None = None,
+        embed_dims: int | None = None,
+        depth: int | None = None,
+        num_heads: int | None = None,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        out_indices: Sequence[int] = (-1,),
+        final_norm: bool = True,
+        with_cp: bool = False,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        dims, depth, heads = _sizes(arch, embed_dims, depth, num_heads)
+        self.embed_dims = self.cell_channels = dims
+        self.patch_size = self.mask_stride = patch_size
+        self.out_indices = _positive_indices(out_indices, depth)
+        self.with_cp = with_cp
+        self.patch_embed = PatchEmbed(patch_size, in_channels, dims)
+        last = max(depth - 1, 1)
+        self.blocks = nn.ModuleList(
+            Block(dims, heads, mlp_ratio, drop_path_rate * index / last) for index in range(depth)
+        )
+        self.norm = nn.LayerNorm(dims, eps=1e-6) if final_norm else nn.Identity()
+        self.blocks.apply(initialize)
+
+    @property
+    def backbone(self) -> ViT:
+        """The encoder itself."""
+        return self
+
+    @property
+    def num_layers(self) -> int:
+        """Layers for layer-wise learning-rate decay: embedding, blocks, final norm."""
+        return len(self.blocks) + 2
+
+    def layer_of(self, parameter_name: str) -> int:
+        """Depth of a parameter, 0 (the embedding) to ``num_layers - 1`` (the final norm).
+
+        Args:
+            parameter_name: as ``named_parameters`` of this module gives it.
+
+        Raises:
+            ValueError: for a name that this module does not have.
+        """
+        part, *rest = parameter_name.split(".")
+        if part == "patch_embed":
+            return 0
+        if part == "blocks":
+            return int(rest[0]) + 1
+        if part == "norm":
+            return self.num_layers - 1
+        raise ValueError(
+            f"{parameter_name!r} is not a parameter of ViT; names start with patch_embed, blocks "
+            "or norm (give the name without the prefix of the surrounding model)"
+        )
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Encode whole images.
+
+        Args:
+            images_BCHW: float, normalised.
+
+        Returns:
+            One map (B, D, h, w) for each of ``out_indices``.
+        """
+        h, w = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
+        tokens_BLD = self.patch_embed(image_to_cells(images_BCHW, self.patch_size))
+        tokens_BLD = tokens_BLD + self._positions((h, w))
+        maps = []
+        for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
+            tokens_BLD = self._run(block, tokens_BLD)
+            if index in self.out_indices:
+                is_last = index == len(self.blocks) - 1
+                out_BLD = self.norm(tokens_BLD) if is_last else tokens_BLD
+                maps.append(out_BLD.transpose(1, 2).unflatten(2, (h, w)).contiguous())
+        return tuple(maps)
+
+    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:
+        """Encode the visible cells only; hidden ones cost nothing.
+
+        Args:
+            images_BCHW: float, normalised.
+            mask_Bhw: bool, True = hidden; equally many in every image.
+
+        Returns:
+            (B, K, D), the visible cells in row-major order.
+
+        Raises:
+            ValueError: if the images differ in how many cells are hidden.
+        """
+        grid = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
+        assert tuple(mask_Bhw.shape[1:]) == grid, (mask_Bhw.shape, grid)
+        visible_BK = indices_of(~mask_Bhw)
+        cells_BKP = take_cells(image_to_cells(images_BCHW, self.patch_size), visible_BK)
+        tokens_BKD: Tensor = self.patch_embed(cells_BKP) + self._positions(grid)[visible_BK]
+        for block in self.blocks:
+            tokens_BKD = self._run(block, tokens_BKD)
+        out: Tensor = self.norm(tokens_BKD)
+        return out
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        weight = self.patch_embed.proj.weight
+        return grid_positions(grid, self.embed_dims, device=weight.device, dtype=weight.dtype)
+
+    def _run(self, block: nn.Module, tokens_BKD: Tensor) -> Tensor:
+        out: Tensor
+        if self.with_cp and self.training and tokens_BKD.requires_grad:
+            out = checkpoint(block, tokens_BKD, use_reentrant=False)
+        else:
+            out = block(tokens_BKD)
+        return out
+
+
+def _sizes(
+    arch: str | None, embed_dims: int | None, depth: int | None, num_heads: int | None
+) -> tuple[int, int, int]:
+    """Resolve embed_dims, depth and num_heads.
+
+    Raises:
+        ValueError: if a number is missing, the name unknown, or the numbers do not fit together.
+    """
+    if arch is not None and arch not in SIZES:
+        raise ValueError(f"unknown ViT arch {arch!r}; choose one of {', '.join(SIZES)}")
+    defaults = SIZES[arch] if arch is not None else (None, None, None)
+    given = zip((embed_dims, depth, num_heads), defaults, strict=True)
+    chosen = [default if value is None else value for value, default in given]
+    dims, blocks, heads = chosen
+    if dims is None or blocks is None or heads is None:
+        raise ValueError(
+            f"ViT needs arch, or all of embed_dims, depth and num_heads; got embed_dims={dims}, "
+            f"depth={blocks}, num_heads={heads}"
+        )
+    if dims % 4 or dims % heads:
+        raise ValueError(
+            f"embed_dims {dims} must be a multiple of 4 (sine-cosine positions) and of num_heads "
+            f"{heads}"
+        )
+    return dims, blocks, heads
+
+
+def _positive_indices(out_indices: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Ascending block numbers from 0.
+
+    Raises:
+        ValueError: if one is out of range, or there are none.
+    """
+    wrong = [index for index in out_indices if not -depth <= index < depth]
+    if wrong or not out_indices:
+        raise ValueError(f"out_indices {tuple(out_indices)} must be blocks of a depth-{depth} ViT")
+    return tuple(sorted({index % depth for index in out_indices}))

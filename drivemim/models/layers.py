@@ -1,0 +1,129 @@
+"""Transformer parts shared by the encoder and the decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
+
+
+def initialize(module: nn.Module) -> None:
+    """Xavier-uniform linear weights and zero biases; for ``nn.Module.apply``."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def attend(
+    queries_BQD: Tensor, keys_BSD: Tensor, values_BSD: Tensor, heads: int, use_BS: Tensor | None
+) -> Tensor:
+    """Multi-head attention; ``use_BS`` False leaves a key out for every query of its row."""
+
+    def split(tokens: Tensor) -> Tensor:
+        return tokens.reshape(*tokens.shape[:2], heads, -1).transpose(1, 2)
+
+    mask = None if use_BS is None else use_BS[:, None, None, :]
+    mixed = F.scaled_dot_product_attention(
+        split(queries_BQD), split(keys_BSD), split(values_BSD), attn_mask=mask
+    )
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def grid_positions(
+    grid: tuple[int, int], dims: int, *, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Fixed sine-cosine embedding of each cell's column and row, in cells from the top left.
+
+    The first half of the channels holds the column, the second the row (as in the position
+    embedding of MAE, https://arxiv.org/abs/2111.06377), so any grid has one and a cell keeps
+    its embedding when the image grows.
+
+    Args:
+        grid: rows and columns.
+        dims: channels, a multiple of 4.
+        device: of the result.
+        dtype: of the result.
+
+    Returns:
+        (L, dims).
+    """
+    (h, w), octaves = grid, dims // 4
+    steps = torch.arange(octaves, device=device, dtype=torch.float32) / octaves
+    frequencies = 10000.0**-steps
+
+    def encode(length: int) -> Tensor:
+        position = torch.arange(length, device=device, dtype=torch.float32)
+        phase = position[:, None] * frequencies
+        return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+    columns = encode(w)[None].expand(h, -1, -1)
+    rows = encode(h)[:, None].expand(-1, w, -1)
+    return torch.cat([columns, rows], dim=2).reshape(h * w, dims).to(dtype)
+
+
+class DropPath(nn.Module):
+    """Leave out a residual branch for a random share of the samples (stochastic depth).
+
+    Paper: https://arxiv.org/abs/1603.09382.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch_BKD: Tensor) -> Tensor:
+        """Scale what stays, so that the expectation is unchanged."""
+        if not self.training or self.rate == 0.0:
+            return branch_BKD
+        keep = 1.0 - self.rate
+        kept_B11 = torch.rand(len(branch_BKD), 1, 1, device=branch_BKD.device) < keep
+        return branch_BKD * (kept_B11 / keep).to(branch_BKD.dtype)
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, dims: int, hidden_dims: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dims, hidden_dims)
+        self.fc2 = nn.Linear(hidden_dims, dims)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Same shape in and out."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        return out
+
+
+class SelfAttention(nn.Module):
+    """Every token looks at every token of its sample."""
+
+    def __init__(self, dims: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dims, 3 * dims)
+        self.proj = nn.Linear(dims, dims)
+
+    def forward(self, tokens_BKD: Tensor) -> Tensor:
+        """Same shape in and out."""
+        queries, keys, values = self.qkv(tokens_BKD).chunk(3, dim=-1)
+        out: Tensor = self.proj(attend(queries, keys, values, self.heads, None))
+        return out
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, dims: int, heads: int, mlp_ratio: float, drop_path_rate: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dims, eps=1e-6)
+        self.attn = SelfAttention(dims, heads)
+        self.norm2 = nn.LayerNorm(dims, eps=1e-6)
+        self.mlp = MLP(dims, int(dims * mlp_ratio))
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, tokens_BKD: Tensor) -> Tensor:
+        """Same shape in and out."""
+        tokens_BKD = tokens_BKD + self.drop_path(self.attn(self.norm1(tokens_BKD)))
+        out: Tensor = tokens_BKD + self.drop_path(self.mlp(self.norm2(tokens_BKD)))
+        return out

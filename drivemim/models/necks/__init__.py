@@ -1,0 +1,5 @@
+"""Necks that make a plain backbone fit MMDetection's heads."""
+
+from drivemim.models.necks.simple_feature_pyramid import SimpleFeaturePyramid
+
+__all__ = ["SimpleFeaturePyramid"]

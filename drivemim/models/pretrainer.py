@@ -1,0 +1,151 @@
+"""Masked image modelling over clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from drivemim.clips import Clips
+from drivemim.models.cells import (
+    cells_to_image,
+    grid_of,
+    image_to_cells,
+    indices_of,
+    put_cells,
+)
+from drivemim.registry import MASKS, MODELS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """What was hidden, and what the model made of it.
+
+    Attributes:
+        mask_BTNhw: bool, True = hidden.
+        images_BTNHWC: uint8 BGR, the clip's images with the hidden cells of valid frames filled
+            in by the model.
+        errors_BTNhw: float, error of each hidden cell; 0 where visible or invalid.
+    """
+
+    mask_BTNhw: Tensor
+    images_BTNHWC: Tensor
+    errors_BTNhw: Tensor
+
+
+@MODELS.register_module()
+class MaskedPretrainer(BaseModel):
+    """Hide cells, encode what is left, predict what was hidden.
+
+    Args:
+        encoder: config of a ``MaskedEncoder``.
+        decoder: config of a decoder, without ``in_channels``, which the encoder gives.
+        target: config of a target.
+        masking: config of a mask strategy.
+        data_preprocessor: config of a ``ClipPreprocessor``.
+        init_cfg: MMEngine's.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: dict[str, Any],
+        decoder: dict[str, Any],
+        target: dict[str, Any],
+        masking: dict[str, Any],
+        data_preprocessor: dict[str, Any],
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(MODELS.build(data_preprocessor), init_cfg)
+        self.encoder = MODELS.build(encoder)
+        self.decoder = MODELS.build({"in_channels": self.encoder.cell_channels, **decoder})
+        self.target = MODELS.build(target)
+        self.masking = MASKS.build(masking)
+        channels = self.target.channels(self.encoder.mask_stride)
+        self.head = nn.Linear(self.decoder.embed_dims, channels)
+        nn.init.xavier_uniform_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self, clips: Clips, mode: Literal["loss", "predict", "tensor"] = "tensor"
+    ) -> dict[str, Tensor] | Reconstruction | tuple[Tensor, ...]:
+        """MMEngine's entry: losses, reconstructions, or the backbone's maps of every frame.
+
+        Raises:
+            ValueError: if the images are not a whole number of cells.
+        """
+        if mode == "loss":
+            return self.loss(clips)
+        if mode == "predict":
+            return self.predict(clips)
+        images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
+        maps: tuple[Tensor, ...] = self.encoder(images_BTNCHW.flatten(0, 2))
+        return maps
+
+    def mask(self, clips: Clips) -> Tensor:
+        """Draw each clip's mask from its own seed: bool (B, T, N, h, w), True = hidden."""
+        grid = grid_of(clips.image_size, self.encoder.mask_stride)
+        generators = [torch.Generator().manual_seed(seed) for seed in clips.seeds_B.tolist()]
+        mask_BTNhw: Tensor = self.masking(clips, grid, generators)
+        return mask_BTNhw
+
+    def encode(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor) -> Tensor:
+        """Features (B, T, N, K, D) of the visible cells; zero in invalid frames.
+
+        Invalid frames are not encoded, so batch statistics never see them.
+        """
+        # A batch without any valid frame is encoded whole, to keep every gradient defined.
+        if bool(valid_BTN.all()) or not bool(valid_BTN.any()):
+            visible_XKD: Tensor = self.encoder.forward_masked(
+                images_BTNCHW.flatten(0, 2), mask_BTNhw.flatten(0, 2)
+            )
+            return visible_XKD.reshape(*valid_BTN.shape, *visible_XKD.shape[1:])
+        visible_XKD = self.encoder.forward_masked(images_BTNCHW[valid_BTN], mask_BTNhw[valid_BTN])
+        scattered = visible_XKD.new_zeros(*valid_BTN.shape, *visible_XKD.shape[1:])
+        scattered[valid_BTN] = visible_XKD
+        return scattered
+
+    def decode(self, visible_BTNKD: Tensor, mask_BTNhw: Tensor, clips: Clips) -> Tensor:
+        """Predictions (B, T, N, J, P) for the hidden cells."""
+        predictions: Tensor = self.head(self.decoder(visible_BTNKD, mask_BTNhw, clips))
+        return predictions
+
+    def loss(self, clips: Clips) -> dict[str, Tensor]:
+        """The loss to train on, and the share of cells hidden in valid frames."""
+        mask_BTNhw = self.mask(clips)
+        images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
+        visible_BTNKD = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
+        predictions_BTNJP = self.decode(visible_BTNKD, mask_BTNhw, clips)
+        targets_BTNJP = self.target(images_BTNCHW, mask_BTNhw)
+        loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN)
+        return {"loss": loss, "hidden_share": mask_BTNhw.float().mean()}
+
+    @torch.no_grad()
+    def predict(self, clips: Clips) -> Reconstruction:
+        """Fill in what is hidden, with each cell's true brightness and contrast."""
+        mask_BTNhw = self.mask(clips)
+        images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
+        visible_BTNKD = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
+        predictions_BTNJP = self.decode(visible_BTNKD, mask_BTNhw, clips)
+        errors_BTNJ = self.target.errors(predictions_BTNJP, self.target(images_BTNCHW, mask_BTNhw))
+        pixels_BTNJP = self.target.to_pixels(predictions_BTNJP, images_BTNCHW, mask_BTNhw)
+
+        stride = self.encoder.mask_stride
+        grid = grid_of(clips.image_size, stride)
+        hidden_XJ = indices_of(mask_BTNhw.flatten(0, 2))
+        cells_XLP = image_to_cells(images_BTNCHW.flatten(0, 2), stride)
+        filled_XLP = put_cells(cells_XLP, hidden_XJ, pixels_BTNJP.flatten(0, 2))
+        filled_XCHW = cells_to_image(filled_XLP, grid, stride)
+        images = self.data_preprocessor.restore(filled_XCHW.reshape(images_BTNCHW.shape))
+        errors_XL = errors_BTNJ.new_zeros(len(hidden_XJ), grid[0] * grid[1])
+        errors_XL = errors_XL.scatter(1, hidden_XJ, errors_BTNJ.flatten(0, 2))
+
+        invalid = ~clips.valid_BTN[..., None, None]
+        return Reconstruction(
+            mask_BTNhw=mask_BTNhw,
+            images_BTNHWC=torch.where(invalid[..., None], clips.images_BTNHWC, images),
+            errors_BTNhw=errors_XL.reshape(mask_BTNhw.shape).masked_fill(invalid, 0.0),
+        )

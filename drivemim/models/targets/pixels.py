@@ -1,0 +1,118 @@
+"""Pixels of a hidden cell, normalised by the cell's own mean and variance.
+
+Paper: https://arxiv.org/abs/2111.06377.
+"""
+
+from __future__ import annotations
+
+import torch
+from mmengine import dist
+from torch import Tensor, nn
+
+from drivemim.models.cells import image_to_cells, indices_of, take_cells
+from drivemim.registry import MODELS
+
+
+@MODELS.register_module()
+class NormalizedPixels(nn.Module):
+    """Target and loss: each cell has mean 0 and variance 1 over its P numbers.
+
+    A prediction of nothing but each cell's mean has a loss of 1.
+
+    Args:
+        eps: added to a cell's variance, in units of the normalised image.
+    """
+
+    def __init__(self, *, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def channels(self, mask_stride: int) -> int:
+        """P, numbers to predict for a cell."""
+        return 3 * mask_stride**2
+
+    def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+        """Targets of the hidden cells.
+
+        Args:
+            images_BTNCHW: float, normalised as the encoder sees them.
+            mask_BTNhw: bool, True = hidden; equally many in every frame.
+
+        Returns:
+            (B, T, N, J, P), the hidden cells in row-major order.
+        """
+        cells = _hidden_cells(images_BTNCHW, mask_BTNhw)
+        mean, deviation = self._moments(cells)
+        return (cells - mean) / deviation
+
+    def to_pixels(
+        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
+    ) -> Tensor:
+        """Predictions in the unit of ``images``, given the true mean and variance of each cell."""
+        mean, deviation = self._moments(_hidden_cells(images_BTNCHW, mask_BTNhw))
+        return predictions_BTNJP.float() * deviation + mean
+
+    def errors(self, predictions_BTNJP: Tensor, targets_BTNJP: Tensor) -> Tensor:
+        """Mean squared error of each hidden cell, (B, T, N, J)."""
+        return (predictions_BTNJP.float() - targets_BTNJP).square().mean(dim=-1)
+
+    def loss(
+        self,
+        predictions_BTNJP: Tensor,
+        targets_BTNJP: Tensor,
+        valid_BTN: Tensor,
+        weights_BTNJ: Tensor | None = None,
+    ) -> Tensor:
+        """Weighted mean of the errors over the hidden cells of all valid frames of all processes.
+
+        The value is the same in every process, and gradients averaged over the processes (as
+        distributed training does) are those of one process that has all the clips.
+
+        Args:
+            predictions_BTNJP: of the hidden cells.
+            targets_BTNJP: what ``forward`` gave.
+            valid_BTN: bool; invalid frames count for nothing.
+            weights_BTNJ: not negative, weight of each cell; None is 1.
+
+        Returns:
+            Scalar; zero if nothing is valid, with gradients that are zero.
+        """
+        errors_BTNJ = self.errors(predictions_BTNJP, targets_BTNJP)
+        weights = valid_BTN[..., None].expand_as(errors_BTNJ).to(errors_BTNJ.dtype)
+        if weights_BTNJ is not None:
+            weights = weights * weights_BTNJ
+        return global_mean(errors_BTNJ.masked_fill(weights == 0, 0.0), weights)
+
+    def _moments(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        mean = cells.mean(dim=-1, keepdim=True)
+        variance = (cells - mean).square().mean(dim=-1, keepdim=True)
+        return mean, (variance + self.eps).sqrt()
+
+
+def global_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over all processes.
+
+    Its gradient in each process is that of the process's own share, times the number of
+    processes, so that the average over processes is the gradient of the mean.
+
+    Returns:
+        Scalar, equal in every process; zero if the weights sum to zero.
+    """
+    total = (values * weights).sum()
+    sums = torch.stack([total.detach(), weights.sum().to(total.dtype)])
+    dist.all_reduce(sums, op="mean")
+    weight = torch.where(sums[1] > 0, sums[1], torch.ones_like(sums[1]))
+    if not dist.is_distributed():
+        return total / weight
+    share = total / weight
+    return sums[0] / weight + (share - share.detach())
+
+
+def _hidden_cells(images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+    """(B, T, N, J, P)."""
+    frames = mask_BTNhw.shape[:3]
+    images_XCHW = images_BTNCHW.flatten(0, 2)
+    hidden_XJ = indices_of(mask_BTNhw.flatten(0, 2))
+    stride = images_XCHW.shape[2] // mask_BTNhw.shape[3]
+    cells_XJP = take_cells(image_to_cells(images_XCHW, stride), hidden_XJ)
+    return cells_XJP.reshape(*frames, *cells_XJP.shape[1:])
