@@ -77,7 +77,6 @@ def is_complete(path: Path) -> bool:
 
 def _training_types() -> list[Any]:
     """What MMEngine keeps in a checkpoint beside tensors: log histories and numpy scalars."""
-    core = getattr(np, "_core", None) or np.core
     dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}
     return [
         HistoryBuffer,
@@ -86,8 +85,8 @@ def _training_types() -> list[Any]:
         np.float64,
         np.int64,
         *dtypes,
-        core.multiarray._reconstruct,
-        core.multiarray.scalar,
+        np.zeros(1).__reduce__()[0],
+        np.float64(0).__reduce__()[0],
         getattr,
     ]
 

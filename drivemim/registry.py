@@ -7,6 +7,19 @@ registry's ``locations`` the first time something is looked up in it. Nothing he
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import (
+    EVALUATOR,
+    LOG_PROCESSORS,
+    LOOPS,
+    MODEL_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    RUNNERS,
+    VISBACKENDS,
+    VISUALIZERS,
+    WEIGHT_INITIALIZERS,
+    Registry,
+)
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -14,7 +27,6 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import Registry
 
 
 def _child(name: str, parent: Registry, location: str) -> Registry:
@@ -32,4 +44,9 @@ OPTIM_WRAPPERS = _child("optim_wrapper", MMENGINE_OPTIM_WRAPPERS, "drivemim.engi
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor", MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, "drivemim.engine"
 )
+# Empty, so that MMEngine finds its own classes from our scope without a warning for each.
+for _parent in (EVALUATOR, LOG_PROCESSORS, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS,
+                RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS):  # fmt: skip
+    Registry(_parent.name, parent=_parent, scope="drivemim", locations=["drivemim.engine"])
+
 MASKS = Registry("mask", scope="drivemim", locations=["drivemim.masking"])

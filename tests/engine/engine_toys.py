@@ -1,0 +1,139 @@
+"""A pretrainer, a data set and a hook that cost milliseconds and exercise every source of chance."""
+
+import os
+import signal
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from torch import nn
+from torch.utils.data import Dataset, Sampler
+
+from drivemim.clips import Clips
+from drivemim.engine.provenance import one_frame
+from drivemim.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, HOOKS, MODELS
+
+
+@DATA_SAMPLERS.register_module()
+class ToyDraws(Sampler):
+    """Endless draws; W processes of batch b see what one of batch W * b sees."""
+
+    def __init__(self, dataset, batch_size=4, seed=0):
+        self.size, self.batch_size, self.seed, self.start = len(dataset), batch_size, seed, 0
+        self.rank = int(os.environ.get("RANK", 0))
+        self.world = int(os.environ.get("WORLD_SIZE", 1))
+
+    def skip(self, count):
+        self.start += count
+
+    def __iter__(self):
+        place = self.start
+        while True:
+            batch, offset = divmod(place, self.batch_size)
+            draw = (batch * self.world + self.rank) * self.batch_size + offset
+            index = np.random.default_rng([self.seed, draw]).integers(self.size)
+            yield int(index), self.seed * 1_000_003 + draw
+            place += 1
+
+    def __len__(self):
+        return self.size
+
+
+@DATASETS.register_module()
+class ToyClips(Dataset):
+    def __init__(self, size=50, image_size=(16, 16)):
+        self.size, self.image_size = size, tuple(image_size)
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, draw):
+        index, seed = draw
+        image = np.random.default_rng(seed).integers(0, 256, (*self.image_size, 3), dtype=np.uint8)
+        clip = one_frame(torch.from_numpy(image))
+        return Clips(**{**vars(clip), "tokens": (((f"frame-{index}",),),)})
+
+
+@FUNCTIONS.register_module()
+def collate_toys(batch):
+    return Clips.cat(batch)
+
+
+@MODELS.register_module()
+class ToyPreprocessor(BaseDataPreprocessor):
+    def __init__(self, mean, std, bgr_to_rgb=True):
+        super().__init__()
+        self.mean, self.std, self.bgr_to_rgb = mean, std, bgr_to_rgb
+
+    def forward(self, data, training=False):
+        return {"clips": data}
+
+    def normalize(self, images_BTNHWC):
+        images = images_BTNHWC.flip(-1) if self.bgr_to_rgb else images_BTNHWC
+        images = (images - torch.tensor(self.mean)) / torch.tensor(self.std)
+        return images.movedim(-1, -3).float()
+
+
+@MODELS.register_module()
+class ToyEncoder(nn.Module):
+    def __init__(self, channels=4, batch_norm=True):
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, 4, stride=4)
+        self.norm = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
+
+    @property
+    def backbone(self):
+        return self
+
+    def forward(self, images):
+        return (self.norm(self.stem(images)),)
+
+
+@MODELS.register_module()
+class ToyPretrainer(BaseModel):
+    def __init__(self, encoder, data_preprocessor, dropout=0.5, poison=None):
+        super().__init__(data_preprocessor)
+        self.encoder = MODELS.build(encoder)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.encoder.stem.out_channels, 3)
+        self.poison = poison
+
+    def forward(self, clips, mode="tensor"):
+        images = self.data_preprocessor.normalize(clips.images_BTNHWC).flatten(0, 2)
+        maps = self.encoder(images)
+        if mode == "tensor":
+            return maps
+        predictions = self.head(self.dropout(maps[0].mean(dim=(2, 3))))
+        loss = (predictions - images[..., 8:].mean(dim=(2, 3))).square().mean()
+        if self.poison and self.poison in str(clips.tokens):
+            loss = loss * float("nan")
+        return {"loss": loss}
+
+
+@HOOKS.register_module()
+class Die(Hook):
+    """SIGKILL, after ``iteration`` iterations and what was saved by then."""
+
+    priority = 100
+
+    def __init__(self, iteration=None):
+        self.iteration = iteration
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == self.iteration:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@HOOKS.register_module()
+class LimitFiles(Hook):
+    """No file of this process may outgrow ``size`` bytes from ``iteration`` on: a full disk."""
+
+    def __init__(self, iteration=None, size=0):
+        self.iteration, self.size = iteration, size
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.iteration:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
