@@ -28,7 +28,8 @@ from drivemim.datasets.index_schema import (
     Strings,
     Tracks,
     columns_of,
-)from drivemim.datasets.scene_selection import select_scenes
+)
+from drivemim.datasets.scene_selection import select_scenes
 
 FORMAT = 1
 _METADATA = b"drivemim"
