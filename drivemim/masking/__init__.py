@@ -1,0 +1,29 @@
+"""Mask strategies: which cells of a clip the encoder does not see. True = hidden."""
+
+from drivemim.masking.base import (
+    Generators,
+    MaskStrategy,
+    clip_generators,
+    hidden_cells,
+    hide_top,
+    uniform,
+)
+from drivemim.masking.block import BlockMask
+from drivemim.masking.cells import cell_owners
+from drivemim.masking.object import ObjectMask
+from drivemim.masking.random import RandomMask
+from drivemim.masking.tube import TubeMask
+
+__all__ = [
+    "BlockMask",
+    "Generators",
+    "MaskStrategy",
+    "ObjectMask",
+    "RandomMask",
+    "TubeMask",
+    "cell_owners",
+    "clip_generators",
+    "hidden_cells",
+    "hide_top",
+    "uniform",
+]

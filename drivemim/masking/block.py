@@ -1,0 +1,79 @@
+"""Block masks: rectangles of cells."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from drivemim.clips import Clips
+from drivemim.masking.base import Generators, MaskStrategy, check_share, uniform
+from drivemim.masking.cells import first_cover, span
+from drivemim.registry import MASKS
+
+_BLOCKS = 60
+
+
+@MASKS.register_module()
+class BlockMask(MaskStrategy):
+    """Hide rectangles of cells up to the budget, in the manner of BEiT (Bao et al., 2022).
+
+    Rectangles are drawn one after the other for each frame and may overlap or reach over the
+    border; of the last one, only as many rows are hidden as the budget still pays for. Should 60
+    rectangles not use up the budget, single cells follow.
+
+    Args:
+        ratio: share of every frame's cells that is hidden, in [0, 1].
+        min_share: area of the smallest rectangle as a share of the grid, in [0, 1].
+        max_share: area of the largest, in [0, 1].
+        min_aspect: a rectangle's height over its width, in cells, lies between this and its
+            inverse, in (0, 1].
+
+    Raises:
+        ValueError: if an argument is outside its range, or ``min_share`` above ``max_share``.
+    """
+
+    def __init__(
+        self,
+        *,
+        ratio: float = 0.75,
+        min_share: float = 0.04,
+        max_share: float = 0.16,
+        min_aspect: float = 0.3,
+    ) -> None:
+        super().__init__(ratio=ratio)
+        check_share("min_share", min_share)
+        check_share("max_share", max_share)
+        if min_share > max_share:
+            raise ValueError(f"min_share={min_share} must be in [0, max_share={max_share}]")
+        if not 0 < min_aspect <= 1:
+            raise ValueError(f"min_aspect={min_aspect} must be in (0, 1]")
+        self.min_share, self.max_share, self.min_aspect = min_share, max_share, min_aspect
+
+    def scores(self, clips: Clips, grid: tuple[int, int], generators: Generators) -> Tensor:
+        """Rank cells by the first rectangle that covers them, then row by row: scores_BTNhw."""
+        h, w = grid
+        device = clips.valid_BTN.device
+        rectangles_BTNK4 = self._rectangles(
+            uniform((*clips.shape, _BLOCKS, 4), generators, device), grid
+        )
+        top_BTNK, left_BTNK, height_BTNK, width_BTNK = rectangles_BTNK4.unbind(-1)
+        first_BTNhw = first_cover(
+            span(top_BTNK, top_BTNK + height_BTNK, h), span(left_BTNK, left_BTNK + width_BTNK, w)
+        )
+        reading_order_hw = torch.arange(h * w, device=device).reshape(h, w) / (h * w)
+        covered_BTNhw = -first_BTNhw - reading_order_hw
+        chance_BTNhw = uniform((*clips.shape, h, w), generators, device)
+        return torch.where(first_BTNhw >= 0, covered_BTNhw, -_BLOCKS - 1 - chance_BTNhw)
+
+    def _rectangles(self, draws_BTNK4: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Turn uniform draws into (top, left, height, width) in whole cells."""
+        h, w = grid
+        share, aspect, down, across = draws_BTNK4.unbind(-1)
+        area = (self.min_share + (self.max_share - self.min_share) * share) * (h * w)
+        ratio = torch.exp((1 - 2 * aspect) * math.log(self.min_aspect))
+        height = (area * ratio).sqrt().round().clamp(1, h)
+        width = (area / ratio).sqrt().round().clamp(1, w)
+        # The middle is anywhere in the grid, so that the border is covered like the rest.
+        top = (down * h - (height - 1) / 2).floor()
+        left = (across * w - (width - 1) / 2).floor()
+        return torch.stack([top, left, height, width], dim=-1)

@@ -1,0 +1,96 @@
+"""From boxes to cells: which object owns which cell of the grid.
+
+Rectangles are tested row by row and column by column, and whole sets of them are kept as the bits
+of one integer, so nothing of size (boxes x cells) is ever made.
+"""
+
+import torch
+from torch import Tensor
+
+_BITS = 60
+
+
+def cell_owners(
+    boxes_BTNM4: Tensor,
+    depths_BTNM: Tensor,
+    present_BTNM: Tensor,
+    grid: tuple[int, int],
+    image_size: tuple[int, int],
+) -> Tensor:
+    """Find the object that owns each cell: the nearest one whose box covers the cell.
+
+    A box covers the rows and columns whose middle it contains, and always the row and the column
+    of its own middle, so that an object smaller than a cell has one. Among boxes at the same
+    depth, or without any, the smaller one is taken to be in front.
+
+    Args:
+        boxes_BTNM4: float, (x1, y1, x2, y2) pixels.
+        depths_BTNM: float, metres; ``inf`` where unknown.
+        present_BTNM: bool, False for padding.
+        grid: cells down and across (h, w).
+        image_size: (height, width) in pixels.
+
+    Returns:
+        owners_BTNhw: int64, position in M of the owner, -1 for background.
+    """
+    (h, w), (height, width) = grid, image_size
+    if boxes_BTNM4.shape[-2] == 0:
+        return torch.full((*boxes_BTNM4.shape[:-2], h, w), -1, device=boxes_BTNM4.device)
+    nearest_BTNM = _front_to_back(boxes_BTNM4, depths_BTNM, present_BTNM)
+    boxes_BTNM4 = boxes_BTNM4.gather(-2, nearest_BTNM[..., None].expand_as(boxes_BTNM4))
+    present_BTNM = present_BTNM.gather(-1, nearest_BTNM)
+    x1, y1, x2, y2 = boxes_BTNM4.unbind(-1)
+    rows_BTNMh = _covered(y1 * (h / height), y2 * (h / height), h) & present_BTNM[..., None]
+    columns_BTNMw = _covered(x1 * (w / width), x2 * (w / width), w)
+    first_BTNhw = first_cover(rows_BTNMh, columns_BTNMw)
+    owners_BTNL = nearest_BTNM.gather(-1, first_BTNhw.clamp(min=0).flatten(-2))
+    return torch.where(first_BTNhw >= 0, owners_BTNL.reshape(first_BTNhw.shape), -1)
+
+
+def span(start_K: Tensor, stop_K: Tensor, length: int) -> Tensor:
+    """Mark the whole positions p of an axis with ``start <= p < stop``: bool [..., K, length]."""
+    positions = torch.arange(length, device=start_K.device)
+    return (positions >= start_K[..., None]) & (positions < stop_K[..., None])
+
+
+def first_cover(rows_Kh: Tensor, columns_Kw: Tensor) -> Tensor:
+    """Find the first of K rectangles that covers each cell.
+
+    Args:
+        rows_Kh: bool [..., K, h], rows that each rectangle covers.
+        columns_Kw: bool [..., K, w], columns that each rectangle covers.
+
+    Returns:
+        int64 [..., h, w], position in K, -1 where there is none.
+    """
+    K = rows_Kh.shape[-2]
+    shape = (*rows_Kh.shape[:-2], rows_Kh.shape[-1], columns_Kw.shape[-1])
+    first_hw = torch.full(shape, -1, device=rows_Kh.device)
+    for start in range(0, K, _BITS):
+        part = slice(start, min(start + _BITS, K))
+        weights_K1 = (1 << torch.arange(part.stop - start, device=rows_Kh.device))[:, None]
+        row_bits_h = (rows_Kh[..., part, :] * weights_K1).sum(dim=-2)
+        column_bits_w = (columns_Kw[..., part, :] * weights_K1).sum(dim=-2)
+        bits_hw = row_bits_h[..., :, None] & column_bits_w[..., None, :]
+        lowest_hw = bits_hw & -bits_hw
+        # A power of two has an exact logarithm: its exponent as a floating-point number.
+        index_hw = torch.frexp(lowest_hw.double()).exponent - 1 + start
+        first_hw = torch.where((first_hw < 0) & (bits_hw != 0), index_hw, first_hw)
+    return first_hw
+
+
+def _front_to_back(boxes_BTNM4: Tensor, depths_BTNM: Tensor, present_BTNM: Tensor) -> Tensor:
+    """Order boxes by depth, then by area; padding last."""
+    areas_BTNM = (boxes_BTNM4[..., 2:] - boxes_BTNM4[..., :2]).prod(dim=-1)
+    by_area = areas_BTNM.argsort(dim=-1, stable=True)
+    by_depth = depths_BTNM.gather(-1, by_area).argsort(dim=-1, stable=True)
+    order = by_area.gather(-1, by_depth)
+    absent_last = (~present_BTNM).gather(-1, order).byte().argsort(dim=-1, stable=True)
+    return order.gather(-1, absent_last)
+
+
+def _covered(low_M: Tensor, high_M: Tensor, length: int) -> Tensor:
+    """Mark cells of an axis by their middle, and the cell that holds the box's own middle."""
+    middles = span(low_M - 0.5, high_M - 0.5, length)
+    own_M = ((low_M + high_M) / 2).floor().clamp(0, length - 1)
+    return middles | span(own_M, own_M + 1, length)
