@@ -161,8 +161,7 @@ class FrameIndex:
 
     def scene_rows(self, scenes: str | Sequence[str] | None) -> Ints:
         """Rows of scenes by name or split; see ``select_scenes``."""
-        names, splits = list(self.scenes.name), list(self.scenes.split)
-        return select_scenes(scenes, names, splits, self.path)
+        return select_scenes(self, scenes)
 
     def frame_rows(self, tokens: Sequence[str]) -> Ints:
         """Rows of frames by token.

@@ -5,23 +5,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from drivemim.datasets.index import FrameIndex
 
-def select_scenes(
-    scenes: str | Sequence[str] | None, names: list[str], splits: list[str], path: Path
-) -> NDArray[np.int64]:
+
+def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDArray[np.int64]:
     """Rows of the scenes that are named.
 
     Args:
+        index: the data set.
         scenes: None for all; a list of scene names; or one name: of a split of the index (the
             stem of a COCO file), of an official nuScenes split (``mini_train``, ``mini_val``,
             ``train``, ``val``, ``test``, ...), or of a scene.
-        names: the index's scenes.
-        splits: the split each of them belongs to, ``""`` for none.
-        path: of the index, for errors.
 
     Returns:
         rows of the scenes, ascending.
@@ -29,6 +29,7 @@ def select_scenes(
     Raises:
         ValueError: if a name means nothing here, or no scene of a split is in the index.
     """
+    names, splits, path = list(index.scenes.name), list(index.scenes.split), index.path
     if scenes is None:
         return np.arange(len(names))
     wanted = [scenes] if isinstance(scenes, str) else list(scenes)

@@ -1,0 +1,66 @@
+"""Build the index of a data set: nuScenes tables, or folders of image sequences."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.builders.nuscenes import build_nuscenes_index
+from drivemim.datasets.index import FrameIndex
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    sources = parser.add_subparsers(dest="source", required=True)
+
+    nuscenes = sources.add_parser("nuscenes", help="nuScenes tables of any version")
+    nuscenes.add_argument("--root", type=Path, required=True, help="folder of the version folder")
+    nuscenes.add_argument(
+        "--version", required=True, help="v1.0-mini, v1.0-trainval, v1.0-test, ..."
+    )
+    nuscenes.add_argument("--out", type=Path, help="default: ROOT/drivemim-VERSION.arrow")
+    nuscenes.add_argument(
+        "--missing-images",
+        choices=("error", "drop", "ignore"),
+        default="error",
+        help="stop at frames whose image is not there, leave them out, or do not look",
+    )
+
+    frames = sources.add_parser("frames", help="folders of image sequences")
+    frames.add_argument("--root", type=Path, required=True, action="append", help="repeatable")
+    frames.add_argument("--coco", type=Path, default=[], action="append", help="repeatable")
+    frames.add_argument("--rate", type=float, default=10.0, help="frames a second (default 10)")
+    frames.add_argument("--out", type=Path, help="default: FIRST_ROOT/drivemim-frames.arrow")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build, then say what is in it."""
+    arguments = parse_arguments(argv)
+    started = time.perf_counter()
+    try:
+        if arguments.source == "nuscenes":
+            out = arguments.out or arguments.root / f"drivemim-{arguments.version}.arrow"
+            build_nuscenes_index(
+                arguments.root, arguments.version, out, missing_images=arguments.missing_images
+            )
+        else:
+            out = arguments.out or arguments.root[0] / "drivemim-frames.arrow"
+            build_frames_index(arguments.root, out, coco=arguments.coco, rate=arguments.rate)
+        index = FrameIndex.open(out)
+    except (OSError, ValueError) as error:
+        print(f"create_index: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{out}: {len(index.scenes)} scenes, {len(index.samples)} samples, "
+        f"{len(index.frames)} frames of {len(index.cameras)} cameras, {len(index.boxes)} boxes of "
+        f"{len(index.tracks)} objects; {out.stat().st_size / 2**20:.1f} MiB "
+        f"in {time.perf_counter() - started:.1f} s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
