@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
-from mmengine.registry import Registry
+from mmengine.registry import FUNCTIONS, Registry
 from mmengine.runner import CheckpointLoader
 
 from drivemim.errors import CheckpointError, ConfigError
@@ -140,31 +140,46 @@ def explain_build_error(error: BaseException) -> str | None:
         The line, naming the class, the wrong key or type and the nearest valid one; None if the
         error is not about a config's key or type.
     """
-    for frame in reversed(list(_build_frames(error))):
-        built, arguments = frame.f_locals.get("obj_cls"), frame.f_locals.get("args")
-        name, registry = frame.f_locals.get("obj_type"), frame.f_locals.get("registry")
-        message = str(error)
-        if isinstance(error, TypeError) and built is not None and isinstance(arguments, dict):
-            class_name = getattr(built, "__name__", str(built))
-            if (found := _UNEXPECTED.search(message)) and found[1] in arguments:
-                valid = _arguments(built) - set(arguments)
-                return f"{class_name} has no argument '{found[1]}'{nearest(found[1], valid)}"
-            if found := _MISSING.search(message):
-                return f"{class_name} lacks its argument {found[1].rstrip(chr(39) + ')')}'"
-        if isinstance(error, KeyError) and built is None and isinstance(registry, Registry):
-            if isinstance(name, str) and "registry" in message:
-                return _unknown_type(name, registry)
-            if name is None and "type" in message:
-                return f"a dict in the config lacks its key 'type': {frame.f_locals.get('cfg')}"
+    for frame in reversed(list(_frames(error))):
+        found = frame.f_locals
+        line = None
+        if frame.f_code.co_name == "build_dataloader" and "must be callable" in str(error):
+            line = _unknown_type(str(found.get("collate_fn_type")), FUNCTIONS)
+        elif frame.f_code.co_name == "build_from_cfg":
+            line = _explain_arguments(error, found) or _explain_type(error, found)
+        if line is not None:
+            return line
     return None
 
 
-def _build_frames(error: BaseException) -> Iterator[FrameType]:
+def _frames(error: BaseException) -> Iterator[FrameType]:
     traceback = error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_name == "build_from_cfg":
-            yield traceback.tb_frame
+        yield traceback.tb_frame
         traceback = traceback.tb_next
+
+
+def _explain_arguments(error: BaseException, local: dict[str, Any]) -> str | None:
+    built, arguments, message = local.get("obj_cls"), local.get("args"), str(error)
+    if not isinstance(error, TypeError) or built is None or not isinstance(arguments, dict):
+        return None
+    name = getattr(built, "__name__", str(built))
+    if (found := _UNEXPECTED.search(message)) and found[1] in arguments:
+        return f"{name} has no argument '{found[1]}'{nearest(found[1], _arguments(built))}"
+    if name in message and (found := _MISSING.search(message)):
+        return f"{name} lacks its argument {found[1]}"
+    return None
+
+
+def _explain_type(error: BaseException, local: dict[str, Any]) -> str | None:
+    name, registry, message = local.get("obj_type"), local.get("registry"), str(error)
+    if local.get("obj_cls") is not None or not isinstance(registry, Registry):
+        return None
+    if isinstance(name, str) and isinstance(error, KeyError) and "registry" in message:
+        return _unknown_type(name, registry)
+    if "must contain the key" in message or "type must be a str" in message:
+        return f"a dict in the config lacks its key 'type': {local.get('cfg')}"
+    return None
 
 
 def _arguments(built: Any) -> set[str]:

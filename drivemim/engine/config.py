@@ -47,6 +47,10 @@ _UNTYPED: dict[str, frozenset[str]] = {
     "randomness": _takes(Runner.set_randomness),
     "env_cfg": frozenset({"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"}),
     "auto_scale_lr": frozenset({"enable", "base_batch_size"}),
+    "default_hooks": frozenset(
+        {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"}
+        | {"visualization"}
+    ),
 }
 
 
@@ -120,7 +124,7 @@ def _check_untyped(config: Config) -> None:
 
 def _check_option(config: Config, dotted: str) -> None:
     """Refuse an option that sets a key which is not there and which no class could ask for."""
-    here: Any = config
+    here: Any = config.to_dict()
     walked: list[str] = []
     for part in dotted.split("."):
         name = ".".join(walked) or "the config"

@@ -1,4 +1,4 @@
-"""A pretrainer, a data set and a hook that cost milliseconds and exercise every source of chance."""
+"""A pretrainer, data and hooks that cost milliseconds and use every source of chance."""
 
 import os
 import signal

@@ -20,14 +20,16 @@ def start(repository, config, work_dir, *arguments, processes=1):
         command += ["--master-port", str(29500 + os.getpid() % 1000)]
     command += [str(repository / "tools" / "train.py"), str(HERE / "configs" / config)]
     command += ["--work-dir", str(work_dir), *arguments]
-    path = os.pathsep.join([str(repository), str(HERE)])
+    path = os.pathsep.join([str(repository), str(HERE), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def losses(work_dir):
     found = {}
-    for log in sorted(work_dir.glob("*/vis_data/scalars.json"), key=lambda log: log.stat().st_mtime):
+    for log in sorted(
+        work_dir.glob("*/vis_data/scalars.json"), key=lambda log: log.stat().st_mtime
+    ):
         for line in log.read_text().splitlines():
             entry = json.loads(line)
             found[entry["step"]] = entry["loss"]
@@ -67,11 +69,12 @@ def test_killed_and_resumed_equals_uninterrupted(repository, tmp_path):
 
 def test_two_processes_equal_one_with_the_doubled_batch(repository, tmp_path):
     # Chance and batch statistics belong to a process; without them the two runs are one.
-    plain = ["model.dropout=0", "model.encoder.batch_norm=False"]
-    one = start(repository, "toy.py", tmp_path / "one", "--cfg-options", *plain,
-                "train_dataloader.batch_size=8", "train_dataloader.sampler.batch_size=8")  # fmt: skip
-    two = start(repository, "toy.py", tmp_path / "two", "--launcher", "pytorch",
-                "--cfg-options", *plain, processes=2)  # fmt: skip
+    plain = ["--cfg-options", "model.dropout=0", "model.encoder.batch_norm=False"]
+    double = ["train_dataloader.batch_size=8", "train_dataloader.sampler.batch_size=8"]
+    one = start(repository, "toy.py", tmp_path / "one", *plain, *double)
+    two = start(
+        repository, "toy.py", tmp_path / "two", "--launcher", "pytorch", *plain, processes=2
+    )
     assert one.returncode == 0, one.stderr[-2000:]
     assert two.returncode == 0, two.stderr[-2000:]
     expected, found = losses(tmp_path / "one"), losses(tmp_path / "two")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +55,11 @@ class AtomicCheckpoint(CheckpointHook):
     """
 
     def __init__(self, **kwargs: Any) -> None:
+        unknown = sorted(set(kwargs) - set(inspect.signature(CheckpointHook.__init__).parameters))
+        if unknown:  # CheckpointHook would hand it on and fail at the first checkpoint
+            raise TypeError(
+                f"AtomicCheckpoint.__init__() got an unexpected keyword argument '{unknown[0]}'"
+            )
         kwargs.setdefault("backend_args", {"backend": "drivemim_atomic"})
         super().__init__(**kwargs)
 

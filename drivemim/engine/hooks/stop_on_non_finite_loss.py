@@ -63,7 +63,7 @@ class StopOnNonFiniteLoss(Hook):
         if not bool(is_lost):
             return
         here = (
-            f"{ {name: float(value) for name, value in outputs.items()} } for frames "
+            f"{ {name: float(torch.as_tensor(value).detach()) for name, value in outputs.items()} } for frames "
             f"{', '.join(frame_tokens(data_batch)) or '(this batch has no tokens)'}"
             if is_here
             else ""

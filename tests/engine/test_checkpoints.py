@@ -1,0 +1,126 @@
+import errno
+import os
+
+import pytest
+import torch
+
+from drivemim.compat import is_complete, read_checkpoint
+from drivemim.engine.checkpoints import newest_checkpoint, write_bytes
+from drivemim.engine.hooks.atomic_checkpoint import AtomicBackend
+from drivemim.engine.run import train
+from drivemim.errors import CheckpointError
+
+
+def no_space(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def save(path, value=0):
+    torch.save({"state_dict": {"weight": torch.full((3,), float(value))}}, path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "iter_4.pth"
+    write_bytes(path, b"old")
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match=r"No space left on device: '.*iter_4\.pth'"):
+        write_bytes(path, b"new and longer")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["iter_4.pth"]
+
+
+def test_removals_wait_and_spare_files_written_anew(tmp_path):
+    backend = AtomicBackend()
+    for name in ("a", "b"):
+        backend.put(b"1", tmp_path / name)
+        backend.remove(str(tmp_path / name))
+    backend.put(b"2", tmp_path / "b")
+    assert (tmp_path / "a").exists()
+    backend.carry_out_removals()
+    assert os.listdir(tmp_path) == ["b"]
+    backend.remove(str(tmp_path / "b"))
+    backend.forget_removals()
+    backend.carry_out_removals()
+    assert (tmp_path / "b").read_bytes() == b"2"
+
+
+def test_newest_checkpoint_is_by_number_and_complete(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    for iteration in (100, 8, 20):
+        save(tmp_path / f"iter_{iteration}.pth")
+    save(tmp_path / "best_mAP_iter_200.pth")
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_8.pth"))
+    assert newest_checkpoint(tmp_path) == tmp_path / "iter_100.pth"
+    content = bytearray((tmp_path / "iter_100.pth").read_bytes())
+    (tmp_path / "iter_100.pth").write_bytes(content[:-50])
+    assert newest_checkpoint(tmp_path) == tmp_path / "iter_20.pth"
+    (tmp_path / "iter_20.pth").write_bytes(b"")
+    (tmp_path / "iter_8.pth").write_bytes(b"")
+    assert newest_checkpoint(tmp_path) is None
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "iter_1.pth"
+    torch.save({"weight": torch.zeros(1000)}, path)
+    assert is_complete(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert not is_complete(path)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 500])
+def test_reading_a_truncated_checkpoint_names_it(tmp_path, kept):
+    path = tmp_path / "iter_4.pth"
+    save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=rf"iter_4.pth \({kept} bytes\) is damaged"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_full_disk_keeps_the_previous_checkpoint(repository, tmp_path, monkeypatch, keep):
+    config = repository / "tests" / "engine" / "configs" / "toy.py"
+    run = tmp_path / f"full{keep}"
+    real_write, calls = os.fsync, []
+
+    def fills_up(file):
+        calls.append(file)
+        if len(calls) == keep + 1:
+            no_space()
+        real_write(file)
+
+    monkeypatch.setattr(os, "fsync", fills_up)
+    with pytest.raises(CheckpointError) as error:
+        train(config, work_dir=run,
+              options={"default_hooks.checkpoint.max_keep_ckpts": keep})  # fmt: skip
+    wanted, previous = run / f"iter_{4 * keep + 4}.pth", run / f"iter_{4 * keep}.pth"
+    assert str(error.value) == (
+        f"{wanted} could not be written: No space left on device. The previous checkpoint "
+        f"{previous} is intact; free some space and go on with --resume"
+    )
+    kept = {f"iter_{4 * number}.pth" for number in range(1, keep + 1)}
+    assert {path.name for path in run.iterdir() if ".pth" in path.name} == kept
+    assert read_checkpoint(previous)["meta"]["iter"] == 4 * keep
+
+
+def test_only_the_last_checkpoints_are_kept(repository, tmp_path):
+    config = repository / "tests" / "engine" / "configs" / "toy.py"
+    train(config, work_dir=tmp_path / "kept",
+          options={"default_hooks.checkpoint.max_keep_ckpts": 2})  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "kept").glob("*.pth")) == [
+        "iter_12.pth",
+        "iter_8.pth",
+    ]
+    meta = read_checkpoint(tmp_path / "kept" / "iter_12.pth")["meta"]
+    assert (meta["iter"], meta["seed"]) == (12, 0)
+
+
+def test_checkpoint_of_another_architecture_is_refused_on_resume(repository, tmp_path):
+    config = repository / "tests" / "engine" / "configs" / "toy.py"
+    train(config, work_dir=tmp_path / "narrow", options={"train_cfg.max_iters": 4})
+    with pytest.raises(CheckpointError) as error:
+        train(config, work_dir=tmp_path / "wide", resume=tmp_path / "narrow" / "iter_4.pth",
+              options={"model.encoder.channels": 6})  # fmt: skip
+    assert "is of another model than the config's ToyPretrainer: misshapen" in str(error.value)
+    assert "encoder.stem.weight (4, 3, 4, 4) for (6, 3, 4, 4)" in str(error.value)

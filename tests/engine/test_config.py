@@ -1,0 +1,147 @@
+import pytest
+
+from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.run import train
+from drivemim.errors import ConfigError
+
+
+@pytest.fixture
+def toy(repository):
+    return repository / "tests" / "engine" / "configs" / "toy.py"
+
+
+@pytest.fixture
+def write(tmp_path, toy):
+    def write(*lines):
+        path = tmp_path / "mine.py"
+        path.write_text("\n".join([f"_base_ = {str(toy)!r}", *lines]))
+        return path
+
+    return write
+
+
+def message(function, *args, **kwargs):
+    with pytest.raises(ConfigError) as error:
+        function(*args, **kwargs)
+    return str(error.value)
+
+
+def test_a_good_config_and_its_helpers_pass(write):
+    path = write("width = 8", "model = dict(encoder=dict(channels=width))", "load_from = None")
+    cfg = load_config(path, {"randomness.seed": 3, "env_cfg.resource_limit": 100})
+    assert (cfg.model.encoder.channels, cfg.randomness.seed) == (8, 3)
+
+
+def test_missing_config_names_its_neighbour(toy):
+    assert message(load_config, toy.with_name("toi.py")) == (
+        f"there is no config {toy.with_name('toi.py')}; did you mean 'toy.py'?"
+    )
+
+
+def test_missing_base_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text("_base_ = './gone.py'")
+    assert "gone.py" in message(load_config, tmp_path / "mine.py")
+
+
+def test_misspelt_top_level_key(write):
+    path = write("optim_wraper = dict(accumulative_counts=2)")
+    assert message(load_config, path) == (
+        f"{path}: nothing reads the key 'optim_wraper'; did you mean 'optim_wrapper'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "section", "key", "nearest"),
+    [
+        ("train_dataloader = dict(batchsize=2)", "train_dataloader", "batchsize", "batch_size"),
+        ("randomness = dict(sead=2)", "randomness", "sead", "seed"),
+        ("env_cfg = dict(cudnn_bench=True)", "env_cfg", "cudnn_bench", "cudnn_benchmark"),
+    ],
+)
+def test_misspelt_key_of_a_dict_without_type(write, line, section, key, nearest):
+    assert message(load_config, write(line)).endswith(
+        f": {section} has no key '{key}'; did you mean '{nearest}'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ("trian_cfg.max_iters", "the config has no key 'trian_cfg'; did you mean 'train_cfg'?"),
+        ("train_dataloader.batch", "train_dataloader has no key 'batch'"),
+        ("default_hooks.loger.interval", "default_hooks has no key 'loger'; did you mean 'logger'"),
+        ("custom_hooks.7.iteration", "custom_hooks is a list of 2, '7' is no position in it"),
+    ],
+)
+def test_option_that_nothing_reads(toy, option, complaint):
+    assert f"--cfg-options {option}: {complaint}" in message(load_config, toy, {option: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (
+            {"model.encoder.chanels": 4},
+            "ToyEncoder has no argument 'chanels'; did you mean 'channels'?",
+        ),
+        (
+            {"model.encoder.type": "ToyEncodr"},
+            "there is no model of type 'ToyEncodr'; did you mean 'ToyEncoder'?",
+        ),
+        (
+            {"train_cfg.max_iter": 4},
+            "IterBasedTrainLoop has no argument 'max_iter'; did you mean 'max_iters'?",
+        ),
+        (
+            {"train_dataloader.dataset.image_sise": (8, 8)},
+            "ToyClips has no argument 'image_sise'; did you mean 'image_size'?",
+        ),
+        (
+            {"optim_wrapper.optimizer.weight_decai": 0.1},
+            "AdamW has no argument 'weight_decai'; did you mean 'weight_decay'?",
+        ),
+        (
+            {"optim_wrapper.accumulativ_counts": 2},
+            "OptimWrapper has no argument 'accumulativ_counts'; "
+            "did you mean 'accumulative_counts'?",
+        ),
+        (
+            {"custom_hooks.0.type": "EMAHok"},
+            "there is no hook of type 'EMAHok'; did you mean 'EMAHook'?",
+        ),
+        (
+            {"default_hooks.checkpoint.intervall": 2},
+            "AtomicCheckpoint has no argument 'intervall'; did you mean 'interval'?",
+        ),
+        (
+            {"train_dataloader.collate_fn.type": "drivemim.collate_toy"},
+            "there is no function of type 'drivemim.collate_toy'; "
+            "did you mean 'drivemim.collate_toys'?",
+        ),
+        ({"model.encoder.type": None}, "a dict in the config lacks its key 'type'"),
+    ],
+)
+def test_misspelt_argument_or_type_is_one_line(toy, tmp_path, options, complaint):
+    found = message(train, toy, work_dir=tmp_path / "run", options=options)
+    assert complaint in found
+    assert "\n" not in found
+
+
+def test_other_type_errors_keep_their_traceback():
+    with pytest.raises(TypeError, match="unsupported operand"), config_errors():
+        len(1 + "1")
+
+
+def test_checkpoint_between_two_updates_is_refused(toy, tmp_path):
+    found = message(
+        train, toy, work_dir=tmp_path / "run", options={"optim_wrapper.accumulative_counts": 3}
+    )
+    assert found == (
+        "default_hooks.checkpoint.interval=4 is no multiple of optim_wrapper.accumulative_counts=3:"
+        " a resumed run would lose gradients; use 6"
+    )
+
+
+def test_a_config_without_training_data_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("model = dict(type='ToyPretrainer')")
+    assert "has no train_dataloader" in message(train, tmp_path / "mine.py", work_dir=tmp_path)
