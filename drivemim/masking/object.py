@@ -11,7 +11,9 @@ from drivemim.masking.base import Generators, MaskStrategy, check_share, hidden_
 from drivemim.masking.cells import cell_owners
 from drivemim.registry import MASKS
 
+# Tiers of cells; a higher tier is hidden before a lower one, whatever the ranking within.
 _LAST, _KEPT, _OPEN, _FIRST = 0.0, 1.0, 2.0, 3.0
+_STEP = 0.999
 
 
 @MASKS.register_module()
@@ -62,52 +64,39 @@ class ObjectMask(MaskStrategy):
     def scores(self, clips: Clips, grid: tuple[int, int], generators: Generators) -> Tensor:
         """Rank hidden tracks, then open cells, then the kept cells of objects: scores_BTNhw."""
         salts_B4 = uniform((len(clips), 4), generators, clips.valid_BTN.device)
-        rest_BTNL = _unit_range(self.rest.scores(clips, grid, generators).flatten(-2))
-        if clips.tracks_BTNM.shape[-1] == 0:
-            return rest_BTNL.reshape(*clips.shape, *grid)
+        rest_BTNhw = _unit_range(self.rest.scores(clips, grid, generators))
         objects = _draw(clips, salts_B4, self.track_hidden)
-        owners_BTNL = cell_owners(
+        owners_BTNhw = cell_owners(
             clips.boxes_BTNM4, clips.depths_BTNM, objects.present_BTNM, grid, clips.image_size
-        ).flatten(-2)
-        from_anchor_BTNL = _anchor_distances(clips, objects, owners_BTNL, grid)
-        hidden_BTNL = _of_owner(objects.hidden_BTNM, owners_BTNL) & (owners_BTNL >= 0)
-        wish_BTNL = torch.where(hidden_BTNL, from_anchor_BTNL, rest_BTNL)
+        )
+        cells = _owned_cells(clips, objects, owners_BTNhw, rest_BTNhw)
         quota = round(self.share * hidden_cells(self.ratio, grid))
-        tiers_BTNL = self._tiers(objects, owners_BTNL, wish_BTNL, quota)
-        ranked_BTNL = torch.where(tiers_BTNL == _OPEN, rest_BTNL, wish_BTNL)
-        return (tiers_BTNL + ranked_BTNL * 0.999).reshape(*clips.shape, *grid)
+        tiers_E = self._tiers(cells, quota, clips.valid_BTN.numel(), clips.tracks_BTNM.shape[-1])
+        ranked_E = torch.where(tiers_E == _OPEN, rest_BTNhw.flatten()[cells.cell_E], cells.wish_E)
+        scores_F = (_OPEN + rest_BTNhw * _STEP).flatten()
+        scores_F[cells.cell_E] = tiers_E + ranked_E * _STEP
+        return scores_F.reshape(rest_BTNhw.shape)
 
-    def _tiers(
-        self, objects: "_Objects", owners_BTNL: Tensor, wish_BTNL: Tensor, quota: int
-    ) -> Tensor:
-        """Sort cells into what is hidden first, what is open, and what objects keep.
+    def _tiers(self, cells: "_OwnedCells", quota: int, frames: int, M: int) -> Tensor:
+        """Sort objects' cells into those hidden first, those left open and those kept: tiers_E."""
+        object_E = cells.frame_E * M + cells.order_E
+        counts_O = object_E.bincount(minlength=frames * M)
+        starts_O = counts_O.cumsum(dim=0) - counts_O
+        rank_E = torch.arange(len(object_E), device=object_E.device) - starts_O[object_E]
+        count_E = counts_O[object_E]
+        left_E = count_E - rank_E
 
-        One sort puts the cells of each object next to each other, hidden tracks first and the
-        background last, with each object's cells in the order in which they would be hidden.
-        """
-        M = objects.order_BTNM.shape[-1]
-        groups_BTNL = torch.where(owners_BTNL >= 0, _of_owner(objects.order_BTNM, owners_BTNL), M)
-        sorting_BTNL = (groups_BTNL + (1 - wish_BTNL) * 0.999).argsort(dim=-1, stable=True)
-        groups_BTNL = groups_BTNL.gather(-1, sorting_BTNL)
+        keep_E = (self.keep * count_E - 1e-4).ceil().clamp(min=self.min_visible)
+        chosen_E = cells.hidden_E & (left_E > keep_E)
+        chosen_before_E = chosen_E.cumsum(dim=0)
+        chosen_in_frame = cells.frame_E[chosen_E].bincount(minlength=frames)
+        offsets = chosen_in_frame.cumsum(dim=0) - chosen_in_frame
+        chosen_E = chosen_E & (chosen_before_E - offsets[cells.frame_E] <= quota)
 
-        ones = torch.ones_like(groups_BTNL)
-        shape = (*groups_BTNL.shape[:-1], M + 1)
-        counts_BTNM = groups_BTNL.new_zeros(shape).scatter_add_(-1, groups_BTNL, ones)
-        starts_BTNM = counts_BTNM.cumsum(dim=-1) - counts_BTNM
-        rank_BTNL = ones.cumsum(dim=-1) - 1 - starts_BTNM.gather(-1, groups_BTNL)
-        count_BTNL = counts_BTNM.gather(-1, groups_BTNL)
-
-        keep_BTNL = (self.keep * count_BTNL - 1e-4).ceil().clamp(min=self.min_visible)
-        background_BTNL = groups_BTNL == M
-        hideable_BTNL = (rank_BTNL < count_BTNL - keep_BTNL) | background_BTNL
-        last_BTNL = ~background_BTNL & (rank_BTNL >= count_BTNL - self.min_visible)
-        chosen_BTNL = hideable_BTNL & (groups_BTNL < objects.hidden_BTNM.sum(-1)[..., None])
-        first_BTNL = chosen_BTNL & (chosen_BTNL.cumsum(dim=-1) <= quota)
-
-        tiers_BTNL = torch.full_like(wish_BTNL, _OPEN)
-        tiers_BTNL = tiers_BTNL.masked_fill(~hideable_BTNL, _KEPT).masked_fill(last_BTNL, _LAST)
-        tiers_BTNL = tiers_BTNL.masked_fill(first_BTNL, _FIRST)
-        return torch.empty_like(tiers_BTNL).scatter_(-1, sorting_BTNL, tiers_BTNL)
+        tiers_E = torch.full_like(cells.wish_E, _OPEN)
+        tiers_E = tiers_E.masked_fill(left_E <= keep_E, _KEPT)
+        tiers_E = tiers_E.masked_fill(left_E <= self.min_visible, _LAST)
+        return tiers_E.masked_fill(chosen_E, _FIRST)
 
 
 @dataclass(frozen=True)
@@ -171,34 +160,59 @@ def _scramble(bits: Tensor) -> Tensor:
     return bits ^ (bits >> 15)
 
 
-def _of_owner(values_BTNM: Tensor, owners_BTNL: Tensor) -> Tensor:
-    """Look up a value of each cell's owner (of the first object for background)."""
-    return values_BTNM.gather(-1, owners_BTNL.clamp(min=0))
+@dataclass(frozen=True)
+class _OwnedCells:
+    """The E cells of all frames that belong to objects, frame by frame.
+
+    Within a frame: hidden tracks first, the cells of each object next to each other, in the order
+    in which they would be hidden.
+
+    Attributes:
+        cell_E: int64, position among the cells of all frames.
+        frame_E: int64, position of the cell's frame among all frames.
+        order_E: int64, the owner's place in ``_Objects.order_BTNM``.
+        hidden_E: bool, whether the owner's track is hidden.
+        wish_E: float32 in [0, 1], the higher the sooner its owner gives it up: the distance from
+            the anchor for hidden tracks, what the rest strategy says for the others.
+    """
+
+    cell_E: Tensor
+    frame_E: Tensor
+    order_E: Tensor
+    hidden_E: Tensor
+    wish_E: Tensor
 
 
-def _anchor_distances(
-    clips: Clips, objects: _Objects, owners_BTNL: Tensor, grid: tuple[int, int]
-) -> Tensor:
-    """Distance of each cell's middle from its owner's anchor, relative to the box, in [0, 1]."""
-    (h, w), (height, width) = grid, clips.image_size
-    device = owners_BTNL.device
-    middles = (
-        ((torch.arange(w, device=device) + 0.5) * (width / w)).repeat(h),
-        ((torch.arange(h, device=device) + 0.5) * (height / h)).repeat_interleave(w),
+def _owned_cells(
+    clips: Clips, objects: _Objects, owners_BTNhw: Tensor, rest_BTNhw: Tensor
+) -> _OwnedCells:
+    h, w = owners_BTNhw.shape[-2:]
+    M = clips.tracks_BTNM.shape[-1]
+    owners_F = owners_BTNhw.flatten()
+    cell_E = (owners_F >= 0).nonzero()[:, 0]
+    frame_E = cell_E // (h * w)
+    owner_E = frame_E * M + owners_F[cell_E]
+
+    boxes_E4 = clips.boxes_BTNM4.reshape(-1, 4)[owner_E]
+    height, width = clips.image_size
+    middle_E2 = torch.stack(
+        [(cell_E % w + 0.5) * (width / w), (cell_E % (h * w) // w + 0.5) * (height / h)], dim=-1
     )
-    squared = torch.zeros((), device=device)
-    for axis, middle_L in enumerate(middles):
-        low_BTNM, high_BTNM = clips.boxes_BTNM4[..., axis], clips.boxes_BTNM4[..., axis + 2]
-        length_BTNM = (high_BTNM - low_BTNM).clamp(min=1e-3)
-        place_BTNL = (middle_L - _of_owner(low_BTNM, owners_BTNL)) / _of_owner(
-            length_BTNM, owners_BTNL
-        )
-        anchor_BTNL = _of_owner(objects.anchors_BTNM2[..., axis], owners_BTNL)
-        squared = squared + (place_BTNL.clamp(0, 1) - anchor_BTNL) ** 2
-    return (squared / 2).sqrt()
+    place_E2 = (middle_E2 - boxes_E4[:, :2]) / (boxes_E4[:, 2:] - boxes_E4[:, :2]).clamp(min=1e-3)
+    offset_E2 = place_E2.clamp(0, 1) - objects.anchors_BTNM2.reshape(-1, 2)[owner_E]
+    from_anchor_E = (offset_E2.square().sum(dim=-1) / 2).sqrt()
+
+    hidden_E = objects.hidden_BTNM.flatten()[owner_E]
+    wish_E = torch.where(hidden_E, from_anchor_E, rest_BTNhw.flatten()[cell_E])
+    order_E = objects.order_BTNM.flatten()[owner_E]
+    # One integer to sort by: frame and object above, reluctance in the lower 31 bits.
+    reluctance_E = ((1 - wish_E).double() * (2**31 - 1)).long()
+    sorting_E = (((frame_E * M + order_E) << 31) + reluctance_E).argsort(stable=True)
+    fields = (cell_E, frame_E, order_E, hidden_E, wish_E)
+    return _OwnedCells(*(values_E[sorting_E] for values_E in fields))
 
 
-def _unit_range(scores_BTNL: Tensor) -> Tensor:
+def _unit_range(scores_BTNhw: Tensor) -> Tensor:
     """Stretch the scores of each frame to [0, 1], keeping their order."""
-    low, high = scores_BTNL.aminmax(dim=-1, keepdim=True)
-    return (scores_BTNL - low) / (high - low).clamp(min=1e-12)
+    low, high = scores_BTNhw.amin((-2, -1), keepdim=True), scores_BTNhw.amax((-2, -1), keepdim=True)
+    return (scores_BTNhw - low) / (high - low).clamp(min=1e-12)
