@@ -8,6 +8,7 @@ from drivemim.datasets.clip_dataset import ClipDataset, collate_clips
 from drivemim.datasets.draws import Draw, DrawSampler
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.joined import JoinedDataset
 from drivemim.datasets.seeded import SeededDataset
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "DrawSampler",
     "FrameBoxes",
     "FrameIndex",
+    "JoinedDataset",
     "SeededDataset",
     "collate_clips",
     "frame_boxes",
