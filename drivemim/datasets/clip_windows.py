@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.index_schema import time_keys
 
 Ints = NDArray[np.int64]
 MICROSECONDS = 1_000_000
@@ -46,7 +47,7 @@ class ClipWindows:
             (A, T, N) rows of ``index.frames``; -1 where a camera has no frame or the scene ended.
         """
         samples = np.asarray(samples, np.int64)
-        if self.spacing is None:
+        if self.spacing is None or len(self.index.frames) == 0:
             return self._keyframes(samples)
         return self._nearest(samples, self.spacing)
 
@@ -73,9 +74,10 @@ class ClipWindows:
         )
         offset_T = np.round(np.arange(self.steps) * spacing * MICROSECONDS).astype(np.int64)
         wanted_ATN = start_AN[:, None] + offset_T[:, None]
-        after_ATN = self._search(low_AN[:, None], high_AN[:, None], wanted_ATN)
+        track_AN = scene_A[:, None].astype(np.int64) * len(index.cameras) + self.cameras
+        after_ATN = self._search(track_AN[:, None], low_AN[:, None], wanted_ATN)
         before_ATN = after_ATN - 1
-        last = max(len(index.frames) - 1, 0)
+        last = len(index.frames) - 1
         gap_before = wanted_ATN - index.frames.timestamp[np.clip(before_ATN, 0, last)]
         gap_after = index.frames.timestamp[np.clip(after_ATN, 0, last)] - wanted_ATN
         half = spacing * MICROSECONDS / 2
@@ -85,14 +87,9 @@ class ClipWindows:
         choose_after = near_after & (~near_before | (gap_after < gap_before))
         return np.where(choose_after, after_ATN, np.where(near_before, before_ATN, -1))
 
-    def _search(self, low: Ints, high: Ints, wanted: Ints) -> Ints:
-        """First row of ``low:high`` whose timestamp is at or after ``wanted``; all broadcast."""
-        low, high, wanted = (each.copy() for each in np.broadcast_arrays(low, high, wanted))
-        timestamp, last = self.index.frames.timestamp, max(len(self.index.frames) - 1, 0)
-        for _ in range(int((high - low).max(initial=0)).bit_length()):
-            middle = (low + high) // 2
-            open_ = low < high
-            early = open_ & (timestamp[np.minimum(middle, last)] < wanted)
-            low = np.where(early, middle + 1, low)
-            high = np.where(open_ & ~early, middle, high)
-        return low
+    def _search(self, track: Ints, low: Ints, wanted: Ints) -> Ints:
+        """First row of a track at or after a time: one search over the column of all keys."""
+        frames = self.index.frames
+        start = frames.timestamp[np.minimum(low, len(frames) - 1)]
+        keys = time_keys(track, wanted - start)
+        return np.searchsorted(frames.key, keys).astype(np.int64)

@@ -142,7 +142,13 @@ class FrameIndex:
         root = Path(data_root if data_root is not None else info.data_root)
         _check_version(info, path, version)
         _check_tables(info, path, root)
-        return cls(_read_sections(batch), info, path, root)
+        try:
+            sections = _read_sections(batch)
+        except KeyError as error:
+            raise ValueError(
+                f"{path} lacks the column {error}; rebuild with {info.command}"
+            ) from None
+        return cls(sections, info, path, root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.data_root)

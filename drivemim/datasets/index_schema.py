@@ -18,6 +18,9 @@ CAMERAS = -2
 """In a column's shape: as many as the index has cameras."""
 
 
+_KEY_BITS = 40
+
+
 class Strings:
     """A read-only column of strings over two flat buffers; nothing is decoded before it is asked.
 
@@ -64,6 +67,17 @@ def columns_of(section: type) -> dict[str, Column]:
     return {each.name: each.metadata["column"] for each in fields(section)}
 
 
+def time_keys(track: Ints, elapsed: Ints) -> Ints:
+    """Numbers that sort moments by track, then by time.
+
+    Args:
+        track: scene * cameras + camera.
+        elapsed: microseconds since the track's first frame; beyond 12 days on either side, all
+            are the same.
+    """
+    return (track << _KEY_BITS) + np.clip(elapsed, 0, (1 << _KEY_BITS) - 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Frames:
     """One row an image, sorted by scene, camera, timestamp.
@@ -85,6 +99,8 @@ class Frames:
         previous: row of the same camera's frame before, -1 at a scene's start.
         next: row of the same camera's frame after, -1 at a scene's end.
         calibrated: whether intrinsics and poses were measured rather than assumed.
+        key: ascending through the whole column, so that one binary search finds any moment of any
+            camera; see ``time_keys``.
     """
 
     token: Strings = _column("string")
@@ -102,6 +118,7 @@ class Frames:
     previous: Ints = _column("int64")
     next: Ints = _column("int64")
     calibrated: Bools = _column("bool")
+    key: Ints = _column("int64")
 
     def __len__(self) -> int:
         return len(self.timestamp)

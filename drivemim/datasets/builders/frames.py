@@ -19,6 +19,7 @@ from PIL import Image
 
 from drivemim.datasets.builders.coco import CocoFile, read_coco
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
+from drivemim.datasets.index_schema import time_keys
 
 Section = dict[str, Any]
 CAMERA = "camera"
@@ -193,10 +194,11 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
     first = np.searchsorted(scene, np.arange(len(scenes) + 1))
     same = np.concatenate([[False], scene[1:] == scene[:-1], [False]])
     frame_number = np.array([frame.number for frame in frames], np.int64)
+    timestamp = np.round(frame_number / rate * 1e6).astype(np.int64)
     shared = {
         "token": [frame.path for frame in frames],
         "scene": scene,
-        "timestamp": np.round(frame_number / rate * 1e6).astype(np.int64),
+        "timestamp": timestamp,
         "previous": np.where(same[:-1], rows - 1, -1),
         "next": np.where(same[1:], rows + 1, -1),
     }
@@ -217,6 +219,7 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
             "ego_to_global": still,
             "keyframe": np.ones(count),
             "calibrated": np.zeros(count),
+            "key": time_keys(scene, timestamp - timestamp[first[scene]]),
         },
         "samples": {
             **shared,

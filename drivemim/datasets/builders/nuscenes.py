@@ -17,6 +17,7 @@ from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.nuscenes_boxes import annotation_boxes
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
+from drivemim.datasets.index_schema import time_keys
 
 Section = dict[str, Any]
 IDENTITY_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
@@ -200,13 +201,14 @@ def _read_frames(
     scene = timeline.scene[data.sample[chosen]]
     order = chosen[np.lexsort((data.timestamp[chosen], kind[chosen], scene))]
     scene, camera = timeline.scene[data.sample[order]], kind[order]
-    previous, following = neighbours(scene * len(cameras) + camera)
+    track, timestamp = scene * len(cameras) + camera, data.timestamp[order]
+    previous, following = neighbours(track)
     frames: Section = {
         "token": take(data.token, order),
         "scene": scene,
         "sample": data.sample[order],
         "camera": camera,
-        "timestamp": data.timestamp[order],
+        "timestamp": timestamp,
         "path": take(data.path, order),
         "width": data.size[order, 0],
         "height": data.size[order, 1],
@@ -217,6 +219,7 @@ def _read_frames(
         "previous": previous,
         "next": following,
         "calibrated": np.ones(len(order), bool),
+        "key": time_keys(track, timestamp - timestamp[np.searchsorted(track, track)]),
     }
     keyframes = np.full((len(timeline.order), len(cameras)), -1, np.int64)
     key_rows = np.flatnonzero(data.keyframe[order])

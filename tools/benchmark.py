@@ -1,0 +1,20 @@
+"""Measure speed and memory against the targets: benchmark.py index|town [options]."""
+
+import argparse
+import importlib
+import sys
+
+BENCHMARKS = ("index", "town")
+
+
+def main() -> int:
+    """Hand the rest of the command line to the benchmark named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("benchmark", choices=BENCHMARKS)
+    arguments = parser.parse_args(sys.argv[1:2])
+    module = importlib.import_module(f"drivemim.benchmarks.{arguments.benchmark}")
+    return int(module.main(sys.argv[2:]) or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
