@@ -1,0 +1,174 @@
+"""What the generated town is made of: options, scenes and weather."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KEYFRAME_RATE = 2.0
+TRAIN_SCENES = (
+    "scene-0061",
+    "scene-0553",
+    "scene-0655",
+    "scene-0757",
+    "scene-0796",
+    "scene-1077",
+    "scene-1094",
+    "scene-1100",
+)
+VAL_SCENES = ("scene-0103", "scene-0916")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """Light and weather of a scene.
+
+    Attributes:
+        name: how the scene's description begins; empty for a dry day.
+        ambient: gain of every surface that does not glow, blue-green-red.
+        zenith: sky colour overhead, BGR.
+        horizon: sky colour at the horizon and of haze, BGR.
+        haze: distance in metres at which half of an object's colour is lost.
+        night: lamps and windows glow, headlights reach ahead.
+        rain: wet ground and falling rain.
+        noise: width of the sensor noise, grey levels.
+    """
+
+    name: str
+    ambient: tuple[float, float, float]
+    zenith: tuple[int, int, int]
+    horizon: tuple[int, int, int]
+    haze: float
+    night: bool = False
+    rain: bool = False
+    noise: int = 6
+
+
+DAY = Condition(
+    name="",
+    ambient=(1.0, 1.0, 1.0),
+    zenith=(205, 150, 95),
+    horizon=(232, 222, 208),
+    haze=420.0,
+)
+DUSK = Condition(
+    name="Dusk",
+    ambient=(0.52, 0.55, 0.68),
+    zenith=(105, 70, 62),
+    horizon=(105, 140, 215),
+    haze=260.0,
+    noise=9,
+)
+NIGHT = Condition(
+    name="Night",
+    ambient=(0.24, 0.20, 0.19),
+    zenith=(26, 16, 12),
+    horizon=(48, 38, 36),
+    haze=300.0,
+    night=True,
+    noise=14,
+)
+RAIN = Condition(
+    name="Rain",
+    ambient=(0.72, 0.70, 0.67),
+    zenith=(150, 144, 138),
+    horizon=(178, 172, 166),
+    haze=110.0,
+    rain=True,
+    noise=8,
+)
+NIGHT_RAIN = Condition(
+    name="Night, rain",
+    ambient=(0.22, 0.19, 0.18),
+    zenith=(32, 24, 20),
+    horizon=(56, 47, 44),
+    haze=130.0,
+    night=True,
+    rain=True,
+    noise=16,
+)
+CONDITIONS = {
+    "scene-0061": DAY,
+    "scene-0553": NIGHT,
+    "scene-0655": RAIN,
+    "scene-0757": DUSK,
+    "scene-0796": DAY,
+    "scene-1077": NIGHT_RAIN,
+    "scene-1094": DAY,
+    "scene-1100": DUSK,
+    "scene-0103": DAY,
+    "scene-0916": NIGHT,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TownConfig:
+    """Options of a generated town.
+
+    Attributes:
+        scenes: number of scenes, 2 to 10; at least one of each of ``mini_train``, ``mini_val``.
+        seconds: length of a scene; keyframes are half a second apart, first and last included.
+        sweep_rate: images a second of every camera, keyframes included; a multiple of 2.
+        image_size: height and width of the images, pixels.
+        seed: the same seed gives byte-identical files.
+        pedestrians: people in a scene.
+        vehicles: cars, trucks, buses and cyclists in a scene.
+        depth: also write metric depth of every image (float16 ``.npz``).
+        instances: also write instance numbers of every image (16-bit PNG).
+        jpeg_quality: quality of the images, 1 to 100.
+    """
+
+    scenes: int = 10
+    seconds: float = 8.0
+    sweep_rate: float = 4.0
+    image_size: tuple[int, int] = (450, 800)
+    seed: int = 0
+    pedestrians: int = 40
+    vehicles: int = 34
+    depth: bool = False
+    instances: bool = False
+    jpeg_quality: int = 90
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be generated.
+
+        Raises:
+            ValueError: with the option, its value and what it may be.
+        """
+        most = len(TRAIN_SCENES) + len(VAL_SCENES)
+        checks = {
+            f"scenes={self.scenes}: take 2 to {most}": 2 <= self.scenes <= most,
+            f"seconds={self.seconds}: take 0.5 or more": self.seconds >= 1 / KEYFRAME_RATE,
+            f"sweep_rate={self.sweep_rate}: take a multiple of {KEYFRAME_RATE:g} up to 20": (
+                KEYFRAME_RATE <= self.sweep_rate <= 20 and self.sweep_rate % KEYFRAME_RATE == 0
+            ),
+            f"image_size={self.image_size}: take 32 pixels or more a side": (
+                min(self.image_size) >= 32
+            ),
+            f"jpeg_quality={self.jpeg_quality}: take 1 to 100": 1 <= self.jpeg_quality <= 100,
+            f"pedestrians={self.pedestrians}: take 0 or more": self.pedestrians >= 0,
+            f"vehicles={self.vehicles}: take 0 or more": self.vehicles >= 0,
+        }
+        for message, holds in checks.items():
+            if not holds:
+                raise ValueError(message)
+
+    @property
+    def keyframes(self) -> int:
+        """Keyframes (samples) of a scene."""
+        return int(self.seconds * KEYFRAME_RATE) + 1
+
+    @property
+    def images_per_keyframe(self) -> int:
+        """Images of one camera from a keyframe up to the next."""
+        return int(self.sweep_rate / KEYFRAME_RATE)
+
+    @property
+    def images_per_scene(self) -> int:
+        """Images of all six cameras."""
+        return 6 * ((self.keyframes - 1) * self.images_per_keyframe + 1)
+
+    @property
+    def scene_names(self) -> tuple[str, ...]:
+        """The scenes' official names, training scenes first."""
+        val = 1 if self.scenes < 6 else 2
+        return TRAIN_SCENES[: self.scenes - val] + VAL_SCENES[:val]

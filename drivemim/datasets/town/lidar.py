@@ -1,0 +1,151 @@
+"""Lidar returns: rays of a spinning 32-beam scanner, cast against the scene's surfaces."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.town.ground import Ground
+from drivemim.datasets.town.surfaces import Floats, Ints, Surfaces, TextureBank
+
+RINGS, COLUMNS = 32, 1080
+RANGE = 75.0
+_LOW, _HIGH = np.radians(-30.0), np.radians(10.5)
+
+Floats32 = NDArray[np.float32]
+
+
+def cast_lidar(
+    surfaces: Surfaces, bank: TextureBank, ground: Ground, position_3: Floats, rotation_33: Floats
+) -> tuple[Floats32, Ints]:
+    """One turn of the scanner.
+
+    Args:
+        surfaces: world frame.
+        bank: their textures; rays pass through what is transparent.
+        ground: the plane z = 0 and its texture.
+        position_3: of the scanner, metres.
+        rotation_33: scanner axes to the world.
+
+    Returns:
+        Points (P, 5) as nuScenes stores them: x, y, z in metres in the scanner's frame, intensity
+        0 to 255 and ring number; and the instance that each point lies on (P).
+    """
+    elevations = np.linspace(_LOW, _HIGH, RINGS)
+    azimuths = (np.arange(COLUMNS) + 0.5) / COLUMNS * 2 * np.pi - np.pi
+    rays_RC3 = np.stack(
+        [
+            np.cos(elevations)[:, None] * np.cos(azimuths),
+            np.cos(elevations)[:, None] * np.sin(azimuths),
+            np.broadcast_to(np.sin(elevations)[:, None], (RINGS, COLUMNS)),
+        ],
+        -1,
+    )
+    ranges_RC = np.full((RINGS, COLUMNS), np.inf)
+    intensity_RC, owner_RC = np.zeros((RINGS, COLUMNS)), np.zeros((RINGS, COLUMNS), np.int64)
+    _cast_ground(rays_RC3, ranges_RC, intensity_RC, ground, position_3, rotation_33)
+    local = _to_scanner(surfaces, position_3, rotation_33)
+    normals_M3 = np.cross(local.right_M3, local.down_M3)
+    offsets_M = (normals_M3 * local.corner_M3).sum(-1)
+    corners_M43 = local.corners_M43()
+    near_M = np.linalg.norm(corners_M43, axis=-1).min(1) < RANGE + 10
+    kept = near_M & (local.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
+    for row in np.flatnonzero(kept):
+        block = _block(corners_M43[row], elevations)
+        if block is None:
+            continue
+        rings, columns = block
+        rays = rays_RC3[rings][:, columns]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = offsets_M[row] / (rays @ normals_M3[row])
+        reach[~np.isfinite(reach) | (reach <= 0.5)] = np.inf
+        known = ranges_RC[rings][:, columns]
+        rows, cols = np.nonzero(reach < np.minimum(known, RANGE))
+        if len(rows) == 0:
+            continue
+        hits = rays[rows, cols] * reach[rows, cols, None] - local.corner_M3[row]
+        across = hits @ local.right_M3[row] / (local.right_M3[row] ** 2).sum()
+        down = hits @ local.down_M3[row] / (local.down_M3[row] ** 2).sum()
+        inside = (across >= 0) & (across <= 1) & (down >= 0) & (down <= 1)
+        rows, cols, across, down = rows[inside], cols[inside], across[inside], down[inside]
+        image = bank[int(local.texture_M[row])].levels[0]
+        texels = image[
+            np.minimum((down * image.shape[0]).astype(int), image.shape[0] - 1),
+            np.minimum((across * image.shape[1]).astype(int), image.shape[1] - 1),
+        ]
+        solid = texels[:, 3] >= 128
+        at = (np.arange(RINGS)[rings][rows[solid]], columns[cols[solid]])
+        ranges_RC[at] = reach[rows[solid], cols[solid]]
+        intensity_RC[at] = texels[solid, :3].mean(axis=1) * 0.4
+        owner_RC[at] = local.owner_M[row]
+    hit = ranges_RC < RANGE
+    points = rays_RC3[hit] * ranges_RC[hit][:, None]
+    ring = np.broadcast_to(np.arange(RINGS)[:, None], hit.shape)[hit]
+    cloud = np.concatenate([points, intensity_RC[hit][:, None], ring[:, None]], axis=1)
+    return cloud.astype(np.float32), owner_RC[hit]
+
+
+def _to_scanner(surfaces: Surfaces, position_3: Floats, rotation_33: Floats) -> Surfaces:
+    return Surfaces(
+        (surfaces.corner_M3 - position_3) @ rotation_33,
+        surfaces.right_M3 @ rotation_33,
+        surfaces.down_M3 @ rotation_33,
+        surfaces.texture_M,
+        surfaces.owner_M,
+        surfaces.two_sided_M,
+    )
+
+
+def _block(corners_43: Floats, elevations: Floats) -> tuple[slice, Ints] | None:
+    """Rings and columns of the rays that can meet a rectangle."""
+    azimuths = np.arctan2(corners_43[:, 1], corners_43[:, 0])
+    turned = (azimuths - azimuths[0] + np.pi) % (2 * np.pi) - np.pi
+    first, last = azimuths[0] + turned.min(), azimuths[0] + turned.max()
+    step = 2 * np.pi / COLUMNS
+    columns = np.arange(np.floor((first + np.pi) / step), np.ceil((last + np.pi) / step) + 1)
+    middles = np.concatenate([corners_43, (corners_43 + np.roll(corners_43, 1, axis=0)) / 2])
+    slopes = np.arctan2(middles[:, 2], np.linalg.norm(middles[:, :2], axis=1))
+    margin = 0.02 + 0.5 * (last - first) * float(np.ptp(slopes) > 0)
+    low = int(np.searchsorted(elevations, slopes.min() - margin))
+    high = int(np.searchsorted(elevations, slopes.max() + margin))
+    if high <= low:
+        return None
+    return slice(low, high), columns.astype(np.int64) % COLUMNS
+
+
+def _cast_ground(
+    rays_RC3: Floats,
+    ranges_RC: Floats,
+    intensity_RC: Floats,
+    ground: Ground,
+    position_3: Floats,
+    rotation_33: Floats,
+) -> None:
+    world_RC3 = rays_RC3 @ rotation_33.T
+    falling = world_RC3[..., 2] < -1e-3
+    ranges_RC[falling] = -position_3[2] / world_RC3[..., 2][falling]
+    hits = position_3[:2] + world_RC3[falling][:, :2] * ranges_RC[falling][:, None]
+    image = ground.texture.levels[min(2, len(ground.texture.levels) - 1)]
+    share = (hits - ground.low_2) / ground.size_2
+    column = np.clip(share[:, 0] * image.shape[1], 0, image.shape[1] - 1).astype(int)
+    row = np.clip((1 - share[:, 1]) * image.shape[0], 0, image.shape[0] - 1).astype(int)
+    intensity_RC[falling] = image[row, column, :3].mean(axis=1) * 0.2
+
+
+def count_points(points_P3: Floats32, centres_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:
+    """Points inside upright boxes, borders included.
+
+    Args:
+        points_P3: metres, in the boxes' frame.
+        centres_M3: metres.
+        sizes_M3: width, length, height in metres.
+        yaws_M: radians.
+    """
+    counts = np.zeros(len(centres_M3), np.int64)
+    for row, (centre, size, yaw) in enumerate(zip(centres_M3, sizes_M3, yaws_M, strict=True)):
+        offset = points_P3 - centre
+        forward = offset[:, 0] * np.cos(yaw) + offset[:, 1] * np.sin(yaw)
+        left = offset[:, 1] * np.cos(yaw) - offset[:, 0] * np.sin(yaw)
+        inside = (np.abs(forward) <= size[1] / 2) & (np.abs(left) <= size[0] / 2)
+        counts[row] = int((inside & (np.abs(offset[:, 2]) <= size[2] / 2)).sum())
+    return counts

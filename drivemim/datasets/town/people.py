@@ -1,0 +1,248 @@
+"""Pedestrians and cyclists: a jointed figure, seen from any side, as a cut-out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.town.surfaces import Image
+
+Floats = NDArray[np.float64]
+
+VIEWS = 8
+PHASES = 8
+SPRITE_HEIGHT = 192
+_SKIN = ((120, 150, 205), (150, 185, 230), (60, 85, 125), (95, 125, 175))
+_HAIR = ((25, 30, 35), (40, 60, 90), (70, 130, 170), (150, 150, 155), (30, 40, 70))
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """Colours (BGR) of one person."""
+
+    skin: tuple[int, ...]
+    hair: tuple[int, ...]
+    shirt: tuple[int, ...]
+    trousers: tuple[int, ...]
+    shoes: tuple[int, ...]
+    bag: bool
+    skirt: bool
+    vest: bool
+
+    @staticmethod
+    def draw(generator: np.random.Generator, vest: bool = False) -> Outfit:
+        """Pick clothes."""
+        shirt = (30, 150, 250) if vest else tuple(generator.integers(20, 240, 3).tolist())
+        dark = generator.uniform(0.3, 0.9)
+        return Outfit(
+            _SKIN[generator.integers(len(_SKIN))],
+            _HAIR[generator.integers(len(_HAIR))],
+            shirt,
+            tuple((generator.integers(30, 190, 3) * dark).astype(int).tolist()),
+            tuple(generator.integers(10, 90, 3).tolist()),
+            bool(generator.random() < 0.35),
+            bool(generator.random() < 0.2) and not vest,
+            vest,
+        )
+
+
+@dataclass(frozen=True)
+class _Limb:
+    """A segment of the body: two ends (forward, left, up), as shares of the height."""
+
+    start_3: Floats
+    end_3: Floats
+    thickness: float
+    colour: tuple[int, ...]
+
+
+def _walking_limbs(outfit: Outfit, phase: float, stride: float) -> list[_Limb]:
+    """Legs and arms of someone walking; ``phase`` in turns, ``stride`` 0 for standing."""
+    limbs = []
+    swing = np.sin(2 * np.pi * phase) * stride
+    for side, sign in ((0.05, 1.0), (-0.05, -1.0)):
+        hip = np.array([0.0, side, 0.50])
+        reach = sign * swing
+        lift = max(np.cos(2 * np.pi * phase) * sign, 0.0) * stride
+        knee = np.array([reach * 0.55 + lift * 0.25, side, 0.28])
+        foot = np.array([reach - lift * 0.2, side, 0.035 + 0.3 * lift])
+        toe = foot + [0.05, 0.0, -0.012]
+        limbs.append(_Limb(hip, knee, 0.088, outfit.trousers))
+        limbs.append(_Limb(knee, foot, 0.066, outfit.trousers))
+        limbs.append(_Limb(foot, toe, 0.045, outfit.shoes))
+        shoulder = np.array([0.0, side * 2.4, 0.79])
+        elbow = np.array([-reach * 0.45, side * 2.6, 0.63])
+        hand = np.array([-reach * 0.8 + 0.03, side * 2.4, 0.49])
+        limbs.append(_Limb(shoulder, elbow, 0.058, outfit.shirt))
+        limbs.append(_Limb(elbow, hand, 0.046, outfit.shirt))
+        limbs.append(_Limb(hand, hand + [0.0, 0.0, -0.015], 0.042, outfit.skin))
+    return limbs
+
+
+def _torso_limbs(outfit: Outfit, lean: float) -> list[_Limb]:
+    limbs = []
+    for side in (-0.055, 0.0, 0.055):
+        hip, neck = np.array([0.0, side * 0.8, 0.5]), np.array([lean, side, 0.78])
+        limbs.append(_Limb(hip, neck, 0.115, outfit.shirt))
+        if outfit.skirt:
+            limbs.append(_Limb(hip, hip - [0.0, -side * 0.6, 0.17], 0.12, outfit.trousers))
+        if outfit.vest:
+            low, high = hip + [0, 0, 0.1], hip + [0, 0, 0.13]
+            limbs.append(_Limb(low, high, 0.12, (210, 240, 240)))
+    if outfit.bag:
+        limbs.append(
+            _Limb(np.array([-0.09, 0, 0.58]), np.array([-0.09, 0, 0.74]), 0.12, outfit.shoes)
+        )
+    return limbs
+
+
+def draw_person(
+    outfit: Outfit, view: float, phase: float, stride: float, width_share: float
+) -> tuple[Image, Image]:
+    """Draw a pedestrian.
+
+    Args:
+        outfit: colours.
+        view: angle from the direction the person faces to the direction towards the viewer,
+            radians, anticlockwise from above: 0 shows the face, pi the back.
+        phase: of the walking cycle, turns.
+        stride: swing of a foot as a share of the height; 0 stands.
+        width_share: width of the picture as a share of its height.
+
+    Returns:
+        Colours and opacity, ``SPRITE_HEIGHT`` pixels high.
+    """
+    limbs = _walking_limbs(outfit, phase, stride) + _torso_limbs(outfit, 0.02)
+    canvas = _Canvas(view, width_share)
+    canvas.draw(limbs)
+    canvas.head(outfit, np.array([0.03, 0.0, 0.915]))
+    return canvas.finish()
+
+
+class _Canvas:
+    """Projects limbs onto an upright picture; one unit is the figure's height."""
+
+    def __init__(self, view: float, width_share: float) -> None:
+        self.view = view
+        self.width = round(SPRITE_HEIGHT * width_share)
+        self.image = np.zeros((SPRITE_HEIGHT, self.width, 3), np.uint8)
+        self.alpha = np.zeros((SPRITE_HEIGHT, self.width), np.uint8)
+        self.toward_3 = np.array([np.cos(view), np.sin(view), 0.0])
+        self.right_3 = np.array([-np.sin(view), np.cos(view), 0.0])
+
+    def pixel(self, point_3: Floats) -> tuple[int, int]:
+        x = self.width / 2 + float(point_3 @ self.right_3) * SPRITE_HEIGHT
+        return round(x), round((1.0 - point_3[2]) * SPRITE_HEIGHT)
+
+    def draw(self, limbs: list[_Limb]) -> None:
+        def nearness(limb: _Limb) -> float:
+            return float((limb.start_3 + limb.end_3) @ self.toward_3)
+
+        for limb in sorted(limbs, key=nearness):
+            shade = 0.88 + 0.9 * min(max(nearness(limb), -0.15), 0.15)
+            thickness = max(round(limb.thickness * SPRITE_HEIGHT), 1)
+            ends = self.pixel(limb.start_3), self.pixel(limb.end_3)
+            colour = [min(value * shade, 255) for value in limb.colour]
+            cv2.line(self.image, *ends, colour, thickness)
+            cv2.line(self.alpha, *ends, 255, thickness)
+
+    def head(self, outfit: Outfit, centre_3: Floats) -> None:
+        centre = self.pixel(centre_3)
+        axes = (round(0.055 * SPRITE_HEIGHT), round(0.072 * SPRITE_HEIGHT))
+        neck = self.pixel(centre_3 - [0.03, 0.0, 0.1])
+        for canvas, colour in ((self.image, outfit.skin), (self.alpha, 255)):
+            cv2.line(canvas, centre, neck, colour, round(0.05 * SPRITE_HEIGHT))
+            cv2.ellipse(canvas, centre, axes, 0, 0, 360, colour, -1)
+        facing = np.cos(self.view)
+        if facing < -0.3:
+            cv2.ellipse(self.image, centre, axes, 0, 0, 360, outfit.hair, -1)
+            return
+        side = self.pixel(centre_3 - [0.03, 0.0, -0.02])
+        if abs(facing) <= 0.75:
+            cv2.ellipse(self.image, side, (axes[0] - 2, axes[1] - 2), 0, 0, 360, outfit.hair, -1)
+        cv2.ellipse(self.image, centre, axes, 0, 180, 360, outfit.hair, -1)
+
+    def finish(self) -> tuple[Image, Image]:
+        """Light the figure from the upper left and keep hair inside the outline."""
+        across = np.linspace(1.12, 0.78, self.width)[None, :]
+        down = np.linspace(1.06, 0.92, SPRITE_HEIGHT)[:, None]
+        lit = self.image * (across * down)[..., None]
+        return np.clip(lit, 0, 255).astype(np.uint8), self.alpha
+
+
+def draw_cyclist(outfit: Outfit, phase: float, frame: tuple[int, ...]) -> tuple[Image, Image]:
+    """Bicycle with rider from its right side (facing right), as wide as high."""
+    canvas = _Canvas(-np.pi / 2, 1.0)
+    if phase >= 0:
+        canvas.draw(_riding_limbs(outfit, phase))
+        canvas.head(outfit, np.array([0.14, 0.0, 0.91]))
+    _draw_bicycle(canvas, frame)
+    return canvas.finish()
+
+
+def _riding_limbs(outfit: Outfit, phase: float) -> list[_Limb]:
+    hip, neck = np.array([-0.16, 0, 0.57]), np.array([0.07, 0, 0.8])
+    limbs = [_Limb(hip, neck, 0.14, outfit.shirt)]
+    for sign in (1.0, -1.0):
+        turn = 2 * np.pi * phase + (0 if sign > 0 else np.pi)
+        foot = np.array([-0.03 + 0.09 * np.cos(turn), -sign * 0.01, 0.2 + 0.09 * np.sin(turn)])
+        knee = (hip + foot) / 2 + [0.12, 0, 0.05]
+        limbs.append(_Limb(hip, knee, 0.085, outfit.trousers))
+        limbs.append(_Limb(knee, foot, 0.06, outfit.trousers))
+        limbs.append(_Limb(foot, foot + [0.05, 0, -0.01], 0.04, outfit.shoes))
+        hand = np.array([0.25, -sign * 0.01, 0.58])
+        limbs.append(_Limb(neck, (neck + hand) / 2 - [0, 0, 0.04], 0.055, outfit.shirt))
+        limbs.append(_Limb((neck + hand) / 2 - [0, 0, 0.04], hand, 0.045, outfit.skin))
+    return limbs
+
+
+def _draw_bicycle(canvas: _Canvas, frame: tuple[int, ...]) -> None:
+    def at(forward: float, up: float) -> tuple[int, int]:
+        return canvas.pixel(np.array([forward, 0.0, up]))
+
+    radius = round(0.185 * SPRITE_HEIGHT)
+    bars = [
+        (at(-0.30, 0.2), at(-0.03, 0.2)),
+        (at(-0.03, 0.2), at(-0.16, 0.5)),
+        (at(-0.03, 0.2), at(0.2, 0.5)),
+        (at(-0.14, 0.45), at(0.2, 0.5)),
+        (at(0.30, 0.2), at(0.2, 0.58)),
+        (at(-0.22, 0.52), at(-0.1, 0.52)),
+    ]
+    for target, wheel, bar in ((canvas.image, (25, 25, 25), frame), (canvas.alpha, 255, 255)):
+        for hub in (at(-0.30, 0.2), at(0.30, 0.2)):
+            cv2.circle(target, hub, radius, wheel, 5)
+            cv2.circle(target, hub, 4, wheel, -1)
+            for spoke in range(4):
+                tip = np.array(hub) + radius * np.array(
+                    [np.cos(spoke * np.pi / 4), np.sin(spoke * np.pi / 4)]
+                )
+                back = 2 * np.array(hub) - tip
+                cv2.line(target, back.astype(int).tolist(), tip.astype(int).tolist(), wheel, 1)
+        for start, end in bars:
+            cv2.line(target, start, end, bar, 5)
+
+
+def draw_rider(outfit: Outfit, view: float, width_share: float) -> tuple[Image, Image]:
+    """The same cyclist seen from the front (``view`` 0) or from behind (pi)."""
+    canvas = _Canvas(view, width_share)
+    wheel = canvas.pixel(np.array([0.0, 0.0, 0.38])), canvas.pixel(np.array([0.0, 0.0, 0.02]))
+    for target, colour in ((canvas.image, (25, 25, 25)), (canvas.alpha, 255)):
+        cv2.line(target, *wheel, colour, 7)
+        left = canvas.pixel(np.array([0.0, 0.12, 0.6]))
+        right = canvas.pixel(np.array([0.0, -0.12, 0.6]))
+        cv2.line(target, left, right, colour, 4)
+    limbs = _torso_limbs(outfit, 0.05)
+    for side in (0.06, -0.06):
+        hip, knee = np.array([0.0, side, 0.55]), np.array([0.1, side * 1.3, 0.4])
+        foot, hand = np.array([0.0, side, 0.2]), np.array([0.15, side * 2, 0.6])
+        shoulder = np.array([0.05, side * 1.8, 0.78])
+        limbs.append(_Limb(hip, knee, 0.085, outfit.trousers))
+        limbs.append(_Limb(knee, foot, 0.065, outfit.trousers))
+        limbs.append(_Limb(shoulder, hand, 0.055, outfit.shirt))
+    canvas.draw(limbs)
+    canvas.head(outfit, np.array([0.08, 0.0, 0.91]))
+    return canvas.finish()

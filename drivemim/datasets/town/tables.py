@@ -1,0 +1,117 @@
+"""nuScenes' tables: the parts every data set shares, and tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+
+VERSION = "v1.0-mini"
+TABLES = (
+    "category",
+    "attribute",
+    "visibility",
+    "instance",
+    "sensor",
+    "calibrated_sensor",
+    "ego_pose",
+    "log",
+    "scene",
+    "sample",
+    "sample_data",
+    "sample_annotation",
+    "map",
+)
+CATEGORIES = (
+    "human.pedestrian.adult",
+    "human.pedestrian.child",
+    "human.pedestrian.wheelchair",
+    "human.pedestrian.stroller",
+    "human.pedestrian.personal_mobility",
+    "human.pedestrian.police_officer",
+    "human.pedestrian.construction_worker",
+    "animal",
+    "vehicle.car",
+    "vehicle.motorcycle",
+    "vehicle.bicycle",
+    "vehicle.bus.bendy",
+    "vehicle.bus.rigid",
+    "vehicle.truck",
+    "vehicle.construction",
+    "vehicle.emergency.ambulance",
+    "vehicle.emergency.police",
+    "vehicle.trailer",
+    "movable_object.barrier",
+    "movable_object.trafficcone",
+    "movable_object.pushable_pullable",
+    "movable_object.debris",
+    "static_object.bicycle_rack",
+)
+ATTRIBUTES = (
+    "vehicle.moving",
+    "vehicle.stopped",
+    "vehicle.parked",
+    "cycle.with_rider",
+    "cycle.without_rider",
+    "pedestrian.sitting_lying_down",
+    "pedestrian.standing",
+    "pedestrian.moving",
+)
+VISIBILITIES = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
+
+
+def token(*parts: object) -> str:
+    """32 hexadecimal digits, the same for the same parts."""
+    text = "/".join(str(part) for part in parts)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def visibility_token(share: float) -> str:
+    """NuScenes' level of a visible share between 0 and 1."""
+    return str(1 + sum(share >= limit for limit in (0.4, 0.6, 0.8)))
+
+
+def shared_tables() -> Tables:
+    """Categories, attributes and visibility levels: all of nuScenes', used here or not."""
+    return {
+        "category": [
+            {"token": token("category", name), "name": name, "description": _words(name)}
+            for name in CATEGORIES
+        ],
+        "attribute": [
+            {"token": token("attribute", name), "name": name, "description": _words(name)}
+            for name in ATTRIBUTES
+        ],
+        "visibility": [
+            {
+                "token": number,
+                "level": level,
+                "description": f"{level[1:]} % of the object is visible in the camera images",
+            }
+            for number, level in VISIBILITIES.items()
+        ],
+    }
+
+
+def link(rows: list[Row]) -> None:
+    """Fill ``prev`` and ``next`` of rows that follow each other."""
+    for row, before, after in zip(rows, [None, *rows[:-1]], [*rows[1:], None], strict=True):
+        row["prev"] = before["token"] if before else ""
+        row["next"] = after["token"] if after else ""
+
+
+def write_tables(tables: Tables, folder: Path) -> None:
+    """One JSON file a table."""
+    folder.mkdir(parents=True)
+    for name in TABLES:
+        text = json.dumps(tables[name], indent=0)
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def _words(name: str) -> str:
+    group, _, kind = name.partition(".")
+    return f"{kind.replace('_', ' ').replace('.', ', ') or group} ({group})"

@@ -1,0 +1,287 @@
+"""Facades, trees, signs and ground patterns, drawn rather than photographed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.town.config import Condition
+from drivemim.datasets.town.surfaces import Image, Texture
+
+Floats32 = NDArray[np.float32]
+Colour = Sequence[int]
+
+_WALLS = (
+    (72, 88, 158),
+    (96, 116, 172),
+    (150, 178, 204),
+    (188, 200, 206),
+    (126, 150, 160),
+    (160, 150, 132),
+    (110, 128, 120),
+    (170, 188, 220),
+    (98, 96, 104),
+    (140, 170, 190),
+)
+
+
+def finish(
+    image_HW3: NDArray[np.generic],
+    condition: Condition,
+    *,
+    alpha_HW: NDArray[np.generic] | None = None,
+    glow_HW: NDArray[np.generic] | None = None,
+    shade: float = 1.0,
+) -> Texture:
+    """Light a painted surface.
+
+    Args:
+        image_HW3: colours under full daylight, BGR.
+        condition: light of the scene.
+        alpha_HW: uint8 opacity; opaque when None.
+        glow_HW: 0 to 1, how much a pixel shines by itself at night.
+        shade: how much of the light this side of the object gets.
+    """
+    gain_HW3 = np.ones((*image_HW3.shape[:2], 3), np.float32)
+    gain_HW3 *= np.array(condition.ambient, np.float32) * shade
+    if glow_HW is not None and (condition.night or condition.name):
+        amount = glow_HW[..., None].astype(np.float32) * (1.0 if condition.night else 0.6)
+        gain_HW3 = gain_HW3 * (1 - amount) + amount
+    if alpha_HW is None:
+        alpha_HW = np.full(image_HW3.shape[:2], 255, np.uint8)
+    lit = np.clip(image_HW3.astype(np.float32) * gain_HW3, 0, 255).astype(np.uint8)
+    return Texture(np.dstack([lit, alpha_HW.astype(np.uint8)]))
+
+
+def speckle(
+    generator: np.random.Generator, height: int, width: int, sizes: Sequence[int], strength: float
+) -> Floats32:
+    """Smooth noise around 1 made of several sizes of grain, pixels."""
+    total = np.ones((height, width), np.float32)
+    for size in sizes:
+        shape = (max(height // size, 2), max(width // size, 2))
+        grain = generator.standard_normal(shape).astype(np.float32)
+        total += strength * np.asarray(
+            cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC), np.float32
+        )
+    return total
+
+
+def _wall(generator: np.random.Generator, height: int, width: int, colour: Colour) -> Floats32:
+    """Brick, plaster or panels."""
+    image = np.empty((height, width, 3), np.float32)
+    image[:] = colour
+    kind = generator.integers(3)
+    if kind == 0:
+        rows, columns = height // 3 + 1, width // 8 + 2
+        bricks = generator.normal(1.0, 0.1, (rows, columns)).astype(np.float32)
+        bricks = np.kron(bricks, np.ones((3, 8), np.float32))
+        for row in range(1, rows, 2):
+            bricks[row * 3 : row * 3 + 3] = np.roll(bricks[row * 3 : row * 3 + 3], 4, axis=1)
+        image *= bricks[:height, :width, None]
+        image[::3] *= 0.84
+    elif kind == 1:
+        image *= speckle(generator, height, width, (1, 24), 0.05)[..., None]
+    else:
+        image *= speckle(generator, height, width, (1,), 0.03)[..., None]
+        step = int(generator.integers(14, 30))
+        image[::step] *= 0.7
+        image[:, ::step] *= 0.8
+    return image
+
+
+def draw_facade(
+    generator: np.random.Generator, width_m: float, height_m: float, scale: float
+) -> tuple[Floats32, Floats32]:
+    """Front of a building: floors of windows above shops or a door.
+
+    Args:
+        generator: source of randomness.
+        width_m: metres.
+        height_m: metres.
+        scale: texture pixels a metre.
+
+    Returns:
+        Colours (BGR) and glow, 0 to 1.
+    """
+    width, height = int(width_m * scale), int(height_m * scale)
+    wall = np.array(_WALLS[generator.integers(len(_WALLS))]) * generator.uniform(0.75, 1.15)
+    image = _wall(generator, height, width, wall.tolist())
+    glow = np.zeros((height, width), np.float32)
+    storey = generator.uniform(2.9, 3.5) * scale
+    pitch = generator.uniform(2.0, 3.6) * scale
+    frame = (wall * generator.choice([0.5, 1.4])).clip(0, 255)
+    window_w, window_h = pitch * generator.uniform(0.4, 0.7), storey * generator.uniform(0.45, 0.65)
+    ground = height - storey * 1.15
+    for top in np.arange(ground - storey * 0.85, storey * 0.1, -storey):
+        for left in np.arange(
+            (width % pitch) / 2 + (pitch - window_w) / 2, width - window_w, pitch
+        ):
+            _window(generator, image, glow, (left, top, window_w, window_h), frame)
+    _shops(generator, image, glow, int(ground), wall)
+    cv2.rectangle(image, (0, 0), (width, int(0.35 * scale)), frame.tolist(), -1)
+    return image, glow
+
+
+def _window(
+    generator: np.random.Generator,
+    image: Floats32,
+    glow: Floats32,
+    box: tuple[float, float, float, float],
+    frame: NDArray[np.float64],
+) -> None:
+    left, top, width, height = (int(value) for value in box)
+    right, bottom = left + max(width, 2), top + max(height, 2)
+    cv2.rectangle(image, (left - 1, top - 1), (right + 1, bottom + 1), frame.tolist(), -1)
+    lit = generator.random() < 0.4
+    glass = (90, 190, 245) if lit else (118, 96, 70)
+    colour = np.array(glass) * generator.uniform(0.6, 1.1)
+    day = colour if not lit else colour * 0.55
+    image[max(top, 0) : bottom, left:right] = day
+    middle = (top + bottom) // 2
+    image[max(top, 0) : middle, left:right] *= generator.uniform(1.1, 1.5)
+    if lit:
+        image[max(top, 0) : bottom, left:right] = colour
+        glow[max(top, 0) : bottom, left:right] = generator.uniform(0.5, 1.0)
+    if generator.random() < 0.6:
+        cv2.line(
+            image, ((left + right) // 2, top), ((left + right) // 2, bottom), frame.tolist(), 1
+        )
+    if generator.random() < 0.3:
+        curtain = right - (right - left) // 3
+        image[max(top, 0) : bottom, curtain:right] = generator.uniform(120, 220, 3)
+
+
+def _shops(
+    generator: np.random.Generator,
+    image: Floats32,
+    glow: Floats32,
+    top: int,
+    wall: NDArray[np.float64],
+) -> None:
+    height, width = image.shape[:2]
+    if generator.random() < 0.4:
+        image[top:] *= 0.8
+        for left in range(width // 8, width - width // 6, max(width // 3, 1)):
+            door = generator.uniform(30, 150, 3)
+            bottom = height
+            cv2.rectangle(image, (left, top + 6), (left + width // 9, bottom), door.tolist(), -1)
+        return
+    sign_colour = generator.uniform(40, 235, 3)
+    sign = top + (height - top) // 4
+    image[top:sign] = sign_colour
+    glow[top:sign] = 0.7
+    for left in range(4, width - 10, 7):
+        if generator.random() < 0.75:
+            ink = (255 - sign_colour).tolist()
+            cv2.line(
+                image, (left, top + 2), (left + int(generator.integers(1, 5)), sign - 3), ink, 1
+            )
+    image[sign:, :] = (96, 104, 92)
+    for left in range(0, width, max(width // 5, 8)):
+        right = left + max(width // 5, 8) - 2
+        shelf = generator.uniform(50, 200, 3)
+        image[sign + 3 : height - 5, left + 1 : right] = shelf * 0.6
+        if generator.random() < 0.7:
+            glow[sign + 3 : height - 5, left + 1 : right] = 0.6
+    image[height - 5 :] = wall * 0.5
+
+
+def draw_plain_wall(
+    generator: np.random.Generator, width_m: float, height_m: float, scale: float
+) -> Floats32:
+    """Side of a building without windows."""
+    wall = _WALLS[generator.integers(len(_WALLS))]
+    return _wall(generator, int(height_m * scale), int(width_m * scale), wall)
+
+
+def draw_tree(generator: np.random.Generator) -> tuple[Image, Image]:
+    """Trunk and crown, 128 x 96 pixels: colours and opacity."""
+    image, alpha = np.zeros((128, 96, 3), np.uint8), np.zeros((128, 96), np.uint8)
+    cv2.rectangle(image, (44, 60), (51, 127), (52, 72, 92), -1)
+    cv2.rectangle(alpha, (44, 60), (51, 127), 255, -1)
+    green = np.array([40, 95, 62]) * generator.uniform(0.8, 1.25) + generator.uniform(-12, 18, 3)
+    for _ in range(170):
+        angle, radius = generator.uniform(0, 2 * np.pi), 40 * np.sqrt(generator.random())
+        x, y = 48 + radius * np.cos(angle) * 0.95, 44 + radius * np.sin(angle)
+        light = 0.65 + 0.5 * (84 - y) / 84 + generator.normal(0, 0.12)
+        size = int(generator.integers(3, 8))
+        colour = np.clip(green * light, 0, 255).tolist()
+        cv2.circle(image, (int(x), int(y)), size, colour, -1)
+        cv2.circle(alpha, (int(x), int(y)), size, 255, -1)
+    return image, alpha
+
+
+def draw_lamp() -> tuple[Image, Image, Floats32]:
+    """Street lamp, 240 x 48 pixels: colours, opacity and glow."""
+    image, alpha = np.full((240, 48, 3), 78, np.uint8), np.zeros((240, 48), np.uint8)
+    glow = np.zeros((240, 48), np.float32)
+    cv2.rectangle(alpha, (22, 6), (25, 239), 255, -1)
+    cv2.line(alpha, (23, 8), (44, 4), 255, 3)
+    cv2.ellipse(alpha, (40, 7), (8, 4), 0, 0, 360, 255, -1)
+    cv2.ellipse(image, (40, 7), (8, 4), 0, 0, 360, (170, 225, 250), -1)
+    cv2.ellipse(glow, (40, 7), (8, 4), 0, 0, 360, 1.0, -1)
+    image[:, :24] = image[:, :24] // 4 * 3
+    return image, alpha, glow
+
+
+def draw_traffic_light(generator: np.random.Generator) -> tuple[Image, Image, Floats32]:
+    """Traffic light on its post, 160 x 32 pixels."""
+    image, alpha = np.full((160, 32, 3), 60, np.uint8), np.zeros((160, 32), np.uint8)
+    glow = np.zeros((160, 32), np.float32)
+    cv2.rectangle(alpha, (14, 40), (17, 159), 255, -1)
+    cv2.rectangle(alpha, (6, 0), (25, 46), 255, -1)
+    image[:47] = 30
+    on = int(generator.integers(3))
+    for lamp, colour in enumerate(((40, 40, 235), (40, 190, 240), (90, 220, 60))):
+        bright = colour if lamp == on else tuple(value // 4 for value in colour)
+        cv2.circle(image, (16, 9 + 14 * lamp), 5, bright, -1)
+        if lamp == on:
+            cv2.circle(glow, (16, 9 + 14 * lamp), 5, 1.0, -1)
+    return image, alpha, glow
+
+
+def draw_sign(generator: np.random.Generator) -> tuple[Image, Image]:
+    """Round, square or triangular sign on a post, 120 x 40 pixels."""
+    image, alpha = np.full((120, 40, 3), 128, np.uint8), np.zeros((120, 40), np.uint8)
+    cv2.rectangle(alpha, (18, 30), (21, 119), 255, -1)
+    kind = int(generator.integers(3))
+    if kind == 0:
+        for canvas, colour in ((alpha, 255), (image, (40, 40, 210))):
+            cv2.circle(canvas, (20, 20), 19, colour, -1)
+        cv2.circle(image, (20, 20), 13, (240, 240, 240), -1)
+    elif kind == 1:
+        cv2.rectangle(alpha, (2, 2), (37, 37), 255, -1)
+        cv2.rectangle(image, (2, 2), (37, 37), (190, 110, 30), -1)
+        cv2.rectangle(image, (12, 9), (27, 30), (240, 240, 240), -1)
+    else:
+        triangle = np.array([[20, 1], [39, 37], [1, 37]], np.int32)
+        cv2.fillPoly(alpha, [triangle], 255)
+        cv2.fillPoly(image, [triangle], (40, 40, 210))
+        cv2.fillPoly(image, [((triangle - 20) * 0.6 + 22).astype(np.int32)], (235, 240, 240))
+    return image, alpha
+
+
+def draw_cone() -> tuple[Image, Image]:
+    """Traffic cone, 48 x 32 pixels."""
+    image, alpha = np.zeros((48, 32, 3), np.uint8), np.zeros((48, 32), np.uint8)
+    cone = np.array([[13, 0], [18, 0], [27, 44], [4, 44]], np.int32)
+    cv2.fillPoly(alpha, [cone], 255)
+    image[:] = (30, 90, 240)
+    image[14:22] = image[31:37] = (235, 235, 235)
+    cv2.rectangle(alpha, (0, 43), (31, 47), 255, -1)
+    image[43:] = (40, 50, 60)
+    return image, alpha
+
+
+def draw_barrier() -> Image:
+    """Striped barrier, 40 x 96 pixels."""
+    image = np.full((40, 96, 3), 225, np.uint8)
+    for left in range(-40, 96, 24):
+        stripe = np.array([[left, 40], [left + 12, 40], [left + 40, 0], [left + 28, 0]], np.int32)
+        cv2.fillPoly(image, [stripe], (40, 50, 215))
+    image[-4:] = 90
+    return image
