@@ -21,7 +21,8 @@ def attend(
     """Multi-head attention; ``use_BS`` False leaves a key out for every query of its row."""
 
     def split(tokens: Tensor) -> Tensor:
-        return tokens.reshape(*tokens.shape[:2], heads, -1).transpose(1, 2)
+        B, S, D = tokens.shape
+        return tokens.reshape(B, S, heads, D // heads).transpose(1, 2)
 
     mask = None if use_BS is None else use_BS[:, None, None, :]
     mixed = F.scaled_dot_product_attention(

@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from drivemim.clips import Clips
+from drivemim.masking.base import clip_generators
 from drivemim.models.cells import (
     cells_to_image,
     grid_of,
@@ -88,8 +89,7 @@ class MaskedPretrainer(BaseModel):
     def mask(self, clips: Clips) -> Tensor:
         """Draw each clip's mask from its own seed: bool (B, T, N, h, w), True = hidden."""
         grid = grid_of(clips.image_size, self.encoder.mask_stride)
-        generators = [torch.Generator().manual_seed(seed) for seed in clips.seeds_B.tolist()]
-        mask_BTNhw: Tensor = self.masking(clips, grid, generators)
+        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips))
         return mask_BTNhw
 
     def encode(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor) -> Tensor:

@@ -172,14 +172,16 @@ class ClipDecoder(BaseModule):
         seen = self.project(visible_BTNKD).reshape(X, K, -1) + take_cells(places_XLD, visible_XK)
         asked = self.mask_token + take_cells(places_XLD, hidden_XJ)
         groups = B if self.attend == "clip" else X
-        seen = seen.reshape(groups, -1, self.embed_dims)
-        tokens = torch.cat([seen, asked.reshape(groups, -1, self.embed_dims)], dim=1)
+        # How many of a group's tokens: the frames that are looked at together, times the cells.
+        V, Q = X // groups * K, X // groups * hidden_XJ.shape[1]
+        seen = seen.reshape(groups, V, self.embed_dims)
+        tokens = torch.cat([seen, asked.reshape(groups, Q, self.embed_dims)], dim=1)
         use = self._usable(clips.valid_BTN, K)
         for index, block in enumerate(self.blocks):
             is_last = index == len(self.blocks) - 1
-            tokens = block(tokens, seen.shape[1], use, hidden_only=is_last)
+            tokens = block(tokens, V, use, hidden_only=is_last)
         out: Tensor = self.norm(tokens)
-        return out.reshape(B, T, N, -1, self.embed_dims)
+        return out.reshape(B, T, N, hidden_XJ.shape[1], self.embed_dims)
 
     def _places(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
         """Where and when each cell is: (B, T, N, L, D)."""

@@ -1,0 +1,208 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from drivemim.models import MaskedResNet
+from drivemim.models.encoders.resnet import Holes
+from drivemim.registry import MODELS
+
+
+def build(depth: int = 18, kind: str = "mmdet.ResNet", **backbone: object) -> MaskedResNet:
+    torch.manual_seed(0)
+    config = dict(
+        type=kind, depth=depth, base_channels=8, norm_eval=False, zero_init_residual=False
+    )
+    model = MODELS.build(
+        dict(type="MaskedResNet", backbone={**config, **backbone}, cell_channels=24)
+    )
+    model.init_weights()
+    # Statistics away from their initial values, so that using them shows.
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+            nn.init.uniform_(layer.running_var, 0.5, 2.0)
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.uniform_(layer.bias, -0.5, 0.5)
+    return model
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    noise = torch.rand(2, 12, generator=torch.Generator().manual_seed(2))
+    return (noise.argsort(dim=1) < 7).reshape(2, 3, 4)
+
+
+KINDS = pytest.mark.parametrize(
+    ("depth", "kind"),
+    [(18, "mmdet.ResNet"), (50, "mmdet.ResNet"), (50, "mmdet.ResNetV1d")],
+    ids=["basic", "bottleneck", "v1d"],
+)
+
+
+@KINDS
+@pytest.mark.parametrize("training", [True, False])
+def test_empty_mask_is_the_plain_backbone(
+    images: torch.Tensor, depth: int, kind: str, training: bool
+) -> None:
+    model = build(depth, kind).double().train(training)
+    plain_backbone = copy.deepcopy(model.backbone)
+    maps = model.masked_maps(images.double(), torch.zeros(2, 3, 4, dtype=torch.bool))
+    for ours, plain in zip(maps, plain_backbone(images.double()), strict=True):
+        torch.testing.assert_close(ours, plain)
+    for name, statistic in plain_backbone.named_buffers():
+        torch.testing.assert_close(model.backbone.get_buffer(name), statistic)
+
+
+@KINDS
+@pytest.mark.parametrize("training", [True, False])
+def test_hidden_pixels_have_no_influence(
+    images: torch.Tensor, mask: torch.Tensor, depth: int, kind: str, training: bool
+) -> None:
+    model = build(depth, kind).train(training)
+    other = copy.deepcopy(model)
+    hidden_pixels = mask.repeat_interleave(32, 1).repeat_interleave(32, 2)[:, None]
+    changed = torch.where(hidden_pixels, torch.full_like(images, torch.nan), images)
+    before, after = model.forward_masked(images, mask), other.forward_masked(changed, mask)
+    assert before.shape == (2, 5, 24)
+    assert torch.equal(before, after)
+    assert before.isfinite().all()
+    for name, statistic in model.named_buffers():
+        assert torch.equal(statistic, other.get_buffer(name)), name
+
+
+def test_every_map_is_zero_in_holes_and_not_elsewhere(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    for level, features in enumerate(build().masked_maps(images, mask)):
+        scale = 8 // 2**level
+        hidden = mask.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+        assert (features.permute(0, 2, 3, 1)[hidden] == 0).all()
+        assert (features.permute(0, 2, 3, 1)[~hidden] != 0).float().mean() > 0.3
+
+
+def test_statistics_are_those_of_visible_positions_by_hand(mask: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 6, 8).double() * 3 + 5
+    norm = nn.BatchNorm2d(4, momentum=0.3).double().train()
+    nn.init.uniform_(norm.weight)
+    nn.init.uniform_(norm.bias)
+    out = Holes(mask).normalize(norm, x).detach().numpy()
+
+    hidden = mask.numpy().repeat(2, axis=1).repeat(2, axis=2)
+    rows = x.numpy().transpose(0, 2, 3, 1)[~hidden]
+    assert rows.shape == (2 * 5 * 4, 4)
+    mean, variance = rows.mean(axis=0), rows.var(axis=0)
+    scaled = (rows - mean) / np.sqrt(variance + norm.eps)
+    expected = scaled * norm.weight.detach().numpy() + norm.bias.detach().numpy()
+    np.testing.assert_allclose(out.transpose(0, 2, 3, 1)[~hidden], expected)
+    assert (out.transpose(0, 2, 3, 1)[hidden] == 0).all()
+    np.testing.assert_allclose(norm.running_mean, 0.3 * mean)
+    np.testing.assert_allclose(norm.running_var, 0.7 + 0.3 * rows.var(axis=0, ddof=1))
+
+
+def test_norm_eval_and_frozen_stages_are_the_backbones_own(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    frozen = build(norm_eval=False, frozen_stages=1).train()
+    before = copy.deepcopy(dict(frozen.backbone.named_buffers()))
+    frozen.forward_masked(images, mask).square().sum().backward()
+    for name, statistic in frozen.backbone.named_buffers():
+        is_frozen = name.startswith(("bn1", "layer1"))
+        assert torch.equal(statistic, before[name]) == is_frozen, name
+    assert frozen.backbone.layer1[0].conv1.weight.grad is None
+    assert frozen.backbone.layer2[0].conv1.weight.grad is not None
+
+    evaluated = build(norm_eval=True).train()
+    before = copy.deepcopy(dict(evaluated.backbone.named_buffers()))
+    evaluated.forward_masked(images, mask)
+    for name, statistic in evaluated.backbone.named_buffers():
+        assert torch.equal(statistic, before[name]), name
+
+
+def test_gradients_reach_everything_and_checkpointing_keeps_them(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    gradients = []
+    for with_cp in (False, True):
+        model = build(with_cp=with_cp).train()
+        (model.forward_masked(images, mask) ** 3).sum().backward()
+        gradients.append({name: each.grad for name, each in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert gradient is not None, name
+        torch.testing.assert_close(gradient, gradients[1][name])
+
+
+def test_fusion_sums_a_linear_map_of_each_stages_patch(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    model = build().eval()
+    features = model.forward_masked(images, mask)
+    maps = model.masked_maps(images, mask)
+    frame, (row, column) = 1, (~mask[1]).nonzero()[2].tolist()
+    total = torch.zeros(24)
+    for stage, side in ((1, 4), (2, 2), (3, 1)):
+        rows, columns = (slice(place * side, (place + 1) * side) for place in (row, column))
+        total = total + model.fusers[f"stage{stage}"](
+            maps[stage][frame, :, rows, columns].flatten()
+        )
+    torch.testing.assert_close(features[frame, 2], model.norm(total))
+
+
+def test_parameter_names_are_mmdetections(images: torch.Tensor) -> None:
+    model = build().eval()
+    plain = MODELS.build(dict(type="mmdet.ResNet", depth=18, base_channels=8))
+    plain.eval()  # does not return the module
+    plain.load_state_dict(model.backbone.state_dict(), strict=True)
+    for ours, theirs in zip(model(images), plain(images), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_single_visible_position_falls_back_on_running_statistics() -> None:
+    model = build().train()
+    mask = torch.ones(1, 1, 2, dtype=torch.bool)
+    mask[0, 0, 1] = False
+    features = model.forward_masked(torch.randn(1, 3, 32, 64), mask)
+    assert features.shape == (1, 1, 24)
+    features.square().sum().backward()
+    assert all(each.grad.isfinite().all() for each in model.parameters() if each.grad is not None)
+
+
+def test_bottleneck_strides_give_the_mask_stride() -> None:
+    assert build().mask_stride == 32
+    assert build(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)).mask_stride == 16
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        (dict(type="mmdet.MobileNetV2"), "cannot wrap MobileNetV2"),
+        (dict(type="mmdet.Res2Net", depth=50), "Bottle2neck, with plugins or a forward of"),
+        (dict(type="mmdet.ResNet", depth=50, norm_cfg=dict(type="GN", num_groups=8)), "GroupNorm"),
+        (
+            dict(
+                type="mmdet.ResNet",
+                depth=50,
+                dcn=dict(type="DCN", deform_groups=1),
+                stage_with_dcn=(False, False, False, True),
+            ),
+            "deformable",
+        ),
+    ],
+)
+def test_what_cannot_have_holes_is_refused(backbone: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type="MaskedResNet", backbone=backbone))
+
+
+def test_fused_stages_must_exist() -> None:
+    backbone = dict(type="mmdet.ResNet", depth=18)
+    with pytest.raises(ValueError, match=r"fuse \(4,\) must name stages of ResNet: 0 to 3"):
+        MODELS.build(dict(type="MaskedResNet", backbone=backbone, fuse=(4,)))

@@ -1,0 +1,186 @@
+import pytest
+import torch
+
+from drivemim.models import ViT
+from drivemim.registry import MODELS
+
+SMALL = dict(embed_dims=32, depth=3, num_heads=4, patch_size=8)
+
+
+def build(**changes: object) -> ViT:
+    torch.manual_seed(0)
+    return MODELS.build(dict(type="ViT", **{**SMALL, **changes}))
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    noise = torch.rand(2, 24, generator=torch.Generator().manual_seed(2))
+    return (noise.argsort(dim=1) < 15).reshape(2, 4, 6)
+
+
+def test_empty_mask_is_the_plain_backbone(images: torch.Tensor) -> None:
+    model = build()
+    (plain,) = model(images)
+    assert plain.shape == (2, 32, 4, 6)
+    masked = model.forward_masked(images, torch.zeros(2, 4, 6, dtype=torch.bool))
+    torch.testing.assert_close(masked.transpose(1, 2).reshape(plain.shape), plain)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_hidden_pixels_have_no_influence(
+    images: torch.Tensor, mask: torch.Tensor, training: bool
+) -> None:
+    model = build().train(training)
+    hidden_pixels = mask.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
+    changed = torch.where(hidden_pixels, torch.full_like(images, torch.nan), images)
+    before, after = (model.forward_masked(each, mask) for each in (images, changed))
+    assert before.shape == (2, 9, 32)
+    assert torch.equal(before, after)
+
+
+def test_visible_pixels_have_influence(images: torch.Tensor, mask: torch.Tensor) -> None:
+    model = build()
+    assert not torch.equal(model.forward_masked(images, mask), model.forward_masked(-images, mask))
+
+
+def test_order_is_row_major_and_positions_are_the_cells_own(images: torch.Tensor) -> None:
+    model = build(depth=1, final_norm=False)
+    model.blocks[0] = torch.nn.Identity()
+    (plain,) = model(images)
+    mask = torch.ones(2, 4, 6, dtype=torch.bool)
+    mask[0, 1, 4] = mask[0, 3, 0] = mask[1, 0, 5] = mask[1, 2, 2] = False
+    visible = model.forward_masked(images, mask)
+    torch.testing.assert_close(visible[0], torch.stack([plain[0, :, 1, 4], plain[0, :, 3, 0]]))
+    torch.testing.assert_close(visible[1], torch.stack([plain[1, :, 0, 5], plain[1, :, 2, 2]]))
+
+
+def test_unequal_budgets_are_refused(images: torch.Tensor, mask: torch.Tensor) -> None:
+    mask[0] = False
+    with pytest.raises(ValueError, match="between 9 and 24 of 24 cells"):
+        build().forward_masked(images, mask)
+
+
+def test_any_multiple_of_the_patch_but_nothing_else() -> None:
+    model = build()
+    assert model(torch.zeros(1, 3, 8, 80))[0].shape == (1, 32, 1, 10)
+    with pytest.raises(ValueError, match="30x48"):
+        model(torch.zeros(1, 3, 30, 48))
+
+
+def test_out_indices(images: torch.Tensor) -> None:
+    model = build(out_indices=(0, -1), final_norm=True)
+    first, last = model(images)
+    torch.testing.assert_close(first, build(out_indices=(0,))(images)[0])
+    torch.testing.assert_close(last, build()(images)[0])
+    # Layer normalisation of the last map only.
+    torch.testing.assert_close(last.mean(dim=1), torch.zeros(2, 4, 6), atol=1e-5, rtol=0)
+    assert first.mean(dim=1).abs().max() > 0.01
+    with pytest.raises(ValueError, match=r"\(3,\) must be blocks of a depth-3"):
+        build(out_indices=(3,))
+
+
+def test_layers_for_decay_rise_from_embedding_to_norm() -> None:
+    model = build()
+    layers = {name: model.layer_of(name) for name, _ in model.named_parameters()}
+    assert model.num_layers == 5
+    assert layers["patch_embed.proj.weight"] == 0
+    assert layers["blocks.0.norm1.bias"] == 1
+    assert layers["blocks.2.mlp.fc2.weight"] == 3
+    assert layers["norm.weight"] == 4
+    assert set(layers.values()) == set(range(5))
+    with pytest.raises(ValueError, match="'backbone.norm.weight' is not"):
+        model.layer_of("backbone.norm.weight")
+
+
+@pytest.mark.parametrize("arch", ["tiny", "small"])
+def test_sizes_run_forward_and_backward(arch: str) -> None:
+    model = MODELS.build(dict(type="ViT", arch=arch))
+    images = torch.randn(1, 3, 32, 48)
+    mask = torch.tensor([[[True, False, True], [True, False, False]]])
+    (model.forward_masked(images, mask).square().mean() + model(images)[0].sum()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(
+    ("arch", "dims", "depth"), [("base", 768, 12), ("large", 1024, 24)]
+)  # fmt: skip
+def test_number_of_parameters_by_hand(arch: str, dims: int, depth: int) -> None:
+    with torch.device("meta"):
+        model = MODELS.build(dict(type="ViT", arch=arch, patch_size=16))
+    block = (3 * dims * dims + 3 * dims) + (dims * dims + dims) + (8 * dims * dims + 5 * dims)
+    expected = (3 * 256 * dims + dims) + depth * (block + 4 * dims) + 2 * dims
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+
+
+def test_checkpointing_changes_memory_not_gradients(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    gradients = []
+    for with_cp in (False, True):
+        model = build(with_cp=with_cp)
+        model.forward_masked(images, mask).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert plain is not None
+        torch.testing.assert_close(plain, recomputed)
+
+
+def test_drop_path_rises_to_the_given_rate() -> None:
+    rates = [block.drop_path.rate for block in build(drop_path_rate=0.2).blocks]
+    assert rates == [0.0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (dict(arch="huge"), "unknown ViT arch 'huge'; choose one of tiny, small"),
+        (dict(embed_dims=32), "needs arch, or all of"),
+        (dict(arch="tiny", num_heads=5), "192 must be a multiple of 4"),
+    ],
+)
+def test_wrong_sizes_are_named(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ViT(**wrong)
+
+
+def test_weights_load_into_an_mmdetection_detector(images: torch.Tensor) -> None:
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    encoder = build().eval()
+    detector = MODELS.build(
+        dict(
+            type="mmdet.RetinaNet",
+            backbone=dict(type="drivemim.ViT", **SMALL),
+            neck=dict(
+                type="drivemim.SimpleFeaturePyramid",
+                in_channels=32,
+                out_channels=16,
+                scales=(2.0, 1.0),
+            ),
+            bbox_head=dict(
+                type="mmdet.RetinaHead",
+                num_classes=2,
+                in_channels=16,
+                feat_channels=16,
+                stacked_convs=1,
+                anchor_generator=dict(
+                    type="mmdet.AnchorGenerator", scales=[4], ratios=[1.0], strides=[4, 8]
+                ),
+                bbox_coder=dict(type="mmdet.DeltaXYWHBBoxCoder"),
+            ),
+        )
+    ).eval()
+    detector.backbone.load_state_dict(encoder.state_dict(), strict=True)
+    assert torch.equal(detector.backbone(images)[0], encoder(images)[0])
+    assert [tuple(map_.shape) for map_ in detector.extract_feat(images)] == [
+        (2, 16, 8, 12),
+        (2, 16, 4, 6),
+    ]

@@ -1,0 +1,44 @@
+import numpy as np
+import torch
+from torch import nn
+
+from drivemim.models.layers import DropPath, SelfAttention, grid_positions
+
+
+def test_self_attention_is_torchs_multihead_attention() -> None:
+    torch.manual_seed(0)
+    ours, theirs = SelfAttention(12, 3).double(), nn.MultiheadAttention(12, 3, batch_first=True)
+    theirs = theirs.double()
+    theirs.in_proj_weight.data = ours.qkv.weight.data
+    theirs.in_proj_bias.data = ours.qkv.bias.data
+    theirs.out_proj.load_state_dict(ours.proj.state_dict())
+    x = torch.randn(2, 7, 12).double()
+    torch.testing.assert_close(ours(x), theirs(x, x, x)[0])
+
+
+def test_positions_by_hand() -> None:
+    positions = grid_positions((2, 3), 8, device=torch.device("cpu"), dtype=torch.float64)
+    for row in range(2):
+        for column in range(3):
+            expected = [
+                np.sin(column), np.sin(column * 0.01), np.cos(column), np.cos(column * 0.01),
+                np.sin(row), np.sin(row * 0.01), np.cos(row), np.cos(row * 0.01),
+            ]  # fmt: skip
+            np.testing.assert_allclose(positions[row * 3 + column], expected, atol=1e-6)
+
+
+def test_a_cell_keeps_its_position_when_the_grid_grows() -> None:
+    options = dict(device=torch.device("cpu"), dtype=torch.float32)
+    small = grid_positions((2, 3), 16, **options).reshape(2, 3, 16)
+    large = grid_positions((5, 9), 16, **options).reshape(5, 9, 16)
+    assert small.equal(large[:2, :3])
+
+
+def test_drop_path_keeps_the_expectation() -> None:
+    torch.manual_seed(0)
+    layer, ones = DropPath(0.25), torch.ones(20_000, 1, 2)
+    dropped = layer(ones)
+    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
+    assert abs(dropped.mean() - 1.0) < 0.02
+    assert dropped[..., 0].equal(dropped[..., 1])
+    assert layer.eval()(ones).equal(ones)

@@ -1,0 +1,207 @@
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.model import BaseModel
+
+from drivemim.clips import Clips
+
+Build = Callable[..., BaseModel]
+BOTH = pytest.mark.parametrize("encoder", ["vit", "resnet"])
+
+
+@BOTH
+def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str) -> None:
+    model = build_pretrainer(encoder).eval()
+    losses = model(clips, mode="loss")
+    mask = model.mask(clips)
+    images = model.data_preprocessor.normalize(clips.images_BTNHWC)
+    predictions = model.decode(model.encode(images, mask, clips.valid_BTN), mask, clips)
+
+    stride = model.encoder.mask_stride
+    statistics = (np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375]))
+    errors = []
+    for place in np.ndindex(*clips.shape):
+        image = clips.images_BTNHWC[place].numpy().astype(np.float64)[..., ::-1]
+        image = ((image - statistics[0]) / statistics[1]).transpose(2, 0, 1)
+        for number, (row, column) in enumerate(mask[place].nonzero().tolist()):
+            rows, columns = (slice(at * stride, (at + 1) * stride) for at in (row, column))
+            cell = image[:, rows, columns].ravel()
+            cell = (cell - cell.mean()) / np.sqrt(cell.var() + 1e-6)
+            errors.append(((predictions[place][number].detach().numpy() - cell) ** 2).mean())
+    assert losses["loss"].item() == pytest.approx(np.mean(errors), rel=1e-4)
+    assert losses["hidden_share"].item() == 0.5
+
+
+@BOTH
+@pytest.mark.parametrize("attend", ["clip", "frame"])
+def test_gradients_reach_every_parameter(
+    build_pretrainer: Build, clips: Clips, encoder: str, attend: str
+) -> None:
+    model = build_pretrainer(encoder, attend=attend).train()
+    with torch.no_grad():  # a residual branch that starts at zero passes no gradient on
+        for parameter in model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    model(clips, mode="loss")["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert (parameter.grad != 0).any(), name
+
+
+@BOTH
+@pytest.mark.parametrize("training", [True, False])
+def test_invalid_frames_have_no_influence(
+    build_pretrainer: Build, clips: Clips, encoder: str, training: bool
+) -> None:
+    valid = clips.valid_BTN.clone()
+    valid[0, 0, 1] = valid[1, 1, 0] = False
+    clips = replace(clips, valid_BTN=valid)
+    gap = ~valid[..., None, None]
+    other = replace(
+        clips,
+        images_BTNHWC=torch.where(gap[..., None], 200, clips.images_BTNHWC).to(torch.uint8),
+        camera_to_clip_BTN44=torch.where(gap, torch.eye(4) * 3, clips.camera_to_clip_BTN44),
+        intrinsics_BTN33=torch.where(gap, torch.eye(3), clips.intrinsics_BTN33),
+        timestamps_BTN=clips.timestamps_BTN.masked_fill(~valid, 0),
+    )
+    first = build_pretrainer(encoder).train(training)
+    second = copy.deepcopy(first)
+    losses = [
+        model(batch, mode="loss")["loss"] for model, batch in ((first, clips), (second, other))
+    ]
+    assert torch.equal(*losses)
+    for loss in losses:
+        loss.backward()
+    for one, two in zip(first.parameters(), second.parameters(), strict=True):
+        assert one.grad is not None
+        assert torch.equal(one.grad, two.grad)
+    for one, two in zip(first.buffers(), second.buffers(), strict=True):
+        assert torch.equal(one, two)
+    filled = [
+        model.eval()(batch, mode="predict") for model, batch in ((first, clips), (second, other))
+    ]
+    assert torch.equal(filled[0].images_BTNHWC[valid], filled[1].images_BTNHWC[valid])
+    assert torch.equal(filled[0].errors_BTNhw, filled[1].errors_BTNhw)
+    assert (filled[0].errors_BTNhw[~valid] == 0).all()
+    assert torch.equal(filled[0].images_BTNHWC[~valid], clips.images_BTNHWC[~valid])
+
+
+@BOTH
+def test_nothing_valid_is_zero_loss_and_zero_gradients(
+    build_pretrainer: Build, clips: Clips, encoder: str
+) -> None:
+    model = build_pretrainer(encoder).train()
+    loss = model(replace(clips, valid_BTN=clips.valid_BTN & False), mode="loss")["loss"]
+    assert loss.item() == 0.0
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert (parameter.grad == 0).all(), name
+
+
+def test_a_clips_mask_depends_on_its_seed_alone(build_pretrainer: Build, clips: Clips) -> None:
+    model = build_pretrainer()
+    mask = model.mask(clips)
+    torch.manual_seed(99)
+    assert torch.equal(model.mask(clips), mask)
+    swapped = model.mask(replace(clips, seeds_B=clips.seeds_B.flip(0)))
+    assert torch.equal(swapped, mask.flip(0))
+    assert not torch.equal(mask[0], mask[1])
+
+
+def test_reconstruction_fills_hidden_cells_only(build_pretrainer: Build, clips: Clips) -> None:
+    model = build_pretrainer().eval()
+    result = model(clips, mode="predict")
+    hidden = result.mask_BTNhw.repeat_interleave(16, -2).repeat_interleave(16, -1)
+    assert torch.equal(result.images_BTNHWC[~hidden], clips.images_BTNHWC[~hidden])
+    assert not torch.equal(result.images_BTNHWC[hidden], clips.images_BTNHWC[hidden])
+    assert ((result.errors_BTNhw > 0) == result.mask_BTNhw).all()
+    loss = model(clips, mode="loss")["loss"]
+    assert result.errors_BTNhw[result.mask_BTNhw].mean().item() == pytest.approx(loss.item())
+
+
+def test_a_perfect_prediction_gives_the_image_back(
+    build_pretrainer: Build, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_pretrainer().eval()
+    images = model.data_preprocessor.normalize(clips.images_BTNHWC)
+    monkeypatch.setattr(model, "decode", lambda _, mask, __: model.target(images, mask))
+    result = model(clips, mode="predict")
+    assert torch.equal(result.images_BTNHWC, clips.images_BTNHWC)
+    assert (result.errors_BTNhw == 0).all()
+
+
+@BOTH
+def test_tensor_mode_is_the_backbone_of_every_frame(
+    build_pretrainer: Build, clips: Clips, encoder: str
+) -> None:
+    model = build_pretrainer(encoder).eval()
+    maps = model(clips, mode="tensor")
+    image = model.data_preprocessor.normalize(clips.images_BTNHWC)[1, 0, 1]
+    for all_frames, one in zip(maps, model.encoder.backbone(image[None]), strict=True):
+        assert all_frames.shape[0] == 8
+        torch.testing.assert_close(all_frames[5:6], one)
+
+
+@BOTH
+def test_training_step_lowers_the_loss(build_pretrainer: Build, clips: Clips, encoder: str) -> None:
+    from mmengine.optim import OptimWrapper
+
+    model = build_pretrainer(encoder).train()
+    wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=3e-3))
+    losses = [model.train_step(clips, wrapper)["loss"].item() for _ in range(12)]
+    assert losses[-1] < losses[0] - 0.05
+
+
+@BOTH
+def test_bfloat16_is_close_to_float32(build_pretrainer: Build, clips: Clips, encoder: str) -> None:
+    model = build_pretrainer(encoder).train()
+    exact = model(clips, mode="loss")["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(clips, mode="loss")["loss"]
+    rough.backward()
+    assert rough.dtype == torch.float32
+    assert rough.item() == pytest.approx(exact.item(), rel=0.02)
+    assert all(each.grad is not None and each.grad.isfinite().all() for each in model.parameters())
+
+
+def test_image_size_must_be_whole_cells(
+    build_pretrainer: Build, build_clips: Callable[..., Clips]
+) -> None:
+    with pytest.raises(ValueError, match="image size 72x96 .* mask stride 16"):
+        build_pretrainer()(build_clips(size=(72, 96)), mode="loss")
+
+
+def test_encoder_weights_are_named_encoder(build_pretrainer: Build) -> None:
+    parts = {name.split(".")[0] for name in build_pretrainer().state_dict()}
+    assert parts == {"encoder", "decoder", "head"}
+    names = build_pretrainer("resnet").state_dict()
+    assert "encoder.backbone.layer1.0.conv1.weight" in names
+
+
+@pytest.mark.parametrize("step", ["import", "train"])
+def test_a_vit_needs_no_compiled_mmcv(step: str, repository: Path) -> None:
+    programme = """
+import sys
+import drivemim.models
+if sys.argv[1] == "train":
+    sys.path.insert(0, "tests/models")
+    from conftest import make_clips, make_pretrainer
+    make_pretrainer()(make_clips(), mode="loss")["loss"].backward()
+wrong = [name for name in sys.modules if name.split(".")[0] == "mmdet" or name == "mmcv.ops"]
+if sys.argv[1] == "import":
+    wrong += [name for name in sys.modules if name == "mmcv"]
+print(wrong)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", programme, step],
+        cwd=repository, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
