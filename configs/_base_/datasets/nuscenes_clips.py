@@ -1,0 +1,21 @@
+# Clips of nuScenes' six cameras: three steps, a quarter of a second apart (sweeps included).
+index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='DrawSampler', shuffle=True),
+    collate_fn=dict(type='collate_clips'),
+    dataset=dict(
+        type='SeededDataset',
+        dataset=dict(
+            type='ClipDataset',
+            index=index,
+            scenes='train',
+            cameras=None,
+            steps=3,
+            spacing=0.25,
+            image_size=(448, 800),
+            augment=dict())))

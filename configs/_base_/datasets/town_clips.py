@@ -1,0 +1,12 @@
+# Clips of the generated town, small enough for two CPU cores: two steps of three front cameras.
+_base_ = './nuscenes_clips.py'
+
+train_dataloader = dict(
+    num_workers=0, persistent_workers=False, pin_memory=False,
+    dataset=dict(dataset=dict(
+        index='work_dirs/demo/town.arrow',
+        scenes='mini_train',
+        cameras=('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT'),
+        steps=2,
+        spacing=0.5,
+        image_size=(192, 320))))

@@ -1,0 +1,18 @@
+# AdamW, linear warm-up, cosine decay; by iterations. For 8 GPUs x 4 clips x 18 frames.
+max_iters = 80_000
+warmup_iters = 4_000
+
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters)
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
+    clip_grad=dict(max_norm=1.0),
+    constructor='LayerDecay',  # no weight decay of norms and biases; a rate below 1 is for ViT
+    paramwise_cfg=dict(decay_rate=1.0))
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=warmup_iters),
+    dict(type='CosineAnnealingLR', eta_min_ratio=1e-3, by_epoch=False, begin=warmup_iters,
+         end=max_iters)
+]
