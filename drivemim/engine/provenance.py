@@ -61,11 +61,15 @@ def describe_export(
     """Everything a detector, or a reader, has to know about a backbone."""
     size = input_size or _image_size(cfg)
     fingerprint = _features(pretrainer, size)
-    preprocessor = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    preprocessor = pretrainer.data_preprocessor
     return {
         "drivemim_version": __version__,
         "architecture": _architecture(cfg),
-        "normalization": {key: preprocessor.get(key) for key in ("mean", "std", "bgr_to_rgb")},
+        "normalization": {
+            "mean": _numbers(preprocessor.mean),
+            "std": _numbers(preprocessor.std),
+            "bgr_to_rgb": bool(preprocessor.bgr_to_rgb),
+        },
         "input_size": list(size),
         "strides": [size[0] // level["shape"][1] for level in fingerprint],
         "channels": [level["shape"][0] for level in fingerprint],
@@ -105,6 +109,11 @@ def one_frame(image_HWC: Tensor) -> Clips:
         seeds_B=torch.zeros(1, dtype=torch.int64),
         tokens=((("",),),),
     )
+
+
+def _numbers(values: Any) -> list[float]:
+    """Plain numbers, without the digits that float32 adds to them."""
+    return [round(float(value), 4) for value in torch.as_tensor(values).flatten()]
 
 
 def _architecture(cfg: Config) -> dict[str, Any]:

@@ -163,7 +163,8 @@ def load_backbone(
 def _detector_features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
     """Maps of the fixed image, through copies of the detector's own parts in float32 on the CPU."""
     preprocessor = copy.deepcopy(model.data_preprocessor).to("cpu")
-    backbone = copy.deepcopy(model.backbone).to("cpu", torch.float32).eval()
+    backbone = copy.deepcopy(model.backbone).to("cpu", torch.float32)
+    backbone.eval()  # apart: MMDetection's ResNet returns nothing from it
     batch = {"inputs": [image_HWC.permute(2, 0, 1).contiguous()], "data_samples": None}
     height, width = image_HWC.shape[:2]
     images_1CHW = preprocessor(batch, training=False)["inputs"][..., :height, :width]

@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
@@ -12,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from drivemim.clips import Clips
 from drivemim.engine.provenance import one_frame
-from drivemim.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, HOOKS, MODELS
+from drivemim.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, HOOKS, METRICS, MODELS
 
 
 @DATA_SAMPLERS.register_module()
@@ -125,15 +126,35 @@ class Die(Hook):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-@HOOKS.register_module()
-class LimitFiles(Hook):
-    """No file of this process may outgrow ``size`` bytes from ``iteration`` on: a full disk."""
+@DATASETS.register_module()
+class ToyDetection(Dataset):
+    """Images with one box, as MMDetection's own data sets pack them."""
 
-    def __init__(self, iteration=None, size=0):
-        self.iteration, self.size = iteration, size
+    metainfo = {"classes": ("pedestrian", "vehicle")}
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == self.iteration:
-            import resource
+    def __init__(self, size=4):
+        self.size = size
 
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        from mmdet.structures import DetDataSample
+        from mmengine.structures import InstanceData
+
+        draw = np.random.default_rng(index)
+        image = torch.from_numpy(draw.integers(0, 256, (3, 64, 96), dtype=np.uint8))
+        shape = {"img_shape": (64, 96), "ori_shape": (64, 96), "scale_factor": (1.0, 1.0)}
+        sample = DetDataSample(metainfo={**shape, "img_id": index, "frame_token": f"box-{index}"})
+        box = torch.tensor([[8.0 + index, 8.0, 56.0, 48.0]])
+        sample.gt_instances = InstanceData(bboxes=box, labels=torch.tensor([index % 2]))
+        return {"inputs": image, "data_samples": sample}
+
+
+@METRICS.register_module()
+class CountImages(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.extend(sample["frame_token"] for sample in data_samples)
+
+    def compute_metrics(self, results):
+        return {"images": float(len(results))}

@@ -70,7 +70,7 @@ def test_misspelt_key_of_a_dict_without_type(write, line, section, key, nearest)
         ("trian_cfg.max_iters", "the config has no key 'trian_cfg'; did you mean 'train_cfg'?"),
         ("train_dataloader.batch", "train_dataloader has no key 'batch'"),
         ("default_hooks.loger.interval", "default_hooks has no key 'loger'; did you mean 'logger'"),
-        ("custom_hooks.7.iteration", "custom_hooks is a list of 2, '7' is no position in it"),
+        ("custom_hooks.7.iteration", "custom_hooks is a list of 1, '7' is no position in it"),
     ],
 )
 def test_option_that_nothing_reads(toy, option, complaint):

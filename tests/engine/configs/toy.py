@@ -19,4 +19,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=False, begin=4, end=12)]
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=4))
 log_processor = dict(window_size=1)
-custom_hooks = [dict(type='Die'), dict(type='LimitFiles')]
+custom_hooks = [dict(type='Die')]

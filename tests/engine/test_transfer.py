@@ -1,0 +1,210 @@
+"""Exports of the project's own pretrainers, loaded into plain MMDetection models."""
+
+import json
+
+import pytest
+import safetensors
+import torch
+from mmengine.registry import DefaultScope
+
+from drivemim.compat import read_checkpoint
+from drivemim.engine.fingerprint import fixed_image
+from drivemim.engine.run import train
+from drivemim.engine.transfer import export_backbone, load_backbone, read_export
+from drivemim.errors import CheckpointError, ConfigError
+
+RESNET = {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8}
+VIT = {"type": "drivemim.ViT", "embed_dims": 16, "depth": 3, "num_heads": 2, "patch_size": 8}
+NORMALIZATION = {
+    "mean": [123.675, 116.28, 103.53],
+    "std": [58.395, 57.12, 57.375],
+    "bgr_to_rgb": True,
+}
+
+
+def pretrain(repository, folder, name):
+    config = repository / "tests" / "engine" / "configs" / f"{name}.py"
+    train(config, work_dir=folder / f"pretrain_{name}")
+    return folder / f"pretrain_{name}" / "iter_2.pth"
+
+
+@pytest.fixture(scope="module")
+def resnet_run(repository, tmp_path_factory):
+    return pretrain(repository, tmp_path_factory.mktemp("runs"), "resnet")
+
+
+@pytest.fixture(scope="module")
+def resnet(resnet_run):
+    export_backbone(resnet_run, resnet_run.with_name("resnet.safetensors"))
+    return resnet_run.with_name("resnet.safetensors")
+
+
+@pytest.fixture(scope="module")
+def vit(repository, tmp_path_factory):
+    checkpoint = pretrain(repository, tmp_path_factory.mktemp("runs"), "vit")
+    export_backbone(checkpoint, checkpoint.with_name("vit.safetensors"))
+    return checkpoint.with_name("vit.safetensors")
+
+
+def detector(backbone, **preprocessor):
+    from mmdet.registry import MODELS
+
+    settings = {"type": "DetDataPreprocessor", "pad_size_divisor": 128, **NORMALIZATION}
+    neck = {"type": "FPN", "in_channels": [8, 16, 32, 64], "out_channels": 8, "num_outs": 5}
+    if backbone["type"] == "drivemim.ViT":
+        neck = {"type": "drivemim.SimpleFeaturePyramid", "in_channels": 16, "out_channels": 8}
+    config = {
+        "type": "RetinaNet",
+        "backbone": dict(backbone),
+        "neck": neck,
+        "bbox_head": {
+            "type": "RetinaHead",
+            "num_classes": 2,
+            "in_channels": 8,
+            "feat_channels": 8,
+            "stacked_convs": 1,
+        },
+        "data_preprocessor": {**settings, **preprocessor},
+    }
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        return MODELS.build(config)
+
+
+def test_metadata_says_how_to_use_the_weights(resnet, resnet_run):
+    with safetensors.safe_open(resnet, framework="pt") as file:
+        metadata = json.loads(file.metadata()["drivemim"])
+    assert metadata["architecture"] == {**RESNET, "norm_eval": False}
+    assert metadata["normalization"] == NORMALIZATION
+    assert metadata["input_size"] == [64, 96]
+    assert metadata["strides"] == [4, 8, 16, 32]
+    assert metadata["channels"] == [8, 16, 32, 64]
+    assert metadata["source"]["checkpoint"] == str(resnet_run)
+    assert (metadata["source"]["iteration"], metadata["source"]["seed"]) == (2, 0)
+    assert metadata["drivemim_version"]
+
+
+def test_export_holds_the_trained_weights_or_the_averaged(resnet_run, resnet, tmp_path):
+    content = read_checkpoint(resnet_run)
+    name = "conv1.weight"
+    trained = content["ema_state_dict"][f"module.encoder.backbone.{name}"]
+    averaged = content["state_dict"][f"encoder.backbone.{name}"]
+    assert not torch.equal(trained, averaged)
+    assert torch.equal(read_export(resnet)[0][name], trained)
+    metadata = export_backbone(resnet_run, tmp_path / "ema.safetensors", ema=True)
+    assert torch.equal(read_export(tmp_path / "ema.safetensors")[0][name], averaged)
+    assert metadata["source"]["ema"] is True
+
+
+def test_averaged_weights_that_are_not_there(repository, tmp_path):
+    config = repository / "tests" / "engine" / "configs" / "toy.py"
+    train(config, work_dir=tmp_path / "noema", options={"train_cfg.max_iters": 4})
+    with pytest.raises(CheckpointError, match=r"iter_4.pth has no averaged weights"):
+        export_backbone(tmp_path / "noema" / "iter_4.pth", tmp_path / "x.safetensors", ema=True)
+    assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_detector_loads_every_tensor_and_sees_the_same(resnet, suffix):
+    model = detector(RESNET)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    report = load_backbone(model, resnet.with_suffix(suffix), architecture=RESNET)
+    state = read_export(resnet)[0]
+    assert report.startswith(f"Loaded all {len(state)} tensors")
+    assert set(model.backbone.state_dict()) == set(state)
+    for name, value in model.state_dict().items():
+        expected = state[name[9:]] if name.startswith("backbone.") else before[name]
+        assert torch.equal(value, expected), name
+
+
+def test_plain_mmdetection_loads_the_pth_fully(resnet):
+    from mmdet.registry import MODELS
+
+    checkpoint = str(resnet.with_suffix(".pth"))
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(
+            {**RESNET, "init_cfg": {"type": "Pretrained", "checkpoint": checkpoint}}
+        )
+    model.init_weights()
+    state = read_export(resnet)[0]
+    assert set(model.state_dict()) == set(state)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_detector_features_are_the_pretrainers(resnet, resnet_run):
+    # Independently of the fingerprint: normalise by hand, run MMDetection's ResNet.
+    model = detector(RESNET)
+    load_backbone(model, resnet)
+    image = fixed_image((64, 96)).numpy()[None, :, :, ::-1].copy()
+    rgb = torch.from_numpy(image).permute(0, 3, 1, 2).double()
+    mean, std = (torch.tensor(NORMALIZATION[key]).view(3, 1, 1) for key in ("mean", "std"))
+    model.eval()
+    with torch.no_grad():
+        maps = model.backbone.double()((rgb - mean) / std)
+    for features, entry in zip(maps, read_export(resnet)[1]["fingerprint"], strict=True):
+        assert list(features.shape[1:]) == entry["shape"]
+        expected = torch.tensor(entry["means"]).double()
+        torch.testing.assert_close(features.mean(dim=(0, 2, 3)), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mean": [103.53, 116.28, 123.675]},
+        {"std": [57.375, 57.12, 58.395]},
+        {"bgr_to_rgb": False},
+        {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+    ],
+)
+@pytest.mark.parametrize("export", ["resnet", "vit"])
+def test_wrong_normalisation_is_caught(request, export, wrong):
+    path = request.getfixturevalue(export)
+    backbone = RESNET if export == "resnet" else VIT
+    with pytest.raises(CheckpointError, match="features are not the pretrainer's") as error:
+        load_backbone(detector(backbone, **wrong), path)
+    assert "set these in model.data_preprocessor" in str(error.value)
+
+
+def test_same_names_but_another_network_is_caught(resnet):
+    # A dilated ResNet has the very same parameters.
+    other = {**RESNET, "strides": (1, 2, 2, 1), "dilations": (1, 1, 1, 2)}
+    with pytest.raises(CheckpointError, match="level 3 has shape"):
+        load_backbone(detector(other), resnet, architecture=other)
+
+
+def test_other_architecture_is_named(resnet, vit):
+    deeper = {**RESNET, "depth": 50}
+    with pytest.raises(CheckpointError) as error:
+        load_backbone(detector(deeper), resnet, architecture=deeper)
+    assert "does not fit the detector's ResNet: missing" in str(error.value)
+    assert "layer1.0.conv3.weight" in str(error.value)
+    assert "misshapen" in str(error.value)
+    assert "depth is 18, here 50" in str(error.value)
+    with pytest.raises(CheckpointError, match="type is ViT, here ResNet"):
+        load_backbone(detector(RESNET), vit, architecture=RESNET)
+
+
+def test_vit_loads_with_other_maps_asked_for(vit):
+    load_backbone(detector(VIT), vit, architecture=VIT)
+    load_backbone(detector({**VIT, "out_indices": [0, 2]}), vit)
+    with pytest.raises(CheckpointError, match="the export has"):
+        load_backbone(detector({**VIT, "out_indices": [0, 1]}), vit)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_truncated_export_is_named(resnet, tmp_path, suffix):
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(resnet.with_suffix(suffix).read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=rf"cut{suffix} .*damaged"):
+        read_export(path)
+
+
+def test_other_files_are_refused(resnet_run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="write it with tools/export_backbone.py"):
+        read_export(tmp_path / "none.safetensors")
+    with pytest.raises(CheckpointError, match="was not written by tools/export_backbone.py"):
+        read_export(resnet_run)
+    with pytest.raises(ConfigError, match="must end in .safetensors"):
+        export_backbone(resnet_run, tmp_path / "x.pth")
+    torch.save({"state_dict": {}, "meta": {}}, tmp_path / "empty.pth")
+    with pytest.raises(CheckpointError, match="holds no config"):
+        export_backbone(tmp_path / "empty.pth", tmp_path / "x.safetensors")
