@@ -1,0 +1,61 @@
+# Keyframes of nuScenes with pedestrians and vehicles, half size. Build the index first:
+# tools/create_index.py nuscenes --root data/nuscenes --version v1.0-trainval --out INDEX
+custom_imports = dict(
+    imports=['drivemim.datasets.detection', 'drivemim.datasets.detection_transforms'])
+
+index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
+image_size = (448, 800)  # height, width
+# What a detector is not asked for; it is ignored in training and evaluation. Pixels of 1600x900.
+filters = dict(
+    min_visibility=2,
+    min_width=6.0,
+    min_height=12.0,
+    min_area=0.0,
+    max_truncation=0.9,
+    max_distance=100.0,
+    min_lidar_points=1)
+
+train_pipeline = [
+    dict(type='drivemim.LoadReducedImage', image_size=image_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='YOLOXHSVRandomAug'),
+    dict(type='PackDetInputs', meta_keys=(
+        'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
+        'flip_direction', 'frame_token'))
+]
+test_pipeline = [
+    dict(type='drivemim.LoadReducedImage', image_size=image_size),
+    # The metric reads what follows scale_factor.
+    dict(type='PackDetInputs', meta_keys=(
+        'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'frame_token',
+        'camera', 'scene', 'condition', 'instances'))
+]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='drivemim.DrawSampler'),
+    dataset=dict(
+        type='drivemim.SeededDataset',
+        dataset=dict(
+            type='drivemim.FrameDetection',
+            index=index,
+            scenes='train',
+            filters=filters,
+            pipeline=train_pipeline)))
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='drivemim.FrameDetection',
+        index=index,
+        scenes='val',
+        filters=filters,
+        pipeline=test_pipeline,
+        test_mode=True))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='drivemim.DetectionAP')
+test_evaluator = val_evaluator

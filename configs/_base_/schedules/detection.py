@@ -1,0 +1,18 @@
+# Fine-tuning on 8 GPUs: 60 000 iterations of 32 images are 11 epochs of nuScenes' keyframes.
+max_iters = 60000
+
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=10000)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-4, weight_decay=0.05),
+    constructor='drivemim.LayerDecay',
+    paramwise_cfg=dict(decay_rate=1.0),
+    clip_grad=dict(max_norm=10.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=1000),
+    dict(
+        type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=False, begin=1000, end=max_iters)
+]

@@ -1,0 +1,249 @@
+"""Frames with boxes, as MMDetection's pipelines take them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from numpy.typing import NDArray
+
+from drivemim.datasets.classes import CLASSES
+from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
+from drivemim.datasets.index import FrameIndex
+from drivemim.registry import DATASETS
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxFilters:
+    """Which objects a detector is asked for; the others are ignored, not background.
+
+    An object whose visibility, distance or lidar points are unknown passes that filter.
+
+    Attributes:
+        min_visibility: nuScenes' level, 1 (0-40 % visible) to 4 (80-100 %).
+        min_width: pixels of the stored image.
+        min_height: pixels of the stored image.
+        min_area: square pixels of the stored image.
+        max_truncation: largest share of the box outside the image.
+        max_distance: metres from the ego vehicle.
+        min_lidar_points: lidar returns inside the 3-D box.
+    """
+
+    min_visibility: int = 0
+    min_width: float = 0.0
+    min_height: float = 0.0
+    min_area: float = 0.0
+    max_truncation: float = 1.0
+    max_distance: float = math.inf
+    min_lidar_points: int = 0
+
+    @classmethod
+    def of(cls, settings: Mapping[str, float]) -> BoxFilters:
+        """Filters from a config's dict.
+
+        Raises:
+            ValueError: for a key that is no filter.
+        """
+        known = [each.name for each in fields(cls)]
+        for key in settings:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"filters: {key!r} is none of {', '.join(known)}{hint}")
+        return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
+
+    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
+        """(M,) True for the objects that are not asked for."""
+        width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
+        hidden = (found.visibility > 0) & (found.visibility < self.min_visibility)
+        empty = (found.lidar_points >= 0) & (found.lidar_points < self.min_lidar_points)
+        small = (width < self.min_width) | (height < self.min_height)
+        small |= width * height < self.min_area
+        far = found.distance > self.max_distance
+        return np.asarray(hidden | empty | small | far | (found.truncation > self.max_truncation))
+
+
+@DATASETS.register_module()
+class FrameDetection(BaseDataset):
+    """The frames of an index as images with boxes, for MMDetection.
+
+    Follows the protocol of MMDetection's ``BaseDetDataset`` without importing it. Boxes are
+    projected when an image is asked for; a process holds one number a frame and nothing else.
+
+    Each item given to the pipeline has ``img_path``, ``img_id`` (row in the index),
+    ``frame_token``, ``camera``, ``scene``, ``condition`` (``day``, or some of ``night`` and
+    ``rain``), ``height``, ``width`` and ``instances``: dicts of ``bbox`` (x1, y1, x2, y2; pixels of
+    the stored image), ``bbox_label``, ``ignore_flag``, ``distance`` (metres, NaN unknown),
+    ``visibility`` (1 to 4, 0 unknown), ``truncation`` (share outside the image) and ``track``.
+
+    Args:
+        index: file that ``tools/create_index.py`` wrote.
+        filters: settings of ``BoxFilters``.
+        pipeline: transforms, MMDetection's or ours.
+        data_root: where the data lies now, if it moved since the index was built.
+        version: data set version that the index must be of, or None for any.
+        scenes: a split's name, a list of scene names, or None for all.
+        cameras: names, or None for all.
+        keyframes_only: leave out sweeps, whose boxes are interpolated.
+        class_map: category to class name or None, in place of the default map.
+        indices: keep the first (or, negative, the last) so many frames, or these.
+        test_mode: MMEngine's: a failing pipeline is an error rather than another image.
+        lazy_init: open the index at the first use.
+
+    Raises:
+        ValueError: if the selection has no frame, or a name in it is unknown.
+    """
+
+    METAINFO = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
+
+    index: FrameIndex
+    rows: Integers
+    _fully_initialized: bool
+
+    def __init__(
+        self,
+        *,
+        index: str | os.PathLike[str],
+        filters: Mapping[str, float],
+        pipeline: Sequence[Any] = (),
+        data_root: str | os.PathLike[str] | None = None,
+        version: str | None = None,
+        scenes: str | Sequence[str] | None = None,
+        cameras: Sequence[str] | None = None,
+        keyframes_only: bool = True,
+        class_map: Mapping[str, str | None] | None = None,
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        self.index_path = index
+        self.index_root = data_root
+        self.version = version
+        self.filters = BoxFilters.of(filters)
+        self.scenes = scenes
+        self.cameras = cameras
+        self.keyframes_only = keyframes_only
+        self.class_map = class_map
+        super().__init__(
+            pipeline=list(pipeline),
+            indices=indices,
+            serialize_data=False,
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+        )
+
+    def full_init(self) -> None:
+        """Open the index and choose the frames."""
+        if self._fully_initialized:
+            return
+        self.index = FrameIndex.open(
+            self.index_path, version=self.version, data_root=self.index_root
+        )
+        rows = self._select()
+        if self._indices is not None:
+            rows = _subset(rows, self._indices)
+        if len(rows) == 0:
+            raise ValueError(
+                f"{self.index_path} has no frame of scenes={self.scenes}, cameras={self.cameras}, "
+                f"keyframes_only={self.keyframes_only}, indices={self._indices}"
+            )
+        self.rows = rows
+        self._fully_initialized = True
+
+    def _select(self) -> Integers:
+        frames = self.index.frames
+        scenes = self.index.scene_rows(self.scenes)
+        chosen = np.isin(frames.scene, scenes)
+        chosen &= np.isin(frames.camera, self.index.camera_numbers(self.cameras))
+        if self.keyframes_only:
+            chosen &= frames.keyframe
+        return np.flatnonzero(chosen)
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.rows)
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """What the pipeline is given for one frame; see the class."""
+        self.full_init()
+        row = int(self.rows[idx])
+        frames = self.index.frames
+        scene = int(frames.scene[row])
+        return {
+            "img_path": str(self.index.image_path(row)),
+            "img_id": row,
+            "frame_token": frames.token[row],
+            "camera": self.index.cameras[frames.camera[row]],
+            "scene": self.index.scenes.name[scene],
+            "condition": self._condition(scene),
+            "height": int(frames.height[row]),
+            "width": int(frames.width[row]),
+            "instances": self._instances(row),
+            "sample_idx": idx % len(self.rows),
+        }
+
+    def _condition(self, scene: int) -> str:
+        scenes = self.index.scenes
+        words = [word for word in ("night", "rain") if getattr(scenes, word)[scene]]
+        return " ".join(words) or "day"
+
+    def _instances(self, row: int) -> list[dict[str, Any]]:
+        found = frame_boxes(self.index, np.array([row]), class_map=self.class_map)
+        ignored = self.filters.ignored(found)
+        return [
+            {
+                "bbox": found.boxes[number].tolist(),
+                "bbox_label": int(found.label[number]),
+                "ignore_flag": int(ignored[number]),
+                "distance": float(found.distance[number]),
+                "visibility": int(found.visibility[number]),
+                "truncation": float(found.truncation[number]),
+                "track": int(found.track[number]),
+            }
+            for number in range(len(found.label))
+        ]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels in one frame, as MMDetection's ``ClassBalancedDataset`` asks for them."""
+        return [each["bbox_label"] for each in self.get_data_info(idx)["instances"]]
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on one frame.
+
+        Raises:
+            FileNotFoundError: if its image is not there.
+        """
+        info = self.get_data_info(idx)
+        if not os.path.isfile(info["img_path"]):
+            raise FileNotFoundError(
+                f"no image at {info['img_path']} (frame {info['frame_token']} of "
+                f"{self.index.path}); set data_root in the config to where the images are"
+            )
+        return self.pipeline(info)
+
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keep the first (or, negative, the last) so many frames, or these."""
+        self.full_init()
+        self.rows = _subset(self.rows, indices)
+
+    def get_subset(self, indices: int | Sequence[int]) -> FrameDetection:
+        """Like ``get_subset_``, on a copy."""
+        self.full_init()
+        copied: FrameDetection = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied.get_subset_(indices)
+        return copied
+
+
+def _subset(rows: Integers, indices: int | Sequence[int]) -> Integers:
+    if isinstance(indices, int):
+        return rows[:indices] if indices >= 0 else rows[indices:]
+    return rows[np.asarray(indices, dtype=np.int64)]

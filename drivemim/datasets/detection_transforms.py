@@ -1,0 +1,74 @@
+"""Loading a frame with its boxes for an MMDetection pipeline, no larger than it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from drivemim.datasets.images import read_image
+from drivemim.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadReducedImage:
+    """Read an item of ``FrameDetection`` at a given size: image, boxes, labels and ignore flags.
+
+    The image is decoded at the smallest JPEG scale that covers the size, then resized to it
+    exactly. It does the work of MMDetection's ``LoadImageFromFile``, ``LoadAnnotations`` and
+    ``Resize`` together, and takes the place of all three. ``instances`` stays as it was, in
+    pixels of the stored image, and so do rescaled predictions: metrics compare the two.
+
+    Args:
+        image_size: height and width, pixels.
+    """
+
+    def __init__(self, *, image_size: tuple[int, int]) -> None:
+        if len(image_size) != 2 or min(image_size) < 1:
+            raise ValueError(f"image_size must be height and width in pixels, not {image_size}")
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the image, its sizes, and the boxes in its pixels.
+
+        Raises:
+            ValueError: if the pipeline has loaded an image or boxes before.
+        """
+        # Only detectors come here; what pretrains must not need MMDetection.
+        from mmdet.structures.bbox import HorizontalBoxes
+
+        if "img" in results or "gt_bboxes" in results:
+            raise ValueError(
+                "LoadReducedImage loads image and boxes itself; take LoadImageFromFile, "
+                "LoadAnnotations and Resize out of the pipeline"
+            )
+        stored = (results["height"], results["width"])
+        image = read_image(
+            Path(results["img_path"]),
+            token=results["frame_token"],
+            stored=stored,
+            wanted=self.image_size,
+        )
+        height, width = self.image_size
+        if image.shape[:2] != self.image_size:
+            smaller = image.shape[0] >= height and image.shape[1] >= width
+            method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            image = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+        scale = (width / stored[1], height / stored[0])
+        instances = results["instances"]
+        boxes_M4 = np.array([each["bbox"] for each in instances], dtype=float).reshape(-1, 4)
+        results.update(
+            img=image,
+            img_shape=self.image_size,
+            ori_shape=stored,
+            scale_factor=scale,
+            gt_bboxes=HorizontalBoxes((boxes_M4 * np.array([*scale, *scale])).astype(np.float32)),
+            gt_bboxes_labels=np.array([each["bbox_label"] for each in instances], dtype=np.int64),
+            gt_ignore_flags=np.array([each["ignore_flag"] for each in instances], dtype=bool),
+        )
+        return results
+
+    def __repr__(self) -> str:
+        return f"LoadReducedImage(image_size={self.image_size})"
