@@ -24,7 +24,7 @@ def _takes(function: Any, *others: str) -> frozenset[str]:
 # What MMEngine's Runner reads from a config beside its constructor's arguments.
 _RUNNER_EXTRAS = (
     "runner_type", "compile", "activation_checkpointing", "efficient_conv_bn_eval",
-    "model_wrapper_cfg", "find_unused_parameters", "sync_bn", "custom_imports", "dist_params",
+    "model_wrapper_cfg", "find_unused_parameters", "sync_bn", "custom_imports", "gpu_ids",
     "experiment_name", "backbone_checkpoint",
 )  # fmt: skip
 # Variables that MMDetection's shipped configs define for those that inherit them.

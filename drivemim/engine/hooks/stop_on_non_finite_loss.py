@@ -59,11 +59,12 @@ class StopOnNonFiniteLoss(Hook):
         loss = torch.as_tensor((outputs or {}).get("loss", 0.0)).detach()
         is_lost = (~torch.isfinite(loss)).any().to(torch.int32).reshape(1)
         is_here = bool(is_lost)
+        outputs = {name: torch.as_tensor(value).detach() for name, value in (outputs or {}).items()}
         dist.all_reduce(is_lost, op="max")
         if not bool(is_lost):
             return
         here = (
-            f"{ {name: float(torch.as_tensor(value).detach()) for name, value in outputs.items()} } for frames "
+            f"{ {name: float(value) for name, value in outputs.items()} } for frames "
             f"{', '.join(frame_tokens(data_batch)) or '(this batch has no tokens)'}"
             if is_here
             else ""
