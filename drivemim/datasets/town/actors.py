@@ -115,7 +115,7 @@ class Actors:
         """Keep the pictures of a person from all sides in all phases of walking."""
         outfit = Outfit.draw(generator, vest=track.kind == "worker")
         moving = bool(track.travelled()[-1] > 0.5)
-        stride = 0.14 if moving else 0.0
+        stride = 0.13 if moving else 0.0
         share = track.size_wlh[0] / track.size_wlh[2]
 
         def painter(view: int, phase: int) -> Callable[[], Texture]:

@@ -60,7 +60,7 @@ DUSK = Condition(
 )
 NIGHT = Condition(
     name="Night",
-    ambient=(0.24, 0.20, 0.19),
+    ambient=(0.33, 0.28, 0.26),
     zenith=(26, 16, 12),
     horizon=(48, 38, 36),
     haze=300.0,
@@ -78,7 +78,7 @@ RAIN = Condition(
 )
 NIGHT_RAIN = Condition(
     name="Night, rain",
-    ambient=(0.22, 0.19, 0.18),
+    ambient=(0.30, 0.26, 0.25),
     zenith=(32, 24, 20),
     horizon=(56, 47, 44),
     haze=130.0,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from drivemim.datasets.town import brush
 from drivemim.datasets.town.config import Condition
 from drivemim.datasets.town.surfaces import Floats, Image, Texture
 from drivemim.datasets.town.textures import Floats32, speckle
@@ -18,6 +20,9 @@ PAVEMENT = 4.0
 CROSSING = (6.6, 9.4)
 STREETS = 6
 TOWN_SIZE = STREET_SPACING * STREETS
+
+
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,14 @@ def draw_ground(
     _paint_markings(canvas, x_offset, y_offset, low_2, high_y, resolution)
     _mottle(canvas, generator, resolution, wet)
     gain = condition.ambient
-    canvas = cv2.LUT(
+    lit = cv2.LUT(
         canvas,
         np.stack([np.clip(np.arange(256) * value, 0, 255) for value in gain], -1)
         .astype(np.uint8)
         .reshape(256, 1, 3),
     )
     opaque = np.full((rows, columns), 255, np.uint8)
-    texture = Texture(np.dstack([canvas, opaque]))
+    texture = Texture(np.dstack([np.asarray(lit, np.uint8), opaque]))
     return Ground(texture, low_2, np.array([columns * resolution, rows * resolution]))
 
 
@@ -132,7 +137,7 @@ def _paint_markings(
         _fill(view, slabs, joints, (128, 132, 136))
 
 
-def _fill(view: Image, rows: np.ndarray, columns: np.ndarray, colour: tuple[int, ...]) -> None:
+def _fill(view: Image, rows: Flags, columns: Flags, colour: tuple[int, ...]) -> None:
     view[np.ix_(np.flatnonzero(rows), np.flatnonzero(columns))] = colour
 
 
@@ -147,7 +152,7 @@ def _mottle(canvas: Image, generator: np.random.Generator, resolution: float, we
     for _ in range(26):
         centre = generator.integers(0, tile, 2).tolist()
         axes = generator.integers(2, max(int(1.2 / resolution), 4), 2).tolist()
-        cv2.ellipse(grain, centre, axes, float(generator.uniform(0, 180)), 0, 360, 0.82, -1)
+        brush.ellipse(grain, centre, axes, 0.82, turned=float(generator.uniform(0, 180)))
     tile_u8 = np.clip(grain * 128, 0, 255).astype(np.uint8)
     tile_3 = cv2.merge([tile_u8] * 3)
     for top in range(0, canvas.shape[0], tile):
@@ -163,4 +168,4 @@ def draw_shadow(condition: Condition) -> Floats32:
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     depth = 0.35 if condition.name else 0.5
     edge = np.clip((1.0 - np.maximum(np.abs(x), np.abs(y))) * 4, 0, 1)
-    return (1 - depth * edge).astype(np.float32)
+    return np.asarray(1 - depth * edge, np.float32)

@@ -47,7 +47,7 @@ def cast_lidar(
     local = _to_scanner(surfaces, position_3, rotation_33)
     normals_M3 = np.cross(local.right_M3, local.down_M3)
     offsets_M = (normals_M3 * local.corner_M3).sum(-1)
-    corners_M43 = local.corners_M43()
+    corners_M43 = local.corners()
     near_M = np.linalg.norm(corners_M43, axis=-1).min(1) < RANGE + 10
     kept = near_M & (local.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
     for row in np.flatnonzero(kept):
@@ -132,7 +132,7 @@ def _cast_ground(
     intensity_RC[falling] = image[row, column, :3].mean(axis=1) * 0.2
 
 
-def count_points(points_P3: Floats32, centres_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:
+def count_points(points_P3: Floats, centres_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:
     """Points inside upright boxes, borders included.
 
     Args:
@@ -142,8 +142,12 @@ def count_points(points_P3: Floats32, centres_M3: Floats, sizes_M3: Floats, yaws
         yaws_M: radians.
     """
     counts = np.zeros(len(centres_M3), np.int64)
+    sorted_P3 = points_P3[np.argsort(points_P3[:, 0], kind="stable")]
+    reach_M = np.hypot(sizes_M3[:, 0], sizes_M3[:, 1]) / 2 + 0.01
+    first_M = np.searchsorted(sorted_P3[:, 0], centres_M3[:, 0] - reach_M)
+    last_M = np.searchsorted(sorted_P3[:, 0], centres_M3[:, 0] + reach_M)
     for row, (centre, size, yaw) in enumerate(zip(centres_M3, sizes_M3, yaws_M, strict=True)):
-        offset = points_P3 - centre
+        offset = sorted_P3[first_M[row] : last_M[row]] - centre
         forward = offset[:, 0] * np.cos(yaw) + offset[:, 1] * np.sin(yaw)
         left = offset[:, 1] * np.cos(yaw) - offset[:, 0] * np.sin(yaw)
         inside = (np.abs(forward) <= size[1] / 2) & (np.abs(left) <= size[0] / 2)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.datasets.town import brush
 from drivemim.datasets.town.surfaces import Image
 
 Floats = NDArray[np.float64]
@@ -146,24 +146,24 @@ class _Canvas:
             thickness = max(round(limb.thickness * SPRITE_HEIGHT), 1)
             ends = self.pixel(limb.start_3), self.pixel(limb.end_3)
             colour = [min(value * shade, 255) for value in limb.colour]
-            cv2.line(self.image, *ends, colour, thickness)
-            cv2.line(self.alpha, *ends, 255, thickness)
+            brush.line(self.image, *ends, colour, thickness)
+            brush.line(self.alpha, *ends, 255, thickness)
 
     def head(self, outfit: Outfit, centre_3: Floats) -> None:
         centre = self.pixel(centre_3)
         axes = (round(0.055 * SPRITE_HEIGHT), round(0.072 * SPRITE_HEIGHT))
         neck = self.pixel(centre_3 - [0.03, 0.0, 0.1])
         for canvas, colour in ((self.image, outfit.skin), (self.alpha, 255)):
-            cv2.line(canvas, centre, neck, colour, round(0.05 * SPRITE_HEIGHT))
-            cv2.ellipse(canvas, centre, axes, 0, 0, 360, colour, -1)
+            brush.line(canvas, centre, neck, colour, round(0.05 * SPRITE_HEIGHT))
+            brush.ellipse(canvas, centre, axes, colour)
         facing = np.cos(self.view)
         if facing < -0.3:
-            cv2.ellipse(self.image, centre, axes, 0, 0, 360, outfit.hair, -1)
+            brush.ellipse(self.image, centre, axes, outfit.hair)
             return
         side = self.pixel(centre_3 - [0.03, 0.0, -0.02])
         if abs(facing) <= 0.75:
-            cv2.ellipse(self.image, side, (axes[0] - 2, axes[1] - 2), 0, 0, 360, outfit.hair, -1)
-        cv2.ellipse(self.image, centre, axes, 0, 180, 360, outfit.hair, -1)
+            brush.ellipse(self.image, side, (axes[0] - 2, axes[1] - 2), outfit.hair)
+        brush.ellipse(self.image, centre, axes, outfit.hair, arc=(180, 360))
 
     def finish(self) -> tuple[Image, Image]:
         """Light the figure from the upper left and keep hair inside the outline."""
@@ -214,16 +214,16 @@ def _draw_bicycle(canvas: _Canvas, frame: tuple[int, ...]) -> None:
     ]
     for target, wheel, bar in ((canvas.image, (25, 25, 25), frame), (canvas.alpha, 255, 255)):
         for hub in (at(-0.30, 0.2), at(0.30, 0.2)):
-            cv2.circle(target, hub, radius, wheel, 5)
-            cv2.circle(target, hub, 4, wheel, -1)
+            brush.circle(target, hub, radius, wheel, 5)
+            brush.circle(target, hub, 4, wheel)
             for spoke in range(4):
                 tip = np.array(hub) + radius * np.array(
                     [np.cos(spoke * np.pi / 4), np.sin(spoke * np.pi / 4)]
                 )
                 back = 2 * np.array(hub) - tip
-                cv2.line(target, back.astype(int).tolist(), tip.astype(int).tolist(), wheel, 1)
+                brush.line(target, back.astype(int).tolist(), tip.astype(int).tolist(), wheel, 1)
         for start, end in bars:
-            cv2.line(target, start, end, bar, 5)
+            brush.line(target, start, end, bar, 5)
 
 
 def draw_rider(outfit: Outfit, view: float, width_share: float) -> tuple[Image, Image]:
@@ -231,10 +231,10 @@ def draw_rider(outfit: Outfit, view: float, width_share: float) -> tuple[Image, 
     canvas = _Canvas(view, width_share)
     wheel = canvas.pixel(np.array([0.0, 0.0, 0.38])), canvas.pixel(np.array([0.0, 0.0, 0.02]))
     for target, colour in ((canvas.image, (25, 25, 25)), (canvas.alpha, 255)):
-        cv2.line(target, *wheel, colour, 7)
+        brush.line(target, *wheel, colour, 7)
         left = canvas.pixel(np.array([0.0, 0.12, 0.6]))
         right = canvas.pixel(np.array([0.0, -0.12, 0.6]))
-        cv2.line(target, left, right, colour, 4)
+        brush.line(target, left, right, colour, 4)
     limbs = _torso_limbs(outfit, 0.05)
     for side in (0.06, -0.06):
         hip, knee = np.array([0.0, side, 0.55]), np.array([0.1, side * 1.3, 0.4])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from drivemim.datasets.town.config import CONDITIONS, KEYFRAME_RATE, TownConfig
-from drivemim.datasets.town.lidar import count_points
+from drivemim.datasets.town.lidar import Floats32, count_points
 from drivemim.datasets.town.render import Picture
 from drivemim.datasets.town.rig import (
     LIDAR_CHANNEL,
@@ -51,7 +52,7 @@ class _Keyframe:
 
     token: str
     boxes: Boxes
-    near_A: np.ndarray
+    near_A: NDArray[np.bool_]
     lidar_A: Ints
     visible_A: Ints
     whole_A: Ints
@@ -162,7 +163,7 @@ class _Recorder:
         self._on_frame()
         return picture
 
-    def _write_lidar(self, points: np.ndarray, time: int, sample_token: str) -> None:
+    def _write_lidar(self, points: Floats32, time: int, sample_token: str) -> None:
         name = f"samples/{LIDAR_CHANNEL}/{self._name}__{LIDAR_CHANNEL}__{time}.pcd.bin"
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -324,7 +325,7 @@ def attribute_of(track: Track, speed: float) -> str:
     return {"cyclist": "cycle.with_rider", "bicycle": "cycle.without_rider"}.get(track.kind, "")
 
 
-def _write_image(path: Path, image: Image | np.ndarray, options: list[int]) -> None:
+def _write_image(path: Path, image: Image | NDArray[np.uint16], options: list[int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(path.suffix, image, options)
     assert done

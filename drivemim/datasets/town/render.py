@@ -76,96 +76,105 @@ def render(
     )
     alone: dict[int, NDArray[np.bool_]] = {}
     view = _View(surfaces, camera, pose)
-    for patch in view.patches(bank):
-        _draw(picture, patch, alone if outlines else None)
+    for row in range(len(view)):
+        _draw(picture, view, row, bank, alone if outlines else None)
     picture.outlines = {owner: int(mask.sum()) for owner, mask in alone.items()}
     if ground is not None:
         _draw_ground(picture, ground, camera, pose)
     return picture
 
 
-@dataclass(frozen=True)
-class _Patch:
-    """A rectangle ready to draw: where, with which texture, how far."""
-
-    box: tuple[int, int, int, int]
-    to_texture_33: Floats
-    plane_3: Floats
-    texture: Image
-    border: tuple[float, ...]
-    closest: float
-    clipped: bool
-    owner: int
-
-
 class _View:
-    """Surfaces in a camera's frame, culled and sorted."""
+    """Surfaces in a camera's frame, culled and sorted nearest first.
+
+    Attributes:
+        boxes_M4: left, top, right, bottom of the pixels a surface may cover.
+        closest_M: 1 / depth of its nearest point, 1 / metres.
+        clipped_M: bool, part of it lies nearer than ``NEAR``.
+        planes_M3: 1 / depth of a pixel (x, y) is ``plane @ (x, y, 1)``.
+        owners_M: instance numbers.
+    """
 
     def __init__(self, surfaces: Surfaces, camera: Camera, pose: tuple[Floats, Floats]) -> None:
         position, rotation = pose
-        corners_M43 = (surfaces.corners_M43() - position) @ rotation
+        corners_M43 = (surfaces.corners() - position) @ rotation
         right_M3, down_M3 = surfaces.right_M3 @ rotation, surfaces.down_M3 @ rotation
         normal_M3 = np.cross(right_M3, down_M3)
         offset_M = (normal_M3 * corners_M43[:, 0]).sum(-1)
         kept = surfaces.two_sided_M | (offset_M > 0)
         kept &= np.abs(offset_M) > 1e-9
         kept &= _in_frustum(corners_M43, camera)
-        self._corners_M43, self._owner_M = corners_M43[kept], surfaces.owner_M[kept]
-        self._texture_M = surfaces.texture_M[kept]
+        rows = np.flatnonzero(kept)
+        pixels_M42, clipped_M = _project(corners_M43[rows] @ camera.intrinsics_33.T)
+        boxes_M4 = _pixel_boxes(pixels_M42, camera.image_size)
+        depth_M = corners_M43[rows, :, 2].min(axis=1)
+        seen = (boxes_M4[:, 2] > boxes_M4[:, 0]) & (boxes_M4[:, 3] > boxes_M4[:, 1])
+        order = np.flatnonzero(seen)[np.argsort(depth_M[seen], kind="stable")]
+        rows = rows[order]
+        self.boxes_M4, self.clipped_M = boxes_M4[order], clipped_M[order]
+        self.closest_M = 1 / np.maximum(depth_M[order], NEAR)
+        self.owners_M = surfaces.owner_M[rows]
         K = camera.intrinsics_33
-        self._K, self._size = K, camera.image_size
-        self._plane_M3 = (normal_M3[kept] / offset_M[kept, None]) @ np.linalg.inv(K)
-        basis_M33 = np.stack([right_M3[kept], down_M3[kept], corners_M43[kept, 0]], axis=-1)
-        self._to_unit_M33 = np.linalg.inv(K @ basis_M33) if kept.any() else np.zeros((0, 3, 3))
-        self._depth_M = corners_M43[kept][..., 2].min(axis=1)
+        self.planes_M3 = (normal_M3[rows] / offset_M[rows, None]) @ np.linalg.inv(K)
+        basis_M33 = np.stack([right_M3[rows], down_M3[rows], corners_M43[rows, 0]], axis=-1)
+        self._to_unit_M33 = np.linalg.inv(K @ basis_M33)
+        self._texture_M = surfaces.texture_M[rows]
+        sides_M42 = pixels_M42[order] - np.roll(pixels_M42[order], 1, axis=1)
+        sides_M4 = np.linalg.norm(sides_M42, axis=2)
+        self._spread_M2 = np.maximum(sides_M4[:, [1, 0]], sides_M4[:, [3, 2]]).clip(0.5)
+        self._spread_M2[self.clipped_M] = np.inf
 
-    def patches(self, bank: TextureBank) -> list[_Patch]:
-        """Everything that may be visible, nearest first."""
-        patches = []
-        projected_M43 = self._corners_M43 @ self._K.T
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pixels_M42 = projected_M43[..., :2] / projected_M43[..., 2:]
-        for row in np.argsort(self._depth_M, kind="stable"):
-            clipped = bool(self._depth_M[row] < NEAR)
-            pixels = _clip_near(projected_M43[row]) if clipped else pixels_M42[row]
-            if len(pixels) == 0:
-                continue
-            box = self._box(pixels)
-            if box is None:
-                continue
-            texture = bank[int(self._texture_M[row])]
-            edges = np.linalg.norm(pixels - np.roll(pixels, 1, axis=0), axis=1)
-            columns = texture.levels[0].shape[1]
-            rows = texture.levels[0].shape[0]
-            shrink = 1.0
-            if not clipped:
-                across, down = max(edges[1], edges[3], 0.5), max(edges[0], edges[2], 0.5)
-                shrink = np.sqrt(max(columns / across, 1.0) * max(rows / down, 1.0))
-            image = texture.level(shrink)
-            scale = np.array(
-                [[image.shape[1], 0, -0.5], [0, image.shape[0], -0.5], [0, 0, 1]], np.float64
-            )
-            shift = np.array([[1, 0, box[0]], [0, 1, box[1]], [0, 0, 1]], np.float64)
-            patches.append(
-                _Patch(
-                    box,
-                    scale @ self._to_unit_M33[row] @ shift,
-                    self._plane_M3[row],
-                    image,
-                    texture.border,
-                    1.0 / max(float(self._depth_M[row]), NEAR),
-                    clipped,
-                    int(self._owner_M[row]),
-                )
-            )
-        return patches
+    def __len__(self) -> int:
+        return len(self.owners_M)
 
-    def _box(self, pixels_P2: Floats) -> tuple[int, int, int, int] | None:
-        height, width = self._size
-        low, high = np.floor(pixels_P2.min(axis=0)), np.ceil(pixels_P2.max(axis=0)) + 1
-        left, top = max(int(max(low[0], 0)), 0), max(int(max(low[1], 0)), 0)
-        right, bottom = int(min(high[0], width)), int(min(high[1], height))
-        return (left, top, right, bottom) if right > left and bottom > top else None
+    def warp(self, row: int, bank: TextureBank, border: tuple[float, ...] | None = None) -> Image:
+        """The surface's texture as the camera sees it, over the surface's box."""
+        texture = bank[int(self._texture_M[row])]
+        height, width = texture.levels[0].shape[:2]
+        across, down = self._spread_M2[row]
+        image = texture.level(float(max(width / across, 1.0) * max(height / down, 1.0)) ** 0.5)
+        left, top, right, bottom = self.boxes_M4[row].tolist()
+        to_texture_33 = self._to_unit_M33[row].copy()
+        to_texture_33[:, 2] += left * to_texture_33[:, 0] + top * to_texture_33[:, 1]
+        to_texture_33[0] = to_texture_33[0] * image.shape[1] - 0.5 * to_texture_33[2]
+        to_texture_33[1] = to_texture_33[1] * image.shape[0] - 0.5 * to_texture_33[2]
+        return np.asarray(
+            cv2.warpPerspective(
+                image,
+                to_texture_33,
+                (right - left, bottom - top),
+                flags=_WARP,
+                borderValue=border or texture.border,
+            ),
+            np.uint8,
+        )
+
+
+def _project(projected_M43: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Pixels of projected rectangles, and which of them reach nearer than ``NEAR``.
+
+    Those have their corners replaced by the corners of the box around what is left of them.
+    """
+    clipped_M = projected_M43[..., 2].min(axis=1) < NEAR
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels_M42 = projected_M43[..., :2] / projected_M43[..., 2:]
+    for row in np.flatnonzero(clipped_M):
+        cut = _clip_near(projected_M43[row])
+        if len(cut) == 0:
+            pixels_M42[row] = -1e6
+            continue
+        (left, top), (right, bottom) = cut.min(axis=0), cut.max(axis=0)
+        pixels_M42[row] = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    return pixels_M42, clipped_M
+
+
+def _pixel_boxes(pixels_M42: Floats, image_size: tuple[int, int]) -> NDArray[np.int64]:
+    """Whole pixels around quadrilaterals, cut at the image."""
+    height, width = image_size
+    limit = np.array([width, height])
+    low_M2 = np.clip(np.floor(pixels_M42.min(axis=1)), 0, limit)
+    high_M2 = np.clip(np.ceil(pixels_M42.max(axis=1)) + 1, 0, limit)
+    return np.asarray(np.concatenate([low_M2, high_M2], axis=1), np.int64)
 
 
 def _in_frustum(corners_M43: Floats, camera: Camera) -> NDArray[np.bool_]:
@@ -194,33 +203,34 @@ def _clip_near(projected_43: Floats) -> Floats:
     return np.asarray(cut[:, :2] / cut[:, 2:], np.float64)
 
 
-def _draw(picture: Picture, patch: _Patch, alone: dict[int, NDArray[np.bool_]] | None) -> None:
-    left, top, right, bottom = patch.box
+def _draw(
+    picture: Picture,
+    view: _View,
+    row: int,
+    bank: TextureBank,
+    alone: dict[int, NDArray[np.bool_]] | None,
+) -> None:
+    left, top, right, bottom = view.boxes_M4[row].tolist()
+    owner = int(view.owners_M[row])
     region = np.s_[top:bottom, left:right]
-    depth = picture.closeness_HW[region]
-    measured = alone is not None and patch.owner != BACKGROUND
-    if not measured and depth.min() >= patch.closest:
+    known = picture.closeness_HW[region]
+    measured = alone is not None and owner != BACKGROUND
+    if not measured and known.min() >= view.closest_M[row]:
         return
-    a, b, c = patch.plane_3
+    a, b, c = view.planes_M3[row]
     across = (a * np.arange(left, right) + c).astype(np.float32)
     closeness = np.add.outer((b * np.arange(top, bottom)).astype(np.float32), across)
-    colours = cv2.warpPerspective(
-        patch.texture,
-        patch.to_texture_33,
-        (right - left, bottom - top),
-        flags=_WARP,
-        borderValue=patch.border,
-    )
+    colours = view.warp(row, bank)
     solid = colours[..., 3] >= 128
-    if patch.clipped:
+    if view.clipped_M[row]:
         solid &= (closeness > 0) & (closeness <= 1 / NEAR)
     if measured and alone is not None:
-        if patch.owner not in alone:
-            alone[patch.owner] = np.zeros(picture.owners_HW.shape, np.bool_)
-        alone[patch.owner][region] |= solid & (closeness > 0)
-    solid &= closeness > depth
+        if owner not in alone:
+            alone[owner] = np.zeros(picture.owners_HW.shape, np.bool_)
+        alone[owner][region] |= solid & (closeness > 0)
+    solid &= closeness > known
     _put(picture, region, solid, colours, closeness)
-    np.copyto(picture.owners_HW[region], np.uint16(patch.owner), where=solid)
+    np.copyto(picture.owners_HW[region], np.uint16(owner), where=solid)
 
 
 def _put(
@@ -293,24 +303,16 @@ def draw_shadows(
     """
     gain = np.clip(shadow_gain * 255, 0, 255).astype(np.uint8)
     bank = TextureBank()
+    bank.add_image(np.dstack([gain, gain, gain, np.full(gain.shape, 255, np.uint8)]))
     view = _View(shadows, camera, pose)
-    opaque = np.full(gain.shape, 255, np.uint8)
-    bank.add_image(np.dstack([gain, gain, gain, opaque]))
-    for patch in view.patches(bank):
-        left, top, right, bottom = patch.box
+    for row in range(len(view)):
+        left, top, right, bottom = view.boxes_M4[row].tolist()
         on_ground = picture.ground_HW[top:bottom, left:right]
         if not on_ground.any():
             continue
-        gains = cv2.warpPerspective(
-            patch.texture,
-            patch.to_texture_33,
-            (right - left, bottom - top),
-            flags=_WARP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(255, 255, 255, 255),
-        )
+        gains = view.warp(row, bank, border=(255.0,) * 4)
         target = np.ascontiguousarray(picture.colours_HW4[top:bottom, left:right])
-        darker = cv2.multiply(target, gains, scale=1 / 255)
+        darker = np.asarray(cv2.multiply(target, gains, scale=1 / 255))
         np.copyto(
             picture.colours_HW4.view(np.uint32)[top:bottom, left:right, 0],
             darker.view(np.uint32)[..., 0],

@@ -68,7 +68,8 @@ def _camera_rotation(yaw: float, pitch: float, roll: float) -> Floats:
     looking_ahead = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     pitched = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
     rolled = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return yaw_matrix(np.radians(yaw)) @ looking_ahead @ pitched @ rolled
+    rotation: Floats = yaw_matrix(float(np.radians(yaw))) @ looking_ahead @ pitched @ rolled
+    return rotation
 
 
 def make_rig(image_size: tuple[int, int]) -> list[Camera]:

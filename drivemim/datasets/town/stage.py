@@ -9,7 +9,7 @@ import numpy as np
 from drivemim.datasets.town.actors import Actors
 from drivemim.datasets.town.config import CONDITIONS, TownConfig
 from drivemim.datasets.town.ground import draw_shadow
-from drivemim.datasets.town.lidar import cast_lidar
+from drivemim.datasets.town.lidar import Floats32, cast_lidar
 from drivemim.datasets.town.render import Picture, draw_shadows, render
 from drivemim.datasets.town.rig import LIDAR_POSITION, LIDAR_YAW, Camera, make_rig, yaw_matrix
 from drivemim.datasets.town.surfaces import BACKGROUND, Floats, Image, Ints, Surfaces, TextureBank
@@ -112,7 +112,7 @@ class Stage:
             picture, camera, self.ego(time)[1], np.random.default_rng(noise)
         )
 
-    def lidar(self, time: float) -> tuple[np.ndarray, Ints, Floats, Floats]:
+    def lidar(self, time: float) -> tuple[Floats32, Ints, Floats, Floats]:
         """Points and their owners, with the scanner's position and rotation to the world."""
         position, yaw = self.ego(time)
         ego_33 = yaw_matrix(yaw)

@@ -122,8 +122,8 @@ class Surfaces:
             )
         )
 
-    def corners_M43(self) -> Floats:
-        """Top-left, top-right, bottom-right and bottom-left corners."""
+    def corners(self) -> Floats:
+        """Top-left, top-right, bottom-right and bottom-left corners, (M, 4, 3)."""
         top_right = self.corner_M3 + self.right_M3
         return np.stack(
             [self.corner_M3, top_right, top_right + self.down_M3, self.corner_M3 + self.down_M3],

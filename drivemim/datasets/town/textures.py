@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.datasets.town import brush
 from drivemim.datasets.town.config import Condition
 from drivemim.datasets.town.surfaces import Image, Texture
 
@@ -122,7 +123,7 @@ def draw_facade(
         ):
             _window(generator, image, glow, (left, top, window_w, window_h), frame)
     _shops(generator, image, glow, int(ground), wall)
-    cv2.rectangle(image, (0, 0), (width, int(0.35 * scale)), frame.tolist(), -1)
+    brush.rectangle(image, (0, 0), (width, int(0.35 * scale)), frame.tolist())
     return image, glow
 
 
@@ -135,7 +136,7 @@ def _window(
 ) -> None:
     left, top, width, height = (int(value) for value in box)
     right, bottom = left + max(width, 2), top + max(height, 2)
-    cv2.rectangle(image, (left - 1, top - 1), (right + 1, bottom + 1), frame.tolist(), -1)
+    brush.rectangle(image, (left - 1, top - 1), (right + 1, bottom + 1), frame.tolist())
     lit = generator.random() < 0.4
     glass = (90, 190, 245) if lit else (118, 96, 70)
     colour = np.array(glass) * generator.uniform(0.6, 1.1)
@@ -147,7 +148,7 @@ def _window(
         image[max(top, 0) : bottom, left:right] = colour
         glow[max(top, 0) : bottom, left:right] = generator.uniform(0.5, 1.0)
     if generator.random() < 0.6:
-        cv2.line(
+        brush.line(
             image, ((left + right) // 2, top), ((left + right) // 2, bottom), frame.tolist(), 1
         )
     if generator.random() < 0.3:
@@ -168,7 +169,7 @@ def _shops(
         for left in range(width // 8, width - width // 6, max(width // 3, 1)):
             door = generator.uniform(30, 150, 3)
             bottom = height
-            cv2.rectangle(image, (left, top + 6), (left + width // 9, bottom), door.tolist(), -1)
+            brush.rectangle(image, (left, top + 6), (left + width // 9, bottom), door.tolist())
         return
     sign_colour = generator.uniform(40, 235, 3)
     sign = top + (height - top) // 4
@@ -177,7 +178,7 @@ def _shops(
     for left in range(4, width - 10, 7):
         if generator.random() < 0.75:
             ink = (255 - sign_colour).tolist()
-            cv2.line(
+            brush.line(
                 image, (left, top + 2), (left + int(generator.integers(1, 5)), sign - 3), ink, 1
             )
     image[sign:, :] = (96, 104, 92)
@@ -194,15 +195,29 @@ def draw_plain_wall(
     generator: np.random.Generator, width_m: float, height_m: float, scale: float
 ) -> Floats32:
     """Side of a building without windows."""
-    wall = _WALLS[generator.integers(len(_WALLS))]
-    return _wall(generator, int(height_m * scale), int(width_m * scale), wall)
+    wall = np.array(_WALLS[generator.integers(len(_WALLS))]) * generator.uniform(0.8, 1.1)
+    height, width = int(height_m * scale), int(width_m * scale)
+    image = _wall(generator, height, width, wall.tolist())
+    for _ in range(int(generator.integers(1, 4))):
+        left, top = generator.integers(0, max(width - 20, 1)), generator.integers(0, height)
+        size = (generator.uniform(0.1, 0.3) * width, generator.uniform(1.0, 3.0) * scale)
+        corner = int(left + size[0]), int(top + size[1])
+        colour = generator.uniform(40, 230, 3)
+        brush.rectangle(image, (int(left), int(top)), corner, colour.tolist())
+        for line in range(int(top) + 4, corner[1] - 3, 6):
+            ends = (int(left) + 3, line), (int(left + size[0] * generator.uniform(0.3, 0.9)), line)
+            brush.line(image, *ends, (255 - colour).tolist(), 2)
+    pipe = int(generator.integers(2, max(width - 4, 3)))
+    image[:, pipe : pipe + 2] *= 0.55
+    image[: height // 30 + 1] *= 0.6
+    return image * speckle(generator, height, width, (6, 40), 0.05)[..., None]
 
 
 def draw_tree(generator: np.random.Generator) -> tuple[Image, Image]:
     """Trunk and crown, 128 x 96 pixels: colours and opacity."""
     image, alpha = np.zeros((128, 96, 3), np.uint8), np.zeros((128, 96), np.uint8)
-    cv2.rectangle(image, (44, 60), (51, 127), (52, 72, 92), -1)
-    cv2.rectangle(alpha, (44, 60), (51, 127), 255, -1)
+    brush.rectangle(image, (44, 60), (51, 127), (52, 72, 92))
+    brush.rectangle(alpha, (44, 60), (51, 127), 255)
     green = np.array([40, 95, 62]) * generator.uniform(0.8, 1.25) + generator.uniform(-12, 18, 3)
     for _ in range(170):
         angle, radius = generator.uniform(0, 2 * np.pi), 40 * np.sqrt(generator.random())
@@ -210,8 +225,8 @@ def draw_tree(generator: np.random.Generator) -> tuple[Image, Image]:
         light = 0.65 + 0.5 * (84 - y) / 84 + generator.normal(0, 0.12)
         size = int(generator.integers(3, 8))
         colour = np.clip(green * light, 0, 255).tolist()
-        cv2.circle(image, (int(x), int(y)), size, colour, -1)
-        cv2.circle(alpha, (int(x), int(y)), size, 255, -1)
+        brush.circle(image, (int(x), int(y)), size, colour)
+        brush.circle(alpha, (int(x), int(y)), size, 255)
     return image, alpha
 
 
@@ -219,11 +234,11 @@ def draw_lamp() -> tuple[Image, Image, Floats32]:
     """Street lamp, 240 x 48 pixels: colours, opacity and glow."""
     image, alpha = np.full((240, 48, 3), 78, np.uint8), np.zeros((240, 48), np.uint8)
     glow = np.zeros((240, 48), np.float32)
-    cv2.rectangle(alpha, (22, 6), (25, 239), 255, -1)
-    cv2.line(alpha, (23, 8), (44, 4), 255, 3)
-    cv2.ellipse(alpha, (40, 7), (8, 4), 0, 0, 360, 255, -1)
-    cv2.ellipse(image, (40, 7), (8, 4), 0, 0, 360, (170, 225, 250), -1)
-    cv2.ellipse(glow, (40, 7), (8, 4), 0, 0, 360, 1.0, -1)
+    brush.rectangle(alpha, (22, 6), (25, 239), 255)
+    brush.line(alpha, (23, 8), (44, 4), 255, 3)
+    brush.ellipse(alpha, (40, 7), (8, 4), 255)
+    brush.ellipse(image, (40, 7), (8, 4), (170, 225, 250))
+    brush.ellipse(glow, (40, 7), (8, 4), 1.0)
     image[:, :24] = image[:, :24] // 4 * 3
     return image, alpha, glow
 
@@ -232,36 +247,36 @@ def draw_traffic_light(generator: np.random.Generator) -> tuple[Image, Image, Fl
     """Traffic light on its post, 160 x 32 pixels."""
     image, alpha = np.full((160, 32, 3), 60, np.uint8), np.zeros((160, 32), np.uint8)
     glow = np.zeros((160, 32), np.float32)
-    cv2.rectangle(alpha, (14, 40), (17, 159), 255, -1)
-    cv2.rectangle(alpha, (6, 0), (25, 46), 255, -1)
+    brush.rectangle(alpha, (14, 40), (17, 159), 255)
+    brush.rectangle(alpha, (6, 0), (25, 46), 255)
     image[:47] = 30
     on = int(generator.integers(3))
     for lamp, colour in enumerate(((40, 40, 235), (40, 190, 240), (90, 220, 60))):
         bright = colour if lamp == on else tuple(value // 4 for value in colour)
-        cv2.circle(image, (16, 9 + 14 * lamp), 5, bright, -1)
+        brush.circle(image, (16, 9 + 14 * lamp), 5, bright)
         if lamp == on:
-            cv2.circle(glow, (16, 9 + 14 * lamp), 5, 1.0, -1)
+            brush.circle(glow, (16, 9 + 14 * lamp), 5, 1.0)
     return image, alpha, glow
 
 
 def draw_sign(generator: np.random.Generator) -> tuple[Image, Image]:
     """Round, square or triangular sign on a post, 120 x 40 pixels."""
     image, alpha = np.full((120, 40, 3), 128, np.uint8), np.zeros((120, 40), np.uint8)
-    cv2.rectangle(alpha, (18, 30), (21, 119), 255, -1)
+    brush.rectangle(alpha, (18, 30), (21, 119), 255)
     kind = int(generator.integers(3))
     if kind == 0:
         for canvas, colour in ((alpha, 255), (image, (40, 40, 210))):
-            cv2.circle(canvas, (20, 20), 19, colour, -1)
-        cv2.circle(image, (20, 20), 13, (240, 240, 240), -1)
+            brush.circle(canvas, (20, 20), 19, colour)
+        brush.circle(image, (20, 20), 13, (240, 240, 240))
     elif kind == 1:
-        cv2.rectangle(alpha, (2, 2), (37, 37), 255, -1)
-        cv2.rectangle(image, (2, 2), (37, 37), (190, 110, 30), -1)
-        cv2.rectangle(image, (12, 9), (27, 30), (240, 240, 240), -1)
+        brush.rectangle(alpha, (2, 2), (37, 37), 255)
+        brush.rectangle(image, (2, 2), (37, 37), (190, 110, 30))
+        brush.rectangle(image, (12, 9), (27, 30), (240, 240, 240))
     else:
         triangle = np.array([[20, 1], [39, 37], [1, 37]], np.int32)
-        cv2.fillPoly(alpha, [triangle], 255)
-        cv2.fillPoly(image, [triangle], (40, 40, 210))
-        cv2.fillPoly(image, [((triangle - 20) * 0.6 + 22).astype(np.int32)], (235, 240, 240))
+        brush.polygon(alpha, triangle, 255)
+        brush.polygon(image, triangle, (40, 40, 210))
+        brush.polygon(image, ((triangle - 20) * 0.6 + 22).astype(np.int32), (235, 240, 240))
     return image, alpha
 
 
@@ -269,10 +284,10 @@ def draw_cone() -> tuple[Image, Image]:
     """Traffic cone, 48 x 32 pixels."""
     image, alpha = np.zeros((48, 32, 3), np.uint8), np.zeros((48, 32), np.uint8)
     cone = np.array([[13, 0], [18, 0], [27, 44], [4, 44]], np.int32)
-    cv2.fillPoly(alpha, [cone], 255)
+    brush.polygon(alpha, cone, 255)
     image[:] = (30, 90, 240)
     image[14:22] = image[31:37] = (235, 235, 235)
-    cv2.rectangle(alpha, (0, 43), (31, 47), 255, -1)
+    brush.rectangle(alpha, (0, 43), (31, 47), 255)
     image[43:] = (40, 50, 60)
     return image, alpha
 
@@ -282,6 +297,6 @@ def draw_barrier() -> Image:
     image = np.full((40, 96, 3), 225, np.uint8)
     for left in range(-40, 96, 24):
         stripe = np.array([[left, 40], [left + 12, 40], [left + 40, 0], [left + 28, 0]], np.int32)
-        cv2.fillPoly(image, [stripe], (40, 50, 215))
+        brush.polygon(image, stripe, (40, 50, 215))
     image[-4:] = 90
     return image

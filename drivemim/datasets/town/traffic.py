@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from drivemim.datasets.town.rig import yaw_matrix
 from drivemim.datasets.town.route import (
     MARGIN,
     STEP,
+    Route,
     draw_plan,
     drive,
     junction,
@@ -102,7 +105,7 @@ def make_traffic(config: TownConfig, number: int, generator: np.random.Generator
     _fill_vehicles(crowd, config.vehicles)
     _fill_people(crowd, config.pedestrians)
     for kind in ("cone", "cone", "cone", "barrier", "barrier"):
-        crowd.try_often(lambda kind=kind: crowd.street_furniture(kind))  # type: ignore[misc]
+        crowd.try_often(partial(crowd.street_furniture, kind))
     centre_2, heading = junction(generator)
     turned = yaw_matrix(heading)[:2, :2]
     moved = [
@@ -160,7 +163,7 @@ class _Crowd:
     def __init__(
         self,
         ego: Track,
-        route: object,
+        route: Route,
         driven_S: Floats,
         turn: int,
         generator: np.random.Generator,
@@ -176,10 +179,10 @@ class _Crowd:
         self._discs_SD2, self._radii_D = _discs(middle, 0.35)
         self._ego_S2 = middle.places_S2
 
-    def try_often(self, propose: object, attempts: int = 30) -> None:
+    def try_often(self, propose: Callable[[], Track], attempts: int = 30) -> None:
         """Keep the first of several proposals that collides with nobody."""
         for _ in range(attempts):
-            track: Track = propose()  # type: ignore[operator]  # a proposal method
+            track = propose()
             discs, radii = _discs(track, 0.12)
             gaps = np.linalg.norm(discs[:, :, None] - self._discs_SD2[:, None], axis=-1)
             if (gaps > radii[:, None] + self._radii_D[None]).all():
@@ -199,7 +202,7 @@ class _Crowd:
             return leaving, near, max(far * 0.8, min(self._reach, 70.0))
         return others[int(self._random.integers(2))], near, far * 0.6
 
-    def _place(self, arm: float, along_S: Floats, left_S: Floats) -> Floats:
+    def _place(self, arm: float, along_S: Floats | float, left_S: Floats | float) -> Floats:
         """Points ``along`` an arm from the junction, ``left`` of its outward direction."""
         outward = np.array([np.cos(arm), np.sin(arm)])
         leftward = np.array([-outward[1], outward[0]])
@@ -226,7 +229,7 @@ class _Crowd:
         gap = size[1] / 2 + (self._random.uniform(9, 16) if direction > 0 else 4.0)
         drift = np.linspace(0, self._random.uniform(0, 4), self._steps)
         distances = self._driven_S + direction * (gap + _EGO_MIDDLE * (direction > 0) + drift)
-        places, yaws = self._route.at(distances)  # type: ignore[attr-defined]
+        places, yaws = self._route.at(distances)
         return Track(kind, size, places, yaws)
 
     def driving(self, kind: str | None) -> Track:
@@ -324,7 +327,7 @@ class _Crowd:
     def _person(self) -> tuple[str, tuple[float, float, float]]:
         kind = str(self._random.choice(["adult", "child", "worker"], p=[0.82, 0.12, 0.06]))
         height = float(self._random.normal(1.74, 0.08) if kind != "child" else 1.2)
-        return kind, (0.42 * height, 0.42 * height, height)
+        return kind, (0.4 * height, 0.4 * height, height)
 
     def _constant(self, yaw: float) -> Floats:
         return np.full(self._steps, yaw)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from drivemim.datasets.town import brush
 from drivemim.datasets.town.config import Condition
 from drivemim.datasets.town.surfaces import Image, Surfaces, TextureBank
 from drivemim.datasets.town.textures import Floats32, finish
@@ -161,7 +162,7 @@ def build_vehicle(
         ([length / 2, width / 2, height], [-length, 0, 0], [0, 0, -height], left),
         ([-length / 2, -width / 2, height], [length, 0, 0], [0, 0, -height], right),
     ]
-    inset = width * 0.96
+    inset = width * 0.995
     for (x0, z0, material), (x1, z1, _) in zip(shape.profile, shape.profile[1:], strict=False):
         (top_x, top_z), (bottom_x, bottom_z) = sorted(
             [(x0, z0), (x1, z1)], key=lambda point: point[1], reverse=True
@@ -189,7 +190,7 @@ def _outward(
 def _draw_side(
     shape: Shape,
     size_wlh: tuple[float, float, float],
-    paint: np.ndarray,
+    paint: NDArray[np.float64],
     generator: np.random.Generator,
 ) -> tuple[Floats32, Image]:
     """Left side, front at the left edge: colours and opacity."""
@@ -205,25 +206,25 @@ def _draw_side(
     image *= np.linspace(1.1, 0.75, rows, dtype=np.float32)[:, None, None]
     alpha = np.zeros((rows, columns), np.uint8)
     outline = np.array([pixel(x, z) for x, z, _ in shape.profile], np.int32)
-    cv2.fillPoly(alpha, [outline], 255)
+    brush.polygon(alpha, outline, 255)
     if shape.category != "vehicle.car" and generator.random() < 0.8:
         _letter(image, generator)
     for window in shape.windows:
         corners = np.array([pixel(x, z) for x, z in window], np.int32)
-        cv2.fillPoly(image, [corners], _GLASS)
-        cv2.line(image, corners[0].tolist(), corners[1].tolist(), (130, 120, 110), 1)
+        brush.polygon(image, corners, _GLASS)
+        brush.line(image, corners[0].tolist(), corners[1].tolist(), (130, 120, 110), 1)
         door_bottom = pixel(window[-1][0], shape.profile[0][1] + 0.08)
         if shape.category == "vehicle.car":
-            cv2.line(image, corners[-1].tolist(), door_bottom, (paint * 0.55).tolist(), 1)
+            brush.line(image, corners[-1].tolist(), door_bottom, (paint * 0.55).tolist(), 1)
     sill = pixel(0, shape.profile[0][1] + 0.06)[1]
     image[sill:] *= 0.35
     radius = round(shape.wheel_radius * scale)
     for forward in shape.wheels:
         hub = pixel(forward, shape.wheel_radius / height)
-        cv2.circle(image, hub, round(radius * 1.15), (16, 16, 16), -1)
-        cv2.circle(alpha, hub, radius, 255, -1)
-        cv2.circle(image, hub, round(radius * 0.62), (150, 150, 148), -1)
-        cv2.circle(image, hub, round(radius * 0.25), (60, 60, 60), -1)
+        brush.circle(image, hub, round(radius * 1.15), (16, 16, 16))
+        brush.circle(alpha, hub, radius, 255)
+        brush.circle(image, hub, round(radius * 0.62), (150, 150, 148))
+        brush.circle(image, hub, round(radius * 0.25), (60, 60, 60))
     return image, alpha
 
 
@@ -235,13 +236,13 @@ def _letter(image: Floats32, generator: np.random.Generator) -> None:
     for left in range(columns // 3, columns * 4 // 5, max(columns // 16, 6)):
         top, bottom = int(rows * 0.2), int(rows * 0.4)
         right = left + max(columns // 24, 3)
-        cv2.rectangle(
+        brush.rectangle(
             image, (left, top), (right, bottom), ink.tolist(), int(generator.integers(2)) - 1
         )
 
 
 def _draw_panel(
-    material: str, paint: np.ndarray, generator: np.random.Generator
+    material: str, paint: NDArray[np.float64], generator: np.random.Generator
 ) -> tuple[Floats32, Floats32, float]:
     """A panel across the vehicle, 48 x 64 pixels: colours, glow and shade."""
     image = np.empty((48, 64, 3), np.float32)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.datasets.town import brush
 from drivemim.datasets.town.config import Condition
 from drivemim.datasets.town.render import Picture
 from drivemim.datasets.town.rig import Camera
@@ -37,6 +38,7 @@ class Weather:
         grain = generator.normal(0, condition.noise / 2.5, (height + 64, width + 64, 3))
         grain = np.clip(grain + condition.noise, 0, 2 * condition.noise)
         self._grain = grain.astype(np.uint8)
+        self._offset = np.full((height, width, 3), condition.noise, np.uint8)
         self._streaks = _draw_streaks(height, width, generator, condition)
         self._haze_colours = np.array(
             [[[(255 - t) / 255 * value for value in condition.horizon]] for t in range(256)]
@@ -72,12 +74,12 @@ class Weather:
         haze = cv2.applyColorMap(cv2.convertScaleAbs(clear, alpha=255), self._haze_colours)
         image = cv2.add(image, haze)
         if condition.night:
-            image = _bloom(image)
+            image = _bloom(np.asarray(image, np.uint8))
         if self._streaks is not None:
             image = cv2.add(image, self._crop(self._streaks, generator))
         image = cv2.GaussianBlur(image, (3, 3), 0.55)
         image = cv2.add(image, self._crop(self._grain, generator))
-        return np.asarray(cv2.subtract(image, (condition.noise,) * 3 + (0,)), np.uint8)
+        return np.asarray(cv2.subtract(image, self._offset), np.uint8)
 
     def _crop(self, layer: Image, generator: np.random.Generator) -> Image:
         height, width = self._size
@@ -104,7 +106,7 @@ class _Lens:
         self._rows = int(skyward[-1]) + 1 if len(skyward) else 0
         across = (azimuth.max() - azimuth) / (2 * np.pi) * _TURN
         up = (_HIGHEST - elevation) / (_HIGHEST - _LOWEST) * _ROWS
-        self._map = cv2.convertMaps(
+        self._map_xy, self._map_fraction = cv2.convertMaps(
             across[: max(self._rows, 1)].astype(np.float32),
             np.clip(up, 0, _ROWS - 1)[: max(self._rows, 1)].astype(np.float32),
             cv2.CV_16SC2,
@@ -113,7 +115,7 @@ class _Lens:
         self.beam: Floats32 | None = None
         if condition.night:
             low = 1 / (1 + np.exp((elevation - 0.03) / 0.025))
-            beam = 5.0 * np.exp(-((ahead / 0.5) ** 2)) * low
+            beam = 3.0 * np.exp(-((ahead / 0.5) ** 2)) * low
             self.beam = beam.astype(np.float32) if beam.max() > 0.05 else None
 
     def add_sky(self, picture: Picture, sky: Image, ego_yaw: float) -> None:
@@ -121,7 +123,8 @@ class _Lens:
         if not self._rows:
             return
         start = round(-(self._first + ego_yaw) / (2 * np.pi) * _TURN) % _TURN
-        colours = cv2.remap(sky[:, start : start + _TURN], *self._map, cv2.INTER_LINEAR)
+        view = sky[:, start : start + _TURN]
+        colours = cv2.remap(view, self._map_xy, self._map_fraction, cv2.INTER_LINEAR)
         empty = picture.closeness_HW[: self._rows] == 0
         target = picture.colours_HW4[: self._rows].view(np.uint32)[..., 0]
         np.copyto(target, colours.view(np.uint32)[..., 0], where=empty)
@@ -152,15 +155,16 @@ def _draw_streaks(
         x, y = generator.integers(0, width + 64), generator.integers(0, height + 64)
         length = int(generator.integers(4, 18) * height / 450) + 1
         bright = int(generator.integers(12, 44))
-        cv2.line(layer, (int(x), int(y)), (int(x) - length // 6, int(y) + length), (bright,) * 3, 1)
+        brush.line(layer, (int(x), int(y)), (int(x) - length // 6, int(y) + length), (bright,) * 3)
     return layer
 
 
-def _bloom(image: NDArray[np.generic]) -> NDArray[np.generic]:
+def _bloom(image: Image) -> Image:
     """Light that spills around lamps."""
     height, width = image.shape[:2]
     size = (max(width // 8, 1), max(height // 8, 1))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    bright = cv2.subtract(small, (110, 110, 110, 0))
+    bright = cv2.subtract(small, np.full_like(small, 110))
     glow = cv2.GaussianBlur(bright, (0, 0), 2.0)
-    return cv2.add(image, cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR))
+    spread = cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.add(image, spread), np.uint8)
