@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from drivemim.clips import Clips
+from drivemim.models import Reconstruction
 
 Image = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -34,25 +34,6 @@ MISSING_GREY = 225
 GAP = 4
 HEADER_HEIGHT = 20
 ROW_LABEL_WIDTH = 104
-
-
-class ReconstructionLike(Protocol):
-    """What the pretrainer predicts for a batch of clips.
-
-    Attributes:
-        mask_BTNhw: bool, True = hidden.
-        images_BTNHWC: uint8, hidden cells filled with the prediction.
-        errors_BTNhw: float, error of each cell; only hidden cells are read.
-    """
-
-    @property
-    def mask_BTNhw(self) -> Tensor: ...  # noqa: D102, N802  # a field, described above
-
-    @property
-    def images_BTNHWC(self) -> Tensor: ...  # noqa: D102, N802  # a field, described above
-
-    @property
-    def errors_BTNhw(self) -> Tensor: ...  # noqa: D102, N802  # a field, described above
 
 
 def to_pixels(cells_hw: NDArray[Value], image_size: tuple[int, int]) -> NDArray[Value]:
@@ -149,21 +130,22 @@ def clip_panel(
         tiles = []
         for n in range(N):
             image = clips.images_BTNHWC[index, t, n].numpy()
+            tile = _tile(image, tile_width, bool(clips.valid_BTN[index, t, n]))
             if boxes:
-                image = draw_boxes(
-                    image,
-                    clips.boxes_BTNM4[index, t, n].numpy(),
+                tile = draw_boxes(
+                    tile,
+                    clips.boxes_BTNM4[index, t, n].numpy() * (tile_width / image.shape[1]),
                     clips.labels_BTNM[index, t, n].numpy(),
                     clips.tracks_BTNM[index, t, n].numpy(),
                 )
-            tiles.append(_tile(image, tile_width, bool(clips.valid_BTN[index, t, n])))
+            tiles.append(tile)
         blocks.append(_row(_offset(clips, index, t), tiles))
     return _stack([_header(cameras or _numbered(N), tile_width), *blocks])
 
 
 def reconstruction_panel(
     clips: Clips,
-    reconstruction: ReconstructionLike,
+    reconstruction: Reconstruction,
     index: int = 0,
     cameras: Sequence[str] | None = None,
     tile_width: int = 240,
@@ -245,7 +227,7 @@ def _offset(clips: Clips, index: int, t: int) -> str:
     if not bool(valid_TN[t].any()):
         return "missing"
     first = int(times_TN[valid_TN].min())
-    return f"{(int(times_TN[t][valid_TN[t]].min()) - first) / 1e6:+.2f} s"
+    return f"{(int(times_TN[t][valid_TN[t]].min()) - first) / 1e6:.2f} s"
 
 
 def _tile(image: Image, width: int, valid: bool) -> Image:

@@ -1,0 +1,298 @@
+"""Runs the steps of a plan: shown, logged, timed, and skipped where they are done already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivemim.demo.plan import Stage, Step
+
+SECONDS_BETWEEN_LINES = 5.0
+LAST_LINES = 15
+_LOG_PREFIX = re.compile(r"^[\d/-]+ [\d:,]+ - \S+ - [A-Z]+ - ")
+_COUNT = re.compile(r"\d+/\d+ ")
+_NUMBER_OF = re.compile(r"\b(eta|loss):\s*(\S+)")
+_POSITION = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
+
+Say = Callable[[str], None]
+
+
+class StepFailedError(RuntimeError):
+    """A command of the demo failed; the message has the end of its log."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a step went.
+
+    Attributes:
+        step: the step.
+        seconds: it took, now or when it was run.
+        skipped: whether an earlier run's result was kept.
+    """
+
+    step: Step
+    seconds: float
+    skipped: bool
+
+
+def run_plan(
+    plan: Sequence[Stage],
+    work_dir: Path,
+    *,
+    repository: Path,
+    fresh: bool = False,
+    say: Say = print,
+) -> list[Done]:
+    """Run every step whose command, sources or predecessors changed since it was last done.
+
+    Args:
+        plan: stages, in order.
+        work_dir: for ``logs/STEP.log`` and ``stamps/STEP.json``, which tell what is done.
+        repository: folder that the commands run in.
+        fresh: run everything again.
+        say: given every line of progress.
+
+    Returns:
+        One entry a step, in the plan's order.
+
+    Raises:
+        StepFailedError: if a command fails.
+    """
+    results: list[Done] = []
+    chain = ""
+    number, total = 0, sum(len(stage) for stage in plan)
+    hashes = _SourceHashes(repository)
+    for stage in plan:
+        keys = [_key(step, chain, hashes) for step in stage]
+        stamps = [_Stamp(repository / work_dir / "stamps" / f"{step.name}.json") for step in stage]
+        due = []
+        for step, key, stamp in zip(stage, keys, stamps, strict=True):
+            number += 1
+            complete = all((repository / path).exists() for path in step.writes)
+            if stamp.done(key) and complete and not fresh:
+                say(f"[{number}/{total}] {step.title}: done earlier")
+                continue
+            if stamp.exists() and (fresh or stamp.key != key):
+                _remove_results(step, work_dir, repository)
+            stamp.begin(key)
+            due.append(step)
+            say(f"[{number}/{total}] {step.title}")
+            say(f"      $ python {shlex.join(step.command)}")
+        seconds = _run_side_by_side(due, work_dir, repository, say)
+        for step, key, stamp in zip(stage, keys, stamps, strict=True):
+            if step in due:
+                stamp.finish(key, seconds[step.name])
+            results.append(Done(step, stamp.seconds, step not in due))
+        chain = hashlib.sha256("".join([chain, *keys]).encode()).hexdigest()
+    return results
+
+
+class _SourceHashes:
+    """Content hashes of files and folders, each read once."""
+
+    def __init__(self, repository: Path) -> None:
+        self.repository = repository
+        self._known: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._known:
+            path = self.repository / name
+            files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+            digest = hashlib.sha256()
+            for file in files:
+                digest.update(str(file.relative_to(self.repository)).encode())
+                digest.update(file.read_bytes() if file.is_file() else b"absent")
+            self._known[name] = digest.hexdigest()
+        return self._known[name]
+
+
+def _key(step: Step, chain: str, hashes: _SourceHashes) -> str:
+    parts = [chain, *step.command, *(hashes[name] for name in step.reads)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+class _Stamp:
+    """What is known of a step's last run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.key = ""
+        self.seconds = 0.0
+        self._finished = False
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            known = json.loads(path.read_text())
+            self.key, self.seconds = str(known["key"]), float(known["seconds"])
+            self._finished = bool(known["finished"])
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def done(self, key: str) -> bool:
+        return self._finished and self.key == key
+
+    def begin(self, key: str) -> None:
+        """Note that the step was begun: what it leaves if it is interrupted belongs to ``key``."""
+        self._write(key, 0.0, finished=False)
+
+    def finish(self, key: str, seconds: float) -> None:
+        self._write(key, seconds, finished=True)
+
+    def _write(self, key: str, seconds: float, *, finished: bool) -> None:
+        self.key, self.seconds, self._finished = key, seconds, finished
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(self.path.name + ".part")
+        part.write_text(json.dumps({"key": key, "seconds": seconds, "finished": finished}))
+        part.replace(self.path)
+
+
+def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
+    """Remove what an earlier run of the step left in the demo's folder, so nothing stale stays."""
+    root = (repository / work_dir).resolve()
+    for path in step.writes:
+        path = (repository / path).resolve()
+        top = root / path.relative_to(root).parts[0]
+        if top.is_dir():
+            shutil.rmtree(top)
+        else:
+            top.unlink(missing_ok=True)
+
+
+def _run_side_by_side(
+    steps: Sequence[Step], work_dir: Path, repository: Path, say: Say
+) -> dict[str, float]:
+    """Run steps at the same time, each with its share of the cores; seconds by name."""
+    if not steps:
+        return {}
+    threads = max(1, _cores() // len(steps))
+    running = [_Running(step, work_dir, repository, threads) for step in steps]
+    try:
+        shown = ["" for _ in running]
+        next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        while any(process.alive() for process in running):
+            time.sleep(0.1)
+            if any(process.failed() for process in running):
+                break
+            if time.monotonic() >= next_line:
+                next_line += SECONDS_BETWEEN_LINES
+                for i, process in enumerate(running):
+                    if process.latest != shown[i] and process.alive():
+                        shown[i] = process.latest
+                        say(f"      {_clock(process.seconds())}  {process.prefix}{process.latest}")
+        for process in running:
+            process.check()
+    finally:
+        for process in running:
+            process.stop()
+    for process in running:
+        say(f"      {_clock(process.seconds())}  {process.prefix}done")
+    return {process.step.name: process.seconds() for process in running}
+
+
+class _Running:
+    """A command under way, its output going to its log."""
+
+    def __init__(self, step: Step, work_dir: Path, repository: Path, threads: int) -> None:
+        self.step = step
+        self.prefix = f"{step.name}: "
+        self.latest = "starting"
+        self.log = work_dir / "logs" / f"{step.name}.log"
+        self._began = time.monotonic()
+        self._ended: float | None = None
+        log = repository / self.log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, *step.command],
+            cwd=repository,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, args=(log,), daemon=True)
+        self._reader.start()
+
+    def _read(self, log: Path) -> None:
+        assert self._process.stdout is not None
+        with log.open("w") as file:
+            file.write(f"$ python {shlex.join(self.step.command)}\n")
+            for line in self._process.stdout:
+                file.write(line)
+                file.flush()
+                self._lines = [*self._lines[-LAST_LINES:], line.rstrip()]
+                self.latest = progress_of(line) or self.latest
+
+    def seconds(self) -> float:
+        return (self._ended or time.monotonic()) - self._began
+
+    def alive(self) -> bool:
+        if self._process.poll() is None:
+            return True
+        self._ended = self._ended or time.monotonic()
+        return False
+
+    def failed(self) -> bool:
+        return self._process.poll() not in (None, 0)
+
+    def check(self) -> None:
+        if self.failed():
+            self._reader.join(timeout=5)
+            end = "\n".join(f"    {line}" for line in self._lines[-LAST_LINES:])
+            raise StepFailedError(
+                f"{self.step.name} failed with exit code {self._process.returncode}; its log "
+                f"ends:\n{end}\n  whole log: {self.log}\n"
+                f"  to run it alone: python {shlex.join(self.step.command)}"
+            )
+
+    def stop(self) -> None:
+        """End the command if it is still there, and its log in any case."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=10)
+            if self._process.poll() is None:
+                self._process.kill()
+        self._process.wait()
+        self._reader.join(timeout=5)
+
+
+def progress_of(line: str) -> str:
+    """What a line of a log says about progress, short; empty if it says nothing of the kind.
+
+    A line of MMEngine's becomes position, time left and loss; a counting line stays as it is.
+    """
+    text = _LOG_PREFIX.sub("", line.replace("\r", "\n").strip().split("\n")[-1])
+    position = _POSITION.search(text)
+    if position is not None:
+        numbers = [f"{name} {value}" for name, value in _NUMBER_OF.findall(text)]
+        return "  ".join([f"{position[1]}/{position[2]}", *numbers])
+    return text[:90] if _COUNT.match(text) else ""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,102 @@
+"""Pictures of what a trained pretrainer was shown, what it hid, and what it made of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch.utils.data import ConcatDataset
+
+from drivemim.clips import Clips
+from drivemim.compat import read_checkpoint
+from drivemim.datasets import ClipDataset
+from drivemim.models import MaskedPretrainer
+from drivemim.registry import DATASETS, MODELS
+from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
+
+
+def draw_reconstructions(
+    config: str | Path,
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    count: int = 4,
+    scenes: str | Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    tile_width: int = 200,
+    seed: int = 0,
+) -> list[Path]:
+    """Draw clips spread evenly over the training data, unaugmented.
+
+    Args:
+        config: of the pretraining run.
+        checkpoint: of the same run.
+        out: folder for ``clip-NUMBER.jpg`` (frames, boxes, tracks) and
+            ``reconstruction-NUMBER.jpg`` (original, masked, reconstruction, error).
+        count: how many clips.
+        scenes: a split or scene names to take instead of the training data's.
+        options: dotted config keys to replace.
+        tile_width: pixels a frame is wide in a picture.
+        seed: of the masks.
+
+    Returns:
+        The files, clips and reconstructions in turn.
+
+    Raises:
+        ValueError: if the data set has no clips or the checkpoint does not fit.
+    """
+    cfg = Config.fromfile(str(config))
+    cfg.merge_from_dict(dict(options or {}))
+    dataset = DATASETS.build(_plain(cfg.train_dataloader.dataset.to_dict(), scenes))
+    if len(dataset) == 0:
+        raise ValueError(f"{config}: no clips in scenes {scenes or 'of the config'}")
+    model = _load_model(cfg, checkpoint)
+    written = []
+    chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    for number, item in enumerate(chosen):
+        np.random.seed(seed + number)
+        clips: Clips = dataset[int(item)]
+        cameras = _cameras(dataset, clips)
+        paths = [Path(out) / f"{kind}-{number}.jpg" for kind in ("clip", "reconstruction")]
+        save_image(paths[0], clip_panel(clips, cameras=cameras, tile_width=tile_width))
+        with torch.no_grad():
+            reconstruction = model.predict(clips)
+        panel = reconstruction_panel(clips, reconstruction, cameras=cameras, tile_width=tile_width)
+        save_image(paths[1], panel)
+        written += paths
+    return written
+
+
+def _plain(dataset: dict[str, Any], scenes: str | Sequence[str] | None) -> dict[str, Any]:
+    """The clip data set inside what training wraps around it, without augmentation."""
+    if "datasets" in dataset:
+        return {**dataset, "datasets": [_plain(part, scenes) for part in dataset["datasets"]]}
+    if "dataset" in dataset:
+        return _plain(dataset["dataset"], scenes)
+    chosen = {} if scenes is None else {"scenes": scenes}
+    return {**dataset, "augment": None, **chosen}
+
+
+def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
+    model: MaskedPretrainer = MODELS.build(cfg.model)
+    weights = read_checkpoint(checkpoint)["state_dict"]
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint} does not fit {cfg.filename}: {error}") from error
+    model.eval()
+    return model
+
+
+def _cameras(dataset: Any, clips: Clips) -> list[str] | None:
+    """Names of a clip's cameras, where all clips come from one index and show all of its frames."""
+    if isinstance(dataset, ConcatDataset) or not isinstance(dataset, ClipDataset):
+        return None
+    if dataset.one_camera:
+        return None
+    names = [dataset.index.cameras[int(camera)] for camera in dataset.windows.cameras]
+    return names if len(names) == clips.shape[2] else None

@@ -1,0 +1,69 @@
+"""The whole path on a generated town: pretrain, transfer, fine-tune, evaluate, report."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import sys
+import time
+from pathlib import Path
+
+from drivemim.demo import (
+    DemoSettings,
+    StepFailedError,
+    make_plan,
+    run_plan,
+    write_demo_report,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work-dir", type=Path, default=REPOSITORY / "work_dirs" / "demo")
+    parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
+    parser.add_argument("--quick", action="store_true", help="every step, on next to nothing")
+    parser.add_argument("--seed", type=int, default=0, help="of the town and of every training")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run what is not done yet and write the report."""
+    args = parse_arguments()
+    # Commands under way are ended with the demo.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    settings = DemoSettings.quick() if args.quick else DemoSettings()
+    settings = dataclasses.replace(settings, seed=args.seed)
+    work_dir = args.work_dir.resolve()
+    if work_dir.is_relative_to(REPOSITORY):
+        work_dir = work_dir.relative_to(REPOSITORY)
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        results = run_plan(
+            make_plan(settings, work_dir),
+            work_dir,
+            repository=REPOSITORY,
+            fresh=args.fresh,
+            say=say,
+        )
+    except StepFailedError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    report = write_demo_report(settings, results, REPOSITORY / work_dir)
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    say(f"Report: {report}  ({minutes} min {seconds} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Draw what a pretrainer was shown, hid and reconstructed: visualize.py CONFIG CHECKPOINT."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from drivemim.visualization.reconstructions import draw_reconstructions
+
+
+def main() -> None:
+    """Parse the command line and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="of a pretraining run")
+    parser.add_argument("checkpoint", help="of the same run")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--clips", type=int, default=4, help="how many, spread over the data")
+    parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: the config's")
+    parser.add_argument("--tile-width", type=int, default=200, help="of a frame, pixels")
+    parser.add_argument("--seed", type=int, default=0, help="of the masks")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    args = parser.parse_args()
+    scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
+    try:
+        written = draw_reconstructions(
+            args.config,
+            args.checkpoint,
+            args.out,
+            count=args.clips,
+            scenes=scenes,
+            options=args.cfg_options,
+            tile_width=args.tile_width,
+            seed=args.seed,
+        )
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    print(f"{len(written)} pictures in {args.out}")
+
+
+if __name__ == "__main__":
+    main()
