@@ -17,8 +17,9 @@ filters = dict(
 
 train_pipeline = [
     dict(type='drivemim.LoadReducedImage', image_size=image_size),
-    dict(type='RandomFlip', prob=0.5),
+    # Before the flip: it writes into the image, which must be contiguous.
     dict(type='YOLOXHSVRandomAug'),
+    dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs', meta_keys=(
         'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
         'flip_direction', 'frame_token'))
