@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+
+from drivemim.datasets.index import FrameIndex
+
+
+def _run(repository, *arguments):
+    command = [sys.executable, str(repository / "tools" / "create_index.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=repository)
+
+
+def test_folders_of_frames(repository, tmp_path):
+    for name in ("a/0.jpg", "a/1.jpg", "b/0.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((30, 40, 3), np.uint8))
+    done = _run(repository, "frames", "--root", tmp_path / "a", "--root", tmp_path / "b")
+    assert done.returncode == 0, done.stderr
+    assert "2 scenes, 3 samples, 3 frames of 1 cameras, 0 boxes" in done.stdout
+    assert len(FrameIndex.open(tmp_path / "a" / "drivemim-frames.arrow").frames) == 3
+
+
+def test_mistakes_are_one_line(repository, tmp_path):
+    done = _run(repository, "nuscenes", "--root", tmp_path, "--version", "v1.0-mini")
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(f"create_index: no folder {tmp_path}/v1.0-mini; ")
