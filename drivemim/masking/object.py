@@ -131,7 +131,7 @@ def _draw(clips: Clips, salts_B4: Tensor, track_hidden: float) -> _Objects:
         hashed_uniform(keys_BTNM, salt_B[:, None, None, None]) for salt_B in salts_B4.unbind(-1)
     )
     hidden_BTNM = present_BTNM & (chance < track_hidden)
-    ahead_BTNM = torch.where(hidden_BTNM, priority, 1 + priority).masked_fill(~present_BTNM, 3.0)
+    ahead_BTNM = torch.where(hidden_BTNM, priority, 1 + priority)
     order_BTNM = ahead_BTNM.argsort(dim=-1, stable=True).argsort(dim=-1)
     return _Objects(present_BTNM, hidden_BTNM, order_BTNM, torch.stack([x, y], dim=-1))
 

@@ -112,6 +112,14 @@ def test_a_box_around_the_camera_fills_the_image():
     assert 0.99 < seen.truncation_M[0] < 1
 
 
+def test_a_wall_ahead_fills_the_image():
+    """No edge of it is in the image. 10 m away the image is 12.6 m x 7.1 m, the wall 100 x 20."""
+    seen = project_boxes(corners_in_camera([10.5, 0, 0], [100, 1, 20], 0), K, SIZE)
+    np.testing.assert_allclose(seen.boxes_M4, [[0, 0, 1600, 900]])
+    outline = 100 * 20 * 126.6**2
+    np.testing.assert_allclose(seen.truncation_M, [1 - 1600 * 900 / outline])
+
+
 @pytest.mark.parametrize(
     ("center", "wlh"),
     [
