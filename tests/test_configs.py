@@ -1,0 +1,149 @@
+"""Every config in configs/ is read, checked and built; small ones train a step."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATASETS, EVALUATOR, MODELS, init_default_scope
+
+from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.draws import Draw
+from drivemim.engine.config import load_config
+from drivemim.errors import ConfigError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+PATHS = sorted(path for path in CONFIGS.rglob("*.py") if "_base_" not in path.parts)
+DETECTION = [path for path in PATHS if path.parent.name == "detection"]
+SMALL = [path for path in DETECTION if path.stem.endswith(("_town", "_camvid"))]
+
+
+def name(path):
+    return str(path.relative_to(CONFIGS).with_suffix(""))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=name)
+def test_every_config_builds_its_model(path):
+    config = load_config(path)
+    init_default_scope(config.default_scope)
+    with torch.device("meta"):  # shapes only: a ViT-B takes no time and no memory
+        model = MODELS.build(config.model)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 1e5
+    assert len(list(build_optim_wrapper(model, config.optim_wrapper).param_groups)) >= 1
+
+
+@pytest.mark.parametrize("path", PATHS, ids=name)
+def test_a_config_that_varies_another_is_short(path):
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith(("#", "_base_")), "says what it is, or what it varies"
+    assert any(line.startswith("_base_ =") for line in lines), "inherits what is shared"
+    assert len(lines) < 25
+
+
+@pytest.mark.parametrize("path", DETECTION, ids=name)
+def test_detection_configs_keep_their_promises(path):
+    config = load_config(path)
+    assert config.default_scope == "mmdet"
+    assert config.backbone_checkpoint is None
+    assert config.model.backbone.get("init_cfg") is None  # nothing is downloaded
+    train = config.train_dataloader.dataset.dataset
+    for dataset in train, config.val_dataloader.dataset, config.test_dataloader.dataset:
+        assert dataset.filters == train.filters
+        assert dataset.index == train.index
+        assert dataset.pipeline[0].image_size == train.pipeline[0].image_size
+    assert train.scenes != config.val_dataloader.dataset.scenes
+    assert config.param_scheduler[-1].end == config.train_cfg.max_iters
+    for assigner in assigners(config.model.train_cfg):
+        assert assigner.ignore_iof_thr > 0, "objects left out would be background"
+    classes = [value for key, value in walk(config.model) if key == "num_classes"]
+    assert classes
+    assert set(classes) == {2}
+
+
+def walk(tree):
+    """Every key and value in nested dicts."""
+    for key, value in tree.items():
+        yield key, value
+        if isinstance(value, dict):
+            yield from walk(value)
+
+
+def assigners(train_cfg):
+    found = [value for key, value in walk(train_cfg) if key == "assigner"]
+    assert found
+    return found
+
+
+def test_a_misspelt_key_is_an_error_that_names_the_nearest(tmp_path):
+    base = CONFIGS / "detection" / "retinanet_vit_micro_town.py"
+    (tmp_path / "config.py").write_text(f"_base_ = '{base}'\nbackbone_chekpoint = 'x'\n")
+    with pytest.raises(ConfigError, match="backbone_checkpoint"):
+        load_config(tmp_path / "config.py")
+
+
+@pytest.fixture(scope="module")
+def tiny_index(tmp_path_factory):
+    """Two drives of two frames each, of noise, with one car, one pedestrian and one rider."""
+    folder = tmp_path_factory.mktemp("tiny")
+    generator = np.random.default_rng(0)
+    boxes = {1: [40, 60, 80, 50], 2: [200, 50, 25, 70], 3: [250, 50, 25, 70]}
+    categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "person"}, {"id": 3, "name": "rider"}]
+    for split in "train", "val":
+        images, annotations = [], []
+        for number in (1, 2):
+            file = f"{split}/{number}.jpg"
+            (folder / split).mkdir(exist_ok=True)
+            noise = generator.integers(0, 255, (240, 400, 3), dtype=np.uint8)
+            assert cv2.imwrite(str(folder / file), noise)
+            images.append(
+                dict(id=number, file_name=file, width=400, height=240, sequence=split, frame=number)
+            )
+            annotations += [
+                dict(id=10 * number + category, image_id=number, category_id=category, bbox=box)
+                | dict(area=box[2] * box[3], iscrowd=0)
+                for category, box in boxes.items()
+            ]
+        document = {"images": images, "annotations": annotations, "categories": categories}
+        (folder / f"{split}.json").write_text(json.dumps(document))
+    index = folder / "index.arrow"
+    build_frames_index([folder], index, coco=[folder / "train.json", folder / "val.json"])
+    return index
+
+
+@pytest.mark.parametrize("path", SMALL, ids=name)
+def test_a_small_detector_trains_a_step_and_is_evaluated(path, tiny_index):
+    config = load_config(path)
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    optimizer = build_optim_wrapper(model, config.optim_wrapper)
+    data = config.train_dataloader.dataset
+    data.dataset.update(index=tiny_index, scenes="train")
+    dataset = DATASETS.build(data)
+    before = {key: value.detach().clone() for key, value in model.backbone.named_parameters()}
+    for step in range(2):  # a ResNet's residual branches begin at zero and wake in the second
+        batch = [dataset[Draw(row, seed=10 * step + row)] for row in range(2)]
+        losses = model.train_step(pseudo_collate(batch), optimizer)
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    still = {
+        key for key, value in model.backbone.named_parameters() if torch.equal(value, before[key])
+    }
+    assert not still
+
+    test = ConfigDict(config.test_dataloader.dataset)
+    test.update(index=tiny_index, scenes="val")
+    dataset = DATASETS.build(test)
+    evaluator = EVALUATOR.build(dict(type="Evaluator", metrics=config.test_evaluator))
+    evaluator.dataset_meta = dataset.metainfo
+    model.eval()
+    evaluator.process(model.test_step(pseudo_collate([dataset[0], dataset[1]])), None)
+    numbers = evaluator.evaluate(2)
+    assert numbers["drivemim/vehicle_count"] == 2
+    assert numbers["drivemim/pedestrian_count"] == 2
+    assert 0 <= numbers["drivemim/mAP"] <= 1
