@@ -7,7 +7,7 @@ train_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     sampler=dict(type='DrawSampler', shuffle=True),
-    collate_fn=dict(type='collate_clips'),
+    collate_fn=dict(type='drivemim.collate_clips'),
     dataset=dict(
         type='SeededDataset',
         dataset=dict(

@@ -128,6 +128,7 @@ class Holes:
     def __init__(self, mask_Bhw: Tensor) -> None:
         self.mask_Bhw = mask_Bhw
         self._hidden: dict[torch.Size, Tensor] = {}
+        self._visible_rows: dict[torch.Size, Tensor] = {}
 
     def hidden(self, x_BCHW: Tensor) -> Tensor:
         """Bool (B, H, W) for a map, True = hidden."""
@@ -139,6 +140,14 @@ class Holes:
             tall = self.mask_Bhw.repeat_interleave(rows, dim=1)
             self._hidden[size] = tall.repeat_interleave(columns, dim=2)
         return self._hidden[size]
+
+    def visible_rows(self, x_BCHW: Tensor) -> Tensor:
+        """Int64 (R,), the visible positions of a map, counted through (B, H, W)."""
+        size = x_BCHW.shape[2:]
+        if size not in self._visible_rows:
+            visible_BHW = ~self.hidden(x_BCHW)
+            self._visible_rows[size] = visible_BHW.flatten().nonzero()[:, 0]
+        return self._visible_rows[size]
 
     def cut(self, x_BCHW: Tensor) -> Tensor:
         """Set the hidden positions to zero, whatever they hold."""
@@ -152,9 +161,9 @@ class Holes:
         """
         if not norm.training:
             return self.cut(norm(x_BCHW))
-        visible_BHW = ~self.hidden(x_BCHW)
+        visible_R = self.visible_rows(x_BCHW)
         x_BHWC = x_BCHW.permute(0, 2, 3, 1)
-        rows_RC = x_BHWC[visible_BHW]
+        rows_RC = x_BHWC.flatten(0, 2).index_select(0, visible_R)
         if len(rows_RC) < 2 and not isinstance(norm, nn.SyncBatchNorm):
             # One value has no variance: fall back on the running averages.
             return self.cut(
@@ -164,9 +173,9 @@ class Holes:
                 )
             )  # fmt: skip
         normalized_RC: Tensor = norm(rows_RC.t()[None, :, :, None])[0, :, :, 0].t()
-        out_BHWC = normalized_RC.new_zeros(x_BHWC.shape)
-        out_BHWC[visible_BHW] = normalized_RC
-        return out_BHWC.permute(0, 3, 1, 2)
+        zeros_PC = normalized_RC.new_zeros(x_BHWC.shape[:3].numel(), x_BHWC.shape[3])
+        out_PC = zeros_PC.index_copy(0, visible_R, normalized_RC)
+        return out_PC.reshape(x_BHWC.shape).permute(0, 3, 1, 2)
 
 
 def _run_block(block: Any, x: Tensor, holes: Holes) -> Tensor:
