@@ -108,7 +108,7 @@ def draw_boxes(
         x1, y1, x2, y2 = (round(float(edge)) for edge in boxes_M4[i])
         label = int(labels_M[i])
         color = LABEL_COLORS[label] if label < len(LABEL_COLORS) else NO_LABEL
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), color, 1, cv2.LINE_AA)
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), color, 1)
         if tracks_M is not None:
             side = max(4, min(10, (x2 - x1) // 2))
             corner = (x1 + side, y1 + side)

@@ -1,0 +1,62 @@
+"""Which folder may import which, and who may touch the private parts of other packages."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SOURCES = sorted([*REPOSITORY.glob("drivemim/**/*.py"), *REPOSITORY.glob("tools/*.py")])
+ALLOWED = {REPOSITORY / "drivemim" / "compat.py"}
+
+
+def private_imports(source):
+    """Dotted names imported from other packages that have a private part."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            foreign = parts[0] not in ("drivemim", "__future__")
+            if foreign and any(part.startswith("_") for part in parts):
+                found.append(name)
+    return found
+
+
+def test_a_folder_imports_only_from_the_floors_below(monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(sys, "path", [str(REPOSITORY), *sys.path])
+    code = lint_imports(config_filename="pyproject.toml", no_cache=True)
+    assert code == 0, capsys.readouterr().out
+
+
+def test_only_compat_imports_private_parts():
+    offenders = {
+        str(path.relative_to(REPOSITORY)): found
+        for path in SOURCES
+        if path not in ALLOWED and (found := private_imports(path.read_text()))
+    }
+    assert offenders == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from torch._utils import x", ["torch._utils.x"]),
+        ("import mmcv._ext", ["mmcv._ext"]),
+        ("from mmengine.runner import _load", ["mmengine.runner._load"]),
+        ("from __future__ import annotations", []),
+        ("from torch.utils.data import Dataset", []),
+        ("from drivemim.datasets import _mine", []),
+        ("from . import _mine", []),
+    ],
+)
+def test_private_imports_are_recognised(source, found):
+    assert private_imports(source) == found
