@@ -1,4 +1,6 @@
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -6,10 +8,21 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from drivemim.models.cells import grid_of
-from drivemim.registry import DATA_SAMPLERS, DATASETS, MODELS
+from drivemim.registry import DATA_SAMPLERS, MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "pretrain"
 CONFIGS = sorted(FOLDER.glob("*.py"))
+
+
+def clip_datasets(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Every ClipDataset within a config, however deeply it is wrapped."""
+    if isinstance(config, Mapping):
+        if str(config.get("type")).endswith("ClipDataset"):
+            yield config
+        config = list(config.values())
+    if isinstance(config, list | tuple):
+        for each in config:
+            yield from clip_datasets(each)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -18,10 +31,11 @@ def test_model_builds_and_fits_its_images(path: Path) -> None:
     assert config.default_scope == "drivemim"
     with DefaultScope.overwrite_default_scope("drivemim"), torch.device("meta"):
         model = MODELS.build(config.model)
-    clips = config.train_dataloader.dataset.dataset
-    h, w = grid_of(tuple(clips.image_size), model.encoder.mask_stride)
-    assert 0 < round(model.masking.ratio * h * w) < h * w
-    assert DATASETS.get(clips.type) is not None
+    datasets = list(clip_datasets(config.train_dataloader.dataset))
+    assert datasets
+    for dataset in datasets:
+        h, w = grid_of(tuple(dataset["image_size"]), model.encoder.mask_stride)
+        assert 0 < round(model.masking.ratio * h * w) < h * w
     assert DATA_SAMPLERS.get(config.train_dataloader.sampler.type) is not None
     end = config.param_scheduler[-1]["end"]
     assert config.param_scheduler[0]["end"] == config.param_scheduler[1]["begin"] < end
