@@ -40,12 +40,18 @@ class Actors:
         bank: receives the textures; people are drawn when they are first seen.
         condition: light of the scene.
         seed: of looks.
+        detail: height of the picture of a person, pixels.
     """
 
     def __init__(
-        self, tracks: list[Track], bank: TextureBank, condition: Condition, seed: list[int]
+        self,
+        tracks: list[Track],
+        bank: TextureBank,
+        condition: Condition,
+        seed: list[int],
+        detail: int,
     ) -> None:
-        self._bank, self._condition = bank, condition
+        self._bank, self._condition, self._detail = bank, condition, detail
         bodies: list[Surfaces] = []
         self._people = np.array([k for k, track in enumerate(tracks) if track.walks], np.int64)
         self._cones = np.array([k for k, t in enumerate(tracks) if t.kind == "cone"], np.int64)
@@ -121,7 +127,7 @@ class Actors:
         def painter(view: int, phase: int) -> Callable[[], Texture]:
             def paint() -> Texture:
                 image, alpha = draw_person(
-                    outfit, view * 2 * np.pi / VIEWS, phase / PHASES, stride, share
+                    outfit, view * 2 * np.pi / VIEWS, phase / PHASES, stride, share, self._detail
                 )
                 return finish(image, self._condition, alpha_HW=alpha)
 
@@ -141,7 +147,9 @@ class Actors:
         share = 1.0 if ridden else height / length
         sides = []
         for phase in range(_PEDALS if ridden else 1):
-            image, alpha = draw_cyclist(outfit, phase / _PEDALS if ridden else -1.0, frame)
+            image, alpha = draw_cyclist(
+                outfit, phase / _PEDALS if ridden else -1.0, frame, self._detail
+            )
             cut = round(len(image) * (1 - share))
             sides.append(self._bank.add(finish(image[cut:], self._condition, alpha_HW=alpha[cut:])))
         rows = [([-length / 2, 0.0, height], [length, 0.0, 0.0], [0.0, 0.0, -height], sides[0])]
@@ -151,7 +159,9 @@ class Actors:
         self._pedals[position] = sides[0]
         across = []
         for sign in (1.0, -1.0):
-            image, alpha = draw_rider(outfit, 0.0 if sign > 0 else np.pi, width / height)
+            image, alpha = draw_rider(
+                outfit, 0.0 if sign > 0 else np.pi, width / height, self._detail
+            )
             number = self._bank.add(finish(image, self._condition, alpha_HW=alpha))
             corner = [-0.05 * length, -sign * width / 2, height]
             across.append((corner, [0.0, sign * width, 0.0], [0.0, 0.0, -height], number))

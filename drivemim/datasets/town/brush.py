@@ -55,4 +55,6 @@ def polygon(
 
 
 def _levels(colour: Colour) -> tuple[float, ...]:
-    return tuple(np.atleast_1d(np.asarray(colour, np.float64)).tolist())
+    if isinstance(colour, int | float):
+        return (float(colour),)
+    return tuple(float(level) for level in colour)

@@ -42,25 +42,27 @@ def cast_lidar(
         -1,
     )
     ranges_RC = np.full((RINGS, COLUMNS), np.inf)
+    numbers_RC2 = np.moveaxis(np.indices((RINGS, COLUMNS)), 0, -1)
     intensity_RC, owner_RC = np.zeros((RINGS, COLUMNS)), np.zeros((RINGS, COLUMNS), np.int64)
     _cast_ground(rays_RC3, ranges_RC, intensity_RC, ground, position_3, rotation_33)
     local = _to_scanner(surfaces, position_3, rotation_33)
     normals_M3 = np.cross(local.right_M3, local.down_M3)
     offsets_M = (normals_M3 * local.corner_M3).sum(-1)
     corners_M43 = local.corners()
-    near_M = np.linalg.norm(corners_M43, axis=-1).min(1) < RANGE + 10
-    kept = near_M & (local.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
-    for row in np.flatnonzero(kept):
+    nearest_M = _nearest(local)
+    kept = (nearest_M < RANGE) & (local.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
+    rows_K = np.flatnonzero(kept)
+    for row in rows_K[np.argsort(nearest_M[rows_K], kind="stable")]:
         block = _block(corners_M43[row], elevations)
         if block is None:
             continue
-        rings, columns = block
-        rays = rays_RC3[rings][:, columns]
+        known = ranges_RC[block]
+        if known.max() <= nearest_M[row]:
+            continue
+        rays = rays_RC3[block]
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = offsets_M[row] / (rays @ normals_M3[row])
-        reach[~np.isfinite(reach) | (reach <= 0.5)] = np.inf
-        known = ranges_RC[rings][:, columns]
-        rows, cols = np.nonzero(reach < np.minimum(known, RANGE))
+        rows, cols = np.nonzero((reach > 0.5) & (reach < np.minimum(known, RANGE)))
         if len(rows) == 0:
             continue
         hits = rays[rows, cols] * reach[rows, cols, None] - local.corner_M3[row]
@@ -74,10 +76,10 @@ def cast_lidar(
             np.minimum((across * image.shape[1]).astype(int), image.shape[1] - 1),
         ]
         solid = texels[:, 3] >= 128
-        at = (np.arange(RINGS)[rings][rows[solid]], columns[cols[solid]])
-        ranges_RC[at] = reach[rows[solid], cols[solid]]
-        intensity_RC[at] = texels[solid, :3].mean(axis=1) * 0.4
-        owner_RC[at] = local.owner_M[row]
+        rings, columns = numbers_RC2[block][rows[solid], cols[solid]].T
+        ranges_RC[rings, columns] = reach[rows[solid], cols[solid]]
+        intensity_RC[rings, columns] = texels[solid, :3].mean(axis=1) * 0.4
+        owner_RC[rings, columns] = local.owner_M[row]
     hit = ranges_RC < RANGE
     points = rays_RC3[hit] * ranges_RC[hit][:, None]
     ring = np.broadcast_to(np.arange(RINGS)[:, None], hit.shape)[hit]
@@ -96,13 +98,26 @@ def _to_scanner(surfaces: Surfaces, position_3: Floats, rotation_33: Floats) -> 
     )
 
 
-def _block(corners_43: Floats, elevations: Floats) -> tuple[slice, Ints] | None:
+def _nearest(local: Surfaces) -> Floats:
+    """Distance from the scanner to each rectangle."""
+    shares = []
+    for side_M3 in (local.right_M3, local.down_M3):
+        along = -(local.corner_M3 * side_M3).sum(-1) / (side_M3**2).sum(-1)
+        shares.append(np.clip(along, 0, 1)[:, None] * side_M3)
+    return np.asarray(np.linalg.norm(local.corner_M3 + shares[0] + shares[1], axis=1))
+
+
+def _block(corners_43: Floats, elevations: Floats) -> tuple[slice, slice | Ints] | None:
     """Rings and columns of the rays that can meet a rectangle."""
     azimuths = np.arctan2(corners_43[:, 1], corners_43[:, 0])
     turned = (azimuths - azimuths[0] + np.pi) % (2 * np.pi) - np.pi
     first, last = azimuths[0] + turned.min(), azimuths[0] + turned.max()
     step = 2 * np.pi / COLUMNS
-    columns = np.arange(np.floor((first + np.pi) / step), np.ceil((last + np.pi) / step) + 1)
+    begin = int(np.floor((first + np.pi) / step))
+    end = int(np.ceil((last + np.pi) / step)) + 1
+    columns: slice | Ints = slice(begin, end)
+    if begin < 0 or end > COLUMNS:
+        columns = np.arange(begin, end) % COLUMNS
     middles = np.concatenate([corners_43, (corners_43 + np.roll(corners_43, 1, axis=0)) / 2])
     slopes = np.arctan2(middles[:, 2], np.linalg.norm(middles[:, :2], axis=1))
     margin = 0.02 + 0.5 * (last - first) * float(np.ptp(slopes) > 0)
@@ -110,7 +125,7 @@ def _block(corners_43: Floats, elevations: Floats) -> tuple[slice, Ints] | None:
     high = int(np.searchsorted(elevations, slopes.max() + margin))
     if high <= low:
         return None
-    return slice(low, high), columns.astype(np.int64) % COLUMNS
+    return slice(low, high), columns
 
 
 def _cast_ground(

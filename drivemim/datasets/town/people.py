@@ -14,7 +14,6 @@ Floats = NDArray[np.float64]
 
 VIEWS = 8
 PHASES = 8
-SPRITE_HEIGHT = 192
 _SKIN = ((120, 150, 205), (150, 185, 230), (60, 85, 125), (95, 125, 175))
 _HAIR = ((25, 30, 35), (40, 60, 90), (70, 130, 170), (150, 150, 155), (30, 40, 70))
 
@@ -100,7 +99,7 @@ def _torso_limbs(outfit: Outfit, lean: float) -> list[_Limb]:
 
 
 def draw_person(
-    outfit: Outfit, view: float, phase: float, stride: float, width_share: float
+    outfit: Outfit, view: float, phase: float, stride: float, width_share: float, height: int
 ) -> tuple[Image, Image]:
     """Draw a pedestrian.
 
@@ -111,12 +110,13 @@ def draw_person(
         phase: of the walking cycle, turns.
         stride: swing of a foot as a share of the height; 0 stands.
         width_share: width of the picture as a share of its height.
+        height: of the picture, pixels.
 
     Returns:
-        Colours and opacity, ``SPRITE_HEIGHT`` pixels high.
+        Colours and opacity, ``height`` pixels high.
     """
     limbs = _walking_limbs(outfit, phase, stride) + _torso_limbs(outfit, 0.02)
-    canvas = _Canvas(view, width_share)
+    canvas = _Canvas(view, width_share, height)
     canvas.draw(limbs)
     canvas.head(outfit, np.array([0.03, 0.0, 0.915]))
     return canvas.finish()
@@ -125,17 +125,21 @@ def draw_person(
 class _Canvas:
     """Projects limbs onto an upright picture; one unit is the figure's height."""
 
-    def __init__(self, view: float, width_share: float) -> None:
-        self.view = view
-        self.width = round(SPRITE_HEIGHT * width_share)
-        self.image = np.zeros((SPRITE_HEIGHT, self.width, 3), np.uint8)
-        self.alpha = np.zeros((SPRITE_HEIGHT, self.width), np.uint8)
+    def __init__(self, view: float, width_share: float, height: int) -> None:
+        self.view, self.height = view, height
+        self.width = round(self.height * width_share)
+        self.image = np.zeros((self.height, self.width, 3), np.uint8)
+        self.alpha = np.zeros((self.height, self.width), np.uint8)
         self.toward_3 = np.array([np.cos(view), np.sin(view), 0.0])
         self.right_3 = np.array([-np.sin(view), np.cos(view), 0.0])
 
     def pixel(self, point_3: Floats) -> tuple[int, int]:
-        x = self.width / 2 + float(point_3 @ self.right_3) * SPRITE_HEIGHT
-        return round(x), round((1.0 - point_3[2]) * SPRITE_HEIGHT)
+        x = self.width / 2 + float(point_3 @ self.right_3) * self.height
+        return round(x), round((1.0 - point_3[2]) * self.height)
+
+    def thick(self, pixels: int) -> int:
+        """Width of a tube that is ``pixels`` wide in a picture 192 pixels high."""
+        return max(round(pixels * self.height / 192), 1)
 
     def draw(self, limbs: list[_Limb]) -> None:
         def nearness(limb: _Limb) -> float:
@@ -143,7 +147,7 @@ class _Canvas:
 
         for limb in sorted(limbs, key=nearness):
             shade = 0.88 + 0.9 * min(max(nearness(limb), -0.15), 0.15)
-            thickness = max(round(limb.thickness * SPRITE_HEIGHT), 1)
+            thickness = max(round(limb.thickness * self.height), 1)
             ends = self.pixel(limb.start_3), self.pixel(limb.end_3)
             colour = [min(value * shade, 255) for value in limb.colour]
             brush.line(self.image, *ends, colour, thickness)
@@ -151,10 +155,10 @@ class _Canvas:
 
     def head(self, outfit: Outfit, centre_3: Floats) -> None:
         centre = self.pixel(centre_3)
-        axes = (round(0.055 * SPRITE_HEIGHT), round(0.072 * SPRITE_HEIGHT))
+        axes = (round(0.055 * self.height), round(0.072 * self.height))
         neck = self.pixel(centre_3 - [0.03, 0.0, 0.1])
         for canvas, colour in ((self.image, outfit.skin), (self.alpha, 255)):
-            brush.line(canvas, centre, neck, colour, round(0.05 * SPRITE_HEIGHT))
+            brush.line(canvas, centre, neck, colour, round(0.05 * self.height))
             brush.ellipse(canvas, centre, axes, colour)
         facing = np.cos(self.view)
         if facing < -0.3:
@@ -162,20 +166,22 @@ class _Canvas:
             return
         side = self.pixel(centre_3 - [0.03, 0.0, -0.02])
         if abs(facing) <= 0.75:
-            brush.ellipse(self.image, side, (axes[0] - 2, axes[1] - 2), outfit.hair)
+            brush.ellipse(self.image, side, (axes[0] * 4 // 5, axes[1] * 4 // 5), outfit.hair)
         brush.ellipse(self.image, centre, axes, outfit.hair, arc=(180, 360))
 
     def finish(self) -> tuple[Image, Image]:
         """Light the figure from the upper left and keep hair inside the outline."""
         across = np.linspace(1.12, 0.78, self.width)[None, :]
-        down = np.linspace(1.06, 0.92, SPRITE_HEIGHT)[:, None]
+        down = np.linspace(1.06, 0.92, self.height)[:, None]
         lit = self.image * (across * down)[..., None]
         return np.clip(lit, 0, 255).astype(np.uint8), self.alpha
 
 
-def draw_cyclist(outfit: Outfit, phase: float, frame: tuple[int, ...]) -> tuple[Image, Image]:
+def draw_cyclist(
+    outfit: Outfit, phase: float, frame: tuple[int, ...], height: int
+) -> tuple[Image, Image]:
     """Bicycle with rider from its right side (facing right), as wide as high."""
-    canvas = _Canvas(-np.pi / 2, 1.0)
+    canvas = _Canvas(-np.pi / 2, 1.0, height)
     if phase >= 0:
         canvas.draw(_riding_limbs(outfit, phase))
         canvas.head(outfit, np.array([0.14, 0.0, 0.91]))
@@ -203,7 +209,7 @@ def _draw_bicycle(canvas: _Canvas, frame: tuple[int, ...]) -> None:
     def at(forward: float, up: float) -> tuple[int, int]:
         return canvas.pixel(np.array([forward, 0.0, up]))
 
-    radius = round(0.185 * SPRITE_HEIGHT)
+    radius = round(0.185 * canvas.height)
     bars = [
         (at(-0.30, 0.2), at(-0.03, 0.2)),
         (at(-0.03, 0.2), at(-0.16, 0.5)),
@@ -214,8 +220,8 @@ def _draw_bicycle(canvas: _Canvas, frame: tuple[int, ...]) -> None:
     ]
     for target, wheel, bar in ((canvas.image, (25, 25, 25), frame), (canvas.alpha, 255, 255)):
         for hub in (at(-0.30, 0.2), at(0.30, 0.2)):
-            brush.circle(target, hub, radius, wheel, 5)
-            brush.circle(target, hub, 4, wheel)
+            brush.circle(target, hub, radius, wheel, canvas.thick(5))
+            brush.circle(target, hub, canvas.thick(4), wheel)
             for spoke in range(4):
                 tip = np.array(hub) + radius * np.array(
                     [np.cos(spoke * np.pi / 4), np.sin(spoke * np.pi / 4)]
@@ -223,18 +229,18 @@ def _draw_bicycle(canvas: _Canvas, frame: tuple[int, ...]) -> None:
                 back = 2 * np.array(hub) - tip
                 brush.line(target, back.astype(int).tolist(), tip.astype(int).tolist(), wheel, 1)
         for start, end in bars:
-            brush.line(target, start, end, bar, 5)
+            brush.line(target, start, end, bar, canvas.thick(5))
 
 
-def draw_rider(outfit: Outfit, view: float, width_share: float) -> tuple[Image, Image]:
+def draw_rider(outfit: Outfit, view: float, width_share: float, height: int) -> tuple[Image, Image]:
     """The same cyclist seen from the front (``view`` 0) or from behind (pi)."""
-    canvas = _Canvas(view, width_share)
+    canvas = _Canvas(view, width_share, height)
     wheel = canvas.pixel(np.array([0.0, 0.0, 0.38])), canvas.pixel(np.array([0.0, 0.0, 0.02]))
     for target, colour in ((canvas.image, (25, 25, 25)), (canvas.alpha, 255)):
-        brush.line(target, *wheel, colour, 7)
+        brush.line(target, *wheel, colour, canvas.thick(7))
         left = canvas.pixel(np.array([0.0, 0.12, 0.6]))
         right = canvas.pixel(np.array([0.0, -0.12, 0.6]))
-        brush.line(target, left, right, colour, 4)
+        brush.line(target, left, right, colour, canvas.thick(4))
     limbs = _torso_limbs(outfit, 0.05)
     for side in (0.06, -0.06):
         hip, knee = np.array([0.0, side, 0.55]), np.array([0.1, side * 1.3, 0.4])

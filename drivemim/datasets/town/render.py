@@ -17,6 +17,7 @@ from drivemim.datasets.town.rig import Camera
 from drivemim.datasets.town.surfaces import BACKGROUND, Floats, Image, Surfaces, TextureBank
 
 NEAR = 0.2
+_SPECK = 1.0  # surfaces of nobody that are smaller than this many pixels are left out
 _WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 Floats32 = NDArray[np.float32]
@@ -78,7 +79,7 @@ def render(
     view = _View(surfaces, camera, pose)
     for row in range(len(view)):
         _draw(picture, view, row, bank, alone if outlines else None)
-    picture.outlines = {owner: int(mask.sum()) for owner, mask in alone.items()}
+    picture.outlines = {owner: int(np.count_nonzero(mask)) for owner, mask in alone.items()}
     if ground is not None:
         _draw_ground(picture, ground, camera, pose)
     return picture
@@ -109,6 +110,8 @@ class _View:
         boxes_M4 = _pixel_boxes(pixels_M42, camera.image_size)
         depth_M = corners_M43[rows, :, 2].min(axis=1)
         seen = (boxes_M4[:, 2] > boxes_M4[:, 0]) & (boxes_M4[:, 3] > boxes_M4[:, 1])
+        specks = (pixels_M42.max(axis=1) - pixels_M42.min(axis=1)).max(axis=1) < _SPECK
+        seen &= ~(specks & (surfaces.owner_M[rows] == BACKGROUND))
         order = np.flatnonzero(seen)[np.argsort(depth_M[seen], kind="stable")]
         rows = rows[order]
         self.boxes_M4, self.clipped_M = boxes_M4[order], clipped_M[order]

@@ -51,7 +51,13 @@ class Stage:
         self._bank = TextureBank()
         role = list(CONDITIONS).index(self.name)
         self.traffic = make_traffic(config, role, np.random.default_rng([*self._seed, 1]))
-        self.actors = Actors(self.traffic.tracks, self._bank, self.condition, [*self._seed, 2])
+        self.actors = Actors(
+            self.traffic.tracks,
+            self._bank,
+            self.condition,
+            [*self._seed, 2],
+            int(np.clip(config.image_size[1] * 0.24, 64, 192)),
+        )
         path = self.traffic.ego.places_S2
         detail = float(np.clip(config.image_size[1] / 40, 6, 20))
         self.world = build_world(

@@ -46,15 +46,15 @@ def finish(
         glow_HW: 0 to 1, how much a pixel shines by itself at night.
         shade: how much of the light this side of the object gets.
     """
-    gain_HW3 = np.ones((*image_HW3.shape[:2], 3), np.float32)
-    gain_HW3 *= np.array(condition.ambient, np.float32) * shade
+    gain_3 = np.array(condition.ambient, np.float32) * np.float32(shade)
+    lit = image_HW3 * gain_3
     if glow_HW is not None and (condition.night or condition.name):
         amount = glow_HW[..., None].astype(np.float32) * (1.0 if condition.night else 0.6)
-        gain_HW3 = gain_HW3 * (1 - amount) + amount
+        lit += (image_HW3 - lit) * amount
     if alpha_HW is None:
         alpha_HW = np.full(image_HW3.shape[:2], 255, np.uint8)
-    lit = np.clip(image_HW3.astype(np.float32) * gain_HW3, 0, 255).astype(np.uint8)
-    return Texture(np.dstack([lit, alpha_HW.astype(np.uint8)]))
+    colours = np.minimum(lit, 255).astype(np.uint8)
+    return Texture(np.dstack([colours, alpha_HW.astype(np.uint8)]))
 
 
 def speckle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from drivemim.datasets.town.surfaces import (
     BACKGROUND,
     Billboards,
     Floats,
+    Image,
     Surfaces,
     Texture,
     TextureBank,
@@ -111,18 +113,33 @@ class _Facades:
 
     def size(self, style: int) -> tuple[float, float]:
         """Width and height of a front, metres."""
-        generator = np.random.default_rng([self._seed, 5, style])
-        return float(generator.uniform(10, 17)), float(generator.uniform(7, 24))
+        return _front_size(self._seed, style)
 
     def _draw(self, style: int, side: int, plain: bool) -> Texture:
-        generator = np.random.default_rng([self._seed, 6, style, int(plain)])
-        width, height = self.size(style)
-        shade = _SIDE_SHADE[side]
-        if plain:
-            wall = draw_plain_wall(generator, _DEPTH, height, self._scale)
-            return finish(wall, self._condition, shade=shade)
-        image, glow = draw_facade(generator, width, height, self._scale)
-        return finish(image, self._condition, glow_HW=glow, shade=shade)
+        image, glow = _paint(self._seed, style, plain, self._scale)
+        return finish(image, self._condition, glow_HW=glow, shade=_SIDE_SHADE[side])
+
+
+def _front_size(town_seed: int, style: int) -> tuple[float, float]:
+    """Width and height of a front, metres."""
+    generator = np.random.default_rng([town_seed, 5, style])
+    return float(generator.uniform(10, 17)), float(generator.uniform(7, 24))
+
+
+@lru_cache(maxsize=128)
+def _paint(town_seed: int, style: int, plain: bool, scale: float) -> tuple[Image, Image | None]:
+    """A front or a plain wall in daylight, and where a front glows: the scenes of a town share it.
+
+    Returns:
+        uint8 colours; uint8 glow, 0 or 1.
+    """
+    generator = np.random.default_rng([town_seed, 6, style, int(plain)])
+    width, height = _front_size(town_seed, style)
+    if plain:
+        wall = draw_plain_wall(generator, _DEPTH, height, scale)
+        return np.clip(wall, 0, 255).astype(np.uint8), None
+    image, glow = draw_facade(generator, width, height, scale)
+    return np.clip(image, 0, 255).astype(np.uint8), (glow > 0.5).astype(np.uint8)
 
 
 _STYLES = 28
