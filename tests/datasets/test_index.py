@@ -1,12 +1,15 @@
 import pickle
 import shutil
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from drivemim.datasets.arrow import strings
-from drivemim.datasets.index import FrameIndex, _to_strings, write_index
+from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.index import FrameIndex, _to_strings
 from drivemim.datasets.index_schema import Strings, time_keys
 
 
@@ -103,13 +106,22 @@ def test_an_index_whose_tables_were_not_copied_opens(small_index, tmp_path):
     assert index.image_path(0).parent.parent.parent == tmp_path / "elsewhere"
 
 
-def test_a_failed_write_leaves_the_old_index_alone(small_index, tmp_path):
-    path = tmp_path / "index.arrow"
-    path.write_bytes(b"old")
-    with pytest.raises(KeyError):
-        write_index(path, {"frames": {}}, FrameIndex.open(small_index).info)
-    assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["index.arrow"]
+@pytest.mark.parametrize("when", ["write_batch", "replace"])
+def test_a_failed_write_leaves_the_old_index_alone(tmp_path, monkeypatch, when):
+    cv2.imwrite(str(tmp_path / "0.jpg"), np.zeros((30, 40, 3), np.uint8))
+    out = tmp_path / "out" / "index.arrow"
+    build_frames_index([tmp_path], out)
+    old = out.read_bytes()
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    owner = pa.ipc.RecordBatchFileWriter if when == "write_batch" else Path
+    monkeypatch.setattr(owner, when, fail)
+    with pytest.raises(OSError, match="No space left"):
+        build_frames_index([tmp_path], out)
+    assert out.read_bytes() == old
+    assert [each.name for each in out.parent.iterdir()] == ["index.arrow"]
 
 
 def test_time_keys_sort_by_track_then_time():
