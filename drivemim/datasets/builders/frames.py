@@ -76,12 +76,7 @@ def build_frames_index(
     """
     if rate <= 0:
         raise ValueError(f"rate is {rate}; use frames a second above 0")
-    folders = [Path(root).absolute() for root in roots]
-    for folder in folders:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"no folder {folder}; check --root")
-    if not folders:
-        raise ValueError("no folder given; use --root DIR")
+    folders = _check_folders(roots)
     data_root = Path(os.path.commonpath(folders))
     files = [Path(path).absolute() for path in coco]
     prints = fingerprints(data_root, [path for path in files if path.is_file()])
@@ -112,6 +107,16 @@ def build_frames_index(
     frames.sort(key=lambda frame: (frame.scene, frame.number, frame.path))
     write_index(out, _sections(frames, categories, rate), info)
     return Path(out)
+
+
+def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    folders = [Path(root).absolute() for root in roots]
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no folder {folder}; check --root")
+    if not folders:
+        raise ValueError("no folder given; use --root DIR")
+    return folders
 
 
 def _root_of(parsed: CocoFile, folders: Sequence[Path]) -> Path:
@@ -230,21 +235,26 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
             "lidar_to_ego": still,
             "lidar_ego_to_global": still,
         },
-        "scenes": {
-            "token": ["/".join(filter(None, name)) for name in scenes],
-            "name": [name for _, name in scenes],
-            "description": [""] * len(scenes),
-            "split": [split for split, _ in scenes],
-            "night": np.zeros(len(scenes)),
-            "rain": np.zeros(len(scenes)),
-            "first_sample": first[:-1],
-            "sample_count": np.diff(first),
-            "first_frame": first[:-1],
-            "frame_count": np.diff(first),
-        },
+        "scenes": _scenes(scenes, first),
         "boxes": boxes,
         "tracks": tracks,
         "names": {"cameras": [CAMERA], "categories": categories, "attributes": []},
+    }
+
+
+def _scenes(scenes: list[tuple[str, str]], first: NDArray[np.int64]) -> Section:
+    """Scenes whose frames (and samples) begin at ``first``."""
+    return {
+        "token": ["/".join(filter(None, name)) for name in scenes],
+        "name": [name for _, name in scenes],
+        "description": [""] * len(scenes),
+        "split": [split for split, _ in scenes],
+        "night": np.zeros(len(scenes)),
+        "rain": np.zeros(len(scenes)),
+        "first_sample": first[:-1],
+        "sample_count": np.diff(first),
+        "first_frame": first[:-1],
+        "frame_count": np.diff(first),
     }
 
 

@@ -221,15 +221,25 @@ def _read_frames(
         "calibrated": np.ones(len(order), bool),
         "key": time_keys(track, timestamp - timestamp[np.searchsorted(track, track)]),
     }
-    keyframes = np.full((len(timeline.order), len(cameras)), -1, np.int64)
-    key_rows = np.flatnonzero(data.keyframe[order])
-    keyframes[data.sample[order[key_rows]], camera[key_rows]] = key_rows
-    sweeps = np.flatnonzero((kind == lidar) & data.keyframe)
     frames["of_samples"] = {
-        "keyframes": keyframes,
-        **_lidar_of_samples(data, sweeps, mounts, poses, len(timeline.order)),
+        "keyframes": _keyframes(frames, len(timeline.order), len(cameras)),
+        **_lidar_of_samples(
+            data,
+            np.flatnonzero((kind == lidar) & data.keyframe),
+            mounts,
+            poses,
+            len(timeline.order),
+        ),
     }
     return frames, cameras
+
+
+def _keyframes(frames: Section, samples: int, cameras: int) -> NDArray[np.int64]:
+    """Frame row (samples, cameras) of each camera's keyframe, -1 for none."""
+    rows = np.flatnonzero(frames["keyframe"])
+    keyframes = np.full((samples, cameras), -1, np.int64)
+    keyframes[frames["sample"][rows], frames["camera"][rows]] = rows
+    return keyframes
 
 
 @dataclass(frozen=True)
