@@ -9,36 +9,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from drivemim.clips import Clips
 from drivemim.engine.provenance import one_frame
-from drivemim.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, HOOKS, METRICS, MODELS
-
-
-@DATA_SAMPLERS.register_module()
-class ToyDraws(Sampler):
-    """Endless draws; W processes of batch b see what one of batch W * b sees."""
-
-    def __init__(self, dataset, batch_size=4, seed=0):
-        self.size, self.batch_size, self.seed, self.start = len(dataset), batch_size, seed, 0
-        self.rank = int(os.environ.get("RANK", 0))
-        self.world = int(os.environ.get("WORLD_SIZE", 1))
-
-    def skip(self, count):
-        self.start += count
-
-    def __iter__(self):
-        place = self.start
-        while True:
-            batch, offset = divmod(place, self.batch_size)
-            draw = (batch * self.world + self.rank) * self.batch_size + offset
-            index = np.random.default_rng([self.seed, draw]).integers(self.size)
-            yield int(index), self.seed * 1_000_003 + draw
-            place += 1
-
-    def __len__(self):
-        return self.size
+from drivemim.registry import DATASETS, HOOKS, METRICS, MODELS
 
 
 @DATASETS.register_module()
@@ -49,16 +24,10 @@ class ToyClips(Dataset):
     def __len__(self):
         return self.size
 
-    def __getitem__(self, draw):
-        index, seed = draw
-        image = np.random.default_rng(seed).integers(0, 256, (*self.image_size, 3), dtype=np.uint8)
+    def __getitem__(self, index):
+        image = np.random.randint(0, 256, (*self.image_size, 3), dtype=np.uint8)
         clip = one_frame(torch.from_numpy(image))
         return Clips(**{**vars(clip), "tokens": (((f"frame-{index}",),),)})
-
-
-@FUNCTIONS.register_module()
-def collate_toys(batch):
-    return Clips.cat(batch)
 
 
 @MODELS.register_module()

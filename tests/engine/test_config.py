@@ -93,7 +93,7 @@ def test_option_that_nothing_reads(toy, option, complaint):
             "IterBasedTrainLoop has no argument 'max_iter'; did you mean 'max_iters'?",
         ),
         (
-            {"train_dataloader.dataset.image_sise": (8, 8)},
+            {"train_dataloader.dataset.dataset.image_sise": (8, 8)},
             "ToyClips has no argument 'image_sise'; did you mean 'image_size'?",
         ),
         (
@@ -114,9 +114,9 @@ def test_option_that_nothing_reads(toy, option, complaint):
             "AtomicCheckpoint has no argument 'intervall'; did you mean 'interval'?",
         ),
         (
-            {"train_dataloader.collate_fn.type": "drivemim.collate_toy"},
-            "there is no function of type 'drivemim.collate_toy'; "
-            "did you mean 'drivemim.collate_toys'?",
+            {"train_dataloader.collate_fn.type": "drivemim.collate_clip"},
+            "there is no function of type 'drivemim.collate_clip'; "
+            "did you mean 'drivemim.collate_clips'?",
         ),
         ({"model.encoder.type": None}, "a dict in the config lacks its key 'type'"),
     ],

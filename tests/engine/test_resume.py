@@ -70,8 +70,7 @@ def test_killed_and_resumed_equals_uninterrupted(repository, tmp_path):
 def test_two_processes_equal_one_with_the_doubled_batch(repository, tmp_path):
     # Chance and batch statistics belong to a process; without them the two runs are one.
     plain = ["--cfg-options", "model.dropout=0", "model.encoder.batch_norm=False"]
-    double = ["train_dataloader.batch_size=8", "train_dataloader.sampler.batch_size=8"]
-    one = start(repository, "toy.py", tmp_path / "one", *plain, *double)
+    one = start(repository, "toy.py", tmp_path / "one", *plain, "train_dataloader.batch_size=8")
     two = start(
         repository, "toy.py", tmp_path / "two", "--launcher", "pytorch", *plain, processes=2
     )

@@ -11,7 +11,7 @@ model = dict(
     masking=dict(type='RandomMask', ratio=0.5),
     data_preprocessor=dict(
         type='ClipPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))
-train_dataloader = dict(dataset=dict(image_size=(64, 96)))
+train_dataloader = dict(dataset=dict(dataset=dict(image_size=(64, 96))))
 train_cfg = dict(max_iters=2)
 default_hooks = dict(checkpoint=dict(interval=2))
 custom_hooks = [dict(type='EMAHook', momentum=0.3, update_buffers=True)]

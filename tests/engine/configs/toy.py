@@ -8,9 +8,9 @@ model = dict(
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
-    sampler=dict(type='ToyDraws', batch_size=4),
-    dataset=dict(type='ToyClips'),
-    collate_fn=dict(type='drivemim.collate_toys'))
+    sampler=dict(type='DrawSampler'),
+    dataset=dict(type='SeededDataset', dataset=dict(type='ToyClips')),
+    collate_fn=dict(type='drivemim.collate_clips'))
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=12)
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.01), clip_grad=dict(max_norm=1.0))

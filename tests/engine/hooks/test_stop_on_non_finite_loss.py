@@ -26,7 +26,7 @@ def test_tokens_of_clips_and_of_detection_batches():
 
 def test_run_stops_with_the_frames_before_a_checkpoint_is_saved(repository, tmp_path):
     config = repository / "tests" / "engine" / "configs" / "toy.py"
-    options = {"train_dataloader.dataset.size": 5, "default_hooks.checkpoint.interval": 1}
+    options = {"train_dataloader.dataset.dataset.size": 5, "default_hooks.checkpoint.interval": 1}
     whole = train(config, work_dir=tmp_path / "fine", options=options)
     assert whole.iter == 12
     with pytest.raises(NonFiniteLossError) as error:
