@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--clips", type=int, default=4, help="how many, spread over the data")
     parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: the config's")
-    parser.add_argument("--tile-width", type=int, default=200, help="of a frame, pixels")
+    parser.add_argument("--width", type=int, default=1200, help="of a picture, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     args = parser.parse_args()
@@ -32,7 +32,7 @@ def main() -> None:
             count=args.clips,
             scenes=scenes,
             options=args.cfg_options,
-            tile_width=args.tile_width,
+            width=args.width,
             seed=args.seed,
         )
     except (ValueError, FileNotFoundError) as error:

@@ -22,7 +22,7 @@ from drivemim.demo.plan import Stage, Step
 SECONDS_BETWEEN_LINES = 5.0
 LAST_LINES = 15
 _LOG_PREFIX = re.compile(r"^[\d/-]+ [\d:,]+ - \S+ - [A-Z]+ - ")
-_COUNT = re.compile(r"\d+/\d+ ")
+_COUNT = re.compile(r"\d+/\d+ [a-z]")
 _NUMBER_OF = re.compile(r"\b(eta|loss):\s*(\S+)")
 _POSITION = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 

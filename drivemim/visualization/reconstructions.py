@@ -27,10 +27,10 @@ def draw_reconstructions(
     count: int = 4,
     scenes: str | Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
-    tile_width: int = 200,
+    width: int = 1200,
     seed: int = 0,
 ) -> list[Path]:
-    """Draw clips spread evenly over the training data, unaugmented.
+    """Draw whole clips spread evenly over the training data, unaugmented.
 
     Args:
         config: of the pretraining run.
@@ -40,7 +40,7 @@ def draw_reconstructions(
         count: how many clips.
         scenes: a split or scene names to take instead of the training data's.
         options: dotted config keys to replace.
-        tile_width: pixels a frame is wide in a picture.
+        width: of a picture, pixels, at most; a frame is shown at most half as large again.
         seed: of the masks.
 
     Returns:
@@ -61,6 +61,7 @@ def draw_reconstructions(
         np.random.seed(seed + number)
         clips: Clips = dataset[int(item)]
         cameras = _cameras(dataset, clips)
+        tile_width = min(3 * clips.image_size[1] // 2, width // clips.shape[2])
         paths = [Path(out) / f"{kind}-{number}.jpg" for kind in ("clip", "reconstruction")]
         save_image(paths[0], clip_panel(clips, cameras=cameras, tile_width=tile_width))
         with torch.no_grad():
@@ -72,13 +73,13 @@ def draw_reconstructions(
 
 
 def _plain(dataset: dict[str, Any], scenes: str | Sequence[str] | None) -> dict[str, Any]:
-    """The clip data set inside what training wraps around it, without augmentation."""
+    """The clip data set inside what training wraps around it: unaugmented, whole clips only."""
     if "datasets" in dataset:
         return {**dataset, "datasets": [_plain(part, scenes) for part in dataset["datasets"]]}
     if "dataset" in dataset:
         return _plain(dataset["dataset"], scenes)
     chosen = {} if scenes is None else {"scenes": scenes}
-    return {**dataset, "augment": None, **chosen}
+    return {**dataset, "augment": None, "whole": True, **chosen}
 
 
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:

@@ -151,8 +151,8 @@ def test_clip_panel_draws_boxes_and_says_missing(clips):
     panel = clip_panel(clips, tile_width=W)
     assert tuple(tile(panel, 0, 0)[28, 24]) == VEHICLE
     missing = tile(clip_panel(clips, tile_width=W, boxes=False), 1, 2)
-    assert (missing == MISSING_GREY).mean() > 0.5
-    assert (missing != 90).all()
+    assert (missing[:8] == MISSING_GREY).all()
+    assert (missing < MISSING_GREY).any()
 
 
 def test_reconstruction_panel_has_four_rows_a_step(clips):

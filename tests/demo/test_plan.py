@@ -1,0 +1,84 @@
+"""The demo's plan holds together."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from drivemim.demo.plan import DEFAULT_WORK_DIR, DemoSettings, make_plan
+from drivemim.engine.config import load_config
+
+
+def steps_of(settings, work_dir=DEFAULT_WORK_DIR):
+    return {step.name: step for stage in make_plan(settings, work_dir) for step in stage}
+
+
+def options_of(step):
+    at = step.command.index("--cfg-options") + 1
+    return dict(option.split("=", 1) for option in step.command[at:])
+
+
+def test_order_and_side_by_side():
+    names = [[step.name for step in stage] for stage in make_plan(DemoSettings())]
+    assert names == [
+        ["town"],
+        ["index"],
+        ["pretrain"],
+        ["export"],
+        ["finetune-pretrained", "finetune-random"],
+        ["test-pretrained", "test-random"],
+        ["pictures"],
+    ]
+
+
+def test_every_script_config_and_source_is_there(repository):
+    for step in steps_of(DemoSettings()).values():
+        assert (repository / step.command[0]).is_file()
+        for argument in step.command[1:]:
+            if argument.startswith("configs/"):
+                assert (repository / argument).is_file()
+        for source in step.reads:
+            assert (repository / source).exists(), source
+
+
+def test_the_two_arms_differ_in_the_backbone_and_nothing_else():
+    steps = steps_of(DemoSettings())
+    pretrained, random = (steps[f"finetune-{arm}"] for arm in ("pretrained", "random"))
+    extra = set(pretrained.command) - set(random.command)
+    assert extra == {
+        "work_dirs/demo/finetune-pretrained",
+        "backbone_checkpoint=work_dirs/demo/backbone.safetensors",
+    }
+    assert set(random.command) - set(pretrained.command) == {"work_dirs/demo/finetune-random"}
+
+
+def test_what_a_step_reads_an_earlier_one_wrote():
+    written = set()
+    for stage in make_plan(DemoSettings()):
+        for step in stage:
+            for argument in step.command:
+                path = Path(argument.split("=")[-1])
+                if path.suffix in (".pth", ".safetensors") and path not in step.writes:
+                    made_here = path == Path("work_dirs/demo/backbone.safetensors")
+                    assert path in written or (made_here and step.name == "export")
+        written.update(path for step in stage for path in step.writes)
+
+
+def test_options_are_known_to_the_configs(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    settings = replace(DemoSettings(), pretrain_iterations=120, finetune_iterations=60)
+    steps = steps_of(settings, Path("/elsewhere"))
+    for name, length in (("pretrain", 120), ("finetune-pretrained", 60), ("finetune-random", 60)):
+        step = steps[name]
+        config = load_config(step.command[1], options_of(step))
+        assert int(config.train_cfg.max_iters) == length
+        warmup, cosine = config.param_scheduler
+        assert int(warmup.end) == int(cosine.begin) == length // 12
+        assert int(cosine.end) == length
+        assert config.train_dataloader.dataset.dataset.index == "/elsewhere/town.arrow"
+    tested = load_config(steps["test-random"].command[1], options_of(steps["test-random"]))
+    assert tested.test_dataloader.dataset.index == "/elsewhere/town.arrow"
+
+
+def test_default_folder_is_where_the_configs_look(repository):
+    for name in ("pretrain", "finetune-random"):
+        config = load_config(repository / steps_of(DemoSettings())[name].command[1])
+        assert config.train_dataloader.dataset.dataset.index == f"{DEFAULT_WORK_DIR}/town.arrow"

@@ -1,0 +1,156 @@
+"""Steps are logged, skipped when done, redone when something changed, and fail loudly."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from drivemim.demo.plan import Step
+from drivemim.demo.runner import StepFailedError, progress_of, run_plan
+
+SCRIPT = """
+import pathlib, sys
+out = pathlib.Path(sys.argv[1])
+out.parent.mkdir(parents=True, exist_ok=True)
+out.write_text(out.read_text() + "again" if out.exists() else "once")
+print("wrote", out, *sys.argv[2:])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "write.py").write_text(SCRIPT)
+    (tmp_path / "fail.py").write_text("print('so far'); raise SystemExit('no such thing as x')")
+    (tmp_path / "source.py").write_text("1")
+    return tmp_path
+
+
+WORK = Path("work")
+
+
+def step(name, *extra, writes=None, **changes):
+    out = writes or WORK / name / "out.txt"
+    made = Step(
+        name=name,
+        title=f"Step {name}",
+        command=("write.py", str(out), *extra),
+        reads=("source.py",),
+        writes=(out,),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def run(folder, *stages, **options):
+    lines = []
+    results = run_plan(list(stages), WORK, repository=folder, say=lines.append, **options)
+    return [done.step.name for done in results if not done.skipped], lines
+
+
+def test_runs_in_order_and_keeps_logs(folder):
+    ran, lines = run(folder, (step("a"),), (step("b"), step("c", "--x=1 2")))
+    assert ran == ["a", "b", "c"]
+    assert (folder / "work/a/out.txt").read_text() == "once"
+    log = (folder / "work/logs/c.log").read_text()
+    assert log == "$ python write.py work/c/out.txt '--x=1 2'\nwrote work/c/out.txt --x=1 2\n"
+    assert lines[0] == "[1/3] Step a"
+    assert "[3/3] Step c" in lines
+
+
+def test_what_is_done_is_skipped(folder):
+    plan = ((step("a"),), (step("b"), step("c")))
+    run(folder, *plan)
+    ran, lines = run(folder, *plan)
+    assert ran == []
+    assert lines == [
+        f"[{i}/3] Step {name}: done earlier" for i, name in ((1, "a"), (2, "b"), (3, "c"))
+    ]
+    assert (folder / "work/a/out.txt").read_text() == "once"
+
+
+def test_changed_command_redoes_it_and_what_follows_from_nothing(folder):
+    run(folder, (step("a"),), (step("b"),), (step("c"),))
+    ran, _ = run(folder, (step("a"),), (step("b", "--new"),), (step("c"),))
+    assert ran == ["b", "c"]
+    # What the earlier run left was removed first.
+    assert (folder / "work/c/out.txt").read_text() == "once"
+
+
+def test_changed_source_redoes_it(folder):
+    run(folder, (step("a"),))
+    (folder / "source.py").write_text("2")
+    assert run(folder, (step("a"),))[0] == ["a"]
+
+
+def test_lost_result_redoes_it(folder):
+    run(folder, (step("a"),))
+    (folder / "work/a/out.txt").unlink()
+    assert run(folder, (step("a"),))[0] == ["a"]
+
+
+def test_fresh_redoes_everything(folder):
+    run(folder, (step("a"),), (step("b"),))
+    assert run(folder, (step("a"),), (step("b"),), fresh=True)[0] == ["a", "b"]
+    assert (folder / "work/a/out.txt").read_text() == "once"
+
+
+def test_interrupted_step_finds_what_it_left(folder):
+    interrupted = step("a", command=("fail.py",))
+    with pytest.raises(StepFailedError):
+        run(folder, (interrupted,))
+    left = folder / "work/a/out.txt"
+    left.parent.mkdir()
+    left.write_text("half ")
+    (folder / "fail.py").write_text(SCRIPT.replace("sys.argv[1]", "'work/a/out.txt'"))
+    assert run(folder, (interrupted,))[0] == ["a"]
+    assert left.read_text() == "half again"
+
+
+def test_files_of_others_are_never_removed(folder):
+    other = folder / "work/a/precious.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text("x")
+    run(folder, (step("a"),))
+    assert other.read_text() == "x"
+
+
+def test_failure_names_step_log_and_command_and_later_steps_do_not_run(folder):
+    with pytest.raises(StepFailedError) as caught:
+        run(folder, (step("a", command=("fail.py",)),), (step("b"),))
+    message = str(caught.value)
+    for part in ("a failed with exit code 1", "so far", "no such thing as x", "work/logs/a.log"):
+        assert part in message
+    assert not (folder / "work/b").exists()
+
+
+def test_failure_ends_what_runs_beside_it(folder):
+    (folder / "sleep.py").write_text("import time; time.sleep(600)")
+    with pytest.raises(StepFailedError, match="b failed"):
+        run(folder, (step("a", command=("sleep.py",)), step("b", command=("fail.py",))))
+
+
+def test_failed_step_runs_again(folder):
+    with pytest.raises(StepFailedError):
+        run(folder, (step("a", command=("fail.py",)),))
+    assert run(folder, (step("a"),))[0] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("line", "progress"),
+    [
+        (
+            "11/23 13:00:00 - mmengine - INFO - Iter(train) [ 20/600]  lr: 1.0e-03  eta: 0:02:10  "
+            "time: 0.2  loss: 0.8123  hidden_share: 0.75\n",
+            "20/600  eta 0:02:10  loss 0.8123",
+        ),
+        (
+            "11/23 13:00:00 - mmengine - INFO - Iter(test) [10/26]    eta: 0:00:05",
+            "10/26  eta 0:00:05",
+        ),
+        ("31/48 images, 7.6 images/s\n", "31/48 images, 7.6 images/s"),
+        ("11/23 13:00:00 - mmengine - INFO - \n", ""),
+        ("11/23 13:00:00 - mmengine - INFO - Hooks will be executed", ""),
+        ("", ""),
+    ],
+)
+def test_progress_in_a_line(line, progress):
+    assert progress_of(line) == progress
