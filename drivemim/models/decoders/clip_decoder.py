@@ -194,7 +194,7 @@ class ClipDecoder(BaseModule):
         """Which visible tokens may be looked at; None if all may.
 
         A clip without a single valid frame looks at all of its tokens, since attention to nothing
-        is not a number; nothing reads the result.
+        is not a number in some of PyTorch's kernels; nothing reads the result.
         """
         if self.attend == "frame" or bool(valid_BTN.all()):
             return None
