@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from drivemim.datasets.town.config import Condition
@@ -172,7 +171,7 @@ class Actors:
         image = draw_barrier()
         face = self._bank.add(finish(image, self._condition))
         end = self._bank.add(
-            finish(cv2.resize(image[:, :16], (16, 40)), self._condition, shade=0.8)
+            finish(np.ascontiguousarray(image[:, :16]), self._condition, shade=0.8)
         )
         rows = []
         for quarter in range(4):

@@ -124,7 +124,7 @@ def drive(plan: Plan, seconds: float) -> Floats:
         if stopping:
             target = min(target, np.sqrt(2 * 2.2 * max(line - distance, 0.0)))
             if target < 0.6:
-                target, waited = 0.0, waited + STEP
+                target, waited = 0.0, waited + STEP * (speed == 0.0)
         speed = max(speed + float(np.clip((target - speed) / 0.3, -4.5, 2.2)) * STEP, 0.0)
         if target == 0.0 and speed < 0.25:
             speed = 0.0

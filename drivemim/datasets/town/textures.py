@@ -30,7 +30,7 @@ _WALLS = (
 
 
 def finish(
-    image_HW3: NDArray[np.generic],
+    image_HW3: Image | Floats32,
     condition: Condition,
     *,
     alpha_HW: NDArray[np.generic] | None = None,
@@ -47,7 +47,7 @@ def finish(
         shade: how much of the light this side of the object gets.
     """
     gain_3 = np.array(condition.ambient, np.float32) * np.float32(shade)
-    lit = image_HW3 * gain_3
+    lit: Floats32 = image_HW3 * gain_3
     if glow_HW is not None and (condition.night or condition.name):
         amount = glow_HW[..., None].astype(np.float32) * (1.0 if condition.night else 0.6)
         lit += (image_HW3 - lit) * amount

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drivemim.datasets.town.config import Condition
 from drivemim.datasets.town.ground import (
@@ -127,11 +128,13 @@ def _front_size(town_seed: int, style: int) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=128)
-def _paint(town_seed: int, style: int, plain: bool, scale: float) -> tuple[Image, Image | None]:
+def _paint(
+    town_seed: int, style: int, plain: bool, scale: float
+) -> tuple[Image, NDArray[np.float16] | None]:
     """A front or a plain wall in daylight, and where a front glows: the scenes of a town share it.
 
     Returns:
-        uint8 colours; uint8 glow, 0 or 1.
+        uint8 colours; glow, 0 to 1, None where nothing does.
     """
     generator = np.random.default_rng([town_seed, 6, style, int(plain)])
     width, height = _front_size(town_seed, style)
@@ -139,7 +142,7 @@ def _paint(town_seed: int, style: int, plain: bool, scale: float) -> tuple[Image
         wall = draw_plain_wall(generator, _DEPTH, height, scale)
         return np.clip(wall, 0, 255).astype(np.uint8), None
     image, glow = draw_facade(generator, width, height, scale)
-    return np.clip(image, 0, 255).astype(np.uint8), (glow > 0.5).astype(np.uint8)
+    return np.clip(image, 0, 255).astype(np.uint8), glow.astype(np.float16)
 
 
 _STYLES = 28
