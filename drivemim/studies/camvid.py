@@ -1,0 +1,195 @@
+"""Does pretraining on real frames help a detector? CamVid, random initialisation, three seeds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivemim.demo.plan import INDEX, TRAINING, Stage, Step
+
+PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
+DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
+# The configs read the study's indices from here.
+WORK_DIR = Path("work_dirs/study-camvid")
+ARMS = {"pretrained": "pretrained backbone", "random": "random initialisation"}
+METRICS = ("mAP", "mAP50", "vehicle_AP", "vehicle_AP50", "pedestrian_AP", "pedestrian_AP50")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """Budget of the study.
+
+    Attributes:
+        pretrain_iterations: batches of 16 clips of 2 frames.
+        finetune_iterations: batches of 8 frames, the same for both arms.
+        seeds: of fine-tuning; each seed is run from both starts.
+    """
+
+    pretrain_iterations: int = 3000
+    finetune_iterations: int = 600
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
+    """The stages of the study, in order; arms of one seed run side by side, a core each.
+
+    Args:
+        settings: the budget.
+        data: folder with ``camvid``, ``frames`` and ``surround-clips``, laid out as
+            ``data/README.md`` says.
+    """
+    checkpoint = WORK_DIR / "pretrain" / f"iter_{settings.pretrain_iterations}.pth"
+    backbone = WORK_DIR / "backbone.safetensors"
+    stages: list[Stage] = [
+        _index_steps(data),
+        (
+            Step(
+                name="pretrain",
+                title="Pretrain a backbone on all frames, without labels",
+                command=(
+                    *("tools/train.py", PRETRAIN_CONFIG, "--amp", "--resume"),
+                    *("--work-dir", f"{WORK_DIR / 'pretrain'}", "--cfg-options"),
+                    *_schedule(settings.pretrain_iterations),
+                ),
+                reads=TRAINING,
+                writes=(checkpoint,),
+            ),
+        ),
+        (
+            Step(
+                name="export",
+                title="Export the backbone",
+                command=("tools/export_backbone.py", f"{checkpoint}", f"{backbone}"),
+                reads=("drivemim/engine", "drivemim/models", "tools/export_backbone.py"),
+                writes=(backbone,),
+            ),
+        ),
+    ]
+    for seed in settings.seeds:
+        stages.append(tuple(_finetune_step(arm, seed, settings, backbone) for arm in ARMS))
+        stages.append(tuple(_test_step(arm, seed, settings) for arm in ARMS))
+    return stages
+
+
+def write_table(settings: StudySettings, out: Path) -> str:
+    """Collect the results of all runs: mean and standard deviation over seeds, as Markdown.
+
+    Args:
+        settings: the budget that was run.
+        out: folder of the results, where ``results.json`` is written.
+
+    Returns:
+        the table.
+    """
+    results = {
+        arm: [json.loads((out / f"{arm}-{seed}.json").read_text()) for seed in settings.seeds]
+        for arm in ARMS
+    }
+    part = out / "results.json.part"
+    part.write_text(json.dumps(results, indent=2))
+    part.replace(out / "results.json")
+    return table_of(results)
+
+
+def table_of(results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Markdown table of percentages: one row a metric, one column an arm, and the difference.
+
+    Args:
+        results: for each arm the metrics of every seed, in the same order of seeds.
+    """
+    lines = [
+        f"| AP in % | {' | '.join(ARMS[arm] for arm in results)} | difference |",
+        f"|---|{'---|' * (len(results) + 1)}",
+    ]
+    for metric in METRICS:
+        arms = [[100 * run[f"drivemim/{metric}"] for run in runs] for runs in results.values()]
+        paired = [first - second for first, second in zip(*arms, strict=True)]
+        cells = [f"{statistics.mean(values):.1f} ± {_spread(values):.1f}" for values in arms]
+        change = f"{statistics.mean(paired):+.1f} ± {_spread(paired):.1f}"
+        lines.append(f"| {metric.replace('_', ' ')} | {' | '.join(cells)} | {change} |")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Sample standard deviation; 0 of a single value."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _index_steps(data: Path) -> Stage:
+    camvid, rig = data / "camvid", data / "surround-clips"
+    frames, surround = WORK_DIR / "frames.arrow", WORK_DIR / "surround.arrow"
+    labelled = WORK_DIR / "camvid.arrow"
+    coco = ("--root", f"{camvid}", "--coco", f"{camvid}/train.json", "--coco", f"{camvid}/val.json")
+    create = ("tools/create_index.py", "frames", *coco, "--rate", "30")
+    return (
+        Step(
+            name="index-frames",
+            title="Index all single-camera frames",
+            command=(*create, "--root", f"{data / 'frames'}", "--out", f"{frames}"),
+            reads=INDEX,
+            writes=(frames,),
+        ),
+        Step(
+            name="index-surround",
+            title="Index the surround rig",
+            command=("tools/create_index.py", "nuscenes", "--root", f"{rig}")
+            + ("--version", "v1.0-mini", "--out", f"{surround}"),
+            reads=INDEX,
+            writes=(surround,),
+        ),
+        Step(
+            name="index-camvid",
+            title="Index CamVid's boxes",
+            command=(*create, "--out", f"{labelled}"),
+            reads=INDEX,
+            writes=(labelled,),
+        ),
+    )
+
+
+def _finetune_step(arm: str, seed: int, settings: StudySettings, backbone: Path) -> Step:
+    run = WORK_DIR / f"finetune-{arm}-{seed}"
+    start = (f"backbone_checkpoint={backbone}",) if arm == "pretrained" else ()
+    return Step(
+        name=f"finetune-{arm}-{seed}",
+        title=f"Fine-tune a detector from {ARMS[arm]}, seed {seed}",
+        command=(
+            *("tools/train.py", DETECTOR_CONFIG, "--amp", "--resume", "--seed", f"{seed}"),
+            *("--work-dir", f"{run}", "--cfg-options"),
+            *_schedule(settings.finetune_iterations),
+            f"train_cfg.val_interval={settings.finetune_iterations + 1}",
+            f"train_dataloader.dataset.dataset.index={WORK_DIR / 'camvid.arrow'}",
+            *start,
+        ),
+        reads=TRAINING,
+        writes=(run / f"iter_{settings.finetune_iterations}.pth",),
+    )
+
+
+def _test_step(arm: str, seed: int, settings: StudySettings) -> Step:
+    run = WORK_DIR / f"finetune-{arm}-{seed}"
+    out = WORK_DIR / f"{arm}-{seed}.json"
+    return Step(
+        name=f"test-{arm}-{seed}",
+        title=f"Evaluate the detector from {ARMS[arm]}, seed {seed}",
+        command=(
+            *("tools/test.py", DETECTOR_CONFIG, f"{run}/iter_{settings.finetune_iterations}.pth"),
+            *("--out", f"{out}", "--work-dir", f"{WORK_DIR / 'test' / f'{arm}-{seed}'}"),
+            *("--cfg-options", f"test_dataloader.dataset.index={WORK_DIR / 'camvid.arrow'}"),
+        ),
+        reads=("drivemim/datasets", "drivemim/evaluation", "drivemim/models", "tools/test.py"),
+        writes=(out,),
+    )
+
+
+def _schedule(iterations: int) -> tuple[str, ...]:
+    """Options that set a run's length; warm-up takes a twelfth of it."""
+    return (
+        f"train_cfg.max_iters={iterations}",
+        f"param_scheduler.0.end={iterations // 12}",
+        f"param_scheduler.1.begin={iterations // 12}",
+        f"param_scheduler.1.end={iterations}",
+    )

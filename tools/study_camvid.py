@@ -1,0 +1,52 @@
+"""Pretraining on real frames against random initialisation, on CamVid, over three seeds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from drivemim.demo import StepFailedError, run_plan
+from drivemim.studies.camvid import WORK_DIR, StudySettings, make_plan, write_table
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def main() -> int:
+    """Run what is not done yet, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("DRIVEMIM_REAL_DATA", REPOSITORY / "data"),
+        help="folder of camvid, frames and surround-clips "
+        "(default: $DRIVEMIM_REAL_DATA, else data)",
+    )
+    parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
+    args = parser.parse_args()
+    settings = StudySettings()
+    missing = [
+        name for name in ("camvid", "frames", "surround-clips") if not (args.data / name).is_dir()
+    ]
+    if missing:
+        print(f"study: {args.data} has no {', '.join(missing)}; see data/README.md, or give the "
+              "folder that has them with --data", file=sys.stderr)  # fmt: skip
+        return 1
+    plan = make_plan(settings, args.data.resolve())
+    say = partial(print, flush=True)
+    try:
+        run_plan(plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh, say=say)
+    except StepFailedError as error:
+        print(f"study: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("study: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(write_table(settings, REPOSITORY / WORK_DIR))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
