@@ -7,10 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import TASK_UTILS
 from mmengine.config import ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, EVALUATOR, MODELS, init_default_scope
+from mmengine.structures import InstanceData
 
 from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.draws import Draw
@@ -147,3 +149,19 @@ def test_a_small_detector_trains_a_step_and_is_evaluated(path, tiny_index):
     assert numbers["drivemim/vehicle_count"] == 2
     assert numbers["drivemim/pedestrian_count"] == 2
     assert 0 <= numbers["drivemim/mAP"] <= 1
+
+
+@pytest.mark.parametrize("path", DETECTION, ids=name)
+def test_what_is_ignored_is_not_taught_as_background(path):
+    init_default_scope("mmdet")
+    # 16-pixel priors in a row: the first on the object, the next two in what is ignored.
+    left = torch.arange(0, 160, 16.0)
+    priors = torch.stack([left, 0 * left, left + 16, 0 * left + 16], dim=1)
+    predictions = InstanceData(priors=priors, bboxes=priors)
+    truth = InstanceData(bboxes=priors[:1], labels=torch.zeros(1, dtype=torch.int64))
+    ignored = InstanceData(bboxes=torch.tensor([[16.0, -8.0, 48.0, 24.0]]))
+    for settings in assigners(load_config(path).model.train_cfg):
+        assigner = TASK_UTILS.build(settings)
+        levels = [[len(priors)]] if settings.type == "ATSSAssigner" else []
+        found = assigner.assign(predictions, *levels, truth, ignored).gt_inds.tolist()
+        assert found == [1, -1, -1, 0, 0, 0, 0, 0, 0, 0]

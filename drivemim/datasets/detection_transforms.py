@@ -23,15 +23,19 @@ class LoadReducedImage:
 
     Args:
         image_size: height and width, pixels.
+        skip_ignored_only: for training: pass over a frame that has objects but none to learn, and
+            let the data set draw another. MMDetection's assigners leave ignored objects out of
+            the background only where an image has some other object.
     """
 
-    def __init__(self, *, image_size: tuple[int, int]) -> None:
+    def __init__(self, *, image_size: tuple[int, int], skip_ignored_only: bool = False) -> None:
         if len(image_size) != 2 or min(image_size) < 1:
             raise ValueError(f"image_size must be height and width in pixels, not {image_size}")
         self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.skip_ignored_only = skip_ignored_only
 
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add the image, its sizes, and the boxes in its pixels.
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        """Add the image, its sizes, and the boxes in its pixels; None for a frame passed over.
 
         Raises:
             ValueError: if the pipeline has loaded an image or boxes before.
@@ -44,6 +48,9 @@ class LoadReducedImage:
                 "LoadReducedImage loads image and boxes itself; take LoadImageFromFile, "
                 "LoadAnnotations and Resize out of the pipeline"
             )
+        instances = results["instances"]
+        if self.skip_ignored_only and instances and all(each["ignore_flag"] for each in instances):
+            return None
         stored = (results["height"], results["width"])
         image = read_image(
             Path(results["img_path"]),
@@ -57,7 +64,6 @@ class LoadReducedImage:
             method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
             image = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
         scale = (width / stored[1], height / stored[0])
-        instances = results["instances"]
         boxes_M4 = np.array([each["bbox"] for each in instances], dtype=float).reshape(-1, 4)
         results.update(
             img=image,

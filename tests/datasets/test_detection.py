@@ -14,6 +14,7 @@ from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.detection import BoxFilters, FrameDetection
 from drivemim.datasets.detection_transforms import LoadReducedImage
 from drivemim.datasets.ground_truth import FrameBoxes
+from drivemim.datasets.images import read_image
 
 HEIGHT, WIDTH = 120, 200
 CATEGORIES = [{"id": 1, "name": "car"}, {"id": 2, "name": "pedestrian"}, {"id": 3, "name": "rider"}]
@@ -198,6 +199,18 @@ def test_boxes_follow_the_image_to_any_size(index, size):
     assert [20, 40, 80, 70] in [each["bbox"] for each in results["instances"]]
 
 
+def test_no_more_is_decoded_than_the_size_needs(index, monkeypatch):
+    asked = []
+
+    def spy(path, *, token, stored, wanted):
+        asked.append((stored, wanted))
+        return read_image(path, token=token, stored=stored, wanted=wanted)
+
+    monkeypatch.setattr("drivemim.datasets.detection_transforms.read_image", spy)
+    FrameDetection(index=index, filters={}, pipeline=[LoadReducedImage(image_size=(30, 50))])[0]
+    assert asked == [((HEIGHT, WIDTH), (30, 50))]
+
+
 def test_no_boxes_and_flips_and_ignore_flags(index):
     pipeline = [
         dict(type="drivemim.LoadReducedImage", image_size=(60, 100)),
@@ -214,6 +227,16 @@ def test_no_boxes_and_flips_and_ignore_flags(index):
     assert len(sample.metainfo["instances"]) == 2
     empty = dataset[2]["data_samples"]
     assert empty.gt_instances.bboxes.tensor.shape == (0, 4)
+
+
+def test_a_frame_with_nothing_to_learn_is_passed_over_in_training(index):
+    # Frame a/1 has one car, ignored here; b/0 is empty and stays, as pure background.
+    load = LoadReducedImage(image_size=(60, 100), skip_ignored_only=True)
+    dataset = FrameDetection(index=index, filters={"min_area": 1801.0}, pipeline=[load])
+    assert load(dataset.get_data_info(1)) is None
+    assert load(dataset.get_data_info(2)) is not None
+    # All three frames are alike: every draw ends at the only one that is left.
+    assert dataset[1]["instances"] == []
 
 
 def test_loading_twice_is_refused(index):

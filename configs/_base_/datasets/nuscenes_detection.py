@@ -16,7 +16,7 @@ filters = dict(
     min_lidar_points=1)
 
 train_pipeline = [
-    dict(type='drivemim.LoadReducedImage', image_size=image_size),
+    dict(type='drivemim.LoadReducedImage', image_size=image_size, skip_ignored_only=True),
     # Before the flip: it writes into the image, which must be contiguous.
     dict(type='YOLOXHSVRandomAug'),
     dict(type='RandomFlip', prob=0.5),
