@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.demo.plan import INDEX, TRAINING, Stage, Step
+from drivemim.demo.plan import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
@@ -28,8 +28,8 @@ class StudySettings:
         seeds: of fine-tuning; each seed is run from both starts.
     """
 
-    pretrain_iterations: int = 3000
-    finetune_iterations: int = 600
+    pretrain_iterations: int = 2400
+    finetune_iterations: int = 400
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
@@ -50,11 +50,10 @@ def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
                 name="pretrain",
                 title="Pretrain a backbone on all frames, without labels",
                 command=(
-                    *("tools/train.py", PRETRAIN_CONFIG, "--amp", "--resume"),
+                    *("tools/train.py", PRETRAIN_CONFIG, "--resume"),
                     *("--work-dir", f"{WORK_DIR / 'pretrain'}", "--cfg-options"),
                     *_schedule(settings.pretrain_iterations),
                 ),
-                reads=TRAINING,
                 writes=(checkpoint,),
             ),
         ),
@@ -63,7 +62,6 @@ def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
                 name="export",
                 title="Export the backbone",
                 command=("tools/export_backbone.py", f"{checkpoint}", f"{backbone}"),
-                reads=("drivemim/engine", "drivemim/models", "tools/export_backbone.py"),
                 writes=(backbone,),
             ),
         ),
@@ -129,7 +127,6 @@ def _index_steps(data: Path) -> Stage:
             name="index-frames",
             title="Index all single-camera frames",
             command=(*create, "--root", f"{data / 'frames'}", "--out", f"{frames}"),
-            reads=INDEX,
             writes=(frames,),
         ),
         Step(
@@ -137,14 +134,12 @@ def _index_steps(data: Path) -> Stage:
             title="Index the surround rig",
             command=("tools/create_index.py", "nuscenes", "--root", f"{rig}")
             + ("--version", "v1.0-mini", "--out", f"{surround}"),
-            reads=INDEX,
             writes=(surround,),
         ),
         Step(
             name="index-camvid",
             title="Index CamVid's boxes",
             command=(*create, "--out", f"{labelled}"),
-            reads=INDEX,
             writes=(labelled,),
         ),
     )
@@ -157,14 +152,13 @@ def _finetune_step(arm: str, seed: int, settings: StudySettings, backbone: Path)
         name=f"finetune-{arm}-{seed}",
         title=f"Fine-tune a detector from {ARMS[arm]}, seed {seed}",
         command=(
-            *("tools/train.py", DETECTOR_CONFIG, "--amp", "--resume", "--seed", f"{seed}"),
+            *("tools/train.py", DETECTOR_CONFIG, "--resume", "--seed", f"{seed}"),
             *("--work-dir", f"{run}", "--cfg-options"),
             *_schedule(settings.finetune_iterations),
             f"train_cfg.val_interval={settings.finetune_iterations + 1}",
             f"train_dataloader.dataset.dataset.index={WORK_DIR / 'camvid.arrow'}",
             *start,
         ),
-        reads=TRAINING,
         writes=(run / f"iter_{settings.finetune_iterations}.pth",),
     )
 
@@ -180,7 +174,6 @@ def _test_step(arm: str, seed: int, settings: StudySettings) -> Step:
             *("--out", f"{out}", "--work-dir", f"{WORK_DIR / 'test' / f'{arm}-{seed}'}"),
             *("--cfg-options", f"test_dataloader.dataset.index={WORK_DIR / 'camvid.arrow'}"),
         ),
-        reads=("drivemim/datasets", "drivemim/evaluation", "drivemim/models", "tools/test.py"),
         writes=(out,),
     )
 
@@ -192,4 +185,5 @@ def _schedule(iterations: int) -> tuple[str, ...]:
         f"param_scheduler.0.end={iterations // 12}",
         f"param_scheduler.1.begin={iterations // 12}",
         f"param_scheduler.1.end={iterations}",
+        "default_hooks.checkpoint.interval=100",
     )
