@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_object_town.py"
-DETECTOR_CONFIG = "configs/detection/retinanet_vit_micro_town.py"
+DETECTOR_CONFIG = "configs/detection/atss_vit_micro_town.py"
 ARMS = {"pretrained": "the pretrained backbone", "random": "random initialisation"}
 # The configs read the demo's index from here.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")
@@ -50,7 +50,7 @@ class DemoSettings:
     pedestrians: int = 40
     vehicles: int = 34
     pretrain_iterations: int = 600
-    finetune_iterations: int = 300
+    finetune_iterations: int = 260
     seed: int = 0
     pictures: int = 4
 
@@ -196,7 +196,7 @@ def _finetune_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
             *("--seed", f"{settings.seed}", "--cfg-options"),
             *_iterations(settings.finetune_iterations),
             # Evaluated by the next step, once and not twice.
-            f"train_cfg.val_interval={settings.finetune_iterations + 1}",
+            f"train_cfg.val_begin={settings.finetune_iterations + 1}",
             *start,
             *moved,
         ),
