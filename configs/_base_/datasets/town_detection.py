@@ -6,9 +6,10 @@ image_size = (192, 320)  # height, width
 # Pixels of 800x450.
 filters = dict(min_width=5.0, min_height=10.0, max_distance=60.0)
 
-train_pipeline = _base_.train_pipeline
+# Without colour changes, which cost more steps than a short schedule has.
+train_pipeline = [
+    each for each in _base_.train_pipeline if each['type'] != 'YOLOXHSVRandomAug']
 train_pipeline[0].image_size = image_size
-train_pipeline.pop(2)  # colour changes cost more steps than a short schedule has
 test_pipeline = _base_.test_pipeline
 test_pipeline[0].image_size = image_size
 
