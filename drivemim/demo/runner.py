@@ -214,6 +214,8 @@ class _Running:
         log = repository / self.log
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = {
+            # On cores that are shared, threads that spin while they wait are many times slower.
+            "OMP_WAIT_POLICY": "PASSIVE",
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
