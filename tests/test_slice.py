@@ -1,0 +1,82 @@
+"""The whole path, town to report, on next to nothing: every step uses what the one before made."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from nuscenes import NuScenes
+from safetensors.torch import load_file
+
+from drivemim.datasets import FrameIndex
+
+
+def demo(repository, work_dir):
+    command = [sys.executable, "tools/demo.py", "--quick", "--work-dir", str(work_dir)]
+    finished = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=600)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def slice_dir(repository, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("slice")
+    demo(repository, work_dir)
+    return work_dir
+
+
+def test_index_has_every_camera_frame_and_box_of_the_devkit(slice_dir):
+    nusc = NuScenes("v1.0-mini", str(slice_dir / "town"), verbose=False)
+    index = FrameIndex.open(slice_dir / "town.arrow")
+    cameras = {each["token"] for each in nusc.sample_data if each["sensor_modality"] == "camera"}
+    assert set(index.frames.token[row] for row in range(len(index.frames))) == cameras
+    assert len(index.boxes) == len(nusc.sample_annotation)
+
+
+def test_exported_weights_are_the_pretrained_ones(slice_dir):
+    state = torch.load(slice_dir / "pretrain" / "iter_6.pth", weights_only=False)["state_dict"]
+    encoder = {
+        name.removeprefix("encoder."): tensor
+        for name, tensor in state.items()
+        if name.startswith("encoder.")
+    }
+    exported = load_file(slice_dir / "backbone.safetensors")
+    assert exported.keys() == encoder.keys()
+    assert all(torch.equal(exported[name], encoder[name]) for name in exported)
+
+
+def test_detectors_began_where_they_should(slice_dir):
+    def log(arm):
+        return (slice_dir / "logs" / f"finetune-{arm}.log").read_text()
+
+    count = len(load_file(slice_dir / "backbone.safetensors"))
+    assert f"Loaded all {count} tensors" in log("pretrained")
+    assert "backbone.safetensors" not in log("random")
+
+
+def test_both_arms_are_scored_on_the_same_objects(slice_dir):
+    pretrained, random = (
+        json.loads((slice_dir / f"results-{arm}.json").read_text())
+        for arm in ("pretrained", "random")
+    )
+    assert pretrained.keys() == random.keys()
+    counts = [key for key in pretrained if "_count" in key]
+    assert [pretrained[key] for key in counts] == [random[key] for key in counts]
+    assert pretrained["drivemim/pedestrian_count"] > 0
+    assert pretrained["drivemim/vehicle_count"] > 0
+    assert "drivemim/pedestrian_AP[distance 0-20 m]" in pretrained
+
+
+def test_report_stands_alone(slice_dir):
+    html = (slice_dir / "report.html").read_text()
+    assert html.count("data:image/") >= 4
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", html)
+
+
+def test_a_second_run_keeps_everything(repository, slice_dir):
+    before = (slice_dir / "backbone.safetensors").stat().st_mtime_ns
+    out = demo(repository, slice_dir)
+    assert out.count("done earlier") == 9
+    assert (slice_dir / "backbone.safetensors").stat().st_mtime_ns == before
