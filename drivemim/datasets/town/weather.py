@@ -135,8 +135,12 @@ def _draw_sky(condition: Condition, generator: np.random.Generator) -> Image:
     height = np.linspace(1, 0, _ROWS)[:, None, None] ** 0.6
     sky = np.array(condition.horizon) * (1 - height) + np.array(condition.zenith) * height
     sky = np.broadcast_to(sky, (_ROWS, _TURN, 3)).astype(np.float32)
-    clouds = speckle(generator, _ROWS, _TURN, (8, 24, 70), 0.45) - 1
-    clouds = clouds * np.linspace(1, 0.3, _TURN, dtype=np.float32)[None, ::-1]
+    overlap = _TURN // 8
+    clouds = speckle(generator, _ROWS, _TURN + overlap, (8, 24, 70), 0.45) - 1
+    # The turn ends where it began: its first columns fade in from what follows its last.
+    fade = np.linspace(0, 1, overlap, dtype=np.float32)
+    clouds[:, :overlap] = clouds[:, :overlap] * fade + clouds[:, _TURN:] * (1 - fade)
+    clouds = clouds[:, :_TURN] * np.float32(0.8)
     amount = np.clip(clouds - 0.1, 0, 0.8)[..., None]
     cloud = np.array(condition.horizon) * (1.08 if not condition.night else 1.4)
     sky = sky * (1 - amount) + cloud.astype(np.float32) * amount

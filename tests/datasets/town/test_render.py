@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from drivemim.datasets.town import TownConfig
-from drivemim.datasets.town.config import DAY
+from drivemim.datasets.town import TownConfig, weather
+from drivemim.datasets.town.config import CONDITIONS, DAY
 from drivemim.datasets.town.ground import draw_ground
 from drivemim.datasets.town.render import NEAR, render
 from drivemim.datasets.town.rig import Camera, make_rig
@@ -193,3 +193,11 @@ def test_every_picture_has_texture(stage):
         assert image.shape == (180, 320, 3)
         assert image.dtype == np.uint8
         assert image.std() > 20
+
+
+def test_the_sky_has_no_seam_where_a_turn_ends():
+    for condition in CONDITIONS.values():
+        sky = weather._draw_sky(condition, np.random.default_rng(0)).astype(int)
+        turn = sky.shape[1] // 2
+        steps = np.abs(np.diff(sky[..., :3], axis=1)).mean(axis=(0, 2))
+        assert steps[turn - 1] <= steps[: turn - 1].max()
