@@ -1,6 +1,7 @@
 """The whole path, town to report, on next to nothing: every step uses what the one before made."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -80,3 +81,38 @@ def test_a_second_run_keeps_everything(repository, slice_dir):
     out = demo(repository, slice_dir)
     assert out.count("done earlier") == 9
     assert (slice_dir / "backbone.safetensors").stat().st_mtime_ns == before
+
+
+def losses(repository, slice_dir, work_dir, launcher, batch_size):
+    options = [
+        f"train_dataloader.dataset.dataset.index={slice_dir / 'town.arrow'}",
+        f"train_dataloader.batch_size={batch_size}",
+        "train_cfg.max_iters=3",
+        "default_hooks.logger.interval=1",
+        "env_cfg.dist_cfg.backend=gloo",
+    ]
+    config = "configs/pretrain/vit-micro_object_town.py"
+    command = [*launcher, "tools/train.py", config, "--work-dir", str(work_dir)]
+    if launcher != [sys.executable]:
+        command += ["--launcher", "pytorch"]
+    finished = subprocess.run(
+        [*command, "--cfg-options", *options],
+        cwd=repository,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
+    (scalars,) = work_dir.glob("*/vis_data/scalars.json")
+    return [json.loads(line)["loss"] for line in scalars.read_text().splitlines()]
+
+
+def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
+    repository, slice_dir, tmp_path
+):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    one = losses(repository, slice_dir, tmp_path / "one", [sys.executable], 2)
+    two = losses(repository, slice_dir, tmp_path / "two", [*torchrun, "--nproc-per-node", "2"], 1)
+    assert len(set(one)) == 3
+    assert two == pytest.approx(one, rel=1e-5)
