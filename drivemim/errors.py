@@ -3,6 +3,12 @@
 The command line tools print these as one line; anything else keeps its traceback.
 """
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ConfigError(ValueError):
     """A config, or an option on the command line, that cannot be what was meant."""
@@ -14,3 +20,24 @@ class CheckpointError(ValueError):
 
 class NonFiniteLossError(ArithmeticError):
     """A training loss became infinite or not a number."""
+
+
+class DataError(ValueError):
+    """A file of a data set, or its index, that is broken or not what was asked for."""
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the program with one line if the user caused the error, even in a loader's process."""
+    try:
+        yield
+    except (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        FileNotFoundError,
+        NonFiniteLossError,
+    ) as error:
+        name = type(error).__name__
+        # A loader's process puts the whole traceback, which ends with the error, in the message.
+        sys.exit(f"{name}: {str(error).rsplit(f'{name}: ', 1)[-1].strip()}")

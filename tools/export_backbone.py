@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from drivemim.engine.transfer import export_backbone
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import one_line_errors
 
 
 def main() -> None:
@@ -18,7 +17,7 @@ def main() -> None:
     parser.add_argument("--ema", action="store_true", help="export the averaged weights")
     parser.add_argument("--input-size", nargs=2, type=int, metavar=("H", "W"))
     args = parser.parse_args()
-    try:
+    with one_line_errors():
         metadata = export_backbone(
             args.checkpoint,
             args.out,
@@ -26,8 +25,6 @@ def main() -> None:
             ema=args.ema,
             input_size=tuple(args.input_size) if args.input_size else None,
         )
-    except (CheckpointError, ConfigError, FileNotFoundError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
     print(
         f"{args.out}: {metadata['architecture']['type']}, strides {metadata['strides']}, "
         f"iteration {metadata['source']['iteration']}"

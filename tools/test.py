@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mmengine.config import DictAction
 
 from drivemim.engine.run import evaluate
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import one_line_errors
 
 
 def main() -> None:
@@ -22,7 +21,7 @@ def main() -> None:
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    try:
+    with one_line_errors():
         evaluate(
             args.config,
             args.checkpoint,
@@ -31,8 +30,6 @@ def main() -> None:
             launcher=args.launcher,
             options=args.cfg_options,
         )
-    except (CheckpointError, ConfigError, FileNotFoundError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

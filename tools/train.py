@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mmengine.config import DictAction
 
 from drivemim.engine.run import NEWEST, train
-from drivemim.errors import CheckpointError, ConfigError, NonFiniteLossError
+from drivemim.errors import one_line_errors
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    try:
+    with one_line_errors():
         train(
             args.config,
             work_dir=args.work_dir,
@@ -39,8 +38,6 @@ def main() -> None:
             seed=args.seed,
             options=args.cfg_options,
         )
-    except (CheckpointError, ConfigError, NonFiniteLossError, FileNotFoundError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

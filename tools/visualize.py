@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
 
+from drivemim.errors import one_line_errors
 from drivemim.visualization.reconstructions import draw_reconstructions
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     args = parser.parse_args()
     scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
-    try:
+    with one_line_errors():
         written = draw_reconstructions(
             args.config,
             args.checkpoint,
@@ -35,8 +35,6 @@ def main() -> None:
             width=args.width,
             seed=args.seed,
         )
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
     print(f"{len(written)} pictures in {args.out}")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.errors import DataError
+
 CLASSES = ("pedestrian", "vehicle")
 
 NUSCENES: Mapping[str, str | None] = {
@@ -95,7 +97,7 @@ def labels_of(
         if category not in mapping:
             near = difflib.get_close_matches(category, list(mapping), n=1)
             hint = f" (nearest known: {near[0]!r})" if near else ""
-            raise ValueError(
+            raise DataError(
                 f"category {category!r} is in no class map{hint}; "
                 f"pass class_map with {category!r} mapped to one of {CLASSES} or to None"
             )
@@ -103,6 +105,6 @@ def labels_of(
         if name is None:
             continue
         if name not in CLASSES:
-            raise ValueError(f"category {category!r} maps to {name!r}, which is none of {CLASSES}")
+            raise DataError(f"category {category!r} maps to {name!r}, which is none of {CLASSES}")
         labels[position] = CLASSES.index(name)
     return labels

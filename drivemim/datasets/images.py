@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.errors import DataError
+
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -57,7 +59,7 @@ def read_image(
             "without it (tools/create_index.py ... --missing-images drop)"
         ) from None
     if is_truncated(data):
-        raise ValueError(
+        raise DataError(
             f"image {path} of frame {token} is truncated ({len(data)} bytes); "
             "copy or unpack it again"
         )
@@ -66,12 +68,10 @@ def read_image(
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
-        raise ValueError(
-            f"image {path} of frame {token} cannot be decoded; copy or unpack it again"
-        )
+        raise DataError(f"image {path} of frame {token} cannot be decoded; copy or unpack it again")
     expected = tuple(-(-size // factor) for size in stored)
     if any(abs(have - want) > 1 for have, want in zip(image.shape[:2], expected, strict=True)):
-        raise ValueError(
+        raise DataError(
             f"image {path} of frame {token} is {image.shape[1] * factor}x"
             f"{image.shape[0] * factor} but the index has {stored[1]}x{stored[0]}; "
             "build the index again with tools/create_index.py"

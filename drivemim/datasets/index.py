@@ -30,6 +30,7 @@ from drivemim.datasets.index_schema import (
     columns_of,
 )
 from drivemim.datasets.scene_selection import select_scenes
+from drivemim.errors import DataError
 
 FORMAT = 1
 _METADATA = b"drivemim"
@@ -135,7 +136,7 @@ class FrameIndex:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
             encoded = batch.schema.metadata[_METADATA]
         except (pa.ArrowInvalid, KeyError, TypeError) as error:
-            raise ValueError(
+            raise DataError(
                 f"{path} is not an index of DriveMIM ({error}); build it with tools/create_index.py"
             ) from error
         info = _decode_info(encoded, path)
@@ -145,7 +146,7 @@ class FrameIndex:
         try:
             sections = _read_sections(batch)
         except KeyError as error:
-            raise ValueError(
+            raise DataError(
                 f"{path} lacks the column {error}; rebuild with {info.command}"
             ) from None
         return cls(sections, info, path, root)
@@ -178,7 +179,7 @@ class FrameIndex:
         rows = index_in(strings(tokens), _as_arrow(self.frames.token))
         if (rows < 0).any():
             missing = tokens[int(np.flatnonzero(rows < 0)[0])]
-            raise ValueError(f"{self.path} has no frame {missing!r}; is it another data set's?")
+            raise DataError(f"{self.path} has no frame {missing!r}; is it another data set's?")
         return rows
 
 
@@ -236,8 +237,8 @@ def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
         if layout == FORMAT:
             return msgspec.json.decode(encoded, type=IndexInfo)
     except msgspec.DecodeError as error:
-        raise ValueError(f"{path} has unreadable metadata ({error}); build it again") from error
-    raise ValueError(
+        raise DataError(f"{path} has unreadable metadata ({error}); build it again") from error
+    raise DataError(
         f"{path} has index format {layout}, this DriveMIM reads {FORMAT}; "
         "build it again with tools/create_index.py"
     )
@@ -245,7 +246,7 @@ def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
 
 def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
     if version is not None and version != info.version:
-        raise ValueError(
+        raise DataError(
             f"{path} was built for {info.version or info.source} but {version} is asked for; run "
             f"tools/create_index.py nuscenes --root {info.data_root} --version {version} "
             "and name the new file in the config"
@@ -260,7 +261,7 @@ def _check_tables(info: IndexInfo, path: Path, root: Path) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         if status.st_size != table.size or status.st_mtime_ns > table.mtime_ns:
-            raise ValueError(
+            raise DataError(
                 f"{path} is older than its tables: {root / table.name} changed since it was "
                 f"built; rebuild with {info.command}"
             )
@@ -329,6 +330,6 @@ def _positions(
         if name not in numbers:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{path} has no {what} {name!r}, only {', '.join(known)}{hint}")
+            raise DataError(f"{path} has no {what} {name!r}, only {', '.join(known)}{hint}")
         positions.append(numbers[name])
     return np.array(positions, np.int64)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.errors import DataError
+
 if TYPE_CHECKING:
     from drivemim.datasets.index import FrameIndex
 
@@ -39,12 +41,12 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
         wanted = _official_split(path, scenes, sorted({*names, *splits} - {""}))
         wanted = [name for name in wanted if name in names]
         if not wanted:
-            raise ValueError(f"{path} has no scene of the nuScenes split {scenes!r}")
+            raise DataError(f"{path} has no scene of the nuScenes split {scenes!r}")
     for name in wanted:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{path} has no scene {name!r}{hint}")
+            raise DataError(f"{path} has no scene {name!r}{hint}")
     chosen = set(wanted)
     return np.flatnonzero([name in chosen for name in names])
 
@@ -58,7 +60,7 @@ def _official_split(path: Path, split: str, known: list[str]) -> list[str]:
     if split not in official:
         near = difflib.get_close_matches(split, [*official, *known], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
+        raise DataError(
             f"scenes={split!r} is neither a scene or split of {path} nor one of nuScenes' "
             f"splits ({', '.join(official)}){hint}"
         )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from drivemim.errors import DataError
+
 Corners = tuple[float, float, float, float]
 
 
@@ -63,12 +65,12 @@ class CocoFile:
         boxes: defaultdict[int, list[tuple[str, Corners, str]]] = defaultdict(list)
         for annotation in document.annotations:
             if annotation.category_id not in names:
-                raise ValueError(
+                raise DataError(
                     f"{path}: annotation {annotation.id} has category_id "
                     f"{annotation.category_id}, which its categories lack"
                 )
             if annotation.image_id not in known:
-                raise ValueError(
+                raise DataError(
                     f"{path}: annotation {annotation.id} has image_id {annotation.image_id}, "
                     "which its images lack"
                 )
@@ -97,5 +99,5 @@ def read_coco(path: Path) -> CocoFile:
     try:
         document = msgspec.json.decode(path.read_bytes(), type=_Document)
     except msgspec.DecodeError as error:
-        raise ValueError(f"{path} is no COCO file: {error}") from None
+        raise DataError(f"{path} is no COCO file: {error}") from None
     return CocoFile(path, document)

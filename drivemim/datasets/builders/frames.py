@@ -20,6 +20,7 @@ from PIL import Image
 from drivemim.datasets.builders.coco import CocoFile, read_coco
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
 from drivemim.datasets.index_schema import time_keys
+from drivemim.errors import DataError
 
 Section = dict[str, Any]
 CAMERA = "camera"
@@ -187,7 +188,7 @@ def _size(path: Path) -> tuple[int, int]:
             width, height = image.size
             return int(width), int(height)
     except OSError as error:
-        raise ValueError(f"{path} is no readable image ({error}); remove or replace it") from error
+        raise DataError(f"{path} is no readable image ({error}); remove or replace it") from error
 
 
 def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[str, Section]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import index_in, is_empty, strings
+from drivemim.errors import DataError
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -183,7 +184,7 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; the version folder must hold every table")
     if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty; download or unpack the tables again")
+        raise DataError(f"{path} is empty; download or unpack the tables again")
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
@@ -192,7 +193,7 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
         try:
             return msgspec.json.decode(view, type=list[cls])  # type: ignore[valid-type]  # runtime
         except msgspec.DecodeError as error:
-            raise ValueError(f"{path}: {error}; download or unpack the tables again") from None
+            raise DataError(f"{path}: {error}; download or unpack the tables again") from None
 
 
 def tokens_of(rows: Sequence[Row]) -> pa.Array:
@@ -239,7 +240,7 @@ def join(
         lost &= ~is_empty(keys)
     if lost.any():
         first = int(np.flatnonzero(lost)[0])
-        raise ValueError(
+        raise DataError(
             f"{folder / table}.json lacks the row {keys[first].as_py()!r} that {column} of "
             f"{owners[first].as_py()!r} names ({int(lost.sum())} such rows); "
             "download or unpack the tables again"

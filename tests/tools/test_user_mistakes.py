@@ -1,0 +1,77 @@
+"""What a user sees when something is wrong: one line that names the thing, and no traceback."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from drivemim.datasets.builders.frames import build_frames_index
+
+CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
+
+
+@pytest.fixture
+def drive(tmp_path):
+    """A folder of six frames and its index."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    for number in range(6):
+        image = generator.integers(0, 255, (60, 80, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number}.jpg"), image)
+    build_frames_index([folder], tmp_path / "index.arrow")
+    return folder
+
+
+def train(repository, drive, *arguments):
+    index = drive.parent / "index.arrow"
+    places = [f"train_dataloader.dataset.dataset.datasets.{i}.index={index}" for i in (0, 1)]
+    options = ["--cfg-options", *places, "train_dataloader.batch_size=2", "train_cfg.max_iters=4"]
+    command = [sys.executable, "tools/train.py", CONFIG, "--work-dir", str(drive.parent / "run")]
+    return subprocess.run(
+        [*command, *options, *arguments],
+        cwd=repository,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def last_line(finished):
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+    return finished.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_truncated_image(repository, drive, workers):
+    path = drive / "3.jpg"
+    path.write_bytes(path.read_bytes()[:500])
+    options = [f"train_dataloader.num_workers={workers}"]
+    options += [f"train_dataloader.persistent_workers={workers > 0}"]
+    line = last_line(train(repository, drive, *options))
+    assert line.startswith(f"DataError: image {path} of frame")
+    assert "truncated" in line
+
+
+def test_missing_image(repository, drive):
+    (drive / "3.jpg").unlink()
+    line = last_line(train(repository, drive))
+    assert line.startswith(f"FileNotFoundError: image {drive / '3.jpg'} of frame")
+
+
+def test_misspelt_key(repository, drive):
+    line = last_line(train(repository, drive, "model.masking.ratoi=0.5"))
+    assert "ratoi" in line
+    assert "ratio" in line.replace("ratoi", "")
+
+
+def test_missing_index(repository, drive):
+    (drive.parent / "index.arrow").unlink()
+    line = last_line(train(repository, drive))
+    assert str(drive.parent / "index.arrow") in line
+    assert "create_index" in line
