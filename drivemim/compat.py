@@ -22,8 +22,12 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.registry import FUNCTIONS, Registry
 from mmengine.runner import CheckpointLoader
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from drivemim.errors import CheckpointError, ConfigError
+
+BatchNorm = _BatchNorm
+"""What every batch normalisation of PyTorch is, synchronised or not; it has no public name."""
 
 
 def nearest(name: str, candidates: Iterator[str] | list[str] | set[str]) -> str:

@@ -17,9 +17,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from drivemim.compat import BatchNorm
 from drivemim.models.cells import grid_of, image_to_cells, indices_of, take_cells
 from drivemim.registry import MODELS
 
@@ -153,7 +153,7 @@ class Holes:
         """Set the hidden positions to zero, whatever they hold."""
         return x_BCHW.masked_fill(self.hidden(x_BCHW)[:, None], 0.0)
 
-    def normalize(self, norm: _BatchNorm, x_BCHW: Tensor) -> Tensor:
+    def normalize(self, norm: BatchNorm, x_BCHW: Tensor) -> Tensor:
         """Batch normalisation of the visible positions; hidden ones become zero.
 
         The layer itself is called, on the visible positions alone, so statistics, running
@@ -194,7 +194,7 @@ def _run_block(block: Any, x: Tensor, holes: Holes) -> Tensor:
 def _run_sequence(layers: nn.Sequential, x: Tensor, holes: Holes) -> Tensor:
     """Convolutions, pools, norms and activations in a row, with holes."""
     for layer in layers:
-        x = holes.normalize(layer, x) if isinstance(layer, _BatchNorm) else holes.cut(layer(x))
+        x = holes.normalize(layer, x) if isinstance(layer, BatchNorm) else holes.cut(layer(x))
     return x
 
 
