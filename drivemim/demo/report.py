@@ -71,7 +71,7 @@ def write_demo_report(settings: DemoSettings, results: Sequence[Done], work_dir:
         for arm, name in ARMS.items()
     }
     sections = [
-        Section("How much better the detector starts", _score_blocks(arms)),
+        Section("What it is worth to a detector", _score_blocks(arms)),
         Section("What the pretrainer is shown", _clip_blocks(settings, work_dir)),
         Section("What it hides and reconstructs", _reconstruction_blocks(settings, work_dir)),
         Section("Losses", _loss_blocks(work_dir)),
@@ -123,7 +123,8 @@ def _score_blocks(arms: Mapping[str, Metrics]) -> list[Block]:
 
 def _score_row(label: str, key: str, arms: Mapping[str, Metrics]) -> list[str]:
     values = [metrics.get(key, math.nan) for metrics in arms.values()]
-    difference = 100 * (values[0] - values[-1])
+    # Of the numbers as they are shown; adding 0 makes -0.0 into 0.0.
+    difference = round(100 * values[0], 1) - round(100 * values[-1], 1) + 0.0
     count = next(iter(arms.values())).get(re.sub(r"_AP\b", "_count", key), math.nan)
     return [
         label,

@@ -1,0 +1,59 @@
+"""The demo's report says what its steps left behind."""
+
+import json
+
+import numpy as np
+import pytest
+
+from drivemim.demo.plan import DemoSettings, Step
+from drivemim.demo.report import write_demo_report
+from drivemim.demo.runner import Done
+from drivemim.visualization import save_image
+
+SETTINGS = DemoSettings(pictures=1, finetune_iterations=77)
+KEY = "drivemim/pedestrian_AP"
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    for arm, value in (("pretrained", 0.2504), ("random", 0.1996)):
+        metrics = {
+            KEY: value,
+            "drivemim/pedestrian_count": 12,
+            "drivemim/vehicle_AP": float("nan"),
+            f"{KEY}[distance 0-20 m]": 0.3,
+            f"{KEY}[distance 40+ m]": float("nan"),
+            "drivemim/pedestrian_count[distance 0-20 m]": 9,
+            f"{KEY}[camera CAM_BACK]": 0.9,
+        }
+        (tmp_path / f"results-{arm}.json").write_text(json.dumps(metrics))
+    for run in ("pretrain", "finetune-pretrained", "finetune-random"):
+        folder = tmp_path / run / "20260101_000000" / "vis_data"
+        folder.mkdir(parents=True)
+        (folder / "scalars.json").write_text('{"loss": 2.0, "step": 1}\n{"loss": 1.0, "step": 2}\n')
+    for kind in ("clip", "reconstruction"):
+        save_image(tmp_path / "pictures" / f"{kind}-0.jpg", np.zeros((8, 8, 3), np.uint8))
+    return tmp_path
+
+
+def cells(page, first):
+    """Cells of the table row whose first cell is given."""
+    row = next(row for row in page.split("<tr>") if row.startswith(f"<td>{first}</td>"))
+    return row.split("</tr>")[0].replace("<td>", "").split("</td>")[:-1]
+
+
+def test_numbers_times_and_commands(work_dir):
+    step = Step(name="a", title="Do it", command=("tools/x.py", "--y", "a b"))
+    path = write_demo_report(SETTINGS, [Done(step, 61.4, True)], work_dir)
+    assert path == work_dir / "report.html"
+    page = path.read_text()
+    assert cells(page, "pedestrian") == ["pedestrian", "25.0", "20.0", "+5.0", "12"]
+    assert cells(page, "vehicle") == ["vehicle", "-", "-", "-", "-"]
+    near = cells(page, "pedestrian, 0-20 m")
+    assert near == ["pedestrian, 0-20 m", "30.0", "30.0", "+0.0", "9"]
+    assert cells(page, "pedestrian, 40+ m")[1:4] == ["-", "-", "-"]
+    assert "CAM_BACK" not in page
+    assert cells(page, "Do it") == ["Do it", "61 s", "kept from an earlier run"]
+    assert "python tools/x.py --y &#x27;a b&#x27;" in page
+    assert "finetune_iterations = 77" in page
+    assert "pedestrian 25.0 against 20.0; vehicle - against -" in page
