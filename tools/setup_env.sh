@@ -91,7 +91,7 @@ operators_load() {
     "$VENV/bin/python" -c 'import torch, mmcv._ext' 2>/dev/null
 }
 
-if [ -n "${PYTHON:-}" ] && [ -x "$VENV/bin/python" ] &&
+if [ -n "${PYTHON:-}" ] && [ -x "$VENV/bin/python" ] && works "$PYTHON" &&
     [ "$("$PYTHON" -V)" != "$("$VENV/bin/python" -V)" ]; then
     fail "$VENV was made with $("$VENV/bin/python" -V), PYTHON asks for $("$PYTHON" -V); remove $VENV first"
 fi
