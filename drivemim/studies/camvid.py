@@ -146,6 +146,7 @@ def _index_steps(data: Path) -> Stage:
 
 
 def _finetune_step(arm: str, seed: int, settings: StudySettings, backbone: Path) -> Step:
+    index = WORK_DIR / "camvid.arrow"
     run = WORK_DIR / f"finetune-{arm}-{seed}"
     start = (f"backbone_checkpoint={backbone}",) if arm == "pretrained" else ()
     return Step(
@@ -156,7 +157,8 @@ def _finetune_step(arm: str, seed: int, settings: StudySettings, backbone: Path)
             *("--work-dir", f"{run}", "--cfg-options"),
             *_schedule(settings.finetune_iterations),
             f"train_cfg.val_interval={settings.finetune_iterations + 1}",
-            f"train_dataloader.dataset.dataset.index={WORK_DIR / 'camvid.arrow'}",
+            f"train_dataloader.dataset.dataset.index={index}",
+            f"val_dataloader.dataset.index={index}",
             *start,
         ),
         writes=(run / f"iter_{settings.finetune_iterations}.pth",),
