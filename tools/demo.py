@@ -9,13 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from drivemim.demo import (
-    DemoSettings,
-    StepFailedError,
-    make_plan,
-    run_plan,
-    write_demo_report,
-)
+from drivemim.demo import DemoSettings, make_plan, write_demo_report
+from drivemim.steps import StepFailedError, run_plan
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

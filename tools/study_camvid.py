@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from drivemim.demo import StepFailedError, run_plan
+from drivemim.steps import StepFailedError, run_plan
 from drivemim.studies.camvid import WORK_DIR, StudySettings, make_plan, write_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]

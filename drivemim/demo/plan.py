@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from drivemim.steps import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_object_town.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_town.py"
@@ -68,29 +70,6 @@ class DemoSettings:
             finetune_iterations=6,
             pictures=2,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One command of the demo.
-
-    Attributes:
-        name: short, names the log.
-        title: what it does, for people.
-        command: script and arguments, without the interpreter.
-        reads: files and folders, relative to the repository, whose change makes its result stale.
-        writes: files and folders that are there when it is done.
-    """
-
-    name: str
-    title: str
-    command: tuple[str, ...]
-    reads: tuple[str, ...] = ()
-    writes: tuple[Path, ...] = field(default=())
-
-
-Stage = tuple[Step, ...]
-"""Steps that run side by side and share the cores."""
 
 
 def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list[Stage]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import drivemim
 from drivemim.demo.plan import ARMS, DemoSettings
-from drivemim.demo.runner import Done
 from drivemim.environment import installed_version
+from drivemim.steps import Done
 from drivemim.visualization import (
     Chart,
     Code,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.demo.plan import Stage, Step
+from drivemim.steps import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"

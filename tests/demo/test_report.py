@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from drivemim.demo.plan import DemoSettings, Step
+from drivemim.demo.plan import DemoSettings
 from drivemim.demo.report import write_demo_report
-from drivemim.demo.runner import Done
+from drivemim.steps import Done, Step
 from drivemim.visualization import save_image
 
 SETTINGS = DemoSettings(pictures=1, finetune_iterations=77)

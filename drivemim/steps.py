@@ -14,10 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from drivemim.demo.plan import Stage, Step
 
 SECONDS_BETWEEN_LINES = 5.0
 LAST_LINES = 15
@@ -29,8 +27,31 @@ _POSITION = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command of a plan.
+
+    Attributes:
+        name: short, names the log.
+        title: what it does, for people.
+        command: script and arguments, without the interpreter.
+        reads: files and folders, relative to the repository, whose change makes its result stale.
+        writes: files and folders that are there when it is done.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    writes: tuple[Path, ...] = field(default=())
+
+
+Stage = tuple[Step, ...]
+"""Steps that run side by side and share the cores."""
+
+
 class StepFailedError(RuntimeError):
-    """A command of the demo failed; the message has the end of its log."""
+    """A command of a plan failed; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +180,7 @@ class _Stamp:
 
 
 def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
-    """Remove what an earlier run of the step left in the demo's folder, so nothing stale stays."""
+    """Remove what an earlier run of the step left in the plan's folder, so nothing stale stays."""
     root = (repository / work_dir).resolve()
     for path in step.writes:
         path = (repository / path).resolve()

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from drivemim.demo.plan import Step
-from drivemim.demo.runner import StepFailedError, progress_of, run_plan
+from drivemim.steps import Step, StepFailedError, progress_of, run_plan
 
 SCRIPT = """
 import pathlib, sys
