@@ -54,12 +54,18 @@ def export_backbone(
         version and fingerprint.
 
     Raises:
-        ConfigError: if ``out`` is no ``.safetensors``, or the config cannot be used.
+        ConfigError: if ``out`` is no ``.safetensors``, the ``.pth`` beside it would replace the
+            checkpoint, or the config cannot be used.
         CheckpointError: if the checkpoint is damaged, of another model, or lacks what is asked for.
     """
     out = Path(out)
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} must end in .safetensors (a .pth is written beside it)")
+    plain = out.with_suffix(".pth")
+    if plain.resolve() == Path(checkpoint).resolve():
+        raise ConfigError(
+            f"{plain}, written beside {out}, would replace the checkpoint; rename one"
+        )
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
     weights = _weights(content, checkpoint, ema=ema)
@@ -78,7 +84,7 @@ def export_backbone(
     write_bytes(out, safetensors.torch.save(state, metadata=encoded))
     buffer = io.BytesIO()
     torch.save({"state_dict": state, "meta": {_KEY: metadata}}, buffer)
-    write_bytes(out.with_suffix(".pth"), buffer.getbuffer())
+    write_bytes(plain, buffer.getbuffer())
     return metadata
 
 

@@ -208,3 +208,10 @@ def test_other_files_are_refused(resnet_run, tmp_path):
     torch.save({"state_dict": {}, "meta": {}}, tmp_path / "empty.pth")
     with pytest.raises(CheckpointError, match="holds no config"):
         export_backbone(tmp_path / "empty.pth", tmp_path / "x.safetensors")
+
+
+def test_export_does_not_replace_its_checkpoint(resnet_run):
+    before = resnet_run.read_bytes()
+    with pytest.raises(ConfigError, match=rf"{resnet_run.name}.*would replace the checkpoint"):
+        export_backbone(resnet_run, resnet_run.with_suffix(".safetensors"))
+    assert resnet_run.read_bytes() == before
