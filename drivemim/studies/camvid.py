@@ -29,7 +29,7 @@ class StudySettings:
     """
 
     pretrain_iterations: int = 2400
-    finetune_iterations: int = 400
+    finetune_iterations: int = 300
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
