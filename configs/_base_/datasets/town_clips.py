@@ -2,7 +2,7 @@
 _base_ = './nuscenes_clips.py'
 
 train_dataloader = dict(
-    num_workers=0, persistent_workers=False, pin_memory=False,
+    num_workers=1, pin_memory=False,
     dataset=dict(dataset=dict(
         index='work_dirs/demo/town.arrow',
         scenes='mini_train',
