@@ -51,8 +51,8 @@ class DemoSettings:
     image_size: tuple[int, int] = (450, 800)
     pedestrians: int = 40
     vehicles: int = 34
-    pretrain_iterations: int = 800
-    finetune_iterations: int = 200
+    pretrain_iterations: int = 600
+    finetune_iterations: int = 240
     seed: int = 0
     pictures: int = 4
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 from drivemim.models import ViT
 from drivemim.registry import MODELS
@@ -155,29 +156,30 @@ def test_weights_load_into_an_mmdetection_detector(images: torch.Tensor) -> None
 
     register_all_modules(init_default_scope=False)
     encoder = build().eval()
-    detector = MODELS.build(
-        dict(
-            type="mmdet.RetinaNet",
-            backbone=dict(type="drivemim.ViT", **SMALL),
-            neck=dict(
-                type="drivemim.SimpleFeaturePyramid",
-                in_channels=32,
-                out_channels=16,
-                scales=(2.0, 1.0),
-            ),
-            bbox_head=dict(
-                type="mmdet.RetinaHead",
-                num_classes=2,
-                in_channels=16,
-                feat_channels=16,
-                stacked_convs=1,
-                anchor_generator=dict(
-                    type="mmdet.AnchorGenerator", scales=[4], ratios=[1.0], strides=[4, 8]
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        detector = MODELS.build(
+            dict(
+                type="mmdet.RetinaNet",
+                backbone=dict(type="drivemim.ViT", **SMALL),
+                neck=dict(
+                    type="drivemim.SimpleFeaturePyramid",
+                    in_channels=32,
+                    out_channels=16,
+                    scales=(2.0, 1.0),
                 ),
-                bbox_coder=dict(type="mmdet.DeltaXYWHBBoxCoder"),
-            ),
-        )
-    ).eval()
+                bbox_head=dict(
+                    type="mmdet.RetinaHead",
+                    num_classes=2,
+                    in_channels=16,
+                    feat_channels=16,
+                    stacked_convs=1,
+                    anchor_generator=dict(
+                        type="mmdet.AnchorGenerator", scales=[4], ratios=[1.0], strides=[4, 8]
+                    ),
+                    bbox_coder=dict(type="mmdet.DeltaXYWHBBoxCoder"),
+                ),
+            )
+        ).eval()
     detector.backbone.load_state_dict(encoder.state_dict(), strict=True)
     assert torch.equal(detector.backbone(images)[0], encoder(images)[0])
     assert [tuple(map_.shape) for map_ in detector.extract_feat(images)] == [
