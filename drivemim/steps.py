@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -67,6 +69,44 @@ class Done:
     step: Step
     seconds: float
     skipped: bool
+
+
+def run_length(iterations: int) -> tuple[str, ...]:
+    """Options of ``tools/train.py`` that set a run's length; its cosine schedule ends with it."""
+    warm_up = max(1, iterations // 12)
+    return (
+        f"train_cfg.max_iters={iterations}",
+        f"param_scheduler.0.end={warm_up}",
+        f"param_scheduler.1.begin={warm_up}",
+        f"param_scheduler.1.end={iterations}",
+        "default_hooks.checkpoint.interval=100",
+    )
+
+
+def run_program(
+    name: str, plan: Sequence[Stage], work_dir: Path, *, repository: Path, fresh: bool = False
+) -> list[Done]:
+    """Run a plan as a command line program: progress on the console, failures as its exit.
+
+    Args:
+        name: of the program, put before what it says when it ends early.
+        plan: as in :func:`run_plan`, like the rest.
+        work_dir: as there.
+        repository: as there.
+        fresh: as there.
+
+    Raises:
+        SystemExit: 1 if a command failed, 130 or 143 if stopped; commands under way are ended.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    say = partial(print, flush=True)
+    try:
+        return run_plan(plan, work_dir, repository=repository, fresh=fresh, say=say)
+    except StepFailedError as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"{name}: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 def run_plan(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
 import time
 from pathlib import Path
 
 from drivemim.demo import DemoSettings, make_plan, write_demo_report
-from drivemim.steps import StepFailedError, run_plan
+from drivemim.steps import run_program
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -28,35 +27,17 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run what is not done yet and write the report."""
     args = parse_arguments()
-    # Commands under way are ended with the demo.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     settings = DemoSettings.quick() if args.quick else DemoSettings()
     settings = dataclasses.replace(settings, seed=args.seed)
     work_dir = args.work_dir.resolve()
     if work_dir.is_relative_to(REPOSITORY):
         work_dir = work_dir.relative_to(REPOSITORY)
     began = time.monotonic()
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    try:
-        results = run_plan(
-            make_plan(settings, work_dir),
-            work_dir,
-            repository=REPOSITORY,
-            fresh=args.fresh,
-            say=say,
-        )
-    except StepFailedError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("demo: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    plan = make_plan(settings, work_dir)
+    results = run_program("demo", plan, work_dir, repository=REPOSITORY, fresh=args.fresh)
     report = write_demo_report(settings, results, REPOSITORY / work_dir)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
-    say(f"Report: {report}  ({minutes} min {seconds} s)")
+    print(f"Report: {report}  ({minutes} min {seconds} s)")
     return 0
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
-from drivemim.steps import StepFailedError, run_plan
+from drivemim.steps import run_program
 from drivemim.studies.camvid import WORK_DIR, StudySettings, make_plan, write_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -35,15 +34,7 @@ def main() -> int:
               "folder that has them with --data", file=sys.stderr)  # fmt: skip
         return 1
     plan = make_plan(settings, args.data.resolve())
-    say = partial(print, flush=True)
-    try:
-        run_plan(plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh, say=say)
-    except StepFailedError as error:
-        print(f"study: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("study: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    run_program("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
     print(write_table(settings, REPOSITORY / WORK_DIR))
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.steps import Stage, Step
+from drivemim.steps import Stage, Step, run_length
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_object_town.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_town.py"
@@ -103,7 +103,7 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
                 title="Pretrain a backbone without labels",
                 command=("tools/train.py", PRETRAIN_CONFIG, "--work-dir", f"{pretrain}")
                 + ("--resume", "--seed", f"{settings.seed}", "--cfg-options")
-                + (*_iterations(settings.pretrain_iterations), *moved),
+                + (*run_length(settings.pretrain_iterations), *moved),
                 reads=TRAINING,
                 writes=(checkpoint,),
             ),
@@ -173,7 +173,7 @@ def _finetune_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
         command=(
             *("tools/train.py", DETECTOR_CONFIG, "--work-dir", f"{run}", "--resume"),
             *("--seed", f"{settings.seed}", "--cfg-options"),
-            *_iterations(settings.finetune_iterations),
+            *run_length(settings.finetune_iterations),
             # Evaluated by the next step, once and not twice.
             f"train_cfg.val_begin={settings.finetune_iterations + 1}",
             *start,
@@ -198,15 +198,4 @@ def _test_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
         ),
         reads=("drivemim/datasets", "drivemim/evaluation", "drivemim/models", "tools/test.py"),
         writes=(out,),
-    )
-
-
-def _iterations(count: int) -> tuple[str, ...]:
-    """Options that set a run's length; its cosine schedule ends with it."""
-    return (
-        f"train_cfg.max_iters={count}",
-        f"param_scheduler.0.end={max(1, count // 12)}",
-        f"param_scheduler.1.begin={max(1, count // 12)}",
-        f"param_scheduler.1.end={count}",
-        "default_hooks.checkpoint.interval=100",
     )

@@ -75,7 +75,7 @@ def export_backbone(
     pretrainer.eval()
     metadata = describe_export(pretrainer, cfg, content["meta"], checkpoint, input_size)
     metadata["source"]["ema"] = ema
-    backbone: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # a built nn.Module
+    backbone: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # built
     state = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in backbone.state_dict().items()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.steps import Stage, Step
+from drivemim.steps import Stage, Step, run_length
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
@@ -52,7 +52,7 @@ def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
                 command=(
                     *("tools/train.py", PRETRAIN_CONFIG, "--resume"),
                     *("--work-dir", f"{WORK_DIR / 'pretrain'}", "--cfg-options"),
-                    *_schedule(settings.pretrain_iterations),
+                    *run_length(settings.pretrain_iterations),
                 ),
                 writes=(checkpoint,),
             ),
@@ -155,8 +155,9 @@ def _finetune_step(arm: str, seed: int, settings: StudySettings, backbone: Path)
         command=(
             *("tools/train.py", DETECTOR_CONFIG, "--resume", "--seed", f"{seed}"),
             *("--work-dir", f"{run}", "--cfg-options"),
-            *_schedule(settings.finetune_iterations),
-            f"train_cfg.val_interval={settings.finetune_iterations + 1}",
+            *run_length(settings.finetune_iterations),
+            # Evaluated by the next step, once and not twice.
+            f"train_cfg.val_begin={settings.finetune_iterations + 1}",
             f"train_dataloader.dataset.dataset.index={index}",
             f"val_dataloader.dataset.index={index}",
             *start,
@@ -177,15 +178,4 @@ def _test_step(arm: str, seed: int, settings: StudySettings) -> Step:
             *("--cfg-options", f"test_dataloader.dataset.index={WORK_DIR / 'camvid.arrow'}"),
         ),
         writes=(out,),
-    )
-
-
-def _schedule(iterations: int) -> tuple[str, ...]:
-    """Options that set a run's length; warm-up takes a twelfth of it."""
-    return (
-        f"train_cfg.max_iters={iterations}",
-        f"param_scheduler.0.end={iterations // 12}",
-        f"param_scheduler.1.begin={iterations // 12}",
-        f"param_scheduler.1.end={iterations}",
-        "default_hooks.checkpoint.interval=100",
     )
