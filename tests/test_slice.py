@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -83,36 +85,70 @@ def test_a_second_run_keeps_everything(repository, slice_dir):
     assert (slice_dir / "backbone.safetensors").stat().st_mtime_ns == before
 
 
-def losses(repository, slice_dir, work_dir, launcher, batch_size):
-    options = [
+def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
+    """Arguments that pretrain the small ViT on the town, every loss logged."""
+    given = [
         f"train_dataloader.dataset.dataset.index={slice_dir / 'town.arrow'}",
         f"train_dataloader.batch_size={batch_size}",
-        "train_cfg.max_iters=3",
+        f"train_cfg.max_iters={iterations}",
         "default_hooks.logger.interval=1",
         "env_cfg.dist_cfg.backend=gloo",
+        *options,
     ]
     config = "configs/pretrain/vit-micro_object_town.py"
-    command = [*launcher, "tools/train.py", config, "--work-dir", str(work_dir)]
-    if launcher != [sys.executable]:
-        command += ["--launcher", "pytorch"]
+    return ["tools/train.py", config, "--work-dir", str(work_dir), "--cfg-options", *given]
+
+
+def one_thread():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def losses(repository, work_dir, command):
+    """Losses by iteration after running ``command``, of all the runs in ``work_dir``, latest last."""
     finished = subprocess.run(
-        [*command, "--cfg-options", *options],
-        cwd=repository,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
+        command, cwd=repository, env=one_thread(), capture_output=True, text=True, timeout=600
     )
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
-    (scalars,) = work_dir.glob("*/vis_data/scalars.json")
-    return [json.loads(line)["loss"] for line in scalars.read_text().splitlines()]
+    return {
+        entry["step"]: entry["loss"]
+        for scalars in sorted(work_dir.glob("*/vis_data/scalars.json"))
+        for entry in map(json.loads, scalars.read_text().splitlines())
+    }
 
 
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
     repository, slice_dir, tmp_path
 ):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    one = losses(repository, slice_dir, tmp_path / "one", [sys.executable], 2)
-    two = losses(repository, slice_dir, tmp_path / "two", [*torchrun, "--nproc-per-node", "2"], 1)
-    assert len(set(one)) == 3
-    assert two == pytest.approx(one, rel=1e-5)
+    python, torchrun = [sys.executable], ["-m", "torch.distributed.run", "--standalone"]
+    one = training(slice_dir, tmp_path / "one", batch_size=2)
+    two = training(slice_dir, tmp_path / "two", batch_size=1)
+    two[2:2] = ["--launcher", "pytorch"]
+    expected = losses(repository, tmp_path / "one", python + one)
+    found = losses(repository, tmp_path / "two", [*python, *torchrun, "--nproc-per-node=2", *two])
+    assert len(set(expected.values())) == 3
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_killed_and_resumed_has_the_losses_of_a_run_that_was_not(repository, slice_dir, tmp_path):
+    def command(name, *more):
+        options = ("default_hooks.checkpoint.interval=2",)
+        arguments = training(slice_dir, tmp_path / name, *options, iterations=30)
+        arguments[2:2] = more
+        return [sys.executable, *arguments]
+
+    expected = losses(repository, tmp_path / "whole", command("whole"))
+    with subprocess.Popen(
+        command("killed"), cwd=repository, env=one_thread(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    ) as run:  # fmt: skip
+        until = time.monotonic() + 300
+        while not (tmp_path / "killed" / "iter_4.pth").exists():
+            assert run.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "iter_30.pth").exists()
+    found = losses(repository, tmp_path / "killed", command("killed", "--resume"))
+    assert len(set(expected.values())) == 30
+    assert found == expected
