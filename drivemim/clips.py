@@ -14,6 +14,15 @@ from torch import Tensor
 
 Tokens = tuple[tuple[tuple[str, ...], ...], ...]
 
+PADDING: dict[str, float | tuple[float, ...]] = {
+    "boxes_BTNM4": 0.0,
+    "labels_BTNM": -1,
+    "tracks_BTNM": -1,
+    "depths_BTNM": torch.inf,
+    "points_BTNP3": (0.0, 0.0, torch.inf),
+}
+"""What fills up the lists that differ in length from frame to frame."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
@@ -34,6 +43,8 @@ class Clips:
         tracks_BTNM: int64, one number an object, the same in every frame of the index; -1 padding.
         depths_BTNM: float32, metres to the box's centre along the camera's z axis; ``inf`` for
             padding and for boxes that have no depth.
+        points_BTNP3: float32, lidar points that a frame sees: (x, y) pixels and depth along the
+            camera's z axis, metres. Padded with depth ``inf``; P is 0 where none were asked for.
         seeds_B: int64, source of randomness of each clip: what a clip is given depends on its
             own seed, never on the batch or the process it landed in.
         tokens: frame tokens [B][T][N]; ``""`` where the frame is missing.
@@ -48,6 +59,7 @@ class Clips:
     labels_BTNM: Tensor
     tracks_BTNM: Tensor
     depths_BTNM: Tensor
+    points_BTNP3: Tensor
     seeds_B: Tensor
     tokens: Tokens
 
@@ -84,27 +96,23 @@ class Clips:
 
     @staticmethod
     def cat(batches: Sequence[Clips]) -> Clips:
-        """Join batches of the same T, N and image size; boxes are padded to the longest list."""
-        most = max(batch.tracks_BTNM.shape[-1] for batch in batches)
-        padding = {
-            "boxes_BTNM4": 0.0,
-            "labels_BTNM": -1,
-            "tracks_BTNM": -1,
-            "depths_BTNM": torch.inf,
-        }
+        """Join batches of the same T, N and image size; lists are padded to the longest."""
         joined: dict[str, Tensor | Tokens] = {}
         for field in fields(Clips):
             parts = [getattr(batch, field.name) for batch in batches]
             if field.name == "tokens":
                 joined[field.name] = tuple(clip for part in parts for clip in part)
                 continue
-            if field.name in padding:
-                parts = [_pad_boxes(part, most, padding[field.name]) for part in parts]
+            if field.name in PADDING:
+                most = max(part.shape[3] for part in parts)
+                parts = [_pad(part, most, PADDING[field.name]) for part in parts]
             joined[field.name] = torch.cat(parts)
         return Clips(**joined)  # type: ignore[arg-type]  # one dict for tensors and tokens
 
 
-def _pad_boxes(boxes_BTNM: Tensor, length: int, value: float) -> Tensor:
-    """Pad the box axis (the fourth) to ``length``."""
-    shape = (*boxes_BTNM.shape[:3], length - boxes_BTNM.shape[3], *boxes_BTNM.shape[4:])
-    return torch.cat([boxes_BTNM, boxes_BTNM.new_full(shape, value)], dim=3)
+def _pad(values_BTNM: Tensor, length: int, value: float | tuple[float, ...]) -> Tensor:
+    """Pad the list axis (the fourth) to ``length``."""
+    B, T, N, M = values_BTNM.shape[:4]
+    row = torch.tensor(value, dtype=values_BTNM.dtype, device=values_BTNM.device)
+    rows = row.expand(B, T, N, length - M, *values_BTNM.shape[4:])
+    return torch.cat([values_BTNM, rows], dim=3)

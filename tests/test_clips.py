@@ -15,6 +15,7 @@ def _clips(boxes: int, value: int, clips: int = 1) -> Clips:
         labels_BTNM=torch.full((*shape, boxes), value),
         tracks_BTNM=torch.full((*shape, boxes), value),
         depths_BTNM=torch.full((*shape, boxes), float(value)),
+        points_BTNP3=torch.zeros(*shape, 0, 3),
         seeds_B=torch.full((clips,), value),
         tokens=((("a", "b", "c"), ("d", "e", str(value))),) * clips,
     )

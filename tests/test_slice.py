@@ -104,7 +104,7 @@ def one_thread():
 
 
 def losses(repository, work_dir, command):
-    """Losses by iteration after running ``command``, of all the runs in ``work_dir``, latest last."""
+    """Run the command; losses by iteration of all runs in ``work_dir``, the latest counting."""
     finished = subprocess.run(
         command, cwd=repository, env=one_thread(), capture_output=True, text=True, timeout=600
     )

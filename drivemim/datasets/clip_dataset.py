@@ -131,6 +131,7 @@ class ClipDataset(Dataset[Clips]):
             camera_to_clip_BTN44=torch.from_numpy(camera_to_clip_TN44.astype(np.float32))[None],
             timestamps_BTN=torch.from_numpy(timestamps_TN)[None],
             valid_BTN=torch.from_numpy(valid_TN)[None],
+            points_BTNP3=torch.zeros(1, *rows_TN.shape, 0, 3),
             seeds_B=torch.tensor([seed]),
             tokens=(
                 tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),

@@ -59,7 +59,7 @@ def describe_export(
     input_size: tuple[int, int] | None,
 ) -> dict[str, Any]:
     """Everything a detector, or a reader, has to know about a backbone."""
-    size = input_size or _image_size(cfg)
+    size = input_size or training_image_size(cfg)
     fingerprint = _features(pretrainer, size)
     preprocessor = pretrainer.data_preprocessor
     return {
@@ -106,6 +106,7 @@ def one_frame(image_HWC: Tensor) -> Clips:
         labels_BTNM=labels,
         tracks_BTNM=labels.clone(),
         depths_BTNM=torch.zeros(1, 1, 1, 0),
+        points_BTNP3=torch.zeros(1, 1, 1, 0, 3),
         seeds_B=torch.zeros(1, dtype=torch.int64),
         tokens=((("",),),),
     )
@@ -124,7 +125,8 @@ def _architecture(cfg: Config) -> dict[str, Any]:
     return found
 
 
-def _image_size(cfg: Config) -> tuple[int, int]:
+def training_image_size(cfg: Config) -> tuple[int, int]:
+    """Height and width of the images that a config trains with, pixels."""
     sizes = list(_values(cfg.get("train_dataloader") or {}, "image_size"))
     if not sizes:
         raise ConfigError("the config's training data has no image_size; give --input-size H W")

@@ -2,7 +2,10 @@
 
 from drivemim.masking.base import (
     Generators,
+    MaskContext,
     MaskStrategy,
+    Ranking,
+    build_mask,
     clip_generators,
     hidden_cells,
     hide_top,
@@ -17,10 +20,13 @@ from drivemim.masking.tube import TubeMask
 __all__ = [
     "BlockMask",
     "Generators",
+    "MaskContext",
     "MaskStrategy",
     "ObjectMask",
     "RandomMask",
+    "Ranking",
     "TubeMask",
+    "build_mask",
     "cell_owners",
     "clip_generators",
     "hidden_cells",

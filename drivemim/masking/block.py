@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from drivemim.clips import Clips
-from drivemim.masking.base import Generators, MaskStrategy, check_share, uniform
+from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_share
 from drivemim.masking.cells import first_cover, span
 from drivemim.registry import MASKS
 
@@ -49,21 +48,18 @@ class BlockMask(MaskStrategy):
             raise ValueError(f"min_aspect={min_aspect} must be in (0, 1]")
         self.min_share, self.max_share, self.min_aspect = min_share, max_share, min_aspect
 
-    def scores(self, clips: Clips, grid: tuple[int, int], generators: Generators) -> Tensor:
-        """Rank cells by the first rectangle that covers them, then row by row: scores_BTNhw."""
-        h, w = grid
-        device = clips.valid_BTN.device
-        rectangles_BTNK4 = self._rectangles(
-            uniform((*clips.shape, _BLOCKS, 4), generators, device), grid
-        )
+    def rank(self, context: MaskContext) -> Ranking:
+        """Rank cells by the first rectangle that covers them, then row by row."""
+        h, w = context.grid
+        rectangles_BTNK4 = self._rectangles(context.per_frame(_BLOCKS, 4), context.grid)
         top_BTNK, left_BTNK, height_BTNK, width_BTNK = rectangles_BTNK4.unbind(-1)
         first_BTNhw = first_cover(
             span(top_BTNK, top_BTNK + height_BTNK, h), span(left_BTNK, left_BTNK + width_BTNK, w)
         )
-        reading_order_hw = torch.arange(h * w, device=device).reshape(h, w) / (h * w)
+        reading_order_hw = torch.arange(h * w, device=context.device).reshape(h, w) / (h * w)
         covered_BTNhw = -first_BTNhw - reading_order_hw
-        chance_BTNhw = uniform((*clips.shape, h, w), generators, device)
-        return torch.where(first_BTNhw >= 0, covered_BTNhw, -_BLOCKS - 1 - chance_BTNhw)
+        single_BTNhw = -_BLOCKS - 1 - context.per_frame(h, w)
+        return Ranking(scores_BTNhw=torch.where(first_BTNhw >= 0, covered_BTNhw, single_BTNhw))
 
     def _rectangles(self, draws_BTNK4: Tensor, grid: tuple[int, int]) -> Tensor:
         """Turn uniform draws into (top, left, height, width) in whole cells."""

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.masking.base import Generators, MaskStrategy, check_share, hidden_cells, uniform
+from drivemim.masking.base import (
+    MaskContext,
+    MaskStrategy,
+    Ranking,
+    build_mask,
+    check_share,
+    unit_range,
+)
 from drivemim.masking.cells import cell_owners
 from drivemim.registry import MASKS
 
@@ -55,27 +62,27 @@ class ObjectMask(MaskStrategy):
             raise ValueError(f"min_visible={min_visible} must be in [0, infinity)")
         self.share, self.keep, self.min_visible = share, keep, min_visible
         self.track_hidden = track_hidden
-        self.rest: MaskStrategy = (
-            rest
-            if isinstance(rest, MaskStrategy)
-            else MASKS.build({"type": "RandomMask"} if rest is None else rest)
-        )
+        self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
 
-    def scores(self, clips: Clips, grid: tuple[int, int], generators: Generators) -> Tensor:
-        """Rank hidden tracks, then open cells, then the kept cells of objects: scores_BTNhw."""
-        salts_B4 = uniform((len(clips), 4), generators, clips.valid_BTN.device)
-        rest_BTNhw = _unit_range(self.rest.scores(clips, grid, generators))
+    def rank(self, context: MaskContext) -> Ranking:
+        """Rank hidden tracks, then open cells, then the kept cells of objects."""
+        clips, grid = context.clips, context.grid
+        salts_B4 = context.per_clip(4)
+        rest = self.rest.rank(context)
+        rest_BTNhw = unit_range(rest.scores_BTNhw)
         objects = _draw(clips, salts_B4, self.track_hidden)
         owners_BTNhw = cell_owners(
             clips.boxes_BTNM4, clips.depths_BTNM, objects.present_BTNM, grid, clips.image_size
         )
         cells = _owned_cells(clips, objects, owners_BTNhw, rest_BTNhw)
-        quota = round(self.share * hidden_cells(self.ratio, grid))
+        quota = round(self.share * context.budget)
         tiers_E = self._tiers(cells, quota, clips.valid_BTN.numel(), clips.tracks_BTNM.shape[-1])
         ranked_E = torch.where(tiers_E == _OPEN, rest_BTNhw.flatten()[cells.cell_E], cells.wish_E)
         scores_F = (_OPEN + rest_BTNhw * _STEP).flatten()
         scores_F[cells.cell_E] = tiers_E + ranked_E * _STEP
-        return scores_F.reshape(rest_BTNhw.shape)
+        return Ranking(
+            scores_BTNhw=scores_F.reshape(rest_BTNhw.shape), budgets_BTN=rest.budgets_BTN
+        )
 
     def _tiers(self, cells: "_OwnedCells", quota: int, frames: int, M: int) -> Tensor:
         """Sort objects' cells into those hidden first, those left open and those kept: tiers_E."""
@@ -210,9 +217,3 @@ def _owned_cells(
     sorting_E = (((frame_E * M + order_E) << 31) + reluctance_E).argsort(stable=True)
     fields = (cell_E, frame_E, order_E, hidden_E, wish_E)
     return _OwnedCells(*(values_E[sorting_E] for values_E in fields))
-
-
-def _unit_range(scores_BTNhw: Tensor) -> Tensor:
-    """Stretch the scores of each frame to [0, 1], keeping their order."""
-    low, high = scores_BTNhw.amin((-2, -1), keepdim=True), scores_BTNhw.amax((-2, -1), keepdim=True)
-    return (scores_BTNhw - low) / (high - low).clamp(min=1e-12)

@@ -1,9 +1,6 @@
 """Tube masks: the same cells at every time."""
 
-from torch import Tensor
-
-from drivemim.clips import Clips
-from drivemim.masking.base import Generators, MaskStrategy, uniform
+from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
 from drivemim.registry import MASKS
 
 
@@ -15,8 +12,7 @@ class TubeMask(MaskStrategy):
     are drawn independently.
     """
 
-    def scores(self, clips: Clips, grid: tuple[int, int], generators: Generators) -> Tensor:
-        """Rank the cells of each camera by chance, alike at all times: scores_BTNhw."""
-        B, T, N = clips.shape
-        scores_B1Nhw = uniform((B, 1, N, *grid), generators, clips.valid_BTN.device)
-        return scores_B1Nhw.expand(B, T, N, *grid)
+    def rank(self, context: MaskContext) -> Ranking:
+        """Rank the cells of each camera by chance, alike at all times."""
+        scores_B1Nhw = context.per_camera(*context.grid)
+        return Ranking(scores_BTNhw=scores_B1Nhw.expand(*context.clips.shape, *context.grid))

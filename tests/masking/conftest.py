@@ -31,6 +31,7 @@ def make_clips() -> Callable[..., Clips]:
             labels_BTNM=torch.full((*shape, M), -1),
             tracks_BTNM=torch.full((*shape, M), -1),
             depths_BTNM=torch.full((*shape, M), torch.inf),
+            points_BTNP3=torch.zeros(*shape, 0, 3),
             seeds_B=seed + torch.arange(shape[0]),
             tokens=tuple(
                 tuple(tuple(f"{b}-{t}-{n}" for n in range(shape[2])) for t in range(shape[1]))

@@ -54,6 +54,12 @@ def test_hide_top_by_hand():
     ]
 
 
+def test_hide_top_with_a_count_for_each_frame():
+    scores = torch.tensor([[0.1, 0.9], [0.5, 0.2]]).expand(1, 3, 1, 2, 2)
+    mask = hide_top(scores, torch.tensor([[[0], [3], [4]]]))
+    assert mask[0, :, 0].flatten(1).tolist() == [[False] * 4, [False, True, True, True], [True] * 4]
+
+
 def test_uniform_is_torchs_own():
     together = uniform((2, 3), same_seed(), "cpu")
     assert torch.equal(together, torch.rand(2, 3, generator=same_seed()))

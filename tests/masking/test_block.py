@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from drivemim.masking import BlockMask, block
+from drivemim.masking import BlockMask, MaskContext
 
 
 @pytest.fixture
@@ -11,14 +11,14 @@ def rectangles(monkeypatch):
     """Let the first draws be given rows of (share, aspect, down, across), the rest the first."""
 
     def give(*rows):
-        def drawn(shape, generators, device):
-            values = torch.zeros(shape)
-            if len(shape) == 5 and shape[-1] == 4:
+        def drawn(context, *extra):
+            values = torch.zeros(*context.clips.shape, *extra)
+            if len(extra) == 2 and extra[-1] == 4:
                 values[:] = torch.tensor(rows[-1])
                 values[..., : len(rows), :] = torch.tensor(rows)
             return values
 
-        monkeypatch.setattr(block, "uniform", drawn)
+        monkeypatch.setattr(MaskContext, "per_frame", drawn)
 
     return give
 

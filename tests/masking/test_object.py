@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivemim.masking import ObjectMask, RandomMask, TubeMask, cell_owners, clip_generators
+from drivemim.masking import (
+    MaskContext,
+    ObjectMask,
+    RandomMask,
+    TubeMask,
+    cell_owners,
+    clip_generators,
+)
 from drivemim.masking.object import hashed_uniform
 
 GRID = (8, 16)
@@ -15,6 +22,11 @@ GRID = (8, 16)
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def scores_of(strategy, clips, generators):
+    context = MaskContext(clips=clips, grid=GRID, ratio=strategy.ratio, generators=generators)
+    return strategy.rank(context).scores_BTNhw
 
 
 def owned(clips, grid=GRID):
@@ -80,9 +92,8 @@ def test_other_tracks_are_hidden_as_the_rest(make_clips):
 def test_share_limits_hidden_tracks(make_clips):
     """64 cells of budget, 16 of them for the track: it gets those, and chance for the others."""
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 40, 7, 9.0)]})
-    scores = ObjectMask(ratio=0.5, share=0.25, keep=0.0, min_visible=0, track_hidden=1.0).scores(
-        clips, GRID, seeded()
-    )
+    strategy = ObjectMask(ratio=0.5, share=0.25, keep=0.0, min_visible=0, track_hidden=1.0)
+    scores = scores_of(strategy, clips, seeded())
     assert (scores >= 3).sum() == 16
     assert (scores[..., :4, :] >= 3).sum() == 16
 
@@ -92,7 +103,7 @@ def test_whole_tracks_come_first_when_the_share_is_short(make_clips):
     rows = [(0, 0, 40, 40, 1, 5.0), (80, 0, 120, 40, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows, (0, 1, 0): rows[::-1]}, (1, 2, 1))
     strategy = ObjectMask(ratio=0.25, share=0.5, keep=0.0, min_visible=0, track_hidden=1.0)
-    first = strategy.scores(clips, GRID, seeded()) >= 3
+    first = scores_of(strategy, clips, seeded()) >= 3
     assert torch.equal(first[0, 0], first[0, 1])
     assert {int(first[0, 0, 0, :4, :4].sum()), int(first[0, 0, 0, :4, 8:12].sum())} == {0, 16}
 
@@ -102,7 +113,7 @@ def test_kept_cells_pay_last_when_the_budget_needs_them(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 80, 7, 9.0)]})
     strategy = ObjectMask(ratio=0.75, share=1.0, keep=0.5, track_hidden=1.0)
     assert strategy(clips, GRID, seeded()).sum() == 96
-    scores = strategy.scores(clips, GRID, seeded()).flatten().sort().values
+    scores = scores_of(strategy, clips, seeded()).flatten().sort().values
     assert [int((scores.floor() == tier).sum()) for tier in range(4)] == [1, 63, 0, 64]
 
 
@@ -120,7 +131,7 @@ def test_track_hidden_is_a_probability(make_clips):
     rows = [(10 * m, 0, 10 * m + 10, 20, m, 5.0) for m in range(16)]
     clips = make_clips({(b, 0, 0): rows for b in range(50)}, (50, 1, 1))
     strategy = ObjectMask(ratio=0.5, share=1.0, track_hidden=0.25)
-    scores = strategy.scores(clips, GRID, clip_generators(clips))
+    scores = scores_of(strategy, clips, clip_generators(clips))
     hidden = (scores >= 3).flatten(-2).any(-1, keepdim=True)
     assert hidden.any()
     share = (scores[:, 0, 0, :2] >= 3).any(dim=1).float().mean()
@@ -198,7 +209,7 @@ def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
         },
         (1, 2, 2),
     )
-    scores = ObjectMask(ratio=1.0, share=1.0, keep=0.3).scores(clips, GRID, seeded(seed))
+    scores = scores_of(ObjectMask(ratio=1.0, share=1.0, keep=0.3), clips, seeded(seed))
     owners = owned(clips)
     hidden = {}
     for t in range(2):
@@ -217,7 +228,7 @@ def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
 def test_boxes_without_a_track_are_objects_of_their_own(make_clips):
     rows = [(10 * m, 0, 10 * m + 10, 40, -1, math.inf) for m in range(16)]
     clips = make_clips({(0, t, 0): rows for t in range(2)}, (1, 2, 1))
-    scores = ObjectMask(ratio=0.5, share=1.0).scores(clips, GRID, seeded())
+    scores = scores_of(ObjectMask(ratio=0.5, share=1.0), clips, seeded())
     hidden = (scores[0, :, 0, :4] >= 3).any(dim=1)
     assert 8 < hidden.sum() < 24
     assert not torch.equal(hidden[0], hidden[1])

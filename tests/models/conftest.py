@@ -58,6 +58,7 @@ def make_clips(B: int = 2, T: int = 2, N: int = 2, size: tuple[int, int] = (64, 
         labels_BTNM=torch.zeros(B, T, N, 0, dtype=torch.int64),
         tracks_BTNM=torch.zeros(B, T, N, 0, dtype=torch.int64),
         depths_BTNM=torch.zeros(B, T, N, 0),
+        points_BTNP3=torch.zeros(B, T, N, 0, 3),
         seeds_B=torch.arange(B) + 11,
         tokens=tuple(tuple(tuple("frame" for _ in range(N)) for _ in range(T)) for _ in range(B)),
     )

@@ -49,6 +49,7 @@ def clips():
         labels_BTNM=torch.tensor([1, -1]).expand(1, T, N, M),
         tracks_BTNM=torch.tensor([7, -1]).expand(1, T, N, M),
         depths_BTNM=torch.ones(1, T, N, M),
+        points_BTNP3=torch.zeros(1, T, N, 0, 3),
         seeds_B=torch.zeros(1, dtype=torch.int64),
         tokens=((("a", "b", "c"), ("d", "e", "")),),
     )
