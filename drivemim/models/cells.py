@@ -6,6 +6,8 @@ the weight of a convolution. X stands for any number of leading axes joined into
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -46,35 +48,50 @@ def cells_to_image(cells_XLP: Tensor, grid: tuple[int, int], stride: int) -> Ten
     return cells.permute(0, 3, 1, 4, 2, 5).reshape(X, C, h * stride, w * stride)
 
 
-def indices_of(chosen_Xhw: Tensor) -> Tensor:
-    """Which cells of each image are chosen.
+@dataclass(frozen=True, kw_only=True)
+class ChosenCells:
+    """Cells chosen from each image, as a list for each, padded to the longest.
 
-    Args:
-        chosen_Xhw: bool, the same number of True in every image.
-
-    Returns:
-        int64 (X, K), positions in the flattened grid, ascending.
-
-    Raises:
-        ValueError: if the images differ in how many cells are chosen.
+    Attributes:
+        indices_XK: int64, positions in the flattened grid, ascending; 0 where padded.
+        present_XK: bool, False where padded; None if nothing is.
     """
+
+    indices_XK: Tensor
+    present_XK: Tensor | None
+
+    @property
+    def most(self) -> int:
+        """K, the length of the lists."""
+        return int(self.indices_XK.shape[1])
+
+
+def choose_cells(chosen_Xhw: Tensor) -> ChosenCells:
+    """List the cells of each image that are True."""
     chosen_XL = chosen_Xhw.flatten(1)
     counts_X = chosen_XL.sum(dim=1)
     least, most = torch.stack([counts_X.min(), counts_X.max()]).tolist()
-    if least != most:
-        raise ValueError(
-            f"images of one batch must hide equally many cells, but between {least} and {most} of "
-            f"{chosen_XL.shape[1]} cells are chosen; use a mask that meets its budget exactly"
-        )
-    return chosen_XL.nonzero()[:, 1].reshape(chosen_XL.shape[0], most)
+    if least == most:
+        indices_XK = chosen_XL.nonzero()[:, 1].reshape(len(chosen_XL), most)
+        return ChosenCells(indices_XK=indices_XK, present_XK=None)
+    present_XK = torch.arange(most, device=chosen_XL.device) < counts_X[:, None]
+    indices_XK = (~chosen_XL).byte().argsort(dim=1, stable=True)[:, :most]
+    return ChosenCells(indices_XK=indices_XK.masked_fill(~present_XK, 0), present_XK=present_XK)
 
 
-def take_cells(cells_XLD: Tensor, indices_XK: Tensor) -> Tensor:
-    """Pick cells by position: (X, L, D) and (X, K) to (X, K, D)."""
-    return cells_XLD.gather(1, indices_XK[..., None].expand(-1, -1, cells_XLD.shape[2]))
+def take_cells(cells_XLD: Tensor, chosen: ChosenCells) -> Tensor:
+    """Pick cells: (X, L, D) to (X, K, D); what is in the padding means nothing."""
+    return cells_XLD.gather(1, chosen.indices_XK[..., None].expand(-1, -1, cells_XLD.shape[2]))
 
 
-def put_cells(cells_XLD: Tensor, indices_XK: Tensor, values_XKD: Tensor) -> Tensor:
-    """Copy of ``cells_XLD`` with ``values_XKD`` at the positions ``indices_XK``."""
-    index = indices_XK[..., None].expand(-1, -1, cells_XLD.shape[2])
-    return cells_XLD.scatter(1, index, values_XKD.to(cells_XLD.dtype))
+def put_cells(cells_XLD: Tensor, chosen: ChosenCells, values_XKD: Tensor) -> Tensor:
+    """Copy of ``cells_XLD`` with ``values_XKD`` at the chosen cells."""
+    index_XKD = chosen.indices_XK[..., None].expand(-1, -1, cells_XLD.shape[2])
+    values_XKD = values_XKD.to(cells_XLD.dtype)
+    if chosen.present_XK is None:
+        return cells_XLD.scatter(1, index_XKD, values_XKD)
+    # Padding goes to a cell past the last one, which is cut off again.
+    L = cells_XLD.shape[1]
+    index_XKD = index_XKD.masked_fill(~chosen.present_XK[..., None], L)
+    longer = torch.cat([cells_XLD, cells_XLD.new_zeros(len(cells_XLD), 1, cells_XLD.shape[2])], 1)
+    return longer.scatter(1, index_XKD, values_XKD)[:, :L]

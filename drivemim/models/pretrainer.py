@@ -13,9 +13,9 @@ from drivemim.clips import Clips
 from drivemim.masking.base import clip_generators
 from drivemim.models.cells import (
     cells_to_image,
+    choose_cells,
     grid_of,
     image_to_cells,
-    indices_of,
     put_cells,
 )
 from drivemim.registry import MASKS, MODELS
@@ -93,7 +93,7 @@ class MaskedPretrainer(BaseModel):
         return mask_BTNhw
 
     def encode(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor) -> Tensor:
-        """Features (B, T, N, K, D) of the visible cells; zero in invalid frames.
+        """Features (B, T, N, K, D) of the visible cells, padded; zero in invalid frames.
 
         Invalid frames are not encoded, so batch statistics never see them.
         """
@@ -104,9 +104,10 @@ class MaskedPretrainer(BaseModel):
             )
             return visible_XKD.reshape(*valid_BTN.shape, *visible_XKD.shape[1:])
         visible_XKD = self.encoder.forward_masked(images_BTNCHW[valid_BTN], mask_BTNhw[valid_BTN])
-        scattered = visible_XKD.new_zeros(*valid_BTN.shape, *visible_XKD.shape[1:])
-        scattered[valid_BTN] = visible_XKD
-        return scattered
+        most = int((~mask_BTNhw).flatten(-2).sum(dim=-1).max())
+        padded_BTNKD = visible_XKD.new_zeros(*valid_BTN.shape, most, visible_XKD.shape[2])
+        padded_BTNKD[valid_BTN, : visible_XKD.shape[1]] = visible_XKD
+        return padded_BTNKD
 
     def decode(self, visible_BTNKD: Tensor, mask_BTNhw: Tensor, clips: Clips) -> Tensor:
         """Predictions (B, T, N, J, P) for the hidden cells."""
@@ -120,7 +121,9 @@ class MaskedPretrainer(BaseModel):
         visible_BTNKD = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
         predictions_BTNJP = self.decode(visible_BTNKD, mask_BTNhw, clips)
         targets_BTNJP = self.target(images_BTNCHW, mask_BTNhw)
-        loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN)
+        present_XJ = choose_cells(mask_BTNhw.flatten(0, 2)).present_XK
+        weights_BTNJ = None if present_XJ is None else present_XJ.view(targets_BTNJP.shape[:4])
+        loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
         return {"loss": loss, "hidden_share": mask_BTNhw.float().mean()}
 
     @torch.no_grad()
@@ -135,17 +138,17 @@ class MaskedPretrainer(BaseModel):
 
         stride = self.encoder.mask_stride
         grid = grid_of(clips.image_size, stride)
-        hidden_XJ = indices_of(mask_BTNhw.flatten(0, 2))
+        hidden = choose_cells(mask_BTNhw.flatten(0, 2))
         cells_XLP = image_to_cells(images_BTNCHW.flatten(0, 2), stride)
-        filled_XLP = put_cells(cells_XLP, hidden_XJ, pixels_BTNJP.flatten(0, 2))
+        filled_XLP = put_cells(cells_XLP, hidden, pixels_BTNJP.flatten(0, 2))
         filled_XCHW = cells_to_image(filled_XLP, grid, stride)
         images = self.data_preprocessor.restore(filled_XCHW.reshape(images_BTNCHW.shape))
-        errors_XL = errors_BTNJ.new_zeros(len(hidden_XJ), grid[0] * grid[1])
-        errors_XL = errors_XL.scatter(1, hidden_XJ, errors_BTNJ.flatten(0, 2))
+        errors_XL1 = errors_BTNJ.new_zeros(len(cells_XLP), grid[0] * grid[1], 1)
+        errors_XL1 = put_cells(errors_XL1, hidden, errors_BTNJ.flatten(0, 2)[..., None])
 
         invalid = ~clips.valid_BTN[..., None, None]
         return Reconstruction(
             mask_BTNhw=mask_BTNhw,
             images_BTNHWC=torch.where(invalid[..., None], clips.images_BTNHWC, images),
-            errors_BTNhw=errors_XL.reshape(mask_BTNhw.shape).masked_fill(invalid, 0.0),
+            errors_BTNhw=errors_XL1.reshape(mask_BTNhw.shape).masked_fill(invalid, 0.0),
         )

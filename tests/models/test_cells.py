@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from drivemim.models.cells import (
+    ChosenCells,
     cells_to_image,
+    choose_cells,
     grid_of,
     image_to_cells,
-    indices_of,
     put_cells,
     take_cells,
 )
@@ -31,23 +32,35 @@ def test_back_to_the_image() -> None:
 
 
 def test_indices_ascend() -> None:
-    chosen = torch.tensor([[[1, 0, 1], [0, 0, 1]], [[0, 1, 0], [1, 1, 0]]], dtype=torch.bool)
-    assert indices_of(chosen).tolist() == [[0, 2, 5], [1, 3, 4]]
-    assert indices_of(torch.zeros(2, 1, 4, dtype=torch.bool)).shape == (2, 0)
+    chosen = choose_cells(
+        torch.tensor([[[1, 0, 1], [0, 0, 1]], [[0, 1, 0], [1, 1, 0]]], dtype=torch.bool)
+    )
+    assert chosen.indices_XK.tolist() == [[0, 2, 5], [1, 3, 4]]
+    assert chosen.present_XK is None
+    nothing = choose_cells(torch.zeros(2, 1, 4, dtype=torch.bool))
+    assert nothing.indices_XK.shape == (2, 0)
 
 
-def test_unequal_counts_are_refused() -> None:
-    chosen = torch.tensor([[[True, False]], [[True, True]]])
-    with pytest.raises(ValueError, match="between 1 and 2 of 2 cells"):
-        indices_of(chosen)
+def test_unequal_lists_are_padded() -> None:
+    chosen = choose_cells(torch.tensor([[[0, 1, 0]], [[1, 0, 1]], [[0, 0, 0]]], dtype=torch.bool))
+    assert chosen.indices_XK.tolist() == [[1, 0], [0, 2], [0, 0]]
+    assert chosen.present_XK is not None
+    assert chosen.present_XK.tolist() == [[True, False], [True, True], [False, False]]
 
 
 def test_take_and_put() -> None:
     cells = torch.arange(6.0).reshape(1, 3, 2)
-    index = torch.tensor([[2, 0]])
-    taken = take_cells(cells, index)
+    chosen = ChosenCells(indices_XK=torch.tensor([[2, 0]]), present_XK=None)
+    taken = take_cells(cells, chosen)
     assert taken.tolist() == [[[4, 5], [0, 1]]]
-    assert put_cells(cells, index, -taken).tolist() == [[[-0.0, -1], [2, 3], [-4, -5]]]
+    assert put_cells(cells, chosen, -taken).tolist() == [[[-0.0, -1], [2, 3], [-4, -5]]]
+
+
+def test_padding_is_put_nowhere() -> None:
+    cells = torch.zeros(2, 3, 1)
+    chosen = choose_cells(torch.tensor([[[0, 1, 0]], [[1, 0, 1]]], dtype=torch.bool))
+    values = torch.tensor([[[1.0], [9.0]], [[2.0], [3.0]]])
+    assert put_cells(cells, chosen, values)[..., 0].tolist() == [[0, 1, 0], [2, 0, 3]]
 
 
 def test_image_size_must_fit() -> None:

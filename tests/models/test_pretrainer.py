@@ -39,6 +39,80 @@ def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str) -> No
     assert losses["hidden_share"].item() == 0.5
 
 
+def ragged_mask(clips: Clips, grid: tuple[int, int] = (4, 6)) -> torch.Tensor:
+    """Frames that hide between a sixth and all of their cells."""
+    noise = torch.rand(*clips.shape, *grid, generator=torch.Generator().manual_seed(8))
+    shares = torch.linspace(0.2, 0.9, clips.valid_BTN.numel()).reshape(clips.shape)
+    mask = noise < shares[..., None, None]
+    mask[:, -1, -1] = True
+    return mask
+
+
+def test_frames_may_hide_more_or_less(
+    build_pretrainer: Build, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where frames look at themselves alone, a batch costs what its frames cost one by one."""
+    model = build_pretrainer("vit", attend="frame").eval()
+    mask = ragged_mask(clips)
+    mask[:, -1, -1, 0] = False
+    monkeypatch.setattr(model, "mask", lambda clips: mask)
+    together = model(clips, mode="loss")["loss"]
+    images = model.data_preprocessor.normalize(clips.images_BTNHWC)
+    costs = []
+    for b, t, n in np.ndindex(*clips.shape):
+        frame = (slice(b, b + 1), slice(t, t + 1), slice(n, n + 1))
+        times = clips.timestamps_BTN - clips.timestamps_BTN[b, 0, 0]
+        one = Clips(
+            **{
+                name: value[frame] if name.endswith(tuple("34MCNP")) else value[b : b + 1]
+                for name, value in vars(replace(clips, timestamps_BTN=times)).items()
+                if name != "tokens"
+            },
+            tokens=((("frame",),),),
+        )
+        valid = torch.ones(1, 1, 1, dtype=torch.bool)
+        # The time since the clip began is part of a cell's place, so it is given as it was.
+        monkeypatch.setattr(
+            "drivemim.models.decoders.clip_decoder.seconds_since_first",
+            lambda times, valid: times.float() * 1e-6,
+        )
+        visible = model.encode(images[frame], mask[frame], valid)
+        predictions = model.decode(visible, mask[frame], one)
+        errors = model.target.errors(predictions, model.target(images[frame], mask[frame]))
+        costs.append(errors.flatten())
+        monkeypatch.undo()
+    assert len({len(each) for each in costs}) > 3
+    assert together.item() == pytest.approx(torch.cat(costs).mean().item(), rel=1e-5)
+
+
+@BOTH
+def test_a_frame_may_be_hidden_whole(
+    build_pretrainer: Build, clips: Clips, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_pretrainer(encoder).eval()
+    grid = (64 // model.encoder.mask_stride, 96 // model.encoder.mask_stride)
+    mask = ragged_mask(clips, grid)
+    monkeypatch.setattr(model, "mask", lambda clips: mask)
+    losses = model(clips, mode="loss")
+    losses["loss"].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    reconstruction = model(clips, mode="predict")
+    hidden = mask.repeat_interleave(model.encoder.mask_stride, 3)
+    hidden = hidden.repeat_interleave(model.encoder.mask_stride, 4)
+    assert torch.equal(reconstruction.images_BTNHWC[~hidden], clips.images_BTNHWC[~hidden])
+    assert (reconstruction.errors_BTNhw[~mask] == 0).all()
+    mean = reconstruction.errors_BTNhw[mask].mean().item()
+    assert losses["loss"].item() == pytest.approx(mean, rel=1e-5)
+    # What is hidden has no influence on what is predicted.
+    changed = clips.images_BTNHWC.clone()
+    changed[:, -1, -1] = 255 - changed[:, -1, -1]
+    images = [model.data_preprocessor.normalize(each) for each in (clips.images_BTNHWC, changed)]
+    before, after = (
+        model.decode(model.encode(each, mask, clips.valid_BTN), mask, clips) for each in images
+    )
+    assert torch.equal(before, after)
+
+
 @BOTH
 @pytest.mark.parametrize("attend", ["clip", "frame"])
 def test_gradients_reach_every_parameter(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from drivemim.clips import Clips
 from drivemim.geometry.rays import cell_rays
-from drivemim.models.cells import indices_of, take_cells
+from drivemim.models.cells import ChosenCells, choose_cells, take_cells
 from drivemim.models.layers import MLP, attend, grid_positions, initialize
 from drivemim.registry import MODELS
 
@@ -154,34 +154,35 @@ class ClipDecoder(BaseModule):
         """Features of hidden cells.
 
         Args:
-            visible_BTNKD: the encoder's features of the visible cells, row-major.
-            mask_BTNhw: bool, True = hidden; equally many in every frame.
+            visible_BTNKD: the encoder's features of the visible cells, row-major, padded where a
+                frame shows fewer than K.
+            mask_BTNhw: bool, True = hidden.
             clips: gives calibration, poses, times and validity.
 
         Returns:
-            (B, T, N, J, embed_dims), the hidden cells in row-major order. Those of invalid frames
-            are finite and mean nothing.
+            (B, T, N, J, embed_dims), the hidden cells in row-major order, padded where a frame
+            hides fewer than J. Padding and what is in invalid frames is finite and means nothing.
         """
         B, T, N, h, w = mask_BTNhw.shape
         K, X = visible_BTNKD.shape[3], B * T * N
         if K == 0:
             raise ValueError("every cell is hidden, so nothing can be predicted; lower the ratio")
-        visible_XK = indices_of(~mask_BTNhw.reshape(X, h, w))
-        hidden_XJ = indices_of(mask_BTNhw.reshape(X, h, w))
+        visible = choose_cells(~mask_BTNhw.reshape(X, h, w))
+        hidden = choose_cells(mask_BTNhw.reshape(X, h, w))
         places_XLD = self._places(clips, (h, w)).reshape(X, h * w, self.embed_dims)
-        seen = self.project(visible_BTNKD).reshape(X, K, -1) + take_cells(places_XLD, visible_XK)
-        asked = self.mask_token + take_cells(places_XLD, hidden_XJ)
+        seen = self.project(visible_BTNKD).reshape(X, K, -1) + take_cells(places_XLD, visible)
+        asked = self.mask_token + take_cells(places_XLD, hidden)
         groups = B if self.attend == "clip" else X
         # How many of a group's tokens: the frames that are looked at together, times the cells.
-        V, Q = X // groups * K, X // groups * hidden_XJ.shape[1]
+        V, Q = X // groups * K, X // groups * hidden.most
         seen = seen.reshape(groups, V, self.embed_dims)
         tokens = torch.cat([seen, asked.reshape(groups, Q, self.embed_dims)], dim=1)
-        use = self._usable(clips.valid_BTN, K)
+        use = self._usable(clips.valid_BTN, visible, groups)
         for index, block in enumerate(self.blocks):
             is_last = index == len(self.blocks) - 1
             tokens = block(tokens, V, use, hidden_only=is_last)
         out: Tensor = self.norm(tokens)
-        return out.reshape(B, T, N, hidden_XJ.shape[1], self.embed_dims)
+        return out.reshape(B, T, N, hidden.most, self.embed_dims)
 
     def _places(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
         """Where and when each cell is: (B, T, N, L, D)."""
@@ -190,14 +191,20 @@ class ClipDecoder(BaseModule):
         places: Tensor = self.geometry(clips, grid) + positions
         return places
 
-    def _usable(self, valid_BTN: Tensor, K: int) -> Tensor | None:
-        """Which visible tokens may be looked at; None if all may.
+    def _usable(self, valid_BTN: Tensor, visible: ChosenCells, groups: int) -> Tensor | None:
+        """Which visible tokens of each group may be looked at; None if all may.
 
-        A clip without a single valid frame looks at all of its tokens, since attention to nothing
-        is not a number in some of PyTorch's kernels; nothing reads the result.
+        A group without a single one looks at all of its tokens, since attention to nothing is not
+        a number in some of PyTorch's kernels; what comes of it is not meant to be used.
         """
-        if self.attend == "frame" or bool(valid_BTN.all()):
-            return None
-        valid_BF = valid_BTN.flatten(1)
-        valid_BF = valid_BF | ~valid_BF.any(dim=1, keepdim=True)
-        return valid_BF.repeat_interleave(K, dim=1)
+        valid_X1 = valid_BTN.reshape(-1, 1)
+        # A frame that looks at itself alone is valid, or nothing reads what it sees.
+        all_valid = self.attend == "frame" or bool(valid_BTN.all())
+        if visible.present_XK is None:
+            if all_valid:
+                return None
+            use_XK = valid_X1.expand(-1, visible.most)
+        else:
+            use_XK = visible.present_XK if all_valid else visible.present_XK & valid_X1
+        use_GV = use_XK.reshape(groups, -1)
+        return use_GV | ~use_GV.any(dim=1, keepdim=True)

@@ -37,9 +37,10 @@ class MaskedEncoder(Protocol):
 
         Args:
             images_BCHW: float, normalised.
-            mask_Bhw: bool, True = hidden; equally many in every image.
+            mask_Bhw: bool, True = hidden.
 
         Returns:
-            (B, K, D), features of the visible cells, row-major.
+            (B, K, D), features of the visible cells, row-major. Of images that show fewer than
+            K, the most that one shows, the rest is padding that means nothing.
         """
         ...

@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's u
 from torch.utils.checkpoint import checkpoint
 
 from drivemim.compat import BatchNorm
-from drivemim.models.cells import grid_of, image_to_cells, indices_of, take_cells
+from drivemim.models.cells import choose_cells, grid_of, image_to_cells, take_cells
 from drivemim.registry import MODELS
 
 
@@ -79,22 +79,20 @@ class MaskedResNet(BaseModule):
 
         Args:
             images_BCHW: float, normalised.
-            mask_Bhw: bool, True = hidden; equally many in every image.
+            mask_Bhw: bool, True = hidden.
 
         Returns:
-            (B, K, D), the visible cells in row-major order.
-
-        Raises:
-            ValueError: if the images differ in how many cells are hidden.
+            (B, K, D), the visible cells in row-major order, padded where an image shows fewer
+            than K, the most that one shows.
         """
         grid = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.mask_stride)
         assert tuple(mask_Bhw.shape[1:]) == grid, (mask_Bhw.shape, grid)
-        visible_BK = indices_of(~mask_Bhw)
+        visible = choose_cells(~mask_Bhw)
         maps = self.masked_maps(images_BCHW, mask_Bhw)
         fused: Tensor | None = None
         for stage in self.fuse:
             side = maps[stage].shape[2] // grid[0]
-            cells_BKP = take_cells(image_to_cells(maps[stage], side), visible_BK)
+            cells_BKP = take_cells(image_to_cells(maps[stage], side), visible)
             part: Tensor = self.fusers[f"stage{stage}"](cells_BKP)
             fused = part if fused is None else fused + part
         out: Tensor = self.norm(fused)

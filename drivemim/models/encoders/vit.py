@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 from torch.utils.checkpoint import checkpoint
 
-from drivemim.models.cells import grid_of, image_to_cells, indices_of, take_cells
+from drivemim.models.cells import choose_cells, grid_of, image_to_cells, take_cells
 from drivemim.models.layers import Block, grid_positions, initialize
 from drivemim.registry import MODELS
 
@@ -153,19 +153,32 @@ class ViT(BaseModule):
 
         Args:
             images_BCHW: float, normalised.
-            mask_Bhw: bool, True = hidden; equally many in every image.
+            mask_Bhw: bool, True = hidden.
 
         Returns:
-            (B, K, D), the visible cells in row-major order.
-
-        Raises:
-            ValueError: if the images differ in how many cells are hidden.
+            (B, K, D), the visible cells in row-major order. Of images that show fewer than K, the
+            most that one shows, the rest is zero.
         """
         grid = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
         assert tuple(mask_Bhw.shape[1:]) == grid, (mask_Bhw.shape, grid)
-        visible_BK = indices_of(~mask_Bhw)
-        cells_BKP = take_cells(image_to_cells(images_BCHW, self.patch_size), visible_BK)
-        tokens_BKD: Tensor = self.patch_embed(cells_BKP) + self._positions(grid)[visible_BK]
+        visible = choose_cells(~mask_Bhw)
+        cells_BKP = take_cells(image_to_cells(images_BCHW, self.patch_size), visible)
+        positions_BKD = self._positions(grid)[visible.indices_XK]
+        tokens_BKD: Tensor = self.patch_embed(cells_BKP) + positions_BKD
+        if visible.present_XK is None:
+            return self._encode(tokens_BKD)
+        # Images that show equally many cells go together, so that none looks at padding.
+        counts_B = visible.present_XK.sum(dim=1)
+        out_BKD = tokens_BKD.new_zeros(tokens_BKD.shape)
+        for count in counts_B.unique().tolist():
+            if count > 0:
+                rows = (counts_B == count).nonzero()[:, 0]
+                encoded = self._encode(tokens_BKD[rows, :count])
+                out_BKD = out_BKD.to(encoded.dtype)
+                out_BKD[rows, :count] = encoded
+        return out_BKD
+
+    def _encode(self, tokens_BKD: Tensor) -> Tensor:
         for block in self.blocks:
             tokens_BKD = self._run(block, tokens_BKD)
         out: Tensor = self.norm(tokens_BKD)

@@ -9,7 +9,7 @@ import torch
 from mmengine import dist
 from torch import Tensor, nn
 
-from drivemim.models.cells import image_to_cells, indices_of, take_cells
+from drivemim.models.cells import choose_cells, image_to_cells, take_cells
 from drivemim.registry import MODELS
 
 
@@ -36,10 +36,10 @@ class NormalizedPixels(nn.Module):
 
         Args:
             images_BTNCHW: float, normalised as the encoder sees them.
-            mask_BTNhw: bool, True = hidden; equally many in every frame.
+            mask_BTNhw: bool, True = hidden.
 
         Returns:
-            (B, T, N, J, P), the hidden cells in row-major order.
+            (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
         """
         cells = _hidden_cells(images_BTNCHW, mask_BTNhw)
         mean, deviation = self._moments(cells)
@@ -112,7 +112,7 @@ def _hidden_cells(images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
     """(B, T, N, J, P)."""
     frames = mask_BTNhw.shape[:3]
     images_XCHW = images_BTNCHW.flatten(0, 2)
-    hidden_XJ = indices_of(mask_BTNhw.flatten(0, 2))
+    hidden = choose_cells(mask_BTNhw.flatten(0, 2))
     stride = images_XCHW.shape[2] // mask_BTNhw.shape[3]
-    cells_XJP = take_cells(image_to_cells(images_XCHW, stride), hidden_XJ)
+    cells_XJP = take_cells(image_to_cells(images_XCHW, stride), hidden)
     return cells_XJP.reshape(*frames, *cells_XJP.shape[1:])

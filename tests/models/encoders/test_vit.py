@@ -60,10 +60,19 @@ def test_order_is_row_major_and_positions_are_the_cells_own(images: torch.Tensor
     torch.testing.assert_close(visible[1], torch.stack([plain[1, :, 0, 5], plain[1, :, 2, 2]]))
 
 
-def test_unequal_budgets_are_refused(images: torch.Tensor, mask: torch.Tensor) -> None:
-    mask[0] = False
-    with pytest.raises(ValueError, match="between 9 and 24 of 24 cells"):
-        build().forward_masked(images, mask)
+def test_images_that_show_more_or_less_are_encoded_as_if_alone(images: torch.Tensor) -> None:
+    model = build()
+    mask = torch.rand(5, 4, 6, generator=torch.Generator().manual_seed(2)) < 0.5
+    mask[1] = True
+    mask[3] = mask[0].flip(0)
+    images = torch.randn(5, *images.shape[1:])
+    together = model.forward_masked(images, mask)
+    assert together.shape[1] == int((~mask).flatten(1).sum(1).max())
+    for number in (0, 2, 3, 4):
+        alone = model.forward_masked(images[number : number + 1], mask[number : number + 1])[0]
+        torch.testing.assert_close(together[number, : len(alone)], alone)
+        assert (together[number, len(alone) :] == 0).all()
+    assert (together[1] == 0).all()
 
 
 def test_any_multiple_of_the_patch_but_nothing_else() -> None:
