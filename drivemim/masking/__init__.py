@@ -12,19 +12,33 @@ from drivemim.masking.base import (
     uniform,
 )
 from drivemim.masking.block import BlockMask
+from drivemim.masking.camera_dropout import CameraDropoutMask
+from drivemim.masking.causal import CausalMask
 from drivemim.masking.cells import cell_owners
+from drivemim.masking.grid import GridMask
+from drivemim.masking.large_cells import LargeCellMask
+from drivemim.masking.mixture import MixtureMask
+from drivemim.masking.multi_block import MultiBlockMask
 from drivemim.masking.object import ObjectMask
 from drivemim.masking.random import RandomMask
+from drivemim.masking.stack import StackMask
 from drivemim.masking.tube import TubeMask
 
 __all__ = [
     "BlockMask",
+    "CameraDropoutMask",
+    "CausalMask",
     "Generators",
+    "GridMask",
+    "LargeCellMask",
     "MaskContext",
     "MaskStrategy",
+    "MixtureMask",
+    "MultiBlockMask",
     "ObjectMask",
     "RandomMask",
     "Ranking",
+    "StackMask",
     "TubeMask",
     "build_mask",
     "cell_owners",

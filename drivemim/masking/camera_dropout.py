@@ -1,0 +1,67 @@
+"""Camera drop-out: a camera hidden whole."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, build_mask, check_share
+from drivemim.masking.budgets import even_scores, spread
+from drivemim.registry import MASKS
+
+
+@MASKS.register_module()
+class CameraDropoutMask(MaskStrategy):
+    """Hide a drawn camera whole, at all times; the others hide what remains of the budget.
+
+    What the camera saw can be inferred from its neighbours' overlapping fields of view alone. The
+    other cameras share the rest of the clip's budget evenly, and so show more than they would
+    otherwise. A budget too small for a whole camera is all spent on it.
+
+    Args:
+        ratio: share of a clip's cells that is hidden, in [0, 1].
+        chance: probability that a clip has cameras hidden whole, in [0, 1].
+        cameras: how many, at least 1. They are drawn among those that have a valid frame, of which
+            at least one is never hidden whole, unless the budget is all there is.
+        rest: strategy that ranks the cells of each frame, or its config; ``RandomMask`` by default.
+
+    Raises:
+        ValueError: if an argument is outside its range; when masking, if ``rest`` decides itself
+            how much each frame hides.
+    """
+
+    def __init__(
+        self,
+        *,
+        ratio: float = 0.75,
+        chance: float = 0.5,
+        cameras: int = 1,
+        rest: MaskStrategy | dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(ratio=ratio)
+        check_share("chance", chance)
+        if not (isinstance(cameras, int) and cameras >= 1):
+            raise ValueError(f"cameras={cameras} must be a whole number in [1, infinity)")
+        self.chance, self.cameras = chance, cameras
+        self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
+
+    def rank(self, context: MaskContext) -> Ranking:
+        """Rank as the rest does, with budgets that are highest in the dropped cameras."""
+        (h, w), (_, T, N) = context.grid, context.clips.shape
+        scores_BTNhw = even_scores(self.rest, context, self)
+        draws_BTN = context.per_frame()
+        dropped_BTN = self._drop(context)[:, None].expand(-1, T, -1)
+        total = T * N * context.budget
+        dropped_B = (dropped_BTN.sum(dim=(1, 2)) * (h * w)).clamp(max=total)
+        budgets_BTN = spread(dropped_B, dropped_BTN, draws_BTN)
+        budgets_BTN += spread(total - dropped_B, ~dropped_BTN, draws_BTN)
+        return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=budgets_BTN)
+
+    def _drop(self, context: MaskContext) -> Tensor:
+        """Draw the cameras that are hidden whole: bool (B, N)."""
+        seeing_BN = context.clips.valid_BTN.any(dim=1)
+        draws_BN = context.per_camera()[:, 0].masked_fill(~seeing_BN, -1)
+        places_BN = draws_BN.argsort(dim=-1, descending=True).argsort(dim=-1)
+        count_B = (seeing_BN.sum(dim=-1) - 1).clamp(min=0, max=self.cameras)
+        happens_B = context.per_clip() < self.chance
+        return (places_BN < torch.where(happens_B, count_B, 0)[:, None]) & seeing_BN

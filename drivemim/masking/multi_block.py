@@ -1,0 +1,85 @@
+"""Multi-block masks: a few large blocks."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_share
+from drivemim.masking.cells import first_cover, span
+from drivemim.registry import MASKS
+
+
+@MASKS.register_module()
+class MultiBlockMask(MaskStrategy):
+    """Hide a few large blocks, the targets of I-JEPA (Assran et al., 2023).
+
+    ``BlockMask`` goes on drawing rectangles of many sizes, which may reach over the border, until
+    the budget is used up. Here their number is fixed, they are about equally large and lie wholly
+    within the image, so that each is a piece of the scene to be told from its surroundings. What
+    they leave of the budget is hidden cell by cell by chance; where they exceed it, the last
+    blocks are cut, of the one that the budget ends in the lower rows.
+
+    Args:
+        ratio: share of every frame's cells that is hidden, in [0, 1].
+        blocks: how many, at least 1. They may overlap.
+        min_share: area of the smallest block as a share of the grid, in [0, 1].
+        max_share: area of the largest, in [0, 1].
+        min_aspect: smallest height over width of a block, in cells, in (0, infinity).
+        max_aspect: largest height over width, in (0, infinity).
+        alike_in_time: hide the same cells of a camera at every time, instead of drawing each frame.
+
+    Raises:
+        ValueError: if an argument is outside its range, or a minimum above its maximum.
+    """
+
+    def __init__(
+        self,
+        *,
+        ratio: float = 0.75,
+        blocks: int = 4,
+        min_share: float = 0.15,
+        max_share: float = 0.2,
+        min_aspect: float = 0.75,
+        max_aspect: float = 1.5,
+        alike_in_time: bool = False,
+    ) -> None:
+        super().__init__(ratio=ratio)
+        if not (isinstance(blocks, int) and blocks >= 1):
+            raise ValueError(f"blocks={blocks} must be a whole number in [1, infinity)")
+        check_share("min_share", min_share)
+        check_share("max_share", max_share)
+        if min_share > max_share:
+            raise ValueError(f"min_share={min_share} must be in [0, max_share={max_share}]")
+        if not 0 < max_aspect < math.inf:
+            raise ValueError(f"max_aspect={max_aspect} must be in (0, infinity)")
+        if not 0 < min_aspect <= max_aspect:
+            raise ValueError(f"min_aspect={min_aspect} must be in (0, max_aspect={max_aspect}]")
+        self.blocks, self.alike_in_time = blocks, alike_in_time
+        self.min_share, self.max_share = min_share, max_share
+        self.min_aspect, self.max_aspect = min_aspect, max_aspect
+
+    def rank(self, context: MaskContext) -> Ranking:
+        """Rank cells by the first block that covers them, then row by row; the others by chance."""
+        h, w = context.grid
+        draw = context.per_camera if self.alike_in_time else context.per_frame
+        top_BTNK, left_BTNK, height_BTNK, width_BTNK = self._place(draw(self.blocks, 4), h, w)
+        first_BTNhw = first_cover(
+            span(top_BTNK, top_BTNK + height_BTNK, h), span(left_BTNK, left_BTNK + width_BTNK, w)
+        )
+        reading_order_hw = torch.arange(h * w, device=context.device).reshape(h, w) / (h * w)
+        covered_BTNhw = -first_BTNhw - reading_order_hw
+        single_BTNhw = -self.blocks - 1 - draw(h, w)
+        scores_BTNhw = torch.where(first_BTNhw >= 0, covered_BTNhw, single_BTNhw)
+        return Ranking(scores_BTNhw=scores_BTNhw.expand(*context.clips.shape, h, w))
+
+    def _place(self, draws_BTNK4: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Turn uniform draws into top, left, height and width in whole cells, inside the grid."""
+        share, aspect, down, across = draws_BTNK4.unbind(-1)
+        area = (self.min_share + (self.max_share - self.min_share) * share) * (h * w)
+        low, high = math.log(self.min_aspect), math.log(self.max_aspect)
+        height_over_width = torch.exp(low + (high - low) * aspect)
+        height = (area * height_over_width).sqrt().round().clamp(1, h)
+        width = (area / height_over_width).sqrt().round().clamp(1, w)
+        top, left = (down * (h - height + 1)).floor(), (across * (w - width + 1)).floor()
+        return top, left, height, width

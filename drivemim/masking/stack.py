@@ -1,0 +1,95 @@
+"""Stacks: strategies that share the budget of each frame."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from drivemim.masking.base import (
+    MaskContext,
+    MaskStrategy,
+    Ranking,
+    build_mask,
+    check_share,
+    unit_range,
+)
+from drivemim.masking.budgets import even_scores
+from drivemim.registry import MASKS
+
+
+@MASKS.register_module()
+class StackMask(MaskStrategy):
+    """Give each of several strategies a share of every frame's budget.
+
+    One after the other hides its share of the budget among the cells that those before have left,
+    the last all that remains of the budget. The strategies only rank cells. To share out budgets
+    that differ between frames (``CausalMask``, ``CameraDropoutMask``), make the stack their
+    ``rest``: it ranks so that of any number of cells each strategy has about its share.
+
+    Args:
+        ratio: share of every frame's cells that is hidden, in [0, 1]; the strategies' own do not
+            count.
+        strategies: at least one strategy or config.
+        shares: of the budget, each in [0, 1], with a sum of 1.
+
+    Raises:
+        ValueError: if an argument is outside its range, or the numbers of strategies and shares
+            differ; when masking, if one of the strategies decides itself how much each frame hides.
+    """
+
+    def __init__(
+        self,
+        *,
+        ratio: float = 0.75,
+        strategies: Sequence[MaskStrategy | dict[str, Any]],
+        shares: Sequence[float],
+    ) -> None:
+        super().__init__(ratio=ratio)
+        if len(strategies) < 1:
+            raise ValueError(f"strategies={strategies} must hold at least 1 strategy")
+        if len(shares) != len(strategies):
+            raise ValueError(f"shares={shares} must hold {len(strategies)}, one a strategy")
+        for place, share in enumerate(shares):
+            check_share(f"shares[{place}]", share)
+        if not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise ValueError(f"shares={shares} must have a sum of 1, not {sum(shares)}")
+        self.strategies = [build_mask(strategy) for strategy in strategies]
+        self.shares = list(shares)
+
+    def rank(self, context: MaskContext) -> Ranking:
+        """Rank the cells that the strategies choose in turn, then the others as the last does."""
+        parts = [even_scores(part, context, self) for part in self.strategies]
+        # 0 where no strategy has chosen a cell yet.
+        chosen_BTNL = torch.zeros_like(parts[0].flatten(-2))
+        for scores_BTNhw, count in zip(parts, self._counts(context.budget), strict=True):
+            open_BTNL = scores_BTNhw.flatten(-2).masked_fill(chosen_BTNL > 0, -torch.inf)
+            chosen_BTNL = _choose(open_BTNL, count, chosen_BTNL)
+        left_BTNhw = unit_range(parts[-1]) - 1
+        chosen_BTNhw = chosen_BTNL.view_as(left_BTNhw)
+        return Ranking(scores_BTNhw=torch.where(chosen_BTNhw > 0, chosen_BTNhw, left_BTNhw))
+
+    def _counts(self, budget: int) -> list[int]:
+        """Cells of each strategy: shares rounded so that they always add up to the budget."""
+        counts: list[int] = []
+        for place in range(1, len(self.shares)):
+            counts.append(min(round(sum(self.shares[:place]) * budget), budget) - sum(counts))
+        return [*counts, budget - sum(counts)]
+
+
+def _choose(scores_BTNL: Tensor, count: int, chosen_BTNL: Tensor) -> Tensor:
+    """Give the top cells evenly spaced scores in (0, 1], the same steps for every strategy.
+
+    Args:
+        scores_BTNL: float, what the strategy says of the cells.
+        count: how many it chooses.
+        chosen_BTNL: float, scores of the cells chosen before, 0 for the others.
+
+    Returns:
+        ``chosen_BTNL`` with the new cells filled in. Those with the highest scores of all
+        strategies are of each in proportion to the number that it chose.
+    """
+    top_BTNK = scores_BTNL.topk(count, dim=-1).indices
+    steps_K = 1 - torch.arange(count, device=scores_BTNL.device) / max(count, 1)
+    return chosen_BTNL.scatter(-1, top_BTNK, steps_K.expand(top_BTNK.shape))
