@@ -1,10 +1,10 @@
-"""Measure speed and memory against the targets: benchmark.py index|town [options]."""
+"""Measure speed and memory against the targets: benchmark.py index|masks|town [options]."""
 
 import argparse
 import importlib
 import sys
 
-BENCHMARKS = ("index", "town")
+BENCHMARKS = ("index", "masks", "town")
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ Every image here is uint8, H x W x 3, in OpenCV's BGR order, as in ``Clips``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,23 +124,54 @@ def clip_panel(
     boxes: bool = True,
 ) -> Image:
     """One clip of a batch: a row a time step, a column a camera, boxes and tracks drawn in."""
+
+    def draw(t: int, n: int) -> Image:
+        image: Image = clips.images_BTNHWC[index, t, n].numpy()
+        tile = _tile(image, tile_width, valid=True)
+        return draw_frame_boxes(tile, clips, (index, t, n)) if boxes else tile
+
+    return frame_table(clips, draw, index=index, cameras=cameras, tile_width=tile_width)
+
+
+def frame_table(
+    clips: Clips,
+    draw: Callable[[int, int], Image],
+    *,
+    index: int = 0,
+    cameras: Sequence[str] | None = None,
+    tile_width: int = 240,
+) -> Image:
+    """One clip of a batch as a table: a row a time step, a column a camera.
+
+    Args:
+        clips: on the CPU.
+        draw: makes the tile of step t and camera n, ``tile_width`` wide; called for valid frames.
+        index: which clip of the batch.
+        cameras: names of the columns.
+        tile_width: pixels.
+    """
     T, N = clips.shape[1:]
-    blocks = []
-    for t in range(T):
-        tiles = []
-        for n in range(N):
-            image = clips.images_BTNHWC[index, t, n].numpy()
-            tile = _tile(image, tile_width, bool(clips.valid_BTN[index, t, n]))
-            if boxes:
-                tile = draw_boxes(
-                    tile,
-                    clips.boxes_BTNM4[index, t, n].numpy() * (tile_width / image.shape[1]),
-                    clips.labels_BTNM[index, t, n].numpy(),
-                    clips.tracks_BTNM[index, t, n].numpy(),
-                )
-            tiles.append(tile)
-        blocks.append(_row(_offset(clips, index, t), tiles))
-    return _stack([_header(cameras or _numbered(N), tile_width), *blocks])
+    H, W = clips.image_size
+    missing = _tile(np.zeros((H, W, 3), np.uint8), tile_width, valid=False)
+    valid_TN = clips.valid_BTN[index]
+    rows = [
+        _row(
+            _offset(clips, index, t),
+            [draw(t, n) if bool(valid_TN[t, n]) else missing for n in range(N)],
+        )
+        for t in range(T)
+    ]
+    return _stack([_header(cameras or _numbered(N), tile_width), *rows])
+
+
+def draw_frame_boxes(tile: Image, clips: Clips, frame: tuple[int, int, int]) -> Image:
+    """Copy of a frame's tile with the boxes and tracks of the frame (b, t, n) drawn in."""
+    return draw_boxes(
+        tile,
+        clips.boxes_BTNM4[frame].numpy() * (tile.shape[1] / clips.image_size[1]),
+        clips.labels_BTNM[frame].numpy(),
+        clips.tracks_BTNM[frame].numpy(),
+    )
 
 
 def reconstruction_panel(

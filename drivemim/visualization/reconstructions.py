@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from torch.utils.data import ConcatDataset
 
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
-from drivemim.datasets import ClipDataset
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS, MODELS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
+from drivemim.visualization.sources import camera_names, plain_dataset
 
 
 def draw_reconstructions(
@@ -51,7 +50,7 @@ def draw_reconstructions(
     """
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(dict(options or {}))
-    dataset = DATASETS.build(_plain(cfg.train_dataloader.dataset.to_dict(), scenes))
+    dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
     if len(dataset) == 0:
         raise ValueError(f"{config}: no clips in scenes {scenes or 'of the config'}")
     model = _load_model(cfg, checkpoint)
@@ -60,7 +59,7 @@ def draw_reconstructions(
     for number, item in enumerate(chosen):
         np.random.seed(seed + number)
         clips: Clips = dataset[int(item)]
-        cameras = _cameras(dataset, clips)
+        cameras = camera_names(dataset, clips)
         tile_width = min(3 * clips.image_size[1] // 2, width // clips.shape[2])
         paths = [Path(out) / f"{kind}-{number}.jpg" for kind in ("clip", "reconstruction")]
         save_image(paths[0], clip_panel(clips, cameras=cameras, tile_width=tile_width))
@@ -72,16 +71,6 @@ def draw_reconstructions(
     return written
 
 
-def _plain(dataset: dict[str, Any], scenes: str | Sequence[str] | None) -> dict[str, Any]:
-    """The clip data set inside what training wraps around it: unaugmented, whole clips only."""
-    if "datasets" in dataset:
-        return {**dataset, "datasets": [_plain(part, scenes) for part in dataset["datasets"]]}
-    if "dataset" in dataset:
-        return _plain(dataset["dataset"], scenes)
-    chosen = {} if scenes is None else {"scenes": scenes}
-    return {**dataset, "augment": None, "whole": True, **chosen}
-
-
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
     model: MaskedPretrainer = MODELS.build(cfg.model)
     weights = read_checkpoint(checkpoint)["state_dict"]
@@ -91,13 +80,3 @@ def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
         raise ValueError(f"{checkpoint} does not fit {cfg.filename}: {error}") from error
     model.eval()
     return model
-
-
-def _cameras(dataset: Any, clips: Clips) -> list[str] | None:
-    """Names of a clip's cameras, where all clips come from one index and show all of its frames."""
-    if isinstance(dataset, ConcatDataset) or not isinstance(dataset, ClipDataset):
-        return None
-    if dataset.one_camera:
-        return None
-    names = [dataset.index.cameras[int(camera)] for camera in dataset.windows.cameras]
-    return names if len(names) == clips.shape[2] else None

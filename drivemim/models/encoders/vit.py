@@ -170,7 +170,7 @@ class ViT(BaseModule):
         # Images that show equally many cells go together, so that none looks at padding.
         counts_B = visible.present_XK.sum(dim=1)
         out_BKD = tokens_BKD.new_zeros(tokens_BKD.shape)
-        for count in counts_B.unique().tolist():
+        for count in sorted(set(counts_B.tolist())):
             if count > 0:
                 rows = (counts_B == count).nonzero()[:, 0]
                 encoded = self._encode(tokens_BKD[rows, :count])

@@ -1,0 +1,227 @@
+"""Pictures of masks: what each strategy hides of a clip, with the same world points marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drivemim.clips import Clips
+from drivemim.datasets import ClipDataset
+from drivemim.errors import ConfigError
+from drivemim.geometry import invert_pose, transform_points
+from drivemim.masking import MaskStrategy, clip_generators
+from drivemim.registry import DATASETS, MASKS
+from drivemim.visualization.panels import (
+    Bools,
+    Image,
+    draw_frame_boxes,
+    frame_table,
+    mask_overlay,
+    save_image,
+    track_color,
+)
+from drivemim.visualization.sources import camera_names, plain_dataset
+
+Float64 = NDArray[np.float64]
+
+NEAREST = 2.0
+"""Metres in front of a camera below which a mark is not drawn."""
+
+
+def draw_masks(
+    config: str | Path,
+    out: str | Path,
+    *,
+    item: int = 0,
+    options: Mapping[str, Any] | None = None,
+    only: Sequence[str] | None = None,
+    ratio: float | None = None,
+    marks: int = 8,
+    width: int = 1800,
+    stride: int = 16,
+    seed: int = 0,
+) -> list[Path]:
+    """Draw one clip as each strategy of a config masks it.
+
+    Args:
+        config: with ``strategies`` (configs by name) and ``dataset``, or of a pretraining run,
+            whose strategy and training data are taken.
+        out: folder for ``NAME.jpg``.
+        item: which clip of the data set.
+        options: dotted config keys to replace.
+        only: names of the strategies wanted; None for all.
+        ratio: share of the cells hidden; None for the config's own.
+        marks: how many world points are marked.
+        width: of a picture, pixels, at most.
+        stride: side of a cell, pixels.
+        seed: of the masks.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: if the config has no strategies, or not those asked for.
+        IndexError: if there is no such clip.
+    """
+    cfg = Config.fromfile(str(config))
+    cfg.merge_from_dict(dict(options or {}))
+    strategies = _strategies(cfg, only, ratio)
+    dataset: ClipDataset = DATASETS.build(_dataset(cfg))
+    if not 0 <= item < len(dataset):
+        raise IndexError(f"clip {item} of {len(dataset)}")
+    np.random.seed(seed)
+    clips = dataset[item]
+    H, W = clips.image_size
+    grid = (H // stride, W // stride)
+    points_P3 = world_marks(clips, marks)
+    names = camera_names(dataset, clips)
+    tile_width = min(W, width // clips.shape[2])
+    written = []
+    for name, strategy in strategies.items():
+        mask_BTNhw = strategy(clips, grid, clip_generators(clips), local_contrast(clips, grid))
+        path = Path(out) / f"{name}.jpg"
+        panel = mask_panel(clips, mask_BTNhw, points_P3, cameras=names, tile_width=tile_width)
+        save_image(path, panel)
+        written.append(path)
+    return written
+
+
+def mask_panel(
+    clips: Clips,
+    mask_BTNhw: Tensor,
+    marks_P3: Float64,
+    *,
+    cameras: Sequence[str] | None = None,
+    tile_width: int = 300,
+) -> Image:
+    """The first clip of a batch: a row a time, a column a camera, hidden cells tinted.
+
+    Boxes have the colour of their track; a mark has the same number and colour wherever the same
+    point of the world is in the image, also where something stands in front of it.
+
+    Args:
+        clips: on the CPU.
+        mask_BTNhw: bool, True = hidden.
+        marks_P3: points in the clip's frame, metres.
+        cameras: names of the columns.
+        tile_width: pixels a frame is wide in the panel.
+    """
+    mask_TNhw: Bools = mask_BTNhw[0].cpu().numpy()
+    H, W = clips.image_size
+    size = (tile_width, round(tile_width * H / W))
+
+    def draw(t: int, n: int) -> Image:
+        tinted = mask_overlay(clips.images_BTNHWC[0, t, n].numpy(), mask_TNhw[t, n])
+        tile = np.asarray(cv2.resize(tinted, size, interpolation=cv2.INTER_AREA), np.uint8)
+        tile = draw_frame_boxes(tile, clips, (0, t, n))
+        pixels_P2, seen_P = _project(clips, t, n, marks_P3)
+        for number in np.flatnonzero(seen_P):
+            _mark(tile, pixels_P2[number] * (tile_width / W), int(number))
+        return tile
+
+    return frame_table(clips, draw, cameras=cameras, tile_width=tile_width)
+
+
+def world_marks(clips: Clips, count: int) -> Float64:
+    """World points that many frames of the first clip see, far from each other.
+
+    Lidar points where the clip has some, otherwise points on the ground plane.
+
+    Returns:
+        (P, 3) in the clip's frame, metres.
+    """
+    candidates_P3 = _lidar_points(clips)
+    if len(candidates_P3) == 0:
+        along, across = np.meshgrid(np.arange(-30.0, 31, 3), np.arange(-9.0, 10, 3))
+        candidates_P3 = np.stack([along, across, np.zeros_like(along)], axis=-1).reshape(-1, 3)
+    seen_P = np.zeros(len(candidates_P3))
+    for t, n in np.argwhere(clips.valid_BTN[0].numpy()):
+        seen_P += _project(clips, int(t), int(n), candidates_P3)[1]
+    chosen: list[int] = []
+    distance_P = np.full(len(candidates_P3), np.inf)
+    for _ in range(min(count, len(candidates_P3))):
+        best = int(np.argmax(np.where(distance_P > 8.0, seen_P, -1.0)))
+        chosen.append(best)
+        away_P = np.linalg.norm(candidates_P3 - candidates_P3[best], axis=1)
+        distance_P = np.minimum(distance_P, away_P)
+    return candidates_P3[chosen]
+
+
+def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
+    """Standard deviation of each cell's grey levels: float (B, T, N, h, w).
+
+    What a guided strategy is given here in place of a trained guide.
+    """
+    (h, w), (H, W) = grid, clips.image_size
+    grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)
+    cells = grey_BTNHW[..., : H // h * h, : W // w * w].unflatten(-1, (w, -1)).unflatten(3, (h, -1))
+    return cells.std(dim=(4, 6))
+
+
+def _strategies(
+    cfg: Config, only: Sequence[str] | None, ratio: float | None
+) -> dict[str, MaskStrategy]:
+    if "strategies" in cfg:
+        named = cfg.strategies.to_dict()
+    elif "masking" in cfg.get("model", {}):
+        named = {Path(cfg.filename).stem: cfg.model.masking.to_dict()}
+    else:
+        raise ConfigError(f"{cfg.filename} has neither strategies nor model.masking")
+    unknown = sorted(set(only or ()) - set(named))
+    if unknown:
+        raise ConfigError(
+            f"{cfg.filename} has no strategy {', '.join(unknown)}; it has {', '.join(named)}"
+        )
+    changes = {} if ratio is None else {"ratio": ratio}
+    return {
+        name: MASKS.build({**each, **changes})
+        for name, each in named.items()
+        if not only or name in only
+    }
+
+
+def _dataset(cfg: Config) -> dict[str, Any]:
+    if "dataset" in cfg:
+        return plain_dataset(cfg.dataset.to_dict())
+    return plain_dataset(cfg.train_dataloader.dataset.to_dict())
+
+
+def _lidar_points(clips: Clips) -> Float64:
+    """Lidar points of all frames of the first clip, (P, 3) in the clip's frame."""
+    points_TNP3 = clips.points_BTNP3[0].double()
+    there_TNP = points_TNP3[..., 2].isfinite() & clips.valid_BTN[0][..., None]
+    inverse_TN33 = torch.linalg.inv_ex(clips.intrinsics_BTN33[0].double()).inverse
+    pixels = torch.cat([points_TNP3[..., :2], torch.ones_like(points_TNP3[..., :1])], dim=-1)
+    rays_TNP3 = pixels @ inverse_TN33.transpose(-1, -2)
+    depth_TNP1 = points_TNP3[..., 2:].nan_to_num(posinf=0.0)
+    pose_TN44 = clips.camera_to_clip_BTN44[0].double().numpy()
+    world = transform_points(pose_TN44, (rays_TNP3 * depth_TNP1).numpy())
+    return np.asarray(world[there_TNP.numpy()], np.float64)
+
+
+def _project(clips: Clips, t: int, n: int, points_P3: Float64) -> tuple[Float64, Bools]:
+    """Pixels of points of the clip's frame, and which of them are inside the image."""
+    pose = invert_pose(clips.camera_to_clip_BTN44[0, t, n].double().numpy())
+    camera_P3 = transform_points(pose, points_P3)
+    depth_P = camera_P3[:, 2]
+    pixels_P3 = camera_P3 @ clips.intrinsics_BTN33[0, t, n].double().numpy().T
+    pixels_P2 = pixels_P3[:, :2] / np.maximum(depth_P, 1e-6)[:, None]
+    H, W = clips.image_size
+    inside_P = ((pixels_P2 >= 0) & (pixels_P2 < [W, H])).all(axis=1)
+    return pixels_P2, inside_P & (depth_P > NEAREST)
+
+
+def _mark(tile: Image, pixel_2: Float64, number: int) -> None:
+    center = (round(float(pixel_2[0])), round(float(pixel_2[1])))
+    cv2.circle(tile, center, 7, (255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(tile, center, 6, track_color(number * 7 + 1), -1, cv2.LINE_AA)
+    where = (center[0] - 4, center[1] + 4)
+    cv2.putText(tile, str(number + 1), where, cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 0, 0), 1)

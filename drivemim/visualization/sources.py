@@ -1,0 +1,36 @@
+"""The clips that a picture is drawn of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import ConcatDataset
+
+from drivemim.clips import Clips
+from drivemim.datasets import ClipDataset
+
+
+def plain_dataset(
+    dataset: dict[str, Any], scenes: str | Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The clip data set inside what training wraps around it: unaugmented, whole clips only."""
+    if "datasets" in dataset:
+        return {
+            **dataset,
+            "datasets": [plain_dataset(part, scenes) for part in dataset["datasets"]],
+        }
+    if "dataset" in dataset:
+        return plain_dataset(dataset["dataset"], scenes)
+    chosen = {} if scenes is None else {"scenes": scenes}
+    return {**dataset, "augment": None, "whole": True, **chosen}
+
+
+def camera_names(dataset: Any, clips: Clips) -> list[str] | None:
+    """Names of a clip's cameras, where all clips come from one index and show all of its frames."""
+    if isinstance(dataset, ConcatDataset) or not isinstance(dataset, ClipDataset):
+        return None
+    if dataset.one_camera:
+        return None
+    names = [dataset.index.cameras[int(camera)] for camera in dataset.windows.cameras]
+    return names if len(names) == clips.shape[2] else None

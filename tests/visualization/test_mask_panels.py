@@ -1,0 +1,113 @@
+"""Pictures of masks: marks lie where the world points are."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from drivemim.clips import Clips
+from drivemim.errors import ConfigError
+from drivemim.visualization.mask_panels import (
+    draw_masks,
+    local_contrast,
+    mask_panel,
+    world_marks,
+)
+from drivemim.visualization.panels import GAP, HEADER_HEIGHT, ROW_LABEL_WIDTH
+
+H, W = 64, 128
+
+
+@pytest.fixture
+def clips():
+    """Two cameras at 1.5 m height that look ahead and to the left, two steps 4 m apart."""
+    ahead = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+    left = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    poses = torch.eye(4).repeat(1, 2, 2, 1, 1)
+    poses[:, :, 0, :3, :3], poses[:, :, 1, :3, :3] = ahead, left
+    poses[..., 2, 3] = 1.5
+    poses[:, 1, :, 0, 3] = 4.0
+    intrinsics = torch.tensor([[64.0, 0, 64], [0, 64, 32], [0, 0, 1]]).expand(1, 2, 2, 3, 3)
+    valid = torch.ones(1, 2, 2, dtype=torch.bool)
+    valid[0, 1, 1] = False
+    return Clips(
+        images_BTNHWC=torch.zeros(1, 2, 2, H, W, 3, dtype=torch.uint8),
+        intrinsics_BTN33=intrinsics,
+        camera_to_clip_BTN44=poses,
+        timestamps_BTN=torch.tensor([[[0, 0], [500_000, 500_000]]]),
+        valid_BTN=valid,
+        boxes_BTNM4=torch.zeros(1, 2, 2, 0, 4),
+        labels_BTNM=torch.zeros(1, 2, 2, 0, dtype=torch.int64),
+        tracks_BTNM=torch.zeros(1, 2, 2, 0, dtype=torch.int64),
+        depths_BTNM=torch.zeros(1, 2, 2, 0),
+        points_BTNP3=torch.zeros(1, 2, 2, 0, 3),
+        seeds_B=torch.zeros(1, dtype=torch.int64),
+        tokens=((("a", "b"), ("c", "")),),
+    )
+
+
+def bright(panel, t, n):
+    """Middle of what is bright in the tile of step t and camera n."""
+    top, left = HEADER_HEIGHT + t * (H + GAP), ROW_LABEL_WIDTH + n * (W + GAP)
+    rows, columns = (panel[top : top + H, left : left + W].max(axis=2) > 200).nonzero()
+    return None if len(rows) == 0 else (columns.mean(), rows.mean())
+
+
+def test_a_mark_is_where_the_point_is(clips):
+    """12 m ahead, 3 m to the left, on the ground: 12 m deep, then 8; never in the other camera."""
+    mask = torch.zeros(1, 2, 2, 4, 8, dtype=torch.bool)
+    panel = mask_panel(clips, mask, np.array([[12.0, 3.0, 0.0]]), tile_width=W)
+    first, second = bright(panel, 0, 0), bright(panel, 1, 0)
+    assert first == pytest.approx((64 - 64 * 3 / 12, 32 + 64 * 1.5 / 12), abs=0.6)
+    assert second == pytest.approx((64 - 64 * 3 / 8, 32 + 64 * 1.5 / 8), abs=0.6)
+    assert bright(panel, 0, 1) is None
+
+
+def test_hidden_cells_are_tinted(clips):
+    mask = torch.zeros(1, 2, 2, 4, 8, dtype=torch.bool)
+    mask[0, 1, 0, 2, 3] = True
+    panel = mask_panel(clips, mask, np.zeros((0, 3)), tile_width=W)
+    top, left = HEADER_HEIGHT + H + GAP, ROW_LABEL_WIDTH
+    tinted = panel[top : top + H, left : left + W].max(axis=2) > 0
+    expected = np.zeros((H, W), bool)
+    expected[32:48, 48:64] = True
+    assert (tinted == expected).all()
+
+
+def test_marks_are_on_the_ground_apart_and_seen(clips):
+    marks = world_marks(clips, 4)
+    assert (marks[:, 2] == 0).all()
+    apart = np.linalg.norm(marks[:, None] - marks[None], axis=2) + 100 * np.eye(4)
+    assert apart.min() >= 8.0
+    mask = torch.zeros(1, 2, 2, 4, 8, dtype=torch.bool)
+    for mark in marks[:1]:
+        panel = mask_panel(clips, mask, mark[None], tile_width=W)
+        assert sum(bright(panel, t, n) is not None for t, n in ((0, 0), (0, 1), (1, 0))) >= 2
+
+
+def test_marks_are_lidar_points_where_there_are_some(clips):
+    points = torch.zeros(1, 2, 2, 2, 3)
+    points[..., 2] = torch.inf
+    points[0, 1, 0, 0] = torch.tensor([96.0, 32.0, 10.0])
+    marks = world_marks(Clips(**{**vars(clips), "points_BTNP3": points}), 3)
+    # 10 m ahead of a camera that is 4 m ahead, half a focal length to the right, at its height.
+    np.testing.assert_allclose(marks, [[14.0, -5.0, 1.5]], atol=1e-5)
+
+
+def test_contrast_by_hand(clips):
+    images = clips.images_BTNHWC.clone()
+    images[0, 0, 0, :16:2, :16] = 200
+    contrast = local_contrast(Clips(**{**vars(clips), "images_BTNHWC": images}), (4, 8))
+    assert contrast.shape == (1, 2, 2, 4, 8)
+    assert contrast[0, 0, 0, 0, 0].item() == pytest.approx(100, rel=0.01)
+    assert contrast.flatten()[1:].max() == 0
+
+
+def test_unknown_strategy_is_named(tmp_path):
+    path = tmp_path / "masks.py"
+    Config(dict(strategies=dict(tube=dict(type="TubeMask")))).dump(path)
+    with pytest.raises(ConfigError, match="no strategy cube; it has tube"):
+        draw_masks(path, tmp_path, only=["cube"])
+    Config(dict(model=dict())).dump(path)
+    with pytest.raises(ConfigError, match="neither strategies nor model.masking"):
+        draw_masks(path, tmp_path)
