@@ -1,0 +1,376 @@
+"""Leakage: how much of what a mask hides can be seen elsewhere in the clip.
+
+What a frame shows is taken as points of known depth. Each is put into the clip's frame with its
+camera's own pose, carried along by the object it lies on, and looked for in every other frame of
+the clip: inside the image, and neither behind nor in front of what that frame sees there. That is
+done once a clip (``find_sightings``); a mask then only asks which of the places are visible
+(``leakage``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from drivemim.clips import Clips
+
+FAR = 1000.0
+"""Metres beyond which things are infinitely far for a depth test: the sky has depth ``inf``."""
+_SKY = 1e5
+"""Metres at which the sky is put, where no drive moves it by a tenth of a pixel."""
+_RELATIVE, _ABSOLUTE = 0.03, 0.3
+"""Depths agree that differ by no more than this share and this many metres."""
+_NEAREST = 0.1
+"""Metres in front of a camera from which on it sees anything."""
+_MARGIN = 0.1
+"""Metres by which an object may stick out of its box, and by which the ground may rise into it."""
+_FINE = 4
+"""Lidar depths are looked up in squares of a cell's size divided by this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Movers:
+    """The boxes of a clip's K tracks, at every frame's own time.
+
+    Attributes:
+        box_to_clip_TNK44: float32, metres: axes of the box (x along its length, y along its width,
+            z along its height; the origin in its middle) to the clip's frame.
+        size_TNK3: float32, metres along x, y and z.
+        present_TNK: bool, whether the track is known at that time.
+    """
+
+    box_to_clip_TNK44: Tensor
+    size_TNK3: Tensor
+    present_TNK: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sightings:
+    """Where the P points of a clip are, and the E places in other frames that show them too.
+
+    Cells are counted through all frames of the clip: frame * h * w + row * w + column.
+
+    Attributes:
+        own_P: int64, cell that the point is in.
+        middle_P: bool, whether it is the point of its cell that is nearest to the cell's middle.
+        point_E: int64, position among the P points.
+        cell_E: int64, cell of another frame that shows the point.
+        same_time_E: bool, whether that is another camera at the same time step.
+        shape: (T, N, h, w).
+    """
+
+    own_P: Tensor
+    middle_P: Tensor
+    point_E: Tensor
+    cell_E: Tensor
+    same_time_E: Tensor
+    shape: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """Counts of one or S masks, int64 (S,); those of several clips can be added.
+
+    Attributes:
+        hidden: points that are hidden.
+        leaked: those of them that a visible cell shows elsewhere in the clip.
+        leaked_time: those that only frames of other time steps show.
+        leaked_cameras: those that only other cameras show, at the same time step.
+        hidden_cells: cells that are hidden and have a point.
+        leaked_cells: those of them whose middle (the point nearest to it) leaks.
+    """
+
+    hidden: Tensor
+    leaked: Tensor
+    leaked_time: Tensor
+    leaked_cameras: Tensor
+    hidden_cells: Tensor
+    leaked_cells: Tensor
+
+    def __add__(self, other: Leakage) -> Leakage:
+        names = [field.name for field in fields(self)]
+        return Leakage(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    @property
+    def share(self) -> Tensor:
+        """Share of what is hidden that leaks, in [0, 1]; 0 where nothing is hidden."""
+        return self.leaked / self.hidden.clamp(min=1)
+
+    @property
+    def share_time(self) -> Tensor:
+        """Share of what is hidden that leaks through other time steps alone."""
+        return self.leaked_time / self.hidden.clamp(min=1)
+
+    @property
+    def share_cameras(self) -> Tensor:
+        """Share of what is hidden that leaks through other cameras alone."""
+        return self.leaked_cameras / self.hidden.clamp(min=1)
+
+    @property
+    def share_cells(self) -> Tensor:
+        """Share of the hidden cells whose middle leaks."""
+        return self.leaked_cells / self.hidden_cells.clamp(min=1)
+
+
+def leakage(mask_STNhw: Tensor, sightings: Sightings) -> Leakage:
+    """Count what a mask hides and another frame of the clip gives away.
+
+    Args:
+        mask_STNhw: bool, True = hidden; S masks of the same clip, or a single one (T, N, h, w).
+        sightings: of that clip, on the same device.
+
+    Raises:
+        ValueError: if the mask is not of the sightings' shape.
+    """
+    if tuple(mask_STNhw.shape[-4:]) != sightings.shape:
+        raise ValueError(
+            f"mask is {tuple(mask_STNhw.shape)} but the sightings are of {sightings.shape} "
+            "(T, N, h, w)"
+        )
+    mask_SF = mask_STNhw.flatten(-4)
+    hidden_SP = mask_SF[..., sightings.own_P]
+    shown_SE = ~mask_SF[..., sightings.cell_E]
+    at_once_SP = _any_sighting(shown_SE & sightings.same_time_E, sightings)
+    in_time_SP = _any_sighting(shown_SE & ~sightings.same_time_E, sightings)
+    leaked_SP = hidden_SP & (at_once_SP | in_time_SP)
+    return Leakage(
+        hidden=hidden_SP.sum(-1),
+        leaked=leaked_SP.sum(-1),
+        leaked_time=(leaked_SP & ~at_once_SP).sum(-1),
+        leaked_cameras=(leaked_SP & ~in_time_SP).sum(-1),
+        hidden_cells=(hidden_SP & sightings.middle_P).sum(-1),
+        leaked_cells=(leaked_SP & sightings.middle_P).sum(-1),
+    )
+
+
+def find_sightings(
+    clips: Clips,
+    grid: tuple[int, int],
+    *,
+    depth_TNHW: Tensor | None = None,
+    movers: Movers | None = None,
+    per_side: int = 5,
+) -> Sightings:
+    """Find where else in a clip each of its points can be seen.
+
+    With depth maps, a frame's points are the middles of ``per_side`` x ``per_side`` parts of each
+    cell, the sky included, and a place is compared with the 3 x 3 depths around it. Without, they
+    are the clip's lidar points, and a place is compared with the returns of the quarter cells
+    around it: where there are none, nothing is known to be in the way.
+
+    A point in a box moves as the box does. Where a box is not known at the other time, its points
+    are looked for where they were.
+
+    Args:
+        clips: one clip.
+        grid: cells down and across (h, w).
+        depth_TNHW: float, metres along each camera's z axis, over the whole of each image, at any
+            resolution; ``inf`` for the sky. None for the clip's lidar points.
+        movers: boxes of moving objects; None if nothing moves.
+        per_side: points a cell along each side. If odd, one is the cell's middle.
+
+    Raises:
+        ValueError: if there is more than one clip, or ``per_side`` is below 1.
+    """
+    if len(clips) != 1:
+        raise ValueError(f"{len(clips)} clips; sightings are found in one clip at a time")
+    if per_side < 1:
+        raise ValueError(f"per_side={per_side} must be 1 or more")
+    T, N = clips.shape[1:]
+    valid_F = clips.valid_BTN.reshape(T * N)
+    if depth_TNHW is None:
+        points_FP3 = clips.points_BTNP3.reshape(T * N, -1, 3)
+        ranges = _lidar_range(points_FP3, (grid[0] * _FINE, grid[1] * _FINE), clips.image_size)
+    else:
+        depth_FHW = depth_TNHW.reshape(T * N, *depth_TNHW.shape[2:]).float()
+        points_FP3 = _grid_points(depth_FHW, grid, clips.image_size, per_side)
+        ranges = _pool(depth_FHW.clamp(max=FAR), depth_FHW.clamp(max=FAR))
+        points_FP3[..., 2].clamp_(max=_SKY)
+    known_FP = valid_F[:, None] & (points_FP3[..., 2] <= _SKY)
+    cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, grid, clips.image_size)
+    world_FP3 = _lift(clips, points_FP3)
+    owner_FP, motion_FFK44 = _motion(world_FP3, movers)
+    seen_FPF = torch.full((*cells_FP.shape, T * N), -1, device=cells_FP.device)
+    for frame in range(T * N):
+        moved_FP3 = _move(world_FP3, owner_FP, motion_FFK44[frame])
+        seen_FPF[..., frame] = _look_in(clips, frame, moved_FP3, ranges, grid)
+    frames_F = torch.arange(T * N, device=cells_FP.device)
+    seen_FPF[~known_FP] = -1
+    seen_FPF[..., ~valid_F] = -1
+    seen_FPF[frames_F, :, frames_F] = -1
+    return _pack(points_FP3, cells_FP, known_FP, seen_FPF, (T, N, *grid), clips.image_size)
+
+
+def _any_sighting(shown_SE: Tensor, sightings: Sightings) -> Tensor:
+    """Whether any sighting of each point is shown: bool_SP."""
+    count_SP = shown_SE.new_zeros((*shown_SE.shape[:-1], len(sightings.own_P)), dtype=torch.int32)
+    return count_SP.index_add_(-1, sightings.point_E, shown_SE.int()) > 0
+
+
+def _grid_points(
+    depth_FHW: Tensor, grid: tuple[int, int], image_size: tuple[int, int], per_side: int
+) -> Tensor:
+    """The middles of equal parts of every cell, with the depth of the pixel they are in."""
+    (h, w), (height, width) = grid, image_size
+    rows, columns = h * per_side, w * per_side
+    y = (torch.arange(rows, device=depth_FHW.device) + 0.5) / rows
+    x = (torch.arange(columns, device=depth_FHW.device) + 0.5) / columns
+    down, across = (y * depth_FHW.shape[1]).long(), (x * depth_FHW.shape[2]).long()
+    depth_Frc = depth_FHW[:, down][:, :, across]
+    y_rc, x_rc = torch.meshgrid(y * height, x * width, indexing="ij")
+    points = [x_rc.expand_as(depth_Frc), y_rc.expand_as(depth_Frc), depth_Frc]
+    return torch.stack(points, dim=-1).flatten(1, 2)
+
+
+def _lidar_range(
+    points_FP3: Tensor, raster: tuple[int, int], image_size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Nearest and farthest return around each square of a raster; 0 and ``inf`` without any."""
+    F = len(points_FP3)
+    known_FP = torch.isfinite(points_FP3[..., 2])
+    cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, raster, image_size)
+    size = raster[0] * raster[1]
+    # What is unknown lands in a square of its own, which is cut off.
+    squares_FP = torch.where(known_FP, cells_FP, size)
+    depth_FP = points_FP3[..., 2].clamp(max=FAR)
+    near_FR = depth_FP.new_full((F, size + 1), torch.inf)
+    near_FR = near_FR.scatter_reduce_(1, squares_FP, depth_FP, "amin")[:, :size]
+    far_FR = depth_FP.new_full((F, size + 1), -torch.inf)
+    far_FR = far_FR.scatter_reduce_(1, squares_FP, depth_FP, "amax")[:, :size]
+    near_FR, far_FR = _pool(near_FR.reshape(F, *raster), far_FR.reshape(F, *raster))
+    empty_FR = near_FR > far_FR
+    return near_FR.masked_fill(empty_FR, 0.0), far_FR.masked_fill(empty_FR, torch.inf)
+
+
+def _pool(near_FHW: Tensor, far_FHW: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest of every 3 x 3 neighbourhood."""
+    return -max_pool2d(-near_FHW, 3, 1, 1), max_pool2d(far_FHW, 3, 1, 1)
+
+
+def _cells(
+    pixels_FP2: Tensor, known_FP: Tensor, grid: tuple[int, int], image_size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Cell of each pixel position (-1 outside of the image), and whether it has one."""
+    (h, w), (height, width) = grid, image_size
+    x_FP, y_FP = pixels_FP2.unbind(-1)
+    inside_FP = known_FP & (x_FP >= 0) & (x_FP < width) & (y_FP >= 0) & (y_FP < height)
+    column_FP = (x_FP.nan_to_num().clamp(0, width) * (w / width)).long().clamp(max=w - 1)
+    row_FP = (y_FP.nan_to_num().clamp(0, height) * (h / height)).long().clamp(max=h - 1)
+    return torch.where(inside_FP, row_FP * w + column_FP, -1), inside_FP
+
+
+def _lift(clips: Clips, points_FP3: Tensor) -> Tensor:
+    """Points of each frame in the clip's own frame, metres."""
+    F = len(points_FP3)
+    inverse_F33 = torch.linalg.inv_ex(clips.intrinsics_BTN33.reshape(F, 3, 3)).inverse
+    depth_FP1 = points_FP3[..., 2:].nan_to_num(posinf=_SKY)
+    pixels_FP3 = torch.cat([points_FP3[..., :2], torch.ones_like(depth_FP1)], dim=-1)
+    pose_F44 = clips.camera_to_clip_BTN44.reshape(F, 4, 4)
+    camera_FP3 = (pixels_FP3 @ inverse_F33.transpose(-1, -2)) * depth_FP1
+    return _transform(pose_F44, camera_FP3)
+
+
+def _motion(world_FP3: Tensor, movers: Movers | None) -> tuple[Tensor, Tensor]:
+    """What each point moves with, and how that moves between frames.
+
+    Returns:
+        owner_FP: int64, 0 for the world, else 1 + track.
+        motion_FFK44: float32, [to, from, owner]: moves points of the clip's frame.
+    """
+    F, P = world_FP3.shape[:2]
+    device = world_FP3.device
+    still_FF144 = torch.eye(4, device=device).expand(F, F, 1, 4, 4)
+    owner_FP = torch.zeros(F, P, dtype=torch.int64, device=device)
+    if movers is None:
+        return owner_FP, still_FF144
+    present_FK = movers.present_TNK.flatten(0, 1)
+    pose_FK44 = movers.box_to_clip_TNK44.flatten(0, 1)
+    half_FK3 = movers.size_TNK3.flatten(0, 1) / 2
+    inverse_FK44 = torch.linalg.inv_ex(pose_FK44).inverse
+    for track in range(present_FK.shape[1]):
+        local_FP3 = _transform(inverse_FK44[:, track], world_FP3)
+        half_F13 = half_FK3[:, track, None]
+        inside_FP = (local_FP3.abs() <= half_F13 + _MARGIN).all(dim=-1)
+        # The ground that an object stands on stays where it is.
+        inside_FP &= local_FP3[..., 2] >= _MARGIN - half_F13[..., 2]
+        owner_FP = torch.where(inside_FP & present_FK[:, track, None], track + 1, owner_FP)
+    both_FFK = present_FK[:, None] & present_FK[None]
+    moved_FFK44 = pose_FK44[:, None] @ inverse_FK44[None]
+    moved_FFK44 = torch.where(both_FFK[..., None, None], moved_FFK44, still_FF144)
+    return owner_FP, torch.cat([still_FF144, moved_FFK44], dim=2)
+
+
+def _transform(pose_F44: Tensor, points_FP3: Tensor) -> Tensor:
+    return points_FP3 @ pose_F44[..., :3, :3].transpose(-1, -2) + pose_F44[..., None, :3, 3]
+
+
+def _move(world_FP3: Tensor, owner_FP: Tensor, motion_FK44: Tensor) -> Tensor:
+    """Points of every frame where their owners have them at the time of another one."""
+    frames_F1 = torch.arange(len(world_FP3), device=owner_FP.device)[:, None]
+    moved_FP44 = motion_FK44[frames_F1, owner_FP]
+    return (moved_FP44[..., :3, :3] @ world_FP3[..., None])[..., 0] + moved_FP44[..., :3, 3]
+
+
+def _look_in(
+    clips: Clips,
+    frame: int,
+    world_FP3: Tensor,
+    ranges: tuple[Tensor, Tensor],
+    grid: tuple[int, int],
+) -> Tensor:
+    """Cell of one frame that shows each point of all frames: int64 cells_FP, -1 for none."""
+    F = len(world_FP3)
+    pose_44 = clips.camera_to_clip_BTN44.reshape(F, 4, 4)[frame]
+    camera_FP3 = _transform(torch.linalg.inv_ex(pose_44).inverse, world_FP3)
+    depth_FP = camera_FP3[..., 2]
+    front_FP = depth_FP > _NEAREST
+    intrinsics_33 = clips.intrinsics_BTN33.reshape(F, 3, 3)[frame]
+    image_FP3 = camera_FP3 / depth_FP.clamp(min=_NEAREST)[..., None] @ intrinsics_33.T
+    near_HW, far_HW = ranges[0][frame], ranges[1][frame]
+    size = (int(near_HW.shape[0]), int(near_HW.shape[1]))
+    place_FP, _ = _cells(image_FP3[..., :2], front_FP, size, clips.image_size)
+    near_FP = near_HW.flatten()[place_FP.clamp(min=0)]
+    far_FP = far_HW.flatten()[place_FP.clamp(min=0)]
+    depth_FP = depth_FP.clamp(max=FAR)
+    agrees_FP = depth_FP >= near_FP * (1 - _RELATIVE) - _ABSOLUTE
+    agrees_FP &= depth_FP <= far_FP * (1 + _RELATIVE) + _ABSOLUTE
+    return _cells(image_FP3[..., :2], front_FP & agrees_FP, grid, clips.image_size)[0]
+
+
+def _pack(
+    points_FP3: Tensor,
+    cells_FP: Tensor,
+    known_FP: Tensor,
+    seen_FPF: Tensor,
+    shape: tuple[int, int, int, int],
+    image_size: tuple[int, int],
+) -> Sightings:
+    """Leave out padding and what is not seen."""
+    _, N, h, w = shape
+    frame_P, slot_P = known_FP.nonzero().unbind(-1)
+    cell_P = cells_FP[frame_P, slot_P]
+    own_P = frame_P * (h * w) + cell_P
+    place_P2 = points_FP3[frame_P, slot_P, :2] / points_FP3.new_tensor(
+        [image_size[1] / w, image_size[0] / h]
+    )
+    column_P, row_P = cell_P % w, cell_P // w
+    middle_P2 = torch.stack([column_P, row_P], dim=-1) + 0.5
+    away_P = (place_P2 - middle_P2).square().sum(dim=-1)
+    # The first of each cell's points, sorted by cell and then by distance from its middle.
+    by_distance_P = away_P.argsort(stable=True)
+    order_P = by_distance_P[own_P[by_distance_P].argsort(stable=True)]
+    first_P = torch.ones_like(own_P, dtype=torch.bool)
+    first_P[1:] = own_P[order_P][1:] != own_P[order_P][:-1]
+    seen_PF = seen_FPF[frame_P, slot_P]
+    point_E, other_E = (seen_PF >= 0).nonzero().unbind(-1)
+    return Sightings(
+        own_P=own_P,
+        middle_P=torch.zeros_like(first_P).scatter_(0, order_P, first_P),
+        point_E=point_E,
+        cell_E=other_E * (h * w) + seen_PF[point_E, other_E],
+        same_time_E=other_E // N == frame_P[point_E] // N,
+        shape=shape,
+    )
