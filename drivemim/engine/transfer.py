@@ -68,7 +68,7 @@ def export_backbone(
         )
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
-    weights = _weights(content, checkpoint, ema=ema)
+    weights = weights_of(content, checkpoint, ema=ema)
     if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
         raise CheckpointError(f"{checkpoint} is not of the config's model: {mismatch}")
     pretrainer.load_state_dict(weights)
@@ -178,7 +178,7 @@ def _detector_features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], lis
     return maps, level_numbers(backbone, maps)
 
 
-def _weights(content: dict[str, Any], checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
+def weights_of(content: dict[str, Any], checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
     """Weights of the model as trained, or averaged.
 
     MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,

@@ -1,0 +1,146 @@
+"""Probing the backbone of a pretraining config: its frozen features of labelled frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from drivemim.clips import Clips
+from drivemim.compat import read_checkpoint
+from drivemim.datasets import ClipDataset
+from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.matching import describe_mismatch
+from drivemim.engine.provenance import training_image_size
+from drivemim.engine.transfer import read_export, weights_of
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
+from drivemim.registry import MODELS
+
+_BATCH = 16
+
+
+def probe_backbone(
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    index: str | Path,
+    train: str | Sequence[str],
+    val: str | Sequence[str],
+    cameras: Sequence[str] | None = None,
+    level: int = -1,
+    seed: int = 0,
+    device: str = "cpu",
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Classify the cells of a frozen backbone's map; see ``drivemim.evaluation.probe``.
+
+    Frames are single, not augmented, and of the size that the config trains with.
+
+    Args:
+        config: of a pretraining run.
+        checkpoint: of that run, or a backbone exported from it; None for random initialisation.
+        index: labelled frames.
+        train: scene names or a split to learn from.
+        val: scene names or a split to score.
+        cameras: names; None for all.
+        level: which of the backbone's maps.
+        seed: of a random initialisation, and of the cells that neighbours are looked for among.
+        device: where the backbone runs.
+        options: dotted config keys to replace.
+
+    Returns:
+        The metrics of ``probe``, and ``cells``: how many there are of each class.
+
+    Raises:
+        ConfigError: if the config is not of a pretraining run, or the level is not there.
+        CheckpointError: if the checkpoint does not fit the config.
+        FileNotFoundError: if a file is missing.
+        DataError: if a scene is unknown or a class does not occur.
+    """
+    cfg = load_config(config, options)
+    if "encoder" not in (cfg.get("model") or {}):
+        raise ConfigError(f"{config} is not of a pretraining run: its model has no encoder")
+    torch.manual_seed(seed)
+    scope = cfg.get("default_scope", "drivemim")
+    with DefaultScope.overwrite_default_scope(scope), config_errors():
+        pretrainer = MODELS.build(cfg.model)
+    if checkpoint is None:
+        _initialize(pretrainer)
+    else:
+        _load(pretrainer, Path(checkpoint), str(config))
+    pretrainer.to(device).eval()
+    size = training_image_size(cfg)
+    cells = {}
+    for name, scenes in (("train", train), ("val", val)):
+        dataset = ClipDataset(
+            index=index, image_size=size, scenes=scenes, cameras=cameras, one_camera=True
+        )
+        cells[name] = collect_cells(pretrainer, dataset, level=level)
+    results: dict[str, Any] = {**probe(cells["train"], cells["val"], seed=seed)}
+    results["cells"] = {
+        name: dict(zip(CELL_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
+        for name, each in cells.items()
+    }
+    return results
+
+
+@torch.no_grad()
+def collect_cells(pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1) -> Cells:
+    """Features and labels of every cell of every valid frame.
+
+    Args:
+        pretrainer: in evaluation mode; its encoder's maps are taken.
+        dataset: clips; their number of frames does not matter.
+        level: which of the maps.
+
+    Raises:
+        ConfigError: if there is no such map.
+    """
+    features, labels = [], []
+    for clips in _batches(dataset):
+        maps = pretrainer(**pretrainer.data_preprocessor(clips, False), mode="tensor")  # type: ignore[operator]  # a module
+        if not -len(maps) <= level < len(maps):
+            raise ConfigError(
+                f"level={level} must be in [{-len(maps)}, {len(maps) - 1}]: the backbone has "
+                f"{len(maps)} maps (a ViT has more with model.encoder.out_indices)"
+            )
+        map_XDhw = maps[level].float().cpu()
+        valid_X = clips.valid_BTN.flatten()
+        labels_Xhw = cell_labels(clips, (map_XDhw.shape[2], map_XDhw.shape[3])).flatten(0, 2)
+        features.append(map_XDhw[valid_X].permute(0, 2, 3, 1).flatten(0, 2))
+        labels.append(labels_Xhw[valid_X].flatten())
+    return Cells(features_XD=torch.cat(features), labels_X=torch.cat(labels))
+
+
+def _batches(dataset: ClipDataset) -> Iterator[Clips]:
+    for start in range(0, len(dataset), _BATCH):
+        stop = min(start + _BATCH, len(dataset))
+        yield Clips.cat([dataset.load(dataset.rows(item), seed=0) for item in range(start, stop)])
+
+
+def _initialize(pretrainer: Any) -> None:
+    """Initialise as a training run would, without MMEngine's line for every parameter."""
+    logging.disable(logging.INFO)
+    try:
+        pretrainer.init_weights()
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _load(pretrainer: nn.Module, checkpoint: Path, config: str) -> None:
+    """Load a checkpoint of the pretraining run, or a backbone exported from one."""
+    content = None if checkpoint.suffix == ".safetensors" else read_checkpoint(checkpoint)
+    if content is None or "drivemim" in (content.get("meta") or {}):
+        module: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # built
+        weights = read_export(checkpoint)[0]
+    else:
+        module, weights = pretrainer, weights_of(content, checkpoint, ema=False)
+    if mismatch := describe_mismatch(module.state_dict(), weights):
+        raise CheckpointError(f"{checkpoint} does not fit {config}: {mismatch}")
+    module.load_state_dict(weights)

@@ -1,0 +1,48 @@
+"""Probe a frozen backbone: is a cell a pedestrian, a vehicle or neither? probe.py CONFIG ..."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from drivemim.engine.checkpoints import write_bytes
+from drivemim.engine.probe import probe_backbone
+from drivemim.errors import one_line_errors
+from drivemim.evaluation.probe import probe_table
+
+
+def main() -> None:
+    """Parse the command line and probe."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="of a pretraining run")
+    parser.add_argument(
+        "--checkpoint", help="of that run, or an exported backbone; default: random initialisation"
+    )
+    parser.add_argument("--index", required=True, help="labelled frames")
+    parser.add_argument("--train", nargs="+", required=True, help="a split or scene names")
+    parser.add_argument("--val", nargs="+", required=True, help="a split or scene names")
+    parser.add_argument("--cameras", nargs="+", help="default: all")
+    parser.add_argument("--level", type=int, default=-1, help="which map of the backbone")
+    parser.add_argument("--seed", type=int, default=0, help="of a random initialisation, too")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    args = parser.parse_args()
+    train, val = (names[0] if len(names) == 1 else names for names in (args.train, args.val))
+    asked = {"index": args.index, "train": train, "val": val, "cameras": args.cameras}
+    asked |= {"level": args.level, "seed": args.seed}
+    with one_line_errors():
+        results = probe_backbone(
+            args.config, args.checkpoint, **asked, device=args.device, options=args.cfg_options
+        )
+        if args.out is not None:
+            source = {"config": args.config, "checkpoint": args.checkpoint, **asked}
+            write_bytes(args.out, json.dumps({**source, **results}, indent=2).encode())
+    print(probe_table(results))
+
+
+if __name__ == "__main__":
+    main()
