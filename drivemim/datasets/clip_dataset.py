@@ -20,6 +20,8 @@ from drivemim.datasets.clip_windows import ClipWindows
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.images import read_image
 from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.lidar import frame_points
+from drivemim.errors import ConfigError
 from drivemim.geometry.poses import invert_pose, pose_matrix
 from drivemim.registry import DATASETS, FUNCTIONS
 
@@ -53,14 +55,15 @@ class ClipDataset(Dataset[Clips]):
         whole: whether to leave out clips that begin too close to their scene's end.
         augment: settings of ``AugmentSettings``; None for none.
         min_box_size: boxes narrower or lower than this are left out, pixels of the result.
+        lidar_points: most lidar points of a frame; 0 for none. See ``frame_points``.
         class_map: category to class or None; None for ``drivemim.datasets.classes.DEFAULT``.
         version: data set version that the index must hold, if given.
         data_root: where the data lies, if it moved since the index was built.
 
     Raises:
-        FileNotFoundError: if the index is not there, or (on loading) an image.
+        FileNotFoundError: if the index is not there, or (on loading) an image or a sweep.
         ValueError: if a camera, scene or category is unknown, the index is old or of another
-            version, or (on loading) an image is broken.
+            version, ``lidar_points`` is negative, or (on loading) a file is broken.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class ClipDataset(Dataset[Clips]):
         whole: bool = False,
         augment: Mapping[str, Any] | None = None,
         min_box_size: float = 1.0,
+        lidar_points: int = 0,
         class_map: Mapping[str, str | None] | None = None,
         version: str | None = None,
         data_root: str | os.PathLike[str] | None = None,
@@ -84,6 +88,9 @@ class ClipDataset(Dataset[Clips]):
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.one_camera = one_camera
         self.min_box_size = min_box_size
+        if lidar_points < 0:
+            raise ConfigError(f"lidar_points={lidar_points} must be in [0, infinity)")
+        self.lidar_points = lidar_points
         self.class_map = class_map
         self.windows = ClipWindows(self.index, self.index.camera_numbers(cameras), steps, spacing)
         settings = None if augment is None else AugmentSettings.parse(augment)
@@ -131,7 +138,7 @@ class ClipDataset(Dataset[Clips]):
             camera_to_clip_BTN44=torch.from_numpy(camera_to_clip_TN44.astype(np.float32))[None],
             timestamps_BTN=torch.from_numpy(timestamps_TN)[None],
             valid_BTN=torch.from_numpy(valid_TN)[None],
-            points_BTNP3=torch.zeros(1, *rows_TN.shape, 0, 3),
+            points_BTNP3=self._points(rows_TN, matrices_TN33, seed),
             seeds_B=torch.tensor([seed]),
             tokens=(
                 tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),
@@ -210,6 +217,24 @@ class ClipDataset(Dataset[Clips]):
             camera_to_ego = pose_matrix(mount[:, :3], mount[:, 3:])
             camera_to_clip[valid_TN] = invert_pose(ego_to_global[0]) @ ego_to_global @ camera_to_ego
         return intrinsics, camera_to_clip
+
+    def _points(self, rows_TN: Ints, matrices_TN33: Floats, seed: int) -> torch.Tensor:
+        """Lidar points of the loaded pixels, (1, T, N, P, 3)."""
+        valid_TN = rows_TN >= 0
+        if self.lidar_points == 0 or not valid_TN.any():
+            return torch.zeros(1, *rows_TN.shape, 0, 3)
+        found_VP3 = frame_points(
+            self.index,
+            rows_TN[valid_TN],
+            matrices_TN33[valid_TN],
+            self.image_size,
+            most=self.lidar_points,
+            seed=seed,
+        )
+        points = np.zeros((*rows_TN.shape, *found_VP3.shape[1:]), np.float32)
+        points[..., 2] = np.inf
+        points[valid_TN] = found_VP3
+        return torch.from_numpy(points)[None]
 
     def _pad_boxes(
         self, found: FrameBoxes, valid_TN: NDArray[np.bool_], matrices_TN33: Floats

@@ -1,0 +1,142 @@
+"""Lidar returns as cameras see them, at each camera's own time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.index import FrameIndex
+from drivemim.errors import DataError
+from drivemim.geometry.poses import invert_pose, pose_matrix, transform_points
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+
+LONGEST_GAP = 300_000
+"""Microseconds between a frame and its sweep beyond which a frame has no points."""
+_NEAREST = 1.0
+"""Metres in front of a camera; what is nearer is the vehicle itself."""
+_VALUES = 5
+"""A return in the file: x, y, z, intensity and ring."""
+
+
+def frame_points(
+    index: FrameIndex,
+    rows: Ints,
+    matrices_F33: Floats,
+    image_size: tuple[int, int],
+    *,
+    most: int,
+    seed: int,
+) -> Floats32:
+    """Lidar points that frames see.
+
+    A frame has the LIDAR_TOP sweep of the sample nearest in time. For a keyframe that is its own.
+    For one between keyframes it is up to a quarter of a second off in nuScenes: what stands still
+    is right, since lidar and camera have each its own ego pose, but what moves is where the sweep
+    saw it. A frame that is further off, or whose sample has no sweep, has no points. Nothing is
+    known of what a camera sees and the lidar, which is elsewhere, does not: a few points belong
+    to things that are hidden behind others in the image.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of ``index.frames``.
+        matrices_F33: from the stored pixels to those of the loaded images.
+        image_size: height and width of the loaded images, pixels.
+        most: points a frame at most; which of more are taken is drawn.
+        seed: of the draw.
+
+    Returns:
+        (F, P, 3) x and y in pixels of the loaded images and depth in metres along the camera's z
+        axis, padded with (0, 0, inf) to the frame that has most.
+
+    Raises:
+        FileNotFoundError: if a sweep is not there.
+        ValueError: if it is not a whole number of returns.
+    """
+    frames = index.frames
+    samples = _nearest_samples(index, rows)
+    mount, ego = frames.camera_to_ego[rows], frames.ego_to_global[rows]
+    to_global = pose_matrix(ego[:, :3], ego[:, 3:]) @ pose_matrix(mount[:, :3], mount[:, 3:])
+    to_camera, intrinsics = invert_pose(to_global), matrices_F33 @ frames.intrinsics[rows]
+    sweeps = {
+        int(sample): _sweep(index, int(sample)) for sample in np.unique(samples[samples >= 0])
+    }
+    found: list[Floats32] = []
+    for place, sample in enumerate(samples):
+        points = np.zeros((0, 3), np.float32)
+        if sample >= 0:
+            seen = transform_points(to_camera[place], sweeps[int(sample)])
+            points = _project(seen, intrinsics[place], image_size)
+        if len(points) > most:
+            drawn = np.random.default_rng([seed, place]).choice(len(points), most, replace=False)
+            points = points[np.sort(drawn)]
+        found.append(points)
+    padded = np.zeros((len(rows), max(map(len, found), default=0), 3), np.float32)
+    padded[..., 2] = np.inf
+    for place, points in enumerate(found):
+        padded[place, : len(points)] = points
+    return padded
+
+
+def read_sweep(path: Path, *, sample: str) -> Floats32:
+    """Returns of one sweep in the lidar's own axes: float32 (P, 3), metres.
+
+    Args:
+        path: a nuScenes ``.pcd.bin`` file.
+        sample: token, for errors.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is not a whole number of returns.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"lidar sweep {path} of sample {sample} is missing; restore it, or load clips without "
+            "lidar_points"
+        ) from None
+    if len(data) % (4 * _VALUES):
+        raise DataError(
+            f"lidar sweep {path} of sample {sample} has {len(data)} bytes, not a multiple of "
+            f"{4 * _VALUES}; copy or unpack it again"
+        )
+    return np.frombuffer(data, "<f4").reshape(-1, _VALUES)[:, :3]
+
+
+def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
+    """Sample of each frame that is nearest in time and has a sweep close enough; -1 for none."""
+    samples, times = index.samples, index.frames.timestamp[rows]
+    nearest = index.frames.sample[rows].astype(np.int64)
+    gap = np.abs(samples.timestamp[nearest] - times)
+    # The sample of a frame between two is the later one, but after a scene's last it is that.
+    previous = samples.previous[nearest]
+    gap_before = np.where(previous >= 0, np.abs(samples.timestamp[previous] - times), gap + 1)
+    sweeping = ~index.frames.keyframe[rows] & (gap_before < gap)
+    nearest, gap = np.where(sweeping, previous, nearest), np.where(sweeping, gap_before, gap)
+    scanned = np.array([samples.lidar_path[row] != "" for row in nearest], bool)
+    return np.where(scanned & (gap <= LONGEST_GAP), nearest, -1)
+
+
+def _sweep(index: FrameIndex, sample: int) -> Floats:
+    """Returns of a sample's sweep in the global frame."""
+    samples = index.samples
+    path = index.data_root / samples.lidar_path[sample]
+    points = read_sweep(path, sample=samples.token[sample])
+    mount, ego = samples.lidar_to_ego[sample], samples.lidar_ego_to_global[sample]
+    pose = pose_matrix(ego[:3], ego[3:]) @ pose_matrix(mount[:3], mount[3:])
+    return transform_points(pose, points)
+
+
+def _project(seen_P3: Floats, intrinsics_33: Floats, image_size: tuple[int, int]) -> Floats32:
+    """Points of the camera's axes that are in front of it and in its image."""
+    seen_P3 = seen_P3[seen_P3[:, 2] > _NEAREST]
+    pixels_P3 = (seen_P3 @ intrinsics_33.T) / seen_P3[:, 2:]
+    height, width = image_size
+    points_P3 = np.concatenate([pixels_P3[:, :2], seen_P3[:, 2:]], axis=1).astype(np.float32)
+    inside_P = ((points_P3[:, :2] >= 0) & (points_P3[:, :2] < [width, height])).all(axis=1)
+    return points_P3[inside_P]
