@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.steps import Stage, Step, run_length
+from drivemim.commands import (
+    EXPORT_SOURCES,
+    INDEX_SOURCES,
+    TEST_SOURCES,
+    TRAINING_SOURCES,
+    evaluate_step,
+    export_step,
+    index_step,
+    last_checkpoint,
+    train_step,
+    without_validation,
+)
+from drivemim.steps import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_object_town.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_town.py"
@@ -13,19 +25,7 @@ ARMS = {"pretrained": "the pretrained backbone", "random": "random initialisatio
 # The configs read the demo's index from here.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")
 
-# Sources that a step depends on besides the steps before it.
-TOWN = ("drivemim/datasets/town", "drivemim/geometry", "tools/generate_town.py")
-INDEX = ("drivemim/datasets", "tools/create_index.py")
-TRAINING = (
-    "drivemim/datasets",
-    "drivemim/engine",
-    "drivemim/geometry",
-    "drivemim/masking",
-    "drivemim/models",
-    "drivemim/clips.py",
-    "configs",
-    "tools/train.py",
-)
+TOWN_SOURCES = ("drivemim/datasets/town", "drivemim/geometry", "tools/generate_town.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,41 +80,40 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
         work_dir: folder for everything that is written, relative to the repository or absolute.
     """
     index = work_dir / "town.arrow"
-    pretrain = work_dir / "pretrain"
-    checkpoint = pretrain / f"iter_{settings.pretrain_iterations}.pth"
-    backbone = work_dir / "backbone.safetensors"
-    train_index = f"train_dataloader.dataset.dataset.index={index}"
-    moved = () if work_dir == DEFAULT_WORK_DIR else (train_index,)
+    iterations = settings.pretrain_iterations
+    checkpoint = last_checkpoint(work_dir / "pretrain", iterations)
+    moved = _moved(work_dir, "train_dataloader.dataset.dataset")
     return [
         (_town_step(settings, work_dir),),
         (
-            Step(
-                name="index",
-                title="Index its frames and boxes",
-                command=("tools/create_index.py", "nuscenes", "--root", f"{work_dir / 'town'}")
-                + ("--version", "v1.0-mini", "--out", f"{index}"),
-                reads=INDEX,
-                writes=(index,),
+            index_step(
+                "index",
+                "Index its frames and boxes",
+                "nuscenes",
+                index,
+                ("--root", f"{work_dir / 'town'}", "--version", "v1.0-mini"),
+                INDEX_SOURCES,
             ),
         ),
         (
-            Step(
-                name="pretrain",
-                title="Pretrain a backbone without labels",
-                command=("tools/train.py", PRETRAIN_CONFIG, "--work-dir", f"{pretrain}")
-                + ("--resume", "--seed", f"{settings.seed}", "--cfg-options")
-                + (*run_length(settings.pretrain_iterations), *moved),
-                reads=TRAINING,
-                writes=(checkpoint,),
+            train_step(
+                "pretrain",
+                "Pretrain a backbone without labels",
+                PRETRAIN_CONFIG,
+                work_dir / "pretrain",
+                iterations=iterations,
+                seed=settings.seed,
+                options=moved,
+                reads=TRAINING_SOURCES,
             ),
         ),
         (
-            Step(
-                name="export",
-                title="Export the backbone",
-                command=("tools/export_backbone.py", f"{checkpoint}", f"{backbone}"),
-                reads=("drivemim/engine", "drivemim/models", "tools/export_backbone.py"),
-                writes=(backbone,),
+            export_step(
+                "export",
+                "Export the backbone",
+                checkpoint,
+                work_dir / "backbone.safetensors",
+                EXPORT_SOURCES,
             ),
         ),
         tuple(_finetune_step(arm, settings, work_dir) for arm in ARMS),
@@ -149,53 +148,44 @@ def _town_step(settings: DemoSettings, work_dir: Path) -> Step:
             *("--pedestrians", f"{settings.pedestrians}", "--vehicles", f"{settings.vehicles}"),
             *("--seed", f"{settings.seed}"),
         ),
-        reads=TOWN,
+        reads=TOWN_SOURCES,
         writes=(work_dir / "town" / "v1.0-mini" / "sample_data.json",),
     )
 
 
 def _finetune_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
-    run = work_dir / f"finetune-{arm}"
-    backbone = work_dir / "backbone.safetensors"
-    start = (f"backbone_checkpoint={backbone}",) if arm == "pretrained" else ()
-    index = work_dir / "town.arrow"
-    moved = (
-        ()
-        if work_dir == DEFAULT_WORK_DIR
-        else (
-            f"train_dataloader.dataset.dataset.index={index}",
-            f"val_dataloader.dataset.index={index}",
-        )
-    )
-    return Step(
-        name=f"finetune-{arm}",
-        title=f"Fine-tune a detector from {ARMS[arm]}",
-        command=(
-            *("tools/train.py", DETECTOR_CONFIG, "--work-dir", f"{run}", "--resume"),
-            *("--seed", f"{settings.seed}", "--cfg-options"),
-            *run_length(settings.finetune_iterations),
-            # Evaluated by the next step, once and not twice.
-            f"train_cfg.val_begin={settings.finetune_iterations + 1}",
-            *start,
-            *moved,
+    start = f"backbone_checkpoint={work_dir / 'backbone.safetensors'}"
+    return train_step(
+        f"finetune-{arm}",
+        f"Fine-tune a detector from {ARMS[arm]}",
+        DETECTOR_CONFIG,
+        work_dir / f"finetune-{arm}",
+        iterations=settings.finetune_iterations,
+        seed=settings.seed,
+        options=(
+            without_validation(settings.finetune_iterations),
+            *((start,) if arm == "pretrained" else ()),
+            *_moved(work_dir, "train_dataloader.dataset.dataset", "val_dataloader.dataset"),
         ),
-        reads=TRAINING,
-        writes=(run / f"iter_{settings.finetune_iterations}.pth",),
+        reads=TRAINING_SOURCES,
     )
 
 
 def _test_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
-    checkpoint = work_dir / f"finetune-{arm}" / f"iter_{settings.finetune_iterations}.pth"
-    out = work_dir / f"results-{arm}.json"
-    moved = f"test_dataloader.dataset.index={work_dir / 'town.arrow'}"
-    return Step(
-        name=f"test-{arm}",
-        title=f"Evaluate the detector that began from {ARMS[arm]}",
-        command=(
-            *("tools/test.py", DETECTOR_CONFIG, f"{checkpoint}", "--out", f"{out}"),
-            *("--work-dir", f"{work_dir / f'test-{arm}'}"),
-            *(() if work_dir == DEFAULT_WORK_DIR else ("--cfg-options", moved)),
-        ),
-        reads=("drivemim/datasets", "drivemim/evaluation", "drivemim/models", "tools/test.py"),
-        writes=(out,),
+    return evaluate_step(
+        f"test-{arm}",
+        f"Evaluate the detector that began from {ARMS[arm]}",
+        DETECTOR_CONFIG,
+        last_checkpoint(work_dir / f"finetune-{arm}", settings.finetune_iterations),
+        work_dir / f"results-{arm}.json",
+        work_dir=work_dir / f"test-{arm}",
+        options=_moved(work_dir, "test_dataloader.dataset"),
+        reads=TEST_SOURCES,
     )
+
+
+def _moved(work_dir: Path, *datasets: str) -> tuple[str, ...]:
+    """Options that tell data sets of the configs where the index is, if it is elsewhere."""
+    if work_dir == DEFAULT_WORK_DIR:
+        return ()
+    return tuple(f"{dataset}.index={work_dir / 'town.arrow'}" for dataset in datasets)

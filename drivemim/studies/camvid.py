@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.steps import Stage, Step, run_length
+from drivemim.commands import (
+    evaluate_step,
+    export_step,
+    index_step,
+    last_checkpoint,
+    train_step,
+    without_validation,
+)
+from drivemim.steps import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
@@ -41,28 +49,26 @@ def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
         data: folder with ``camvid``, ``frames`` and ``surround-clips``, laid out as
             ``data/README.md`` says.
     """
-    checkpoint = WORK_DIR / "pretrain" / f"iter_{settings.pretrain_iterations}.pth"
+    iterations = settings.pretrain_iterations
     backbone = WORK_DIR / "backbone.safetensors"
     stages: list[Stage] = [
         _index_steps(data),
         (
-            Step(
-                name="pretrain",
-                title="Pretrain a backbone on all frames, without labels",
-                command=(
-                    *("tools/train.py", PRETRAIN_CONFIG, "--resume"),
-                    *("--work-dir", f"{WORK_DIR / 'pretrain'}", "--cfg-options"),
-                    *run_length(settings.pretrain_iterations),
-                ),
-                writes=(checkpoint,),
+            train_step(
+                "pretrain",
+                "Pretrain a backbone on all frames, without labels",
+                PRETRAIN_CONFIG,
+                WORK_DIR / "pretrain",
+                iterations=iterations,
+                seed=0,
             ),
         ),
         (
-            Step(
-                name="export",
-                title="Export the backbone",
-                command=("tools/export_backbone.py", f"{checkpoint}", f"{backbone}"),
-                writes=(backbone,),
+            export_step(
+                "export",
+                "Export the backbone",
+                last_checkpoint(WORK_DIR / "pretrain", iterations),
+                backbone,
             ),
         ),
     ]
@@ -117,65 +123,62 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _index_steps(data: Path) -> Stage:
-    camvid, rig = data / "camvid", data / "surround-clips"
-    frames, surround = WORK_DIR / "frames.arrow", WORK_DIR / "surround.arrow"
-    labelled = WORK_DIR / "camvid.arrow"
+    camvid = data / "camvid"
     coco = ("--root", f"{camvid}", "--coco", f"{camvid}/train.json", "--coco", f"{camvid}/val.json")
-    create = ("tools/create_index.py", "frames", *coco, "--rate", "30")
+    frames = (*coco, "--rate", "30", "--root", f"{data / 'frames'}")
+    rig = ("--root", f"{data / 'surround-clips'}", "--version", "v1.0-mini")
     return (
-        Step(
-            name="index-frames",
-            title="Index all single-camera frames",
-            command=(*create, "--root", f"{data / 'frames'}", "--out", f"{frames}"),
-            writes=(frames,),
+        index_step(
+            "index-frames",
+            "Index all single-camera frames",
+            "frames",
+            WORK_DIR / "frames.arrow",
+            frames,
         ),
-        Step(
-            name="index-surround",
-            title="Index the surround rig",
-            command=("tools/create_index.py", "nuscenes", "--root", f"{rig}")
-            + ("--version", "v1.0-mini", "--out", f"{surround}"),
-            writes=(surround,),
+        index_step(
+            "index-surround",
+            "Index the surround rig",
+            "nuscenes",
+            WORK_DIR / "surround.arrow",
+            rig,
         ),
-        Step(
-            name="index-camvid",
-            title="Index CamVid's boxes",
-            command=(*create, "--out", f"{labelled}"),
-            writes=(labelled,),
+        index_step(
+            "index-camvid",
+            "Index CamVid's boxes",
+            "frames",
+            WORK_DIR / "camvid.arrow",
+            (*coco, "--rate", "30"),
         ),
     )
 
 
 def _finetune_step(arm: str, seed: int, settings: StudySettings, backbone: Path) -> Step:
     index = WORK_DIR / "camvid.arrow"
-    run = WORK_DIR / f"finetune-{arm}-{seed}"
     start = (f"backbone_checkpoint={backbone}",) if arm == "pretrained" else ()
-    return Step(
-        name=f"finetune-{arm}-{seed}",
-        title=f"Fine-tune a detector from {ARMS[arm]}, seed {seed}",
-        command=(
-            *("tools/train.py", DETECTOR_CONFIG, "--resume", "--seed", f"{seed}"),
-            *("--work-dir", f"{run}", "--cfg-options"),
-            *run_length(settings.finetune_iterations),
-            # Evaluated by the next step, once and not twice.
-            f"train_cfg.val_begin={settings.finetune_iterations + 1}",
+    return train_step(
+        f"finetune-{arm}-{seed}",
+        f"Fine-tune a detector from {ARMS[arm]}, seed {seed}",
+        DETECTOR_CONFIG,
+        WORK_DIR / f"finetune-{arm}-{seed}",
+        iterations=settings.finetune_iterations,
+        seed=seed,
+        options=(
+            without_validation(settings.finetune_iterations),
             f"train_dataloader.dataset.dataset.index={index}",
             f"val_dataloader.dataset.index={index}",
             *start,
         ),
-        writes=(run / f"iter_{settings.finetune_iterations}.pth",),
     )
 
 
 def _test_step(arm: str, seed: int, settings: StudySettings) -> Step:
     run = WORK_DIR / f"finetune-{arm}-{seed}"
-    out = WORK_DIR / f"{arm}-{seed}.json"
-    return Step(
-        name=f"test-{arm}-{seed}",
-        title=f"Evaluate the detector from {ARMS[arm]}, seed {seed}",
-        command=(
-            *("tools/test.py", DETECTOR_CONFIG, f"{run}/iter_{settings.finetune_iterations}.pth"),
-            *("--out", f"{out}", "--work-dir", f"{WORK_DIR / 'test' / f'{arm}-{seed}'}"),
-            *("--cfg-options", f"test_dataloader.dataset.index={WORK_DIR / 'camvid.arrow'}"),
-        ),
-        writes=(out,),
+    return evaluate_step(
+        f"test-{arm}-{seed}",
+        f"Evaluate the detector from {ARMS[arm]}, seed {seed}",
+        DETECTOR_CONFIG,
+        last_checkpoint(run, settings.finetune_iterations),
+        WORK_DIR / f"{arm}-{seed}.json",
+        work_dir=WORK_DIR / "test" / f"{arm}-{seed}",
+        options=(f"test_dataloader.dataset.index={WORK_DIR / 'camvid.arrow'}",),
     )
