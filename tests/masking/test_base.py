@@ -1,23 +1,43 @@
 """The contract that every mask strategy meets, and its building blocks by hand."""
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivemim.clips import Clips
-from drivemim.masking import clip_generators, hidden_cells, hide_top, uniform
+from drivemim.masking import (
+    MaskContext,
+    clip_generators,
+    hidden_cells,
+    hide_top,
+    uniform,
+)
 from drivemim.registry import MASKS
 
-STRATEGIES = [
-    {"type": "RandomMask"},
-    {"type": "BlockMask"},
-    {"type": "TubeMask"},
-    {"type": "ObjectMask"},
-    {"type": "ObjectMask", "rest": {"type": "TubeMask"}, "track_hidden": 1.0, "share": 1.0},
-    {"type": "ObjectMask", "rest": {"type": "BlockMask"}, "keep": 0.0, "min_visible": 0},
+RANDOM, BLOCK, TUBE = {"type": "RandomMask"}, {"type": "BlockMask"}, {"type": "TubeMask"}
+CAUSAL, DROPOUT = {"type": "CausalMask"}, {"type": "CameraDropoutMask", "chance": 1.0}
+OBJECT = {"type": "ObjectMask"}
+
+# Configs beyond a strategy's defaults; every registered strategy is tested, listed or not.
+VARIANTS = [
+    {**OBJECT, "rest": TUBE, "track_hidden": 1.0, "share": 1.0},
+    {**OBJECT, "rest": BLOCK, "keep": 0.0, "min_visible": 0},
+    {"type": "MultiBlockMask", "blocks": 2, "alike_in_time": True},
+    {"type": "GridMask", "alike_in_time": True},
+    {"type": "LargeCellMask", "size": 3, "alike_in_time": True},
+    {**CAUSAL, "future_ratio": 0.3, "future_steps": 5, "rest": TUBE},
+    {**DROPOUT, "cameras": 2, "rest": OBJECT},
+    {"type": "MixtureMask", "strategies": [RANDOM, BLOCK, CAUSAL], "weights": [1, 2, 1]},
+    {"type": "MixtureMask", "strategies": [DROPOUT, TUBE]},
+    {"type": "StackMask", "strategies": [OBJECT, TUBE, BLOCK], "shares": [0.5, 0.2, 0.3]},
+    {**CAUSAL, "rest": {"type": "StackMask", "strategies": [TUBE, RANDOM], "shares": [0.5, 0.5]}},
 ]
-every_strategy = pytest.mark.parametrize("config", STRATEGIES, ids=str)
+NEED_ARGUMENTS = {"MixtureMask", "StackMask"}
+DEFAULTS = [{"type": name} for name in sorted({*MASKS.module_dict} - NEED_ARGUMENTS)]
+every_strategy = pytest.mark.parametrize("config", DEFAULTS + VARIANTS, ids=str)
 
 
 def same_seed():
@@ -25,18 +45,76 @@ def same_seed():
 
 
 @st.composite
-def scenes(draw):
-    """Random boxes of a few tracks in 2 clips x 2 times x 2 cameras of 80 x 160 pixels."""
+def scenes(draw, shape=(2, 2, 2), lowest_track=-1):
+    """Random boxes of a few tracks, -1 for none, in clips of 80 x 160 pixels."""
     number = st.floats(0, 1, width=32)
-    box = st.tuples(number, number, number, number, st.integers(-1, 5), st.floats(1, 60))
+    box = st.tuples(number, number, number, number, st.integers(lowest_track, 5), st.floats(1, 60))
     boxes = {}
-    for frame in [(b, t, n) for b in range(2) for t in range(2) for n in range(2)]:
-        rows = draw(st.lists(box, max_size=5))
-        boxes[frame] = [
+    for frame in torch.cartesian_prod(*(torch.arange(size) for size in shape)).tolist():
+        rows = draw(st.lists(box, max_size=4))
+        boxes[tuple(frame)] = [
             (min(x1, x2) * 160, min(y1, y2) * 80, max(x1, x2) * 160, max(y1, y2) * 80, track, depth)
             for x1, y1, x2, y2, track, depth in rows
         ]
     return boxes
+
+
+def rigged(clips, seed):
+    """Give clips random images, lidar points, cameras that turn any way and ego motion."""
+    generator = torch.Generator().manual_seed(seed)
+    B, T, N = clips.shape
+    angles_BTN = torch.rand(B, 1, N, generator=generator) * 6.3 + torch.arange(T)[:, None] * 0.02
+    cos, sin, zero = angles_BTN.cos(), angles_BTN.sin(), torch.zeros(B, T, N)
+    # Camera axes (x right, y down, z forward) of a level camera, in the ego's (x forward, z up).
+    columns = ([sin, -cos, zero], [zero, zero, zero - 1], [cos, sin, zero])
+    clips.camera_to_clip_BTN44[..., :3, :3] = torch.stack(
+        [torch.stack(column, dim=-1) for column in columns], dim=-1
+    )
+    places_BTN3 = torch.rand(B, 1, N, 3, generator=generator) * 3
+    travelled_T3 = torch.arange(T)[:, None] * torch.tensor([2.0, 0.2, 0.0])
+    clips.camera_to_clip_BTN44[..., :3, 3] = places_BTN3 + travelled_T3[:, None]
+    focal_B1N = 60 + 100 * torch.rand(B, 1, N, generator=generator)
+    clips.intrinsics_BTN33[..., 0, 0] = clips.intrinsics_BTN33[..., 1, 1] = focal_B1N
+    clips.intrinsics_BTN33[..., :2, 2] = torch.tensor([80.0, 40.0])
+    clips.timestamps_BTN[:] = torch.arange(T)[:, None] * 500_000
+    size = clips.images_BTNHWC.shape
+    clips.images_BTNHWC[:] = torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+    points_BTNP3 = torch.rand(B, T, N, 9, 3, generator=generator) * torch.tensor([160, 80, 60])
+    return replace(clips, points_BTNP3=points_BTNP3)
+
+
+def without(clips, invalid_BTN):
+    """Make frames what the data set gives for missing ones."""
+    eye3, eye4 = torch.eye(3), torch.eye(4)
+    clips.images_BTNHWC[invalid_BTN] = 0
+    clips.intrinsics_BTN33[invalid_BTN], clips.camera_to_clip_BTN44[invalid_BTN] = eye3, eye4
+    clips.labels_BTNM[invalid_BTN] = clips.tracks_BTNM[invalid_BTN] = -1
+    clips.boxes_BTNM4[invalid_BTN], clips.depths_BTNM[invalid_BTN] = 0, torch.inf
+    clips.points_BTNP3[invalid_BTN] = torch.tensor([0, 0, torch.inf])
+    clips.valid_BTN[invalid_BTN] = False
+    return clips
+
+
+def reordered(clips, order_N):
+    """The same clips with their cameras in another order."""
+    framed = [field.name for field in fields(Clips) if "BTN" in field.name]
+    return replace(clips, **{name: getattr(clips, name)[:, :, order_N] for name in framed})
+
+
+def check_budget(strategy, clips, mask):
+    """Every frame hides what the ranking says, by default the budget; a clip always its sum."""
+    grid, (_, T, N) = tuple(mask.shape[-2:]), clips.shape
+    context = MaskContext(
+        clips=clips, grid=grid, ratio=strategy.ratio, generators=clip_generators(clips)
+    )
+    ranking = strategy.rank(context)
+    assert ranking.scores_BTNhw.isfinite().all()
+    hidden_BTN, budget = mask.sum((-2, -1)), hidden_cells(strategy.ratio, grid)
+    if ranking.budgets_BTN is None:
+        assert (hidden_BTN == budget).all()
+    else:
+        assert torch.equal(hidden_BTN, ranking.budgets_BTN)
+    assert (hidden_BTN.sum((1, 2)) == T * N * budget).all()
 
 
 def test_hidden_cells_by_hand():
@@ -86,31 +164,34 @@ def test_ratio_is_a_share(config, ratio):
 
 
 @every_strategy
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     boxes=scenes(),
     ratio=st.floats(0, 1),
     grid=st.sampled_from([(4, 8), (1, 1), (3, 5), (8, 16)]),
-    valid=st.booleans(),
+    rig=st.integers(0, 99),
+    invalid=st.lists(st.booleans(), min_size=8, max_size=8),
+    guided=st.booleans(),
 )
-def test_contract(config, make_clips, boxes, ratio, grid, valid):
-    clips = make_clips(boxes, (2, 2, 2))
-    clips.valid_BTN[1, 0, 1] = valid
+def test_contract(config, make_clips, boxes, ratio, grid, rig, invalid, guided):
+    clips = rigged(make_clips(boxes, (2, 2, 2)), rig)
+    clips = without(clips, torch.tensor(invalid).view(2, 2, 2))
+    guide = torch.rand(2, 2, 2, *grid, generator=same_seed()) if guided else None
     strategy = MASKS.build({**config, "ratio": ratio})
-    mask = strategy(clips, grid, clip_generators(clips))
+    mask = strategy(clips, grid, clip_generators(clips), guide)
     assert mask.dtype == torch.bool
     assert mask.shape == (2, 2, 2, *grid)
-    assert (mask.sum((-2, -1)) == hidden_cells(ratio, grid)).all()
-    assert torch.equal(mask, strategy(clips, grid, clip_generators(clips)))
+    if not guided:
+        check_budget(strategy, clips, mask)
+    assert torch.equal(mask, strategy(clips, grid, clip_generators(clips), guide))
 
 
 @every_strategy
-@settings(max_examples=15, deadline=None)
-@given(boxes=scenes())
-def test_a_clip_does_not_depend_on_its_batch(config, make_clips, boxes):
+@settings(max_examples=8, deadline=None)
+@given(boxes=scenes((1, 2, 2)), rig=st.integers(0, 99))
+def test_a_clip_does_not_depend_on_its_batch(config, make_clips, boxes, rig):
     """Neither on its neighbours, nor on how far boxes are padded because of them."""
-    rows = {frame: boxes[frame] for frame in boxes if frame[0] == 0}
-    alone = make_clips(rows, (1, 2, 2), seed=5)
+    alone = rigged(make_clips(boxes, (1, 2, 2), seed=5), rig)
     crowd = make_clips({(0, 0, 0): [(0, 0, 90, 60, 1, 5)] * 9}, (1, 2, 2), seed=6)
     strategy = MASKS.build(config)
     expected = strategy(alone, (4, 8), clip_generators(alone))
@@ -120,17 +201,39 @@ def test_a_clip_does_not_depend_on_its_batch(config, make_clips, boxes):
 
 
 @every_strategy
+@settings(max_examples=10, deadline=None)
+@given(
+    boxes=scenes((1, 2, 3), lowest_track=0),
+    rig=st.integers(0, 99),
+    order=st.permutations(range(3)),
+    invalid=st.lists(st.booleans(), min_size=6, max_size=6),
+    ratio=st.sampled_from([0.3, 0.75]),
+)
+def test_masks_belong_to_cameras_in_any_order(
+    config, make_clips, boxes, rig, order, invalid, ratio
+):
+    clips = rigged(make_clips(boxes, (1, 2, 3), seed=rig), rig)
+    clips = without(clips, torch.tensor(invalid).view(1, 2, 3))
+    strategy = MASKS.build({**config, "ratio": ratio})
+    mask = strategy(clips, (5, 8), clip_generators(clips))
+    other = reordered(clips, order)
+    # Cameras without any frame cannot be told apart.
+    seen_N = other.valid_BTN.any(dim=1)[0]
+    expected = mask[:, :, order][:, :, seen_N]
+    assert torch.equal(strategy(other, (5, 8), clip_generators(other))[:, :, seen_N], expected)
+
+
+@every_strategy
 @pytest.mark.parametrize("ratio", [0, 0.5, 1])
 @pytest.mark.parametrize(
     "rows", [[], [(0, 0, 160, 80, 1, 5)], [(0, 0, 160, 80, 1, 5)] * 70], ids=["no", "one", "70"]
 )
 def test_degenerate_boxes(config, make_clips, ratio, rows):
     clips = make_clips({(0, 0, 0): rows}, (1, 2, 1))
-    clips.valid_BTN[:] = False
+    strategy = MASKS.build({**config, "ratio": ratio})
     for valid in (False, True):
         clips.valid_BTN[:] = valid
-        mask = MASKS.build({**config, "ratio": ratio})(clips, (4, 8), same_seed())
-        assert (mask.sum((-2, -1)) == 32 * ratio).all()
+        check_budget(strategy, clips, strategy(clips, (4, 8), clip_generators(clips)))
 
 
 @every_strategy
@@ -141,7 +244,7 @@ def test_an_empty_batch(config, make_clips):
 
 @every_strategy
 def test_seeds_and_frames_differ(config, make_clips):
-    clips = make_clips(shape=(2, 2, 2))
-    mask = MASKS.build(config)(clips, (8, 16), clip_generators(clips))
+    clips = rigged(make_clips(shape=(2, 2, 2)), 0)
+    mask = MASKS.build({**config, "ratio": 0.4})(clips, (8, 16), clip_generators(clips))
     assert not torch.equal(mask[0], mask[1])
-    assert not torch.equal(mask[0, 0, 0], mask[0, 0, 1])
+    assert not torch.equal(mask[0, -1, 0], mask[0, -1, 1])
