@@ -1,0 +1,36 @@
+# One entry for every registered mask strategy, all at the same ratio: what tools/analyze_masks.py,
+# tools/visualize_masks.py and tools/benchmark.py masks compare, and docs/masking.md shows.
+ratio = 0.75
+
+dataset = dict(
+    type='ClipDataset',
+    index='data/town/drivemim-v1.0-mini.arrow',
+    image_size=(224, 400),
+    steps=3,
+)
+
+strategies = dict(
+    random=dict(type='RandomMask', ratio=ratio),
+    block=dict(type='BlockMask', ratio=ratio),
+    multi_block=dict(type='MultiBlockMask', ratio=ratio),
+    grid=dict(type='GridMask', ratio=ratio),
+    large_cells=dict(type='LargeCellMask', ratio=ratio),
+    tube=dict(type='TubeMask', ratio=ratio),
+    causal=dict(type='CausalMask', ratio=ratio),
+    camera_dropout=dict(type='CameraDropoutMask', ratio=ratio, chance=1.0),
+    object=dict(type='ObjectMask', ratio=ratio),
+    object_block=dict(type='ObjectMask', ratio=ratio, rest=dict(type='BlockMask')),
+    stack=dict(
+        type='StackMask',
+        ratio=ratio,
+        strategies=[dict(type='BlockMask'), dict(type='RandomMask')],
+        shares=[0.5, 0.5]),
+    mixture=dict(
+        type='MixtureMask',
+        ratio=ratio,
+        strategies=[
+            dict(type='ObjectMask'),
+            dict(type='TubeMask'),
+            dict(type='CausalMask'),
+        ]),
+)

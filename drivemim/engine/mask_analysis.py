@@ -1,0 +1,249 @@
+"""Every strategy of a config on the same clips: what leaks, and what becomes of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from drivemim.clips import Clips
+from drivemim.datasets import ClipDataset
+from drivemim.datasets.town.depth import has_depth, read_depth
+from drivemim.datasets.track_poses import clip_movers
+from drivemim.errors import ConfigError
+from drivemim.evaluation.masks import (
+    MaskCounts,
+    ObjectCells,
+    band_names,
+    mask_counts,
+    mask_summary,
+    object_cells,
+)
+from drivemim.masking import MaskStrategy, hidden_cells
+from drivemim.masking.leakage import Leakage, Sightings, find_sightings, leakage
+from drivemim.registry import MASKS
+from drivemim.visualization.mask_panels import local_contrast
+
+DEPTHS = ("auto", "maps", "lidar")
+_ALL_POINTS = 1_000_000
+"""More lidar points than a frame has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """A clip, and what does not depend on the mask."""
+
+    clips: Clips
+    sightings: Sightings
+    objects: ObjectCells
+    guide_BTNhw: Tensor | None
+
+
+def analyze_masks(
+    config: str | Path,
+    *,
+    grid: tuple[int, int],
+    dataset: Mapping[str, Any] | None = None,
+    only: Sequence[str] | None = None,
+    ratio: float = 0.75,
+    count: int = 8,
+    draws: int = 4,
+    depth: str = "auto",
+    contrast_guide: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure leakage and the fate of objects for each strategy, on the same clips.
+
+    Args:
+        config: with ``strategies`` (configs by name) and ``dataset`` (of a ``ClipDataset``).
+        grid: cells down and across (h, w).
+        dataset: arguments that replace those of the config's.
+        only: names of the strategies wanted; None for all.
+        ratio: share of the cells hidden, by all of them.
+        count: how many clips at most, spread over the data.
+        draws: masks of each strategy and clip.
+        depth: where depth comes from: ``maps`` beside a generated town's images, ``lidar``, or
+            ``auto`` for maps where there are some.
+        contrast_guide: give strategies that need a guide the contrast of the image in each cell.
+            Without, they are left out: what they hide is up to the map that they follow.
+        seed: of the masks.
+
+    Returns:
+        ``clips``, ``cells``, ``depth``, ``ratio``, ``strategies`` (a summary of each by name) and
+        ``left_out`` (names of those that need a guide).
+
+    Raises:
+        ConfigError: if an argument is none of its choices, or the config lacks what was asked for.
+        FileNotFoundError: if the index, an image, a depth map or a lidar sweep is missing.
+    """
+    for name, value in (("count", count), ("draws", draws)):
+        if value < 1:
+            raise ConfigError(f"{name}={value} must be 1 or more")
+    cfg = Config.fromfile(str(config))
+    named = chosen_strategies(cfg, only)
+    left_out = [] if contrast_guide else [name for name in named if needs_guide(named[name])]
+    strategies: dict[str, MaskStrategy] = {
+        name: MASKS.build({**each, "ratio": ratio})
+        for name, each in named.items()
+        if name not in left_out
+    }
+    data = _dataset(cfg, dataset)
+    source = _depth_source(depth, data)
+    leaks: dict[str, list[Leakage]] = {name: [] for name in strategies}
+    counts: dict[str, list[MaskCounts]] = {name: [] for name in strategies}
+    items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
+    for item in items:
+        subject = _subject(data, int(item), grid, source, contrast_guide)
+        for name, strategy in strategies.items():
+            mask_STNhw = _masks(strategy, subject, grid, draws, seed)
+            leaks[name].append(leakage(mask_STNhw, subject.sightings))
+            counts[name].append(mask_counts(mask_STNhw, subject.objects))
+    budget, frames = hidden_cells(ratio, grid), int(np.prod(data.rows(0).shape))
+    return {
+        "clips": len(items),
+        "draws": draws,
+        "cells": list(grid),
+        "depth": source,
+        "ratio": ratio,
+        "strategies": {
+            name: {
+                **_leakage_summary(reduce(add, leaks[name])),
+                **mask_summary(MaskCounts.join(counts[name]), budget, frames),
+            }
+            for name in strategies
+        },
+        "left_out": left_out,
+    }
+
+
+def chosen_strategies(cfg: Config, only: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """The strategies of a config by name.
+
+    Raises:
+        ConfigError: if there are none, or not those asked for.
+    """
+    if "strategies" not in cfg:
+        raise ConfigError(f"{cfg.filename} has no strategies; see configs/masks/strategies.py")
+    named: dict[str, dict[str, Any]] = cfg.strategies.to_dict()
+    for name in only or ():
+        if name not in named:
+            raise ConfigError(f"{cfg.filename} has no strategy {name!r}, only {', '.join(named)}")
+    return {name: each for name, each in named.items() if not only or name in only}
+
+
+def needs_guide(config: Any) -> bool:
+    """Whether a strategy's config has a guided one in it."""
+    if isinstance(config, Mapping):
+        named = str(config.get("type", "")).rpartition(".")[2] == "GuidedMask"
+        return named or any(needs_guide(value) for value in config.values())
+    return isinstance(config, list | tuple) and any(needs_guide(value) for value in config)
+
+
+def analysis_table(results: Mapping[str, Any]) -> str:
+    """The results of ``analyze_masks`` as a Markdown table, one row a strategy."""
+    bands = band_names()
+    header = [
+        "strategy", "leaks, %", "through time alone", "through cameras alone", "cells, %",
+        "of an object hidden, %", "wiped out", f"least visible at {' / '.join(bands)}",
+        "pedestrian", "vehicle", "rest", "budget off by",
+    ]  # fmt: skip
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for name, row in results["strategies"].items():
+        least = [row["least_visible"][band] for band in bands]
+        cells = [
+            name,
+            *(_percent(row[key]) for key in ("leakage", "time", "cameras", "cells")),
+            _percent(row["objects_hidden"]),
+            f"{row['wiped_out']} of {row['large_objects']}",
+            " / ".join("-" if value is None else str(value) for value in least),
+            *("-" if value is None else f"{value:.2f}" for value in row["class_balance"].values()),
+            _deviation(row),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _dataset(cfg: Config, replaced: Mapping[str, Any] | None) -> ClipDataset:
+    settings = {**(cfg.dataset.to_dict() if "dataset" in cfg else {}), **(replaced or {})}
+    if "index" not in settings:
+        raise ConfigError(f"{cfg.filename} has no dataset; give an index")
+    settings.pop("type", None)
+    settings |= {"augment": None, "whole": True, "lidar_points": _ALL_POINTS}
+    data = ClipDataset(**settings)
+    if len(data) == 0:
+        raise ConfigError(
+            f"{settings['index']} has no whole clip of {settings.get('steps', 1)} steps in scenes "
+            f"{settings.get('scenes') or 'of any name'}"
+        )
+    return data
+
+
+def _depth_source(depth: str, data: ClipDataset) -> str:
+    if depth not in DEPTHS:
+        raise ConfigError(f"depth={depth!r} must be one of {', '.join(DEPTHS)}")
+    if depth != "auto":
+        return depth
+    return "maps" if has_depth(data.index) else "lidar"
+
+
+def _subject(
+    data: ClipDataset, item: int, grid: tuple[int, int], source: str, contrast_guide: bool
+) -> _Subject:
+    rows_TN = data.rows(item)
+    clips = data.load(rows_TN, seed=item)
+    depth = torch.from_numpy(read_depth(data.index, rows_TN)) if source == "maps" else None
+    movers = clip_movers(data.index, rows_TN)
+    return _Subject(
+        clips=clips,
+        sightings=find_sightings(clips, grid, depth_TNHW=depth, movers=movers),
+        objects=object_cells(clips, grid),
+        guide_BTNhw=local_contrast(clips, grid) if contrast_guide else None,
+    )
+
+
+def _masks(
+    strategy: MaskStrategy, subject: _Subject, grid: tuple[int, int], draws: int, seed: int
+) -> Tensor:
+    """Masks of one clip: bool (draws, T, N, h, w)."""
+    clip = int(subject.clips.seeds_B[0])
+    return torch.cat(
+        [
+            strategy(
+                subject.clips,
+                grid,
+                [torch.Generator().manual_seed((seed * 1_000 + draw) * 100_000 + clip)],
+                subject.guide_BTNhw,
+            )
+            for draw in range(draws)
+        ]
+    )
+
+
+def _leakage_summary(total: Leakage) -> dict[str, float]:
+    whole = Leakage(**{name: getattr(total, name).sum() for name in vars(total)})
+    return {
+        "leakage": float(whole.share),
+        "time": float(whole.share_time),
+        "cameras": float(whole.share_cameras),
+        "cells": float(whole.share_cells),
+    }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _deviation(row: Mapping[str, Any]) -> str:
+    """How far frames, and whole clips, are from their budget."""
+    low, high = row["frame_budget"]
+    frames = "0" if low == high == 0 else f"{low:+d} to {high:+d} a frame"
+    low, high = row["clip_budget"]
+    return frames if low == high == 0 else f"{frames}, {low:+d} to {high:+d} a clip"

@@ -1,0 +1,187 @@
+"""What masks do to objects and classes: how much of each is hidden, and how much stays visible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from drivemim.clips import Clips
+from drivemim.datasets.classes import CLASSES
+from drivemim.masking.cells import cell_owners
+
+SMALLEST = 4
+"""Cells of an object from which on it must not be hidden whole."""
+BANDS = (0.0, 20.0, 40.0)
+"""Where the bands of distance begin, metres; the last is open."""
+REST = "rest"
+"""What cells are that belong to no object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectCells:
+    """The O objects of all frames of a clip, and which cells they own.
+
+    Attributes:
+        owner_F: int64, object of every cell of the clip (frame after frame, row after row); -1.
+        valid_F: bool, whether the cell is of a frame that there is.
+        cells_O: int64, how many cells each object owns, at least 1.
+        labels_O: int64, its class.
+        distances_O: float32, metres along the camera's z axis, ``inf`` where unknown.
+    """
+
+    owner_F: Tensor
+    valid_F: Tensor
+    cells_O: Tensor
+    labels_O: Tensor
+    distances_O: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskCounts:
+    """What S masks do to a clip's objects and classes; those of several clips can be joined.
+
+    Attributes:
+        cells_A: int64, cells of each object, once a mask (A = objects * masks).
+        hidden_A: int64, how many of them are hidden.
+        labels_A: int64, classes.
+        distances_A: float32, metres.
+        class_cells_C: int64 (1, classes + 1), cells of each class and of none, times masks.
+        class_hidden_C: int64, how many of them are hidden.
+        frame_budgets_J: int64, hidden cells of each frame.
+        clip_budgets_J: int64, hidden cells of each clip.
+    """
+
+    cells_A: Tensor
+    hidden_A: Tensor
+    labels_A: Tensor
+    distances_A: Tensor
+    class_cells_C: Tensor
+    class_hidden_C: Tensor
+    frame_budgets_J: Tensor
+    clip_budgets_J: Tensor
+
+    @staticmethod
+    def join(parts: Sequence[MaskCounts]) -> MaskCounts:
+        """Counts of several clips as one."""
+        names = [field.name for field in fields(MaskCounts)]
+        return MaskCounts(
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        )
+
+
+def object_cells(clips: Clips, grid: tuple[int, int]) -> ObjectCells:
+    """Find the cells of every object of a clip; an object is another one in every frame.
+
+    Raises:
+        ValueError: if there is more than one clip.
+    """
+    if len(clips) != 1:
+        raise ValueError(f"{len(clips)} clips; objects are counted in one clip at a time")
+    present_BTNM = (clips.labels_BTNM >= 0) & clips.valid_BTN[..., None]
+    owners_BTNhw = cell_owners(
+        clips.boxes_BTNM4, clips.depths_BTNM, present_BTNM, grid, clips.image_size
+    )
+    frames, M = clips.valid_BTN.numel(), clips.labels_BTNM.shape[-1]
+    owners_FL = owners_BTNhw.reshape(frames, -1)
+    number_FL = owners_FL + M * torch.arange(frames, device=owners_FL.device)[:, None]
+    number_FL = torch.where(owners_FL >= 0, number_FL, -1)
+    cells_M = number_FL[number_FL >= 0].bincount(minlength=frames * M)
+    kept_O = cells_M.nonzero()[:, 0]
+    place_M = torch.full((frames * M + 1,), -1, device=owners_FL.device)
+    place_M[kept_O] = torch.arange(len(kept_O), device=owners_FL.device)
+    return ObjectCells(
+        owner_F=place_M[number_FL].flatten(),
+        valid_F=clips.valid_BTN.reshape(frames, 1).expand_as(owners_FL).flatten(),
+        cells_O=cells_M[kept_O],
+        labels_O=clips.labels_BTNM.flatten()[kept_O],
+        distances_O=clips.depths_BTNM.flatten()[kept_O],
+    )
+
+
+def mask_counts(mask_STNhw: Tensor, objects: ObjectCells) -> MaskCounts:
+    """Count what S masks of a clip hide of its objects and classes.
+
+    Args:
+        mask_STNhw: bool, True = hidden.
+        objects: of that clip.
+    """
+    S = len(mask_STNhw)
+    mask_SF = mask_STNhw.flatten(1)
+    owned_F = objects.owner_F >= 0
+    O = len(objects.cells_O)  # noqa: E741  # a shape letter
+    hidden_SO = torch.zeros(S, O, dtype=torch.int64, device=mask_SF.device)
+    hidden_SO.index_add_(1, objects.owner_F[owned_F], mask_SF[:, owned_F].long())
+    label_F = torch.full_like(objects.owner_F, len(CLASSES))
+    label_F[owned_F] = objects.labels_O[objects.owner_F[owned_F]]
+    of_class_CF = torch.arange(len(CLASSES) + 1, device=label_F.device)[:, None] == label_F
+    of_class_CF &= objects.valid_F
+    return MaskCounts(
+        cells_A=objects.cells_O.repeat(S),
+        hidden_A=hidden_SO.flatten(),
+        labels_A=objects.labels_O.repeat(S),
+        distances_A=objects.distances_O.repeat(S),
+        class_cells_C=S * of_class_CF.sum(dim=1)[None],
+        class_hidden_C=torch.stack([(of_class & mask_SF).sum() for of_class in of_class_CF])[None],
+        frame_budgets_J=mask_STNhw.flatten(-2).sum(dim=-1).flatten(),
+        clip_budgets_J=mask_SF.sum(dim=-1),
+    )
+
+
+def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]:
+    """Numbers of a table's row.
+
+    Args:
+        counts: of all masks of a strategy.
+        budget: cells that every frame should hide.
+        frames: of a clip, that is T * N.
+
+    Returns:
+        ``objects``, ``objects_hidden`` (mean share of an object's cells that is hidden, each object
+        alike), ``large_objects`` (those of ``SMALLEST`` cells or more), ``wiped_out`` (how many of
+        these are hidden whole), ``least_visible`` (the fewest visible cells of any of these, by
+        band of distance; None where there is none), ``class_balance`` (share of the hidden cells
+        that is of a class, over its share of all cells; None where there is none),
+        ``frame_budget`` (least and most cells hidden in a frame, less the budget) and
+        ``clip_budget`` (the same of whole clips).
+    """
+    cells_A, hidden_A = counts.cells_A, counts.hidden_A
+    large_A = cells_A >= SMALLEST
+    visible_A = cells_A - hidden_A
+    edges = torch.tensor(BANDS[1:], device=cells_A.device)
+    band_A = torch.bucketize(counts.distances_A, edges, right=True)
+    least: dict[str, int | None] = {}
+    for band, name in enumerate(band_names()):
+        visible = visible_A[large_A & (band_A == band) & counts.distances_A.isfinite()]
+        least[name] = int(visible.min()) if len(visible) else None
+    all_C, hidden_C = counts.class_cells_C.sum(dim=0), counts.class_hidden_C.sum(dim=0)
+    overall = (hidden_C.sum() / all_C.sum().clamp(min=1)).item()
+    balance: dict[str, float | None] = {
+        name: (hidden / cells / overall) if cells and overall else None
+        for name, cells, hidden in zip(
+            (*CLASSES, REST), all_C.tolist(), hidden_C.tolist(), strict=True
+        )
+    }
+    return {
+        "objects": len(cells_A),
+        "objects_hidden": float((hidden_A / cells_A).mean()) if len(cells_A) else None,
+        "large_objects": int(large_A.sum()),
+        "wiped_out": int((large_A & (visible_A == 0)).sum()),
+        "least_visible": least,
+        "class_balance": balance,
+        "frame_budget": _range(counts.frame_budgets_J - budget),
+        "clip_budget": _range(counts.clip_budgets_J - budget * frames),
+    }
+
+
+def band_names() -> list[str]:
+    """Names of the bands of distance."""
+    inner = [f"{low:g}-{high:g} m" for low, high in zip(BANDS, BANDS[1:], strict=False)]
+    return [*inner, f"{BANDS[-1]:g}+ m"]
+
+
+def _range(values: Tensor) -> tuple[int, int]:
+    return (int(values.min()), int(values.max())) if len(values) else (0, 0)
