@@ -14,6 +14,9 @@ from torch import Tensor
 
 Tokens = tuple[tuple[tuple[str, ...], ...], ...]
 
+CLASSES = ("pedestrian", "vehicle")
+"""What a box's label stands for, by its position here."""
+
 PADDING: dict[str, float | tuple[float, ...]] = {
     "boxes_BTNM4": 0.0,
     "labels_BTNM": -1,
@@ -39,7 +42,7 @@ class Clips:
         timestamps_BTN: int64, microseconds.
         valid_BTN: bool.
         boxes_BTNM4: float32, (x1, y1, x2, y2) pixels, clipped to the image. Padded with zeros.
-        labels_BTNM: int64, position in ``drivemim.datasets.classes.CLASSES``; -1 for padding.
+        labels_BTNM: int64, position in ``CLASSES``; -1 for padding.
         tracks_BTNM: int64, one number an object, the same in every frame of the index; -1 padding.
         depths_BTNM: float32, metres to the box's centre along the camera's z axis; ``inf`` for
             padding and for boxes that have no depth.

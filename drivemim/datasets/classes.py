@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.clips import CLASSES
 from drivemim.errors import DataError
-
-CLASSES = ("pedestrian", "vehicle")
 
 NUSCENES: Mapping[str, str | None] = {
     "human.pedestrian.adult": "pedestrian",

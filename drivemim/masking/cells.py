@@ -63,20 +63,23 @@ def first_cover(rows_Kh: Tensor, columns_Kw: Tensor) -> Tensor:
     Returns:
         int64 [..., h, w], position in K, -1 where there is none.
     """
-    K = rows_Kh.shape[-2]
-    shape = (*rows_Kh.shape[:-2], rows_Kh.shape[-1], columns_Kw.shape[-1])
-    first_hw = torch.full(shape, -1, device=rows_Kh.device)
-    for start in range(0, K, _BITS):
-        part = slice(start, min(start + _BITS, K))
-        weights_K1 = (1 << torch.arange(part.stop - start, device=rows_Kh.device))[:, None]
-        row_bits_h = (rows_Kh[..., part, :] * weights_K1).sum(dim=-2)
-        column_bits_w = (columns_Kw[..., part, :] * weights_K1).sum(dim=-2)
-        bits_hw = row_bits_h[..., :, None] & column_bits_w[..., None, :]
-        lowest_hw = bits_hw & -bits_hw
-        # A power of two has an exact logarithm: its exponent as a floating-point number.
-        index_hw = torch.frexp(lowest_hw.double()).exponent - 1 + start
-        first_hw = torch.where((first_hw < 0) & (bits_hw != 0), index_hw, first_hw)
+    first_hw = _first_of_few(rows_Kh[..., :_BITS, :], columns_Kw[..., :_BITS, :])
+    for start in range(_BITS, rows_Kh.shape[-2], _BITS):
+        part = slice(start, start + _BITS)
+        next_hw = _first_of_few(rows_Kh[..., part, :], columns_Kw[..., part, :])
+        first_hw = torch.where((first_hw < 0) & (next_hw >= 0), next_hw + start, first_hw)
     return first_hw
+
+
+def _first_of_few(rows_Kh: Tensor, columns_Kw: Tensor) -> Tensor:
+    """``first_cover`` of no more rectangles than an integer has bits."""
+    weights_K1 = (1 << torch.arange(rows_Kh.shape[-2], device=rows_Kh.device))[:, None]
+    row_bits_h = (rows_Kh * weights_K1).sum(dim=-2)
+    column_bits_w = (columns_Kw * weights_K1).sum(dim=-2)
+    bits_hw = row_bits_h[..., :, None] & column_bits_w[..., None, :]
+    lowest_hw = bits_hw & -bits_hw
+    # A power of two has an exact logarithm: the exponent bits of the floating-point number.
+    return (lowest_hw.double().view(torch.int64) >> 52).sub_(1023).clamp_(min=-1)
 
 
 def _front_to_back(boxes_BTNM4: Tensor, depths_BTNM: Tensor, present_BTNM: Tensor) -> Tensor:
@@ -91,6 +94,8 @@ def _front_to_back(boxes_BTNM4: Tensor, depths_BTNM: Tensor, present_BTNM: Tenso
 
 def _covered(low_M: Tensor, high_M: Tensor, length: int) -> Tensor:
     """Mark cells of an axis by their middle, and the cell that holds the box's own middle."""
-    middles = span(low_M - 0.5, high_M - 0.5, length)
+    start_M, stop_M = (low_M - 0.5).ceil(), (high_M - 0.5).ceil()
+    # Cells whose middle the box contains include the one that holds its own; there may be none.
+    none_M = start_M >= stop_M
     own_M = ((low_M + high_M) / 2).floor().clamp(0, length - 1)
-    return middles | span(own_M, own_M + 1, length)
+    return span(torch.where(none_M, own_M, start_M), torch.where(none_M, own_M + 1, stop_M), length)

@@ -1,12 +1,15 @@
 """Object-aware masks: hide things, not pixels."""
 
-from dataclasses import dataclass
-from typing import Any
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from drivemim.clips import Clips
+from drivemim.clips import CLASSES, Clips
 from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
@@ -16,10 +19,14 @@ from drivemim.masking.base import (
     unit_range,
 )
 from drivemim.masking.cells import cell_owners
+from drivemim.masking.object_cells import LAST, OPEN, SPARED, ObjectCells, cell_levels, sort_cells
+from drivemim.masking.object_draws import ObjectDraws, draw_objects
 from drivemim.registry import MASKS
 
-# Tiers of cells; a higher tier is hidden before a lower one, whatever the ranking within.
-_LAST, _KEPT, _OPEN, _FIRST = 0.0, 1.0, 2.0, 3.0
+Objects = Literal["favour", "balance", "spare"]
+Share = float | Mapping[str, float]
+
+_MODES = ("favour", "balance", "spare")
 _STEP = 0.999
 
 
@@ -27,193 +34,209 @@ _STEP = 0.999
 class ObjectMask(MaskStrategy):
     """Hide tracked objects through the whole clip, and leave a part of every object visible.
 
-    A drawn share of the tracks is hidden in every camera and at every time, so that they cannot be
-    copied from another frame: of each, the same part of its box stays visible everywhere. All
-    other cells are hidden as another strategy ranks them. Every object keeps some of its cells in
-    every frame, unless the budget is so high that there are no other cells left to hide.
+    ``objects`` says what becomes of them:
+
+    - ``favour``: a drawn part of the tracks is hidden in every camera and at every time, so that
+      they cannot be copied from another frame, up to a share of the budget. Everything else, the
+      other tracks included, is hidden as another strategy ranks it.
+    - ``balance``: objects get a share of the budget, neither more nor less, as long as they have
+      the cells for it and the background those for the rest. As many tracks as that takes are
+      hidden, one after the other, in the same order in every frame.
+    - ``spare``: no cell of an object is hidden while there are others.
+
+    Of each track that is hidden, the same part of its box stays visible everywhere. Every object
+    that owns a cell (the nearest object whose box covers a cell owns it) keeps one in every frame,
+    and more if ``keep`` and ``min_visible`` say so, as long as the budget leaves that many cells.
+    Where it does not, larger objects keep theirs the longest: with ``min_visible`` above 0, an
+    object that owns 1 / (1 - ratio) cells or more, 4 at a ratio of 3/4, is never hidden whole,
+    however many boxes there are. (Should ``rest`` hide more of some frames, this holds with the
+    share of the frame that is hidden for the ratio.)
 
     Args:
         ratio: share of every frame's cells that is hidden, in [0, 1].
-        share: share of the budget that may go to hidden tracks, in [0, 1]. What they do not use,
-            or what they have beyond it, goes the way of the other cells.
+        objects: ``favour``, ``balance`` or ``spare``.
+        share: share of the budget for objects, in [0, 1], or one for each class, 1 in all at
+            most; a class that is left out has none. Not used by ``spare``.
         keep: share of every object's cells left visible, in [0, 1]; rounded up.
-        min_visible: cells of every object left visible even where ``keep`` asks for fewer.
-        track_hidden: probability that a track is hidden throughout the clip, in [0, 1].
+        min_visible: cells of every object left visible even where ``keep`` asks for fewer. An
+            object that has no more is not hidden at all.
+        track_hidden: probability that ``favour`` hides a track, in [0, 1].
+        peek: at how many of the clip's times, drawn for each track, a hidden track is left to see
+            in all cameras.
         rest: strategy that ranks all other cells, or its config.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is outside its range, or a class is unknown.
     """
 
     def __init__(
         self,
         *,
         ratio: float = 0.75,
-        share: float = 0.5,
+        objects: Objects = "favour",
+        share: Share = 0.5,
         keep: float = 0.3,
         min_visible: int = 1,
         track_hidden: float = 0.5,
-        rest: MaskStrategy | dict[str, Any] | None = None,
+        peek: int = 0,
+        rest: MaskStrategy | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(ratio=ratio)
-        for name, value in (("share", share), ("keep", keep), ("track_hidden", track_hidden)):
+        if objects not in _MODES:
+            raise ValueError(f"objects={objects!r} must be one of {', '.join(_MODES)}")
+        for name, value in (("keep", keep), ("track_hidden", track_hidden)):
             check_share(name, value)
-        if min_visible < 0:
-            raise ValueError(f"min_visible={min_visible} must be in [0, infinity)")
-        self.share, self.keep, self.min_visible = share, keep, min_visible
-        self.track_hidden = track_hidden
+        for name, count in (("min_visible", min_visible), ("peek", peek)):
+            if count < 0:
+                raise ValueError(f"{name}={count} must be in [0, infinity)")
+        _check_shares(share)
+        self.objects, self.share, self.keep, self.min_visible = objects, share, keep, min_visible
+        self.track_hidden, self.peek = track_hidden, peek
         self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank hidden tracks, then open cells, then the kept cells of objects."""
-        clips, grid = context.clips, context.grid
-        salts_B4 = context.per_clip(4)
+        """Rank hidden tracks, then other cells, then the kept cells of objects."""
+        clips, (h, w) = context.clips, context.grid
+        draws = draw_objects(context, self.track_hidden, self.peek)
         rest = self.rest.rank(context)
         rest_BTNhw = unit_range(rest.scores_BTNhw)
-        objects = _draw(clips, salts_B4, self.track_hidden)
+        M = clips.labels_BTNM.shape[-1]
+        if M == 0:
+            return Ranking(scores_BTNhw=rest_BTNhw, budgets_BTN=rest.budgets_BTN)
         owners_BTNhw = cell_owners(
-            clips.boxes_BTNM4, clips.depths_BTNM, objects.present_BTNM, grid, clips.image_size
+            clips.boxes_BTNM4, clips.depths_BTNM, draws.present_BTNM, context.grid, clips.image_size
         )
-        cells = _owned_cells(clips, objects, owners_BTNhw, rest_BTNhw)
-        quota = round(self.share * context.budget)
-        tiers_E = self._tiers(cells, quota, clips.valid_BTN.numel(), clips.tracks_BTNM.shape[-1])
-        ranked_E = torch.where(tiers_E == _OPEN, rest_BTNhw.flatten()[cells.cell_E], cells.wish_E)
-        scores_F = (_OPEN + rest_BTNhw * _STEP).flatten()
-        scores_F[cells.cell_E] = tiers_E + ranked_E * _STEP
-        return Ranking(
-            scores_BTNhw=scores_F.reshape(rest_BTNhw.shape), budgets_BTN=rest.budgets_BTN
+        first_BTNM, then_BTNM = self._wanted(draws)
+        # Those to be hidden first, then the others; tracks in the same order in every frame.
+        order_FM = _places(draws.priority_BTNM + ~first_BTNM).flatten(0, 2)
+        reluctance_BTNhw = _reluctance(clips, draws, first_BTNM, owners_BTNhw, rest_BTNhw)
+        cells = sort_cells(
+            owners_BTNhw.reshape(-1, h * w), order_FM, reluctance_BTNhw.reshape(-1, h * w)
         )
+        kept_FM = self._kept(cells)
+        first_FM = self._first(
+            (cells.counts - kept_FM) * _by_place(first_BTNM.long(), order_FM),
+            _by_place(clips.labels_BTNM, order_FM),
+            _frame_budgets(context, rest),
+        )
+        then_FM = _by_place(then_BTNM, order_FM)
+        levels_FL = cell_levels(cells, first_FM, kept_FM, self.min_visible, then_FM)
+        levels_BTNhw = levels_FL.reshape(rest_BTNhw.shape)
+        scores_BTNhw = levels_BTNhw + rest_BTNhw * _STEP
+        # The levels of last cells are squeezed into one, so that others keep their precision.
+        last_BTNhw = LAST + (levels_BTNhw - LAST) / (h * w + 1)
+        scores_BTNhw = torch.where(levels_BTNhw < LAST, last_BTNhw, scores_BTNhw)
+        return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=rest.budgets_BTN)
 
-    def _tiers(self, cells: "_OwnedCells", quota: int, frames: int, M: int) -> Tensor:
-        """Sort objects' cells into those hidden first, those left open and those kept: tiers_E."""
-        object_E = cells.frame_E * M + cells.order_E
-        counts_O = object_E.bincount(minlength=frames * M)
-        starts_O = counts_O.cumsum(dim=0) - counts_O
-        rank_E = torch.arange(len(object_E), device=object_E.device) - starts_O[object_E]
-        count_E = counts_O[object_E]
-        left_E = count_E - rank_E
+    def _wanted(self, draws: ObjectDraws) -> tuple[Tensor, Tensor]:
+        """Whether each object's cells are hidden first, and the level of those that are not."""
+        present_BTNM, peeked_BTNM = draws.present_BTNM, draws.peeked_BTNM
+        if self.objects == "favour":
+            then_BTNM = (draws.hidden_BTNM & peeked_BTNM) * (SPARED - OPEN) + OPEN
+            return draws.hidden_BTNM & ~peeked_BTNM, then_BTNM
+        then_BTNM = torch.full_like(present_BTNM, SPARED, dtype=torch.int64)
+        if self.objects == "balance":
+            return present_BTNM & ~peeked_BTNM, then_BTNM
+        return torch.zeros_like(present_BTNM), then_BTNM
 
-        keep_E = (self.keep * count_E - 1e-4).ceil().clamp(min=self.min_visible)
-        chosen_E = cells.hidden_E & (left_E > keep_E)
-        chosen_before_E = chosen_E.cumsum(dim=0)
-        chosen_in_frame = cells.frame_E[chosen_E].bincount(minlength=frames)
-        offsets = chosen_in_frame.cumsum(dim=0) - chosen_in_frame
-        chosen_E = chosen_E & (chosen_before_E - offsets[cells.frame_E] <= quota)
+    def _kept(self, cells: ObjectCells) -> Tensor:
+        """How many cells each object keeps while there are others: int64 kept_FM."""
+        counts_FM = cells.counts
+        # A count that is whole but for rounding, as 0.3 * 10 is, is that count.
+        kept_FM = (self.keep * counts_FM - 1e-4).ceil().long().clamp(min=self.min_visible)
+        return kept_FM.minimum(counts_FM)
 
-        tiers_E = torch.full_like(cells.wish_E, _OPEN)
-        tiers_E = tiers_E.masked_fill(left_E <= keep_E, _KEPT)
-        tiers_E = tiers_E.masked_fill(left_E <= self.min_visible, _LAST)
-        return tiers_E.masked_fill(chosen_E, _FIRST)
+    def _first(self, asked_FM: Tensor, labels_FM: Tensor, budgets_F: Tensor) -> Tensor:
+        """Cells of each object to hide first: what is asked, place by place, up to the share."""
+        if not isinstance(self.share, Mapping):
+            return _up_to(asked_FM, (self.share * budgets_F).round().long())
+        first_FM = torch.zeros_like(asked_FM)
+        for name, share in self.share.items():
+            of_class_FM = asked_FM * (labels_FM == CLASSES.index(name))
+            first_FM += _up_to(of_class_FM, (share * budgets_F).round().long())
+        return first_FM
 
 
-@dataclass(frozen=True)
-class _Objects:
-    """What was drawn for the objects of the clips.
+def _check_shares(share: Share) -> None:
+    """Raise ``ValueError`` unless ``share`` is one or a few of known classes, 1 in all at most."""
+    if not isinstance(share, Mapping):
+        check_share("share", share)
+        return
+    for name, value in share.items():
+        if name not in CLASSES:
+            near = difflib.get_close_matches(str(name), CLASSES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"share: {name!r} is none of {', '.join(CLASSES)}{hint}")
+        check_share(f"share of {name}", value)
+    if sum(share.values()) > 1 + 1e-6:
+        raise ValueError(f"share={dict(share)} must be 1 in all at most")
 
-    Attributes:
-        present_BTNM: bool, False for padding.
-        hidden_BTNM: bool, present and of a track that is hidden throughout.
-        order_BTNM: int64, each frame's objects counted off, hidden ones first, tracks in the same
-            order in every frame.
-        anchors_BTNM2: float32 (x, y) in [0, 1], the place in the box around which it stays visible.
+
+def _up_to(asked_FM: Tensor, quota_F: Tensor) -> Tensor:
+    """Give what is asked, one place after the other, until the quota is used up."""
+    given_before_FM = asked_FM.cumsum(dim=-1) - asked_FM
+    return (quota_F[:, None] - given_before_FM).clamp(min=0).minimum(asked_FM)
+
+
+def _places(values_BTNM: Tensor) -> Tensor:
+    """Place of each value in ascending order."""
+    return values_BTNM.argsort(dim=-1, stable=True).argsort(dim=-1)
+
+
+def _by_place(values_BTNM: Tensor, order_FM: Tensor) -> Tensor:
+    """Values of the objects of each frame in the order of their places."""
+    values_FM = values_BTNM.flatten(0, 2)
+    return torch.empty_like(values_FM).scatter_(-1, order_FM, values_FM)
+
+
+def _frame_budgets(context: MaskContext, rest: Ranking) -> Tensor:
+    """Budget of each frame: int64 (F,)."""
+    if rest.budgets_BTN is not None:
+        return rest.budgets_BTN.flatten()
+    return torch.full((context.clips.valid_BTN.numel(),), context.budget, device=context.device)
+
+
+def _reluctance(
+    clips: Clips,
+    draws: ObjectDraws,
+    first_BTNM: Tensor,
+    owners_BTNhw: Tensor,
+    rest_BTNhw: Tensor,
+) -> Tensor:
+    """How late an object gives up each of its cells: float32 in [0, 1].
+
+    Objects that are hidden first keep what is around their anchor, the others what the rest
+    strategy would hide last.
     """
-
-    present_BTNM: Tensor
-    hidden_BTNM: Tensor
-    order_BTNM: Tensor
-    anchors_BTNM2: Tensor
-
-
-def _draw(clips: Clips, salts_B4: Tensor, track_hidden: float) -> _Objects:
-    """Draw per track, so that a track gets the same in every frame of its clip."""
-    tracks_BTNM = clips.tracks_BTNM
-    T, N, M = tracks_BTNM.shape[1:]
-    device = tracks_BTNM.device
-    present_BTNM = (clips.labels_BTNM >= 0) & clips.valid_BTN[..., None]
-    # Boxes without a track are objects of their own, told apart by frame and position.
-    single_TNM = -2 - torch.arange(T * N, device=device).reshape(T, N, 1) * 65536
-    single_TNM = single_TNM - torch.arange(M, device=device)
-    keys_BTNM = torch.where(tracks_BTNM >= 0, tracks_BTNM, single_TNM)
-    chance, priority, x, y = (
-        hashed_uniform(keys_BTNM, salt_B[:, None, None, None]) for salt_B in salts_B4.unbind(-1)
-    )
-    hidden_BTNM = present_BTNM & (chance < track_hidden)
-    ahead_BTNM = torch.where(hidden_BTNM, priority, 1 + priority)
-    order_BTNM = ahead_BTNM.argsort(dim=-1, stable=True).argsort(dim=-1)
-    return _Objects(present_BTNM, hidden_BTNM, order_BTNM, torch.stack([x, y], dim=-1))
+    h, w = owners_BTNhw.shape[-2:]
+    height, width = clips.image_size
+    x1, y1, x2, y2 = clips.boxes_BTNM4.unbind(-1)
+    anchor_x, anchor_y = draws.anchors_BTNM2.unbind(-1)
+    across_BTNMw = _from_anchor(x1 * (w / width), x2 * (w / width), anchor_x, w)
+    down_BTNMh = _from_anchor(y1 * (h / height), y2 * (h / height), anchor_y, h)
+    owner_BTNhw = owners_BTNhw.clamp(min=0)
+    columns_w = torch.arange(w, device=owner_BTNhw.device)
+    rows_h1 = torch.arange(h, device=owner_BTNhw.device)[:, None]
+    distance_BTNL = _take(across_BTNMw, owner_BTNhw * w + columns_w)
+    distance_BTNL += _take(down_BTNMh, owner_BTNhw * h + rows_h1)
+    first_BTNL = first_BTNM.gather(-1, owner_BTNhw.flatten(-2))
+    return 1 - torch.where(first_BTNL, distance_BTNL, rest_BTNhw.flatten(-2))
 
 
-def hashed_uniform(keys: Tensor, salts: Tensor) -> Tensor:
-    """Numbers in [0, 1) that depend on nothing but a key and a salt.
+def _from_anchor(low_BTNM: Tensor, high_BTNM: Tensor, anchor_BTNM: Tensor, length: int) -> Tensor:
+    """Half the square of each cell's distance from the anchor along one axis, as share of the box.
 
     Args:
-        keys: int64, any shape.
-        salts: float in [0, 1), broadcast against ``keys``.
-
-    Returns:
-        float32, shape of ``keys``.
+        low_BTNM: the box's lower edge, in cells.
+        high_BTNM: its upper edge.
+        anchor_BTNM: in [0, 1] from one to the other.
+        length: cells along the axis.
     """
-    low = 0xFFFFFFFF
-    bits = (keys ^ (keys >> 32)) & low
-    bits = _scramble(bits ^ (salts.double() * 2**32).long())
-    # The top 24 bits are what float32 holds exactly.
-    return (_scramble(bits ^ 0x5BD1E995) >> 8).float() / 2**24
+    middles = torch.arange(length, device=low_BTNM.device) + 0.5
+    size_BTNM1 = (high_BTNM - low_BTNM).clamp(min=1e-3)[..., None]
+    share = ((middles - low_BTNM[..., None]) / size_BTNM1).clamp(0, 1)
+    return (share - anchor_BTNM[..., None]).square() / 2
 
 
-def _scramble(bits: Tensor) -> Tensor:
-    """Mix 32 bits; the multipliers are odd and below 2**31, so that int64 does not overflow."""
-    for multiplier in (0x2C1B3C6D, 0x297A2D39):
-        bits = (bits ^ (bits >> 16)) * multiplier & 0xFFFFFFFF
-    return bits ^ (bits >> 15)
-
-
-@dataclass(frozen=True)
-class _OwnedCells:
-    """The E cells of all frames that belong to objects, frame by frame.
-
-    Within a frame: hidden tracks first, the cells of each object next to each other, in the order
-    in which they would be hidden.
-
-    Attributes:
-        cell_E: int64, position among the cells of all frames.
-        frame_E: int64, position of the cell's frame among all frames.
-        order_E: int64, the owner's place in ``_Objects.order_BTNM``.
-        hidden_E: bool, whether the owner's track is hidden.
-        wish_E: float32 in [0, 1], the higher the sooner its owner gives it up: the distance from
-            the anchor for hidden tracks, what the rest strategy says for the others.
-    """
-
-    cell_E: Tensor
-    frame_E: Tensor
-    order_E: Tensor
-    hidden_E: Tensor
-    wish_E: Tensor
-
-
-def _owned_cells(
-    clips: Clips, objects: _Objects, owners_BTNhw: Tensor, rest_BTNhw: Tensor
-) -> _OwnedCells:
-    h, w = owners_BTNhw.shape[-2:]
-    M = clips.tracks_BTNM.shape[-1]
-    owners_F = owners_BTNhw.flatten()
-    cell_E = (owners_F >= 0).nonzero()[:, 0]
-    frame_E = cell_E // (h * w)
-    owner_E = frame_E * M + owners_F[cell_E]
-
-    boxes_E4 = clips.boxes_BTNM4.reshape(-1, 4)[owner_E]
-    height, width = clips.image_size
-    middle_E2 = torch.stack(
-        [(cell_E % w + 0.5) * (width / w), (cell_E % (h * w) // w + 0.5) * (height / h)], dim=-1
-    )
-    place_E2 = (middle_E2 - boxes_E4[:, :2]) / (boxes_E4[:, 2:] - boxes_E4[:, :2]).clamp(min=1e-3)
-    offset_E2 = place_E2.clamp(0, 1) - objects.anchors_BTNM2.reshape(-1, 2)[owner_E]
-    from_anchor_E = (offset_E2.square().sum(dim=-1) / 2).sqrt()
-
-    hidden_E = objects.hidden_BTNM.flatten()[owner_E]
-    wish_E = torch.where(hidden_E, from_anchor_E, rest_BTNhw.flatten()[cell_E])
-    order_E = objects.order_BTNM.flatten()[owner_E]
-    # One integer to sort by: frame and object above, reluctance in the lower 31 bits.
-    reluctance_E = ((1 - wish_E).double() * (2**31 - 1)).long()
-    sorting_E = (((frame_E * M + order_E) << 31) + reluctance_E).argsort(stable=True)
-    fields = (cell_E, frame_E, order_E, hidden_E, wish_E)
-    return _OwnedCells(*(values_E[sorting_E] for values_E in fields))
+def _take(values_BTNMX: Tensor, index_BTNhw: Tensor) -> Tensor:
+    return values_BTNMX.flatten(-2).gather(-1, index_BTNhw.flatten(-2))

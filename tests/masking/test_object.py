@@ -1,5 +1,6 @@
 """Object-aware masks: by hand on 8 x 16 cells of 10 x 10 pixels, and as properties."""
 
+import dataclasses
 import math
 
 import pytest
@@ -11,11 +12,12 @@ from drivemim.masking import (
     MaskContext,
     ObjectMask,
     RandomMask,
+    Ranking,
     TubeMask,
     cell_owners,
     clip_generators,
 )
-from drivemim.masking.object import hashed_uniform
+from drivemim.masking.object_draws import hashed_uniform
 
 GRID = (8, 16)
 
@@ -85,7 +87,7 @@ def test_other_tracks_are_hidden_as_the_rest(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]}, (1, 2, 2))
     strategy = ObjectMask(track_hidden=0.0, keep=0.0, min_visible=0, rest=TubeMask())
     generator = seeded()
-    torch.rand(1, 4, generator=generator)  # what the tracks were given
+    torch.rand(1, 5, generator=generator)  # what the tracks were given
     assert torch.equal(strategy(clips, GRID, seeded()), TubeMask()(clips, GRID, generator))
 
 
@@ -94,8 +96,8 @@ def test_share_limits_hidden_tracks(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 40, 7, 9.0)]})
     strategy = ObjectMask(ratio=0.5, share=0.25, keep=0.0, min_visible=0, track_hidden=1.0)
     scores = scores_of(strategy, clips, seeded())
-    assert (scores >= 3).sum() == 16
-    assert (scores[..., :4, :] >= 3).sum() == 16
+    assert (scores >= 1).sum() == 16
+    assert (scores[..., :4, :] >= 1).sum() == 16
 
 
 def test_whole_tracks_come_first_when_the_share_is_short(make_clips):
@@ -103,7 +105,7 @@ def test_whole_tracks_come_first_when_the_share_is_short(make_clips):
     rows = [(0, 0, 40, 40, 1, 5.0), (80, 0, 120, 40, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows, (0, 1, 0): rows[::-1]}, (1, 2, 1))
     strategy = ObjectMask(ratio=0.25, share=0.5, keep=0.0, min_visible=0, track_hidden=1.0)
-    first = scores_of(strategy, clips, seeded()) >= 3
+    first = scores_of(strategy, clips, seeded()) >= 1
     assert torch.equal(first[0, 0], first[0, 1])
     assert {int(first[0, 0, 0, :4, :4].sum()), int(first[0, 0, 0, :4, 8:12].sum())} == {0, 16}
 
@@ -113,8 +115,10 @@ def test_kept_cells_pay_last_when_the_budget_needs_them(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 80, 7, 9.0)]})
     strategy = ObjectMask(ratio=0.75, share=1.0, keep=0.5, track_hidden=1.0)
     assert strategy(clips, GRID, seeded()).sum() == 96
-    scores = scores_of(strategy, clips, seeded()).flatten().sort().values
-    assert [int((scores.floor() == tier).sum()) for tier in range(4)] == [1, 63, 0, 64]
+    levels = scores_of(strategy, clips, seeded()).floor()
+    # From the object's last cell upwards: the least visible, kept, spared, open, first.
+    expected = {-5: 1, -3: 0, -2: 63, -1: 0, 0: 0, 1: 64}
+    assert {level: int((levels == level).sum()) for level in expected} == expected
 
 
 def test_the_nearer_object_keeps_its_own_share(make_clips):
@@ -132,9 +136,9 @@ def test_track_hidden_is_a_probability(make_clips):
     clips = make_clips({(b, 0, 0): rows for b in range(50)}, (50, 1, 1))
     strategy = ObjectMask(ratio=0.5, share=1.0, track_hidden=0.25)
     scores = scores_of(strategy, clips, clip_generators(clips))
-    hidden = (scores >= 3).flatten(-2).any(-1, keepdim=True)
+    hidden = (scores >= 1).flatten(-2).any(-1, keepdim=True)
     assert hidden.any()
-    share = (scores[:, 0, 0, :2] >= 3).any(dim=1).float().mean()
+    share = (scores[:, 0, 0, :2] >= 1).any(dim=1).float().mean()
     assert 0.18 < share < 0.32  # 800 draws: standard deviation 0.015
 
 
@@ -220,7 +224,7 @@ def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
                 hideable = count - max(1, math.ceil(0.3 * count - 1e-4))
                 if track < 0 or hideable <= 0:
                     continue
-                first = int((scores[0, t, n][own] >= 3).sum())
+                first = int((scores[0, t, n][own] >= 1).sum())
                 assert first in (0, hideable)
                 assert hidden.setdefault(track, first > 0) == (first > 0)
 
@@ -229,7 +233,7 @@ def test_boxes_without_a_track_are_objects_of_their_own(make_clips):
     rows = [(10 * m, 0, 10 * m + 10, 40, -1, math.inf) for m in range(16)]
     clips = make_clips({(0, t, 0): rows for t in range(2)}, (1, 2, 1))
     scores = scores_of(ObjectMask(ratio=0.5, share=1.0), clips, seeded())
-    hidden = (scores[0, :, 0, :4] >= 3).any(dim=1)
+    hidden = (scores[0, :, 0, :4] >= 1).any(dim=1)
     assert 8 < hidden.sum() < 24
     assert not torch.equal(hidden[0], hidden[1])
 
@@ -239,8 +243,251 @@ def test_invalid_frames_have_no_objects(make_clips):
     clips.valid_BTN[:] = False
     strategy = ObjectMask(share=1.0, track_hidden=1.0)
     generator = seeded()
-    torch.rand(1, 4, generator=generator)
+    torch.rand(1, 5, generator=generator)
     assert torch.equal(strategy(clips, GRID, seeded()), RandomMask()(clips, GRID, generator))
+
+
+def labelled(clips, labels):
+    """The same clips, whose boxes at each position have these labels in every frame."""
+    clips.labels_BTNM[:] = torch.tensor(labels)
+    return clips
+
+
+def test_balance_gives_objects_their_share_and_no_more(make_clips):
+    """Two boxes of 32 cells, budget 64, a quarter of it: 16, all of one track, in every frame."""
+    rows = [(0, 0, 80, 40, 1, 5.0), (80, 40, 160, 80, 2, 5.0)]
+    clips = make_clips({(0, t, n): rows for t in range(2) for n in range(2)}, (1, 2, 2))
+    strategy = ObjectMask(ratio=0.5, objects="balance", share=0.25, keep=0.25)
+    chosen = set()
+    for seed in range(20):
+        mask = strategy(clips, GRID, seeded(seed))
+        counts = [mask[..., :4, :8].sum((-2, -1)), mask[..., 4:, 8:].sum((-2, -1))]
+        assert (counts[0] + counts[1] == 16).all()
+        for count in counts:
+            assert (count == count[0, 0, 0]).all()
+            assert int(count[0, 0, 0]) in (0, 16)
+        chosen.add(int(counts[0][0, 0, 0]))
+    assert chosen == {0, 16}
+
+
+def test_balance_takes_all_but_what_is_kept_where_the_share_asks_for_more(make_clips):
+    clips = make_clips({(0, 0, 0): [(0, 0, 40, 40, 1, 5.0)]})
+    strategy = ObjectMask(ratio=0.5, objects="balance", share=0.5, keep=0.25)
+    assert strategy(clips, GRID, seeded())[..., :4, :4].sum() == 12
+
+
+def test_a_share_for_each_class(make_clips):
+    """Pedestrians of 8 cells and vehicles of 32: 10 % of 64 is 6, 25 % is 16."""
+    rows = [(0, 0, 20, 40, 1, 5.0), (30, 0, 50, 40, 2, 5.0), (80, 0, 160, 40, 3, 5.0)]
+    clips = labelled(make_clips({(0, t, 0): rows for t in range(2)}, (1, 2, 1)), [0, 0, 1])
+    strategy = ObjectMask(
+        ratio=0.5, objects="balance", share={"pedestrian": 0.1, "vehicle": 0.25}, keep=0.25
+    )
+    for seed in range(10):
+        mask = strategy(clips, GRID, seeded(seed))
+        assert (mask[..., :4, [0, 1, 3, 4]].sum((-2, -1)) == 6).all()
+        assert (mask[..., :4, 8:].sum((-2, -1)) == 16).all()
+
+
+@pytest.mark.parametrize("objects", ["favour", "balance"])
+def test_a_class_without_a_share_has_none(make_clips, objects):
+    rows = [(0, 0, 80, 40, 1, 5.0), (80, 0, 160, 40, 2, 5.0)]
+    clips = labelled(make_clips({(0, 0, 0): rows}), [0, 1])
+    strategy = ObjectMask(objects=objects, share={"vehicle": 0.3}, track_hidden=1.0)
+    first = scores_of(strategy, clips, seeded()) >= 1
+    assert first[..., :8].sum() == 0
+    assert first[..., 8:].sum() == min(round(0.3 * 96), 32 - 10)
+
+
+def test_spared_objects_are_hidden_last(make_clips):
+    """32 of 128 cells belong to the object: a budget of 96 hides all others, one of 100 four."""
+    clips = make_clips({(0, 0, 0): [(0, 0, 80, 40, 1, 5.0)]})
+    for budget, hidden in ((64, 0), (96, 0), (100, 4), (128, 32)):
+        strategy = ObjectMask(ratio=budget / 128, objects="spare", track_hidden=1.0)
+        assert strategy(clips, GRID, seeded())[..., :4, :8].sum() == hidden
+
+
+def test_a_hidden_track_is_left_to_see_at_some_of_the_times(make_clips):
+    """Budget 64 of 128, 16 the track's: hidden but for its quarter, or wholly visible."""
+    row = (0, 0, 40, 40, 7, 9.0)
+    clips = make_clips({(0, t, n): [row] for t in range(4) for n in range(2)}, (1, 4, 2))
+    times = torch.zeros(4)
+    for seed in range(200):
+        strategy = ObjectMask(ratio=0.5, share=1.0, keep=0.25, track_hidden=1.0, peek=1)
+        hidden = strategy(clips, GRID, seeded(seed))[0, ..., :4, :4].sum((-2, -1))
+        assert torch.equal(hidden[:, 0], hidden[:, 1])
+        assert sorted(hidden[:, 0].tolist()) == [0, 12, 12, 12]
+        times[hidden[:, 0] == 0] += 1
+    assert (times > 25).all()  # 50 each, standard deviation 6
+
+
+@pytest.mark.parametrize(("peek", "seen"), [(0, 0), (2, 2), (4, 4), (9, 4)])
+@pytest.mark.parametrize("objects", ["favour", "balance"])
+def test_as_many_peeks_as_asked_for(make_clips, objects, peek, seen):
+    clips = make_clips({(0, t, 0): [(0, 0, 40, 40, 7, 9.0)] for t in range(4)}, (1, 4, 1))
+    strategy = ObjectMask(
+        ratio=0.5, objects=objects, share=1.0, keep=0.25, track_hidden=1.0, peek=peek
+    )
+    hidden = strategy(clips, GRID, seeded())[0, :, 0, :4, :4].sum((-2, -1))
+    assert int((hidden == 0).sum()) == seen
+    assert int((hidden == 12).sum()) == 4 - seen
+
+
+class Uneven(RandomMask):
+    """Hides 32 and 96 of the cells of two times."""
+
+    def rank(self, context):
+        budgets = torch.tensor([32, 96])[None, :, None].expand(context.clips.shape)
+        return Ranking(scores_BTNhw=super().rank(context).scores_BTNhw, budgets_BTN=budgets)
+
+
+def test_the_share_is_of_the_frames_own_budget(make_clips):
+    clips = make_clips({(0, t, 0): [(0, 0, 80, 80, 7, 9.0)] for t in range(2)}, (1, 2, 1))
+    strategy = ObjectMask(ratio=0.5, objects="balance", share=0.25, rest=Uneven())
+    mask = strategy(clips, GRID, seeded())[0, :, 0]
+    assert mask.sum((-2, -1)).tolist() == [32, 96]
+    # A quarter of 96 is 24, but the background has no more than 64 cells: 32 are missing.
+    assert mask[..., :8].sum((-2, -1)).tolist() == [8, 32]
+
+
+many_boxes = st.lists(
+    st.tuples(
+        st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1),
+        st.integers(-1, 3), st.sampled_from([5.0, 9.0, math.inf]), st.integers(0, 1),
+    ),
+    max_size=130,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=many_boxes,
+    small=st.floats(0.02, 1),
+    objects=st.sampled_from(["favour", "balance", "spare"]),
+    share=st.sampled_from([1.0, 0.3, {"pedestrian": 0.4, "vehicle": 0.6}]),
+    keep=st.sampled_from([0.0, 0.3]),
+    min_visible=st.integers(1, 3),
+    grid_and_ratio=st.sampled_from(
+        [
+            ((14, 25), 0.75),
+            ((7, 13), 0.75),
+            ((5, 3), 0.75),
+            ((28, 50), 0.75),
+            ((14, 25), 0.9),
+            ((9, 11), 0.6),
+            ((4, 4), 0.5),
+        ]  # fmt: skip
+    ),
+    seed=st.integers(0, 99),
+)
+def test_no_object_of_four_cells_is_hidden_whole(
+    make_clips, rows, small, objects, share, keep, min_visible, grid_and_ratio, seed
+):
+    """Four at a ratio of 3/4; in general, one of at least 1 / (1 - ratio) cells."""
+    grid, ratio = grid_and_ratio
+    boxes = [
+        (
+            x * 160,
+            y * 80,
+            min(160, (x + wide * small) * 160),
+            min(80, (y + high * small) * 80),
+            t,
+            d,
+        )
+        for x, y, wide, high, t, d, _ in rows
+    ]
+    clips = make_clips({(0, 0, 0): boxes})
+    clips.labels_BTNM[0, 0, 0] = torch.tensor([row[-1] for row in rows], dtype=torch.int64)
+    strategy = ObjectMask(
+        ratio=ratio, objects=objects, share=share, keep=keep, min_visible=min_visible,
+        track_hidden=1.0,
+    )  # fmt: skip
+    mask = strategy(clips, grid, seeded(seed))
+    owners = owned(clips, grid)
+    least = round(1 / (1 - ratio), 6)
+    for m in range(len(rows)):
+        own = owners == m
+        assert own.sum() < least or (own & ~mask).any()
+    # Nor is any other, if there are no more objects than cells left to see.
+    budget = round(ratio * grid[0] * grid[1])
+    if len(owners[owners >= 0].unique()) <= grid[0] * grid[1] - budget:
+        assert all((~mask[owners == m]).any() for m in owners[owners >= 0].unique())
+
+
+def test_when_not_every_object_can_keep_a_cell_the_larger_ones_do(make_clips):
+    """32 cells to see, 16 objects of 4 cells and 64 of one: 16 of the 64 keep theirs."""
+    large = [(40 * m, 20 * n, 40 * m + 40, 20 * n + 10, 4 * n + m, 5.0)
+             for m in range(4) for n in range(4)]  # fmt: skip
+    small = [(10 * m, 20 * n + 10, 10 * m + 10, 20 * n + 20, 100 + 16 * n + m, 5.0)
+             for m in range(16) for n in range(4)]  # fmt: skip
+    clips = make_clips({(0, 0, 0): small + large})
+    mask = ObjectMask(ratio=0.75, share=1.0, track_hidden=1.0)(clips, GRID, seeded())[0, 0, 0]
+    assert (mask[::2].reshape(4, 4, 4).sum(-1) == 3).all()
+    assert mask[1::2].sum() == 48
+
+
+def shuffled(clips, cameras, boxes):
+    """The same clips with cameras and the boxes of every frame in another order."""
+    lists = {
+        name: getattr(clips, name)[:, :, cameras][:, :, :, boxes]
+        for name in ("boxes_BTNM4", "labels_BTNM", "tracks_BTNM", "depths_BTNM")
+    }
+    frames = {
+        name: getattr(clips, name)[:, :, cameras]
+        for name in ("intrinsics_BTN33", "camera_to_clip_BTN44", "valid_BTN")
+    }
+    return dataclasses.replace(clips, **lists, **frames)
+
+
+@pytest.mark.parametrize("objects", ["favour", "balance", "spare"])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_the_order_of_cameras_and_of_boxes_does_not_matter(make_clips, objects, tracked):
+    draw = torch.Generator().manual_seed(5)
+    boxes = {}
+    for frame in [(b, t, n) for b in range(2) for t in range(2) for n in range(3)]:
+        corners = torch.rand(6, 5, generator=draw).tolist()
+        boxes[frame] = [
+            (
+                a * 100,
+                b * 50,
+                a * 100 + 8 + c * 50,
+                b * 50 + 8 + d * 20,
+                m if tracked else -1,
+                1 + e,
+            )
+            for m, (a, b, c, d, e) in enumerate(corners)
+        ]
+    clips = make_clips(boxes, (2, 2, 3))
+    clips.intrinsics_BTN33[:, :, :, 0, 0] = torch.tensor([100.0, 130.0, 90.0])
+    cameras, order = torch.tensor([2, 0, 1]), torch.tensor([3, 5, 0, 1, 4, 2])
+    strategy = ObjectMask(objects=objects, share=0.3, peek=1)
+    mask = strategy(clips, GRID, clip_generators(clips))
+    other = strategy(shuffled(clips, cameras, order), GRID, clip_generators(clips))
+    assert torch.equal(other, mask[:, :, cameras])
+
+
+def test_equal_boxes_without_a_track_differ_between_frames(make_clips):
+    """A parked car that nobody tracks is drawn anew at every time and in every camera."""
+    frames = [(b, t, n) for b in range(40) for t in range(2) for n in range(2)]
+    clips = make_clips({frame: [(0, 0, 40, 40, -1, math.inf)] for frame in frames}, (40, 2, 2))
+    clips.intrinsics_BTN33[:, :, 1, 0, 0] = 50
+    first = (scores_of(ObjectMask(share=1.0), clips, clip_generators(clips)) >= 1).any(-1).any(-1)
+    for one, other in ((first[:, 0], first[:, 1]), (first[:, :, 0], first[:, :, 1])):
+        assert 20 < (one != other).sum() < 60  # 80 pairs, half of them different
+
+
+def test_a_batch_of_clips_without_boxes_is_masked_as_the_rest(make_clips):
+    clips = make_clips(shape=(2, 1, 2))
+    assert clips.boxes_BTNM4.shape[3] == 0
+    generator = seeded()
+    torch.rand(2, 5, generator=generator)
+    assert torch.equal(ObjectMask()(clips, GRID, seeded()), RandomMask()(clips, GRID, generator))
+
+
+def test_more_boxes_than_can_be_told_apart(make_clips):
+    clips = make_clips({(0, 0, 0): [(0, 0, 40, 40, 7, 9.0)]}, padding=4095)
+    with pytest.raises(ValueError, match="4096 boxes in a frame; object masks take up to"):
+        ObjectMask()(clips, GRID, seeded())
 
 
 def test_hashed_numbers_are_uniform_and_independent():
@@ -263,6 +510,11 @@ def test_hashed_numbers_are_uniform_and_independent():
         ({"keep": -1}, r"keep=-1 must be in \[0, 1\]"),
         ({"track_hidden": 2}, r"track_hidden=2 must be in \[0, 1\]"),
         ({"min_visible": -1}, r"min_visible=-1 must be in \[0, infinity\)"),
+        ({"peek": -1}, r"peek=-1 must be in \[0, infinity\)"),
+        ({"objects": "spared"}, "objects='spared' must be one of favour, balance, spare"),
+        ({"share": {"pedestrain": 0.1}}, "share: 'pedestrain' is none of .*mean 'pedestrian'"),
+        ({"share": {"vehicle": 1.1}}, r"share of vehicle=1.1 must be in \[0, 1\]"),
+        ({"share": {"pedestrian": 0.6, "vehicle": 0.5}}, "must be 1 in all at most"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -1,0 +1,115 @@
+"""How soon each cell is hidden, given what is wanted of the object that owns it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FIRST, OPEN, SPARED, KEPT, MINIMUM, LAST = 1, 0, -1, -2, -3, -4
+"""Levels of cells; a higher level is hidden before a lower one. From ``LAST`` down, there is one
+level for each size of an object: the last cell of a larger one goes after that of a smaller one."""
+
+# Parts of a 64-bit number to sort by, from the right: cell, reluctance, place; the frame above.
+_CELL_BITS, _RELUCTANCE_BITS, _PLACE_BITS = 16, 20, 12
+
+
+@dataclass(frozen=True)
+class ObjectCells:
+    """The K cells that objects own in F frames of L cells.
+
+    They are sorted by frame, then by the place of their owner (places count off the M objects of a
+    frame in an order of the caller's choice), then by reluctance.
+
+    Attributes:
+        cell_K: int64, position among the cells of all frames.
+        starts_FM: int64, where in K the cells of the object at each place begin.
+        ends_FM: int64, where they end.
+        L: cells of a frame.
+    """
+
+    cell_K: Tensor
+    starts_FM: Tensor
+    ends_FM: Tensor
+    L: int
+
+    @property
+    def counts(self) -> Tensor:
+        """How many cells each object owns, by place."""
+        return self.ends_FM - self.starts_FM
+
+
+def sort_cells(owners_FL: Tensor, order_FM: Tensor, reluctance_FL: Tensor) -> ObjectCells:
+    """Bring the cells of each object together.
+
+    Args:
+        owners_FL: int64, position in M of each cell's owner, -1 for background.
+        order_FM: int64, place of each object.
+        reluctance_FL: float in [0, 1], the lower the sooner an object gives a cell up.
+
+    Raises:
+        ValueError: if there are more cells or boxes in a frame than can be told apart.
+    """
+    (F, L), M = owners_FL.shape, order_FM.shape[-1]
+    if L > 1 << _CELL_BITS or M >= 1 << _PLACE_BITS:
+        raise ValueError(
+            f"{L} cells and {M} boxes in a frame; object masks take up to {1 << _CELL_BITS} cells "
+            f"and {(1 << _PLACE_BITS) - 1} boxes"
+        )
+    device = owners_FL.device
+    frames_F1 = torch.arange(F, device=device)[:, None] << _PLACE_BITS
+    # The background has the last place, and comes first here, where owner -1 finds it.
+    places_FM = torch.cat([torch.full((F, 1), M, device=device), order_FM], dim=-1)
+    keys_FL = ((places_FM + frames_F1) << _RELUCTANCE_BITS).gather(-1, owners_FL + 1)
+    keys_FL += (reluctance_FL * ((1 << _RELUCTANCE_BITS) - 1)).long()
+    keys_FL = (keys_FL << _CELL_BITS).add_(torch.arange(L, device=device))
+    # Sorting less is faster, but elsewhere than on a CPU counting what is left would stall.
+    keys_K = keys_FL[owners_FL >= 0] if device.type == "cpu" else keys_FL.flatten()
+    keys_K = keys_K.sort().values
+    bounds_FM = frames_F1 + torch.arange(M + 1, device=device)
+    bounds_FM = torch.searchsorted(keys_K, bounds_FM << (_RELUCTANCE_BITS + _CELL_BITS))
+    frame_K = keys_K >> (_PLACE_BITS + _RELUCTANCE_BITS + _CELL_BITS)
+    cell_K = frame_K.mul_(L).add_(keys_K & ((1 << _CELL_BITS) - 1))
+    return ObjectCells(cell_K, bounds_FM[:, :-1], bounds_FM[:, 1:], L)
+
+
+def cell_levels(
+    cells: ObjectCells, first_FM: Tensor, kept_FM: Tensor, min_visible: int, then_FM: Tensor
+) -> Tensor:
+    """Give every cell its level; that of the background is ``OPEN``.
+
+    Of an object's cells, in the order in which it gives them up, ``first_FM`` are ``FIRST``; then
+    come those of level ``then_FM``, and the last ``kept_FM`` are ``KEPT``, of which again the last
+    ``min_visible`` are ``MINIMUM`` and the very last one, if any is to be visible, is ``LAST``.
+
+    Args:
+        cells: of F frames.
+        first_FM: int64, together with ``kept_FM`` no more than the object owns.
+        kept_FM: int64.
+        min_visible: cells.
+        then_FM: int64, ``OPEN`` or ``SPARED``.
+
+    Returns:
+        float32 levels_FL.
+    """
+    F, ends_FM, counts_FM = len(first_FM), cells.ends_FM, cells.counts
+    minimum_FM = kept_FM.clamp(max=min_visible)
+    last_FM = minimum_FM.clamp(max=1)
+    # Levels change at a few places of the sorted order only: write the steps, and sum them up.
+    steps = [
+        (cells.starts_FM, torch.full_like(then_FM, FIRST - OPEN)),
+        (cells.starts_FM + first_FM, then_FM - FIRST),
+        (ends_FM - kept_FM, KEPT - then_FM),
+        (ends_FM - minimum_FM, torch.full_like(then_FM, MINIMUM - KEPT)),
+        (ends_FM - last_FM, LAST - counts_FM - MINIMUM),
+        (ends_FM, OPEN - LAST + counts_FM),
+    ]
+    where_E = torch.stack([place_FM for place_FM, _ in steps]).flatten()
+    step_E = torch.stack([step_FM for _, step_FM in steps]).flatten()
+    K = len(cells.cell_K)
+    steps_K = torch.zeros(K + 1, dtype=torch.int64, device=where_E.device)
+    levels_K = steps_K.scatter_add_(-1, where_E, step_E).cumsum(dim=-1)[:K]
+    levels_FL = torch.full((F, cells.L), float(OPEN), device=where_E.device)
+    levels_FL.view(-1).scatter_(-1, cells.cell_K, levels_K.float())
+    return levels_FL
