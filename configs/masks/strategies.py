@@ -18,6 +18,8 @@ strategies = dict(
     tube=dict(type='TubeMask', ratio=ratio),
     causal=dict(type='CausalMask', ratio=ratio),
     camera_dropout=dict(type='CameraDropoutMask', ratio=ratio, chance=1.0),
+    guided=dict(type='GuidedMask', ratio=ratio),
+    guided_hints=dict(type='GuidedMask', ratio=ratio, hints=0.2),
     object=dict(type='ObjectMask', ratio=ratio),
     object_block=dict(type='ObjectMask', ratio=ratio, rest=dict(type='BlockMask')),
     stack=dict(

@@ -91,6 +91,7 @@ def object_cells(clips: Clips, grid: tuple[int, int]) -> ObjectCells:
     number_FL = torch.where(owners_FL >= 0, number_FL, -1)
     cells_M = number_FL[number_FL >= 0].bincount(minlength=frames * M)
     kept_O = cells_M.nonzero()[:, 0]
+    # One place more than there are boxes: where -1, for no owner, leads.
     place_M = torch.full((frames * M + 1,), -1, device=owners_FL.device)
     place_M[kept_O] = torch.arange(len(kept_O), device=owners_FL.device)
     return ObjectCells(

@@ -148,7 +148,7 @@ def movers(boxes_T):
 
 def test_points_move_with_their_box(make_clips):
     clips = rig(make_clips, [[pose()], [pose()]])
-    # 1.6 m wide, from one cell's edge to the next, and two cells further left later on.
+    # Around the middle of one cell, and two cells further left later on.
     boxes = movers([box(0.8, (1.3, 0.4, 1.3)), box(-2.4, (1.3, 0.4, 1.3))])
     found = find_sightings(clips, GRID, depth_TNHW=wall(2, 1), movers=boxes, per_side=1)
     there = dict(zip(found.own_P[found.point_E].tolist(), found.cell_E.tolist(), strict=True))
