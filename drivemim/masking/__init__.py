@@ -16,6 +16,7 @@ from drivemim.masking.camera_dropout import CameraDropoutMask
 from drivemim.masking.causal import CausalMask
 from drivemim.masking.cells import cell_owners
 from drivemim.masking.grid import GridMask
+from drivemim.masking.guided import GuidedMask
 from drivemim.masking.large_cells import LargeCellMask
 from drivemim.masking.mixture import MixtureMask
 from drivemim.masking.multi_block import MultiBlockMask
@@ -30,6 +31,7 @@ __all__ = [
     "CausalMask",
     "Generators",
     "GridMask",
+    "GuidedMask",
     "LargeCellMask",
     "MaskContext",
     "MaskStrategy",

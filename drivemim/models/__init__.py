@@ -6,6 +6,7 @@ when, and only when, a config asks for one.
 
 from drivemim.models.decoders import ClipDecoder
 from drivemim.models.encoders import MaskedEncoder, MaskedResNet, ViT
+from drivemim.models.guides import Guide, LossPredictor, TeacherAttention
 from drivemim.models.necks import SimpleFeaturePyramid
 from drivemim.models.preprocessor import ClipPreprocessor
 from drivemim.models.pretrainer import MaskedPretrainer, Reconstruction
@@ -14,11 +15,14 @@ from drivemim.models.targets import NormalizedPixels
 __all__ = [
     "ClipDecoder",
     "ClipPreprocessor",
+    "Guide",
+    "LossPredictor",
     "MaskedEncoder",
     "MaskedPretrainer",
     "MaskedResNet",
     "NormalizedPixels",
     "Reconstruction",
     "SimpleFeaturePyramid",
+    "TeacherAttention",
     "ViT",
 ]

@@ -32,7 +32,12 @@ def attend(
 
 
 def grid_positions(
-    grid: tuple[int, int], dims: int, *, device: torch.device, dtype: torch.dtype
+    grid: tuple[int, int],
+    dims: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    spacing: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
     """Fixed sine-cosine embedding of each cell's column and row, in cells from the top left.
 
@@ -45,6 +50,8 @@ def grid_positions(
         dims: channels, a multiple of 4.
         device: of the result.
         dtype: of the result.
+        spacing: height and width of this grid's cells, in those of the grid that positions are
+            counted in; so a coarse grid over the same image means the same places.
 
     Returns:
         (L, dims).
@@ -53,13 +60,14 @@ def grid_positions(
     steps = torch.arange(octaves, device=device, dtype=torch.float32) / octaves
     frequencies = 10000.0**-steps
 
-    def encode(length: int) -> Tensor:
+    def encode(length: int, size: float) -> Tensor:
         position = torch.arange(length, device=device, dtype=torch.float32)
+        position = (position + 0.5) * size - 0.5
         phase = position[:, None] * frequencies
         return torch.cat([phase.sin(), phase.cos()], dim=1)
 
-    columns = encode(w)[None].expand(h, -1, -1)
-    rows = encode(h)[:, None].expand(-1, w, -1)
+    columns = encode(w, spacing[1])[None].expand(h, -1, -1)
+    rows = encode(h, spacing[0])[:, None].expand(-1, w, -1)
     return torch.cat([columns, rows], dim=2).reshape(h * w, dims).to(dtype)
 
 

@@ -18,6 +18,7 @@ from drivemim.models.cells import (
     image_to_cells,
     put_cells,
 )
+from drivemim.models.guides.base import Guide, error_map
 from drivemim.registry import MASKS, MODELS
 
 
@@ -47,6 +48,7 @@ class MaskedPretrainer(BaseModel):
         target: config of a target.
         masking: config of a mask strategy.
         data_preprocessor: config of a ``ClipPreprocessor``.
+        guide: config of a ``Guide``, without ``encoder``; for strategies that follow one.
         init_cfg: MMEngine's.
     """
 
@@ -58,6 +60,7 @@ class MaskedPretrainer(BaseModel):
         target: dict[str, Any],
         masking: dict[str, Any],
         data_preprocessor: dict[str, Any],
+        guide: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
@@ -69,6 +72,10 @@ class MaskedPretrainer(BaseModel):
         self.head = nn.Linear(self.decoder.embed_dims, channels)
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        # Last, so that the other parts begin alike with and without it.
+        self.guide: Guide | None = (
+            None if guide is None else MODELS.build({"encoder": self.encoder, **guide})
+        )
 
     def forward(
         self, clips: Clips, mode: Literal["loss", "predict", "tensor"] = "tensor"
@@ -86,11 +93,27 @@ class MaskedPretrainer(BaseModel):
         maps: tuple[Tensor, ...] = self.encoder(images_BTNCHW.flatten(0, 2))
         return maps
 
-    def mask(self, clips: Clips) -> Tensor:
-        """Draw each clip's mask from its own seed: bool (B, T, N, h, w), True = hidden."""
+    def mask(self, clips: Clips, guide_BTNhw: Tensor | None = None) -> Tensor:
+        """Draw each clip's mask from its own seed: bool (B, T, N, h, w), True = hidden.
+
+        Args:
+            clips: what is masked.
+            guide_BTNhw: what the strategy follows; None asks the guide, if there is one.
+        """
         grid = grid_of(clips.image_size, self.encoder.mask_stride)
-        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips))
+        if guide_BTNhw is None:
+            guide_BTNhw = self._guide(self.data_preprocessor.normalize(clips.images_BTNHWC))
+        following = {} if guide_BTNhw is None else {"guide_BTNhw": guide_BTNhw.detach()}
+        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips), **following)
         return mask_BTNhw
+
+    def _guide(self, images_BTNCHW: Tensor) -> Tensor | None:
+        """The guide's map of whole clips, with the gradient of its own weights."""
+        if self.guide is None:
+            return None
+        H, W = images_BTNCHW.shape[-2:]
+        guide_BTNhw: Tensor = self.guide(images_BTNCHW, grid_of((H, W), self.encoder.mask_stride))
+        return guide_BTNhw
 
     def encode(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor) -> Tensor:
         """Features (B, T, N, K, D) of the visible cells, padded; zero in invalid frames.
@@ -115,16 +138,25 @@ class MaskedPretrainer(BaseModel):
         return predictions
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
-        """The loss to train on, and the share of cells hidden in valid frames."""
-        mask_BTNhw = self.mask(clips)
+        """The loss to train on, the guide's if it learns, and the share of cells hidden."""
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
+        if self.guide is not None and self.training:
+            self.guide.follow(self.encoder)
+        guide_BTNhw = self._guide(images_BTNCHW)
+        mask_BTNhw = self.mask(clips) if guide_BTNhw is None else self.mask(clips, guide_BTNhw)
         visible_BTNKD = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
         predictions_BTNJP = self.decode(visible_BTNKD, mask_BTNhw, clips)
         targets_BTNJP = self.target(images_BTNCHW, mask_BTNhw)
         present_XJ = choose_cells(mask_BTNhw.flatten(0, 2)).present_XK
         weights_BTNJ = None if present_XJ is None else present_XJ.view(targets_BTNJP.shape[:4])
         loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
-        return {"loss": loss, "hidden_share": mask_BTNhw.float().mean()}
+        losses = {"loss": loss, "hidden_share": mask_BTNhw.float().mean()}
+        if self.guide is not None and guide_BTNhw is not None:
+            errors_BTNJ = self.target.errors(predictions_BTNJP.detach(), targets_BTNJP)
+            errors_BTNhw = error_map(errors_BTNJ, mask_BTNhw)
+            guided = self.guide.loss(guide_BTNhw, errors_BTNhw, mask_BTNhw, clips.valid_BTN)
+            losses |= {} if guided is None else {"loss_guide": guided}
+        return losses
 
     @torch.no_grad()
     def predict(self, clips: Clips) -> Reconstruction:

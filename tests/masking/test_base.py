@@ -35,7 +35,7 @@ VARIANTS = [
     {"type": "StackMask", "strategies": [OBJECT, TUBE, BLOCK], "shares": [0.5, 0.2, 0.3]},
     {**CAUSAL, "rest": {"type": "StackMask", "strategies": [TUBE, RANDOM], "shares": [0.5, 0.5]}},
 ]
-NEED_ARGUMENTS = {"MixtureMask", "StackMask"}
+NEED_ARGUMENTS = {"MixtureMask", "StackMask"} | {"GuidedMask"}  # it needs a guide
 DEFAULTS = [{"type": name} for name in sorted({*MASKS.module_dict} - NEED_ARGUMENTS)]
 every_strategy = pytest.mark.parametrize("config", DEFAULTS + VARIANTS, ids=str)
 

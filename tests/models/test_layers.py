@@ -34,6 +34,13 @@ def test_a_cell_keeps_its_position_when_the_grid_grows() -> None:
     assert small.equal(large[:2, :3])
 
 
+def test_positions_of_a_coarse_grid_are_the_middles_of_its_cells() -> None:
+    options = dict(device=torch.device("cpu"), dtype=torch.float32)
+    coarse = grid_positions((2, 1), 8, spacing=(3.0, 5.0), **options)
+    fine = grid_positions((6, 5), 8, **options).reshape(6, 5, 8)
+    torch.testing.assert_close(coarse, fine[[1, 4], 2])
+
+
 def test_drop_path_keeps_the_expectation() -> None:
     torch.manual_seed(0)
     layer, ones = DropPath(0.25), torch.ones(20_000, 1, 2)

@@ -1,0 +1,7 @@
+"""Guides: maps, computed before masking, of the cells that are worth hiding."""
+
+from drivemim.models.guides.attention import TeacherAttention
+from drivemim.models.guides.base import Guide
+from drivemim.models.guides.loss_predictor import LossPredictor
+
+__all__ = ["Guide", "LossPredictor", "TeacherAttention"]

@@ -1,0 +1,116 @@
+"""Which cells a slowly moving copy of the encoder looks at."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
+
+from drivemim.models.cells import image_to_cells
+from drivemim.models.encoders.vit import ViT
+from drivemim.models.guides.base import Guide
+from drivemim.models.layers import grid_positions
+from drivemim.registry import MODELS
+
+
+@MODELS.register_module()
+class TeacherAttention(Guide):
+    """Attention that each cell gets in the last block of a teacher, after AttMask.
+
+    The teacher's weights are an exponential moving average of the encoder's (Kakogeorgiou et al.,
+    2022); it has no gradient. Where AttMask takes what the class token attends to, this encoder has
+    none, so what all cells attend to is averaged, over all heads. The teacher looks at reduced
+    images, with positions in the full image's cells.
+
+    Args:
+        encoder: a ``ViT``, copied.
+        scale: side of the reduced images, in those of the full ones, in (0, 1]. At 0.3 about a
+            tenth is added to a training step, at 0.5 about a quarter.
+        momentum: share of the average that each training step keeps, in [0, 1).
+
+    Raises:
+        ValueError: if an argument is outside its range, or the encoder has no attention.
+    """
+
+    updates: Tensor
+
+    def __init__(self, *, encoder: Any, scale: float = 0.3, momentum: float = 0.996) -> None:
+        super().__init__()
+        if not isinstance(encoder, ViT):
+            raise ValueError(
+                f"TeacherAttention needs an encoder with attention (drivemim.ViT), which "
+                f"{type(encoder).__name__} is not; use LossPredictor"
+            )
+        if not 0 < scale <= 1:
+            raise ValueError(f"scale={scale} must be in (0, 1]")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum={momentum} must be in [0, 1)")
+        self.scale, self.momentum = scale, momentum
+        self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def train(self, mode: bool = True) -> TeacherAttention:
+        """Never puts the teacher into training mode, where blocks would be dropped."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    @torch.no_grad()
+    def follow(self, encoder: nn.Module) -> None:
+        """Move the teacher towards the encoder; the first time, all the way."""
+        share = torch.where(self.updates == 0, 1.0, 1.0 - self.momentum)
+        students = dict(encoder.named_parameters())
+        for name, average in self.teacher.named_parameters():
+            average.lerp_(students[name], share.to(average.dtype))
+        self.updates += 1
+
+    @torch.no_grad()
+    def forward(self, images_BTNCHW: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Mean attention that each cell gets, 1 on average: (B, T, N, h, w).
+
+        Args:
+            images_BTNCHW: float, normalised.
+            grid: cells down and across (h, w).
+        """
+        coarse = (max(1, round(grid[0] * self.scale)), max(1, round(grid[1] * self.scale)))
+        tokens_XLD = self._tokens(images_BTNCHW.flatten(0, 2), grid, coarse)
+        *blocks, last = self.teacher.blocks
+        for block in blocks:
+            tokens_XLD = block(tokens_XLD)
+        received_XL = _received(last.attn, last.norm1(tokens_XLD))
+        received_X1hw = received_XL.unflatten(1, (1, *coarse))
+        if coarse != grid:
+            received_X1hw = F.interpolate(received_X1hw, grid, mode="bilinear")
+        return received_X1hw.reshape(*images_BTNCHW.shape[:3], *grid)
+
+    def _tokens(
+        self, images_XCHW: Tensor, grid: tuple[int, int], coarse: tuple[int, int]
+    ) -> Tensor:
+        """Reduced images as tokens that know their places in the full ones: (X, L, D)."""
+        teacher, stride = self.teacher, self.teacher.patch_size
+        if coarse != grid:
+            size = (coarse[0] * stride, coarse[1] * stride)
+            images_XCHW = F.interpolate(images_XCHW, size, mode="area")
+        tokens_XLD: Tensor = teacher.patch_embed(image_to_cells(images_XCHW, stride))
+        return tokens_XLD + grid_positions(
+            coarse,
+            teacher.embed_dims,
+            device=tokens_XLD.device,
+            dtype=tokens_XLD.dtype,
+            spacing=(grid[0] / coarse[0], grid[1] / coarse[1]),
+        )
+
+
+def _received(attention: Any, tokens_XLD: Tensor) -> Tensor:
+    """Attention that each token gets, averaged over heads and queries, times L: (X, L)."""
+    heads = attention.heads
+    queries, keys, _ = attention.qkv(tokens_XLD).chunk(3, dim=-1)
+    received_XL = torch.zeros(tokens_XLD.shape[:2], device=tokens_XLD.device)
+    # One head at a time: all of them at once would be the largest tensor of the step.
+    for query, key in zip(queries.chunk(heads, dim=-1), keys.chunk(heads, dim=-1), strict=True):
+        logits_XLL = query @ key.transpose(1, 2) * query.shape[-1] ** -0.5
+        received_XL += logits_XLL.float().softmax(dim=-1).sum(dim=1)
+    return received_XL / heads

@@ -1,0 +1,126 @@
+"""Which cells are hard to reconstruct, learned while reconstructing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
+
+from drivemim.models.guides.base import Guide
+from drivemim.models.targets.pixels import global_mean
+from drivemim.registry import MODELS
+
+# Pixels a side that a cell is reduced to.
+_SIDE = 4
+# Every hidden cell is compared with as many others of its frame.
+_PAIRS = 8
+
+
+@MODELS.register_module()
+class LossPredictor(Guide):
+    """A small convolutional network that predicts which cells will be reconstructed worst.
+
+    Each cell is reduced to 4 x 4 means and deviations of its colours; the network looks some cells
+    around. It learns from the errors that the pretrainer made in the hidden cells, and only which
+    of two cells of a frame had the larger one, as HPM does (Wang et al., 2023): errors shrink
+    during training, their order does not. Other than in HPM, predicting takes no decoder.
+
+    Args:
+        encoder: gives the side of a cell.
+        channels: of the network.
+        depth: number of its 3 x 3 convolutions, so as many cells around are looked at.
+        loss_weight: of its own loss, above 0. The smaller it is, the less of the whole gradient's
+            norm it makes, by which clipping scales the encoder's. Adam's steps do not depend on it.
+
+    Raises:
+        ValueError: if an argument is outside its range, or the side of a cell no multiple of 4.
+    """
+
+    def __init__(
+        self, *, encoder: Any, channels: int = 32, depth: int = 3, loss_weight: float = 0.01
+    ) -> None:
+        super().__init__()
+        stride = encoder.mask_stride
+        if stride % _SIDE:
+            raise ValueError(
+                f"LossPredictor needs cells whose side is a multiple of {_SIDE} pixels, not "
+                f"mask_stride={stride}"
+            )
+        if channels < 1 or depth < 1 or not loss_weight > 0:
+            raise ValueError(
+                f"LossPredictor channels={channels} and depth={depth} must be at least 1, and "
+                f"loss_weight={loss_weight} above 0"
+            )
+        self.pool = stride // _SIDE
+        self.loss_weight = loss_weight
+        self.stem = nn.Conv2d(6, channels, _SIDE, stride=_SIDE)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth)
+        )
+        self.head = nn.Conv2d(channels, 1, 1)
+        # Nothing is known at first: all cells are alike, and chance chooses among them.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # it has one
+
+    def forward(self, images_BTNCHW: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Predict each cell's hardness: (B, T, N, h, w), with a gradient of its own weights only.
+
+        Args:
+            images_BTNCHW: float, normalised.
+            grid: cells down and across (h, w).
+        """
+        features = self.stem(self._reduced(images_BTNCHW.flatten(0, 2)))
+        for layer in self.layers:
+            features = features + layer(F.gelu(features))
+        hardness_X1hw: Tensor = self.head(F.gelu(features))
+        return hardness_X1hw.float().reshape(*images_BTNCHW.shape[:3], *grid)
+
+    def loss(
+        self, guide_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
+    ) -> Tensor:
+        """How far pairs of hidden cells are from being ordered by their errors.
+
+        Of each pair it is the cross entropy of which cell has the larger error, with the difference
+        of the two predictions as its logit. Each cell is paired with some at fixed distances in
+        reading order, of its frame; equal errors count for nothing.
+
+        Args:
+            guide_BTNhw: what ``forward`` returned.
+            errors_BTNhw: float, detached; of the hidden cells.
+            mask_BTNhw: bool, True = hidden.
+            valid_BTN: bool; invalid frames teach nothing.
+
+        Returns:
+            Scalar, the weighted mean over the pairs of all processes; zero if there are none, with
+            gradients that are zero.
+        """
+        use_BTNL = (mask_BTNhw & valid_BTN[..., None, None]).flatten(-2)
+        errors_BTNL = errors_BTNhw.detach().float().flatten(-2)
+        guide_BTNL = guide_BTNhw.flatten(-2)
+        losses, weights = [], []
+        for distance in _distances(guide_BTNL.shape[-1]):
+            larger_BTNL = (errors_BTNL - errors_BTNL.roll(distance, -1)).sign()
+            logits_BTNL = (guide_BTNL - guide_BTNL.roll(distance, -1)) * larger_BTNL
+            counts_BTNL = use_BTNL & use_BTNL.roll(distance, -1) & (larger_BTNL != 0)
+            losses.append(F.softplus(-logits_BTNL))
+            weights.append(counts_BTNL.to(logits_BTNL.dtype))
+        if not losses:  # a single cell: its own value, for nothing
+            losses, weights = [guide_BTNL], [torch.zeros_like(guide_BTNL)]
+        return global_mean(torch.stack(losses), torch.stack(weights)) * self.loss_weight
+
+    def _reduced(self, images_XCHW: Tensor) -> Tensor:
+        """Mean and standard deviation of each pixel of the reduced images: (X, 6, 4h, 4w)."""
+        if self.pool == 1:
+            return torch.cat([images_XCHW, torch.zeros_like(images_XCHW)], dim=1)
+        mean = F.avg_pool2d(images_XCHW, self.pool)
+        variance = F.avg_pool2d(images_XCHW.square(), self.pool) - mean.square()
+        return torch.cat([mean, variance.clamp(min=0).sqrt()], dim=1)
+
+
+def _distances(cells: int) -> list[int]:
+    """Distances of pairs, in cells in reading order: spread evenly over half of the frame."""
+    return sorted(
+        {max(1, cells * step // (2 * _PAIRS)) for step in range(1, _PAIRS + 1)} & {*range(1, cells)}
+    )
