@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +75,9 @@ ENCODERS = {
 }
 
 
-def make_pretrainer(encoder: str = "vit", ratio: float = 0.5, attend: str = "clip") -> BaseModel:
+def make_pretrainer(
+    encoder: str = "vit", ratio: float = 0.5, attend: str = "clip", **others: Any
+) -> BaseModel:
     torch.manual_seed(0)
     model = MODELS.build(
         dict(
@@ -85,6 +88,7 @@ def make_pretrainer(encoder: str = "vit", ratio: float = 0.5, attend: str = "cli
             masking=dict(type="ShuffledMaskForTests", ratio=ratio),
             data_preprocessor=dict(type="ClipPreprocessor", **STATISTICS),
         )
+        | others
     )
     model.init_weights()
     return model
