@@ -40,6 +40,9 @@ def parse_arguments() -> argparse.Namespace:
         "--depth", choices=DEPTHS, default="auto", help="default: maps where there are, else lidar"
     )
     parser.add_argument(
+        "--lidar-points", type=int, default=0, help="a frame, that strategies are given (default 0)"
+    )
+    parser.add_argument(
         "--contrast-guide",
         action="store_true",
         help="guide what needs a guide by the image's contrast; left out otherwise",
@@ -59,6 +62,7 @@ def main() -> None:
         "spacing": args.spacing,
         "cameras": args.cameras,
         "scenes": scenes,
+        "lidar_points": args.lidar_points,
         **({} if args.index is None else {"index": args.index}),
     }
     with one_line_errors():
@@ -79,7 +83,8 @@ def main() -> None:
     h, w = results["cells"]
     print(
         f"{results['clips']} clips, {args.draws} masks each, {h}x{w} cells, "
-        f"{args.ratio:g} hidden; depth from {results['depth']}\n\n{analysis_table(results)}"
+        f"{args.ratio:g} hidden, {args.lidar_points} lidar points a frame to go by; "
+        f"measured with {results['depth']}\n\n{analysis_table(results)}"
     )
     if results["left_out"]:
         print(f"\nLeft out, for want of a guide: {', '.join(results['left_out'])}")

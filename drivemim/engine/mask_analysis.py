@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -77,8 +77,9 @@ def analyze_masks(
         seed: of the masks.
 
     Returns:
-        ``clips``, ``cells``, ``depth``, ``ratio``, ``strategies`` (a summary of each by name) and
-        ``left_out`` (names of those that need a guide).
+        ``clips``, ``draws``, ``cells``, ``depth``, ``ratio``, ``lidar_points`` (that strategies are
+        given), ``strategies`` (a summary of each by name) and ``left_out`` (those that need a
+        guide).
 
     Raises:
         ConfigError: if an argument is none of its choices, or the config lacks what was asked for.
@@ -90,37 +91,55 @@ def analyze_masks(
     cfg = Config.fromfile(str(config))
     named = chosen_strategies(cfg, only)
     left_out = [] if contrast_guide else [name for name in named if needs_guide(named[name])]
+    settings = _settings(cfg, dataset)
+    data = _dataset(settings)
+    source = _depth_source(depth, data)
+    # Strategies get the points that the config asks for, leakage is measured with all there are.
+    scanned = _dataset({**settings, "lidar_points": _ALL_POINTS}) if source == "lidar" else None
+    items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
+    subjects = (_subject(data, scanned, int(item), grid, contrast_guide) for item in items)
     strategies: dict[str, MaskStrategy] = {
         name: MASKS.build({**each, "ratio": ratio})
         for name, each in named.items()
         if name not in left_out
     }
-    data = _dataset(cfg, dataset)
-    source = _depth_source(depth, data)
-    leaks: dict[str, list[Leakage]] = {name: [] for name in strategies}
-    counts: dict[str, list[MaskCounts]] = {name: [] for name in strategies}
-    items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
-    for item in items:
-        subject = _subject(data, int(item), grid, source, contrast_guide)
-        for name, strategy in strategies.items():
-            mask_STNhw = _masks(strategy, subject, grid, draws, seed)
-            leaks[name].append(leakage(mask_STNhw, subject.sightings))
-            counts[name].append(mask_counts(mask_STNhw, subject.objects))
-    budget, frames = hidden_cells(ratio, grid), int(np.prod(data.rows(0).shape))
     return {
         "clips": len(items),
         "draws": draws,
         "cells": list(grid),
         "depth": source,
         "ratio": ratio,
-        "strategies": {
-            name: {
-                **_leakage_summary(reduce(add, leaks[name])),
-                **mask_summary(MaskCounts.join(counts[name]), budget, frames),
-            }
-            for name in strategies
-        },
+        "lidar_points": data.lidar_points,
+        "strategies": _measure(strategies, subjects, grid, draws, seed),
         "left_out": left_out,
+    }
+
+
+def _measure(
+    strategies: Mapping[str, MaskStrategy],
+    subjects: Iterable[_Subject],
+    grid: tuple[int, int],
+    draws: int,
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """A summary of each strategy over all clips."""
+    leaks: dict[str, list[Leakage]] = {name: [] for name in strategies}
+    counts: dict[str, list[MaskCounts]] = {name: [] for name in strategies}
+    frames = 0
+    for subject in subjects:
+        frames = subject.clips.valid_BTN.numel()
+        for name, strategy in strategies.items():
+            mask_STNhw = _masks(strategy, subject, grid, draws, seed)
+            leaks[name].append(leakage(mask_STNhw, subject.sightings))
+            counts[name].append(mask_counts(mask_STNhw, subject.objects))
+    return {
+        name: {
+            **_leakage_summary(reduce(add, leaks[name])),
+            **mask_summary(
+                MaskCounts.join(counts[name]), hidden_cells(strategy.ratio, grid), frames
+            ),
+        }
+        for name, strategy in strategies.items()
     }
 
 
@@ -171,12 +190,16 @@ def analysis_table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _dataset(cfg: Config, replaced: Mapping[str, Any] | None) -> ClipDataset:
+def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments of the data set: the config's, but for those replaced, and not augmented."""
     settings = {**(cfg.dataset.to_dict() if "dataset" in cfg else {}), **(replaced or {})}
     if "index" not in settings:
         raise ConfigError(f"{cfg.filename} has no dataset; give an index")
     settings.pop("type", None)
-    settings |= {"augment": None, "whole": True, "lidar_points": _ALL_POINTS}
+    return {**settings, "augment": None, "whole": True}
+
+
+def _dataset(settings: Mapping[str, Any]) -> ClipDataset:
     data = ClipDataset(**settings)
     if len(data) == 0:
         raise ConfigError(
@@ -195,15 +218,23 @@ def _depth_source(depth: str, data: ClipDataset) -> str:
 
 
 def _subject(
-    data: ClipDataset, item: int, grid: tuple[int, int], source: str, contrast_guide: bool
+    data: ClipDataset,
+    scanned: ClipDataset | None,
+    item: int,
+    grid: tuple[int, int],
+    contrast_guide: bool,
 ) -> _Subject:
     rows_TN = data.rows(item)
     clips = data.load(rows_TN, seed=item)
-    depth = torch.from_numpy(read_depth(data.index, rows_TN)) if source == "maps" else None
     movers = clip_movers(data.index, rows_TN)
+    if scanned is None:
+        depth = torch.from_numpy(read_depth(data.index, rows_TN))
+        sightings = find_sightings(clips, grid, depth_TNHW=depth, movers=movers)
+    else:
+        sightings = find_sightings(scanned.load(rows_TN, seed=item), grid, movers=movers)
     return _Subject(
         clips=clips,
-        sightings=find_sightings(clips, grid, depth_TNHW=depth, movers=movers),
+        sightings=sightings,
         objects=object_cells(clips, grid),
         guide_BTNhw=local_contrast(clips, grid) if contrast_guide else None,
     )

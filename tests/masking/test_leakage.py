@@ -199,6 +199,13 @@ def test_lidar_points(moved):
     assert found.cell_E.tolist() == [50 + 24, 4]
 
 
+@pytest.mark.parametrize(("ahead", "seen"), [(9.5, 1), (9.95, 0), (10.05, 0), (30, 0)])
+def test_points_at_and_behind_a_camera_are_not_seen(make_clips, ahead, seen):
+    clips = rig(make_clips, [[pose()], [pose(z=ahead)]])
+    clips = replace(clips, points_BTNP3=lidar([[(80.0, 40.0, 10.0)], []], 2, 1))
+    assert len(find_sightings(clips, GRID).point_E) == seen
+
+
 def test_the_middle_of_a_cell_is_its_point_nearest_to_it(moved):
     rows = [[(81.0, 40.0, 10.0), (86.0, 41.0, 10.0), (95.0, 40.0, 10.0)], []]
     found = find_sightings(replace(moved, points_BTNP3=lidar(rows, 2, 1)), GRID)
