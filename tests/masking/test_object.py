@@ -333,6 +333,26 @@ def test_as_many_peeks_as_asked_for(make_clips, objects, peek, seen):
     assert int((hidden == 12).sum()) == 4 - seen
 
 
+class ReadingOrder(RandomMask):
+    """Hides the bottom of the image first."""
+
+    def rank(self, context):
+        h, w = context.grid
+        scores_hw = torch.arange(h * w, dtype=torch.float32).reshape(h, w)
+        return Ranking(scores_BTNhw=scores_hw.expand(*context.clips.shape, h, w))
+
+
+def test_other_tracks_keep_what_the_rest_would_hide_last(make_clips):
+    """Of 4 x 4 cells at the bottom, where all is hidden, the upper row stays."""
+    clips = make_clips({(0, 0, 0): [(40, 40, 80, 80, 7, 9.0)]})
+    mask = ObjectMask(ratio=0.75, keep=0.25, track_hidden=0.0, rest=ReadingOrder())(
+        clips, GRID, seeded()
+    )[0, 0, 0]
+    assert mask[4:, 4:8].all(dim=1).tolist() == [False, True, True, True]
+    assert not mask[4, 4:8].any()
+    assert mask.sum() == 96
+
+
 class Uneven(RandomMask):
     """Hides 32 and 96 of the cells of two times."""
 
