@@ -46,6 +46,26 @@ def vit(repository, tmp_path_factory):
     return checkpoint.with_name("vit.safetensors")
 
 
+@pytest.mark.parametrize("kind", ["LossPredictor", "TeacherAttention"])
+def test_a_guides_weights_stay_behind(repository, tmp_path, kind):
+    """And averaging weights, as the config of this run does, averages the guide's as well."""
+    config = repository / "tests" / "engine" / "configs" / "vit.py"
+    guided = {"model.guide": {"type": kind}, "model.masking": {"type": "GuidedMask"}}
+    train(config, work_dir=tmp_path, options=guided)
+    checkpoint = tmp_path / "iter_2.pth"
+    content = read_checkpoint(checkpoint)
+    names = {name.removeprefix("encoder.") for name in content["state_dict"] if "guide" not in name}
+    assert any(name.startswith("guide.") for name in content["state_dict"])
+    for ema in (False, True):
+        export_backbone(checkpoint, tmp_path / "vit.safetensors", ema=ema)
+        state, metadata = read_export(tmp_path / "vit.safetensors")
+        assert set(state) == {name for name in names if name.startswith(("patch", "block", "norm"))}
+        assert "guide" not in json.dumps(metadata["architecture"])
+        model = detector(VIT)
+        load_backbone(model, tmp_path / "vit.safetensors")
+        assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
+
+
 def detector(backbone, **preprocessor):
     from mmdet.registry import MODELS
 

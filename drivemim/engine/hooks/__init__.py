@@ -3,6 +3,7 @@
 from drivemim.engine.hooks.atomic_checkpoint import AtomicCheckpoint
 from drivemim.engine.hooks.average_losses import AverageLosses
 from drivemim.engine.hooks.load_backbone import LoadBackbone
+from drivemim.engine.hooks.mask_schedule import MaskSchedule
 from drivemim.engine.hooks.reseed import ReseedEveryIteration
 from drivemim.engine.hooks.stop_on_non_finite_loss import StopOnNonFiniteLoss
 from drivemim.engine.hooks.strict_load import StrictLoad
@@ -11,6 +12,7 @@ __all__ = [
     "AtomicCheckpoint",
     "AverageLosses",
     "LoadBackbone",
+    "MaskSchedule",
     "ReseedEveryIteration",
     "StopOnNonFiniteLoss",
     "StrictLoad",

@@ -1,0 +1,220 @@
+"""Moves numbers of the mask strategy while a run trains: from easy to hard, from few to many."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from drivemim.compat import nearest
+from drivemim.errors import ConfigError
+from drivemim.masking.base import MaskStrategy
+from drivemim.registry import HOOKS
+
+_SHAPES = ("linear", "cosine")
+# At how many points of a run the numbers are tried before it starts.
+_TRIALS = 21
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """How one number moves, as a function of the share of the run's iterations that is done.
+
+    Attributes:
+        name: dotted path of the number, from the model's mask strategy.
+        start: value until ``begin``.
+        end: value from ``until`` on.
+        begin: share of the run after which it starts to move, in [0, until).
+        until: share of the run after which it stays, in (0, 1].
+        shape: ``linear``, or ``cosine`` for half a wave, slow at both ends.
+
+    Raises:
+        ConfigError: if an argument is outside its range.
+    """
+
+    name: str
+    start: float
+    end: float
+    begin: float = 0.0
+    until: float = 1.0
+    shape: str = "linear"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.begin < self.until <= 1:
+            raise ConfigError(
+                f"MaskSchedule moves {self.name} from begin={self.begin} to until={self.until}, "
+                "shares of the run that must be in order and in [0, 1]"
+            )
+        if self.shape not in _SHAPES:
+            raise ConfigError(
+                f"MaskSchedule moves {self.name} with shape={self.shape!r}, which must be one of "
+                f"{', '.join(_SHAPES)}"
+            )
+
+    def value(self, progress: float) -> float:
+        """The number when the share ``progress`` of the run is done."""
+        moved = min(max((progress - self.begin) / (self.until - self.begin), 0.0), 1.0)
+        if self.shape == "cosine":
+            moved = (1 - math.cos(math.pi * moved)) / 2
+        return self.start * (1 - moved) + self.end * moved
+
+
+@HOOKS.register_module()
+class MaskSchedule(Hook):
+    """Sets numbers of ``model.masking`` before every iteration of a training run.
+
+    ``moves=[dict(name='share', start=0.0, end=0.5, until=0.8)]`` makes what a ``GuidedMask`` hides
+    ever harder. A name is an argument of the strategy; ``rest.share`` and ``strategies.1.share``
+    are those of strategies within it, ``weights.0`` and ``share.pedestrian`` numbers in lists and
+    dicts. Numbers that the strategy takes as whole ones are rounded.
+
+    Values depend on the iteration and on the length of the run alone, so a resumed run has those of
+    one that was not stopped, and validation has those of the iteration it follows. They are logged
+    as ``mask/NAME``. Outside of training the config's own numbers hold.
+
+    Args:
+        moves: arguments of a :class:`Move` each.
+
+    Raises:
+        ConfigError: if a move is not one; at the start of a run, if a strategy has no such number
+            or its constructor refuses a value.
+    """
+
+    def __init__(self, *, moves: Sequence[Mapping[str, Any]]) -> None:
+        self.moves = [_move(move) for move in moves]
+        names = [move.name for move in self.moves]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"MaskSchedule moves {twice[0]} more than once")
+        self._numbers: dict[str, _Number] = {}
+        self._is_training = False
+
+    def before_run(self, runner: Any) -> None:
+        """Find the numbers, and try the values they will have."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        masking = getattr(model, "masking", None)
+        if not isinstance(masking, MaskStrategy):
+            raise ConfigError(
+                f"MaskSchedule moves numbers of a mask strategy, but {type(model).__name__} has no "
+                "masking"
+            )
+        found = dict(_numbers_of(masking))
+        for move in self.moves:
+            if move.name not in found:
+                raise ConfigError(
+                    f"MaskSchedule finds no number '{move.name}' in {type(masking).__name__}"
+                    f"{nearest(move.name, set(found))}; there are {', '.join(sorted(found))}"
+                )
+        self._numbers = {move.name: found[move.name] for move in self.moves}
+        for trial in range(_TRIALS):
+            self._try(trial / (_TRIALS - 1))
+
+    def before_train(self, runner: Any) -> None:
+        """Set the values of the first iteration, which is a later one in a resumed run."""
+        self._is_training = True
+        self._set(runner)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the values of the iteration, and have them logged."""
+        for name, value in self._set(runner).items():
+            runner.message_hub.update_scalar(f"train/mask/{name}", value)
+
+    def before_val(self, runner: Any) -> None:
+        """Set what belongs to the iterations done, within a training run."""
+        if self._is_training:
+            self._set(runner)
+
+    def _set(self, runner: Any) -> dict[str, float]:
+        progress = runner.iter / runner.max_iters
+        return {
+            move.name: self._numbers[move.name].set(move.value(progress)) for move in self.moves
+        }
+
+    def _try(self, progress: float) -> None:
+        """Build each strategy anew with the values it will have, for its constructor to check."""
+        owners = {id(number.owner): number.owner for number in self._numbers.values()}
+        for key, owner in owners.items():
+            arguments = _arguments_of(owner)
+            values = {}
+            for move in self.moves:
+                number = self._numbers[move.name]
+                if id(number.owner) == key:
+                    values[move.name] = number.cast(move.value(progress))
+                    arguments[number.argument] = number.within(
+                        arguments[number.argument], values[move.name]
+                    )
+            try:
+                type(owner)(**arguments)
+            except ValueError as error:
+                raise ConfigError(
+                    f"MaskSchedule would set {values} after {progress:.0%} of the run, which "
+                    f"{type(owner).__name__} refuses: {error}"
+                ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Number:
+    """Where a number is: an argument of a strategy, or a place in a list or dict that is one."""
+
+    owner: MaskStrategy
+    argument: str
+    key: int | str | None = None
+
+    def set(self, value: float) -> float:
+        """Set it, rounded if it is a whole one; returns what was set."""
+        value = self.cast(value)
+        setattr(self.owner, self.argument, self.within(getattr(self.owner, self.argument), value))
+        return value
+
+    def cast(self, value: float) -> float:
+        """Round the value if the constructor wants a whole number."""
+        wanted = inspect.signature(type(self.owner)).parameters[self.argument].annotation
+        return round(value) if wanted in (int, "int") else value
+
+    def within(self, argument: Any, value: float) -> Any:
+        """The argument with the number replaced; lists and dicts are copied."""
+        if self.key is None:
+            return value
+        if isinstance(argument, Mapping):
+            return {**argument, self.key: value}
+        return type(argument)(
+            value if place == self.key else each for place, each in enumerate(argument)
+        )
+
+
+def _move(config: Mapping[str, Any]) -> Move:
+    valid = {field.name for field in fields(Move)}
+    for key in config:
+        if key not in valid:
+            raise ConfigError(f"a move of MaskSchedule has no key '{key}'{nearest(key, valid)}")
+    if missing := [key for key in ("name", "start", "end") if key not in config]:
+        raise ConfigError(f"a move of MaskSchedule lacks its {', '.join(missing)}: {dict(config)}")
+    return Move(**config)
+
+
+def _arguments_of(strategy: MaskStrategy) -> dict[str, Any]:
+    """What the strategy's constructor was given, as far as the strategy keeps it by that name."""
+    names = inspect.signature(type(strategy)).parameters
+    return {name: getattr(strategy, name) for name in names if hasattr(strategy, name)}
+
+
+def _numbers_of(strategy: MaskStrategy, prefix: str = "") -> Iterator[tuple[str, _Number]]:
+    """Every number that a strategy, and those within it, take, by its dotted path."""
+    for argument, value in _arguments_of(strategy).items():
+        if prefix and argument == "ratio":
+            continue  # the outermost strategy's is the one that counts
+        parts: Mapping[Any, Any] = {None: value}
+        if isinstance(value, Mapping):
+            parts = value
+        elif isinstance(value, (list, tuple)):
+            parts = dict(enumerate(value))
+        for key, part in parts.items():
+            path = f"{prefix}{argument}" if key is None else f"{prefix}{argument}.{key}"
+            if isinstance(part, MaskStrategy):
+                yield from _numbers_of(part, f"{path}.")
+            elif isinstance(part, (int, float)) and not isinstance(part, bool):
+                yield path, _Number(owner=strategy, argument=argument, key=key)
