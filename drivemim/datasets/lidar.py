@@ -139,4 +139,5 @@ def _project(seen_P3: Floats, intrinsics_33: Floats, image_size: tuple[int, int]
     height, width = image_size
     points_P3 = np.concatenate([pixels_P3[:, :2], seen_P3[:, 2:]], axis=1).astype(np.float32)
     inside_P = ((points_P3[:, :2] >= 0) & (points_P3[:, :2] < [width, height])).all(axis=1)
-    return points_P3[inside_P]
+    inside: Floats32 = points_P3[inside_P]
+    return inside

@@ -14,7 +14,7 @@ from drivemim.errors import ConfigError, DataError
 SWEEP = [
     [9.0, -1.0, 0.7],  # ahead, to the right and above the front camera
     [-9.0, 1.0, -0.3],  # behind
-    [1.0, 0.0, 0.0],  # half a metre before the front camera
+    [1.0, 0.0, -0.3],  # half a metre before the front camera
     [9.0, 20.0, 0.0],  # beside the image
 ]
 
