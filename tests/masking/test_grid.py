@@ -45,6 +45,11 @@ def test_the_phase_moves_the_matrix(make_clips, phase):
     assert GridMask().rank(context).scores_BTNhw[0, 0, 0].tolist() == expected
 
 
+def test_no_two_cells_are_equal(make_clips):
+    context = MaskContext(clips=make_clips(), grid=(3, 25), ratio=0.5, generators=torch.Generator())
+    assert len(GridMask().rank(context).scores_BTNhw.unique()) == 75
+
+
 def test_pictures_by_hand(make_clips, phase):
     phase(0.0, 0.0)
     assert hide(make_clips, 0.75, (4, 6)) == [".#.#.#", "######", ".#.#.#", "######"]

@@ -1,5 +1,7 @@
 """Shares of the budget, with strategies whose order of cells is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ class Order(MaskStrategy):
 
 FALLING = Order(8.0, 7, 6, 5, 4, 3, 2, 1)
 RISING = Order(-800.0, -700, -600, -500, -400, -300, -200, -100)
-MIDDLE = Order(0.1, 0.2, 0.3, 0.9, 0.8, 0.3, 0.2, 0.1)
+MIDDLE = Order(0.1, 0.2, 0.3, 0.9, 0.8, 0.4, 0.2, 0.1)
 
 
 def hide(make_clips, hidden, strategies, shares):
@@ -38,8 +40,8 @@ def test_each_hides_its_share(make_clips):
 
 
 def test_what_is_taken_goes_to_the_next_best(make_clips):
-    """The first takes cells 0 to 3, the second would have begun with 3 and 4."""
-    assert hide(make_clips, 6, [FALLING, MIDDLE], [4 / 6, 2 / 6]) == "######.."
+    """The first takes cells 0 to 3; the second, which would have begun with 3 and 4, 4 and 5."""
+    assert hide(make_clips, 6, [FALLING, MIDDLE, RISING], [4 / 6, 2 / 6, 0]) == "######.."
     assert hide(make_clips, 8, [FALLING, MIDDLE], [0.5, 0.5]) == "########"
 
 
@@ -67,6 +69,11 @@ def test_any_number_of_cells_is_shared_in_proportion(make_clips):
     assert set(scores.topk(2).indices.tolist()) == {0, 7}
     assert set(scores.topk(4).indices.tolist()) == {0, 1, 6, 7}
     assert scores.topk(8).indices.tolist()[4:] == [5, 4, 3, 2]
+
+    uneven = StackMask(strategies=[FALLING, RISING], shares=[0.75, 0.25])
+    scores = uneven.rank(replace(context, ratio=1.0)).scores_BTNhw.flatten()
+    # 6 cells and 2: after one of each come the second and third of the first.
+    assert set(scores.topk(4).indices.tolist()) == {0, 1, 2, 7}
 
 
 def test_strategies_must_leave_budgets_alone(make_clips):
