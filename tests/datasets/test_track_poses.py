@@ -47,6 +47,19 @@ def test_keyframes_are_put_between_samples_too(small_index):
     assert movers.size_TNK3[0, 0, car].tolist() == [4, 2, 1.5]
 
 
+def test_poses_are_in_the_first_frames_ego_pose(small_index):
+    movers = clip_movers(*_rows(small_index, item=1, steps=2))
+    # The vehicle is at x = 1, turned by 0.05; the car on its way from (12, 1) to (13, 1.5).
+    ahead, left = 12 - EARLY, 0.5 - 0.5 * EARLY + 1
+    expected = [
+        ahead * np.cos(0.05) + left * np.sin(0.05),
+        left * np.cos(0.05) - ahead * np.sin(0.05),
+        0.75,
+    ]
+    place = movers.box_to_clip_TNK44[0, 1, _find(movers, CAR), :3, 3]
+    assert place.tolist() == pytest.approx(expected, abs=1e-5)
+
+
 def test_tracks_that_one_sample_has(small_index):
     movers = clip_movers(*_rows(small_index))
     walker, truck = _find(movers, WALKER), _find(movers, TRUCK)

@@ -63,7 +63,10 @@ def test_a_summary_by_hand():
     masks[0, 0, 0, 1:3, 1:3] = True  # four of the six cells of the vehicle
     masks[1, 0, 0, 1:3, 1:4] = True  # all of them, and the pedestrian
     masks[1, 0, 0, 0, 6] = True
-    row = mask_summary(mask_counts(masks, objects), budget=5, frames=1)
+    counts = mask_counts(masks, objects)
+    assert counts.class_cells_C.tolist() == [[2, 12, 50]]
+    assert counts.class_hidden_C.tolist() == [[1, 10, 0]]
+    row = mask_summary(counts, budget=5, frames=1)
     assert row["objects"] == 4
     assert row["objects_hidden"] == pytest.approx((4 / 6 + 0 + 1 + 1) / 4)
     assert (row["large_objects"], row["wiped_out"]) == (2, 1)
