@@ -22,6 +22,13 @@ strategies = dict(
     guided_hints=dict(type='GuidedMask', ratio=ratio, hints=0.2),
     object=dict(type='ObjectMask', ratio=ratio),
     object_block=dict(type='ObjectMask', ratio=ratio, rest=dict(type='BlockMask')),
+    object_peek=dict(type='ObjectMask', ratio=ratio, track_hidden=1.0, peek=1),
+    object_balance=dict(
+        type='ObjectMask',
+        ratio=ratio,
+        objects='balance',
+        share=dict(pedestrian=0.05, vehicle=0.1)),
+    object_spare=dict(type='ObjectMask', ratio=ratio, objects='spare'),
     stack=dict(
         type='StackMask',
         ratio=ratio,
