@@ -70,9 +70,10 @@ def test_a_frame_is_compared_with_itself_only(make_clips):
     assert masks[0].equal(masks[2])
 
 
-def test_where_the_guide_is_flat_every_cell_has_the_same_chance(make_clips):
+@pytest.mark.parametrize("hints", [0.0, 0.9])  # so many that hints have to be hidden as well
+def test_where_the_guide_is_flat_every_cell_has_the_same_chance(make_clips, hints):
     clips = make_clips(shape=(2000, 1, 1), image_size=(1, 1))
-    mask = GuidedMask(ratio=0.5, share=1.0, temperature=0)(
+    mask = GuidedMask(ratio=0.5, share=1.0, hints=hints, temperature=0)(
         clips, (2, 4), seeded(), torch.full((2000, 1, 1, 2, 4), 3.0)
     )
     assert (mask.float().mean((0, 1, 2)) - 0.5).abs().max() < 0.05
