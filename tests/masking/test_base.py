@@ -25,6 +25,9 @@ OBJECT = {"type": "ObjectMask"}
 VARIANTS = [
     {**OBJECT, "rest": TUBE, "track_hidden": 1.0, "share": 1.0},
     {**OBJECT, "rest": BLOCK, "keep": 0.0, "min_visible": 0},
+    {**OBJECT, "objects": "balance", "peek": 1, "rest": CAUSAL},
+    {**OBJECT, "objects": "spare", "rest": DROPOUT},
+    {"type": "GuidedMask", "hints": 0.3, "temperature": 0.0, "rest": CAUSAL},
     {"type": "MultiBlockMask", "blocks": 2, "alike_in_time": True},
     {"type": "GridMask", "alike_in_time": True},
     {"type": "LargeCellMask", "size": 3, "alike_in_time": True},
