@@ -81,7 +81,7 @@ class TeacherAttention(Guide):
         for block in blocks:
             tokens_XLD = block(tokens_XLD)
         received_XL = _received(last.attn, last.norm1(tokens_XLD))
-        received_X1hw = received_XL.unflatten(1, (1, *coarse))
+        received_X1hw: Tensor = received_XL.reshape(-1, 1, *coarse)
         if coarse != grid:
             received_X1hw = F.interpolate(received_X1hw, grid, mode="bilinear")
         return received_X1hw.reshape(*images_BTNCHW.shape[:3], *grid)
@@ -95,20 +95,21 @@ class TeacherAttention(Guide):
             size = (coarse[0] * stride, coarse[1] * stride)
             images_XCHW = F.interpolate(images_XCHW, size, mode="area")
         tokens_XLD: Tensor = teacher.patch_embed(image_to_cells(images_XCHW, stride))
-        return tokens_XLD + grid_positions(
+        places_LD = grid_positions(
             coarse,
             teacher.embed_dims,
             device=tokens_XLD.device,
             dtype=tokens_XLD.dtype,
             spacing=(grid[0] / coarse[0], grid[1] / coarse[1]),
         )
+        return tokens_XLD + places_LD
 
 
 def _received(attention: Any, tokens_XLD: Tensor) -> Tensor:
     """Attention that each token gets, averaged over heads and queries, times L: (X, L)."""
-    heads = attention.heads
+    heads: int = attention.heads
     queries, keys, _ = attention.qkv(tokens_XLD).chunk(3, dim=-1)
-    received_XL = torch.zeros(tokens_XLD.shape[:2], device=tokens_XLD.device)
+    received_XL: Tensor = torch.zeros(tokens_XLD.shape[:2], device=tokens_XLD.device)
     # One head at a time: all of them at once would be the largest tensor of the step.
     for query, key in zip(queries.chunk(heads, dim=-1), keys.chunk(heads, dim=-1), strict=True):
         logits_XLL = query @ key.transpose(1, 2) * query.shape[-1] ** -0.5
