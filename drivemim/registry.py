@@ -50,3 +50,4 @@ for _parent in (EVALUATOR, LOG_PROCESSORS, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PA
     Registry(_parent.name, parent=_parent, scope="drivemim", locations=["drivemim.engine"])
 
 MASKS = Registry("mask", scope="drivemim", locations=["drivemim.masking"])
+BOX_SOURCES = Registry("box source", scope="drivemim", locations=["drivemim.datasets"])

@@ -4,15 +4,20 @@ Detection's data set is not imported here: it needs MMDetection, pretraining doe
 name it under ``custom_imports``.
 """
 
+from drivemim.datasets.box_sources import AnnotatedBoxes, BoxSource
 from drivemim.datasets.clip_dataset import ClipDataset, collate_clips
 from drivemim.datasets.draws import Draw, DrawSampler
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.joined import JoinedDataset
+from drivemim.datasets.pseudo_boxes import DetectedBoxes
 from drivemim.datasets.seeded import SeededDataset
 
 __all__ = [
+    "AnnotatedBoxes",
+    "BoxSource",
     "ClipDataset",
+    "DetectedBoxes",
     "Draw",
     "DrawSampler",
     "FrameBoxes",

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from drivemim.clips import CLASSES
 from drivemim.errors import DataError
 
+__all__ = ["CLASSES", "COCO", "DEFAULT", "NUSCENES", "NUSCENES_EXTRA", "labels_of"]
+
 NUSCENES: Mapping[str, str | None] = {
     "human.pedestrian.adult": "pedestrian",
     "human.pedestrian.child": "pedestrian",

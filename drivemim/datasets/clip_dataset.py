@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from drivemim.clips import Clips
-from drivemim.datasets.augment import AugmentSettings, TrackAugmentation, move_boxes
+from drivemim.datasets.augment import AugmentSettings, TrackAugmentation
+from drivemim.datasets.box_sources import ImageBoxes, build_box_source, pad_boxes
 from drivemim.datasets.classes import CLASSES
 from drivemim.datasets.clip_windows import ClipWindows
-from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.images import read_image
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.lidar import frame_points
@@ -54,6 +54,9 @@ class ClipDataset(Dataset[Clips]):
             rigs can be mixed.
         whole: whether to leave out clips that begin too close to their scene's end.
         augment: settings of ``AugmentSettings``; None for none.
+        boxes: where boxes come from: ``AnnotatedBoxes``, ``DetectedBoxes`` (a detector's results),
+            ``MotionBoxes`` (no labels at all), by name or as a config with arguments; None for no
+            boxes.
         min_box_size: boxes narrower or lower than this are left out, pixels of the result.
         lidar_points: most lidar points of a frame; 0 for none. See ``frame_points``.
         class_map: category to class or None; None for ``drivemim.datasets.classes.DEFAULT``.
@@ -78,6 +81,7 @@ class ClipDataset(Dataset[Clips]):
         one_camera: bool = False,
         whole: bool = False,
         augment: Mapping[str, Any] | None = None,
+        boxes: str | Mapping[str, Any] | None = "AnnotatedBoxes",
         min_box_size: float = 1.0,
         lidar_points: int = 0,
         class_map: Mapping[str, str | None] | None = None,
@@ -91,7 +95,7 @@ class ClipDataset(Dataset[Clips]):
         if lidar_points < 0:
             raise ConfigError(f"lidar_points={lidar_points} must be in [0, infinity)")
         self.lidar_points = lidar_points
-        self.class_map = class_map
+        self.boxes = build_box_source(boxes, self.index, class_map)
         self.windows = ClipWindows(self.index, self.index.camera_numbers(cameras), steps, spacing)
         settings = None if augment is None else AugmentSettings.parse(augment)
         self._augmentation = TrackAugmentation(self.image_size, settings)
@@ -129,10 +133,10 @@ class ClipDataset(Dataset[Clips]):
         intrinsics_TN33, camera_to_clip_TN44 = self._calibrate(rows_TN, matrices_TN33)
         timestamps_TN = np.zeros(rows_TN.shape, np.int64)
         timestamps_TN[valid_TN] = self.index.frames.timestamp[rows_V]
-        found = frame_boxes(self.index, rows_V, class_map=self.class_map)
-        boxes = self._pad_boxes(found, valid_TN, matrices_TN33)
+        found = ImageBoxes.none() if self.boxes is None else self.boxes.find(rows_V)
+        boxes = pad_boxes(found, valid_TN, matrices_TN33, self.image_size, self.min_box_size)
         token = self.index.frames.token
-        return Clips(
+        clips = Clips(
             images_BTNHWC=torch.from_numpy(images_TNHWC)[None],
             intrinsics_BTN33=torch.from_numpy(intrinsics_TN33.astype(np.float32))[None],
             camera_to_clip_BTN44=torch.from_numpy(camera_to_clip_TN44.astype(np.float32))[None],
@@ -145,6 +149,7 @@ class ClipDataset(Dataset[Clips]):
             ),
             **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
         )
+        return clips if self.boxes is None else self.boxes.complete(clips, rows_TN)
 
     def _find_starts(self, scenes: Ints, whole: bool) -> Ints:
         """(items, 2): the sample a clip begins at, and the one camera it is of (0 if all)."""
@@ -235,35 +240,3 @@ class ClipDataset(Dataset[Clips]):
         points[..., 2] = np.inf
         points[valid_TN] = found_VP3
         return torch.from_numpy(points)[None]
-
-    def _pad_boxes(
-        self, found: FrameBoxes, valid_TN: NDArray[np.bool_], matrices_TN33: Floats
-    ) -> dict[str, NDArray[Any]]:
-        """Boxes in the loaded pixels, frame by frame, padded to the longest list."""
-        height, width = self.image_size
-        place = np.flatnonzero(valid_TN)[found.frame]
-        moved = move_boxes(found.boxes, matrices_TN33.reshape(-1, 3, 3)[place])
-        moved = np.clip(moved, 0, [width, height, width, height])
-        size = moved[:, 2:] - moved[:, :2]
-        keep = ((size > 0) & (size >= self.min_box_size)).all(axis=1)
-        place, moved = place[keep], moved[keep]
-        counts = np.bincount(place, minlength=valid_TN.size)
-        slot = np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
-        shape = (valid_TN.size, int(counts.max(initial=0)))
-        boxes = np.zeros((*shape, 4), np.float32)
-        labels, tracks = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
-        depths = np.full(shape, np.inf, np.float32)
-        boxes[place, slot] = moved
-        labels[place, slot] = found.label[keep]
-        tracks[place, slot] = found.track[keep]
-        depths[place, slot] = found.depth[keep]
-        padded: dict[str, NDArray[Any]] = {
-            "boxes_BTNM4": boxes,
-            "labels_BTNM": labels,
-            "tracks_BTNM": tracks,
-            "depths_BTNM": depths,
-        }
-        return {
-            name: values.reshape(*valid_TN.shape, *values.shape[1:])
-            for name, values in padded.items()
-        }

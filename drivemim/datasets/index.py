@@ -182,6 +182,14 @@ class FrameIndex:
             raise DataError(f"{self.path} has no frame {missing!r}; is it another data set's?")
         return rows
 
+    def find_paths(self, paths: Sequence[str]) -> Ints:
+        """Rows of frames by the path of their image, -1 for those that are not in the index.
+
+        Args:
+            paths: relative to ``data_root``.
+        """
+        return index_in(strings(paths), _as_arrow(self.frames.path))
+
 
 def write_index(
     path: str | os.PathLike[str], sections: Mapping[str, Mapping[str, Any]], info: IndexInfo

@@ -127,3 +127,10 @@ def test_a_failed_write_leaves_the_old_index_alone(tmp_path, monkeypatch, when):
 def test_time_keys_sort_by_track_then_time():
     keys = time_keys(np.array([0, 0, 1, 1, 1]), np.array([0, 5, -9, 1, 1 << 50]))
     assert keys.tolist() == [0, 5, 1 << 40, (1 << 40) + 1, (2 << 40) - 1]
+
+
+def test_frames_by_the_path_of_their_image(small_index):
+    index = FrameIndex.open(small_index)
+    rows = index.find_paths([index.frames.path[7], "samples/nowhere.jpg", index.frames.path[0]])
+    assert rows.tolist() == [7, -1, 0]
+    assert index.find_paths([]).tolist() == []

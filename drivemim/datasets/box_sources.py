@@ -1,0 +1,145 @@
+"""Where a clip's boxes come from, and how they get into it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.clips import Clips
+from drivemim.datasets.augment import move_boxes
+from drivemim.datasets.ground_truth import frame_boxes
+from drivemim.datasets.index import FrameIndex
+from drivemim.registry import BOX_SOURCES
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+ClassMap = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBoxes:
+    """Boxes of some frames, M in all.
+
+    Attributes:
+        frame: (M,) position among the frames asked for, ascending.
+        boxes: (M, 4) x1 y1 x2 y2 pixels of the stored image.
+        label: (M,) position in ``CLASSES``.
+        track: (M,) one number an object, the same in every frame; -1 where it is not known.
+        depth: (M,) metres along the camera's z axis; inf where it is not known.
+    """
+
+    frame: Ints
+    boxes: NDArray[np.floating[Any]]
+    label: Ints
+    track: Ints
+    depth: Floats
+
+    @classmethod
+    def none(cls) -> ImageBoxes:
+        """No boxes at all."""
+        nothing = np.zeros(0, np.int64)
+        return cls(nothing, np.zeros((0, 4)), nothing, nothing, np.zeros(0))
+
+
+class BoxSource(ABC):
+    """Finds the boxes of the frames of a data set.
+
+    Args:
+        index: the data set.
+        class_map: category to class or None; None for ``drivemim.datasets.classes.DEFAULT``.
+    """
+
+    def __init__(self, *, index: FrameIndex, class_map: ClassMap | None = None) -> None:
+        self.index = index
+        self.class_map = class_map
+
+    @abstractmethod
+    def find(self, rows: Ints) -> ImageBoxes:
+        """Boxes of frames, in the pixels of their files.
+
+        Args:
+            rows: (F,) rows of ``index.frames``.
+        """
+
+    def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
+        """The loaded clip with what its boxes still lack.
+
+        Args:
+            clips: one clip, with the boxes that ``find`` found.
+            rows_TN: its frames as rows of ``index.frames``, -1 for those that are missing.
+        """
+        del rows_TN
+        return clips
+
+
+@BOX_SOURCES.register_module()
+class AnnotatedBoxes(BoxSource):
+    """The boxes and tracks of the index, interpolated for sweeps; see ``frame_boxes``."""
+
+    def find(self, rows: Ints) -> ImageBoxes:
+        """Boxes of frames, in the pixels of their files."""
+        found = frame_boxes(self.index, rows, class_map=self.class_map)
+        return ImageBoxes(found.frame, found.boxes, found.label, found.track, found.depth)
+
+
+def build_box_source(
+    boxes: str | Mapping[str, Any] | None, index: FrameIndex, class_map: ClassMap | None
+) -> BoxSource | None:
+    """A source from its config, or from its type alone; None for no boxes."""
+    if boxes is None:
+        return None
+    config = {"type": boxes} if isinstance(boxes, str) else dict(boxes)
+    source: BoxSource = BOX_SOURCES.build({**config, "index": index, "class_map": class_map})
+    return source
+
+
+def pad_boxes(
+    found: ImageBoxes,
+    valid_TN: NDArray[np.bool_],
+    matrices_TN33: Floats,
+    image_size: tuple[int, int],
+    min_size: float,
+) -> dict[str, NDArray[Any]]:
+    """Boxes as ``Clips`` has them: in the loaded pixels, frame by frame, padded.
+
+    Args:
+        found: boxes of the valid frames.
+        valid_TN: which frames of the clip are.
+        matrices_TN33: from the stored pixels to the loaded ones.
+        image_size: height and width of the loaded images, pixels.
+        min_size: boxes narrower or lower than this are left out, pixels of the loaded images.
+
+    Returns:
+        ``Clips``' fields by name, without the batch axis.
+    """
+    height, width = image_size
+    place = np.flatnonzero(valid_TN)[found.frame]
+    moved = move_boxes(found.boxes, matrices_TN33.reshape(-1, 3, 3)[place])
+    moved = np.clip(moved, 0, [width, height, width, height])
+    size = moved[:, 2:] - moved[:, :2]
+    keep = ((size > 0) & (size >= min_size)).all(axis=1)
+    place, moved = place[keep], moved[keep]
+    counts = np.bincount(place, minlength=valid_TN.size)
+    slot = np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
+    shape = (valid_TN.size, int(counts.max(initial=0)))
+    boxes = np.zeros((*shape, 4), np.float32)
+    labels, tracks = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+    depths = np.full(shape, np.inf, np.float32)
+    boxes[place, slot] = moved
+    labels[place, slot] = found.label[keep]
+    tracks[place, slot] = found.track[keep]
+    depths[place, slot] = found.depth[keep]
+    padded: dict[str, NDArray[Any]] = {
+        "boxes_BTNM4": boxes,
+        "labels_BTNM": labels,
+        "tracks_BTNM": tracks,
+        "depths_BTNM": depths,
+    }
+    return {
+        name: values.reshape(*valid_TN.shape, *values.shape[1:]) for name, values in padded.items()
+    }

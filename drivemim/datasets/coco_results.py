@@ -1,0 +1,202 @@
+"""A detector's results in COCO's format, as columns sorted by frame of an index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.box_sources import ClassMap
+from drivemim.datasets.builders.coco import CocoCategory
+from drivemim.datasets.classes import CLASSES, DEFAULT, labels_of
+from drivemim.datasets.index import FrameIndex
+from drivemim.errors import DataError
+
+Ints = NDArray[np.int64]
+
+
+class _Result(msgspec.Struct, gc=False):
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    score: float
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: int
+    file_name: str
+    width: int = 0
+    height: int = 0
+
+
+class _Images(msgspec.Struct):
+    images: list[_Image]
+    categories: list[CocoCategory]
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionTable:
+    """Detections in some frames of an index, D in all, sorted by frame.
+
+    Attributes:
+        row_D: int64, row of ``index.frames``.
+        boxes_D4: float32, x1 y1 x2 y2 pixels of the stored image.
+        label_D: int8, position in ``CLASSES``.
+    """
+
+    row_D: Ints
+    boxes_D4: NDArray[np.float32]
+    label_D: NDArray[np.int8]
+
+
+def read_results(
+    path: Path,
+    index: FrameIndex,
+    *,
+    images: Path | None = None,
+    min_score: float = 0.0,
+    class_map: ClassMap | None = None,
+) -> DetectionTable:
+    """Read a file of COCO results: a list of {image_id, category_id, bbox, score}.
+
+    Args:
+        path: the file; ``bbox`` is x, y, width, height in pixels of the stored image.
+        index: the data set whose frames the detector saw.
+        images: COCO file that the ids refer to; its annotations are not read, and its images are
+            found by their ``file_name``, relative to the index's data root. Results of images that
+            the index lacks are left out. None if ``image_id`` is a row of the index and
+            ``category_id`` a position in ``CLASSES``, which is what MMDetection's ``CocoMetric``
+            writes for DriveMIM's own ``FrameDetection`` and a head of these classes.
+        min_score: results below are left out.
+        class_map: category name to class or None; None for ``drivemim.datasets.classes.DEFAULT``.
+            Categories that it does not name are left out.
+
+    Raises:
+        FileNotFoundError: if a file is not there.
+        ValueError: if a file is no such file, an id refers to nothing, a box is broken, images
+            are of another size than the index has, or nothing of them is in the index.
+    """
+    results: list[_Result] = _decode(path, list[_Result], "COCO results")
+    count = len(results)
+    image_D = np.fromiter((result.image_id for result in results), np.int64, count)
+    category_D = np.fromiter((result.category_id for result in results), np.int64, count)
+    score_D = np.fromiter((result.score for result in results), np.float64, count)
+    flat = (value for result in results for value in result.bbox)
+    boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
+    del results
+    _refuse(
+        (boxes_D4[:, 2:] < 0).any(axis=1),
+        lambda entry: f"has bbox {boxes_D4[entry].tolist()}, whose width or height is negative",
+        path,
+    )
+    if images is None:
+        row_D, label_D = _own_ids(image_D, category_D, index, path)
+    else:
+        listed: _Images = _decode(images, _Images, "COCO file with images and categories")
+        place_D = _places(image_D, [image.id for image in listed.images])
+        _refuse(place_D < 0, lambda entry: f"has image_id {image_D[entry]}, not in {images}", path)
+        row_D = _frame_rows(listed.images, index, images)[place_D]
+        kind_D = _places(category_D, [category.id for category in listed.categories])
+        _refuse(
+            kind_D < 0, lambda entry: f"has category_id {category_D[entry]}, not in {images}", path
+        )
+        names = [category.name for category in listed.categories]
+        label_D = _labels(names, class_map, images)[kind_D]
+    wanted = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
+    wanted = wanted[np.argsort(row_D[wanted], kind="stable")]
+    corners_D4 = boxes_D4[wanted].astype(np.float32)
+    corners_D4[:, 2:] += corners_D4[:, :2]
+    return DetectionTable(row_D[wanted], corners_D4, label_D[wanted].astype(np.int8))
+
+
+def _decode(path: Path, kind: Any, what: str) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} at {path}; check the config's boxes")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise DataError(f"{path} is no {what}: {error}; write it again") from None
+
+
+def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -> None:
+    """Raise an error that names the first wrong entry."""
+    if wrong_D.any():
+        entry = int(wrong_D.argmax())
+        raise DataError(f"{path}: entry {entry} {say(entry)}; write the results again")
+
+
+def _own_ids(image_D: Ints, category_D: Ints, index: FrameIndex, path: Path) -> tuple[Ints, Ints]:
+    """Ids that are rows and labels already."""
+    frames = len(index.frames)
+    hint = "if ids are those of a COCO file, name it: images=..."
+    _refuse(
+        (image_D < 0) | (image_D >= frames),
+        lambda entry: (
+            f"has image_id {image_D[entry]}, but {index.path} has {frames} frames; {hint}"
+        ),
+        path,
+    )
+    _refuse(
+        (category_D < 0) | (category_D >= len(CLASSES)),
+        lambda entry: f"has category_id {category_D[entry]}, none of {CLASSES}; {hint}",
+        path,
+    )
+    return image_D, category_D
+
+
+def _places(values_D: Ints, known: list[int]) -> Ints:
+    """Position of each value in ``known``, -1 for those that are not there."""
+    ids = np.array(known, np.int64)
+    if len(ids) == 0:
+        return np.full(len(values_D), -1, np.int64)
+    order = np.argsort(ids, kind="stable")
+    place = np.minimum(np.searchsorted(ids[order], values_D), len(ids) - 1)
+    return np.where(ids[order][place] == values_D, order[place], -1)
+
+
+def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
+    """Row in the index of each image of a COCO file, -1 for those that it lacks."""
+    root = os.path.abspath(index.data_root)
+    # An absolute name stays what it is when it is put behind the root.
+    names = [os.path.relpath(os.path.join(root, image.file_name), root) for image in listed]
+    rows = index.find_paths(names)
+    found = np.flatnonzero(rows >= 0)
+    if len(found) == 0 and len(listed) and len(index.frames):
+        raise DataError(
+            f"{index.path} has no image of {path}, such as {listed[0].file_name!r}; its own are "
+            f"like {index.frames.path[0]!r}: make file_name relative to {index.data_root}"
+        )
+    width = np.array([image.width for image in listed], np.int64)[found]
+    height = np.array([image.height for image in listed], np.int64)[found]
+    frames = index.frames
+    other = (width != frames.width[rows[found]]) | (height != frames.height[rows[found]])
+    other &= (width > 0) & (height > 0)
+    if other.any():
+        first = int(other.argmax())
+        row = rows[found[first]]
+        raise DataError(
+            f"{path}: {names[found[first]]} is {width[first]}x{height[first]}, but "
+            f"{index.path} has {frames.width[row]}x{frames.height[row]}; give boxes in the pixels "
+            "of the stored images"
+        )
+    return rows
+
+
+def _labels(names: list[str], class_map: ClassMap | None, path: Path) -> Ints:
+    """Label of each category, -1 for those that are no class or not in the map."""
+    mapping = DEFAULT if class_map is None else class_map
+    labels = labels_of([name for name in names if name in mapping], mapping)
+    result = np.full(len(names), -1, np.int64)
+    result[[name in mapping for name in names]] = labels
+    if not (result >= 0).any():
+        raise DataError(
+            f"{path}: none of its categories ({', '.join(names)}) is mapped to one of {CLASSES}; "
+            "pass class_map"
+        )
+    return result

@@ -1,0 +1,142 @@
+"""Detectors' results as columns: by hand on the small data set, and every way to get them wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from drivemim.datasets.coco_results import read_results
+from drivemim.datasets.index import FrameIndex
+
+CATEGORIES = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}, {"id": 17, "name": "cat"}]
+
+
+@pytest.fixture
+def index(small_index):
+    return FrameIndex.open(small_index)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a JSON file and returns its path."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    return write
+
+
+def result(image=0, category=1, bbox=(1.0, 2.0, 30.0, 40.0), score=0.9):
+    return {"image_id": image, "category_id": category, "bbox": bbox, "score": score}
+
+
+def listed(index, rows, **fields):
+    """A COCO file's images for rows of the index, numbered from 500."""
+    images = [
+        {"id": 500 + place, "file_name": index.frames.path[row], **fields}
+        for place, row in enumerate(rows)
+    ]
+    return {"images": images, "categories": CATEGORIES, "annotations": [{"id": "not even read"}]}
+
+
+def test_by_file_name(index, write):
+    images = write("images.json", listed(index, [4, 2], width=64, height=48))
+    results = [
+        result(500, 3, (0, 0, 10, 20), 0.8),
+        result(501, 1, (1.5, 2, 3, 4), 0.5),
+        result(501, 3, (5, 6, 7, 8), 0.49),
+        result(500, 17, (0, 0, 9, 9), 0.9),
+        result(500, 1, (7, 7, 0, 0), 0.6),
+    ]
+    table = read_results(write("results.json", results), index, images=images, min_score=0.5)
+    assert table.row_D.tolist() == [2, 4, 4]
+    assert table.label_D.tolist() == [0, 1, 0]
+    assert table.boxes_D4.tolist() == [[1.5, 2, 4.5, 6], [0, 0, 10, 20], [7, 7, 7, 7]]
+
+
+def test_frames_own_ids(index, write):
+    """As written for ``FrameDetection``: rows of the index, positions in the classes."""
+    path = write("results.json", [result(3, 1), result(0, 0)])
+    table = read_results(path, index)
+    assert table.row_D.tolist() == [0, 3]
+    assert table.label_D.tolist() == [0, 1]
+
+
+def test_absolute_names_and_images_of_other_data(index, write):
+    content = listed(index, [1, 2, 3])
+    content["images"][0]["file_name"] = str(index.data_root / index.frames.path[1])
+    content["images"][1]["file_name"] = "./" + index.frames.path[2]
+    content["images"][2]["file_name"] = "samples/elsewhere.jpg"
+    path = write("results.json", [result(502), result(501), result(500)])
+    table = read_results(path, index, images=write("images.json", content))
+    assert table.row_D.tolist() == [1, 2]
+
+
+def test_a_map_of_ones_own(index, write):
+    images = write("images.json", listed(index, [0]))
+    path = write("results.json", [result(500, 1), result(500, 3), result(500, 17)])
+    table = read_results(path, index, images=images, class_map={"cat": "vehicle", "car": None})
+    assert table.label_D.tolist() == [1]
+
+
+def test_nothing_was_found(index, write):
+    table = read_results(write("results.json", []), index)
+    assert table.row_D.shape == (0,)
+    assert table.boxes_D4.shape == (0, 4)
+
+
+def test_columns_are_small(index, write):
+    """A million boxes are 25 MB: what every worker process is given."""
+    table = read_results(write("results.json", [result()] * 100), index)
+    arrays = (table.row_D, table.boxes_D4, table.label_D)
+    assert sum(array.nbytes for array in arrays) == 100 * 25
+    assert all(isinstance(array, np.ndarray) and array.dtype != object for array in arrays)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[", "results.json is no COCO results: .*write it again"),
+        ({"annotations": []}, "is no COCO results: Expected `array`, got `object`"),
+        ([result(), result(bbox=[1, 2, 3])], r"is no COCO results: .*\$\[1\].bbox"),
+        ([result(), result(bbox=[1, 2, -3, 4])], r"entry 1 has bbox \[1.0, 2.0, -3.0, 4.0\]"),
+        ([result(image=99)], "entry 0 has image_id 99, .* has 30 frames; .*images="),
+        ([result(), result(image=-1)], "entry 1 has image_id -1"),
+        ([result(category=2)], r"entry 0 has category_id 2, none of \('pedestrian', 'vehicle'\)"),
+    ],
+)
+def test_wrong_results(index, write, content, message):
+    message = message.replace("30 frames", f"{len(index.frames)} frames")
+    with pytest.raises(ValueError, match=message):
+        read_results(write("results.json", content), index)
+
+
+@pytest.mark.parametrize(
+    ("change", "entry", "message"),
+    [
+        ({}, result(77), "entry 0 has image_id 77, not in .*images.json"),
+        ({}, result(500, 5), "entry 0 has category_id 5, not in .*images.json"),
+        ({"categories": CATEGORIES[2:]}, result(500, 17), r"none of its categories \(cat\)"),
+        ({"images": [{"id": 500, "file_name": "b/a.jpg"}]}, result(500), "no image of .*'b/a.jpg'"),
+        ({"images": 3}, result(500), "images.json is no COCO file with images and categories"),
+    ],
+)
+def test_results_that_do_not_fit_their_images(index, write, change, entry, message):
+    images = write("images.json", {**listed(index, [0]), **change})
+    with pytest.raises(ValueError, match=message):
+        read_results(write("results.json", [entry]), index, images=images)
+
+
+def test_images_of_another_size(index, write):
+    images = write("images.json", listed(index, [0], width=32, height=24))
+    with pytest.raises(ValueError, match="is 32x24, but .* has 64x48; give boxes in the pixels"):
+        read_results(write("results.json", []), index, images=images)
+
+
+def test_missing_files(index, write, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no COCO results at .*nowhere.json"):
+        read_results(tmp_path / "nowhere.json", index)
+    with pytest.raises(FileNotFoundError, match="no COCO file with images .*nowhere.json"):
+        read_results(write("r.json", []), index, images=tmp_path / "nowhere.json")

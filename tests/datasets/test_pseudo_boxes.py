@@ -1,0 +1,151 @@
+"""Clips with a detector's boxes, and their tracks: by hand, and against annotations."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from drivemim.datasets import ClipDataset, FrameIndex, frame_boxes
+from drivemim.datasets.pseudo_boxes import link_tracks
+
+
+@pytest.fixture(scope="session")
+def detected(small_index, tmp_path_factory):
+    """Results that are the annotations of every frame."""
+    index = FrameIndex.open(small_index)
+    found = frame_boxes(index, np.arange(len(index.frames)))
+    size = found.boxes[:, 2:] - found.boxes[:, :2]
+    boxes = np.concatenate([found.boxes[:, :2], size], axis=1)
+    results = [
+        {"image_id": int(frame), "category_id": int(label), "bbox": box.tolist(), "score": 0.5}
+        for frame, label, box in zip(found.frame, found.label, boxes, strict=True)
+    ]
+    path = tmp_path_factory.mktemp("results") / "results.json"
+    path.write_text(json.dumps(results))
+    return path
+
+
+def clips_of(index, boxes, **arguments):
+    settings = {"index": index, "image_size": (24, 32), "steps": 3, "scenes": "mini_train"}
+    return ClipDataset(**{**settings, **arguments}, boxes=boxes)
+
+
+def numbers(shape):
+    return 100 + np.arange(np.prod(shape)).reshape(shape)
+
+
+def link(boxes, labels=None, min_overlap=0.3):
+    """Tracks of boxes (T, N, M) given as (left, right), 10 pixels high; None for padding."""
+    corners = np.array(
+        [[[(0, 0, 0, 0) if box is None else (box[0], 0, box[1], 10) for box in frame]
+          for frame in step] for step in boxes], np.float32
+    )  # fmt: skip
+    present = np.array([[[box is not None for box in frame] for frame in step] for step in boxes])
+    labels = np.where(present, 1 if labels is None else np.array(labels), -1)
+    return link_tracks(corners, labels, numbers(labels.shape), min_overlap).tolist()
+
+
+def test_a_box_is_followed_through_the_steps():
+    """It moves by 2 of 10 pixels a step; the other is 100 pixels away."""
+    boxes = [[[(0, 10), (100, 110)]], [[(100, 110), (2, 12)]], [[(4, 14), (100, 110)]]]
+    assert link(boxes) == [[[100, 101]], [[101, 100]], [[100, 101]]]
+
+
+def test_what_has_no_partner_has_no_track():
+    boxes = [[[(0, 10), None]], [[(50, 60), (2, 12)]]]
+    assert link(boxes) == [[[100, -1]], [[-1, 100]]]
+
+
+def test_only_best_partners_are_linked():
+    """The wide box overlaps both, but is the best match of one only."""
+    boxes = [[[(0, 10), None]], [[(0, 9), (2, 10)]]]
+    assert link(boxes) == [[[100, -1]], [[100, -1]]]
+
+
+def test_overlap_that_is_asked_for():
+    """Shifted by 5 of 10, boxes share 5 of 15."""
+    boxes = [[[(0, 10)]], [[(5, 15)]]]
+    assert link(boxes, min_overlap=0.33) == [[[100]], [[100]]]
+    assert link(boxes, min_overlap=0.34) == [[[-1]], [[-1]]]
+
+
+def test_neither_classes_nor_cameras_are_mixed():
+    boxes = [[[(0, 10)], [None]], [[(0, 10)], [(0, 10)]]]
+    assert link(boxes) == [[[100], [-1]], [[100], [-1]]]
+    assert link(boxes, labels=[[[1], [1]], [[0], [1]]]) == [[[-1], [-1]], [[-1], [-1]]]
+
+
+def test_a_missed_step_ends_a_track():
+    boxes = [[[(0, 10)]], [[(0, 10)]], [[None]], [[(0, 10)]], [[(0, 10)]]]
+    assert link(boxes) == [[[100]], [[100]], [[-1]], [[103]], [[103]]]
+
+
+def test_no_boxes_and_no_neighbours():
+    assert link_tracks(*_empty(3, 2, 0), 0.3).shape == (3, 2, 0)
+    assert link([[[(0, 10)]]]) == [[[-1]]]
+
+
+def _empty(T, N, M):
+    return np.zeros((T, N, M, 4), np.float32), np.zeros((T, N, M), int), numbers((T, N, M))
+
+
+def test_detections_that_are_annotations(small_index, detected):
+    """The same boxes; depths are not known, and tracks are those that overlap."""
+    truth = clips_of(small_index, "AnnotatedBoxes")[0]
+    config = {"type": "DetectedBoxes", "file": detected, "min_overlap": 0.1}
+    clip = clips_of(small_index, config)[0]
+    torch.testing.assert_close(clip.boxes_BTNM4, truth.boxes_BTNM4)
+    assert torch.equal(clip.labels_BTNM, truth.labels_BTNM)
+    assert torch.isinf(clip.depths_BTNM).all()
+    # The front camera sees the car at every step and the walker from the second one on.
+    assert truth.tracks_BTNM[0, :, 1].tolist() == [[4, -1], [4, 5], [4, 5]]
+    car, walker = clip.tracks_BTNM[0, :, 1].T.tolist()
+    assert car[0] == car[1]
+    assert car[0] >= 0
+    assert walker[0] == -1
+
+
+def test_tracks_do_not_depend_on_the_order_of_cameras(small_index, detected):
+    config = {"type": "DetectedBoxes", "file": detected, "min_overlap": 0.1}
+    cameras = ["CAM_FRONT", "CAM_BACK"]
+    one = clips_of(small_index, config, cameras=cameras)[0]
+    other = clips_of(small_index, config, cameras=cameras[::-1])[0]
+    assert torch.equal(one.tracks_BTNM, other.tracks_BTNM.flip(2))
+    assert (one.tracks_BTNM >= 0).any()
+
+
+def test_frames_that_are_missing(small_index, detected):
+    config = {"type": "DetectedBoxes", "file": detected}
+    clip = clips_of(small_index, config).load(np.full((3, 2), -1), seed=0)
+    assert clip.boxes_BTNM4.shape == (1, 3, 2, 0, 4)
+    assert clip.tracks_BTNM.shape == (1, 3, 2, 0)
+
+
+def test_scores_below_are_left_out(small_index, detected):
+    config = {"type": "DetectedBoxes", "file": detected, "min_score": 0.51}
+    assert clips_of(small_index, config)[0].labels_BTNM.numel() == 0
+
+
+def test_worker_processes_share_columns(small_index, detected):
+    data = pickle.loads(pickle.dumps(clips_of(small_index, {"type": "DetectedBoxes",
+                                                            "file": detected})))  # fmt: skip
+    assert (data[0].labels_BTNM >= 0).any()
+
+
+def test_no_boxes_at_all(small_index):
+    clip = clips_of(small_index, None)[0]
+    assert clip.boxes_BTNM4.shape == (1, 3, 2, 0, 4)
+
+
+@pytest.mark.parametrize("min_overlap", [0, -0.1, 1.1])
+def test_overlap_is_a_share(small_index, detected, min_overlap):
+    config = {"type": "DetectedBoxes", "file": detected, "min_overlap": min_overlap}
+    with pytest.raises(ValueError, match=r"min_overlap=.* must be in \(0, 1\]"):
+        clips_of(small_index, config)
+
+
+def test_an_unknown_source(small_index):
+    with pytest.raises(KeyError, match="GuessedBoxes is not in the"):
+        clips_of(small_index, "GuessedBoxes")
