@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from drivemim.clips import Clips
+from drivemim.datasets.box_links import MIN_OVERLAP, with_linked_tracks
 from drivemim.datasets.box_sources import BoxSource, ClassMap, ImageBoxes, Ints
 from drivemim.datasets.coco_results import read_results
 from drivemim.datasets.index import FrameIndex
 from drivemim.registry import BOX_SOURCES
-
-MIN_OVERLAP = 0.3
-_SLOT_BITS = 16
-
-Boxes = NDArray[np.float32]
 
 
 @BOX_SOURCES.register_module()
@@ -28,7 +21,7 @@ class DetectedBoxes(BoxSource):
 
     The file is read once, when the data set is built, into columns that its worker processes share.
     Boxes have no depth. Their tracks reach no further than the clip they are loaded for, and
-    through one camera: see ``link_tracks``.
+    through one camera: see ``with_linked_tracks``.
 
     Args:
         index: the data set.
@@ -85,61 +78,3 @@ class DetectedBoxes(BoxSource):
     def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
         """The clip with its boxes linked into tracks."""
         return with_linked_tracks(clips, rows_TN, self.min_overlap)
-
-
-def with_linked_tracks(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVERLAP) -> Clips:
-    """One clip whose tracks are those that ``link_tracks`` finds.
-
-    A track is numbered by its first box: by frame of the index and place in the frame, whatever
-    the order of the clip's cameras.
-    """
-    M = clips.labels_BTNM.shape[-1]
-    numbers_TNM = (rows_TN[..., None] << _SLOT_BITS) + np.arange(M)
-    tracks_TNM = link_tracks(
-        clips.boxes_BTNM4[0].numpy(), clips.labels_BTNM[0].numpy(), numbers_TNM, min_overlap
-    )
-    return replace(clips, tracks_BTNM=torch.from_numpy(tracks_TNM)[None])
-
-
-def link_tracks(boxes_TNM4: Boxes, labels_TNM: Ints, numbers_TNM: Ints, min_overlap: float) -> Ints:
-    """Link boxes of one camera and class that overlap from each step to the next.
-
-    Two boxes are the same object if each is the other's best match by intersection over union. An
-    object that is missed at one step is another one afterwards.
-
-    Args:
-        boxes_TNM4: x1 y1 x2 y2 pixels.
-        labels_TNM: -1 for padding.
-        numbers_TNM: what a track is called that begins with a box.
-        min_overlap: smallest intersection over union of a match, above 0.
-
-    Returns:
-        int64 tracks_TNM, -1 for boxes that are linked to no other.
-    """
-    tracks_TNM = numbers_TNM.astype(np.int64)
-    linked_TNM = np.zeros(labels_TNM.shape, bool)
-    T, _, M = labels_TNM.shape
-    for t in range(T - 1 if M else 0):
-        overlap_NMM = _overlaps(boxes_TNM4[t], boxes_TNM4[t + 1])
-        same_NMM = labels_TNM[t][..., :, None] == labels_TNM[t + 1][..., None, :]
-        known_NMM = (labels_TNM[t] >= 0)[..., :, None]
-        overlap_NMM = np.where(same_NMM & known_NMM, overlap_NMM, 0)
-        next_NM, before_NM = overlap_NMM.argmax(axis=2), overlap_NMM.argmax(axis=1)
-        mutual_NM = np.take_along_axis(before_NM, next_NM, axis=1) == np.arange(M)
-        camera, one = np.nonzero(mutual_NM & (overlap_NMM.max(axis=2) >= min_overlap))
-        other = next_NM[camera, one]
-        tracks_TNM[t + 1, camera, other] = tracks_TNM[t, camera, one]
-        linked_TNM[t, camera, one] = linked_TNM[t + 1, camera, other] = True
-    return np.where(linked_TNM, tracks_TNM, -1)
-
-
-def _overlaps(
-    boxes_NM4: NDArray[np.float32], others_NM4: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Intersection over union of all pairs: (N, M, M)."""
-    one, other = boxes_NM4[:, :, None], others_NM4[:, None]
-    size = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    shared = np.maximum(size, 0).prod(axis=-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (one, other)]
-    union = areas[0] + areas[1] - shared
-    return np.asarray(shared / np.maximum(union, 1e-9), np.float32)

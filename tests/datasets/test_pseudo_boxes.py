@@ -1,4 +1,4 @@
-"""Clips with a detector's boxes, and their tracks: by hand, and against annotations."""
+"""Clips with a detector's boxes instead of annotations."""
 
 import json
 import pickle
@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from drivemim.datasets import ClipDataset, FrameIndex, frame_boxes
-from drivemim.datasets.pseudo_boxes import link_tracks
 
 
 @pytest.fixture(scope="session")
@@ -30,65 +29,6 @@ def detected(small_index, tmp_path_factory):
 def clips_of(index, boxes, **arguments):
     settings = {"index": index, "image_size": (24, 32), "steps": 3, "scenes": "mini_train"}
     return ClipDataset(**{**settings, **arguments}, boxes=boxes)
-
-
-def numbers(shape):
-    return 100 + np.arange(np.prod(shape)).reshape(shape)
-
-
-def link(boxes, labels=None, min_overlap=0.3):
-    """Tracks of boxes (T, N, M) given as (left, right), 10 pixels high; None for padding."""
-    corners = np.array(
-        [[[(0, 0, 0, 0) if box is None else (box[0], 0, box[1], 10) for box in frame]
-          for frame in step] for step in boxes], np.float32
-    )  # fmt: skip
-    present = np.array([[[box is not None for box in frame] for frame in step] for step in boxes])
-    labels = np.where(present, 1 if labels is None else np.array(labels), -1)
-    return link_tracks(corners, labels, numbers(labels.shape), min_overlap).tolist()
-
-
-def test_a_box_is_followed_through_the_steps():
-    """It moves by 2 of 10 pixels a step; the other is 100 pixels away."""
-    boxes = [[[(0, 10), (100, 110)]], [[(100, 110), (2, 12)]], [[(4, 14), (100, 110)]]]
-    assert link(boxes) == [[[100, 101]], [[101, 100]], [[100, 101]]]
-
-
-def test_what_has_no_partner_has_no_track():
-    boxes = [[[(0, 10), None]], [[(50, 60), (2, 12)]]]
-    assert link(boxes) == [[[100, -1]], [[-1, 100]]]
-
-
-def test_only_best_partners_are_linked():
-    """The wide box overlaps both, but is the best match of one only."""
-    boxes = [[[(0, 10), None]], [[(0, 9), (2, 10)]]]
-    assert link(boxes) == [[[100, -1]], [[100, -1]]]
-
-
-def test_overlap_that_is_asked_for():
-    """Shifted by 5 of 10, boxes share 5 of 15."""
-    boxes = [[[(0, 10)]], [[(5, 15)]]]
-    assert link(boxes, min_overlap=0.33) == [[[100]], [[100]]]
-    assert link(boxes, min_overlap=0.34) == [[[-1]], [[-1]]]
-
-
-def test_neither_classes_nor_cameras_are_mixed():
-    boxes = [[[(0, 10)], [None]], [[(0, 10)], [(0, 10)]]]
-    assert link(boxes) == [[[100], [-1]], [[100], [-1]]]
-    assert link(boxes, labels=[[[1], [1]], [[0], [1]]]) == [[[-1], [-1]], [[-1], [-1]]]
-
-
-def test_a_missed_step_ends_a_track():
-    boxes = [[[(0, 10)]], [[(0, 10)]], [[None]], [[(0, 10)]], [[(0, 10)]]]
-    assert link(boxes) == [[[100]], [[100]], [[-1]], [[103]], [[103]]]
-
-
-def test_no_boxes_and_no_neighbours():
-    assert link_tracks(*_empty(3, 2, 0), 0.3).shape == (3, 2, 0)
-    assert link([[[(0, 10)]]]) == [[[-1]]]
-
-
-def _empty(T, N, M):
-    return np.zeros((T, N, M, 4), np.float32), np.zeros((T, N, M), int), numbers((T, N, M))
 
 
 def test_detections_that_are_annotations(small_index, detected):

@@ -1,0 +1,99 @@
+"""Tracks for boxes that have none: boxes of each camera linked from step to step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from drivemim.clips import Clips
+from drivemim.geometry.standing import move_standing_boxes
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+MIN_OVERLAP = 0.2
+_SLOT_BITS = 16
+
+
+def with_linked_tracks(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVERLAP) -> Clips:
+    """One clip whose tracks are boxes of one camera and class that follow one another.
+
+    From each step to the next, two boxes are the same object if each is the other's best match, by
+    intersection over union of the later box with the earlier one, or with where that would be if
+    the object stood still on the ground while the camera moves. An object that is missed at one
+    step is another one afterwards.
+
+    A track is numbered by its first box: by frame of the index and place in the frame, whatever
+    the order of the clip's cameras.
+
+    Args:
+        clips: one clip.
+        rows_TN: its frames as rows of the index.
+        min_overlap: smallest intersection over union of a match, above 0.
+
+    Returns:
+        the clip with tracks; -1 for boxes that are linked to no other.
+    """
+    labels_TNM = clips.labels_BTNM[0].numpy()
+    boxes_TNM4 = clips.boxes_BTNM4[0].double().numpy()
+    overlaps_TNMM = _overlaps(boxes_TNM4[:-1], boxes_TNM4[1:])
+    overlaps_TNMM = np.maximum(
+        overlaps_TNMM, _overlaps(_expected(clips, boxes_TNM4), boxes_TNM4[1:])
+    )
+    same_TNMM = labels_TNM[:-1, ..., :, None] == labels_TNM[1:, ..., None, :]
+    overlaps_TNMM[~same_TNMM | (labels_TNM[:-1] < 0)[..., None]] = 0
+    numbers_TNM = (rows_TN[..., None] << _SLOT_BITS) + np.arange(labels_TNM.shape[-1])
+    tracks_TNM = link_tracks(overlaps_TNMM, numbers_TNM, min_overlap)
+    return replace(clips, tracks_BTNM=torch.from_numpy(tracks_TNM)[None])
+
+
+def link_tracks(overlaps_TNMM: Floats, numbers_TNM: Ints, min_overlap: float) -> Ints:
+    """Follow best matches through T steps.
+
+    Args:
+        overlaps_TNMM: of boxes of each step but the last (third axis) with those of the next.
+        numbers_TNM: what a track is called that begins with a box.
+        min_overlap: smallest overlap of a match, above 0.
+
+    Returns:
+        int64 tracks_TNM, -1 for boxes that are linked to no other.
+    """
+    tracks_TNM = numbers_TNM.astype(np.int64)
+    linked_TNM = np.zeros(numbers_TNM.shape, bool)
+    M = numbers_TNM.shape[-1]
+    for t, overlap_NMM in enumerate(overlaps_TNMM if M else ()):
+        next_NM, before_NM = overlap_NMM.argmax(axis=2), overlap_NMM.argmax(axis=1)
+        mutual_NM = np.take_along_axis(before_NM, next_NM, axis=1) == np.arange(M)
+        camera, one = np.nonzero(mutual_NM & (overlap_NMM.max(axis=2) >= min_overlap))
+        other = next_NM[camera, one]
+        tracks_TNM[t + 1, camera, other] = tracks_TNM[t, camera, one]
+        linked_TNM[t, camera, one] = linked_TNM[t + 1, camera, other] = True
+    return np.where(linked_TNM, tracks_TNM, -1)
+
+
+def _expected(clips: Clips, boxes_TNM4: Floats) -> Floats:
+    """Boxes of each step but the last, where they would be at the next, clipped to the image."""
+    pairs = (boxes_TNM4.shape[0] - 1, *boxes_TNM4.shape[1:3])
+    intrinsics, poses = (
+        values[0].double().numpy()
+        for values in (clips.intrinsics_BTN33, clips.camera_to_clip_BTN44)
+    )
+    moved = move_standing_boxes(
+        boxes_TNM4[:-1].reshape(pairs[0] * pairs[1], pairs[2], 4),
+        *(each[:-1].reshape(-1, *each.shape[2:]) for each in (intrinsics, poses)),
+        *(each[1:].reshape(-1, *each.shape[2:]) for each in (intrinsics, poses)),
+    )
+    height, width = clips.image_size
+    return np.clip(moved, 0, [width, height, width, height]).reshape(*pairs, 4)
+
+
+def _overlaps(boxes_TNM4: Floats, others_TNM4: Floats) -> Floats:
+    """Intersection over union of all pairs of boxes of a frame: (T, N, M, M)."""
+    one, other = boxes_TNM4[..., :, None, :], others_TNM4[..., None, :, :]
+    size = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    shared = np.maximum(size, 0).prod(axis=-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (one, other)]
+    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9))
