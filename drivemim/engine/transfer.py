@@ -28,7 +28,8 @@ from drivemim.errors import CheckpointError, ConfigError
 
 _KEY = "drivemim"
 # What may differ between pretraining and detection without making the weights another network's.
-_FREE_KEYS = {"type", "init_cfg", "norm_eval", "frozen_stages", "with_cp", "drop_path_rate"}
+_FREE_KEYS = {"type", "init_cfg", "norm_eval", "frozen_stages", "with_cp", "drop_path_rate",
+              "attention_init"}  # fmt: skip
 
 
 def export_backbone(

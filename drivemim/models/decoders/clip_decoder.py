@@ -18,6 +18,7 @@ from drivemim.clips import Clips
 from drivemim.geometry.rays import cell_rays
 from drivemim.models.cells import ChosenCells, choose_cells, take_cells
 from drivemim.models.layers import MLP, attend, grid_positions, initialize
+from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
 from drivemim.registry import MODELS
 
 LONGEST_METRES = 64.0
@@ -118,6 +119,7 @@ class ClipDecoder(BaseModule):
         mlp_ratio: hidden channels of a block's MLP, in multiples of ``embed_dims``.
         attend: ``clip`` looks at the visible cells of all times and cameras, ``frame`` at those
             of the cell's own image only, as a masked autoencoder for single images does.
+        attention_init: ``mimetic`` finds neighbours sooner, see ``drivemim.models.mimetic``.
     """
 
     def __init__(
@@ -129,8 +131,10 @@ class ClipDecoder(BaseModule):
         num_heads: int = 8,
         mlp_ratio: float = 4.0,
         attend: Literal["clip", "frame"] = "clip",
+        attention_init: AttentionInit = "xavier",
     ) -> None:
         super().__init__()
+        check_attention_init(attention_init)
         if attend not in ("clip", "frame"):
             raise ValueError(f"ClipDecoder attend={attend!r} must be 'clip' or 'frame'")
         if embed_dims % 4 or embed_dims % num_heads or depth < 1:
@@ -148,6 +152,10 @@ class ClipDecoder(BaseModule):
         )
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.apply(initialize)
+        if attention_init == "mimetic":
+            for block in self.blocks:
+                keys_DD, values_DD = block.keys_values.weight.chunk(2)
+                mimetic_(block.queries.weight, keys_DD, values_DD, block.proj.weight, num_heads)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, visible_BTNKD: Tensor, mask_BTNhw: Tensor, clips: Clips) -> Tensor:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from drivemim.models.cells import choose_cells, grid_of, image_to_cells, take_cells
 from drivemim.models.layers import Block, grid_positions, initialize
+from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
 from drivemim.registry import MODELS
 
 SIZES = {
@@ -62,6 +63,8 @@ class ViT(BaseModule):
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 at the first.
         out_indices: blocks whose maps ``forward`` returns; negative counts from the last.
         final_norm: normalise the last block's output.
+        attention_init: of weights that no checkpoint gives: ``mimetic`` lets a short pretraining
+            find neighbours, see ``drivemim.models.mimetic``.
         with_cp: trade time for memory by recomputing blocks in the backward pass.
         init_cfg: MMEngine's, for example a checkpoint to load.
     """
@@ -79,10 +82,12 @@ class ViT(BaseModule):
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (-1,),
         final_norm: bool = True,
+        attention_init: AttentionInit = "xavier",
         with_cp: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        check_attention_init(attention_init)
         dims, depth, heads = _sizes(arch, embed_dims, depth, num_heads)
         self.embed_dims = self.cell_channels = dims
         self.patch_size = self.mask_stride = patch_size
@@ -95,6 +100,9 @@ class ViT(BaseModule):
         )
         self.norm = nn.LayerNorm(dims, eps=1e-6) if final_norm else nn.Identity()
         self.blocks.apply(initialize)
+        if attention_init == "mimetic":
+            for block in self.blocks:
+                mimetic_(*block.attn.qkv.weight.chunk(3), block.attn.proj.weight, heads)
 
     @property
     def backbone(self) -> ViT:

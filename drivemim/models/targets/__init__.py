@@ -1,5 +1,6 @@
 """Targets: what the decoder must predict at the hidden cells."""
 
 from drivemim.models.targets.pixels import NormalizedPixels
+from drivemim.models.targets.pooled import PooledPixels
 
-__all__ = ["NormalizedPixels"]
+__all__ = ["NormalizedPixels", "PooledPixels"]

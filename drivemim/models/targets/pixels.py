@@ -13,44 +13,8 @@ from drivemim.models.cells import choose_cells, image_to_cells, take_cells
 from drivemim.registry import MODELS
 
 
-@MODELS.register_module()
-class NormalizedPixels(nn.Module):
-    """Target and loss: each cell has mean 0 and variance 1 over its P numbers.
-
-    A prediction of nothing but each cell's mean has a loss of 1.
-
-    Args:
-        eps: added to a cell's variance, in units of the normalised image.
-    """
-
-    def __init__(self, *, eps: float = 1e-6) -> None:
-        super().__init__()
-        self.eps = eps
-
-    def channels(self, mask_stride: int) -> int:
-        """P, numbers to predict for a cell."""
-        return 3 * mask_stride**2
-
-    def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
-        """Targets of the hidden cells.
-
-        Args:
-            images_BTNCHW: float, normalised as the encoder sees them.
-            mask_BTNhw: bool, True = hidden.
-
-        Returns:
-            (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
-        """
-        cells = _hidden_cells(images_BTNCHW, mask_BTNhw)
-        mean, deviation = self._moments(cells)
-        return (cells - mean) / deviation
-
-    def to_pixels(
-        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
-    ) -> Tensor:
-        """Predictions in the unit of ``images``, given the true mean and variance of each cell."""
-        mean, deviation = self._moments(_hidden_cells(images_BTNCHW, mask_BTNhw))
-        return predictions_BTNJP.float() * deviation + mean
+class CellTarget(nn.Module):
+    """Error and loss of predictions of P numbers for each hidden cell."""
 
     def errors(self, predictions_BTNJP: Tensor, targets_BTNJP: Tensor) -> Tensor:
         """Mean squared error of each hidden cell, (B, T, N, J)."""
@@ -83,6 +47,46 @@ class NormalizedPixels(nn.Module):
             weights = weights * weights_BTNJ
         return global_mean(errors_BTNJ.masked_fill(weights == 0, 0.0), weights)
 
+
+@MODELS.register_module()
+class NormalizedPixels(CellTarget):
+    """Target and loss: each cell has mean 0 and variance 1 over its P numbers.
+
+    A prediction of nothing but each cell's mean has a loss of 1.
+
+    Args:
+        eps: added to a cell's variance, in units of the normalised image.
+    """
+
+    def __init__(self, *, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def channels(self, mask_stride: int) -> int:
+        """P, numbers to predict for a cell."""
+        return 3 * mask_stride**2
+
+    def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+        """Targets of the hidden cells.
+
+        Args:
+            images_BTNCHW: float, normalised as the encoder sees them.
+            mask_BTNhw: bool, True = hidden.
+
+        Returns:
+            (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
+        """
+        cells = hidden_cells(images_BTNCHW, mask_BTNhw)
+        mean, deviation = self._moments(cells)
+        return (cells - mean) / deviation
+
+    def to_pixels(
+        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
+    ) -> Tensor:
+        """Predictions in the unit of ``images``, given the true mean and variance of each cell."""
+        mean, deviation = self._moments(hidden_cells(images_BTNCHW, mask_BTNhw))
+        return predictions_BTNJP.float() * deviation + mean
+
     def _moments(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         mean = cells.mean(dim=-1, keepdim=True)
         variance = (cells - mean).square().mean(dim=-1, keepdim=True)
@@ -108,8 +112,13 @@ def global_mean(values: Tensor, weights: Tensor) -> Tensor:
     return sums[0] / weight + (share - share.detach())
 
 
-def _hidden_cells(images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
-    """(B, T, N, J, P)."""
+def hidden_cells(images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+    """Cut the hidden cells out of images: (B, T, N, J, P), padded where a frame hides fewer.
+
+    Args:
+        images_BTNCHW: of any size that the grid of the mask divides.
+        mask_BTNhw: bool, True = hidden.
+    """
     frames = mask_BTNhw.shape[:3]
     images_XCHW = images_BTNCHW.flatten(0, 2)
     hidden = choose_cells(mask_BTNhw.flatten(0, 2))

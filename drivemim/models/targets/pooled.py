@@ -1,0 +1,60 @@
+"""Average colours of the parts of a hidden cell: what its neighbours tell soonest."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
+
+from drivemim.models.targets.pixels import CellTarget, hidden_cells
+from drivemim.registry import MODELS
+
+
+@MODELS.register_module()
+class PooledPixels(CellTarget):
+    """Target and loss: mean colours of ``size`` x ``size`` squares of each cell.
+
+    Brightness and colour are kept, unlike in ``NormalizedPixels``, and fine texture is not: the
+    part of a cell that a short training can predict. Units are those of the normalised image.
+
+    Args:
+        size: squares along each side of a cell; must divide the encoder's mask stride.
+    """
+
+    def __init__(self, *, size: int = 4) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"size={size} must be at least 1")
+        self.size = size
+
+    def channels(self, mask_stride: int) -> int:
+        """P, numbers to predict for a cell.
+
+        Raises:
+            ValueError: if ``size`` does not divide the cell.
+        """
+        if mask_stride % self.size:
+            raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
+        return 3 * self.size**2
+
+    def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+        """Targets of the hidden cells.
+
+        Args:
+            images_BTNCHW: float, normalised as the encoder sees them.
+            mask_BTNhw: bool, True = hidden.
+
+        Returns:
+            (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
+        """
+        square = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
+        pooled = F.avg_pool2d(images_BTNCHW.flatten(0, 2), square)
+        return hidden_cells(pooled.unflatten(0, mask_BTNhw.shape[:3]), mask_BTNhw)
+
+    def to_pixels(
+        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
+    ) -> Tensor:
+        """Predictions as pixels of ``images``, each square in one colour."""
+        square = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
+        colours = predictions_BTNJP.float().unflatten(-1, (3, self.size, self.size))
+        pixels = colours.repeat_interleave(square, dim=-1).repeat_interleave(square, dim=-2)
+        return pixels.flatten(-3)
