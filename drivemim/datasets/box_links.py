@@ -44,7 +44,7 @@ def with_linked_tracks(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVE
         overlaps_TNMM, _overlaps(_expected(clips, boxes_TNM4), boxes_TNM4[1:])
     )
     same_TNMM = labels_TNM[:-1, ..., :, None] == labels_TNM[1:, ..., None, :]
-    overlaps_TNMM[~same_TNMM | (labels_TNM[:-1] < 0)[..., None]] = 0
+    overlaps_TNMM[~same_TNMM] = 0
     numbers_TNM = (rows_TN[..., None] << _SLOT_BITS) + np.arange(labels_TNM.shape[-1])
     tracks_TNM = link_tracks(overlaps_TNMM, numbers_TNM, min_overlap)
     return replace(clips, tracks_BTNM=torch.from_numpy(tracks_TNM)[None])

@@ -46,12 +46,12 @@ def move_standing_boxes(
     climb_NM = (rays_NM3 @ pose[:, :3, :3].swapaxes(-1, -2))[..., 2]
     # Depth at which a ray has lost the camera's height, if it goes down at all.
     depth_NM = np.minimum(pose[:, None, 2, 3] / np.maximum(-climb_NM, 1e-9), _FARTHEST)
-    depth_NM = np.where((climb_NM < 0) & (depth_NM > 0), depth_NM, _FARTHEST)
+    depth_NM = np.where(depth_NM > 0, depth_NM, _FARTHEST)
     move_N44 = invert_pose(np.asarray(next_camera_to_world_N44, np.float64)) @ pose
     moved_NM3 = transform_points(move_N44, rays_NM3 * depth_NM[..., None])
     next_depth_NM = np.maximum(moved_NM3[..., 2], _NEAREST)
     next_feet_NM3 = moved_NM3 / next_depth_NM[..., None] @ next_matrix.swapaxes(-1, -2)
-    zoom_N2 = np.abs(next_matrix[:, [0, 1], [0, 1]] / matrix[:, [0, 1], [0, 1]])
+    zoom_N2 = next_matrix[:, [0, 1], [0, 1]] / matrix[:, [0, 1], [0, 1]]
     size_NM2 = (boxes[..., 2:] - boxes[..., :2]) * zoom_N2[:, None]
     size_NM2 *= (depth_NM / next_depth_NM)[..., None]
     x_NM, y_NM = next_feet_NM3[..., 0], next_feet_NM3[..., 1]

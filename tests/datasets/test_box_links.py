@@ -69,6 +69,11 @@ def test_only_best_partners_are_linked():
     assert link([[[(0, 10), None]], [[(0, 9), (2, 10)]]]) == [[[0, -1]], [[0, -1]]]
 
 
+def test_a_better_match_comes_first():
+    """Both overlap with the one box of the next step."""
+    assert link([[[(0, 10), (1, 11)]], [[(1, 11), None]]]) == [[[-1, 1]], [[1, -1]]]
+
+
 def test_overlap_that_is_asked_for():
     """Shifted by 5 of 10, boxes share 5 of 15."""
     boxes = [[[(0, 10)]], [[(5, 15)]]]

@@ -56,6 +56,16 @@ def test_by_file_name(index, write):
     assert table.boxes_D4.tolist() == [[1.5, 2, 4.5, 6], [0, 0, 10, 20], [7, 7, 7, 7]]
 
 
+def test_ids_in_any_order(index, write):
+    content = listed(index, [4, 2, 7])
+    content["images"] = [content["images"][place] for place in (2, 0, 1)]
+    content["categories"] = CATEGORIES[::-1]
+    path = write("results.json", [result(500, 1), result(501, 3), result(502, 1)])
+    table = read_results(path, index, images=write("images.json", content))
+    assert table.row_D.tolist() == [2, 4, 7]
+    assert table.label_D.tolist() == [1, 0, 0]
+
+
 def test_frames_own_ids(index, write):
     """As written for ``FrameDetection``: rows of the index, positions in the classes."""
     path = write("results.json", [result(3, 1), result(0, 0)])
