@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 export PYTHON
 
-.PHONY: help setup check-env lint test demo study-camvid clean
+.PHONY: help setup check-env lint test demo study-camvid study-masking clean
 
 help:
 	@echo "make setup         install everything into .venv (done by itself by the targets below)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test          the tests"
 	@echo "make lint          ruff, mypy and the import rules"
 	@echo "make study-camvid  pretraining against random initialisation on CamVid (at most 90 minutes)"
+	@echo "make study-masking mask strategies against each other, on the town and CamVid"
 	@echo "make check-env     what is installed, and the cure for whatever is wrong"
 	@echo "make clean         remove work_dirs and caches; .venv stays"
 
@@ -36,6 +37,9 @@ demo: setup
 
 study-camvid: setup
 	$(BIN)/python tools/study_camvid.py $(ARGS)
+
+study-masking: setup
+	$(BIN)/python tools/study_masking.py $(ARGS)
 
 clean:
 	rm -rf work_dirs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

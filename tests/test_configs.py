@@ -20,7 +20,8 @@ from drivemim.engine.config import load_config
 from drivemim.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-PATHS = sorted(path for path in CONFIGS.rglob("*.py") if "_base_" not in path.parts)
+# Parts of configs, and lists of strategies, train nothing themselves.
+PATHS = sorted(path for path in CONFIGS.rglob("*.py") if not {"_base_", "masks"} & set(path.parts))
 DETECTION = [path for path in PATHS if path.parent.name == "detection"]
 SMALL = [path for path in DETECTION if path.stem.endswith(("_town", "_camvid"))]
 

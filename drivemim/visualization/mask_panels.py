@@ -162,8 +162,10 @@ def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
     """
     (h, w), (H, W) = grid, clips.image_size
     grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)
-    cells = grey_BTNHW[..., : H // h * h, : W // w * w].unflatten(-1, (w, -1)).unflatten(3, (h, -1))
-    return cells.std(dim=(4, 6))
+    rows, columns = H // h, W // w
+    whole = grey_BTNHW[..., : rows * h, : columns * w]
+    deviation: Tensor = whole.reshape(*clips.shape, h, rows, w, columns).std(dim=(4, 6))
+    return deviation
 
 
 def _strategies(

@@ -1,0 +1,302 @@
+"""What is a mask strategy worth? Six of them, the town and CamVid, three seeds, one backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivemim.commands import (
+    evaluate_step,
+    export_step,
+    index_step,
+    last_checkpoint,
+    train_step,
+    without_validation,
+)
+from drivemim.steps import Stage, Step
+
+WORK_DIR = Path("work_dirs/study-masking")
+BASELINE = "random"
+ARMS = {
+    BASELINE: "random cells",
+    "tube": "tube",
+    "world": "world tube + overlap",
+    "object": "object-aware",
+    "loss-guided": "loss-guided",
+    "mixture": "full mixture",
+}
+UNTRAINED = "untrained"
+PROBES = ("linear", "knn")
+SIDE_BY_SIDE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Data that backbones are pretrained and judged on.
+
+    Attributes:
+        name: also ends the names of the configs.
+        title: for people.
+        train: split that probes and detectors learn from.
+        val: split that they are judged on.
+        detector: config.
+    """
+
+    name: str
+    title: str
+    train: str
+    val: str
+    detector: str
+
+    @property
+    def index(self) -> Path:
+        """Labelled frames."""
+        return WORK_DIR / f"{self.name}.arrow"
+
+    def config(self, arm: str) -> str:
+        """Pretraining config of an arm."""
+        return f"configs/pretrain/vit-micro_{arm}_{self.name}.py"
+
+
+SOURCES = (
+    Source(
+        name="town",
+        title="generated town",
+        train="mini_train",
+        val="mini_val",
+        detector="configs/detection/atss_vit_micro_town.py",
+    ),
+    Source(
+        name="camvid",
+        title="CamVid",
+        train="train",
+        val="val",
+        detector="configs/detection/atss_vit_micro_camvid.py",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """Budget of the study, the same for every arm.
+
+    Attributes:
+        pretrain_iterations: by source.
+        finetune_iterations: by source.
+        seeds: of pretraining, probe and fine-tuning together.
+    """
+
+    pretrain_iterations: Mapping[str, int]
+    finetune_iterations: Mapping[str, int]
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+DEFAULT_SETTINGS = StudySettings(
+    pretrain_iterations={"town": 250, "camvid": 250},
+    finetune_iterations={"town": 240, "camvid": 300},
+)
+
+
+def index_plan(data: Path) -> list[Stage]:
+    """Generate the town and index everything.
+
+    Args:
+        data: folder with ``camvid``, ``frames`` and ``surround-clips``, as ``data/README.md`` says.
+    """
+    camvid, town = data / "camvid", WORK_DIR / "town"
+    rig = ("--root", f"{data / 'surround-clips'}", "--version", "v1.0-mini")
+    train = ("--root", f"{camvid}", "--coco", f"{camvid / 'train.json'}")
+    unlabelled = ("--root", f"{camvid / 'val'}", "--root", f"{data / 'frames'}")
+    return [
+        (
+            Step(
+                name="town",
+                title="Generate a town and drive through it",
+                command=(
+                    *("tools/generate_town.py", "--out", f"{town}", "--scenes", "10"),
+                    *("--seconds", "8", "--sweep-rate", "4", "--image-size", "450", "800"),
+                    *("--pedestrians", "40", "--vehicles", "34", "--seed", "0"),
+                ),
+                writes=(town / "v1.0-mini" / "sample_data.json",),
+            ),
+        ),
+        (
+            index_step(
+                "index-town",
+                "Index the town",
+                "nuscenes",
+                WORK_DIR / "town.arrow",
+                ("--root", f"{town}", "--version", "v1.0-mini"),
+            ),
+            index_step(
+                "index-surround",
+                "Index the surround rig",
+                "nuscenes",
+                WORK_DIR / "surround.arrow",
+                rig,
+            ),
+            index_step(
+                "index-frames",
+                "Index all single-camera frames, with the boxes of CamVid's train alone",
+                "frames",
+                WORK_DIR / "frames.arrow",
+                (*train, *unlabelled, "--rate", "30"),
+            ),
+            index_step(
+                "index-camvid",
+                "Index CamVid with its boxes",
+                "frames",
+                WORK_DIR / "camvid.arrow",
+                (*train, "--coco", f"{camvid / 'val.json'}", "--rate", "30"),
+            ),
+        ),
+    ]
+
+
+def probe_plan(settings: StudySettings) -> list[Stage]:
+    """Pretrain every arm and probe it, two at a time, a core each; seed by seed."""
+    steps: list[tuple[Step, Step]] = []
+    untrained: list[Step] = []
+    for seed in settings.seeds:
+        for source in SOURCES:
+            untrained.append(_probe_step(source, UNTRAINED, seed, settings))
+            steps += [
+                (_pretrain_step(source, arm, seed, settings),
+                 _probe_step(source, arm, seed, settings))
+                for arm in ARMS
+            ]  # fmt: skip
+    stages: list[Stage] = _together(untrained)
+    for at in range(0, len(steps), SIDE_BY_SIDE):
+        pretrain, probe = zip(*steps[at : at + SIDE_BY_SIDE], strict=True)
+        stages += [pretrain, probe]
+    return stages
+
+
+def detector_plan(settings: StudySettings, best: Mapping[str, str]) -> list[Stage]:
+    """Export, fine-tune and evaluate the random arm, the best arm and an untrained backbone.
+
+    Args:
+        settings: the budget.
+        best: the best arm of each source.
+    """
+    columns: list[tuple[Step, ...]] = []
+    exports: list[Step] = []
+    for seed in settings.seeds:
+        for source in SOURCES:
+            for arm in detector_arms(best[source.name]):
+                if arm != UNTRAINED:
+                    exports.append(_export_step(source, arm, seed, settings))
+                columns.append(
+                    (
+                        _finetune_step(source, arm, seed, settings),
+                        _test_step(source, arm, seed, settings),
+                    )
+                )
+    stages = _together(exports)
+    for at in range(0, len(columns), SIDE_BY_SIDE):
+        finetune, test = zip(*columns[at : at + SIDE_BY_SIDE], strict=True)
+        stages += [finetune, test]
+    return stages
+
+
+def detector_arms(best: str) -> list[str]:
+    """Arms that detectors are trained from."""
+    return list(dict.fromkeys((BASELINE, best, UNTRAINED)))
+
+
+def _together(steps: Sequence[Step]) -> list[Stage]:
+    return [tuple(steps[at : at + SIDE_BY_SIDE]) for at in range(0, len(steps), SIDE_BY_SIDE)]
+
+
+def run_name(source: Source, arm: str, seed: int) -> str:
+    """What the files and folders of a run are called by."""
+    return f"{source.name}-{arm}-{seed}"
+
+
+def _checkpoint(source: Source, arm: str, seed: int, settings: StudySettings) -> Path:
+    run = WORK_DIR / "pretrain" / run_name(source, arm, seed)
+    return last_checkpoint(run, settings.pretrain_iterations[source.name])
+
+
+def _pretrain_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
+    dataset = "train_dataloader.dataset.dataset"
+    indices = {
+        "town": (f"{dataset}.index={WORK_DIR / 'town.arrow'}",),
+        "camvid": (
+            f"{dataset}.datasets.0.index={WORK_DIR / 'frames.arrow'}",
+            f"{dataset}.datasets.1.index={WORK_DIR / 'surround.arrow'}",
+        ),
+    }
+    return train_step(
+        f"pretrain-{run_name(source, arm, seed)}",
+        f"Pretrain on {source.title}, {ARMS[arm]}, seed {seed}",
+        source.config(arm),
+        WORK_DIR / "pretrain" / run_name(source, arm, seed),
+        iterations=settings.pretrain_iterations[source.name],
+        seed=seed,
+        options=(*indices[source.name], "train_dataloader.num_workers=0",
+                 "train_dataloader.persistent_workers=False"),
+    )  # fmt: skip
+
+
+def _probe_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
+    out = WORK_DIR / f"probe-{run_name(source, arm, seed)}.json"
+    checkpoint = (
+        () if arm == UNTRAINED else ("--checkpoint", f"{_checkpoint(source, arm, seed, settings)}")
+    )
+    return Step(
+        name=f"probe-{run_name(source, arm, seed)}",
+        title=f"Probe on {source.title}: {ARMS.get(arm, 'untrained backbone')}, seed {seed}",
+        command=(
+            *("tools/probe.py", source.config(BASELINE if arm == UNTRAINED else arm)),
+            *(*checkpoint, "--index", f"{source.index}", "--train", source.train),
+            *("--val", source.val, "--seed", f"{seed}", "--out", f"{out}"),
+        ),
+        writes=(out,),
+    )
+
+
+def _backbone(source: Source, arm: str, seed: int) -> Path:
+    return WORK_DIR / "backbones" / f"{run_name(source, arm, seed)}.safetensors"
+
+
+def _export_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
+    return export_step(
+        f"export-{run_name(source, arm, seed)}",
+        f"Export the backbone of {source.title}, {ARMS[arm]}, seed {seed}",
+        _checkpoint(source, arm, seed, settings),
+        _backbone(source, arm, seed),
+    )
+
+
+def _finetune_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
+    iterations = settings.finetune_iterations[source.name]
+    start = f"backbone_checkpoint={_backbone(source, arm, seed)}"
+    return train_step(
+        f"finetune-{run_name(source, arm, seed)}",
+        f"Fine-tune a detector on {source.title}: {ARMS.get(arm, 'untrained')}, seed {seed}",
+        source.detector,
+        WORK_DIR / "finetune" / run_name(source, arm, seed),
+        iterations=iterations,
+        seed=seed,
+        options=(
+            without_validation(iterations),
+            f"train_dataloader.dataset.dataset.index={source.index}",
+            f"val_dataloader.dataset.index={source.index}",
+            *(() if arm == UNTRAINED else (start,)),
+        ),
+    )
+
+
+def _test_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
+    run = WORK_DIR / "finetune" / run_name(source, arm, seed)
+    return evaluate_step(
+        f"test-{run_name(source, arm, seed)}",
+        f"Evaluate the detector on {source.title}: {ARMS.get(arm, 'untrained')}, seed {seed}",
+        source.detector,
+        last_checkpoint(run, settings.finetune_iterations[source.name]),
+        WORK_DIR / f"detector-{run_name(source, arm, seed)}.json",
+        work_dir=WORK_DIR / "test" / run_name(source, arm, seed),
+        options=(f"test_dataloader.dataset.index={source.index}",),
+    )

@@ -1,0 +1,131 @@
+"""Results of the masking study: read, compared, and put into tables."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drivemim.studies.masking import (
+    ARMS,
+    BASELINE,
+    PROBES,
+    SOURCES,
+    UNTRAINED,
+    Source,
+    StudySettings,
+    detector_arms,
+    run_name,
+)
+
+Runs = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+"""By source, by arm, one result a seed."""
+
+
+def read_probes(settings: StudySettings, out: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Results of all probes: by source, by arm, a list over seeds.
+
+    Raises:
+        FileNotFoundError: if one is not there yet.
+    """
+    return _read(settings, out, "probe", dict.fromkeys(SOURCES, (UNTRAINED, *ARMS)))
+
+
+def best_arms(probes: Runs) -> dict[str, str]:
+    """By source, the arm but the baseline with the best mean AP over probes and seeds."""
+    return {
+        source: max(
+            (arm for arm in ARMS if arm != BASELINE),
+            key=lambda arm: statistics.mean(
+                run[f"{probe}/mAP"] for run in arms[arm] for probe in PROBES
+            ),
+        )
+        for source, arms in probes.items()
+    }
+
+
+def read_detectors(
+    settings: StudySettings, best: Mapping[str, str], out: Path
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Results of all detectors: by source, by arm, a list over seeds.
+
+    Raises:
+        FileNotFoundError: if one is not there yet.
+    """
+    arms = {source: detector_arms(best[source.name]) for source in SOURCES}
+    return _read(settings, out, "detector", arms)
+
+
+def probe_tables(probes: Runs) -> str:
+    """Markdown: for each source, a row an arm, percent over seeds; and against the baseline."""
+    columns = {
+        "linear pedestrian": "linear/pedestrian_AP",
+        "linear vehicle": "linear/vehicle_AP",
+        "linear mean": "linear/mAP",
+        "kNN mean": "knn/mAP",
+    }
+    return _tables(probes, "frozen probe, cell AP in %", columns, ("linear/mAP", "knn/mAP"))
+
+
+def detector_tables(detectors: Runs) -> str:
+    """Markdown: for each source, a row an arm, percent over seeds; and against the baseline."""
+    columns = {
+        "mAP": "drivemim/mAP",
+        "mAP50": "drivemim/mAP50",
+        "pedestrian AP50": "drivemim/pedestrian_AP50",
+        "vehicle AP50": "drivemim/vehicle_AP50",
+    }
+    return _tables(detectors, "detector, AP in %", columns, ("drivemim/mAP50",))
+
+
+def _tables(
+    results: Runs,
+    title: str,
+    columns: Mapping[str, str],
+    compared: Sequence[str],
+) -> str:
+    """One table a source; ``compared`` are averaged for the difference to the baseline."""
+    parts = []
+    for source in SOURCES:
+        arms = results[source.name]
+        lines = [
+            f"| {source.title}: {title} | {' | '.join(columns)} | against random cells |",
+            f"|---{'|---' * (len(columns) + 1)}|",
+        ]
+        baseline = [_mean_of(run, compared) for run in arms[BASELINE]]
+        for arm, runs in arms.items():
+            cells = [_spread_of([100 * run[key] for run in runs]) for key in columns.values()]
+            gains = [
+                100 * (_mean_of(run, compared) - base)
+                for run, base in zip(runs, baseline, strict=True)
+            ]
+            change = "" if arm == BASELINE else _spread_of(gains, sign="+")
+            lines.append(
+                f"| {ARMS.get(arm, 'untrained backbone')} | {' | '.join(cells)} | {change} |"
+            )
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _mean_of(run: Mapping[str, Any], keys: Sequence[str]) -> float:
+    return statistics.mean(run[key] for key in keys)
+
+
+def _spread_of(values: Sequence[float], sign: str = "") -> str:
+    """Mean and sample standard deviation, for people."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):{sign}.1f} ± {deviation:.1f}"
+
+
+def _read(
+    settings: StudySettings, out: Path, kind: str, arms: Mapping[Source, Sequence[str]]
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    def result(source: Source, arm: str, seed: int) -> Any:
+        return json.loads((out / f"{kind}-{run_name(source, arm, seed)}.json").read_text())
+
+    return {
+        source.name: {arm: [result(source, arm, seed) for seed in settings.seeds] for arm in named}
+        for source, named in arms.items()
+    }

@@ -1,0 +1,127 @@
+"""The study's plan holds together, and its tables are worked out by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from drivemim.engine.config import load_config
+from drivemim.studies.masking import (
+    ARMS,
+    SOURCES,
+    UNTRAINED,
+    StudySettings,
+    detector_arms,
+    detector_plan,
+    index_plan,
+    probe_plan,
+)
+from drivemim.studies.masking_results import (
+    best_arms,
+    detector_tables,
+    probe_tables,
+    read_probes,
+)
+
+SETTINGS = StudySettings(
+    pretrain_iterations={"town": 24, "camvid": 36},
+    finetune_iterations={"town": 12, "camvid": 12},
+    seeds=(0, 1),
+)
+BEST = {"town": "object", "camvid": "tube"}
+
+
+def probe_run(linear, knn):
+    return {
+        "linear/pedestrian_AP": linear - 0.1,
+        "linear/vehicle_AP": linear + 0.1,
+        "linear/mAP": linear,
+        "knn/mAP": knn,
+    }
+
+
+def probes():
+    """Every arm alike."""
+    plain = [probe_run(0.3, 0.2), probe_run(0.34, 0.26)]
+    return {source.name: {UNTRAINED: plain, **{arm: plain for arm in ARMS}} for source in SOURCES}
+
+
+def test_the_probe_table_by_hand():
+    results = probes()
+    results["town"]["world"] = [probe_run(0.40, 0.20), probe_run(0.40, 0.24)]
+    lines = probe_tables(results).splitlines()
+    (row,) = [line for line in lines[: lines.index("")] if "world tube" in line]
+    # Gains: (0.40 + 0.20 - 0.30 - 0.20) / 2 = 5 points, (0.40 + 0.24 - 0.34 - 0.26) / 2 = 2.
+    assert row == (
+        "| world tube + overlap | 30.0 ± 0.0 | 50.0 ± 0.0 | 40.0 ± 0.0 | 22.0 ± 2.8 | +3.5 ± 2.1 |"
+    )
+    (row,) = [line for line in lines[: lines.index("")] if "random cells |" in line][1:]
+    assert row == "| random cells | 22.0 ± 2.8 | 42.0 ± 2.8 | 32.0 ± 2.8 | 23.0 ± 4.2 |  |"
+
+
+def test_the_best_arm_is_never_the_baseline():
+    results = probes()
+    results["town"]["random"] = [probe_run(0.9, 0.9)] * 2
+    results["town"]["tube"] = [probe_run(0.5, 0.2), probe_run(0.3, 0.3)]
+    results["camvid"]["mixture"] = [probe_run(0.3, 0.8), probe_run(0.3, 0.8)]
+    assert best_arms(results) == {"town": "tube", "camvid": "mixture"}
+
+
+def test_the_detector_table_by_hand():
+    def run(value):
+        names = ("mAP", "mAP50", "pedestrian_AP50", "vehicle_AP50")
+        return {f"drivemim/{name}": value for name in names}
+
+    arms = {"random": [run(0.2), run(0.3)], "tube": [run(0.25), run(0.25)]}
+    table = detector_tables({source.name: arms for source in SOURCES})
+    assert "| tube | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 | +0.0 ± 7.1 |" in table
+
+
+def test_a_missing_probe_is_no_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match="probe-town-untrained-0"):
+        read_probes(SETTINGS, tmp_path)
+
+
+def test_arms_differ_in_nothing_but_the_mask(repository, monkeypatch):
+    """And a guide, for the arms that follow one."""
+    monkeypatch.chdir(repository)
+    for source in SOURCES:
+        configs = {}
+        for arm in ARMS:
+            config = load_config(source.config(arm)).to_dict()
+            config["model"].pop("masking")
+            config["model"].pop("guide", None)
+            config.pop("custom_hooks", None)
+            configs[arm] = config
+        assert all(config == configs["random"] for config in configs.values())
+
+
+def test_every_command_is_accepted_and_every_result_has_one(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    plan = [*index_plan(Path("data")), *probe_plan(SETTINGS), *detector_plan(SETTINGS, BEST)]
+    steps = [step for stage in plan for step in stage]
+    assert len({step.name for step in steps}) == len(steps)
+    assert all(len(stage) <= 4 for stage in plan)
+    probed = [step for step in steps if step.name.startswith("probe-")]
+    assert len(probed) == 2 * 2 * (len(ARMS) + 1)
+    tested = [step for step in steps if step.name.startswith("test-")]
+    assert len(tested) == 2 * 2 * len(detector_arms("tube"))
+    for step in steps:
+        assert (repository / step.command[0]).is_file()
+        if "--cfg-options" in step.command:
+            at = step.command.index("--cfg-options") + 1
+            options = dict(option.split("=", 1) for option in step.command[at:])
+            load_config(step.command[1], options)
+
+
+def test_detectors_differ_in_their_start_alone():
+    steps = {
+        step.name: [part.replace(arm, "ARM") for part in step.command]
+        for stage in detector_plan(SETTINGS, BEST)
+        for step in stage
+        for arm in (*ARMS, UNTRAINED)
+        if f"-{arm}-" in step.name
+    }
+    one, other = (steps[f"finetune-town-{arm}-1"] for arm in ("random", UNTRAINED))
+    extra = [part for part in one if part not in other]
+    assert [part.split("=")[0] for part in extra] == ["backbone_checkpoint"]
+    assert steps["finetune-town-object-1"] == one

@@ -1,0 +1,51 @@
+"""Mask strategies against each other: six of them, the generated town and CamVid, three seeds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from drivemim.errors import one_line_errors
+from drivemim.steps import run_program
+from drivemim.studies.data import add_data_argument, check_data
+from drivemim.studies.masking import (
+    DEFAULT_SETTINGS,
+    WORK_DIR,
+    detector_plan,
+    index_plan,
+    probe_plan,
+)
+from drivemim.studies.masking_results import (
+    best_arms,
+    detector_tables,
+    probe_tables,
+    read_detectors,
+    read_probes,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def main() -> int:
+    """Run what is not done yet, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_data_argument(parser, REPOSITORY)
+    parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
+    args = parser.parse_args()
+    with one_line_errors():
+        data = check_data(args.data)
+    settings, out = DEFAULT_SETTINGS, REPOSITORY / WORK_DIR
+    plan = [*index_plan(data), *probe_plan(settings)]
+    run_program("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
+    probes = read_probes(settings, out)
+    print(probe_tables(probes), flush=True)
+    best = best_arms(probes)
+    plan = detector_plan(settings, best)
+    run_program("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
+    print(detector_tables(read_detectors(settings, best, out)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
