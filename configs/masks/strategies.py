@@ -17,6 +17,9 @@ strategies = dict(
     large_cells=dict(type='LargeCellMask', ratio=ratio),
     tube=dict(type='TubeMask', ratio=ratio),
     causal=dict(type='CausalMask', ratio=ratio),
+    world_time=dict(type='WorldMask', ratio=ratio, across='time'),
+    world_cameras=dict(type='WorldMask', ratio=ratio, across='cameras'),
+    world=dict(type='WorldMask', ratio=ratio, across='both'),
     camera_dropout=dict(type='CameraDropoutMask', ratio=ratio, chance=1.0),
     guided=dict(type='GuidedMask', ratio=ratio),
     guided_hints=dict(type='GuidedMask', ratio=ratio, hints=0.2),
@@ -29,6 +32,7 @@ strategies = dict(
         objects='balance',
         share=dict(pedestrian=0.05, vehicle=0.1)),
     object_spare=dict(type='ObjectMask', ratio=ratio, objects='spare'),
+    object_world=dict(type='ObjectMask', ratio=ratio, rest=dict(type='WorldMask')),
     stack=dict(
         type='StackMask',
         ratio=ratio,
@@ -38,8 +42,8 @@ strategies = dict(
         type='MixtureMask',
         ratio=ratio,
         strategies=[
-            dict(type='ObjectMask'),
-            dict(type='TubeMask'),
+            dict(type='ObjectMask', rest=dict(type='WorldMask')),
+            dict(type='WorldMask'),
             dict(type='CausalMask'),
         ]),
 )
