@@ -10,16 +10,21 @@ from drivemim.geometry.poses import (
     transform_points,
 )
 from drivemim.geometry.rays import cell_rays
+from drivemim.geometry.world import cell_depths, cell_points, centre_and_reach, to_pixels
 
 __all__ = [
     "ProjectedBoxes",
     "box_corners",
+    "cell_depths",
+    "cell_points",
     "cell_rays",
+    "centre_and_reach",
     "invert_pose",
     "matrix_to_quaternion",
     "pose_matrix",
     "project_boxes",
     "quaternion_to_matrix",
     "slerp",
+    "to_pixels",
     "transform_points",
 ]

@@ -24,6 +24,7 @@ from drivemim.masking.object import ObjectMask
 from drivemim.masking.random import RandomMask
 from drivemim.masking.stack import StackMask
 from drivemim.masking.tube import TubeMask
+from drivemim.masking.world import WorldMask
 
 __all__ = [
     "BlockMask",
@@ -42,6 +43,7 @@ __all__ = [
     "Ranking",
     "StackMask",
     "TubeMask",
+    "WorldMask",
     "build_mask",
     "cell_owners",
     "clip_generators",

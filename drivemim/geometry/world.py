@@ -1,0 +1,152 @@
+"""Where cells look: a point of the world for every cell, known or guessed, and back to pixels.
+
+Without depth, the world is taken to be flat ground at z = 0 and, beyond it, a wall around the
+cameras. The wall is near, not at infinity: what stands beside a street is 5 to 30 metres away, and
+over a clip the car moves far enough for that to make several cells of difference.
+"""
+
+import torch
+from torch import Tensor
+
+from drivemim.geometry.rays import cell_rays
+
+_NEAREST = 0.1
+
+
+def cell_points(
+    intrinsics_BTN33: Tensor,
+    camera_to_clip_BTN44: Tensor,
+    valid_BTN: Tensor,
+    points_BTNP3: Tensor,
+    grid: tuple[int, int],
+    image_size: tuple[int, int],
+    far: float,
+) -> Tensor:
+    """Find the point of the world in the middle of every cell.
+
+    A cell that holds lidar points is as far away as they are. Any other looks at the ground, z = 0,
+    or at a wall: an upright cylinder around all the clip's cameras, ``far`` metres away from them.
+
+    Args:
+        intrinsics_BTN33: float, pixels of an image of ``image_size``.
+        camera_to_clip_BTN44: float, metres; z of the clip's frame points up from the ground.
+        valid_BTN: bool; the other frames do not count for where the wall stands.
+        points_BTNP3: float, (x, y) pixels and depth along the camera's z axis, metres; padded with
+            depth ``inf``. P may be 0.
+        grid: cells down and across (h, w).
+        image_size: (height, width) in pixels.
+        far: metres.
+
+    Returns:
+        float [B, T, N, h, w, 3], metres in the clip's frame; finite for every frame.
+    """
+    rays_BTNhw6 = cell_rays(intrinsics_BTN33, camera_to_clip_BTN44, grid, image_size)
+    origins_BTNhw3, directions_BTNhw3 = rays_BTNhw6[..., :3], rays_BTNhw6[..., 3:]
+    positions_BF3 = camera_to_clip_BTN44[..., :3, 3].flatten(1, 2)
+    centre_B3, reach_B3 = centre_and_reach(positions_BF3, valid_BTN.flatten(1))
+    radius_B = far + reach_B3[:, :2].norm(dim=-1)
+    per_clip = (slice(None), None, None, None, None)
+    distance_BTNhw = torch.minimum(
+        _to_ground(origins_BTNhw3[..., 2], directions_BTNhw3[..., 2]),
+        _to_wall(
+            origins_BTNhw3[..., :2] - centre_B3[per_clip][..., :2],
+            directions_BTNhw3[..., :2],
+            radius_B[per_clip],
+        ),
+    )
+    if points_BTNP3.shape[-2]:
+        depth_BTNhw = cell_depths(points_BTNP3, grid, image_size)
+        axis_BTN3 = camera_to_clip_BTN44[..., :3, 2]
+        along_BTNhw = (directions_BTNhw3 * axis_BTN3[..., None, None, :]).sum(dim=-1)
+        measured_BTNhw = depth_BTNhw / along_BTNhw.clamp(min=1e-3)
+        distance_BTNhw = torch.where(depth_BTNhw.isfinite(), measured_BTNhw, distance_BTNhw)
+    return origins_BTNhw3 + distance_BTNhw[..., None] * directions_BTNhw3
+
+
+def cell_depths(points_BTNP3: Tensor, grid: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+    """Depth of the cells that hold points.
+
+    What counts is by how much a cell moves from frame to frame, which goes with the inverse of its
+    depth. So the inverse depths of a cell's points are averaged.
+
+    Args:
+        points_BTNP3: float, (x, y) pixels and depth, metres; padded with depth ``inf``.
+        grid: cells down and across (h, w).
+        image_size: (height, width) in pixels; points outside it are left out.
+
+    Returns:
+        float [B, T, N, h, w], metres; ``inf`` where there is no point.
+    """
+    (h, w), (height, width) = grid, image_size
+    x_BTNP, y_BTNP, depth_BTNP = points_BTNP3.unbind(-1)
+    column_BTNP = (x_BTNP * (w / width)).floor()
+    row_BTNP = (y_BTNP * (h / height)).floor()
+    inside_BTNP = (column_BTNP >= 0) & (column_BTNP < w) & (row_BTNP >= 0) & (row_BTNP < h)
+    counted_BTNP = inside_BTNP & depth_BTNP.isfinite() & (depth_BTNP > _NEAREST)
+    cell_BTNP = torch.where(counted_BTNP, row_BTNP * w + column_BTNP, 0).long()
+    nearness_BTNP = torch.where(counted_BTNP, 1 / depth_BTNP, 0)
+    zeros_BTNL = torch.zeros(
+        *depth_BTNP.shape[:-1], h * w, dtype=depth_BTNP.dtype, device=depth_BTNP.device
+    )
+    count_BTNL = zeros_BTNL.scatter_add(-1, cell_BTNP, counted_BTNP.to(depth_BTNP.dtype))
+    total_BTNL = zeros_BTNL.scatter_add(-1, cell_BTNP, nearness_BTNP)
+    depth_BTNL = torch.where(count_BTNL > 0, count_BTNL / total_BTNL, torch.inf)
+    return depth_BTNL.reshape(*depth_BTNL.shape[:-1], h, w)
+
+
+def to_pixels(
+    points_BTNhw3: Tensor, intrinsics_BTN33: Tensor, camera_to_clip_BTN44: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Project points of the clip's frame into a frame each.
+
+    Args:
+        points_BTNhw3: float, metres.
+        intrinsics_BTN33: float, pixels.
+        camera_to_clip_BTN44: float, metres.
+
+    Returns:
+        pixels_BTNhw2: float (x, y); of no meaning behind the camera.
+        depth_BTNhw: float, metres along the camera's z axis.
+    """
+    h, w = points_BTNhw3.shape[-3:-1]
+    rotation_BTN33 = camera_to_clip_BTN44[..., :3, :3]
+    offset_BTNL3 = points_BTNhw3.flatten(-3, -2) - camera_to_clip_BTN44[..., None, :3, 3]
+    camera_BTNL3 = offset_BTNL3 @ rotation_BTN33
+    image_BTNL3 = camera_BTNL3 @ intrinsics_BTN33.transpose(-1, -2)
+    depth_BTNL = camera_BTNL3[..., 2]
+    pixels_BTNL2 = image_BTNL3[..., :2] / depth_BTNL.clamp(min=_NEAREST)[..., None]
+    leading = depth_BTNL.shape[:-1]
+    return pixels_BTNL2.reshape(*leading, h, w, 2), depth_BTNL.reshape(*leading, h, w)
+
+
+def centre_and_reach(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
+    """Middle of the upright box around the valid positions, and half its size; zeros without any.
+
+    The same in every order of the positions, to the last bit. Any leading shape works before F.
+
+    Args:
+        positions_F3: float, metres.
+        valid_F: bool.
+
+    Returns:
+        float [..., 3] and [..., 3], metres.
+    """
+    low_3 = torch.where(valid_F[..., None], positions_F3, torch.inf).amin(dim=-2)
+    high_3 = torch.where(valid_F[..., None], positions_F3, -torch.inf).amax(dim=-2)
+    any_1 = valid_F.any(dim=-1)[..., None]
+    centre_3 = torch.where(any_1, (low_3 + high_3) / 2, 0)
+    return centre_3, torch.where(any_1, (high_3 - low_3) / 2, 0)
+
+
+def _to_ground(height: Tensor, climb: Tensor) -> Tensor:
+    """Distance along a ray to z = 0; ``inf`` for rays that do not come down to it."""
+    return torch.where((height > 0) & (climb < -1e-6), -height / climb.clamp(max=-1e-6), torch.inf)
+
+
+def _to_wall(start_2: Tensor, step_2: Tensor, radius: Tensor) -> Tensor:
+    """Distance along a ray, from within, to an upright cylinder around the origin."""
+    across = step_2.square().sum(dim=-1).clamp(min=1e-6)
+    towards = (start_2 * step_2).sum(dim=-1)
+    beyond = start_2.square().sum(dim=-1) - radius.square()
+    root = (towards.square() - across * beyond).clamp(min=0).sqrt()
+    return ((root - towards) / across).clamp(min=_NEAREST)
