@@ -5,7 +5,8 @@ _base_ = [
 ]
 
 model = dict(
-    encoder=dict(arch=None, embed_dims=192, depth=8, num_heads=3),
-    decoder=dict(embed_dims=96, depth=2, num_heads=3),
+    encoder=dict(
+        arch=None, embed_dims=192, depth=8, num_heads=3, attention_init='mimetic'),
+    decoder=dict(embed_dims=96, depth=2, num_heads=3, attention_init='mimetic'),
     # Cells that deviate by less than some 13 grey levels are sky, wall and noise: count less.
     target=dict(eps=0.05))

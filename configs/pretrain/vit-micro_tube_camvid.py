@@ -5,6 +5,7 @@ _base_ = [
 ]
 
 model = dict(
-    encoder=dict(arch=None, embed_dims=192, depth=8, num_heads=3),
-    decoder=dict(embed_dims=96, depth=2, num_heads=3),
+    encoder=dict(
+        arch=None, embed_dims=192, depth=8, num_heads=3, attention_init='mimetic'),
+    decoder=dict(embed_dims=96, depth=2, num_heads=3, attention_init='mimetic'),
     masking=dict(_delete_=True, type='TubeMask', ratio=0.75))

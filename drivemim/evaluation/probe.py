@@ -119,7 +119,8 @@ def linear_scores(train: Cells, features_XD: Tensor) -> Tensor:
     penalty = torch.full((D + 1,), RIDGE, dtype=torch.float64)
     penalty[-1] = 0.0  # the intercept is free
     solution = torch.linalg.solve(gram + penalty.diag(), right).float()
-    return ((features_XD - mean_D) / scale_D) @ solution[:-1] + solution[-1]
+    scores_XC: Tensor = ((features_XD - mean_D) / scale_D) @ solution[:-1] + solution[-1]
+    return scores_XC
 
 
 def neighbour_scores(train: Cells, features_XD: Tensor, *, seed: int = 0) -> Tensor:
@@ -143,7 +144,7 @@ def neighbour_scores(train: Cells, features_XD: Tensor, *, seed: int = 0) -> Ten
     keys_SD = _directions((train.features_XD[asked] - mean_D) / scale_D)
     votes_SC = torch.nn.functional.one_hot(train.labels_X[asked], len(CELL_CLASSES)).float()
     scores = []
-    for part in features_XD.split(_CHUNK):
+    for part in torch.split(features_XD, _CHUNK):
         similarity = _directions((part - mean_D) / scale_D) @ keys_SD.T
         nearest = similarity.topk(min(NEIGHBOURS, len(asked)), dim=1, sorted=False).indices
         scores.append(votes_SC[nearest].mean(dim=1))
@@ -199,7 +200,7 @@ def effective_rank(features_XD: Tensor) -> float:
     """
     mean_D = features_XD.double().mean(dim=0)
     covariance = torch.zeros(len(mean_D), len(mean_D)).double()
-    for part in features_XD.split(_CHUNK):
+    for part in torch.split(features_XD, _CHUNK):
         centred = part.double() - mean_D
         covariance += centred.T @ centred
     values = torch.linalg.eigvalsh(covariance).clamp(min=0)

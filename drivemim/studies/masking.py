@@ -30,6 +30,11 @@ UNTRAINED = "untrained"
 PROBES = ("linear", "knn")
 SIDE_BY_SIDE = 2
 
+# A ViT of 1.2 M parameters, so that a run is a matter of minutes.
+ENCODER = {"embed_dims": 128, "depth": 6, "num_heads": 4}
+# Clips: of 2 times x 3 cameras in the town, of 2 times of one camera otherwise.
+BATCH_SIZES = {"town": 2, "camvid": 8}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -82,8 +87,8 @@ class StudySettings:
     """Budget of the study, the same for every arm.
 
     Attributes:
-        pretrain_iterations: by source.
-        finetune_iterations: by source.
+        pretrain_iterations: by source, of ``BATCH_SIZES`` clips.
+        finetune_iterations: by source, of 8 frames.
         seeds: of pretraining, probe and fine-tuning together.
     """
 
@@ -93,8 +98,8 @@ class StudySettings:
 
 
 DEFAULT_SETTINGS = StudySettings(
-    pretrain_iterations={"town": 250, "camvid": 250},
-    finetune_iterations={"town": 240, "camvid": 300},
+    pretrain_iterations={"town": 440, "camvid": 340},
+    finetune_iterations={"town": 200, "camvid": 240},
 )
 
 
@@ -235,9 +240,15 @@ def _pretrain_step(source: Source, arm: str, seed: int, settings: StudySettings)
         WORK_DIR / "pretrain" / run_name(source, arm, seed),
         iterations=settings.pretrain_iterations[source.name],
         seed=seed,
-        options=(*indices[source.name], "train_dataloader.num_workers=0",
-                 "train_dataloader.persistent_workers=False"),
-    )  # fmt: skip
+        options=(
+            *_encoder_options("model.encoder"),
+            *indices[source.name],
+            f"train_dataloader.batch_size={BATCH_SIZES[source.name]}",
+            # A core a run: a process of its own for loading would only take turns.
+            "train_dataloader.num_workers=0",
+            "train_dataloader.persistent_workers=False",
+        ),
+    )
 
 
 def _probe_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
@@ -252,6 +263,7 @@ def _probe_step(source: Source, arm: str, seed: int, settings: StudySettings) ->
             *("tools/probe.py", source.config(BASELINE if arm == UNTRAINED else arm)),
             *(*checkpoint, "--index", f"{source.index}", "--train", source.train),
             *("--val", source.val, "--seed", f"{seed}", "--out", f"{out}"),
+            *("--cfg-options", *_encoder_options("model.encoder")),
         ),
         writes=(out,),
     )
@@ -284,6 +296,7 @@ def _finetune_step(source: Source, arm: str, seed: int, settings: StudySettings)
             without_validation(iterations),
             f"train_dataloader.dataset.dataset.index={source.index}",
             f"val_dataloader.dataset.index={source.index}",
+            *_detector_options(),
             *(() if arm == UNTRAINED else (start,)),
         ),
     )
@@ -298,5 +311,14 @@ def _test_step(source: Source, arm: str, seed: int, settings: StudySettings) -> 
         last_checkpoint(run, settings.finetune_iterations[source.name]),
         WORK_DIR / f"detector-{run_name(source, arm, seed)}.json",
         work_dir=WORK_DIR / "test" / run_name(source, arm, seed),
-        options=(f"test_dataloader.dataset.index={source.index}",),
+        options=(f"test_dataloader.dataset.index={source.index}", *_detector_options()),
     )
+
+
+def _encoder_options(prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}.{name}={value}" for name, value in ENCODER.items())
+
+
+def _detector_options() -> tuple[str, ...]:
+    width = f"model.neck.in_channels={ENCODER['embed_dims']}"
+    return (*_encoder_options("model.backbone"), width)

@@ -110,7 +110,7 @@ def _tables(
 
 
 def _mean_of(run: Mapping[str, Any], keys: Sequence[str]) -> float:
-    return statistics.mean(run[key] for key in keys)
+    return float(statistics.mean(run[key] for key in keys))
 
 
 def _spread_of(values: Sequence[float], sign: str = "") -> str:

@@ -147,13 +147,12 @@ class ClipDecoder(BaseModule):
         self.project = nn.Linear(in_channels, embed_dims)
         self.mask_token = nn.Parameter(torch.zeros(embed_dims))
         self.geometry = GeometryEmbedding(embed_dims)
-        self.blocks = nn.ModuleList(
-            DecoderBlock(embed_dims, num_heads, mlp_ratio) for _ in range(depth)
-        )
+        blocks = [DecoderBlock(embed_dims, num_heads, mlp_ratio) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.apply(initialize)
         if attention_init == "mimetic":
-            for block in self.blocks:
+            for block in blocks:
                 keys_DD, values_DD = block.keys_values.weight.chunk(2)
                 mimetic_(block.queries.weight, keys_DD, values_DD, block.proj.weight, num_heads)
         nn.init.normal_(self.mask_token, std=0.02)

@@ -95,14 +95,16 @@ class ViT(BaseModule):
         self.with_cp = with_cp
         self.patch_embed = PatchEmbed(patch_size, in_channels, dims)
         last = max(depth - 1, 1)
-        self.blocks = nn.ModuleList(
+        blocks = [
             Block(dims, heads, mlp_ratio, drop_path_rate * index / last) for index in range(depth)
-        )
+        ]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dims, eps=1e-6) if final_norm else nn.Identity()
         self.blocks.apply(initialize)
         if attention_init == "mimetic":
-            for block in self.blocks:
-                mimetic_(*block.attn.qkv.weight.chunk(3), block.attn.proj.weight, heads)
+            for block in blocks:
+                queries_DD, keys_DD, values_DD = block.attn.qkv.weight.chunk(3)
+                mimetic_(queries_DD, keys_DD, values_DD, block.attn.proj.weight, heads)
 
     @property
     def backbone(self) -> ViT:

@@ -48,13 +48,14 @@ class PooledPixels(CellTarget):
         """
         square = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
         pooled = F.avg_pool2d(images_BTNCHW.flatten(0, 2), square)
-        return hidden_cells(pooled.unflatten(0, mask_BTNhw.shape[:3]), mask_BTNhw)
+        return hidden_cells(pooled.reshape(*mask_BTNhw.shape[:3], *pooled.shape[1:]), mask_BTNhw)
 
     def to_pixels(
         self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
     ) -> Tensor:
         """Predictions as pixels of ``images``, each square in one colour."""
         square = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
-        colours = predictions_BTNJP.float().unflatten(-1, (3, self.size, self.size))
+        shape = (*predictions_BTNJP.shape[:-1], 3, self.size, self.size)
+        colours = predictions_BTNJP.float().reshape(shape)
         pixels = colours.repeat_interleave(square, dim=-1).repeat_interleave(square, dim=-2)
         return pixels.flatten(-3)
