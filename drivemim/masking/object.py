@@ -75,9 +75,9 @@ class ObjectMask(MaskStrategy):
         ratio: float = 0.75,
         objects: Objects = "favour",
         share: Share = 0.5,
-        keep: float = 0.3,
+        keep: float = 0.1,
         min_visible: int = 1,
-        track_hidden: float = 0.5,
+        track_hidden: float = 0.75,
         peek: int = 0,
         rest: MaskStrategy | Mapping[str, Any] | None = None,
     ) -> None:
