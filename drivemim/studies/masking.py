@@ -46,6 +46,7 @@ class Source:
         train: split that probes and detectors learn from.
         val: split that they are judged on.
         detector: config.
+        cameras: that probes look through; none names all.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Source:
     train: str
     val: str
     detector: str
+    cameras: tuple[str, ...] = ()
 
     @property
     def index(self) -> Path:
@@ -71,6 +73,7 @@ SOURCES = (
         train="mini_train",
         val="mini_val",
         detector="configs/detection/atss_vit_micro_town.py",
+        cameras=("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
     ),
     Source(
         name="camvid",
@@ -263,6 +266,7 @@ def _probe_step(source: Source, arm: str, seed: int, settings: StudySettings) ->
             *("tools/probe.py", source.config(BASELINE if arm == UNTRAINED else arm)),
             *(*checkpoint, "--index", f"{source.index}", "--train", source.train),
             *("--val", source.val, "--seed", f"{seed}", "--out", f"{out}"),
+            *(("--cameras", *source.cameras) if source.cameras else ()),
             *("--cfg-options", *_encoder_options("model.encoder")),
         ),
         writes=(out,),

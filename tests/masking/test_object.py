@@ -232,7 +232,7 @@ def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
 def test_boxes_without_a_track_are_objects_of_their_own(make_clips):
     rows = [(10 * m, 0, 10 * m + 10, 40, -1, math.inf) for m in range(16)]
     clips = make_clips({(0, t, 0): rows for t in range(2)}, (1, 2, 1))
-    scores = scores_of(ObjectMask(ratio=0.5, share=1.0), clips, seeded())
+    scores = scores_of(ObjectMask(ratio=0.5, share=1.0, track_hidden=0.5), clips, seeded())
     hidden = (scores[0, :, 0, :4] >= 1).any(dim=1)
     assert 8 < hidden.sum() < 24
     assert not torch.equal(hidden[0], hidden[1])
@@ -293,7 +293,7 @@ def test_a_share_for_each_class(make_clips):
 def test_a_class_without_a_share_has_none(make_clips, objects):
     rows = [(0, 0, 80, 40, 1, 5.0), (80, 0, 160, 40, 2, 5.0)]
     clips = labelled(make_clips({(0, 0, 0): rows}), [0, 1])
-    strategy = ObjectMask(objects=objects, share={"vehicle": 0.3}, track_hidden=1.0)
+    strategy = ObjectMask(objects=objects, share={"vehicle": 0.3}, keep=0.3, track_hidden=1.0)
     first = scores_of(strategy, clips, seeded()) >= 1
     assert first[..., :8].sum() == 0
     assert first[..., 8:].sum() == min(round(0.3 * 96), 32 - 10)
@@ -491,7 +491,8 @@ def test_equal_boxes_without_a_track_differ_between_frames(make_clips):
     frames = [(b, t, n) for b in range(40) for t in range(2) for n in range(2)]
     clips = make_clips({frame: [(0, 0, 40, 40, -1, math.inf)] for frame in frames}, (40, 2, 2))
     clips.intrinsics_BTN33[:, :, 1, 0, 0] = 50
-    first = (scores_of(ObjectMask(share=1.0), clips, clip_generators(clips)) >= 1).any(-1).any(-1)
+    strategy = ObjectMask(share=1.0, track_hidden=0.5)
+    first = (scores_of(strategy, clips, clip_generators(clips)) >= 1).any(-1).any(-1)
     for one, other in ((first[:, 0], first[:, 1]), (first[:, :, 0], first[:, :, 1])):
         assert 20 < (one != other).sum() < 60  # 80 pairs, half of them different
 
