@@ -19,6 +19,7 @@ from drivemim.masking.grid import GridMask
 from drivemim.masking.guided import GuidedMask
 from drivemim.masking.large_cells import LargeCellMask
 from drivemim.masking.mixture import MixtureMask
+from drivemim.masking.motion import MotionMask, ego_compensated_change
 from drivemim.masking.multi_block import MultiBlockMask
 from drivemim.masking.object import ObjectMask
 from drivemim.masking.random import RandomMask
@@ -37,6 +38,7 @@ __all__ = [
     "MaskContext",
     "MaskStrategy",
     "MixtureMask",
+    "MotionMask",
     "MultiBlockMask",
     "ObjectMask",
     "RandomMask",
@@ -46,6 +48,7 @@ __all__ = [
     "WorldMask",
     "build_mask",
     "cell_owners",
+    "ego_compensated_change",
     "clip_generators",
     "hidden_cells",
     "hide_top",

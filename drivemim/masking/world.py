@@ -74,6 +74,11 @@ class WorldMask(MaskStrategy):
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank the cells by the field in the direction of the points that they look at."""
+        # In half precision, the frames would not agree on where a point is.
+        with torch.autocast(context.device.type, enabled=False):
+            return Ranking(scores_BTNhw=self._field(context))
+
+    def _field(self, context: MaskContext) -> Tensor:
         clips = context.clips
         points_BTNhw3 = cell_points(
             clips.intrinsics_BTN33,
@@ -100,7 +105,7 @@ class WorldMask(MaskStrategy):
             spread_BG33 * (2 * _SWAY / (self.far * angle_B)).square()[:, None, None, None],
         )
         field_BGFL = _levelled(field_BGFL, directions_BGFL3, valid_BGF, context.budget)
-        return Ranking(scores_BTNhw=self._ungrouped(field_BGFL, context))
+        return self._ungrouped(field_BGFL, context)
 
     def _grouped(self, values_BTN: Tensor) -> Tensor:
         """Sort frames by the mask they are read from: (B, T, N, ...) to (B, G, F, ...)."""

@@ -121,6 +121,11 @@ def test_every_ray_ends_somewhere(axes, height):
     assert points.isfinite().all()
 
 
+def test_a_camera_under_the_ground_sees_the_wall():
+    points = look(camera((0.0, 0.0, -1.0)), (4, 1), 10)[0, 0, 0, :, 0]
+    assert points[:, 0].tolist() == pytest.approx([10] * 4)
+
+
 def test_invalid_frames_have_points_and_no_say():
     frames = camera((0.0, 0.0, 1.5), (50.0, 0.0, 1.5))
     nothing = torch.zeros(1, 2, 1, dtype=torch.bool)

@@ -181,11 +181,12 @@ def test_frames_agree_on_the_level_below_which_cells_are_visible(rig):
 
 
 def test_invalid_frames_change_nothing_for_the_others(rig):
-    clips = rig(T=3, N=2)
-    clips.camera_to_clip_BTN44[..., 0, 3] = torch.arange(3)[:, None] * 1.5
+    """Even where most are missing: the last three of five time steps."""
+    clips = rig(T=5, N=2)
+    clips.camera_to_clip_BTN44[..., 0, 3] = torch.arange(5)[:, None] * 1.5
     clips.intrinsics_BTN33[:, :, 1, 0, 2] -= 24
-    clips.valid_BTN[:, 2] = False
-    clips.camera_to_clip_BTN44[:, 2], clips.intrinsics_BTN33[:, 2] = torch.eye(4), torch.eye(3)
+    clips.valid_BTN[:, 2:] = False
+    clips.camera_to_clip_BTN44[:, 2:], clips.intrinsics_BTN33[:, 2:] = torch.eye(4), torch.eye(3)
     field = scores(WorldMask(), clips)
     assert field.isfinite().all()
     shorter = rig(T=2, N=2)
@@ -216,3 +217,25 @@ def test_nothing_and_everything_hidden(rig, ratio, valid):
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         WorldMask(**arguments)
+
+
+def test_half_precision_around_it_changes_nothing(rig):
+    clips = rig(T=2, N=2)
+    clips.intrinsics_BTN33[:, :, 1, 0, 2] -= 24
+    plain = scores(WorldMask(), clips)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(scores(WorldMask(), clips), plain)
+
+
+def test_spots_are_longer_along_the_way_driven(rig):
+    """Of a camera to the left: more neighbours across differ when it stands than when it drives."""
+    differ = []
+    for way in (0.0, 6.0):
+        clips = rig(T=3, axes=LEFT)
+        clips.camera_to_clip_BTN44[0, :, 0, 0, 3] = torch.arange(3) * way / 2
+        hidden = torch.stack([mask(WorldMask(blob=3), clips, seed=seed) for seed in range(20)])
+        hidden = hidden[:, 1, 0, :5]
+        across = (hidden[..., 1:] != hidden[..., :-1]).float().mean()
+        down = (hidden[:, 1:] != hidden[:, :-1]).float().mean()
+        differ.append(float(across / down))
+    assert differ[0] > 1.5 * differ[1]

@@ -1,0 +1,187 @@
+"""Motion masks: favour what moves on its own."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, grid_sample, interpolate, pad
+
+from drivemim.clips import Clips
+from drivemim.geometry.world import cell_points, to_pixels
+from drivemim.masking.base import (
+    MaskContext,
+    MaskStrategy,
+    Ranking,
+    build_mask,
+    check_share,
+    hide_top,
+    unit_range,
+)
+from drivemim.registry import MASKS
+
+_FINE = 4
+"""Places a cell, along each side, at which frames are compared."""
+_WALLS = (0.5, 2.0, 100.0)
+"""How far away the wall may stand, in multiples of ``far``; the last is as good as infinity."""
+_NOISE = 0.02
+"""Change below this share of the range of grey is noise."""
+_AWAY = 1e4
+
+
+@MASKS.register_module()
+class MotionMask(MaskStrategy):
+    """Hide cells that changed by more than the camera's own motion explains.
+
+    The idea of MGMAE (Huang et al., 2023), that motion tells where the content is, without optical
+    flow: calibration and ego motion say how the background moves, and what differs from
+    ``ego_compensated_change`` moves on its own. A share of the budget is drawn from those cells,
+    the larger the change the likelier; another strategy ranks all others.
+
+    Args:
+        ratio: share of every frame's cells that is hidden, in [0, 1].
+        share: share of the budget that changed cells may take, in [0, 1]. In a frame that has
+            fewer of them, and in a clip of one time step, the rest goes the way of other cells.
+        far: distance to the wall that ends the ground, metres, in (0, infinity).
+        rest: strategy that ranks all other cells, or its config.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        ratio: float = 0.75,
+        share: float = 0.5,
+        far: float = 10.0,
+        rest: MaskStrategy | dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(ratio=ratio)
+        check_share("share", share)
+        if not 0 < far < float("inf"):
+            raise ValueError(f"far={far} must be in (0, infinity)")
+        self.share, self.far = share, far
+        self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
+
+    def rank(self, context: MaskContext) -> Ranking:
+        """Rank drawn cells that changed before all others."""
+        luck_BTNhw = context.per_frame(*context.grid).clamp(min=1e-6)
+        rest = self.rest.rank(context)
+        change_BTNhw = ego_compensated_change(context.clips, context.grid, self.far)
+        # The largest of log(change) + Gumbel noise: a draw without replacement, weighted by change.
+        gumbel_BTNhw = -(-luck_BTNhw.log()).log()
+        wish_BTNhw = change_BTNhw.log() + gumbel_BTNhw
+        quota = round(self.share * context.budget)
+        drawn_BTNhw = hide_top(wish_BTNhw, quota) & (change_BTNhw > 0)
+        scores_BTNhw = drawn_BTNhw + 0.999 * unit_range(rest.scores_BTNhw)
+        return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=rest.budgets_BTN)
+
+
+def ego_compensated_change(clips: Clips, grid: tuple[int, int], far: float = 10.0) -> Tensor:
+    """Find how much every cell changed beyond what the camera's own motion explains.
+
+    Every frame is compared with the same camera's last valid one (its first with its next), seen
+    from where the camera is now. A place is unchanged if the other frame has its brightness within
+    a quarter of a cell, on the ground or on a wall at any of several distances: how far away a
+    still thing is must not matter. What the other frame did not see is unchanged, too. As a place
+    that something left has changed like one that it came to, both count.
+
+    Args:
+        clips: with images.
+        grid: cells down and across (h, w).
+        far: usual distance to the wall that ends the ground, metres.
+
+    Returns:
+        change_BTNhw: float32 in [0, 1], share of the range of grey; what is usual in its frame
+        is subtracted, so it is 0 for most cells, and for cameras with one valid frame.
+    """
+    B, T, N = clips.shape
+    if T == 1 or B == 0:
+        return torch.zeros(B, T, N, *grid, device=clips.valid_BTN.device)
+    with torch.autocast(clips.valid_BTN.device.type, enabled=False):
+        other_BTN, compared_BTN = _other_step(clips.valid_BTN)
+        grey_FHW = _small_grey(clips, grid)
+        # What the other frame does not see is sampled as 0, and must not count as a change: so what
+        # is sampled is by how much its darkest is above black and its brightest below white.
+        above_FHW, below_FHW = -_around(-grey_FHW), 1 - _around(grey_FHW)
+        bounds_F2HW = _of_other(torch.stack([above_FHW, below_FHW], dim=1), other_BTN)
+        change_FHW = torch.full_like(grey_FHW, torch.inf)
+        for wall in _WALLS:
+            places_FHW2 = _places_in_other(clips, grid, far * wall, other_BTN)
+            seen_F2HW = grid_sample(bounds_F2HW, places_FHW2, align_corners=False)
+            darker_FHW = seen_F2HW[:, 0] - grey_FHW
+            brighter_FHW = seen_F2HW[:, 1].sub_(1).add_(grey_FHW)
+            change_FHW = torch.minimum(change_FHW, torch.maximum(darker_FHW, brighter_FHW))
+        cells_FHW = adaptive_avg_pool2d(change_FHW.sub_(_NOISE).clamp_(min=0), grid)
+    usual_F11 = cells_FHW.flatten(1).median(dim=1).values[:, None, None]
+    change_BTNhw = (cells_FHW - usual_F11).clamp(min=0).reshape(B, T, N, *grid)
+    return change_BTNhw * compared_BTN[..., None, None]
+
+
+def _other_step(valid_BTN: Tensor) -> tuple[Tensor, Tensor]:
+    """The time step that each frame is compared with, and whether it and the frame are valid."""
+    T = valid_BTN.shape[1]
+    steps_T1 = torch.arange(T, device=valid_BTN.device)[:, None]
+    none_B1N = torch.full_like(valid_BTN[:, :1], -1, dtype=torch.int64)
+    last_BTN = torch.where(valid_BTN, steps_T1, -1).cummax(dim=1).values
+    before_BTN = torch.cat([none_B1N, last_BTN[:, :-1]], dim=1)
+    coming_BTN = torch.where(valid_BTN, steps_T1, T).flip(1).cummin(dim=1).values.flip(1)
+    after_BTN = torch.cat([coming_BTN[:, 1:], none_B1N + T + 1], dim=1)
+    other_BTN = torch.where(before_BTN >= 0, before_BTN, after_BTN)
+    return other_BTN.clamp(max=T - 1), valid_BTN & (other_BTN < T)
+
+
+def _small_grey(clips: Clips, grid: tuple[int, int]) -> Tensor:
+    """Brightness at the places that are compared: float32 in [0, 1] (F, H, W)."""
+    (h, w), (height, _) = grid, clips.image_size
+    # Two rows a place do; reading all of them is most of the cost.
+    skip = max(1, height // (2 * _FINE * h))
+    rows_FHX = clips.images_BTNHWC.flatten(0, 2)[:, ::skip].flatten(2)
+    return adaptive_avg_pool2d(rows_FHX.float(), (_FINE * h, _FINE * w)) / 255
+
+
+def _around(values_FHW: Tensor) -> Tensor:
+    """The largest of each place and its eight neighbours."""
+    padded_FHW = pad(values_FHW, (1, 1, 1, 1), mode="replicate")
+    across_FHW = padded_FHW[..., 1:-1].maximum(padded_FHW[..., :-2]).maximum(padded_FHW[..., 2:])
+    return across_FHW[:, 1:-1].maximum(across_FHW[:, :-2]).maximum(across_FHW[:, 2:])
+
+
+def _of_other(values_F: Tensor, other_BTN: Tensor) -> Tensor:
+    """Take values of frames from the step that each frame is compared with."""
+    B, T, N = other_BTN.shape
+    values_BTNX = values_F.reshape(B, T, N, -1)
+    place_BTNX = other_BTN[..., None].expand_as(values_BTNX)
+    return values_BTNX.gather(1, place_BTNX).reshape(values_F.shape)
+
+
+def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN: Tensor) -> Tensor:
+    """Where the other frame shows what each place looks at: ``grid_sample``'s (F, H, W, 2)."""
+    (h, w), (height, width) = grid, clips.image_size
+    points_BTNhw3 = cell_points(
+        clips.intrinsics_BTN33,
+        clips.camera_to_clip_BTN44,
+        clips.valid_BTN,
+        clips.points_BTNP3,
+        grid,
+        clips.image_size,
+        far,
+    )
+    intrinsics_BTN33 = _of_other(clips.intrinsics_BTN33.flatten(0, 2), other_BTN)
+    poses_BTN44 = _of_other(clips.camera_to_clip_BTN44.flatten(0, 2), other_BTN)
+    pixels_Fhw2, depth_Fhw = to_pixels(points_BTNhw3.flatten(0, 2), intrinsics_BTN33, poses_BTN44)
+    size_2 = pixels_Fhw2.new_tensor([width, height])
+    # Within a cell, places move alike but for a little, so that their motion is interpolated.
+    moved_Fhw2 = 2 * pixels_Fhw2 / size_2 - 1 - _own_places(h, w, pixels_Fhw2)
+    moved_Fhw2 = torch.where(depth_Fhw[..., None] > 0.1, moved_Fhw2, _AWAY).clamp(-_AWAY, _AWAY)
+    H, W = _FINE * h, _FINE * w
+    moved_F2HW = interpolate(moved_Fhw2.movedim(-1, 1).contiguous(), (H, W), mode="bilinear")
+    return moved_F2HW.movedim(1, -1) + _own_places(H, W, pixels_Fhw2)
+
+
+def _own_places(h: int, w: int, like: Tensor) -> Tensor:
+    """Middles of cells in ``grid_sample``'s coordinates: (h, w, 2), x and y in [-1, 1]."""
+    x_w = (torch.arange(w, device=like.device, dtype=like.dtype) * 2 + 1) / w - 1
+    y_h = (torch.arange(h, device=like.device, dtype=like.dtype) * 2 + 1) / h - 1
+    y_hw, x_hw = torch.meshgrid(y_h, x_w, indexing="ij")
+    return torch.stack([x_hw, y_hw], dim=-1)
