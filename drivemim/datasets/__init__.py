@@ -10,6 +10,7 @@ from drivemim.datasets.draws import Draw, DrawSampler
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.joined import JoinedDataset
+from drivemim.datasets.motion_boxes import MotionBoxes
 from drivemim.datasets.pseudo_boxes import DetectedBoxes
 from drivemim.datasets.seeded import SeededDataset
 
@@ -23,6 +24,7 @@ __all__ = [
     "FrameBoxes",
     "FrameIndex",
     "JoinedDataset",
+    "MotionBoxes",
     "SeededDataset",
     "collate_clips",
     "frame_boxes",
