@@ -174,7 +174,8 @@ def _waves(
     )
     phases_BG1K = 2 * math.pi * draws_BGK3[:, :, None, :, 2]
     B, G, F, L, _ = directions_BGFL3.shape
-    field_BGFLK = (directions_BGFL3.reshape(B, G, F * L, 3) @ waves_BG3K).add_(phases_BG1K).cos_()
+    field_BGFLK: Tensor = directions_BGFL3.reshape(B, G, F * L, 3) @ waves_BG3K
+    field_BGFLK = field_BGFLK.add_(phases_BG1K).cos_()
     return field_BGFLK.sum(dim=-1).reshape(B, G, F, L)
 
 
