@@ -7,7 +7,10 @@ dataset = dict(
     index='data/town/drivemim-v1.0-mini.arrow',
     image_size=(224, 400),
     steps=3,
-)
+    # Round the car, as nuScenes' rig has them.
+    cameras=(
+        'CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_RIGHT', 'CAM_BACK',
+        'CAM_BACK_LEFT'))
 
 strategies = dict(
     random=dict(type='RandomMask', ratio=ratio),
@@ -17,6 +20,7 @@ strategies = dict(
     large_cells=dict(type='LargeCellMask', ratio=ratio),
     tube=dict(type='TubeMask', ratio=ratio),
     causal=dict(type='CausalMask', ratio=ratio),
+    motion=dict(type='MotionMask', ratio=ratio),
     world_time=dict(type='WorldMask', ratio=ratio, across='time'),
     world_cameras=dict(type='WorldMask', ratio=ratio, across='cameras'),
     world=dict(type='WorldMask', ratio=ratio, across='both'),

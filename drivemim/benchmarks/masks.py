@@ -18,6 +18,7 @@ from torch import Tensor
 from drivemim.clips import Clips
 from drivemim.datasets.town.rig import make_rig
 from drivemim.masking import MaskStrategy, clip_generators
+from drivemim.masking.named import named_strategies
 from drivemim.registry import MASKS, MODELS
 
 STRIDE = 16
@@ -125,11 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-step", action="store_true", help="leave the training step out")
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
-    named = Config.fromfile(arguments.config).strategies.to_dict()
+    config = Config.fromfile(arguments.config).to_dict()
     strategies = {
         name: MASKS.build({**each, "ratio": arguments.ratio})
-        for name, each in named.items()
-        if not arguments.only or name in arguments.only
+        for name, each in named_strategies(config, arguments.config, arguments.only).items()
     }
     print(f"B={arguments.clips}, T=3, N=6, {arguments.boxes} boxes a frame, on {device}, "
           f"{torch.get_num_threads()} threads; median of {arguments.repeats}")  # fmt: skip

@@ -29,6 +29,7 @@ from drivemim.evaluation.masks import (
 )
 from drivemim.masking import MaskStrategy, hidden_cells
 from drivemim.masking.leakage import Leakage, Sightings, find_sightings, leakage
+from drivemim.masking.named import named_strategies
 from drivemim.registry import MASKS
 from drivemim.visualization.mask_panels import local_contrast
 
@@ -89,7 +90,7 @@ def analyze_masks(
         if value < 1:
             raise ConfigError(f"{name}={value} must be 1 or more")
     cfg = Config.fromfile(str(config))
-    named = chosen_strategies(cfg, only)
+    named = named_strategies(cfg.to_dict(), config, only)
     left_out = [] if contrast_guide else [name for name in named if needs_guide(named[name])]
     settings = _settings(cfg, dataset)
     data = _dataset(settings)
@@ -141,21 +142,6 @@ def _measure(
         }
         for name, strategy in strategies.items()
     }
-
-
-def chosen_strategies(cfg: Config, only: Sequence[str] | None) -> dict[str, dict[str, Any]]:
-    """The strategies of a config by name.
-
-    Raises:
-        ConfigError: if there are none, or not those asked for.
-    """
-    if "strategies" not in cfg:
-        raise ConfigError(f"{cfg.filename} has no strategies; see configs/masks/strategies.py")
-    named: dict[str, dict[str, Any]] = cfg.strategies.to_dict()
-    for name in only or ():
-        if name not in named:
-            raise ConfigError(f"{cfg.filename} has no strategy {name!r}, only {', '.join(named)}")
-    return {name: each for name, each in named.items() if not only or name in only}
 
 
 def needs_guide(config: Any) -> bool:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
-from drivemim.errors import ConfigError
 from drivemim.geometry import invert_pose, transform_points
 from drivemim.masking import MaskStrategy, clip_generators
+from drivemim.masking.named import named_strategies
 from drivemim.registry import DATASETS, MASKS
 from drivemim.visualization.panels import (
     Bools,
@@ -73,7 +73,11 @@ def draw_masks(
     """
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(dict(options or {}))
-    strategies = _strategies(cfg, only, ratio)
+    changes = {} if ratio is None else {"ratio": ratio}
+    strategies: dict[str, MaskStrategy] = {
+        name: MASKS.build({**each, **changes})
+        for name, each in named_strategies(cfg.to_dict(), config, only).items()
+    }
     dataset: ClipDataset = DATASETS.build(_dataset(cfg))
     if not 0 <= item < len(dataset):
         raise IndexError(f"clip {item} of {len(dataset)}")
@@ -166,28 +170,6 @@ def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
     whole = grey_BTNHW[..., : rows * h, : columns * w]
     deviation: Tensor = whole.reshape(*clips.shape, h, rows, w, columns).std(dim=(4, 6))
     return deviation
-
-
-def _strategies(
-    cfg: Config, only: Sequence[str] | None, ratio: float | None
-) -> dict[str, MaskStrategy]:
-    if "strategies" in cfg:
-        named = cfg.strategies.to_dict()
-    elif "masking" in cfg.get("model", {}):
-        named = {Path(cfg.filename).stem: cfg.model.masking.to_dict()}
-    else:
-        raise ConfigError(f"{cfg.filename} has neither strategies nor model.masking")
-    unknown = sorted(set(only or ()) - set(named))
-    if unknown:
-        raise ConfigError(
-            f"{cfg.filename} has no strategy {', '.join(unknown)}; it has {', '.join(named)}"
-        )
-    changes = {} if ratio is None else {"ratio": ratio}
-    return {
-        name: MASKS.build({**each, **changes})
-        for name, each in named.items()
-        if not only or name in only
-    }
 
 
 def _dataset(cfg: Config) -> dict[str, Any]:

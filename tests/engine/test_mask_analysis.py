@@ -142,8 +142,8 @@ def test_mistakes(config, town, tmp_path):
     with pytest.raises(ConfigError, match="has no dataset; give an index"):
         analyze_masks(config, grid=GRID)
     empty = tmp_path / "empty.py"
-    empty.write_text("model = 1\n")
-    with pytest.raises(ConfigError, match="has no strategies"):
+    empty.write_text("model = dict()\n")
+    with pytest.raises(ConfigError, match="has neither strategies nor model.masking"):
         analyze_masks(empty, grid=GRID)
 
 

@@ -157,16 +157,17 @@ def test_no_class_asks_more_neighbours_than_its_share(monkeypatch):
 
 
 def test_metrics_by_hand():
-    labels = torch.tensor([0, 0, 1, 2])
-    scores = torch.tensor([[0.9, 0.3, 0.0], [0.1, 0.5, 0.4], [0.0, 0.4, 0.6], [0.0, 0.1, 0.9]])
+    labels = torch.tensor([0, 0, 0, 0, 1, 2])
+    rest = [[0.9, 0.3, 0.0], [0.8, 0.2, 0.0], [0.7, 0.1, 0.0], [0.1, 0.5, 0.4]]
+    scores = torch.tensor([*rest, [0.0, 0.4, 0.6], [0.0, 0.1, 0.9]])
     metrics = score_cells(scores, labels)
-    # The pedestrian's cell is second of its column, the vehicle's first; guesses: rest,
-    # pedestrian, vehicle, vehicle, so half of rest, none of pedestrian and all of vehicle.
+    # The pedestrian's cell is second of its column, the vehicle's first; guesses: three times rest,
+    # pedestrian, vehicle, vehicle, so 3/4 of rest, none of pedestrian and all of vehicle.
     assert metrics == {
         "pedestrian_AP": pytest.approx(0.5),
         "vehicle_AP": pytest.approx(1.0),
         "mAP": pytest.approx(0.75),
-        "balanced_accuracy": pytest.approx(0.5),
+        "balanced_accuracy": pytest.approx(1.75 / 3),
     }
 
 

@@ -106,7 +106,7 @@ def test_contrast_by_hand(clips):
 def test_unknown_strategy_is_named(tmp_path):
     path = tmp_path / "masks.py"
     Config(dict(strategies=dict(tube=dict(type="TubeMask")))).dump(path)
-    with pytest.raises(ConfigError, match="no strategy cube; it has tube"):
+    with pytest.raises(ConfigError, match="no strategy 'cube', only tube"):
         draw_masks(path, tmp_path, only=["cube"])
     Config(dict(model=dict())).dump(path)
     with pytest.raises(ConfigError, match="neither strategies nor model.masking"):

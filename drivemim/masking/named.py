@@ -1,0 +1,37 @@
+"""The strategies that a config names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drivemim.errors import ConfigError
+
+
+def named_strategies(
+    config: Mapping[str, Any], path: str | Path, only: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Configs of strategies by name, as the tools that compare strategies take them.
+
+    Args:
+        config: with ``strategies``, or that of a pretraining run, whose only strategy is called
+            by the config's file.
+        path: of the config.
+        only: names of the strategies wanted; None for all.
+
+    Raises:
+        ConfigError: if there are none, or not those asked for.
+    """
+    if "strategies" in config:
+        named = {str(name): dict(each) for name, each in config["strategies"].items()}
+    elif "masking" in config.get("model", {}):
+        named = {Path(path).stem: dict(config["model"]["masking"])}
+    else:
+        raise ConfigError(
+            f"{path} has neither strategies nor model.masking; see configs/masks/strategies.py"
+        )
+    for name in only or ():
+        if name not in named:
+            raise ConfigError(f"{path} has no strategy {name!r}, only {', '.join(named)}")
+    return {name: each for name, each in named.items() if not only or name in only}

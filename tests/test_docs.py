@@ -1,0 +1,52 @@
+"""What the documents show: code that runs, pictures and files that are there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from drivemim.benchmarks.masks import drive
+from drivemim.engine.hooks.mask_schedule import MaskSchedule
+from drivemim.masking import build_mask
+from drivemim.registry import MASKS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DOCUMENTS = [*sorted((REPOSITORY / "docs").glob("*.md")), *sorted(REPOSITORY.glob("*.md"))]
+MASKING = (REPOSITORY / "docs" / "masking.md").read_text()
+CODE = re.findall(r"```python\n(.*?)```", MASKING, re.DOTALL)
+
+
+def test_the_masking_guides_code_runs():
+    first, config, schedule = CODE
+    clips = drive(1, 2, 3, (14, 25), torch.device("cpu"))
+    exec(compile(first, "docs/masking.md", "exec"), {"clips": clips})
+    names = {}
+    exec(compile(config + schedule, "docs/masking.md", "exec"), names)
+    strategy = build_mask(names["masking"])
+    assert type(strategy).__name__ == "ObjectMask"
+    (hook,) = names["custom_hooks"]
+    assert hook.pop("type") == "drivemim.MaskSchedule"
+    MaskSchedule(**hook)
+
+
+def test_the_masking_guide_has_every_strategy():
+    MASKS.get("RandomMask")  # registers them all
+    missing = [name for name in MASKS.module_dict if f"`{name}" not in MASKING]
+    assert [name for name in missing if not name.endswith("ForTests")] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    text = document.read_text()
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+    broken = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert broken == []
+    tools = set(re.findall(r"\b(tools/\w+\.(?:py|sh))", text))
+    assert [tool for tool in tools if not (REPOSITORY / tool).exists()] == []
+
+
+def test_code_is_python():
+    for code in CODE:
+        ast.parse(code)
