@@ -56,10 +56,12 @@ class StopOnNonFiniteLoss(Hook):
         Raises:
             NonFiniteLossError: naming iteration, losses and frame tokens.
         """
-        loss = torch.as_tensor((outputs or {}).get("loss", 0.0)).detach()
-        is_lost = (~torch.isfinite(loss)).any().to(torch.int32).reshape(1)
-        is_here = bool(is_lost)
         outputs = {name: torch.as_tensor(value).detach() for name, value in (outputs or {}).items()}
+        # All of them: what is logged as the loss may be only a part of what is trained on.
+        parts = [value.float().sum() for name, value in outputs.items() if "loss" in name]
+        total = torch.stack(parts).sum() if parts else torch.zeros(())
+        is_lost = (~torch.isfinite(total)).to(torch.int32).reshape(1)
+        is_here = bool(is_lost)
         dist.all_reduce(is_lost, op="max")
         if not bool(is_lost):
             return

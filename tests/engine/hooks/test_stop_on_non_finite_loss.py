@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.structures import BaseDataElement
 
 from drivemim.clips import Clips
-from drivemim.engine.hooks.stop_on_non_finite_loss import frame_tokens
+from drivemim.engine.hooks.stop_on_non_finite_loss import StopOnNonFiniteLoss, frame_tokens
 from drivemim.engine.provenance import one_frame
 from drivemim.engine.run import train
 from drivemim.errors import NonFiniteLossError
@@ -37,3 +39,13 @@ def test_run_stops_with_the_frames_before_a_checkpoint_is_saved(repository, tmp_
     assert "frame-3" in text
     saved = {path.name for path in (tmp_path / "lost").glob("iter_*.pth")}
     assert f"iter_{iteration}.pth" not in saved
+
+
+def test_no_loss_is_overlooked():
+    """The reconstruction's may be fine where a guide's is not."""
+    hook, runner = StopOnNonFiniteLoss(), SimpleNamespace(iter=6)
+    fine = {"loss": torch.tensor(1.0), "hidden_share": torch.tensor(torch.nan)}
+    hook.after_train_iter(runner, 0, clip("a"), fine)
+    hook.after_train_iter(runner, 0, clip("a"), None)
+    with pytest.raises(NonFiniteLossError, match=r"iteration 7: .*'loss_guide': inf.* frames a"):
+        hook.after_train_iter(runner, 0, clip("a"), {**fine, "loss_guide": torch.tensor(torch.inf)})
