@@ -93,7 +93,7 @@ def draw_masks(
         mask_BTNhw = strategy(clips, grid, clip_generators(clips), local_contrast(clips, grid))
         path = Path(out) / f"{name}.jpg"
         panel = mask_panel(clips, mask_BTNhw, points_P3, cameras=names, tile_width=tile_width)
-        save_image(path, panel)
+        save_image(path, panel, quality=75)
         written.append(path)
     return written
 
