@@ -182,35 +182,29 @@ def probe_plan(settings: StudySettings) -> list[Stage]:
 
 
 def detector_plan(settings: StudySettings, best: Mapping[str, str]) -> list[Stage]:
-    """Export, fine-tune and evaluate the random arm, the best arm and an untrained backbone.
+    """Export, fine-tune and evaluate the random arm and the best one.
 
     Args:
         settings: the budget.
         best: the best arm of each source.
     """
-    columns: list[tuple[Step, ...]] = []
-    exports: list[Step] = []
-    for seed in settings.seeds:
-        for source in SOURCES:
-            for arm in detector_arms(best[source.name]):
-                if arm != UNTRAINED:
-                    exports.append(_export_step(source, arm, seed, settings))
-                columns.append(
-                    (
-                        _finetune_step(source, arm, seed, settings),
-                        _test_step(source, arm, seed, settings),
-                    )
-                )
-    stages = _together(exports)
-    for at in range(0, len(columns), SIDE_BY_SIDE):
-        finetune, test = zip(*columns[at : at + SIDE_BY_SIDE], strict=True)
-        stages += [finetune, test]
+    runs = [
+        (source, arm, seed, settings)
+        for seed in settings.seeds
+        for source in SOURCES
+        for arm in detector_arms(best[source.name])
+    ]
+    stages = _together([_export_step(*run) for run in runs])
+    for at in range(0, len(runs), SIDE_BY_SIDE):
+        together = runs[at : at + SIDE_BY_SIDE]
+        stages.append(tuple(_finetune_step(*run) for run in together))
+        stages.append(tuple(_test_step(*run) for run in together))
     return stages
 
 
 def detector_arms(best: str) -> list[str]:
     """Arms that detectors are trained from."""
-    return list(dict.fromkeys((BASELINE, best, UNTRAINED)))
+    return [BASELINE, best]
 
 
 def _together(steps: Sequence[Step]) -> list[Stage]:
@@ -291,7 +285,7 @@ def _finetune_step(source: Source, arm: str, seed: int, settings: StudySettings)
     start = f"backbone_checkpoint={_backbone(source, arm, seed)}"
     return train_step(
         f"finetune-{run_name(source, arm, seed)}",
-        f"Fine-tune a detector on {source.title}: {ARMS.get(arm, 'untrained')}, seed {seed}",
+        f"Fine-tune a detector on {source.title}: {ARMS[arm]}, seed {seed}",
         source.detector,
         WORK_DIR / "finetune" / run_name(source, arm, seed),
         iterations=iterations,
@@ -301,7 +295,7 @@ def _finetune_step(source: Source, arm: str, seed: int, settings: StudySettings)
             f"train_dataloader.dataset.dataset.index={source.index}",
             f"val_dataloader.dataset.index={source.index}",
             *_detector_options(),
-            *(() if arm == UNTRAINED else (start,)),
+            start,
         ),
     )
 
@@ -310,7 +304,7 @@ def _test_step(source: Source, arm: str, seed: int, settings: StudySettings) -> 
     run = WORK_DIR / "finetune" / run_name(source, arm, seed)
     return evaluate_step(
         f"test-{run_name(source, arm, seed)}",
-        f"Evaluate the detector on {source.title}: {ARMS.get(arm, 'untrained')}, seed {seed}",
+        f"Evaluate the detector on {source.title}: {ARMS[arm]}, seed {seed}",
         source.detector,
         last_checkpoint(run, settings.finetune_iterations[source.name]),
         WORK_DIR / f"detector-{run_name(source, arm, seed)}.json",
