@@ -175,12 +175,10 @@ class MaskedPretrainer(BaseModel):
         filled_XLP = put_cells(cells_XLP, hidden, pixels_BTNJP.flatten(0, 2))
         filled_XCHW = cells_to_image(filled_XLP, grid, stride)
         images = self.data_preprocessor.restore(filled_XCHW.reshape(images_BTNCHW.shape))
-        errors_XL1 = errors_BTNJ.new_zeros(len(cells_XLP), grid[0] * grid[1], 1)
-        errors_XL1 = put_cells(errors_XL1, hidden, errors_BTNJ.flatten(0, 2)[..., None])
 
         invalid = ~clips.valid_BTN[..., None, None]
         return Reconstruction(
             mask_BTNhw=mask_BTNhw,
             images_BTNHWC=torch.where(invalid[..., None], clips.images_BTNHWC, images),
-            errors_BTNhw=errors_XL1.reshape(mask_BTNhw.shape).masked_fill(invalid, 0.0),
+            errors_BTNhw=error_map(errors_BTNJ, mask_BTNhw).masked_fill(invalid, 0.0),
         )
