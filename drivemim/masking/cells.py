@@ -40,8 +40,8 @@ def cell_owners(
     boxes_BTNM4 = boxes_BTNM4.gather(-2, nearest_BTNM[..., None].expand_as(boxes_BTNM4))
     present_BTNM = present_BTNM.gather(-1, nearest_BTNM)
     x1, y1, x2, y2 = boxes_BTNM4.unbind(-1)
-    rows_BTNMh = _covered(y1 * (h / height), y2 * (h / height), h) & present_BTNM[..., None]
-    columns_BTNMw = _covered(x1 * (w / width), x2 * (w / width), w)
+    rows_BTNMh = _covered(y1 * h / height, y2 * h / height, h) & present_BTNM[..., None]
+    columns_BTNMw = _covered(x1 * w / width, x2 * w / width, w)
     first_BTNhw = first_cover(rows_BTNMh, columns_BTNMw)
     owners_BTNL = nearest_BTNM.gather(-1, first_BTNhw.clamp(min=0).flatten(-2))
     return torch.where(first_BTNhw >= 0, owners_BTNL.reshape(first_BTNhw.shape), -1)
@@ -94,8 +94,10 @@ def _front_to_back(boxes_BTNM4: Tensor, depths_BTNM: Tensor, present_BTNM: Tenso
 
 def _covered(low_M: Tensor, high_M: Tensor, length: int) -> Tensor:
     """Mark cells of an axis by their middle, and the cell that holds the box's own middle."""
-    start_M, stop_M = (low_M - 0.5).ceil(), (high_M - 0.5).ceil()
-    # Cells whose middle the box contains include the one that holds its own; there may be none.
-    none_M = start_M >= stop_M
     own_M = ((low_M + high_M) / 2).floor().clamp(0, length - 1)
-    return span(torch.where(none_M, own_M, start_M), torch.where(none_M, own_M + 1, stop_M), length)
+    start_M, stop_M = (low_M - 0.5).ceil(), (high_M - 0.5).ceil()
+    none_M = start_M >= stop_M
+    # A box that ends in the middle of its own middle's cell has only its neighbour's middle.
+    start_M = torch.where(none_M, own_M, torch.minimum(start_M, own_M))
+    stop_M = torch.where(none_M, own_M + 1, torch.maximum(stop_M, own_M + 1))
+    return span(start_M, stop_M, length)

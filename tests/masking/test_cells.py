@@ -99,6 +99,11 @@ def test_many_boxes_against_loops(rows):
     assert owners(boxes, depths).tolist() == reference(boxes, depths, (4, 8), (40, 80))
 
 
+def test_a_middle_on_the_border_of_two_cells_is_the_second_ones():
+    """A box from 45 to 55 of cells of 10: it covers the middle of cell 4, its own is in cell 5."""
+    assert picture(owners([[45, 0, 55, 10]])) == ["....aa..", *["........"] * 3]
+
+
 def test_frames_are_independent():
     one, other = [[0, 0, 20, 20.0]], [[40, 20, 80, 40.0]]
     batched = cell_owners(
