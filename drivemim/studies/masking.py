@@ -102,7 +102,7 @@ class StudySettings:
 
 DEFAULT_SETTINGS = StudySettings(
     pretrain_iterations={"town": 440, "camvid": 340},
-    finetune_iterations={"town": 160, "camvid": 200},
+    finetune_iterations={"town": 120, "camvid": 160},
 )
 
 
