@@ -204,6 +204,28 @@ def clip_generators(clips: Clips) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in clips.seeds_B.tolist()]
 
 
+def share_of_budget(share: float, context: MaskContext, ranking: Ranking) -> int | Tensor:
+    """How many cells of each frame a share of the budget is: one number, or int64 (B, T, N).
+
+    Args:
+        share: in [0, 1].
+        context: gives the budget of frames that are all alike.
+        ranking: gives that of frames that differ.
+    """
+    if ranking.budgets_BTN is None:
+        return round(share * context.budget)
+    return (share * ranking.budgets_BTN).round().long()
+
+
+def gumbel(draws: Tensor) -> Tensor:
+    """Uniform draws as Gumbel noise.
+
+    The highest of log(weight) + noise are a draw without replacement, weighted by weight.
+    """
+    # Less than any draw above 0, so that a draw of 0 has a logarithm too.
+    return -(-draws.clamp(min=2.0**-25).log()).log()
+
+
 def unit_range(scores_BTNhw: Tensor) -> Tensor:
     """Stretch the scores of each frame to [0, 1], keeping their order."""
     low, high = scores_BTNhw.amin((-2, -1), keepdim=True), scores_BTNhw.amax((-2, -1), keepdim=True)

@@ -13,7 +13,9 @@ from drivemim.masking.base import (
     Ranking,
     build_mask,
     check_share,
+    gumbel,
     hide_top,
+    share_of_budget,
     unit_range,
 )
 from drivemim.registry import MASKS
@@ -21,8 +23,6 @@ from drivemim.registry import MASKS
 # Tiers of cells; a higher tier is hidden before a lower one, whatever the ranking within.
 _HINT, _OPEN, _FIRST = 0.0, 1.0, 2.0
 _STEP = 0.999
-# Less than any draw above 0, so that a draw of 0 has a logarithm too.
-_TINY = 2.0**-25
 
 
 @MASKS.register_module()
@@ -81,7 +81,9 @@ class GuidedMask(MaskStrategy):
         chance_BTNhw = context.per_frame(*context.grid)
         spared_BTNhw = chance_BTNhw < self.hints
         wanted_BTNhw = blurred_BTNhw.masked_fill(spared_BTNhw, -torch.inf)
-        first_BTNhw = hide_top(wanted_BTNhw, self._quota(context, rest.budgets_BTN)) & ~spared_BTNhw
+        first_BTNhw = (
+            hide_top(wanted_BTNhw, share_of_budget(self.share, context, rest)) & ~spared_BTNhw
+        )
         lowest_BTN11 = (
             blurred_BTNhw.masked_fill(~first_BTNhw, torch.inf).flatten(-2).amin(-1)[..., None, None]
         )
@@ -93,20 +95,13 @@ class GuidedMask(MaskStrategy):
         scores_BTNhw = torch.where(first_BTNhw, first_scores_BTNhw, scores_BTNhw)
         return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=rest.budgets_BTN)
 
-    def _quota(self, context: MaskContext, budgets_BTN: Tensor | None) -> int | Tensor:
-        """How many cells of each frame are chosen by the guide."""
-        if budgets_BTN is None:
-            return round(self.share * context.budget)
-        return (self.share * budgets_BTN).round().long()
-
     def _blurred(self, guide_BTNhw: Tensor, draws_BTNhw: Tensor) -> Tensor:
         """Guide plus Gumbel noise, whose highest cells are a weighted draw of cells."""
         guide_BTNL = _share_below(guide_BTNhw.flatten(-2))
         draws_BTNL = draws_BTNhw.flatten(-2)
-        gumbel_BTNL = -(-draws_BTNL.clamp(min=_TINY).log()).log()
         # Where guides are equal, chance decides, and not the place in the image.
         tie_break_BTNL = draws_BTNL * (0.1 / guide_BTNL.shape[-1])
-        blurred_BTNL = guide_BTNL + tie_break_BTNL + self.temperature * gumbel_BTNL
+        blurred_BTNL = guide_BTNL + tie_break_BTNL + self.temperature * gumbel(draws_BTNL)
         return blurred_BTNL.reshape(guide_BTNhw.shape)
 
 

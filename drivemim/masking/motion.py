@@ -14,7 +14,9 @@ from drivemim.masking.base import (
     Ranking,
     build_mask,
     check_share,
+    gumbel,
     hide_top,
+    share_of_budget,
     unit_range,
 )
 from drivemim.registry import MASKS
@@ -65,13 +67,11 @@ class MotionMask(MaskStrategy):
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank drawn cells that changed before all others."""
-        luck_BTNhw = context.per_frame(*context.grid).clamp(min=1e-6)
+        luck_BTNhw = context.per_frame(*context.grid)
         rest = self.rest.rank(context)
         change_BTNhw = ego_compensated_change(context.clips, context.grid, self.far)
-        # The largest of log(change) + Gumbel noise: a draw without replacement, weighted by change.
-        gumbel_BTNhw = -(-luck_BTNhw.log()).log()
-        wish_BTNhw = change_BTNhw.log() + gumbel_BTNhw
-        quota = round(self.share * context.budget)
+        wish_BTNhw = change_BTNhw.log() + gumbel(luck_BTNhw)
+        quota = share_of_budget(self.share, context, rest)
         drawn_BTNhw = hide_top(wish_BTNhw, quota) & (change_BTNhw > 0)
         scores_BTNhw = drawn_BTNhw + 0.999 * unit_range(rest.scores_BTNhw)
         return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=rest.budgets_BTN)

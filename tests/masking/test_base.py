@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drivemim.benchmarks.masks import drive
 from drivemim.clips import Clips
 from drivemim.masking import (
     MaskContext,
@@ -265,3 +266,21 @@ def test_seeds_and_frames_differ(config, make_clips):
     mask = masked(MASKS.build({**config, "ratio": 0.4}), clips, (8, 16))
     assert not torch.equal(mask[0], mask[1])
     assert not torch.equal(mask[0, -1, 0], mask[0, -1, 1])
+
+
+@pytest.mark.parametrize("kind", ["GuidedMask", "MotionMask"])
+def test_a_share_is_of_the_frames_own_budget(kind):
+    """16 cells, half hidden on average: 2 x 16 x 0.5 = 16 cells, all in the last of two steps."""
+    rest = {"type": "CausalMask", "future_ratio": 1.0}
+    strategy = MASKS.build({"type": kind, "ratio": 0.5, "share": 0.5, "rest": rest})
+    clips = drive(1, 2, 0, (4, 4), torch.device("cpu"))
+    context = MaskContext(
+        clips=clips, grid=(4, 4), ratio=0.5, generators=same_seed(),
+        guide_BTNhw=torch.rand(*clips.shape, 4, 4),
+    )  # fmt: skip
+    ranking = strategy.rank(context)
+    assert ranking.budgets_BTN.flatten().tolist() == 6 * [0] + 6 * [16]
+    first_TN = (ranking.scores_BTNhw[0].flatten(-2) >= (2 if kind == "GuidedMask" else 1)).sum(-1)
+    assert (first_TN[0] == 0).all()
+    assert (first_TN[1] <= 8).all()
+    assert (first_TN[1] > 0).any()
