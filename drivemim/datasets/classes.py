@@ -11,35 +11,89 @@ from numpy.typing import NDArray
 from drivemim.clips import CLASSES
 from drivemim.errors import DataError
 
-__all__ = ["CLASSES", "COCO", "DEFAULT", "NUSCENES", "NUSCENES_EXTRA", "labels_of"]
+__all__ = [
+    "ATTRIBUTES",
+    "CLASSES",
+    "CLASS_ATTRIBUTES",
+    "COCO",
+    "DEFAULT",
+    "DETECTION_CLASSES",
+    "NUSCENES",
+    "NUSCENES_DETECTION",
+    "NUSCENES_EXTRA",
+    "labels_of",
+]
+
+_NUSCENES_CATEGORIES: Mapping[str, tuple[str | None, str | None]] = {
+    # category: (class of a 2-D detector, class of nuScenes' detection task)
+    "human.pedestrian.adult": ("pedestrian", "pedestrian"),
+    "human.pedestrian.child": ("pedestrian", "pedestrian"),
+    "human.pedestrian.construction_worker": ("pedestrian", "pedestrian"),
+    "human.pedestrian.personal_mobility": ("pedestrian", None),
+    "human.pedestrian.police_officer": ("pedestrian", "pedestrian"),
+    "human.pedestrian.stroller": ("pedestrian", None),
+    "human.pedestrian.wheelchair": ("pedestrian", None),
+    "vehicle.bus.bendy": ("vehicle", "bus"),
+    "vehicle.bus.rigid": ("vehicle", "bus"),
+    "vehicle.car": ("vehicle", "car"),
+    "vehicle.construction": ("vehicle", "construction_vehicle"),
+    "vehicle.emergency.ambulance": ("vehicle", None),
+    "vehicle.emergency.police": ("vehicle", None),
+    "vehicle.trailer": ("vehicle", "trailer"),
+    "vehicle.truck": ("vehicle", "truck"),
+    "vehicle.bicycle": (None, "bicycle"),
+    "vehicle.motorcycle": (None, "motorcycle"),
+    "animal": (None, None),
+    "movable_object.barrier": (None, "barrier"),
+    "movable_object.debris": (None, None),
+    "movable_object.pushable_pullable": (None, None),
+    "movable_object.trafficcone": (None, "traffic_cone"),
+    "static_object.bicycle_rack": (None, None),
+}
 
 NUSCENES: Mapping[str, str | None] = {
-    "human.pedestrian.adult": "pedestrian",
-    "human.pedestrian.child": "pedestrian",
-    "human.pedestrian.construction_worker": "pedestrian",
-    "human.pedestrian.personal_mobility": "pedestrian",
-    "human.pedestrian.police_officer": "pedestrian",
-    "human.pedestrian.stroller": "pedestrian",
-    "human.pedestrian.wheelchair": "pedestrian",
-    "vehicle.bus.bendy": "vehicle",
-    "vehicle.bus.rigid": "vehicle",
-    "vehicle.car": "vehicle",
-    "vehicle.construction": "vehicle",
-    "vehicle.emergency.ambulance": "vehicle",
-    "vehicle.emergency.police": "vehicle",
-    "vehicle.trailer": "vehicle",
-    "vehicle.truck": "vehicle",
-    "vehicle.bicycle": None,
-    "vehicle.motorcycle": None,
-    "animal": None,
-    "movable_object.barrier": None,
-    "movable_object.debris": None,
-    "movable_object.pushable_pullable": None,
-    "movable_object.trafficcone": None,
-    "static_object.bicycle_rack": None,
+    category: two for category, (two, _) in _NUSCENES_CATEGORIES.items()
 }
 """nuScenes' 23 categories. Cyclists are neither class: a bicycle or motorcycle box holds its
 rider, so it would teach a detector that people are vehicles."""
+
+NUSCENES_DETECTION: Mapping[str, str | None] = {
+    category: ten for category, (_, ten) in _NUSCENES_CATEGORIES.items()
+}
+"""The same categories as the ten ``DETECTION_CLASSES``, as the official evaluation maps them."""
+
+DETECTION_CLASSES = (
+    "car",
+    "truck",
+    "bus",
+    "trailer",
+    "construction_vehicle",
+    "pedestrian",
+    "motorcycle",
+    "bicycle",
+    "traffic_cone",
+    "barrier",
+)
+"""Classes of nuScenes' detection task, in the official order."""
+
+_VEHICLE_STATES = ("vehicle.moving", "vehicle.parked", "vehicle.stopped")
+_CYCLE_STATES = ("cycle.with_rider", "cycle.without_rider")
+CLASS_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "car": _VEHICLE_STATES,
+    "truck": _VEHICLE_STATES,
+    "bus": _VEHICLE_STATES,
+    "trailer": _VEHICLE_STATES,
+    "construction_vehicle": _VEHICLE_STATES,
+    "pedestrian": ("pedestrian.moving", "pedestrian.sitting_lying_down", "pedestrian.standing"),
+    "motorcycle": _CYCLE_STATES,
+    "bicycle": _CYCLE_STATES,
+    "traffic_cone": (),
+    "barrier": (),
+}
+"""Attributes that an object of each of ``DETECTION_CLASSES`` may have."""
+
+ATTRIBUTES = tuple(sorted({name for names in CLASS_ATTRIBUTES.values() for name in names}))
+"""All attributes of the detection task; a head numbers them so."""
 
 NUSCENES_EXTRA: Mapping[str, str | None] = {
     "vehicle.ego": None,
@@ -79,19 +133,22 @@ DEFAULT: Mapping[str, str | None] = {**NUSCENES, **NUSCENES_EXTRA, **COCO}
 
 
 def labels_of(
-    categories: Sequence[str], mapping: Mapping[str, str | None] = DEFAULT
+    categories: Sequence[str],
+    mapping: Mapping[str, str | None] = DEFAULT,
+    classes: Sequence[str] = CLASSES,
 ) -> NDArray[np.int64]:
     """Label of every category.
 
     Args:
         categories: an index's own category names.
-        mapping: category to one of ``CLASSES``, or to None for boxes to leave out.
+        mapping: category to one of ``classes``, or to None for boxes to leave out.
+        classes: a detector's class names.
 
     Returns:
-        position in ``CLASSES`` for each category, -1 for those to leave out.
+        position in ``classes`` for each category, -1 for those to leave out.
 
     Raises:
-        ValueError: if a category is not in the mapping, or maps to something not in ``CLASSES``.
+        ValueError: if a category is not in the mapping, or maps to something not in ``classes``.
     """
     labels = np.full(len(categories), -1, np.int64)
     for position, category in enumerate(categories):
@@ -100,12 +157,14 @@ def labels_of(
             hint = f" (nearest known: {near[0]!r})" if near else ""
             raise DataError(
                 f"category {category!r} is in no class map{hint}; "
-                f"pass class_map with {category!r} mapped to one of {CLASSES} or to None"
+                f"pass class_map with {category!r} mapped to one of {tuple(classes)} or to None"
             )
         name = mapping[category]
         if name is None:
             continue
-        if name not in CLASSES:
-            raise DataError(f"category {category!r} maps to {name!r}, which is none of {CLASSES}")
-        labels[position] = CLASSES.index(name)
+        if name not in classes:
+            raise DataError(
+                f"category {category!r} maps to {name!r}, which is none of {tuple(classes)}"
+            )
+        labels[position] = classes.index(name)
     return labels

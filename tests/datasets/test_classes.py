@@ -1,7 +1,20 @@
 import pytest
+from nuscenes.eval.detection.constants import ATTRIBUTE_NAMES, DETECTION_NAMES
+from nuscenes.eval.detection.utils import (
+    category_to_detection_name,
+    detection_name_to_rel_attributes,
+)
 from nuscenes.utils.color_map import get_colormap
 
-from drivemim.datasets.classes import CLASSES, NUSCENES, labels_of
+from drivemim.datasets.classes import (
+    ATTRIBUTES,
+    CLASS_ATTRIBUTES,
+    CLASSES,
+    DETECTION_CLASSES,
+    NUSCENES,
+    NUSCENES_DETECTION,
+    labels_of,
+)
 
 
 def test_every_nuscenes_category_has_a_place():
@@ -23,3 +36,18 @@ def test_unknown_categories_are_named():
         labels_of(["vehicle.cart"])
     with pytest.raises(ValueError, match="maps to 'tram', which is none of"):
         labels_of(["train"], {"train": "tram"})
+
+
+def test_the_ten_detection_classes_are_the_devkits():
+    assert list(DETECTION_CLASSES) == DETECTION_NAMES
+    for category, name in NUSCENES_DETECTION.items():
+        assert category_to_detection_name(category) == name, category
+    labels = labels_of(["vehicle.truck", "animal"], NUSCENES_DETECTION, DETECTION_CLASSES)
+    assert labels.tolist() == [1, -1]
+
+
+def test_attributes_are_the_devkits():
+    assert list(ATTRIBUTES) == sorted(ATTRIBUTE_NAMES)
+    assert tuple(CLASS_ATTRIBUTES) == DETECTION_CLASSES
+    for name, attributes in CLASS_ATTRIBUTES.items():
+        assert list(attributes) == detection_name_to_rel_attributes(name)
