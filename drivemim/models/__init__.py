@@ -10,7 +10,7 @@ from drivemim.models.guides import Guide, LossPredictor, TeacherAttention
 from drivemim.models.necks import SimpleFeaturePyramid
 from drivemim.models.preprocessor import ClipPreprocessor
 from drivemim.models.pretrainer import MaskedPretrainer, Reconstruction
-from drivemim.models.targets import NormalizedPixels, PooledPixels
+from drivemim.models.targets import NormalizedPixels, OrientedGradients, PooledPixels
 
 __all__ = [
     "ClipDecoder",
@@ -21,6 +21,7 @@ __all__ = [
     "MaskedPretrainer",
     "MaskedResNet",
     "NormalizedPixels",
+    "OrientedGradients",
     "PooledPixels",
     "Reconstruction",
     "SimpleFeaturePyramid",

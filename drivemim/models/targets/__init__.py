@@ -1,6 +1,7 @@
 """Targets: what the decoder must predict at the hidden cells."""
 
+from drivemim.models.targets.hog import OrientedGradients
 from drivemim.models.targets.pixels import NormalizedPixels
 from drivemim.models.targets.pooled import PooledPixels
 
-__all__ = ["NormalizedPixels", "PooledPixels"]
+__all__ = ["NormalizedPixels", "OrientedGradients", "PooledPixels"]

@@ -1,0 +1,107 @@
+"""Histograms of oriented gradients of a hidden cell: its edges, whatever its brightness.
+
+Papers: Dalal and Triggs, Histograms of oriented gradients for human detection, 2005; as the target
+of masked prediction, Wei et al., Masked feature prediction for self-supervised visual
+pre-training, 2022 (https://arxiv.org/abs/2112.09133).
+"""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
+
+from drivemim.models.targets.pixels import CellTarget, hidden_cells
+from drivemim.registry import MODELS
+
+_STROKE_WIDTH = 0.15  # of a square's side, in reconstructions
+
+
+@MODELS.register_module()
+class OrientedGradients(CellTarget):
+    """Target and loss: for each ``size`` x ``size`` square of a cell, how strong which edges are.
+
+    A pixel's gradient is a central difference, in each colour channel by itself. It votes with its
+    length for the two nearest of ``bins`` orientations in [0, pi), and a square's votes are scaled
+    to a length of at most 1. Where there is nothing but noise, ``eps`` keeps them short.
+
+    Args:
+        size: pixels along the side of a square; must divide the encoder's mask stride.
+        bins: orientations.
+        eps: mean gradient of a square, in units of the normalised image, below which it fades.
+    """
+
+    def __init__(self, *, size: int = 8, bins: int = 9, eps: float = 0.05) -> None:
+        super().__init__()
+        if size < 1 or bins < 2 or eps <= 0:
+            raise ValueError(
+                f"size={size} must be at least 1, bins={bins} at least 2 and eps={eps} positive"
+            )
+        self.size = size
+        self.bins = bins
+        self.eps = eps
+
+    def channels(self, mask_stride: int) -> int:
+        """P, numbers to predict for a cell.
+
+        Raises:
+            ValueError: if ``size`` does not divide the cell.
+        """
+        if mask_stride % self.size:
+            raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
+        return 3 * self.bins * (mask_stride // self.size) ** 2
+
+    def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+        """Targets of the hidden cells.
+
+        Args:
+            images_BTNCHW: float, normalised as the encoder sees them.
+            mask_BTNhw: bool, True = hidden.
+
+        Returns:
+            (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
+        """
+        histograms = self.histograms(images_BTNCHW.flatten(0, 2).float())
+        shape = (*mask_BTNhw.shape[:3], *histograms.shape[1:])
+        return hidden_cells(histograms.reshape(shape), mask_BTNhw)
+
+    def histograms(self, images_XCHW: Tensor) -> Tensor:
+        """Histograms of every square, (X, C * bins, H / size, W / size); orientation fastest."""
+        padded = F.pad(images_XCHW, (1, 1, 1, 1), mode="replicate")
+        across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+        down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+        length_XCHW = (across.square() + down.square()).sqrt()
+        # Opposite directions are one orientation; the last bin's other neighbour is the first.
+        place = torch.atan2(down, across).remainder(pi) * (self.bins / pi)
+        lower = place.floor()
+        upper_share = place - lower
+        first = lower.long() % self.bins
+        votes_XCOHW = images_XCHW.new_zeros(*images_XCHW.shape[:2], self.bins, *place.shape[2:])
+        votes_XCOHW.scatter_add_(
+            2, first[:, :, None], (length_XCHW * (1 - upper_share))[:, :, None]
+        )
+        second = (first + 1) % self.bins
+        votes_XCOHW.scatter_add_(2, second[:, :, None], (length_XCHW * upper_share)[:, :, None])
+        squares = F.avg_pool2d(votes_XCOHW.flatten(0, 1), self.size)
+        norm = (squares.square().sum(dim=1, keepdim=True) + self.eps**2).sqrt()
+        return (squares / norm).unflatten(0, images_XCHW.shape[:2]).flatten(1, 2)
+
+    def to_pixels(
+        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
+    ) -> Tensor:
+        """Predictions as pixels of ``images``: a stroke along each edge, on mid grey."""
+        side = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
+        shape = (*predictions_BTNJP.shape[:-1], 3, self.bins, side, side)
+        histograms = predictions_BTNJP.float().reshape(shape).clamp(min=0)
+        strokes = self._strokes().to(histograms)
+        pixels = torch.einsum("...cors,oyx->...crysx", histograms, strokes)
+        return pixels.flatten(-4, -3).flatten(-2).flatten(-3)
+
+    def _strokes(self) -> Tensor:
+        """For each orientation, a line through a square's middle, across the gradient."""
+        middle = (torch.arange(self.size) + 0.5) / self.size - 0.5
+        angles = torch.arange(self.bins)[:, None, None] * (pi / self.bins)
+        away = angles.cos() * middle[None, None, :] + angles.sin() * middle[None, :, None]
+        return torch.exp(-((away / _STROKE_WIDTH) ** 2))
