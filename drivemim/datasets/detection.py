@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from drivemim.datasets.classes import CLASSES
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.label_subsets import label_subset
 from drivemim.registry import DATASETS
 
 Integers = NDArray[np.int64]
@@ -94,6 +95,9 @@ class FrameDetection(BaseDataset):
         cameras: names, or None for all.
         keyframes_only: leave out sweeps, whose boxes are interpolated.
         class_map: category to class name or None, in place of the default map.
+        label_share: of the moments that the rest selects, taken scene by scene; see
+            ``drivemim.datasets.label_subsets``.
+        label_seed: draws which scenes, and which part of the last one.
         indices: keep the first (or, negative, the last) so many frames, or these.
         test_mode: MMEngine's: a failing pipeline is an error rather than another image.
         lazy_init: open the index at the first use.
@@ -120,6 +124,8 @@ class FrameDetection(BaseDataset):
         cameras: Sequence[str] | None = None,
         keyframes_only: bool = True,
         class_map: Mapping[str, str | None] | None = None,
+        label_share: float = 1.0,
+        label_seed: int = 0,
         indices: int | Sequence[int] | None = None,
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -132,6 +138,8 @@ class FrameDetection(BaseDataset):
         self.cameras = cameras
         self.keyframes_only = keyframes_only
         self.class_map = class_map
+        self.label_share = label_share
+        self.label_seed = label_seed
         super().__init__(
             pipeline=list(pipeline),
             indices=indices,
@@ -150,6 +158,8 @@ class FrameDetection(BaseDataset):
         rows = self._select()
         if self._indices is not None:
             rows = _subset(rows, self._indices)
+        scene, moment = self.index.frames.scene[rows], self.index.frames.sample[rows]
+        rows = rows[label_subset(scene, moment, share=self.label_share, seed=self.label_seed)]
         if len(rows) == 0:
             raise ValueError(
                 f"{self.index_path} has no frame of scenes={self.scenes}, cameras={self.cameras}, "
