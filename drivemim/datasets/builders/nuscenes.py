@@ -15,9 +15,20 @@ from numpy.typing import NDArray
 from drivemim.datasets.arrow import strings, take
 from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.nuscenes_boxes import annotation_boxes
-from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.datasets.builders.nuscenes_frames import (
+    Rig,
+    SensorData,
+    check_missing_images,
+    frame_columns,
+    frames_of_scenes,
+    neighbours,
+    present_images,
+    read_ego_poses,
+    read_rig,
+    read_sensor_data,
+)
+from drivemim.datasets.builders.nuscenes_tables import join, read_table
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
-from drivemim.datasets.index_schema import time_keys
 
 Section = dict[str, Any]
 IDENTITY_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
@@ -48,8 +59,7 @@ def build_nuscenes_index(
     """
     root = Path(root).absolute()
     folder = tables.version_folder(root, version)
-    if missing_images not in ("error", "drop", "ignore"):
-        raise ValueError(f"missing_images is {missing_images!r}, not error, drop or ignore")
+    check_missing_images(missing_images)
     # Taken before reading: a table that changes meanwhile makes the index old, not wrong.
     prints = fingerprints(
         root, [path for path in map(_table(folder), tables.TABLES) if path.exists()]
@@ -58,7 +68,7 @@ def build_nuscenes_index(
         scenes, samples, timeline = _read_timeline(folder)
         frames, cameras = _read_frames(folder, root, timeline, missing_images)
         samples.update(frames.pop("of_samples"))
-        scenes.update(_frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
+        scenes.update(frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
         boxes, tracks, names = annotation_boxes(folder, timeline)
     samples.update(_boxes_of_samples(boxes["sample"], len(timeline.order)))
     info = IndexInfo(
@@ -158,80 +168,28 @@ def has_word(text: str, stem: str) -> bool:
     return re.search(rf"\b{stem}(s|y|ing|time)?\b", text, re.IGNORECASE) is not None
 
 
-def neighbours(group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows before and after within runs of equal ``group``; -1 at the runs' ends."""
-    rows = np.arange(len(group))
-    same = np.concatenate([[False], group[1:] == group[:-1], [False]])
-    return np.where(same[:-1], rows - 1, -1), np.where(same[1:], rows + 1, -1)
-
-
 def _read_frames(
     folder: Path, root: Path, timeline: Timeline, missing_images: str
 ) -> tuple[Section, list[str]]:
     """Frames in the index's order (with what samples learn of them), and camera names."""
-    sensors = read_table(folder, tables.Sensor, "sensor")
-    calibrations = read_table(folder, tables.CalibratedSensor, "calibrated_sensor")
-    calibration_tokens = tables.tokens_of(calibrations)
-    sensor = join(
-        folder,
-        strings([each.sensor_token for each in calibrations]),
-        tables.tokens_of(sensors),
-        column="calibrated_sensor.sensor_token",
-        table="sensor",
-        owners=calibration_tokens,
-    )
-    cameras = sorted(each.channel for each in sensors if each.modality == "camera")
-    number = {camera: position for position, camera in enumerate(cameras)}
-    lidar = len(cameras)
-    sensor_kind = np.array(
-        [lidar if s.channel == "LIDAR_TOP" else number.get(s.channel, -1) for s in sensors], int
-    )
-    data = _read_sample_data(folder, timeline, calibration_tokens)
-    kind = sensor_kind[sensor][data.calibration]
-    poses = _read_ego_poses(folder, data, (kind >= 0))
-    mounts = numbers((c.translation + c.rotation for c in calibrations), len(calibrations), 7)
-    # A camera without a matrix shows up as NaN where it is used, not as zeros.
-    empty = [(np.nan,) * 3] * 3
-    matrices = np.array([c.camera_intrinsic or empty for c in calibrations]).reshape(-1, 3, 3)
-
-    is_image = (kind >= 0) & (kind < lidar)
-    if missing_images != "ignore":
-        is_image &= _present(root, data, is_image, drop=missing_images == "drop")
-    chosen = np.flatnonzero(is_image)
-    scene = timeline.scene[data.sample[chosen]]
-    order = chosen[np.lexsort((data.timestamp[chosen], kind[chosen], scene))]
-    scene, camera = timeline.scene[data.sample[order]], kind[order]
-    track, timestamp = scene * len(cameras) + camera, data.timestamp[order]
-    previous, following = neighbours(track)
+    rig = read_rig(folder)
+    data = read_sensor_data(folder, rig, timeline.tokens)
+    kind, sample = rig.kind[data.calibration], timeline.rank[data.sample]
+    poses = read_ego_poses(folder, data, kind >= 0)
+    chosen = np.flatnonzero(present_images(root, data, rig, missing_images))
+    scene = timeline.scene[sample[chosen]]
+    order = np.lexsort((data.timestamp[chosen], kind[chosen], scene))
+    chosen, scene = chosen[order], scene[order]
     frames: Section = {
-        "token": take(data.token, order),
-        "scene": scene,
-        "sample": data.sample[order],
-        "camera": camera,
-        "timestamp": timestamp,
-        "path": take(data.path, order),
-        "width": data.size[order, 0],
-        "height": data.size[order, 1],
-        "intrinsics": matrices[data.calibration[order]],
-        "camera_to_ego": mounts[data.calibration[order]],
-        "ego_to_global": poses[order],
-        "keyframe": data.keyframe[order],
-        "previous": previous,
-        "next": following,
-        "calibrated": np.ones(len(order), bool),
-        "key": time_keys(track, timestamp - timestamp[np.searchsorted(track, track)]),
+        **frame_columns(data, rig, poses, chosen, scene),
+        "sample": sample[chosen],
     }
+    sweeps = np.flatnonzero((kind == len(rig.cameras)) & data.keyframe)
     frames["of_samples"] = {
-        "keyframes": _keyframes(frames, len(timeline.order), len(cameras)),
-        **_lidar_of_samples(
-            data,
-            np.flatnonzero((kind == lidar) & data.keyframe),
-            mounts,
-            poses,
-            len(timeline.order),
-        ),
+        "keyframes": _keyframes(frames, len(timeline.order), len(rig.cameras)),
+        **_lidar_of_samples(data, rig, poses, sweeps, sample[sweeps], len(timeline.order)),
     }
-    return frames, cameras
+    return frames, rig.cameras
 
 
 def _keyframes(frames: Section, samples: int, cameras: int) -> NDArray[np.int64]:
@@ -242,122 +200,23 @@ def _keyframes(frames: Section, samples: int, cameras: int) -> NDArray[np.int64]
     return keyframes
 
 
-@dataclass(frozen=True)
-class _SampleData:
-    """Columns of sample_data.json, D rows in the file's order."""
-
-    token: pa.Array
-    path: pa.Array
-    ego_pose: pa.Array
-    sample: NDArray[np.int64]
-    calibration: NDArray[np.int64]
-    timestamp: NDArray[np.int64]
-    keyframe: NDArray[np.bool_]
-    size: NDArray[np.int64]
-
-
-def _read_sample_data(folder: Path, timeline: Timeline, calibrations: pa.Array) -> _SampleData:
-    rows = read_table(folder, tables.SampleData, "sample_data")
-    token = tables.tokens_of(rows)
-    for column in ("prev", "next"):
-        keys = strings([getattr(row, column) for row in rows])
-        join(folder, keys, token, column=f"sample_data.{column}", table="sample_data",
-             owners=token, optional=True)  # fmt: skip
-    sample = join(folder, strings([row.sample_token for row in rows]), timeline.tokens,
-                  column="sample_data.sample_token", table="sample", owners=token)  # fmt: skip
-    calibration = join(
-        folder,
-        strings([row.calibrated_sensor_token for row in rows]),
-        calibrations,
-        column="sample_data.calibrated_sensor_token",
-        table="calibrated_sensor",
-        owners=token,
-    )
-    return _SampleData(
-        token=token,
-        path=strings([row.filename for row in rows]),
-        ego_pose=strings([row.ego_pose_token for row in rows]),
-        sample=timeline.rank[sample],
-        calibration=calibration,
-        timestamp=np.array([row.timestamp for row in rows], np.int64),
-        keyframe=np.array([row.is_key_frame for row in rows], bool),
-        size=np.array([[row.width, row.height] for row in rows], np.int64).reshape(-1, 2),
-    )
-
-
-def _read_ego_poses(
-    folder: Path, data: _SampleData, used: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Ego pose (D, 7) of every row of sample_data; zeros for sensors that are not ``used``."""
-    rows = read_table(folder, tables.EgoPose, "ego_pose")
-    chosen = np.flatnonzero(used)
-    pose = join(
-        folder,
-        take(data.ego_pose, chosen),
-        tables.tokens_of(rows),
-        column="sample_data.ego_pose_token",
-        table="ego_pose",
-        owners=take(data.token, chosen),
-    )
-    values = np.empty((len(rows), 7))
-    values[:, :3] = numbers((row.translation for row in rows), len(rows), 3)
-    values[:, 3:] = numbers((row.rotation for row in rows), len(rows), 4)
-    poses = np.zeros((len(used), 7))
-    poses[chosen] = values[pose]
-    return poses
-
-
-def _present(
-    root: Path, data: _SampleData, is_image: NDArray[np.bool_], *, drop: bool
-) -> NDArray[np.bool_]:
-    """Which images are there, by listing each folder once."""
-    chosen = np.flatnonzero(is_image)
-    paths = take(data.path, chosen).to_pylist()
-    folders = {path.rpartition("/")[0] for path in paths}
-    there: set[str] = set()
-    for name in folders:
-        if (root / name).is_dir():
-            prefix = f"{name}/" if name else ""
-            there.update(prefix + entry.name for entry in os.scandir(root / name))
-    present = np.zeros(len(is_image), bool)
-    present[chosen] = [path in there for path in paths]
-    absent = chosen[~present[chosen]]
-    if len(absent) and not drop:
-        first = int(absent[0])
-        raise FileNotFoundError(
-            f"{root / data.path[first].as_py()} (frame {data.token[first].as_py()}) is missing, "
-            f"{len(absent)} of {len(chosen)} images in all; get them, or leave those frames out "
-            "with --missing-images drop"
-        )
-    return present
-
-
 def _lidar_of_samples(
-    data: _SampleData,
-    sweeps: NDArray[np.int64],
-    mounts: NDArray[np.float64],
+    data: SensorData,
+    rig: Rig,
     poses: NDArray[np.float64],
+    sweeps: NDArray[np.int64],
+    sample: NDArray[np.int64],
     count: int,
 ) -> Section:
     """Path, mount and ego pose of each sample's LIDAR_TOP sweep."""
     paths = [""] * count
-    for sample, path in zip(data.sample[sweeps], take(data.path, sweeps).to_pylist(), strict=True):
-        paths[sample] = path
+    for row, path in zip(sample, take(data.path, sweeps).to_pylist(), strict=True):
+        paths[row] = path
     to_ego = np.tile(IDENTITY_POSE, (count, 1))
     to_global = to_ego.copy()
-    to_ego[data.sample[sweeps]] = mounts[data.calibration[sweeps]]
-    to_global[data.sample[sweeps]] = poses[sweeps]
+    to_ego[sample] = rig.mounts[data.calibration[sweeps]]
+    to_global[sample] = poses[sweeps]
     return {"lidar_path": paths, "lidar_to_ego": to_ego, "lidar_ego_to_global": to_global}
-
-
-def _frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:
-    """Where each camera's frames of a scene lie."""
-    group = frames["scene"] * cameras + frames["camera"]
-    first = np.searchsorted(group, np.arange(scenes * cameras + 1))
-    return {
-        "first_frame": first[:-1].reshape(scenes, cameras),
-        "frame_count": np.diff(first).reshape(scenes, cameras),
-    }
 
 
 def _boxes_of_samples(sample: NDArray[np.int64], count: int) -> Section:

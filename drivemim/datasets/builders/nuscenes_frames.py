@@ -1,0 +1,256 @@
+"""Images of tables in nuScenes' format, nuImages among them, as an index's frames."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.datasets.arrow import strings, take
+from drivemim.datasets.builders import nuscenes_tables as tables
+from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.datasets.index_schema import time_keys
+from drivemim.errors import ConfigError
+
+Section = dict[str, Any]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Calibrations, C rows in the order of calibrated_sensor.json.
+
+    Attributes:
+        cameras: their names, sorted.
+        tokens: of calibrated_sensor.json.
+        kind: (C,) position in ``cameras``, one more than the last for LIDAR_TOP, -1 for the rest.
+        mounts: (C, 7) sensor to ego: translation in metres and quaternion w x y z.
+        intrinsics: (C, 3, 3) pixels; NaN for sensors without a matrix.
+    """
+
+    cameras: list[str]
+    tokens: pa.Array
+    kind: Ints
+    mounts: Floats
+    intrinsics: Floats
+
+
+@dataclass(frozen=True)
+class SensorData:
+    """Columns of sample_data.json, D rows in the file's order.
+
+    Attributes:
+        token: its own.
+        path: relative to the data root.
+        ego_pose: token of its row in ego_pose.json.
+        sample: (D,) row of sample.json.
+        calibration: (D,) row of calibrated_sensor.json.
+        timestamp: (D,) microseconds.
+        keyframe: (D,) whether it is one.
+        size: (D, 2) width and height, pixels.
+    """
+
+    token: pa.Array
+    path: pa.Array
+    ego_pose: pa.Array
+    sample: Ints
+    calibration: Ints
+    timestamp: Ints
+    keyframe: NDArray[np.bool_]
+    size: Ints
+
+
+def read_rig(folder: Path) -> Rig:
+    """Read sensor.json and calibrated_sensor.json of a version folder."""
+    sensors = read_table(folder, tables.Sensor, "sensor")
+    calibrations = read_table(folder, tables.CalibratedSensor, "calibrated_sensor")
+    tokens = tables.tokens_of(calibrations)
+    sensor = join(
+        folder,
+        strings([each.sensor_token for each in calibrations]),
+        tables.tokens_of(sensors),
+        column="calibrated_sensor.sensor_token",
+        table="sensor",
+        owners=tokens,
+    )
+    cameras = sorted(each.channel for each in sensors if each.modality == "camera")
+    kinds = {camera: position for position, camera in enumerate(cameras)}
+    kinds["LIDAR_TOP"] = len(cameras)
+    kind = np.array([kinds.get(each.channel, -1) for each in sensors], np.int64)
+    # A camera without a matrix shows up as NaN where it is used, not as zeros.
+    empty = [(np.nan,) * 3] * 3
+    matrices = np.array([each.camera_intrinsic or empty for each in calibrations], np.float64)
+    return Rig(
+        cameras=cameras,
+        tokens=tokens,
+        kind=kind[sensor],
+        mounts=numbers((c.translation + c.rotation for c in calibrations), len(calibrations), 7),
+        intrinsics=matrices.reshape(-1, 3, 3),
+    )
+
+
+def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
+    """Read sample_data.json.
+
+    Args:
+        folder: of the tables.
+        rig: its calibrations.
+        samples: tokens of sample.json, in the file's order.
+    """
+    rows = read_table(folder, tables.SampleData, "sample_data")
+    token = tables.tokens_of(rows)
+    for column in ("prev", "next"):
+        keys = strings([getattr(row, column) for row in rows])
+        join(folder, keys, token, column=f"sample_data.{column}", table="sample_data",
+             owners=token, optional=True)  # fmt: skip
+    sample = join(folder, strings([row.sample_token for row in rows]), samples,
+                  column="sample_data.sample_token", table="sample", owners=token)  # fmt: skip
+    calibration = join(
+        folder,
+        strings([row.calibrated_sensor_token for row in rows]),
+        rig.tokens,
+        column="sample_data.calibrated_sensor_token",
+        table="calibrated_sensor",
+        owners=token,
+    )
+    return SensorData(
+        token=token,
+        path=strings([row.filename for row in rows]),
+        ego_pose=strings([row.ego_pose_token for row in rows]),
+        sample=sample,
+        calibration=calibration,
+        timestamp=np.array([row.timestamp for row in rows], np.int64),
+        keyframe=np.array([row.is_key_frame for row in rows], bool),
+        size=np.array([[row.width, row.height] for row in rows], np.int64).reshape(-1, 2),
+    )
+
+
+def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> Floats:
+    """Ego pose (D, 7) of every row of sample_data; zeros for those that are not ``used``."""
+    rows = read_table(folder, tables.EgoPose, "ego_pose")
+    chosen = np.flatnonzero(used)
+    pose = join(
+        folder,
+        take(data.ego_pose, chosen),
+        tables.tokens_of(rows),
+        column="sample_data.ego_pose_token",
+        table="ego_pose",
+        owners=take(data.token, chosen),
+    )
+    values = np.empty((len(rows), 7))
+    values[:, :3] = numbers((row.translation for row in rows), len(rows), 3)
+    values[:, 3:] = numbers((row.rotation for row in rows), len(rows), 4)
+    poses = np.zeros((len(used), 7))
+    poses[chosen] = values[pose]
+    return poses
+
+
+def check_missing_images(missing_images: str) -> None:
+    """What a builder is to do about missing images.
+
+    Raises:
+        ValueError: if it is none of ``error``, ``drop`` and ``ignore``.
+    """
+    if missing_images not in ("error", "drop", "ignore"):
+        raise ConfigError(f"missing_images is {missing_images!r}, not error, drop or ignore")
+
+
+def present_images(
+    root: Path,
+    data: SensorData,
+    rig: Rig,
+    missing_images: str,
+    among: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Which rows of sample_data are images to index, by listing each folder once.
+
+    Args:
+        root: folder that paths are relative to.
+        data: the rows.
+        rig: their calibrations.
+        missing_images: ``error``, ``drop`` (leave those out) or ``ignore`` (do not look).
+        among: (D,) rows to look at; None for all.
+
+    Raises:
+        FileNotFoundError: if an image is not there and ``missing_images`` is ``error``.
+    """
+    kind = rig.kind[data.calibration]
+    is_image = (kind >= 0) & (kind < len(rig.cameras))
+    if among is not None:
+        is_image &= among
+    if missing_images == "ignore":
+        return is_image
+    chosen = np.flatnonzero(is_image)
+    paths = take(data.path, chosen).to_pylist()
+    folders = {path.rpartition("/")[0] for path in paths}
+    there: set[str] = set()
+    for name in folders:
+        if (root / name).is_dir():
+            prefix = f"{name}/" if name else ""
+            there.update(prefix + entry.name for entry in os.scandir(root / name))
+    present = np.zeros(len(is_image), bool)
+    present[chosen] = [path in there for path in paths]
+    absent = chosen[~present[chosen]]
+    if len(absent) and missing_images != "drop":
+        first = int(absent[0])
+        raise FileNotFoundError(
+            f"{root / data.path[first].as_py()} (frame {data.token[first].as_py()}) is missing, "
+            f"{len(absent)} of {len(chosen)} images in all; get them, or leave those frames out "
+            "with --missing-images drop"
+        )
+    return present
+
+
+def frame_columns(data: SensorData, rig: Rig, poses: Floats, chosen: Ints, scene: Ints) -> Section:
+    """The index's frames, but for the sample each belongs to.
+
+    Args:
+        data: rows of sample_data.json.
+        rig: their calibrations.
+        poses: (D, 7) ego pose of each row.
+        chosen: (F,) rows that become frames, sorted by scene, camera and timestamp.
+        scene: (F,) scene of each.
+    """
+    camera, timestamp = rig.kind[data.calibration[chosen]], data.timestamp[chosen]
+    track = scene * len(rig.cameras) + camera
+    previous, following = neighbours(track)
+    return {
+        "token": take(data.token, chosen),
+        "scene": scene,
+        "camera": camera,
+        "timestamp": timestamp,
+        "path": take(data.path, chosen),
+        "width": data.size[chosen, 0],
+        "height": data.size[chosen, 1],
+        "intrinsics": rig.intrinsics[data.calibration[chosen]],
+        "camera_to_ego": rig.mounts[data.calibration[chosen]],
+        "ego_to_global": poses[chosen],
+        "keyframe": data.keyframe[chosen],
+        "previous": previous,
+        "next": following,
+        "calibrated": np.ones(len(chosen), bool),
+        "key": time_keys(track, timestamp - timestamp[np.searchsorted(track, track)]),
+    }
+
+
+def neighbours(group: Ints) -> tuple[Ints, Ints]:
+    """Rows before and after within runs of equal ``group``; -1 at the runs' ends."""
+    rows = np.arange(len(group))
+    same = np.concatenate([[False], group[1:] == group[:-1], [False]])
+    return np.where(same[:-1], rows - 1, -1), np.where(same[1:], rows + 1, -1)
+
+
+def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:
+    """Where each camera's frames of a scene lie."""
+    group = frames["scene"] * cameras + frames["camera"]
+    first = np.searchsorted(group, np.arange(scenes * cameras + 1))
+    return {
+        "first_frame": first[:-1].reshape(scenes, cameras),
+        "frame_count": np.diff(first).reshape(scenes, cameras),
+    }
