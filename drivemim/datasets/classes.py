@@ -15,6 +15,7 @@ __all__ = [
     "ATTRIBUTES",
     "CLASSES",
     "CLASS_ATTRIBUTES",
+    "CLASS_RANGES",
     "COCO",
     "DEFAULT",
     "DETECTION_CLASSES",
@@ -91,6 +92,13 @@ CLASS_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "barrier": (),
 }
 """Attributes that an object of each of ``DETECTION_CLASSES`` may have."""
+
+CLASS_RANGES: Mapping[str, float] = {
+    **dict.fromkeys(("car", "truck", "bus", "trailer", "construction_vehicle"), 50.0),
+    **dict.fromkeys(("pedestrian", "motorcycle", "bicycle"), 40.0),
+    **dict.fromkeys(("traffic_cone", "barrier"), 30.0),
+}
+"""Metres from the vehicle, on the ground, within which the detection task counts each class."""
 
 ATTRIBUTES = tuple(sorted({name for names in CLASS_ATTRIBUTES.values() for name in names}))
 """All attributes of the detection task; a head numbers them so."""

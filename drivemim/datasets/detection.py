@@ -26,7 +26,7 @@ Integers = NDArray[np.int64]
 class BoxFilters:
     """Which objects a detector is asked for; the others are ignored, not background.
 
-    An object whose visibility, distance or lidar points are unknown passes that filter.
+    An object whose visibility, distance or points are unknown passes that filter.
 
     Attributes:
         min_visibility: nuScenes' level, 1 (0-40 % visible) to 4 (80-100 %).
@@ -36,6 +36,7 @@ class BoxFilters:
         max_truncation: largest share of the box outside the image.
         max_distance: metres from the ego vehicle.
         min_lidar_points: lidar returns inside the 3-D box.
+        min_points: lidar and radar returns inside the 3-D box together.
     """
 
     min_visibility: int = 0
@@ -45,6 +46,7 @@ class BoxFilters:
     max_truncation: float = 1.0
     max_distance: float = math.inf
     min_lidar_points: int = 0
+    min_points: int = 0
 
     @classmethod
     def of(cls, settings: Mapping[str, float]) -> BoxFilters:
@@ -66,6 +68,8 @@ class BoxFilters:
         width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
         hidden = (found.visibility > 0) & (found.visibility < self.min_visibility)
         empty = (found.lidar_points >= 0) & (found.lidar_points < self.min_lidar_points)
+        known = (found.lidar_points >= 0) & (found.radar_points >= 0)
+        empty |= known & (found.lidar_points + found.radar_points < self.min_points)
         small = (width < self.min_width) | (height < self.min_height)
         small |= width * height < self.min_area
         far = found.distance > self.max_distance
@@ -205,8 +209,13 @@ class FrameDetection(BaseDataset):
         words = [word for word in ("night", "rain") if getattr(scenes, word)[scene]]
         return " ".join(words) or "day"
 
+    def _boxes(self, row: int) -> FrameBoxes:
+        classes = self.METAINFO["classes"]
+        rows = np.array([row])
+        return frame_boxes(self.index, rows, class_map=self.class_map, classes=classes)
+
     def _instances(self, row: int) -> list[dict[str, Any]]:
-        found = frame_boxes(self.index, np.array([row]), class_map=self.class_map)
+        found = self._boxes(row)
         ignored = self.filters.ignored(found)
         return [
             {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.datasets.classes import DEFAULT, labels_of
+from drivemim.datasets.classes import CLASSES, DEFAULT, labels_of
 from drivemim.datasets.index import FrameIndex
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
 from drivemim.geometry.poses import invert_pose, pose_matrix, slerp, transform_points
@@ -33,7 +33,7 @@ class FrameBoxes:
         frame: (M,) position among the frames asked for.
         box: (M,) row in ``index.boxes``.
         boxes: (M, 4) x1 y1 x2 y2 pixels of the stored image, clipped to it.
-        label: (M,) position in ``CLASSES``, -1 for categories that are no class.
+        label: (M,) position in ``classes``, -1 for categories that are no class.
         track: (M,) row in ``index.tracks``.
         depth: (M,) metres to the box's centre along the camera's z axis; inf when unknown.
         distance: (M,) metres from the ego vehicle to the box's centre on the ground plane; NaN
@@ -117,6 +117,7 @@ def frame_boxes(
     rows: Ints,
     *,
     class_map: Mapping[str, str | None] | None = None,
+    classes: Sequence[str] = CLASSES,
     keep_unlabelled: bool = False,
     min_size: float = 0.0,
 ) -> FrameBoxes:
@@ -126,6 +127,7 @@ def frame_boxes(
         index: the data set.
         rows: (F,) rows of ``index.frames``.
         class_map: category to class name or None; ``drivemim.datasets.classes.DEFAULT`` for None.
+        classes: a detector's class names; labels are positions in them.
         keep_unlabelled: whether to keep boxes whose category is no class, with label -1.
         min_size: boxes narrower or lower than this many pixels are left out.
 
@@ -136,7 +138,7 @@ def frame_boxes(
         ValueError: if a category is in no class map.
     """
     rows = np.asarray(rows, np.int64)
-    labels = labels_of(index.categories, DEFAULT if class_map is None else class_map)
+    labels = labels_of(index.categories, DEFAULT if class_map is None else class_map, classes)
     parts = [
         _boxes_of_chunk(index, rows[start : start + _CHUNK], labels, keep_unlabelled, min_size)
         for start in range(0, max(len(rows), 1), _CHUNK)

@@ -1,4 +1,5 @@
 import pytest
+from nuscenes.eval.common.config import config_factory
 from nuscenes.eval.detection.constants import ATTRIBUTE_NAMES, DETECTION_NAMES
 from nuscenes.eval.detection.utils import (
     category_to_detection_name,
@@ -9,6 +10,7 @@ from nuscenes.utils.color_map import get_colormap
 from drivemim.datasets.classes import (
     ATTRIBUTES,
     CLASS_ATTRIBUTES,
+    CLASS_RANGES,
     CLASSES,
     DETECTION_CLASSES,
     NUSCENES,
@@ -51,3 +53,7 @@ def test_attributes_are_the_devkits():
     assert tuple(CLASS_ATTRIBUTES) == DETECTION_CLASSES
     for name, attributes in CLASS_ATTRIBUTES.items():
         assert list(attributes) == detection_name_to_rel_attributes(name)
+
+
+def test_ranges_are_the_devkits():
+    assert config_factory("detection_cvpr_2019").class_range == CLASS_RANGES
