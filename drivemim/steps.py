@@ -84,7 +84,13 @@ def run_length(iterations: int) -> tuple[str, ...]:
 
 
 def run_program(
-    name: str, plan: Sequence[Stage], work_dir: Path, *, repository: Path, fresh: bool = False
+    name: str,
+    plan: Sequence[Stage],
+    work_dir: Path,
+    *,
+    repository: Path,
+    fresh: bool = False,
+    independent: bool = False,
 ) -> list[Done]:
     """Run a plan as a command line program: progress on the console, failures as its exit.
 
@@ -94,6 +100,7 @@ def run_program(
         work_dir: as there.
         repository: as there.
         fresh: as there.
+        independent: as there.
 
     Raises:
         SystemExit: 1 if a command failed, 130 or 143 if stopped; commands under way are ended.
@@ -101,7 +108,9 @@ def run_program(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     say = partial(print, flush=True)
     try:
-        return run_plan(plan, work_dir, repository=repository, fresh=fresh, say=say)
+        return run_plan(
+            plan, work_dir, repository=repository, fresh=fresh, independent=independent, say=say
+        )
     except StepFailedError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
@@ -115,6 +124,7 @@ def run_plan(
     *,
     repository: Path,
     fresh: bool = False,
+    independent: bool = False,
     say: Say = print,
 ) -> list[Done]:
     """Run every step whose command, sources or predecessors changed since it was last done.
@@ -124,6 +134,8 @@ def run_plan(
         work_dir: for ``logs/STEP.log`` and ``stamps/STEP.json``, which tell what is done.
         repository: folder that the commands run in.
         fresh: run everything again.
+        independent: a step depends on its command and on what it reads alone, not on the stages
+            before; so a plan can grow, shrink and be put in another order without redoing steps.
         say: given every line of progress.
 
     Returns:
@@ -157,8 +169,28 @@ def run_plan(
             if step in due:
                 stamp.finish(key, seconds[step.name])
             results.append(Done(step, stamp.seconds, step not in due))
-        chain = hashlib.sha256("".join([chain, *keys]).encode()).hexdigest()
+        if not independent:
+            chain = hashlib.sha256("".join([chain, *keys]).encode()).hexdigest()
     return results
+
+
+def finished(steps: Sequence[Step], work_dir: Path, *, repository: Path) -> set[str]:
+    """Names of the steps of an independent plan whose results are there and not stale.
+
+    Args:
+        steps: of a plan that :func:`run_plan` runs as ``independent``.
+        work_dir: as there, like ``repository``.
+        repository: as there.
+    """
+    hashes = _SourceHashes(repository)
+    return {
+        step.name
+        for step in steps
+        if _Stamp(repository / work_dir / "stamps" / f"{step.name}.json").done(
+            _key(step, "", hashes)
+        )
+        and all((repository / path).exists() for path in step.writes)
+    }
 
 
 class _SourceHashes:
@@ -174,7 +206,7 @@ class _SourceHashes:
             files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
             digest = hashlib.sha256()
             for file in files:
-                digest.update(str(file.relative_to(self.repository)).encode())
+                digest.update(os.path.relpath(file, self.repository).encode())
                 digest.update(file.read_bytes() if file.is_file() else b"absent")
             self._known[name] = digest.hexdigest()
         return self._known[name]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from drivemim.steps import Step, StepFailedError, progress_of, run_plan
+from drivemim.steps import Step, StepFailedError, finished, progress_of, run_plan
 
 SCRIPT = """
 import pathlib, sys
@@ -153,3 +153,29 @@ def test_failed_step_runs_again(folder):
 )
 def test_progress_in_a_line(line, progress):
     assert progress_of(line) == progress
+
+
+def test_independent_steps_stand_for_themselves(folder):
+    run(folder, (step("a"),), (step("b"), step("c")), independent=True)
+    plan = ((step("d"),), (step("c"), step("a", "--new")), (step("b"),))
+    assert run(folder, *plan, independent=True)[0] == ["d", "a"]
+    (folder / "source.py").write_text("2")
+    assert run(folder, *plan, independent=True)[0] == ["d", "c", "a", "b"]
+
+
+def test_finished_is_what_would_not_be_run_again(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "weights.pth"
+    elsewhere.write_text("1")
+    steps = [step("a"), step("b"), step("c"), step("d", reads=(str(elsewhere),))]
+    run(folder, *((each,) for each in steps[1:]), independent=True)
+
+    def names(*changed):
+        return finished([*steps, *changed], WORK, repository=folder)
+
+    assert names() == {"b", "c", "d"}
+    (folder / "work/c/out.txt").unlink()
+    assert names() == {"b", "d"}
+    # A file that a step reads may lie anywhere.
+    elsewhere.write_text("2")
+    assert names() == {"b"}
+    assert finished([step("b", "--new")], WORK, repository=folder) == set()
