@@ -10,7 +10,13 @@ from drivemim.geometry.poses import (
     transform_points,
 )
 from drivemim.geometry.rays import cell_rays
-from drivemim.geometry.world import cell_depths, cell_points, centre_and_reach, to_pixels
+from drivemim.geometry.world import (
+    cell_depths,
+    cell_points,
+    centre_and_reach,
+    lift_points,
+    project_points,
+)
 
 __all__ = [
     "ProjectedBoxes",
@@ -20,11 +26,12 @@ __all__ = [
     "cell_rays",
     "centre_and_reach",
     "invert_pose",
+    "lift_points",
     "matrix_to_quaternion",
     "pose_matrix",
     "project_boxes",
+    "project_points",
     "quaternion_to_matrix",
     "slerp",
-    "to_pixels",
     "transform_points",
 ]

@@ -94,29 +94,46 @@ def cell_depths(points_BTNP3: Tensor, grid: tuple[int, int], image_size: tuple[i
     return depth_BTNL.reshape(*depth_BTNL.shape[:-1], h, w)
 
 
-def to_pixels(
-    points_BTNhw3: Tensor, intrinsics_BTN33: Tensor, camera_to_clip_BTN44: Tensor
+def project_points(
+    points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Project points of the clip's frame into a frame each.
+    """Project points of the clip's frame into frames.
+
+    X stands for any leading shape, the same for all three or such that they broadcast.
 
     Args:
-        points_BTNhw3: float, metres.
-        intrinsics_BTN33: float, pixels.
-        camera_to_clip_BTN44: float, metres.
+        points_XP3: float, metres.
+        intrinsics_X33: float, pixels.
+        camera_to_clip_X44: float, metres.
 
     Returns:
-        pixels_BTNhw2: float (x, y); of no meaning behind the camera.
-        depth_BTNhw: float, metres along the camera's z axis.
+        pixels_XP2: float (x, y); of no meaning behind the camera.
+        depth_XP: float, metres along the camera's z axis.
     """
-    h, w = points_BTNhw3.shape[-3:-1]
-    rotation_BTN33 = camera_to_clip_BTN44[..., :3, :3]
-    offset_BTNL3 = points_BTNhw3.flatten(-3, -2) - camera_to_clip_BTN44[..., None, :3, 3]
-    camera_BTNL3 = offset_BTNL3 @ rotation_BTN33
-    image_BTNL3 = camera_BTNL3 @ intrinsics_BTN33.transpose(-1, -2)
-    depth_BTNL = camera_BTNL3[..., 2]
-    pixels_BTNL2 = image_BTNL3[..., :2] / depth_BTNL.clamp(min=_NEAREST)[..., None]
-    leading = depth_BTNL.shape[:-1]
-    return pixels_BTNL2.reshape(*leading, h, w, 2), depth_BTNL.reshape(*leading, h, w)
+    offset_XP3 = points_XP3 - camera_to_clip_X44[..., None, :3, 3]
+    camera_XP3 = offset_XP3 @ camera_to_clip_X44[..., :3, :3]
+    image_XP3 = camera_XP3 @ intrinsics_X33.transpose(-1, -2)
+    depth_XP = camera_XP3[..., 2]
+    return image_XP3[..., :2] / depth_XP.clamp(min=_NEAREST)[..., None], depth_XP
+
+
+def lift_points(points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: Tensor) -> Tensor:
+    """The inverse of ``project_points``: pixels with a depth as points of the clip's frame.
+
+    Args:
+        points_XP3: float, (x, y) pixels and finite depth along the camera's z axis, metres.
+        intrinsics_X33: float, pixels.
+        camera_to_clip_X44: float, metres.
+
+    Returns:
+        float [X, P, 3], metres.
+    """
+    inverse_X33 = torch.linalg.inv_ex(intrinsics_X33).inverse
+    depth_XP1 = points_XP3[..., 2:]
+    pixels_XP3 = torch.cat([points_XP3[..., :2], torch.ones_like(depth_XP1)], dim=-1)
+    camera_XP3 = (pixels_XP3 @ inverse_X33.transpose(-1, -2)) * depth_XP1
+    rotation_X33 = camera_to_clip_X44[..., :3, :3]
+    return camera_XP3 @ rotation_X33.transpose(-1, -2) + camera_to_clip_X44[..., None, :3, 3]
 
 
 def centre_and_reach(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from drivemim.clips import Clips
+from drivemim.geometry.world import lift_points, project_points
 
 FAR = 1000.0
 """Metres beyond which things are infinitely far for a depth test: the sky has depth ``inf``."""
@@ -191,7 +192,12 @@ def find_sightings(
         points_FP3[..., 2].clamp_(max=_SKY)
     known_FP = valid_F[:, None] & (points_FP3[..., 2] <= _SKY)
     cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, grid, clips.image_size)
-    world_FP3 = _lift(clips, points_FP3)
+    F = len(points_FP3)
+    world_FP3 = lift_points(
+        torch.nan_to_num(points_FP3, posinf=_SKY),
+        clips.intrinsics_BTN33.reshape(F, 3, 3),
+        clips.camera_to_clip_BTN44.reshape(F, 4, 4),
+    )
     owner_FP, motion_FFK44 = _motion(world_FP3, movers)
     seen_FPF = torch.full((*cells_FP.shape, T * N), -1, device=cells_FP.device)
     for frame in range(T * N):
@@ -262,17 +268,6 @@ def _cells(
     return torch.where(inside_FP, row_FP * w + column_FP, -1), inside_FP
 
 
-def _lift(clips: Clips, points_FP3: Tensor) -> Tensor:
-    """Points of each frame in the clip's own frame, metres."""
-    F = len(points_FP3)
-    inverse_F33 = torch.linalg.inv_ex(clips.intrinsics_BTN33.reshape(F, 3, 3)).inverse
-    depth_FP1 = points_FP3[..., 2:].nan_to_num(posinf=_SKY)
-    pixels_FP3 = torch.cat([points_FP3[..., :2], torch.ones_like(depth_FP1)], dim=-1)
-    pose_F44 = clips.camera_to_clip_BTN44.reshape(F, 4, 4)
-    camera_FP3 = (pixels_FP3 @ inverse_F33.transpose(-1, -2)) * depth_FP1
-    return _transform(pose_F44, camera_FP3)
-
-
 def _motion(world_FP3: Tensor, movers: Movers | None) -> tuple[Tensor, Tensor]:
     """What each point moves with, and how that moves between frames.
 
@@ -324,20 +319,18 @@ def _look_in(
     """Cell of one frame that shows each point of all frames: int64 cells_FP, -1 for none."""
     F = len(world_FP3)
     pose_44 = clips.camera_to_clip_BTN44.reshape(F, 4, 4)[frame]
-    camera_FP3 = _transform(torch.linalg.inv_ex(pose_44).inverse, world_FP3)
-    depth_FP = camera_FP3[..., 2]
-    front_FP = depth_FP > _NEAREST
     intrinsics_33 = clips.intrinsics_BTN33.reshape(F, 3, 3)[frame]
-    image_FP3 = camera_FP3 / depth_FP.clamp(min=_NEAREST)[..., None] @ intrinsics_33.T
+    pixels_FP2, depth_FP = project_points(world_FP3, intrinsics_33, pose_44)
+    front_FP = depth_FP > _NEAREST
     near_HW, far_HW = ranges[0][frame], ranges[1][frame]
     size = (int(near_HW.shape[0]), int(near_HW.shape[1]))
-    place_FP, _ = _cells(image_FP3[..., :2], front_FP, size, clips.image_size)
+    place_FP, _ = _cells(pixels_FP2, front_FP, size, clips.image_size)
     near_FP = near_HW.flatten()[place_FP.clamp(min=0)]
     far_FP = far_HW.flatten()[place_FP.clamp(min=0)]
     depth_FP = depth_FP.clamp(max=FAR)
     agrees_FP = depth_FP >= near_FP * (1 - _RELATIVE) - _ABSOLUTE
     agrees_FP &= depth_FP <= far_FP * (1 + _RELATIVE) + _ABSOLUTE
-    return _cells(image_FP3[..., :2], front_FP & agrees_FP, grid, clips.image_size)[0]
+    return _cells(pixels_FP2, front_FP & agrees_FP, grid, clips.image_size)[0]
 
 
 def _pack(

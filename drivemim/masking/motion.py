@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, grid_sample, interpolate, pad
 
 from drivemim.clips import Clips
-from drivemim.geometry.world import cell_points, to_pixels
+from drivemim.geometry.world import cell_points, project_points
 from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
@@ -167,9 +167,12 @@ def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN:
         clips.image_size,
         far,
     )
-    intrinsics_BTN33 = _of_other(clips.intrinsics_BTN33.flatten(0, 2), other_BTN)
-    poses_BTN44 = _of_other(clips.camera_to_clip_BTN44.flatten(0, 2), other_BTN)
-    pixels_Fhw2, depth_Fhw = to_pixels(points_BTNhw3.flatten(0, 2), intrinsics_BTN33, poses_BTN44)
+    intrinsics_F33 = _of_other(clips.intrinsics_BTN33.flatten(0, 2), other_BTN)
+    poses_F44 = _of_other(clips.camera_to_clip_BTN44.flatten(0, 2), other_BTN)
+    pixels_FL2, depth_FL = project_points(
+        points_BTNhw3.flatten(0, 2).flatten(1, 2), intrinsics_F33, poses_F44
+    )
+    pixels_Fhw2, depth_Fhw = pixels_FL2.unflatten(1, grid), depth_FL.unflatten(1, grid)
     size_2 = pixels_Fhw2.new_tensor([width, height])
     # Within a cell, places move alike but for a little, so that their motion is interpolated.
     moved_Fhw2 = 2 * pixels_Fhw2 / size_2 - 1 - _own_places(h, w, pixels_Fhw2)

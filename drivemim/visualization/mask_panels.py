@@ -15,7 +15,7 @@ from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
-from drivemim.geometry import invert_pose, transform_points
+from drivemim.geometry import lift_points, project_points
 from drivemim.masking import MaskStrategy, clip_generators
 from drivemim.masking.named import named_strategies
 from drivemim.registry import DATASETS, MASKS
@@ -101,7 +101,7 @@ def draw_masks(
 def mask_panel(
     clips: Clips,
     mask_BTNhw: Tensor,
-    marks_P3: Float64,
+    marks_P3: Tensor,
     *,
     cameras: Sequence[str] | None = None,
     tile_width: int = 300,
@@ -134,7 +134,7 @@ def mask_panel(
     return frame_table(clips, draw, cameras=cameras, tile_width=tile_width)
 
 
-def world_marks(clips: Clips, count: int) -> Float64:
+def world_marks(clips: Clips, count: int) -> Tensor:
     """World points that many frames of the first clip see, far from each other.
 
     Lidar points where the clip has some, otherwise points on the ground plane.
@@ -144,8 +144,8 @@ def world_marks(clips: Clips, count: int) -> Float64:
     """
     candidates_P3 = _lidar_points(clips)
     if len(candidates_P3) == 0:
-        along, across = np.meshgrid(np.arange(-30.0, 31, 3), np.arange(-9.0, 10, 3))
-        candidates_P3 = np.stack([along, across, np.zeros_like(along)], axis=-1).reshape(-1, 3)
+        along, across = torch.arange(-30.0, 31, 3).double(), torch.arange(-9.0, 10, 3).double()
+        candidates_P3 = torch.cartesian_prod(along, across, torch.zeros(1).double())
     seen_P = np.zeros(len(candidates_P3))
     for t, n in np.argwhere(clips.valid_BTN[0].numpy()):
         seen_P += _project(clips, int(t), int(n), candidates_P3)[1]
@@ -154,7 +154,7 @@ def world_marks(clips: Clips, count: int) -> Float64:
     for _ in range(min(count, len(candidates_P3))):
         best = int(np.argmax(np.where(distance_P > 8.0, seen_P, -1.0)))
         chosen.append(best)
-        away_P = np.linalg.norm(candidates_P3 - candidates_P3[best], axis=1)
+        away_P = (candidates_P3 - candidates_P3[best]).norm(dim=1).numpy()
         distance_P = np.minimum(distance_P, away_P)
     return candidates_P3[chosen]
 
@@ -178,29 +178,28 @@ def _dataset(cfg: Config) -> dict[str, Any]:
     return plain_dataset(cfg.train_dataloader.dataset.to_dict())
 
 
-def _lidar_points(clips: Clips) -> Float64:
+def _lidar_points(clips: Clips) -> Tensor:
     """Lidar points of all frames of the first clip, (P, 3) in the clip's frame."""
     points_TNP3 = clips.points_BTNP3[0].double()
     there_TNP = points_TNP3[..., 2].isfinite() & clips.valid_BTN[0][..., None]
-    inverse_TN33 = torch.linalg.inv_ex(clips.intrinsics_BTN33[0].double()).inverse
-    pixels = torch.cat([points_TNP3[..., :2], torch.ones_like(points_TNP3[..., :1])], dim=-1)
-    rays_TNP3 = pixels @ inverse_TN33.transpose(-1, -2)
-    depth_TNP1 = points_TNP3[..., 2:].nan_to_num(posinf=0.0)
-    pose_TN44 = clips.camera_to_clip_BTN44[0].double().numpy()
-    world = transform_points(pose_TN44, (rays_TNP3 * depth_TNP1).numpy())
-    return np.asarray(world[there_TNP.numpy()], np.float64)
+    world_TNP3 = lift_points(
+        points_TNP3.nan_to_num(posinf=0.0),
+        clips.intrinsics_BTN33[0].double(),
+        clips.camera_to_clip_BTN44[0].double(),
+    )
+    return world_TNP3[there_TNP]
 
 
-def _project(clips: Clips, t: int, n: int, points_P3: Float64) -> tuple[Float64, Bools]:
+def _project(clips: Clips, t: int, n: int, points_P3: Tensor) -> tuple[Float64, Bools]:
     """Pixels of points of the clip's frame, and which of them are inside the image."""
-    pose = invert_pose(clips.camera_to_clip_BTN44[0, t, n].double().numpy())
-    camera_P3 = transform_points(pose, points_P3)
-    depth_P = camera_P3[:, 2]
-    pixels_P3 = camera_P3 @ clips.intrinsics_BTN33[0, t, n].double().numpy().T
-    pixels_P2 = pixels_P3[:, :2] / np.maximum(depth_P, 1e-6)[:, None]
+    pixels_P2, depth_P = project_points(
+        points_P3,
+        clips.intrinsics_BTN33[0, t, n].double(),
+        clips.camera_to_clip_BTN44[0, t, n].double(),
+    )
     H, W = clips.image_size
-    inside_P = ((pixels_P2 >= 0) & (pixels_P2 < [W, H])).all(axis=1)
-    return pixels_P2, inside_P & (depth_P > NEAREST)
+    inside_P = ((pixels_P2 >= 0) & (pixels_P2 < torch.tensor([W, H]))).all(dim=1)
+    return pixels_P2.numpy(), (inside_P & (depth_P > NEAREST)).numpy()
 
 
 def _mark(tile: Image, pixel_2: Float64, number: int) -> None:

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from drivemim.geometry import cell_depths, cell_points, centre_and_reach, to_pixels
+from drivemim.geometry import (
+    cell_depths,
+    cell_points,
+    centre_and_reach,
+    lift_points,
+    project_points,
+)
 
 SIZE = (100, 200)
 NO_POINTS = torch.zeros(1, 1, 1, 0, 3)
@@ -68,19 +74,23 @@ def test_driving_past_the_ground_moves_it_by_whole_cells():
 
 def test_points_project_back_to_the_middle_of_their_cells():
     frames = camera((1.0, 2.0, 1.5), (4.0, 2.5, 1.6))
-    pixels, depth = to_pixels(look(frames, (4, 8), 15), *frames)
+    seen = look(frames, (4, 8), 15)
+    pixels, depth = project_points(seen.flatten(3, 4), *frames)
+    lifted = lift_points(torch.cat([pixels, depth[..., None]], dim=-1), *frames)
+    torch.testing.assert_close(lifted, seen.flatten(3, 4), atol=1e-3, rtol=1e-4)
+    pixels = pixels.unflatten(3, (4, 8))
     x, y = torch.meshgrid((torch.arange(8) + 0.5) * 25, (torch.arange(4) + 0.5) * 25, indexing="xy")
     expected = torch.stack([x, y], dim=-1).expand(1, 2, 1, 4, 8, 2)
     torch.testing.assert_close(pixels, expected, atol=1e-2, rtol=0)
     assert (depth > 0).all()
 
 
-def test_to_pixels_by_hand():
+def test_projection_by_hand():
     """5 m ahead, 1 m to the left and 0.5 m up: 20 pixels left of the middle and 10 above it."""
     intrinsics, pose = camera((1.0, 0.0, 1.5))
-    points = torch.tensor([[6.0, 1, 2], [-4, 0, 1.5]]).reshape(1, 1, 1, 1, 2, 3)
-    pixels, depth = to_pixels(points, intrinsics, pose)
-    assert pixels[0, 0, 0, 0, 0].tolist() == pytest.approx([80, 40])
+    points = torch.tensor([[6.0, 1, 2], [-4, 0, 1.5]]).reshape(1, 1, 1, 2, 3)
+    pixels, depth = project_points(points, intrinsics, pose)
+    assert pixels[0, 0, 0, 0].tolist() == pytest.approx([80, 40])
     assert depth.flatten().tolist() == [5, -5]
 
 

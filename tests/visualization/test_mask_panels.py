@@ -56,7 +56,7 @@ def bright(panel, t, n):
 def test_a_mark_is_where_the_point_is(clips):
     """12 m ahead, 3 m to the left, on the ground: 12 m deep, then 8; never in the other camera."""
     mask = torch.zeros(1, 2, 2, 4, 8, dtype=torch.bool)
-    panel = mask_panel(clips, mask, np.array([[12.0, 3.0, 0.0]]), tile_width=W)
+    panel = mask_panel(clips, mask, torch.tensor([[12.0, 3.0, 0.0]]).double(), tile_width=W)
     first, second = bright(panel, 0, 0), bright(panel, 1, 0)
     assert first == pytest.approx((64 - 64 * 3 / 12, 32 + 64 * 1.5 / 12), abs=0.6)
     assert second == pytest.approx((64 - 64 * 3 / 8, 32 + 64 * 1.5 / 8), abs=0.6)
@@ -66,7 +66,7 @@ def test_a_mark_is_where_the_point_is(clips):
 def test_hidden_cells_are_tinted(clips):
     mask = torch.zeros(1, 2, 2, 4, 8, dtype=torch.bool)
     mask[0, 1, 0, 2, 3] = True
-    panel = mask_panel(clips, mask, np.zeros((0, 3)), tile_width=W)
+    panel = mask_panel(clips, mask, torch.zeros(0, 3).double(), tile_width=W)
     top, left = HEADER_HEIGHT + H + GAP, ROW_LABEL_WIDTH
     tinted = panel[top : top + H, left : left + W].max(axis=2) > 0
     expected = np.zeros((H, W), bool)
@@ -77,7 +77,7 @@ def test_hidden_cells_are_tinted(clips):
 def test_marks_are_on_the_ground_apart_and_seen(clips):
     marks = world_marks(clips, 4)
     assert (marks[:, 2] == 0).all()
-    apart = np.linalg.norm(marks[:, None] - marks[None], axis=2) + 100 * np.eye(4)
+    apart = (marks[:, None] - marks[None]).norm(dim=2) + 100 * torch.eye(4)
     assert apart.min() >= 8.0
     mask = torch.zeros(1, 2, 2, 4, 8, dtype=torch.bool)
     for mark in marks[:1]:
