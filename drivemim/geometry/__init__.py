@@ -1,6 +1,7 @@
 """Cameras, poses, rays and boxes: arrays in, arrays out."""
 
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
+from drivemim.geometry.camera_boxes import CameraBoxes, boxes_to_camera, boxes_to_global
 from drivemim.geometry.poses import (
     invert_pose,
     matrix_to_quaternion,
@@ -19,8 +20,11 @@ from drivemim.geometry.world import (
 )
 
 __all__ = [
+    "CameraBoxes",
     "ProjectedBoxes",
     "box_corners",
+    "boxes_to_camera",
+    "boxes_to_global",
     "cell_depths",
     "cell_points",
     "cell_rays",
