@@ -8,7 +8,8 @@ token and no learned position embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 from torch.utils.checkpoint import checkpoint
 
+from drivemim.errors import ConfigError
 from drivemim.models.cells import choose_cells, grid_of, image_to_cells, take_cells
+from drivemim.models.encoders.windows import WindowBlock, Windows
 from drivemim.models.layers import Block, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
 from drivemim.registry import MODELS
@@ -49,7 +52,9 @@ class ViT(BaseModule):
     """Vision transformer, as a pretraining encoder and as an MMDetection backbone.
 
     Images of any size that is a multiple of ``patch_size`` are accepted. Positions are counted in
-    cells, so a detector may use larger images than the pretraining did.
+    cells, so a detector may use larger images than the pretraining did. A detector should set
+    ``window_size``: attention over all cells costs the square of their number. Weights are the
+    same with and without windows.
 
     Args:
         arch: ``tiny``, ``small``, ``base`` or ``large``; gives embed_dims, depth and num_heads
@@ -65,8 +70,16 @@ class ViT(BaseModule):
         final_norm: normalise the last block's output.
         attention_init: of weights that no checkpoint gives: ``mimetic`` lets a short pretraining
             find neighbours, see ``drivemim.models.mimetic``.
+        window_size: largest side of a window, cells: blocks look at their own window, apart from
+            ``global_blocks`` of them. None lets every block look at the whole image, as
+            pretraining does.
+        global_blocks: how many blocks, evenly spaced and the last among them, look at the whole
+            image although there are windows.
         with_cp: trade time for memory by recomputing blocks in the backward pass.
         init_cfg: MMEngine's, for example a checkpoint to load.
+
+    Raises:
+        ValueError: if sizes, windows or ``out_indices`` do not fit together.
     """
 
     def __init__(
@@ -83,6 +96,8 @@ class ViT(BaseModule):
         out_indices: Sequence[int] = (-1,),
         final_norm: bool = True,
         attention_init: AttentionInit = "xavier",
+        window_size: int | None = None,
+        global_blocks: int = 4,
         with_cp: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -92,11 +107,16 @@ class ViT(BaseModule):
         self.embed_dims = self.cell_channels = dims
         self.patch_size = self.mask_stride = patch_size
         self.out_indices = _positive_indices(out_indices, depth)
+        self.window_size = window_size
+        windowed = _windowed_blocks(window_size, global_blocks, depth)
         self.with_cp = with_cp
         self.patch_embed = PatchEmbed(patch_size, in_channels, dims)
         last = max(depth - 1, 1)
         blocks = [
-            Block(dims, heads, mlp_ratio, drop_path_rate * index / last) for index in range(depth)
+            (WindowBlock if index in windowed else Block)(
+                dims, heads, mlp_ratio, drop_path_rate * index / last
+            )
+            for index in range(depth)
         ]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dims, eps=1e-6) if final_norm else nn.Identity()
@@ -105,6 +125,19 @@ class ViT(BaseModule):
             for block in blocks:
                 queries_DD, keys_DD, values_DD = block.attn.qkv.weight.chunk(3)
                 mimetic_(queries_DD, keys_DD, values_DD, block.attn.proj.weight, heads)
+
+    @contextmanager
+    def attend_globally(self) -> Iterator[None]:
+        """Let every block look at the whole image, as in pretraining.
+
+        Features are then the pretrainer's, whatever the windows: so a detector's weights and
+        normalisation can be compared with those of the pretraining.
+        """
+        size, self.window_size = self.window_size, None
+        try:
+            yield
+        finally:
+            self.window_size = size
 
     @property
     def backbone(self) -> ViT:
@@ -149,9 +182,10 @@ class ViT(BaseModule):
         h, w = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
         tokens_BLD = self.patch_embed(image_to_cells(images_BCHW, self.patch_size))
         tokens_BLD = tokens_BLD + self._positions((h, w))
+        windows = self._windows((h, w))
         maps = []
         for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
-            tokens_BLD = self._run(block, tokens_BLD)
+            tokens_BLD = self._run(block, tokens_BLD, windows)
             if index in self.out_indices:
                 is_last = index == len(self.blocks) - 1
                 out_BLD = self.norm(tokens_BLD) if is_last else tokens_BLD
@@ -168,7 +202,15 @@ class ViT(BaseModule):
         Returns:
             (B, K, D), the visible cells in row-major order. Of images that show fewer than K, the
             most that one shows, the rest is zero.
+
+        Raises:
+            ConfigError: if the blocks look at windows: what is left of an image has none.
         """
+        if self.window_size is not None:
+            raise ConfigError(
+                f"ViT has window_size={self.window_size}, which is for detectors; leave it out of "
+                "the encoder that is pretrained (the weights fit a detector with windows)"
+            )
         grid = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
         assert tuple(mask_Bhw.shape[1:]) == grid, (mask_Bhw.shape, grid)
         visible = choose_cells(~mask_Bhw)
@@ -198,12 +240,19 @@ class ViT(BaseModule):
         weight = self.patch_embed.proj.weight
         return grid_positions(grid, self.embed_dims, device=weight.device, dtype=weight.dtype)
 
-    def _run(self, block: nn.Module, tokens_BKD: Tensor) -> Tensor:
+    def _windows(self, grid: tuple[int, int]) -> Windows | None:
+        """Windows of an image's grid; none where one window would hold all of it."""
+        if self.window_size is None or max(grid) <= self.window_size:
+            return None
+        return Windows(grid, self.window_size, self.patch_embed.proj.weight.device)
+
+    def _run(self, block: nn.Module, tokens_BKD: Tensor, windows: Windows | None = None) -> Tensor:
+        inputs = (tokens_BKD, windows) if isinstance(block, WindowBlock) else (tokens_BKD,)
         out: Tensor
         if self.with_cp and self.training and tokens_BKD.requires_grad:
-            out = checkpoint(block, tokens_BKD, use_reentrant=False)
+            out = checkpoint(block, *inputs, use_reentrant=False)
         else:
-            out = block(tokens_BKD)
+            out = block(*inputs)
         return out
 
 
@@ -244,3 +293,22 @@ def _positive_indices(out_indices: Sequence[int], depth: int) -> tuple[int, ...]
     if wrong or not out_indices:
         raise ValueError(f"out_indices {tuple(out_indices)} must be blocks of a depth-{depth} ViT")
     return tuple(sorted({index % depth for index in out_indices}))
+
+
+def _windowed_blocks(window_size: int | None, global_blocks: int, depth: int) -> set[int]:
+    """Numbers of the blocks that look at windows: all but the last of each equal share.
+
+    Raises:
+        ValueError: if the window is empty, or there are fewer blocks than global ones.
+    """
+    if window_size is None:
+        return set()
+    if window_size < 1:
+        raise ValueError(f"window_size {window_size} must be at least one cell")
+    if not 1 <= global_blocks <= depth:
+        raise ValueError(
+            f"global_blocks {global_blocks} must be 1 to {depth}, the number of blocks: without "
+            "one, windows would never learn of each other"
+        )
+    looking_far = {(share + 1) * depth // global_blocks - 1 for share in range(global_blocks)}
+    return set(range(depth)) - looking_far

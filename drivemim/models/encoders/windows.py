@@ -1,0 +1,95 @@
+"""Attention inside windows, so that large images do not cost the square of their cells.
+
+Paper: https://arxiv.org/abs/2203.16527 (a plain ViT as a detector's backbone: most blocks look only
+at their own window, a few at the whole image). Nothing here has parameters, so weights trained
+with attention over everything fit as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from drivemim.models.layers import Block, SelfAttention, attend
+
+
+class Windows:
+    """A grid cut into windows of equal size, as few as their largest side allows.
+
+    Where the grid is no multiple of the size, the last windows reach over its edge; no cell looks
+    at what is there.
+
+    Args:
+        grid: rows and columns of cells.
+        size: largest side of a window, cells.
+        device: of the tokens.
+
+    Attributes:
+        sides: rows and columns of a window.
+        inside_WS: bool, for each window and each of its S cells, True inside the grid; None if all
+            are.
+    """
+
+    def __init__(self, grid: tuple[int, int], size: int, device: torch.device) -> None:
+        self.grid = grid
+        # Dividing evenly leaves no narrow windows and less to cut off than steps of ``size``.
+        self.counts = (-(-grid[0] // size), -(-grid[1] // size))
+        self.sides = (-(-grid[0] // self.counts[0]), -(-grid[1] // self.counts[1]))
+        self._padding = tuple(
+            count * side - cells
+            for count, side, cells in zip(self.counts, self.sides, grid, strict=True)
+        )
+        self.inside_WS: Tensor | None = None
+        if any(self._padding):
+            cells_1L1 = torch.ones(1, grid[0] * grid[1], 1, dtype=torch.bool, device=device)
+            self.inside_WS = self.split(cells_1L1)[..., 0]
+
+    def split(self, tokens_BLD: Tensor) -> Tensor:
+        """(B, L, D) to (B * W, S, D), windows and their cells in row-major order."""
+        B, _, D = tokens_BLD.shape
+        (down, across), (rows, columns) = self._padding, self.sides
+        tokens = tokens_BLD.unflatten(1, self.grid)
+        if down or across:
+            tokens = torch.nn.functional.pad(tokens, (0, 0, 0, across, 0, down))
+        tokens = tokens.reshape(B, self.counts[0], rows, self.counts[1], columns, D)
+        return tokens.transpose(2, 3).reshape(-1, rows * columns, D)
+
+    def join(self, tokens_VSD: Tensor) -> Tensor:
+        """(B * W, S, D) to (B, L, D), without what is over the edge."""
+        (h, w), (rows, columns), D = self.grid, self.sides, tokens_VSD.shape[2]
+        tokens = tokens_VSD.reshape(-1, *self.counts, rows, columns, D).transpose(2, 3)
+        tokens = tokens.reshape(-1, self.counts[0] * rows, self.counts[1] * columns, D)
+        return tokens[:, :h, :w].reshape(-1, h * w, D)
+
+
+class WindowBlock(Block):
+    """Transformer block that looks at its own window, where windows are given."""
+
+    def forward(self, tokens_BKD: Tensor, windows: Windows | None = None) -> Tensor:
+        """Same shape in and out.
+
+        Args:
+            tokens_BKD: with windows, every cell of the grid in row-major order.
+            windows: of the grid, or None to look at all tokens.
+        """
+        if windows is None:
+            return super().forward(tokens_BKD)
+        mixed_BKD = attend_in_windows(self.attn, self.norm1(tokens_BKD), windows)
+        tokens_BKD = tokens_BKD + self.drop_path(mixed_BKD)
+        out: Tensor = tokens_BKD + self.drop_path(self.mlp(self.norm2(tokens_BKD)))
+        return out
+
+
+def attend_in_windows(attention: SelfAttention, tokens_BLD: Tensor, windows: Windows) -> Tensor:
+    """Let every cell look at the cells of its window; same shape in and out.
+
+    The linear maps see the grid as it is: only what is compared is cut into windows.
+    """
+    parts = (windows.split(part) for part in attention.qkv(tokens_BLD).chunk(3, dim=-1))
+    queries_VSD, keys_VSD, values_VSD = parts
+    use_VS = windows.inside_WS
+    if use_VS is not None:
+        use_VS = use_VS.repeat(len(tokens_BLD), 1)
+    mixed_VSD = attend(queries_VSD, keys_VSD, values_VSD, attention.heads, use_VS)
+    out: Tensor = attention.proj(windows.join(mixed_VSD))
+    return out
