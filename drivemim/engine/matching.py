@@ -1,12 +1,19 @@
-"""Comparing the weights a model wants with those a file offers."""
+"""Comparing the weights a model wants with those a file offers, and two backbones' configs."""
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 _SHOWN = 8
+# What may differ between pretraining and detection without making the weights another network's.
+_FREE_KEYS = {"type", "init_cfg", "pretrained", "norm_eval", "frozen_stages", "with_cp",
+              "drop_path_rate", "attention_init", "window_size", "global_blocks",
+              "_scope_"}  # fmt: skip
 
 
 def describe_mismatch(wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor]) -> str:
@@ -29,6 +36,52 @@ def describe_mismatch(wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor
     if misshapen:
         parts.append(f"misshapen {_listed(misshapen)}")
     return "; ".join(parts)
+
+
+def describe_differences(
+    exported: Mapping[str, Any], wanted: Mapping[str, Any], backbone: nn.Module | None = None
+) -> str:
+    """Say which keys of two backbone configs differ; empty if none does or one is not known.
+
+    Args:
+        exported: of the backbone that was pretrained.
+        wanted: of the detector's backbone.
+        backbone: the detector's, built: a key that one config leaves out has its default.
+    """
+    if not wanted:
+        return ""
+    types = [short_type(config) for config in (exported, wanted)]
+    if types[0] != types[1]:
+        return f"type is {types[0]}, here {types[1]}"
+    defaults = {} if backbone is None else _defaults(backbone)
+    lines = []
+    for key in sorted({*exported, *wanted} - _FREE_KEYS):
+        there, here = (
+            _comparable(key, config.get(key, defaults.get(key, "default")))
+            for config in (exported, wanted)
+        )
+        if json.dumps(here, default=str) != json.dumps(there, default=str):
+            lines.append(f"{key} is {there}, here {here}")
+    return "; ".join(lines)
+
+
+def short_type(config: Mapping[str, Any]) -> str:
+    """Name of a config's class, without its scope."""
+    return str(config.get("type")).rpartition(".")[2]
+
+
+def _defaults(module: nn.Module) -> dict[str, Any]:
+    parameters = inspect.signature(type(module).__init__).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+
+def _comparable(key: str, value: Any) -> Any:
+    """A normalisation's parameters are the same, synchronised or not, learning or not."""
+    if key == "norm_cfg" and isinstance(value, Mapping):
+        kept = {name: each for name, each in value.items() if name not in ("requires_grad",
+                                                                         "_scope_")}  # fmt: skip
+        return {**kept, "type": str(value.get("type")).removeprefix("Sync")}
+    return value
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ import copy
 import io
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,12 @@ from torch import Tensor, nn
 from drivemim.compat import read_checkpoint
 from drivemim.engine.checkpoints import write_bytes
 from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
-from drivemim.engine.matching import describe_mismatch
+from drivemim.engine.foreign import add_batch_counts, foreign_backbone
+from drivemim.engine.matching import describe_differences, describe_mismatch
 from drivemim.engine.provenance import describe_export, pretrainer_of
 from drivemim.errors import CheckpointError, ConfigError
 
 _KEY = "drivemim"
-# What may differ between pretraining and detection without making the weights another network's.
-_FREE_KEYS = {"type", "init_cfg", "norm_eval", "frozen_stages", "with_cp", "drop_path_rate",
-              "attention_init"}  # fmt: skip
 
 
 def export_backbone(
@@ -96,7 +95,17 @@ def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged, or was not written by :func:`export_backbone`.
     """
-    path = Path(path)
+    content, metadata = _read(Path(path))
+    if metadata is None:
+        raise CheckpointError(
+            f"{path} was not written by tools/export_backbone.py, so its normalisation is unknown; "
+            "export a pretraining checkpoint, or use MMDetection's init_cfg for other weights"
+        )
+    return content.get("state_dict", {}), metadata
+
+
+def _read(path: Path) -> tuple[Any, dict[str, Any] | None]:
+    """The content of a file of weights, and the metadata if it is an exported backbone."""
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no backbone at {path}; write it with tools/export_backbone.py"
@@ -108,17 +117,10 @@ def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
         except safetensors.SafetensorError as error:
             raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
-        metadata = json.loads(encoded) if encoded else None
-    else:
-        content = read_checkpoint(path)
-        metadata = content.get("meta", {}).get(_KEY) if isinstance(content, dict) else None
-        state = content.get("state_dict", {}) if isinstance(content, dict) else {}
-    if metadata is None:
-        raise CheckpointError(
-            f"{path} was not written by tools/export_backbone.py, so its normalisation is unknown; "
-            "export a pretraining checkpoint, or use MMDetection's init_cfg for other weights"
-        )
-    return state, metadata
+        return {"state_dict": state}, json.loads(encoded) if encoded else None
+    content = read_checkpoint(path)
+    meta = content.get("meta") if isinstance(content, dict) else None
+    return content, meta.get(_KEY) if isinstance(meta, dict) else None
 
 
 def load_backbone(
@@ -145,25 +147,73 @@ def load_backbone(
             answer the fixed image otherwise than the pretrainer did.
     """
     state, metadata = read_export(path)
-    backbone: nn.Module = model.backbone  # type: ignore[assignment]  # nn.Module's __getattr__
-    if mismatch := describe_mismatch(backbone.state_dict(), state):
-        differences = _differences(metadata["architecture"], architecture or {})
-        raise CheckpointError(
-            f"{path} does not fit the detector's {type(backbone).__name__}: {mismatch}"
-            + (f". Exported architecture: {differences}" if differences else "")
-        )
-    backbone.load_state_dict(state, strict=True)
+    backbone = _fill(model, path, state, metadata["architecture"], architecture or {})
     size = (metadata["input_size"][0], metadata["input_size"][1])
     maps, levels = _detector_features(model, fixed_image(size))
     if lines := compare_features(metadata["fingerprint"], maps, levels, tolerance):
         normalization = metadata["normalization"]
-        differences = _differences(metadata["architecture"], architecture or {})
+        differences = describe_differences(metadata["architecture"], architecture or {}, backbone)
         raise CheckpointError(
             f"{path}: the detector's features are not the pretrainer's ({'; '.join(lines)}). "
             f"It was trained with {normalization}; set these in model.data_preprocessor"
             + (f". Exported architecture: {differences}" if differences else "")
         )
     return f"Loaded all {len(state)} tensors of {path}; features equal the pretrainer's"
+
+
+def load_any_backbone(
+    model: nn.Module, path: str | Path, *, architecture: Mapping[str, Any] | None = None
+) -> str:
+    """Load an exported backbone, or that of any other checkpoint, strictly into a detector.
+
+    Of another checkpoint neither the normalisation nor the features are known: names and shapes
+    are all that is checked, and the line for the log says so.
+
+    Args:
+        model: detector with ``backbone`` and ``data_preprocessor``.
+        path: an export, or any file :func:`~drivemim.engine.foreign.foreign_backbone` understands.
+        architecture: config of the detector's backbone, to name differences.
+
+    Returns:
+        A line for the log.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, a pretraining run's own checkpoint, or does not fit.
+    """
+    content, metadata = _read(Path(path))
+    if metadata is not None:
+        return load_backbone(model, path, architecture=architecture)
+    state, left_out = foreign_backbone(content, path)
+    backbone: nn.Module = model.backbone  # type: ignore[assignment]  # nn.Module's __getattr__
+    state = add_batch_counts(state, backbone.state_dict())
+    _fill(model, path, state, {}, {})
+    groups = sorted({name.partition(".")[0] for name in left_out})
+    return (
+        f"Loaded all {len(state)} tensors of the backbone of {path}, which DriveMIM did not "
+        f"export: its normalisation is not known and its features are not verified; check that "
+        "model.data_preprocessor is what it was trained with"
+        + (f". Left out: {len(left_out)} tensors of {', '.join(groups)}" if groups else "")
+    )
+
+
+def _fill(
+    model: nn.Module,
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    exported: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+) -> nn.Module:
+    """Load weights into ``model.backbone``, every one of them or none, and return it."""
+    backbone: nn.Module = model.backbone  # type: ignore[assignment]  # nn.Module's __getattr__
+    if mismatch := describe_mismatch(backbone.state_dict(), state):
+        differences = describe_differences(exported, wanted, backbone) if exported else ""
+        raise CheckpointError(
+            f"{path} does not fit the detector's {type(backbone).__name__}: {mismatch}"
+            + (f". Exported architecture: {differences}" if differences else "")
+        )
+    backbone.load_state_dict(state, strict=True)
+    return backbone
 
 
 @torch.no_grad()
@@ -175,7 +225,10 @@ def _detector_features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], lis
     batch = {"inputs": [image_HWC.permute(2, 0, 1).contiguous()], "data_samples": None}
     height, width = image_HWC.shape[:2]
     images_1CHW = preprocessor(batch, training=False)["inputs"][..., :height, :width]
-    maps = list(backbone(images_1CHW.float()))
+    # A ViT that looks at windows has features of its own; with the whole image in view they are
+    # the pretrainer's, and only then can they be compared.
+    with getattr(backbone, "attend_globally", nullcontext)():
+        maps = list(backbone(images_1CHW.float()))
     return maps, level_numbers(backbone, maps)
 
 
@@ -198,16 +251,3 @@ def weights_of(content: dict[str, Any], checkpoint: str | Path, *, ema: bool) ->
         if name.startswith("module.")
     }
     return {**content["state_dict"], **trained}
-
-
-def _differences(exported: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Say which keys of two architectures differ."""
-    if not wanted:
-        return ""
-    kinds = [str(config.get("type")).rpartition(".")[2] for config in (exported, wanted)]
-    lines = [f"type is {kinds[0]}, here {kinds[1]}"] if kinds[0] != kinds[1] else []
-    for key in sorted({*exported, *wanted} - _FREE_KEYS):
-        here, there = wanted.get(key, "default"), exported.get(key, "default")
-        if json.dumps(here, default=str) != json.dumps(there, default=str):
-            lines.append(f"{key} is {there}, here {here}")
-    return "; ".join(lines)

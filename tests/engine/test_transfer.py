@@ -4,13 +4,20 @@ import json
 
 import pytest
 import safetensors
+import safetensors.torch
 import torch
 from mmengine.registry import DefaultScope
 
 from drivemim.compat import read_checkpoint
 from drivemim.engine.fingerprint import fixed_image
+from drivemim.engine.matching import describe_differences
 from drivemim.engine.run import train
-from drivemim.engine.transfer import export_backbone, load_backbone, read_export
+from drivemim.engine.transfer import (
+    export_backbone,
+    load_any_backbone,
+    load_backbone,
+    read_export,
+)
 from drivemim.errors import CheckpointError, ConfigError
 
 RESNET = {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8}
@@ -235,3 +242,81 @@ def test_export_does_not_replace_its_checkpoint(resnet_run):
     with pytest.raises(ConfigError, match=rf"{resnet_run.name}.*would replace the checkpoint"):
         export_backbone(resnet_run, resnet_run.with_suffix(".safetensors"))
     assert resnet_run.read_bytes() == before
+
+
+def foreign(resnet, path, wrap=dict, prefix="", **more):
+    """The exported weights as somebody else's checkpoint."""
+    state = {f"{prefix}{name}": value for name, value in read_export(resnet)[0].items()}
+    torch.save(wrap({**state, **more}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("prefix", "more", "left_out"),
+    [
+        ("", {}, ""),
+        ("", {"fc.weight": torch.zeros(5, 64), "fc.bias": torch.zeros(5)}, "2 tensors of fc"),
+        ("backbone.", {"neck.a": torch.zeros(1), "encoder.b": torch.zeros(1),
+                       "decoder.c": torch.zeros(1)}, "3 tensors of decoder, encoder, neck"),
+        ("module.backbone.", {"module.head.fc.bias": torch.zeros(5)}, "1 tensors of head"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "wrap", [dict, lambda state: {"state_dict": state, "epoch": 3}, lambda state: {"model": state}]
+)
+def test_any_checkpoint_starts_a_detector(resnet, tmp_path, wrap, prefix, more, left_out):
+    path = foreign(resnet, tmp_path / "other.pth", wrap, prefix, **more)
+    model = detector(RESNET, mean=[1.0, 2.0, 3.0])  # nothing is known of its normalisation
+    report = load_any_backbone(model, path)
+    state = read_export(resnet)[0]
+    assert set(model.backbone.state_dict()) == set(state)
+    assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
+    assert report.startswith(f"Loaded all {len(state)} tensors of the backbone of {path}, which")
+    assert "normalisation is not known and its features are not verified" in report
+    assert report.endswith(f"Left out: {left_out}") if left_out else "Left out" not in report
+
+
+def test_other_safetensors_and_files_without_counters(resnet, tmp_path):
+    state = read_export(resnet)[0]
+    old = {name: value for name, value in state.items() if "num_batches" not in name}
+    assert len(old) < len(state)
+    safetensors.torch.save_file(old, tmp_path / "old.safetensors")
+    model = detector(RESNET)
+    load_any_backbone(model, tmp_path / "old.safetensors")
+    assert all(torch.equal(model.backbone.state_dict()[name], old[name]) for name in old)
+
+
+def test_any_checkpoint_is_still_strict(resnet_run, resnet, tmp_path):
+    state = read_export(resnet)[0]
+    incomplete = {name: value for name, value in state.items() if name != "layer2.0.conv1.weight"}
+    torch.save(incomplete, tmp_path / "incomplete.pth")
+    model = detector(RESNET)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"missing 1 \(layer2.0.conv1.weight\)"):
+        load_any_backbone(model, tmp_path / "incomplete.pth")
+    path = foreign(resnet, tmp_path / "more.pth", **{"layer9.weight": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match=r"unexpected 1 \(layer9.weight\)"):
+        load_any_backbone(model, path)
+    with pytest.raises(CheckpointError, match="export its backbone with tools/export_backbone.py"):
+        load_any_backbone(model, resnet_run)
+    torch.save({"iter": 3, "optimizer": {}}, tmp_path / "none.pth")
+    with pytest.raises(CheckpointError, match=r"none.pth holds no weights that are understood"):
+        load_any_backbone(model, tmp_path / "none.pth")
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+
+
+def test_an_export_is_verified_however_it_is_loaded(resnet):
+    assert "features equal" in load_any_backbone(detector(RESNET), resnet.with_suffix(".pth"))
+    with pytest.raises(CheckpointError, match="features are not the pretrainer's"):
+        load_any_backbone(detector(RESNET, bgr_to_rgb=False), resnet)
+
+
+def test_differences_between_configs_are_those_that_matter(resnet):
+    backbone = detector(RESNET).backbone
+    same = {**RESNET, "type": "ResNet", "style": "pytorch", "frozen_stages": 1,
+            "norm_cfg": {"type": "SyncBN", "requires_grad": False}, "init_cfg": None}  # fmt: skip
+    exported = {**RESNET, "norm_cfg": {"type": "BN", "requires_grad": True}}
+    assert describe_differences(exported, same, backbone) == ""
+    assert describe_differences(exported, {**same, "style": "caffe"}, backbone) == (
+        "style is pytorch, here caffe"
+    )

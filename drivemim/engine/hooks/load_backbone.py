@@ -1,4 +1,4 @@
-"""Starts a detector from an exported backbone."""
+"""Starts a detector from an exported backbone, or from another checkpoint's."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from drivemim.engine.transfer import load_backbone
+from drivemim.engine.transfer import load_any_backbone
 from drivemim.registry import HOOKS
 
 
 @HOOKS.register_module()
 class LoadBackbone(Hook):
-    """Loads an exported backbone strictly into ``model.backbone`` before the first iteration.
+    """Loads a backbone strictly into ``model.backbone`` before the first iteration.
+
+    Of an exported backbone the features are verified too; see ``load_any_backbone``.
 
     Args:
-        checkpoint: ``.safetensors`` file of ``tools/export_backbone.py``, or the ``.pth`` beside.
+        checkpoint: ``.safetensors`` file of ``tools/export_backbone.py``, the ``.pth`` beside it,
+            or a checkpoint of any origin whose names and shapes are the backbone's.
     """
 
     priority = "VERY_HIGH"
@@ -31,5 +34,5 @@ class LoadBackbone(Hook):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         architecture = runner.cfg.get("model", {}).get("backbone")
-        report = load_backbone(model, self.checkpoint, architecture=architecture)
+        report = load_any_backbone(model, self.checkpoint, architecture=architecture)
         runner.logger.info(report)
