@@ -26,6 +26,7 @@ from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 
 
@@ -34,6 +35,7 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
 
 
 MODELS = _child("model", MMENGINE_MODELS, "drivemim.models")
+TASK_UTILS = _child("task util", MMENGINE_TASK_UTILS, "drivemim.models")
 DATASETS = _child("dataset", MMENGINE_DATASETS, "drivemim.datasets")
 TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "drivemim.datasets")
 FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "drivemim.datasets")
