@@ -133,7 +133,8 @@ def lift_points(points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: 
     pixels_XP3 = torch.cat([points_XP3[..., :2], torch.ones_like(depth_XP1)], dim=-1)
     camera_XP3 = (pixels_XP3 @ inverse_X33.transpose(-1, -2)) * depth_XP1
     rotation_X33 = camera_to_clip_X44[..., :3, :3]
-    return camera_XP3 @ rotation_X33.transpose(-1, -2) + camera_to_clip_X44[..., None, :3, 3]
+    rotated_XP3: Tensor = camera_XP3 @ rotation_X33.transpose(-1, -2)
+    return rotated_XP3 + camera_to_clip_X44[..., None, :3, 3]
 
 
 def centre_and_reach(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:

@@ -172,7 +172,7 @@ def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN:
     pixels_FL2, depth_FL = project_points(
         points_BTNhw3.flatten(0, 2).flatten(1, 2), intrinsics_F33, poses_F44
     )
-    pixels_Fhw2, depth_Fhw = pixels_FL2.unflatten(1, grid), depth_FL.unflatten(1, grid)
+    pixels_Fhw2, depth_Fhw = pixels_FL2.reshape(-1, h, w, 2), depth_FL.reshape(-1, h, w)
     size_2 = pixels_Fhw2.new_tensor([width, height])
     # Within a cell, places move alike but for a little, so that their motion is interpolated.
     moved_Fhw2 = 2 * pixels_Fhw2 / size_2 - 1 - _own_places(h, w, pixels_Fhw2)
