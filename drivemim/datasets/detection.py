@@ -216,7 +216,9 @@ class FrameDetection(BaseDataset):
         return frame_boxes(self.index, rows, class_map=self.class_map, classes=classes)
 
     def _instances(self, row: int) -> list[dict[str, Any]]:
-        found = self._boxes(row)
+        return self._describe(self._boxes(row))
+
+    def _describe(self, found: FrameBoxes) -> list[dict[str, Any]]:
         ignored = self.filters.ignored(found)
         return [
             {
