@@ -87,8 +87,8 @@ class FrameDetection(BaseDataset):
     ``frame_token``, ``camera``, ``scene``, ``condition`` (``day``, or some of ``night`` and
     ``rain``), ``height``, ``width`` and ``instances``: dicts of ``bbox`` (x1, y1, x2, y2; pixels of
     the stored image), ``bbox_label``, ``ignore_flag``, ``distance`` (metres, NaN unknown),
-    ``visibility`` (1 to 4, 0 unknown), ``moving`` (1, 0, -1 unknown), ``truncation`` (share outside the
-    image) and ``track``.
+    ``visibility`` (1 to 4, 0 unknown), ``moving`` (1, 0, -1 unknown), ``truncation`` (share
+    outside the image) and ``track``.
 
     Args:
         index: file that ``tools/create_index.py`` wrote.
