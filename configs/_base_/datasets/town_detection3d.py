@@ -1,0 +1,23 @@
+# The generated town with 3-D boxes, small enough for two CPU cores.
+_base_ = './nuscenes_detection3d.py'
+
+index = 'work_dirs/demo/town.arrow'
+image_size = (192, 320)  # height, width
+# Pixels of 800x450.
+filters = dict(min_width=4.0, min_height=6.0, min_visibility=0, max_truncation=0.9, min_points=1)
+
+# Without colour changes, which cost more steps than a short schedule has.
+train_pipeline = [
+    each for each in _base_.train_pipeline if each['type'] != 'YOLOXHSVRandomAug']
+train_pipeline[0].image_size = image_size
+test_pipeline = _base_.test_pipeline
+test_pipeline[0].image_size = image_size
+
+train_dataloader = dict(
+    batch_size=8, num_workers=0, persistent_workers=False,
+    dataset=dict(dataset=dict(
+        index=index, scenes='mini_train', filters=filters, pipeline=train_pipeline)))
+val_dataloader = dict(
+    batch_size=8, num_workers=0, persistent_workers=False,
+    dataset=dict(index=index, scenes='mini_val', filters=filters, pipeline=test_pipeline))
+test_dataloader = val_dataloader

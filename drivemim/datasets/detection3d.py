@@ -1,0 +1,170 @@
+"""Frames with 3-D boxes, as a monocular detector of nuScenes' ten classes takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.classes import (
+    ATTRIBUTES,
+    CLASS_ATTRIBUTES,
+    CLASS_RANGES,
+    DETECTION_CLASSES,
+    NUSCENES_DETECTION,
+    NUSCENES_EXTRA,
+)
+from drivemim.datasets.detection import FrameDetection
+from drivemim.datasets.ground_truth import FrameBoxes
+from drivemim.errors import DataError
+from drivemim.geometry import boxes_to_camera, pose_matrix
+from drivemim.registry import DATASETS
+
+_RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
+_PALETTE = [
+    (255, 158, 0), (255, 99, 71), (255, 127, 80), (255, 140, 0), (233, 150, 70),
+    (0, 0, 230), (255, 61, 99), (220, 20, 60), (47, 79, 79), (112, 128, 144),
+]  # fmt: skip
+
+
+@DATASETS.register_module()
+class FrameDetection3D(FrameDetection):
+    """Keyframes of an index as images with 3-D boxes of ``DETECTION_CLASSES``.
+
+    Only keyframes: their boxes were annotated, those of sweeps are interpolated and the official
+    evaluation does not ask for them.
+
+    Each item has what ``FrameDetection`` gives, and ``sample_token``; ``camera_matrix`` (3 x 3,
+    pixels of the stored image); ``camera_to_global`` (4 x 4, through the frame's own ego pose,
+    not the lidar's). Every one of its ``instances`` also has ``center`` (metres, camera frame),
+    ``size`` (metres: width, length, height), ``yaw`` and ``velocity`` (radians and metres a second
+    in the levelled camera frame, see ``drivemim.geometry.camera_boxes``; NaN unknown), and
+    ``attribute`` (position in ``ATTRIBUTES``; -1 for none, or for one its class cannot have).
+
+    An object whose centre is behind the camera is ignored, whatever the filters say: no depth
+    describes it, and another camera looks at it.
+
+    ``metainfo['nuscenes']`` tells the official evaluation what was chosen: ``index``,
+    ``data_root``, ``scenes`` (names) and ``whole`` (False where ``indices`` left frames out).
+
+    Args:
+        index: file that ``tools/create_index.py`` wrote.
+        filters: settings of ``BoxFilters``.
+        pipeline: transforms; see ``drivemim.datasets.detection3d_transforms``.
+        within_class_range: ignore objects beyond the range in which the official evaluation
+            counts their class (``CLASS_RANGES``).
+        min_depth: metres in front of the camera below which a centre counts as behind it.
+        class_map: category to one of ``DETECTION_CLASSES`` or None, in place of nuScenes' own.
+        settings: the rest of ``FrameDetection``'s arguments.
+
+    Raises:
+        ValueError: if the selection has no frame, a name in it is unknown, or a frame has no
+            measured calibration.
+    """
+
+    METAINFO = {"classes": DETECTION_CLASSES, "palette": _PALETTE}
+
+    def __init__(
+        self,
+        *,
+        index: str | os.PathLike[str],
+        filters: Mapping[str, float],
+        pipeline: Sequence[Any] = (),
+        within_class_range: bool = True,
+        min_depth: float = 0.1,
+        class_map: Mapping[str, str | None] | None = None,
+        **settings: Any,
+    ) -> None:
+        if not settings.pop("keyframes_only", True):
+            raise ValueError(
+                "FrameDetection3D has keyframes only: sweeps have no annotations of their own; "
+                "leave keyframes_only out of the config"
+            )
+        self.within_class_range = within_class_range
+        self.min_depth = min_depth
+        super().__init__(
+            index=index,
+            filters=filters,
+            pipeline=pipeline,
+            class_map={**NUSCENES_DETECTION, **NUSCENES_EXTRA} if class_map is None else class_map,
+            **settings,
+        )
+
+    def full_init(self) -> None:
+        """Open the index, choose the frames, and say in ``metainfo`` what was chosen."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        frames = self.index.frames
+        loose = self.rows[~frames.calibrated[self.rows]]
+        if len(loose):
+            raise DataError(
+                f"frame {frames.token[loose[0]]} of {self.index.path} has no measured calibration; "
+                "3-D detection needs an index of nuScenes' tables"
+            )
+        scenes = self.index.scenes
+        self._metainfo["nuscenes"] = {
+            "index": str(self.index.path),
+            "data_root": str(self.index.data_root),
+            "scenes": [scenes.name[row] for row in np.unique(frames.scene[self.rows])],
+            "whole": self._indices is None,
+        }
+
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keep the first (or, negative, the last) so many frames, or these."""
+        super().get_subset_(indices)
+        self._metainfo = {
+            **self._metainfo,
+            "nuscenes": {**self._metainfo["nuscenes"], "whole": False},
+        }
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """What the pipeline is given for one frame; see the class."""
+        info = super().get_data_info(idx)
+        row = info["img_id"]
+        frames = self.index.frames
+        info["sample_token"] = self.index.samples.token[frames.sample[row]]
+        info["camera_matrix"] = np.array(frames.intrinsics[row])
+        info["camera_to_global"] = self._camera_to_global(row)
+        return info
+
+    def _camera_to_global(self, row: int) -> NDArray[np.float64]:
+        frames = self.index.frames
+        mount, ego = frames.camera_to_ego[row], frames.ego_to_global[row]
+        return pose_matrix(ego[:3], ego[3:]) @ pose_matrix(mount[:3], mount[3:])
+
+    def _instances(self, row: int) -> list[dict[str, Any]]:
+        found = self._boxes(row)
+        instances = self._describe(found)
+        boxes = self.index.boxes
+        seen = boxes_to_camera(
+            boxes.center[found.box],
+            boxes.size[found.box],
+            boxes.rotation[found.box],
+            boxes.velocity[found.box],
+            self._camera_to_global(row),
+        )
+        attributes = self._attributes(found)
+        ignored = seen.centers_M3[:, 2] < self.min_depth
+        if self.within_class_range:
+            ignored |= found.distance >= _RANGES[found.label]
+        for number, instance in enumerate(instances):
+            instance["center"] = seen.centers_M3[number].tolist()
+            instance["size"] = seen.sizes_M3[number].tolist()
+            instance["yaw"] = float(seen.yaws_M[number])
+            instance["velocity"] = seen.velocities_M2[number].tolist()
+            instance["attribute"] = attributes[number]
+            instance["ignore_flag"] = int(instance["ignore_flag"] or ignored[number])
+        return instances
+
+    def _attributes(self, found: FrameBoxes) -> list[int]:
+        """Positions in ``ATTRIBUTES`` of what the index numbers its own way."""
+        numbers = []
+        for label, own in zip(found.label, self.index.boxes.attribute[found.box], strict=True):
+            name = self.index.attributes[own] if own >= 0 else ""
+            allowed = CLASS_ATTRIBUTES[DETECTION_CLASSES[label]]
+            numbers.append(ATTRIBUTES.index(name) if name in allowed else -1)
+        return numbers
