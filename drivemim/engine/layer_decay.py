@@ -1,7 +1,8 @@
-"""Layer-wise learning-rate decay: early layers of a pretrained transformer move less."""
+"""Layer-wise learning-rate decay: early layers of a pretrained backbone move less."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.model import is_model_wrapper
@@ -18,7 +19,8 @@ class LayerDecay(DefaultOptimWrapperConstructor):
 
     ``L`` is the encoder's ``num_layers``; its ``layer_of(name)`` says which layer a parameter
     belongs to, from 0, the patch embedding, to ``L - 1``, the final norm (as in BEiT,
-    https://arxiv.org/abs/2106.08254). Everything outside the encoder has the full rate. Parameters
+    https://arxiv.org/abs/2106.08254). MMDetection's ResNets have the stem as layer 0 and their
+    stages as the others. Everything outside the encoder has the full rate. Parameters
     of one dimension or none (norms, biases, scales) have no weight decay.
 
     Args:
@@ -46,19 +48,14 @@ class LayerDecay(DefaultOptimWrapperConstructor):
         model: Any = module.module if is_model_wrapper(module) else module
         prefix, encoder = _encoder(model)
         rate = float(self.paramwise_cfg["decay_rate"])
-        if rate < 1 and not hasattr(encoder, "layer_of"):
-            raise ConfigError(
-                f"LayerDecay needs an encoder that knows its layers (drivemim.ViT); "
-                f"{type(encoder).__name__} has no layer_of: use decay_rate=1"
-            )
+        layer_of, num_layers = _layers(encoder) if rate < 1 else (None, 0)
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
             scale = 1.0
-            if rate < 1 and name.startswith(prefix):
-                layer = encoder.layer_of(name.removeprefix(prefix))
-                scale = rate ** (encoder.num_layers - 1 - layer)
+            if layer_of is not None and name.startswith(prefix):
+                scale = rate ** (num_layers - 1 - layer_of(name.removeprefix(prefix)))
             decay = 0.0 if parameter.ndim <= 1 else float(self.base_wd or 0.0)
             group = groups.setdefault(
                 (scale, decay),
@@ -73,3 +70,20 @@ def _encoder(model: nn.Module) -> tuple[str, Any]:
         if isinstance(found := getattr(model, prefix, None), nn.Module):
             return f"{prefix}.", found
     raise ConfigError(f"LayerDecay finds neither encoder nor backbone in {type(model).__name__}")
+
+
+def _layers(encoder: Any) -> tuple[Callable[[str], int], int]:
+    """What tells a parameter's layer by its name, and the number of layers."""
+    if hasattr(encoder, "layer_of"):
+        return encoder.layer_of, int(encoder.num_layers)
+    if stages := list(getattr(encoder, "res_layers", [])):
+
+        def stage_of(name: str) -> int:
+            part = name.partition(".")[0]
+            return stages.index(part) + 1 if part in stages else 0
+
+        return stage_of, len(stages) + 1
+    raise ConfigError(
+        f"LayerDecay needs an encoder that knows its layers (drivemim.ViT, or MMDetection's "
+        f"ResNet); {type(encoder).__name__} has no layer_of: use decay_rate=1"
+    )

@@ -53,6 +53,20 @@ def test_learning_rates_by_hand():
     assert found["head.bias"] == (0.8, 0.0)
 
 
+def test_stages_of_a_residual_network_by_hand():
+    from mmdet.models.backbones import ResNet
+
+    model = Detector(ResNet(depth=18, base_channels=4, frozen_stages=0, norm_eval=False))
+    found = settings(model, build(model, 0.5))
+    # Layers: stem, four stages. With rate 1/2 the last stage and all outside keep 0.8.
+    rates = {"layer4": 0.8, "layer3": 0.4, "layer2": 0.2, "layer1": 0.1, "conv1": None, "bn1": None}
+    for name, value in found.items():
+        rate = rates[name.split(".")[1]] if name.startswith("backbone") else 0.8
+        assert value is None if rate is None else value[0] == pytest.approx(rate), name
+    trained = Detector(ResNet(depth=18, base_channels=4, frozen_stages=-1, norm_eval=False))
+    assert settings(trained, build(trained, 0.5))["backbone.conv1.weight"][0] == 0.05
+
+
 def test_first_step_moves_layers_in_proportion():
     model = Detector(ViT(embed_dims=8, depth=1, num_heads=2, patch_size=4))
     wrapper = build(model, 0.5, weight_decay=0.0)

@@ -75,6 +75,8 @@ class ViT(BaseModule):
             pretraining does.
         global_blocks: how many blocks, evenly spaced and the last among them, look at the whole
             image although there are windows.
+        frozen_stages: what is not trained, as in MMDetection's ResNet: -1 nothing, 0 the embedding,
+            n also the first n blocks, ``depth`` everything. Frozen blocks leave no branch out.
         with_cp: trade time for memory by recomputing blocks in the backward pass.
         init_cfg: MMEngine's, for example a checkpoint to load.
 
@@ -98,6 +100,7 @@ class ViT(BaseModule):
         attention_init: AttentionInit = "xavier",
         window_size: int | None = None,
         global_blocks: int = 4,
+        frozen_stages: int = -1,
         with_cp: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -125,6 +128,24 @@ class ViT(BaseModule):
             for block in blocks:
                 queries_DD, keys_DD, values_DD = block.attn.qkv.weight.chunk(3)
                 mimetic_(queries_DD, keys_DD, values_DD, block.attn.proj.weight, heads)
+        if not -1 <= frozen_stages <= depth:
+            raise ValueError(f"frozen_stages {frozen_stages} must be -1 to {depth}")
+        self.frozen_stages = frozen_stages
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """Take the gradients of what ``frozen_stages`` names."""
+        if self.frozen_stages == len(self.blocks):
+            self.requires_grad_(False)
+        if self.frozen_stages >= 0:
+            self.patch_embed.requires_grad_(False)
+            self.blocks[: self.frozen_stages].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ViT:
+        """Switch between training and evaluation; what is frozen stays in evaluation."""
+        super().train(mode)
+        self.blocks[: max(self.frozen_stages, 0)].eval()
+        return self
 
     @contextmanager
     def attend_globally(self) -> Iterator[None]:

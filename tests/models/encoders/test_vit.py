@@ -142,6 +142,37 @@ def test_checkpointing_changes_memory_not_gradients(
         torch.testing.assert_close(plain, recomputed)
 
 
+@pytest.mark.parametrize(
+    ("stages", "trained"),
+    [
+        (-1, {"patch_embed", "blocks.0", "blocks.1", "blocks.2", "norm"}),
+        (0, {"blocks.0", "blocks.1", "blocks.2", "norm"}),
+        (2, {"blocks.2", "norm"}),
+        (3, set()),
+    ],
+)
+def test_what_is_frozen_has_no_gradient_and_leaves_no_branch_out(
+    images: torch.Tensor, stages: int, trained: set[str]
+) -> None:
+    model = build(frozen_stages=stages, drop_path_rate=0.5).train()
+    found = {
+        ".".join(name.split(".")[: 2 if name.startswith("blocks") else 1])
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+    assert found == trained
+    assert [block.training for block in model.blocks] == [n >= stages for n in range(3)]
+    assert model(images)[0].requires_grad == bool(trained)
+    assert not model.eval().blocks[2].training
+    if stages == 3:
+        assert torch.equal(model.train()(images)[0], model.eval()(images)[0])
+
+
+def test_stages_that_are_not_there_cannot_be_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen_stages 4 must be -1 to 3"):
+        build(frozen_stages=4)
+
+
 def test_drop_path_rises_to_the_given_rate() -> None:
     rates = [block.drop_path.rate for block in build(drop_path_rate=0.2).blocks]
     assert rates == [0.0, 0.1, 0.2]

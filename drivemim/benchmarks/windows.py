@@ -1,0 +1,92 @@
+"""What a ViT's window attention saves: time and memory of one image, with and without windows.
+
+Every row is measured in a process of its own, since a process never gives its peak back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from multiprocessing import get_context
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from drivemim.registry import MODELS
+
+
+def measure(
+    arch: str, size: tuple[int, int], window: int | None, fused: bool, backward: bool, device: str
+) -> tuple[float, float, float]:
+    """Run one image through a ViT; call it in a fresh process.
+
+    Args:
+        arch: of ``drivemim.ViT``.
+        size: height and width of the image, pixels.
+        window: ``window_size``.
+        fused: PyTorch's own choice of attention; else the one that holds all of its weights.
+        backward: run back as well.
+        device: ``cpu`` or ``cuda``.
+
+    Returns:
+        Billions of multiplications and additions of the forward pass; seconds (of the processor,
+        which other programs do not lengthen, or of the GPU); peak memory above that of the
+        weights, GiB.
+    """
+    torch.set_num_threads(1)
+    model = MODELS.build({"type": "drivemim.ViT", "arch": arch, "window_size": window})
+    model = model.to(device).train()
+    image_1CHW = torch.rand(1, 3, *size, device=device)
+    kernel = nullcontext() if fused else sdpa_kernel(SDPBackend.MATH)
+    with kernel, torch.set_grad_enabled(backward):
+        before, start = _peak(device), time.process_time()
+        out = model(image_1CHW)[0]
+        if backward:
+            out.square().mean().backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds, memory = time.process_time() - start, _peak(device) - before
+    with torch.device("meta"):
+        same = MODELS.build({"type": "drivemim.ViT", "arch": arch, "window_size": window})
+        with FlopCounterMode(display=False) as counter:
+            same(torch.empty(1, 3, *size))
+    return counter.get_total_flops() / 1e9, seconds, memory
+
+
+def _peak(device: str) -> float:
+    """Most memory this process has held so far, GiB."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print one row for each image size, with windows and without."""
+    parser = argparse.ArgumentParser(prog="benchmark.py windows", description=__doc__)
+    parser.add_argument("--arch", default="base")
+    parser.add_argument("--sizes", nargs="+", default=["448x800"], metavar="HEIGHTxWIDTH")
+    parser.add_argument("--window", type=int, default=14, help="cells")
+    parser.add_argument("--forward-only", action="store_true")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args(argv)
+    passes = "forward" if arguments.forward_only else "forward and backward"
+    print(f"ViT {arguments.arch}, one image, {passes}, float32, {arguments.device}, 1 thread\n")
+    print("| image | attention | fused | GFLOP forward | seconds | GiB above weights |")
+    print("|---|---|---|---|---|---|")
+    for text in arguments.sizes:
+        height, width = (int(part) for part in text.split("x"))
+        for fused in (True, False):
+            for window in (None, arguments.window):
+                what = (arguments.arch, (height, width), window, fused)
+                with get_context("spawn").Pool(1) as pool:
+                    found = pool.apply(
+                        measure, (*what, not arguments.forward_only, arguments.device)
+                    )
+                kind = "everything" if window is None else f"windows of {window}"
+                numbers = f"{found[0]:,.0f} | {found[1]:.1f} | {found[2]:.2f}"
+                print(f"| {text} | {kind} | {'yes' if fused else 'no'} | {numbers} |", flush=True)
+    return 0
