@@ -1,9 +1,10 @@
 """Parts of a dataset a detector is scored on by themselves: near, hidden, one camera, at night.
 
-Two kinds differ in what an unmatched detection costs. A slice of *objects* (distance, visibility)
-is scored on every image: objects outside the slice are ignored, so finding them is neither good
-nor bad, while a detection that matches no object counts against every slice, for a false alarm
-has no distance. A slice of *images* (camera, condition) is scored on its own images only.
+Objects outside a slice are ignored in it: the detection that found one is neither right nor wrong
+there, whatever else it overlaps. What is left to say is which false alarms, detections that match
+no object, count against a slice. A slice of *objects* by distance, visibility or motion has them
+all, for a false alarm has none of these; one by size has those of its own size; a slice of
+*images* (camera, condition) has those in its images.
 """
 
 from __future__ import annotations
@@ -13,87 +14,111 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from drivemim.errors import ConfigError
+from drivemim.evaluation.records import Detections, Flags, Floats, Integers, Objects
 
 CONDITIONS = ("day", "night", "rain")
 VISIBILITIES = (1, 2, 3, 4)
+MOTIONS = ("still", "moving")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objects:
-    """The ground truth of a whole dataset, one row an object.
+class Slice:
+    """A named part of a dataset.
 
     Attributes:
-        images_M: row of the image the object is in.
-        boxes_M4: (x1, y1, x2, y2), pixels of the original image.
-        labels_M: class of the object.
-        ignored_M: True where the object is neither to be found nor to be missed.
-        distances_M: metres, ``inf`` where unknown.
-        visibilities_M: nuScenes' level, 1 (0-40 %) to 4 (80-100 %); 0 where unknown.
+        name: axis and value, ``distance 0-20 m``.
+        objects_M: True for the objects that are to be found.
+        alarms_D: True for the detections that count as false alarms if they match nothing.
+        images: how many images false alarms are counted on.
     """
 
-    images_M: Integers
-    boxes_M4: Floats
-    labels_M: Integers
-    ignored_M: NDArray[np.bool_]
-    distances_M: Floats
-    visibilities_M: Integers
-
-
-@dataclass(frozen=True)
-class ObjectAxis:
-    """One way to part objects: ``bins_M`` is each object's position in ``names``, -1 for none."""
-
-    names: tuple[str, ...]
-    bins_M: Integers
-
-
-@dataclass(frozen=True)
-class ImageSlice:
-    """A named part of the images, as rows."""
-
     name: str
-    images: Integers
+    objects_M: Flags
+    alarms_D: Flags
+    images: int
 
 
-def distance_axis(objects: Objects, edges: Sequence[float]) -> ObjectAxis:
-    """Part objects by distance: from each edge (included) to the next, the last one open.
+def whole(objects: Objects, detections: Detections, images: int) -> Slice:
+    """Everything, under the name ``all``."""
+    return Slice(
+        name="all",
+        objects_M=np.ones(len(objects.labels_M), bool),
+        alarms_D=np.ones(len(detections.labels_D), bool),
+        images=images,
+    )
+
+
+def distance_slices(
+    objects: Objects, detections: Detections, images: int, edges: Sequence[float]
+) -> list[Slice]:
+    """Objects by distance: from each edge (included) to the next, the last one open.
 
     Args:
         objects: the ground truth.
+        detections: the predictions.
+        images: how many there are.
         edges: increasing, metres.
 
     Raises:
-        ValueError: if the edges do not increase.
+        ConfigError: if the edges do not increase.
     """
-    if len(edges) < 1 or any(low >= high for low, high in zip(edges, edges[1:], strict=False)):
-        raise ValueError(f"distance_edges must be increasing metres, not {list(edges)}")
-    inner = [f"distance {low:g}-{high:g} m" for low, high in zip(edges, edges[1:], strict=False)]
-    bins_M = np.searchsorted(np.asarray(edges, float), objects.distances_M, side="right") - 1
-    known_M = np.isfinite(objects.distances_M)
-    return ObjectAxis((*inner, f"distance {edges[-1]:g}+ m"), np.where(known_M, bins_M, -1))
+    names = _range_names("distance", edges, "m")
+    bins_M = _bins(objects.distances_M, edges)
+    return _object_slices(names, bins_M, detections, images)
 
 
-def visibility_axis(objects: Objects) -> ObjectAxis:
-    """Part objects by nuScenes' visibility level."""
-    levels_M = objects.visibilities_M
-    known_M = np.isin(levels_M, VISIBILITIES)
-    names = tuple(f"visibility {level}" for level in VISIBILITIES)
-    return ObjectAxis(names, np.where(known_M, levels_M - VISIBILITIES[0], -1))
+def size_slices(
+    objects: Objects, detections: Detections, images: int, edges: Sequence[float]
+) -> list[Slice]:
+    """Objects by the height of their box, false alarms by the height of theirs.
 
+    Height, since that is what distance leaves of a standing person or a car, whether it is seen
+    from the side or from behind; COCO's areas say more about which of the two it was.
 
-def camera_slices(cameras: Sequence[str]) -> list[ImageSlice]:
-    """One slice a camera, in alphabetical order; ``cameras`` has one name an image."""
-    names = np.asarray(cameras, dtype=np.str_)
+    Args:
+        objects: the ground truth.
+        detections: the predictions.
+        images: how many there are.
+        edges: increasing, pixels of the stored image.
+
+    Raises:
+        ConfigError: if the edges do not increase.
+    """
+    names = _range_names("size", edges, "px")
+    bins_M = _bins(objects.boxes_M4[:, 3] - objects.boxes_M4[:, 1], edges)
+    bins_D = _bins(detections.boxes_D4[:, 3] - detections.boxes_D4[:, 1], edges)
     return [
-        ImageSlice(f"camera {name}", np.flatnonzero(names == name)) for name in np.unique(names)
+        Slice(name=name, objects_M=bins_M == row, alarms_D=bins_D == row, images=images)
+        for row, name in enumerate(names)
     ]
 
 
-def condition_slices(conditions: Sequence[str]) -> list[ImageSlice]:
+def visibility_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
+    """Objects by nuScenes' visibility level."""
+    names = [f"visibility {level}" for level in VISIBILITIES]
+    bins_M = objects.visibilities_M - VISIBILITIES[0]
+    return _object_slices(names, bins_M, detections, images)
+
+
+def motion_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
+    """Objects that stand still, and objects that move."""
+    names = [f"motion {name}" for name in MOTIONS]
+    return _object_slices(names, objects.motions_M, detections, images)
+
+
+def camera_slices(objects: Objects, detections: Detections, cameras: Sequence[str]) -> list[Slice]:
+    """One slice a camera, in alphabetical order; ``cameras`` has one name an image."""
+    return [
+        _image_slice(f"camera {name}", [each == name for each in cameras], objects, detections)
+        for name in sorted(set(cameras))
+    ]
+
+
+def condition_slices(
+    objects: Objects, detections: Detections, conditions: Sequence[str]
+) -> list[Slice]:
     """One slice a condition; ``conditions`` has some words an image (``"night rain"``).
 
     Day, night and rain are always listed, other words where they occur. A rainy night is in both.
@@ -101,15 +126,56 @@ def condition_slices(conditions: Sequence[str]) -> list[ImageSlice]:
     words = [frozenset(condition.split()) for condition in conditions]
     others = sorted(frozenset().union(*words) - set(CONDITIONS))
     return [
-        ImageSlice(
-            f"condition {name}",
-            np.array([row for row, each in enumerate(words) if name in each], dtype=np.int64),
-        )
+        _image_slice(f"condition {name}", [name in each for each in words], objects, detections)
         for name in (*CONDITIONS, *others)
     ]
+
+
+def check_edges(name: str, edges: Sequence[float], unit: str) -> None:
+    """Refuse edges that part nothing.
+
+    Raises:
+        ConfigError: if there are none, or they do not increase.
+    """
+    if len(edges) < 1 or not all(low < high for low, high in zip(edges, edges[1:], strict=False)):
+        raise ConfigError(f"{name}_edges must be increasing {unit}, not {list(edges)}")
 
 
 def mean_of_known(values: Sequence[float]) -> float:
     """Mean of the values that are not NaN; NaN if there are none."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
+
+
+def _range_names(axis: str, edges: Sequence[float], unit: str) -> list[str]:
+    check_edges(axis, edges, {"m": "metres", "px": "pixels"}[unit])
+    inner = [f"{axis} {low:g}-{high:g} {unit}" for low, high in zip(edges, edges[1:], strict=False)]
+    return [*inner, f"{axis} {edges[-1]:g}+ {unit}"]
+
+
+def _bins(values: Floats, edges: Sequence[float]) -> Integers:
+    """Row of the range each value is in; -1 below the first one and for the unknown."""
+    bins = np.searchsorted(np.asarray(edges, float), values, side="right") - 1
+    return np.where(np.isfinite(values), bins, -1)
+
+
+def _object_slices(
+    names: Sequence[str], bins_M: Integers, detections: Detections, images: int
+) -> list[Slice]:
+    every_D = np.ones(len(detections.labels_D), bool)
+    return [
+        Slice(name=name, objects_M=bins_M == row, alarms_D=every_D, images=images)
+        for row, name in enumerate(names)
+    ]
+
+
+def _image_slice(
+    name: str, inside: Sequence[bool], objects: Objects, detections: Detections
+) -> Slice:
+    chosen = np.asarray(inside, dtype=bool)
+    return Slice(
+        name=name,
+        objects_M=chosen[objects.images_M],
+        alarms_D=chosen[detections.images_D],
+        images=int(chosen.sum()),
+    )

@@ -6,37 +6,17 @@ import math
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
+from detection_samples import BOX, ELSEWHERE, instance, random_samples, sample
 from mmengine.evaluator import Evaluator
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation import DetectionAP
-from drivemim.evaluation.coco_metric import format_table
 
 CLASSES = ("pedestrian", "vehicle")
-BOX = [10.0, 10.0, 30.0, 50.0]
-ELSEWHERE = [100.0, 100.0, 140.0, 130.0]
-
-
-def instance(box, label=0, **extra):
-    return {"bbox": box, "bbox_label": label, "ignore_flag": 0, **extra}
-
-
-def sample(instances, boxes=(), labels=(), scores=(), camera="CAM_FRONT", condition="day"):
-    return {
-        "img_path": "frame.jpg",
-        "instances": instances,
-        "camera": camera,
-        "condition": condition,
-        "pred_instances": {
-            "bboxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-            "labels": torch.tensor(labels, dtype=torch.int64),
-            "scores": torch.tensor(scores, dtype=torch.float32),
-        },
-    }
 
 
 def evaluate(samples, **options):
@@ -119,6 +99,78 @@ def test_a_slice_ignores_objects_outside_but_not_false_alarms():
     assert numbers["drivemim/pedestrian_count[distance 20-40 m]"] == 0
 
 
+def test_a_detection_of_an_object_outside_the_slice_is_no_find_inside():
+    # Shifted by 5 of 20 pixels: IoU 15 / 25 = 0.6 with its neighbour.
+    near, far = instance(BOX, distance=10.0), instance([15, 10, 35, 50], distance=50.0)
+    numbers = evaluate([sample([near, far], [[15, 10, 35, 50]], [0], [0.9])])
+    assert numbers["drivemim/pedestrian_AP50[distance 40+ m]"] == pytest.approx(1.0)
+    # It overlaps the near object enough, but found the far one: ignored, and the near one missed.
+    assert numbers["drivemim/pedestrian_AP50[distance 0-20 m]"] == 0.0
+    assert numbers["drivemim/pedestrian_AR[distance 0-20 m]"] == 0.0
+    # Were it to count as the near one's, the near one's own would be a false alarm.
+    boxes = [[15, 10, 35, 50], [8, 10, 28, 50]]
+    numbers = evaluate([sample([near, far], boxes, [0, 0], [0.9, 0.8])])
+    for part in ("0-20 m", "40+ m"):
+        assert numbers[f"drivemim/pedestrian_AP50[distance {part}]"] == pytest.approx(1.0)
+
+
+def test_moving_and_still():
+    moving, still = instance(BOX, moving=1), instance(ELSEWHERE, moving=0)
+    unknown = instance([200, 10, 230, 90], moving=-1)
+    boxes = [[200, 10, 230, 90], ELSEWHERE, [300, 300, 320, 320], BOX]
+    found = sample([moving, still, unknown], boxes, [0] * 4, [0.9, 0.8, 0.7, 0.6])
+    numbers = evaluate([found])
+    assert numbers["drivemim/pedestrian_AP[motion still]"] == pytest.approx(1.0)
+    assert numbers["drivemim/pedestrian_AP[motion moving]"] == pytest.approx(0.5)
+    assert numbers["drivemim/pedestrian_count[motion moving]"] == 1
+    assert numbers["drivemim/pedestrian_count"] == 3
+
+
+def test_false_alarms_count_against_their_own_size():
+    # Heights 30, 40 and 100; a false alarm of height 20 before all of them.
+    objects = [ELSEWHERE, BOX, [200, 10, 230, 110]]
+    boxes = [[300, 300, 320, 320], *objects]
+    found = sample([instance(box) for box in objects], boxes, [0] * 4, [0.9, 0.8, 0.7, 0.6])
+    numbers = evaluate([found])
+    assert numbers["drivemim/pedestrian_AP[size 0-32 px]"] == pytest.approx(0.5)
+    assert numbers["drivemim/pedestrian_AP[size 32-96 px]"] == pytest.approx(1.0)
+    assert numbers["drivemim/pedestrian_AP[size 96+ px]"] == pytest.approx(1.0)
+    numbers = evaluate([found], size_edges=(25.0, 35.0))
+    assert numbers["drivemim/pedestrian_AP[size 25-35 px]"] == pytest.approx(1.0)
+    assert numbers["drivemim/pedestrian_count[size 35+ px]"] == 2
+
+
+def test_miss_rate_and_calibration_have_names():
+    # Ten images, one object each; found with score 0.9 in five of them; one false alarm of 0.95.
+    seen = [sample([instance(BOX)], [BOX], [0], [0.9]) for _ in range(5)]
+    blind = [sample([instance(BOX)]) for _ in range(4)]
+    fooled = sample([instance(BOX)], [ELSEWHERE], [0], [0.95])
+    numbers = evaluate([*seen, *blind, fooled])
+    # The false alarm alone is 0.1 an image: everything is missed before, half from there on.
+    # Of the nine rates 10^-2 ... 10^0, the fifth is 0.1.
+    assert numbers["drivemim/pedestrian_LAMR"] == pytest.approx(0.5 ** (5 / 9))
+    assert numbers["drivemim/pedestrian_LAMR[camera CAM_FRONT]"] == pytest.approx(0.5 ** (5 / 9))
+    assert "drivemim/vehicle_LAMR" not in numbers
+    # Both scores are in the range 14/15 to 1 or next to it: 0.9 is right 5 of 5, 0.95 never.
+    assert numbers["drivemim/pedestrian_ECE"] == pytest.approx((5 * 0.1 + 0.95) / 6)
+    assert math.isnan(numbers["drivemim/vehicle_ECE"])
+    assert "drivemim/vehicle_LAMR" in evaluate([fooled], miss_rate_classes=("vehicle",))
+
+
+def test_curves_are_kept_for_charts():
+    metric = DetectionAP()
+    metric.dataset_meta = {"classes": CLASSES}
+    metric.process(None, [sample([instance(BOX)], [[10, 10, 30, 36.1]], [0], [0.9])])
+    metric.compute_metrics(metric.results)
+    curves = metric.curves["pedestrian"]
+    # IoU 0.65: right at 0.50, wrong at 0.75.
+    assert curves["precision_recall"]["IoU 0.50"] == [1.0] * 101
+    assert curves["precision_recall"]["IoU 0.75"] == [0.0] * 101
+    assert set(curves["miss_rate"]["miss_rate"]) == {0.0}
+    assert curves["reliability"]["count"][13] == 1
+    assert math.isnan(metric.curves["vehicle"]["miss_rate"]["miss_rate"][0])
+
+
 def test_image_slices_see_their_own_images_only():
     numbers = evaluate(
         [
@@ -142,60 +194,20 @@ def test_no_detections_and_no_ground_truth_and_no_images():
     assert math.isnan(numbers["drivemim/mAP"])
     metric = DetectionAP()
     metric.dataset_meta = {"classes": CLASSES}
-    assert math.isnan(metric.compute_metrics([])["mAP"])
+    numbers = metric.compute_metrics([])
+    assert math.isnan(numbers["mAP"])
+    assert math.isnan(numbers["pedestrian_LAMR[condition night]"])
 
 
-def random_samples(seed, images=25):
-    """Crowded images with near misses, ties in score, unknown distances and ignored objects."""
-    generator = np.random.default_rng(seed)
-    samples = []
-    for _ in range(images):
-        count = generator.integers(0, 12)
-        corners = generator.uniform(0, 150, (count, 2))
-        boxes = np.concatenate([corners, corners + generator.uniform(5, 60, (count, 2))], 1)
-        labels = generator.integers(0, 2, count)
-        distances = generator.choice([3.0, 19.0, 20.0, 33.0, 55.0, math.inf], count)
-        visible = generator.integers(0, 5, count)
-        ignored = generator.random(count) < 0.2
-        instances = [
-            {
-                "bbox": boxes[row].tolist(),
-                "bbox_label": int(labels[row]),
-                "ignore_flag": int(ignored[row]),
-                "distance": float(distances[row]),
-                "visibility": int(visible[row]),
-            }
-            for row in range(count)
-        ]
-        jitter = boxes + generator.normal(0, 3, boxes.shape)
-        stray = generator.uniform(0, 150, (generator.integers(0, 6), 2))
-        found = np.concatenate([jitter, np.concatenate([stray, stray + 25], 1)])
-        found_labels = generator.integers(0, 2, len(found))
-        found_labels[:count] = np.where(generator.random(count) < 0.8, labels, 1 - labels)
-        scores = np.round(generator.random(len(found)), 1)
-        samples.append(
-            sample(
-                instances,
-                found.tolist(),
-                found_labels.tolist(),
-                scores.tolist(),
-                camera=str(generator.choice(["CAM_FRONT", "CAM_BACK"])),
-                condition=str(generator.choice(["day", "night", "night rain"])),
-            )
-        )
-    return samples
-
-
-def plain_coco(samples, inside=lambda each: True):
-    """(AP, AP50, AR) of each class by pycocotools, with the slice as an area range of its own."""
+def coco_run(samples):
+    """A finished evaluation by pycocotools; ignored objects have an area that does not count."""
     truth, found = [], []
     for image, each in enumerate(samples, 1):
         for one in each["instances"]:
             x1, y1, x2, y2 = one["bbox"]
-            counts = not one["ignore_flag"] and inside(one)
             truth.append(
                 dict(id=len(truth) + 1, image_id=image, category_id=one["bbox_label"], iscrowd=0)
-                | dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=float(counts))
+                | dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=float(not one["ignore_flag"]))
             )
         predicted = each["pred_instances"]
         for box, label, score in zip(*(predicted[key].tolist() for key in predicted), strict=True):
@@ -216,10 +228,16 @@ def plain_coco(samples, inside=lambda each: True):
             side.createIndex()
             sides.append(side)
         run = COCOeval(*sides, "bbox")
-        run.params.areaRng, run.params.areaRngLbl = [[0.5, 2.0]], ["slice"]
+        run.params.areaRng, run.params.areaRngLbl = [[0.5, 2.0]], ["all"]
         run.params.maxDets = [100]
         run.evaluate()
         run.accumulate()
+    return run
+
+
+def plain_coco(samples):
+    """(AP, AP50, AR) of each class by pycocotools."""
+    run = coco_run(samples)
 
     def mean(values):
         return values[values > -1].mean() if (values > -1).any() else math.nan
@@ -231,12 +249,67 @@ def plain_coco(samples, inside=lambda each: True):
     ]
 
 
+def sliced_coco(samples, inside, alarm=lambda box: True):
+    """(AP, AP50, AR) of each class in a slice, one by one, from pycocotools' own matches.
+
+    Of the detections, those matched to an object outside the slice, or to an ignored one, are
+    left out, and those that match nothing unless ``alarm`` holds of their box.
+    """
+    run = coco_run(samples)
+    instances = [one for each in samples for one in each["instances"]]
+    return [_sliced_class(run, instances, label, inside, alarm) for label in range(2)]
+
+
+def _sliced_class(run, instances, label, inside, alarm):
+    def counts(one):
+        return not one["ignore_flag"] and inside(one)
+
+    total = sum(counts(one) for one in instances if one["bbox_label"] == label)
+    if total == 0:
+        return [math.nan] * 3
+    precisions, recalls = [], []
+    for threshold in range(10):
+        ranked = []
+        for image in run.evalImgs:
+            if image is None or image["category_id"] != label:
+                continue
+            for row, detection in enumerate(image["dtIds"]):
+                match = int(image["dtMatches"][threshold][row])
+                x1, y1, width, height = run.cocoDt.anns[detection]["bbox"]
+                if match and counts(instances[match - 1]):
+                    ranked.append((image["dtScores"][row], True))
+                elif not match and alarm((x1, y1, x1 + width, y1 + height)):
+                    ranked.append((image["dtScores"][row], False))
+        ranked.sort(key=lambda each: -each[0])
+        points, hits = [], 0
+        for place, (_, right) in enumerate(ranked, 1):
+            hits += right
+            points.append((hits / total, hits / place))
+        recalls.append(hits / total)
+        best = [
+            max([precision for reached, precision in points if reached >= wanted], default=0.0)
+            for wanted in run.params.recThrs
+        ]
+        precisions.append(sum(best) / len(best))
+    return [sum(precisions) / 10, precisions[0], sum(recalls) / 10]
+
+
+def height(box):
+    return box[3] - box[1]
+
+
 SLICES = {
-    "all": lambda each: True,
     "distance 0-20 m": lambda each: each["distance"] < 20,
     "distance 20-40 m": lambda each: 20 <= each["distance"] < 40,
     "distance 40+ m": lambda each: 40 <= each["distance"] < math.inf,
     **{f"visibility {n}": (lambda each, n=n: each["visibility"] == n) for n in (1, 2, 3, 4)},
+    "motion still": lambda each: each["moving"] == 0,
+    "motion moving": lambda each: each["moving"] == 1,
+}
+SIZES = {
+    "size 0-32 px": lambda box: height(box) < 32,
+    "size 32-96 px": lambda box: 32 <= height(box) < 96,
+    "size 96+ px": lambda box: height(box) >= 96,
 }
 
 
@@ -245,42 +318,41 @@ def test_every_number_agrees_with_pycocotools(seed):
     samples = random_samples(seed)
     metric = DetectionAP()
     metric.process(None, samples)
-    table = metric.score(metric.results, CLASSES)
-    expected = {name: plain_coco(samples, inside) for name, inside in SLICES.items()}
+    table = metric.score(metric.results, CLASSES).table
+    expected = {"all": plain_coco(samples)}
     for key in "camera", "condition":
         for word in {word for each in samples for word in each[key].split()}:
             part = [each for each in samples if word in each[key].split()]
             expected[f"{key} {word}"] = plain_coco(part)
-    assert set(expected) == set(table) - {"condition dusk"}
+    for name, inside in SLICES.items():
+        expected[name] = sliced_coco(samples, inside)
+    for name, fits in SIZES.items():
+        expected[name] = sliced_coco(samples, lambda each, fits=fits: fits(each["bbox"]), fits)
+    assert set(expected) == set(table)
     for name, classes in expected.items():
         for score, (ap, ap50, ar) in zip(table[name], classes, strict=True):
-            assert [score.ap, score.ap50, score.ar] == pytest.approx([ap, ap50, ar], nan_ok=True)
-
-
-def test_the_table_prints_a_dash_for_an_empty_slice():
-    metric = DetectionAP(slices=("distance",))
-    metric.process(None, [sample([instance(BOX, distance=5.0)], [BOX], [0], [0.9])])
-    lines = format_table(metric.score(metric.results, CLASSES), CLASSES).splitlines()
-    assert lines[0].split() == ["slice", *_header()]
-    assert lines[2].split() == ["all", "100.0", "100.0", "100.0", "1", "-", "-", "-", "0"]
-    assert lines[4].split()[-8:] == ["-", "-", "-", "0", "-", "-", "-", "0"]
-    assert len({len(line) for line in lines}) == 1
-
-
-def _header():
-    return " ".join(
-        f"{name} {n}" for name in CLASSES for n in ("AP", "AP50", "AR", "count")
-    ).split()
+            found = [score.ap, score.ap50, score.ar]
+            assert found == pytest.approx([ap, ap50, ar], nan_ok=True), name
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="weather unknown"):
+    with pytest.raises(ConfigError, match="weather unknown"):
         DetectionAP(slices=("weather",))
     broken = sample([])
     del broken["instances"]
-    with pytest.raises(ValueError, match=r"no ground truth with frame\.jpg"):
+    with pytest.raises(ConfigError, match="distance_edges must be increasing metres"):
+        DetectionAP(distance_edges=(20, 10))
+    with pytest.raises(ConfigError, match="size_edges must be increasing pixels"):
+        DetectionAP(size_edges=())
+    with pytest.raises(ConfigError, match="calibration_bins=0, but it takes at least 1"):
+        DetectionAP(calibration_bins=0)
+    with pytest.raises(ConfigError, match="'walker' is none of the data's pedestrian, vehicle"):
+        evaluate([sample([])], miss_rate_classes=("walker",))
+    with pytest.raises(ConfigError, match=r"no ground truth with frame\.jpg"):
         DetectionAP().process(None, [broken])
-    with pytest.raises(ValueError, match="name its classes"):
+    with pytest.raises(DataError, match=r"scores for frame\.jpg are not all finite"):
+        DetectionAP().process(None, [sample([], [BOX], [0], [math.nan])])
+    with pytest.raises(ConfigError, match="name its classes"):
         DetectionAP().compute_metrics([])
 
 

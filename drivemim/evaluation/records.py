@@ -1,0 +1,128 @@
+"""What a metric keeps: one record an image while it runs, columns for the whole data set after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.errors import ConfigError, DataError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Record = dict[str, Any]
+
+UNKNOWN_MOTION = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """The ground truth of a whole dataset, one row an object, images one after the other.
+
+    Attributes:
+        images_M: row of the image the object is in.
+        boxes_M4: (x1, y1, x2, y2), pixels of the original image.
+        labels_M: class of the object.
+        ignored_M: True where the object is neither to be found nor to be missed.
+        distances_M: metres, ``inf`` where unknown.
+        visibilities_M: nuScenes' level, 1 (0-40 %) to 4 (80-100 %); 0 where unknown.
+        motions_M: 1 moving, 0 still, -1 unknown.
+    """
+
+    images_M: Integers
+    boxes_M4: Floats
+    labels_M: Integers
+    ignored_M: Flags
+    distances_M: Floats
+    visibilities_M: Integers
+    motions_M: Integers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """The predictions for a whole dataset, one row a detection (D); fields as in ``Objects``."""
+
+    images_D: Integers
+    boxes_D4: Floats
+    labels_D: Integers
+    scores_D: Floats
+
+
+def image_record(sample: dict[str, Any]) -> Record:
+    """Ground truth and predictions of one image, as arrays.
+
+    Args:
+        sample: a data sample with ``instances`` and ``pred_instances``, as ``DetectionAP`` says.
+
+    Raises:
+        ConfigError: if it carries no ground truth.
+        DataError: if a predicted box or score is not a finite number.
+    """
+    name = sample.get("img_path", "an image")
+    if "instances" not in sample:
+        raise ConfigError(
+            f"no ground truth with {name}: add 'instances' to meta_keys of PackDetInputs "
+            "in the test pipeline"
+        )
+    instances = sample["instances"]
+    predicted = sample["pred_instances"]
+    record: Record = {
+        "camera": str(sample.get("camera", "")),
+        "condition": str(sample.get("condition", "")),
+        "boxes": np.array([each["bbox"] for each in instances], dtype=float).reshape(-1, 4),
+        "labels": np.array([each["bbox_label"] for each in instances], dtype=np.int64),
+        "ignored": np.array([bool(each.get("ignore_flag", 0)) for each in instances], dtype=bool),
+        "distances": np.array([each.get("distance", math.inf) for each in instances], dtype=float),
+        "visibilities": np.array([each.get("visibility", 0) for each in instances], dtype=np.int64),
+        "motions": np.array(
+            [each.get("moving", UNKNOWN_MOTION) for each in instances], dtype=np.int64
+        ),
+        "found_boxes": _array(predicted["bboxes"]).astype(float).reshape(-1, 4),
+        "found_labels": _array(predicted["labels"]).astype(np.int64),
+        "found_scores": _array(predicted["scores"]).astype(float),
+    }
+    for key in ("found_boxes", "found_scores"):
+        if not np.isfinite(record[key]).all():
+            raise DataError(
+                f"the detector's {key.removeprefix('found_')} for {name} are not all finite: its "
+                "weights diverged; evaluate an earlier checkpoint"
+            )
+    return record
+
+
+def join_records(records: Sequence[Record]) -> tuple[Objects, Detections]:
+    """Join the images' records; the row of an image is its position in ``records``."""
+
+    def join(key: str, empty: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([empty, *(record[key] for record in records)])
+
+    def rows(key: str) -> Integers:
+        return np.repeat(np.arange(len(records)), [len(record[key]) for record in records])
+
+    no_boxes, nothing, integers = np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)
+    objects = Objects(
+        images_M=rows("labels"),
+        boxes_M4=join("boxes", no_boxes),
+        labels_M=join("labels", integers),
+        ignored_M=join("ignored", np.zeros(0, bool)),
+        distances_M=join("distances", nothing),
+        visibilities_M=join("visibilities", integers),
+        motions_M=join("motions", integers),
+    )
+    detections = Detections(
+        images_D=rows("found_labels"),
+        boxes_D4=join("found_boxes", no_boxes),
+        labels_D=join("found_labels", integers),
+        scores_D=join("found_scores", nothing),
+    )
+    return objects, detections
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    """A tensor on any device (bfloat16 too), or an array, as an array."""
+    return np.asarray(tensor.detach().float().cpu() if hasattr(tensor, "detach") else tensor)

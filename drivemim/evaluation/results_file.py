@@ -1,0 +1,89 @@
+"""The JSON file an evaluation leaves: numbers by name, and curves."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drivemim.errors import DataError
+from drivemim.evaluation.curves import ClassCurves
+
+CURVES = "curves"
+
+
+def results_json(
+    numbers: Mapping[str, float], curves: Mapping[str, ClassCurves] | None = None
+) -> bytes:
+    """Contents of the file; what is not known (NaN) is ``null``, which every reader takes.
+
+    Args:
+        numbers: name to value.
+        curves: of each class, kept under ``curves``.
+    """
+    content: dict[str, Any] = {name: float(value) for name, value in numbers.items()}
+    content = {
+        name: int(value) if name.endswith("count") else value for name, value in content.items()
+    }
+    if curves:
+        content[CURVES] = curves
+    return json.dumps(_without_nan(content), indent=2, allow_nan=False).encode()
+
+
+def read_results(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Numbers of a results file by name, NaN where they are not known.
+
+    Raises:
+        DataError: if the file is missing or none.
+    """
+    content = _read(path)
+    return {
+        name: math.nan if value is None else float(value)
+        for name, value in content.items()
+        if value is None or isinstance(value, int | float)
+    }
+
+
+def read_curves(path: str | os.PathLike[str]) -> dict[str, ClassCurves]:
+    """Curves of a results file by class, with NaN for ``null``; none where it has none.
+
+    Raises:
+        DataError: if the file is missing or none.
+    """
+    return {
+        name: {
+            chart: {
+                column: [math.nan if value is None else float(value) for value in values]
+                for column, values in columns.items()
+            }
+            for chart, columns in charts.items()
+        }
+        for name, charts in _read(path).get(CURVES, {}).items()
+    }
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise DataError(
+            f"there are no results at {path}; tools/test.py --out writes them"
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{path} is no results file: {error}; evaluate again") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is no results file: it holds no names; evaluate again")
+    return content
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return value

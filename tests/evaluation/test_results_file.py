@@ -1,0 +1,51 @@
+"""Results are strict JSON, and come back as they were."""
+
+import json
+import math
+
+import pytest
+
+from drivemim.errors import DataError
+from drivemim.evaluation.results_file import read_curves, read_results, results_json
+
+NUMBERS = {"drivemim/a_AP": 0.5, "drivemim/b_AP": math.nan, "drivemim/a_count": 3}
+CURVES = {"a": {"miss_rate": {"miss_rate": [1.0, math.nan]}}}
+
+
+def test_nan_is_null(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_bytes(results_json(NUMBERS, CURVES))
+    assert json.loads(path.read_text()) == {
+        "drivemim/a_AP": 0.5,
+        "drivemim/b_AP": None,
+        "drivemim/a_count": 3,
+        "curves": {"a": {"miss_rate": {"miss_rate": [1.0, None]}}},
+    }
+    numbers = read_results(path)
+    assert list(numbers) == list(NUMBERS)
+    assert numbers["drivemim/a_AP"] == 0.5
+    assert math.isnan(numbers["drivemim/b_AP"])
+    curve = read_curves(path)["a"]["miss_rate"]["miss_rate"]
+    assert curve[0] == 1.0
+    assert math.isnan(curve[1])
+
+
+def test_files_of_before(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text('{"drivemim/a_AP": NaN}')
+    assert math.isnan(read_results(path)["drivemim/a_AP"])
+    assert read_curves(path) == {}
+    path.write_bytes(results_json(NUMBERS))
+    assert "curves" not in json.loads(path.read_text())
+
+
+def test_what_is_no_results_file_is_named(tmp_path):
+    path = tmp_path / "results.json"
+    with pytest.raises(DataError, match=r"no results at .*results\.json; tools/test\.py --out"):
+        read_results(path)
+    path.write_text('{"half')
+    with pytest.raises(DataError, match=r"results\.json is no results file"):
+        read_curves(path)
+    path.write_text("[1]")
+    with pytest.raises(DataError, match="holds no names"):
+        read_results(path)
