@@ -1,0 +1,9 @@
+"""Heads for MMDetection's detectors; a config brings them in by ``custom_imports``.
+
+These are the only models that import ``mmdet``: nothing else of ``drivemim.models`` imports them.
+"""
+
+from drivemim.models.heads.mono3d_coder import Mono3DCoder, Objects3D
+from drivemim.models.heads.mono3d_head import Mono3DHead
+
+__all__ = ["Mono3DCoder", "Mono3DHead", "Objects3D"]

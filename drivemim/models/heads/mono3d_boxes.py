@@ -1,0 +1,79 @@
+"""Decoded 3-D objects as boxes in the image, and as outlines seen from above.
+
+Letters: M objects of one camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmcv.ops import batched_nms
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from drivemim.geometry import (
+    CameraBoxes,
+    box_corners,
+    boxes_to_global,
+    invert_pose,
+    project_boxes,
+    transform_points,
+)
+
+
+def without_overlaps(found: InstanceData, nms: Mapping[str, Any] | None) -> InstanceData:
+    """Objects without those that, seen from above, overlap a better one of their class.
+
+    Args:
+        found: with ``scores``, ``labels``, ``centers``, ``sizes`` and ``yaws``.
+        nms: config of one of MMCV's operators for rotated boxes; None to keep everything.
+
+    Returns:
+        what is left, best first.
+    """
+    if nms is None or len(found) == 0:
+        return found
+    ground_M2 = found.centers[:, [0, 2]]
+    # MMCV keeps classes apart by an offset that assumes coordinates from zero up. In the plane of
+    # x (right) and z (forward) an object points along (cos yaw, -sin yaw).
+    outlines_M5 = torch.cat(
+        [ground_M2 - ground_M2.amin(dim=0), found.sizes[:, [1, 0]], -found.yaws[:, None]], dim=1
+    )
+    _, kept = batched_nms(outlines_M5, found.scores, found.labels, dict(nms))
+    return found[kept]
+
+
+def image_boxes(
+    found: InstanceData,
+    camera_matrix_33: Tensor,
+    camera_to_global_44: Tensor,
+    image_size: tuple[int, int],
+) -> Tensor:
+    """What the camera sees of objects, cut at the image and in front of the camera.
+
+    Args:
+        found: with ``centers``, ``sizes``, ``yaws`` and ``velocities``.
+        camera_matrix_33: intrinsics.
+        camera_to_global_44: the camera's pose, which says how it is pitched and rolled.
+        image_size: height and width of the image, pixels of ``camera_matrix_33``.
+
+    Returns:
+        (M, 4) x1 y1 x2 y2 in those pixels, zeros where nothing is inside the image.
+    """
+    boxes = CameraBoxes(
+        centers_M3=found.centers.double().cpu().numpy(),
+        sizes_M3=found.sizes.double().cpu().numpy(),
+        yaws_M=found.yaws.double().cpu().numpy(),
+        velocities_M2=found.velocities.double().cpu().numpy(),
+    )
+    pose_44 = camera_to_global_44.double().cpu().numpy()
+    centers_M3, sizes_M3, rotations_M4, _ = boxes_to_global(boxes, pose_44)
+    corners_M83 = box_corners(centers_M3, sizes_M3, rotations_M4)
+    seen = project_boxes(
+        transform_points(invert_pose(pose_44), corners_M83),
+        camera_matrix_33.double().cpu().numpy(),
+        image_size,
+    )
+    return torch.as_tensor(seen.boxes_M4).to(found.centers)

@@ -1,0 +1,219 @@
+"""Which locations of the feature maps must find which 3-D object.
+
+Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956: the level follows from the size
+in the image, the locations from the distance to the projected centre.
+
+Letters: L locations of all levels, M objects, P positives (locations that must find one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from drivemim.models.heads.mono3d_coder import Mono3DCoder, Objects3D, project
+
+
+@dataclass(frozen=True, eq=False)
+class Locations:
+    """The middles of all cells of a pyramid.
+
+    Attributes:
+        points_L2: x and y, pixels of the network's input.
+        strides_L: pixels between neighbours.
+        levels_L: int64, 0 for the finest.
+    """
+
+    points_L2: Tensor
+    strides_L: Tensor
+    levels_L: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTargets:
+    """What the head must say about one image.
+
+    Attributes:
+        labels_L: int64, class of the object a location must find; the number of classes for none.
+        counted_L: bool, False where the loss of the classes looks away.
+        positives_P: int64, rows of the locations that must find an object.
+        objects_P: int64, row of the object that each of them must find.
+        centerness_P: in (0, 1], falls off from the object's centre.
+        codes_P10: see ``Mono3DCoder``; NaN where a velocity is unknown.
+        directions_P: 0.0 or 1.0.
+        attributes_P: int64, -1 unknown.
+    """
+
+    labels_L: Tensor
+    counted_L: Tensor
+    positives_P: Tensor
+    objects_P: Tensor
+    centerness_P: Tensor
+    codes_P10: Tensor
+    directions_P: Tensor
+    attributes_P: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocationAssigner:
+    """Gives every object the locations near its centre, and at least one.
+
+    An object is looked for at the level that suits the longer side of its 2-D box, around its
+    projected centre; around the nearest point of its 2-D box where that lies outside, so that an
+    object cut off by the image has locations too. Of several objects, the one with the nearest
+    centre has a location; of equally near ones, the one nearer to the camera.
+
+    Attributes:
+        level_limits: longest side in pixels for each level but the last, ascending.
+        center_radius: strides from the centre within which locations must find an object.
+        min_depth: metres; an object whose centre is nearer, or behind the camera, cannot be
+            projected. It is ignored: another camera sees its centre.
+        centerness_decay: the centre-ness is ``exp(-centerness_decay * distance ** 2)``, with the
+            distance in strides.
+    """
+
+    level_limits: tuple[float, ...]
+    center_radius: float
+    min_depth: float
+    centerness_decay: float
+
+    def encodable(self, centers_M3: Tensor) -> Tensor:
+        """(M,) bool: whether the head can say where an object is."""
+        return centers_M3.isfinite().all(dim=1) & (centers_M3[:, 2] >= self.min_depth)
+
+    def assign(
+        self, locations: Locations, centers_M3: Tensor, boxes_M4: Tensor, camera_matrix_33: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The object that each location must find.
+
+        Args:
+            locations: of the whole pyramid.
+            centers_M3: metres, camera frame; all encodable.
+            boxes_M4: what is seen of them, pixels of the network's input.
+            camera_matrix_33: intrinsics for those pixels.
+
+        Returns:
+            objects (L,) int64, -1 for none; and distances (L,) in strides to the object's centre.
+        """
+        count = len(locations.points_L2)
+        objects_L = locations.levels_L.new_full((count,), -1)
+        if len(centers_M3) == 0:
+            return objects_L, locations.points_L2.new_zeros(count)
+        # Nearest first: every tie below goes to the first.
+        order_M = centers_M3[:, 2].argsort(stable=True)
+        boxes_M4 = boxes_M4[order_M]
+        middles_M2 = project(centers_M3[order_M], camera_matrix_33)
+        middles_M2 = torch.minimum(torch.maximum(middles_M2, boxes_M4[:, :2]), boxes_M4[:, 2:])
+        offsets_LM2 = locations.points_L2[:, None] - middles_M2
+        distances_LM = offsets_LM2.norm(dim=-1) / locations.strides_L[:, None]
+        levels_M = self._levels(boxes_M4)
+        here_LM = locations.levels_L[:, None] == levels_M
+        distances_LM = distances_LM.masked_fill(~here_LM, torch.inf)
+
+        nearest_L = distances_LM.argmin(dim=1)
+        within_L = distances_LM.amin(dim=1) <= self.center_radius
+        objects_L = torch.where(within_L, nearest_L, objects_L)
+        own_M = _one_location_each(distances_LM)
+        served_M = (own_M >= 0).nonzero().squeeze(1)
+        objects_L[own_M[served_M]] = served_M
+        kept_L = distances_LM.gather(1, objects_L.clamp(min=0)[:, None]).squeeze(1)
+        return torch.where(objects_L >= 0, order_M[objects_L.clamp(min=0)], -1), kept_L
+
+    def _levels(self, boxes_M4: Tensor) -> Tensor:
+        longest_M = (boxes_M4[:, 2:] - boxes_M4[:, :2]).amax(dim=1)
+        return torch.bucketize(longest_M, boxes_M4.new_tensor(self.level_limits))
+
+
+def image_targets(
+    assigner: LocationAssigner,
+    coder: Mono3DCoder,
+    locations: Locations,
+    *,
+    objects: Objects3D,
+    boxes_M4: Tensor,
+    labels_M: Tensor,
+    attributes_M: Tensor,
+    ignored_boxes: Tensor,
+    camera_matrix_33: Tensor,
+) -> ImageTargets:
+    """What the head must say about one image.
+
+    Args:
+        assigner: gives locations to objects.
+        coder: gives codes to pairs of both.
+        locations: of the whole pyramid.
+        objects: M objects.
+        boxes_M4: what is seen of them, pixels of the network's input.
+        labels_M: int64, their classes.
+        attributes_M: int64, -1 unknown.
+        ignored_boxes: (.., 4) in which background is not taught; those of objects that cannot be
+            encoded are added.
+        camera_matrix_33: intrinsics for pixels of the network's input.
+    """
+    encodable_M = assigner.encodable(objects.centers_M3)
+    rows_M = encodable_M.nonzero().squeeze(1)
+    ignored_boxes = torch.cat([ignored_boxes, boxes_M4[~encodable_M]])
+    found_L, distances_L = assigner.assign(
+        locations, objects.centers_M3[rows_M], boxes_M4[rows_M], camera_matrix_33
+    )
+    positives_P = (found_L >= 0).nonzero().squeeze(1)
+    objects_P = rows_M[found_L[positives_P]]
+    labels_P = labels_M[objects_P]
+    labels_L = torch.full_like(found_L, len(coder.class_sizes))
+    labels_L[positives_P] = labels_P
+    codes_P10, directions_P = coder.encode(
+        objects[objects_P],
+        labels_M=labels_P,
+        points_M2=locations.points_L2[positives_P],
+        strides_M=locations.strides_L[positives_P],
+        camera_matrix_33=camera_matrix_33,
+    )
+    return ImageTargets(
+        labels_L=labels_L,
+        counted_L=(found_L >= 0) | ~_inside(locations.points_L2, ignored_boxes),
+        positives_P=positives_P,
+        objects_P=objects_P,
+        centerness_P=(-assigner.centerness_decay * distances_L[positives_P] ** 2).exp(),
+        codes_P10=codes_P10,
+        directions_P=directions_P,
+        attributes_P=attributes_M[objects_P],
+    )
+
+
+def pyramid_locations(priors: Sequence[Tensor]) -> Locations:
+    """Locations from MMDetection's point priors, one tensor a level: (n, 4), x y stride stride."""
+    levels = [
+        torch.full((len(each),), level, device=each.device) for level, each in enumerate(priors)
+    ]
+    joined_L4 = torch.cat(list(priors))
+    return Locations(joined_L4[:, :2], joined_L4[:, 2], torch.cat(levels))
+
+
+def _one_location_each(distances_LM: Tensor) -> Tensor:
+    """The best location for every object that no other has a better claim to; -1 for none left.
+
+    Every object asks for its nearest location, the nearest of those who ask has it, and the others
+    ask for their next one, until nobody is sent away: stable matching, Gale and Shapley 1962. As
+    many objects as there are locations find one.
+    """
+    distances_LM = distances_LM.clone()
+    rows_M = torch.arange(distances_LM.shape[1], device=distances_LM.device)
+    first_MM = rows_M < rows_M[:, None]
+    while True:
+        asked_M = distances_LM.argmin(dim=0)
+        asking_M = distances_LM.gather(0, asked_M[None]).squeeze(0)
+        nearer_MM = (asking_M < asking_M[:, None]) | ((asking_M == asking_M[:, None]) & first_MM)
+        rivals_MM = (asked_M == asked_M[:, None]) & nearer_MM
+        sent_away_M = (rivals_MM.any(dim=1) & asking_M.isfinite()).nonzero().squeeze(1)
+        if len(sent_away_M) == 0:
+            return torch.where(asking_M.isfinite(), asked_M, -1)
+        distances_LM[asked_M[sent_away_M], sent_away_M] = torch.inf
+
+
+def _inside(points_L2: Tensor, boxes_4: Tensor) -> Tensor:
+    """(L,) bool: whether a point is in any of the boxes."""
+    points_L12 = points_L2[:, None]
+    return ((points_L12 >= boxes_4[:, :2]) & (points_L12 <= boxes_4[:, 2:])).all(-1).any(-1)
