@@ -1,10 +1,10 @@
-"""Measure speed and memory against the targets: benchmark.py index|masks|town [options]."""
+"""Measure speed and memory against the targets: benchmark.py index|masks|town|windows [options]."""
 
 import argparse
 import importlib
 import sys
 
-BENCHMARKS = ("index", "masks", "town")
+BENCHMARKS = ("index", "masks", "town", "windows")
 
 
 def main() -> int:
