@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from drivemim.engine.autocast import mixed_precision
 from drivemim.engine.checkpoints import newest_checkpoint, write_bytes
 from drivemim.engine.config import config_errors, load_config
 from drivemim.errors import CheckpointError, ConfigError
+from drivemim.evaluation.curves import ClassCurves
+from drivemim.evaluation.results_file import results_json
 
 NEWEST = "newest"
 _PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")
@@ -94,7 +95,7 @@ def evaluate(
         config: path of an MMEngine config.
         checkpoint: weights of exactly the config's model.
         work_dir: folder of logs.
-        out: JSON file for the metrics.
+        out: JSON file for the metrics, and for the curves that charts are drawn from.
         launcher: as in :func:`train`.
         options: dotted config keys to replace.
 
@@ -116,7 +117,10 @@ def evaluate(
     with config_errors():
         metrics: dict[str, float] = runner.test()
     if out is not None and is_main_process():
-        write_bytes(Path(out), json.dumps(metrics, indent=2, default=float).encode())
+        curves: dict[str, ClassCurves] = {}
+        for metric in runner.test_loop.evaluator.metrics:
+            curves.update(getattr(metric, "curves", {}))
+        write_bytes(Path(out), results_json(metrics, curves))
     return metrics
 
 

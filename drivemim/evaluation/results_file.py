@@ -16,18 +16,15 @@ CURVES = "curves"
 
 
 def results_json(
-    numbers: Mapping[str, float], curves: Mapping[str, ClassCurves] | None = None
+    numbers: Mapping[str, Any], curves: Mapping[str, ClassCurves] | None = None
 ) -> bytes:
     """Contents of the file; what is not known (NaN) is ``null``, which every reader takes.
 
     Args:
-        numbers: name to value.
+        numbers: name to value, a number or what JSON can hold.
         curves: of each class, kept under ``curves``.
     """
-    content: dict[str, Any] = {name: float(value) for name, value in numbers.items()}
-    content = {
-        name: int(value) if name.endswith("count") else value for name, value in content.items()
-    }
+    content: dict[str, Any] = dict(numbers)
     if curves:
         content[CURVES] = curves
     return json.dumps(_without_nan(content), indent=2, allow_nan=False).encode()
@@ -37,7 +34,8 @@ def read_results(path: str | os.PathLike[str]) -> dict[str, float]:
     """Numbers of a results file by name, NaN where they are not known.
 
     Raises:
-        DataError: if the file is missing or none.
+        FileNotFoundError: if it is not there.
+        DataError: if it is no such file.
     """
     content = _read(path)
     return {
@@ -51,7 +49,8 @@ def read_curves(path: str | os.PathLike[str]) -> dict[str, ClassCurves]:
     """Curves of a results file by class, with NaN for ``null``; none where it has none.
 
     Raises:
-        DataError: if the file is missing or none.
+        FileNotFoundError: if it is not there.
+        DataError: if it is no such file.
     """
     return {
         name: {
@@ -69,9 +68,8 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        raise DataError(
-            f"there are no results at {path}; tools/test.py --out writes them"
-        ) from None
+        message = f"there are no results at {path}; tools/test.py --out writes them"
+        raise FileNotFoundError(message) from None
     except ValueError as error:
         raise DataError(f"{path} is no results file: {error}; evaluate again") from None
     if not isinstance(content, dict):
@@ -80,10 +78,11 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
     if isinstance(value, Mapping):
         return {key: _without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(each) for each in value]
-    return value
+    # Also numbers of NumPy and PyTorch.
+    return float(value) if math.isfinite(value) else None

@@ -16,6 +16,7 @@ from drivemim.commands import (
     train_step,
     without_validation,
 )
+from drivemim.evaluation.results_file import read_results
 from drivemim.steps import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
@@ -89,8 +90,7 @@ def write_table(settings: StudySettings, out: Path) -> str:
         the table.
     """
     results = {
-        arm: [json.loads((out / f"{arm}-{seed}.json").read_text()) for seed in settings.seeds]
-        for arm in ARMS
+        arm: [read_results(out / f"{arm}-{seed}.json") for seed in settings.seeds] for arm in ARMS
     }
     part = out / "results.json.part"
     part.write_text(json.dumps(results, indent=2))

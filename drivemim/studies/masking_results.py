@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drivemim.evaluation.results_file import read_results
 from drivemim.studies.masking import (
     ARMS,
     BASELINE,
@@ -122,8 +122,8 @@ def _spread_of(values: Sequence[float], sign: str = "") -> str:
 def _read(
     settings: StudySettings, out: Path, kind: str, arms: Mapping[Source, Sequence[str]]
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    def result(source: Source, arm: str, seed: int) -> Any:
-        return json.loads((out / f"{kind}-{run_name(source, arm, seed)}.json").read_text())
+    def result(source: Source, arm: str, seed: int) -> dict[str, float]:
+        return read_results(out / f"{kind}-{run_name(source, arm, seed)}.json")
 
     return {
         source.name: {arm: [result(source, arm, seed) for seed in settings.seeds] for arm in named}

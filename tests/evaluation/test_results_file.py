@@ -3,7 +3,9 @@
 import json
 import math
 
+import numpy as np
 import pytest
+import torch
 
 from drivemim.errors import DataError
 from drivemim.evaluation.results_file import read_curves, read_results, results_json
@@ -30,6 +32,11 @@ def test_nan_is_null(tmp_path):
     assert math.isnan(curve[1])
 
 
+def test_numbers_of_other_libraries(tmp_path):
+    numbers = {"a": np.float32(0.5), "b": torch.tensor(math.inf), "c": np.int64(2), "d": ["x"]}
+    assert json.loads(results_json(numbers)) == {"a": 0.5, "b": None, "c": 2, "d": ["x"]}
+
+
 def test_files_of_before(tmp_path):
     path = tmp_path / "results.json"
     path.write_text('{"drivemim/a_AP": NaN}')
@@ -41,7 +48,7 @@ def test_files_of_before(tmp_path):
 
 def test_what_is_no_results_file_is_named(tmp_path):
     path = tmp_path / "results.json"
-    with pytest.raises(DataError, match=r"no results at .*results\.json; tools/test\.py --out"):
+    with pytest.raises(FileNotFoundError, match=r"no results at .*results\.json; tools/test\.py --out"):
         read_results(path)
     path.write_text('{"half')
     with pytest.raises(DataError, match=r"results\.json is no results file"):
