@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.models.layers import Block, SelfAttention, attend
 
@@ -48,11 +49,12 @@ class Windows:
         """(B, L, D) to (B * W, S, D), windows and their cells in row-major order."""
         B, _, D = tokens_BLD.shape
         (down, across), (rows, columns) = self._padding, self.sides
-        tokens = tokens_BLD.unflatten(1, self.grid)
+        tokens = tokens_BLD.reshape(B, *self.grid, D)
         if down or across:
-            tokens = torch.nn.functional.pad(tokens, (0, 0, 0, across, 0, down))
+            tokens = F.pad(tokens, (0, 0, 0, across, 0, down))
         tokens = tokens.reshape(B, self.counts[0], rows, self.counts[1], columns, D)
-        return tokens.transpose(2, 3).reshape(-1, rows * columns, D)
+        pieces: Tensor = tokens.transpose(2, 3).reshape(-1, rows * columns, D)
+        return pieces
 
     def join(self, tokens_VSD: Tensor) -> Tensor:
         """(B * W, S, D) to (B, L, D), without what is over the edge."""

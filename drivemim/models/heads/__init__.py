@@ -3,7 +3,19 @@
 These are the only models that import ``mmdet``: nothing else of ``drivemim.models`` imports them.
 """
 
+from drivemim.models.heads.ignoring import (
+    IgnoringDINOHead,
+    IgnoringFCOSHead,
+    IgnoringSoftLabelAssigner,
+)
 from drivemim.models.heads.mono3d_coder import Mono3DCoder, Objects3D
 from drivemim.models.heads.mono3d_head import Mono3DHead
 
-__all__ = ["Mono3DCoder", "Mono3DHead", "Objects3D"]
+__all__ = [
+    "IgnoringDINOHead",
+    "IgnoringFCOSHead",
+    "IgnoringSoftLabelAssigner",
+    "Mono3DCoder",
+    "Mono3DHead",
+    "Objects3D",
+]
