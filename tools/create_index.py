@@ -1,4 +1,4 @@
-"""Build the index of a data set: nuScenes tables, or folders of image sequences."""
+"""Build the index of a data set: nuScenes or nuImages tables, or folders of image sequences."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.builders.nuimages import build_nuimages_index
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.index import FrameIndex
 
@@ -15,18 +16,27 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     sources = parser.add_subparsers(dest="source", required=True)
 
-    nuscenes = sources.add_parser("nuscenes", help="nuScenes tables of any version")
-    nuscenes.add_argument("--root", type=Path, required=True, help="folder of the version folder")
-    nuscenes.add_argument(
-        "--version", required=True, help="v1.0-mini, v1.0-trainval, v1.0-test, ..."
-    )
-    nuscenes.add_argument("--out", type=Path, help="default: ROOT/drivemim-VERSION.arrow")
-    nuscenes.add_argument(
-        "--missing-images",
-        choices=("error", "drop", "ignore"),
-        default="error",
-        help="stop at frames whose image is not there, leave them out, or do not look",
-    )
+    versions = {
+        "nuscenes": ("nuScenes tables of any version", "v1.0-mini, v1.0-trainval, v1.0-test, ..."),
+        "nuimages": ("nuImages tables", "v1.0-mini, v1.0-train, v1.0-val or v1.0-test"),
+    }
+    for source, (what, which) in versions.items():
+        tables = sources.add_parser(source, help=what)
+        tables.add_argument("--root", type=Path, required=True, help="folder of the version folder")
+        tables.add_argument("--version", required=True, help=which)
+        tables.add_argument("--out", type=Path, help="default: ROOT/drivemim-VERSION.arrow")
+        tables.add_argument(
+            "--missing-images",
+            choices=("error", "drop", "ignore"),
+            default="error",
+            help="stop at frames whose image is not there, leave them out, or do not look",
+        )
+        if source == "nuimages":
+            tables.add_argument(
+                "--keyframes-only",
+                action="store_true",
+                help="leave out the unlabelled images around the annotated ones",
+            )
 
     frames = sources.add_parser("frames", help="folders of image sequences")
     frames.add_argument("--root", type=Path, required=True, action="append", help="repeatable")
@@ -41,14 +51,22 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     started = time.perf_counter()
     try:
-        if arguments.source == "nuscenes":
-            out = arguments.out or arguments.root / f"drivemim-{arguments.version}.arrow"
-            build_nuscenes_index(
-                arguments.root, arguments.version, out, missing_images=arguments.missing_images
-            )
-        else:
+        if arguments.source == "frames":
             out = arguments.out or arguments.root[0] / "drivemim-frames.arrow"
             build_frames_index(arguments.root, out, coco=arguments.coco, rate=arguments.rate)
+        else:
+            out = arguments.out or arguments.root / f"drivemim-{arguments.version}.arrow"
+            missing = arguments.missing_images
+            if arguments.source == "nuscenes":
+                build_nuscenes_index(arguments.root, arguments.version, out, missing_images=missing)
+            else:
+                build_nuimages_index(
+                    arguments.root,
+                    arguments.version,
+                    out,
+                    missing_images=missing,
+                    sweeps=not arguments.keyframes_only,
+                )
         index = FrameIndex.open(out)
     except (OSError, ValueError) as error:
         print(f"create_index: {error}", file=sys.stderr)

@@ -48,7 +48,7 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Where an index came from.
 
     Attributes:
-        source: ``nuscenes`` or ``frames``.
+        source: ``nuscenes``, ``nuimages`` or ``frames``.
         version: the data set's version folder; ``""`` for a folder of frames.
         data_root: folder that the frames' paths are relative to.
         command: the command that builds it again.
@@ -254,9 +254,10 @@ def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
 
 def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
     if version is not None and version != info.version:
+        source = "nuimages" if info.source == "nuimages" else "nuscenes"
         raise DataError(
             f"{path} was built for {info.version or info.source} but {version} is asked for; run "
-            f"tools/create_index.py nuscenes --root {info.data_root} --version {version} "
+            f"tools/create_index.py {source} --root {info.data_root} --version {version} "
             "and name the new file in the config"
         )
 

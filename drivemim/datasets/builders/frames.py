@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drivemim.datasets.builders.coco import CocoFile, read_coco
+from drivemim.datasets.builders.images_only import IDENTITY_POSE, drawn_boxes, no_lidar
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import DataError
@@ -25,7 +26,6 @@ from drivemim.errors import DataError
 Section = dict[str, Any]
 CAMERA = "camera"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-IDENTITY_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -232,9 +232,7 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
             "first_box": np.cumsum(box_count) - box_count,
             "box_count": box_count,
             "keyframes": rows,
-            "lidar_path": [""] * count,
-            "lidar_to_ego": still,
-            "lidar_ego_to_global": still,
+            **no_lidar(count),
         },
         "scenes": _scenes(scenes, first),
         "boxes": boxes,
@@ -285,7 +283,6 @@ def _boxes(frames: list[_Frame], categories: list[str]) -> tuple[Section, Sectio
             track.append(tracks[key])
             category.append(numbers[name])
             corners.append(box)
-    count = len(sample)
     track_category = np.zeros(len(tracks), np.int64)
     track_category[track] = category
     boxes = {
@@ -293,15 +290,7 @@ def _boxes(frames: list[_Frame], categories: list[str]) -> tuple[Section, Sectio
         "sample": np.array(sample, np.int64),
         "track": np.array(track, np.int64),
         "category": np.array(category, np.int64),
-        "center": np.full((count, 3), np.nan),
-        "size": np.full((count, 3), np.nan),
-        "rotation": np.full((count, 4), np.nan),
-        "velocity": np.full((count, 2), np.nan),
-        "image_box": np.array(corners, np.float64).reshape(-1, 4),
-        "visibility": np.zeros(count),
-        "lidar_points": np.full(count, -1),
-        "radar_points": np.full(count, -1),
-        "attribute": np.full(count, -1),
-        "previous": np.full(count, -1),
+        "attribute": np.full(len(sample), -1),
+        **drawn_boxes(np.array(corners, np.float64).reshape(-1, 4)),
     }
     return boxes, {"token": track_tokens, "category": track_category}

@@ -26,6 +26,7 @@ from drivemim.datasets.builders.nuscenes_frames import (
     read_ego_poses,
     read_rig,
     read_sensor_data,
+    runs,
 )
 from drivemim.datasets.builders.nuscenes_tables import join, read_table
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
@@ -70,7 +71,8 @@ def build_nuscenes_index(
         samples.update(frames.pop("of_samples"))
         scenes.update(frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
         boxes, tracks, names = annotation_boxes(folder, timeline)
-    samples.update(_boxes_of_samples(boxes["sample"], len(timeline.order)))
+    first_box, box_count = runs(boxes["sample"], len(timeline.order))
+    samples.update(first_box=first_box, box_count=box_count)
     info = IndexInfo(
         source="nuscenes",
         version=version,
@@ -142,7 +144,7 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
     previous, following = neighbours(scene[order])
     timeline = Timeline(tokens, order, rank, scene[order], timestamp[order], previous)
     descriptions = [scene.description for scene in scenes]
-    first = np.searchsorted(timeline.scene, np.arange(len(scenes) + 1))
+    first_sample, sample_count = runs(timeline.scene, len(scenes))
     scene_section = {
         "token": scene_tokens,
         "name": strings([scene.name for scene in scenes]),
@@ -150,8 +152,8 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
         "split": strings([""] * len(scenes)),
         "night": [has_word(text, "night") for text in descriptions],
         "rain": [has_word(text, "rain") for text in descriptions],
-        "first_sample": first[:-1],
-        "sample_count": np.diff(first),
+        "first_sample": first_sample,
+        "sample_count": sample_count,
     }
     sample_section = {
         "token": take(tokens, order),
@@ -217,9 +219,3 @@ def _lidar_of_samples(
     to_ego[sample] = rig.mounts[data.calibration[sweeps]]
     to_global[sample] = poses[sweeps]
     return {"lidar_path": paths, "lidar_to_ego": to_ego, "lidar_ego_to_global": to_global}
-
-
-def _boxes_of_samples(sample: NDArray[np.int64], count: int) -> Section:
-    """Where each sample's boxes lie."""
-    first = np.searchsorted(sample, np.arange(count + 1))
-    return {"first_box": first[:-1], "box_count": np.diff(first)}

@@ -246,11 +246,16 @@ def neighbours(group: Ints) -> tuple[Ints, Ints]:
     return np.where(same[:-1], rows - 1, -1), np.where(same[1:], rows + 1, -1)
 
 
+def runs(group: Ints, count: int) -> tuple[Ints, Ints]:
+    """Where each of ``count`` groups begins in the ascending column ``group``, and its length."""
+    first = np.searchsorted(group, np.arange(count + 1))
+    return first[:-1], np.diff(first)
+
+
 def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:
     """Where each camera's frames of a scene lie."""
-    group = frames["scene"] * cameras + frames["camera"]
-    first = np.searchsorted(group, np.arange(scenes * cameras + 1))
+    first, count = runs(frames["scene"] * cameras + frames["camera"], scenes * cameras)
     return {
-        "first_frame": first[:-1].reshape(scenes, cameras),
-        "frame_count": np.diff(first).reshape(scenes, cameras),
+        "first_frame": first.reshape(scenes, cameras),
+        "frame_count": count.reshape(scenes, cameras),
     }

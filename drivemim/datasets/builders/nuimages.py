@@ -1,0 +1,305 @@
+"""Build a ``FrameIndex`` from nuImages tables, of any version and size.
+
+nuImages (Caesar et al., "nuScenes: a multimodal dataset for autonomous driving", CVPR 2020, and
+https://www.nuscenes.org/nuimages) has single annotated images of one camera each, and around most
+of them the six images before and after at two a second, without boxes. The boxes are drawn in the
+image: no 3-D box, no tracks, no visibility.
+
+In the index, an annotated image and its neighbours are a scene. Every image is a sample of its own,
+as in a folder of frames, so that a clip can begin at any of them and none is given the boxes of its
+neighbour; only the annotated one is a keyframe. Ego poses can be compared within a scene but not
+between scenes, whose maps differ.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.datasets.arrow import index_in, strings, take
+from drivemim.datasets.builders import nuscenes_tables as tables
+from drivemim.datasets.builders.images_only import drawn_boxes, no_lidar
+from drivemim.datasets.builders.nuscenes_frames import (
+    Rig,
+    SensorData,
+    check_missing_images,
+    frame_columns,
+    frames_of_scenes,
+    present_images,
+    read_ego_poses,
+    read_rig,
+    read_sensor_data,
+    runs,
+)
+from drivemim.datasets.builders.nuscenes_tables import Row, join, numbers, read_table
+from drivemim.datasets.classes import ATTRIBUTES
+from drivemim.datasets.index import IndexInfo, fingerprints, write_index
+from drivemim.errors import DataError
+
+Section = dict[str, Any]
+Ints = NDArray[np.int64]
+TABLES = (
+    "attribute",
+    "calibrated_sensor",
+    "category",
+    "ego_pose",
+    "log",
+    "object_ann",
+    "sample",
+    "sample_data",
+    "sensor",
+)
+"""The tables that are read; what they are not needed for (surfaces) is left out."""
+
+
+class Log(Row, gc=False):
+    """log.json."""
+
+    logfile: str
+    location: str
+
+
+class Sample(Row, gc=False):
+    """sample.json."""
+
+    log_token: str
+    key_camera_token: str
+
+
+class ObjectAnnotation(Row, gc=False):
+    """object_ann.json: ``bbox`` is x1, y1, x2, y2 in pixels."""
+
+    sample_data_token: str
+    category_token: str
+    attribute_tokens: list[str]
+    bbox: tuple[float, float, float, float]
+
+
+def build_nuimages_index(
+    root: str | os.PathLike[str],
+    version: str,
+    out: str | os.PathLike[str],
+    *,
+    missing_images: str = "error",
+    sweeps: bool = True,
+) -> Path:
+    """Index the tables of one nuImages version.
+
+    Args:
+        root: folder that holds the version folder, ``samples`` and ``sweeps``.
+        version: ``v1.0-mini``, ``v1.0-train``, ``v1.0-val`` or ``v1.0-test``. What follows the
+            last dash is the split of every scene.
+        out: file to write.
+        missing_images: what to do about images that are not there: ``error``, ``drop`` them (with
+            their boxes), or ``ignore`` (not to look).
+        sweeps: whether to index the unlabelled images before and after the annotated ones.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        FileNotFoundError: if the version folder, a table or an image is not there.
+        ValueError: if a table is broken, lacks a row that another names, or is nuScenes'.
+    """
+    root = Path(root).absolute()
+    folder = tables.version_folder(root, version)
+    check_missing_images(missing_images)
+    _check_source(folder, root, version)
+    paths = [folder / f"{name}.json" for name in TABLES]
+    # Taken before reading: a table that changes meanwhile makes the index old, not wrong.
+    prints = fingerprints(root, [path for path in paths if path.exists()])
+    with tables.no_garbage_collection():
+        sections = _sections(folder, root, version, missing_images, sweeps)
+    option = "" if sweeps else " --keyframes-only"
+    info = IndexInfo(
+        source="nuimages",
+        version=version,
+        data_root=str(root),
+        command=f"tools/create_index.py nuimages --root {root} --version {version}{option} "
+        f"--out {out}",
+        tables=prints,
+    )
+    write_index(out, sections, info)
+    return Path(out)
+
+
+def _sections(
+    folder: Path, root: Path, version: str, missing_images: str, sweeps: bool
+) -> dict[str, Section]:
+    rig = read_rig(folder)
+    scenes, sample_tokens = _read_scenes(folder, version)
+    data = read_sensor_data(folder, rig, sample_tokens)
+    _check_keyframes(folder, data, scenes.pop("key_camera"), sample_tokens)
+    among = None if sweeps else data.keyframe
+    chosen = np.flatnonzero(present_images(root, data, rig, missing_images, among))
+    frames = _frames(folder, data, rig, chosen, sample_tokens)
+    samples = _samples(frames, len(rig.cameras))
+    boxes, names = _annotated_boxes(folder, data, frames["token"])
+    scenes.update(frames_of_scenes(frames, len(sample_tokens), len(rig.cameras)))
+    first, count = runs(frames["scene"], len(sample_tokens))
+    scenes.update(first_sample=first, sample_count=count)
+    first, count = runs(boxes["sample"], len(frames["token"]))
+    samples.update(first_box=first, box_count=count)
+    return {
+        "frames": frames,
+        "samples": samples,
+        "scenes": scenes,
+        "boxes": boxes,
+        "tracks": {"token": boxes["token"], "category": boxes["category"]},
+        "names": {**names, "cameras": rig.cameras},
+    }
+
+
+def _check_source(folder: Path, root: Path, version: str) -> None:
+    """Both data sets have a version v1.0-mini: say so when one is taken for the other."""
+    if (folder / "sample_annotation.json").exists() and not (folder / "object_ann.json").exists():
+        raise DataError(
+            f"{folder} holds nuScenes' tables (it has sample_annotation.json and no "
+            "object_ann.json), not nuImages'; run "
+            f"tools/create_index.py nuscenes --root {root} --version {version}"
+        )
+
+
+def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:
+    """One scene a row of sample.json (with the token of its annotated image), and their tokens."""
+    rows = read_table(folder, Sample, "sample")
+    logs = read_table(folder, Log, "log")
+    tokens = tables.tokens_of(rows)
+    log = join(folder, strings([row.log_token for row in rows]), tables.tokens_of(logs),
+               column="sample.log_token", table="log", owners=tokens)  # fmt: skip
+    words = [f"{each.location}, {each.logfile}" for each in logs]
+    scenes = {
+        "token": tokens,
+        "name": tokens,
+        "description": [words[number] for number in log],
+        "split": [version.rpartition("-")[2]] * len(rows),
+        # Nothing in the tables says what the light or the weather was.
+        "night": np.zeros(len(rows)),
+        "rain": np.zeros(len(rows)),
+        "key_camera": strings([row.key_camera_token for row in rows]),
+    }
+    return scenes, tokens
+
+
+def _check_keyframes(folder: Path, data: SensorData, keys: pa.Array, samples: pa.Array) -> None:
+    key = join(folder, keys, data.token, column="sample.key_camera_token", table="sample_data",
+               owners=samples)  # fmt: skip
+    wrong = ~data.keyframe[key] | (data.sample[key] != np.arange(len(key)))
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{folder / 'sample'}.json: key_camera_token of {samples[first].as_py()!r} names "
+            f"{keys[first].as_py()!r}, which is no keyframe of that sample; "
+            "download or unpack the tables again"
+        )
+
+
+def _frames(
+    folder: Path, data: SensorData, rig: Rig, chosen: Ints, sample_tokens: pa.Array
+) -> Section:
+    """The frames, sorted by scene and time; each is a sample of its own."""
+    used = np.zeros(len(data.token), bool)
+    used[chosen] = True
+    poses = read_ego_poses(folder, data, used)
+    kind = rig.kind[data.calibration]
+    order = np.lexsort((data.timestamp[chosen], kind[chosen], data.sample[chosen]))
+    chosen = chosen[order]
+    scene, camera = data.sample[chosen], kind[chosen]
+    mixed = (scene[1:] == scene[:-1]) & (camera[1:] != camera[:-1])
+    if mixed.any():
+        first = int(np.flatnonzero(mixed)[0])
+        two = " and ".join(rig.cameras[number] for number in camera[first : first + 2])
+        raise DataError(
+            f"{folder / 'sample_data'}.json: sample {sample_tokens[scene[first]].as_py()!r} has "
+            f"images of {two}; in nuImages a sample is of one camera"
+        )
+    return {
+        **frame_columns(data, rig, poses, chosen, scene),
+        "sample": np.arange(len(chosen)),
+    }
+
+
+def _samples(frames: Section, cameras: int) -> Section:
+    """Every frame as a sample, without what boxes add to it."""
+    count = len(frames["token"])
+    keyframes = np.full((count, cameras), -1, np.int64)
+    keyframes[np.arange(count), frames["camera"]] = np.arange(count)
+    shared = ("token", "scene", "timestamp", "previous", "next")
+    return {
+        **{name: frames[name] for name in shared},
+        "keyframes": keyframes,
+        **no_lidar(count),
+    }
+
+
+def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[Section, Section]:
+    """The boxes of indexed frames, each a track of its own, and the names they point to."""
+    categories = read_table(folder, tables.Category, "category")
+    attributes = read_table(folder, tables.Attribute, "attribute")
+    rows = read_table(folder, ObjectAnnotation, "object_ann")
+    token = tables.tokens_of(rows)
+    image_keys = strings([row.sample_data_token for row in rows])
+    image = join(folder, image_keys, data.token, column="object_ann.sample_data_token",
+                 table="sample_data", owners=token)  # fmt: skip
+    category = join(folder, strings([row.category_token for row in rows]),
+                    tables.tokens_of(categories), column="object_ann.category_token",
+                    table="category", owners=token)  # fmt: skip
+    unlabelled = ~data.keyframe[image]
+    if unlabelled.any():
+        first = int(np.flatnonzero(unlabelled)[0])
+        raise DataError(
+            f"{folder / 'object_ann'}.json: {token[first].as_py()!r} is a box in "
+            f"{image_keys[first].as_py()!r}, which is no keyframe; "
+            "download or unpack the tables again"
+        )
+    attribute = _first_attributes(folder, rows, attributes)
+    corners = numbers((row.bbox for row in rows), len(rows), 4)
+
+    frame = index_in(image_keys, frames)
+    # A stable sort keeps the order in which the devkit lists an image's boxes.
+    order = np.argsort(frame, kind="stable")
+    order = order[frame[order] >= 0]
+    boxes = {
+        "token": take(token, order),
+        "sample": frame[order],
+        "track": np.arange(len(order)),
+        "category": category[order],
+        "attribute": attribute[order],
+        **drawn_boxes(corners[order]),
+    }
+    names = {
+        "categories": [row.name for row in categories],
+        "attributes": [row.name for row in attributes],
+    }
+    return boxes, names
+
+
+def _first_attributes(
+    folder: Path, rows: list[ObjectAnnotation], attributes: list[tables.Attribute]
+) -> Ints:
+    """The attribute of each box, -1 for none.
+
+    Of several, it is the first that nuScenes has as well: that a police car stands says more than
+    that its lights flash.
+    """
+    count = np.array([len(row.attribute_tokens) for row in rows], np.int64)
+    owner = np.repeat(np.arange(len(rows)), count)
+    found = join(
+        folder,
+        strings([name for row in rows for name in row.attribute_tokens]),
+        tables.tokens_of(attributes),
+        column="object_ann.attribute_tokens",
+        table="attribute",
+        owners=take(tables.tokens_of(rows), owner),
+    )
+    foreign = np.array([row.name not in ATTRIBUTES for row in attributes], bool)[found]
+    order = np.lexsort((foreign, owner))[::-1]
+    first = np.full(len(rows), -1, np.int64)
+    # Written from the last to the first, so that the first stays.
+    first[owner[order]] = found[order]
+    return first
