@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 export PYTHON
 
-.PHONY: help setup check-env lint test demo study-camvid study-masking clean
+.PHONY: help setup check-env lint test demo study-camvid study-masking study-labels clean
 
 help:
 	@echo "make setup         install everything into .venv (done by itself by the targets below)"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint          ruff, mypy and the import rules"
 	@echo "make study-camvid  pretraining against random initialisation on CamVid (at most 90 minutes)"
 	@echo "make study-masking mask strategies against each other, on the town and CamVid"
+	@echo "make study-labels  labels that pretraining saves; what is compared goes into ARGS"
 	@echo "make check-env     what is installed, and the cure for whatever is wrong"
 	@echo "make clean         remove work_dirs and caches; .venv stays"
 
@@ -40,6 +41,11 @@ study-camvid: setup
 
 study-masking: setup
 	$(BIN)/python tools/study_masking.py $(ARGS)
+
+# For example: make study-labels ARGS="CONFIG --index INDEX --train train --val val --iterations 300
+# --arm random --arm pretrained=EXPORT.safetensors --work-dir work_dirs/labels"
+study-labels: setup
+	$(BIN)/python tools/label_efficiency.py $(ARGS)
 
 clean:
 	rm -rf work_dirs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,17 +11,17 @@ frames chosen from alone: not on a process, a worker, or what is trained from it
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.errors import ConfigError
 
-Integers = NDArray[np.int64]
-
 
 def label_subset(
-    scene_F: NDArray[np.integer],
-    moment_F: NDArray[np.integer],
+    scene_F: NDArray[np.integer[Any]],
+    moment_F: NDArray[np.integer[Any]],
     *,
     share: float,
     seed: int,

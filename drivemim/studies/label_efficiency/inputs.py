@@ -1,0 +1,249 @@
+"""What the runs of a label study depend on, checked before the first and written down as files.
+
+The files are small: the whole config, the tokens of each subset, and a digest of the labels. A run
+whose files change is run again; an index that was merely built again leaves them as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config, DictAction
+
+from drivemim.datasets.detection import FrameDetection
+from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
+from drivemim.datasets.label_subsets import label_subset
+from drivemim.engine.checkpoints import write_bytes
+from drivemim.engine.config import config_errors, load_config
+from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.registry import DATASETS
+from drivemim.studies.label_efficiency.settings import LabelStudy
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCount:
+    """What a subset holds.
+
+    Attributes:
+        frames: images.
+        boxes: objects that the config's filters ask for.
+    """
+
+    frames: int
+    boxes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyInputs:
+    """Files and options that a study's runs share.
+
+    Attributes:
+        folder: of the files.
+        index: labelled frames, as the commands name it.
+        train: split that labels are taken from.
+        val: split that runs are judged on.
+        train_key: where the config has the data set that is trained on, dotted.
+        val_keys: where it has those that are evaluated on.
+        counts: by share and seed.
+    """
+
+    folder: Path
+    index: str
+    train: str
+    val: str
+    train_key: str
+    val_keys: tuple[str, ...]
+    counts: Mapping[tuple[float, int], LabelCount]
+
+    def train_options(self, share: float, seed: int) -> tuple[str, ...]:
+        """Options of ``tools/train.py`` that name the data of a run."""
+        return (
+            f"{self.train_key}.index={self.index}",
+            f"{self.train_key}.scenes={self.train}",
+            f"{self.train_key}.label_share={share}",
+            f"{self.train_key}.label_seed={seed}",
+            # Not evaluated on while training, but built.
+            *self._val_options("val_dataloader"),
+        )
+
+    def test_options(self) -> tuple[str, ...]:
+        """Options of ``tools/test.py`` that name the data."""
+        return self._val_options("test_dataloader")
+
+    def train_files(self, share: float, seed: int) -> tuple[Path, ...]:
+        """Files that a training depends on."""
+        return (self.folder / "config.json", self.folder / f"train-{share}-{seed}.json")
+
+    def test_files(self) -> tuple[Path, ...]:
+        """Files that an evaluation depends on, beside its checkpoint."""
+        return (self.folder / "config.json", self.folder / "val.json")
+
+    def _val_options(self, loader: str) -> tuple[str, ...]:
+        return tuple(
+            option
+            for key in self.val_keys
+            if key.startswith(f"{loader}.")
+            for option in (f"{key}.index={self.index}", f"{key}.scenes={self.val}")
+        )
+
+
+def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
+    """Check everything that can be before the first run, and write the files.
+
+    Args:
+        study: what is asked; the files go to the folder ``inputs`` of its ``work_dir``.
+        repository: folder that the commands run in, and that paths are relative to.
+
+    Raises:
+        CheckpointError: if a backbone is missing.
+        ConfigError: if the config cannot be used.
+        DataError: if a split is not in the index, or a subset has no box to learn from.
+    """
+    for run in study.runs:
+        if run.backbone is not None and not (repository / run.backbone).is_file():
+            raise CheckpointError(f"--arm {run.arm.name}: there is no backbone at {run.backbone}")
+    config = load_config(repository / study.config, parse_options(study.options))
+    place = {
+        loader: _dataset_key(config, loader)
+        for loader in ("train_dataloader", "val_dataloader", "test_dataloader")
+        if config.get(loader) is not None
+    }
+    for loader in ("train_dataloader", "test_dataloader"):
+        if loader not in place:
+            raise ConfigError(f"{study.config} has no {loader}, which the study needs")
+    index = repository / study.index
+    learned = _open(config, place["train_dataloader"], index, study.train)
+    judged = _open(config, place["test_dataloader"], index, study.val)
+    folder = repository / study.work_dir / "inputs"
+    _write(folder / "config.json", config.to_dict())
+    _write_val(folder / "val.json", study.val, judged)
+    subsets = [(share, seed) for share in study.shares for seed in study.seeds]
+    return StudyInputs(
+        folder=study.work_dir / "inputs",
+        index=relative_path(study.index, repository),
+        train=study.train,
+        val=study.val,
+        train_key=place["train_dataloader"],
+        val_keys=tuple(key for loader, key in place.items() if loader != "train_dataloader"),
+        counts=_write_subsets(folder, study.train, learned, subsets),
+    )
+
+
+def relative_path(path: Path, repository: Path) -> str:
+    """A path as commands name it: from the repository where it lies inside, else in full."""
+    full = os.path.abspath(repository / path)
+    inside = os.path.relpath(full, repository)
+    return full if inside.startswith(os.pardir) else inside
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts as the tools' ``--cfg-options`` reads them."""
+    for option in options:
+        if "=" not in option:
+            raise ConfigError(f"--cfg-options {option}: give KEY=VALUE")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="*", action=DictAction, default={})
+    found: dict[str, Any] = parser.parse_args(["--cfg-options", *options]).cfg_options
+    return found
+
+
+def _dataset_key(config: Config, loader: str) -> str:
+    """Dotted key of the innermost data set of a loader.
+
+    Raises:
+        ConfigError: if that is not one over an index.
+    """
+    here, key = config[loader].get("dataset") or {}, f"{loader}.dataset"
+    while "dataset" in here:
+        here, key = here["dataset"], f"{key}.dataset"
+    if "index" not in here:
+        raise ConfigError(
+            f"{config.filename}: {key} is a {here.get('type')} and reads no index; label studies "
+            "need drivemim.FrameDetection there, perhaps inside other data sets"
+        )
+    return key
+
+
+def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
+    """The config's own data set, with its filters, over all frames of a split."""
+    here: Any = config
+    for part in key.split("."):
+        here = here[part]
+    settings = {**here, "index": str(index), "scenes": split, "pipeline": []}
+    for name in ("label_share", "label_seed"):
+        settings.pop(name, None)
+    with config_errors():
+        dataset = DATASETS.build(settings)
+    if not isinstance(dataset, FrameDetection):
+        raise ConfigError(
+            f"{config.filename}: {key} is a {here['type']}, which takes no share of the labels; "
+            "label studies need drivemim.FrameDetection"
+        )
+    return dataset
+
+
+def _labels(dataset: FrameDetection) -> tuple[FrameBoxes, Any]:
+    """All boxes of a data set, and which are asked for."""
+    found = frame_boxes(
+        dataset.index,
+        dataset.rows,
+        class_map=dataset.class_map,
+        classes=dataset.metainfo["classes"],
+    )
+    return found, ~dataset.filters.ignored(found)
+
+
+def _digest(dataset: FrameDetection, found: FrameBoxes, asked_M: Any) -> str:
+    """Changes with any frame or box, and not with the file that they are in."""
+    digest = hashlib.sha256()
+    for row in dataset.rows:
+        digest.update(f"{dataset.index.frames.token[row]}\n".encode())
+    for column in (found.offsets, found.label, np.round(found.boxes, 3), asked_M):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _write_val(path: Path, split: str, dataset: FrameDetection) -> None:
+    found, asked_M = _labels(dataset)
+    _write(path, {
+        "split": split, "frames": len(dataset), "boxes": int(asked_M.sum()),
+        "labels": _digest(dataset, found, asked_M),
+    })  # fmt: skip
+
+
+def _write_subsets(
+    folder: Path, split: str, dataset: FrameDetection, subsets: Sequence[tuple[float, int]]
+) -> dict[tuple[float, int], LabelCount]:
+    """Write the frames of each subset down; frames and boxes by share and seed."""
+    found, asked_M = _labels(dataset)
+    labels = _digest(dataset, found, asked_M)
+    boxes_F = np.bincount(found.frame[asked_M], minlength=len(dataset))
+    frames, rows = dataset.index.frames, dataset.rows
+    counts = {}
+    for share, seed in subsets:
+        chosen_F = label_subset(frames.scene[rows], frames.sample[rows], share=share, seed=seed)
+        count = LabelCount(frames=int(chosen_F.sum()), boxes=int(boxes_F[chosen_F].sum()))
+        if count.boxes == 0:
+            raise DataError(
+                f"{100 * share:g} % of {split} with seed {seed} is {count.frames} frames without a "
+                "box to learn from; take a larger share or another seed"
+            )
+        tokens = [frames.token[row] for row in rows[chosen_F]]
+        _write(folder / f"train-{share}-{seed}.json", {
+            "split": split, "share": share, "seed": seed, "boxes": count.boxes, "labels": labels,
+            "frames": tokens,
+        })  # fmt: skip
+        counts[share, seed] = count
+    return counts
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    write_bytes(path, json.dumps(content, indent=1, sort_keys=True, default=str).encode())

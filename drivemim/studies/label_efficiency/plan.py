@@ -1,0 +1,99 @@
+"""How many labels does pretraining save? The plan: arms x shares of the labels x seeds.
+
+Every run trains the same detector for the same number of iterations, so small shares are seen more
+often, not for a shorter time. A seed draws the subset, the new weights and the order of the frames;
+all arms of a seed share the three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from drivemim.commands import evaluate_step, last_checkpoint, train_step, without_validation
+from drivemim.steps import Stage, Step, finished
+from drivemim.studies.label_efficiency.inputs import LabelCount, StudyInputs, relative_path
+from drivemim.studies.label_efficiency.settings import LabelStudy, Run
+
+SIDE_BY_SIDE = 2
+
+
+def make_plan(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[Stage]:
+    """Train and evaluate every run, two at a time, a core each; for ``independent`` running.
+
+    Args:
+        study: what is asked.
+        inputs: its files, which decide whether a run is stale.
+        repository: folder that the commands run in.
+    """
+    stages: list[Stage] = []
+    for at in range(0, len(study.runs), SIDE_BY_SIDE):
+        together = study.runs[at : at + SIDE_BY_SIDE]
+        stages.append(tuple(training_step(study, inputs, run, repository) for run in together))
+        stages.append(tuple(evaluation_step(study, inputs, run, repository) for run in together))
+    return stages
+
+
+def finished_runs(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[Run]:
+    """The runs whose metrics are there and are of these settings."""
+    steps = {
+        run: (
+            training_step(study, inputs, run, repository),
+            evaluation_step(study, inputs, run, repository),
+        )
+        for run in study.runs
+    }
+    done = finished(
+        [step for pair in steps.values() for step in pair], study.work_dir, repository=repository
+    )
+    return [run for run, pair in steps.items() if all(step.name in done for step in pair)]
+
+
+def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: Path) -> Step:
+    """Train a run's detector on its share of the labels."""
+    if run.backbone is None:
+        # Whatever the config would load by itself.
+        start: Sequence[str] = ("backbone_checkpoint=None", "model.backbone.init_cfg=None")
+        reads: Sequence[str] = ()
+    else:
+        file = relative_path(run.backbone, repository)
+        start, reads = (f"backbone_checkpoint={file}",), (file,)
+    count = inputs.counts[run.share, run.seed]
+    return train_step(
+        f"train-{run.name}",
+        f"Train from {run.arm.name} with {describe(run.share, count)}, seed {run.seed}",
+        relative_path(study.config, repository),
+        study.work_dir / run.name,
+        iterations=study.iterations,
+        seed=run.seed,
+        options=(
+            *study.options,
+            without_validation(study.iterations),
+            *inputs.train_options(run.share, run.seed),
+            *start,
+        ),
+        reads=(
+            *(relative_path(path, repository) for path in inputs.train_files(run.share, run.seed)),
+            *reads,
+        ),
+    )
+
+
+def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: Path) -> Step:
+    """Evaluate a run's detector on all frames of the validation split."""
+    checkpoint = last_checkpoint(study.work_dir / run.name, study.iterations)
+    return evaluate_step(
+        f"test-{run.name}",
+        f"Evaluate {run.arm.name} with {100 * run.share:g} % of the labels, seed {run.seed}",
+        relative_path(study.config, repository),
+        checkpoint,
+        study.result(run),
+        work_dir=study.work_dir / f"{run.name}.test",
+        options=(*study.options, *inputs.test_options()),
+        reads=tuple(relative_path(path, repository) for path in (*inputs.test_files(), checkpoint)),
+    )
+
+
+def describe(share: float, count: LabelCount) -> str:
+    """A share of the labels in words."""
+    return f"{100 * share:g} % of the labels ({count.frames} frames, {count.boxes} boxes)"

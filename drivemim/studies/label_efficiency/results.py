@@ -1,0 +1,282 @@
+"""Results of a label study: read, compared, and written as tables, JSON and a plot."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drivemim.engine.checkpoints import write_bytes
+from drivemim.errors import DataError
+from drivemim.evaluation.label_efficiency import (
+    BELOW,
+    NOT_REACHED,
+    Estimate,
+    Needed,
+    Scores,
+    common_runs,
+    estimate,
+    needed_for,
+    paired_difference,
+)
+from drivemim.studies.label_efficiency.inputs import StudyInputs
+from drivemim.studies.label_efficiency.settings import LabelStudy, Run
+from drivemim.visualization.label_efficiency import label_curves
+
+Results = Mapping[Run, Mapping[str, float]]
+"""Metrics by name, of the runs that are finished."""
+
+NAME = "label_efficiency"
+
+
+def read_results(study: LabelStudy, runs: Sequence[Run], repository: Path) -> dict[Run, Any]:
+    """The metrics of runs.
+
+    Raises:
+        DataError: if there is no run, or a metric is not among what was measured.
+    """
+    if not runs:
+        raise DataError(f"no run of the study in {study.work_dir} is finished with these settings")
+    found = {}
+    for run in runs:
+        path = repository / study.result(run)
+        found[run] = json.loads(path.read_text())
+        for metric in study.metrics:
+            if metric not in found[run]:
+                raise DataError(f"{path} has no metric {metric}, only {', '.join(found[run])}")
+    return found
+
+
+def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Scores]:
+    """A metric by arm, share and seed, of what is finished."""
+    return {
+        arm.name: {
+            share: by_seed
+            for share in sorted(study.shares)
+            if (
+                by_seed := {
+                    seed: float(results[run][metric])
+                    for seed in study.seeds
+                    if (run := Run(arm=arm, share=share, seed=seed)) in results
+                }
+            )
+        }
+        for arm in study.arms
+    }
+
+
+def report(study: LabelStudy, inputs: StudyInputs, results: Results) -> str:
+    """Markdown: what is compared, the headline, and a table for each metric."""
+    missing = len(study.runs) - len(results)
+    parts = [
+        f"Labels of {study.train}, judged on {study.val}; {study.iterations} iterations each, "
+        f"seeds {', '.join(map(str, study.seeds))}. Mean over seeds ± half of the 95 % confidence "
+        "interval (Student's t); differences are taken seed by seed, in **bold** where their "
+        "interval leaves out zero.",
+        *([f"**Not complete: {missing} of {len(study.runs)} runs are missing.**"] * bool(missing)),
+        headline(study, inputs, scores_of(study, results, study.metrics[0])),
+        *(
+            _score_table(study, inputs, scores_of(study, results, metric), metric)
+            for metric in study.metrics
+        ),
+        *(
+            _needed_table(study, inputs, scores_of(study, results, metric), metric)
+            for metric in study.metrics
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def headline(study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores]) -> str:
+    """A sentence for each arm beside the baseline: labels for what the baseline has with most."""
+    scores, baseline = common_runs(arms), study.arms[0].name
+    if not scores[baseline]:
+        return ""
+    most = max(scores[baseline])
+    goal = f"{_title(study.metrics[0])} that {baseline} has with {_percent(most)} of the labels"
+    lines = []
+    for arm in list(scores)[1:]:
+        needed = needed_for(scores[arm], scores[baseline], most)
+        if needed.share == NOT_REACHED:
+            lines.append(f"- {arm} does not reach the {goal}.")
+            continue
+        share = needed.share if needed.share != BELOW else min(scores[arm])
+        about = round(share / most * _frames(study, inputs, most))
+        bound = "less than " if needed.share == BELOW else ""
+        lines.append(
+            f"- {arm} needs {bound}{_percent(share)} of the labels ({bound or 'about '}{about} "
+            f"frames) for the {goal} ({_frames(study, inputs, most)} frames)."
+        )
+    return "\n".join(lines)
+
+
+def write_results(
+    study: LabelStudy, inputs: StudyInputs, results: Results, repository: Path
+) -> list[Path]:
+    """Write ``label_efficiency.json``, ``.md`` and ``.png`` into the study's folder.
+
+    Returns:
+        the files.
+    """
+    folder = repository / study.work_dir
+    plot = io.BytesIO()
+    curves = {
+        _title(metric): {
+            arm: {share: estimate(list(seeds.values())) for share, seeds in scores.items()}
+            for arm, scores in scores_of(study, results, metric).items()
+        }
+        for metric in study.metrics
+    }
+    frames = {share: _frames(study, inputs, share) for share in study.shares}
+    label_curves(curves, frames, f"Labels of {study.train}, judged on {study.val}").savefig(
+        plot, format="png", dpi=144
+    )
+    written = {
+        ".json": json.dumps(_document(study, inputs, results), indent=2, default=str).encode(),
+        ".md": report(study, inputs, results).encode(),
+        ".png": plot.getvalue(),
+    }
+    for suffix, content in written.items():
+        write_bytes(folder / f"{NAME}{suffix}", content)
+    return [study.work_dir / f"{NAME}{suffix}" for suffix in written]
+
+
+def _document(study: LabelStudy, inputs: StudyInputs, results: Results) -> dict[str, Any]:
+    """Settings, every run, and the labels needed; what is not a number is null."""
+    baseline = study.arms[0].name
+    needed = {}
+    for metric in study.metrics:
+        scores = common_runs(scores_of(study, results, metric))
+        needed[metric] = {
+            str(share): {arm: _needed_json(needed_for(scores[arm], scores[baseline], share))
+                         for arm in scores}
+            for share in scores[baseline]
+        }  # fmt: skip
+    return {
+        "settings": {
+            "config": study.config, "index": study.index, "train": study.train, "val": study.val,
+            "arms": {arm.name: arm.backbone for arm in study.arms}, "shares": study.shares,
+            "seeds": study.seeds, "iterations": study.iterations, "options": study.options,
+        },
+        "complete": len(results) == len(study.runs),
+        "runs": [
+            {
+                "arm": run.arm.name, "share": run.share, "seed": run.seed,
+                "frames": inputs.counts[run.share, run.seed].frames,
+                "boxes": inputs.counts[run.share, run.seed].boxes,
+                "metrics": {name: _json_number(value) for name, value in metrics.items()},
+            }
+            for run, metrics in results.items()
+        ],
+        "baseline": baseline,
+        "labels_needed": needed,
+    }  # fmt: skip
+
+
+def _score_table(
+    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str
+) -> str:
+    baseline = study.arms[0].name
+    others = [arm for arm in arms if arm != baseline]
+    columns = ["frames", "boxes", *arms, *(f"{arm} - {baseline}" for arm in others)]
+    lines = [f"| {_title(metric)} in %: labels | {' | '.join(columns)} |", _rule(columns)]
+    for share in sorted(study.shares):
+        seeds = {arm: scores.get(share, {}) for arm, scores in arms.items()}
+        cells = [f"{_frames(study, inputs, share)}", f"{_boxes(study, inputs, share)}"]
+        cells += [_mean_cell(estimate(list(seeds[arm].values())), len(study.seeds)) for arm in arms]
+        cells += [_gain_cell(paired_difference(seeds[arm], seeds[baseline])) for arm in others]
+        lines.append(f"| {_percent(share)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _needed_table(
+    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str
+) -> str:
+    """Empty while no share has a run of every arm."""
+    baseline, scores = study.arms[0].name, common_runs(arms)
+    others = [arm for arm in scores if arm != baseline]
+    if not scores[baseline] or not others:
+        return ""
+    columns = [f"{arm} needs (over seeds)" for arm in others]
+    title = f"{_title(metric)}: as much as {baseline} with"
+    lines = [f"| {title} | {' | '.join(columns)} |", _rule(columns)]
+    for share, by_seed in scores[baseline].items():
+        goal = _mean_cell(estimate(list(by_seed.values())), 0)
+        cells = [
+            _needed_cell(needed_for(scores[arm], scores[baseline], share), min(scores[arm]))
+            for arm in others
+        ]
+        frames = _frames(study, inputs, share)
+        lines.append(f"| {_percent(share)}, {frames} frames: {goal} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _needed_cell(needed: Needed, smallest: float) -> str:
+    share = _needed_words(needed.share, smallest)
+    if math.isnan(needed.least):
+        return share
+    ends = (_needed_words(needed.least, smallest), _needed_words(needed.most, smallest))
+    return f"{share} ({' to '.join(dict.fromkeys(ends))})"
+
+
+def _needed_words(share: float, smallest: float) -> str:
+    if share == BELOW:
+        return f"< {_percent(smallest)}"
+    return "not reached" if share == NOT_REACHED else _percent(share)
+
+
+def _needed_json(needed: Needed) -> dict[str, float | str | None]:
+    words = {BELOW: "below the smallest", NOT_REACHED: "not reached"}
+    return {
+        name: words.get(value, _json_number(value))
+        for name, value in (
+            ("share", needed.share), ("least", needed.least), ("most", needed.most)
+        )
+    }  # fmt: skip
+
+
+def _json_number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _mean_cell(found: Estimate, planned: int) -> str:
+    """Of fewer seeds than planned, the number is said."""
+    if found.count == 0:
+        return "-"
+    spread = "" if math.isnan(found.half_width) else f" ± {100 * found.half_width:.1f}"
+    few = f" (of {found.count})" if found.count < planned else ""
+    return f"{100 * found.mean:.1f}{spread}{few}"
+
+
+def _gain_cell(found: Estimate) -> str:
+    if found.count == 0:
+        return "-"
+    if math.isnan(found.half_width):
+        return f"{100 * found.mean:+.1f}"
+    text = f"{100 * found.mean:+.1f} ± {100 * found.half_width:.1f}"
+    return f"**{text}**" if abs(found.mean) > found.half_width else text
+
+
+def _frames(study: LabelStudy, inputs: StudyInputs, share: float) -> int:
+    return round(statistics.mean(inputs.counts[share, seed].frames for seed in study.seeds))
+
+
+def _boxes(study: LabelStudy, inputs: StudyInputs, share: float) -> int:
+    return round(statistics.mean(inputs.counts[share, seed].boxes for seed in study.seeds))
+
+
+def _percent(share: float) -> str:
+    """Three digits are more than such a curve can tell."""
+    return f"{100 * share:.3g} %"
+
+
+def _title(metric: str) -> str:
+    return metric.rpartition("/")[2].replace("_", " ")
+
+
+def _rule(columns: Sequence[str]) -> str:
+    return f"|---{'|---' * len(columns)}|"

@@ -1,0 +1,139 @@
+"""What is asked of a label study: which detector, which starts, which shares of which labels."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivemim.errors import ConfigError
+
+RANDOM = "random"
+SHARES = (0.01, 0.05, 0.1, 0.25, 1.0)
+METRICS = ("drivemim/mAP50", "drivemim/pedestrian_AP50", "drivemim/vehicle_AP50")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """A way to start a detector.
+
+    Attributes:
+        name: in tables and file names.
+        backbone: an exported backbone or any checkpoint that ``backbone_checkpoint`` takes, where
+            ``{seed}`` stands for the run's seed if each has a backbone of its own; None for random
+            initialisation.
+    """
+
+    name: str
+    backbone: Path | None
+
+    @classmethod
+    def of(cls, text: str) -> Arm:
+        """``random``, or ``NAME=FILE``, as the command line has it.
+
+        Raises:
+            ConfigError: if it is neither.
+        """
+        name, equals, file = text.partition("=")
+        complete = bool(equals) == bool(file) and bool(file) == (name != RANDOM)
+        if not _NAME.fullmatch(name) or not complete:
+            raise ConfigError(
+                f"--arm {text}: give {RANDOM}, or NAME=FILE with a name of letters, digits, '_', "
+                f"'-', '+' and '.' that is not {RANDOM}"
+            )
+        return cls(name=name, backbone=Path(file) if file else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One detector: trained once, evaluated once."""
+
+    arm: Arm
+    share: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its files are called by."""
+        return f"{self.arm.name}-{self.share}-{self.seed}"
+
+    @property
+    def backbone(self) -> Path | None:
+        """The file it starts from, if any."""
+        if self.arm.backbone is None:
+            return None
+        return Path(str(self.arm.backbone).replace("{seed}", str(self.seed)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelStudy:
+    """What is asked of the study.
+
+    Attributes:
+        config: of the detector; its training data is a ``drivemim.FrameDetection``.
+        index: labelled frames.
+        train: split that labels are taken from.
+        val: split that every run is judged on.
+        arms: the first is the baseline.
+        iterations: of every run.
+        work_dir: of everything that is written.
+        shares: of the labels.
+        seeds: of subset and training.
+        options: ``KEY=VALUE`` to replace in the config, for every run alike.
+        metrics: names in the JSON of ``tools/test.py``; the first makes the headline.
+
+    Raises:
+        ConfigError: if nothing could be compared, or something is named twice.
+    """
+
+    config: Path
+    index: Path
+    train: str
+    val: str
+    arms: tuple[Arm, ...]
+    iterations: int
+    work_dir: Path
+    shares: tuple[float, ...] = SHARES
+    seeds: tuple[int, ...] = (0, 1, 2)
+    options: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = METRICS
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        for what, values in (
+            ("arm", names),
+            ("shares", self.shares),
+            ("seeds", self.seeds),
+            ("metric", self.metrics),
+        ):
+            if not values:
+                raise ConfigError(f"--{what}: give at least one")
+            if len(set(values)) < len(values):
+                raise ConfigError(f"--{what}: one is given twice in {', '.join(map(str, values))}")
+        for share in self.shares:
+            if math.isnan(share) or not 0 < share <= 1:
+                raise ConfigError(f"--shares {share}: a share is above 0 and up to 1 (all labels)")
+        if min(self.seeds) < 0:
+            raise ConfigError(f"--seeds {min(self.seeds)}: a seed is 0 or above")
+        if self.train == self.val:
+            raise ConfigError(
+                f"--train and --val are both {self.train}: runs would be judged on it"
+            )
+        if self.iterations < 1:
+            raise ConfigError(f"--iterations {self.iterations}: a run has at least one")
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, seed by seed, so that a part of the study can be compared already."""
+        return [
+            Run(arm=arm, share=share, seed=seed)
+            for seed in self.seeds
+            for share in sorted(self.shares)
+            for arm in self.arms
+        ]
+
+    def result(self, run: Run) -> Path:
+        """JSON of a run's metrics."""
+        return self.work_dir / f"{run.name}.json"

@@ -1,0 +1,73 @@
+"""Accuracy over the share of the labels: a line an arm, with its confidence intervals."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from drivemim.evaluation.label_efficiency import Estimate
+
+# The first arm is the baseline.
+COLORS = ("#8a8f98", "#2b6cb0", "#d69e2e", "#38a169", "#9f4fb0", "#c05621")
+MARKERS = ("s", "o", "^", "D", "v", "P")
+# Factor between the places of two arms at the same share: their bars do not hide each other.
+BESIDE = 1.05
+
+Curve = Mapping[float, Estimate]
+"""Share of the labels to the mean over seeds."""
+
+
+def label_curves(
+    panels: Mapping[str, Mapping[str, Curve]], frames: Mapping[float, int], title: str = ""
+) -> Figure:
+    """One panel a metric, side by side; bars are the intervals, where there are any.
+
+    Args:
+        panels: title -> arm -> curve, of values in [0, 1]; drawn in percent.
+        frames: labelled frames of each share, written under it.
+        title: above all panels.
+    """
+    figure = Figure(figsize=(0.8 + 4.2 * max(1, len(panels)), 3.8), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    for number, (name, curves) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, len(panels), number)
+        _draw(axes, curves, frames)
+        axes.set_title(name, loc="left", fontsize=10)
+        if number == 1:
+            axes.set_ylabel("%")
+            axes.legend(frameon=False, fontsize=9, loc="upper left")
+    return figure
+
+
+def _draw(axes: Axes, curves: Mapping[str, Curve], frames: Mapping[float, int]) -> None:
+    styles = itertools.cycle(zip(COLORS, MARKERS, strict=True))
+    for position, (arm, curve) in enumerate(curves.items()):
+        color, marker = next(styles)
+        shares = [share for share in sorted(curve) if curve[share].count]
+        places = [share * BESIDE ** (position - (len(curves) - 1) / 2) for share in shares]
+        means = [100 * curve[share].mean for share in shares]
+        widths = [curve[share].half_width for share in shares]
+        bars = [0.0 if math.isnan(width) else 100 * width for width in widths]
+        axes.errorbar(
+            places, means, yerr=bars, color=color, marker=marker, markersize=4.5, capsize=3,
+            elinewidth=1, linewidth=1.6, label=arm,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.set_xticks(
+        sorted(frames),
+        [f"{100 * share:g} %\n{frames[share]:,}" for share in sorted(frames)],
+        fontsize=8,
+    )
+    axes.set_xlabel("labels: share, frames", fontsize=9)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if not _has_points(curves) else None)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def _has_points(curves: Mapping[str, Curve]) -> bool:
+    return any(point.count for curve in curves.values() for point in curve.values())

@@ -1,0 +1,74 @@
+"""How many labels does pretraining save? Arms x shares of the labels x seeds of one detector."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from drivemim.errors import one_line_errors
+from drivemim.steps import run_program
+from drivemim.studies.label_efficiency.inputs import prepare_inputs
+from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
+from drivemim.studies.label_efficiency.results import read_results, report, write_results
+from drivemim.studies.label_efficiency.settings import METRICS, SHARES, Arm, LabelStudy
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path, help="of the detector, trained on FrameDetection")
+    parser.add_argument("--index", type=Path, required=True, help="labelled frames")
+    parser.add_argument("--train", required=True, metavar="SPLIT", help="labels are taken from it")
+    parser.add_argument("--val", required=True, metavar="SPLIT", help="all runs are judged on it")
+    parser.add_argument(
+        "--arm", action="append", required=True, metavar="random|NAME=FILE",
+        help="random initialisation, or a backbone to start from; the first is the baseline",
+    )  # fmt: skip
+    parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--iterations", type=int, required=True, help="of every run")
+    parser.add_argument("--metric", nargs="+", default=list(METRICS), help="first: the headline's")
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder of runs and results")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
+    parser.add_argument("--report-only", action="store_true", help="of what is there; run nothing")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run what is not done yet, then print and write the results."""
+    args = _arguments()
+    with one_line_errors():
+        study = LabelStudy(
+            config=args.config.resolve(),
+            index=args.index.resolve(),
+            train=args.train,
+            val=args.val,
+            arms=tuple(Arm.of(text) for text in args.arm),
+            iterations=args.iterations,
+            work_dir=args.work_dir.resolve(),
+            shares=tuple(args.shares),
+            seeds=tuple(args.seeds),
+            options=tuple(args.cfg_options),
+            metrics=tuple(args.metric),
+        )
+        inputs = prepare_inputs(study, REPOSITORY)
+    if not args.report_only:
+        plan = make_plan(study, inputs, REPOSITORY)
+        run_program(
+            "study", plan, study.work_dir,
+            repository=REPOSITORY, fresh=args.fresh, independent=True,
+        )  # fmt: skip
+    with one_line_errors():
+        runs = finished_runs(study, inputs, REPOSITORY)
+        results = read_results(study, runs, REPOSITORY)
+        files = write_results(study, inputs, results, REPOSITORY)
+    print(report(study, inputs, results))
+    print("written:", *files)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
