@@ -21,13 +21,13 @@ from torch import Tensor
 from drivemim.errors import ConfigError
 from drivemim.registry import TASK_UTILS
 
-OFFSET, DEPTH, SIZE, ANGLE, VELOCITY = (
-    slice(0, 2),
-    slice(2, 3),
-    slice(3, 6),
-    slice(6, 8),
-    slice(8, 10),
-)
+CODE_PARTS = {
+    "offset": slice(0, 2),
+    "depth": slice(2, 3),
+    "size": slice(3, 6),
+    "angle": slice(6, 8),
+    "velocity": slice(8, 10),
+}
 """Where each part stands in a code."""
 CODE_SIZE = 10
 _LIMIT = 10.0
@@ -152,22 +152,23 @@ class Mono3DCoder:
         ``directions_M`` may also be bool, or probabilities.
         """
         depths_M = (
-            codes_M10[:, DEPTH].clamp(-_LIMIT, _LIMIT).exp().squeeze(1)
+            codes_M10[:, CODE_PARTS["depth"]].clamp(-_LIMIT, _LIMIT).exp().squeeze(1)
             * self.metres_per_cell
             * focal_length(camera_matrix_33)
             / strides_M
         )
-        pixels_M2 = points_M2 + codes_M10[:, OFFSET] * strides_M[:, None]
+        pixels_M2 = points_M2 + codes_M10[:, CODE_PARTS["offset"]] * strides_M[:, None]
         pixels_M3 = torch.cat([pixels_M2, torch.ones_like(pixels_M2[:, :1])], dim=1)
         rays_M3 = pixels_M3 @ torch.linalg.inv(camera_matrix_33).T
         centers_M3 = rays_M3 * depths_M[:, None]
-        logarithms_M3 = codes_M10[:, SIZE].clamp(-_LIMIT, _LIMIT)
-        observed_M = self._axis(codes_M10[:, ANGLE]) + math.pi * (directions_M > 0.5)
+        logarithms_M3 = codes_M10[:, CODE_PARTS["size"]].clamp(-_LIMIT, _LIMIT)
+        turned_M = (directions_M > 0.5).to(codes_M10.dtype)
+        observed_M = self._axis(codes_M10[:, CODE_PARTS["angle"]]) + math.pi * turned_M
         return Objects3D(
             centers_M3=centers_M3,
             sizes_M3=logarithms_M3.exp() * self._sizes(labels_M, centers_M3),
             yaws_M=_wrapped(observed_M + _line_of_sight(centers_M3)),
-            velocities_M2=codes_M10[:, VELOCITY],
+            velocities_M2=codes_M10[:, CODE_PARTS["velocity"]],
         )
 
     def _axis(self, angles_M2: Tensor) -> Tensor:

@@ -20,15 +20,7 @@ from torch import Tensor, nn
 
 from drivemim.errors import ConfigError
 from drivemim.models.heads.mono3d_boxes import image_boxes, without_overlaps
-from drivemim.models.heads.mono3d_coder import (
-    ANGLE,
-    CODE_SIZE,
-    DEPTH,
-    OFFSET,
-    SIZE,
-    VELOCITY,
-    Objects3D,
-)
+from drivemim.models.heads.mono3d_coder import CODE_PARTS, CODE_SIZE, Objects3D
 from drivemim.models.heads.mono3d_targets import (
     ImageTargets,
     LocationAssigner,
@@ -38,13 +30,6 @@ from drivemim.models.heads.mono3d_targets import (
 )
 from drivemim.registry import MODELS
 
-_CODE_PARTS = {
-    "offset": OFFSET,
-    "depth": DEPTH,
-    "size": SIZE,
-    "angle": ANGLE,
-    "velocity": VELOCITY,
-}
 Levels = Sequence[Tensor]
 
 
@@ -152,9 +137,9 @@ class Mono3DHead(AnchorFreeHead):
                 f"level_limits={limits} must ascend and be one fewer than strides={self.strides}: "
                 "the last level has all larger objects"
             )
-        unknown = set(self.code_weights) - set(_CODE_PARTS)
+        unknown = set(self.code_weights) - set(CODE_PARTS)
         if unknown:
-            raise ConfigError(f"code_weights: {sorted(unknown)} are none of {list(_CODE_PARTS)}")
+            raise ConfigError(f"code_weights: {sorted(unknown)} are none of {list(CODE_PARTS)}")
 
     def _init_predictor(self) -> None:
         """The last layers; the base class's constructor calls this."""
@@ -202,7 +187,7 @@ class Mono3DHead(AnchorFreeHead):
     ) -> dict[str, Tensor]:
         """Losses of a batch; every one reaches its layers also where there is no object."""
         targets = self.get_targets(
-            self._locations(cls_scores),
+            self.locations([each.shape[-2:] for each in cls_scores]),
             batch_gt_instances,
             batch_img_metas,
             batch_gt_instances_ignore,
@@ -257,7 +242,7 @@ class Mono3DHead(AnchorFreeHead):
                 weight=known_P10[:, part],
                 avg_factor=count,
             )
-            for name, part in _CODE_PARTS.items()
+            for name, part in CODE_PARTS.items()
         }
 
     def get_targets(
@@ -320,7 +305,7 @@ class Mono3DHead(AnchorFreeHead):
             an InstanceData an image; ``bboxes`` are what the camera sees of the 3-D boxes.
         """
         cfg = self.test_cfg if cfg is None else cfg
-        locations = self._locations(cls_scores)
+        locations = self.locations([each.shape[-2:] for each in cls_scores])
         joined = [
             _joined(each) for each in (cls_scores, codes, directions, attributes, centernesses)
         ]
@@ -368,12 +353,12 @@ class Mono3DHead(AnchorFreeHead):
         best_M = logits_MA.masked_fill(~allowed_MA, -torch.inf).argmax(dim=1)
         return torch.where(allowed_MA.any(dim=1), best_M, -1)
 
-    def _locations(self, cls_scores: Levels) -> Locations:
-        sizes = [each.shape[-2:] for each in cls_scores]
-        priors = self.prior_generator.grid_priors(
-            sizes, device=cls_scores[0].device, with_stride=True
+    def locations(self, sizes: Sequence[Sequence[int]]) -> Locations:
+        """The middles of the cells of maps of these heights and widths, one a level."""
+        device = self.conv_cls.weight.device
+        return pyramid_locations(
+            self.prior_generator.grid_priors(sizes, device=device, with_stride=True)
         )
-        return pyramid_locations(priors)
 
 
 def _joined(maps: Levels) -> Tensor:
