@@ -1,0 +1,155 @@
+"""What several cameras found of one moment, as one list of boxes in the global frame.
+
+Views belong together by their sample's token and by nothing else: neither the number of cameras
+nor the order of images matters. An object that two cameras see is kept once, by suppression of
+rotated boxes on the ground plane within each class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_CORNERS_42 = np.array([[0.5, 0.5], [0.5, -0.5], [-0.5, -0.5], [-0.5, 0.5]])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GlobalBoxes:
+    """M detections in the global frame.
+
+    Attributes:
+        centers_M3: float64, metres.
+        sizes_M3: float64, metres: width, length, height.
+        rotations_M4: float64, quaternions w x y z.
+        velocities_M2: float64, metres a second along x and y.
+        scores_M: float64.
+        labels_M: int64, position in ``DETECTION_CLASSES``.
+        attributes_M: int64, position in ``ATTRIBUTES``, -1 for none.
+    """
+
+    centers_M3: Floats
+    sizes_M3: Floats
+    rotations_M4: Floats
+    velocities_M2: Floats
+    scores_M: Floats
+    labels_M: Integers
+    attributes_M: Integers
+
+    def __len__(self) -> int:
+        return len(self.scores_M)
+
+    @classmethod
+    def none(cls) -> GlobalBoxes:
+        """No detection at all."""
+        nothing, labels = np.zeros((0, 4)), np.zeros(0, np.int64)
+        return cls(
+            centers_M3=nothing[:, :3],
+            sizes_M3=nothing[:, :3],
+            rotations_M4=nothing,
+            velocities_M2=nothing[:, :2],
+            scores_M=nothing[:, 0],
+            labels_M=labels,
+            attributes_M=labels,
+        )
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> GlobalBoxes:
+        """Some of the boxes, by position or by a mask."""
+        return GlobalBoxes(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
+
+
+def merge_views(
+    views: Iterable[tuple[str, GlobalBoxes]], *, overlap: float = 0.2, max_boxes: int = 500
+) -> dict[str, GlobalBoxes]:
+    """Boxes of every sample, the best first.
+
+    Of boxes that tie, those with the lower label, then the lower centre, size and turn come first,
+    so that the result depends on the boxes alone.
+
+    Args:
+        views: sample token and boxes of each image, in any order.
+        overlap: intersection over union on the ground plane above which the lower of two boxes of
+            one class is left out, in [0, 1].
+        max_boxes: most boxes of a sample, by score.
+
+    Raises:
+        ValueError: if ``overlap`` is outside [0, 1], or ``max_boxes`` negative.
+    """
+    if not 0 <= overlap <= 1 or max_boxes < 0:
+        raise ValueError(
+            f"overlap={overlap} must be within 0 and 1, and max_boxes={max_boxes} not negative"
+        )
+    parts: dict[str, list[GlobalBoxes]] = {}
+    for token, boxes in views:
+        parts.setdefault(token, []).append(boxes)
+    merged = {}
+    for token, several in parts.items():
+        kept = _suppress(_in_order(_join(several)), overlap)
+        merged[token] = kept.take(np.arange(min(len(kept), max_boxes)))
+    return merged
+
+
+def ground_overlaps(boxes: GlobalBoxes) -> tuple[Integers, Floats]:
+    """Pairs of boxes of one class that overlap on the ground plane.
+
+    Computed by GEOS in float64: MMCV's ``box_iou_rotated`` is far off, 0 or above 1, for boxes that
+    nearly coincide (1e-6 m apart), and those are the ones that two cameras see.
+
+    Returns:
+        pairs [P, 2] of positions, the lower first, in order; and their intersection over union.
+        Boxes with a number that is not finite, or without an area, overlap with nothing.
+    """
+    # Imported when first needed: only the evaluation of 3-D boxes needs it.
+    import shapely
+
+    sizes_M2 = boxes.sizes_M3[:, [1, 0]]
+    w, x, y, z = boxes.rotations_M4.T
+    yaw_M = np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)
+    solid = np.isfinite(boxes.centers_M3[:, :2]).all(axis=1) & np.isfinite(yaw_M)
+    rows = np.flatnonzero(solid & np.isfinite(sizes_M2).all(axis=1) & (sizes_M2 > 0).all(axis=1))
+    cosine, sine = np.cos(yaw_M[rows]), np.sin(yaw_M[rows])
+    turn_M22 = np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
+    corners_M42 = (_CORNERS_42 * sizes_M2[rows, None]) @ np.swapaxes(turn_M22, -1, -2)
+    outlines = shapely.polygons(corners_M42 + boxes.centers_M3[rows, None, :2])
+    pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects").T
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    labels = boxes.labels_M[rows]
+    pairs = pairs[labels[pairs[:, 0]] == labels[pairs[:, 1]]]
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    first, second = outlines[pairs[:, 0]], outlines[pairs[:, 1]]
+    shared = shapely.area(shapely.intersection(first, second))
+    together = shapely.area(first) + shapely.area(second) - shared
+    return rows[pairs].astype(np.int64), shared / together
+
+
+def _suppress(boxes: GlobalBoxes, overlap: float) -> GlobalBoxes:
+    pairs, overlaps = ground_overlaps(boxes)
+    kept = np.ones(len(boxes), bool)
+    # In order of the better box, so it is known whether that one is kept itself.
+    for better, lower in pairs[overlaps > overlap]:
+        if kept[better]:
+            kept[lower] = False
+    return boxes.take(kept)
+
+
+def _join(several: list[GlobalBoxes]) -> GlobalBoxes:
+    return GlobalBoxes(
+        **{
+            each.name: np.concatenate([getattr(boxes, each.name) for boxes in several])
+            for each in fields(GlobalBoxes)
+        }
+    )
+
+
+def _in_order(boxes: GlobalBoxes) -> GlobalBoxes:
+    """The boxes by descending score; every other number decides a tie."""
+    ties = [
+        boxes.labels_M, *boxes.centers_M3.T, *boxes.sizes_M3.T, *boxes.rotations_M4.T,
+        *boxes.velocities_M2.T, boxes.attributes_M,
+    ]  # fmt: skip
+    return boxes.take(np.lexsort((*reversed(ties), -boxes.scores_M)))
