@@ -32,7 +32,7 @@ def perfect_outputs(
 
     Returns:
         class scores, codes, directions, attributes and centre-ness, a list of maps each. An unknown
-        velocity or attribute is NaN or undecided.
+        velocity is 0, an unknown attribute any.
     """
     objects, ignored, metas = unpack_gt_instances(batch_data_samples)
     locations = head.locations(sizes)
@@ -54,7 +54,7 @@ def perfect_outputs(
 def _answers(head: Mono3DHead, targets: ImageTargets) -> tuple[Tensor, ...]:
     """The five outputs for one image, (L, channels) each."""
     rows, count = targets.positives_P, len(targets.labels_L)
-    codes_P10 = targets.codes_P10
+    codes_P10 = targets.codes_P10.nan_to_num()
     scores_LC = codes_P10.new_full((count, head.num_classes), -_SURE)
     scores_LC[rows, targets.labels_L[rows]] = _SURE
     codes_L10 = codes_P10.new_zeros((count, codes_P10.shape[1]))

@@ -124,9 +124,7 @@ def targets(centers, boxes, ignored=(), locations=FOUR_BY_FOUR, **others):
         assigner(**others),
         CODER,
         locations,
-        objects=Objects3D(
-            centers, torch.ones(count, 3), torch.zeros(count), torch.zeros(count, 2)
-        ),
+        objects=Objects3D(centers, torch.ones(count, 3), torch.zeros(count), torch.zeros(count, 2)),
         boxes_M4=torch.tensor(boxes).reshape(-1, 4),
         labels_M=torch.ones(count, dtype=torch.int64),
         attributes_M=torch.arange(count) + 3,
