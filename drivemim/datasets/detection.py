@@ -111,7 +111,7 @@ class FrameDetection(BaseDataset):
         ValueError: if the selection has no frame, or a name in it is unknown.
     """
 
-    METAINFO = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
+    METAINFO: dict[str, Any] = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
 
     index: FrameIndex
     rows: Integers

@@ -65,7 +65,9 @@ class FrameDetection3D(FrameDetection):
             measured calibration.
     """
 
-    METAINFO = {"classes": DETECTION_CLASSES, "palette": _PALETTE}
+    METAINFO: dict[str, Any] = {"classes": DETECTION_CLASSES, "palette": _PALETTE}
+
+    _metainfo: dict[str, Any]
 
     def __init__(
         self,

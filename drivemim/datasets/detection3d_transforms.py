@@ -92,7 +92,7 @@ class FlipFrame3D:
         results["gt_bboxes"].flip_(results["img"].shape[:2], "horizontal")
         mirror = np.array([-1.0, 1.0, 1.0])
         results["gt_centers"] = results["gt_centers"] * mirror.astype(np.float32)
-        results["gt_velocities"] = results["gt_velocities"] * np.float32([-1, 1])
+        results["gt_velocities"] = results["gt_velocities"] * np.array([-1, 1], np.float32)
         results["gt_yaws"] = wrap_angles(np.pi - results["gt_yaws"]).astype(np.float32)
         # u becomes width - u while x becomes -x: the focal length keeps its sign.
         to_left = np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
