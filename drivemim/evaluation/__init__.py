@@ -1,5 +1,6 @@
 """Metrics: what a detector finds, and where it does not."""
 
 from drivemim.evaluation.coco_metric import DetectionAP
+from drivemim.evaluation.nuscenes_metric import NuScenesDetection
 
-__all__ = ["DetectionAP"]
+__all__ = ["DetectionAP", "NuScenesDetection"]

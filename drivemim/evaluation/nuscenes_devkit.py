@@ -1,0 +1,172 @@
+"""The official nuScenes detection evaluation, run by the devkit itself on a results file.
+
+Caesar et al., nuScenes: A multimodal dataset for autonomous driving, 2020: mAP over distances on
+the ground plane, five errors of the matched boxes, and the detection score (NDS) made of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drivemim.compat import devkit_evaluates
+from drivemim.datasets.classes import DETECTION_CLASSES
+from drivemim.errors import DataError
+from drivemim.evaluation.nuscenes_results import write_json
+
+RULES = "detection_cvpr_2019"
+ERRORS = {
+    "ATE": "trans_err", "ASE": "scale_err", "AOE": "orient_err", "AVE": "vel_err",
+    "AAE": "attr_err",
+}  # fmt: skip
+"""Short names of the five errors (metres, 1 - IoU, radians, metres a second, 1 - accuracy)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NuScenesScores:
+    """What the devkit computed.
+
+    Attributes:
+        split: the official split, or ``""`` for a selection of samples that is none.
+        samples: how many.
+        numbers: by name; see ``drivemim.evaluation.NuScenesDetection``. NaN where not defined.
+    """
+
+    split: str
+    samples: int
+    numbers: dict[str, float]
+
+
+def evaluate_results(
+    path: Path,
+    *,
+    data_root: Path,
+    version: str,
+    sample_tokens: Sequence[str],
+    plots: bool = False,
+) -> NuScenesScores:
+    """Score a results file, and write the devkit's summary and details beside it.
+
+    Where the samples are an official split's, the devkit chooses them itself.
+
+    Args:
+        path: a checked results file with an entry for each of the samples.
+        data_root: folder of nuScenes' tables and maps.
+        version: of the tables, such as ``v1.0-trainval``.
+        sample_tokens: what to evaluate.
+        plots: draw the devkit's charts into the folder ``plots`` beside the file, as PDF.
+
+    Raises:
+        DataError: if the tables are not there, or have no annotations.
+    """
+    # The devkit takes seconds to import and minutes to open the whole data set.
+    from nuscenes import NuScenes
+    from nuscenes.eval.common.config import config_factory
+    from nuscenes.eval.detection.evaluate import DetectionEval
+
+    if not (data_root / version).is_dir():
+        raise DataError(
+            f"the official evaluation needs the tables of {version} and there are none at "
+            f"{data_root / version}; set data_root of the data set to where they are"
+        )
+    nusc = NuScenes(version=version, dataroot=str(data_root), verbose=False)
+    if len(nusc.sample_annotation) == 0:
+        raise DataError(
+            f"{version} at {data_root} has no annotations to score with; the results are in {path}"
+        )
+    split = official_split(nusc, sample_tokens)
+    with devkit_evaluates(sample_tokens) as selection:
+        run = DetectionEval(
+            nusc, config_factory(RULES), str(path), split or selection, str(path.parent), False
+        )
+    metrics, details = run.evaluate()
+    summary = {**metrics.serialize(), "meta": run.meta}
+    write_json(path.with_name("metrics_summary.json"), summary)
+    write_json(path.with_name("metrics_details.json"), details.serialize())
+    if plots:
+        run.render(metrics, details)
+    counts = dict.fromkeys(DETECTION_CLASSES, 0)
+    for box in run.gt_boxes.all:
+        counts[box.detection_name] += 1
+    return NuScenesScores(
+        split=split, samples=len(sample_tokens), numbers=_named_numbers(metrics, counts)
+    )
+
+
+def official_split(nusc: Any, sample_tokens: Sequence[str]) -> str:
+    """Name of the official split whose samples in the devkit's tables are these, ``""`` if none."""
+    from nuscenes.utils.splits import create_splits_scenes
+
+    families = {"mini": "mini", "trainval": "train val", "test": "test"}
+    family = families.get(nusc.version.rpartition("-")[2], "")
+    scene_of = {row["token"]: nusc.get("scene", row["scene_token"])["name"] for row in nusc.sample}
+    wanted = set(sample_tokens)
+    for split, scenes in create_splits_scenes().items():
+        if not any(split.startswith(start) for start in family.split()):
+            continue
+        names = set(scenes)
+        if {token for token, scene in scene_of.items() if scene in names} == wanted:
+            return str(split)
+    return ""
+
+
+def _named_numbers(metrics: Any, counts: dict[str, int]) -> dict[str, float]:
+    numbers = _overall(metrics, "")
+    present = [name for name, count in counts.items() if count > 0]
+    numbers.update(_overall(_without_absent(metrics, present), "_present"))
+    for name in DETECTION_CLASSES:
+        numbers[f"{name}_AP"] = float(metrics.mean_dist_aps[name])
+        for short, long in ERRORS.items():
+            numbers[f"{name}_{short}"] = float(metrics.get_label_tp(name, long))
+        numbers[f"{name}_count"] = counts[name]
+    return numbers
+
+
+def _overall(metrics: Any | None, suffix: str) -> dict[str, float]:
+    names = ["NDS", "mAP", *(f"m{short}" for short in ERRORS)]
+    if metrics is None:
+        return {f"{name}{suffix}": math.nan for name in names}
+    errors = metrics.tp_errors
+    values = [metrics.nd_score, metrics.mean_ap, *(errors[long] for long in ERRORS.values())]
+    return {f"{name}{suffix}": float(value) for name, value in zip(names, values, strict=True)}
+
+
+def _without_absent(metrics: Any, present: Sequence[str]) -> Any | None:
+    """The devkit's metrics of the classes that the ground truth has; None if it has none."""
+    if not present:
+        return None
+    rules = copy.copy(metrics.cfg)
+    rules.class_names = list(present)
+    part = type(metrics)(rules)
+    for name in present:
+        for distance in rules.dist_ths:
+            part.add_label_ap(name, distance, metrics.get_label_ap(name, distance))
+        for error in ERRORS.values():
+            part.add_label_tp(name, error, metrics.get_label_tp(name, error))
+    return part
+
+
+def format_scores(scores: NuScenesScores) -> str:
+    """The numbers as one table: a row a class, then the whole; ``-`` where not defined."""
+    numbers = scores.numbers
+    where = f"split {scores.split}" if scores.split else "a selection that is no official split"
+    columns = ["AP", *ERRORS]
+    lines = [
+        f"nuScenes detection, official evaluation of {scores.samples} samples ({where})",
+        "class".ljust(22) + "".join(column.rjust(8) for column in columns) + "objects".rjust(9),
+    ]
+    for name in DETECTION_CLASSES:
+        cells = "".join(_cell(numbers[f"{name}_{column}"]) for column in columns)
+        lines.append(name.ljust(22) + cells + f"{numbers[f'{name}_count']:.0f}".rjust(9))
+    for title, suffix in (("all ten", ""), ("with objects", "_present")):
+        cells = "".join(_cell(numbers[f"m{column}{suffix}"]) for column in columns)
+        lines.append(title.ljust(22) + cells + f"   NDS {numbers[f'NDS{suffix}']:.4f}")
+    return "\n".join(lines)
+
+
+def _cell(value: float) -> str:
+    return ("-" if math.isnan(value) else f"{value:.3f}").rjust(8)

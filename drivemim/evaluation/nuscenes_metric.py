@@ -1,0 +1,225 @@
+"""The official nuScenes detection score of a camera-only 3-D detector."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger, print_log
+from numpy.typing import NDArray
+
+from drivemim.datasets.classes import CLASS_RANGES, DETECTION_CLASSES
+from drivemim.datasets.index import FrameIndex
+from drivemim.errors import ConfigError
+from drivemim.evaluation.nuscenes_devkit import evaluate_results, format_scores
+from drivemim.evaluation.nuscenes_plausibility import SamplePoses
+from drivemim.evaluation.nuscenes_results import (
+    MAX_BOXES,
+    check_results,
+    results_document,
+    sample_poses,
+    write_json,
+)
+from drivemim.evaluation.view_merging import GlobalBoxes, merge_views
+from drivemim.geometry import CameraBoxes, boxes_to_global
+from drivemim.registry import METRICS
+
+RESULTS = "results_nusc.json"
+_RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
+_META_KEYS = ("sample_token", "frame_token", "camera_to_global")
+
+
+@METRICS.register_module()
+class NuScenesDetection(BaseMetric):
+    """mAP, NDS and the five errors, computed by the nuScenes devkit on a results file.
+
+    Each image's boxes go into the global frame by that image's own ``camera_to_global``; views of
+    one sample are merged by its token; boxes beyond their class's range, which the official
+    evaluation does not count, are left out. Every sample of the chosen scenes is in the file,
+    also where no camera looked. The file is checked (``check_results``) before the devkit runs.
+
+    Needs ``drivemim.FrameDetection3D`` as the data set, whose metainfo says which samples are
+    meant, and in every data sample ``sample_token``, ``frame_token``, ``camera_to_global`` and
+    ``pred_instances`` with ``scores``, ``labels``, ``centers``, ``sizes``, ``yaws``, ``velocities``
+    and ``attributes``.
+
+    Results, each under the prefix ``nuscenes/``: ``NDS``, ``mAP``, ``mATE`` (metres), ``mASE``
+    (1 - IoU), ``mAOE`` (radians), ``mAVE`` (metres a second), ``mAAE`` (1 - accuracy); the same
+    with ``_present`` over the classes that have objects, since officially a class without any
+    scores 0; and for each class ``CLASS_AP``, ``CLASS_ATE`` to ``CLASS_AAE`` and ``CLASS_count``.
+
+    Args:
+        out_dir: folder for ``results_nusc.json``, ``metrics_summary.json``,
+            ``metrics_details.json`` and ``plots``; by default ``nuscenes`` beside the run's log
+            file, and where there is no run, nothing is kept.
+        overlap: share of two boxes of one class on the ground plane (intersection over union)
+            above which the one with the lower score is left out.
+        min_score: boxes with less are left out.
+        headings: whether the check compares headings with velocities.
+        plots: draw the devkit's charts.
+        collect_device: where results of several processes meet, ``cpu`` or ``gpu``.
+        prefix: put before each name.
+    """
+
+    default_prefix = "nuscenes"
+
+    def __init__(
+        self,
+        *,
+        out_dir: str | None = None,
+        overlap: float = 0.2,
+        min_score: float = 0.0,
+        headings: bool = True,
+        plots: bool = False,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if not 0 <= overlap <= 1:
+            raise ConfigError(f"overlap={overlap} must be within 0 and 1")
+        self.out_dir = out_dir
+        self.overlap = overlap
+        self.min_score = min_score
+        self.headings = headings
+        self.plots = plots
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Keep each image's boxes, in the global frame.
+
+        Raises:
+            ConfigError: if a data sample does not say where its camera was.
+        """
+        del data_batch
+        for sample in data_samples:
+            missing = [key for key in _META_KEYS if key not in sample]
+            if missing:
+                raise ConfigError(
+                    f"data samples lack {', '.join(missing)}: the test pipeline must end with "
+                    "drivemim.PackBoxes3D and have these in its meta_keys"
+                )
+            found = global_boxes(sample["pred_instances"], sample["camera_to_global"])
+            self.results.append(
+                {
+                    "frame": sample["frame_token"],
+                    "sample": sample["sample_token"],
+                    # A score that is not a number stays, for the check to name it.
+                    "boxes": found.take(~(found.scores_M < self.min_score)),
+                }
+            )
+
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Merge, check, write and score.
+
+        Raises:
+            ConfigError: if the data set is not one the official evaluation knows.
+            DataError: naming the sample, if the results cannot be right; or if the tables are
+                not there.
+        """
+        chosen = (self.dataset_meta or {}).get("nuscenes")
+        if chosen is None:
+            raise ConfigError(
+                "NuScenesDetection needs drivemim.FrameDetection3D as the data set: its metainfo "
+                "says which samples are meant"
+            )
+        index = FrameIndex.open(chosen["index"], data_root=chosen["data_root"])
+        if index.info.source != "nuscenes":
+            raise ConfigError(f"{index.path} was not built from nuScenes' tables, which are needed")
+        # Processes may deliver a frame twice, to have equally many.
+        frames = {each["frame"]: each for each in results}
+        views = [(each["sample"], each["boxes"]) for each in frames.values()]
+        samples = chosen_samples(index, chosen, {token for token, _ in views})
+        merged = merge_views(
+            _within_range(views, samples), overlap=self.overlap, max_boxes=MAX_BOXES
+        )
+        document = results_document(merged, samples.tokens)
+        check_results(document, samples, headings=self.headings)
+        with tempfile.TemporaryDirectory() as nowhere:
+            folder = self._folder() or Path(nowhere)
+            write_json(folder / RESULTS, document)
+            scores = evaluate_results(
+                folder / RESULTS,
+                data_root=index.data_root,
+                version=index.info.version,
+                sample_tokens=samples.tokens,
+                plots=self.plots,
+            )
+            kept = f"\nwritten to {folder}" if folder != Path(nowhere) else ""
+        print_log(f"\n{format_scores(scores)}{kept}", logger="current")
+        return scores.numbers
+
+    def _folder(self) -> Path | None:
+        if self.out_dir is not None:
+            return Path(self.out_dir)
+        log_file = MMLogger.get_current_instance().log_file
+        return Path(log_file).parent / "nuscenes" if log_file else None
+
+
+def global_boxes(predicted: Mapping[str, Any], camera_to_global: Any) -> GlobalBoxes:
+    """Predictions of one image in the global frame.
+
+    Args:
+        predicted: ``scores``, ``labels``, ``centers``, ``sizes``, ``yaws``, ``velocities`` and
+            ``attributes``, as tensors or arrays.
+        camera_to_global: float [4, 4], the image's own camera pose.
+
+    Returns:
+        the boxes; a velocity that is not known (NaN in both directions) is 0.
+    """
+    velocities_M2 = _array(predicted["velocities"]).reshape(-1, 2)
+    velocities_M2[np.isnan(velocities_M2).all(axis=1)] = 0.0
+    boxes = CameraBoxes(
+        centers_M3=_array(predicted["centers"]).reshape(-1, 3),
+        sizes_M3=_array(predicted["sizes"]).reshape(-1, 3),
+        yaws_M=_array(predicted["yaws"]).reshape(-1),
+        velocities_M2=velocities_M2,
+    )
+    pose_44 = _array(camera_to_global).reshape(4, 4)
+    centers_M3, sizes_M3, rotations_M4, velocities_M2 = boxes_to_global(boxes, pose_44)
+    return GlobalBoxes(
+        centers_M3=centers_M3,
+        sizes_M3=sizes_M3,
+        rotations_M4=rotations_M4,
+        velocities_M2=velocities_M2,
+        scores_M=_array(predicted["scores"]).reshape(-1),
+        labels_M=_array(predicted["labels"]).reshape(-1).astype(np.int64),
+        attributes_M=_array(predicted["attributes"]).reshape(-1).astype(np.int64),
+    )
+
+
+def chosen_samples(index: FrameIndex, chosen: Mapping[str, Any], seen: set[str]) -> SamplePoses:
+    """Every sample of the chosen scenes; of a data set that was cut short, those that were seen.
+
+    Args:
+        index: of the data set.
+        chosen: ``metainfo['nuscenes']`` of ``FrameDetection3D``.
+        seen: tokens of the samples that have an image.
+    """
+    scenes = index.scene_rows(list(chosen["scenes"]))
+    rows = np.flatnonzero(np.isin(index.samples.scene, scenes))
+    if not chosen["whole"]:
+        rows = rows[[index.samples.token[row] in seen for row in rows]]
+    return sample_poses(index, rows)
+
+
+def _within_range(
+    views: Sequence[tuple[str, GlobalBoxes]], samples: SamplePoses
+) -> list[tuple[str, GlobalBoxes]]:
+    """Views without boxes that are too far from the vehicle to count, which would take places."""
+    positions = dict(zip(samples.tokens, samples.positions_S3, strict=True))
+    near = []
+    for token, boxes in views:
+        offsets_M2 = boxes.centers_M3[:, :2] - positions.get(token, np.zeros(3))[:2]
+        # What is not a number stays, for the check to name it.
+        far_M = np.linalg.norm(offsets_M2, axis=1) >= _RANGES[boxes.labels_M]
+        near.append((token, boxes.take(~far_M)))
+    return near
+
+
+def _array(values: Any) -> NDArray[np.float64]:
+    """A tensor on any device (bfloat16 too), or an array, as a new array of float64."""
+    on_cpu = values.detach().cpu().double() if hasattr(values, "detach") else values
+    return np.array(on_cpu, np.float64)

@@ -1,0 +1,217 @@
+"""What a results file cannot say of itself but its numbers give away: frame and headings.
+
+Boxes in the vehicle's or a camera's frame, and headings of another convention, are formally right.
+They are told by what they would mean: detections nowhere near the vehicle, or cars that drive
+backwards. A poor detector must pass, so each verdict needs most of the boxes behind it, and another
+reading of them that fits where the stated one does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.classes import CLASS_RANGES, DETECTION_CLASSES
+from drivemim.errors import DataError
+from drivemim.geometry import quaternion_to_matrix
+from drivemim.geometry.camera_boxes import wrap_angles
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
+BEYOND_RANGE = 10.0
+"""Metres past its class's range from which a box counts as far from the vehicle."""
+NOWHERE_NEAR = 100.0
+"""Metres: where half of a sample's boxes are further from the vehicle, they are not its own."""
+MAX_HEIGHT = 8.0
+"""Metres: where half of all boxes are higher above or lower below the vehicle, z is not up."""
+_FOLLOWING = 20
+"""Objects seen again in the next sample that are needed to tell what they follow."""
+_FAST = 2.0
+"""Metres a second above which an object heads where it goes."""
+_HEADINGS = 10
+"""Fast boxes needed before anything is said about headings."""
+_VEHICLES = [DETECTION_CLASSES.index(name) for name in ("car", "truck", "bus", "motorcycle")]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SamplePoses:
+    """S samples of an evaluation and where the vehicle was, at the lidar's time.
+
+    Attributes:
+        tokens: S strings.
+        positions_S3: float64, metres, global frame.
+        rotations_S4: float64, quaternions w x y z, vehicle to global.
+        scenes_S: int64, samples of one scene have one number.
+        timestamps_S: int64, microseconds.
+    """
+
+    tokens: Sequence[str]
+    positions_S3: Floats
+    rotations_S4: Floats
+    scenes_S: Integers
+    timestamps_S: Integers
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResultColumns:
+    """M boxes of a results file, all finite.
+
+    Attributes:
+        samples_M: int64, position in ``SamplePoses``, ascending.
+        labels_M: int64, position in ``DETECTION_CLASSES``.
+        centers_M3: float64, metres, as the file has them.
+        rotations_M4: float64, quaternions w x y z, likewise.
+        velocities_M2: float64, metres a second, likewise.
+    """
+
+    samples_M: Integers
+    labels_M: Integers
+    centers_M3: Floats
+    rotations_M4: Floats
+    velocities_M2: Floats
+
+    def of_sample(self, sample: int) -> slice:
+        """Rows of one sample's boxes."""
+        start, end = np.searchsorted(self.samples_M, [sample, sample + 1])
+        return slice(int(start), int(end))
+
+    @classmethod
+    def join(cls, parts: Sequence[ResultColumns]) -> ResultColumns:
+        """All of several parts' boxes."""
+        return cls(
+            **{
+                each.name: np.concatenate([getattr(part, each.name) for part in parts])
+                for each in fields(cls)
+            }
+        )
+
+
+def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None:
+    """Refuse boxes that are not in the global frame.
+
+    Four signs: half of a sample's boxes are further than ``NOWHERE_NEAR`` from the vehicle; most
+    are out of their class's range but in range of the origin; z is no height; or, where the
+    origin is too near to tell, boxes stay with the vehicle from sample to sample rather than with
+    the ground.
+
+    Raises:
+        DataError: naming a sample's token.
+    """
+    if len(boxes.samples_M) == 0:
+        return
+    offsets_M3 = boxes.centers_M3 - samples.positions_S3[boxes.samples_M]
+    distance_M = np.linalg.norm(offsets_M3[:, :2], axis=1)
+    far_M = distance_M > _RANGES[boxes.labels_M] + BEYOND_RANGE
+    central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= _RANGES[boxes.labels_M]
+    height_M = np.abs(offsets_M3[:, 2])
+    for sample in np.unique(boxes.samples_M):
+        mine = boxes.of_sample(sample)
+        central = far_M[mine].mean() > 0.5 and central_M[mine].mean() > 0.5
+        if central or np.median(distance_M[mine]) > NOWHERE_NEAR:
+            _refuse_frame(samples, sample, float(np.median(distance_M[mine])), central)
+    if np.median(height_M) > MAX_HEIGHT:
+        worst = boxes.samples_M[np.argmax(height_M)]
+        raise DataError(
+            f"sample {samples.tokens[worst]} has a box {height_M.max():.0f} m above or below the "
+            f"vehicle, and half of all boxes are over {MAX_HEIGHT:.0f} m: translation must be in "
+            "the global frame, whose z is up; these look like a camera's coordinates (z forward)"
+        )
+    if (seen := _follows_vehicle(boxes, samples)) is not None:
+        raise DataError(
+            f"boxes of sample {samples.tokens[seen]} and others keep their place relative to the "
+            "vehicle and not on the ground while it moves: they look like vehicle coordinates; "
+            "translation must be in the global frame"
+        )
+
+
+def _refuse_frame(samples: SamplePoses, sample: int, distance: float, central: bool) -> None:
+    x, y, _ = samples.positions_S3[sample]
+    hint = (
+        "they lie around the origin instead: are they in the vehicle's or a camera's frame?"
+        if central
+        else "are they of another sample, or in another frame?"
+    )
+    raise DataError(
+        f"the boxes of sample {samples.tokens[sample]} are {distance:.0f} m (median) from the "
+        f"vehicle at ({x:.1f}, {y:.1f}) of the global frame, where translation must be; {hint}"
+    )
+
+
+def _follows_vehicle(boxes: ResultColumns, samples: SamplePoses) -> int | None:
+    """A sample whose boxes stay in place only if they are read as vehicle coordinates."""
+    central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= _RANGES[boxes.labels_M]
+    if central_M.mean() < 0.9:
+        return None
+    turns_S22 = quaternion_to_matrix(samples.rotations_S4)[:, :2, :2]
+    places_M2 = boxes.centers_M3[:, :2]
+    moved_M2 = np.einsum("mij,mj->mi", turns_S22[boxes.samples_M], places_M2)
+    moved_M2 = moved_M2 + samples.positions_S3[boxes.samples_M, :2]
+    as_is, as_vehicle, seen = [], [], None
+    order = np.lexsort((samples.timestamps_S, samples.scenes_S))
+    for now, later in zip(order[:-1], order[1:], strict=True):
+        step = np.linalg.norm(samples.positions_S3[later, :2] - samples.positions_S3[now, :2])
+        if samples.scenes_S[now] != samples.scenes_S[later] or step < 1:
+            continue
+        first, second = boxes.of_sample(now), boxes.of_sample(later)
+        for label in np.intersect1d(boxes.labels_M[first], boxes.labels_M[second]):
+            one, two = (
+                each.start + np.flatnonzero(boxes.labels_M[each] == label)
+                for each in (first, second)
+            )
+            as_is.append(_nearest(places_M2[one], places_M2[two]))
+            as_vehicle.append(_nearest(moved_M2[one], moved_M2[two]))
+            seen = int(now)
+    if sum(map(len, as_is)) < _FOLLOWING:
+        return None
+    stated, other = np.median(np.concatenate(as_is)), np.median(np.concatenate(as_vehicle))
+    return seen if other < 0.5 * stated else None
+
+
+def _nearest(points_A2: Floats, others_B2: Floats) -> Floats:
+    distances_AB = np.linalg.norm(points_A2[:, None] - others_B2[None], axis=-1)
+    nearest: Floats = distances_AB.min(axis=1)
+    return nearest
+
+
+def check_headings(boxes: ResultColumns, samples: SamplePoses) -> None:
+    """Refuse headings that are turned or mirrored, told by where fast vehicles go.
+
+    Raises:
+        DataError: if fast vehicles do not head where they go (over 60 degrees off, on average), but
+            would (within 30) if all headings were turned, or changed their sign.
+    """
+    speed_M = np.linalg.norm(boxes.velocities_M2, axis=1)
+    fast = np.flatnonzero((speed_M > _FAST) & np.isin(boxes.labels_M, _VEHICLES))
+    if len(fast) < _HEADINGS:
+        return
+    front_M3 = quaternion_to_matrix(boxes.rotations_M4[fast])[:, :, 0]
+    heading_M = np.arctan2(front_M3[:, 1], front_M3[:, 0])
+    going_M = np.arctan2(boxes.velocities_M2[fast, 1], boxes.velocities_M2[fast, 0])
+    off_M = np.abs(wrap_angles(heading_M - going_M))
+    if off_M.mean() <= np.radians(60):
+        return
+    readings = {
+        "turned by 180 degrees": heading_M + np.pi,
+        "turned by 90 degrees to the left (or width and length are exchanged)": heading_M
+        - np.pi / 2,
+        "turned by 90 degrees to the right (or width and length are exchanged)": heading_M
+        + np.pi / 2,
+        "of the opposite sign": -heading_M,
+    }
+    for name, reading_M in readings.items():
+        if np.abs(wrap_angles(reading_M - going_M)).mean() < np.radians(30):
+            worst = samples.tokens[boxes.samples_M[fast[np.argmax(off_M)]]]
+            raise DataError(
+                f"in sample {worst} and others, vehicles faster than {_FAST:.0f} m/s do not head "
+                f"where they go: {np.degrees(off_M.mean()):.0f} degrees off on average of "
+                f"{len(fast)}. rotation looks {name}; a box's x axis must point to its front. If "
+                "the detector itself errs so, switch this check off (headings=False)"
+            )
