@@ -1,0 +1,93 @@
+"""A data set of 30 labelled frames, and tools that pretend to train and evaluate."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.studies.label_efficiency.settings import Arm, LabelStudy
+
+CONFIG = Path("configs/detection/atss_vit_micro_camvid.py")
+# Scenes of each split, and their frames; each frame has a car, every second one a pedestrian.
+SCENES = {"train": {"a": 10, "b": 6, "c": 4}, "val": {"d": 10}}
+TRAIN = """
+import json, sys
+from pathlib import Path
+run = Path(sys.argv[sys.argv.index("--work-dir") + 1])
+if Path("break").exists() and Path("break").read_text() == run.name:
+    sys.exit("broken on purpose")
+options = dict(option.split("=", 1) for option in sys.argv[sys.argv.index("--cfg-options") + 1:])
+start = options["backbone_checkpoint"]
+run.mkdir(parents=True, exist_ok=True)
+content = "" if start == "None" else Path(start).read_text()
+(run / f"iter_{options['train_cfg.max_iters']}.pth").write_text(content)
+with open("trained.txt", "a") as file:
+    file.write(run.name + "\\n")
+"""
+# Scores: 0.1 at the smallest share and 0.2 more with all, plus what the backbone file says.
+TEST = """
+import json, sys
+from pathlib import Path
+checkpoint, out = Path(sys.argv[2]), Path(sys.argv[sys.argv.index("--out") + 1])
+arm, share, seed = checkpoint.parent.name.rsplit("-", 2)
+value = 0.1 + 0.2 * (float(share) == 1.0) + 0.01 * int(seed) + float(checkpoint.read_text() or 0)
+out.write_text(json.dumps({"drivemim/mAP50": value, "drivemim/empty": float("nan")}))
+with open("tested.txt", "a") as file:
+    file.write(checkpoint.parent.name + "\\n")
+"""
+
+
+def write_index(folder, scenes=SCENES, box=(10, 20, 30, 20)):
+    """Write the COCO files and build the index; no image is ever read, so they are empty."""
+    files = []
+    for split, lengths in scenes.items():
+        images, annotations = [], []
+        for scene, length in lengths.items():
+            for frame in range(length):
+                number = len(images) + 1
+                (folder / scene).mkdir(parents=True, exist_ok=True)
+                (folder / scene / f"{frame}.png").touch()
+                images.append({
+                    "id": number, "file_name": f"{scene}/{frame}.png", "width": 480,
+                    "height": 360, "sequence": scene, "frame": frame,
+                })  # fmt: skip
+                for category in (1, 2) if frame % 2 else (1,):
+                    annotations.append({
+                        "id": len(annotations) + 1, "image_id": number, "category_id": category,
+                        "bbox": list(box), "area": box[2] * box[3], "iscrowd": 0,
+                    })  # fmt: skip
+        categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "pedestrian"}]
+        document = {"images": images, "annotations": annotations, "categories": categories}
+        files.append(folder / f"{split}.json")
+        files[-1].write_text(json.dumps(document))
+    build_frames_index([folder], folder / "index.arrow", coco=files)
+    return folder / "index.arrow"
+
+
+@pytest.fixture
+def place(tmp_path, repository):
+    """A repository whose tools only pretend, with labelled frames and a backbone."""
+    (tmp_path / "configs").symlink_to(repository / "configs")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "train.py").write_text(TRAIN)
+    (tmp_path / "tools" / "test.py").write_text(TEST)
+    (tmp_path / "good.pth").write_text("0.05")
+    write_index(tmp_path / "data")
+    return tmp_path
+
+
+@pytest.fixture
+def make_study():
+    """A study of two arms, two shares and two seeds, with whatever is changed."""
+
+    def make(**changes):
+        settings = {
+            "config": CONFIG, "index": Path("data/index.arrow"), "train": "train", "val": "val",
+            "arms": (Arm.of("random"), Arm.of("good=good.pth")), "iterations": 2,
+            "work_dir": Path("work"), "shares": (1.0, 0.1), "seeds": (0, 1),
+            "metrics": ("drivemim/mAP50",),
+        }  # fmt: skip
+        return LabelStudy(**{**settings, **changes})
+
+    return make

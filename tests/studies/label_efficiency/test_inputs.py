@@ -1,0 +1,135 @@
+"""What is written down for the runs is what they train on; what is missing is said at once."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drivemim.datasets.detection import FrameDetection
+from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.studies.label_efficiency.inputs import (
+    LabelCount,
+    parse_options,
+    prepare_inputs,
+    relative_path,
+)
+from drivemim.studies.label_efficiency.settings import Arm
+
+from .conftest import SCENES, write_index
+
+
+def subset(place, share, seed):
+    return json.loads((place / "work" / "inputs" / f"train-{share}-{seed}.json").read_text())
+
+
+def test_frames_and_boxes_are_counted(place, make_study):
+    inputs = prepare_inputs(make_study(), place)
+    # 20 frames: a car in each, a pedestrian in every second.
+    assert inputs.counts[1.0, 0] == inputs.counts[1.0, 1] == LabelCount(frames=20, boxes=30)
+    # Two neighbours: one of them has a pedestrian.
+    assert inputs.counts[0.1, 0] == inputs.counts[0.1, 1] == LabelCount(frames=2, boxes=3)
+
+
+def test_the_subset_written_down_is_the_one_that_is_loaded(place, make_study):
+    inputs = prepare_inputs(make_study(shares=(0.25, 0.6), seeds=(0, 3)), place)
+    for share, seed in inputs.counts:
+        dataset = FrameDetection(
+            index=place / "data" / "index.arrow",
+            scenes="train",
+            filters={},
+            label_share=share,
+            label_seed=seed,
+        )
+        tokens = [dataset.index.frames.token[row] for row in dataset.rows]
+        assert subset(place, share, seed)["frames"] == tokens
+        assert len(tokens) == round(20 * share)
+    options = dict(option.split("=", 1) for option in inputs.train_options(0.25, 3))
+    assert options["train_dataloader.dataset.dataset.label_share"] == "0.25"
+    assert options["train_dataloader.dataset.dataset.label_seed"] == "3"
+    assert options["train_dataloader.dataset.dataset.scenes"] == "train"
+    assert options["val_dataloader.dataset.scenes"] == "val"
+    assert inputs.test_options() == (
+        "test_dataloader.dataset.index=data/index.arrow",
+        "test_dataloader.dataset.scenes=val",
+    )
+
+
+def test_filters_decide_what_counts_as_a_box(place, make_study):
+    path = "train_dataloader.dataset.dataset.filters.min_area"
+    assert prepare_inputs(make_study(), place).counts[1.0, 0].boxes == 30
+    with pytest.raises(DataError, match=r"10 % of train with seed 0 is 2 frames without a box"):
+        prepare_inputs(make_study(options=(f"{path}=1000",), shares=(0.1, 1.0)), place)
+
+
+def test_the_files_follow_the_labels_and_not_the_index_file(place, make_study):
+    def contents():
+        prepare_inputs(make_study(), place)
+        files = sorted((place / "work" / "inputs").iterdir())
+        return {file.name: file.read_text() for file in files}
+
+    first = contents()
+    index = place / "data" / "index.arrow"
+    before = index.read_bytes()
+    write_index(place / "data")
+    assert index.read_bytes() != before
+    assert contents() == first
+    write_index(place / "data", box=(10, 20, 30, 21))
+    moved = contents()
+    assert [name for name in first if moved[name] != first[name]] == [
+        "train-0.1-0.json", "train-0.1-1.json", "train-1.0-0.json", "train-1.0-1.json", "val.json",
+    ]  # fmt: skip
+    write_index(place / "data", scenes={**SCENES, "val": {"d": 9}})
+    assert contents()["val.json"] != first["val.json"]
+
+
+def test_a_missing_backbone_is_said_before_anything_runs(place, make_study):
+    arms = (Arm.of("random"), Arm.of("late=late-{seed}.pth"))
+    (place / "late-0.pth").write_text("0")
+    with pytest.raises(CheckpointError, match=r"--arm late: there is no backbone at late-1\.pth"):
+        prepare_inputs(make_study(arms=arms), place)
+    assert not (place / "work").exists()
+
+
+def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
+    with pytest.raises(DataError, match="trian.*did you mean 'train'"):
+        prepare_inputs(make_study(train="trian"), place)
+    with pytest.raises(ConfigError, match="give KEY=VALUE"):
+        prepare_inputs(make_study(options=("model.neck",)), place)
+    with pytest.raises(ConfigError, match="num_worker"):
+        prepare_inputs(make_study(options=("train_dataloader.num_worker=1",)), place)
+    with pytest.raises(ConfigError, match="there is no config"):
+        prepare_inputs(make_study(config=Path("configs/detection/atss.py")), place)
+    with pytest.raises(FileNotFoundError, match="no index"):
+        prepare_inputs(make_study(index=Path("data/none.arrow")), place)
+
+
+def test_a_data_set_that_takes_no_share_is_refused(place, make_study):
+    (place / "other.py").write_text(
+        "train_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='x.json'))"
+    )
+    with pytest.raises(ConfigError, match="train_dataloader.dataset is a CocoDataset"):
+        prepare_inputs(make_study(config=Path("other.py")), place)
+    clips = "configs/pretrain/vit-micro_tube_town.py"
+    with pytest.raises(ConfigError, match="no test_dataloader"):
+        prepare_inputs(make_study(config=Path(clips)), place)
+
+
+def test_options_are_read_as_the_tools_read_them():
+    assert parse_options(()) == {}
+    assert parse_options(("a.b=1", "c=[1,2]", "d=None", "e=x=y")) == {
+        "a.b": 1, "c": [1, 2], "d": None, "e": "x=y",
+    }  # fmt: skip
+
+
+def test_paths_are_named_from_the_repository(tmp_path):
+    assert relative_path(tmp_path / "a" / "b", tmp_path) == "a/b"
+    assert relative_path(Path("a/b"), tmp_path) == "a/b"
+    assert relative_path(tmp_path.parent / "x", tmp_path) == str(tmp_path.parent / "x")
+
+
+def test_the_digest_sees_every_frame(place, make_study):
+    prepare_inputs(make_study(), place)
+    digests = {subset(place, share, seed)["labels"] for share in (0.1, 1.0) for seed in (0, 1)}
+    assert len(digests) == 1
+    assert np.isin(subset(place, 0.1, 1)["frames"], subset(place, 1.0, 1)["frames"]).all()

@@ -1,0 +1,49 @@
+"""What may be asked of a label study, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from drivemim.errors import ConfigError
+from drivemim.studies.label_efficiency.settings import Arm, Run
+
+
+def test_arms_as_they_are_written():
+    assert Arm.of("random") == Arm(name="random", backbone=None)
+    assert Arm.of("mae+2=a=b.pth") == Arm(name="mae+2", backbone=Path("a=b.pth"))
+    for text in ("", "other", "random=x.pth", "other=", "=x.pth", "a/b=x.pth", "-x=x.pth"):
+        with pytest.raises(ConfigError, match="random, or NAME=FILE"):
+            Arm.of(text)
+
+
+def test_a_backbone_may_belong_to_its_seed():
+    run = Run(arm=Arm.of("mae=runs/{seed}/mae-{seed}.pth"), share=0.1, seed=7)
+    assert run.backbone == Path("runs/7/mae-7.pth")
+    assert run.name == "mae-0.1-7"
+    assert Run(arm=Arm.of("random"), share=1.0, seed=0).backbone is None
+
+
+def test_seed_by_seed_and_from_few_labels_to_all(make_study):
+    names = [run.name for run in make_study().runs]
+    assert names[:4] == ["random-0.1-0", "good-0.1-0", "random-1.0-0", "good-1.0-0"]
+    assert len(names) == len(set(names)) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": ()}, "--arm: give at least one"),
+        ({"arms": (Arm.of("random"), Arm.of("random"))}, "given twice in random, random"),
+        ({"shares": (0.1, 0.1)}, "given twice in 0.1, 0.1"),
+        ({"shares": (0.0, 0.1)}, "--shares 0.0"),
+        ({"shares": (float("nan"),)}, "--shares nan"),
+        ({"shares": (25.0,)}, "--shares 25.0: a share is above 0 and up to 1"),
+        ({"seeds": (-1,)}, "--seeds -1"),
+        ({"train": "val"}, "--train and --val are both val"),
+        ({"iterations": 0}, "--iterations 0"),
+        ({"metrics": ()}, "--metric: give at least one"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(make_study, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_study(**changes)
