@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import re
@@ -12,8 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import drivemim
+from drivemim.datasets.classes import CLASSES
 from drivemim.demo.plan import ARMS, DemoSettings
 from drivemim.environment import installed_version
+from drivemim.evaluation.results_file import read_curves, read_results
 from drivemim.steps import Done
 from drivemim.visualization import (
     Chart,
@@ -25,11 +26,16 @@ from drivemim.visualization import (
     ap_bars,
     figure_svg,
     loss_curves,
+    miss_rate_chart,
+    precision_recall_chart,
     read_curve,
+    reliability_chart,
     render_report,
+    slice_bars,
     write_report,
 )
 from drivemim.visualization.report import Block
+from drivemim.visualization.score_plots import Arms
 
 Metrics = Mapping[str, float]
 
@@ -38,6 +44,11 @@ HEADLINES = {
     "drivemim/vehicle_AP": "vehicle",
     "drivemim/mAP": "mean",
     "drivemim/mAP50": "mean, AP50",
+}
+TRUST = {
+    "drivemim/pedestrian_LAMR": "pedestrian, log-average miss rate",
+    "drivemim/pedestrian_ECE": "pedestrian, calibration error",
+    "drivemim/vehicle_ECE": "vehicle, calibration error",
 }
 PACKAGES = (
     "torch",
@@ -66,12 +77,12 @@ def write_demo_report(settings: DemoSettings, results: Sequence[Done], work_dir:
     Returns:
         The report's path.
     """
-    arms = {
-        name: json.loads((work_dir / f"results-{arm}.json").read_text())
-        for arm, name in ARMS.items()
-    }
+    files = {name: work_dir / f"results-{arm}.json" for arm, name in ARMS.items()}
+    arms = {name: read_results(path) for name, path in files.items()}
+    curves = {f"from {name}": read_curves(path) for name, path in files.items()}
     sections = [
         Section("What it is worth to a detector", _score_blocks(arms)),
+        Section("Where the detectors fail", _failure_blocks(arms, curves)),
         Section("What the pretrainer is shown", _clip_blocks(settings, work_dir)),
         Section("What it hides and reconstructs", _reconstruction_blocks(settings, work_dir)),
         Section("Losses", _loss_blocks(work_dir)),
@@ -118,6 +129,32 @@ def _score_blocks(arms: Mapping[str, Metrics]) -> list[Block]:
         Chart(figure_svg(chart), "COCO AP (IoU 0.50 to 0.95) on mini_val, percent."),
         Table(header, rows, "AP in percent."),
         Table(header, distance_rows, "AP in percent, by the object's distance from the camera."),
+    ]
+
+
+def _failure_blocks(arms: Mapping[str, Metrics], curves: Arms) -> list[Block]:
+    named = {f"from {name}": metrics for name, metrics in arms.items()}
+    rows = [_score_row(label, key, arms)[:-1] for key, label in TRUST.items()]
+    return [
+        Table(["", *named, "difference"], rows, "Percent; of these, less is better."),
+        Chart(figure_svg(precision_recall_chart(curves, CLASSES)), "Precision over recall."),
+        Chart(
+            figure_svg(miss_rate_chart(curves, CLASSES)),
+            "Share of objects missed over false alarms per image, at IoU 0.50; the log-average "
+            "miss rate is the geometric mean over the shaded part.",
+        ),
+        Chart(
+            figure_svg(reliability_chart(curves, CLASSES)),
+            "How often a detection of some score is right, at IoU 0.50: on the dotted line a score "
+            "keeps its word. Larger markers stand for more detections.",
+        ),
+        *(
+            Chart(
+                figure_svg(slice_bars(named, name)),
+                f"AP50 of {name}s in parts of the data; parts without objects are left out.",
+            )
+            for name in CLASSES
+        ),
     ]
 
 

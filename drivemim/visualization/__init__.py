@@ -27,6 +27,12 @@ from drivemim.visualization.report import (
     render_report,
     write_report,
 )
+from drivemim.visualization.score_plots import (
+    miss_rate_chart,
+    precision_recall_chart,
+    reliability_chart,
+    slice_bars,
+)
 
 __all__ = [
     "Chart",
@@ -44,10 +50,14 @@ __all__ = [
     "hide",
     "loss_curves",
     "mask_overlay",
+    "miss_rate_chart",
+    "precision_recall_chart",
     "read_curve",
     "reconstruction_panel",
+    "reliability_chart",
     "render_report",
     "save_figure",
     "save_image",
+    "slice_bars",
     "write_report",
 ]

@@ -1,17 +1,17 @@
 """The demo's report says what its steps left behind."""
 
-import json
-
 import numpy as np
 import pytest
 
 from drivemim.demo.plan import DemoSettings
 from drivemim.demo.report import write_demo_report
+from drivemim.evaluation.results_file import results_json
 from drivemim.steps import Done, Step
 from drivemim.visualization import save_image
 
 SETTINGS = DemoSettings(pictures=1, finetune_iterations=77)
 KEY = "drivemim/pedestrian_AP"
+MISS_RATE = {"false_alarms_per_image": [0.01, 1.0], "miss_rate": [0.9, 0.5]}
 
 
 @pytest.fixture
@@ -25,8 +25,11 @@ def work_dir(tmp_path):
             f"{KEY}[distance 40+ m]": float("nan"),
             "drivemim/pedestrian_count[distance 0-20 m]": 9,
             f"{KEY}[camera CAM_BACK]": 0.9,
+            "drivemim/pedestrian_LAMR": 1 - value,
+            "drivemim/vehicle_AP50[motion moving]": value,
         }
-        (tmp_path / f"results-{arm}.json").write_text(json.dumps(metrics))
+        curves = {"pedestrian": {"miss_rate": MISS_RATE}}
+        (tmp_path / f"results-{arm}.json").write_bytes(results_json(metrics, curves))
     for run in ("pretrain", "finetune-pretrained", "finetune-random"):
         folder = tmp_path / run / "20260101_000000" / "vis_data"
         folder.mkdir(parents=True)
@@ -53,7 +56,20 @@ def test_numbers_times_and_commands(work_dir):
     assert near == ["pedestrian, 0-20 m", "30.0", "30.0", "+0.0", "9"]
     assert cells(page, "pedestrian, 40+ m")[1:4] == ["-", "-", "-"]
     assert "CAM_BACK" not in page
+    missed = cells(page, "pedestrian, log-average miss rate")
+    assert missed[1:] == ["75.0", "80.0", "-5.0"]
+    assert cells(page, "vehicle, calibration error")[1:] == ["-", "-", "-"]
     assert cells(page, "Do it") == ["Do it", "61 s", "kept from an earlier run"]
     assert "python tools/x.py --y &#x27;a b&#x27;" in page
     assert "finetune_iterations = 77" in page
     assert "pedestrian 25.0 against 20.0; vehicle - against -" in page
+
+
+def test_both_arms_are_in_the_charts_of_failures(work_dir):
+    page = write_demo_report(SETTINGS, [], work_dir).read_text()
+    failures = page.split("<h2>Where the detectors fail</h2>")[1].split("</section>")[0]
+    assert failures.count("<svg") == 5
+    miss_rates = failures.split("<svg")[2]
+    for text in ("false alarms per image", "from the pretrained backbone", "from random"):
+        assert text in miss_rates
+    assert "motion moving" in failures.split("<svg")[5]

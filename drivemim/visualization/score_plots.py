@@ -1,0 +1,184 @@
+"""Charts of how a detector fails: what it misses, at what price, and whether it knows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from drivemim.evaluation.curves import ClassCurves
+from drivemim.visualization.plots import ARM_COLORS, LINE_COLORS
+
+Arms = Mapping[str, Mapping[str, ClassCurves]]
+"""By the arm's name, by class: what ``drivemim.evaluation.curves`` keeps."""
+
+_LOWEST_MISS_RATE = 0.01
+_MISS_RATE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def precision_recall_chart(arms: Arms, classes: Sequence[str]) -> Figure:
+    """Precision over recall, a panel a class: solid at IoU 0.50, dashed at IoU 0.75."""
+    figure, panels = _panels(classes)
+    for axes, name in zip(panels, classes, strict=True):
+        for color, (arm, curves) in zip(itertools.cycle(LINE_COLORS), arms.items(), strict=False):
+            columns = _columns(curves, name, "precision_recall")
+            for iou, style in (("IoU 0.50", "-"), ("IoU 0.75", "--")):
+                if iou in columns:
+                    # Beyond the recall it reaches, its precision is 0 by convention.
+                    reached = np.where(columns[iou] > 0, columns[iou], np.nan)
+                    axes.plot(
+                        columns["recall"],
+                        reached,
+                        style,
+                        color=color,
+                        label=f"{arm}, {iou}",
+                    )
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    _legend(figure, panels)
+    return figure
+
+
+def miss_rate_chart(arms: Arms, classes: Sequence[str]) -> Figure:
+    """Miss rate over false alarms per image, both logarithmic, a panel a class.
+
+    The shaded part is where the log-average miss rate looks.
+    """
+    figure, panels = _panels(classes)
+    for axes, name in zip(panels, classes, strict=True):
+        axes.axvspan(1e-2, 1e0, color="#eef1f5", zorder=0)
+        lowest = 1.0
+        for color, (arm, curves) in zip(itertools.cycle(LINE_COLORS), arms.items(), strict=False):
+            columns = _columns(curves, name, "miss_rate")
+            if not columns:
+                continue
+            shown = np.maximum(columns["miss_rate"], _LOWEST_MISS_RATE)
+            lowest = min(lowest, float(np.nanmin(shown, initial=1.0)))
+            axes.plot(columns["false_alarms_per_image"], shown, color=color, label=arm)
+        axes.set(xscale="log", yscale="log", xlim=(1e-3, 1e1))
+        axes.set(xlabel="false alarms per image", ylabel="miss rate")
+        ticks = [tick for tick in _MISS_RATE_TICKS if tick >= lowest / 2.5] or [1.0]
+        axes.set_ylim(ticks[0] * 0.95, 1.05)
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_yticks([], minor=True)
+    _legend(figure, panels)
+    return figure
+
+
+def reliability_chart(arms: Arms, classes: Sequence[str]) -> Figure:
+    """Share of detections that are right over their score, a panel a class.
+
+    On the diagonal a score keeps its word; below it promises too much. A marker's area grows with
+    the number of detections it stands for.
+    """
+    figure, panels = _panels(classes)
+    for axes, name in zip(panels, classes, strict=True):
+        axes.plot([0, 1], [0, 1], color="#b3bac4", linewidth=0.8, linestyle=":")
+        for color, (arm, curves) in zip(itertools.cycle(LINE_COLORS), arms.items(), strict=False):
+            columns = _columns(curves, name, "reliability")
+            if not columns:
+                continue
+            counts = columns["count"]
+            sizes = 8 + 60 * np.sqrt(counts / max(1.0, float(counts.max(initial=0))))
+            known = counts > 0
+            axes.plot(columns["score"][known], columns["precision"][known], color=color, label=arm)
+            axes.scatter(
+                columns["score"][known], columns["precision"][known], sizes[known], color=color
+            )
+        axes.set(xlabel="score", ylabel="share that is right", xlim=(0, 1), ylim=(-0.02, 1.02))
+    _legend(figure, panels)
+    return figure
+
+
+def slice_bars(arms: Mapping[str, Mapping[str, float]], name: str, number: str = "AP50") -> Figure:
+    """A class in every slice: a row of bars a slice, one bar an arm, grouped by axis.
+
+    Args:
+        arms: name of an arm -> its metrics by name, as ``DetectionAP`` gives them.
+        name: of the class.
+        number: ``AP``, ``AP50``, ``AR`` or ``LAMR``.
+    """
+    prefix = f"drivemim/{name}_{number}["
+    keys = dict.fromkeys(key for metrics in arms.values() for key in metrics)
+    slices = [
+        key.removeprefix(prefix).removesuffix("]")
+        for key in keys
+        if key.startswith(prefix)
+        and any(math.isfinite(metrics.get(key, math.nan)) for metrics in arms.values())
+    ]
+    places, at = [], 0.0
+    for before, each in zip(["", *slices], slices, strict=False):
+        # A gap where another axis begins.
+        at += 1.0 if not before or before.split()[0] == each.split()[0] else 1.7
+        places.append(at)
+    figure = Figure(figsize=(7.2, 1.1 + 0.3 * max(1.0, at)), layout="constrained")
+    axes = _bare(figure.add_subplot(), name)
+    height = 0.8 / max(1, len(arms))
+    for row, (color, (arm, metrics)) in enumerate(
+        zip(itertools.cycle(ARM_COLORS), arms.items(), strict=False)
+    ):
+        values = [100 * metrics.get(f"{prefix}{each}]", math.nan) for each in slices]
+        bars = axes.barh(
+            np.array(places) + (row - (len(arms) - 1) / 2) * height,
+            np.nan_to_num(values),
+            height * 0.94,
+            color=color,
+            label=arm,
+        )
+        texts = ["" if math.isnan(value) else f"{value:.1f}" for value in values]
+        axes.bar_label(bars, texts, fontsize=6.5, padding=2)
+    axes.set_yticks(places, slices, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{number}, %")
+    axes.margins(x=0.12, y=0.01)
+    _legend(figure, [axes])
+    return figure
+
+
+def _columns(
+    curves: Mapping[str, ClassCurves], name: str, chart: str
+) -> dict[str, NDArray[np.float64]]:
+    """A chart's columns; none where the class was not evaluated."""
+    columns = curves.get(name, {}).get(chart, {})
+    return {key: np.asarray(values, np.float64) for key, values in columns.items()}
+
+
+def _panels(classes: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel a class, two beside each other."""
+    rows = max(1, math.ceil(len(classes) / 2))
+    figure = Figure(figsize=(7.2, 0.7 + 2.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2, squeeze=False).ravel().tolist()
+    for empty in panels[len(classes) :]:
+        figure.delaxes(empty)
+    shown = panels[: len(classes)]
+    for axes, name in zip(shown, classes, strict=True):
+        _bare(axes, name).grid(alpha=0.25)
+    return figure, shown
+
+
+def _bare(axes: Axes, title: str) -> Axes:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, loc="left", fontsize=10)
+    return axes
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend for all panels, above them, where it hides nothing."""
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        figure.legend(
+            list(handles.values()),
+            list(handles),
+            loc="outside upper left",
+            ncols=2,
+            frameon=False,
+            fontsize=8,
+        )
