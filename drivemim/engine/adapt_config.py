@@ -1,0 +1,281 @@
+"""Anyone's MMDetection config, changed in a few lines to start from an exported backbone.
+
+The config written inherits the user's, and ``adapt_settings`` says what it sets. It is built, and
+its features are compared with the pretrainer's, before it is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from drivemim.engine.adapt_settings import Setting, adapt_settings, check_input, render
+from drivemim.engine.checkpoints import write_bytes
+from drivemim.engine.config import config_errors
+from drivemim.engine.matching import describe_differences, describe_mismatch, short_type
+from drivemim.engine.transfer import load_backbone, read_export
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.registry import MODELS
+
+_OWN = "drivemim."
+_MASKED_RESNETS = ("ResNet", "ResNetV1d", "ResNeXt")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How much of one part of a backbone an export fills.
+
+    Attributes:
+        name: what its tensors' names begin with.
+        tensors: that the config's backbone has.
+        parameters: numbers in them.
+        matched: tensors that the export has under the same name with the same shape.
+    """
+
+    name: str
+    tensors: int
+    parameters: int
+    matched: int
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """A config that starts from an export, and what was found on the way.
+
+    Attributes:
+        text: of the config.
+        settings: what it sets on top of the inherited one.
+        stages: the backbone's parts.
+        report: of the verified loading.
+    """
+
+    text: str
+    settings: tuple[Setting, ...]
+    stages: tuple[Stage, ...]
+    report: str
+
+
+def adapt_config(
+    config: str, backbone: str | Path, *, out: str | Path | None = None, plain: bool = False
+) -> Adaptation:
+    """Write the config that starts somebody's detector from an exported backbone.
+
+    Nothing is downloaded: weights that the config names are replaced before they are asked for.
+
+    Args:
+        config: path of an MMDetection config, or the name of a shipped one
+            (``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``).
+        backbone: export of ``tools/export_backbone.py``.
+        out: config to write; None to check only.
+        plain: load by MMEngine's own means from the ``.pth`` beside the export, so that training
+            imports nothing of DriveMIM (and verifies nothing).
+
+    Raises:
+        FileNotFoundError: if there is no such export.
+        ConfigError: if the config cannot be read or built, or feeds its backbone otherwise than
+            this can set right.
+        CheckpointError: if a parameter has no counterpart of its name and shape, or the detector's
+            features are not the pretrainer's.
+    """
+    state, metadata = read_export(backbone)
+    weights = Path(backbone).resolve()
+    if plain:
+        weights = _plain_weights(weights, state, metadata)
+    _check_paths(config, out)
+    theirs = _read(config)
+    check_input(theirs, config)
+    settings = adapt_settings(theirs, metadata, weights, plain=plain)
+    body = render(settings, theirs)
+    ours = _read(config, body)
+    model = _build(ours, config)
+    stages = count_stages(model.backbone, state)
+    _check_fit(model.backbone, ours, state, metadata, (config, str(backbone)))
+    if plain:
+        _check_plain(model.backbone, state, weights)
+    report = load_backbone(model, backbone, architecture=ours.model.backbone)
+    text = f"{_header(config, backbone, settings)}_base_ = {_base(config, out)!r}\n\n{body}"
+    if out is not None:
+        write_bytes(Path(out), text.encode())
+    return Adaptation(text, tuple(settings), stages, report)
+
+
+def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[Stage, ...]:
+    """Count how much of each part of a backbone is matched by name and shape.
+
+    Args:
+        backbone: the detector's.
+        offered: weights of the export.
+    """
+    parts: dict[str, list[tuple[str, Tensor]]] = {}
+    for name, value in backbone.state_dict().items():
+        parts.setdefault(name.partition(".")[0], []).append((name, value))
+    return tuple(
+        Stage(
+            name=part,
+            tensors=len(tensors),
+            parameters=sum(value.numel() for _, value in tensors),
+            matched=sum(
+                name in offered and offered[name].shape == value.shape for name, value in tensors
+            ),
+        )
+        for part, tensors in parts.items()
+    )
+
+
+def describe_stages(stages: tuple[Stage, ...]) -> str:
+    """A table of them for the console."""
+    rows = [("part", "tensors", "matched", "numbers")]
+    rows += [(s.name, f"{s.tensors}", f"{s.matched}", f"{s.parameters:,}") for s in stages]
+    total = [sum(getattr(s, key) for s in stages) for key in ("tensors", "matched", "parameters")]
+    rows.append(("all", f"{total[0]}", f"{total[1]}", f"{total[2]:,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        f"{row[0]:<{widths[0]}}" + "".join(f"  {row[i]:>{widths[i]}}" for i in (1, 2, 3))
+        for row in rows
+    )
+
+
+def _header(config: str, backbone: str | Path, settings: list[Setting]) -> str:
+    lines = [f"# {config}, started from the pretrained backbone {Path(backbone).name}."]
+    shown: dict[str, list[str]] = {}
+    for setting in settings:
+        shown.setdefault(setting.reason, []).append(setting.key.rpartition(".")[2])
+    lines += [f"# {', '.join(keys)}: {reason}." for reason, keys in shown.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _base(config: str, out: str | Path | None) -> str:
+    """How ``_base_`` names the config: from ``out``'s folder, or absolutely."""
+    if "::" in config:
+        return config
+    path = Path(config).resolve()
+    return str(path) if out is None else os.path.relpath(path, Path(out).resolve().parent)
+
+
+def _check_paths(config: str, out: str | Path | None) -> None:
+    if "::" not in config and not Path(config).is_file():
+        raise ConfigError(f"there is no config {config}")
+    if out is None:
+        return
+    if Path(out).suffix != ".py":
+        raise ConfigError(f"{out} must end in .py, since it is a config")
+    if "::" not in config and Path(out).resolve() == Path(config).resolve():
+        raise ConfigError(f"{out} would replace the config it inherits; name another file")
+
+
+def _read(config: str, body: str = "") -> Config:
+    """Read the config, with lines of our own on top."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "small.py"
+        path.write_text(f"_base_ = {_base(config, None)!r}\n{body}")
+        try:
+            return Config.fromfile(str(path))
+        except Exception as error:  # a config is a program: it can raise anything
+            if "lazy_import" in str(error):
+                raise ConfigError(
+                    f"{config} is written in pure Python (imports, read_base), which a config "
+                    "that names its _base_ cannot inherit; take its counterpart with _base_"
+                ) from error
+            kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+            raise ConfigError(f"{config} cannot be read: {kind}{error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MMEngine's lines about every layer's initialisation."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _build(cfg: Config, config: str) -> Any:
+    scope = cfg.get("default_scope") or "mmdet"
+    with DefaultScope.overwrite_default_scope(scope), config_errors(), _quiet():
+        try:
+            return MODELS.build(cfg.model)
+        except (AssertionError, ValueError) as error:
+            raise ConfigError(f"{config}: its model cannot be built: {error}") from error
+
+
+def _check_fit(
+    backbone: nn.Module,
+    ours: Config,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    names: tuple[str, str],
+) -> None:
+    """Refuse another architecture, saying what would fit."""
+    wanted, exported = ours.model.backbone, metadata["architecture"]
+    mismatch = describe_mismatch(backbone.state_dict(), state)
+    if not mismatch:
+        return
+    config, path = names
+    differences = describe_differences(exported, wanted, backbone)
+    cure = f"Take a config whose backbone is {_summary(exported)}"
+    if str(exported["type"]).startswith(_OWN):
+        cure += " (those of configs/detection with vit in their name)"
+    plainly_convolved = not wanted.get("dcn") and not wanted.get("plugins")
+    if short_type(wanted) in _MASKED_RESNETS and plainly_convolved:
+        cure += (
+            f", or pretrain {_summary(wanted)}: model.encoder.backbone of "
+            "configs/pretrain/resnet50_object_nuscenes.py"
+        )
+    elif _OWN + short_type(wanted) not in (wanted["type"], exported["type"]):
+        cure += f"; DriveMIM does not pretrain {_summary(wanted)}"
+    raise CheckpointError(
+        f"{path} does not fit {config}: {mismatch}"
+        + (f". In the export {differences}" if differences else "")
+        + f". {cure}"
+    )
+
+
+def _summary(architecture: Mapping[str, Any]) -> str:
+    """A backbone in few words: ``ResNet(depth=50)``."""
+    keys = ("arch", "depth", "embed_dims", "patch_size", "groups", "base_width", "dcn", "plugins")
+    given = [f"{key}={architecture[key]}" for key in keys if architecture.get(key) is not None]
+    return f"{short_type(architecture)}({', '.join(given)})"
+
+
+def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
+    """The ``.pth`` beside an export, which must hold the very same."""
+    if str(metadata["architecture"]["type"]).startswith(_OWN):
+        raise ConfigError(
+            f"--plain: {source.name} is of {metadata['architecture']['type']}, which only DriveMIM "
+            "has; leave --plain out"
+        )
+    path = source.with_suffix(".pth")
+    others, _ = read_export(path)
+    if others.keys() != state.keys() or any(
+        not torch.equal(others[name], value) for name, value in state.items()
+    ):
+        raise CheckpointError(
+            f"{path} has other weights than {source.name}; export both again with "
+            "tools/export_backbone.py"
+        )
+    return path
+
+
+def _check_plain(backbone: Any, state: Mapping[str, Tensor], weights: Path) -> None:
+    """MMEngine's own loading is not strict and only logs what it leaves out."""
+    with _quiet():
+        backbone.init_weights()
+    loaded = backbone.state_dict()
+    wrong = [name for name, value in state.items() if not torch.equal(loaded[name], value)]
+    if wrong:
+        raise CheckpointError(
+            f"{weights}: init_cfg left {len(wrong)} tensors as they were, {wrong[0]} the first; "
+            "leave --plain out"
+        )

@@ -1,0 +1,214 @@
+"""What a detector's config has to say so that it starts from an exported backbone.
+
+Only what belongs to the weights is set. ``norm_eval`` and ``norm_cfg`` stay as they are: whether
+batch statistics are learned is a matter of how many images a GPU sees at once, and the export
+brings statistics of its own. ``frozen_stages`` below the number of stages is lifted: it says that
+the first stages of ImageNet's classifiers suit any image, and masked pretraining leaves just those
+to be tuned. A backbone frozen as a whole stays so, since that is what its user is after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pprint import pformat
+from typing import Any
+
+from mmengine.config import Config
+
+from drivemim.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of a config.
+
+    Attributes:
+        key: dotted.
+        value: what it is set to.
+        reason: for the reader of the config.
+        replace: whether a dict replaces the inherited one instead of being merged into it.
+    """
+
+    key: str
+    value: Any
+    reason: str
+    replace: bool = False
+
+
+def adapt_settings(
+    theirs: Config, metadata: Mapping[str, Any], weights: Path, *, plain: bool
+) -> list[Setting]:
+    """Settings that a config needs on top of its own.
+
+    Args:
+        theirs: the config, with ``model.backbone`` and ``model.data_preprocessor``.
+        metadata: of the export.
+        weights: file to load; absolute.
+        plain: by MMEngine's ``init_cfg`` rather than by ``drivemim.LoadBackbone``.
+    """
+    settings = [*_normalization(theirs, metadata["normalization"])]
+    settings += _backbone(theirs, metadata["architecture"])
+    settings += _elsewhere(theirs)
+    return settings + (_plain(weights) if plain else _hook(theirs, weights))
+
+
+def check_input(theirs: Config, config: str) -> None:
+    """Refuse what cannot be set right from here.
+
+    Raises:
+        ConfigError: if there is no backbone or preprocessor, or images do not arrive there as
+            they are read: uint8, blue first.
+    """
+    model = theirs.get("model") or {}
+    if "backbone" not in model:
+        inner = [key for key, value in model.items() if isinstance(value, Mapping)
+                 and "backbone" in value]  # fmt: skip
+        hint = f"; it has model.{inner[0]}.backbone: take the config of that" if inner else ""
+        raise ConfigError(f"{config} has no model.backbone{hint}")
+    preprocessor = model.get("data_preprocessor")
+    if not isinstance(preprocessor, Mapping) or "data_preprocessor" in preprocessor:
+        raise ConfigError(
+            f"{config} has no model.data_preprocessor with a mean and std of its own; give it "
+            "dict(type='DetDataPreprocessor', pad_size_divisor=32)"
+        )
+    if preprocessor.get("rgb_to_bgr"):
+        raise ConfigError(
+            f"{config} has model.data_preprocessor.rgb_to_bgr=True, so its pipeline gives images "
+            "as RGB; make the pipeline load BGR, as LoadImageFromFile does by itself"
+        )
+    for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        if "Normalize" in set(_types(theirs.get(key) or {})):
+            raise ConfigError(
+                f"{config}: the pipeline of {key} normalises images, and model.data_preprocessor "
+                "would do so again; take its Normalize out"
+            )
+
+
+def render(settings: list[Setting], theirs: Config) -> str:
+    """The lines of a config, nested dicts where they belong together.
+
+    Args:
+        settings: from :func:`adapt_settings`.
+        theirs: the config inherited, to know what a dict must replace.
+    """
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        here = tree
+        *parents, last = setting.key.split(".")
+        for part in parents:
+            here = here.setdefault(part, {})
+        here[last] = setting
+    return "".join(f"{name} = {_rendered(value, theirs)}\n" for name, value in tree.items())
+
+
+def _rendered(value: Any, theirs: Config, depth: int = 1) -> str:
+    if isinstance(value, Setting):
+        return _literal(value, theirs)
+    indent = "    " * depth
+    lines = [f"{indent}{name}={_rendered(each, theirs, depth + 1)},\n"
+             for name, each in value.items()]  # fmt: skip
+    return "dict(\n" + "".join(lines) + "    " * (depth - 1) + ")"
+
+
+def _literal(setting: Setting, theirs: Config) -> str:
+    if setting.key == "custom_hooks" and theirs.get("custom_hooks"):
+        return f"_base_.custom_hooks + {_call(setting.value)}"
+    value = setting.value
+    # A dict in a child config is merged into what it inherits, and cannot replace a list.
+    if setting.replace and _at(theirs, setting.key) is not None:
+        value = {"_delete_": True, **value}
+    return _call(value)
+
+
+def _call(value: Any) -> str:
+    """A value as configs write it: ``dict(type='X')``."""
+    if isinstance(value, Mapping):
+        return "dict(" + ", ".join(f"{key}={_call(each)}" for key, each in value.items()) + ")"
+    if isinstance(value, list):
+        return "[" + ", ".join(_call(each) for each in value) + "]"
+    return pformat(value, width=10_000)
+
+
+def _normalization(theirs: Config, wanted: Mapping[str, Any]) -> list[Setting]:
+    given = theirs.model.data_preprocessor
+    same = all(_numbers(given.get(key)) == wanted[key] for key in ("mean", "std")) and (
+        bool(given.get("bgr_to_rgb")) == wanted["bgr_to_rgb"]
+    )
+    reason = "the same as the export's" if same else "of the images it was pretrained on"
+    return [
+        Setting(f"model.data_preprocessor.{key}", wanted[key], reason)
+        for key in ("mean", "std", "bgr_to_rgb")
+    ]
+
+
+def _backbone(theirs: Config, exported: Mapping[str, Any]) -> list[Setting]:
+    given = theirs.model.backbone
+    settings = []
+    frozen, stages = given.get("frozen_stages", -1), given.get("num_stages", 4)
+    if isinstance(frozen, int) and 0 <= frozen < stages:
+        settings.append(
+            Setting("model.backbone.frozen_stages", -1,
+                    f"{frozen} trusts ImageNet's first stages; these are to be tuned")
+        )  # fmt: skip
+    style = exported.get("style", "pytorch")
+    if "style" in given and given.style != style:
+        settings.append(
+            Setting("model.backbone.style", style,
+                    f"where blocks have their stride goes with the weights; was {given.style}")
+        )  # fmt: skip
+    if given.get("pretrained") is not None:
+        settings.append(Setting("model.backbone.pretrained", None, "other weights"))
+    return settings
+
+
+def _elsewhere(theirs: Config) -> list[Setting]:
+    """Whatever else would load weights over ours, or instead of them."""
+    settings = []
+    if theirs.get("load_from"):
+        settings.append(Setting("load_from", None, "weights of a whole detector"))
+    init = theirs.model.get("init_cfg")
+    if isinstance(init, Mapping) and init.get("type") == "Pretrained":
+        settings.append(Setting("model.init_cfg", None, "weights of a whole detector"))
+    return settings
+
+
+def _plain(weights: Path) -> list[Setting]:
+    value = {"type": "Pretrained", "checkpoint": str(weights)}
+    return [Setting("model.backbone.init_cfg", value, "the exported weights", replace=True)]
+
+
+def _hook(theirs: Config, weights: Path) -> list[Setting]:
+    imports = (theirs.get("custom_imports") or {}).get("imports") or []
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    hook = {"type": "drivemim.LoadBackbone", "checkpoint": str(weights)}
+    settings = [
+        Setting("model.backbone.init_cfg", None, "loaded by the hook instead"),
+        Setting("custom_hooks", [hook], "loads strictly and compares features"),
+    ]
+    if "drivemim.engine" not in imports:
+        settings.insert(
+            1, Setting("custom_imports.imports", [*imports, "drivemim.engine"], "for the hook")
+        )
+    return settings
+
+
+def _types(config: Any) -> list[str]:
+    """Every ``type`` at any depth."""
+    if isinstance(config, Mapping):
+        own = [str(config["type"]).rpartition(".")[2]] if "type" in config else []
+        return own + [name for value in config.values() for name in _types(value)]
+    if isinstance(config, (list, tuple)):
+        return [name for value in config for name in _types(value)]
+    return []
+
+
+def _at(config: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        config = (config or {}).get(part)
+    return config
+
+
+def _numbers(values: Any) -> Any:
+    return None if values is None else [float(value) for value in values]
