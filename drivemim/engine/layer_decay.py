@@ -66,7 +66,8 @@ class LayerDecay(DefaultOptimWrapperConstructor):
 
 
 def _encoder(model: nn.Module) -> tuple[str, Any]:
-    for prefix in ("encoder", "backbone"):
+    # A detector's encoder (DINO's) is no part of its backbone; a pretrainer has only an encoder.
+    for prefix in ("backbone", "encoder"):
         if isinstance(found := getattr(model, prefix, None), nn.Module):
             return f"{prefix}.", found
     raise ConfigError(f"LayerDecay finds neither encoder nor backbone in {type(model).__name__}")

@@ -67,6 +67,14 @@ def test_stages_of_a_residual_network_by_hand():
     assert settings(trained, build(trained, 0.5))["backbone.conv1.weight"][0] == 0.05
 
 
+def test_a_detectors_own_encoder_is_not_its_backbone():
+    model = Detector(ViT(embed_dims=8, depth=1, num_heads=2, patch_size=4))
+    model.encoder = nn.Linear(8, 8)
+    found = settings(model, build(model, 0.5))
+    assert found["encoder.weight"] == (0.8, 0.05)
+    assert found["backbone.patch_embed.proj.weight"] == (pytest.approx(0.2), 0.05)
+
+
 def test_first_step_moves_layers_in_proportion():
     model = Detector(ViT(embed_dims=8, depth=1, num_heads=2, patch_size=4))
     wrapper = build(model, 0.5, weight_decay=0.0)

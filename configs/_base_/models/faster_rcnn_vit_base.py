@@ -1,9 +1,10 @@
-# Faster R-CNN on a ViT-B/16 with a simple feature pyramid.
+# Faster R-CNN on a ViT-B/16 with a simple feature pyramid, and windows for large images.
 _base_ = './faster_rcnn.py'
 
 model = dict(
     backbone=dict(
-        _delete_=True, type='drivemim.ViT', arch='base', patch_size=16, drop_path_rate=0.1),
+        _delete_=True, type='drivemim.ViT', arch='base', patch_size=16, drop_path_rate=0.1,
+        window_size=14, global_blocks=4),
     neck=dict(
         _delete_=True,
         type='drivemim.SimpleFeaturePyramid',

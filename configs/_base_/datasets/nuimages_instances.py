@@ -1,0 +1,58 @@
+# nuImages with instance masks, half size, by MMDetection's own data set: nuScenes has no masks. The
+# COCO files are those that mmdetection3d's nuimage_converter.py writes; any other COCO file with
+# masks will do, with its classes.
+data_root = 'data/nuimages/'
+image_size = (448, 800)  # height, width
+classes = (
+    'car', 'truck', 'trailer', 'bus', 'construction_vehicle', 'bicycle', 'motorcycle',
+    'pedestrian', 'traffic_cone', 'barrier')
+metainfo = dict(classes=classes)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='Resize', scale=image_size[::-1], keep_ratio=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=image_size[::-1], keep_ratio=False),
+    dict(type='PackDetInputs', meta_keys=(
+        'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='drivemim.DrawSampler'),
+    dataset=dict(
+        type='drivemim.SeededDataset',
+        dataset=dict(
+            type='CocoDataset',
+            data_root=data_root,
+            ann_file='annotations/nuimages_v1.0-train.json',
+            data_prefix=dict(img=''),
+            metainfo=metainfo,
+            filter_cfg=dict(filter_empty_gt=True),
+            pipeline=train_pipeline)))
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CocoDataset',
+        data_root=data_root,
+        ann_file='annotations/nuimages_v1.0-val.json',
+        data_prefix=dict(img=''),
+        metainfo=metainfo,
+        pipeline=test_pipeline,
+        test_mode=True))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(
+    type='CocoMetric',
+    ann_file=data_root + 'annotations/nuimages_v1.0-val.json',
+    metric=['bbox', 'segm'])
+test_evaluator = val_evaluator

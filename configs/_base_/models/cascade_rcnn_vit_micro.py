@@ -1,0 +1,24 @@
+# Cascade R-CNN small enough to train on two CPU cores, on a small ViT.
+_base_ = './cascade_rcnn.py'
+
+heads = [{**each, 'in_channels': 64, 'fc_out_channels': 256} for each in _base_.heads]
+stages = [{**each, 'sampler': {**each['sampler'], 'num': 128}} for each in _base_.stages]
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=16),
+    backbone=dict(
+        _delete_=True, type='drivemim.ViT', patch_size=16, embed_dims=192, depth=8, num_heads=3),
+    neck=dict(
+        _delete_=True,
+        type='drivemim.SimpleFeaturePyramid',
+        in_channels=192,
+        out_channels=64,
+        scales=(2.0, 1.0, 0.5)),
+    rpn_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        anchor_generator=dict(scales=[1.5, 3.0], strides=[8, 16, 32])),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64, featmap_strides=[8, 16, 32]),
+        bbox_head=heads),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=stages),
+    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200), rcnn=dict(score_thr=0.02)))

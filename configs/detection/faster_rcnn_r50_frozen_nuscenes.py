@@ -1,0 +1,4 @@
+# The backbone as it was pretrained: no gradients, and statistics that stay.
+_base_ = './faster_rcnn_r50_nuscenes.py'
+
+model = dict(backbone=dict(frozen_stages=4, norm_eval=True))

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/mask_rcnn_vit_base.py', '../_base_/datasets/nuimages_instances.py',
+    '../_base_/schedules/detection.py', '../_base_/runtime.py'
+]
+default_scope = 'mmdet'
+
+# Early layers of a pretrained transformer move less.
+optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.8))
