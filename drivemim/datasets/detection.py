@@ -17,9 +17,12 @@ from drivemim.datasets.classes import CLASSES
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.label_subsets import label_subset
+from drivemim.errors import ConfigError
 from drivemim.registry import DATASETS
 
 Integers = NDArray[np.int64]
+_LARGEST = {"min_visibility": 4, "max_truncation": 1}
+"""Filters with an upper end; the others are in [0, infinity]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +51,18 @@ class BoxFilters:
     min_lidar_points: int = 0
     min_points: int = 0
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            largest = _LARGEST.get(name, math.inf)
+            if not isinstance(value, int | float) or not 0 <= value <= largest:
+                raise ConfigError(f"filters: {name}={value!r} is no number in [0, {largest}]")
+
     @classmethod
     def of(cls, settings: Mapping[str, float]) -> BoxFilters:
         """Filters from a config's dict.
 
         Raises:
-            ValueError: for a key that is no filter.
+            ValueError: for a key that is no filter, or a limit that cannot be meant.
         """
         known = [each.name for each in fields(cls)]
         for key in settings:
