@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drivemim.errors import one_line_errors
 from drivemim.steps import run_program
-from drivemim.studies.label_efficiency.inputs import prepare_inputs
+from drivemim.studies.label_efficiency.inputs import prepare_inputs, relative_path
 from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
 from drivemim.studies.label_efficiency.results import read_results, report, write_results
 from drivemim.studies.label_efficiency.settings import METRICS, SHARES, Arm, LabelStudy
@@ -46,9 +46,9 @@ def main() -> int:
             index=args.index.resolve(),
             train=args.train,
             val=args.val,
-            arms=tuple(Arm.of(text) for text in args.arm),
+            arms=tuple(Arm.of(text, Path.cwd()) for text in args.arm),
             iterations=args.iterations,
-            work_dir=args.work_dir.resolve(),
+            work_dir=Path(relative_path(args.work_dir.absolute(), REPOSITORY)),
             shares=tuple(args.shares),
             seeds=tuple(args.seeds),
             options=tuple(args.cfg_options),

@@ -39,7 +39,7 @@ def label_curves(
         axes.set_title(name, loc="left", fontsize=10)
         if number == 1:
             axes.set_ylabel("%")
-            axes.legend(frameon=False, fontsize=9, loc="upper left")
+            axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 
@@ -64,10 +64,8 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], frames: Mapping[float, int]) 
         fontsize=8,
     )
     axes.set_xlabel("labels: share, frames", fontsize=9)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if not _has_points(curves) else None)
+    if frames:
+        axes.set_xlim(min(frames) / BESIDE**4, max(frames) * BESIDE**4)
+    axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-
-
-def _has_points(curves: Mapping[str, Curve]) -> bool:
-    return any(point.count for curve in curves.values() for point in curve.values())

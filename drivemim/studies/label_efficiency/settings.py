@@ -30,8 +30,12 @@ class Arm:
     backbone: Path | None
 
     @classmethod
-    def of(cls, text: str) -> Arm:
+    def of(cls, text: str, folder: Path = Path()) -> Arm:
         """``random``, or ``NAME=FILE``, as the command line has it.
+
+        Args:
+            text: one of the two.
+            folder: that ``FILE`` is relative to.
 
         Raises:
             ConfigError: if it is neither.
@@ -43,7 +47,7 @@ class Arm:
                 f"--arm {text}: give {RANDOM}, or NAME=FILE with a name of letters, digits, '_', "
                 f"'-', '+' and '.' that is not {RANDOM}"
             )
-        return cls(name=name, backbone=Path(file) if file else None)
+        return cls(name=name, backbone=folder / file if file else None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,8 @@ def test_commands_are_accepted_and_arms_differ_in_their_start_alone(place, make_
     assert len(steps) == 16
     assert all(len(stage) == 2 for stage in plan)
     for step in steps.values():
+        if not step.name.endswith("-0.1-1"):
+            continue
         at = step.command.index("--cfg-options") + 1
         config = load_config(CONFIG, parse_options(step.command[at:]))
         assert config.model.backbone.embed_dims == 128

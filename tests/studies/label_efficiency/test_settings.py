@@ -11,6 +11,7 @@ from drivemim.studies.label_efficiency.settings import Arm, Run
 def test_arms_as_they_are_written():
     assert Arm.of("random") == Arm(name="random", backbone=None)
     assert Arm.of("mae+2=a=b.pth") == Arm(name="mae+2", backbone=Path("a=b.pth"))
+    assert Arm.of("mae=b.pth", Path("/runs")).backbone == Path("/runs/b.pth")
     for text in ("", "other", "random=x.pth", "other=", "=x.pth", "a/b=x.pth", "-x=x.pth"):
         with pytest.raises(ConfigError, match="random, or NAME=FILE"):
             Arm.of(text)
