@@ -86,7 +86,8 @@ class OrientedGradients(CellTarget):
         votes_XCOHW.scatter_add_(2, second[:, :, None], (length_XCHW * upper_share)[:, :, None])
         squares = F.avg_pool2d(votes_XCOHW.flatten(0, 1), self.size)
         norm = (squares.square().sum(dim=1, keepdim=True) + self.eps**2).sqrt()
-        return (squares / norm).unflatten(0, images_XCHW.shape[:2]).flatten(1, 2)
+        scaled: Tensor = squares / norm
+        return scaled.reshape(len(images_XCHW), -1, *scaled.shape[2:])
 
     def to_pixels(
         self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
