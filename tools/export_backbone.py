@@ -12,10 +12,17 @@ def main() -> None:
     """Parse the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", help="of a pretraining run")
-    parser.add_argument("out", help=".safetensors file; a .pth for MMDetection is written beside")
+    parser.add_argument("out", help=".safetensors file; a .pth and a model card go beside it")
     parser.add_argument("--config", help="of the run, instead of the one in the checkpoint")
     parser.add_argument("--ema", action="store_true", help="export the averaged weights")
     parser.add_argument("--input-size", nargs=2, type=int, metavar=("H", "W"))
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE.json",
+        help="results for the model card, as of tools/probe.py or tools/test.py",
+    )
     args = parser.parse_args()
     with one_line_errors():
         metadata = export_backbone(
@@ -24,6 +31,7 @@ def main() -> None:
             config=args.config,
             ema=args.ema,
             input_size=tuple(args.input_size) if args.input_size else None,
+            metrics=args.metrics,
         )
     print(
         f"{args.out}: {metadata['architecture']['type']}, strides {metadata['strides']}, "

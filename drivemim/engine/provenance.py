@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 from drivemim import __version__
 from drivemim.clips import Clips
 from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.data_record import describe_data
 from drivemim.engine.fingerprint import describe_features, fixed_image, level_numbers
+from drivemim.engine.recipe import describe_recipe
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.registry import MODELS
 
@@ -61,6 +62,7 @@ def describe_export(
     """Everything a detector, or a reader, has to know about a backbone."""
     size = input_size or training_image_size(cfg)
     fingerprint = _features(pretrainer, size)
+    data = describe_data(cfg)
     preprocessor = pretrainer.data_preprocessor
     return {
         "drivemim_version": __version__,
@@ -79,7 +81,9 @@ def describe_export(
             "iteration": meta.get("iter"),
             "seed": meta.get("seed"),
         },
-        "data": [_describe_index(path) for path in sorted({*_values(cfg, "index")})],
+        "parameters": sum(value.numel() for value in pretrainer.encoder.backbone.parameters()),
+        "data": data,
+        "recipe": describe_recipe(cfg, meta, checkpoint, data),
         "fingerprint": fingerprint,
     }
 
@@ -143,16 +147,3 @@ def _values(config: Any, key: str) -> Iterator[Any]:
     elif isinstance(config, (list, tuple)):
         for value in config:
             yield from _values(value, key)
-
-
-def _describe_index(path: str) -> dict[str, Any]:
-    """What an index was built from; only its path where it cannot be read any more."""
-    from drivemim.datasets.index import FrameIndex
-
-    try:
-        info = FrameIndex.open(path).info
-    except (FileNotFoundError, ValueError):
-        return {"index": path}
-    tables = repr(sorted((table.name, table.size) for table in info.tables))
-    digest = hashlib.sha256(tables.encode()).hexdigest()[:16]
-    return {"index": path, "source": info.source, "version": info.version, "tables": digest}

@@ -2,7 +2,8 @@
 
 ``OUT.safetensors`` holds the weights under the backbone's own names, with what is needed to use
 them right as JSON under the metadata key ``drivemim``. ``OUT.pth`` beside it is for plain
-MMDetection: ``init_cfg=dict(type='Pretrained', checkpoint='OUT.pth')`` of the backbone.
+MMDetection: ``init_cfg=dict(type='Pretrained', checkpoint='OUT.pth')`` of the backbone. ``OUT.md``
+is the model card.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from drivemim.engine.checkpoints import write_bytes
 from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
 from drivemim.engine.foreign import add_batch_counts, foreign_backbone
 from drivemim.engine.matching import describe_differences, describe_mismatch
+from drivemim.engine.model_card import check_place, read_results, render_card
 from drivemim.engine.provenance import describe_export, pretrainer_of
 from drivemim.errors import CheckpointError, ConfigError
 
@@ -38,8 +40,9 @@ def export_backbone(
     config: str | Path | None = None,
     ema: bool = False,
     input_size: tuple[int, int] | None = None,
+    metrics: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write the backbone of a pretraining checkpoint as ``out`` and, beside it, a plain ``.pth``.
+    """Write a pretraining checkpoint's backbone as ``out``, with a plain ``.pth`` and a model card.
 
     Args:
         checkpoint: of a pretraining run.
@@ -48,14 +51,16 @@ def export_backbone(
         ema: take the averaged weights that MMEngine's ``EMAHook`` keeps.
         input_size: height and width, pixels, at which the features are recorded; by default the
             ``image_size`` of the run's training data.
+        metrics: results for the card, ``NAME=FILE.json`` each.
 
     Returns:
         The metadata written: architecture, normalisation, input size, strides, source, data,
-        version and fingerprint.
+        recipe, version and fingerprint.
 
     Raises:
         ConfigError: if ``out`` is no ``.safetensors``, the ``.pth`` beside it would replace the
-            checkpoint, or the config cannot be used.
+            checkpoint, the card a page of another kind, or the config cannot be used.
+        DataError: if a file of ``metrics`` is no JSON with numbers.
         CheckpointError: if the checkpoint is damaged, of another model, or lacks what is asked for.
     """
     out = Path(out)
@@ -66,6 +71,9 @@ def export_backbone(
         raise ConfigError(
             f"{plain}, written beside {out}, would replace the checkpoint; rename one"
         )
+    card = out.with_suffix(".md")
+    check_place(card)
+    results = read_results(metrics)
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
     weights = weights_of(content, checkpoint, ema=ema)
@@ -80,11 +88,13 @@ def export_backbone(
         name: value.detach().cpu().contiguous().clone()
         for name, value in backbone.state_dict().items()
     }
+    page = render_card(out.stem, metadata, results).encode()
     encoded = {_KEY: json.dumps(metadata), "format": "pt"}
     write_bytes(out, safetensors.torch.save(state, metadata=encoded))
     buffer = io.BytesIO()
     torch.save({"state_dict": state, "meta": {_KEY: metadata}}, buffer)
     write_bytes(plain, buffer.getbuffer())
+    write_bytes(card, page)
     return metadata
 
 

@@ -1,0 +1,111 @@
+"""What a pretraining run saw: facts read from its config and its indices, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from drivemim.datasets.classes import CLASSES, DEFAULT
+from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.town.generate import MARKER
+
+_SETTINGS = ("image_size", "steps", "spacing", "one_camera", "augment", "lidar_points")
+
+
+def describe_data(cfg: Config) -> list[dict[str, Any]]:
+    """One entry for every data set that a run trained on.
+
+    Args:
+        cfg: of the run.
+
+    Returns:
+        Path of the index and the data set's settings; where the index can still be read also its
+        source, and counts of the frames, scenes and objects chosen from it; else ``unreadable``,
+        the reason.
+    """
+    return [_describe(part) for part in _parts(cfg.get("train_dataloader") or {})]
+
+
+def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
+    """Images of a clip, time steps by cameras; None if it is not known or not always the same."""
+    counts = set()
+    for part in data:
+        cameras = 1 if part["one_camera"] else len(part["cameras"] or ())
+        counts.add(part["steps"] * cameras)
+    return counts.pop() if len(counts) == 1 and 0 not in counts else None
+
+
+def _parts(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Every dict with an index, at any depth."""
+    if isinstance(config, Mapping):
+        if config.get("index") is not None:
+            yield config
+        for value in config.values():
+            yield from _parts(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _parts(value)
+
+
+def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = {"steps": 1, "one_camera": False, "lidar_points": 0}
+    boxes = part.get("boxes", "AnnotatedBoxes")
+    entry: dict[str, Any] = {
+        "index": str(part["index"]),
+        "chosen": part.get("scenes"),
+        "cameras": None if part.get("cameras") is None else list(part["cameras"]),
+        "boxes": boxes.get("type") if isinstance(boxes, Mapping) else boxes,
+        **{key: plain(part.get(key, defaults.get(key))) for key in _SETTINGS},
+    }
+    try:
+        index = FrameIndex.open(part["index"], data_root=part.get("data_root"))
+        return {**entry, **_read(index, entry)}
+    except (FileNotFoundError, ValueError) as error:
+        return {**entry, "unreadable": str(error)}
+
+
+def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts of what is chosen from an index."""
+    frames, scenes, info = index.frames, index.scenes, index.info
+    rows = index.scene_rows(entry["chosen"])
+    cameras = index.camera_numbers(entry["cameras"])
+    chosen = np.isin(frames.scene, rows) & np.isin(frames.camera, cameras)
+    if entry["spacing"] is None:
+        chosen &= np.asarray(frames.keyframe)
+    sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
+    tables = repr(sorted((table.name, table.size) for table in info.tables))
+    boxes = index.boxes
+    seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)
+    classes = [DEFAULT.get(index.categories[number]) for number in boxes.category[seen]]
+    return {
+        "source": info.source,
+        "version": info.version,
+        "tables": hashlib.sha256(tables.encode()).hexdigest()[:16],
+        "generated": (index.data_root / MARKER).is_file(),
+        "cameras": [index.cameras[number] for number in cameras],
+        "left_out_cameras": [
+            name for number, name in enumerate(index.cameras) if number not in set(cameras)
+        ],
+        "scenes": len(rows),
+        "night_scenes": int(scenes.night[rows].sum()),
+        "rain_scenes": int(scenes.rain[rows].sum()),
+        "described_scenes": sum(bool(scenes.description[row]) for row in rows),
+        "frames": int(chosen.sum()),
+        "uncalibrated_frames": int((~np.asarray(frames.calibrated)[chosen]).sum()),
+        "stored_sizes": sizes.tolist(),
+        "objects": {
+            **{name: classes.count(name) for name in CLASSES},
+            "other": classes.count(None),
+        },
+    }
+
+
+def plain(value: Any) -> Any:
+    """A config's value with containers as JSON has them."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,122 @@
+"""How a backbone was pretrained: facts from a run's config, checkpoint and logs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from drivemim.engine.data_record import frames_per_clip, plain
+
+_PROCESSES = re.compile(r"^\s*GPU number: (\d+)\s*$", re.MULTILINE)
+_BOX_STRATEGIES = {"ObjectMask"}
+
+
+def describe_recipe(
+    cfg: Config, meta: Mapping[str, Any], checkpoint: str | Path, data: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """How a run trained.
+
+    Args:
+        cfg: of the run.
+        meta: of its checkpoint.
+        checkpoint: beside which its logs are looked for.
+        data: from ``describe_data``.
+
+    Returns:
+        Parts of the config, counts of what was seen, and the last losses logged. What is not
+        known is None: the number of processes without a log, and the counts that need it.
+    """
+    model, optim = plain(cfg.model.to_dict()), plain(cfg.get("optim_wrapper") or {})
+    batch = (cfg.get("train_dataloader") or {}).get("batch_size")
+    processes, iterations = _processes(cfg, Path(checkpoint)), meta.get("iter")
+    clips = None
+    if None not in (batch, processes, iterations):
+        clips = batch * processes * iterations  # type: ignore[operator]  # none of them is None
+    per_clip = frames_per_clip(data)
+    hooks = [plain(hook) for hook in cfg.get("custom_hooks") or ()]
+    return {
+        "masking": model.get("masking"),
+        "masks_use_boxes": any(part["boxes"] for part in data)
+        and bool(_BOX_STRATEGIES & {*_types(model.get("masking"))}),
+        "mask_schedule": [hook for hook in hooks if _is(hook, "MaskSchedule")],
+        "target": model.get("target"),
+        "decoder": model.get("decoder"),
+        "guide": model.get("guide"),
+        "iterations": iterations,
+        "batch_size": batch,
+        "processes": processes,
+        "clips": clips,
+        "frames_per_clip": per_clip,
+        "frames_seen": None if clips is None or per_clip is None else clips * per_clip,
+        "optimizer": optim.get("optimizer"),
+        "optimizer_settings": {
+            key: value for key, value in optim.items() if key not in ("type", "optimizer")
+        },
+        "precision": optim.get("type"),
+        "schedule": plain(cfg.get("param_scheduler")),
+        "averaged": next((hook for hook in hooks if _is(hook, "EMAHook")), None),
+        "seed": meta.get("seed"),
+        "last_log": _last_log(Path(checkpoint), iterations),
+    }
+
+
+def _is(hook: Mapping[str, Any], name: str) -> bool:
+    return str(hook.get("type")).rpartition(".")[2] == name
+
+
+def _types(config: Any) -> Iterator[str]:
+    """Names of classes at any depth."""
+    if isinstance(config, Mapping):
+        if "type" in config:
+            yield str(config["type"]).rpartition(".")[2]
+        for value in config.values():
+            yield from _types(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _types(value)
+
+
+def _processes(cfg: Config, checkpoint: Path) -> int | None:
+    """How many processes trained, if it was always the same number and a log says so."""
+    found = {
+        int(number)
+        for log in checkpoint.parent.glob("*/*.log")
+        for number in _PROCESSES.findall(log.read_text(errors="replace"))
+    }
+    if not found and cfg.get("launcher") == "none":
+        return 1
+    return found.pop() if len(found) == 1 else None
+
+
+def _last_log(checkpoint: Path, iterations: int | None) -> dict[str, Any] | None:
+    """The newest line of the run's scalars up to the checkpoint: its losses and where it is."""
+    best: dict[str, Any] | None = None
+    for path in sorted(checkpoint.parent.glob("*/vis_data/scalars.json")):
+        for record in _records(path):
+            step = record.get("iter", record.get("step"))
+            if step is None or (iterations is not None and step > iterations):
+                continue
+            losses = {
+                key: value
+                for key, value in record.items()
+                if "loss" in key and isinstance(value, (int, float))
+            }
+            # Of a run that was resumed, the later folder holds what led to the checkpoint.
+            if losses and (best is None or step >= best["iteration"]):
+                best = {"iteration": step, "losses": losses, "file": str(path)}
+    return best
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:  # the last line of a run that was killed
+            continue
+        if isinstance(record, dict):
+            yield record
