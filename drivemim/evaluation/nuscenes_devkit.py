@@ -93,7 +93,7 @@ def evaluate_results(
     for box in run.gt_boxes.all:
         counts[box.detection_name] += 1
     return NuScenesScores(
-        split=split, samples=len(sample_tokens), numbers=_named_numbers(metrics, counts)
+        split=split, samples=len(sample_tokens), numbers=named_numbers(metrics, counts)
     )
 
 
@@ -114,7 +114,13 @@ def official_split(nusc: Any, sample_tokens: Sequence[str]) -> str:
     return ""
 
 
-def _named_numbers(metrics: Any, counts: dict[str, int]) -> dict[str, float]:
+def named_numbers(metrics: Any, counts: dict[str, int]) -> dict[str, float]:
+    """Numbers by name of the devkit's metrics.
+
+    Args:
+        metrics: the devkit's ``DetectionMetrics``.
+        counts: objects of each class that were asked for.
+    """
     numbers = _overall(metrics, "")
     present = [name for name, count in counts.items() if count > 0]
     numbers.update(_overall(_without_absent(metrics, present), "_present"))

@@ -30,6 +30,8 @@ from drivemim.registry import METRICS
 
 RESULTS = "results_nusc.json"
 _RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
+_MARGIN = 5.0
+"""Metres past its class's range at which a box is left out: a camera is not where the lidar is."""
 _META_KEYS = ("sample_token", "frame_token", "camera_to_global")
 
 
@@ -38,7 +40,7 @@ class NuScenesDetection(BaseMetric):
     """mAP, NDS and the five errors, computed by the nuScenes devkit on a results file.
 
     Each image's boxes go into the global frame by that image's own ``camera_to_global``; views of
-    one sample are merged by its token; boxes beyond their class's range, which the official
+    one sample are merged by its token; boxes well beyond their class's range, which the official
     evaluation does not count, are left out. Every sample of the chosen scenes is in the file,
     also where no camera looked. The file is checked (``check_results``) before the devkit runs.
 
@@ -102,12 +104,17 @@ class NuScenesDetection(BaseMetric):
                     "drivemim.PackBoxes3D and have these in its meta_keys"
                 )
             found = global_boxes(sample["pred_instances"], sample["camera_to_global"])
+            # Far from the camera, not from where the vehicle should be: boxes in a wrong frame must
+            # stay for the check to see. So does what is not a number.
+            place_2 = _array(sample["camera_to_global"])[:2, 3]
+            distance_M = np.linalg.norm(found.centers_M3[:, :2] - place_2, axis=1)
+            unwanted_M = distance_M > _RANGES[found.labels_M] + _MARGIN
+            unwanted_M |= found.scores_M < self.min_score
             self.results.append(
                 {
                     "frame": sample["frame_token"],
                     "sample": sample["sample_token"],
-                    # A score that is not a number stays, for the check to name it.
-                    "boxes": found.take(~(found.scores_M < self.min_score)),
+                    "boxes": found.take(~unwanted_M),
                 }
             )
 
@@ -132,9 +139,7 @@ class NuScenesDetection(BaseMetric):
         frames = {each["frame"]: each for each in results}
         views = [(each["sample"], each["boxes"]) for each in frames.values()]
         samples = chosen_samples(index, chosen, {token for token, _ in views})
-        merged = merge_views(
-            _within_range(views, samples), overlap=self.overlap, max_boxes=MAX_BOXES
-        )
+        merged = merge_views(views, overlap=self.overlap, max_boxes=MAX_BOXES)
         document = results_document(merged, samples.tokens)
         check_results(document, samples, headings=self.headings)
         with tempfile.TemporaryDirectory() as nowhere:
@@ -203,20 +208,6 @@ def chosen_samples(index: FrameIndex, chosen: Mapping[str, Any], seen: set[str])
     if not chosen["whole"]:
         rows = rows[[index.samples.token[row] in seen for row in rows]]
     return sample_poses(index, rows)
-
-
-def _within_range(
-    views: Sequence[tuple[str, GlobalBoxes]], samples: SamplePoses
-) -> list[tuple[str, GlobalBoxes]]:
-    """Views without boxes that are too far from the vehicle to count, which would take places."""
-    positions = dict(zip(samples.tokens, samples.positions_S3, strict=True))
-    near = []
-    for token, boxes in views:
-        offsets_M2 = boxes.centers_M3[:, :2] - positions.get(token, np.zeros(3))[:2]
-        # What is not a number stays, for the check to name it.
-        far_M = np.linalg.norm(offsets_M2, axis=1) >= _RANGES[boxes.labels_M]
-        near.append((token, boxes.take(~far_M)))
-    return near
 
 
 def _array(values: Any) -> NDArray[np.float64]:
