@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from drivemim.datasets.town.config import Condition
+from drivemim.datasets.town.machines import MACHINES, build_machine
+from drivemim.datasets.town.motorcycles import build_motorcycle
 from drivemim.datasets.town.people import (
     PHASES,
     VIEWS,
@@ -25,7 +27,7 @@ from drivemim.datasets.town.surfaces import (
     TextureBank,
 )
 from drivemim.datasets.town.textures import draw_barrier, draw_cone, finish
-from drivemim.datasets.town.traffic import Track
+from drivemim.datasets.town.tracks import Track
 from drivemim.datasets.town.vehicles import SHAPES, build_vehicle
 
 _PEDALS = 4
@@ -66,6 +68,15 @@ class Actors:
                 bodies.append(
                     build_vehicle(shape, track.size_wlh, position + 1, generator, bank, condition)
                 )
+            elif track.kind in MACHINES:
+                kind = MACHINES[track.kind]
+                bodies.append(
+                    build_machine(kind, track.size_wlh, position + 1, generator, bank, condition)
+                )
+            elif track.kind in ("motorcyclist", "motorcycle"):
+                ridden = track.kind == "motorcyclist"
+                look = generator, bank, condition, detail
+                bodies.append(build_motorcycle(track.size_wlh, position + 1, ridden, *look))
             elif track.kind in ("cyclist", "bicycle"):
                 bodies.append(self._bicycle(track, position, generator))
             elif track.kind == "cone":

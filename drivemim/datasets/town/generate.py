@@ -18,6 +18,7 @@ from drivemim.datasets.town.config import TownConfig
 from drivemim.datasets.town.ground import drivable_mask
 from drivemim.datasets.town.record import record_scene
 from drivemim.datasets.town.rig import LIDAR_CHANNEL, make_rig
+from drivemim.datasets.town.roadworks import FURNITURE
 from drivemim.datasets.town.tables import VERSION, Tables, shared_tables, token, write_tables
 
 MARKER = "town.json"
@@ -44,8 +45,7 @@ def generate_town(
 ) -> Path:
     """Generate a town and drive through it.
 
-    Everything is written into a folder beside ``out``, which is renamed once it is complete. An
-    earlier town at ``out`` is replaced then, and not before.
+    Everything is written into a folder beside ``out``, which replaces ``out`` once it is complete.
 
     Args:
         out: folder of the data set: ``v1.0-mini``, ``samples``, ``sweeps``, ``maps``.
@@ -56,11 +56,11 @@ def generate_town(
         seed: the same seed gives byte-identical files, whatever the number of workers.
         workers: processes; 1 works in this one.
         pedestrians: people in a scene.
-        vehicles: vehicles and cyclists in a scene.
+        vehicles: vehicles and cycles in a scene.
         depth: also write ``depth/CAMERA/*.npz``: ``depth``, float16 (H, W), metres along the
             camera's z axis, ``inf`` for the sky.
-        instances: also write ``instances/CAMERA/*.png``: 16-bit instance numbers, 0 for what has
-            none; ``instances.json`` gives their instance tokens by scene.
+        instances: also write ``instances/CAMERA/*.png``: 16-bit instance numbers, 0 for none;
+            ``instances.json`` gives their instance tokens by scene.
         jpeg_quality: of the images.
         progress: called now and then with the images done and their total.
 
@@ -71,6 +71,8 @@ def generate_town(
         ValueError: for an option that cannot be met.
         FileExistsError: if ``out`` holds something else than a generated town.
     """
+    if workers < 1:
+        raise ValueError(f"workers={workers}: take 1 or more")
     config = TownConfig(
         scenes=scenes,
         seconds=seconds,
@@ -83,21 +85,48 @@ def generate_town(
         instances=instances,
         jpeg_quality=jpeg_quality,
     )
-    if workers < 1:
-        raise ValueError(f"workers={workers}: take 1 or more")
-    out = Path(out)
+    return _generate(config, Path(out), workers, progress or (lambda done, total: None))
+
+
+def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -> Path:
+    """Write everything into a folder beside ``out`` and rename it."""
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.parent / f".{out.name}.unfinished-{os.getpid()}"
+    _remove_abandoned(out, "unfinished")
+    unfinished = _beside(out, "unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        parts = _record_scenes(config, unfinished, workers, progress or (lambda done, total: None))
+        parts = _record_scenes(config, unfinished, workers, progress)
         _write_dataset(config, parts, unfinished)
         _replace(unfinished, out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return out
+
+
+def _beside(out: Path, role: str) -> Path:
+    """This process's own folder beside ``out``."""
+    return out.parent / f".{out.name}.{role}-{os.getpid()}"
+
+
+def _remove_abandoned(out: Path, role: str) -> None:
+    """Remove the folders that processes left behind which were killed while they wrote ``out``."""
+    prefix = f".{out.name}.{role}-"
+    for folder in out.parent.iterdir():
+        number = folder.name.removeprefix(prefix)
+        if folder.name.startswith(prefix) and number.isdigit() and not _is_running(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -114,11 +143,12 @@ def _refuse_foreign(out: Path) -> None:
 def _replace(finished: Path, out: Path) -> None:
     if not out.exists():
         finished.rename(out)
-        return
-    old = out.parent / f".{out.name}.old-{os.getpid()}"
-    out.rename(old)
-    finished.rename(out)
-    shutil.rmtree(old)
+    else:
+        old = _beside(out, "old")
+        out.rename(old)
+        finished.rename(out)
+        shutil.rmtree(old)
+    _remove_abandoned(out, "old")
 
 
 def _record_scenes(
@@ -214,6 +244,6 @@ def _instance_numbers(part: Tables, config: TownConfig) -> dict[str, int]:
     """Instance token -> number in the scene's instance maps."""
     name = part["scene"][0]["name"]
     known = {row["token"] for row in part["instance"]}
-    most = config.pedestrians + config.vehicles + 5
+    most = config.pedestrians + config.vehicles + FURNITURE
     numbers = {token(config.seed, name, "instance", n): n for n in range(1, most + 1)}
     return {key: number for key, number in numbers.items() if key in known}

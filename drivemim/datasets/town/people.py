@@ -49,7 +49,7 @@ class Outfit:
 
 
 @dataclass(frozen=True)
-class _Limb:
+class Limb:
     """A segment of the body: two ends (forward, left, up), as shares of the height."""
 
     start_3: Floats
@@ -58,7 +58,7 @@ class _Limb:
     colour: tuple[int, ...]
 
 
-def _walking_limbs(outfit: Outfit, phase: float, stride: float) -> list[_Limb]:
+def _walking_limbs(outfit: Outfit, phase: float, stride: float) -> list[Limb]:
     """Legs and arms of someone walking; ``phase`` in turns, ``stride`` 0 for standing."""
     limbs = []
     swing = np.sin(2 * np.pi * phase) * stride
@@ -69,31 +69,31 @@ def _walking_limbs(outfit: Outfit, phase: float, stride: float) -> list[_Limb]:
         knee = np.array([reach * 0.55 + lift * 0.25, side, 0.28])
         foot = np.array([reach - lift * 0.2, side, 0.035 + 0.3 * lift])
         toe = foot + [0.05, 0.0, -0.012]
-        limbs.append(_Limb(hip, knee, 0.088, outfit.trousers))
-        limbs.append(_Limb(knee, foot, 0.066, outfit.trousers))
-        limbs.append(_Limb(foot, toe, 0.045, outfit.shoes))
+        limbs.append(Limb(hip, knee, 0.088, outfit.trousers))
+        limbs.append(Limb(knee, foot, 0.066, outfit.trousers))
+        limbs.append(Limb(foot, toe, 0.045, outfit.shoes))
         shoulder = np.array([0.0, side * 2.4, 0.79])
         elbow = np.array([-reach * 0.45, side * 2.6, 0.63])
         hand = np.array([-reach * 0.8 + 0.03, side * 2.4, 0.49])
-        limbs.append(_Limb(shoulder, elbow, 0.058, outfit.shirt))
-        limbs.append(_Limb(elbow, hand, 0.046, outfit.shirt))
-        limbs.append(_Limb(hand, hand + [0.0, 0.0, -0.015], 0.042, outfit.skin))
+        limbs.append(Limb(shoulder, elbow, 0.058, outfit.shirt))
+        limbs.append(Limb(elbow, hand, 0.046, outfit.shirt))
+        limbs.append(Limb(hand, hand + [0.0, 0.0, -0.015], 0.042, outfit.skin))
     return limbs
 
 
-def _torso_limbs(outfit: Outfit, lean: float) -> list[_Limb]:
+def _torso_limbs(outfit: Outfit, lean: float) -> list[Limb]:
     limbs = []
     for side in (-0.055, 0.0, 0.055):
         hip, neck = np.array([0.0, side * 0.8, 0.5]), np.array([lean, side, 0.78])
-        limbs.append(_Limb(hip, neck, 0.115, outfit.shirt))
+        limbs.append(Limb(hip, neck, 0.115, outfit.shirt))
         if outfit.skirt:
-            limbs.append(_Limb(hip, hip - [0.0, -side * 0.6, 0.17], 0.12, outfit.trousers))
+            limbs.append(Limb(hip, hip - [0.0, -side * 0.6, 0.17], 0.12, outfit.trousers))
         if outfit.vest:
             low, high = hip + [0, 0, 0.1], hip + [0, 0, 0.13]
-            limbs.append(_Limb(low, high, 0.12, (210, 240, 240)))
+            limbs.append(Limb(low, high, 0.12, (210, 240, 240)))
     if outfit.bag:
         limbs.append(
-            _Limb(np.array([-0.09, 0, 0.58]), np.array([-0.09, 0, 0.74]), 0.12, outfit.shoes)
+            Limb(np.array([-0.09, 0, 0.58]), np.array([-0.09, 0, 0.74]), 0.12, outfit.shoes)
         )
     return limbs
 
@@ -116,13 +116,13 @@ def draw_person(
         Colours and opacity, ``height`` pixels high.
     """
     limbs = _walking_limbs(outfit, phase, stride) + _torso_limbs(outfit, 0.02)
-    canvas = _Canvas(view, width_share, height)
+    canvas = Canvas(view, width_share, height)
     canvas.draw(limbs)
     canvas.head(outfit, np.array([0.03, 0.0, 0.915]))
     return canvas.finish()
 
 
-class _Canvas:
+class Canvas:
     """Projects limbs onto an upright picture; one unit is the figure's height."""
 
     def __init__(self, view: float, width_share: float, height: int) -> None:
@@ -134,6 +134,7 @@ class _Canvas:
         self.right_3 = np.array([-np.sin(view), np.cos(view), 0.0])
 
     def pixel(self, point_3: Floats) -> tuple[int, int]:
+        """Column and row of a point (forward, left, up), in shares of the figure's height."""
         x = self.width / 2 + float(point_3 @ self.right_3) * self.height
         return round(x), round((1.0 - point_3[2]) * self.height)
 
@@ -141,8 +142,10 @@ class _Canvas:
         """Width of a tube that is ``pixels`` wide in a picture 192 pixels high."""
         return max(round(pixels * self.height / 192), 1)
 
-    def draw(self, limbs: list[_Limb]) -> None:
-        def nearness(limb: _Limb) -> float:
+    def draw(self, limbs: list[Limb]) -> None:
+        """Draw limbs, the farthest first."""
+
+        def nearness(limb: Limb) -> float:
             return float((limb.start_3 + limb.end_3) @ self.toward_3)
 
         for limb in sorted(limbs, key=nearness):
@@ -154,6 +157,7 @@ class _Canvas:
             brush.line(self.alpha, *ends, 255, thickness)
 
     def head(self, outfit: Outfit, centre_3: Floats) -> None:
+        """Draw a head with hair, and the neck under it."""
         centre = self.pixel(centre_3)
         axes = (round(0.055 * self.height), round(0.072 * self.height))
         neck = self.pixel(centre_3 - [0.03, 0.0, 0.1])
@@ -181,7 +185,7 @@ def draw_cyclist(
     outfit: Outfit, phase: float, frame: tuple[int, ...], height: int
 ) -> tuple[Image, Image]:
     """Bicycle with rider from its right side (facing right), as wide as high."""
-    canvas = _Canvas(-np.pi / 2, 1.0, height)
+    canvas = Canvas(-np.pi / 2, 1.0, height)
     if phase >= 0:
         canvas.draw(_riding_limbs(outfit, phase))
         canvas.head(outfit, np.array([0.14, 0.0, 0.91]))
@@ -189,23 +193,23 @@ def draw_cyclist(
     return canvas.finish()
 
 
-def _riding_limbs(outfit: Outfit, phase: float) -> list[_Limb]:
+def _riding_limbs(outfit: Outfit, phase: float) -> list[Limb]:
     hip, neck = np.array([-0.16, 0, 0.57]), np.array([0.07, 0, 0.8])
-    limbs = [_Limb(hip, neck, 0.14, outfit.shirt)]
+    limbs = [Limb(hip, neck, 0.14, outfit.shirt)]
     for sign in (1.0, -1.0):
         turn = 2 * np.pi * phase + (0 if sign > 0 else np.pi)
         foot = np.array([-0.03 + 0.09 * np.cos(turn), -sign * 0.01, 0.2 + 0.09 * np.sin(turn)])
         knee = (hip + foot) / 2 + [0.12, 0, 0.05]
-        limbs.append(_Limb(hip, knee, 0.085, outfit.trousers))
-        limbs.append(_Limb(knee, foot, 0.06, outfit.trousers))
-        limbs.append(_Limb(foot, foot + [0.05, 0, -0.01], 0.04, outfit.shoes))
+        limbs.append(Limb(hip, knee, 0.085, outfit.trousers))
+        limbs.append(Limb(knee, foot, 0.06, outfit.trousers))
+        limbs.append(Limb(foot, foot + [0.05, 0, -0.01], 0.04, outfit.shoes))
         hand = np.array([0.25, -sign * 0.01, 0.58])
-        limbs.append(_Limb(neck, (neck + hand) / 2 - [0, 0, 0.04], 0.055, outfit.shirt))
-        limbs.append(_Limb((neck + hand) / 2 - [0, 0, 0.04], hand, 0.045, outfit.skin))
+        limbs.append(Limb(neck, (neck + hand) / 2 - [0, 0, 0.04], 0.055, outfit.shirt))
+        limbs.append(Limb((neck + hand) / 2 - [0, 0, 0.04], hand, 0.045, outfit.skin))
     return limbs
 
 
-def _draw_bicycle(canvas: _Canvas, frame: tuple[int, ...]) -> None:
+def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
     def at(forward: float, up: float) -> tuple[int, int]:
         return canvas.pixel(np.array([forward, 0.0, up]))
 
@@ -234,7 +238,7 @@ def _draw_bicycle(canvas: _Canvas, frame: tuple[int, ...]) -> None:
 
 def draw_rider(outfit: Outfit, view: float, width_share: float, height: int) -> tuple[Image, Image]:
     """The same cyclist seen from the front (``view`` 0) or from behind (pi)."""
-    canvas = _Canvas(view, width_share, height)
+    canvas = Canvas(view, width_share, height)
     wheel = canvas.pixel(np.array([0.0, 0.0, 0.38])), canvas.pixel(np.array([0.0, 0.0, 0.02]))
     for target, colour in ((canvas.image, (25, 25, 25)), (canvas.alpha, 255)):
         brush.line(target, *wheel, colour, canvas.thick(7))
@@ -246,9 +250,9 @@ def draw_rider(outfit: Outfit, view: float, width_share: float, height: int) -> 
         hip, knee = np.array([0.0, side, 0.55]), np.array([0.1, side * 1.3, 0.4])
         foot, hand = np.array([0.0, side, 0.2]), np.array([0.15, side * 2, 0.6])
         shoulder = np.array([0.05, side * 1.8, 0.78])
-        limbs.append(_Limb(hip, knee, 0.085, outfit.trousers))
-        limbs.append(_Limb(knee, foot, 0.065, outfit.trousers))
-        limbs.append(_Limb(shoulder, hand, 0.055, outfit.shirt))
+        limbs.append(Limb(hip, knee, 0.085, outfit.trousers))
+        limbs.append(Limb(knee, foot, 0.065, outfit.trousers))
+        limbs.append(Limb(shoulder, hand, 0.055, outfit.shirt))
     canvas.draw(limbs)
     canvas.head(outfit, np.array([0.08, 0.0, 0.91]))
     return canvas.finish()

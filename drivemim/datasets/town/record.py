@@ -23,13 +23,11 @@ from drivemim.datasets.town.rig import (
 from drivemim.datasets.town.stage import Boxes, Stage
 from drivemim.datasets.town.surfaces import Image, Ints
 from drivemim.datasets.town.tables import Row, Tables, link, token, visibility_token
-from drivemim.datasets.town.traffic import Track
-from drivemim.datasets.town.vehicles import SHAPES
+from drivemim.datasets.town.tracks import Track
 
 _START = 1_532_402_900_000_000
 _BETWEEN_SCENES = 600_000_000
 _ANNOTATED = 75.0
-_MOVES = {"pedestrian": 0.2, "vehicle": 0.3}
 
 
 def record_scene(
@@ -226,7 +224,7 @@ class _Recorder:
             instances.append(
                 {
                     "token": name,
-                    "category_token": token("category", category_of(track)),
+                    "category_token": token("category", track.category),
                     "nbr_annotations": len(own),
                     "first_annotation_token": own[0][1]["token"],
                     "last_annotation_token": own[-1][1]["token"],
@@ -239,7 +237,7 @@ class _Recorder:
         boxes = frame.boxes
         whole = int(frame.whole_A[number])
         share = int(frame.visible_A[number]) / whole if whole else 0.0
-        attribute = attribute_of(track, float(boxes.speeds_A[number]))
+        attribute = track.attribute(float(boxes.speeds_A[number]))
         return {
             "token": self._token("sample_annotation", frame.token, number + 1),
             "sample_token": frame.token,
@@ -297,32 +295,6 @@ class _Recorder:
             "date_captured": "2018-07-24",
             "location": "generated-town",
         }
-
-
-def category_of(track: Track) -> str:
-    """NuScenes category of a track."""
-    if track.kind in SHAPES:
-        return SHAPES[track.kind].category
-    return {
-        "adult": "human.pedestrian.adult",
-        "child": "human.pedestrian.child",
-        "worker": "human.pedestrian.construction_worker",
-        "cyclist": "vehicle.bicycle",
-        "bicycle": "vehicle.bicycle",
-        "cone": "movable_object.trafficcone",
-        "barrier": "movable_object.barrier",
-    }[track.kind]
-
-
-def attribute_of(track: Track, speed: float) -> str:
-    """NuScenes attribute of a track at a speed (metres a second); empty where it has none."""
-    if track.walks:
-        return "pedestrian.moving" if speed > _MOVES["pedestrian"] else "pedestrian.standing"
-    if track.kind in SHAPES:
-        if track.parked:
-            return "vehicle.parked"
-        return "vehicle.moving" if speed > _MOVES["vehicle"] else "vehicle.stopped"
-    return {"cyclist": "cycle.with_rider", "bicycle": "cycle.without_rider"}.get(track.kind, "")
 
 
 def _write_image(path: Path, image: Image | NDArray[np.uint16], options: list[int]) -> None:

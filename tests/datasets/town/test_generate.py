@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+import subprocess
 
 import cv2
 import numpy as np
@@ -137,7 +139,15 @@ def test_attributes_agree_with_velocities(devkit):
             assert np.isnan(speed) or speed < 1e-6
         if not names:
             assert row["category_name"].startswith("movable_object.")
-    assert {"vehicle.moving", "vehicle.parked", "pedestrian.moving", "cycle.with_rider"} <= seen
+    assert seen == {
+        "vehicle.moving",
+        "vehicle.parked",
+        "vehicle.stopped",
+        "pedestrian.moving",
+        "pedestrian.standing",
+        "cycle.with_rider",
+        "cycle.without_rider",
+    }
 
 
 def test_visibility_is_the_share_of_the_outline_left_by_occluders(devkit, town):
@@ -192,6 +202,36 @@ def test_a_failure_leaves_the_old_town_and_nothing_else(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             generate_town(out, workers=workers, **SMALLEST)
     assert [path.name for path in tmp_path.rglob("*")] == ["town", generate.MARKER]
+
+
+def test_what_a_killed_process_left_behind_goes_when_its_town_is_generated_again(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [tmp_path / f".town.{role}-{dead.pid}" for role in ("unfinished", "old")]
+    kept = [
+        tmp_path / f".town.unfinished-{os.getppid()}",  # its process is alive
+        tmp_path / f".town.unfinished-{dead.pid}.txt",
+        tmp_path / f".other.unfinished-{dead.pid}",
+    ]
+    for folder in [*left, *kept]:
+        (folder / "samples").mkdir(parents=True)
+    generate_town(tmp_path / "town", workers=1, **SMALLEST)
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "town", *kept])
+
+
+def test_a_failure_keeps_the_old_town_that_a_killed_process_had_put_aside(tmp_path, monkeypatch):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    aside = tmp_path / f".town.old-{dead.pid}"
+    aside.mkdir()
+
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(generate, "record_scene", fail)
+    with pytest.raises(OSError, match="No space left"):
+        generate_town(tmp_path / "town", workers=1, **SMALLEST)
+    assert list(tmp_path.iterdir()) == [aside]
 
 
 def test_an_old_town_is_replaced(tmp_path):

@@ -163,12 +163,15 @@ def test_known_points_agree_with_the_depth_map(stage):
         places = np.rint(pixels[:, :2] / pixels[:, 2:]).astype(int)
         height, width = camera.image_size
         inside = ((places >= 0) & (places < [width, height])).all(axis=1)
-        drawn = stage.render(time, camera).depth()[places[inside, 1], places[inside, 0]]
-        error = np.abs(drawn / local[ahead][inside, 2] - 1)
-        # The scanner sits 0.3 m above the cameras: some points are hidden from them.
-        assert inside.sum() > 1000
-        assert np.median(error) < 0.02
-        assert (error < 0.1).mean() > 0.85
+        picture = stage.render(time, camera)
+        columns, rows = places[inside].T
+        error = picture.depth()[rows, columns] / local[ahead][inside, 2] - 1
+        # The scanner sits elsewhere than the cameras: objects hide some of its points from them.
+        open_view = picture.owners_HW[rows, columns] == 0
+        assert open_view.sum() > 900
+        assert np.median(np.abs(error)) < 0.02
+        assert (np.abs(error[open_view]) < 0.1).mean() > 0.9
+        assert (error > 0.1).mean() < 0.02  # and what they show is not behind what it hit
 
 
 def test_the_cameras_see_all_around_and_overlap():
