@@ -55,6 +55,6 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(
         score_thr=0.01,
-        nms_pre=500,
+        nms_pre=1000,
         nms=dict(type='nms_rotated', iou_threshold=0.2),
         max_per_img=200))

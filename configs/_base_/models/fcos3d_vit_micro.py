@@ -18,5 +18,4 @@ model = dict(
         stacked_convs=1,
         strides=[8, 16, 32],
         level_limits=[32, 64],
-        bbox_coder=dict(metres_per_cell=1.0)),
-    test_cfg=dict(nms_pre=200, max_per_img=100))
+        bbox_coder=dict(metres_per_cell=1.0)))

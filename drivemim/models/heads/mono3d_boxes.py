@@ -35,11 +35,9 @@ def without_overlaps(found: InstanceData, nms: Mapping[str, Any] | None) -> Inst
     """
     if nms is None or len(found) == 0:
         return found
-    ground_M2 = found.centers[:, [0, 2]]
-    # MMCV keeps classes apart by an offset that assumes coordinates from zero up. In the plane of
-    # x (right) and z (forward) an object points along (cos yaw, -sin yaw).
+    # In the plane of x (right) and z (forward) an object points along (cos yaw, -sin yaw).
     outlines_M5 = torch.cat(
-        [ground_M2 - ground_M2.amin(dim=0), found.sizes[:, [1, 0]], -found.yaws[:, None]], dim=1
+        [found.centers[:, [0, 2]], found.sizes[:, [1, 0]], -found.yaws[:, None]], dim=1
     )
     _, kept = batched_nms(outlines_M5, found.scores, found.labels, dict(nms))
     return found[kept]

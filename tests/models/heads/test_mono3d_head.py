@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 
 from drivemim.datasets.classes import ATTRIBUTES, CLASS_ATTRIBUTES, DETECTION_CLASSES
 from drivemim.errors import ConfigError
+from drivemim.models.heads.mono3d_boxes import without_overlaps
 from drivemim.models.heads.mono3d_perfect import perfect_outputs
 
 CAR, PERSON, CONE = 0, 1, 2
@@ -89,8 +90,8 @@ def losses_of(head, outputs, *samples):
 
 def test_a_perfect_network_has_no_loss():
     head = make_head()
-    outputs = perfect_outputs(head, [TRUE, EMPTY], SIZES)
-    losses = losses_of(head, outputs, TRUE, EMPTY)
+    outputs = perfect_outputs(head, [EMPTY, TRUE], SIZES)
+    losses = losses_of(head, outputs, EMPTY, TRUE)
     wanted = torch.cat(
         [
             each.centerness_P
@@ -255,6 +256,21 @@ def test_of_boxes_in_one_place_the_best_is_kept():
     for label in CAR, PERSON:
         best = everything.scores[everything.labels == label].max()
         assert found.scores[found.labels == label].max() == best
+
+
+def test_neighbours_in_a_slanted_row_are_both_kept():
+    """Cars parked side by side, turned by 45 degrees: 2.2 m apart across, 1.8 m wide."""
+    side = 2.2 * math.sqrt(0.5)
+    cars = InstanceData(
+        scores=torch.tensor([0.9, 0.8, 0.7]),
+        labels=torch.zeros(3, dtype=torch.int64),
+        centers=torch.tensor([[-9.0, 1, 20], [-9 + side, 1, 20 + side], [-9.0, 1, 20.1]]),
+        sizes=torch.tensor([1.8, 4.2, 1.5]).expand(3, 3),
+        yaws=torch.full((3,), math.pi / 4),  # to the right and towards the camera
+    )
+    kept = without_overlaps(cars, dict(type="nms_rotated", iou_threshold=0.2))
+    torch.testing.assert_close(kept.scores, torch.tensor([0.9, 0.8]))
+    assert len(without_overlaps(cars, None)) == 3
 
 
 def mirrored(sample):

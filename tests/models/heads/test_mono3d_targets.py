@@ -104,6 +104,13 @@ def test_more_objects_than_locations_fill_them_all():
     assert sorted(found.tolist()) == [0, 3]
 
 
+def test_a_full_level_lends_no_locations_to_another():
+    pyramid = joined(grid(1, 1, 8.0), grid(1, 4, 16.0, level=1))
+    small = [[0.0, 0.0, 8.0, 8.0]] * 2
+    found = assign(pyramid, at((4.0, 4.0, 5.0), (4.0, 4.0, 6.0)), small, level_limits=(12.0,))
+    assert found.tolist() == [0, -1, -1, -1, -1]
+
+
 @given(
     st.lists(st.tuples(*[st.integers(0, 32)] * 2), min_size=1, max_size=16),
     st.randoms(use_true_random=False),
