@@ -35,7 +35,6 @@ OTHERS = (
     "pyarrow",
     "msgspec",
     "safetensors",
-    "faster-coco-eval",
     "tensorboard",
 )
 LOAD_OPERATORS = "import torch, mmcv._ext"

@@ -27,7 +27,6 @@ GOOD = {
     "pyarrow": "22.0.0",
     "msgspec": "0.22.0",
     "safetensors": "0.8.0",
-    "faster-coco-eval": "1.8.0",
     "tensorboard": "2.21.0",
 }
 

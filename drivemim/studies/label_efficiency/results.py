@@ -12,6 +12,7 @@ from typing import Any
 
 from drivemim.engine.checkpoints import write_bytes
 from drivemim.errors import DataError
+from drivemim.evaluation import results_file
 from drivemim.evaluation.label_efficiency import (
     BELOW,
     NOT_REACHED,
@@ -44,7 +45,7 @@ def read_results(study: LabelStudy, runs: Sequence[Run], repository: Path) -> di
     found = {}
     for run in runs:
         path = repository / study.result(run)
-        found[run] = json.loads(path.read_text())
+        found[run] = results_file.read_results(path)
         for metric in study.metrics:
             if metric not in found[run]:
                 raise DataError(f"{path} has no metric {metric}, only {', '.join(found[run])}")
