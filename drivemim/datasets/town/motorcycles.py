@@ -88,8 +88,13 @@ class _Sketch:
         self.glow: Floats32 = np.zeros(self.canvas.alpha.shape, np.float32)
         self._metre = 1 / look.height
 
-    def point(self, forward: float, left: float, up: float) -> Floats:
-        return np.array([forward, left, up]) * self._metre
+    def middle(self, forward: float, up: float) -> Floats:
+        """A point of the middle plane."""
+        return np.array([forward, 0.0, up]) * self._metre
+
+    def across(self, left: float, up: float) -> Floats:
+        """A point of the plane across the motorcycle."""
+        return np.array([0.0, left, up]) * self._metre
 
     def length(self, metres: float) -> int:
         return max(round(metres * self._metre * self.canvas.height), 1)
@@ -119,7 +124,7 @@ class _Sketch:
 def _draw_side(look: _Look, detail: int) -> tuple[Image, Image, Floats32]:
     """From the right side, front at the right: colours, opacity and glow."""
     sketch = _Sketch(-np.pi / 2, _LENGTH, look, detail)
-    at = lambda forward, up: sketch.point(forward, 0.0, up)  # noqa: E731
+    at = sketch.middle
     for hub in (-_HUB, _HUB):
         sketch.disc(at(hub, _RADIUS), _RADIUS, _TYRE)
         sketch.disc(at(hub, _RADIUS), 0.2, _METAL)
@@ -158,7 +163,7 @@ def _draw_side(look: _Look, detail: int) -> tuple[Image, Image, Floats32]:
 def _draw_end(look: _Look, front: bool, detail: int) -> tuple[Image, Image, Floats32]:
     """From the front or from behind: colours, opacity and glow."""
     sketch = _Sketch(0.0 if front else np.pi, _WIDTH, look, detail)
-    at = lambda left, up: sketch.point(0.0, left, up)  # noqa: E731
+    at = sketch.across
     sketch.bar(at(0.0, 0.08), at(0.0, 0.56), 0.15, _TYRE)
     sketch.bar(at(0.0, 0.4), at(0.0, 0.8), 0.26, (58, 60, 64))
     sketch.bar(at(0.0, 0.72), at(0.0, 0.86), 0.3, look.paint)
