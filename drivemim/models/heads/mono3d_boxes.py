@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from mmcv.ops import batched_nms
 from mmengine.structures import InstanceData
+from numpy.typing import NDArray
 from torch import Tensor
 
 from drivemim.geometry import (
@@ -61,17 +63,21 @@ def image_boxes(
         (M, 4) x1 y1 x2 y2 in those pixels, zeros where nothing is inside the image.
     """
     boxes = CameraBoxes(
-        centers_M3=found.centers.double().cpu().numpy(),
-        sizes_M3=found.sizes.double().cpu().numpy(),
-        yaws_M=found.yaws.double().cpu().numpy(),
-        velocities_M2=found.velocities.double().cpu().numpy(),
+        centers_M3=_array(found.centers),
+        sizes_M3=_array(found.sizes),
+        yaws_M=_array(found.yaws),
+        velocities_M2=_array(found.velocities),
     )
-    pose_44 = camera_to_global_44.double().cpu().numpy()
+    pose_44 = _array(camera_to_global_44)
     centers_M3, sizes_M3, rotations_M4, _ = boxes_to_global(boxes, pose_44)
     corners_M83 = box_corners(centers_M3, sizes_M3, rotations_M4)
     seen = project_boxes(
         transform_points(invert_pose(pose_44), corners_M83),
-        camera_matrix_33.double().cpu().numpy(),
+        _array(camera_matrix_33),
         image_size,
     )
     return torch.as_tensor(seen.boxes_M4).to(found.centers)
+
+
+def _array(values: Tensor) -> NDArray[np.float64]:
+    return np.asarray(values.detach().double().cpu().numpy(), np.float64)

@@ -195,7 +195,7 @@ def test_an_unknown_velocity_or_attribute_teaches_nothing():
         (CAR, [0.0, 0.0, 8.0], [2.0, 4.0, 1.5], 1.0, [NAN, NAN], -1, [44, 28, 52, 36.0])
     )
     losses, found = gradients(make_head(), unknown)
-    assert float(losses["loss_velocity"]) == float(losses["loss_attribute"]) == 0
+    assert losses["loss_velocity"].item() == losses["loss_attribute"].item() == 0
     assert not found["conv_reg.weight"][8:].any()
     assert found["conv_reg.weight"][:8].any()
     assert not found["conv_attribute.weight"].any()
