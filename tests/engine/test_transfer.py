@@ -1,6 +1,7 @@
 """Exports of the project's own pretrainers, loaded into plain MMDetection models."""
 
 import json
+import re
 
 import pytest
 import safetensors
@@ -320,3 +321,12 @@ def test_differences_between_configs_are_those_that_matter(resnet):
     assert describe_differences(exported, {**same, "style": "caffe"}, backbone) == (
         "style is pytorch, here caffe"
     )
+
+
+def test_the_transfer_guides_code_runs(repository, resnet):
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (repository / "docs" / "transfer.md").read_text(), re.DOTALL
+    )
+    names = {}
+    exec(compile(code, "docs/transfer.md", "exec"), names)
+    assert "features equal" in names["start"](detector(RESNET), resnet)

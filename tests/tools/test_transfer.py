@@ -1,0 +1,96 @@
+"""tools/transfer.py and the files it leaves, as a user starts it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def tool(repository):
+    toys = repository / "tests" / "engine"
+    path = os.pathsep.join([str(repository), str(toys), os.environ.get("PYTHONPATH", "")])
+
+    def tool(name, *arguments, folder=None):
+        return subprocess.run(
+            [sys.executable, str(repository / "tools" / name), *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            cwd=folder or repository,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return tool
+
+
+@pytest.fixture(scope="module")
+def export(repository, tool, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    configs = repository / "tests" / "engine" / "configs"
+    trained = tool("train.py", configs / "resnet.py", "--work-dir", folder / "run")
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    out = folder / "backbone.safetensors"
+    exported = tool("export_backbone.py", folder / "run" / "iter_2.pth", out)
+    assert exported.returncode == 0, exported.stderr[-2000:]
+    assert sorted(path.name for path in folder.glob("backbone.*")) == [
+        "backbone.md", "backbone.pth", "backbone.safetensors"
+    ]  # fmt: skip
+    return out
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["hook", "plain"])
+def test_the_config_written_trains(repository, tool, export, tmp_path, plain):
+    theirs = repository / "tests" / "engine" / "configs" / "detector.py"
+    small = tmp_path / "small.py"
+    arguments = ["--config", theirs, "--backbone", export, "--out", small]
+    finished = tool("transfer.py", *arguments, *(["--plain"] if plain else []))
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    lines = finished.stdout.splitlines()
+    assert lines[0].split() == ["part", "tensors", "matched", "numbers"]
+    assert lines[1].split() == ["conv1", "1", "1", "1,176"]  # 7 x 7 x 3 x 8
+    assert lines[2].split()[:3] == ["bn1", "5", "5"]
+    assert lines[7].split()[:3] == [
+        "all",
+        "120",
+        "120",
+    ]  # 20 convolutions, 20 x 5 of normalisations
+    trained = tool("train.py", small, "--work-dir", tmp_path / "run", folder=tmp_path)
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    log = trained.stdout + trained.stderr
+    assert ("features equal the pretrainer's" in log) != plain
+
+    # The learning rate is 0, so the checkpoint holds the backbone as it was loaded.
+    import torch
+
+    state = torch.load(tmp_path / "run" / "iter_2.pth", weights_only=False)["state_dict"]
+    for name, value in torch.load(export.with_suffix(".pth"))["state_dict"].items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(state[f"backbone.{name}"], value), name
+
+
+def test_without_out_it_is_printed(repository, tool, export, tmp_path):
+    theirs = repository / "tests" / "engine" / "configs" / "detector.py"
+    finished = tool("transfer.py", "--config", theirs, "--backbone", export)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert f"_base_ = '{theirs}'" in finished.stdout
+    assert "dict(type='drivemim.LoadBackbone'" in finished.stdout
+
+
+def test_a_refusal_is_one_line(tool, export, tmp_path):
+    theirs = tmp_path / "theirs.py"
+    theirs.write_text(
+        "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n"
+        "custom_imports = dict(imports=['engine_toys'])\n"
+    )
+    arguments = ["--config", theirs, "--backbone", export, "--out", tmp_path / "small.py"]
+    finished = tool("transfer.py", *arguments)
+    assert finished.returncode == 1
+    line = finished.stderr.strip().splitlines()[-1]
+    assert line.startswith(f"CheckpointError: {export} does not fit {theirs}: misshapen ")
+    # The export's channels are an eighth of theirs.
+    assert "conv1.weight (8, 3, 7, 7) for (64, 3, 7, 7)" in line
+    assert "base_channels is 8, here 64" in line
+    assert "Traceback" not in finished.stderr
+    assert not (tmp_path / "small.py").exists()
