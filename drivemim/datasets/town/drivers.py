@@ -23,9 +23,9 @@ def programme(count: int) -> Iterator[tuple[Proposal, float | None]]:
         count: how many proposals.
     """
     shown: list[tuple[Proposal, float | None]] = [
-        (lambda crowd: convoy(crowd, 1, car=True), 25.0),
         (lambda crowd: towing(crowd), 30.0),
-        (lambda crowd: driving(crowd, "bus"), 34.0),
+        (lambda crowd: leading_car(crowd), 25.0),
+        (lambda crowd: bus(crowd), 34.0),
         (lambda crowd: motorcyclist(crowd), 18.0),
         (lambda crowd: cyclist(crowd), 18.0),
     ]
@@ -70,6 +70,13 @@ def convoy(crowd: Crowd, direction: int, *, car: bool = False) -> list[Track]:
     return [Track(kind, size, *crowd.route.at(distances))]
 
 
+def leading_car(crowd: Crowd) -> list[Track]:
+    """A car ahead of the ego car, or in another lane where somebody else leads already."""
+    if crowd.random.random() < 0.7:
+        return convoy(crowd, 1, car=True)
+    return driving(crowd, "sedan")
+
+
 def driving(crowd: Crowd, kind: str | None) -> list[Track]:
     """A vehicle that keeps its lane and speed along or across the ego car's street."""
     kind = kind or _kind(crowd, 0.25)
@@ -91,18 +98,24 @@ def towing(crowd: Crowd) -> list[Track]:
     """A truck with its trailer: ahead on the ego car's route, or in a lane of its own."""
     truck = (2.45, float(crowd.random.uniform(7.2, 8.2)), 3.3)
     trailer = crowd.size("trailer")
-    # Right turns are too narrow for the pair.
-    if crowd.plan.turn < 0 or crowd.random.random() < 0.5:
+    # Right turns are too narrow for the pair; left turns show best how a trailer follows.
+    ahead = {-1: 0.0, 0: 0.4, 1: 0.9}[crowd.plan.turn]
+    if crowd.random.random() >= ahead:
         puller = _in_lane(crowd, "truck", truck, float(crowd.random.uniform(4.0, 7.5)))
         return [puller, tow(puller, trailer, _HITCH)]
-    gap = crowd.random.uniform(10, 24) + trailer[1] + _HITCH + truck[1] / 2 + EGO_MIDDLE
+    gap = crowd.random.uniform(9, 16) + trailer[1] + _HITCH + truck[1] / 2 + EGO_MIDDLE
     puller = Track("truck", truck, *crowd.route.at(crowd.driven_S + gap))
     return [puller, tow(puller, trailer, _HITCH)]
 
 
-def waiting(crowd: Crowd) -> list[Track]:
+def bus(crowd: Crowd) -> list[Track]:
+    """A bus that drives, or waits at a stop line."""
+    return driving(crowd, "bus") if crowd.random.random() < 0.6 else waiting(crowd, "bus")
+
+
+def waiting(crowd: Crowd, kind: str | None = None) -> list[Track]:
     """A vehicle standing at a stop line."""
-    kind = _kind(crowd, 0.25)
+    kind = kind or _kind(crowd, 0.25)
     size = crowd.size(kind)
     arm = float(crowd.random.choice([0.0, np.pi / 2, -np.pi / 2]))
     along = CROSSING[1] + 1.8 + size[1] / 2 + float(crowd.random.choice([0, 0, 7.5]))
