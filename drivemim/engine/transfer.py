@@ -88,14 +88,18 @@ def export_backbone(
         name: value.detach().cpu().contiguous().clone()
         for name, value in backbone.state_dict().items()
     }
-    page = render_card(out.stem, metadata, results).encode()
+    _write(out, state, metadata, render_card(out.stem, metadata, results))
+    return metadata
+
+
+def _write(out: Path, state: dict[str, Tensor], metadata: dict[str, Any], page: str) -> None:
+    """Write the three files of an export, each whole or not at all."""
     encoded = {_KEY: json.dumps(metadata), "format": "pt"}
-    write_bytes(out, safetensors.torch.save(state, metadata=encoded))
     buffer = io.BytesIO()
     torch.save({"state_dict": state, "meta": {_KEY: metadata}}, buffer)
-    write_bytes(plain, buffer.getbuffer())
-    write_bytes(card, page)
-    return metadata
+    write_bytes(out, safetensors.torch.save(state, metadata=encoded))
+    write_bytes(out.with_suffix(".pth"), buffer.getbuffer())
+    write_bytes(out.with_suffix(".md"), page.encode())
 
 
 def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
