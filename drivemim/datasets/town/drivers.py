@@ -71,10 +71,11 @@ def convoy(crowd: Crowd, direction: int, *, car: bool = False) -> list[Track]:
 
 
 def leading_car(crowd: Crowd) -> list[Track]:
-    """A car ahead of the ego car, or in another lane where somebody else leads already."""
-    if crowd.random.random() < 0.7:
+    """A car ahead of the ego car; where somebody else leads already, another or a parked one."""
+    choice = crowd.random.random()
+    if choice < 0.6:
         return convoy(crowd, 1, car=True)
-    return driving(crowd, "sedan")
+    return driving(crowd, "sedan") if choice < 0.8 else parked_vehicle(crowd, "sedan")
 
 
 def driving(crowd: Crowd, kind: str | None) -> list[Track]:
