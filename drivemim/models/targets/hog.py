@@ -23,9 +23,9 @@ _STROKE_WIDTH = 0.15  # of a square's side, in reconstructions
 class OrientedGradients(CellTarget):
     """Target and loss: for each ``size`` x ``size`` square of a cell, how strong which edges are.
 
-    A pixel's gradient is a central difference, in each colour channel by itself. It votes with its
-    length for the two nearest of ``bins`` orientations in [0, pi), and a square's votes are scaled
-    to a length of at most 1. Where there is nothing but noise, ``eps`` keeps them short.
+    A pixel's gradient is a central difference, of the colour in which it is longest. It votes with
+    its length for the two nearest of ``bins`` orientations in [0, pi), and a square's votes are
+    scaled to a length of at most 1. Where there is nothing but noise, ``eps`` keeps them short.
 
     Args:
         size: pixels along the side of a square; must divide the encoder's mask stride.
@@ -51,7 +51,7 @@ class OrientedGradients(CellTarget):
         """
         if mask_stride % self.size:
             raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
-        return 3 * self.bins * (mask_stride // self.size) ** 2
+        return self.bins * (mask_stride // self.size) ** 2
 
     def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
         """Targets of the hidden cells.
@@ -68,37 +68,42 @@ class OrientedGradients(CellTarget):
         return hidden_cells(histograms.reshape(shape), mask_BTNhw)
 
     def histograms(self, images_XCHW: Tensor) -> Tensor:
-        """Histograms of every square, (X, C * bins, H / size, W / size); orientation fastest."""
+        """Histograms of every square, (X, bins, H / size, W / size)."""
         padded = F.pad(images_XCHW, (1, 1, 1, 1), mode="replicate")
         across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
         down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-        length_XCHW = (across.square() + down.square()).sqrt()
+        square_X1HW, colour_X1HW = (across.square() + down.square()).max(dim=1, keepdim=True)
+        length_X1HW = square_X1HW.sqrt()
+        angle_X1HW = torch.atan2(down.gather(1, colour_X1HW), across.gather(1, colour_X1HW))
         # Opposite directions are one orientation; the last bin's other neighbour is the first.
-        place = torch.atan2(down, across).remainder(pi) * (self.bins / pi)
-        lower = place.floor()
-        upper_share = place - lower
-        first = lower.long() % self.bins
-        votes_XCOHW = images_XCHW.new_zeros(*images_XCHW.shape[:2], self.bins, *place.shape[2:])
-        votes_XCOHW.scatter_add_(
-            2, first[:, :, None], (length_XCHW * (1 - upper_share))[:, :, None]
-        )
-        second = (first + 1) % self.bins
-        votes_XCOHW.scatter_add_(2, second[:, :, None], (length_XCHW * upper_share)[:, :, None])
-        squares = F.avg_pool2d(votes_XCOHW.flatten(0, 1), self.size)
-        norm = (squares.square().sum(dim=1, keepdim=True) + self.eps**2).sqrt()
-        scaled: Tensor = squares / norm
-        return scaled.reshape(len(images_XCHW), -1, *scaled.shape[2:])
+        place_XSP = self._by_square(angle_X1HW.remainder(pi) * (self.bins / pi))
+        length_XSP = self._by_square(square_X1HW.sqrt())
+        lower_XSP = place_XSP.floor()
+        upper_share_XSP = place_XSP - lower_XSP
+        first_XSP = lower_XSP.long() % self.bins
+        X, _, H, W = images_XCHW.shape
+        votes_XSO = images_XCHW.new_zeros(*place_XSP.shape[:2], self.bins)
+        votes_XSO.scatter_add_(2, first_XSP, length_XSP * (1 - upper_share_XSP))
+        votes_XSO.scatter_add_(2, (first_XSP + 1) % self.bins, length_XSP * upper_share_XSP)
+        votes_XSO /= self.size**2
+        scaled_XSO = votes_XSO / (votes_XSO.square().sum(dim=2, keepdim=True) + self.eps**2).sqrt()
+        return scaled_XSO.mT.reshape(X, self.bins, H // self.size, W // self.size)
+
+    def _by_square(self, values_X1HW: Tensor) -> Tensor:
+        """Pixels of each square beside each other: (X, S, size * size)."""
+        return F.unfold(values_X1HW, self.size, stride=self.size).mT
 
     def to_pixels(
         self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
     ) -> Tensor:
         """Predictions as pixels of ``images``: a stroke along each edge, on mid grey."""
         side = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
-        shape = (*predictions_BTNJP.shape[:-1], 3, self.bins, side, side)
+        shape = (*predictions_BTNJP.shape[:-1], self.bins, side, side)
         histograms = predictions_BTNJP.float().reshape(shape).clamp(min=0)
         strokes = self._strokes().to(histograms)
-        pixels = torch.einsum("...cors,oyx->...crysx", histograms, strokes)
-        return pixels.flatten(-4, -3).flatten(-2).flatten(-3)
+        grey = torch.einsum("...ors,oyx->...rysx", histograms, strokes)
+        pixels = grey.flatten(-4, -3).flatten(-2)
+        return pixels[..., None, :, :].expand(*pixels.shape[:-2], 3, -1, -1).flatten(-3)
 
     def _strokes(self) -> Tensor:
         """For each orientation, a line through a square's middle, across the gradient."""
