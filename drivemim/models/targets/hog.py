@@ -73,7 +73,6 @@ class OrientedGradients(CellTarget):
         across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
         down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
         square_X1HW, colour_X1HW = (across.square() + down.square()).max(dim=1, keepdim=True)
-        length_X1HW = square_X1HW.sqrt()
         angle_X1HW = torch.atan2(down.gather(1, colour_X1HW), across.gather(1, colour_X1HW))
         # Opposite directions are one orientation; the last bin's other neighbour is the first.
         place_XSP = self._by_square(angle_X1HW.remainder(pi) * (self.bins / pi))
