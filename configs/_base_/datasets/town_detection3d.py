@@ -4,7 +4,7 @@ _base_ = './nuscenes_detection3d.py'
 index = 'work_dirs/demo/town.arrow'
 image_size = (192, 320)  # height, width
 # Pixels of 800x450.
-filters = dict(min_width=4.0, min_height=6.0, min_visibility=0, max_truncation=0.9, min_points=1)
+filters = dict(min_width=4.0, min_height=6.0, min_visibility=0, min_points=1)
 
 # Without colour changes, which cost more steps than a short schedule has.
 train_pipeline = [
