@@ -31,6 +31,7 @@ from drivemim.datasets.town.tracks import Track
 from drivemim.datasets.town.vehicles import SHAPES, build_vehicle
 
 _PEDALS = 4
+_INSET = 0.999  # bodies end within their boxes, so that no rounding puts their lidar points outside
 
 
 class Actors:
@@ -84,7 +85,7 @@ class Actors:
                 self._sheets_A[position] = bank.add(finish(image, condition, alpha_HW=alpha))
             else:
                 bodies.append(self._barrier(track, position))
-        self._bodies = Surfaces.cat(bodies) if bodies else Surfaces.make([])
+        self._bodies = (Surfaces.cat(bodies) if bodies else Surfaces.make([])).scaled(_INSET)
 
     def rigid(self, places_A2: Floats, yaws_A: Floats, travelled_A: Floats) -> Surfaces:
         """Vehicles, cyclists and barriers, in the world frame."""

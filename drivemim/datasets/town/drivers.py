@@ -99,9 +99,8 @@ def towing(crowd: Crowd) -> list[Track]:
     """A truck with its trailer: ahead on the ego car's route, or in a lane of its own."""
     truck = (2.45, float(crowd.random.uniform(7.2, 8.2)), 3.3)
     trailer = crowd.size("trailer")
-    # Right turns are too narrow for the pair; left turns show best how a trailer follows.
-    ahead = {-1: 0.0, 0: 0.4, 1: 0.9}[crowd.plan.turn]
-    if crowd.random.random() >= ahead:
+    # Right turns are too narrow for the pair, and straight ahead the trailer would hide its truck.
+    if crowd.plan.turn <= 0 or crowd.random.random() < 0.1:
         puller = _in_lane(crowd, "truck", truck, float(crowd.random.uniform(4.0, 7.5)))
         return [puller, tow(puller, trailer, _HITCH)]
     gap = crowd.random.uniform(9, 16) + trailer[1] + _HITCH + truck[1] / 2 + EGO_MIDDLE
@@ -110,8 +109,11 @@ def towing(crowd: Crowd) -> list[Track]:
 
 
 def bus(crowd: Crowd) -> list[Track]:
-    """A bus that drives, or waits at a stop line."""
-    return driving(crowd, "bus") if crowd.random.random() < 0.6 else waiting(crowd, "bus")
+    """A bus that drives, waits at a stop line or stands at the kerb."""
+    choice = crowd.random.random()
+    if choice < 0.5:
+        return driving(crowd, "bus")
+    return waiting(crowd, "bus") if choice < 0.75 else parked_vehicle(crowd, "bus")
 
 
 def waiting(crowd: Crowd, kind: str | None = None) -> list[Track]:
@@ -129,7 +131,8 @@ def parked_vehicle(crowd: Crowd, kind: str | None = None) -> list[Track]:
     size = crowd.size(kind)
     arm, near, far = crowd.arm(CROSSING[1] + 4.5, 62.0)
     side = crowd.side()
-    left = side * (4.68 if size[0] < 2.2 else 4.78) + crowd.random.uniform(-0.1, 0.1)
+    middle = 5.3 if kind == "bus" else (4.68 if size[0] < 2.2 else 4.78)
+    left = side * middle + crowd.random.uniform(-0.1, 0.1)
     yaw = arm + (np.pi if side > 0 else 0.0) + crowd.random.normal(0, 0.02)
     places = crowd.place(arm, crowd.random.uniform(near, far), left)
     return [Track(kind, size, places, crowd.constant(float(yaw)), parked=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -120,6 +120,15 @@ class Surfaces:
                 np.concatenate([getattr(part, field.name) for part in parts])
                 for field in fields(Surfaces)
             )
+        )
+
+    def scaled(self, factor: float) -> Surfaces:
+        """The same, made larger or smaller around the origin."""
+        return replace(
+            self,
+            corner_M3=self.corner_M3 * factor,
+            right_M3=self.right_M3 * factor,
+            down_M3=self.down_M3 * factor,
         )
 
     def corners(self) -> Floats:
