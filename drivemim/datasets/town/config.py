@@ -111,7 +111,7 @@ class TownConfig:
         image_size: height and width of the images, pixels.
         seed: the same seed gives byte-identical files.
         pedestrians: people in a scene.
-        vehicles: vehicles and cycles in a scene; from 8 on, with as many people, the scene shows
+        vehicles: vehicles and cycles in a scene; from 8 on, with a few people, the scene shows
             all ten classes of nuScenes' detection task near the ego car.
         depth: also write metric depth of every image (float16 ``.npz``).
         instances: also write instance numbers of every image (16-bit PNG).
