@@ -28,7 +28,7 @@ BEYOND_RANGE = 10.0
 NOWHERE_NEAR = 100.0
 """Metres: where half of a sample's boxes are further from the vehicle, they are not its own."""
 MAX_HEIGHT = 8.0
-"""Metres: where half of all boxes are higher above or lower below the vehicle, z is not up."""
+"""Metres above or below the vehicle at which half of a camera's finds cannot be."""
 _FOLLOWING = 20
 """Objects seen again in the next sample that are needed to tell what they follow."""
 _FAST = 2.0
@@ -98,9 +98,9 @@ def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None
     """Refuse boxes that are not in the global frame.
 
     Four signs: half of a sample's boxes are further than ``NOWHERE_NEAR`` from the vehicle; most
-    are out of their class's range but in range of the origin; z is no height; or, where the
-    origin is too near to tell, boxes stay with the vehicle from sample to sample rather than with
-    the ground.
+    are out of their class's range but in range of the origin; z is no height, while y would be one
+    and z the depth; or, where the origin is too near to tell, boxes stay with the vehicle from
+    sample to sample rather than with the ground.
 
     Raises:
         DataError: naming a sample's token.
@@ -117,7 +117,7 @@ def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None
         central = far_M[mine].mean() > 0.5 and central_M[mine].mean() > 0.5
         if central or np.median(distance_M[mine]) > NOWHERE_NEAR:
             _refuse_frame(samples, sample, float(np.median(distance_M[mine])), central)
-    if np.median(height_M) > MAX_HEIGHT:
+    if np.median(height_M) > MAX_HEIGHT and _reads_as_camera(boxes):
         worst = boxes.samples_M[np.argmax(height_M)]
         raise DataError(
             f"sample {samples.tokens[worst]} has a box {height_M.max():.0f} m above or below the "
@@ -130,6 +130,13 @@ def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None
             "vehicle and not on the ground while it moves: they look like vehicle coordinates; "
             "translation must be in the global frame"
         )
+
+
+def _reads_as_camera(boxes: ResultColumns) -> bool:
+    """Whether the numbers would do as a camera's: x right, y down, z forward."""
+    x_M, y_M, z_M = boxes.centers_M3.T
+    in_view_M = (z_M > 0) & (np.hypot(x_M, z_M) <= _RANGES[boxes.labels_M])
+    return bool(np.median(np.abs(y_M)) <= MAX_HEIGHT and in_view_M.mean() > 0.9)
 
 
 def _refuse_frame(samples: SamplePoses, sample: int, distance: float, central: bool) -> None:

@@ -255,6 +255,18 @@ def test_far_boxes_of_a_poor_detector_pass(document, samples):
     check_results(document, samples)
 
 
+@pytest.mark.parametrize("place", [(411.0, 1181.0), (0.0, 0.0)])
+def test_a_detector_that_does_not_know_heights_passes(document, samples, place):
+    """Untrained, most of its boxes are far above or below; no other frame explains them."""
+    shift = np.array([*place, 0.0]) - samples.positions_S3[0]
+    samples.positions_S3[:] += shift
+    for number, box in enumerate(every_box(document)):
+        height = 20.0 + number if number % 4 else -30.0
+        x, y, _ = (np.array(box["translation"]) + shift).tolist()
+        box["translation"] = [x, y, height]
+    check_results(document, samples)
+
+
 def test_written_and_read_back_as_the_devkit_does(tmp_path, samples, document):
     from nuscenes.eval.common.loaders import load_prediction
     from nuscenes.eval.detection.data_classes import DetectionBox
