@@ -1,12 +1,4 @@
 # Ever more of the budget goes to the cells that are hard to reconstruct.
-_base_ = './vit-micro_tube_camvid.py'
+_base_ = ['./vit-micro_tube_camvid.py', '../_base_/masking/loss_guided.py']
 
-model = dict(
-    masking=dict(_delete_=True, type='GuidedMask', ratio=0.75, share=0.0),
-    guide=dict(type='LossPredictor'))
-
-custom_hooks = [
-    dict(
-        type='MaskSchedule',
-        moves=[dict(name='share', start=0.0, end=0.5, begin=0.1, until=1.0)])
-]
+model = dict(masking=_base_.pop('masking'), guide=_base_.pop('guide'))

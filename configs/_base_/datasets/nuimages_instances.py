@@ -1,6 +1,8 @@
 # nuImages with instance masks, half size, by MMDetection's own data set: nuScenes has no masks. The
 # COCO files are those that mmdetection3d's nuimage_converter.py writes; any other COCO file with
 # masks will do, with its classes.
+_base_ = './detection_loaders.py'
+
 data_root = 'data/nuimages/'
 image_size = (448, 800)  # height, width
 classes = (
@@ -21,34 +23,21 @@ test_pipeline = [
     dict(type='PackDetInputs', meta_keys=(
         'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='drivemim.DrawSampler'),
-    dataset=dict(
-        type='drivemim.SeededDataset',
-        dataset=dict(
-            type='CocoDataset',
-            data_root=data_root,
-            ann_file='annotations/nuimages_v1.0-train.json',
-            data_prefix=dict(img=''),
-            metainfo=metainfo,
-            filter_cfg=dict(filter_empty_gt=True),
-            pipeline=train_pipeline)))
-val_dataloader = dict(
-    batch_size=4,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        ann_file='annotations/nuimages_v1.0-val.json',
-        data_prefix=dict(img=''),
-        metainfo=metainfo,
-        pipeline=test_pipeline,
-        test_mode=True))
+train_dataloader = dict(dataset=dict(dataset=dict(
+    type='CocoDataset',
+    data_root=data_root,
+    ann_file='annotations/nuimages_v1.0-train.json',
+    data_prefix=dict(img=''),
+    metainfo=metainfo,
+    filter_cfg=dict(filter_empty_gt=True),
+    pipeline=train_pipeline)))
+val_dataloader = dict(dataset=dict(
+    type='CocoDataset',
+    data_root=data_root,
+    ann_file='annotations/nuimages_v1.0-val.json',
+    data_prefix=dict(img=''),
+    metainfo=metainfo,
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 val_evaluator = dict(

@@ -1,5 +1,7 @@
 # Keyframes of nuScenes with pedestrians and vehicles, half size. Build the index first:
 # tools/create_index.py nuscenes --root data/nuscenes --version v1.0-trainval --out INDEX
+_base_ = './detection_loaders.py'
+
 custom_imports = dict(
     imports=['drivemim.datasets.detection', 'drivemim.datasets.detection_transforms'])
 
@@ -31,31 +33,18 @@ test_pipeline = [
         'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'frame_token',
         'camera', 'scene', 'condition', 'instances'))
 ]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='drivemim.DrawSampler'),
-    dataset=dict(
-        type='drivemim.SeededDataset',
-        dataset=dict(
-            type='drivemim.FrameDetection',
-            index=index,
-            scenes='train',
-            filters=filters,
-            pipeline=train_pipeline)))
-val_dataloader = dict(
-    batch_size=4,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='drivemim.FrameDetection',
-        index=index,
-        scenes='val',
-        filters=filters,
-        pipeline=test_pipeline,
-        test_mode=True))
+train_dataloader = dict(dataset=dict(dataset=dict(
+    type='drivemim.FrameDetection',
+    index=index,
+    scenes='train',
+    filters=filters,
+    pipeline=train_pipeline)))
+val_dataloader = dict(dataset=dict(
+    type='drivemim.FrameDetection',
+    index=index,
+    scenes='val',
+    filters=filters,
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='drivemim.DetectionAP')

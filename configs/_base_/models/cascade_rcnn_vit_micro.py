@@ -1,18 +1,12 @@
 # Cascade R-CNN small enough to train on two CPU cores, on a small ViT.
-_base_ = './cascade_rcnn.py'
+_base_ = ['./cascade_rcnn.py', '../backbones/vit_micro.py']
 
 heads = [{**each, 'in_channels': 64, 'fc_out_channels': 256} for each in _base_.heads]
 stages = [{**each, 'sampler': {**each['sampler'], 'num': 128}} for each in _base_.stages]
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
-    backbone=dict(
-        _delete_=True, type='drivemim.ViT', patch_size=16, embed_dims=192, depth=8, num_heads=3),
-    neck=dict(
-        _delete_=True,
-        type='drivemim.SimpleFeaturePyramid',
-        in_channels=192,
-        out_channels=64,
-        scales=(2.0, 1.0, 0.5)),
+    backbone=_base_.pop('backbone'),
+    neck=_base_.pop('neck'),
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,

@@ -1,14 +1,7 @@
 # DINO on a ViT-B/16 with a simple feature pyramid, and windows for large images.
-_base_ = './dino.py'
+_base_ = ['./dino.py', '../backbones/vit_base.py']
 
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
-    backbone=dict(
-        _delete_=True, type='drivemim.ViT', arch='base', patch_size=16, drop_path_rate=0.1,
-        window_size=14, global_blocks=4),
-    neck=dict(
-        _delete_=True,
-        type='drivemim.SimpleFeaturePyramid',
-        in_channels=768,
-        out_channels=256,
-        scales=(2.0, 1.0, 0.5, 0.25)))
+    backbone=_base_.pop('backbone'),
+    neck=dict(_base_.pop('neck'), scales=(2.0, 1.0, 0.5, 0.25)))

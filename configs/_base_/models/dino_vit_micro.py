@@ -1,20 +1,14 @@
 # DINO small enough to take steps on two CPU cores, on a small ViT: 64 channels, two layers. As any
 # DETR it learns slowly; 600 iterations show that it runs and not what it is worth.
-_base_ = './dino.py'
+_base_ = ['./dino.py', '../backbones/vit_micro.py']
 
 feed_forward = dict(embed_dims=64, feedforward_channels=256)
 deformable = dict(embed_dims=64, num_levels=3)
 model = dict(
     num_queries=100,
     data_preprocessor=dict(pad_size_divisor=16),
-    backbone=dict(
-        _delete_=True, type='drivemim.ViT', patch_size=16, embed_dims=192, depth=8, num_heads=3),
-    neck=dict(
-        _delete_=True,
-        type='drivemim.SimpleFeaturePyramid',
-        in_channels=192,
-        out_channels=64,
-        scales=(2.0, 1.0, 0.5)),
+    backbone=_base_.pop('backbone'),
+    neck=_base_.pop('neck'),
     encoder=dict(
         num_layers=2, layer_cfg=dict(self_attn_cfg=deformable, ffn_cfg=feed_forward)),
     decoder=dict(

@@ -1,14 +1,7 @@
 # Faster R-CNN on a ViT-B/16 with a simple feature pyramid, and windows for large images.
-_base_ = './faster_rcnn.py'
+_base_ = ['./faster_rcnn.py', '../backbones/vit_base.py']
 
 model = dict(
-    backbone=dict(
-        _delete_=True, type='drivemim.ViT', arch='base', patch_size=16, drop_path_rate=0.1,
-        window_size=14, global_blocks=4),
-    neck=dict(
-        _delete_=True,
-        type='drivemim.SimpleFeaturePyramid',
-        in_channels=768,
-        out_channels=256,
-        scales=(4.0, 2.0, 1.0, 0.5)),
+    backbone=_base_.pop('backbone'),
+    neck=dict(_base_.pop('neck'), scales=(4.0, 2.0, 1.0, 0.5)),
     rpn_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])))

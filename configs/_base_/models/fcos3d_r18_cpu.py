@@ -1,13 +1,7 @@
 # FCOS3D's design small enough to train on two CPU cores, with MMDetection's ResNet-18.
-_base_ = './fcos3d_vit_micro.py'
+_base_ = ['./fcos3d_vit_micro.py', '../backbones/r18_cpu.py']
 
 model = dict(
     data_preprocessor=dict(pad_size_divisor=32),
-    backbone=dict(_delete_=True, type='ResNet', depth=18, norm_eval=False, style='pytorch'),
-    neck=dict(
-        _delete_=True,
-        type='FPN',
-        in_channels=[64, 128, 256, 512],
-        out_channels=64,
-        start_level=1,
-        num_outs=3))
+    backbone=dict(_base_.pop('backbone'), style='pytorch'),
+    neck=_base_.pop('neck'))

@@ -1,17 +1,11 @@
 # RetinaNet small enough to train on two CPU cores: a ViT of 3.7 M parameters, three levels, one
 # convolution a head branch.
-_base_ = './retinanet.py'
+_base_ = ['./retinanet.py', '../backbones/vit_micro.py']
 
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
-    backbone=dict(
-        _delete_=True, type='drivemim.ViT', patch_size=16, embed_dims=192, depth=8, num_heads=3),
-    neck=dict(
-        _delete_=True,
-        type='drivemim.SimpleFeaturePyramid',
-        in_channels=192,
-        out_channels=64,
-        scales=(2.0, 1.0, 0.5)),
+    backbone=_base_.pop('backbone'),
+    neck=_base_.pop('neck'),
     bbox_head=dict(
         in_channels=64,
         feat_channels=64,

@@ -1,0 +1,19 @@
+# Everything a mask can know, one thing a clip: objects over the world, the future, what is hard.
+# A config puts masking and guide into its model, by pop, so that they are no top-level keys.
+masking = dict(
+    _delete_=True,
+    type='MixtureMask',
+    ratio=0.75,
+    strategies=[
+        dict(type='ObjectMask', rest=dict(type='WorldMask')),
+        dict(type='CausalMask', rest=dict(type='TubeMask')),
+        dict(type='GuidedMask', rest=dict(type='WorldMask')),
+    ],
+    weights=[2, 1, 1])
+guide = dict(type='LossPredictor')
+
+custom_hooks = [
+    dict(
+        type='MaskSchedule',
+        moves=[dict(name='strategies.2.share', start=0.0, end=0.5, begin=0.1, until=1.0)])
+]
