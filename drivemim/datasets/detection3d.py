@@ -48,7 +48,8 @@ class FrameDetection3D(FrameDetection):
     describes it, and another camera looks at it.
 
     ``metainfo['nuscenes']`` tells the official evaluation what was chosen: ``index``,
-    ``data_root``, ``scenes`` (names) and ``whole`` (False where ``indices`` left frames out).
+    ``data_root``, ``scenes`` (names) and ``whole`` (False where ``indices`` or ``label_share`` left
+    frames out).
 
     Args:
         index: file that ``tools/create_index.py`` wrote.
@@ -112,7 +113,7 @@ class FrameDetection3D(FrameDetection):
             "index": str(self.index.path),
             "data_root": str(self.index.data_root),
             "scenes": [scenes.name[row] for row in np.unique(frames.scene[self.rows])],
-            "whole": self._indices is None,
+            "whole": self._indices is None and self.label_share == 1,
         }
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
