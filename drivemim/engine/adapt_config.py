@@ -29,6 +29,8 @@ from drivemim.errors import CheckpointError, ConfigError
 from drivemim.registry import MODELS
 
 _OWN = "drivemim."
+_STARTED = "started from the pretrained backbone"
+"""In the first line of every config that is written, so that no other is replaced."""
 _MASKED_RESNETS = ("ResNet", "ResNetV1d", "ResNeXt")
 
 
@@ -147,7 +149,7 @@ def describe_stages(stages: tuple[Stage, ...]) -> str:
 
 
 def _header(config: str, backbone: str | Path, settings: list[Setting]) -> str:
-    lines = [f"# {config}, started from the pretrained backbone {Path(backbone).name}."]
+    lines = [f"# {config}, {_STARTED} {Path(backbone).name}."]
     shown: dict[str, list[str]] = {}
     for setting in settings:
         shown.setdefault(setting.reason, []).append(setting.key.rpartition(".")[2])
@@ -172,6 +174,10 @@ def _check_paths(config: str, out: str | Path | None) -> None:
         raise ConfigError(f"{out} must end in .py, since it is a config")
     if "::" not in config and Path(out).resolve() == Path(config).resolve():
         raise ConfigError(f"{out} would replace the config it inherits; name another file")
+    if Path(out).is_file() and _STARTED not in Path(out).read_text(errors="replace").split("\n")[0]:
+        raise ConfigError(
+            f"{out} is there and was not written by tools/transfer.py; name another file"
+        )
 
 
 def _read(config: str, body: str = "") -> Config:

@@ -168,6 +168,8 @@ def _elsewhere(theirs: Config) -> list[Setting]:
     settings = []
     if theirs.get("load_from"):
         settings.append(Setting("load_from", None, "weights of a whole detector"))
+    if theirs.get("backbone_checkpoint"):
+        settings.append(Setting("backbone_checkpoint", None, "loaded after every hook's"))
     init = theirs.model.get("init_cfg")
     if isinstance(init, Mapping) and init.get("type") == "Pretrained":
         settings.append(Setting("model.init_cfg", None, "weights of a whole detector"))

@@ -276,6 +276,24 @@ def test_paths_that_cannot_be(small, theirs, tmp_path):
         adapt_config(str(path), tmp_path / "gone.safetensors")
 
 
+def test_only_its_own_configs_are_replaced(small, theirs, tmp_path):
+    out = tmp_path / "base.py"
+    out.write_text("model = dict()\n")
+    with pytest.raises(ConfigError, match=r"base.py is there and was not written by tools/transf"):
+        adapt_config(str(theirs()), small, out=out)
+    assert out.read_text() == "model = dict()\n"
+    out.unlink()
+    first = adapt_config(str(theirs()), small, out=out).text
+    assert adapt_config(str(theirs()), small, out=out).text == first == out.read_text()
+
+
+def test_no_other_backbone_is_loaded_after_the_export(small, theirs, tmp_path):
+    """``tools/train.py`` loads ``backbone_checkpoint`` after the hooks that a config lists."""
+    out = tmp_path / "small.py"
+    adapt_config(str(theirs(more="backbone_checkpoint = 'other.safetensors'")), small, out=out)
+    assert load_config(out).backbone_checkpoint is None
+
+
 def test_the_pth_beside_has_to_be_the_same(small, theirs, tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(small.read_bytes())
