@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drivemim.errors import ConfigError, DataError
+from drivemim.evaluation.results_file import CURVES
 
 TITLE = "# Model card of "
 _MOST_NUMBERS = 60
@@ -27,7 +28,7 @@ def read_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]
         named: ``NAME=FILE.json``, one each.
 
     Returns:
-        File and content by name.
+        File and content by name, without curves.
 
     Raises:
         ConfigError: if one is not of that form or a name occurs twice.
@@ -46,6 +47,9 @@ def read_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]
             content = json.loads(path.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise DataError(f"--metrics {each}: {file} is no JSON: {error}") from error
+        if isinstance(content, dict):
+            # Points of charts, which say nothing one by one.
+            content.pop(CURVES, None)
         if not isinstance(content, dict) or not list(_numbers(content)):
             raise DataError(f"--metrics {each}: {file} has no number by name in it")
         results[name] = (path, content)

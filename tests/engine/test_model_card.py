@@ -14,6 +14,7 @@ from drivemim.engine.model_card import limits, read_results, render_card
 from drivemim.engine.run import train
 from drivemim.engine.transfer import export_backbone, read_export
 from drivemim.errors import ConfigError, DataError
+from drivemim.evaluation.results_file import results_json
 
 RESULTS = {
     "linear": {"mAP": 0.123456789, "count": 75995, "missing": float("nan")},
@@ -281,6 +282,18 @@ def test_results_that_cannot_be_shown(run, tmp_path, monkeypatch, named, error, 
     (tmp_path / "good.json").write_text('{"mAP": 1}')
     with pytest.raises(ConfigError, match="every name once"):
         read_results(["a=good.json", "a=good.json"])
+
+
+def test_points_of_curves_are_no_metrics(tmp_path):
+    """``tools/test.py --out`` keeps what its charts are drawn from beside the numbers."""
+    file = tmp_path / "detector.json"
+    curves = {"pedestrian": {"miss_rate": {"miss_rate": [1.0, 0.5]}}}
+    file.write_bytes(results_json({"mAP": 0.25}, curves))
+    _, content = read_results([f"detector={file}"])["detector"]
+    assert content == {"mAP": 0.25}
+    file.write_bytes(results_json({}, curves))
+    with pytest.raises(DataError, match="has no number by name in it"):
+        read_results([f"detector={file}"])
 
 
 def test_only_a_card_is_replaced(run, tmp_path):
