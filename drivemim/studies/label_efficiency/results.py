@@ -53,16 +53,17 @@ def read_results(study: LabelStudy, runs: Sequence[Run], repository: Path) -> di
 
 
 def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Scores]:
-    """A metric by arm, share and seed, of what is finished."""
+    """A metric by arm, share and seed, of what is finished and has it as a number."""
     return {
         arm.name: {
             share: by_seed
             for share in sorted(study.shares)
             if (
                 by_seed := {
-                    seed: float(results[run][metric])
+                    seed: value
                     for seed in study.seeds
                     if (run := Run(arm=arm, share=share, seed=seed)) in results
+                    and not math.isnan(value := float(results[run][metric]))
                 }
             )
         }

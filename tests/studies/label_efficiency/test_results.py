@@ -151,5 +151,9 @@ def test_a_metric_that_is_not_a_number_is_shown_as_none(done, place, make_study)
     _, inputs = done
     study = make_study(metrics=("drivemim/empty",))
     results = read_results(study, finished_runs(study, inputs, place), place)
-    assert "| 100 % | 20 | 30 | - | - | - |" in report(study, inputs, results)
+    text = report(study, inputs, results)
+    assert "| 100 % | 20 | 30 | - | - | - |" in text
+    assert "not reach" not in text, "of what was not measured, nothing is said"
     write_results(study, inputs, results, place)
+    document = json.loads((place / "work" / "label_efficiency.json").read_text())
+    assert document["labels_needed"] == {"drivemim/empty": {}}
