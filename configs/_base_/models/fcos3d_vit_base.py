@@ -1,7 +1,5 @@
-# FCOS3D's design on a ViT-B/16 with a simple feature pyramid, seen whole, without windows.
+# FCOS3D's design on a ViT-B/16 with a simple feature pyramid.
 _base_ = ['./fcos3d.py', '../backbones/vit_base.py']
-
-del _base_.backbone.window_size, _base_.backbone.global_blocks
 
 model = dict(
     backbone=_base_.pop('backbone'),
