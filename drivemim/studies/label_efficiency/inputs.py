@@ -105,7 +105,8 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     Raises:
         CheckpointError: if a backbone is missing.
         ConfigError: if the config cannot be used.
-        DataError: if a split is not in the index, or a subset has no box to learn from.
+        DataError: if a split is not in the index, the two have frames in common, or a subset has no
+            box to learn from.
     """
     for run in study.runs:
         if run.backbone is not None and not (repository / run.backbone).is_file():
@@ -122,6 +123,7 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     index = repository / study.index
     learned = _open(config, place["train_dataloader"], index, study.train)
     judged = _open(config, place["test_dataloader"], index, study.val)
+    _check_apart(study, learned, judged)
     folder = repository / study.work_dir / "inputs"
     _write(folder / "config.json", config.to_dict())
     _write_val(folder / "val.json", study.val, judged)
@@ -188,6 +190,16 @@ def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
             "label studies need drivemim.FrameDetection"
         )
     return dataset
+
+
+def _check_apart(study: LabelStudy, learned: FrameDetection, judged: FrameDetection) -> None:
+    """Refuse splits that share frames, as nuScenes' train and mini_train do."""
+    shared = np.intersect1d(learned.rows, judged.rows)
+    if len(shared):
+        raise DataError(
+            f"--val {study.val}: {len(shared)} of its {len(judged)} frames are in --train "
+            f"{study.train} as well; runs would be judged on what they learned"
+        )
 
 
 def _labels(dataset: FrameDetection) -> tuple[FrameBoxes, Any]:

@@ -104,6 +104,13 @@ def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
         prepare_inputs(make_study(index=Path("data/none.arrow")), place)
 
 
+def test_frames_that_are_learned_are_not_judged(place, make_study):
+    """Splits can have scenes in common: nuScenes' mini_train is in train, and a scene has a name."""
+    with pytest.raises(DataError, match="10 of its 10 frames are in --train train as well"):
+        prepare_inputs(make_study(val="a"), place)
+    assert not (place / "work").exists()
+
+
 def test_a_data_set_that_takes_no_share_is_refused(place, make_study):
     (place / "other.py").write_text(
         "train_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='x.json'))"
