@@ -17,7 +17,7 @@ from drivemim.datasets.classes import CLASSES
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.label_subsets import label_subset
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, DataError
 from drivemim.registry import DATASETS
 
 Integers = NDArray[np.int64]
@@ -62,14 +62,14 @@ class BoxFilters:
         """Filters from a config's dict.
 
         Raises:
-            ValueError: for a key that is no filter, or a limit that cannot be meant.
+            ConfigError: for a key that is no filter, or a limit that cannot be meant.
         """
         known = [each.name for each in fields(cls)]
         for key in settings:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"filters: {key!r} is none of {', '.join(known)}{hint}")
+                raise ConfigError(f"filters: {key!r} is none of {', '.join(known)}{hint}")
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 
     def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
@@ -175,7 +175,7 @@ class FrameDetection(BaseDataset):
         scene, moment = self.index.frames.scene[rows], self.index.frames.sample[rows]
         rows = rows[label_subset(scene, moment, share=self.label_share, seed=self.label_seed)]
         if len(rows) == 0:
-            raise ValueError(
+            raise DataError(
                 f"{self.index_path} has no frame of scenes={self.scenes}, cameras={self.cameras}, "
                 f"keyframes_only={self.keyframes_only}, indices={self._indices}"
             )

@@ -19,7 +19,7 @@ from drivemim.datasets.classes import (
 )
 from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.ground_truth import FrameBoxes
-from drivemim.errors import DataError
+from drivemim.errors import ConfigError, DataError
 from drivemim.geometry import boxes_to_camera, pose_matrix
 from drivemim.registry import DATASETS
 
@@ -82,7 +82,7 @@ class FrameDetection3D(FrameDetection):
         **settings: Any,
     ) -> None:
         if not settings.pop("keyframes_only", True):
-            raise ValueError(
+            raise ConfigError(
                 "FrameDetection3D has keyframes only: sweeps have no annotations of their own; "
                 "leave keyframes_only out of the config"
             )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from drivemim.errors import ConfigError
 from drivemim.geometry.camera_boxes import wrap_angles
 from drivemim.registry import TRANSFORMS
 
@@ -42,12 +43,12 @@ class LoadBoxes3D:
         """Add the boxes.
 
         Raises:
-            ValueError: if no image was loaded before, or the item has no 3-D boxes.
+            ConfigError: if no image was loaded before, or the item has no 3-D boxes.
         """
         if "scale_factor" not in results:
-            raise ValueError("LoadBoxes3D comes after drivemim.LoadReducedImage in the pipeline")
+            raise ConfigError("LoadBoxes3D comes after drivemim.LoadReducedImage in the pipeline")
         if "camera_matrix" not in results:
-            raise ValueError(
+            raise ConfigError(
                 "LoadBoxes3D needs items with 3-D boxes; take drivemim.FrameDetection3D in place "
                 "of drivemim.FrameDetection"
             )
@@ -77,7 +78,7 @@ class FlipFrame3D:
 
     def __init__(self, *, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
-            raise ValueError(f"prob={prob} must be a chance between 0 and 1")
+            raise ConfigError(f"prob={prob} must be a chance between 0 and 1")
         self.prob = prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from drivemim.datasets.detection import BoxFilters, FrameDetection
 from drivemim.datasets.detection_transforms import LoadReducedImage
 from drivemim.datasets.ground_truth import FrameBoxes
 from drivemim.datasets.images import read_image
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, DataError
 
 HEIGHT, WIDTH = 120, 200
 CATEGORIES = [{"id": 1, "name": "car"}, {"id": 2, "name": "pedestrian"}, {"id": 3, "name": "rider"}]
@@ -138,7 +138,7 @@ def test_filters_by_hand(filters, columns, ignored):
 
 
 def test_a_misspelt_filter_names_the_nearest(index):
-    with pytest.raises(ValueError, match="did you mean 'min_height'"):
+    with pytest.raises(ConfigError, match="did you mean 'min_height'"):
         FrameDetection(index=index, filters={"min_hight": 3})
 
 
@@ -174,7 +174,7 @@ def test_selecting_frames(index):
 
 
 def test_selecting_nothing_or_the_unknown_is_an_error(index):
-    with pytest.raises(ValueError, match="no frame of scenes"):
+    with pytest.raises(DataError, match="no frame of scenes"):
         FrameDetection(index=index, filters={}, indices=0)
     with pytest.raises(ValueError, match="CAM_FRONT"):
         FrameDetection(index=index, filters={}, cameras=["CAM_FRONT"])

@@ -11,6 +11,7 @@ from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.classes import ATTRIBUTES, DETECTION_CLASSES
 from drivemim.datasets.detection3d import FrameDetection3D
 from drivemim.datasets.seeded import SeededDataset
+from drivemim.errors import ConfigError
 from drivemim.geometry import boxes_to_global, pose_matrix
 from drivemim.geometry.camera_boxes import CameraBoxes
 
@@ -147,7 +148,7 @@ def test_metainfo_says_what_was_chosen(small_index, small_root):
 
 
 def test_what_cannot_be_is_refused(small_index, small_root, tmp_path):
-    with pytest.raises(ValueError, match="keyframes only"):
+    with pytest.raises(ConfigError, match="keyframes only"):
         FrameDetection3D(index=small_index, filters={}, keyframes_only=False)
     build_frames_index([small_root / "samples" / "CAM_FRONT"], tmp_path / "frames.arrow")
     with pytest.raises(ValueError, match="no measured calibration"):

@@ -9,6 +9,7 @@ from mmengine.dataset import pseudo_collate
 from drivemim.datasets.detection3d import FrameDetection3D
 from drivemim.datasets.detection3d_transforms import FlipFrame3D, LoadBoxes3D, PackBoxes3D
 from drivemim.datasets.detection_transforms import LoadReducedImage
+from drivemim.errors import ConfigError
 from drivemim.geometry import boxes_to_global
 from drivemim.geometry.camera_boxes import CameraBoxes
 
@@ -82,7 +83,7 @@ def test_mirroring_twice_is_nothing_and_chance_is_numpys(loaded):
     np.random.seed(0)  # 0.549, 0.715, 0.603
     flips = [FlipFrame3D(prob=0.6)({**results})["flip"] for _ in range(3)]
     assert flips == [True, False, False]
-    with pytest.raises(ValueError, match="prob=2"):
+    with pytest.raises(ConfigError, match="prob=2"):
         FlipFrame3D(prob=2)
 
 
@@ -110,8 +111,8 @@ def test_packed_as_detectors_take_it(loaded):
 
 def test_a_wrong_pipeline_is_named(dataset):
     info = dataset.get_data_info(0)
-    with pytest.raises(ValueError, match="comes after drivemim.LoadReducedImage"):
+    with pytest.raises(ConfigError, match="comes after drivemim.LoadReducedImage"):
         LoadBoxes3D()(dict(info))
     del info["camera_matrix"]
-    with pytest.raises(ValueError, match="take drivemim.FrameDetection3D"):
+    with pytest.raises(ConfigError, match="take drivemim.FrameDetection3D"):
         LoadBoxes3D()(LoadReducedImage(image_size=SIZE)(info))

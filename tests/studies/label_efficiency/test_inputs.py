@@ -105,7 +105,7 @@ def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
 
 
 def test_frames_that_are_learned_are_not_judged(place, make_study):
-    """Splits can have scenes in common: nuScenes' mini_train is in train, and a scene has a name."""
+    """Splits can have scenes in common: nuScenes' mini_train is in train; a scene is a split."""
     with pytest.raises(DataError, match="10 of its 10 frames are in --train train as well"):
         prepare_inputs(make_study(val="a"), place)
     assert not (place / "work").exists()
