@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample
 
-from drivemim.geometry import cell_points, to_pixels
+from drivemim.geometry import cell_points, project_points
 from drivemim.masking import MaskContext, RandomMask, WorldMask
 
 AHEAD = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -129,11 +129,11 @@ def leaked(hidden, clips, far=10.0):
     own = hidden.repeat_interleave(4, 1).repeat_interleave(4, 2)
     shown = torch.zeros_like(own)
     for other in range(len(points)):
-        pixels, depth = to_pixels(points, intrinsics[other], poses[other])
+        pixels, depth = project_points(points.flatten(1, 2), intrinsics[other], poses[other])
         places = (pixels / torch.tensor([80.0, 40.0]) - 1).reshape(1, -1, 1, 2)
         visible = (~hidden[other]).float()[None, None]
         read = grid_sample(visible, places, mode="nearest", align_corners=False) > 0.5
-        seen = read.reshape(depth.shape) & (depth > 0.1)
+        seen = (read.reshape(depth.shape) & (depth > 0.1)).reshape(shown.shape)
         seen[other] = False
         shown |= seen
     return float((own & shown).sum() / own.sum())
