@@ -68,7 +68,8 @@ def test_detection_configs_keep_their_promises(path):
         assert dataset.index == train.index
         assert dataset.pipeline[0].image_size == train.pipeline[0].image_size
     colours = [] if path in SMALL else ["YOLOXHSVRandomAug"]
-    transforms = ["drivemim.LoadReducedImage", *colours, "RandomFlip", "PackDetInputs"]
+    jitter = ["RandomAffine"] if "jitter" in path.stem else []
+    transforms = ["drivemim.LoadReducedImage", *colours, "RandomFlip", *jitter, "PackDetInputs"]
     assert [each["type"] for each in train.pipeline] == transforms
     assert train.scenes != config.val_dataloader.dataset.scenes
     assert config.param_scheduler[-1].end == config.train_cfg.max_iters
