@@ -1,11 +1,22 @@
 """Fixtures shared by every test."""
 
 import os
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DefaultScope
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _default_scope() -> Iterator[None]:
+    """Start every file without a default scope, whatever the one before it has set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DefaultScope, "_instance_dict", OrderedDict())
+        yield
 
 
 @pytest.fixture(scope="session")
