@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from drivemim.errors import ConfigError
+
 
 def grid_of(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
     """Rows and columns of cells in an image.
@@ -20,11 +22,13 @@ def grid_of(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
         stride: side of a cell, pixels.
 
     Raises:
-        ValueError: if either side is not a multiple of ``stride``.
+        ConfigError: if either side is not a multiple of ``stride``, or nothing.
     """
     height, width = image_size
+    if height < 1 or width < 1:
+        raise ConfigError(f"image size {height}x{width} (height x width) has no pixels")
     if height % stride or width % stride:
-        raise ValueError(
+        raise ConfigError(
             f"image size {height}x{width} (height x width) is not a multiple of the mask stride "
             f"{stride}; resize or pad to "
             f"{-(-height // stride) * stride}x{-(-width // stride) * stride}"

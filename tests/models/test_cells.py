@@ -67,3 +67,5 @@ def test_image_size_must_fit() -> None:
     assert grid_of((32, 48), 16) == (2, 3)
     with pytest.raises(ValueError, match=r"33x48 .* stride 16; resize or pad to 48x48"):
         grid_of((33, 48), 16)
+    with pytest.raises(ValueError, match="0x48 .* has no pixels"):
+        grid_of((0, 48), 16)
