@@ -172,8 +172,7 @@ class FrameDetection(BaseDataset):
         rows = self._select()
         if self._indices is not None:
             rows = _subset(rows, self._indices)
-        scene, moment = self.index.frames.scene[rows], self.index.frames.sample[rows]
-        rows = rows[label_subset(scene, moment, share=self.label_share, seed=self.label_seed)]
+        rows = rows[self.labelled(rows, share=self.label_share, seed=self.label_seed)]
         if len(rows) == 0:
             raise DataError(
                 f"{self.index_path} has no frame of scenes={self.scenes}, cameras={self.cameras}, "
@@ -181,6 +180,13 @@ class FrameDetection(BaseDataset):
             )
         self.rows = rows
         self._fully_initialized = True
+
+    def labelled(self, rows: Integers, *, share: float, seed: int) -> NDArray[np.bool_]:
+        """(F,) True for the frames of ``rows`` that a share of the labels leaves."""
+        frames = self.index.frames
+        return label_subset(
+            frames.scene[rows], frames.sample[rows], frames.timestamp[rows], share=share, seed=seed
+        )
 
     def _select(self) -> Integers:
         frames = self.index.frames

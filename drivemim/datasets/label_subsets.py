@@ -5,6 +5,10 @@ subset therefore takes whole scenes, in an order that its seed draws, and of the
 moments that follow one another. Frames drawn one by one would spread a small share over all scenes
 and be worth far more than what the same number of labels is worth in practice.
 
+A scene lasts about 20 seconds, as nuScenes' do. A recording of minutes is cut into equal scenes of
+about that length first: else a tenth of CamVid, three recordings, would be one stretch of one
+street, and which street would decide more than anything a study can compare.
+
 Of one seed, a smaller share is part of every larger one. The subset depends on share, seed and the
 frames chosen from alone: not on a process, a worker, or what is trained from it.
 """
@@ -18,10 +22,14 @@ from numpy.typing import NDArray
 
 from drivemim.errors import ConfigError
 
+SCENE_SECONDS = 20.0
+"""A recording is cut into scenes of about this length; those of nuScenes last 19 to 20 seconds."""
+
 
 def label_subset(
     scene_F: NDArray[np.integer[Any]],
     moment_F: NDArray[np.integer[Any]],
+    time_F: NDArray[np.integer[Any]],
     *,
     share: float,
     seed: int,
@@ -32,8 +40,9 @@ def label_subset(
     together. With S moments there are ``round(share * S)`` chosen, but at least one.
 
     Args:
-        scene_F: (F,) number of each frame's scene.
+        scene_F: (F,) number of each frame's scene, or of its recording.
         moment_F: (F,) number of each frame's moment; within a scene, ascending in time.
+        time_F: (F,) when each frame was taken, in microseconds.
         share: of the moments, above 0 and up to 1, which is all of them.
         seed: draws the order of the scenes, and where in the last one its run lies.
 
@@ -50,7 +59,7 @@ def label_subset(
     moments, first, moment_of_F = np.unique(moment_F, return_index=True, return_inverse=True)
     if len(moments) == 0:
         return np.zeros(len(moment_F), np.bool_)
-    scene_S = np.asarray(scene_F, np.int64)[first]
+    scene_S = _cut(np.asarray(scene_F, np.int64)[first], np.asarray(time_F, np.int64)[first])
     keep_S = np.zeros(len(moments), np.bool_)
     wanted = max(1, round(share * len(moments)))
     generator = np.random.default_rng(seed)
@@ -62,6 +71,21 @@ def label_subset(
         if wanted == 0:
             break
     return np.asarray(keep_S[moment_of_F.reshape(-1)], np.bool_)
+
+
+def _cut(recording_S: NDArray[np.int64], time_S: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(S,) number of each moment's scene: recordings cut into equal parts of about 20 seconds."""
+    scene_S = np.zeros(len(recording_S), np.int64)
+    scenes = 0
+    for recording in np.unique(recording_S):
+        own = recording_S == recording
+        seconds_N = (time_S[own] - time_S[own].min()) / 1e6
+        length = seconds_N.max()
+        parts = max(1, round(length / SCENE_SECONDS))
+        part_N = np.floor(seconds_N * (parts / length)) if parts > 1 else np.zeros(own.sum())
+        scene_S[own] = scenes + np.minimum(part_N, parts - 1)  # the last moment is at `parts`
+        scenes += parts
+    return scene_S
 
 
 def _run(length: int, count: int, start: int) -> slice:

@@ -14,15 +14,16 @@ from drivemim.datasets.seeded import SeededDataset
 from drivemim.errors import ConfigError
 
 
-def frames_of(lengths, cameras=1):
-    """Scene and moment of each frame, camera by camera within a scene as in an index."""
-    scenes, moments, first = [], [], 0
+def frames_of(lengths, cameras=1, rate=2.0):
+    """Scene, moment and time of each frame, camera by camera within a scene as in an index."""
+    scenes, moments, times, first = [], [], [], 0
     for scene, length in enumerate(lengths):
-        for _ in range(cameras):
+        for camera in range(cameras):
             scenes += [scene] * length
             moments += range(first, first + length)
+            times += [10**15 + 5_000 * camera + round(1e6 * k / rate) for k in range(length)]
         first += length
-    return np.array(scenes), np.array(moments)
+    return np.array(scenes), np.array(moments), np.array(times)
 
 
 lengths = st.lists(st.integers(1, 12), min_size=1, max_size=7)
@@ -33,8 +34,8 @@ seeds = st.integers(0, 1000)
 @given(lengths=lengths, cameras=st.integers(1, 3), share=shares, seed=seeds)
 @settings(max_examples=200, deadline=None)
 def test_the_count_is_right_and_all_but_one_scene_are_whole(lengths, cameras, share, seed):
-    scenes, moments = frames_of(lengths, cameras)
-    chosen = label_subset(scenes, moments, share=share, seed=seed)
+    scenes, moments, times = frames_of(lengths, cameras)
+    chosen = label_subset(scenes, moments, times, share=share, seed=seed)
     taken = np.unique(moments[chosen])
     assert len(taken) == max(1, round(share * sum(lengths)))
     # All cameras of a moment are in it together.
@@ -62,7 +63,7 @@ def test_a_smaller_share_is_part_of_a_larger_one(lengths, small, large, seed):
 
 def test_camvid_and_the_town_by_hand():
     # 204 + 101 + 62 frames: 1 % of 367 is 3.67, 10 % 36.7; 8 x 17 moments: 1 % is 1.36.
-    camvid, town = frames_of([204, 101, 62]), frames_of([17] * 8, cameras=6)
+    camvid, town = frames_of([204, 101, 62], rate=1.0), frames_of([17] * 8, cameras=6)
     for seed in range(5):
         sizes = [label_subset(*camvid, share=s, seed=seed).sum() for s in (0.01, 0.1, 1.0)]
         assert sizes == [4, 37, 367]
@@ -73,6 +74,30 @@ def test_camvid_and_the_town_by_hand():
     assert len(set(town[0][chosen])) == 1
 
 
+@pytest.mark.parametrize("cameras", [1, 6])
+def test_a_long_recording_is_cut_into_scenes(cameras):
+    # 100 s and 20 s at 2 Hz: five scenes of 20 s (40 moments, the last one 41) and one of 41.
+    frames = frames_of([201, 41], cameras=cameras)
+    starts = set()
+    for seed in range(40):
+        taken = np.unique(frames[1][label_subset(*frames, share=40 / 242, seed=seed)])
+        assert len(taken) == 40
+        assert taken[-1] - taken[0] == 39  # One run, within one scene:
+        start = 201 if taken[0] >= 201 else taken[0] // 40 * 40
+        assert taken[0] - start <= 1
+        starts.add(int(start))
+    assert starts == {0, 40, 80, 120, 160, 201}
+
+
+def test_a_scene_of_nuscenes_length_is_left_whole():
+    # 39 to 41 keyframes at 2 Hz; 29 s would still be one scene, 31 s two.
+    for length, parts in ((39, 1), (41, 1), (59, 1), (64, 2)):
+        frames = frames_of([length])
+        half = length // 2
+        first = {label_subset(*frames, share=half / length, seed=s).argmax() for s in range(200)}
+        assert (len(first) > 2) == (parts == 1)
+
+
 def test_seeds_differ_in_scenes_and_in_the_run():
     frames = frames_of([20] * 6)
     subsets = {tuple(np.flatnonzero(label_subset(*frames, share=0.05, seed=s))) for s in range(20)}
@@ -81,9 +106,9 @@ def test_seeds_differ_in_scenes_and_in_the_run():
 
 
 def test_the_numbers_of_scenes_and_moments_mean_nothing_but_their_order():
-    scenes, moments = frames_of([5, 9, 4])
-    chosen = label_subset(scenes, moments, share=0.4, seed=1)
-    other = label_subset(7 + 3 * scenes, 100 + 2 * moments, share=0.4, seed=1)
+    scenes, moments, times = frames_of([5, 9, 4])
+    chosen = label_subset(scenes, moments, times, share=0.4, seed=1)
+    other = label_subset(7 + 3 * scenes, 100 + 2 * moments, times + 10**9, share=0.4, seed=1)
     assert (chosen == other).all()
 
 

@@ -20,7 +20,6 @@ from mmengine.config import Config, DictAction
 
 from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
-from drivemim.datasets.label_subsets import label_subset
 from drivemim.engine.checkpoints import write_bytes
 from drivemim.engine.config import config_errors, load_config
 from drivemim.errors import CheckpointError, ConfigError, DataError
@@ -241,7 +240,7 @@ def _write_subsets(
     frames, rows = dataset.index.frames, dataset.rows
     counts = {}
     for share, seed in subsets:
-        chosen_F = label_subset(frames.scene[rows], frames.sample[rows], share=share, seed=seed)
+        chosen_F = dataset.labelled(rows, share=share, seed=seed)
         count = LabelCount(frames=int(chosen_F.sum()), boxes=int(boxes_F[chosen_F].sum()))
         if count.boxes == 0:
             raise DataError(
