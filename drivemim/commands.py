@@ -78,6 +78,7 @@ def train_step(
         ),
         reads=tuple(reads),
         writes=(last_checkpoint(run, iterations),),
+        folder=run,
     )
 
 

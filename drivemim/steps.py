@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,13 +39,16 @@ class Step:
         command: script and arguments, without the interpreter.
         reads: files and folders, relative to the repository, whose change makes its result stale.
         writes: files and folders that are there when it is done.
+        folder: the step's own: removed as a whole before the step is run anew, since more than
+            what it ``writes`` would be taken up again (a training's other checkpoints).
     """
 
     name: str
     title: str
     command: tuple[str, ...]
     reads: tuple[str, ...] = ()
-    writes: tuple[Path, ...] = field(default=())
+    writes: tuple[Path, ...] = ()
+    folder: Path | None = None
 
 
 Stage = tuple[Step, ...]
@@ -252,15 +255,15 @@ class _Stamp:
 
 
 def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
-    """Remove what an earlier run of the step left in the plan's folder, so nothing stale stays."""
+    """Remove what an earlier run of the step left, and nothing that other steps did."""
     root = (repository / work_dir).resolve()
-    for path in step.writes:
+    for path in (step.folder,) if step.folder else step.writes:
         path = (repository / path).resolve()
-        top = root / path.relative_to(root).parts[0]
-        if top.is_dir():
-            shutil.rmtree(top)
+        assert root in path.parents, f"{step.name} writes {path}, which is not in {root}"
+        if path.is_dir():
+            shutil.rmtree(path)
         else:
-            top.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _run_side_by_side(

@@ -112,6 +112,26 @@ def test_files_of_others_are_never_removed(folder):
     assert other.read_text() == "x"
 
 
+def test_a_stale_step_removes_its_own_result_and_not_its_neighbours(folder):
+    one, two = (step(name, writes=WORK / "runs" / f"{name}.txt") for name in "ab")
+    run(folder, (one, two), independent=True)
+    changed = dataclasses.replace(one, command=(*one.command, "--new"))
+    assert run(folder, (changed, two), independent=True)[0] == ["a"]
+    assert (folder / "work/runs/a.txt").read_text() == "once"
+    assert (folder / "work/runs/b.txt").read_text() == "once"
+
+
+def test_a_stale_steps_own_folder_goes_as_a_whole(folder):
+    one, two = (step(name, writes=WORK / "runs" / name / "last.txt") for name in "ab")
+    one = dataclasses.replace(one, folder=WORK / "runs" / "a")
+    run(folder, (one, two), independent=True)
+    for name in "ab":
+        (folder / "work/runs" / name / "earlier.txt").write_text("what a resumed run would take up")
+    assert run(folder, (one, two), independent=True, fresh=True)[0] == ["a", "b"]
+    left = sorted(str(path.relative_to(folder / "work/runs")) for path in folder.rglob("*/?/*.txt"))
+    assert left == ["a/last.txt", "b/earlier.txt", "b/last.txt"]
+
+
 def test_failure_names_step_log_and_command_and_later_steps_do_not_run(folder):
     with pytest.raises(StepFailedError) as caught:
         run(folder, (step("a", command=("fail.py",)),), (step("b"),))

@@ -82,7 +82,6 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
     index = work_dir / "town.arrow"
     iterations = settings.pretrain_iterations
     checkpoint = last_checkpoint(work_dir / "pretrain", iterations)
-    moved = _moved(work_dir, "train_dataloader.dataset.dataset")
     return [
         (_town_step(settings, work_dir),),
         (
@@ -103,7 +102,7 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
                 work_dir / "pretrain",
                 iterations=iterations,
                 seed=settings.seed,
-                options=moved,
+                options=_moved(work_dir, "train_dataloader.dataset.dataset"),
                 reads=TRAINING_SOURCES,
             ),
         ),
@@ -118,21 +117,7 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
         ),
         tuple(_finetune_step(arm, settings, work_dir) for arm in ARMS),
         tuple(_test_step(arm, settings, work_dir) for arm in ARMS),
-        (
-            Step(
-                name="pictures",
-                title="Draw masks and reconstructions of scenes it was not trained on",
-                command=("tools/visualize.py", PRETRAIN_CONFIG, f"{checkpoint}")
-                + ("--out", f"{work_dir / 'pictures'}", "--clips", f"{settings.pictures}")
-                + ("--scenes", "mini_val", *(("--cfg-options", *moved) if moved else ())),
-                reads=("drivemim/visualization", "tools/visualize.py"),
-                writes=tuple(
-                    work_dir / "pictures" / f"{kind}-{number}.jpg"
-                    for number in range(settings.pictures)
-                    for kind in ("clip", "reconstruction")
-                ),
-            ),
-        ),
+        (_pictures_step(checkpoint, settings, work_dir),),
     ]
 
 
@@ -149,7 +134,7 @@ def _town_step(settings: DemoSettings, work_dir: Path) -> Step:
             *("--seed", f"{settings.seed}"),
         ),
         reads=TOWN_SOURCES,
-        writes=(work_dir / "town" / "v1.0-mini" / "sample_data.json",),
+        writes=(work_dir / "town",),
     )
 
 
@@ -181,6 +166,27 @@ def _test_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
         work_dir=work_dir / f"test-{arm}",
         options=_moved(work_dir, "test_dataloader.dataset"),
         reads=TEST_SOURCES,
+    )
+
+
+def _pictures_step(checkpoint: Path, settings: DemoSettings, work_dir: Path) -> Step:
+    moved = _moved(work_dir, "train_dataloader.dataset.dataset")
+    folder = work_dir / "pictures"
+    return Step(
+        name="pictures",
+        title="Draw masks and reconstructions of scenes it was not trained on",
+        command=(
+            *("tools/visualize.py", PRETRAIN_CONFIG, f"{checkpoint}", "--out", f"{folder}"),
+            *("--clips", f"{settings.pictures}", "--scenes", "mini_val"),
+            *(("--cfg-options", *moved) if moved else ()),
+        ),
+        reads=("drivemim/visualization", "tools/visualize.py"),
+        writes=tuple(
+            folder / f"{kind}-{number}.jpg"
+            for number in range(settings.pictures)
+            for kind in ("clip", "reconstruction")
+        ),
+        folder=folder,
     )
 
 
