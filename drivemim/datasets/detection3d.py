@@ -62,8 +62,8 @@ class FrameDetection3D(FrameDetection):
         settings: the rest of ``FrameDetection``'s arguments.
 
     Raises:
-        ValueError: if the selection has no frame, a name in it is unknown, or a frame has no
-            measured calibration.
+        ValueError: if the selection has no frame, a name in it is unknown, a frame has no
+            measured calibration, or the index has boxes that are not 3-D (nuImages).
     """
 
     METAINFO: dict[str, Any] = {"classes": DETECTION_CLASSES, "palette": _PALETTE}
@@ -101,12 +101,18 @@ class FrameDetection3D(FrameDetection):
         if self._fully_initialized:
             return
         super().full_init()
-        frames = self.index.frames
+        frames, boxes = self.index.frames, self.index.boxes
         loose = self.rows[~frames.calibrated[self.rows]]
         if len(loose):
             raise DataError(
                 f"frame {frames.token[loose[0]]} of {self.index.path} has no measured calibration; "
                 "3-D detection needs an index of nuScenes' tables"
+            )
+        flat = np.flatnonzero(np.isnan(boxes.center[:, 0]))
+        if len(flat):
+            raise DataError(
+                f"box {boxes.token[flat[0]]} of {self.index.path} is drawn in its image and has no "
+                "place in space; 3-D detection needs an index of nuScenes' tables"
             )
         scenes = self.index.scenes
         self._metainfo["nuscenes"] = {

@@ -12,6 +12,7 @@ from nuimages import NuImages
 from drivemim.datasets.builders.nuimages import TABLES, build_nuimages_index
 from drivemim.datasets.clip_dataset import ClipDataset
 from drivemim.datasets.detection import FrameDetection
+from drivemim.datasets.detection3d import FrameDetection3D
 from drivemim.datasets.ground_truth import frame_boxes
 from drivemim.datasets.index import FrameIndex
 
@@ -232,6 +233,11 @@ def test_a_detector_is_given_keyframes_and_filters(index):
     }
     assert infos["alone-0"]["instances"] == []
     assert infos["depot-2"]["camera"] == "CAM_BACK"
+
+
+def test_3d_detection_needs_boxes_that_are_3d(index):
+    with pytest.raises(ValueError, match=r"box crossing-box-0 of .* is drawn in its image"):
+        FrameDetection3D(index=index.path, filters={})
 
 
 def test_clips_run_through_the_unlabelled_images(index):
