@@ -10,9 +10,9 @@ import argparse
 import json
 from pathlib import Path
 
-from drivemim.engine.checkpoints import write_bytes
 from drivemim.engine.mask_analysis import DEPTHS, analysis_table, analyze_masks
 from drivemim.errors import one_line_errors
+from drivemim.files import write_bytes
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from drivemim.engine.checkpoints import write_bytes
 from drivemim.engine.probe import probe_backbone
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.probe import probe_table
+from drivemim.files import write_bytes
 
 
 def main() -> None:

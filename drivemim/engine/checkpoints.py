@@ -1,34 +1,13 @@
-"""Files that are whole or absent: writing them, and finding the newest of a run."""
+"""Finding the newest checkpoint of a run."""
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from drivemim.compat import is_complete
 
 _PERIODIC = re.compile(r"(iter|epoch)_(\d+)\.pth")
-
-
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write beside, then rename: ``path`` is either what it was, or complete.
-
-    Raises:
-        OSError: naming ``path``, if it cannot be written; nothing half-written is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

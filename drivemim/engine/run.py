@@ -15,11 +15,12 @@ from mmengine.runner import Runner
 
 from drivemim import compat
 from drivemim.engine.autocast import mixed_precision
-from drivemim.engine.checkpoints import newest_checkpoint, write_bytes
+from drivemim.engine.checkpoints import newest_checkpoint
 from drivemim.engine.config import config_errors, load_config
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
+from drivemim.files import write_bytes
 
 NEWEST = "newest"
 _PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")

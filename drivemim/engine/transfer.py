@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from drivemim.compat import read_checkpoint
-from drivemim.engine.checkpoints import write_bytes
 from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
 from drivemim.engine.foreign import add_batch_counts, foreign_backbone
 from drivemim.engine.matching import describe_differences, describe_mismatch
 from drivemim.engine.model_card import check_place, read_results, render_card
 from drivemim.engine.provenance import describe_export, pretrainer_of
 from drivemim.errors import CheckpointError, ConfigError
+from drivemim.files import write_bytes
 
 _KEY = "drivemim"
 
@@ -81,7 +81,8 @@ def export_backbone(
         raise CheckpointError(f"{checkpoint} is not of the config's model: {mismatch}")
     pretrainer.load_state_dict(weights)
     pretrainer.eval()
-    metadata = describe_export(pretrainer, cfg, content["meta"], checkpoint, input_size)
+    meta = content.get("meta") or {}  # without, as --config allows, less is known
+    metadata = describe_export(pretrainer, cfg, meta, checkpoint, input_size)
     metadata["source"]["ema"] = ema
     backbone: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # built
     state = {
@@ -109,7 +110,7 @@ def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged, or was not written by :func:`export_backbone`.
     """
-    content, metadata = _read(Path(path))
+    content, metadata = read_weights(path)
     if metadata is None:
         raise CheckpointError(
             f"{path} was not written by tools/export_backbone.py, so its normalisation is unknown; "
@@ -118,8 +119,14 @@ def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return content.get("state_dict", {}), metadata
 
 
-def _read(path: Path) -> tuple[Any, dict[str, Any] | None]:
-    """The content of a file of weights, and the metadata if it is an exported backbone."""
+def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
+    """Read a file of weights: its content, and the metadata if it is an exported backbone.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged.
+    """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no backbone at {path}; write it with tools/export_backbone.py"
@@ -195,7 +202,7 @@ def load_any_backbone(
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged, a pretraining run's own checkpoint, or does not fit.
     """
-    content, metadata = _read(Path(path))
+    content, metadata = read_weights(path)
     if metadata is not None:
         return load_backbone(model, path, architecture=architecture)
     state, left_out = foreign_backbone(content, path)
@@ -246,12 +253,17 @@ def _detector_features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], lis
     return maps, level_numbers(backbone, maps)
 
 
-def weights_of(content: dict[str, Any], checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
+def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
     """Weights of the model as trained, or averaged.
 
     MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,
     prefixed ``module.``, as ``ema_state_dict``.
+
+    Raises:
+        CheckpointError: if the content is not of a training run, or not averaged where asked for.
     """
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{checkpoint} is no training checkpoint: it has no state_dict")
     averaged = content.get("ema_state_dict")
     if ema and averaged is None:
         raise CheckpointError(

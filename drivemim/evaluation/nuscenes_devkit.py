@@ -7,6 +7,7 @@ the ground plane, five errors of the matched boxes, and the detection score (NDS
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from drivemim.compat import devkit_evaluates
 from drivemim.datasets.classes import DETECTION_CLASSES
 from drivemim.errors import DataError
-from drivemim.evaluation.nuscenes_results import write_json
+from drivemim.files import write_bytes
 
 RULES = "detection_cvpr_2019"
 ERRORS = {
@@ -85,8 +86,9 @@ def evaluate_results(
         )
     metrics, details = run.evaluate()
     summary = {**metrics.serialize(), "meta": run.meta}
-    write_json(path.with_name("metrics_summary.json"), summary)
-    write_json(path.with_name("metrics_details.json"), details.serialize())
+    for name, content in (("summary", summary), ("details", details.serialize())):
+        # NaN is written as the devkit itself writes and reads it.
+        write_bytes(path.with_name(f"metrics_{name}.json"), json.dumps(content).encode())
     if plots:
         run.render(metrics, details)
     counts = dict.fromkeys(DETECTION_CLASSES, 0)

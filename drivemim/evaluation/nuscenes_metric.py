@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,9 +23,9 @@ from drivemim.evaluation.nuscenes_results import (
     check_results,
     results_document,
     sample_poses,
-    write_json,
 )
 from drivemim.evaluation.view_merging import GlobalBoxes, merge_views
+from drivemim.files import write_bytes
 from drivemim.geometry import CameraBoxes, boxes_to_global
 from drivemim.registry import METRICS
 
@@ -144,7 +145,7 @@ class NuScenesDetection(BaseMetric):
         check_results(document, samples, headings=self.headings)
         with tempfile.TemporaryDirectory() as nowhere:
             folder = self._folder() or Path(nowhere)
-            write_json(folder / RESULTS, document)
+            write_bytes(folder / RESULTS, json.dumps(document).encode())
             scores = evaluate_results(
                 folder / RESULTS,
                 data_root=index.data_root,

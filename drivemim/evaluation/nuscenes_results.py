@@ -1,4 +1,4 @@
-"""The results file of nuScenes' detection task: writing it, and refusing one that is broken.
+"""Results in the format of nuScenes' detection task, and refusing what is broken in them.
 
 The official evaluation stops at some mistakes with an assertion that names no sample, and takes
 others (a wrong frame of reference, a turned heading) without a word and scores them. Everything
@@ -8,11 +8,8 @@ plausibility can tell is in ``drivemim.evaluation.nuscenes_plausibility``.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
@@ -114,48 +111,13 @@ def _box_dicts(token: str, boxes: GlobalBoxes) -> list[dict[str, Any]]:
     ]
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file beside its place and rename it, so that it is whole or not there.
-
-    NaN is written as the devkit writes and reads it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(content))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of a results file.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        DataError: if it is cut off, or is no JSON object.
-    """
-    path = Path(path)
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no results file at {path}") from None
-    except ValueError as error:
-        raise DataError(
-            f"{path} ({path.stat().st_size} bytes) is cut off or no JSON: {error}; write it again"
-        ) from None
-    if not isinstance(document, dict):
-        raise DataError(f"{path} holds a {type(document).__name__}, not 'meta' and 'results'")
-    return document
-
-
 def check_results(
     document: Mapping[str, Any], samples: SamplePoses, *, headings: bool = True
 ) -> None:
     """Refuse results that the official evaluation would stop at, or score for the wrong reason.
 
     Args:
-        document: ``meta`` and ``results``, as ``results_document`` makes or ``read_results`` reads.
+        document: ``meta`` and ``results``, as ``results_document`` makes them.
         samples: every sample of the evaluation and the vehicle's pose there.
         headings: whether to compare headings with velocities; see ``check_headings``.
 

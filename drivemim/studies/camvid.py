@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from drivemim.commands import (
     train_step,
     without_validation,
 )
-from drivemim.evaluation.results_file import read_results
+from drivemim.evaluation.results_file import read_results, results_json
+from drivemim.files import write_bytes
 from drivemim.steps import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
@@ -92,9 +92,7 @@ def write_table(settings: StudySettings, out: Path) -> str:
     results = {
         arm: [read_results(out / f"{arm}-{seed}.json") for seed in settings.seeds] for arm in ARMS
     }
-    part = out / "results.json.part"
-    part.write_text(json.dumps(results, indent=2))
-    part.replace(out / "results.json")
+    write_bytes(out / "results.json", results_json(results))
     return table_of(results)
 
 

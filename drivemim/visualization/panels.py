@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from drivemim.clips import Clips
+from drivemim.files import write_bytes
 from drivemim.models import Reconstruction
 
 Image = NDArray[np.uint8]
@@ -237,11 +238,7 @@ def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes
 
 def save_image(path: Path, image: Image, quality: int = 85) -> None:
     """Write a JPEG or PNG file, by the path's suffix, whole or not at all."""
-    data = encode_image(image, path.suffix, quality)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_bytes(path, encode_image(image, path.suffix, quality))
 
 
 def _size(image: Image) -> tuple[int, int]:

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from drivemim.files import write_bytes
+
 ARM_COLORS = ("#2b6cb0", "#b3bac4", "#d69e2e", "#38a169")
 LINE_COLORS = ("#2b6cb0", "#8a8f98", "#d69e2e", "#38a169")
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -126,10 +128,9 @@ def figure_svg(figure: Figure) -> str:
 
 def save_figure(path: Path, figure: Figure) -> None:
     """Write a PNG or SVG file, by the path's suffix, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format=path.suffix.removeprefix("."), dpi=144)
-    part.replace(path)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix.removeprefix("."), dpi=144)
+    write_bytes(path, content.getbuffer())
 
 
 def _axes(title: str) -> tuple[Figure, Axes]:

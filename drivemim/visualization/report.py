@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Protocol
 
+from drivemim.files import write_bytes
+
 MOST_BYTES = 5_000_000
 
 STYLE = """
@@ -179,7 +181,4 @@ def write_report(path: Path, page: str) -> None:
             f"{path} would have {len(data) / 1e6:.1f} MB; use fewer or smaller pictures "
             f"(at most {MOST_BYTES / 1e6:.0f} MB)"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_bytes(path, data)

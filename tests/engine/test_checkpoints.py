@@ -1,12 +1,11 @@
 import errno
 import os
-import resource
 
 import pytest
 import torch
 
 from drivemim.compat import is_complete, read_checkpoint
-from drivemim.engine.checkpoints import newest_checkpoint, write_bytes
+from drivemim.engine.checkpoints import newest_checkpoint
 from drivemim.engine.hooks.atomic_checkpoint import AtomicBackend
 from drivemim.engine.run import train
 from drivemim.errors import CheckpointError
@@ -18,30 +17,6 @@ def no_space(*_):
 
 def save(path, value=0):
     torch.save({"state_dict": {"weight": torch.full((3,), float(value))}}, path)
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "iter_4.pth"
-    write_bytes(path, b"old")
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match=r"No space left on device: '.*iter_4\.pth'"):
-        write_bytes(path, b"new and longer")
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["iter_4.pth"]
-
-
-def test_a_disk_that_fills_up_half_way(tmp_path):
-    path = tmp_path / "iter_4.pth"
-    write_bytes(path, b"old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(OSError, match=r"iter_4\.pth"):
-            write_bytes(path, bytes(5000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["iter_4.pth"]
 
 
 def test_removals_wait_and_spare_files_written_anew(tmp_path):

@@ -20,7 +20,6 @@ from drivemim.datasets.town import generate_town
 from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation import NuScenesDetection
 from drivemim.evaluation.nuscenes_devkit import NuScenesScores, format_scores, named_numbers
-from drivemim.evaluation.nuscenes_results import read_results
 
 ERRORS = {"mATE": "trans_err", "mASE": "scale_err", "mAOE": "orient_err", "mAVE": "vel_err",
           "mAAE": "attr_err"}  # fmt: skip
@@ -145,7 +144,7 @@ def compare(root, index, scenes, tmp_path):
         assert found[f"nuscenes/{name}_AP"] == pytest.approx(ap, abs=1e-6)
         count = sum(box.detection_name == name for box in evaluation.gt_boxes.all)
         assert found[f"nuscenes/{name}_count"] == count
-    written = read_results(tmp_path / "out" / "results_nusc.json")["results"]
+    written = json.loads((tmp_path / "out" / "results_nusc.json").read_text())["results"]
     assert set(written) == set(samples)
     return found
 
@@ -234,7 +233,7 @@ def test_a_selection_that_is_no_split(index, tmp_path):
     rows = [row for row in range(len(dataset))
             if dataset.get_data_info(row)["sample_token"] == sample]  # fmt: skip
     found = score(dataset.get_subset(rows), out_dir=str(tmp_path))
-    assert list(read_results(tmp_path / "results_nusc.json")["results"]) == [sample]
+    assert list(json.loads((tmp_path / "results_nusc.json").read_text())["results"]) == [sample]
     assert found["nuscenes/NDS_present"] > 0.9
     both = score(make_dataset(index))  # mini_train's and mini_val's scenes together
     assert both["nuscenes/car_count"] > found["nuscenes/car_count"]

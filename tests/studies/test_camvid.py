@@ -1,5 +1,7 @@
 """The study's plan holds together, and its table is worked out by hand."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,17 @@ def test_one_seed_has_no_spread():
 def test_a_missing_run_is_no_table(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"pretrained-0\.json"):
         write_table(SETTINGS, tmp_path)
+
+
+def test_the_runs_are_kept_as_strict_json(tmp_path):
+    (run,) = runs(0.3)
+    for arm in ("pretrained", "random"):
+        for seed in SETTINGS.seeds:
+            text = json.dumps({**run, "drivemim/absent_AP": math.nan})
+            (tmp_path / f"{arm}-{seed}.json").write_text(text)
+    assert "| mAP | 30.0 ± 0.0 | 30.0 ± 0.0 | +0.0 ± 0.0 |" in write_table(SETTINGS, tmp_path)
+    kept = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    assert kept["random"] == [{**run, "drivemim/absent_AP": None}] * 2
 
 
 def test_arms_differ_in_their_start_alone():

@@ -13,8 +13,9 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 
-from drivemim.engine.checkpoints import newest_checkpoint, write_bytes
+from drivemim.engine.checkpoints import newest_checkpoint
 from drivemim.errors import CheckpointError
+from drivemim.files import write_bytes
 from drivemim.registry import HOOKS
 
 

@@ -20,9 +20,9 @@ from mmengine.config import Config, DictAction
 
 from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
-from drivemim.engine.checkpoints import write_bytes
 from drivemim.engine.config import config_errors, load_config
 from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.files import write_bytes
 from drivemim.registry import DATASETS
 from drivemim.studies.label_efficiency.settings import LabelStudy
 

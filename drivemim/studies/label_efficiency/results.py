@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import statistics
@@ -10,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from drivemim.engine.checkpoints import write_bytes
 from drivemim.errors import DataError
 from drivemim.evaluation import results_file
 from drivemim.evaluation.label_efficiency import (
@@ -24,9 +22,11 @@ from drivemim.evaluation.label_efficiency import (
     needed_for,
     paired_difference,
 )
+from drivemim.files import write_bytes
 from drivemim.studies.label_efficiency.inputs import StudyInputs
 from drivemim.studies.label_efficiency.settings import LabelStudy, Run
 from drivemim.visualization.label_efficiency import label_curves
+from drivemim.visualization.plots import save_figure
 
 Results = Mapping[Run, Mapping[str, float]]
 """Metrics by name, of the runs that are finished."""
@@ -125,7 +125,6 @@ def write_results(
         the files.
     """
     folder = repository / study.work_dir
-    plot = io.BytesIO()
     curves = {
         _title(metric): {
             arm: {share: estimate(list(seeds.values())) for share, seeds in scores.items()}
@@ -134,17 +133,12 @@ def write_results(
         for metric in study.metrics
     }
     frames = {share: _frames(study, inputs, share) for share in study.shares}
-    label_curves(curves, frames, f"Labels of {study.train}, judged on {study.val}").savefig(
-        plot, format="png", dpi=144
-    )
-    written = {
-        ".json": json.dumps(_document(study, inputs, results), indent=2, default=str).encode(),
-        ".md": report(study, inputs, results).encode(),
-        ".png": plot.getvalue(),
-    }
-    for suffix, content in written.items():
-        write_bytes(folder / f"{NAME}{suffix}", content)
-    return [study.work_dir / f"{NAME}{suffix}" for suffix in written]
+    figure = label_curves(curves, frames, f"Labels of {study.train}, judged on {study.val}")
+    document = json.dumps(_document(study, inputs, results), indent=2, default=str)
+    write_bytes(folder / f"{NAME}.json", document.encode())
+    write_bytes(folder / f"{NAME}.md", report(study, inputs, results).encode())
+    save_figure(folder / f"{NAME}.png", figure)
+    return [study.work_dir / f"{NAME}.{suffix}" for suffix in ("json", "md", "png")]
 
 
 def _document(study: LabelStudy, inputs: StudyInputs, results: Results) -> dict[str, Any]:
