@@ -11,26 +11,24 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
-from numpy.typing import NDArray
 
-from drivemim.datasets.classes import CLASS_RANGES, DETECTION_CLASSES
 from drivemim.datasets.index import FrameIndex
 from drivemim.errors import ConfigError
 from drivemim.evaluation.nuscenes_devkit import evaluate_results, format_scores
-from drivemim.evaluation.nuscenes_plausibility import SamplePoses
+from drivemim.evaluation.nuscenes_plausibility import RANGES, SamplePoses
 from drivemim.evaluation.nuscenes_results import (
     MAX_BOXES,
     check_results,
     results_document,
     sample_poses,
 )
+from drivemim.evaluation.records import float_array
 from drivemim.evaluation.view_merging import GlobalBoxes, merge_views
 from drivemim.files import write_bytes
 from drivemim.geometry import CameraBoxes, boxes_to_global
 from drivemim.registry import METRICS
 
 RESULTS = "results_nusc.json"
-_RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
 _MARGIN = 5.0
 """Metres past its class's range at which a box is left out: a camera is not where the lidar is."""
 _META_KEYS = ("sample_token", "frame_token", "camera_to_global")
@@ -107,9 +105,9 @@ class NuScenesDetection(BaseMetric):
             found = global_boxes(sample["pred_instances"], sample["camera_to_global"])
             # Far from the camera, not from where the vehicle should be: boxes in a wrong frame must
             # stay for the check to see. So does what is not a number.
-            place_2 = _array(sample["camera_to_global"])[:2, 3]
+            place_2 = float_array(sample["camera_to_global"])[:2, 3]
             distance_M = np.linalg.norm(found.centers_M3[:, :2] - place_2, axis=1)
-            unwanted_M = distance_M > _RANGES[found.labels_M] + _MARGIN
+            unwanted_M = distance_M > RANGES[found.labels_M] + _MARGIN
             unwanted_M |= found.scores_M < self.min_score
             self.results.append(
                 {
@@ -175,24 +173,24 @@ def global_boxes(predicted: Mapping[str, Any], camera_to_global: Any) -> GlobalB
     Returns:
         the boxes; a velocity that is not known (NaN in both directions) is 0.
     """
-    velocities_M2 = _array(predicted["velocities"]).reshape(-1, 2)
+    velocities_M2 = float_array(predicted["velocities"]).reshape(-1, 2)
     velocities_M2[np.isnan(velocities_M2).all(axis=1)] = 0.0
     boxes = CameraBoxes(
-        centers_M3=_array(predicted["centers"]).reshape(-1, 3),
-        sizes_M3=_array(predicted["sizes"]).reshape(-1, 3),
-        yaws_M=_array(predicted["yaws"]).reshape(-1),
+        centers_M3=float_array(predicted["centers"]).reshape(-1, 3),
+        sizes_M3=float_array(predicted["sizes"]).reshape(-1, 3),
+        yaws_M=float_array(predicted["yaws"]).reshape(-1),
         velocities_M2=velocities_M2,
     )
-    pose_44 = _array(camera_to_global).reshape(4, 4)
+    pose_44 = float_array(camera_to_global).reshape(4, 4)
     centers_M3, sizes_M3, rotations_M4, velocities_M2 = boxes_to_global(boxes, pose_44)
     return GlobalBoxes(
         centers_M3=centers_M3,
         sizes_M3=sizes_M3,
         rotations_M4=rotations_M4,
         velocities_M2=velocities_M2,
-        scores_M=_array(predicted["scores"]).reshape(-1),
-        labels_M=_array(predicted["labels"]).reshape(-1).astype(np.int64),
-        attributes_M=_array(predicted["attributes"]).reshape(-1).astype(np.int64),
+        scores_M=float_array(predicted["scores"]).reshape(-1),
+        labels_M=float_array(predicted["labels"]).reshape(-1).astype(np.int64),
+        attributes_M=float_array(predicted["attributes"]).reshape(-1).astype(np.int64),
     )
 
 
@@ -209,9 +207,3 @@ def chosen_samples(index: FrameIndex, chosen: Mapping[str, Any], seen: set[str])
     if not chosen["whole"]:
         rows = rows[[index.samples.token[row] in seen for row in rows]]
     return sample_poses(index, rows)
-
-
-def _array(values: Any) -> NDArray[np.float64]:
-    """A tensor on any device (bfloat16 too), or an array, as a new array of float64."""
-    on_cpu = values.detach().cpu().double() if hasattr(values, "detach") else values
-    return np.array(on_cpu, np.float64)

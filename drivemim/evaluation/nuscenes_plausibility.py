@@ -12,17 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drivemim.datasets.classes import CLASS_RANGES, DETECTION_CLASSES
 from drivemim.errors import DataError
+from drivemim.evaluation.records import Floats, Integers
 from drivemim.geometry import quaternion_to_matrix
 from drivemim.geometry.camera_boxes import wrap_angles
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-_RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
+RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
+"""Metres from the vehicle up to which the official evaluation counts each class."""
 BEYOND_RANGE = 10.0
 """Metres past its class's range from which a box counts as far from the vehicle."""
 NOWHERE_NEAR = 100.0
@@ -109,8 +107,8 @@ def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None
         return
     offsets_M3 = boxes.centers_M3 - samples.positions_S3[boxes.samples_M]
     distance_M = np.linalg.norm(offsets_M3[:, :2], axis=1)
-    far_M = distance_M > _RANGES[boxes.labels_M] + BEYOND_RANGE
-    central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= _RANGES[boxes.labels_M]
+    far_M = distance_M > RANGES[boxes.labels_M] + BEYOND_RANGE
+    central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= RANGES[boxes.labels_M]
     height_M = np.abs(offsets_M3[:, 2])
     for sample in np.unique(boxes.samples_M):
         mine = boxes.of_sample(sample)
@@ -135,7 +133,7 @@ def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None
 def _reads_as_camera(boxes: ResultColumns) -> bool:
     """Whether the numbers would do as a camera's: x right, y down, z forward."""
     x_M, y_M, z_M = boxes.centers_M3.T
-    in_view_M = (z_M > 0) & (np.hypot(x_M, z_M) <= _RANGES[boxes.labels_M])
+    in_view_M = (z_M > 0) & (np.hypot(x_M, z_M) <= RANGES[boxes.labels_M])
     return bool(np.median(np.abs(y_M)) <= MAX_HEIGHT and in_view_M.mean() > 0.9)
 
 
@@ -154,7 +152,7 @@ def _refuse_frame(samples: SamplePoses, sample: int, distance: float, central: b
 
 def _follows_vehicle(boxes: ResultColumns, samples: SamplePoses) -> int | None:
     """A sample whose boxes stay in place only if they are read as vehicle coordinates."""
-    central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= _RANGES[boxes.labels_M]
+    central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= RANGES[boxes.labels_M]
     if central_M.mean() < 0.9:
         return None
     turns_S22 = quaternion_to_matrix(samples.rotations_S4)[:, :2, :2]

@@ -29,7 +29,7 @@ class Objects:
         boxes_M4: (x1, y1, x2, y2), pixels of the original image.
         labels_M: class of the object.
         ignored_M: True where the object is neither to be found nor to be missed.
-        distances_M: metres, ``inf`` where unknown.
+        distances_M: metres, not finite where unknown.
         visibilities_M: nuScenes' level, 1 (0-40 %) to 4 (80-100 %); 0 where unknown.
         motions_M: 1 moving, 0 still, -1 unknown.
     """
@@ -82,9 +82,9 @@ def image_record(sample: dict[str, Any]) -> Record:
         "motions": np.array(
             [each.get("moving", UNKNOWN_MOTION) for each in instances], dtype=np.int64
         ),
-        "found_boxes": _array(predicted["bboxes"]).astype(float).reshape(-1, 4),
-        "found_labels": _array(predicted["labels"]).astype(np.int64),
-        "found_scores": _array(predicted["scores"]).astype(float),
+        "found_boxes": float_array(predicted["bboxes"]).reshape(-1, 4),
+        "found_labels": float_array(predicted["labels"]).astype(np.int64),
+        "found_scores": float_array(predicted["scores"]),
     }
     for key in ("found_boxes", "found_scores"):
         if not np.isfinite(record[key]).all():
@@ -123,6 +123,7 @@ def join_records(records: Sequence[Record]) -> tuple[Objects, Detections]:
     return objects, detections
 
 
-def _array(tensor: Any) -> NDArray[Any]:
-    """A tensor on any device (bfloat16 too), or an array, as an array."""
-    return np.asarray(tensor.detach().float().cpu() if hasattr(tensor, "detach") else tensor)
+def float_array(values: Any) -> Floats:
+    """A tensor on any device (bfloat16 too), or an array, as a new array of float64."""
+    on_cpu = values.detach().cpu().double() if hasattr(values, "detach") else values
+    return np.array(on_cpu, np.float64)

@@ -11,10 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from drivemim.evaluation.records import Flags, Floats, Integers
 
 _CORNERS_42 = np.array([[0.5, 0.5], [0.5, -0.5], [-0.5, -0.5], [-0.5, 0.5]])
 
@@ -58,7 +56,7 @@ class GlobalBoxes:
             attributes_M=labels,
         )
 
-    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> GlobalBoxes:
+    def take(self, rows: Integers | Flags) -> GlobalBoxes:
         """Some of the boxes, by position or by a mask."""
         return GlobalBoxes(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
