@@ -12,12 +12,11 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from drivemim.clips import Clips
-from drivemim.compat import read_checkpoint
 from drivemim.datasets import ClipDataset
 from drivemim.engine.config import config_errors, load_config
 from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.provenance import training_image_size
-from drivemim.engine.transfer import read_export, weights_of
+from drivemim.engine.transfer import read_weights, weights_of
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
 from drivemim.registry import MODELS
@@ -135,10 +134,10 @@ def _initialize(pretrainer: Any) -> None:
 
 def _load(pretrainer: nn.Module, checkpoint: Path, config: str) -> None:
     """Load a checkpoint of the pretraining run, or a backbone exported from one."""
-    content = None if checkpoint.suffix == ".safetensors" else read_checkpoint(checkpoint)
-    if content is None or "drivemim" in (content.get("meta") or {}):
+    content, metadata = read_weights(checkpoint)
+    if metadata is not None:
         module: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # built
-        weights = read_export(checkpoint)[0]
+        weights = content["state_dict"]
     else:
         module, weights = pretrainer, weights_of(content, checkpoint, ema=False)
     if mismatch := describe_mismatch(module.state_dict(), weights):

@@ -35,14 +35,14 @@ def pretrainer_of(
         CheckpointError: if the checkpoint is not of a pretraining run.
         ConfigError: if the config cannot be built.
     """
-    meta = content.get("meta", {}) if isinstance(content, dict) else {}
+    meta = (content.get("meta") or {}) if isinstance(content, dict) else {}
     if config is not None:
         cfg = load_config(config)
     elif "cfg" in meta:
         cfg = Config.fromstring(meta["cfg"], file_format=".py")
     else:
         raise CheckpointError(f"{checkpoint} holds no config; give the run's with --config")
-    if "encoder" not in (cfg.get("model") or {}) or "state_dict" not in content:
+    if "encoder" not in (cfg.get("model") or {}):
         raise CheckpointError(
             f"{checkpoint} is not of a pretraining run: its model is "
             f"{(cfg.get('model') or {}).get('type')}, without an encoder"

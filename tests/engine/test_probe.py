@@ -110,13 +110,16 @@ def test_levels_are_the_backbones_maps(config, checkpoint, index):
         rank(1, (2,))
 
 
-def test_users_mistakes_are_named(repository, config, checkpoint, index):
+def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_path):
     scenes = {"index": index, "train": "train", "val": "val"}
     detector = repository / "tests" / "engine" / "configs" / "detector.py"
     with pytest.raises(ConfigError, match="its model has no encoder"):
         probe_backbone(detector, **scenes)
     with pytest.raises(CheckpointError, match=r"does not fit .*vit.py: misshapen"):
         probe_backbone(config, checkpoint, options={"model.encoder.embed_dims": 32}, **scenes)
+    torch.save({}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other.pth is no training checkpoint"):
+        probe_backbone(config, tmp_path / "other.pth", **scenes)
     with pytest.raises(DataError, match="gone"):
         probe_backbone(config, **{**scenes, "val": "gone"})
 

@@ -238,6 +238,23 @@ def test_other_files_are_refused(resnet_run, tmp_path):
         export_backbone(tmp_path / "empty.pth", tmp_path / "x.safetensors")
 
 
+def test_a_checkpoint_without_meta_needs_the_runs_config(repository, resnet_run, resnet, tmp_path):
+    """As other tools leave it that keep the weights of a checkpoint alone."""
+    content = read_checkpoint(resnet_run)
+    bare, out = tmp_path / "bare.pth", tmp_path / "x.safetensors"
+    torch.save({key: content[key] for key in ("state_dict", "ema_state_dict")}, bare)
+    with pytest.raises(CheckpointError, match=r"bare.pth holds no config; give .* --config"):
+        export_backbone(bare, out)
+    config = repository / "tests" / "engine" / "configs" / "resnet.py"
+    metadata = export_backbone(bare, out, config=config)
+    assert metadata["source"]["iteration"] is None
+    assert all(torch.equal(value, read_export(resnet)[0][name])
+               for name, value in read_export(out)[0].items())  # fmt: skip
+    torch.save(content["state_dict"], bare)
+    with pytest.raises(CheckpointError, match=r"bare.pth is no training checkpoint"):
+        export_backbone(bare, out, config=config)
+
+
 def test_export_does_not_replace_its_checkpoint(resnet_run):
     before = resnet_run.read_bytes()
     with pytest.raises(ConfigError, match=rf"{resnet_run.name}.*would replace the checkpoint"):
