@@ -164,9 +164,11 @@ class Scenes:
 
     Attributes:
         token: the source's own token.
-        name: nuScenes' scene name, or the folder or COCO ``sequence`` it came from.
+        name: nuScenes' scene name, nuImages' sample token, or the folder or COCO ``sequence`` it
+            came from.
         description: the source's words.
-        split: the COCO file it came from (its stem), ``""`` for nuScenes.
+        split: what follows the version's last dash in nuImages (``train``), the stem of the COCO
+            file it came from, ``""`` otherwise.
         night: whether the description speaks of night.
         rain: whether the description speaks of rain.
         first_sample: first of its rows in ``samples``.

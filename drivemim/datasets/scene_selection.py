@@ -21,8 +21,8 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
 
     Args:
         index: the data set.
-        scenes: None for all; a list of scene names; or one name: of a split of the index (the
-            stem of a COCO file), of an official nuScenes split (``mini_train``, ``mini_val``,
+        scenes: None for all; a list of scene names; or one name: of a split of the index (see
+            ``Scenes.split``), of an official nuScenes split (``mini_train``, ``mini_val``,
             ``train``, ``val``, ``test``, ...), or of a scene.
 
     Returns:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drivemim.datasets.builders.coco import CocoFile, read_coco
-from drivemim.datasets.builders.images_only import IDENTITY_POSE, drawn_boxes, no_lidar
+from drivemim.datasets.builders.columns import (
+    IDENTITY_POSE,
+    Ints,
+    Section,
+    drawn_boxes,
+    neighbours,
+    no_lidar,
+    runs,
+)
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import DataError
 
-Section = dict[str, Any]
 CAMERA = "camera"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -81,6 +89,35 @@ def build_frames_index(
     data_root = Path(os.path.commonpath(folders))
     files = [Path(path).absolute() for path in coco]
     prints = fingerprints(data_root, [path for path in files if path.is_file()])
+    frames, categories = _read_frames(folders, files, data_root)
+    command = ["tools/create_index.py", "frames"]
+    command += [part for folder in folders for part in ("--root", f"{folder}")]
+    command += [part for path in files for part in ("--coco", f"{path}")]
+    info = IndexInfo(
+        source="frames",
+        version="",
+        data_root=str(data_root),
+        command=shlex.join([*command, "--rate", f"{rate}", "--out", os.fspath(out)]),
+        tables=prints,
+    )
+    write_index(out, _sections(frames, categories, rate), info)
+    return Path(out)
+
+
+def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    folders = [Path(root).absolute() for root in roots]
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no folder {folder}; check --root")
+    if not folders:
+        raise ValueError("no folder given; use --root DIR")
+    return folders
+
+
+def _read_frames(
+    folders: Sequence[Path], files: Sequence[Path], data_root: Path
+) -> tuple[list[_Frame], list[str]]:
+    """Frames in the index's order, and the names of all categories."""
     categories: list[str] = []
     frames: list[_Frame] = []
     touched: set[Path] = set()
@@ -97,27 +134,7 @@ def build_frames_index(
         raise FileNotFoundError(
             f"no images ({', '.join(SUFFIXES)}) under {', '.join(map(str, folders))}"
         )
-    arguments = [f"--root {folder}" for folder in folders] + [f"--coco {path}" for path in files]
-    info = IndexInfo(
-        source="frames",
-        version="",
-        data_root=str(data_root),
-        command=f"tools/create_index.py frames {' '.join(arguments)} --rate {rate} --out {out}",
-        tables=prints,
-    )
-    frames.sort(key=lambda frame: (frame.scene, frame.number, frame.path))
-    write_index(out, _sections(frames, categories, rate), info)
-    return Path(out)
-
-
-def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    folders = [Path(root).absolute() for root in roots]
-    for folder in folders:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"no folder {folder}; check --root")
-    if not folders:
-        raise ValueError("no folder given; use --root DIR")
-    return folders
+    return sorted(frames, key=lambda frame: (frame.scene, frame.number, frame.path)), categories
 
 
 def _root_of(parsed: CocoFile, folders: Sequence[Path]) -> Path:
@@ -197,16 +214,16 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
     numbers = {scene: number for number, scene in enumerate(scenes)}
     scene = np.array([numbers[frame.scene] for frame in frames])
     rows = np.arange(count)
-    first = np.searchsorted(scene, np.arange(len(scenes) + 1))
-    same = np.concatenate([[False], scene[1:] == scene[:-1], [False]])
+    first, length = runs(scene, len(scenes))
+    previous, following = neighbours(scene)
     frame_number = np.array([frame.number for frame in frames], np.int64)
     timestamp = np.round(frame_number / rate * 1e6).astype(np.int64)
     shared = {
         "token": [frame.path for frame in frames],
         "scene": scene,
         "timestamp": timestamp,
-        "previous": np.where(same[:-1], rows - 1, -1),
-        "next": np.where(same[1:], rows + 1, -1),
+        "previous": previous,
+        "next": following,
     }
     size = np.array([frame.size for frame in frames], np.int64)
     box_count = np.array([len(frame.boxes) for frame in frames], np.int64)
@@ -234,15 +251,15 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
             "keyframes": rows,
             **no_lidar(count),
         },
-        "scenes": _scenes(scenes, first),
+        "scenes": _scenes(scenes, first, length),
         "boxes": boxes,
         "tracks": tracks,
         "names": {"cameras": [CAMERA], "categories": categories, "attributes": []},
     }
 
 
-def _scenes(scenes: list[tuple[str, str]], first: NDArray[np.int64]) -> Section:
-    """Scenes whose frames (and samples) begin at ``first``."""
+def _scenes(scenes: list[tuple[str, str]], first: Ints, length: Ints) -> Section:
+    """Scenes whose ``length`` frames (and samples) begin at ``first``."""
     return {
         "token": ["/".join(filter(None, name)) for name in scenes],
         "name": [name for _, name in scenes],
@@ -250,14 +267,14 @@ def _scenes(scenes: list[tuple[str, str]], first: NDArray[np.int64]) -> Section:
         "split": [split for split, _ in scenes],
         "night": np.zeros(len(scenes)),
         "rain": np.zeros(len(scenes)),
-        "first_sample": first[:-1],
-        "sample_count": np.diff(first),
-        "first_frame": first[:-1],
-        "frame_count": np.diff(first),
+        "first_sample": first,
+        "sample_count": length,
+        "first_frame": first,
+        "frame_count": length,
     }
 
 
-def _assumed_intrinsics(size: NDArray[np.int64]) -> NDArray[np.float64]:
+def _assumed_intrinsics(size: Ints) -> NDArray[np.float64]:
     matrices = np.zeros((len(size), 3, 3))
     matrices[:, 0, 0] = matrices[:, 1, 1] = size[:, 0]
     matrices[:, :2, 2] = size / 2

@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import index_in, strings, take
 from drivemim.datasets.builders import nuscenes_tables as tables
-from drivemim.datasets.builders.images_only import drawn_boxes, no_lidar
+from drivemim.datasets.builders.columns import Ints, Section, drawn_boxes, no_lidar, runs
 from drivemim.datasets.builders.nuscenes_frames import (
     Rig,
     SensorData,
@@ -34,15 +32,12 @@ from drivemim.datasets.builders.nuscenes_frames import (
     read_ego_poses,
     read_rig,
     read_sensor_data,
-    runs,
 )
 from drivemim.datasets.builders.nuscenes_tables import Row, join, numbers, read_table
 from drivemim.datasets.classes import ATTRIBUTES
-from drivemim.datasets.index import IndexInfo, fingerprints, write_index
+from drivemim.datasets.index import write_index
 from drivemim.errors import DataError
 
-Section = dict[str, Any]
-Ints = NDArray[np.int64]
 TABLES = (
     "attribute",
     "calibrated_sensor",
@@ -110,20 +105,17 @@ def build_nuimages_index(
     folder = tables.version_folder(root, version)
     check_missing_images(missing_images)
     _check_source(folder, root, version)
-    paths = [folder / f"{name}.json" for name in TABLES]
-    # Taken before reading: a table that changes meanwhile makes the index old, not wrong.
-    prints = fingerprints(root, [path for path in paths if path.exists()])
+    info = tables.source_info(
+        "nuimages",
+        root,
+        version,
+        out,
+        names=TABLES,
+        missing_images=missing_images,
+        options=() if sweeps else ("--keyframes-only",),
+    )
     with tables.no_garbage_collection():
         sections = _sections(folder, root, version, missing_images, sweeps)
-    option = "" if sweeps else " --keyframes-only"
-    info = IndexInfo(
-        source="nuimages",
-        version=version,
-        data_root=str(root),
-        command=f"tools/create_index.py nuimages --root {root} --version {version}{option} "
-        f"--out {out}",
-        tables=prints,
-    )
     write_index(out, sections, info)
     return Path(out)
 

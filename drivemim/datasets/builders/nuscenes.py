@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import strings, take
 from drivemim.datasets.builders import nuscenes_tables as tables
-from drivemim.datasets.builders.nuscenes_boxes import annotation_boxes
+from drivemim.datasets.builders.columns import Section, neighbours, no_lidar, runs
+from drivemim.datasets.builders.nuscenes_boxes import Timeline, annotation_boxes
 from drivemim.datasets.builders.nuscenes_frames import (
     Rig,
     SensorData,
     check_missing_images,
     frame_columns,
     frames_of_scenes,
-    neighbours,
     present_images,
     read_ego_poses,
     read_rig,
     read_sensor_data,
-    runs,
 )
 from drivemim.datasets.builders.nuscenes_tables import join, read_table
-from drivemim.datasets.index import IndexInfo, fingerprints, write_index
+from drivemim.datasets.index import write_index
 
-Section = dict[str, Any]
-IDENTITY_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+TABLES = (
+    "attribute",
+    "calibrated_sensor",
+    "category",
+    "ego_pose",
+    "instance",
+    "log",
+    "sample",
+    "sample_annotation",
+    "sample_data",
+    "scene",
+    "sensor",
+    "visibility",
+)
+"""The tables that are read."""
 
 
 def build_nuscenes_index(
@@ -61,9 +70,8 @@ def build_nuscenes_index(
     root = Path(root).absolute()
     folder = tables.version_folder(root, version)
     check_missing_images(missing_images)
-    # Taken before reading: a table that changes meanwhile makes the index old, not wrong.
-    prints = fingerprints(
-        root, [path for path in map(_table(folder), tables.TABLES) if path.exists()]
+    info = tables.source_info(
+        "nuscenes", root, version, out, names=TABLES, missing_images=missing_images
     )
     with tables.no_garbage_collection():
         scenes, samples, timeline = _read_timeline(folder)
@@ -73,13 +81,6 @@ def build_nuscenes_index(
         boxes, tracks, names = annotation_boxes(folder, timeline)
     first_box, box_count = runs(boxes["sample"], len(timeline.order))
     samples.update(first_box=first_box, box_count=box_count)
-    info = IndexInfo(
-        source="nuscenes",
-        version=version,
-        data_root=str(root),
-        command=f"tools/create_index.py nuscenes --root {root} --version {version} --out {out}",
-        tables=prints,
-    )
     sections = {
         "frames": frames,
         "samples": samples,
@@ -90,31 +91,6 @@ def build_nuscenes_index(
     }
     write_index(out, sections, info)
     return Path(out)
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """The samples in the index's order.
-
-    Attributes:
-        tokens: of sample.json, in the file's order.
-        order: (S,) row of sample.json of each row of the index.
-        rank: (S,) row of the index of each row of sample.json.
-        scene: (S,) scene of each row of the index.
-        timestamp: (S,) microseconds, of each row of the index.
-        previous: (S,) row of the index before in its scene, -1 for none.
-    """
-
-    tokens: pa.Array
-    order: NDArray[np.int64]
-    rank: NDArray[np.int64]
-    scene: NDArray[np.int64]
-    timestamp: NDArray[np.int64]
-    previous: NDArray[np.int64]
-
-
-def _table(folder: Path) -> Any:
-    return lambda name: folder / f"{name}.json"
 
 
 def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
@@ -211,11 +187,9 @@ def _lidar_of_samples(
     count: int,
 ) -> Section:
     """Path, mount and ego pose of each sample's LIDAR_TOP sweep."""
-    paths = [""] * count
+    found = no_lidar(count)
     for row, path in zip(sample, take(data.path, sweeps).to_pylist(), strict=True):
-        paths[row] = path
-    to_ego = np.tile(IDENTITY_POSE, (count, 1))
-    to_global = to_ego.copy()
-    to_ego[sample] = rig.mounts[data.calibration[sweeps]]
-    to_global[sample] = poses[sweeps]
-    return {"lidar_path": paths, "lidar_to_ego": to_ego, "lidar_ego_to_global": to_global}
+        found["lidar_path"][row] = path
+    found["lidar_to_ego"][sample] = rig.mounts[data.calibration[sweeps]]
+    found["lidar_ego_to_global"][sample] = poses[sweeps]
+    return found

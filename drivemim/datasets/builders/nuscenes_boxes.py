@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,27 +12,35 @@ from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import strings, take
 from drivemim.datasets.builders import nuscenes_tables as tables
+from drivemim.datasets.builders.columns import Section
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 
-Section = dict[str, Any]
 MAX_TIME_DIFFERENCE = 1.5
 """Seconds between two annotations that velocity may be taken from: the devkit's default."""
 
 
-class SampleOrder(Protocol):
-    """What the annotations need to know of the samples; see ``nuscenes.Timeline``."""
+@dataclass(frozen=True)
+class Timeline:
+    """The samples in the index's order.
 
-    @property
-    def tokens(self) -> pa.Array: ...  # noqa: D102  # described in Timeline
-    @property
-    def rank(self) -> NDArray[np.int64]: ...  # noqa: D102  # described in Timeline
-    @property
-    def timestamp(self) -> NDArray[np.int64]: ...  # noqa: D102  # described in Timeline
-    @property
-    def previous(self) -> NDArray[np.int64]: ...  # noqa: D102  # described in Timeline
+    Attributes:
+        tokens: of sample.json, in the file's order.
+        order: (S,) row of sample.json of each row of the index.
+        rank: (S,) row of the index of each row of sample.json.
+        scene: (S,) scene of each row of the index.
+        timestamp: (S,) microseconds, of each row of the index.
+        previous: (S,) row of the index before in its scene, -1 for none.
+    """
+
+    tokens: pa.Array
+    order: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    scene: NDArray[np.int64]
+    timestamp: NDArray[np.int64]
+    previous: NDArray[np.int64]
 
 
-def annotation_boxes(folder: Path, timeline: SampleOrder) -> tuple[Section, Section, Section]:
+def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section, Section]:
     """The sections ``boxes`` (sorted by sample), ``tracks``, and the names they point to."""
     categories = read_table(folder, tables.Category, "category")
     attributes = read_table(folder, tables.Attribute, "attribute")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +12,11 @@ from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import strings, take
 from drivemim.datasets.builders import nuscenes_tables as tables
+from drivemim.datasets.builders.columns import Ints, Section, neighbours, runs
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import ConfigError
 
-Section = dict[str, Any]
-Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
@@ -237,19 +235,6 @@ def frame_columns(data: SensorData, rig: Rig, poses: Floats, chosen: Ints, scene
         "calibrated": np.ones(len(chosen), bool),
         "key": time_keys(track, timestamp - timestamp[np.searchsorted(track, track)]),
     }
-
-
-def neighbours(group: Ints) -> tuple[Ints, Ints]:
-    """Rows before and after within runs of equal ``group``; -1 at the runs' ends."""
-    rows = np.arange(len(group))
-    same = np.concatenate([[False], group[1:] == group[:-1], [False]])
-    return np.where(same[:-1], rows - 1, -1), np.where(same[1:], rows + 1, -1)
-
-
-def runs(group: Ints, count: int) -> tuple[Ints, Ints]:
-    """Where each of ``count`` groups begins in the ascending column ``group``, and its length."""
-    first = np.searchsorted(group, np.arange(count + 1))
-    return first[:-1], np.diff(first)
 
 
 def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:

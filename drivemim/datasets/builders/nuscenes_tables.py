@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import mmap
+import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -16,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import index_in, is_empty, strings
+from drivemim.datasets.index import IndexInfo, fingerprints
 from drivemim.errors import DataError
 
 Vector = tuple[float, float, float]
@@ -129,21 +132,6 @@ class SampleAnnotation(Row, gc=False):
     num_radar_pts: int
 
 
-TABLES: dict[str, type[Row]] = {
-    "category": Category,
-    "attribute": Attribute,
-    "visibility": Visibility,
-    "instance": Instance,
-    "sensor": Sensor,
-    "calibrated_sensor": CalibratedSensor,
-    "ego_pose": EgoPose,
-    "log": Log,
-    "scene": Scene,
-    "sample": Sample,
-    "sample_data": SampleData,
-    "sample_annotation": SampleAnnotation,
-}
-
 RowType = TypeVar("RowType", bound=Row)
 
 
@@ -171,6 +159,42 @@ def version_folder(root: Path, version: str) -> Path:
         there = f"{root} has {', '.join(versions)}" if versions else f"{root} has no version folder"
         raise FileNotFoundError(f"no folder {folder}; {there}: check --root and --version")
     return folder
+
+
+def source_info(
+    source: str,
+    root: Path,
+    version: str,
+    out: str | os.PathLike[str],
+    *,
+    names: Iterable[str],
+    missing_images: str,
+    options: Sequence[str] = (),
+) -> IndexInfo:
+    """Where an index of tables comes from.
+
+    To be taken before they are read: a table that changes meanwhile makes the index old, not wrong.
+
+    Args:
+        source: ``nuscenes`` or ``nuimages``.
+        root: absolute folder of the version folder.
+        version: its name.
+        out: index file.
+        names: of the tables; one that is not there is left to :func:`read_table`.
+        missing_images: what is done about them.
+        options: of ``tools/create_index.py`` besides.
+    """
+    paths = [root / version / f"{name}.json" for name in names]
+    command = ["tools/create_index.py", source, "--root", f"{root}", "--version", version]
+    if missing_images != "error":
+        command += ["--missing-images", missing_images]
+    return IndexInfo(
+        source=source,
+        version=version,
+        data_root=str(root),
+        command=shlex.join([*command, *options, "--out", os.fspath(out)]),
+        tables=fingerprints(root, [path for path in paths if path.exists()]),
+    )
 
 
 def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_a_missing_or_broken_table_is_named(tables, write, tmp_path):
 
 
 def test_missing_images_stop_the_build_or_are_dropped(tables, write, tmp_path):
-    root, out = write(tables), tmp_path / "index.arrow"
+    root, out = write(tables), tmp_path / "my index.arrow"
     lost = root / "sweeps" / "CAM_FRONT" / "scene-0061-CAM_FRONT-2.jpg"
     lost.unlink()
     with pytest.raises(FileNotFoundError, match=r"scene-0061-CAM_FRONT-2\.jpg .* 1 of 24 images"):
@@ -165,6 +166,10 @@ def test_missing_images_stop_the_build_or_are_dropped(tables, write, tmp_path):
     index = FrameIndex.open(out)
     assert len(index.frames) == 23
     assert "scene-0061-CAM_FRONT-2" not in list(index.frames.token)
+    # Built again by its own command, it leaves them out again.
+    command = ["tools/create_index.py", "nuscenes", "--root", str(root), "--version", "v1.0-mini"]
+    command += ["--missing-images", "drop", "--out", str(out)]
+    assert shlex.split(index.info.command) == command
     build_nuscenes_index(root, "v1.0-mini", out, missing_images="ignore")
     assert len(FrameIndex.open(out).frames) == 24
 

@@ -1,4 +1,4 @@
-"""Columns of data sets whose boxes are drawn in single images: no 3-D boxes and no lidar."""
+"""Columns that several builders fill in the same way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 Section = dict[str, Any]
+"""Columns of one section of an index by name."""
+Ints = NDArray[np.int64]
 IDENTITY_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+
+
+def neighbours(group: Ints) -> tuple[Ints, Ints]:
+    """Rows before and after within runs of equal ``group``; -1 at the runs' ends."""
+    rows = np.arange(len(group))
+    same = np.concatenate([[False], group[1:] == group[:-1], [False]])
+    return np.where(same[:-1], rows - 1, -1), np.where(same[1:], rows + 1, -1)
+
+
+def runs(group: Ints, count: int) -> tuple[Ints, Ints]:
+    """Where each of ``count`` groups begins in the ascending column ``group``, and its length."""
+    first = np.searchsorted(group, np.arange(count + 1))
+    return first[:-1], np.diff(first)
 
 
 def drawn_boxes(corners_M4: NDArray[np.float64]) -> Section:
@@ -36,5 +51,8 @@ def drawn_boxes(corners_M4: NDArray[np.float64]) -> Section:
 
 def no_lidar(count: int) -> Section:
     """The lidar columns of ``count`` samples that have none."""
-    still = np.tile(IDENTITY_POSE, (count, 1))
-    return {"lidar_path": [""] * count, "lidar_to_ego": still, "lidar_ego_to_global": still}
+    return {
+        "lidar_path": [""] * count,
+        "lidar_to_ego": np.tile(IDENTITY_POSE, (count, 1)),
+        "lidar_ego_to_global": np.tile(IDENTITY_POSE, (count, 1)),
+    }
