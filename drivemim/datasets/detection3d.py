@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drivemim.datasets.classes import (
     ATTRIBUTES,
@@ -20,7 +19,7 @@ from drivemim.datasets.classes import (
 from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.ground_truth import FrameBoxes
 from drivemim.errors import ConfigError, DataError
-from drivemim.geometry import boxes_to_camera, pose_matrix
+from drivemim.geometry import boxes_to_camera
 from drivemim.registry import DATASETS
 
 _RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
@@ -137,13 +136,8 @@ class FrameDetection3D(FrameDetection):
         frames = self.index.frames
         info["sample_token"] = self.index.samples.token[frames.sample[row]]
         info["camera_matrix"] = np.array(frames.intrinsics[row])
-        info["camera_to_global"] = self._camera_to_global(row)
+        info["camera_to_global"] = self.index.camera_to_global(row)
         return info
-
-    def _camera_to_global(self, row: int) -> NDArray[np.float64]:
-        frames = self.index.frames
-        mount, ego = frames.camera_to_ego[row], frames.ego_to_global[row]
-        return pose_matrix(ego[:3], ego[3:]) @ pose_matrix(mount[:3], mount[3:])
 
     def _instances(self, row: int) -> list[dict[str, Any]]:
         found = self._boxes(row)
@@ -154,7 +148,7 @@ class FrameDetection3D(FrameDetection):
             boxes.size[found.box],
             boxes.rotation[found.box],
             boxes.velocity[found.box],
-            self._camera_to_global(row),
+            self.index.camera_to_global(row),
         )
         attributes = self._attributes(found)
         ignored = seen.centers_M3[:, 2] < self.min_depth

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from drivemim.datasets.classes import CLASSES, DEFAULT, labels_of
 from drivemim.datasets.index import FrameIndex
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
-from drivemim.geometry.poses import invert_pose, pose_matrix, slerp, transform_points
+from drivemim.geometry.poses import invert_pose, slerp, transform_points
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -218,13 +218,10 @@ def _see(index: FrameIndex, rows: Ints, found: BoxesInTime) -> ProjectedBoxes:
 
 def _project(index: FrameIndex, rows: Ints, found: BoxesInTime, size_M2: Ints) -> ProjectedBoxes:
     """3-D boxes through each frame's own pose."""
-    frames = index.frames
-    mount, ego = frames.camera_to_ego[rows], frames.ego_to_global[rows]
-    to_global = pose_matrix(ego[:, :3], ego[:, 3:]) @ pose_matrix(mount[:, :3], mount[:, 3:])
-    to_camera = invert_pose(to_global)[found.frame]
+    to_camera = invert_pose(index.camera_to_global(rows))[found.frame]
     corners = box_corners(found.center, index.boxes.size[found.box], found.rotation)
     corners = transform_points(to_camera, corners)
-    return project_boxes(corners, frames.intrinsics[rows][found.frame], size_M2)
+    return project_boxes(corners, index.frames.intrinsics[rows][found.frame], size_M2)
 
 
 def _moving(index: FrameIndex, box: Ints) -> Ints:

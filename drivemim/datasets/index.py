@@ -31,6 +31,7 @@ from drivemim.datasets.index_schema import (
 )
 from drivemim.datasets.scene_selection import select_scenes
 from drivemim.errors import DataError
+from drivemim.geometry.poses import pose_matrix
 
 FORMAT = 1
 _METADATA = b"drivemim"
@@ -157,6 +158,16 @@ class FrameIndex:
     def image_path(self, row: int) -> Path:
         """Where the image of a frame lies."""
         return self.data_root / self.frames.path[row]
+
+    def camera_to_global(self, rows: Ints | int) -> NDArray[np.float64]:
+        """Poses (F, 4, 4) of frames' cameras, through each frame's own ego pose.
+
+        Args:
+            rows: (F,) rows of ``frames``, or a row, which gives (4, 4).
+        """
+        mount, ego = self.frames.camera_to_ego[rows], self.frames.ego_to_global[rows]
+        to_ego = pose_matrix(mount[..., :3], mount[..., 3:])
+        return pose_matrix(ego[..., :3], ego[..., 3:]) @ to_ego
 
     def camera_numbers(self, names: Iterable[str] | None) -> Ints:
         """Positions of cameras by name, in the order given; all of them for None.

@@ -57,11 +57,9 @@ def frame_points(
         FileNotFoundError: if a sweep is not there.
         ValueError: if it is not a whole number of returns.
     """
-    frames = index.frames
     samples = _nearest_samples(index, rows)
-    mount, ego = frames.camera_to_ego[rows], frames.ego_to_global[rows]
-    to_global = pose_matrix(ego[:, :3], ego[:, 3:]) @ pose_matrix(mount[:, :3], mount[:, 3:])
-    to_camera, intrinsics = invert_pose(to_global), matrices_F33 @ frames.intrinsics[rows]
+    to_camera = invert_pose(index.camera_to_global(rows))
+    intrinsics = matrices_F33 @ index.frames.intrinsics[rows]
     sweeps = {
         int(sample): _sweep(index, int(sample)) for sample in np.unique(samples[samples >= 0])
     }
