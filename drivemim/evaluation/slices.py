@@ -59,10 +59,7 @@ def distance_slices(
         objects: the ground truth.
         detections: the predictions.
         images: how many there are.
-        edges: increasing, metres.
-
-    Raises:
-        ConfigError: if the edges do not increase.
+        edges: as ``check_edges`` wants them, metres.
     """
     names = _range_names("distance", edges, "m")
     bins_M = _bins(objects.distances_M, edges)
@@ -81,10 +78,7 @@ def size_slices(
         objects: the ground truth.
         detections: the predictions.
         images: how many there are.
-        edges: increasing, pixels of the stored image.
-
-    Raises:
-        ConfigError: if the edges do not increase.
+        edges: as ``check_edges`` wants them, pixels of the stored image.
     """
     names = _range_names("size", edges, "px")
     bins_M = _bins(objects.boxes_M4[:, 3] - objects.boxes_M4[:, 1], edges)
@@ -148,7 +142,6 @@ def mean_of_known(values: Sequence[float]) -> float:
 
 
 def _range_names(axis: str, edges: Sequence[float], unit: str) -> list[str]:
-    check_edges(axis, edges, {"m": "metres", "px": "pixels"}[unit])
     inner = [f"{axis} {low:g}-{high:g} {unit}" for low, high in zip(edges, edges[1:], strict=False)]
     return [*inner, f"{axis} {edges[-1]:g}+ {unit}"]
 

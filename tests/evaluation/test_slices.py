@@ -9,6 +9,7 @@ from drivemim.errors import ConfigError
 from drivemim.evaluation.records import Detections, Objects
 from drivemim.evaluation.slices import (
     camera_slices,
+    check_edges,
     condition_slices,
     distance_slices,
     mean_of_known,
@@ -79,9 +80,7 @@ def test_false_alarms_have_no_distance():
 @pytest.mark.parametrize("edges", [(), (0, 0), (20, 10), (0, math.nan)])
 def test_edges_must_increase(edges):
     with pytest.raises(ConfigError, match="distance_edges must be increasing metres"):
-        by_distance([1.0], edges)
-    with pytest.raises(ConfigError, match="size_edges must be increasing pixels"):
-        size_slices(objects(1), detections(), 1, edges)
+        check_edges("distance", edges, "metres")
 
 
 def test_sizes_are_heights_of_objects_and_of_false_alarms():
