@@ -13,7 +13,6 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,15 +25,10 @@ from mmengine.runner import CheckpointLoader
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import nearest as nearest
 
 BatchNorm = _BatchNorm
 """What every batch normalisation of PyTorch is, synchronised or not; it has no public name."""
-
-
-def nearest(name: str, candidates: Iterator[str] | list[str] | set[str]) -> str:
-    """Say which candidate a misspelt name is closest to: ``"; did you mean 'x'?"`` or nothing."""
-    found = get_close_matches(name, sorted(set(candidates)), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
 
 
 # --- Checkpoints ---------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ The command line tools print these as one line; anything else keeps its tracebac
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
@@ -24,6 +25,12 @@ class NonFiniteLossError(ArithmeticError):
 
 class DataError(ValueError):
     """A file of a data set, or its index, that is broken or not what was asked for."""
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """Say which candidate a misspelt name is closest to: ``"; did you mean 'x'?"`` or nothing."""
+    found = get_close_matches(name, sorted(set(candidates)), n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -11,6 +10,8 @@ import albumentations as A  # noqa: N812  # its own convention
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from drivemim.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ class AugmentSettings:
         """Settings from a config's dictionary.
 
         Raises:
-            ValueError: if a key is unknown, naming the nearest.
+            ConfigError: if a key is unknown, naming the nearest.
         """
         known = [field.name for field in fields(cls)]
         for key in settings:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-                raise ValueError(f"augment has no setting {key!r}; {hint}")
+                raise ConfigError(
+                    f"augment: {key!r} is none of {', '.join(known)}{nearest(key, known)}"
+                )
         return cls(
             **{**settings, **({"crop": tuple(settings["crop"])} if "crop" in settings else {})}
         )

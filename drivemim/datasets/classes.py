@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.clips import CLASSES
-from drivemim.errors import DataError
+from drivemim.errors import DataError, nearest
 
 __all__ = [
     "ATTRIBUTES",
@@ -161,10 +160,8 @@ def labels_of(
     labels = np.full(len(categories), -1, np.int64)
     for position, category in enumerate(categories):
         if category not in mapping:
-            near = difflib.get_close_matches(category, list(mapping), n=1)
-            hint = f" (nearest known: {near[0]!r})" if near else ""
             raise DataError(
-                f"category {category!r} is in no class map{hint}; "
+                f"category {category!r} is in no class map{nearest(category, mapping)}; "
                 f"pass class_map with {category!r} mapped to one of {tuple(classes)} or to None"
             )
         name = mapping[category]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from drivemim.datasets.classes import CLASSES
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.label_subsets import label_subset
-from drivemim.errors import ConfigError, DataError
+from drivemim.errors import ConfigError, DataError, nearest
 from drivemim.registry import DATASETS
 
 Integers = NDArray[np.int64]
@@ -67,9 +66,9 @@ class BoxFilters:
         known = [each.name for each in fields(cls)]
         for key in settings:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"filters: {key!r} is none of {', '.join(known)}{hint}")
+                raise ConfigError(
+                    f"filters: {key!r} is none of {', '.join(known)}{nearest(key, known)}"
+                )
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 
     def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +29,7 @@ from drivemim.datasets.index_schema import (
     columns_of,
 )
 from drivemim.datasets.scene_selection import select_scenes
-from drivemim.errors import DataError
+from drivemim.errors import DataError, nearest
 from drivemim.geometry.poses import pose_matrix
 
 FORMAT = 1
@@ -348,8 +347,8 @@ def _positions(
     positions = []
     for name in names:
         if name not in numbers:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise DataError(f"{path} has no {what} {name!r}, only {', '.join(known)}{hint}")
+            raise DataError(
+                f"{path} has no {what} {name!r}, only {', '.join(known)}{nearest(name, known)}"
+            )
         positions.append(numbers[name])
     return np.array(positions, np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.errors import DataError
+from drivemim.errors import DataError, nearest
 
 if TYPE_CHECKING:
     from drivemim.datasets.index import FrameIndex
@@ -44,9 +43,7 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
             raise DataError(f"{path} has no scene of the nuScenes split {scenes!r}")
     for name in wanted:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise DataError(f"{path} has no scene {name!r}{hint}")
+            raise DataError(f"{path} has no scene {name!r}{nearest(name, names)}")
     chosen = set(wanted)
     return np.flatnonzero([name in chosen for name in names])
 
@@ -58,10 +55,8 @@ def _official_split(path: Path, split: str, known: list[str]) -> list[str]:
 
     official: dict[str, list[str]] = create_splits_scenes()
     if split not in official:
-        near = difflib.get_close_matches(split, [*official, *known], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise DataError(
             f"scenes={split!r} is neither a scene or split of {path} nor one of nuScenes' "
-            f"splits ({', '.join(official)}){hint}"
+            f"splits ({', '.join(official)}){nearest(split, [*official, *known])}"
         )
     return official[split]

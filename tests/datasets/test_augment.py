@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from drivemim.datasets.augment import AugmentSettings, TrackAugmentation, move_boxes
+from drivemim.errors import ConfigError
 
 STILL = {"flip": 0.0, "crop": (1.0, 1.0), "colour": 0.0, "blur": 0.0, "noise": 0.0}
 
@@ -100,5 +101,5 @@ def test_boxes_are_mirrored_to_boxes():
 
 
 def test_unknown_settings_are_named_with_the_nearest():
-    with pytest.raises(ValueError, match="no setting 'flips'; did you mean 'flip'"):
+    with pytest.raises(ConfigError, match="augment: 'flips' is none of flip, .*; did you mean 'flip'"):
         AugmentSettings.parse({"flips": 1})
