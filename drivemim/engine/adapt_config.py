@@ -21,8 +21,8 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from drivemim.engine.adapt_settings import Setting, adapt_settings, check_input, render
-from drivemim.engine.config import config_errors
-from drivemim.engine.matching import describe_differences, describe_mismatch, short_type
+from drivemim.engine.config import config_errors, short_type
+from drivemim.engine.matching import describe_differences, describe_mismatch
 from drivemim.engine.transfer import load_backbone, read_export
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import write_bytes

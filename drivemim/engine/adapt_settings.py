@@ -17,6 +17,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from drivemim.engine.config import dicts_in, short_type
 from drivemim.errors import ConfigError
 
 
@@ -79,7 +80,7 @@ def check_input(theirs: Config, config: str) -> None:
             "as RGB; make the pipeline load BGR, as LoadImageFromFile does by itself"
         )
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        if "Normalize" in set(_types(theirs.get(key) or {})):
+        if any(short_type(each) == "Normalize" for each in dicts_in(theirs.get(key))):
             raise ConfigError(
                 f"{config}: the pipeline of {key} normalises images, and model.data_preprocessor "
                 "would do so again; take its Normalize out"
@@ -194,16 +195,6 @@ def _hook(theirs: Config, weights: Path) -> list[Setting]:
             1, Setting("custom_imports.imports", [*imports, "drivemim.engine"], "for the hook")
         )
     return settings
-
-
-def _types(config: Any) -> list[str]:
-    """Every ``type`` at any depth."""
-    if isinstance(config, Mapping):
-        own = [str(config["type"]).rpartition(".")[2]] if "type" in config else []
-        return own + [name for value in config.values() for name in _types(value)]
-    if isinstance(config, (list, tuple)):
-        return [name for value in config for name in _types(value)]
-    return []
 
 
 def _at(config: Any, dotted: str) -> Any:

@@ -100,6 +100,28 @@ def config_errors() -> Iterator[None]:
         raise ConfigError(line) from error
 
 
+def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Every dict in nested dicts and lists, outer ones first."""
+    if isinstance(config, Mapping):
+        yield config
+        config = config.values()
+    elif not isinstance(config, (list, tuple)):
+        return
+    for value in config:
+        yield from dicts_in(value)
+
+
+def short_type(config: Mapping[str, Any]) -> str:
+    """Name of a config's class, without its scope."""
+    return str(config.get("type")).rpartition(".")[2]
+
+
+def defaults_of(kind: type) -> dict[str, Any]:
+    """What a class takes for the arguments that a config leaves out."""
+    parameters = inspect.signature(kind).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+
 def _check_top_level(config: Config) -> None:
     """Refuse a top-level name that neither the Runner nor any line of the config reads."""
     for key in config:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 
+from drivemim.datasets import ClipDataset
 from drivemim.datasets.classes import CLASSES, DEFAULT
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.town.generate import MARKER
+from drivemim.engine.config import defaults_of, dicts_in
 
 _SETTINGS = ("image_size", "steps", "spacing", "one_camera", "augment", "lidar_points")
+_DEFAULTS = defaults_of(ClipDataset)
 
 
 def describe_data(cfg: Config) -> list[dict[str, Any]]:
@@ -27,7 +30,8 @@ def describe_data(cfg: Config) -> list[dict[str, Any]]:
         source, and counts of the frames, scenes and objects chosen from it; else ``unreadable``,
         the reason.
     """
-    return [_describe(part) for part in _parts(cfg.get("train_dataloader") or {})]
+    parts = dicts_in(cfg.get("train_dataloader"))
+    return [_describe(part) for part in parts if part.get("index") is not None]
 
 
 def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
@@ -39,27 +43,14 @@ def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
     return counts.pop() if len(counts) == 1 and 0 not in counts else None
 
 
-def _parts(config: Any) -> Iterator[Mapping[str, Any]]:
-    """Every dict with an index, at any depth."""
-    if isinstance(config, Mapping):
-        if config.get("index") is not None:
-            yield config
-        for value in config.values():
-            yield from _parts(value)
-    elif isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _parts(value)
-
-
 def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
-    defaults = {"steps": 1, "one_camera": False, "lidar_points": 0}
-    boxes = part.get("boxes", "AnnotatedBoxes")
+    boxes = part.get("boxes", _DEFAULTS["boxes"])
     entry: dict[str, Any] = {
         "index": str(part["index"]),
         "chosen": part.get("scenes"),
         "cameras": None if part.get("cameras") is None else list(part["cameras"]),
         "boxes": boxes.get("type") if isinstance(boxes, Mapping) else boxes,
-        **{key: plain(part.get(key, defaults.get(key))) for key in _SETTINGS},
+        **{key: plain(part.get(key, _DEFAULTS.get(key))) for key in _SETTINGS},
     }
     try:
         index = FrameIndex.open(part["index"], data_root=part.get("data_root"))
@@ -80,7 +71,8 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
     tables = repr(sorted((table.name, table.size) for table in info.tables))
     boxes = index.boxes
     seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)
-    classes = [DEFAULT.get(index.categories[number]) for number in boxes.category[seen]]
+    counts = np.bincount(boxes.category[seen], minlength=len(index.categories))
+    classes = [DEFAULT.get(name) for name in index.categories]
     return {
         "source": info.source,
         "version": info.version,
@@ -98,8 +90,10 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
         "uncalibrated_frames": int((~np.asarray(frames.calibrated)[chosen]).sum()),
         "stored_sizes": sizes.tolist(),
         "objects": {
-            **{name: classes.count(name) for name in CLASSES},
-            "other": classes.count(None),
+            name or "other": sum(
+                int(count) for count, each in zip(counts, classes, strict=True) if each == name
+            )
+            for name in (*CLASSES, None)
         },
     }
 

@@ -18,6 +18,7 @@ from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
 from drivemim.datasets.town.depth import has_depth, read_depth
 from drivemim.datasets.track_poses import clip_movers
+from drivemim.engine.config import dicts_in, short_type
 from drivemim.errors import ConfigError
 from drivemim.evaluation.masks import (
     MaskCounts,
@@ -146,10 +147,7 @@ def _measure(
 
 def needs_guide(config: Any) -> bool:
     """Whether a strategy's config has a guided one in it."""
-    if isinstance(config, Mapping):
-        named = str(config.get("type", "")).rpartition(".")[2] == "GuidedMask"
-        return named or any(needs_guide(value) for value in config.values())
-    return isinstance(config, list | tuple) and any(needs_guide(value) for value in config)
+    return any(short_type(each) == "GuidedMask" for each in dicts_in(config))
 
 
 def analysis_table(results: Mapping[str, Any]) -> str:

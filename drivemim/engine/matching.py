@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+
+from drivemim.engine.config import defaults_of, short_type
 
 _SHOWN = 8
 # What may differ between pretraining and detection without making the weights another network's.
@@ -53,7 +54,7 @@ def describe_differences(
     types = [short_type(config) for config in (exported, wanted)]
     if types[0] != types[1]:
         return f"type is {types[0]}, here {types[1]}"
-    defaults = {} if backbone is None else _defaults(backbone)
+    defaults = {} if backbone is None else defaults_of(type(backbone))
     lines = []
     for key in sorted({*exported, *wanted} - _FREE_KEYS):
         there, here = (
@@ -63,16 +64,6 @@ def describe_differences(
         if json.dumps(here, default=str) != json.dumps(there, default=str):
             lines.append(f"{key} is {there}, here {here}")
     return "; ".join(lines)
-
-
-def short_type(config: Mapping[str, Any]) -> str:
-    """Name of a config's class, without its scope."""
-    return str(config.get("type")).rpartition(".")[2]
-
-
-def _defaults(module: nn.Module) -> dict[str, Any]:
-    parameters = inspect.signature(type(module).__init__).parameters.values()
-    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def _comparable(key: str, value: Any) -> Any:

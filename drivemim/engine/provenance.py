@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from drivemim import __version__
 from drivemim.clips import Clips
-from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.config import config_errors, dicts_in, load_config
 from drivemim.engine.data_record import describe_data
 from drivemim.engine.fingerprint import describe_features, fixed_image, level_numbers
 from drivemim.engine.recipe import describe_recipe
@@ -131,19 +131,7 @@ def _architecture(cfg: Config) -> dict[str, Any]:
 
 def training_image_size(cfg: Config) -> tuple[int, int]:
     """Height and width of the images that a config trains with, pixels."""
-    sizes = list(_values(cfg.get("train_dataloader") or {}, "image_size"))
-    if not sizes:
-        raise ConfigError("the config's training data has no image_size; give --input-size H W")
-    return int(sizes[0][0]), int(sizes[0][1])
-
-
-def _values(config: Any, key: str) -> Iterator[Any]:
-    """Every value of a key, at any depth."""
-    if isinstance(config, Mapping):
-        if config.get(key) is not None:
-            yield config[key]
-        for value in config.values():
-            yield from _values(value, key)
-    elif isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _values(value, key)
+    for each in dicts_in(cfg.get("train_dataloader")):
+        if (size := each.get("image_size")) is not None:
+            return int(size[0]), int(size[1])
+    raise ConfigError("the config's training data has no image_size; give --input-size H W")

@@ -10,10 +10,11 @@ from typing import Any
 
 from mmengine.config import Config
 
+from drivemim.engine.config import dicts_in, short_type
 from drivemim.engine.data_record import frames_per_clip, plain
 
 _PROCESSES = re.compile(r"^\s*GPU number: (\d+)\s*$", re.MULTILINE)
-_BOX_STRATEGIES = {"ObjectMask"}
+_BOX_STRATEGY = "ObjectMask"
 
 
 def describe_recipe(
@@ -42,8 +43,8 @@ def describe_recipe(
     return {
         "masking": model.get("masking"),
         "masks_use_boxes": any(part["boxes"] for part in data)
-        and bool(_BOX_STRATEGIES & {*_types(model.get("masking"))}),
-        "mask_schedule": [hook for hook in hooks if _is(hook, "MaskSchedule")],
+        and any(short_type(each) == _BOX_STRATEGY for each in dicts_in(model.get("masking"))),
+        "mask_schedule": [hook for hook in hooks if short_type(hook) == "MaskSchedule"],
         "target": model.get("target"),
         "decoder": model.get("decoder"),
         "guide": model.get("guide"),
@@ -59,26 +60,10 @@ def describe_recipe(
         },
         "precision": optim.get("type"),
         "schedule": plain(cfg.get("param_scheduler")),
-        "averaged": next((hook for hook in hooks if _is(hook, "EMAHook")), None),
+        "averaged": next((hook for hook in hooks if short_type(hook) == "EMAHook"), None),
         "seed": meta.get("seed"),
         "last_log": _last_log(Path(checkpoint), iterations),
     }
-
-
-def _is(hook: Mapping[str, Any], name: str) -> bool:
-    return str(hook.get("type")).rpartition(".")[2] == name
-
-
-def _types(config: Any) -> Iterator[str]:
-    """Names of classes at any depth."""
-    if isinstance(config, Mapping):
-        if "type" in config:
-            yield str(config["type"]).rpartition(".")[2]
-        for value in config.values():
-            yield from _types(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _types(value)
 
 
 def _processes(cfg: Config, checkpoint: Path) -> int | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.config import config_errors, dicts_in, load_config, short_type
 from drivemim.engine.run import train
 from drivemim.errors import ConfigError
 
@@ -145,3 +145,11 @@ def test_checkpoint_between_two_updates_is_refused(toy, tmp_path):
 def test_a_config_without_training_data_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("model = dict(type='ToyPretrainer')")
     assert "has no train_dataloader" in message(train, tmp_path / "mine.py", work_dir=tmp_path)
+
+
+def test_dicts_are_found_outer_ones_first():
+    inner, last = {"type": "b.Inner"}, {"type": "Last"}
+    outer = {"type": "Outer", "list": [1, (inner,)], "rest": {"deep": last}}
+    assert list(dicts_in([outer])) == [outer, inner, {"deep": last}, last]
+    assert [short_type(each) for each in (outer, inner, {})] == ["Outer", "Inner", "None"]
+    assert list(dicts_in(None)) == list(dicts_in("type")) == []
