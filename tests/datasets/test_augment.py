@@ -101,5 +101,6 @@ def test_boxes_are_mirrored_to_boxes():
 
 
 def test_unknown_settings_are_named_with_the_nearest():
-    with pytest.raises(ConfigError, match="augment: 'flips' is none of flip, .*; did you mean 'flip'"):
+    wanted = "augment: 'flips' is none of flip, .*; did you mean 'flip'"
+    with pytest.raises(ConfigError, match=wanted):
         AugmentSettings.parse({"flips": 1})
