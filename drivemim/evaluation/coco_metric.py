@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from drivemim.datasets.detection import FrameDetection
 from drivemim.errors import ConfigError
 from drivemim.evaluation.calibration import expected_calibration_error, reliability
 from drivemim.evaluation.curves import ClassCurves, class_curves
@@ -107,6 +109,20 @@ class DetectionAP(BaseMetric):
         self.calibration_bins = calibration_bins
         self.max_detections = max_detections
         self.curves: dict[str, ClassCurves] = {}
+
+    def names(self, dataset: FrameDetection) -> list[str]:
+        """Names of the results that an evaluation of a data set will have, prefix and all."""
+        nothing: dict[str, Any] = {"bboxes": [], "labels": [], "scores": []}
+        cameras = np.unique(dataset.index.frames.camera[dataset.rows])
+        # Beside classes and settings, it is the cameras alone that change the names.
+        records = [
+            image_record({
+                "camera": dataset.index.cameras[camera], "instances": [], "pred_instances": nothing,
+            })
+            for camera in cameras
+        ]  # fmt: skip
+        scores = self.score(records, dataset.metainfo["classes"])
+        return [f"{self.prefix}/{name}" for name in named_numbers(scores)]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep one image's ground truth and predictions, as arrays.

@@ -25,6 +25,7 @@ ERRORS = {
     "AAE": "attr_err",
 }  # fmt: skip
 """Short names of the five errors (metres, 1 - IoU, radians, metres a second, 1 - accuracy)."""
+_OVERALL = ("NDS", "mAP", *(f"m{short}" for short in ERRORS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,15 @@ def official_split(nusc: Any, sample_tokens: Sequence[str]) -> str:
     return ""
 
 
+def number_names() -> list[str]:
+    """Names of :func:`named_numbers`, in its order, known before any evaluation."""
+    return [
+        *_OVERALL,
+        *(f"{name}_present" for name in _OVERALL),
+        *(f"{name}_{what}" for name in DETECTION_CLASSES for what in ("AP", *ERRORS, "count")),
+    ]
+
+
 def named_numbers(metrics: Any, counts: dict[str, int]) -> dict[str, float]:
     """Numbers by name of the devkit's metrics.
 
@@ -135,12 +145,11 @@ def named_numbers(metrics: Any, counts: dict[str, int]) -> dict[str, float]:
 
 
 def _overall(metrics: Any | None, suffix: str) -> dict[str, float]:
-    names = ["NDS", "mAP", *(f"m{short}" for short in ERRORS)]
     if metrics is None:
-        return {f"{name}{suffix}": math.nan for name in names}
+        return {f"{name}{suffix}": math.nan for name in _OVERALL}
     errors = metrics.tp_errors
     values = [metrics.nd_score, metrics.mean_ap, *(errors[long] for long in ERRORS.values())]
-    return {f"{name}{suffix}": float(value) for name, value in zip(names, values, strict=True)}
+    return {f"{name}{suffix}": float(value) for name, value in zip(_OVERALL, values, strict=True)}
 
 
 def _without_absent(metrics: Any, present: Sequence[str]) -> Any | None:

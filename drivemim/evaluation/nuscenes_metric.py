@@ -12,9 +12,10 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
+from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.index import FrameIndex
 from drivemim.errors import ConfigError
-from drivemim.evaluation.nuscenes_devkit import evaluate_results, format_scores
+from drivemim.evaluation.nuscenes_devkit import evaluate_results, format_scores, number_names
 from drivemim.evaluation.nuscenes_plausibility import RANGES, SamplePoses
 from drivemim.evaluation.nuscenes_results import (
     MAX_BOXES,
@@ -87,6 +88,11 @@ class NuScenesDetection(BaseMetric):
         self.min_score = min_score
         self.headings = headings
         self.plots = plots
+
+    def names(self, dataset: FrameDetection) -> list[str]:
+        """Names of the results, prefix and all; the data set does not change them."""
+        del dataset
+        return [f"{self.prefix}/{name}" for name in number_names()]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep each image's boxes, in the global frame.

@@ -5,7 +5,9 @@ import io
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from detection_samples import BOX, ELSEWHERE, instance, random_samples, sample
@@ -197,6 +199,17 @@ def test_no_detections_and_no_ground_truth_and_no_images():
     numbers = metric.compute_metrics([])
     assert math.isnan(numbers["mAP"])
     assert math.isnan(numbers["pedestrian_LAMR[condition night]"])
+
+
+def test_names_are_known_before_an_evaluation():
+    frames = SimpleNamespace(camera=np.array([2, 0, 1, 1]))
+    index = SimpleNamespace(frames=frames, cameras=("CAM_BACK", "CAM_FRONT", "CAM_LEFT"))
+    # The second frame and the last two: no frame is CAM_LEFT's.
+    dataset = SimpleNamespace(index=index, rows=np.array([1, 2, 3]), metainfo={"classes": CLASSES})
+    options = {"distance_edges": (0, 30), "miss_rate_classes": ("vehicle",)}
+    expected = evaluate(random_samples(0), **options)
+    assert "drivemim/vehicle_AP50[camera CAM_FRONT]" in expected
+    assert DetectionAP(**options).names(dataset) == list(expected)
 
 
 def coco_run(samples):

@@ -19,7 +19,12 @@ from drivemim.datasets.detection3d import FrameDetection3D
 from drivemim.datasets.town import generate_town
 from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation import NuScenesDetection
-from drivemim.evaluation.nuscenes_devkit import NuScenesScores, format_scores, named_numbers
+from drivemim.evaluation.nuscenes_devkit import (
+    NuScenesScores,
+    format_scores,
+    named_numbers,
+    number_names,
+)
 
 ERRORS = {"mATE": "trans_err", "mASE": "scale_err", "mAOE": "orient_err", "mAVE": "vel_err",
           "mAAE": "attr_err"}  # fmt: skip
@@ -189,6 +194,7 @@ def test_a_class_without_objects_counts_officially_and_not_among_the_present():
             metrics.add_label_tp(name, error, 0.25 if here else 1.0)
     counts = {**dict.fromkeys(DETECTION_CLASSES, 0), "car": 3, "pedestrian": 1}
     found = named_numbers(metrics, counts)
+    assert list(found) == number_names()
     assert found["mAP"] == pytest.approx(0.12)
     assert found["mATE"] == pytest.approx(0.2 * 0.25 + 0.8)
     assert found["NDS"] == pytest.approx((5 * 0.12 + 5 * 0.15) / 10)

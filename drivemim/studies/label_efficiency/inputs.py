@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config, DictAction
 
+from drivemim.compat import nearest
 from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.engine.config import config_errors, load_config
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.files import write_bytes
-from drivemim.registry import DATASETS
+from drivemim.registry import DATASETS, METRICS
 from drivemim.studies.label_efficiency.settings import LabelStudy
 
 
@@ -103,7 +104,7 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
 
     Raises:
         CheckpointError: if a backbone is missing.
-        ConfigError: if the config cannot be used.
+        ConfigError: if the config cannot be used, or its evaluation does not have a metric.
         DataError: if a split is not in the index, the two have frames in common, or a subset has no
             box to learn from.
     """
@@ -123,6 +124,7 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     learned = _open(config, place["train_dataloader"], index, study.train)
     judged = _open(config, place["test_dataloader"], index, study.val)
     _check_apart(study, learned, judged)
+    _check_metrics(study, config, judged)
     folder = repository / study.work_dir / "inputs"
     _write(folder / "config.json", config.to_dict())
     _write_val(folder / "val.json", study.val, judged)
@@ -199,6 +201,26 @@ def _check_apart(study: LabelStudy, learned: FrameDetection, judged: FrameDetect
             f"--val {study.val}: {len(shared)} of its {len(judged)} frames are in --train "
             f"{study.train} as well; runs would be judged on what they learned"
         )
+
+
+def _check_metrics(study: LabelStudy, config: Config, judged: FrameDetection) -> None:
+    """Refuse a metric that no evaluation will have, where every evaluator can tell beforehand."""
+    evaluator = config.get("test_evaluator") or {}
+    found: list[str] = []
+    for settings in evaluator if isinstance(evaluator, list) else [evaluator]:
+        kind = METRICS.get(str(settings.get("type")))
+        if kind is None or not hasattr(kind, "names"):
+            return
+        with config_errors():
+            found += METRICS.build(settings).names(judged)
+    whole = [name for name in found if "[" not in name]
+    for metric in study.metrics:
+        if metric not in found:
+            raise ConfigError(
+                f"--metric {metric}: the evaluation of {study.config} does not have it"
+                f"{nearest(metric, found)}; it has {', '.join(whole)}, and "
+                f"{len(found) - len(whole)} more for slices"
+            )
 
 
 def _labels(dataset: FrameDetection) -> tuple[FrameBoxes, Any]:

@@ -48,7 +48,10 @@ def read_results(study: LabelStudy, runs: Sequence[Run], repository: Path) -> di
         found[run] = results_file.read_results(path)
         for metric in study.metrics:
             if metric not in found[run]:
-                raise DataError(f"{path} has no metric {metric}, only {', '.join(found[run])}")
+                raise DataError(
+                    f"{path} has no metric {metric}, only {', '.join(found[run])}; choose with "
+                    "--metric, no run has to be done again"
+                )
     return found
 
 

@@ -104,6 +104,25 @@ def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
         prepare_inputs(make_study(index=Path("data/none.arrow")), place)
 
 
+def test_a_metric_that_will_not_be_measured_is_said_before_anything_runs(place, make_study):
+    message = (
+        r"--metric drivemim/car_AP50: the evaluation of .*_camvid\.py does not have it; did you "
+        r"mean 'drivemim/mAP50'\?; it has drivemim/mAP, .*vehicle_ECE, and \d+ more for slices"
+    )
+    with pytest.raises(ConfigError, match=message):
+        prepare_inputs(make_study(metrics=("drivemim/mAP50", "drivemim/car_AP50")), place)
+    assert not (place / "work").exists()
+    near = "drivemim/vehicle_AP50[size 0-32 px]"
+    prepare_inputs(make_study(metrics=("drivemim/mAP50", near)), place)
+    with pytest.raises(ConfigError, match=r"size 0-32 px\]: the evaluation"):
+        prepare_inputs(
+            make_study(metrics=(near,), options=("test_evaluator.size_edges=[0,50]",)), place
+        )
+    # Another library's evaluator does not tell.
+    other = make_study(metrics=("coco/bbox_mAP",), options=("test_evaluator.type=CocoMetric",))
+    prepare_inputs(other, place)
+
+
 def test_frames_that_are_learned_are_not_judged(place, make_study):
     """Splits can have scenes in common: nuScenes' mini_train is in train; a scene is a split."""
     with pytest.raises(DataError, match="10 of its 10 frames are in --train train as well"):
