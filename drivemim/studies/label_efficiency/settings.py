@@ -12,6 +12,8 @@ from drivemim.errors import ConfigError
 RANDOM = "random"
 SHARES = (0.01, 0.05, 0.1, 0.25, 1.0)
 METRICS = ("drivemim/mAP50", "drivemim/pedestrian_AP50", "drivemim/vehicle_AP50")
+# Miss rate, calibration error and the five errors of nuScenes, whole and in slices.
+_LESS_IS_BETTER = re.compile(r"(_LAMR|_ECE|[m_]A[TSOVA]E(_present)?)(\[.*\])?$")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
@@ -86,7 +88,8 @@ class LabelStudy:
         shares: of the labels.
         seeds: of subset and training.
         options: ``KEY=VALUE`` to replace in the config, for every run alike.
-        metrics: names in the JSON of ``tools/test.py``; the first makes the headline.
+        metrics: names in the JSON of ``tools/test.py``, of numbers of which more is better; the
+            first makes the headline.
 
     Raises:
         ConfigError: if nothing could be compared, or something is named twice.
@@ -125,6 +128,12 @@ class LabelStudy:
             raise ConfigError(
                 f"--train and --val are both {self.train}: runs would be judged on it"
             )
+        for metric in self.metrics:
+            if _LESS_IS_BETTER.search(metric):
+                raise ConfigError(
+                    f"--metric {metric}: of it less is better, and the study asks with how many "
+                    "labels as much is reached"
+                )
         if self.iterations < 1:
             raise ConfigError(f"--iterations {self.iterations}: a run has at least one")
 
