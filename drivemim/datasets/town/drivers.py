@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -23,25 +24,25 @@ def programme(count: int) -> Iterator[tuple[Proposal, float | None]]:
         count: how many proposals.
     """
     shown: list[tuple[Proposal, float | None]] = [
-        (lambda crowd: towing(crowd), 30.0),
-        (lambda crowd: leading_car(crowd), 25.0),
-        (lambda crowd: bus(crowd), 34.0),
-        (lambda crowd: motorcyclist(crowd), 18.0),
-        (lambda crowd: cyclist(crowd), 18.0),
+        (towing, 30.0),
+        (leading_car, 25.0),
+        (bus, 34.0),
+        (motorcyclist, 18.0),
+        (cyclist, 18.0),
     ]
     mixed: list[Proposal] = [
-        lambda crowd: standing_cycle(crowd, "motorcycle"),
-        lambda crowd: driving(crowd, "truck"),
-        lambda crowd: cyclist(crowd),
-        lambda crowd: waiting(crowd),
-        lambda crowd: standing_cycle(crowd, "bicycle"),
-        lambda crowd: convoy(crowd, -1),
-        lambda crowd: driving(crowd, None),
-        lambda crowd: parked_vehicle(crowd, "trailer"),
-        lambda crowd: waiting(crowd),
-        lambda crowd: motorcyclist(crowd),
-        lambda crowd: driving(crowd, None),
-        lambda crowd: cyclist(crowd),
+        partial(standing_cycle, kind="motorcycle"),
+        partial(driving, kind="truck"),
+        cyclist,
+        waiting,
+        partial(standing_cycle, kind="bicycle"),
+        follower,
+        partial(driving, kind=None),
+        partial(parked_vehicle, kind="trailer"),
+        waiting,
+        motorcyclist,
+        partial(driving, kind=None),
+        cyclist,
     ]
     for place in range(count):
         if place < len(shown):
@@ -60,22 +61,27 @@ def _kind(crowd: Crowd, large: float) -> str:
     return str(crowd.random.choice(kinds, p=shares / shares.sum()))
 
 
-def convoy(crowd: Crowd, direction: int, *, car: bool = False) -> list[Track]:
-    """A vehicle that drives the ego car's route ahead of it (1) or behind it (-1)."""
-    kind = _kind(crowd, 0.0 if car else 0.2) if direction > 0 else "hatchback"
-    size = crowd.size(kind)
-    gap = size[1] / 2 + (crowd.random.uniform(9, 16) if direction > 0 else 4.0)
-    drift = np.linspace(0, crowd.random.uniform(0, 4), len(crowd.times_S))
-    distances = crowd.driven_S + direction * (gap + EGO_MIDDLE * (direction > 0) + drift)
-    return [Track(kind, size, *crowd.route.at(distances))]
+def follower(crowd: Crowd) -> list[Track]:
+    """A car that drives the ego car's route behind it, and falls back."""
+    size = crowd.size("hatchback")
+    return [_on_route(crowd, "hatchback", size, -(size[1] / 2 + 4.0), -1)]
 
 
 def leading_car(crowd: Crowd) -> list[Track]:
     """A car ahead of the ego car; where somebody else leads already, another or a parked one."""
     choice = crowd.random.random()
     if choice < 0.6:
-        return convoy(crowd, 1, car=True)
+        kind = _kind(crowd, 0.0)
+        size = crowd.size(kind)
+        gap = size[1] / 2 + crowd.random.uniform(9, 16) + EGO_MIDDLE
+        return [_on_route(crowd, kind, size, gap, 1)]
     return driving(crowd, "sedan") if choice < 0.8 else parked_vehicle(crowd, "sedan")
+
+
+def _on_route(crowd: Crowd, kind: str, size: Size, gap: float, direction: int) -> Track:
+    """A vehicle ``gap`` metres ahead of the ego car's rear axle that gains (1) or loses ground."""
+    drift = np.linspace(0, crowd.random.uniform(0, 4), len(crowd.times_S))
+    return Track(kind, size, *crowd.route.at(crowd.driven_S + (gap + direction * drift)))
 
 
 def driving(crowd: Crowd, kind: str | None) -> list[Track]:

@@ -201,6 +201,13 @@ def _panels(
     return rows
 
 
+def _plain(look: str, size: tuple[int, int], paint: NDArray[np.float64]) -> Floats32:
+    """A picture (rows, columns) in the look's ground colour."""
+    image = np.empty((*size, 3), np.float32)
+    image[:] = _COLOURS.get(look, paint if look in ("paint", "cab", "cargo") else _COLOURS["tyre"])
+    return image
+
+
 def _draw_flank(
     look: str,
     corners_C2: NDArray[np.float64],
@@ -214,8 +221,7 @@ def _draw_flank(
     pixels_C2 = np.rint(
         np.stack([share_C2[:, 0] * (columns - 1), (1 - share_C2[:, 1]) * (rows - 1)], -1)
     ).astype(np.int32)
-    image = np.empty((rows, columns, 3), np.float32)
-    image[:] = _COLOURS.get(look, paint if look in ("paint", "cab", "cargo") else _COLOURS["tyre"])
+    image = _plain(look, (rows, columns), paint)
     image *= np.linspace(1.1, 0.8, rows, dtype=np.float32)[:, None, None]
     alpha = np.zeros((rows, columns), np.uint8)
     brush.polygon(alpha, pixels_C2, 255)
@@ -247,8 +253,7 @@ def _draw_panel(
     look: str, face: str, paint: NDArray[np.float64]
 ) -> tuple[Floats32, Floats32, float]:
     """A panel across a part, 32 x 48 pixels: colours, glow and shade."""
-    image = np.empty((32, 48, 3), np.float32)
-    image[:] = _COLOURS.get(look, paint if look in ("paint", "cab", "cargo") else _COLOURS["tyre"])
+    image = _plain(look, (32, 48), paint)
     glow = np.zeros((32, 48), np.float32)
     if look == "cab" and face != "roof":
         image[3:22, 4:-4] = (84, 74, 60)
