@@ -31,21 +31,47 @@ def cast_lidar(
         Points (P, 5) as nuScenes stores them: x, y, z in metres in the scanner's frame, intensity
         0 to 255 and ring number; and the instance that each point lies on (P).
     """
-    elevations = np.linspace(_LOW, _HIGH, RINGS)
-    azimuths = (np.arange(COLUMNS) + 0.5) / COLUMNS * 2 * np.pi - np.pi
-    rays_RC3 = np.stack(
-        [
-            np.cos(elevations)[:, None] * np.cos(azimuths),
-            np.cos(elevations)[:, None] * np.sin(azimuths),
-            np.broadcast_to(np.sin(elevations)[:, None], (RINGS, COLUMNS)),
-        ],
-        -1,
-    )
-    ranges_RC = np.full((RINGS, COLUMNS), np.inf)
+    turn = _Turn()
+    _cast_ground(turn, ground, position_3, rotation_33)
+    _cast_surfaces(turn, _to_scanner(surfaces, position_3, rotation_33), bank)
+    hit = turn.ranges_RC < RANGE
+    points = turn.rays_RC3[hit] * turn.ranges_RC[hit][:, None]
+    ring = np.broadcast_to(np.arange(RINGS)[:, None], hit.shape)[hit]
+    cloud = np.concatenate([points, turn.intensity_RC[hit][:, None], ring[:, None]], axis=1)
+    return cloud.astype(np.float32), turn.owner_RC[hit]
+
+
+class _Turn:
+    """Rays of one turn, and the nearest thing that each has met so far.
+
+    Attributes:
+        elevations: radians, of the rings.
+        rays_RC3: unit directions in the scanner's frame.
+        ranges_RC: metres to what was met, inf for nothing.
+        intensity_RC: of it, 0 to 255.
+        owner_RC: its instance, 0 for the ground.
+    """
+
+    def __init__(self) -> None:
+        self.elevations = np.linspace(_LOW, _HIGH, RINGS)
+        azimuths = (np.arange(COLUMNS) + 0.5) / COLUMNS * 2 * np.pi - np.pi
+        level = np.cos(self.elevations)[:, None]
+        self.rays_RC3 = np.stack(
+            [
+                level * np.cos(azimuths),
+                level * np.sin(azimuths),
+                np.broadcast_to(np.sin(self.elevations)[:, None], (RINGS, COLUMNS)),
+            ],
+            -1,
+        )
+        self.ranges_RC = np.full((RINGS, COLUMNS), np.inf)
+        self.intensity_RC = np.zeros((RINGS, COLUMNS))
+        self.owner_RC = np.zeros((RINGS, COLUMNS), np.int64)
+
+
+def _cast_surfaces(turn: _Turn, local: Surfaces, bank: TextureBank) -> None:
+    """Meet rectangles of the scanner's frame, the nearest first."""
     numbers_RC2 = np.moveaxis(np.indices((RINGS, COLUMNS)), 0, -1)
-    intensity_RC, owner_RC = np.zeros((RINGS, COLUMNS)), np.zeros((RINGS, COLUMNS), np.int64)
-    _cast_ground(rays_RC3, ranges_RC, intensity_RC, ground, position_3, rotation_33)
-    local = _to_scanner(surfaces, position_3, rotation_33)
     normals_M3 = np.cross(local.right_M3, local.down_M3)
     offsets_M = (normals_M3 * local.corner_M3).sum(-1)
     corners_M43 = local.corners()
@@ -53,13 +79,13 @@ def cast_lidar(
     kept = (nearest_M < RANGE) & (local.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
     rows_K = np.flatnonzero(kept)
     for row in rows_K[np.argsort(nearest_M[rows_K], kind="stable")]:
-        block = _block(corners_M43[row], elevations)
+        block = _block(corners_M43[row], turn.elevations)
         if block is None:
             continue
-        known = ranges_RC[block]
+        known = turn.ranges_RC[block]
         if known.max() <= nearest_M[row]:
             continue
-        rays = rays_RC3[block]
+        rays = turn.rays_RC3[block]
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = offsets_M[row] / (rays @ normals_M3[row])
         rows, cols = np.nonzero((reach > 0.5) & (reach < np.minimum(known, RANGE)))
@@ -77,14 +103,9 @@ def cast_lidar(
         ]
         solid = texels[:, 3] >= 128
         rings, columns = numbers_RC2[block][rows[solid], cols[solid]].T
-        ranges_RC[rings, columns] = reach[rows[solid], cols[solid]]
-        intensity_RC[rings, columns] = texels[solid, :3].mean(axis=1) * 0.4
-        owner_RC[rings, columns] = local.owner_M[row]
-    hit = ranges_RC < RANGE
-    points = rays_RC3[hit] * ranges_RC[hit][:, None]
-    ring = np.broadcast_to(np.arange(RINGS)[:, None], hit.shape)[hit]
-    cloud = np.concatenate([points, intensity_RC[hit][:, None], ring[:, None]], axis=1)
-    return cloud.astype(np.float32), owner_RC[hit]
+        turn.ranges_RC[rings, columns] = reach[rows[solid], cols[solid]]
+        turn.intensity_RC[rings, columns] = texels[solid, :3].mean(axis=1) * 0.4
+        turn.owner_RC[rings, columns] = local.owner_M[row]
 
 
 def _to_scanner(surfaces: Surfaces, position_3: Floats, rotation_33: Floats) -> Surfaces:
@@ -128,23 +149,16 @@ def _block(corners_43: Floats, elevations: Floats) -> tuple[slice, slice | Ints]
     return slice(low, high), columns
 
 
-def _cast_ground(
-    rays_RC3: Floats,
-    ranges_RC: Floats,
-    intensity_RC: Floats,
-    ground: Ground,
-    position_3: Floats,
-    rotation_33: Floats,
-) -> None:
-    world_RC3 = rays_RC3 @ rotation_33.T
+def _cast_ground(turn: _Turn, ground: Ground, position_3: Floats, rotation_33: Floats) -> None:
+    world_RC3 = turn.rays_RC3 @ rotation_33.T
     falling = world_RC3[..., 2] < -1e-3
-    ranges_RC[falling] = -position_3[2] / world_RC3[..., 2][falling]
-    hits = position_3[:2] + world_RC3[falling][:, :2] * ranges_RC[falling][:, None]
+    turn.ranges_RC[falling] = -position_3[2] / world_RC3[..., 2][falling]
+    hits = position_3[:2] + world_RC3[falling][:, :2] * turn.ranges_RC[falling][:, None]
     image = ground.texture.levels[min(2, len(ground.texture.levels) - 1)]
     share = (hits - ground.low_2) / ground.size_2
     column = np.clip(share[:, 0] * image.shape[1], 0, image.shape[1] - 1).astype(int)
     row = np.clip((1 - share[:, 1]) * image.shape[0], 0, image.shape[0] - 1).astype(int)
-    intensity_RC[falling] = image[row, column, :3].mean(axis=1) * 0.2
+    turn.intensity_RC[falling] = image[row, column, :3].mean(axis=1) * 0.2
 
 
 def count_points(points_P3: Floats, centres_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:
