@@ -13,7 +13,7 @@ from pathlib import Path
 import drivemim
 from drivemim.datasets.classes import CLASSES
 from drivemim.demo.plan import ARMS, DemoSettings
-from drivemim.environment import installed_version
+from drivemim.environment import OPENMMLAB, OTHERS, installed_version
 from drivemim.evaluation.results_file import read_curves, read_results
 from drivemim.steps import Done
 from drivemim.visualization import (
@@ -50,19 +50,6 @@ TRUST = {
     "drivemim/pedestrian_ECE": "pedestrian, calibration error",
     "drivemim/vehicle_ECE": "vehicle, calibration error",
 }
-PACKAGES = (
-    "torch",
-    "numpy",
-    "onedl-mmengine",
-    "onedl-mmcv",
-    "onedl-mmdetection",
-    "mmengine",
-    "mmcv",
-    "mmdet",
-    "nuscenes-devkit",
-    "albumentations",
-    "pyarrow",
-)
 _DISTANCE = re.compile(r"^drivemim/(\w+)_AP\[distance (.+)\]$")
 
 
@@ -233,8 +220,9 @@ def _times(results: Sequence[Done]) -> Table:
 
 def _provenance(settings: DemoSettings, results: Sequence[Done]) -> list[Block]:
     versions = [f"drivemim {drivemim.__version__}", f"Python {platform.python_version()}"]
+    packages = ("torch", "numpy", *(name for pair in OPENMMLAB.values() for name in pair), *OTHERS)
     versions += [
-        f"{name} {version}" for name in PACKAGES if (version := installed_version(name)) is not None
+        f"{name} {version}" for name in packages if (version := installed_version(name)) is not None
     ]
     return [
         Text("Commands, each runs alone as well:"),

@@ -72,7 +72,7 @@ def test_moving_tracks_face_where_they_go(traffic):
         step = traffic.at(time + 0.05)[0] - before
         speeds = traffic.speeds(time)
         for number, track in enumerate(traffic.tracks):
-            if speeds[number] < 0.5 or track.kind == "child":
+            if speeds[number] < 0.5:
                 continue
             heading = np.arctan2(step[number + 1, 1], step[number + 1, 0])
             turned = (heading - yaws[number + 1] + np.pi) % (2 * np.pi) - np.pi
