@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from drivemim.commands import (
 from drivemim.evaluation.results_file import read_results, results_json
 from drivemim.files import write_bytes
 from drivemim.steps import Stage, Step
+from drivemim.studies.tables import mean_and_deviation
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
@@ -109,15 +109,10 @@ def table_of(results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     for metric in METRICS:
         arms = [[100 * run[f"drivemim/{metric}"] for run in runs] for runs in results.values()]
         paired = [first - second for first, second in zip(*arms, strict=True)]
-        cells = [f"{statistics.mean(values):.1f} ± {_spread(values):.1f}" for values in arms]
-        change = f"{statistics.mean(paired):+.1f} ± {_spread(paired):.1f}"
+        cells = [mean_and_deviation(values) for values in arms]
+        change = mean_and_deviation(paired, sign="+")
         lines.append(f"| {metric.replace('_', ' ')} | {' | '.join(cells)} | {change} |")
     return "\n".join(lines)
-
-
-def _spread(values: Sequence[float]) -> float:
-    """Sample standard deviation; 0 of a single value."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def _index_steps(data: Path) -> Stage:

@@ -19,6 +19,7 @@ from drivemim.studies.masking import (
     detector_arms,
     run_name,
 )
+from drivemim.studies.tables import mean_and_deviation
 
 Runs = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 """By source, by arm, one result a seed."""
@@ -96,12 +97,14 @@ def _tables(
         ]
         baseline = [_mean_of(run, compared) for run in arms[BASELINE]]
         for arm, runs in arms.items():
-            cells = [_spread_of([100 * run[key] for run in runs]) for key in columns.values()]
+            cells = [
+                mean_and_deviation([100 * run[key] for run in runs]) for key in columns.values()
+            ]
             gains = [
                 100 * (_mean_of(run, compared) - base)
                 for run, base in zip(runs, baseline, strict=True)
             ]
-            change = "" if arm == BASELINE else _spread_of(gains, sign="+")
+            change = "" if arm == BASELINE else mean_and_deviation(gains, sign="+")
             lines.append(
                 f"| {ARMS.get(arm, 'untrained backbone')} | {' | '.join(cells)} | {change} |"
             )
@@ -111,12 +114,6 @@ def _tables(
 
 def _mean_of(run: Mapping[str, Any], keys: Sequence[str]) -> float:
     return float(statistics.mean(run[key] for key in keys))
-
-
-def _spread_of(values: Sequence[float], sign: str = "") -> str:
-    """Mean and sample standard deviation, for people."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):{sign}.1f} ± {deviation:.1f}"
 
 
 def _read(
