@@ -151,6 +151,11 @@ def build_mask(strategy: MaskStrategy | Mapping[str, Any]) -> MaskStrategy:
     return built
 
 
+def build_rest(strategy: MaskStrategy | Mapping[str, Any] | None) -> MaskStrategy:
+    """The strategy that ranks what another leaves undecided: ``RandomMask`` for None."""
+    return build_mask({"type": "RandomMask"} if strategy is None else strategy)
+
+
 def hidden_cells(ratio: float, grid: tuple[int, int]) -> int:
     """Budget of a frame: how many of its cells are hidden."""
     h, w = grid
@@ -236,6 +241,12 @@ def check_share(name: str, value: float) -> None:
     """Raise ``ValueError`` unless ``value`` is in [0, 1]."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name}={value} must be in [0, 1]")
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number, ``least`` or more."""
+    if not (isinstance(value, int) and value >= least):
+        raise ValueError(f"{name}={value} must be a whole number in [{least}, infinity)")
 
 
 def _camera_rank(clips: Clips) -> Tensor:

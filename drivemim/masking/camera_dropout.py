@@ -5,7 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, build_mask, check_share
+from drivemim.masking.base import (
+    MaskContext,
+    MaskStrategy,
+    Ranking,
+    build_rest,
+    check_count,
+    check_share,
+)
 from drivemim.masking.budgets import even_scores, spread
 from drivemim.registry import MASKS
 
@@ -40,10 +47,9 @@ class CameraDropoutMask(MaskStrategy):
     ) -> None:
         super().__init__(ratio=ratio)
         check_share("chance", chance)
-        if not (isinstance(cameras, int) and cameras >= 1):
-            raise ValueError(f"cameras={cameras} must be a whole number in [1, infinity)")
+        check_count("cameras", cameras)
         self.chance, self.cameras = chance, cameras
-        self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
+        self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank as the rest does, with budgets that are highest in the dropped cameras."""

@@ -8,7 +8,8 @@ from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
     Ranking,
-    build_mask,
+    build_rest,
+    check_count,
     check_share,
     hidden_cells,
 )
@@ -51,10 +52,9 @@ class CausalMask(MaskStrategy):
     ) -> None:
         super().__init__(ratio=ratio)
         check_share("future_ratio", future_ratio)
-        if not (isinstance(future_steps, int) and future_steps >= 1):
-            raise ValueError(f"future_steps={future_steps} must be a whole number in [1, infinity)")
+        check_count("future_steps", future_steps)
         self.future_ratio, self.future_steps = future_ratio, future_steps
-        self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
+        self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank as the rest does, with budgets that differ between past and future."""

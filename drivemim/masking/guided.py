@@ -11,7 +11,7 @@ from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
     Ranking,
-    build_mask,
+    build_rest,
     check_share,
     gumbel,
     hide_top,
@@ -67,7 +67,7 @@ class GuidedMask(MaskStrategy):
         if not 0 <= temperature < float("inf"):
             raise ValueError(f"temperature={temperature} must be in [0, infinity)")
         self.share, self.hints, self.temperature = share, hints, temperature
-        self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
+        self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank the cells of the highest guide, then all others, then the hints.

@@ -2,7 +2,7 @@
 
 import torch
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
+from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_count
 from drivemim.registry import MASKS
 
 
@@ -26,8 +26,7 @@ class LargeCellMask(MaskStrategy):
 
     def __init__(self, *, ratio: float = 0.75, size: int = 2, alike_in_time: bool = False) -> None:
         super().__init__(ratio=ratio)
-        if not (isinstance(size, int) and size >= 1):
-            raise ValueError(f"size={size} must be a whole number in [1, infinity)")
+        check_count("size", size)
         self.size, self.alike_in_time = size, alike_in_time
 
     def rank(self, context: MaskContext) -> Ranking:

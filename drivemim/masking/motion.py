@@ -12,7 +12,7 @@ from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
     Ranking,
-    build_mask,
+    build_rest,
     check_share,
     gumbel,
     hide_top,
@@ -63,7 +63,7 @@ class MotionMask(MaskStrategy):
         if not 0 < far < float("inf"):
             raise ValueError(f"far={far} must be in (0, infinity)")
         self.share, self.far = share, far
-        self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
+        self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank drawn cells that changed before all others."""

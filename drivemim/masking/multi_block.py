@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_share
+from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_count, check_share
 from drivemim.masking.cells import first_cover, span
 from drivemim.registry import MASKS
 
@@ -45,8 +45,7 @@ class MultiBlockMask(MaskStrategy):
         alike_in_time: bool = False,
     ) -> None:
         super().__init__(ratio=ratio)
-        if not (isinstance(blocks, int) and blocks >= 1):
-            raise ValueError(f"blocks={blocks} must be a whole number in [1, infinity)")
+        check_count("blocks", blocks)
         check_share("min_share", min_share)
         check_share("max_share", max_share)
         if min_share > max_share:

@@ -14,7 +14,8 @@ from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
     Ranking,
-    build_mask,
+    build_rest,
+    check_count,
     check_share,
     unit_range,
 )
@@ -87,12 +88,11 @@ class ObjectMask(MaskStrategy):
         for name, value in (("keep", keep), ("track_hidden", track_hidden)):
             check_share(name, value)
         for name, count in (("min_visible", min_visible), ("peek", peek)):
-            if count < 0:
-                raise ValueError(f"{name}={count} must be in [0, infinity)")
+            check_count(name, count, least=0)
         _check_shares(share)
         self.objects, self.share, self.keep, self.min_visible = objects, share, keep, min_visible
         self.track_hidden, self.peek = track_hidden, peek
-        self.rest = build_mask({"type": "RandomMask"} if rest is None else rest)
+        self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank hidden tracks, then other cells, then the kept cells of objects."""
