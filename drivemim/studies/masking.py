@@ -272,11 +272,14 @@ def _backbone(source: Source, arm: str, seed: int) -> Path:
 
 
 def _export_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
+    checkpoint = _checkpoint(source, arm, seed, settings)
     return export_step(
         f"export-{run_name(source, arm, seed)}",
         f"Export the backbone of {source.title}, {ARMS[arm]}, seed {seed}",
-        _checkpoint(source, arm, seed, settings),
+        checkpoint,
         _backbone(source, arm, seed),
+        # Its plan is run by itself, and would not notice that the pretraining was done again.
+        reads=(f"{checkpoint}",),
     )
 
 

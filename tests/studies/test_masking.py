@@ -113,6 +113,17 @@ def test_every_command_is_accepted_and_every_result_has_one(repository, monkeypa
             load_config(step.command[1], options)
 
 
+def test_a_backbone_is_exported_again_after_its_pretraining_was():
+    pretrained = {path for stage in probe_plan(SETTINGS) for step in stage for path in step.writes}
+    exports = [step for stage in detector_plan(SETTINGS, BEST) for step in stage
+               if step.name.startswith("export-")]  # fmt: skip
+    assert len(exports) == 8
+    for step in exports:
+        (read,) = step.reads
+        assert step.command[1] == read
+        assert Path(read) in pretrained
+
+
 def test_detectors_differ_in_their_start_alone():
     steps = {
         step.name: [part.replace(arm, "ARM") for part in step.command]
