@@ -10,7 +10,7 @@ from drivemim.errors import one_line_errors
 from drivemim.steps import run_program
 from drivemim.studies.label_efficiency.inputs import prepare_inputs, relative_path
 from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
-from drivemim.studies.label_efficiency.results import read_results, report, write_results
+from drivemim.studies.label_efficiency.results import read_runs, report, write_results
 from drivemim.studies.label_efficiency.settings import METRICS, SHARES, Arm, LabelStudy
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -63,7 +63,7 @@ def main() -> int:
         )  # fmt: skip
     with one_line_errors():
         runs = finished_runs(study, inputs, REPOSITORY)
-        results = read_results(study, runs, REPOSITORY)
+        results = read_runs(study, runs, REPOSITORY)
         files = write_results(study, inputs, results, REPOSITORY)
     print(report(study, inputs, results))
     print("written:", *files)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from drivemim.errors import DataError
-from drivemim.evaluation import results_file
 from drivemim.evaluation.label_efficiency import (
     BELOW,
     NOT_REACHED,
@@ -22,6 +21,7 @@ from drivemim.evaluation.label_efficiency import (
     needed_for,
     paired_difference,
 )
+from drivemim.evaluation.results_file import read_results
 from drivemim.files import write_bytes
 from drivemim.studies.label_efficiency.inputs import StudyInputs
 from drivemim.studies.label_efficiency.settings import LabelStudy, Run
@@ -34,7 +34,9 @@ Results = Mapping[Run, Mapping[str, float]]
 NAME = "label_efficiency"
 
 
-def read_results(study: LabelStudy, runs: Sequence[Run], repository: Path) -> dict[Run, Any]:
+def read_runs(
+    study: LabelStudy, runs: Sequence[Run], repository: Path
+) -> dict[Run, dict[str, float]]:
     """The metrics of runs.
 
     Raises:
@@ -45,7 +47,7 @@ def read_results(study: LabelStudy, runs: Sequence[Run], repository: Path) -> di
     found = {}
     for run in runs:
         path = repository / study.result(run)
-        found[run] = results_file.read_results(path)
+        found[run] = read_results(path)
         for metric in study.metrics:
             if metric not in found[run]:
                 raise DataError(
@@ -66,7 +68,7 @@ def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Sco
                     seed: value
                     for seed in study.seeds
                     if (run := Run(arm=arm, share=share, seed=seed)) in results
-                    and not math.isnan(value := float(results[run][metric]))
+                    and not math.isnan(value := results[run][metric])
                 }
             )
         }

@@ -10,7 +10,7 @@ from drivemim.studies.label_efficiency.inputs import LabelCount, StudyInputs, pr
 from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
 from drivemim.studies.label_efficiency.results import (
     headline,
-    read_results,
+    read_runs,
     report,
     scores_of,
     write_results,
@@ -117,7 +117,7 @@ def done(place, make_study):
 
 def test_files_are_written_with_everything_in_them(done, place):
     study, inputs = done
-    results = read_results(study, finished_runs(study, inputs, place), place)
+    results = read_runs(study, finished_runs(study, inputs, place), place)
     files = write_results(study, inputs, results, place)
     assert [file.name for file in files] == [
         f"label_efficiency.{suffix}" for suffix in ("json", "md", "png")
@@ -141,16 +141,16 @@ def test_files_are_written_with_everything_in_them(done, place):
 def test_results_without_runs_or_metric_are_an_error(done, place, make_study):
     study, inputs = done
     with pytest.raises(DataError, match="no run of the study in work is finished"):
-        read_results(study, [], place)
+        read_runs(study, [], place)
     other = make_study(metrics=("drivemim/NDS",))
     with pytest.raises(DataError, match="no metric drivemim/NDS, only drivemim/mAP50"):
-        read_results(other, finished_runs(other, inputs, place), place)
+        read_runs(other, finished_runs(other, inputs, place), place)
 
 
 def test_a_metric_that_is_not_a_number_is_shown_as_none(done, place, make_study):
     _, inputs = done
     study = make_study(metrics=("drivemim/empty",))
-    results = read_results(study, finished_runs(study, inputs, place), place)
+    results = read_runs(study, finished_runs(study, inputs, place), place)
     text = report(study, inputs, results)
     assert "| 100 % | 20 | 30 | - | - | - |" in text
     assert "not reach" not in text, "of what was not measured, nothing is said"
