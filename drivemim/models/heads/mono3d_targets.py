@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from drivemim.models.heads.ignoring import inside_any
 from drivemim.models.heads.mono3d_coder import Mono3DCoder, Objects3D, project
 
 
@@ -173,7 +174,7 @@ def image_targets(
     )
     return ImageTargets(
         labels_L=labels_L,
-        counted_L=(found_L >= 0) | ~_inside(locations.points_L2, ignored_boxes),
+        counted_L=(found_L >= 0) | ~inside_any(locations.points_L2, ignored_boxes),
         positives_P=positives_P,
         objects_P=objects_P,
         centerness_P=(-assigner.centerness_decay * distances_L[positives_P] ** 2).exp(),
@@ -211,9 +212,3 @@ def _one_location_each(distances_LM: Tensor) -> Tensor:
         if len(sent_away_M) == 0:
             return torch.where(asking_M.isfinite(), asked_M, -1)
         distances_LM[asked_M[sent_away_M], sent_away_M] = torch.inf
-
-
-def _inside(points_L2: Tensor, boxes_4: Tensor) -> Tensor:
-    """(L,) bool: whether a point is in any of the boxes."""
-    points_L12 = points_L2[:, None]
-    return ((points_L12 >= boxes_4[:, :2]) & (points_L12 <= boxes_4[:, 2:])).all(-1).any(-1)
