@@ -17,7 +17,6 @@ from drivemim.masking import (
     cell_owners,
     clip_generators,
 )
-from drivemim.masking.object_draws import hashed_uniform
 
 GRID = (8, 16)
 
@@ -131,17 +130,6 @@ def test_the_nearer_object_keeps_its_own_share(make_clips):
     assert part.sum() == 3 + 9
 
 
-def test_track_hidden_is_a_probability(make_clips):
-    rows = [(10 * m, 0, 10 * m + 10, 20, m, 5.0) for m in range(16)]
-    clips = make_clips({(b, 0, 0): rows for b in range(50)}, (50, 1, 1))
-    strategy = ObjectMask(ratio=0.5, share=1.0, track_hidden=0.25)
-    scores = scores_of(strategy, clips, clip_generators(clips))
-    hidden = (scores >= 1).flatten(-2).any(-1, keepdim=True)
-    assert hidden.any()
-    share = (scores[:, 0, 0, :2] >= 1).any(dim=1).float().mean()
-    assert 0.18 < share < 0.32  # 800 draws: standard deviation 0.015
-
-
 boxes_of_a_frame = st.lists(
     st.tuples(
         st.integers(0, 140), st.integers(0, 60), st.integers(1, 120), st.integers(1, 60),
@@ -227,15 +215,6 @@ def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
                 first = int((scores[0, t, n][own] >= 1).sum())
                 assert first in (0, hideable)
                 assert hidden.setdefault(track, first > 0) == (first > 0)
-
-
-def test_boxes_without_a_track_are_objects_of_their_own(make_clips):
-    rows = [(10 * m, 0, 10 * m + 10, 40, -1, math.inf) for m in range(16)]
-    clips = make_clips({(0, t, 0): rows for t in range(2)}, (1, 2, 1))
-    scores = scores_of(ObjectMask(ratio=0.5, share=1.0, track_hidden=0.5), clips, seeded())
-    hidden = (scores[0, :, 0, :4] >= 1).any(dim=1)
-    assert 8 < hidden.sum() < 24
-    assert not torch.equal(hidden[0], hidden[1])
 
 
 def test_invalid_frames_have_no_objects(make_clips):
@@ -486,17 +465,6 @@ def test_the_order_of_cameras_and_of_boxes_does_not_matter(make_clips, objects, 
     assert torch.equal(other, mask[:, :, cameras])
 
 
-def test_equal_boxes_without_a_track_differ_between_frames(make_clips):
-    """A parked car that nobody tracks is drawn anew at every time and in every camera."""
-    frames = [(b, t, n) for b in range(40) for t in range(2) for n in range(2)]
-    clips = make_clips({frame: [(0, 0, 40, 40, -1, math.inf)] for frame in frames}, (40, 2, 2))
-    clips.intrinsics_BTN33[:, :, 1, 0, 0] = 50
-    strategy = ObjectMask(share=1.0, track_hidden=0.5)
-    first = (scores_of(strategy, clips, clip_generators(clips)) >= 1).any(-1).any(-1)
-    for one, other in ((first[:, 0], first[:, 1]), (first[:, :, 0], first[:, :, 1])):
-        assert 20 < (one != other).sum() < 60  # 80 pairs, half of them different
-
-
 def test_a_batch_of_clips_without_boxes_is_masked_as_the_rest(make_clips):
     clips = make_clips(shape=(2, 1, 2))
     assert clips.boxes_BTNM4.shape[3] == 0
@@ -509,19 +477,6 @@ def test_more_boxes_than_can_be_told_apart(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 40, 40, 7, 9.0)]}, padding=4095)
     with pytest.raises(ValueError, match="4096 boxes in a frame; object masks take up to"):
         ObjectMask()(clips, GRID, seeded())
-
-
-def test_hashed_numbers_are_uniform_and_independent():
-    keys = torch.arange(40_000)
-    first, second = (hashed_uniform(keys, torch.tensor(salt)) for salt in (0.1, 0.7))
-    for values in (first, second):
-        assert values.min() >= 0
-        assert values.max() < 1
-        counts = (values * 20).long().bincount(minlength=20)
-        assert ((counts - 2000).abs() < 250).all()  # standard deviation 44
-    assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1]) < 0.03
-    assert abs(torch.corrcoef(torch.stack([first[1:], first[:-1]]))[0, 1]) < 0.03
-    assert torch.equal(hashed_uniform(keys[[5]], torch.tensor(0.1)), first[[5]])
 
 
 @pytest.mark.parametrize(
