@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from drivemim.evaluation.label_efficiency import Estimate
+from drivemim.visualization.plots import LINE_COLORS, bare_axes
 
-# The first arm is the baseline.
-COLORS = ("#8a8f98", "#2b6cb0", "#d69e2e", "#38a169", "#9f4fb0", "#c05621")
+# The first arm is the baseline: grey.
+COLORS = (LINE_COLORS[1], LINE_COLORS[0], *LINE_COLORS[2:], "#9f4fb0", "#c05621")
 MARKERS = ("s", "o", "^", "D", "v", "P")
 # Factor between the places of two arms at the same share: their bars do not hide each other.
 BESIDE = 1.05
@@ -34,9 +35,8 @@ def label_curves(
     figure = Figure(figsize=(0.8 + 4.2 * max(1, len(panels)), 3.8), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     for number, (name, curves) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(1, len(panels), number)
+        axes = bare_axes(figure.add_subplot(1, len(panels), number), name)
         _draw(axes, curves, frames)
-        axes.set_title(name, loc="left", fontsize=10)
         if number == 1:
             axes.set_ylabel("%")
             axes.legend(frameon=False, fontsize=9, loc="lower right")
@@ -67,5 +67,4 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], frames: Mapping[float, int]) 
     if frames:
         axes.set_xlim(min(frames) / BESIDE**4, max(frames) * BESIDE**4)
     axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)

@@ -133,9 +133,13 @@ def save_figure(path: Path, figure: Figure) -> None:
     write_bytes(path, content.getbuffer())
 
 
-def _axes(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-    axes = figure.add_subplot()
+def bare_axes(axes: Axes, title: str) -> Axes:
+    """Take what says nothing away, and put a title at the left."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, loc="left", fontsize=10)
-    return figure, axes
+    return axes
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    return figure, bare_axes(figure.add_subplot(), title)

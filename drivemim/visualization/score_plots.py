@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from drivemim.evaluation.curves import ClassCurves
-from drivemim.visualization.plots import ARM_COLORS, LINE_COLORS
+from drivemim.evaluation.curves import CHART_ALARMS, ClassCurves
+from drivemim.evaluation.miss_rate import FALSE_ALARMS
+from drivemim.visualization.plots import ARM_COLORS, LINE_COLORS, bare_axes
 
 Arms = Mapping[str, Mapping[str, ClassCurves]]
 """By the arm's name, by class: what ``drivemim.evaluation.curves`` keeps."""
@@ -51,7 +52,7 @@ def miss_rate_chart(arms: Arms, classes: Sequence[str]) -> Figure:
     """
     figure, panels = _panels(classes)
     for axes, name in zip(panels, classes, strict=True):
-        axes.axvspan(1e-2, 1e0, color="#eef1f5", zorder=0)
+        axes.axvspan(FALSE_ALARMS[0], FALSE_ALARMS[-1], color="#eef1f5", zorder=0)
         lowest = 1.0
         for color, (arm, curves) in zip(itertools.cycle(LINE_COLORS), arms.items(), strict=False):
             columns = _columns(curves, name, "miss_rate")
@@ -60,7 +61,7 @@ def miss_rate_chart(arms: Arms, classes: Sequence[str]) -> Figure:
             shown = np.maximum(columns["miss_rate"], _LOWEST_MISS_RATE)
             lowest = min(lowest, float(np.nanmin(shown, initial=1.0)))
             axes.plot(columns["false_alarms_per_image"], shown, color=color, label=arm)
-        axes.set(xscale="log", yscale="log", xlim=(1e-3, 1e1))
+        axes.set(xscale="log", yscale="log", xlim=(CHART_ALARMS[0], CHART_ALARMS[-1]))
         axes.set(xlabel="false alarms per image", ylabel="miss rate")
         ticks = [tick for tick in _MISS_RATE_TICKS if tick >= lowest / 2.5] or [1.0]
         axes.set_ylim(ticks[0] * 0.95, 1.05)
@@ -117,7 +118,7 @@ def slice_bars(arms: Mapping[str, Mapping[str, float]], name: str, number: str =
         at += 1.0 if not before or before.split()[0] == each.split()[0] else 1.7
         places.append(at)
     figure = Figure(figsize=(7.2, 1.1 + 0.3 * max(1.0, at)), layout="constrained")
-    axes = _bare(figure.add_subplot(), name)
+    axes = bare_axes(figure.add_subplot(), name)
     height = 0.8 / max(1, len(arms))
     for row, (color, (arm, metrics)) in enumerate(
         zip(itertools.cycle(ARM_COLORS), arms.items(), strict=False)
@@ -157,14 +158,8 @@ def _panels(classes: Sequence[str]) -> tuple[Figure, list[Axes]]:
         figure.delaxes(empty)
     shown = panels[: len(classes)]
     for axes, name in zip(shown, classes, strict=True):
-        _bare(axes, name).grid(alpha=0.25)
+        bare_axes(axes, name).grid(alpha=0.25)
     return figure, shown
-
-
-def _bare(axes: Axes, title: str) -> Axes:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, loc="left", fontsize=10)
-    return axes
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
