@@ -139,15 +139,15 @@ def dino(**changes: float) -> IgnoringDINOHead:
 
 
 def test_dinos_queries_on_ignored_objects_weigh_nothing() -> None:
-    # Of an image 64 x 64: the object; half, then three quarters, then all of a query inside what
-    # is ignored; one that found nothing.
+    # Of an image 64 high and 96 wide: the object; half, then three quarters, then all of a query
+    # inside what is ignored; one that found nothing.
     queries = torch.tensor([
         [8.0, 8, 40, 40], [48, 48, 80, 60], [36, 48, 52, 60], [42, 50, 50, 60], [0, 50, 8, 60],
     ])  # fmt: skip
     middles = torch.cat([(queries[:, :2] + queries[:, 2:]) / 2, queries[:, 2:] - queries[:, :2]], 1)
-    normalized = middles / 64
+    normalized = middles / torch.tensor([96, 64, 96, 64])
     scores = torch.zeros(5, 2)
-    meta = dict(img_shape=(64, 64), ignored_boxes=IGNORED.bboxes)
+    meta = dict(img_shape=(64, 96), ignored_boxes=IGNORED.bboxes)
     labels, weights, _, box_weights, positives, negatives = dino()._get_targets_single(
         scores, normalized, OBJECT, meta
     )
@@ -160,7 +160,7 @@ def test_dinos_queries_on_ignored_objects_weigh_nothing() -> None:
     assert loose.tolist() == [1, 0, 0, 0, 1]
     strict = dino(ignore_iof_thr=0.8)._get_targets_single(scores, normalized, OBJECT, meta)[1]
     assert strict.tolist() == [1, 1, 1, 0, 1]
-    plain = dino()._get_targets_single(scores, normalized, OBJECT, dict(img_shape=(64, 64)))
+    plain = dino()._get_targets_single(scores, normalized, OBJECT, dict(img_shape=(64, 96)))
     assert plain[1].tolist() == [1] * 5
 
 
