@@ -8,6 +8,7 @@ from nuscenes.utils.geometry_utils import BoxVisibility
 from pyquaternion import Quaternion
 
 from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.classes import ATTRIBUTES, DETECTION_CLASSES
 from drivemim.datasets.detection3d import FrameDetection3D
 from drivemim.datasets.seeded import SeededDataset
@@ -95,6 +96,21 @@ def test_classes_attributes_and_points(dataset, small_index):
         step = int(info["sample_token"].rsplit("-", 1)[1])
         flags.setdefault(step, set()).update(each["ignore_flag"] for each in info["instances"])
     assert flags == {0: {1}, 1: {0}, 2: {0}}
+
+
+def test_an_attribute_that_the_class_cannot_have_is_none(tables, write, tmp_path):
+    for row in tables["sample_annotation"]:
+        if "-cyclist-" in row["token"]:
+            row["attribute_tokens"] = ["att-vehicle.moving"]
+    index = build_nuscenes_index(write(tables), "v1.0-mini", tmp_path / "index.arrow")
+    dataset = FrameDetection3D(index=index, filters=FILTERS)
+    found = {
+        each["attribute"]
+        for row in range(len(dataset))
+        for each in dataset.get_data_info(row)["instances"]
+        if DETECTION_CLASSES[each["bbox_label"]] == "bicycle"
+    }
+    assert found == {-1}
 
 
 def test_what_the_official_evaluation_does_not_count_is_ignored(small_index, monkeypatch):

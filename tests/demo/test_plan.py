@@ -62,6 +62,21 @@ def test_what_a_step_reads_an_earlier_one_wrote():
         written.update(path for step in stage for path in step.writes)
 
 
+def test_what_goes_when_a_step_is_stale_is_its_own():
+    steps = steps_of(DemoSettings())
+    folders = {name: step.folder for name, step in steps.items() if step.folder}
+    # A training would go on from any checkpoint there; of fewer pictures, the others would stay.
+    assert folders == {
+        name: DEFAULT_WORK_DIR / name
+        for name in ("pretrain", "finetune-pretrained", "finetune-random", "pictures")
+    }
+    removed = [
+        path for step in steps.values() for path in ((step.folder,) if step.folder else step.writes)
+    ]
+    for path in removed:
+        assert [each for each in removed if each.is_relative_to(path)] == [path]
+
+
 def test_options_are_known_to_the_configs(repository, monkeypatch):
     monkeypatch.chdir(repository)
     settings = replace(DemoSettings(), pretrain_iterations=120, finetune_iterations=60)

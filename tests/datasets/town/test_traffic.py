@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,7 @@ def test_moving_tracks_face_where_they_go(traffic):
         step = traffic.at(time + 0.05)[0] - before
         speeds = traffic.speeds(time)
         for number, track in enumerate(traffic.tracks):
-            if speeds[number] < 0.5:
+            if speeds[number] < 0.35:
                 continue
             heading = np.arctan2(step[number + 1, 1], step[number + 1, 0])
             turned = (heading - yaws[number + 1] + np.pi) % (2 * np.pi) - np.pi
@@ -158,6 +160,9 @@ def test_every_object_has_a_category_and_an_attribute_of_its_class(traffic):
             attribute = track.attribute(speed)
             allowed = CLASS_ATTRIBUTES[name]
             assert attribute in allowed if allowed else attribute == ""
+    car = Track("sedan", (1.8, 4.5, 1.5), np.zeros((2, 2)), np.zeros(2))
+    assert [car.attribute(speed) for speed in (0.29, 0.31)] == ["vehicle.stopped", "vehicle.moving"]
+    assert replace(car, parked=True).attribute(0.0) == "vehicle.parked"
     states = {
         (track.kind, track.attribute(5.0)) for track in traffic.tracks if "motorc" in track.kind
     }
