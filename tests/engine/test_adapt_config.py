@@ -294,6 +294,15 @@ def test_no_other_backbone_is_loaded_after_the_export(small, theirs, tmp_path):
     assert load_config(out).backbone_checkpoint is None
 
 
+def test_no_other_weights_are_loaded_instead(small, theirs, tmp_path):
+    whole = "model['init_cfg'] = dict(type='Pretrained', checkpoint='detector.pth')"
+    path = theirs(more=whole, backbone="pretrained='torchvision://resnet18'")
+    adapt_config(str(path), small, out=tmp_path / "small.py")
+    model = load_config(tmp_path / "small.py").model
+    assert model.init_cfg is None
+    assert model.backbone.pretrained is None
+
+
 def test_the_pth_beside_has_to_be_the_same(small, theirs, tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(small.read_bytes())

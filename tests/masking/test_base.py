@@ -1,5 +1,6 @@
 """The contract that every mask strategy meets, and its building blocks by hand."""
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -16,6 +17,7 @@ from drivemim.masking import (
     hide_top,
     uniform,
 )
+from drivemim.masking.base import gumbel
 from drivemim.registry import MASKS
 
 RANDOM, BLOCK, TUBE = {"type": "RandomMask"}, {"type": "BlockMask"}, {"type": "TubeMask"}
@@ -284,3 +286,9 @@ def test_a_share_is_of_the_frames_own_budget(kind):
     assert (first_TN[0] == 0).all()
     assert (first_TN[1] <= 8).all()
     assert (first_TN[1] > 0).any()
+
+
+def test_gumbel_noise_by_hand():
+    noise = gumbel(torch.tensor([0.0, 0.5]))
+    assert noise[0] == pytest.approx(-math.log(25 * math.log(2)))  # a draw of 0 counts as 2**-25
+    assert noise[1] == pytest.approx(-math.log(math.log(2)))

@@ -70,6 +70,12 @@ def test_pictures_have_a_stroke_along_the_edge() -> None:
     picture = pixels.reshape(3, 8, 8)[0]
     assert torch.equal(picture[0], picture[7])
     assert picture[4, 4] > 10 * picture[4, 0]
+    # Brightness changes from the upper left to the lower right: an edge between the other corners.
+    target = OrientedGradients(size=8, bins=4)
+    prediction = torch.tensor([0.0, 1, 0, 0]).reshape(1, 1, 1, 1, 4)
+    pixels = target.to_pixels(prediction, torch.zeros(1, 1, 1, 3, 8, 8), mask)
+    picture = pixels.reshape(3, 8, 8)[0]
+    assert min(picture[0, 7], picture[7, 0]) > 10 * max(picture[0, 0], picture[7, 7])
 
 
 def test_settings_that_cannot_be_are_errors() -> None:
