@@ -6,11 +6,13 @@ import json
 import re
 
 import pytest
+from mmengine.config import Config
 
 from drivemim import __version__
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.engine.data_record import describe_data, frames_per_clip
 from drivemim.engine.model_card import limits, read_results, render_card
+from drivemim.engine.recipe import describe_recipe
 from drivemim.engine.run import train
 from drivemim.engine.transfer import export_backbone, read_export
 from drivemim.errors import ConfigError, DataError
@@ -207,8 +209,6 @@ def test_limits_follow_from_the_data(card):
 
 
 def test_data_are_counted_as_they_are_chosen(index, tmp_path):
-    from mmengine.config import Config
-
     def described(**part):
         loader = {"dataset": {"dataset": {"index": str(index), "image_size": (64, 96), **part}}}
         return describe_data(Config({"train_dataloader": loader}))
@@ -279,6 +279,12 @@ def test_a_log_with_other_numbers_of_processes(run, tmp_path):
     assert (recipe["processes"], recipe["clips"], recipe["frames_seen"]) == (None, None, None)
     assert recipe["last_log"]["losses"] == {"loss": 0.5}
     assert recipe["last_log"]["iteration"] == 2
+
+
+@pytest.mark.parametrize(("launcher", "processes"), [("none", 1), ("pytorch", None)])
+def test_without_a_log_only_a_run_without_launcher_is_known(tmp_path, launcher, processes):
+    cfg = Config({"model": {}, "launcher": launcher})
+    assert describe_recipe(cfg, {}, tmp_path / "iter_2.pth", [])["processes"] == processes
 
 
 @pytest.mark.parametrize(
