@@ -20,8 +20,6 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 NOBODY = -1
 _CHUNK = 1 << 18
 """Detections compared with their images' objects at a time: bounds the memory."""
-_ALMOST_ONE = 1 - 1e-10
-"""What an IoU of 1 is compared with, as COCO does: rounding must not lose an exact match."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +73,11 @@ def match_detections(
         turns_P,
     ))  # fmt: skip
     taken_TM = np.zeros((len(THRESHOLDS), len(objects.labels_M)), bool)
-    enough_T1 = np.minimum(THRESHOLDS, _ALMOST_ONE)[:, None]
     for rows in np.split(order_P, np.cumsum(np.bincount(turns_P))):
         if len(rows) == 0:
             continue
         found_P, wanted_P = pairs.detections_P[rows], pairs.objects_P[rows]
-        free_TP = (pairs.ious_P[rows] >= enough_T1) & ~taken_TM[:, wanted_P]
+        free_TP = (pairs.ious_P[rows] >= THRESHOLDS[:, None]) & ~taken_TM[:, wanted_P]
         first = np.flatnonzero(np.diff(found_P, prepend=-1))
         best_TF = np.maximum.reduceat(
             np.where(free_TP, np.arange(len(rows)), NOBODY), first, axis=1
