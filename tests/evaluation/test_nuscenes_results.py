@@ -192,6 +192,13 @@ def test_turned_and_mirrored_headings_are_refused(document, samples):
     refused(document, samples, "turned by 180 degrees|of the opposite sign")
 
 
+def test_a_detector_that_is_a_little_off_passes_though_its_mirror_image_is_too(document, samples):
+    for box in every_box(document):
+        if any(box["velocity"]):
+            box["velocity"], box["rotation"] = [5.0, 0.0], yaw_rotation(math.radians(20))
+    check_results(document, samples)
+
+
 def test_a_detector_that_does_not_know_headings_passes(document, samples):
     generator = np.random.default_rng(0)
     turn(document, lambda yaw: yaw + generator.uniform(-math.pi, math.pi))

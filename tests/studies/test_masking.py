@@ -7,6 +7,7 @@ import pytest
 from drivemim.engine.config import load_config
 from drivemim.studies.masking import (
     ARMS,
+    ENCODER,
     SOURCES,
     UNTRAINED,
     StudySettings,
@@ -110,7 +111,14 @@ def test_every_command_is_accepted_and_every_result_has_one(repository, monkeypa
         if "--cfg-options" in step.command:
             at = step.command.index("--cfg-options") + 1
             options = dict(option.split("=", 1) for option in step.command[at:])
-            load_config(step.command[1], options)
+            model = load_config(step.command[1], options).model
+            # One backbone all along, and no run with another's seed.
+            encoder = model.get("encoder") or model.backbone
+            assert {name: str(encoder[name]) for name in ENCODER} == {
+                name: str(value) for name, value in ENCODER.items()
+            }
+        if "--seed" in step.command and step.name != "town":
+            assert step.command[step.command.index("--seed") + 1] == step.name.rpartition("-")[2]
 
 
 def test_a_backbone_is_exported_again_after_its_pretraining_was():
