@@ -24,8 +24,7 @@ from mmengine.registry import FUNCTIONS, Registry
 from mmengine.runner import CheckpointLoader
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from drivemim.errors import CheckpointError, ConfigError
-from drivemim.errors import nearest as nearest
+from drivemim.errors import CheckpointError, ConfigError, nearest
 
 BatchNorm = _BatchNorm
 """What every batch normalisation of PyTorch is, synchronised or not; it has no public name."""

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from drivemim.compat import explain_build_error, nearest
-from drivemim.errors import ConfigError
+from drivemim.compat import explain_build_error
+from drivemim.errors import ConfigError, nearest
 
 
 def _takes(function: Any, *others: str) -> frozenset[str]:

@@ -11,8 +11,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from drivemim.compat import nearest
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, nearest
 from drivemim.masking.base import MaskStrategy
 from drivemim.registry import HOOKS
 
