@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config, DictAction
 
-from drivemim.compat import nearest
 from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.engine.config import config_errors, load_config
-from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 from drivemim.files import write_bytes
 from drivemim.registry import DATASETS, METRICS
 from drivemim.studies.label_efficiency.settings import LabelStudy
