@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from drivemim.clips import CLASSES, Clips
+from drivemim.errors import nearest
 from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
@@ -164,9 +164,9 @@ def _check_shares(share: Share) -> None:
         return
     for name, value in share.items():
         if name not in CLASSES:
-            near = difflib.get_close_matches(str(name), CLASSES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"share: {name!r} is none of {', '.join(CLASSES)}{hint}")
+            raise ValueError(
+                f"share: {name!r} is none of {', '.join(CLASSES)}{nearest(str(name), CLASSES)}"
+            )
         check_share(f"share of {name}", value)
     if sum(share.values()) > 1 + 1e-6:
         raise ValueError(f"share={dict(share)} must be 1 in all at most")
