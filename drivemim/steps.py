@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from drivemim.files import write_bytes
+
 SECONDS_BETWEEN_LINES = 5.0
 LAST_LINES = 15
 _LOG_PREFIX = re.compile(r"^[\d/-]+ [\d:,]+ - \S+ - [A-Z]+ - ")
@@ -248,10 +250,8 @@ class _Stamp:
 
     def _write(self, key: str, seconds: float, *, finished: bool) -> None:
         self.key, self.seconds, self._finished = key, seconds, finished
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text(json.dumps({"key": key, "seconds": seconds, "finished": finished}))
-        part.replace(self.path)
+        stamp = {"key": key, "seconds": seconds, "finished": finished}
+        write_bytes(self.path, json.dumps(stamp).encode())
 
 
 def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:

@@ -7,11 +7,11 @@ depth maps of a generated town (tools/generate_town.py --depth), or from lidar.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from drivemim.engine.mask_analysis import DEPTHS, analysis_table, analyze_masks
 from drivemim.errors import one_line_errors
+from drivemim.evaluation.results_file import results_json
 from drivemim.files import write_bytes
 
 
@@ -79,7 +79,7 @@ def main() -> None:
             seed=args.seed,
         )
         if args.out is not None:
-            write_bytes(args.out, json.dumps({"dataset": dataset, **results}, indent=2).encode())
+            write_bytes(args.out, results_json({"dataset": dataset, **results}))
     h, w = results["cells"]
     print(
         f"{results['clips']} clips, {args.draws} masks each, {h}x{w} cells, "

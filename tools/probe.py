@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -11,6 +10,7 @@ from mmengine.config import DictAction
 from drivemim.engine.probe import probe_backbone
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.probe import probe_table
+from drivemim.evaluation.results_file import results_json
 from drivemim.files import write_bytes
 
 
@@ -40,7 +40,7 @@ def main() -> None:
         )
         if args.out is not None:
             source = {"config": args.config, "checkpoint": args.checkpoint, **asked}
-            write_bytes(args.out, json.dumps({**source, **results}, indent=2).encode())
+            write_bytes(args.out, results_json({**source, **results}))
     print(probe_table(results))
 
 
