@@ -34,9 +34,17 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=DEFAULTS.seed)
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--pedestrians", type=int, default=DEFAULTS.pedestrians, help="a scene")
     parser.add_argument(
-        "--vehicles", type=int, default=DEFAULTS.vehicles, help="a scene; cycles and trailers count"
+        "--pedestrians",
+        type=int,
+        default=DEFAULTS.pedestrians,
+        help="a scene; a longer drive thins them out unless there are more",
+    )
+    parser.add_argument(
+        "--vehicles",
+        type=int,
+        default=DEFAULTS.vehicles,
+        help="a scene, likewise; cycles and trailers count",
     )
     parser.add_argument("--depth", action="store_true", help="also write metric depth maps")
     parser.add_argument("--instances", action="store_true", help="also write instance maps")

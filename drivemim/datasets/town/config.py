@@ -110,9 +110,9 @@ class TownConfig:
         sweep_rate: images a second of every camera, keyframes included; a multiple of 2.
         image_size: height and width of the images, pixels.
         seed: the same seed gives byte-identical files.
-        pedestrians: people in a scene.
-        vehicles: vehicles and cycles in a scene; from 8 on, with a few people, the scene shows
-            all ten classes of nuScenes' detection task near the ego car.
+        pedestrians: people in a scene, along the whole drive: a longer one thins them out.
+        vehicles: vehicles and cycles in a scene, likewise; from 8 on, with a few people, the scene
+            shows all ten classes of nuScenes' detection task near the ego car.
         depth: also write metric depth of every image (float16 ``.npz``).
         instances: also write instance numbers of every image (16-bit PNG).
         jpeg_quality: quality of the images, 1 to 100.
