@@ -1,4 +1,4 @@
-"""Generate a small town and drive through it: a nuScenes-format ``v1.0-mini`` data set."""
+"""Generate a small town and drive through it: a data set in nuScenes' format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--scenes", type=int, default=DEFAULTS.scenes, help="2 to 10")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        default=DEFAULTS.scenes,
+        help="up to 10 are v1.0-mini's, up to 850 v1.0-trainval's",
+    )
     parser.add_argument("--seconds", type=float, default=DEFAULTS.seconds, help="a scene's length")
     parser.add_argument(
         "--sweep-rate",

@@ -7,7 +7,5 @@ model = dict(
     backbone=dict(embed_dims=128, depth=6, num_heads=4), neck=dict(in_channels=128))
 
 train_dataloader = dict(batch_size=4, dataset=dict(dataset=dict(filters=filters)))
-# Three of the six cameras, which halves the time that judging takes.
-val_dataloader = dict(dataset=dict(
-    filters=filters, cameras=('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT')))
+val_dataloader = dict(dataset=dict(filters=filters))
 test_dataloader = val_dataloader

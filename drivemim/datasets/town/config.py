@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 
 KEYFRAME_RATE = 2.0
 TRAIN_SCENES = (
@@ -16,6 +17,8 @@ TRAIN_SCENES = (
     "scene-1100",
 )
 VAL_SCENES = ("scene-0103", "scene-0916")
+_OFFICIAL_TRAIN, _OFFICIAL_VAL = 700, 150
+"""How many scenes nuScenes' splits ``train`` and ``val`` have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +104,29 @@ CONDITIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class SceneRole:
+    """What tells a scene of the town from the others.
+
+    Attributes:
+        name: an official one.
+        condition: light and weather.
+        number: decides what the ego car does, and when.
+        chance: seeds what is drawn for the scene.
+    """
+
+    name: str
+    condition: Condition
+    number: int
+    chance: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TownConfig:
     """Options of a generated town.
 
     Attributes:
-        scenes: number of scenes, 2 to 10; at least one of each of ``mini_train``, ``mini_val``.
+        scenes: number of scenes. Up to 10 are those of ``mini_train`` and ``mini_val``, at least
+            one of each; up to 850 those of ``train`` and ``val``, in the ratio of 700 to 150.
         seconds: length of a scene; keyframes are half a second apart, first and last included.
         sweep_rate: images a second of every camera, keyframes included; a multiple of 2.
         image_size: height and width of the images, pixels.
@@ -135,7 +156,7 @@ class TownConfig:
         Raises:
             ValueError: with the option, its value and what it may be.
         """
-        most = len(TRAIN_SCENES) + len(VAL_SCENES)
+        most = _OFFICIAL_TRAIN + _OFFICIAL_VAL
         checks = {
             f"scenes={self.scenes}: take 2 to {most}": 2 <= self.scenes <= most,
             f"seconds={self.seconds}: take 0.5 or more": self.seconds >= 1 / KEYFRAME_RATE,
@@ -169,7 +190,36 @@ class TownConfig:
         return 6 * ((self.keyframes - 1) * self.images_per_keyframe + 1)
 
     @property
-    def scene_names(self) -> tuple[str, ...]:
-        """The scenes' official names, training scenes first."""
+    def version(self) -> str:
+        """NuScenes' name of the version that has splits of these scenes."""
+        return "v1.0-mini" if self.scenes <= len(CONDITIONS) else "v1.0-trainval"
+
+    @property
+    def roles(self) -> tuple[SceneRole, ...]:
+        """The scenes, training scenes first."""
+        if self.scenes > len(CONDITIONS):
+            return tuple(
+                SceneRole(name=name, condition=condition, number=number, chance=number)
+                for number, (name, condition) in enumerate(
+                    zip(self._trainval_names(), cycle(CONDITIONS.values()), strict=False)
+                )
+            )
         val = 1 if self.scenes < 6 else 2
-        return TRAIN_SCENES[: self.scenes - val] + VAL_SCENES[:val]
+        names, sorted_names = list(CONDITIONS), sorted(CONDITIONS)
+        return tuple(
+            SceneRole(
+                name=name,
+                condition=CONDITIONS[name],
+                number=names.index(name),
+                chance=sorted_names.index(name),
+            )
+            for name in TRAIN_SCENES[: self.scenes - val] + VAL_SCENES[:val]
+        )
+
+    def _trainval_names(self) -> list[str]:
+        # Imported when first needed: the devkit takes seconds to import and brings matplotlib.
+        from nuscenes.utils.splits import create_splits_scenes
+
+        official: dict[str, list[str]] = create_splits_scenes()
+        val = round(self.scenes * _OFFICIAL_VAL / (_OFFICIAL_TRAIN + _OFFICIAL_VAL))
+        return official["train"][: self.scenes - val] + official["val"][:val]

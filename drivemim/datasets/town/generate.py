@@ -19,7 +19,7 @@ from drivemim.datasets.town.ground import drivable_mask
 from drivemim.datasets.town.record import record_scene
 from drivemim.datasets.town.rig import LIDAR_CHANNEL, make_rig
 from drivemim.datasets.town.roadworks import FURNITURE
-from drivemim.datasets.town.tables import VERSION, Tables, shared_tables, token, write_tables
+from drivemim.datasets.town.tables import Tables, shared_tables, token, write_tables
 
 MARKER = "town.json"
 Progress = Callable[[int, int], None]
@@ -48,7 +48,8 @@ def generate_town(
     Everything is written into a folder beside ``out``, which replaces ``out`` once it is complete.
 
     Args:
-        out: folder of the data set: ``v1.0-mini``, ``samples``, ``sweeps``, ``maps``.
+        out: folder of the data set: ``v1.0-mini`` (``v1.0-trainval`` of more than 10 scenes),
+            ``samples``, ``sweeps``, ``maps``.
         scenes: as in ``TownConfig``, like the options that follow.
         seconds: length of a scene.
         sweep_rate: images a second of every camera.
@@ -233,7 +234,7 @@ def _write_dataset(config: TownConfig, parts: list[Tables], folder: Path) -> Non
     done, data = cv2.imencode(".png", drivable_mask())
     assert done
     (folder / "maps" / f"{map_token}.png").write_bytes(data.tobytes())
-    write_tables(tables, folder / VERSION)
+    write_tables(tables, folder / config.version)
     if config.instances:
         numbers = {part["scene"][0]["name"]: _instance_numbers(part, config) for part in parts}
         (folder / "instances.json").write_text(json.dumps(numbers, indent=1))

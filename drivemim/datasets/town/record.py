@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.datasets.town.config import CONDITIONS, KEYFRAME_RATE, TownConfig
+from drivemim.datasets.town.config import KEYFRAME_RATE, TownConfig
 from drivemim.datasets.town.lidar import Floats32, count_points
 from drivemim.datasets.town.render import Picture
 from drivemim.datasets.town.rig import (
@@ -63,9 +63,9 @@ class _Recorder:
         self._config, self._number, self._folder = config, number, folder
         self._on_frame = on_frame
         self._stage = Stage(config, number)
-        self._name = self._stage.name
-        self._start = _START + list(CONDITIONS).index(self._name) * _BETWEEN_SCENES
-        self._random = np.random.default_rng([config.seed, list(CONDITIONS).index(self._name), 11])
+        self._name = self._stage.role.name
+        self._start = _START + self._stage.role.number * _BETWEEN_SCENES
+        self._random = np.random.default_rng([config.seed, self._stage.role.number, 11])
         self._channels: dict[str, list[Row]] = {}
         self._poses: list[Row] = []
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from drivemim.datasets.town.actors import Actors
-from drivemim.datasets.town.config import CONDITIONS, TownConfig
+from drivemim.datasets.town.config import TownConfig
 from drivemim.datasets.town.ground import draw_shadow
 from drivemim.datasets.town.lidar import Floats32, cast_lidar
 from drivemim.datasets.town.render import Picture, draw_shadows, render
@@ -44,13 +44,14 @@ class Stage:
     """
 
     def __init__(self, config: TownConfig, number: int) -> None:
-        self.name = config.scene_names[number]
-        self.condition = CONDITIONS[self.name]
+        self.role = config.roles[number]
+        self.condition = self.role.condition
         self.rig = make_rig(config.image_size)
-        self._seed = [config.seed, sorted(CONDITIONS).index(self.name)]
+        self._seed = [config.seed, self.role.chance]
         self._bank = TextureBank()
-        role = list(CONDITIONS).index(self.name)
-        self.traffic = make_traffic(config, role, np.random.default_rng([*self._seed, 1]))
+        self.traffic = make_traffic(
+            config, self.role.number, np.random.default_rng([*self._seed, 1])
+        )
         self.actors = Actors(
             self.traffic.tracks,
             self._bank,

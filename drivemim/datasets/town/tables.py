@@ -10,7 +10,6 @@ from typing import Any
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
-VERSION = "v1.0-mini"
 TABLES = (
     "category",
     "attribute",

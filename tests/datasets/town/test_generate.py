@@ -6,9 +6,11 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
+from nuscenes.nuscenes import NuScenes
 from nuscenes.utils.splits import create_splits_scenes
 
 from drivemim.datasets.town import TownConfig, generate, generate_town
+from drivemim.datasets.town.config import CONDITIONS
 from drivemim.datasets.town.tables import visibility_token
 
 CAMERAS = (
@@ -47,7 +49,39 @@ def test_scenes_belong_to_both_mini_splits(devkit):
 
 def test_ten_scenes_are_the_whole_mini_split():
     splits = create_splits_scenes()
-    assert set(TownConfig().scene_names) == {*splits["mini_train"], *splits["mini_val"]}
+    assert {role.name for role in TownConfig().roles} == {
+        *splits["mini_train"],
+        *splits["mini_val"],
+    }
+
+
+def test_more_scenes_are_of_the_whole_splits_in_every_weather():
+    splits = create_splits_scenes()
+    roles = TownConfig(scenes=17).roles
+    train = [role for role in roles if role.name in splits["train"]]
+    val = [role for role in roles if role.name in splits["val"]]
+    # 17 x 150 / 850 are 3.
+    assert (len(train), len(val)) == (14, 3)
+    assert {role.condition.name for role in train} == {
+        condition.name for condition in CONDITIONS.values()
+    }
+    assert len({role.name for role in roles}) == 17
+    assert len({role.number for role in roles}) == len({role.chance for role in roles}) == 17
+    assert [role.name for role in TownConfig(scenes=850).roles] == splits["train"] + splits["val"]
+
+
+def test_more_scenes_are_another_version(tmp_path):
+    options = {**SMALLEST, "scenes": 11, "depth": False, "instances": False}
+    out = generate_town(tmp_path / "town", workers=1, **options)
+    assert not (out / "v1.0-mini").exists()
+    found = NuScenes("v1.0-trainval", str(out), verbose=False)
+    assert [scene["name"] for scene in found.scene] == [
+        role.name for role in TownConfig(scenes=11).roles
+    ]
+    starts = [
+        found.get("sample", scene["first_sample_token"])["timestamp"] for scene in found.scene
+    ]
+    assert starts == sorted(set(starts))
 
 
 def test_counts_follow_the_options(devkit):
@@ -259,7 +293,7 @@ def test_an_old_town_is_replaced(tmp_path):
     ("option", "value"),
     [
         ("scenes", 1),
-        ("scenes", 11),
+        ("scenes", 851),
         ("seconds", 0.4),
         ("sweep_rate", 5.0),
         ("sweep_rate", 0.0),
