@@ -20,7 +20,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--scenes",
         type=int,
         default=DEFAULTS.scenes,
-        help="up to 10 are v1.0-mini's, up to 850 v1.0-trainval's",
+        help="2 to 850; up to 10 are v1.0-mini's, more v1.0-trainval's",
     )
     parser.add_argument("--seconds", type=float, default=DEFAULTS.seconds, help="a scene's length")
     parser.add_argument(

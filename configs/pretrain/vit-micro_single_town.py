@@ -1,5 +1,5 @@
-# Random cells of single frames, with the small ViT's target and first weights: for a small budget,
-# where as many different frames as possible are worth more than what a mask knows.
+# Random cells of single frames, with the small ViT's target and first weights: ahead of plain masked
+# autoencoding and of the world mask in a pretraining of half an hour, see docs/results.md.
 _base_ = './vit-micro_object_town.py'
 
 model = dict(decoder=dict(attend='frame'), masking=dict(type='RandomMask'))

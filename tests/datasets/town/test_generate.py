@@ -55,6 +55,18 @@ def test_ten_scenes_are_the_whole_mini_split():
     }
 
 
+def test_scenes_of_a_small_town_keep_their_draws():
+    # Their places in the table of conditions, and in the alphabet: what old towns were drawn by.
+    roles = {role.name: (role.number, role.chance) for role in TownConfig().roles}
+    assert roles["scene-0061"] == (0, 0)
+    assert roles["scene-0103"] == (8, 1)
+    assert roles["scene-0916"] == (9, 6)
+    # A smaller town has the same scenes, not others of the same name.
+    assert {role.name: (role.number, role.chance) for role in TownConfig(scenes=2).roles} == {
+        name: roles[name] for name in ("scene-0061", "scene-0103")
+    }
+
+
 def test_more_scenes_are_of_the_whole_splits_in_every_weather():
     splits = create_splits_scenes()
     roles = TownConfig(scenes=17).roles
