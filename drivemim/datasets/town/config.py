@@ -6,17 +6,6 @@ from dataclasses import dataclass
 from itertools import cycle
 
 KEYFRAME_RATE = 2.0
-TRAIN_SCENES = (
-    "scene-0061",
-    "scene-0553",
-    "scene-0655",
-    "scene-0757",
-    "scene-0796",
-    "scene-1077",
-    "scene-1094",
-    "scene-1100",
-)
-VAL_SCENES = ("scene-0103", "scene-0916")
 _OFFICIAL_TRAIN, _OFFICIAL_VAL = 700, 150
 """How many scenes nuScenes' splits ``train`` and ``val`` have."""
 
@@ -101,6 +90,9 @@ CONDITIONS = {
     "scene-0103": DAY,
     "scene-0916": NIGHT,
 }
+"""Of the scenes of nuScenes' split ``mini_train``, then of ``mini_val``."""
+_MINI_TRAIN = 8
+"""How many of them are in ``mini_train``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +198,7 @@ class TownConfig:
             )
         val = 1 if self.scenes < 6 else 2
         names, sorted_names = list(CONDITIONS), sorted(CONDITIONS)
+        chosen = names[: self.scenes - val] + names[_MINI_TRAIN : _MINI_TRAIN + val]
         return tuple(
             SceneRole(
                 name=name,
@@ -213,7 +206,7 @@ class TownConfig:
                 number=names.index(name),
                 chance=sorted_names.index(name),
             )
-            for name in TRAIN_SCENES[: self.scenes - val] + VAL_SCENES[:val]
+            for name in chosen
         )
 
     def _trainval_names(self) -> list[str]:
