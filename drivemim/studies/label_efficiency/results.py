@@ -99,24 +99,28 @@ def report(study: LabelStudy, inputs: StudyInputs, results: Results) -> str:
 
 
 def headline(study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores]) -> str:
-    """A sentence for each arm beside the baseline: labels for what the baseline has with most."""
+    """A sentence for each arm beside the baseline: labels for the best that the baseline has.
+
+    Mostly that is with all labels; not where there are too few iterations to learn from them.
+    """
     scores, baseline = common_runs(arms), study.arms[0].name
     if not scores[baseline]:
         return ""
-    most = max(scores[baseline])
-    goal = f"{_title(study.metrics[0])} that {baseline} has with {_percent(most)} of the labels"
+    means = {share: statistics.mean(seeds.values()) for share, seeds in scores[baseline].items()}
+    best = max(means, key=lambda share: means[share])
+    goal = f"best {_title(study.metrics[0])} of {baseline}, with {_percent(best)} of the labels"
     lines = []
     for arm in list(scores)[1:]:
-        needed = needed_for(scores[arm], scores[baseline], most)
+        needed = needed_for(scores[arm], scores[baseline], best)
         if needed.share == NOT_REACHED:
             lines.append(f"- {arm} does not reach the {goal}.")
             continue
         share = needed.share if needed.share != BELOW else min(scores[arm])
-        about = round(share / most * _frames(study, inputs, most))
+        about = round(share / best * _frames(study, inputs, best))
         bound = "less than " if needed.share == BELOW else ""
         lines.append(
             f"- {arm} needs {bound}{_percent(share)} of the labels ({bound or 'about '}{about} "
-            f"frames) for the {goal} ({_frames(study, inputs, most)} frames)."
+            f"frames) for the {goal} ({_frames(study, inputs, best)} frames)."
         )
     return "\n".join(lines)
 
