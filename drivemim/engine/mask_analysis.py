@@ -87,9 +87,7 @@ def analyze_masks(
         ConfigError: if an argument is none of its choices, or the config lacks what was asked for.
         FileNotFoundError: if the index, an image, a depth map or a lidar sweep is missing.
     """
-    for name, value in (("count", count), ("draws", draws)):
-        if value < 1:
-            raise ConfigError(f"{name}={value} must be 1 or more")
+    _check_counts(count=count, draws=draws)
     cfg = Config.fromfile(str(config))
     named = named_strategies(cfg.to_dict(), config, only)
     left_out = [] if contrast_guide else [name for name in named if needs_guide(named[name])]
@@ -100,11 +98,7 @@ def analyze_masks(
     scanned = _dataset({**settings, "lidar_points": _ALL_POINTS}) if source == "lidar" else None
     items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
     subjects = (_subject(data, scanned, int(item), grid, contrast_guide) for item in items)
-    strategies: dict[str, MaskStrategy] = {
-        name: MASKS.build({**each, "ratio": ratio})
-        for name, each in named.items()
-        if name not in left_out
-    }
+    strategies = _build({name: named[name] for name in named if name not in left_out}, ratio)
     return {
         "clips": len(items),
         "draws": draws,
@@ -115,6 +109,17 @@ def analyze_masks(
         "strategies": _measure(strategies, subjects, grid, draws, seed),
         "left_out": left_out,
     }
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{name}={value} must be 1 or more")
+
+
+def _build(configs: Mapping[str, Mapping[str, Any]], ratio: float) -> dict[str, MaskStrategy]:
+    """Strategies that all hide the same share."""
+    return {name: MASKS.build({**each, "ratio": ratio}) for name, each in configs.items()}
 
 
 def _measure(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -65,15 +66,7 @@ def probe_backbone(
     cfg = load_config(config, options)
     if "encoder" not in (cfg.get("model") or {}):
         raise ConfigError(f"{config} is not of a pretraining run: its model has no encoder")
-    torch.manual_seed(seed)
-    scope = cfg.get("default_scope", "drivemim")
-    with DefaultScope.overwrite_default_scope(scope), config_errors():
-        pretrainer = MODELS.build(cfg.model)
-    if checkpoint is None:
-        _initialize(pretrainer)
-    else:
-        _load(pretrainer, Path(checkpoint), str(config))
-    pretrainer.to(device).eval()
+    pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
     size = training_image_size(cfg)
     cells = {}
     for name, scenes in (("train", train), ("val", val)):
@@ -121,6 +114,19 @@ def _batches(dataset: ClipDataset) -> Iterator[Clips]:
     for start in range(0, len(dataset), _BATCH):
         stop = min(start + _BATCH, len(dataset))
         yield Clips.cat([dataset.load(dataset.rows(item), seed=0) for item in range(start, stop)])
+
+
+def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -> nn.Module:
+    """The config's pretrainer with its weights."""
+    torch.manual_seed(seed)
+    scope = cfg.get("default_scope", "drivemim")
+    with DefaultScope.overwrite_default_scope(scope), config_errors():
+        pretrainer: nn.Module = MODELS.build(cfg.model)
+    if checkpoint is None:
+        _initialize(pretrainer)
+    else:
+        _load(pretrainer, Path(checkpoint), config)
+    return pretrainer
 
 
 def _initialize(pretrainer: Any) -> None:

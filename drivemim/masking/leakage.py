@@ -182,14 +182,7 @@ def find_sightings(
         raise ValueError(f"per_side={per_side} must be 1 or more")
     T, N = clips.shape[1:]
     valid_F = clips.valid_BTN.reshape(T * N)
-    if depth_TNHW is None:
-        points_FP3 = clips.points_BTNP3.reshape(T * N, -1, 3)
-        ranges = _lidar_range(points_FP3, (grid[0] * _FINE, grid[1] * _FINE), clips.image_size)
-    else:
-        depth_FHW = depth_TNHW.reshape(T * N, *depth_TNHW.shape[2:]).float()
-        points_FP3 = _grid_points(depth_FHW, grid, clips.image_size, per_side)
-        ranges = _pool(depth_FHW.clamp(max=FAR), depth_FHW.clamp(max=FAR))
-        points_FP3[..., 2].clamp_(max=_SKY)
+    points_FP3, ranges = _points(clips, grid, depth_TNHW, per_side)
     known_FP = valid_F[:, None] & (points_FP3[..., 2] <= _SKY)
     cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, grid, clips.image_size)
     F = len(points_FP3)
@@ -214,6 +207,21 @@ def _any_sighting(shown_SE: Tensor, sightings: Sightings) -> Tensor:
     """Whether any sighting of each point is shown: bool_SP."""
     count_SP = shown_SE.new_zeros((*shown_SE.shape[:-1], len(sightings.own_P)), dtype=torch.int32)
     return count_SP.index_add_(-1, sightings.point_E, shown_SE.int()) > 0
+
+
+def _points(
+    clips: Clips, grid: tuple[int, int], depth_TNHW: Tensor | None, per_side: int
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Every frame's points (x, y, depth), and the nearest and farthest depths around a place."""
+    F = clips.shape[1] * clips.shape[2]
+    if depth_TNHW is None:
+        points_FP3 = clips.points_BTNP3.reshape(F, -1, 3)
+        raster = (grid[0] * _FINE, grid[1] * _FINE)
+        return points_FP3, _lidar_range(points_FP3, raster, clips.image_size)
+    depth_FHW = depth_TNHW.reshape(F, *depth_TNHW.shape[2:]).float()
+    points_FP3 = _grid_points(depth_FHW, grid, clips.image_size, per_side)
+    points_FP3[..., 2].clamp_(max=_SKY)
+    return points_FP3, _pool(depth_FHW.clamp(max=FAR), depth_FHW.clamp(max=FAR))
 
 
 def _grid_points(
