@@ -1,0 +1,172 @@
+"""Object-aware masks as properties, on any boxes."""
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivemim.masking import MaskContext, ObjectMask, cell_owners
+
+GRID = (8, 16)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def owned(clips, grid=GRID):
+    present = (clips.labels_BTNM >= 0) & clips.valid_BTN[..., None]
+    return cell_owners(clips.boxes_BTNM4, clips.depths_BTNM, present, grid, clips.image_size)
+
+
+boxes_of_a_frame = st.lists(
+    st.tuples(
+        st.integers(0, 140), st.integers(0, 60), st.integers(1, 120), st.integers(1, 60),
+        st.integers(0, 6), st.floats(1, 60),
+    ),
+    max_size=8,
+    unique_by=lambda row: row[4],
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    frames=st.lists(boxes_of_a_frame, min_size=4, max_size=4),
+    share=st.floats(0, 1),
+    keep=st.floats(0, 1),
+    min_visible=st.integers(0, 3),
+    track_hidden=st.floats(0, 1),
+    ratio=st.floats(0, 1),
+)
+def test_every_object_keeps_its_share(
+    make_clips, frames, share, keep, min_visible, track_hidden, ratio
+):
+    clips = make_clips(
+        {
+            (0, t, n): [
+                (x, y, min(x + width, 160), min(y + height, 80), track, depth)
+                for x, y, width, height, track, depth in frames[2 * t + n]
+            ]
+            for t in range(2)
+            for n in range(2)
+        },
+        (1, 2, 2),
+    )
+    strategy = ObjectMask(
+        ratio=ratio, share=share, keep=keep, min_visible=min_visible, track_hidden=track_hidden
+    )
+    mask = strategy(clips, GRID, seeded())
+    owners = owned(clips)
+    for t in range(2):
+        for n in range(2):
+            cells = [owners[0, t, n] == m for m in range(clips.tracks_BTNM.shape[-1])]
+            cells = [own for own in cells if own.any()]
+            kept = [
+                min(int(o.sum()), max(min_visible, math.ceil(keep * int(o.sum()) - 1e-4)))
+                for o in cells
+            ]
+            least = [min(int(o.sum()), min_visible) for o in cells]
+            budget = round(ratio * 128)
+            for own, full, small in zip(cells, kept, least, strict=True):
+                visible = int((own & ~mask[0, t, n]).sum())
+                if budget <= 128 - sum(kept):
+                    assert visible >= full
+                elif budget <= 128 - sum(least):
+                    assert visible >= small
+
+
+@settings(max_examples=50, deadline=None)
+@given(frames=st.lists(boxes_of_a_frame, min_size=4, max_size=4), seed=st.integers(0, 99))
+def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
+    """With room for all, a hidden track loses all but its share wherever it owns cells."""
+    clips = make_clips(
+        {
+            (0, t, n): [
+                (x, y, min(x + width, 160), min(y + height, 80), track, depth)
+                for x, y, width, height, track, depth in frames[2 * t + n]
+            ]
+            for t in range(2)
+            for n in range(2)
+        },
+        (1, 2, 2),
+    )
+    context = MaskContext(clips=clips, grid=GRID, ratio=1.0, generators=seeded(seed))
+    scores = ObjectMask(ratio=1.0, share=1.0, keep=0.3).rank(context).scores_BTNhw
+    owners = owned(clips)
+    hidden = {}
+    for t in range(2):
+        for n in range(2):
+            for m, track in enumerate(clips.tracks_BTNM[0, t, n].tolist()):
+                own = owners[0, t, n] == m
+                count = int(own.sum())
+                hideable = count - max(1, math.ceil(0.3 * count - 1e-4))
+                if track < 0 or hideable <= 0:
+                    continue
+                first = int((scores[0, t, n][own] >= 1).sum())
+                assert first in (0, hideable)
+                assert hidden.setdefault(track, first > 0) == (first > 0)
+
+
+many_boxes = st.lists(
+    st.tuples(
+        st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1),
+        st.integers(-1, 3), st.sampled_from([5.0, 9.0, math.inf]), st.integers(0, 1),
+    ),
+    max_size=130,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=many_boxes,
+    small=st.floats(0.02, 1),
+    objects=st.sampled_from(["favour", "balance", "spare"]),
+    share=st.sampled_from([1.0, 0.3, {"pedestrian": 0.4, "vehicle": 0.6}]),
+    keep=st.sampled_from([0.0, 0.3]),
+    min_visible=st.integers(1, 3),
+    grid_and_ratio=st.sampled_from(
+        [
+            ((14, 25), 0.75),
+            ((7, 13), 0.75),
+            ((5, 3), 0.75),
+            ((28, 50), 0.75),
+            ((14, 25), 0.9),
+            ((9, 11), 0.6),
+            ((4, 4), 0.5),
+        ]  # fmt: skip
+    ),
+    seed=st.integers(0, 99),
+)
+def test_no_object_of_four_cells_is_hidden_whole(
+    make_clips, rows, small, objects, share, keep, min_visible, grid_and_ratio, seed
+):
+    """Four at a ratio of 3/4; in general, one of at least 1 / (1 - ratio) cells."""
+    grid, ratio = grid_and_ratio
+    boxes = [
+        (
+            x * 160,
+            y * 80,
+            min(160, (x + wide * small) * 160),
+            min(80, (y + high * small) * 80),
+            t,
+            d,
+        )
+        for x, y, wide, high, t, d, _ in rows
+    ]
+    clips = make_clips({(0, 0, 0): boxes})
+    clips.labels_BTNM[0, 0, 0] = torch.tensor([row[-1] for row in rows], dtype=torch.int64)
+    strategy = ObjectMask(
+        ratio=ratio, objects=objects, share=share, keep=keep, min_visible=min_visible,
+        track_hidden=1.0,
+    )  # fmt: skip
+    mask = strategy(clips, grid, seeded(seed))
+    owners = owned(clips, grid)
+    least = round(1 / (1 - ratio), 6)
+    for m in range(len(rows)):
+        own = owners == m
+        assert own.sum() < least or (own & ~mask).any()
+    # Nor is any other, if there are no more objects than cells left to see.
+    budget = round(ratio * grid[0] * grid[1])
+    if len(owners[owners >= 0].unique()) <= grid[0] * grid[1] - budget:
+        assert all((~mask[owners == m]).any() for m in owners[owners >= 0].unique())
