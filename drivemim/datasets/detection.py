@@ -35,7 +35,7 @@ class BoxFilters:
         min_width: pixels of the stored image.
         min_height: pixels of the stored image.
         min_area: square pixels of the stored image.
-        max_truncation: largest share of the box outside the image.
+        max_truncation: largest share of the 3-D box's volume out of view.
         max_distance: metres from the ego vehicle.
         min_lidar_points: lidar returns inside the 3-D box.
         min_points: lidar and radar returns inside the 3-D box together.
@@ -96,7 +96,7 @@ class FrameDetection(BaseDataset):
     ``rain``), ``height``, ``width`` and ``instances``: dicts of ``bbox`` (x1, y1, x2, y2; pixels of
     the stored image), ``bbox_label``, ``ignore_flag``, ``distance`` (metres, NaN unknown),
     ``visibility`` (1 to 4, 0 unknown), ``moving`` (1, 0, -1 unknown), ``truncation`` (share
-    outside the image) and ``track``.
+    out of view) and ``track``.
 
     Args:
         index: file that ``tools/create_index.py`` wrote.

@@ -39,7 +39,7 @@ class FrameBoxes:
         distance: (M,) metres from the ego vehicle to the box's centre on the ground plane; NaN
             when unknown.
         visibility: (M,) 1 to 4 as nuScenes has it, 0 unknown.
-        truncation: (M,) share of the box outside the image, in [0, 1]; 0 for boxes drawn in it.
+        truncation: (M,) share of the 3-D box out of view, in [0, 1]; 0 for boxes drawn in the image.
         lidar_points: (M,) -1 unknown.
         radar_points: (M,) -1 unknown.
         moving: (M,) 1 moving, 0 standing, -1 unknown.

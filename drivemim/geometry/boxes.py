@@ -37,6 +37,10 @@ _FACE_EDGES = np.array(
 _FACE_SIGNS = np.array([[1, 1, 1, 1], [-1, -1, -1, -1]] + 4 * [[1, 1, -1, -1]])
 
 
+_LINES = 16
+"""Lines across a box's width and height along which its share in view is measured."""
+
+
 @dataclass(frozen=True)
 class ProjectedBoxes:
     """What one camera sees of M boxes.
@@ -44,8 +48,10 @@ class ProjectedBoxes:
     Attributes:
         boxes_M4: float64, (x1, y1, x2, y2) pixels: exact bounds of the visible part inside the
             image; zeros where nothing is inside it.
-        truncation_M: float64 in [0, 1], share of the outline's area that lies outside the image;
-            1 where nothing is inside it.
+        truncation_M: float64 in [0, 1], share of the box's volume outside the field of view, to
+            within 0.03; exactly 0 where all of it is inside, 1 where nothing is. The share of its
+            image would say nothing about a box beside the camera: what is cut 10 cm in front of
+            the lens covers many times the image, however much of the box is in view.
         depth_M: float64, metres from the camera to the box's centre along the camera's z axis
             (negative behind the camera).
         in_image_M: bool, whether the 2-D box has a width and a height.
@@ -106,17 +112,21 @@ def project_boxes(
     corners = np.asarray(corners_M83, dtype=np.float64).reshape(-1, 8, 3)
     size_hw = np.broadcast_to(np.asarray(image_size, dtype=np.float64), (len(corners), 2))
     limits_M2 = size_hw[:, ::-1]
-    edges_M18_2_3, present_M18 = _visible_edges(corners, near)
-    homogeneous = (
-        edges_M18_2_3 @ np.swapaxes(np.asarray(intrinsics_33, np.float64), -1, -2)[..., None, :, :]
+    intrinsics_M33 = np.broadcast_to(
+        np.asarray(intrinsics_33, dtype=np.float64), (len(corners), 3, 3)
     )
+    edges_M18_2_3, present_M18 = _visible_edges(corners, near)
+    homogeneous = edges_M18_2_3 @ np.swapaxes(intrinsics_M33, -1, -2)[:, None]
     pixels_M18_2_2 = homogeneous[..., :2] / homogeneous[..., 2:]
 
     boxes_M4 = _bounds(pixels_M18_2_2, present_M18, limits_M2)
     in_image_M = (boxes_M4[:, 2] > boxes_M4[:, 0]) & (boxes_M4[:, 3] > boxes_M4[:, 1])
+    truncation_M = np.where(in_image_M, 0.0, 1.0)
+    cut = np.flatnonzero(in_image_M & ~_all_in_view(corners, pixels_M18_2_2, limits_M2, near))
+    truncation_M[cut] = _truncation(corners[cut], intrinsics_M33[cut], limits_M2[cut], near)
     return ProjectedBoxes(
         boxes_M4=np.where(in_image_M[:, None], boxes_M4, 0.0),
-        truncation_M=np.where(in_image_M, _truncation(pixels_M18_2_2, present_M18, limits_M2), 1.0),
+        truncation_M=truncation_M,
         depth_M=corners.mean(axis=1)[:, 2],
         in_image_M=in_image_M,
     )
@@ -206,40 +216,45 @@ def _covers(
     return covered
 
 
+def _all_in_view(
+    corners_M83: Float64, edges_M18_2_2: Float64, limits_M2: Float64, near: float
+) -> NDArray[np.bool_]:
+    in_front = (corners_M83[..., 2] >= near).all(axis=-1)
+    own_edges = edges_M18_2_2[:, :12]
+    inside = (own_edges >= 0) & (own_edges <= limits_M2[:, None, None])
+    return np.asarray(in_front & inside.all(axis=(1, 2, 3)))
+
+
 def _truncation(
-    edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], limits_M2: Float64
+    corners_M83: Float64, intrinsics_M33: Float64, limits_M2: Float64, near: float
 ) -> Float64:
-    """Share of the outline's area outside the image, by Green's theorem on every face.
+    """Share of each box's volume outside the field of view.
 
-    The area that a closed line encloses inside the image is the integral of x dy along it with
-    both coordinates clamped to the image, so no polygon has to be clipped. A line of sight meets
-    the surface of a convex solid twice, so the outline has half the area of all its faces.
+    The field of view is five half-spaces, so a line through the box is inside it in one stretch,
+    whose length is exact. The lines run along the box's length, in the middle of ``_LINES`` x
+    ``_LINES`` equal parts of its cross-section.
     """
-    x0, y0 = edges_M18_2_2[..., 0, 0], edges_M18_2_2[..., 0, 1]
-    x1, y1 = edges_M18_2_2[..., 1, 0], edges_M18_2_2[..., 1, 1]
-    width, height = limits_M2[:, :1], limits_M2[:, 1:]
-    whole = (x0 + x1) / 2 * (y1 - y0)
-
-    low, high = np.clip(y0, 0, height), np.clip(y1, 0, height)
-    slope = np.where(y1 == y0, 0.0, (x1 - x0) / np.where(y1 == y0, 1.0, y1 - y0))
-    left, right = x0 + slope * (low - y0), x0 + slope * (high - y0)
-    run = right - left
-    # The mean of clamp(x) between two ends, from its antiderivative unless that would cancel out.
-    flat = np.abs(run) < 1e-6 * (1 + np.abs(left))
-    mean = (_clamp_integral(right, width) - _clamp_integral(left, width)) / np.where(flat, 1.0, run)
-    inside = np.where(flat, np.clip((left + right) / 2, 0, width), mean) * (high - low)
-
-    areas = []
-    for integral in (inside, whole):
-        integral_M18 = np.where(present_M18, integral, 0.0)
-        faces = (integral_M18[:, _FACE_EDGES] * _FACE_SIGNS).sum(axis=-1) + integral_M18[:, 12:]
-        areas.append(np.abs(faces).sum(axis=-1) + np.abs(integral_M18[:, 12:].sum(axis=-1)))
-    visible, total = areas
-    share: Float64 = 1 - visible / np.where(total > 0, total, 1.0)
-    return np.where(total > 0, share.clip(0, 1), 0.0)
-
-
-def _clamp_integral(x: Float64, limit: Float64) -> Float64:
-    inside = np.clip(x, 0, limit)
-    integral: Float64 = inside * inside / 2 + limit * np.maximum(x - limit, 0)
-    return integral
+    at = (np.arange(_LINES) + 0.5) / _LINES
+    across, down = (x.reshape(-1, 1) for x in np.meshgrid(at, at))
+    weights_L4 = np.concatenate(
+        [(1 - across) * (1 - down), across * (1 - down), across * down, (1 - across) * down], axis=1
+    )
+    x_M3, y_M3, depth_M3 = np.moveaxis(intrinsics_M33, -2, 0)
+    width_M1, height_M1 = limits_M2[:, :1], limits_M2[:, 1:]
+    forward_M3 = np.broadcast_to([0.0, 0.0, 1.0], x_M3.shape)
+    normals_M35 = np.stack(
+        [x_M3, width_M1 * depth_M3 - x_M3, y_M3, height_M1 * depth_M3 - y_M3, forward_M3], axis=-1
+    )
+    limits_5 = np.array([0, 0, 0, 0, near])
+    # How far inside each half-space a line starts and ends: negative is outside.
+    front_ML5, rear_ML5 = (
+        weights_L4 @ face_M43 @ normals_M35 - limits_5
+        for face_M43 in (corners_M83[:, :4], corners_M83[:, 4:])
+    )
+    crosses_ML5 = (front_ML5 < 0) != (rear_ML5 < 0)
+    crossing_ML5 = front_ML5 / np.where(crosses_ML5, front_ML5 - rear_ML5, 1.0)
+    enter_ML5 = np.where(front_ML5 < 0, np.where(crosses_ML5, crossing_ML5, 1.0), 0.0)
+    leave_ML5 = np.where(rear_ML5 < 0, np.where(crosses_ML5, crossing_ML5, 0.0), 1.0)
+    inside_ML = (leave_ML5.min(axis=-1) - enter_ML5.max(axis=-1)).clip(0, None)
+    share: Float64 = 1 - inside_ML.mean(axis=-1)
+    return share

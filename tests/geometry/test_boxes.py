@@ -40,7 +40,7 @@ def solid_in_front(corners_83, near):
 
 
 def reference(corners_83, intrinsics, size, near):
-    """Bounds and truncation by shapely, from the convex hull of the sampled part in front."""
+    """Bounds by shapely, from the convex hull of the sampled part in front."""
     points = solid_in_front(corners_83, near)
     if len(points) < 3:
         return None
@@ -49,7 +49,18 @@ def reference(corners_83, intrinsics, size, near):
     seen = hull.intersection(rectangle(0, 0, size[1], size[0]))
     if seen.is_empty or hull.area == 0 or seen.area == 0:
         return None
-    return np.array(seen.bounds), 1 - seen.area / hull.area
+    return np.array(seen.bounds)
+
+
+def sampled_truncation(corners_83, intrinsics, size, near=0.1):
+    """Share of 64,000 points of the box's inside that are not in view."""
+    origin, axes = corners_83[6], corners_83[[7, 5, 2]] - corners_83[6]
+    at = (np.arange(40) + 0.5) / 40
+    points = origin + np.stack(np.meshgrid(at, at, at), axis=-1).reshape(-1, 3) @ axes
+    pixels = points @ intrinsics.T
+    x, y = (pixels[:, :2] / pixels[:, 2:]).T
+    seen = (points[:, 2] >= near) & (x >= 0) & (x <= size[1]) & (y >= 0) & (y <= size[0])
+    return 1 - seen.mean()
 
 
 def test_corners_are_the_devkits():
@@ -87,14 +98,21 @@ def test_a_bus_alongside_keeps_its_height():
     """12 x 2.5 x 3.4 m, 1.9 m to the right, reaching from behind the camera to ahead of it."""
     corners = corners_in_camera([0.5, -3.1, 0.1], [2.5, 12, 3.4], 0)
     seen = project_boxes(corners, K, SIZE)
-    bounds, truncation = reference(corners[0], K, SIZE, 0.1)
-    np.testing.assert_allclose(seen.boxes_M4[0], bounds, atol=1e-6)
-    np.testing.assert_allclose(seen.truncation_M[0], truncation, atol=1e-6)
+    np.testing.assert_allclose(seen.boxes_M4[0], reference(corners[0], K, SIZE, 0.1), atol=1e-6)
     assert seen.boxes_M4[0, 1:].tolist() == [0, 1600, 900]
     assert 1000 < seen.boxes_M4[0, 0] < 1300
     front = corners[0][corners[0][:, 2] > 0]
     devkit = post_process_coords((front @ K.T / front[:, 2:])[:, :2].tolist())
     assert devkit[3] - devkit[1] < 700  # what dropping corners makes of it
+
+
+@pytest.mark.parametrize("ahead", [4.0, 2.5, 1.0])
+def test_a_wall_alongside_is_truncated_by_its_share_behind_the_view(ahead):
+    """10 m long, 2 m to the right. A right angle of view sees of it what is over 2 m ahead."""
+    intrinsics = np.array([[50.0, 0, 50], [0, 50, 50], [0, 0, 1]])
+    corners = corners_in_camera([ahead - 5 + 2, -2, 0], [0, 10, 1], 0)
+    seen = project_boxes(corners, intrinsics, (100, 100))
+    np.testing.assert_allclose(seen.truncation_M, [1 - ahead / 10])
 
 
 def test_a_diagonal_box_is_cropped_as_an_outline():
@@ -107,17 +125,18 @@ def test_a_diagonal_box_is_cropped_as_an_outline():
 
 
 def test_a_box_around_the_camera_fills_the_image():
-    seen = project_boxes(corners_in_camera([0, 0, 0], [8, 8, 8], 0.3), K, SIZE)
+    seen = project_boxes(corners_in_camera([0, 0, 0], [8, 8, 8], 0), K, SIZE)
     np.testing.assert_allclose(seen.boxes_M4, [[0, 0, 1600, 900]])
-    assert 0.99 < seen.truncation_M[0] < 1
+    pyramid = (1600 / 1266 * 4) * (900 / 1266 * 4) * 4 / 3  # what is in view of its 512 m³
+    np.testing.assert_allclose(seen.truncation_M, [1 - pyramid / 512], atol=0.003)
 
 
 def test_a_wall_ahead_fills_the_image():
     """No edge of it is in the image. 10 m away the image is 12.6 m x 7.1 m, the wall 100 x 20."""
     seen = project_boxes(corners_in_camera([10.5, 0, 0], [100, 1, 20], 0), K, SIZE)
     np.testing.assert_allclose(seen.boxes_M4, [[0, 0, 1600, 900]])
-    outline = 100 * 20 * 126.6**2
-    np.testing.assert_allclose(seen.truncation_M, [1 - 1600 * 900 / outline])
+    share = (1600 / 1266 * 10.5) * (900 / 1266 * 10.5) / (100 * 20)  # of the slice in its middle
+    np.testing.assert_allclose(seen.truncation_M, [1 - share], atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -183,13 +202,15 @@ def test_any_box_is_what_dense_sampling_gives(center, wlh, yaw, mirrored):
     intrinsics = MIRRORED_K if mirrored else K
     corners = corners_in_camera(center, wlh, yaw)
     seen = project_boxes(corners, intrinsics, SIZE)
+    np.testing.assert_allclose(
+        seen.truncation_M[0], sampled_truncation(corners[0], intrinsics, SIZE), atol=0.035
+    )
     expected = reference(corners[0], intrinsics, SIZE, 0.1)
     if expected is None:
         area = np.prod(seen.boxes_M4[0, 2:] - seen.boxes_M4[0, :2])
         assert area < 1e-3
         return
-    np.testing.assert_allclose(seen.boxes_M4[0], expected[0], atol=1e-3)
-    assert seen.truncation_M[0] == pytest.approx(expected[1], abs=1e-4)
+    np.testing.assert_allclose(seen.boxes_M4[0], expected, atol=1e-3)
 
 
 @settings(max_examples=150, deadline=None)

@@ -13,7 +13,7 @@ filters = dict(
     min_width=6.0,
     min_height=12.0,
     min_area=0.0,
-    max_truncation=0.9,
+    max_truncation=0.95,
     max_distance=100.0,
     min_lidar_points=1)
 
