@@ -51,7 +51,8 @@ class BoxSource(ABC):
 
     Args:
         index: the data set.
-        class_map: category to class or None; None for ``drivemim.datasets.classes.DEFAULT``.
+        class_map: category to class or None, where it differs from
+            ``drivemim.datasets.classes.DEFAULT``.
     """
 
     def __init__(self, *, index: FrameIndex, class_map: ClassMap | None = None) -> None:
@@ -79,12 +80,18 @@ class BoxSource(ABC):
 
 @BOX_SOURCES.register_module()
 class AnnotatedBoxes(BoxSource):
-    """The boxes and tracks of the index, interpolated for sweeps; see ``frame_boxes``."""
+    """The boxes and tracks of the index, interpolated for sweeps; see ``frame_boxes``.
+
+    Crowds are left out: a box around many objects is no object.
+    """
 
     def find(self, rows: Ints) -> ImageBoxes:
         """Boxes of frames, in the pixels of their files."""
         found = frame_boxes(self.index, rows, class_map=self.class_map)
-        return ImageBoxes(found.frame, found.boxes, found.label, found.track, found.depth)
+        one = ~found.crowd
+        return ImageBoxes(
+            found.frame[one], found.boxes[one], found.label[one], found.track[one], found.depth[one]
+        )
 
 
 def build_box_source(

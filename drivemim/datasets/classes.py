@@ -162,7 +162,7 @@ def labels_of(
         if category not in mapping:
             raise DataError(
                 f"category {category!r} is in no class map{nearest(category, mapping)}; "
-                f"pass class_map with {category!r} mapped to one of {tuple(classes)} or to None"
+                f"add {category!r} to class_map, mapped to one of {tuple(classes)} or to None"
             )
         name = mapping[category]
         if name is None:

@@ -59,7 +59,8 @@ class ClipDataset(Dataset[Clips]):
             boxes.
         min_box_size: boxes narrower or lower than this are left out, pixels of the result.
         lidar_points: most lidar points of a frame; 0 for none. See ``frame_points``.
-        class_map: category to class or None; None for ``drivemim.datasets.classes.DEFAULT``.
+        class_map: category to class or None, where it differs from
+            ``drivemim.datasets.classes.DEFAULT``.
         version: data set version that the index must hold, if given.
         data_root: where the data lies, if it moved since the index was built.
 

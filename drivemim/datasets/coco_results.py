@@ -74,7 +74,8 @@ def read_results(
             ``category_id`` a position in ``CLASSES``, which is what MMDetection's ``CocoMetric``
             writes for DriveMIM's own ``FrameDetection`` and a head of these classes.
         min_score: results below are left out.
-        class_map: category name to class or None; None for ``drivemim.datasets.classes.DEFAULT``.
+        class_map: category name to class or None, where it differs from
+            ``drivemim.datasets.classes.DEFAULT``.
             Categories that it does not name are left out.
 
     Raises:
@@ -190,7 +191,7 @@ def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
 
 def _labels(names: list[str], class_map: ClassMap | None, path: Path) -> Ints:
     """Label of each category, -1 for those that are no class or not in the map."""
-    mapping = DEFAULT if class_map is None else class_map
+    mapping = {**DEFAULT, **(class_map or {})}
     labels = labels_of([name for name in names if name in mapping], mapping)
     result = np.full(len(names), -1, np.int64)
     result[[name in mapping for name in names]] = labels

@@ -72,7 +72,7 @@ class BoxFilters:
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 
     def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
-        """(M,) True for the objects that are not asked for."""
+        """(M,) True for the objects that are not asked for, and for crowds."""
         width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
         hidden = (found.visibility > 0) & (found.visibility < self.min_visibility)
         empty = (found.lidar_points >= 0) & (found.lidar_points < self.min_lidar_points)
@@ -81,7 +81,8 @@ class BoxFilters:
         small = (width < self.min_width) | (height < self.min_height)
         small |= width * height < self.min_area
         far = found.distance > self.max_distance
-        return np.asarray(hidden | empty | small | far | (found.truncation > self.max_truncation))
+        cut = found.truncation > self.max_truncation
+        return np.asarray(found.crowd | hidden | empty | small | far | cut)
 
 
 @DATASETS.register_module()
@@ -92,11 +93,11 @@ class FrameDetection(BaseDataset):
     projected when an image is asked for; a process holds one number a frame and nothing else.
 
     Each item given to the pipeline has ``img_path``, ``img_id`` (row in the index),
-    ``frame_token``, ``camera``, ``scene``, ``condition`` (``day``, or some of ``night`` and
-    ``rain``), ``height``, ``width`` and ``instances``: dicts of ``bbox`` (x1, y1, x2, y2; pixels of
-    the stored image), ``bbox_label``, ``ignore_flag``, ``distance`` (metres, NaN unknown),
-    ``visibility`` (1 to 4, 0 unknown), ``moving`` (1, 0, -1 unknown), ``truncation`` (share
-    out of view) and ``track``.
+    ``frame_token``, ``camera``, ``scene``, ``condition`` (``day`` or ``night``, then perhaps
+    ``rain``; empty where the source does not say), ``height``, ``width`` and ``instances``: dicts
+    of ``bbox`` (x1, y1, x2, y2; pixels of the stored image), ``bbox_label``, ``ignore_flag``,
+    ``distance`` (metres, NaN unknown), ``visibility`` (1 to 4, 0 unknown), ``moving`` (1, 0, -1
+    unknown), ``truncation`` (share out of view), ``crowd`` and ``track``.
 
     Args:
         index: file that ``tools/create_index.py`` wrote.
@@ -107,7 +108,8 @@ class FrameDetection(BaseDataset):
         scenes: a split's name, a list of scene names, or None for all.
         cameras: names, or None for all.
         keyframes_only: leave out sweeps, whose boxes are interpolated.
-        class_map: category to class name or None, in place of the default map.
+        class_map: category to class name or None, where it differs from
+            ``drivemim.datasets.classes.DEFAULT``.
         label_share: of the moments that the rest selects, taken scene by scene; see
             ``drivemim.datasets.label_subsets``.
         label_seed: draws which scenes, and which part of the last one.
@@ -221,8 +223,10 @@ class FrameDetection(BaseDataset):
 
     def _condition(self, scene: int) -> str:
         scenes = self.index.scenes
-        words = [word for word in ("night", "rain") if getattr(scenes, word)[scene]]
-        return " ".join(words) or "day"
+        if not scenes.described[scene]:
+            return ""
+        light = "night" if scenes.night[scene] else "day"
+        return f"{light} rain" if scenes.rain[scene] else light
 
     def _boxes(self, row: int) -> FrameBoxes:
         classes = self.METAINFO["classes"]
@@ -243,6 +247,7 @@ class FrameDetection(BaseDataset):
                 "visibility": int(found.visibility[number]),
                 "moving": int(found.moving[number]),
                 "truncation": float(found.truncation[number]),
+                "crowd": int(found.crowd[number]),
                 "track": int(found.track[number]),
             }
             for number in range(len(found.label))

@@ -57,7 +57,8 @@ class FrameDetection3D(FrameDetection):
         within_class_range: ignore objects beyond the range in which the official evaluation
             counts their class (``CLASS_RANGES``).
         min_depth: metres in front of the camera below which a centre counts as behind it.
-        class_map: category to one of ``DETECTION_CLASSES`` or None, in place of nuScenes' own.
+        class_map: category to one of ``DETECTION_CLASSES`` or None, where it differs from
+            nuScenes' own.
         settings: the rest of ``FrameDetection``'s arguments.
 
     Raises:
@@ -91,7 +92,7 @@ class FrameDetection3D(FrameDetection):
             index=index,
             filters=filters,
             pipeline=pipeline,
-            class_map={**NUSCENES_DETECTION, **NUSCENES_EXTRA} if class_map is None else class_map,
+            class_map={**NUSCENES_DETECTION, **NUSCENES_EXTRA, **(class_map or {})},
             **settings,
         )
 

@@ -39,10 +39,11 @@ class FrameBoxes:
         distance: (M,) metres from the ego vehicle to the box's centre on the ground plane; NaN
             when unknown.
         visibility: (M,) 1 to 4 as nuScenes has it, 0 unknown.
-        truncation: (M,) share of the 3-D box out of view, in [0, 1]; 0 for boxes drawn in the image.
+        truncation: (M,) share of the 3-D box out of view; 0 for boxes drawn in the image.
         lidar_points: (M,) -1 unknown.
         radar_points: (M,) -1 unknown.
         moving: (M,) 1 moving, 0 standing, -1 unknown.
+        crowd: (M,) whether it is drawn around many objects.
     """
 
     offsets: Ints
@@ -58,6 +59,7 @@ class FrameBoxes:
     lidar_points: Ints
     radar_points: Ints
     moving: Ints
+    crowd: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -126,7 +128,8 @@ def frame_boxes(
     Args:
         index: the data set.
         rows: (F,) rows of ``index.frames``.
-        class_map: category to class name or None; ``drivemim.datasets.classes.DEFAULT`` for None.
+        class_map: category to class name or None, where it differs from
+            ``drivemim.datasets.classes.DEFAULT``.
         classes: a detector's class names; labels are positions in them.
         keep_unlabelled: whether to keep boxes whose category is no class, with label -1.
         min_size: boxes narrower or lower than this many pixels are left out.
@@ -138,7 +141,7 @@ def frame_boxes(
         ValueError: if a category is in no class map.
     """
     rows = np.asarray(rows, np.int64)
-    labels = labels_of(index.categories, DEFAULT if class_map is None else class_map, classes)
+    labels = labels_of(index.categories, {**DEFAULT, **(class_map or {})}, classes)
     parts = [
         _boxes_of_chunk(index, rows[start : start + _CHUNK], labels, keep_unlabelled, min_size)
         for start in range(0, max(len(rows), 1), _CHUNK)
@@ -172,6 +175,7 @@ def _boxes_of_chunk(
         lidar_points=index.boxes.lidar_points[box].astype(np.int64),
         radar_points=index.boxes.radar_points[box].astype(np.int64),
         moving=_moving(index, box),
+        crowd=index.boxes.crowd[box],
     )
 
 

@@ -32,7 +32,7 @@ from drivemim.datasets.scene_selection import select_scenes
 from drivemim.errors import DataError, nearest
 from drivemim.geometry.poses import pose_matrix
 
-FORMAT = 1
+FORMAT = 2
 _METADATA = b"drivemim"
 
 

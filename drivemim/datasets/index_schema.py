@@ -169,6 +169,7 @@ class Scenes:
         description: the source's words.
         split: what follows the version's last dash in nuImages (``train``), the stem of the COCO
             file it came from, ``""`` otherwise.
+        described: whether the description says what light and weather it was.
         night: whether the description speaks of night.
         rain: whether the description speaks of rain.
         first_sample: first of its rows in ``samples``.
@@ -181,6 +182,7 @@ class Scenes:
     name: Strings = _column("string")
     description: Strings = _column("string")
     split: Strings = _column("string")
+    described: Bools = _column("bool")
     night: Bools = _column("bool")
     rain: Bools = _column("bool")
     first_sample: Ints = _column("int64")
@@ -212,6 +214,7 @@ class Boxes:
         radar_points: returns inside the box, -1 when unknown.
         attribute: position in ``FrameIndex.attributes``, -1 for none.
         previous: row of the same track's box in the sample before, -1 for none.
+        crowd: whether it is drawn around many objects, as COCO's ``iscrowd``.
     """
 
     token: Strings = _column("string")
@@ -228,6 +231,7 @@ class Boxes:
     radar_points: SmallInts = _column("int32")
     attribute: SmallInts = _column("int32")
     previous: Ints = _column("int64")
+    crowd: Bools = _column("bool")
 
     def __len__(self) -> int:
         return len(self.sample)

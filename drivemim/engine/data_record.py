@@ -85,7 +85,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
         "scenes": len(rows),
         "night_scenes": int(scenes.night[rows].sum()),
         "rain_scenes": int(scenes.rain[rows].sum()),
-        "described_scenes": sum(bool(scenes.description[row]) for row in rows),
+        "described_scenes": int(scenes.described[rows].sum()),
         "frames": int(chosen.sum()),
         "uncalibrated_frames": int((~np.asarray(frames.calibrated)[chosen]).sum()),
         "stored_sizes": sizes.tolist(),

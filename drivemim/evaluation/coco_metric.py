@@ -47,8 +47,9 @@ class DetectionAP(BaseMetric):
     Ground truth is read from the metainfo key ``instances`` of each data sample (put it, ``camera``
     and ``condition`` into ``PackDetInputs.meta_keys``): a list of dicts with ``bbox`` in pixels of
     the original image, ``bbox_label``, and optionally ``ignore_flag``, ``distance`` (metres),
-    ``visibility`` (1 to 4) and ``moving`` (1 or 0). An object with ``ignore_flag`` is ignored
-    everywhere: a detection that matches it by IoU is neither right nor wrong. Detections are
+    ``visibility`` (1 to 4), ``moving`` (1 or 0) and ``crowd``. An object with ``ignore_flag`` is
+    ignored everywhere: a detection that matches it by IoU is neither right nor wrong, nor is any
+    number of them of which at least half lies in a crowd, as in COCO. Detections are
     matched once, with all objects; what a slice then means is said in
     ``drivemim.evaluation.slices``.
 

@@ -51,7 +51,8 @@ def match_detections(
 
     In each image, detections of a class choose one after the other, the best scored first: the
     object of their class that overlaps them most, if the IoU reaches the threshold and no earlier
-    one took it. Ignored objects are chosen only where no other is left.
+    one took it. Ignored objects are chosen only where no other is left. A crowd is overlapped by
+    the share of the detection that lies in it, and however many may take it.
 
     Args:
         objects: the ground truth.
@@ -77,7 +78,8 @@ def match_detections(
         if len(rows) == 0:
             continue
         found_P, wanted_P = pairs.detections_P[rows], pairs.objects_P[rows]
-        free_TP = (pairs.ious_P[rows] >= THRESHOLDS[:, None]) & ~taken_TM[:, wanted_P]
+        gone_TP = taken_TM[:, wanted_P] & ~objects.crowds_M[wanted_P]
+        free_TP = (pairs.ious_P[rows] >= THRESHOLDS[:, None]) & ~gone_TP
         first = np.flatnonzero(np.diff(found_P, prepend=-1))
         best_TF = np.maximum.reduceat(
             np.where(free_TP, np.arange(len(rows)), NOBODY), first, axis=1
@@ -130,18 +132,18 @@ def _overlapping_parts(
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         found = np.repeat(part, counts)
         wanted = order_M[np.repeat(first, counts) + within]
-        ious = _ious(detections.boxes_D4[found], objects.boxes_M4[wanted])
+        ious = _ious(detections.boxes_D4[found], objects.boxes_M4[wanted], objects.crowds_M[wanted])
         close = ious >= THRESHOLDS[0]
         yield found[close], wanted[close], ious[close]
 
 
-def _ious(boxes_P4: Floats, others_P4: Floats) -> Floats:
-    """IoU of boxes row by row; 0 where both are empty."""
+def _ious(boxes_P4: Floats, others_P4: Floats, crowds_P: Flags) -> Floats:
+    """IoU of boxes row by row, share of the box inside a crowd; 0 where there is no area."""
     low = np.maximum(boxes_P4[:, :2], others_P4[:, :2])
     high = np.minimum(boxes_P4[:, 2:], others_P4[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (boxes_P4, others_P4)]
-    union = areas[0] + areas[1] - shared
+    union = np.where(crowds_P, areas[0], areas[0] + areas[1] - shared)
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 

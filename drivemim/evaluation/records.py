@@ -32,6 +32,7 @@ class Objects:
         distances_M: metres, not finite where unknown.
         visibilities_M: nuScenes' level, 1 (0-40 %) to 4 (80-100 %); 0 where unknown.
         motions_M: 1 moving, 0 still, -1 unknown.
+        crowds_M: True where the box is drawn around many objects.
     """
 
     images_M: Integers
@@ -41,6 +42,7 @@ class Objects:
     distances_M: Floats
     visibilities_M: Integers
     motions_M: Integers
+    crowds_M: Flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ def image_record(sample: dict[str, Any]) -> Record:
         "motions": np.array(
             [each.get("moving", UNKNOWN_MOTION) for each in instances], dtype=np.int64
         ),
+        "crowds": np.array([bool(each.get("crowd", 0)) for each in instances], dtype=bool),
         "found_boxes": float_array(predicted["bboxes"]).reshape(-1, 4),
         "found_labels": float_array(predicted["labels"]).astype(np.int64),
         "found_scores": float_array(predicted["scores"]),
@@ -109,10 +112,11 @@ def join_records(records: Sequence[Record]) -> tuple[Objects, Detections]:
         images_M=rows("labels"),
         boxes_M4=join("boxes", no_boxes),
         labels_M=join("labels", integers),
-        ignored_M=join("ignored", np.zeros(0, bool)),
+        ignored_M=join("ignored", np.zeros(0, bool)) | join("crowds", np.zeros(0, bool)),
         distances_M=join("distances", nothing),
         visibilities_M=join("visibilities", integers),
         motions_M=join("motions", integers),
+        crowds_M=join("crowds", np.zeros(0, bool)),
     )
     detections = Detections(
         images_D=rows("found_labels"),

@@ -88,7 +88,7 @@ def test_a_map_of_ones_own(index, write):
     images = write("images.json", listed(index, [0]))
     path = write("results.json", [result(500, 1), result(500, 3), result(500, 17)])
     table = read_results(path, index, images=images, class_map={"cat": "vehicle", "car": None})
-    assert table.label_D.tolist() == [1]
+    assert table.label_D.tolist() == [0, 1]
 
 
 def test_nothing_was_found(index, write):

@@ -65,7 +65,7 @@ def test_items_are_what_the_coco_file_says(folder, index):
     assert dataset.metainfo["classes"] == ("pedestrian", "vehicle")
     infos = {info["img_path"]: info for info in map(dataset.get_data_info, range(3))}
     first = infos[str(folder / "images" / "a" / "0.png")]
-    assert (first["height"], first["width"], first["condition"]) == (HEIGHT, WIDTH, "day")
+    assert (first["height"], first["width"], first["condition"]) == (HEIGHT, WIDTH, "")
     found = {each["bbox_label"]: each for each in first["instances"]}
     assert found[1]["bbox"] == [20, 40, 80, 70]
     assert found[0]["bbox"] == [100, 30, 110, 70]
@@ -103,6 +103,7 @@ def boxes_of(**columns):
         lidar_points=np.full(count, -1),
         radar_points=np.full(count, -1),
         moving=np.full(count, -1),
+        crowd=np.zeros(count, bool),
     )
     return FrameBoxes(**{**base, **{name: np.array(value) for name, value in columns.items()}})
 

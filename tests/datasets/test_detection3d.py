@@ -169,7 +169,7 @@ def test_what_cannot_be_is_refused(small_index, small_root, tmp_path):
     build_frames_index([small_root / "samples" / "CAM_FRONT"], tmp_path / "frames.arrow")
     with pytest.raises(ValueError, match="no measured calibration"):
         FrameDetection3D(index=tmp_path / "frames.arrow", filters={})
-    with pytest.raises(ValueError, match="is in no class map"):
-        FrameDetection3D(index=small_index, filters={}, class_map={"animal_": None}).get_data_info(
-            0
-        )
+    with pytest.raises(ValueError, match="maps to 'lorry', which is none of"):
+        FrameDetection3D(
+            index=small_index, filters={}, class_map={"vehicle.car": "lorry"}
+        ).get_data_info(0)

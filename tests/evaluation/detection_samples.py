@@ -37,6 +37,7 @@ def random_instances(generator, boxes, labels):
         "visibility": generator.integers(0, 5, count).tolist(),
         "moving": generator.integers(-1, 2, count).tolist(),
     }
+    columns["crowd"] = [flag * int(generator.random() < 0.5) for flag in columns["ignore_flag"]]
     return [{name: values[row] for name, values in columns.items()} for row in range(count)]
 
 

@@ -88,6 +88,18 @@ def test_an_ignored_object_is_matched_by_iou_not_as_a_crowd():
     assert evaluate([other])["drivemim/pedestrian_AP"] == pytest.approx(0.5)
 
 
+def test_a_crowd_takes_any_number_of_detections_within_it():
+    # Both detections lie in the crowd, which is many times their size; the third half outside.
+    crowd = {**instance([0, 0, 200, 200]), "crowd": 1}
+    inside, outside = [[10, 10, 30, 50], [60, 10, 80, 50]], [190, 10, 214, 50]
+    object_box = [300, 300, 320, 320]
+    found = [*inside, outside, object_box]
+    other = sample([crowd, instance(object_box)], found, [0] * 4, [0.9, 0.8, 0.7, 0.6])
+    numbers = evaluate([other])
+    assert numbers["drivemim/pedestrian_AP"] == pytest.approx(0.5)
+    assert numbers["drivemim/pedestrian_count"] == 1
+
+
 def test_a_slice_ignores_objects_outside_but_not_false_alarms():
     near, far = instance(BOX, distance=10.0), instance(ELSEWHERE, distance=50.0)
     boxes = [ELSEWHERE, [300, 300, 320, 320], BOX]
@@ -219,7 +231,8 @@ def coco_run(samples):
         for one in each["instances"]:
             x1, y1, x2, y2 = one["bbox"]
             truth.append(
-                dict(id=len(truth) + 1, image_id=image, category_id=one["bbox_label"], iscrowd=0)
+                dict(id=len(truth) + 1, image_id=image, category_id=one["bbox_label"])
+                | dict(iscrowd=one.get("crowd", 0))
                 | dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=float(not one["ignore_flag"]))
             )
         predicted = each["pred_instances"]

@@ -79,7 +79,7 @@ def greedy(each, label, threshold):
     ious = coco_iou(
         sides(predicted["bboxes"].numpy()[rows]),
         sides([one["bbox"] for one in truth]),
-        [0] * len(truth),
+        [one["crowd"] for one in truth],
     )
     free, taken = set(range(len(truth))), {}
     for place in np.argsort(-predicted["scores"].numpy()[rows], kind="stable"):
@@ -89,7 +89,7 @@ def greedy(each, label, threshold):
             if ious[place, one] >= threshold
         ]
         chosen = max(near)[2] if near else None
-        free -= {chosen}
+        free -= {chosen} if near and not truth[chosen]["crowd"] else set()
         taken[int(rows[place])] = truth[chosen]["bbox"] if near else None
     return taken
 

@@ -31,6 +31,7 @@ def objects(count=0, images=None, heights=None, **columns) -> Objects:
         distances_M=np.asarray(columns.get("distances", [1.0] * count), float),
         visibilities_M=np.asarray(columns.get("visibilities", [0] * count), np.int64),
         motions_M=np.asarray(columns.get("motions", [-1] * count), np.int64),
+        crowds_M=np.zeros(count, bool),
     )
 
 

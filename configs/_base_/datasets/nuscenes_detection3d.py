@@ -14,8 +14,6 @@ filters = dict(
     min_visibility=2,
     min_width=4.0,
     min_height=4.0,
-    # Of a car right beside the camera, nearly all is projected outside the image.
-    max_truncation=1.0,
     min_points=1)
 
 train_pipeline = [

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from drivemim.errors import DataError
-
-Corners = tuple[float, float, float, float]
 
 
 class CocoImage(msgspec.Struct, gc=False):
@@ -47,6 +47,22 @@ class _Document(msgspec.Struct):
     categories: list[CocoCategory] = []
 
 
+class CocoBox(NamedTuple):
+    """A box of an image.
+
+    Attributes:
+        category: name.
+        corners: x1, y1, x2, y2 in pixels.
+        track: name, ``""`` for none.
+        crowd: whether it is drawn around many objects.
+    """
+
+    category: str
+    corners: tuple[float, float, float, float]
+    track: str
+    crowd: bool
+
+
 class CocoFile:
     """A COCO file, its boxes by image.
 
@@ -60,30 +76,29 @@ class CocoFile:
         self.path = path
         self.images = document.images
         self.categories = [category.name for category in document.categories]
+        _check_once(path, "image id", (image.id for image in document.images))
+        _check_once(path, "file_name", (image.file_name for image in document.images))
+        _check_once(path, "category id", (category.id for category in document.categories))
+        _check_once(path, "category", self.categories)
+        for image in document.images:
+            if image.width < 1 or image.height < 1:
+                raise DataError(
+                    f"{path}: image {image.id} is {image.width} x {image.height} pixels"
+                )
         names = {category.id: category.name for category in document.categories}
         known = {image.id for image in document.images}
-        boxes: defaultdict[int, list[tuple[str, Corners, str]]] = defaultdict(list)
+        boxes: defaultdict[int, list[CocoBox]] = defaultdict(list)
         for annotation in document.annotations:
-            if annotation.category_id not in names:
-                raise DataError(
-                    f"{path}: annotation {annotation.id} has category_id "
-                    f"{annotation.category_id}, which its categories lack"
-                )
             if annotation.image_id not in known:
                 raise DataError(
                     f"{path}: annotation {annotation.id} has image_id {annotation.image_id}, "
                     "which its images lack"
                 )
-            if annotation.iscrowd:
-                continue
-            x, y, width, height = annotation.bbox
-            track = "" if annotation.track_id is None else str(annotation.track_id)
-            box = (names[annotation.category_id], (x, y, x + width, y + height), track)
-            boxes[annotation.image_id].append(box)
+            boxes[annotation.image_id].append(_box(path, annotation, names))
         self._boxes = dict(boxes)
 
-    def boxes_of(self, image_id: int) -> tuple[tuple[str, Corners, str], ...]:
-        """Category name, (x1, y1, x2, y2) pixels and track name ("" for none) of each box."""
+    def boxes_of(self, image_id: int) -> tuple[CocoBox, ...]:
+        """The boxes of one image, in the file's order."""
         return tuple(self._boxes.get(image_id, ()))
 
 
@@ -92,7 +107,8 @@ def read_coco(path: Path) -> CocoFile:
 
     Raises:
         FileNotFoundError: if it is not there.
-        ValueError: if it is no COCO file, or names an image or category that it lacks.
+        ValueError: if it is no COCO file, names an image or category that it lacks or has twice,
+            or has an image or a box of a size below zero.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no COCO file {path}; check --coco")
@@ -101,3 +117,30 @@ def read_coco(path: Path) -> CocoFile:
     except msgspec.DecodeError as error:
         raise DataError(f"{path} is no COCO file: {error}") from None
     return CocoFile(path, document)
+
+
+def _check_once(path: Path, what: str, values: Iterable[Hashable]) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has {what} {twice[0]!r} more than once")
+
+
+def _box(path: Path, annotation: CocoAnnotation, names: dict[int, str]) -> CocoBox:
+    if annotation.category_id not in names:
+        raise DataError(
+            f"{path}: annotation {annotation.id} has category_id "
+            f"{annotation.category_id}, which its categories lack"
+        )
+    x, y, width, height = annotation.bbox
+    if width < 0 or height < 0:
+        raise DataError(
+            f"{path}: annotation {annotation.id} has a box {width:g} wide and {height:g} high; "
+            "bbox is x, y, width, height"
+        )
+    track = "" if annotation.track_id is None else str(annotation.track_id)
+    return CocoBox(
+        category=names[annotation.category_id],
+        corners=(x, y, x + width, y + height),
+        track=track,
+        crowd=bool(annotation.iscrowd),
+    )

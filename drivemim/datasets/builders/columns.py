@@ -33,7 +33,7 @@ def drawn_boxes(corners_M4: NDArray[np.float64]) -> Section:
         corners_M4: x1 y1 x2 y2 pixels of the stored image.
 
     Returns:
-        the section ``boxes`` without token, sample, track, category and attribute.
+        the section ``boxes`` without token, sample, track, category, attribute and crowd.
     """
     count = len(corners_M4)
     return {

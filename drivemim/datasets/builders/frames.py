@@ -6,10 +6,11 @@ fx = fy = image width, principal point at the centre, identity poses; ``calibrat
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drivemim.datasets.builders.coco import CocoFile, read_coco
+from drivemim.datasets.builders.coco import CocoBox, CocoFile, read_coco
 from drivemim.datasets.builders.columns import (
     IDENTITY_POSE,
     Ints,
@@ -45,14 +46,16 @@ class _Frame:
         number: of the frame in its sequence.
         path: relative to the data root.
         size: width and height, pixels.
-        boxes: rows (category name, x1, y1, x2, y2, track name or "").
+        source: the folder or COCO file that lists it.
+        boxes: drawn in it.
     """
 
     scene: tuple[str, str]
     number: int
     path: str
     size: tuple[int, int]
-    boxes: tuple[tuple[str, tuple[float, float, float, float], str], ...] = ()
+    source: Path
+    boxes: tuple[CocoBox, ...] = ()
 
 
 def build_frames_index(
@@ -81,9 +84,9 @@ def build_frames_index(
     Raises:
         FileNotFoundError: if a folder, a COCO file or an image it lists is not there, or there are
             no images.
-        ValueError: if a COCO file or an image is broken.
+        ValueError: if a COCO file or an image is broken, or an image is listed twice.
     """
-    if rate <= 0:
+    if not 0 < rate < math.inf:
         raise ValueError(f"rate is {rate}; use frames a second above 0")
     folders = _check_folders(roots)
     data_root = Path(os.path.commonpath(folders))
@@ -134,7 +137,20 @@ def _read_frames(
         raise FileNotFoundError(
             f"no images ({', '.join(SUFFIXES)}) under {', '.join(map(str, folders))}"
         )
+    _check_listed_once(frames)
     return sorted(frames, key=lambda frame: (frame.scene, frame.number, frame.path)), categories
+
+
+def _check_listed_once(frames: Sequence[_Frame]) -> None:
+    """A second copy would be an image without boxes, or one of train that is in val as well."""
+    listed: dict[str, Path] = {}
+    for frame in frames:
+        if frame.path in listed:
+            raise DataError(
+                f"{frame.path} is listed twice, by {listed[frame.path]} and {frame.source}; an "
+                "index has an image once: check --root and --coco"
+            )
+        listed[frame.path] = frame.source
 
 
 def _root_of(parsed: CocoFile, folders: Sequence[Path]) -> Path:
@@ -166,6 +182,7 @@ def _frames_of_coco(parsed: CocoFile, root: Path, data_root: Path) -> list[_Fram
                 number=position if image.frame is None else image.frame,
                 path=(prefix / image.file_name).as_posix(),
                 size=(image.width, image.height),
+                source=parsed.path,
                 boxes=parsed.boxes_of(image.id),
             )
         )
@@ -175,8 +192,7 @@ def _frames_of_coco(parsed: CocoFile, root: Path, data_root: Path) -> list[_Fram
 def _frames_of_folder(root: Path, data_root: Path) -> list[_Frame]:
     """Every folder of images below ``root`` (or ``root`` itself) is one sequence."""
     frames = []
-    for parent, folders, files in os.walk(root):
-        folders.sort()
+    for parent, files in _walk(root):
         images = sorted((name for name in files if name.lower().endswith(SUFFIXES)), key=_natural)
         folder = Path(parent).relative_to(data_root)
         scene = ("", Path(parent).name if folder == Path() else folder.as_posix())
@@ -186,10 +202,21 @@ def _frames_of_folder(root: Path, data_root: Path) -> list[_Frame]:
                 number=number,
                 path=(folder / name).as_posix(),
                 size=_size(Path(parent) / name),
+                source=root,
             )
             for number, name in enumerate(images)
         ]
     return frames
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Folders below ``root`` and their files, through links but into none from within itself."""
+    for parent, folders, files in os.walk(root, followlinks=True):
+        inside = Path(parent).resolve()
+        folders[:] = sorted(
+            name for name in folders if not inside.is_relative_to((inside / name).resolve())
+        )
+        yield parent, files
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -265,6 +292,7 @@ def _scenes(scenes: list[tuple[str, str]], first: Ints, length: Ints) -> Section
         "name": [name for _, name in scenes],
         "description": [""] * len(scenes),
         "split": [split for split, _ in scenes],
+        "described": np.zeros(len(scenes)),
         "night": np.zeros(len(scenes)),
         "rain": np.zeros(len(scenes)),
         "first_sample": first,
@@ -287,19 +315,20 @@ def _boxes(frames: list[_Frame], categories: list[str]) -> tuple[Section, Sectio
     numbers = {name: number for number, name in enumerate(categories)}
     tracks: dict[tuple[Any, ...], int] = {}
     track_tokens: list[str] = []
-    sample, track, category, corners, tokens = [], [], [], [], []
+    sample, track, category, corners, crowd, tokens = [], [], [], [], [], []
     for row, frame in enumerate(frames):
-        for position, (name, box, track_name) in enumerate(frame.boxes):
+        for position, box in enumerate(frame.boxes):
             own = f"{frame.path}#{position}"
-            key = (*frame.scene, track_name) if track_name else (own,)
+            key = (*frame.scene, box.track) if box.track else (own,)
             if key not in tracks:
                 tracks[key] = len(tracks)
                 track_tokens.append("/".join(key))
             tokens.append(own)
             sample.append(row)
             track.append(tracks[key])
-            category.append(numbers[name])
-            corners.append(box)
+            category.append(numbers[box.category])
+            corners.append(box.corners)
+            crowd.append(box.crowd)
     track_category = np.zeros(len(tracks), np.int64)
     track_category[track] = category
     boxes = {
@@ -308,6 +337,7 @@ def _boxes(frames: list[_Frame], categories: list[str]) -> tuple[Section, Sectio
         "track": np.array(track, np.int64),
         "category": np.array(category, np.int64),
         "attribute": np.full(len(sample), -1),
+        "crowd": np.array(crowd, bool),
         **drawn_boxes(np.array(corners, np.float64).reshape(-1, 4)),
     }
     return boxes, {"token": track_tokens, "category": track_category}

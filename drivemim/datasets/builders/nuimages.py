@@ -171,6 +171,7 @@ def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:
         "description": [words[number] for number in log],
         "split": [version.rpartition("-")[2]] * len(rows),
         # Nothing in the tables says what the light or the weather was.
+        "described": np.zeros(len(rows)),
         "night": np.zeros(len(rows)),
         "rain": np.zeros(len(rows)),
         "key_camera": strings([row.key_camera_token for row in rows]),
@@ -262,6 +263,7 @@ def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[
         "track": np.arange(len(order)),
         "category": category[order],
         "attribute": attribute[order],
+        "crowd": np.zeros(len(order)),
         **drawn_boxes(corners[order]),
     }
     names = {

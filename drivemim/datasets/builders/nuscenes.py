@@ -126,6 +126,7 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
         "name": strings([scene.name for scene in scenes]),
         "description": strings(descriptions),
         "split": strings([""] * len(scenes)),
+        "described": [bool(text) for text in descriptions],
         "night": [has_word(text, "night") for text in descriptions],
         "rain": [has_word(text, "rain") for text in descriptions],
         "first_sample": first_sample,

@@ -71,6 +71,11 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         optional=True,
     )
     center = numbers((row.translation for row in rows), len(rows), 3)
+    size = numbers((row.size for row in rows), len(rows), 3)
+    rotation = numbers((row.rotation for row in rows), len(rows), 4)
+    tables.check_rows(folder, "sample_annotation", token, (size <= 0).any(axis=1),
+                      "has a size that is not above 0")  # fmt: skip
+    tables.check_rotations(folder, "sample_annotation", token, rotation)
     velocity = box_velocity(center, timeline.timestamp[sample], before, after)
 
     # The devkit lists a sample's annotations in the table's order: a stable sort keeps it.
@@ -82,8 +87,8 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         "track": track,
         "category": track_category[track],
         "center": center[order],
-        "size": numbers((row.size for row in rows), len(rows), 3)[order],
-        "rotation": numbers((row.rotation for row in rows), len(rows), 4)[order],
+        "size": size[order],
+        "rotation": rotation[order],
         "velocity": velocity[order],
         "image_box": np.full((len(rows), 4), np.nan),
         "visibility": levels[visibility[order]],
@@ -91,6 +96,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         "radar_points": np.array([row.num_radar_pts for row in rows], np.int64)[order],
         "attribute": attribute[order],
         "previous": previous_boxes(sample, track, timeline.previous, len(instances)),
+        "crowd": np.zeros(len(rows)),
     }
     names = {
         "categories": [row.name for row in categories],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class Rig:
         tokens: of calibrated_sensor.json.
         kind: (C,) position in ``cameras``, one more than the last for LIDAR_TOP, -1 for the rest.
         mounts: (C, 7) sensor to ego: translation in metres and quaternion w x y z.
-        intrinsics: (C, 3, 3) pixels; NaN for sensors without a matrix.
+        intrinsics: (C, 3, 3) pixels; NaN for sensors that are no camera.
     """
 
     cameras: list[str]
@@ -80,17 +81,37 @@ def read_rig(folder: Path) -> Rig:
     cameras = sorted(each.channel for each in sensors if each.modality == "camera")
     kinds = {camera: position for position, camera in enumerate(cameras)}
     kinds["LIDAR_TOP"] = len(cameras)
-    kind = np.array([kinds.get(each.channel, -1) for each in sensors], np.int64)
-    # A camera without a matrix shows up as NaN where it is used, not as zeros.
-    empty = [(np.nan,) * 3] * 3
-    matrices = np.array([each.camera_intrinsic or empty for each in calibrations], np.float64)
+    kind = np.array([kinds.get(each.channel, -1) for each in sensors], np.int64)[sensor]
+    mounts = numbers((c.translation + c.rotation for c in calibrations), len(calibrations), 7)
+    tables.check_rotations(folder, "calibrated_sensor", tokens, mounts[:, 3:])
     return Rig(
         cameras=cameras,
         tokens=tokens,
-        kind=kind[sensor],
-        mounts=numbers((c.translation + c.rotation for c in calibrations), len(calibrations), 7),
-        intrinsics=matrices.reshape(-1, 3, 3),
+        kind=kind,
+        mounts=mounts,
+        intrinsics=_intrinsics(folder, calibrations, tokens, (kind >= 0) & (kind < len(cameras))),
     )
+
+
+def _intrinsics(
+    folder: Path,
+    calibrations: list[tables.CalibratedSensor],
+    tokens: pa.Array,
+    is_camera: NDArray[np.bool_],
+) -> Floats:
+    """Matrices (C, 3, 3), NaN for sensors that are no camera."""
+    lacks = np.array([len(each.camera_intrinsic) != 3 for each in calibrations], bool)
+    tables.check_rows(folder, "calibrated_sensor", tokens, is_camera & lacks,
+                      "is a camera's and has no 3 x 3 camera_intrinsic")  # fmt: skip
+    matrices = np.full((len(calibrations), 3, 3), np.nan)
+    chosen = np.flatnonzero(is_camera)
+    rows = chain.from_iterable(calibrations[row].camera_intrinsic for row in chosen)
+    matrices[chosen] = numbers(rows, 3 * len(chosen), 3).reshape(-1, 3, 3)
+    flat = np.zeros(len(calibrations), bool)
+    flat[chosen] = np.linalg.det(matrices[chosen]) == 0
+    tables.check_rows(folder, "calibrated_sensor", tokens, flat,
+                      "has a camera_intrinsic of determinant 0")  # fmt: skip
+    return matrices
 
 
 def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
@@ -117,6 +138,10 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
         table="calibrated_sensor",
         owners=token,
     )
+    size = np.array([[row.width, row.height] for row in rows], np.int64).reshape(-1, 2)
+    is_image = np.isin(rig.kind[calibration], np.arange(len(rig.cameras)))
+    tables.check_rows(folder, "sample_data", token, is_image & (size < 1).any(axis=1),
+                      "is an image without a width or a height")  # fmt: skip
     return SensorData(
         token=token,
         path=strings([row.filename for row in rows]),
@@ -125,7 +150,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
         calibration=calibration,
         timestamp=np.array([row.timestamp for row in rows], np.int64),
         keyframe=np.array([row.is_key_frame for row in rows], bool),
-        size=np.array([[row.width, row.height] for row in rows], np.int64).reshape(-1, 2),
+        size=size,
     )
 
 
@@ -144,6 +169,7 @@ def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> F
     values = np.empty((len(rows), 7))
     values[:, :3] = numbers((row.translation for row in rows), len(rows), 3)
     values[:, 3:] = numbers((row.rotation for row in rows), len(rows), 4)
+    tables.check_rotations(folder, "ego_pose", tables.tokens_of(rows), values[:, 3:])
     poses = np.zeros((len(used), 7))
     poses[chosen] = values[pose]
     return poses

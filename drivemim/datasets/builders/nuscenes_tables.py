@@ -6,6 +6,7 @@ import gc
 import mmap
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -23,6 +24,7 @@ from drivemim.errors import DataError
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
+_CURE = "download or unpack the tables again"
 
 
 class Row(msgspec.Struct, gc=False):
@@ -202,22 +204,27 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
 
     Raises:
         FileNotFoundError: if the table is not there.
-        ValueError: if it is not valid JSON or a row lacks a field.
+        ValueError: if it is not valid JSON, a row lacks a field, or two have the same token.
     """
     path = folder / f"{name}.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; the version folder must hold every table")
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty; download or unpack the tables again")
+        raise DataError(f"{path} is empty; {_CURE}")
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as view,
     ):
         try:
-            return msgspec.json.decode(view, type=list[cls])  # type: ignore[valid-type]  # runtime
+            rows: list[RowType] = msgspec.json.decode(view, type=list[cls])  # type: ignore[valid-type]  # runtime
         except msgspec.DecodeError as error:
-            raise DataError(f"{path}: {error}; download or unpack the tables again") from None
+            raise DataError(f"{path}: {error}; {_CURE}") from None
+    tokens = Counter(row.token for row in rows)
+    if len(tokens) < len(rows):
+        twice = next(token for token, count in tokens.items() if count > 1)
+        raise DataError(f"{path} has the row {twice!r} more than once; {_CURE}")
+    return rows
 
 
 def tokens_of(rows: Sequence[Row]) -> pa.Array:
@@ -266,7 +273,37 @@ def join(
         first = int(np.flatnonzero(lost)[0])
         raise DataError(
             f"{folder / table}.json lacks the row {keys[first].as_py()!r} that {column} of "
-            f"{owners[first].as_py()!r} names ({int(lost.sum())} such rows); "
-            "download or unpack the tables again"
+            f"{owners[first].as_py()!r} names ({int(lost.sum())} such rows); {_CURE}"
         )
     return rows
+
+
+def check_rows(
+    folder: Path, table: str, tokens: pa.Array, wrong: NDArray[np.bool_], problem: str
+) -> None:
+    """Refuse values that cannot be meant.
+
+    Args:
+        folder: of the tables.
+        table: name of the table.
+        tokens: of its rows.
+        wrong: whether a row cannot be meant.
+        problem: what is wrong with it, for the error.
+
+    Raises:
+        ValueError: naming the first such row.
+    """
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{folder / table}.json: {tokens[first].as_py()!r} {problem} "
+            f"({int(wrong.sum())} such rows); {_CURE}"
+        )
+
+
+def check_rotations(
+    folder: Path, table: str, tokens: pa.Array, rotation: NDArray[np.float64]
+) -> None:
+    """Refuse quaternions (rows, 4) that say no direction."""
+    nowhere = np.linalg.norm(rotation, axis=1) < 1e-6
+    check_rows(folder, table, tokens, nowhere, "has a rotation of length 0")

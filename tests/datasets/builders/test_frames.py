@@ -90,13 +90,14 @@ def test_coco_files_give_sequences_boxes_and_splits(tmp_path):
         "more/drive/0.jpg", "data/x/1.jpg", "data/x/2.jpg", "data/y/3.jpg"
     ]  # fmt: skip
     assert index.frames.timestamp.tolist() == [0, 2_000_000, 3_000_000, 100_000]
-    assert index.boxes.sample.tolist() == [1, 2, 2, 3]
+    assert index.boxes.sample.tolist() == [1, 2, 2, 2, 3]
+    assert index.boxes.crowd.tolist() == [False, False, False, True, False]
     assert index.boxes.image_box[:2].tolist() == [[5, 6, 12, 14], [1, 2, 4, 6]]
     assert np.isnan(index.boxes.center).all()
     names = [index.categories[number] for number in index.boxes.category]
-    assert names == ["pedestrian", "pedestrian", "car", "car"]
+    assert names == ["pedestrian", "pedestrian", "car", "car", "car"]
     # One walker in two frames is one track; boxes without a track are tracks of their own.
-    assert index.boxes.track.tolist() == [0, 0, 1, 2]
+    assert index.boxes.track.tolist() == [0, 0, 1, 2, 3]
     assert index.scene_rows("train").tolist() == [1]
     assert index.scene_rows(["s"]).tolist() == [1, 2]
 
@@ -115,6 +116,49 @@ def test_users_mistakes_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no COCO file .*none\.json"):
         build_frames_index([tmp_path / "empty"], out, coco=[tmp_path / "none.json"])
     assert not out.exists()
+
+
+def test_an_image_listed_twice_is_named(tmp_path):
+    for name in ("a/0.jpg", "b/1.jpg"):
+        _image(tmp_path / name)
+    out = tmp_path / "index.arrow"
+    with pytest.raises(ValueError, match=rf"a/0\.jpg is listed twice, by {tmp_path} and .*/a;"):
+        build_frames_index([tmp_path, tmp_path / "a"], out)
+    files = [
+        _coco(tmp_path / f"{split}.json", [{"id": 1, "file_name": "b/1.jpg"}], [])
+        for split in ("train", "val")
+    ]
+    with pytest.raises(ValueError, match=r"b/1\.jpg is listed twice, by .*train.* and .*val"):
+        build_frames_index([tmp_path], out, coco=files)
+
+
+def test_linked_folders_are_sequences_and_circles_end(tmp_path):
+    _image(tmp_path / "elsewhere" / "0.jpg")
+    _image(tmp_path / "drives" / "a" / "0.jpg")
+    (tmp_path / "drives" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "drives" / "a" / "up").symlink_to(tmp_path / "drives")
+    out = build_frames_index([tmp_path / "drives"], tmp_path / "index.arrow")
+    assert list(FrameIndex.open(out).frames.path) == ["a/0.jpg", "b/0.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "problem"),
+    [
+        ([{"id": 1, "file_name": "1.jpg"}, {"id": 1, "file_name": "0.jpg"}], [], "image id 1"),
+        ([{"id": 1, "file_name": "0.jpg"}, {"id": 2, "file_name": "0.jpg"}], [],
+         "file_name '0.jpg'"),
+        ([{"id": 1, "file_name": "0.jpg", "width": 0}], [], "image 1 is 0 x 30 pixels"),
+        ([{"id": 1, "file_name": "0.jpg"}],
+         [{"id": 5, "image_id": 1, "category_id": 4, "bbox": [9, 9, -4, 2]}],
+         "annotation 5 has a box -4 wide and 2 high"),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_meant_are_named(tmp_path, images, annotations, problem):
+    _image(tmp_path / "0.jpg")
+    _image(tmp_path / "1.jpg")
+    coco = _coco(tmp_path / "boxes.json", images, annotations)
+    with pytest.raises(ValueError, match=rf"boxes\.json.*{problem}"):
+        build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
 
 
 def test_broken_coco_files_are_named(tmp_path):

@@ -147,6 +147,44 @@ def test_a_missing_row_is_an_error_that_names_table_and_token(tables, write, tmp
     assert not list(tmp_path.glob("*.arrow*"))
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value", "problem"),
+    [
+        ("calibrated_sensor", "camera_intrinsic", [], "has no 3 x 3 camera_intrinsic"),
+        ("calibrated_sensor", "camera_intrinsic", [[1, 2, 3]], "has no 3 x 3 camera_intrinsic"),
+        ("calibrated_sensor", "camera_intrinsic", [[1, 2, 3]] * 3, "of determinant 0"),
+        ("calibrated_sensor", "rotation", [0, 0, 0, 0], "has a rotation of length 0"),
+        ("ego_pose", "rotation", [0, 0, 0, 0], "has a rotation of length 0"),
+        ("sample_annotation", "rotation", [0, 0, 0, 0], "has a rotation of length 0"),
+        ("sample_annotation", "size", [1.9, -4.5, 1.6], "has a size that is not above 0"),
+        ("sample_data", "width", 0, "is an image without a width or a height"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_named(
+    tables, write, tmp_path, table, column, value, problem
+):
+    cameras = {each["token"] for each in tables["sensor"] if each["modality"] == "camera"}
+    rigs = {
+        each["token"] for each in tables["calibrated_sensor"] if each["sensor_token"] in cameras
+    }
+    row = next(
+        each
+        for each in tables[table]
+        if each.get("sensor_token", each.get("calibrated_sensor_token")) in cameras | rigs | {None}
+    )
+    row[column] = value
+    root = write(tables)
+    with pytest.raises(ValueError, match=rf"{table}\.json: '{row['token']}' .*{problem}"):
+        build_nuscenes_index(root, "v1.0-mini", tmp_path / "index.arrow", missing_images="ignore")
+
+
+def test_a_row_that_is_there_twice_is_named(tables, write, tmp_path):
+    tables["sample_annotation"].append(tables["sample_annotation"][1])
+    token, root = tables["sample_annotation"][1]["token"], write(tables)
+    with pytest.raises(ValueError, match=rf"sample_annotation\.json has the row '{token}' more"):
+        build_nuscenes_index(root, "v1.0-mini", tmp_path / "index.arrow", missing_images="ignore")
+
+
 def test_a_missing_version_names_those_there_are(small_root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"v1\.0-trainval; .* has v1\.0-mini"):
         build_nuscenes_index(small_root, "v1.0-trainval", tmp_path / "index.arrow")
