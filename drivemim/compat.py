@@ -10,6 +10,7 @@ import inspect
 import os
 import pickle
 import re
+import traceback
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -135,8 +136,8 @@ def explain_build_error(error: BaseException) -> str | None:
         error: what ``Registry.build`` raised, with its traceback.
 
     Returns:
-        The line, naming the class, the wrong key or type and the nearest valid one; None if the
-        error is not about a config's key or type.
+        The line, naming the class, the wrong key or type and the nearest valid one, or what the
+        class has to say of a value; None if the error is not about a config.
     """
     for frame in reversed(list(_frames(error))):
         found = frame.f_locals
@@ -144,17 +145,19 @@ def explain_build_error(error: BaseException) -> str | None:
         if frame.f_code.co_name == "build_dataloader" and "must be callable" in str(error):
             line = _unknown_type(str(found.get("collate_fn_type")), FUNCTIONS)
         elif frame.f_code.co_name == "build_from_cfg":
-            line = _explain_arguments(error, found) or _explain_type(error, found)
+            line = (
+                _explain_arguments(error, found)
+                or _explain_type(error, found)
+                or _explain_value(error, found)
+            )
         if line is not None:
             return line
     return None
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
-    traceback = error.__traceback__
-    while traceback is not None:
-        yield traceback.tb_frame
-        traceback = traceback.tb_next
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        yield frame
 
 
 def _explain_arguments(error: BaseException, local: dict[str, Any]) -> str | None:
@@ -178,6 +181,20 @@ def _explain_type(error: BaseException, local: dict[str, Any]) -> str | None:
     if "must contain the key" in message or "type must be a str" in message:
         return f"a dict in the config lacks its key 'type': {local.get('cfg')}"
     return None
+
+
+def _explain_value(error: BaseException, local: dict[str, Any]) -> str | None:
+    """What a class that was being built refused, in its own words."""
+    built = local.get("obj_cls")
+    if built is None or isinstance(error, TypeError):
+        return None
+    name = getattr(built, "__name__", str(built))
+    if not error.args or not str(error.args[0]):
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__} in {place.filename}:{place.lineno}: {place.line}"
+    else:
+        reason = str(error.args[0]).strip().partition("\n")[0]
+    return f"{name} cannot be built: {reason}"
 
 
 def _arguments(built: Any) -> set[str]:

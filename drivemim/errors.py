@@ -42,8 +42,8 @@ def one_line_errors() -> Iterator[None]:
         CheckpointError,
         ConfigError,
         DataError,
-        FileNotFoundError,
         NonFiniteLossError,
+        OSError,
     ) as error:
         name = type(error).__name__
         # A loader's process puts the whole traceback, which ends with the error, in the message.

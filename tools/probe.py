@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from drivemim.engine.config import ConfigOptions
 from drivemim.engine.probe import probe_backbone
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.probe import probe_table
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of a random initialisation, too")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     args = parser.parse_args()
     train, val = (names[0] if len(names) == 1 else names for names in (args.train, args.val))
     asked = {"index": args.index, "train": train, "val": val, "cameras": args.cameras}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
+from drivemim.engine.config import ConfigOptions
 from drivemim.engine.run import evaluate
 from drivemim.errors import one_line_errors
 
@@ -18,7 +17,7 @@ def main() -> None:
     parser.add_argument("--work-dir", help="folder for logs")
     parser.add_argument("--out", metavar="JSON", help="file for the metrics")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     with one_line_errors():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
+from drivemim.engine.config import ConfigOptions
 from drivemim.engine.run import NEWEST, train
 from drivemim.errors import one_line_errors
 
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     with one_line_errors():

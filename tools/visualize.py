@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from drivemim.engine.config import ConfigOptions
 from drivemim.errors import one_line_errors
 from drivemim.visualization.reconstructions import draw_reconstructions
 
@@ -21,7 +20,7 @@ def main() -> None:
     parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: the config's")
     parser.add_argument("--width", type=int, default=1200, help="of a picture, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     args = parser.parse_args()
     scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
     with one_line_errors():

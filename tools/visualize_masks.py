@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from drivemim.engine.config import ConfigOptions
 from drivemim.errors import one_line_errors
 from drivemim.visualization.mask_panels import draw_masks
 
@@ -23,7 +22,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1800, help="of a picture, pixels")
     parser.add_argument("--stride", type=int, default=16, help="side of a cell, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     args = parser.parse_args()
     with one_line_errors():
         written = draw_masks(

@@ -21,11 +21,11 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from drivemim.engine.adapt_settings import Setting, adapt_settings, check_input, render
-from drivemim.engine.config import config_errors, short_type
+from drivemim.engine.config import config_errors, reading_errors, short_type
 from drivemim.engine.matching import describe_differences, describe_mismatch
 from drivemim.engine.transfer import load_backbone, read_export
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.files import write_bytes
+from drivemim.files import check_target, write_bytes
 from drivemim.registry import MODELS
 
 _OWN = "drivemim."
@@ -100,6 +100,7 @@ def adapt_config(
     settings = adapt_settings(theirs, metadata, weights, plain=plain)
     body = render(settings, theirs)
     ours = _read(config, body)
+    ours.model = _without_processes(ours.model)
     model = _build(ours, config)
     stages = count_stages(model.backbone, state)
     _check_fit(model.backbone, ours, state, metadata, (config, str(backbone)))
@@ -170,6 +171,7 @@ def _check_paths(config: str, out: str | Path | None) -> None:
         raise ConfigError(f"there is no config {config}")
     if out is None:
         return
+    check_target(out)
     if Path(out).suffix != ".py":
         raise ConfigError(f"{out} must end in .py, since it is a config")
     if "::" not in config and Path(out).resolve() == Path(config).resolve():
@@ -185,16 +187,26 @@ def _read(config: str, body: str = "") -> Config:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.py"
         path.write_text(f"_base_ = {_base(config, None)!r}\n{body}")
-        try:
-            return Config.fromfile(str(path))
-        except Exception as error:  # a config is a program: it can raise anything
-            if "lazy_import" in str(error):
+        with reading_errors(config):
+            try:
+                return Config.fromfile(str(path))
+            except Exception as error:
+                if "lazy_import" not in str(error):
+                    raise
                 raise ConfigError(
                     f"{config} is written in pure Python (imports, read_base), which a config "
                     "that names its _base_ cannot inherit; take its counterpart with _base_"
                 ) from error
-            kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
-            raise ConfigError(f"{config} cannot be read: {kind}{error}") from error
+
+
+def _without_processes(model: Any) -> Any:
+    """The same model with batch statistics of its own where it would ask other processes."""
+    if isinstance(model, Mapping):
+        alone = {key: _without_processes(value) for key, value in model.items()}
+        return alone | ({"type": "BN"} if alone.get("type") == "MMSyncBN" else {})
+    if isinstance(model, (list, tuple)):
+        return type(model)(_without_processes(value) for value in model)
+    return model
 
 
 @contextmanager
@@ -209,11 +221,12 @@ def _quiet() -> Iterator[None]:
 
 def _build(cfg: Config, config: str) -> Any:
     scope = cfg.get("default_scope") or "mmdet"
-    with DefaultScope.overwrite_default_scope(scope), config_errors(), _quiet():
+    with DefaultScope.overwrite_default_scope(scope), _quiet():
         try:
-            return MODELS.build(cfg.model)
-        except (AssertionError, ValueError) as error:
-            raise ConfigError(f"{config}: its model cannot be built: {error}") from error
+            with config_errors():
+                return MODELS.build(cfg.model)
+        except ConfigError as error:
+            raise ConfigError(f"{config}: {error}") from error
 
 
 def _check_fit(
@@ -225,7 +238,7 @@ def _check_fit(
 ) -> None:
     """Refuse another architecture, saying what would fit."""
     wanted, exported = ours.model.backbone, metadata["architecture"]
-    mismatch = describe_mismatch(backbone.state_dict(), state)
+    mismatch = describe_mismatch(backbone.state_dict(), state, shown=None)
     if not mismatch:
         return
     config, path = names
@@ -233,8 +246,10 @@ def _check_fit(
     cure = f"Take a config whose backbone is {_summary(exported)}"
     if str(exported["type"]).startswith(_OWN):
         cure += " (those of configs/detection with vit in their name)"
-    plainly_convolved = not wanted.get("dcn") and not wanted.get("plugins")
-    if short_type(wanted) in _MASKED_RESNETS and plainly_convolved:
+    # Those that ``MaskedResNet`` takes.
+    plain = not wanted.get("dcn") and not wanted.get("plugins")
+    plain &= str((wanted.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
+    if short_type(wanted) in _MASKED_RESNETS and plain:
         cure += (
             f", or pretrain {_summary(wanted)}: model.encoder.backbone of "
             "configs/pretrain/resnet50_object_nuscenes.py"

@@ -4,7 +4,8 @@ Only what belongs to the weights is set. ``norm_eval`` and ``norm_cfg`` stay as 
 batch statistics are learned is a matter of how many images a GPU sees at once, and the export
 brings statistics of its own. ``frozen_stages`` below the number of stages is lifted: it says that
 the first stages of ImageNet's classifiers suit any image, and masked pretraining leaves just those
-to be tuned. A backbone frozen as a whole stays so, since that is what its user is after.
+to be tuned. A backbone frozen as a whole stays so, since that is what its user is after, and so
+does a ViT with frozen blocks, which no config that starts from ImageNet has.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from mmengine.config import Config
 
 from drivemim.engine.config import dicts_in, short_type
 from drivemim.errors import ConfigError
+
+_LOADER = "drivemim.LoadBackbone"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def adapt_settings(
     settings = [*_normalization(theirs, metadata["normalization"])]
     settings += _backbone(theirs, metadata["architecture"])
     settings += _elsewhere(theirs)
-    return settings + (_plain(weights) if plain else _hook(theirs, weights))
+    return settings + (_plain(theirs, weights) if plain else _hook(theirs, weights))
 
 
 def check_input(theirs: Config, config: str) -> None:
@@ -101,26 +104,33 @@ def render(settings: list[Setting], theirs: Config) -> str:
         for part in parents:
             here = here.setdefault(part, {})
         here[last] = setting
-    return "".join(f"{name} = {_rendered(value, theirs)}\n" for name, value in tree.items())
+    lines = (f"{name} = {_rendered(each, *_child(theirs, name))}" for name, each in tree.items())
+    return "\n".join(lines) + "\n"
 
 
-def _rendered(value: Any, theirs: Config, depth: int = 1) -> str:
+def _child(inherited: Any, name: str) -> tuple[Any, bool]:
+    """What a key is inherited as, and whether it is there at all: None is, too."""
+    if not isinstance(inherited, Mapping) and not isinstance(inherited, Config):
+        return None, False
+    return inherited.get(name), name in inherited
+
+
+def _rendered(value: Any, inherited: Any, is_there: bool, depth: int = 1) -> str:
+    # A dict in a child config is merged into what it inherits, and cannot replace anything else.
+    replaces = is_there and not isinstance(inherited, Mapping)
     if isinstance(value, Setting):
-        return _literal(value, theirs)
+        content = value.value
+        if isinstance(content, Mapping) and is_there and (value.replace or replaces):
+            content = {"_delete_": True, **content}
+        both_lists = isinstance(content, list) and isinstance(inherited, list)
+        if both_lists and inherited and content[: len(inherited)] == inherited:
+            return f"_base_.{value.key} + {_call(content[len(inherited) :])}"
+        return _call(content)
     indent = "    " * depth
-    lines = [f"{indent}{name}={_rendered(each, theirs, depth + 1)},\n"
-             for name, each in value.items()]  # fmt: skip
+    lines = [f"{indent}_delete_=True,\n"] if replaces else []
+    lines += [f"{indent}{name}={_rendered(each, *_child(inherited, name), depth + 1)},\n"
+              for name, each in value.items()]  # fmt: skip
     return "dict(\n" + "".join(lines) + "    " * (depth - 1) + ")"
-
-
-def _literal(setting: Setting, theirs: Config) -> str:
-    if setting.key == "custom_hooks" and theirs.get("custom_hooks"):
-        return f"_base_.custom_hooks + {_call(setting.value)}"
-    value = setting.value
-    # A dict in a child config is merged into what it inherits, and cannot replace a list.
-    if setting.replace and _at(theirs, setting.key) is not None:
-        value = {"_delete_": True, **value}
-    return _call(value)
 
 
 def _call(value: Any) -> str:
@@ -148,7 +158,8 @@ def _backbone(theirs: Config, exported: Mapping[str, Any]) -> list[Setting]:
     given = theirs.model.backbone
     settings = []
     frozen, stages = given.get("frozen_stages", -1), given.get("num_stages", 4)
-    if isinstance(frozen, int) and 0 <= frozen < stages:
+    is_ours = str(exported["type"]).startswith("drivemim.")
+    if not is_ours and isinstance(frozen, int) and 0 <= frozen < stages:
         settings.append(
             Setting("model.backbone.frozen_stages", -1,
                     f"{frozen} trusts ImageNet's first stages; these are to be tuned")
@@ -177,30 +188,34 @@ def _elsewhere(theirs: Config) -> list[Setting]:
     return settings
 
 
-def _plain(weights: Path) -> list[Setting]:
+def _plain(theirs: Config, weights: Path) -> list[Setting]:
     value = {"type": "Pretrained", "checkpoint": str(weights)}
-    return [Setting("model.backbone.init_cfg", value, "the exported weights", replace=True)]
+    settings = [Setting("model.backbone.init_cfg", value, "the exported weights", replace=True)]
+    hooks = _hooks_of(theirs)
+    if hooks != list(theirs.get("custom_hooks") or []):
+        settings.append(Setting("custom_hooks", hooks, "without the one that loads another export"))
+    return settings
+
+
+def _hooks_of(theirs: Config) -> list[Any]:
+    """The hooks inherited, but one that loads another export."""
+    hooks = theirs.get("custom_hooks") or []
+    return [each for each in hooks if each.get("type") != _LOADER]
 
 
 def _hook(theirs: Config, weights: Path) -> list[Setting]:
     imports = (theirs.get("custom_imports") or {}).get("imports") or []
     imports = [imports] if isinstance(imports, str) else list(imports)
-    hook = {"type": "drivemim.LoadBackbone", "checkpoint": str(weights)}
+    hook = {"type": _LOADER, "checkpoint": str(weights)}
     settings = [
         Setting("model.backbone.init_cfg", None, "loaded by the hook instead"),
-        Setting("custom_hooks", [hook], "loads strictly and compares features"),
+        Setting("custom_hooks", [*_hooks_of(theirs), hook], "loads strictly and compares features"),
     ]
     if "drivemim.engine" not in imports:
         settings.insert(
             1, Setting("custom_imports.imports", [*imports, "drivemim.engine"], "for the hook")
         )
     return settings
-
-
-def _at(config: Any, dotted: str) -> Any:
-    for part in dotted.split("."):
-        config = (config or {}).get(part)
-    return config
 
 
 def _numbers(values: Any) -> Any:

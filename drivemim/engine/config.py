@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -9,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from drivemim.compat import explain_build_error
-from drivemim.errors import ConfigError, nearest
+from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 
 
 def _takes(function: Any, *others: str) -> frozenset[str]:
@@ -70,10 +71,8 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     if not path.is_file():
         names = [str(other.name) for other in path.parent.glob("*.py")] if path.parent else []
         raise ConfigError(f"there is no config {path}{nearest(path.name, names)}")
-    try:
+    with reading_errors(path):
         config = Config.fromfile(str(path))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} inherits a config that is not there: {error}") from error
     _check_top_level(config)
     _check_untyped(config)
     for key in options or {}:
@@ -85,15 +84,56 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
 
 
 @contextmanager
+def reading_errors(config: str | Path) -> Iterator[None]:
+    """Name the config in whatever goes wrong while it is read.
+
+    Raises:
+        ConfigError: a config is a program, and can raise anything.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        line = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
+        first = line.strip().partition("\n")[0]
+        kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{config} cannot be read: {kind}{first}") from error
+
+
+class ConfigOptions(DictAction):
+    """``--cfg-options KEY=VALUE ...``, as MMEngine reads them."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parse the values.
+
+        Raises:
+            ArgumentError: for one that is no ``KEY=VALUE``.
+        """
+        for value in values:
+            if "=" not in value:
+                raise argparse.ArgumentError(self, f"{value!r} is no KEY=VALUE")
+        super().__call__(parser, namespace, values, option_string)
+
+
+@contextmanager
 def config_errors() -> Iterator[None]:
-    """Turn a wrong ``type`` or argument, found while building, into one line.
+    """Turn a wrong ``type``, argument or value, found while building, into one line.
 
     Raises:
         ConfigError: naming class, key and the nearest valid one.
     """
     try:
         yield
-    except (TypeError, KeyError) as error:
+    except (CheckpointError, ConfigError, DataError):
+        raise
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
         line = explain_build_error(error)
         if line is None:
             raise

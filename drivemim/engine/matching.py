@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from drivemim.engine.config import defaults_of, short_type
 
-_SHOWN = 8
 # What may differ between pretraining and detection without making the weights another network's.
 _FREE_KEYS = {"type", "init_cfg", "pretrained", "norm_eval", "frozen_stages", "with_cp",
               "drop_path_rate", "attention_init", "window_size", "global_blocks",
               "_scope_"}  # fmt: skip
 
 
-def describe_mismatch(wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor]) -> str:
+def describe_mismatch(
+    wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], *, shown: int | None = 8
+) -> str:
     """List what keeps ``offered`` from filling ``wanted`` exactly; empty if nothing does.
 
     Args:
         wanted: a module's state dict.
         offered: weights of a file, by name.
+        shown: names given of each kind; None for all.
     """
     parts = []
     if missing := [name for name in wanted if name not in offered]:
-        parts.append(f"missing {_listed(missing)}")
+        parts.append(f"missing {_listed(missing, shown)}")
     if unexpected := [name for name in offered if name not in wanted]:
-        parts.append(f"unexpected {_listed(unexpected)}")
+        parts.append(f"unexpected {_listed(unexpected, shown)}")
     misshapen = [
         f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
         for name in wanted
         if name in offered and offered[name].shape != wanted[name].shape
     ]
     if misshapen:
-        parts.append(f"misshapen {_listed(misshapen)}")
+        parts.append(f"misshapen {_listed(misshapen, shown)}")
     return "; ".join(parts)
 
 
@@ -75,7 +77,7 @@ def _comparable(key: str, value: Any) -> Any:
     return value
 
 
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{len(names)} ({', '.join(names[:_SHOWN])}{rest})"
+def _listed(names: Sequence[str], shown: int | None) -> str:
+    left = len(names) - len(names[:shown])
+    rest = f" and {left} more" if left else ""
+    return f"{len(names)} ({', '.join(names[:shown])}{rest})"

@@ -61,6 +61,12 @@ def describe_export(
 ) -> dict[str, Any]:
     """Everything a detector, or a reader, has to know about a backbone."""
     size = input_size or training_image_size(cfg)
+    stride = pretrainer.encoder.mask_stride
+    if any(side < 1 or side % stride for side in size):
+        raise ConfigError(
+            f"input size {size[0]} x {size[1]}: height and width must be multiples of the "
+            f"backbone's stride, {stride}"
+        )
     fingerprint = _features(pretrainer, size)
     data = describe_data(cfg)
     preprocessor = pretrainer.data_preprocessor

@@ -20,7 +20,7 @@ from drivemim.engine.config import config_errors, load_config
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
-from drivemim.files import write_bytes
+from drivemim.files import check_target, write_bytes
 
 NEWEST = "newest"
 _PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")
@@ -107,6 +107,8 @@ def evaluate(
         ConfigError: if the config cannot be what was meant.
         CheckpointError: if the checkpoint is damaged or of another model.
     """
+    if out is not None:
+        check_target(out)
     cfg = _prepare(config, work_dir, launcher, options)
     if cfg.get("test_dataloader") is None:
         raise ConfigError(f"{config} has no test_dataloader: it cannot be tested")

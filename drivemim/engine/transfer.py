@@ -28,7 +28,7 @@ from drivemim.engine.matching import describe_differences, describe_mismatch
 from drivemim.engine.model_card import check_place, read_results, render_card
 from drivemim.engine.provenance import describe_export, pretrainer_of
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.files import write_bytes
+from drivemim.files import check_target, write_bytes
 
 _KEY = "drivemim"
 
@@ -72,6 +72,8 @@ def export_backbone(
             f"{plain}, written beside {out}, would replace the checkpoint; rename one"
         )
     card = out.with_suffix(".md")
+    for path in (out, plain, card):
+        check_target(path)
     check_place(card)
     results = read_results(metrics)
     content = read_checkpoint(checkpoint)

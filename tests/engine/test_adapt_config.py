@@ -234,6 +234,58 @@ load_from = 'https://example.com/detector.pth'
     assert [hook.type for hook in cfg.custom_hooks] == ["EMAHook"]
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_what_is_inherited_as_none_or_as_a_tuple_is_replaced(small, theirs, tmp_path, plain):
+    more = "custom_imports = None\ncustom_hooks = (dict(type='EMAHook'),)"
+    path, out = theirs(more, "init_cfg=None"), tmp_path / "small.py"
+    adapt_config(str(path), small, out=out, plain=plain)
+    cfg, model = build(out)
+    assert [hook.type for hook in cfg.custom_hooks][:1] == ["EMAHook"]
+    if plain:
+        model.init_weights()
+        state = read_export(small)[0]
+        assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_hook_that_loads_another_export_is_left_out(small, theirs, tmp_path, plain):
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    more = "custom_hooks = [dict(type='EMAHook')]"
+    adapt_config(str(theirs(more)), small, out=first)
+    other = tmp_path / "other.safetensors"
+    for suffix in (".safetensors", ".pth"):
+        other.with_suffix(suffix).write_bytes(small.with_suffix(suffix).read_bytes())
+    adapt_config(str(first), other, out=second, plain=plain)
+    hooks = build(second)[0].custom_hooks
+    assert hooks[0] == {"type": "EMAHook"}
+    assert [hook.checkpoint for hook in hooks[1:]] == ([] if plain else [str(other)])
+
+
+def test_norm_layers_that_ask_other_processes_are_no_obstacle(small, theirs, tmp_path):
+    path = theirs("model['neck']['norm_cfg'] = dict(type='MMSyncBN')")
+    adapt_config(str(path), small, out=tmp_path / "small.py")
+    assert Config.fromfile(tmp_path / "small.py").model.neck.norm_cfg.type == "MMSyncBN"
+
+
+def test_all_that_does_not_fit_is_listed(small, theirs):
+    with pytest.raises(CheckpointError) as error:
+        adapt_config(str(theirs(depth=34)), small)
+    wanted = {
+        f"layer{stage}.{block}.conv{number}.weight"
+        for stage, blocks in ((1, (2,)), (2, (2, 3)), (3, (2, 3, 4, 5)), (4, (2,)))
+        for block in blocks
+        for number in (1, 2)
+    }
+    assert all(f" {name}," in str(error.value).replace("(", " ") for name in wanted)
+
+
+def test_a_norm_that_cannot_be_pretrained_is_not_advised(small, theirs):
+    group_norm = "norm_cfg=dict(type='GN', num_groups=4)"
+    with pytest.raises(CheckpointError) as error:
+        adapt_config(str(theirs(backbone=group_norm)), small)
+    assert "or pretrain" not in str(error.value)
+
+
 def test_a_frozen_backbone_stays_frozen(small, theirs, tmp_path):
     path = theirs(more="model['backbone']['frozen_stages'] = 4")
     adapt_config(str(path), small, out=tmp_path / "small.py")
@@ -253,7 +305,9 @@ def test_a_frozen_backbone_stays_frozen(small, theirs, tmp_path):
         ({"more": "model['bbox_head']['chanels'] = 3"}, "RetinaHead has no argument 'chanels'"),
         ({"more": "import torch"}, "written in pure Python"),
         ({"more": "x = unknown"}, "cannot be read: NameError: name 'unknown' is not defined"),
-        ({"more": "= 3"}, "cannot be read"),
+        ({"more": "= 3"}, "cannot be read: SyntaxError: line "),
+        ({"more": "model['neck']['in_channels'] = 8"}, "FPN cannot be built: AssertionError in "),
+        ({"more": "custom_imports = dict(imports='gone')"}, "cannot be read: ImportError: "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_set_right_is_refused(small, theirs, tmp_path, change, line):
@@ -272,6 +326,10 @@ def test_paths_that_cannot_be(small, theirs, tmp_path):
         adapt_config(str(path), small, out=path)
     with pytest.raises(ConfigError, match="must end in .py"):
         adapt_config(str(path), small, out=tmp_path / "small")
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder"):
+        adapt_config(str(path), small, out=tmp_path)
+    with pytest.raises(NotADirectoryError, match=f"{path} is a file"):
+        adapt_config(str(path), small, out=path / "small.py")
     with pytest.raises(FileNotFoundError, match="no backbone at"):
         adapt_config(str(path), tmp_path / "gone.safetensors")
 

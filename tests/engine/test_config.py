@@ -38,6 +38,12 @@ def test_missing_config_names_its_neighbour(toy):
     )
 
 
+def test_a_config_that_is_no_python_is_named_with_the_line(tmp_path):
+    (tmp_path / "mine.py").write_text("a = 1\nb = (\n")
+    found = message(load_config, tmp_path / "mine.py")
+    assert found.startswith(f"{tmp_path / 'mine.py'} cannot be read: SyntaxError: line 2: ")
+
+
 def test_missing_base_is_named(tmp_path):
     (tmp_path / "mine.py").write_text("_base_ = './gone.py'")
     assert "gone.py" in message(load_config, tmp_path / "mine.py")
@@ -118,6 +124,7 @@ def test_option_that_nothing_reads(toy, option, complaint):
             "there is no function of type 'drivemim.collate_clip'; "
             "did you mean 'drivemim.collate_clips'?",
         ),
+        ({"optim_wrapper.optimizer.lr": -1.0}, "AdamW cannot be built: Invalid learning rate: -1.0"),
         ({"model.encoder.type": None}, "a dict in the config lacks its key 'type'"),
     ],
 )

@@ -70,6 +70,24 @@ def test_misspelt_key(repository, drive):
     assert "ratio" in line.replace("ratoi", "")
 
 
+def test_a_value_that_cannot_be(repository, drive):
+    line = last_line(train(repository, drive, "model.masking.ratio=1.5"))
+    assert line.startswith("ConfigError: ")
+    assert "1.5" in line
+
+
+def test_an_option_without_a_value(repository, drive):
+    finished = train(repository, drive, "model.masking.ratio")
+    assert finished.returncode == 2
+    assert "--cfg-options: 'model.masking.ratio' is no KEY=VALUE" in finished.stderr
+
+
+def test_a_work_dir_below_a_file(repository, drive):
+    line = last_line(train(repository, drive, "--work-dir", str(drive / "0.jpg" / "run")))
+    assert "Not a directory" in line
+    assert "0.jpg" in line
+
+
 def test_missing_index(repository, drive):
     (drive.parent / "index.arrow").unlink()
     line = last_line(train(repository, drive))

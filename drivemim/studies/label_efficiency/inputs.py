@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
-from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.config import ConfigOptions, config_errors, load_config
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 from drivemim.files import write_bytes
 from drivemim.registry import DATASETS, METRICS
@@ -152,7 +152,7 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
         if "=" not in option:
             raise ConfigError(f"--cfg-options {option}: give KEY=VALUE")
     parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="*", action=DictAction, default={})
+    parser.add_argument("--cfg-options", nargs="*", action=ConfigOptions, default={})
     found: dict[str, Any] = parser.parse_args(["--cfg-options", *options]).cfg_options
     return found
 
