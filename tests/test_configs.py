@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import TASK_UTILS
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
@@ -82,6 +83,32 @@ def test_detection_configs_keep_their_promises(path):
     classes = [value for key, value in walk(config.model) if key == "num_classes"]
     assert classes
     assert set(classes) == {2}
+
+
+def anchors_of(config):
+    """Settings of the anchors that objects are matched to by overlap, if there are any."""
+    model, train = config.model, config.model.get("train_cfg") or {}
+    for head, own in (("rpn_head", train.get("rpn")), ("bbox_head", train)):
+        settings = (model.get(head) or {}).get("anchor_generator")
+        if settings is not None and own.assigner.type == "MaxIoUAssigner":
+            yield settings
+
+
+@pytest.mark.parametrize("path", [*DETECTION, *INSTANCES], ids=name)
+def test_objects_as_large_as_half_the_image_have_anchors(path):
+    """Else a car right ahead is taught as background."""
+    config = load_config(path)
+    init_default_scope("mmdet")
+    height, width = config.image_size
+    sizes = np.array([[0.5, 0.55], [0.35, 0.4], [0.15, 0.6]])  # two cars and a person
+    centres = np.array([[0.45, y] for y in (0.5, 0.55, 0.6, 0.65)])[:, None]
+    boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=-1).reshape(-1, 4)
+    boxes = torch.tensor(boxes * np.array([width, height] * 2), dtype=torch.float32)
+    for settings in anchors_of(config):
+        anchors = TASK_UTILS.build(settings)
+        maps = [(-(-height // stride[1]), -(-width // stride[0])) for stride in anchors.strides]
+        found = bbox_overlaps(torch.cat(anchors.grid_priors(maps, device="cpu")), boxes)
+        assert found.max(dim=0).values.min() > 0.4
 
 
 def walk(tree):

@@ -124,7 +124,10 @@ def test_option_that_nothing_reads(toy, option, complaint):
             "there is no function of type 'drivemim.collate_clip'; "
             "did you mean 'drivemim.collate_clips'?",
         ),
-        ({"optim_wrapper.optimizer.lr": -1.0}, "AdamW cannot be built: Invalid learning rate: -1.0"),
+        (
+            {"optim_wrapper.optimizer.lr": -1.0},
+            "AdamW cannot be built: Invalid learning rate: -1.0",
+        ),
         ({"model.encoder.type": None}, "a dict in the config lacks its key 'type'"),
     ],
 )

@@ -4,4 +4,4 @@ _base_ = ['./mask_rcnn_vit_micro.py', '../backbones/r18_cpu.py']
 model = dict(
     data_preprocessor=dict(pad_size_divisor=32),
     backbone=_base_.pop('backbone'),
-    neck=_base_.pop('neck'))
+    neck=dict(_base_.pop('neck'), num_outs=4))

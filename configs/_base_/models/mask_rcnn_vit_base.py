@@ -3,5 +3,4 @@ _base_ = ['./mask_rcnn.py', '../backbones/vit_base.py']
 
 model = dict(
     backbone=_base_.pop('backbone'),
-    neck=dict(_base_.pop('neck'), scales=(4.0, 2.0, 1.0, 0.5)),
-    rpn_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])))
+    neck=dict(_base_.pop('neck'), scales=(4.0, 2.0, 1.0, 0.5, 0.25)))

@@ -4,11 +4,11 @@ _base_ = ['./mask_rcnn.py', '../backbones/vit_micro.py']
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
     backbone=_base_.pop('backbone'),
-    neck=_base_.pop('neck'),
+    neck=dict(_base_.pop('neck'), scales=(2.0, 1.0, 0.5, 0.25)),
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,
-        anchor_generator=dict(scales=[1.5, 3.0], strides=[8, 16, 32])),
+        anchor_generator=dict(scales=[1.5, 3.0], strides=[8, 16, 32, 64])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64, featmap_strides=[8, 16, 32]),
         bbox_head=dict(in_channels=64, fc_out_channels=256),

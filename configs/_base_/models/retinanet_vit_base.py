@@ -3,5 +3,4 @@ _base_ = ['./retinanet.py', '../backbones/vit_base.py']
 
 model = dict(
     backbone=_base_.pop('backbone'),
-    neck=dict(_base_.pop('neck'), scales=(2.0, 1.0, 0.5, 0.25)),
-    bbox_head=dict(anchor_generator=dict(strides=[8, 16, 32, 64])))
+    neck=dict(_base_.pop('neck'), scales=(2.0, 1.0, 0.5, 0.25, 0.125)))
