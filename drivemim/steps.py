@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -13,11 +14,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from drivemim.files import write_bytes
 
@@ -156,20 +158,21 @@ def run_plan(
     for stage in plan:
         keys = [_key(step, chain, hashes) for step in stage]
         stamps = [_Stamp(repository / work_dir / "stamps" / f"{step.name}.json") for step in stage]
-        due = []
-        for step, key, stamp in zip(stage, keys, stamps, strict=True):
-            number += 1
-            complete = all((repository / path).exists() for path in step.writes)
-            if stamp.done(key) and complete and not fresh:
-                say(f"[{number}/{total}] {step.title}: done earlier")
-                continue
-            if stamp.exists() and (fresh or stamp.key != key):
-                _remove_results(step, work_dir, repository)
-            stamp.begin(key)
-            due.append(step)
-            say(f"[{number}/{total}] {step.title}")
-            say(f"      $ python {shlex.join(step.command)}")
-        seconds = _run_side_by_side(due, work_dir, repository, say)
+        due: dict[Step, IO[bytes]] = {}
+        with ExitStack() as locks:
+            for step, key, stamp in zip(stage, keys, stamps, strict=True):
+                number += 1
+                complete = all((repository / path).exists() for path in step.writes)
+                if stamp.done(key) and complete and not fresh:
+                    say(f"[{number}/{total}] {step.title}: done earlier")
+                    continue
+                due[step] = locks.enter_context(_lock(step, stamp.path))
+                if stamp.exists() and (fresh or stamp.key != key):
+                    _remove_results(step, work_dir, repository)
+                stamp.begin(key)
+                say(f"[{number}/{total}] {step.title}")
+                say(f"      $ python {shlex.join(step.command)}")
+            seconds = _run_side_by_side(due, work_dir, repository, say)
         for step, key, stamp in zip(stage, keys, stamps, strict=True):
             if step in due:
                 stamp.finish(key, seconds[step.name])
@@ -254,6 +257,26 @@ class _Stamp:
         write_bytes(self.path, json.dumps(stamp).encode())
 
 
+def _lock(step: Step, stamp: Path) -> IO[bytes]:
+    """A file locked as long as it is open anywhere: here, or in the command that inherits it.
+
+    Raises:
+        StepFailedError: if it is locked. Two commands in one folder would mix their checkpoints.
+    """
+    path = stamp.with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise StepFailedError(
+            f"{step.name} is under way already, begun by another process, perhaps one that was "
+            f"killed; let it end, or end it (it holds {path} open)"
+        ) from error
+    return file
+
+
 def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
     """Remove what an earlier run of the step left, and nothing that other steps did."""
     root = (repository / work_dir).resolve()
@@ -267,13 +290,13 @@ def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
 
 
 def _run_side_by_side(
-    steps: Sequence[Step], work_dir: Path, repository: Path, say: Say
+    steps: Mapping[Step, IO[bytes]], work_dir: Path, repository: Path, say: Say
 ) -> dict[str, float]:
     """Run steps at the same time, each with its share of the cores; seconds by name."""
     if not steps:
         return {}
     threads = max(1, _cores() // len(steps))
-    running = [_Running(step, work_dir, repository, threads) for step in steps]
+    running = [_Running(step, work_dir, repository, threads, lock) for step, lock in steps.items()]
     try:
         shown = ["" for _ in running]
         next_line = time.monotonic() + SECONDS_BETWEEN_LINES
@@ -300,7 +323,9 @@ def _run_side_by_side(
 class _Running:
     """A command under way, its output going to its log."""
 
-    def __init__(self, step: Step, work_dir: Path, repository: Path, threads: int) -> None:
+    def __init__(
+        self, step: Step, work_dir: Path, repository: Path, threads: int, lock: IO[bytes]
+    ) -> None:
         self.step = step
         self.prefix = f"{step.name}: "
         self.latest = "starting"
@@ -326,6 +351,8 @@ class _Running:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            # So that the lock is held for as long as the command runs, whatever becomes of us.
+            pass_fds=(lock.fileno(),),
         )
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, args=(log,), daemon=True)

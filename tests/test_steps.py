@@ -1,6 +1,13 @@
 """Steps are logged, skipped when done, redone when something changed, and fail loudly."""
 
+import contextlib
 import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +109,34 @@ def test_interrupted_step_finds_what_it_left(folder):
     (folder / "fail.py").write_text(SCRIPT.replace("sys.argv[1]", "'work/a/out.txt'"))
     assert run(folder, (interrupted,))[0] == ["a"]
     assert left.read_text() == "half again"
+
+
+def test_a_command_that_outlived_its_plan_has_no_second_one_beside_it(folder):
+    (folder / "slow.py").write_text("import os, time; print(os.getpid()); time.sleep(60)")
+    (folder / "plan.py").write_text(f"""
+from pathlib import Path
+from drivemim.steps import Step, run_plan
+step = Step(name="a", title="A", command=("slow.py",), writes=(Path("work/a"),))
+run_plan([(step,)], Path("work"), repository=Path({str(folder)!r}))
+""")
+    log = folder / "work" / "logs" / "a.log"
+    with subprocess.Popen([sys.executable, folder / "plan.py"], stdout=subprocess.DEVNULL) as plan:
+        give_up = time.monotonic() + 60
+        while not (log.is_file() and re.search(r"^\d+$", log.read_text(), re.MULTILINE)):
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+        plan.kill()
+    try:
+        with pytest.raises(StepFailedError, match="a is under way already"):
+            run(folder, (step("a"),))
+    finally:
+        os.kill(int(log.read_text().split()[-1]), signal.SIGKILL)
+    give_up = time.monotonic() + 10
+    while time.monotonic() < give_up:
+        with contextlib.suppress(StepFailedError):
+            assert run(folder, (step("a"),))[0] == ["a"]
+            break
+        time.sleep(0.1)
 
 
 def test_files_of_others_are_never_removed(folder):

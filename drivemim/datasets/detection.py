@@ -236,8 +236,12 @@ class FrameDetection(BaseDataset):
     def _instances(self, row: int) -> list[dict[str, Any]]:
         return self._describe(self._boxes(row))
 
+    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
+        """(M,) True for the objects that a detector is not asked for."""
+        return self.filters.ignored(found)
+
     def _describe(self, found: FrameBoxes) -> list[dict[str, Any]]:
-        ignored = self.filters.ignored(found)
+        ignored = self.ignored(found)
         return [
             {
                 "bbox": found.boxes[number].tolist(),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drivemim.datasets.classes import (
     ATTRIBUTES,
@@ -152,17 +153,20 @@ class FrameDetection3D(FrameDetection):
             self.index.camera_to_global(row),
         )
         attributes = self._attributes(found)
-        ignored = seen.centers_M3[:, 2] < self.min_depth
-        if self.within_class_range:
-            ignored |= found.distance >= _RANGES[found.label]
         for number, instance in enumerate(instances):
             instance["center"] = seen.centers_M3[number].tolist()
             instance["size"] = seen.sizes_M3[number].tolist()
             instance["yaw"] = float(seen.yaws_M[number])
             instance["velocity"] = seen.velocities_M2[number].tolist()
             instance["attribute"] = attributes[number]
-            instance["ignore_flag"] = int(instance["ignore_flag"] or ignored[number])
         return instances
+
+    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
+        """As ``FrameDetection``'s, and what is behind the camera or beyond its class's range."""
+        ignored = super().ignored(found) | (found.depth < self.min_depth)
+        if self.within_class_range:
+            ignored |= found.distance >= _RANGES[found.label]
+        return ignored
 
     def _attributes(self, found: FrameBoxes) -> list[int]:
         """Positions in ``ATTRIBUTES`` of what the index numbers its own way."""

@@ -115,7 +115,7 @@ def _score_blocks(arms: Mapping[str, Metrics]) -> list[Block]:
     return [
         Chart(figure_svg(chart), "COCO AP (IoU 0.50 to 0.95) on mini_val, percent."),
         Table(header, rows, "AP in percent."),
-        Table(header, distance_rows, "AP in percent, by the object's distance from the camera."),
+        Table(header, distance_rows, "AP in percent, by the object's distance from the vehicle."),
     ]
 
 

@@ -151,8 +151,13 @@ class DetectionAP(BaseMetric):
         Args:
             results: the images' records.
             classes: names, in the order of the labels.
+
+        Raises:
+            ConfigError: if a detection is of none of the classes, or an image of no camera though
+                cameras are a slice.
         """
         objects, detections = join_records(results)
+        self._check(results, detections, classes)
         matches = match_detections(objects, detections, max_detections=self.max_detections)
         parts = self._parts(objects, detections, results)
         scores = DetectionScores(
@@ -171,6 +176,20 @@ class DetectionAP(BaseMetric):
             scores.calibration[name] = expected_calibration_error(found)
             scores.curves[name] = class_curves(rankings, parts[0], found)
         return scores
+
+    def _check(self, results: list[Record], detections: Detections, classes: Sequence[str]) -> None:
+        """Refuse what would be left out without a word."""
+        strange = detections.labels_D[detections.labels_D >= len(classes)]
+        if len(strange):
+            raise ConfigError(
+                f"the detector finds class number {strange[0]}, and the data has {len(classes)} "
+                f"({', '.join(classes)}): give its head num_classes={len(classes)}"
+            )
+        if "camera" in self.slices and not all(record["camera"] for record in results):
+            raise ConfigError(
+                "an image comes without its camera: add 'camera' to meta_keys of PackDetInputs in "
+                "the test pipeline, or leave 'camera' out of slices"
+            )
 
     def _parts(
         self, objects: Objects, detections: Detections, results: list[Record]

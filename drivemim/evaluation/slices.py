@@ -129,9 +129,10 @@ def check_edges(name: str, edges: Sequence[float], unit: str) -> None:
     """Refuse edges that part nothing.
 
     Raises:
-        ConfigError: if there are none, or they do not increase.
+        ConfigError: if there are none, one is not finite, or they do not increase.
     """
-    if len(edges) < 1 or not all(low < high for low, high in zip(edges, edges[1:], strict=False)):
+    rising = all(low < high for low, high in zip(edges, edges[1:], strict=False))
+    if len(edges) < 1 or not rising or not all(map(math.isfinite, edges)):
         raise ConfigError(f"{name}_edges must be increasing {unit}, not {list(edges)}")
 
 

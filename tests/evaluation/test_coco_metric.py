@@ -368,8 +368,16 @@ def test_mistakes_are_named():
     del broken["instances"]
     with pytest.raises(ConfigError, match="distance_edges must be increasing metres"):
         DetectionAP(distance_edges=(20, 10))
+    with pytest.raises(ConfigError, match="distance_edges must be increasing metres"):
+        DetectionAP(distance_edges=(math.nan,))
     with pytest.raises(ConfigError, match="size_edges must be increasing pixels"):
         DetectionAP(size_edges=())
+    with pytest.raises(ConfigError, match="class number 7, and the data has 2"):
+        evaluate([sample([instance(BOX)], [BOX], [7], [0.9])])
+    nowhere = [sample([instance(BOX)], camera="")]
+    with pytest.raises(ConfigError, match="without its camera"):
+        evaluate(nowhere)
+    evaluate(nowhere, slices=("distance",))
     with pytest.raises(ConfigError, match="calibration_bins=0, but it takes at least 1"):
         DetectionAP(calibration_bins=0)
     with pytest.raises(ConfigError, match="'walker' is none of the data's pedestrian, vehicle"):

@@ -192,6 +192,43 @@ def test_turned_and_mirrored_headings_are_refused(document, samples):
     refused(document, samples, "turned by 180 degrees|of the opposite sign")
 
 
+def test_mirrored_headings_are_refused_though_most_traffic_looks_the_same(document, samples):
+    # Three of four cars drive along the x axis, where a change of sign is none: 22 degrees off.
+    fast = [box for box in every_box(document) if any(box["velocity"])]
+    for number, box in enumerate(fast):
+        yaw = math.pi * (number % 2) if number % 4 else math.pi / 4
+        box["rotation"] = yaw_rotation(yaw)
+        box["velocity"] = [5 * math.cos(yaw), 5 * math.sin(yaw)]
+    check_results(document, samples)
+    turn(document, lambda yaw: -yaw)
+    refused(document, samples, "22 degrees off on average .* opposite sign")
+
+
+def test_headings_or_velocities_of_the_vehicles_frame_are_refused(document, samples):
+    headings, velocities = copy.deepcopy(document), copy.deepcopy(document)
+    turn(headings, lambda yaw: yaw - 0.5)
+    refused(headings, samples, "rotation looks like the vehicle's frame")
+    for box in every_box(velocities):
+        x, y = box["velocity"]
+        c, s = math.cos(0.5), math.sin(0.5)
+        box["velocity"] = [c * x + s * y, -s * x + c * y]
+    refused(velocities, samples, "velocity looks like the vehicle's frame")
+
+
+def test_traffic_that_keeps_pace_near_the_origin_passes(document, samples):
+    """In vehicle coordinates it would not move at all."""
+    samples.positions_S3[:] -= samples.positions_S3[0]
+    along = samples.positions_S3[1] / 0.5
+    for token, position in zip(samples.tokens, samples.positions_S3, strict=True):
+        for number, box in enumerate(document["results"][token]):
+            yaw = 2 * math.pi * number / 10
+            around = np.array([15 * math.cos(yaw), 15 * math.sin(yaw), 0.9])
+            box["translation"] = (position + around).tolist()
+            box["velocity"] = along[:2].tolist()
+            box["rotation"] = yaw_rotation(0.5)
+    check_results(document, samples)
+
+
 def test_a_detector_that_is_a_little_off_passes_though_its_mirror_image_is_too(document, samples):
     for box in every_box(document):
         if any(box["velocity"]):

@@ -18,7 +18,7 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, DataError
 from drivemim.models.heads.mono3d_boxes import image_boxes, without_overlaps
 from drivemim.models.heads.mono3d_coder import CODE_PARTS, CODE_SIZE, Objects3D
 from drivemim.models.heads.mono3d_targets import (
@@ -322,6 +322,12 @@ class Mono3DHead(AnchorFreeHead):
         self, locations: Locations, outputs: Sequence[Tensor], meta: Mapping[str, Any], cfg: Any
     ) -> InstanceData:
         """The best of all locations of an image, decoded."""
+        if not all(torch.isfinite(output).all() for output in outputs):
+            raise DataError(
+                f"the detector's outputs for {meta.get('img_path')} (sample "
+                f"{meta.get('sample_token')}) are not all finite: its weights diverged; evaluate "
+                "an earlier checkpoint"
+            )
         scores_LC, codes_L10, directions_L1, attributes_LA, centerness_L1 = outputs
         scores, labels, rows, _ = filter_scores_and_topk(
             scores_LC.sigmoid() * centerness_L1.sigmoid(), cfg["score_thr"], cfg["nms_pre"]

@@ -26,6 +26,9 @@ from drivemim.files import write_bytes
 from drivemim.registry import DATASETS, METRICS
 from drivemim.studies.label_efficiency.settings import LabelStudy
 
+EVALUATION = ("val_evaluator", "test_evaluator")
+"""Keys of a config that no training depends on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCount:
@@ -79,7 +82,7 @@ class StudyInputs:
 
     def train_files(self, share: float, seed: int) -> tuple[Path, ...]:
         """Files that a training depends on."""
-        return (self.folder / "config.json", self.folder / f"train-{share}-{seed}.json")
+        return (self.folder / "training.json", self.folder / f"train-{share}-{seed}.json")
 
     def test_files(self) -> tuple[Path, ...]:
         """Files that an evaluation depends on, beside its checkpoint."""
@@ -111,6 +114,11 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
         if run.backbone is not None and not (repository / run.backbone).is_file():
             raise CheckpointError(f"--arm {run.arm.name}: there is no backbone at {run.backbone}")
     config = load_config(repository / study.config, parse_options(study.options))
+    if config.get("load_from"):
+        raise ConfigError(
+            f"{study.config} has load_from={config.load_from!r}, which every arm would start from, "
+            "random too; take it out (--cfg-options load_from=None), or make it an --arm"
+        )
     place = {
         loader: _dataset_key(config, loader)
         for loader in ("train_dataloader", "val_dataloader", "test_dataloader")
@@ -125,7 +133,11 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     _check_apart(study, learned, judged)
     _check_metrics(study, config, judged)
     folder = repository / study.work_dir / "inputs"
-    _write(folder / "config.json", config.to_dict())
+    whole = config.to_dict()
+    _write(folder / "config.json", whole)
+    _write(folder / "training.json", {
+        key: value for key, value in whole.items() if key not in EVALUATION
+    })  # fmt: skip
     _write_val(folder / "val.json", study.val, judged)
     subsets = [(share, seed) for share in study.shares for seed in study.seeds]
     return StudyInputs(
@@ -230,7 +242,7 @@ def _labels(dataset: FrameDetection) -> tuple[FrameBoxes, Any]:
         class_map=dataset.class_map,
         classes=dataset.metainfo["classes"],
     )
-    return found, ~dataset.filters.ignored(found)
+    return found, ~dataset.ignored(found)
 
 
 def _digest(dataset: FrameDetection, found: FrameBoxes, asked_M: Any) -> str:

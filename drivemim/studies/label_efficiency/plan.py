@@ -12,7 +12,12 @@ from pathlib import Path
 
 from drivemim.commands import evaluate_step, last_checkpoint, train_step, without_validation
 from drivemim.steps import Stage, Step, finished
-from drivemim.studies.label_efficiency.inputs import LabelCount, StudyInputs, relative_path
+from drivemim.studies.label_efficiency.inputs import (
+    EVALUATION,
+    LabelCount,
+    StudyInputs,
+    relative_path,
+)
 from drivemim.studies.label_efficiency.settings import LabelStudy, Run
 
 SIDE_BY_SIDE = 2
@@ -67,7 +72,7 @@ def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: 
         iterations=study.iterations,
         seed=run.seed,
         options=(
-            *study.options,
+            *(each for each in study.options if not each.startswith(EVALUATION)),
             without_validation(study.iterations),
             *inputs.train_options(run.share, run.seed),
             *start,

@@ -108,6 +108,8 @@ def headline(study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores])
         return ""
     means = {share: statistics.mean(seeds.values()) for share, seeds in scores[baseline].items()}
     best = max(means, key=lambda share: means[share])
+    if not means[best] > 0:
+        return f"- {baseline} has learned nothing at any share: there is nothing to compare with."
     goal = f"best {_title(study.metrics[0])} of {baseline}, with {_percent(best)} of the labels"
     lines = []
     for arm in list(scores)[1:]:

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from drivemim.datasets.classes import ATTRIBUTES, CLASS_ATTRIBUTES, DETECTION_CLASSES
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, DataError
 from drivemim.models.heads.mono3d_boxes import without_overlaps
 from drivemim.models.heads.mono3d_perfect import perfect_outputs
 
@@ -315,6 +315,16 @@ def test_half_precision_outputs_are_decoded_in_full():
     found = head.predict_by_feat(*outputs, [TRUE.metainfo])[0]
     assert found.centers.dtype == torch.float32
     assert all(each.isfinite() for each in losses_of(head, outputs, TRUE).values())
+
+
+@pytest.mark.parametrize("output", range(5))
+def test_outputs_that_are_not_finite_are_named_by_their_sample(output):
+    head = make_head()
+    outputs = [[each.clone() for each in maps] for maps in perfect_outputs(head, [TRUE], SIZES)]
+    outputs[output][0][0, 0, 0, 0] = torch.nan
+    meta = {**TRUE.metainfo, "sample_token": "sample-7"}
+    with pytest.raises(DataError, match=r"\(sample sample-7\) are not all finite"):
+        head.predict_by_feat(*outputs, [meta])
 
 
 def test_an_image_without_calibration_is_refused():

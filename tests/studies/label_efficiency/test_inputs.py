@@ -91,6 +91,11 @@ def test_a_missing_backbone_is_said_before_anything_runs(place, make_study):
     assert not (place / "work").exists()
 
 
+def test_a_config_whose_arms_would_all_start_from_a_detector_is_refused(place, make_study):
+    with pytest.raises(ConfigError, match=r"load_from='coco\.pth', which every arm would start"):
+        prepare_inputs(make_study(options=("load_from=coco.pth",)), place)
+
+
 def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
     with pytest.raises(DataError, match="trian.*did you mean 'train'"):
         prepare_inputs(make_study(train="trian"), place)

@@ -76,6 +76,14 @@ def test_other_settings_or_labels_make_all_stale(go, place, make_study):
     assert len(go(iterations=3)[0]) == 8
 
 
+def test_another_evaluation_trains_nothing_again(go, place, make_study):
+    go()
+    options = ("test_evaluator.calibration_bins=10",)
+    assert names_of(make_study(options=options), place) == []
+    trained, tested = go(options=options)
+    assert (trained, len(tested)) == ([], 8)
+
+
 def test_a_study_that_stopped_goes_on(go, place, make_study):
     (place / "break").write_text("random-0.1-1")
     with pytest.raises(StepFailedError, match="broken on purpose"):

@@ -96,6 +96,12 @@ def test_a_baseline_that_has_less_with_all_labels_is_met_at_its_best(study, inpu
     )
 
 
+def test_a_baseline_that_learned_nothing_is_nothing_to_compare_with(study, inputs):
+    values = {**VALUES, "random": {share: (0.0, 0.0, 0.0) for share in VALUES["random"]}}
+    scores = scores_of(study, results_of(study, values), METRIC)
+    assert "random has learned nothing at any share" in headline(study, inputs, scores)
+
+
 def test_what_is_there_of_a_study_that_is_not_complete(study, inputs):
     values = {"random": {0.01: (0.10, 0.12), 0.1: (0.2,)}, "good": {0.01: (0.15,)}}
     text = report(study, inputs, results_of(study, values))
