@@ -6,13 +6,10 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -22,13 +19,9 @@ from pathlib import Path
 from typing import IO
 
 from drivemim.files import write_bytes
+from drivemim.step_process import Running, StepFailedError
 
 SECONDS_BETWEEN_LINES = 5.0
-LAST_LINES = 15
-_LOG_PREFIX = re.compile(r"^[\d/-]+ [\d:,]+ - \S+ - [A-Z]+ - ")
-_COUNT = re.compile(r"\d+/\d+ [a-z]")
-_NUMBER_OF = re.compile(r"\b(eta|loss):\s*(\S+)")
-_POSITION = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 
 Say = Callable[[str], None]
 
@@ -57,10 +50,6 @@ class Step:
 
 Stage = tuple[Step, ...]
 """Steps that run side by side and share the cores."""
-
-
-class StepFailedError(RuntimeError):
-    """A command of a plan failed; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -296,7 +285,17 @@ def _run_side_by_side(
     if not steps:
         return {}
     threads = max(1, _cores() // len(steps))
-    running = [_Running(step, work_dir, repository, threads, lock) for step, lock in steps.items()]
+    running = [
+        Running(
+            step.name,
+            step.command,
+            log=work_dir / "logs" / f"{step.name}.log",
+            repository=repository,
+            threads=threads,
+            lock=lock,
+        )
+        for step, lock in steps.items()
+    ]
     try:
         shown = ["" for _ in running]
         next_line = time.monotonic() + SECONDS_BETWEEN_LINES
@@ -309,110 +308,15 @@ def _run_side_by_side(
                 for i, process in enumerate(running):
                     if process.latest != shown[i] and process.alive():
                         shown[i] = process.latest
-                        say(f"      {_clock(process.seconds())}  {process.prefix}{process.latest}")
+                        say(f"      {_clock(process.seconds())}  {process.name}: {process.latest}")
         for process in running:
             process.check()
     finally:
         for process in running:
             process.stop()
     for process in running:
-        say(f"      {_clock(process.seconds())}  {process.prefix}done")
-    return {process.step.name: process.seconds() for process in running}
-
-
-class _Running:
-    """A command under way, its output going to its log."""
-
-    def __init__(
-        self, step: Step, work_dir: Path, repository: Path, threads: int, lock: IO[bytes]
-    ) -> None:
-        self.step = step
-        self.prefix = f"{step.name}: "
-        self.latest = "starting"
-        self.log = work_dir / "logs" / f"{step.name}.log"
-        self._began = time.monotonic()
-        self._ended: float | None = None
-        log = repository / self.log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {
-            # On cores that are shared, threads that spin while they wait are many times slower.
-            "OMP_WAIT_POLICY": "PASSIVE",
-            **os.environ,
-            "OMP_NUM_THREADS": str(threads),
-            "MKL_NUM_THREADS": str(threads),
-            "PYTHONUNBUFFERED": "1",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, *step.command],
-            cwd=repository,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            # So that the lock is held for as long as the command runs, whatever becomes of us.
-            pass_fds=(lock.fileno(),),
-        )
-        self._lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, args=(log,), daemon=True)
-        self._reader.start()
-
-    def _read(self, log: Path) -> None:
-        assert self._process.stdout is not None
-        with log.open("w") as file:
-            file.write(f"$ python {shlex.join(self.step.command)}\n")
-            for line in self._process.stdout:
-                file.write(line)
-                file.flush()
-                self._lines = [*self._lines[-LAST_LINES:], line.rstrip()]
-                self.latest = progress_of(line) or self.latest
-
-    def seconds(self) -> float:
-        return (self._ended or time.monotonic()) - self._began
-
-    def alive(self) -> bool:
-        if self._process.poll() is None:
-            return True
-        self._ended = self._ended or time.monotonic()
-        return False
-
-    def failed(self) -> bool:
-        return self._process.poll() not in (None, 0)
-
-    def check(self) -> None:
-        if self.failed():
-            self._reader.join(timeout=5)
-            end = "\n".join(f"    {line}" for line in self._lines[-LAST_LINES:])
-            raise StepFailedError(
-                f"{self.step.name} failed with exit code {self._process.returncode}; its log "
-                f"ends:\n{end}\n  whole log: {self.log}\n"
-                f"  to run it alone: python {shlex.join(self.step.command)}"
-            )
-
-    def stop(self) -> None:
-        """End the command if it is still there, and its log in any case."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=10)
-            if self._process.poll() is None:
-                self._process.kill()
-        self._process.wait()
-        self._reader.join(timeout=5)
-
-
-def progress_of(line: str) -> str:
-    """What a line of a log says about progress, short; empty if it says nothing of the kind.
-
-    A line of MMEngine's becomes position, time left and loss; a counting line stays as it is.
-    """
-    text = _LOG_PREFIX.sub("", line.replace("\r", "\n").strip().split("\n")[-1])
-    position = _POSITION.search(text)
-    if position is not None:
-        numbers = [f"{name} {value}" for name, value in _NUMBER_OF.findall(text)]
-        return "  ".join([f"{position[1]}/{position[2]}", *numbers])
-    return text[:90] if _COUNT.match(text) else ""
+        say(f"      {_clock(process.seconds())}  {process.name}: done")
+    return {process.name: process.seconds() for process in running}
 
 
 def _cores() -> int:

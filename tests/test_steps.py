@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from drivemim.steps import Step, StepFailedError, finished, progress_of, run_plan
+from drivemim.step_process import StepFailedError, progress_of
+from drivemim.steps import Step, finished, run_plan
 
 SCRIPT = """
 import pathlib, sys

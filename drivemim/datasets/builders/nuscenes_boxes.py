@@ -70,12 +70,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         owners=token,
         optional=True,
     )
-    center = numbers((row.translation for row in rows), len(rows), 3)
-    size = numbers((row.size for row in rows), len(rows), 3)
-    rotation = numbers((row.rotation for row in rows), len(rows), 4)
-    tables.check_rows(folder, "sample_annotation", token, (size <= 0).any(axis=1),
-                      "has a size that is not above 0")  # fmt: skip
-    tables.check_rotations(folder, "sample_annotation", token, rotation)
+    center, size, rotation = _solids(folder, rows, token)
     velocity = box_velocity(center, timeline.timestamp[sample], before, after)
 
     # The devkit lists a sample's annotations in the table's order: a stable sort keeps it.
@@ -103,6 +98,19 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         "attributes": [row.name for row in attributes],
     }
     return boxes, {"token": tracks, "category": track_category}, names
+
+
+def _solids(
+    folder: Path, rows: list[tables.SampleAnnotation], token: pa.Array
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Centre, size and rotation of each box, as the tables have them."""
+    center = numbers((row.translation for row in rows), len(rows), 3)
+    size = numbers((row.size for row in rows), len(rows), 3)
+    rotation = numbers((row.rotation for row in rows), len(rows), 4)
+    tables.check_rows(folder, "sample_annotation", token, (size <= 0).any(axis=1),
+                      "has a size that is not above 0")  # fmt: skip
+    tables.check_rotations(folder, "sample_annotation", token, rotation)
+    return center, size, rotation
 
 
 def _track_categories(

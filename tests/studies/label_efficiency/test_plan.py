@@ -3,7 +3,8 @@
 import pytest
 
 from drivemim.engine.config import load_config
-from drivemim.steps import StepFailedError, run_plan
+from drivemim.step_process import StepFailedError
+from drivemim.steps import run_plan
 from drivemim.studies.label_efficiency.inputs import parse_options, prepare_inputs
 from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
 from drivemim.studies.label_efficiency.settings import Arm
