@@ -9,7 +9,6 @@ from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import (
     EVALUATOR,
-    LOG_PROCESSORS,
     LOOPS,
     MODEL_WRAPPERS,
     OPTIMIZERS,
@@ -22,6 +21,7 @@ from mmengine.registry import (
 )
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOG_PROCESSORS as MMENGINE_LOG_PROCESSORS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
@@ -42,12 +42,13 @@ FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "drivemim.datasets")
 DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "drivemim.datasets")
 METRICS = _child("metric", MMENGINE_METRICS, "drivemim.evaluation")
 HOOKS = _child("hook", MMENGINE_HOOKS, "drivemim.engine")
+LOG_PROCESSORS = _child("log processor", MMENGINE_LOG_PROCESSORS, "drivemim.engine")
 OPTIM_WRAPPERS = _child("optim_wrapper", MMENGINE_OPTIM_WRAPPERS, "drivemim.engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor", MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, "drivemim.engine"
 )
 # Empty, so that MMEngine finds its own classes from our scope without a warning for each.
-for _parent in (EVALUATOR, LOG_PROCESSORS, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS,
+for _parent in (EVALUATOR, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS,
                 RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS):  # fmt: skip
     Registry(_parent.name, parent=_parent, scope="drivemim", locations=["drivemim.engine"])
 

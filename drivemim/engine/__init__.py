@@ -2,7 +2,15 @@
 
 from drivemim.engine import hooks
 from drivemim.engine.autocast import AutocastOptimWrapper
+from drivemim.engine.brief_log import BriefLogProcessor
 from drivemim.engine.layer_decay import LayerDecay
 from drivemim.engine.transfer import export_backbone, load_backbone
 
-__all__ = ["AutocastOptimWrapper", "LayerDecay", "export_backbone", "hooks", "load_backbone"]
+__all__ = [
+    "AutocastOptimWrapper",
+    "BriefLogProcessor",
+    "LayerDecay",
+    "export_backbone",
+    "hooks",
+    "load_backbone",
+]
