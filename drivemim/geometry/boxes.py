@@ -48,10 +48,10 @@ class ProjectedBoxes:
     Attributes:
         boxes_M4: float64, (x1, y1, x2, y2) pixels: exact bounds of the visible part inside the
             image; zeros where nothing is inside it.
-        truncation_M: float64 in [0, 1], share of the box's volume outside the field of view, to
-            within 0.03; exactly 0 where all of it is inside, 1 where nothing is. The share of its
-            image would say nothing about a box beside the camera: what is cut 10 cm in front of
-            the lens covers many times the image, however much of the box is in view.
+        truncation_M: float64 in [0, 1], share of the box's volume outside the field of view, by
+            ``_LINES`` x ``_LINES`` lines; exactly 0 where all of it is inside, 1 where nothing is.
+            The share of its image would say nothing about a box beside the camera: what is cut
+            10 cm in front of the lens covers many times the image, however much is in view.
         depth_M: float64, metres from the camera to the box's centre along the camera's z axis
             (negative behind the camera).
         in_image_M: bool, whether the 2-D box has a width and a height.

@@ -30,6 +30,19 @@ boxes_of_a_frame = st.lists(
 )  # fmt: skip
 
 
+def clips_of(make_clips, frames):
+    """Two steps of two cameras with these boxes, cut at the image."""
+    boxes = {
+        (0, t, n): [
+            (x, y, min(x + width, 160), min(y + height, 80), track, depth)
+            for x, y, width, height, track, depth in frames[2 * t + n]
+        ]
+        for t in range(2)
+        for n in range(2)
+    }
+    return make_clips(boxes, (1, 2, 2))
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     frames=st.lists(boxes_of_a_frame, min_size=4, max_size=4),
@@ -42,17 +55,7 @@ boxes_of_a_frame = st.lists(
 def test_every_object_keeps_its_share(
     make_clips, frames, share, keep, min_visible, track_hidden, ratio
 ):
-    clips = make_clips(
-        {
-            (0, t, n): [
-                (x, y, min(x + width, 160), min(y + height, 80), track, depth)
-                for x, y, width, height, track, depth in frames[2 * t + n]
-            ]
-            for t in range(2)
-            for n in range(2)
-        },
-        (1, 2, 2),
-    )
+    clips = clips_of(make_clips, frames)
     strategy = ObjectMask(
         ratio=ratio, share=share, keep=keep, min_visible=min_visible, track_hidden=track_hidden
     )
@@ -80,17 +83,7 @@ def test_every_object_keeps_its_share(
 @given(frames=st.lists(boxes_of_a_frame, min_size=4, max_size=4), seed=st.integers(0, 99))
 def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
     """With room for all, a hidden track loses all but its share wherever it owns cells."""
-    clips = make_clips(
-        {
-            (0, t, n): [
-                (x, y, min(x + width, 160), min(y + height, 80), track, depth)
-                for x, y, width, height, track, depth in frames[2 * t + n]
-            ]
-            for t in range(2)
-            for n in range(2)
-        },
-        (1, 2, 2),
-    )
+    clips = clips_of(make_clips, frames)
     context = MaskContext(clips=clips, grid=GRID, ratio=1.0, generators=seeded(seed))
     scores = ObjectMask(ratio=1.0, share=1.0, keep=0.3).rank(context).scores_BTNhw
     owners = owned(clips)

@@ -217,7 +217,7 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
         memoryview(mapped) as view,
     ):
         try:
-            rows: list[RowType] = msgspec.json.decode(view, type=list[cls])  # type: ignore[valid-type]  # runtime
+            rows: list[RowType] = msgspec.json.decode(view, type=list[cls])  # type: ignore[valid-type]  # cls is known at run time
         except msgspec.DecodeError as error:
             raise DataError(f"{path}: {error}; {_CURE}") from None
     tokens = Counter(row.token for row in rows)
