@@ -37,7 +37,7 @@ _FACE_EDGES = np.array(
 _FACE_SIGNS = np.array([[1, 1, 1, 1], [-1, -1, -1, -1]] + 4 * [[1, 1, -1, -1]])
 
 
-_LINES = 16
+_LINES = 32
 """Lines across a box's width and height along which its share in view is measured."""
 
 
