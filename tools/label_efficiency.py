@@ -12,6 +12,7 @@ from drivemim.studies.label_efficiency.inputs import prepare_inputs, relative_pa
 from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
 from drivemim.studies.label_efficiency.results import read_runs, report, write_results
 from drivemim.studies.label_efficiency.settings import METRICS, SHARES, Arm, LabelStudy
+from drivemim.studies.label_efficiency.starts import check_starts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -55,6 +56,8 @@ def main() -> int:
             metrics=tuple(args.metric),
         )
         inputs = prepare_inputs(study, REPOSITORY)
+        if not args.report_only:
+            check_starts(study, REPOSITORY)
     if not args.report_only:
         plan = make_plan(study, inputs, REPOSITORY)
         run_program(

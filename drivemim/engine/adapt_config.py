@@ -6,27 +6,24 @@ its features are compared with the pretrainer's, before it is written.
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from drivemim.engine.adapt_settings import Setting, adapt_settings, check_input, render
-from drivemim.engine.config import config_errors, reading_errors, short_type
+from drivemim.engine.build import build_alone, quiet
+from drivemim.engine.config import reading_errors, short_type
 from drivemim.engine.matching import describe_differences, describe_mismatch
 from drivemim.engine.transfer import load_backbone, read_export
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import check_target, write_bytes
-from drivemim.registry import MODELS
 
 _OWN = "drivemim."
 _STARTED = "started from the pretrained backbone"
@@ -100,8 +97,7 @@ def adapt_config(
     settings = adapt_settings(theirs, metadata, weights, plain=plain)
     body = render(settings, theirs)
     ours = _read(config, body)
-    ours.model = _without_processes(ours.model)
-    model = _build(ours, config)
+    model = build_alone(ours, config)
     stages = count_stages(model.backbone, state)
     _check_fit(model.backbone, ours, state, metadata, (config, str(backbone)))
     if plain:
@@ -199,36 +195,6 @@ def _read(config: str, body: str = "") -> Config:
                 ) from error
 
 
-def _without_processes(model: Any) -> Any:
-    """The same model with batch statistics of its own where it would ask other processes."""
-    if isinstance(model, Mapping):
-        alone = {key: _without_processes(value) for key, value in model.items()}
-        return alone | ({"type": "BN"} if alone.get("type") == "MMSyncBN" else {})
-    if isinstance(model, (list, tuple)):
-        return type(model)(_without_processes(value) for value in model)
-    return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without MMEngine's lines about every layer's initialisation."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _build(cfg: Config, config: str) -> Any:
-    scope = cfg.get("default_scope") or "mmdet"
-    with DefaultScope.overwrite_default_scope(scope), _quiet():
-        try:
-            with config_errors():
-                return MODELS.build(cfg.model)
-        except ConfigError as error:
-            raise ConfigError(f"{config}: {error}") from error
-
-
 def _check_fit(
     backbone: nn.Module,
     ours: Config,
@@ -291,7 +257,7 @@ def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[
 
 def _check_plain(backbone: Any, state: Mapping[str, Tensor], weights: Path) -> None:
     """MMEngine's own loading is not strict and only logs what it leaves out."""
-    with _quiet():
+    with quiet():
         backbone.init_weights()
     loaded = backbone.state_dict()
     wrong = [name for name, value in state.items() if not torch.equal(loaded[name], value)]

@@ -98,7 +98,7 @@ class StudyInputs:
 
 
 def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
-    """Check everything that can be before the first run, and write the files.
+    """Check config, data and metrics before the first run, and write the files.
 
     Args:
         study: what is asked; the files go to the folder ``inputs`` of its ``work_dir``.

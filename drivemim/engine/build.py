@@ -1,0 +1,57 @@
+"""A config's model without a run: no weights, no data, no other processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from drivemim.engine.config import config_errors
+from drivemim.errors import ConfigError
+from drivemim.registry import MODELS
+
+
+def build_alone(config: Config, name: str | Path) -> Any:
+    """Build the model, with batch statistics of its own where it would ask other processes.
+
+    Nothing is downloaded, since no weight is initialised.
+
+    Args:
+        config: with ``model``, which is changed where it asks for other processes.
+        name: of the config, for errors.
+
+    Raises:
+        ConfigError: if the model cannot be built.
+    """
+    config.model = _without_processes(config.model)
+    scope = config.get("default_scope") or "mmdet"
+    with DefaultScope.overwrite_default_scope(scope), quiet():
+        try:
+            with config_errors():
+                return MODELS.build(config.model)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without MMEngine's lines about every layer's initialisation."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _without_processes(model: Any) -> Any:
+    if isinstance(model, Mapping):
+        alone = {key: _without_processes(value) for key, value in model.items()}
+        return alone | ({"type": "BN"} if alone.get("type") == "MMSyncBN" else {})
+    if isinstance(model, (list, tuple)):
+        return type(model)(_without_processes(value) for value in model)
+    return model

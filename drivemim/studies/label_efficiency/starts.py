@@ -1,0 +1,37 @@
+"""What the arms start from, loaded once before hours of runs that would fail on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from drivemim.engine.build import build_alone
+from drivemim.engine.config import load_config
+from drivemim.engine.transfer import load_any_backbone
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.studies.label_efficiency.inputs import parse_options
+from drivemim.studies.label_efficiency.settings import LabelStudy
+
+
+def check_starts(study: LabelStudy, repository: Path) -> None:
+    """Load the backbone of every arm into the detector, as its runs will.
+
+    Args:
+        study: what is asked.
+        repository: folder that paths are relative to.
+
+    Raises:
+        CheckpointError: if a backbone is damaged or does not fit the detector, naming the arm.
+        ConfigError: if the config's model cannot be built, or has no backbone.
+    """
+    arms = {run.backbone: run.arm for run in study.runs if run.backbone is not None}
+    if not arms:
+        return
+    config = load_config(repository / study.config, parse_options(study.options))
+    if "backbone" not in config.model:
+        raise ConfigError(f"{study.config}: the model has no backbone, so no --arm can start it")
+    detector = build_alone(config, study.config)
+    for path, arm in arms.items():
+        try:
+            load_any_backbone(detector, repository / path, architecture=config.model.backbone)
+        except CheckpointError as error:
+            raise CheckpointError(f"--arm {arm.name}: {error}") from error

@@ -1,0 +1,65 @@
+"""Every arm's backbone is tried before the first run, with the detector that it is for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from drivemim.engine.build import build_alone
+from drivemim.engine.config import load_config
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.studies.label_efficiency.settings import Arm
+from drivemim.studies.label_efficiency.starts import check_starts
+
+from .conftest import CONFIG
+
+
+@pytest.fixture(scope="module")
+def weights(repository):
+    """Those of the backbone that the study's detector has."""
+    return build_alone(load_config(repository / CONFIG), CONFIG).backbone.state_dict()
+
+
+@pytest.fixture
+def check(place, make_study, weights):
+    """Check the starts of a study whose second arm has these weights."""
+
+    def run(content, **changes):
+        torch.save(content, place / "tried-1.pth")
+        torch.save({"state_dict": weights}, place / "tried-0.pth")
+        arms = (Arm.of("random"), Arm.of("tried=tried-{seed}.pth"))
+        check_starts(make_study(arms=arms, **changes), place)
+
+    return run
+
+
+def test_a_backbone_that_fits_passes(check, weights):
+    check({"state_dict": weights})
+
+
+def test_every_file_of_an_arm_is_loaded_and_the_arm_is_named(check, weights):
+    name = next(iter(weights))
+    with pytest.raises(
+        CheckpointError, match=rf"--arm tried: .*tried-1\.pth does not fit .*{name}"
+    ):
+        check({"state_dict": {**weights, name: weights[name][:1]}})
+    with pytest.raises(CheckpointError, match=r"--arm tried: .*tried-1\.pth"):
+        check({"state_dict": {}})
+
+
+def test_a_pretraining_checkpoint_is_sent_to_the_export(check, weights):
+    trained = {f"encoder.backbone.{name}": value for name, value in weights.items()}
+    with pytest.raises(CheckpointError, match=r"--arm tried: .*tools/export_backbone\.py"):
+        check({"state_dict": trained | {"decoder.mask_token": torch.zeros(1)}})
+
+
+def test_options_change_the_detector_that_has_to_fit(check, weights):
+    with pytest.raises(CheckpointError, match="--arm tried: .*missing"):
+        check({"state_dict": weights}, options=("model.backbone.depth=12",))
+    with pytest.raises(ConfigError, match=r"atss_vit_micro_camvid\.py: .*depht"):
+        check({"state_dict": weights}, options=("model.backbone.depht=12",))
+
+
+def test_random_initialisation_alone_needs_no_detector(place, make_study):
+    config = Path("configs/detection/none.py")
+    check_starts(make_study(config=config, arms=(Arm.of("random"),)), place)
