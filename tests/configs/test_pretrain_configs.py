@@ -63,6 +63,19 @@ def test_masks_are_switched_by_one_key() -> None:
         assert other.to_dict() == object_aware.to_dict()
 
 
+def test_the_recipe_that_was_measured_ahead_is_there_at_full_size() -> None:
+    small, full = (
+        Config.fromfile(FOLDER / f"vit-{name}.py") for name in ("micro_single_town", "base_single_nuscenes")
+    )
+    assert full.model.masking == small.model.masking
+    assert full.model.target == small.model.target
+    for part, key in (("encoder", "attention_init"), ("decoder", "attention_init"), ("decoder", "attend")):
+        assert full.model[part][key] == small.model[part][key]
+    clips = Config.fromfile(FOLDER / "vit-base_object_nuscenes.py").train_dataloader
+    frames = clips.batch_size * clips.dataset.dataset.steps * 6
+    assert full.train_dataloader.batch_size == frames
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_names_only_what_differs(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 25
