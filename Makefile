@@ -1,4 +1,4 @@
-# Every target does the set-up it needs, into .venv. Choose the interpreter with PYTHON=...;
+# Every target but check-env does the set-up it needs, into .venv. Choose the interpreter with PYTHON=...;
 # extra arguments go in ARGS, for example: make test ARGS="tests/masking -x"
 
 BIN := .venv/bin
@@ -22,6 +22,7 @@ setup:
 	@bash tools/setup_env.sh
 
 check-env:
+	@test -x $(BIN)/python || { echo "WRONG: there is no $(BIN)/python"; echo "  cure: make setup"; exit 1; }
 	@$(BIN)/python tools/check_env.py
 
 lint: setup

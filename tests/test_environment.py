@@ -158,3 +158,15 @@ def test_tool_runs_and_its_exit_code_tells(repository):
     assert done.stderr == ""
     assert done.stdout.startswith("Python ")
     assert (done.returncode == 0) == ("All is well." in done.stdout)
+
+
+def test_before_any_setup_the_target_says_what_to_do(repository):
+    done = subprocess.run(
+        ["make", "BIN=none", "check-env"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == "WRONG: there is no none/python\n  cure: make setup\n"
