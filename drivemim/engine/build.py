@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,10 +41,12 @@ def build_alone(config: Config, name: str | Path) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without MMEngine's lines about every layer's initialisation."""
+    """Without MMEngine's lines about every layer, and MMDetection's warnings about its own code."""
     logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(logging.NOTSET)
 
