@@ -187,6 +187,14 @@ def _check_untyped(config: Config) -> None:
 def _check_option(config: Config, dotted: str) -> None:
     """Refuse an option that sets a key which is not there and which no class could ask for."""
     here: Any = config.to_dict()
+    variable, _, inside = dotted.partition(".")
+    if variable in here and variable not in _TOP_LEVEL:
+        cures = [".".join(filter(None, (key, inside))) for key in _copies(here, variable)]
+        raise ConfigError(
+            f"--cfg-options {dotted}: '{variable}' is a variable of {config.filename}, which has "
+            "been read, so that changing it would change nothing; set "
+            + (", ".join(cures) or "the key that it went into")
+        )
     walked: list[str] = []
     for part in dotted.split("."):
         name = ".".join(walked) or "the config"
@@ -209,6 +217,28 @@ def _check_option(config: Config, dotted: str) -> None:
                 f"--cfg-options {dotted}: {name} has no key '{part}'{nearest(part, valid)}"
             )
         walked.append(part)
+
+
+def _copies(config: Mapping[str, Any], variable: str) -> list[str]:
+    """Dotted keys that a variable's value went into; those of its own name alone if there are."""
+    found = [
+        key
+        for root in config.keys() & _TOP_LEVEL
+        for key, value in _walk(config[root], root)
+        if value == config[variable]
+    ]
+    named = [key for key in found if key.rpartition(".")[2] == variable]
+    return sorted(named or found)
+
+
+def _walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Every value in nested dicts and lists by its dotted key, outer ones first."""
+    yield key, value
+    pairs: Any = value.items() if isinstance(value, Mapping) else ()
+    if isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+    for part, inner in pairs:
+        yield from _walk(inner, f"{key}.{part}")
 
 
 def _valid_additions(walked: list[str]) -> frozenset[str]:

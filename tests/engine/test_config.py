@@ -84,6 +84,31 @@ def test_option_that_nothing_reads(toy, option, complaint):
 
 
 @pytest.mark.parametrize(
+    ("option", "cure"),
+    [
+        ("width", "model.encoder.channels"),
+        ("warmup", "param_scheduler.0.end, param_scheduler.1.begin"),
+        ("max_iters", "train_cfg.max_iters"),  # not the scheduler's: the name says which
+        ("pipeline.0.type", "train_dataloader.dataset.pipeline.0.type"),
+        ("spare", "the key that it went into"),
+    ],
+)
+def test_an_option_comes_too_late_for_a_variable(write, option, cure):
+    path = write(
+        "width, warmup, max_iters, spare, pipeline = 8, 76, 77, 78, [dict(type='A')]",
+        "model = dict(encoder=dict(channels=width))",
+        "train_cfg = dict(max_iters=max_iters)",
+        "param_scheduler = [dict(end=warmup), dict(begin=warmup, end=max_iters)]",
+        "train_dataloader = dict(dataset=dict(pipeline=pipeline))",
+        "log_level = 'INFO' if spare else 'DEBUG'",
+    )
+    assert message(load_config, path, {option: 1}) == (
+        f"--cfg-options {option}: '{option.partition('.')[0]}' is a variable of {path}, which has "
+        f"been read, so that changing it would change nothing; set {cure}"
+    )
+
+
+@pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (
