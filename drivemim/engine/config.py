@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -74,6 +75,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     with reading_errors(path):
         config = Config.fromfile(str(path))
     _check_top_level(config)
+    _check_variables(config, path)
     _check_untyped(config)
     for key in options or {}:
         _check_option(config, key)
@@ -219,16 +221,34 @@ def _check_option(config: Config, dotted: str) -> None:
         walked.append(part)
 
 
+def _check_variables(config: Config, path: Path) -> None:
+    """Refuse a variable that the file sets over an inherited one and does not read itself."""
+    if path.suffix != ".py":
+        return
+    text = path.read_text()
+    names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
+    read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    for name in sorted({node.id for node in names} - read - _TOP_LEVEL - {"_base_"}):
+        assigned = re.compile(rf"^(\w+, )*{name}(, \w+)* *=", re.MULTILINE)
+        if len(assigned.findall(config.text)) > len(assigned.findall(text)):
+            cures = [key for key, _ in _settings(config) if key.endswith(f".{name}")]
+            raise ConfigError(
+                f"{path}: '{name}' is inherited, and the lines that read it have been read: this "
+                f"changes nothing; set {', '.join(cures) or 'the key that it went into'}"
+            )
+
+
 def _copies(config: Mapping[str, Any], variable: str) -> list[str]:
     """Dotted keys that a variable's value went into; those of its own name alone if there are."""
-    found = [
-        key
-        for root in config.keys() & _TOP_LEVEL
-        for key, value in _walk(config[root], root)
-        if value == config[variable]
-    ]
-    named = [key for key in found if key.rpartition(".")[2] == variable]
-    return sorted(named or found)
+    found = _settings(config)
+    named = [key for key, _ in found if key.endswith(f".{variable}")]
+    return named or [key for key, value in found if value == config[variable]]
+
+
+def _settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Whatever the Runner reads, by its dotted key."""
+    roots = sorted(config.keys() & _TOP_LEVEL)
+    return [pair for root in roots for pair in _walk(config[root], root)]
 
 
 def _walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:

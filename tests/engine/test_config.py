@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from drivemim.engine.config import config_errors, dicts_in, load_config, short_type
@@ -106,6 +108,30 @@ def test_an_option_comes_too_late_for_a_variable(write, option, cure):
         f"--cfg-options {option}: '{option.partition('.')[0]}' is a variable of {path}, which has "
         f"been read, so that changing it would change nothing; set {cure}"
     )
+
+
+def test_an_inherited_variable_that_is_set_anew_changes_nothing(write, tmp_path):
+    base = write(
+        "channels, warmup = 8, 3",
+        "model = dict(encoder=dict(channels=channels))",
+        "param_scheduler = [dict(end=warmup)]",
+    ).rename(tmp_path / "base.py")
+
+    def child(line):
+        path = tmp_path / "child.py"
+        path.write_text(f"_base_ = {str(base)!r}\n{line}\n")
+        return path
+
+    late = "is inherited, and the lines that read it have been read: this changes nothing; set"
+    path = child("channels = 4")
+    assert message(load_config, path) == f"{path}: 'channels' {late} model.encoder.channels"
+    path = child("warmup = 4")
+    assert message(load_config, path) == f"{path}: 'warmup' {late} the key that it went into"
+    dumped = tmp_path / "child.json"
+    dumped.write_text(json.dumps({**load_config(base).to_dict(), "channels": 4}))
+    assert load_config(dumped).model.encoder.channels == 8
+    read = child("channels = 4\nmodel = dict(encoder=dict(channels=channels))")
+    assert load_config(read).model.encoder.channels == 4
 
 
 @pytest.mark.parametrize(
