@@ -162,7 +162,7 @@ def test_tool_runs_and_its_exit_code_tells(repository):
 
 def test_before_any_setup_the_target_says_what_to_do(repository):
     done = subprocess.run(
-        ["make", "BIN=none", "check-env"],
+        ["make", "--no-print-directory", "BIN=none", "check-env"],
         cwd=repository,
         capture_output=True,
         text=True,
