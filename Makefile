@@ -22,8 +22,7 @@ setup:
 	@bash tools/setup_env.sh
 
 check-env:
-	@test -x $(BIN)/python || { echo "WRONG: there is no $(BIN)/python"; echo "  cure: make setup"; exit 1; }
-	@$(BIN)/python tools/check_env.py
+	@$(or $(wildcard $(BIN)/python),$(PYTHON),python3) tools/check_env.py
 
 lint: setup
 	$(BIN)/ruff check

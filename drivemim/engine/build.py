@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
 from drivemim.engine.config import config_errors
@@ -17,24 +17,24 @@ from drivemim.errors import ConfigError
 from drivemim.registry import MODELS
 
 
-def build_alone(config: Config, name: str | Path) -> Any:
+def build_alone(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
     """Build the model, with batch statistics of its own where it would ask other processes.
 
     Nothing is downloaded, since no weight is initialised.
 
     Args:
-        config: with ``model``, which is changed where it asks for other processes.
+        config: with ``model``.
         name: of the config, for errors.
+        scope: of the registry, where the config names none.
 
     Raises:
         ConfigError: if the model cannot be built.
     """
-    config.model = _without_processes(config.model)
-    scope = config.get("default_scope") or "mmdet"
-    with DefaultScope.overwrite_default_scope(scope), quiet():
+    model = ConfigDict(_without_processes(config.model))
+    with DefaultScope.overwrite_default_scope(config.get("default_scope") or scope), quiet():
         try:
             with config_errors():
-                return MODELS.build(config.model)
+                return MODELS.build(model)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
 

@@ -191,11 +191,10 @@ def _check_option(config: Config, dotted: str) -> None:
     here: Any = config.to_dict()
     variable, _, inside = dotted.partition(".")
     if variable in here and variable not in _TOP_LEVEL:
-        cures = [".".join(filter(None, (key, inside))) for key in _copies(here, variable)]
+        keys = _keys(here, variable) or _keys(here, variable, here[variable])
         raise ConfigError(
             f"--cfg-options {dotted}: '{variable}' is a variable of {config.filename}, which has "
-            "been read, so that changing it would change nothing; set "
-            + (", ".join(cures) or "the key that it went into")
+            f"been read, so that changing it would change nothing; set {_cure(keys, inside)}"
         )
     walked: list[str] = []
     for part in dotted.split("."):
@@ -231,24 +230,24 @@ def _check_variables(config: Config, path: Path) -> None:
     for name in sorted({node.id for node in names} - read - _TOP_LEVEL - {"_base_"}):
         assigned = re.compile(rf"^(\w+, )*{name}(, \w+)* *=", re.MULTILINE)
         if len(assigned.findall(config.text)) > len(assigned.findall(text)):
-            cures = [key for key, _ in _settings(config) if key.endswith(f".{name}")]
             raise ConfigError(
                 f"{path}: '{name}' is inherited, and the lines that read it have been read: this "
-                f"changes nothing; set {', '.join(cures) or 'the key that it went into'}"
+                f"changes nothing; set {_cure(_keys(config, name))}"
             )
 
 
-def _copies(config: Mapping[str, Any], variable: str) -> list[str]:
-    """Dotted keys that a variable's value went into; those of its own name alone if there are."""
-    found = _settings(config)
-    named = [key for key, _ in found if key.endswith(f".{variable}")]
-    return named or [key for key, value in found if value == config[variable]]
-
-
-def _settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Whatever the Runner reads, by its dotted key."""
+def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
+    """Dotted keys, of those that the Runner reads, that end in a name or have a value."""
     roots = sorted(config.keys() & _TOP_LEVEL)
-    return [pair for root in roots for pair in _walk(config[root], root)]
+    found = (pair for root in roots for pair in _walk(config[root], root))
+    if value is None:
+        return [key for key, _ in found if key.endswith(f".{name}")]
+    return [key for key, here in found if here == value]
+
+
+def _cure(keys: list[str], inside: str = "") -> str:
+    """The keys to set, or a place inside of each."""
+    return ", ".join(f"{key}.{inside}".rstrip(".") for key in keys) or "the key that it went into"
 
 
 def _walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -9,18 +9,17 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import nn
 
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
-from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.build import build_alone
+from drivemim.engine.config import load_config
 from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.provenance import training_image_size
 from drivemim.engine.transfer import read_weights, weights_of
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
-from drivemim.registry import MODELS
 
 _BATCH = 16
 
@@ -119,9 +118,7 @@ def _batches(dataset: ClipDataset) -> Iterator[Clips]:
 def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -> nn.Module:
     """The config's pretrainer with its weights."""
     torch.manual_seed(seed)
-    scope = cfg.get("default_scope", "drivemim")
-    with DefaultScope.overwrite_default_scope(scope), config_errors():
-        pretrainer: nn.Module = MODELS.build(cfg.model)
+    pretrainer: nn.Module = build_alone(cfg, config, "drivemim")
     if checkpoint is None:
         _initialize(pretrainer)
     else:

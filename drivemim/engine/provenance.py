@@ -8,17 +8,16 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from drivemim import __version__
 from drivemim.clips import Clips
-from drivemim.engine.config import config_errors, dicts_in, load_config
+from drivemim.engine.build import build_alone
+from drivemim.engine.config import dicts_in, load_config
 from drivemim.engine.data_record import describe_data
 from drivemim.engine.fingerprint import describe_features, fixed_image, level_numbers
 from drivemim.engine.recipe import describe_recipe
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.registry import MODELS
 
 
 def pretrainer_of(
@@ -47,9 +46,7 @@ def pretrainer_of(
             f"{checkpoint} is not of a pretraining run: its model is "
             f"{(cfg.get('model') or {}).get('type')}, without an encoder"
         )
-    scope = cfg.get("default_scope", "drivemim")
-    with DefaultScope.overwrite_default_scope(scope), config_errors():
-        return MODELS.build(cfg.model), cfg
+    return build_alone(cfg, config or checkpoint, "drivemim"), cfg
 
 
 def describe_export(

@@ -65,15 +65,21 @@ def test_masks_are_switched_by_one_key() -> None:
 
 def test_the_recipe_that_was_measured_ahead_is_there_at_full_size() -> None:
     small, full = (
-        Config.fromfile(FOLDER / f"vit-{name}.py") for name in ("micro_single_town", "base_single_nuscenes")
+        Config.fromfile(FOLDER / f"vit-{name}.py")
+        for name in ("micro_single_town", "base_single_nuscenes")
     )
     assert full.model.masking == small.model.masking
     assert full.model.target == small.model.target
-    for part, key in (("encoder", "attention_init"), ("decoder", "attention_init"), ("decoder", "attend")):
+    for part, key in (
+        ("encoder", "attention_init"),
+        ("decoder", "attention_init"),
+        ("decoder", "attend"),
+    ):
         assert full.model[part][key] == small.model[part][key]
+    single = full.train_dataloader.dataset.dataset
+    assert (single.steps, single.one_camera) == (1, True)
     clips = Config.fromfile(FOLDER / "vit-base_object_nuscenes.py").train_dataloader
-    frames = clips.batch_size * clips.dataset.dataset.steps * 6
-    assert full.train_dataloader.batch_size == frames
+    assert full.train_dataloader.batch_size == clips.batch_size * clips.dataset.dataset.steps * 6
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

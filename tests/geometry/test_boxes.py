@@ -202,6 +202,18 @@ def number(low, high):
     return st.floats(low, high, allow_nan=False)
 
 
+def test_truncation_is_near_the_volume_for_boxes_as_they_come():
+    generator = np.random.default_rng(0)
+    low, high = np.array([[-15, -15, -4, 0.05, 0.05, 0.05, -3.2], [40, 15, 4, 5, 14, 5, 3.2]])
+    errors = []
+    for row in generator.uniform(low, high, (300, 7)):
+        corners = corners_in_camera(tuple(row[:3]), tuple(row[3:6]), row[6])
+        found = project_boxes(corners, K, SIZE).truncation_M[0]
+        errors.append(abs(found - exact_truncation(corners[0], K, SIZE)))
+    assert max(errors) < 0.015
+    assert np.mean(errors) < 0.0005
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     center=st.tuples(number(-15, 40), number(-15, 15), number(-4, 4)),
@@ -211,7 +223,7 @@ def number(low, high):
 )
 @example(center=(0.1, 0, 0), wlh=(2, 0.2, 2), yaw=0, mirrored=False)
 @example(center=(2, 0, 0.0625), wlh=(1, 0.125, 2), yaw=0, mirrored=False)
-def test_any_box_is_what_dense_sampling_gives(center, wlh, yaw, mirrored):
+def test_any_box_is_what_exact_geometry_gives(center, wlh, yaw, mirrored):
     intrinsics = MIRRORED_K if mirrored else K
     corners = corners_in_camera(center, wlh, yaw)
     seen = project_boxes(corners, intrinsics, SIZE)

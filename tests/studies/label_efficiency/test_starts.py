@@ -1,5 +1,7 @@
 """Every arm's backbone is tried before the first run, with the detector that it is for."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,9 @@ def check(place, make_study, weights):
     return run
 
 
-def test_a_backbone_that_fits_passes(check, weights):
+def test_a_backbone_that_fits_passes_without_a_word(check, weights, recwarn):
     check({"state_dict": weights})
+    assert not recwarn.list
 
 
 def test_every_file_of_an_arm_is_loaded_and_the_arm_is_named(check, weights):
@@ -63,3 +66,19 @@ def test_options_change_the_detector_that_has_to_fit(check, weights):
 def test_random_initialisation_alone_needs_no_detector(place, make_study):
     config = Path("configs/detection/none.py")
     check_starts(make_study(config=config, arms=(Arm.of("random"),)), place)
+
+
+def test_the_tool_refuses_before_it_trains_anything(place, repository):
+    torch.save({"state_dict": {"other.weight": torch.zeros(1)}}, place / "wrong.pth")
+    done = subprocess.run(
+        [
+            sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
+            "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "1",
+            "--arm", "random", "--arm", f"wrong={place / 'wrong.pth'}",
+            "--shares", "1", "--seeds", "0", "--work-dir", str(place / "work"),
+        ],
+        cwd=repository, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("CheckpointError: --arm wrong: ")
+    assert [path.name for path in (place / "work").iterdir()] == ["inputs"]
