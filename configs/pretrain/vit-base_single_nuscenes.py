@@ -4,7 +4,7 @@ _base_ = './vit-base_object_nuscenes.py'
 
 model = dict(
     encoder=dict(attention_init='mimetic'),
-    decoder=dict(attend='frame', attention_init='mimetic'),
+    decoder=dict(attention_scope='frame', attention_init='mimetic'),
     target=dict(eps=0.05),
     masking=dict(type='RandomMask'))
 

@@ -3,7 +3,7 @@
 _base_ = './vit-micro_tube_camvid.py'
 
 model = dict(
-    decoder=dict(attend='frame'),
+    decoder=dict(attention_scope='frame'),
     # Cells that deviate by less than some 13 grey levels are sky, road and noise: count less.
     target=dict(eps=0.05),
     masking=dict(type='RandomMask'))

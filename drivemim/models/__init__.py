@@ -4,7 +4,7 @@ Neither ``mmdet`` nor ``mmcv`` is imported here: a wrapped MMDetection backbone 
 when, and only when, a config asks for one.
 """
 
-from drivemim.models.decoders import ClipDecoder
+from drivemim.models.decoders import ClipDecoder, PyramidDecoder
 from drivemim.models.encoders import MaskedEncoder, MaskedResNet, ViT
 from drivemim.models.guides import Guide, LossPredictor, TeacherAttention
 from drivemim.models.necks import SimpleFeaturePyramid
@@ -23,6 +23,7 @@ __all__ = [
     "NormalizedPixels",
     "OrientedGradients",
     "PooledPixels",
+    "PyramidDecoder",
     "Reconstruction",
     "SimpleFeaturePyramid",
     "TeacherAttention",

@@ -69,6 +69,15 @@ class ChosenCells:
         """K, the length of the lists."""
         return int(self.indices_XK.shape[1])
 
+    def of_images(self, wanted_X: Tensor) -> ChosenCells:
+        """Those of some of the images, padded as before.
+
+        Args:
+            wanted_X: bool.
+        """
+        present_XK = None if self.present_XK is None else self.present_XK[wanted_X]
+        return ChosenCells(indices_XK=self.indices_XK[wanted_X], present_XK=present_XK)
+
 
 def choose_cells(chosen_Xhw: Tensor) -> ChosenCells:
     """List the cells of each image that are True."""

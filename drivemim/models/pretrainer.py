@@ -18,6 +18,7 @@ from drivemim.models.cells import (
     image_to_cells,
     put_cells,
 )
+from drivemim.models.encoders.base import MaskedFeatures
 from drivemim.models.guides.base import Guide, error_map
 from drivemim.registry import MASKS, MODELS
 
@@ -44,7 +45,7 @@ class MaskedPretrainer(BaseModel):
 
     Args:
         encoder: config of a ``MaskedEncoder``.
-        decoder: config of a decoder, without ``in_channels``, which the encoder gives.
+        decoder: config of a decoder, without ``encoder``.
         target: config of a target.
         masking: config of a mask strategy.
         data_preprocessor: config of a ``ClipPreprocessor``.
@@ -65,11 +66,11 @@ class MaskedPretrainer(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         self.encoder = MODELS.build(encoder)
-        self.decoder = MODELS.build({"in_channels": self.encoder.cell_channels, **decoder})
+        self.decoder = MODELS.build({"encoder": self.encoder, **decoder})
         self.target = MODELS.build(target)
         self.masking = MASKS.build(masking)
         channels = self.target.channels(self.encoder.mask_stride)
-        self.head = nn.Linear(self.decoder.embed_dims, channels)
+        self.head = nn.Linear(self.decoder.out_channels, channels)
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         # Last, so that the other parts begin alike with and without it.
@@ -101,7 +102,7 @@ class MaskedPretrainer(BaseModel):
             guide_BTNhw: what the strategy follows; None asks the guide, if there is one.
         """
         grid = grid_of(clips.image_size, self.encoder.mask_stride)
-        if guide_BTNhw is None:
+        if guide_BTNhw is None and self.guide is not None:
             guide_BTNhw = self._guide(self.data_preprocessor.normalize(clips.images_BTNHWC))
         following = {} if guide_BTNhw is None else {"guide_BTNhw": guide_BTNhw.detach()}
         mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips), **following)
@@ -115,26 +116,34 @@ class MaskedPretrainer(BaseModel):
         guide_BTNhw: Tensor = self.guide(images_BTNCHW, grid_of((H, W), self.encoder.mask_stride))
         return guide_BTNhw
 
-    def encode(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor) -> Tensor:
-        """Features (B, T, N, K, D) of the visible cells, padded; zero in invalid frames.
+    def encode(
+        self, images_BTNCHW: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
+    ) -> MaskedFeatures:
+        """Features of the visible patches of every frame; zero in invalid frames.
 
         Invalid frames are not encoded, so batch statistics never see them.
         """
         # A batch without any valid frame is encoded whole, to keep every gradient defined.
         if bool(valid_BTN.all()) or not bool(valid_BTN.any()):
-            visible_XKD: Tensor = self.encoder.forward_masked(
+            features = self.encoder.forward_masked(
                 images_BTNCHW.flatten(0, 2), mask_BTNhw.flatten(0, 2)
             )
-            return visible_XKD.reshape(*valid_BTN.shape, *visible_XKD.shape[1:])
-        visible_XKD = self.encoder.forward_masked(images_BTNCHW[valid_BTN], mask_BTNhw[valid_BTN])
+            return MaskedFeatures(
+                tokens=features.tokens.unflatten(0, valid_BTN.shape),
+                maps=tuple(each.unflatten(0, valid_BTN.shape) for each in features.maps),
+            )
+        features = self.encoder.forward_masked(images_BTNCHW[valid_BTN], mask_BTNhw[valid_BTN])
         most = int((~mask_BTNhw).flatten(-2).sum(dim=-1).max())
-        padded_BTNKD = visible_XKD.new_zeros(*valid_BTN.shape, most, visible_XKD.shape[2])
-        padded_BTNKD[valid_BTN, : visible_XKD.shape[1]] = visible_XKD
-        return padded_BTNKD
+        tokens_VKD = features.tokens
+        tokens_BTNKD = tokens_VKD.new_zeros(*valid_BTN.shape, most, tokens_VKD.shape[2])
+        tokens_BTNKD[valid_BTN, : tokens_VKD.shape[1]] = tokens_VKD
+        return MaskedFeatures(
+            tokens=tokens_BTNKD, maps=tuple(_spread(each, valid_BTN) for each in features.maps)
+        )
 
-    def decode(self, visible_BTNKD: Tensor, mask_BTNhw: Tensor, clips: Clips) -> Tensor:
+    def decode(self, features: MaskedFeatures, mask_BTNhw: Tensor, clips: Clips) -> Tensor:
         """Predictions (B, T, N, J, P) for the hidden cells."""
-        predictions: Tensor = self.head(self.decoder(visible_BTNKD, mask_BTNhw, clips))
+        predictions: Tensor = self.head(self.decoder(features, mask_BTNhw, clips))
         return predictions
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
@@ -143,9 +152,9 @@ class MaskedPretrainer(BaseModel):
         if self.guide is not None and self.training:
             self.guide.follow(self.encoder)
         guide_BTNhw = self._guide(images_BTNCHW)
-        mask_BTNhw = self.mask(clips) if guide_BTNhw is None else self.mask(clips, guide_BTNhw)
-        visible_BTNKD = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
-        predictions_BTNJP = self.decode(visible_BTNKD, mask_BTNhw, clips)
+        mask_BTNhw = self.mask(clips, guide_BTNhw)
+        features = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
+        predictions_BTNJP = self.decode(features, mask_BTNhw, clips)
         targets_BTNJP = self.target(images_BTNCHW, mask_BTNhw)
         present_XJ = choose_cells(mask_BTNhw.flatten(0, 2)).present_XK
         weights_BTNJ = None if present_XJ is None else present_XJ.view(targets_BTNJP.shape[:4])
@@ -163,8 +172,8 @@ class MaskedPretrainer(BaseModel):
         """Fill in what is hidden, with each cell's true brightness and contrast."""
         mask_BTNhw = self.mask(clips)
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
-        visible_BTNKD = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
-        predictions_BTNJP = self.decode(visible_BTNKD, mask_BTNhw, clips)
+        features = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
+        predictions_BTNJP = self.decode(features, mask_BTNhw, clips)
         errors_BTNJ = self.target.errors(predictions_BTNJP, self.target(images_BTNCHW, mask_BTNhw))
         pixels_BTNJP = self.target.to_pixels(predictions_BTNJP, images_BTNCHW, mask_BTNhw)
 
@@ -182,3 +191,10 @@ class MaskedPretrainer(BaseModel):
             images_BTNHWC=torch.where(invalid[..., None], clips.images_BTNHWC, images),
             errors_BTNhw=error_map(errors_BTNJ, mask_BTNhw).masked_fill(invalid, 0.0),
         )
+
+
+def _spread(values_VCHW: Tensor, valid_BTN: Tensor) -> Tensor:
+    """Values of the valid frames at their places among all frames, zero elsewhere."""
+    values_BTNCHW = values_VCHW.new_zeros(*valid_BTN.shape, *values_VCHW.shape[1:])
+    values_BTNCHW[valid_BTN] = values_VCHW
+    return values_BTNCHW

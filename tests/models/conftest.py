@@ -75,15 +75,34 @@ ENCODERS = {
 }
 
 
+NECKS = {
+    "vit": dict(
+        type="SimpleFeaturePyramid", in_channels=32, out_channels=8, scales=(2.0, 1.0, 0.5)
+    ),
+    "resnet": dict(type="mmdet.FPN", in_channels=[16, 32, 64], out_channels=8, num_outs=3),
+}
+
+
+def make_decoder(name: str, encoder: str = "vit", **changes: Any) -> dict[str, Any]:
+    """Config of a small decoder for one of ``ENCODERS``."""
+    if name == "pyramid":
+        return dict(type="PyramidDecoder", num_heads=2, neck=NECKS[encoder]) | changes
+    return dict(type="ClipDecoder", embed_dims=24, depth=2, num_heads=2) | changes
+
+
 def make_pretrainer(
-    encoder: str = "vit", ratio: float = 0.5, attend: str = "clip", **others: Any
+    encoder: str = "vit",
+    ratio: float = 0.5,
+    attention_scope: str = "clip",
+    decoder: str = "clip",
+    **others: Any,
 ) -> BaseModel:
     torch.manual_seed(0)
     model = MODELS.build(
         dict(
             type="MaskedPretrainer",
             encoder=ENCODERS[encoder],
-            decoder=dict(type="ClipDecoder", embed_dims=24, depth=2, num_heads=2, attend=attend),
+            decoder=make_decoder(decoder, encoder, attention_scope=attention_scope),
             target=dict(type="NormalizedPixels"),
             masking=dict(type="ShuffledMaskForTests", ratio=ratio),
             data_preprocessor=dict(type="ClipPreprocessor", **STATISTICS),

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from drivemim.models import ClipDecoder, ViT
+from drivemim.models import ViT
 from drivemim.models.layers import grid_positions
 from drivemim.models.mimetic import mimetic_
+from drivemim.registry import MODELS
 
 
 def layer(dims: int, heads: int) -> list[torch.Tensor]:
@@ -61,15 +64,23 @@ def test_where_a_cell_looks_before_training(kind: str) -> None:
 def test_an_unknown_initialisation_is_an_error() -> None:
     with pytest.raises(ValueError, match="attention_init='best' must be 'xavier' or 'mimetic'"):
         ViT(arch="tiny", attention_init="best")
-    with pytest.raises(ValueError, match="attention_init='best' must be 'xavier' or 'mimetic'"):
-        ClipDecoder(in_channels=8, embed_dims=8, num_heads=2, attention_init="best")
 
 
-def test_the_decoders_queries_are_paired_with_its_keys() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(type="ClipDecoder", embed_dims=48),
+        dict(type="PyramidDecoder", neck=dict(type="SimpleFeaturePyramid", in_channels=48)),
+    ],
+    ids=["clip", "pyramid"],
+)
+def test_the_decoders_queries_are_paired_with_its_keys(settings: dict[str, object]) -> None:
     torch.manual_seed(0)
-    block = ClipDecoder(
-        in_channels=8, embed_dims=48, depth=1, num_heads=1, attention_init="mimetic"
-    ).blocks[0]
+    encoder = SimpleNamespace(cell_channels=48, stages=())
+    decoder = MODELS.build(
+        dict(encoder=encoder, depth=1, num_heads=1, attention_init="mimetic", **settings)
+    )
+    block = decoder.blocks[0]
     keys, values = block.keys_values.weight.chunk(2)
     alike = block.queries.weight.T @ keys
     assert alike.diagonal().mean().item() == pytest.approx(0.7, abs=0.1)

@@ -14,11 +14,13 @@ from drivemim.clips import Clips
 
 Build = Callable[..., BaseModel]
 BOTH = pytest.mark.parametrize("encoder", ["vit", "resnet"])
+DECODERS = pytest.mark.parametrize("decoder", ["clip", "pyramid"])
 
 
+@DECODERS
 @BOTH
-def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str) -> None:
-    model = build_pretrainer(encoder).eval()
+def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str, decoder: str) -> None:
+    model = build_pretrainer(encoder, decoder=decoder).eval()
     losses = model(clips, mode="loss")
     mask = model.mask(clips)
     images = model.data_preprocessor.normalize(clips.images_BTNHWC)
@@ -48,14 +50,15 @@ def ragged_mask(clips: Clips, grid: tuple[int, int] = (4, 6)) -> torch.Tensor:
     return mask
 
 
+@DECODERS
 def test_frames_may_hide_more_or_less(
-    build_pretrainer: Build, clips: Clips, monkeypatch: pytest.MonkeyPatch
+    build_pretrainer: Build, clips: Clips, monkeypatch: pytest.MonkeyPatch, decoder: str
 ) -> None:
     """Where frames look at themselves alone, a batch costs what its frames cost one by one."""
-    model = build_pretrainer("vit", attend="frame").eval()
+    model = build_pretrainer("vit", decoder=decoder, attention_scope="frame").eval()
     mask = ragged_mask(clips)
     mask[:, -1, -1, 0] = False
-    monkeypatch.setattr(model, "mask", lambda clips: mask)
+    monkeypatch.setattr(model, "mask", lambda clips, guide=None: mask)
     together = model(clips, mode="loss")["loss"]
     images = model.data_preprocessor.normalize(clips.images_BTNHWC)
     costs = []
@@ -73,7 +76,7 @@ def test_frames_may_hide_more_or_less(
         valid = torch.ones(1, 1, 1, dtype=torch.bool)
         # The time since the clip began is part of a cell's place, so it is given as it was.
         monkeypatch.setattr(
-            "drivemim.models.decoders.clip_decoder.seconds_since_first",
+            "drivemim.models.decoders.context.seconds_since_first",
             lambda times, valid: times.float() * 1e-6,
         )
         visible = model.encode(images[frame], mask[frame], valid)
@@ -85,14 +88,19 @@ def test_frames_may_hide_more_or_less(
     assert together.item() == pytest.approx(torch.cat(costs).mean().item(), rel=1e-5)
 
 
+@DECODERS
 @BOTH
 def test_a_frame_may_be_hidden_whole(
-    build_pretrainer: Build, clips: Clips, encoder: str, monkeypatch: pytest.MonkeyPatch
+    build_pretrainer: Build,
+    clips: Clips,
+    encoder: str,
+    monkeypatch: pytest.MonkeyPatch,
+    decoder: str,
 ) -> None:
-    model = build_pretrainer(encoder).eval()
+    model = build_pretrainer(encoder, decoder=decoder).eval()
     grid = (64 // model.encoder.mask_stride, 96 // model.encoder.mask_stride)
     mask = ragged_mask(clips, grid)
-    monkeypatch.setattr(model, "mask", lambda clips: mask)
+    monkeypatch.setattr(model, "mask", lambda clips, guide=None: mask)
     losses = model(clips, mode="loss")
     losses["loss"].backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
@@ -113,12 +121,13 @@ def test_a_frame_may_be_hidden_whole(
     assert torch.equal(before, after)
 
 
+@DECODERS
 @BOTH
-@pytest.mark.parametrize("attend", ["clip", "frame"])
+@pytest.mark.parametrize("scope", ["clip", "frame"])
 def test_gradients_reach_every_parameter(
-    build_pretrainer: Build, clips: Clips, encoder: str, attend: str
+    build_pretrainer: Build, clips: Clips, encoder: str, scope: str, decoder: str
 ) -> None:
-    model = build_pretrainer(encoder, attend=attend).train()
+    model = build_pretrainer(encoder, decoder=decoder, attention_scope=scope).train()
     with torch.no_grad():  # a residual branch that starts at zero passes no gradient on
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
@@ -129,10 +138,11 @@ def test_gradients_reach_every_parameter(
         assert (parameter.grad != 0).any(), name
 
 
+@DECODERS
 @BOTH
 @pytest.mark.parametrize("training", [True, False])
 def test_invalid_frames_have_no_influence(
-    build_pretrainer: Build, clips: Clips, encoder: str, training: bool
+    build_pretrainer: Build, clips: Clips, encoder: str, training: bool, decoder: str
 ) -> None:
     valid = clips.valid_BTN.clone()
     valid[0, 0, 1] = valid[1, 1, 0] = False
@@ -145,7 +155,7 @@ def test_invalid_frames_have_no_influence(
         intrinsics_BTN33=torch.where(gap, torch.eye(3), clips.intrinsics_BTN33),
         timestamps_BTN=clips.timestamps_BTN.masked_fill(~valid, 0),
     )
-    first = build_pretrainer(encoder).train(training)
+    first = build_pretrainer(encoder, decoder=decoder).train(training)
     second = copy.deepcopy(first)
     losses = [
         model(batch, mode="loss")["loss"] for model, batch in ((first, clips), (second, other))
@@ -167,11 +177,12 @@ def test_invalid_frames_have_no_influence(
     assert torch.equal(filled[0].images_BTNHWC[~valid], clips.images_BTNHWC[~valid])
 
 
+@DECODERS
 @BOTH
 def test_nothing_valid_is_zero_loss_and_zero_gradients(
-    build_pretrainer: Build, clips: Clips, encoder: str
+    build_pretrainer: Build, clips: Clips, encoder: str, decoder: str
 ) -> None:
-    model = build_pretrainer(encoder).train()
+    model = build_pretrainer(encoder, decoder=decoder).train()
     loss = model(replace(clips, valid_BTN=clips.valid_BTN & False), mode="loss")["loss"]
     assert loss.item() == 0.0
     loss.backward()
@@ -224,19 +235,25 @@ def test_tensor_mode_is_the_backbone_of_every_frame(
         torch.testing.assert_close(all_frames[5:6], one)
 
 
+@DECODERS
 @BOTH
-def test_training_step_lowers_the_loss(build_pretrainer: Build, clips: Clips, encoder: str) -> None:
+def test_training_step_lowers_the_loss(
+    build_pretrainer: Build, clips: Clips, encoder: str, decoder: str
+) -> None:
     from mmengine.optim import OptimWrapper
 
-    model = build_pretrainer(encoder).train()
+    model = build_pretrainer(encoder, decoder=decoder).train()
     wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=3e-3))
     losses = [model.train_step(clips, wrapper)["loss"].item() for _ in range(12)]
     assert losses[-1] < losses[0] - 0.05
 
 
+@DECODERS
 @BOTH
-def test_bfloat16_is_close_to_float32(build_pretrainer: Build, clips: Clips, encoder: str) -> None:
-    model = build_pretrainer(encoder).train()
+def test_bfloat16_is_close_to_float32(
+    build_pretrainer: Build, clips: Clips, encoder: str, decoder: str
+) -> None:
+    model = build_pretrainer(encoder, decoder=decoder).train()
     exact = model(clips, mode="loss")["loss"]
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(clips, mode="loss")["loss"]

@@ -17,6 +17,6 @@ model = dict(
             frozen_stages=-1,
             style='pytorch'),
         cell_channels=512),
-    decoder=dict(type='ClipDecoder', embed_dims=384, depth=4, num_heads=6, attend='clip'),
+    decoder=dict(type='ClipDecoder', embed_dims=384, depth=4, num_heads=6, attention_scope='clip'),
     target=dict(type='NormalizedPixels'),
     masking=dict(type='ObjectMask', ratio=0.6))

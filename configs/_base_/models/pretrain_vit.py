@@ -7,6 +7,6 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True),
     encoder=dict(type='ViT', arch='base', patch_size=16),
-    decoder=dict(type='ClipDecoder', embed_dims=384, depth=4, num_heads=6, attend='clip'),
+    decoder=dict(type='ClipDecoder', embed_dims=384, depth=4, num_heads=6, attention_scope='clip'),
     target=dict(type='NormalizedPixels'),
     masking=dict(type='ObjectMask', ratio=0.75))

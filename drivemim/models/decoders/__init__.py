@@ -1,5 +1,6 @@
 """Decoders: what turns visible features into predictions, thrown away after pretraining."""
 
 from drivemim.models.decoders.clip_decoder import ClipDecoder
+from drivemim.models.decoders.pyramid_decoder import PyramidDecoder
 
-__all__ = ["ClipDecoder"]
+__all__ = ["ClipDecoder", "PyramidDecoder"]

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from drivemim.compat import BatchNorm
 from drivemim.models.cells import choose_cells, grid_of, image_to_cells, take_cells
+from drivemim.models.encoders.base import MaskedFeatures, Stage
 from drivemim.registry import MODELS
 
 
@@ -56,10 +57,11 @@ class MaskedResNet(BaseModule):
         self.backbone = MODELS.build(backbone)
         _check(self.backbone, fuse)
         self.cell_channels = cell_channels
-        self.fuse = tuple(fuse)
+        self.fuse = tuple(sorted(fuse))
         strides = self.backbone.strides
         self.mask_stride = 4 * prod(strides)
         self.fusers = nn.ModuleDict()
+        stages = []
         for stage in self.fuse:
             side = self.mask_stride // (4 * prod(strides[: stage + 1]))
             last_block = getattr(self.backbone, self.backbone.res_layers[stage])[-1]
@@ -67,6 +69,8 @@ class MaskedResNet(BaseModule):
             if hasattr(last_block, "conv3"):
                 channels = last_block.conv3.out_channels
             self.fusers[f"stage{stage}"] = nn.Linear(channels * side**2, cell_channels)
+            stages.append(Stage(channels=channels, side=side))
+        self.stages = tuple(stages)
         self.norm = nn.LayerNorm(cell_channels, eps=1e-6)
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
@@ -74,7 +78,7 @@ class MaskedResNet(BaseModule):
         maps: tuple[Tensor, ...] = self.backbone(images_BCHW)
         return maps
 
-    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:
+    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> MaskedFeatures:
         """Encode with the hidden cells cut out.
 
         Args:
@@ -82,21 +86,19 @@ class MaskedResNet(BaseModule):
             mask_Bhw: bool, True = hidden.
 
         Returns:
-            (B, K, D), the visible cells in row-major order, padded where an image shows fewer
-            than K, the most that one shows.
+            Tokens, and the maps of ``fuse``'s stages.
         """
         grid = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.mask_stride)
         assert tuple(mask_Bhw.shape[1:]) == grid, (mask_Bhw.shape, grid)
         visible = choose_cells(~mask_Bhw)
-        maps = self.masked_maps(images_BCHW, mask_Bhw)
+        every_map = self.masked_maps(images_BCHW, mask_Bhw)
+        maps = tuple(every_map[stage] for stage in self.fuse)
         fused: Tensor | None = None
-        for stage in self.fuse:
-            side = maps[stage].shape[2] // grid[0]
-            cells_BKP = take_cells(image_to_cells(maps[stage], side), visible)
-            part: Tensor = self.fusers[f"stage{stage}"](cells_BKP)
+        for number, shape, map_BCHW in zip(self.fuse, self.stages, maps, strict=True):
+            cells_BKP = take_cells(image_to_cells(map_BCHW, shape.side), visible)
+            part: Tensor = self.fusers[f"stage{number}"](cells_BKP)
             fused = part if fused is None else fused + part
-        out: Tensor = self.norm(fused)
-        return out
+        return MaskedFeatures(tokens=self.norm(fused), maps=maps)
 
     def masked_maps(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> list[Tensor]:
         """Maps (B, C, H, W) of every stage, zero at hidden positions."""

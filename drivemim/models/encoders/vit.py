@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from drivemim.errors import ConfigError
 from drivemim.models.cells import choose_cells, grid_of, image_to_cells, take_cells
+from drivemim.models.encoders.base import MaskedFeatures, Stage
 from drivemim.models.encoders.windows import WindowBlock, Windows
 from drivemim.models.layers import Block, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
@@ -109,6 +110,7 @@ class ViT(BaseModule):
         dims, depth, heads = _sizes(arch, embed_dims, depth, num_heads)
         self.embed_dims = self.cell_channels = dims
         self.patch_size = self.mask_stride = patch_size
+        self.stages: tuple[Stage, ...] = ()
         self.out_indices = _positive_indices(out_indices, depth)
         self.window_size = window_size
         windowed = _windowed_blocks(window_size, global_blocks, depth)
@@ -213,7 +215,7 @@ class ViT(BaseModule):
                 maps.append(out_BLD.transpose(1, 2).unflatten(2, (h, w)).contiguous())
         return tuple(maps)
 
-    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:
+    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> MaskedFeatures:
         """Encode the visible cells only; hidden ones cost nothing.
 
         Args:
@@ -221,8 +223,7 @@ class ViT(BaseModule):
             mask_Bhw: bool, True = hidden.
 
         Returns:
-            (B, K, D), the visible cells in row-major order. Of images that show fewer than K, the
-            most that one shows, the rest is zero.
+            Tokens without maps; padding is zero.
 
         Raises:
             ConfigError: if the blocks look at windows: what is left of an image has none.
@@ -239,7 +240,7 @@ class ViT(BaseModule):
         positions_BKD = self._positions(grid)[visible.indices_XK]
         tokens_BKD: Tensor = self.patch_embed(cells_BKP) + positions_BKD
         if visible.present_XK is None:
-            return self._encode(tokens_BKD)
+            return MaskedFeatures(tokens=self._encode(tokens_BKD))
         # Images that show equally many cells go together, so that none looks at padding.
         counts_B = visible.present_XK.sum(dim=1)
         out_BKD = tokens_BKD.new_zeros(tokens_BKD.shape)
@@ -249,7 +250,7 @@ class ViT(BaseModule):
                 encoded = self._encode(tokens_BKD[rows, :count])
                 out_BKD = out_BKD.to(encoded.dtype)
                 out_BKD[rows, :count] = encoded
-        return out_BKD
+        return MaskedFeatures(tokens=out_BKD)
 
     def _encode(self, tokens_BKD: Tensor) -> Tensor:
         for block in self.blocks:

@@ -70,7 +70,10 @@ def test_hidden_pixels_have_no_influence(
     other = copy.deepcopy(model)
     hidden_pixels = mask.repeat_interleave(32, 1).repeat_interleave(32, 2)[:, None]
     changed = torch.where(hidden_pixels, torch.full_like(images, torch.nan), images)
-    before, after = model.forward_masked(images, mask), other.forward_masked(changed, mask)
+    before, after = (
+        model.forward_masked(images, mask).tokens,
+        other.forward_masked(changed, mask).tokens,
+    )
     assert before.shape == (2, 5, 24)
     assert torch.equal(before, after)
     assert before.isfinite().all()
@@ -113,7 +116,7 @@ def test_norm_eval_and_frozen_stages_are_the_backbones_own(
 ) -> None:
     frozen = build(norm_eval=False, frozen_stages=1).train()
     before = copy.deepcopy(dict(frozen.backbone.named_buffers()))
-    frozen.forward_masked(images, mask).square().sum().backward()
+    frozen.forward_masked(images, mask).tokens.square().sum().backward()
     for name, statistic in frozen.backbone.named_buffers():
         is_frozen = name.startswith(("bn1", "layer1"))
         assert torch.equal(statistic, before[name]) == is_frozen, name
@@ -133,7 +136,7 @@ def test_gradients_reach_everything_and_checkpointing_keeps_them(
     gradients = []
     for with_cp in (False, True):
         model = build(with_cp=with_cp).train()
-        (model.forward_masked(images, mask) ** 3).sum().backward()
+        (model.forward_masked(images, mask).tokens ** 3).sum().backward()
         gradients.append({name: each.grad for name, each in model.named_parameters()})
     for name, gradient in gradients[0].items():
         assert gradient is not None, name
@@ -144,7 +147,7 @@ def test_fusion_sums_a_linear_map_of_each_stages_patch(
     images: torch.Tensor, mask: torch.Tensor
 ) -> None:
     model = build().eval()
-    features = model.forward_masked(images, mask)
+    features = model.forward_masked(images, mask).tokens
     maps = model.masked_maps(images, mask)
     frame, (row, column) = 1, (~mask[1]).nonzero()[2].tolist()
     total = torch.zeros(24)
@@ -169,7 +172,7 @@ def test_a_single_visible_position_falls_back_on_running_statistics() -> None:
     model = build().train()
     mask = torch.ones(1, 1, 2, dtype=torch.bool)
     mask[0, 0, 1] = False
-    features = model.forward_masked(torch.randn(1, 3, 32, 64), mask)
+    features = model.forward_masked(torch.randn(1, 3, 32, 64), mask).tokens
     assert features.shape == (1, 1, 24)
     features.square().sum().backward()
     assert all(each.grad.isfinite().all() for each in model.parameters() if each.grad is not None)

@@ -28,7 +28,7 @@ def test_empty_mask_is_the_plain_backbone(images: torch.Tensor) -> None:
     model = build()
     (plain,) = model(images)
     assert plain.shape == (2, 32, 4, 6)
-    masked = model.forward_masked(images, torch.zeros(2, 4, 6, dtype=torch.bool))
+    masked = model.forward_masked(images, torch.zeros(2, 4, 6, dtype=torch.bool)).tokens
     torch.testing.assert_close(masked.transpose(1, 2).reshape(plain.shape), plain)
 
 
@@ -39,14 +39,16 @@ def test_hidden_pixels_have_no_influence(
     model = build().train(training)
     hidden_pixels = mask.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
     changed = torch.where(hidden_pixels, torch.full_like(images, torch.nan), images)
-    before, after = (model.forward_masked(each, mask) for each in (images, changed))
+    before, after = (model.forward_masked(each, mask).tokens for each in (images, changed))
     assert before.shape == (2, 9, 32)
     assert torch.equal(before, after)
 
 
 def test_visible_pixels_have_influence(images: torch.Tensor, mask: torch.Tensor) -> None:
     model = build()
-    assert not torch.equal(model.forward_masked(images, mask), model.forward_masked(-images, mask))
+    assert not torch.equal(
+        model.forward_masked(images, mask).tokens, model.forward_masked(-images, mask).tokens
+    )
 
 
 def test_order_is_row_major_and_positions_are_the_cells_own(images: torch.Tensor) -> None:
@@ -55,7 +57,7 @@ def test_order_is_row_major_and_positions_are_the_cells_own(images: torch.Tensor
     (plain,) = model(images)
     mask = torch.ones(2, 4, 6, dtype=torch.bool)
     mask[0, 1, 4] = mask[0, 3, 0] = mask[1, 0, 5] = mask[1, 2, 2] = False
-    visible = model.forward_masked(images, mask)
+    visible = model.forward_masked(images, mask).tokens
     torch.testing.assert_close(visible[0], torch.stack([plain[0, :, 1, 4], plain[0, :, 3, 0]]))
     torch.testing.assert_close(visible[1], torch.stack([plain[1, :, 0, 5], plain[1, :, 2, 2]]))
 
@@ -66,10 +68,12 @@ def test_images_that_show_more_or_less_are_encoded_as_if_alone(images: torch.Ten
     mask[1] = True
     mask[3] = mask[0].flip(0)
     images = torch.randn(5, *images.shape[1:])
-    together = model.forward_masked(images, mask)
+    together = model.forward_masked(images, mask).tokens
     assert together.shape[1] == int((~mask).flatten(1).sum(1).max())
     for number in (0, 2, 3, 4):
-        alone = model.forward_masked(images[number : number + 1], mask[number : number + 1])[0]
+        alone = model.forward_masked(images[number : number + 1], mask[number : number + 1]).tokens[
+            0
+        ]
         torch.testing.assert_close(together[number, : len(alone)], alone)
         assert (together[number, len(alone) :] == 0).all()
     assert (together[1] == 0).all()
@@ -112,7 +116,7 @@ def test_sizes_run_forward_and_backward(arch: str) -> None:
     model = MODELS.build(dict(type="ViT", arch=arch))
     images = torch.randn(1, 3, 32, 48)
     mask = torch.tensor([[[True, False, True], [True, False, False]]])
-    (model.forward_masked(images, mask).square().mean() + model(images)[0].sum()).backward()
+    (model.forward_masked(images, mask).tokens.square().mean() + model(images)[0].sum()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -135,7 +139,7 @@ def test_checkpointing_changes_memory_not_gradients(
     gradients = []
     for with_cp in (False, True):
         model = build(with_cp=with_cp)
-        model.forward_masked(images, mask).square().sum().backward()
+        model.forward_masked(images, mask).tokens.square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         assert plain is not None

@@ -162,7 +162,7 @@ def test_pretraining_with_windows_is_refused() -> None:
     with pytest.raises(ConfigError, match="window_size=2, which is for detectors; leave it out"):
         model.forward_masked(images(4, 6), mask)
     with model.attend_globally():
-        assert model.forward_masked(images(4, 6), mask).shape == (2, 24, 32)
+        assert model.forward_masked(images(4, 6), mask).tokens.shape == (2, 24, 32)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""What the tokens of a decoder know of their clip: rays, times, and which tokens they attend to."""
+
+from __future__ import annotations
+
+from math import pi
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from drivemim.clips import Clips
+from drivemim.geometry.rays import cell_rays
+from drivemim.models.cells import ChosenCells
+
+AttentionScope = Literal["clip", "frame"]
+"""``clip``: attend to the visible patches of all times and cameras; ``frame``: of the own image."""
+
+LONGEST_METRES = 64.0
+LONGEST_DIRECTION = 4.0
+LONGEST_SECONDS = 16.0
+OCTAVES = 7
+
+
+class RayTimeEmbedding(nn.Module):
+    """Fourier features of origin (metres), direction and time (seconds), then a linear map.
+
+    Each quantity has ``OCTAVES`` wavelengths, from the longest given above downwards by halves.
+    """
+
+    longest_7: Tensor
+    frequencies: Tensor
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        longest = [LONGEST_METRES] * 3 + [LONGEST_DIRECTION] * 3 + [LONGEST_SECONDS]
+        self.register_buffer("longest_7", torch.tensor(longest), persistent=False)
+        frequencies = torch.tensor([2 * pi * 2.0**octave for octave in range(OCTAVES)])
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.linear = nn.Linear(7 * (1 + 2 * OCTAVES), dims)
+
+    def forward(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
+        """Embedding of every cell, (B, T, N, L, D)."""
+        (B, T, N), (h, w) = clips.shape, grid
+        # Camera matrices hold thousands of pixels: half precision would bend the rays.
+        with torch.autocast(clips.images_BTNHWC.device.type, enabled=False):
+            rays_BTNhw6 = cell_rays(
+                clips.intrinsics_BTN33.float(),
+                clips.camera_to_clip_BTN44.float(),
+                grid,
+                clips.image_size,
+            )
+            seconds_BTN = seconds_since_first(clips.timestamps_BTN, clips.valid_BTN)
+            seconds_BTNL1 = seconds_BTN[..., None, None].expand(-1, -1, -1, h * w, -1)
+            values = torch.cat([rays_BTNhw6.reshape(B, T, N, h * w, 6), seconds_BTNL1], dim=-1)
+            values = values / self.longest_7
+            phases = (values[..., None] * self.frequencies).flatten(-2)
+            features = torch.cat([values, phases.sin(), phases.cos()], dim=-1)
+        out: Tensor = self.linear(features.to(self.linear.weight.dtype))
+        return out
+
+
+def seconds_since_first(timestamps_BTN: Tensor, valid_BTN: Tensor) -> Tensor:
+    """Float seconds since each clip's first valid frame; 0 for invalid frames."""
+    latest = torch.iinfo(torch.int64).max
+    first_B = timestamps_BTN.masked_fill(~valid_BTN, latest).flatten(1).amin(dim=1)
+    elapsed_BTN = (timestamps_BTN - first_B[:, None, None]).masked_fill(~valid_BTN, 0)
+    return elapsed_BTN.float() * 1e-6
+
+
+def check_attention_scope(scope: str) -> None:
+    """Raise ``ValueError`` unless the name is one of ``AttentionScope``."""
+    if scope not in ("clip", "frame"):
+        raise ValueError(f"attention_scope={scope!r} must be 'clip' or 'frame'")
+
+
+def usable_keys(valid_BTN: Tensor, visible: ChosenCells, scope: AttentionScope) -> Tensor | None:
+    """Tell which visible tokens may be attended to.
+
+    A group of frames (those that are attended to together) without a single usable token uses all
+    of them: attention to nothing is not a number in some of PyTorch's kernels, and what comes of
+    it is not meant to be used.
+
+    Args:
+        valid_BTN: bool; tokens of invalid frames are not used.
+        visible: of every frame, in the order of ``valid_BTN`` flattened; padding is not used.
+        scope: what a group is: a clip or a frame.
+
+    Returns:
+        Bool (groups, tokens of a group), or None if all may be attended to.
+    """
+    valid_X1 = valid_BTN.reshape(-1, 1)
+    # A frame that attends to itself alone is valid, or nothing reads what it sees.
+    all_valid = scope == "frame" or bool(valid_BTN.all())
+    if visible.present_XK is None:
+        if all_valid:
+            return None
+        use_XK = valid_X1.expand(-1, visible.most)
+    else:
+        use_XK = visible.present_XK if all_valid else visible.present_XK & valid_X1
+    groups = len(valid_BTN) if scope == "clip" else valid_BTN.numel()
+    use_GV = use_XK.reshape(groups, -1)
+    return use_GV | ~use_GV.any(dim=1, keepdim=True)

@@ -1,0 +1,294 @@
+"""Decoder that completes the feature map and predicts hidden patches from a detector's pyramid.
+
+1. Cross-attention fills in the hidden patches: their tokens attend to the encoder's features of the
+   visible patches, which stay as they are (CrossMAE, https://arxiv.org/abs/2401.14391).
+2. Hidden tokens and visible features together are the backbone's feature map, as a detector would
+   get it; the detector's neck makes a pyramid of it (iTPN, https://arxiv.org/abs/2211.12735).
+3. A hidden patch is predicted from every level: from all vectors inside it where a level is finer
+   than the patches, from the one vector that covers it where a level is coarser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from drivemim.clips import Clips
+from drivemim.models.cells import (
+    ChosenCells,
+    cells_to_image,
+    choose_cells,
+    image_to_cells,
+    put_cells,
+    take_cells,
+)
+from drivemim.models.decoders.context import (
+    AttentionScope,
+    RayTimeEmbedding,
+    check_attention_scope,
+    usable_keys,
+)
+from drivemim.models.encoders.base import MaskedEncoder, MaskedFeatures, Stage
+from drivemim.models.layers import MLP, attend, grid_positions, initialize
+from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
+from drivemim.registry import MODELS
+
+# Patches along the side of the map that a neck is tried on to learn the scales of its levels. A
+# level of a third of the resolution is told from one of a quarter.
+_TRIAL_GRID = 24
+_SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+class CrossAttentionBlock(nn.Module):
+    """Pre-norm transformer block: queries attend to a context that the block does not change."""
+
+    def __init__(self, dims: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(dims, eps=1e-6)
+        self.norm_context = nn.LayerNorm(dims, eps=1e-6)
+        self.queries = nn.Linear(dims, dims)
+        self.keys_values = nn.Linear(dims, 2 * dims)
+        self.proj = nn.Linear(dims, dims)
+        self.norm2 = nn.LayerNorm(dims, eps=1e-6)
+        self.mlp = MLP(dims, int(dims * mlp_ratio))
+
+    def forward(self, tokens_BQD: Tensor, context_BVD: Tensor, use_BV: Tensor | None) -> Tensor:
+        """Update the tokens.
+
+        Args:
+            tokens_BQD: tokens of hidden patches.
+            context_BVD: tokens of visible patches.
+            use_BV: bool, False = ignore this visible token; None uses all.
+        """
+        keys, values = self.keys_values(self.norm_context(context_BVD)).chunk(2, dim=-1)
+        queries = self.queries(self.norm1(tokens_BQD))
+        tokens_BQD = tokens_BQD + self.proj(attend(queries, keys, values, self.heads, use_BV))
+        out: Tensor = tokens_BQD + self.mlp(self.norm2(tokens_BQD))
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A level of a pyramid beside the grid of patches.
+
+    Attributes:
+        channels: C of the level's map.
+        side: positions along the side of a patch; 1 where the level is coarser than the patches.
+        reach: patches along the side of a position; 1 where the level is finer.
+    """
+
+    channels: int
+    side: int
+    reach: int
+
+    def patch_vectors(self, map_XCHW: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Vectors (X, L, C * side * side) of the level that lie in, or cover, each patch."""
+        if self.reach == 1:
+            return image_to_cells(map_XCHW, self.side)
+        rows, columns = (
+            torch.arange(length, device=map_XCHW.device) // self.reach for length in grid
+        )
+        return map_XCHW[:, :, rows][:, :, :, columns].flatten(2).transpose(1, 2)
+
+
+@MODELS.register_module()
+class PyramidDecoder(BaseModule):
+    """Predict the hidden patches from a pyramid over the completed feature map.
+
+    The blocks are as wide as the encoder's features. Where the encoder gives maps of several stages
+    (a ResNet), a linear map per stage turns a hidden patch's token into the patch's part of it.
+
+    Args:
+        encoder: whose features are decoded; the shapes of its features are read from it.
+        neck: config of a neck that takes a list of maps: the detector's own, such as
+            ``SimpleFeaturePyramid`` for a ViT or ``mmdet.FPN`` over the stages of a ResNet.
+        depth: number of blocks, at least 1.
+        num_heads: attention heads, a divisor of the encoder's channels.
+        mlp_ratio: hidden channels of a block's MLP, in multiples of the encoder's channels.
+        attention_scope: ``clip`` attends to the visible patches of all times and cameras, with
+            embeddings of ray and time; ``frame`` to those of the patch's own image.
+        attention_init: ``mimetic`` finds neighbours sooner, see ``drivemim.models.mimetic``.
+
+    Raises:
+        ValueError: if sizes do not fit together, or a level's scale to the patches is not a power
+            of two.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: MaskedEncoder,
+        neck: dict[str, Any],
+        depth: int = 2,
+        num_heads: int = 8,
+        mlp_ratio: float = 2.0,
+        attention_scope: AttentionScope = "clip",
+        attention_init: AttentionInit = "xavier",
+    ) -> None:
+        super().__init__()
+        check_attention_init(attention_init)
+        check_attention_scope(attention_scope)
+        dims = encoder.cell_channels
+        if dims % 4 or dims % num_heads or depth < 1:
+            raise ValueError(
+                f"PyramidDecoder: the encoder's {dims} channels must be a multiple of 4 and of "
+                f"num_heads {num_heads}, and depth {depth} at least 1"
+            )
+        self.embed_dims = dims
+        self.attention_scope: AttentionScope = attention_scope
+        self.mask_token = nn.Parameter(torch.zeros(dims))
+        self.ray_time = RayTimeEmbedding(dims) if attention_scope == "clip" else None
+        blocks = [CrossAttentionBlock(dims, num_heads, mlp_ratio) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(dims, eps=1e-6)
+        self.stages = encoder.stages
+        self.to_stages = nn.ModuleList(
+            nn.Linear(dims, stage.channels * stage.side**2) for stage in self.stages
+        )
+        self.apply(initialize)
+        if attention_init == "mimetic":
+            for block in blocks:
+                keys_DD, values_DD = block.keys_values.weight.chunk(2)
+                mimetic_(block.queries.weight, keys_DD, values_DD, block.proj.weight, num_heads)
+        nn.init.normal_(self.mask_token, std=0.02)
+        self.neck = MODELS.build(neck)
+        self.levels = _levels_of(self.neck, self.stages or (Stage(channels=dims, side=1),))
+        self.out_channels = sum(level.channels * level.side**2 for level in self.levels)
+
+    def forward(self, features: MaskedFeatures, mask_BTNhw: Tensor, clips: Clips) -> Tensor:
+        """Gather what the pyramid has of each hidden patch.
+
+        Args:
+            features: of the visible patches of every frame, (B, T, N, ...).
+            mask_BTNhw: bool, True = hidden.
+            clips: gives calibration, poses, times and validity.
+
+        Returns:
+            (B, T, N, J, out_channels), the hidden patches in row-major order, padded where a frame
+            hides fewer than J. Padding and what is in invalid frames is finite and means nothing.
+
+        Raises:
+            ValueError: if every patch is hidden.
+        """
+        if features.tokens.shape[3] == 0:
+            raise ValueError("every patch is hidden, so nothing can be predicted; lower the ratio")
+        frames, grid = mask_BTNhw.shape[:3], (mask_BTNhw.shape[3], mask_BTNhw.shape[4])
+        visible = choose_cells(~mask_BTNhw.flatten(0, 2))
+        hidden = choose_cells(mask_BTNhw.flatten(0, 2))
+        tokens_XKD = features.tokens.flatten(0, 2)
+        filled_XJD = self._fill(tokens_XKD, visible, hidden, clips, grid)
+        if self.stages:
+            stage_maps = [each.flatten(0, 2) for each in features.maps]
+            maps = self._complete_stages(stage_maps, hidden, filled_XJD, grid)
+        else:
+            empty_XLD = filled_XJD.new_zeros(len(tokens_XKD), grid[0] * grid[1], self.embed_dims)
+            map_XLD = put_cells(put_cells(empty_XLD, visible, tokens_XKD), hidden, filled_XJD)
+            maps = [cells_to_image(map_XLD, grid, 1)]
+        vectors_XJF = self._pyramid(maps, hidden, grid, clips.valid_BTN.flatten())
+        return vectors_XJF.reshape(*frames, *vectors_XJF.shape[1:])
+
+    def _fill(
+        self,
+        tokens_XKD: Tensor,
+        visible: ChosenCells,
+        hidden: ChosenCells,
+        clips: Clips,
+        grid: tuple[int, int],
+    ) -> Tensor:
+        """Tokens (X, J, D) of the hidden patches, from the visible ones of the frame or clip."""
+        positions_XLD = self._positions(clips, grid).expand(len(tokens_XKD), -1, -1)
+        context = tokens_XKD + take_cells(positions_XLD, visible)
+        queries = self.mask_token + take_cells(positions_XLD, hidden)
+        if self.attention_scope == "clip":
+            B = len(clips)
+            context, queries = (each.reshape(B, -1, self.embed_dims) for each in (context, queries))
+        use = usable_keys(clips.valid_BTN, visible, self.attention_scope)
+        for block in self.blocks:
+            queries = block(queries, context, use)
+        out: Tensor = self.norm(queries)
+        return out.reshape(len(tokens_XKD), hidden.most, self.embed_dims)
+
+    def _positions(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
+        """Where, and in clips also when and in which direction, each patch is: (X or 1, L, D)."""
+        token = self.mask_token
+        positions_LD = grid_positions(grid, self.embed_dims, device=token.device, dtype=token.dtype)
+        if self.ray_time is None:
+            return positions_LD[None]
+        embedding: Tensor = self.ray_time(clips, grid)
+        return positions_LD + embedding.flatten(0, 2)
+
+    def _complete_stages(
+        self,
+        maps: Sequence[Tensor],
+        hidden: ChosenCells,
+        filled_XJD: Tensor,
+        grid: tuple[int, int],
+    ) -> list[Tensor]:
+        """Maps of the stages with the hidden patches filled in."""
+        completed = []
+        for stage, to_stage, map_XCHW in zip(self.stages, self.to_stages, maps, strict=True):
+            patches_XLP = image_to_cells(map_XCHW, stage.side)
+            patches_XLP = put_cells(patches_XLP, hidden, to_stage(filled_XJD))
+            completed.append(cells_to_image(patches_XLP, grid, stage.side))
+        return completed
+
+    def _pyramid(
+        self,
+        maps: list[Tensor],
+        hidden: ChosenCells,
+        grid: tuple[int, int],
+        valid_X: Tensor,
+    ) -> Tensor:
+        """Vectors (X, J, F) of the hidden patches; a neck never sees an invalid frame."""
+        some_invalid = bool(valid_X.any()) and not bool(valid_X.all())
+        if some_invalid:
+            maps = [each[valid_X] for each in maps]
+            hidden = hidden.of_images(valid_X)
+        vectors = [
+            take_cells(level.patch_vectors(level_map, grid), hidden)
+            for level_map, level in zip(self.neck(maps), self.levels, strict=True)
+        ]
+        found = torch.cat(vectors, dim=2)
+        if not some_invalid:
+            return found
+        spread = found.new_zeros(len(valid_X), *found.shape[1:])
+        spread[valid_X] = found
+        return spread
+
+
+@torch.no_grad()
+def _levels_of(neck: nn.Module, stages: Sequence[Stage]) -> tuple[Level, ...]:
+    """Shapes of a neck's levels, found by trying it.
+
+    Raises:
+        ValueError: if a level's resolution is not 2^-3 to 2^3 times that of the patches.
+    """
+    was_training = neck.training
+    maps = [
+        torch.zeros(1, stage.channels, _TRIAL_GRID * stage.side, _TRIAL_GRID * stage.side)
+        for stage in stages
+    ]
+    outputs = neck.eval()(maps)
+    neck.train(was_training)
+    levels = []
+    for output in outputs:
+        scale = output.shape[2] / _TRIAL_GRID
+        if scale not in _SCALES:
+            raise ValueError(
+                f"{type(neck).__name__} makes a level of {scale:.3g} times the patches' "
+                f"resolution; the decoder takes levels of {', '.join(f'{each:g}' for each in _SCALES)} times it"
+            )
+        levels.append(
+            Level(
+                channels=output.shape[1],
+                side=round(max(scale, 1)),
+                reach=round(max(1 / scale, 1)),
+            )
+        )
+    return tuple(levels)
