@@ -1,10 +1,7 @@
-# The label study's: the ViT and the objects, by their height at 240x320, of atss_vit_micro_labels_town.
+# The label study's: the objects, by their height at 240x320, of atss_vit_micro_labels_town.
 _base_ = './atss_vit_micro_jitter_camvid.py'
 
 filters = dict(min_width=8.0, min_height=20.0)
-
-model = dict(
-    backbone=dict(embed_dims=128, depth=6, num_heads=4), neck=dict(in_channels=128))
 
 train_dataloader = dict(batch_size=4, dataset=dict(dataset=dict(filters=filters)))
 val_dataloader = dict(dataset=dict(filters=filters))

@@ -6,4 +6,4 @@ _base_ = [
 
 model = dict(
     encoder=dict(backbone=dict(depth=18), cell_channels=192),
-    decoder=dict(embed_dims=96, depth=2, num_heads=3))
+    decoder=dict(num_heads=6, neck=dict(in_channels=[128, 256, 512], out_channels=64)))

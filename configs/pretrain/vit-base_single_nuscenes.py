@@ -2,11 +2,7 @@
 # labels pretraining saves". A step has as many frames as one of vit-base_object_nuscenes.py.
 _base_ = './vit-base_object_nuscenes.py'
 
-model = dict(
-    encoder=dict(attention_init='mimetic'),
-    decoder=dict(attention_scope='frame', attention_init='mimetic'),
-    target=dict(eps=0.05),
-    masking=dict(type='RandomMask'))
+model = dict(decoder=dict(attention_scope='frame'), masking=dict(type='RandomMask'))
 
 train_dataloader = dict(
     batch_size=72, dataset=dict(dataset=dict(steps=1, one_camera=True)))

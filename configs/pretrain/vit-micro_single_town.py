@@ -1,5 +1,4 @@
-# Random cells of single frames, with the small ViT's target and first weights: ahead of plain masked
-# autoencoding and of the world mask in a pretraining of half an hour, see docs/results.md.
+# Random patches of single frames: ahead of plain masked autoencoding, see docs/results.md.
 _base_ = './vit-micro_object_town.py'
 
 model = dict(decoder=dict(attention_scope='frame'), masking=dict(type='RandomMask'))

@@ -1,5 +1,6 @@
-# Masked pretraining of MMDetection's ResNet. Its cells are 32x32 pixels and it cannot skip hidden
-# ones, so less is hidden than with a ViT. Batch normalisation learns its statistics.
+# Masked pretraining of MMDetection's ResNet. Its patches are 32x32 pixels and it cannot skip hidden
+# ones, so less is hidden than with a ViT. Batch normalisation learns its statistics. The decoder's
+# neck is a detector's FPN, over the completed maps of stages 1 to 3.
 model = dict(
     type='MaskedPretrainer',
     data_preprocessor=dict(
@@ -16,7 +17,16 @@ model = dict(
             norm_eval=False,
             frozen_stages=-1,
             style='pytorch'),
-        cell_channels=512),
-    decoder=dict(type='ClipDecoder', embed_dims=384, depth=4, num_heads=6, attention_scope='clip'),
-    target=dict(type='NormalizedPixels'),
+        cell_channels=512,
+        fuse=(1, 2, 3)),
+    decoder=dict(
+        type='PyramidDecoder',
+        depth=2,
+        num_heads=8,
+        attention_scope='clip',
+        attention_init='mimetic',
+        neck=dict(
+            type='mmdet.FPN', in_channels=[512, 1024, 2048], out_channels=256, num_outs=3)),
+    # Patches that deviate by less than some 13 grey levels are sky, road and noise: count less.
+    target=dict(type='NormalizedPixels', eps=0.05),
     masking=dict(type='ObjectMask', ratio=0.6))

@@ -1,4 +1,5 @@
-# Masked pretraining of a ViT: hidden cells are dropped, so only visible ones cost anything.
+# Masked pretraining of a ViT: hidden patches are dropped, so only visible ones cost the encoder
+# anything. The decoder's neck is a detector's, over the completed map.
 model = dict(
     type='MaskedPretrainer',
     data_preprocessor=dict(
@@ -6,7 +7,18 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True),
-    encoder=dict(type='ViT', arch='base', patch_size=16),
-    decoder=dict(type='ClipDecoder', embed_dims=384, depth=4, num_heads=6, attention_scope='clip'),
-    target=dict(type='NormalizedPixels'),
+    encoder=dict(type='ViT', arch='base', patch_size=16, attention_init='mimetic'),
+    decoder=dict(
+        type='PyramidDecoder',
+        depth=2,
+        num_heads=12,
+        attention_scope='clip',
+        attention_init='mimetic',
+        neck=dict(
+            type='SimpleFeaturePyramid',
+            in_channels=768,
+            out_channels=256,
+            scales=(2.0, 1.0, 0.5))),
+    # Patches that deviate by less than some 13 grey levels are sky, road and noise: count less.
+    target=dict(type='NormalizedPixels', eps=0.05),
     masking=dict(type='ObjectMask', ratio=0.75))

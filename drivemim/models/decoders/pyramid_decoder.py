@@ -280,9 +280,10 @@ def _levels_of(neck: nn.Module, stages: Sequence[Stage]) -> tuple[Level, ...]:
     for output in outputs:
         scale = output.shape[2] / _TRIAL_GRID
         if scale not in _SCALES:
+            allowed = ", ".join(f"{each:g}" for each in _SCALES)
             raise ValueError(
                 f"{type(neck).__name__} makes a level of {scale:.3g} times the patches' "
-                f"resolution; the decoder takes levels of {', '.join(f'{each:g}' for each in _SCALES)} times it"
+                f"resolution; the decoder takes levels of {allowed} times it"
             )
         levels.append(
             Level(

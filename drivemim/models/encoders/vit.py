@@ -26,6 +26,7 @@ from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic
 from drivemim.registry import MODELS
 
 SIZES = {
+    "micro": (128, 6, 4),
     "tiny": (192, 12, 3),
     "small": (384, 12, 6),
     "base": (768, 12, 12),
@@ -58,7 +59,7 @@ class ViT(BaseModule):
     same with and without windows.
 
     Args:
-        arch: ``tiny``, ``small``, ``base`` or ``large``; gives embed_dims, depth and num_heads
+        arch: ``micro`` (1.3 M parameters, for a CPU), ``tiny``, ``small``, ``base`` or ``large``; gives embed_dims, depth and num_heads
             where they are not given themselves.
         embed_dims: D, a multiple of 4 and of ``num_heads``.
         depth: number of blocks.
