@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import albumentations as A  # noqa: N812  # its own convention
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.datasets.images import Crop, reduction_to_cover
 from drivemim.errors import ConfigError, nearest
 
 
@@ -20,9 +20,9 @@ class AugmentSettings:
 
     Attributes:
         flip: probability of mirroring left and right.
-        crop: smallest and largest share of the image's area that is cut out and resized back;
-            (1, 1) crops nothing.
-        stretch: largest factor by which a crop's aspect ratio may differ from the image's.
+        crop: smallest and largest share of the stored image's area that is cut out and resized to
+            the image size; (1, 1) crops nothing.
+        stretch: largest factor by which a crop's aspect ratio may differ from the stored image's.
         brightness: largest relative change.
         contrast: largest relative change.
         saturation: largest relative change.
@@ -43,12 +43,22 @@ class AugmentSettings:
     blur: float = 0.1
     noise: float = 0.1
 
+    def __post_init__(self) -> None:
+        smallest, largest = self.crop
+        if not 0 < smallest <= largest <= 1:
+            raise ConfigError(
+                f"augment: crop={self.crop} must be the smallest and the largest share of the "
+                "image's area, above 0 and at most 1"
+            )
+        if self.stretch < 1:
+            raise ConfigError(f"augment: stretch={self.stretch} must be at least 1")
+
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> AugmentSettings:
         """Settings from a config's dictionary.
 
         Raises:
-            ConfigError: if a key is unknown, naming the nearest.
+            ConfigError: if a key is unknown, naming the nearest, or a value is out of range.
         """
         known = [field.name for field in fields(cls)]
         for key in settings:
@@ -61,59 +71,119 @@ class AugmentSettings:
         )
 
 
-class TrackAugmentation:
-    """Draws one augmentation and applies it to every frame of a track.
+@dataclass(frozen=True)
+class TrackDraw:
+    """What was drawn for a track; all its frames are cropped and mirrored alike.
 
-    Mirroring is geometrically exact: the camera's pose stays as it is, and its intrinsics get a
-    negative focal length (fx' = -fx, cx' = W - cx), so a 3-D point projects onto its moved pixel
-    and a cell's ray still points to where its pixels came from.
-
-    Args:
-        image_size: height and width of the result, pixels.
-        settings: what may be drawn; None resizes only.
+    Attributes:
+        seed: of the changes of colour, blur and noise.
+        height: of the crop, as a share of the image's.
+        width: of the crop, as a share of the image's.
+        top: where the crop lies among the places where it can, from 0 (top) to below 1 (bottom).
+        left: the same from left to right.
+        mirrored: whether left and right are exchanged, after the crop.
     """
 
-    def __init__(self, image_size: tuple[int, int], settings: AugmentSettings | None) -> None:
-        self.image_size = image_size
-        self._pipeline = None if settings is None else _pipeline(image_size, settings)
+    seed: int
+    height: float = 1.0
+    width: float = 1.0
+    top: float = 0.0
+    left: float = 0.0
+    mirrored: bool = False
 
-    def __call__(
-        self, images_THWC: NDArray[np.uint8], seed: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """Augment a track.
+    def crop(self, stored: tuple[int, int], size: tuple[int, int]) -> Crop:
+        """Return the crop of an image, placed so that the file can be decoded reduced.
+
+        Args:
+            stored: height and width of the stored image, pixels.
+            size: height and width that the crop is resized to, pixels.
+
+        Returns:
+            The drawn crop, rounded to multiples of the factor by which ``read_image`` then reduces:
+            a pixel of the decoded image.
+        """
+        if self.height == self.width == 1.0:
+            return Crop.whole(stored)
+        drawn = [
+            max(1, round(share * length))
+            for share, length in zip((self.height, self.width), stored, strict=True)
+        ]
+        factor = reduction_to_cover((drawn[0], drawn[1]), size)
+        lengths, starts = [], []
+        for length, available, start in zip(drawn, stored, (self.top, self.left), strict=True):
+            length = factor * min(round(length / factor), available // factor)
+            lengths.append(length)
+            starts.append(factor * int(start * ((available - length) // factor + 1)))
+        return Crop(starts[0], starts[1], lengths[0], lengths[1])
+
+    def matrix(self, crop: Crop, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the 3x3 matrix from the stored image's pixels to those of the augmented image.
+
+        Args:
+            crop: what was cut out.
+            size: height and width that the crop was resized to, pixels.
+
+        Returns:
+            float64, for homogeneous coordinates in which pixel i spans [i, i + 1].
+        """
+        matrix = crop.matrix(size)
+        if self.mirrored:
+            matrix[0] = [-matrix[0, 0], 0.0, size[1] - matrix[0, 2]]
+        return matrix
+
+
+class TrackAugmentation:
+    """Draws one augmentation for all frames of a track and applies it.
+
+    The crop is drawn before anything is read, so that each file is decoded at the scale that the
+    crop needs. Mirroring is geometrically exact: the camera's pose stays as it is, and its
+    intrinsics get a negative focal length (fx' = -fx, cx' = W - cx), so a 3-D point projects onto
+    its moved pixel and a cell's ray still points to where its pixels came from.
+
+    Args:
+        settings: what may be drawn; None for nothing.
+    """
+
+    def __init__(self, settings: AugmentSettings | None) -> None:
+        self.settings = settings
+        self._pipeline = None if settings is None else _pipeline(settings)
+
+    def draw(self, seed: int) -> TrackDraw:
+        """Draw an augmentation; the same seed gives the same one."""
+        if self.settings is None:
+            return TrackDraw(seed)
+        generator = np.random.default_rng(seed)
+        area, aspect, top, left, mirrored = generator.random(5)
+        smallest, largest = self.settings.crop
+        area = smallest + (largest - smallest) * area
+        # A crop that keeps much of the area cannot be stretched far without leaving the image.
+        stretch = min(self.settings.stretch, 1 / area) ** (2 * aspect - 1)
+        return TrackDraw(
+            seed,
+            height=float(min(1.0, np.sqrt(area / stretch))),
+            width=float(min(1.0, np.sqrt(area * stretch))),
+            top=float(top),
+            left=float(left),
+            mirrored=bool(mirrored < self.settings.flip),
+        )
+
+    def finish(self, images_THWC: NDArray[np.uint8], draw: TrackDraw) -> NDArray[np.uint8]:
+        """Mirror a track that was read with the draw's crop, and change its colours.
 
         Args:
             images_THWC: uint8, BGR.
-            seed: of the draw; the same seed gives the same augmentation.
+            draw: what was drawn.
 
         Returns:
-            uint8 images of ``image_size``, and the float64 3x3 matrix that takes homogeneous
-            pixel coordinates of the input to the output. Pixel i spans [i, i + 1].
+            uint8, BGR, of the same shape.
         """
-        height, width = images_THWC.shape[1:3]
-        out_height, out_width = self.image_size
+        if draw.mirrored:
+            images_THWC = images_THWC[:, :, ::-1]
         if self._pipeline is None:
-            resized = [
-                cv2.resize(image, (out_width, out_height), interpolation=cv2.INTER_LINEAR)
-                for image in images_THWC
-            ]
-            return np.stack(resized).astype(np.uint8, copy=False), np.diag(
-                [out_width / width, out_height / height, 1.0]
-            )
-        self._pipeline.set_random_seed(seed)
-        corners = np.array([[0, 0], [width, 0], [0, height]], np.float64)
-        result = self._pipeline(
-            images=np.ascontiguousarray(images_THWC[..., ::-1]), keypoints=corners
-        )
-        moved = np.asarray(result["keypoints"], np.float64)
-        matrix = np.eye(3)
-        matrix[:2, 0] = (moved[1] - moved[0]) / width
-        matrix[:2, 1] = (moved[2] - moved[0]) / height
-        matrix[:2, 2] = moved[0]
-        if matrix[0, 0] < 0:
-            # Albumentations mirrors pixel numbers (x -> W - 1 - x), not the edges between pixels.
-            matrix[0, 2] += 1
-        return np.ascontiguousarray(result["images"][..., ::-1]), matrix
+            return np.ascontiguousarray(images_THWC)
+        self._pipeline.set_random_seed(draw.seed)
+        result = self._pipeline(images=np.ascontiguousarray(images_THWC[..., ::-1]))
+        return np.ascontiguousarray(result["images"][..., ::-1])
 
 
 def move_boxes(boxes_M4: NDArray[np.float64], matrices_M33: NDArray[np.float64]) -> Any:
@@ -121,7 +191,7 @@ def move_boxes(boxes_M4: NDArray[np.float64], matrices_M33: NDArray[np.float64])
 
     Args:
         boxes_M4: x1 y1 x2 y2 pixels.
-        matrices_M33: as ``TrackAugmentation`` returns them.
+        matrices_M33: as ``TrackDraw.matrix`` returns them.
 
     Returns:
         (M, 4) x1 y1 x2 y2 pixels of the result, not clipped.
@@ -131,20 +201,10 @@ def move_boxes(boxes_M4: NDArray[np.float64], matrices_M33: NDArray[np.float64])
     return np.concatenate([corners_M22.min(axis=1), corners_M22.max(axis=1)], axis=1)
 
 
-def _pipeline(image_size: tuple[int, int], settings: AugmentSettings) -> A.Compose:
-    """The transforms; mirroring comes last of those that move pixels, at the final width."""
-    height, width = image_size
-    aspect = width / height
+def _pipeline(settings: AugmentSettings) -> A.Compose:
+    """Build the changes that move no pixels."""
     return A.Compose(
         [
-            A.RandomResizedCrop(
-                size=image_size,
-                scale=settings.crop,
-                ratio=(aspect / settings.stretch, aspect * settings.stretch),
-            )
-            if settings.crop != (1.0, 1.0)
-            else A.Resize(height, width),
-            A.HorizontalFlip(p=settings.flip),
             A.ColorJitter(
                 brightness=settings.brightness,
                 contrast=settings.contrast,
@@ -154,6 +214,5 @@ def _pipeline(image_size: tuple[int, int], settings: AugmentSettings) -> A.Compo
             ),
             A.GaussianBlur(sigma_limit=(0.3, 1.5), p=settings.blur),
             A.GaussNoise(std_range=(0.01, 0.05), p=settings.noise),
-        ],
-        keypoint_params=A.KeypointParams("xy", remove_invisible=False),
+        ]
     )

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from drivemim.clips import Clips
-from drivemim.datasets.augment import AugmentSettings, TrackAugmentation
+from drivemim.datasets.augment import AugmentSettings, TrackAugmentation, TrackDraw
 from drivemim.datasets.box_sources import ImageBoxes, build_box_source, pad_boxes
 from drivemim.datasets.classes import CLASSES
 from drivemim.datasets.clip_windows import ClipWindows
@@ -99,7 +98,7 @@ class ClipDataset(Dataset[Clips]):
         self.boxes = build_box_source(boxes, self.index, class_map)
         self.windows = ClipWindows(self.index, self.index.camera_numbers(cameras), steps, spacing)
         settings = None if augment is None else AugmentSettings.parse(augment)
-        self._augmentation = TrackAugmentation(self.image_size, settings)
+        self._augmentation = TrackAugmentation(settings)
         self.starts = self._find_starts(self.index.scene_rows(scenes), whole)
 
     @property
@@ -183,31 +182,27 @@ class ClipDataset(Dataset[Clips]):
             steps = np.flatnonzero(rows_TN[:, camera] >= 0)
             if len(steps) == 0:
                 continue
-            track, scales = self._read_track(rows_TN[steps, camera])
-            augmented, matrix = self._augmentation(track, int(seeds[camera]))
-            images[steps, camera] = augmented
-            matrices[steps, camera] = matrix @ scales
+            draw = self._augmentation.draw(int(seeds[camera]))
+            for step in steps:
+                images[step, camera], matrices[step, camera] = self._read_frame(
+                    rows_TN[step, camera], draw
+                )
+            images[steps, camera] = self._augmentation.finish(images[steps, camera], draw)
         return images, matrices
 
-    def _read_track(self, rows: Ints) -> tuple[NDArray[np.uint8], Floats]:
-        """One camera's images at one size, and the matrices from the stored pixels to theirs."""
+    def _read_frame(self, row: int, draw: TrackDraw) -> tuple[NDArray[np.uint8], Floats]:
+        """Read the drawn part of a frame; return the matrix from its stored pixels as well."""
         frames = self.index.frames
-        images: list[NDArray[np.uint8]] = []
-        scales: list[Floats] = []
-        for row in rows:
-            stored = (int(frames.height[row]), int(frames.width[row]))
-            image = read_image(
-                self.index.image_path(row),
-                token=frames.token[row],
-                stored=stored,
-                wanted=self.image_size,
-            )
-            if images and image.shape != images[0].shape:
-                size = images[0].shape[1::-1]
-                image = cv2.resize(image, size).astype(np.uint8, copy=False)
-            images.append(image)
-            scales.append(np.diag([image.shape[1] / stored[1], image.shape[0] / stored[0], 1.0]))
-        return np.stack(images), np.stack(scales)
+        stored = (int(frames.height[row]), int(frames.width[row]))
+        crop = draw.crop(stored, self.image_size)
+        image = read_image(
+            self.index.image_path(row),
+            token=frames.token[row],
+            stored=stored,
+            size=self.image_size,
+            crop=crop,
+        )
+        return image, draw.matrix(crop, self.image_size)
 
     def _calibrate(self, rows_TN: Ints, matrices_TN33: Floats) -> tuple[Floats, Floats]:
         """Intrinsics of the loaded pixels, and poses in the first valid frame's ego frame."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from drivemim.datasets.images import read_image
@@ -16,8 +15,8 @@ from drivemim.registry import TRANSFORMS
 class LoadReducedImage:
     """Read an item of ``FrameDetection`` at a given size: image, boxes, labels and ignore flags.
 
-    The image is decoded at the smallest JPEG scale that covers the size, then resized to it
-    exactly. It does the work of MMDetection's ``LoadImageFromFile``, ``LoadAnnotations`` and
+    The image has exactly the pixels that pretraining reads at this size, see ``read_image``. The
+    transform does the work of MMDetection's ``LoadImageFromFile``, ``LoadAnnotations`` and
     ``Resize`` together, and takes the place of all three. ``instances`` stays as it was, in
     pixels of the stored image, and so do rescaled predictions: metrics compare the two.
 
@@ -56,14 +55,9 @@ class LoadReducedImage:
             Path(results["img_path"]),
             token=results["frame_token"],
             stored=stored,
-            wanted=self.image_size,
+            size=self.image_size,
         )
-        height, width = self.image_size
-        if image.shape[:2] != self.image_size:
-            smaller = image.shape[0] >= height and image.shape[1] >= width
-            method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-            image = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
-        scale = (width / stored[1], height / stored[0])
+        scale = (self.image_size[1] / stored[1], self.image_size[0] / stored[0])
         boxes_M4 = np.array([each["bbox"] for each in instances], dtype=float).reshape(-1, 4)
         results.update(
             img=image,

@@ -1,8 +1,9 @@
-"""Reading images: at the smallest JPEG scale that covers the size wanted, and never half of one."""
+"""Reading images: one decoder, one crop and one resize for pretraining, detection and the rest."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,32 +21,92 @@ _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 
 
-def reduction(stored: tuple[int, int], wanted: tuple[int, int]) -> int:
-    """Largest of 8, 4, 2, 1 by which an image can be reduced and still cover a size.
+class Crop(NamedTuple):
+    """A rectangle of whole pixels of the stored image.
+
+    Attributes:
+        top: rows above it.
+        left: columns left of it.
+        height: its rows.
+        width: its columns.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def whole(cls, stored: tuple[int, int]) -> Crop:
+        """Return the crop that cuts nothing off an image of a height and width."""
+        return cls(0, 0, *stored)
+
+    def matrix(self, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the 3x3 matrix from the stored image's pixels to those of the resized crop.
+
+        Args:
+            size: height and width that the crop is resized to, pixels.
+
+        Returns:
+            float64, for homogeneous coordinates in which pixel i spans [i, i + 1].
+        """
+        scale_y, scale_x = size[0] / self.height, size[1] / self.width
+        return np.array(
+            [[scale_x, 0.0, -self.left * scale_x], [0.0, scale_y, -self.top * scale_y], [0, 0, 1.0]]
+        )
+
+
+def reduction(crop: Crop, size: tuple[int, int]) -> int:
+    """Return the largest of 8, 4, 2, 1 by which a JPEG can be reduced for a crop at a size.
+
+    The reduced crop covers the size, so nothing that the file has in more detail is enlarged. And
+    its edges lie between pixels: a pixel of an image reduced by 8 spans exactly 8 stored pixels,
+    so 113 pixels span 904, and are not what 900 stored pixels would be.
 
     Args:
-        stored: height and width of the file, pixels.
-        wanted: height and width to cover, pixels.
+        crop: what is cut out.
+        size: height and width that the crop is resized to, pixels.
+    """
+    factor = reduction_to_cover((crop.height, crop.width), size)
+    while any(edge % factor for edge in crop):
+        factor //= 2
+    return factor
+
+
+def reduction_to_cover(shape: tuple[int, int], size: tuple[int, int]) -> int:
+    """Return the largest of 8, 4, 2, 1 by which one size can be reduced and still cover another.
+
+    Args:
+        shape: height and width of what is reduced, pixels.
+        size: height and width to cover, pixels.
     """
     for factor in (8, 4, 2):
-        if all(have >= need * factor for have, need in zip(stored, wanted, strict=True)):
+        if all(have >= need * factor for have, need in zip(shape, size, strict=True)):
             return factor
     return 1
 
 
 def read_image(
-    path: Path, *, token: str, stored: tuple[int, int], wanted: tuple[int, int] | None = None
+    path: Path,
+    *,
+    token: str,
+    stored: tuple[int, int],
+    size: tuple[int, int] | None = None,
+    crop: Crop | None = None,
 ) -> NDArray[np.uint8]:
-    """Read an image in BGR, reduced while decoding as far as ``wanted`` allows.
+    """Read an image in BGR: decode as small as the size allows, cut the crop out, resize.
+
+    The same file, crop and size give the same pixels wherever they are read.
 
     Args:
         path: the file.
         token: the frame's token, for errors.
         stored: height and width that the index has for it, pixels.
-        wanted: height and width that the result must cover; None for full size.
+        size: height and width of the result, pixels; None for those of the crop.
+        crop: the part of the stored image to read; None for all of it.
 
     Returns:
-        uint8 (H, W, 3), H and W those of ``stored`` divided by 1, 2, 4 or 8.
+        uint8 (H, W, 3) of ``size``.
 
     Raises:
         FileNotFoundError: if the file is not there.
@@ -63,20 +124,39 @@ def read_image(
             f"image {path} of frame {token} is truncated ({len(data)} bytes); "
             "copy or unpack it again"
         )
-    factor = 1 if wanted is None else reduction(stored, wanted)
+    crop = Crop.whole(stored) if crop is None else crop
+    size = (crop.height, crop.width) if size is None else size
+    # OpenCV reduces other formats by skipping pixels, and to sizes that are rounded down.
+    factor = reduction(crop, size) if data.startswith(_JPEG_START) else 1
     # The sensor's own pixels are what calibration describes, whatever EXIF says about them.
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
         raise DataError(f"image {path} of frame {token} cannot be decoded; copy or unpack it again")
-    expected = tuple(-(-size // factor) for size in stored)
-    if any(abs(have - want) > 1 for have, want in zip(image.shape[:2], expected, strict=True)):
+    if image.shape[:2] != tuple(-(-length // factor) for length in stored):
         raise DataError(
             f"image {path} of frame {token} is {image.shape[1] * factor}x"
             f"{image.shape[0] * factor} but the index has {stored[1]}x{stored[0]}; "
             "build the index again with tools/create_index.py"
         )
-    return image.astype(np.uint8, copy=False)
+    top, left, height, width = (edge // factor for edge in crop)
+    part = image[top : top + height, left : left + width]
+    return resize_image(part.astype(np.uint8, copy=False), size)
+
+
+def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize an image: average the pixels where it shrinks, interpolate where it grows.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: height and width of the result, pixels.
+    """
+    # INTER_AREA averages only if neither side grows, so the side that shrinks comes first.
+    shrunk = (min(image.shape[0], size[0]), min(image.shape[1], size[1]))
+    for step, method in ((shrunk, cv2.INTER_AREA), (size, cv2.INTER_LINEAR)):
+        if image.shape[:2] != step:
+            image = np.asarray(cv2.resize(image, step[::-1], interpolation=method), np.uint8)
+    return np.ascontiguousarray(image)
 
 
 def is_truncated(data: bytes) -> bool:

@@ -2,6 +2,7 @@ import pickle
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -210,8 +211,6 @@ def test_the_registry_builds_it(small_index):
 
 
 def test_images_of_different_sizes_in_one_folder(tmp_path):
-    import cv2
-
     for number, size in enumerate([(30, 40), (60, 80), (31, 40)]):
         cv2.imwrite(str(tmp_path / f"{number}.jpg"), np.full((*size, 3), 99, np.uint8))
     index = build_frames_index([tmp_path], tmp_path / "index.arrow")
@@ -220,6 +219,32 @@ def test_images_of_different_sizes_in_one_folder(tmp_path):
     focal = clip.intrinsics_BTN33[0, :, 0, [0, 1], [0, 1]]
     expected = torch.tensor([[32.0, 40 * 24 / 30], [32, 80 * 24 / 60], [32, 40 * 24 / 31]])
     assert torch.allclose(focal, expected, atol=1e-3)
+
+
+def test_a_crop_shows_the_pixels_that_the_file_has(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (450, 800, 3), np.uint8)
+    for step in range(3):
+        cv2.imwrite(str(tmp_path / f"{step}.jpg"), noise)
+    noise = cv2.imread(str(tmp_path / "0.jpg"))
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    # A crop of 16 % of the area, 180 x 320, is as large as the result: nothing is resized.
+    augment = {**AUGMENT, "crop": (0.16, 0.16), "stretch": 1.0}
+    data = _dataset(index, image_size=(180, 320), steps=3, augment=augment)
+    corners, mirrored = set(), 0
+    for seed in range(8):
+        clip = data.load(data.rows(0), seed)
+        # The index assumes a focal length of 800, and the centre of the image.
+        fx, cx, cy = clip.intrinsics_BTN33[0, 0, 0][[0, 0, 1], [0, 2, 2]].tolist()
+        assert abs(fx) == 800
+        left, top = int(400 - (cx if fx > 0 else 320 - cx)), int(225 - cy)
+        expected = noise[top : top + 180, left : left + 320]
+        expected = expected if fx > 0 else expected[:, ::-1]
+        for step in range(3):
+            np.testing.assert_array_equal(clip.images_BTNHWC[0, step, 0].numpy(), expected)
+        corners.add((left, top))
+        mirrored += fx < 0
+    assert len(corners) == 8
+    assert 0 < mirrored < 8
 
 
 def test_pretraining_data_needs_no_mmdetection():

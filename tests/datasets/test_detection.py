@@ -229,9 +229,9 @@ def test_boxes_follow_the_image_to_any_size(index, size):
 def test_no_more_is_decoded_than_the_size_needs(index, monkeypatch):
     asked = []
 
-    def spy(path, *, token, stored, wanted):
-        asked.append((stored, wanted))
-        return read_image(path, token=token, stored=stored, wanted=wanted)
+    def spy(path, *, token, stored, size):
+        asked.append((stored, size))
+        return read_image(path, token=token, stored=stored, size=size)
 
     monkeypatch.setattr("drivemim.datasets.detection_transforms.read_image", spy)
     FrameDetection(index=index, filters={}, pipeline=[LoadReducedImage(image_size=(30, 50))])[0]
