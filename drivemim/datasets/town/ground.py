@@ -113,8 +113,8 @@ def _paint_markings(
     """Lane lines, parking bays, crossings and stop lines of every street in the region."""
     white, yellow = (208, 212, 214), (70, 180, 222)
     along_x, along_y = np.abs(x_offset), np.abs(y_offset)
-    metres_x = low_2[0] + np.arange(len(x_offset)) * resolution
-    metres_y = high_y - np.arange(len(y_offset)) * resolution
+    metres_x = low_2[0] + (np.arange(len(x_offset)) + 0.5) * resolution
+    metres_y = high_y - (np.arange(len(y_offset)) + 0.5) * resolution
     for across, along, metres, transpose in (
         (y_offset, along_x, metres_x, False),
         (x_offset, along_y, metres_y, True),
@@ -165,7 +165,7 @@ def _mottle(canvas: Image, generator: np.random.Generator, resolution: float, we
 
 def draw_shadow(condition: Condition) -> Floats32:
     """Soft dark blob under an object: gain of the ground, 64 x 64."""
-    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    y, x = (np.indices((64, 64)) + 0.5) / 32 - 1
     depth = 0.35 if condition.name else 0.5
     edge = np.clip((1.0 - np.maximum(np.abs(x), np.abs(y))) * 4, 0, 1)
     return np.asarray(1 - depth * edge, np.float32)

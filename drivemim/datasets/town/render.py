@@ -64,7 +64,7 @@ def render(
         surfaces: world frame.
         bank: their textures.
         ground: the ground, or None for none.
-        camera: size and intrinsics of the image; pixel centres have integer coordinates.
+        camera: size and intrinsics of the image; pixel i spans [i, i + 1].
         pose: the camera's position and camera-to-world rotation.
         outlines: also measure what every instance would cover alone.
     """
@@ -89,10 +89,10 @@ class _View:
     """Surfaces in a camera's frame, culled and sorted nearest first.
 
     Attributes:
-        boxes_M4: left, top, right, bottom of the pixels a surface may cover.
+        boxes_M4: first column and row of the pixels a surface may cover, and the first ones after.
         closest_M: 1 / depth of its nearest point, 1 / metres.
         clipped_M: bool, part of it lies nearer than ``NEAR``.
-        planes_M3: 1 / depth of a pixel (x, y) is ``plane @ (x, y, 1)``.
+        planes_M3: 1 / depth at the centre of pixel number (x, y) is ``plane @ (x, y, 1)``.
         owners_M: instance numbers.
     """
 
@@ -106,7 +106,8 @@ class _View:
         kept &= np.abs(offset_M) > 1e-9
         kept &= _in_frustum(corners_M43, camera)
         rows = np.flatnonzero(kept)
-        pixels_M42, clipped_M = _project(corners_M43[rows] @ camera.intrinsics_33.T)
+        K = camera.pixel_numbers_33
+        pixels_M42, clipped_M = _project(corners_M43[rows] @ K.T)
         boxes_M4 = _pixel_boxes(pixels_M42, camera.image_size)
         depth_M = corners_M43[rows, :, 2].min(axis=1)
         seen = (boxes_M4[:, 2] > boxes_M4[:, 0]) & (boxes_M4[:, 3] > boxes_M4[:, 1])
@@ -117,7 +118,6 @@ class _View:
         self.boxes_M4, self.clipped_M = boxes_M4[order], clipped_M[order]
         self.closest_M = 1 / np.maximum(depth_M[order], NEAR)
         self.owners_M = surfaces.owner_M[rows]
-        K = camera.intrinsics_33
         self.planes_M3 = (normal_M3[rows] / offset_M[rows, None]) @ np.linalg.inv(K)
         basis_M33 = np.stack([right_M3[rows], down_M3[rows], corners_M43[rows, 0]], axis=-1)
         self._to_unit_M33 = np.linalg.inv(K @ basis_M33)
@@ -154,7 +154,7 @@ class _View:
 
 
 def _project(projected_M43: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Pixels of projected rectangles, and which of them reach nearer than ``NEAR``.
+    """Pixel numbers of projected rectangles, and which of them reach nearer than ``NEAR``.
 
     Those have their corners replaced by the corners of the box around what is left of them.
     """
@@ -183,7 +183,7 @@ def _pixel_boxes(pixels_M42: Floats, image_size: tuple[int, int]) -> NDArray[np.
 def _in_frustum(corners_M43: Floats, camera: Camera) -> NDArray[np.bool_]:
     """Surfaces that are not wholly beyond one side of the field of view."""
     height, width = camera.image_size
-    K = camera.intrinsics_33
+    K = camera.pixel_numbers_33
     x, y, z = corners_M43[..., 0], corners_M43[..., 1], corners_M43[..., 2]
     u, v = K[0, 0] * x + K[0, 2] * z, K[1, 1] * y + K[1, 2] * z
     outside = (z < NEAR).all(1) | (u < -0.5 * z).all(1) | (u > (width - 0.5) * z).all(1)
@@ -253,7 +253,7 @@ def _draw_ground(
 ) -> None:
     """The plane z = 0, in bands of rows that suit one copy of the texture each."""
     position, rotation = pose
-    K = camera.intrinsics_33
+    K = camera.pixel_numbers_33
     inverse_K = np.linalg.inv(K)
     height, width = camera.image_size
     a, b, c = (-rotation[2] / position[2]) @ inverse_K

@@ -31,7 +31,7 @@ class Camera:
 
     Attributes:
         channel: nuScenes' name of the camera.
-        intrinsics_33: pinhole matrix, pixels.
+        intrinsics_33: pinhole matrix, pixels; pixel i spans [i, i + 1].
         position_3: in the ego frame, metres.
         rotation_33: camera axes (x right, y down, z forward) to the ego frame.
         image_size: height, width.
@@ -44,6 +44,14 @@ class Camera:
     rotation_33: Floats
     image_size: tuple[int, int]
     trigger_offset: int
+
+    @property
+    def pixel_numbers_33(self) -> Floats:
+        """Pinhole matrix to pixel numbers, in which integers are the centres of pixels.
+
+        OpenCV warps between pixel numbers, and arrays are indexed with them.
+        """
+        return np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]]) @ self.intrinsics_33
 
     def pose(self, ego_position_3: Floats, ego_yaw: float) -> tuple[Floats, Floats]:
         """Position and camera-to-world rotation for an ego pose (metres, radians)."""
@@ -79,7 +87,7 @@ def make_rig(image_size: tuple[int, int]) -> list[Camera]:
     for channel, (yaw, pitch, roll, position, view, offset) in _MOUNTS.items():
         focal = width / 2 / np.tan(np.radians(view / 2))
         intrinsics = np.array(
-            [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) * 0.52], [0, 0, 1]], np.float64
+            [[focal, 0, width / 2], [0, focal, height * 0.52], [0, 0, 1]], np.float64
         )
         rotation = _camera_rotation(yaw, pitch, roll)
         rig.append(Camera(channel, intrinsics, np.array(position), rotation, image_size, offset))

@@ -93,7 +93,7 @@ class _Lens:
     def __init__(self, camera: Camera, condition: Condition) -> None:
         height, width = camera.image_size
         x, y = np.meshgrid(np.arange(width), np.arange(height))
-        rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(camera.intrinsics_33).T
+        rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(camera.pixel_numbers_33).T
         rays = rays @ camera.rotation_33.T
         rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
         middle = rays[height // 2, width // 2]

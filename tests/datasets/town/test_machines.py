@@ -19,7 +19,7 @@ def silhouette(surfaces, bank, size_wlh, yaw):
     turn = yaw_matrix(yaw) @ AHEAD
     middle = np.array([0.0, 0.0, size_wlh[2] / 2])
     eye = middle - turn[:, 2] * AWAY
-    matrix = np.array([[AWAY * PIXELS, 0, 200], [0, AWAY * PIXELS, 150], [0, 0, 1.0]])
+    matrix = np.array([[AWAY * PIXELS, 0, 200.5], [0, AWAY * PIXELS, 150.5], [0, 0, 1.0]])
     camera = Camera("TEST", matrix, np.zeros(3), turn, (301, 401), 0)
     return render(surfaces, bank, None, camera, (eye, turn)).owners_HW == 1
 
