@@ -1,7 +1,14 @@
-# Random patches of single frames: ahead of plain masked autoencoding, see docs/results.md.
-_base_ = './vit-micro_object_town.py'
+# The default recipe on the generated town, for one CPU core: random patches of single frames, a
+# pyramid decoder, flat patches count less. What it is worth is in docs/results.md.
+_base_ = [
+    '../_base_/models/pretrain_vit_micro.py', '../_base_/datasets/town_clips.py',
+    '../_base_/schedules/pretrain_single_cpu.py', '../_base_/runtime.py'
+]
 
-model = dict(decoder=dict(attention_scope='frame'), masking=dict(type='RandomMask'))
+model = dict(
+    decoder=dict(attention_scope='frame'),
+    masking=dict(_delete_=True, type='RandomMask', ratio=0.75))
 
 train_dataloader = dict(
-    batch_size=24, dataset=dict(dataset=dict(steps=1, one_camera=True)))
+    batch_size=4, num_workers=0, persistent_workers=False,
+    dataset=dict(dataset=dict(cameras=None, steps=1, one_camera=True)))

@@ -1,0 +1,22 @@
+# Every unlabelled frame that data/README.md lists, without the splits that detectors are judged on:
+# folders of frames and three rigs in nuScenes' format. docs/results.md builds the four indices.
+_base_ = './nuscenes_clips.py'
+
+folder = 'work_dirs/frames'
+common = dict(
+    type='ClipDataset',
+    image_size=(224, 320),
+    steps=1,
+    one_camera=True,
+    whole=True,
+    augment=dict(crop=(0.35, 1.0)))
+
+train_dataloader = dict(
+    batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False,
+    dataset=dict(dataset=dict(
+        _delete_=True,
+        type='JoinedDataset',
+        datasets=[
+            dict(index=f'{folder}/{name}.arrow', **common)
+            for name in ('frames', 'surround', 'rig', 'sample')
+        ])))

@@ -1,0 +1,6 @@
+# The label study's on IDD: objects at least 13 pixels high, images that vary in scale and place.
+_base_ = [
+    '../_base_/models/atss_vit_micro.py', '../_base_/datasets/idd_detection.py',
+    '../_base_/schedules/detection_cpu.py', '../_base_/runtime.py'
+]
+default_scope = 'mmdet'

@@ -1,0 +1,8 @@
+# What to compare with: a masked autoencoder of photographs, with a ResNet.
+_base_ = './resnet18_single_frames.py'
+
+model = dict(
+    decoder=dict(
+        _delete_=True, type='ClipDecoder', embed_dims=96, depth=2, num_heads=3,
+        attention_scope='frame'),
+    target=dict(eps=1e-6))
