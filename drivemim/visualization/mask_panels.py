@@ -128,7 +128,7 @@ def mask_panel(
         tile = draw_frame_boxes(tile, clips, (0, t, n))
         pixels_P2, seen_P = _project(clips, t, n, marks_P3)
         for number in np.flatnonzero(seen_P):
-            _mark(tile, pixels_P2[number] * (tile_width / W), int(number))
+            _mark(tile, pixels_P2[number] * np.divide(size, (W, H)), int(number))
         return tile
 
     return frame_table(clips, draw, cameras=cameras, tile_width=tile_width)
@@ -203,8 +203,9 @@ def _project(clips: Clips, t: int, n: int, points_P3: Tensor) -> tuple[Float64, 
 
 
 def _mark(tile: Image, pixel_2: Float64, number: int) -> None:
-    center = (round(float(pixel_2[0])), round(float(pixel_2[1])))
-    cv2.circle(tile, center, 7, (255, 255, 255), -1, cv2.LINE_AA)
-    cv2.circle(tile, center, 6, track_color(number * 7 + 1), -1, cv2.LINE_AA)
-    where = (center[0] - 4, center[1] + 4)
+    # Pixel i spans [i, i + 1]; OpenCV counts from the centre of pixel 0, here in 16ths of a pixel.
+    center = [round(16 * (float(value) - 0.5)) for value in pixel_2]
+    for radius, color in ((7, (255, 255, 255)), (6, track_color(number * 7 + 1))):
+        cv2.circle(tile, center, 16 * radius, color, -1, cv2.LINE_AA, shift=4)
+    where = (int(pixel_2[0]) - 4, int(pixel_2[1]) + 4)
     cv2.putText(tile, str(number + 1), where, cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 0, 0), 1)

@@ -95,11 +95,11 @@ def draw_boxes(
     labels_M: Integers,
     tracks_M: Integers | None = None,
 ) -> Image:
-    """Copy of the image with boxes outlined in the colour of their class.
+    """Copy of the image with boxes outlined, inside their edges, in the colour of their class.
 
     Args:
         image: uint8, H x W x 3.
-        boxes_M4: (x1, y1, x2, y2) pixels.
+        boxes_M4: (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
         labels_M: position in the class list: pedestrian red, vehicle blue. Negative: padding, left
             out.
         tracks_M: with it, every box's top left corner carries a chip in the colour of its track.
@@ -107,6 +107,8 @@ def draw_boxes(
     drawn = image.copy()
     for i in np.flatnonzero(labels_M >= 0):
         x1, y1, x2, y2 = (round(float(edge)) for edge in boxes_M4[i])
+        # OpenCV wants the numbers of the first and of the last pixel.
+        x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
         label = int(labels_M[i])
         color = LABEL_COLORS[label] if label < len(LABEL_COLORS) else NO_LABEL
         cv2.rectangle(drawn, (x1, y1), (x2, y2), color, 1)
@@ -167,9 +169,11 @@ def frame_table(
 
 def draw_frame_boxes(tile: Image, clips: Clips, frame: tuple[int, int, int]) -> Image:
     """Copy of a frame's tile with the boxes and tracks of the frame (b, t, n) drawn in."""
+    H, W = clips.image_size
+    scale = np.tile([tile.shape[1] / W, tile.shape[0] / H], 2)
     return draw_boxes(
         tile,
-        clips.boxes_BTNM4[frame].numpy() * (tile.shape[1] / clips.image_size[1]),
+        clips.boxes_BTNM4[frame].numpy() * scale,
         clips.labels_BTNM[frame].numpy(),
         clips.tracks_BTNM[frame].numpy(),
     )

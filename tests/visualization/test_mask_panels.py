@@ -47,10 +47,12 @@ def clips():
 
 
 def bright(panel, t, n):
-    """Middle of what is bright in the tile of step t and camera n."""
+    """Middle of what is bright in the tile of step t and camera n; pixel i spans [i, i + 1]."""
     top, left = HEADER_HEIGHT + t * (H + GAP), ROW_LABEL_WIDTH + n * (W + GAP)
     rows, columns = (panel[top : top + H, left : left + W].max(axis=2) > 200).nonzero()
-    return None if len(rows) == 0 else (columns.mean(), rows.mean())
+    if len(rows) == 0:
+        return None
+    return (columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2
 
 
 def test_a_mark_is_where_the_point_is(clips):
@@ -58,8 +60,8 @@ def test_a_mark_is_where_the_point_is(clips):
     mask = torch.zeros(1, 2, 2, 4, 8, dtype=torch.bool)
     panel = mask_panel(clips, mask, torch.tensor([[12.0, 3.0, 0.0]]).double(), tile_width=W)
     first, second = bright(panel, 0, 0), bright(panel, 1, 0)
-    assert first == pytest.approx((64 - 64 * 3 / 12, 32 + 64 * 1.5 / 12), abs=0.6)
-    assert second == pytest.approx((64 - 64 * 3 / 8, 32 + 64 * 1.5 / 8), abs=0.6)
+    assert first == pytest.approx((64 - 64 * 3 / 12, 32 + 64 * 1.5 / 12), abs=0.1)
+    assert second == pytest.approx((64 - 64 * 3 / 8, 32 + 64 * 1.5 / 8), abs=0.1)
     assert bright(panel, 0, 1) is None
 
 

@@ -117,10 +117,22 @@ def test_boxes_have_the_colour_of_their_class_and_padding_is_left_out():
     image = np.zeros((H, W, 3), np.uint8)
     boxes = np.array([[4.0, 4.0, 20.0, 28.0], [30.0, 4.0, 60.0, 28.0], [0.0, 0.0, 0.0, 0.0]])
     drawn = draw_boxes(image, boxes, np.array([0, 1, -1]))
-    assert tuple(drawn[28, 12]) == PEDESTRIAN
-    assert tuple(drawn[28, 45]) == VEHICLE
+    assert tuple(drawn[27, 12]) == PEDESTRIAN
+    assert tuple(drawn[27, 45]) == VEHICLE
     assert (drawn[0, 0] == 0).all()
     assert (image == 0).all()
+
+
+def test_a_box_is_outlined_by_the_first_and_last_pixels_inside_it():
+    image = np.zeros((H, W, 3), np.uint8)
+    # Pixel i spans [i, i + 1]: columns 4 to 19 and rows 6 to 27 lie between the edges.
+    rows, columns = draw_boxes(image, np.array([[4.0, 6, 20, 28]]), np.array([0])).any(2).nonzero()
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (4, 19, 6, 27)
+    # The whole image, and a box without extent.
+    drawn = draw_boxes(image, np.array([[0.0, 0, W, H], [9, 9, 9, 9]]), np.array([0, 1]))
+    assert (drawn[H - 1] == PEDESTRIAN).all()
+    assert (drawn[:, W - 1] == PEDESTRIAN).all()
+    assert np.argwhere((drawn == VEHICLE).all(2)).tolist() == [[9, 9]]
 
 
 def test_track_chip_is_in_the_corner():
@@ -150,7 +162,7 @@ def test_clip_panel_puts_steps_in_rows_and_cameras_in_columns(clips):
 
 def test_clip_panel_draws_boxes_and_says_missing(clips):
     panel = clip_panel(clips, tile_width=W)
-    assert tuple(tile(panel, 0, 0)[28, 24]) == VEHICLE
+    assert tuple(tile(panel, 0, 0)[27, 24]) == VEHICLE
     missing = tile(clip_panel(clips, tile_width=W, boxes=False), 1, 2)
     assert (missing[:8] == MISSING_GREY).all()
     assert (missing < MISSING_GREY).any()

@@ -1,4 +1,7 @@
-"""Shapes drawn in place, on pictures of one channel or three, in grey levels or colours."""
+"""Shapes drawn in place, on pictures of one channel or three, in grey levels or colours.
+
+Points are pixel numbers, of which integers are the centres of pixels, and may have fractions.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,24 @@ from numpy.typing import NDArray
 
 Canvas = NDArray[Any]
 Colour = float | Sequence[float] | NDArray[np.float64]
-Point = Sequence[int]
+Point = Sequence[float]
 FILLED = -1
+_SHIFT = 4  # OpenCV takes fractions as integers, here 16ths of a pixel
 
 
 def line(canvas: Canvas, start: Point, end: Point, colour: Colour, thickness: int = 1) -> None:
-    """A straight line between two pixels."""
-    cv2.line(canvas, start, end, _levels(colour), thickness)
+    """A straight line between two points."""
+    cv2.line(
+        canvas, _fixed(start), _fixed(end), _levels(colour), thickness, cv2.LINE_8, shift=_SHIFT
+    )
 
 
 def circle(
-    canvas: Canvas, centre: Point, radius: int, colour: Colour, thickness: int = FILLED
+    canvas: Canvas, centre: Point, radius: float, colour: Colour, thickness: int = FILLED
 ) -> None:
     """A circle, a disc by default."""
-    cv2.circle(canvas, centre, radius, _levels(colour), thickness)
+    (size,) = _fixed([radius])
+    cv2.circle(canvas, _fixed(centre), size, _levels(colour), thickness, cv2.LINE_8, shift=_SHIFT)
 
 
 def ellipse(
@@ -37,21 +44,27 @@ def ellipse(
     arc: tuple[float, float] = (0.0, 360.0),
 ) -> None:
     """A filled ellipse or a sector of it; angles in degrees."""
-    cv2.ellipse(canvas, centre, axes, turned, *arc, _levels(colour), FILLED)
+    place, size = _fixed(centre), _fixed(axes)
+    cv2.ellipse(
+        canvas, place, size, turned, *arc, _levels(colour), FILLED, cv2.LINE_8, shift=_SHIFT
+    )
 
 
 def rectangle(
-    canvas: Canvas, low: Point, high: Point, colour: Colour, thickness: int = FILLED
+    canvas: Canvas, low: Sequence[int], high: Sequence[int], colour: Colour, thickness: int = FILLED
 ) -> None:
-    """A rectangle, filled by default; both corners belong to it."""
+    """A rectangle of whole pixels, filled by default; both corners belong to it."""
     cv2.rectangle(canvas, low, high, _levels(colour), thickness)
 
 
-def polygon(
-    canvas: Canvas, corners: Sequence[Point] | NDArray[np.integer[Any]], colour: Colour
-) -> None:
+def polygon(canvas: Canvas, corners: Sequence[Point] | NDArray[Any], colour: Colour) -> None:
     """A filled polygon."""
-    cv2.fillPoly(canvas, [np.asarray(corners, np.int32)], _levels(colour))
+    fixed = np.array([_fixed(corner) for corner in corners], np.int32)
+    cv2.fillPoly(canvas, [fixed], _levels(colour), cv2.LINE_8, shift=_SHIFT)
+
+
+def _fixed(point: Point) -> list[int]:
+    return [round(float(value) * 2**_SHIFT) for value in point]
 
 
 def _levels(colour: Colour) -> tuple[float, ...]:

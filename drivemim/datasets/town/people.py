@@ -133,10 +133,13 @@ class Canvas:
         self.toward_3 = np.array([np.cos(view), np.sin(view), 0.0])
         self.right_3 = np.array([-np.sin(view), np.cos(view), 0.0])
 
-    def pixel(self, point_3: Floats) -> tuple[int, int]:
-        """Column and row of a point (forward, left, up), in shares of the figure's height."""
+    def pixel(self, point_3: Floats) -> tuple[float, float]:
+        """Pixel number (integers are centres) of a point, in shares of the figure's height.
+
+        The point is forward, left, up; the picture spans [0, width] x [0, height] as its surface.
+        """
         x = self.width / 2 + float(point_3 @ self.right_3) * self.height
-        return round(x), round((1.0 - point_3[2]) * self.height)
+        return x - 0.5, float(1.0 - point_3[2]) * self.height - 0.5
 
     def thick(self, pixels: int) -> int:
         """Width of a tube that is ``pixels`` wide in a picture 192 pixels high."""
@@ -210,7 +213,7 @@ def _riding_limbs(outfit: Outfit, phase: float) -> list[Limb]:
 
 
 def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
-    def at(forward: float, up: float) -> tuple[int, int]:
+    def at(forward: float, up: float) -> tuple[float, float]:
         return canvas.pixel(np.array([forward, 0.0, up]))
 
     radius = round(0.185 * canvas.height)
@@ -231,7 +234,7 @@ def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
                     [np.cos(spoke * np.pi / 4), np.sin(spoke * np.pi / 4)]
                 )
                 back = 2 * np.array(hub) - tip
-                brush.line(target, back.astype(int).tolist(), tip.astype(int).tolist(), wheel, 1)
+                brush.line(target, back.tolist(), tip.tolist(), wheel, 1)
         for start, end in bars:
             brush.line(target, start, end, bar, canvas.thick(5))
 

@@ -253,9 +253,9 @@ def draw_traffic_light(generator: np.random.Generator) -> tuple[Image, Image, Fl
     on = int(generator.integers(3))
     for lamp, colour in enumerate(((40, 40, 235), (40, 190, 240), (90, 220, 60))):
         bright = colour if lamp == on else tuple(value // 4 for value in colour)
-        brush.circle(image, (16, 9 + 14 * lamp), 5, bright)
+        brush.circle(image, (15.5, 9 + 14 * lamp), 5, bright)
         if lamp == on:
-            brush.circle(glow, (16, 9 + 14 * lamp), 5, 1.0)
+            brush.circle(glow, (15.5, 9 + 14 * lamp), 5, 1.0)
     return image, alpha, glow
 
 
@@ -266,17 +266,18 @@ def draw_sign(generator: np.random.Generator) -> tuple[Image, Image]:
     kind = int(generator.integers(3))
     if kind == 0:
         for canvas, colour in ((alpha, 255), (image, (40, 40, 210))):
-            brush.circle(canvas, (20, 20), 19, colour)
-        brush.circle(image, (20, 20), 13, (240, 240, 240))
+            brush.circle(canvas, (19.5, 19.5), 19, colour)
+        brush.circle(image, (19.5, 19.5), 13, (240, 240, 240))
     elif kind == 1:
         brush.rectangle(alpha, (2, 2), (37, 37), 255)
         brush.rectangle(image, (2, 2), (37, 37), (190, 110, 30))
         brush.rectangle(image, (12, 9), (27, 30), (240, 240, 240))
     else:
-        triangle = np.array([[20, 1], [39, 37], [1, 37]], np.int32)
+        triangle = np.array([[19.5, 1], [38, 37], [1, 37]])
         brush.polygon(alpha, triangle, 255)
         brush.polygon(image, triangle, (40, 40, 210))
-        brush.polygon(image, ((triangle - 20) * 0.6 + 22).astype(np.int32), (235, 240, 240))
+        middle_2 = np.array([19.5, 25.0])
+        brush.polygon(image, (triangle - middle_2) * 0.6 + middle_2, (235, 240, 240))
     return image, alpha
 
 
