@@ -110,16 +110,20 @@ def evaluate_step(
     work_dir: Path,
     options: Sequence[str] = (),
     reads: Sequence[str] = (),
+    show_dir: Path | None = None,
+    show_count: int = 0,
 ) -> Step:
-    """Evaluate a detector; its metrics go to ``out``."""
+    """Evaluate a detector; its metrics go to ``out``, pictures of detections to ``show_dir``."""
+    pictures = ("--show-dir", f"{show_dir}", "--show-count", f"{show_count}")
     return Step(
         name=name,
         title=title,
         command=(
             *("tools/test.py", config, f"{checkpoint}", "--out", f"{out}"),
             *("--work-dir", f"{work_dir}"),
+            *(pictures if show_dir is not None else ()),
             *(("--cfg-options", *options) if options else ()),
         ),
         reads=tuple(reads),
-        writes=(out,),
+        writes=(out,) if show_dir is None else (out, show_dir),
     )

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from drivemim.demo import DemoSettings, make_plan, write_demo_report
+from drivemim.demo import DemoSettings, make_plan, read_outcome, write_demo_report
 from drivemim.steps import run_program
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what is not done yet and write the report."""
+    """Run what is not done yet and write the report; 1 if the pretrained detector is not ahead."""
     args = parse_arguments()
     settings = DemoSettings.quick() if args.quick else DemoSettings()
     settings = dataclasses.replace(settings, seed=args.seed)
@@ -37,7 +37,14 @@ def main() -> int:
     results = run_program("demo", plan, work_dir, repository=REPOSITORY, fresh=args.fresh)
     report = write_demo_report(settings, results, REPOSITORY / work_dir)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    outcome = read_outcome(REPOSITORY / work_dir)
+    print(outcome.sentence)
     print(f"Report: {report}  ({minutes} min {seconds} s)")
+    if args.quick:
+        print("A quick demo is too short to compare the two.")
+    elif not outcome.gain > 0:
+        print("demo: warning: pretraining did not help; it should have", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -16,6 +16,8 @@ def main() -> None:
     parser.add_argument("checkpoint", help="weights of the config's model")
     parser.add_argument("--work-dir", help="folder for logs")
     parser.add_argument("--out", metavar="JSON", help="file for the metrics")
+    parser.add_argument("--show-dir", metavar="FOLDER", help="folder for pictures of detections")
+    parser.add_argument("--show-count", type=int, default=50, help="how many pictures")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
@@ -26,6 +28,8 @@ def main() -> None:
             args.checkpoint,
             work_dir=args.work_dir,
             out=args.out,
+            show_dir=args.show_dir,
+            show_count=args.show_count,
             launcher=args.launcher,
             options=args.cfg_options,
         )

@@ -1,6 +1,6 @@
 """The demo: the whole path on a generated town, from no data to a report."""
 
 from drivemim.demo.plan import DemoSettings, make_plan
-from drivemim.demo.report import write_demo_report
+from drivemim.demo.report import read_outcome, write_demo_report
 
-__all__ = ["DemoSettings", "make_plan", "write_demo_report"]
+__all__ = ["DemoSettings", "make_plan", "read_outcome", "write_demo_report"]

@@ -19,8 +19,8 @@ from drivemim.commands import (
 )
 from drivemim.steps import Stage, Step
 
-PRETRAIN_CONFIG = "configs/pretrain/vit-micro_object_town.py"
-DETECTOR_CONFIG = "configs/detection/atss_vit_micro_town.py"
+PRETRAIN_CONFIG = "configs/pretrain/vit-micro_single_town.py"
+DETECTOR_CONFIG = "configs/detection/atss_vit_micro_labels_town.py"
 ARMS = {"pretrained": "the pretrained backbone", "random": "random initialisation"}
 # The configs read the demo's index from here.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")
@@ -43,6 +43,7 @@ class DemoSettings:
         finetune_iterations: batches that each detector is fine-tuned for.
         seed: of the town and of every training.
         pictures: clips drawn in the report.
+        detections: images that both detectors' results are drawn on.
     """
 
     scenes: int = 10
@@ -51,10 +52,11 @@ class DemoSettings:
     image_size: tuple[int, int] = (450, 800)
     pedestrians: int = 40
     vehicles: int = 34
-    pretrain_iterations: int = 600
-    finetune_iterations: int = 240
+    pretrain_iterations: int = 7200
+    finetune_iterations: int = 400
     seed: int = 0
     pictures: int = 4
+    detections: int = 6
 
     @classmethod
     def quick(cls) -> DemoSettings:
@@ -69,6 +71,7 @@ class DemoSettings:
             pretrain_iterations=6,
             finetune_iterations=6,
             pictures=2,
+            detections=2,
         )
 
 
@@ -102,7 +105,12 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
                 work_dir / "pretrain",
                 iterations=iterations,
                 seed=settings.seed,
-                options=_moved(work_dir, "train_dataloader.dataset.dataset"),
+                options=(
+                    # Images are read by a process of its own while the model computes.
+                    "train_dataloader.num_workers=1",
+                    "train_dataloader.persistent_workers=True",
+                    *_moved(work_dir, "train_dataloader.dataset.dataset"),
+                ),
                 reads=TRAINING_SOURCES,
             ),
         ),
@@ -166,6 +174,8 @@ def _test_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
         work_dir=work_dir / f"test-{arm}",
         options=_moved(work_dir, "test_dataloader.dataset"),
         reads=TEST_SOURCES,
+        show_dir=work_dir / f"detections-{arm}",
+        show_count=settings.detections,
     )
 
 

@@ -87,6 +87,8 @@ def evaluate(
     *,
     work_dir: str | Path | None = None,
     out: str | Path | None = None,
+    show_dir: str | Path | None = None,
+    show_count: int = 50,
     launcher: str = "none",
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
@@ -97,6 +99,8 @@ def evaluate(
         checkpoint: weights of exactly the config's model.
         work_dir: folder of logs.
         out: JSON file for the metrics, and for the curves that charts are drawn from.
+        show_dir: folder for pictures of detections, see ``DrawDetections``.
+        show_count: how many pictures.
         launcher: as in :func:`train`.
         options: dotted config keys to replace.
 
@@ -115,7 +119,11 @@ def evaluate(
     if not Path(checkpoint).is_file():
         raise CheckpointError(f"there is no checkpoint at {checkpoint}")
     cfg.load_from, cfg.resume = str(checkpoint), False
-    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "drivemim.StrictLoad"}]
+    hooks: list[dict[str, Any]] = [{"type": "drivemim.StrictLoad"}]
+    if show_dir is not None:
+        pictures = {"folder": str(show_dir), "count": show_count}
+        hooks.append({"type": "drivemim.DrawDetections", **pictures})
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
     runner = _build(cfg)
     with config_errors():
         metrics: dict[str, float] = runner.test()

@@ -89,6 +89,32 @@ def track_color(track: int) -> Color:
     return int(blue), int(green), int(red)
 
 
+def label_color(label: int) -> Color:
+    """Colour of a class: pedestrian red, vehicle blue, others grey."""
+    return LABEL_COLORS[label] if 0 <= label < len(LABEL_COLORS) else NO_LABEL
+
+
+def outline_box(
+    image: Image, box_4: Floats, color: Color, thickness: int = 1
+) -> tuple[int, int, int, int]:
+    """Outline a box in place.
+
+    Args:
+        image: uint8, H x W x 3, drawn into.
+        box_4: (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
+        color: of the line.
+        thickness: of the line, pixels.
+
+    Returns:
+        Numbers of the box's first column and row, and of its last.
+    """
+    x1, y1, x2, y2 = (round(float(edge)) for edge in box_4)
+    # OpenCV wants the numbers of the first and of the last pixel.
+    x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
+    cv2.rectangle(image, (x1, y1), (x2, y2), color, thickness)
+    return x1, y1, x2, y2
+
+
 def draw_boxes(
     image: Image,
     boxes_M4: Floats,
@@ -106,12 +132,7 @@ def draw_boxes(
     """
     drawn = image.copy()
     for i in np.flatnonzero(labels_M >= 0):
-        x1, y1, x2, y2 = (round(float(edge)) for edge in boxes_M4[i])
-        # OpenCV wants the numbers of the first and of the last pixel.
-        x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
-        label = int(labels_M[i])
-        color = LABEL_COLORS[label] if label < len(LABEL_COLORS) else NO_LABEL
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), color, 1)
+        x1, y1, x2, _ = outline_box(drawn, boxes_M4[i], label_color(int(labels_M[i])))
         if tracks_M is not None:
             side = max(4, min(10, (x2 - x1) // 2))
             corner = (x1 + side, y1 + side)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from drivemim.demo.plan import DEFAULT_WORK_DIR, DemoSettings, make_plan
+from drivemim.demo.plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, make_plan
 from drivemim.engine.config import load_config
 
 
@@ -97,3 +97,12 @@ def test_default_folder_is_where_the_configs_look(repository):
     for name in ("pretrain", "finetune-random"):
         config = load_config(repository / steps_of(DemoSettings())[name].command[1])
         assert config.train_dataloader.dataset.dataset.index == f"{DEFAULT_WORK_DIR}/town.arrow"
+
+
+def test_what_is_said_to_read_no_boxes_reads_none(repository):
+    """The title says "without labels", so no mask may follow annotated boxes."""
+    (step,) = (step for step in steps_of(DemoSettings()).values() if step.name == "pretrain")
+    assert "without labels" in step.title
+    config = load_config(repository / PRETRAIN_CONFIG)
+    assert config.model.masking.type == "RandomMask"
+    assert config.model.get("guide") is None

@@ -1,10 +1,13 @@
 """The demo's report says what its steps left behind."""
 
+import base64
+
+import cv2
 import numpy as np
 import pytest
 
 from drivemim.demo.plan import DemoSettings
-from drivemim.demo.report import write_demo_report
+from drivemim.demo.report import read_outcome, write_demo_report
 from drivemim.evaluation.results_file import results_json
 from drivemim.steps import Done, Step
 from drivemim.visualization import save_image
@@ -19,6 +22,7 @@ def work_dir(tmp_path):
     for arm, value in (("pretrained", 0.2504), ("random", 0.1996)):
         metrics = {
             KEY: value,
+            "drivemim/mAP50": 2 * value,
             "drivemim/pedestrian_count": 12,
             "drivemim/vehicle_AP": float("nan"),
             f"{KEY}[distance 0-20 m]": 0.3,
@@ -62,7 +66,11 @@ def test_numbers_times_and_commands(work_dir):
     assert cells(page, "Do it") == ["Do it", "61 s", "kept from an earlier run"]
     assert "python tools/x.py --y &#x27;a b&#x27;" in page
     assert "finetune_iterations = 77" in page
-    assert "pedestrian 25.0 against 20.0; vehicle - against -" in page
+    sentence = (
+        "The detector from the pretrained backbone was better than from random initialisation: "
+        "mAP50 50.1 % against 39.9 % (+10.2 points)."
+    )
+    assert sentence in page
 
 
 def test_both_arms_are_in_the_charts_of_failures(work_dir):
@@ -73,3 +81,33 @@ def test_both_arms_are_in_the_charts_of_failures(work_dir):
     for text in ("false alarms per image", "from the pretrained backbone", "from random"):
         assert text in miss_rates
     assert "motion moving" in failures.split("<svg")[5]
+
+
+@pytest.mark.parametrize(("pretrained", "random", "words", "gain"), [
+    (0.095, 0.146, "was worse than", "mAP50 9.5 % against 14.6 % (-5.1 points)"),
+    (0.2, 0.2, "was as good as", "mAP50 20.0 % against 20.0 % (+0.0 points)"),
+    (float("nan"), 0.2, "cannot be compared", "mAP50 - % against 20.0 %"),
+])  # fmt: skip
+def test_the_outcome_says_which_start_was_better(tmp_path, pretrained, random, words, gain):
+    for arm, value in (("pretrained", pretrained), ("random", random)):
+        (tmp_path / f"results-{arm}.json").write_bytes(results_json({"drivemim/mAP50": value}, {}))
+    outcome = read_outcome(tmp_path)
+    assert words in outcome.sentence
+    assert gain in outcome.sentence
+    assert (outcome.gain > 0) is False
+
+
+def test_both_detectors_are_shown_on_the_same_image(work_dir):
+    for arm, grey in (("pretrained", 250), ("random", 5)):
+        save_image(
+            work_dir / f"detections-{arm}" / "000007_CAM_BACK.jpg",
+            np.full((16, 24, 3), grey, np.uint8),
+        )
+    page = write_demo_report(SETTINGS, [], work_dir).read_text()
+    shown = page.split("<h2>What the detectors find</h2>")[1].split("</section>")[0]
+    assert shown.count("data:image/") == 1
+    data = shown.split("base64,")[1].split('"')[0]
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (32, 24, 3)
+    assert image[:16].mean() > 245
+    assert image[16:].mean() < 10

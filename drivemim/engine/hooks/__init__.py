@@ -2,6 +2,7 @@
 
 from drivemim.engine.hooks.atomic_checkpoint import AtomicCheckpoint
 from drivemim.engine.hooks.average_losses import AverageLosses
+from drivemim.engine.hooks.draw_detections import DrawDetections
 from drivemim.engine.hooks.load_backbone import LoadBackbone
 from drivemim.engine.hooks.mask_schedule import MaskSchedule
 from drivemim.engine.hooks.reseed import ReseedEveryIteration
@@ -11,6 +12,7 @@ from drivemim.engine.hooks.strict_load import StrictLoad
 __all__ = [
     "AtomicCheckpoint",
     "AverageLosses",
+    "DrawDetections",
     "LoadBackbone",
     "MaskSchedule",
     "ReseedEveryIteration",

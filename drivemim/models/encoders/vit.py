@@ -59,8 +59,8 @@ class ViT(BaseModule):
     same with and without windows.
 
     Args:
-        arch: ``micro`` (1.3 M parameters, for a CPU), ``tiny``, ``small``, ``base`` or ``large``; gives embed_dims, depth and num_heads
-            where they are not given themselves.
+        arch: ``micro`` (1.3 M parameters, for a CPU), ``tiny``, ``small``, ``base`` or ``large``;
+            gives embed_dims, depth and num_heads where they are not given themselves.
         embed_dims: D, a multiple of 4 and of ``num_heads``.
         depth: number of blocks.
         num_heads: attention heads.

@@ -1,0 +1,46 @@
+"""Pictures of what a detector found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.visualization.panels import Image, label_color, outline_box
+
+TRUTH = (255, 255, 255)
+IGNORED = (150, 150, 150)
+
+
+def draw_detections(
+    image: Image,
+    boxes_D4: NDArray[np.floating[Any]],
+    labels_D: NDArray[np.integer[Any]],
+    scores_D: NDArray[np.floating[Any]],
+    truth_M4: NDArray[np.floating[Any]],
+    ignored_M: NDArray[np.bool_],
+) -> Image:
+    """Draw annotated objects thin and white, ignored ones grey, detections thick with their score.
+
+    Args:
+        image: uint8, H x W x 3, BGR.
+        boxes_D4: of the detections, (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
+        labels_D: position in the class list: pedestrian red, vehicle blue.
+        scores_D: in [0, 1].
+        truth_M4: of the annotated objects, pixels.
+        ignored_M: bool, True for objects that a detector is not asked for.
+
+    Returns:
+        A copy of the image.
+    """
+    drawn = image.copy()
+    for box, ignored in zip(truth_M4, ignored_M, strict=True):
+        outline_box(drawn, box, IGNORED if ignored else TRUTH)
+    for index in np.argsort(scores_D):
+        color = label_color(int(labels_D[index]))
+        x1, y1, _, _ = outline_box(drawn, boxes_D4[index], color, thickness=2)
+        text = f"{100 * float(scores_D[index]):.0f}"
+        cv2.putText(drawn, text, (x1, max(y1 - 3, 9)), cv2.FONT_HERSHEY_SIMPLEX, 0.35, color, 1)
+    return drawn
