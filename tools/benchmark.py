@@ -1,10 +1,10 @@
-"""Measure speed and memory against the targets: benchmark.py index|masks|town|windows [options]."""
+"""Measure speed and memory against the targets: benchmark.py index|masks|step|town|windows [options]."""
 
 import argparse
 import importlib
 import sys
 
-BENCHMARKS = ("index", "masks", "town", "windows")
+BENCHMARKS = ("index", "masks", "step", "town", "windows")
 
 
 def main() -> int:

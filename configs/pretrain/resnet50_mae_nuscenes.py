@@ -1,0 +1,8 @@
+# What to compare with: ResNet-50 as masked autoencoders of photographs do it.
+_base_ = './resnet50_single_nuscenes.py'
+
+model = dict(
+    decoder=dict(
+        _delete_=True, type='ClipDecoder', embed_dims=384, depth=4, num_heads=6,
+        attention_scope='frame'),
+    target=dict(eps=1e-6))

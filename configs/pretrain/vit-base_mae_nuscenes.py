@@ -1,0 +1,9 @@
+# What to compare with: ViT-B as masked autoencoders of photographs do it.
+_base_ = './vit-base_single_nuscenes.py'
+
+model = dict(
+    encoder=dict(attention_init='xavier'),
+    decoder=dict(
+        _delete_=True, type='ClipDecoder', embed_dims=384, depth=4, num_heads=6,
+        attention_scope='frame'),
+    target=dict(eps=1e-6))
