@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from mmengine.registry import init_default_scope
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from drivemim.benchmarks.masks import drive, milliseconds
 from drivemim.clips import Clips
@@ -66,7 +66,9 @@ def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).to(device).train()
     clips = single_frames(frames, training_image_size(cfg), device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    counter = FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
+    with torch.no_grad(), counter:
         model(clips, mode="loss")
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     found = {part: counts[f"{type(model).__name__}.{part}"] for part in ("decoder", "head")}
@@ -78,6 +80,17 @@ def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -
         parameters={part: _millions(getattr(model, part)) for part in PARTS},
         milliseconds=_time(model, clips, repeats) / frames if repeats else float("nan"),
     )
+
+
+def _attention_flops(
+    query_shape: torch.Size,
+    key_shape: torch.Size,
+    value_shape: torch.Size,
+    *_: object,
+    **__: object,
+) -> int:
+    """FLOPs of the CPU's attention, which PyTorch's counter does not know."""
+    return int(sdpa_flop_count(query_shape, key_shape, value_shape))
 
 
 def _millions(module: nn.Module) -> float:
