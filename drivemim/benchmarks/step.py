@@ -90,7 +90,10 @@ def _attention_flops(
     **__: object,
 ) -> int:
     """FLOPs of the CPU's attention, which PyTorch's counter does not know."""
-    return int(sdpa_flop_count(query_shape, key_shape, value_shape))
+    flops: int = sdpa_flop_count(  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+        query_shape, key_shape, value_shape
+    )
+    return flops
 
 
 def _millions(module: nn.Module) -> float:
