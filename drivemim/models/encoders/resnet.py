@@ -10,6 +10,8 @@ MMDetection's names.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -115,7 +117,10 @@ class MaskedResNet(BaseModule):
         for name in net.res_layers:
             for block in getattr(net, name):
                 if block.with_cp and self.training and x.requires_grad:
-                    x = checkpoint(_run_block, block, x, holes, use_reentrant=False)
+                    contexts = partial(_recomputing, block)
+                    x = checkpoint(
+                        _run_block, block, x, holes, use_reentrant=False, context_fn=contexts
+                    )
                 else:
                     x = _run_block(block, x, holes)
             maps.append(x)
@@ -176,6 +181,36 @@ class Holes:
         zeros_PC = normalized_RC.new_zeros(x_BHWC.shape[:3].numel(), x_BHWC.shape[3])
         out_PC = zeros_PC.index_copy(0, visible_R, normalized_RC)
         return out_PC.reshape(x_BHWC.shape).permute(0, 3, 1, 2)
+
+
+class _StatisticsCountOnce(AbstractContextManager[None]):
+    """Let batch normalisation update copies of its running statistics, which are thrown away.
+
+    A block that is recomputed in the backward pass has counted its batch in the forward pass.
+    The layers run as they did then, so that autograd saves the same tensors; it may be entered
+    again, for a second backward pass.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        self._norms = [layer for layer in block.modules() if isinstance(layer, BatchNorm)]
+        self._kept: list[tuple[nn.Module, str, Tensor]] = []
+
+    def __enter__(self) -> None:
+        for norm in self._norms:
+            self._kept += [(norm, *item) for item in norm.named_buffers(recurse=False)]
+        for layer, name, buffer in self._kept:
+            setattr(layer, name, buffer.clone())
+
+    def __exit__(self, *_: object) -> None:
+        while self._kept:
+            setattr(*self._kept.pop())
+
+
+def _recomputing(
+    block: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Contexts of a checkpointed block's forward pass and of its recomputation."""
+    return nullcontext(), _StatisticsCountOnce(block)
 
 
 def _run_block(block: Any, x: Tensor, holes: Holes) -> Tensor:

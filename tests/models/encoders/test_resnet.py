@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,6 +142,77 @@ def test_gradients_reach_everything_and_checkpointing_keeps_them(
     for name, gradient in gradients[0].items():
         assert gradient is not None, name
         torch.testing.assert_close(gradient, gradients[1][name])
+
+
+def train_step(
+    images: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    depth: int,
+    kind: str,
+    norm: str,
+    with_cp: bool,
+    amp: bool = False,
+    backwards: int = 1,
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor | None], torch.Tensor]:
+    """Buffers, gradients and features of two training steps."""
+    model = build(depth, kind, with_cp=with_cp, norm_cfg=dict(type=norm)).train()
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            features = model.forward_masked(images, mask)
+        for left in reversed(range(backwards)):
+            (features.float() ** 3).sum().backward(retain_graph=left > 0)
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    return dict(model.named_buffers()), gradients, features
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(depth=18, kind="mmdet.ResNet", norm="BN"),
+        dict(depth=50, kind="mmdet.ResNet", norm="SyncBN"),
+        dict(depth=50, kind="mmdet.ResNetV1d", norm="BN"),
+        dict(depth=18, kind="mmdet.ResNet", norm="BN", amp=True),
+        dict(depth=18, kind="mmdet.ResNet", norm="BN", backwards=2),
+    ],
+    ids=["basic", "bottleneck-sync", "v1d", "mixed-precision", "two-backward-passes"],
+)
+def test_checkpointing_keeps_running_statistics(
+    images: torch.Tensor, mask: torch.Tensor, settings: dict[str, Any]
+) -> None:
+    plain, recomputed = (train_step(images, mask, with_cp=on, **settings) for on in (False, True))
+    for name, buffer in plain[0].items():
+        assert torch.equal(buffer, recomputed[0][name]), name
+        if name.endswith("num_batches_tracked"):
+            assert buffer == 2, name
+    for name, gradient in plain[1].items():
+        assert gradient is not None, name
+        torch.testing.assert_close(gradient, recomputed[1][name])
+    assert torch.equal(plain[2], recomputed[2])
+
+
+def test_checkpointing_leaves_the_buffers_themselves_in_place(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    """What holds a buffer, as DistributedDataParallel does, holds the module's after a step."""
+    model = build(with_cp=True).train()
+    before = dict(model.named_buffers())
+    model.forward_masked(images, mask).square().sum().backward()
+    for name, buffer in model.named_buffers():
+        assert buffer is before[name], name
+
+
+def test_running_averages_of_all_batches_count_each_once(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    """With ``momentum=None`` the running mean is that of the two steps' means, each half."""
+    means = []
+    for with_cp in (False, True):
+        model = build(with_cp=with_cp, norm_cfg=dict(type="BN", momentum=None)).train()
+        for scale in (1.0, 3.0):
+            model.forward_masked(images * scale, mask).square().sum().backward()
+        means.append(model.backbone.layer4[1].bn2.running_mean)
+    assert torch.equal(*means)
 
 
 def test_fusion_sums_a_linear_map_of_each_stages_patch(

@@ -146,6 +146,19 @@ def test_checkpointing_changes_memory_not_gradients(
         torch.testing.assert_close(plain, recomputed)
 
 
+def test_checkpointing_drops_the_same_paths_and_draws_no_other_numbers(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    found = []
+    for with_cp in (False, True):
+        model = build(with_cp=with_cp, drop_path_rate=0.5).train()
+        torch.manual_seed(3)
+        model.forward_masked(images, mask).square().sum().backward()
+        found.append([*(parameter.grad for parameter in model.parameters()), torch.rand(4)])
+    for plain, recomputed in zip(*found, strict=True):
+        torch.testing.assert_close(plain, recomputed)
+
+
 @pytest.mark.parametrize(
     ("stages", "trained"),
     [
