@@ -15,6 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, EVALUATOR, MODELS, init_default_scope
 from mmengine.structures import InstanceData
+from PIL import Image
 
 from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.draws import Draw
@@ -296,3 +297,18 @@ def test_a_small_detector_with_masks_trains_and_is_evaluated(path, tiny_masks):
         evaluator.process(model.test_step(pseudo_collate([dataset[0], dataset[1]])), None)
     numbers = evaluator.evaluate(2)
     assert {"coco/bbox_mAP", "coco/segm_mAP"} <= set(numbers)
+
+
+def test_masks_and_boxes_are_not_taught_on_an_image_that_exif_turns(tiny_masks):
+    config = load_config(next(each for each in INSTANCES if "mini" in each.stem))
+    init_default_scope("mmdet")
+    data = ConfigDict(config.test_dataloader.dataset, data_root=str(tiny_masks))
+    data.ann_file = "masks.json"
+    exif = Image.Exif()
+    exif[274] = 3
+    with Image.open(tiny_masks / "2.jpg") as image:
+        image.save(tiny_masks / "2.jpg", exif=exif)
+    dataset = DATASETS.build(data)
+    assert dataset[0]["inputs"].shape == (3, 192, 320)
+    with pytest.raises(ValueError, match=r"2\.jpg of frame 2 has EXIF orientation 3"):
+        dataset[1]

@@ -28,9 +28,7 @@ class LoadReducedImage:
     """
 
     def __init__(self, *, image_size: tuple[int, int], skip_ignored_only: bool = False) -> None:
-        if len(image_size) != 2 or min(image_size) < 1:
-            raise ValueError(f"image_size must be height and width in pixels, not {image_size}")
-        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.image_size = _checked_size(image_size)
         self.skip_ignored_only = skip_ignored_only
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -42,11 +40,7 @@ class LoadReducedImage:
         # Only detectors come here; what pretrains must not need MMDetection.
         from mmdet.structures.bbox import HorizontalBoxes
 
-        if "img" in results or "gt_bboxes" in results:
-            raise ValueError(
-                "LoadReducedImage loads image and boxes itself; take LoadImageFromFile, "
-                "LoadAnnotations and Resize out of the pipeline"
-            )
+        _check_first("LoadReducedImage", results)
         instances = results["instances"]
         if self.skip_ignored_only and instances and all(each["ignore_flag"] for each in instances):
             return None
@@ -72,3 +66,67 @@ class LoadReducedImage:
 
     def __repr__(self) -> str:
         return f"LoadReducedImage(image_size={self.image_size})"
+
+
+@TRANSFORMS.register_module()
+class LoadReducedInstances:
+    """Read an item of MMDetection's ``CocoDataset`` at a given size: image, boxes and masks.
+
+    The image has exactly the pixels that pretraining reads at this size, see ``read_image``. The
+    transform takes the place of ``LoadImageFromFile``, ``LoadAnnotations`` and ``Resize``.
+
+    Args:
+        image_size: height and width, pixels.
+        with_annotations: whether to load boxes, labels and masks; testing needs none.
+    """
+
+    def __init__(self, *, image_size: tuple[int, int], with_annotations: bool = True) -> None:
+        self.image_size = _checked_size(image_size)
+        self.with_annotations = with_annotations
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the image and its sizes, and the boxes and masks in its pixels.
+
+        Raises:
+            ValueError: if the pipeline has loaded an image or boxes before.
+        """
+        # Only detectors come here; what pretrains must not need MMDetection.
+        from mmdet.datasets.transforms import LoadAnnotations
+
+        _check_first("LoadReducedInstances", results)
+        stored = (int(results["height"]), int(results["width"]))
+        scale = (self.image_size[1] / stored[1], self.image_size[0] / stored[0])
+        results["ori_shape"] = stored
+        if self.with_annotations:
+            results = LoadAnnotations(with_bbox=True, with_mask=True)(results)
+            results["gt_bboxes"].rescale_(scale)
+            results["gt_bboxes"].clip_(self.image_size)
+            results["gt_masks"] = results["gt_masks"].resize(self.image_size)
+        image = read_image(
+            Path(results["img_path"]),
+            token=str(results["img_id"]),
+            stored=stored,
+            size=self.image_size,
+        )
+        results.update(img=image, img_shape=self.image_size, scale_factor=scale)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f"LoadReducedInstances(image_size={self.image_size}, "
+            f"with_annotations={self.with_annotations})"
+        )
+
+
+def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    if len(image_size) != 2 or min(image_size) < 1:
+        raise ValueError(f"image_size must be height and width in pixels, not {image_size}")
+    return (int(image_size[0]), int(image_size[1]))
+
+
+def _check_first(name: str, results: dict[str, Any]) -> None:
+    if "img" in results or "gt_bboxes" in results:
+        raise ValueError(
+            f"{name} loads image and boxes itself; take LoadImageFromFile, "
+            "LoadAnnotations and Resize out of the pipeline"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.datasets.image_header import check_upright, read_header
 from drivemim.errors import DataError
 
 _REDUCED = {
@@ -110,7 +112,8 @@ def read_image(
 
     Raises:
         FileNotFoundError: if the file is not there.
-        ValueError: if it is truncated, cannot be decoded, or is not of the stored size.
+        ValueError: if it is truncated, cannot be decoded, is not of the stored size, or has an
+            EXIF orientation that would turn it.
     """
     try:
         data = path.read_bytes()
@@ -124,20 +127,22 @@ def read_image(
             f"image {path} of frame {token} is truncated ({len(data)} bytes); "
             "copy or unpack it again"
         )
+    header = read_header(BytesIO(data))
+    check_upright(path, header, token)
     crop = Crop.whole(stored) if crop is None else crop
     size = (crop.height, crop.width) if size is None else size
     # OpenCV reduces other formats by skipping pixels, and to sizes that are rounded down.
     factor = reduction(crop, size) if data.startswith(_JPEG_START) else 1
-    # The sensor's own pixels are what calibration describes, whatever EXIF says about them.
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
         raise DataError(f"image {path} of frame {token} cannot be decoded; copy or unpack it again")
-    if image.shape[:2] != tuple(-(-length // factor) for length in stored):
+    found = image.shape[:2] if header.size is None else header.size
+    if found != stored:
         raise DataError(
-            f"image {path} of frame {token} is {image.shape[1] * factor}x"
-            f"{image.shape[0] * factor} but the index has {stored[1]}x{stored[0]}; "
-            "build the index again with tools/create_index.py"
+            f"image {path} of frame {token} is {found[1]}x{found[0]} but the index (or the COCO "
+            f"file) has {stored[1]}x{stored[0]}; correct the COCO file if it is wrong, and build "
+            "the index again with tools/create_index.py"
         )
     top, left, height, width = (edge // factor for edge in crop)
     part = image[top : top + height, left : left + width]

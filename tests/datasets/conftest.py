@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 Tables = dict[str, list[dict[str, Any]]]
 SECOND = 1_000_000
@@ -205,6 +206,19 @@ def tables() -> Tables:
 def write(tmp_path: Path) -> Callable[[Tables], Path]:
     """Writes tables and images; returns the data root."""
     return lambda tables: write_data(tmp_path / "data", tables)
+
+
+@pytest.fixture
+def set_orientation() -> Callable[[Path, int], None]:
+    """Gives an image file an EXIF orientation; its stored pixels stay as they are."""
+
+    def write_exif(path: Path, orientation: int) -> None:
+        with Image.open(path) as image:
+            exif = image.getexif()
+            exif[274] = orientation
+            image.save(path, exif=exif, quality="keep" if image.format == "JPEG" else 0)
+
+    return write_exif
 
 
 @pytest.fixture(scope="session")

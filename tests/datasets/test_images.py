@@ -4,7 +4,7 @@ import pytest
 
 from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.clip_dataset import ClipDataset
-from drivemim.datasets.detection_transforms import LoadReducedImage
+from drivemim.datasets.detection_transforms import LoadReducedImage, LoadReducedInstances
 from drivemim.datasets.images import Crop, is_truncated, read_image, reduction, resize_image
 
 
@@ -133,6 +133,12 @@ def test_pretraining_and_detection_see_the_same_pixels(tmp_path):
                     "instances": [],
                 }
             )
+            masked = LoadReducedInstances(image_size=size, with_annotations=False)(
+                {"img_id": number, **{key: results[key] for key in ("img_path", "height", "width")}}
+            )
+            np.testing.assert_array_equal(masked["img"], results["img"])
+            assert masked["scale_factor"] == results["scale_factor"]
+            assert masked["ori_shape"] == results["ori_shape"]
             clip = clips[number]
             assert clip.tokens == (((frames.token[number],),),)
             np.testing.assert_array_equal(clip.images_BTNHWC[0, 0, 0].numpy(), results["img"])
@@ -179,5 +185,13 @@ def test_missing_undecodable_and_swapped_images_are_named(picture, tmp_path):
     text.write_text("not an image")
     with pytest.raises(ValueError, match=r"text\.jpg of frame abc cannot be decoded"):
         read_image(text, token="abc", stored=(48, 64))
-    with pytest.raises(ValueError, match="is 64x48 but the index has 1600x900"):
+    with pytest.raises(ValueError, match="is 64x48 but the index .* has 1600x900"):
         read_image(picture, token="abc", stored=(900, 1600))
+
+
+def test_a_size_that_only_rounding_hides_is_noticed(tmp_path):
+    # Both are 25 columns when they are reduced by 8.
+    path = tmp_path / "0.jpg"
+    cv2.imwrite(str(path), np.zeros((64, 197, 3), np.uint8))
+    with pytest.raises(ValueError, match="is 197x64 but the index .* has 200x64"):
+        read_image(path, token="abc", stored=(64, 200), size=(8, 25))

@@ -3,6 +3,8 @@
 # masks will do, with its classes.
 _base_ = './detection_loaders.py'
 
+custom_imports = dict(imports=['drivemim.datasets.detection_transforms'])
+
 data_root = 'data/nuimages/'
 image_size = (448, 800)  # height, width
 classes = (
@@ -11,15 +13,12 @@ classes = (
 metainfo = dict(classes=classes)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=image_size[::-1], keep_ratio=False),
+    dict(type='drivemim.LoadReducedInstances', image_size=image_size),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs')
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=image_size[::-1], keep_ratio=False),
+    dict(type='drivemim.LoadReducedInstances', image_size=image_size, with_annotations=False),
     dict(type='PackDetInputs', meta_keys=(
         'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]

@@ -5,9 +5,9 @@ image_size = (192, 320)  # height, width
 ann_file = 'annotations/nuimages_v1.0-mini.json'
 
 train_pipeline = _base_.train_pipeline
-train_pipeline[2].scale = image_size[::-1]
+train_pipeline[0].image_size = image_size
 test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = image_size[::-1]
+test_pipeline[0].image_size = image_size
 
 train_dataloader = dict(
     batch_size=8, num_workers=0, persistent_workers=False,

@@ -29,6 +29,7 @@ from drivemim.datasets.builders.columns import (
     no_lidar,
     runs,
 )
+from drivemim.datasets.image_header import check_upright, read_header
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import DataError
@@ -84,7 +85,8 @@ def build_frames_index(
     Raises:
         FileNotFoundError: if a folder, a COCO file or an image it lists is not there, or there are
             no images.
-        ValueError: if a COCO file or an image is broken, or an image is listed twice.
+        ValueError: if a COCO file or an image is broken, an image is listed twice, has another size
+            than the COCO file says, or has an EXIF orientation that would turn it.
     """
     if not 0 < rate < math.inf:
         raise ValueError(f"rate is {rate}; use frames a second above 0")
@@ -175,13 +177,19 @@ def _frames_of_coco(parsed: CocoFile, root: Path, data_root: Path) -> list[_Fram
             raise FileNotFoundError(
                 f"{root / image.file_name} is missing, {parsed.path} lists it (id {image.id})"
             )
+        size = _size(root / image.file_name)
+        if size != (image.width, image.height):
+            raise DataError(
+                f"{root / image.file_name} is {size[0]}x{size[1]} pixels, but {parsed.path} says "
+                f"{image.width}x{image.height} (id {image.id}); correct the one that is wrong"
+            )
         folder = str(Path(image.file_name).parent)
         frames.append(
             _Frame(
                 scene=(parsed.path.stem, image.sequence or (prefix / folder).as_posix()),
                 number=position if image.frame is None else image.frame,
                 path=(prefix / image.file_name).as_posix(),
-                size=(image.width, image.height),
+                size=size,
                 source=parsed.path,
                 boxes=parsed.boxes_of(image.id),
             )
@@ -226,13 +234,19 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height by the file's header."""
+    """Width and height by the file's header.
+
+    Raises:
+        DataError: if it cannot be read, or its EXIF orientation would turn the image.
+    """
     try:
         with Image.open(path) as image:
             width, height = image.size
-            return int(width), int(height)
+        with path.open("rb") as stream:
+            check_upright(path, read_header(stream))
     except OSError as error:
         raise DataError(f"{path} is no readable image ({error}); remove or replace it") from error
+    return int(width), int(height)
 
 
 def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[str, Section]:

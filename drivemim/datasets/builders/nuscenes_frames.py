@@ -15,6 +15,7 @@ from drivemim.datasets.arrow import strings, take
 from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.columns import Ints, Section, neighbours, runs
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.datasets.image_header import check_upright, read_header
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import ConfigError
 
@@ -203,6 +204,7 @@ def present_images(
 
     Raises:
         FileNotFoundError: if an image is not there and ``missing_images`` is ``error``.
+        DataError: if an image's EXIF orientation would turn it.
     """
     kind = rig.kind[data.calibration]
     is_image = (kind >= 0) & (kind < len(rig.cameras))
@@ -228,7 +230,20 @@ def present_images(
             f"{len(absent)} of {len(chosen)} images in all; get them, or leave those frames out "
             "with --missing-images drop"
         )
+    _check_upright(root, data, np.flatnonzero(present))
     return present
+
+
+def _check_upright(root: Path, data: SensorData, images: Ints) -> None:
+    """Look at one image per calibration: a camera writes all its files alike.
+
+    Opening millions of files would take hours on a network disk; reading an image checks it again.
+    """
+    _, first = np.unique(data.calibration[images], return_index=True)
+    for row in images[first]:
+        path = root / data.path[row].as_py()
+        with path.open("rb") as stream:
+            check_upright(path, read_header(stream), data.token[row].as_py())
 
 
 def frame_columns(data: SensorData, rig: Rig, poses: Floats, chosen: Ints, scene: Ints) -> Section:

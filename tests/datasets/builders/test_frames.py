@@ -186,3 +186,30 @@ def test_real_sequences(real_data, tmp_path):
     index = FrameIndex.open(build_frames_index([root], tmp_path / "index.arrow", coco=coco))
     assert len(index.frames) == 468
     assert index.scenes.sample_count[index.scene_rows("val")].sum() == 101
+
+
+@pytest.mark.parametrize("name", ["0.jpg", "0.png"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_images_that_exif_turns_are_refused(tmp_path, set_orientation, name, orientation):
+    data = tmp_path / "data"
+    _image(data / name)
+    set_orientation(data / name, 1)
+    index = FrameIndex.open(build_frames_index([data], tmp_path / "index.arrow"))
+    assert (index.frames.width[0], index.frames.height[0]) == (40, 30)
+    set_orientation(data / name, orientation)
+    match = rf"{name} has EXIF orientation {orientation}: .*exif_transpose.*exiftool"
+    with pytest.raises(ValueError, match=match):
+        build_frames_index([data], tmp_path / "index.arrow")
+    # A COCO file has the size that its author's program showed, or that of the file.
+    for size in ({"width": 40, "height": 30}, {"width": 30, "height": 40}):
+        coco = _coco(data / "coco.json", [{"id": 1, "file_name": name, **size}], [])
+        with pytest.raises(ValueError, match=match):
+            build_frames_index([data], tmp_path / "index.arrow", coco=[coco])
+
+
+def test_a_coco_file_with_another_size_than_the_image_has_is_refused(tmp_path):
+    _image(tmp_path / "0.jpg", width=40, height=30)
+    image = {"id": 7, "file_name": "0.jpg", "width": 80, "height": 60}
+    coco = _coco(tmp_path / "coco.json", [image], [])
+    with pytest.raises(ValueError, match=r"0\.jpg is 40x30 pixels, but .*coco\.json says 80x60 \("):
+        build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])

@@ -277,6 +277,19 @@ def test_missing_images_stop_the_build_or_are_dropped_with_their_boxes(tables, t
         build_nuimages_index(root, "v1.0-mini", out, missing_images="warn")
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_images_that_exif_turns_are_refused(tables, tmp_path, set_orientation, orientation):
+    root = write_data(tmp_path, tables)
+    for path in root.glob("*/CAM_BACK/*.jpg"):
+        set_orientation(path, orientation)
+    match = rf"jpg of frame .* has EXIF orientation {orientation}:"
+    with pytest.raises(ValueError, match=match):
+        build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow")
+    for path in root.glob("*/CAM_BACK/*.jpg"):
+        set_orientation(path, 1)
+    build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow")
+
+
 def test_a_test_split_without_boxes(tables, tmp_path):
     tables["object_ann"] = []
     root = write_data(tmp_path / "data", tables, "v1.0-test")

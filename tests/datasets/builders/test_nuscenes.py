@@ -9,6 +9,7 @@ from nuscenes import NuScenes
 
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index, has_word
 from drivemim.datasets.builders.nuscenes_boxes import box_velocity, previous_boxes
+from drivemim.datasets.clip_dataset import ClipDataset
 from drivemim.datasets.index import FrameIndex
 
 
@@ -258,3 +259,19 @@ def test_real_tables(real_data: Path, tmp_path):
     # scene-0103 has lost its three rear cameras.
     missing = [index.cameras[number] for number in np.flatnonzero(index.samples.keyframes[3] < 0)]
     assert missing == ["CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT"]
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_images_that_exif_turns_are_refused(tables, write, tmp_path, set_orientation, orientation):
+    root = write(tables)
+    path = root / "samples" / "CAM_BACK" / "scene-0061-CAM_BACK-0.jpg"
+    set_orientation(path, 1)
+    index = build_nuscenes_index(root, "v1.0-mini", tmp_path / "index.arrow")
+    set_orientation(path, orientation)
+    match = rf"BACK-0\.jpg of frame scene-0061-CAM_BACK-0 has EXIF orientation {orientation}:"
+    with pytest.raises(ValueError, match=match):
+        build_nuscenes_index(root, "v1.0-mini", tmp_path / "index.arrow")
+    # One image of each camera is looked at here, every image when it is read.
+    build_nuscenes_index(root, "v1.0-mini", index, missing_images="ignore")
+    with pytest.raises(ValueError, match=match):
+        ClipDataset(index=index, image_size=(24, 32), scenes=["scene-0061"])[0]
