@@ -31,6 +31,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
             default="error",
             help="stop at frames whose image is not there, leave them out, or do not look",
         )
+        if source == "nuscenes":
+            tables.add_argument(
+                "--rectified",
+                action="store_true",
+                help="the images are an ideal camera's, although camera_distortion is not zero",
+            )
         if source == "nuimages":
             tables.add_argument(
                 "--keyframes-only",
@@ -58,7 +64,13 @@ def main(argv: list[str] | None = None) -> int:
             out = arguments.out or arguments.root / f"drivemim-{arguments.version}.arrow"
             missing = arguments.missing_images
             if arguments.source == "nuscenes":
-                build_nuscenes_index(arguments.root, arguments.version, out, missing_images=missing)
+                build_nuscenes_index(
+                    arguments.root,
+                    arguments.version,
+                    out,
+                    missing_images=missing,
+                    rectified=arguments.rectified,
+                )
             else:
                 build_nuimages_index(
                     arguments.root,

@@ -65,7 +65,10 @@ def _write(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> None:
 def _write_small_tables(folder: Path, scenes: int, per_scene: int) -> None:
     _write(folder, "category", [{"token": _token(1), "name": "vehicle.car", "description": ""}])
     _write(folder, "attribute", [{"token": _token(2), "name": "vehicle.moving"}])
-    _write(folder, "visibility", [{"token": str(level), "level": ""} for level in range(1, 5)])
+    levels = enumerate(("v0-40", "v40-60", "v60-80", "v80-100"), start=1)
+    _write(
+        folder, "visibility", [{"token": str(number), "level": level} for number, level in levels]
+    )
     _write(folder, "log", [{"token": _token(3)}])
     channels = [(name, "camera") for name in CAMERAS]
     _write(

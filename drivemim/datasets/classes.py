@@ -21,6 +21,7 @@ __all__ = [
     "NUSCENES",
     "NUSCENES_DETECTION",
     "NUSCENES_EXTRA",
+    "VISIBILITY_LEVELS",
     "labels_of",
 ]
 
@@ -101,6 +102,14 @@ CLASS_RANGES: Mapping[str, float] = {
 
 ATTRIBUTES = tuple(sorted({name for names in CLASS_ATTRIBUTES.values() for name in names}))
 """All attributes of the detection task; a head numbers them so."""
+
+VISIBILITY_LEVELS: Mapping[str, int] = {
+    **{"v0-40": 1, "v40-60": 2, "v60-80": 3, "v80-100": 4},
+    **{"none": 1, "partial": 2, "most": 3, "full": 4},
+    "unavailable": 0,
+}
+"""What the levels of nuScenes and of TIER IV's T4 format (90 to 100 % hidden, more than half, less,
+nothing) are worth in nuScenes' numbers."""
 
 NUSCENES_EXTRA: Mapping[str, str | None] = {
     "vehicle.ego": None,

@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from drivemim.datasets.classes import CLASSES
+from drivemim.datasets.classes import CLASSES, VISIBILITY_LEVELS
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.label_subsets import label_subset
@@ -118,7 +118,8 @@ class FrameDetection(BaseDataset):
         lazy_init: open the index at the first use.
 
     Raises:
-        ValueError: if the selection has no frame, or a name in it is unknown.
+        ValueError: if the selection has no frame, a name in it is unknown, or a filter asks for
+            visibility and the index has levels that nothing is known of.
     """
 
     METAINFO: dict[str, Any] = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
@@ -170,6 +171,7 @@ class FrameDetection(BaseDataset):
         self.index = FrameIndex.open(
             self.index_path, version=self.version, data_root=self.index_root
         )
+        self._check_levels()
         rows = self._select()
         if self._indices is not None:
             rows = _subset(rows, self._indices)
@@ -188,6 +190,24 @@ class FrameDetection(BaseDataset):
         return label_subset(
             frames.scene[rows], frames.sample[rows], frames.timestamp[rows], share=share, seed=seed
         )
+
+    def _check_levels(self) -> None:
+        """Refuse a filter by visibility where it is not known what is how visible."""
+        visibility = self.index.boxes.visibility
+        if self.filters.min_visibility > 0 and (visibility < 0).any():
+            levels = self.index.levels
+            count = np.bincount(-visibility[visibility < 0], minlength=len(levels) + 1)[1:]
+            found = ", ".join(
+                f"{name!r} ({boxes} boxes)"
+                for name, boxes in zip(levels, count, strict=True)
+                if boxes
+            )
+            raise DataError(
+                f"filters: min_visibility={self.filters.min_visibility}, but visibility.json of "
+                f"{self.index.path} has levels that are none of "
+                f"{', '.join(VISIBILITY_LEVELS)}: {found}; give them these names and build "
+                "the index again, or leave min_visibility out"
+            )
 
     def _select(self) -> Integers:
         frames = self.index.frames

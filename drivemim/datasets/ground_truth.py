@@ -170,7 +170,7 @@ def _boxes_of_chunk(
         track=index.boxes.track[box].astype(np.int64),
         depth=seen.depth_M[keep],
         distance=np.linalg.norm(found.center[keep][:, :2] - ego, axis=1),
-        visibility=index.boxes.visibility[box].astype(np.int64),
+        visibility=np.maximum(index.boxes.visibility[box].astype(np.int64), 0),
         truncation=seen.truncation_M[keep],
         lidar_points=index.boxes.lidar_points[box].astype(np.int64),
         radar_points=index.boxes.radar_points[box].astype(np.int64),

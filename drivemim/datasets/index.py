@@ -32,7 +32,7 @@ from drivemim.datasets.scene_selection import select_scenes
 from drivemim.errors import DataError, nearest
 from drivemim.geometry.poses import pose_matrix
 
-FORMAT = 2
+FORMAT = 3
 _METADATA = b"drivemim"
 
 
@@ -80,6 +80,7 @@ class FrameIndex:
         cameras: names, as ``frames.camera`` numbers them.
         categories: the source's own category names, as ``boxes.category`` numbers them.
         attributes: as ``boxes.attribute`` numbers them.
+        levels: the source's own names of visibility levels that nothing is known of.
         info: where the index came from.
         path: the file.
         data_root: folder that ``frames.path`` is relative to.
@@ -93,6 +94,7 @@ class FrameIndex:
     cameras: tuple[str, ...]
     categories: tuple[str, ...]
     attributes: tuple[str, ...]
+    levels: tuple[str, ...]
 
     def __init__(
         self, sections: Mapping[str, Any], info: IndexInfo, path: Path, data_root: Path
@@ -106,6 +108,7 @@ class FrameIndex:
         self.cameras = tuple(names.cameras)
         self.categories = tuple(names.categories)
         self.attributes = tuple(names.attributes)
+        self.levels = tuple(names.levels)
         self.info = info
         self.path = path
         self.data_root = data_root

@@ -209,7 +209,8 @@ class Boxes:
         velocity: (M, 2) metres a second, global frame, as the devkit's ``box_velocity``; NaN
             where it cannot be told.
         image_box: (M, 4) x1 y1 x2 y2 pixels of boxes drawn in the image; NaN for 3-D boxes.
-        visibility: 1 (0-40 %) to 4 (80-100 %), 0 when unknown.
+        visibility: 1 (0-40 %) to 4 (80-100 %), 0 when unknown, -1 for the first of
+            ``FrameIndex.levels``, -2 for the second, ...
         lidar_points: returns inside the box, -1 when unknown.
         radar_points: returns inside the box, -1 when unknown.
         attribute: position in ``FrameIndex.attributes``, -1 for none.
@@ -260,6 +261,7 @@ class Names:
     cameras: Strings = _column("string")
     categories: Strings = _column("string")
     attributes: Strings = _column("string")
+    levels: Strings = _column("string")
 
 
 SECTIONS: dict[str, type] = {

@@ -21,6 +21,8 @@ _NEAREST = 1.0
 """Metres in front of a camera; what is nearer is the vehicle itself."""
 _VALUES = 5
 """A return in the file: x, y, z, intensity and ring."""
+_PCD = (b"# .PCD", b"VERSION")
+"""What a file of the Point Cloud Library begins with."""
 
 
 def frame_points(
@@ -89,7 +91,7 @@ def read_sweep(path: Path, *, sample: str) -> Floats32:
 
     Raises:
         FileNotFoundError: if it is not there.
-        ValueError: if it is not a whole number of returns.
+        ValueError: if it is not a whole number of returns, or a PCD file.
     """
     try:
         data = path.read_bytes()
@@ -98,6 +100,11 @@ def read_sweep(path: Path, *, sample: str) -> Floats32:
             f"lidar sweep {path} of sample {sample} is missing; restore it, or load clips without "
             "lidar_points"
         ) from None
+    if data.startswith(_PCD):
+        raise DataError(
+            f"lidar sweep {path} of sample {sample} is a PCD file, not nuScenes' five numbers a "
+            "return; convert it"
+        )
     if len(data) % (4 * _VALUES):
         raise DataError(
             f"lidar sweep {path} of sample {sample} has {len(data)} bytes, not a multiple of "

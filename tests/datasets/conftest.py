@@ -57,7 +57,8 @@ def make_tables() -> Tables:
             for name in ("vehicle.moving", "vehicle.parked", "pedestrian.standing")
         ],
         "visibility": [
-            {"token": str(level), "level": "", "description": ""} for level in (1, 2, 3, 4)
+            {"token": str(number), "level": level, "description": ""}
+            for number, level in enumerate(("v0-40", "v40-60", "v60-80", "v80-100"), start=1)
         ],
         "sensor": [
             *({"token": f"sensor-{c}", "channel": c, "modality": "camera"} for c in CAMERAS),

@@ -8,6 +8,7 @@ from nuscenes.nuscenes import NuScenesExplorer
 
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.clip_dataset import ClipDataset
+from drivemim.datasets.lidar import read_sweep
 from drivemim.errors import ConfigError, DataError
 
 # The vehicle drives at 2 m/s from x = 0 and turns; cameras are 10 ms early and 1.5 m ahead.
@@ -45,6 +46,14 @@ def test_points_by_hand(with_sweep):
     assert front == pytest.approx([32 + 40 / 8.5, 24 - 40 / 8.5, 8.5], rel=1e-5)
     # Point 2 at (-8, 1, 1.5) is 7.5 m behind the rear camera, 1 m to the right as that looks.
     assert back == pytest.approx([32 + 40 / 7.5, 24, 7.5], rel=1e-5)
+
+
+@pytest.mark.parametrize("head", [b"# .PCD v0.7 - Point", b"VERSION 0.7\nFIELDS x y"])
+def test_a_file_of_the_point_cloud_library_is_refused(tmp_path, head):
+    path = tmp_path / "sweep.pcd"
+    path.write_bytes(head.ljust(100))  # five returns, if it were nuScenes'
+    with pytest.raises(DataError, match=r"sweep\.pcd of sample s is a PCD file"):
+        read_sweep(path, sample="s")
 
 
 def test_points_follow_size_and_mirroring(with_sweep):

@@ -295,7 +295,7 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
         "scenes": _scenes(scenes, first, length),
         "boxes": boxes,
         "tracks": tracks,
-        "names": {"cameras": [CAMERA], "categories": categories, "attributes": []},
+        "names": {"cameras": [CAMERA], "categories": categories, "attributes": [], "levels": []},
     }
 
 

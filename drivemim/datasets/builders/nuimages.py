@@ -20,8 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from drivemim.datasets.arrow import index_in, strings, take
+from drivemim.datasets.builders import nuscenes_schema as schema
 from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.columns import Ints, Section, drawn_boxes, no_lidar, runs
+from drivemim.datasets.builders.lens_distortion import warn_of_distortion
+from drivemim.datasets.builders.nuscenes_boxes import first_attributes, warn_of_automatic
 from drivemim.datasets.builders.nuscenes_frames import (
     Rig,
     SensorData,
@@ -33,8 +36,8 @@ from drivemim.datasets.builders.nuscenes_frames import (
     read_rig,
     read_sensor_data,
 )
-from drivemim.datasets.builders.nuscenes_tables import Row, join, numbers, read_table
-from drivemim.datasets.classes import ATTRIBUTES
+from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.datasets.builders.timing import check_moments
 from drivemim.datasets.index import write_index
 from drivemim.errors import DataError
 
@@ -50,29 +53,6 @@ TABLES = (
     "sensor",
 )
 """The tables that are read; what they are not needed for (surfaces) is left out."""
-
-
-class Log(Row, gc=False):
-    """log.json."""
-
-    logfile: str
-    location: str
-
-
-class Sample(Row, gc=False):
-    """sample.json."""
-
-    log_token: str
-    key_camera_token: str
-
-
-class ObjectAnnotation(Row, gc=False):
-    """object_ann.json: ``bbox`` is x1, y1, x2, y2 in pixels."""
-
-    sample_data_token: str
-    category_token: str
-    attribute_tokens: list[str]
-    bbox: tuple[float, float, float, float]
 
 
 def build_nuimages_index(
@@ -129,7 +109,10 @@ def _sections(
     _check_keyframes(folder, data, scenes.pop("key_camera"), sample_tokens)
     among = None if sweeps else data.keyframe
     chosen = np.flatnonzero(present_images(root, data, rig, missing_images, among))
+    warn_of_distortion(folder, data, rig, chosen)
     frames = _frames(folder, data, rig, chosen, sample_tokens)
+    check_moments(folder / "sample_data.json", frames["scene"], frames["timestamp"],
+                  frames["token"], "images")  # fmt: skip
     samples = _samples(frames, len(rig.cameras))
     boxes, names = _annotated_boxes(folder, data, frames["token"])
     scenes.update(frames_of_scenes(frames, len(sample_tokens), len(rig.cameras)))
@@ -159,8 +142,8 @@ def _check_source(folder: Path, root: Path, version: str) -> None:
 
 def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:
     """One scene a row of sample.json (with the token of its annotated image), and their tokens."""
-    rows = read_table(folder, Sample, "sample")
-    logs = read_table(folder, Log, "log")
+    rows = read_table(folder, schema.ImageSample, "sample")
+    logs = read_table(folder, schema.ImageLog, "log")
     tokens = tables.tokens_of(rows)
     log = join(folder, strings([row.log_token for row in rows]), tables.tokens_of(logs),
                column="sample.log_token", table="log", owners=tokens)  # fmt: skip
@@ -212,7 +195,7 @@ def _frames(
             f"images of {two}; in nuImages a sample is of one camera"
         )
     return {
-        **frame_columns(data, rig, poses, chosen, scene),
+        **frame_columns(folder, data, rig, poses, chosen, scene),
         "sample": np.arange(len(chosen)),
     }
 
@@ -232,9 +215,9 @@ def _samples(frames: Section, cameras: int) -> Section:
 
 def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[Section, Section]:
     """The boxes of indexed frames, each a track of its own, and the names they point to."""
-    categories = read_table(folder, tables.Category, "category")
-    attributes = read_table(folder, tables.Attribute, "attribute")
-    rows = read_table(folder, ObjectAnnotation, "object_ann")
+    categories = read_table(folder, schema.Category, "category")
+    attributes = read_table(folder, schema.Attribute, "attribute")
+    rows = read_table(folder, schema.ObjectAnnotation, "object_ann")
     token = tables.tokens_of(rows)
     image_keys = strings([row.sample_data_token for row in rows])
     image = join(folder, image_keys, data.token, column="object_ann.sample_data_token",
@@ -250,8 +233,11 @@ def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[
             f"{image_keys[first].as_py()!r}, which is no keyframe; "
             "download or unpack the tables again"
         )
-    attribute = _first_attributes(folder, rows, attributes)
+    attribute = first_attributes(folder, "object_ann", rows, attributes)
+    warn_of_automatic(folder, "object_ann", rows)
     corners = numbers((row.bbox for row in rows), len(rows), 4)
+    tables.check_rows(folder, "object_ann", token, (corners[:, 2:] < corners[:, :2]).any(axis=1),
+                      "has a bbox that is not x1, y1, x2, y2")  # fmt: skip
 
     frame = index_in(image_keys, frames)
     # A stable sort keeps the order in which the devkit lists an image's boxes.
@@ -269,31 +255,6 @@ def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[
     names = {
         "categories": [row.name for row in categories],
         "attributes": [row.name for row in attributes],
+        "levels": [],
     }
     return boxes, names
-
-
-def _first_attributes(
-    folder: Path, rows: list[ObjectAnnotation], attributes: list[tables.Attribute]
-) -> Ints:
-    """The attribute of each box, -1 for none.
-
-    Of several, it is the first that nuScenes has as well: that a police car stands says more than
-    that its lights flash.
-    """
-    count = np.array([len(row.attribute_tokens) for row in rows], np.int64)
-    owner = np.repeat(np.arange(len(rows)), count)
-    found = join(
-        folder,
-        strings([name for row in rows for name in row.attribute_tokens]),
-        tables.tokens_of(attributes),
-        column="object_ann.attribute_tokens",
-        table="attribute",
-        owners=take(tables.tokens_of(rows), owner),
-    )
-    foreign = np.array([row.name not in ATTRIBUTES for row in attributes], bool)[found]
-    order = np.lexsort((foreign, owner))[::-1]
-    first = np.full(len(rows), -1, np.int64)
-    # Written from the last to the first, so that the first stays.
-    first[owner[order]] = found[order]
-    return first

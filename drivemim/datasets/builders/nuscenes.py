@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import strings, take
+from drivemim.datasets.builders import nuscenes_schema as schema
 from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.columns import Section, neighbours, no_lidar, runs
+from drivemim.datasets.builders.lens_distortion import refuse_distortion
 from drivemim.datasets.builders.nuscenes_boxes import Timeline, annotation_boxes
 from drivemim.datasets.builders.nuscenes_frames import (
     Rig,
@@ -25,7 +27,9 @@ from drivemim.datasets.builders.nuscenes_frames import (
     read_sensor_data,
 )
 from drivemim.datasets.builders.nuscenes_tables import join, read_table
+from drivemim.datasets.builders.timing import check_moments, check_offsets, microseconds
 from drivemim.datasets.index import write_index
+from drivemim.errors import DataError
 
 TABLES = (
     "attribute",
@@ -50,6 +54,7 @@ def build_nuscenes_index(
     out: str | os.PathLike[str],
     *,
     missing_images: str = "error",
+    rectified: bool = False,
 ) -> Path:
     """Index the tables of one nuScenes version.
 
@@ -59,23 +64,32 @@ def build_nuscenes_index(
         out: file to write.
         missing_images: what to do about frames whose image is not there: ``error``, ``drop``
             them, or ``ignore`` (not to look).
+        rectified: whether the images are those of an ideal camera although the tables have
+            coefficients of the lens, which are then not used.
 
     Returns:
         ``out``.
 
     Raises:
         FileNotFoundError: if the version folder, a table or an image is not there.
-        ValueError: if a table is broken or lacks a row that another names.
+        ValueError: if a table is broken or lacks a row that another names, timestamps are not
+            microseconds, or a lens distorts the images.
     """
     root = Path(root).absolute()
     folder = tables.version_folder(root, version)
     check_missing_images(missing_images)
     info = tables.source_info(
-        "nuscenes", root, version, out, names=TABLES, missing_images=missing_images
+        "nuscenes",
+        root,
+        version,
+        out,
+        names=TABLES,
+        missing_images=missing_images,
+        options=("--rectified",) if rectified else (),
     )
     with tables.no_garbage_collection():
         scenes, samples, timeline = _read_timeline(folder)
-        frames, cameras = _read_frames(folder, root, timeline, missing_images)
+        frames, cameras = _read_frames(folder, root, timeline, missing_images, rectified)
         samples.update(frames.pop("of_samples"))
         scenes.update(frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
         boxes, tracks, names = annotation_boxes(folder, timeline)
@@ -95,9 +109,9 @@ def build_nuscenes_index(
 
 def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
     """Scenes and samples, without what frames and boxes add to them."""
-    scenes = read_table(folder, tables.Scene, "scene")
-    samples = read_table(folder, tables.Sample, "sample")
-    logs = read_table(folder, tables.Log, "log")
+    scenes = read_table(folder, schema.Scene, "scene")
+    samples = read_table(folder, schema.Sample, "sample")
+    logs = read_table(folder, schema.Log, "log")
     scene_tokens, tokens = tables.tokens_of(scenes), tables.tokens_of(samples)
     log_keys = strings([scene.log_token for scene in scenes])
     join(folder, log_keys, tables.tokens_of(logs),
@@ -113,12 +127,16 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
         join(folder, keys, tokens, column=f"sample.{column}", table="sample", owners=tokens,
              optional=True)  # fmt: skip
 
-    timestamp = np.array([sample.timestamp for sample in samples], np.int64)
+    timestamp = np.array([sample.timestamp for sample in samples])
     order = np.lexsort((timestamp, scene))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     previous, following = neighbours(scene[order])
-    timeline = Timeline(tokens, order, rank, scene[order], timestamp[order], previous)
+    path = folder / "sample.json"
+    moments = microseconds(path, timestamp[order], run=scene[order], kind=np.zeros_like(order),
+                           kinds=["samples"])  # fmt: skip
+    check_moments(path, scene[order], moments, take(tokens, order), "samples")
+    timeline = Timeline(tokens, order, rank, scene[order], moments, previous)
     descriptions = [scene.description for scene in scenes]
     first_sample, sample_count = runs(timeline.scene, len(scenes))
     scene_section = {
@@ -148,7 +166,7 @@ def has_word(text: str, stem: str) -> bool:
 
 
 def _read_frames(
-    folder: Path, root: Path, timeline: Timeline, missing_images: str
+    folder: Path, root: Path, timeline: Timeline, missing_images: str, rectified: bool
 ) -> tuple[Section, list[str]]:
     """Frames in the index's order (with what samples learn of them), and camera names."""
     rig = read_rig(folder)
@@ -156,19 +174,40 @@ def _read_frames(
     kind, sample = rig.kind[data.calibration], timeline.rank[data.sample]
     poses = read_ego_poses(folder, data, kind >= 0)
     chosen = np.flatnonzero(present_images(root, data, rig, missing_images))
+    if not rectified:
+        refuse_distortion(folder, data, rig, chosen)
     scene = timeline.scene[sample[chosen]]
     order = np.lexsort((data.timestamp[chosen], kind[chosen], scene))
     chosen, scene = chosen[order], scene[order]
     frames: Section = {
-        **frame_columns(data, rig, poses, chosen, scene),
+        **frame_columns(folder, data, rig, poses, chosen, scene),
         "sample": sample[chosen],
     }
-    sweeps = np.flatnonzero((kind == len(rig.cameras)) & data.keyframe)
+    _check_keyframes(folder, frames, timeline, rig.cameras)
+    sweeps = np.flatnonzero((kind == len(rig.cameras)) & data.keyframe & data.valid)
     frames["of_samples"] = {
         "keyframes": _keyframes(frames, len(timeline.order), len(rig.cameras)),
         **_lidar_of_samples(data, rig, poses, sweeps, sample[sweeps], len(timeline.order)),
     }
     return frames, rig.cameras
+
+
+def _check_keyframes(folder: Path, frames: Section, timeline: Timeline, cameras: list[str]) -> None:
+    """Refuse keyframes of another clock than their samples, and two of a camera for one sample."""
+    camera, timestamp = frames["camera"], frames["timestamp"]
+    rows = np.flatnonzero(frames["keyframe"])
+    sample = frames["sample"][rows]
+    check_offsets(folder, timeline.timestamp[sample], timestamp[rows])
+    place = sample * len(cameras) + camera[rows]
+    order = np.argsort(place, kind="stable")
+    twice = np.flatnonzero(np.diff(place[order]) == 0)
+    if len(twice):
+        one, other = (frames["token"][int(rows[order[twice[0] + k]])].as_py() for k in (0, 1))
+        raise DataError(
+            f"{folder / 'sample_data'}.json: {one!r} and {other!r} are both keyframes of "
+            f"{cameras[camera[rows[order[twice[0]]]]]} for one sample ({len(twice)} such pairs); "
+            "a camera has one"
+        )
 
 
 def _keyframes(frames: Section, samples: int, cameras: int) -> NDArray[np.int64]:

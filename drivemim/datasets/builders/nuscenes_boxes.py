@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import strings, take
+from drivemim.datasets.builders import nuscenes_schema as schema
 from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.columns import Section
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.datasets.classes import ATTRIBUTES, VISIBILITY_LEVELS
 
 MAX_TIME_DIFFERENCE = 1.5
 """Seconds between two annotations that velocity may be taken from: the devkit's default."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,11 @@ class Timeline:
 
 def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section, Section]:
     """The sections ``boxes`` (sorted by sample), ``tracks``, and the names they point to."""
-    categories = read_table(folder, tables.Category, "category")
-    attributes = read_table(folder, tables.Attribute, "attribute")
-    visibilities = read_table(folder, tables.Visibility, "visibility")
-    instances = read_table(folder, tables.Instance, "instance")
-    rows = read_table(folder, tables.SampleAnnotation, "sample_annotation")
+    categories = read_table(folder, schema.Category, "category")
+    attributes = read_table(folder, schema.Attribute, "attribute")
+    visibilities = read_table(folder, schema.Visibility, "visibility")
+    instances = read_table(folder, schema.Instance, "instance")
+    rows = read_table(folder, schema.SampleAnnotation, "sample_annotation")
     token, tracks = tables.tokens_of(rows), tables.tokens_of(instances)
 
     def joined(column: str, table: str, known: pa.Array, optional: bool = True) -> Any:
@@ -59,17 +64,9 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     track = joined("instance_token", "instance", tracks, optional=False)
     before, after = (joined(c, "sample_annotation", token) for c in ("prev", "next"))
     visibility = joined("visibility_token", "visibility", tables.tokens_of(visibilities))
-    levels = np.array([_level(row.token) for row in visibilities] + [0])
-    attribute_keys = strings([(row.attribute_tokens or [""])[0] for row in rows])
-    attribute = join(
-        folder,
-        attribute_keys,
-        tables.tokens_of(attributes),
-        column="sample_annotation.attribute_tokens",
-        table="attribute",
-        owners=token,
-        optional=True,
-    )
+    levels, unknown = visibility_levels([row.level for row in visibilities])
+    attribute = first_attributes(folder, "sample_annotation", rows, attributes)
+    warn_of_automatic(folder, "sample_annotation", rows)
     center, size, rotation = _solids(folder, rows, token)
     velocity = box_velocity(center, timeline.timestamp[sample], before, after)
 
@@ -86,7 +83,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         "rotation": rotation[order],
         "velocity": velocity[order],
         "image_box": np.full((len(rows), 4), np.nan),
-        "visibility": levels[visibility[order]],
+        "visibility": np.append(levels, 0)[visibility[order]],
         "lidar_points": np.array([row.num_lidar_pts for row in rows], np.int64)[order],
         "radar_points": np.array([row.num_radar_pts for row in rows], np.int64)[order],
         "attribute": attribute[order],
@@ -96,12 +93,13 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     names = {
         "categories": [row.name for row in categories],
         "attributes": [row.name for row in attributes],
+        "levels": unknown,
     }
     return boxes, {"token": tracks, "category": track_category}, names
 
 
 def _solids(
-    folder: Path, rows: list[tables.SampleAnnotation], token: pa.Array
+    folder: Path, rows: list[schema.SampleAnnotation], token: pa.Array
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Centre, size and rotation of each box, as the tables have them."""
     center = numbers((row.translation for row in rows), len(rows), 3)
@@ -115,9 +113,9 @@ def _solids(
 
 def _track_categories(
     folder: Path,
-    instances: list[tables.Instance],
+    instances: list[schema.Instance],
     tracks: pa.Array,
-    categories: list[tables.Category],
+    categories: list[schema.Category],
     annotations: pa.Array,
 ) -> NDArray[np.int64]:
     for column in ("first_annotation_token", "last_annotation_token"):
@@ -129,8 +127,74 @@ def _track_categories(
                 table="category", owners=tracks)  # fmt: skip
 
 
-def _level(token: str) -> int:
-    return int(token) if token in ("1", "2", "3", "4") else 0
+def visibility_levels(names: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
+    """What the levels of visibility.json are worth.
+
+    Args:
+        names: ``level`` of each row.
+
+    Returns:
+        1 (least visible) to 4 of each row, 0 for one that says that it is not known, and -1, -2,
+        ... for names that are not known here; and those names.
+    """
+    unknown = sorted({name for name in names if name.strip().lower() not in VISIBILITY_LEVELS})
+    worth = [
+        -1 - unknown.index(name) if name in unknown else VISIBILITY_LEVELS[name.strip().lower()]
+        for name in names
+    ]
+    return np.array(worth, np.int64), unknown
+
+
+def first_attributes(
+    folder: Path,
+    table: str,
+    rows: Sequence[schema.SampleAnnotation | schema.ObjectAnnotation],
+    attributes: Sequence[schema.Attribute],
+) -> NDArray[np.int64]:
+    """The attribute of each box, -1 for none.
+
+    Of several, it is the first that nuScenes has as well: that a police car stands says more than
+    that its lights flash.
+
+    Args:
+        folder: of the tables, for errors.
+        table: name of the table of ``rows``.
+        rows: the boxes.
+        attributes: rows of attribute.json.
+    """
+    count = np.array([len(row.attribute_tokens) for row in rows], np.int64)
+    owner = np.repeat(np.arange(len(rows)), count)
+    found = join(
+        folder,
+        strings([name for row in rows for name in row.attribute_tokens]),
+        tables.tokens_of(attributes),
+        column=f"{table}.attribute_tokens",
+        table="attribute",
+        owners=take(tables.tokens_of(rows), owner),
+    )
+    foreign = np.array([row.name not in ATTRIBUTES for row in attributes], bool)[found]
+    order = np.lexsort((foreign, owner))[::-1]
+    first = np.full(len(rows), -1, np.int64)
+    # Written from the last to the first, so that the first stays.
+    first[owner[order]] = found[order]
+    return first
+
+
+def warn_of_automatic(
+    folder: Path,
+    table: str,
+    rows: Sequence[schema.SampleAnnotation | schema.ObjectAnnotation],
+) -> None:
+    """Log how many boxes a model drew and nobody checked: they count as annotated ones do."""
+    automatic = sum(row.automatic_annotation for row in rows)
+    if automatic:
+        _log.warning(
+            "%s: %d of %d boxes have automatic_annotation=true: a model drew them, and they count "
+            "as ground truth here; remove them where they should not",
+            folder / f"{table}.json",
+            automatic,
+            len(rows),
+        )
 
 
 def box_velocity(

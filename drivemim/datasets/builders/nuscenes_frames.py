@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from itertools import chain
@@ -12,14 +13,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import strings, take
+from drivemim.datasets.builders import nuscenes_schema as schema
 from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.columns import Ints, Section, neighbours, runs
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.datasets.image_header import check_upright, read_header
+from drivemim.datasets.builders.timing import microseconds
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import ConfigError
 
 Floats = NDArray[np.float64]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Rig:
         kind: (C,) position in ``cameras``, one more than the last for LIDAR_TOP, -1 for the rest.
         mounts: (C, 7) sensor to ego: translation in metres and quaternion w x y z.
         intrinsics: (C, 3, 3) pixels; NaN for sensors that are no camera.
+        distortion: OpenCV's coefficients of each calibration; empty for an ideal lens.
     """
 
     cameras: list[str]
@@ -39,6 +44,7 @@ class Rig:
     kind: Ints
     mounts: Floats
     intrinsics: Floats
+    distortion: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,10 @@ class SensorData:
         ego_pose: token of its row in ego_pose.json.
         sample: (D,) row of sample.json.
         calibration: (D,) row of calibrated_sensor.json.
-        timestamp: (D,) microseconds.
+        timestamp: (D,) as the file has it; :func:`frame_columns` checks that it is microseconds.
         keyframe: (D,) whether it is one.
         size: (D, 2) width and height, pixels.
+        valid: (D,) whether the source says that it may be used.
     """
 
     token: pa.Array
@@ -61,15 +68,16 @@ class SensorData:
     ego_pose: pa.Array
     sample: Ints
     calibration: Ints
-    timestamp: Ints
+    timestamp: Ints | Floats
     keyframe: NDArray[np.bool_]
     size: Ints
+    valid: NDArray[np.bool_]
 
 
 def read_rig(folder: Path) -> Rig:
     """Read sensor.json and calibrated_sensor.json of a version folder."""
-    sensors = read_table(folder, tables.Sensor, "sensor")
-    calibrations = read_table(folder, tables.CalibratedSensor, "calibrated_sensor")
+    sensors = read_table(folder, schema.Sensor, "sensor")
+    calibrations = read_table(folder, schema.CalibratedSensor, "calibrated_sensor")
     tokens = tables.tokens_of(calibrations)
     sensor = join(
         folder,
@@ -91,12 +99,18 @@ def read_rig(folder: Path) -> Rig:
         kind=kind,
         mounts=mounts,
         intrinsics=_intrinsics(folder, calibrations, tokens, (kind >= 0) & (kind < len(cameras))),
+        distortion=[_coefficients(each) for each in calibrations],
     )
+
+
+def _coefficients(calibration: schema.CalibratedSensor) -> list[float]:
+    found = calibration.camera_distortion or []
+    return found if any(found) else []
 
 
 def _intrinsics(
     folder: Path,
-    calibrations: list[tables.CalibratedSensor],
+    calibrations: list[schema.CalibratedSensor],
     tokens: pa.Array,
     is_camera: NDArray[np.bool_],
 ) -> Floats:
@@ -123,7 +137,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
         rig: its calibrations.
         samples: tokens of sample.json, in the file's order.
     """
-    rows = read_table(folder, tables.SampleData, "sample_data")
+    rows = read_table(folder, schema.SampleData, "sample_data")
     token = tables.tokens_of(rows)
     for column in ("prev", "next"):
         keys = strings([getattr(row, column) for row in rows])
@@ -149,15 +163,29 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
         ego_pose=strings([row.ego_pose_token for row in rows]),
         sample=sample,
         calibration=calibration,
-        timestamp=np.array([row.timestamp for row in rows], np.int64),
+        timestamp=np.array([row.timestamp for row in rows]),
         keyframe=np.array([row.is_key_frame for row in rows], bool),
         size=size,
+        valid=_valid(folder, rows),
     )
+
+
+def _valid(folder: Path, rows: list[schema.SampleData]) -> NDArray[np.bool_]:
+    """Which rows the source does not call invalid; those that it does are left out."""
+    valid = np.array([row.is_valid for row in rows], bool)
+    if not valid.all():
+        _log.warning(
+            "%s: %d of %d rows have is_valid=false and are left out",
+            folder / "sample_data.json",
+            np.count_nonzero(~valid),
+            len(valid),
+        )
+    return valid
 
 
 def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> Floats:
     """Ego pose (D, 7) of every row of sample_data; zeros for those that are not ``used``."""
-    rows = read_table(folder, tables.EgoPose, "ego_pose")
+    rows = read_table(folder, schema.EgoPose, "ego_pose")
     chosen = np.flatnonzero(used)
     pose = join(
         folder,
@@ -207,7 +235,7 @@ def present_images(
         DataError: if an image's EXIF orientation would turn it.
     """
     kind = rig.kind[data.calibration]
-    is_image = (kind >= 0) & (kind < len(rig.cameras))
+    is_image = (kind >= 0) & (kind < len(rig.cameras)) & data.valid
     if among is not None:
         is_image &= among
     if missing_images == "ignore":
@@ -246,18 +274,31 @@ def _check_upright(root: Path, data: SensorData, images: Ints) -> None:
             check_upright(path, read_header(stream), data.token[row].as_py())
 
 
-def frame_columns(data: SensorData, rig: Rig, poses: Floats, chosen: Ints, scene: Ints) -> Section:
+def frame_columns(
+    folder: Path, data: SensorData, rig: Rig, poses: Floats, chosen: Ints, scene: Ints
+) -> Section:
     """The index's frames, but for the sample each belongs to.
 
     Args:
+        folder: of the tables, for errors.
         data: rows of sample_data.json.
         rig: their calibrations.
         poses: (D, 7) ego pose of each row.
         chosen: (F,) rows that become frames, sorted by scene, camera and timestamp.
         scene: (F,) scene of each.
+
+    Raises:
+        DataError: if timestamps are not microseconds.
     """
-    camera, timestamp = rig.kind[data.calibration[chosen]], data.timestamp[chosen]
+    camera = rig.kind[data.calibration[chosen]]
     track = scene * len(rig.cameras) + camera
+    timestamp = microseconds(
+        folder / "sample_data.json",
+        data.timestamp[chosen],
+        run=track,
+        kind=camera,
+        kinds=[f"{name}'s frames" for name in rig.cameras],
+    )
     previous, following = neighbours(track)
     return {
         "token": take(data.token, chosen),

@@ -1,8 +1,10 @@
-"""nuScenes' JSON tables as typed rows, and joins between them by token."""
+"""Reading nuScenes' JSON tables, and joins between them by token."""
 
 from __future__ import annotations
 
 import gc
+import json
+import logging
 import mmap
 import os
 import shlex
@@ -19,120 +21,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import index_in, is_empty, strings
+from drivemim.datasets.builders.nuscenes_schema import Row
 from drivemim.datasets.index import IndexInfo, fingerprints
 from drivemim.errors import DataError
 
-Vector = tuple[float, float, float]
-Quaternion = tuple[float, float, float, float]
 _CURE = "download or unpack the tables again"
-
-
-class Row(msgspec.Struct, gc=False):
-    """What every table's rows have."""
-
-    token: str
-
-
-class Category(Row, gc=False):
-    """category.json."""
-
-    name: str
-
-
-class Attribute(Row, gc=False):
-    """attribute.json."""
-
-    name: str
-
-
-class Visibility(Row, gc=False):
-    """visibility.json: tokens are "1" to "4"."""
-
-
-class Instance(Row, gc=False):
-    """instance.json."""
-
-    category_token: str
-    first_annotation_token: str
-    last_annotation_token: str
-
-
-class Sensor(Row, gc=False):
-    """sensor.json."""
-
-    channel: str
-    modality: str
-
-
-class CalibratedSensor(Row, gc=False):
-    """calibrated_sensor.json."""
-
-    sensor_token: str
-    translation: Vector
-    rotation: Quaternion
-    camera_intrinsic: list[Vector]
-
-
-class EgoPose(Row, gc=False):
-    """ego_pose.json."""
-
-    translation: Vector
-    rotation: Quaternion
-
-
-class Log(Row, gc=False):
-    """log.json."""
-
-
-class Scene(Row, gc=False):
-    """scene.json."""
-
-    log_token: str
-    name: str
-    description: str
-    first_sample_token: str
-    last_sample_token: str
-
-
-class Sample(Row, gc=False):
-    """sample.json."""
-
-    scene_token: str
-    timestamp: int
-    prev: str
-    next: str
-
-
-class SampleData(Row, gc=False):
-    """sample_data.json."""
-
-    sample_token: str
-    ego_pose_token: str
-    calibrated_sensor_token: str
-    timestamp: int
-    is_key_frame: bool
-    height: int
-    width: int
-    filename: str
-    prev: str
-    next: str
-
-
-class SampleAnnotation(Row, gc=False):
-    """sample_annotation.json."""
-
-    sample_token: str
-    instance_token: str
-    visibility_token: str
-    attribute_tokens: list[str]
-    translation: Vector
-    size: Vector
-    rotation: Quaternion
-    prev: str
-    next: str
-    num_lidar_pts: int
-    num_radar_pts: int
-
+_SMALL_TABLE = 4 * 2**20
+"""Bytes up to which the columns of every row are looked at; of larger tables, the first row's."""
+_log = logging.getLogger(__name__)
 
 RowType = TypeVar("RowType", bound=Row)
 
@@ -200,7 +96,7 @@ def source_info(
 
 
 def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
-    """Rows of one table.
+    """Rows of one table; columns that are neither read nor known to change nothing are logged.
 
     Raises:
         FileNotFoundError: if the table is not there.
@@ -220,11 +116,33 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
             rows: list[RowType] = msgspec.json.decode(view, type=list[cls])  # type: ignore[valid-type]  # cls is known at run time
         except msgspec.DecodeError as error:
             raise DataError(f"{path}: {error}; {_CURE}") from None
+        unknown = _columns(view) - set(cls.__struct_fields__) - cls.ignored
+    if unknown:
+        _log.warning(
+            "%s has columns that are not read: %s. If they change what a row means, apply them to "
+            "the tables before building the index",
+            path,
+            ", ".join(sorted(unknown)),
+        )
     tokens = Counter(row.token for row in rows)
     if len(tokens) < len(rows):
         twice = next(token for token, count in tokens.items() if count > 1)
         raise DataError(f"{path} has the row {twice!r} more than once; {_CURE}")
     return rows
+
+
+def _columns(table: memoryview) -> set[str]:
+    """Names of the columns of a table that has been decoded once: an array of objects."""
+    if len(table) <= _SMALL_TABLE:
+        rows = msgspec.json.decode(table, type=list[dict[str, msgspec.Raw]])
+        return set(chain.from_iterable(rows))
+    start = table[:_SMALL_TABLE].tobytes().decode(errors="ignore")
+    try:
+        first, _ = json.JSONDecoder().raw_decode(start, start.index("{"))
+        return set(first)
+    except ValueError:  # no row, or a first row of that size
+        rows = msgspec.json.decode(table, type=list[dict[str, msgspec.Raw]])
+        return set(chain.from_iterable(rows[:1]))
 
 
 def tokens_of(rows: Sequence[Row]) -> pa.Array:

@@ -339,6 +339,61 @@ def test_tables_that_contradict_themselves(tables, tmp_path):
         build(2)
 
 
+def test_a_distorting_lens_is_named_with_the_pixels_it_moves(tables, tmp_path, caplog):
+    root = write_data(tmp_path / "data", tables)
+    build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow")
+    # k1 = 0.1: the corner of the camera of 40 pixels is at (0.8, 0.6), its radius squared is 1, so
+    # it moves by 0.1 of (32, 24); the other cameras have longer focal lengths.
+    assert "camera_distortion moves pixels of CAM_FRONT by up to 4.0 at" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_columns_that_are_not_nuscenes(tables, tmp_path, caplog):
+    for row in tables["calibrated_sensor"]:
+        row["camera_distortion"] = []
+    for row in tables["sample_data"]:
+        row["is_valid"] = row["token"] != "depot-2"
+    for number, row in enumerate(tables["object_ann"]):
+        row.update(instance_token=f"i-{number}", automatic_annotation=number < 3, truncated=True)
+    root = write_data(tmp_path / "data", tables)
+    index = FrameIndex.open(build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow"))
+    # The annotated image of the depot is gone, and its one box with it.
+    assert (len(index.frames), len(index.boxes)) == (22, 6)
+    lines = sorted(record.getMessage().partition("v1.0-mini/")[2] for record in caplog.records)
+    assert [line[:75] for line in lines] == [
+        "object_ann.json has columns that are not read: truncated. If they change wh",
+        "object_ann.json: 3 of 7 boxes have automatic_annotation=true: a model drew ",
+        "sample_data.json: 1 of 23 rows have is_valid=false and are left out",
+    ]
+
+
+def test_a_box_of_width_and_height_is_refused(tables, tmp_path):
+    tables["object_ann"][1]["bbox"] = [10, 20, 20, 12]  # of [10, 20, 30, 32]
+    root = write_data(tmp_path / "data", tables)
+    with pytest.raises(ValueError, match=r"'crossing-box-0' has a bbox that is not x1, y1, x2, y2"):
+        build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow")
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(1e3, "nano"), (1e-3, "milli"), (1e-6, "")])
+def test_timestamps_of_another_unit(tables, tmp_path, factor, unit):
+    for row in tables["sample_data"]:
+        row["timestamp"] = int(row["timestamp"] * factor)
+    root = write_data(tmp_path / "data", tables)
+    match = rf"sample_data\.json: timestamps of CAM_BACK's frames .* these are {unit}seconds"
+    with pytest.raises(ValueError, match=match):
+        build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow")
+
+
+def test_two_images_of_a_scene_at_one_time(tables, tmp_path):
+    rows = {row["token"]: row for row in tables["sample_data"]}
+    rows["crossing-4"]["timestamp"] = rows["crossing-5"]["timestamp"]
+    root = write_data(tmp_path / "data", tables)
+    with pytest.raises(
+        ValueError, match=r"images 'crossing-[45]' and 'crossing-[45]' of one scene"
+    ):
+        build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow")
+
+
 def test_nuscenes_tables_are_recognised(small_root, tmp_path):
     cure = r"nuScenes' tables .* run tools/create_index\.py nuscenes --root"
     with pytest.raises(ValueError, match=cure):

@@ -1,0 +1,196 @@
+"""Rows of nuScenes' JSON tables: which columns are read, and which change nothing here.
+
+A column that is in neither list is named in a warning when its table is read: it may change what a
+row means. Beside nuScenes' own columns these are nuImages' and those that TIER IV's T4 format adds
+(https://github.com/tier4/tier4_perception_dataset, docs/t4_format_3d_detailed.md).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+
+
+class Row(msgspec.Struct, gc=False):
+    """What every table's rows have.
+
+    Attributes:
+        token: key of the row.
+        ignored: columns that change nothing of what is read, each with its reason in the class.
+    """
+
+    token: str
+    ignored: ClassVar[frozenset[str]] = frozenset()
+
+
+class Category(Row, gc=False):
+    """category.json.
+
+    Ignored: words, the number that lidar segmentation gives the category, and whether an arrow of
+    a traffic light has a direction or a digit.
+    """
+
+    name: str
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"description", "index", "has_orientation", "has_number"}
+    )
+
+
+class Attribute(Row, gc=False):
+    """attribute.json. Ignored: words."""
+
+    name: str
+    ignored: ClassVar[frozenset[str]] = frozenset({"description"})
+
+
+class Visibility(Row, gc=False):
+    """visibility.json. The level says how much is visible, the token is a key. Ignored: words."""
+
+    level: str = ""
+    ignored: ClassVar[frozenset[str]] = frozenset({"description"})
+
+
+class Instance(Row, gc=False):
+    """instance.json. Ignored: a count of the annotations, which are counted, and a second name."""
+
+    category_token: str
+    first_annotation_token: str
+    last_annotation_token: str
+    ignored: ClassVar[frozenset[str]] = frozenset({"nbr_annotations", "instance_name"})
+
+
+class Sensor(Row, gc=False):
+    """sensor.json."""
+
+    channel: str
+    modality: str
+
+
+class CalibratedSensor(Row, gc=False):
+    """calibrated_sensor.json; ``camera_distortion`` is OpenCV's k1, k2, p1, p2, k3."""
+
+    sensor_token: str
+    translation: Vector
+    rotation: Quaternion
+    camera_intrinsic: list[Vector]
+    camera_distortion: list[float] | None = None
+
+
+class EgoPose(Row, gc=False):
+    """ego_pose.json.
+
+    Ignored: the time, which is that of the sample_data that names the pose, and speeds,
+    accelerations and geographic coordinates.
+    """
+
+    translation: Vector
+    rotation: Quaternion
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"timestamp", "rotation_rate", "acceleration", "speed", "twist", "geocoordinate"}
+    )
+
+
+class Log(Row, gc=False):
+    """log.json. Ignored: where, when and by which vehicle it was recorded."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"logfile", "vehicle", "date_captured", "location"}
+    )
+
+
+class Scene(Row, gc=False):
+    """scene.json. Ignored: a count of the samples, which are counted."""
+
+    log_token: str
+    name: str
+    description: str
+    first_sample_token: str
+    last_sample_token: str
+    ignored: ClassVar[frozenset[str]] = frozenset({"nbr_samples"})
+
+
+class Sample(Row, gc=False):
+    """sample.json; ``timestamp`` in microseconds."""
+
+    scene_token: str
+    timestamp: int | float
+    prev: str
+    next: str
+
+
+class SampleData(Row, gc=False):
+    """sample_data.json; ``timestamp`` in microseconds.
+
+    Ignored: the format of the file, which is told by its first bytes.
+    """
+
+    sample_token: str
+    ego_pose_token: str
+    calibrated_sensor_token: str
+    timestamp: int | float
+    is_key_frame: bool
+    height: int
+    width: int
+    filename: str
+    prev: str
+    next: str
+    is_valid: bool = True
+    ignored: ClassVar[frozenset[str]] = frozenset({"fileformat"})
+
+
+class SampleAnnotation(Row, gc=False):
+    """sample_annotation.json.
+
+    Ignored: velocity and acceleration, since velocity is computed as the devkit does.
+    """
+
+    sample_token: str
+    instance_token: str
+    visibility_token: str
+    attribute_tokens: list[str]
+    translation: Vector
+    size: Vector
+    rotation: Quaternion
+    prev: str
+    next: str
+    num_lidar_pts: int
+    num_radar_pts: int
+    automatic_annotation: bool = False
+    ignored: ClassVar[frozenset[str]] = frozenset({"velocity", "acceleration"})
+
+
+class ImageLog(Row, gc=False):
+    """nuImages' log.json. Ignored: the day and the vehicle."""
+
+    logfile: str
+    location: str
+    ignored: ClassVar[frozenset[str]] = frozenset({"vehicle", "date_captured"})
+
+
+class ImageSample(Row, gc=False):
+    """nuImages' sample.json. Ignored: the time, since every image has its own."""
+
+    log_token: str
+    key_camera_token: str
+    ignored: ClassVar[frozenset[str]] = frozenset({"timestamp"})
+
+
+class ObjectAnnotation(Row, gc=False):
+    """nuImages' object_ann.json: ``bbox`` is x1, y1, x2, y2 in pixels.
+
+    Ignored: masks; the object's track, of which a scene has one image; the direction and the digit
+    of traffic lights.
+    """
+
+    sample_data_token: str
+    category_token: str
+    attribute_tokens: list[str]
+    bbox: tuple[float, float, float, float]
+    automatic_annotation: bool = False
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"mask", "instance_token", "orientation", "number"}
+    )
