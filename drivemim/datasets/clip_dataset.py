@@ -16,10 +16,11 @@ from drivemim.clips import Clips
 from drivemim.datasets.augment import AugmentSettings, TrackAugmentation, TrackDraw
 from drivemim.datasets.box_sources import ImageBoxes, build_box_source, pad_boxes
 from drivemim.datasets.classes import CLASSES
+from drivemim.datasets.clip_coverage import ClipSet, check_steps
 from drivemim.datasets.clip_windows import ClipWindows
 from drivemim.datasets.images import read_image
 from drivemim.datasets.index import FrameIndex
-from drivemim.datasets.lidar import frame_points
+from drivemim.datasets.lidar import frame_points, has_lidar
 from drivemim.errors import ConfigError
 from drivemim.geometry.poses import invert_pose, pose_matrix
 from drivemim.registry import DATASETS, FUNCTIONS
@@ -66,7 +67,9 @@ class ClipDataset(Dataset[Clips]):
     Raises:
         FileNotFoundError: if the index is not there, or (on loading) an image or a sweep.
         ValueError: if a camera, scene or category is unknown, the index is old or of another
-            version, ``lidar_points`` is negative, or (on loading) a file is broken.
+            version, there is no clip, a step that no clip has a frame at (the message says what
+            spacing the data has), or ``lidar_points`` where there are none, or (on loading) a file
+            is broken.
     """
 
     def __init__(
@@ -99,12 +102,30 @@ class ClipDataset(Dataset[Clips]):
         self.windows = ClipWindows(self.index, self.index.camera_numbers(cameras), steps, spacing)
         settings = None if augment is None else AugmentSettings.parse(augment)
         self._augmentation = TrackAugmentation(settings)
-        self.starts = self._find_starts(self.index.scene_rows(scenes), whole)
+        chosen = self.index.scene_rows(scenes)
+        starts = self._find_starts(chosen, whole=False)
+        if len(starts) == 0:
+            raise ConfigError(
+                f"{self.index.path} has no clip of scenes={scenes}, cameras={cameras}: no sample "
+                "of these scenes has an image of these cameras"
+            )
+        check_steps(ClipSet(windows=self.windows, starts=starts, one_camera=one_camera))
+        self.starts = self._find_starts(chosen, whole=True) if whole else starts
+        if lidar_points > 0 and not has_lidar(self.index, starts[:, 0]):
+            raise ConfigError(
+                f"lidar_points={lidar_points}, but no sample of scenes={scenes} in "
+                f"{self.index.path} has a LIDAR_TOP sweep; set lidar_points=0"
+            )
 
     @property
     def metainfo(self) -> dict[str, Any]:
         """What MMEngine's tools ask a data set for."""
         return {"classes": CLASSES}
+
+    @property
+    def clips(self) -> ClipSet:
+        """The clips as frames of the index, not loaded."""
+        return ClipSet(windows=self.windows, starts=self.starts, one_camera=self.one_camera)
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -60,11 +60,31 @@ class ClipWindows:
         rows_ATN = self.index.samples.keyframes[safe_AT[..., None], self.cameras]
         return np.where(inside_AT[..., None], rows_ATN, -1)
 
-    def _nearest(self, samples: Ints, spacing: float) -> Ints:
+    def within(self, samples: Ints) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which steps a camera could have a frame at.
+
+        Args:
+            samples: (A,) rows of ``index.samples``.
+
+        Returns:
+            (A, N) whether the scene has frames of the camera at all, and (A, T, N) whether the
+            step comes before the scene's last sample (without ``spacing``) or the camera's last
+            frame (with it) is over.
+        """
+        scenes, scene_A = self.index.scenes, self.index.samples.scene[samples]
+        count_AN = scenes.frame_count[scene_A[:, None], self.cameras]
+        if self.spacing is None or len(self.index.frames) == 0:
+            end_A = scenes.first_sample[scene_A] + scenes.sample_count[scene_A]
+            inside_AT = samples[:, None] + np.arange(self.steps) < end_A[:, None]
+            return count_AN > 0, np.repeat(inside_AT[..., None], len(self.cameras), axis=2)
+        last_AN = scenes.first_frame[scene_A[:, None], self.cameras] + np.maximum(count_AN, 1) - 1
+        last_AN = np.minimum(last_AN, len(self.index.frames) - 1)
+        latest_AN = self.index.frames.timestamp[last_AN] + self.spacing * MICROSECONDS / 2
+        return count_AN > 0, self._wanted(samples, self.spacing) <= latest_AN[:, None]
+
+    def _wanted(self, samples: Ints, spacing: float) -> Ints:
+        """Times (A, T, N) of the steps, microseconds."""
         index = self.index
-        scene_A = index.samples.scene[samples]
-        low_AN = index.scenes.first_frame[scene_A[:, None], self.cameras]
-        high_AN = low_AN + index.scenes.frame_count[scene_A[:, None], self.cameras]
         # A camera's own keyframe is its first step: it can be 50 ms off the sample's time.
         key_AN = index.samples.keyframes[samples[:, None], self.cameras]
         start_AN = np.where(
@@ -73,7 +93,15 @@ class ClipWindows:
             index.samples.timestamp[samples][:, None],
         )
         offset_T = np.round(np.arange(self.steps) * spacing * MICROSECONDS).astype(np.int64)
-        wanted_ATN = start_AN[:, None] + offset_T[:, None]
+        wanted_ATN: Ints = start_AN[:, None] + offset_T[:, None]
+        return wanted_ATN
+
+    def _nearest(self, samples: Ints, spacing: float) -> Ints:
+        index = self.index
+        scene_A = index.samples.scene[samples]
+        low_AN = index.scenes.first_frame[scene_A[:, None], self.cameras]
+        high_AN = low_AN + index.scenes.frame_count[scene_A[:, None], self.cameras]
+        wanted_ATN = self._wanted(samples, spacing)
         track_AN = scene_A[:, None].astype(np.int64) * len(index.cameras) + self.cameras
         after_ATN = self._search(track_AN[:, None], low_AN[:, None], wanted_ATN)
         before_ATN = after_ATN - 1

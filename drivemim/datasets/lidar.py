@@ -25,6 +25,13 @@ _PCD = (b"# .PCD", b"VERSION")
 """What a file of the Point Cloud Library begins with."""
 
 
+def has_lidar(index: FrameIndex, samples: Ints | None = None) -> bool:
+    """Whether any of some samples (all of them for None) has a sweep."""
+    offsets, _ = index.samples.lidar_path.buffers
+    lengths = np.diff(offsets)
+    return bool((lengths if samples is None else lengths[samples]).any())
+
+
 def frame_points(
     index: FrameIndex,
     rows: Ints,

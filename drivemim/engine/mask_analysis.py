@@ -17,6 +17,7 @@ from torch import Tensor
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
 from drivemim.datasets.town.depth import has_depth, read_depth
+from drivemim.datasets.lidar import has_lidar
 from drivemim.datasets.track_poses import clip_movers
 from drivemim.engine.config import dicts_in, short_type
 from drivemim.errors import ConfigError
@@ -92,10 +93,13 @@ def analyze_masks(
     named = named_strategies(cfg.to_dict(), config, only)
     left_out = [] if contrast_guide else [name for name in named if needs_guide(named[name])]
     settings = _settings(cfg, dataset)
-    data = _dataset(settings)
+    data = ClipDataset(**settings)
     source = _depth_source(depth, data)
     # Strategies get the points that the config asks for, leakage is measured with all there are.
-    scanned = _dataset({**settings, "lidar_points": _ALL_POINTS}) if source == "lidar" else None
+    scanned = None
+    if source == "lidar":
+        points = _ALL_POINTS if has_lidar(data.index) else 0
+        scanned = ClipDataset(**{**settings, "lidar_points": points})
     items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
     subjects = (_subject(data, scanned, int(item), grid, contrast_guide) for item in items)
     strategies = _build({name: named[name] for name in named if name not in left_out}, ratio)
@@ -186,16 +190,6 @@ def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]
         raise ConfigError(f"{cfg.filename} has no dataset; give an index")
     settings.pop("type", None)
     return {**settings, "augment": None, "whole": True}
-
-
-def _dataset(settings: Mapping[str, Any]) -> ClipDataset:
-    data = ClipDataset(**settings)
-    if len(data) == 0:
-        raise ConfigError(
-            f"{settings['index']} has no whole clip of {settings.get('steps', 1)} steps in scenes "
-            f"{settings.get('scenes') or 'of any name'}"
-        )
-    return data
 
 
 def _depth_source(depth: str, data: ClipDataset) -> str:

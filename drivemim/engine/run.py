@@ -39,7 +39,8 @@ def train(
     """Train what a config describes, to its end.
 
     Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
-    finite, and writes its checkpoints whole or not at all.
+    finite, writes its checkpoints whole or not at all, and does not begin with clips of which most
+    frames are missing.
 
     Args:
         config: path of an MMEngine config.
@@ -221,7 +222,7 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
     if checkpoint is not None and checkpoint.get("type") in _PLAIN_CHECKPOINT_HOOKS:
         hooks["checkpoint"] = {**checkpoint, "type": "drivemim.AtomicCheckpoint"}
     cfg.default_hooks = hooks
-    added = ["ReseedEveryIteration", "StopOnNonFiniteLoss", "AverageLosses"]
+    added = ["ReseedEveryIteration", "StopOnNonFiniteLoss", "AverageLosses", "ReportClips"]
     added += ["StrictLoad"] if strict else []
     cfg.custom_hooks = [
         *(cfg.get("custom_hooks") or []),

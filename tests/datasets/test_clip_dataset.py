@@ -97,7 +97,6 @@ def test_which_clips_there_are(small_index):
     # A camera that a scene does not have makes no clip there.
     assert len(_dataset(small_index, cameras=["CAM_BACK"])) == 3
     assert len(_dataset(small_index, one_camera=True)) == 9
-    assert len(_dataset(small_index, steps=4, whole=True)) == 0
 
 
 def test_one_camera_a_clip(small_index):

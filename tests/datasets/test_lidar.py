@@ -1,5 +1,7 @@
 """Lidar points in the cameras' images: by hand, and against the devkit on real frames."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -122,11 +124,17 @@ def test_a_subset_is_drawn_by_the_clips_seed(tables, write):
     assert one[..., 0].max() - one[..., 0].min() > 20
 
 
-def test_without_lidar_there_are_no_points(tables, write):
-    tables["sample_data"] = [row for row in tables["sample_data"] if "LIDAR" not in row["token"]]
-    root = write(tables)
-    index = build_nuscenes_index(root, "v1.0-mini", root / "index.arrow")
-    assert _clip(index).points_BTNP3.shape == (1, 1, 2, 0, 3)
+def test_a_scene_without_lidar_has_no_points_and_a_selection_without_is_refused(with_sweep):
+    root = with_sweep.parent
+    path = root / "v1.0-mini" / "sample_data.json"
+    rows = [row for row in json.loads(path.read_text()) if "0061-LIDAR" not in row["token"]]
+    path.write_text(json.dumps(rows))
+    index = build_nuscenes_index(root, "v1.0-mini", with_sweep)
+    # The other scene has points.
+    assert _clip(index, 3, scenes=None).points_BTNP3.shape == (1, 1, 2, 0, 3)
+    assert _clip(index, 0, scenes=None).points_BTNP3.shape == (1, 1, 2, 1, 3)
+    with pytest.raises(ConfigError, match=r"lidar_points=9, but no sample of .* has a LIDAR_TOP"):
+        _clip(index)
 
 
 def test_points_are_only_loaded_when_asked_for(with_sweep):

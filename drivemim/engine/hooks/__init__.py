@@ -5,6 +5,7 @@ from drivemim.engine.hooks.average_losses import AverageLosses
 from drivemim.engine.hooks.draw_detections import DrawDetections
 from drivemim.engine.hooks.load_backbone import LoadBackbone
 from drivemim.engine.hooks.mask_schedule import MaskSchedule
+from drivemim.engine.hooks.report_clips import ReportClips
 from drivemim.engine.hooks.reseed import ReseedEveryIteration
 from drivemim.engine.hooks.stop_on_non_finite_loss import StopOnNonFiniteLoss
 from drivemim.engine.hooks.strict_load import StrictLoad
@@ -15,6 +16,7 @@ __all__ = [
     "DrawDetections",
     "LoadBackbone",
     "MaskSchedule",
+    "ReportClips",
     "ReseedEveryIteration",
     "StopOnNonFiniteLoss",
     "StrictLoad",

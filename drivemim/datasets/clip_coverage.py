@@ -1,0 +1,237 @@
+"""How many frames of their clips data sets can fill, and why the others are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.clip_windows import MICROSECONDS, ClipWindows
+from drivemim.datasets.index import FrameIndex
+from drivemim.errors import ConfigError
+
+Ints = NDArray[np.int64]
+
+SMALLEST_SHARE = 0.5
+"""Valid frames below which a run is refused."""
+_CHUNK = 4096
+"""Clips looked at a time: bounds the memory that a whole data set takes."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipSet:
+    """The clips of a data set.
+
+    Attributes:
+        windows: the rule that makes them.
+        starts: (A, 2) the sample each begins at, and the one camera it is of.
+        one_camera: whether each is of one camera.
+    """
+
+    windows: ClipWindows
+    starts: Ints
+    one_camera: bool
+
+    def chunks(self) -> Iterator[tuple[Ints, Ints]]:
+        """Some clips after the other: their samples (A,) and cameras (A, N), as columns."""
+        cameras = np.arange(len(self.windows.cameras))
+        for at in range(0, len(self.starts), _CHUNK):
+            sample, camera = self.starts[at : at + _CHUNK].T
+            yield (
+                sample,
+                camera[:, None] if self.one_camera else cameras[None].repeat(len(sample), axis=0),
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipCoverage:
+    """How many frames of the clips there are. A frame that is not valid has one of three causes.
+
+    Attributes:
+        clips: how many there are.
+        cameras: N of a clip.
+        valid_T: frames of each step that there are.
+        absent_T: those whose camera has no frame in the scene.
+        ended_T: those after the end of the scene.
+        skipped_T: those that the camera, which has earlier and later ones, has not near the step.
+        valid_C: frames of each camera of the windows that there are.
+        asked_C: frames of each camera that clips ask for.
+    """
+
+    clips: int
+    cameras: int
+    valid_T: Ints
+    absent_T: Ints
+    ended_T: Ints
+    skipped_T: Ints
+    valid_C: Ints
+    asked_C: Ints
+
+    @property
+    def frames(self) -> int:
+        """Frames that the clips ask for."""
+        return self.clips * self.cameras * len(self.valid_T)
+
+    @property
+    def share(self) -> float:
+        """Share of them that there are."""
+        return int(self.valid_T.sum()) / max(self.frames, 1)
+
+
+def measure_coverage(clips: ClipSet) -> ClipCoverage:
+    """Count the frames of all clips."""
+    T, C = clips.windows.steps, len(clips.windows.cameras)
+    by_step = np.zeros((4, T), np.int64)
+    valid_C, asked_C = np.zeros(C, np.int64), np.zeros(C, np.int64)
+    for sample, camera_AN in clips.chunks():
+        there_ATN, filmed_AN, inside_ATN = _look(clips.windows, sample, camera_AN)
+        absent = ~there_ATN & ~filmed_AN[:, None]
+        ended = ~there_ATN & ~absent & ~inside_ATN
+        skipped = ~there_ATN & ~absent & ~ended
+        by_step += [each.sum(axis=(0, 2)) for each in (there_ATN, absent, ended, skipped)]
+        np.add.at(valid_C, camera_AN, there_ATN.sum(axis=1))
+        np.add.at(asked_C, camera_AN, T)
+    valid_T, absent_T, ended_T, skipped_T = by_step
+    return ClipCoverage(
+        clips=len(clips.starts),
+        cameras=1 if clips.one_camera else C,
+        valid_T=valid_T,
+        absent_T=absent_T,
+        ended_T=ended_T,
+        skipped_T=skipped_T,
+        valid_C=valid_C,
+        asked_C=asked_C,
+    )
+
+
+def check_steps(clips: ClipSet) -> None:
+    """Refuse clips of which a time step is never there.
+
+    Raises:
+        ConfigError: naming the step, and what to set.
+    """
+    seen_T = np.zeros(clips.windows.steps, bool)
+    for sample, camera_AN in clips.chunks():
+        seen_T |= _look(clips.windows, sample, camera_AN)[0].any(axis=(0, 2))
+        if seen_T.all():
+            return
+    step = int(np.flatnonzero(~seen_T)[0])
+    windows = clips.windows
+    if measure_coverage(clips).skipped_T[step]:
+        cure = _gap_cure(clips)
+    elif windows.spacing is None:
+        cure = f"no scene has more samples than {step}: set steps={step} or fewer"
+    else:
+        cure = (
+            f"every scene has ended by then: set steps={step} or fewer, or a spacing below "
+            f"{windows.spacing:g}"
+        )
+    raise ConfigError(
+        f"{windows.index.path}: no clip of {_settings(windows)} has a frame at step {step}"
+        f"{_seconds(windows, step)}; {cure}"
+    )
+
+
+def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
+    """One line: how many clips there are and what share of their frames is valid."""
+    reasons = (
+        (coverage.ended_T, "after the end of the scene"),
+        (coverage.absent_T, "of cameras that the scene does not have"),
+        (coverage.skipped_T, "not near the step"),
+    )
+    missing = ", ".join(
+        f"{int(count.sum()) / max(coverage.frames, 1):.1%} {words}"
+        for count, words in reasons
+        if count.any()
+    )
+    return (
+        f"{clips.windows.index.path}: {coverage.clips:,} clips of {_settings(clips.windows)}, "
+        f"{coverage.cameras} {'camera' if coverage.cameras == 1 else 'cameras'}; "
+        f"{coverage.share:.1%} of their {coverage.frames:,} frames are valid"
+        + (f" (missing: {missing})" if missing else "")
+    )
+
+
+def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
+    """Refuse clips of which most frames are missing.
+
+    Raises:
+        ConfigError: naming the share, and the cause that most of them have.
+    """
+    if coverage.share >= SMALLEST_SHARE:
+        return
+    windows = clips.windows
+    causes = {
+        "cameras": int(coverage.absent_T.sum()),
+        "steps": int(coverage.ended_T.sum()),
+        "spacing": int(coverage.skipped_T.sum()),
+    }
+    cause = max(causes, key=lambda name: causes[name])
+    if cause == "cameras":
+        share_C = coverage.valid_C / np.maximum(coverage.asked_C, 1)
+        rare = [number for number in np.argsort(share_C) if share_C[number] < SMALLEST_SHARE]
+        names = ", ".join(
+            f"{windows.index.cameras[windows.cameras[number]]} {share_C[number]:.1%}"
+            for number in rare[:6]
+        )
+        why = (
+            f"cameras: most scenes lack some (valid: {names}); set cameras to those that they "
+            "have, scenes to those that have them, or one_camera=True"
+        )
+    elif cause == "steps":
+        why = (
+            f"steps: most clips of {_settings(windows)} reach past the end of their scene; set "
+            "whole=True, fewer steps or a smaller spacing"
+        )
+    else:
+        why = f"spacing: {_gap_cure(clips)}"
+    raise ConfigError(f"{describe_coverage(clips, coverage)}. Less than a half; {why}")
+
+
+def _look(
+    windows: ClipWindows, sample: Ints, camera_AN: Ints
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which frames of clips are there, whose camera films in the scene, and before which end."""
+    filmed_AC, inside_ATC = windows.within(sample)
+    place_ATN = camera_AN[:, None]
+    return (
+        np.take_along_axis(windows.rows(sample) >= 0, place_ATN, axis=2),
+        np.take_along_axis(filmed_AC, camera_AN, axis=1),
+        np.take_along_axis(inside_ATC, place_ATN, axis=2),
+    )
+
+
+def _settings(windows: ClipWindows) -> str:
+    return f"steps={windows.steps}, spacing={windows.spacing}"
+
+
+def _seconds(windows: ClipWindows, step: int) -> str:
+    return "" if windows.spacing is None else f" ({step * windows.spacing:g} s after its first)"
+
+
+def _gap_cure(clips: ClipSet) -> str:
+    """What to set where cameras have no frame near a step although the scene goes on."""
+    index, cameras = clips.windows.index, clips.windows.cameras
+    if clips.windows.spacing is None:
+        return "the cameras lack keyframes there: set a spacing in seconds, which takes sweeps too"
+    scenes = np.unique(index.samples.scene[clips.starts[:, 0]])
+    gap, keyframes_only = _camera_gap(index, scenes, cameras)
+    if gap is None:
+        return "no camera has two frames in a scene: set steps=1"
+    source = ", keyframes without sweeps" if keyframes_only else ""
+    return (
+        f"a camera's frames are {gap:.3g} s apart (median{source}): set spacing={gap:.3g}, or None "
+        f"for one sample after the other{', or index the sweeps too' if keyframes_only else ''}"
+    )
+
+
+def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float | None, bool]:
+    """Median seconds between a camera's frames, and whether all of them are keyframes."""
+    frames = index.frames
+    chosen = np.isin(frames.scene, scenes) & np.isin(frames.camera, cameras)
+    row = np.flatnonzero(chosen & (frames.next >= 0))
+    gaps = frames.timestamp[frames.next[row]] - frames.timestamp[row]
+    median = float(np.median(gaps)) / MICROSECONDS if len(gaps) else None
+    return median, bool(frames.keyframe[chosen].all())
