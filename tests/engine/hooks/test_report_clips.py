@@ -1,0 +1,80 @@
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from drivemim.datasets import ClipDataset
+from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.joined import JoinedDataset
+from drivemim.datasets.seeded import SeededDataset
+from drivemim.engine import run
+from drivemim.engine.hooks import ReportClips, report_clips
+from drivemim.errors import ConfigError
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Two sequences of four and two images, ten a second."""
+    for name, count in (("long", 4), ("short", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            image = np.full((16, 16, 3), 90, np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), image)
+    return build_frames_index([tmp_path], tmp_path / "index.arrow")
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What is logged."""
+    found = []
+    monkeypatch.setattr(report_clips, "print_log", lambda line, logger: found.append(line))
+    return found
+
+
+def _train_on(dataset):
+    runner = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=dataset))
+    ReportClips().before_train(runner)
+
+
+def _clips(index, steps, **arguments):
+    return ClipDataset(index=index, image_size=(16, 16), steps=steps, **arguments)
+
+
+def test_one_line_a_data_set_before_training(index, lines):
+    joined = JoinedDataset.__new__(JoinedDataset)
+    joined.datasets = [_clips(index, 2), _clips(index, 2, spacing=0.1, whole=True)]
+    _train_on(SeededDataset(dataset=joined))
+    # Of 6 clips the last of each sequence has no second step; 4 are whole.
+    assert [line.partition("index.arrow: ")[2] for line in lines] == [
+        "6 clips of steps=2, spacing=None, 1 camera; 83.3% of their 12 frames are valid "
+        "(missing: 16.7% after the end of the scene)",
+        "4 clips of steps=2, spacing=0.1, 1 camera; 100.0% of their 8 frames are valid",
+    ]
+
+
+def test_less_than_half_stops_the_run(index, lines):
+    # Four steps: 4 + 3 + 2 + 1 frames of the long sequence, 2 + 1 of the short one, of 24.
+    _train_on(_clips(index, 4))
+    # A spacing of 0.1 s and twice as many steps as the long sequence has frames would be refused.
+    with pytest.raises(ConfigError, match="set steps=4 or fewer"):
+        _clips(index, 5)
+    short = _clips(index, 4, scenes=["long"])
+    short.starts = short.starts[1:]  # 3 + 2 + 1 of 12
+    _train_on(short)
+    short.starts = short.starts[1:]  # 2 + 1 of 8
+    with pytest.raises(ConfigError, match=r"37\.5% of their 8 .*Less than a half; steps: most cl"):
+        _train_on(short)
+    assert len(lines) == 3
+
+
+def test_other_data_sets_are_passed_over(lines):
+    _train_on(SimpleNamespace(dataset=[1, 2, 3]))
+    assert lines == []
+
+
+def test_every_training_has_it():
+    cfg = Config({"custom_hooks": []})
+    run._add_guarantees(cfg, strict=False)
+    assert "drivemim.ReportClips" in [hook["type"] for hook in cfg.custom_hooks]
