@@ -8,6 +8,7 @@ from pathlib import Path
 
 from drivemim.errors import one_line_errors
 from drivemim.steps import run_program
+from drivemim.studies.label_efficiency.exposure import check_arms
 from drivemim.studies.label_efficiency.inputs import prepare_inputs, relative_path
 from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
 from drivemim.studies.label_efficiency.results import read_runs, report, write_results
@@ -33,6 +34,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--metric", nargs="+", default=list(METRICS), help="first: the headline's")
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of runs and results")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--allow-boxes-read", action="store_true",
+        help="run, and mark, arms whose pretraining read boxes of more labels than a share has",
+    )  # fmt: skip
+    parser.add_argument(
+        "--transductive", action="store_true",
+        help="run, and mark, arms whose pretraining saw images of --val",
+    )  # fmt: skip
     parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
     parser.add_argument("--report-only", action="store_true", help="of what is there; run nothing")
     return parser.parse_args()
@@ -54,8 +63,11 @@ def main() -> int:
             seeds=tuple(args.seeds),
             options=tuple(args.cfg_options),
             metrics=tuple(args.metric),
+            allow_boxes_read=args.allow_boxes_read,
+            transductive=args.transductive,
         )
         inputs = prepare_inputs(study, REPOSITORY)
+        notes = check_arms(study, inputs, REPOSITORY)
         if not args.report_only:
             check_starts(study, REPOSITORY)
     if not args.report_only:
@@ -67,8 +79,8 @@ def main() -> int:
     with one_line_errors():
         runs = finished_runs(study, inputs, REPOSITORY)
         results = read_runs(study, runs, REPOSITORY)
-        files = write_results(study, inputs, results, REPOSITORY)
-    print(report(study, inputs, results))
+        files = write_results(study, inputs, results, REPOSITORY, notes)
+    print(report(study, inputs, results, notes))
     print("written:", *files)
     return 0
 

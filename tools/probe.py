@@ -27,20 +27,35 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=-1, help="which map of the backbone")
     parser.add_argument("--seed", type=int, default=0, help="of a random initialisation, too")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--transductive", action="store_true", help="allow a pretraining that saw images of --val"
+    )
+    parser.add_argument(
+        "--allow-boxes-read",
+        action="store_true",
+        help="allow a pretraining that read annotated boxes of --val",
+    )
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     args = parser.parse_args()
     train, val = (names[0] if len(names) == 1 else names for names in (args.train, args.val))
     asked = {"index": args.index, "train": train, "val": val, "cameras": args.cameras}
     asked |= {"level": args.level, "seed": args.seed}
+    allowed = {"transductive": args.transductive, "allow_boxes_read": args.allow_boxes_read}
     with one_line_errors():
         results = probe_backbone(
-            args.config, args.checkpoint, **asked, device=args.device, options=args.cfg_options
+            args.config,
+            args.checkpoint,
+            **asked,
+            device=args.device,
+            options=args.cfg_options,
+            **allowed,
         )
         if args.out is not None:
             source = {"config": args.config, "checkpoint": args.checkpoint, **asked}
             write_bytes(args.out, results_json({**source, **results}))
     print(probe_table(results))
+    print(*(f"- {args.checkpoint}: {note}." for note in results["notes"]), sep="\n", end="")
 
 
 if __name__ == "__main__":

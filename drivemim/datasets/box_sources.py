@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,14 @@ class BoxSource(ABC):
         index: the data set.
         class_map: category to class or None, where it differs from
             ``drivemim.datasets.classes.DEFAULT``.
+
+    Attributes:
+        origin: ``annotations``; ``detector``, which learned from labels of its own; or ``images``,
+            which takes no label at all. An exported backbone records it. A class that does not say
+            is taken to read annotations.
     """
+
+    origin: ClassVar[Literal["annotations", "detector", "images"]] = "annotations"
 
     def __init__(self, *, index: FrameIndex, class_map: ClassMap | None = None) -> None:
         self.index = index

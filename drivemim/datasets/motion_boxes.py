@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -44,6 +45,8 @@ class MotionBoxes(BoxSource):
     Raises:
         ValueError: if ``min_change`` is outside its range, or (on loading) clips have one step.
     """
+
+    origin: ClassVar[Literal["annotations", "detector", "images"]] = "images"
 
     def __init__(
         self, *, index: FrameIndex, class_map: ClassMap | None = None, min_change: float = 0.04

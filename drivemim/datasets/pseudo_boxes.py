@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class DetectedBoxes(BoxSource):
         ValueError: if a file is broken or does not fit the index, or an argument is outside its
             range.
     """
+
+    origin: ClassVar[Literal["annotations", "detector", "images"]] = "detector"
 
     def __init__(
         self,

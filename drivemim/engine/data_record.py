@@ -14,6 +14,8 @@ from drivemim.datasets.classes import CLASSES, DEFAULT
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.town.generate import MARKER
 from drivemim.engine.config import defaults_of, dicts_in
+from drivemim.engine.frames_seen import record_frames
+from drivemim.engine.reads import boxes_from
 
 _SETTINGS = ("image_size", "steps", "spacing", "one_camera", "augment", "lidar_points")
 _DEFAULTS = defaults_of(ClipDataset)
@@ -27,8 +29,8 @@ def describe_data(cfg: Config) -> list[dict[str, Any]]:
 
     Returns:
         Path of the index and the data set's settings; where the index can still be read also its
-        source, and counts of the frames, scenes and objects chosen from it; else ``unreadable``,
-        the reason.
+        source, counts of the frames, scenes and objects chosen from it, and which frames they are
+        (see ``record_frames``); else ``unreadable``, the reason.
     """
     parts = dicts_in(cfg.get("train_dataloader"))
     return [_describe(part) for part in parts if part.get("index") is not None]
@@ -50,6 +52,7 @@ def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
         "chosen": part.get("scenes"),
         "cameras": None if part.get("cameras") is None else list(part["cameras"]),
         "boxes": boxes.get("type") if isinstance(boxes, Mapping) else boxes,
+        "boxes_from": boxes_from(boxes),
         **{key: plain(part.get(key, _DEFAULTS.get(key))) for key in _SETTINGS},
     }
     try:
@@ -87,6 +90,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
         "rain_scenes": int(scenes.rain[rows].sum()),
         "described_scenes": int(scenes.described[rows].sum()),
         "frames": int(chosen.sum()),
+        **record_frames(index, np.flatnonzero(chosen)),
         "uncalibrated_frames": int((~np.asarray(frames.calibrated)[chosen]).sum()),
         "stored_sizes": sizes.tolist(),
         "objects": {

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drivemim.engine.reads import has_boxes
 from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation.results_file import CURVES
 
@@ -172,6 +173,7 @@ def _data(part: Mapping[str, Any]) -> str:
             "scenes": part["scenes"],
             "scenes at night": part["night_scenes"],
             "scenes in rain": part["rain_scenes"],
+            "frames of annotated scenes": part["annotated_frames"],
             **{f"annotated boxes: {name}": count for name, count in part["objects"].items()},
             "stored sizes": ", ".join(sizes[:3]) + (" and more" if len(sizes) > 3 else ""),
         }
@@ -192,7 +194,8 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
     recipe = metadata["recipe"]
     rows = {
         "masks": _config(recipe["masking"]),
-        "boxes": "used by the masks" if recipe["masks_use_boxes"] else "not used by the masks",
+        **{kind: _read(kind, recipe, metadata["data"]) for kind in ("boxes", "tracks", "lidar")},
+        "started from": recipe["started_from"] or "random initialisation",
         "mask schedule": _configs(recipe["mask_schedule"]) or "none",
         "target": _config(recipe["target"]),
         "decoder": _config(recipe["decoder"]),
@@ -211,6 +214,22 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
         "seed": recipe["seed"],
     }
     return _table(rows)
+
+
+def _read(kind: str, recipe: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> str:
+    """Say whether the pretraining read boxes, tracks or lidar, and where boxes come from."""
+    readers = ", ".join(recipe["reads"][kind])
+    if not readers:
+        return "not read"
+    if kind != "boxes":
+        return f"read by {readers}"
+    origins = {part["boxes_from"]: part["boxes"] for part in data if has_boxes(part)}
+    words = {
+        "annotations": "annotated",
+        "detector": f"of a detector ({origins.get('detector')}), which learned from labels",
+        "images": f"found in the images without labels ({origins.get('images')})",
+    }
+    return f"{' and '.join(words[origin] for origin in origins)}, read by {readers}"
 
 
 def _metrics(

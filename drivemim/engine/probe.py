@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from torch import nn
@@ -15,6 +16,8 @@ from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
 from drivemim.engine.build import build_alone
 from drivemim.engine.config import load_config
+from drivemim.engine.exposure import check_boxes, check_images, read_record, unknown_frames
+from drivemim.engine.frames_seen import KnownFrames
 from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.provenance import training_image_size
 from drivemim.engine.transfer import read_weights, weights_of
@@ -36,6 +39,8 @@ def probe_backbone(
     seed: int = 0,
     device: str = "cpu",
     options: Mapping[str, Any] | None = None,
+    transductive: bool = False,
+    allow_boxes_read: bool = False,
 ) -> dict[str, Any]:
     """Classify the cells of a frozen backbone's map; see ``drivemim.evaluation.probe``.
 
@@ -52,12 +57,16 @@ def probe_backbone(
         seed: of a random initialisation, and of the cells that neighbours are looked for among.
         device: where the backbone runs.
         options: dotted config keys to replace.
+        transductive: allow a backbone whose pretraining saw images of ``val``.
+        allow_boxes_read: allow one whose pretraining read annotated boxes of ``val``.
 
     Returns:
-        The metrics of ``probe``, and ``cells``: how many there are of each class.
+        The metrics of ``probe``; ``cells``: how many there are of each class; and ``notes``, what
+        has to be said of the backbone's pretraining.
 
     Raises:
-        ConfigError: if the config is not of a pretraining run, or the level is not there.
+        ConfigError: if the config is not of a pretraining run, the level is not there, or the
+            pretraining saw what it may not have seen.
         CheckpointError: if the checkpoint does not fit the config.
         FileNotFoundError: if a file is missing.
         DataError: if a scene is unknown or a class does not occur.
@@ -67,18 +76,68 @@ def probe_backbone(
         raise ConfigError(f"{config} is not of a pretraining run: its model has no encoder")
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
     size = training_image_size(cfg)
-    cells = {}
-    for name, scenes in (("train", train), ("val", val)):
-        dataset = ClipDataset(
+    datasets = {
+        name: ClipDataset(
             index=index, image_size=size, scenes=scenes, cameras=cameras, one_camera=True
         )
-        cells[name] = collect_cells(pretrainer, dataset, level=level)
+        for name, scenes in (("train", train), ("val", val))
+    }
+    notes: list[str] = []
+    if checkpoint is not None:
+        notes = _check_seen(
+            checkpoint, datasets, transductive=transductive, allow_boxes_read=allow_boxes_read
+        )
+    cells = {
+        name: collect_cells(pretrainer, dataset, level=level) for name, dataset in datasets.items()
+    }
     results: dict[str, Any] = {**probe(cells["train"], cells["val"], seed=seed)}
     results["cells"] = {
         name: dict(zip(CELL_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
         for name, each in cells.items()
     }
+    results["notes"] = notes
     return results
+
+
+def _check_seen(
+    checkpoint: str | Path,
+    datasets: Mapping[str, ClipDataset],
+    *,
+    transductive: bool,
+    allow_boxes_read: bool,
+) -> list[str]:
+    """Refuse a pretraining that saw what it may not have; what has to be said of the others.
+
+    The probe learns from all labels of ``train``, so their boxes may have been read before.
+    """
+    record = read_record(checkpoint)
+    seen = {name: record.exposure(_frames_of(dataset)) for name, dataset in datasets.items()}
+    what, judged = f"--checkpoint {checkpoint}", seen["val"]
+    check_images(what, "--val", judged, transductive=transductive)
+    if not allow_boxes_read:
+        check_boxes(what, record, "--val", judged, most=0, cure="")
+    notes = []
+    if judged.images:
+        notes.append(
+            f"transductive, its pretraining saw {judged.images} of the {judged.frames} images of "
+            "--val"
+        )
+    for name, each in seen.items():
+        if record.annotated and each.boxes != 0:
+            number = "an unknown number" if each.boxes is None else each.boxes
+            notes.append(
+                f"its pretraining read the annotated boxes of {number} of the {each.frames} frames "
+                f"of --{name}"
+            )
+    return [*notes, *record.remarks(), *unknown_frames(record, "--val", judged)]
+
+
+def _frames_of(dataset: ClipDataset) -> KnownFrames:
+    """All frames of a data set's clips."""
+    rows = np.concatenate(
+        [np.zeros(0, np.int64), *(dataset.rows(item).ravel() for item in range(len(dataset)))]
+    )
+    return KnownFrames(dataset.index, np.unique(rows[rows >= 0]))
 
 
 @torch.no_grad()

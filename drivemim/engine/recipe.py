@@ -12,9 +12,9 @@ from mmengine.config import Config
 
 from drivemim.engine.config import dicts_in, short_type
 from drivemim.engine.data_record import frames_per_clip, plain
+from drivemim.engine.reads import describe_reads
 
 _PROCESSES = re.compile(r"^\s*GPU number: (\d+)\s*$", re.MULTILINE)
-_BOX_STRATEGY = "ObjectMask"
 
 
 def describe_recipe(
@@ -42,8 +42,8 @@ def describe_recipe(
     hooks = [plain(hook) for hook in cfg.get("custom_hooks") or ()]
     return {
         "masking": model.get("masking"),
-        "masks_use_boxes": any(part["boxes"] for part in data)
-        and any(short_type(each) == _BOX_STRATEGY for each in dicts_in(model.get("masking"))),
+        "reads": describe_reads(cfg, data),
+        "started_from": start_of(cfg),
         "mask_schedule": [hook for hook in hooks if short_type(hook) == "MaskSchedule"],
         "target": model.get("target"),
         "decoder": model.get("decoder"),
@@ -64,6 +64,16 @@ def describe_recipe(
         "seed": meta.get("seed"),
         "last_log": _last_log(Path(checkpoint), iterations),
     }
+
+
+def start_of(cfg: Config) -> str | None:
+    """Return the file of weights that a run began with, if any."""
+    if cfg.get("load_from"):
+        return str(cfg.load_from)
+    for each in dicts_in(cfg.get("model")):
+        if short_type(each) == "Pretrained" or (each.get("pretrained") and "type" in each):
+            return str(each.get("checkpoint") or each.get("pretrained"))
+    return None
 
 
 def _processes(cfg: Config, checkpoint: Path) -> int | None:

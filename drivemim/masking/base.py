@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from drivemim.clips import Clips
 from drivemim.registry import MASKS
 
 Generators = torch.Generator | Sequence[torch.Generator]
+
+READABLE = ("boxes", "tracks", "lidar")
+"""What a clip can have beside images and calibration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +101,15 @@ class MaskStrategy(ABC):
     Args:
         ratio: share of every frame's cells that is hidden, in [0, 1]. May be changed later on.
 
+    Attributes:
+        reads: which of ``READABLE`` the class itself looks at, not the strategies inside it. An
+            exported backbone records it. A class that does not say is taken to read everything.
+
     Raises:
         ValueError: if ``ratio`` is outside [0, 1].
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset(READABLE)
 
     def __init__(self, *, ratio: float = 0.75) -> None:
         check_share("ratio", ratio)

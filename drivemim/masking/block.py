@@ -1,6 +1,7 @@
 """Block masks: rectangles of cells."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,8 @@ class BlockMask(MaskStrategy):
     Raises:
         ValueError: if an argument is outside its range, or ``min_share`` above ``max_share``.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Camera drop-out: a camera hidden whole."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,8 @@ class CameraDropoutMask(MaskStrategy):
         ValueError: if an argument is outside its range; when masking, if ``rest`` decides itself
             how much each frame hides.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,

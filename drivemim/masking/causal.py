@@ -1,6 +1,6 @@
 """Causal masks: the past is seen, the future is to be foretold."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -41,6 +41,8 @@ class CausalMask(MaskStrategy):
         ValueError: if an argument is outside its range; when masking, if ``rest`` decides itself
             how much each frame hides.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,

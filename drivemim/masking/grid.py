@@ -1,5 +1,7 @@
 """Grid masks: a regular pattern."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,8 @@ class GridMask(MaskStrategy):
     Raises:
         ValueError: if ``ratio`` is outside [0, 1].
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, *, ratio: float = 0.75, alike_in_time: bool = False) -> None:
         super().__init__(ratio=ratio)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,8 @@ class GuidedMask(MaskStrategy):
     Raises:
         ValueError: if an argument is outside its range.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,

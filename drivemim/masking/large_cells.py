@@ -1,5 +1,7 @@
 """Large-cell masks: squares of several cells."""
 
+from typing import ClassVar
+
 import torch
 
 from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_count
@@ -23,6 +25,8 @@ class LargeCellMask(MaskStrategy):
     Raises:
         ValueError: if an argument is outside its range.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, *, ratio: float = 0.75, size: int = 2, alike_in_time: bool = False) -> None:
         super().__init__(ratio=ratio)

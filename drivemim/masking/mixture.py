@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -26,6 +26,8 @@ class MixtureMask(MaskStrategy):
         ValueError: if an argument is outside its range, or the numbers of strategies and weights
             differ.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,

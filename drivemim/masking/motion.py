@@ -1,6 +1,6 @@
 """Motion masks: favour what moves on its own."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +49,8 @@ class MotionMask(MaskStrategy):
     Raises:
         ValueError: if an argument is outside its range.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"lidar"})
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Multi-block masks: a few large blocks."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ class MultiBlockMask(MaskStrategy):
     Raises:
         ValueError: if an argument is outside its range, or a minimum above its maximum.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -69,6 +69,8 @@ class ObjectMask(MaskStrategy):
     Raises:
         ValueError: if an argument is outside its range, or a class is unknown.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"boxes", "tracks"})
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Random masks: every cell of every frame on its own."""
 
+from typing import ClassVar
+
 from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
 from drivemim.registry import MASKS
 
@@ -7,6 +9,8 @@ from drivemim.registry import MASKS
 @MASKS.register_module()
 class RandomMask(MaskStrategy):
     """Hide cells drawn uniformly, as in MAE (He et al., 2022)."""
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank the cells of each frame by chance."""

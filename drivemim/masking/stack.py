@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class StackMask(MaskStrategy):
         ValueError: if an argument is outside its range, or the numbers of strategies and shares
             differ; when masking, if one of the strategies decides itself how much each frame hides.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Tube masks: the same cells at every time."""
 
+from typing import ClassVar
+
 from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
 from drivemim.registry import MASKS
 
@@ -11,6 +13,8 @@ class TubeMask(MaskStrategy):
     A cell that is hidden now cannot be copied from the same place half a second earlier. Cameras
     are drawn independently.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank the cells of each camera by chance, alike at all times."""

@@ -1,6 +1,7 @@
 """World masks: one mask is drawn on the world around the clip and read from every frame."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -54,6 +55,8 @@ class WorldMask(MaskStrategy):
     Raises:
         ValueError: if an argument is outside its range.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"lidar"})
 
     def __init__(
         self,

@@ -1,4 +1,8 @@
-"""Does pretraining on real frames help a detector? CamVid, random initialisation, three seeds."""
+"""Does pretraining on real frames help a detector? CamVid, random initialisation, three seeds.
+
+Pretraining sees the images of CamVid's ``train`` and unlabelled frames, never those of ``val``,
+which detectors are judged on.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +61,7 @@ def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
         (
             train_step(
                 "pretrain",
-                "Pretrain a backbone on all frames, without labels",
+                "Pretrain a backbone on the frames of train and unlabelled ones, without labels",
                 PRETRAIN_CONFIG,
                 WORK_DIR / "pretrain",
                 iterations=iterations,
@@ -117,16 +121,16 @@ def table_of(results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
 
 def _index_steps(data: Path) -> Stage:
     camvid = data / "camvid"
-    coco = ("--root", f"{camvid}", "--coco", f"{camvid}/train.json", "--coco", f"{camvid}/val.json")
-    frames = (*coco, "--rate", "30", "--root", f"{data / 'frames'}")
+    train = ("--root", f"{camvid}", "--coco", f"{camvid}/train.json", "--rate", "30")
     rig = ("--root", f"{data / 'surround-clips'}", "--version", "v1.0-mini")
     return (
         index_step(
             "index-frames",
-            "Index all single-camera frames",
+            "Index the single-camera frames to pretrain on",
             "frames",
             WORK_DIR / "frames.arrow",
-            frames,
+            # Of a folder that a COCO file is of, only what it lists is indexed: no frame of val.
+            (*train, "--root", f"{data / 'frames'}"),
         ),
         index_step(
             "index-surround",
@@ -140,7 +144,7 @@ def _index_steps(data: Path) -> Stage:
             "Index CamVid's boxes",
             "frames",
             WORK_DIR / "camvid.arrow",
-            (*coco, "--rate", "30"),
+            (*train, "--coco", f"{camvid}/val.json"),
         ),
     )
 

@@ -1,4 +1,8 @@
-"""What is a mask strategy worth? Six of them, the town and CamVid, three seeds, one backbone."""
+"""What is a mask strategy worth? Six of them, the town and CamVid, three seeds, one backbone.
+
+Pretraining sees no image of the splits that backbones are judged on. Object masks read the boxes of
+the whole training split, which probes and detectors learn from as well.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +119,6 @@ def index_plan(data: Path) -> list[Stage]:
     camvid, town = data / "camvid", WORK_DIR / "town"
     rig = ("--root", f"{data / 'surround-clips'}", "--version", "v1.0-mini")
     train = ("--root", f"{camvid}", "--coco", f"{camvid / 'train.json'}")
-    unlabelled = ("--root", f"{camvid / 'val'}", "--root", f"{data / 'frames'}")
     return [
         (
             Step(
@@ -146,10 +149,11 @@ def index_plan(data: Path) -> list[Stage]:
             ),
             index_step(
                 "index-frames",
-                "Index all single-camera frames, with the boxes of CamVid's train alone",
+                "Index the single-camera frames to pretrain on, CamVid's train with its boxes",
                 "frames",
                 WORK_DIR / "frames.arrow",
-                (*train, *unlabelled, "--rate", "30"),
+                # Of a folder that a COCO file is of, only what it lists is indexed: not val.
+                (*train, "--root", f"{data / 'frames'}", "--rate", "30"),
             ),
             index_step(
                 "index-camvid",

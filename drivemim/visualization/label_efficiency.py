@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +24,10 @@ Curve = Mapping[float, Estimate]
 
 
 def label_curves(
-    panels: Mapping[str, Mapping[str, Curve]], frames: Mapping[float, int], title: str = ""
+    panels: Mapping[str, Mapping[str, Curve]],
+    frames: Mapping[float, int],
+    title: str = "",
+    notes: Sequence[str] = (),
 ) -> Figure:
     """One panel a metric, side by side; bars are the intervals, where there are any.
 
@@ -31,8 +35,13 @@ def label_curves(
         panels: title -> arm -> curve, of values in [0, 1]; drawn in percent.
         frames: labelled frames of each share, written under it.
         title: above all panels.
+        notes: sentences below them.
     """
-    figure = Figure(figsize=(0.8 + 4.2 * max(1, len(panels)), 3.8), layout="constrained")
+    width = 0.8 + 4.2 * max(1, len(panels))
+    lines = [line for note in notes for line in textwrap.wrap(note, round(14 * width))]
+    figure = Figure(figsize=(width, 3.8 + 0.17 * len(lines)), layout="constrained")
+    if lines:
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     for number, (name, curves) in enumerate(panels.items(), 1):
         axes = bare_axes(figure.add_subplot(1, len(panels), number), name)

@@ -26,6 +26,7 @@ RESULTS = {
 }
 GONE = {
     "index": "gone.arrow", "unreadable": "gone", "chosen": None, "cameras": None, "boxes": None,
+    "boxes_from": None,
     "steps": 1, "spacing": None, "one_camera": False, "augment": None, "lidar_points": 0,
 }  # fmt: skip
 
@@ -119,6 +120,7 @@ def test_the_data_are_those_of_the_config_and_the_index(index, tables):
         "index": str(index),
         "source": "nuscenes v1.0-mini",
         "frames to draw from": "8",  # one camera of one scene, sweeps included
+        "frames of annotated scenes": "8",
         "scenes": "1",
         "scenes at night": "0",
         "scenes in rain": "0",
@@ -140,7 +142,10 @@ def test_the_data_are_those_of_the_config_and_the_index(index, tables):
 def test_the_recipe_is_that_of_the_config_and_the_log(tables):
     assert tables["Recipe"] == {
         "masks": "ObjectMask(keep=0.2, ratio=0.75)",
-        "boxes": "used by the masks",
+        "boxes": "annotated, read by ObjectMask",
+        "tracks": "read by ObjectMask",
+        "lidar": "not read",
+        "started from": "random initialisation",
         "mask schedule": "none",
         "target": "NormalizedPixels()",
         "decoder": "ClipDecoder(depth=1, embed_dims=16, num_heads=2)",
@@ -180,7 +185,7 @@ def test_no_number_hides_elsewhere(card, tables):
     assert list(tables) == ["Model card of vit", "Data", "Recipe", "Metrics", "probe"]
     lines = card[0].read_text().splitlines()
     prose = [line for line in lines if not line.startswith(("|", "From"))]
-    # Those of the last log and of the limits.
+    # Those of the last log and of the limits; keys of frames are not for reading.
     assert re.findall(r"\d[\d.]*", "\n".join(prose)) == ["2", "64", "96"]
 
 
@@ -247,7 +252,9 @@ def metadata_of(part):
         "parameters": 1, "strides": [4], "channels": [8], "input_size": [32, 64],
         "normalization": {"mean": [0.0], "std": [1.0], "bgr_to_rgb": False},
         "source": {"checkpoint": "x", "experiment": None, "ema": True}, "drivemim_version": "0",
-        "data": [part], "recipe": {**recipe, "masks_use_boxes": False, "mask_schedule": []},
+        "data": [part],
+        "recipe": {**recipe, "reads": {"boxes": (), "tracks": (), "lidar": ()},
+                   "started_from": None, "mask_schedule": []},
     }  # fmt: skip
 
 

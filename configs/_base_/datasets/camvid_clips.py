@@ -1,5 +1,6 @@
-# Real frames without labels, one camera a clip: CamVid and folders of frames in one index, a
-# surround rig in another. Paths are those of tools/study_camvid.py, which builds both.
+# Real frames, one camera a clip: CamVid's train and folders of unlabelled frames in one index, a
+# surround rig in another. Paths are those of tools/study_camvid.py, which builds both. No frame of
+# CamVid's val may be in them: detectors are judged on it.
 _base_ = './nuscenes_clips.py'
 
 common = dict(

@@ -119,17 +119,8 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
             f"{study.config} has load_from={config.load_from!r}, which every arm would start from, "
             "random too; take it out (--cfg-options load_from=None), or make it an --arm"
         )
-    place = {
-        loader: _dataset_key(config, loader)
-        for loader in ("train_dataloader", "val_dataloader", "test_dataloader")
-        if config.get(loader) is not None
-    }
-    for loader in ("train_dataloader", "test_dataloader"):
-        if loader not in place:
-            raise ConfigError(f"{study.config} has no {loader}, which the study needs")
-    index = repository / study.index
-    learned = _open(config, place["train_dataloader"], index, study.train)
-    judged = _open(config, place["test_dataloader"], index, study.val)
+    place = _dataset_keys(config)
+    learned, judged = _open_splits(study, config, place, repository / study.index)
     _check_apart(study, learned, judged)
     _check_metrics(study, config, judged)
     folder = repository / study.work_dir / "inputs"
@@ -151,6 +142,17 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     )
 
 
+def open_splits(study: LabelStudy, repository: Path) -> tuple[FrameDetection, FrameDetection]:
+    """Open the frames that labels are taken from, all of them, and those that are judged on.
+
+    Raises:
+        ConfigError: if the config has no such data sets.
+        DataError: if a split is not in the index.
+    """
+    config = load_config(repository / study.config, parse_options(study.options))
+    return _open_splits(study, config, _dataset_keys(config), repository / study.index)
+
+
 def relative_path(path: Path, repository: Path) -> str:
     """A path as commands name it: from the repository where it lies inside, else in full."""
     full = os.path.abspath(repository / path)
@@ -167,6 +169,24 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--cfg-options", nargs="*", action=ConfigOptions, default={})
     found: dict[str, Any] = parser.parse_args(["--cfg-options", *options]).cfg_options
     return found
+
+
+def _dataset_keys(config: Config) -> dict[str, str]:
+    """Dotted key of the innermost data set of each loader that the config has."""
+    loaders = ("train_dataloader", "val_dataloader", "test_dataloader")
+    return {
+        loader: _dataset_key(config, loader) for loader in loaders if config.get(loader) is not None
+    }
+
+
+def _open_splits(
+    study: LabelStudy, config: Config, place: Mapping[str, str], index: Path
+) -> tuple[FrameDetection, FrameDetection]:
+    for loader in ("train_dataloader", "test_dataloader"):
+        if loader not in place:
+            raise ConfigError(f"{study.config} has no {loader}, which the study needs")
+    learned = _open(config, place["train_dataloader"], index, study.train)
+    return learned, _open(config, place["test_dataloader"], index, study.val)
 
 
 def _dataset_key(config: Config, loader: str) -> str:

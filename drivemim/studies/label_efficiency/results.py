@@ -23,6 +23,7 @@ from drivemim.evaluation.label_efficiency import (
 )
 from drivemim.evaluation.results_file import read_results
 from drivemim.files import write_bytes
+from drivemim.studies.label_efficiency.exposure import ArmNotes, all_sentences, shown_name
 from drivemim.studies.label_efficiency.inputs import StudyInputs
 from drivemim.studies.label_efficiency.settings import LabelStudy, Run
 from drivemim.visualization.label_efficiency import label_curves
@@ -30,6 +31,9 @@ from drivemim.visualization.plots import save_figure
 
 Results = Mapping[Run, Mapping[str, float]]
 """Metrics by name, of the runs that are finished."""
+Notes = Mapping[str, ArmNotes]
+"""What ``check_arms`` says of arms, by name."""
+NO_NOTES: Notes = {}
 
 NAME = "label_efficiency"
 
@@ -76,8 +80,10 @@ def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Sco
     }
 
 
-def report(study: LabelStudy, inputs: StudyInputs, results: Results) -> str:
-    """Markdown: what is compared, the headline, and a table for each metric."""
+def report(
+    study: LabelStudy, inputs: StudyInputs, results: Results, notes: Notes = NO_NOTES
+) -> str:
+    """Markdown: what is compared, the headline, a table for each metric, and what arms saw."""
     missing = len(study.runs) - len(results)
     parts = [
         f"Labels of {study.train}, judged on {study.val}; {study.iterations} iterations each, "
@@ -85,20 +91,23 @@ def report(study: LabelStudy, inputs: StudyInputs, results: Results) -> str:
         "interval (Student's t); differences are taken seed by seed, in **bold** where their "
         "interval leaves out zero.",
         *([f"**Not complete: {missing} of {len(study.runs)} runs are missing.**"] * bool(missing)),
-        headline(study, inputs, scores_of(study, results, study.metrics[0])),
+        headline(study, inputs, scores_of(study, results, study.metrics[0]), notes),
         *(
-            _score_table(study, inputs, scores_of(study, results, metric), metric)
+            _score_table(study, inputs, scores_of(study, results, metric), metric, notes)
             for metric in study.metrics
         ),
         *(
-            _needed_table(study, inputs, scores_of(study, results, metric), metric)
+            _needed_table(study, inputs, scores_of(study, results, metric), metric, notes)
             for metric in study.metrics
         ),
+        "\n".join(f"- {line}" for line in all_sentences(notes)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def headline(study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores]) -> str:
+def headline(
+    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], notes: Notes = NO_NOTES
+) -> str:
     """A sentence for each arm beside the baseline: labels for the best that the baseline has.
 
     Mostly that is with all labels; not where there are too few iterations to learn from them.
@@ -110,27 +119,40 @@ def headline(study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores])
     best = max(means, key=lambda share: means[share])
     if not means[best] > 0:
         return f"- {baseline} has learned nothing at any share: there is nothing to compare with."
-    goal = f"best {_title(study.metrics[0])} of {baseline}, with {_percent(best)} of the labels"
+    first = shown_name(baseline, notes)
+    goal = f"best {_title(study.metrics[0])} of {first}, with {_percent(best)} of the labels"
     lines = []
     for arm in list(scores)[1:]:
         needed = needed_for(scores[arm], scores[baseline], best)
         if needed.share == NOT_REACHED:
-            lines.append(f"- {arm} does not reach the {goal}.")
+            lines.append(f"- {shown_name(arm, notes)} does not reach the {goal}.")
             continue
         share = needed.share if needed.share != BELOW else min(scores[arm])
         about = round(share / best * _frames(study, inputs, best))
         bound = "less than " if needed.share == BELOW else ""
         lines.append(
-            f"- {arm} needs {bound}{_percent(share)} of the labels ({bound or 'about '}{about} "
-            f"frames) for the {goal} ({_frames(study, inputs, best)} frames)."
+            f"- {shown_name(arm, notes)} needs {bound}{_percent(share)} of the labels "
+            f"({bound or 'about '}{about} frames) for the {goal} "
+            f"({_frames(study, inputs, best)} frames)."
         )
     return "\n".join(lines)
 
 
 def write_results(
-    study: LabelStudy, inputs: StudyInputs, results: Results, repository: Path
+    study: LabelStudy,
+    inputs: StudyInputs,
+    results: Results,
+    repository: Path,
+    notes: Notes = NO_NOTES,
 ) -> list[Path]:
     """Write ``label_efficiency.json``, ``.md`` and ``.png`` into the study's folder.
+
+    Args:
+        study: what is asked.
+        inputs: its files.
+        results: of the runs that are finished.
+        repository: folder that paths are relative to.
+        notes: from ``check_arms``.
 
     Returns:
         the files.
@@ -138,21 +160,26 @@ def write_results(
     folder = repository / study.work_dir
     curves = {
         _title(metric): {
-            arm: {share: estimate(list(seeds.values())) for share, seeds in scores.items()}
+            shown_name(arm, notes): {
+                share: estimate(list(seeds.values())) for share, seeds in scores.items()
+            }
             for arm, scores in scores_of(study, results, metric).items()
         }
         for metric in study.metrics
     }
     frames = {share: _frames(study, inputs, share) for share in study.shares}
-    figure = label_curves(curves, frames, f"Labels of {study.train}, judged on {study.val}")
-    document = json.dumps(_document(study, inputs, results), indent=2, default=str)
+    title = f"Labels of {study.train}, judged on {study.val}"
+    figure = label_curves(curves, frames, title, all_sentences(notes))
+    document = json.dumps(_document(study, inputs, results, notes), indent=2, default=str)
     write_bytes(folder / f"{NAME}.json", document.encode())
-    write_bytes(folder / f"{NAME}.md", report(study, inputs, results).encode())
+    write_bytes(folder / f"{NAME}.md", report(study, inputs, results, notes).encode())
     save_figure(folder / f"{NAME}.png", figure)
     return [study.work_dir / f"{NAME}.{suffix}" for suffix in ("json", "md", "png")]
 
 
-def _document(study: LabelStudy, inputs: StudyInputs, results: Results) -> dict[str, Any]:
+def _document(
+    study: LabelStudy, inputs: StudyInputs, results: Results, notes: Notes
+) -> dict[str, Any]:
     """Settings, every run, and the labels needed; what is not a number is null."""
     baseline = study.arms[0].name
     needed = {}
@@ -168,7 +195,10 @@ def _document(study: LabelStudy, inputs: StudyInputs, results: Results) -> dict[
             "config": study.config, "index": study.index, "train": study.train, "val": study.val,
             "arms": {arm.name: arm.backbone for arm in study.arms}, "shares": study.shares,
             "seeds": study.seeds, "iterations": study.iterations, "options": study.options,
+            "allow_boxes_read": study.allow_boxes_read, "transductive": study.transductive,
         },
+        "notes": {name: {"marks": each.marks, "sentences": each.sentences}
+                  for name, each in notes.items()},
         "complete": len(results) == len(study.runs),
         "runs": [
             {
@@ -185,11 +215,13 @@ def _document(study: LabelStudy, inputs: StudyInputs, results: Results) -> dict[
 
 
 def _score_table(
-    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str
+    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str, notes: Notes
 ) -> str:
     baseline = study.arms[0].name
     others = [arm for arm in arms if arm != baseline]
-    columns = ["frames", "boxes", *arms, *(f"{arm} - {baseline}" for arm in others)]
+    shown = {arm: shown_name(arm, notes) for arm in arms}
+    pairs = (f"{shown[arm]} - {shown[baseline]}" for arm in others)
+    columns = ["frames", "boxes", *shown.values(), *pairs]
     lines = [f"| {_title(metric)} in %: labels | {' | '.join(columns)} |", _rule(columns)]
     for share in sorted(study.shares):
         seeds = {arm: scores.get(share, {}) for arm, scores in arms.items()}
@@ -201,15 +233,15 @@ def _score_table(
 
 
 def _needed_table(
-    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str
+    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str, notes: Notes
 ) -> str:
     """Empty while no share has a run of every arm."""
     baseline, scores = study.arms[0].name, common_runs(arms)
     others = [arm for arm in scores if arm != baseline]
     if not scores[baseline] or not others:
         return ""
-    columns = [f"{arm} needs (over seeds)" for arm in others]
-    title = f"{_title(metric)}: as much as {baseline} with"
+    columns = [f"{shown_name(arm, notes)} needs (over seeds)" for arm in others]
+    title = f"{_title(metric)}: as much as {shown_name(baseline, notes)} with"
     lines = [f"| {title} | {' | '.join(columns)} |", _rule(columns)]
     for share, by_seed in scores[baseline].items():
         goal = _mean_cell(estimate(list(by_seed.values())), 0)

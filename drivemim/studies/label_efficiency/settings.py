@@ -90,6 +90,9 @@ class LabelStudy:
         options: ``KEY=VALUE`` to replace in the config, for every run alike.
         metrics: names in the JSON of ``tools/test.py``, of numbers of which more is better; the
             first makes the headline.
+        allow_boxes_read: run, and mark, arms whose pretraining read boxes of more of the labels
+            than a share has.
+        transductive: run, and mark, arms whose pretraining saw images of ``val``.
 
     Raises:
         ConfigError: if nothing could be compared, or something is named twice.
@@ -106,6 +109,8 @@ class LabelStudy:
     seeds: tuple[int, ...] = (0, 1, 2)
     options: tuple[str, ...] = ()
     metrics: tuple[str, ...] = METRICS
+    allow_boxes_read: bool = False
+    transductive: bool = False
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]

@@ -1,0 +1,67 @@
+"""Keys that tell whether a frame of one index is the image of a frame of another index.
+
+Two indices can name the same image by other paths, tokens and scenes: CamVid's validation images
+are a split of one index and an unlabelled folder of another. So a frame is known by its file: its
+name (links followed), its length and a block from its middle. Moved and linked data sets keep their
+keys; a copy under another name, or written anew at another size, has others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.town.generate import MARKER
+
+_BLOCK = 4096
+"""Bytes read of a file. From the middle: the first kilobytes of a camera's files are alike."""
+
+
+def frame_keys(index: FrameIndex, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return a key (F,) of the file of each frame.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of ``index.frames``.
+
+    Raises:
+        FileNotFoundError: if an image is missing.
+    """
+    return np.array([_key(index.image_path(int(row))) for row in rows], np.uint64)
+
+
+def scene_tokens(index: FrameIndex) -> list[str] | None:
+    """Return the token of every scene, or None where another data set can have the same.
+
+    Folders of frames have paths for tokens, and towns of one seed share theirs whatever else
+    differs between them.
+    """
+    if index.info.source == "frames" or (index.data_root / MARKER).is_file():
+        return None
+    return list(index.scenes.token)
+
+
+def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:
+    """Return which scenes have any box, (scenes,).
+
+    An image of such a scene without a box has been looked at, and is a label too.
+    """
+    found = np.zeros(len(index.scenes), np.bool_)
+    samples = index.samples
+    found[samples.scene[np.flatnonzero(np.asarray(samples.box_count) > 0)]] = True
+    return found
+
+
+def _key(path: Path) -> int:
+    real = os.path.realpath(path)
+    digest = hashlib.blake2b(os.path.basename(real).encode(), digest_size=8)
+    with open(real, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size // 2 - _BLOCK // 2))
+        digest.update(f"/{size}/".encode() + file.read(_BLOCK))
+    return int.from_bytes(digest.digest(), "little")

@@ -1,0 +1,221 @@
+"""What the pretraining of a backbone saw of the frames that the backbone is judged with.
+
+Masks may read annotated boxes, and an index may hold the very images that results are measured on.
+Neither is wrong, but a result that does not say so claims too much: labels were used that it does
+not count, or the measurement is transductive. So whatever compares backbones asks here first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from drivemim.engine.data_record import describe_data
+from drivemim.engine.frames_seen import KnownFrames, frames_seen
+from drivemim.engine.reads import describe_reads
+from drivemim.engine.recipe import start_of
+from drivemim.engine.transfer import read_weights
+from drivemim.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """What a pretraining saw of one set of frames.
+
+    Attributes:
+        frames: how many they are.
+        images: how many of them it had as images, as far as that is known; None if it is not known
+            whether it had any.
+        boxes: of how many of them it read the annotated boxes; None if that is not known.
+    """
+
+    frames: int
+    images: int | None
+    boxes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingRecord:
+    """What is known of a backbone's pretraining.
+
+    Attributes:
+        path: of the backbone.
+        data: from ``describe_data``; None if nothing is known.
+        readers: classes that read boxes.
+        started_from: file of weights that the pretraining began with, if any.
+        missing: why something is not known, as the end of a sentence; empty if everything is.
+    """
+
+    path: Path
+    data: list[dict[str, Any]] | None
+    readers: tuple[str, ...] = ()
+    started_from: str | None = None
+    missing: str = ""
+
+    @property
+    def annotated(self) -> list[dict[str, Any]]:
+        """The data whose annotated boxes were read."""
+        parts = (self.data or []) if self.readers else []
+        return [
+            part
+            for part in parts
+            if part["boxes"] is not None
+            and part.get("boxes_from", "annotations") == "annotations"
+            and part.get("annotated_frames") != 0
+        ]
+
+    @property
+    def detectors(self) -> list[str]:
+        """Box sources that were read and are a detector's results."""
+        parts = (self.data or []) if self.readers else []
+        found = [str(part["boxes"]) for part in parts if part.get("boxes_from") == "detector"]
+        return list(dict.fromkeys(found))
+
+    def exposure(self, frames: KnownFrames) -> Exposure:
+        """Count what the pretraining saw of frames."""
+        images, images_known = _seen(self.data or [], frames, annotated=False)
+        boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
+        complete = bool(self.data) and images_known
+        return Exposure(
+            frames=len(frames),
+            images=images if images or complete else None,
+            boxes=boxes if boxes_known and self.data is not None else None,
+        )
+
+    def remarks(self) -> list[str]:
+        """What is to be said in any case: labels behind pseudo-labels, and what is not known."""
+        lines = [
+            f"its pretraining read boxes of a detector ({name}); the labels that the detector "
+            "learned from are used indirectly and not counted"
+            for name in self.detectors
+        ]
+        if self.started_from is not None:
+            lines.append(
+                f"its pretraining started from {self.started_from}; what that had seen is not known"
+            )
+        return [*lines, self.missing] if self.missing else lines
+
+
+def read_record(path: str | Path) -> PretrainingRecord:
+    """Read what an exported backbone, or the checkpoint of a pretraining run, says of its data.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged.
+    """
+    content, metadata = read_weights(path)
+    meta = (content.get("meta") or {}) if isinstance(content, dict) else {}
+    if metadata is None and isinstance(meta.get("cfg"), str):
+        cfg = Config.fromstring(meta["cfg"], file_format=".py")
+        if "encoder" in (cfg.get("model") or {}):
+            data = describe_data(cfg)
+            recipe = {"reads": describe_reads(cfg, data), "started_from": start_of(cfg)}
+            metadata = {"data": data, "recipe": recipe}
+    if metadata is None:
+        reason = f"{path} is no export of DriveMIM, so what its pretraining saw is not known"
+        return PretrainingRecord(path=Path(path), data=None, missing=reason)
+    return record_of(metadata, path)
+
+
+def record_of(metadata: Mapping[str, Any], path: str | Path) -> PretrainingRecord:
+    """Take the record out of an export's metadata."""
+    data, recipe = list(metadata["data"]), metadata["recipe"]
+    if "reads" in recipe:
+        readers = tuple(recipe["reads"]["boxes"])
+    else:
+        # Of exports that did not record more than this.
+        readers = ("its masks",) if recipe.get("masks_use_boxes") else ()
+    return PretrainingRecord(
+        path=Path(path),
+        data=data,
+        readers=readers,
+        started_from=recipe.get("started_from"),
+        missing=_missing(data, path),
+    )
+
+
+def check_images(what: str, judged: str, exposure: Exposure, *, transductive: bool) -> None:
+    """Refuse a backbone that saw images that it is judged on.
+
+    Args:
+        what: the backbone, as messages begin.
+        judged: the frames, as the command line names them.
+        exposure: to those frames.
+        transductive: whether the user said that the measurement is.
+
+    Raises:
+        ConfigError: if it did, and the user did not say so.
+    """
+    if exposure.images and not transductive:
+        raise ConfigError(
+            f"{what}: its pretraining saw {exposure.images} of the {exposure.frames} images of "
+            f"{judged}; pretrain without them, or give --transductive, which says so in the results"
+        )
+
+
+def check_boxes(
+    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, cure: str
+) -> None:
+    """Refuse a backbone whose pretraining read the annotated boxes of too many frames.
+
+    Args:
+        what: the backbone, as messages begin.
+        record: of its pretraining.
+        where: the frames, and perhaps what is allowed of them.
+        exposure: to those frames.
+        most: of how many of them boxes may be read.
+        cure: what else than other masks helps.
+
+    Raises:
+        ConfigError: if it did, or if that cannot be told of a pretraining that read boxes.
+    """
+    if not record.annotated or (exposure.boxes is not None and exposure.boxes <= most):
+        return
+    count = f"{exposure.boxes} of " if exposure.boxes is not None else "an unknown number of "
+    raise ConfigError(
+        f"{what}: its pretraining read the annotated boxes of {count}the {exposure.frames} frames "
+        f"of {where} (read by {', '.join(record.readers)}); pretrain with masks that read no "
+        f"boxes, or with boxes='MotionBoxes', {cure}or give --allow-boxes-read, which says so in "
+        "the results"
+    )
+
+
+def unknown_frames(record: PretrainingRecord, judged: str, exposure: Exposure) -> list[str]:
+    """Say that nobody can tell whether images were seen, if that is so and not said already."""
+    if exposure.images is not None or record.missing:
+        return []
+    return [
+        f"whether its pretraining saw images of {judged} is not known: {record.path} and the index "
+        "have neither files nor scene tokens in common to compare by"
+    ]
+
+
+def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) -> tuple[int, bool]:
+    """How many frames were seen, as far as known, and whether all is known."""
+    seen_F, known = np.zeros(len(frames), np.bool_), True
+    for part in parts:
+        found = frames_seen(part, frames)
+        if found is None:
+            known = False
+        else:
+            seen_F |= found[1] if annotated else found[0]
+    return int(seen_F.sum()), known
+
+
+def _missing(data: list[dict[str, Any]], path: str | Path) -> str:
+    if not data:
+        return f"the config of {path} names no index, so what its pretraining saw is not known"
+    for part in data:
+        if "unreadable" in part:
+            return f"{path} does not record which frames its pretraining saw: {part['unreadable']}"
+        if "seen" not in part:
+            return (
+                f"{path} is an older export, which does not record which frames its pretraining "
+                "saw; export it again"
+            )
+    return ""

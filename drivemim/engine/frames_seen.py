@@ -1,0 +1,122 @@
+"""Which frames a pretraining saw, small enough for an export, and compared with any index."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.datasets.frame_keys import annotated_scenes, frame_keys, scene_tokens
+from drivemim.datasets.index import FrameIndex
+
+MOST_FILES = 100_000
+"""Beyond that many frames, their files are not read if their scenes have tokens of their own."""
+_GROUPS = ("annotated", "other")
+Bools = NDArray[np.bool_]
+
+
+class KnownFrames:
+    """Frames of an index, recognised wherever they occur.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of ``index.frames``.
+    """
+
+    def __init__(self, index: FrameIndex, rows: NDArray[np.int64]) -> None:
+        self.index, self.rows = index, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def keys(self) -> NDArray[np.uint64] | None:
+        """Key (F,) of each frame's file; None if one cannot be read."""
+        try:
+            return frame_keys(self.index, self.rows)
+        except OSError:
+            return None
+
+    @cached_property
+    def tokens(self) -> list[str] | None:
+        """Token of each frame's scene; None where tokens tell nothing."""
+        tokens = scene_tokens(self.index)
+        if tokens is None:
+            return None
+        return [tokens[scene] for scene in self.index.frames.scene[self.rows]]
+
+    @property
+    def cameras(self) -> list[str]:
+        """Camera name of each frame."""
+        return [self.index.cameras[number] for number in self.index.frames.camera[self.rows]]
+
+
+def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Record frames for an export's metadata.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of the frames that clips are drawn from.
+
+    Returns:
+        ``annotated_frames``, how many are of scenes with boxes; and ``seen``: ``files``, keys of
+        their files in base64, and ``scenes``, tokens; both apart for ``annotated`` and ``other``
+        frames, and None where there are none to go by.
+    """
+    frames = KnownFrames(index, rows)
+    annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
+    tokens = frames.tokens
+    groups = dict(zip(_GROUPS, (annotated_F, ~annotated_F), strict=True))
+    keys = frames.keys if tokens is None or len(rows) <= MOST_FILES else None
+    return {
+        "annotated_frames": int(annotated_F.sum()),
+        "seen": {
+            "files": None
+            if keys is None
+            else {name: _encode(keys[chosen_F]) for name, chosen_F in groups.items()},
+            "scenes": None
+            if tokens is None
+            else {
+                name: sorted({tokens[place] for place in np.flatnonzero(chosen_F)})
+                for name, chosen_F in groups.items()
+            },
+        },
+    }
+
+
+def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bools] | None:
+    """Find frames among those that a data set of a pretraining had.
+
+    Args:
+        part: of the export's ``data``.
+        frames: to look for.
+
+    Returns:
+        (F,) whether each was seen, and whether it was seen as one of a scene with boxes; None if
+        that cannot be told.
+    """
+    record = part.get("seen") or {"files": None, "scenes": None}
+    found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
+    known = False
+    if record["scenes"] is not None and frames.tokens is not None:
+        known = True
+        here_F = np.isin(frames.cameras, part["cameras"])
+        for group_F, name in zip(found, _GROUPS, strict=True):
+            group_F |= here_F & np.isin(frames.tokens, record["scenes"][name])
+    if record["files"] is not None and frames.keys is not None:
+        known = True
+        for group_F, name in zip(found, _GROUPS, strict=True):
+            group_F |= np.isin(frames.keys, _decode(record["files"][name]))
+    return (found[0] | found[1], found[0]) if known else None
+
+
+def _encode(keys: NDArray[np.uint64]) -> str:
+    return base64.b64encode(np.unique(keys).astype("<u8").tobytes()).decode()
+
+
+def _decode(text: str) -> NDArray[np.uint64]:
+    return np.frombuffer(base64.b64decode(text), "<u8").astype(np.uint64)

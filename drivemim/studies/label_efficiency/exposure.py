@@ -1,0 +1,141 @@
+"""What the pretraining of each arm saw of the labels and of the images that it is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivemim.engine.exposure import (
+    Exposure,
+    PretrainingRecord,
+    check_boxes,
+    check_images,
+    read_record,
+    unknown_frames,
+)
+from drivemim.engine.frames_seen import KnownFrames
+from drivemim.studies.label_efficiency.inputs import LabelCount, StudyInputs, open_splits
+from drivemim.studies.label_efficiency.settings import LabelStudy, Run
+
+BOXES_MARK, TRANSDUCTIVE_MARK = "†", "‡"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmNotes:
+    """What has to be said of an arm wherever its numbers are.
+
+    Attributes:
+        marks: behind its name in tables and plots; empty for none.
+        sentences: under them, the marked ones first.
+    """
+
+    marks: str = ""
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Backbone:
+    record: PretrainingRecord
+    learned: Exposure
+    judged: Exposure
+
+
+def check_arms(study: LabelStudy, inputs: StudyInputs, repository: Path) -> dict[str, ArmNotes]:
+    """Refuse or mark the arms whose pretraining saw more than the study's tables say.
+
+    An arm is refused at a share whose labelled frames are fewer than those of which its pretraining
+    read annotated boxes, unless the study allows it; and so is one whose pretraining read boxes of
+    ``val``. One that saw images of ``val`` is refused unless the study is transductive.
+
+    Args:
+        study: what is asked.
+        inputs: its files.
+        repository: folder that paths are relative to.
+
+    Returns:
+        Notes by the name of the arm, for all arms that start from a file.
+
+    Raises:
+        CheckpointError: if a backbone is damaged.
+        ConfigError: if an arm is refused.
+    """
+    if not any(arm.backbone for arm in study.arms):
+        return {}
+    learned, judged = (
+        KnownFrames(each.index, each.rows) for each in open_splits(study, repository)
+    )
+    found: dict[str, dict[Path, _Backbone]] = {}
+    for run in study.runs:
+        if run.backbone is None:
+            continue
+        backbones = found.setdefault(run.arm.name, {})
+        if run.backbone not in backbones:
+            record = read_record(repository / run.backbone)
+            backbones[run.backbone] = _Backbone(
+                record=record, learned=record.exposure(learned), judged=record.exposure(judged)
+            )
+        _check(study, run, backbones[run.backbone], inputs.counts[run.share, run.seed])
+    return {name: _notes(study, inputs, list(each.values())) for name, each in found.items()}
+
+
+def shown_name(name: str, notes: Mapping[str, ArmNotes]) -> str:
+    """Return the name of an arm with its marks."""
+    return name + notes[name].marks if name in notes else name
+
+
+def all_sentences(notes: Mapping[str, ArmNotes]) -> list[str]:
+    """Return what has to be said of all arms, each sentence with the name of its arm."""
+    return [
+        f"{shown_name(name, notes)}: {line}." for name in notes for line in notes[name].sentences
+    ]
+
+
+def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) -> None:
+    what, val = f"--arm {run.arm.name}", f"--val {study.val}"
+    check_images(what, val, backbone.judged, transductive=study.transductive)
+    if study.allow_boxes_read:
+        return
+    labels = f"--train {study.train}, of which a run with {100 * run.share:g} % of the labels has"
+    check_boxes(
+        what, backbone.record, f"{labels} {count.frames}", backbone.learned,
+        most=count.frames, cure="judge it at a share with as many (--shares), ",
+    )  # fmt: skip
+    check_boxes(what, backbone.record, val, backbone.judged, most=0, cure="")
+
+
+def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> ArmNotes:
+    fewest = min(count.frames for count in inputs.counts.values())
+    marks, lines = "", []
+    reading = [each for each in backbones if each.record.annotated]
+    if reading:
+        worst = max(reading, key=lambda each: _many(each.learned.boxes))
+        much = _many(worst.learned.boxes) > fewest or _many(worst.judged.boxes) > 0
+        marks += BOXES_MARK * much
+        lines.append(_boxes_read(study, worst) + ", more labels than its row says" * much)
+    seen = max(backbones, key=lambda each: each.judged.images or 0).judged
+    if seen.images:
+        marks += TRANSDUCTIVE_MARK
+        lines.append(
+            f"transductive, its pretraining saw {seen.images} of the {seen.frames} images of "
+            f"{study.val}, on which it is judged"
+        )
+    for each in backbones:
+        lines += each.record.remarks()
+        lines += unknown_frames(each.record, study.val, each.judged)
+    return ArmNotes(marks=marks, sentences=tuple(dict.fromkeys(lines)))
+
+
+def _boxes_read(study: LabelStudy, backbone: _Backbone) -> str:
+    counts = [
+        f"{'an unknown number' if each.boxes is None else each.boxes} of the {each.frames} frames "
+        f"of {split}"
+        for each, split in ((backbone.learned, study.train), (backbone.judged, study.val))
+        if each.boxes != 0
+    ]
+    where = " and ".join(counts) or "frames of other data"
+    return f"its pretraining read the annotated boxes of {where}"
+
+
+def _many(count: int | None) -> float:
+    return float("inf") if count is None else count
