@@ -44,14 +44,12 @@ class PretrainingRecord:
     """What is known of a backbone's pretraining.
 
     Attributes:
-        path: of the backbone.
         data: from ``describe_data``; None if nothing is known.
         readers: classes that read boxes.
         started_from: file of weights that the pretraining began with, if any.
         missing: why something is not known, as the end of a sentence; empty if everything is.
     """
 
-    path: Path
     data: list[dict[str, Any]] | None
     readers: tuple[str, ...] = ()
     started_from: str | None = None
@@ -117,12 +115,12 @@ def read_record(path: str | Path) -> PretrainingRecord:
             recipe = {"reads": describe_reads(cfg, data), "started_from": start_of(cfg)}
             metadata = {"data": data, "recipe": recipe}
     if metadata is None:
-        reason = f"{path} is no export of DriveMIM, so what its pretraining saw is not known"
-        return PretrainingRecord(path=Path(path), data=None, missing=reason)
-    return record_of(metadata, path)
+        reason = "it is no export of DriveMIM, so what its pretraining saw is not known"
+        return PretrainingRecord(data=None, missing=reason)
+    return record_of(metadata)
 
 
-def record_of(metadata: Mapping[str, Any], path: str | Path) -> PretrainingRecord:
+def record_of(metadata: Mapping[str, Any]) -> PretrainingRecord:
     """Take the record out of an export's metadata."""
     data, recipe = list(metadata["data"]), metadata["recipe"]
     if "reads" in recipe:
@@ -131,11 +129,10 @@ def record_of(metadata: Mapping[str, Any], path: str | Path) -> PretrainingRecor
         # Of exports that did not record more than this.
         readers = ("its masks",) if recipe.get("masks_use_boxes") else ()
     return PretrainingRecord(
-        path=Path(path),
         data=data,
         readers=readers,
         started_from=recipe.get("started_from"),
-        missing=_missing(data, path),
+        missing=_missing(data),
     )
 
 
@@ -190,8 +187,8 @@ def unknown_frames(record: PretrainingRecord, judged: str, exposure: Exposure) -
     if exposure.images is not None or record.missing:
         return []
     return [
-        f"whether its pretraining saw images of {judged} is not known: {record.path} and the index "
-        "have neither files nor scene tokens in common to compare by"
+        f"whether its pretraining saw images of {judged} is not known: the two cannot be compared, "
+        "neither by files nor by tokens of scenes"
     ]
 
 
@@ -207,15 +204,15 @@ def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) 
     return int(seen_F.sum()), known
 
 
-def _missing(data: list[dict[str, Any]], path: str | Path) -> str:
+def _missing(data: list[dict[str, Any]]) -> str:
     if not data:
-        return f"the config of {path} names no index, so what its pretraining saw is not known"
+        return "the config of its pretraining names no index, so what that saw is not known"
     for part in data:
         if "unreadable" in part:
-            return f"{path} does not record which frames its pretraining saw: {part['unreadable']}"
+            return f"it does not record which frames its pretraining saw: {part['unreadable']}"
         if "seen" not in part:
             return (
-                f"{path} is an older export, which does not record which frames its pretraining "
-                "saw; export it again"
+                "it is an older export, which does not record which frames its pretraining saw; "
+                "export it again"
             )
     return ""

@@ -65,7 +65,8 @@ def metadata_of(*parts, masking="RandomMask", **recipe):
     data = describe_data(cfg)
     reads = describe_reads(cfg, data)
     return json.loads(json.dumps({
-        "data": data, "recipe": {"reads": reads, "started_from": None, **recipe},
+        "architecture": {"type": "drivemim.ViT"}, "data": data,
+        "recipe": {"reads": reads, "started_from": None, **recipe},
     }))  # fmt: skip
 
 

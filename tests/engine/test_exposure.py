@@ -31,7 +31,7 @@ def judge(folder, tmp_path):
     def exposure(metadata, split):
         index = FrameIndex.open(path)
         rows = np.flatnonzero(np.isin(index.frames.scene, index.scene_rows(split)))
-        return record_of(metadata, "x").exposure(KnownFrames(index, rows))
+        return record_of(metadata).exposure(KnownFrames(index, rows))
 
     return exposure
 
@@ -67,13 +67,13 @@ def test_boxes_of_a_detector_are_said_and_not_counted(folder, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
     boxes = {"type": "DetectedBoxes", "file": "results.json"}
     metadata = metadata_of({"index": index, "boxes": boxes}, masking="ObjectMask")
-    record = record_of(metadata, "x")
+    record = record_of(metadata)
     assert record.annotated == []
     (line,) = record.remarks()
     assert "boxes of a detector (DetectedBoxes)" in line
     assert "indirectly" in line
     silent = metadata_of({"index": index, "boxes": boxes}, masking="TubeMask")
-    assert record_of(silent, "x").remarks() == []
+    assert record_of(silent).remarks() == []
 
 
 def test_a_part_of_several_data_sets_counts(folder, judge, tmp_path):
@@ -93,15 +93,15 @@ def test_what_an_export_does_not_record_is_not_known(folder, judge, tmp_path):
     older = metadata_of({"index": index})
     del older["data"][0]["seen"], older["data"][0]["annotated_frames"], older["recipe"]["reads"]
     assert judge(older, "val") == Exposure(frames=5, images=None, boxes=0)
-    assert "is an older export" in record_of(older, "old.safetensors").remarks()[0]
+    assert "is an older export" in record_of(older).remarks()[0]
     older["recipe"]["masks_use_boxes"] = True
     assert judge(older, "val") == Exposure(frames=5, images=None, boxes=None)
     gone = metadata_of({"index": str(tmp_path / "gone.arrow")}, masking="ObjectMask")
     assert judge(gone, "val") == Exposure(frames=5, images=None, boxes=None)
-    assert "gone.arrow" in record_of(gone, "x").remarks()[0]
+    assert "gone.arrow" in record_of(gone).remarks()[0]
     nothing = metadata_of()
     assert judge(nothing, "val").images is None
-    assert "names no index" in record_of(nothing, "x").remarks()[0]
+    assert "names no index" in record_of(nothing).remarks()[0]
 
 
 def test_images_that_are_gone_cannot_be_compared(folder, judge, tmp_path):
@@ -119,13 +119,13 @@ def test_weights_of_others_are_unknown_and_said_so(tmp_path):
         record = read_record(path)
         assert record.data is None
         assert record.remarks() == [
-            f"{path} is no export of DriveMIM, so what its pretraining saw is not known"
+            "it is no export of DriveMIM, so what its pretraining saw is not known"
         ]
 
 
 def test_a_pretraining_that_did_not_begin_at_random_says_what_it_began_with(folder, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
-    (line,) = record_of(metadata_of({"index": index}, started_from="mae.pth"), "x").remarks()
+    (line,) = record_of(metadata_of({"index": index}, started_from="mae.pth")).remarks()
     assert line == "its pretraining started from mae.pth; what that had seen is not known"
 
 
@@ -146,7 +146,7 @@ class TestNuScenes:
         index = FrameIndex.open(build_nuscenes_index(root, "v1.0-mini", tmp_path / "judged.arrow"))
         chosen = np.isin(index.frames.scene, index.scene_rows([scene]))
         rows = np.flatnonzero(chosen & np.asarray(index.frames.keyframe))
-        return record_of(metadata, "x").exposure(KnownFrames(index, rows))
+        return record_of(metadata).exposure(KnownFrames(index, rows))
 
     @pytest.mark.parametrize("most_files", [100_000, 0])
     def test_by_file_or_by_token(self, root, tmp_path, monkeypatch, most_files):
@@ -183,7 +183,7 @@ class TestNuScenes:
 def test_refusals_name_the_thing_the_value_and_the_cure(folder, judge, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     metadata = metadata_of({"index": index}, masking="ObjectMask")
-    record, seen = record_of(metadata, "x"), judge(metadata, "val")
+    record, seen = record_of(metadata), judge(metadata, "val")
     with pytest.raises(ConfigError, match=r"--arm a: .* saw 5 of the 5 images of --val val;.*--tr"):
         check_images("--arm a", "--val val", seen, transductive=False)
     check_images("--arm a", "--val val", seen, transductive=True)

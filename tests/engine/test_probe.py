@@ -145,3 +145,60 @@ def test_tool(repository, config, index, tmp_path):
     assert failed.returncode == 1
     assert failed.stderr.strip().splitlines()[-1].startswith("DataError: ")
     assert "Traceback" not in failed.stderr
+
+
+@pytest.fixture(scope="module")
+def exposed(config, index, tmp_path_factory):
+    """A backbone that saw all frames, val as well, and whose masks read their boxes."""
+    folder = tmp_path_factory.mktemp("exposed")
+    (folder / "seen.py").write_text(f"""
+_base_ = {str(config)!r}
+train_dataloader = dict(dataset=dict(dataset=dict(
+    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96))))
+model = dict(masking=dict(_delete_=True, type='ObjectMask', ratio=0.75))
+""")
+    train(folder / "seen.py", work_dir=folder / "exposed-run")
+    export_backbone(folder / "exposed-run" / "iter_2.pth", folder / "backbone.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("file", ["exposed-run/iter_2.pth", "backbone.safetensors", "backbone.pth"])
+def test_a_backbone_that_saw_what_it_is_judged_on_is_refused_or_marked(
+    config, index, exposed, file
+):
+    asked = {"index": index, "train": "train", "val": "val"}
+    with pytest.raises(ConfigError, match="saw 6 of the 6 images of --val.*--transductive"):
+        probe_backbone(config, exposed / file, **asked)
+    with pytest.raises(ConfigError, match="boxes of 6 of the 6 frames of --val .*ObjectMask"):
+        probe_backbone(config, exposed / file, **asked, transductive=True)
+    results = probe_backbone(
+        config, exposed / file, **asked, transductive=True, allow_boxes_read=True
+    )
+    assert results["notes"] == [
+        "transductive, its pretraining saw 6 of the 6 images of --val",
+        "its pretraining read the annotated boxes of 6 of the 6 frames of --train",
+        "its pretraining read the annotated boxes of 6 of the 6 frames of --val",
+    ]
+
+
+def test_the_tool_says_what_the_backbone_saw(repository, config, index, exposed, tmp_path):
+    path = os.pathsep.join(map(str, (repository, repository / "tests" / "engine")))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+    def run(*options):
+        return subprocess.run(
+            [
+                sys.executable, "tools/probe.py", str(config), "--index", str(index),
+                "--checkpoint", str(exposed / "backbone.safetensors"), "--train", "train",
+                "--val", "val", "--out", str(tmp_path / "probe.json"), *options,
+            ],
+            cwd=repository, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    done = run()
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("ConfigError: --checkpoint ")
+    assert not (tmp_path / "probe.json").exists()
+    done = run("--transductive", "--allow-boxes-read")
+    assert "transductive, its pretraining saw 6 of the 6 images of --val.\n" in done.stdout
+    assert len(json.loads((tmp_path / "probe.json").read_text())["notes"]) == 3

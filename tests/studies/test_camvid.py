@@ -2,12 +2,20 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.frame_keys import frame_keys
+from drivemim.datasets.index import FrameIndex
 from drivemim.engine.config import load_config
 from drivemim.studies.camvid import METRICS, StudySettings, make_plan, table_of, write_table
+from drivemim.studies.masking import index_plan
+
+from ..engine.seen_data import write_frames
 
 SETTINGS = StudySettings(pretrain_iterations=24, finetune_iterations=12, seeds=(0, 1))
 
@@ -68,3 +76,49 @@ def test_every_command_is_accepted(repository, monkeypatch):
             at = step.command.index("--cfg-options") + 1
             options = dict(option.split("=", 1) for option in step.command[at:])
             load_config(step.command[1], options)
+
+
+def built(plan, name, out):
+    """The index that a step of a plan builds."""
+    (step,) = [step for stage in plan for step in stage if step.name == name]
+    values = {option: [step.command[at + 1] for at, part in enumerate(step.command)
+                       if part == option] for option in ("--root", "--coco", "--rate")}  # fmt: skip
+    path = build_frames_index(values["--root"], out, coco=values["--coco"], rate=30)
+    return FrameIndex.open(path)
+
+
+PLANS = {"camvid": lambda data: make_plan(SETTINGS, data), "masking": index_plan}
+
+
+@pytest.mark.parametrize("study", PLANS)
+def test_pretraining_never_sees_a_frame_that_is_judged_on(study, tmp_path):
+    camvid, free = tmp_path / "camvid", tmp_path / "frames"
+    write_frames(camvid, {"train": {"train": 4}, "val": {"val": 3}})
+    write_frames(free, {"unlabelled": {"drive": 5}})
+    plan = PLANS[study](tmp_path)
+    index = built(plan, "index-frames", tmp_path / "frames.arrow")
+    assert sorted(index.frames.path) == [
+        *(f"camvid/train/{number}.png" for number in range(4)),
+        *(f"frames/drive/{number}.png" for number in range(5)),
+    ]
+    # Labels are those of train alone.
+    assert len(index.boxes) == 4
+    labelled = built(plan, "index-camvid", tmp_path / "camvid.arrow")
+    assert sorted(labelled.scenes.split) == ["train", "val"]
+    assert len(labelled.frames) == len(labelled.boxes) == 7
+
+
+@pytest.mark.parametrize("study", PLANS)
+def test_no_image_of_camvids_val_is_pretrained_on(study, tmp_path):
+    data = Path(os.environ.get("DRIVEMIM_REAL_DATA", "none")).absolute()
+    if not (data / "camvid").is_dir() or not (data / "frames").is_dir():
+        pytest.skip("real frames are not here")
+    plan = PLANS[study](data)
+    seen = built(plan, "index-frames", tmp_path / "frames.arrow")
+    labelled = built(plan, "index-camvid", tmp_path / "camvid.arrow")
+    judged = np.flatnonzero(np.isin(labelled.frames.scene, labelled.scene_rows("val")))
+    assert len(judged) == 101
+    keys = frame_keys(seen, np.arange(len(seen.frames)))
+    assert not np.isin(frame_keys(labelled, judged), keys).any()
+    learned = np.flatnonzero(np.isin(labelled.frames.scene, labelled.scene_rows("train")))
+    assert np.isin(frame_keys(labelled, learned), keys).all()
