@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -43,16 +43,15 @@ class KnownFrames:
 
     @cached_property
     def tokens(self) -> list[str] | None:
-        """Token of each frame's scene; None where tokens tell nothing."""
-        tokens = scene_tokens(self.index)
-        if tokens is None:
-            return None
-        return [tokens[scene] for scene in self.index.frames.scene[self.rows]]
+        """Token of each scene of the index; None where tokens tell nothing."""
+        return scene_tokens(self.index)
 
-    @property
-    def cameras(self) -> list[str]:
-        """Camera name of each frame."""
-        return [self.index.cameras[number] for number in self.index.frames.camera[self.rows]]
+    def of_scenes(self, tokens: Collection[str], cameras: Collection[str]) -> Bools:
+        """Find the frames (F,) of scenes and cameras."""
+        frames, index = self.index.frames, self.index
+        scenes = np.isin(np.arange(len(index.scenes)), _places(tokens, self.tokens or ()))
+        seeing = np.isin(np.arange(len(index.cameras)), _places(cameras, index.cameras))
+        return np.asarray(scenes[frames.scene[self.rows]] & seeing[frames.camera[self.rows]])
 
 
 def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
             "scenes": None
             if tokens is None
             else {
-                name: sorted({tokens[place] for place in np.flatnonzero(chosen_F)})
+                name: [tokens[scene] for scene in np.unique(index.frames.scene[rows[chosen_F]])]
                 for name, chosen_F in groups.items()
             },
         },
@@ -104,14 +103,18 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
     known = False
     if record["scenes"] is not None and frames.tokens is not None:
         known = True
-        here_F = np.isin(frames.cameras, part["cameras"])
         for group_F, name in zip(found, _GROUPS, strict=True):
-            group_F |= here_F & np.isin(frames.tokens, record["scenes"][name])
+            group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
     if record["files"] is not None and frames.keys is not None:
         known = True
         for group_F, name in zip(found, _GROUPS, strict=True):
             group_F |= np.isin(frames.keys, _decode(record["files"][name]))
     return (found[0] | found[1], found[0]) if known else None
+
+
+def _places(names: Collection[str], among: Sequence[str]) -> list[int]:
+    wanted = set(names)
+    return [place for place, name in enumerate(among) if name in wanted]
 
 
 def _encode(keys: NDArray[np.uint64]) -> str:
