@@ -39,3 +39,48 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+class RealPaths:
+    """Real paths of many files, to tell whether two names are of one file.
+
+    Links are followed, those of folders once for all files in them.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: str | os.PathLike[str]) -> str:
+        """Return the absolute path of a file without links, ``.`` and ``..``."""
+        folder, name = os.path.split(os.fspath(path))
+        if name in ("", os.curdir, os.pardir):
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        real = os.path.join(self._folders[folder], name)
+        return os.path.realpath(real) if os.path.islink(real) else real
+
+
+def plain_path(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path without ``.`` and ``..``, with its links where that is the same."""
+    plain = os.path.abspath(path)
+    if os.pardir in Path(path).parts and os.path.realpath(plain) != os.path.realpath(path):
+        plain = os.path.realpath(path)  # ``link/..`` is the folder above the link's target
+    return Path(plain)
+
+
+def path_from(root: Path, path: Path, real: RealPaths) -> str:
+    """Return a file's path relative to a folder that it lies in, else its absolute path.
+
+    Args:
+        root: the folder, a ``plain_path``.
+        path: the file.
+        real: of a caller who asks for many.
+    """
+    plain = plain_path(path)
+    if plain.is_relative_to(root):
+        return plain.relative_to(root).as_posix()
+    inside, target = Path(real(root)), Path(real(path))
+    if target.is_relative_to(inside):
+        return target.relative_to(inside).as_posix()
+    return plain.as_posix()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from drivemim.datasets.builders.coco import CocoCategory
 from drivemim.datasets.classes import CLASSES, DEFAULT, labels_of
 from drivemim.datasets.index import FrameIndex
 from drivemim.errors import DataError
+from drivemim.files import RealPaths, path_from, plain_path
 
 Ints = NDArray[np.int64]
 
@@ -69,8 +69,9 @@ def read_results(
         path: the file; ``bbox`` is x, y, width, height in pixels of the stored image.
         index: the data set whose frames the detector saw.
         images: COCO file that the ids refer to; its annotations are not read, and its images are
-            found by their ``file_name``, relative to the index's data root. Results of images that
-            the index lacks are left out. None if ``image_id`` is a row of the index and
+            found by their ``file_name``, relative to the file's own folder if the index has any
+            of them there, else to the index's data root. Results of images that the index lacks
+            are left out. None if ``image_id`` is a row of the index and
             ``category_id`` a position in ``CLASSES``, which is what MMDetection's ``CocoMetric``
             writes for DriveMIM's own ``FrameDetection`` and a head of these classes.
         min_score: results below are left out.
@@ -163,15 +164,20 @@ def _places(values_D: Ints, known: list[int]) -> Ints:
 
 def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
     """Row in the index of each image of a COCO file, -1 for those that it lacks."""
-    root = os.path.abspath(index.data_root)
-    # An absolute name stays what it is when it is put behind the root.
-    names = [os.path.relpath(os.path.join(root, image.file_name), root) for image in listed]
-    rows = index.find_paths(names)
+    names = [image.file_name for image in listed]
+    rows = _find_files(names, index, path)
     found = np.flatnonzero(rows >= 0)
+    first, count = np.unique(rows[found], return_counts=True)
+    if (count > 1).any():
+        twice = np.flatnonzero(rows == first[count.argmax()])[:2]
+        raise DataError(
+            f"{path}: {names[twice[0]]!r} and {names[twice[1]]!r} are the same image; list it once"
+        )
     if len(found) == 0 and len(listed) and len(index.frames):
         raise DataError(
             f"{index.path} has no image of {path}, such as {listed[0].file_name!r}; its own are "
-            f"like {index.frames.path[0]!r}: make file_name relative to {index.data_root}"
+            f"like {index.frames.path[0]!r}: make file_name relative to {index.data_root}, or put "
+            f"{path.name} beside its images"
         )
     width = np.array([image.width for image in listed], np.int64)[found]
     height = np.array([image.height for image in listed], np.int64)[found]
@@ -186,6 +192,28 @@ def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
             f"{index.path} has {frames.width[row]}x{frames.height[row]}; give boxes in the pixels "
             "of the stored images"
         )
+    return rows
+
+
+def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
+    """Row in the index of each file that ``path`` names, -1 for those that it lacks.
+
+    Names are relative to the folder of ``path`` if the index has any of them there, else to the
+    index's data root. Links do not matter.
+    """
+    real = RealPaths()
+    root, beside = plain_path(index.data_root), plain_path(path.parent)
+    rows = np.full(len(names), -1, np.int64)
+    for folder in dict.fromkeys((beside, root)):
+        rows = index.find_paths([path_from(root, folder / name, real) for name in names])
+        # Files, not names: a link in the index to what is listed, or the other way round.
+        lost = [place for place in np.flatnonzero(rows < 0) if (folder / names[place]).is_file()]
+        if lost:
+            others = np.setdiff1d(np.arange(len(index.frames)), rows)
+            row_of = {real(root / index.frames.path[row]): row for row in others}
+            rows[lost] = [row_of.get(real(folder / names[place]), -1) for place in lost]
+        if (rows >= 0).any():
+            break
     return rows
 
 

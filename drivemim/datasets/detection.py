@@ -105,7 +105,7 @@ class FrameDetection(BaseDataset):
         pipeline: transforms, MMDetection's or ours.
         data_root: where the data lies now, if it moved since the index was built.
         version: data set version that the index must be of, or None for any.
-        scenes: a split's name, a list of scene names, or None for all.
+        scenes: names of splits or scenes, see ``select_scenes``; None for all.
         cameras: names, or None for all.
         keyframes_only: leave out sweeps, whose boxes are interpolated.
         class_map: category to class name or None, where it differs from

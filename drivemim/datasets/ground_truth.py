@@ -43,7 +43,7 @@ class FrameBoxes:
         lidar_points: (M,) -1 unknown.
         radar_points: (M,) -1 unknown.
         moving: (M,) 1 moving, 0 standing, -1 unknown.
-        crowd: (M,) whether it is drawn around many objects.
+        crowd: (M,) whether it is neither object nor background; see ``Boxes.crowd``.
     """
 
     offsets: Ints

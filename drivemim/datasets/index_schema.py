@@ -163,9 +163,9 @@ class Scenes:
     """One row a drive.
 
     Attributes:
-        token: the source's own token.
-        name: nuScenes' scene name, nuImages' sample token, or the folder or COCO ``sequence`` it
-            came from.
+        token: the source's own token; ``SPLIT:NAME`` in a folder.
+        name: nuScenes' scene name, nuImages' sample token, or the folder, COCO ``sequence`` or
+            CocoVID video it came from.
         description: the source's words.
         split: what follows the version's last dash in nuImages (``train``), the stem of the COCO
             file it came from, ``""`` otherwise.
@@ -215,7 +215,8 @@ class Boxes:
         radar_points: returns inside the box, -1 when unknown.
         attribute: position in ``FrameIndex.attributes``, -1 for none.
         previous: row of the same track's box in the sample before, -1 for none.
-        crowd: whether it is drawn around many objects, as COCO's ``iscrowd``.
+        crowd: whether it is neither object nor background: drawn around many objects (COCO's
+            ``iscrowd``), or marked ``ignore``.
     """
 
     token: Strings = _column("string")

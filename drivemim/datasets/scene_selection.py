@@ -1,9 +1,9 @@
-"""Which scenes of an index a data set uses: by name, or by the name of a split."""
+"""Which scenes of an index a data set uses: by the name of a split, or of a scene."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,49 +14,97 @@ from drivemim.errors import DataError, nearest
 if TYPE_CHECKING:
     from drivemim.datasets.index import FrameIndex
 
+ALL = "*"
+"""In the place of a scene's name: every scene of the split."""
+
 
 def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDArray[np.int64]:
-    """Rows of the scenes that are named.
+    """Return the rows of the scenes that are named.
+
+    A name is that of a split of the index (see ``Scenes.split``), of a scene of the index, or,
+    where the index has neither, of an official nuScenes split (``mini_train``, ``mini_val``,
+    ``train``, ``val``, ``test``, ...).
+    ``SPLIT:*`` can only mean a split, and ``SPLIT:SCENE`` a scene (``:SCENE`` one of no split). A
+    name that could mean two different things is refused. What several splits have a scene of does
+    not count as a scene's name without the split: half of that scene would be another split's.
 
     Args:
         index: the data set.
-        scenes: None for all; a list of scene names; or one name: of a split of the index (see
-            ``Scenes.split``), of an official nuScenes split (``mini_train``, ``mini_val``,
-            ``train``, ``val``, ``test``, ...), or of a scene.
+        scenes: None for all; one name; or a list of them.
 
     Returns:
         rows of the scenes, ascending.
 
     Raises:
-        ValueError: if a name means nothing here, or no scene of a split is in the index.
+        DataError: if a name means nothing or several things here, or no scene of an official
+            split is in the index.
     """
-    names, splits, path = list(index.scenes.name), list(index.scenes.split), index.path
+    names = _SceneNames(index)
     if scenes is None:
-        return np.arange(len(names))
+        return np.arange(len(index.scenes))
     wanted = [scenes] if isinstance(scenes, str) else list(scenes)
-    if isinstance(scenes, str) and scenes not in names:
-        if scenes in splits:
-            return np.flatnonzero([split == scenes for split in splits])
-        wanted = _official_split(path, scenes, sorted({*names, *splits} - {""}))
-        wanted = [name for name in wanted if name in names]
-        if not wanted:
-            raise DataError(f"{path} has no scene of the nuScenes split {scenes!r}")
-    for name in wanted:
-        if name not in names:
-            raise DataError(f"{path} has no scene {name!r}{nearest(name, names)}")
-    chosen = set(wanted)
-    return np.flatnonzero([name in chosen for name in names])
+    rows = {row for name in wanted for row in names.rows(name)}
+    return np.array(sorted(rows), np.int64)
 
 
-def _official_split(path: Path, split: str, known: list[str]) -> list[str]:
-    """Scenes of a split as nuScenes itself lists them."""
-    # Imported when first needed: the devkit takes seconds to import and brings matplotlib.
-    from nuscenes.utils.splits import create_splits_scenes
+class _SceneNames:
+    """What each name means in an index."""
 
-    official: dict[str, list[str]] = create_splits_scenes()
-    if split not in official:
-        raise DataError(
-            f"scenes={split!r} is neither a scene or split of {path} nor one of nuScenes' "
-            f"splits ({', '.join(official)}){nearest(split, [*official, *known])}"
-        )
-    return official[split]
+    def __init__(self, index: FrameIndex) -> None:
+        self.path = index.path
+        self.scenes: defaultdict[str, list[int]] = defaultdict(list)
+        self.splits: defaultdict[str, list[int]] = defaultdict(list)
+        self.qualified: defaultdict[str, list[int]] = defaultdict(list)
+        self.split_of: list[str] = list(index.scenes.split)
+        for row, (name, split) in enumerate(zip(index.scenes.name, self.split_of, strict=True)):
+            self.scenes[name].append(row)
+            self.qualified[f"{split}:{name}"].append(row)
+            if split:
+                self.splits[split].append(row)
+                self.qualified[f"{split}:{ALL}"].append(row)
+
+    def rows(self, name: str) -> list[int]:
+        """Rows that one name stands for."""
+        of_scene = self.scenes.get(name, [])
+        owners = sorted({self.split_of[row] for row in of_scene})
+        meanings = {
+            "a split": self.splits.get(name, []),
+            "a scene": of_scene if len(owners) == 1 else [],
+            "a scene of a split": self.qualified.get(name, []),
+        }
+        found = {what: rows for what, rows in meanings.items() if rows}
+        if len({tuple(rows) for rows in found.values()}) > 1:
+            cures = [f"'{name}:{ALL}' (the split)"] if name in self.splits else []
+            cures += [f"'{owner}:{name}' (the scene)" for owner in owners]
+            raise DataError(
+                f"scenes: {name!r} is the name of {' and of '.join(found)} of {self.path}, and "
+                f"they have different frames; say {' or '.join(cures)}"
+            )
+        if found:
+            return next(iter(found.values()))
+        if owners:
+            raise DataError(
+                f"scenes: {self.path} has a scene {name!r} in each of the splits "
+                f"{', '.join(map(repr, owners))}; say "
+                f"{' or '.join(repr(f'{owner}:{name}') for owner in owners)}"
+            )
+        return self._official(name)
+
+    def _official(self, split: str) -> list[int]:
+        """Scenes of a split as nuScenes itself lists them."""
+        # Imported when first needed: the devkit takes seconds to import and brings matplotlib.
+        from nuscenes.utils.splits import create_splits_scenes
+
+        official: dict[str, list[str]] = create_splits_scenes()
+        if split not in official:
+            known = {*official, *self.scenes, *self.splits, *self.qualified}
+            raise DataError(
+                f"scenes: {self.path} has no scene {split!r}{nearest(split, known)}; it is no "
+                f"split of the index ({', '.join(self.splits) or 'which has none'}) or of nuScenes "
+                f"({', '.join(official)}) either"
+            )
+        listed = [name for name in official[split] if name in self.scenes]
+        rows = [row for name in listed for row in self.rows(name)]
+        if not rows:
+            raise DataError(f"{self.path} has no scene of the nuScenes split {split!r}")
+        return rows

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drivemim.datasets.builders.coco import CocoBox, CocoFile, read_coco
+from drivemim.datasets.builders.coco import CocoFile, read_coco
+from drivemim.datasets.builders.coco_images import base_folder, touched_roots
 from drivemim.datasets.builders.columns import (
     IDENTITY_POSE,
     Ints,
@@ -30,33 +29,14 @@ from drivemim.datasets.builders.columns import (
     runs,
 )
 from drivemim.datasets.image_header import check_upright, read_header
+from drivemim.datasets.builders.sequences import SequenceFrame, arrange, by_numbers
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import DataError
+from drivemim.files import RealPaths, path_from, plain_path
 
 CAMERA = "camera"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """One image.
-
-    Attributes:
-        scene: key of its sequence: (split, name).
-        number: of the frame in its sequence.
-        path: relative to the data root.
-        size: width and height, pixels.
-        source: the folder or COCO file that lists it.
-        boxes: drawn in it.
-    """
-
-    scene: tuple[str, str]
-    number: int
-    path: str
-    size: tuple[int, int]
-    source: Path
-    boxes: tuple[CocoBox, ...] = ()
 
 
 def build_frames_index(
@@ -69,14 +49,15 @@ def build_frames_index(
     """Index folders of sequences.
 
     Every folder that holds images is a sequence, its images in the order of their names (numbers
-    by value). A COCO file instead names its images' sequences and frame numbers itself, in the
-    fields ``sequence`` and ``frame``; its paths are relative to the first root that has them.
-    With COCO files, only what they list is indexed, plus the roots that they do not touch.
+    by value). A COCO file may instead name its images' sequences and frame numbers itself, in the
+    fields ``sequence`` and ``frame`` or CocoVID's; its paths are relative to its own folder if the
+    images lie there, else to the root that has them. With COCO files, only what they list is
+    indexed, plus the roots that they do not touch.
 
     Args:
         roots: folders; the index's data root is the folder that holds them all.
         out: file to write.
-        coco: COCO files; the stem of each names a split of its own.
+        coco: COCO files; the stem of each names its split.
         rate: frames a second, to give timestamps to frame numbers.
 
     Returns:
@@ -85,14 +66,15 @@ def build_frames_index(
     Raises:
         FileNotFoundError: if a folder, a COCO file or an image it lists is not there, or there are
             no images.
-        ValueError: if a COCO file or an image is broken, an image is listed twice, has another size
-            than the COCO file says, or has an EXIF orientation that would turn it.
+        ValueError: if a COCO file or an image is broken, an image is listed twice or could be one
+            of two files, has another size than the COCO file says, or has an EXIF orientation that
+            would turn it, or a folder cannot be read.
     """
     if not 0 < rate < math.inf:
         raise ValueError(f"rate is {rate}; use frames a second above 0")
     folders = _check_folders(roots)
     data_root = Path(os.path.commonpath(folders))
-    files = [Path(path).absolute() for path in coco]
+    files = [plain_path(path) for path in coco]
     prints = fingerprints(data_root, [path for path in files if path.is_file()])
     frames, categories = _read_frames(folders, files, data_root)
     command = ["tools/create_index.py", "frames"]
@@ -110,7 +92,7 @@ def build_frames_index(
 
 
 def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    folders = [Path(root).absolute() for root in roots]
+    folders = [plain_path(root) for root in roots]
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder {folder}; check --root")
@@ -121,17 +103,18 @@ def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 def _read_frames(
     folders: Sequence[Path], files: Sequence[Path], data_root: Path
-) -> tuple[list[_Frame], list[str]]:
+) -> tuple[list[SequenceFrame], list[str]]:
     """Frames in the index's order, and the names of all categories."""
     categories: list[str] = []
-    frames: list[_Frame] = []
+    frames: list[SequenceFrame] = []
     touched: set[Path] = set()
+    real = RealPaths()
     for path in files:
         parsed = read_coco(path)
         categories += [name for name in parsed.categories if name not in categories]
-        root = _root_of(parsed, folders)
-        touched.add(root)
-        frames += _frames_of_coco(parsed, root, data_root)
+        base = base_folder(parsed, folders, real)
+        touched |= touched_roots(parsed, base, folders, real)
+        frames += _frames_of_coco(parsed, base, data_root, real)
     for folder in folders:
         if folder not in touched:
             frames += _frames_of_folder(folder, data_root)
@@ -139,56 +122,48 @@ def _read_frames(
         raise FileNotFoundError(
             f"no images ({', '.join(SUFFIXES)}) under {', '.join(map(str, folders))}"
         )
-    _check_listed_once(frames)
-    return sorted(frames, key=lambda frame: (frame.scene, frame.number, frame.path)), categories
+    _check_listed_once(frames, data_root, real)
+    return arrange(frames), categories
 
 
-def _check_listed_once(frames: Sequence[_Frame]) -> None:
+def _check_listed_once(frames: Sequence[SequenceFrame], data_root: Path, real: RealPaths) -> None:
     """A second copy would be an image without boxes, or one of train that is in val as well."""
-    listed: dict[str, Path] = {}
+    listed: dict[str, SequenceFrame] = {}
     for frame in frames:
-        if frame.path in listed:
+        file = real(data_root / frame.path)
+        if file in listed:
+            first = listed[file]
+            name = "" if first.path == frame.path else f" as {first.path}"
             raise DataError(
-                f"{frame.path} is listed twice, by {listed[frame.path]} and {frame.source}; an "
+                f"{frame.path} is listed twice, by {first.source}{name} and {frame.source}; an "
                 "index has an image once: check --root and --coco"
             )
-        listed[frame.path] = frame.source
+        listed[file] = frame
 
 
-def _root_of(parsed: CocoFile, folders: Sequence[Path]) -> Path:
-    """The folder that a COCO file's paths are relative to."""
-    if not parsed.images:
-        return folders[0]
-    name = parsed.images[0].file_name
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder
-    raise FileNotFoundError(
-        f"{parsed.path} lists {name}, which is in none of {', '.join(map(str, folders))}; "
-        "give the folder that its paths are relative to as --root"
-    )
-
-
-def _frames_of_coco(parsed: CocoFile, root: Path, data_root: Path) -> list[_Frame]:
-    prefix = root.relative_to(data_root)
+def _frames_of_coco(
+    parsed: CocoFile, base: Path, data_root: Path, real: RealPaths
+) -> list[SequenceFrame]:
+    own = path_from(data_root, parsed.path.parent, real)
     frames = []
-    for position, image in enumerate(parsed.images):
-        if not (root / image.file_name).is_file():
-            raise FileNotFoundError(
-                f"{root / image.file_name} is missing, {parsed.path} lists it (id {image.id})"
-            )
-        size = _size(root / image.file_name)
+    for image in parsed.images:
+        file = base / image.file_name
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing, {parsed.path} lists it (id {image.id})")
+        size = _size(file)
         if size != (image.width, image.height):
             raise DataError(
-                f"{root / image.file_name} is {size[0]}x{size[1]} pixels, but {parsed.path} says "
-                f"{image.width}x{image.height} (id {image.id}); correct the one that is wrong"
+                f"{parsed.path} says that {image.file_name} (id {image.id}) is {image.width}x"
+                f"{image.height} pixels, but {file} is {size[0]}x{size[1]}; give width, height and "
+                "boxes of the stored image"
             )
-        folder = str(Path(image.file_name).parent)
+        path = path_from(data_root, file, real)
         frames.append(
-            _Frame(
-                scene=(parsed.path.stem, image.sequence or (prefix / folder).as_posix()),
-                number=position if image.frame is None else image.frame,
-                path=(prefix / image.file_name).as_posix(),
+            SequenceFrame(
+                scene=(parsed.path.stem, image.sequence or Path(path).parent.as_posix()),
+                namespace=own if image.sequence else None,
+                number=image.frame,
+                path=path,
                 size=size,
                 source=parsed.path,
                 boxes=parsed.boxes_of(image.id),
@@ -197,29 +172,32 @@ def _frames_of_coco(parsed: CocoFile, root: Path, data_root: Path) -> list[_Fram
     return frames
 
 
-def _frames_of_folder(root: Path, data_root: Path) -> list[_Frame]:
+def _frames_of_folder(root: Path, data_root: Path) -> list[SequenceFrame]:
     """Every folder of images below ``root`` (or ``root`` itself) is one sequence."""
     frames = []
     for parent, files in _walk(root):
-        images = sorted((name for name in files if name.lower().endswith(SUFFIXES)), key=_natural)
+        images = sorted((name for name in files if name.lower().endswith(SUFFIXES)), key=by_numbers)
         folder = Path(parent).relative_to(data_root)
-        scene = ("", Path(parent).name if folder == Path() else folder.as_posix())
+        name = folder.as_posix()
+        # The data root's own images are named by it, unless a folder in it has that name.
+        if folder == Path() and not (data_root / data_root.name).is_dir():
+            name = data_root.name
         frames += [
-            _Frame(
-                scene=scene,
+            SequenceFrame(
+                scene=("", name),
                 number=number,
-                path=(folder / name).as_posix(),
-                size=_size(Path(parent) / name),
+                path=(folder / file).as_posix(),
+                size=_size(Path(parent) / file),
                 source=root,
             )
-            for number, name in enumerate(images)
+            for number, file in enumerate(images)
         ]
     return frames
 
 
 def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Folders below ``root`` and their files, through links but into none from within itself."""
-    for parent, folders, files in os.walk(root, followlinks=True):
+    for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse_unreadable):
         inside = Path(parent).resolve()
         folders[:] = sorted(
             name for name in folders if not inside.is_relative_to((inside / name).resolve())
@@ -227,10 +205,11 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
         yield parent, files
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which frame_10 follows frame_9."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+def _refuse_unreadable(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename} cannot be read ({error.strerror}); make it readable, or give --root "
+        "without it"
+    ) from error
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -249,7 +228,7 @@ def _size(path: Path) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[str, Section]:
+def _sections(frames: list[SequenceFrame], categories: list[str], rate: float) -> dict[str, Section]:
     count = len(frames)
     scenes = sorted({frame.scene for frame in frames})
     numbers = {scene: number for number, scene in enumerate(scenes)}
@@ -257,7 +236,7 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
     rows = np.arange(count)
     first, length = runs(scene, len(scenes))
     previous, following = neighbours(scene)
-    frame_number = np.array([frame.number for frame in frames], np.int64)
+    frame_number = np.array([frame.number or 0 for frame in frames], np.int64)
     timestamp = np.round(frame_number / rate * 1e6).astype(np.int64)
     shared = {
         "token": [frame.path for frame in frames],
@@ -302,7 +281,7 @@ def _sections(frames: list[_Frame], categories: list[str], rate: float) -> dict[
 def _scenes(scenes: list[tuple[str, str]], first: Ints, length: Ints) -> Section:
     """Scenes whose ``length`` frames (and samples) begin at ``first``."""
     return {
-        "token": ["/".join(filter(None, name)) for name in scenes],
+        "token": [f"{split}:{name}" for split, name in scenes],
         "name": [name for _, name in scenes],
         "description": [""] * len(scenes),
         "split": [split for split, _ in scenes],
@@ -324,7 +303,7 @@ def _assumed_intrinsics(size: Ints) -> NDArray[np.float64]:
     return matrices
 
 
-def _boxes(frames: list[_Frame], categories: list[str]) -> tuple[Section, Section]:
+def _boxes(frames: list[SequenceFrame], categories: list[str]) -> tuple[Section, Section]:
     """Boxes drawn in the images; one without a track of its own is a track of one."""
     numbers = {name: number for number, name in enumerate(categories)}
     tracks: dict[tuple[Any, ...], int] = {}
