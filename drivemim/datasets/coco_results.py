@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,7 @@ def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
             others = np.setdiff1d(np.arange(len(index.frames)), rows)
             row_of = {real(root / index.frames.path[row]): row for row in others}
             rows[lost] = [row_of.get(real(folder / names[place]), -1) for place in lost]
-        if (rows >= 0).any():
+        if any(rows[place] >= 0 and not os.path.isabs(name) for place, name in enumerate(names)):
             break
     return rows
 

@@ -242,3 +242,47 @@ def small_devkit(small_root: Path) -> Any:
     from nuscenes import NuScenes
 
     return NuScenes("v1.0-mini", str(small_root), verbose=False)
+
+
+@pytest.fixture
+def put_images(tmp_path: Path) -> Callable[..., None]:
+    """Writes images of 40 x 30 pixels below ``tmp_path``."""
+
+    def put(*names: str) -> None:
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.zeros((30, 40, 3), np.uint8))
+
+    return put
+
+
+@pytest.fixture
+def put_coco(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a COCO file of images of 40 x 30 pixels below ``tmp_path``."""
+
+    def put(
+        name: str,
+        images: list[str] | list[dict[str, Any]],
+        annotations: list[dict[str, Any]] | None = None,
+        **sections: Any,
+    ) -> Path:
+        rows: list[dict[str, Any]] = []
+        for number, image in enumerate(images):
+            fields = {"file_name": image} if isinstance(image, str) else image
+            rows.append({"id": number, "width": 40, "height": 30, **fields})
+        document = {
+            "images": rows,
+            "annotations": [
+                {"id": number, "image_id": 0, "category_id": 4, **fields}
+                for number, fields in enumerate(annotations or [])
+            ],
+            "categories": [{"id": 4, "name": "car"}, {"id": 2, "name": "pedestrian"}],
+            **sections,
+        }
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document))
+        return path
+
+    return put

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.coco_results import read_results
 from drivemim.datasets.index import FrameIndex
 
@@ -82,6 +83,49 @@ def test_absolute_names_and_images_of_other_data(index, write):
     path = write("results.json", [result(502), result(501), result(500)])
     table = read_results(path, index, images=write("images.json", content))
     assert table.row_D.tolist() == [1, 2]
+
+
+@pytest.fixture
+def cameras(put_images, tmp_path):
+    """Two cameras whose files have the same names, and the detections in one of them."""
+    put_images("data/cam0/1.jpg", "data/cam1/1.jpg", "data/cam1/2.jpg")
+    path = build_frames_index([tmp_path / "data"], tmp_path / "index.arrow")
+    return FrameIndex.open(path)
+
+
+def found(index, results, images):
+    return [index.frames.path[row] for row in read_results(results, index, images=images).row_D]
+
+
+def test_images_are_those_beside_their_file(cameras, write, put_coco):
+    results = write("results.json", [result(0, 4), result(1, 4)])
+    beside = put_coco("data/cam1/images.json", ["1.jpg", "2.jpg"])
+    assert found(cameras, results, beside) == ["cam1/1.jpg", "cam1/2.jpg"]
+    from_root = put_coco("data/cam1/images.json", ["cam0/1.jpg", "cam1/2.jpg"])
+    assert found(cameras, results, from_root) == ["cam0/1.jpg", "cam1/2.jpg"]
+
+
+def test_images_are_found_through_links(cameras, write, put_coco, tmp_path):
+    """The data root under another name, a link to an image, and an image that is a link."""
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    (tmp_path / "one.jpg").symlink_to(tmp_path / "data" / "cam1" / "1.jpg")
+    results = write("results.json", [result(0, 4), result(1, 4)])
+    names = [str(tmp_path / "link" / "cam0" / "1.jpg"), str(tmp_path / "one.jpg")]
+    images = put_coco("images.json", names)
+    assert found(cameras, results, images) == ["cam0/1.jpg", "cam1/1.jpg"]
+    through = FrameIndex.open(cameras.path, data_root=tmp_path / "link")
+    assert found(through, results, images) == ["cam0/1.jpg", "cam1/1.jpg"]
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "a.jpg").symlink_to(tmp_path / "data" / "cam0" / "1.jpg")
+    path = build_frames_index([tmp_path / "linked"], tmp_path / "linked.arrow")
+    assert found(FrameIndex.open(path), results, images) == ["a.jpg"]
+
+
+def test_an_image_under_two_names_is_refused(cameras, write, put_coco):
+    results = write("results.json", [result(0, 4)])
+    images = put_coco("data/images.json", ["cam1/1.jpg", "./cam0/../cam1/1.jpg"])
+    with pytest.raises(ValueError, match=r"'cam1/1\.jpg' and '\./cam0.*' are the same image"):
+        read_results(results, cameras, images=images)
 
 
 def test_a_map_of_ones_own(index, write):

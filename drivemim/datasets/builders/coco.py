@@ -156,7 +156,10 @@ def read_coco(path: Path) -> CocoFile:
 def _unread_fields(data: bytes) -> list[str]:
     """Fields that are neither read nor known to have no effect, as ``section.field``."""
     sections = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    known = {*_SECTIONS_WITHOUT_EFFECT, *(field.name for field in msgspec.structs.fields(_Document))}
+    known = {
+        *_SECTIONS_WITHOUT_EFFECT,
+        *(field.name for field in msgspec.structs.fields(_Document)),
+    }
     unread = [name for name in sections if name not in known]
     fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
     for section, cls in _READ.items():
@@ -269,16 +272,15 @@ def _track(annotation: CocoAnnotation, image: CocoImage) -> str:
     return "" if track is None or (isinstance(track, int) and track < 0) else str(track)
 
 
-def _check_units(
-    path: Path, document: _Document, boxes: dict[int, list[CocoBox]]
-) -> None:
+def _check_units(path: Path, document: _Document, boxes: dict[int, list[CocoBox]]) -> None:
     """Refuse boxes in shares of the image; say how many are cut at its border or have no area."""
     found = [(image, box.corners) for image in document.images for box in boxes.get(image.id, ())]
     if any(corners != (0, 0, 0, 0) for _, corners in found) and all(
         max(corners) <= 1 for _, corners in found
     ):
         raise DataError(
-            f"{path}: no box reaches beyond 1 pixel; give bbox in pixels, not in shares of the image"
+            f"{path}: no box reaches beyond 1 pixel; give bbox in pixels, not in shares of the "
+            "image"
         )
     empty = sum(x1 == x2 or y1 == y2 for _, (x1, y1, x2, y2) in found)
     if empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,14 +24,14 @@ def base_folder(parsed: CocoFile, roots: Sequence[Path], real: RealPaths) -> Pat
 
     Returns:
         the COCO file's own folder if that is in a root and has any of the images; else the root
-        that has them.
+        that has them. Absolute paths do not count.
 
     Raises:
         FileNotFoundError: if no folder has any of the images.
         DataError: if two folders have different images of these names.
     """
     beside = parsed.path.parent
-    names = [image.file_name for image in parsed.images]
+    names = [image.file_name for image in parsed.images if not os.path.isabs(image.file_name)]
     inside = any(Path(real(beside)).is_relative_to(real(root)) for root in roots)
     if not names:
         return beside if inside else roots[0]
@@ -59,11 +60,10 @@ def touched_roots(
     parsed: CocoFile, base: Path, roots: Sequence[Path], real: RealPaths
 ) -> set[Path]:
     """Return the roots that have images of a COCO file, or hold the folder they are relative to."""
-    folders = {Path(real(base))}
-    folders |= {Path(real(base / image.file_name)).parent for image in parsed.images}
-    return {
-        root for root in roots if any(folder.is_relative_to(real(root)) for folder in folders)
-    }
+    folders = {Path(real(base / image.file_name)).parent for image in parsed.images}
+    if not all(os.path.isabs(image.file_name) for image in parsed.images) or not folders:
+        folders.add(Path(real(base)))
+    return {root for root in roots if any(folder.is_relative_to(real(root)) for folder in folders)}
 
 
 def _has_any(folder: Path, names: Sequence[str]) -> bool:

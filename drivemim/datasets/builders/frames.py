@@ -228,7 +228,9 @@ def _size(path: Path) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _sections(frames: list[SequenceFrame], categories: list[str], rate: float) -> dict[str, Section]:
+def _sections(
+    frames: list[SequenceFrame], categories: list[str], rate: float
+) -> dict[str, Section]:
     count = len(frames)
     scenes = sorted({frame.scene for frame in frames})
     numbers = {scene: number for number, scene in enumerate(scenes)}

@@ -44,7 +44,7 @@ def by_numbers(name: str) -> list[tuple[int, int, str]]:
 
 
 def arrange(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
-    """Sort frames by scene and number, with a scene for every sequence and a number for every frame.
+    """Sort frames by scene and number; every sequence is a scene, and every frame has a number.
 
     Sequences of the same name and split from COCO files in different folders, as one file a camera
     has them, are told apart by the folder.

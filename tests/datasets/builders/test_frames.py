@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -99,7 +100,7 @@ def test_coco_files_give_sequences_boxes_and_splits(tmp_path):
     # One walker in two frames is one track; boxes without a track are tracks of their own.
     assert index.boxes.track.tolist() == [0, 0, 1, 2, 3]
     assert index.scene_rows("train").tolist() == [1]
-    assert index.scene_rows(["s"]).tolist() == [1, 2]
+    assert index.scene_rows(["train:s", "val:s"]).tolist() == [1, 2]
 
 
 def test_users_mistakes_are_named(tmp_path):
@@ -211,5 +212,24 @@ def test_a_coco_file_with_another_size_than_the_image_has_is_refused(tmp_path):
     _image(tmp_path / "0.jpg", width=40, height=30)
     image = {"id": 7, "file_name": "0.jpg", "width": 80, "height": 60}
     coco = _coco(tmp_path / "coco.json", [image], [])
-    with pytest.raises(ValueError, match=r"0\.jpg is 40x30 pixels, but .*coco\.json says 80x60 \("):
+    with pytest.raises(ValueError, match=r"says that 0\.jpg \(id 7\) is 80x60 pixels, but .* 40x30"):
         build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """Root reads what it likes, so the refusal is the test's own where it runs as root."""
+    for name in ("a/0.jpg", "locked/1.jpg"):
+        _image(tmp_path / "drives" / name)
+    locked = tmp_path / "drives" / "locked"
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path) == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(
+        ValueError, match=r"drives/locked cannot be read \(Permission denied\); mak"
+    ):
+        build_frames_index([tmp_path / "drives"], tmp_path / "index.arrow")

@@ -1,0 +1,59 @@
+"""Which sequence a frame belongs to, and where in it."""
+
+from pathlib import Path
+
+import pytest
+
+from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.builders.sequences import SequenceFrame, arrange
+from drivemim.datasets.index import FrameIndex
+
+
+def frame(name, path, number=None, namespace=None, split="train"):
+    source = Path(f"{split}.json")
+    return SequenceFrame((split, name), path, (40, 30), source, number, namespace)
+
+
+def arranged(*frames):
+    return [(each.scene, each.number, each.path) for each in arrange(frames)]
+
+
+def test_numbers_are_kept_and_paths_give_them_where_there_are_none():
+    assert arranged(
+        frame("s", "x.jpg", 7), frame("s", "y.jpg", 3), frame("t", "10.jpg"), frame("t", "9.jpg")
+    ) == [
+        (("train", "s"), 3, "y.jpg"), (("train", "s"), 7, "x.jpg"),
+        (("train", "t"), 0, "9.jpg"), (("train", "t"), 1, "10.jpg"),
+    ]  # fmt: skip
+
+
+def test_two_frames_at_one_time_are_refused():
+    with pytest.raises(ValueError, match=r"a\.jpg and b\.jpg are both frame 3 of .* 's'; number"):
+        arrange([frame("s", "a.jpg", 3), frame("s", "c.jpg", 2), frame("s", "b.jpg", 3)])
+    assert len(arrange([frame("s", "a.jpg", 3), frame("s", "b.jpg", 3, split="val")])) == 2
+
+
+def test_some_numbers_are_none():
+    with pytest.raises(ValueError, match=r"a\.jpg of .* 's' has a frame number, 3, and b\.jpg has"):
+        arrange([frame("s", "b.jpg"), frame("s", "a.jpg", 3)])
+
+
+def test_a_namespace_is_named_only_where_it_is_needed():
+    frames = [frame("s", "a/0.jpg", 0, "a"), frame("s", "b/0.jpg", 0, "b")]
+    assert [each[0][1] for each in arranged(*frames)] == ["a/s", "b/s"]
+    assert [each[0][1] for each in arranged(frames[0])] == ["s"]
+    top = frame("s", "0.jpg", 0, ".")
+    assert [each[0][1] for each in arranged(top, frames[1])] == ["b/s", "s"]
+
+
+def test_sequences_that_stay_alike_are_refused():
+    """A sequence ``x`` and a folder ``x``."""
+    with pytest.raises(ValueError, match=r"x/0\.jpg and another one are both called 'x' in the"):
+        arrange([frame("x", "y/0.jpg", 0, "."), frame("x", "x/0.jpg")])
+
+
+def test_a_folder_with_the_name_of_the_root_is_a_sequence_of_its_own(put_images, tmp_path):
+    put_images("drives/0.jpg", "drives/drives/0.jpg", "drives/drives/1.jpg")
+    index = FrameIndex.open(build_frames_index([tmp_path / "drives"], tmp_path / "index.arrow"))
+    assert list(index.scenes.name) == [".", "drives"]
+    assert list(index.frames.path) == ["0.jpg", "drives/0.jpg", "drives/1.jpg"]
