@@ -18,10 +18,13 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
     Args:
         folder: work directory of a run, holding ``iter_N.pth`` or ``epoch_N.pth``.
+
+    Raises:
+        OSError: if the folder is there and cannot be read. ``glob`` would find nothing.
     """
     found = [
         (match[1], int(match[2]), path)
-        for path in folder.glob("*.pth")
+        for path in (folder.iterdir() if folder.is_dir() else ())
         if (match := _PERIODIC.fullmatch(path.name))
     ]
     if not found:

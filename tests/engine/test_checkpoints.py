@@ -49,6 +49,19 @@ def test_newest_checkpoint_is_by_number_and_complete(tmp_path):
     assert newest_checkpoint(tmp_path) is None
 
 
+def test_a_run_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    """Else resuming would start from the beginning."""
+
+    def refuse(path=None):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(PermissionError, match=f"{tmp_path}"):
+        newest_checkpoint(tmp_path)
+    assert newest_checkpoint(tmp_path / "new") is None
+
+
 def test_a_flipped_bit_is_noticed(tmp_path):
     path = tmp_path / "iter_1.pth"
     torch.save({"weight": torch.zeros(1000)}, path)

@@ -28,8 +28,8 @@ from drivemim.datasets.builders.columns import (
     no_lidar,
     runs,
 )
-from drivemim.datasets.image_header import check_upright, read_header
 from drivemim.datasets.builders.sequences import SequenceFrame, arrange, by_numbers
+from drivemim.datasets.image_header import check_upright, read_header
 from drivemim.datasets.index import IndexInfo, fingerprints, write_index
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import DataError

@@ -17,8 +17,8 @@ from drivemim.datasets.builders import nuscenes_schema as schema
 from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.columns import Ints, Section, neighbours, runs
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
-from drivemim.datasets.image_header import check_upright, read_header
 from drivemim.datasets.builders.timing import microseconds
+from drivemim.datasets.image_header import check_upright, read_header
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import ConfigError
 

@@ -212,7 +212,9 @@ def test_a_coco_file_with_another_size_than_the_image_has_is_refused(tmp_path):
     _image(tmp_path / "0.jpg", width=40, height=30)
     image = {"id": 7, "file_name": "0.jpg", "width": 80, "height": 60}
     coco = _coco(tmp_path / "coco.json", [image], [])
-    with pytest.raises(ValueError, match=r"says that 0\.jpg \(id 7\) is 80x60 pixels, but .* 40x30"):
+    with pytest.raises(
+        ValueError, match=r"says that 0\.jpg \(id 7\) is 80x60 pixels, but .* 40x30"
+    ):
         build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
 
 
