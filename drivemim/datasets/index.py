@@ -279,8 +279,7 @@ def _check_tables(info: IndexInfo, path: Path, root: Path) -> None:
     """Tables that are not there (only the images were copied) are not compared."""
     for table in info.tables:
         try:
-            # The name's ``..`` is meant as it is written, also where the root is a link.
-            status = os.stat(os.path.normpath(root / table.name))
+            status = (root / table.name).stat()
         except (FileNotFoundError, NotADirectoryError):
             continue
         if status.st_size != table.size or status.st_mtime_ns > table.mtime_ns:

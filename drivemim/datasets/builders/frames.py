@@ -75,7 +75,9 @@ def build_frames_index(
     folders = _check_folders(roots)
     data_root = Path(os.path.commonpath(folders))
     files = [plain_path(path) for path in coco]
-    prints = fingerprints(data_root, [path for path in files if path.is_file()])
+    # The way from the data root, which may be a link, to a file outside of it: by real folders.
+    sources = [path.parent.resolve() / path.name for path in files if path.is_file()]
+    prints = fingerprints(data_root.resolve(), sources)
     frames, categories = _read_frames(folders, files, data_root)
     command = ["tools/create_index.py", "frames"]
     command += [part for folder in folders for part in ("--root", f"{folder}")]
