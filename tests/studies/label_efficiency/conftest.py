@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from drivemim.datasets.builders.frames import build_frames_index
@@ -39,15 +41,16 @@ with open("tested.txt", "a") as file:
 
 
 def write_index(folder, scenes=SCENES, box=(10, 20, 30, 20)):
-    """Write the COCO files and build the index; no image is ever read, so they are empty."""
+    """Write the COCO files and black images, and build the index."""
     files = []
+    black = cv2.imencode(".png", np.zeros((360, 480), np.uint8))[1].tobytes()
     for split, lengths in scenes.items():
         images, annotations = [], []
         for scene, length in lengths.items():
             for frame in range(length):
                 number = len(images) + 1
                 (folder / scene).mkdir(parents=True, exist_ok=True)
-                (folder / scene / f"{frame}.png").touch()
+                (folder / scene / f"{frame}.png").write_bytes(black)
                 images.append({
                     "id": number, "file_name": f"{scene}/{frame}.png", "width": 480,
                     "height": 360, "sequence": scene, "frame": frame,
