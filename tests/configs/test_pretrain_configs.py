@@ -63,23 +63,39 @@ def test_masks_are_switched_by_one_key() -> None:
         assert other.to_dict() == object_aware.to_dict()
 
 
-def test_the_recipe_that_was_measured_ahead_is_there_at_full_size() -> None:
-    small, full = (
-        Config.fromfile(FOLDER / f"vit-{name}.py")
-        for name in ("micro_single_town", "base_single_nuscenes")
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_follows_the_default_recipe_but_the_baseline(path: Path) -> None:
+    model = Config.fromfile(path).model
+    if "_mae_" in path.stem:
+        assert model.decoder.type == "ClipDecoder"
+        assert model.target == dict(type="NormalizedPixels", eps=1e-6)
+        assert model.encoder.get("attention_init", "xavier") == "xavier"
+        assert model.decoder.get("attention_init", "xavier") == "xavier"
+        return
+    assert model.decoder.type == "PyramidDecoder"
+    assert model.decoder.attention_init == "mimetic"
+    assert model.encoder.get("attention_init") == (
+        "mimetic" if model.encoder.type == "ViT" else None
     )
-    assert full.model.masking == small.model.masking
-    assert full.model.target == small.model.target
-    for part, key in (
-        ("encoder", "attention_init"),
-        ("decoder", "attention_init"),
-        ("decoder", "attend"),
-    ):
-        assert full.model[part][key] == small.model[part][key]
-    single = full.train_dataloader.dataset.dataset
+    if model.target.type == "NormalizedPixels":
+        assert model.target.eps == 0.05
+
+
+@pytest.mark.parametrize(("small", "full"), [
+    ("vit-micro_single_town", "vit-base_single_nuscenes"),
+    ("resnet18_single_frames", "resnet50_single_nuscenes"),
+])  # fmt: skip
+def test_the_recipe_that_was_measured_is_there_at_full_size(small: str, full: str) -> None:
+    measured, config = (Config.fromfile(FOLDER / f"{name}.py") for name in (small, full))
+    assert config.model.masking == measured.model.masking
+    assert config.model.target == measured.model.target
+    for key in ("type", "depth", "attention_scope", "attention_init"):
+        assert config.model.decoder[key] == measured.model.decoder[key]
+    assert config.model.decoder.neck.type == measured.model.decoder.neck.type
+    single = config.train_dataloader.dataset.dataset
     assert (single.steps, single.one_camera) == (1, True)
     clips = Config.fromfile(FOLDER / "vit-base_object_nuscenes.py").train_dataloader
-    assert full.train_dataloader.batch_size == clips.batch_size * clips.dataset.dataset.steps * 6
+    assert config.train_dataloader.batch_size == clips.batch_size * clips.dataset.dataset.steps * 6
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

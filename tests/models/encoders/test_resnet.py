@@ -126,7 +126,7 @@ def test_norm_eval_and_frozen_stages_are_the_backbones_own(
 
     evaluated = build(norm_eval=True).train()
     before = copy.deepcopy(dict(evaluated.backbone.named_buffers()))
-    evaluated.forward_masked(images, mask)
+    evaluated.forward_masked(images, mask).tokens
     for name, statistic in evaluated.backbone.named_buffers():
         assert torch.equal(statistic, before[name]), name
 
@@ -159,7 +159,7 @@ def train_step(
     model = build(depth, kind, with_cp=with_cp, norm_cfg=dict(type=norm)).train()
     for _ in range(2):
         with torch.autocast("cpu", torch.bfloat16, enabled=amp):
-            features = model.forward_masked(images, mask)
+            features = model.forward_masked(images, mask).tokens
         for left in reversed(range(backwards)):
             (features.float() ** 3).sum().backward(retain_graph=left > 0)
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -197,7 +197,7 @@ def test_checkpointing_leaves_the_buffers_themselves_in_place(
     """What holds a buffer, as DistributedDataParallel does, holds the module's after a step."""
     model = build(with_cp=True).train()
     before = dict(model.named_buffers())
-    model.forward_masked(images, mask).square().sum().backward()
+    model.forward_masked(images, mask).tokens.square().sum().backward()
     for name, buffer in model.named_buffers():
         assert buffer is before[name], name
 
@@ -210,7 +210,7 @@ def test_running_averages_of_all_batches_count_each_once(
     for with_cp in (False, True):
         model = build(with_cp=with_cp, norm_cfg=dict(type="BN", momentum=None)).train()
         for scale in (1.0, 3.0):
-            model.forward_masked(images * scale, mask).square().sum().backward()
+            model.forward_masked(images * scale, mask).tokens.square().sum().backward()
         means.append(model.backbone.layer4[1].bn2.running_mean)
     assert torch.equal(*means)
 

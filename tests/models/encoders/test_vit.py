@@ -153,7 +153,7 @@ def test_checkpointing_drops_the_same_paths_and_draws_no_other_numbers(
     for with_cp in (False, True):
         model = build(with_cp=with_cp, drop_path_rate=0.5).train()
         torch.manual_seed(3)
-        model.forward_masked(images, mask).square().sum().backward()
+        model.forward_masked(images, mask).tokens.square().sum().backward()
         found.append([*(parameter.grad for parameter in model.parameters()), torch.rand(4)])
     for plain, recomputed in zip(*found, strict=True):
         torch.testing.assert_close(plain, recomputed)
@@ -198,7 +198,7 @@ def test_drop_path_rises_to_the_given_rate() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (dict(arch="huge"), "unknown ViT arch 'huge'; choose one of tiny, small"),
+        (dict(arch="huge"), "unknown ViT arch 'huge'; choose one of micro, tiny, small"),
         (dict(embed_dims=32), "needs arch, or all of"),
         (dict(arch="tiny", num_heads=5), "192 must be a multiple of 4"),
     ],
