@@ -255,7 +255,11 @@ def _check(backbone: nn.Module, fuse: Sequence[int]) -> None:
         if getattr(block, "with_dcn", False):
             raise ValueError(f"{name}: deformable convolutions would look into holes; set dcn=None")
     for path, layer in backbone.named_modules():
-        if isinstance(layer, nn.GroupNorm | nn.LayerNorm | nn.modules.instancenorm._InstanceNorm):
+        # Any other layer with weights or statistics of its own, MMCV's MMSyncBN for one, would
+        # compute them from hidden positions as well.
+        own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
+        strange = own and not isinstance(layer, nn.Conv2d | BatchNorm)
+        if strange or isinstance(layer, nn.modules.instancenorm._InstanceNorm):
             raise ValueError(
                 f"{name}.{path} is {type(layer).__name__}; holes need batch normalisation: "
                 "set norm_cfg=dict(type='BN') or dict(type='SyncBN')"

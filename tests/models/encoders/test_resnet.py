@@ -126,7 +126,7 @@ def test_norm_eval_and_frozen_stages_are_the_backbones_own(
 
     evaluated = build(norm_eval=True).train()
     before = copy.deepcopy(dict(evaluated.backbone.named_buffers()))
-    evaluated.forward_masked(images, mask).tokens
+    evaluated.forward_masked(images, mask)
     for name, statistic in evaluated.backbone.named_buffers():
         assert torch.equal(statistic, before[name]), name
 
@@ -261,6 +261,7 @@ def test_bottleneck_strides_give_the_mask_stride() -> None:
         (dict(type="mmdet.MobileNetV2"), "cannot wrap MobileNetV2"),
         (dict(type="mmdet.Res2Net", depth=50), "Bottle2neck, with plugins or a forward of"),
         (dict(type="mmdet.ResNet", depth=50, norm_cfg=dict(type="GN", num_groups=8)), "GroupNorm"),
+        (dict(type="mmdet.ResNet", depth=18, norm_cfg=dict(type="IN")), "InstanceNorm2d"),
         (
             dict(
                 type="mmdet.ResNet",
