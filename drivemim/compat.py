@@ -6,10 +6,12 @@ share import names but differ in how they read checkpoints under ``torch>=2.6``.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import pickle
 import re
+import struct
 import traceback
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -17,15 +19,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlparse
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer, print_log
+from mmengine.logging import print_log
 from mmengine.registry import FUNCTIONS, Registry
-from mmengine.runner import CheckpointLoader
+from mmengine.runner import CheckpointLoader, checkpoint
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from drivemim.errors import CheckpointError, ConfigError, nearest
+from drivemim.trust import is_trusted, trust_cure
+from drivemim.unpickling import refused_globals, safe_globals
 
 BatchNorm = _BatchNorm
 """What every batch normalisation of PyTorch is, synchronised or not; it has no public name."""
@@ -33,36 +37,59 @@ BatchNorm = _BatchNorm
 
 # --- Checkpoints ---------------------------------------------------------------------------------
 
+# A damaged or hostile pickle makes its reader fail in any of these ways.
+_UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError,
+               AttributeError, AssertionError, struct.error, pickle.UnpicklingError,
+               zipfile.BadZipFile, ImportError)  # fmt: skip
+_REFUSED = re.compile(
+    r"getattr\([^\n]*\)|numpy\.(?:dtype|ndarray)[^\n]*|a numpy scalar[^\n]*|HistoryBuffer [^\n]*"
+    r"|ConfigDict of [^\n]*|argparse\.Namespace [^\n]*|(?<=GLOBAL )\S+"
+)
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
     """Read a file written by ``torch.save``, MMEngine's training checkpoints included.
 
-    Only tensors and plain containers are unpickled where the file allows it. A checkpoint that
-    holds other objects (a dataset's own classes in ``meta``) is read the way every MMEngine before
-    ``torch==2.6`` read it, with a line in the log: it can run code, so use files you trust.
+    Only tensors, plain values and what ``drivemim.unpickling`` rebuilds are read. A file that asks
+    for more could run code and is refused, unless the user names it as trusted: ``drivemim.trust``.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if the file is damaged.
+        CheckpointError: if the file is damaged, or would run code.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}")
     try:
-        try:
-            with torch.serialization.safe_globals(_training_types()):
-                return torch.load(path, map_location=map_location, weights_only=True)
-        except pickle.UnpicklingError as error:
-            if not zipfile.is_zipfile(path):
-                raise
-            print_log(f"{path} holds more than tensors, reading it as trusted: {error}", "current")
+        if is_trusted(path):
+            print_log(f"{path} is trusted and may run code while it is read", "current")
             return torch.load(path, map_location=map_location, weights_only=False)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        with torch.serialization.safe_globals(safe_globals()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except _UNREADABLE as error:
+        if reason := _refusal(path, error):
+            raise CheckpointError(
+                f"{path} holds more than weights and plain values: {reason}. Reading that could "
+                f"run any code, so nothing of it was read. Ask for a file of the weights alone "
+                f"(.safetensors). {trust_cure(path)}"
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint: {reason}. "
             "Copy it again, or take an older one"
         ) from error
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """What a file asks for that it may not have; empty if it is merely damaged."""
+    if refused := refused_globals(path):
+        return ", ".join(refused[:8]) + (f" and {len(refused) - 8} more" if refused[8:] else "")
+    cause: BaseException | None = error
+    while cause is not None:
+        # torch hands on what drivemim.unpickling says, between advice of its own.
+        if found := _REFUSED.search(str(cause)):
+            return found[0]
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def is_complete(path: Path) -> bool:
@@ -74,33 +101,48 @@ def is_complete(path: Path) -> bool:
         return False
 
 
-def _training_types() -> list[Any]:
-    """What MMEngine keeps in a checkpoint beside tensors: log histories and numpy scalars."""
-    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}
-    return [
-        HistoryBuffer,
-        np.ndarray,
-        np.dtype,
-        np.float64,
-        np.int64,
-        *dtypes,
-        np.zeros(1).__reduce__()[0],
-        np.float64(0).__reduce__()[0],
-        getattr,
-    ]
-
-
 def _load_from_local(filename: str, map_location: Any) -> Any:
-    return read_checkpoint(filename, map_location)
+    return _without_config(read_checkpoint(filename, map_location))
+
+
+def _load_url(url: str, model_dir: Any = None, map_location: Any = None, **options: Any) -> Any:
+    """Download as ``torch.hub`` does, once, and read as any other file."""
+    folder = Path(model_dir or Path(torch.hub.get_dir()) / "checkpoints")
+    path = folder / Path(urlparse(url).path).name
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=bool(options.get("progress")))
+    return _without_config(read_checkpoint(path, map_location))
+
+
+def _refuse_store(filename: str, map_location: Any = None, **_: Any) -> Any:
+    raise CheckpointError(f"{filename}: copy the file to this machine and give its path")
+
+
+def _without_config(content: Any) -> Any:
+    """Leave out ``meta['config']``, which MMEngine runs as a program when a run is resumed."""
+    if isinstance(content, dict) and isinstance(content.get("meta"), dict):
+        content["meta"].pop("config", None)
+    return content
 
 
 def read_checkpoints_our_way() -> None:
-    """Make MMEngine read local checkpoints through :func:`read_checkpoint`.
+    """Make MMEngine read checkpoints through :func:`read_checkpoint`, downloaded ones as well.
 
-    Upstream MMEngine 0.10.7 cannot resume under ``torch>=2.6``, and both families answer a
-    truncated file with an error that does not name it.
+    Its own readers run whatever code is in a file that is not plain. Upstream MMEngine 0.10.7 cannot
+    resume under ``torch>=2.6`` besides, and both families answer a truncated file with an error
+    that does not name it.
     """
     CheckpointLoader.register_scheme(prefixes="", loader=_load_from_local, force=True)
+    stores = ["pavi://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"]
+    CheckpointLoader.register_scheme(prefixes=stores, loader=_refuse_store, force=True)
+    checkpoint.load_url = _load_url
+
+
+def load_any(source: str, map_location: Any = "cpu") -> Any:
+    """Read a checkpoint from a path, an address, or a name such as ``torchvision://resnet50``."""
+    read_checkpoints_our_way()
+    return CheckpointLoader.load_checkpoint(source, map_location, logger="silent")
 
 
 # --- Processes -----------------------------------------------------------------------------------
@@ -230,6 +272,28 @@ def _unknown_type(name: str, registry: Registry) -> str:
         if guess and scope and entry == f"{scope}.{guess.split(chr(39))[1]}":
             guess = f"; did you mean '{entry}'?"
     return f"there is no {registry.name} of type '{name}'{guess}"
+
+
+def registered_class(registry: Registry, name: str) -> Any:
+    """Find a class by its name in a registry and those above and beside it, or None.
+
+    Unlike ``Registry.get`` it never imports what no registry knows.
+    """
+    scope, _, plain = name.rpartition(".")
+    if scope == "mmdet":  # Its registries become children of MMEngine's by this import.
+        importlib.import_module("mmdet.registry")
+    above = [registry]
+    while above[-1].parent is not None:
+        above.append(above[-1].parent)
+    below = [above[-1]]
+    while below:
+        here = below.pop()
+        if here.scope == scope or (not scope and here in above):
+            here.import_from_location()
+            if plain in here.module_dict:
+                return here.module_dict[plain]
+        below += here.children.values()
+    return None
 
 
 def _registered(registry: Registry) -> set[str]:

@@ -6,6 +6,7 @@ import argparse
 
 from drivemim.engine.transfer import export_backbone
 from drivemim.errors import one_line_errors
+from drivemim.trust import add_trust_option
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
         metavar="NAME=FILE.json",
         help="results for the model card, as of tools/probe.py or tools/test.py",
     )
+    add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():
         metadata = export_backbone(

@@ -14,6 +14,7 @@ from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
 from drivemim.studies.label_efficiency.results import read_runs, report, write_results
 from drivemim.studies.label_efficiency.settings import METRICS, SHARES, Arm, LabelStudy
 from drivemim.studies.label_efficiency.starts import check_starts
+from drivemim.trust import add_trust_option
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -44,6 +45,7 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
     parser.add_argument("--report-only", action="store_true", help="of what is there; run nothing")
+    add_trust_option(parser)
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ from drivemim.errors import one_line_errors
 from drivemim.evaluation.probe import probe_table
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import write_bytes
+from drivemim.trust import add_trust_option
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    add_trust_option(parser)
     args = parser.parse_args()
     train, val = (names[0] if len(names) == 1 else names for names in (args.train, args.val))
     asked = {"index": args.index, "train": train, "val": val, "cameras": args.cameras}

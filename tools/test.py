@@ -7,6 +7,7 @@ import argparse
 from drivemim.engine.config import ConfigOptions
 from drivemim.engine.run import evaluate
 from drivemim.errors import one_line_errors
+from drivemim.trust import add_trust_option
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
+    add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():
         evaluate(

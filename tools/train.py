@@ -7,6 +7,7 @@ import argparse
 from drivemim.engine.config import ConfigOptions
 from drivemim.engine.run import NEWEST, train
 from drivemim.errors import one_line_errors
+from drivemim.trust import add_trust_option
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
+    add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():
         train(

@@ -9,6 +9,7 @@ import argparse
 
 from drivemim.engine.adapt_config import adapt_config, describe_stages
 from drivemim.errors import one_line_errors
+from drivemim.trust import add_trust_option
 
 
 def main() -> None:
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument(
         "--plain", action="store_true", help="import nothing of DriveMIM: load the .pth beside"
     )
+    add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():
         found = adapt_config(args.config, args.backbone, out=args.out, plain=args.plain)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from drivemim.engine.config import ConfigOptions
 from drivemim.errors import one_line_errors
+from drivemim.trust import add_trust_option
 from drivemim.visualization.reconstructions import draw_reconstructions
 
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1200, help="of a picture, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    add_trust_option(parser)
     args = parser.parse_args()
     scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
     with one_line_errors():

@@ -151,7 +151,8 @@ def _header(config: str, backbone: str | Path, settings: list[Setting]) -> str:
     for setting in settings:
         shown.setdefault(setting.reason, []).append(setting.key.rpartition(".")[2])
     lines += [f"# {', '.join(keys)}: {reason}." for reason, keys in shown.items()]
-    return "\n".join(lines) + "\n"
+    # A name or a reason may hold a line break, after which a comment is none.
+    return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
 
 
 def _base(config: str, out: str | Path | None) -> str:

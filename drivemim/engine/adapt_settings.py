@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -136,6 +137,9 @@ def _rendered(value: Any, inherited: Any, is_there: bool, depth: int = 1) -> str
 def _call(value: Any) -> str:
     """A value as configs write it: ``dict(type='X')``."""
     if isinstance(value, Mapping):
+        if not all(str(key).isidentifier() and not iskeyword(str(key)) for key in value):
+            pairs = (f"{key!r}: {_call(each)}" for key, each in value.items())
+            return "{" + ", ".join(pairs) + "}"
         return "dict(" + ", ".join(f"{key}={_call(each)}" for key, each in value.items()) + ")"
     if isinstance(value, list):
         return "[" + ", ".join(_call(each) for each in value) + "]"

@@ -15,6 +15,7 @@ from drivemim.clips import Clips
 from drivemim.engine.build import build_alone
 from drivemim.engine.config import dicts_in, load_config
 from drivemim.engine.data_record import describe_data
+from drivemim.engine.embedded_config import embedded_config
 from drivemim.engine.fingerprint import describe_features, fixed_image, level_numbers
 from drivemim.engine.recipe import describe_recipe
 from drivemim.errors import CheckpointError, ConfigError
@@ -38,7 +39,7 @@ def pretrainer_of(
     if config is not None:
         cfg = load_config(config)
     elif "cfg" in meta:
-        cfg = Config.fromstring(meta["cfg"], file_format=".py")
+        cfg = embedded_config(meta["cfg"], checkpoint)
     else:
         raise CheckpointError(f"{checkpoint} holds no config; give the run's with --config")
     if "encoder" not in (cfg.get("model") or {}):

@@ -140,10 +140,39 @@ def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
         except safetensors.SafetensorError as error:
             raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
-        return {"state_dict": state}, json.loads(encoded) if encoded else None
+        try:
+            metadata = json.loads(encoded) if encoded else None
+        except ValueError as error:
+            raise CheckpointError(f"{path} is damaged: its metadata is no JSON: {error}") from error
+        return {"state_dict": state}, _checked(metadata, path)
     content = read_checkpoint(path)
     meta = content.get("meta") if isinstance(content, dict) else None
-    return content, meta.get(_KEY) if isinstance(meta, dict) else None
+    return content, _checked(meta.get(_KEY) if isinstance(meta, dict) else None, path)
+
+
+def _checked(metadata: Any, path: Path) -> dict[str, Any] | None:
+    """Metadata with what is written into configs, and compared, as it should be.
+
+    Raises:
+        CheckpointError: if a part is missing or of another kind.
+    """
+    if metadata is None:
+        return None
+    try:
+        normalization = metadata["normalization"]
+        numbers = [*normalization["mean"], *normalization["std"], *metadata["input_size"]]
+        fine = all(isinstance(each, (int, float)) for each in numbers)
+        fine &= isinstance(normalization["bgr_to_rgb"], bool)
+        fine &= isinstance(normalization["mean"], list) and isinstance(normalization["std"], list)
+        fine &= isinstance(metadata["architecture"]["type"], str) and len(numbers) > 2
+        fine &= isinstance(metadata["fingerprint"], list)
+    except (KeyError, TypeError):
+        fine = False
+    if not fine:
+        raise CheckpointError(
+            f"{path} has metadata that tools/export_backbone.py does not write; export it again"
+        )
+    return dict(metadata)
 
 
 def load_backbone(

@@ -1,0 +1,66 @@
+"""Which checkpoints the user trusts to run code.
+
+A file is trusted only if the user names it, in the environment variable
+``DRIVEMIM_TRUST_CHECKPOINT`` (several are separated like the entries of ``PATH``). The variable
+reaches configs, loaders and other processes; the tools' ``--trust-checkpoint`` sets it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "DRIVEMIM_TRUST_CHECKPOINT"
+OPTION = "--trust-checkpoint"
+
+
+def is_trusted(path: str | Path) -> bool:
+    """Whether the user named this very file as trusted."""
+    named = [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+    wanted = Path(path).expanduser().resolve()
+    return any(Path(entry).expanduser().resolve() == wanted for entry in named)
+
+
+def trust_cure(path: str | Path) -> str:
+    """The end of an error: how the user says that a file is trusted."""
+    whole = Path(path).expanduser().resolve()
+    return (
+        f"If you trust whoever wrote it with your account, name it: {OPTION} {whole} "
+        f"(or {VARIABLE}={whole})"
+    )
+
+
+class TrustCheckpoint(argparse.Action):
+    """``--trust-checkpoint FILE ...`` of the tools."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the files to the environment variable.
+
+        Raises:
+            ArgumentError: for a file that is not there.
+        """
+        for value in values:
+            if not Path(value).expanduser().is_file():
+                raise argparse.ArgumentError(self, f"there is no file {value}")
+        paths = [str(Path(value).expanduser().resolve()) for value in values]
+        known = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = os.pathsep.join([known, *paths] if known else paths)
+
+
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """Give a tool that reads checkpoints the option ``--trust-checkpoint``."""
+    parser.add_argument(
+        OPTION,
+        nargs="+",
+        action=TrustCheckpoint,
+        metavar="FILE",
+        help="checkpoints that may run code when they are read; see docs/security.md",
+    )
