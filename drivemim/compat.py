@@ -42,7 +42,7 @@ _UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError,
                AttributeError, AssertionError, struct.error, pickle.UnpicklingError,
                zipfile.BadZipFile, ImportError)  # fmt: skip
 _REFUSED = re.compile(
-    r"getattr\([^\n]*\)|numpy\.(?:dtype|ndarray)[^\n]*|a numpy scalar[^\n]*|HistoryBuffer [^\n]*"
+    r"builtins\.getattr\([^\n]*\)|numpy\.(?:dtype|ndarray)[^\n]*|a numpy scalar[^\n]*|HistoryBuffer [^\n]*"
     r"|ConfigDict of [^\n]*|argparse\.Namespace [^\n]*|(?<=GLOBAL )\S+"
 )
 

@@ -173,10 +173,7 @@ def _statistic(owner: Any, name: Any) -> None:
     The class has them already, so nothing is looked up.
     """
     if owner is not _History or name not in _STATISTICS:
-        shown = getattr(owner, "__name__", type(owner).__name__)
-        raise pickle.UnpicklingError(
-            f"getattr({shown}, {name!r}), which reaches more than it names"
-        )
+        raise pickle.UnpicklingError(f"builtins.getattr(..., {name!r})")
 
 
 def _plain_dict(content: Any = ()) -> dict[Any, Any]:

@@ -1,6 +1,7 @@
 """Fixtures shared by every test."""
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from mmengine.registry import DefaultScope
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Helpers that tests of several folders share lie here: ``hostile``.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,5 +1,9 @@
-"""Training, checkpoints and transfer. Importing this registers hooks and optimizer parts."""
+"""Training, checkpoints and transfer.
 
+Importing this registers hooks and optimizer parts, and lets MMEngine read checkpoints safely.
+"""
+
+from drivemim.compat import read_checkpoints_our_way
 from drivemim.engine import hooks
 from drivemim.engine.autocast import AutocastOptimWrapper
 from drivemim.engine.brief_log import BriefLogProcessor
@@ -14,3 +18,5 @@ __all__ = [
     "hooks",
     "load_backbone",
 ]
+
+read_checkpoints_our_way()

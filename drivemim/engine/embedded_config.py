@@ -21,7 +21,7 @@ from drivemim.trust import is_trusted, trust_cure
 
 # Where the parts of a backbone come from. Others, whole detectors for example, read files.
 _PARTS = ("drivemim.", "mmdet.models.backbones.", "mmdet.models.layers.", "mmcv.cnn.",
-          "mmengine.model.", "torch.nn.")  # fmt: skip
+          "mmengine.model.", "mmengine.utils.dl_utils.", "torch.nn.")  # fmt: skip
 
 
 def embedded_config(text: Any, checkpoint: str | Path) -> Config:
@@ -94,8 +94,10 @@ def _value(node: ast.expr) -> Any:
         kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
         return kind(_value(each) for each in node.elts)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        if not node.args and all(word.arg is not None for word in node.keywords):
-            return {str(word.arg): _value(word.value) for word in node.keywords}
+        named = all(word.arg is not None for word in node.keywords)
+        if named and all(isinstance(each, ast.Dict) for each in node.args[:1]) and not node.args[1:]:
+            first = _value(node.args[0]) if node.args else {}
+            return {**first, **{str(word.arg): _value(word.value) for word in node.keywords}}
     try:
         return ast.literal_eval(node)
     except ValueError as error:

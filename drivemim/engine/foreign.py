@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,49 +12,87 @@ from torch import Tensor
 
 from drivemim.errors import CheckpointError
 
-_CONTAINERS = ("state_dict", "model", "model_state_dict")
-_PARTS = {"backbone", "encoder", "decoder"}
-_CLASSIFIERS = ("fc.", "head.", "classifier.")
+_CONTAINERS = ("state_dict", "model", "model_state_dict", "teacher", "student", "model_ema",
+               "ema_state_dict", "state_dict_ema")  # fmt: skip
+# What wraps a backbone: parallel training, compilation, a classifier, a student and its teacher, a
+# detector, a masked autoencoder. A teacher is the average that its authors hand on.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "teacher.", "student.", "backbone.", "encoder.")
+_PRETRAINER = {"encoder", "decoder", "head"}
+_CLASSIFIERS = ("fc.", "head.", "classifier.", "head_dist.", "fc_norm.", "pre_logits.")
+_NUMBER = re.compile(r"\.\d+(?=\.)")
 
 
-def foreign_backbone(content: Any, path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+@dataclass(frozen=True)
+class ForeignWeights:
+    """A backbone's weights out of somebody else's file.
+
+    Attributes:
+        weights: under the backbone's own names.
+        names: that each has in the file, by its own name.
+        left_out: names in the file of what is no part of the backbone.
+        container: key of the file that they lie under; empty if at its top.
+    """
+
+    weights: dict[str, Tensor]
+    names: dict[str, str]
+    left_out: tuple[str, ...]
+    container: str
+
+    def renamed(self, chosen: Mapping[str, str]) -> ForeignWeights:
+        """The same under other names.
+
+        Args:
+            chosen: new name by present name; what is not in it is left out.
+        """
+        dropped = tuple(self.names[name] for name in self.weights if name not in chosen)
+        return ForeignWeights(
+            {new: self.weights[name] for name, new in chosen.items()},
+            {new: self.names[name] for name, new in chosen.items()},
+            (*self.left_out, *dropped),
+            self.container,
+        )
+
+
+def foreign_backbone(content: Any, path: str | Path, prefix: str = "") -> ForeignWeights:
     """Pick a backbone's weights out of a checkpoint of any origin.
 
-    Understood are a state dict, alone or under ``state_dict`` or ``model``, with the prefix that
-    parallel training adds (``module.``). Where names begin with ``backbone.``, as in a detector's
-    or classifier's checkpoint, those are the backbone; else all are, but for a classifier's
-    (``fc.``, ``head.``, ``classifier.``).
+    Understood are a state dict, alone or under the keys that training scripts use (``state_dict``,
+    ``model``, ``teacher``, ``model_ema``, ...), whose names begin with any of the usual prefixes.
+    Where some names begin with one (``backbone.``, ``teacher.``), those are the backbone; a
+    classifier's layers (``fc.``, ``head.``, ...) are left out.
 
     Args:
         content: of the file, read.
         path: of the file, for messages.
-
-    Returns:
-        Weights under the backbone's own names, and those that are left out under the file's.
+        prefix: of the names to take, if it is known.
 
     Raises:
         CheckpointError: if there are no weights in it, or it is of a pretraining run of DriveMIM.
     """
-    state = _state_of(content)
-    if not state:
+    state, container = _state_of(content)
+    names = {name.removeprefix(prefix): name for name in state if name.startswith(prefix)}
+    if not names:
         raise CheckpointError(
             f"{path} holds no weights that are understood: a state dict is looked for at its top, "
             f"and under {', '.join(_CONTAINERS)}"
+            + (f", with names that begin with {prefix!r}" if prefix else "")
         )
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    # A detector like DETR has an encoder and a decoder too, and a backbone before them.
-    if {name.partition(".")[0] for name in state} & _PARTS == _PARTS - {"backbone"}:
-        raise CheckpointError(
-            f"{path} is of a pretraining run; export its backbone with tools/export_backbone.py, "
-            "which also keeps the normalisation"
-        )
-    if any(name.startswith("backbone.") for name in state):
-        chosen = {name for name in state if name.startswith("backbone.")}
-    else:
-        chosen = {name for name in state if not name.startswith(_CLASSIFIERS)}
-    weights = {name.removeprefix("backbone."): state[name] for name in state if name in chosen}
-    return weights, {name: value for name, value in state.items() if name not in chosen}
+    while (found := next((each for each in _PREFIXES if _any(names, each)), None)) is not None:
+        if found == "encoder." and _PRETRAINER <= {name.partition(".")[0] for name in names}:
+            raise CheckpointError(
+                f"{path} is of a pretraining run; export its backbone with "
+                "tools/export_backbone.py, which also keeps the normalisation"
+            )
+        names = {name.removeprefix(found): old for name, old in names.items()
+                 if name.startswith(found)}  # fmt: skip
+    names = {name: old for name, old in names.items() if not name.startswith(_CLASSIFIERS)}
+    kept = set(names.values())
+    return ForeignWeights(
+        {name: state[old] for name, old in names.items()},
+        names,
+        tuple(name for name in state if name not in kept),
+        container,
+    )
 
 
 def add_batch_counts(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -68,15 +108,43 @@ def add_batch_counts(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -
     return weights if counts.keys() & weights.keys() else {**weights, **counts}
 
 
-def _state_of(content: Any) -> dict[str, Tensor]:
-    """The first mapping of names to tensors."""
+def describe_names(names: Mapping[str, str]) -> str:
+    """Say how names of a file became the backbone's: empty, one prefix, or a table.
+
+    Args:
+        names: in the file, by the backbone's own.
+    """
+    prefixes = {old.removesuffix(new) if old.endswith(new) else None for new, old in names.items()}
+    if len(prefixes) == 1 and (prefix := prefixes.pop()) is not None:
+        return f"{prefix}* -> *" if prefix else ""
+    counts: dict[tuple[str, str], int] = {}
+    for new, old in names.items():
+        row = (_shown(old), _shown(new))
+        counts[row] = counts.get(row, 0) + 1
+    width = max(len(old) for old, _ in counts)
+    return "\n".join(f"  {old:<{width}} -> {new} ({n})" for (old, new), n in counts.items())
+
+
+def _shown(name: str) -> str:
+    """A name without what tells the layers, and weight from bias, apart."""
+    return _NUMBER.sub(".*", name).rpartition(".")[0] or name
+
+
+def _any(names: Mapping[str, str], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in names)
+
+
+def _state_of(content: Any) -> tuple[dict[str, Tensor], str]:
+    """The first mapping of names to tensors, and the key that it lies under."""
     if not isinstance(content, Mapping):
-        return {}
-    for candidate in (*(content.get(name) for name in _CONTAINERS), content):
+        return {}, ""
+    for key in (*_CONTAINERS, ""):
+        candidate = content.get(key) if key else content
         if (
             isinstance(candidate, Mapping)
             and candidate
+            and all(isinstance(name, str) for name in candidate)
             and all(isinstance(value, Tensor) for value in candidate.values())
         ):
-            return dict(candidate)
-    return {}
+            return dict(candidate), key
+    return {}, ""

@@ -146,7 +146,6 @@ def _prepare(
     cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(config).stem)
     cfg.launcher = launcher
     cfg.setdefault("experiment_name", Path(cfg.work_dir).resolve().name)
-    compat.read_checkpoints_our_way()
     if launcher != "none" and not torch.cuda.is_available():
         cfg.setdefault("model_wrapper_cfg", {
             "type": "MMDistributedDataParallel",

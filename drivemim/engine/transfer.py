@@ -1,4 +1,4 @@
-"""Handing a pretrained backbone to a detector: a verified, portable file.
+"""Handing a pretrained backbone to a detector, or to further pretraining: a verified, portable file.
 
 ``OUT.safetensors`` holds the weights under the backbone's own names, with what is needed to use
 them right as JSON under the metadata key ``drivemim``. ``OUT.pth`` beside it is for plain
@@ -21,14 +21,16 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from drivemim.compat import read_checkpoint
+from drivemim.compat import load_any, read_checkpoint
 from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
-from drivemim.engine.foreign import add_batch_counts, foreign_backbone
+from drivemim.engine.foreign import add_batch_counts, describe_names, foreign_backbone
+from drivemim.engine.foreign_vit import fit_vit, without_final_norm
 from drivemim.engine.matching import describe_differences, describe_mismatch
 from drivemim.engine.model_card import check_place, read_results, render_card
-from drivemim.engine.provenance import describe_export, pretrainer_of
+from drivemim.engine.provenance import describe_export, one_frame, pretrainer_of
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import check_target, write_bytes
+from drivemim.models.encoders.vit import ViT
 
 _KEY = "drivemim"
 
@@ -124,10 +126,15 @@ def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
     """Read a file of weights: its content, and the metadata if it is an exported backbone.
 
+    Args:
+        path: of a file, or what MMEngine downloads: an address, ``torchvision://resnet50``.
+
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged.
+        CheckpointError: if it is damaged, or would run code.
     """
+    if "://" in str(path):
+        return load_any(str(path)), None
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
@@ -182,12 +189,12 @@ def load_backbone(
     architecture: Mapping[str, Any] | None = None,
     tolerance: float = 1e-3,
 ) -> str:
-    """Load an exported backbone into a detector, and prove that it sees what it was trained on.
+    """Load an exported backbone into a model, and prove that it sees what it was trained on.
 
     Args:
-        model: detector with ``backbone`` and ``data_preprocessor``.
+        model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
         path: what :func:`export_backbone` wrote.
-        architecture: config of the detector's backbone, to name differences.
+        architecture: config of the model's backbone, to name differences.
         tolerance: of the features, as a share of their root mean square.
 
     Returns:
@@ -195,18 +202,18 @@ def load_backbone(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if any name or shape differs, or the detector's normalisation and backbone
+        CheckpointError: if any name or shape differs, or the model's normalisation and backbone
             answer the fixed image otherwise than the pretrainer did.
     """
     state, metadata = read_export(path)
     backbone = _fill(model, path, state, metadata["architecture"], architecture or {})
     size = (metadata["input_size"][0], metadata["input_size"][1])
-    maps, levels = _detector_features(model, fixed_image(size))
+    maps, levels = _features(model, fixed_image(size))
     if lines := compare_features(metadata["fingerprint"], maps, levels, tolerance):
         normalization = metadata["normalization"]
         differences = describe_differences(metadata["architecture"], architecture or {}, backbone)
         raise CheckpointError(
-            f"{path}: the detector's features are not the pretrainer's ({'; '.join(lines)}). "
+            f"{path}: the {_kind(model)}'s features are not the pretrainer's ({'; '.join(lines)}). "
             f"It was trained with {normalization}; set these in model.data_preprocessor"
             + (f". Exported architecture: {differences}" if differences else "")
         )
@@ -214,20 +221,25 @@ def load_backbone(
 
 
 def load_any_backbone(
-    model: nn.Module, path: str | Path, *, architecture: Mapping[str, Any] | None = None
+    model: nn.Module,
+    path: str | Path,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    prefix: str = "",
 ) -> str:
-    """Load an exported backbone, or that of any other checkpoint, strictly into a detector.
+    """Load an exported backbone, or that of any other checkpoint, strictly into a model.
 
-    Of another checkpoint neither the normalisation nor the features are known: names and shapes
-    are all that is checked, and the line for the log says so.
+    Of another checkpoint neither the normalisation nor the features are known: names, shapes and
+    positions are all that is checked, and the lines for the log say so.
 
     Args:
-        model: detector with ``backbone`` and ``data_preprocessor``.
+        model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
         path: an export, or any file :func:`~drivemim.engine.foreign.foreign_backbone` understands.
-        architecture: config of the detector's backbone, to name differences.
+        architecture: config of the model's backbone, to name differences.
+        prefix: of the names to take, where the file is known to have one.
 
     Returns:
-        A line for the log.
+        Lines for the log.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -236,17 +248,41 @@ def load_any_backbone(
     content, metadata = read_weights(path)
     if metadata is not None:
         return load_backbone(model, path, architecture=architecture)
-    state, left_out = foreign_backbone(content, path)
-    backbone: nn.Module = model.backbone  # type: ignore[assignment]  # nn.Module's __getattr__
-    state = add_batch_counts(state, backbone.state_dict())
-    _fill(model, path, state, {}, {})
-    groups = sorted({name.partition(".")[0] for name in left_out})
+    found = foreign_backbone(content, path, prefix)
+    backbone, notes = backbone_of(model), ""
+    if isinstance(backbone, ViT):
+        found, state, notes = fit_vit(found, backbone, path)
+    else:
+        state = add_batch_counts(found.weights, backbone.state_dict())
+    _fill(model, path, state, {}, {}, found.left_out)
+    groups = sorted({_group(name) for name in found.left_out})
+    under = f" (under its key '{found.container}')" if found.container else ""
+    table = describe_names(found.names)
     return (
-        f"Loaded all {len(state)} tensors of the backbone of {path}, which DriveMIM did not "
+        f"Loaded all {len(state)} tensors of the backbone of {path}{under}, which DriveMIM did not "
         f"export: its normalisation is not known and its features are not verified; check that "
         "model.data_preprocessor is what it was trained with"
-        + (f". Left out: {len(left_out)} tensors of {', '.join(groups)}" if groups else "")
+        + (f". {notes[0].upper()}{notes[1:]}" if notes else "")
+        + (f". Left out: {len(found.left_out)} tensors of {', '.join(groups)}" if groups else "")
+        + (f". Names in the file -> here:\n{table}" if table else "")
     )
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """The backbone of a detector or a pretrainer."""
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        backbone = model.encoder.backbone  # type: ignore[union-attr]  # nn.Module's __getattr__
+    return backbone  # type: ignore[return-value]  # nn.Module's __getattr__
+
+
+def _kind(model: nn.Module) -> str:
+    return "detector" if hasattr(model, "backbone") else "pretrainer"
+
+
+def _group(name: str) -> str:
+    """The part of a model that a name in a file belongs to."""
+    return name.removeprefix("module.").partition(".")[0]
 
 
 def _fill(
@@ -255,22 +291,30 @@ def _fill(
     state: Mapping[str, Tensor],
     exported: Mapping[str, Any],
     wanted: Mapping[str, Any],
+    left_out: tuple[str, ...] = (),
 ) -> nn.Module:
-    """Load weights into ``model.backbone``, every one of them or none, and return it."""
-    backbone: nn.Module = model.backbone  # type: ignore[assignment]  # nn.Module's __getattr__
+    """Load weights into a model's backbone, every one of them or none, and return it."""
+    backbone = backbone_of(model)
     if mismatch := describe_mismatch(backbone.state_dict(), state):
         differences = describe_differences(exported, wanted, backbone) if exported else ""
         raise CheckpointError(
-            f"{path} does not fit the detector's {type(backbone).__name__}: {mismatch}"
+            f"{path} does not fit the {_kind(model)}'s {type(backbone).__name__}: {mismatch}"
             + (f". Exported architecture: {differences}" if differences else "")
+            + without_final_norm(state, left_out)
         )
     backbone.load_state_dict(state, strict=True)
     return backbone
 
 
 @torch.no_grad()
-def _detector_features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
-    """Maps of the fixed image, through copies of the detector's own parts in float32 on the CPU."""
+def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
+    """Maps of the fixed image, through copies of the model's own parts in float32 on the CPU."""
+    if _kind(model) == "pretrainer":
+        copied = copy.deepcopy(model).to("cpu", torch.float32)
+        copied.eval()
+        clips = copied.data_preprocessor(one_frame(image_HWC), False)["clips"]
+        maps = list(copied(clips, mode="tensor"))
+        return maps, level_numbers(copied.encoder.backbone, maps)
     preprocessor = copy.deepcopy(model.data_preprocessor).to("cpu")
     backbone = copy.deepcopy(model.backbone).to("cpu", torch.float32)
     backbone.eval()  # apart: MMDetection's ResNet returns nothing from it

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
+from drivemim.errors import CheckpointError
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS, MODELS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
@@ -46,14 +47,15 @@ def draw_reconstructions(
         The files, clips and reconstructions in turn.
 
     Raises:
-        ValueError: if the data set has no clips or the checkpoint does not fit.
+        ValueError: if the data set has no clips.
+        CheckpointError: if the checkpoint is damaged, would run code, or does not fit.
     """
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(dict(options or {}))
+    model = _load_model(cfg, checkpoint)
     dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
     if len(dataset) == 0:
         raise ValueError(f"{config}: no clips in scenes {scenes or 'of the config'}")
-    model = _load_model(cfg, checkpoint)
     written = []
     chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
     for number, item in enumerate(chosen):
@@ -73,10 +75,12 @@ def draw_reconstructions(
 
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
     model: MaskedPretrainer = MODELS.build(cfg.model)
-    weights = read_checkpoint(checkpoint)["state_dict"]
+    content = read_checkpoint(checkpoint)
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{checkpoint} is no training checkpoint: it has no state_dict")
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(content["state_dict"])
     except RuntimeError as error:
-        raise ValueError(f"{checkpoint} does not fit {cfg.filename}: {error}") from error
+        raise CheckpointError(f"{checkpoint} does not fit {cfg.filename}: {error}") from error
     model.eval()
     return model

@@ -2,15 +2,15 @@
 
 Papers: https://arxiv.org/abs/2010.11929 (ViT), https://arxiv.org/abs/2111.06377 (dropping hidden
 tokens), https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone). Parameters carry
-the customary names (``patch_embed.proj``, ``blocks.0.attn.qkv``, ..., ``norm``); there is no class
-token and no learned position embedding.
+the customary names (``patch_embed.proj``, ``blocks.0.attn.qkv``, ..., ``norm``, and ``pos_embed``
+where positions are learned); there is no class token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -70,6 +70,10 @@ class ViT(BaseModule):
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 at the first.
         out_indices: blocks whose maps ``forward`` returns; negative counts from the last.
         final_norm: normalise the last block's output.
+        position: ``sincos``, fixed and counted in cells, as MAE's; ``learned``, one embedding for
+            each cell of ``position_grid``, interpolated bicubically to the grid of any other
+            image, as those of timm and DINO.
+        position_grid: rows and columns of learned positions.
         attention_init: of weights that no checkpoint gives: ``mimetic`` lets a short pretraining
             find neighbours, see ``drivemim.models.mimetic``.
         window_size: largest side of a window, cells: blocks look at their own window, apart from
@@ -99,6 +103,8 @@ class ViT(BaseModule):
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (-1,),
         final_norm: bool = True,
+        position: Literal["sincos", "learned"] = "sincos",
+        position_grid: Sequence[int] = (14, 14),
         attention_init: AttentionInit = "xavier",
         window_size: int | None = None,
         global_blocks: int = 4,
@@ -126,6 +132,10 @@ class ViT(BaseModule):
         ]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dims, eps=1e-6) if final_norm else nn.Identity()
+        self.position_grid = _position_grid(position, position_grid)
+        if self.position_grid is not None:
+            # They start as the fixed ones, which any training improves on.
+            self.pos_embed = nn.Parameter(self._fixed_positions(self.position_grid)[None])
         self.blocks.apply(initialize)
         if attention_init == "mimetic":
             for block in blocks:
@@ -142,6 +152,8 @@ class ViT(BaseModule):
             self.requires_grad_(False)
         if self.frozen_stages >= 0:
             self.patch_embed.requires_grad_(False)
+            if self.position_grid is not None:
+                self.pos_embed.requires_grad_(False)
             self.blocks[: self.frozen_stages].requires_grad_(False)
 
     def train(self, mode: bool = True) -> ViT:
@@ -183,15 +195,15 @@ class ViT(BaseModule):
             ValueError: for a name that this module does not have.
         """
         part, *rest = parameter_name.split(".")
-        if part == "patch_embed":
+        if part in ("patch_embed", "pos_embed"):
             return 0
         if part == "blocks":
             return int(rest[0]) + 1
         if part == "norm":
             return self.num_layers - 1
         raise ValueError(
-            f"{parameter_name!r} is not a parameter of ViT; names start with patch_embed, blocks "
-            "or norm (give the name without the prefix of the surrounding model)"
+            f"{parameter_name!r} is not a parameter of ViT; names start with patch_embed, "
+            "pos_embed, blocks or norm (give the name without the prefix of the surrounding model)"
         )
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
@@ -260,6 +272,16 @@ class ViT(BaseModule):
         return out
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
+        """(L, D), of each cell in row-major order."""
+        if self.position_grid is None:
+            return self._fixed_positions(grid)
+        if grid == self.position_grid:
+            return self.pos_embed[0]
+        map_1Dhw = self.pos_embed.transpose(1, 2).unflatten(2, self.position_grid)
+        resized_1Dhw = F.interpolate(map_1Dhw, size=grid, mode="bicubic", align_corners=False)
+        return resized_1Dhw[0].flatten(1).T
+
+    def _fixed_positions(self, grid: tuple[int, int]) -> Tensor:
         weight = self.patch_embed.proj.weight
         return grid_positions(grid, self.embed_dims, device=weight.device, dtype=weight.dtype)
 
@@ -304,6 +326,19 @@ def _sizes(
             f"{heads}"
         )
     return dims, blocks, heads
+
+
+def _position_grid(position: str, grid: Sequence[int]) -> tuple[int, int] | None:
+    """Rows and columns of learned positions; None for fixed ones.
+
+    Raises:
+        ValueError: for another kind of position, or a grid without cells.
+    """
+    if position not in ("sincos", "learned"):
+        raise ValueError(f"unknown position {position!r}; choose 'sincos' or 'learned'")
+    if len(grid) != 2 or min(grid) < 1:
+        raise ValueError(f"position_grid {tuple(grid)} must be rows and columns, e.g. (14, 14)")
+    return (int(grid[0]), int(grid[1])) if position == "learned" else None
 
 
 def _positive_indices(out_indices: Sequence[int], depth: int) -> tuple[int, ...]:
