@@ -122,7 +122,8 @@ def describe_names(names: Mapping[str, str]) -> str:
         row = (_shown(old), _shown(new))
         counts[row] = counts.get(row, 0) + 1
     width = max(len(old) for old, _ in counts)
-    return "\n".join(f"  {old:<{width}} -> {new} ({n})" for (old, new), n in counts.items())
+    lines = (f"\n  {old:<{width}} -> {new} ({n})" for (old, new), n in counts.items())
+    return "".join(lines) + "\n"
 
 
 def _shown(name: str) -> str:

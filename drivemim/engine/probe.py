@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import nn
 
 from drivemim.clips import Clips
@@ -20,6 +21,7 @@ from drivemim.engine.exposure import check_boxes, check_images, read_record, unk
 from drivemim.engine.frames_seen import KnownFrames
 from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.provenance import training_image_size
+from drivemim.engine.starts import load_start, take_start
 from drivemim.engine.transfer import read_weights, weights_of
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
@@ -175,11 +177,14 @@ def _batches(dataset: ClipDataset) -> Iterator[Clips]:
 
 
 def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -> nn.Module:
-    """The config's pretrainer with its weights."""
+    """The config's pretrainer with its weights, or those that the config starts from."""
     torch.manual_seed(seed)
+    start = take_start(cfg)
     pretrainer: nn.Module = build_alone(cfg, config, "drivemim")
     if checkpoint is None:
         _initialize(pretrainer)
+        if start is not None:
+            print_log(load_start(pretrainer, start.pop("checkpoint"), **start), "current")
     else:
         _load(pretrainer, Path(checkpoint), config)
     return pretrainer

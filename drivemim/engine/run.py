@@ -17,6 +17,7 @@ from drivemim import compat
 from drivemim.engine.autocast import mixed_precision
 from drivemim.engine.checkpoints import newest_checkpoint
 from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.starts import is_pretrainer, take_start
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
@@ -75,7 +76,7 @@ def train(
     )
     cfg.randomness = {**(cfg.get("randomness") or {}), "seed": _choose_seed(cfg, seed, checkpoint)}
     _add_guarantees(cfg, strict=checkpoint is not None)
-    _add_backbone(cfg)
+    _add_start(cfg)
     runner = _build(cfg)
     with config_errors():
         runner.train()
@@ -229,12 +230,24 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
     ]
 
 
-def _add_backbone(cfg: Config) -> None:
-    """Load ``backbone_checkpoint`` into the detector, and nothing else into its backbone."""
-    path = cfg.get("backbone_checkpoint")
-    if not path:
-        return
-    if "backbone" not in cfg.model:
-        raise ConfigError(f"backbone_checkpoint={path}, but the config's model has no backbone")
-    cfg.model.backbone.init_cfg = None
-    cfg.custom_hooks = [*cfg.custom_hooks, {"type": "drivemim.LoadBackbone", "checkpoint": path}]
+def _add_start(cfg: Config) -> None:
+    """Load strictly what the run starts from, and nothing else into its backbone.
+
+    A run that is resumed has its weights in the checkpoint, ``cfg.load_from`` by then.
+    """
+    hooks: list[dict[str, Any]] = []
+    if path := cfg.get("backbone_checkpoint"):
+        if is_pretrainer(cfg.model) or "backbone" not in cfg.model:
+            raise ConfigError(
+                f"backbone_checkpoint={path}, but the config's model has no backbone; a pretrainer "
+                f"starts from load_from={path}"
+            )
+        cfg.model.backbone.init_cfg = None
+        hooks.append({"type": "drivemim.LoadBackbone", "checkpoint": path})
+    resumed, cfg.load_from = (cfg.load_from, None) if cfg.resume else (None, cfg.load_from)
+    if (start := take_start(cfg)) is not None:
+        hooks.append({"type": "drivemim.LoadBackbone", **start})
+    cfg.load_from = resumed or cfg.load_from
+    if cfg.load_from and not cfg.resume:
+        hooks.append({"type": "drivemim.StrictLoad", "partial": True})
+    cfg.custom_hooks = [*cfg.custom_hooks, *hooks]

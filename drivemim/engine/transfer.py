@@ -256,15 +256,15 @@ def load_any_backbone(
         state = add_batch_counts(found.weights, backbone.state_dict())
     _fill(model, path, state, {}, {}, found.left_out)
     groups = sorted({_group(name) for name in found.left_out})
-    under = f" (under its key '{found.container}')" if found.container else ""
+    under = f". They lie under '{found.container}' in the file" if found.container else ""
     table = describe_names(found.names)
     return (
-        f"Loaded all {len(state)} tensors of the backbone of {path}{under}, which DriveMIM did not "
+        f"Loaded all {len(state)} tensors of the backbone of {path}, which DriveMIM did not "
         f"export: its normalisation is not known and its features are not verified; check that "
-        "model.data_preprocessor is what it was trained with"
+        f"model.data_preprocessor is what it was trained with{under}"
         + (f". {notes[0].upper()}{notes[1:]}" if notes else "")
+        + (f". Names in the file -> here: {table}" if table else "")
         + (f". Left out: {len(found.left_out)} tensors of {', '.join(groups)}" if groups else "")
-        + (f". Names in the file -> here:\n{table}" if table else "")
     )
 
 

@@ -1,38 +1,51 @@
-"""Starts a detector from an exported backbone, or from another checkpoint's."""
+"""Starts a detector or a pretrainer from an exported backbone, or from another checkpoint's."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from drivemim.engine.transfer import load_any_backbone
+from drivemim.engine.starts import load_start
 from drivemim.registry import HOOKS
 
 
 @HOOKS.register_module()
 class LoadBackbone(Hook):
-    """Loads a backbone strictly into ``model.backbone`` before the first iteration.
+    """Loads a backbone strictly before the first iteration.
 
     Of an exported backbone the features are verified too; see ``load_any_backbone``.
 
     Args:
         checkpoint: ``.safetensors`` file of ``tools/export_backbone.py``, the ``.pth`` beside it,
-            or a checkpoint of any origin whose names and shapes are the backbone's.
+            or a checkpoint of any origin whose backbone fits; also what MMEngine downloads.
+        prefix: of the names to take from a checkpoint.
+        whole: whether a pretraining run's own checkpoint fills the pretrainer.
     """
 
     priority = "VERY_HIGH"
 
-    def __init__(self, checkpoint: str | Path) -> None:
-        self.checkpoint = Path(checkpoint)
+    def __init__(self, checkpoint: str | Path, prefix: str = "", whole: bool = False) -> None:
+        self.checkpoint = str(checkpoint)
+        self.prefix = prefix
+        self.whole = whole
 
     def before_train(self, runner: Any) -> None:
         """Load, unless the run is a resumed one, whose checkpoint holds the backbone already."""
         if runner.iter > 0:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        architecture = runner.cfg.get("model", {}).get("backbone")
-        report = load_any_backbone(model, self.checkpoint, architecture=architecture)
+        config: Mapping[str, Any] = runner.cfg.get("model", {})
+        encoder = config.get("encoder") or {}
+        architecture = config.get("backbone") or encoder.get("backbone") or encoder
+        report = load_start(
+            model,
+            self.checkpoint,
+            architecture=architecture,
+            prefix=self.prefix,
+            whole=self.whole,
+        )
         runner.logger.info(report)

@@ -14,9 +14,17 @@ from drivemim.registry import HOOKS
 
 @HOOKS.register_module()
 class StrictLoad(Hook):
-    """Compares names and shapes of a checkpoint with the model's before they are loaded."""
+    """Compares names and shapes of a checkpoint with the model's before they are loaded.
+
+    Args:
+        partial: let a checkpoint pass that fits in part, as a detector's does whose classes are
+            others; one that fits nowhere is refused all the same.
+    """
 
     priority = "VERY_HIGH"
+
+    def __init__(self, partial: bool = False) -> None:
+        self.partial = partial
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Compare.
@@ -27,8 +35,16 @@ class StrictLoad(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         offered = checkpoint.get("state_dict", checkpoint)
         offered = {name.removeprefix("module."): value for name, value in offered.items()}
-        mismatch = describe_mismatch(model.state_dict(), offered)
-        if mismatch:
+        wanted = model.state_dict()
+        mismatch = describe_mismatch(wanted, offered)
+        fitting = [
+            name for name, value in wanted.items()
+            if name in offered and getattr(offered[name], "shape", None) == value.shape
+        ]  # fmt: skip
+        if self.partial and fitting:
+            line = f"{len(fitting)} of the model's {len(wanted)} tensors are loaded"
+            runner.logger.info(f"{line}; {mismatch}" if mismatch else line)
+        elif mismatch:
             raise CheckpointError(
                 f"the checkpoint is of another model than the config's "
                 f"{type(model).__name__}: {mismatch}"

@@ -1,0 +1,138 @@
+"""Where a run's weights come from, loaded strictly whatever key of the config names them.
+
+MMEngine loads ``load_from`` and ``init_cfg=dict(type='Pretrained')`` by whatever names happen to
+agree, none included. Here every tensor of a backbone has to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+
+from drivemim.engine.config import short_type
+from drivemim.engine.matching import describe_mismatch
+from drivemim.engine.transfer import load_any_backbone, read_weights, weights_of
+from drivemim.errors import CheckpointError, ConfigError
+
+# Backbones whose parameters have the names that files have. Others, Swin for one, convert them.
+_OWN_NAMES = ("ResNet", "ResNetV1d", "ResNeXt")
+
+
+def is_pretrainer(model: Mapping[str, Any]) -> bool:
+    """Whether a model's config is of a pretrainer. Detectors such as DINO have an encoder, too."""
+    return "encoder" in model and "backbone" not in model
+
+
+def take_start(cfg: Config) -> dict[str, Any] | None:
+    """Take out of a config what its backbone starts from, for ``drivemim.LoadBackbone`` to load.
+
+    A pretrainer's ``load_from`` and the ``init_cfg`` of its encoder are taken, and the ``init_cfg``
+    of a detector's backbone where it is a ViT, or a ResNet that starts from a file.
+
+    Returns:
+        Arguments of the hook, or None if the config names nothing.
+
+    Raises:
+        ConfigError: if several keys name weights.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if is_pretrainer(cfg.model):
+        encoder = cfg.model.encoder
+        places = {"model": cfg.model, "model.encoder": encoder}
+        if isinstance(encoder.get("backbone"), Mapping):
+            places["model.encoder.backbone"] = encoder.backbone
+        if cfg.get("load_from"):
+            found["load_from"] = {"checkpoint": cfg.load_from, "whole": True}
+    elif cfg.get("load_from"):
+        return None  # A whole detector, which MMEngine loads over whatever the backbone had.
+    else:
+        places = {"model.backbone": cfg.model.get("backbone") or {}}
+    for key, part in places.items():
+        start = _pretrained(part)
+        if start is None or not (is_pretrainer(cfg.model) or _is_strict(part, start)):
+            continue
+        part.init_cfg = _others(part.init_cfg)
+        found[f"{key}.init_cfg"] = {
+            "checkpoint": start.get("checkpoint"),
+            "prefix": str(start.get("prefix") or ""),
+            "whole": key == "model",
+        }
+    if len(found) > 1:
+        raise ConfigError(f"{' and '.join(found)} both name weights to start from; keep one")
+    if "load_from" in found:
+        cfg.load_from = None
+    return next(iter(found.values()), None)
+
+
+def load_start(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    prefix: str = "",
+    whole: bool = False,
+) -> str:
+    """Load weights to start from, every tensor of the backbone or none.
+
+    Args:
+        model: a detector or a pretrainer.
+        path: an export, or a checkpoint of any origin.
+        architecture: config of the backbone, to name differences.
+        prefix: of the names to take.
+        whole: whether a pretraining run's own checkpoint fills the pretrainer, decoder included.
+
+    Returns:
+        Lines for the log.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged or does not fit.
+    """
+    if whole:
+        content, metadata = read_weights(path)
+        state = content.get("state_dict") if isinstance(content, Mapping) else None
+        if metadata is None and isinstance(state, Mapping) and _is_of(state, model):
+            weights = weights_of(content, str(path), ema=False)
+            weights = {name.removeprefix("module."): value for name, value in weights.items()}
+            if mismatch := describe_mismatch(model.state_dict(), weights):
+                raise CheckpointError(
+                    f"{path} is of another model than the config's {type(model).__name__}: "
+                    f"{mismatch}. To start from its backbone alone, export it with "
+                    "tools/export_backbone.py"
+                )
+            model.load_state_dict(weights)
+            return f"Loaded all {len(weights)} tensors of {path} into the pretrainer"
+    return load_any_backbone(model, path, architecture=architecture, prefix=prefix)
+
+
+def _is_of(state: Mapping[str, Any], model: nn.Module) -> bool:
+    """Whether a state dict has every part of a pretrainer."""
+    parts = {name.removeprefix("module.").partition(".")[0] for name in state}
+    wanted = {name.partition(".")[0] for name in model.state_dict()}
+    return "encoder" in parts and bool(parts & (wanted - {"encoder"}))
+
+
+def _pretrained(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The entry of an ``init_cfg`` that names a checkpoint."""
+    init = part.get("init_cfg")
+    entries = init if isinstance(init, (list, tuple)) else [init]
+    for entry in entries:
+        if isinstance(entry, Mapping) and short_type({"type": entry.get("type")}) == "Pretrained":
+            return entry
+    return None
+
+
+def _others(init: Any) -> Any:
+    """An ``init_cfg`` without the entry that names a checkpoint."""
+    if not isinstance(init, (list, tuple)):
+        return None
+    return [entry for entry in init if short_type({"type": entry.get("type")}) != "Pretrained"]
+
+
+def _is_strict(backbone: Mapping[str, Any], start: Mapping[str, Any]) -> bool:
+    kind, path = short_type(backbone), str(start.get("checkpoint"))
+    return kind == "ViT" or (kind in _OWN_NAMES and "://" not in path)
