@@ -42,9 +42,10 @@ _UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError,
                AttributeError, AssertionError, struct.error, pickle.UnpicklingError,
                zipfile.BadZipFile, ImportError)  # fmt: skip
 _REFUSED = re.compile(
-    r"builtins\.getattr\([^\n]*\)|numpy\.(?:dtype|ndarray)[^\n]*|a numpy scalar[^\n]*|HistoryBuffer [^\n]*"
-    r"|ConfigDict of [^\n]*|argparse\.Namespace [^\n]*|(?<=GLOBAL )\S+"
+    r"builtins\.getattr\([^\n]*\)|numpy\.(?:dtype|ndarray)[^\n]*|a numpy scalar[^\n]*"
+    r"|HistoryBuffer [^\n]*|ConfigDict of [^\n]*|argparse\.Namespace [^\n]*|(?<=GLOBAL )\S+"
 )
+
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
     """Read a file written by ``torch.save``, MMEngine's training checkpoints included.
@@ -129,9 +130,9 @@ def _without_config(content: Any) -> Any:
 def read_checkpoints_our_way() -> None:
     """Make MMEngine read checkpoints through :func:`read_checkpoint`, downloaded ones as well.
 
-    Its own readers run whatever code is in a file that is not plain. Upstream MMEngine 0.10.7 cannot
-    resume under ``torch>=2.6`` besides, and both families answer a truncated file with an error
-    that does not name it.
+    Its own readers run whatever code is in a file that is not plain. Besides, upstream MMEngine
+    0.10.7 cannot resume under ``torch>=2.6``, and both families answer a truncated file with an
+    error that does not name it.
     """
     CheckpointLoader.register_scheme(prefixes="", loader=_load_from_local, force=True)
     stores = ["pavi://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"]

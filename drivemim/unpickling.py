@@ -54,7 +54,7 @@ def refused_globals(path: Path) -> list[str]:
     Nothing of the file is run. Functions of torch itself are left out.
     """
     known = {name for _, name in safe_globals()}
-    found = {}
+    found: dict[str, None] = {}
     try:
         for name in _globals_of(path):
             if name not in known and not name.startswith(_PLAIN):
@@ -112,7 +112,7 @@ class _Dtype:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array(np.ndarray):
+class _Array(np.ndarray[Any, Any]):
     """A numpy array out of a file: its numbers are checked, then it is like any other."""
 
     def __new__(cls, *_: Any) -> _Array:
@@ -132,7 +132,7 @@ class _Array(np.ndarray):
         return self.view(np.ndarray).__reduce__()
 
 
-def _array(kind: Any, shape: Any, code: Any) -> np.ndarray:
+def _array(kind: Any, shape: Any, code: Any) -> np.ndarray[Any, Any]:
     """Answer ``numpy.core.multiarray._reconstruct``: an empty array that is filled next."""
     return np.ndarray.__new__(_Array, (0,), np.uint8)
 
@@ -193,7 +193,7 @@ class _Namespace(argparse.Namespace):
         """Take the values."""
         if not isinstance(state, dict):
             raise pickle.UnpicklingError("argparse.Namespace without names")
-        self.__class__ = argparse.Namespace  # type: ignore[assignment]  # the same layout
+        self.__class__ = argparse.Namespace
         self.__dict__.update({str(name): value for name, value in state.items()})
 
 

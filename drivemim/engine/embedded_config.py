@@ -94,10 +94,11 @@ def _value(node: ast.expr) -> Any:
         kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
         return kind(_value(each) for each in node.elts)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        named = all(word.arg is not None for word in node.keywords)
-        if named and all(isinstance(each, ast.Dict) for each in node.args[:1]) and not node.args[1:]:
-            first = _value(node.args[0]) if node.args else {}
-            return {**first, **{str(word.arg): _value(word.value) for word in node.keywords}}
+        words = {word.arg: word.value for word in node.keywords}
+        # MMEngine writes dict({...}) where keys are no names.
+        first = node.args[0] if len(node.args) == 1 else ast.Dict(keys=[], values=[])
+        if None not in words and isinstance(first, ast.Dict) and len(node.args) < 2:
+            return {**_value(first), **{name: _value(value) for name, value in words.items()}}
     try:
         return ast.literal_eval(node)
     except ValueError as error:

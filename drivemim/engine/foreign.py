@@ -78,7 +78,7 @@ def foreign_backbone(content: Any, path: str | Path, prefix: str = "") -> Foreig
             + (f", with names that begin with {prefix!r}" if prefix else "")
         )
     while (found := next((each for each in _PREFIXES if _any(names, each)), None)) is not None:
-        if found == "encoder." and _PRETRAINER <= {name.partition(".")[0] for name in names}:
+        if found == "encoder." and {name.partition(".")[0] for name in names} >= _PRETRAINER:
             raise CheckpointError(
                 f"{path} is of a pretraining run; export its backbone with "
                 "tools/export_backbone.py, which also keeps the normalisation"
@@ -127,8 +127,8 @@ def describe_names(names: Mapping[str, str]) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name without what tells the layers, and weight from bias, apart."""
-    return _NUMBER.sub(".*", name).rpartition(".")[0] or name
+    """A name without the number of its block, and without weight or bias."""
+    return _NUMBER.sub(".*", name, count=1).rpartition(".")[0] or name
 
 
 def _any(names: Mapping[str, str], prefix: str) -> bool:

@@ -89,8 +89,7 @@ def fit_vit(
         fitted, note = _fit_positions(positions, len(tokens), vit, path)
         weights |= fitted
         notes.append(note)
-    heads = vit.blocks[0].attn.heads
-    notes.append(f"a file does not say its number of attention heads; here num_heads is {heads}")
+    notes.append(f"no file says its number of attention heads; here num_heads is {vit.num_heads}")
     return kept, weights, "; ".join(notes)
 
 

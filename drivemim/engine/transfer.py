@@ -1,4 +1,4 @@
-"""Handing a pretrained backbone to a detector, or to further pretraining: a verified, portable file.
+"""Handing a pretrained backbone to a detector, or to a pretrainer: a verified, portable file.
 
 ``OUT.safetensors`` holds the weights under the backbone's own names, with what is needed to use
 them right as JSON under the metadata key ``drivemim``. ``OUT.pth`` beside it is for plain

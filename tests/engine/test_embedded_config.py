@@ -61,13 +61,14 @@ def test_exporting_runs_nothing_of_a_checkpoint(tmp_path, monkeypatch):
     import torch
 
     marker, path = tmp_path / "marker", tmp_path / "x.pth"
-    for config in (f"{MODEL}x = open({str(marker)!r}, 'w')\n",
-                   f"model = dict(type='os.system', command='touch {marker}', encoder=1)"):  # fmt: skip
+    line = f"x = print(file=open({str(marker)!r}, 'w'))\n"
+    called = f"model = dict(type='os.system', command='touch {marker}', encoder=1)"
+    for config in (MODEL + line, called):
         torch.save({"state_dict": {}, "meta": {"cfg": config}}, path)
         with pytest.raises(CheckpointError, match="Give the run's own config with --config"):
             export_backbone(path, tmp_path / "out.safetensors")
         assert not marker.exists()
-    torch.save({"state_dict": {}, "meta": {"cfg": f"x = print(file=open({str(marker)!r}, 'w'))"}}, path)
+    torch.save({"state_dict": {}, "meta": {"cfg": line}}, path)
     monkeypatch.setenv(VARIABLE, str(path))
     with pytest.raises(CheckpointError, match="is not of a pretraining run"):
         export_backbone(path, tmp_path / "out.safetensors")

@@ -116,6 +116,7 @@ class ViT(BaseModule):
         check_attention_init(attention_init)
         dims, depth, heads = _sizes(arch, embed_dims, depth, num_heads)
         self.embed_dims = self.cell_channels = dims
+        self.num_heads = heads
         self.patch_size = self.mask_stride = patch_size
         self.stages: tuple[Stage, ...] = ()
         self.out_indices = _positive_indices(out_indices, depth)
@@ -277,7 +278,7 @@ class ViT(BaseModule):
             return self._fixed_positions(grid)
         if grid == self.position_grid:
             return self.pos_embed[0]
-        map_1Dhw = self.pos_embed.transpose(1, 2).unflatten(2, self.position_grid)
+        map_1Dhw = self.pos_embed.transpose(1, 2).reshape(1, -1, *self.position_grid)
         resized_1Dhw = F.interpolate(map_1Dhw, size=grid, mode="bicubic", align_corners=False)
         return resized_1Dhw[0].flatten(1).T
 

@@ -243,3 +243,52 @@ def test_weights_load_into_an_mmdetection_detector(images: torch.Tensor) -> None
         (2, 16, 8, 12),
         (2, 16, 4, 6),
     ]
+
+
+def test_learned_positions_start_as_the_fixed_ones(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    fixed, learned = build(), build(position="learned", position_grid=(4, 6))
+    assert set(learned.state_dict()) - set(fixed.state_dict()) == {"pos_embed"}
+    learned.load_state_dict(fixed.state_dict(), strict=False)
+    torch.testing.assert_close(learned(images)[0], fixed(images)[0])
+    torch.testing.assert_close(
+        learned.forward_masked(images, mask), fixed.forward_masked(images, mask)
+    )
+    learned(images)[0].sum().backward()
+    assert learned.pos_embed.grad is not None
+
+
+def test_learned_positions_are_interpolated_to_any_grid() -> None:
+    model = build(position="learned", position_grid=(2, 2), depth=1, final_norm=False)
+    model.blocks[0] = torch.nn.Identity()
+    torch.nn.init.zeros_(model.patch_embed.proj.weight)
+    with torch.no_grad():
+        # A slope from column to column, which bicubic interpolation keeps between the centres.
+        model.pos_embed[:] = torch.tensor([0.0, 4.0, 0.0, 4.0])[None, :, None]
+        (found,) = model(torch.zeros(1, 3, 24, 48))
+    assert found.shape == (1, 32, 3, 6)
+    assert torch.equal(found[0, 0], found[0, 31])
+    assert torch.allclose(found[0, 0], found[0, 0, :1].expand(3, 6))
+    middle = found[0, 0, 0]
+    torch.testing.assert_close(middle + middle.flip(0), torch.full((6,), 4.0))
+    assert bool((middle.diff() > -1e-6).all())
+
+
+def test_learned_positions_belong_to_the_embedding() -> None:
+    model = build(position="learned", position_grid=(4, 6), frozen_stages=0)
+    assert model.layer_of("pos_embed") == 0
+    assert not model.pos_embed.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"position": "rotary"}, "unknown position 'rotary'; choose 'sincos' or 'learned'"),
+        ({"position": "learned", "position_grid": (14,)}, r"position_grid \(14,\) must be rows"),
+        ({"position": "learned", "position_grid": (0, 4)}, r"position_grid \(0, 4\) must be rows"),
+    ],
+)
+def test_wrong_positions_are_named(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(**wrong)
