@@ -146,7 +146,7 @@ def _scalar(kind: Any, data: Any = b"") -> Any:
     return np.frombuffer(data, kind.dtype)[0]
 
 
-class _History(HistoryBuffer):  # type: ignore[misc]  # MMEngine has no types
+class _History(HistoryBuffer):
     """A log history out of a file: its numbers alone; becomes MMEngine's own class."""
 
     def __init__(self, *_: Any) -> None:
@@ -193,7 +193,7 @@ class _Namespace(argparse.Namespace):
         """Take the values."""
         if not isinstance(state, dict):
             raise pickle.UnpicklingError("argparse.Namespace without names")
-        self.__class__ = argparse.Namespace
+        self.__class__ = argparse.Namespace  # type: ignore[assignment]  # its base
         self.__dict__.update({str(name): value for name, value in state.items()})
 
 
