@@ -1,4 +1,4 @@
-"""Measure speed and memory against the targets: benchmark.py index|masks|step|town|windows [options]."""
+"""Measure speed and memory: benchmark.py index|masks|step|town|windows [options]."""
 
 import argparse
 import importlib
