@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -22,7 +23,9 @@ def folder(tmp_path):
         for number in range(3):
             path = tmp_path / "data" / split / f"{split}{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(random.bytes(9000))
+            # Stored without compression, so that any pixel can be changed in the file.
+            noise = random.integers(0, 256, (48, 64, 3), np.uint8)
+            cv2.imwrite(str(path), noise, [cv2.IMWRITE_PNG_COMPRESSION, 0])
             images.append({
                 "id": number, "file_name": f"{split}/{path.name}", "width": 64, "height": 48,
                 "sequence": f"drive-{split}", "frame": number,
