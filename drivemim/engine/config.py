@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from drivemim.compat import explain_build_error
+from drivemim.engine.dumps import is_dump, undo_run
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 
 
@@ -77,6 +79,8 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     _check_top_level(config)
     _check_variables(config, path)
     _check_untyped(config)
+    if is_dump(config):
+        undo_run(config)
     for key in options or {}:
         _check_option(config, key)
     if options:
@@ -142,6 +146,11 @@ def config_errors() -> Iterator[None]:
         raise ConfigError(line) from error
 
 
+def variables_of(config: Config) -> list[str]:
+    """Top-level names that neither the Runner nor MMDetection's tools read, only other lines."""
+    return [key for key in config if key not in _TOP_LEVEL and key not in _MMDETECTION_VARIABLES]
+
+
 def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
     """Every dict in nested dicts and lists, outer ones first."""
     if isinstance(config, Mapping):
@@ -165,13 +174,20 @@ def defaults_of(kind: type) -> dict[str, Any]:
 
 
 def _check_top_level(config: Config) -> None:
-    """Refuse a top-level name that neither the Runner nor any line of the config reads."""
-    for key in config:
-        if key in _TOP_LEVEL or key in _MMDETECTION_VARIABLES:
-            continue
-        uses = len(re.findall(rf"\b{re.escape(key)}\b", config.text))
-        assignments = len(re.findall(rf"^{re.escape(key)}\s*=", config.text, re.MULTILINE))
-        if uses <= assignments:
+    """Refuse a top-level name that neither the Runner nor any line of the config reads.
+
+    What a run dumped has variables in it whose lines have been read. There, and in JSON and YAML,
+    which have no lines to read a variable, only a misspelt name is refused.
+    """
+    is_plain = is_dump(config) or Path(config.filename).suffix != ".py"
+    for key in variables_of(config):
+        if is_plain:
+            is_unread = bool(get_close_matches(key, _TOP_LEVEL, cutoff=0.8))
+        else:
+            uses = len(re.findall(rf"\b{re.escape(key)}\b", config.text))
+            assigned = len(re.findall(rf"^{re.escape(key)}\s*=", config.text, re.MULTILINE))
+            is_unread = uses <= assigned
+        if is_unread:
             raise ConfigError(
                 f"{config.filename}: nothing reads the key '{key}'{nearest(key, set(_TOP_LEVEL))}"
             )

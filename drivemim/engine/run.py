@@ -9,21 +9,22 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from drivemim import compat
 from drivemim.engine.autocast import mixed_precision
-from drivemim.engine.checkpoints import newest_checkpoint
-from drivemim.engine.config import config_errors, load_config
+from drivemim.engine.config import config_errors, load_config, variables_of
+from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.engine.starts import is_pretrainer, take_start
+from drivemim.engine.work_dir import NEWEST, choose_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import check_target, write_bytes
 
-NEWEST = "newest"
+__all__ = ["NEWEST", "evaluate", "train"]
+
 _PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")
 
 
@@ -69,15 +70,20 @@ def train(
     if amp:
         cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
     _check_accumulation(cfg)
-    checkpoint = _resume_from(resume, Path(cfg.work_dir))
+    if resume is None and cfg.get("resume"):  # as MMEngine reads the two
+        resume = cfg.get("load_from") or NEWEST
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint")
+    checkpoint = choose_checkpoint(resume, Path(cfg.work_dir), hook)
+    cfg.randomness = {**(cfg.get("randomness") or {}), "seed": _choose_seed(cfg, seed, checkpoint)}
+    dump = dump_of(cfg, variables_of(cfg))
     cfg.resume, cfg.load_from = (
         checkpoint is not None,
         str(checkpoint or "") or cfg.get("load_from"),
     )
-    cfg.randomness = {**(cfg.get("randomness") or {}), "seed": _choose_seed(cfg, seed, checkpoint)}
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_start(cfg)
     runner = _build(cfg)
+    runner.register_hook(DumpConfig(dump))
     with config_errors():
         runner.train()
     return runner
@@ -159,8 +165,9 @@ def _prepare(
 
 def _build(cfg: Config) -> Runner:
     compat.join_process_group(cfg.launcher)
+    kind = RUNNERS.get(cfg.runner_type) if "runner_type" in cfg else Runner
     with config_errors():
-        return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+        return RUNNERS.build(cfg) if kind is None else dumps_nothing(kind).from_cfg(cfg)
 
 
 def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
@@ -189,19 +196,6 @@ def _check_accumulation(cfg: Config) -> None:
             )
 
 
-def _resume_from(resume: str | Path | None, work_dir: Path) -> Path | None:
-    if resume is None:
-        return None
-    if str(resume) != NEWEST:
-        if not Path(resume).is_file():
-            raise CheckpointError(f"--resume: there is no checkpoint at {resume}")
-        return Path(resume)
-    found = newest_checkpoint(work_dir)
-    if found is None:
-        print_log(f"no complete checkpoint in {work_dir} yet, starting from the beginning")
-    return found
-
-
 def _choose_seed(cfg: Config, seed: int | None, checkpoint: Path | None) -> int:
     configured = (cfg.get("randomness") or {}).get("seed")
     chosen = seed if seed is not None else configured
@@ -222,8 +216,7 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
     if checkpoint is not None and checkpoint.get("type") in _PLAIN_CHECKPOINT_HOOKS:
         hooks["checkpoint"] = {**checkpoint, "type": "drivemim.AtomicCheckpoint"}
     cfg.default_hooks = hooks
-    added = ["ReseedEveryIteration", "StopOnNonFiniteLoss", "AverageLosses", "ReportClips"]
-    added += ["StrictLoad"] if strict else []
+    added = [*GUARANTEES, *(["StrictLoad"] if strict else [])]
     cfg.custom_hooks = [
         *(cfg.get("custom_hooks") or []),
         *({"type": f"drivemim.{name}"} for name in added),

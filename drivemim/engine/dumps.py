@@ -1,0 +1,126 @@
+"""The config that a training run writes into its folder, and reading it again."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from drivemim.files import write_bytes
+
+GUARANTEES = ("ReseedEveryIteration", "StopOnNonFiniteLoss", "AverageLosses", "ReportClips")
+"""Hooks that every training run has, whatever its config says."""
+_GUARANTEES = {f"drivemim.{name}" for name in GUARANTEES}
+# Runs that were begun before clips were reported wrote the others down.
+_WRITTEN_DOWN = _GUARANTEES - {"drivemim.ReportClips"}
+# Names that MMEngine writes into a config without code.
+_LITERALS = {"dict", "inf", "nan"}
+
+
+def is_dump(config: Config) -> bool:
+    """Whether a run wrote the config: no code, nothing inherited, and what only a run knows.
+
+    Args:
+        config: as MMEngine reads it, before any option is applied.
+    """
+    if not {"launcher", "work_dir"} <= set(config):
+        return False
+    text = Path(config.filename).read_text()
+    if Path(config.filename).suffix != ".py":
+        return "_base_" not in text
+    names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
+    read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    return read <= _LITERALS and "_base_" not in {node.id for node in names}
+
+
+def undo_run(config: Config) -> None:
+    """Take out of a dumped config, in place, what its run added to the config it was given.
+
+    Kept, it would act on another run: hooks would be there twice, a hook would load a backbone that
+    ``backbone_checkpoint`` no longer names, and a dump of a resumed run would start from the
+    checkpoint of that run.
+    """
+    hooks = config.get("custom_hooks") or []
+    if {hook.get("type") for hook in hooks} >= _WRITTEN_DOWN:
+        config.custom_hooks = [hook for hook in hooks if not _is_added(hook, config)]
+    if config.get("resume"):
+        config.resume, config.load_from = False, None
+    if config.get("experiment_name") == Path(config.work_dir).resolve().name:
+        config.pop("experiment_name")
+
+
+def _is_added(hook: Mapping[str, Any], config: Config) -> bool:
+    """Whether a hook is one that a run adds by itself."""
+    backbone = config.get("backbone_checkpoint")
+    loads = hook.get("type") == "drivemim.LoadBackbone"
+    return (
+        hook.get("type") in {*_GUARANTEES, "drivemim.StrictLoad"}
+        or loads
+        and bool(backbone)
+        and str(hook.get("checkpoint")) == str(backbone)
+    )
+
+
+def dump_of(config: Config, variables: Iterable[str]) -> Config:
+    """A copy of a run's config to write down, before the run adds to it.
+
+    Args:
+        config: with the options of the command line.
+        variables: top-level names that only other lines of the config read. Those lines have been
+            read, so that nothing would read the names in the dump.
+    """
+    dump = copy.deepcopy(config)
+    for name in variables:
+        dump.pop(name)
+    if dump.get("experiment_name") == Path(dump.work_dir).resolve().name:
+        dump.pop("experiment_name")
+    return dump
+
+
+class DumpConfig(Hook):
+    """Writes a run's config into its folder, when nothing can refuse the run any more.
+
+    MMEngine's Runner writes it when it is built, over that of an earlier run, though a wrong
+    checkpoint or config may still end the run before its first iteration. Here it is written
+    when training begins; over another one only after the first iteration.
+
+    Args:
+        config: from :func:`dump_of`.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.is_written = False
+
+    def before_train(self, runner: Any) -> None:
+        """Write it where there is none."""
+        if not self._path(runner).exists():
+            self._write(runner)
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        """Write it over that of an earlier run."""
+        if not self.is_written:
+            self._write(runner)
+
+    def _path(self, runner: Any) -> Path:
+        return Path(runner.work_dir) / Path(self.config.filename).name
+
+    def _write(self, runner: Any) -> None:
+        self.is_written = True
+        if is_main_process():
+            text: str = self.config.dump()
+            write_bytes(self._path(runner), text.encode())
+
+
+def dumps_nothing(runner: type[Runner]) -> type[Runner]:
+    """The same Runner, leaving the config to :class:`DumpConfig`."""
+    return type(runner.__name__, (runner,), {"dump_config": lambda self: None})

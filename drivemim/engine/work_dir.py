@@ -1,0 +1,91 @@
+"""What lies in a run's folder already, and whether a run may begin there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+
+from drivemim.engine.checkpoints import newest_checkpoint
+from drivemim.errors import CheckpointError, ConfigError
+
+NEWEST = "newest"
+_CHECKPOINT = re.compile(r"(iter|epoch)_(\d+)\.pth|best_.+\.pth|last_checkpoint")
+
+
+def choose_checkpoint(
+    resume: str | Path | None, work_dir: Path, hook: Mapping[str, Any] | None = None
+) -> Path | None:
+    """The checkpoint that a run goes on from, if its folder allows that.
+
+    Args:
+        resume: a checkpoint, ``NEWEST`` for the newest complete one in ``work_dir``, or None to
+            start from the beginning.
+        work_dir: of the run; nothing is written there.
+        hook: config of the run's checkpoint hook.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint, or none of those that are there is whole.
+        ConfigError: if the run would write its checkpoints among those of another run.
+    """
+    there = _checkpoints(work_dir, (hook or {}).get("filename_tmpl"))
+    names = ", ".join(there[:3]) + (f" and {len(there) - 3} more" if len(there) > 3 else "")
+    if resume is None:
+        if there:
+            raise ConfigError(
+                f"{work_dir} has checkpoints of an earlier run ({names}), and new ones would lie "
+                "among them; go on from the newest with --resume, or name another --work-dir"
+            )
+        return None
+    if str(resume) == NEWEST:
+        found = newest_checkpoint(work_dir)
+        if found is None and there:
+            raise CheckpointError(
+                f"--resume: none of the checkpoints in {work_dir} ({names}) is a complete "
+                "iter_N.pth or epoch_N.pth; name one with --resume CHECKPOINT, or name another "
+                "--work-dir"
+            )
+        if found is None:
+            print_log(f"no complete checkpoint in {work_dir} yet, starting from the beginning")
+        return found
+    path = Path(resume)
+    if not path.is_file():
+        raise CheckpointError(f"--resume: there is no checkpoint at {path}")
+    _check_others(path, work_dir, there)
+    return path
+
+
+def _checkpoints(work_dir: Path, template: str | None) -> list[str]:
+    """Names of checkpoints in a folder, the furthest first."""
+    names = [path.name for path in work_dir.iterdir()] if work_dir.is_dir() else []
+    found = [name for name in names if _CHECKPOINT.fullmatch(name)]
+    if template:
+        own = re.compile(re.escape(template).replace(re.escape("{}"), r"\d+"))
+        found += [name for name in names if own.fullmatch(name) and name not in found]
+    return sorted(found, key=lambda name: (-_number(name), name))
+
+
+def _number(name: str) -> int:
+    match = _CHECKPOINT.fullmatch(name)
+    return int(match[2]) if match and match[2] else -1
+
+
+def _check_others(path: Path, work_dir: Path, there: list[str]) -> None:
+    """Refuse to go on from a checkpoint where later ones, or those of another run, would stay."""
+    inside = path.resolve().parent == work_dir.resolve()
+    if not inside and there:
+        raise ConfigError(
+            f"--resume {path}: {work_dir} has checkpoints of another run ({there[0]}), and new "
+            "ones would lie among them; name another --work-dir"
+        )
+    kind = path.name.partition("_")[0]
+    later = [name for name in there if name.startswith(kind) and _number(name) > _number(path.name)]
+    if inside and _number(path.name) >= 0 and later:
+        raise ConfigError(
+            f"--resume {path}: {work_dir} has later checkpoints ({later[0]}), which would stay "
+            "among the new ones; go on from the newest with --resume alone, or name another "
+            "--work-dir"
+        )
