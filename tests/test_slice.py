@@ -14,6 +14,7 @@ from nuscenes import NuScenes
 from safetensors.torch import load_file
 
 from drivemim.datasets import FrameIndex
+from drivemim.steps import run_length
 
 
 def demo(repository, work_dir):
@@ -90,7 +91,7 @@ def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
     given = [
         f"train_dataloader.dataset.dataset.index={slice_dir / 'town.arrow'}",
         f"train_dataloader.batch_size={batch_size}",
-        f"train_cfg.max_iters={iterations}",
+        *run_length(iterations),
         "default_hooks.logger.interval=1",
         "env_cfg.dist_cfg.backend=gloo",
         *options,

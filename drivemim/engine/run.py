@@ -16,6 +16,7 @@ from drivemim import compat
 from drivemim.engine.autocast import mixed_precision
 from drivemim.engine.config import config_errors, load_config, variables_of
 from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
+from drivemim.engine.schedule import check_schedule
 from drivemim.engine.starts import is_pretrainer, take_start
 from drivemim.engine.work_dir import NEWEST, choose_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
@@ -70,6 +71,7 @@ def train(
     if amp:
         cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
     _check_accumulation(cfg)
+    check_schedule(cfg)
     if resume is None and cfg.get("resume"):  # as MMEngine reads the two
         resume = cfg.get("load_from") or NEWEST
     hook = (cfg.get("default_hooks") or {}).get("checkpoint")

@@ -54,8 +54,7 @@ def test_older_gpus_have_float16(monkeypatch, cuda, bf16, expected):
 
 def test_amp_option_trains_on_any_device_and_refuses_other_wrappers(repository, tmp_path):
     config = repository / "tests" / "engine" / "configs" / "toy.py"
-    runner = train(config, work_dir=tmp_path / "amp", amp=True,
-                   options={"train_cfg.max_iters": 2})  # fmt: skip
+    runner = train(config, work_dir=tmp_path / "amp", amp=True)
     assert type(runner.optim_wrapper).__name__ == mixed_precision({})["type"].split(".")[-1]
     with pytest.raises(ConfigError, match="optim_wrapper.type=Apex"):
         train(config, work_dir=tmp_path, amp=True, options={"optim_wrapper.type": "Apex"})

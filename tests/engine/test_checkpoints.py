@@ -121,7 +121,13 @@ def test_only_the_last_checkpoints_are_kept(repository, tmp_path):
 
 def test_checkpoint_of_another_architecture_is_refused_on_resume(repository, tmp_path):
     config = repository / "tests" / "engine" / "configs" / "toy.py"
-    train(config, work_dir=tmp_path / "narrow", options={"train_cfg.max_iters": 4})
+    short = {
+        "train_cfg.max_iters": 4,
+        "param_scheduler.0.end": 1,
+        "param_scheduler.1.begin": 1,
+        "param_scheduler.1.end": 4,
+    }
+    train(config, work_dir=tmp_path / "narrow", options=short)
     with pytest.raises(CheckpointError) as error:
         train(config, work_dir=tmp_path / "wide", resume=tmp_path / "narrow" / "iter_4.pth",
               options={"model.encoder.channels": 6})  # fmt: skip

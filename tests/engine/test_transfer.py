@@ -125,7 +125,11 @@ def test_export_holds_the_trained_weights_or_the_averaged(resnet_run, resnet, tm
 
 def test_averaged_weights_that_are_not_there(repository, tmp_path):
     config = repository / "tests" / "engine" / "configs" / "toy.py"
-    train(config, work_dir=tmp_path / "noema", options={"train_cfg.max_iters": 4})
+    train(
+        config,
+        work_dir=tmp_path / "noema",
+        options={"train_cfg.max_iters": 4, "param_scheduler.0.end": 4},
+    )
     with pytest.raises(CheckpointError, match=r"iter_4.pth has no averaged weights"):
         export_backbone(tmp_path / "noema" / "iter_4.pth", tmp_path / "x.safetensors", ema=True)
     assert not list(tmp_path.glob("x.*"))

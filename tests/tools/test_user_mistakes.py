@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.steps import run_length
 
 CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
 
@@ -29,7 +30,7 @@ def drive(tmp_path):
 def train(repository, drive, *arguments):
     index = drive.parent / "index.arrow"
     places = [f"train_dataloader.dataset.dataset.datasets.{i}.index={index}" for i in (0, 1)]
-    options = ["--cfg-options", *places, "train_dataloader.batch_size=2", "train_cfg.max_iters=4"]
+    options = ["--cfg-options", *places, "train_dataloader.batch_size=2", *run_length(4)]
     command = [sys.executable, "tools/train.py", CONFIG, "--work-dir", str(drive.parent / "run")]
     return subprocess.run(
         [*command, *options, *arguments],

@@ -13,5 +13,7 @@ model = dict(
         type='ClipPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))
 train_dataloader = dict(dataset=dict(dataset=dict(image_size=(64, 96))))
 train_cfg = dict(max_iters=2)
+param_scheduler = [
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=False, begin=0, end=2)]
 default_hooks = dict(checkpoint=dict(interval=2))
 custom_hooks = [dict(type='EMAHook', momentum=0.3, update_buffers=True)]

@@ -202,6 +202,7 @@ def test_a_guided_and_scheduled_run_resumes_as_itself(repository, tmp_path):
         "model.guide": dict(type="TeacherAttention", momentum=0.5),
         "model.masking": dict(type="GuidedMask", share=0.0),
         "train_cfg.max_iters": 4,
+        "param_scheduler.0.end": 4,
         "custom_hooks": [
             dict(
                 type="MaskSchedule",
