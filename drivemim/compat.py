@@ -35,6 +35,9 @@ BatchNorm = _BatchNorm
 """What every batch normalisation of PyTorch is, synchronised or not; it has no public name."""
 
 
+_LOOPS = ("train", "val", "test")
+
+
 # --- Checkpoints ---------------------------------------------------------------------------------
 
 # A damaged or hostile pickle makes its reader fail in any of these ways.
@@ -164,6 +167,18 @@ def join_process_group(launcher: str) -> None:
             "python -m torch.distributed.run --nproc-per-node 2 tools/train.py ..."
         )
     torch.distributed.init_process_group(backend="gloo")
+
+
+# --- The Runner -----------------------------------------------------------------------------------
+
+
+def built_loaders(runner: Any) -> dict[str, Any]:
+    """Data loaders that a Runner has built, by their keys in its config.
+
+    Its public properties would build those of training during a test.
+    """
+    loops = {f"{name}_dataloader": getattr(runner, f"_{name}_loop") for name in _LOOPS}
+    return {key: loop.dataloader for key, loop in loops.items() if hasattr(loop, "dataloader")}
 
 
 # --- Errors while building from a config ---------------------------------------------------------

@@ -16,6 +16,7 @@ from drivemim import compat
 from drivemim.engine.autocast import mixed_precision
 from drivemim.engine.config import config_errors, load_config, variables_of
 from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
+from drivemim.engine.hooks.check_agreement import CheckAgreement
 from drivemim.engine.schedule import check_schedule
 from drivemim.engine.starts import is_pretrainer, take_start
 from drivemim.engine.work_dir import NEWEST, choose_checkpoint
@@ -85,6 +86,7 @@ def train(
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_start(cfg)
     runner = _build(cfg)
+    runner.register_hook(CheckAgreement(compare_checkpoint=checkpoint is not None))
     runner.register_hook(DumpConfig(dump))
     with config_errors():
         runner.train()
@@ -135,6 +137,7 @@ def evaluate(
         hooks.append({"type": "drivemim.DrawDetections", **pictures})
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
     runner = _build(cfg)
+    runner.register_hook(CheckAgreement(compare_checkpoint=True))
     with config_errors():
         metrics: dict[str, float] = runner.test()
     if out is not None and is_main_process():

@@ -2,6 +2,7 @@
 
 from drivemim.engine.hooks.atomic_checkpoint import AtomicCheckpoint
 from drivemim.engine.hooks.average_losses import AverageLosses
+from drivemim.engine.hooks.check_agreement import CheckAgreement
 from drivemim.engine.hooks.draw_detections import DrawDetections
 from drivemim.engine.hooks.load_backbone import LoadBackbone
 from drivemim.engine.hooks.mask_schedule import MaskSchedule
@@ -14,6 +15,7 @@ __all__ = [
     "AtomicCheckpoint",
     "AverageLosses",
     "DrawDetections",
+    "CheckAgreement",
     "LoadBackbone",
     "MaskSchedule",
     "ReportClips",

@@ -1,0 +1,310 @@
+"""Settings of model, data and evaluation that depend on each other, compared before a run begins.
+
+None of these mistakes is an error of its own: a head of one class too few teaches the last class as
+background, anchors of other strides lie beside the image, and the run ends as if all were well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from drivemim.engine.config import dicts_in, short_type
+from drivemim.errors import ConfigError
+
+# Not of objects: what backbones were trained to classify, and the regions of a panoptic head.
+_OTHER_CLASSES = ("backbone", "semantic_head", "language_model", "text_encoder")
+_SIDE = 256  # pixels of the image that strides are measured with
+
+
+def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
+    """Refuse a head with another number of classes than the data set has.
+
+    Args:
+        model: a detector; what has no heads passes.
+        dataset: with ``metainfo``, perhaps inside other data sets.
+        where: key of the data set's loader, for messages.
+
+    Raises:
+        ConfigError: naming the head, both numbers and the classes.
+    """
+    heads = list(_heads(model))
+    if not heads:
+        return
+    for each in datasets_in(dataset):
+        classes = _classes(each, where)
+        if classes is None:
+            continue
+        metainfo = each.metainfo
+        counts = {len(classes), len(metainfo.get("thing_classes") or classes)}
+        for name, found in heads:
+            if not name.endswith("rpn_head") and found not in counts:
+                raise ConfigError(
+                    f"model.{name}.num_classes={found}, but {where} has the {len(classes)} classes "
+                    f"{', '.join(classes)}; set model.{name}.num_classes={len(classes)}"
+                )
+
+
+def check_proposals(model: Any, key: str = "model") -> None:
+    """Refuse a region proposal network of several classes, which MMDetection would set to one.
+
+    Args:
+        model: config of the model.
+        key: of the config, for messages.
+
+    Raises:
+        ConfigError: naming the number.
+    """
+    for name, value in model.items() if isinstance(model, Mapping) else ():
+        if name == "rpn_head" and isinstance(value, Mapping) and value.get("num_classes", 1) != 1:
+            raise ConfigError(
+                f"{key}.rpn_head.num_classes={value['num_classes']}: a region proposal network "
+                "tells objects from background alone; set it to 1"
+            )
+        check_proposals(value, f"{key}.{name}")
+
+
+def has_heads(model: nn.Module) -> bool:
+    """Whether a model tells classes of objects apart."""
+    return next(_heads(model), None) is not None
+
+
+def check_same_classes(first: Any, second: Any, where: tuple[str, str]) -> None:
+    """Refuse data sets that number their classes differently.
+
+    Args:
+        first: a data set, or a list of class names.
+        second: another.
+        where: what the two are called in messages.
+
+    Raises:
+        ConfigError: with both lists.
+    """
+    lists = [
+        [tuple(each)] if isinstance(each, (list, tuple))
+        else [found for inner in datasets_in(each) if (found := _classes(inner, name))]
+        for each, name in zip((first, second), where, strict=True)
+    ]  # fmt: skip
+    for one in lists[0]:
+        for other in lists[1]:
+            if one != other:
+                raise ConfigError(
+                    f"{where[0]} has the classes {', '.join(one)}, but {where[1]} has "
+                    f"{', '.join(other)}: a label would mean another class; give both the same, "
+                    "in the same order"
+                )
+
+
+def datasets_in(dataset: Any) -> Iterator[Any]:
+    """The innermost data sets of wrapped and joined ones."""
+    if hasattr(dataset, "datasets"):
+        for each in dataset.datasets:
+            yield from datasets_in(each)
+    elif hasattr(dataset, "dataset"):
+        yield from datasets_in(dataset.dataset)
+    else:
+        yield dataset
+
+
+def check_annotations(dataset: Any, where: str) -> None:
+    """Refuse classes that a COCO file does not have, or has in another order.
+
+    MMDetection looks the names up in the file, leaves out those that are not there, and numbers
+    the rest as the file does, so that a label then means another class.
+
+    Args:
+        dataset: one that has ``cat_ids`` from an ``ann_file``.
+        where: key of its loader.
+
+    Raises:
+        ConfigError: with the names of the file.
+    """
+    for each in datasets_in(dataset):
+        path, ids = getattr(each, "ann_file", None), getattr(each, "cat_ids", None)
+        if not path or ids is None or not os.path.isfile(path):
+            continue
+        content = json.loads(Path(path).read_text())
+        names = {entry["id"]: entry["name"] for entry in content.get("categories", ())}
+        found = tuple(names.get(number, "?") for number in ids)
+        classes = _classes(each, where)
+        if classes is not None and found != classes:
+            known = tuple(names.values())
+            order = ", ".join(f"'{name}'" for name in known)
+            missing = [name for name in classes if name not in known]
+            reason = (
+                f"{path} has no {', '.join(missing)}" if missing
+                else f"{path} has them in the order {', '.join(found)}"
+            )  # fmt: skip
+            raise ConfigError(
+                f"{where} has the classes {', '.join(classes)}, but {reason}: labels would mean "
+                f"other classes; set metainfo=dict(classes=...) to names of ({order}) in that order"
+            )
+
+
+def check_strides(model: nn.Module) -> None:
+    """Refuse heads whose strides are not those of the maps they are given.
+
+    The backbone and neck are run once, on an empty image.
+
+    Args:
+        model: a detector of MMDetection; what has no ``extract_feat`` passes.
+
+    Raises:
+        ConfigError: naming the head and both lists.
+    """
+    expected = list(_strides(model))
+    if not expected or not hasattr(model, "extract_feat"):
+        return
+    try:
+        found = _measure(model)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        # A model that takes no such image is not wrong for that; one that is stops at its first.
+        print_log(f"the strides of {expected[0][0]} were not checked: {error}", "current", 30)
+        return
+    for name, strides, is_prefix in expected:
+        levels = found[: len(strides)] if is_prefix else found
+        if list(strides) != levels:
+            raise ConfigError(
+                f"model.{name}={list(strides)}, but the maps that the backbone and neck give have "
+                f"the strides {found}: boxes would lie elsewhere than what is seen; set it to "
+                f"{levels}"
+            )
+
+
+def check_evaluator(evaluator: Any, dataset: Any, where: str) -> None:
+    """Refuse an evaluator that reads another annotation file than its data set.
+
+    Args:
+        evaluator: config of one, or of several.
+        dataset: that is evaluated on.
+        where: key of the evaluator.
+
+    Raises:
+        ConfigError: naming both files.
+    """
+    files = [each.ann_file for each in datasets_in(dataset) if getattr(each, "ann_file", None)]
+    for each in dicts_in(evaluator):
+        given = each.get("ann_file")
+        same = [os.path.realpath(file) == os.path.realpath(str(given)) for file in files]
+        if given and files and not any(same):
+            raise ConfigError(
+                f"{where}.ann_file={given}, but the data set reads {files[0]}: detections would "
+                "be compared with the boxes of other images; give both the same file"
+            )
+
+
+def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
+    """Say where what the filters leave out would be taught as background.
+
+    Args:
+        config: with ``model``.
+        dataset: that is trained on.
+
+    Returns:
+        The warning, or None.
+    """
+    if not any(getattr(each, "filters", None) for each in datasets_in(dataset)):
+        return None
+    model = config.get("model") or {}
+    kinds = [short_type(each) for each in dicts_in(model)]
+    if any(kind.startswith("Ignoring") or kind == "Mono3DHead" for kind in kinds):
+        return None
+    train = [each for each in dicts_in(model.get("train_cfg")) if "Assigner" in short_type(each)]
+    deaf = [each for each in train if not each.get("ignore_iof_thr", -1) > 0]
+    if train and not deaf:
+        return None
+    name = short_type(deaf[0]) if deaf else "the head"
+    return (
+        f"{name} teaches objects that the data set's filters leave out as background; set "
+        "ignore_iof_thr=0.5 of every assigner in model.train_cfg, or take a head that ignores "
+        "them (docs/detectors.md)"
+    )
+
+
+def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | None:
+    """Say where training and evaluation read frames at different sizes.
+
+    Args:
+        config: with the loaders.
+        loaders: keys of those to compare.
+
+    Returns:
+        The warning, or None.
+    """
+    sizes = {
+        loader: {
+            tuple(each["image_size"])
+            for each in dicts_in(config.get(loader))
+            if short_type(each) == "LoadReducedImage" and "image_size" in each
+        }
+        for loader in loaders
+    }
+    known = {loader: found for loader, found in sizes.items() if found}
+    if len(known) < 2 or len({frozenset(found) for found in known.values()}) == 1:
+        return None
+    said = ", ".join(f"{loader} at {sorted(found)}" for loader, found in known.items())
+    return f"frames are read at different sizes (height, width): {said}"
+
+
+def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
+    """Every module that has a number of classes of objects."""
+    model = model.module if is_model_wrapper(model) else model
+    if any(hasattr(model, name) for name in ("language_model", "text_encoder")):
+        return  # classes are words there, and their number that of the words at most
+    for name, module in model.named_modules():
+        found = getattr(module, "num_classes", None)
+        if isinstance(found, bool) or not isinstance(found, int):
+            continue
+        if set(_OTHER_CLASSES) & set(name.split(".")) or getattr(module, "class_agnostic", False):
+            continue
+        yield name, found
+
+
+def _classes(dataset: Any, where: str) -> tuple[str, ...] | None:
+    classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
+    if isinstance(classes, str):
+        raise ConfigError(
+            f"{where} has classes={classes!r}, a text whose letters would be the classes; write "
+            f"({classes!r},)"
+        )
+    return tuple(classes) if isinstance(classes, (list, tuple)) else None
+
+
+def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
+    """Strides that heads assume, by their keys; whether they are of the first levels only."""
+    for name, module in model.named_modules():
+        if hasattr(module, "featmap_strides"):
+            path = re.sub(r"\.\d+$", "", name)  # a cascade has an extractor for each stage
+            yield f"{path}.featmap_strides", [int(each) for each in module.featmap_strides], True
+        generator = getattr(module, "prior_generator", None)
+        # Maps of an SSD have strides that depend on the size of the image.
+        is_ssd = type(generator).__name__.startswith("SSD")
+        strides = getattr(generator, "strides", None)
+        if not name.endswith(("bbox_head", "rpn_head")) or not strides or is_ssd:
+            continue
+        flat = [int(each[0] if isinstance(each, (list, tuple)) else each) for each in strides]
+        key = "anchor_generator.strides" if hasattr(generator, "base_sizes") else "strides"
+        if max(flat) <= _SIDE:
+            yield f"{name}.{key}", flat, False
+
+
+@torch.no_grad()
+def _measure(model: Any) -> list[int]:
+    """Strides of the maps that heads are given."""
+    was_training = model.training
+    model.eval()
+    try:
+        parameter = next(model.parameters())
+        maps = model.extract_feat(parameter.new_zeros(1, 3, _SIDE, _SIDE))
+        return [round(_SIDE / each.shape[-1]) for each in maps]
+    finally:
+        model.train(was_training)
