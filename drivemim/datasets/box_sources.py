@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from drivemim.clips import Clips
 from drivemim.datasets.augment import move_boxes
+from drivemim.datasets.classes import check_class_map
 from drivemim.datasets.ground_truth import frame_boxes
 from drivemim.datasets.index import FrameIndex
+from drivemim.errors import ConfigError
 from drivemim.registry import BOX_SOURCES
 
 Ints = NDArray[np.int64]
@@ -90,7 +92,14 @@ class AnnotatedBoxes(BoxSource):
     """The boxes and tracks of the index, interpolated for sweeps; see ``frame_boxes``.
 
     Crowds are left out: a box around many objects is no object.
+
+    Raises:
+        ConfigError: if ``class_map`` names a category that the index does not have.
     """
+
+    def __init__(self, *, index: FrameIndex, class_map: ClassMap | None = None) -> None:
+        super().__init__(index=index, class_map=class_map)
+        check_class_map(class_map, index.categories)
 
     def find(self, rows: Ints) -> ImageBoxes:
         """Boxes of frames, in the pixels of their files."""
@@ -106,6 +115,10 @@ def build_box_source(
 ) -> BoxSource | None:
     """A source from its config, or from its type alone; None for no boxes."""
     if boxes is None:
+        if class_map:
+            raise ConfigError(
+                f"boxes=None: nothing reads class_map={dict(class_map)}; leave it out"
+            )
         return None
     config = {"type": boxes} if isinstance(boxes, str) else dict(boxes)
     source: BoxSource = BOX_SOURCES.build({**config, "index": index, "class_map": class_map})

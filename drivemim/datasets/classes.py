@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.clips import CLASSES
-from drivemim.errors import DataError, nearest
+from drivemim.errors import ConfigError, DataError, nearest
 
 __all__ = [
     "ATTRIBUTES",
@@ -22,6 +22,7 @@ __all__ = [
     "NUSCENES_DETECTION",
     "NUSCENES_EXTRA",
     "VISIBILITY_LEVELS",
+    "check_class_map",
     "labels_of",
 ]
 
@@ -146,6 +147,36 @@ COCO: Mapping[str, str | None] = {
 """Names that COCO files of driving data use."""
 
 DEFAULT: Mapping[str, str | None] = {**NUSCENES, **NUSCENES_EXTRA, **COCO}
+
+
+def check_class_map(
+    class_map: Mapping[str, str | None] | None,
+    categories: Sequence[str],
+    classes: Sequence[str] = CLASSES,
+    where: str = "class_map",
+) -> None:
+    """Refuse an entry of a class map that would change nothing, or that maps to no class.
+
+    Args:
+        class_map: category to one of ``classes`` or None, where it differs from the default.
+        categories: that there are.
+        classes: a detector's class names.
+        where: what the map is called in the message.
+
+    Raises:
+        ConfigError: naming the entry and the nearest valid one.
+    """
+    for category, name in (class_map or {}).items():
+        if category not in categories:
+            raise ConfigError(
+                f"{where}: there is no category {category!r}{nearest(category, categories)}; "
+                f"there are {', '.join(categories) or 'none'}"
+            )
+        if name is not None and name not in classes:
+            raise ConfigError(
+                f"{where}: {category!r} maps to {name!r}, which is none of {tuple(classes)}"
+                f"{nearest(str(name), classes)}"
+            )
 
 
 def labels_of(

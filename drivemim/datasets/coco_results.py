@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from drivemim.datasets.box_sources import ClassMap
 from drivemim.datasets.builders.coco import CocoCategory
-from drivemim.datasets.classes import CLASSES, DEFAULT, labels_of
+from drivemim.datasets.classes import CLASSES, DEFAULT, check_class_map, labels_of
 from drivemim.datasets.index import FrameIndex
-from drivemim.errors import DataError
+from drivemim.errors import ConfigError, DataError
 from drivemim.files import RealPaths, path_from, plain_path
 
 Ints = NDArray[np.int64]
@@ -99,6 +99,11 @@ def read_results(
         path,
     )
     if images is None:
+        if class_map:
+            raise ConfigError(
+                f"{path} numbers its classes as drivemim does, so that nothing reads "
+                f"class_map={dict(class_map)}; leave it out, or give images"
+            )
         row_D, label_D = _own_ids(image_D, category_D, index, path)
     else:
         listed: _Images = _decode(images, _Images, "COCO file with images and categories")
@@ -220,6 +225,7 @@ def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
 
 def _labels(names: list[str], class_map: ClassMap | None, path: Path) -> Ints:
     """Label of each category, -1 for those that are no class or not in the map."""
+    check_class_map(class_map, names, where=f"class_map of {path}")
     mapping = {**DEFAULT, **(class_map or {})}
     labels = labels_of([name for name in names if name in mapping], mapping)
     result = np.full(len(names), -1, np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from drivemim.datasets.classes import CLASSES, VISIBILITY_LEVELS
+from drivemim.datasets.classes import CLASSES, VISIBILITY_LEVELS, check_class_map
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.label_subsets import label_subset
@@ -20,6 +20,8 @@ from drivemim.errors import ConfigError, DataError, nearest
 from drivemim.registry import DATASETS
 
 Integers = NDArray[np.int64]
+_LOOK = 256
+"""Frames looked at together for an object to learn; nearly always the first have one."""
 _LARGEST = {"min_visibility": 4, "max_truncation": 1}
 """Filters with an upper end; the others are in [0, infinity]."""
 
@@ -73,16 +75,26 @@ class BoxFilters:
 
     def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
         """(M,) True for the objects that are not asked for, and for crowds."""
+        return np.asarray(np.logical_or.reduce(list(self.reasons(found).values())))
+
+    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
+        """(M,) True for the objects that each filter leaves out, by the filter's setting."""
         width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
-        hidden = (found.visibility > 0) & (found.visibility < self.min_visibility)
-        empty = (found.lidar_points >= 0) & (found.lidar_points < self.min_lidar_points)
-        known = (found.lidar_points >= 0) & (found.radar_points >= 0)
-        empty |= known & (found.lidar_points + found.radar_points < self.min_points)
-        small = (width < self.min_width) | (height < self.min_height)
-        small |= width * height < self.min_area
-        far = found.distance > self.max_distance
-        cut = found.truncation > self.max_truncation
-        return np.asarray(found.crowd | hidden | empty | small | far | cut)
+        lidar, radar = found.lidar_points, found.radar_points
+        unseen = (found.visibility > 0) & (found.visibility < self.min_visibility)
+        few = (lidar >= 0) & (radar >= 0) & (lidar + radar < self.min_points)
+        masks = {
+            "min_visibility": unseen,
+            "min_width": width < self.min_width,
+            "min_height": height < self.min_height,
+            "min_area": width * height < self.min_area,
+            "max_truncation": found.truncation > self.max_truncation,
+            "max_distance": found.distance > self.max_distance,
+            "min_lidar_points": (lidar >= 0) & (lidar < self.min_lidar_points),
+            "min_points": few,
+        }
+        named = {f"{name}={getattr(self, name):g}": mask for name, mask in masks.items()}
+        return {"crowds": found.crowd, **named}
 
 
 @DATASETS.register_module()
@@ -118,11 +130,15 @@ class FrameDetection(BaseDataset):
         lazy_init: open the index at the first use.
 
     Raises:
-        ValueError: if the selection has no frame, a name in it is unknown, or a filter asks for
-            visibility and the index has levels that nothing is known of.
+        ValueError: if the selection has no frame, a name in it is unknown, a filter asks for
+            visibility and the index has levels that nothing is known of, or (unless ``test_mode``)
+            the filters leave no object in any frame.
     """
 
     METAINFO: dict[str, Any] = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
+
+    DEFAULT_CLASS_MAP: Mapping[str, str | None] = {}
+    """Categories to classes where they differ from ``drivemim.datasets.classes.DEFAULT``."""
 
     index: FrameIndex
     rows: Integers
@@ -153,7 +169,8 @@ class FrameDetection(BaseDataset):
         self.scenes = scenes
         self.cameras = cameras
         self.keyframes_only = keyframes_only
-        self.class_map = class_map
+        self.own_class_map = class_map
+        self.class_map = {**self.DEFAULT_CLASS_MAP, **(class_map or {})}
         self.label_share = label_share
         self.label_seed = label_seed
         super().__init__(
@@ -172,6 +189,7 @@ class FrameDetection(BaseDataset):
             self.index_path, version=self.version, data_root=self.index_root
         )
         self._check_levels()
+        check_class_map(self.own_class_map, self.index.categories, self.METAINFO["classes"])
         rows = self._select()
         if self._indices is not None:
             rows = _subset(rows, self._indices)
@@ -182,7 +200,37 @@ class FrameDetection(BaseDataset):
                 f"keyframes_only={self.keyframes_only}, indices={self._indices}"
             )
         self.rows = rows
+        self.check_frames()
+        if not self.test_mode:
+            self._check_objects()
         self._fully_initialized = True
+
+    def check_frames(self) -> None:
+        """Refuse frames that lack what the items need; nothing here."""
+
+    def _check_objects(self) -> None:
+        """Refuse to train on frames without any object to learn; looks until it finds one."""
+        total, counts = 0, dict.fromkeys(self.reasons(self._find(self.rows[:0])), 0)
+        for start in range(0, len(self.rows), _LOOK):
+            found = self._find(self.rows[start : start + _LOOK])
+            reasons = self.reasons(found)
+            if len(found.label) and not np.logical_or.reduce(list(reasons.values())).all():
+                return
+            total += len(found.label)
+            for name, mask in reasons.items():
+                counts[name] += int(mask.sum())
+        classes = ", ".join(self.METAINFO["classes"])
+        if total == 0:
+            raise DataError(
+                f"{self.index_path}: none of the {len(self.rows)} frames has an object of the "
+                f"classes {classes}, so that there is nothing to learn; look at scenes, class_map "
+                "and the annotations that the index was built from"
+            )
+        causes = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        raise DataError(
+            f"{self.index_path}: the filters leave no object in any of {len(self.rows)} frames. Of "
+            f"{total} objects they leave out: {causes} (an object can be in several); loosen them"
+        )
 
     def labelled(self, rows: Integers, *, share: float, seed: int) -> NDArray[np.bool_]:
         """(F,) True for the frames of ``rows`` that a share of the labels leaves."""
@@ -249,8 +297,10 @@ class FrameDetection(BaseDataset):
         return f"{light} rain" if scenes.rain[scene] else light
 
     def _boxes(self, row: int) -> FrameBoxes:
+        return self._find(np.array([row]))
+
+    def _find(self, rows: Integers) -> FrameBoxes:
         classes = self.METAINFO["classes"]
-        rows = np.array([row])
         return frame_boxes(self.index, rows, class_map=self.class_map, classes=classes)
 
     def _instances(self, row: int) -> list[dict[str, Any]]:
@@ -258,7 +308,12 @@ class FrameDetection(BaseDataset):
 
     def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
         """(M,) True for the objects that a detector is not asked for."""
-        return self.filters.ignored(found)
+        ignored: NDArray[np.bool_] = np.logical_or.reduce(list(self.reasons(found).values()))
+        return ignored
+
+    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
+        """Why objects are not asked for: (M,) masks by what leaves them out."""
+        return self.filters.reasons(found)
 
     def _describe(self, found: FrameBoxes) -> list[dict[str, Any]]:
         ignored = self.ignored(found)

@@ -69,6 +69,8 @@ class FrameDetection3D(FrameDetection):
 
     METAINFO: dict[str, Any] = {"classes": DETECTION_CLASSES, "palette": _PALETTE}
 
+    DEFAULT_CLASS_MAP = {**NUSCENES_DETECTION, **NUSCENES_EXTRA}
+
     _metainfo: dict[str, Any]
 
     def __init__(
@@ -93,7 +95,7 @@ class FrameDetection3D(FrameDetection):
             index=index,
             filters=filters,
             pipeline=pipeline,
-            class_map={**NUSCENES_DETECTION, **NUSCENES_EXTRA, **(class_map or {})},
+            class_map=class_map,
             **settings,
         )
 
@@ -102,6 +104,16 @@ class FrameDetection3D(FrameDetection):
         if self._fully_initialized:
             return
         super().full_init()
+        frames, scenes = self.index.frames, self.index.scenes
+        self._metainfo["nuscenes"] = {
+            "index": str(self.index.path),
+            "data_root": str(self.index.data_root),
+            "scenes": [scenes.name[row] for row in np.unique(frames.scene[self.rows])],
+            "whole": self._indices is None and self.label_share == 1,
+        }
+
+    def check_frames(self) -> None:
+        """Refuse frames without measured calibration, and boxes without a place in space."""
         frames, boxes = self.index.frames, self.index.boxes
         loose = self.rows[~frames.calibrated[self.rows]]
         if len(loose):
@@ -115,13 +127,6 @@ class FrameDetection3D(FrameDetection):
                 f"box {boxes.token[flat[0]]} of {self.index.path} is drawn in its image and has no "
                 "place in space; 3-D detection needs an index of nuScenes' tables"
             )
-        scenes = self.index.scenes
-        self._metainfo["nuscenes"] = {
-            "index": str(self.index.path),
-            "data_root": str(self.index.data_root),
-            "scenes": [scenes.name[row] for row in np.unique(frames.scene[self.rows])],
-            "whole": self._indices is None and self.label_share == 1,
-        }
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
         """Keep the first (or, negative, the last) so many frames, or these."""
@@ -161,12 +166,15 @@ class FrameDetection3D(FrameDetection):
             instance["attribute"] = attributes[number]
         return instances
 
-    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
+    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
         """As ``FrameDetection``'s, and what is behind the camera or beyond its class's range."""
-        ignored = super().ignored(found) | (found.depth < self.min_depth)
+        reasons = {
+            **super().reasons(found),
+            f"min_depth={self.min_depth:g}": found.depth < self.min_depth,
+        }
         if self.within_class_range:
-            ignored |= found.distance >= _RANGES[found.label]
-        return ignored
+            reasons["within_class_range"] = found.distance >= _RANGES[found.label]
+        return reasons
 
     def _attributes(self, found: FrameBoxes) -> list[int]:
         """Positions in ``ATTRIBUTES`` of what the index numbers its own way."""

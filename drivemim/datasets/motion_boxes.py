@@ -39,7 +39,7 @@ class MotionBoxes(BoxSource):
 
     Args:
         index: the data set.
-        class_map: not used.
+        class_map: must be empty: motion says nothing of categories.
         min_change: smallest change of a moving square, as share of the range of grey, in (0, 1].
 
     Raises:
@@ -54,6 +54,11 @@ class MotionBoxes(BoxSource):
         super().__init__(index=index, class_map=class_map)
         if not 0 < min_change <= 1:
             raise ValueError(f"min_change={min_change} must be in (0, 1]")
+        if class_map:
+            raise ConfigError(
+                f"MotionBoxes have no categories that class_map={dict(class_map)} could name; "
+                "leave it out"
+            )
         self.min_change = min_change
 
     def find(self, rows: Ints) -> ImageBoxes:

@@ -8,15 +8,21 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
+from torch.distributed import init_process_group
+from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from drivemim.compat import explain_build_error
+from drivemim.datasets.augment import AugmentSettings
+from drivemim.datasets.classes import CLASSES
+from drivemim.datasets.detection import BoxFilters
 from drivemim.engine.dumps import is_dump, undo_run
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 
@@ -43,6 +49,25 @@ _MMDETECTION_VARIABLES = (
 )  # fmt: skip
 _TOP_LEVEL = _takes(Runner.__init__, *_RUNNER_EXTRAS) - {"cfg"}
 _DATALOADER = _takes(DataLoader.__init__, "num_batch_per_epoch") - {"kwargs"}
+# Arguments that are dicts without a ``type``, and what the class that reads them knows; None where
+# the keys are names of the data, which the class compares with the data.
+_SETTINGS: dict[str, frozenset[str] | None] = {
+    "augment": frozenset(field.name for field in fields(AugmentSettings)),
+    "filters": frozenset(field.name for field in fields(BoxFilters)),
+    "class_map": None,
+    "share": frozenset(CLASSES),
+    "clip_grad": _takes(clip_grad_norm_, "type", "clip_value") - {"parameters"},
+    "paramwise_cfg": frozenset(
+        {"decay_rate", "custom_keys", "norm_decay_mult", "bias_decay_mult", "bias_lr_mult"}
+        | {"dwconv_decay_mult", "flat_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate"}
+    ),
+    "mp_cfg": frozenset({"mp_start_method", "opencv_num_threads"}),
+    "dist_cfg": _takes(init_process_group, "init_backend"),
+    "filter_cfg": frozenset({"filter_empty_gt", "min_size", "bbox_min_size"}),
+    "test_cfg": frozenset(
+        {"nms_pre", "nms", "score_thr", "max_per_img", "min_bbox_size", "mask_thr_binary"}
+    ),
+}
 # Dicts of a config that are built without a ``type`` and would otherwise fail late or not at all.
 _UNTYPED: dict[str, frozenset[str]] = {
     "train_dataloader": _DATALOADER,
@@ -83,8 +108,13 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         undo_run(config)
     for key in options or {}:
         _check_option(config, key)
+        _open(config, key)
     if options:
-        config.merge_from_dict(dict(options))
+        try:
+            config.merge_from_dict(dict(options))
+        except (AttributeError, KeyError, TypeError) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise ConfigError(f"--cfg-options of {path}: {first}") from error
         _check_untyped(config)
     return config
 
@@ -226,14 +256,38 @@ def _check_option(config: Config, dotted: str) -> None:
             return
         elif part in here:
             here = here[part]
-        elif "type" in here or part in _valid_additions(walked):
+        elif (
+            "type" in here
+            or part in _valid_additions(walked)
+            or walked[-1:]
+            and walked[-1] in _SETTINGS
+            and ((known := _SETTINGS[walked[-1]]) is None or part in known)
+        ):
             return
         else:
-            valid = set(here) | set(_valid_additions(walked))
+            valid = {
+                *here,
+                *_valid_additions(walked),
+                *(_SETTINGS.get(name.rpartition(".")[2]) or ()),
+            }
             raise ConfigError(
                 f"--cfg-options {dotted}: {name} has no key '{part}'{nearest(part, valid)}"
             )
         walked.append(part)
+
+
+def _open(config: Config, dotted: str) -> None:
+    """Put an empty dict where an option sets a key of what is None so far."""
+    here: Any = config
+    for part in dotted.split(".")[:-1]:
+        if isinstance(here, (list, tuple)):
+            here = here[int(part)]
+            continue
+        if part in here and here[part] is None:
+            here[part] = ConfigDict()
+        if not isinstance(here.get(part), (Mapping, list, tuple)):
+            return
+        here = here[part]
 
 
 def _check_variables(config: Config, path: Path) -> None:

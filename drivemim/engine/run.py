@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ def evaluate(
     """
     if out is not None:
         check_target(out)
+    _check_test_options(options or {})
     cfg = _prepare(config, work_dir, launcher, options)
     if cfg.get("test_dataloader") is None:
         raise ConfigError(f"{config} has no test_dataloader: it cannot be tested")
@@ -148,12 +150,27 @@ def evaluate(
     return metrics
 
 
+def _check_test_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of the validation data alone: a test has data and metrics of its own."""
+    for key in options:
+        other = re.sub(r"^val_(?=dataloader\b|evaluator\b)", "test_", key)
+        if other != key and other not in options:
+            raise ConfigError(
+                f"--cfg-options {key}: a test does not read it, so that it would change nothing; "
+                f"set {other}"
+            )
+
+
 def _prepare(
     config: str | Path,
     work_dir: str | Path | None,
     launcher: str,
     options: Mapping[str, Any] | None,
 ) -> Config:
+    if options and options.get("launcher", launcher) != launcher:
+        raise ConfigError(
+            f"--cfg-options launcher={options['launcher']} would change nothing: give --launcher"
+        )
     cfg = load_config(config, options)
     cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(config).stem)
     cfg.launcher = launcher

@@ -15,8 +15,10 @@ from drivemim.datasets.classes import (
     DETECTION_CLASSES,
     NUSCENES,
     NUSCENES_DETECTION,
+    check_class_map,
     labels_of,
 )
+from drivemim.errors import ConfigError
 
 
 def test_every_nuscenes_category_has_a_place():
@@ -57,3 +59,10 @@ def test_attributes_are_the_devkits():
 
 def test_ranges_are_the_devkits():
     assert config_factory("detection_cvpr_2019").class_range == CLASS_RANGES
+
+
+def test_a_class_map_may_only_name_what_there_is():
+    check_class_map({"car": "vehicle", "rider": None}, ["car", "rider"])
+    check_class_map(None, [])
+    with pytest.raises(ConfigError, match="there is no category 'van'; there are none"):
+        check_class_map({"van": "vehicle"}, [])

@@ -87,6 +87,66 @@ def test_small_objects_are_ignored_not_dropped(index):
     assert sorted(dataset.get_cat_ids(0)) == [0, 1]
 
 
+def test_filters_that_leave_nothing_are_refused_with_counts(index):
+    """Four boxes: cars of 60 x 30 twice and pedestrians of 10 x 40; the rider is no class."""
+    filters = {"min_width": 20.0, "min_height": 35.0}
+    with pytest.raises(DataError) as error:
+        FrameDetection(index=index, filters=filters)
+    assert str(error.value) == (
+        f"{index}: the filters leave no object in any of 3 frames. Of 3 objects they leave out: "
+        "min_width=20 1, min_height=35 2 (an object can be in several); loosen them"
+    )
+    # One that is left is enough, and an evaluation may have none.
+    assert len(FrameDetection(index=index, filters={"min_height": 35.0})) == 3
+    assert len(FrameDetection(index=index, filters=filters, test_mode=True)) == 3
+    lazy = FrameDetection(index=index, filters=filters, lazy_init=True)
+    with pytest.raises(DataError, match="leave no object"):
+        lazy.full_init()
+
+
+def test_frames_without_any_object_are_refused_for_training(index):
+    with pytest.raises(DataError, match="none of the 1 frames has an object of the classes"):
+        FrameDetection(index=index, filters={}, scenes=["b"])
+    nothing = {"car": None, "pedestrian": None}
+    with pytest.raises(DataError, match="none of the 3 frames has an object"):
+        FrameDetection(index=index, filters={}, class_map=nothing)
+
+
+def test_crowds_alone_are_nothing_to_learn(folder, tmp_path):
+    path = folder / "images" / "train.json"
+    document = json.loads(path.read_text())
+    for each in document["annotations"]:
+        each["iscrowd"] = 1
+    path.write_text(json.dumps(document))
+    build_frames_index([folder / "images"], tmp_path / "crowds.arrow", coco=[path])
+    with pytest.raises(DataError, match="Of 3 objects they leave out: crowds 3 "):
+        FrameDetection(index=tmp_path / "crowds.arrow", filters={})
+
+
+def test_the_object_is_found_in_a_later_look(index, monkeypatch):
+    monkeypatch.setattr("drivemim.datasets.detection._LOOK", 1)
+    # The first frame has two boxes lower than 50 pixels and none wider than 100; so has the rest.
+    assert len(FrameDetection(index=index, filters={}, indices=[2, 0])) == 2
+    with pytest.raises(DataError, match="min_width=100 3"):
+        FrameDetection(index=index, filters={"min_width": 100})
+
+
+def test_a_misspelt_category_names_the_nearest(index):
+    with pytest.raises(ConfigError) as error:
+        FrameDetection(index=index, filters={}, class_map={"carr": "pedestrian"})
+    assert str(error.value) == (
+        "class_map: there is no category 'carr'; did you mean 'car'?; "
+        "there are car, pedestrian, rider"
+    )
+    # One of another data set's would change nothing either.
+    with pytest.raises(ConfigError, match="there is no category 'vehicle.car'"):
+        FrameDetection(index=index, filters={}, class_map={"vehicle.car": None})
+    with pytest.raises(ConfigError, match="did you mean 'pedestrian'"):
+        FrameDetection(index=index, filters={}, class_map={"rider": "pedestrain"})
+    both = FrameDetection(index=index, filters={}, class_map={"rider": "pedestrian"})
+    assert sorted(both.get_cat_ids(1)) == [0, 1]
+
+
 def boxes_of(**columns):
     count = 3
     base = dict(
@@ -160,7 +220,7 @@ def test_a_limit_that_cannot_be_meant_is_named(name, value, range_):
 
 def test_selecting_frames(index):
     assert len(FrameDetection(index=index, filters={}, scenes="train")) == 3
-    assert len(FrameDetection(index=index, filters={}, scenes=["b"])) == 1
+    assert len(FrameDetection(index=index, filters={}, scenes=["b"], test_mode=True)) == 1
     assert len(FrameDetection(index=index, filters={}, indices=2)) == 2
     assert len(FrameDetection(index=index, filters={}, indices=-1)) == 1
     dataset = FrameDetection(index=index, filters={}, indices=[2, 0])

@@ -128,7 +128,7 @@ def test_what_the_official_evaluation_does_not_count_is_ignored(small_index, mon
             assert not every["ignore_flag"]
             seen.add(near["ignore_flag"])
     assert seen == {0, 1}
-    behind = FrameDetection3D(index=small_index, filters=FILTERS, min_depth=1000.0)
+    behind = FrameDetection3D(index=small_index, filters=FILTERS, min_depth=1000.0, test_mode=True)
     flags = [
         each["ignore_flag"]
         for row in range(len(behind))

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from drivemim.engine.config import config_errors, dicts_in, load_config, short_type
-from drivemim.engine.run import train
+from drivemim.engine.run import evaluate, train
 from drivemim.errors import ConfigError
 
 
@@ -83,6 +83,58 @@ def test_misspelt_key_of_a_dict_without_type(write, line, section, key, nearest)
 )
 def test_option_that_nothing_reads(toy, option, complaint):
     assert f"--cfg-options {option}: {complaint}" in message(load_config, toy, {option: 1})
+
+
+PRETRAIN = "configs/pretrain/vit-base_object_nuscenes.py"
+CLIPS = "train_dataloader.dataset.dataset"
+
+
+def test_settings_that_the_base_leaves_out_can_be_set(repository):
+    """The base says ``augment=dict()``: which settings there are, the class that reads it knows."""
+    options = {
+        f"{CLIPS}.augment.crop": (0.2, 1.0),
+        f"{CLIPS}.class_map": {},
+        "optim_wrapper.clip_grad.norm_type": 1.0,
+        "env_cfg.dist_cfg.timeout": 60,
+    }
+    cfg = load_config(repository / PRETRAIN, options)
+    assert cfg.train_dataloader.dataset.dataset.augment == {"crop": (0.2, 1.0)}
+    assert cfg.optim_wrapper.clip_grad == {"max_norm": 1.0, "norm_type": 1.0}
+    detector = repository / "configs/detection/retinanet_r18_town.py"
+    data = "train_dataloader.dataset.dataset"
+    cfg = load_config(detector, {f"{data}.filters.min_area": 9, "model.test_cfg.nms_pre": 7})
+    assert cfg.train_dataloader.dataset.dataset.filters.min_area == 9
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        (f"{CLIPS}.augment.corp", f"{CLIPS}.augment has no key 'corp'; did you mean 'crop'?"),
+        ("optim_wrapper.clip_grad.maxnorm", "has no key 'maxnorm'; did you mean 'max_norm'?"),
+    ],
+)
+def test_settings_that_no_class_reads(repository, option, complaint):
+    assert complaint in message(load_config, repository / PRETRAIN, {option: 1})
+
+
+def test_a_setting_of_what_is_none_makes_it_a_dict(write):
+    path = write("custom = dict(type='A', augment=None)", "visualizer = dict(type='B', a=custom)")
+    cfg = load_config(path, {"visualizer.a.augment.crop": (0.2, 1.0)})
+    assert cfg.visualizer.a.augment == {"crop": (0.2, 1.0)}
+
+
+def test_options_that_cannot_be_merged_are_one_line(toy):
+    found = message(load_config, toy, {"log_level.deep.key": 1})
+    assert found.startswith(f"--cfg-options of {toy}: ")
+    assert "log_level" in found or "deep" in found
+
+
+def test_options_that_another_argument_decides_change_nothing(toy, tmp_path):
+    found = message(train, toy, work_dir=tmp_path / "run", options={"launcher": "pytorch"})
+    assert "give --launcher" in found
+    key = "val_dataloader.dataset.index"
+    found = message(evaluate, toy, tmp_path / "x.pth", options={key: "other.arrow"})
+    assert found.endswith("would change nothing; set test_dataloader.dataset.index")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,10 @@ def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository
         checkpoint,
         study.result(run),
         work_dir=study.work_dir / f"{run.name}.test",
-        options=(*study.options, *inputs.test_options()),
+        options=(
+            *(each for each in study.options if not each.startswith("val_")),
+            *inputs.test_options(),
+        ),
         reads=tuple(relative_path(path, repository) for path in (*inputs.test_files(), checkpoint)),
     )
 
