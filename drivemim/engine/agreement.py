@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from drivemim.engine.config import dicts_in, short_type
@@ -257,7 +256,6 @@ def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | No
 
 def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
     """Every module that has a number of classes of objects."""
-    model = model.module if is_model_wrapper(model) else model
     if any(hasattr(model, name) for name in ("language_model", "text_encoder")):
         return  # classes are words there, and their number that of the words at most
     for name, module in model.named_modules():

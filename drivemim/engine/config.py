@@ -256,24 +256,23 @@ def _check_option(config: Config, dotted: str) -> None:
             return
         elif part in here:
             here = here[part]
-        elif (
-            "type" in here
-            or part in _valid_additions(walked)
-            or walked[-1:]
-            and walked[-1] in _SETTINGS
-            and ((known := _SETTINGS[walked[-1]]) is None or part in known)
-        ):
+        elif "type" in here or part in _valid_additions(walked) or _is_setting(walked, part):
             return
         else:
-            valid = {
-                *here,
-                *_valid_additions(walked),
-                *(_SETTINGS.get(name.rpartition(".")[2]) or ()),
-            }
+            known = _SETTINGS.get(name.rpartition(".")[2]) or ()
+            valid = {*here, *_valid_additions(walked), *known}
             raise ConfigError(
                 f"--cfg-options {dotted}: {name} has no key '{part}'{nearest(part, valid)}"
             )
         walked.append(part)
+
+
+def _is_setting(walked: list[str], part: str) -> bool:
+    """Whether a key is one that the class which reads the dict knows, or checks by itself."""
+    if not walked or walked[-1] not in _SETTINGS:
+        return False
+    known = _SETTINGS[walked[-1]]
+    return known is None or part in known
 
 
 def _open(config: Config, dotted: str) -> None:

@@ -151,8 +151,8 @@ def _moved(
         yield "T_max", (total if end is None else move(end)) - move(scheduler.get("begin", 0))
     if milestones := scheduler.get("milestones"):
         scaled = sorted({max(1, int(place * total / whole)) for place in milestones})
-        places = milestones if max(milestones) < total else scaled
-        yield "milestones", f"[{','.join(map(str, places))}]"
+        chosen = milestones if max(milestones) < total else scaled
+        yield "milestones", f"[{','.join(map(str, chosen))}]"
 
 
 def _by_epoch(scheduler: Mapping[str, Any]) -> bool:
@@ -206,15 +206,15 @@ def _faults(key: str, each: Mapping[str, Any], length: Length, last: float) -> l
 def _check_hooks(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
     """Checkpoints that are counted in epochs where there are none; averaging that never begins."""
     hook = (config.get("default_hooks") or {}).get("checkpoint")
-    if isinstance(hook, Mapping) and hook.get("interval", -1) > 0 and not length.by_epoch:
-        if hook.get("by_epoch", True):
-            faults.append(
-                "default_hooks.checkpoint has by_epoch=True, and there are no epochs: it would "
-                "save at the end alone"
-            )
-            cures["default_hooks.checkpoint.by_epoch"] = False
-            if hook["interval"] < 100:  # meant as epochs
-                cures["default_hooks.checkpoint.interval"] = max(1, length.units // 10)
+    saves = isinstance(hook, Mapping) and hook.get("interval", -1) > 0
+    if saves and hook.get("by_epoch", True) and not length.by_epoch:
+        faults.append(
+            "default_hooks.checkpoint has by_epoch=True, and there are no epochs: it would save at "
+            "the end alone"
+        )
+        cures["default_hooks.checkpoint.by_epoch"] = False
+        if hook["interval"] < 100:  # meant as epochs
+            cures["default_hooks.checkpoint.interval"] = max(1, length.units // 10)
     for place, each in enumerate(config.get("custom_hooks") or ()):
         for name, by_epoch in (("begin_iter", False), ("begin_epoch", True)):
             total = length.of(by_epoch)
