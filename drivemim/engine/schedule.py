@@ -205,8 +205,8 @@ def _faults(key: str, each: Mapping[str, Any], length: Length, last: float) -> l
 
 def _check_hooks(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
     """Checkpoints that are counted in epochs where there are none; averaging that never begins."""
-    hook = (config.get("default_hooks") or {}).get("checkpoint")
-    saves = isinstance(hook, Mapping) and hook.get("interval", -1) > 0
+    hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    saves = hook.get("interval", -1) > 0
     if saves and hook.get("by_epoch", True) and not length.by_epoch:
         faults.append(
             "default_hooks.checkpoint has by_epoch=True, and there are no epochs: it would save at "

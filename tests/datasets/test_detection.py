@@ -222,7 +222,7 @@ def test_selecting_frames(index):
     assert len(FrameDetection(index=index, filters={}, scenes="train")) == 3
     assert len(FrameDetection(index=index, filters={}, scenes=["b"], test_mode=True)) == 1
     assert len(FrameDetection(index=index, filters={}, indices=2)) == 2
-    assert len(FrameDetection(index=index, filters={}, indices=-1)) == 1
+    assert len(FrameDetection(index=index, filters={}, indices=-1, test_mode=True)) == 1
     dataset = FrameDetection(index=index, filters={}, indices=[2, 0])
     every = FrameDetection(index=index, filters={})
     assert dataset.rows.tolist() == [every.rows[2], every.rows[0]]

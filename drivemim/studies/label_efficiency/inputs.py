@@ -21,9 +21,11 @@ from mmengine.config import Config
 from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.engine.config import ConfigOptions, config_errors, load_config
+from drivemim.engine.schedule import check_schedule
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 from drivemim.files import write_bytes
 from drivemim.registry import DATASETS, METRICS
+from drivemim.steps import run_length
 from drivemim.studies.label_efficiency.settings import LabelStudy
 
 EVALUATION = ("val_evaluator", "test_evaluator")
@@ -123,6 +125,8 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     learned, judged = _open_splits(study, config, place, repository / study.index)
     _check_apart(study, learned, judged)
     _check_metrics(study, config, judged)
+    options = parse_options([*run_length(study.iterations), *study.options])
+    check_schedule(load_config(repository / study.config, options))
     folder = repository / study.work_dir / "inputs"
     whole = config.to_dict()
     _write(folder / "config.json", whole)

@@ -56,10 +56,22 @@ def test_the_subset_written_down_is_the_one_that_is_loaded(place, make_study):
 
 
 def test_filters_decide_what_counts_as_a_box(place, make_study):
-    path = "train_dataloader.dataset.dataset.filters.min_area"
+    path = "train_dataloader.dataset.dataset"
     assert prepare_inputs(make_study(), place).counts[1.0, 0].boxes == 30
-    with pytest.raises(DataError, match=r"10 % of train with seed 0 is 2 frames without a box"):
-        prepare_inputs(make_study(options=(f"{path}=1000",), shares=(0.1, 1.0)), place)
+    with pytest.raises(DataError, match="leave no object in any of 20 frames"):
+        prepare_inputs(make_study(options=(f"{path}.filters.min_area=1000",)), place)
+    # A pedestrian in every second frame: some seeds draw one without.
+    study = make_study(
+        options=(f"{path}.class_map.car=None",), shares=(0.05, 1.0), seeds=tuple(range(12))
+    )
+    with pytest.raises(DataError, match=r"5 % of train with seed \d+ is 1 frames without a box"):
+        prepare_inputs(study, place)
+
+
+def test_a_schedule_that_cannot_be_set_is_refused_before_the_first_run(place, make_study):
+    options = ("param_scheduler.1.by_epoch=True",)
+    with pytest.raises(ConfigError, match="param_scheduler.1 .* has by_epoch=True"):
+        prepare_inputs(make_study(options=options), place)
 
 
 def test_the_files_follow_the_labels_and_not_the_index_file(place, make_study):
