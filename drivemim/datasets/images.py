@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.datasets.image_header import check_upright, read_header
+from drivemim.datasets.truncation import JPEG_START, is_filled_up, is_truncated, with_end
 from drivemim.errors import DataError
 
 _REDUCED = {
@@ -19,8 +20,6 @@ _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     1: cv2.IMREAD_COLOR,
 }
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 
 
 class Crop(NamedTuple):
@@ -122,21 +121,23 @@ def read_image(
             f"image {path} of frame {token} is missing; restore it, or build the index again "
             "without it (tools/create_index.py ... --missing-images drop)"
         ) from None
+    truncated = (
+        f"image {path} of frame {token} is truncated ({len(data)} bytes); copy or unpack it again"
+    )
     if is_truncated(data):
-        raise DataError(
-            f"image {path} of frame {token} is truncated ({len(data)} bytes); "
-            "copy or unpack it again"
-        )
+        raise DataError(truncated)
     header = read_header(BytesIO(data))
     check_upright(path, header, token)
     crop = Crop.whole(stored) if crop is None else crop
     size = (crop.height, crop.width) if size is None else size
     # OpenCV reduces other formats by skipping pixels, and to sizes that are rounded down.
-    factor = reduction(crop, size) if data.startswith(_JPEG_START) else 1
+    factor = reduction(crop, size) if data.startswith(JPEG_START) else 1
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    image = cv2.imdecode(np.frombuffer(with_end(data), np.uint8), flags)
     if image is None:
         raise DataError(f"image {path} of frame {token} cannot be decoded; copy or unpack it again")
+    if is_filled_up(data, image.astype(np.uint8, copy=False)):
+        raise DataError(truncated)
     found = image.shape[:2] if header.size is None else header.size
     if found != stored:
         raise DataError(
@@ -162,13 +163,3 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
         if image.shape[:2] != step:
             image = np.asarray(cv2.resize(image, step[::-1], interpolation=method), np.uint8)
     return np.ascontiguousarray(image)
-
-
-def is_truncated(data: bytes) -> bool:
-    """Whether a JPEG or PNG file ends early. OpenCV fills the rest of a JPEG with grey instead."""
-    if data.startswith(_JPEG_START):
-        # Neither marker can occur within compressed data, but both do in an embedded thumbnail.
-        return data.rfind(_JPEG_END) <= data.rfind(_JPEG_SCAN)
-    if data.startswith(_PNG_START):
-        return data.rfind(_PNG_END) < len(data) - 64
-    return not data

@@ -1,0 +1,172 @@
+"""Whether an image file's bytes are all there, decided by what a decoder needs of them.
+
+A JPEG may lack its end marker, and may have a video, a second image or a maker's note behind it, so
+its last bytes say nothing. What counts is that every scan is there, and that the last one encodes
+the image to its last block (ITU-T T.81, annexes B, F and G).
+"""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import JpegImagePlugin
+
+JPEG_START, _JPEG_END, _PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
+_SCAN = 0xDA
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
+_BETWEEN_SCANS = frozenset((0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE))
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""The marker that ends a scan; stuffed zeros and restarts are part of its data."""
+_GREY = 128
+"""What libjpeg fills blocks with for which a file has no data."""
+_OTHER_DATA = b"".join(
+    bytes((37 * position + 213) % 251 for position in range(64)) + bytes((0xFF, 0xD0 + restart))
+    for restart in range(8)
+)
+"""Scan data of no image, in which a decoder finds whatever restart it waits for.
+
+A decoder reads zeros behind the end of the data; these begin with ones.
+"""
+
+
+class _Header(NamedTuple):
+    """What comes before a JPEG's first scan: where that begins, and what it has to encode."""
+
+    scan: int
+    progressive: bool
+    components: frozenset[int]
+
+
+def is_truncated(data: bytes) -> bool:
+    """Whether a JPEG or PNG file ends early.
+
+    A JPEG that has an end marker is not decoded for this: one that was cut and given an end marker
+    shows only in what it decodes to (:func:`is_filled_up`), unless nothing but the end of a
+    progressive image's last scan, its finest, is lost.
+    """
+    if data.startswith(JPEG_START):
+        header = _read_header(data)
+        if header is None:
+            return True
+        if _has_end(data, header):
+            return header.progressive and _last_scan(data, header) is None
+        end = _last_scan(data, header)
+        return end is None or not _is_complete(data[:end])
+    if data.startswith(_PNG_START):
+        return not _has_png_end(data)
+    return not data
+
+
+def is_filled_up(data: bytes, image: NDArray[np.uint8]) -> bool:
+    """Whether a decoder made up the end of a JPEG: it fills what the file lacks with grey.
+
+    Args:
+        data: the file, which is not truncated by :func:`is_truncated`.
+        image: what was decoded from it, at any scale and turned or not, uint8 (H, W, 3).
+    """
+    if not data.startswith(JPEG_START):
+        return False
+    corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
+    if not (corners == _GREY).all(axis=1).any():
+        return False
+    # A whole image can have a corner of that grey.
+    header = _read_header(data)
+    assert header is not None
+    end = _last_scan(data, header)
+    return end is None or not _is_complete(data[:end])
+
+
+def with_end(data: bytes) -> bytes:
+    """Append the end marker to a JPEG that lacks it; OpenCV does not decode such a file."""
+    if not data.startswith(JPEG_START) or data.endswith(_JPEG_END):
+        return data
+    header = _read_header(data)
+    return data if header is None or _has_end(data, header) else data + _JPEG_END
+
+
+def _read_header(data: bytes) -> _Header | None:
+    """Walk the segments before the first scan, thumbnails inside them included; None if cut."""
+    position, progressive, components = 2, False, frozenset[int]()
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:
+            position += 1
+            continue
+        if marker == _SCAN:
+            return _Header(position, progressive, components)
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker in _FRAME_HEADERS:
+            progressive = marker in _PROGRESSIVE
+            components = frozenset(data[position + 10 : position + 2 + length : 3])
+        position += 2 + length
+    return None
+
+
+def _has_end(data: bytes, header: _Header) -> bool:
+    # No end marker can occur within a scan's data.
+    return data.endswith(_JPEG_END) or data.find(_JPEG_END, header.scan) >= 0
+
+
+def _last_scan(data: bytes, header: _Header) -> int | None:
+    """Where the data of the last scan end; None if scans are missing.
+
+    Every component needs its first coefficient and the 63 others, all down to their last bit.
+    """
+    missing = {(component, part) for component in header.components for part in ("DC", "AC")}
+    position, end = header.scan, None
+    while position + 4 <= len(data) and data[position + 1] in _BETWEEN_SCANS:
+        scan = data[position + 1] == _SCAN
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        content = data[position + 4 : position + 2 + length]
+        position += 2 + length
+        following = _AFTER_SCAN.search(data, position)
+        if scan and len(content) >= 6:
+            first, last, bits = content[-3], content[-2], content[-1] & 15
+            parts = ["DC"] * (first == 0) + ["AC"] * (last == 63) if bits == 0 else []
+            missing -= {(component, part) for component in content[1:-3:2] for part in parts}
+            end = following.start() if following else len(data)
+        if not following:
+            break
+        position = following.start()
+    return None if missing else end
+
+
+def _is_complete(data: bytes) -> bool:
+    """Whether a JPEG without end marker encodes its last block: nothing behind it changes pixels.
+
+    Space that was reserved for a file and never written is zeros, or ones in flash memory.
+    """
+    end = len(data.rstrip(b"\0\xff"))
+    # The scan's own last bytes can be a zero, or the pair that stands for a byte of ones.
+    tails = [tail for tail in (b"", b"\0", b"\xff\0") if data.startswith(tail, end)]
+    for part in (data[:end] + tail for tail in tails):
+        pixels = _decode(part + _JPEG_END)
+        if pixels is not None and pixels == _decode(part + _OTHER_DATA + _JPEG_END):
+            return True
+    return False
+
+
+def _decode(data: bytes) -> bytes | None:
+    """Pixels by Pillow, which keeps libjpeg's warnings to itself."""
+    try:
+        return JpegImagePlugin.JpegImageFile(BytesIO(data)).tobytes()
+    except (OSError, SyntaxError):
+        return None
+
+
+def _has_png_end(data: bytes) -> bool:
+    """Walk the chunks: length, type, content and checksum each."""
+    position = len(_PNG_START)
+    while position + 12 <= len(data):
+        kind = data[position + 4 : position + 8]
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+        if kind == b"IEND":
+            return position <= len(data)
+        if not kind.isalpha():
+            return False
+    return False
