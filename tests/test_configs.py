@@ -26,7 +26,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # Parts of configs, and lists of strategies, train nothing themselves.
 PATHS = sorted(path for path in CONFIGS.rglob("*.py") if not {"_base_", "masks"} & set(path.parts))
 DETECTION = [path for path in PATHS if path.parent.name == "detection"]
-SMALL = [path for path in DETECTION if path.stem.endswith(("_town", "_camvid"))]
+SMALL = [path for path in DETECTION if path.stem.endswith(("_town", "_camvid", "_idd"))]
 INSTANCES = [path for path in PATHS if path.parent.name == "instances"]
 # Heads and assigners that leave ignored objects out without a threshold for anchors.
 IGNORING = {

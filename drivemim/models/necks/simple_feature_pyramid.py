@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class SimpleFeaturePyramid(BaseModule):
             strides 4, 8, 16, 32 of a map of stride 16.
         norm: ``LN`` over the channels of a position, or ``GN`` with 32 groups.
         input_index: which of the backbone's maps is used.
+        init_cfg: MMEngine's. ``dict(type='Pretrained', checkpoint=..., prefix='decoder.neck.')``
+            takes the pyramid that a ``PyramidDecoder`` was pretrained with from its run's checkpoint.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class SimpleFeaturePyramid(BaseModule):
         scales: Sequence[float] = (4.0, 2.0, 1.0, 0.5),
         norm: Literal["LN", "GN"] = "LN",
         input_index: int = -1,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(init_cfg)
         allowed = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125)
         if any(scale not in allowed for scale in scales):
             raise ValueError(f"scales {tuple(scales)} must be among {allowed}")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -59,3 +61,15 @@ def test_half_scale_pools_the_largest() -> None:
 def test_wrong_arguments_are_named(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SimpleFeaturePyramid(in_channels=16, **wrong)
+
+
+def test_a_pretrained_pyramid_is_handed_over(tmp_path: Path) -> None:
+    settings = dict(in_channels=8, out_channels=4, scales=(2.0, 1.0))
+    pretrained = SimpleFeaturePyramid(**settings)
+    state = {f"decoder.neck.{name}": value for name, value in pretrained.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "run.pth")
+    start = dict(type="Pretrained", checkpoint=str(tmp_path / "run.pth"), prefix="decoder.neck.")
+    neck = SimpleFeaturePyramid(**settings, init_cfg=start)
+    neck.init_weights()
+    for name, value in pretrained.state_dict().items():
+        assert torch.equal(neck.state_dict()[name], value), name
