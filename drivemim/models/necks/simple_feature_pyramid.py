@@ -38,7 +38,7 @@ class SimpleFeaturePyramid(BaseModule):
         norm: ``LN`` over the channels of a position, or ``GN`` with 32 groups.
         input_index: which of the backbone's maps is used.
         init_cfg: MMEngine's. ``dict(type='Pretrained', checkpoint=..., prefix='decoder.neck.')``
-            takes the pyramid that a ``PyramidDecoder`` was pretrained with from its run's checkpoint.
+            takes the pyramid that a ``PyramidDecoder`` was pretrained with from its checkpoint.
     """
 
     def __init__(
