@@ -19,9 +19,9 @@ from drivemim.errors import CheckpointError
 from drivemim.registry import MASKS, MODELS
 from drivemim.trust import is_trusted, trust_cure
 
-# Where the parts of a backbone come from. Others, whole detectors for example, read files.
-_PARTS = ("drivemim.", "mmdet.models.backbones.", "mmdet.models.layers.", "mmcv.cnn.",
-          "mmengine.model.", "mmengine.utils.dl_utils.", "torch.nn.")  # fmt: skip
+# Where the parts of a pretrainer come from. Others, whole detectors for example, read files.
+_PARTS = ("drivemim.", "mmdet.models.backbones.", "mmdet.models.necks.", "mmdet.models.layers.",
+          "mmcv.cnn.", "mmengine.model.", "mmengine.utils.dl_utils.", "torch.nn.")  # fmt: skip
 
 
 def embedded_config(text: Any, checkpoint: str | Path) -> Config:

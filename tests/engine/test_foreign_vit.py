@@ -156,7 +156,7 @@ def test_features_are_those_of_the_source(tmp_path, names, wrap, positions, sett
     expected = reference(names, state, images, state["pos_embed"][0, 1:])
     with torch.no_grad():
         (found,) = vit(images)
-        visible = vit.forward_masked(images, torch.zeros(2, *GRID, dtype=torch.bool))
+        visible = vit.forward_masked(images, torch.zeros(2, *GRID, dtype=torch.bool)).tokens
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(visible, expected.flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-4)
     assert "cls_token dropped: patches no longer attend to it" in report.lower()

@@ -160,8 +160,7 @@ def test_the_recipe_is_that_of_the_config_and_the_log(tables):
         "settings of its wrapper": "dict(clip_grad=dict(max_norm=1.0), constructor=LayerDecay, "
         "paramwise_cfg=dict(decay_rate=0.8))",
         "wrapper": "OptimWrapper",
-        "schedule": "LinearLR(begin=0, by_epoch=False, end=4, start_factor=0.1), "
-        "CosineAnnealingLR(begin=4, by_epoch=False, end=12, eta_min_ratio=0.01)",
+        "schedule": "CosineAnnealingLR(begin=0, by_epoch=False, end=2, eta_min_ratio=0.01)",
         "averaging of weights": "EMAHook(momentum=0.3, update_buffers=True)",
         "seed": "7",
     }

@@ -197,16 +197,18 @@ def test_a_detectors_checkpoint_that_fits_nowhere_is_refused(configs, run, tmp_p
     train(configs / "detector.py", work_dir=tmp_path / "two",
           options={"model.backbone.init_cfg": None})  # fmt: skip
     train(configs / "detector.py", work_dir=tmp_path / "three",
-          options={"model.backbone.init_cfg": None, "model.bbox_head.num_classes": 3,
+          options={"model.backbone.init_cfg": None,
+                   "model.bbox_head.anchor_generator.ratios": [0.5, 1.0],
                    "load_from": str(tmp_path / "two" / "iter_2.pth")})  # fmt: skip
     log = next((tmp_path / "three").glob("*/*.log")).read_text()
-    assert "tensors are loaded; misshapen 2 (bbox_head.retina_cls.weight (18, 8, 3, 3) for" in log
+    assert "tensors are loaded; misshapen 4 (bbox_head.retina_cls.weight (18, 8, 3, 3) for" in log
 
 
 def test_a_resumed_run_needs_no_start(configs, mae, tmp_path):
     folder = tmp_path / "run"
     started(configs, "vit", folder, **by_load_from(mae))
-    options = {**STILL, **by_load_from(tmp_path / "gone.pth"), "train_cfg.max_iters": 3}
+    options = {**STILL, **by_load_from(tmp_path / "gone.pth"), "train_cfg.max_iters": 3,
+               "param_scheduler.0.end": 3}  # fmt: skip
     train(configs / "vit.py", work_dir=folder, resume="newest", options=options)
 
 

@@ -128,7 +128,12 @@ def test_averaged_weights_that_are_not_there(repository, tmp_path):
     train(
         config,
         work_dir=tmp_path / "noema",
-        options={"train_cfg.max_iters": 4, "param_scheduler.0.end": 4},
+        options={
+            "train_cfg.max_iters": 4,
+            "param_scheduler.0.end": 1,
+            "param_scheduler.1.begin": 1,
+            "param_scheduler.1.end": 4,
+        },
     )
     with pytest.raises(CheckpointError, match=r"iter_4.pth has no averaged weights"):
         export_backbone(tmp_path / "noema" / "iter_4.pth", tmp_path / "x.safetensors", ema=True)
