@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
+_NOT_OPENED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 
-def check_target(path: str | Path) -> None:
+
+def why_unreadable(path: str | Path) -> str | None:
+    """Say why a path is not a file that can be opened and is not empty; None if it is one.
+
+    A name in a folder is not yet a file: it can be a link to nothing, or a copy that failed.
+
+    Raises:
+        OSError: if the system fails and not the file.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return (
+            f"is a link to {os.readlink(path)}, missing" if os.path.islink(path) else "is missing"
+        )
+    except OSError as error:
+        if error.errno not in _NOT_OPENED:
+            raise
+        return f"cannot be opened ({error.strerror})"
+    try:
+        status = os.fstat(handle)
+    finally:
+        os.close(handle)
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a file"
+    return None if status.st_size else "is empty"
+
+
+def check_target(path: str | Path, *, cure: str = "name another place") -> None:
     """Refuse, before the work, a file that could not be written after it.
+
+    Args:
+        path: the file.
+        cure: what to do where its folder is read-only, for the error.
 
     Raises:
         IsADirectoryError: if it is a folder.
         NotADirectoryError: if it is to lie below a file.
+        PermissionError: if nothing can be written to its folder.
     """
     path = Path(path)
     if path.is_dir():
@@ -19,6 +55,8 @@ def check_target(path: str | Path) -> None:
     above = next((parent for parent in path.absolute().parents if parent.exists()), None)
     if above is not None and not above.is_dir():
         raise NotADirectoryError(f"{path} cannot be written: {above} is a file")
+    if above is not None and not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path} cannot be written: {above} is read-only; {cure}")
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

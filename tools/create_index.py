@@ -1,11 +1,11 @@
-"""Build the index of a data set: nuScenes or nuImages tables, or folders of image sequences."""
+"""Build the index of a data set: nuScenes or nuImages tables, or folders of images and videos."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 
-from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.builders.frames import VIDEO_RATE, build_frames_index
 from drivemim.datasets.builders.nuimages import build_nuimages_index
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.index import FrameIndex
@@ -44,10 +44,18 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
                 help="leave out the unlabelled images around the annotated ones",
             )
 
-    frames = sources.add_parser("frames", help="folders of image sequences")
+    frames = sources.add_parser("frames", help="folders of image sequences and videos")
     frames.add_argument("--root", type=Path, required=True, action="append", help="repeatable")
     frames.add_argument("--coco", type=Path, default=[], action="append", help="repeatable")
-    frames.add_argument("--rate", type=float, default=10.0, help="frames a second (default 10)")
+    frames.add_argument(
+        "--rate", type=float, default=10.0, help="frames a second of images (default 10)"
+    )
+    frames.add_argument(
+        "--video-rate",
+        type=float,
+        default=VIDEO_RATE,
+        help=f"frames a second to take of videos (default {VIDEO_RATE:g}); 0 leaves them out",
+    )
     frames.add_argument("--out", type=Path, help="default: FIRST_ROOT/drivemim-frames.arrow")
     return parser.parse_args(argv)
 
@@ -59,7 +67,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.source == "frames":
             out = arguments.out or arguments.root[0] / "drivemim-frames.arrow"
-            build_frames_index(arguments.root, out, coco=arguments.coco, rate=arguments.rate)
+            build_frames_index(
+                arguments.root,
+                out,
+                coco=arguments.coco,
+                rate=arguments.rate,
+                video_rate=arguments.video_rate,
+            )
         else:
             out = arguments.out or arguments.root / f"drivemim-{arguments.version}.arrow"
             missing = arguments.missing_images

@@ -29,19 +29,13 @@ from drivemim.datasets.index_schema import (
     columns_of,
 )
 from drivemim.datasets.scene_selection import select_scenes
+from drivemim.datasets.sources import Fingerprint, check_sources
 from drivemim.errors import DataError, nearest
+from drivemim.files import check_target
 from drivemim.geometry.poses import pose_matrix
 
 FORMAT = 3
 _METADATA = b"drivemim"
-
-
-class Fingerprint(msgspec.Struct, frozen=True):
-    """What tells whether a source file changed since the index was built."""
-
-    name: str
-    size: int
-    mtime_ns: int
 
 
 class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,26 +127,11 @@ class FrameIndex:
             ValueError: if it is not an index, is older than its tables, or holds another version.
         """
         path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no index at {path}; build it with tools/create_index.py")
-        try:
-            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-            encoded = batch.schema.metadata[_METADATA]
-        except (pa.ArrowInvalid, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} is not an index of DriveMIM ({error}); build it with tools/create_index.py"
-            ) from error
-        info = _decode_info(encoded, path)
+        batch, info = _map(path)
         root = Path(data_root if data_root is not None else info.data_root)
         _check_version(info, path, version)
-        _check_tables(info, path, root)
-        try:
-            sections = _read_sections(batch)
-        except KeyError as error:
-            raise DataError(
-                f"{path} lacks the column {error}; rebuild with {info.command}"
-            ) from None
-        return cls(sections, info, path, root)
+        check_sources(info.tables, root, path, command=info.command)
+        return cls(_read_sections(batch, info, path), info, path, root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.data_root)
@@ -204,6 +183,15 @@ class FrameIndex:
         return index_in(strings(paths), _as_arrow(self.frames.path))
 
 
+def check_out(out: str | os.PathLike[str]) -> None:
+    """Refuse, before anything is read, an index that could not be written.
+
+    Raises:
+        OSError: saying why, and what to do.
+    """
+    check_target(Path(out), cure="name another place for the index with --out FILE")
+
+
 def write_index(
     path: str | os.PathLike[str], sections: Mapping[str, Mapping[str, Any]], info: IndexInfo
 ) -> None:
@@ -238,18 +226,23 @@ def write_index(
         beside.unlink(missing_ok=True)
 
 
-def fingerprints(root: Path, files: Iterable[Path]) -> tuple[Fingerprint, ...]:
-    """Fingerprints of files, named relative to ``root``."""
-    found = []
-    for file in files:
-        status = file.stat()
-        name = os.path.relpath(file, root)
-        found.append(Fingerprint(name, status.st_size, status.st_mtime_ns))
-    return tuple(found)
-
-
 def _reopen(path: Path, data_root: Path) -> FrameIndex:
-    return FrameIndex.open(path, data_root=data_root)
+    """Map an index that another process opened, and so compared with its tables."""
+    batch, info = _map(path)
+    return FrameIndex(_read_sections(batch, info, path), info, path, data_root)
+
+
+def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no index at {path}; build it with tools/create_index.py")
+    try:
+        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        encoded = batch.schema.metadata[_METADATA]
+    except (pa.ArrowInvalid, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not an index of DriveMIM ({error}); build it with tools/create_index.py"
+        ) from error
+    return batch, _decode_info(encoded, path)
 
 
 def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
@@ -275,29 +268,18 @@ def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
         )
 
 
-def _check_tables(info: IndexInfo, path: Path, root: Path) -> None:
-    """Tables that are not there (only the images were copied) are not compared."""
-    for table in info.tables:
-        try:
-            status = (root / table.name).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        if status.st_size != table.size or status.st_mtime_ns > table.mtime_ns:
-            raise DataError(
-                f"{path} is older than its tables: {root / table.name} changed since it was "
-                f"built; rebuild with {info.command}"
-            )
-
-
-def _read_sections(batch: pa.RecordBatch) -> dict[str, Any]:
-    cameras = len(batch.column("names.cameras").values)
+def _read_sections(batch: pa.RecordBatch, info: IndexInfo, path: Path) -> dict[str, Any]:
     sections: dict[str, Any] = {}
-    for section, cls in SECTIONS.items():
-        columns = {
-            name: _from_arrow(batch.column(f"{section}.{name}").values, column, cameras)
-            for name, column in columns_of(cls).items()
-        }
-        sections[section] = cls(**columns)
+    try:
+        cameras = len(batch.column("names.cameras").values)
+        for section, cls in SECTIONS.items():
+            columns = {
+                name: _from_arrow(batch.column(f"{section}.{name}").values, column, cameras)
+                for name, column in columns_of(cls).items()
+            }
+            sections[section] = cls(**columns)
+    except KeyError as error:
+        raise DataError(f"{path} lacks the column {error}; rebuild with {info.command}") from None
     return sections
 
 

@@ -1,4 +1,4 @@
-"""Build a ``FrameIndex`` from folders of image sequences, with a COCO file's boxes if there is one.
+"""Build a ``FrameIndex`` from folders of images and videos, with a COCO file's boxes if any.
 
 Nothing is known of these cameras, so a pinhole of 53 degrees is assumed that stands still:
 fx = fy = image width, principal point at the centre, identity poses; ``calibrated`` is False.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
-from PIL import Image
 
 from drivemim.datasets.builders.coco import CocoFile, read_coco
 from drivemim.datasets.builders.coco_images import base_folder, touched_roots
@@ -28,15 +29,24 @@ from drivemim.datasets.builders.columns import (
     no_lidar,
     runs,
 )
-from drivemim.datasets.builders.sequences import SequenceFrame, arrange, by_numbers
-from drivemim.datasets.image_header import check_upright, read_header
-from drivemim.datasets.index import IndexInfo, fingerprints, write_index
+from drivemim.datasets.builders.folder_frames import (
+    check_videos,
+    frames_of_images,
+    frames_of_videos,
+    image_size,
+)
+from drivemim.datasets.builders.folders import IMAGES, VIDEOS, list_recordings
+from drivemim.datasets.builders.sequences import SequenceFrame, arrange
+from drivemim.datasets.builders.videos import frames_folder
+from drivemim.datasets.index import IndexInfo, check_out, write_index
 from drivemim.datasets.index_schema import time_keys
+from drivemim.datasets.sources import Fingerprint, fingerprints
 from drivemim.errors import DataError
-from drivemim.files import RealPaths, path_from, plain_path
+from drivemim.files import RealPaths, path_from, plain_path, why_unreadable
 
 CAMERA = "camera"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+VIDEO_RATE = 2.0
+"""Frames a second that are taken of videos: that of nuScenes' annotated samples."""
 
 
 def build_frames_index(
@@ -45,20 +55,24 @@ def build_frames_index(
     *,
     coco: Sequence[str | os.PathLike[str]] = (),
     rate: float = 10.0,
+    video_rate: float = VIDEO_RATE,
 ) -> Path:
     """Index folders of sequences.
 
     Every folder that holds images is a sequence, its images in the order of their names (numbers
-    by value). A COCO file may instead name its images' sequences and frame numbers itself, in the
-    fields ``sequence`` and ``frame`` or CocoVID's; its paths are relative to its own folder if the
-    images lie there, else to the root that has them. With COCO files, only what they list is
-    indexed, plus the roots that they do not touch.
+    by value), and every video is one, whose frames are extracted into a folder beside the index. A
+    COCO file may instead name its images' sequences and frame numbers itself, in the fields
+    ``sequence`` and ``frame`` or CocoVID's; its paths are relative to its own folder if the images
+    lie there, else to the root that has them. With COCO files, only what they list is indexed, plus
+    the roots that they do not touch.
 
     Args:
-        roots: folders; the index's data root is the folder that holds them all.
+        roots: folders; the index's data root is the folder that holds them all, and the extracted
+            frames where there are any.
         out: file to write.
         coco: COCO files; the stem of each names its split.
         rate: frames a second, to give timestamps to frame numbers.
+        video_rate: frames a second to take of videos, which have timestamps; 0 to leave them out.
 
     Returns:
         ``out``.
@@ -66,31 +80,46 @@ def build_frames_index(
     Raises:
         FileNotFoundError: if a folder, a COCO file or an image it lists is not there, or there are
             no images.
-        ValueError: if a COCO file or an image is broken, an image is listed twice or could be one
-            of two files, has another size than the COCO file says, or has an EXIF orientation that
-            would turn it, or a folder cannot be read.
+        OSError: if the index cannot be written.
+        ValueError: if a COCO file, an image or a video is broken or listed twice, an image could be
+            one of two files, has another size than the COCO file says, or has an EXIF orientation
+            that would turn it, or a folder cannot be read.
     """
-    if not 0 < rate < math.inf:
-        raise ValueError(f"rate is {rate}; use frames a second above 0")
+    _check_rates(rate, video_rate)
     folders = _check_folders(roots)
-    data_root = Path(os.path.commonpath(folders))
+    check_out(out)
+    base = Path(os.path.commonpath(folders))
+    store = frames_folder(plain_path(out))
     files = [plain_path(path) for path in coco]
     # The way from the data root, which may be a link, to a file outside of it: by real folders.
     sources = [path.parent.resolve() / path.name for path in files if path.is_file()]
-    prints = fingerprints(data_root.resolve(), sources)
-    frames, categories = _read_frames(folders, files, data_root)
+    prints = fingerprints(base.resolve(), sources)
+    frames, categories = _read_frames(folders, files, base, store, video_rate)
+    data_root = _data_root(frames, base, store)
+    if data_root != base:
+        frames, prints = _moved(frames, prints, base, data_root)
     command = ["tools/create_index.py", "frames"]
     command += [part for folder in folders for part in ("--root", f"{folder}")]
     command += [part for path in files for part in ("--coco", f"{path}")]
+    rates = ["--rate", f"{rate}", "--video-rate", f"{video_rate}"]
     info = IndexInfo(
         source="frames",
         version="",
         data_root=str(data_root),
-        command=shlex.join([*command, "--rate", f"{rate}", "--out", os.fspath(out)]),
+        command=shlex.join([*command, *rates, "--out", os.fspath(out)]),
         tables=prints,
     )
     write_index(out, _sections(frames, categories, rate), info)
     return Path(out)
+
+
+def _check_rates(rate: float, video_rate: float) -> None:
+    if not 0 < rate < math.inf:
+        raise ValueError(f"rate is {rate}; use frames a second above 0")
+    if not 0 <= video_rate < math.inf:
+        raise ValueError(
+            f"video_rate is {video_rate}; use frames a second above 0, or 0 to leave videos out"
+        )
 
 
 def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -104,7 +133,7 @@ def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _read_frames(
-    folders: Sequence[Path], files: Sequence[Path], data_root: Path
+    folders: Sequence[Path], files: Sequence[Path], base: Path, store: Path, video_rate: float
 ) -> tuple[list[SequenceFrame], list[str]]:
     """Frames in the index's order, and the names of all categories."""
     categories: list[str] = []
@@ -114,17 +143,22 @@ def _read_frames(
     for path in files:
         parsed = read_coco(path)
         categories += [name for name in parsed.categories if name not in categories]
-        base = base_folder(parsed, folders, real)
-        touched |= touched_roots(parsed, base, folders, real)
-        frames += _frames_of_coco(parsed, base, data_root, real)
-    for folder in folders:
-        if folder not in touched:
-            frames += _frames_of_folder(folder, data_root)
+        beside = base_folder(parsed, folders, real)
+        touched |= touched_roots(parsed, beside, folders, real)
+        frames += _frames_of_coco(parsed, beside, base, real)
+    whole = list_recordings(folder for folder in folders if folder not in touched)
+    for root, recordings in whole:
+        frames += frames_of_images(root, recordings, base)
+    _check_listed_once(frames, base, real)
+    if video_rate:
+        check_videos(whole, real)
+        for root, recordings in whole:
+            frames += frames_of_videos(root, recordings, base, store, video_rate)
     if not frames:
         raise FileNotFoundError(
-            f"no images ({', '.join(SUFFIXES)}) under {', '.join(map(str, folders))}"
+            f"no images ({', '.join(IMAGES)}) or videos ({', '.join(VIDEOS)}) under "
+            f"{', '.join(map(str, folders))}"
         )
-    _check_listed_once(frames, data_root, real)
     return arrange(frames), categories
 
 
@@ -150,9 +184,9 @@ def _frames_of_coco(
     frames = []
     for image in parsed.images:
         file = base / image.file_name
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing, {parsed.path} lists it (id {image.id})")
-        size = _size(file)
+        if problem := why_unreadable(file):
+            raise FileNotFoundError(f"{file} {problem}, {parsed.path} lists it (id {image.id})")
+        size = image_size(file)
         if size != (image.width, image.height):
             raise DataError(
                 f"{parsed.path} says that {image.file_name} (id {image.id}) is {image.width}x"
@@ -174,60 +208,27 @@ def _frames_of_coco(
     return frames
 
 
-def _frames_of_folder(root: Path, data_root: Path) -> list[SequenceFrame]:
-    """Every folder of images below ``root`` (or ``root`` itself) is one sequence."""
-    frames = []
-    for parent, files in _walk(root):
-        images = sorted((name for name in files if name.lower().endswith(SUFFIXES)), key=by_numbers)
-        folder = Path(parent).relative_to(data_root)
-        name = folder.as_posix()
-        # The data root's own images are named by it, unless a folder in it has that name.
-        if folder == Path() and not (data_root / data_root.name).is_dir():
-            name = data_root.name
-        frames += [
-            SequenceFrame(
-                scene=("", name),
-                number=number,
-                path=(folder / file).as_posix(),
-                size=_size(Path(parent) / file),
-                source=root,
-            )
-            for number, file in enumerate(images)
-        ]
-    return frames
+def _data_root(frames: Sequence[SequenceFrame], base: Path, store: Path) -> Path:
+    """The folder that holds every frame: ``base``, unless frames were extracted outside of it."""
+    outside = [Path(frame.path).is_relative_to(store) for frame in frames]
+    if all(outside):
+        return store
+    return Path(os.path.commonpath([base, store])) if any(outside) else base
 
 
-def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Folders below ``root`` and their files, through links but into none from within itself."""
-    for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse_unreadable):
-        inside = Path(parent).resolve()
-        folders[:] = sorted(
-            name for name in folders if not inside.is_relative_to((inside / name).resolve())
-        )
-        yield parent, files
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise DataError(
-        f"{error.filename} cannot be read ({error.strerror}); make it readable, or give --root "
-        "without it"
-    ) from error
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height by the file's header.
-
-    Raises:
-        DataError: if it cannot be read, or its EXIF orientation would turn the image.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-        with path.open("rb") as stream:
-            check_upright(path, read_header(stream))
-    except OSError as error:
-        raise DataError(f"{path} is no readable image ({error}); remove or replace it") from error
-    return int(width), int(height)
+def _moved(
+    frames: Sequence[SequenceFrame], prints: Sequence[Fingerprint], base: Path, data_root: Path
+) -> tuple[list[SequenceFrame], tuple[Fingerprint, ...]]:
+    """Make what is relative to ``base``, or absolute, relative to ``data_root``."""
+    real = RealPaths()
+    inside, target = base.resolve(), data_root.resolve()
+    return (
+        [replace(frame, path=path_from(data_root, base / frame.path, real)) for frame in frames],
+        tuple(
+            structs.replace(each, name=os.path.relpath(inside / each.name, target))
+            for each in prints
+        ),
+    )
 
 
 def _sections(
@@ -242,6 +243,8 @@ def _sections(
     previous, following = neighbours(scene)
     frame_number = np.array([frame.number or 0 for frame in frames], np.int64)
     timestamp = np.round(frame_number / rate * 1e6).astype(np.int64)
+    timed = [row for row, frame in enumerate(frames) if frame.time is not None]
+    timestamp[timed] = [frames[row].time for row in timed]
     shared = {
         "token": [frame.path for frame in frames],
         "scene": scene,

@@ -38,7 +38,7 @@ from drivemim.datasets.builders.nuscenes_frames import (
 )
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.datasets.builders.timing import check_moments
-from drivemim.datasets.index import write_index
+from drivemim.datasets.index import check_out, write_index
 from drivemim.errors import DataError
 
 TABLES = (
@@ -84,6 +84,7 @@ def build_nuimages_index(
     root = Path(root).absolute()
     folder = tables.version_folder(root, version)
     check_missing_images(missing_images)
+    check_out(out)
     _check_source(folder, root, version)
     info = tables.source_info(
         "nuimages",

@@ -28,7 +28,7 @@ from drivemim.datasets.builders.nuscenes_frames import (
 )
 from drivemim.datasets.builders.nuscenes_tables import join, read_table
 from drivemim.datasets.builders.timing import check_moments, check_offsets, microseconds
-from drivemim.datasets.index import write_index
+from drivemim.datasets.index import check_out, write_index
 from drivemim.errors import DataError
 
 TABLES = (
@@ -78,6 +78,7 @@ def build_nuscenes_index(
     root = Path(root).absolute()
     folder = tables.version_folder(root, version)
     check_missing_images(missing_images)
+    check_out(out)
     info = tables.source_info(
         "nuscenes",
         root,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,8 +22,10 @@ from drivemim.datasets.builders.timing import microseconds
 from drivemim.datasets.image_header import check_upright, read_header
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import ConfigError
+from drivemim.files import why_unreadable
 
 Floats = NDArray[np.float64]
+_OPENED_AT_ONCE, _BATCH = 16, 1000
 _log = logging.getLogger(__name__)
 
 
@@ -221,7 +224,7 @@ def present_images(
     missing_images: str,
     among: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """Which rows of sample_data are images to index, by listing each folder once.
+    """Which rows of sample_data are images to index, by opening each.
 
     Args:
         root: folder that paths are relative to.
@@ -231,7 +234,8 @@ def present_images(
         among: (D,) rows to look at; None for all.
 
     Raises:
-        FileNotFoundError: if an image is not there and ``missing_images`` is ``error``.
+        FileNotFoundError: if an image is not there, is empty or cannot be opened, and
+            ``missing_images`` is ``error``.
         DataError: if an image's EXIF orientation would turn it.
     """
     kind = rig.kind[data.calibration]
@@ -242,30 +246,34 @@ def present_images(
         return is_image
     chosen = np.flatnonzero(is_image)
     paths = take(data.path, chosen).to_pylist()
-    folders = {path.rpartition("/")[0] for path in paths}
-    there: set[str] = set()
-    for name in folders:
-        if (root / name).is_dir():
-            prefix = f"{name}/" if name else ""
-            there.update(prefix + entry.name for entry in os.scandir(root / name))
+    problems = _problems([f"{root}/{path}" for path in paths])
     present = np.zeros(len(is_image), bool)
-    present[chosen] = [path in there for path in paths]
-    absent = chosen[~present[chosen]]
+    present[chosen] = [problem is None for problem in problems]
+    absent = np.flatnonzero(~present[chosen])
     if len(absent) and missing_images != "drop":
         first = int(absent[0])
         raise FileNotFoundError(
-            f"{root / data.path[first].as_py()} (frame {data.token[first].as_py()}) is missing, "
-            f"{len(absent)} of {len(chosen)} images in all; get them, or leave those frames out "
-            "with --missing-images drop"
+            f"{root / paths[first]} (frame {data.token[chosen[first]].as_py()}) {problems[first]}, "
+            f"{len(absent)} of {len(chosen)} images in all cannot be read; get them, or leave "
+            "those frames out with --missing-images drop"
         )
     _check_upright(root, data, np.flatnonzero(present))
     return present
 
 
+def _problems(paths: Sequence[str]) -> list[str | None]:
+    """Why files cannot be read, None for those that can; disks on a network answer in parallel."""
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        found = pool.map(lambda batch: [why_unreadable(path) for path in batch], batches)
+        return list(chain.from_iterable(found))
+
+
 def _check_upright(root: Path, data: SensorData, images: Ints) -> None:
     """Look at one image per calibration: a camera writes all its files alike.
 
-    Opening millions of files would take hours on a network disk; reading an image checks it again.
+    Reading from millions of files would take hours on a network disk; reading an image for training
+    checks it again.
     """
     _, first = np.unique(data.calibration[images], return_index=True)
     for row in images[first]:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from drivemim.datasets.arrow import index_in, is_empty, strings
 from drivemim.datasets.builders.nuscenes_schema import Row
-from drivemim.datasets.index import IndexInfo, fingerprints
+from drivemim.datasets.index import IndexInfo
+from drivemim.datasets.sources import fingerprints
 from drivemim.errors import DataError
 
 _CURE = "download or unpack the tables again"

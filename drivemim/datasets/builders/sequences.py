@@ -26,6 +26,7 @@ class SequenceFrame:
         namespace: folder within which the sequence's name is its own; None where the name is a
             folder itself.
         boxes: drawn in it.
+        time: microseconds in its sequence; None to count ``number`` at a rate.
     """
 
     scene: tuple[str, str]
@@ -35,6 +36,7 @@ class SequenceFrame:
     number: int | None = None
     namespace: str | None = None
     boxes: tuple[CocoBox, ...] = ()
+    time: int | None = None
 
 
 def by_numbers(name: str) -> list[tuple[int, int, str]]:

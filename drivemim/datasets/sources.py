@@ -1,0 +1,117 @@
+"""Whether the files that something was built from are still the same, wherever they were copied."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from drivemim.errors import DataError
+from drivemim.files import write_bytes
+
+_BLOCK = 1 << 20
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """What tells whether a source file changed.
+
+    Attributes:
+        name: its path, relative to a folder that the owner knows.
+        size: bytes.
+        mtime_ns: when it was last written, nanoseconds since 1970.
+        digest: SHA-256 of its content; ``""`` in indexes that were built before it was kept.
+    """
+
+    name: str
+    size: int
+    mtime_ns: int
+    digest: str = ""
+
+
+def fingerprints(root: Path, files: Iterable[Path]) -> tuple[Fingerprint, ...]:
+    """Fingerprints of files, named relative to ``root``."""
+    found = []
+    for file in files:
+        status = file.stat()
+        name = os.path.relpath(file, root)
+        found.append(Fingerprint(name, status.st_size, status.st_mtime_ns, _digest(file)))
+    return tuple(found)
+
+
+def is_unchanged(file: Path, known: Fingerprint) -> bool:
+    """Whether a file has the known size and content; its content is read where its time differs.
+
+    Raises:
+        OSError: if it is not there or cannot be read.
+    """
+    status = file.stat()
+    if status.st_size != known.size:
+        return False
+    if not known.digest:
+        return status.st_mtime_ns <= known.mtime_ns
+    return status.st_mtime_ns == known.mtime_ns or _digest(file) == known.digest
+
+
+def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, command: str) -> None:
+    """Refuse what was built from files that changed since.
+
+    Files that are not there (only the images were copied) are not compared. A copy has times of its
+    own, so its content is compared once; that it was is remembered beside ``built``.
+
+    Args:
+        sources: the files, as they were.
+        root: folder that their names are relative to.
+        built: file that was built from them.
+        command: what builds it again, for the error.
+
+    Raises:
+        ValueError: naming the first file that changed.
+    """
+    memory = built.with_name(f".{built.name}.compared")
+    compared = _read_memory(memory)
+    added = False
+    for known in sources:
+        file = root / known.name
+        try:
+            status = file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        key = os.path.realpath(file)  # ``link/..`` is not the folder of the link
+        now = Fingerprint(key, status.st_size, status.st_mtime_ns, known.digest)
+        if known.digest and now == compared.get(key):
+            continue
+        if not is_unchanged(file, known):
+            raise DataError(
+                f"{built} is older than its tables: {file} changed since it was built; rebuild "
+                f"with {command}"
+            )
+        if known.digest and status.st_mtime_ns != known.mtime_ns:
+            compared[key], added = now, True
+    if added:
+        _write_memory(memory, compared)
+
+
+def _read_memory(memory: Path) -> dict[str, Fingerprint]:
+    try:
+        entries = msgspec.json.decode(memory.read_bytes(), type=list[Fingerprint])
+    except (OSError, msgspec.DecodeError):
+        return {}  # then they are compared again, which costs time only
+    return {entry.name: entry for entry in entries}
+
+
+def _write_memory(memory: Path, compared: dict[str, Fingerprint]) -> None:
+    try:
+        write_bytes(memory, msgspec.json.encode(list(compared.values())))
+    except OSError:
+        return  # beside a read-only index nothing is remembered, and each process compares
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
