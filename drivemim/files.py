@@ -21,9 +21,7 @@ def why_unreadable(path: str | Path) -> str | None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
-        return (
-            f"is a link to {os.readlink(path)}, missing" if os.path.islink(path) else "is missing"
-        )
+        return "is a link to a missing file" if os.path.islink(path) else "is missing"
     except OSError as error:
         if error.errno not in _NOT_OPENED:
             raise

@@ -1,4 +1,4 @@
-"""A write that fails leaves what was there."""
+"""A write that fails leaves what was there, and what cannot be read or written is told before."""
 
 import errno
 import os
@@ -6,7 +6,14 @@ import resource
 
 import pytest
 
-from drivemim.files import RealPaths, path_from, plain_path, write_bytes
+from drivemim.files import (
+    RealPaths,
+    check_target,
+    path_from,
+    plain_path,
+    why_unreadable,
+    write_bytes,
+)
 
 
 def no_space(*_):
@@ -60,3 +67,39 @@ def test_paths_from_a_folder(tmp_path):
     assert path_from(tmp_path / "a" / "b", tmp_path / "a" / "1.jpg", real) == f"{tmp_path}/a/1.jpg"
     assert plain_path(f"{tmp_path}/link/../b/./1.jpg") == (tmp_path / "a/b/1.jpg").resolve()
     assert plain_path(f"{tmp_path}/a/../link/1.jpg") == tmp_path / "link" / "1.jpg"
+
+
+def test_why_a_file_cannot_be_read(tmp_path, monkeypatch):
+    file = tmp_path / "0.jpg"
+    assert why_unreadable(file) == "is missing"
+    assert why_unreadable(file / "1.jpg") == "is missing"
+    file.touch()
+    assert why_unreadable(file) == "is empty"
+    file.write_bytes(b"x")
+    assert why_unreadable(file) is None
+    assert why_unreadable(tmp_path) == "is not a file"
+    link = tmp_path / "1.jpg"
+    link.symlink_to(file)
+    assert why_unreadable(link) is None
+    file.unlink()
+    assert why_unreadable(link) == "is a link to a missing file"
+    os.mkfifo(file)
+    assert why_unreadable(file) == "is not a file"
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert why_unreadable(file) == "cannot be opened (Permission denied)"
+    monkeypatch.setattr(os, "open", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        why_unreadable(file)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    check_target(tmp_path / "new" / "folder" / "index.arrow")
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path))
+    message = r"index\.arrow cannot be written: .* is read-only; name another place"
+    with pytest.raises(PermissionError, match=message):
+        check_target(tmp_path / "new" / "folder" / "index.arrow")

@@ -27,3 +27,17 @@ def test_mistakes_are_one_line(repository, tmp_path):
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith(f"create_index: no folder {tmp_path}/v1.0-mini; ")
+
+
+def test_videos_at_a_rate(repository, tmp_path):
+    video = str(tmp_path / "drive.avi")
+    writer = cv2.VideoWriter(video, cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for level in range(20):
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+    done = _run(repository, "frames", "--root", tmp_path, "--video-rate", "5")
+    assert done.returncode == 0, done.stderr
+    assert "1 scenes, 10 samples, 10 frames of 1 cameras" in done.stdout
+    assert "10 frames of 1 videos at 5 a second take" in done.stdout
+    index = FrameIndex.open(tmp_path / "drivemim-frames.arrow")
+    assert index.frames.path[9] == "drivemim-frames-videos/drive.avi/000009.jpg"

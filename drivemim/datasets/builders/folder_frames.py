@@ -64,8 +64,8 @@ def check_videos(recordings: Iterable[tuple[Path, Sequence[Folder]]], real: Real
                 first, by = listed[file]
                 name = "" if first == video else f" as {first}"
                 raise DataError(
-                    f"{video} is listed twice, by {by}{name} and {root}; an index has a video once: "
-                    "check --root"
+                    f"{video} is listed twice, by {by}{name} and {root}; an index has a video "
+                    "once: check --root"
                 )
             listed[file] = video, root
 

@@ -133,6 +133,54 @@ def test_an_image_listed_twice_is_named(tmp_path):
         build_frames_index([tmp_path], out, coco=files)
 
 
+def test_what_other_programs_leave_behind_is_skipped_and_counted(tmp_path, capsys):
+    for name in (
+        "a/1.jpg", "a/2.jpg", "a/._1.jpg", "a/._2.jpg", "a/.ipynb_checkpoints/1-checkpoint.jpg",
+        "a/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "@eaDir/b.jpg", "__MACOSX/a/._1.jpg",
+        ".Trash-1000/files/3.jpg",
+    ):  # fmt: skip
+        _image(tmp_path / "drives" / name)
+    for name in ("a/.DS_Store", "a/Thumbs.db", ".DS_Store"):
+        (tmp_path / "drives" / name).write_bytes(b"not an image")
+    index = FrameIndex.open(build_frames_index([tmp_path / "drives"], tmp_path / "index.arrow"))
+    assert list(index.frames.path) == ["a/1.jpg", "a/2.jpg"]
+    (line,) = capsys.readouterr().out.strip().splitlines()
+    assert line == (
+        "skipped 10 files and folders that are no recordings: .DS_Store (2), "
+        ".Trash-1000 (1), ._* (2), .ipynb_checkpoints (1), @eaDir (2), Thumbs.db (1), __MACOSX (1)"
+    )
+    # A folder that the user names is what the user means.
+    hidden = tmp_path / "drives" / ".Trash-1000"
+    index = FrameIndex.open(build_frames_index([hidden], tmp_path / "index.arrow"))
+    assert list(index.frames.path) == ["files/3.jpg"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_coco_file_s_images_have_to_be_there(tmp_path):
+    _image(tmp_path / "0.jpg")
+    coco = _coco(tmp_path / "boxes.json", [{"id": 1, "file_name": "0.jpg"},
+                                           {"id": 2, "file_name": "1.jpg"}], [])  # fmt: skip
+    (tmp_path / "1.jpg").touch()
+    with pytest.raises(FileNotFoundError, match=r"/1\.jpg is empty, .*boxes\.json lists it"):
+        build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
+    (tmp_path / "1.jpg").unlink()
+    (tmp_path / "1.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(FileNotFoundError, match=r"/1\.jpg is a link to a missing file, .*boxes"):
+        build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
+
+
+def test_a_read_only_root_suggests_another_place(tmp_path, monkeypatch):
+    _image(tmp_path / "drives" / "0.jpg")
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: "drives" not in str(path) and allowed(path, mode)
+    )
+    message = r"drives/index\.arrow cannot be written: .*drives is read-only; .* with --out FILE"
+    with pytest.raises(PermissionError, match=message):
+        build_frames_index([tmp_path / "drives"], tmp_path / "drives" / "index.arrow")
+    build_frames_index([tmp_path / "drives"], tmp_path / "index.arrow")
+
+
 def test_linked_folders_are_sequences_and_circles_end(tmp_path):
     _image(tmp_path / "elsewhere" / "0.jpg")
     _image(tmp_path / "drives" / "a" / "0.jpg")

@@ -212,6 +212,36 @@ def test_a_missing_or_broken_table_is_named(tables, write, tmp_path):
         build_nuscenes_index(root, "v1.0-mini", out)
 
 
+@pytest.mark.parametrize("what", ["missing", "dangling", "empty", "folder", "chain"])
+def test_a_name_in_a_folder_is_not_yet_an_image(tables, write, tmp_path, what):
+    root, out = write(tables), tmp_path / "index.arrow"
+    lost = root / "sweeps" / "CAM_FRONT" / "scene-0061-CAM_FRONT-2.jpg"
+    lost.unlink()
+    if what == "dangling":
+        lost.symlink_to(tmp_path / "unplugged" / "2.jpg")
+    elif what == "empty":
+        lost.touch()
+    elif what == "folder":
+        lost.mkdir()
+    elif what == "chain":
+        lost.symlink_to(lost)
+    problem = {
+        "missing": "is missing", "dangling": "is a link to a missing file", "empty": "is empty",
+        "folder": "is not a file", "chain": r"cannot be opened \(Too many levels",
+    }[what]  # fmt: skip
+    message = rf"scene-0061-CAM_FRONT-2\.jpg .*{problem}.*, 1 of 24 images"
+    with pytest.raises(FileNotFoundError, match=message):
+        build_nuscenes_index(root, "v1.0-mini", out)
+    build_nuscenes_index(root, "v1.0-mini", out, missing_images="drop")
+    assert len(FrameIndex.open(out).frames) == 23
+    # A link to an image is one.
+    if what == "dangling":
+        (tmp_path / "unplugged").mkdir()
+        (tmp_path / "unplugged" / "2.jpg").write_bytes(b"x")
+        build_nuscenes_index(root, "v1.0-mini", out)
+        assert len(FrameIndex.open(out).frames) == 24
+
+
 def test_missing_images_stop_the_build_or_are_dropped(tables, write, tmp_path):
     root, out = write(tables), tmp_path / "my index.arrow"
     lost = root / "sweeps" / "CAM_FRONT" / "scene-0061-CAM_FRONT-2.jpg"
@@ -235,11 +265,16 @@ def test_an_index_older_than_its_tables_says_how_to_rebuild(tables, write, tmp_p
     build_nuscenes_index(root, "v1.0-mini", out)
     FrameIndex.open(out)
     table = root / "v1.0-mini" / "sample_annotation.json"
-    later = table.stat().st_mtime + 10
-    os.utime(table, (later, later))
+    # As long as before, and its time later or earlier: what it holds is what counts.
+    table.write_text(table.read_text().replace('"1"', '"2"', 1))
     cure = r"rebuild with tools/create_index\.py nuscenes --root .* --version v1\.0-mini"
-    with pytest.raises(ValueError, match=rf"older than its tables: .*annotation\.json.* {cure}"):
-        FrameIndex.open(out)
+    for later in (10, -10):
+        time = table.stat().st_mtime + later
+        os.utime(table, (time, time))
+        with pytest.raises(
+            ValueError, match=rf"older than its tables: .*annotation\.json.* {cure}"
+        ):
+            FrameIndex.open(out)
     build_nuscenes_index(root, "v1.0-mini", out)
     FrameIndex.open(out)
 

@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import shlex
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_videos_that_cannot_be_read_are_named(tmp_path, capsys):
         build_frames_index([tmp_path], out)
     empty.unlink()
     cut = write_video(tmp_path / "cut.avi", range(0, 200, 10))
-    cut.write_bytes(cut.read_bytes()[:5000])
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 6 // 10])
     index = _index([tmp_path], out)
     assert 1 <= len(index.frames) < 4
     assert "cut.avi: ends after " in capsys.readouterr().out
@@ -179,3 +180,41 @@ def test_frames_beside_an_index_that_lies_elsewhere(tmp_path):
     again = _index([root], root / "another.arrow")
     assert list(again.scenes.name) == list(inside.scenes.name) == ["a.avi", "b", "c/a.avi"]
     assert len(_index([root / "index-videos"], tmp_path / "x.arrow").frames) == 4
+
+
+def test_coco_files_beside_videos_that_are_extracted_elsewhere(tmp_path):
+    write_video(tmp_path / "in" / "drives" / "a.avi", range(0, 100, 10))
+    (tmp_path / "in" / "labelled").mkdir()
+    for folder in ("in/labelled", "elsewhere"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / folder / "0.jpg"), np.zeros((30, 40, 3), np.uint8))
+    coco = tmp_path / "in" / "labelled" / "train.json"
+    names = ["0.jpg", str(tmp_path / "elsewhere" / "0.jpg")]
+    images = [
+        {"id": number, "file_name": name, "width": 40, "height": 30}
+        for number, name in enumerate(names)
+    ]
+    coco.write_text(json.dumps({"images": images}))
+    roots, out = [coco.parent, tmp_path / "in" / "drives"], tmp_path / "work" / "index.arrow"
+    index = _index(roots, out, coco=[coco])
+    assert index.data_root == tmp_path
+    assert sorted(index.frames.path) == [
+        "elsewhere/0.jpg", "in/labelled/0.jpg",
+        "work/index-videos/drives/a.avi/000000.jpg", "work/index-videos/drives/a.avi/000001.jpg",
+    ]  # fmt: skip
+    assert [table.name for table in index.info.tables] == ["in/labelled/train.json"]
+    coco.write_text(json.dumps({"images": images[:1]}))
+    with pytest.raises(ValueError, match=r"older than its tables: .*labelled/train\.json changed"):
+        FrameIndex.open(out)
+
+
+def test_a_video_under_two_names_is_refused_before_any_is_extracted(tmp_path):
+    root, out = tmp_path / "drives", tmp_path / "index.arrow"
+    write_video(root / "a" / "1.avi", range(0, 100, 10))
+    for roots in ([root, root / "a"], [root, root]):
+        with pytest.raises(ValueError, match=rf"a/1\.avi is listed twice, by {root} and {root}.*;"):
+            build_frames_index(roots, out)
+    (root / "b").symlink_to(root / "a")
+    with pytest.raises(ValueError, match=rf"b/1\.avi is listed twice, by {root} as .*a/1\.avi"):
+        build_frames_index([root], out)
+    assert not (tmp_path / "index-videos").exists()
