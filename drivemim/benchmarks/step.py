@@ -1,7 +1,8 @@
 """Cost of a pretraining step: FLOPs by part, time and memory; each config against the first.
 
 Images are noise, so nothing is read and the loader is not in the numbers. FLOPs are of the forward
-pass (a multiplication and an addition are two); a training step takes three times as many.
+pass (a multiplication and an addition are two); a training step takes three times as many, but for
+the guide of a mask, which may only look.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from drivemim.engine.config import load_config
 from drivemim.engine.provenance import training_image_size
 from drivemim.registry import MODELS
 
-PARTS = ("encoder", "decoder", "head")
+PARTS = ("encoder", "decoder", "head", "guide")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +72,10 @@ def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -
     with torch.no_grad(), counter:
         model(clips, mode="loss")
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
-    found = {part: counts[f"{type(model).__name__}.{part}"] for part in ("decoder", "head")}
+    found = {part: counts.get(f"{type(model).__name__}.{part}", 0) for part in PARTS}
     found["total"] = counts["Global"]
     # Not called as a module, so not counted as one: what the others leave.
-    found["encoder"] = found["total"] - found["decoder"] - found["head"]
+    found["encoder"] = 2 * found["total"] - sum(found.values())
     return StepCost(
         gflops={name: count / frames / 1e9 for name, count in found.items()},
         parameters={part: _millions(getattr(model, part)) for part in PARTS},
@@ -96,8 +97,10 @@ def _attention_flops(
     return flops
 
 
-def _millions(module: nn.Module) -> float:
-    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+def _millions(module: nn.Module | None) -> float:
+    return (
+        0.0 if module is None else sum(parameter.numel() for parameter in module.parameters()) / 1e6
+    )
 
 
 def _time(model: nn.Module, clips: Clips, repeats: int) -> float:
@@ -125,8 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = torch.device(arguments.device)
     print(f"{arguments.frames} frames a batch, on {device}, {torch.get_num_threads()} threads; "
           f"median of {arguments.repeats}")  # fmt: skip
-    print("| config | GFLOP: encoder | decoder | head | total | to the first | ms a frame "
-          "| to the first | M parameters |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print("| config | GFLOP: encoder | decoder | head | guide | total | to the first | ms a frame "
+          "| to the first | M parameters |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     first: StepCost | None = None
     for config in arguments.configs:
         cost = step_cost(config, frames=arguments.frames, repeats=arguments.repeats, device=device)

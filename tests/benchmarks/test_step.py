@@ -26,3 +26,16 @@ def test_flops_by_hand(repository: Path) -> None:
     parts = ("encoder", "decoder", "head")
     assert cost.gflops["total"] == pytest.approx(sum(cost.gflops[part] for part in parts))
     assert cost.milliseconds != cost.milliseconds  # NaN: nothing was timed
+
+
+def test_a_guide_is_not_counted_as_encoder(repository: Path) -> None:
+    plain, guided = (
+        step_cost(
+            str(repository / f"configs/pretrain/vit-micro_{name}_town.py"),
+            frames=1, repeats=0, device=torch.device("cpu"),
+        )
+        for name in ("random", "attention-guided")
+    )  # fmt: skip
+    assert plain.gflops["guide"] == 0
+    assert guided.gflops["guide"] > 0
+    assert guided.gflops["encoder"] == pytest.approx(plain.gflops["encoder"])
