@@ -19,9 +19,9 @@ from drivemim.engine.build import build_alone
 from drivemim.engine.config import load_config
 from drivemim.engine.exposure import check_boxes, check_images, read_record, unknown_frames
 from drivemim.engine.frames_seen import KnownFrames
+from drivemim.engine.initial_weights import load_start, take_start
 from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.provenance import training_image_size
-from drivemim.engine.starts import load_start, take_start
 from drivemim.engine.transfer import read_weights, weights_of
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe

@@ -18,8 +18,8 @@ from drivemim.engine.autocast import mixed_precision
 from drivemim.engine.config import config_errors, load_config, variables_of
 from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.engine.hooks.check_agreement import CheckAgreement
+from drivemim.engine.initial_weights import is_pretrainer, take_start
 from drivemim.engine.schedule import check_schedule
-from drivemim.engine.starts import is_pretrainer, take_start
 from drivemim.engine.work_dir import NEWEST, choose_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves

@@ -134,7 +134,8 @@ def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
         CheckpointError: if it is damaged, or would run code.
     """
     if "://" in str(path):
-        return load_any(str(path)), None
+        content = load_any(str(path))
+        return content, _metadata_of(content, path)
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
@@ -153,11 +154,16 @@ def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
             raise CheckpointError(f"{path} is damaged: its metadata is no JSON: {error}") from error
         return {"state_dict": state}, _checked(metadata, path)
     content = read_checkpoint(path)
+    return content, _metadata_of(content, path)
+
+
+def _metadata_of(content: Any, path: str | Path) -> dict[str, Any] | None:
+    """What an export in ``torch.save``'s format says of itself."""
     meta = content.get("meta") if isinstance(content, dict) else None
-    return content, _checked(meta.get(_KEY) if isinstance(meta, dict) else None, path)
+    return _checked(meta.get(_KEY) if isinstance(meta, dict) else None, path)
 
 
-def _checked(metadata: Any, path: Path) -> dict[str, Any] | None:
+def _checked(metadata: Any, path: str | Path) -> dict[str, Any] | None:
     """Metadata with what is written into configs, and compared, as it should be.
 
     Raises:
@@ -213,7 +219,8 @@ def load_backbone(
         normalization = metadata["normalization"]
         differences = describe_differences(metadata["architecture"], architecture or {}, backbone)
         raise CheckpointError(
-            f"{path}: the {_kind(model)}'s features are not the pretrainer's ({'; '.join(lines)}). "
+            f"{path}: this {_kind(model)}'s features are not the pretrainer's "
+            f"({'; '.join(lines)}). "
             f"It was trained with {normalization}; set these in model.data_preprocessor"
             + (f". Exported architecture: {differences}" if differences else "")
         )

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from drivemim.engine.starts import load_start
+from drivemim.engine.initial_weights import load_start
 from drivemim.registry import HOOKS
 
 

@@ -5,9 +5,9 @@ import torch
 from mmengine.config import Config
 
 from drivemim.compat import read_checkpoint
+from drivemim.engine.initial_weights import load_start, take_start
 from drivemim.engine.probe import probe_backbone
 from drivemim.engine.run import train
-from drivemim.engine.starts import load_start, take_start
 from drivemim.engine.transfer import export_backbone, read_export
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.models.encoders.vit import ViT
@@ -104,7 +104,9 @@ def test_what_does_not_fit_stops_before_the_first_iteration(configs, run, tmp_pa
 
 
 def test_an_export_is_verified_in_pretraining_too(configs, run, tmp_path):
-    with pytest.raises(CheckpointError, match="the pretrainer's features are not the pretrainer's"):
+    with pytest.raises(
+        CheckpointError, match="this pretrainer's features are not the pretrainer's"
+    ):
         started(configs, "vit", tmp_path, **by_load_from(run / "vit.safetensors"),
                 **{"model.data_preprocessor.mean": [0.0, 0.0, 0.0]})  # fmt: skip
 
