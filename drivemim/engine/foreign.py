@@ -17,7 +17,6 @@ _CONTAINERS = ("state_dict", "model", "model_state_dict", "teacher", "student", 
 # What wraps a backbone: parallel training, compilation, a classifier, a student and its teacher, a
 # detector, a masked autoencoder. A teacher is the average that its authors hand on.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "teacher.", "student.", "backbone.", "encoder.")
-_PRETRAINER = {"encoder", "decoder", "head"}
 _CLASSIFIERS = ("fc.", "head.", "classifier.", "head_dist.", "fc_norm.", "pre_logits.")
 _NUMBER = re.compile(r"\.\d+(?=\.)")
 
@@ -78,7 +77,7 @@ def foreign_backbone(content: Any, path: str | Path, prefix: str = "") -> Foreig
             + (f", with names that begin with {prefix!r}" if prefix else "")
         )
     while (found := next((each for each in _PREFIXES if _any(names, each)), None)) is not None:
-        if found == "encoder." and {name.partition(".")[0] for name in names} >= _PRETRAINER:
+        if found == "encoder." and _is_pretrainer(names):
             raise CheckpointError(
                 f"{path} is of a pretraining run; export its backbone with "
                 "tools/export_backbone.py, which also keeps the normalisation"
@@ -129,6 +128,11 @@ def describe_names(names: Mapping[str, str]) -> str:
 def _shown(name: str) -> str:
     """A name without the number of its block, and without weight or bias."""
     return _NUMBER.sub(".*", name, count=1).rpartition(".")[0] or name
+
+
+def _is_pretrainer(names: Mapping[str, str]) -> bool:
+    """Whether a decoder of DriveMIM is beside the encoder; SimMIM's is a single layer, ``0``."""
+    return any(name.startswith("decoder.") and name[8:10] != "0." for name in names)
 
 
 def _any(names: Mapping[str, str], prefix: str) -> bool:

@@ -210,6 +210,14 @@ def test_of_a_student_and_a_teacher_the_teacher_is_taken(tmp_path):
     assert torch.equal(vit.norm.weight, teacher["norm.weight"])
 
 
+def test_of_an_encoder_and_a_decoder_the_encoder_is_taken(tmp_path):
+    state = prefixed("encoder.", vit_state(TIMM, mae_positions(GRID)))
+    simmim = {"encoder.mask_token": draw(1, 1, DIMS), "decoder.0.weight": draw(8, DIMS, 1, 1)}
+    load(tmp_path, {"model": state | simmim})
+    with pytest.raises(CheckpointError, match="pretraining run; export its backbone"):
+        load(tmp_path, {"state_dict": state | {"decoder.mask_token": draw(1)}})
+
+
 def test_new_names_are_printed_beside_the_old(tmp_path):
     state = vit_state(MMPRETRAIN, mae_positions(GRID))
     _, report = load(tmp_path, mmpretrain(state))
