@@ -96,13 +96,21 @@ def test_resuming_does_not_run_a_config_in_the_file(repository, tmp_path):
     from drivemim.engine.run import train
 
     config = repository / "tests" / "engine" / "configs" / "toy.py"
-    train(config, work_dir=tmp_path / "run", options={"train_cfg.max_iters": 4})
+
+    def length(iterations):
+        return {
+            "train_cfg.max_iters": iterations,
+            "param_scheduler.0.end": 1,
+            "param_scheduler.1.begin": 1,
+            "param_scheduler.1.end": iterations,
+        }
+
+    train(config, work_dir=tmp_path / "run", options=length(4))
     content = torch.load(tmp_path / "run" / "iter_4.pth", weights_only=False)
     marker = tmp_path / "marker"
     content["meta"]["config"] = f"x = print(file=open({str(marker)!r}, 'w'))"
     torch.save(content, tmp_path / "bad.pth")
-    train(config, work_dir=tmp_path / "again", resume=tmp_path / "bad.pth",
-          options={"train_cfg.max_iters": 5})  # fmt: skip
+    train(config, work_dir=tmp_path / "again", resume=tmp_path / "bad.pth", options=length(5))
     assert not marker.exists()
 
 
