@@ -2,8 +2,10 @@
 
 Two indices can name the same image by other paths, tokens and scenes: CamVid's validation images
 are a split of one index and an unlabelled folder of another. So a frame is known by its file: its
-name (links followed), its length and a block from its middle. Moved and linked data sets keep their
-keys; a copy under another name, or written anew at another size, has others.
+length and blocks from its middle and its end. Moved, copied, linked and renamed files keep their
+keys; an image that is written anew, at another size for example, has another. Files that are no
+longer than a block are known by their name (links followed) too: they hold so little that two
+frames may be the same in them.
 """
 
 from __future__ import annotations
@@ -22,17 +24,20 @@ _BLOCK = 4096
 """Bytes read of a file. From the middle: the first kilobytes of a camera's files are alike."""
 
 
-def frame_keys(index: FrameIndex, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+def frame_keys(
+    index: FrameIndex, rows: NDArray[np.int64], *, named: bool = False
+) -> NDArray[np.uint64]:
     """Return a key (F,) of the file of each frame.
 
     Args:
         index: the data set.
         rows: (F,) rows of ``index.frames``.
+        named: the keys that older exports hold, in which the name of every file counts.
 
     Raises:
         FileNotFoundError: if an image is missing.
     """
-    return np.array([_key(index.image_path(int(row))) for row in rows], np.uint64)
+    return np.array([_key(index.image_path(int(row)), named) for row in rows], np.uint64)
 
 
 def scene_tokens(index: FrameIndex) -> list[str] | None:
@@ -57,11 +62,16 @@ def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:
     return found
 
 
-def _key(path: Path) -> int:
+def _key(path: Path, named: bool) -> int:
     real = os.path.realpath(path)
-    digest = hashlib.blake2b(os.path.basename(real).encode(), digest_size=8)
     with open(real, "rb") as file:
         size = os.fstat(file.fileno()).st_size
+        short = size <= _BLOCK
+        name = os.path.basename(real).encode() if named or short else b""
+        digest = hashlib.blake2b(name + f"/{size}/".encode(), digest_size=8)
         file.seek(max(0, size // 2 - _BLOCK // 2))
-        digest.update(f"/{size}/".encode() + file.read(_BLOCK))
+        digest.update(file.read(_BLOCK))
+        if not (named or short):
+            file.seek(size - _BLOCK)
+            digest.update(file.read(_BLOCK))
     return int.from_bytes(digest.digest(), "little")

@@ -8,18 +8,15 @@ not count, or the measurement is transductive. So whatever compares backbones as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 
-from drivemim.engine.data_record import describe_data
 from drivemim.engine.frames_seen import KnownFrames, frames_seen
-from drivemim.engine.reads import describe_reads
-from drivemim.engine.recipe import start_of
-from drivemim.engine.transfer import read_weights
+from drivemim.engine.pretraining import checkpoint_record
+from drivemim.engine.weights_file import read_weights
 from drivemim.errors import ConfigError
 
 
@@ -31,12 +28,16 @@ class Exposure:
         frames: how many they are.
         images: how many of them it had as images, as far as that is known; None if it is not known
             whether it had any.
-        boxes: of how many of them it read the annotated boxes; None if that is not known.
+        boxes: of how many of them it read the annotated boxes, as far as that is known; None if
+            it is not known whether it read any.
+        boxes_unknown_by_start: whether ``boxes`` is None only for what it started from: all that
+            is recorded read none.
     """
 
     frames: int
     images: int | None
     boxes: int | None
+    boxes_unknown_by_start: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,43 +47,63 @@ class PretrainingRecord:
     Attributes:
         data: from ``describe_data``; None if nothing is known.
         readers: classes that read boxes.
-        started_from: file of weights that the pretraining began with, if any.
+        file: whose record it is, of one that another pretraining started from.
+        earlier: records of what it started from.
         missing: why something is not known, as the end of a sentence; empty if everything is.
     """
 
     data: list[dict[str, Any]] | None
     readers: tuple[str, ...] = ()
-    started_from: str | None = None
+    file: str = ""
+    earlier: tuple[PretrainingRecord, ...] = ()
     missing: str = ""
 
     @property
+    def chain(self) -> list[PretrainingRecord]:
+        """This record, and those of all that it started from."""
+        return [self, *(each for start in self.earlier for each in start.chain)]
+
+    @property
+    def started_from(self) -> str | None:
+        """Files of weights that it started from, and those that these started from."""
+        return " and ".join(each.file + _origin(each) for each in self.earlier) or None
+
+    @property
     def annotated(self) -> list[dict[str, Any]]:
-        """The data whose annotated boxes were read."""
-        parts = (self.data or []) if self.readers else []
+        """The data whose annotated boxes were read, by it or by what it started from."""
         return [
             part
-            for part in parts
+            for part in self._parts_with_readers()
             if part["boxes"] is not None
             and part.get("boxes_from", "annotations") == "annotations"
             and part.get("annotated_frames") != 0
         ]
 
     @property
+    def all_readers(self) -> list[str]:
+        """Classes that read boxes, of what it started from too."""
+        return list(dict.fromkeys(name for each in self.chain for name in each.readers))
+
+    @property
     def detectors(self) -> list[str]:
         """Box sources that were read and are a detector's results."""
-        parts = (self.data or []) if self.readers else []
+        parts = self._parts_with_readers()
         found = [str(part["boxes"]) for part in parts if part.get("boxes_from") == "detector"]
         return list(dict.fromkeys(found))
 
     def exposure(self, frames: KnownFrames) -> Exposure:
-        """Count what the pretraining saw of frames."""
-        images, images_known = _seen(self.data or [], frames, annotated=False)
+        """Count what the pretraining, and what it started from, saw of frames."""
+        parts = [part for each in self.chain for part in each.data or ()]
+        images, images_known = _seen(parts, frames, annotated=False)
         boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
-        complete = bool(self.data) and images_known
+        complete = all(each.data for each in self.chain) and images_known
+        boxes_known &= self.data is not None
+        starts_known = all(each.data is not None for each in self.chain[1:])
         return Exposure(
             frames=len(frames),
             images=images if images or complete else None,
-            boxes=boxes if boxes_known and self.data is not None else None,
+            boxes=boxes if boxes_known and (boxes or starts_known) else None,
+            boxes_unknown_by_start=boxes_known and not boxes and not starts_known,
         )
 
     def remarks(self) -> list[str]:
@@ -92,11 +113,14 @@ class PretrainingRecord:
             "learned from are used indirectly and not counted"
             for name in self.detectors
         ]
-        if self.started_from is not None:
-            lines.append(
-                f"its pretraining started from {self.started_from}; what that had seen is not known"
-            )
+        for each in self.chain[1:]:
+            if each.missing or each.data is None:
+                why = each.missing or "what that had seen is not known"
+                lines.append(f"its pretraining started from {each.file}; {why}")
         return [*lines, self.missing] if self.missing else lines
+
+    def _parts_with_readers(self) -> list[dict[str, Any]]:
+        return [part for each in self.chain if each.readers for part in each.data or ()]
 
 
 def read_record(path: str | Path) -> PretrainingRecord:
@@ -107,13 +131,9 @@ def read_record(path: str | Path) -> PretrainingRecord:
         CheckpointError: if it is damaged.
     """
     content, metadata = read_weights(path)
-    meta = (content.get("meta") or {}) if isinstance(content, dict) else {}
-    if metadata is None and isinstance(meta.get("cfg"), str):
-        cfg = Config.fromstring(meta["cfg"], file_format=".py")
-        if "encoder" in (cfg.get("model") or {}):
-            data = describe_data(cfg)
-            recipe = {"reads": describe_reads(cfg, data), "started_from": start_of(cfg)}
-            metadata = {"data": data, "recipe": recipe}
+    meta = content.get("meta") if isinstance(content, dict) else None
+    if metadata is None and isinstance(meta, dict):
+        metadata = checkpoint_record(meta, str(path))
     if metadata is None:
         reason = "it is no export of DriveMIM, so what its pretraining saw is not known"
         return PretrainingRecord(data=None, missing=reason)
@@ -122,18 +142,29 @@ def read_record(path: str | Path) -> PretrainingRecord:
 
 def record_of(metadata: Mapping[str, Any]) -> PretrainingRecord:
     """Take the record out of an export's metadata."""
-    data, recipe = list(metadata["data"]), metadata["recipe"]
+    data, recipe = metadata["data"], metadata["recipe"]
     if "reads" in recipe:
         readers = tuple(recipe["reads"]["boxes"])
     else:
         # Of exports that did not record more than this.
         readers = ("its masks",) if recipe.get("masks_use_boxes") else ()
+    start = recipe.get("started_from")
+    if "earlier" in recipe or start is None:
+        earlier = tuple(record_of(each) for each in recipe.get("earlier", ()))
+    else:
+        # Older exports name what they started from and say no more of it.
+        earlier = (PretrainingRecord(data=None, file=str(start)),)
     return PretrainingRecord(
-        data=data,
+        data=None if data is None else list(data),
         readers=readers,
-        started_from=recipe.get("started_from"),
-        missing=_missing(data),
+        file=str(metadata.get("file", "")),
+        earlier=earlier,
+        missing="" if data is None else _missing(data),
     )
+
+
+def _origin(record: PretrainingRecord) -> str:
+    return f", which started from {record.started_from}" if record.earlier else ""
 
 
 def check_images(what: str, judged: str, exposure: Exposure, *, transductive: bool) -> None:
@@ -171,12 +202,14 @@ def check_boxes(
     Raises:
         ConfigError: if it did, or if that cannot be told of a pretraining that read boxes.
     """
-    if not record.annotated or (exposure.boxes is not None and exposure.boxes <= most):
+    if not record.annotated or exposure.boxes_unknown_by_start:
+        return
+    if exposure.boxes is not None and exposure.boxes <= most:
         return
     count = f"{exposure.boxes} of " if exposure.boxes is not None else "an unknown number of "
     raise ConfigError(
         f"{what}: its pretraining read the annotated boxes of {count}the {exposure.frames} frames "
-        f"of {where} (read by {', '.join(record.readers)}); pretrain with masks that read no "
+        f"of {where} (read by {', '.join(record.all_readers)}); pretrain with masks that read no "
         f"boxes, or with boxes='MotionBoxes', {cure}or give --allow-boxes-read, which says so in "
         "the results"
     )
@@ -184,7 +217,9 @@ def check_boxes(
 
 def unknown_frames(record: PretrainingRecord, judged: str, exposure: Exposure) -> list[str]:
     """Say that nobody can tell whether images were seen, if that is so and not said already."""
-    if exposure.images is not None or record.missing:
+    if exposure.images is not None:
+        return []
+    if any(each.missing or each.data is None for each in record.chain):
         return []
     return [
         f"whether its pretraining saw images of {judged} is not known: the two cannot be compared, "
@@ -196,11 +231,9 @@ def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) 
     """How many frames were seen, as far as known, and whether all is known."""
     seen_F, known = np.zeros(len(frames), np.bool_), True
     for part in parts:
-        found = frames_seen(part, frames)
-        if found is None:
-            known = False
-        else:
-            seen_F |= found[1] if annotated else found[0]
+        found_F, annotated_F, all_known = frames_seen(part, frames)
+        seen_F |= annotated_F if annotated else found_F
+        known &= all_known
     return int(seen_F.sum()), known
 
 
@@ -210,6 +243,8 @@ def _missing(data: list[dict[str, Any]]) -> str:
     for part in data:
         if "unreadable" in part:
             return f"it does not record which frames its pretraining saw: {part['unreadable']}"
+        if "unrecorded" in part:
+            return f"it does not record which frames its pretraining saw: {part['unrecorded']}"
         if "seen" not in part:
             return (
                 "it is an older export, which does not record which frames its pretraining saw; "

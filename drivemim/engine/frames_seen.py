@@ -36,8 +36,16 @@ class KnownFrames:
     @cached_property
     def keys(self) -> NDArray[np.uint64] | None:
         """Key (F,) of each frame's file; None if one cannot be read."""
+        return self._keys(named=False)
+
+    @cached_property
+    def older_keys(self) -> NDArray[np.uint64] | None:
+        """Key (F,) of each frame's file, as older exports have them."""
+        return self._keys(named=True)
+
+    def _keys(self, *, named: bool) -> NDArray[np.uint64] | None:
         try:
-            return frame_keys(self.index, self.rows)
+            return frame_keys(self.index, self.rows, named=named)
         except OSError:
             return None
 
@@ -63,8 +71,8 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
 
     Returns:
         ``annotated_frames``, how many are of scenes with boxes; and ``seen``: ``files``, keys of
-        their files in base64, and ``scenes``, tokens; both apart for ``annotated`` and ``other``
-        frames, and None where there are none to go by.
+        their files in base64, ``named`` as in ``frame_keys``, and ``scenes``, tokens; keys and
+        tokens apart for ``annotated`` and ``other`` frames, and None where there are none to go by.
     """
     frames = KnownFrames(index, rows)
     annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
@@ -74,6 +82,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "annotated_frames": int(annotated_F.sum()),
         "seen": {
+            "named": False,
             "files": None
             if keys is None
             else {name: _encode(keys[chosen_F]) for name, chosen_F in groups.items()},
@@ -87,7 +96,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bools] | None:
+def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bools, bool]:
     """Find frames among those that a data set of a pretraining had.
 
     Args:
@@ -95,21 +104,25 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
         frames: to look for.
 
     Returns:
-        (F,) whether each was seen, and whether it was seen as one of a scene with boxes; None if
-        that cannot be told.
+        (F,) whether each was found; (F,) whether it was found as one of a scene with boxes; and
+        whether those that were not found are known not to be among them.
     """
     record = part.get("seen") or {"files": None, "scenes": None}
     found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
     known = False
     if record["scenes"] is not None and frames.tokens is not None:
-        known = True
+        # The scenes of another data set, or of another version, may show the same under others.
+        info = frames.index.info
+        known = (part.get("source"), part.get("version")) == (info.source, info.version)
         for group_F, name in zip(found, _GROUPS, strict=True):
             group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
-    if record["files"] is not None and frames.keys is not None:
-        known = True
-        for group_F, name in zip(found, _GROUPS, strict=True):
-            group_F |= np.isin(frames.keys, _decode(record["files"][name]))
-    return (found[0] | found[1], found[0]) if known else None
+    if record["files"] is not None:
+        keys = frames.older_keys if record.get("named", True) else frames.keys
+        if keys is not None:
+            known = True
+            for group_F, name in zip(found, _GROUPS, strict=True):
+                group_F |= np.isin(keys, _decode(record["files"][name]))
+    return found[0] | found[1], found[0], known
 
 
 def _places(names: Collection[str], among: Sequence[str]) -> list[int]:

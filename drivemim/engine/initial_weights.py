@@ -15,7 +15,8 @@ from torch import nn
 
 from drivemim.engine.config import short_type
 from drivemim.engine.matching import describe_mismatch
-from drivemim.engine.transfer import load_any_backbone, read_weights, weights_of
+from drivemim.engine.transfer import load_any_backbone, weights_of
+from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError, ConfigError
 
 # Backbones whose parameters have the names that files have. Others, Swin for one, convert them.

@@ -98,6 +98,11 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     lines = []
     if len(read) < len(data) or not data:
         lines.append("Not all of its data could be looked at when it was exported.")
+    lines += [
+        f"{Path(part['index']).name}: which frames were seen is not known; {part['unrecorded']}."
+        for part in read
+        if "unrecorded" in part
+    ]
     for part in read:
         lines += [f"{Path(part['index']).name}: {line}" for line in _part_limits(part)]
     height, width = metadata["input_size"]
@@ -195,7 +200,7 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
     rows = {
         "masks": _config(recipe["masking"]),
         **{kind: _read(kind, recipe, metadata["data"]) for kind in ("boxes", "tracks", "lidar")},
-        "started from": recipe["started_from"] or "random initialisation",
+        "started from": _started_from(recipe),
         "mask schedule": _configs(recipe["mask_schedule"]) or "none",
         "target": _config(recipe["target"]),
         "decoder": _config(recipe["decoder"]),
@@ -214,6 +219,19 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
         "seed": recipe["seed"],
     }
     return _table(rows)
+
+
+def _started_from(recipe: Mapping[str, Any]) -> str:
+    """Name what weights a run began with, and what these had begun with."""
+    if recipe.get("started_from") is None:
+        return "random initialisation"
+    names = []
+    for each in recipe.get("earlier") or ({"file": recipe["started_from"], "data": None},):
+        if each["data"] is None:
+            names.append(f"{each['file']}, of whose data nothing is known")
+        else:
+            names.append(f"{each['file']}, which started from {_started_from(each['recipe'])}")
+    return "; ".join(names)
 
 
 def _read(kind: str, recipe: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> str:

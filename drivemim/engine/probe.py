@@ -22,7 +22,8 @@ from drivemim.engine.frames_seen import KnownFrames
 from drivemim.engine.initial_weights import load_start, take_start
 from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.provenance import training_image_size
-from drivemim.engine.transfer import read_weights, weights_of
+from drivemim.engine.transfer import weights_of
+from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
 
@@ -125,7 +126,7 @@ def _check_seen(
             "--val"
         )
     for name, each in seen.items():
-        if record.annotated and each.boxes != 0:
+        if record.annotated and each.boxes != 0 and not each.boxes_unknown_by_start:
             number = "an unknown number" if each.boxes is None else each.boxes
             notes.append(
                 f"its pretraining read the annotated boxes of {number} of the {each.frames} frames "

@@ -14,9 +14,9 @@ from drivemim import __version__
 from drivemim.clips import Clips
 from drivemim.engine.build import build_alone
 from drivemim.engine.config import dicts_in, load_config
-from drivemim.engine.data_record import describe_data
 from drivemim.engine.embedded_config import embedded_config
 from drivemim.engine.fingerprint import describe_features, fixed_image, level_numbers
+from drivemim.engine.pretraining import pretraining_of
 from drivemim.engine.recipe import describe_recipe
 from drivemim.errors import CheckpointError, ConfigError
 
@@ -66,7 +66,7 @@ def describe_export(
             f"backbone's stride, {stride}"
         )
     fingerprint = _features(pretrainer, size)
-    data = describe_data(cfg)
+    pretraining = pretraining_of(cfg, meta)
     preprocessor = pretrainer.data_preprocessor
     return {
         "drivemim_version": __version__,
@@ -86,8 +86,8 @@ def describe_export(
             "seed": meta.get("seed"),
         },
         "parameters": sum(value.numel() for value in pretrainer.encoder.backbone.parameters()),
-        "data": data,
-        "recipe": describe_recipe(cfg, meta, checkpoint, data),
+        "data": pretraining["data"],
+        "recipe": describe_recipe(cfg, meta, checkpoint, pretraining),
         "fingerprint": fingerprint,
     }
 

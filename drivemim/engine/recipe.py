@@ -12,13 +12,12 @@ from mmengine.config import Config
 
 from drivemim.engine.config import dicts_in, short_type
 from drivemim.engine.data_record import frames_per_clip, plain
-from drivemim.engine.reads import describe_reads
 
 _PROCESSES = re.compile(r"^\s*GPU number: (\d+)\s*$", re.MULTILINE)
 
 
 def describe_recipe(
-    cfg: Config, meta: Mapping[str, Any], checkpoint: str | Path, data: list[dict[str, Any]]
+    cfg: Config, meta: Mapping[str, Any], checkpoint: str | Path, pretraining: Mapping[str, Any]
 ) -> dict[str, Any]:
     """How a run trained.
 
@@ -26,7 +25,7 @@ def describe_recipe(
         cfg: of the run.
         meta: of its checkpoint.
         checkpoint: beside which its logs are looked for.
-        data: from ``describe_data``.
+        pretraining: from ``pretraining_of``.
 
     Returns:
         Parts of the config, counts of what was seen, and the last losses logged. What is not
@@ -38,12 +37,11 @@ def describe_recipe(
     clips = None
     if None not in (batch, processes, iterations):
         clips = batch * processes * iterations  # type: ignore[operator]  # none of them is None
-    per_clip = frames_per_clip(data)
+    per_clip = frames_per_clip(pretraining["data"])
     hooks = [plain(hook) for hook in cfg.get("custom_hooks") or ()]
     return {
         "masking": model.get("masking"),
-        "reads": describe_reads(cfg, data),
-        "started_from": start_of(cfg),
+        **pretraining["recipe"],
         "mask_schedule": [hook for hook in hooks if short_type(hook) == "MaskSchedule"],
         "target": model.get("target"),
         "decoder": model.get("decoder"),
@@ -66,14 +64,22 @@ def describe_recipe(
     }
 
 
-def start_of(cfg: Config) -> str | None:
-    """Return the file of weights that a run began with, if any."""
-    if cfg.get("load_from"):
-        return str(cfg.load_from)
+def starts_of(cfg: Config) -> list[str]:
+    """Return the files of weights that a run began with, each once.
+
+    A run that was resumed has its own checkpoint as ``load_from``, which is none of them.
+
+    Args:
+        cfg: as it was written, or as the run left it, when hooks load what other keys named.
+    """
+    found = [] if cfg.get("resume") else [cfg.get("load_from")]
+    for hook in cfg.get("custom_hooks") or ():
+        if short_type(hook) == "LoadBackbone":
+            found.append(hook.get("checkpoint"))
     for each in dicts_in(cfg.get("model")):
         if short_type(each) == "Pretrained" or (each.get("pretrained") and "type" in each):
-            return str(each.get("checkpoint") or each.get("pretrained"))
-    return None
+            found.append(each.get("checkpoint") or each.get("pretrained"))
+    return list(dict.fromkeys(str(path) for path in found if path))
 
 
 def _processes(cfg: Config, checkpoint: Path) -> int | None:

@@ -18,6 +18,7 @@ from drivemim.engine.autocast import mixed_precision
 from drivemim.engine.config import config_errors, load_config, variables_of
 from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.engine.hooks.check_agreement import CheckAgreement
+from drivemim.engine.hooks.record_pretraining import RecordPretraining
 from drivemim.engine.initial_weights import is_pretrainer, take_start
 from drivemim.engine.schedule import check_schedule
 from drivemim.engine.work_dir import NEWEST, choose_checkpoint
@@ -88,6 +89,8 @@ def train(
     _add_start(cfg)
     runner = _build(cfg)
     runner.register_hook(CheckAgreement(compare_checkpoint=checkpoint is not None))
+    if is_pretrainer(cfg.model):
+        runner.register_hook(RecordPretraining())
     runner.register_hook(DumpConfig(dump))
     with config_errors():
         runner.train()

@@ -16,23 +16,21 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from drivemim.compat import load_any, read_checkpoint
+from drivemim.compat import read_checkpoint
 from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
 from drivemim.engine.foreign import add_batch_counts, describe_names, foreign_backbone
 from drivemim.engine.foreign_vit import fit_vit, without_final_norm
 from drivemim.engine.matching import describe_differences, describe_mismatch
 from drivemim.engine.model_card import check_place, read_results, render_card
 from drivemim.engine.provenance import describe_export, one_frame, pretrainer_of
+from drivemim.engine.weights_file import METADATA_KEY, read_weights
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import check_target, write_bytes
 from drivemim.models.encoders.vit import ViT
-
-_KEY = "drivemim"
 
 
 def export_backbone(
@@ -99,9 +97,9 @@ def export_backbone(
 
 def _write(out: Path, state: dict[str, Tensor], metadata: dict[str, Any], page: str) -> None:
     """Write the three files of an export, each whole or not at all."""
-    encoded = {_KEY: json.dumps(metadata), "format": "pt"}
+    encoded = {METADATA_KEY: json.dumps(metadata), "format": "pt"}
     buffer = io.BytesIO()
-    torch.save({"state_dict": state, "meta": {_KEY: metadata}}, buffer)
+    torch.save({"state_dict": state, "meta": {METADATA_KEY: metadata}}, buffer)
     write_bytes(out, safetensors.torch.save(state, metadata=encoded))
     write_bytes(out.with_suffix(".pth"), buffer.getbuffer())
     write_bytes(out.with_suffix(".md"), page.encode())
@@ -121,71 +119,6 @@ def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "export a pretraining checkpoint, or use MMDetection's init_cfg for other weights"
         )
     return content.get("state_dict", {}), metadata
-
-
-def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
-    """Read a file of weights: its content, and the metadata if it is an exported backbone.
-
-    Args:
-        path: of a file, or what MMEngine downloads: an address, ``torchvision://resnet50``.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, or would run code.
-    """
-    if "://" in str(path):
-        content = load_any(str(path))
-        return content, _metadata_of(content, path)
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no backbone at {path}; write it with tools/export_backbone.py"
-        )
-    if path.suffix == ".safetensors":
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                encoded = (file.metadata() or {}).get(_KEY)
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-        except safetensors.SafetensorError as error:
-            raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
-        try:
-            metadata = json.loads(encoded) if encoded else None
-        except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: its metadata is no JSON: {error}") from error
-        return {"state_dict": state}, _checked(metadata, path)
-    content = read_checkpoint(path)
-    return content, _metadata_of(content, path)
-
-
-def _metadata_of(content: Any, path: str | Path) -> dict[str, Any] | None:
-    """What an export in ``torch.save``'s format says of itself."""
-    meta = content.get("meta") if isinstance(content, dict) else None
-    return _checked(meta.get(_KEY) if isinstance(meta, dict) else None, path)
-
-
-def _checked(metadata: Any, path: str | Path) -> dict[str, Any] | None:
-    """Metadata with what is written into configs, and compared, as it should be.
-
-    Raises:
-        CheckpointError: if a part is missing or of another kind.
-    """
-    if metadata is None:
-        return None
-    try:
-        normalization = metadata["normalization"]
-        numbers = [*normalization["mean"], *normalization["std"], *metadata["input_size"]]
-        fine = all(isinstance(each, (int, float)) for each in numbers)
-        fine &= isinstance(normalization["bgr_to_rgb"], bool)
-        fine &= isinstance(normalization["mean"], list) and isinstance(normalization["std"], list)
-        fine &= isinstance(metadata["architecture"]["type"], str) and len(numbers) > 2
-        fine &= isinstance(metadata["fingerprint"], list)
-    except (KeyError, TypeError):
-        fine = False
-    if not fine:
-        raise CheckpointError(
-            f"{path} has metadata that tools/export_backbone.py does not write; export it again"
-        )
-    return dict(metadata)
 
 
 def load_backbone(

@@ -10,7 +10,14 @@ from seen_data import index_of, metadata_of, write_backbone, write_frames
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.index import FrameIndex
 from drivemim.engine import frames_seen as module
-from drivemim.engine.exposure import Exposure, check_boxes, check_images, read_record, record_of
+from drivemim.engine.exposure import (
+    Exposure,
+    check_boxes,
+    check_images,
+    read_record,
+    record_of,
+    unknown_frames,
+)
 from drivemim.engine.frames_seen import KnownFrames
 from drivemim.errors import ConfigError
 
@@ -178,6 +185,62 @@ class TestNuScenes:
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
         metadata = metadata_of({"index": index}, masking="ObjectMask")
         assert judge(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
+
+    @pytest.mark.parametrize("key", ["source", "version"])
+    def test_tokens_of_another_data_set_tell_nothing(self, root, tmp_path, monkeypatch, key):
+        """Neither side is compared by files, and both have tokens; those found count still."""
+        monkeypatch.setattr(module, "MOST_FILES", 0)
+        index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
+        metadata = metadata_of({"index": index, "scenes": ["scene-0061"]}, masking="ObjectMask")
+        metadata["data"][0][key] = "other"
+        seen = self.exposure(root, metadata, "scene-0103", tmp_path)
+        assert seen == Exposure(frames=3, images=None, boxes=None)
+        assert self.exposure(root, metadata, "scene-0061", tmp_path).images == 6
+
+
+def test_exports_with_names_in_their_keys_are_compared_by_such_keys(folder, judge, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    metadata = metadata_of({"index": index})
+    opened = FrameIndex.open(index)
+    older = module.frame_keys(opened, np.arange(len(opened.frames)), named=True)
+    seen = metadata["data"][0]["seen"]
+    del seen["named"]
+    seen["files"] = {"annotated": module._encode(older), "other": ""}
+    assert judge(metadata, "val").images == 5
+
+
+def test_a_chain_counts_what_each_of_it_saw(folder, judge, tmp_path):
+    """Val was seen by the first without boxes, sequence a by the second with boxes."""
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    first = {"file": "1.safetensors", **metadata_of({"index": index, "scenes": "val"})}
+    second = metadata_of({"index": index, "scenes": ["a"]}, masking="ObjectMask",
+                         started_from="1.safetensors", earlier=[first])  # fmt: skip
+    second = {"file": "2.safetensors", **second}
+    last = metadata_of({"index": index, "scenes": ["b"]}, started_from="2.safetensors",
+                       earlier=[second])  # fmt: skip
+    assert judge(last, "val") == Exposure(frames=5, images=5, boxes=0)
+    assert judge(last, "train") == Exposure(frames=10, images=10, boxes=6)
+    record = record_of(last)
+    assert record.remarks() == []
+    assert record.started_from == "2.safetensors, which started from 1.safetensors"
+    with pytest.raises(ConfigError, match=r"boxes of 6 of the 10 .* \(read by ObjectMask\)"):
+        check_boxes("--arm a", record, "--train", judge(last, "train"), most=5, cure="")
+
+
+def test_what_began_with_foreign_weights_is_unknown_and_not_refused(folder, judge, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    foreign = {"file": "r50.pth", "data": None, "recipe": {}}
+    metadata = metadata_of({"index": index, "scenes": ["a"]}, masking="ObjectMask",
+                           started_from="r50.pth", earlier=[foreign])  # fmt: skip
+    record, seen = record_of(metadata), judge(metadata, "val")
+    assert seen == Exposure(frames=5, images=None, boxes=None)
+    assert record.remarks() == [
+        "its pretraining started from r50.pth; what that had seen is not known"
+    ]
+    assert unknown_frames(record, "val", seen) == []
+    check_boxes("--arm a", record, "--val val", seen, most=0, cure="")
+    # What is recorded counts nevertheless.
+    assert judge(metadata, "train") == Exposure(frames=10, images=6, boxes=6)
 
 
 def test_refusals_name_the_thing_the_value_and_the_cure(folder, judge, tmp_path):

@@ -29,6 +29,7 @@ GONE = {
     "boxes_from": None,
     "steps": 1, "spacing": None, "one_camera": False, "augment": None, "lidar_points": 0,
 }  # fmt: skip
+NOTHING = {"data": [], "recipe": {"reads": {}, "started_from": None, "earlier": []}}
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +291,7 @@ def test_a_log_with_other_numbers_of_processes(run, tmp_path):
 @pytest.mark.parametrize(("launcher", "processes"), [("none", 1), ("pytorch", None)])
 def test_without_a_log_only_a_run_without_launcher_is_known(tmp_path, launcher, processes):
     cfg = Config({"model": {}, "launcher": launcher})
-    assert describe_recipe(cfg, {}, tmp_path / "iter_2.pth", [])["processes"] == processes
+    assert describe_recipe(cfg, {}, tmp_path / "iter_2.pth", NOTHING)["processes"] == processes
 
 
 @pytest.mark.parametrize(

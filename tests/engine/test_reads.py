@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from drivemim.engine.reads import boxes_from, describe_reads, has_boxes
-from drivemim.engine.recipe import start_of
+from drivemim.engine.recipe import starts_of
 from drivemim.masking.base import MaskStrategy
 from drivemim.masking.random import RandomMask
 from drivemim.registry import MASKS
@@ -86,10 +86,15 @@ def test_a_strategy_of_the_user_that_does_not_say_reads_everything(monkeypatch):
 
 def test_what_a_run_started_from():
     def start(**config):
-        return start_of(Config({"model": {}, **config}))
+        return starts_of(Config({"model": {}, **config}))
 
-    assert start() is None
-    assert start(load_from="mae.pth") == "mae.pth"
+    assert start() == []
+    assert start(load_from="mae.pth") == ["mae.pth"]
+    assert start(load_from="iter_2.pth", resume=True) == []
     nested = {"encoder": {"type": "ViT", "init_cfg": {"type": "Pretrained", "checkpoint": "a.pth"}}}
-    assert start(model=nested) == "a.pth"
-    assert start(model={"encoder": {"init_cfg": {"type": "TruncNormal", "std": 0.02}}}) is None
+    assert start(model=nested) == ["a.pth"]
+    assert start(model={"encoder": {"init_cfg": {"type": "TruncNormal", "std": 0.02}}}) == []
+    # A run moves what it starts from into a hook.
+    hook = {"type": "drivemim.LoadBackbone", "checkpoint": "b.safetensors"}
+    assert start(custom_hooks=[{"type": "EMAHook"}, hook]) == ["b.safetensors"]
+    assert start(custom_hooks=[hook], model=nested) == ["b.safetensors", "a.pth"]

@@ -6,6 +6,7 @@ from drivemim.engine.hooks.check_agreement import CheckAgreement
 from drivemim.engine.hooks.draw_detections import DrawDetections
 from drivemim.engine.hooks.load_backbone import LoadBackbone
 from drivemim.engine.hooks.mask_schedule import MaskSchedule
+from drivemim.engine.hooks.record_pretraining import RecordPretraining
 from drivemim.engine.hooks.report_clips import ReportClips
 from drivemim.engine.hooks.reseed import ReseedEveryIteration
 from drivemim.engine.hooks.stop_on_non_finite_loss import StopOnNonFiniteLoss
@@ -18,6 +19,7 @@ __all__ = [
     "CheckAgreement",
     "LoadBackbone",
     "MaskSchedule",
+    "RecordPretraining",
     "ReportClips",
     "ReseedEveryIteration",
     "StopOnNonFiniteLoss",

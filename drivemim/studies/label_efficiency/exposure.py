@@ -109,8 +109,8 @@ def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone
     marks, lines = "", []
     reading = [each for each in backbones if each.record.annotated]
     if reading:
-        worst = max(reading, key=lambda each: _many(each.learned.boxes))
-        much = _many(worst.learned.boxes) > fewest or _many(worst.judged.boxes) > 0
+        worst = max(reading, key=lambda each: _many(each.learned))
+        much = _many(worst.learned) > fewest or _many(worst.judged) > 0
         marks += BOXES_MARK * much
         lines.append(_boxes_read(study, worst) + ", more labels than its row says" * much)
     seen = max(backbones, key=lambda each: each.judged.images or 0).judged
@@ -131,11 +131,14 @@ def _boxes_read(study: LabelStudy, backbone: _Backbone) -> str:
         f"{'an unknown number' if each.boxes is None else each.boxes} of the {each.frames} frames "
         f"of {split}"
         for each, split in ((backbone.learned, study.train), (backbone.judged, study.val))
-        if each.boxes != 0
+        if each.boxes != 0 and not each.boxes_unknown_by_start
     ]
     where = " and ".join(counts) or "frames of other data"
     return f"its pretraining read the annotated boxes of {where}"
 
 
-def _many(count: int | None) -> float:
-    return float("inf") if count is None else count
+def _many(exposure: Exposure) -> float:
+    """Of how many frames boxes were read at worst, by all that is recorded."""
+    if exposure.boxes_unknown_by_start:
+        return 0
+    return float("inf") if exposure.boxes is None else exposure.boxes

@@ -1,0 +1,80 @@
+"""Reading a file of weights: an exported backbone, with its metadata, or any other checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+
+from drivemim.compat import load_any, read_checkpoint
+from drivemim.errors import CheckpointError
+
+METADATA_KEY = "drivemim"
+"""Where an export holds its metadata."""
+
+
+def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
+    """Read a file of weights: its content, and the metadata if it is an exported backbone.
+
+    Args:
+        path: of a file, or what MMEngine downloads: an address, ``torchvision://resnet50``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, or would run code.
+    """
+    if "://" in str(path):
+        content = load_any(str(path))
+        return content, _metadata_of(content, path)
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no backbone at {path}; write it with tools/export_backbone.py"
+        )
+    if path.suffix == ".safetensors":
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                encoded = (file.metadata() or {}).get(METADATA_KEY)
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        except safetensors.SafetensorError as error:
+            raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+        try:
+            metadata = json.loads(encoded) if encoded else None
+        except ValueError as error:
+            raise CheckpointError(f"{path} is damaged: its metadata is no JSON: {error}") from error
+        return {"state_dict": state}, _checked(metadata, path)
+    content = read_checkpoint(path)
+    return content, _metadata_of(content, path)
+
+
+def _metadata_of(content: Any, path: str | Path) -> dict[str, Any] | None:
+    """What an export in ``torch.save``'s format says of itself."""
+    meta = content.get("meta") if isinstance(content, dict) else None
+    return _checked(meta.get(METADATA_KEY) if isinstance(meta, dict) else None, path)
+
+
+def _checked(metadata: Any, path: str | Path) -> dict[str, Any] | None:
+    """Metadata with what is written into configs, and compared, as it should be.
+
+    Raises:
+        CheckpointError: if a part is missing or of another kind.
+    """
+    if metadata is None:
+        return None
+    try:
+        normalization = metadata["normalization"]
+        numbers = [*normalization["mean"], *normalization["std"], *metadata["input_size"]]
+        fine = all(isinstance(each, (int, float)) for each in numbers)
+        fine &= isinstance(normalization["bgr_to_rgb"], bool)
+        fine &= isinstance(normalization["mean"], list) and isinstance(normalization["std"], list)
+        fine &= isinstance(metadata["architecture"]["type"], str) and len(numbers) > 2
+        fine &= isinstance(metadata["fingerprint"], list)
+    except (KeyError, TypeError):
+        fine = False
+    if not fine:
+        raise CheckpointError(
+            f"{path} has metadata that tools/export_backbone.py does not write; export it again"
+        )
+    return dict(metadata)
