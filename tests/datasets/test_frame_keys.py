@@ -1,4 +1,4 @@
-"""A frame is the same wherever it is indexed, moved, copied or linked; no two frames are the same."""
+"""A frame is the same wherever it is indexed, moved, copied or linked; two are never the same."""
 
 import json
 import shutil

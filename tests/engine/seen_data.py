@@ -65,7 +65,8 @@ def metadata_of(*parts, masking="RandomMask", **recipe):
     data = describe_data(cfg)
     reads = describe_reads(cfg, data)
     return json.loads(json.dumps({
-        "architecture": {"type": "drivemim.ViT"}, "data": data,
+        "architecture": {"type": "drivemim.ViT"}, "input_size": [240, 320], "fingerprint": [],
+        "normalization": {"mean": [0.0] * 3, "std": [1.0] * 3, "bgr_to_rgb": True}, "data": data,
         "recipe": {"reads": reads, "started_from": None, **recipe},
     }))  # fmt: skip
 

@@ -183,7 +183,7 @@ def run_tool(repository, place, *options):
     return subprocess.run(
         [
             sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
-            "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "1",
+            "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
             "--arm", "random", "--arm", f"tried={place / 'tried-0.safetensors'}",
             "--shares", "0.1", "--seeds", "0", "--work-dir", str(place / "work"), *options,
         ],

@@ -73,7 +73,7 @@ def test_the_tool_refuses_before_it_trains_anything(place, repository):
     done = subprocess.run(
         [
             sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
-            "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "1",
+            "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
             "--arm", "random", "--arm", f"wrong={place / 'wrong.pth'}",
             "--shares", "1", "--seeds", "0", "--work-dir", str(place / "work"),
         ],
