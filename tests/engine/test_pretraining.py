@@ -36,7 +36,8 @@ def run(repository, place):
             f"_base_ = {str(repository / 'tests/engine/configs/vit.py')!r}\n"
             f"train_dataloader = dict(dataset=dict(dataset={dataset!r}))\n"
         )
-        options = {"train_cfg.max_iters": iterations, **options}
+        length = {"train_cfg.max_iters": iterations, "param_scheduler.0.end": iterations}
+        options = {**length, **options}
         folder = place / f"{name}-pretraining-record"
         train(config, work_dir=folder, options=options, resume=resume)
         return folder / f"iter_{iterations}.pth"
