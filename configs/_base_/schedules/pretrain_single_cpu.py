@@ -1,4 +1,4 @@
-# 9,000 iterations of 4 frames: a quarter of an hour of one CPU core with AVX-512.
+# 9,000 iterations of 4 frames: 15 to 20 minutes of one CPU core with AVX-512.
 _base_ = './pretrain_cpu.py'
 
 max_iters = 9000
