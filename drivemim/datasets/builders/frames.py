@@ -36,7 +36,7 @@ from drivemim.datasets.builders.folder_frames import (
     image_size,
 )
 from drivemim.datasets.builders.folders import IMAGES, VIDEOS, list_recordings
-from drivemim.datasets.builders.sequences import SequenceFrame, arrange
+from drivemim.datasets.builders.sequences import SequenceFrame, arrange, microseconds
 from drivemim.datasets.builders.videos import frames_folder
 from drivemim.datasets.index import IndexInfo, check_out, write_index
 from drivemim.datasets.index_schema import time_keys
@@ -241,10 +241,7 @@ def _sections(
     rows = np.arange(count)
     first, length = runs(scene, len(scenes))
     previous, following = neighbours(scene)
-    frame_number = np.array([frame.number or 0 for frame in frames], np.int64)
-    timestamp = np.round(frame_number / rate * 1e6).astype(np.int64)
-    timed = [row for row, frame in enumerate(frames) if frame.time is not None]
-    timestamp[timed] = [frames[row].time for row in timed]
+    timestamp = microseconds(frames, rate)
     shared = {
         "token": [frame.path for frame in frames],
         "scene": scene,

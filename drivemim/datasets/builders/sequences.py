@@ -9,8 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from drivemim.datasets.builders.coco import CocoBox
 from drivemim.errors import DataError
+
+_NOT_COUNTED = 10**11
+"""No camera counts so far (300 years at 10 frames a second), but clocks in milliseconds do."""
+_CLOCK_STEP = 10
+"""Numbers that large and this far apart are a clock's, not a date with a count behind it."""
+_UNITS = ((10**17, "nano", 9), (10**14, "micro", 6), (_NOT_COUNTED, "milli", 3))
+"""Where clocks since 1970 are: smallest number, unit, its digits behind the second's point."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +113,54 @@ def _numbered(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
         )
     ordered = sorted(frames, key=lambda frame: by_numbers(frame.path))
     return [replace(frame, number=number) for number, frame in enumerate(ordered)]
+
+
+def microseconds(frames: Sequence[SequenceFrame], rate: float) -> NDArray[np.int64]:
+    """Return the time of each frame since the first of its scene.
+
+    Args:
+        frames: as ``arrange`` returns them.
+        rate: frames a second, for those that have a number and no time.
+
+    Raises:
+        DataError: if numbers are a clock's time stamps, or too far apart for 64 bits.
+    """
+    by_scene: defaultdict[tuple[str, str], list[SequenceFrame]] = defaultdict(list)
+    for frame in frames:
+        by_scene[frame.scene].append(frame)
+    firsts = {}
+    for scene, own in by_scene.items():
+        counted = [frame for frame in own if frame.time is None]
+        firsts[scene] = min((frame.number or 0 for frame in counted), default=0)
+        _check_numbers(counted, rate)
+    return np.array(
+        [
+            round(((frame.number or 0) - firsts[frame.scene]) / rate * 1e6)
+            if frame.time is None
+            else frame.time
+            for frame in frames
+        ],
+        np.int64,
+    )
+
+
+def _check_numbers(frames: Sequence[SequenceFrame], rate: float) -> None:
+    """Refuse numbers of one scene that count no frames."""
+    numbers = sorted(frame.number or 0 for frame in frames)
+    if len(numbers) < 2:
+        return
+    what = f"{frames[0].source}:"
+    where = f"of the sequence {frames[0].scene[1]!r}"
+    step = min(after - before for before, after in zip(numbers, numbers[1:], strict=False))
+    if numbers[0] >= _NOT_COUNTED and step >= _CLOCK_STEP:
+        unit, digits = next(each[1:] for each in _UNITS if numbers[0] >= each[0])
+        raise DataError(
+            f"{what} frame {numbers[0]} {where} looks like a time in {unit}seconds; number frames "
+            f"by count instead, (time - first time) * {rate:g} / 1e{digits} rounded (--rate is "
+            f"{rate:g} frames a second), or leave the numbers out for the order of the paths"
+        )
+    if (numbers[-1] - numbers[0]) / rate * 1e6 >= 2**63:
+        raise DataError(
+            f"{what} frames {numbers[0]} and {numbers[-1]} {where} are too far apart at {rate:g} "
+            "frames a second; number frames by count"
+        )

@@ -90,7 +90,7 @@ def test_coco_files_give_sequences_boxes_and_splits(tmp_path):
     assert list(index.frames.path) == [
         "more/drive/0.jpg", "data/x/1.jpg", "data/x/2.jpg", "data/y/3.jpg"
     ]  # fmt: skip
-    assert index.frames.timestamp.tolist() == [0, 2_000_000, 3_000_000, 100_000]
+    assert index.frames.timestamp.tolist() == [0, 0, 1_000_000, 0]  # of each scene
     assert index.boxes.sample.tolist() == [1, 2, 2, 2, 3]
     assert index.boxes.crowd.tolist() == [False, False, False, True, False]
     assert index.boxes.image_box[:2].tolist() == [[5, 6, 12, 14], [1, 2, 4, 6]]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from drivemim.datasets.builders.frames import build_frames_index
-from drivemim.datasets.builders.sequences import SequenceFrame, arrange
+from drivemim.datasets.builders.sequences import SequenceFrame, arrange, microseconds
 from drivemim.datasets.index import FrameIndex
 
 
@@ -57,3 +57,35 @@ def test_a_folder_with_the_name_of_the_root_is_a_sequence_of_its_own(put_images,
     index = FrameIndex.open(build_frames_index([tmp_path / "drives"], tmp_path / "index.arrow"))
     assert list(index.scenes.name) == [".", "drives"]
     assert list(index.frames.path) == ["0.jpg", "drives/0.jpg", "drives/1.jpg"]
+
+
+def timed(*numbers, rate=10.0):
+    """Times of the frames of one sequence, in the order of their numbers."""
+    frames = arrange([frame("s", f"{number}.jpg", number) for number in numbers])
+    return microseconds(frames, rate).tolist()
+
+
+def test_times_count_from_the_first_frame_of_a_sequence():
+    assert timed(7, 9, 12) == [0, 200_000, 500_000]
+    assert timed(-5, -4, 0) == [0, 100_000, 500_000]
+    assert timed(20231128000001, 20231128000002, rate=30) == [0, 33_333]  # a date and a count
+    assert timed(1700000000000000000) == [0]
+    two = arrange([frame("s", "a.jpg", 7), frame("t", "b.jpg", 40), frame("t", "c.jpg", 41)])
+    assert microseconds(two, 10).tolist() == [0, 0, 100_000]
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "unit"),
+    [(1700000000000000000, 10**8, "nano"), (1700000000000000, 10**5, "micro"),
+     (1700000000000, 100, "milli"), (2**70, 10**8, "nano")],
+)  # fmt: skip
+def test_time_stamps_are_no_frame_numbers(first, step, unit):
+    with pytest.raises(ValueError, match=rf"frame {first} of .* 's' .* in {unit}seconds; number"):
+        timed(*(first + k * step for k in range(4)))
+
+
+def test_numbers_too_far_apart_for_an_index_are_refused():
+    """2^63 microseconds are 9.2e12 seconds, so 9.2e13 frames at 10 a second."""
+    assert timed(0, 9 * 10**13) == [0, 9 * 10**18]
+    with pytest.raises(ValueError, match=r"frames 0 and 95000000000000 of .* 's' are too far apar"):
+        timed(0, 95 * 10**12)
