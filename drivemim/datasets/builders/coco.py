@@ -25,6 +25,14 @@ _SECTIONS_WITHOUT_EFFECT = {"info", "licenses", "type", "tracks"}
 _XYWH = 1
 """Detectron2's ``BoxMode`` of x, y, width, height in pixels."""
 
+_FEW = 3
+"""Boxes out of their images that may be mistakes of single boxes, not of the file's units."""
+_MANY = 20
+"""Boxes that tell percent from pixels."""
+_PERCENT = 100
+_LARGE = 300
+"""Pixels of an image in which boxes are not all within the first 100."""
+
 
 class CocoImage(msgspec.Struct, gc=False):
     """An image; ``sequence`` and ``frame`` say which drive it belongs to and where in it.
@@ -115,6 +123,7 @@ class CocoFile:
         self.categories = [category.name for category in document.categories]
         _check_once(path, "image id", (image.id for image in document.images))
         _check_once(path, "file_name", (image.file_name for image in document.images))
+        _check_once(path, "annotation id", (box.id for box in document.annotations))
         _check_once(path, "category id", (category.id for category in document.categories))
         _check_once(path, "category", self.categories)
         for image in document.images:
@@ -225,6 +234,7 @@ def _boxes_by_image(path: Path, document: _Document) -> dict[int, list[CocoBox]]
             path,
         )
     _check_units(path, document, boxes)
+    _warn_of_copies(path, boxes)
     return dict(boxes)
 
 
@@ -290,9 +300,40 @@ def _check_units(path: Path, document: _Document, boxes: dict[int, list[CocoBox]
         for image, (x1, y1, x2, y2) in found
         if min(x1, y1) < -1 or x2 > image.width + 1 or y2 > image.height + 1
     ]
+    if len(cut) >= _FEW and 2 * len(cut) > len(found):
+        raise DataError(
+            f"{path}: {len(cut)} of {len(found)} boxes reach out of their images, first in "
+            f"{cut[0].file_name}; is bbox x1, y1, x2, y2? Give x, y, width, height in pixels"
+        )
     if cut:
         _LOG.warning(
             "%s: %d of %d boxes reach out of their images, first in %s, and are cut there; bbox is "
             "read as x, y, width, height",
             path, len(cut), len(found), cut[0].file_name,
+        )  # fmt: skip
+    large = sum(max(image.width, image.height) > _LARGE for image in document.images)
+    if (
+        len(found) >= _MANY
+        and 2 * large > len(document.images)
+        and all(max(corners) <= _PERCENT for _, corners in found)
+    ):
+        _LOG.warning(
+            "%s: none of %d boxes reaches beyond %d pixels, but most images are larger than %d; is "
+            "bbox in percent? It is read as pixels",
+            path, len(found), _PERCENT, _LARGE,
+        )  # fmt: skip
+
+
+def _warn_of_copies(path: Path, boxes: dict[int, list[CocoBox]]) -> None:
+    """Say how many boxes are drawn again: same image, class and corners under another id."""
+    counts = Counter(
+        (image, box.category, box.corners, box.crowd) for image, own in boxes.items() for box in own
+    )
+    copies = counts.total() - len(counts)
+    if copies:
+        image = next(key[0] for key, count in counts.items() if count > 1)
+        _LOG.warning(
+            "%s: %d of %d boxes are copies of another one of the same image and category under "
+            "another id, first in image %d; they are kept",
+            path, copies, counts.total(), image,
         )  # fmt: skip

@@ -47,7 +47,10 @@ def test_fields_without_effect_are_silent_and_others_are_named(put_coco, caplog)
     path = put_coco(
         "labels.json",
         [{"file_name": "0.jpg", "prev_image_id": -1}, {"file_name": "1.jpg", "sensor_id": 2}],
-        [{**BOX, "score": 0.3}, {**BOX, "attributes": {"occluded": True}, "score": 0.2}],
+        [
+            {**BOX, "score": 0.3},
+            {"bbox": [5, 6, 7, 8], "attributes": {"occluded": True}, "score": 0.2},
+        ],
         videos=[{"id": 1, "name": "v", "fps": 30}],
         scenes=[],
     )
@@ -130,6 +133,11 @@ def test_an_instance_outside_a_video_is_no_track(put_coco, caplog):
          "annotation 0 has video_id 4, but its image 0 3"),
         ({}, [{"bbox": [0.1, 0.2, 0.3, 0.4]}, {"bbox": [0, 0, 1, 1]}], {},
          "no box reaches beyond 1 pixel; give bbox in pixels"),
+        ({}, [{**BOX, "id": 7}, {"bbox": [5, 6, 7, 8], "id": 7}], {},
+         "has annotation id 7 more than once"),
+        ({}, [{"bbox": [10, 5, 32, 20]}, {"bbox": [9, 9, 35, 9]}, {"bbox": [20, 9, 30, 9]}, BOX],
+         {},
+         r"3 of 4 boxes reach out of their images, first in 0\.jpg; is bbox x1, y1, x2, y2\?"),
         ({}, [{"bbox": [1, 2, 3, 4, 5]}], {}, "is no COCO file: .*length 4"),
     ],
 )  # fmt: skip
@@ -149,6 +157,27 @@ def test_boxes_that_are_cut_or_left_out_are_counted(put_coco, caplog):
         f"{path}: 2 of 4 boxes reach out of their images, first in 0.jpg, and are cut there; bbox "
         "is read as x, y, width, height",
     ]
+
+
+def test_copies_of_a_box_are_counted(put_coco, caplog):
+    """Of another category, image, or a crowd over it, a box is no copy."""
+    found = [BOX, {**BOX, "iscrowd": 1}, {**BOX, "category_id": 2}, {**BOX, "image_id": 1}]
+    path = put_coco("labels.json", ["0.jpg", "1.jpg"], [*found, BOX, BOX])
+    assert len(boxes(path)) == 5
+    assert caplog.messages == [
+        f"{path}: 2 of 6 boxes are copies of another one of the same image and category under "
+        "another id, first in image 0; they are kept"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "right", "warned"),
+    [(20, 480, 100, True), (19, 480, 100, False), (20, 300, 100, False), (20, 480, 101, False)],
+)
+def test_boxes_that_may_be_in_percent_are_named(put_coco, caplog, count, width, right, warned):
+    found = [{"bbox": [90, number, right - 90, 5]} for number in range(count)]
+    read_coco(put_coco("labels.json", [{"file_name": "0.jpg", "width": width}], found))
+    assert any("is bbox in percent?" in text for text in caplog.messages) == warned
 
 
 def test_a_size_that_is_not_the_files_is_refused(put_coco, put_images, tmp_path):
