@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.datasets.image_header import check_upright, read_header
+from drivemim.datasets.image_header import check_depth, check_upright, read_header
 from drivemim.datasets.truncation import JPEG_START, is_filled_up, is_truncated, with_end
 from drivemim.errors import DataError
 
@@ -111,8 +111,8 @@ def read_image(
 
     Raises:
         FileNotFoundError: if the file is not there.
-        ValueError: if it is truncated, cannot be decoded, is not of the stored size, or has an
-            EXIF orientation that would turn it.
+        ValueError: if it is truncated, cannot be decoded, is not of the stored size, has an EXIF
+            orientation that would turn it, or more than 8 bits a channel.
     """
     try:
         data = path.read_bytes()
@@ -128,6 +128,7 @@ def read_image(
         raise DataError(truncated)
     header = read_header(BytesIO(data))
     check_upright(path, header, token)
+    check_depth(path, header, token)
     crop = Crop.whole(stored) if crop is None else crop
     size = (crop.height, crop.width) if size is None else size
     # OpenCV reduces other formats by skipping pixels, and to sizes that are rounded down.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drivemim.datasets.builders.folder_frames import image_size
 from drivemim.datasets.image_header import ImageHeader, check_upright, read_header
 from drivemim.datasets.images import read_image
 from drivemim.errors import DataError
@@ -98,3 +99,22 @@ def test_the_command_of_the_error_turns_the_pixels(tmp_path, suffix, orientation
     corner = turned[[1, 1, -2, -2], [1, -2, 1, -2]].mean(axis=1)
     wanted = {2: 1, 3: 3, 4: 2, 5: 0, 6: 1, 7: 3, 8: 2}[orientation]
     assert corner.argmax() == wanted
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_are_refused_when_they_are_indexed_and_read(tmp_path, suffix, channels):
+    suffix = "ppm" if suffix == "pgm" and channels == 3 else suffix
+    values = np.repeat(np.linspace(0, 4095, 600).reshape(20, 30, 1), channels, axis=2)
+    for kind, bits in ((np.uint16, 16), (np.uint8, 8)):
+        path = tmp_path / f"{bits}.{suffix}"
+        assert cv2.imwrite(str(path), (values % 2 ** min(bits, 12)).astype(kind).squeeze())
+        with path.open("rb") as stream:
+            assert read_header(stream).bits == bits
+    assert image_size(path) == (30, 20)
+    assert read_image(path, token="f7", stored=(20, 30)).shape == (20, 30, 3)
+    deep = tmp_path / f"16.{suffix}"
+    with pytest.raises(DataError, match=rf"16\.{suffix} has 16 bits a channel.*keep depth maps"):
+        image_size(deep)
+    with pytest.raises(DataError, match=rf"16\.{suffix} of frame f7 has 16 bits a channel"):
+        read_image(deep, token="f7", stored=(20, 30))

@@ -10,7 +10,7 @@ from PIL import Image
 from drivemim.datasets.builders.folders import Folder
 from drivemim.datasets.builders.sequences import SequenceFrame
 from drivemim.datasets.builders.videos import extract_videos
-from drivemim.datasets.image_header import check_upright, read_header
+from drivemim.datasets.image_header import check_depth, check_upright, read_header
 from drivemim.errors import DataError
 from drivemim.files import RealPaths, path_from
 
@@ -24,7 +24,8 @@ def frames_of_images(root: Path, recordings: Sequence[Folder], base: Path) -> li
         base: folder that paths are relative to.
 
     Raises:
-        DataError: if an image cannot be read, or its EXIF orientation would turn it.
+        DataError: if an image cannot be read, its EXIF orientation would turn it, or it has more
+            than 8 bits a channel.
     """
     frames = []
     for recording in recordings:
@@ -111,13 +112,16 @@ def image_size(path: Path) -> tuple[int, int]:
     """Return width and height by the file's header.
 
     Raises:
-        DataError: if it cannot be read, or its EXIF orientation would turn the image.
+        DataError: if it cannot be read, its EXIF orientation would turn the image, or it has more
+            than 8 bits a channel.
     """
     try:
         with Image.open(path) as image:
             width, height = image.size
         with path.open("rb") as stream:
-            check_upright(path, read_header(stream))
+            header = read_header(stream)
+        check_upright(path, header)
+        check_depth(path, header)
     except OSError as error:
         raise DataError(f"{path} is no readable image ({error}); remove or replace it") from error
     return int(width), int(height)

@@ -19,7 +19,7 @@ from drivemim.datasets.builders import nuscenes_tables as tables
 from drivemim.datasets.builders.columns import Ints, Section, neighbours, runs
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.datasets.builders.timing import microseconds
-from drivemim.datasets.image_header import check_upright, read_header
+from drivemim.datasets.image_header import check_depth, check_upright, read_header
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import ConfigError
 from drivemim.files import why_unreadable
@@ -257,7 +257,7 @@ def present_images(
             f"{len(absent)} of {len(chosen)} images in all cannot be read; get them, or leave "
             "those frames out with --missing-images drop"
         )
-    _check_upright(root, data, np.flatnonzero(present))
+    _check_headers(root, data, np.flatnonzero(present))
     return present
 
 
@@ -269,7 +269,7 @@ def _problems(paths: Sequence[str]) -> list[str | None]:
         return list(chain.from_iterable(found))
 
 
-def _check_upright(root: Path, data: SensorData, images: Ints) -> None:
+def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
     """Look at one image per calibration: a camera writes all its files alike.
 
     Reading from millions of files would take hours on a network disk; reading an image for training
@@ -279,7 +279,9 @@ def _check_upright(root: Path, data: SensorData, images: Ints) -> None:
     for row in images[first]:
         path = root / data.path[row].as_py()
         with path.open("rb") as stream:
-            check_upright(path, read_header(stream), data.token[row].as_py())
+            header = read_header(stream)
+        check_upright(path, header, data.token[row].as_py())
+        check_depth(path, header, data.token[row].as_py())
 
 
 def frame_columns(
