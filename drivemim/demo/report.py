@@ -125,8 +125,8 @@ def _lead(settings: DemoSettings, work_dir: Path) -> str:
         f"{read_outcome(work_dir).sentence} The backbone learned from a generated town's images, "
         "of which it read no boxes; then the same detector was fine-tuned from it and from random "
         f"initialisation for {settings.finetune_iterations} iterations each, with the same frames "
-        "in the same order. Both were evaluated on scenes that neither saw. This is one seed, which "
-        "shows no spread."
+        "in the same order. Both were evaluated on scenes that neither saw. This is one seed, "
+        "which shows no spread."
     )
 
 
