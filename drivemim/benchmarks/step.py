@@ -28,7 +28,7 @@ PARTS = ("encoder", "decoder", "head", "guide")
 
 @dataclass(frozen=True, kw_only=True)
 class StepCost:
-    """What a step takes per frame.
+    """Cost of a step per frame.
 
     Attributes:
         gflops: of the forward pass, by part and ``total``.
