@@ -52,7 +52,7 @@ class DemoSettings:
     image_size: tuple[int, int] = (450, 800)
     pedestrians: int = 40
     vehicles: int = 34
-    pretrain_iterations: int = 7200
+    pretrain_iterations: int = 3400
     finetune_iterations: int = 400
     seed: int = 0
     pictures: int = 4
