@@ -19,6 +19,13 @@ def main() -> None:
     parser.add_argument("--out", metavar="JSON", help="file for the metrics")
     parser.add_argument("--show-dir", metavar="FOLDER", help="folder for pictures of detections")
     parser.add_argument("--show-count", type=int, default=50, help="how many pictures")
+    parser.add_argument(
+        "--show-score",
+        type=float,
+        metavar="SCORE",
+        help="draw detections from this score up; without it, of every image as many of the highest "
+        "scores as it has annotated objects",
+    )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
@@ -32,6 +39,7 @@ def main() -> None:
             out=args.out,
             show_dir=args.show_dir,
             show_count=args.show_count,
+            show_score=args.show_score,
             launcher=args.launcher,
             options=args.cfg_options,
         )

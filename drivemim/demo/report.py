@@ -158,9 +158,9 @@ def _detection_blocks(work_dir: Path) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "The same images twice: above the detector from the pretrained backbone, below the one "
-            "from random initialisation. Detections of a score of 0.3 and more, pedestrians red, "
-            "vehicles blue, with the score in percent; annotated objects white; objects that the "
-            "detectors are not asked for, too small or too far, grey."
+            "from random initialisation. Of each, as many detections of the highest scores as there "
+            "are annotated objects: pedestrians red, vehicles blue, with the score in percent. "
+            "Annotated objects are white; grey ones are too small or too far and not counted."
         )
     ]
     folders = [work_dir / f"detections-{arm}" for arm in ARMS]

@@ -105,6 +105,7 @@ def evaluate(
     out: str | Path | None = None,
     show_dir: str | Path | None = None,
     show_count: int = 50,
+    show_score: float | None = None,
     launcher: str = "none",
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
@@ -117,6 +118,7 @@ def evaluate(
         out: JSON file for the metrics, and for the curves that charts are drawn from.
         show_dir: folder for pictures of detections, see ``DrawDetections``.
         show_count: how many pictures.
+        show_score: smallest score of a drawn detection; None draws as many as there are objects.
         launcher: as in :func:`train`.
         options: dotted config keys to replace.
 
@@ -138,7 +140,7 @@ def evaluate(
     cfg.load_from, cfg.resume = str(checkpoint), False
     hooks: list[dict[str, Any]] = [{"type": "drivemim.StrictLoad"}]
     if show_dir is not None:
-        pictures = {"folder": str(show_dir), "count": show_count}
+        pictures = {"folder": str(show_dir), "count": show_count, "min_score": show_score}
         hooks.append({"type": "drivemim.DrawDetections", **pictures})
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
     runner = _build(cfg)

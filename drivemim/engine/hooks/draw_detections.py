@@ -26,14 +26,16 @@ class DrawDetections(Hook):
     Args:
         folder: for ``NUMBER_CAMERA.jpg``, where the number is the image's place in the data set.
         count: how many images; all of them if there are fewer.
-        min_score: detections of a lower score are left out.
+        min_score: detections of a lower score are left out. None draws, of every image, as many of
+            the highest scores as it has annotated objects that are not ignored: that compares
+            detectors whose scores mean different things, such as early and late in training.
 
     Raises:
         ConfigError: if ``count`` is not positive or ``min_score`` is outside [0, 1].
     """
 
-    def __init__(self, *, folder: str, count: int = 50, min_score: float = 0.3) -> None:
-        if count < 1 or not 0 <= min_score <= 1:
+    def __init__(self, *, folder: str, count: int = 50, min_score: float | None = None) -> None:
+        if count < 1 or not 0 <= (min_score or 0) <= 1:
             raise ConfigError(
                 f"DrawDetections: count={count} must be at least 1, min_score={min_score} in [0, 1]"
             )
@@ -69,8 +71,12 @@ class DrawDetections(Hook):
             Path(sample.img_path), token=sample.frame_token, stored=tuple(sample.ori_shape[:2])
         )
         found = sample.pred_instances
-        found = found[found.scores >= self.min_score].cpu()
         truth = sample.instances
+        if self.min_score is None:
+            wanted = sum(not each["ignore_flag"] for each in truth)
+            found = found[found.scores.argsort(descending=True)[:wanted]].cpu()
+        else:
+            found = found[found.scores >= self.min_score].cpu()
         picture = draw_detections(
             image,
             found.bboxes.numpy(),

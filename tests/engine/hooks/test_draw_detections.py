@@ -29,7 +29,7 @@ def sample(path: Path, number: int) -> SimpleNamespace:
 def test_images_are_evenly_spaced_and_drawn_at_their_stored_size(tmp_path: Path) -> None:
     path = tmp_path / "frame.png"
     cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
-    hook = DrawDetections(folder=str(tmp_path / "shown"), count=3)
+    hook = DrawDetections(folder=str(tmp_path / "shown"), count=3, min_score=0.3)
     runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=range(9), batch_size=2))
     hook.before_test(runner)
     for batch in range(5):
@@ -42,6 +42,25 @@ def test_images_are_evenly_spaced_and_drawn_at_their_stored_size(tmp_path: Path)
     assert picture[20, 10, 2] > 150  # the pedestrian's edge is red
     assert picture[2:8, 2].mean() > 150  # the annotated object's is white
     assert picture[10:30, 40:55].max() < 40  # a detection below the smallest score is left out
+
+
+@pytest.mark.parametrize(
+    "ignored, drawn", [((0,), 1), ((0, 1), 1), ((0, 0), 2), ((1,), 0), ((), 0)]
+)
+def test_without_a_smallest_score_as_many_are_drawn_as_there_are_objects(
+    tmp_path: Path, ignored: tuple[int, ...], drawn: int
+) -> None:
+    path = tmp_path / "frame.png"
+    cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
+    hook = DrawDetections(folder=str(tmp_path), count=1)
+    runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=range(1), batch_size=1))
+    hook.before_test(runner)
+    image = sample(path, 0)
+    image.instances = [dict(bbox=[2.0, 2.0, 8.0, 8.0], ignore_flag=flag) for flag in ignored]
+    hook.after_test_iter(runner, 0, None, [image])
+    picture = cv2.imread(str(tmp_path / "000000_CAM_FRONT.jpg"))
+    # The score of 0.8 comes first: its left edge, then that of the score of 0.2.
+    assert (picture[20, 10, 2] > 150, picture[20, 35, 0] > 150) == (drawn > 0, drawn > 1)
 
 
 def test_more_pictures_than_images_are_all_of_them(tmp_path: Path) -> None:
