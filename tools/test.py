@@ -23,7 +23,7 @@ def main() -> None:
         "--show-score",
         type=float,
         metavar="SCORE",
-        help="draw detections from this score up; without it, of every image as many of the highest "
+        help="draw detections of at least this score; without it, as many of each image's highest "
         "scores as it has annotated objects",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")

@@ -158,9 +158,10 @@ def _detection_blocks(work_dir: Path) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "The same images twice: above the detector from the pretrained backbone, below the one "
-            "from random initialisation. Of each, as many detections of the highest scores as there "
-            "are annotated objects: pedestrians red, vehicles blue, with the score in percent. "
-            "Annotated objects are white; grey ones are too small or too far and not counted."
+            "from random initialisation. Each draws as many detections of the highest scores as "
+            "there are annotated objects: pedestrians red, vehicles blue, with the score in "
+            "percent. Annotated objects are white. Grey ones are too small or too far and do not "
+            "count."
         )
     ]
     folders = [work_dir / f"detections-{arm}" for arm in ARMS]

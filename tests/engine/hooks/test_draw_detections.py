@@ -45,7 +45,7 @@ def test_images_are_evenly_spaced_and_drawn_at_their_stored_size(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "ignored, drawn", [((0,), 1), ((0, 1), 1), ((0, 0), 2), ((1,), 0), ((), 0)]
+    ("ignored", "drawn"), [((0,), 1), ((0, 1), 1), ((0, 0), 2), ((1,), 0), ((), 0)]
 )
 def test_without_a_smallest_score_as_many_are_drawn_as_there_are_objects(
     tmp_path: Path, ignored: tuple[int, ...], drawn: int
