@@ -8,18 +8,20 @@ from typing import Any, Literal
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.clips import Clips
 from drivemim.masking.base import clip_generators
-from drivemim.models.cells import (
-    cells_to_image,
-    choose_cells,
-    grid_of,
-    image_to_cells,
-    put_cells,
-)
 from drivemim.models.encoders.base import MaskedFeatures
-from drivemim.models.guides.base import Guide, error_map
+from drivemim.models.guides.base import Guide, scatter_errors
+from drivemim.models.patches import (
+    PatchMask,
+    patch_grid,
+    patchify,
+    scatter_patches,
+    spread_rows,
+    unpatchify,
+)
 from drivemim.registry import MASKS, MODELS
 
 
@@ -101,7 +103,7 @@ class MaskedPretrainer(BaseModel):
             clips: what is masked.
             guide_BTNhw: what the strategy follows; None asks the guide, if there is one.
         """
-        grid = grid_of(clips.image_size, self.encoder.mask_stride)
+        grid = patch_grid(clips.image_size, self.encoder.mask_stride)
         if guide_BTNhw is None and self.guide is not None:
             guide_BTNhw = self._guide(self.data_preprocessor.normalize(clips.images_BTNHWC))
         following = {} if guide_BTNhw is None else {"guide_BTNhw": guide_BTNhw.detach()}
@@ -113,37 +115,43 @@ class MaskedPretrainer(BaseModel):
         if self.guide is None:
             return None
         H, W = images_BTNCHW.shape[-2:]
-        guide_BTNhw: Tensor = self.guide(images_BTNCHW, grid_of((H, W), self.encoder.mask_stride))
+        guide_BTNhw: Tensor = self.guide(
+            images_BTNCHW, patch_grid((H, W), self.encoder.mask_stride)
+        )
         return guide_BTNhw
 
-    def encode(
-        self, images_BTNCHW: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
-    ) -> MaskedFeatures:
+    def patch_mask(self, mask_BTNhw: Tensor, clips: Clips) -> PatchMask:
+        """List the visible and hidden patches of a mask, once for all that follows.
+
+        Args:
+            mask_BTNhw: bool, True = hidden; what ``mask`` returned.
+            clips: what is masked.
+        """
+        return PatchMask.from_tensor(mask_BTNhw, self.encoder.mask_stride, clips.valid_BTN)
+
+    def encode(self, images_BTNCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
         """Features of the visible patches of every frame; zero in invalid frames.
 
         Invalid frames are not encoded, so batch statistics never see them.
         """
+        images_XCHW, rows_V = images_BTNCHW.flatten(0, 2), mask.valid_rows
         # A batch without any valid frame is encoded whole, to keep every gradient defined.
-        if bool(valid_BTN.all()) or not bool(valid_BTN.any()):
-            features = self.encoder.forward_masked(
-                images_BTNCHW.flatten(0, 2), mask_BTNhw.flatten(0, 2)
-            )
-            return MaskedFeatures(
-                tokens=features.tokens.unflatten(0, valid_BTN.shape),
-                maps=tuple(each.unflatten(0, valid_BTN.shape) for each in features.maps),
-            )
-        features = self.encoder.forward_masked(images_BTNCHW[valid_BTN], mask_BTNhw[valid_BTN])
-        most = int((~mask_BTNhw).flatten(-2).sum(dim=-1).max())
-        tokens_VKD = features.tokens
-        tokens_BTNKD = tokens_VKD.new_zeros(*valid_BTN.shape, most, tokens_VKD.shape[2])
-        tokens_BTNKD[valid_BTN, : tokens_VKD.shape[1]] = tokens_VKD
+        if rows_V is None:
+            features: MaskedFeatures = self.encoder.forward_masked(images_XCHW, mask)
+            return features
+        features = self.encoder.forward_masked(images_XCHW[rows_V], mask.select_valid())
+        tokens_VKD = features.tokens_XKD
+        missing = mask.visible.length - tokens_VKD.shape[1]
         return MaskedFeatures(
-            tokens=tokens_BTNKD, maps=tuple(_spread(each, valid_BTN) for each in features.maps)
+            tokens_XKD=spread_rows(F.pad(tokens_VKD, (0, 0, 0, missing)), rows_V, len(images_XCHW)),
+            maps_XCHW=tuple(
+                spread_rows(each, rows_V, len(images_XCHW)) for each in features.maps_XCHW
+            ),
         )
 
-    def decode(self, features: MaskedFeatures, mask_BTNhw: Tensor, clips: Clips) -> Tensor:
-        """Predictions (B, T, N, J, P) for the hidden cells."""
-        predictions: Tensor = self.head(self.decoder(features, mask_BTNhw, clips))
+    def decode(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
+        """Predictions (B, T, N, J, P) for the hidden patches."""
+        predictions: Tensor = self.head(self.decoder(features, mask, clips))
         return predictions
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
@@ -153,16 +161,17 @@ class MaskedPretrainer(BaseModel):
             self.guide.follow(self.encoder)
         guide_BTNhw = self._guide(images_BTNCHW)
         mask_BTNhw = self.mask(clips, guide_BTNhw)
-        features = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
-        predictions_BTNJP = self.decode(features, mask_BTNhw, clips)
-        targets_BTNJP = self.target(images_BTNCHW, mask_BTNhw)
-        present_XJ = choose_cells(mask_BTNhw.flatten(0, 2)).present_XK
+        mask = self.patch_mask(mask_BTNhw, clips)
+        features = self.encode(images_BTNCHW, mask)
+        predictions_BTNJP = self.decode(features, mask, clips)
+        targets_BTNJP = self.target(images_BTNCHW, mask)
+        present_XJ = mask.hidden.present_XK
         weights_BTNJ = None if present_XJ is None else present_XJ.view(targets_BTNJP.shape[:4])
         loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
         losses = {"loss": loss, "hidden_share": mask_BTNhw.float().mean()}
         if self.guide is not None and guide_BTNhw is not None:
             errors_BTNJ = self.target.errors(predictions_BTNJP.detach(), targets_BTNJP)
-            errors_BTNhw = error_map(errors_BTNJ, mask_BTNhw)
+            errors_BTNhw = scatter_errors(errors_BTNJ, mask)
             guided = self.guide.loss(guide_BTNhw, errors_BTNhw, mask_BTNhw, clips.valid_BTN)
             losses |= {} if guided is None else {"loss_guide": guided}
         return losses
@@ -171,30 +180,20 @@ class MaskedPretrainer(BaseModel):
     def predict(self, clips: Clips) -> Reconstruction:
         """Fill in what is hidden, with each cell's true brightness and contrast."""
         mask_BTNhw = self.mask(clips)
+        mask = self.patch_mask(mask_BTNhw, clips)
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
-        features = self.encode(images_BTNCHW, mask_BTNhw, clips.valid_BTN)
-        predictions_BTNJP = self.decode(features, mask_BTNhw, clips)
-        errors_BTNJ = self.target.errors(predictions_BTNJP, self.target(images_BTNCHW, mask_BTNhw))
-        pixels_BTNJP = self.target.to_pixels(predictions_BTNJP, images_BTNCHW, mask_BTNhw)
+        predictions_BTNJP = self.decode(self.encode(images_BTNCHW, mask), mask, clips)
+        errors_BTNJ = self.target.errors(predictions_BTNJP, self.target(images_BTNCHW, mask))
+        pixels_BTNJP = self.target.to_pixels(predictions_BTNJP, images_BTNCHW, mask)
 
-        stride = self.encoder.mask_stride
-        grid = grid_of(clips.image_size, stride)
-        hidden = choose_cells(mask_BTNhw.flatten(0, 2))
-        cells_XLP = image_to_cells(images_BTNCHW.flatten(0, 2), stride)
-        filled_XLP = put_cells(cells_XLP, hidden, pixels_BTNJP.flatten(0, 2))
-        filled_XCHW = cells_to_image(filled_XLP, grid, stride)
+        patches_XLP = patchify(images_BTNCHW.flatten(0, 2), mask.patch_size)
+        filled_XLP = scatter_patches(patches_XLP, mask.hidden, pixels_BTNJP.flatten(0, 2))
+        filled_XCHW = unpatchify(filled_XLP, mask.grid, mask.patch_size)
         images = self.data_preprocessor.restore(filled_XCHW.reshape(images_BTNCHW.shape))
 
         invalid = ~clips.valid_BTN[..., None, None]
         return Reconstruction(
             mask_BTNhw=mask_BTNhw,
             images_BTNHWC=torch.where(invalid[..., None], clips.images_BTNHWC, images),
-            errors_BTNhw=error_map(errors_BTNJ, mask_BTNhw).masked_fill(invalid, 0.0),
+            errors_BTNhw=scatter_errors(errors_BTNJ, mask).masked_fill(invalid, 0.0),
         )
-
-
-def _spread(values_VCHW: Tensor, valid_BTN: Tensor) -> Tensor:
-    """Values of the valid frames at their places among all frames, zero elsewhere."""
-    values_BTNCHW = values_VCHW.new_zeros(*valid_BTN.shape, *values_VCHW.shape[1:])
-    values_BTNCHW[valid_BTN] = values_VCHW
-    return values_BTNCHW

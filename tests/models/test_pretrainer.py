@@ -4,13 +4,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModel
+from torch.overrides import TorchFunctionMode
 
 from drivemim.clips import Clips
+from drivemim.models.patches import PatchMask
 
 Build = Callable[..., BaseModel]
 BOTH = pytest.mark.parametrize("encoder", ["vit", "resnet"])
@@ -24,7 +27,8 @@ def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str, decod
     losses = model(clips, mode="loss")
     mask = model.mask(clips)
     images = model.data_preprocessor.normalize(clips.images_BTNHWC)
-    predictions = model.decode(model.encode(images, mask, clips.valid_BTN), mask, clips)
+    patch_mask = model.patch_mask(mask, clips)
+    predictions = model.decode(model.encode(images, patch_mask), patch_mask, clips)
 
     stride = model.encoder.mask_stride
     statistics = (np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375]))
@@ -79,9 +83,10 @@ def test_frames_may_hide_more_or_less(
             "drivemim.models.decoders.context.seconds_since_first",
             lambda times, valid: times.float() * 1e-6,
         )
-        visible = model.encode(images[frame], mask[frame], valid)
-        predictions = model.decode(visible, mask[frame], one)
-        errors = model.target.errors(predictions, model.target(images[frame], mask[frame]))
+        patch_mask = PatchMask.from_tensor(mask[frame], 16, valid)
+        visible = model.encode(images[frame], patch_mask)
+        predictions = model.decode(visible, patch_mask, one)
+        errors = model.target.errors(predictions, model.target(images[frame], patch_mask))
         costs.append(errors.flatten())
         monkeypatch.undo()
     assert len({len(each) for each in costs}) > 3
@@ -115,8 +120,9 @@ def test_a_frame_may_be_hidden_whole(
     changed = clips.images_BTNHWC.clone()
     changed[:, -1, -1] = 255 - changed[:, -1, -1]
     images = [model.data_preprocessor.normalize(each) for each in (clips.images_BTNHWC, changed)]
+    patch_mask = model.patch_mask(mask, clips)
     before, after = (
-        model.decode(model.encode(each, mask, clips.valid_BTN), mask, clips) for each in images
+        model.decode(model.encode(each, patch_mask), patch_mask, clips) for each in images
     )
     assert torch.equal(before, after)
 
@@ -266,7 +272,7 @@ def test_bfloat16_is_close_to_float32(
 def test_image_size_must_be_whole_cells(
     build_pretrainer: Build, build_clips: Callable[..., Clips]
 ) -> None:
-    with pytest.raises(ValueError, match="image size 72x96 .* mask stride 16"):
+    with pytest.raises(ValueError, match="image size 72x96 .* patch size 16"):
         build_pretrainer()(build_clips(size=(72, 96)), mode="loss")
 
 
@@ -296,3 +302,49 @@ print(wrong)
         cwd=repository, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+class HostReads(TorchFunctionMode):
+    """Count the calls that make the host wait for the device's values."""
+
+    READS = frozenset(
+        {
+            torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.__bool__, torch.Tensor.__int__,
+            torch.Tensor.__float__, torch.Tensor.numpy, torch.Tensor.cpu, torch.Tensor.nonzero,
+            torch.nonzero, torch.equal, torch.masked_select,
+        }
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        by_mask = func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__) and any(
+            isinstance(each, torch.Tensor) and each.dtype == torch.bool
+            for each in (args[1] if isinstance(args[1], tuple) else (args[1],))
+        )
+        self.count += func in self.READS or by_mask
+        return func(*args, **(kwargs or {}))
+
+
+@DECODERS
+@pytest.mark.parametrize("scope", ["clip", "frame"])
+@pytest.mark.parametrize("case", ["even", "ragged", "some frames invalid"])
+def test_a_step_of_a_vit_waits_for_the_device_once(
+    build_pretrainer: Build,
+    clips: Clips,
+    scope: str,
+    decoder: str,
+    case: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = build_pretrainer("vit", decoder=decoder, attention_scope=scope)
+    mask = ragged_mask(clips) if case == "ragged" else model.mask(clips)
+    if case == "some frames invalid":
+        clips.valid_BTN[0, 0, 1] = False
+    monkeypatch.setattr(model, "mask", lambda clips, guide=None: mask)
+    with HostReads() as reads:
+        model(clips, mode="loss")["loss"].backward()
+    assert reads.count == 1

@@ -12,7 +12,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from drivemim.clips import Clips
-from drivemim.models.cells import choose_cells, take_cells
 from drivemim.models.decoders.context import (
     AttentionScope,
     RayTimeEmbedding,
@@ -22,6 +21,7 @@ from drivemim.models.decoders.context import (
 from drivemim.models.encoders.base import MaskedEncoder, MaskedFeatures
 from drivemim.models.layers import MLP, attend, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
+from drivemim.models.patches import PatchMask, gather_patches
 from drivemim.registry import MODELS
 
 
@@ -108,43 +108,39 @@ class ClipDecoder(BaseModule):
                 mimetic_(block.queries.weight, keys_DD, values_DD, block.proj.weight, num_heads)
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def forward(self, features: MaskedFeatures, mask_BTNhw: Tensor, clips: Clips) -> Tensor:
+    def forward(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
         """Features of hidden cells.
 
         Args:
             features: of the visible patches of every frame; only the tokens are used.
-            mask_BTNhw: bool, True = hidden.
+            mask: of every frame.
             clips: gives calibration, poses, times and validity.
 
         Returns:
             (B, T, N, J, embed_dims), the hidden cells in row-major order, padded where a frame
             hides fewer than J. Padding and what is in invalid frames is finite and means nothing.
         """
-        B, T, N, h, w = mask_BTNhw.shape
-        visible_BTNKD = features.tokens
-        K, X = visible_BTNKD.shape[3], B * T * N
+        X, K = features.tokens_XKD.shape[:2]
         if K == 0:
-            raise ValueError("every cell is hidden, so nothing can be predicted; lower the ratio")
-        visible = choose_cells(~mask_BTNhw.reshape(X, h, w))
-        hidden = choose_cells(mask_BTNhw.reshape(X, h, w))
-        places_XLD = self._places(clips, (h, w)).reshape(X, h * w, self.embed_dims)
-        seen = self.project(visible_BTNKD).reshape(X, K, -1) + take_cells(places_XLD, visible)
-        asked = self.mask_token + take_cells(places_XLD, hidden)
-        groups = B if self.attention_scope == "clip" else X
-        # How many of a group's tokens: the frames that are looked at together, times the cells.
-        V, Q = X // groups * K, X // groups * hidden.most
-        seen = seen.reshape(groups, V, self.embed_dims)
-        tokens = torch.cat([seen, asked.reshape(groups, Q, self.embed_dims)], dim=1)
-        use = usable_keys(clips.valid_BTN, visible, self.attention_scope)
+            raise ValueError("every patch is hidden, so nothing can be predicted; lower the ratio")
+        positions_XLD = self._positions(clips, mask.grid)
+        visible = self.project(features.tokens_XKD) + gather_patches(positions_XLD, mask.visible)
+        hidden = self.mask_token + gather_patches(positions_XLD, mask.hidden)
+        groups = len(clips) if self.attention_scope == "clip" else X
+        # How many of a group's tokens: the frames that are attended to together, times the patches.
+        V, Q = X // groups * K, X // groups * mask.hidden.length
+        visible = visible.reshape(groups, V, self.embed_dims)
+        tokens = torch.cat([visible, hidden.reshape(groups, Q, self.embed_dims)], dim=1)
+        use = usable_keys(mask, len(clips), self.attention_scope)
         for index, block in enumerate(self.blocks):
             is_last = index == len(self.blocks) - 1
             tokens = block(tokens, V, use, hidden_only=is_last)
         out: Tensor = self.norm(tokens)
-        return out.reshape(B, T, N, hidden.most, self.embed_dims)
+        return out.reshape(*clips.shape, mask.hidden.length, self.embed_dims)
 
-    def _places(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
-        """Where and when each cell is: (B, T, N, L, D)."""
+    def _positions(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
+        """Where, when and in which direction each patch is: (X, L, D)."""
         token = self.mask_token
         positions = grid_positions(grid, self.embed_dims, device=token.device, dtype=token.dtype)
-        places: Tensor = self.geometry(clips, grid) + positions
-        return places
+        embedding: Tensor = self.geometry(clips, grid) + positions
+        return embedding.flatten(0, 2)

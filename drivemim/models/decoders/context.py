@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from drivemim.clips import Clips
 from drivemim.geometry.rays import cell_rays
-from drivemim.models.cells import ChosenCells
+from drivemim.models.patches import PatchMask
 
 AttentionScope = Literal["clip", "frame"]
 """``clip``: attend to the visible patches of all times and cameras; ``frame``: of the own image."""
@@ -73,7 +73,7 @@ def check_attention_scope(scope: str) -> None:
         raise ValueError(f"attention_scope={scope!r} must be 'clip' or 'frame'")
 
 
-def usable_keys(valid_BTN: Tensor, visible: ChosenCells, scope: AttentionScope) -> Tensor | None:
+def usable_keys(mask: PatchMask, num_clips: int, scope: AttentionScope) -> Tensor | None:
     """Tell which visible tokens may be attended to.
 
     A group of frames (those that are attended to together) without a single usable token uses all
@@ -81,22 +81,21 @@ def usable_keys(valid_BTN: Tensor, visible: ChosenCells, scope: AttentionScope) 
     it is not meant to be used.
 
     Args:
-        valid_BTN: bool; tokens of invalid frames are not used.
-        visible: of every frame, in the order of ``valid_BTN`` flattened; padding is not used.
+        mask: of all frames of all clips; padding and tokens of invalid frames are not used.
+        num_clips: B.
         scope: what a group is: a clip or a frame.
 
     Returns:
         Bool (groups, tokens of a group), or None if all may be attended to.
     """
-    valid_X1 = valid_BTN.reshape(-1, 1)
+    present_XK, valid_X1 = mask.visible.present_XK, mask.valid_X[:, None]
     # A frame that attends to itself alone is valid, or nothing reads what it sees.
-    all_valid = scope == "frame" or bool(valid_BTN.all())
-    if visible.present_XK is None:
+    all_valid = scope == "frame" or all(mask.valid)
+    if present_XK is None:
         if all_valid:
             return None
-        use_XK = valid_X1.expand(-1, visible.most)
+        use_XK = valid_X1.expand(-1, mask.visible.length)
     else:
-        use_XK = visible.present_XK if all_valid else visible.present_XK & valid_X1
-    groups = len(valid_BTN) if scope == "clip" else valid_BTN.numel()
-    use_GV = use_XK.reshape(groups, -1)
+        use_XK = present_XK if all_valid else present_XK & valid_X1
+    use_GV = use_XK.reshape(num_clips if scope == "clip" else len(use_XK), -1)
     return use_GV | ~use_GV.any(dim=1, keepdim=True)

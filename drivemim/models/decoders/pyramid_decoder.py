@@ -19,14 +19,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from drivemim.clips import Clips
-from drivemim.models.cells import (
-    ChosenCells,
-    cells_to_image,
-    choose_cells,
-    image_to_cells,
-    put_cells,
-    take_cells,
-)
 from drivemim.models.decoders.context import (
     AttentionScope,
     RayTimeEmbedding,
@@ -36,6 +28,14 @@ from drivemim.models.decoders.context import (
 from drivemim.models.encoders.base import MaskedEncoder, MaskedFeatures, Stage
 from drivemim.models.layers import MLP, attend, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
+from drivemim.models.patches import (
+    PatchMask,
+    gather_patches,
+    patchify,
+    scatter_patches,
+    spread_rows,
+    unpatchify,
+)
 from drivemim.registry import MODELS
 
 # Patches along the side of the map that a neck is tried on to learn the scales of its levels. A
@@ -90,7 +90,7 @@ class Level:
     def patch_vectors(self, map_XCHW: Tensor, grid: tuple[int, int]) -> Tensor:
         """Vectors (X, L, C * side * side) of the level that lie in, or cover, each patch."""
         if self.reach == 1:
-            return image_to_cells(map_XCHW, self.side)
+            return patchify(map_XCHW, self.side)
         rows, columns = (
             torch.arange(length, device=map_XCHW.device) // self.reach for length in grid
         )
@@ -161,12 +161,12 @@ class PyramidDecoder(BaseModule):
         self.levels = _levels_of(self.neck, self.stages or (Stage(channels=dims, side=1),))
         self.out_channels = sum(level.channels * level.side**2 for level in self.levels)
 
-    def forward(self, features: MaskedFeatures, mask_BTNhw: Tensor, clips: Clips) -> Tensor:
+    def forward(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
         """Gather what the pyramid has of each hidden patch.
 
         Args:
-            features: of the visible patches of every frame, (B, T, N, ...).
-            mask_BTNhw: bool, True = hidden.
+            features: of the visible patches of every frame; X is B * T * N.
+            mask: of every frame.
             clips: gives calibration, poses, times and validity.
 
         Returns:
@@ -176,43 +176,26 @@ class PyramidDecoder(BaseModule):
         Raises:
             ValueError: if every patch is hidden.
         """
-        if features.tokens.shape[3] == 0:
+        if mask.visible.length == 0:
             raise ValueError("every patch is hidden, so nothing can be predicted; lower the ratio")
-        frames, grid = mask_BTNhw.shape[:3], (mask_BTNhw.shape[3], mask_BTNhw.shape[4])
-        visible = choose_cells(~mask_BTNhw.flatten(0, 2))
-        hidden = choose_cells(mask_BTNhw.flatten(0, 2))
-        tokens_XKD = features.tokens.flatten(0, 2)
-        filled_XJD = self._fill(tokens_XKD, visible, hidden, clips, grid)
-        if self.stages:
-            stage_maps = [each.flatten(0, 2) for each in features.maps]
-            maps = self._complete_stages(stage_maps, hidden, filled_XJD, grid)
-        else:
-            empty_XLD = filled_XJD.new_zeros(len(tokens_XKD), grid[0] * grid[1], self.embed_dims)
-            map_XLD = put_cells(put_cells(empty_XLD, visible, tokens_XKD), hidden, filled_XJD)
-            maps = [cells_to_image(map_XLD, grid, 1)]
-        vectors_XJF = self._pyramid(maps, hidden, grid, clips.valid_BTN.flatten())
-        return vectors_XJF.reshape(*frames, *vectors_XJF.shape[1:])
+        filled_XJD = self._fill(features.tokens_XKD, mask, clips)
+        maps_XCHW = self._complete(features, mask, filled_XJD)
+        vectors_XJF = self._pyramid(maps_XCHW, mask)
+        return vectors_XJF.unflatten(0, clips.shape)
 
-    def _fill(
-        self,
-        tokens_XKD: Tensor,
-        visible: ChosenCells,
-        hidden: ChosenCells,
-        clips: Clips,
-        grid: tuple[int, int],
-    ) -> Tensor:
+    def _fill(self, tokens_XKD: Tensor, mask: PatchMask, clips: Clips) -> Tensor:
         """Tokens (X, J, D) of the hidden patches, from the visible ones of the frame or clip."""
-        positions_XLD = self._positions(clips, grid).expand(len(tokens_XKD), -1, -1)
-        context = tokens_XKD + take_cells(positions_XLD, visible)
-        queries = self.mask_token + take_cells(positions_XLD, hidden)
+        positions_XLD = self._positions(clips, mask.grid).expand(len(tokens_XKD), -1, -1)
+        context = tokens_XKD + gather_patches(positions_XLD, mask.visible)
+        queries = self.mask_token + gather_patches(positions_XLD, mask.hidden)
         if self.attention_scope == "clip":
             B = len(clips)
             context, queries = (each.reshape(B, -1, self.embed_dims) for each in (context, queries))
-        use = usable_keys(clips.valid_BTN, visible, self.attention_scope)
+        use = usable_keys(mask, len(clips), self.attention_scope)
         for block in self.blocks:
             queries = block(queries, context, use)
         out: Tensor = self.norm(queries)
-        return out.reshape(len(tokens_XKD), hidden.most, self.embed_dims)
+        return out.reshape(len(tokens_XKD), mask.hidden.length, self.embed_dims)
 
     def _positions(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
         """Where, and in clips also when and in which direction, each patch is: (X or 1, L, D)."""
@@ -223,43 +206,39 @@ class PyramidDecoder(BaseModule):
         embedding: Tensor = self.ray_time(clips, grid)
         return positions_LD + embedding.flatten(0, 2)
 
-    def _complete_stages(
-        self,
-        maps: Sequence[Tensor],
-        hidden: ChosenCells,
-        filled_XJD: Tensor,
-        grid: tuple[int, int],
+    def _complete(
+        self, features: MaskedFeatures, mask: PatchMask, filled_XJD: Tensor
     ) -> list[Tensor]:
-        """Maps of the stages with the hidden patches filled in."""
+        """Maps of the backbone with the hidden patches filled in."""
+        if not self.stages:
+            (h, w), X = mask.grid, len(filled_XJD)
+            map_XLD = filled_XJD.new_zeros(X, h * w, self.embed_dims)
+            map_XLD = scatter_patches(map_XLD, mask.visible, features.tokens_XKD)
+            map_XLD = scatter_patches(map_XLD, mask.hidden, filled_XJD)
+            return [unpatchify(map_XLD, mask.grid, 1)]
         completed = []
-        for stage, to_stage, map_XCHW in zip(self.stages, self.to_stages, maps, strict=True):
-            patches_XLP = image_to_cells(map_XCHW, stage.side)
-            patches_XLP = put_cells(patches_XLP, hidden, to_stage(filled_XJD))
-            completed.append(cells_to_image(patches_XLP, grid, stage.side))
+        stages = zip(self.stages, self.to_stages, features.maps_XCHW, strict=True)
+        for stage, to_stage, map_XCHW in stages:
+            patches_XLP = patchify(map_XCHW, stage.side)
+            patches_XLP = scatter_patches(patches_XLP, mask.hidden, to_stage(filled_XJD))
+            completed.append(unpatchify(patches_XLP, mask.grid, stage.side))
         return completed
 
-    def _pyramid(
-        self,
-        maps: list[Tensor],
-        hidden: ChosenCells,
-        grid: tuple[int, int],
-        valid_X: Tensor,
-    ) -> Tensor:
+    def _pyramid(self, maps_XCHW: list[Tensor], mask: PatchMask) -> Tensor:
         """Vectors (X, J, F) of the hidden patches; a neck never sees an invalid frame."""
-        some_invalid = bool(valid_X.any()) and not bool(valid_X.all())
-        if some_invalid:
-            maps = [each[valid_X] for each in maps]
-            hidden = hidden.of_images(valid_X)
+        rows_V = mask.valid_rows
+        hidden = mask.hidden
+        if rows_V is not None:
+            maps_XCHW = [each[rows_V] for each in maps_XCHW]
+            hidden = hidden.select(rows_V)
         vectors = [
-            take_cells(level.patch_vectors(level_map, grid), hidden)
-            for level_map, level in zip(self.neck(maps), self.levels, strict=True)
+            gather_patches(level.patch_vectors(level_map, mask.grid), hidden)
+            for level_map, level in zip(self.neck(maps_XCHW), self.levels, strict=True)
         ]
-        found = torch.cat(vectors, dim=2)
-        if not some_invalid:
-            return found
-        spread = found.new_zeros(len(valid_X), *found.shape[1:])
-        spread[valid_X] = found
-        return spread
+        vectors_VJF = torch.cat(vectors, dim=2)
+        if rows_V is None:
+            return vectors_VJF
+        return spread_rows(vectors_VJF, rows_V, len(mask.valid))
 
 
 @torch.no_grad()

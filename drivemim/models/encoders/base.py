@@ -7,20 +7,22 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from drivemim.models.patches import PatchMask
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedFeatures:
-    """Features of the visible patches of images; the leading axes are those of the images.
+    """Features of the visible patches of X images.
 
     Attributes:
-        tokens: (..., K, D), the visible patches in row-major order. Of images that show fewer than
-            K, the most that one shows, the rest is padding that means nothing.
-        maps: (..., C, H, W) for each of the encoder's ``stages``, zero at hidden positions; empty
-            where the tokens are all that the backbone has.
+        tokens_XKD: the visible patches in row-major order, padded where an image shows fewer than
+            K. Values in the padding have no meaning.
+        maps_XCHW: for each of the encoder's ``stages``, zero at hidden positions; empty if the
+            backbone has no features beside the tokens.
     """
 
-    tokens: Tensor
-    maps: tuple[Tensor, ...] = ()
+    tokens_XKD: Tensor
+    maps_XCHW: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +65,11 @@ class MaskedEncoder(Protocol):
         """The plain backbone: normalised images to feature maps (B, D, h, w)."""
         ...
 
-    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> MaskedFeatures:
-        """Encode what is visible.
+    def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
+        """Encode the visible patches.
 
         Args:
-            images_BCHW: float, normalised.
-            mask_Bhw: bool, True = hidden.
+            images_XCHW: float, normalised.
+            mask: of these images.
         """
         ...

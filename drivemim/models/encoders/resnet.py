@@ -22,8 +22,8 @@ from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's u
 from torch.utils.checkpoint import checkpoint
 
 from drivemim.compat import BatchNorm
-from drivemim.models.cells import choose_cells, grid_of, image_to_cells, take_cells
 from drivemim.models.encoders.base import MaskedFeatures, Stage
+from drivemim.models.patches import PatchMask, gather_patches, patch_grid, patchify
 from drivemim.registry import MODELS
 
 
@@ -80,27 +80,26 @@ class MaskedResNet(BaseModule):
         maps: tuple[Tensor, ...] = self.backbone(images_BCHW)
         return maps
 
-    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> MaskedFeatures:
-        """Encode with the hidden cells cut out.
+    def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
+        """Encode with the hidden patches cut out.
 
         Args:
-            images_BCHW: float, normalised.
-            mask_Bhw: bool, True = hidden.
+            images_XCHW: float, normalised.
+            mask: of these images.
 
         Returns:
             Tokens, and the maps of ``fuse``'s stages.
         """
-        grid = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.mask_stride)
-        assert tuple(mask_Bhw.shape[1:]) == grid, (mask_Bhw.shape, grid)
-        visible = choose_cells(~mask_Bhw)
-        every_map = self.masked_maps(images_BCHW, mask_Bhw)
+        grid = patch_grid((images_XCHW.shape[2], images_XCHW.shape[3]), self.mask_stride)
+        assert (len(images_XCHW), grid) == (len(mask.mask_Xhw), mask.grid), (grid, mask.grid)
+        every_map = self.masked_maps(images_XCHW, mask.mask_Xhw)
         maps = tuple(every_map[stage] for stage in self.fuse)
         fused: Tensor | None = None
-        for number, shape, map_BCHW in zip(self.fuse, self.stages, maps, strict=True):
-            cells_BKP = take_cells(image_to_cells(map_BCHW, shape.side), visible)
-            part: Tensor = self.fusers[f"stage{number}"](cells_BKP)
+        for number, shape, map_XCHW in zip(self.fuse, self.stages, maps, strict=True):
+            patches_XKP = gather_patches(patchify(map_XCHW, shape.side), mask.visible)
+            part: Tensor = self.fusers[f"stage{number}"](patches_XKP)
             fused = part if fused is None else fused + part
-        return MaskedFeatures(tokens=self.norm(fused), maps=maps)
+        return MaskedFeatures(tokens_XKD=self.norm(fused), maps_XCHW=maps)
 
     def masked_maps(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> list[Tensor]:
         """Maps (B, C, H, W) of every stage, zero at hidden positions."""

@@ -18,11 +18,11 @@ from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's u
 from torch.utils.checkpoint import checkpoint
 
 from drivemim.errors import ConfigError
-from drivemim.models.cells import choose_cells, grid_of, image_to_cells, take_cells
 from drivemim.models.encoders.base import MaskedFeatures, Stage
 from drivemim.models.encoders.windows import WindowBlock, Windows
 from drivemim.models.layers import Block, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
+from drivemim.models.patches import PatchMask, gather_patches, patch_grid, patchify
 from drivemim.registry import MODELS
 
 SIZES = {
@@ -216,8 +216,8 @@ class ViT(BaseModule):
         Returns:
             One map (B, D, h, w) for each of ``out_indices``.
         """
-        h, w = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
-        tokens_BLD = self.patch_embed(image_to_cells(images_BCHW, self.patch_size))
+        h, w = patch_grid((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
+        tokens_BLD = self.patch_embed(patchify(images_BCHW, self.patch_size))
         tokens_BLD = tokens_BLD + self._positions((h, w))
         windows = self._windows((h, w))
         maps = []
@@ -229,12 +229,12 @@ class ViT(BaseModule):
                 maps.append(out_BLD.transpose(1, 2).unflatten(2, (h, w)).contiguous())
         return tuple(maps)
 
-    def forward_masked(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> MaskedFeatures:
-        """Encode the visible cells only; hidden ones cost nothing.
+    def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
+        """Encode the visible patches only; hidden ones cost nothing.
 
         Args:
-            images_BCHW: float, normalised.
-            mask_Bhw: bool, True = hidden.
+            images_XCHW: float, normalised.
+            mask: of these images.
 
         Returns:
             Tokens without maps; padding is zero.
@@ -247,24 +247,22 @@ class ViT(BaseModule):
                 f"ViT has window_size={self.window_size}, which is for detectors; leave it out of "
                 "the encoder that is pretrained (the weights fit a detector with windows)"
             )
-        grid = grid_of((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
-        assert tuple(mask_Bhw.shape[1:]) == grid, (mask_Bhw.shape, grid)
-        visible = choose_cells(~mask_Bhw)
-        cells_BKP = take_cells(image_to_cells(images_BCHW, self.patch_size), visible)
-        positions_BKD = self._positions(grid)[visible.indices_XK]
-        tokens_BKD: Tensor = self.patch_embed(cells_BKP) + positions_BKD
+        grid = patch_grid((images_XCHW.shape[2], images_XCHW.shape[3]), self.patch_size)
+        assert (len(images_XCHW), grid) == (len(mask.mask_Xhw), mask.grid), (grid, mask.grid)
+        visible = mask.visible
+        patches_XKP = gather_patches(patchify(images_XCHW, self.patch_size), visible)
+        positions_XKD = self._positions(grid)[visible.indices_XK]
+        tokens_XKD: Tensor = self.patch_embed(patches_XKP) + positions_XKD
         if visible.present_XK is None:
-            return MaskedFeatures(tokens=self._encode(tokens_BKD))
-        # Images that show equally many cells go together, so that none looks at padding.
-        counts_B = visible.present_XK.sum(dim=1)
-        out_BKD = tokens_BKD.new_zeros(tokens_BKD.shape)
-        for count in sorted(set(counts_B.tolist())):
+            return MaskedFeatures(tokens_XKD=self._encode(tokens_XKD))
+        # Images that show equally many patches go together, so that none attends to padding.
+        out_XKD = tokens_XKD.new_zeros(tokens_XKD.shape)
+        for count, rows_V in mask.rows_by_num_visible():
             if count > 0:
-                rows = (counts_B == count).nonzero()[:, 0]
-                encoded = self._encode(tokens_BKD[rows, :count])
-                out_BKD = out_BKD.to(encoded.dtype)
-                out_BKD[rows, :count] = encoded
-        return MaskedFeatures(tokens=out_BKD)
+                encoded_VKD = self._encode(tokens_XKD[rows_V, :count])
+                out_XKD = out_XKD.to(encoded_VKD.dtype)
+                out_XKD[rows_V, :count] = encoded_VKD
+        return MaskedFeatures(tokens_XKD=out_XKD)
 
     def _encode(self, tokens_BKD: Tensor) -> Tensor:
         for block in self.blocks:

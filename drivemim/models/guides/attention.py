@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
-from drivemim.models.cells import image_to_cells
 from drivemim.models.encoders.vit import ViT
 from drivemim.models.guides.base import Guide
 from drivemim.models.layers import grid_positions
+from drivemim.models.patches import patchify
 from drivemim.registry import MODELS
 
 
@@ -94,7 +94,7 @@ class TeacherAttention(Guide):
         if coarse != grid:
             size = (coarse[0] * stride, coarse[1] * stride)
             images_XCHW = F.interpolate(images_XCHW, size, mode="area")
-        tokens_XLD: Tensor = teacher.patch_embed(image_to_cells(images_XCHW, stride))
+        tokens_XLD: Tensor = teacher.patch_embed(patchify(images_XCHW, stride))
         places_LD = grid_positions(
             coarse,
             teacher.embed_dims,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor, nn
+
+from drivemim.models.patches import PatchMask, scatter_patches
 
 
 class Guide(nn.Module, ABC):
@@ -48,20 +49,18 @@ class Guide(nn.Module, ABC):
         return None
 
 
-def error_map(errors_BTNJ: Tensor, mask_BTNhw: Tensor) -> Tensor:
-    """Put errors where they were made: 0 in visible cells.
+def scatter_errors(errors_BTNJ: Tensor, mask: PatchMask) -> Tensor:
+    """Put the errors of hidden patches at their places in the grid.
 
     Args:
-        errors_BTNJ: of the hidden cells, row-major; where frames hide different numbers of cells,
-            padded at the end.
-        mask_BTNhw: bool, True = hidden.
+        errors_BTNJ: of the hidden patches, in row-major order, padded where a frame hides fewer.
+        mask: of every frame.
 
     Returns:
-        errors_BTNhw.
+        errors_BTNhw; 0 in visible patches.
     """
-    mask_BTNL = mask_BTNhw.flatten(-2)
-    if errors_BTNJ.shape[-1] == 0:
-        return torch.zeros(mask_BTNhw.shape, dtype=errors_BTNJ.dtype, device=errors_BTNJ.device)
-    place_BTNL = (mask_BTNL.cumsum(dim=-1) - 1).clamp(min=0)
-    errors_BTNL = errors_BTNJ.gather(-1, place_BTNL).masked_fill(~mask_BTNL, 0.0)
-    return errors_BTNL.reshape(mask_BTNhw.shape)
+    h, w = mask.grid
+    errors_XJ1 = errors_BTNJ.flatten(0, 2)[..., None]
+    zeros_XL1 = errors_XJ1.new_zeros(len(errors_XJ1), h * w, 1)
+    errors_XL1 = scatter_patches(zeros_XL1, mask.hidden, errors_XJ1)
+    return errors_XL1.reshape(*errors_BTNJ.shape[:3], h, w)

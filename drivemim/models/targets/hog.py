@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
+from drivemim.models.patches import PatchMask
 from drivemim.models.targets.pixels import CellTarget, hidden_cells
 from drivemim.registry import MODELS
 
@@ -53,19 +54,19 @@ class OrientedGradients(CellTarget):
             raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
         return self.bins * (mask_stride // self.size) ** 2
 
-    def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+    def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
         """Targets of the hidden cells.
 
         Args:
             images_BTNCHW: float, normalised as the encoder sees them.
-            mask_BTNhw: bool, True = hidden.
+            mask: of every frame.
 
         Returns:
             (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
         """
         histograms = self.histograms(images_BTNCHW.flatten(0, 2).float())
-        shape = (*mask_BTNhw.shape[:3], *histograms.shape[1:])
-        return hidden_cells(histograms.reshape(shape), mask_BTNhw)
+        shape = (*images_BTNCHW.shape[:3], *histograms.shape[1:])
+        return hidden_cells(histograms.reshape(shape), mask)
 
     def histograms(self, images_XCHW: Tensor) -> Tensor:
         """Histograms of every square, (X, bins, H / size, W / size)."""
@@ -93,10 +94,10 @@ class OrientedGradients(CellTarget):
         return F.unfold(values_X1HW, self.size, stride=self.size).mT
 
     def to_pixels(
-        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
+        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask
     ) -> Tensor:
         """Predictions as pixels of ``images``: a stroke along each edge, on mid grey."""
-        side = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
+        side = mask.patch_size // self.size
         shape = (*predictions_BTNJP.shape[:-1], self.bins, side, side)
         histograms = predictions_BTNJP.float().reshape(shape).clamp(min=0)
         strokes = self._strokes().to(histograms)

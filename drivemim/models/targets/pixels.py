@@ -9,7 +9,7 @@ import torch
 from mmengine import dist
 from torch import Tensor, nn
 
-from drivemim.models.cells import choose_cells, image_to_cells, take_cells
+from drivemim.models.patches import PatchMask, gather_patches, patchify
 from drivemim.registry import MODELS
 
 
@@ -66,25 +66,25 @@ class NormalizedPixels(CellTarget):
         """P, numbers to predict for a cell."""
         return 3 * mask_stride**2
 
-    def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+    def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
         """Targets of the hidden cells.
 
         Args:
             images_BTNCHW: float, normalised as the encoder sees them.
-            mask_BTNhw: bool, True = hidden.
+            mask: of every frame.
 
         Returns:
             (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
         """
-        cells = hidden_cells(images_BTNCHW, mask_BTNhw)
+        cells = hidden_cells(images_BTNCHW, mask)
         mean, deviation = self._moments(cells)
         return (cells - mean) / deviation
 
     def to_pixels(
-        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
+        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask
     ) -> Tensor:
         """Predictions in the unit of ``images``, given the true mean and variance of each cell."""
-        mean, deviation = self._moments(hidden_cells(images_BTNCHW, mask_BTNhw))
+        mean, deviation = self._moments(hidden_cells(images_BTNCHW, mask))
         return predictions_BTNJP.float() * deviation + mean
 
     def _moments(self, cells: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,16 +112,14 @@ def global_mean(values: Tensor, weights: Tensor) -> Tensor:
     return sums[0] / weight + (share - share.detach())
 
 
-def hidden_cells(images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+def hidden_cells(images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
     """Cut the hidden cells out of images: (B, T, N, J, P), padded where a frame hides fewer.
 
     Args:
         images_BTNCHW: of any size that the grid of the mask divides.
-        mask_BTNhw: bool, True = hidden.
+        mask: of every frame.
     """
-    frames = mask_BTNhw.shape[:3]
     images_XCHW = images_BTNCHW.flatten(0, 2)
-    hidden = choose_cells(mask_BTNhw.flatten(0, 2))
-    stride = images_XCHW.shape[2] // mask_BTNhw.shape[3]
-    cells_XJP = take_cells(image_to_cells(images_XCHW, stride), hidden)
-    return cells_XJP.reshape(*frames, *cells_XJP.shape[1:])
+    side = images_XCHW.shape[2] // mask.grid[0]
+    patches_XJP = gather_patches(patchify(images_XCHW, side), mask.hidden)
+    return patches_XJP.unflatten(0, images_BTNCHW.shape[:3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
+from drivemim.models.patches import PatchMask
 from drivemim.models.targets.pixels import CellTarget, hidden_cells
 from drivemim.registry import MODELS
 
@@ -36,25 +37,25 @@ class PooledPixels(CellTarget):
             raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
         return 3 * self.size**2
 
-    def forward(self, images_BTNCHW: Tensor, mask_BTNhw: Tensor) -> Tensor:
+    def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
         """Targets of the hidden cells.
 
         Args:
             images_BTNCHW: float, normalised as the encoder sees them.
-            mask_BTNhw: bool, True = hidden.
+            mask: of every frame.
 
         Returns:
             (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
         """
-        square = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
+        square = mask.patch_size // self.size
         pooled = F.avg_pool2d(images_BTNCHW.flatten(0, 2), square)
-        return hidden_cells(pooled.reshape(*mask_BTNhw.shape[:3], *pooled.shape[1:]), mask_BTNhw)
+        return hidden_cells(pooled.reshape(*images_BTNCHW.shape[:3], *pooled.shape[1:]), mask)
 
     def to_pixels(
-        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask_BTNhw: Tensor
+        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask
     ) -> Tensor:
         """Predictions as pixels of ``images``, each square in one colour."""
-        square = images_BTNCHW.shape[-1] // mask_BTNhw.shape[-1] // self.size
+        square = mask.patch_size // self.size
         shape = (*predictions_BTNJP.shape[:-1], 3, self.size, self.size)
         colours = predictions_BTNJP.float().reshape(shape)
         pixels = colours.repeat_interleave(square, dim=-1).repeat_interleave(square, dim=-2)

@@ -69,6 +69,6 @@ def visible(kind: str, mask: Tensor) -> MaskedFeatures:
     for stage in DECODERS[kind][0]:
         shown = ~mask.repeat_interleave(stage.side, 3).repeat_interleave(stage.side, 4)
         noise = torch.randn(2, 2, 2, stage.channels, *shown.shape[3:], generator=generator)
-        maps.append(noise * shown[:, :, :, None])
+        maps.append((noise * shown[:, :, :, None]).flatten(0, 2))
     tokens = torch.randn(2, 2, 2, 2, 8, generator=generator)
-    return MaskedFeatures(tokens=tokens, maps=tuple(maps))
+    return MaskedFeatures(tokens_XKD=tokens.flatten(0, 2), maps_XCHW=tuple(maps))

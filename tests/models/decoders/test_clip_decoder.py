@@ -7,23 +7,22 @@ from drivemim.clips import Clips
 from drivemim.models import ClipDecoder
 from drivemim.models.decoders.clip_decoder import DecoderBlock
 from drivemim.models.encoders.base import MaskedFeatures
+from drivemim.models.patches import PatchMask
 
 
 def test_hidden_patches_come_in_row_major_order(clips: Clips, mask: torch.Tensor) -> None:
     encoder = SimpleNamespace(cell_channels=8, stages=())
     decoder = ClipDecoder(encoder=encoder, embed_dims=24, depth=2, num_heads=2)
-    visible = MaskedFeatures(tokens=torch.randn(2, 2, 2, 2, 8))
+    visible = MaskedFeatures(tokens_XKD=torch.randn(8, 2, 8))
     with torch.no_grad():
-        # Without content, only places are left: equal visible features, no attention, no MLP.
+        # Without content, only positions are left: equal visible features, no attention, no MLP.
         for block in decoder.blocks:
             block.proj.weight.zero_()
             block.mlp.fc2.weight.zero_()
-    places = decoder._places(clips, (2, 3))
-    out = decoder(visible, mask, clips)
+    positions = decoder._positions(clips, (2, 3))
+    out = decoder(visible, PatchMask.from_tensor(mask, 16, clips.valid_BTN), clips)
     rows = mask[1, 0, 1].flatten().nonzero()[:, 0]
-    torch.testing.assert_close(
-        out[1, 0, 1], decoder.norm(places[1, 0, 1][rows] + decoder.mask_token)
-    )
+    torch.testing.assert_close(out[1, 0, 1], decoder.norm(positions[5][rows] + decoder.mask_token))
 
 
 def test_block_by_hand() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from drivemim.clips import Clips
 from drivemim.models.encoders.base import MaskedFeatures
+from drivemim.models.patches import PatchMask
 
 Build = Callable[..., torch.nn.Module]
 
@@ -17,8 +18,18 @@ def select(
 ) -> MaskedFeatures:
     """Features with every tensor changed alike."""
     return MaskedFeatures(
-        tokens=change(features.tokens), maps=tuple(change(each) for each in features.maps)
+        tokens_XKD=change(features.tokens_XKD),
+        maps_XCHW=tuple(change(each) for each in features.maps_XCHW),
     )
+
+
+def run(
+    decoder: torch.nn.Module, features: MaskedFeatures, mask_BTNhw: torch.Tensor, clips: Clips
+) -> torch.Tensor:
+    out: torch.Tensor = decoder(
+        features, PatchMask.from_tensor(mask_BTNhw, 16, clips.valid_BTN), clips
+    )
+    return out
 
 
 @pytest.mark.parametrize("scope", ["clip", "frame"])
@@ -26,11 +37,11 @@ def test_who_sees_whom(
     build: Build, clips: Clips, mask: torch.Tensor, visible: MaskedFeatures, scope: str
 ) -> None:
     decoder = build(attention_scope=scope)
-    before = decoder(visible, mask, clips)
+    before = run(decoder, visible, mask, clips)
     assert before.shape == (2, 2, 2, 4, decoder.out_channels)
-    changed = visible.tokens.clone()
-    changed[0, 1, 0, 1] += 1.0
-    moved = (decoder(replace(visible, tokens=changed), mask, clips) - before).abs().amax(
+    changed = visible.tokens_XKD.clone()
+    changed[2, 1] += 1.0  # of the first clip, second time, first camera
+    moved = (run(decoder, replace(visible, tokens_XKD=changed), mask, clips) - before).abs().amax(
         dim=(3, 4)
     ) > 0
     own = torch.zeros(2, 2, 2, dtype=torch.bool)
@@ -48,9 +59,9 @@ def test_invalid_frames_are_not_looked_at(
     valid[0, 0, 1] = valid[1, 1, 1] = False
     clips = replace(clips, valid_BTN=valid)
     decoder = build(attention_scope=scope)
-    before = decoder(visible, mask, clips)
+    before = run(decoder, visible, mask, clips)
     changed = select(
-        visible, lambda each: each.masked_fill(~valid.view(2, 2, 2, *[1] * (each.ndim - 3)), 1e4)
+        visible, lambda each: each.masked_fill(~valid.view(8, *[1] * (each.ndim - 1)), 1e4)
     )
     poses = torch.where(valid[..., None, None], clips.camera_to_clip_BTN44, torch.eye(4) * 9)
     other = replace(
@@ -58,7 +69,7 @@ def test_invalid_frames_are_not_looked_at(
         camera_to_clip_BTN44=poses,
         timestamps_BTN=clips.timestamps_BTN.masked_fill(~valid, 0),
     )
-    after = decoder(changed, mask, other)
+    after = run(decoder, changed, mask, other)
     assert torch.equal(before[valid], after[valid])
 
 
@@ -74,8 +85,8 @@ def test_a_clip_does_not_depend_on_its_batch(
     }
     first = replace(both, **tensors, tokens=both.tokens[:1])
     decoder = build()
-    alone = decoder(select(visible, lambda each: each[:1]), mask[:1], first)
-    torch.testing.assert_close(decoder(visible, mask, both)[:1], alone)
+    alone = run(decoder, select(visible, lambda each: each[:4]), mask[:1], first)
+    torch.testing.assert_close(run(decoder, visible, mask, both)[:1], alone)
 
 
 @pytest.mark.parametrize("scope", ["clip", "frame"])
@@ -85,7 +96,7 @@ def test_a_clip_without_valid_frames_is_finite(
     valid = clips.valid_BTN.clone()
     valid[0] = False
     decoder = build(attention_scope=scope)
-    out = decoder(visible, mask, replace(clips, valid_BTN=valid))
+    out = run(decoder, visible, mask, replace(clips, valid_BTN=valid))
     assert out.isfinite().all()
     out[1].square().sum().backward()
     for name, parameter in decoder.named_parameters():
@@ -97,7 +108,7 @@ def test_poses_and_times_matter(
     build: Build, clips: Clips, mask: torch.Tensor, visible: MaskedFeatures
 ) -> None:
     decoder = build()
-    before = decoder(visible, mask, clips)
+    before = run(decoder, visible, mask, clips)
     poses = clips.camera_to_clip_BTN44.clone()
     poses[:, 1, :, 0, 3] += 2.0
     times = clips.timestamps_BTN.clone()
@@ -107,10 +118,10 @@ def test_poses_and_times_matter(
         replace(clips, timestamps_BTN=times),
         replace(clips, intrinsics_BTN33=clips.intrinsics_BTN33 * torch.tensor([2.0, 1, 1])),
     ):
-        assert (decoder(visible, mask, other) - before).abs().max() > 1e-4
+        assert (run(decoder, visible, mask, other) - before).abs().max() > 1e-4
     # Only differences of time count.
     later = replace(clips, timestamps_BTN=clips.timestamps_BTN + 3_600_000_000)
-    assert torch.equal(decoder(visible, mask, later), before)
+    assert torch.equal(run(decoder, visible, mask, later), before)
 
 
 def test_all_hidden_is_refused_and_none_hidden_is_empty(
@@ -118,11 +129,11 @@ def test_all_hidden_is_refused_and_none_hidden_is_empty(
 ) -> None:
     decoder = build()
     everything = torch.ones_like(clips.valid_BTN)[..., None, None].expand(-1, -1, -1, 2, 3)
-    nothing = MaskedFeatures(tokens=torch.zeros(2, 2, 2, 0, 8), maps=visible.maps)
+    nothing = MaskedFeatures(tokens_XKD=torch.zeros(8, 0, 8), maps_XCHW=visible.maps_XCHW)
     with pytest.raises(ValueError, match="is hidden, so nothing can be predicted"):
-        decoder(nothing, everything, clips)
-    whole = MaskedFeatures(tokens=torch.zeros(2, 2, 2, 6, 8), maps=visible.maps)
-    assert decoder(whole, ~everything, clips).shape == (2, 2, 2, 0, decoder.out_channels)
+        run(decoder, nothing, everything, clips)
+    whole = MaskedFeatures(tokens_XKD=torch.zeros(8, 6, 8), maps_XCHW=visible.maps_XCHW)
+    assert run(decoder, whole, ~everything, clips).shape == (2, 2, 2, 0, decoder.out_channels)
 
 
 def test_wrong_arguments_are_named(build: Build) -> None:

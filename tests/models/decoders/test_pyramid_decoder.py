@@ -10,6 +10,7 @@ from drivemim.clips import Clips
 from drivemim.models import PyramidDecoder
 from drivemim.models.decoders.pyramid_decoder import CrossAttentionBlock, Level
 from drivemim.models.encoders.base import MaskedFeatures, Stage
+from drivemim.models.patches import PatchMask
 from drivemim.registry import MODELS
 
 
@@ -40,7 +41,11 @@ def test_visible_features_are_unchanged_and_hidden_ones_filled_in(
 ) -> None:
     decoder = build()
     tokens = torch.randn(2, 2, 2, 2, 8)
-    out = decoder(MaskedFeatures(tokens=tokens), mask, clips)
+    out = decoder(
+        MaskedFeatures(tokens_XKD=tokens.flatten(0, 2)),
+        PatchMask.from_tensor(mask, 16, clips.valid_BTN),
+        clips,
+    )
     map_8 = decoder.neck.seen[0].reshape(2, 2, 2, 8, 2, 3)
     for place in np.ndindex(2, 2, 2):
         shown, hidden = (~mask[place]).flatten(), mask[place].flatten()
@@ -58,10 +63,12 @@ def test_stages_are_completed_patch_by_patch(clips: Clips, mask: Tensor) -> None
     shown = ~mask.repeat_interleave(2, 3).repeat_interleave(2, 4)
     fine = torch.randn(2, 2, 2, 3, 4, 6) * shown[:, :, :, None]
     coarse = torch.randn(2, 2, 2, 5, 2, 3) * ~mask[:, :, :, None]
-    features = MaskedFeatures(tokens=torch.randn(2, 2, 2, 2, 8), maps=(fine, coarse))
+    features = MaskedFeatures(
+        tokens_XKD=torch.randn(8, 2, 8), maps_XCHW=(fine.flatten(0, 2), coarse.flatten(0, 2))
+    )
     filled: list[Tensor] = []
     decoder.norm.register_forward_hook(lambda *each: filled.append(each[2]))
-    out = decoder(features, mask, clips)
+    out = decoder(features, PatchMask.from_tensor(mask, 16, clips.valid_BTN), clips)
     completed = [each.unflatten(0, (2, 2, 2)) for each in decoder.neck.seen]
     for before, after in ((fine, completed[0]), (coarse, completed[1])):
         visible = before != 0
@@ -140,8 +147,9 @@ def test_a_single_frame_needs_no_calibration(clips: Clips, mask: Tensor) -> None
     """Within a frame, rays and times say nothing that positions do not."""
     decoder = build(attention_scope="frame")
     assert decoder.ray_time is None
-    features = MaskedFeatures(tokens=torch.randn(2, 2, 2, 2, 8))
-    before = decoder(features, mask, clips)
+    features = MaskedFeatures(tokens_XKD=torch.randn(8, 2, 8))
+    patch_mask = PatchMask.from_tensor(mask, 16, clips.valid_BTN)
+    before = decoder(features, patch_mask, clips)
     clips.intrinsics_BTN33.fill_(torch.nan)
     clips.camera_to_clip_BTN44.fill_(torch.nan)
-    assert torch.equal(decoder(features, mask, clips), before)
+    assert torch.equal(decoder(features, patch_mask, clips), before)

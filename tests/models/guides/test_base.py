@@ -1,17 +1,19 @@
 import torch
 
-from drivemim.models.guides.base import error_map
+from drivemim.models.guides.base import scatter_errors
+from drivemim.models.patches import PatchMask
 
 
 def test_errors_by_hand() -> None:
-    """Two frames of 2 x 3 cells that hide three and two: the second one's last error is padding."""
+    """Two frames of 2 x 3 patches hide three and two: the second's last error is padding."""
     mask = torch.tensor([[[0, 1, 0], [1, 1, 0]], [[1, 0, 0], [0, 0, 1]]]).bool()
     errors = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, torch.nan]])
     expected = [[[0.0, 1.0, 0.0], [2.0, 3.0, 0.0]], [[4.0, 0.0, 0.0], [0.0, 0.0, 5.0]]]
-    found = error_map(errors[None, :, None], mask[None, :, None])
+    found = scatter_errors(errors[None, :, None], PatchMask.from_tensor(mask, 16))
     assert found[0, :, 0].tolist() == expected
 
 
 def test_nothing_hidden() -> None:
-    found = error_map(torch.zeros(1, 1, 2, 0), torch.zeros(1, 1, 2, 2, 3, dtype=torch.bool))
+    mask = PatchMask.from_tensor(torch.zeros(1, 1, 2, 2, 3, dtype=torch.bool), 16)
+    found = scatter_errors(torch.zeros(1, 1, 2, 0), mask)
     assert found.equal(torch.zeros(1, 1, 2, 2, 3))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from drivemim.models import OrientedGradients
+from drivemim.models.patches import PatchMask
 
 
 def ramp(angle: float, slope: float = 0.5) -> torch.Tensor:
@@ -55,7 +56,7 @@ def test_targets_are_of_the_hidden_cells() -> None:
     image = torch.randn(1, 1, 1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(1, 1, 1, 2, 3, dtype=torch.bool)
     mask[..., 1, 2] = True
-    values = target(image, mask)
+    values = target(image, PatchMask.from_tensor(mask, 8))
     assert values.shape == (1, 1, 1, 1, target.channels(8))
     whole = target.histograms(image[0, 0])[0]  # (4, 4, 6)
     np.testing.assert_array_equal(values.flatten(), whole[:, 2:4, 4:6].flatten())
@@ -65,7 +66,7 @@ def test_pictures_have_a_stroke_along_the_edge() -> None:
     target = OrientedGradients(size=8, bins=2)
     prediction = torch.zeros(1, 1, 1, 1, 2, 1, 1)
     prediction[..., 0, 0, 0] = 1.0  # brightness changes from left to right: an upright edge
-    mask = torch.ones(1, 1, 1, 1, 1, dtype=torch.bool)
+    mask = PatchMask.from_tensor(torch.ones(1, 1, 1, 1, 1, dtype=torch.bool), 8)
     pixels = target.to_pixels(prediction.flatten(4), torch.zeros(1, 1, 1, 3, 8, 8), mask)
     picture = pixels.reshape(3, 8, 8)[0]
     assert torch.equal(picture[0], picture[7])

@@ -4,6 +4,7 @@ import torch
 from mmengine import dist
 
 from drivemim.models import NormalizedPixels
+from drivemim.models.patches import PatchMask
 from drivemim.models.targets.pixels import global_mean
 
 
@@ -13,12 +14,12 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture
-def mask() -> torch.Tensor:
-    """Cells of 2x2 pixels; 2 of 6 are hidden in each of two frames."""
+def mask() -> PatchMask:
+    """Patches of 2x2 pixels; 2 of 6 are hidden in each of two frames."""
     mask = torch.zeros(1, 1, 2, 2, 3, dtype=torch.bool)
     mask[0, 0, 0, 0, 1] = mask[0, 0, 0, 1, 2] = True
     mask[0, 0, 1, 0, 0] = mask[0, 0, 1, 1, 0] = True
-    return mask
+    return PatchMask.from_tensor(mask, 2)
 
 
 def cells_by_hand(images: torch.Tensor) -> np.ndarray:
@@ -31,7 +32,7 @@ def cells_by_hand(images: torch.Tensor) -> np.ndarray:
     )
 
 
-def test_target_and_loss_by_hand(images: torch.Tensor, mask: torch.Tensor) -> None:
+def test_target_and_loss_by_hand(images: torch.Tensor, mask: PatchMask) -> None:
     target = NormalizedPixels()
     assert target.channels(2) == 12
     values = target(images, mask)
@@ -58,19 +59,19 @@ def test_target_and_loss_by_hand(images: torch.Tensor, mask: torch.Tensor) -> No
     np.testing.assert_allclose(weighted, by_hand, rtol=1e-6)
 
 
-def test_predicting_each_cells_mean_costs_one(images: torch.Tensor, mask: torch.Tensor) -> None:
+def test_predicting_each_cells_mean_costs_one(images: torch.Tensor, mask: PatchMask) -> None:
     target = NormalizedPixels()
     values = target(images, mask)
     loss = target.loss(torch.zeros_like(values), values, torch.ones(1, 1, 2, dtype=torch.bool))
     assert loss.item() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_flat_cell_is_zero_not_infinite(mask: torch.Tensor) -> None:
+def test_a_flat_cell_is_zero_not_infinite(mask: PatchMask) -> None:
     values = NormalizedPixels()(torch.full((1, 1, 2, 3, 4, 6), 3.25), mask)
     assert (values == 0).all()
 
 
-def test_back_to_pixels(images: torch.Tensor, mask: torch.Tensor) -> None:
+def test_back_to_pixels(images: torch.Tensor, mask: PatchMask) -> None:
     target = NormalizedPixels()
     pixels = target.to_pixels(target(images, mask), images, mask)
     np.testing.assert_allclose(pixels[0, 0], cells_by_hand(images), atol=1e-5)
@@ -78,7 +79,7 @@ def test_back_to_pixels(images: torch.Tensor, mask: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_invalid_frames_count_for_nothing(
-    images: torch.Tensor, mask: torch.Tensor, bad: float
+    images: torch.Tensor, mask: PatchMask, bad: float
 ) -> None:
     target = NormalizedPixels()
     values = target(images, mask)
@@ -89,9 +90,7 @@ def test_invalid_frames_count_for_nothing(
     assert loss.item() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_nothing_valid_is_zero_with_zero_gradients(
-    images: torch.Tensor, mask: torch.Tensor
-) -> None:
+def test_nothing_valid_is_zero_with_zero_gradients(images: torch.Tensor, mask: PatchMask) -> None:
     target = NormalizedPixels()
     predictions = torch.randn(1, 1, 2, 2, 12, requires_grad=True)
     loss = target.loss(predictions, target(images, mask), torch.zeros(1, 1, 2, dtype=torch.bool))

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from drivemim.models import PooledPixels
+from drivemim.models.patches import PatchMask
 
 
 @pytest.fixture
@@ -11,15 +12,15 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture
-def mask() -> torch.Tensor:
-    """Cells of 4x4 pixels; 2 of 6 are hidden in each of two frames."""
+def mask() -> PatchMask:
+    """Patches of 4x4 pixels; 2 of 6 are hidden in each of two frames."""
     mask = torch.zeros(1, 1, 2, 2, 3, dtype=torch.bool)
     mask[0, 0, 0, 0, 1] = mask[0, 0, 0, 1, 2] = True
     mask[0, 0, 1, 0, 0] = mask[0, 0, 1, 1, 0] = True
-    return mask
+    return PatchMask.from_tensor(mask, 4)
 
 
-def test_squares_by_hand(images: torch.Tensor, mask: torch.Tensor) -> None:
+def test_squares_by_hand(images: torch.Tensor, mask: PatchMask) -> None:
     target = PooledPixels(size=2)
     assert target.channels(4) == 12
     values = target(images, mask)
@@ -36,7 +37,7 @@ def test_squares_by_hand(images: torch.Tensor, mask: torch.Tensor) -> None:
 
 
 def test_one_square_is_the_mean_and_as_many_as_pixels_are_the_pixels(
-    images: torch.Tensor, mask: torch.Tensor
+    images: torch.Tensor, mask: PatchMask
 ) -> None:
     mean = PooledPixels(size=1)(images, mask)[0, 0, 1, 1]
     torch.testing.assert_close(mean, images[0, 0, 1, :, 4:8, 0:4].mean(dim=(1, 2)))
@@ -44,7 +45,7 @@ def test_one_square_is_the_mean_and_as_many_as_pixels_are_the_pixels(
     assert pixels.equal(images[0, 0, 1, :, 4:8, 0:4].flatten())
 
 
-def test_back_to_pixels_each_square_has_its_mean(images: torch.Tensor, mask: torch.Tensor) -> None:
+def test_back_to_pixels_each_square_has_its_mean(images: torch.Tensor, mask: PatchMask) -> None:
     target = PooledPixels(size=2)
     pixels = target.to_pixels(target(images, mask), images, mask)
     assert pixels.shape == (1, 1, 2, 2, 48)
@@ -57,7 +58,7 @@ def test_back_to_pixels_each_square_has_its_mean(images: torch.Tensor, mask: tor
             torch.testing.assert_close(cell[square], means)
 
 
-def test_loss_by_hand(images: torch.Tensor, mask: torch.Tensor) -> None:
+def test_loss_by_hand(images: torch.Tensor, mask: PatchMask) -> None:
     target = PooledPixels(size=1)
     values = target(images, mask)
     loss = target.loss(values + torch.tensor([1.0, 2.0, 3.0]), values, torch.ones(1, 1, 2).bool())

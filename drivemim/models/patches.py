@@ -1,0 +1,235 @@
+"""Patches of images, and which of them a mask hides.
+
+Patches are in row-major order; the P = C * patch_size * patch_size numbers of a patch are channel
+first, as in the weight of a convolution. X stands for any number of leading axes joined into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from drivemim.errors import ConfigError
+
+
+def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
+    """Return the rows and columns of patches in an image.
+
+    Args:
+        image_size: height and width, pixels.
+        patch_size: side of a patch, pixels.
+
+    Raises:
+        ConfigError: if either side is zero or not a multiple of ``patch_size``.
+    """
+    height, width = image_size
+    if height < 1 or width < 1:
+        raise ConfigError(f"image size {height}x{width} (height x width) has no pixels")
+    if height % patch_size or width % patch_size:
+        raise ConfigError(
+            f"image size {height}x{width} (height x width) is not a multiple of the mask's patch "
+            f"size {patch_size}; resize or pad to "
+            f"{-(-height // patch_size) * patch_size}x{-(-width // patch_size) * patch_size}"
+        )
+    return height // patch_size, width // patch_size
+
+
+def patchify(images_XCHW: Tensor, patch_size: int) -> Tensor:
+    """Cut images into patches: (X, C, H, W) to (X, L, P)."""
+    X, C, H, W = images_XCHW.shape
+    h, w = patch_grid((H, W), patch_size)
+    patches = images_XCHW.reshape(X, C, h, patch_size, w, patch_size)
+    return patches.permute(0, 2, 4, 1, 3, 5).reshape(X, h * w, C * patch_size * patch_size)
+
+
+def unpatchify(patches_XLP: Tensor, grid: tuple[int, int], patch_size: int) -> Tensor:
+    """Put patches back together: (X, L, P) to (X, C, H, W)."""
+    (h, w), X = grid, patches_XLP.shape[0]
+    C = patches_XLP.shape[2] // patch_size**2
+    patches = patches_XLP.reshape(X, h, w, C, patch_size, patch_size)
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(X, C, h * patch_size, w * patch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchIndices:
+    """A list of patches for each image, padded to the longest list.
+
+    Attributes:
+        indices_XK: int64, positions in the flattened grid, ascending; 0 where padded.
+        present_XK: bool, False where padded; None if nothing is padded.
+    """
+
+    indices_XK: Tensor
+    present_XK: Tensor | None
+
+    @property
+    def length(self) -> int:
+        """K, the length of the longest list."""
+        return int(self.indices_XK.shape[1])
+
+    @classmethod
+    def from_mask(cls, mask_XL: Tensor, counts: Sequence[int]) -> PatchIndices:
+        """List the patches that are True.
+
+        Args:
+            mask_XL: bool.
+            counts: how many are True in each image. They are known to the host, so that nothing
+                waits for the device.
+        """
+        longest = max(counts, default=0)
+        indices_XK = mask_XL.logical_not().byte().argsort(dim=1, stable=True)[:, :longest]
+        if min(counts, default=0) == longest:
+            return cls(indices_XK=indices_XK, present_XK=None)
+        positions_K = torch.arange(longest, device=mask_XL.device)
+        present_XK = positions_K < mask_XL.sum(dim=1, keepdim=True)
+        return cls(indices_XK=indices_XK.masked_fill(~present_XK, 0), present_XK=present_XK)
+
+    def select(self, rows_V: Tensor) -> PatchIndices:
+        """Return the lists of some of the images, padded like before.
+
+        Args:
+            rows_V: int64, the images.
+        """
+        present_VK = None if self.present_XK is None else self.present_XK.index_select(0, rows_V)
+        return PatchIndices(
+            indices_XK=self.indices_XK.index_select(0, rows_V), present_XK=present_VK
+        )
+
+    def trim(self, counts: Sequence[int]) -> PatchIndices:
+        """Return the lists without the padding that all of them have.
+
+        Args:
+            counts: lengths of the lists, without padding.
+        """
+        longest = max(counts, default=0)
+        padded = self.present_XK is not None and min(counts, default=0) < longest
+        return PatchIndices(
+            indices_XK=self.indices_XK[:, :longest],
+            present_XK=self.present_XK[:, :longest] if padded else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchMask:
+    """Which patches of X images are hidden, worked out once for a whole training step.
+
+    Attributes:
+        mask_Xhw: bool, True = hidden.
+        patch_size: side of a patch, pixels.
+        visible: the visible patches of each image.
+        hidden: the hidden patches of each image.
+        num_visible: how many patches each image shows, on the host.
+        valid_X: bool, which images are valid.
+        valid: the same on the host.
+    """
+
+    mask_Xhw: Tensor
+    patch_size: int
+    visible: PatchIndices
+    hidden: PatchIndices
+    num_visible: tuple[int, ...]
+    valid_X: Tensor
+    valid: tuple[bool, ...]
+
+    @classmethod
+    def from_tensor(cls, mask: Tensor, patch_size: int, valid: Tensor | None = None) -> PatchMask:
+        """List the patches of a mask: the one time that a step waits for the device.
+
+        Args:
+            mask: bool (..., h, w), True = hidden; the leading axes are joined into X.
+            patch_size: side of a patch, pixels.
+            valid: bool, of the shape of the leading axes; None for all valid.
+        """
+        mask_Xhw = mask.flatten(0, -3)
+        mask_XL = mask_Xhw.flatten(1)
+        num_visible_X = mask_XL.logical_not().sum(dim=1)
+        valid_X = torch.ones_like(num_visible_X, dtype=torch.bool)
+        if valid is not None:
+            valid_X = valid.flatten()
+        num_visible, is_valid = torch.stack([num_visible_X, valid_X.long()]).tolist()
+        num_hidden = [mask_XL.shape[1] - count for count in num_visible]
+        return cls(
+            mask_Xhw=mask_Xhw,
+            patch_size=patch_size,
+            visible=PatchIndices.from_mask(~mask_XL, num_visible),
+            hidden=PatchIndices.from_mask(mask_XL, num_hidden),
+            num_visible=tuple(num_visible),
+            valid=tuple(bool(each) for each in is_valid),
+            valid_X=valid_X,
+        )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches (h, w)."""
+        return int(self.mask_Xhw.shape[1]), int(self.mask_Xhw.shape[2])
+
+    @property
+    def valid_rows(self) -> Tensor | None:
+        """Int64 (V,), the valid images; None if all images are valid or none is."""
+        count = sum(self.valid)
+        if count in (0, len(self.valid)):
+            return None
+        return self.valid_X.logical_not().byte().argsort(stable=True)[:count]
+
+    def rows_by_num_visible(self) -> Iterator[tuple[int, Tensor]]:
+        """Group the images that show equally many patches, fewest first.
+
+        Yields:
+            The number of patches, and int64 (V,), the images that show as many.
+        """
+        visible_X = self.mask_Xhw.flatten(1).logical_not().sum(dim=1)
+        for count in sorted(set(self.num_visible)):
+            members = self.num_visible.count(count)
+            yield count, (visible_X != count).byte().argsort(stable=True)[:members]
+
+    def select_valid(self) -> PatchMask:
+        """Return the mask of the valid images; of all images if all are valid or none is."""
+        rows_V = self.valid_rows
+        if rows_V is None:
+            return self
+        pairs = zip(self.num_visible, self.valid, strict=True)
+        num_visible = [count for count, valid in pairs if valid]
+        total = self.grid[0] * self.grid[1]
+        return PatchMask(
+            mask_Xhw=self.mask_Xhw.index_select(0, rows_V),
+            patch_size=self.patch_size,
+            visible=self.visible.select(rows_V).trim(num_visible),
+            hidden=self.hidden.select(rows_V).trim([total - count for count in num_visible]),
+            num_visible=tuple(num_visible),
+            valid=(True,) * len(num_visible),
+            valid_X=self.valid_X.index_select(0, rows_V),
+        )
+
+
+def gather_patches(patches_XLD: Tensor, chosen: PatchIndices) -> Tensor:
+    """Pick patches: (X, L, D) to (X, K, D); values in the padding have no meaning."""
+    return patches_XLD.gather(1, chosen.indices_XK[..., None].expand(-1, -1, patches_XLD.shape[2]))
+
+
+def scatter_patches(patches_XLD: Tensor, chosen: PatchIndices, values_XKD: Tensor) -> Tensor:
+    """Return a copy of ``patches_XLD`` with ``values_XKD`` at the chosen patches."""
+    index_XKD = chosen.indices_XK[..., None].expand(-1, -1, patches_XLD.shape[2])
+    values_XKD = values_XKD.to(patches_XLD.dtype)
+    if chosen.present_XK is None:
+        return patches_XLD.scatter(1, index_XKD, values_XKD)
+    # Padding goes to a patch past the last one, which is cut off again.
+    X, L, D = patches_XLD.shape
+    index_XKD = index_XKD.masked_fill(~chosen.present_XK[..., None], L)
+    longer = torch.cat([patches_XLD, patches_XLD.new_zeros(X, 1, D)], 1)
+    return longer.scatter(1, index_XKD, values_XKD)[:, :L]
+
+
+def spread_rows(values_V: Tensor, rows_V: Tensor, count: int) -> Tensor:
+    """Put rows at their places among ``count`` rows; the other rows are zero.
+
+    Args:
+        values_V: (V, ...).
+        rows_V: int64.
+        count: rows of the result.
+    """
+    spread = values_V.new_zeros(count, *values_V.shape[1:])
+    spread[rows_V] = values_V
+    return spread
