@@ -105,11 +105,10 @@ class PatchIndices:
             counts: lengths of the lists, without padding.
         """
         longest = max(counts, default=0)
-        padded = self.present_XK is not None and min(counts, default=0) < longest
-        return PatchIndices(
-            indices_XK=self.indices_XK[:, :longest],
-            present_XK=self.present_XK[:, :longest] if padded else None,
-        )
+        present_XK = None
+        if self.present_XK is not None and min(counts, default=0) < longest:
+            present_XK = self.present_XK[:, :longest]
+        return PatchIndices(indices_XK=self.indices_XK[:, :longest], present_XK=present_XK)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,7 +181,7 @@ class PyramidDecoder(BaseModule):
         filled_XJD = self._fill(features.tokens_XKD, mask, clips)
         maps_XCHW = self._complete(features, mask, filled_XJD)
         vectors_XJF = self._pyramid(maps_XCHW, mask)
-        return vectors_XJF.unflatten(0, clips.shape)
+        return vectors_XJF.reshape(*clips.shape, *vectors_XJF.shape[1:])
 
     def _fill(self, tokens_XKD: Tensor, mask: PatchMask, clips: Clips) -> Tensor:
         """Tokens (X, J, D) of the hidden patches, from the visible ones of the frame or clip."""

@@ -122,4 +122,4 @@ def hidden_cells(images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
     images_XCHW = images_BTNCHW.flatten(0, 2)
     side = images_XCHW.shape[2] // mask.grid[0]
     patches_XJP = gather_patches(patchify(images_XCHW, side), mask.hidden)
-    return patches_XJP.unflatten(0, images_BTNCHW.shape[:3])
+    return patches_XJP.reshape(*images_BTNCHW.shape[:3], *patches_XJP.shape[1:])
