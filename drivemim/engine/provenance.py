@@ -11,9 +11,10 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from drivemim import __version__
+from drivemim.checkpoint_kinds import kind_of
 from drivemim.clips import Clips
 from drivemim.engine.build import build_alone
-from drivemim.engine.config import dicts_in, load_config
+from drivemim.engine.config import dicts_in, is_pretrainer, load_config
 from drivemim.engine.embedded_config import embedded_config
 from drivemim.engine.fingerprint import describe_features, fixed_image, level_numbers
 from drivemim.engine.pretraining import pretraining_of
@@ -40,14 +41,21 @@ def pretrainer_of(
         cfg = load_config(config)
     elif "cfg" in meta:
         cfg = embedded_config(meta["cfg"], checkpoint)
-    else:
+    elif _is_pretraining(content):
         raise CheckpointError(f"{checkpoint} holds no config; give the run's with --config")
-    if "encoder" not in (cfg.get("model") or {}):
+    else:
+        raise CheckpointError(f"{checkpoint} is not of a pretraining run. It is {kind_of(content)}")
+    model = cfg.get("model") or {}
+    if not is_pretrainer(model):
         raise CheckpointError(
-            f"{checkpoint} is not of a pretraining run: its model is "
-            f"{(cfg.get('model') or {}).get('type')}, without an encoder"
+            f"{config or checkpoint} is not of a pretraining run: its model is "
+            f"{model.get('type')}. {checkpoint} is {kind_of(content)}"
         )
     return build_alone(cfg, config or checkpoint, "drivemim"), cfg
+
+
+def _is_pretraining(content: Any) -> bool:
+    return kind_of(content).startswith("a pretraining")
 
 
 def describe_export(

@@ -52,7 +52,7 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     Raises:
         ConfigError: with every key to set.
     """
-    length = _length(config, epoch_length)
+    length = training_length(config, epoch_length)
     if length is None:
         return
     faults: list[str] = []
@@ -69,7 +69,13 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     )
 
 
-def _length(config: Config, epoch_length: int | None) -> Length | None:
+def training_length(config: Config, epoch_length: int | None = None) -> Length | None:
+    """How long a config trains; None if its loop does not say.
+
+    Args:
+        config: with ``train_cfg``.
+        epoch_length: iterations of an epoch, once it is known.
+    """
     loop = config.get("train_cfg") or {}
     kind = short_type(loop)
     by_epoch = loop.get("by_epoch", kind == "EpochBasedTrainLoop")
