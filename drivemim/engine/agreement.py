@@ -46,7 +46,7 @@ def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
         metainfo = each.metainfo
         counts = {len(classes), len(metainfo.get("thing_classes") or classes)}
         for name, found in heads:
-            if not name.endswith("rpn_head") and found not in counts:
+            if "rpn_head" not in name.split(".") and found not in counts:
                 raise ConfigError(
                     f"model.{name}.num_classes={found}, but {where} has the {len(classes)} classes "
                     f"{', '.join(classes)}; set model.{name}.num_classes={len(classes)}"
@@ -64,11 +64,16 @@ def check_proposals(model: Any, key: str = "model") -> None:
         ConfigError: naming the number.
     """
     for name, value in model.items() if isinstance(model, Mapping) else ():
-        if name == "rpn_head" and isinstance(value, Mapping) and value.get("num_classes", 1) != 1:
-            raise ConfigError(
-                f"{key}.rpn_head.num_classes={value['num_classes']}: a region proposal network "
-                "tells objects from background alone; set it to 1"
-            )
+        if name == "rpn_head" and isinstance(value, Mapping):
+            heads = {f"{key}.rpn_head": value}
+            for place, stage in enumerate(value.get("stages") or ()):
+                heads[f"{key}.rpn_head.stages.{place}"] = stage
+            for where, head in heads.items():
+                if head.get("num_classes", 1) != 1:
+                    raise ConfigError(
+                        f"{where}.num_classes={head['num_classes']}: a region proposal network "
+                        "tells objects from background alone; set it to 1"
+                    )
         check_proposals(value, f"{key}.{name}")
 
 
@@ -252,6 +257,37 @@ def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | No
         return None
     said = ", ".join(f"{loader} at {sorted(found)}" for loader, found in known.items())
     return f"frames are read at different sizes (height, width): {said}"
+
+
+def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
+    """Look at a rate that MMEngine is to scale with the batch size.
+
+    Args:
+        config: with ``auto_scale_lr``.
+
+    Returns:
+        A warning where batches that are gathered are not counted, or None.
+
+    Raises:
+        ConfigError: if the batch size that the rate is meant for is not given.
+    """
+    scale = config.get("auto_scale_lr") or {}
+    if not scale.get("enable"):
+        return None
+    base = scale.get("base_batch_size")
+    if not isinstance(base, int) or base < 1:
+        raise ConfigError(
+            f"auto_scale_lr.enable=True, but auto_scale_lr.base_batch_size={base}: set it to the "
+            "batch size, of all processes, that optim_wrapper.optimizer.lr is meant for"
+        )
+    counts = (config.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+    if counts == 1:
+        return None
+    return (
+        f"auto_scale_lr scales the rate for the batch of one iteration: the {counts} that "
+        f"optim_wrapper.accumulative_counts gathers are not counted; set "
+        f"auto_scale_lr.base_batch_size to {base} / {counts} = {base / counts:g}"
+    )
 
 
 def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:

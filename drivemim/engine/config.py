@@ -199,7 +199,8 @@ def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
 
 def short_type(config: Mapping[str, Any]) -> str:
     """Name of a config's class, without its scope."""
-    return str(config.get("type")).rpartition(".")[2]
+    kind = config.get("type")
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
 
 
 def defaults_of(kind: type) -> dict[str, Any]:

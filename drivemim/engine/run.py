@@ -16,13 +16,15 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from drivemim import compat
+from drivemim.engine.agreement import check_scaled_rate
 from drivemim.engine.autocast import mixed_precision
 from drivemim.engine.config import config_errors, is_pretrainer, load_config, variables_of
 from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.engine.hooks.check_agreement import CheckAgreement
 from drivemim.engine.hooks.record_pretraining import RecordPretraining
 from drivemim.engine.initial_weights import take_start
-from drivemim.engine.schedule import check_schedule, training_length
+from drivemim.engine.schedule import check_schedule
+from drivemim.engine.training_length import training_length
 from drivemim.engine.work_dir import NEWEST, choose_checkpoint, read_progress
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
@@ -76,6 +78,7 @@ def train(
     if amp:
         cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
     _check_accumulation(cfg)
+    check_scaled_rate(cfg)
     check_schedule(cfg)
     if resume is None and cfg.get("resume"):  # as MMEngine reads the two
         resume = cfg.get("load_from") or NEWEST
