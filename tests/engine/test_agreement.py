@@ -17,6 +17,7 @@ from drivemim.engine.agreement import (
     check_evaluator,
     check_proposals,
     check_same_classes,
+    check_scaled_rate,
     check_strides,
     warn_of_ignored,
     warn_of_sizes,
@@ -262,3 +263,38 @@ def test_a_model_that_cannot_be_measured_is_not_refused():
             raise RuntimeError("takes 224 pixels")
 
     check_strides(Odd())
+
+
+def test_the_stages_of_a_cascade_of_proposals_have_one_class():
+    """Each is a region proposal network, below ``rpn_head``."""
+    model = torch.nn.Module()
+    model.rpn_head = torch.nn.Module()
+    model.rpn_head.stages = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(2))
+    for stage in model.rpn_head.stages:
+        stage.num_classes = 1
+    model.roi_head = torch.nn.Linear(1, 1)
+    model.roi_head.num_classes = 2
+    check_classes(model, Data(), "train_dataloader")
+    config = dict(rpn_head=dict(stages=[dict(num_classes=1), dict(num_classes=2)]))
+    found = message(check_proposals, config)
+    assert found.startswith("model.rpn_head.stages.1.num_classes=2: a region proposal network")
+
+
+def test_a_rate_that_is_scaled_with_the_batch():
+    assert check_scaled_rate({}) is None
+    assert check_scaled_rate({"auto_scale_lr": {"enable": False}}) is None
+    config = {"auto_scale_lr": {"enable": True}}
+    assert message(check_scaled_rate, config).startswith(
+        "auto_scale_lr.enable=True, but auto_scale_lr.base_batch_size=None: set it to"
+    )
+    config["auto_scale_lr"]["base_batch_size"] = 16
+    assert check_scaled_rate(config) is None
+    config["optim_wrapper"] = {"accumulative_counts": 4}
+    assert "set auto_scale_lr.base_batch_size to 16 / 4 = 4" in check_scaled_rate(config)
+
+
+def test_a_scaled_rate_without_its_batch_is_refused_before_anything_is_written(tmp_path):
+    options = {"model.backbone.init_cfg": None, "auto_scale_lr": {"enable": True}}
+    with pytest.raises(ConfigError, match="base_batch_size=None"):
+        train(TOYS / "detector.py", work_dir=tmp_path / "run", options=options)
+    assert not (tmp_path / "run").exists()
