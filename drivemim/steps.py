@@ -102,12 +102,12 @@ def run_program(
         SystemExit: 1 if a command failed or ``work_dir`` is a file or read-only, 130 or 143 if
             stopped; commands under way are ended.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    say = partial(print, flush=True)
     try:
         check_folder(repository / work_dir)
     except OSError as error:
         sys.exit(f"{name}: {error}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    say = partial(print, flush=True)
     try:
         return run_plan(
             plan, work_dir, repository=repository, fresh=fresh, independent=independent, say=say

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -36,7 +37,10 @@ class StrictLoad(Hook):
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         path = runner.cfg.get("load_from") or "the checkpoint"
-        stored, wanted = checkpoint.get("state_dict", checkpoint), model.state_dict()
+        stored = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+        if not isinstance(stored, Mapping):
+            raise CheckpointError(f"{path} holds no weights. It is {kind_of(checkpoint)}")
+        wanted = model.state_dict()
         offered = stored if stored.keys() == wanted.keys() else unwrapped(stored)
         if offered.keys() != stored.keys():
             checkpoint["state_dict"] = offered  # MMEngine looks for the model's own names
