@@ -88,6 +88,8 @@ def _compare(
         if (total := length.of(by_epoch)) is not None:
             same = [other for other in schedulers.values() if _by_epoch(other) == _by_epoch(each)]
             cures.update({f"{key}.{name}": value for name, value in _moved(each, same, total)})
+            if by_epoch and not length.by_epoch:  # MMEngine's default end is the first epoch's
+                cures.setdefault(f"{key}.end", total)
 
 
 def _moved(

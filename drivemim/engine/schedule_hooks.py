@@ -64,13 +64,15 @@ def _check_hook(
     elif kind == "PipelineSwitchHook" and hook.get("switch_epoch", 0) >= max(1, epochs):
         faults.append(
             f"{key} (PipelineSwitchHook) has switch_epoch={hook['switch_epoch']}: it never acts"
+            + ("" if epochs else ", take it out")
         )
         if epochs:
             cures[f"{key}.switch_epoch"] = max(0, epochs - -(-epochs // _STAGE_TWO))
-    elif kind == "YOLOXModeSwitchHook" and hook.get("num_last_epochs", 15) >= epochs:
+    # It acts before the first of its last epochs already.
+    elif kind == "YOLOXModeSwitchHook" and hook.get("num_last_epochs", 15) >= max(1, epochs - 1):
         faults.append(
             f"{key} (YOLOXModeSwitchHook) has num_last_epochs={hook.get('num_last_epochs', 15)}: "
             "it ends Mosaic and MixUp before the first iteration"
         )
         if epochs:
-            cures[f"{key}.num_last_epochs"] = -(-epochs // _STAGE_TWO)
+            cures[f"{key}.num_last_epochs"] = max(0, min(-(-epochs // _STAGE_TWO), epochs - 2))

@@ -103,7 +103,8 @@ def test_no_run_goes_on_from_weights_alone(toys, detected, tmp_path):
 
 def _broken(checkpoint, path, key="state_dict", value=float("nan")):
     content = torch.load(checkpoint, weights_only=False)
-    content.setdefault(key, dict(content["state_dict"]))
+    copies = {name: value.clone() for name, value in content["state_dict"].items()}
+    content.setdefault(key, copies)
     name = next(name for name in content[key] if name.endswith("conv1.weight") or "stem" in name)
     content[key][name].flatten()[3] = value
     torch.save(content, path)

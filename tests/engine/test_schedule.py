@@ -218,7 +218,9 @@ def test_epochs_that_become_iterations_act_where_there_are_no_epochs():
     assert found.endswith("max_iters=600 param_scheduler.end=6 param_scheduler.T_max=6")
     # Without an end, MMEngine takes the one epoch that a loop of iterations has.
     open_end = dict(type="CosineAnnealingLR", convert_to_iter_based=True)
-    assert "ends after 1 epochs of 12" in complaint(open_end, epoch_length=50, **ITERATIONS)
+    found = complaint(open_end, epoch_length=50, **ITERATIONS)
+    assert "ends after 1 epochs of 12" in found
+    assert found.endswith("max_iters=600 param_scheduler.end=12")
     assert passes(open_end, epoch_length=50, **EPOCHS)
 
 
@@ -317,6 +319,8 @@ def test_hooks_that_never_act():
     assert "has num_last_epochs=15: it ends Mosaic and MixUp before the first iteration" in found
     assert found.endswith("custom_hooks.0.num_last_epochs=1")
     assert "before the first iteration" in complaint(None, hooks=[yolox], **ITERATIONS)
+    assert complaint(None, hooks=[dict(yolox, num_last_epochs=11)], **EPOCHS)
+    assert passes(None, hooks=[dict(yolox, num_last_epochs=10)], **EPOCHS)
 
 
 def test_checkpoints_that_would_never_be_written():
