@@ -6,12 +6,13 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
 from drivemim.errors import CheckpointError
 
+Kind = Literal["export", "detector", "pretraining", "other", "nothing"]
 _HEAD = 512
 """Bytes of a file that tell what it is."""
 _ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
@@ -22,6 +23,19 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _SHOWN = 8
 _EXPORT = "drivemim"
 """Key under which an exported backbone says where it comes from."""
+_KINDS: dict[Kind, str] = {
+    "export": "an exported backbone; a detector takes it as backbone_checkpoint=FILE",
+    "detector": (
+        "a detector's checkpoint; tools/test.py judges it, load_from=FILE starts a detector from "
+        "it and backbone_checkpoint=FILE a detector from its backbone"
+    ),
+    "pretraining": (
+        "a pretraining run's checkpoint; export its backbone with tools/export_backbone.py, and "
+        "give a detector that with backbone_checkpoint=FILE"
+    ),
+    "other": "weights of another model; a backbone's are taken by backbone_checkpoint=FILE",
+    "nothing": "no checkpoint: it has no weights",
+}
 _Value = TypeVar("_Value")
 
 
@@ -89,32 +103,30 @@ def _is_text(head: bytes) -> bool:
     return all(character.isprintable() or character in "\r\n\t" for character in text)
 
 
-def kind_of(content: Any) -> str:
-    """Say what was read from a file of weights, and which tool or setting takes it.
-
-    Args:
-        content: of the file.
-    """
+def classify(content: Any) -> Kind:
+    """Tell what was read from a file of weights, by the names of its tensors."""
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if isinstance(meta, Mapping) and meta.get(_EXPORT) is not None:
-        return "an exported backbone; a detector takes it as backbone_checkpoint=FILE"
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
-    names = [name for name in state if isinstance(name, str)] if isinstance(state, Mapping) else []
-    parts = {name.partition(".")[0] for name in unwrapped(dict.fromkeys(names))}
+        return "export"
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
+        return "nothing"
+    weights = {
+        name: value
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    parts = {name.partition(".")[0] for name in unwrapped(weights)}
     if "backbone" in parts:
-        return (
-            "a detector's checkpoint; tools/test.py judges it, load_from=FILE starts a detector "
-            "from it and backbone_checkpoint=FILE a detector from its backbone"
-        )
+        return "detector"
     if "encoder" in parts:
-        return (
-            "a pretraining run's checkpoint; export its backbone with tools/export_backbone.py, "
-            "and give a detector that with backbone_checkpoint=FILE"
-        )
-    tensors = isinstance(state, Mapping) and any(isinstance(v, Tensor) for v in state.values())
-    if tensors:
-        return "weights of another model; a backbone's are taken by backbone_checkpoint=FILE"
-    return "no checkpoint: it has no weights"
+        return "pretraining"
+    return "other" if weights else "nothing"
+
+
+def kind_of(content: Any) -> str:
+    """Say what was read from a file of weights, and which tool or setting takes it."""
+    return _KINDS[classify(content)]
 
 
 def unwrapped(state: Mapping[str, _Value]) -> dict[str, _Value]:

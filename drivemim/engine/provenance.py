@@ -11,7 +11,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from drivemim import __version__
-from drivemim.checkpoint_kinds import kind_of
+from drivemim.checkpoint_kinds import classify, kind_of
 from drivemim.clips import Clips
 from drivemim.engine.build import build_alone
 from drivemim.engine.config import dicts_in, is_pretrainer, load_config
@@ -37,14 +37,16 @@ def pretrainer_of(
         ConfigError: if the config cannot be built.
     """
     meta = (content.get("meta") or {}) if isinstance(content, dict) else {}
+    kind = classify(content)
+    is_other = kind not in ("pretraining", "nothing")
     if config is not None:
         cfg = load_config(config)
-    elif "cfg" in meta:
-        cfg = embedded_config(meta["cfg"], checkpoint)
-    elif _is_pretraining(content):
+    elif is_other or (kind == "nothing" and "cfg" not in meta):  # whatever config is inside
+        raise CheckpointError(f"{checkpoint} is not of a pretraining run. It is {kind_of(content)}")
+    elif "cfg" not in meta:
         raise CheckpointError(f"{checkpoint} holds no config; give the run's with --config")
     else:
-        raise CheckpointError(f"{checkpoint} is not of a pretraining run. It is {kind_of(content)}")
+        cfg = embedded_config(meta["cfg"], checkpoint)
     model = cfg.get("model") or {}
     if not is_pretrainer(model):
         raise CheckpointError(
@@ -52,10 +54,6 @@ def pretrainer_of(
             f"{model.get('type')}. {checkpoint} is {kind_of(content)}"
         )
     return build_alone(cfg, config or checkpoint, "drivemim"), cfg
-
-
-def _is_pretraining(content: Any) -> bool:
-    return kind_of(content).startswith("a pretraining")
 
 
 def describe_export(
