@@ -108,20 +108,28 @@ def classify(content: Any) -> Kind:
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if isinstance(meta, Mapping) and meta.get(_EXPORT) is not None:
         return "export"
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping):
-        return "nothing"
-    weights = {
-        name: value
-        for name, value in state.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
+    weights = _weights(content)
     parts = {name.partition(".")[0] for name in unwrapped(weights)}
     if "backbone" in parts:
         return "detector"
     if "encoder" in parts:
         return "pretraining"
     return "other" if weights else "nothing"
+
+
+def _weights(content: Any) -> dict[str, Tensor]:
+    """Tensors by name: of ``state_dict``, else of the top, else of the first part that has any."""
+    if not isinstance(content, Mapping):
+        return {}
+    for state in (content.get("state_dict"), content, *content.values()):
+        found = {
+            name: value
+            for name, value in (state.items() if isinstance(state, Mapping) else ())
+            if isinstance(name, str) and isinstance(value, Tensor)
+        }
+        if found:
+            return found
+    return {}
 
 
 def kind_of(content: Any) -> str:

@@ -84,7 +84,8 @@ def test_kinds_of_content():
     pretraining = {"state_dict": {"encoder.backbone.a": weight, "decoder.b": weight}}
     assert kind_of(pretraining).startswith("a pretraining run's checkpoint; export its backbone")
     assert kind_of({"state_dict": {}, "meta": {"drivemim": {}}}).startswith("an exported backbone")
-    assert kind_of({"conv1.weight": weight}).startswith("weights of another model")
+    for others in ({"conv1.weight": weight}, {"epoch": 3, "model": {"blocks.0.a": weight}}):
+        assert kind_of(others).startswith("weights of another model")
     for content in ({}, None, [], {"state_dict": []}, {"state_dict": {}, "meta": None}):
         assert kind_of(content) == "no checkpoint: it has no weights"
 
