@@ -280,6 +280,61 @@ def test_the_stages_of_a_cascade_of_proposals_have_one_class():
     assert found.startswith("model.rpn_head.stages.1.num_classes=2: a region proposal network")
 
 
+def test_a_proposal_network_that_is_a_detector_of_its_own():
+    """MMDetection's RPN is a single-stage detector whose ``bbox_head`` is an RPNHead."""
+
+    class RPNHead(torch.nn.Module):
+        num_classes = 1
+
+    class GuidedHead(RPNHead):
+        pass
+
+    for head in (RPNHead(), GuidedHead()):
+        model = torch.nn.Module()
+        model.bbox_head = head
+        check_classes(model, Data(), "train_dataloader")
+
+
+class Maps(torch.nn.Module):
+    """Maps of strides 4 and 8, and heads to give them to."""
+
+    def __init__(self, **heads):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        for path, attributes in heads.items():
+            module = self
+            for part in path.split("__"):
+                if not hasattr(module, part):
+                    module.add_module(part, torch.nn.Module())
+                module = getattr(module, part)
+            vars(module).update(attributes)
+
+    def extract_feat(self, images):
+        return [images[..., ::stride, ::stride] for stride in (4, 8)]
+
+
+def test_the_map_of_a_semantic_branch_is_none_of_the_necks():
+    """HTC fuses all levels at stride 8 and takes its semantic features there."""
+    check_strides(Maps(roi_head__semantic_roi_extractor={"featmap_strides": [8]}))
+    found = message(check_strides, Maps(roi_head__bbox_roi_extractor={"featmap_strides": [8]}))
+    assert "model.roi_head.bbox_roi_extractor.featmap_strides=[8], but" in found
+
+
+@pytest.mark.parametrize("name", ["approx_anchor_generator", "square_anchor_generator"])
+def test_guided_anchors_and_stages_of_proposals_have_strides_too(name):
+    right, wrong = (
+        {name: SimpleNamespace(strides=strides, base_sizes=[1, 1])}
+        for strides in ([(4, 4), (8, 8)], [(8, 8), (16, 16)])
+    )
+    check_strides(Maps(bbox_head=right, rpn_head=right))
+    found = message(check_strides, Maps(rpn_head=wrong))
+    assert f"model.rpn_head.{name}.strides=[8, 16], but" in found
+    assert found.endswith("set it to [4, 8]")
+    stage = {"prior_generator": SimpleNamespace(strides=[8, 16], base_sizes=[1, 1])}
+    found = message(check_strides, Maps(rpn_head__stages__1=stage))
+    assert "model.rpn_head.stages.1.anchor_generator.strides=[8, 16], but" in found
+
+
 def test_a_rate_that_is_scaled_with_the_batch():
     assert check_scaled_rate({}) is None
     assert check_scaled_rate({"auto_scale_lr": {"enable": False}}) is None
