@@ -48,10 +48,11 @@ def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
         metainfo = each.metainfo
         counts = {len(classes), len(metainfo.get("thing_classes") or classes)}
         for name, found in heads:
+            key = ".".join(filter(None, ("model", name, "num_classes")))
             if found not in counts:
                 raise ConfigError(
-                    f"model.{name}.num_classes={found}, but {where} has the {len(classes)} classes "
-                    f"{', '.join(classes)}; set model.{name}.num_classes={len(classes)}"
+                    f"{key}={found}, but {where} has the {len(classes)} classes "
+                    f"{', '.join(classes)}; set {key}={len(classes)}"
                 )
 
 
@@ -334,7 +335,10 @@ def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
             # Maps of an SSD have strides that depend on the size of the image.
             if not strides or type(generator).__name__.startswith("SSD"):
                 continue
-            flat = [int(each[0] if isinstance(each, (list, tuple)) else each) for each in strides]
+            sides = [each[0] if isinstance(each, (list, tuple)) else each for each in strides]
+            if any(side != int(side) for side in sides):  # YOLACT's, shares of one image size
+                continue
+            flat = [int(side) for side in sides]
             key = f"{attribute}.strides" if attribute != "prior_generator" else "strides"
             if key == "strides" and hasattr(generator, "base_sizes"):
                 key = "anchor_generator.strides"

@@ -335,6 +335,23 @@ def test_guided_anchors_and_stages_of_proposals_have_strides_too(name):
     assert "model.rpn_head.stages.1.anchor_generator.strides=[8, 16], but" in found
 
 
+def test_strides_that_are_shares_of_one_image_size_are_not_compared():
+    """YOLACT's are 550 over the sides of the maps of an image of 550 pixels."""
+    strides = [550 / 138, 550 / 69]
+    check_strides(Maps(bbox_head={"prior_generator": SimpleNamespace(strides=strides)}))
+    found = message(
+        check_strides, Maps(bbox_head={"prior_generator": SimpleNamespace(strides=[4.0, 16.0])})
+    )
+    assert "model.bbox_head.strides=[4, 16], but" in found
+
+
+def test_a_number_of_classes_of_the_model_itself():
+    model = torch.nn.Linear(1, 1)
+    model.num_classes = 3
+    found = message(check_classes, model, Data(), "train_dataloader")
+    assert found.startswith("model.num_classes=3, but train_dataloader has the 2 classes")
+
+
 def test_a_rate_that_is_scaled_with_the_batch():
     assert check_scaled_rate({}) is None
     assert check_scaled_rate({"auto_scale_lr": {"enable": False}}) is None
