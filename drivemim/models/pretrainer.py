@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from drivemim.models.cells import (
     image_to_cells,
     put_cells,
 )
-from drivemim.models.encoders.base import MaskedFeatures
+from drivemim.models.encoders.base import MaskedFeatures, uncounted
 from drivemim.models.guides.base import Guide, error_map
 from drivemim.registry import MASKS, MODELS
 
@@ -121,13 +122,15 @@ class MaskedPretrainer(BaseModel):
     ) -> MaskedFeatures:
         """Features of the visible patches of every frame; zero in invalid frames.
 
-        Invalid frames are not encoded, so batch statistics never see them.
+        Batch statistics never see invalid frames: they are not encoded. A batch without any valid
+        frame is encoded whole, to keep every gradient defined, and is not counted.
         """
-        # A batch without any valid frame is encoded whole, to keep every gradient defined.
-        if bool(valid_BTN.all()) or not bool(valid_BTN.any()):
-            features = self.encoder.forward_masked(
-                images_BTNCHW.flatten(0, 2), mask_BTNhw.flatten(0, 2)
-            )
+        any_valid = bool(valid_BTN.any())
+        if not any_valid or bool(valid_BTN.all()):
+            with nullcontext() if any_valid else uncounted(self.encoder):
+                features = self.encoder.forward_masked(
+                    images_BTNCHW.flatten(0, 2), mask_BTNhw.flatten(0, 2)
+                )
             return MaskedFeatures(
                 tokens=features.tokens.unflatten(0, valid_BTN.shape),
                 maps=tuple(each.unflatten(0, valid_BTN.shape) for each in features.maps),

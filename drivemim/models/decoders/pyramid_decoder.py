@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ from drivemim.models.decoders.context import (
     usable_keys,
 )
 from drivemim.models.encoders.base import MaskedEncoder, MaskedFeatures, Stage
-from drivemim.models.layers import MLP, attend, grid_positions, initialize
+from drivemim.models.layers import MLP, KeepStatistics, attend, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
 from drivemim.registry import MODELS
 
@@ -245,14 +246,21 @@ class PyramidDecoder(BaseModule):
         grid: tuple[int, int],
         valid_X: Tensor,
     ) -> Tensor:
-        """Vectors (X, J, F) of the hidden patches; a neck never sees an invalid frame."""
-        some_invalid = bool(valid_X.any()) and not bool(valid_X.all())
+        """Vectors (X, J, F) of the hidden patches; a neck never sees an invalid frame.
+
+        If there is no valid one it sees them all, to keep every gradient defined, and its batch
+        statistics stay as they are.
+        """
+        any_valid = bool(valid_X.any())
+        some_invalid = any_valid and not bool(valid_X.all())
         if some_invalid:
             maps = [each[valid_X] for each in maps]
             hidden = hidden.of_images(valid_X)
+        with nullcontext() if any_valid else KeepStatistics(self.neck):
+            level_maps = self.neck(maps)
         vectors = [
             take_cells(level.patch_vectors(level_map, grid), hidden)
-            for level_map, level in zip(self.neck(maps), self.levels, strict=True)
+            for level_map, level in zip(level_maps, self.levels, strict=True)
         ]
         found = torch.cat(vectors, dim=2)
         if not some_invalid:

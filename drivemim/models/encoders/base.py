@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +36,23 @@ class Stage:
 
     channels: int
     side: int
+
+
+@contextmanager
+def uncounted(encoder: nn.Module) -> Iterator[None]:
+    """Let what is encoded leave batch statistics as they are, in encoders that keep any.
+
+    Args:
+        encoder: with ``counts_batches``, if it keeps statistics.
+    """
+    if not hasattr(encoder, "counts_batches"):
+        yield
+        return
+    counted, encoder.counts_batches = encoder.counts_batches, False
+    try:
+        yield
+    finally:
+        encoder.counts_batches = counted
 
 
 class MaskedEncoder(Protocol):
