@@ -27,6 +27,7 @@ from mmengine.registry import FUNCTIONS, Registry
 from mmengine.runner import CheckpointLoader, checkpoint
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from drivemim.checkpoint_kinds import describe_file
 from drivemim.errors import CheckpointError, ConfigError, nearest
 from drivemim.trust import is_trusted, trust_cure
 from drivemim.unpickling import refused_globals, safe_globals
@@ -62,7 +63,10 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint at {path}")
+        folder = "; that is a folder, name a file in it" if path.is_dir() else ""
+        raise FileNotFoundError(f"there is no checkpoint at {path}{folder}")
+    if other := describe_file(path, wanted="torch"):
+        raise CheckpointError(f"{path} {other}")
     try:
         if is_trusted(path):
             print_log(f"{path} is trusted and may run code while it is read", "current")
@@ -76,11 +80,21 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
                 f"run any code, so nothing of it was read. Ask for a file of the weights alone "
                 f"(.safetensors). {trust_cure(path)}"
             ) from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint: {reason}. "
+            f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint: "
+            f"{_damage(error)}. "
             "Copy it again, or take an older one"
         ) from error
+
+
+def _damage(error: Exception) -> str:
+    """What is wrong with a damaged file, without torch's advice to read it as a program."""
+    text = str(error).strip()
+    if "weights_only" in text:
+        text = text.partition("WeightsUnpickler error:")[2].strip()
+        if not text or "weights_only" in text.splitlines()[0]:
+            return "it is not what torch.save writes"
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _refusal(path: Path, error: Exception) -> str:

@@ -57,6 +57,28 @@ def check_target(path: str | Path, *, cure: str = "name another place") -> None:
         raise PermissionError(f"{path} cannot be written: {above} is read-only; {cure}")
 
 
+def check_folder(path: str | Path) -> None:
+    """Refuse, before the work, a folder that files could not be written to.
+
+    Args:
+        path: the folder, there or not.
+
+    Raises:
+        NotADirectoryError: if it is a file, or is to lie below one.
+        PermissionError: if nothing can be written there.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path} is a file; name a folder to write to")
+    if path.is_dir():
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(f"{path} is read-only; name another folder")
+        return
+    if path.is_symlink():
+        raise FileNotFoundError(f"{path} is a link to a missing folder; name another folder")
+    check_target(path, cure="name another folder")
+
+
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write beside, then rename: ``path`` is either what it was, or complete.
 

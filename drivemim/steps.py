@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from drivemim.files import write_bytes
+from drivemim.files import check_folder, write_bytes
 from drivemim.step_process import Running, StepFailedError
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -99,8 +99,13 @@ def run_program(
         independent: as there.
 
     Raises:
-        SystemExit: 1 if a command failed, 130 or 143 if stopped; commands under way are ended.
+        SystemExit: 1 if a command failed or ``work_dir`` is a file or read-only, 130 or 143 if
+            stopped; commands under way are ended.
     """
+    try:
+        check_folder(repository / work_dir)
+    except OSError as error:
+        sys.exit(f"{name}: {error}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     say = partial(print, flush=True)
     try:

@@ -8,6 +8,7 @@ import pytest
 
 from drivemim.files import (
     RealPaths,
+    check_folder,
     check_target,
     path_from,
     plain_path,
@@ -103,3 +104,22 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
     message = r"index\.arrow cannot be written: .* is read-only; name another place"
     with pytest.raises(PermissionError, match=message):
         check_target(tmp_path / "new" / "folder" / "index.arrow")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before(tmp_path, monkeypatch):
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new" / "below")
+    assert not (tmp_path / "new").exists()
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(NotADirectoryError, match=r"file is a file; name a folder"):
+        check_folder(file)
+    with pytest.raises(NotADirectoryError, match=r"below cannot be written: .*file is a file"):
+        check_folder(file / "below")
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="link is a link to a missing folder"):
+        check_folder(tmp_path / "link")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    for path in (tmp_path, tmp_path / "new"):
+        with pytest.raises(PermissionError, match="read-only; name another folder"):
+            check_folder(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from drivemim.engine.mask_analysis import DEPTHS, analysis_table, analyze_masks
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.results_file import results_json
-from drivemim.files import write_bytes
+from drivemim.files import check_target, write_bytes
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -66,6 +66,8 @@ def main() -> None:
         **({} if args.index is None else {"index": args.index}),
     }
     with one_line_errors():
+        if args.out is not None:
+            check_target(args.out)
         results = analyze_masks(
             args.config,
             grid=(args.image_size[0] // args.stride, args.image_size[1] // args.stride),

@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
             instances=arguments.instances,
             progress=progress,
         )
-    except (ValueError, FileExistsError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{out}: {time.perf_counter() - start:.1f} s")

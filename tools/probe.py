@@ -10,7 +10,7 @@ from drivemim.engine.probe import probe_backbone
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.probe import probe_table
 from drivemim.evaluation.results_file import results_json
-from drivemim.files import write_bytes
+from drivemim.files import check_target, write_bytes
 from drivemim.trust import add_trust_option
 
 
@@ -45,6 +45,8 @@ def main() -> None:
     asked |= {"level": args.level, "seed": args.seed}
     allowed = {"transductive": args.transductive, "allow_boxes_read": args.allow_boxes_read}
     with one_line_errors():
+        if args.out is not None:
+            check_target(args.out)
         results = probe_backbone(
             args.config,
             args.checkpoint,

@@ -20,8 +20,10 @@ from torch import nn
 from drivemim.engine.config import dicts_in, short_type
 from drivemim.errors import ConfigError
 
-# Not of objects: what backbones were trained to classify, and the regions of a panoptic head.
-_OTHER_CLASSES = ("backbone", "semantic_head", "language_model", "text_encoder")
+# Not of objects: what backbones were trained to classify, regions of a panoptic head, proposals.
+_OTHER_CLASSES = ("backbone", "semantic_head", "language_model", "text_encoder", "rpn_head")
+# Of heads: those of guided anchoring have two generators.
+_GENERATORS = ("prior_generator", "approx_anchor_generator", "square_anchor_generator")
 _SIDE = 256  # pixels of the image that strides are measured with
 
 
@@ -46,10 +48,11 @@ def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
         metainfo = each.metainfo
         counts = {len(classes), len(metainfo.get("thing_classes") or classes)}
         for name, found in heads:
-            if not name.endswith("rpn_head") and found not in counts:
+            key = ".".join(filter(None, ("model", name, "num_classes")))
+            if found not in counts:
                 raise ConfigError(
-                    f"model.{name}.num_classes={found}, but {where} has the {len(classes)} classes "
-                    f"{', '.join(classes)}; set model.{name}.num_classes={len(classes)}"
+                    f"{key}={found}, but {where} has the {len(classes)} classes "
+                    f"{', '.join(classes)}; set {key}={len(classes)}"
                 )
 
 
@@ -64,11 +67,16 @@ def check_proposals(model: Any, key: str = "model") -> None:
         ConfigError: naming the number.
     """
     for name, value in model.items() if isinstance(model, Mapping) else ():
-        if name == "rpn_head" and isinstance(value, Mapping) and value.get("num_classes", 1) != 1:
-            raise ConfigError(
-                f"{key}.rpn_head.num_classes={value['num_classes']}: a region proposal network "
-                "tells objects from background alone; set it to 1"
-            )
+        if name == "rpn_head" and isinstance(value, Mapping):
+            heads = {f"{key}.rpn_head": value}
+            for place, stage in enumerate(value.get("stages") or ()):
+                heads[f"{key}.rpn_head.stages.{place}"] = stage
+            for where, head in heads.items():
+                if head.get("num_classes", 1) != 1:
+                    raise ConfigError(
+                        f"{where}.num_classes={head['num_classes']}: a region proposal network "
+                        "tells objects from background alone; set it to 1"
+                    )
         check_proposals(value, f"{key}.{name}")
 
 
@@ -254,8 +262,39 @@ def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | No
     return f"frames are read at different sizes (height, width): {said}"
 
 
+def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
+    """Look at a rate that MMEngine is to scale with the batch size.
+
+    Args:
+        config: with ``auto_scale_lr``.
+
+    Returns:
+        A warning where batches that are gathered are not counted, or None.
+
+    Raises:
+        ConfigError: if the batch size that the rate is meant for is not given.
+    """
+    scale = config.get("auto_scale_lr") or {}
+    if not scale.get("enable"):
+        return None
+    base = scale.get("base_batch_size")
+    if not isinstance(base, int) or base < 1:
+        raise ConfigError(
+            f"auto_scale_lr.enable=True, but auto_scale_lr.base_batch_size={base}: set it to the "
+            "batch size, of all processes, that optim_wrapper.optimizer.lr is meant for"
+        )
+    counts = (config.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+    if counts == 1:
+        return None
+    return (
+        f"auto_scale_lr scales the rate for the batch of one iteration: the {counts} that "
+        f"optim_wrapper.accumulative_counts gathers are not counted; set "
+        f"auto_scale_lr.base_batch_size to {base} / {counts} = {base / counts:g}"
+    )
+
+
 def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
-    """Every module that has a number of classes of objects."""
+    """Every module that has a number of classes of objects; a proposal network has none."""
     if any(hasattr(model, name) for name in ("language_model", "text_encoder")):
         return  # classes are words there, and their number that of the words at most
     for name, module in model.named_modules():
@@ -263,6 +302,9 @@ def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
         if isinstance(found, bool) or not isinstance(found, int):
             continue
         if set(_OTHER_CLASSES) & set(name.split(".")) or getattr(module, "class_agnostic", False):
+            continue
+        # MMDetection's RPN, a detector of its own, calls it ``bbox_head``.
+        if any(base.__name__ == "RPNHead" for base in type(module).__mro__):
             continue
         yield name, found
 
@@ -280,19 +322,28 @@ def _classes(dataset: Any, where: str) -> tuple[str, ...] | None:
 def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
     """Strides that heads assume, by their keys; whether they are of the first levels only."""
     for name, module in model.named_modules():
-        if hasattr(module, "featmap_strides"):
+        parts = name.split(".")
+        # The semantic branch of HTC has one map of its own.
+        if hasattr(module, "featmap_strides") and "semantic_roi_extractor" not in parts:
             path = re.sub(r"\.\d+$", "", name)  # a cascade has an extractor for each stage
             yield f"{path}.featmap_strides", [int(each) for each in module.featmap_strides], True
-        generator = getattr(module, "prior_generator", None)
-        # Maps of an SSD have strides that depend on the size of the image.
-        is_ssd = type(generator).__name__.startswith("SSD")
-        strides = getattr(generator, "strides", None)
-        if not name.endswith(("bbox_head", "rpn_head")) or not strides or is_ssd:
+        if parts[-1] != "bbox_head" and "rpn_head" not in parts:
             continue
-        flat = [int(each[0] if isinstance(each, (list, tuple)) else each) for each in strides]
-        key = "anchor_generator.strides" if hasattr(generator, "base_sizes") else "strides"
-        if max(flat) <= _SIDE:
-            yield f"{name}.{key}", flat, False
+        for attribute in _GENERATORS:
+            generator = getattr(module, attribute, None)
+            strides = getattr(generator, "strides", None)
+            # Maps of an SSD have strides that depend on the size of the image.
+            if not strides or type(generator).__name__.startswith("SSD"):
+                continue
+            sides = [each[0] if isinstance(each, (list, tuple)) else each for each in strides]
+            if any(side != int(side) for side in sides):  # YOLACT's, shares of one image size
+                continue
+            flat = [int(side) for side in sides]
+            key = f"{attribute}.strides" if attribute != "prior_generator" else "strides"
+            if key == "strides" and hasattr(generator, "base_sizes"):
+                key = "anchor_generator.strides"
+            if max(flat) <= _SIDE:
+                yield f"{name}.{key}", flat, False
 
 
 @torch.no_grad()

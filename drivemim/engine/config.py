@@ -181,6 +181,11 @@ def variables_of(config: Config) -> list[str]:
     return [key for key in config if key not in _TOP_LEVEL and key not in _MMDETECTION_VARIABLES]
 
 
+def is_pretrainer(model: Mapping[str, Any]) -> bool:
+    """Whether a model's config is of a pretrainer. Detectors such as DINO have an encoder, too."""
+    return "encoder" in model and "backbone" not in model
+
+
 def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
     """Every dict in nested dicts and lists, outer ones first."""
     if isinstance(config, Mapping):
@@ -194,7 +199,8 @@ def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
 
 def short_type(config: Mapping[str, Any]) -> str:
     """Name of a config's class, without its scope."""
-    return str(config.get("type")).rpartition(".")[2]
+    kind = config.get("type")
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
 
 
 def defaults_of(kind: type) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from drivemim.engine.config import short_type
+from drivemim.checkpoint_kinds import check_finite, unwrapped
+from drivemim.engine.config import is_pretrainer, short_type
 from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.transfer import load_any_backbone, weights_of
 from drivemim.engine.weights_file import read_weights
@@ -21,11 +22,6 @@ from drivemim.errors import CheckpointError, ConfigError
 
 # Backbones whose parameters have the names that files have. Others, Swin for one, convert them.
 _OWN_NAMES = ("ResNet", "ResNetV1d", "ResNeXt")
-
-
-def is_pretrainer(model: Mapping[str, Any]) -> bool:
-    """Whether a model's config is of a pretrainer. Detectors such as DINO have an encoder, too."""
-    return "encoder" in model and "backbone" not in model
 
 
 def take_start(cfg: Config) -> dict[str, Any] | None:
@@ -98,13 +94,13 @@ def load_start(
         state = content.get("state_dict") if isinstance(content, Mapping) else None
         if metadata is None and isinstance(state, Mapping) and _is_of(state, model):
             weights = weights_of(content, str(path), ema=False)
-            weights = {name.removeprefix("module."): value for name, value in weights.items()}
             if mismatch := describe_mismatch(model.state_dict(), weights):
                 raise CheckpointError(
                     f"{path} is of another model than the config's {type(model).__name__}: "
                     f"{mismatch}. To start from its backbone alone, export it with "
                     "tools/export_backbone.py"
                 )
+            check_finite(path, weights)
             model.load_state_dict(weights)
             return f"Loaded all {len(weights)} tensors of {path} into the pretrainer"
     return load_any_backbone(model, path, architecture=architecture, prefix=prefix)
@@ -112,7 +108,7 @@ def load_start(
 
 def _is_of(state: Mapping[str, Any], model: nn.Module) -> bool:
     """Whether a state dict has every part of a pretrainer."""
-    parts = {name.removeprefix("module.").partition(".")[0] for name in state}
+    parts = {name.partition(".")[0] for name in unwrapped(state)}
     wanted = {name.partition(".")[0] for name in model.state_dict()}
     return "encoder" in parts and bool(parts & (wanted - {"encoder"}))
 

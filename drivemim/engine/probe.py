@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
+from drivemim.checkpoint_kinds import check_finite, kind_of
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
 from drivemim.engine.build import build_alone
@@ -209,5 +210,8 @@ def _load(pretrainer: nn.Module, checkpoint: Path, config: str) -> None:
     else:
         module, weights = pretrainer, weights_of(content, checkpoint, ema=False)
     if mismatch := describe_mismatch(module.state_dict(), weights):
-        raise CheckpointError(f"{checkpoint} does not fit {config}: {mismatch}")
+        raise CheckpointError(
+            f"{checkpoint} does not fit {config}: {mismatch}. It is {kind_of(content)}"
+        )
+    check_finite(checkpoint, weights)
     module.load_state_dict(weights)

@@ -11,9 +11,10 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from drivemim import __version__
+from drivemim.checkpoint_kinds import classify, kind_of
 from drivemim.clips import Clips
 from drivemim.engine.build import build_alone
-from drivemim.engine.config import dicts_in, load_config
+from drivemim.engine.config import dicts_in, is_pretrainer, load_config
 from drivemim.engine.embedded_config import embedded_config
 from drivemim.engine.fingerprint import describe_features, fixed_image, level_numbers
 from drivemim.engine.pretraining import pretraining_of
@@ -36,16 +37,21 @@ def pretrainer_of(
         ConfigError: if the config cannot be built.
     """
     meta = (content.get("meta") or {}) if isinstance(content, dict) else {}
+    kind = classify(content)
+    is_other = kind not in ("pretraining", "nothing")
     if config is not None:
         cfg = load_config(config)
-    elif "cfg" in meta:
-        cfg = embedded_config(meta["cfg"], checkpoint)
-    else:
+    elif is_other or (kind == "nothing" and "cfg" not in meta):  # whatever config is inside
+        raise CheckpointError(f"{checkpoint} is not of a pretraining run. It is {kind_of(content)}")
+    elif "cfg" not in meta:
         raise CheckpointError(f"{checkpoint} holds no config; give the run's with --config")
-    if "encoder" not in (cfg.get("model") or {}):
+    else:
+        cfg = embedded_config(meta["cfg"], checkpoint)
+    model = cfg.get("model") or {}
+    if not is_pretrainer(model):
         raise CheckpointError(
-            f"{checkpoint} is not of a pretraining run: its model is "
-            f"{(cfg.get('model') or {}).get('type')}, without an encoder"
+            f"{config or checkpoint} is not of a pretraining run: its model is "
+            f"{model.get('type')}. {checkpoint} is {kind_of(content)}"
         )
     return build_alone(cfg, config or checkpoint, "drivemim"), cfg
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,22 +11,25 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from drivemim import compat
+from drivemim.engine.agreement import check_scaled_rate
 from drivemim.engine.autocast import mixed_precision
-from drivemim.engine.config import config_errors, load_config, variables_of
+from drivemim.engine.config import config_errors, is_pretrainer, load_config, variables_of
 from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.engine.hooks.check_agreement import CheckAgreement
 from drivemim.engine.hooks.record_pretraining import RecordPretraining
-from drivemim.engine.initial_weights import is_pretrainer, take_start
+from drivemim.engine.initial_weights import take_start
 from drivemim.engine.schedule import check_schedule
-from drivemim.engine.work_dir import NEWEST, choose_checkpoint
+from drivemim.engine.training_length import training_length
+from drivemim.engine.work_dir import NEWEST, choose_checkpoint, read_progress
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
-from drivemim.files import check_target, write_bytes
+from drivemim.files import check_folder, check_target, write_bytes
 
 __all__ = ["NEWEST", "evaluate", "train"]
 
@@ -41,7 +45,7 @@ def train(
     launcher: str = "none",
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Runner:
+) -> Runner | None:
     """Train what a config describes, to its end.
 
     Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
@@ -60,7 +64,7 @@ def train(
         options: dotted config keys to replace.
 
     Returns:
-        The runner, after training.
+        The runner, after training; None if the run that was to be resumed is complete.
 
     Raises:
         ConfigError: if the config cannot be what was meant.
@@ -74,12 +78,21 @@ def train(
     if amp:
         cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
     _check_accumulation(cfg)
+    check_scaled_rate(cfg)
     check_schedule(cfg)
     if resume is None and cfg.get("resume"):  # as MMEngine reads the two
         resume = cfg.get("load_from") or NEWEST
     hook = (cfg.get("default_hooks") or {}).get("checkpoint")
     checkpoint = choose_checkpoint(resume, Path(cfg.work_dir), hook)
-    cfg.randomness = {**(cfg.get("randomness") or {}), "seed": _choose_seed(cfg, seed, checkpoint)}
+    trained = {} if checkpoint is None else read_progress(checkpoint)
+    cfg.randomness = {
+        **(cfg.get("randomness") or {}),
+        "seed": _choose_seed(cfg, seed, checkpoint, trained),
+    }
+    if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
+        if os.environ.get("RANK", "0") == "0":  # no process group yet
+            print_log(line)
+        return None
     dump = dump_of(cfg, variables_of(cfg))
     cfg.resume, cfg.load_from = (
         checkpoint is not None,
@@ -131,6 +144,8 @@ def evaluate(
     """
     if out is not None:
         check_target(out)
+    if show_dir is not None:
+        check_folder(show_dir)
     _check_test_options(options or {})
     cfg = _prepare(config, work_dir, launcher, options)
     if cfg.get("test_dataloader") is None:
@@ -178,6 +193,7 @@ def _prepare(
         )
     cfg = load_config(config, options)
     cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(config).stem)
+    check_folder(cfg.work_dir)
     cfg.launcher = launcher
     cfg.setdefault("experiment_name", Path(cfg.work_dir).resolve().name)
     if launcher != "none" and not torch.cuda.is_available():
@@ -223,17 +239,33 @@ def _check_accumulation(cfg: Config) -> None:
             )
 
 
-def _choose_seed(cfg: Config, seed: int | None, checkpoint: Path | None) -> int:
+def _choose_seed(
+    cfg: Config, seed: int | None, checkpoint: Path | None, trained: Mapping[str, Any]
+) -> int:
     configured = (cfg.get("randomness") or {}).get("seed")
     chosen = seed if seed is not None else configured
-    if checkpoint is not None:
-        trained = compat.read_checkpoint(checkpoint)["meta"].get("seed")
-        if seed is not None and trained is not None and seed != trained:
+    if (known := trained.get("seed")) is not None:
+        if seed is not None and seed != known:
             raise ConfigError(
-                f"--seed {seed}, but {checkpoint} was trained with seed {trained}; leave --seed out"
+                f"--seed {seed}, but {checkpoint} was trained with seed {known}; leave --seed out"
             )
-        chosen = trained if trained is not None else chosen
+        chosen = known
     return int(chosen or 0)
+
+
+def _completed(cfg: Config, checkpoint: Path, trained: Mapping[str, Any]) -> str | None:
+    """Say that nothing is left to train, if it is so; scripts may always pass ``--resume``."""
+    length = training_length(cfg)
+    if length is None:
+        return None
+    unit, done = ("epoch", trained["epoch"]) if length.by_epoch else ("iteration", trained["iter"])
+    if done < length.units:
+        return None
+    return (
+        f"The run is complete: {checkpoint} is of {unit} {done}, and {length.key}={length.units}. "
+        f"Nothing was trained. To train longer, set a larger {length.key} with --cfg-options, and "
+        "the ends of the schedules with it"
+    )
 
 
 def _add_guarantees(cfg: Config, strict: bool) -> None:

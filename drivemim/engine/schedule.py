@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
 
 from drivemim.engine.config import short_type
+from drivemim.engine.schedule_hooks import check_hooks
+from drivemim.engine.training_length import Length, training_length
 from drivemim.errors import ConfigError
 
 # Schedulers that leave the rate as it was given when they end; others leave it lowered.
 _WARM_UPS = ("ConstantLR", "LinearLR", "QuadraticWarmupLR")
 _LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before the end of one
 _WARM_UP_SHARE = 12  # a warm-up that is proposed takes one part in so many
-
-
-@dataclass(frozen=True, kw_only=True)
-class Length:
-    """How long a run trains.
-
-    Attributes:
-        key: of the config that says so.
-        units: iterations, or epochs where ``by_epoch``.
-        by_epoch: whether the loop counts epochs.
-        iterations: in all; None where the number of iterations of an epoch is not known yet.
-    """
-
-    key: str
-    units: int
-    by_epoch: bool
-    iterations: int | None
-
-    def of(self, by_epoch: bool) -> int | None:
-        """Length in the units of a scheduler; None where it cannot be told."""
-        return self.units if by_epoch == self.by_epoch else self.iterations
 
 
 def check_schedule(config: Config, epoch_length: int | None = None) -> None:
@@ -52,34 +32,21 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     Raises:
         ConfigError: with every key to set.
     """
-    length = _length(config, epoch_length)
+    length = training_length(config, epoch_length)
     if length is None:
         return
     faults: list[str] = []
     cures: dict[str, Any] = {}
     for schedulers in _lists(config.get("param_scheduler"), "param_scheduler"):
         _compare(schedulers, length, faults, cures)
-    _check_hooks(config, length, faults, cures)
+        _check_lowest(config, schedulers, faults, cures)
+    check_hooks(config, length, faults, cures)
     if not faults:
         return
     settings = " ".join(f"{key}={value}" for key, value in cures.items())
     raise ConfigError(
         f"{length.key}={length.units}, but {'; '.join(faults)}. Set what belongs together: "
         f"--cfg-options {length.key}={length.units} {settings}"
-    )
-
-
-def _length(config: Config, epoch_length: int | None) -> Length | None:
-    loop = config.get("train_cfg") or {}
-    kind = short_type(loop)
-    by_epoch = loop.get("by_epoch", kind == "EpochBasedTrainLoop")
-    name = "max_epochs" if by_epoch else "max_iters"
-    units = loop.get(name)
-    if not isinstance(units, int) or units < 1:
-        return None
-    iterations = units if not by_epoch else units * epoch_length if epoch_length else None
-    return Length(
-        key=f"train_cfg.{name}", units=units, by_epoch=bool(by_epoch), iterations=iterations
     )
 
 
@@ -102,21 +69,27 @@ def _compare(
     cures: dict[str, Any],
 ) -> None:
     """Compare the schedulers of one optimizer; all their keys are cures if one does not fit."""
-    decays = [each for each in schedulers.values() if not _is_warm_up(each)]
-    last = max((_end(each, length) for each in decays), default=0.0)
+    last: dict[str, float] = {}  # the momentum's end says nothing of the rate's
+    for each in schedulers.values():
+        if not _is_warm_up(each):
+            last[_parameter(each)] = max(last.get(_parameter(each), 0.0), _end(each, length))
     found = [
-        fault for key, each in schedulers.items() for fault in _faults(key, each, length, last)
+        fault
+        for key, each in schedulers.items()
+        for fault in _faults(key, each, length, last.get(_parameter(each), 0.0))
     ]
     if not found:
         return
     faults += found
     for key, each in schedulers.items():
-        by_epoch = _by_epoch(each) and length.by_epoch
+        by_epoch = _by_epoch(each) and (length.by_epoch or _is_converted(each))
         if by_epoch != _by_epoch(each):
             cures[f"{key}.by_epoch"] = by_epoch
         if (total := length.of(by_epoch)) is not None:
             same = [other for other in schedulers.values() if _by_epoch(other) == _by_epoch(each)]
             cures.update({f"{key}.{name}": value for name, value in _moved(each, same, total)})
+            if by_epoch and not length.by_epoch:  # MMEngine's default end is the first epoch's
+                cures.setdefault(f"{key}.end", total)
 
 
 def _moved(
@@ -142,21 +115,57 @@ def _moved(
     def move(place: float) -> int:
         return warm_ups.get(place, round(place * total / whole))
 
+    begin = move(scheduler.get("begin", 0))
     if scheduler.get("begin"):
-        yield "begin", move(scheduler["begin"])
+        yield "begin", begin
     end = _units(scheduler.get("end"))
     if end is not None:
         yield "end", move(end)
     if "T_max" in scheduler:
-        yield "T_max", (total if end is None else move(end)) - move(scheduler.get("begin", 0))
+        yield "T_max", (total if end is None else move(end)) - begin
+    yield from _moved_steps(scheduler, (total if end is None else move(end)) - begin, whole)
+
+
+def _moved_steps(
+    scheduler: Mapping[str, Any], period: int, whole: float
+) -> Iterator[tuple[str, Any]]:
+    """Numbers of a scheduler that count from its own beginning.
+
+    Args:
+        scheduler: to move.
+        period: that it is to last.
+        whole: where the schedule has ended so far.
+    """
+    scale = period / max(1.0, whole - scheduler.get("begin", 0))
+    if "total_steps" in scheduler:
+        yield "total_steps", period
+    if scheduler.get("step_size", 0) >= period:
+        yield "step_size", max(1, period * 2 // 3)
+    if periods := scheduler.get("periods"):
+        scaled = [max(1, round(each * period / sum(periods))) for each in periods]
+        scaled[-1] += period - sum(scaled)
+        yield "periods", f"[{','.join(map(str, scaled))}]"
     if milestones := scheduler.get("milestones"):
-        scaled = sorted({max(1, int(place * total / whole)) for place in milestones})
-        chosen = milestones if max(milestones) < total else scaled
+        scaled = sorted({max(1, int(place * scale)) for place in milestones})
+        chosen = milestones if max(milestones) < period else scaled
+        if chosen[-1] >= period:
+            chosen = [place for place in chosen if place < period] or [max(1, period * 2 // 3)]
         yield "milestones", f"[{','.join(map(str, chosen))}]"
 
 
 def _by_epoch(scheduler: Mapping[str, Any]) -> bool:
     return bool(scheduler.get("by_epoch", True))  # MMEngine's default
+
+
+def _is_converted(scheduler: Mapping[str, Any]) -> bool:
+    """Whether a scheduler is given in epochs and acts every iteration, in any loop."""
+    return bool(scheduler.get("convert_to_iter_based")) and _by_epoch(scheduler)
+
+
+def _parameter(scheduler: Mapping[str, Any]) -> str:
+    """What a scheduler changes: the rate, the momentum, or what it names itself."""
+    is_momentum = short_type(scheduler).endswith("Momentum")
+    return str(scheduler.get("param_name") or ("momentum" if is_momentum else "lr"))
 
 
 def _units(value: Any) -> float | None:
@@ -173,51 +182,73 @@ def _is_warm_up(scheduler: Mapping[str, Any]) -> bool:
 def _end(scheduler: Mapping[str, Any], length: Length) -> float:
     """Where a scheduler ends, as a share of the training; infinity if it never does."""
     total = length.of(_by_epoch(scheduler))
-    end = _units(scheduler.get("end"))
+    end = _own_end(scheduler, length)
     if end is None or total is None:
         return math.inf
     return end / total
 
 
+def _own_end(scheduler: Mapping[str, Any], length: Length) -> float | None:
+    """Where a scheduler says that it ends; MMEngine's default for iterations is one epoch."""
+    default = 1 if _is_converted(scheduler) and not length.by_epoch else None
+    return _units(scheduler.get("end", default))
+
+
 def _faults(key: str, each: Mapping[str, Any], length: Length, last: float) -> list[str]:
     """What does not fit in one scheduler."""
-    kind, by_epoch = each.get("type"), _by_epoch(each)
-    if by_epoch and not length.by_epoch:
-        return [f"{key} ({kind}) has by_epoch=True, and there are no epochs: it never acts"]
+    named, by_epoch = f"{key} ({short_type(each)})", _by_epoch(each)
+    if by_epoch and not length.by_epoch and not _is_converted(each):
+        return [f"{named} has by_epoch=True, and there are no epochs: it never acts"]
     total = length.of(by_epoch)
     if total is None:
         return []
     unit = "epochs" if by_epoch else "iterations"
-    begin, end = float(each.get("begin", 0)), _units(each.get("end"))
+    begin, end = float(each.get("begin", 0)), _own_end(each, length)
     if end is not None and end > total:
         what = "warms up for" if _is_warm_up(each) else "ends after"
-        return [f"{key} ({kind}) {what} {end:g} {unit} of {total}"]
+        return [f"{named} {what} {end:g} {unit} of {total}"]
     if begin >= total:
-        return [f"{key} ({kind}) begins after {begin:g} {unit} of {total}"]
+        return [f"{named} begins after {begin:g} {unit} of {total}"]
     if end is not None and not _is_warm_up(each) and end < total and last < 1:
-        return [f"{key} ({kind}) ends after {end:g} {unit} of {total}"]
-    period = (end or total) - begin
+        return [f"{named} ends after {end:g} {unit} of {total}"]
+    return _period_faults(named, each, (end or total) - begin, unit)
+
+
+def _period_faults(named: str, each: Mapping[str, Any], period: float, unit: str) -> list[str]:
+    """What does not fit in the time from a scheduler's beginning to its end.
+
+    MMEngine counts milestones and steps from the scheduler's beginning.
+    """
     if "T_max" in each and not period <= each["T_max"] <= _LONGEST_PERIOD * period:
-        return [f"{key} ({kind}) has T_max={each['T_max']} for {period:g} {unit}"]
-    late = [place for place in each.get("milestones", ()) if place >= total]
-    return [f"{key} ({kind}) has milestones {late}, after {total} {unit}"] if late else []
+        return [f"{named} has T_max={each['T_max']} for {period:g} {unit}"]
+    if "total_steps" in each and each["total_steps"] != period:
+        return [f"{named} has total_steps={each['total_steps']} for {period:g} {unit}"]
+    periods = each.get("periods")
+    if periods and not period <= sum(periods) <= _LONGEST_PERIOD * period:
+        return [f"{named} has periods of {sum(periods)} in all for {period:g} {unit}"]
+    if each.get("step_size", 0) >= period:
+        return [f"{named} has step_size={each['step_size']} for {period:g} {unit}: it never steps"]
+    late = [place for place in each.get("milestones", ()) if place >= period]
+    return [f"{named} has milestones {late}, after {period:g} {unit}"] if late else []
 
 
-def _check_hooks(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
-    """Checkpoints that are counted in epochs where there are none; averaging that never begins."""
-    hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
-    saves = hook.get("interval", -1) > 0
-    if saves and hook.get("by_epoch", True) and not length.by_epoch:
-        faults.append(
-            "default_hooks.checkpoint has by_epoch=True, and there are no epochs: it would save at "
-            "the end alone"
-        )
-        cures["default_hooks.checkpoint.by_epoch"] = False
-        if hook["interval"] < 100:  # meant as epochs
-            cures["default_hooks.checkpoint.interval"] = max(1, length.units // 10)
-    for place, each in enumerate(config.get("custom_hooks") or ()):
-        for name, by_epoch in (("begin_iter", False), ("begin_epoch", True)):
-            total = length.of(by_epoch)
-            if short_type(each) == "EMAHook" and total and each.get(name, 0) >= total:
-                faults.append(f"custom_hooks.{place} (EMAHook) begins after {name}={each[name]}")
-                cures[f"custom_hooks.{place}.{name}"] = 0
+def _check_lowest(
+    config: Config,
+    schedulers: Mapping[str, Mapping[str, Any]],
+    faults: list[str],
+    cures: dict[str, Any],
+) -> None:
+    """Find a lowest rate above the rate itself, as is left when a config lowers the rate alone."""
+    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    rate = optimizer.get("lr")
+    scaled = (config.get("auto_scale_lr") or {}).get("enable")
+    if scaled or not isinstance(rate, (int, float)) or rate <= 0:
+        return
+    for key, each in schedulers.items():
+        lowest = each.get("eta_min", 0)
+        if _parameter(each) == "lr" and isinstance(lowest, (int, float)) and lowest > rate:
+            faults.append(
+                f"{key} ({short_type(each)}) has eta_min={lowest:g}, above "
+                f"optim_wrapper.optimizer.lr={rate:g}: the rate would rise"
+            )
+            cures[f"{key}.eta_min"] = f"{rate / 20:g}"

@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from drivemim.checkpoint_kinds import check_finite, kind_of, unwrapped
 from drivemim.compat import read_checkpoint
 from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
 from drivemim.engine.foreign import add_batch_counts, describe_names, foreign_backbone
@@ -81,6 +82,7 @@ def export_backbone(
     weights = weights_of(content, checkpoint, ema=ema)
     if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
         raise CheckpointError(f"{checkpoint} is not of the config's model: {mismatch}")
+    check_finite(checkpoint, weights)
     pretrainer.load_state_dict(weights)
     pretrainer.eval()
     meta = content.get("meta") or {}  # without, as --config allows, less is known
@@ -242,6 +244,7 @@ def _fill(
             + (f". Exported architecture: {differences}" if differences else "")
             + without_final_norm(state, left_out)
         )
+    check_finite(path, state)
     backbone.load_state_dict(state, strict=True)
     return backbone
 
@@ -269,7 +272,7 @@ def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
 
 
 def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
-    """Weights of the model as trained, or averaged.
+    """Weights of the model as trained, or averaged, under the model's own names.
 
     MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,
     prefixed ``module.``, as ``ema_state_dict``.
@@ -277,18 +280,19 @@ def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, 
     Raises:
         CheckpointError: if the content is not of a training run, or not averaged where asked for.
     """
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{checkpoint} is no training checkpoint: it has no state_dict")
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
+        raise CheckpointError(
+            f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
+            f"{kind_of(content)}"
+        )
     averaged = content.get("ema_state_dict")
     if ema and averaged is None:
         raise CheckpointError(
             f"{checkpoint} has no averaged weights; train with EMAHook or leave --ema out"
         )
     if averaged is None or ema:
-        return dict(content["state_dict"])
-    trained = {
-        name.removeprefix("module."): value
-        for name, value in averaged.items()
-        if name.startswith("module.")
-    }
-    return {**content["state_dict"], **trained}
+        return unwrapped(content["state_dict"])
+    trained = unwrapped(
+        {name: value for name, value in averaged.items() if name.startswith("module.")}
+    )
+    return {**unwrapped(content["state_dict"]), **trained}

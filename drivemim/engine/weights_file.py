@@ -8,6 +8,7 @@ from typing import Any
 
 import safetensors
 
+from drivemim.checkpoint_kinds import describe_file
 from drivemim.compat import load_any, read_checkpoint
 from drivemim.errors import CheckpointError
 
@@ -34,6 +35,8 @@ def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
             f"there is no backbone at {path}; write it with tools/export_backbone.py"
         )
     if path.suffix == ".safetensors":
+        if other := describe_file(path, wanted="safetensors"):
+            raise CheckpointError(f"{path} {other}")
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 encoded = (file.metadata() or {}).get(METADATA_KEY)

@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from drivemim.checkpoint_kinds import kind_of
+from drivemim.compat import read_checkpoint
 from drivemim.engine.checkpoints import newest_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
 
@@ -56,6 +58,25 @@ def choose_checkpoint(
         raise CheckpointError(f"--resume: there is no checkpoint at {path}")
     _check_others(path, work_dir, there)
     return path
+
+
+def read_progress(checkpoint: Path) -> dict[str, Any]:
+    """Read how far the run of a checkpoint was: its ``meta``, with ``iter`` and ``epoch``.
+
+    Raises:
+        CheckpointError: if it cannot be read, or no run can go on from it.
+    """
+    content = read_checkpoint(checkpoint)
+    meta = content.get("meta") if isinstance(content, dict) else None
+    is_whole = isinstance(meta, dict) and all(
+        isinstance(meta.get(key), int) for key in ("iter", "epoch")
+    )
+    if not is_whole:
+        raise CheckpointError(
+            f"--resume {checkpoint}: no run can go on from it, since it does not say how many "
+            f"iterations it has seen. It is {kind_of(content)}"
+        )
+    return dict(meta or {})
 
 
 def _checkpoints(work_dir: Path, template: str | None) -> list[str]:

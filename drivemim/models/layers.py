@@ -1,10 +1,14 @@
-"""Transformer parts shared by the encoder and the decoder."""
+"""Parts shared by the encoders and the decoders."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
+
+from drivemim.compat import BatchNorm
 
 
 def initialize(module: nn.Module) -> None:
@@ -136,3 +140,30 @@ class Block(nn.Module):
         tokens_BKD = tokens_BKD + self.drop_path(self.attn(self.norm1(tokens_BKD)))
         out: Tensor = tokens_BKD + self.drop_path(self.mlp(self.norm2(tokens_BKD)))
         return out
+
+
+class KeepStatistics(AbstractContextManager[None]):
+    """Let batch normalisation update copies of its running statistics, which are thrown away.
+
+    The layers run as they do outside, so that autograd saves the same tensors; it may be entered
+    again, for a second backward pass.
+
+    Args:
+        module: whose layers of batch normalisation are meant, itself included.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._norms = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
+        self._kept: list[tuple[nn.Module, str, Tensor]] = []
+
+    def __enter__(self) -> None:
+        """Put the copies in place."""
+        for norm in self._norms:
+            self._kept += [(norm, *item) for item in norm.named_buffers(recurse=False)]
+        for layer, name, buffer in self._kept:
+            setattr(layer, name, buffer.clone())
+
+    def __exit__(self, *_: object) -> None:
+        """Put the statistics themselves back."""
+        while self._kept:
+            setattr(*self._kept.pop())

@@ -132,10 +132,10 @@ class MaskedPretrainer(BaseModel):
     def encode(self, images_BTNCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
         """Features of the visible patches of every frame; zero in invalid frames.
 
-        Invalid frames are not encoded, so batch statistics never see them.
+        Batch statistics never see invalid frames: they are not encoded. A batch without any valid
+        frame is encoded whole, to keep every gradient defined, and is not counted.
         """
         images_XCHW, rows_V = images_BTNCHW.flatten(0, 2), mask.valid_rows
-        # A batch without any valid frame is encoded whole, to keep every gradient defined.
         if rows_V is None:
             features: MaskedFeatures = self.encoder.forward_masked(images_XCHW, mask)
             return features

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
+from drivemim.files import check_folder
 from drivemim.geometry import lift_points, project_points
 from drivemim.masking import MaskStrategy, clip_generators
 from drivemim.masking.named import named_strategies
@@ -70,7 +71,9 @@ def draw_masks(
     Raises:
         ConfigError: if the config has no strategies, or not those asked for.
         IndexError: if there is no such clip.
+        NotADirectoryError: if ``out`` is a file.
     """
+    check_folder(out)
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(dict(options or {}))
     changes = {} if ratio is None else {"ratio": ratio}

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from drivemim.checkpoint_kinds import check_finite, kind_of, unwrapped
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.errors import CheckpointError
+from drivemim.files import check_folder
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS, MODELS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
@@ -48,8 +50,10 @@ def draw_reconstructions(
 
     Raises:
         ValueError: if the data set has no clips.
+        NotADirectoryError: if ``out`` is a file.
         CheckpointError: if the checkpoint is damaged, would run code, or does not fit.
     """
+    check_folder(out)
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(dict(options or {}))
     model = _load_model(cfg, checkpoint)
@@ -76,11 +80,18 @@ def draw_reconstructions(
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
     model: MaskedPretrainer = MODELS.build(cfg.model)
     content = read_checkpoint(checkpoint)
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{checkpoint} is no training checkpoint: it has no state_dict")
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
+        raise CheckpointError(
+            f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
+            f"{kind_of(content)}"
+        )
+    weights = unwrapped(content["state_dict"])
+    check_finite(checkpoint, weights)
     try:
-        model.load_state_dict(content["state_dict"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint} does not fit {cfg.filename}: {error}") from error
+        raise CheckpointError(
+            f"{checkpoint} does not fit {cfg.filename}: {error}. It is {kind_of(content)}"
+        ) from error
     model.eval()
     return model

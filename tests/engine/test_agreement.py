@@ -17,6 +17,7 @@ from drivemim.engine.agreement import (
     check_evaluator,
     check_proposals,
     check_same_classes,
+    check_scaled_rate,
     check_strides,
     warn_of_ignored,
     warn_of_sizes,
@@ -262,3 +263,110 @@ def test_a_model_that_cannot_be_measured_is_not_refused():
             raise RuntimeError("takes 224 pixels")
 
     check_strides(Odd())
+
+
+def test_the_stages_of_a_cascade_of_proposals_have_one_class():
+    """Each is a region proposal network, below ``rpn_head``."""
+    model = torch.nn.Module()
+    model.rpn_head = torch.nn.Module()
+    model.rpn_head.stages = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(2))
+    for stage in model.rpn_head.stages:
+        stage.num_classes = 1
+    model.roi_head = torch.nn.Linear(1, 1)
+    model.roi_head.num_classes = 2
+    check_classes(model, Data(), "train_dataloader")
+    config = dict(rpn_head=dict(stages=[dict(num_classes=1), dict(num_classes=2)]))
+    found = message(check_proposals, config)
+    assert found.startswith("model.rpn_head.stages.1.num_classes=2: a region proposal network")
+
+
+def test_a_proposal_network_that_is_a_detector_of_its_own():
+    """MMDetection's RPN is a single-stage detector whose ``bbox_head`` is an RPNHead."""
+
+    class RPNHead(torch.nn.Module):
+        num_classes = 1
+
+    class GuidedHead(RPNHead):
+        pass
+
+    for head in (RPNHead(), GuidedHead()):
+        model = torch.nn.Module()
+        model.bbox_head = head
+        check_classes(model, Data(), "train_dataloader")
+
+
+class Maps(torch.nn.Module):
+    """Maps of strides 4 and 8, and heads to give them to."""
+
+    def __init__(self, **heads):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        for path, attributes in heads.items():
+            module = self
+            for part in path.split("__"):
+                if not hasattr(module, part):
+                    module.add_module(part, torch.nn.Module())
+                module = getattr(module, part)
+            vars(module).update(attributes)
+
+    def extract_feat(self, images):
+        return [images[..., ::stride, ::stride] for stride in (4, 8)]
+
+
+def test_the_map_of_a_semantic_branch_is_none_of_the_necks():
+    """HTC fuses all levels at stride 8 and takes its semantic features there."""
+    check_strides(Maps(roi_head__semantic_roi_extractor={"featmap_strides": [8]}))
+    found = message(check_strides, Maps(roi_head__bbox_roi_extractor={"featmap_strides": [8]}))
+    assert "model.roi_head.bbox_roi_extractor.featmap_strides=[8], but" in found
+
+
+@pytest.mark.parametrize("name", ["approx_anchor_generator", "square_anchor_generator"])
+def test_guided_anchors_and_stages_of_proposals_have_strides_too(name):
+    right, wrong = (
+        {name: SimpleNamespace(strides=strides, base_sizes=[1, 1])}
+        for strides in ([(4, 4), (8, 8)], [(8, 8), (16, 16)])
+    )
+    check_strides(Maps(bbox_head=right, rpn_head=right))
+    found = message(check_strides, Maps(rpn_head=wrong))
+    assert f"model.rpn_head.{name}.strides=[8, 16], but" in found
+    assert found.endswith("set it to [4, 8]")
+    stage = {"prior_generator": SimpleNamespace(strides=[8, 16], base_sizes=[1, 1])}
+    found = message(check_strides, Maps(rpn_head__stages__1=stage))
+    assert "model.rpn_head.stages.1.anchor_generator.strides=[8, 16], but" in found
+
+
+def test_strides_that_are_shares_of_one_image_size_are_not_compared():
+    """YOLACT's are 550 over the sides of the maps of an image of 550 pixels."""
+    strides = [550 / 138, 550 / 69]
+    check_strides(Maps(bbox_head={"prior_generator": SimpleNamespace(strides=strides)}))
+    found = message(
+        check_strides, Maps(bbox_head={"prior_generator": SimpleNamespace(strides=[4.0, 16.0])})
+    )
+    assert "model.bbox_head.strides=[4, 16], but" in found
+
+
+def test_a_number_of_classes_of_the_model_itself():
+    model = torch.nn.Linear(1, 1)
+    model.num_classes = 3
+    found = message(check_classes, model, Data(), "train_dataloader")
+    assert found.startswith("model.num_classes=3, but train_dataloader has the 2 classes")
+
+
+def test_a_rate_that_is_scaled_with_the_batch():
+    assert check_scaled_rate({}) is None
+    assert check_scaled_rate({"auto_scale_lr": {"enable": False}}) is None
+    config = {"auto_scale_lr": {"enable": True}}
+    assert message(check_scaled_rate, config).startswith(
+        "auto_scale_lr.enable=True, but auto_scale_lr.base_batch_size=None: set it to"
+    )
+    config["auto_scale_lr"]["base_batch_size"] = 16
+    assert check_scaled_rate(config) is None
+    config["optim_wrapper"] = {"accumulative_counts": 4}
+    assert "set auto_scale_lr.base_batch_size to 16 / 4 = 4" in check_scaled_rate(config)
+
+
+def test_a_scaled_rate_without_its_batch_is_refused_before_anything_is_written(tmp_path):
+    options = {"model.backbone.init_cfg": None, "auto_scale_lr": {"enable": True}}
+    with pytest.raises(ConfigError, match="base_batch_size=None"):
+        train(TOYS / "detector.py", work_dir=tmp_path / "run", options=options)
+    assert not (tmp_path / "run").exists()

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import mmdet
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.optim import CosineAnnealingLR
+from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner import EpochBasedTrainLoop
 
 from drivemim.engine.config import load_config
 from drivemim.engine.run import train
@@ -18,19 +23,35 @@ SHIPPED = sorted(
     for path in (ROOT / "configs").rglob("*.py")
     if not {"_base_", "masks"} & set(path.relative_to(ROOT).parts)
 )
+_MMDETECTION = Path(mmdet.__file__).parent / ".mim" / "configs"
+MMDETECTION = [
+    _MMDETECTION / f"{name}.py"
+    for name in (
+        "faster_rcnn/faster-rcnn_r50_fpn_1x_coco",
+        "cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco",
+        "detr/detr_r50_8xb2-150e_coco",
+        "dino/dino-4scale_r50_8xb2-12e_coco",
+        "yolox/yolox_s_8xb8-300e_coco",
+        "rtmdet/rtmdet_s_8xb32-300e_coco",
+        "ssd/ssd300_coco",
+        "mask2former/mask2former_r50_8xb2-lsj-50e_coco",
+        "soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco",
+        "strong_baselines/mask-rcnn_r50-caffe_fpn_rpn-2conv_4conv1fc_syncbn-all_lsj-100e_coco",
+    )
+]
 WARM_UP = dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=4)
 
 
-def complaint(param_scheduler, epoch_length=None, hooks=(), **train_cfg):
-    config = Config(dict(train_cfg=train_cfg, param_scheduler=param_scheduler))
+def complaint(param_scheduler, epoch_length=None, hooks=(), top=None, **train_cfg):
+    config = Config(dict(train_cfg=train_cfg, param_scheduler=param_scheduler, **(top or {})))
     config.custom_hooks = list(hooks)
     with pytest.raises(ConfigError) as error:
         check_schedule(config, epoch_length)
     return str(error.value)
 
 
-def passes(param_scheduler, epoch_length=None, hooks=(), **train_cfg):
-    config = Config(dict(train_cfg=train_cfg, param_scheduler=param_scheduler))
+def passes(param_scheduler, epoch_length=None, hooks=(), top=None, **train_cfg):
+    config = Config(dict(train_cfg=train_cfg, param_scheduler=param_scheduler, **(top or {})))
     config.custom_hooks = list(hooks)
     check_schedule(config, epoch_length)
     return True
@@ -164,3 +185,156 @@ def test_an_average_that_never_begins():
     assert "custom_hooks.0 (EMAHook) begins after begin_iter=600" in found
     hook["begin_iter"] = 599
     assert passes(None, hooks=[hook], type="IterBasedTrainLoop", max_iters=600)
+
+
+EPOCHS = dict(type="EpochBasedTrainLoop", max_epochs=12)
+ITERATIONS = dict(type="IterBasedTrainLoop", max_iters=600)
+
+
+def rates(settings, steps, epoch_length):
+    """Rates that MMEngine sets at each step, from 1."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    default = dict(optimizer=optimizer, epoch_length=epoch_length)
+    scheduler = PARAM_SCHEDULERS.build(settings, default_args=default)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_epochs_that_become_iterations_act_where_there_are_no_epochs():
+    """600 iterations of 50 are 12 epochs."""
+    cosine = dict(type="CosineAnnealingLR", convert_to_iter_based=True, begin=0, end=12, T_max=12)
+    found = rates(cosine, 600, 50)
+    assert found[300] == pytest.approx(0.5)
+    assert found[599] < 1e-4
+    assert passes(cosine, **ITERATIONS)  # not yet known
+    assert passes(cosine, epoch_length=50, **ITERATIONS)
+    assert passes(cosine, epoch_length=50, **EPOCHS)
+    found = complaint(cosine, epoch_length=100, **ITERATIONS)
+    assert "param_scheduler (CosineAnnealingLR) ends after 12 epochs of 6" in found
+    assert found.endswith("max_iters=600 param_scheduler.end=6 param_scheduler.T_max=6")
+    # Without an end, MMEngine takes the one epoch that a loop of iterations has.
+    open_end = dict(type="CosineAnnealingLR", convert_to_iter_based=True)
+    found = complaint(open_end, epoch_length=50, **ITERATIONS)
+    assert "ends after 1 epochs of 12" in found
+    assert found.endswith("max_iters=600 param_scheduler.end=12")
+    assert passes(open_end, epoch_length=50, **EPOCHS)
+
+
+def test_milestones_count_from_where_a_schedule_begins():
+    steps = dict(type="MultiStepLR", begin=2, end=12, milestones=[8, 11], gamma=0.1)
+    # The eleventh step after the second epoch is never made.
+    assert rates(steps, 12, 1)[9:] == pytest.approx([1.0, 0.1, 0.1])
+    found = complaint(steps, **EPOCHS)
+    assert "(MultiStepLR) has milestones [11], after 10 epochs" in found
+    assert found.endswith("begin=2 param_scheduler.end=12 param_scheduler.milestones=[8]")
+    assert passes(dict(steps, milestones=[6, 9]), **EPOCHS)
+    # After the end of its own, though another goes on to the end.
+    early = dict(type="MultiStepLR", begin=0, end=6, milestones=[4, 8])
+    found = complaint([early, dict(type="ConstantLR", factor=1, begin=6, end=12)], **EPOCHS)
+    assert "param_scheduler.0 (MultiStepLR) has milestones [8], after 6 epochs" in found
+
+
+def test_the_momentums_end_is_not_the_rates():
+    rate = dict(type="CosineAnnealingLR", begin=0, end=6, T_max=6)
+    momentum = dict(type="CosineAnnealingMomentum", begin=0, end=12, T_max=12, eta_min=0.8)
+    found = complaint([rate, momentum], **EPOCHS)
+    assert "param_scheduler.0 (CosineAnnealingLR) ends after 6 epochs of 12" in found
+    assert "Momentum)" not in found
+    whole = dict(rate, end=12, T_max=12)
+    assert passes([whole, momentum], **EPOCHS)
+    found = complaint([whole, dict(momentum, end=6, T_max=6)], **EPOCHS)
+    assert "param_scheduler.1 (CosineAnnealingMomentum) ends after 6 epochs of 12" in found
+    warm_up = dict(type="LinearMomentum", start_factor=0.9, begin=0, end=2)
+    assert passes([whole, warm_up], **EPOCHS)
+    assert "warms up for 20 epochs of 12" in complaint([whole, dict(warm_up, end=20)], **EPOCHS)
+
+
+def test_steps_cycles_and_periods_of_another_length():
+    found = complaint(dict(type="StepLR", step_size=30), **EPOCHS)
+    assert "has step_size=30 for 12 epochs: it never steps" in found
+    assert found.endswith("param_scheduler.step_size=8")
+    assert passes(dict(type="StepLR", step_size=4), **EPOCHS)
+    cycle = dict(type="OneCycleLR", eta_max=0.1, total_steps=500, by_epoch=False)
+    assert "has total_steps=500 for 600 iterations" in complaint(cycle, **ITERATIONS)
+    assert passes(dict(cycle, total_steps=600), **ITERATIONS)
+    restarts = dict(type="CosineRestartLR", periods=[200, 200], eta_min=0, by_epoch=False)
+    found = complaint(restarts, **ITERATIONS)
+    assert "has periods of 400 in all for 600 iterations" in found
+    assert found.endswith("param_scheduler.periods=[300,300]")
+    assert passes(dict(restarts, periods=[200, 400]), **ITERATIONS)
+
+
+def test_a_lowest_rate_above_the_rate():
+    """As is left when a command line lowers the rate of RTMDet alone."""
+    cosine = dict(type="CosineAnnealingLR", eta_min=2e-4, begin=6, end=12, T_max=6)
+    high, low = ({"optim_wrapper": {"optimizer": {"lr": lr}}} for lr in (4e-3, 1e-4))
+    assert passes(cosine, top=high, **EPOCHS)
+    found = complaint(cosine, top=low, **EPOCHS)
+    assert (
+        "(CosineAnnealingLR) has eta_min=0.0002, above optim_wrapper.optimizer.lr=0.0001" in found
+    )
+    assert found.endswith("max_epochs=12 param_scheduler.eta_min=5e-06")
+    scaled = {**low, "auto_scale_lr": {"enable": True, "base_batch_size": 16}}
+    assert passes(cosine, top=scaled, **EPOCHS)
+    momentum = dict(type="CosineAnnealingMomentum", eta_min=0.8, begin=0, end=12, T_max=12)
+    assert passes(momentum, top=low, **EPOCHS)
+
+
+def test_gaps_and_overlaps_that_are_meant():
+    """RTMDet's rate is constant for half of the training; most warm-ups overlap what follows."""
+    flat = dict(type="CosineAnnealingLR", by_epoch=True, begin=6, end=12, T_max=6,
+                convert_to_iter_based=True)  # fmt: skip
+    warm_up = dict(type="LinearLR", start_factor=1e-5, by_epoch=False, begin=0, end=100)
+    assert passes([warm_up, flat], epoch_length=50, **EPOCHS)
+    steps = dict(type="MultiStepLR", begin=0, end=12, by_epoch=True, milestones=[8, 11])
+    assert passes([warm_up, steps], epoch_length=50, **EPOCHS)
+    assert passes([warm_up, dict(type="PolyLR", by_epoch=False)], epoch_length=50, **EPOCHS)
+    assert passes(dict(type="ExponentialLR", gamma=0.9), **EPOCHS)
+
+
+def test_types_may_be_classes():
+    cosine = dict(type=CosineAnnealingLR, begin=0, end=6)
+    assert "(CosineAnnealingLR) ends after 6 epochs of 12" in complaint(
+        cosine, type=EpochBasedTrainLoop, max_epochs=12
+    )
+
+
+def test_hooks_that_never_act():
+    found = complaint(None, hooks=[dict(type="EMAHook", begin_epoch=2)], **ITERATIONS)
+    assert "custom_hooks.0 (EMAHook) begins after begin_epoch=2" in found
+    assert passes(None, hooks=[dict(type="EMAHook", begin_epoch=2)], **EPOCHS)
+    switch = dict(type="mmdet.PipelineSwitchHook", switch_epoch=280)
+    assert passes(None, hooks=[switch], type="EpochBasedTrainLoop", max_epochs=300)
+    found = complaint(None, hooks=[switch], type="EpochBasedTrainLoop", max_epochs=30)
+    assert "has switch_epoch=280: it never acts" in found
+    assert found.endswith("custom_hooks.0.switch_epoch=28")
+    assert "it never acts" in complaint(None, hooks=[switch], **ITERATIONS)
+    yolox = dict(type="YOLOXModeSwitchHook", num_last_epochs=15)
+    assert passes(None, hooks=[yolox], type="EpochBasedTrainLoop", max_epochs=300)
+    found = complaint(None, hooks=[yolox], **EPOCHS)
+    assert "has num_last_epochs=15: it ends Mosaic and MixUp before the first iteration" in found
+    assert found.endswith("custom_hooks.0.num_last_epochs=1")
+    assert "before the first iteration" in complaint(None, hooks=[yolox], **ITERATIONS)
+    assert complaint(None, hooks=[dict(yolox, num_last_epochs=11)], **EPOCHS)
+    assert passes(None, hooks=[dict(yolox, num_last_epochs=10)], **EPOCHS)
+
+
+def test_checkpoints_that_would_never_be_written():
+    hook = dict(interval=700, by_epoch=False, save_last=False)
+    top = dict(default_hooks=dict(checkpoint=hook))
+    found = complaint(None, top=top, **ITERATIONS)
+    assert "has save_last=False and interval=700: it would save nothing" in found
+    assert passes(
+        None, top=dict(default_hooks=dict(checkpoint=dict(hook, interval=600))), **ITERATIONS
+    )
+    hook["save_last"] = True
+    assert passes(None, top=top, **ITERATIONS)
+
+
+@pytest.mark.parametrize("path", MMDETECTION, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_schedule_of_mmdetection_passes(path):
+    check_schedule(Config.fromfile(path))

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from drivemim.clips import Clips
 from drivemim.models.patches import PatchMask
+from drivemim.registry import MODELS
 
 Build = Callable[..., BaseModel]
 BOTH = pytest.mark.parametrize("encoder", ["vit", "resnet"])
@@ -348,3 +349,43 @@ def test_a_step_of_a_vit_waits_for_the_device_once(
     with HostReads() as reads:
         model(clips, mode="loss")["loss"].backward()
     assert reads.count == 1
+
+
+@DECODERS
+@pytest.mark.parametrize("with_cp", [False, True])
+def test_a_batch_without_valid_frames_leaves_batch_statistics(
+    build_pretrainer: Build, clips: Clips, decoder: str, with_cp: bool
+) -> None:
+    """The running mean after a valid batch and two invalid ones: 0.1 times the valid one's mean."""
+    model = build_pretrainer("resnet", decoder=decoder)
+    if decoder == "pyramid":
+        neck = dict(type="mmdet.FPN", in_channels=[16, 32, 64], out_channels=8, num_outs=3)
+        model.decoder.neck = MODELS.build(neck | dict(norm_cfg=dict(type="BN")))
+    model.train()
+    for block in model.encoder.backbone.modules():
+        if hasattr(block, "with_cp"):
+            block.with_cp = with_cp
+    nothing = replace(clips, valid_BTN=clips.valid_BTN & False)
+    model(nothing, mode="loss")["loss"].backward()
+    for name, value in model.named_buffers():
+        if name.endswith("running_mean"):
+            assert (value == 0).all(), name
+        elif name.endswith("running_var"):
+            assert (value == 1).all(), name
+        elif name.endswith("num_batches_tracked"):
+            assert value == 0, name
+    mask = model.mask(clips)
+    model(clips, mode="loss")["loss"].backward()
+    model(nothing, mode="loss")["loss"].backward()
+    # The first layer by hand: what the stem's convolution makes of the visible pixels.
+    stride, stem = model.encoder.mask_stride, model.encoder.backbone.conv1
+    hidden = mask.flatten(0, 2).repeat_interleave(stride, 1).repeat_interleave(stride, 2)
+    images = model.data_preprocessor.normalize(clips.images_BTNHWC).flatten(0, 2)
+    convolved = stem(images.masked_fill(hidden[:, None], 0.0)).movedim(1, -1)
+    seen = convolved[~hidden[:, ::2, ::2]].double()
+    norm = model.encoder.backbone.bn1
+    torch.testing.assert_close(norm.running_mean.double(), 0.1 * seen.mean(0), atol=1e-6, rtol=1e-5)
+    expected = 0.9 + 0.1 * seen.var(0, correction=1)
+    torch.testing.assert_close(norm.running_var.double(), expected, atol=1e-6, rtol=1e-5)
+    counts = [value for name, value in model.named_buffers() if name.endswith("tracked")]
+    assert all(count == 1 for count in counts)

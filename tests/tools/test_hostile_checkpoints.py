@@ -80,7 +80,10 @@ def test_a_file_that_the_user_names_is_read(tool, tmp_path, monkeypatch):
     hostile.system_call(file, marker, {"state_dict": {}})
     out = tmp_path / "out.safetensors"
     ended = tool("export_backbone.py", file, out, "--trust-checkpoint", file)
-    assert ended == f"CheckpointError: {file} holds no config; give the run's with --config"
+    assert ended == (
+        f"CheckpointError: {file} is not of a pretraining run. It is no checkpoint: it has no "
+        "weights"
+    )
     assert marker.exists()
     assert os.environ[VARIABLE] == str(file)
 

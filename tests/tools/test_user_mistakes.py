@@ -85,8 +85,18 @@ def test_an_option_without_a_value(repository, drive):
 
 def test_a_work_dir_below_a_file(repository, drive):
     line = last_line(train(repository, drive, "--work-dir", str(drive / "0.jpg" / "run")))
-    assert "Not a directory" in line
-    assert "0.jpg" in line
+    assert line == (
+        f"NotADirectoryError: {drive / '0.jpg' / 'run'} cannot be written: {drive / '0.jpg'} is a "
+        "file"
+    )
+
+
+def test_a_work_dir_that_is_a_file(repository, drive):
+    file = drive.parent / "notes.txt"
+    file.write_text("mine")
+    line = last_line(train(repository, drive, "--work-dir", str(file)))
+    assert line == f"NotADirectoryError: {file} is a file; name a folder to write to"
+    assert file.read_text() == "mine"
 
 
 def test_missing_index(repository, drive):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from drivemim.datasets.arrow import strings, take
 from drivemim.datasets.builders import nuscenes_schema as schema
 from drivemim.datasets.builders import nuscenes_tables as tables
+from drivemim.datasets.builders import plausibility
 from drivemim.datasets.builders.columns import Section
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.datasets.classes import ATTRIBUTES, VISIBILITY_LEVELS
@@ -68,6 +69,9 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     attribute = first_attributes(folder, "sample_annotation", rows, attributes)
     warn_of_automatic(folder, "sample_annotation", rows)
     center, size, rotation = _solids(folder, rows, token)
+    plausibility.warn_of_wide_vehicles(
+        folder, [row.name for row in categories], track_category[track], size
+    )
     velocity = box_velocity(center, timeline.timestamp[sample], before, after)
 
     # The devkit lists a sample's annotations in the table's order: a stable sort keeps it.
@@ -108,6 +112,7 @@ def _solids(
     tables.check_rows(folder, "sample_annotation", token, (size <= 0).any(axis=1),
                       "has a size that is not above 0")  # fmt: skip
     tables.check_rotations(folder, "sample_annotation", token, rotation)
+    plausibility.check_upright_rotations(folder, "sample_annotation", token, rotation)
     return center, size, rotation
 
 

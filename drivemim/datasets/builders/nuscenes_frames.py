@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from drivemim.datasets.arrow import strings, take
 from drivemim.datasets.builders import nuscenes_schema as schema
 from drivemim.datasets.builders import nuscenes_tables as tables
+from drivemim.datasets.builders import plausibility
 from drivemim.datasets.builders.columns import Ints, Section, neighbours, runs
 from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.datasets.builders.timing import microseconds
@@ -96,12 +97,17 @@ def read_rig(folder: Path) -> Rig:
     kind = np.array([kinds.get(each.channel, -1) for each in sensors], np.int64)[sensor]
     mounts = numbers((c.translation + c.rotation for c in calibrations), len(calibrations), 7)
     tables.check_rotations(folder, "calibrated_sensor", tokens, mounts[:, 3:])
+    is_camera = (kind >= 0) & (kind < len(cameras))
+    intrinsics = _intrinsics(folder, calibrations, tokens, is_camera)
+    plausibility.check_intrinsics(folder, tokens, intrinsics)
+    own = np.flatnonzero(is_camera)
+    plausibility.check_camera_rotations(folder, take(tokens, own), mounts[own, 3:])
     return Rig(
         cameras=cameras,
         tokens=tokens,
         kind=kind,
         mounts=mounts,
-        intrinsics=_intrinsics(folder, calibrations, tokens, (kind >= 0) & (kind < len(cameras))),
+        intrinsics=intrinsics,
         distortion=[_coefficients(each) for each in calibrations],
     )
 
@@ -160,6 +166,10 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
     is_image = np.isin(rig.kind[calibration], np.arange(len(rig.cameras)))
     tables.check_rows(folder, "sample_data", token, is_image & (size < 1).any(axis=1),
                       "is an image without a width or a height")  # fmt: skip
+    valid = _valid(folder, rows)
+    center = rig.intrinsics[:, :2, 2][calibration]
+    plausibility.check_principal_points(folder, token, center, size, is_image & valid)
+    plausibility.check_relative(folder, token, [row.filename for row in rows])
     return SensorData(
         token=token,
         path=strings([row.filename for row in rows]),
@@ -169,7 +179,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
         timestamp=np.array([row.timestamp for row in rows]),
         keyframe=np.array([row.is_key_frame for row in rows], bool),
         size=size,
-        valid=_valid(folder, rows),
+        valid=valid,
     )
 
 
@@ -201,7 +211,9 @@ def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> F
     values = np.empty((len(rows), 7))
     values[:, :3] = numbers((row.translation for row in rows), len(rows), 3)
     values[:, 3:] = numbers((row.rotation for row in rows), len(rows), 4)
-    tables.check_rotations(folder, "ego_pose", tables.tokens_of(rows), values[:, 3:])
+    tokens = tables.tokens_of(rows)
+    tables.check_rotations(folder, "ego_pose", tokens, values[:, 3:])
+    plausibility.check_upright_rotations(folder, "ego_pose", tokens, values[:, 3:])
     poses = np.zeros((len(used), 7))
     poses[chosen] = values[pose]
     return poses
@@ -236,7 +248,8 @@ def present_images(
     Raises:
         FileNotFoundError: if an image is not there, is empty or cannot be opened, and
             ``missing_images`` is ``error``.
-        DataError: if an image's EXIF orientation would turn it.
+        DataError: if an image's EXIF orientation would turn it, or its width and height are
+            swapped.
     """
     kind = rig.kind[data.calibration]
     is_image = (kind >= 0) & (kind < len(rig.cameras)) & data.valid
@@ -280,8 +293,11 @@ def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
         path = root / data.path[row].as_py()
         with path.open("rb") as stream:
             header = read_header(stream)
-        check_upright(path, header, data.token[row].as_py())
-        check_depth(path, header, data.token[row].as_py())
+        frame = data.token[row].as_py()
+        check_upright(path, header, frame)
+        check_depth(path, header, frame)
+        width, height = data.size[row].tolist()
+        plausibility.check_image_size(path, header.size, (width, height), frame)
 
 
 def frame_columns(

@@ -20,6 +20,7 @@ from drivemim.datasets.town.record import record_scene
 from drivemim.datasets.town.rig import LIDAR_CHANNEL, make_rig
 from drivemim.datasets.town.roadworks import FURNITURE
 from drivemim.datasets.town.tables import Tables, shared_tables, token, write_tables
+from drivemim.files import check_folder
 
 MARKER = "town.json"
 Progress = Callable[[int, int], None]
@@ -71,6 +72,7 @@ def generate_town(
     Raises:
         ValueError: for an option that cannot be met.
         FileExistsError: if ``out`` holds something else than a generated town.
+        NotADirectoryError: if ``out`` is to lie below a file.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: take 1 or more")
@@ -92,6 +94,7 @@ def generate_town(
 def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -> Path:
     """Write everything into a folder beside ``out`` and rename it."""
     _refuse_foreign(out)
+    check_folder(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(out, "unfinished")
     unfinished = _beside(out, "unfinished")

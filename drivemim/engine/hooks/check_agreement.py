@@ -15,6 +15,7 @@ from drivemim.engine.agreement import (
     check_evaluator,
     check_proposals,
     check_same_classes,
+    check_scaled_rate,
     check_strides,
     has_heads,
     warn_of_ignored,
@@ -62,8 +63,8 @@ class CheckAgreement(Hook):
         judged = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
         warnings = [warn_of_sizes(runner.cfg, ("train_dataloader", judged))]
         if "train_dataloader" in loaders:
-            loop = runner.train_loop
-            check_schedule(runner.cfg, loop.max_iters // (getattr(loop, "max_epochs", 1) or 1))
+            check_schedule(runner.cfg, _epoch_length(runner.train_loop))
+            warnings.append(check_scaled_rate(runner.cfg))
             warnings.append(warn_of_ignored(runner.cfg, loaders["train_dataloader"].dataset))
         for warning in filter(None, warnings):
             print_log(warning, "current", level=30)
@@ -82,3 +83,11 @@ class CheckAgreement(Hook):
         key, loader = next(iter(built_loaders(runner).items()))
         if has_heads(model):
             check_same_classes(classes, loader.dataset, ("the checkpoint", key))
+
+
+def _epoch_length(loop: Any) -> int | None:
+    """Iterations of an epoch; None for data whose number is not known."""
+    try:
+        return len(loop.dataloader)
+    except TypeError:  # an iterable data set
+        return None

@@ -1,12 +1,14 @@
-"""Refuses the checkpoint of another model, where MMEngine would load what happens to fit."""
+"""Refuses checkpoints of another model, of which MMEngine loads what fits, or of no numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from drivemim.checkpoint_kinds import check_finite, kind_of, unwrapped
 from drivemim.engine.matching import describe_mismatch
 from drivemim.errors import CheckpointError
 from drivemim.registry import HOOKS
@@ -30,12 +32,18 @@ class StrictLoad(Hook):
         """Compare.
 
         Raises:
-            CheckpointError: listing missing, unexpected and misshapen names.
+            CheckpointError: listing missing, unexpected and misshapen names, or tensors with
+                numbers that are not finite.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        offered = checkpoint.get("state_dict", checkpoint)
-        offered = {name.removeprefix("module."): value for name, value in offered.items()}
+        path = runner.cfg.get("load_from") or "the checkpoint"
+        stored = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+        if not isinstance(stored, Mapping):
+            raise CheckpointError(f"{path} holds no weights. It is {kind_of(checkpoint)}")
         wanted = model.state_dict()
+        offered = stored if stored.keys() == wanted.keys() else unwrapped(stored)
+        if offered.keys() != stored.keys():
+            checkpoint["state_dict"] = offered  # MMEngine looks for the model's own names
         mismatch = describe_mismatch(wanted, offered)
         fitting = [
             name for name, value in wanted.items()
@@ -46,6 +54,8 @@ class StrictLoad(Hook):
             runner.logger.info(f"{line}; {mismatch}" if mismatch else line)
         elif mismatch:
             raise CheckpointError(
-                f"the checkpoint is of another model than the config's "
-                f"{type(model).__name__}: {mismatch}"
+                f"{path} is of another model than the config's {type(model).__name__}: {mismatch}. "
+                f"It is {kind_of(checkpoint)}"
             )
+        check_finite(path, {name: offered[name] for name in fitting})
+        check_finite(path, checkpoint.get("ema_state_dict") or {})

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from drivemim.models.decoders.context import (
     usable_keys,
 )
 from drivemim.models.encoders.base import MaskedEncoder, MaskedFeatures, Stage
-from drivemim.models.layers import MLP, attend, grid_positions, initialize
+from drivemim.models.layers import MLP, KeepStatistics, attend, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
 from drivemim.models.patches import (
     PatchMask,
@@ -225,15 +226,21 @@ class PyramidDecoder(BaseModule):
         return completed
 
     def _pyramid(self, maps_XCHW: list[Tensor], mask: PatchMask) -> Tensor:
-        """Vectors (X, J, F) of the hidden patches; a neck never sees an invalid frame."""
+        """Vectors (X, J, F) of the hidden patches; a neck never sees an invalid frame.
+
+        If there is no valid frame it sees them all, to keep every gradient defined, and its batch
+        statistics stay as they are.
+        """
         rows_V = mask.valid_rows
         hidden = mask.hidden
         if rows_V is not None:
             maps_XCHW = [each[rows_V] for each in maps_XCHW]
             hidden = hidden.select(rows_V)
+        with nullcontext() if any(mask.valid) else KeepStatistics(self.neck):
+            level_maps = self.neck(maps_XCHW)
         vectors = [
             gather_patches(level.patch_vectors(level_map, mask.grid), hidden)
-            for level_map, level in zip(self.neck(maps_XCHW), self.levels, strict=True)
+            for level_map, level in zip(level_maps, self.levels, strict=True)
         ]
         vectors_VJF = torch.cat(vectors, dim=2)
         if rows_V is None:

@@ -66,10 +66,10 @@ class MaskedEncoder(Protocol):
         ...
 
     def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
-        """Encode the visible patches.
+        """Encode the visible patches; batch statistics count them if any image is valid.
 
         Args:
             images_XCHW: float, normalised.
-            mask: of these images.
+            mask: of these images; either all of them are valid or none is.
         """
         ...

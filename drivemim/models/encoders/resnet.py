@@ -16,6 +16,7 @@ from math import prod
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
@@ -23,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from drivemim.compat import BatchNorm
 from drivemim.models.encoders.base import MaskedFeatures, Stage
+from drivemim.models.layers import KeepStatistics
 from drivemim.models.patches import PatchMask, gather_patches, patch_grid, patchify
 from drivemim.registry import MODELS
 
@@ -92,7 +94,7 @@ class MaskedResNet(BaseModule):
         """
         grid = patch_grid((images_XCHW.shape[2], images_XCHW.shape[3]), self.mask_stride)
         assert (len(images_XCHW), grid) == (len(mask.mask_Xhw), mask.grid), (grid, mask.grid)
-        every_map = self.masked_maps(images_XCHW, mask.mask_Xhw)
+        every_map = self.masked_maps(images_XCHW, mask.mask_Xhw, counts=any(mask.valid))
         maps = tuple(every_map[stage] for stage in self.fuse)
         fused: Tensor | None = None
         for number, shape, map_XCHW in zip(self.fuse, self.stages, maps, strict=True):
@@ -101,9 +103,17 @@ class MaskedResNet(BaseModule):
             fused = part if fused is None else fused + part
         return MaskedFeatures(tokens_XKD=self.norm(fused), maps_XCHW=maps)
 
-    def masked_maps(self, images_BCHW: Tensor, mask_Bhw: Tensor) -> list[Tensor]:
-        """Maps (B, C, H, W) of every stage, zero at hidden positions."""
-        net, holes = self.backbone, Holes(mask_Bhw)
+    def masked_maps(
+        self, images_BCHW: Tensor, mask_Bhw: Tensor, *, counts: bool = True
+    ) -> list[Tensor]:
+        """Maps (B, C, H, W) of every stage, zero at hidden positions.
+
+        Args:
+            images_BCHW: float, normalised.
+            mask_Bhw: bool, True = hidden.
+            counts: whether batch statistics count these images.
+        """
+        net, holes = self.backbone, Holes(mask_Bhw, counts=counts)
         # Visible positions are picked as rows of channels, which lie together in this layout.
         x = holes.cut(images_BCHW).contiguous(memory_format=torch.channels_last)
         if net.deep_stem:
@@ -127,10 +137,17 @@ class MaskedResNet(BaseModule):
 
 
 class Holes:
-    """The mask, at the resolution of whatever map it is applied to."""
+    """The mask, at the resolution of whatever map it is applied to.
 
-    def __init__(self, mask_Bhw: Tensor) -> None:
+    Args:
+        mask_Bhw: bool, True = hidden.
+        counts: whether batch statistics are taken of the visible positions. Otherwise the running
+            averages normalise them and stay as they are.
+    """
+
+    def __init__(self, mask_Bhw: Tensor, *, counts: bool = True) -> None:
         self.mask_Bhw = mask_Bhw
+        self.counts = counts
         self._hidden: dict[torch.Size, Tensor] = {}
         self._visible_rows: dict[torch.Size, Tensor] = {}
 
@@ -168,48 +185,35 @@ class Holes:
         visible_R = self.visible_rows(x_BCHW)
         x_BHWC = x_BCHW.permute(0, 2, 3, 1)
         rows_RC = x_BHWC.flatten(0, 2).index_select(0, visible_R)
-        if len(rows_RC) < 2 and not isinstance(norm, nn.SyncBatchNorm):
+        is_shared = _is_shared(norm)
+        if not self.counts or (len(rows_RC) < 2 and not is_shared):
             # One value has no variance: fall back on the running averages.
-            return self.cut(
-                F.batch_norm(
-                    x_BCHW, norm.running_mean, norm.running_var, norm.weight, norm.bias,
-                    eps=norm.eps,
-                )
-            )  # fmt: skip
+            out_BCHW = F.batch_norm(
+                x_BCHW, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+            )
+            if is_shared:  # The other processes wait for this one's share: it is empty.
+                with KeepStatistics(norm):
+                    out_BCHW = out_BCHW + norm(rows_RC[:0].t()[None, :, :, None]).sum()
+            return self.cut(out_BCHW)
         normalized_RC: Tensor = norm(rows_RC.t()[None, :, :, None])[0, :, :, 0].t()
         zeros_PC = normalized_RC.new_zeros(x_BHWC.shape[:3].numel(), x_BHWC.shape[3])
         out_PC = zeros_PC.index_copy(0, visible_R, normalized_RC)
         return out_PC.reshape(x_BHWC.shape).permute(0, 3, 1, 2)
 
 
-class _StatisticsCountOnce(AbstractContextManager[None]):
-    """Let batch normalisation update copies of its running statistics, which are thrown away.
-
-    A block that is recomputed in the backward pass has counted its batch in the forward pass.
-    The layers run as they did then, so that autograd saves the same tensors; it may be entered
-    again, for a second backward pass.
-    """
-
-    def __init__(self, block: nn.Module) -> None:
-        self._norms = [layer for layer in block.modules() if isinstance(layer, BatchNorm)]
-        self._kept: list[tuple[nn.Module, str, Tensor]] = []
-
-    def __enter__(self) -> None:
-        for norm in self._norms:
-            self._kept += [(norm, *item) for item in norm.named_buffers(recurse=False)]
-        for layer, name, buffer in self._kept:
-            setattr(layer, name, buffer.clone())
-
-    def __exit__(self, *_: object) -> None:
-        while self._kept:
-            setattr(*self._kept.pop())
+def _is_shared(norm: BatchNorm) -> bool:
+    """Whether a layer's batch statistics are of several processes."""
+    return isinstance(norm, nn.SyncBatchNorm) and get_world_size(norm.process_group) > 1
 
 
 def _recomputing(
     block: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Contexts of a checkpointed block's forward pass and of its recomputation."""
-    return nullcontext(), _StatisticsCountOnce(block)
+    """Contexts of a checkpointed block's forward pass and of its recomputation.
+
+    A block that is recomputed in the backward pass has counted its batch in the forward pass.
+    """
+    return nullcontext(), KeepStatistics(block)
 
 
 def _run_block(block: Any, x: Tensor, holes: Holes) -> Tensor:

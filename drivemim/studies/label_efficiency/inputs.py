@@ -23,7 +23,7 @@ from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.engine.config import ConfigOptions, config_errors, load_config
 from drivemim.engine.schedule import check_schedule
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
-from drivemim.files import write_bytes
+from drivemim.files import check_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
 from drivemim.steps import run_length
 from drivemim.studies.label_efficiency.settings import LabelStudy
@@ -107,11 +107,13 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
         repository: folder that the commands run in, and that paths are relative to.
 
     Raises:
+        NotADirectoryError: if ``work_dir`` is a file.
         CheckpointError: if a backbone is missing.
         ConfigError: if the config cannot be used, or its evaluation does not have a metric.
         DataError: if a split is not in the index, the two have frames in common, or a subset has no
             box to learn from.
     """
+    check_folder(repository / study.work_dir)
     for run in study.runs:
         if run.backbone is not None and not (repository / run.backbone).is_file():
             raise CheckpointError(f"--arm {run.arm.name}: there is no backbone at {run.backbone}")

@@ -289,3 +289,53 @@ def test_fused_stages_must_exist() -> None:
     backbone = dict(type="mmdet.ResNet", depth=18)
     with pytest.raises(ValueError, match=r"fuse \(4,\) must name stages of ResNet: 0 to 3"):
         MODELS.build(dict(type="MaskedResNet", backbone=backbone, fuse=(4,)))
+
+
+def test_an_uncounted_batch_is_normalised_by_running_averages_that_stay(
+    images: torch.Tensor, mask: torch.Tensor
+) -> None:
+    """In training as in evaluation, where running averages are what is used."""
+    model = build().train()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    maps = model.masked_maps(images, mask, counts=False)
+    invalid = PatchMask.from_tensor(mask, 32, torch.zeros(len(mask), dtype=torch.bool))
+    features = model.forward_masked(images, invalid).tokens_XKD
+    for name, value in model.named_buffers():
+        assert torch.equal(value, before[name]), name
+    features.square().sum().backward()
+    assert all(each.grad is not None for each in model.backbone.parameters())
+    for ours, expected in zip(maps, model.eval().masked_maps(images, mask), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_an_uncounted_batch_has_an_empty_share_in_shared_statistics(
+    images: torch.Tensor, mask: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other processes wait for every layer's share, in both passes."""
+    shares: list[tuple[str, int]] = []
+
+    class Share(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
+            shares.append(("forward", rows.shape[2]))
+            return rows.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            shares.append(("backward", gradient.shape[2]))
+            return gradient
+
+    def forward(self: nn.SyncBatchNorm, x: torch.Tensor) -> torch.Tensor:
+        self.running_mean.add_(1)
+        return Share.apply(x)
+
+    model = build(norm_cfg=dict(type="SyncBN")).train()
+    monkeypatch.setattr("drivemim.models.encoders.resnet.get_world_size", lambda group: 2)
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", forward)
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    invalid = PatchMask.from_tensor(mask, 32, torch.zeros(len(mask), dtype=torch.bool))
+    model.forward_masked(images, invalid).tokens_XKD.square().sum().backward()
+    layers = sum(isinstance(layer, nn.SyncBatchNorm) for layer in model.modules())
+    assert sorted(shares) == [("backward", 0)] * layers + [("forward", 0)] * layers
+    for name, value in model.named_buffers():
+        assert torch.equal(value, before[name]), name

@@ -1,0 +1,176 @@
+"""What a file is, and what is in it, where weights were asked for."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor
+
+from drivemim.errors import CheckpointError
+
+Kind = Literal["export", "detector", "pretraining", "other", "nothing"]
+_HEAD = 512
+"""Bytes of a file that tell what it is."""
+_ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
+_MOST_HEADER = 100 * 2**20
+"""Bytes that a safetensors header has at most, by its format."""
+# What parallel training, compilation and training frameworks put before every name.
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+_SHOWN = 8
+_EXPORT = "drivemim"
+"""Key under which an exported backbone says where it comes from."""
+_KINDS: dict[Kind, str] = {
+    "export": "an exported backbone; a detector takes it as backbone_checkpoint=FILE",
+    "detector": (
+        "a detector's checkpoint; tools/test.py judges it, load_from=FILE starts a detector from "
+        "it and backbone_checkpoint=FILE a detector from its backbone"
+    ),
+    "pretraining": (
+        "a pretraining run's checkpoint; export its backbone with tools/export_backbone.py, and "
+        "give a detector that with backbone_checkpoint=FILE"
+    ),
+    "other": "weights of another model; a backbone's are taken by backbone_checkpoint=FILE",
+    "nothing": "no checkpoint: it has no weights",
+}
+_Value = TypeVar("_Value")
+
+
+def describe_file(path: str | Path, *, wanted: str) -> str | None:
+    """Say what a file is if it is not what was asked for, with the cure; None if it may be.
+
+    Args:
+        path: of a file.
+        wanted: ``torch``, what ``torch.save`` writes, or ``safetensors``.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    again = "delete it, and download or copy it again"
+    if size == 0:
+        return f"is empty; {again}"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a git-lfs pointer, not the file itself; run `git lfs pull` in its repository"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return f"is an HTML page, not a checkpoint: the download failed; {again}"
+    if start.startswith(b"<?xml"):
+        return f"is an XML page, not a checkpoint: the download failed; {again}"
+    if head.startswith(_GZIP):
+        return "is compressed with gzip; unpack it with gunzip or tar first"
+    if head.startswith(_ZIP):
+        if not zipfile.is_zipfile(path):
+            return f"is cut short: its {size} bytes are the beginning of a larger file; {again}"
+        return "is a file of torch.save; name it .pth" if wanted == "safetensors" else None
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and 2 <= length <= _MOST_HEADER:
+        if (whole := _safetensors_size(path, length)) is None or size < whole:
+            of = "" if whole is None else f" of {whole}"
+            return f"is cut short: it has {size} bytes{of}; {again}"
+        if wanted == "torch":
+            return "is a safetensors file, and one of torch.save (.pth) is asked for here"
+        return None
+    if _is_text(head):
+        line = head.decode(errors="replace").strip().partition("\n")[0][:60]
+        return f"is a text that begins with {line!r}, not a checkpoint; {again}"
+    return None
+
+
+def _safetensors_size(path: Path, length: int) -> int | None:
+    """Bytes that a safetensors file should have; None if not even its header is whole."""
+    with path.open("rb") as stream:
+        stream.seek(8)
+        header = stream.read(length)
+    try:
+        entries = json.loads(header)
+        ends = [each["data_offsets"][1] for name, each in entries.items() if name != "__metadata__"]
+        return 8 + length + max(ends, default=0)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        text = head[: error.start].decode()
+        if len(head) - error.start > 3:  # more than a character that the last byte cuts
+            return False
+    return all(character.isprintable() or character in "\r\n\t" for character in text)
+
+
+def classify(content: Any) -> Kind:
+    """Tell what was read from a file of weights, by the names of its tensors."""
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    if isinstance(meta, Mapping) and meta.get(_EXPORT) is not None:
+        return "export"
+    weights = _weights(content)
+    parts = {name.partition(".")[0] for name in unwrapped(weights)}
+    if "backbone" in parts:
+        return "detector"
+    if "encoder" in parts:
+        return "pretraining"
+    return "other" if weights else "nothing"
+
+
+def _weights(content: Any) -> dict[str, Tensor]:
+    """Tensors by name: of ``state_dict``, else of the top, else of the first part that has any."""
+    if not isinstance(content, Mapping):
+        return {}
+    for state in (content.get("state_dict"), content, *content.values()):
+        found = {
+            name: value
+            for name, value in (state.items() if isinstance(state, Mapping) else ())
+            if isinstance(name, str) and isinstance(value, Tensor)
+        }
+        if found:
+            return found
+    return {}
+
+
+def kind_of(content: Any) -> str:
+    """Say what was read from a file of weights, and which tool or setting takes it."""
+    return _KINDS[classify(content)]
+
+
+def unwrapped(state: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Weights without what parallel training and compilation put before their names.
+
+    ``module.``, ``_orig_mod.`` and ``model.`` go where every name begins with them; compilation
+    of a part leaves ``_orig_mod.`` inside, which goes as well.
+    """
+    plain = {name.replace("._orig_mod.", "."): value for name, value in state.items()}
+    while plain and (found := _common(plain)) is not None:
+        plain = {name.removeprefix(found): value for name, value in plain.items()}
+    return plain
+
+
+def _common(names: Iterable[str]) -> str | None:
+    return next((each for each in _WRAPPERS if all(n.startswith(each) for n in names)), None)
+
+
+def check_finite(path: Any, weights: Mapping[str, Any]) -> None:
+    """Refuse weights that are not numbers, or infinite.
+
+    Args:
+        path: of the file, for the error.
+        weights: by name; what is no tensor is not looked at.
+
+    Raises:
+        CheckpointError: naming the tensors.
+    """
+    broken = [
+        name
+        for name, value in weights.items()
+        if isinstance(value, Tensor) and not bool(value.isfinite().all())
+    ]
+    if broken:
+        more = f" and {len(broken) - _SHOWN} more" if broken[_SHOWN:] else ""
+        raise CheckpointError(
+            f"{path} holds numbers that are NaN or infinite in {len(broken)} "
+            f"({', '.join(broken[:_SHOWN])}{more}); take an earlier checkpoint"
+        )

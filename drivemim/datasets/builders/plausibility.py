@@ -1,0 +1,256 @@
+"""Numbers of tables in nuScenes' format that are written in another convention than nuScenes'."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.errors import DataError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+_UPRIGHT = float(np.cos(np.radians(45)))
+"""Cosine of the angle up to which an axis counts as vertical: rigs pitch and roll."""
+_MOST, _ALL = 0.9, 0.99
+"""Shares of rows from which a convention counts as kept, and as the one that is meant."""
+_WIDE = 1.3
+"""Width over length of vehicles from which the two are likely in the other order."""
+_VEHICLES = frozenset({"vehicle", "car", "truck", "bus"})
+_EDGE, _FAR = 0.9, 0.7
+"""Shares of an image's side from which a principal point is, or may be, that of a larger image."""
+_PIXELS = (
+    "write camera_intrinsic in pixels of the stored images, and width and height in their columns"
+)
+_FORMAT = "nuScenes' tables have rotations as w, x, y, z"
+_log = logging.getLogger(__name__)
+
+
+def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> None:
+    """Refuse matrices that are no pinhole camera's in pixels; rows of NaN are no camera's.
+
+    Raises:
+        DataError: naming the first such row, its matrix and the cure.
+    """
+    bottom, focal = matrices_C33[:, 2], matrices_C33[:, [0, 1], [0, 1]]
+    center = matrices_C33[:, :2, 2]
+    is_camera = ~np.isnan(focal).any(axis=1)
+    transposed = (center == 0).all(axis=1) & (bottom[:, :2] != 0).any(axis=1)
+    normalised = (np.abs(center) <= 1).all(axis=1) & (np.abs(focal) < 10).all(axis=1)
+    problems = [
+        (transposed, "is transposed: write its rows as fx, 0, cx and 0, fy, cy and 0, 0, 1"),
+        (~np.isclose(bottom, [0, 0, 1], atol=1e-6).all(axis=1), "has another bottom row than 0, 0, "
+         "1: write fx, 0, cx and 0, fy, cy and 0, 0, 1, in pixels"),
+        (normalised, "is a share of the image's size: multiply its first row by the width and its "
+         "second row by the height, in pixels"),
+        (~(focal > 1).all(axis=1), "has a focal length that is not above 1 pixel: write fx and fy "
+         "in pixels"),
+    ]  # fmt: skip
+    for wrong, problem in problems:
+        wrong = wrong & is_camera
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                f"{folder / 'calibrated_sensor'}.json: camera_intrinsic of {tokens[row].as_py()!r} "
+                f"{matrices_C33[row].tolist()} {problem} ({np.count_nonzero(wrong)} such rows)"
+            )
+
+
+def check_principal_points(
+    folder: Path, tokens: pa.Array, center_D2: Floats, size_D2: NDArray[np.int64], images: Bools
+) -> None:
+    """Refuse images whose camera_intrinsic is of images of another size.
+
+    A principal point that lies outside in both directions, or in every image at the lower right
+    corner, is that of a larger image. Images that were cut after calibration can have it elsewhere,
+    so that is a warning.
+
+    Args:
+        folder: of the tables.
+        tokens: of sample_data.json.
+        center_D2: cx, cy of each row's camera, pixels.
+        size_D2: width and height of each row, pixels.
+        images: whether a row is an image.
+
+    Raises:
+        DataError: naming the first such image.
+    """
+    chosen = np.flatnonzero(images)
+    share_X2 = center_D2[chosen] / size_D2[chosen]
+    outside_X2 = (share_X2 < 0) | (share_X2 >= (_EDGE if (share_X2 >= _EDGE).all() else 1))
+    if outside_X2.any():
+        is_other = bool(outside_X2.all(axis=1).any())
+        wrong = outside_X2.all(axis=1) if is_other else outside_X2.any(axis=1)
+        row = int(chosen[np.flatnonzero(wrong)[0]])
+        found = (
+            f"{folder / 'sample_data'}.json: {tokens[row].as_py()!r} is {size_D2[row, 0]} pixels "
+            f"wide and {size_D2[row, 1]} high, and the principal point {center_D2[row].tolist()} "
+            f"of its camera_intrinsic lies outside or at the edge "
+            f"({np.count_nonzero(wrong)} such rows)"
+        )
+        if is_other:
+            raise DataError(f"{found}; {_PIXELS}")
+        _log.warning("%s. Unless the images were cut after calibration, %s", found, _PIXELS)
+    elif len(chosen) and ((share_X2 > _FAR).all() or (share_X2 < 1 - _FAR).all()):
+        _log.warning(
+            "%s: no image has its principal point near the middle; the first, %r, is %d pixels "
+            "wide and %d high, and has it at %s. Unless all were cut so after calibration, %s",
+            folder / "sample_data.json",
+            tokens[int(chosen[0])].as_py(),
+            *size_D2[chosen[0]].tolist(),
+            center_D2[chosen[0]].tolist(),
+            _PIXELS,
+        )
+
+
+def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) -> None:
+    """Look at where the cameras' y axes point, which is down in an image.
+
+    A convention that lets every axis point down where the tables' does not is the one that is
+    meant, unless the cameras may simply look up or down. What is left is a warning.
+
+    Args:
+        folder: of the tables.
+        tokens: of the cameras' rows.
+        rotation_C4: camera to ego.
+
+    Raises:
+        DataError: naming the first row that is turned, and the convention.
+    """
+    down = _down(rotation_C4)
+    wrong = down < _UPRIGHT
+    if not wrong.any():
+        return
+    row = int(np.flatnonzero(wrong)[0])
+    angle = np.degrees(np.arccos(np.clip(down[row], -1, 1)))
+    found = (
+        f"{folder / 'calibrated_sensor'}.json: rotation {rotation_C4[row].tolist()} of "
+        f"{tokens[row].as_py()!r} turns the camera's y axis {angle:.0f} degrees away from down "
+        f"in the ego frame ({np.count_nonzero(wrong)} such rows)"
+    )
+    if (_down(rotation_C4 * [1, -1, -1, -1]) >= _UPRIGHT).all():
+        raise DataError(
+            f"{found}; read as ego to camera every camera is upright. nuScenes' tables have camera "
+            "to ego: write the inverse rotation, and the camera's place as translation"
+        )
+    other = ""
+    if (_down(_from_xyzw(rotation_C4)) >= _UPRIGHT).all():
+        # Read so, a camera to the rear is upside down, one to the left looks up, to the right down.
+        ahead = _up(rotation_C4)[wrong]
+        if (down < -_UPRIGHT).any() or (ahead.max() > _UPRIGHT and ahead.min() < -_UPRIGHT):
+            raise DataError(
+                f"{found}; read as x, y, z, w every camera is upright. {_FORMAT}: write w first"
+            )
+        other = " Read as x, y, z, w every camera is upright."
+    _log.warning(
+        "%s.%s Unless the camera is mounted so, write the rotation from the camera's axes (x "
+        "right, y down, z ahead) to the ego's (x ahead, y left, z up) as w, x, y, z",
+        found,
+        other,
+    )
+
+
+def check_upright_rotations(
+    folder: Path, table: str, tokens: pa.Array, rotation_R4: Floats
+) -> None:
+    """Refuse rotations that do not leave the z axis upright in most rows.
+
+    Raises:
+        DataError: naming the first row that is turned, its rotation and the cure.
+    """
+    up = _up(rotation_R4)
+    turned = up < _UPRIGHT
+    if not turned.any():
+        return
+    row = int(np.flatnonzero(turned)[0])
+    found = (
+        f"{folder / table}.json: rotation {rotation_R4[row].tolist()} of {tokens[row].as_py()!r} "
+        f"turns the z axis away from up by more than 45 degrees ({np.count_nonzero(turned)} of "
+        f"{len(up)} rows)"
+    )
+    if turned.mean() > 1 - _MOST and (_up(_from_xyzw(rotation_R4)) >= _UPRIGHT).mean() >= _ALL:
+        raise DataError(f"{found}; read as x, y, z, w it stays upright. {_FORMAT}: write w first")
+    if np.median(up) < _UPRIGHT:
+        raise DataError(f"{found}; write rotations to a frame with z up, as w, x, y, z")
+
+
+def warn_of_wide_vehicles(
+    folder: Path, names: list[str], category_M: NDArray[np.int64], size_M3: Floats
+) -> None:
+    """Log that vehicles are wider than long: ``size`` is likely length, width, height.
+
+    Args:
+        folder: of the tables.
+        names: of the categories.
+        category_M: of each box.
+        size_M3: of each box: width, length, height.
+    """
+    is_vehicle = np.array([bool(_VEHICLES & set(name.split("."))) for name in names], bool)
+    sizes = size_M3[is_vehicle[category_M]] if len(names) else size_M3[:0]
+    if len(sizes) == 0:
+        return
+    width, length, _ = np.median(sizes, axis=0)
+    if width > _WIDE * length:
+        _log.warning(
+            "%s: the median vehicle is %.2f m wide and %.2f m long: size is width, length, height; "
+            "if these are written as length, width, height, swap the first two",
+            folder / "sample_annotation.json",
+            width,
+            length,
+        )
+
+
+def check_relative(folder: Path, tokens: pa.Array, paths: list[str]) -> None:
+    """Refuse a ``filename`` that begins at the disk's root.
+
+    Raises:
+        DataError: naming the first such row.
+    """
+    wrong = [row for row, path in enumerate(paths) if path.startswith("/")]
+    if wrong:
+        raise DataError(
+            f"{folder / 'sample_data'}.json: filename {paths[wrong[0]]!r} of "
+            f"{tokens[wrong[0]].as_py()!r} begins with / ({len(wrong)} such rows); write it "
+            "relative to the data root, as samples/CAM_FRONT/name.jpg"
+        )
+
+
+def check_image_size(
+    path: Path, stored_hw: tuple[int, int] | None, size_wh: tuple[int, int], frame: str
+) -> None:
+    """Refuse a width and a height that are each other's in the image.
+
+    Args:
+        path: of the image, for the error.
+        stored_hw: height and width in the image's header; None if it does not say.
+        size_wh: width and height in sample_data.json.
+        frame: token of the row, for the error.
+    """
+    width, height = size_wh
+    if stored_hw == (width, height) and width != height:
+        raise DataError(
+            f"sample_data.json gives frame {frame} width {width} and height {height}, but its "
+            f"image {path} is {height} pixels wide and {width} high; swap width and height in "
+            "sample_data.json"
+        )
+
+
+def _from_xyzw(rotation_R4: Floats) -> Floats:
+    return rotation_R4[:, [3, 0, 1, 2]]
+
+
+def _up(rotation_R4: Floats) -> Floats:
+    """Cosine between the turned z axis and z."""
+    _, x, y, _ = rotation_R4.T
+    cosine: Floats = 1 - 2 * (x * x + y * y) / np.square(rotation_R4).sum(axis=1)
+    return cosine
+
+
+def _down(rotation_R4: Floats) -> Floats:
+    """Cosine between the turned y axis and -z."""
+    w, x, y, z = rotation_R4.T
+    cosine: Floats = -2 * (y * z + w * x) / np.square(rotation_R4).sum(axis=1)
+    return cosine

@@ -1,0 +1,156 @@
+"""Runs that are complete, and checkpoints that no run can use."""
+
+import pytest
+import torch
+
+from drivemim.engine.run import evaluate, train
+from drivemim.errors import CheckpointError
+
+SHORT = {
+    "train_cfg.max_iters": 4,
+    "param_scheduler.0.end": 1,
+    "param_scheduler.1.begin": 1,
+    "param_scheduler.1.end": 4,
+}
+PLAIN = {"model.backbone.init_cfg": None}
+EPOCHS = {
+    **PLAIN,
+    "train_cfg": {"_delete_": True, "type": "EpochBasedTrainLoop", "max_epochs": 1},
+    "default_hooks.checkpoint.by_epoch": True,
+    "default_hooks.checkpoint.interval": 1,
+    "train_dataloader.sampler.type": "DefaultSampler",
+}
+
+
+@pytest.fixture(scope="module")
+def toys(repository):
+    return repository / "tests" / "engine" / "configs"
+
+
+@pytest.fixture(scope="module")
+def pretrained(toys, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "pretrain"
+    train(toys / "toy.py", work_dir=folder, options=SHORT)
+    return folder / "iter_4.pth"
+
+
+@pytest.fixture(scope="module")
+def detected(toys, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "detector"
+    train(toys / "detector.py", work_dir=folder, options=PLAIN)
+    return folder / "iter_2.pth"
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_pretraining_that_is_complete_says_so(toys, pretrained, capsys):
+    before = files(pretrained.parent)
+    for resume in ("newest", pretrained):
+        assert (
+            train(toys / "toy.py", work_dir=pretrained.parent, resume=resume, options=SHORT) is None
+        )
+        assert capsys.readouterr().out.strip() == (
+            f"The run is complete: {pretrained} is of iteration 4, and train_cfg.max_iters=4. "
+            "Nothing was trained. To train longer, set a larger train_cfg.max_iters with "
+            "--cfg-options, and the ends of the schedules with it"
+        )
+    assert files(pretrained.parent) == before
+    shorter = {**SHORT, "train_cfg.max_iters": 3, "param_scheduler.1.end": 3}
+    assert (
+        train(toys / "toy.py", work_dir=pretrained.parent, resume="newest", options=shorter) is None
+    )
+    assert "is of iteration 4, and train_cfg.max_iters=3" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_complete_goes_on(toys, pretrained, tmp_path):
+    longer = {**SHORT, "train_cfg.max_iters": 5, "param_scheduler.1.end": 5}
+    runner = train(toys / "toy.py", work_dir=tmp_path / "run", resume=pretrained, options=longer)
+    assert runner is not None
+    assert runner.iter == 5
+
+
+def test_a_detector_that_is_complete_says_so(toys, detected, tmp_path, capsys):
+    assert (
+        train(toys / "detector.py", work_dir=detected.parent, resume="newest", options=PLAIN)
+        is None
+    )
+    assert (
+        "iter_2.pth is of iteration 2, and train_cfg.max_iters=2. Nothing"
+        in capsys.readouterr().out
+    )
+    folder = tmp_path / "epochs"
+    assert train(toys / "detector.py", work_dir=folder, options=EPOCHS) is not None
+    capsys.readouterr()
+    assert train(toys / "detector.py", work_dir=folder, resume="newest", options=EPOCHS) is None
+    assert "epoch_1.pth is of epoch 1, and train_cfg.max_epochs=1" in capsys.readouterr().out
+
+
+def test_no_run_goes_on_from_weights_alone(toys, detected, tmp_path):
+    state = torch.load(detected, weights_only=False)["state_dict"]
+    for content in (state, {"state_dict": state}, {"state_dict": state, "meta": {"iter": 2}}):
+        torch.save(content, tmp_path / "weights.pth")
+        with pytest.raises(CheckpointError) as error:
+            train(toys / "detector.py", work_dir=tmp_path / "run", resume=tmp_path / "weights.pth",
+                  options=PLAIN)  # fmt: skip
+        assert "weights.pth: no run can go on from it, since it does not say how" in str(
+            error.value
+        )
+        assert "It is a detector's checkpoint" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def _broken(checkpoint, path, key="state_dict", value=float("nan")):
+    content = torch.load(checkpoint, weights_only=False)
+    copies = {name: value.clone() for name, value in content["state_dict"].items()}
+    content.setdefault(key, copies)
+    name = next(name for name in content[key] if name.endswith("conv1.weight") or "stem" in name)
+    content[key][name].flatten()[3] = value
+    torch.save(content, path)
+    return name
+
+
+def test_a_test_or_a_start_from_weights_that_are_not_finite(toys, detected, tmp_path):
+    path = tmp_path / "broken.pth"
+    name = _broken(detected, path, value=float("inf"))
+    match = rf"broken.pth holds numbers that are NaN or infinite in 1 \({name}\)"
+    with pytest.raises(CheckpointError, match=match):
+        evaluate(toys / "detector.py", path, work_dir=tmp_path / "test")
+    with pytest.raises(CheckpointError, match=match):
+        train(toys / "detector.py", work_dir=tmp_path / "start",
+              options={**PLAIN, "load_from": str(path)})  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["state_dict", "ema_state_dict"])
+def test_resuming_from_weights_that_are_not_finite(toys, pretrained, tmp_path, key):
+    path = tmp_path / "broken.pth"
+    name = _broken(pretrained, path, key)
+    longer = {**SHORT, "train_cfg.max_iters": 5, "param_scheduler.1.end": 5}
+    with pytest.raises(CheckpointError, match=rf"broken.pth holds numbers .* in 1 \({name}\)"):
+        train(toys / "toy.py", work_dir=tmp_path / "run", resume=path, options=longer)
+
+
+def test_a_pretraining_checkpoint_cannot_be_tested(toys, pretrained, tmp_path):
+    with pytest.raises(CheckpointError) as error:
+        evaluate(toys / "detector.py", pretrained, work_dir=tmp_path)
+    assert str(error.value).startswith(
+        f"{pretrained} is of another model than the config's RetinaNet"
+    )
+    assert str(error.value).endswith(
+        "It is a pretraining run's checkpoint; export its backbone with tools/export_backbone.py, "
+        "and give a detector that with backbone_checkpoint=FILE"
+    )
+
+
+def test_names_of_compiled_training_are_loaded(toys, detected, tmp_path):
+    """MMEngine takes off ``module.`` alone and loads nothing of the rest."""
+    content = torch.load(detected, weights_only=False)
+    state = {f"module._orig_mod.{name}": value for name, value in content["state_dict"].items()}
+    torch.save({"state_dict": state, "meta": {}}, tmp_path / "wrapped.pth")
+    options = {**PLAIN, "load_from": str(tmp_path / "wrapped.pth")}
+    runner = train(toys / "detector.py", work_dir=tmp_path / "run", options=options)  # lr is 0
+    found = runner.model.state_dict()
+    for name, value in content["state_dict"].items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(found[name], value), name

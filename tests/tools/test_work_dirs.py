@@ -1,0 +1,66 @@
+"""A folder to write to that is a file, given to every tool that takes one."""
+
+import runpy
+import sys
+
+import pytest
+
+TOYS = "tests/engine/configs"
+
+
+@pytest.fixture
+def tool(repository, monkeypatch):
+    """Run a tool in this process from the repository; give back what it ended with."""
+    monkeypatch.chdir(repository)
+    monkeypatch.syspath_prepend(str(repository / "tests" / "engine"))
+
+    def tool(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(f"tools/{name}", run_name="__main__")
+        return str(ended.value)
+
+    return tool
+
+
+ARGUMENTS = {
+    "train.py": [f"{TOYS}/toy.py", "--work-dir"],
+    "test.py": [f"{TOYS}/detector.py", "none.pth", "--work-dir"],
+    "test.py --show-dir": [f"{TOYS}/detector.py", "none.pth", "--show-dir"],
+    "demo.py": ["--quick", "--work-dir"],
+    "label_efficiency.py": [
+        "configs/detection/faster_rcnn_vit_micro_town.py", "--index", "none.arrow", "--train", "a",
+        "--val", "b", "--arm", "random", "--iterations", "1", "--work-dir",
+    ],
+    "visualize.py": [f"{TOYS}/vit.py", "none.pth", "--out"],
+    "visualize_masks.py": ["configs/masks/strategies.py", "--out"],
+    "generate_town.py": ["--out"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_file_is_no_folder(tool, tmp_path, capsys, name, below):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    ended = tool(name.partition(" ")[0], *ARGUMENTS[name], file / below if below else file)
+    said = ended + capsys.readouterr().err
+    assert str(file) in said
+    own = "exists and is not a generated town"  # it tells whose a folder is
+    assert "is a file" in said or (name == "generate_town.py" and not below and own in said)
+    assert file.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["probe.py", f"{TOYS}/vit.py", "--index", "none.arrow", "--train", "a", "--val", "b"],
+        ["analyze_masks.py", "configs/masks/strategies.py", "--index", "none.arrow"],
+        ["test.py", f"{TOYS}/detector.py", "none.pth"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_folder_is_no_file_for_results(tool, tmp_path, arguments):
+    ended = tool(*arguments, "--out", tmp_path)
+    assert ended == f"IsADirectoryError: {tmp_path} is a folder; name a file to write"
