@@ -43,10 +43,10 @@ def grid_positions(
     dtype: torch.dtype,
     spacing: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
-    """Fixed sine-cosine embedding of each cell's column and row, in cells from the top left.
+    """Fixed sine-cosine embedding of each patch's column and row, in patches from the top left.
 
     The first half of the channels holds the column, the second the row (as in the position
-    embedding of MAE, https://arxiv.org/abs/2111.06377), so any grid has one and a cell keeps
+    embedding of MAE, https://arxiv.org/abs/2111.06377), so any grid has one and a patch keeps
     its embedding when the image grows.
 
     Args:
@@ -54,7 +54,7 @@ def grid_positions(
         dims: channels, a multiple of 4.
         device: of the result.
         dtype: of the result.
-        spacing: height and width of this grid's cells, in those of the grid that positions are
+        spacing: height and width of this grid's patches, in those of the grid that positions are
             counted in; so a coarse grid over the same image means the same places.
 
     Returns:

@@ -31,9 +31,9 @@ class Reconstruction:
 
     Attributes:
         mask_BTNhw: bool, True = hidden.
-        images_BTNHWC: uint8 BGR, the clip's images with the hidden cells of valid frames filled
+        images_BTNHWC: uint8 BGR, the clip's images with the hidden patches of valid frames filled
             in by the model.
-        errors_BTNhw: float, error of each hidden cell; 0 where visible or invalid.
+        errors_BTNhw: float, error of each hidden patch; 0 where visible or invalid.
     """
 
     mask_BTNhw: Tensor
@@ -43,7 +43,7 @@ class Reconstruction:
 
 @MODELS.register_module()
 class MaskedPretrainer(BaseModel):
-    """Hide cells, encode what is left, predict what was hidden.
+    """Hide patches, encode what is left, predict what was hidden.
 
     Args:
         encoder: config of a ``MaskedEncoder``.
@@ -86,7 +86,7 @@ class MaskedPretrainer(BaseModel):
         """MMEngine's entry: losses, reconstructions, or the backbone's maps of every frame.
 
         Raises:
-            ValueError: if the images are not a whole number of cells.
+            ValueError: if the images are not a whole number of patches.
         """
         if mode == "loss":
             return self.loss(clips)
@@ -155,7 +155,7 @@ class MaskedPretrainer(BaseModel):
         return predictions
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
-        """The loss to train on, the guide's if it learns, and the share of cells hidden."""
+        """The loss to train on, the guide's if it learns, and the share of patches hidden."""
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
         if self.guide is not None and self.training:
             self.guide.follow(self.encoder)
@@ -178,7 +178,7 @@ class MaskedPretrainer(BaseModel):
 
     @torch.no_grad()
     def predict(self, clips: Clips) -> Reconstruction:
-        """Fill in what is hidden, with each cell's true brightness and contrast."""
+        """Fill in what is hidden, with each patch's true brightness and contrast."""
         mask_BTNhw = self.mask(clips)
         mask = self.patch_mask(mask_BTNhw, clips)
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)

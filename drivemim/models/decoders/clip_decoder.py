@@ -1,8 +1,8 @@
-"""A light transformer that fills in hidden cells from the visible cells of the whole clip.
+"""A light transformer that fills in hidden patches from the visible patches of the whole clip.
 
-Every token carries where its cell looks from and to, in metres of one frame of reference, and
+Every token carries where its patch looks from and to, in metres of one frame of reference, and
 when; so what another camera saw, or the same one half a second earlier, can be found. Only visible
-cells are looked at: a hidden cell's token holds nothing that they do not.
+patches are looked at: a hidden patch's token holds nothing that they do not.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class DecoderBlock(nn.Module):
         """Update the tokens.
 
         Args:
-            tokens_BSD: ``visible`` tokens of visible cells, then those of hidden cells.
-            visible: V, how many tokens are of visible cells.
+            tokens_BSD: ``visible`` tokens of visible patches, then those of hidden patches.
+            visible: V, how many tokens are of visible patches.
             use_BV: bool, False = ignore this visible token; None uses all.
-            hidden_only: update, and return, only the hidden cells' tokens.
+            hidden_only: update, and return, only the hidden patches' tokens.
         """
         normalized = self.norm1(tokens_BSD)
         keys, values = self.keys_values(normalized[:, :visible]).chunk(2, dim=-1)
@@ -61,7 +61,7 @@ class DecoderBlock(nn.Module):
 
 @MODELS.register_module()
 class ClipDecoder(BaseModule):
-    """Predict features of the hidden cells.
+    """Predict features of the hidden patches.
 
     Args:
         encoder: whose features it takes; only their number of channels is read from it.
@@ -109,7 +109,7 @@ class ClipDecoder(BaseModule):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
-        """Features of hidden cells.
+        """Features of hidden patches.
 
         Args:
             features: of the visible patches of every frame; only the tokens are used.
@@ -117,7 +117,7 @@ class ClipDecoder(BaseModule):
             clips: gives calibration, poses, times and validity.
 
         Returns:
-            (B, T, N, J, embed_dims), the hidden cells in row-major order, padded where a frame
+            (B, T, N, J, embed_dims), the hidden patches in row-major order, padded where a frame
             hides fewer than J. Padding and what is in invalid frames is finite and means nothing.
         """
         X, K = features.tokens_XKD.shape[:2]

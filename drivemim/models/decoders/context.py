@@ -39,7 +39,7 @@ class RayTimeEmbedding(nn.Module):
         self.linear = nn.Linear(7 * (1 + 2 * OCTAVES), dims)
 
     def forward(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
-        """Embedding of every cell, (B, T, N, L, D)."""
+        """Embedding of every patch, (B, T, N, L, D)."""
         (B, T, N), (h, w) = clips.shape, grid
         # Camera matrices hold thousands of pixels: half precision would bend the rays.
         with torch.autocast(clips.images_BTNHWC.device.type, enabled=False):

@@ -42,11 +42,11 @@ class MaskedEncoder(Protocol):
     """A backbone that can also encode only the visible part of an image.
 
     Contract: with nothing hidden, both ways of encoding agree; hidden pixels never influence a
-    visible cell's feature, in training and in evaluation mode.
+    visible patch's feature, in training and in evaluation mode.
 
     Attributes:
-        mask_stride: side of a cell, pixels.
-        cell_channels: D, channels of a visible cell's feature.
+        mask_stride: side of a patch, pixels.
+        cell_channels: D, channels of a visible patch's feature.
         stages: of the maps that ``forward_masked`` gives beside the tokens, finest first.
         backbone: the module a detector uses, with the detector's own parameter names; the
             encoder itself where nothing is wrapped around it.

@@ -1,6 +1,6 @@
 """MMDetection's own ResNet, encoded with holes.
 
-Hidden cells are zero at the input and are set to zero again after every layer that could spread
+Hidden patches are zero at the input and are set to zero again after every layer that could spread
 something into them, so that nothing of them reaches a visible position and the holes do not
 close; batch statistics are those of the visible positions (SparK, https://arxiv.org/abs/2301.03580).
 The wrapped backbone is run layer by layer and is not altered in any way: its parameters keep
@@ -33,15 +33,15 @@ from drivemim.registry import MODELS
 class MaskedResNet(BaseModule):
     """Encoder around an MMDetection ResNet.
 
-    A cell's feature is the sum of one linear map for each of ``fuse``'s stages: the cell's patch
-    of the stage's map, all its positions laid side by side. These maps are not part of the
+    A patch's feature is a sum over the stages of ``fuse``: a linear map of the part of the stage's
+    map that the patch covers, with all its positions concatenated. These maps are not part of the
     backbone and are left behind with the decoder.
 
     Args:
         backbone: config of an ``mmdet.ResNet`` (or ResNetV1d, ResNeXt) with batch normalisation.
             To train it from random initialisation it needs ``norm_eval=False`` and
             ``frozen_stages=-1``; those are the backbone's own business and are honoured.
-        cell_channels: D, channels of a visible cell's feature.
+        cell_channels: D, channels of a visible patch's feature.
         fuse: stages (0 to 3) whose maps make the feature.
         init_cfg: MMEngine's.
 
@@ -156,7 +156,8 @@ class Holes:
         size = x_BCHW.shape[2:]
         if size not in self._hidden:
             rows, columns = (
-                pixels // cells for pixels, cells in zip(size, self.mask_Bhw.shape[1:], strict=True)
+                pixels // patches
+                for pixels, patches in zip(size, self.mask_Bhw.shape[1:], strict=True)
             )
             tall = self.mask_Bhw.repeat_interleave(rows, dim=1)
             self._hidden[size] = tall.repeat_interleave(columns, dim=2)

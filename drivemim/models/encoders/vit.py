@@ -1,4 +1,4 @@
-"""Plain vision transformer that drops hidden cells.
+"""Plain vision transformer that drops hidden patches.
 
 Papers: https://arxiv.org/abs/2010.11929 (ViT), https://arxiv.org/abs/2111.06377 (dropping hidden
 tokens), https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone). Parameters carry
@@ -35,7 +35,7 @@ SIZES = {
 
 
 class PatchEmbed(nn.Module):
-    """One linear map from a cell's pixels to a token, stored as a convolution."""
+    """One linear map from a patch's pixels to a token, stored as a convolution."""
 
     def __init__(self, patch_size: int, channels: int, dims: int) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ class ViT(BaseModule):
     """Vision transformer, as a pretraining encoder and as an MMDetection backbone.
 
     Images of any size that is a multiple of ``patch_size`` are accepted. Positions are counted in
-    cells, so a detector may use larger images than the pretraining did. A detector should set
-    ``window_size``: attention over all cells costs the square of their number. Weights are the
+    patches, so a detector may use larger images than the pretraining did. A detector should set
+    ``window_size``: attention over all patches costs the square of their number. Weights are the
     same with and without windows.
 
     Args:
@@ -64,19 +64,19 @@ class ViT(BaseModule):
         embed_dims: D, a multiple of 4 and of ``num_heads``.
         depth: number of blocks.
         num_heads: attention heads.
-        patch_size: side of a cell, pixels.
+        patch_size: side of a patch, pixels.
         in_channels: C of the images.
         mlp_ratio: hidden channels of a block's MLP, in multiples of D.
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 at the first.
         out_indices: blocks whose maps ``forward`` returns; negative counts from the last.
         final_norm: normalise the last block's output.
-        position: ``sincos``, fixed and counted in cells, as MAE's; ``learned``, one embedding for
-            each cell of ``position_grid``, interpolated bicubically to the grid of any other
+        position: ``sincos``, fixed and counted in patches, as MAE's; ``learned``, one embedding for
+            each patch of ``position_grid``, interpolated bicubically to the grid of any other
             image, as those of timm and DINO.
         position_grid: rows and columns of learned positions.
         attention_init: of weights that no checkpoint gives: ``mimetic`` lets a short pretraining
             find neighbours, see ``drivemim.models.mimetic``.
-        window_size: largest side of a window, cells: blocks look at their own window, apart from
+        window_size: largest side of a window, patches: blocks look at their own window, apart from
             ``global_blocks`` of them. None lets every block look at the whole image, as
             pretraining does.
         global_blocks: how many blocks, evenly spaced and the last among them, look at the whole
@@ -271,7 +271,7 @@ class ViT(BaseModule):
         return out
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """(L, D), of each cell in row-major order."""
+        """(L, D), of each patch in row-major order."""
         if self.position_grid is None:
             return self._fixed_positions(grid)
         if grid == self.position_grid:
@@ -331,7 +331,7 @@ def _position_grid(position: str, grid: Sequence[int]) -> tuple[int, int] | None
     """Rows and columns of learned positions; None for fixed ones.
 
     Raises:
-        ValueError: for another kind of position, or a grid without cells.
+        ValueError: for another kind of position, or a grid without patches.
     """
     if position not in ("sincos", "learned"):
         raise ValueError(f"unknown position {position!r}; choose 'sincos' or 'learned'")
@@ -361,7 +361,7 @@ def _windowed_blocks(window_size: int | None, global_blocks: int, depth: int) ->
     if window_size is None:
         return set()
     if window_size < 1:
-        raise ValueError(f"window_size {window_size} must be at least one cell")
+        raise ValueError(f"window_size {window_size} must be at least one patch")
     if not 1 <= global_blocks <= depth:
         raise ValueError(
             f"global_blocks {global_blocks} must be 1 to {depth}, the number of blocks: without "

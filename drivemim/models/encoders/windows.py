@@ -1,4 +1,4 @@
-"""Attention inside windows, so that large images do not cost the square of their cells.
+"""Attention inside windows, so that large images do not cost the square of their patches.
 
 Paper: https://arxiv.org/abs/2203.16527 (a plain ViT as a detector's backbone: most blocks look only
 at their own window, a few at the whole image). Nothing here has parameters, so weights trained
@@ -17,18 +17,18 @@ from drivemim.models.layers import Block, SelfAttention, attend
 class Windows:
     """A grid cut into windows of equal size, as few as their largest side allows.
 
-    Where the grid is no multiple of the size, the last windows reach over its edge; no cell looks
+    Where the grid is no multiple of the size, the last windows reach over its edge; no patch looks
     at what is there.
 
     Args:
-        grid: rows and columns of cells.
-        size: largest side of a window, cells.
+        grid: rows and columns of patches.
+        size: largest side of a window, patches.
         device: of the tokens.
 
     Attributes:
         sides: rows and columns of a window.
-        inside_WS: bool, for each window and each of its S cells, True inside the grid; None if all
-            are.
+        inside_WS: bool, for each window and each of its S patches, True inside the grid; None if
+            all are inside.
     """
 
     def __init__(self, grid: tuple[int, int], size: int, device: torch.device) -> None:
@@ -37,8 +37,8 @@ class Windows:
         self.counts = (-(-grid[0] // size), -(-grid[1] // size))
         self.sides = (-(-grid[0] // self.counts[0]), -(-grid[1] // self.counts[1]))
         self._padding = tuple(
-            count * side - cells
-            for count, side, cells in zip(self.counts, self.sides, grid, strict=True)
+            count * side - patches
+            for count, side, patches in zip(self.counts, self.sides, grid, strict=True)
         )
         self.inside_WS: Tensor | None = None
         if any(self._padding):
@@ -46,7 +46,7 @@ class Windows:
             self.inside_WS = self.split(cells_1L1)[..., 0]
 
     def split(self, tokens_BLD: Tensor) -> Tensor:
-        """(B, L, D) to (B * W, S, D), windows and their cells in row-major order."""
+        """(B, L, D) to (B * W, S, D), windows and their patches in row-major order."""
         B, _, D = tokens_BLD.shape
         (down, across), (rows, columns) = self._padding, self.sides
         tokens = tokens_BLD.reshape(B, *self.grid, D)
@@ -71,7 +71,7 @@ class WindowBlock(Block):
         """Same shape in and out.
 
         Args:
-            tokens_BKD: with windows, every cell of the grid in row-major order.
+            tokens_BKD: with windows, every patch of the grid in row-major order.
             windows: of the grid, or None to look at all tokens.
         """
         if windows is None:
@@ -83,7 +83,7 @@ class WindowBlock(Block):
 
 
 def attend_in_windows(attention: SelfAttention, tokens_BLD: Tensor, windows: Windows) -> Tensor:
-    """Let every cell look at the cells of its window; same shape in and out.
+    """Let every patch look at the patches of its window; same shape in and out.
 
     The linear maps see the grid as it is: only what is compared is cut into windows.
     """

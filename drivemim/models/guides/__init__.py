@@ -1,4 +1,4 @@
-"""Guides: maps, computed before masking, of the cells that are worth hiding."""
+"""Guides: maps, computed before masking, of the patches that are worth hiding."""
 
 from drivemim.models.guides.attention import TeacherAttention
 from drivemim.models.guides.base import Guide

@@ -1,4 +1,4 @@
-"""Which cells a slowly moving copy of the encoder looks at."""
+"""Which patches a slowly moving copy of the encoder looks at."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from drivemim.registry import MODELS
 
 @MODELS.register_module()
 class TeacherAttention(Guide):
-    """Attention that each cell gets in the last block of a teacher, after AttMask.
+    """Attention that each patch gets in the last block of a teacher, after AttMask.
 
     The teacher's weights are an exponential moving average of the encoder's (Kakogeorgiou et al.,
     2022); it has no gradient. Where AttMask takes what the class token attends to, this encoder has
-    none, so what all cells attend to is averaged, over all heads. The teacher looks at reduced
-    images, with positions in the full image's cells.
+    none, so what all patches attend to is averaged, over all heads. The teacher looks at reduced
+    images, with positions in the full image's patches.
 
     Args:
         encoder: a ``ViT``, copied.
@@ -69,11 +69,11 @@ class TeacherAttention(Guide):
 
     @torch.no_grad()
     def forward(self, images_BTNCHW: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Mean attention that each cell gets, 1 on average: (B, T, N, h, w).
+        """Mean attention that each patch gets, 1 on average: (B, T, N, h, w).
 
         Args:
             images_BTNCHW: float, normalised.
-            grid: cells down and across (h, w).
+            grid: patches down and across (h, w).
         """
         coarse = (max(1, round(grid[0] * self.scale)), max(1, round(grid[1] * self.scale)))
         tokens_XLD = self._tokens(images_BTNCHW.flatten(0, 2), grid, coarse)

@@ -10,10 +10,10 @@ from drivemim.models.patches import PatchMask, scatter_patches
 
 
 class Guide(nn.Module, ABC):
-    """Says, before anything is hidden, how much each cell is worth hiding.
+    """Predict, before anything is hidden, how much each patch is worth hiding.
 
-    The pretrainer hands the map to its mask strategy, and afterwards the errors of the hidden cells
-    back to the guide. Nothing of that may reach the encoder or the decoder: maps are detached
+    The pretrainer hands the map to its mask strategy. Afterwards it hands the errors of the hidden
+    patches back to the guide. No gradient may reach the encoder or the decoder: maps are detached
     before they mask, errors before they teach. A guide is built with ``encoder``, the pretrainer's
     own, of which it may keep nothing but copies; its weights are never exported.
     """
@@ -24,11 +24,11 @@ class Guide(nn.Module, ABC):
 
         Args:
             images_BTNCHW: float, normalised.
-            grid: cells down and across (h, w).
+            grid: patches down and across (h, w).
 
         Returns:
-            guide_BTNhw: float32, the higher the more a cell is worth hiding. Only the order of the
-            cells of a frame means anything.
+            guide_BTNhw: float32, the higher the more a patch is worth hiding. Only the order of the
+            patches of a frame means anything.
         """
 
     def loss(
@@ -38,7 +38,7 @@ class Guide(nn.Module, ABC):
 
         Args:
             guide_BTNhw: what ``forward`` returned, with its gradient.
-            errors_BTNhw: float, detached; the reconstruction's error in hidden cells.
+            errors_BTNhw: float, detached; the reconstruction's error in hidden patches.
             mask_BTNhw: bool, True = hidden.
             valid_BTN: bool; invalid frames teach nothing.
         """

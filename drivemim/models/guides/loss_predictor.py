@@ -1,4 +1,4 @@
-"""Which cells are hard to reconstruct, learned while reconstructing."""
+"""Which patches are hard to reconstruct, learned while reconstructing."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.models.guides.base import Guide
-from drivemim.models.targets.pixels import global_mean
+from drivemim.models.targets.base import global_mean
 from drivemim.registry import MODELS
 
-# Pixels a side that a cell is reduced to.
+# Pixels a side that a patch is reduced to.
 _SIDE = 4
-# Every hidden cell is compared with as many others of its frame.
+# Every hidden patch is compared with as many others of its frame.
 _PAIRS = 8
 
 
 @MODELS.register_module()
 class LossPredictor(Guide):
-    """A small convolutional network that predicts which cells will be reconstructed worst.
+    """A small convolutional network that predicts which patches will be reconstructed worst.
 
-    Each cell is reduced to 4 x 4 means and deviations of its colours; the network looks some cells
-    around. It learns from the errors that the pretrainer made in the hidden cells, and only which
-    of two cells of a frame had the larger one, as HPM does (Wang et al., 2023): errors shrink
+    Each patch is reduced to 4 x 4 means and deviations of its colours; the network sees a few
+    patches around it. It learns from the errors that the pretrainer made in the hidden patches, and only which
+    of two patches of a frame had the larger one, as HPM does (Wang et al., 2023): errors shrink
     during training, their order does not. Other than in HPM, predicting takes no decoder.
 
     Args:
-        encoder: gives the side of a cell.
+        encoder: gives the side of a patch.
         channels: of the network.
-        depth: number of its 3 x 3 convolutions, so as many cells around are looked at.
+        depth: number of its 3 x 3 convolutions, so as many patches around are looked at.
         loss_weight: of its own loss, above 0. The smaller it is, the less of the whole gradient's
             norm it makes, by which clipping scales the encoder's. Adam's steps do not depend on it.
 
     Raises:
-        ValueError: if an argument is outside its range, or the side of a cell no multiple of 4.
+        ValueError: if an argument is outside its range, or the side of a patch no multiple of 4.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LossPredictor(Guide):
         stride = encoder.mask_stride
         if stride % _SIDE:
             raise ValueError(
-                f"LossPredictor needs cells whose side is a multiple of {_SIDE} pixels, not "
+                f"LossPredictor needs patches whose side is a multiple of {_SIDE} pixels, not "
                 f"mask_stride={stride}"
             )
         if channels < 1 or depth < 1 or not loss_weight > 0:
@@ -60,16 +60,16 @@ class LossPredictor(Guide):
             nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth)
         )
         self.head = nn.Conv2d(channels, 1, 1)
-        # Nothing is known at first: all cells are alike, and chance chooses among them.
+        # Nothing is known at first: all patches are alike, and chance chooses among them.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, images_BTNCHW: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Predict each cell's hardness: (B, T, N, h, w), with a gradient of its own weights only.
+        """Predict each patch's hardness: (B, T, N, h, w), with a gradient of its own weights only.
 
         Args:
             images_BTNCHW: float, normalised.
-            grid: cells down and across (h, w).
+            grid: patches down and across (h, w).
         """
         features = self.stem(self._reduced(images_BTNCHW.flatten(0, 2)))
         for layer in self.layers:
@@ -80,15 +80,15 @@ class LossPredictor(Guide):
     def loss(
         self, guide_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
     ) -> Tensor:
-        """How far pairs of hidden cells are from being ordered by their errors.
+        """How far pairs of hidden patches are from being ordered by their errors.
 
-        Of each pair it is the cross entropy of which cell has the larger error, with the difference
-        of the two predictions as its logit. Each cell is paired with some at fixed distances in
+        For each pair it is the cross entropy of which patch has the larger error; the logit is the
+        difference of the two predictions. Each patch is paired with some at fixed distances in
         reading order, of its frame; equal errors count for nothing.
 
         Args:
             guide_BTNhw: what ``forward`` returned.
-            errors_BTNhw: float, detached; of the hidden cells.
+            errors_BTNhw: float, detached; of the hidden patches.
             mask_BTNhw: bool, True = hidden.
             valid_BTN: bool; invalid frames teach nothing.
 
@@ -106,7 +106,7 @@ class LossPredictor(Guide):
             counts_BTNL = use_BTNL & use_BTNL.roll(distance, -1) & (larger_BTNL != 0)
             losses.append(F.softplus(-logits_BTNL))
             weights.append(counts_BTNL.to(logits_BTNL.dtype))
-        if not losses:  # a single cell: its own value, for nothing
+        if not losses:  # a single patch: its own value, for nothing
             losses, weights = [guide_BTNL], [torch.zeros_like(guide_BTNL)]
         return global_mean(torch.stack(losses), torch.stack(weights)) * self.loss_weight
 
@@ -119,8 +119,9 @@ class LossPredictor(Guide):
         return torch.cat([mean, variance.clamp(min=0).sqrt()], dim=1)
 
 
-def _distances(cells: int) -> list[int]:
-    """Distances of pairs, in cells in reading order: spread evenly over half of the frame."""
+def _distances(patches: int) -> list[int]:
+    """Distances of pairs, in patches in reading order: spread evenly over half of the frame."""
     return sorted(
-        {max(1, cells * step // (2 * _PAIRS)) for step in range(1, _PAIRS + 1)} & {*range(1, cells)}
+        {max(1, patches * step // (2 * _PAIRS)) for step in range(1, _PAIRS + 1)}
+        & {*range(1, patches)}
     )

@@ -82,7 +82,7 @@ class SimpleFeaturePyramid(BaseModule):
             channels, current = channels // 2, current / 2
         if scale < 1.0:
             pool = round(1 / scale)
-            # An odd map's last row and column have a cell of their own, as in MMDetection's FPN.
+            # An odd map's last row and column have a patch of their own, as in MMDetection's FPN.
             layers.append(nn.MaxPool2d(pool, stride=pool, ceil_mode=True))
         layers += [
             nn.Conv2d(channels, out_channels, 1, bias=False),

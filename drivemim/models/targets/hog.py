@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients of a hidden cell: its edges, whatever its brightness.
+"""Histograms of oriented gradients of a hidden patch: its edges, whatever its brightness.
 
 Papers: Dalal and Triggs, Histograms of oriented gradients for human detection, 2005; as the target
 of masked prediction, Wei et al., Masked feature prediction for self-supervised visual
@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.models.patches import PatchMask
-from drivemim.models.targets.pixels import CellTarget, hidden_cells
+from drivemim.models.targets.base import ReconstructionTarget, hidden_patches
 from drivemim.registry import MODELS
 
 _STROKE_WIDTH = 0.15  # of a square's side, in reconstructions
 
 
 @MODELS.register_module()
-class OrientedGradients(CellTarget):
-    """Target and loss: for each ``size`` x ``size`` square of a cell, how strong which edges are.
+class OrientedGradients(ReconstructionTarget):
+    """Target and loss: for each ``size`` x ``size`` square of a patch, how strong which edges are.
 
     A pixel's gradient is a central difference, of the colour in which it is longest. It votes with
     its length for the two nearest of ``bins`` orientations in [0, pi), and a square's votes are
@@ -45,28 +45,28 @@ class OrientedGradients(CellTarget):
         self.eps = eps
 
     def channels(self, mask_stride: int) -> int:
-        """P, numbers to predict for a cell.
+        """P, numbers to predict for a patch.
 
         Raises:
-            ValueError: if ``size`` does not divide the cell.
+            ValueError: if ``size`` does not divide the patch.
         """
         if mask_stride % self.size:
             raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
         return self.bins * (mask_stride // self.size) ** 2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
-        """Targets of the hidden cells.
+        """Targets of the hidden patches.
 
         Args:
             images_BTNCHW: float, normalised as the encoder sees them.
             mask: of every frame.
 
         Returns:
-            (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
+            (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
         """
         histograms = self.histograms(images_BTNCHW.flatten(0, 2).float())
         shape = (*images_BTNCHW.shape[:3], *histograms.shape[1:])
-        return hidden_cells(histograms.reshape(shape), mask)
+        return hidden_patches(histograms.reshape(shape), mask)
 
     def histograms(self, images_XCHW: Tensor) -> Tensor:
         """Histograms of every square, (X, bins, H / size, W / size)."""

@@ -1,4 +1,4 @@
-"""Average colours of the parts of a hidden cell: what its neighbours tell soonest."""
+"""Average colours of the parts of a hidden patch: what its neighbours tell soonest."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.models.patches import PatchMask
-from drivemim.models.targets.pixels import CellTarget, hidden_cells
+from drivemim.models.targets.base import ReconstructionTarget, hidden_patches
 from drivemim.registry import MODELS
 
 
 @MODELS.register_module()
-class PooledPixels(CellTarget):
-    """Target and loss: mean colours of ``size`` x ``size`` squares of each cell.
+class PooledPixels(ReconstructionTarget):
+    """Target and loss: mean colours of ``size`` x ``size`` squares of each patch.
 
     Brightness and colour are kept, unlike in ``NormalizedPixels``, and fine texture is not: the
-    part of a cell that a short training can predict. Units are those of the normalised image.
+    part of a patch that a short training can predict. Units are those of the normalised image.
 
     Args:
-        size: squares along each side of a cell; must divide the encoder's mask stride.
+        size: squares along each side of a patch; must divide the encoder's mask stride.
     """
 
     def __init__(self, *, size: int = 4) -> None:
@@ -28,28 +28,28 @@ class PooledPixels(CellTarget):
         self.size = size
 
     def channels(self, mask_stride: int) -> int:
-        """P, numbers to predict for a cell.
+        """P, numbers to predict for a patch.
 
         Raises:
-            ValueError: if ``size`` does not divide the cell.
+            ValueError: if ``size`` does not divide the patch.
         """
         if mask_stride % self.size:
             raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
         return 3 * self.size**2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
-        """Targets of the hidden cells.
+        """Targets of the hidden patches.
 
         Args:
             images_BTNCHW: float, normalised as the encoder sees them.
             mask: of every frame.
 
         Returns:
-            (B, T, N, J, P), the hidden cells in row-major order, padded where a frame hides fewer.
+            (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
         """
         square = mask.patch_size // self.size
         pooled = F.avg_pool2d(images_BTNCHW.flatten(0, 2), square)
-        return hidden_cells(pooled.reshape(*images_BTNCHW.shape[:3], *pooled.shape[1:]), mask)
+        return hidden_patches(pooled.reshape(*images_BTNCHW.shape[:3], *pooled.shape[1:]), mask)
 
     def to_pixels(
         self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask

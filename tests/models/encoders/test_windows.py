@@ -176,7 +176,7 @@ def test_pretraining_with_windows_is_refused() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (dict(window_size=0), "window_size 0 must be at least one cell"),
+        (dict(window_size=0), "window_size 0 must be at least one patch"),
         (dict(window_size=2, global_blocks=0), "global_blocks 0 must be 1 to 4"),
         (dict(window_size=2, global_blocks=5), "global_blocks 5 must be 1 to 4"),
     ],

@@ -1,0 +1,76 @@
+"""What all targets have in common: errors, a loss over all processes, and cutting patches out."""
+
+from __future__ import annotations
+
+import torch
+from mmengine import dist
+from torch import Tensor, nn
+
+from drivemim.models.patches import PatchMask, gather_patches, patchify
+
+
+class ReconstructionTarget(nn.Module):
+    """Error and loss of predictions of P numbers for each hidden patch."""
+
+    def errors(self, predictions_BTNJP: Tensor, targets_BTNJP: Tensor) -> Tensor:
+        """Mean squared error of each hidden patch, (B, T, N, J)."""
+        return (predictions_BTNJP.float() - targets_BTNJP).square().mean(dim=-1)
+
+    def loss(
+        self,
+        predictions_BTNJP: Tensor,
+        targets_BTNJP: Tensor,
+        valid_BTN: Tensor,
+        weights_BTNJ: Tensor | None = None,
+    ) -> Tensor:
+        """Weighted mean of the errors over the hidden patches of all valid frames of all processes.
+
+        The value is the same in every process, and gradients averaged over the processes (as
+        distributed training does) are those of one process that has all the clips.
+
+        Args:
+            predictions_BTNJP: of the hidden patches.
+            targets_BTNJP: what ``forward`` gave.
+            valid_BTN: bool; invalid frames count for nothing.
+            weights_BTNJ: not negative, weight of each patch; None is 1.
+
+        Returns:
+            Scalar; zero if nothing is valid, with gradients that are zero.
+        """
+        errors_BTNJ = self.errors(predictions_BTNJP, targets_BTNJP)
+        weights = valid_BTN[..., None].expand_as(errors_BTNJ).to(errors_BTNJ.dtype)
+        if weights_BTNJ is not None:
+            weights = weights * weights_BTNJ
+        return global_mean(errors_BTNJ.masked_fill(weights == 0, 0.0), weights)
+
+
+def global_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over all processes.
+
+    Its gradient in each process is that of the process's own share, times the number of
+    processes, so that the average over processes is the gradient of the mean.
+
+    Returns:
+        Scalar, equal in every process; zero if the weights sum to zero.
+    """
+    total = (values * weights).sum()
+    sums = torch.stack([total.detach(), weights.sum().to(total.dtype)])
+    dist.all_reduce(sums, op="mean")
+    weight = torch.where(sums[1] > 0, sums[1], torch.ones_like(sums[1]))
+    if not dist.is_distributed():
+        return total / weight
+    share = total / weight
+    return sums[0] / weight + (share - share.detach())
+
+
+def hidden_patches(images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
+    """Cut the hidden patches out of images: (B, T, N, J, P), padded where a frame hides fewer.
+
+    Args:
+        images_BTNCHW: of any size that the grid of the mask divides.
+        mask: of every frame.
+    """
+    images_XCHW = images_BTNCHW.flatten(0, 2)
+    side = images_XCHW.shape[2] // mask.grid[0]
+    patches_XJP = gather_patches(patchify(images_XCHW, side), mask.hidden)
+    return patches_XJP.reshape(*images_BTNCHW.shape[:3], *patches_XJP.shape[1:])
