@@ -156,8 +156,7 @@ class Holes:
         size = x_BCHW.shape[2:]
         if size not in self._hidden:
             rows, columns = (
-                pixels // patches
-                for pixels, patches in zip(size, self.mask_Bhw.shape[1:], strict=True)
+                side // count for side, count in zip(size, self.mask_Bhw.shape[1:], strict=True)
             )
             tall = self.mask_Bhw.repeat_interleave(rows, dim=1)
             self._hidden[size] = tall.repeat_interleave(columns, dim=2)

@@ -23,9 +23,10 @@ class LossPredictor(Guide):
     """A small convolutional network that predicts which patches will be reconstructed worst.
 
     Each patch is reduced to 4 x 4 means and deviations of its colours; the network sees a few
-    patches around it. It learns from the errors that the pretrainer made in the hidden patches, and only which
-    of two patches of a frame had the larger one, as HPM does (Wang et al., 2023): errors shrink
-    during training, their order does not. Other than in HPM, predicting takes no decoder.
+    patches around it. It learns from the errors that the pretrainer makes in the hidden patches:
+    which of two patches of a frame has the larger error, like HPM (Wang et al., 2023), because
+    errors shrink during training and their order does not. Unlike in HPM, predicting takes no
+    decoder.
 
     Args:
         encoder: gives the side of a patch.
@@ -119,9 +120,9 @@ class LossPredictor(Guide):
         return torch.cat([mean, variance.clamp(min=0).sqrt()], dim=1)
 
 
-def _distances(patches: int) -> list[int]:
+def _distances(num_patches: int) -> list[int]:
     """Distances of pairs, in patches in reading order: spread evenly over half of the frame."""
     return sorted(
-        {max(1, patches * step // (2 * _PAIRS)) for step in range(1, _PAIRS + 1)}
-        & {*range(1, patches)}
+        {max(1, num_patches * step // (2 * _PAIRS)) for step in range(1, _PAIRS + 1)}
+        & {*range(1, num_patches)}
     )
