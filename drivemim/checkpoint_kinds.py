@@ -1,4 +1,4 @@
-"""What a file is, and what is in it, where weights were asked for."""
+"""Checks that tell which kind of file was given where a checkpoint is expected."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from drivemim.errors import CheckpointError
 
 Kind = Literal["export", "detector", "pretraining", "other", "nothing"]
 _HEAD = 512
-"""Bytes of a file that tell what it is."""
+"""Number of leading bytes that identify a file's kind."""
 _ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
 _MOST_HEADER = 100 * 2**20
-"""Bytes that a safetensors header has at most, by its format."""
-# What parallel training, compilation and training frameworks put before every name.
+"""Largest size of a safetensors header by its format, bytes."""
+# Prefixes that parallel training, compilation and training frameworks add to every name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _SHOWN = 8
 _EXPORT = "drivemim"
-"""Key under which an exported backbone says where it comes from."""
+"""Metadata key under which an exported backbone stores its origin."""
 _KINDS: dict[Kind, str] = {
     "export": "an exported backbone; a detector takes it as backbone_checkpoint=FILE",
     "detector": (
@@ -40,11 +40,11 @@ _Value = TypeVar("_Value")
 
 
 def describe_file(path: str | Path, *, wanted: str) -> str | None:
-    """Say what a file is if it is not what was asked for, with the cure; None if it may be.
+    """Describe a file that is not of the wanted kind, with the cure; return None if it may be.
 
     Args:
-        path: of a file.
-        wanted: ``torch``, what ``torch.save`` writes, or ``safetensors``.
+        path: path of the file.
+        wanted: ``torch`` (written by ``torch.save``) or ``safetensors``.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -81,7 +81,7 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
 
 
 def _safetensors_size(path: Path, length: int) -> int | None:
-    """Bytes that a safetensors file should have; None if not even its header is whole."""
+    """Return a safetensors file's expected size in bytes; None if its header is incomplete."""
     with path.open("rb") as stream:
         stream.seek(8)
         header = stream.read(length)
@@ -98,13 +98,13 @@ def _is_text(head: bytes) -> bool:
         text = head.decode()
     except UnicodeDecodeError as error:
         text = head[: error.start].decode()
-        if len(head) - error.start > 3:  # more than a character that the last byte cuts
+        if len(head) - error.start > 3:  # more bytes than one character cut off at the end
             return False
     return all(character.isprintable() or character in "\r\n\t" for character in text)
 
 
 def classify(content: Any) -> Kind:
-    """Tell what was read from a file of weights, by the names of its tensors."""
+    """Return what a loaded checkpoint is, judged by the names of its tensors."""
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if isinstance(meta, Mapping) and meta.get(_EXPORT) is not None:
         return "export"
@@ -118,7 +118,7 @@ def classify(content: Any) -> Kind:
 
 
 def _weights(content: Any) -> dict[str, Tensor]:
-    """Tensors by name: of ``state_dict``, else of the top, else of the first part that has any."""
+    """Return tensors by name: from ``state_dict``, else the top level, else the first part."""
     if not isinstance(content, Mapping):
         return {}
     for state in (content.get("state_dict"), content, *content.values()):
@@ -133,15 +133,15 @@ def _weights(content: Any) -> dict[str, Tensor]:
 
 
 def kind_of(content: Any) -> str:
-    """Say what was read from a file of weights, and which tool or setting takes it."""
+    """Describe a loaded checkpoint, and name the tool or setting that accepts it."""
     return _KINDS[classify(content)]
 
 
 def unwrapped(state: Mapping[str, _Value]) -> dict[str, _Value]:
-    """Weights without what parallel training and compilation put before their names.
+    """Return the weights without the prefixes of parallel training and compilation.
 
-    ``module.``, ``_orig_mod.`` and ``model.`` go where every name begins with them; compilation
-    of a part leaves ``_orig_mod.`` inside, which goes as well.
+    ``module.``, ``_orig_mod.`` and ``model.`` are removed if every name begins with them.
+    Compiling a submodule puts ``_orig_mod.`` inside a name; this is removed as well.
     """
     plain = {name.replace("._orig_mod.", "."): value for name, value in state.items()}
     while plain and (found := _common(plain)) is not None:
@@ -154,14 +154,14 @@ def _common(names: Iterable[str]) -> str | None:
 
 
 def check_finite(path: Any, weights: Mapping[str, Any]) -> None:
-    """Refuse weights that are not numbers, or infinite.
+    """Refuse weights that are NaN or infinite.
 
     Args:
-        path: of the file, for the error.
-        weights: by name; what is no tensor is not looked at.
+        path: path of the file, for the error.
+        weights: weights by name; values that are not tensors are not checked.
 
     Raises:
-        CheckpointError: naming the tensors.
+        CheckpointError: if a tensor is not finite; the message names the tensors.
     """
     broken = [
         name

@@ -1,4 +1,4 @@
-"""The repository's tools as steps of a plan, for the demo and the studies."""
+"""Steps that call the repository's tools, for the plans of the demo and the studies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from drivemim.steps import Step, run_length
 
-# Sources that a step depends on besides the steps before it.
+# Source files and folders that a step depends on, in addition to the steps before it.
 INDEX_SOURCES = ("drivemim/datasets", "tools/create_index.py")
 TRAINING_SOURCES = (
     "drivemim/datasets",
@@ -24,7 +24,7 @@ TEST_SOURCES = ("drivemim/datasets", "drivemim/evaluation", "drivemim/models", "
 
 
 def last_checkpoint(run: Path, iterations: int) -> Path:
-    """Where ``train_step`` leaves its result."""
+    """Return the path of the checkpoint that ``train_step`` writes last."""
     return run / f"iter_{iterations}.pth"
 
 
@@ -36,7 +36,7 @@ def index_step(
     arguments: Sequence[str],
     reads: Sequence[str] = (),
 ) -> Step:
-    """Build an index: ``tools/create_index.py SOURCE ARGUMENTS --out OUT``."""
+    """Return a step that builds an index: ``tools/create_index.py SOURCE ARGUMENTS --out OUT``."""
     return Step(
         name=name,
         title=title,
@@ -57,16 +57,16 @@ def train_step(
     options: Sequence[str] = (),
     reads: Sequence[str] = (),
 ) -> Step:
-    """Pretrain or fine-tune; goes on from the last checkpoint if there is one.
+    """Return a step that pretrains or fine-tunes; it resumes from the last checkpoint if any.
 
     Args:
-        name: of the step.
-        title: for people.
+        name: name of the step.
+        title: description for the console.
         config: path of the config.
         run: work directory of the training.
         iterations: length of the run.
-        seed: of the run.
-        options: ``KEY=VALUE`` to replace in the config.
+        seed: seed of the run.
+        options: ``KEY=VALUE`` overrides of the config.
         reads: sources whose change makes the result stale.
     """
     return Step(
@@ -83,14 +83,14 @@ def train_step(
 
 
 def without_validation(iterations: int) -> str:
-    """Option that leaves evaluation to a step of its own, so that it is done once and not twice."""
+    """Return the option that disables validation, because a separate step evaluates."""
     return f"train_cfg.val_begin={iterations + 1}"
 
 
 def export_step(
     name: str, title: str, checkpoint: Path, backbone: Path, reads: Sequence[str] = ()
 ) -> Step:
-    """Write the backbone of a pretraining run to a file for detectors."""
+    """Return a step that exports the backbone of a pretraining run for detectors."""
     return Step(
         name=name,
         title=title,
@@ -113,7 +113,7 @@ def evaluate_step(
     show_dir: Path | None = None,
     show_count: int = 0,
 ) -> Step:
-    """Evaluate a detector; its metrics go to ``out``, pictures of detections to ``show_dir``."""
+    """Return a step that evaluates a detector: metrics to ``out``, pictures to ``show_dir``."""
     pictures = ("--show-dir", f"{show_dir}", "--show-count", f"{show_count}")
     return Step(
         name=name,

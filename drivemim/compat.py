@@ -1,7 +1,7 @@
-"""The one place that knows private or version-bound behaviour of what DriveMIM stands on.
+"""Code that depends on private or version-specific behaviour of DriveMIM's dependencies.
 
-Works with MMEngine, MMCV and MMDetection of upstream and of the maintained ``onedl-`` forks, which
-share import names but differ in how they read checkpoints under ``torch>=2.6``.
+Supports the upstream MMEngine, MMCV and MMDetection and the maintained ``onedl-`` forks. Both share
+import names but read checkpoints differently under ``torch>=2.6``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from drivemim.trust import is_trusted, trust_cure
 from drivemim.unpickling import refused_globals, safe_globals
 
 BatchNorm = _BatchNorm
-"""What every batch normalisation of PyTorch is, synchronised or not; it has no public name."""
+"""Base class of every PyTorch batch normalisation, synchronised or not; it has no public name."""
 
 
 _LOOPS = ("train", "val", "test")
@@ -41,7 +41,7 @@ _LOOPS = ("train", "val", "test")
 
 # --- Checkpoints ---------------------------------------------------------------------------------
 
-# A damaged or hostile pickle makes its reader fail in any of these ways.
+# Reading a damaged or malicious pickle can raise any of these.
 _UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError,
                AttributeError, AssertionError, struct.error, pickle.UnpicklingError,
                zipfile.BadZipFile, ImportError)  # fmt: skip
@@ -52,14 +52,14 @@ _REFUSED = re.compile(
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
-    """Read a file written by ``torch.save``, MMEngine's training checkpoints included.
+    """Read a file written by ``torch.save``, including MMEngine's training checkpoints.
 
-    Only tensors, plain values and what ``drivemim.unpickling`` rebuilds are read. A file that asks
-    for more could run code and is refused, unless the user names it as trusted: ``drivemim.trust``.
+    Only tensors, plain values and the types of ``drivemim.unpickling`` are read. A file that needs
+    more could run code. It is refused unless the user trusts it explicitly: see ``drivemim.trust``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        CheckpointError: if the file is damaged, or would run code.
+        FileNotFoundError: if the file does not exist.
+        CheckpointError: if the file is damaged or would run code.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -88,7 +88,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
 
 
 def _damage(error: Exception) -> str:
-    """What is wrong with a damaged file, without torch's advice to read it as a program."""
+    """Describe the damage of a file, without torch's advice to set weights_only=False."""
     text = str(error).strip()
     if "weights_only" in text:
         text = text.partition("WeightsUnpickler error:")[2].strip()
@@ -98,12 +98,12 @@ def _damage(error: Exception) -> str:
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    """What a file asks for that it may not have; empty if it is merely damaged."""
+    """Return the forbidden objects that a file asks for; empty if it is only damaged."""
     if refused := refused_globals(path):
         return ", ".join(refused[:8]) + (f" and {len(refused) - 8} more" if refused[8:] else "")
     cause: BaseException | None = error
     while cause is not None:
-        # torch hands on what drivemim.unpickling says, between advice of its own.
+        # torch wraps the messages of drivemim.unpickling in advice of its own.
         if found := _REFUSED.search(str(cause)):
             return found[0]
         cause = cause.__cause__ or cause.__context__
@@ -111,7 +111,7 @@ def _refusal(path: Path, error: Exception) -> str:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether a checkpoint file is whole: its archive ends as it should and every part checks."""
+    """Return whether a checkpoint file is complete: a valid archive whose checksums match."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -124,7 +124,7 @@ def _load_from_local(filename: str, map_location: Any) -> Any:
 
 
 def _load_url(url: str, model_dir: Any = None, map_location: Any = None, **options: Any) -> Any:
-    """Download as ``torch.hub`` does, once, and read as any other file."""
+    """Download a file once, like ``torch.hub``, and read it like any other checkpoint."""
     folder = Path(model_dir or Path(torch.hub.get_dir()) / "checkpoints")
     path = folder / Path(urlparse(url).path).name
     if not path.is_file():
@@ -138,18 +138,18 @@ def _refuse_store(filename: str, map_location: Any = None, **_: Any) -> Any:
 
 
 def _without_config(content: Any) -> Any:
-    """Leave out ``meta['config']``, which MMEngine runs as a program when a run is resumed."""
+    """Remove ``meta['config']``, which MMEngine executes as code when it resumes a run."""
     if isinstance(content, dict) and isinstance(content.get("meta"), dict):
         content["meta"].pop("config", None)
     return content
 
 
 def read_checkpoints_our_way() -> None:
-    """Make MMEngine read checkpoints through :func:`read_checkpoint`, downloaded ones as well.
+    """Make MMEngine read all checkpoints, also downloaded ones, with :func:`read_checkpoint`.
 
-    Its own readers run whatever code is in a file that is not plain. Besides, upstream MMEngine
-    0.10.7 cannot resume under ``torch>=2.6``, and both families answer a truncated file with an
-    error that does not name it.
+    MMEngine's own readers run any code that a file contains. Moreover, upstream MMEngine 0.10.7
+    cannot resume under ``torch>=2.6``, and for a truncated file both upstream and the forks raise
+    an error that does not name the file.
     """
     CheckpointLoader.register_scheme(prefixes="", loader=_load_from_local, force=True)
     stores = ["pavi://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"]
@@ -158,7 +158,7 @@ def read_checkpoints_our_way() -> None:
 
 
 def load_any(source: str, map_location: Any = "cpu") -> Any:
-    """Read a checkpoint from a path, an address, or a name such as ``torchvision://resnet50``."""
+    """Read a checkpoint from a path, a URL, or a name such as ``torchvision://resnet50``."""
     read_checkpoints_our_way()
     return CheckpointLoader.load_checkpoint(source, map_location, logger="silent")
 
@@ -167,9 +167,9 @@ def load_any(source: str, map_location: Any = "cpu") -> Any:
 
 
 def join_process_group(launcher: str) -> None:
-    """Start torch.distributed over gloo on a machine without a GPU.
+    """Initialise torch.distributed with gloo on a machine without a GPU.
 
-    MMEngine's own start calls ``torch.cuda.set_device`` whatever the machine has.
+    MMEngine's own initialisation calls ``torch.cuda.set_device`` even without a GPU.
     """
     if launcher == "none" or torch.cuda.is_available() or torch.distributed.is_initialized():
         return
@@ -187,9 +187,9 @@ def join_process_group(launcher: str) -> None:
 
 
 def built_loaders(runner: Any) -> dict[str, Any]:
-    """Data loaders that a Runner has built, by their keys in its config.
+    """Return the data loaders that a Runner has already built, by their config keys.
 
-    Its public properties would build those of training during a test.
+    The Runner's public properties would build the training loaders during a test.
     """
     loops = {f"{name}_dataloader": getattr(runner, f"_{name}_loop") for name in _LOOPS}
     return {key: loop.dataloader for key, loop in loops.items() if hasattr(loop, "dataloader")}
@@ -202,14 +202,14 @@ _MISSING = re.compile(r"missing \d+ required (?:positional|keyword-only) argumen
 
 
 def explain_build_error(error: BaseException) -> str | None:
-    """Turn the error of building a registered class into one line a user can act on.
+    """Turn an error from building a registered class into one actionable line.
 
     Args:
-        error: what ``Registry.build`` raised, with its traceback.
+        error: exception of ``Registry.build``, with its traceback.
 
     Returns:
-        The line, naming the class, the wrong key or type and the nearest valid one, or what the
-        class has to say of a value; None if the error is not about a config.
+        A line that names the class, the wrong key or type and the nearest valid one, or that
+        quotes the class's own error about a value; None if the error is not about a config.
     """
     for frame in reversed(list(_frames(error))):
         found = frame.f_locals
@@ -256,7 +256,7 @@ def _explain_type(error: BaseException, local: dict[str, Any]) -> str | None:
 
 
 def _explain_value(error: BaseException, local: dict[str, Any]) -> str | None:
-    """What a class that was being built refused, in its own words."""
+    """Quote the error that a class raised while it was being built."""
     built = local.get("obj_cls")
     if built is None or isinstance(error, TypeError):
         return None
@@ -270,7 +270,7 @@ def _explain_value(error: BaseException, local: dict[str, Any]) -> str | None:
 
 
 def _arguments(built: Any) -> set[str]:
-    """Names a class or function takes; those of its bases too where it relays ``**kwargs``."""
+    """Return a callable's argument names, including its bases' if it forwards ``**kwargs``."""
     functions = [built]
     if inspect.isclass(built):
         functions = [vars(base)["__init__"] for base in built.__mro__ if "__init__" in vars(base)]
@@ -305,12 +305,12 @@ def _unknown_type(name: str, registry: Registry) -> str:
 
 
 def registered_class(registry: Registry, name: str) -> Any:
-    """Find a class by its name in a registry and those above and beside it, or None.
+    """Return the class of a name from a registry, its parents or siblings; None if absent.
 
-    Unlike ``Registry.get`` it never imports what no registry knows.
+    Unlike ``Registry.get``, it never imports a module because a name is unknown.
     """
     scope, _, plain = name.rpartition(".")
-    if scope == "mmdet":  # Its registries become children of MMEngine's by this import.
+    if scope == "mmdet":  # This import makes its registries children of MMEngine's.
         importlib.import_module("mmdet.registry")
     above = [registry]
     while above[-1].parent is not None:
@@ -338,15 +338,15 @@ def _registered(registry: Registry) -> set[str]:
 
 @contextmanager
 def devkit_evaluates(sample_tokens: Sequence[str]) -> Iterator[str]:
-    """Let the devkit's ``DetectionEval`` score some samples that are no official split.
+    """Let the devkit's ``DetectionEval`` score samples that are not an official split.
 
-    ``DetectionEval`` scores a split of its own list, or one that a file beside the tables names
-    scene by scene. Inside this context the split whose name is given back is these samples. It also
-    lets a results file without any box pass, which the devkit's filter stops at for want of a box
-    to see the type of.
+    ``DetectionEval`` scores a split of its own list, or a custom split from a file beside the
+    tables that lists scenes. Inside this context, the yielded split name stands for the given
+    samples. The context also allows a results file without any box. The devkit's filter fails on
+    such a file because it reads the box type from the first box.
 
     Args:
-        sample_tokens: what to evaluate.
+        sample_tokens: tokens of the samples to evaluate.
     """
     from nuscenes.eval.common import loaders
     from nuscenes.eval.detection import evaluate

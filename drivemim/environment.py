@@ -1,7 +1,7 @@
-"""What is installed, and the cure for whatever is wrong with it.
+"""Checks of the installed packages, with a fix for each problem.
 
-Standard library and ``packaging`` only, and every check that could crash runs in a process of its
-own: this has to work where nothing else does.
+This module must work even if nothing else does. It uses only the standard library and
+``packaging``, and every check that could crash runs in a separate process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CV2_PACKAGES = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-# Import name -> the maintained fork and the upstream release; both install the same folder.
+# Import name -> (maintained fork, upstream release); both install the same folder.
 OPENMMLAB = {
     "mmengine": ("onedl-mmengine", "mmengine"),
     "mmcv": ("onedl-mmcv", "mmcv"),
@@ -50,7 +50,7 @@ REBUILD_OPERATORS = (
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong, and the command that puts it right."""
+    """A problem and the command that fixes it."""
 
     message: str
     cure: str
@@ -58,11 +58,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Environment:
-    """What was found.
+    """The findings.
 
     Attributes:
-        lines: what is installed, ready to print.
-        problems: empty when all is well.
+        lines: installed packages and hardware, ready to print.
+        problems: empty if there are none.
     """
 
     lines: tuple[str, ...]
@@ -75,14 +75,14 @@ class Environment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a snippet of Python ended: its standard output, and its last error line if it failed."""
+    """The result of a Python snippet: its standard output, or its last error line if it failed."""
 
     ok: bool
     output: str
 
 
 def installed_version(package: str) -> str | None:
-    """Version of an installed distribution, ``None`` where there is none."""
+    """Return the version of an installed distribution, ``None`` if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -90,7 +90,7 @@ def installed_version(package: str) -> str | None:
 
 
 def run_python(code: str) -> Outcome:
-    """Run a snippet in a process of its own, where it may crash."""
+    """Run a Python snippet in a separate process, which may crash safely."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return Outcome(True, done.stdout.strip())
@@ -102,11 +102,11 @@ def inspect_environment(
     version: Callable[[str], str | None] = installed_version,
     run: Callable[[str], Outcome] = run_python,
 ) -> Environment:
-    """Look at the Python this runs in.
+    """Inspect the current Python environment.
 
     Args:
-        version: version of a distribution by its name, ``None`` where it is not installed.
-        run: runs a snippet of Python apart.
+        version: returns the version of a distribution, ``None`` if it is not installed.
+        run: runs a Python snippet in a separate process.
     """
     torch = version("torch")
     operators = run(LOAD_OPERATORS) if torch else Outcome(False, "torch is not installed")
@@ -194,7 +194,7 @@ def _family_problems(families: dict[str, list[tuple[str, Version]]]) -> list[Pro
 def _upstream_problems(
     families: dict[str, list[tuple[str, Version]]], torch: str | None, setuptools: str | None
 ) -> list[Problem]:
-    """What is known not to work with the upstream releases, which are no longer maintained."""
+    """Return known problems of the upstream releases, which are no longer maintained."""
     problems = []
     engine = dict(families["mmengine"]).get("mmengine")
     old_engine = engine is not None and engine <= Version("0.10.7")

@@ -1,6 +1,6 @@
-"""Errors a user can cause: each message names the thing, its value and the cure.
+"""Errors that users can cause; each message names the object, its value and the fix.
 
-The command line tools print these as one line; anything else keeps its traceback.
+The command line tools print these errors as one line. Other exceptions keep their traceback.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
-    """A config, or an option on the command line, that cannot be what was meant."""
+    """An invalid config or command line option."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, of another model, or that could not be written."""
+    """A checkpoint that is missing, damaged, of another model, or cannot be written."""
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A training loss became infinite or not a number."""
+    """A training loss that is infinite or NaN."""
 
 
 class DataError(ValueError):
-    """A file of a data set, or its index, that is broken or not what was asked for."""
+    """A data set file or index that is broken or does not match the request."""
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """Say which candidate a misspelt name is closest to: ``"; did you mean 'x'?"`` or nothing."""
+    """Return ``"; did you mean 'x'?"`` for the closest candidate, or an empty string."""
     found = get_close_matches(name, sorted(set(candidates)), n=1, cutoff=0.5)
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with one line if the user caused the error, even in a loader's process."""
+    """Exit with one line if the user caused the error, even in a data loader worker."""
     try:
         yield
     except (
@@ -46,5 +46,5 @@ def one_line_errors() -> Iterator[None]:
         OSError,
     ) as error:
         name = type(error).__name__
-        # A loader's process puts the whole traceback, which ends with the error, in the message.
+        # A data loader worker puts its whole traceback in the message; the error is at the end.
         sys.exit(f"{name}: {str(error).rsplit(f'{name}: ', 1)[-1].strip()}")

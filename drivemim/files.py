@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Functions for checking paths and for writing files atomically."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _NOT_OPENED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 
 
 def why_unreadable(path: str | Path) -> str | None:
-    """Say why a path is not a file that can be opened and is not empty; None if it is one.
+    """Return why a path is not a readable, non-empty file; None if it is one.
 
-    A name in a folder is not yet a file: it can be a link to nothing, or a copy that failed.
+    A directory entry is not enough: it can be a broken link or a failed copy.
 
     Raises:
-        OSError: if the system fails and not the file.
+        OSError: if the error comes from the system rather than from the file.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -36,16 +36,16 @@ def why_unreadable(path: str | Path) -> str | None:
 
 
 def check_target(path: str | Path, *, cure: str = "name another place") -> None:
-    """Refuse, before the work, a file that could not be written after it.
+    """Check before long work that a file can be written afterwards.
 
     Args:
         path: the file.
-        cure: what to do where its folder is read-only, for the error.
+        cure: advice for the error message if the folder is read-only.
 
     Raises:
-        IsADirectoryError: if it is a folder.
-        NotADirectoryError: if it is to lie below a file.
-        PermissionError: if nothing can be written to its folder.
+        IsADirectoryError: if the path is a folder.
+        NotADirectoryError: if a parent of the path is a file.
+        PermissionError: if its folder is not writable.
     """
     path = Path(path)
     if path.is_dir():
@@ -58,14 +58,15 @@ def check_target(path: str | Path, *, cure: str = "name another place") -> None:
 
 
 def check_folder(path: str | Path) -> None:
-    """Refuse, before the work, a folder that files could not be written to.
+    """Check before long work that files can be written to a folder.
 
     Args:
-        path: the folder, there or not.
+        path: the folder, which may not exist yet.
 
     Raises:
-        NotADirectoryError: if it is a file, or is to lie below one.
-        PermissionError: if nothing can be written there.
+        NotADirectoryError: if the path or a parent of it is a file.
+        PermissionError: if the folder is not writable.
+        FileNotFoundError: if the path is a broken link.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -80,10 +81,10 @@ def check_folder(path: str | Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write beside, then rename: ``path`` is either what it was, or complete.
+    """Write a temporary file, then rename it: ``path`` is either unchanged or complete.
 
     Raises:
-        OSError: naming ``path``, if it cannot be written; nothing half-written is left.
+        OSError: if ``path`` cannot be written; the message names it and no partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -100,16 +101,16 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 class RealPaths:
-    """Real paths of many files, to tell whether two names are of one file.
+    """A cache of real paths, to tell whether two names refer to the same file.
 
-    Links are followed, those of folders once for all files in them.
+    Links are followed. Links of folders are resolved once for all files in a folder.
     """
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
 
     def __call__(self, path: str | os.PathLike[str]) -> str:
-        """Return the absolute path of a file without links, ``.`` and ``..``."""
+        """Return the absolute path of a file, without links, ``.`` and ``..``."""
         folder, name = os.path.split(os.fspath(path))
         if name in ("", os.curdir, os.pardir):
             return os.path.realpath(path)
@@ -120,20 +121,20 @@ class RealPaths:
 
 
 def plain_path(path: str | os.PathLike[str]) -> Path:
-    """Return an absolute path without ``.`` and ``..``, with its links where that is the same."""
+    """Return an absolute path without ``.`` and ``..``; links stay if the result is the same."""
     plain = os.path.abspath(path)
     if os.pardir in Path(path).parts and os.path.realpath(plain) != os.path.realpath(path):
-        plain = os.path.realpath(path)  # ``link/..`` is the folder above the link's target
+        plain = os.path.realpath(path)  # ``link/..`` is the parent of the link's target
     return Path(plain)
 
 
 def path_from(root: Path, path: Path, real: RealPaths) -> str:
-    """Return a file's path relative to a folder that it lies in, else its absolute path.
+    """Return a file's path relative to a folder, or its absolute path if it is outside.
 
     Args:
         root: the folder, a ``plain_path``.
         path: the file.
-        real: of a caller who asks for many.
+        real: shared cache of real paths, for callers with many files.
     """
     plain = plain_path(path)
     if plain.is_relative_to(root):

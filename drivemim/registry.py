@@ -1,8 +1,8 @@
-"""DriveMIM's registries: children of MMEngine's, so ``type='drivemim.X'`` works in any config.
+"""Registries of DriveMIM, children of MMEngine's, so that ``type='drivemim.X'`` works anywhere.
 
-MMEngine imports this module by itself when a config names the ``drivemim`` scope, and imports a
-registry's ``locations`` the first time something is looked up in it. Nothing here may import
-``mmdet`` or ``mmcv.ops``: a machine without compiled MMCV can still pretrain a ViT.
+MMEngine imports this module when a config uses the ``drivemim`` scope. It imports a registry's
+``locations`` at the first lookup. Nothing here may import ``mmdet`` or ``mmcv.ops``, so that a
+machine without compiled MMCV can still pretrain a ViT.
 """
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
@@ -47,7 +47,7 @@ OPTIM_WRAPPERS = _child("optim_wrapper", MMENGINE_OPTIM_WRAPPERS, "drivemim.engi
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor", MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, "drivemim.engine"
 )
-# Empty, so that MMEngine finds its own classes from our scope without a warning for each.
+# Empty registries, so that MMEngine finds its own classes from our scope without a warning each.
 for _parent in (EVALUATOR, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS,
                 RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS):  # fmt: skip
     Registry(_parent.name, parent=_parent, scope="drivemim", locations=["drivemim.engine"])

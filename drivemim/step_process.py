@@ -1,4 +1,4 @@
-"""A command under way: its log, how far it is, and what it leaves when it fails."""
+"""A running command: its log, its progress, and its error message if it fails."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _POSITION = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 
 
 class StepFailedError(RuntimeError):
-    """A command of a plan failed; the message has the end of its log."""
+    """A failed command of a plan; the message contains the end of its log."""
 
 
 class Running:
-    """A command under way, its output going to its log.
+    """A running command whose output goes to its log.
 
     Args:
-        name: what it is called in messages.
+        name: name for messages.
         command: script and arguments, without the interpreter.
-        log: relative to the repository.
-        repository: folder that it runs in.
-        threads: that it may use.
-        lock: an open file that stays open as long as the command runs, whatever becomes of us.
+        log: path of the log, relative to the repository.
+        repository: folder to run in.
+        threads: number of threads that it may use.
+        lock: open file that the command inherits, so it stays locked even if this process dies.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Running:
         whole = repository / log
         whole.parent.mkdir(parents=True, exist_ok=True)
         environment = {
-            # On cores that are shared, threads that spin while they wait are many times slower.
+            # On shared cores, threads that spin while they wait are many times slower.
             "OMP_WAIT_POLICY": "PASSIVE",
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
@@ -89,25 +89,25 @@ class Running:
                 self.latest = progress_of(line) or self.latest
 
     def seconds(self) -> float:
-        """How long it has run, or ran."""
+        """Return how many seconds it has been running, or ran."""
         return (self._ended or time.monotonic()) - self._began
 
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Return whether it is running."""
         if self._process.poll() is None:
             return True
         self._ended = self._ended or time.monotonic()
         return False
 
     def failed(self) -> bool:
-        """Whether it ended with an exit code other than 0."""
+        """Return whether it ended with an exit code other than 0."""
         return self._process.poll() not in (None, 0)
 
     def check(self) -> None:
-        """Say what became of it.
+        """Raise an error if the command failed.
 
         Raises:
-            StepFailedError: if it failed, with the end of its log.
+            StepFailedError: if it failed; the message contains the end of its log.
         """
         if self.failed():
             self._reader.join(timeout=5)
@@ -119,7 +119,7 @@ class Running:
             )
 
     def stop(self) -> None:
-        """End the command if it is still there, and its log in any case."""
+        """Terminate the command if it is running, and close its log."""
         if self._process.poll() is None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -131,9 +131,9 @@ class Running:
 
 
 def progress_of(line: str) -> str:
-    """What a line of a log says about progress, short; empty if it says nothing of the kind.
+    """Return a short form of a log line's progress; empty if it reports no progress.
 
-    A line of MMEngine's becomes position, time left and loss; a counting line stays as it is.
+    An MMEngine line is reduced to position, time left and loss. A counting line is kept.
     """
     text = _LOG_PREFIX.sub("", line.replace("\r", "\n").strip().split("\n")[-1])
     position = _POSITION.search(text)

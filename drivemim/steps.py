@@ -1,4 +1,4 @@
-"""Runs the steps of a plan: shown, logged, timed, and skipped where they are done already."""
+"""A runner of plans: it shows, logs and times the steps, and skips completed ones."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Step:
     """One command of a plan.
 
     Attributes:
-        name: short, names the log.
-        title: what it does, for people.
+        name: short name, also that of the log.
+        title: description for the console.
         command: script and arguments, without the interpreter.
-        reads: files and folders, relative to the repository, whose change makes its result stale.
-        writes: files and folders that are there when it is done.
-        folder: the step's own: removed as a whole before the step is run anew, since more than
-            what it ``writes`` would be taken up again (a training's other checkpoints).
+        reads: files and folders, relative to the repository, whose change makes the result stale.
+        writes: files and folders that exist once the step is complete.
+        folder: folder of this step alone. It is removed before a rerun, because leftovers beyond
+            ``writes`` (a training's other checkpoints) would be picked up again.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Step:
 
 
 Stage = tuple[Step, ...]
-"""Steps that run side by side and share the cores."""
+"""Steps that run in parallel and share the CPU cores."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a step went.
+    """The outcome of a step.
 
     Attributes:
         step: the step.
-        seconds: it took, now or when it was run.
+        seconds: duration of this run, or of the earlier run that was kept.
         skipped: whether an earlier run's result was kept.
     """
 
@@ -68,7 +68,7 @@ class Done:
 
 
 def run_length(iterations: int) -> tuple[str, ...]:
-    """Options of ``tools/train.py`` that set a run's length; its cosine schedule ends with it."""
+    """Return ``tools/train.py`` options for a run length; the cosine schedule ends with it."""
     warm_up = max(1, iterations // 12)
     return (
         f"train_cfg.max_iters={iterations}",
@@ -88,19 +88,19 @@ def run_program(
     fresh: bool = False,
     independent: bool = False,
 ) -> list[Done]:
-    """Run a plan as a command line program: progress on the console, failures as its exit.
+    """Run a plan as a command line program: print progress, and exit with an error on failure.
 
     Args:
-        name: of the program, put before what it says when it ends early.
-        plan: as in :func:`run_plan`, like the rest.
-        work_dir: as there.
-        repository: as there.
-        fresh: as there.
-        independent: as there.
+        name: name of the program, which prefixes its error messages.
+        plan: see :func:`run_plan`.
+        work_dir: see :func:`run_plan`.
+        repository: see :func:`run_plan`.
+        fresh: see :func:`run_plan`.
+        independent: see :func:`run_plan`.
 
     Raises:
         SystemExit: 1 if a command failed or ``work_dir`` is a file or read-only, 130 or 143 if
-            stopped; commands under way are ended.
+            interrupted; running commands are terminated.
     """
     try:
         check_folder(repository / work_dir)
@@ -128,19 +128,20 @@ def run_plan(
     independent: bool = False,
     say: Say = print,
 ) -> list[Done]:
-    """Run every step whose command, sources or predecessors changed since it was last done.
+    """Run every step whose command, sources or predecessors changed since its last completion.
 
     Args:
         plan: stages, in order.
-        work_dir: for ``logs/STEP.log`` and ``stamps/STEP.json``, which tell what is done.
+        work_dir: folder for ``logs/STEP.log`` and for ``stamps/STEP.json``, which records
+            completed steps.
         repository: folder that the commands run in.
         fresh: run everything again.
-        independent: a step depends on its command and on what it reads alone, not on the stages
-            before; so a plan can grow, shrink and be put in another order without redoing steps.
-        say: given every line of progress.
+        independent: make a step depend only on its command and on what it reads, not on earlier
+            stages; so stages can be added, removed and reordered without rerunning steps.
+        say: called with every line of progress.
 
     Returns:
-        One entry a step, in the plan's order.
+        One entry per step, in the plan's order.
 
     Raises:
         StepFailedError: if a command fails.
@@ -177,12 +178,12 @@ def run_plan(
 
 
 def finished(steps: Sequence[Step], work_dir: Path, *, repository: Path) -> set[str]:
-    """Names of the steps of an independent plan whose results are there and not stale.
+    """Return the names of an independent plan's steps whose results exist and are not stale.
 
     Args:
-        steps: of a plan that :func:`run_plan` runs as ``independent``.
-        work_dir: as there, like ``repository``.
-        repository: as there.
+        steps: steps of a plan that :func:`run_plan` runs with ``independent``.
+        work_dir: see :func:`run_plan`.
+        repository: see :func:`run_plan`.
     """
     hashes = _SourceHashes(repository)
     return {
@@ -196,7 +197,7 @@ def finished(steps: Sequence[Step], work_dir: Path, *, repository: Path) -> set[
 
 
 class _SourceHashes:
-    """Content hashes of files and folders, each read once."""
+    """A cache of content hashes of files and folders; each is read once."""
 
     def __init__(self, repository: Path) -> None:
         self.repository = repository
@@ -220,7 +221,7 @@ def _key(step: Step, chain: str, hashes: _SourceHashes) -> str:
 
 
 class _Stamp:
-    """What is known of a step's last run."""
+    """The record of a step's last run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -239,7 +240,7 @@ class _Stamp:
         return self._finished and self.key == key
 
     def begin(self, key: str) -> None:
-        """Note that the step was begun: what it leaves if it is interrupted belongs to ``key``."""
+        """Record that the step has started; an interrupted run's leftovers belong to ``key``."""
         self._write(key, 0.0, finished=False)
 
     def finish(self, key: str, seconds: float) -> None:
@@ -252,7 +253,7 @@ class _Stamp:
 
 
 def _lock(step: Step, stamp: Path) -> IO[bytes]:
-    """A file locked as long as it is open anywhere: here, or in the command that inherits it.
+    """Lock a file; the lock lasts while the file is open here or in a command that inherits it.
 
     Raises:
         StepFailedError: if it is locked. Two commands in one folder would mix their checkpoints.
@@ -272,7 +273,7 @@ def _lock(step: Step, stamp: Path) -> IO[bytes]:
 
 
 def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
-    """Remove what an earlier run of the step left, and nothing that other steps did."""
+    """Remove only the results that an earlier run of this step left."""
     root = (repository / work_dir).resolve()
     for path in (step.folder,) if step.folder else step.writes:
         path = (repository / path).resolve()
@@ -286,7 +287,7 @@ def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
 def _run_side_by_side(
     steps: Mapping[Step, IO[bytes]], work_dir: Path, repository: Path, say: Say
 ) -> dict[str, float]:
-    """Run steps at the same time, each with its share of the cores; seconds by name."""
+    """Run steps in parallel, divide the cores among them, and return seconds by name."""
     if not steps:
         return {}
     threads = max(1, _cores() // len(steps))

@@ -1,8 +1,8 @@
-"""Which checkpoints the user trusts to run code.
+"""Checkpoints that the user trusts to run code.
 
-A file is trusted only if the user names it, in the environment variable
-``DRIVEMIM_TRUST_CHECKPOINT`` (several are separated like the entries of ``PATH``). The variable
-reaches configs, loaders and other processes; the tools' ``--trust-checkpoint`` sets it.
+A file is trusted only if the user names it in the environment variable
+``DRIVEMIM_TRUST_CHECKPOINT``, whose entries are separated like those of ``PATH``. The variable
+reaches configs, data loaders and other processes; the tools' ``--trust-checkpoint`` sets it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ OPTION = "--trust-checkpoint"
 
 
 def is_trusted(path: str | Path) -> bool:
-    """Whether the user named this very file as trusted."""
+    """Return whether the user named this file as trusted."""
     named = [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
     wanted = Path(path).expanduser().resolve()
     return any(Path(entry).expanduser().resolve() == wanted for entry in named)
 
 
 def trust_cure(path: str | Path) -> str:
-    """The end of an error: how the user says that a file is trusted."""
+    """Return the last sentence of an error message: how to trust a file."""
     whole = Path(path).expanduser().resolve()
     return (
         f"If you trust whoever wrote it with your account, name it: {OPTION} {whole} "
@@ -33,7 +33,7 @@ def trust_cure(path: str | Path) -> str:
 
 
 class TrustCheckpoint(argparse.Action):
-    """``--trust-checkpoint FILE ...`` of the tools."""
+    """The argparse action of the tools' ``--trust-checkpoint FILE ...``."""
 
     def __call__(
         self,
@@ -45,7 +45,7 @@ class TrustCheckpoint(argparse.Action):
         """Add the files to the environment variable.
 
         Raises:
-            ArgumentError: for a file that is not there.
+            ArgumentError: if a file does not exist.
         """
         for value in values:
             if not Path(value).expanduser().is_file():
@@ -56,7 +56,7 @@ class TrustCheckpoint(argparse.Action):
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
-    """Give a tool that reads checkpoints the option ``--trust-checkpoint``."""
+    """Add the option ``--trust-checkpoint`` to a tool that reads checkpoints."""
     parser.add_argument(
         OPTION,
         nargs="+",

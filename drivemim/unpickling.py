@@ -1,10 +1,10 @@
-"""What a checkpoint may hold beside tensors, rebuilt without running anything of the file.
+"""Safe replacements for what checkpoints contain besides tensors; no code of the file is run.
 
-``torch.load(weights_only=True)`` calls only what is on its list. Training checkpoints of MMEngine
-need more: log histories, numpy arrays and scalars, ``ConfigDict``. The originals reach further than
-their names say (``getattr`` reaches ``eval``; ``numpy.dtype.__setstate__`` believes any offset), so
-each name is answered by a function or class of this module, which takes plain values only and
-checks them.
+``torch.load(weights_only=True)`` calls only functions on its list. MMEngine's training checkpoints
+need more: log histories, numpy arrays and scalars, ``ConfigDict``. The original classes are unsafe:
+``getattr`` can reach ``eval``, and ``numpy.dtype.__setstate__`` accepts any offset. Therefore a
+function or class of this module replaces each one. The replacements accept only plain values and
+check them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from mmengine.logging import HistoryBuffer
 
 _STATISTICS = ("min", "max", "mean", "current")
 _CODE = re.compile(r"[?bBhHiIlLqQefdg]|[biufc]\d{1,2}|[SU]\d{1,6}")
-# Names that torch.load knows by itself and that are no reason to refuse a file.
+# Names that torch.load handles itself and that are not a reason to refuse a file.
 _PLAIN = ("torch.", "collections.OrderedDict", "collections.Counter", "_codecs.encode",
           "builtins.set", "builtins.complex", "builtins.bytearray")  # fmt: skip
 
 
 def safe_globals() -> list[Any]:
-    """What answers to which name, as ``torch.serialization.safe_globals`` takes it."""
+    """Return replacements and the names they replace, for ``torch.serialization.safe_globals``."""
     names = {
         "builtins.getattr": _statistic,
         "builtins.bytes": _no_bytes,
@@ -49,9 +49,9 @@ def safe_globals() -> list[Any]:
 
 
 def refused_globals(path: Path) -> list[str]:
-    """Names of what a file of ``torch.save`` asks for and may not have, as far as it can be read.
+    """Return the forbidden names in a file of ``torch.save``, as far as it can be read.
 
-    Nothing of the file is run. Functions of torch itself are left out.
+    Nothing in the file is run. Functions of torch itself are left out.
     """
     known = {name for _, name in safe_globals()}
     found: dict[str, None] = {}
@@ -60,12 +60,12 @@ def refused_globals(path: Path) -> list[str]:
             if name not in known and not name.startswith(_PLAIN):
                 found[name] = None
     except (OSError, ValueError, zipfile.BadZipFile, IndexError, UnicodeDecodeError):
-        pass  # A damaged file is named as such by its reader; what was found until here counts.
+        pass  # The reader reports the damage; names found before it still count.
     return list(found)
 
 
 def _globals_of(path: Path) -> Iterator[str]:
-    """Every global that the pickles in a file name."""
+    """Yield every global that the pickles in a file name."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.namelist():
@@ -74,7 +74,7 @@ def _globals_of(path: Path) -> Iterator[str]:
                         yield from _globals_in(file)
         return
     with path.open("rb") as file:
-        while file.peek(1):  # the format before 1.6 is several pickles in a row
+        while file.peek(1):  # the format before torch 1.6 is several pickles in a row
             yield from _globals_in(file)
 
 
@@ -83,7 +83,7 @@ def _globals_in(file: Any) -> Iterator[str]:
     memo: dict[int, str] = {}
     for operation, value, _ in pickletools.genops(file):
         if operation.name in ("GLOBAL", "INST"):
-            # Python 2's name, which the protocol of torch.save still writes.
+            # Python 2's module name, which the protocol of torch.save still writes.
             yield re.sub(r"^__builtin__\b", "builtins", str(value).replace(" ", ".", 1))
         elif operation.name == "STACK_GLOBAL":
             yield ".".join(texts[-2:])
@@ -96,7 +96,7 @@ def _globals_in(file: Any) -> Iterator[str]:
 
 
 class _Dtype:
-    """Stands for a ``numpy.dtype`` of numbers or text while a file is read."""
+    """A replacement for a ``numpy.dtype`` of numbers or text while a file is read."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
         if not isinstance(code, str) or not _CODE.fullmatch(code):
@@ -104,7 +104,7 @@ class _Dtype:
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
-        """Take the byte order; fields, subtypes and offsets are refused."""
+        """Set the byte order; refuse fields, subtypes and offsets."""
         if not isinstance(state, tuple) or len(state) < 5 or state[2:5] != (None, None, None):
             raise pickle.UnpicklingError(f"numpy.dtype with the parts {state!r} is not plain")
         if state[1] not in ("<", ">", "|", "="):
@@ -113,13 +113,13 @@ class _Dtype:
 
 
 class _Array(np.ndarray[Any, Any]):
-    """A numpy array out of a file: its numbers are checked, then it is like any other."""
+    """A numpy array from a file: its contents are checked, then it behaves like any array."""
 
     def __new__(cls, *_: Any) -> _Array:
         raise pickle.UnpicklingError("numpy.ndarray is built without its numbers")
 
     def __setstate__(self, state: Any) -> None:
-        """Take shape, type and numbers of an array without objects."""
+        """Set shape, type and contents of an array without objects."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise pickle.UnpicklingError("numpy.ndarray with other parts than numpy's")
         version, shape, kind, fortran, data = state
@@ -128,17 +128,17 @@ class _Array(np.ndarray[Any, Any]):
         super().__setstate__((version, shape, kind.dtype, bool(fortran), data))
 
     def __reduce__(self) -> Any:
-        """Be saved as a plain array."""
+        """Pickle as a plain array."""
         return self.view(np.ndarray).__reduce__()
 
 
 def _array(kind: Any, shape: Any, code: Any) -> np.ndarray[Any, Any]:
-    """Answer ``numpy.core.multiarray._reconstruct``: an empty array that is filled next."""
+    """Replace ``numpy.core.multiarray._reconstruct``: return an empty array, filled next."""
     return np.ndarray.__new__(_Array, (0,), np.uint8)
 
 
 def _scalar(kind: Any, data: Any = b"") -> Any:
-    """Answer ``numpy.core.multiarray.scalar``."""
+    """Replace ``numpy.core.multiarray.scalar``."""
     if not isinstance(kind, _Dtype) or not isinstance(data, bytes):
         raise pickle.UnpicklingError("a numpy scalar that is no number and no text")
     if len(data) != kind.dtype.itemsize or not data:
@@ -147,13 +147,13 @@ def _scalar(kind: Any, data: Any = b"") -> Any:
 
 
 class _History(HistoryBuffer):
-    """A log history out of a file: its numbers alone; becomes MMEngine's own class."""
+    """A log history from a file: only its numbers are read; becomes MMEngine's own class."""
 
     def __init__(self, *_: Any) -> None:
         raise pickle.UnpicklingError("HistoryBuffer is called, which no checkpoint does")
 
     def __setstate__(self, state: Any) -> None:
-        """Take the logged numbers and their counts; statistics are the class's own."""
+        """Set the logged numbers and their counts; the statistics are those of the class."""
         if not isinstance(state, dict):
             raise pickle.UnpicklingError(f"HistoryBuffer with the parts {type(state).__name__}")
         logged, counts = state.get("_log_history"), state.get("_count_history")
@@ -168,29 +168,29 @@ class _History(HistoryBuffer):
 
 
 def _statistic(owner: Any, name: Any) -> None:
-    """Answer ``getattr``, by which MMEngine names the statistics of a log history.
+    """Replace ``getattr``, with which MMEngine names the statistics of a log history.
 
-    The class has them already, so nothing is looked up.
+    The class already has them, so nothing is looked up.
     """
     if owner is not _History or name not in _STATISTICS:
         raise pickle.UnpicklingError(f"builtins.getattr(..., {name!r})")
 
 
 def _plain_dict(content: Any = ()) -> dict[Any, Any]:
-    """Answer MMEngine's ``ConfigDict``, which builds what it holds, with a dict that does not."""
+    """Replace MMEngine's ``ConfigDict``, which can build its contents, with a plain dict."""
     if not isinstance(content, dict):
         raise pickle.UnpicklingError("ConfigDict of something else than a dict")
     return dict(content)
 
 
 class _Namespace(argparse.Namespace):
-    """Arguments of a command line, as other projects keep them; becomes the plain class."""
+    """Command line arguments, which other projects store; becomes the plain class."""
 
     def __init__(self, *_: Any) -> None:
         raise pickle.UnpicklingError("argparse.Namespace is called, which no checkpoint does")
 
     def __setstate__(self, state: Any) -> None:
-        """Take the values."""
+        """Set the values."""
         if not isinstance(state, dict):
             raise pickle.UnpicklingError("argparse.Namespace without names")
         self.__class__ = argparse.Namespace  # type: ignore[assignment]  # its base
@@ -198,12 +198,12 @@ class _Namespace(argparse.Namespace):
 
 
 def _no_bytes(*content: Any) -> bytes:
-    """Answer ``bytes``, which is how empty ones are written."""
+    """Replace ``bytes``, with which empty bytes are written."""
     if content:
         raise pickle.UnpicklingError("bytes of something")
     return b""
 
 
 def _path(*parts: Any) -> str:
-    """Answer ``pathlib``'s classes with the path as text."""
+    """Replace ``pathlib``'s classes; return the path as text."""
     return str(PurePosixPath(*(str(part) for part in parts)))

@@ -1,7 +1,7 @@
-"""Measure what leaks through each mask strategy, and what becomes of objects: a table and a JSON.
+"""Measure leakage and object coverage of each mask strategy; print a table, write a JSON file.
 
-Leakage is the share of hidden content that another frame of the clip shows: exactly, from the
-depth maps of a generated town (tools/generate_town.py --depth), or from lidar.
+Leakage is the fraction of hidden content that another frame of the clip shows. It is computed
+exactly from the depth maps of a generated town (tools/generate_town.py --depth), or from lidar.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from drivemim.files import check_target, write_bytes
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "config", nargs="?", default="configs/masks/strategies.py", help="with strategies"
@@ -53,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, print and write the results."""
     args = parse_arguments()
     scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
     dataset = {

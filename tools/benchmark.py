@@ -8,7 +8,7 @@ BENCHMARKS = ("index", "masks", "step", "town", "windows")
 
 
 def main() -> int:
-    """Hand the rest of the command line to the benchmark named."""
+    """Pass the remaining command line to the named benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", choices=BENCHMARKS)
     arguments = parser.parse_args(sys.argv[1:2])

@@ -1,4 +1,4 @@
-"""Say what is installed and the cure for whatever is wrong; exit code 1 if anything is."""
+"""List installed packages and a fix for each problem; exit with code 1 if there is one."""
 
 import argparse
 import sys

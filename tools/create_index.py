@@ -12,7 +12,7 @@ from drivemim.datasets.index import FrameIndex
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     sources = parser.add_subparsers(dest="source", required=True)
 
@@ -61,7 +61,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build, then say what is in it."""
+    """Build the index, then print its contents."""
     arguments = parse_arguments(argv)
     started = time.perf_counter()
     try:

@@ -1,4 +1,4 @@
-"""The whole path on a generated town: pretrain, transfer, fine-tune, evaluate, report."""
+"""Run the whole pipeline on a generated town: pretrain, transfer, fine-tune, evaluate, report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=REPOSITORY / "work_dirs" / "demo")
     parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what is not done yet and write the report; 1 if the pretrained detector is not ahead."""
+    """Run incomplete steps and write the report; return 1 if pretraining did not help."""
     args = parse_arguments()
     settings = DemoSettings.quick() if args.quick else DemoSettings()
     settings = dataclasses.replace(settings, seed=args.seed)

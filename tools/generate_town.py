@@ -1,4 +1,4 @@
-"""Generate a small town and drive through it: a data set in nuScenes' format."""
+"""Generate a data set in nuScenes' format: a small town and drives through it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULTS = TownConfig()
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
     parser.add_argument(
@@ -57,7 +57,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Generate and say how fast it went."""
+    """Generate the data set and print the speed."""
     arguments = parse_arguments(argv)
     start = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""How many labels does pretraining save? Arms x shares of the labels x seeds of one detector."""
+"""Measure how many labels pretraining saves: arms x label fractions x seeds of one detector."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what is not done yet, then print and write the results."""
+    """Run incomplete steps, then print and write the results."""
     args = _arguments()
     with one_line_errors():
         study = LabelStudy(

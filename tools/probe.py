@@ -1,4 +1,4 @@
-"""Probe a frozen backbone: is a cell a pedestrian, a vehicle or neither? probe.py CONFIG ..."""
+"""Probe a frozen backbone: classify feature-map cells as pedestrian, vehicle or neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pretraining on real frames against random initialisation, on CamVid, over three seeds."""
+"""Compare pretraining on real frames with random initialisation, on CamVid, with three seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
-    """Run what is not done yet, then print the table."""
+    """Run incomplete steps, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_data_argument(parser, REPOSITORY)
     parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")

@@ -1,4 +1,4 @@
-"""Mask strategies against each other: six of them, the generated town and CamVid, three seeds."""
+"""Compare six mask strategies on the generated town and on CamVid, with three seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
-    """Run what is not done yet, then print the tables."""
+    """Run incomplete steps, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_data_argument(parser, REPOSITORY)
     parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")

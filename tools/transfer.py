@@ -1,4 +1,4 @@
-"""Start your own MMDetection config from an exported backbone.
+"""Adapt your own MMDetection config to an exported backbone.
 
 python tools/transfer.py --config THEIRS.py --backbone EXPORT.safetensors --out SMALL.py
 """
@@ -13,7 +13,7 @@ from drivemim.trust import add_trust_option
 
 
 def main() -> None:
-    """Parse the command line, check and write."""
+    """Parse the command line, check and write the config."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Draw what a pretrainer was shown, hid and reconstructed: visualize.py CONFIG CHECKPOINT."""
+"""Draw a pretrainer's input, mask and reconstruction: visualize.py CONFIG CHECKPOINT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw one clip as each mask strategy hides it: visualize_masks.py CONFIG --out FOLDER."""
+"""Draw the mask of each strategy on one clip: visualize_masks.py CONFIG --out FOLDER."""
 
 from __future__ import annotations
 
