@@ -1,4 +1,4 @@
-"""Metrics: what a detector finds, and where it does not."""
+"""Metrics of detectors, overall and in slices of the data."""
 
 from drivemim.evaluation.coco_metric import DetectionAP
 from drivemim.evaluation.nuscenes_metric import NuScenesDetection

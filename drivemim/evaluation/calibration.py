@@ -1,7 +1,7 @@
-"""Whether a score of 0.8 is right eight times in ten.
+"""Calibration of detection scores: of all detections with score 0.8, 80 % should be right.
 
-Guo et al., On Calibration of Modern Neural Networks, ICML 2017: the expected calibration error;
-for detections, "right" means to have found an object at IoU 0.50.
+Guo et al., On Calibration of Modern Neural Networks, ICML 2017: the expected calibration error.
+A detection is right if it matches an object at IoU 0.50.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from drivemim.evaluation.records import Floats, Integers
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """Detections by score, in K ranges of equal width.
+    """Detections grouped by score into K bins of equal width.
 
     Attributes:
-        edges: (K + 1,) of the ranges, from 0 to 1.
-        scores_K: mean score of the range's detections, NaN where it has none.
-        precisions_K: share of them that are right, NaN likewise.
-        counts_K: how many there are.
+        edges: (K + 1,) edges of the bins, from 0 to 1.
+        scores_K: mean score of the detections in a bin, NaN if it is empty.
+        precisions_K: fraction of them that are true positives, NaN if the bin is empty.
+        counts_K: number of detections in a bin.
     """
 
     edges: Floats
@@ -32,11 +32,11 @@ class Reliability:
 
 
 def reliability(ranking: Ranking, bins: int) -> Reliability:
-    """Sort detections into ranges of score.
+    """Group detections by score.
 
     Args:
-        ranking: of one class.
-        bins: how many ranges; a score on an edge belongs to the range above.
+        ranking: detections of one class.
+        bins: number of bins; a score on an edge belongs to the bin above.
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
     rows_R = np.clip(np.searchsorted(edges, ranking.scores_R, side="right") - 1, 0, bins - 1)
@@ -51,10 +51,10 @@ def reliability(ranking: Ranking, bins: int) -> Reliability:
 
 
 def expected_calibration_error(found: Reliability) -> float:
-    """Mean distance between score and precision, each detection weighing the same.
+    """Compute the mean absolute difference of score and precision, weighted by detections.
 
-    NaN without detections: who says nothing is neither right nor wrong. Detections without any
-    object in the data are all wrong, and count.
+    The result is NaN without detections. If the data has no objects, all detections are false
+    positives and count.
     """
     gaps_K = np.abs(found.scores_K - found.precisions_K)
     total = int(found.counts_K.sum())

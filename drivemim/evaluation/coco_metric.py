@@ -1,7 +1,7 @@
-"""What a detector finds of each class, whole and in slices, and how far its scores can be trusted.
+"""COCO metrics of a detector per class, overall and in slices, and the calibration of its scores.
 
-COCO's AP and AR, the log-average miss rate and the calibration error come from one matching of
-detections with objects: see ``matching``, ``precision_recall``, ``miss_rate``, ``calibration``.
+AP and AR, the log-average miss rate and the calibration error use the same matching of
+detections to objects: see ``matching``, ``precision_recall``, ``miss_rate``, ``calibration``.
 """
 
 from __future__ import annotations
@@ -47,34 +47,35 @@ class DetectionAP(BaseMetric):
     Ground truth is read from the metainfo key ``instances`` of each data sample (put it, ``camera``
     and ``condition`` into ``PackDetInputs.meta_keys``): a list of dicts with ``bbox`` in pixels of
     the original image, ``bbox_label``, and optionally ``ignore_flag``, ``distance`` (metres),
-    ``visibility`` (1 to 4), ``moving`` (1 or 0) and ``crowd``. An object with ``ignore_flag`` is
-    ignored everywhere: a detection that matches it by IoU is neither right nor wrong, nor is any
-    number of them of which at least half lies in a crowd, as in COCO. Detections are
-    matched once, with all objects; what a slice then means is said in
-    ``drivemim.evaluation.slices``.
+    ``visibility`` (1 to 4), ``moving`` (1 or 0) and ``crowd``. Objects with ``ignore_flag`` and
+    crowds are ignored everywhere: a detection that matches one is neither a true nor a false
+    positive. As in COCO, any number of detections can match a crowd; for a crowd, the fraction of
+    the detection's area inside it replaces the IoU. Detections are matched once, with all objects.
+    ``drivemim.evaluation.slices`` explains how slices use the matches.
 
     Results, each under the prefix ``drivemim/`` and in [0, 1]: ``mAP``, ``mAP50``, ``mAR``; for
-    each class ``CLASS_AP``, ``CLASS_AP50``, ``CLASS_AR``, ``CLASS_count``, for the classes asked
-    ``CLASS_LAMR``, the log-average miss rate; all of these for each slice as well,
-    ``CLASS_AP[distance 0-20 m]``; and ``CLASS_ECE``, the expected calibration error of scores at
-    IoU 0.50. A slice without objects, and the calibration of a class without detections, is NaN,
-    printed as ``-``. The curves of the whole are in ``curves`` after an evaluation.
+    each class ``CLASS_AP``, ``CLASS_AP50``, ``CLASS_AR``, ``CLASS_count``, and for
+    ``miss_rate_classes`` the log-average miss rate ``CLASS_LAMR``; the results of a class also for
+    each slice, ``CLASS_AP[distance 0-20 m]``; and ``CLASS_ECE``, the expected calibration error of
+    scores at IoU 0.50. A slice without objects is NaN, and so is the calibration of a class without
+    detections; both are printed as ``-``. After an evaluation, ``curves`` contains the curves over
+    the whole dataset.
 
     Args:
-        slices: which of ``AXES`` to report.
-        distance_edges: where a distance slice begins, metres.
-        size_edges: where a size slice begins: height of the box, pixels of the stored image. 32
-            and 96 are the sides of COCO's squares; a nuScenes camera (1600x900) sees a person of
-            1.7 m so high from 67 and from 22 m away. Halve them for images half as high.
-        miss_rate_classes: that the log-average miss rate is computed of; by default pedestrians,
-            where the dataset has them.
-        calibration_bins: ranges of score.
-        max_detections: most detections of one class in one image that count.
-        collect_device: where results of several processes meet, ``cpu`` or ``gpu``.
-        prefix: put before each name.
+        slices: axes to report, from ``AXES``.
+        distance_edges: lower edges of the distance slices, metres.
+        size_edges: lower edges of the size slices: box height, pixels of the stored image. 32 and
+            96 are the sides of COCO's squares. In a nuScenes camera (1600x900), a person of 1.7 m
+            has these heights at 67 m and 22 m. Halve the edges for images half as high.
+        miss_rate_classes: classes whose log-average miss rate is computed; by default pedestrians,
+            if the dataset has them.
+        calibration_bins: number of score bins.
+        max_detections: largest number of detections per class and image that count.
+        collect_device: device on which processes gather results, ``cpu`` or ``gpu``.
+        prefix: prefix of each name.
 
     Raises:
-        ConfigError: if a setting cannot be what was meant.
+        ConfigError: if a setting is invalid.
     """
 
     default_prefix = "drivemim"
@@ -112,10 +113,10 @@ class DetectionAP(BaseMetric):
         self.curves: dict[str, ClassCurves] = {}
 
     def names(self, dataset: FrameDetection) -> list[str]:
-        """Names of the results that an evaluation of a data set will have, prefix and all."""
+        """Return the names, with prefix, of the results that evaluating a data set gives."""
         nothing: dict[str, Any] = {"bboxes": [], "labels": [], "scores": []}
         cameras = np.unique(dataset.index.frames.camera[dataset.rows])
-        # Beside classes and settings, it is the cameras alone that change the names.
+        # Apart from classes and settings, only the cameras change the names.
         records = [
             image_record({
                 "camera": dataset.index.cameras[camera], "instances": [], "pred_instances": nothing,
@@ -126,17 +127,17 @@ class DetectionAP(BaseMetric):
         return [f"{self.prefix}/{name}" for name in named_numbers(scores)]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep one image's ground truth and predictions, as arrays.
+        """Store one image's ground truth and predictions as arrays.
 
         Raises:
-            ConfigError: if a data sample carries no ground truth.
+            ConfigError: if a data sample has no ground truth.
             DataError: if a prediction is not finite.
         """
         del data_batch
         self.results.extend(image_record(sample) for sample in data_samples)
 
     def compute_metrics(self, results: list[Record]) -> dict[str, float]:
-        """Score every slice, print the table, and return the numbers by name."""
+        """Score every slice, print the table, and return the results by name."""
         classes = tuple((self.dataset_meta or {}).get("classes") or ())
         if not classes:
             raise ConfigError("DetectionAP needs the dataset's metainfo to name its classes")
@@ -149,12 +150,12 @@ class DetectionAP(BaseMetric):
         """Score every class in every slice.
 
         Args:
-            results: the images' records.
+            results: records of the images.
             classes: names, in the order of the labels.
 
         Raises:
-            ConfigError: if a detection is of none of the classes, or an image of no camera though
-                cameras are a slice.
+            ConfigError: if a detection has an unknown class, or an image has no camera although
+                ``slices`` has ``camera``.
         """
         objects, detections = join_records(results)
         self._check(results, detections, classes)
@@ -178,7 +179,7 @@ class DetectionAP(BaseMetric):
         return scores
 
     def _check(self, results: list[Record], detections: Detections, classes: Sequence[str]) -> None:
-        """Refuse what would be left out without a word."""
+        """Refuse unknown classes and missing cameras, which would silently be left out."""
         strange = detections.labels_D[detections.labels_D >= len(classes)]
         if len(strange):
             raise ConfigError(
@@ -194,7 +195,7 @@ class DetectionAP(BaseMetric):
     def _parts(
         self, objects: Objects, detections: Detections, results: list[Record]
     ) -> list[Slice]:
-        """The whole, and the slices that were asked for."""
+        """Return the whole dataset as a slice, and the requested slices."""
         rows = (objects, detections)
         images = len(results)
         cameras = [record["camera"] for record in results]

@@ -1,4 +1,4 @@
-"""Curves of a detector, small enough to be kept beside its numbers and drawn later."""
+"""Curves of a detector, small enough to be stored with its results and drawn later."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from drivemim.evaluation.records import Floats, Integers
 from drivemim.evaluation.slices import Slice
 
 ClassCurves = Mapping[str, Mapping[str, list[float]]]
-"""For one class, each chart's columns by name."""
+"""The columns of each chart of one class, by name."""
 
 CHART_ALARMS = np.logspace(-3, 1, 81)
 _CHART_THRESHOLDS = (0, 5)  # rows of IoU 0.50 and 0.75
 
 
 def class_curves(rankings: Rankings, part: Slice, found: Reliability) -> ClassCurves:
-    """What the charts of one class are drawn from.
+    """Compute the curves of one class.
 
     Args:
-        rankings: of the class.
-        part: what they are drawn of.
-        found: its scores.
+        rankings: rankings of the class.
+        part: slice whose curves are computed.
+        found: reliability of its scores.
 
     Returns:
         ``precision_recall``: ``recall`` and the precision at ``IoU 0.50`` and ``IoU 0.75``;
         ``miss_rate``: ``miss_rate`` at ``false_alarms_per_image``; ``reliability``: mean ``score``,
-        ``precision`` and ``count`` of the ranges of score. NaN where there is nothing.
+        ``precision`` and ``count`` of each score bin. NaN where a value is undefined.
     """
     precision = {
         f"IoU {THRESHOLDS[row]:.2f}": _numbers(precision_at_recalls(rankings(part, row)))
@@ -53,5 +53,5 @@ def class_curves(rankings: Rankings, part: Slice, found: Reliability) -> ClassCu
 
 
 def _numbers(values: Floats | Integers) -> list[float]:
-    """To five digits, which is more than a chart shows."""
+    """Round to five digits, more than a chart shows."""
     return [float(f"{value:.5g}") if math.isfinite(value) else math.nan for value in values]

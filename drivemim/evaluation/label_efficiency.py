@@ -1,8 +1,8 @@
-"""How many labels an arm needs: means over seeds, how sure they are, and curves read backwards.
+"""Label efficiency: means over seeds, confidence intervals, and the labels needed for a score.
 
-An arm is a way to start a detector (random initialisation, a pretrained backbone). Each is trained
-with several shares of the labels, from several seeds; all arms see the same subset of a share and
-seed, so differences are taken seed by seed, which leaves out what the subset itself is worth.
+An arm is a way to initialise a detector (randomly, or from a pretrained backbone). Each arm is
+trained with several label fractions and seeds. All arms use the same subset for a given fraction
+and seed. Differences are therefore taken per seed, which removes the effect of the subset.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from scipy import stats
 
 Scores = Mapping[float, Mapping[int, float]]
-"""Of one arm: share of the labels, then seed, to a metric's value."""
+"""Metric values of one arm, by label fraction, then by seed."""
 
 BELOW = 0.0
-"""``labels_needed``: even the smallest share that was tried is more than enough."""
+"""Result of ``labels_needed`` if even the smallest fraction tried is more than enough."""
 NOT_REACHED = math.inf
-"""``labels_needed``: no share that was tried is enough."""
+"""Result of ``labels_needed`` if no fraction tried is enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class Estimate:
     """A mean over seeds and its confidence interval.
 
     Attributes:
-        mean: NaN of no values.
-        half_width: of the interval around it; NaN where fewer than two values say nothing of it.
-        count: values.
+        mean: NaN without values.
+        half_width: half the width of the interval; NaN with fewer than two values.
+        count: number of values.
     """
 
     mean: float
@@ -40,12 +40,12 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
-    """Share of the labels that reaches a value: in (0, 1], ``BELOW`` or ``NOT_REACHED``.
+    """Label fraction needed to reach a value: in (0, 1], ``BELOW`` or ``NOT_REACHED``.
 
     Attributes:
-        share: read from the curve of the means over seeds.
-        least: the smallest over seeds, each seed's curve against the baseline's of the same seed.
-        most: the largest; as ``least``, NaN when no seed has all shares.
+        share: computed from the curve of the means over seeds.
+        least: minimum over seeds; each seed's curve is compared with the baseline of that seed.
+        most: maximum over seeds. Both are NaN if no seed has all fractions.
     """
 
     share: float
@@ -54,11 +54,11 @@ class Needed:
 
 
 def estimate(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
-    """Mean, and Student's t interval of it, taking the values as a sample of a normal distribution.
+    """Compute the mean and its Student's t interval, assuming normally distributed values.
 
     Args:
-        values: one a seed; those that are not a number are left out.
-        confidence: of the interval, in (0, 1).
+        values: one per seed; NaN values are left out.
+        confidence: confidence level, in (0, 1).
     """
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]
@@ -74,30 +74,30 @@ def estimate(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
 def paired_difference(
     values: Mapping[int, float], baseline: Mapping[int, float], *, confidence: float = 0.95
 ) -> Estimate:
-    """How much better than the baseline, seed by seed, over the seeds that both have.
+    """Estimate the improvement over the baseline per seed, over the seeds that both have.
 
     Args:
-        values: by seed.
-        baseline: by seed.
-        confidence: of the interval.
+        values: values by seed.
+        baseline: values of the baseline by seed.
+        confidence: confidence level.
     """
     both = [seed for seed in values if seed in baseline]
     return estimate([values[seed] - baseline[seed] for seed in both], confidence=confidence)
 
 
 def labels_needed(curve: Mapping[float, float], target: float) -> float:
-    """The smallest share of the labels with which a value is reached.
+    """Return the smallest label fraction that reaches a value.
 
-    More labels are taken to do no harm: where the curve falls, the best value so far stands.
-    Between two shares it is a straight line over the logarithm of the share.
+    More labels are assumed not to hurt: where the curve falls, the best value so far is used.
+    Between two fractions, the curve is linear in the logarithm of the fraction.
 
     Args:
-        curve: share to value; shares above 0.
+        curve: value by label fraction; fractions above 0.
         target: value to reach.
 
     Returns:
-        a share; ``BELOW`` when the smallest has more than ``target``; ``NOT_REACHED`` when none
-        has as much, or the target is not a number.
+        A fraction; ``BELOW`` if the smallest one already exceeds ``target``; ``NOT_REACHED`` if
+        none reaches it, or the target is NaN.
     """
     shares = sorted(share for share, value in curve.items() if not math.isnan(value))
     best = -math.inf
@@ -114,12 +114,12 @@ def labels_needed(curve: Mapping[float, float], target: float) -> float:
 
 
 def needed_for(scores: Scores, baseline: Scores, share: float) -> Needed:
-    """Labels that an arm needs for what the baseline reaches with a share of them.
+    """Compute the labels an arm needs to match the baseline at a given label fraction.
 
     Args:
-        scores: of the arm.
-        baseline: of the baseline, with the same shares and seeds (see :func:`common_runs`).
-        share: one of the baseline's.
+        scores: scores of the arm.
+        baseline: scores of the baseline, with the same fractions and seeds: :func:`common_runs`.
+        share: one of the baseline's label fractions.
     """
     found = labels_needed(_means(scores), _means(baseline)[share])
     seeds = set.intersection(*(set(by_seed) for by_seed in scores.values()))
@@ -133,9 +133,9 @@ def needed_for(scores: Scores, baseline: Scores, share: float) -> Needed:
 
 
 def common_runs(arms: Mapping[str, Scores]) -> dict[str, dict[float, dict[int, float]]]:
-    """The arms' scores of those shares and seeds alone which every arm has.
+    """Return the arms' scores for the label fractions and seeds that every arm has.
 
-    While runs are missing, means over different seeds would compare subsets and not arms.
+    While runs are missing, means over different seeds would compare subsets instead of arms.
     """
     every = [
         {(share, seed) for share, by_seed in scores.items() for seed in by_seed}

@@ -1,4 +1,4 @@
-"""What masks do to objects and classes: how much of each is hidden, and how much stays visible."""
+"""Statistics of masks: how much of each object and class is hidden, and how much stays visible."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from drivemim.datasets.classes import CLASSES
 from drivemim.masking.cells import cell_owners
 
 SMALLEST = 4
-"""Cells of an object from which on it must not be hidden whole."""
+"""Number of patches from which on an object is large and must not be hidden completely."""
 BANDS = (0.0, 20.0, 40.0)
-"""Where the bands of distance begin, metres; the last is open."""
+"""Lower edges of the distance bands, metres; the last band is open."""
 REST = "rest"
-"""What cells are that belong to no object."""
+"""Class of patches that belong to no object."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectCells:
-    """The O objects of all frames of a clip, and which cells they own.
+    """The O objects of all frames of a clip, and the patches they own.
 
     Attributes:
-        owner_F: int64, object of every cell of the clip (frame after frame, row after row); -1.
-        valid_F: bool, whether the cell is of a frame that there is.
-        cells_O: int64, how many cells each object owns, at least 1.
-        labels_O: int64, its class.
+        owner_F: int64, object of each of the clip's patches (frames, rows, columns); -1 for none.
+        valid_F: bool, whether the patch belongs to a valid frame.
+        cells_O: int64, number of patches of each object, at least 1.
+        labels_O: int64, class of each object.
         distances_O: float32, metres along the camera's z axis, ``inf`` where unknown.
     """
 
@@ -42,17 +42,17 @@ class ObjectCells:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskCounts:
-    """What S masks do to a clip's objects and classes; those of several clips can be joined.
+    """Counts of what S masks hide of a clip's objects and classes; counts of clips can be joined.
 
     Attributes:
-        cells_A: int64, cells of each object, once a mask (A = objects * masks).
-        hidden_A: int64, how many of them are hidden.
+        cells_A: int64, patches of each object, repeated for each mask (A = objects * masks).
+        hidden_A: int64, number of them that are hidden.
         labels_A: int64, classes.
         distances_A: float32, metres.
-        class_cells_C: int64 (1, classes + 1), cells of each class and of none, times masks.
-        class_hidden_C: int64, how many of them are hidden.
-        frame_budgets_J: int64, hidden cells of each frame.
-        clip_budgets_J: int64, hidden cells of each clip.
+        class_cells_C: int64 (1, classes + 1), patches of each class and of no object, times masks.
+        class_hidden_C: int64, number of them that are hidden.
+        frame_budgets_J: int64, hidden patches of each frame.
+        clip_budgets_J: int64, hidden patches of each clip.
     """
 
     cells_A: Tensor
@@ -66,7 +66,7 @@ class MaskCounts:
 
     @staticmethod
     def join(parts: Sequence[MaskCounts]) -> MaskCounts:
-        """Counts of several clips as one."""
+        """Join the counts of several clips."""
         names = [field.name for field in fields(MaskCounts)]
         return MaskCounts(
             **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
@@ -74,7 +74,7 @@ class MaskCounts:
 
 
 def object_cells(clips: Clips, grid: tuple[int, int]) -> ObjectCells:
-    """Find the cells of every object of a clip; an object is another one in every frame.
+    """Find the patches of every object of a clip; a track counts as a new object in each frame.
 
     Raises:
         ValueError: if there is more than one clip.
@@ -91,7 +91,7 @@ def object_cells(clips: Clips, grid: tuple[int, int]) -> ObjectCells:
     number_FL = torch.where(owners_FL >= 0, number_FL, -1)
     cells_M = number_FL[number_FL >= 0].bincount(minlength=frames * M)
     kept_O = cells_M.nonzero()[:, 0]
-    # One place more than there are boxes: where -1, for no owner, leads.
+    # One entry more than there are boxes: index -1, no owner, reads the last one.
     place_M = torch.full((frames * M + 1,), -1, device=owners_FL.device)
     place_M[kept_O] = torch.arange(len(kept_O), device=owners_FL.device)
     return ObjectCells(
@@ -108,7 +108,7 @@ def mask_counts(mask_STNhw: Tensor, objects: ObjectCells) -> MaskCounts:
 
     Args:
         mask_STNhw: bool, True = hidden.
-        objects: of that clip.
+        objects: objects of that clip.
     """
     S = len(mask_STNhw)
     mask_SF = mask_STNhw.flatten(1)
@@ -133,21 +133,21 @@ def mask_counts(mask_STNhw: Tensor, objects: ObjectCells) -> MaskCounts:
 
 
 def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]:
-    """Numbers of a table's row.
+    """Compute the numbers of one row of the table.
 
     Args:
-        counts: of all masks of a strategy.
-        budget: cells that every frame should hide.
-        frames: of a clip, that is T * N.
+        counts: counts of all masks of a strategy.
+        budget: number of patches that every frame should hide.
+        frames: frames per clip, T * N.
 
     Returns:
-        ``objects``, ``objects_hidden`` (mean share of an object's cells that is hidden, each object
-        alike), ``large_objects`` (those of ``SMALLEST`` cells or more), ``wiped_out`` (how many of
-        these are hidden whole), ``least_visible`` (the fewest visible cells of any of these, by
-        band of distance; None where there is none), ``class_balance`` (share of the hidden cells
-        that is of a class, over its share of all cells; None where there is none),
-        ``frame_budget`` (least and most cells hidden in a frame, less the budget) and
-        ``clip_budget`` (the same of whole clips).
+        ``objects``, ``objects_hidden`` (hidden fraction of an object's patches, averaged over
+        objects), ``large_objects`` (number of objects with at least ``SMALLEST`` patches),
+        ``wiped_out`` (number of large objects that are hidden completely), ``least_visible``
+        (smallest number of visible patches of a large object, by distance band; None if there is
+        none), ``class_balance`` (fraction of hidden patches of a class, divided by its fraction of
+        all patches; None if undefined), ``frame_budget`` (minimum and maximum of the hidden patches
+        per frame, minus the budget) and ``clip_budget`` (the same per clip).
     """
     cells_A, hidden_A = counts.cells_A, counts.hidden_A
     large_A = cells_A >= SMALLEST
@@ -179,7 +179,7 @@ def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]
 
 
 def band_names() -> list[str]:
-    """Names of the bands of distance."""
+    """Return the names of the distance bands."""
     inner = [f"{low:g}-{high:g} m" for low, high in zip(BANDS, BANDS[1:], strict=False)]
     return [*inner, f"{BANDS[-1]:g}+ m"]
 

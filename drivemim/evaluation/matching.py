@@ -1,8 +1,8 @@
-"""Which detection found which object: COCO's matching, once for a whole dataset.
+"""COCO's matching of detections to objects, done once for a whole dataset.
 
-Lin et al., Microsoft COCO: Common Objects in Context, 2014. The libraries that compute COCO's
-numbers keep their matches to themselves or in one Python object a pair, and match anew for every
-slice; miss rates, calibration and slices need the matches, so they are made here, on columns.
+Lin et al., Microsoft COCO: Common Objects in Context, 2014. Miss rates, calibration and slices
+need the matches. Libraries for COCO's metrics do not expose them, or store one Python object per
+pair, and repeat the matching for every slice. So this module matches, on columns.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's IoU thresholds (T)."""
 NOBODY = -1
 _CHUNK = 1 << 18
-"""Detections compared with their images' objects at a time: bounds the memory."""
+"""Number of detections compared with their images' objects at a time; limits memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """What each detection found.
+    """The object that each detection matches.
 
     Attributes:
         objects_TD: int32, row of the object at each of ``THRESHOLDS``, ``NOBODY`` for none.
-        kept_D: False for detections beyond the most that count of one class in one image.
+        kept_D: False for detections that exceed ``max_detections`` of their class and image.
     """
 
     objects_TD: NDArray[np.int32]
@@ -37,7 +37,7 @@ class Matches:
 
 @dataclass(frozen=True, kw_only=True)
 class _Pairs:
-    """Detections and objects of one class in one image whose boxes overlap enough (P pairs)."""
+    """Pairs (P) of a detection and an object of one class and image with sufficient overlap."""
 
     detections_P: Integers
     objects_P: Integers
@@ -47,17 +47,17 @@ class _Pairs:
 def match_detections(
     objects: Objects, detections: Detections, *, max_detections: int = 100
 ) -> Matches:
-    """Give each detection the object it found, as COCO does.
+    """Match detections to objects like COCO.
 
-    In each image, detections of a class choose one after the other, the best scored first: the
-    object of their class that overlaps them most, if the IoU reaches the threshold and no earlier
-    one took it. Ignored objects are chosen only where no other is left. A crowd is overlapped by
-    the share of the detection that lies in it, and however many may take it.
+    In each image, the detections of a class choose in order of descending score. A detection takes
+    the object of its class with the largest IoU, if that reaches the threshold and no earlier
+    detection took it. Ignored objects are taken only if no other object is left. For a crowd, the
+    fraction of the detection inside it replaces the IoU, and any number of detections can match.
 
     Args:
         objects: the ground truth.
         detections: the predictions.
-        max_detections: most detections of one class in one image that count.
+        max_detections: largest number of detections per class and image that count.
     """
     groups_D = _groups(detections.images_D, detections.labels_D)
     ranks_D = _places(groups_D, -detections.scores_D)
@@ -65,7 +65,7 @@ def match_detections(
     matched_TD = np.full((len(THRESHOLDS), len(kept_D)), NOBODY, np.int32)
     pairs = _overlapping(objects, detections, np.flatnonzero(kept_D))
     turns_P = _turns(pairs, detections, ranks_D)
-    # The last of a detection's pairs is the one it would take first.
+    # The last of a detection's pairs is its first choice.
     order_P = np.lexsort((
         pairs.objects_P,
         pairs.ious_P,
@@ -92,13 +92,13 @@ def match_detections(
 
 
 def _groups(images: Integers, labels: Integers) -> Integers:
-    """One number for each class in each image."""
-    # Far more than there are labels, so that no two meet.
+    """Return one number for each class in each image."""
+    # Far above the number of labels, so that no two groups share a number.
     return images * np.int64(1 << 20) + labels
 
 
 def _places(groups: Integers, order_by: Floats | Integers) -> Integers:
-    """Position of each row among those of its group, by rising ``order_by``, from 0."""
+    """Return the position of each row within its group, by ascending ``order_by``, from 0."""
     order = np.lexsort((order_by, groups))
     rows = np.arange(len(order))
     begins = np.ones(len(order), bool)
@@ -109,7 +109,7 @@ def _places(groups: Integers, order_by: Floats | Integers) -> Integers:
 
 
 def _overlapping(objects: Objects, detections: Detections, rows: Integers) -> _Pairs:
-    """Pairs whose IoU reaches the lowest threshold, detections ascending."""
+    """Return the pairs whose IoU reaches the lowest threshold, by ascending detection."""
     parts = list(_overlapping_parts(objects, detections, rows))
     return _Pairs(
         detections_P=np.concatenate([np.zeros(0, np.int64), *(part[0] for part in parts)]),
@@ -138,7 +138,7 @@ def _overlapping_parts(
 
 
 def _ious(boxes_P4: Floats, others_P4: Floats, crowds_P: Flags) -> Floats:
-    """IoU of boxes row by row, share of the box inside a crowd; 0 where there is no area."""
+    """Compute row-wise IoU, or the fraction of the box inside a crowd; 0 without area."""
     low = np.maximum(boxes_P4[:, :2], others_P4[:, :2])
     high = np.minimum(boxes_P4[:, 2:], others_P4[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
@@ -148,7 +148,7 @@ def _ious(boxes_P4: Floats, others_P4: Floats, crowds_P: Flags) -> Floats:
 
 
 def _turns(pairs: _Pairs, detections: Detections, ranks_D: Integers) -> Integers:
-    """When a pair's detection chooses: after how many others of its class in its image."""
+    """Return a pair's turn: how many detections of its class and image choose before it."""
     choosing = np.unique(pairs.detections_P)
     groups = _groups(detections.images_D[choosing], detections.labels_D[choosing])
     turns = _places(groups, ranks_D[choosing])

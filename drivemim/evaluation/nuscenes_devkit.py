@@ -1,7 +1,7 @@
-"""The official nuScenes detection evaluation, run by the devkit itself on a results file.
+"""The official nuScenes detection evaluation: the devkit itself scores a results file.
 
 Caesar et al., nuScenes: A multimodal dataset for autonomous driving, 2020: mAP over distances on
-the ground plane, five errors of the matched boxes, and the detection score (NDS) made of them.
+the ground plane, five true positive errors, and the detection score (NDS) computed from them.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ ERRORS = {
     "ATE": "trans_err", "ASE": "scale_err", "AOE": "orient_err", "AVE": "vel_err",
     "AAE": "attr_err",
 }  # fmt: skip
-"""Short names of the five errors (metres, 1 - IoU, radians, metres a second, 1 - accuracy)."""
+"""Short names of the five errors (metres, 1 - IoU, radians, metres per second, 1 - accuracy)."""
 _OVERALL = ("NDS", "mAP", *(f"m{short}" for short in ERRORS))
 
 
 @dataclass(frozen=True, kw_only=True)
 class NuScenesScores:
-    """What the devkit computed.
+    """The devkit's scores.
 
     Attributes:
-        split: the official split, or ``""`` for a selection of samples that is none.
-        samples: how many.
-        numbers: by name; see ``drivemim.evaluation.NuScenesDetection``. NaN where not defined.
+        split: the official split, or ``""`` for a selection of samples that is not one.
+        samples: number of samples.
+        numbers: by name; see ``drivemim.evaluation.NuScenesDetection``. NaN where undefined.
     """
 
     split: str
@@ -51,21 +51,21 @@ def evaluate_results(
     sample_tokens: Sequence[str],
     plots: bool = False,
 ) -> NuScenesScores:
-    """Score a results file, and write the devkit's summary and details beside it.
+    """Score a results file, and write the devkit's summary and details next to it.
 
-    Where the samples are an official split's, the devkit chooses them itself.
+    If the samples are those of an official split, the devkit selects them itself.
 
     Args:
         path: a checked results file with an entry for each of the samples.
         data_root: folder of nuScenes' tables and maps.
-        version: of the tables, such as ``v1.0-trainval``.
-        sample_tokens: what to evaluate.
-        plots: draw the devkit's charts into the folder ``plots`` beside the file, as PDF.
+        version: version of the tables, such as ``v1.0-trainval``.
+        sample_tokens: tokens of the samples to evaluate.
+        plots: draw the devkit's charts as PDF into the folder ``plots`` next to the file.
 
     Raises:
-        DataError: if the tables are not there, or have no annotations.
+        DataError: if the tables do not exist, or have no annotations.
     """
-    # The devkit takes seconds to import and minutes to open the whole data set.
+    # The devkit takes seconds to import and minutes to open the full data set.
     from nuscenes import NuScenes
     from nuscenes.eval.common.config import config_factory
     from nuscenes.eval.detection.evaluate import DetectionEval
@@ -88,7 +88,7 @@ def evaluate_results(
     metrics, details = run.evaluate()
     summary = {**metrics.serialize(), "meta": run.meta}
     for name, content in (("summary", summary), ("details", details.serialize())):
-        # NaN is written as the devkit itself writes and reads it.
+        # NaN is written as the devkit writes and reads it.
         write_bytes(path.with_name(f"metrics_{name}.json"), json.dumps(content).encode())
     if plots:
         run.render(metrics, details)
@@ -101,7 +101,7 @@ def evaluate_results(
 
 
 def official_split(nusc: Any, sample_tokens: Sequence[str]) -> str:
-    """Name of the official split whose samples in the devkit's tables are these, ``""`` if none."""
+    """Return the official split with exactly these samples in the devkit's tables, else ``""``."""
     from nuscenes.utils.splits import create_splits_scenes
 
     families = {"mini": "mini", "trainval": "train val", "test": "test"}
@@ -118,7 +118,7 @@ def official_split(nusc: Any, sample_tokens: Sequence[str]) -> str:
 
 
 def number_names() -> list[str]:
-    """Names of :func:`named_numbers`, in its order, known before any evaluation."""
+    """Return the names of :func:`named_numbers`, in its order, known before any evaluation."""
     return [
         *_OVERALL,
         *(f"{name}_present" for name in _OVERALL),
@@ -127,11 +127,11 @@ def number_names() -> list[str]:
 
 
 def named_numbers(metrics: Any, counts: dict[str, int]) -> dict[str, float]:
-    """Numbers by name of the devkit's metrics.
+    """Convert the devkit's metrics into numbers by name.
 
     Args:
         metrics: the devkit's ``DetectionMetrics``.
-        counts: objects of each class that were asked for.
+        counts: number of ground truth objects of each class.
     """
     numbers = _overall(metrics, "")
     present = [name for name, count in counts.items() if count > 0]
@@ -153,7 +153,7 @@ def _overall(metrics: Any | None, suffix: str) -> dict[str, float]:
 
 
 def _without_absent(metrics: Any, present: Sequence[str]) -> Any | None:
-    """The devkit's metrics of the classes that the ground truth has; None if it has none."""
+    """Restrict the devkit's metrics to the classes in the ground truth; None if it has none."""
     if not present:
         return None
     rules = copy.copy(metrics.cfg)
@@ -168,7 +168,7 @@ def _without_absent(metrics: Any, present: Sequence[str]) -> Any | None:
 
 
 def format_scores(scores: NuScenesScores) -> str:
-    """The numbers as one table: a row a class, then the whole; ``-`` where not defined."""
+    """Format the scores as a table: one row per class, then totals; ``-`` if undefined."""
     numbers = scores.numbers
     where = f"split {scores.split}" if scores.split else "a selection that is no official split"
     columns = ["AP", *ERRORS]

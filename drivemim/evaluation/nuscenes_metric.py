@@ -31,7 +31,7 @@ from drivemim.registry import METRICS
 
 RESULTS = "results_nusc.json"
 _MARGIN = 5.0
-"""Metres past its class's range at which a box is left out: a camera is not where the lidar is."""
+"""Margin in metres beyond a class's range, because camera and lidar are at different places."""
 _META_KEYS = ("sample_token", "frame_token", "camera_to_global")
 
 
@@ -39,32 +39,33 @@ _META_KEYS = ("sample_token", "frame_token", "camera_to_global")
 class NuScenesDetection(BaseMetric):
     """mAP, NDS and the five errors, computed by the nuScenes devkit on a results file.
 
-    Each image's boxes go into the global frame by that image's own ``camera_to_global``; views of
-    one sample are merged by its token; boxes well beyond their class's range, which the official
-    evaluation does not count, are left out. Every sample of the chosen scenes is in the file,
-    also where no camera looked. The file is checked (``check_results``) before the devkit runs.
+    The boxes of each image are transformed into the global frame with its ``camera_to_global``.
+    Views with the same sample token are merged. Boxes far beyond their class's range are left out,
+    because the official evaluation does not count them. Every sample of the chosen scenes is in the
+    file, also a sample without any image. The file is checked (``check_results``) before the devkit
+    runs.
 
-    Needs ``drivemim.FrameDetection3D`` as the data set, whose metainfo says which samples are
-    meant, and in every data sample ``sample_token``, ``frame_token``, ``camera_to_global`` and
+    The data set must be a ``drivemim.FrameDetection3D``, whose metainfo lists the samples. Every
+    data sample needs ``sample_token``, ``frame_token``, ``camera_to_global`` and
     ``pred_instances`` with ``scores``, ``labels``, ``centers``, ``sizes``, ``yaws``, ``velocities``
     and ``attributes``.
 
     Results, each under the prefix ``nuscenes/``: ``NDS``, ``mAP``, ``mATE`` (metres), ``mASE``
-    (1 - IoU), ``mAOE`` (radians), ``mAVE`` (metres a second), ``mAAE`` (1 - accuracy); the same
-    with ``_present`` over the classes that have objects, since officially a class without any
+    (1 - IoU), ``mAOE`` (radians), ``mAVE`` (metres per second), ``mAAE`` (1 - accuracy); the same
+    with ``_present`` over the classes that have objects, because officially a class without objects
     scores 0; and for each class ``CLASS_AP``, ``CLASS_ATE`` to ``CLASS_AAE`` and ``CLASS_count``.
 
     Args:
         out_dir: folder for ``results_nusc.json``, ``metrics_summary.json``,
-            ``metrics_details.json`` and ``plots``; by default ``nuscenes`` beside the run's log
-            file, and where there is no run, nothing is kept.
-        overlap: share of two boxes of one class on the ground plane (intersection over union)
-            above which the one with the lower score is left out.
-        min_score: boxes with less are left out.
+            ``metrics_details.json`` and ``plots``. The default is the folder ``nuscenes`` next to
+            the run's log file; without a run, nothing is kept.
+        overlap: intersection over union on the ground plane above which the lower-scored of two
+            boxes of one class is removed.
+        min_score: boxes with a lower score are removed.
         headings: whether the check compares headings with velocities.
         plots: draw the devkit's charts.
-        collect_device: where results of several processes meet, ``cpu`` or ``gpu``.
-        prefix: put before each name.
+        collect_device: device on which processes gather results, ``cpu`` or ``gpu``.
+        prefix: prefix of each name.
     """
 
     default_prefix = "nuscenes"
@@ -90,15 +91,15 @@ class NuScenesDetection(BaseMetric):
         self.plots = plots
 
     def names(self, dataset: FrameDetection) -> list[str]:
-        """Names of the results, prefix and all; the data set does not change them."""
+        """Return the names of the results, with prefix; the data set does not change them."""
         del dataset
         return [f"{self.prefix}/{name}" for name in number_names()]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keep each image's boxes, in the global frame.
+        """Store each image's boxes in the global frame.
 
         Raises:
-            ConfigError: if a data sample does not say where its camera was.
+            ConfigError: if a data sample has no camera pose or tokens.
         """
         del data_batch
         for sample in data_samples:
@@ -109,8 +110,8 @@ class NuScenesDetection(BaseMetric):
                     "drivemim.PackBoxes3D and have these in its meta_keys"
                 )
             found = global_boxes(sample["pred_instances"], sample["camera_to_global"])
-            # Far from the camera, not from where the vehicle should be: boxes in a wrong frame must
-            # stay for the check to see. So does what is not a number.
+            # Distance is measured from the camera, not from the ego vehicle: the check must still
+            # see boxes in a wrong frame. NaN values are kept for the check as well.
             place_2 = float_array(sample["camera_to_global"])[:2, 3]
             distance_M = np.linalg.norm(found.centers_M3[:, :2] - place_2, axis=1)
             unwanted_M = distance_M > RANGES[found.labels_M] + _MARGIN
@@ -124,12 +125,12 @@ class NuScenesDetection(BaseMetric):
             )
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Merge, check, write and score.
+        """Merge, check, write and score the boxes.
 
         Raises:
-            ConfigError: if the data set is not one the official evaluation knows.
-            DataError: naming the sample, if the results cannot be right; or if the tables are
-                not there.
+            ConfigError: if the data set is not built from nuScenes.
+            DataError: if the results are implausible (it names the sample), or the tables are
+                missing.
         """
         chosen = (self.dataset_meta or {}).get("nuscenes")
         if chosen is None:
@@ -140,7 +141,7 @@ class NuScenesDetection(BaseMetric):
         index = FrameIndex.open(chosen["index"], data_root=chosen["data_root"])
         if index.info.source != "nuscenes":
             raise ConfigError(f"{index.path} was not built from nuScenes' tables, which are needed")
-        # Processes may deliver a frame twice, to have equally many.
+        # Processes may deliver a frame twice, to have equal numbers of frames.
         frames = {each["frame"]: each for each in results}
         views = [(each["sample"], each["boxes"]) for each in frames.values()]
         samples = chosen_samples(index, chosen, {token for token, _ in views})
@@ -169,15 +170,15 @@ class NuScenesDetection(BaseMetric):
 
 
 def global_boxes(predicted: Mapping[str, Any], camera_to_global: Any) -> GlobalBoxes:
-    """Predictions of one image in the global frame.
+    """Transform the predictions of one image into the global frame.
 
     Args:
         predicted: ``scores``, ``labels``, ``centers``, ``sizes``, ``yaws``, ``velocities`` and
             ``attributes``, as tensors or arrays.
-        camera_to_global: float [4, 4], the image's own camera pose.
+        camera_to_global: float [4, 4], camera pose of the image.
 
     Returns:
-        the boxes; a velocity that is not known (NaN in both directions) is 0.
+        The boxes; an unknown velocity (NaN in both directions) is set to 0.
     """
     velocities_M2 = float_array(predicted["velocities"]).reshape(-1, 2)
     velocities_M2[np.isnan(velocities_M2).all(axis=1)] = 0.0
@@ -201,10 +202,10 @@ def global_boxes(predicted: Mapping[str, Any], camera_to_global: Any) -> GlobalB
 
 
 def chosen_samples(index: FrameIndex, chosen: Mapping[str, Any], seen: set[str]) -> SamplePoses:
-    """Every sample of the chosen scenes; of a data set that was cut short, those that were seen.
+    """Return every sample of the chosen scenes; only samples seen if the data set was truncated.
 
     Args:
-        index: of the data set.
+        index: index of the data set.
         chosen: ``metainfo['nuscenes']`` of ``FrameDetection3D``.
         seen: tokens of the samples that have an image.
     """

@@ -1,9 +1,9 @@
-"""What a results file cannot say of itself but its numbers give away: frame and headings.
+"""Plausibility checks of a results file: frame of reference and headings.
 
-Boxes in the vehicle's or a camera's frame, and headings of another convention, are formally right.
-They are told by what they would mean: detections nowhere near the vehicle, or cars that drive
-backwards. A poor detector must pass, so each verdict needs most of the boxes behind it, and another
-reading of them that fits where the stated one does not.
+Boxes in the vehicle's or a camera's frame, and headings of another convention, are valid in format.
+They are recognised by their consequences: detections far from the vehicle, or cars that drive
+backwards. A poor detector must pass, so a check fails only if most of the boxes are wrong and
+another interpretation fits better.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from drivemim.geometry import quaternion_to_matrix
 from drivemim.geometry.camera_boxes import wrap_angles
 
 RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
-"""Metres from the vehicle up to which the official evaluation counts each class."""
+"""Distance in metres from the vehicle up to which the official evaluation counts each class."""
 BEYOND_RANGE = 10.0
-"""Metres past its class's range from which a box counts as far from the vehicle."""
+"""Metres beyond its class's range from which on a box counts as far from the vehicle."""
 NOWHERE_NEAR = 100.0
-"""Metres: where half of a sample's boxes are further from the vehicle, they are not its own."""
+"""Metres; a sample whose median box is further from the vehicle is refused."""
 MAX_HEIGHT = 8.0
-"""Metres above or below the vehicle at which half of a camera's finds cannot be."""
+"""Metres above or below the vehicle; a larger median height is implausible."""
 _FOLLOWING = 20
-"""Objects seen again in the next sample that are needed to tell what they follow."""
+"""Number of objects seen again in the next sample that the check of vehicle coordinates needs."""
 _FAST = 2.0
-"""Metres a second above which an object heads where it goes."""
+"""Metres per second above which an object must face its direction of motion."""
 _HEADINGS = 10
-"""Fast boxes needed before anything is said about headings."""
+"""Number of fast boxes that the check of headings needs."""
 _SLIGHTLY = 15.0
-"""Degrees that headings may be off, on average, without another reading being tried."""
+"""Mean heading error in degrees up to which no other interpretation is tried."""
 _MISREAD = 1 / 3
-"""Of the error of the headings as stated: what another reading must come below."""
+"""Largest error of another interpretation, as a fraction of the error of the stated headings."""
 _VEHICLES = [DETECTION_CLASSES.index(name) for name in ("car", "truck", "bus", "motorcycle")]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplePoses:
-    """S samples of an evaluation and where the vehicle was, at the lidar's time.
+    """S samples of an evaluation and the vehicle's poses at the lidar's timestamps.
 
     Attributes:
         tokens: S strings.
         positions_S3: float64, metres, global frame.
         rotations_S4: float64, quaternions w x y z, vehicle to global.
-        scenes_S: int64, samples of one scene have one number.
+        scenes_S: int64, number of the scene.
         timestamps_S: int64, microseconds.
     """
 
@@ -70,9 +70,9 @@ class ResultColumns:
     Attributes:
         samples_M: int64, position in ``SamplePoses``, ascending.
         labels_M: int64, position in ``DETECTION_CLASSES``.
-        centers_M3: float64, metres, as the file has them.
-        rotations_M4: float64, quaternions w x y z, likewise.
-        velocities_M2: float64, metres a second, likewise.
+        centers_M3: float64, metres, as in the file.
+        rotations_M4: float64, quaternions w x y z, as in the file.
+        velocities_M2: float64, metres per second, as in the file.
     """
 
     samples_M: Integers
@@ -82,13 +82,13 @@ class ResultColumns:
     velocities_M2: Floats
 
     def of_sample(self, sample: int) -> slice:
-        """Rows of one sample's boxes."""
+        """Return the rows of one sample's boxes."""
         start, end = np.searchsorted(self.samples_M, [sample, sample + 1])
         return slice(int(start), int(end))
 
     @classmethod
     def join(cls, parts: Sequence[ResultColumns]) -> ResultColumns:
-        """All of several parts' boxes."""
+        """Join the boxes of several parts."""
         return cls(
             **{
                 each.name: np.concatenate([getattr(part, each.name) for part in parts])
@@ -100,13 +100,14 @@ class ResultColumns:
 def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None:
     """Refuse boxes that are not in the global frame.
 
-    Four signs: half of a sample's boxes are further than ``NOWHERE_NEAR`` from the vehicle; most
-    are out of their class's range but in range of the origin; z is no height, while y would be one
-    and z the depth; or, where the origin is too near to tell, boxes stay with the vehicle from
-    sample to sample rather than with the ground.
+    The check looks for four signs. (1) Half of a sample's boxes are further than ``NOWHERE_NEAR``
+    from the vehicle. (2) Most of a sample's boxes are beyond their class's range of the vehicle but
+    within that range of the origin. (3) z is implausible as a height, while y is plausible as one
+    and z as a depth. (4) Near the origin, boxes move with the vehicle from sample to sample instead
+    of staying on the ground.
 
     Raises:
-        DataError: naming a sample's token.
+        DataError: if a sign is found; the message names a sample's token.
     """
     if len(boxes.samples_M) == 0:
         return
@@ -136,7 +137,7 @@ def check_frame_of_reference(boxes: ResultColumns, samples: SamplePoses) -> None
 
 
 def _reads_as_camera(boxes: ResultColumns) -> bool:
-    """Whether the numbers would do as a camera's: x right, y down, z forward."""
+    """Return whether the numbers are plausible in a camera's frame: x right, y down, z forward."""
     x_M, y_M, z_M = boxes.centers_M3.T
     in_view_M = (z_M > 0) & (np.hypot(x_M, z_M) <= RANGES[boxes.labels_M])
     return bool(np.median(np.abs(y_M)) <= MAX_HEIGHT and in_view_M.mean() > 0.9)
@@ -156,9 +157,9 @@ def _refuse_frame(samples: SamplePoses, sample: int, distance: float, central: b
 
 
 def _follows_vehicle(boxes: ResultColumns, samples: SamplePoses) -> int | None:
-    """A sample whose boxes stay in place only if they are read as vehicle coordinates.
+    """Return a sample whose boxes stay in place only if they are read as vehicle coordinates.
 
-    Traffic that keeps pace with the vehicle stays, too, but says so by its velocity.
+    Traffic that keeps pace with the vehicle also keeps its place, but its velocity explains that.
     """
     central_M = np.linalg.norm(boxes.centers_M3[:, :2], axis=1) <= RANGES[boxes.labels_M]
     if central_M.mean() < 0.9:
@@ -197,13 +198,14 @@ def _nearest(points_A2: Floats, others_B2: Floats) -> Floats:
 
 
 def check_headings(boxes: ResultColumns, samples: SamplePoses) -> None:
-    """Refuse headings that are turned, mirrored or the vehicle's, told by where fast vehicles go.
+    """Refuse headings that are turned, mirrored or in the vehicle's frame.
 
-    Headings and velocities that are both in the vehicle's frame agree, and pass.
+    Headings are compared with the velocities of fast vehicles. If both are in the vehicle's frame,
+    they agree and pass.
 
     Raises:
-        DataError: if fast vehicles do not head where they go, and another reading of all headings
-            or velocities is off by less than ``_MISREAD`` of that.
+        DataError: if the headings of fast vehicles do not match their velocities, and another
+            interpretation of all headings or velocities has less than ``_MISREAD`` of the error.
     """
     speed_M = np.linalg.norm(boxes.velocities_M2, axis=1)
     fast = np.flatnonzero((speed_M > _FAST) & np.isin(boxes.labels_M, _VEHICLES))

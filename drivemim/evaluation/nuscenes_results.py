@@ -1,9 +1,9 @@
-"""Results in the format of nuScenes' detection task, and refusing what is broken in them.
+"""Results in the format of nuScenes' detection task, and checks of them.
 
-The official evaluation stops at some mistakes with an assertion that names no sample, and takes
-others (a wrong frame of reference, a turned heading) without a word and scores them. Everything
-is looked at here first, and what is wrong is said with the token of its sample. What only
-plausibility can tell is in ``drivemim.evaluation.nuscenes_plausibility``.
+The official evaluation fails on some mistakes with an assertion that names no sample. It silently
+scores others (a wrong frame of reference, a turned heading). This module checks everything first
+and names the sample token of each mistake. Plausibility checks are in
+``drivemim.evaluation.nuscenes_plausibility``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from drivemim.evaluation.view_merging import GlobalBoxes
 from drivemim.geometry import quaternion_to_matrix
 
 MAX_BOXES = 500
-"""Most boxes of a sample that the official evaluation takes."""
+"""Largest number of boxes per sample that the official evaluation accepts."""
 MAX_TILT = math.radians(20)
-"""Radians between a box's own z axis and global z: more is a rotation of another frame."""
+"""Radians between a box's z axis and the global z axis; a larger angle means a wrong frame."""
 META = {
     "use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False,
     "use_external": False,
@@ -50,11 +50,11 @@ class _Box(msgspec.Struct):
 
 
 def sample_poses(index: FrameIndex, rows: Sequence[int] | NDArray[np.int64]) -> SamplePoses:
-    """Where the vehicle was at some samples of an index, at the lidar's time, as the devkit asks.
+    """Return the vehicle's poses at some samples, at the lidar's time like the devkit.
 
     Args:
-        index: of nuScenes' tables.
-        rows: of ``index.samples``.
+        index: index of nuScenes' tables.
+        rows: rows of ``index.samples``.
     """
     rows = np.asarray(rows, np.int64)
     poses = index.samples.lidar_ego_to_global[rows]
@@ -68,14 +68,14 @@ def sample_poses(index: FrameIndex, rows: Sequence[int] | NDArray[np.int64]) -> 
 
 
 def results_document(merged: Mapping[str, GlobalBoxes], tokens: Sequence[str]) -> dict[str, Any]:
-    """Detections as the official results format.
+    """Convert detections to the official results format.
 
     Args:
         merged: boxes by sample token.
-        tokens: every sample of the evaluation; one without boxes gets an empty list.
+        tokens: every sample of the evaluation; a sample without boxes gets an empty list.
 
     Returns:
-        ``meta`` (which sensors were used: cameras) and ``results``.
+        ``meta`` (the sensors used: cameras) and ``results``.
     """
     nothing = GlobalBoxes.none()
     found = {**dict.fromkeys(tokens, nothing), **merged}
@@ -114,15 +114,15 @@ def _box_dicts(token: str, boxes: GlobalBoxes) -> list[dict[str, Any]]:
 def check_results(
     document: Mapping[str, Any], samples: SamplePoses, *, headings: bool = True
 ) -> None:
-    """Refuse results that the official evaluation would stop at, or score for the wrong reason.
+    """Refuse results that make the official evaluation fail or score the wrong thing.
 
     Args:
-        document: ``meta`` and ``results``, as ``results_document`` makes them.
+        document: ``meta`` and ``results``, as returned by ``results_document``.
         samples: every sample of the evaluation and the vehicle's pose there.
         headings: whether to compare headings with velocities; see ``check_headings``.
 
     Raises:
-        DataError: naming the sample's token, what is wrong with which box, and the cure.
+        DataError: if a box is wrong; it names the sample's token, the box, the mistake and the fix.
     """
     results = _check_document(document, samples)
     columns = [
@@ -167,7 +167,7 @@ def _and_more(tokens: Sequence[str]) -> str:
 
 
 def _check_sample(token: str, entries: Any, position: int) -> ResultColumns:
-    """Check what can be told box by box, and keep the numbers."""
+    """Check each box by itself, and return the numbers."""
     if isinstance(entries, list) and len(entries) > MAX_BOXES:
         raise DataError(
             f"sample {token} has {len(entries)} boxes, more than the {MAX_BOXES} that the official "

@@ -1,7 +1,7 @@
-"""Average precision and recall, as COCO computes them from matches.
+"""Average precision and recall, computed from matches like COCO.
 
 Lin et al., Microsoft COCO: Common Objects in Context, 2014: precision at 101 recalls, each the
-best precision at that recall or a higher one, averaged over recalls and over IoU thresholds.
+maximum precision at that recall or a higher one, averaged over recalls and IoU thresholds.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """What counts of one class in one slice at one IoU threshold, the best scored first (R).
+    """Detections of one class in one slice at one IoU threshold, by descending score (R).
 
     Attributes:
-        scores_R: of the detections, falling.
-        right_R: True where a detection found an object, False where it is a false alarm.
-        objects: how many are to be found.
-        images: how many images false alarms are counted on.
+        scores_R: scores of the detections, descending.
+        right_R: True for a true positive, False for a false positive.
+        objects: number of ground truth objects.
+        images: number of images on which false positives are counted.
     """
 
     scores_R: Floats
@@ -36,21 +36,21 @@ class Ranking:
 
 
 class Rankings:
-    """The rankings of one class, for any slice; keeps what slices and thresholds share."""
+    """Rankings of one class for any slice; stores what slices and thresholds share."""
 
     def __init__(
         self, objects: Objects, detections: Detections, matches: Matches, *, label: int
     ) -> None:
         rows = np.flatnonzero((detections.labels_D == label) & matches.kept_D)
-        # Stable: equal scores stay in the images' order, as COCO has them.
+        # Stable: equal scores stay in the order of the images, like in COCO.
         self.rows_R: Integers = rows[np.argsort(-detections.scores_D[rows], kind="stable")]
         self.scores_R = detections.scores_D[self.rows_R]
         self.matched_TR = matches.objects_TD[:, self.rows_R]
         self.wanted_M: Flags = (objects.labels_M == label) & ~objects.ignored_M
 
     def __call__(self, part: Slice, threshold: int) -> Ranking:
-        """The ranking in a slice; ``threshold`` is a row of ``THRESHOLDS``."""
-        # One more for NOBODY, which is the last row.
+        """Return the ranking in a slice; ``threshold`` is a row of ``THRESHOLDS``."""
+        # One more entry for NOBODY, which indexes the last row.
         inside_M = np.append(self.wanted_M & part.objects_M, False)
         matched_R = self.matched_TR[threshold]
         right_R = inside_M[matched_R]
@@ -64,7 +64,7 @@ class Rankings:
 
 
 def precision_at_recalls(ranking: Ranking) -> Floats:
-    """Precision at each of ``RECALLS``, 0 where it is not reached; NaN without objects."""
+    """Compute the precision at each of ``RECALLS``, 0 if not reached; NaN without objects."""
     if ranking.objects == 0:
         return np.full(len(RECALLS), math.nan)
     hits_R = np.cumsum(ranking.right_R)
@@ -75,20 +75,20 @@ def precision_at_recalls(ranking: Ranking) -> Floats:
 
 
 def recall(ranking: Ranking) -> float:
-    """Share of the objects that were found; NaN without objects."""
+    """Compute the fraction of objects found; NaN without objects."""
     return float(ranking.right_R.sum() / ranking.objects) if ranking.objects else math.nan
 
 
 @dataclass(frozen=True)
 class Score:
-    """COCO's numbers for one class in one slice; NaN where the slice has no objects.
+    """COCO's metrics for one class in one slice; NaN if the slice has no objects.
 
     Attributes:
         ap: average precision, mean over IoU 0.50 to 0.95.
         ap50: average precision at IoU 0.50.
         ar: recall of all detections, mean over IoU 0.50 to 0.95.
-        miss_rate: log-average miss rate at IoU 0.50; NaN where it was not asked for, too.
-        count: objects that are to be found.
+        miss_rate: log-average miss rate at IoU 0.50; NaN also if it was not requested.
+        count: number of ground truth objects.
     """
 
     ap: float
@@ -99,7 +99,7 @@ class Score:
 
 
 def score_slice(rankings: Rankings, part: Slice) -> tuple[Score, Ranking]:
-    """Score one class in one slice; its ranking at IoU 0.50 comes with it, for other numbers."""
+    """Score one class in one slice; also return its ranking at IoU 0.50, for other metrics."""
     each = [rankings(part, threshold) for threshold in range(len(THRESHOLDS))]
     precision_T = [float(precision_at_recalls(ranking).mean()) for ranking in each]
     score = Score(

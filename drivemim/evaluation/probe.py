@@ -1,7 +1,7 @@
-"""What a frozen backbone's cells know of objects: rest, pedestrian or vehicle?
+"""Probes of a frozen backbone: classify feature-map cells as rest, pedestrian or vehicle.
 
-Two classifiers that learn next to nothing themselves, so that what they find was in the features:
-a linear one, in closed form, and the nearest neighbours. Both are deterministic and take seconds.
+There are two simple classifiers, so that the result depends on the features and hardly on the
+classifier: a linear one in closed form and nearest neighbours. Both are deterministic and fast.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from drivemim.masking.cells import cell_owners
 CELL_CLASSES = ("rest", *CLASSES)
 NEIGHBOURS = 20
 RIDGE = 1e-3
-"""Added to the diagonal of the features' correlations, which is 1."""
+"""Value added to the diagonal of the features' correlation matrix, which is 1."""
 CELLS_PER_CLASS = 4000
-"""Most cells of one class that neighbours are looked for among."""
+"""Largest number of training cells per class that the nearest neighbours come from."""
 _CHUNK = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """Features of cells, and what each shows.
+    """Features of cells and their classes.
 
     Attributes:
         features_XD: float32.
@@ -40,11 +40,11 @@ class Cells:
 
 
 def cell_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Class of each cell: that of the nearest object whose box covers it, or ``rest``.
+    """Return the class of each cell: that of the nearest object whose box covers it, or ``rest``.
 
     Args:
-        clips: gives boxes, depths and labels.
-        grid: cells down and across (h, w).
+        clips: provides boxes, depths and labels.
+        grid: number of rows and columns of cells (h, w).
 
     Returns:
         int64 (B, T, N, h, w), position in ``CELL_CLASSES``.
@@ -52,19 +52,19 @@ def cell_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
     owners_BTNhw = cell_owners(
         clips.boxes_BTNM4, clips.depths_BTNM, clips.labels_BTNM >= 0, grid, clips.image_size
     )
-    # Column 0 is what cells without an owner find.
+    # Cells without an owner read column 0.
     classes_BTNM = torch.nn.functional.pad(clips.labels_BTNM + 1, (1, 0))
     found_BTNL = classes_BTNM.gather(-1, (owners_BTNhw + 1).flatten(-2))
     return found_BTNL.reshape(owners_BTNhw.shape)
 
 
 def probe(train: Cells, val: Cells, *, seed: int = 0) -> dict[str, float]:
-    """Train both classifiers on some cells, score them on others.
+    """Train both classifiers on some cells and score them on others.
 
     Args:
         train: cells to learn from; every class must occur.
         val: cells to score.
-        seed: which cells neighbours are looked for among.
+        seed: selects the cells that neighbours come from.
 
     Returns:
         ``linear/...`` and ``knn/...``: average precision of each object class, their mean ``mAP``,
@@ -96,9 +96,9 @@ def probe(train: Cells, val: Cells, *, seed: int = 0) -> dict[str, float]:
 
 
 def linear_scores(train: Cells, features_XD: Tensor) -> Tensor:
-    """Scores (X, C) of a ridge regression onto each class, in which all classes weigh the same.
+    """Return class scores (X, C) of a ridge regression with equally weighted classes.
 
-    Features are standardised as the training cells are, so none matters for its unit alone.
+    Features are standardised with the training cells' statistics, so their scale does not matter.
 
     Args:
         train: cells to learn from; every class must occur.
@@ -124,15 +124,15 @@ def linear_scores(train: Cells, features_XD: Tensor) -> Tensor:
 
 
 def neighbour_scores(train: Cells, features_XD: Tensor, *, seed: int = 0) -> Tensor:
-    """Scores (X, C): share of each class among the most similar training cells.
+    """Return class scores (X, C): fraction of each class among the nearest training cells.
 
-    Similarity is the cosine of standardised features. Of each class at most ``CELLS_PER_CLASS``
-    cells are asked, so that the many cells that show no object do not outvote the others.
+    Similarity is the cosine of standardised features. At most ``CELLS_PER_CLASS`` cells of each
+    class are used, so that the many cells without an object do not outvote the others.
 
     Args:
-        train: cells to look among.
+        train: cells to search.
         features_XD: cells to score.
-        seed: which training cells are asked.
+        seed: selects the training cells that are used.
     """
     generator = torch.Generator().manual_seed(seed)
     order_X = torch.randperm(len(train.labels_X), generator=generator)
@@ -152,15 +152,15 @@ def neighbour_scores(train: Cells, features_XD: Tensor, *, seed: int = 0) -> Ten
 
 
 def score_cells(scores_XC: Tensor, labels_X: Tensor) -> dict[str, float]:
-    """Average precision of each object class, their mean, and balanced accuracy.
+    """Compute the average precision of each object class, their mean, and balanced accuracy.
 
     Args:
-        scores_XC: the highest of a row is the guess.
-        labels_X: the truth, position in ``CELL_CLASSES``; every class must occur.
+        scores_XC: class scores; the highest in a row is the prediction.
+        labels_X: true class, position in ``CELL_CLASSES``; every class must occur.
 
     Returns:
         ``pedestrian_AP``, ``vehicle_AP``, ``mAP``, and ``balanced_accuracy``, the mean over classes
-        (``rest`` included) of the share of a class's cells that are guessed right.
+        (including ``rest``) of the fraction of a class's cells that are predicted correctly.
     """
     precisions = {
         f"{name}_AP": average_precision(scores_XC[:, label], labels_X == label)
@@ -177,9 +177,9 @@ def score_cells(scores_XC: Tensor, labels_X: Tensor) -> dict[str, float]:
 
 
 def average_precision(scores_X: Tensor, positive_X: Tensor) -> float:
-    """Sum over thresholds of precision times the recall gained; equal scores are one threshold.
+    """Sum precision times recall gained over thresholds; equal scores share one threshold.
 
-    Not interpolated, unlike COCO's. NaN without a positive.
+    Unlike COCO's, it is not interpolated. NaN without a positive.
     """
     order_X = scores_X.argsort(descending=True)
     scores_X, hits_X = scores_X[order_X], positive_X[order_X].double().cumsum(0)
@@ -192,11 +192,11 @@ def average_precision(scores_X: Tensor, positive_X: Tensor) -> float:
 
 
 def effective_rank(features_XD: Tensor) -> float:
-    """How many directions the features use: exp of the entropy of their covariance's eigenvalues.
+    """Compute the exponential of the entropy of the features' covariance eigenvalues.
 
-    Eigenvalues are normalised to sum to 1; D equal ones give D, a single one gives 1. Roy and
-    Vetterli (EUSIPCO 2007) define it so for singular values; a covariance's are its eigenvalues.
-    Of features that do not vary it is 0.
+    It measures how many directions the features use. Eigenvalues are normalised to sum to 1; D
+    equal eigenvalues give D, a single one gives 1. Constant features give 0. Roy and Vetterli
+    (EUSIPCO 2007) define it for singular values; those of a covariance are its eigenvalues.
     """
     mean_D = features_XD.double().mean(dim=0)
     covariance = torch.zeros(len(mean_D), len(mean_D)).double()
@@ -211,7 +211,7 @@ def effective_rank(features_XD: Tensor) -> float:
 
 
 def probe_table(results: Mapping[str, float]) -> str:
-    """What :func:`probe` found, as a small Markdown table in percent."""
+    """Format the results of :func:`probe` as a small Markdown table, in percent."""
     columns = [*(f"{name}_AP" for name in CLASSES), "mAP", "balanced_accuracy"]
     lines = [f"| % | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
     lines.append("|---" * (len(columns) + 1) + "|")
@@ -222,7 +222,7 @@ def probe_table(results: Mapping[str, float]) -> str:
 
 
 def _moments(features_XD: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature; 1 for the deviation of one that is constant."""
+    """Compute each feature's mean and standard deviation; 1 for a constant feature's deviation."""
     variance_D, mean_D = torch.var_mean(features_XD, dim=0, correction=0)
     return mean_D, torch.where(variance_D > 0, variance_D, 1.0).sqrt()
 

@@ -1,4 +1,4 @@
-"""What a metric keeps: one record an image while it runs, columns for the whole data set after."""
+"""Data of a metric: one record per image while it runs, then columns for the whole data set."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ UNKNOWN_MOTION = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
-    """The ground truth of a whole dataset, one row an object, images one after the other.
+    """The ground truth of a whole dataset: one row per object, image after image.
 
     Attributes:
-        images_M: row of the image the object is in.
+        images_M: row of the object's image.
         boxes_M4: (x1, y1, x2, y2), pixels of the original image.
         labels_M: class of the object.
-        ignored_M: True where the object is neither to be found nor to be missed.
+        ignored_M: True if the object counts neither as found nor as missed.
         distances_M: metres, not finite where unknown.
         visibilities_M: nuScenes' level, 1 (0-40 %) to 4 (80-100 %); 0 where unknown.
         motions_M: 1 moving, 0 still, -1 unknown.
-        crowds_M: True where the box is drawn around many objects.
+        crowds_M: True if the box covers many objects.
     """
 
     images_M: Integers
@@ -47,7 +47,7 @@ class Objects:
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
-    """The predictions for a whole dataset, one row a detection (D); fields as in ``Objects``."""
+    """The predictions for a whole dataset: one row per detection (D); fields as in ``Objects``."""
 
     images_D: Integers
     boxes_D4: Floats
@@ -56,13 +56,13 @@ class Detections:
 
 
 def image_record(sample: dict[str, Any]) -> Record:
-    """Ground truth and predictions of one image, as arrays.
+    """Return the ground truth and predictions of one image as arrays.
 
     Args:
-        sample: a data sample with ``instances`` and ``pred_instances``, as ``DetectionAP`` says.
+        sample: a data sample with ``instances`` and ``pred_instances``; see ``DetectionAP``.
 
     Raises:
-        ConfigError: if it carries no ground truth.
+        ConfigError: if it has no ground truth.
         DataError: if a predicted box or score is not a finite number.
     """
     name = sample.get("img_path", "an image")
@@ -99,7 +99,7 @@ def image_record(sample: dict[str, Any]) -> Record:
 
 
 def join_records(records: Sequence[Record]) -> tuple[Objects, Detections]:
-    """Join the images' records; the row of an image is its position in ``records``."""
+    """Join the records of all images; an image's row is its position in ``records``."""
 
     def join(key: str, empty: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate([empty, *(record[key] for record in records)])
@@ -128,6 +128,6 @@ def join_records(records: Sequence[Record]) -> tuple[Objects, Detections]:
 
 
 def float_array(values: Any) -> Floats:
-    """A tensor on any device (bfloat16 too), or an array, as a new array of float64."""
+    """Copy a tensor on any device (also bfloat16) or an array into a new float64 array."""
     on_cpu = values.detach().cpu().double() if hasattr(values, "detach") else values
     return np.array(on_cpu, np.float64)

@@ -1,4 +1,4 @@
-"""The JSON file an evaluation leaves: numbers by name, and curves."""
+"""The JSON file of an evaluation: numbers by name, and curves."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CURVES = "curves"
 def results_json(
     numbers: Mapping[str, Any], curves: Mapping[str, ClassCurves] | None = None
 ) -> bytes:
-    """Contents of the file; what is not known (NaN) is ``null``, which every reader takes.
+    """Return the contents of the file; NaN becomes ``null``, which every reader accepts.
 
     Args:
-        numbers: name to value, a number or what JSON can hold.
-        curves: of each class, kept under ``curves``.
+        numbers: name to value, a number or another JSON value.
+        curves: curves of each class, stored under ``curves``.
     """
     content: dict[str, Any] = dict(numbers)
     if curves:
@@ -31,11 +31,11 @@ def results_json(
 
 
 def read_results(path: str | os.PathLike[str]) -> dict[str, float]:
-    """Numbers of a results file by name, NaN where they are not known.
+    """Read the numbers of a results file by name, NaN if unknown.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        DataError: if it is no such file.
+        FileNotFoundError: if the file does not exist.
+        DataError: if it is not a results file.
     """
     content = _read(path)
     return {
@@ -46,11 +46,11 @@ def read_results(path: str | os.PathLike[str]) -> dict[str, float]:
 
 
 def read_curves(path: str | os.PathLike[str]) -> dict[str, ClassCurves]:
-    """Curves of a results file by class, with NaN for ``null``; none where it has none.
+    """Read the curves of a results file by class, ``null`` as NaN; empty if it has none.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        DataError: if it is no such file.
+        FileNotFoundError: if the file does not exist.
+        DataError: if it is not a results file.
     """
     return {
         name: {
@@ -84,5 +84,5 @@ def _without_nan(value: Any) -> Any:
         return {key: _without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(each) for each in value]
-    # Also numbers of NumPy and PyTorch.
+    # Also handles NumPy and PyTorch numbers.
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""A detector's scores as a table to read and as numbers by name."""
+"""A detector's scores as a readable table and as numbers by name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _CLASSES_ABREAST = 3
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionScores:
-    """All that an evaluation says of a detector.
+    """All scores of a detector.
 
     Attributes:
-        classes: their names.
-        miss_rate_classes: those whose log-average miss rate was computed.
-        table: scores of every class, in the order of ``classes``, for each slice by name; the
-            whole is ``all``.
+        classes: names of the classes.
+        miss_rate_classes: classes whose log-average miss rate was computed.
+        table: scores of every class, in the order of ``classes``, by slice name; ``all`` is the
+            whole dataset.
         calibration: calibration error by class.
-        curves: what charts are drawn from, by class.
+        curves: curves for the charts, by class.
     """
 
     classes: Sequence[str]
@@ -34,9 +34,9 @@ class DetectionScores:
 
 
 def format_table(scores: DetectionScores) -> str:
-    """Lay scores out as text: a row a slice, all but counts in percent, ``-`` for NaN.
+    """Format scores as text: one row per slice, percent except counts, ``-`` for NaN.
 
-    Many classes stand below each other, three at a time.
+    The table has blocks of up to three classes, one below the other.
     """
     blocks = []
     for start in range(0, len(scores.classes), _CLASSES_ABREAST):
@@ -46,7 +46,7 @@ def format_table(scores: DetectionScores) -> str:
 
 
 def named_numbers(scores: DetectionScores) -> dict[str, float]:
-    """Every number by name, as ``DetectionAP`` lists them."""
+    """Return every number by name, as listed in ``DetectionAP``."""
     overall = scores.table["all"]
     numbers: dict[str, float] = {
         "mAP": mean_of_known([score.ap for score in overall]),

@@ -1,10 +1,9 @@
-"""Parts of a dataset a detector is scored on by themselves: near, hidden, one camera, at night.
+"""Slices: subsets of a dataset by distance, visibility, size, motion, camera or condition.
 
-Objects outside a slice are ignored in it: the detection that found one is neither right nor wrong
-there, whatever else it overlaps. What is left to say is which false alarms, detections that match
-no object, count against a slice. A slice of *objects* by distance, visibility or motion has them
-all, for a false alarm has none of these; one by size has those of its own size; a slice of
-*images* (camera, condition) has those in its images.
+Each slice evaluates a subset. Objects outside it are ignored: a detection that matches one is
+neither a true nor a false positive there, whatever else it overlaps. Unmatched detections (false
+positives) have no distance, visibility or motion, so slices by these count all of them. Size slices
+count false positives of the same size; camera and condition slices count those in their images.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ MOTIONS = ("still", "moving")
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """A named part of a dataset.
+    """A named subset of a dataset.
 
     Attributes:
         name: axis and value, ``distance 0-20 m``.
-        objects_M: True for the objects that are to be found.
-        alarms_D: True for the detections that count as false alarms if they match nothing.
-        images: how many images false alarms are counted on.
+        objects_M: True for the ground truth objects of the slice.
+        alarms_D: True for detections that count as false positives if they match no object.
+        images: number of images on which false positives are counted.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Slice:
 
 
 def whole(objects: Objects, detections: Detections, images: int) -> Slice:
-    """Everything, under the name ``all``."""
+    """Return the slice ``all`` of the whole dataset."""
     return Slice(
         name="all",
         objects_M=np.ones(len(objects.labels_M), bool),
@@ -53,13 +52,13 @@ def whole(objects: Objects, detections: Detections, images: int) -> Slice:
 def distance_slices(
     objects: Objects, detections: Detections, images: int, edges: Sequence[float]
 ) -> list[Slice]:
-    """Objects by distance: from each edge (included) to the next, the last one open.
+    """Slice objects by distance: from each edge (included) to the next; the last slice is open.
 
     Args:
         objects: the ground truth.
         detections: the predictions.
-        images: how many there are.
-        edges: as ``check_edges`` wants them, metres.
+        images: number of images.
+        edges: metres, see ``check_edges``.
     """
     names = _range_names("distance", edges, "m")
     bins_M = _bins(objects.distances_M, edges)
@@ -69,16 +68,16 @@ def distance_slices(
 def size_slices(
     objects: Objects, detections: Detections, images: int, edges: Sequence[float]
 ) -> list[Slice]:
-    """Objects by the height of their box, false alarms by the height of theirs.
+    """Slice objects and false positives by box height.
 
-    Height, since that is what distance leaves of a standing person or a car, whether it is seen
-    from the side or from behind; COCO's areas say more about which of the two it was.
+    Unlike COCO's area, the height of a standing person or a car depends on the distance but not on
+    whether it is seen from the side or from behind.
 
     Args:
         objects: the ground truth.
         detections: the predictions.
-        images: how many there are.
-        edges: as ``check_edges`` wants them, pixels of the stored image.
+        images: number of images.
+        edges: pixels of the stored image, see ``check_edges``.
     """
     names = _range_names("size", edges, "px")
     bins_M = _bins(objects.boxes_M4[:, 3] - objects.boxes_M4[:, 1], edges)
@@ -90,20 +89,20 @@ def size_slices(
 
 
 def visibility_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
-    """Objects by nuScenes' visibility level."""
+    """Slice objects by nuScenes' visibility level."""
     names = [f"visibility {level}" for level in VISIBILITIES]
     bins_M = objects.visibilities_M - VISIBILITIES[0]
     return _object_slices(names, bins_M, detections, images)
 
 
 def motion_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
-    """Objects that stand still, and objects that move."""
+    """Slice objects by motion: still or moving."""
     names = [f"motion {name}" for name in MOTIONS]
     return _object_slices(names, objects.motions_M, detections, images)
 
 
 def camera_slices(objects: Objects, detections: Detections, cameras: Sequence[str]) -> list[Slice]:
-    """One slice a camera, in alphabetical order; ``cameras`` has one name an image."""
+    """Return one slice per camera, in alphabetical order; ``cameras`` has one name per image."""
     return [
         _image_slice(f"camera {name}", [each == name for each in cameras], objects, detections)
         for name in sorted(set(cameras))
@@ -113,9 +112,9 @@ def camera_slices(objects: Objects, detections: Detections, cameras: Sequence[st
 def condition_slices(
     objects: Objects, detections: Detections, conditions: Sequence[str]
 ) -> list[Slice]:
-    """One slice a condition; ``conditions`` has some words an image (``"night rain"``).
+    """Return one slice per condition; ``conditions`` has words for each image (``"night rain"``).
 
-    Day, night and rain are always listed, other words where they occur. A rainy night is in both.
+    Day, night and rain are always listed, other words if they occur. A rainy night is in both.
     """
     words = [frozenset(condition.split()) for condition in conditions]
     others = sorted(frozenset().union(*words) - set(CONDITIONS))
@@ -126,7 +125,7 @@ def condition_slices(
 
 
 def check_edges(name: str, edges: Sequence[float], unit: str) -> None:
-    """Refuse edges that part nothing.
+    """Refuse invalid edges.
 
     Raises:
         ConfigError: if there are none, one is not finite, or they do not increase.
@@ -137,7 +136,7 @@ def check_edges(name: str, edges: Sequence[float], unit: str) -> None:
 
 
 def mean_of_known(values: Sequence[float]) -> float:
-    """Mean of the values that are not NaN; NaN if there are none."""
+    """Compute the mean of the values that are not NaN; NaN if there are none."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
 
@@ -148,7 +147,7 @@ def _range_names(axis: str, edges: Sequence[float], unit: str) -> list[str]:
 
 
 def _bins(values: Floats, edges: Sequence[float]) -> Integers:
-    """Row of the range each value is in; -1 below the first one and for the unknown."""
+    """Return the row of each value's range; -1 for unknown values and those below the first."""
     bins = np.searchsorted(np.asarray(edges, float), values, side="right") - 1
     return np.where(np.isfinite(values), bins, -1)
 

@@ -1,8 +1,8 @@
-"""What several cameras found of one moment, as one list of boxes in the global frame.
+"""Merging of the detections of all cameras of a sample into one list in the global frame.
 
-Views belong together by their sample's token and by nothing else: neither the number of cameras
-nor the order of images matters. An object that two cameras see is kept once, by suppression of
-rotated boxes on the ground plane within each class.
+Views are grouped by sample token only. Neither the number of cameras nor the order of images
+matters. An object that two cameras see is kept once, by non-maximum suppression of rotated boxes on
+the ground plane within each class.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class GlobalBoxes:
         centers_M3: float64, metres.
         sizes_M3: float64, metres: width, length, height.
         rotations_M4: float64, quaternions w x y z.
-        velocities_M2: float64, metres a second along x and y.
+        velocities_M2: float64, metres per second along x and y.
         scores_M: float64.
         labels_M: int64, position in ``DETECTION_CLASSES``.
         attributes_M: int64, position in ``ATTRIBUTES``, -1 for none.
@@ -44,7 +44,7 @@ class GlobalBoxes:
 
     @classmethod
     def none(cls) -> GlobalBoxes:
-        """No detection at all."""
+        """Return a container without detections."""
         nothing, labels = np.zeros((0, 4)), np.zeros(0, np.int64)
         return cls(
             centers_M3=nothing[:, :3],
@@ -57,23 +57,23 @@ class GlobalBoxes:
         )
 
     def take(self, rows: Integers | Flags) -> GlobalBoxes:
-        """Some of the boxes, by position or by a mask."""
+        """Select boxes, by position or by a mask."""
         return GlobalBoxes(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
 
 def merge_views(
     views: Iterable[tuple[str, GlobalBoxes]], *, overlap: float = 0.2, max_boxes: int = 500
 ) -> dict[str, GlobalBoxes]:
-    """Boxes of every sample, the best first.
+    """Merge the boxes of every sample, by descending score.
 
-    Of boxes that tie, those with the lower label, then the lower centre, size and turn come first,
-    so that the result depends on the boxes alone.
+    Boxes of equal score are ordered by ascending label, then by centre, size, rotation, velocity
+    and attribute, so that the result depends only on the boxes.
 
     Args:
         views: sample token and boxes of each image, in any order.
-        overlap: intersection over union on the ground plane above which the lower of two boxes of
-            one class is left out, in [0, 1].
-        max_boxes: most boxes of a sample, by score.
+        overlap: intersection over union on the ground plane above which the lower-scored of two
+            boxes of one class is removed, in [0, 1].
+        max_boxes: number of boxes with the highest scores to keep per sample.
 
     Raises:
         ValueError: if ``overlap`` is outside [0, 1], or ``max_boxes`` negative.
@@ -93,16 +93,16 @@ def merge_views(
 
 
 def ground_overlaps(boxes: GlobalBoxes) -> tuple[Integers, Floats]:
-    """Pairs of boxes of one class that overlap on the ground plane.
+    """Find pairs of boxes of one class that overlap on the ground plane.
 
-    Computed by GEOS in float64: MMCV's ``box_iou_rotated`` is far off, 0 or above 1, for boxes that
-    nearly coincide (1e-6 m apart), and those are the ones that two cameras see.
+    GEOS computes the overlaps in float64. MMCV's ``box_iou_rotated`` is wrong (0 or above 1) for
+    boxes that nearly coincide (1e-6 m apart), which is common when two cameras see one object.
 
     Returns:
-        pairs [P, 2] of positions, the lower first, in order; and their intersection over union.
-        Boxes with a number that is not finite, or without an area, overlap with nothing.
+        Pairs [P, 2] of positions, the lower first, in order; and their intersection over union.
+        Boxes that are not finite or have no area overlap with nothing.
     """
-    # Imported when first needed: only the evaluation of 3-D boxes needs it.
+    # Imported here because only the evaluation of 3-D boxes needs it.
     import shapely
 
     sizes_M2 = boxes.sizes_M3[:, [1, 0]]
@@ -128,7 +128,7 @@ def ground_overlaps(boxes: GlobalBoxes) -> tuple[Integers, Floats]:
 def _suppress(boxes: GlobalBoxes, overlap: float) -> GlobalBoxes:
     pairs, overlaps = ground_overlaps(boxes)
     kept = np.ones(len(boxes), bool)
-    # In order of the better box, so it is known whether that one is kept itself.
+    # Ordered by the better box, so it is already known whether that box is kept.
     for better, lower in pairs[overlaps > overlap]:
         if kept[better]:
             kept[lower] = False
@@ -145,7 +145,7 @@ def _join(several: list[GlobalBoxes]) -> GlobalBoxes:
 
 
 def _in_order(boxes: GlobalBoxes) -> GlobalBoxes:
-    """The boxes by descending score; every other number decides a tie."""
+    """Sort boxes by descending score; all other values break ties."""
     ties = [
         boxes.labels_M, *boxes.centers_M3.T, *boxes.sizes_M3.T, *boxes.rotations_M4.T,
         *boxes.velocities_M2.T, boxes.attributes_M,
