@@ -1,1 +1,1 @@
-"""Measurements of speed and memory, each with the target it is held to."""
+"""Benchmarks of speed and memory; the index benchmark has targets."""

@@ -1,4 +1,4 @@
-"""The index at the size of nuScenes trainval: building, opening, looking up clips."""
+"""Benchmark of an index of nuScenes trainval's size: building, opening, looking up clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIB = 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print measured against target, and return 1 if a target is missed."""
+    """Measure, print each result next to its target, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="benchmark.py index", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="share of trainval's size")
     parser.add_argument("--lookups", type=int, default=20_000, help="clips to look up")
@@ -69,7 +69,7 @@ def _report(rows: Sequence[tuple[str, float, str, str, float]]) -> int:
 
 
 def _in_process(task: str, *arguments: object) -> dict[str, Any]:
-    """Run one measurement in a process of its own, so that nothing else's memory is counted."""
+    """Run one measurement in a separate process, so that no other memory is counted."""
     command = [sys.executable, "-m", "drivemim.benchmarks.index", task, *map(str, arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, Any] = json.loads(done.stdout)
@@ -77,7 +77,7 @@ def _in_process(task: str, *arguments: object) -> dict[str, Any]:
 
 
 def _memory(field: str) -> int:
-    """A line of Linux's account of this process, bytes: VmRSS (now) or VmHWM (at its peak)."""
+    """Return this process's memory in bytes from Linux: VmRSS (current) or VmHWM (peak)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
@@ -85,14 +85,14 @@ def _memory(field: str) -> int:
 
 
 def measure_build(root: Path, path: Path) -> dict[str, float]:
-    """Seconds and peak memory of building."""
+    """Measure the time in seconds and the peak memory of building."""
     started = time.perf_counter()
     build_nuscenes_index(root, "v1.0-trainval", path, missing_images="ignore")
     return {"seconds": time.perf_counter() - started, "peak": _memory("VmHWM")}
 
 
 def measure_open(path: Path) -> dict[str, float]:
-    """Seconds and memory of opening, imports done."""
+    """Measure the time in seconds and the memory of opening, without imports."""
     before, started = _memory("VmRSS"), time.perf_counter()
     index = FrameIndex.open(path)
     seconds = time.perf_counter() - started
@@ -102,14 +102,14 @@ def measure_open(path: Path) -> dict[str, float]:
 
 
 def look_up(windows: ClipWindows, sample: int) -> tuple[np.ndarray[Any, Any], ...]:
-    """Everything of a clip but its pixels: frames, poses, intrinsics, and their samples' boxes."""
+    """Read a clip's data except its pixels: frames, poses, intrinsics and its samples' boxes."""
     index = windows.index
     rows_TN = windows.rows(np.array([sample]))[0]
     rows = rows_TN[rows_TN >= 0]
     frames, samples, boxes = index.frames, index.samples, index.boxes
     which = np.unique(frames.sample[rows])
     first, count = samples.first_box[which], samples.box_count[which]
-    # A sample's boxes follow one another, and so do those of samples that do.
+    # Boxes of a sample are contiguous, and so are those of consecutive samples.
     span = slice(int(first[0]), int(first[-1] + count[-1])) if len(which) else slice(0, 0)
     return (
         rows_TN,
@@ -127,7 +127,7 @@ def look_up(windows: ClipWindows, sample: int) -> tuple[np.ndarray[Any, Any], ..
 
 
 def measure_look_up(path: Path, lookups: int) -> dict[str, float]:
-    """Clips a second, at random places of the index."""
+    """Measure clips per second, at random positions of the index."""
     index = FrameIndex.open(path)
     before = _memory("VmRSS")
     cameras = index.camera_numbers(None)
@@ -138,7 +138,7 @@ def measure_look_up(path: Path, lookups: int) -> dict[str, float]:
         started = time.perf_counter()
         for sample in samples:
             for array in look_up(windows, sample):
-                array.copy()  # views into the file would not have been read
+                array.copy()  # reads the data; a view into the mapped file would not
         result[name] = lookups / (time.perf_counter() - started)
     result["growth"] = _memory("VmRSS") - before
     return result

@@ -1,6 +1,6 @@
-"""Cost of every mask strategy, a clip, and as a share of a ViT-B training step on the same device.
+"""Benchmark of mask strategies: time per clip, also relative to a ViT-B training step.
 
-The step is measured on one clip and counted once for each clip of the batch.
+The training step is measured with one clip on the same device and counted for each clip of a batch.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ METRES_PER_STEP = 4.0
 def drive(
     clips: int, steps: int, boxes: int, grid: tuple[int, int], device: torch.device, seed: int = 0
 ) -> Clips:
-    """Noise seen by six cameras of a car that drives ahead, with boxes of tracks that stay.
+    """Make clips of noise images from six cameras of a moving car, with boxes.
+
+    Each track is visible in one camera and in every frame of it.
 
     Args:
         clips: B.
         steps: T.
-        boxes: M, of every frame.
-        grid: cells down and across.
-        device: where the clips are wanted.
-        seed: of images and boxes.
+        boxes: M, per frame.
+        grid: number of rows and columns of patches.
+        device: device of the clips.
+        seed: seed of images and boxes.
     """
     H, W = image_size = (grid[0] * STRIDE, grid[1] * STRIDE)
     random = np.random.default_rng(seed)
@@ -74,7 +76,7 @@ def drive(
 
 
 def milliseconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median time of a call, after one that does not count."""
+    """Measure the median time of a call, after one warm-up call."""
     times = []
     for _ in range(repeats + 1):
         if device.type == "cuda":
@@ -88,7 +90,7 @@ def milliseconds(run: Callable[[], object], device: torch.device, repeats: int) 
 
 
 def mask_cost(strategy: MaskStrategy, clips: Clips, grid: tuple[int, int], repeats: int) -> float:
-    """Milliseconds a clip."""
+    """Measure a strategy's time per clip, milliseconds."""
     device = clips.valid_BTN.device
     guide_BTNhw: Tensor = torch.rand(*clips.shape, *grid, device=device)
     generators = clip_generators(clips)
@@ -97,7 +99,7 @@ def mask_cost(strategy: MaskStrategy, clips: Clips, grid: tuple[int, int], repea
 
 
 def step_cost(config: str, clips: Clips, repeats: int) -> float:
-    """Milliseconds a clip of a training step but for the optimiser; in bf16 on a GPU."""
+    """Measure a training step on ``clips`` without optimizer, milliseconds; bf16 on a GPU."""
     device = clips.valid_BTN.device
     settings = Config.fromfile(config).model.to_dict()
     model = MODELS.build({**settings, "masking": {"type": "RandomMask"}, "guide": None})
@@ -112,7 +114,7 @@ def step_cost(config: str, clips: Clips, repeats: int) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print one row a strategy."""
+    """Print one row per strategy."""
     parser = argparse.ArgumentParser(prog="benchmark.py masks", description=__doc__)
     parser.add_argument("--config", default="configs/masks/strategies.py")
     parser.add_argument("--model", default="configs/pretrain/vit-base_object_nuscenes.py")

@@ -1,8 +1,8 @@
-"""Cost of a pretraining step: FLOPs by part, time and memory; each config against the first.
+"""Benchmark of a pretraining step: FLOPs by part, time and memory, relative to the first config.
 
-Images are noise, so nothing is read and the loader is not in the numbers. FLOPs are of the forward
-pass (a multiplication and an addition are two); a training step takes three times as many, but for
-the guide of a mask, which may only look.
+Images are noise, so data loading is not included. FLOPs are those of the forward pass (a
+multiplication and an addition are two). A training step takes three times as many, except for the
+guide of a mask, which may need only a forward pass.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class StepCost:
     """Cost of a step per frame.
 
     Attributes:
-        gflops: of the forward pass, by part and ``total``.
-        parameters: millions, by part.
-        milliseconds: of forward and backward pass and optimizer; NaN if it was not timed.
+        gflops: GFLOPs of the forward pass, by part and ``total``.
+        parameters: millions of parameters, by part.
+        milliseconds: time of forward and backward pass and optimizer; NaN if it was not timed.
     """
 
     gflops: dict[str, float]
@@ -59,9 +59,9 @@ def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -
 
     Args:
         config: path of the config.
-        frames: of a batch.
-        repeats: steps that are timed; 0 counts FLOPs only.
-        device: to run on; mixed precision on a GPU.
+        frames: batch size.
+        repeats: number of timed steps; 0 counts FLOPs only.
+        device: device to run on; mixed precision on a GPU.
     """
     cfg = load_config(config)
     init_default_scope(cfg.default_scope)
@@ -74,7 +74,7 @@ def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     found = {part: counts.get(f"{type(model).__name__}.{part}", 0) for part in PARTS}
     found["total"] = counts["Global"]
-    # Not called as a module, so not counted as one: what the others leave.
+    # The encoder is not called as a module and not counted as one: it is the remainder.
     found["encoder"] = 2 * found["total"] - sum(found.values())
     return StepCost(
         gflops={name: count / frames / 1e9 for name, count in found.items()},
@@ -90,7 +90,7 @@ def _attention_flops(
     *_: object,
     **__: object,
 ) -> int:
-    """FLOPs of the CPU's attention, which PyTorch's counter does not know."""
+    """Count the FLOPs of the CPU's attention, which PyTorch's counter does not know."""
     flops: int = sdpa_flop_count(  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
         query_shape, key_shape, value_shape
     )

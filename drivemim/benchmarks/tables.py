@@ -1,4 +1,4 @@
-"""nuScenes tables of any size, with nothing in them but numbers: for measuring the index."""
+"""Synthetic nuScenes tables of any size, without images, for the index benchmark."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CAMERAS = (
     "CAM_BACK_RIGHT",
 )
 SCENES, SAMPLES, FRAMES, BOXES = 850, 34_149, 2_600_000, 1_170_000
-"""nuScenes trainval. There, 2.6 million counts lidar and radar sweeps too; here every one is an
-image, so the index holds them all."""
+"""Sizes of nuScenes trainval. Its 2.6 million sample_data rows include lidar and radar sweeps; here
+all of them are images, so that the index contains them all."""
 TRACK_LENGTH = 18
 
 
 def write_tables(root: Path, scale: float) -> dict[str, int]:
-    """Write ``v1.0-trainval`` tables of nuScenes' size times ``scale`` under ``root``.
+    """Write ``v1.0-trainval`` tables of nuScenes' size times ``scale`` below ``root``.
 
     Returns:
-        rows by table.
+        Number of rows by table.
     """
     folder = root / "v1.0-trainval"
     folder.mkdir(parents=True)
@@ -114,7 +114,7 @@ def _write_small_tables(folder: Path, scenes: int, per_scene: int) -> None:
 
 
 def _chain(kind: int, scene: int, step: int, count: int, *more: int) -> dict[str, str]:
-    """``prev`` and ``next`` of a row in a chain of ``count``."""
+    """Return ``prev`` and ``next`` of a row in a chain of ``count`` rows."""
     return {
         "prev": _token(kind, scene, step - 1, *more) if step else "",
         "next": _token(kind, scene, step + 1, *more) if step + 1 < count else "",
@@ -137,7 +137,7 @@ def _sample_data(scenes: int, per_scene: int, sweeps: int) -> Iterable[dict[str,
     for scene in range(scenes):
         for camera, channel in enumerate(CAMERAS):
             for step in range(count):
-                # A sweep belongs to the keyframe that follows it; the last ones to the last.
+                # A sweep belongs to the next keyframe; sweeps after the last one belong to it.
                 sample = min(-(-step // sweeps), per_scene - 1)
                 key = step % sweeps == 0
                 time = 500_000 * step // sweeps - 1_000 * camera

@@ -1,4 +1,4 @@
-"""Speed of the generated town: images a second of one core, JPEG included."""
+"""Benchmark of the generated town: images per second and core, including JPEG encoding."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def measure(config: TownConfig) -> tuple[int, float, float]:
     """Generate a town in this process.
 
     Returns:
-        Images, seconds of wall time, seconds of processor time; scene building, lidar and tables
-        included.
+        Number of images, wall time and processor time in seconds, including scene building, lidar
+        and tables.
     """
     with tempfile.TemporaryDirectory() as folder:
         wall, processor = time.perf_counter(), time.process_time()
@@ -34,7 +34,7 @@ def measure(config: TownConfig) -> tuple[int, float, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print images a second for each image size."""
+    """Print images per second for each image size."""
     parser = argparse.ArgumentParser(prog="benchmark.py town", description=__doc__)
     parser.add_argument("--scenes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=4.0)

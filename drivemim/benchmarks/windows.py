@@ -1,6 +1,6 @@
-"""What a ViT's window attention saves: time and memory of one image, with and without windows.
+"""Benchmark of a ViT's window attention: time and memory of one image, with and without windows.
 
-Every row is measured in a process of its own, since a process never gives its peak back.
+Every row is measured in a separate process, because a process's peak memory never decreases.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ def measure(
     """Run one image through a ViT; call it in a fresh process.
 
     Args:
-        arch: of ``drivemim.ViT``.
+        arch: ``arch`` of ``drivemim.ViT``.
         size: height and width of the image, pixels.
         window: ``window_size``.
-        fused: PyTorch's own choice of attention; else the one that holds all of its weights.
-        backward: run back as well.
+        fused: let PyTorch choose the attention kernel; else use the one that stores all weights.
+        backward: also run the backward pass.
         device: ``cpu`` or ``cuda``.
 
     Returns:
-        Billions of multiplications and additions of the forward pass; seconds (of the processor,
-        which other programs do not lengthen, or of the GPU); peak memory above that of the
-        weights, GiB.
+        GFLOPs of the forward pass; seconds of this process's CPU time, which other programs do not
+        lengthen; peak memory above that of the weights, GiB.
     """
     torch.set_num_threads(1)
     model = MODELS.build({"type": "drivemim.ViT", "arch": arch, "window_size": window})
@@ -58,14 +57,14 @@ def measure(
 
 
 def _peak(device: str) -> float:
-    """Most memory this process has held so far, GiB."""
+    """Return the peak memory of this process so far, GiB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print one row for each image size, with windows and without."""
+    """Print one row for each image size, with and without windows."""
     parser = argparse.ArgumentParser(prog="benchmark.py windows", description=__doc__)
     parser.add_argument("--arch", default="base")
     parser.add_argument("--sizes", nargs="+", default=["448x800"], metavar="HEIGHTxWIDTH")

@@ -1,4 +1,4 @@
-"""The demo: the whole path on a generated town, from no data to a report."""
+"""The demo: the whole pipeline on a generated town, from data generation to a report."""
 
 from drivemim.demo.plan import DemoSettings, make_plan
 from drivemim.demo.report import read_outcome, write_demo_report

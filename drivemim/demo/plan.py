@@ -1,4 +1,4 @@
-"""What the demo does: its settings in one place, its steps as the commands a user would type."""
+"""The demo's settings, and its steps as the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from drivemim.steps import Stage, Step
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_single_town.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_labels_town.py"
 ARMS = {"pretrained": "the pretrained backbone", "random": "random initialisation"}
-# The configs read the demo's index from here.
+# The configs read the demo's index from this folder.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")
 
 TOWN_SOURCES = ("drivemim/datasets/town", "drivemim/geometry", "tools/generate_town.py")
@@ -30,20 +30,20 @@ TOWN_SOURCES = ("drivemim/datasets/town", "drivemim/geometry", "tools/generate_t
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """How much of everything; the defaults take about ten minutes on two cores.
+    """Sizes and lengths of the demo; the defaults take about ten minutes on two cores.
 
     Attributes:
-        scenes: of the town; at least 6 for two in ``mini_val``.
+        scenes: number of scenes of the town; at least 6 to have two in ``mini_val``.
         seconds: length of a scene.
-        sweep_rate: images a second of every camera.
+        sweep_rate: images per second and camera.
         image_size: height and width of the town's images, pixels.
-        pedestrians: in a scene.
-        vehicles: in a scene.
-        pretrain_iterations: batches that the backbone is pretrained for.
-        finetune_iterations: batches that each detector is fine-tuned for.
-        seed: of the town and of every training.
-        pictures: clips drawn in the report.
-        detections: images that both detectors' results are drawn on.
+        pedestrians: number per scene.
+        vehicles: number per scene.
+        pretrain_iterations: iterations of pretraining.
+        finetune_iterations: iterations of fine-tuning each detector.
+        seed: seed of the town and of every training.
+        pictures: number of clips drawn in the report.
+        detections: number of images on which both detectors' results are drawn.
     """
 
     scenes: int = 10
@@ -60,7 +60,7 @@ class DemoSettings:
 
     @classmethod
     def quick(cls) -> DemoSettings:
-        """Every step, on next to nothing: shows that it runs, not what it can do."""
+        """Return minimal settings that run every step; the results are meaningless."""
         return cls(
             scenes=2,
             seconds=1.5,
@@ -76,11 +76,11 @@ class DemoSettings:
 
 
 def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list[Stage]:
-    """The stages of the demo, in order.
+    """Return the stages of the demo, in order.
 
     Args:
-        settings: how much of everything.
-        work_dir: folder for everything that is written, relative to the repository or absolute.
+        settings: sizes and lengths.
+        work_dir: folder for all output, relative to the repository or absolute.
     """
     index = work_dir / "town.arrow"
     iterations = settings.pretrain_iterations
@@ -106,7 +106,7 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
                 iterations=iterations,
                 seed=settings.seed,
                 options=(
-                    # Images are read by a process of its own while the model computes.
+                    # A separate process reads images while the model computes.
                     "train_dataloader.num_workers=1",
                     "train_dataloader.persistent_workers=True",
                     *_moved(work_dir, "train_dataloader.dataset.dataset"),
@@ -201,7 +201,7 @@ def _pictures_step(checkpoint: Path, settings: DemoSettings, work_dir: Path) -> 
 
 
 def _moved(work_dir: Path, *datasets: str) -> tuple[str, ...]:
-    """Options that tell data sets of the configs where the index is, if it is elsewhere."""
+    """Return options that set the index path of the configs' data sets if it is not the default."""
     if work_dir == DEFAULT_WORK_DIR:
         return ()
     return tuple(f"{dataset}.index={work_dir / 'town.arrow'}" for dataset in datasets)

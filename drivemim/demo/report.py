@@ -1,4 +1,4 @@
-"""The demo's report: what was shown, hidden, reconstructed, and what it was worth."""
+"""The demo's report: clips, masks, reconstructions, losses, and the detectors' results."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ _DISTANCE = re.compile(r"^drivemim/(\w+)_AP\[distance (.+)\]$")
 
 
 def write_demo_report(settings: DemoSettings, results: Sequence[Done], work_dir: Path) -> Path:
-    """Gather what the steps left in ``work_dir`` into ``work_dir/report.html``.
+    """Collect the results of the steps in ``work_dir`` into ``work_dir/report.html``.
 
     Args:
-        settings: that the demo ran with.
-        results: how its steps went.
+        settings: settings of the demo.
+        results: outcomes of its steps.
         work_dir: the demo's folder.
 
     Returns:
@@ -90,12 +90,12 @@ def write_demo_report(settings: DemoSettings, results: Sequence[Done], work_dir:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which detector was better.
+    """The comparison of the two detectors.
 
     Attributes:
-        gain: mAP50 of the detector from the pretrained backbone, less that of the one from random
+        gain: mAP50 of the detector from the pretrained backbone, minus that of the one from random
             initialisation; NaN if either has none.
-        sentence: the same for people.
+        sentence: the result as a sentence.
     """
 
     gain: float
@@ -103,7 +103,7 @@ class Outcome:
 
 
 def read_outcome(work_dir: Path) -> Outcome:
-    """Compare the detectors' mAP50, from what the demo's steps left in ``work_dir``."""
+    """Compare the detectors' mAP50, read from the results in ``work_dir``."""
     pretrained, random = (
         read_results(work_dir / f"results-{arm}.json").get(COMPARED, math.nan) for arm in ARMS
     )
@@ -154,7 +154,7 @@ def _score_blocks(arms: Mapping[str, Metrics]) -> list[Block]:
 
 
 def _detection_blocks(work_dir: Path) -> list[Block]:
-    """Both detectors' results on the same images, one above the other."""
+    """Show both detectors' results on the same images, one above the other."""
     blocks: list[Block] = [
         Text(
             "The same images twice: above the detector from the pretrained backbone, below the one "
@@ -200,7 +200,7 @@ def _failure_blocks(arms: Mapping[str, Metrics], curves: Arms) -> list[Block]:
 
 def _score_row(label: str, key: str, arms: Mapping[str, Metrics]) -> list[str]:
     values = [metrics.get(key, math.nan) for metrics in arms.values()]
-    # Of the numbers as they are shown; adding 0 makes -0.0 into 0.0.
+    # Use the rounded numbers as shown; adding 0 turns -0.0 into 0.0.
     difference = round(100 * values[0], 1) - round(100 * values[-1], 1) + 0.0
     count = next(iter(arms.values())).get(re.sub(r"_AP\b", "_count", key), math.nan)
     return [

@@ -1,1 +1,1 @@
-"""Studies: many runs, one table, one command."""
+"""Studies: each compares many runs with one command and prints one table."""

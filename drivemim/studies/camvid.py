@@ -1,7 +1,7 @@
-"""Does pretraining on real frames help a detector? CamVid, random initialisation, three seeds.
+"""CamVid study: pretraining on real frames against random initialisation, three seeds.
 
-Pretraining sees the images of CamVid's ``train`` and unlabelled frames, never those of ``val``,
-which detectors are judged on.
+Pretraining uses the images of CamVid's ``train`` and unlabelled frames. It never sees those of
+``val``, on which detectors are evaluated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from drivemim.studies.tables import mean_and_deviation
 
 PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
-# The configs read the study's indices from here.
+# The configs read the study's indices from this folder.
 WORK_DIR = Path("work_dirs/study-camvid")
 ARMS = {"pretrained": "pretrained backbone", "random": "random initialisation"}
 METRICS = ("mAP", "mAP50", "vehicle_AP", "vehicle_AP50", "pedestrian_AP", "pedestrian_AP50")
@@ -38,7 +38,7 @@ class StudySettings:
     Attributes:
         pretrain_iterations: batches of 16 clips of 2 frames.
         finetune_iterations: batches of 8 frames, the same for both arms.
-        seeds: of fine-tuning; each seed is run from both starts.
+        seeds: seeds of fine-tuning; both arms are run with each seed.
     """
 
     pretrain_iterations: int = 2400
@@ -47,12 +47,12 @@ class StudySettings:
 
 
 def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
-    """The stages of the study, in order; arms of one seed run side by side, a core each.
+    """Return the study's stages, in order; the arms of one seed run in parallel, sharing the cores.
 
     Args:
         settings: the budget.
-        data: folder with ``camvid``, ``frames`` and ``surround-clips``, laid out as
-            ``data/README.md`` says.
+        data: folder with ``camvid``, ``frames`` and ``surround-clips``, with the layout described
+            in ``data/README.md``.
     """
     iterations = settings.pretrain_iterations
     backbone = WORK_DIR / "backbone.safetensors"
@@ -87,11 +87,11 @@ def write_table(settings: StudySettings, out: Path) -> str:
     """Collect the results of all runs: mean and standard deviation over seeds, as Markdown.
 
     Args:
-        settings: the budget that was run.
+        settings: budget of the runs.
         out: folder of the results, where ``results.json`` is written.
 
     Returns:
-        the table.
+        The table.
     """
     results = {
         arm: [read_results(out / f"{arm}-{seed}.json") for seed in settings.seeds] for arm in ARMS
@@ -101,10 +101,10 @@ def write_table(settings: StudySettings, out: Path) -> str:
 
 
 def table_of(results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Markdown table of percentages: one row a metric, one column an arm, and the difference.
+    """Format a Markdown table of percentages: one row per metric, a column per arm, the difference.
 
     Args:
-        results: for each arm the metrics of every seed, in the same order of seeds.
+        results: metrics of every seed for each arm, in the same order of seeds.
     """
     lines = [
         f"| AP in % | {' | '.join(ARMS[arm] for arm in results)} | difference |",
@@ -129,7 +129,7 @@ def _index_steps(data: Path) -> Stage:
             "Index the single-camera frames to pretrain on",
             "frames",
             WORK_DIR / "frames.arrow",
-            # Of a folder that a COCO file is of, only what it lists is indexed: no frame of val.
+            # A folder with a COCO file contributes only the listed images: no frame of val.
             (*train, "--root", f"{data / 'frames'}"),
         ),
         index_step(

@@ -1,4 +1,4 @@
-"""Where the studies find their real frames."""
+"""The folder of the studies' real frames: command line option and check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDERS = ("camvid", "frames", "surround-clips")
 
 
 def add_data_argument(parser: argparse.ArgumentParser, repository: Path) -> None:
-    """Add ``--data``, the folder of the real frames."""
+    """Add the option ``--data``, the folder of the real frames."""
     parser.add_argument(
         "--data",
         type=Path,
@@ -22,10 +22,10 @@ def add_data_argument(parser: argparse.ArgumentParser, repository: Path) -> None
 
 
 def check_data(folder: Path) -> Path:
-    """The folder's absolute path.
+    """Return the folder's absolute path.
 
     Raises:
-        DataError: naming what is missing.
+        DataError: if a part is missing; the message names it.
     """
     missing = [name for name in FOLDERS if not (folder / name).is_dir()]
     if missing:

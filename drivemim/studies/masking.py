@@ -1,7 +1,7 @@
-"""What is a mask strategy worth? Six of them, the town and CamVid, three seeds, one backbone.
+"""Masking study: six mask strategies on the town and on CamVid, three seeds, one backbone.
 
-Pretraining sees no image of the splits that backbones are judged on. Object masks read the boxes of
-the whole training split, which probes and detectors learn from as well.
+Pretraining uses no image of the splits that backbones are evaluated on. Object masks read the boxes
+of the whole training split, which probes and detectors learn from as well.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ UNTRAINED = "untrained"
 PROBES = ("linear", "knn")
 SIDE_BY_SIDE = 2
 
-# A ViT of 1.2 M parameters, so that a run is a matter of minutes.
+# A ViT of 1.2 M parameters, so that a run takes minutes.
 ENCODER = {"embed_dims": 128, "depth": 6, "num_heads": 4}
-# Clips: of 2 times x 3 cameras in the town, of 2 times of one camera otherwise.
+# Clips have 2 times x 3 cameras in the town, otherwise 2 times of one camera.
 BATCH_SIZES = {"town": 2, "camvid": 8}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Data that backbones are pretrained and judged on.
+    """Data that backbones are pretrained and evaluated on.
 
     Attributes:
-        name: also ends the names of the configs.
-        title: for people.
+        name: name, with which the names of the configs end.
+        title: name for tables.
         train: split that probes and detectors learn from.
-        val: split that they are judged on.
-        detector: config.
-        cameras: that probes look through; none names all.
+        val: split that they are evaluated on.
+        detector: path of the detector config.
+        cameras: cameras of the probes; empty for all.
     """
 
     name: str
@@ -62,11 +62,11 @@ class Source:
 
     @property
     def index(self) -> Path:
-        """Labelled frames."""
+        """Index of the labelled frames."""
         return WORK_DIR / f"{self.name}.arrow"
 
     def config(self, arm: str) -> str:
-        """Pretraining config of an arm."""
+        """Return the pretraining config of an arm."""
         return f"configs/pretrain/vit-micro_{arm}_{self.name}.py"
 
 
@@ -94,9 +94,9 @@ class StudySettings:
     """Budget of the study, the same for every arm.
 
     Attributes:
-        pretrain_iterations: by source, of ``BATCH_SIZES`` clips.
-        finetune_iterations: by source, of 8 frames.
-        seeds: of pretraining, probe and fine-tuning together.
+        pretrain_iterations: iterations by source, with ``BATCH_SIZES`` clips each.
+        finetune_iterations: iterations by source, with 8 frames each.
+        seeds: seeds; each is used for pretraining, probe and fine-tuning.
     """
 
     pretrain_iterations: Mapping[str, int]
@@ -111,10 +111,10 @@ DEFAULT_SETTINGS = StudySettings(
 
 
 def index_plan(data: Path) -> list[Stage]:
-    """Generate the town and index everything.
+    """Return the stages that generate the town and index all data.
 
     Args:
-        data: folder with ``camvid``, ``frames`` and ``surround-clips``, as ``data/README.md`` says.
+        data: folder with ``camvid``, ``frames`` and ``surround-clips``: see ``data/README.md``.
     """
     camvid, town = data / "camvid", WORK_DIR / "town"
     rig = ("--root", f"{data / 'surround-clips'}", "--version", "v1.0-mini")
@@ -152,7 +152,7 @@ def index_plan(data: Path) -> list[Stage]:
                 "Index the single-camera frames to pretrain on, CamVid's train with its boxes",
                 "frames",
                 WORK_DIR / "frames.arrow",
-                # Of a folder that a COCO file is of, only what it lists is indexed: not val.
+                # A folder with a COCO file contributes only the listed images: no frame of val.
                 (*train, "--root", f"{data / 'frames'}", "--rate", "30"),
             ),
             index_step(
@@ -167,7 +167,7 @@ def index_plan(data: Path) -> list[Stage]:
 
 
 def probe_plan(settings: StudySettings) -> list[Stage]:
-    """Pretrain every arm and probe it, two at a time, a core each; seed by seed."""
+    """Return the stages that pretrain and probe every arm, two at a time, seed by seed."""
     steps: list[tuple[Step, Step]] = []
     untrained: list[Step] = []
     for seed in settings.seeds:
@@ -186,7 +186,7 @@ def probe_plan(settings: StudySettings) -> list[Stage]:
 
 
 def detector_plan(settings: StudySettings, best: Mapping[str, str]) -> list[Stage]:
-    """Export, fine-tune and evaluate the random arm and the best one.
+    """Return the stages that export, fine-tune and evaluate the random arm and the best one.
 
     Args:
         settings: the budget.
@@ -207,7 +207,7 @@ def detector_plan(settings: StudySettings, best: Mapping[str, str]) -> list[Stag
 
 
 def detector_arms(best: str) -> list[str]:
-    """Arms that detectors are trained from."""
+    """Return the arms that detectors are trained from."""
     return [BASELINE, best]
 
 
@@ -216,7 +216,7 @@ def _together(steps: Sequence[Step]) -> list[Stage]:
 
 
 def run_name(source: Source, arm: str, seed: int) -> str:
-    """What the files and folders of a run are called by."""
+    """Return the name of a run, used for its files and folders."""
     return f"{source.name}-{arm}-{seed}"
 
 
@@ -245,7 +245,7 @@ def _pretrain_step(source: Source, arm: str, seed: int, settings: StudySettings)
             *_encoder_options("model.encoder"),
             *indices[source.name],
             f"train_dataloader.batch_size={BATCH_SIZES[source.name]}",
-            # A core a run: a process of its own for loading would only take turns.
+            # Each run has one core, so a separate loading process would only compete for it.
             "train_dataloader.num_workers=0",
             "train_dataloader.persistent_workers=False",
         ),
@@ -282,7 +282,7 @@ def _export_step(source: Source, arm: str, seed: int, settings: StudySettings) -
         f"Export the backbone of {source.title}, {ARMS[arm]}, seed {seed}",
         checkpoint,
         _backbone(source, arm, seed),
-        # Its plan is run by itself, and would not notice that the pretraining was done again.
+        # This plan runs separately and would not notice that the pretraining was repeated.
         reads=(f"{checkpoint}",),
     )
 

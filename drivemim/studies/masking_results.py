@@ -1,4 +1,4 @@
-"""Results of the masking study: read, compared, and put into tables."""
+"""Results of the masking study: reading, comparison, and tables."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from drivemim.studies.masking import (
 from drivemim.studies.tables import mean_and_deviation
 
 Runs = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
-"""By source, by arm, one result a seed."""
+"""Results by source, then by arm; one result per seed."""
 
 
 def read_probes(settings: StudySettings, out: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Results of all probes: by source, by arm, a list over seeds.
+    """Read the results of all probes: by source, by arm, a list over seeds.
 
     Raises:
-        FileNotFoundError: if one is not there yet.
+        FileNotFoundError: if a result is missing.
     """
     return _read(settings, out, "probe", dict.fromkeys(SOURCES, (UNTRAINED, *ARMS)))
 
 
 def best_arms(probes: Runs) -> dict[str, str]:
-    """By source, the arm but the baseline with the best mean AP over probes and seeds."""
+    """Return each source's best arm except the baseline, by mean AP over probes and seeds."""
     return {
         source: max(
             (arm for arm in ARMS if arm != BASELINE),
@@ -50,17 +50,17 @@ def best_arms(probes: Runs) -> dict[str, str]:
 def read_detectors(
     settings: StudySettings, best: Mapping[str, str], out: Path
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Results of all detectors: by source, by arm, a list over seeds.
+    """Read the results of all detectors: by source, by arm, a list over seeds.
 
     Raises:
-        FileNotFoundError: if one is not there yet.
+        FileNotFoundError: if a result is missing.
     """
     arms = {source: detector_arms(best[source.name]) for source in SOURCES}
     return _read(settings, out, "detector", arms)
 
 
 def probe_tables(probes: Runs) -> str:
-    """Markdown: for each source, a row an arm, percent over seeds; and against the baseline."""
+    """Format Markdown tables: one per source, one row per arm, percent, gain over the baseline."""
     columns = {
         "linear pedestrian": "linear/pedestrian_AP",
         "linear vehicle": "linear/vehicle_AP",
@@ -71,7 +71,7 @@ def probe_tables(probes: Runs) -> str:
 
 
 def detector_tables(detectors: Runs) -> str:
-    """Markdown: for each source, a row an arm, percent over seeds; and against the baseline."""
+    """Format Markdown tables: one per source, one row per arm, percent, gain over the baseline."""
     columns = {
         "mAP": "drivemim/mAP",
         "mAP50": "drivemim/mAP50",
@@ -87,7 +87,7 @@ def _tables(
     columns: Mapping[str, str],
     compared: Sequence[str],
 ) -> str:
-    """One table a source; ``compared`` are averaged for the difference to the baseline."""
+    """Format one table per source; the gain over the baseline is averaged over ``compared``."""
     parts = []
     for source in SOURCES:
         arms = results[source.name]

@@ -1,4 +1,4 @@
-"""Pictures of what a detector found."""
+"""Pictures of detections and ground truth."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def draw_detections(
 
     Args:
         image: uint8, H x W x 3, BGR.
-        boxes_D4: of the detections, (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
+        boxes_D4: boxes of the detections, (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
         labels_D: position in the class list: pedestrian red, vehicle blue.
         scores_D: in [0, 1].
-        truth_M4: of the annotated objects, pixels.
-        ignored_M: bool, True for objects that a detector is not asked for.
+        truth_M4: boxes of the annotated objects, pixels.
+        ignored_M: bool, True for objects that the evaluation ignores.
 
     Returns:
         A copy of the image.

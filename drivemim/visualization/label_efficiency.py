@@ -1,4 +1,4 @@
-"""Accuracy over the share of the labels: a line an arm, with its confidence intervals."""
+"""Plots of accuracy over the label fraction: one line per arm, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from drivemim.visualization.plots import LINE_COLORS, bare_axes
 # The first arm is the baseline: grey.
 COLORS = (LINE_COLORS[1], LINE_COLORS[0], *LINE_COLORS[2:], "#9f4fb0", "#c05621")
 MARKERS = ("s", "o", "^", "D", "v", "P")
-# Factor between the places of two arms at the same share: their bars do not hide each other.
+# Factor between the x positions of two arms at one fraction, so that their bars do not overlap.
 BESIDE = 1.05
 
 Curve = Mapping[float, Estimate]
-"""Share of the labels to the mean over seeds."""
+"""Means over seeds by label fraction."""
 
 
 def label_curves(
@@ -29,13 +29,13 @@ def label_curves(
     title: str = "",
     notes: Sequence[str] = (),
 ) -> Figure:
-    """One panel a metric, side by side; bars are the intervals, where there are any.
+    """Draw one panel per metric, side by side; error bars show the intervals, if there are any.
 
     Args:
         panels: title -> arm -> curve, of values in [0, 1]; drawn in percent.
-        frames: labelled frames of each share, written under it.
-        title: above all panels.
-        notes: sentences below them.
+        frames: number of labelled frames of each fraction, written below it.
+        title: title above all panels.
+        notes: sentences below the panels.
     """
     width = 0.8 + 4.2 * max(1, len(panels))
     lines = [line for note in notes for line in textwrap.wrap(note, round(14 * width))]

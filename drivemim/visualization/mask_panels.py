@@ -1,4 +1,4 @@
-"""Pictures of masks: what each strategy hides of a clip, with the same world points marked."""
+"""Pictures of the masks of each strategy on a clip, with the same world points marked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from drivemim.visualization.sources import camera_names, plain_dataset
 Float64 = NDArray[np.float64]
 
 NEAREST = 2.0
-"""Metres in front of a camera below which a mark is not drawn."""
+"""Smallest depth of a drawn mark, metres in front of the camera."""
 
 
 def draw_masks(
@@ -50,26 +50,26 @@ def draw_masks(
     stride: int = 16,
     seed: int = 0,
 ) -> list[Path]:
-    """Draw one clip as each strategy of a config masks it.
+    """Draw one clip with the mask of each strategy of a config.
 
     Args:
-        config: with ``strategies`` (configs by name) and ``dataset``, or of a pretraining run,
-            whose strategy and training data are taken.
+        config: config with ``strategies`` (configs by name) and ``dataset``, or a pretraining
+            config, whose strategy and training data are used.
         out: folder for ``NAME.jpg``.
-        item: which clip of the data set.
-        options: dotted config keys to replace.
-        only: names of the strategies wanted; None for all.
-        ratio: share of the cells hidden; None for the config's own.
-        marks: how many world points are marked.
-        width: of a picture, pixels, at most.
-        stride: side of a cell, pixels.
-        seed: of the masks.
+        item: index of the clip in the data set.
+        options: overrides of the config, by dotted key.
+        only: names of the strategies to draw; None for all.
+        ratio: mask ratio; None for the config's own.
+        marks: number of world points to mark.
+        width: maximum width of a picture, pixels.
+        stride: patch size, pixels.
+        seed: random seed of the masks.
 
     Returns:
-        The files.
+        The written files.
 
     Raises:
-        ConfigError: if the config has no strategies, or not those asked for.
+        ConfigError: if the config has no strategies, or lacks one of ``only``.
         IndexError: if there is no such clip.
         NotADirectoryError: if ``out`` is a file.
     """
@@ -109,17 +109,17 @@ def mask_panel(
     cameras: Sequence[str] | None = None,
     tile_width: int = 300,
 ) -> Image:
-    """The first clip of a batch: a row a time, a column a camera, hidden cells tinted.
+    """Draw the first clip of a batch: a row per time, a column per camera, hidden patches tinted.
 
-    Boxes have the colour of their track; a mark has the same number and colour wherever the same
-    point of the world is in the image, also where something stands in front of it.
+    Boxes have the colour of their class, with a chip in the colour of their track. A world point
+    has the same number and colour in every frame. It is also drawn where something occludes it.
 
     Args:
         clips: on the CPU.
         mask_BTNhw: bool, True = hidden.
         marks_P3: points in the clip's frame, metres.
         cameras: names of the columns.
-        tile_width: pixels a frame is wide in the panel.
+        tile_width: width of a frame in the panel, pixels.
     """
     mask_TNhw: Bools = mask_BTNhw[0].cpu().numpy()
     H, W = clips.image_size
@@ -138,9 +138,9 @@ def mask_panel(
 
 
 def world_marks(clips: Clips, count: int) -> Tensor:
-    """World points that many frames of the first clip see, far from each other.
+    """Choose world points that many frames of the first clip see, far from each other.
 
-    Lidar points where the clip has some, otherwise points on the ground plane.
+    They are lidar points if the clip has any, otherwise points on the ground plane.
 
     Returns:
         (P, 3) in the clip's frame, metres.
@@ -163,9 +163,9 @@ def world_marks(clips: Clips, count: int) -> Tensor:
 
 
 def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Standard deviation of each cell's grey levels: float (B, T, N, h, w).
+    """Compute the standard deviation of each patch's grey levels: float (B, T, N, h, w).
 
-    What a guided strategy is given here in place of a trained guide.
+    Guided strategies use it here instead of a trained guide.
     """
     (h, w), (H, W) = grid, clips.image_size
     grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)
@@ -182,7 +182,7 @@ def _dataset(cfg: Config) -> dict[str, Any]:
 
 
 def _lidar_points(clips: Clips) -> Tensor:
-    """Lidar points of all frames of the first clip, (P, 3) in the clip's frame."""
+    """Return the lidar points of all frames of the first clip, (P, 3) in the clip's frame."""
     points_TNP3 = clips.points_BTNP3[0].double()
     there_TNP = points_TNP3[..., 2].isfinite() & clips.valid_BTN[0][..., None]
     world_TNP3 = lift_points(
@@ -194,7 +194,7 @@ def _lidar_points(clips: Clips) -> Tensor:
 
 
 def _project(clips: Clips, t: int, n: int, points_P3: Tensor) -> tuple[Float64, Bools]:
-    """Pixels of points of the clip's frame, and which of them are inside the image."""
+    """Project points of the clip's frame to pixels; also return which are inside the image."""
     pixels_P2, depth_P = project_points(
         points_P3,
         clips.intrinsics_BTN33[0, t, n].double(),

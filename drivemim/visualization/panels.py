@@ -1,6 +1,6 @@
-"""Pictures of clips: what was shown, what was hidden, what was put in its place, and the boxes.
+"""Pictures of clips: original, masked and reconstructed images, errors, and boxes.
 
-Every image here is uint8, H x W x 3, in OpenCV's BGR order, as in ``Clips``.
+Every image here is uint8, H x W x 3, in OpenCV's BGR order, like in ``Clips``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROW_LABEL_WIDTH = 104
 
 
 def to_pixels(cells_hw: NDArray[Value], image_size: tuple[int, int]) -> NDArray[Value]:
-    """Spread one value a cell over the pixels of the cell: (h, w) -> (H, W)."""
+    """Repeat one value per patch over the pixels of the patch: (h, w) -> (H, W)."""
     h, w = cells_hw.shape
     H, W = image_size
     rows = np.arange(H) * h // H
@@ -48,7 +48,7 @@ def to_pixels(cells_hw: NDArray[Value], image_size: tuple[int, int]) -> NDArray[
 
 
 def hide(image: Image, mask_hw: Bools, grey: int = HIDDEN_GREY) -> Image:
-    """Copy of the image with hidden cells painted over in one grey."""
+    """Return a copy of the image with hidden patches painted grey."""
     hidden = image.copy()
     hidden[to_pixels(mask_hw, _size(image))] = grey
     return hidden
@@ -60,13 +60,13 @@ def mask_overlay(
     color: Color = (40, 40, 220),
     opacity: float = 0.55,
 ) -> Image:
-    """Copy of the image with hidden cells tinted, so that what is hidden can still be seen.
+    """Return a copy of the image with hidden patches tinted, so that they remain recognisable.
 
     Args:
         image: uint8, H x W x 3.
-        mask_hw: bool, True = hidden, one value a cell.
-        color: of the tint.
-        opacity: of the tint, 0 none to 1 solid.
+        mask_hw: bool, True = hidden, one value per patch.
+        color: colour of the tint.
+        opacity: opacity of the tint, 0 none to 1 solid.
     """
     hidden = to_pixels(mask_hw, _size(image)).astype(bool)
     tinted = image.astype(np.float32)
@@ -75,14 +75,14 @@ def mask_overlay(
 
 
 def error_map(errors_hw: Floats, mask_hw: Bools, worst: float) -> Image:
-    """Heat map of the hidden cells, dark = no error, bright = ``worst`` or more; the rest grey."""
+    """Draw errors of hidden patches: dark = none, bright = ``worst`` or more; visible ones grey."""
     share = np.clip(np.nan_to_num(errors_hw) / max(worst, 1e-12), 0, 1)
     heat = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return np.where(mask_hw[..., None], heat, MISSING_GREY).astype(np.uint8)
 
 
 def track_color(track: int) -> Color:
-    """Bright colour that is the same for a track in every picture, and unlike its neighbours'."""
+    """Return a bright colour, the same for a track in every picture, unlike nearby track ids."""
     hue = int(track * 0.618033988749895 % 1.0 * 180)
     pixel = np.array([[[hue, 200, 235]]], np.uint8)
     blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0]
@@ -90,7 +90,7 @@ def track_color(track: int) -> Color:
 
 
 def label_color(label: int) -> Color:
-    """Colour of a class: pedestrian red, vehicle blue, others grey."""
+    """Return the colour of a class: pedestrian red, vehicle blue, others grey."""
     return LABEL_COLORS[label] if 0 <= label < len(LABEL_COLORS) else NO_LABEL
 
 
@@ -102,14 +102,14 @@ def outline_box(
     Args:
         image: uint8, H x W x 3, drawn into.
         box_4: (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
-        color: of the line.
-        thickness: of the line, pixels.
+        color: colour of the line.
+        thickness: thickness of the line, pixels.
 
     Returns:
-        Numbers of the box's first column and row, and of its last.
+        First column and row of the box, then its last column and row.
     """
     x1, y1, x2, y2 = (round(float(edge)) for edge in box_4)
-    # OpenCV wants the numbers of the first and of the last pixel.
+    # OpenCV expects the indices of the first and of the last pixel.
     x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
     cv2.rectangle(image, (x1, y1), (x2, y2), color, thickness)
     return x1, y1, x2, y2
@@ -121,14 +121,14 @@ def draw_boxes(
     labels_M: Integers,
     tracks_M: Integers | None = None,
 ) -> Image:
-    """Copy of the image with boxes outlined, inside their edges, in the colour of their class.
+    """Return a copy of the image with boxes outlined, inside their edges, in their class's colour.
 
     Args:
         image: uint8, H x W x 3.
         boxes_M4: (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
-        labels_M: position in the class list: pedestrian red, vehicle blue. Negative: padding, left
-            out.
-        tracks_M: with it, every box's top left corner carries a chip in the colour of its track.
+        labels_M: position in the class list: pedestrian red, vehicle blue. Negative labels are
+            padding and not drawn.
+        tracks_M: if given, every box's top left corner has a chip in the colour of its track.
     """
     drawn = image.copy()
     for i in np.flatnonzero(labels_M >= 0):
@@ -147,7 +147,7 @@ def clip_panel(
     tile_width: int = 240,
     boxes: bool = True,
 ) -> Image:
-    """One clip of a batch: a row a time step, a column a camera, boxes and tracks drawn in."""
+    """Draw one clip of a batch: one row per time, one column per camera, with boxes and tracks."""
 
     def draw(t: int, n: int) -> Image:
         image: Image = clips.images_BTNHWC[index, t, n].numpy()
@@ -165,12 +165,12 @@ def frame_table(
     cameras: Sequence[str] | None = None,
     tile_width: int = 240,
 ) -> Image:
-    """One clip of a batch as a table: a row a time step, a column a camera.
+    """Arrange one clip of a batch as a table: one row per time step, one column per camera.
 
     Args:
         clips: on the CPU.
-        draw: makes the tile of step t and camera n, ``tile_width`` wide; called for valid frames.
-        index: which clip of the batch.
+        draw: returns the tile of step t and camera n, ``tile_width`` wide; called for valid frames.
+        index: position of the clip in the batch.
         cameras: names of the columns.
         tile_width: pixels.
     """
@@ -189,7 +189,7 @@ def frame_table(
 
 
 def draw_frame_boxes(tile: Image, clips: Clips, frame: tuple[int, int, int]) -> Image:
-    """Copy of a frame's tile with the boxes and tracks of the frame (b, t, n) drawn in."""
+    """Return a copy of a frame's tile with the boxes and tracks of the frame (b, t, n)."""
     H, W = clips.image_size
     scale = np.tile([tile.shape[1] / W, tile.shape[0] / H], 2)
     return draw_boxes(
@@ -207,17 +207,17 @@ def reconstruction_panel(
     cameras: Sequence[str] | None = None,
     tile_width: int = 240,
 ) -> Image:
-    """One clip of a batch: original, masked, reconstruction and error of every frame.
+    """Draw original, masked image, reconstruction and error of every frame of one clip.
 
-    A column a camera; under each other the time steps, each with its four rows. The error's scale
-    is the same for the whole clip: bright is the 95th percentile of its hidden cells.
+    Each camera is a column. Each time step has four rows. The error scale is the same for the whole
+    clip: bright is the 95th percentile of the errors of its hidden patches.
 
     Args:
         clips: on the CPU.
-        reconstruction: of the same clips, on the CPU.
-        index: which clip of the batch.
+        reconstruction: reconstruction of the same clips, on the CPU.
+        index: position of the clip in the batch.
         cameras: names of the columns.
-        tile_width: pixels a frame is wide in the panel.
+        tile_width: width of a frame in the panel, pixels.
     """
     T, N = clips.shape[1:]
     valid_TN = clips.valid_BTN[index].numpy()
@@ -249,12 +249,12 @@ def reconstruction_panel(
 
 
 def to_color_pixels(cells_hwC: Image, image_size: tuple[int, int]) -> Image:
-    """Spread one colour a cell over the pixels of the cell."""
+    """Repeat one colour per patch over the pixels of the patch."""
     return np.stack([to_pixels(channel, image_size) for channel in np.moveaxis(cells_hwC, 2, 0)], 2)
 
 
 def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes:
-    """The image as the bytes of a JPEG or PNG file."""
+    """Encode the image as a JPEG or PNG file."""
     done, data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"cannot write an image as {suffix}; use .jpg or .png")
@@ -262,7 +262,7 @@ def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes
 
 
 def save_image(path: Path, image: Image, quality: int = 85) -> None:
-    """Write a JPEG or PNG file, by the path's suffix, whole or not at all."""
+    """Write a JPEG or PNG file atomically; the path's suffix selects the format."""
     write_bytes(path, encode_image(image, path.suffix, quality))
 
 
@@ -275,7 +275,7 @@ def _numbered(N: int) -> list[str]:
 
 
 def _offset(clips: Clips, index: int, t: int) -> str:
-    """Time of a step since the clip's first valid frame, both taken at their earliest camera."""
+    """Format the time of a step since the clip's first valid frame, each at its earliest camera."""
     times_TN, valid_TN = clips.timestamps_BTN[index], clips.valid_BTN[index]
     if not bool(valid_TN[t].any()):
         return "missing"

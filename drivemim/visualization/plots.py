@@ -1,4 +1,4 @@
-"""Charts: losses over training, and average precision side by side."""
+"""Charts of training losses and of average precision."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def find_scalars(work_dir: Path) -> list[Path]:
-    """MMEngine's ``scalars.json`` files of a run and its continuations, oldest first.
+    """Find MMEngine's ``scalars.json`` files of a run and its resumed runs, oldest first.
 
     Raises:
-        FileNotFoundError: if nothing was logged there.
+        FileNotFoundError: if there are none.
     """
     found = sorted(work_dir.glob("*/vis_data/scalars.json"))
     if not found:
@@ -34,12 +34,12 @@ def find_scalars(work_dir: Path) -> list[Path]:
 
 
 def read_curve(work_dir: Path, key: str = "loss") -> Curve:
-    """Read what a run logged under a name.
+    """Read one logged value of a run.
 
     A resumed run repeats steps; the later value of a step counts.
 
     Returns:
-        steps int64 rising, values float64.
+        Steps (int64, ascending) and values (float64).
 
     Raises:
         ValueError: if nothing was logged under that name.
@@ -59,7 +59,7 @@ def read_curve(work_dir: Path, key: str = "loss") -> Curve:
 
 
 def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Running mean over up to ``window`` values around each, fewer at the ends."""
+    """Compute a running mean over up to ``window`` values around each, fewer at the ends."""
     half = window // 2
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.minimum(np.arange(len(values)) + half + 1, len(values))
@@ -68,7 +68,7 @@ def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
 
 
 def loss_curves(curves: Mapping[str, Curve], title: str = "", ylabel: str = "loss") -> Figure:
-    """One line a run, smoothed, over its own values in a pale line."""
+    """Draw one smoothed line per run, above a pale line of its own values."""
     figure, axes = _axes(title)
     colors = itertools.cycle(LINE_COLORS)
     for name, (steps, values) in curves.items():
@@ -92,13 +92,13 @@ def ap_bars(
     labels: Sequence[str] | None = None,
     title: str = "",
 ) -> Figure:
-    """A group of bars for each metric, one bar an arm; a metric that is NaN or absent has none.
+    """Draw a group of bars per metric, one bar per arm; a NaN or absent metric has no bar.
 
     Args:
         arms: name of an arm -> its metrics by name, values in [0, 1].
-        metrics: which to draw.
-        labels: what to write under them instead of their names.
-        title: above the chart.
+        metrics: names of the metrics to draw.
+        labels: labels to use instead of these names.
+        title: title above the chart.
     """
     figure, axes = _axes(title)
     width = 0.8 / max(1, len(arms))
@@ -119,7 +119,7 @@ def ap_bars(
 
 
 def figure_svg(figure: Figure) -> str:
-    """The figure as an SVG element, to be put into a page; text stays text."""
+    """Return the figure as an SVG element to embed in a page; text is kept as text."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
@@ -127,14 +127,14 @@ def figure_svg(figure: Figure) -> str:
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Write a PNG or SVG file, by the path's suffix, whole or not at all."""
+    """Write a PNG or SVG file atomically; the path's suffix selects the format."""
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix.removeprefix("."), dpi=144)
     write_bytes(path, content.getbuffer())
 
 
 def bare_axes(axes: Axes, title: str) -> Axes:
-    """Take what says nothing away, and put a title at the left."""
+    """Remove the top and right spine, and put a title at the left."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, loc="left", fontsize=10)
     return axes

@@ -1,4 +1,4 @@
-"""Pictures of what a trained pretrainer was shown, what it hid, and what it made of that."""
+"""Pictures of a trained pretrainer's input, mask and reconstruction."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def draw_reconstructions(
     width: int = 1200,
     seed: int = 0,
 ) -> list[Path]:
-    """Draw whole clips spread evenly over the training data, unaugmented.
+    """Draw complete, unaugmented clips, evenly spread over the training data.
 
     Args:
-        config: of the pretraining run.
-        checkpoint: of the same run.
+        config: config of the pretraining run.
+        checkpoint: checkpoint of the same run.
         out: folder for ``clip-NUMBER.jpg`` (frames, boxes, tracks) and
             ``reconstruction-NUMBER.jpg`` (original, masked, reconstruction, error).
-        count: how many clips.
-        scenes: a split or scene names to take instead of the training data's.
-        options: dotted config keys to replace.
-        width: of a picture, pixels, at most; a frame is shown at most half as large again.
-        seed: of the masks.
+        count: number of clips.
+        scenes: a split or scene names to use instead of the training data's.
+        options: overrides of the config, by dotted key.
+        width: maximum width of a picture, pixels; frames are enlarged at most 1.5 times.
+        seed: random seed of the masks.
 
     Returns:
-        The files, clips and reconstructions in turn.
+        The written files, clips and reconstructions alternating.
 
     Raises:
         ValueError: if the data set has no clips.

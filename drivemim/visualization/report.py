@@ -1,4 +1,4 @@
-"""A report in one HTML file: pictures and charts inside it, nothing fetched from elsewhere."""
+"""A report in a single HTML file, with embedded pictures and charts and no external resources."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ pre { background: #fff; border: 1px solid #e1e4ea; border-radius: 6px; padding: 
 
 
 class Block(Protocol):
-    """A piece of a section."""
+    """A part of a section."""
 
     def html(self) -> str:
-        """The piece as HTML."""
+        """Return the part as HTML."""
         ...
 
 
@@ -52,35 +52,35 @@ class Text:
     text: str
 
     def html(self) -> str:
-        """The paragraph as HTML."""
+        """Return the paragraph as HTML."""
         return f"<p>{escape(self.text)}</p>"
 
 
 @dataclass(frozen=True)
 class Code:
-    """Commands or settings, as they were typed."""
+    """Commands or settings, verbatim."""
 
     text: str
 
     def html(self) -> str:
-        """The text as HTML."""
+        """Return the text as HTML."""
         return f"<pre>{escape(self.text)}</pre>"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG or PNG, embedded.
+    """An embedded JPEG or PNG picture.
 
     Attributes:
         data: bytes of the file.
-        caption: under the picture, and read aloud in its place.
+        caption: text below the picture, and its alternative text.
     """
 
     data: bytes
     caption: str
 
     def html(self) -> str:
-        """The picture as HTML.
+        """Return the picture as HTML.
 
         Raises:
             ValueError: if the bytes are neither JPEG nor PNG.
@@ -101,27 +101,27 @@ class Picture:
 
 @dataclass(frozen=True)
 class Chart:
-    """An SVG element, embedded as it is."""
+    """An embedded SVG element."""
 
     svg: str
     caption: str = ""
 
     def html(self) -> str:
-        """The chart as HTML."""
+        """Return the chart as HTML."""
         caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
         return f"<figure>{self.svg}{caption}</figure>"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; the first column names the row."""
+    """A table with a header; the first column contains the row names."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
 
     def html(self) -> str:
-        """The table as HTML.
+        """Return the table as HTML.
 
         Raises:
             ValueError: if a row is longer or shorter than the header.
@@ -140,24 +140,24 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: Sequence[Block]
 
     def html(self) -> str:
-        """The section as HTML."""
+        """Return the section as HTML."""
         blocks = "\n".join(block.html() for block in self.blocks)
         return f"<section><h2>{escape(self.title)}</h2>\n{blocks}\n</section>"
 
 
 def render_report(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The whole page.
+    """Render the whole page.
 
     Args:
-        title: of the page.
-        lead: what the reader should know first, under the title.
-        sections: in order.
+        title: title of the page.
+        lead: summary below the title.
+        sections: sections, in order.
     """
     body = "\n".join(section.html() for section in sections)
     return (
@@ -170,10 +170,10 @@ def render_report(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 
 def write_report(path: Path, page: str) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Raises:
-        ValueError: if it is too large to be mailed around.
+        ValueError: if it is larger than ``MOST_BYTES``, too large for email.
     """
     data = page.encode()
     if len(data) > MOST_BYTES:

@@ -1,4 +1,4 @@
-"""Charts of how a detector fails: what it misses, at what price, and whether it knows."""
+"""Charts of a detector's precision, recall, miss rate, calibration and slices."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from drivemim.evaluation.miss_rate import FALSE_ALARMS
 from drivemim.visualization.plots import ARM_COLORS, LINE_COLORS, bare_axes
 
 Arms = Mapping[str, Mapping[str, ClassCurves]]
-"""By the arm's name, by class: what ``drivemim.evaluation.curves`` keeps."""
+"""Curves from ``drivemim.evaluation.curves``, by arm, then by class."""
 
 _LOWEST_MISS_RATE = 0.01
 _MISS_RATE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def precision_recall_chart(arms: Arms, classes: Sequence[str]) -> Figure:
-    """Precision over recall, a panel a class: solid at IoU 0.50, dashed at IoU 0.75."""
+    """Draw precision over recall, one panel per class: solid at IoU 0.50, dashed at IoU 0.75."""
     figure, panels = _panels(classes)
     for axes, name in zip(panels, classes, strict=True):
         for color, (arm, curves) in zip(itertools.cycle(LINE_COLORS), arms.items(), strict=False):
             columns = _columns(curves, name, "precision_recall")
             for iou, style in (("IoU 0.50", "-"), ("IoU 0.75", "--")):
                 if iou in columns:
-                    # Beyond the recall it reaches, its precision is 0 by convention.
+                    # Beyond the detector's recall, precision is 0 by convention; not drawn.
                     reached = np.where(columns[iou] > 0, columns[iou], np.nan)
                     axes.plot(
                         columns["recall"],
@@ -46,9 +46,9 @@ def precision_recall_chart(arms: Arms, classes: Sequence[str]) -> Figure:
 
 
 def miss_rate_chart(arms: Arms, classes: Sequence[str]) -> Figure:
-    """Miss rate over false alarms per image, both logarithmic, a panel a class.
+    """Draw miss rate over false positives per image, both logarithmic, one panel per class.
 
-    The shaded part is where the log-average miss rate looks.
+    The shaded area is the range of the log-average miss rate.
     """
     figure, panels = _panels(classes)
     for axes, name in zip(panels, classes, strict=True):
@@ -72,10 +72,10 @@ def miss_rate_chart(arms: Arms, classes: Sequence[str]) -> Figure:
 
 
 def reliability_chart(arms: Arms, classes: Sequence[str]) -> Figure:
-    """Share of detections that are right over their score, a panel a class.
+    """Draw the fraction of true positives over the score, one panel per class.
 
-    On the diagonal a score keeps its word; below it promises too much. A marker's area grows with
-    the number of detections it stands for.
+    On the diagonal, scores are calibrated; below it, the detector is overconfident. A marker's area
+    grows with its number of detections.
     """
     figure, panels = _panels(classes)
     for axes, name in zip(panels, classes, strict=True):
@@ -97,11 +97,11 @@ def reliability_chart(arms: Arms, classes: Sequence[str]) -> Figure:
 
 
 def slice_bars(arms: Mapping[str, Mapping[str, float]], name: str, number: str = "AP50") -> Figure:
-    """A class in every slice: a row of bars a slice, one bar an arm, grouped by axis.
+    """Draw a class in every slice: one group of bars per slice, one bar per arm, grouped by axis.
 
     Args:
-        arms: name of an arm -> its metrics by name, as ``DetectionAP`` gives them.
-        name: of the class.
+        arms: name of an arm -> its metrics by name, as returned by ``DetectionAP``.
+        name: name of the class.
         number: ``AP``, ``AP50``, ``AR`` or ``LAMR``.
     """
     prefix = f"drivemim/{name}_{number}["
@@ -114,7 +114,7 @@ def slice_bars(arms: Mapping[str, Mapping[str, float]], name: str, number: str =
     ]
     places, at = [], 0.0
     for before, each in zip(["", *slices], slices, strict=False):
-        # A gap where another axis begins.
+        # Leave a gap where another axis begins.
         at += 1.0 if not before or before.split()[0] == each.split()[0] else 1.7
         places.append(at)
     figure = Figure(figsize=(7.2, 1.1 + 0.3 * max(1.0, at)), layout="constrained")
@@ -144,13 +144,13 @@ def slice_bars(arms: Mapping[str, Mapping[str, float]], name: str, number: str =
 def _columns(
     curves: Mapping[str, ClassCurves], name: str, chart: str
 ) -> dict[str, NDArray[np.float64]]:
-    """A chart's columns; none where the class was not evaluated."""
+    """Return a chart's columns; none if the class was not evaluated."""
     columns = curves.get(name, {}).get(chart, {})
     return {key: np.asarray(values, np.float64) for key, values in columns.items()}
 
 
 def _panels(classes: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel a class, two beside each other."""
+    """Create a figure with one panel per class, two per row."""
     rows = max(1, math.ceil(len(classes) / 2))
     figure = Figure(figsize=(7.2, 0.7 + 2.8 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False).ravel().tolist()
@@ -163,7 +163,7 @@ def _panels(classes: Sequence[str]) -> tuple[Figure, list[Axes]]:
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    """One legend for all panels, above them, where it hides nothing."""
+    """Add one legend for all panels, above them, where it covers nothing."""
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -1,4 +1,4 @@
-"""The clips that a picture is drawn of."""
+"""Clip data sets and camera names for pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from drivemim.datasets import ClipDataset
 def plain_dataset(
     dataset: dict[str, Any], scenes: str | Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """The clip data set inside what training wraps around it: unaugmented, whole clips only."""
+    """Unwrap a training data set's config: only its clip data sets, unaugmented, complete clips."""
     if "datasets" in dataset:
         return {
             **dataset,
@@ -27,7 +27,7 @@ def plain_dataset(
 
 
 def camera_names(dataset: Any, clips: Clips) -> list[str] | None:
-    """Names of a clip's cameras, where all clips come from one index and show all of its frames."""
+    """Return the cameras' names; None if clips of several data sets or of one camera are mixed."""
     if isinstance(dataset, ConcatDataset) or not isinstance(dataset, ClipDataset):
         return None
     if dataset.one_camera:

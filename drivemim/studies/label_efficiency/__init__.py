@@ -1,1 +1,1 @@
-"""How many labels pretraining saves: arms x shares of the labels x seeds of one detector."""
+"""Label efficiency of pretraining: arms x label fractions x seeds of one detector."""

@@ -1,4 +1,4 @@
-"""What the pretraining of each arm saw of the labels and of the images that it is judged on."""
+"""Checks of each arm's pretraining: did it see the study's labels or its validation images?"""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ BOXES_MARK, TRANSDUCTIVE_MARK = "†", "‡"
 
 @dataclass(frozen=True, kw_only=True)
 class ArmNotes:
-    """What has to be said of an arm wherever its numbers are.
+    """Remarks that must accompany an arm's results.
 
     Attributes:
-        marks: behind its name in tables and plots; empty for none.
-        sentences: under them, the marked ones first.
+        marks: marks after its name in tables and plots; empty for none.
+        sentences: remarks below them, those of the marks first.
     """
 
     marks: str = ""
@@ -42,19 +42,19 @@ class _Backbone:
 
 
 def check_arms(study: LabelStudy, inputs: StudyInputs, repository: Path) -> dict[str, ArmNotes]:
-    """Refuse or mark the arms whose pretraining saw more than the study's tables say.
+    """Refuse or mark arms whose pretraining saw more data than the study's tables state.
 
-    An arm is refused at a share whose labelled frames are fewer than those of which its pretraining
-    read annotated boxes, unless the study allows it; and so is one whose pretraining read boxes of
-    ``val``. One that saw images of ``val`` is refused unless the study is transductive.
+    An arm is refused at a label fraction if its pretraining read annotated boxes of more frames
+    than the fraction has, or any boxes of ``val``; ``allow_boxes_read`` allows both. An arm whose
+    pretraining saw images of ``val`` is refused unless the study is ``transductive``.
 
     Args:
-        study: what is asked.
+        study: settings of the study.
         inputs: its files.
         repository: folder that paths are relative to.
 
     Returns:
-        Notes by the name of the arm, for all arms that start from a file.
+        Notes by arm name, for all arms with a backbone file.
 
     Raises:
         CheckpointError: if a backbone is damaged.
@@ -85,7 +85,7 @@ def shown_name(name: str, notes: Mapping[str, ArmNotes]) -> str:
 
 
 def all_sentences(notes: Mapping[str, ArmNotes]) -> list[str]:
-    """Return what has to be said of all arms, each sentence with the name of its arm."""
+    """Return the remarks of all arms, each with the name of its arm."""
     return [
         f"{shown_name(name, notes)}: {line}." for name in notes for line in notes[name].sentences
     ]
@@ -138,7 +138,7 @@ def _boxes_read(study: LabelStudy, backbone: _Backbone) -> str:
 
 
 def _many(exposure: Exposure) -> float:
-    """Of how many frames boxes were read at worst, by all that is recorded."""
+    """Return the largest possible number of frames whose boxes were read, by the records."""
     if exposure.boxes_unknown_by_start:
         return 0
     return float("inf") if exposure.boxes is None else exposure.boxes

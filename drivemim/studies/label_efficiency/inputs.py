@@ -1,7 +1,7 @@
-"""What the runs of a label study depend on, checked before the first and written down as files.
+"""Inputs of a label study's runs, checked before the first run and written to files.
 
 The files are small: the whole config, the tokens of each subset, and a digest of the labels. A run
-whose files change is run again; an index that was merely built again leaves them as they are.
+is repeated if its files change. Rebuilding an index does not change them.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from drivemim.steps import run_length
 from drivemim.studies.label_efficiency.settings import LabelStudy
 
 EVALUATION = ("val_evaluator", "test_evaluator")
-"""Keys of a config that no training depends on."""
+"""Config keys that do not affect training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCount:
-    """What a subset holds.
+    """Size of a subset.
 
     Attributes:
-        frames: images.
-        boxes: objects that the config's filters ask for.
+        frames: number of images.
+        boxes: number of objects that the config's filters keep.
     """
 
     frames: int
@@ -50,13 +50,13 @@ class StudyInputs:
     """Files and options that a study's runs share.
 
     Attributes:
-        folder: of the files.
-        index: labelled frames, as the commands name it.
+        folder: folder of the files.
+        index: index of the labelled frames, as written in commands.
         train: split that labels are taken from.
-        val: split that runs are judged on.
-        train_key: where the config has the data set that is trained on, dotted.
-        val_keys: where it has those that are evaluated on.
-        counts: by share and seed.
+        val: split that runs are evaluated on.
+        train_key: dotted config key of the training data set.
+        val_keys: dotted config keys of the validation and test data sets.
+        counts: subset sizes by label fraction and seed.
     """
 
     folder: Path
@@ -68,26 +68,26 @@ class StudyInputs:
     counts: Mapping[tuple[float, int], LabelCount]
 
     def train_options(self, share: float, seed: int) -> tuple[str, ...]:
-        """Options of ``tools/train.py`` that name the data of a run."""
+        """Return the options of ``tools/train.py`` that select the data of a run."""
         return (
             f"{self.train_key}.index={self.index}",
             f"{self.train_key}.scenes={self.train}",
             f"{self.train_key}.label_share={share}",
             f"{self.train_key}.label_seed={seed}",
-            # Not evaluated on while training, but built.
+            # Training does not evaluate on it, but builds it.
             *self._val_options("val_dataloader"),
         )
 
     def test_options(self) -> tuple[str, ...]:
-        """Options of ``tools/test.py`` that name the data."""
+        """Return the options of ``tools/test.py`` that select the data."""
         return self._val_options("test_dataloader")
 
     def train_files(self, share: float, seed: int) -> tuple[Path, ...]:
-        """Files that a training depends on."""
+        """Return the files that a training depends on."""
         return (self.folder / "training.json", self.folder / f"train-{share}-{seed}.json")
 
     def test_files(self) -> tuple[Path, ...]:
-        """Files that an evaluation depends on, beside its checkpoint."""
+        """Return the files that an evaluation depends on, besides its checkpoint."""
         return (self.folder / "config.json", self.folder / "val.json")
 
     def _val_options(self, loader: str) -> tuple[str, ...]:
@@ -103,14 +103,14 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     """Check config, data and metrics before the first run, and write the files.
 
     Args:
-        study: what is asked; the files go to the folder ``inputs`` of its ``work_dir``.
+        study: settings of the study; the files go to the folder ``inputs`` of its ``work_dir``.
         repository: folder that the commands run in, and that paths are relative to.
 
     Raises:
         NotADirectoryError: if ``work_dir`` is a file.
         CheckpointError: if a backbone is missing.
-        ConfigError: if the config cannot be used, or its evaluation does not have a metric.
-        DataError: if a split is not in the index, the two have frames in common, or a subset has no
+        ConfigError: if the config cannot be used, or its evaluation lacks a metric.
+        DataError: if a split is not in the index, the two splits share frames, or a subset has no
             box to learn from.
     """
     check_folder(repository / study.work_dir)
@@ -149,7 +149,7 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
 
 
 def open_splits(study: LabelStudy, repository: Path) -> tuple[FrameDetection, FrameDetection]:
-    """Open the frames that labels are taken from, all of them, and those that are judged on.
+    """Open all frames of the training split and of the validation split.
 
     Raises:
         ConfigError: if the config has no such data sets.
@@ -160,14 +160,14 @@ def open_splits(study: LabelStudy, repository: Path) -> tuple[FrameDetection, Fr
 
 
 def relative_path(path: Path, repository: Path) -> str:
-    """A path as commands name it: from the repository where it lies inside, else in full."""
+    """Return a path for commands: relative to the repository if inside it, else absolute."""
     full = os.path.abspath(repository / path)
     inside = os.path.relpath(full, repository)
     return full if inside.startswith(os.pardir) else inside
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` texts as the tools' ``--cfg-options`` reads them."""
+    """Parse ``KEY=VALUE`` texts like the tools' ``--cfg-options``."""
     for option in options:
         if "=" not in option:
             raise ConfigError(f"--cfg-options {option}: give KEY=VALUE")
@@ -178,7 +178,7 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _dataset_keys(config: Config) -> dict[str, str]:
-    """Dotted key of the innermost data set of each loader that the config has."""
+    """Return the dotted key of the innermost data set of each loader in the config."""
     loaders = ("train_dataloader", "val_dataloader", "test_dataloader")
     return {
         loader: _dataset_key(config, loader) for loader in loaders if config.get(loader) is not None
@@ -196,10 +196,10 @@ def _open_splits(
 
 
 def _dataset_key(config: Config, loader: str) -> str:
-    """Dotted key of the innermost data set of a loader.
+    """Return the dotted key of the innermost data set of a loader.
 
     Raises:
-        ConfigError: if that is not one over an index.
+        ConfigError: if that data set has no index.
     """
     here, key = config[loader].get("dataset") or {}, f"{loader}.dataset"
     while "dataset" in here:
@@ -213,7 +213,7 @@ def _dataset_key(config: Config, loader: str) -> str:
 
 
 def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
-    """The config's own data set, with its filters, over all frames of a split."""
+    """Build the config's own data set, with its filters, over all frames of a split."""
     here: Any = config
     for part in key.split("."):
         here = here[part]
@@ -231,7 +231,7 @@ def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
 
 
 def _check_apart(study: LabelStudy, learned: FrameDetection, judged: FrameDetection) -> None:
-    """Refuse splits that share frames, as nuScenes' train and mini_train do."""
+    """Refuse splits that share frames, like nuScenes' train and mini_train."""
     shared = np.intersect1d(learned.rows, judged.rows)
     if len(shared):
         raise DataError(
@@ -241,7 +241,7 @@ def _check_apart(study: LabelStudy, learned: FrameDetection, judged: FrameDetect
 
 
 def _check_metrics(study: LabelStudy, config: Config, judged: FrameDetection) -> None:
-    """Refuse a metric that no evaluation will have, where every evaluator can tell beforehand."""
+    """Refuse a metric that the evaluation lacks, if every evaluator can list its metrics."""
     evaluator = config.get("test_evaluator") or {}
     found: list[str] = []
     for settings in evaluator if isinstance(evaluator, list) else [evaluator]:
@@ -261,7 +261,7 @@ def _check_metrics(study: LabelStudy, config: Config, judged: FrameDetection) ->
 
 
 def _labels(dataset: FrameDetection) -> tuple[FrameBoxes, Any]:
-    """All boxes of a data set, and which are asked for."""
+    """Return all boxes of a data set, and a mask of those that are not ignored."""
     found = frame_boxes(
         dataset.index,
         dataset.rows,
@@ -272,7 +272,7 @@ def _labels(dataset: FrameDetection) -> tuple[FrameBoxes, Any]:
 
 
 def _digest(dataset: FrameDetection, found: FrameBoxes, asked_M: Any) -> str:
-    """Changes with any frame or box, and not with the file that they are in."""
+    """Hash all frames and boxes, but not the index file that contains them."""
     digest = hashlib.sha256()
     for row in dataset.rows:
         digest.update(f"{dataset.index.frames.token[row]}\n".encode())
@@ -292,7 +292,7 @@ def _write_val(path: Path, split: str, dataset: FrameDetection) -> None:
 def _write_subsets(
     folder: Path, split: str, dataset: FrameDetection, subsets: Sequence[tuple[float, int]]
 ) -> dict[tuple[float, int], LabelCount]:
-    """Write the frames of each subset down; frames and boxes by share and seed."""
+    """Write the frames of each subset; return subset sizes by label fraction and seed."""
     found, asked_M = _labels(dataset)
     labels = _digest(dataset, found, asked_M)
     boxes_F = np.bincount(found.frame[asked_M], minlength=len(dataset))

@@ -1,8 +1,8 @@
-"""How many labels does pretraining save? The plan: arms x shares of the labels x seeds.
+"""The plan of a label study: arms x label fractions x seeds.
 
-Every run trains the same detector for the same number of iterations, so small shares are seen more
-often, not for a shorter time. A seed draws the subset, the new weights and the order of the frames;
-all arms of a seed share the three.
+Every run trains the same detector for the same number of iterations, so small subsets get more
+epochs, not shorter training. A seed determines the subset, the new weights and the order of the
+frames; all arms share these three for a given seed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SIDE_BY_SIDE = 2
 
 
 def make_plan(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[Stage]:
-    """Train and evaluate every run, two at a time, a core each; for ``independent`` running.
+    """Return stages that train and evaluate every run, two at a time; run as ``independent``.
 
     Args:
-        study: what is asked.
+        study: settings of the study.
         inputs: its files, which decide whether a run is stale.
         repository: folder that the commands run in.
     """
@@ -40,7 +40,7 @@ def make_plan(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[
 
 
 def finished_runs(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[Run]:
-    """The runs whose metrics are there and are of these settings."""
+    """Return the runs whose metrics exist and match these settings."""
     steps = {
         run: (
             training_step(study, inputs, run, repository),
@@ -55,9 +55,9 @@ def finished_runs(study: LabelStudy, inputs: StudyInputs, repository: Path) -> l
 
 
 def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: Path) -> Step:
-    """Train a run's detector on its share of the labels."""
+    """Return the step that trains a run's detector on its fraction of the labels."""
     if run.backbone is None:
-        # Whatever the config would load by itself.
+        # Disable any checkpoint that the config would load itself.
         start: Sequence[str] = ("backbone_checkpoint=None", "model.backbone.init_cfg=None")
         reads: Sequence[str] = ()
     else:
@@ -85,7 +85,7 @@ def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: 
 
 
 def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: Path) -> Step:
-    """Evaluate a run's detector on all frames of the validation split."""
+    """Return the step that evaluates a run's detector on all frames of the validation split."""
     checkpoint = last_checkpoint(study.work_dir / run.name, study.iterations)
     return evaluate_step(
         f"test-{run.name}",
@@ -103,5 +103,5 @@ def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository
 
 
 def describe(share: float, count: LabelCount) -> str:
-    """A share of the labels in words."""
+    """Describe a label fraction in words."""
     return f"{100 * share:g} % of the labels ({count.frames} frames, {count.boxes} boxes)"

@@ -1,4 +1,4 @@
-"""Results of a label study: read, compared, and written as tables, JSON and a plot."""
+"""Results of a label study: reading, comparison, and output as tables, JSON and a plot."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from drivemim.visualization.label_efficiency import label_curves
 from drivemim.visualization.plots import save_figure
 
 Results = Mapping[Run, Mapping[str, float]]
-"""Metrics by name, of the runs that are finished."""
+"""Metrics by name, for each finished run."""
 Notes = Mapping[str, ArmNotes]
-"""What ``check_arms`` says of arms, by name."""
+"""Notes of ``check_arms``, by arm name."""
 NO_NOTES: Notes = {}
 
 NAME = "label_efficiency"
@@ -41,10 +41,10 @@ NAME = "label_efficiency"
 def read_runs(
     study: LabelStudy, runs: Sequence[Run], repository: Path
 ) -> dict[Run, dict[str, float]]:
-    """The metrics of runs.
+    """Read the metrics of runs.
 
     Raises:
-        DataError: if there is no run, or a metric is not among what was measured.
+        DataError: if there is no run, or a metric was not measured.
     """
     if not runs:
         raise DataError(f"no run of the study in {study.work_dir} is finished with these settings")
@@ -62,7 +62,7 @@ def read_runs(
 
 
 def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Scores]:
-    """A metric by arm, share and seed, of what is finished and has it as a number."""
+    """Return a metric by arm, label fraction and seed, for finished runs where it is not NaN."""
     return {
         arm.name: {
             share: by_seed
@@ -83,7 +83,7 @@ def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Sco
 def report(
     study: LabelStudy, inputs: StudyInputs, results: Results, notes: Notes = NO_NOTES
 ) -> str:
-    """Markdown: what is compared, the headline, a table for each metric, and what arms saw."""
+    """Format Markdown: a description, the headline, a table per metric, and notes on arms."""
     missing = len(study.runs) - len(results)
     parts = [
         f"Labels of {study.train}, judged on {study.val}; {study.iterations} iterations each, "
@@ -108,9 +108,10 @@ def report(
 def headline(
     study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], notes: Notes = NO_NOTES
 ) -> str:
-    """A sentence for each arm beside the baseline: labels for the best that the baseline has.
+    """Write a sentence per arm except the baseline: labels needed for the baseline's best value.
 
-    Mostly that is with all labels; not where there are too few iterations to learn from them.
+    Usually the best value is the one with all labels, unless the iterations do not suffice for
+    them.
     """
     scores, baseline = common_runs(arms), study.arms[0].name
     if not scores[baseline]:
@@ -148,14 +149,14 @@ def write_results(
     """Write ``label_efficiency.json``, ``.md`` and ``.png`` into the study's folder.
 
     Args:
-        study: what is asked.
+        study: settings of the study.
         inputs: its files.
-        results: of the runs that are finished.
+        results: results of the finished runs.
         repository: folder that paths are relative to.
-        notes: from ``check_arms``.
+        notes: notes from ``check_arms``.
 
     Returns:
-        the files.
+        The written files.
     """
     folder = repository / study.work_dir
     curves = {
@@ -180,7 +181,7 @@ def write_results(
 def _document(
     study: LabelStudy, inputs: StudyInputs, results: Results, notes: Notes
 ) -> dict[str, Any]:
-    """Settings, every run, and the labels needed; what is not a number is null."""
+    """Return settings, all runs, and the labels needed; NaN becomes null."""
     baseline = study.arms[0].name
     needed = {}
     for metric in study.metrics:
@@ -235,7 +236,7 @@ def _score_table(
 def _needed_table(
     study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str, notes: Notes
 ) -> str:
-    """Empty while no share has a run of every arm."""
+    """Format the labels needed; empty until every arm has a run of a common fraction and seed."""
     baseline, scores = study.arms[0].name, common_runs(arms)
     others = [arm for arm in scores if arm != baseline]
     if not scores[baseline] or not others:
@@ -283,7 +284,7 @@ def _json_number(value: Any) -> Any:
 
 
 def _mean_cell(found: Estimate, planned: int) -> str:
-    """Of fewer seeds than planned, the number is said."""
+    """Format a mean; add the number of seeds if it is smaller than planned."""
     if found.count == 0:
         return "-"
     spread = "" if math.isnan(found.half_width) else f" ± {100 * found.half_width:.1f}"
@@ -309,7 +310,7 @@ def _boxes(study: LabelStudy, inputs: StudyInputs, share: float) -> int:
 
 
 def _percent(share: float) -> str:
-    """Three digits are more than such a curve can tell."""
+    """Format with three digits; the curve is not more precise."""
     return f"{100 * share:.3g} %"
 
 

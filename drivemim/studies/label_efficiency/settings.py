@@ -1,4 +1,4 @@
-"""What is asked of a label study: which detector, which starts, which shares of which labels."""
+"""Settings of a label study: detector, arms, label fractions, data and seeds."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from drivemim.errors import ConfigError
 RANDOM = "random"
 SHARES = (0.01, 0.05, 0.1, 0.25, 1.0)
 METRICS = ("drivemim/mAP50", "drivemim/pedestrian_AP50", "drivemim/vehicle_AP50")
-# Miss rate, calibration error and the five errors of nuScenes, whole and in slices.
+# Miss rate, calibration error and the five errors of nuScenes, overall and in slices.
 _LESS_IS_BETTER = re.compile(r"(_LAMR|_ECE|[m_]A[TSOVA]E(_present)?)(\[.*\])?$")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A way to start a detector.
+    """A way to initialise a detector.
 
     Attributes:
-        name: in tables and file names.
-        backbone: an exported backbone or any checkpoint that ``backbone_checkpoint`` takes, where
-            ``{seed}`` stands for the run's seed if each has a backbone of its own; None for random
-            initialisation.
+        name: name in tables and file names.
+        backbone: an exported backbone or any checkpoint that ``backbone_checkpoint`` accepts.
+            ``{seed}`` in it is replaced by the run's seed, for one backbone per seed. None for
+            random initialisation.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Arm:
 
     @classmethod
     def of(cls, text: str, folder: Path = Path()) -> Arm:
-        """``random``, or ``NAME=FILE``, as the command line has it.
+        """Parse ``random`` or ``NAME=FILE`` from the command line.
 
         Args:
             text: one of the two.
-            folder: that ``FILE`` is relative to.
+            folder: folder that ``FILE`` is relative to.
 
         Raises:
             ConfigError: if it is neither.
@@ -54,7 +54,7 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One detector: trained once, evaluated once."""
+    """One detector, trained and evaluated once."""
 
     arm: Arm
     share: float
@@ -62,12 +62,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What its files are called by."""
+        """Name of the run's files."""
         return f"{self.arm.name}-{self.share}-{self.seed}"
 
     @property
     def backbone(self) -> Path | None:
-        """The file it starts from, if any."""
+        """Backbone file of the run, if any."""
         if self.arm.backbone is None:
             return None
         return Path(str(self.arm.backbone).replace("{seed}", str(self.seed)))
@@ -75,27 +75,27 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelStudy:
-    """What is asked of the study.
+    """Settings of a label study.
 
     Attributes:
-        config: of the detector; its training data is a ``drivemim.FrameDetection``.
-        index: labelled frames.
+        config: config of the detector; its training data is a ``drivemim.FrameDetection``.
+        index: index of the labelled frames.
         train: split that labels are taken from.
-        val: split that every run is judged on.
+        val: split that every run is evaluated on.
         arms: the first is the baseline.
-        iterations: of every run.
-        work_dir: of everything that is written.
-        shares: of the labels.
-        seeds: of subset and training.
-        options: ``KEY=VALUE`` to replace in the config, for every run alike.
-        metrics: names in the JSON of ``tools/test.py``, of numbers of which more is better; the
-            first makes the headline.
-        allow_boxes_read: run, and mark, arms whose pretraining read boxes of more of the labels
-            than a share has.
+        iterations: iterations of every run.
+        work_dir: folder for all output.
+        shares: label fractions.
+        seeds: seeds of subset and training.
+        options: ``KEY=VALUE`` overrides of the config, the same for every run.
+        metrics: names in the JSON of ``tools/test.py``, of metrics where higher is better; the
+            first is that of the headline.
+        allow_boxes_read: run, and mark, arms whose pretraining read boxes of more labels than a
+            label fraction has, or of ``val``.
         transductive: run, and mark, arms whose pretraining saw images of ``val``.
 
     Raises:
-        ConfigError: if nothing could be compared, or something is named twice.
+        ConfigError: if there is nothing to compare, a value is repeated, or a setting is invalid.
     """
 
     config: Path
@@ -144,7 +144,7 @@ class LabelStudy:
 
     @property
     def runs(self) -> list[Run]:
-        """All runs, seed by seed, so that a part of the study can be compared already."""
+        """All runs, ordered by seed, so that an incomplete study can already be compared."""
         return [
             Run(arm=arm, share=share, seed=seed)
             for seed in self.seeds
@@ -153,5 +153,5 @@ class LabelStudy:
         ]
 
     def result(self, run: Run) -> Path:
-        """JSON of a run's metrics."""
+        """Return the path of a run's metrics, a JSON file."""
         return self.work_dir / f"{run.name}.json"

@@ -1,4 +1,4 @@
-"""What the arms start from, loaded once before hours of runs that would fail on it."""
+"""A check of the arms' backbones before hours of runs that would fail on them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from drivemim.studies.label_efficiency.settings import LabelStudy
 
 
 def check_starts(study: LabelStudy, repository: Path) -> None:
-    """Load the backbone of every arm into the detector, as its runs will.
+    """Load the backbone of every arm into the detector, like its runs.
 
     Args:
-        study: what is asked.
+        study: settings of the study.
         repository: folder that paths are relative to.
 
     Raises:
-        CheckpointError: if a backbone is damaged or does not fit the detector, naming the arm.
+        CheckpointError: if a backbone is damaged or does not fit the detector; it names the arm.
         ConfigError: if the config's model cannot be built, or has no backbone.
     """
     arms = {run.backbone: run.arm for run in study.runs if run.backbone is not None}
