@@ -104,7 +104,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def classify(content: Any) -> Kind:
-    """Return what a loaded checkpoint is, judged by the names of its tensors."""
+    """Return what a loaded checkpoint is, based on the names of its tensors."""
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if isinstance(meta, Mapping) and meta.get(_EXPORT) is not None:
         return "export"

@@ -1,4 +1,4 @@
-"""Probe a frozen backbone: classify feature-map cells as pedestrian, vehicle or neither."""
+"""Probe a frozen backbone on pedestrians and vehicles: python tools/probe.py CONFIG ..."""
 
 from __future__ import annotations
 
