@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -39,7 +39,7 @@ class Stage:
 
 
 @contextmanager
-def uncounted(encoder: nn.Module) -> Iterator[None]:
+def uncounted(encoder: Any) -> Iterator[None]:
     """Let what is encoded leave batch statistics as they are, in encoders that keep any.
 
     Args:
