@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from drivemim.engine.config import config_errors, is_pretrainer, load_config, va
 from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.engine.hooks.check_agreement import CheckAgreement
 from drivemim.engine.hooks.record_pretraining import RecordPretraining
+from drivemim.engine.hooks.strict_load import StrictLoad
 from drivemim.engine.initial_weights import take_start
 from drivemim.engine.schedule import check_schedule
 from drivemim.engine.training_length import training_length
@@ -45,7 +45,7 @@ def train(
     launcher: str = "none",
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Runner | None:
+) -> Runner:
     """Train what a config describes, to its end.
 
     Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
@@ -63,8 +63,11 @@ def train(
         seed: replaces the config's ``randomness.seed``; 0 if neither says.
         options: dotted config keys to replace.
 
+    A run that is complete is not gone on with: its config and checkpoint are compared, no data is
+    read, and a line says so.
+
     Returns:
-        The runner, after training; None if the run that was to be resumed is complete.
+        The runner, after training.
 
     Raises:
         ConfigError: if the config cannot be what was meant.
@@ -89,10 +92,6 @@ def train(
         **(cfg.get("randomness") or {}),
         "seed": _choose_seed(cfg, seed, checkpoint, trained),
     }
-    if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
-        if os.environ.get("RANK", "0") == "0":  # no process group yet
-            print_log(line)
-        return None
     dump = dump_of(cfg, variables_of(cfg))
     cfg.resume, cfg.load_from = (
         checkpoint is not None,
@@ -101,6 +100,11 @@ def train(
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_start(cfg)
     runner = _build(cfg)
+    if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
+        StrictLoad().after_load_checkpoint(runner, compat.read_checkpoint(checkpoint))
+        if is_main_process():
+            print_log(line)
+        return runner
     runner.register_hook(CheckAgreement(compare_checkpoint=checkpoint is not None))
     if is_pretrainer(cfg.model):
         runner.register_hook(RecordPretraining())

@@ -42,49 +42,52 @@ def detected(toys, tmp_path_factory):
 
 
 def files(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    return {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()}
 
 
 def test_a_pretraining_that_is_complete_says_so(toys, pretrained, capsys):
     before = files(pretrained.parent)
     for resume in ("newest", pretrained):
+        train(toys / "toy.py", work_dir=pretrained.parent, resume=resume, options=SHORT)
         assert (
-            train(toys / "toy.py", work_dir=pretrained.parent, resume=resume, options=SHORT) is None
+            capsys.readouterr()
+            .out.rstrip()
+            .endswith(
+                f"The run is complete: {pretrained} is of iteration 4, and train_cfg.max_iters=4. "
+                "Nothing was trained. To train longer, set a larger train_cfg.max_iters with "
+                "--cfg-options, and the ends of the schedules with it"
+            )
         )
-        assert capsys.readouterr().out.strip() == (
-            f"The run is complete: {pretrained} is of iteration 4, and train_cfg.max_iters=4. "
-            "Nothing was trained. To train longer, set a larger train_cfg.max_iters with "
-            "--cfg-options, and the ends of the schedules with it"
-        )
-    assert files(pretrained.parent) == before
     shorter = {**SHORT, "train_cfg.max_iters": 3, "param_scheduler.1.end": 3}
-    assert (
-        train(toys / "toy.py", work_dir=pretrained.parent, resume="newest", options=shorter) is None
-    )
+    train(toys / "toy.py", work_dir=pretrained.parent, resume="newest", options=shorter)
     assert "is of iteration 4, and train_cfg.max_iters=3" in capsys.readouterr().out
+    assert files(pretrained.parent) == before
+
+
+def test_a_complete_run_of_another_model_is_refused_all_the_same(toys, pretrained):
+    wider = {**SHORT, "model.encoder.channels": 6}
+    with pytest.raises(CheckpointError, match="is of another model than the config's ToyPretrain"):
+        train(toys / "toy.py", work_dir=pretrained.parent, resume="newest", options=wider)
 
 
 def test_a_run_that_is_not_complete_goes_on(toys, pretrained, tmp_path):
     longer = {**SHORT, "train_cfg.max_iters": 5, "param_scheduler.1.end": 5}
     runner = train(toys / "toy.py", work_dir=tmp_path / "run", resume=pretrained, options=longer)
-    assert runner is not None
     assert runner.iter == 5
 
 
 def test_a_detector_that_is_complete_says_so(toys, detected, tmp_path, capsys):
-    assert (
-        train(toys / "detector.py", work_dir=detected.parent, resume="newest", options=PLAIN)
-        is None
-    )
-    assert (
-        "iter_2.pth is of iteration 2, and train_cfg.max_iters=2. Nothing"
-        in capsys.readouterr().out
-    )
+    before = files(detected.parent)
+    train(toys / "detector.py", work_dir=detected.parent, resume="newest", options=PLAIN)
+    said = capsys.readouterr().out
+    assert "iter_2.pth is of iteration 2, and train_cfg.max_iters=2. Nothing" in said
+    assert files(detected.parent) == before
     folder = tmp_path / "epochs"
-    assert train(toys / "detector.py", work_dir=folder, options=EPOCHS) is not None
-    capsys.readouterr()
-    assert train(toys / "detector.py", work_dir=folder, resume="newest", options=EPOCHS) is None
-    assert "epoch_1.pth is of epoch 1, and train_cfg.max_epochs=1" in capsys.readouterr().out
+    train(toys / "detector.py", work_dir=folder, options=EPOCHS)
+    assert "complete" not in capsys.readouterr().out
+    train(toys / "detector.py", work_dir=folder, resume="newest", options=EPOCHS)
+    said = capsys.readouterr().out
+    assert "epoch_1.pth is of epoch 1, and train_cfg.max_epochs=1. Nothing" in said
 
 
 def test_no_run_goes_on_from_weights_alone(toys, detected, tmp_path):
