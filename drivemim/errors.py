@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+_ALIKE = 0.65
+"""Share of their letters that two names have in common from which on one may mean the other."""
+
 
 class ConfigError(ValueError):
     """A config, or an option on the command line, that cannot be what was meant."""
@@ -29,8 +32,9 @@ class DataError(ValueError):
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Say which candidate a misspelt name is closest to: ``"; did you mean 'x'?"`` or nothing."""
-    found = get_close_matches(name, sorted(set(candidates)), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
+    lower = {candidate.lower(): candidate for candidate in sorted(set(candidates), reverse=True)}
+    found = get_close_matches(name.lower(), sorted(lower), n=1, cutoff=_ALIKE)
+    return f"; did you mean '{lower[found[0]]}'?" if found else ""
 
 
 @contextmanager

@@ -77,6 +77,11 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         partial.unlink(missing_ok=True)
 
 
+def posix_name(name: str) -> str:
+    """Return the name of a file with slashes where a program on Windows wrote backslashes."""
+    return name.replace("\\", "/")
+
+
 class RealPaths:
     """Real paths of many files, to tell whether two names are of one file.
 
