@@ -102,11 +102,9 @@ def read_results(
     flat = (value for result in results for value in result.bbox)
     boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
     del results
-    for name, wrong_D in (
-        ("bbox", ~np.isfinite(boxes_D4).all(axis=1)),
-        ("score", ~np.isfinite(score_D)),
-    ):
-        _refuse(wrong_D, lambda entry, name=name: f"has a {name} that is no number", path)
+    # Text that is read as a number can say "nan".
+    _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is no number", path)
+    _refuse(~np.isfinite(score_D), lambda _: "has a score that is no number", path)
     _refuse(
         (boxes_D4[:, 2:] < 0).any(axis=1),
         lambda entry: f"has bbox {boxes_D4[entry].tolist()}, whose width or height is negative",

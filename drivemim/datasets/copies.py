@@ -76,8 +76,8 @@ def describe_copies(
             f"in different scenes of {_split(one)}" if one == other
             else f"in {_split(one)} and in {_split(other)}"
         )  # fmt: skip
-        first, second = (paths[row] for row in pairs[0])
-        parts.append(f"{len(pairs)} images are {where}, first {first} as {second}")
+        path, again = (paths[row] for row in pairs[0])
+        parts.append(f"{len(pairs)} images are {where}, first {path} as {again}")
     return "; ".join(parts)
 
 

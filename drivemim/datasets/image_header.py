@@ -103,8 +103,8 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         found = _Orientations()
         found.add("EXIF", _tiff_value(data, _ORIENTATION))
         found.add("XMP", _xmp_orientation(_tiff_bytes(data, _XMP_TAG)))
-        bits = _tiff_value(data, _BITS)
-        return found.header(bits=8 if bits is None else bits)
+        depth = _tiff_value(data, _BITS)
+        return found.header(bits=8 if depth is None else depth)
     if netpbm := _NETPBM.match(start + stream.read(1000)):
         return ImageHeader(bits=int(netpbm[1]).bit_length())
     return ImageHeader()

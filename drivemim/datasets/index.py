@@ -270,7 +270,7 @@ def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
         layout = msgspec.json.decode(encoded, type=dict[str, Any]).get("format")
         if layout == FORMAT:
             return msgspec.json.decode(encoded, type=IndexInfo)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} has unreadable metadata ({error}); build it again") from error
     raise DataError(
         f"{path} has index format {layout}, this DriveMIM reads {FORMAT}; "

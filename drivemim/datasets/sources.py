@@ -99,7 +99,7 @@ def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, co
 def _read_memory(memory: Path) -> dict[str, Fingerprint]:
     try:
         entries = msgspec.json.decode(memory.read_bytes(), type=list[Fingerprint])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return {}  # then they are compared again, which costs time only
     return {entry.name: entry for entry in entries}
 

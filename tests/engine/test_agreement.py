@@ -277,7 +277,8 @@ def test_images_that_are_trained_on_and_judged_on_are_counted(tmp_path):
     index = build_frames_index([tmp_path], tmp_path / "index.arrow")
 
     def frames(scenes):
-        return SeededDataset(dataset=FrameDetection(index=index, scenes=scenes, filters={}))
+        data = FrameDetection(index=index, scenes=scenes, filters={}, test_mode=True)
+        return SeededDataset(dataset=data)
 
     names = ("train_dataloader", "val_dataloader")
     assert warn_of_copies(frames("a"), frames("b"), names) == (

@@ -108,7 +108,7 @@ def read_document(path: Path) -> CocoDocument:
     """
     begin = f"{path} is no COCO file: "
     text = JsonText(path, path.read_bytes(), begin=begin, cure="copy or export it again")
-    document = decode_entries(text, CocoDocument, begin)
+    document: CocoDocument = decode_entries(text, CocoDocument, begin)
     if unread := _unread_fields(text.content):
         _LOG.warning("%s has fields that are not read: %s", path, ", ".join(unread))
     return document

@@ -178,7 +178,7 @@ def test_two_categories_of_one_name_with_boxes_are_refused(put_coco):
     [
         ("Pedestrians", "; did you mean 'pedestrian'?; add 'Pedestrians' to class_map"),
         ("CAR", "; did you mean 'car'?; add"),
-        ("lorry", "category 'lorry' is in no class map; add 'lorry'"),  # no name is like it
+        ("trolley", "category 'trolley' is in no class map; add 'trolley'"),  # is no trailer
     ],
 )
 def test_a_category_that_boxes_use_is_asked_for(put_coco, put_images, tmp_path, name, message):
