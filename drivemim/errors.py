@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+_ALIKE = 0.65
+"""Smallest similarity, from 0 to 1, at which a name is suggested for another."""
+
 
 class ConfigError(ValueError):
     """An invalid config or command line option."""
@@ -29,8 +32,9 @@ class DataError(ValueError):
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest candidate, or an empty string."""
-    found = get_close_matches(name, sorted(set(candidates)), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
+    lower = {candidate.lower(): candidate for candidate in sorted(set(candidates), reverse=True)}
+    found = get_close_matches(name.lower(), sorted(lower), n=1, cutoff=_ALIKE)
+    return f"; did you mean '{lower[found[0]]}'?" if found else ""
 
 
 @contextmanager

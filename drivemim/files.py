@@ -100,6 +100,11 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         partial.unlink(missing_ok=True)
 
 
+def posix_name(name: str) -> str:
+    """Return the name of a file with slashes where a program on Windows wrote backslashes."""
+    return name.replace("\\", "/")
+
+
 class RealPaths:
     """A cache of real paths, to tell whether two names refer to the same file.
 

@@ -183,6 +183,8 @@ def labels_of(
     categories: Sequence[str],
     mapping: Mapping[str, str | None] = DEFAULT,
     classes: Sequence[str] = CLASSES,
+    *,
+    used: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Label of every category.
 
@@ -190,16 +192,20 @@ def labels_of(
         categories: an index's own category names.
         mapping: category to one of ``classes``, or to None for boxes to leave out.
         classes: a detector's class names.
+        used: which categories have boxes; the others need no class. None for all.
 
     Returns:
         position in ``classes`` for each category, -1 for those to leave out.
 
     Raises:
-        ValueError: if a category is not in the mapping, or maps to something not in ``classes``.
+        ValueError: if a category with boxes is not in the mapping, or one maps to something not in
+            ``classes``.
     """
     labels = np.full(len(categories), -1, np.int64)
     for position, category in enumerate(categories):
         if category not in mapping:
+            if used is not None and not used[position]:
+                continue
             raise DataError(
                 f"category {category!r} is in no class map{nearest(category, mapping)}; "
                 f"add {category!r} to class_map, mapped to one of {tuple(classes)} or to None"

@@ -6,39 +6,48 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.datasets.box_sources import ClassMap
-from drivemim.datasets.builders.coco import CocoCategory
+from drivemim.datasets.builders.coco_fields import decode_entries
 from drivemim.datasets.classes import CLASSES, DEFAULT, check_class_map, labels_of
 from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.json_text import JsonText
 from drivemim.errors import ConfigError, DataError
-from drivemim.files import RealPaths, path_from, plain_path
+from drivemim.files import RealPaths, path_from, plain_path, posix_name
 
 Ints = NDArray[np.int64]
 
 
+Id: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class _Result(msgspec.Struct, gc=False):
-    image_id: int
-    category_id: int
+    image_id: Id
+    category_id: Id
     bbox: tuple[float, float, float, float]
     score: float
 
 
 class _Image(msgspec.Struct, gc=False):
-    id: int
+    id: Id
     file_name: str
     width: int = 0
     height: int = 0
 
 
+class _Category(msgspec.Struct, gc=False):
+    id: Id
+    name: str
+
+
 class _Images(msgspec.Struct):
     images: list[_Image]
-    categories: list[CocoCategory]
+    categories: list[_Category]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +102,9 @@ def read_results(
     flat = (value for result in results for value in result.bbox)
     boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
     del results
+    # Text that is read as a number can say "nan".
+    _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is no number", path)
+    _refuse(~np.isfinite(score_D), lambda _: "has a score that is no number", path)
     _refuse(
         (boxes_D4[:, 2:] < 0).any(axis=1),
         lambda entry: f"has bbox {boxes_D4[entry].tolist()}, whose width or height is negative",
@@ -126,10 +138,9 @@ def read_results(
 def _decode(path: Path, kind: Any, what: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}; check the config's boxes")
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path} is no {what}: {error}; write it again") from None
+    begin = f"{path} is no {what}: "
+    text = JsonText(path, path.read_bytes(), begin=begin, cure="write it again")
+    return decode_entries(text, kind, begin)
 
 
 def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -> None:
@@ -170,7 +181,7 @@ def _places(values_D: Ints, known: list[int]) -> Ints:
 
 def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
     """Row in the index of each image of a COCO file, -1 for those that it lacks."""
-    names = [image.file_name for image in listed]
+    names = [posix_name(image.file_name) for image in listed]
     rows = _find_files(names, index, path)
     found = np.flatnonzero(rows >= 0)
     first, count = np.unique(rows[found], return_counts=True)

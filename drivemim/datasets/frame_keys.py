@@ -10,18 +10,12 @@ frames may be the same in them.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.sources import content_key
 from drivemim.datasets.town.generate import MARKER
-
-_BLOCK = 4096
-"""Bytes read of a file. From the middle: the first kilobytes of a camera's files are alike."""
 
 
 def frame_keys(
@@ -37,7 +31,8 @@ def frame_keys(
     Raises:
         FileNotFoundError: if an image is missing.
     """
-    return np.array([_key(index.image_path(int(row)), named) for row in rows], np.uint64)
+    paths = (index.image_path(int(row)) for row in rows)
+    return np.array([content_key(path, named=named, short_named=True) for path in paths], np.uint64)
 
 
 def scene_tokens(index: FrameIndex) -> list[str] | None:
@@ -60,18 +55,3 @@ def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:
     samples = index.samples
     found[samples.scene[np.flatnonzero(np.asarray(samples.box_count) > 0)]] = True
     return found
-
-
-def _key(path: Path, named: bool) -> int:
-    real = os.path.realpath(path)
-    with open(real, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        short = size <= _BLOCK
-        name = os.path.basename(real).encode() if named or short else b""
-        digest = hashlib.blake2b(name + f"/{size}/".encode(), digest_size=8)
-        file.seek(max(0, size // 2 - _BLOCK // 2))
-        digest.update(file.read(_BLOCK))
-        if not (named or short):
-            file.seek(size - _BLOCK)
-            digest.update(file.read(_BLOCK))
-    return int.from_bytes(digest.digest(), "little")

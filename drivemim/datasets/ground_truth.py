@@ -141,7 +141,8 @@ def frame_boxes(
         ValueError: if a category is in no class map.
     """
     rows = np.asarray(rows, np.int64)
-    labels = labels_of(index.categories, {**DEFAULT, **(class_map or {})}, classes)
+    mapping = {**DEFAULT, **(class_map or {})}
+    labels = labels_of(index.categories, mapping, classes, used=index.used_categories)
     parts = [
         _boxes_of_chunk(index, rows[start : start + _CHUNK], labels, keep_unlabelled, min_size)
         for start in range(0, max(len(rows), 1), _CHUNK)

@@ -1,19 +1,30 @@
-"""What an image file says of its pixels before decoding: size, EXIF orientation, bit depth."""
+"""What an image file says of its pixels before decoding: size, orientation, bit depth.
+
+Orientation is looked for where Pillow's ``exif_transpose`` looks for it, which annotation tools and
+loaders of images use: in EXIF, of PNG also as a text chunk, and where EXIF does not say it, in XMP.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
 import struct
+import zlib
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from drivemim.errors import DataError
 
 _JPEG_START, _PNG_START, _WEBP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"WEBP"
 _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_EXIF = b"Exif\0\0"
-_START_OF_SCAN, _APP1, _BITS, _ORIENTATION, _SHORT = 0xDA, 0xE1, 258, 274, 3
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_START_OF_SCAN, _APP1, _BITS, _ORIENTATION, _XMP_TAG, _SHORT = 0xDA, 0xE1, 258, 274, 700, 3
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([0-9])")
+_PNG_XMP, _RAW_EXIF, _RAW_APP1 = (
+    b"XML:com.adobe.xmp", b"Raw profile type exif", b"Raw profile type APP1"
+)  # fmt: skip
+_LONGEST_TEXT = 2**20
+"""Bytes of a compressed text that are looked at."""
 # Netpbm: magic number, width, height and greatest value, with comments between.
 _NETPBM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d+)")
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -34,13 +45,36 @@ class ImageHeader(NamedTuple):
 
     Attributes:
         size: height and width of the stored pixels, for JPEG files; None for others.
-        orientation: EXIF's, 1 (as stored) to 8; 1 if the file has none.
+        orientation: as EXIF numbers it, 1 (as stored) to 8; 1 if the file has none.
         bits: of each channel of a pixel; 8 where the file does not say.
+        tag: where the orientation was found: ``EXIF``, ``XMP``, or ``APP1`` for a text chunk of a
+            PNG file that ImageMagick and ExifTool read, and Pillow does not.
     """
 
     size: tuple[int, int] | None = None
     orientation: int = 1
     bits: int = 8
+    tag: str = "EXIF"
+
+
+class _Orientations:
+    """Values of the orientation that a file has in different places; the first of each counts."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, int] = {}
+
+    def add(self, tag: str, value: int | None) -> None:
+        """Keep a value, if there is one and none of this tag before it."""
+        if value is not None:
+            self._found.setdefault(tag, value)
+
+    def header(self, **fields: Any) -> ImageHeader:
+        """A header with the orientation: EXIF's, if it says any, else XMP's."""
+        for tag in ("EXIF", "XMP", "APP1"):
+            if tag in self._found:
+                value = self._found[tag]
+                return ImageHeader(orientation=value if value in _TURNS else 1, tag=tag, **fields)
+        return ImageHeader(**fields)
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
@@ -61,14 +95,18 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         head = stream.read(13)  # the rest of IHDR's begin, width, height and bit depth
         stream.seek(8)
         bits = head[12] if len(head) == 13 else 8
-        return ImageHeader(orientation=_png_orientation(stream), bits=bits)
+        return _png_orientations(stream).header(bits=bits)
     if start[8:] == _WEBP:
-        return ImageHeader(orientation=_webp_orientation(stream))
+        return _webp_orientations(stream).header()
     if start[:4] in _TIFF_ORDERS:
         data = start + stream.read()
-        return ImageHeader(orientation=_tiff_orientation(data), bits=_tiff_bits(data))
-    if found := _NETPBM.match(start + stream.read(1000)):
-        return ImageHeader(bits=int(found[1]).bit_length())
+        found = _Orientations()
+        found.add("EXIF", _tiff_value(data, _ORIENTATION))
+        found.add("XMP", _xmp_orientation(_tiff_bytes(data, _XMP_TAG)))
+        depth = _tiff_value(data, _BITS)
+        return found.header(bits=8 if depth is None else depth)
+    if netpbm := _NETPBM.match(start + stream.read(1000)):
+        return ImageHeader(bits=int(netpbm[1]).bit_length())
     return ImageHeader()
 
 
@@ -106,24 +144,29 @@ def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
         frame: token of its frame, for the error.
 
     Raises:
-        DataError: if the EXIF orientation is not 1, with what to do about it.
+        DataError: if the orientation is not 1, with what to do about it.
     """
     if header.orientation == 1:
         return
     file = shlex.quote(str(path))
+    turn, removed = f"{TURN_PIXELS} {file}", "-Orientation="
+    if header.tag == "XMP":
+        removed = "-XMP-tiff:Orientation="
+    elif header.tag == "APP1":
+        turn, removed = f"mogrify -auto-orient -strip {file}", "-all:Orientation="
     raise DataError(
-        f"image {path}{f' of frame {frame}' if frame else ''} has EXIF orientation "
+        f"image {path}{f' of frame {frame}' if frame else ''} has {header.tag} orientation "
         f"{header.orientation}: programs show it {_TURNS[header.orientation]}, but its pixels are "
         "not stored so, and boxes or calibration can mean either. If they mean the image as it is "
-        f"shown, turn its pixels: {TURN_PIXELS} {file}. If they mean the pixels as they are "
-        f"stored, remove the tag: exiftool -overwrite_original -Orientation= {file}. "
+        f"shown, turn its pixels: {turn}. If they mean the pixels as they are "
+        f"stored, remove the tag: exiftool -overwrite_original {removed} {file}. "
         "data/README.md has the commands for whole folders"
     )
 
 
 def _jpeg_header(stream: BinaryIO) -> ImageHeader:
     """Go through the segments before the first scan."""
-    size, orientation = None, None
+    size, found = None, _Orientations()
     while len(mark := stream.read(2)) == 2 and mark[0] == 0xFF:
         if mark[1] == 0xFF:  # A fill byte: the next one may be the marker.
             stream.seek(-1, 1)
@@ -133,45 +176,116 @@ def _jpeg_header(stream: BinaryIO) -> ImageHeader:
         payload = stream.read(max(0, int.from_bytes(length, "big") - 2))
         if mark[1] in _FRAME_HEADERS and len(payload) >= 5:
             size = struct.unpack_from(">HH", payload, 1)
-        elif mark[1] == _APP1 and payload.startswith(_EXIF) and orientation is None:
-            orientation = _tiff_orientation(payload[len(_EXIF) :])
-    return ImageHeader(size, 1 if orientation is None else orientation)
+        elif mark[1] == _APP1 and payload.startswith(_EXIF):
+            found.add("EXIF", _exif_orientation(payload))
+        elif mark[1] == _APP1 and payload.startswith(_XMP):
+            found.add("XMP", _xmp_orientation(payload))
+    return found.header(size=size)
 
 
-def _png_orientation(stream: BinaryIO) -> int:
+def _png_orientations(stream: BinaryIO) -> _Orientations:
     """Go through the chunks: length, name, content, checksum."""
+    found = _Orientations()
     while len(head := stream.read(8)) == 8:
-        length = int.from_bytes(head[:4], "big")
-        if head[4:] == b"eXIf":
-            return _tiff_orientation(stream.read(length))
-        stream.seek(length + 4, 1)
-    return 1
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        if name not in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+            stream.seek(length + 4, 1)
+            continue
+        content = stream.read(length)
+        stream.seek(4, 1)
+        if name == b"eXIf":
+            found.add("EXIF", _exif_orientation(content))
+            continue
+        keyword, _, rest = content.partition(b"\0")
+        if keyword == _PNG_XMP:
+            found.add("XMP", _xmp_orientation(_png_text(name, rest)))
+        elif keyword in (_RAW_EXIF, _RAW_APP1):
+            tag = "EXIF" if keyword == _RAW_EXIF else "APP1"
+            found.add(tag, _exif_orientation(_raw_profile(_png_text(name, rest))))
+    return found
 
 
-def _webp_orientation(stream: BinaryIO) -> int:
+def _png_text(name: bytes, rest: bytes) -> bytes:
+    """Text of a chunk, behind its keyword; what could be read of a broken one."""
+    compressed = name == b"zTXt"
+    if compressed:
+        rest = rest[1:]
+    elif name == b"iTXt":
+        compressed = rest[:1] == b"\1"
+        _, _, rest = rest[2:].partition(b"\0")  # the language
+        _, _, rest = rest.partition(b"\0")  # the keyword in that language
+    if not compressed:
+        return rest
+    try:
+        return zlib.decompressobj().decompress(rest, _LONGEST_TEXT)
+    except zlib.error:
+        return b""
+
+
+def _raw_profile(text: bytes) -> bytes:
+    """Bytes of a profile that ImageMagick wrote as text: its name, their number, and hexadecimal.
+
+    Each is on a line of its own, after an empty one.
+    """
+    try:
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
+    except ValueError:
+        return b""
+
+
+def _webp_orientations(stream: BinaryIO) -> _Orientations:
     """Go through the chunks: name, length, content, padded to an even length."""
+    found = _Orientations()
     while len(head := stream.read(8)) == 8:
         length = int.from_bytes(head[4:], "little")
+        padded = length + length % 2
         if head[:4] == b"EXIF":
-            return _tiff_orientation(stream.read(length).removeprefix(_EXIF))
-        stream.seek(length + length % 2, 1)
-    return 1
+            found.add("EXIF", _exif_orientation(stream.read(padded)))
+        elif head[:4] == b"XMP ":
+            found.add("XMP", _xmp_orientation(stream.read(padded)))
+        else:
+            stream.seek(padded, 1)
+    return found
 
 
-def _tiff_orientation(data: bytes) -> int:
-    """Orientation in the first directory of TIFF data, which is what EXIF data is."""
-    value = _tiff_value(data, _ORIENTATION)
-    return value if value is not None and 1 <= value <= 8 else 1
+def _exif_orientation(data: bytes) -> int | None:
+    """Orientation in the first directory of EXIF data, which is TIFF data."""
+    return _tiff_value(data.removeprefix(_EXIF), _ORIENTATION)
 
 
-def _tiff_bits(data: bytes) -> int:
-    """Bits a channel in the first directory of TIFF data."""
-    value = _tiff_value(data, _BITS)
-    return 8 if value is None else value
+def _xmp_orientation(data: bytes) -> int | None:
+    """Orientation in an XMP packet."""
+    found = _XMP_ORIENTATION.search(data)
+    return None if found is None else int(found[1])
+
+
+def _tiff_bytes(data: bytes, wanted: int) -> bytes:
+    """Content of a tag of bytes in the first directory of TIFF data."""
+    entry = _tiff_entry(data, wanted)
+    if entry is None:
+        return b""
+    order = _TIFF_ORDERS[data[:4]]
+    count, place = struct.unpack_from(f"{order}II", data, entry + 4)
+    return data[place : place + count]
 
 
 def _tiff_value(data: bytes, wanted: int) -> int | None:
     """First number of a tag in the first directory of TIFF data."""
+    entry = _tiff_entry(data, wanted)
+    if entry is None:
+        return None
+    order = _TIFF_ORDERS[data[:4]]
+    _, kind, count = struct.unpack_from(f"{order}HHI", data, entry)
+    code, place = "H" if kind == _SHORT else "I", entry + 8
+    if count * struct.calcsize(f"={code}") > 4:  # The entry says where the numbers are.
+        (place,) = struct.unpack_from(f"{order}I", data, entry + 8)
+    if place + struct.calcsize(f"={code}") > len(data):
+        return None
+    return int(struct.unpack_from(f"{order}{code}", data, place)[0])
+
+
+def _tiff_entry(data: bytes, wanted: int) -> int | None:
+    """Where a tag's entry is in the first directory of TIFF data."""
     order = _TIFF_ORDERS.get(data[:4])
     if order is None or len(data) < 8:
         return None
@@ -180,13 +294,7 @@ def _tiff_value(data: bytes, wanted: int) -> int | None:
         return None
     (entries,) = struct.unpack_from(f"{order}H", data, start)
     for entry in range(start + 2, min(start + 2 + 12 * entries, len(data) - 11), 12):
-        tag, kind, count = struct.unpack_from(f"{order}HHI", data, entry)
-        if tag != wanted:
-            continue
-        code, place = "H" if kind == _SHORT else "I", entry + 8
-        if count * struct.calcsize(f"={code}") > 4:  # The entry says where the numbers are.
-            (place,) = struct.unpack_from(f"{order}I", data, entry + 8)
-        if place + struct.calcsize(f"={code}") > len(data):
-            return None
-        return int(struct.unpack_from(f"{order}{code}", data, place)[0])
+        (tag,) = struct.unpack_from(f"{order}H", data, entry)
+        if tag == wanted:
+            return entry
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
         data_root: folder that the frames' paths are relative to.
         command: the command that builds it again.
         tables: the files it was built from, relative to ``data_root``.
+        copies: pairs of rows of frames, little-endian int64: each frame that is byte-identical to
+            one of another scene, and the first frame of that content; None if nobody looked.
         built: seconds since 1970.
         format: layout of the file.
     """
@@ -56,6 +59,7 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
     data_root: str
     command: str
     tables: tuple[Fingerprint, ...] = ()
+    copies: bytes | None = None
     built: float = 0.0
     format: int = FORMAT
 
@@ -135,6 +139,22 @@ class FrameIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.data_root)
+
+    @cached_property
+    def used_categories(self) -> NDArray[np.bool_]:
+        """Which of ``categories`` have boxes; COCO files list others too."""
+        used = np.zeros(len(self.categories), np.bool_)
+        used[np.unique(self.boxes.category)] = True
+        return used
+
+    @cached_property
+    def copies(self) -> Ints:
+        """Rows (C, 2) of frames that are byte-identical to one of another scene.
+
+        Beside each is the first frame of the same content. Only folders of frames are compared, and
+        indexes that were built before that have none.
+        """
+        return np.frombuffer(self.info.copies or b"", "<i8").astype(np.int64).reshape(-1, 2)
 
     def image_path(self, row: int) -> Path:
         """Where the image of a frame lies."""
@@ -250,7 +270,7 @@ def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
         layout = msgspec.json.decode(encoded, type=dict[str, Any]).get("format")
         if layout == FORMAT:
             return msgspec.json.decode(encoded, type=IndexInfo)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} has unreadable metadata ({error}); build it again") from error
     raise DataError(
         f"{path} has index format {layout}, this DriveMIM reads {FORMAT}; "

@@ -13,6 +13,8 @@ from drivemim.errors import DataError
 from drivemim.files import write_bytes
 
 _BLOCK = 1 << 20
+_PART = 4096
+"""Bytes of the parts by which ``content_key`` tells files apart."""
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ def fingerprints(root: Path, files: Iterable[Path]) -> tuple[Fingerprint, ...]:
     for file in files:
         status = file.stat()
         name = os.path.relpath(file, root)
-        found.append(Fingerprint(name, status.st_size, status.st_mtime_ns, _digest(file)))
+        found.append(Fingerprint(name, status.st_size, status.st_mtime_ns, file_digest(file)))
     return tuple(found)
 
 
@@ -52,7 +54,7 @@ def is_unchanged(file: Path, known: Fingerprint) -> bool:
         return False
     if not known.digest:
         return status.st_mtime_ns <= known.mtime_ns
-    return status.st_mtime_ns == known.mtime_ns or _digest(file) == known.digest
+    return status.st_mtime_ns == known.mtime_ns or file_digest(file) == known.digest
 
 
 def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, command: str) -> None:
@@ -97,7 +99,7 @@ def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, co
 def _read_memory(memory: Path) -> dict[str, Fingerprint]:
     try:
         entries = msgspec.json.decode(memory.read_bytes(), type=list[Fingerprint])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return {}  # then they are compared again, which costs time only
     return {entry.name: entry for entry in entries}
 
@@ -109,9 +111,39 @@ def _write_memory(memory: Path, compared: dict[str, Fingerprint]) -> None:
         return  # beside a read-only index nothing is remembered, and each process compares
 
 
-def _digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def content_key(
+    file: str | os.PathLike[str], *, named: bool = False, short_named: bool = False
+) -> int:
+    """Return a key of 64 bits of a file's length and of blocks from its middle and its end.
+
+    From the middle, since the first kilobytes of a camera's files are alike.
+
+    Args:
+        file: links are followed.
+        named: whether its name counts too, instead of its end.
+        short_named: whether its name counts if it is no longer than a block.
+
+    Raises:
+        OSError: if it is not there or cannot be read.
+    """
+    real = os.path.realpath(file)
+    with open(real, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        short = size <= _PART
+        name = os.path.basename(real).encode() if named or (short and short_named) else b""
+        digest = hashlib.blake2b(name + f"/{size}/".encode(), digest_size=8)
+        stream.seek(max(0, size // 2 - _PART // 2))
+        digest.update(stream.read(_PART))
+        if not (named or short):
+            stream.seek(size - _PART)
+            digest.update(stream.read(_PART))
+    return int.from_bytes(digest.digest(), "little")

@@ -13,10 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import nn
 
+from drivemim.datasets.copies import shared_content
+from drivemim.datasets.detection import FrameDetection
 from drivemim.engine.config import dicts_in, short_type
 from drivemim.errors import ConfigError
 
@@ -109,6 +112,38 @@ def check_same_classes(first: Any, second: Any, where: tuple[str, str]) -> None:
                     f"{', '.join(other)}: a label would mean another class; give both the same, "
                     "in the same order"
                 )
+
+
+def warn_of_copies(learned: Any, judged: Any, where: tuple[str, str]) -> str | None:
+    """Say how many images of one index are both trained on and judged on.
+
+    Args:
+        learned: a data set, perhaps inside other data sets.
+        judged: another.
+        where: keys of their loaders.
+
+    Returns:
+        A warning; None if there are no such images, or nothing is known of them.
+    """
+    for one in _of_an_index(learned):
+        for other in _of_an_index(judged):
+            if one.index.path != other.index.path:
+                continue
+            same = np.intersect1d(one.rows, other.rows)
+            pairs = shared_content(one.index, other.rows, one.rows)
+            pairs = pairs[~np.isin(pairs[:, 0], same)]
+            if len(same) or len(pairs):
+                first = one.index.frames.path[same[0] if len(same) else pairs[0, 0]]
+                return (
+                    f"{len(same) + len(pairs)} of the {len(other.rows)} images of {where[1]} are "
+                    f"images of {where[0]} as well ({len(pairs)} of them as copies), first "
+                    f"{first}: results of {where[1]} are of images that were trained on"
+                )
+    return None
+
+
+def _of_an_index(dataset: Any) -> Iterator[FrameDetection]:
+    return (each for each in datasets_in(dataset) if isinstance(each, FrameDetection))
 
 
 def datasets_in(dataset: Any) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from torch import nn
 from drivemim.checkpoint_kinds import check_finite, kind_of
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
+from drivemim.datasets.copies import shared_content
 from drivemim.engine.build import build_alone
 from drivemim.engine.config import load_config
 from drivemim.engine.exposure import check_boxes, check_images, read_record, unknown_frames
@@ -25,7 +26,7 @@ from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.provenance import training_image_size
 from drivemim.engine.transfer import weights_of
 from drivemim.engine.weights_file import read_weights
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
 
 _BATCH = 16
@@ -73,7 +74,8 @@ def probe_backbone(
             pretraining saw what it may not have seen.
         CheckpointError: if the checkpoint does not fit the config.
         FileNotFoundError: if a file is missing.
-        DataError: if a scene is unknown or a class does not occur.
+        DataError: if a scene is unknown, a class does not occur, or images of ``val`` are those of
+            ``train`` or copies of them.
     """
     cfg = load_config(config, options)
     if "encoder" not in (cfg.get("model") or {}):
@@ -86,6 +88,7 @@ def probe_backbone(
         )
         for name, scenes in (("train", train), ("val", val))
     }
+    _check_apart(datasets["train"], datasets["val"])
     notes: list[str] = []
     if checkpoint is not None:
         notes = _check_seen(
@@ -134,6 +137,22 @@ def _check_seen(
                 f"of --{name}"
             )
     return [*notes, *record.remarks(), *unknown_frames(record, "--val", judged)]
+
+
+def _check_apart(learned: ClipDataset, judged: ClipDataset) -> None:
+    """Refuse frames to score that are among those to learn from, or copies of them."""
+    rows, others = _frames_of(judged).rows, _frames_of(learned).rows
+    same = np.intersect1d(rows, others)
+    copies = shared_content(judged.index, rows, others)
+    count = len(np.union1d(same, copies[:, 0]))
+    if count:
+        path = judged.index.frames.path
+        pair = (same[0], same[0]) if len(same) else copies[0]
+        raise DataError(
+            f"--val: {count} of its {len(rows)} images are images of --train as well, or byte-"
+            f"identical to them, first {path[pair[0]]} to {path[pair[1]]}; the probe would be "
+            "scored on what it learned: take them out of one of the two"
+        )
 
 
 def _frames_of(dataset: ClipDataset) -> KnownFrames:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from nuscenes.eval.common.config import config_factory
 from nuscenes.eval.detection.constants import ATTRIBUTE_NAMES, DETECTION_NAMES
@@ -33,6 +34,13 @@ def test_labels_are_positions_in_classes():
     assert labels_of(names).tolist() == [1, 0, -1, 0, 1]
     assert CLASSES == ("pedestrian", "vehicle")
     assert labels_of([]).tolist() == []
+
+
+def test_categories_without_boxes_need_no_class():
+    used = np.array([False, True, False])
+    assert labels_of(["street", "car", "bicycle"], used=used).tolist() == [-1, 1, -1]
+    with pytest.raises(ValueError, match="'street' is in no class map; add 'street'"):
+        labels_of(["street", "car"], used=np.array([True, True]))
 
 
 def test_unknown_categories_are_named():

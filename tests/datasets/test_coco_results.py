@@ -194,3 +194,31 @@ def test_missing_files(index, write, tmp_path):
         read_results(tmp_path / "nowhere.json", index)
     with pytest.raises(FileNotFoundError, match="no COCO file with images .*nowhere.json"):
         read_results(write("r.json", []), index, images=tmp_path / "nowhere.json")
+
+
+def test_files_of_windows(index, write):
+    """UTF-16, backslashes, and numbers as text."""
+    content = listed(index, [4], width="64", height="48")
+    content["images"][0]["file_name"] = content["images"][0]["file_name"].replace("/", "\\")
+    images = write("images.json", content)
+    results = write("results.json", [result("500", "3", ("0", 0, 10, 20.5), "0.8")])
+    for path in (images, results):
+        path.write_bytes(path.read_text().encode("utf-16"))
+    table = read_results(results, index, images=images)
+    assert (table.row_D.tolist(), table.boxes_D4.tolist()) == ([4], [[0, 0, 10, 20.5]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([result(score=float("nan"))], r"is no COCO results: .*\$\[0\]\.score"),
+        ([result(bbox=(1, float("inf"), 2, 3))], r"is no COCO results: .*\$\[0\]\.bbox\[1\]"),
+        ([result(), result(score="nan")], "entry 1 has a score that is no number"),
+        ([result(bbox=(1, 2, "inf", 3))], "entry 0 has a bbox that is no number"),
+        ([result(image=2**63)], r"is no COCO results: .*9223372036854775807.*image_id"),
+        ('{"image_id": 1}\n{"image_id": 2}', "a JSON value on each line"),
+    ],
+)
+def test_results_that_are_no_numbers(index, write, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_results(write("results.json", content), index)

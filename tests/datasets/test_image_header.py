@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -32,6 +33,115 @@ def test_orientations_are_read_from_every_format(kind, orientation):
     header = read_header(io.BytesIO(encoded(kind, orientation)))
     assert header.orientation == (orientation or 1)
     assert header.size == ((20, 30) if kind == "JPEG" else None)
+
+
+def xmp(orientation, template='tiff:Orientation="%d"'):
+    """An XMP packet with an orientation."""
+    start = '<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/">'
+    return f"{start}<rdf:Description {template % orientation}/></x:xmpmeta>".encode()
+
+
+def with_chunk(name, content):
+    """A PNG file of the picture with a chunk before its pixels."""
+    data = encoded("PNG")
+    checked = name + content
+    chunk = len(content).to_bytes(4, "big") + checked + zlib.crc32(checked).to_bytes(4, "big")
+    return data[:33] + chunk + data[33:]  # the signature's 8 bytes and IHDR's 25 come first
+
+
+def profile(orientation, kind=b"exif"):
+    """EXIF as ImageMagick writes it into text."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = exif.tobytes()
+    return b"\n%s\n%8d\n%s\n" % (kind, len(data), data.hex().encode())
+
+
+ELSEWHERE = {
+    "jpeg xmp": lambda n: encoded("JPEG", xmp=xmp(n)),
+    "jpeg xmp element": lambda n: encoded(
+        "JPEG", xmp=xmp(n, "><tiff:Orientation>%d</tiff:Orientation")
+    ),
+    "jpeg exif without it": lambda n: encoded("JPEG", xmp=xmp(n), exif=Image.Exif()),
+    "webp xmp": lambda n: encoded("WEBP", xmp=xmp(n)),
+    "png iTXt": lambda n: with_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp(n)),
+    "png iTXt compressed": lambda n: with_chunk(
+        b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0key\0" + zlib.compress(xmp(n))
+    ),
+    "png tEXt": lambda n: with_chunk(b"tEXt", b"Raw profile type exif\0" + profile(n)),
+    "png zTXt": lambda n: with_chunk(
+        b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile(n))
+    ),
+}
+
+
+@pytest.mark.parametrize("place", ELSEWHERE)
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_orientations_outside_of_exif_are_those_that_pillow_turns_by(tmp_path, place, orientation):
+    data = ELSEWHERE[place](orientation)
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        assert image.getexif()[274] == orientation
+    header = read_header(io.BytesIO(data))
+    assert header.orientation == orientation
+    path = tmp_path / "0.img"
+    path.write_bytes(data)
+    if orientation == 1:
+        assert image_size(path) == (30, 20)
+        return
+    tag = "EXIF" if "EXt" in place or "zTXt" in place else "XMP"
+    with pytest.raises(DataError, match=rf"has {tag} orientation {orientation}: programs show it"):
+        image_size(path)
+
+
+def test_imagemagick_s_other_name_for_exif_is_refused_too(tmp_path):
+    """Pillow does not read it, so that its command would lose the orientation."""
+    path = tmp_path / "0.png"
+    path.write_bytes(with_chunk(b"tEXt", b"Raw profile type APP1\0" + profile(6, b"APP1")))
+    with pytest.raises(DataError, match="has APP1 orientation 6.*mogrify -auto-orient"):
+        image_size(path)
+
+
+def test_exif_counts_before_xmp():
+    for orientation in (1, 3):
+        for kind in ("JPEG", "WEBP"):
+            data = encoded(kind, orientation, xmp=xmp(6))
+            assert read_header(io.BytesIO(data)).orientation == orientation
+            with Image.open(io.BytesIO(data)) as image:
+                assert image.getexif()[274] == orientation
+
+
+def test_xmp_of_a_tiff_file():
+    stream = io.BytesIO()
+    Image.fromarray(PICTURE).save(stream, "TIFF", tiffinfo={700: xmp(8)})
+    assert read_header(stream).orientation == 1  # not at its beginning
+    stream.seek(0)
+    assert read_header(stream).orientation == 8
+    with Image.open(stream) as image:
+        assert image.getexif()[274] == 8
+
+
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_broken_text_is_no_crash(place):
+    data = ELSEWHERE[place](6)
+    for length in range(min(len(data), 900)):
+        assert read_header(io.BytesIO(data[:length])).orientation in (1, 6)
+    for content in (b"", b"Raw profile type exif", b"Raw profile type exif\0\nexif\n 1\nxyz"):
+        for name in (b"tEXt", b"zTXt", b"iTXt"):
+            assert read_header(io.BytesIO(with_chunk(name, content))).orientation == 1
+
+
+@pytest.mark.parametrize("place", [name for name in ELSEWHERE if "xmp" in name or "TXt" in name])
+def test_the_command_turns_by_orientations_outside_of_exif(tmp_path, place):
+    """Orientation 3 turns by 180 degrees: the bright corner at the top left goes to the other."""
+    path = tmp_path / f"0.{place.split()[0]}"
+    path.write_bytes(ELSEWHERE[place](3))
+    with pytest.raises(DataError) as caught:
+        image_size(path)
+    command = str(caught.value).split("turn its pixels: ")[1].split(". If they mean")[0]
+    subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True)
+    turned = read_image(path, token="t", stored=(20, 30))
+    assert turned[[1, 1, -2, -2], [1, -2, 1, -2]].mean(axis=1).argmax() == 3
 
 
 def test_little_endian_exif_and_values_that_mean_nothing():

@@ -31,13 +31,13 @@ def data(tmp_path):
 def read(monkeypatch):
     """The files whose content was compared."""
     names: list[Path] = []
-    digest = sources._digest
+    digest = sources.file_digest
 
     def count(file):
         names.append(file)
         return digest(file)
 
-    monkeypatch.setattr(sources, "_digest", count)
+    monkeypatch.setattr(sources, "file_digest", count)
     return names
 
 

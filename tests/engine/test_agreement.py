@@ -4,12 +4,16 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch.utils.data import ConcatDataset
 
+from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.datasets.detection import FrameDetection
 from drivemim.datasets.seeded import SeededDataset
 from drivemim.engine.agreement import (
     check_annotations,
@@ -19,6 +23,7 @@ from drivemim.engine.agreement import (
     check_same_classes,
     check_scaled_rate,
     check_strides,
+    warn_of_copies,
     warn_of_ignored,
     warn_of_sizes,
 )
@@ -370,3 +375,27 @@ def test_a_scaled_rate_without_its_batch_is_refused_before_anything_is_written(t
     with pytest.raises(ConfigError, match="base_batch_size=None"):
         train(TOYS / "detector.py", work_dir=tmp_path / "run", options=options)
     assert not (tmp_path / "run").exists()
+
+
+def test_images_that_are_trained_on_and_judged_on_are_counted(tmp_path):
+    """Folder b has two images of its own and a copy of one of a; c has none of others."""
+    for name, value in {"a/0": 1, "a/1": 2, "b/0": 3, "b/1": 4, "b/x": 2, "c/0": 5}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((30, 40, 3), value, np.uint8))
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+
+    def frames(scenes):
+        data = FrameDetection(index=index, scenes=scenes, filters={}, test_mode=True)
+        return SeededDataset(dataset=data)
+
+    names = ("train_dataloader", "val_dataloader")
+    assert warn_of_copies(frames("a"), frames("b"), names) == (
+        "1 of the 3 images of val_dataloader are images of train_dataloader as well (1 of them as "
+        "copies), first b/x.png: results of val_dataloader are of images that were trained on"
+    )
+    both = warn_of_copies(frames(["a", "b"]), frames(["b", "c"]), names)
+    assert both is not None
+    assert both.startswith("3 of the 4 images of val_dataloader are images of train_dataloader as "
+                           "well (0 of them as copies), first b/0.png")  # fmt: skip
+    assert warn_of_copies(frames(["a", "b"]), frames("c"), names) is None
+    assert warn_of_copies(Data(), frames("c"), names) is None

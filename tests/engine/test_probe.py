@@ -56,6 +56,19 @@ def checkpoint(config, tmp_path_factory):
     return work_dir / "iter_2.pth"
 
 
+def test_what_is_learned_is_not_scored(config, index, tmp_path):
+    with pytest.raises(DataError, match="--val: 6 of its 6 images are images of --train as well"):
+        probe_backbone(config, index=index, train="train", val="train")
+    for name in ("a/0", "b/1", "b/2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        grey = 90 if name != "b/2" else 100
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((16, 16, 3), grey, np.uint8))
+    out = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    message = r"--val: 1 of its 2 images are .* byte-identical to them, first b/1\.png to a/0\.png"
+    with pytest.raises(DataError, match=message):
+        probe_backbone(config, index=out, train="a", val="b")
+
+
 def test_colours_are_found_by_a_random_backbone(config, index):
     results = probe_backbone(config, index=index, train="train", val="val")
     # Six frames of 64x96 pixels and cells of 8.

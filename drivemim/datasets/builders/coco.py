@@ -6,22 +6,25 @@ What is read, what has no effect and what is refused is listed field by field in
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
+from drivemim.datasets.builders.coco_fields import (
+    CocoAnnotation,
+    CocoDocument,
+    CocoImage,
+    read_document,
+)
 from drivemim.errors import DataError
+from drivemim.files import posix_name
 
 _LOG = logging.getLogger(__name__)
-_WITHOUT_EFFECT = {
-    "images": {"license", "flickr_url", "coco_url", "date_captured", "mot_frame_id"},
-    "annotations": {"area", "segmentation", "keypoints", "num_keypoints", "caption"},
-    "videos": {"width", "height", "length", "license", "flickr_url", "coco_url", "date_captured"},
-}
-_SECTIONS_WITHOUT_EFFECT = {"info", "licenses", "type", "tracks"}
+_ON_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+"""How absolute paths of Windows begin."""
 _XYWH = 1
 """Detectron2's ``BoxMode`` of x, y, width, height in pixels."""
 
@@ -32,63 +35,6 @@ _MANY = 20
 _PERCENT = 100
 _LARGE = 300
 """Pixels of an image in which boxes are not all within the first 100."""
-
-
-class CocoImage(msgspec.Struct, gc=False):
-    """An image; ``sequence`` and ``frame`` say which drive it belongs to and where in it.
-
-    CocoVID says the same with ``video_id`` and ``frame_id``.
-    """
-
-    id: int
-    file_name: str
-    width: int
-    height: int
-    sequence: str = ""
-    frame: int | None = None
-    video_id: int | None = None
-    frame_id: int | None = None
-
-
-class CocoAnnotation(msgspec.Struct, gc=False):
-    """A box: ``bbox`` is x, y, width, height in pixels."""
-
-    id: int
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float] | None = None
-    bbox_mode: int | None = None
-    iscrowd: int | bool | None = None
-    ignore: int | bool | None = None
-    track_id: int | str | None = None
-    instance_id: int | str | None = None
-    video_id: int | None = None
-
-
-class CocoCategory(msgspec.Struct, gc=False):
-    """A category."""
-
-    id: int
-    name: str
-
-
-class _Video(msgspec.Struct, gc=False):
-    id: int
-    name: str = ""
-
-
-class _Document(msgspec.Struct):
-    images: list[CocoImage]
-    annotations: list[CocoAnnotation] = []
-    categories: list[CocoCategory] = []
-    videos: list[_Video] = []
-
-
-_READ: dict[str, type[msgspec.Struct]] = {
-    "images": CocoImage,
-    "annotations": CocoAnnotation,
-    "videos": _Video,
-}
 
 
 class CocoBox(NamedTuple):
@@ -117,20 +63,18 @@ class CocoFile:
         categories: names, in the file's order.
     """
 
-    def __init__(self, path: Path, document: _Document) -> None:
+    def __init__(self, path: Path, document: CocoDocument) -> None:
         self.path = path
         self.images = document.images
-        self.categories = [category.name for category in document.categories]
-        _check_once(path, "image id", (image.id for image in document.images))
-        _check_once(path, "file_name", (image.file_name for image in document.images))
-        _check_once(path, "annotation id", (box.id for box in document.annotations))
-        _check_once(path, "category id", (category.id for category in document.categories))
-        _check_once(path, "category", self.categories)
         for image in document.images:
-            if image.width < 1 or image.height < 1:
-                raise DataError(
-                    f"{path}: image {image.id} is {image.width} x {image.height} pixels"
-                )
+            _check_image(path, image)
+        cure = "number images, annotations and categories anew where files were merged"
+        _check_once(path, "image id", (image.id for image in document.images), cure)
+        _check_once(path, "annotation id", (box.id for box in document.annotations), cure)
+        _check_once(path, "category id", (each.id for each in document.categories), cure)
+        cure = "list every image once, with all its annotations"
+        _check_once(path, "file_name", (image.file_name for image in document.images), cure)
+        self.categories = _category_names(path, document)
         _read_videos(path, document)
         self._boxes = _boxes_by_image(path, document)
 
@@ -151,60 +95,68 @@ def read_coco(path: Path) -> CocoFile:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no COCO file {path}; check --coco")
-    data = path.read_bytes()
-    try:
-        document = msgspec.json.decode(data, type=_Document)
-        unread = _unread_fields(data)
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path} is no COCO file: {error}") from None
-    if unread:
-        _LOG.warning("%s has fields that are not read: %s", path, ", ".join(unread))
-    return CocoFile(path, document)
+    return CocoFile(path, read_document(path))
 
 
-def _unread_fields(data: bytes) -> list[str]:
-    """Fields that are neither read nor known to have no effect, as ``section.field``."""
-    sections = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    known = {
-        *_SECTIONS_WITHOUT_EFFECT,
-        *(field.name for field in msgspec.structs.fields(_Document)),
-    }
-    unread = [name for name in sections if name not in known]
-    fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
-    for section, cls in _READ.items():
-        found: dict[str, None] = {}
-        for row in msgspec.json.decode(sections.get(section, b"[]"), type=list[msgspec.Raw]):
-            found.update(dict.fromkeys(fields_of.decode(row)))
-        read = {field.name for field in msgspec.structs.fields(cls)}
-        unread += [
-            f"{section}.{name}" for name in found if name not in read | _WITHOUT_EFFECT[section]
-        ]
-    return unread
+def _check_image(path: Path, image: CocoImage) -> None:
+    """Refuse what cannot be an image's file or size; take slashes for backslashes."""
+    if image.width < 1 or image.height < 1:
+        raise DataError(
+            f"{path}: image {image.id} is {image.width} x {image.height} pixels; give width and "
+            f"height of {image.file_name or 'its file'}"
+        )
+    if _ON_WINDOWS.match(image.file_name):
+        raise DataError(
+            f"{path}: image {image.id} has file_name {image.file_name!r}, a place on another "
+            "computer; make it relative to the folder that the images lie in"
+        )
+    image.file_name = posix_name(image.file_name)
 
 
-def _check_once(path: Path, what: str, values: Iterable[Hashable]) -> None:
+def _category_names(path: Path, document: CocoDocument) -> list[str]:
+    """Names in the file's order, each once.
+
+    Roboflow puts a category of the whole project before the others, which may have the name of one
+    of them and has no box.
+    """
+    used = {annotation.category_id for annotation in document.annotations}
+    names = [category.name for category in document.categories if category.id in used]
+    cure = "merge the two, and give their annotations the id of one"
+    _check_once(path, "category", names, cure)
+    return list(dict.fromkeys(category.name for category in document.categories))
+
+
+def _check_once(path: Path, what: str, values: Iterable[Hashable], cure: str) -> None:
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
-        raise DataError(f"{path} has {what} {twice[0]!r} more than once")
+        raise DataError(f"{path} has {what} {twice[0]!r} more than once; {cure}")
 
 
-def _read_videos(path: Path, document: _Document) -> None:
-    """Fill ``sequence`` and ``frame`` of images that have CocoVID's fields instead."""
-    names = {video.id: video.name or f"video-{video.id}" for video in document.videos}
-    _check_once(path, "video id", (video.id for video in document.videos))
-    _check_once(path, "video name", names.values())
+def _read_videos(path: Path, document: CocoDocument) -> None:
+    """Fill ``sequence`` and ``frame`` of images that have the fields of CocoVID or TAO instead."""
+    names = {str(video.id): video.name or f"video-{video.id}" for video in document.videos}
+    cure = "give every video an id and a name of its own"
+    _check_once(path, "video id", (video.id for video in document.videos), cure)
+    _check_once(path, "video name", names.values(), cure)
     for image in document.images:
-        if image.video_id is not None and not image.sequence:
-            if names and image.video_id not in names:
+        video = _video(image.video_id)
+        if video and not image.sequence:
+            if names and video not in names:
                 raise DataError(
-                    f"{path}: image {image.id} has video_id {image.video_id}, which its videos lack"
+                    f"{path}: image {image.id} has video_id {video}, which its videos lack; add "
+                    "the video, or leave video_id out"
                 )
-            image.sequence = names.get(image.video_id, f"video-{image.video_id}")
-        if image.frame is None:
-            image.frame = image.frame_id
+            image.sequence = names.get(video, f"video-{video}")
+        if image.frame is None and (video or image.video_id is None):
+            image.frame = image.frame_index if image.frame_id is None else image.frame_id
 
 
-def _boxes_by_image(path: Path, document: _Document) -> dict[int, list[CocoBox]]:
+def _video(number: int | str | None) -> str:
+    """Id of a video; single images in a file of videos have -1, which is none."""
+    return "" if number is None or re.fullmatch(r"-\d+", str(number)) else str(number)
+
+
+def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBox]]:
     names = {category.id: category.name for category in document.categories}
     images = {image.id: image for image in document.images}
     boxes: defaultdict[int, list[CocoBox]] = defaultdict(list)
@@ -215,7 +167,7 @@ def _boxes_by_image(path: Path, document: _Document) -> dict[int, list[CocoBox]]
         if image is None:
             raise DataError(
                 f"{path}: annotation {annotation.id} has image_id {annotation.image_id}, "
-                "which its images lack"
+                "which its images lack; add the image, or take the annotation out"
             )
         box = _box(path, annotation, image, names)
         unlinked |= annotation.instance_id is not None and not image.sequence
@@ -244,7 +196,8 @@ def _box(
     what = f"{path}: annotation {annotation.id}"
     if annotation.category_id not in names:
         raise DataError(
-            f"{what} has category_id {annotation.category_id}, which its categories lack"
+            f"{what} has category_id {annotation.category_id}, which its categories lack; there "
+            f"are {', '.join(f'{number} ({name})' for number, name in names.items()) or 'none'}"
         )
     if annotation.bbox is None:
         raise DataError(
@@ -256,12 +209,16 @@ def _box(
             f"{what} has bbox_mode {annotation.bbox_mode}; give bbox as x, y, width, height "
             f"(bbox_mode {_XYWH})"
         )
-    if annotation.video_id is not None and annotation.video_id != image.video_id:
+    if annotation.video_id is not None and _video(annotation.video_id) != _video(image.video_id):
         raise DataError(
             f"{what} has video_id {annotation.video_id}, but its image {image.id} "
             f"{'none' if image.video_id is None else image.video_id}"
         )
     x, y, width, height = annotation.bbox
+    if not all(map(math.isfinite, annotation.bbox)):  # text can say "nan"
+        raise DataError(
+            f"{what} has bbox {annotation.bbox}; give four numbers, or take the annotation out"
+        )
     if width < 0 or height < 0:
         raise DataError(
             f"{what} has a box {width:g} wide and {height:g} high; bbox is x, y, width, height"
@@ -279,10 +236,10 @@ def _track(annotation: CocoAnnotation, image: CocoImage) -> str:
     track = annotation.track_id
     if track is None and image.sequence:
         track = annotation.instance_id
-    return "" if track is None or (isinstance(track, int) and track < 0) else str(track)
+    return "" if track is None or re.fullmatch(r"-\d+", str(track)) else str(track)
 
 
-def _check_units(path: Path, document: _Document, boxes: dict[int, list[CocoBox]]) -> None:
+def _check_units(path: Path, document: CocoDocument, boxes: dict[int, list[CocoBox]]) -> None:
     """Refuse boxes in shares of the image; say how many are cut at its border or have no area."""
     found = [(image, box.corners) for image in document.images for box in boxes.get(image.id, ())]
     if any(corners != (0, 0, 0, 0) for _, corners in found) and all(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,20 @@ from drivemim.errors import DataError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm")
+_OTHER_FORMATS = frozenset(
+    (
+        ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".avif", ".heic", ".heif",
+        ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".exr", ".hdr", ".raw", ".dng", ".cr2", ".cr3",
+        ".nef", ".arw", ".raf", ".rw2", ".npy", ".npz",  # images
+        ".h264", ".h265", ".264", ".265", ".hevc", ".mjpeg", ".mpg", ".mpeg", ".m2ts", ".mts",
+        ".ts", ".wmv", ".flv", ".3gp", ".ogv", ".mxf", ".bag", ".mcap",  # videos
+    )
+)  # fmt: skip
+"""Suffixes of images and videos that are not read."""
 EXTRACTED = "drivemim-extracted.txt"
 """Marks a folder of frames that were extracted from videos, which stand for those."""
+_FEW = 10
+"""Suffixes that an error names."""
 _LEFT_BEHIND = frozenset(
     (
         "@eadir", "#recycle", "@recycle", "#snapshot",  # network storage
@@ -45,20 +57,47 @@ def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
     """Return the folders with images or videos below each root, the root itself included.
 
     What file managers, notebooks and network storage leave behind (``._1.jpg``, ``@eaDir``, ...)
-    and whatever else is hidden is skipped; one line says so.
+    and whatever else is hidden is skipped; one line says so. Another counts the images and videos
+    of formats that are not read.
 
     Raises:
         DataError: naming a folder that cannot be read.
     """
     skipped: Counter[str] = Counter()
-    found = [(root, list(_folders(root, skipped))) for root in roots]
+    others: Counter[str] = Counter()
+    found = [(root, list(_folders(root, skipped, others))) for root in roots]
     if skipped:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(skipped.items()))
         print_log(f"skipped {skipped.total()} files and folders that are no recordings: {kinds}")
+    left = {suffix: count for suffix, count in others.items() if suffix in _OTHER_FORMATS}
+    if left:
+        print_log(
+            f"left out {sum(left.values())} files of formats that are not read: {_counts(left)}; "
+            f"convert them to one of {', '.join((*IMAGES, *VIDEOS))}, or rename those that are"
+        )
     return found
 
 
-def _folders(root: Path, skipped: Counter[str]) -> Iterator[Folder]:
+def describe_others(roots: Iterable[Path]) -> str:
+    """Say which other files lie below folders that hold no recordings; ``""`` if there are none."""
+    others: Counter[str] = Counter()
+    for root in roots:
+        for _ in _folders(root, Counter(), others):
+            pass
+    if not others:
+        return ""
+    return (
+        f"; there are {_counts(dict(others.most_common(_FEW)))}"
+        f"{' and more' if len(others) > _FEW else ''}: convert images and videos to one of these "
+        "formats, or check --root"
+    )
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{suffix} ({count})" for suffix, count in sorted(found.items()))
+
+
+def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterator[Folder]:
     """Walk through links, but into no folder from within itself."""
     for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         inside = Path(parent).resolve()
@@ -71,6 +110,11 @@ def _folders(root: Path, skipped: Counter[str]) -> Iterator[Folder]:
         kept = sorted(_kept(files, skipped), key=by_numbers)
         images = tuple(name for name in kept if name.lower().endswith(IMAGES))
         videos = tuple(name for name in kept if name.lower().endswith(VIDEOS))
+        others.update(
+            Path(name).suffix.lower() or name
+            for name in kept
+            if not name.lower().endswith((*IMAGES, *VIDEOS))
+        )
         if images or videos:
             yield Folder(Path(parent), images, videos)
 

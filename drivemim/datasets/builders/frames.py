@@ -6,6 +6,7 @@ fx = fy = image width, principal point at the centre, identity poses; ``calibrat
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shlex
@@ -19,7 +20,9 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from drivemim.datasets.builders.coco import CocoFile, read_coco
+from drivemim.datasets.builders.coco_fields import CocoImage
 from drivemim.datasets.builders.coco_images import base_folder, touched_roots
+from drivemim.datasets.builders.coco_splits import split_names
 from drivemim.datasets.builders.columns import (
     IDENTITY_POSE,
     Ints,
@@ -35,15 +38,22 @@ from drivemim.datasets.builders.folder_frames import (
     frames_of_videos,
     image_size,
 )
-from drivemim.datasets.builders.folders import IMAGES, VIDEOS, list_recordings
+from drivemim.datasets.builders.folders import (
+    IMAGES,
+    VIDEOS,
+    describe_others,
+    list_recordings,
+)
 from drivemim.datasets.builders.sequences import SequenceFrame, arrange, microseconds
 from drivemim.datasets.builders.videos import frames_folder
+from drivemim.datasets.copies import describe_copies, find_copies
 from drivemim.datasets.index import IndexInfo, check_out, write_index
 from drivemim.datasets.index_schema import time_keys
 from drivemim.datasets.sources import Fingerprint, fingerprints
 from drivemim.errors import DataError
 from drivemim.files import RealPaths, path_from, plain_path, why_unreadable
 
+_LOG = logging.getLogger(__name__)
 CAMERA = "camera"
 VIDEO_RATE = 2.0
 """Frames a second that are taken of videos: that of nuScenes' annotated samples."""
@@ -70,7 +80,7 @@ def build_frames_index(
         roots: folders; the index's data root is the folder that holds them all, and the extracted
             frames where there are any.
         out: file to write.
-        coco: COCO files; the stem of each names its split.
+        coco: COCO files; the stem of each names its split, or its folder, see ``split_names``.
         rate: frames a second, to give timestamps to frame numbers.
         video_rate: frames a second to take of videos, which have timestamps; 0 to leave them out.
 
@@ -98,6 +108,7 @@ def build_frames_index(
     data_root = _data_root(frames, base, store)
     if data_root != base:
         frames, prints = _moved(frames, prints, base, data_root)
+    copies = _copies(frames, data_root)
     command = ["tools/create_index.py", "frames"]
     command += [part for folder in folders for part in ("--root", f"{folder}")]
     command += [part for path in files for part in ("--coco", f"{path}")]
@@ -108,9 +119,27 @@ def build_frames_index(
         data_root=str(data_root),
         command=shlex.join([*command, *rates, "--out", os.fspath(out)]),
         tables=prints,
+        copies=copies.astype("<i8").tobytes(),
     )
     write_index(out, _sections(frames, categories, rate), info)
     return Path(out)
+
+
+def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:
+    """Pairs of byte-identical images of different scenes, which a warning counts."""
+    numbers = {scene: number for number, scene in enumerate({frame.scene for frame in frames})}
+    scene_F = np.array([numbers[frame.scene] for frame in frames], np.int64)
+    copies = find_copies([data_root / frame.path for frame in frames], scene_F)
+    if len(copies):
+        found = describe_copies(
+            copies, [frame.path for frame in frames], [frame.scene for frame in frames]
+        )
+        _LOG.warning(
+            "byte-identical copies: %s. Where one is trained on and the other judged on, the "
+            "result is of images that were seen: take them out of one of the two",
+            found,
+        )
+    return copies
 
 
 def _check_rates(rate: float, video_rate: float) -> None:
@@ -140,12 +169,12 @@ def _read_frames(
     frames: list[SequenceFrame] = []
     touched: set[Path] = set()
     real = RealPaths()
-    for path in files:
+    for path, split in zip(files, split_names(files), strict=True):
         parsed = read_coco(path)
         categories += [name for name in parsed.categories if name not in categories]
         beside = base_folder(parsed, folders, real)
         touched |= touched_roots(parsed, beside, folders, real)
-        frames += _frames_of_coco(parsed, beside, base, real)
+        frames += _frames_of_coco(parsed, split, beside, base, real)
     whole = list_recordings(folder for folder in folders if folder not in touched)
     for root, recordings in whole:
         frames += frames_of_images(root, recordings, base)
@@ -157,7 +186,7 @@ def _read_frames(
     if not frames:
         raise FileNotFoundError(
             f"no images ({', '.join(IMAGES)}) or videos ({', '.join(VIDEOS)}) under "
-            f"{', '.join(map(str, folders))}"
+            f"{', '.join(map(str, folders))}{describe_others(folders)}"
         )
     return arrange(frames), categories
 
@@ -178,25 +207,28 @@ def _check_listed_once(frames: Sequence[SequenceFrame], data_root: Path, real: R
 
 
 def _frames_of_coco(
-    parsed: CocoFile, base: Path, data_root: Path, real: RealPaths
+    parsed: CocoFile, split: str, base: Path, data_root: Path, real: RealPaths
 ) -> list[SequenceFrame]:
     own = path_from(data_root, parsed.path.parent, real)
     frames = []
     for image in parsed.images:
         file = base / image.file_name
         if problem := why_unreadable(file):
-            raise FileNotFoundError(f"{file} {problem}, {parsed.path} lists it (id {image.id})")
+            raise FileNotFoundError(
+                f"{file} {problem}, {parsed.path} lists it (id {image.id})"
+                f"{_below_root(image.file_name, base)}"
+            )
         size = image_size(file)
         if size != (image.width, image.height):
             raise DataError(
                 f"{parsed.path} says that {image.file_name} (id {image.id}) is {image.width}x"
-                f"{image.height} pixels, but {file} is {size[0]}x{size[1]}; give width, height and "
-                "boxes of the stored image"
+                f"{image.height} pixels, but {file} is {size[0]}x{size[1]}"
+                f"{_exchanged(size, image)}; give width, height and boxes of the stored image"
             )
         path = path_from(data_root, file, real)
         frames.append(
             SequenceFrame(
-                scene=(parsed.path.stem, image.sequence or Path(path).parent.as_posix()),
+                scene=(split, image.sequence or Path(path).parent.as_posix()),
                 namespace=own if image.sequence else None,
                 number=image.frame,
                 path=path,
@@ -206,6 +238,20 @@ def _frames_of_coco(
             )
         )
     return frames
+
+
+def _below_root(name: str, base: Path) -> str:
+    """What to do about a name that begins with a slash and is meant without."""
+    relative = name.lstrip("/")
+    if relative == name or not (base / relative).is_file():
+        return ""
+    return f"; {base / relative} is there: write file_name without the slash at its beginning"
+
+
+def _exchanged(size: tuple[int, int], image: CocoImage) -> str:
+    if size != (image.height, image.width):
+        return ""
+    return " (width and height are exchanged, or the image was turned after it was annotated)"
 
 
 def _data_root(frames: Sequence[SequenceFrame], base: Path, store: Path) -> Path:

@@ -23,7 +23,7 @@ from drivemim.datasets.builders.timing import microseconds
 from drivemim.datasets.image_header import check_depth, check_upright, read_header
 from drivemim.datasets.index_schema import time_keys
 from drivemim.errors import ConfigError
-from drivemim.files import why_unreadable
+from drivemim.files import posix_name, why_unreadable
 
 Floats = NDArray[np.float64]
 _OPENED_AT_ONCE, _BATCH = 16, 1000
@@ -172,7 +172,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
     plausibility.check_relative(folder, token, [row.filename for row in rows])
     return SensorData(
         token=token,
-        path=strings([row.filename for row in rows]),
+        path=strings([posix_name(row.filename) for row in rows]),
         ego_pose=strings([row.ego_pose_token for row in rows]),
         sample=sample,
         calibration=calibration,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from drivemim.datasets.arrow import index_in, is_empty, strings
 from drivemim.datasets.builders.nuscenes_schema import Row
 from drivemim.datasets.index import IndexInfo
+from drivemim.datasets.json_text import Content, JsonText
 from drivemim.datasets.sources import fingerprints
 from drivemim.errors import DataError
 
@@ -113,11 +114,13 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as view,
     ):
+        text = JsonText(path, view, begin=f"{path}: ", cure=_CURE)
         try:
-            rows: list[RowType] = msgspec.json.decode(view, type=list[cls])  # type: ignore[valid-type]  # cls is known at run time
-        except msgspec.DecodeError as error:
+            rows: list[RowType] = text.decode(list[cls])  # type: ignore[valid-type]  # cls is known at run time
+        except msgspec.ValidationError as error:
+            text.check_document()
             raise DataError(f"{path}: {error}; {_CURE}") from None
-        unknown = _columns(view) - set(cls.__struct_fields__) - cls.ignored
+        unknown = _columns(text.content) - set(cls.__struct_fields__) - cls.ignored
     if unknown:
         _log.warning(
             "%s has columns that are not read: %s. If they change what a row means, apply them to "
@@ -132,12 +135,12 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
     return rows
 
 
-def _columns(table: memoryview) -> set[str]:
+def _columns(table: Content) -> set[str]:
     """Names of the columns of a table that has been decoded once: an array of objects."""
     if len(table) <= _SMALL_TABLE:
         rows = msgspec.json.decode(table, type=list[dict[str, msgspec.Raw]])
         return set(chain.from_iterable(rows))
-    start = table[:_SMALL_TABLE].tobytes().decode(errors="ignore")
+    start = bytes(table[:_SMALL_TABLE]).decode(errors="ignore")
     try:
         first, _ = json.JSONDecoder().raw_decode(start, start.index("{"))
         return set(first)

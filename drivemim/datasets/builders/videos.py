@@ -117,7 +117,7 @@ def _read_record(folder: Path, video: Path, rate: float) -> _Record | None:
     """What was extracted before, if it is what is wanted and all there."""
     try:
         record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=_Record)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     if (record.rate, record.quality) != (rate, QUALITY) or not is_unchanged(video, record.video):
         return None

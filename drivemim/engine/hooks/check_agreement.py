@@ -18,6 +18,7 @@ from drivemim.engine.agreement import (
     check_scaled_rate,
     check_strides,
     has_heads,
+    warn_of_copies,
     warn_of_ignored,
     warn_of_sizes,
 )
@@ -56,12 +57,15 @@ class CheckAgreement(Hook):
             check_annotations(loader.dataset, key)
             evaluator = key.replace("dataloader", "evaluator")
             check_evaluator(runner.cfg.get(evaluator), loader.dataset, evaluator)
+        warnings: list[str | None] = []
         if len(loaders) == 2:
             names = ("train_dataloader", "val_dataloader")
-            check_same_classes(loaders[names[0]].dataset, loaders[names[1]].dataset, names)
+            two = (loaders[names[0]].dataset, loaders[names[1]].dataset)
+            check_same_classes(*two, names)
+            warnings.append(warn_of_copies(*two, names))
         check_strides(model)
         judged = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
-        warnings = [warn_of_sizes(runner.cfg, ("train_dataloader", judged))]
+        warnings.append(warn_of_sizes(runner.cfg, ("train_dataloader", judged)))
         if "train_dataloader" in loaders:
             check_schedule(runner.cfg, _epoch_length(runner.train_loop))
             warnings.append(check_scaled_rate(runner.cfg))

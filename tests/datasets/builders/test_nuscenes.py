@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,24 @@ def test_a_row_that_is_there_twice_is_named(tables, write, tmp_path):
     token, root = tables["sample_annotation"][1]["token"], write(tables)
     with pytest.raises(ValueError, match=rf"sample_annotation\.json has the row '{token}' more"):
         build_nuscenes_index(root, "v1.0-mini", tmp_path / "index.arrow", missing_images="ignore")
+
+
+def test_backslashes_in_file_names_are_slashes(small_root, small_index, tmp_path):
+    """A converter on Windows joined the folders with its own separator."""
+    root = tmp_path / "windows"
+    root.mkdir()
+    for name in ("samples", "sweeps"):
+        (root / name).symlink_to(small_root / name)
+    shutil.copytree(small_root / "v1.0-mini", root / "v1.0-mini")
+    table = root / "v1.0-mini" / "sample_data.json"
+    rows = json.loads(table.read_text())
+    for row in rows:
+        row["filename"] = row["filename"].replace("/", "\\")
+    table.write_text(json.dumps(rows))
+    found = FrameIndex.open(build_nuscenes_index(root, "v1.0-mini", tmp_path / "index.arrow"))
+    wanted = FrameIndex.open(small_index)
+    assert list(found.frames.path) == list(wanted.frames.path)
+    assert list(found.samples.lidar_path) == list(wanted.samples.lidar_path)
 
 
 def test_a_missing_version_names_those_there_are(small_root, tmp_path):

@@ -41,16 +41,19 @@ with open("tested.txt", "a") as file:
 
 
 def write_index(folder, scenes=SCENES, box=(10, 20, 30, 20)):
-    """Write the COCO files and black images, and build the index."""
+    """Write the COCO files and images of one white pixel on black, and build the index."""
     files = []
-    black = cv2.imencode(".png", np.zeros((360, 480), np.uint8))[1].tobytes()
+    written = 0
     for split, lengths in scenes.items():
         images, annotations = [], []
         for scene, length in lengths.items():
             for frame in range(length):
                 number = len(images) + 1
                 (folder / scene).mkdir(parents=True, exist_ok=True)
-                (folder / scene / f"{frame}.png").write_bytes(black)
+                picture = np.zeros((360, 480), np.uint8)
+                picture.flat[written] = 255
+                cv2.imwrite(str(folder / scene / f"{frame}.png"), picture)
+                written += 1
                 images.append({
                     "id": number, "file_name": f"{scene}/{frame}.png", "width": 480,
                     "height": 360, "sequence": scene, "frame": frame,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.detection import FrameDetection
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.studies.label_efficiency.inputs import (
@@ -144,6 +145,22 @@ def test_frames_that_are_learned_are_not_judged(place, make_study):
     """Splits can have scenes in common: nuScenes' mini_train is in train; a scene is a split."""
     with pytest.raises(DataError, match="10 of its 10 frames are in --train train as well"):
         prepare_inputs(make_study(val="a"), place)
+    assert not (place / "work").exists()
+
+
+def test_copies_of_what_is_learned_are_not_judged(place, make_study):
+    """Three images of val are byte-identical to images of train, under other names."""
+    for frame in (2, 5, 7):
+        copy = place / "data" / "d" / f"{frame}.png"
+        copy.write_bytes((place / "data" / "b" / f"{frame % 5}.png").read_bytes())
+    files = [place / "data" / f"{split}.json" for split in ("train", "val")]
+    build_frames_index([place / "data"], place / "data" / "index.arrow", coco=files)
+    message = (
+        r"--val val: 3 of its 10 images are byte-identical to images of --train train, first "
+        r"d/2\.png to b/2\.png; .*take them out of one of the two"
+    )
+    with pytest.raises(DataError, match=message):
+        prepare_inputs(make_study(), place)
     assert not (place / "work").exists()
 
 

@@ -1,0 +1,143 @@
+"""JSON files that other programs wrote: their encodings, and what is wrong with them in a sentence.
+
+JSON is UTF-8, but programs on Windows also write UTF-8 with a byte order mark and UTF-16, and
+Python writes ``NaN`` and ``Infinity``, which JSON does not have.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from drivemim.errors import DataError
+
+_LOG = logging.getLogger(__name__)
+Content: TypeAlias = bytes | memoryview
+_SMALL = 4096
+"""Bytes of a file that may be nothing but blanks."""
+_COMPRESSED = {
+    b"\x1f\x8b": ("gzip", "gunzip -k"),
+    b"BZh": ("bzip2", "bunzip2 -k"),
+    b"\xfd7zXZ": ("xz", "unxz -k"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+    b"PK\x03\x04": ("zip", "unzip"),
+}
+
+
+class JsonText:
+    """Content of a JSON file.
+
+    Args:
+        path: the file, for warnings.
+        content: its bytes, which may be a view of mapped memory.
+        begin: how errors begin, with the file's name.
+        cure: what to do about a file that is broken.
+
+    Attributes:
+        content: as UTF-8, without a byte order mark.
+
+    Raises:
+        DataError: if it is empty, compressed, or of an encoding in which it is damaged.
+    """
+
+    def __init__(self, path: Path, content: Content, *, begin: str, cure: str) -> None:
+        self._path, self._begin, self._cure = path, begin, cure
+        self.content = self._as_utf8(content)
+
+    def decode(self, kind: Any, *, strict: bool = True) -> Any:
+        """Decode the content; ``NaN`` and ``Infinity`` are read as ``null``, with a warning.
+
+        Args:
+            kind: the type to decode into.
+            strict: whether to refuse numbers that are written as text or as 3.0.
+
+        Raises:
+            msgspec.ValidationError: if the content is JSON, but not of the type.
+            DataError: if it is not JSON, saying why and what to do.
+        """
+        try:
+            try:
+                return msgspec.json.decode(self.content, type=kind, strict=strict)
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError as error:
+                self.content = self._without_constants(str(error))
+            return msgspec.json.decode(self.content, type=kind, strict=strict)
+        except msgspec.ValidationError:
+            raise
+        except UnicodeDecodeError:
+            raise self._not_utf8() from None
+        except RecursionError:
+            raise self._error(f"it is nested too deeply; {self._cure}") from None
+        except msgspec.DecodeError as error:
+            raise self._error(f"it is not JSON ({error}); {self._cure}") from None
+
+    def check_document(self) -> None:
+        """Refuse JSON lines: one value on each line instead of one document.
+
+        Raises:
+            DataError: saying so.
+        """
+        first, _, rest = bytes(self.content).lstrip().partition(b"\n")
+        try:
+            json.loads(first)
+            json.loads(rest.lstrip().partition(b"\n")[0])
+        except ValueError:
+            return
+        raise self._error("it has a JSON value on each line (JSON lines); write one JSON document")
+
+    def _as_utf8(self, content: Content) -> Content:
+        start = bytes(content[:8])
+        for magic, (name, command) in _COMPRESSED.items():
+            if start.startswith(magic):
+                raise self._error(f"it is compressed ({name}); unpack it: {command} {self._path}")
+        encoding = json.detect_encoding(start)
+        if encoding.startswith("utf-8"):
+            # A copy, since mapped memory cannot be closed while there is a view of a part of it.
+            content = bytes(content[3:]) if encoding == "utf-8-sig" else content
+        else:
+            try:
+                content = bytes(content).decode(encoding).encode()
+            except UnicodeError as error:
+                raise self._error(f"it is damaged {encoding} ({error}); {self._cure}") from None
+        if len(content) <= _SMALL and not bytes(content).strip():
+            raise self._error(f"it is empty; {self._cure}")
+        return content
+
+    def _without_constants(self, problem: str) -> bytes:
+        """The content with ``null`` for constants that JSON does not have."""
+        found: list[str] = []
+        try:
+            text = bytes(self.content).decode()
+        except UnicodeDecodeError:
+            raise self._not_utf8() from None
+        try:
+            document = json.loads(text, parse_constant=found.append)
+        except json.JSONDecodeError as error:
+            if "truncated" in problem or error.pos >= len(text.rstrip()):
+                raise self._error(f"it ends too early ({problem}); {self._cure}") from None
+            self.check_document()
+            raise self._error(f"it is not JSON ({problem}); {self._cure}") from None
+        if found:
+            _LOG.warning(
+                "%s: %d values are %s, which JSON does not have; they are read as missing (null)",
+                self._path, len(found), " or ".join(sorted(set(found))),
+            )  # fmt: skip
+        return json.dumps(document).encode()
+
+    def _not_utf8(self) -> DataError:
+        try:
+            bytes(self.content).decode()
+        except UnicodeDecodeError as error:
+            return self._error(
+                f"it is not UTF-8 (byte {error.start} is 0x{self.content[error.start]:02x}); write "
+                f"it as UTF-8, for example iconv -f latin1 -t utf-8 {self._path}"
+            )
+        return self._error(f"it has text that is not Unicode; {self._cure}")
+
+    def _error(self, problem: str) -> DataError:
+        return DataError(f"{self._begin}{problem}")
