@@ -73,6 +73,7 @@ def generate_town(
         ValueError: if an option is outside its range.
         FileExistsError: if ``out`` exists and is neither a generated town nor an empty folder.
         NotADirectoryError: if a parent of ``out`` is a file.
+        PermissionError: if the folder of ``out`` is read-only.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: take 1 or more")
