@@ -1,5 +1,5 @@
-# What every pretraining run shares. tools/train.py adds what no run can do without: reseeding
-# every iteration, a stop at a loss that is not finite, checkpoints that are whole or absent.
+# Settings of every run, pretraining or detection. tools/train.py adds hooks that every run needs:
+# reseed every iteration, stop at a loss that is not finite, write checkpoints atomically.
 default_scope = 'drivemim'
 
 default_hooks = dict(

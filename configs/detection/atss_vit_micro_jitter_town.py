@@ -1,4 +1,4 @@
-# For few labels: the images vary in scale and place. Learns more slowly, and what it learns holds.
+# For few labels: random scale and translation. The detector learns more slowly but overfits less.
 _base_ = ['./atss_vit_micro_town.py', '../_base_/datasets/scale_jitter.py']
 
 train_dataloader = _base_.train_dataloader

@@ -1,4 +1,4 @@
-# The label study's: objects that a detector can learn to find within hundreds of steps.
+# For the label study: only objects that a detector can learn within hundreds of iterations.
 _base_ = './atss_vit_micro_town.py'
 
 filters = dict(min_width=12.0, min_height=30.0, max_distance=40.0)

@@ -5,7 +5,7 @@ _base_ = [
 default_scope = 'mmdet'
 custom_imports = dict(imports=[*_base_.custom_imports.imports, 'drivemim.models.heads'])
 
-# A DETR diverges at larger steps than its authors'.
+# A DETR diverges with larger update steps than its authors use.
 optim_wrapper = dict(
     optimizer=dict(lr=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(decay_rate=0.8),

@@ -1,4 +1,4 @@
-# The backbone as it was pretrained: no gradients, and statistics that stay.
+# Frozen backbone: no gradients, and fixed batch norm statistics.
 _base_ = './faster_rcnn_r50_nuscenes.py'
 
 model = dict(backbone=dict(frozen_stages=4, norm_eval=True))

@@ -1,4 +1,4 @@
-# The backbone as it was pretrained: no gradients.
+# Frozen backbone: no gradients.
 _base_ = './retinanet_vit_micro_town.py'
 
 model = dict(backbone=dict(frozen_stages=6))

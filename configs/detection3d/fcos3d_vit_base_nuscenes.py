@@ -5,5 +5,5 @@ _base_ = [
 default_scope = 'mmdet'
 custom_imports = dict(imports=[*_base_.custom_imports.imports, 'drivemim.models.heads'])
 
-# Early layers of a pretrained transformer move less.
+# Layer-wise learning rate decay: early layers of the pretrained ViT get lower rates.
 optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.8))

@@ -4,5 +4,5 @@ _base_ = [
 ]
 default_scope = 'mmdet'
 
-# Early layers of a pretrained transformer move less.
+# Layer-wise learning rate decay: early layers of the pretrained ViT get lower rates.
 optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.8))

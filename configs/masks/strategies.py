@@ -1,5 +1,6 @@
-# One entry for every registered mask strategy, all at the same ratio: what tools/analyze_masks.py,
-# tools/visualize_masks.py and tools/benchmark.py masks compare, and docs/masking.md shows.
+# Every registered mask strategy at the same mask ratio, some with variants. They are compared by
+# tools/analyze_masks.py, tools/visualize_masks.py and tools/benchmark.py masks, and shown in
+# docs/masking.md.
 ratio = 0.75
 
 dataset = dict(
@@ -7,7 +8,7 @@ dataset = dict(
     index='data/town/drivemim-v1.0-mini.arrow',
     image_size=(224, 400),
     steps=3,
-    # Round the car, as nuScenes' rig has them.
+    # In order around the car, like nuScenes' rig.
     cameras=(
         'CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_RIGHT', 'CAM_BACK',
         'CAM_BACK_LEFT'))

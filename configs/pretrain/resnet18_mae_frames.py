@@ -1,4 +1,4 @@
-# What to compare with: a masked autoencoder of photographs, with a ResNet.
+# Baseline: MAE's recipe for photographs, with a ResNet-18.
 _base_ = './resnet18_single_frames.py'
 
 model = dict(

@@ -1,4 +1,5 @@
-# MMDetection's ResNet-18 on single real frames, no labels, by the recipe of vit-micro_single_frames.py.
+# MMDetection's ResNet-18 on single real frames, no labels: the recipe of
+# vit-micro_single_frames.py.
 _base_ = [
     '../_base_/models/pretrain_resnet18.py', '../_base_/datasets/frames_clips.py',
     '../_base_/schedules/pretrain_single_cpu.py', '../_base_/runtime.py'

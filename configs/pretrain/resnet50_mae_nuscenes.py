@@ -1,4 +1,4 @@
-# What to compare with: ResNet-50 as masked autoencoders of photographs do it.
+# Baseline: MAE's recipe for photographs, with a ResNet-50.
 _base_ = './resnet50_single_nuscenes.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# ResNet-50 on nuScenes, 8 GPUs: tools/train.py THIS --launcher pytorch --amp
+# ResNet-50 with object masks on nuScenes, 8 GPUs: tools/train.py THIS --launcher pytorch --amp
 _base_ = [
     '../_base_/models/pretrain_resnet.py', '../_base_/datasets/nuscenes_clips.py',
     '../_base_/schedules/pretrain.py', '../_base_/runtime.py'

@@ -1,4 +1,4 @@
-# ResNet-50 on nuScenes by the recipe of vit-base_single_nuscenes.py.
+# ResNet-50 on nuScenes with the recipe of vit-base_single_nuscenes.py.
 _base_ = './resnet50_object_nuscenes.py'
 
 model = dict(

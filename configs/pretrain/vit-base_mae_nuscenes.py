@@ -1,4 +1,4 @@
-# What to compare with: ViT-B as masked autoencoders of photographs do it.
+# Baseline: MAE's recipe for photographs, with a ViT-B/16.
 _base_ = './vit-base_single_nuscenes.py'
 
 model = dict(

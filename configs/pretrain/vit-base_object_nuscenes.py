@@ -1,4 +1,4 @@
-# ViT-B/16 on nuScenes, 8 GPUs: tools/train.py THIS --launcher pytorch --amp
+# ViT-B/16 with object masks on nuScenes, 8 GPUs: tools/train.py THIS --launcher pytorch --amp
 _base_ = [
     '../_base_/models/pretrain_vit.py', '../_base_/datasets/nuscenes_clips.py',
     '../_base_/schedules/pretrain.py', '../_base_/runtime.py'

@@ -1,5 +1,5 @@
-# ViT-B/16 on nuScenes by the recipe that was ahead at the small size, see docs/results.md, "How many
-# labels pretraining saves". A step has as many frames as one of vit-base_object_nuscenes.py.
+# ViT-B/16 on nuScenes with the recipe that was best for the small ViT: docs/results.md, "How many
+# labels pretraining saves". An iteration has as many frames as in vit-base_object_nuscenes.py.
 _base_ = './vit-base_object_nuscenes.py'
 
 model = dict(decoder=dict(attention_scope='frame'), masking=dict(type='RandomMask'))

@@ -1,9 +1,9 @@
-# Hides what a teacher attends to, but for some hints, once there is a teacher to speak of.
+# Hide patches that a teacher attends to, except for some hints, once the teacher has learned.
 _base_ = './vit-micro_object_town.py'
 
 model = dict(
     masking=dict(_delete_=True, type='GuidedMask', ratio=0.75, share=0.0, hints=0.1),
-    # A run of some hundred iterations needs a faster teacher than one of many thousands.
+    # A run of a few hundred iterations needs a faster teacher update than one of many thousands.
     guide=dict(type='TeacherAttention', momentum=0.98))
 
 custom_hooks = [

@@ -1,4 +1,4 @@
-# What to compare with: as masked autoencoders of photographs do it.
+# Baseline: MAE's recipe for photographs.
 _base_ = './vit-micro_single_frames.py'
 
 model = dict(

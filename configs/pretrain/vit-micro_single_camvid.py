@@ -1,4 +1,4 @@
-# Random patches of single frames: the recipe of vit-micro_single_town.py.
+# Random masks on single frames: the recipe of vit-micro_single_town.py.
 _base_ = './vit-micro_tube_camvid.py'
 
 model = dict(

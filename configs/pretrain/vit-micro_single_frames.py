@@ -1,4 +1,4 @@
-# Random patches of single real frames, no labels: the recipe of vit-micro_single_town.py.
+# Random masks on single real frames, no labels: the recipe of vit-micro_single_town.py.
 _base_ = [
     '../_base_/models/pretrain_vit_micro.py', '../_base_/datasets/frames_clips.py',
     '../_base_/schedules/pretrain_single_cpu.py', '../_base_/runtime.py'

@@ -1,4 +1,4 @@
-# Tubes through two moments of real frames, whose edges are predicted in place of their pixels.
+# Tube masks over two time steps of real frames; the target is oriented gradients, not pixels.
 _base_ = './vit-micro_tube_camvid.py'
 
 model = dict(target=dict(_delete_=True, type='OrientedGradients'))

@@ -1,7 +1,7 @@
 # MMDetection's ResNet-18 and a thin FPN with the levels of the small ViT's pyramid (strides 8, 16,
-# 32), so that a detector's head fits either. models/*_r18_cpu.py put both into their detectors, by
-# pop, so that they are no top-level keys of the finished config. _delete_: nothing of the ViT there
-# remains. RetinaNet, RTMDet and DINO have necks of their own.
+# 32), so that a detector's head fits both. models/*_r18_cpu.py move both into their detectors with
+# pop, so that neither remains a top-level key. _delete_ removes the ViT's settings. RetinaNet,
+# RTMDet and DINO have their own necks.
 backbone = dict(_delete_=True, type='ResNet', depth=18, norm_eval=False)
 neck = dict(
     _delete_=True,

@@ -1,6 +1,6 @@
-# The ViT of 1.3 M parameters that configs/pretrain/vit-micro_* pretrain, and a pyramid of three
-# levels (strides 8, 16, 32). models/*_vit_micro.py put both into their detectors, by pop, so that
-# they are no top-level keys of the finished config. _delete_: nothing of the ResNet there remains.
+# The ViT with 1.3 M parameters that configs/pretrain/vit-micro_* pretrain, and a pyramid of three
+# levels (strides 8, 16, 32). models/*_vit_micro.py move both into their detectors with pop, so that
+# neither remains a top-level key. _delete_ removes the ResNet's settings.
 backbone = dict(_delete_=True, type='drivemim.ViT', arch='micro', patch_size=16)
 neck = dict(
     _delete_=True,

@@ -1,6 +1,6 @@
-# Real frames, one camera a clip: CamVid's train and folders of unlabelled frames in one index, a
-# surround rig in another. Paths are those of tools/study_camvid.py, which builds both. No frame of
-# CamVid's val may be in them: detectors are judged on it.
+# Real frames, one camera per clip. One index has CamVid's train split and folders of unlabelled
+# frames, the other a surround rig; tools/study_camvid.py builds both. Neither may contain frames of
+# CamVid's val split, on which detectors are evaluated.
 _base_ = './nuscenes_clips.py'
 
 common = dict(

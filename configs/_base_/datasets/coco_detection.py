@@ -1,10 +1,10 @@
-# Frames with boxes from COCO files, here CamVid's: train.json and val.json beside the images.
+# Frames with boxes from COCO files, here CamVid's train.json and val.json beside the images.
 # Build the index first: tools/create_index.py frames --root data/camvid --out INDEX
 _base_ = './town_detection.py'
 
 index = 'data/camvid/drivemim-frames.arrow'
 image_size = (240, 320)  # height, width
-# Pixels of 480x360; drawn boxes have no distance, visibility or lidar points.
+# In pixels of 480x360 images. Boxes drawn in images have no distance, visibility or lidar points.
 filters = dict(min_width=4.0, min_height=6.0)
 
 train_pipeline = _base_.train_pipeline

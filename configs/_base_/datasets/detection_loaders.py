@@ -1,6 +1,6 @@
-# How frames are drawn for training, with a seed each, and read in order for evaluation. Data sets
-# with boxes inherit it and name what is drawn from: train_dataloader.dataset.dataset and
-# val_dataloader.dataset.
+# Data loaders for detection: random frames, each with a seed, for training; frames in order for
+# evaluation. Configs of data sets with boxes inherit this file and set the data sets:
+# train_dataloader.dataset.dataset and val_dataloader.dataset.
 train_dataloader = dict(
     batch_size=4,
     num_workers=8,

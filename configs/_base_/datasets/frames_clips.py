@@ -1,5 +1,6 @@
-# Every unlabelled frame that data/README.md lists, without the splits that detectors are judged on:
-# folders of frames and three rigs in nuScenes' format. docs/results.md builds the four indices.
+# All unlabelled frames listed in data/README.md, except the splits that detectors are evaluated on:
+# folders of frames and three rigs in nuScenes' format. docs/results.md has the commands that build
+# the four indices.
 _base_ = './nuscenes_clips.py'
 
 folder = 'work_dirs/frames'

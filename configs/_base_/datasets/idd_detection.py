@@ -1,11 +1,11 @@
-# Frames of IDD-lite, Indian streets, with boxes of people and vehicles. Build the index first:
+# Frames of IDD-lite (Indian streets) with boxes of people and vehicles. Build the index first:
 # tools/create_index.py frames --root data/idd --coco data/idd/train.json --coco data/idd/val.json \
 #     --out INDEX
 _base_ = ['./coco_detection.py', './scale_jitter.py']
 
 index = 'data/idd/drivemim-frames.arrow'
 image_size = (224, 320)  # height, width
-# Pixels of 320x227; drawn boxes have no distance, visibility or lidar points.
+# In pixels of 320x227 images. Boxes drawn in images have no distance, visibility or lidar points.
 filters = dict(min_width=5.0, min_height=13.0)
 
 train_pipeline = _base_.train_pipeline

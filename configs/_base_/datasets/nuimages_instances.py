@@ -1,6 +1,6 @@
-# nuImages with instance masks, half size, by MMDetection's own data set: nuScenes has no masks. The
-# COCO files are those that mmdetection3d's nuimage_converter.py writes; any other COCO file with
-# masks will do, with its classes.
+# nuImages with instance masks (nuScenes has none), half size, read by MMDetection's CocoDataset.
+# mmdetection3d's nuimage_converter.py writes the COCO files. Any other COCO file with masks works
+# too, with its own classes.
 _base_ = './detection_loaders.py'
 
 custom_imports = dict(imports=['drivemim.datasets.detection_transforms'])

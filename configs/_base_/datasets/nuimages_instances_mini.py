@@ -1,4 +1,4 @@
-# The fifty images of nuImages mini, small enough for two CPU cores: trained and tested on the same.
+# The fifty images of nuImages mini, small enough for two CPU cores; training and test use the same.
 _base_ = './nuimages_instances.py'
 
 image_size = (192, 320)  # height, width

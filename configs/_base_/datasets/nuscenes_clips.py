@@ -1,4 +1,4 @@
-# Clips of nuScenes' six cameras: three steps, a quarter of a second apart (sweeps included).
+# Clips of nuScenes' six cameras: three time steps, 0.25 s apart (sweeps included).
 index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
 
 train_dataloader = dict(

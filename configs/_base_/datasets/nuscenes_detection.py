@@ -1,4 +1,4 @@
-# Keyframes of nuScenes with pedestrians and vehicles, half size. Build the index first:
+# Keyframes of nuScenes with boxes of pedestrians and vehicles, half size. Build the index first:
 # tools/create_index.py nuscenes --root data/nuscenes --version v1.0-trainval --out INDEX
 _base_ = './detection_loaders.py'
 
@@ -7,7 +7,7 @@ custom_imports = dict(
 
 index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
 image_size = (448, 800)  # height, width
-# What a detector is not asked for; it is ignored in training and evaluation. Pixels of 1600x900.
+# Objects outside these limits are ignored in training and evaluation. In pixels of 1600x900 images.
 filters = dict(
     min_visibility=2,
     min_width=6.0,
@@ -19,7 +19,7 @@ filters = dict(
 
 train_pipeline = [
     dict(type='drivemim.LoadReducedImage', image_size=image_size, skip_ignored_only=True),
-    # Before the flip: it writes into the image, which must be contiguous.
+    # Before the flip, because it writes into the image, which must be contiguous.
     dict(type='YOLOXHSVRandomAug'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs', meta_keys=(
@@ -28,7 +28,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='drivemim.LoadReducedImage', image_size=image_size),
-    # The metric reads what follows scale_factor.
+    # The metric reads the keys after scale_factor.
     dict(type='PackDetInputs', meta_keys=(
         'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'frame_token',
         'camera', 'scene', 'condition', 'instances'))

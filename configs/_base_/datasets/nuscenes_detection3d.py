@@ -8,8 +8,9 @@ custom_imports = dict(
 
 index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
 image_size = (448, 800)  # height, width
-# As the official evaluation: some lidar or radar return, within the class's range (the default of
-# FrameDetection3D). What it counts but a camera cannot see is ignored in training only.
+# Like the official evaluation: at least one lidar or radar point, within the class's range (the
+# default of FrameDetection3D). Objects that it counts but that a camera cannot see are ignored in
+# training only.
 filters = dict(
     min_visibility=2,
     min_width=4.0,
@@ -19,7 +20,7 @@ filters = dict(
 train_pipeline = [
     dict(type='drivemim.LoadReducedImage', image_size=image_size, skip_ignored_only=True),
     dict(type='drivemim.LoadBoxes3D'),
-    # Before the flip: it writes into the image, which must be contiguous.
+    # Before the flip, because it writes into the image, which must be contiguous.
     dict(type='YOLOXHSVRandomAug'),
     dict(type='drivemim.FlipFrame3D', prob=0.5),
     dict(type='drivemim.PackBoxes3D')
@@ -43,6 +44,6 @@ val_dataloader = dict(dataset=dict(
     pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-# While it trains, a detector may still have every heading wrong: only a test refuses that.
+# During training, all headings may still be wrong; only a test rejects such results.
 val_evaluator = dict(type='drivemim.NuScenesDetection', headings=False)
 test_evaluator = dict(type='drivemim.NuScenesDetection', plots=True)

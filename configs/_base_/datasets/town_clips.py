@@ -1,4 +1,4 @@
-# Clips of the generated town, small enough for two CPU cores: two steps of three front cameras.
+# Clips of the generated town, small enough for two CPU cores: two time steps, three front cameras.
 _base_ = './nuscenes_clips.py'
 
 train_dataloader = dict(

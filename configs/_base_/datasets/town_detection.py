@@ -1,12 +1,12 @@
-# The generated town, small enough for two CPU cores.
+# The generated town with 2-D boxes, small enough for two CPU cores.
 _base_ = './nuscenes_detection.py'
 
 index = 'work_dirs/demo/town.arrow'
 image_size = (192, 320)  # height, width
-# Pixels of 800x450.
+# In pixels of the stored 800x450 images.
 filters = dict(min_width=5.0, min_height=10.0, max_distance=60.0)
 
-# Without colour changes, which cost more steps than a short schedule has.
+# No colour augmentation: it needs more iterations than a short schedule has.
 train_pipeline = [
     each for each in _base_.train_pipeline if each['type'] != 'YOLOXHSVRandomAug']
 train_pipeline[0].image_size = image_size

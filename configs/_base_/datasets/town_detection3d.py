@@ -3,10 +3,10 @@ _base_ = './nuscenes_detection3d.py'
 
 index = 'work_dirs/demo/town.arrow'
 image_size = (192, 320)  # height, width
-# Pixels of 800x450.
+# In pixels of the stored 800x450 images.
 filters = dict(min_width=4.0, min_height=6.0, min_visibility=0, min_points=1)
 
-# Without colour changes, which cost more steps than a short schedule has.
+# No colour augmentation: it needs more iterations than a short schedule has.
 train_pipeline = [
     each for each in _base_.train_pipeline if each['type'] != 'YOLOXHSVRandomAug']
 train_pipeline[0].image_size = image_size

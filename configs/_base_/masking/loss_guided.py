@@ -1,5 +1,5 @@
-# Ever more of the budget goes to the cells that are hard to reconstruct. A config puts masking and
-# guide into its model, by pop, so that they are no top-level keys.
+# Loss-guided masks: a growing fraction of the hidden patches are hard to reconstruct.
+# Configs move masking and guide into their model with pop, so that neither remains a top-level key.
 masking = dict(_delete_=True, type='GuidedMask', ratio=0.75, share=0.0)
 guide = dict(type='LossPredictor')
 

@@ -1,5 +1,5 @@
-# Everything a mask can know, one thing a clip: objects over the world, the future, what is hard.
-# A config puts masking and guide into its model, by pop, so that they are no top-level keys.
+# Per clip, pick one of: object masks over a world mask, causal masks, or loss-guided masks.
+# Configs move masking and guide into their model with pop, so that neither remains a top-level key.
 masking = dict(
     _delete_=True,
     type='MixtureMask',

@@ -1,5 +1,5 @@
-# ATSS on the small ViT. It decides by statistics of each object which cells must find it, not by
-# overlap with anchors, and so learns small objects in far fewer steps than RetinaNet.
+# ATSS on the small ViT. It selects positive locations with statistics of each object, not with a
+# fixed anchor overlap, and so learns small objects in far fewer iterations than RetinaNet.
 _base_ = './retinanet_vit_micro.py'
 
 model = dict(

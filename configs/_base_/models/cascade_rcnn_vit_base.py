@@ -1,4 +1,4 @@
-# Cascade R-CNN on a ViT-B/16 with a simple feature pyramid, and windows for large images.
+# Cascade R-CNN on a ViT-B/16 with a simple feature pyramid, and window attention for large images.
 _base_ = ['./cascade_rcnn.py', '../backbones/vit_base.py']
 
 model = dict(

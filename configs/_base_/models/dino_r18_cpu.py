@@ -1,4 +1,4 @@
-# DINO small enough to take steps on two CPU cores, with MMDetection's ResNet-18.
+# DINO small enough to run on two CPU cores, with MMDetection's ResNet-18.
 _base_ = './dino_vit_micro.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# DINO on a ViT-B/16 with a simple feature pyramid, and windows for large images.
+# DINO on a ViT-B/16 with a simple feature pyramid, and window attention for large images.
 _base_ = ['./dino.py', '../backbones/vit_base.py']
 
 model = dict(

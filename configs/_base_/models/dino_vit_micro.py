@@ -1,5 +1,5 @@
-# DINO small enough to take steps on two CPU cores, on a small ViT: 64 channels, two layers. As any
-# DETR it learns slowly; 600 iterations show that it runs and not what it is worth.
+# DINO small enough to run on two CPU cores, on a small ViT: 64 channels, two layers. Like any DETR
+# it learns slowly: 600 iterations show that it runs, not how good it is.
 _base_ = ['./dino.py', '../backbones/vit_micro.py']
 
 feed_forward = dict(embed_dims=64, feedforward_channels=256)

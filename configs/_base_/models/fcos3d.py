@@ -1,6 +1,6 @@
-# FCOS3D's design: MMDetection's FCOS on a ResNet-50 with FPN, with a head for the ten classes of
-# nuScenes in 3-D. A config that uses it names 'drivemim.models.heads' in custom_imports.
-backbone_checkpoint = None  # an export of tools/export_backbone.py, or None to start at random
+# A detector like FCOS3D: MMDetection's FCOS on a ResNet-50 with FPN, with a head for 3-D boxes of
+# nuScenes' ten classes. Configs that use it list 'drivemim.models.heads' in custom_imports.
+backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
 
 model = dict(
     type='FCOS',
@@ -33,7 +33,7 @@ model = dict(
         level_limits=[48, 96, 192, 384],  # pixels of an object's longer side
         bbox_coder=dict(
             type='drivemim.Mono3DCoder',
-            # Metres: width, length, height; where the logarithms of sizes are zero.
+            # Width, length, height in metres; the encoded (logarithmic) size is relative to these.
             class_sizes=[
                 [1.9, 4.6, 1.7],  # car
                 [2.4, 7.0, 2.8],  # truck
@@ -46,7 +46,7 @@ model = dict(
                 [0.4, 0.4, 1.0],  # traffic_cone
                 [2.4, 0.5, 1.0],  # barrier
             ]),
-        # Positions in drivemim.datasets.classes.ATTRIBUTES: cycles with and without rider;
+        # Indices into drivemim.datasets.classes.ATTRIBUTES: cycles with and without rider;
         # pedestrians moving, sitting, standing; vehicles moving, parked, stopped.
         class_attributes=[
             [5, 6, 7], [5, 6, 7], [5, 6, 7], [5, 6, 7], [5, 6, 7], [2, 3, 4], [0, 1], [0, 1],

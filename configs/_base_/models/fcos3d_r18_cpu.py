@@ -1,4 +1,4 @@
-# FCOS3D's design small enough to train on two CPU cores, with MMDetection's ResNet-18.
+# A detector like FCOS3D, small enough to train on two CPU cores, with MMDetection's ResNet-18.
 _base_ = ['./fcos3d_vit_micro.py', '../backbones/r18_cpu.py']
 
 model = dict(

@@ -1,4 +1,4 @@
-# FCOS3D's design on a ViT-B/16 with a simple feature pyramid.
+# A detector like FCOS3D on a ViT-B/16 with a simple feature pyramid.
 _base_ = ['./fcos3d.py', '../backbones/vit_base.py']
 
 model = dict(

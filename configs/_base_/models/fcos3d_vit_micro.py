@@ -1,5 +1,5 @@
-# FCOS3D's design small enough to train on two CPU cores: a ViT of 1.3 M parameters, three levels,
-# one convolution a tower.
+# A detector like FCOS3D, small enough to train on two CPU cores: a ViT with 1.3 M parameters, three
+# levels, one convolution per tower.
 _base_ = ['./fcos3d.py', '../backbones/vit_micro.py']
 
 model = dict(
@@ -12,9 +12,9 @@ model = dict(
         stacked_convs=1,
         strides=[8, 16, 32],
         level_limits=[32, 64],
-        # Most objects are two or three cells large: 2.5, the paper's, would let scores depend
-        # more on where between two cells an object lies than on what it is.
+        # Most objects span two or three feature map locations. With the paper's 2.5, scores would
+        # depend more on an object's position between two locations than on its class.
         centerness_decay=1.0,
         bbox_coder=dict(metres_per_cell=1.0)),
-    # MMCV compares rotated boxes pair by pair, a second an image for 1000 of them on one core.
+    # MMCV compares rotated boxes pair by pair: 1000 boxes take a second per image on one core.
     test_cfg=dict(nms_pre=300))

@@ -1,4 +1,4 @@
-# FCOS on a ViT-B/16 with a simple feature pyramid, and windows for large images.
+# FCOS on a ViT-B/16 with a simple feature pyramid, and window attention for large images.
 _base_ = ['./fcos.py', '../backbones/vit_base.py']
 
 model = dict(

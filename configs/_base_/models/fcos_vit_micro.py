@@ -10,6 +10,6 @@ model = dict(
         feat_channels=64,
         stacked_convs=1,
         strides=[8, 16, 32],
-        # Half of what suits images of three times the width, whose objects are larger.
+        # Half of FCOS's ranges, which suit images three times as wide, with larger objects.
         regress_ranges=((-1, 32), (32, 64), (64, 1e8))),
     test_cfg=dict(nms_pre=500, score_thr=0.02))

@@ -1,14 +1,14 @@
 # Mask R-CNN with MMDetection's ResNet-50 and FPN, for the ten detection classes of nuImages.
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
-backbone_checkpoint = None  # an export of tools/export_backbone.py, or None to start at random
+backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
 
 model = dict(
-    # No weights from the network, and statistics of our own data.
+    # No downloaded weights; batch norm learns the statistics of our data.
     backbone=dict(init_cfg=None, frozen_stages=-1, norm_eval=False),
     rpn_head=dict(anchor_generator=dict(scales=[4], ratios=[0.5, 1.0, 2.5])),
     roi_head=dict(bbox_head=dict(num_classes=10), mask_head=dict(num_classes=10)),
-    # Crowds are ignored, not background.
+    # Crowds are ignored, not treated as background.
     train_cfg=dict(
         rpn=dict(assigner=dict(ignore_iof_thr=0.5)),
         rcnn=dict(assigner=dict(ignore_iof_thr=0.5))))

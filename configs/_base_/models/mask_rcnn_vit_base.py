@@ -1,4 +1,4 @@
-# Mask R-CNN on a ViT-B/16 with a simple feature pyramid, and windows for large images.
+# Mask R-CNN on a ViT-B/16 with a simple feature pyramid, and window attention for large images.
 _base_ = ['./mask_rcnn.py', '../backbones/vit_base.py']
 
 model = dict(

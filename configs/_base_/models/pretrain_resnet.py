@@ -1,6 +1,6 @@
 # Masked pretraining of MMDetection's ResNet. Its patches are 32x32 pixels and it cannot skip hidden
-# ones, so less is hidden than with a ViT. Batch normalisation learns its statistics. The decoder's
-# neck is a detector's FPN, over the completed maps of stages 1 to 3.
+# ones, so the mask ratio is lower than for a ViT. Batch norm learns its statistics. The decoder's
+# neck is a detector's FPN, on the maps of stages 1 to 3 after hidden patches are filled in.
 model = dict(
     type='MaskedPretrainer',
     data_preprocessor=dict(
@@ -27,6 +27,6 @@ model = dict(
         attention_init='mimetic',
         neck=dict(
             type='mmdet.FPN', in_channels=[512, 1024, 2048], out_channels=256, num_outs=3)),
-    # Patches that deviate by less than some 13 grey levels are sky, road and noise: count less.
+    # Patches with a standard deviation below about 13 grey levels (sky, road, noise) count less.
     target=dict(type='NormalizedPixels', eps=0.05),
     masking=dict(type='ObjectMask', ratio=0.6))

@@ -1,5 +1,5 @@
-# Masked pretraining of a ViT: hidden patches are dropped, so only visible ones cost the encoder
-# anything. The decoder's neck is a detector's, over the completed map.
+# Masked pretraining of a ViT: hidden patches are dropped, so the encoder only processes visible
+# ones. The decoder's neck is a detector's, on the feature map after hidden patches are filled in.
 model = dict(
     type='MaskedPretrainer',
     data_preprocessor=dict(
@@ -19,6 +19,6 @@ model = dict(
             in_channels=768,
             out_channels=256,
             scales=(2.0, 1.0, 0.5))),
-    # Patches that deviate by less than some 13 grey levels are sky, road and noise: count less.
+    # Patches with a standard deviation below about 13 grey levels (sky, road, noise) count less.
     target=dict(type='NormalizedPixels', eps=0.05),
     masking=dict(type='ObjectMask', ratio=0.75))

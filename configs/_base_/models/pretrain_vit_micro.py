@@ -1,4 +1,5 @@
-# A ViT of 1.3 M parameters, for two CPU cores; in detectors it is that of backbones/vit_micro.py.
+# Masked pretraining of a ViT with 1.3 M parameters on two CPU cores. backbones/vit_micro.py is the
+# same ViT for detectors.
 _base_ = './pretrain_vit.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# RetinaNet on a ViT-B/16 with a simple feature pyramid, and windows for large images.
+# RetinaNet on a ViT-B/16 with a simple feature pyramid, and window attention for large images.
 _base_ = ['./retinanet.py', '../backbones/vit_base.py']
 
 model = dict(

@@ -1,5 +1,5 @@
-# RetinaNet small enough to train on two CPU cores: a ViT of 1.3 M parameters, four levels, one
-# convolution a head branch.
+# RetinaNet small enough to train on two CPU cores: a ViT with 1.3 M parameters, four levels, one
+# convolution per head branch.
 _base_ = ['./retinanet.py', '../backbones/vit_micro.py']
 
 model = dict(

@@ -1,10 +1,10 @@
 # RTMDet with MMDetection's ResNet-50 in place of its CSPNeXt, which DriveMIM cannot pretrain.
-# Configs that use it name 'drivemim.models.heads' in custom_imports.
+# Configs that use it list 'drivemim.models.heads' in custom_imports.
 from importlib import import_module
 
-backbone_checkpoint = None  # an export of tools/export_backbone.py, or None to start at random
+backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
 
-# MMDetection has no base of this model alone: the model of a whole config is taken.
+# MMDetection has no _base_ file of this model, so take the model of a full config.
 shipped = 'mmdet::rtmdet/rtmdet_l_8xb32-300e_coco.py'
 model = import_module('mmengine.config').Config.fromstring(f"_base_ = '{shipped}'", '.py').model
 model.data_preprocessor.update(
@@ -15,5 +15,5 @@ model.backbone = dict(
     norm_cfg=dict(type='BN', requires_grad=True))
 model.neck.update(in_channels=[512, 1024, 2048])
 model.bbox_head.update(num_classes=2)
-# Objects that the filters leave out are ignored, not background.
+# Objects that the filters exclude are ignored, not treated as background.
 model.train_cfg.assigner.update(type='drivemim.IgnoringSoftLabelAssigner')

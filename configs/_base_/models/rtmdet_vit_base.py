@@ -1,4 +1,4 @@
-# RTMDet's head on a ViT-B/16 with a simple feature pyramid, and windows for large images.
+# RTMDet's head on a ViT-B/16 with a simple feature pyramid, and window attention for large images.
 _base_ = ['./rtmdet.py', '../backbones/vit_base.py']
 
 model = dict(

@@ -1,4 +1,4 @@
-# RTMDet's head small enough to train on two CPU cores, on a small ViT.
+# RTMDet's head, small enough to train on two CPU cores, on a small ViT.
 _base_ = ['./rtmdet.py', '../backbones/vit_micro.py']
 
 model = dict(

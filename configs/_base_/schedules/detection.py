@@ -1,4 +1,4 @@
-# Fine-tuning on 8 GPUs: 60 000 iterations of 32 images are 11 epochs of nuScenes' keyframes.
+# Fine-tuning on 8 GPUs: 60,000 iterations of 32 images are 11 epochs of nuScenes' keyframes.
 max_iters = 60000
 
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=10000)

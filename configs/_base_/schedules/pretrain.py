@@ -1,4 +1,4 @@
-# AdamW, linear warm-up, cosine decay; by iterations. For 8 GPUs x 4 clips x 18 frames.
+# AdamW with linear warm-up and cosine decay per iteration, for 8 GPUs x 4 clips x 18 frames.
 max_iters = 80_000
 warmup_iters = 4_000
 
@@ -8,7 +8,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0),
-    constructor='LayerDecay',  # no weight decay of norms and biases; a rate below 1 is for ViT
+    constructor='LayerDecay',  # no weight decay of norms and biases; decay_rate < 1 is for ViT
     paramwise_cfg=dict(decay_rate=1.0))
 
 param_scheduler = [

@@ -1,4 +1,4 @@
-# A few minutes on two CPU cores.
+# Pretraining for a few minutes on two CPU cores.
 _base_ = './pretrain.py'
 
 max_iters = 600

@@ -1,4 +1,5 @@
-# 9,000 iterations of 4 frames: 15 to 20 minutes of one CPU core with AVX-512.
+# Pretraining on single frames: 9,000 iterations of 4 frames take 15 to 20 minutes on one CPU core
+# with AVX-512.
 _base_ = './pretrain_cpu.py'
 
 max_iters = 9000

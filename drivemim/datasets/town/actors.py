@@ -1,4 +1,4 @@
-"""How the objects of a scene look: surfaces that follow their tracks."""
+"""Surfaces of a scene's objects, which follow their tracks."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from drivemim.datasets.town.tracks import Track
 from drivemim.datasets.town.vehicles import SHAPES, build_vehicle
 
 _PEDALS = 4
-_INSET = 0.999  # bodies end within their boxes, so that no rounding puts their lidar points outside
+_INSET = 0.999  # shrinks bodies so that rounding does not put lidar points outside their boxes
 
 
 class Actors:
-    """Everybody of a scene; the owner of a track's surfaces is its position plus one.
+    """Objects of a scene; the owner number of a track's surfaces is its position plus one.
 
     Args:
         tracks: the scene's tracks.
         bank: receives the textures; people are drawn when they are first seen.
         condition: light of the scene.
-        seed: of looks.
+        seed: random seed of the objects' looks.
         detail: height of the picture of a person, pixels.
     """
 
@@ -88,7 +88,7 @@ class Actors:
         self._bodies = (Surfaces.cat(bodies) if bodies else Surfaces.make([])).scaled(_INSET)
 
     def rigid(self, places_A2: Floats, yaws_A: Floats, travelled_A: Floats) -> Surfaces:
-        """Vehicles, cyclists and barriers, in the world frame."""
+        """Return vehicles, cycles and barriers as surfaces in the world frame."""
         rows = self._bodies.owner_M - 1
         cos, sin = np.cos(yaws_A)[rows], np.sin(yaws_A)[rows]
 
@@ -114,7 +114,7 @@ class Actors:
     def upright(
         self, places_A2: Floats, yaws_A: Floats, travelled_A: Floats, eye_3: Floats
     ) -> Billboards:
-        """Pedestrians and cones, with the picture that suits a look from ``eye_3``."""
+        """Return pedestrians and cones, with pictures that suit a view from ``eye_3``."""
         who = np.concatenate([self._people, self._cones])
         people = self._people
         toward = eye_3[:2] - places_A2[people]
@@ -129,7 +129,7 @@ class Actors:
         return Billboards(foot, sizes[:, 0], sizes[:, 2], textures, who + 1)
 
     def _person_sheet(self, track: Track, generator: np.random.Generator) -> int:
-        """Keep the pictures of a person from all sides in all phases of walking."""
+        """Add a person's pictures, all views and walking phases; return the first one's number."""
         outfit = Outfit.draw(generator, vest=track.kind == "worker")
         moving = bool(track.travelled()[-1] > 0.5)
         stride = 0.13 if moving else 0.0
@@ -150,7 +150,7 @@ class Actors:
         return numbers[0]
 
     def _bicycle(self, track: Track, position: int, generator: np.random.Generator) -> Surfaces:
-        """A picture along the bicycle, two across it."""
+        """Build a picture along the bicycle, and two across it if it has a rider."""
         width, length, height = track.size_wlh
         outfit = Outfit.draw(generator)
         frame = tuple(generator.integers(20, 230, 3).tolist())

@@ -1,6 +1,6 @@
-"""Shapes drawn in place, on pictures of one channel or three, in grey levels or colours.
+"""Functions that draw shapes in place, on pictures with one channel (grey) or three (colour).
 
-Points are pixel numbers, of which integers are the centres of pixels, and may have fractions.
+Points are in pixels and may have fractions; integers are the centres of pixels.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ Canvas = NDArray[Any]
 Colour = float | Sequence[float] | NDArray[np.float64]
 Point = Sequence[float]
 FILLED = -1
-_SHIFT = 4  # OpenCV takes fractions as integers, here 16ths of a pixel
+_SHIFT = 4  # OpenCV takes fixed-point numbers, here 16ths of a pixel
 
 
 def line(canvas: Canvas, start: Point, end: Point, colour: Colour, thickness: int = 1) -> None:
-    """A straight line between two points."""
+    """Draw a straight line between two points."""
     cv2.line(
         canvas, _fixed(start), _fixed(end), _levels(colour), thickness, cv2.LINE_8, shift=_SHIFT
     )
@@ -29,7 +29,7 @@ def line(canvas: Canvas, start: Point, end: Point, colour: Colour, thickness: in
 def circle(
     canvas: Canvas, centre: Point, radius: float, colour: Colour, thickness: int = FILLED
 ) -> None:
-    """A circle, a disc by default."""
+    """Draw a circle, by default a filled one."""
     (size,) = _fixed([radius])
     cv2.circle(canvas, _fixed(centre), size, _levels(colour), thickness, cv2.LINE_8, shift=_SHIFT)
 
@@ -43,7 +43,7 @@ def ellipse(
     turned: float = 0.0,
     arc: tuple[float, float] = (0.0, 360.0),
 ) -> None:
-    """A filled ellipse or a sector of it; angles in degrees."""
+    """Draw a filled ellipse or a sector of it; angles in degrees."""
     place, size = _fixed(centre), _fixed(axes)
     cv2.ellipse(
         canvas, place, size, turned, *arc, _levels(colour), FILLED, cv2.LINE_8, shift=_SHIFT
@@ -53,12 +53,12 @@ def ellipse(
 def rectangle(
     canvas: Canvas, low: Sequence[int], high: Sequence[int], colour: Colour, thickness: int = FILLED
 ) -> None:
-    """A rectangle of whole pixels, filled by default; both corners belong to it."""
+    """Draw a rectangle of whole pixels, corners included; filled by default."""
     cv2.rectangle(canvas, low, high, _levels(colour), thickness)
 
 
 def polygon(canvas: Canvas, corners: Sequence[Point] | NDArray[Any], colour: Colour) -> None:
-    """A filled polygon."""
+    """Draw a filled polygon."""
     fixed = np.array([_fixed(corner) for corner in corners], np.int32)
     cv2.fillPoly(canvas, [fixed], _levels(colour), cv2.LINE_8, shift=_SHIFT)
 

@@ -1,4 +1,4 @@
-"""What the generated town is made of: options, scenes and weather."""
+"""Options, scenes and weather of the generated town."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import cycle
 
 KEYFRAME_RATE = 2.0
 _OFFICIAL_TRAIN, _OFFICIAL_VAL = 700, 150
-"""How many scenes nuScenes' splits ``train`` and ``val`` have."""
+"""Number of scenes in nuScenes' splits ``train`` and ``val``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +15,14 @@ class Condition:
     """Light and weather of a scene.
 
     Attributes:
-        name: how the scene's description begins; empty for a dry day.
-        ambient: gain of every surface that does not glow, blue-green-red.
+        name: first words of the scene's description; empty for a dry day.
+        ambient: gain of the colours of all surfaces that do not glow, BGR.
         zenith: sky colour overhead, BGR.
-        horizon: sky colour at the horizon and of haze, BGR.
-        haze: distance in metres at which half of an object's colour is lost.
-        night: lamps and windows glow, headlights reach ahead.
-        rain: wet ground and falling rain.
-        noise: width of the sensor noise, grey levels.
+        horizon: colour of haze and of the sky at the horizon, BGR.
+        haze: distance in metres at which an object has lost half of its colour.
+        night: whether lamps and windows glow and headlights are on.
+        rain: whether the ground is wet and rain falls.
+        noise: largest sensor noise, grey levels.
     """
 
     name: str
@@ -90,20 +90,20 @@ CONDITIONS = {
     "scene-0103": DAY,
     "scene-0916": NIGHT,
 }
-"""Of the scenes of nuScenes' split ``mini_train``, then of ``mini_val``."""
+"""Condition of each scene of nuScenes' split ``mini_train``, then of ``mini_val``."""
 _MINI_TRAIN = 8
-"""How many of them are in ``mini_train``."""
+"""Number of these scenes in ``mini_train``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneRole:
-    """What tells a scene of the town from the others.
+    """Properties in which the scenes of a town differ.
 
     Attributes:
-        name: an official one.
+        name: name of a nuScenes scene.
         condition: light and weather.
-        number: decides what the ego car does, and when.
-        chance: seeds what is drawn for the scene.
+        number: decides what the ego car does, and the timestamps.
+        chance: random seed of the scene, used together with the town's seed.
     """
 
     name: str
@@ -117,15 +117,15 @@ class TownConfig:
     """Options of a generated town.
 
     Attributes:
-        scenes: number of scenes. Up to 10 are those of ``mini_train`` and ``mini_val``, at least
-            one of each; up to 850 those of ``train`` and ``val``, in the ratio of 700 to 150.
+        scenes: number of scenes. Up to 10 scenes come from ``mini_train`` and ``mini_val``, at
+            least one from each; up to 850 from ``train`` and ``val``, in the ratio 700 to 150.
         seconds: length of a scene; keyframes are half a second apart, first and last included.
-        sweep_rate: images a second of every camera, keyframes included; a multiple of 2.
+        sweep_rate: images per second of every camera, keyframes included; a multiple of 2.
         image_size: height and width of the images, pixels.
         seed: the same seed gives byte-identical files.
-        pedestrians: people in a scene, along the whole drive: a longer one thins them out.
-        vehicles: vehicles and cycles in a scene, likewise; from 8 on, with a few people, the scene
-            shows all ten classes of nuScenes' detection task near the ego car.
+        pedestrians: number of people along the whole drive, so fewer per metre on a longer one.
+        vehicles: number of vehicles and cycles along the whole drive. From 8 on, and with a few
+            people, a scene shows all ten nuScenes detection classes near the ego car.
         depth: also write metric depth of every image (float16 ``.npz``).
         instances: also write instance numbers of every image (16-bit PNG).
         jpeg_quality: quality of the images, 1 to 100.
@@ -143,10 +143,10 @@ class TownConfig:
     jpeg_quality: int = 90
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be generated.
+        """Check the options.
 
         Raises:
-            ValueError: with the option, its value and what it may be.
+            ValueError: if an option is outside its range; names the option, value and range.
         """
         most = _OFFICIAL_TRAIN + _OFFICIAL_VAL
         checks = {
@@ -168,22 +168,22 @@ class TownConfig:
 
     @property
     def keyframes(self) -> int:
-        """Keyframes (samples) of a scene."""
+        """Number of keyframes (samples) per scene."""
         return int(self.seconds * KEYFRAME_RATE) + 1
 
     @property
     def images_per_keyframe(self) -> int:
-        """Images of one camera from a keyframe up to the next."""
+        """Number of images per camera from a keyframe to just before the next."""
         return int(self.sweep_rate / KEYFRAME_RATE)
 
     @property
     def images_per_scene(self) -> int:
-        """Images of all six cameras."""
+        """Number of images per scene, all six cameras together."""
         return 6 * ((self.keyframes - 1) * self.images_per_keyframe + 1)
 
     @property
     def version(self) -> str:
-        """NuScenes' name of the version that has splits of these scenes."""
+        """Version of nuScenes whose splits contain these scenes."""
         return "v1.0-mini" if self.scenes <= len(CONDITIONS) else "v1.0-trainval"
 
     @property
@@ -210,7 +210,7 @@ class TownConfig:
         )
 
     def _trainval_names(self) -> list[str]:
-        # Imported when first needed: the devkit takes seconds to import and brings matplotlib.
+        # Imported here because the devkit takes seconds to import and brings matplotlib.
         from nuscenes.utils.splits import create_splits_scenes
 
         official: dict[str, list[str]] = create_splits_scenes()

@@ -1,4 +1,4 @@
-"""Everybody of a scene while it is made up: proposals are kept when they hit nobody."""
+"""Placement of a scene's tracks: random proposals, kept if they do not collide."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from drivemim.datasets.town.surfaces import Floats
 from drivemim.datasets.town.tracks import SIZE_RANGES, Size, Track
 
 EGO_LENGTH, EGO_WIDTH, EGO_MIDDLE = 4.6, 1.9, 1.4
-_EVERY = 4  # collisions and views are looked at every 0.2 s
+_EVERY = 4  # collisions and visibility are checked every 4 steps, 0.2 s
 
 Proposal = Callable[["Crowd"], Sequence[Track]]
-"""Makes up tracks that belong together; called again when they cannot be kept."""
+"""Function that draws tracks that belong together; called again if they cannot be kept."""
 
 
 class Crowd:
-    """Proposes tracks in the junction's frame and keeps those that hit nobody.
+    """Propose tracks in the junction's frame and keep those that do not collide.
 
     Args:
-        ego: the ego car, without the shift from its rear axle to its middle.
-        route: the line it drives along.
-        driven_S: metres it has driven along the route at every step.
-        plan: how it drives.
+        ego: track of the ego car's rear axle.
+        route: line that the ego car drives along.
+        driven_S: distance of the ego car along the route at every step, metres.
+        plan: how the ego car drives.
         generator: source of randomness.
 
     Attributes:
-        tracks: everybody kept so far, without the ego car.
-        times_S: of the simulation's steps, seconds from the scene's start.
+        tracks: tracks kept so far, without the ego car.
+        times_S: times of the simulation's steps, seconds from the scene's start.
         site: distance in metres from the junction to the middle of the work site on the ego car's
-            street, and the site's side: 1 left, -1 right of one who leaves the junction.
+            street, and the site's side when leaving the junction: 1 left, -1 right.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class Crowd:
     def add(
         self, propose: Proposal, *, near: float | None = None, room: int = 99, attempts: int = 30
     ) -> int:
-        """Keep the first of several proposals that collides with nobody.
+        """Keep the first of several proposals that does not collide.
 
         Args:
-            propose: makes up tracks.
-            near: when given, all of them must also come within so many metres of the ego car
-                and be in sight of it for a while, and nobody who is added later may hide them all
-                that time. Given up in the last tenth of the attempts.
-            room: proposals of more tracks than this are not kept.
-            attempts: how often a proposal without ``near`` is made; with it, ten times as often.
+            propose: draws tracks.
+            near: metres. If given, all tracks must also be within this distance and in sight of
+                the ego car for a while, and tracks added later must not hide them all that time.
+                The last tenth of the attempts ignores this.
+            room: a proposal with more tracks than this is not kept.
+            attempts: number of proposals without ``near``; with it, ten times as many.
 
         Returns:
-            How many tracks were kept; 0 when every proposal failed.
+            Number of tracks kept; 0 if every proposal failed.
         """
         tries = attempts * (1 if near is None else 10)
         for attempt in range(tries):
@@ -90,11 +90,11 @@ class Crowd:
         return 0
 
     def _numbers(self, tracks: Sequence[Track]) -> range:
-        """Positions that tracks get when they are kept."""
+        """Return the positions that tracks get in ``tracks`` when they are kept."""
         return range(len(self.tracks), len(self.tracks) + len(tracks))
 
     def _are_met(self, tracks: Sequence[Track], discs: list[Footprint], near: float) -> bool:
-        """Whether the ego car gets to see all of them."""
+        """Return whether all the tracks are near and in sight of the ego car for a while."""
         for number, track in enumerate(tracks):
             screens = [*self._discs, *discs[:number], *discs[number + 1 :]]
             if not self._lookout.meets(track.places_S2[::_EVERY], near, screens):
@@ -102,7 +102,7 @@ class Crowd:
         return True
 
     def _collides(self, discs: list[Footprint]) -> bool:
-        """Whether newcomers come too close to anybody at any time."""
+        """Return whether new tracks come too close to any other at any time."""
         old = [self._ego_discs, *self._discs]
         old_SD2, new_SN2 = (np.concatenate([centres for centres, _ in p], 1) for p in (old, discs))
         old_D, new_N = (np.concatenate([radii for _, radii in part]) for part in (old, discs))
@@ -110,7 +110,7 @@ class Crowd:
         return bool((gaps <= new_N[:, None] + old_D[None]).any())
 
     def _hides(self, discs: list[Footprint]) -> bool:
-        """Whether newcomers hide somebody who is to be seen."""
+        """Return whether new tracks hide a track that must stay visible."""
         if not any(is_opaque(footprint) for footprint in discs):
             return False
         for number, near in self._shown.items():
@@ -121,7 +121,10 @@ class Crowd:
         return False
 
     def arm(self, near: float, far: float) -> tuple[float, float, float]:
-        """Direction of a street leaving the junction, and the stretch of it to place things on."""
+        """Draw a street: its direction away from the junction, and the stretch to place things on.
+
+        The direction is in radians; the ends of the stretch are in metres from the junction.
+        """
         leaving = self.plan.turn * np.pi / 2
         others = [angle for angle in (0.0, np.pi / 2, -np.pi / 2) if angle != leaving]
         choice = self.random.random()
@@ -132,7 +135,7 @@ class Crowd:
         return others[int(self.random.integers(2))], near, far * 0.6
 
     def place(self, arm: float, along_S: Floats | float, left_S: Floats | float) -> Floats:
-        """Points ``along`` an arm from the junction, ``left`` of its outward direction."""
+        """Return points ``along`` a street from the junction, ``left`` of its outward direction."""
         outward = np.array([np.cos(arm), np.sin(arm)])
         leftward = np.array([-outward[1], outward[0]])
         along = np.broadcast_to(along_S, len(self.times_S))[:, None]
@@ -141,16 +144,16 @@ class Crowd:
         return places
 
     def constant(self, yaw: float) -> Floats:
-        """A heading that does not change."""
+        """Return a heading that does not change."""
         return np.full(len(self.times_S), yaw)
 
     def size(self, kind: str) -> Size:
-        """Width, length and height of a vehicle, metres."""
+        """Draw the width, length and height of a vehicle, metres."""
         low_high = np.array(SIZE_RANGES[kind])
         share = float(self.random.random())
         width, length, height = low_high[:, 0] + share * (low_high[:, 1] - low_high[:, 0])
         return float(width), float(length), float(height)
 
     def side(self) -> float:
-        """Left (1) or right (-1), as likely."""
+        """Draw left (1) or right (-1) with equal probability."""
         return float(self.random.choice([-1.0, 1.0]))

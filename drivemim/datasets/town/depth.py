@@ -1,4 +1,4 @@
-"""Depth maps that a generated town was written with."""
+"""Depth maps of a generated town."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ FOLDER = "depth"
 
 
 def has_depth(index: FrameIndex) -> bool:
-    """Whether depth maps lie beside the images of a data set."""
+    """Return whether a data set has depth maps beside its images."""
     return (index.data_root / FOLDER).is_dir()
 
 
 def read_depth(index: FrameIndex, rows_TN: Ints) -> NDArray[np.float32]:
-    """Depth of a clip's frames.
+    """Read the depth of a clip's frames.
 
     Args:
-        index: of a town generated with depth maps.
-        rows_TN: rows of ``index.frames``, at least one of them not -1.
+        index: index of a town that was generated with depth maps.
+        rows_TN: rows of ``index.frames``, -1 for a missing frame; at least one is not -1.
 
     Returns:
         float32 (T, N, H, W), metres along each camera's z axis at the images' stored size, ``inf``
-        for the sky; 0 for frames that are missing.
+        for the sky; 0 for missing frames.
 
     Raises:
         FileNotFoundError: if a frame has no depth map.

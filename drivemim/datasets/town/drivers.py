@@ -1,4 +1,4 @@
-"""What vehicles and cycles do: drive, tow, wait and park, each a proposal for a crowd."""
+"""Proposals of vehicles and cycles: driving, towing, waiting and parked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _HITCH = 0.2
 
 
 def programme(count: int) -> Iterator[tuple[Proposal, float | None]]:
-    """What to propose for a scene's vehicles, in order, and how near it has to come (metres).
+    """Yield proposals for a scene's vehicles, each with the distance it must come within (metres).
 
-    First one of every class of nuScenes' detection task that drives, so that even a quiet scene
-    shows all of them; then a mix of driving and parked ones.
+    The first ones cover all driving classes of nuScenes' detection task, so that even a quiet
+    scene shows them; then follows a mix of driving and parked vehicles.
 
     Args:
-        count: how many proposals.
+        count: number of proposals.
     """
     shown: list[tuple[Proposal, float | None]] = [
         (towing, 30.0),
@@ -62,13 +62,13 @@ def _kind(crowd: Crowd, large: float) -> str:
 
 
 def follower(crowd: Crowd) -> list[Track]:
-    """A car that drives the ego car's route behind it, and falls back."""
+    """Propose a car that follows the ego car on its route and falls back."""
     size = crowd.size("hatchback")
     return [_on_route(crowd, "hatchback", size, -(size[1] / 2 + 4.0), -1)]
 
 
 def leading_car(crowd: Crowd) -> list[Track]:
-    """A car ahead of the ego car; where somebody else leads already, another or a parked one."""
+    """Propose a car ahead of the ego car (60 %), or a driving or parked sedan (20 % each)."""
     choice = crowd.random.random()
     if choice < 0.6:
         kind = _kind(crowd, 0.0)
@@ -79,13 +79,16 @@ def leading_car(crowd: Crowd) -> list[Track]:
 
 
 def _on_route(crowd: Crowd, kind: str, size: Size, gap: float, direction: int) -> Track:
-    """A vehicle ``gap`` metres ahead of the ego car's rear axle that gains (1) or loses ground."""
+    """Return a vehicle ``gap`` metres ahead of the ego car's rear axle.
+
+    During the scene it gains (``direction`` 1) or loses (-1) up to 4 m.
+    """
     drift = np.linspace(0, crowd.random.uniform(0, 4), len(crowd.times_S))
     return Track(kind, size, *crowd.route.at(crowd.driven_S + (gap + direction * drift)))
 
 
 def driving(crowd: Crowd, kind: str | None) -> list[Track]:
-    """A vehicle that keeps its lane and speed along or across the ego car's street."""
+    """Propose a vehicle with constant lane and speed, along or across the ego car's street."""
     kind = kind or _kind(crowd, 0.25)
     return [_in_lane(crowd, kind, crowd.size(kind), float(crowd.random.uniform(4.5, 9.0)))]
 
@@ -102,10 +105,10 @@ def _in_lane(crowd: Crowd, kind: str, size: Size, speed: float) -> Track:
 
 
 def towing(crowd: Crowd) -> list[Track]:
-    """A truck with its trailer: ahead on the ego car's route, or in a lane of its own."""
+    """Propose a truck with a trailer, ahead on the ego car's route or in another lane."""
     truck = (2.45, float(crowd.random.uniform(7.2, 8.2)), 3.3)
     trailer = crowd.size("trailer")
-    # Right turns are too narrow for the pair, and straight ahead the trailer would hide its truck.
+    # A right turn is too narrow for both; on a straight route the trailer would hide the truck.
     if crowd.plan.turn <= 0 or crowd.random.random() < 0.1:
         puller = _in_lane(crowd, "truck", truck, float(crowd.random.uniform(4.0, 7.5)))
         return [puller, tow(puller, trailer, _HITCH)]
@@ -115,7 +118,7 @@ def towing(crowd: Crowd) -> list[Track]:
 
 
 def bus(crowd: Crowd) -> list[Track]:
-    """A bus that drives, waits at a stop line or stands at the kerb."""
+    """Propose a bus that drives, waits at a stop line or parks at the kerb."""
     choice = crowd.random.random()
     if choice < 0.5:
         return driving(crowd, "bus")
@@ -123,7 +126,7 @@ def bus(crowd: Crowd) -> list[Track]:
 
 
 def waiting(crowd: Crowd, kind: str | None = None) -> list[Track]:
-    """A vehicle standing at a stop line."""
+    """Propose a vehicle that waits at a stop line."""
     kind = kind or _kind(crowd, 0.25)
     size = crowd.size(kind)
     arm = float(crowd.random.choice([0.0, np.pi / 2, -np.pi / 2]))
@@ -132,7 +135,7 @@ def waiting(crowd: Crowd, kind: str | None = None) -> list[Track]:
 
 
 def parked_vehicle(crowd: Crowd, kind: str | None = None) -> list[Track]:
-    """A vehicle in a parking bay."""
+    """Propose a vehicle in a parking bay."""
     kind = kind or _kind(crowd, 0.15).replace("bus", "van")
     size = crowd.size(kind)
     arm, near, far = crowd.arm(CROSSING[1] + 4.5, 62.0)
@@ -145,7 +148,7 @@ def parked_vehicle(crowd: Crowd, kind: str | None = None) -> list[Track]:
 
 
 def cyclist(crowd: Crowd) -> list[Track]:
-    """Somebody riding a bicycle near the edge of the lane."""
+    """Propose a cyclist near the edge of the lane."""
     height = float(crowd.random.uniform(1.65, 1.85))
     arm, _, far = crowd.arm(0.0, 45.0)
     outward = bool(crowd.random.random() < 0.5)
@@ -158,7 +161,7 @@ def cyclist(crowd: Crowd) -> list[Track]:
 
 
 def motorcyclist(crowd: Crowd) -> list[Track]:
-    """Somebody riding a motorcycle: behind or ahead of the ego car, or in another lane."""
+    """Propose a motorcyclist behind or ahead of the ego car, or in another lane."""
     size = _motorcycle_size(crowd, 1.5)
     if crowd.random.random() < 0.5:
         speed = float(crowd.random.uniform(5.0, 9.0))
@@ -169,7 +172,7 @@ def motorcyclist(crowd: Crowd) -> list[Track]:
 
 
 def standing_cycle(crowd: Crowd, kind: str) -> list[Track]:
-    """A "bicycle" or "motorcycle" left at the kerb."""
+    """Propose a parked "bicycle" or "motorcycle" at the kerb."""
     arm, near, far = crowd.arm(12.0, 45.0)
     size = (0.55, 1.75, 1.05) if kind == "bicycle" else _motorcycle_size(crowd, 1.15)
     left = crowd.side() * (6.5 if kind == "bicycle" else 5.2)

@@ -1,4 +1,4 @@
-"""Writes a whole generated town as a nuScenes data set."""
+"""Generation of a whole town as a nuScenes data set."""
 
 from __future__ import annotations
 
@@ -44,35 +44,36 @@ def generate_town(
     jpeg_quality: int = 90,
     progress: Progress | None = None,
 ) -> Path:
-    """Generate a town and drive through it.
+    """Generate a town and record drives through it as a data set.
 
     Everything is written into a folder beside ``out``, which replaces ``out`` once it is complete.
 
     Args:
-        out: folder of the data set: ``v1.0-mini`` (``v1.0-trainval`` of more than 10 scenes),
+        out: folder of the data set: ``v1.0-mini`` (``v1.0-trainval`` for more than 10 scenes),
             ``samples``, ``sweeps``, ``maps``.
-        scenes: as in ``TownConfig``, like the options that follow.
+        scenes: number of scenes; for this and the other options see ``TownConfig``.
         seconds: length of a scene.
-        sweep_rate: images a second of every camera.
+        sweep_rate: images per second of every camera.
         image_size: height and width, pixels.
         seed: the same seed gives byte-identical files, whatever the number of workers.
-        workers: processes; 1 works in this one.
-        pedestrians: people in a scene.
-        vehicles: vehicles and cycles in a scene.
+        workers: number of processes; with 1, no process is started.
+        pedestrians: number of people in a scene.
+        vehicles: number of vehicles and cycles in a scene.
         depth: also write ``depth/CAMERA/*.npz``: ``depth``, float16 (H, W), metres along the
             camera's z axis, ``inf`` for the sky.
         instances: also write ``instances/CAMERA/*.png``: 16-bit instance numbers, 0 for none;
             ``instances.json`` gives their instance tokens by scene.
-        jpeg_quality: of the images.
-        progress: called now and then with the images done and their total.
+        jpeg_quality: quality of the images, 1 to 100.
+        progress: called now and then with the number of images done and in total.
 
     Returns:
         ``out``.
 
     Raises:
-        ValueError: for an option that cannot be met.
-        FileExistsError: if ``out`` holds something else than a generated town.
-        NotADirectoryError: if ``out`` is to lie below a file.
+        ValueError: if an option is outside its range.
+        FileExistsError: if ``out`` exists and is neither a generated town nor an empty folder.
+        NotADirectoryError: if a parent of ``out`` is a file.
+        PermissionError: if the folder of ``out`` is read-only.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: take 1 or more")
@@ -92,7 +93,7 @@ def generate_town(
 
 
 def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -> Path:
-    """Write everything into a folder beside ``out`` and rename it."""
+    """Write everything into a folder beside ``out``, then rename it."""
     _refuse_foreign(out)
     check_folder(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -110,12 +111,12 @@ def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -
 
 
 def _beside(out: Path, role: str) -> Path:
-    """This process's own folder beside ``out``."""
+    """Return this process's own folder beside ``out``."""
     return out.parent / f".{out.name}.{role}-{os.getpid()}"
 
 
 def _remove_abandoned(out: Path, role: str) -> None:
-    """Remove the folders that processes left behind which were killed while they wrote ``out``."""
+    """Remove the folders of processes that were killed while they wrote ``out``."""
     prefix = f".{out.name}.{role}-"
     for folder in out.parent.iterdir():
         number = folder.name.removeprefix(prefix)
@@ -128,13 +129,13 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's process
         return True
     return True
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Never replace what this module did not write."""
+    """Raise if ``out`` exists and is neither a generated town nor an empty folder."""
     if out.is_dir() and ((out / MARKER).is_file() or not any(out.iterdir())):
         return
     if out.exists() or out.is_symlink():
@@ -158,7 +159,7 @@ def _replace(finished: Path, out: Path) -> None:
 def _record_scenes(
     config: TownConfig, folder: Path, workers: int, progress: Progress
 ) -> list[Tables]:
-    """Tables of every scene, in order."""
+    """Record every scene and return their tables, in order."""
     total = config.images_per_scene * config.scenes
     if workers == 1:
         return _record_here(config, folder, total, progress)
@@ -245,7 +246,7 @@ def _write_dataset(config: TownConfig, parts: list[Tables], folder: Path) -> Non
 
 
 def _instance_numbers(part: Tables, config: TownConfig) -> dict[str, int]:
-    """Instance token -> number in the scene's instance maps."""
+    """Return instance token -> number in the scene's instance maps."""
     name = part["scene"][0]["name"]
     known = {row["token"] for row in part["instance"]}
     most = config.pedestrians + config.vehicles + FURNITURE

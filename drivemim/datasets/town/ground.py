@@ -1,4 +1,4 @@
-"""The ground: roads with markings, pavements and grass, as one picture seen from above."""
+"""The ground: a picture from above of roads with markings, pavements and grass."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class Ground:
 
     @property
     def resolution(self) -> float:
-        """Metres a texture pixel."""
+        """Metres per texture pixel."""
         return float(self.size_2[0]) / self.texture.levels[0].shape[1]
 
 
 def street_offset(coordinate: Floats) -> Floats:
-    """Signed distance from the nearest street's middle; streets lie at half spacings."""
+    """Return the signed distance from the nearest street's middle; streets lie at half spacings."""
     return (coordinate % STREET_SPACING) - STREET_SPACING / 2
 
 
 def drivable_mask(resolution: float = 0.1) -> Image:
-    """Mask of the whole town as nuScenes draws it: 255 on roads, north at the top."""
+    """Draw the road mask of the whole town like nuScenes' maps: 255 on roads, north at the top."""
     count = round(TOWN_SIZE / resolution)
     offset = np.abs(street_offset((np.arange(count) + 0.5) * resolution))
     road = offset <= ROAD_HALF_WIDTH
@@ -66,7 +66,7 @@ def draw_ground(
     condition: Condition,
     generator: np.random.Generator,
 ) -> Ground:
-    """Paint the ground of a region, metres; ``resolution`` is metres a pixel."""
+    """Paint the ground of a region, metres; ``resolution`` is metres per pixel."""
     columns, rows = (int(extent) for extent in np.ceil((high_2 - low_2) / resolution))
     high_y = low_2[1] + rows * resolution
     x_offset = street_offset(low_2[0] + (np.arange(columns) + 0.5) * resolution)
@@ -110,7 +110,7 @@ def _paint_markings(
     high_y: float,
     resolution: float,
 ) -> None:
-    """Lane lines, parking bays, crossings and stop lines of every street in the region."""
+    """Paint lane lines, parking bays, crossings, stop lines and pavement joints of every street."""
     white, yellow = (208, 212, 214), (70, 180, 222)
     along_x, along_y = np.abs(x_offset), np.abs(y_offset)
     metres_x = low_2[0] + (np.arange(len(x_offset)) + 0.5) * resolution
@@ -142,7 +142,7 @@ def _fill(view: Image, rows: Flags, columns: Flags, colour: tuple[int, ...]) -> 
 
 
 def _mottle(canvas: Image, generator: np.random.Generator, resolution: float, wet: bool) -> None:
-    """Grain, stains and tyre marks: one noise tile repeated over the picture."""
+    """Add grain, puddles if wet, and stains: one noise tile repeated over the picture."""
     tile = 1024
     grain = speckle(generator, tile, tile, (1, 3), 0.07)
     grain *= speckle(generator, tile, tile, (max(int(1.5 / resolution), 4),), 0.10)
@@ -164,7 +164,7 @@ def _mottle(canvas: Image, generator: np.random.Generator, resolution: float, we
 
 
 def draw_shadow(condition: Condition) -> Floats32:
-    """Soft dark blob under an object: gain of the ground, 64 x 64."""
+    """Draw the soft shadow under an object: gain of the ground's colour, 64 x 64."""
     y, x = (np.indices((64, 64)) + 0.5) / 32 - 1
     depth = 0.35 if condition.name else 0.5
     edge = np.clip((1.0 - np.maximum(np.abs(x), np.abs(y))) * 4, 0, 1)

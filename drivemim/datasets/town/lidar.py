@@ -1,4 +1,4 @@
-"""Lidar returns: rays of a spinning 32-beam scanner, cast against the scene's surfaces."""
+"""Lidar: rays of a spinning 32-beam scanner, cast against the scene's surfaces."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Floats32 = NDArray[np.float32]
 def cast_lidar(
     surfaces: Surfaces, bank: TextureBank, ground: Ground, position_3: Floats, rotation_33: Floats
 ) -> tuple[Floats32, Ints]:
-    """One turn of the scanner.
+    """Simulate one turn of the scanner.
 
     Args:
-        surfaces: world frame.
-        bank: their textures; rays pass through what is transparent.
+        surfaces: surfaces in the world frame.
+        bank: their textures; rays pass through transparent pixels.
         ground: the plane z = 0 and its texture.
-        position_3: of the scanner, metres.
-        rotation_33: scanner axes to the world.
+        position_3: position of the scanner in the world frame, metres.
+        rotation_33: rotation from scanner axes to the world.
 
     Returns:
-        Points (P, 5) as nuScenes stores them: x, y, z in metres in the scanner's frame, intensity
-        0 to 255 and ring number; and the instance that each point lies on (P).
+        Points (P, 5) in nuScenes' layout: x, y, z in metres in the scanner's frame, intensity
+        0 to 255 and ring number; and the instance number of each point (P).
     """
     turn = _Turn()
     _cast_ground(turn, ground, position_3, rotation_33)
@@ -42,14 +42,14 @@ def cast_lidar(
 
 
 class _Turn:
-    """Rays of one turn, and the nearest thing that each has met so far.
+    """Rays of one turn, and the nearest hit of each so far.
 
     Attributes:
-        elevations: radians, of the rings.
+        elevations: elevations of the rings, radians.
         rays_RC3: unit directions in the scanner's frame.
-        ranges_RC: metres to what was met, inf for nothing.
-        intensity_RC: of it, 0 to 255.
-        owner_RC: its instance, 0 for the ground.
+        ranges_RC: distance to the hit, metres; inf without a hit.
+        intensity_RC: intensity of the hit, 0 to 255.
+        owner_RC: instance number of the hit, 0 for the ground and the static surfaces.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class _Turn:
 
 
 def _cast_surfaces(turn: _Turn, local: Surfaces, bank: TextureBank) -> None:
-    """Meet rectangles of the scanner's frame, the nearest first."""
+    """Intersect the rays with rectangles in the scanner's frame, the nearest first."""
     numbers_RC2 = np.moveaxis(np.indices((RINGS, COLUMNS)), 0, -1)
     normals_M3 = np.cross(local.right_M3, local.down_M3)
     offsets_M = (normals_M3 * local.corner_M3).sum(-1)
@@ -120,7 +120,7 @@ def _to_scanner(surfaces: Surfaces, position_3: Floats, rotation_33: Floats) -> 
 
 
 def _nearest(local: Surfaces) -> Floats:
-    """Distance from the scanner to each rectangle."""
+    """Return the distance from the scanner to each rectangle, metres."""
     shares = []
     for side_M3 in (local.right_M3, local.down_M3):
         along = -(local.corner_M3 * side_M3).sum(-1) / (side_M3**2).sum(-1)
@@ -129,7 +129,7 @@ def _nearest(local: Surfaces) -> Floats:
 
 
 def _block(corners_43: Floats, elevations: Floats) -> tuple[slice, slice | Ints] | None:
-    """Rings and columns of the rays that can meet a rectangle."""
+    """Return rings and columns of the rays that can hit a rectangle, or None if there are none."""
     azimuths = np.arctan2(corners_43[:, 1], corners_43[:, 0])
     turned = (azimuths - azimuths[0] + np.pi) % (2 * np.pi) - np.pi
     first, last = azimuths[0] + turned.min(), azimuths[0] + turned.max()
@@ -162,7 +162,7 @@ def _cast_ground(turn: _Turn, ground: Ground, position_3: Floats, rotation_33: F
 
 
 def count_points(points_P3: Floats, centres_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:
-    """Points inside upright boxes, borders included.
+    """Count the points inside upright boxes, borders included.
 
     Args:
         points_P3: metres, in the boxes' frame.

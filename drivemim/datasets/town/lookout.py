@@ -1,4 +1,4 @@
-"""Whether the ego car gets to see somebody: distances and lines of sight on the ground plane."""
+"""Visibility from the ego car: distances and lines of sight on the ground plane."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from drivemim.datasets.town.ground import PAVEMENT, ROAD_HALF_WIDTH
 from drivemim.datasets.town.surfaces import Floats
 
 Footprint = tuple[Floats, Floats]
-"""Discs that cover somebody: centres (S, D, 2) and radii (D), metres."""
+"""Discs that cover an object: centres (S, D, 2) and radii (D), metres."""
 
-_OPAQUE = 0.9  # a disc of this radius in metres hides what is behind it
-_STREET = ROAD_HALF_WIDTH + PAVEMENT  # houses may hide what is farther from both streets
-_MET_FOR = 4  # looks
+_OPAQUE = 0.9  # larger discs block the line of sight; radius in metres
+_STREET = ROAD_HALF_WIDTH + PAVEMENT  # houses may block the view farther from both streets
+_MET_FOR = 4  # instants in which an object must be visible
 
 
 def is_opaque(footprint: Footprint) -> bool:
-    """Whether somebody is large enough to hide others."""
+    """Return whether an object is large enough to hide others."""
     return float(footprint[1][0]) > _OPAQUE
 
 
 class Lookout:
-    """Looks at others from the ego car, at some instants of a scene.
+    """Test which objects the ego car can see, at some instants of a scene.
 
     Args:
         eyes_S2: middle of the ego car at every instant, metres, in the junction's frame.
-        counted_S: bool, which of the instants count.
+        counted_S: bool, True for the instants that count.
     """
 
     def __init__(self, eyes_S2: Floats, counted_S: NDArray[np.bool_]) -> None:
@@ -36,12 +36,14 @@ class Lookout:
         self._eyes_S2 = eyes_S2[counted_S]
 
     def meets(self, places_S2: Floats, near: float, screens: Sequence[Footprint]) -> bool:
-        """Whether somebody is near, with nothing large between, at four instants or at all.
+        """Return whether an object is near and in sight in at least four instants.
+
+        With fewer than four instants, it must be so in all of them.
 
         Args:
-            places_S2: of somebody's middle, metres.
-            near: the largest distance that counts, metres.
-            screens: everybody else's discs.
+            places_S2: middle of the object at every instant, metres.
+            near: largest distance that counts, metres.
+            screens: discs of all other objects.
         """
         ray_S2 = places_S2[self._counted_S] - self._eyes_S2
         away_S = np.linalg.norm(ray_S2, axis=-1)
@@ -62,7 +64,7 @@ class Lookout:
         return bool(clear_S.sum() >= needed)
 
     def _on_streets(self, ray_S2: Floats) -> NDArray[np.bool_]:
-        """Whether rays stay between the houses of the two streets."""
+        """Return whether each ray stays between the houses of the two streets."""
         shares = np.linspace(0, 1, 12)[:, None]
         points_SN2 = self._eyes_S2[:, None] + ray_S2[:, None] * shares
         inside_S: NDArray[np.bool_] = ~(np.abs(points_SN2) > _STREET).all(-1).any(1)

@@ -1,4 +1,4 @@
-"""Trailers, excavators and wheel loaders: several bodies, each an outline swept sideways."""
+"""Trailers, excavators and wheel loaders: several parts, each an outline swept sideways."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from drivemim.datasets.town.textures import Floats32, finish
 Outline = tuple[tuple[float, float], ...]
 Row = tuple[list[float], list[float], list[float], int]
 
-_SCALE = 36  # texture pixels a metre
+_SCALE = 36  # texture pixels per metre
 _YELLOWS = ((20, 175, 240), (30, 150, 235), (40, 190, 225))
 _TARPAULINS = ((215, 218, 220), (60, 60, 190), (150, 95, 40), (80, 125, 70), (60, 150, 215))
 _COLOURS = {"dark": (52, 54, 56), "tyre": (30, 30, 32), "steel": (96, 102, 108)}
@@ -23,12 +23,12 @@ _COLOURS = {"dark": (52, 54, 56), "tyre": (30, 30, 32), "steel": (96, 102, 108)}
 
 @dataclass(frozen=True)
 class Part:
-    """One body of a machine.
+    """One part of a machine.
 
     Attributes:
-        outline: seen from the left side, corners (forward, up) as shares of half the machine's
-            length and of its height, anticlockwise where the front is at the right.
-        across: its right and left end as shares of half the machine's width, left positive.
+        outline: corners (forward, up) as fractions of half the machine's length and of its
+            height, anticlockwise as seen from the right side (front at the right).
+        across: its right and left end as fractions of half the machine's width, left positive.
         look: "paint", "cab", "cargo", "tracks", "wheel", or a colour: "dark", "steel".
     """
 
@@ -44,7 +44,7 @@ class Machine:
     Attributes:
         category: nuScenes category.
         size_wlh: width, length and height ranges (low, high), metres.
-        parts: its bodies; together they touch every face of its box.
+        parts: parts of the machine; together they touch every face of its box.
     """
 
     category: str
@@ -57,7 +57,7 @@ def _block(rear: float, front: float, low: float, high: float) -> Outline:
 
 
 def _wheel(middle: float, half: float, top: float) -> Outline:
-    """An octagon that stands on the ground."""
+    """Return an octagon that stands on the ground."""
     angles = np.radians(np.arange(-45, 315, 45) + 22.5)
     reach = 1 / np.cos(np.radians(22.5))
     corners = np.stack([np.cos(angles), np.sin(angles)], -1) * reach
@@ -67,7 +67,7 @@ def _wheel(middle: float, half: float, top: float) -> Outline:
 
 
 def _pair(outline: Outline, inner: float, look: str, outer: float = 1.0) -> tuple[Part, Part]:
-    """The same body at both sides."""
+    """Return the same part at both sides."""
     return Part(outline, (inner, outer), look), Part(outline, (-outer, -inner), look)
 
 
@@ -131,7 +131,7 @@ def build_machine(
     bank: TextureBank,
     condition: Condition,
 ) -> Surfaces:
-    """Surfaces of a machine around the middle of its underside, x forward, y left, z up."""
+    """Build a machine's surfaces around the middle of its underside, x forward, y left, z up."""
     width, length, height = size_wlh
     colours = _YELLOWS if machine.category == "vehicle.construction" else _TARPAULINS
     chosen = colours[generator.integers(len(colours))]
@@ -154,7 +154,7 @@ def _flanks(
     bank: TextureBank,
     condition: Condition,
 ) -> list[Row]:
-    """The part's two sides."""
+    """Build the part's left and right side."""
     (rear, bottom), (front, top) = corners_C2.min(axis=0), corners_C2.max(axis=0)
     image, alpha = _draw_flank(part.look, corners_C2, paint, generator)
     seen = bank.add(finish(image, condition, alpha_HW=alpha, shade=0.98))
@@ -176,7 +176,7 @@ def _panels(
     bank: TextureBank,
     condition: Condition,
 ) -> list[Row]:
-    """What joins the sides: one rectangle for every edge of the outline that can be seen."""
+    """Build the panels between the sides: one rectangle per visible edge of the outline."""
     low, high = across
     rows: list[Row] = []
     textures: dict[str, int] = {}
@@ -184,13 +184,13 @@ def _panels(
         outward_x, outward_z = z1 - z0, x0 - x1
         steep = float(np.hypot(outward_x, outward_z))
         if outward_z < -0.8 * steep:
-            continue  # the underside of what stands low
+            continue  # undersides are low and not visible
         face = "roof" if outward_z > 0.8 * steep else ("front" if outward_x > 0 else "back")
         if face not in textures:
             image, glow, shade = _draw_panel(part.look, face, paint)
             textures[face] = bank.add(finish(image, condition, glow_HW=glow, shade=shade))
         wide = float(high - low)
-        # Seen from the front the left side lies at the right; from above, down is to the front.
+        # From the front, the left side is at the right; from above, the front is at the bottom.
         if outward_x > 1e-9 or (abs(outward_x) <= 1e-9 and outward_z > 0):
             corner, right = [float(x1), float(low), float(z1)], [0.0, wide, 0.0]
             down = [float(x0 - x1), 0.0, float(z0 - z1)]
@@ -202,7 +202,7 @@ def _panels(
 
 
 def _plain(look: str, size: tuple[int, int], paint: NDArray[np.float64]) -> Floats32:
-    """A picture (rows, columns) in the look's ground colour."""
+    """Return a picture of ``size`` (rows, columns) in the look's base colour."""
     image = np.empty((*size, 3), np.float32)
     image[:] = _COLOURS.get(look, paint if look in ("paint", "cab", "cargo") else _COLOURS["tyre"])
     return image
@@ -214,7 +214,7 @@ def _draw_flank(
     paint: NDArray[np.float64],
     generator: np.random.Generator,
 ) -> tuple[Floats32, Image]:
-    """A part from the right side, front at the right edge: colours and opacity."""
+    """Draw a part from the right side, front at the right edge: colours and opacity."""
     low_2, high_2 = corners_C2.min(axis=0), corners_C2.max(axis=0)
     columns, rows = (np.maximum((high_2 - low_2) * _SCALE, 6)).astype(int).tolist()
     share_C2 = (corners_C2 - low_2) / (high_2 - low_2)
@@ -252,7 +252,7 @@ def _draw_flank(
 def _draw_panel(
     look: str, face: str, paint: NDArray[np.float64]
 ) -> tuple[Floats32, Floats32, float]:
-    """A panel across a part, 32 x 48 pixels: colours, glow and shade."""
+    """Draw a panel across a part, 32 x 48 pixels: colours, glow and shade."""
     image = _plain(look, (32, 48), paint)
     glow = np.zeros((32, 48), np.float32)
     if look == "cab" and face != "roof":

@@ -1,4 +1,4 @@
-"""Motorcycles with and without riders: pictures along and across, as tight as their boxes."""
+"""Motorcycles with and without riders: pictures along and across, which fill their boxes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HELMETS = ((235, 235, 235), (30, 30, 32), (40, 40, 200), (190, 120, 40))
 
 @dataclass(frozen=True)
 class _Look:
-    """Colours (BGR) of a motorcycle and of who rides it, if somebody does."""
+    """Colours (BGR) of a motorcycle and of its rider, if there is one."""
 
     paint: tuple[int, ...]
     helmet: tuple[int, ...]
@@ -37,7 +37,7 @@ class _Look:
 
     @property
     def height(self) -> float:
-        """Metres from the ground to the top of the helmet or of the mirrors."""
+        """Height of the helmet's or the mirrors' top above the ground, metres."""
         return _RIDDEN if self.rider else _ALONE
 
 
@@ -50,12 +50,12 @@ def build_motorcycle(
     condition: Condition,
     detail: int,
 ) -> Surfaces:
-    """Surfaces of a motorcycle around the middle of its underside, x forward, y left, z up.
+    """Build a motorcycle's surfaces around the middle of its underside, x forward, y left, z up.
 
     Args:
-        size_wlh: metres, of the box that the pictures fill.
+        size_wlh: width, length, height of the box that the pictures fill, metres.
         owner: instance number.
-        ridden: with a rider.
+        ridden: whether it has a rider.
         generator: source of colours.
         bank: receives the textures.
         condition: light of the scene.
@@ -81,7 +81,7 @@ def build_motorcycle(
 
 
 class _Sketch:
-    """A figure canvas that is drawn on in metres."""
+    """A figure canvas with coordinates in metres."""
 
     def __init__(self, view: float, wide: float, look: _Look, detail: int) -> None:
         self.canvas = Canvas(view, wide / look.height, detail)
@@ -89,18 +89,18 @@ class _Sketch:
         self._metre = 1 / look.height
 
     def middle(self, forward: float, up: float) -> Floats:
-        """A point of the middle plane."""
+        """Return a point of the middle plane."""
         return np.array([forward, 0.0, up]) * self._metre
 
     def across(self, left: float, up: float) -> Floats:
-        """A point of the plane across the motorcycle."""
+        """Return a point of the plane across the motorcycle."""
         return np.array([0.0, left, up]) * self._metre
 
     def length(self, metres: float) -> int:
         return max(round(metres * self._metre * self.canvas.height), 1)
 
     def bar(self, start: Floats, end: Floats, thickness: float, colour: tuple[int, ...]) -> None:
-        """A tube, ``thickness`` metres wide, in front of what is drawn already."""
+        """Draw a tube, ``thickness`` metres wide, over everything drawn before."""
         ends = self.canvas.pixel(start), self.canvas.pixel(end)
         brush.line(self.canvas.image, *ends, colour, self.length(thickness))
         brush.line(self.canvas.alpha, *ends, 255, self.length(thickness))
@@ -122,7 +122,7 @@ class _Sketch:
 
 
 def _draw_side(look: _Look, detail: int) -> tuple[Image, Image, Floats32]:
-    """From the right side, front at the right: colours, opacity and glow."""
+    """Draw the view from the right side, front at the right: colours, opacity and glow."""
     sketch = _Sketch(-np.pi / 2, _LENGTH, look, detail)
     at = sketch.middle
     for hub in (-_HUB, _HUB):
@@ -161,7 +161,7 @@ def _draw_side(look: _Look, detail: int) -> tuple[Image, Image, Floats32]:
 
 
 def _draw_end(look: _Look, front: bool, detail: int) -> tuple[Image, Image, Floats32]:
-    """From the front or from behind: colours, opacity and glow."""
+    """Draw the view from the front or from behind: colours, opacity and glow."""
     sketch = _Sketch(0.0 if front else np.pi, _WIDTH, look, detail)
     at = sketch.across
     sketch.bar(at(0.0, 0.08), at(0.0, 0.56), 0.15, _TYRE)

@@ -1,4 +1,4 @@
-"""Pedestrians and cyclists: a jointed figure, seen from any side, as a cut-out."""
+"""Pedestrians and cyclists: pictures of a jointed figure, seen from any side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HAIR = ((25, 30, 35), (40, 60, 90), (70, 130, 170), (150, 150, 155), (30, 40, 7
 
 @dataclass(frozen=True)
 class Outfit:
-    """Colours (BGR) of one person."""
+    """Clothes of one person and their colours (BGR)."""
 
     skin: tuple[int, ...]
     hair: tuple[int, ...]
@@ -33,7 +33,7 @@ class Outfit:
 
     @staticmethod
     def draw(generator: np.random.Generator, vest: bool = False) -> Outfit:
-        """Pick clothes."""
+        """Draw random clothes."""
         shirt = (30, 150, 250) if vest else tuple(generator.integers(20, 240, 3).tolist())
         dark = generator.uniform(0.3, 0.9)
         return Outfit(
@@ -50,7 +50,7 @@ class Outfit:
 
 @dataclass(frozen=True)
 class Limb:
-    """A segment of the body: two ends (forward, left, up), as shares of the height."""
+    """A segment of the body: two ends (forward, left, up), as fractions of the height."""
 
     start_3: Floats
     end_3: Floats
@@ -59,7 +59,7 @@ class Limb:
 
 
 def _walking_limbs(outfit: Outfit, phase: float, stride: float) -> list[Limb]:
-    """Legs and arms of someone walking; ``phase`` in turns, ``stride`` 0 for standing."""
+    """Return a walker's legs and arms; ``phase`` is in walking cycles, ``stride`` 0 stands."""
     limbs = []
     swing = np.sin(2 * np.pi * phase) * stride
     for side, sign in ((0.05, 1.0), (-0.05, -1.0)):
@@ -107,10 +107,10 @@ def draw_person(
         outfit: colours.
         view: angle from the direction the person faces to the direction towards the viewer,
             radians, anticlockwise from above: 0 shows the face, pi the back.
-        phase: of the walking cycle, turns.
-        stride: swing of a foot as a share of the height; 0 stands.
-        width_share: width of the picture as a share of its height.
-        height: of the picture, pixels.
+        phase: phase of the walking cycle, in cycles.
+        stride: swing of a foot as a fraction of the height; 0 stands.
+        width_share: width of the picture as a fraction of its height.
+        height: height of the picture, pixels.
 
     Returns:
         Colours and opacity, ``height`` pixels high.
@@ -123,7 +123,7 @@ def draw_person(
 
 
 class Canvas:
-    """Projects limbs onto an upright picture; one unit is the figure's height."""
+    """Project limbs onto an upright picture; one unit is the figure's height."""
 
     def __init__(self, view: float, width_share: float, height: int) -> None:
         self.view, self.height = view, height
@@ -134,15 +134,16 @@ class Canvas:
         self.right_3 = np.array([-np.sin(view), np.cos(view), 0.0])
 
     def pixel(self, point_3: Floats) -> tuple[float, float]:
-        """Pixel number (integers are centres) of a point, in shares of the figure's height.
+        """Return the pixel position of a point; integers are the centres of pixels.
 
-        The point is forward, left, up; the picture spans [0, width] x [0, height] as its surface.
+        The point is (forward, left, up), as fractions of the figure's height. The picture spans
+        -0.5 to size - 0.5 in both directions.
         """
         x = self.width / 2 + float(point_3 @ self.right_3) * self.height
         return x - 0.5, float(1.0 - point_3[2]) * self.height - 0.5
 
     def thick(self, pixels: int) -> int:
-        """Width of a tube that is ``pixels`` wide in a picture 192 pixels high."""
+        """Return the width of a tube that is ``pixels`` wide in a picture 192 pixels high."""
         return max(round(pixels * self.height / 192), 1)
 
     def draw(self, limbs: list[Limb]) -> None:
@@ -177,7 +178,7 @@ class Canvas:
         brush.ellipse(self.image, centre, axes, outfit.hair, arc=(180, 360))
 
     def finish(self) -> tuple[Image, Image]:
-        """Light the figure from the upper left and keep hair inside the outline."""
+        """Light the figure from the upper left; return colours and opacity."""
         across = np.linspace(1.12, 0.78, self.width)[None, :]
         down = np.linspace(1.06, 0.92, self.height)[:, None]
         lit = self.image * (across * down)[..., None]
@@ -187,7 +188,10 @@ class Canvas:
 def draw_cyclist(
     outfit: Outfit, phase: float, frame: tuple[int, ...], height: int
 ) -> tuple[Image, Image]:
-    """Bicycle with rider from its right side (facing right), as wide as high."""
+    """Draw a bicycle from its right side (facing right), as wide as high.
+
+    ``phase`` is in turns of the pedals; without a rider if negative.
+    """
     canvas = Canvas(-np.pi / 2, 1.0, height)
     if phase >= 0:
         canvas.draw(_riding_limbs(outfit, phase))
@@ -240,7 +244,7 @@ def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
 
 
 def draw_rider(outfit: Outfit, view: float, width_share: float, height: int) -> tuple[Image, Image]:
-    """The same cyclist seen from the front (``view`` 0) or from behind (pi)."""
+    """Draw a cyclist seen from the front (``view`` 0) or from behind (pi)."""
     canvas = Canvas(view, width_share, height)
     wheel = canvas.pixel(np.array([0.0, 0.0, 0.38])), canvas.pixel(np.array([0.0, 0.0, 0.02]))
     for target, colour in ((canvas.image, (25, 25, 25)), (canvas.alpha, 255)):

@@ -1,4 +1,4 @@
-"""Drives through one scene: writes images and lidar sweeps, and returns its table rows."""
+"""Recording of one scene: images and lidar points as files, and rows of nuScenes' tables."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _ANNOTATED = 75.0
 def record_scene(
     config: TownConfig, number: int, folder: Path, on_frame: Callable[[], None]
 ) -> Tables:
-    """Generate one scene.
+    """Write one scene's images and lidar points, and return its table rows.
 
     Args:
         config: options of the town.
-        number: of the scene.
+        number: number of the scene.
         folder: root of the data set.
         on_frame: called after every image.
     """
@@ -46,7 +46,7 @@ def record_scene(
 
 @dataclass
 class _Keyframe:
-    """What is known about every track at a sample's time."""
+    """State of every track at a sample's time."""
 
     token: str
     boxes: Boxes
@@ -111,7 +111,7 @@ class _Recorder:
         return (timestamp - self._start) / 1e6
 
     def _sweeps(self, before: int, after: int, sample_token: str) -> None:
-        """Images between two keyframes; the devkit files them under the later one."""
+        """Capture the images between two keyframes; the devkit assigns them to the later one."""
         count = self._config.images_per_keyframe
         for step in range(1, count):
             for camera in self._stage.rig:
@@ -203,7 +203,7 @@ class _Recorder:
         )
 
     def _annotations(self, keyframes: list[_Keyframe]) -> tuple[list[Row], list[Row]]:
-        """Boxes from the first to the last sample in which an object was seen."""
+        """Return boxes from each object's first to its last visible sample, and instances."""
         rows: list[tuple[int, Row]] = []
         instances: list[Row] = []
         for number, track in enumerate(self._stage.traffic.tracks):
@@ -252,8 +252,8 @@ class _Recorder:
         }
 
     def _calibration(self) -> list[Row]:
-        """Calibration of the scene's sensors."""
-        from pyquaternion import Quaternion  # slow to import, used once a scene
+        """Return the calibration of the scene's sensors."""
+        from pyquaternion import Quaternion  # slow to import, used once per scene
 
         rows: list[Row] = [
             {

@@ -1,7 +1,7 @@
-"""Exact pictures of textured rectangles: colours, inverse depth and instance numbers.
+"""Renderer of textured rectangles: exact colours, inverse depth and instance numbers.
 
-On a plane the inverse of depth is affine in image coordinates, and the texture position is a
-homography of them, so each rectangle costs one perspective warp and one depth comparison.
+On a plane, inverse depth is an affine function of image coordinates, and texture coordinates are
+a homography of them. Each rectangle therefore costs one perspective warp and one depth comparison.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from drivemim.datasets.town.rig import Camera
 from drivemim.datasets.town.surfaces import BACKGROUND, Floats, Image, Surfaces, TextureBank
 
 NEAR = 0.2
-_SPECK = 1.0  # surfaces of nobody that are smaller than this many pixels are left out
+_SPECK = 1.0  # background surfaces smaller than this many pixels are left out
 _WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 Floats32 = NDArray[np.float32]
@@ -25,15 +25,15 @@ Floats32 = NDArray[np.float32]
 
 @dataclass
 class Picture:
-    """What a camera sees.
+    """Rendered view of a camera.
 
     Attributes:
-        colours_HW4: uint8 BGR and opacity; the last channel says nothing.
+        colours_HW4: uint8 BGR and a fourth channel without meaning.
         closeness_HW: float32, 1 / depth along the camera's z axis, 1 / metres; 0 for the sky.
         owners_HW: uint16 instance numbers, ``BACKGROUND`` elsewhere.
-        ground_HW: bool, the pixel shows the ground.
-        outlines: pixels each instance would cover were nothing in front of it, by number;
-            only when asked for.
+        ground_HW: bool, True where the pixel shows the ground.
+        outlines: instance number -> number of pixels that it would cover if nothing hid it;
+            empty unless ``render`` is called with ``outlines``.
     """
 
     colours_HW4: Image
@@ -43,7 +43,7 @@ class Picture:
     outlines: dict[int, int] = field(default_factory=dict)
 
     def depth(self) -> Floats32:
-        """Depth along the camera's z axis, metres; ``inf`` for the sky."""
+        """Return the depth along the camera's z axis, metres; ``inf`` for the sky."""
         with np.errstate(divide="ignore"):
             depth: Floats32 = 1.0 / self.closeness_HW
         return depth
@@ -61,12 +61,12 @@ def render(
     """Draw surfaces, nearest first, then the ground behind them.
 
     Args:
-        surfaces: world frame.
+        surfaces: surfaces in the world frame.
         bank: their textures.
         ground: the ground, or None for none.
         camera: size and intrinsics of the image; pixel i spans [i, i + 1].
         pose: the camera's position and camera-to-world rotation.
-        outlines: also measure what every instance would cover alone.
+        outlines: also count the pixels that every instance would cover if nothing hid it.
     """
     height, width = camera.image_size
     picture = Picture(
@@ -89,10 +89,10 @@ class _View:
     """Surfaces in a camera's frame, culled and sorted nearest first.
 
     Attributes:
-        boxes_M4: first column and row of the pixels a surface may cover, and the first ones after.
-        closest_M: 1 / depth of its nearest point, 1 / metres.
-        clipped_M: bool, part of it lies nearer than ``NEAR``.
-        planes_M3: 1 / depth at the centre of pixel number (x, y) is ``plane @ (x, y, 1)``.
+        boxes_M4: pixel box (left, top, right, bottom) that a surface may cover, ends excluded.
+        closest_M: 1 / depth of the surface's nearest point, 1 / metres.
+        clipped_M: bool, True if a part of the surface is nearer than ``NEAR``.
+        planes_M3: 1 / depth at the centre of pixel (x, y) is ``plane @ (x, y, 1)``.
         owners_M: instance numbers.
     """
 
@@ -131,7 +131,7 @@ class _View:
         return len(self.owners_M)
 
     def warp(self, row: int, bank: TextureBank, border: tuple[float, ...] | None = None) -> Image:
-        """The surface's texture as the camera sees it, over the surface's box."""
+        """Return the surface's texture as the camera sees it, cropped to the surface's box."""
         texture = bank[int(self._texture_M[row])]
         height, width = texture.levels[0].shape[:2]
         across, down = self._spread_M2[row]
@@ -154,9 +154,9 @@ class _View:
 
 
 def _project(projected_M43: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Pixel numbers of projected rectangles, and which of them reach nearer than ``NEAR``.
+    """Return pixel numbers of projected rectangles, and whether each reaches nearer than ``NEAR``.
 
-    Those have their corners replaced by the corners of the box around what is left of them.
+    Such a rectangle is cut at ``NEAR``; its corners are those of the box around the rest.
     """
     clipped_M = projected_M43[..., 2].min(axis=1) < NEAR
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -172,7 +172,7 @@ def _project(projected_M43: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _pixel_boxes(pixels_M42: Floats, image_size: tuple[int, int]) -> NDArray[np.int64]:
-    """Whole pixels around quadrilaterals, cut at the image."""
+    """Return boxes of whole pixels around quadrilaterals, cut at the image border."""
     height, width = image_size
     limit = np.array([width, height])
     low_M2 = np.clip(np.floor(pixels_M42.min(axis=1)), 0, limit)
@@ -181,7 +181,7 @@ def _pixel_boxes(pixels_M42: Floats, image_size: tuple[int, int]) -> NDArray[np.
 
 
 def _in_frustum(corners_M43: Floats, camera: Camera) -> NDArray[np.bool_]:
-    """Surfaces that are not wholly beyond one side of the field of view."""
+    """Return whether each surface is not entirely outside one side of the field of view."""
     height, width = camera.image_size
     K = camera.pixel_numbers_33
     x, y, z = corners_M43[..., 0], corners_M43[..., 1], corners_M43[..., 2]
@@ -193,7 +193,7 @@ def _in_frustum(corners_M43: Floats, camera: Camera) -> NDArray[np.bool_]:
 
 
 def _clip_near(projected_43: Floats) -> Floats:
-    """Pixels of a projected rectangle after cutting away what is nearer than ``NEAR``."""
+    """Return pixel numbers of a projected rectangle after cutting off the part before ``NEAR``."""
     points = []
     for start, end in zip(projected_43, np.roll(projected_43, -1, axis=0), strict=True):
         if start[2] >= NEAR:
@@ -251,7 +251,7 @@ def _put(
 def _draw_ground(
     picture: Picture, ground: Ground, camera: Camera, pose: tuple[Floats, Floats]
 ) -> None:
-    """The plane z = 0, in bands of rows that suit one copy of the texture each."""
+    """Draw the plane z = 0 in bands of rows, each with the texture level that suits it."""
     position, rotation = pose
     K = camera.pixel_numbers_33
     inverse_K = np.linalg.inv(K)
@@ -301,8 +301,8 @@ def draw_shadows(
         picture: changed in place, only where it shows the ground.
         shadows: flat rectangles on the ground.
         shadow_gain: picture of one shadow: gain of the ground's colour.
-        camera: as for ``render``.
-        pose: as for ``render``.
+        camera: see ``render``.
+        pose: see ``render``.
     """
     gain = np.clip(shadow_gain * 255, 0, 255).astype(np.uint8)
     bank = TextureBank()

@@ -1,4 +1,4 @@
-"""Six calibrated cameras and a lidar, mounted as on a nuScenes car."""
+"""Six calibrated cameras and a lidar, mounted like on a nuScenes car."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIDAR_POSITION = (0.94, 0.0, 1.84)
 LIDAR_YAW = -90.0
 
 # yaw, pitch, roll in degrees (left, down, clockwise positive); position in metres from the rear
-# axle on the ground; field of view in degrees; trigger time against the lidar's in microseconds.
+# axle on the ground; field of view in degrees; trigger time minus the lidar's in microseconds.
 _MOUNTS = {
     "CAM_FRONT": (0.0, 0.3, 0.2, (1.70, 0.02, 1.51), 70.0, -35_500),
     "CAM_FRONT_RIGHT": (-55.0, 0.5, -0.3, (1.55, -0.49, 1.50), 70.0, -27_400),
@@ -32,8 +32,8 @@ class Camera:
     Attributes:
         channel: nuScenes' name of the camera.
         intrinsics_33: pinhole matrix, pixels; pixel i spans [i, i + 1].
-        position_3: in the ego frame, metres.
-        rotation_33: camera axes (x right, y down, z forward) to the ego frame.
+        position_3: position in the ego frame, metres.
+        rotation_33: rotation from camera axes (x right, y down, z forward) to the ego frame.
         image_size: height, width.
         trigger_offset: microseconds from the lidar's time to the camera's.
     """
@@ -47,31 +47,31 @@ class Camera:
 
     @property
     def pixel_numbers_33(self) -> Floats:
-        """Pinhole matrix to pixel numbers, in which integers are the centres of pixels.
+        """Pinhole matrix to pixel numbers, whose integers are the centres of pixels.
 
-        OpenCV warps between pixel numbers, and arrays are indexed with them.
+        OpenCV's warps and array indices use pixel numbers.
         """
         return np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]]) @ self.intrinsics_33
 
     def pose(self, ego_position_3: Floats, ego_yaw: float) -> tuple[Floats, Floats]:
-        """Position and camera-to-world rotation for an ego pose (metres, radians)."""
+        """Return position and camera-to-world rotation for an ego pose (metres, radians)."""
         ego_33 = yaw_matrix(ego_yaw)
         return ego_position_3 + ego_33 @ self.position_3, ego_33 @ self.rotation_33
 
 
 def yaw_matrix(yaw: float) -> Floats:
-    """Rotation about the vertical axis, radians."""
+    """Return the matrix of a rotation about the vertical axis, radians."""
     c, s = np.cos(yaw), np.sin(yaw)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def yaw_quaternion(yaw: float) -> list[float]:
-    """Quaternion (w, x, y, z) of a rotation about the vertical axis, radians."""
+    """Return the quaternion (w, x, y, z) of a rotation about the vertical axis, radians."""
     return [float(np.cos(yaw / 2)), 0.0, 0.0, float(np.sin(yaw / 2))]
 
 
 def _camera_rotation(yaw: float, pitch: float, roll: float) -> Floats:
-    """Camera axes to ego axes, angles in degrees."""
+    """Return the rotation from camera axes to ego axes; angles in degrees."""
     p, r = np.radians([pitch, roll])
     looking_ahead = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     pitched = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
@@ -81,7 +81,7 @@ def _camera_rotation(yaw: float, pitch: float, roll: float) -> Floats:
 
 
 def make_rig(image_size: tuple[int, int]) -> list[Camera]:
-    """The six cameras, in nuScenes' clockwise order."""
+    """Return the six cameras, in nuScenes' clockwise order."""
     height, width = image_size
     rig = []
     for channel, (yaw, pitch, roll, position, view, offset) in _MOUNTS.items():

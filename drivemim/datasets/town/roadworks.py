@@ -1,4 +1,4 @@
-"""Cones and barriers along the streets, and the work site they enclose: proposals for a crowd."""
+"""Proposals of cones, barriers and the work site of a scene."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from drivemim.datasets.town.surfaces import Floats
 from drivemim.datasets.town.tracks import Size, Track
 
 STREET_FURNITURE = ("cone", "cone", "cone", "barrier", "barrier")
-"""What stands along the streets, beside what encloses the work site."""
+"""Cones and barriers along the streets, without those of the work site."""
 _SITE_CONES = 5
 FURNITURE = len(STREET_FURNITURE) + _SITE_CONES + 2
-"""Cones and barriers of a scene."""
+"""Number of cones and barriers in a scene."""
 _SIZES: dict[str, Size] = {"cone": (0.4, 0.4, 0.75), "barrier": (2.0, 0.5, 1.0)}
 _REACH = 6.6  # from the middle of a work site to its ends, metres
 _EDGE = 4.0  # from the middle of the street to its cones, metres
-_LEFT = 5.4  # to its middle, metres
+_LEFT = 5.4  # from the middle of the street to the middle of the work site, metres
 _MACHINES = ("excavator", "loader")
-_CREEP = 0.4  # metres a second of a machine that moves at work
+_CREEP = 0.4  # speed of a machine that moves while it works, metres per second
 
 
 def work_site(crowd: Crowd, machine: bool) -> list[Track]:
-    """Cones along the lane, a barrier at each end, and a machine between them if wanted."""
+    """Propose cones along the lane, a barrier at each end, and optionally a machine between."""
     middle, side = crowd.site
     spots = [("cone", along, _EDGE) for along in np.linspace(-_REACH, _REACH, _SITE_CONES)]
     spots += [("barrier", along, _LEFT) for along in (-_REACH, _REACH)]
@@ -40,7 +40,7 @@ def work_site(crowd: Crowd, machine: bool) -> list[Track]:
 
 
 def _machine(crowd: Crowd) -> Track:
-    """An excavator or wheel loader, standing or creeping along the site."""
+    """Propose an excavator or wheel loader that stands or creeps along the work site."""
     kind = str(crowd.random.choice(_MACHINES))
     size = crowd.size(kind)
     along, side = crowd.site
@@ -54,7 +54,7 @@ def _machine(crowd: Crowd) -> Track:
 
 
 def site_worker(crowd: Crowd) -> list[Track]:
-    """Somebody who watches over the work site from the pavement."""
+    """Propose a construction worker who stands on the pavement at the work site."""
     height = float(crowd.random.normal(1.74, 0.08))
     middle, side = crowd.site
     along = middle + float(crowd.random.uniform(-_REACH, _REACH))
@@ -64,7 +64,7 @@ def site_worker(crowd: Crowd) -> list[Track]:
 
 
 def street_furniture(crowd: Crowd, kind: str) -> list[Track]:
-    """A traffic cone or barrier beside the lane."""
+    """Propose a traffic cone or barrier beside the lane."""
     arm, near, far = crowd.arm(13.0, 45.0)
     left = crowd.side() * float(crowd.random.uniform(4.6, 5.4))
     places = crowd.place(arm, crowd.random.uniform(near, far), left)

@@ -19,7 +19,7 @@ class Route:
     """A smooth line to drive along, one point every 0.1 m.
 
     Attributes:
-        points_P2: metres, in the junction's frame.
+        points_P2: positions in metres, junction's frame.
         headings_P: radians, unwrapped.
     """
 
@@ -27,7 +27,7 @@ class Route:
     headings_P: Floats
 
     def at(self, distances_S: Floats) -> tuple[Floats, Floats]:
-        """Positions (S, 2) and headings (S) at distances along the route, metres."""
+        """Return positions (S, 2) and headings (S) at distances along the route, metres."""
         index = np.asarray(distances_S) / 0.1
         grid = np.arange(len(self.points_P2))
         places = np.stack([np.interp(index, grid, self.points_P2[:, k]) for k in range(2)], axis=-1)
@@ -36,13 +36,13 @@ class Route:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the ego car drives in one scene.
+    """Driving plan of the ego car in one scene.
 
     Attributes:
         turn: -1 right, 0 straight on, 1 left.
-        stop: seconds it waits at the stop line; 0 drives through.
-        speed: metres a second where nothing slows it.
-        start: metres from the junction's middle.
+        stop: seconds that it waits at the stop line; 0 drives through.
+        speed: metres per second where nothing slows it down.
+        start: distance from the junction's middle at the start, metres.
     """
 
     turn: int
@@ -52,13 +52,13 @@ class Plan:
 
     @property
     def description(self) -> str:
-        """Words for the scene's description."""
+        """Part of the scene's description."""
         words = {-1: "turn right", 0: "straight road", 1: "turn left"}[self.turn]
         return f"{words}, wait at intersection" if self.stop else words
 
 
 def draw_plan(generator: np.random.Generator, number: int) -> Plan:
-    """Plan of the scene with this number: turns and stops alternate."""
+    """Draw the plan of the scene with this number: turns and stops alternate."""
     turn = (0, 1, -1)[number % 3]
     stop = float(generator.uniform(1.5, 2.5)) if number % 2 else 0.0
     start = float(generator.uniform(24, 32) if turn or stop else generator.uniform(30, 42))
@@ -66,11 +66,11 @@ def draw_plan(generator: np.random.Generator, number: int) -> Plan:
 
 
 def make_route(plan: Plan, length: float) -> Route:
-    """Route through the junction at the origin, coming from negative x.
+    """Return the route through the junction at the origin, coming from negative x.
 
     Args:
-        plan: where it goes.
-        length: metres to cover after the start, at least.
+        plan: start and turn of the route.
+        length: least distance to cover after the start, metres.
     """
     step = 0.1
     first = -plan.start - RUN_UP
@@ -104,12 +104,12 @@ def make_route(plan: Plan, length: float) -> Route:
 
 
 def time_grid(seconds: float) -> Floats:
-    """Times at which motion is simulated, a margin before and after the scene."""
+    """Return the times at which motion is simulated, with a margin before and after the scene."""
     return np.arange(round((seconds + 2 * MARGIN) / STEP) + 1) * STEP - MARGIN
 
 
 def drive(plan: Plan, seconds: float) -> Floats:
-    """Distance along the route at every time of ``time_grid``, metres."""
+    """Return the distance along the route at every time of ``time_grid``, metres."""
     distance, waited = RUN_UP, 0.0
     speed = plan.speed * 0.9
     line = RUN_UP + plan.start - 14.5
@@ -133,7 +133,7 @@ def drive(plan: Plan, seconds: float) -> Floats:
 
 
 def junction(generator: np.random.Generator) -> tuple[Floats, float]:
-    """Middle of a junction inside the town (metres) and the heading from which it is reached."""
+    """Draw a junction inside the town: its middle (metres) and the heading of the approach."""
     column, row = generator.integers(1, STREETS - 1, 2)
     centre = (np.array([column, row]) + 0.5) * STREET_SPACING
     return centre, float(generator.integers(4)) * np.pi / 2

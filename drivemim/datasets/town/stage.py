@@ -1,4 +1,4 @@
-"""A scene ready to be photographed at any instant."""
+"""A scene that can be rendered, photographed and scanned at any time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Boxes:
         centres_A3: metres.
         sizes_A3: width, length, height in metres.
         yaws_A: radians.
-        speeds_A: metres a second.
+        speeds_A: metres per second.
     """
 
     centres_A3: Floats
@@ -36,11 +36,11 @@ class Boxes:
 
 
 class Stage:
-    """Everything of one scene; times are seconds from its start.
+    """Static world, actors, weather and sensors of one scene; times are seconds from its start.
 
     Args:
         config: options of the town.
-        number: of the scene within the town.
+        number: number of the scene within the town.
     """
 
     def __init__(self, config: TownConfig, number: int) -> None:
@@ -75,24 +75,24 @@ class Stage:
 
     @property
     def description(self) -> str:
-        """What happens, in the style of nuScenes' scene descriptions."""
+        """Description in the style of nuScenes' scene descriptions."""
         words = [self.condition.name, self.traffic.description, "peds crossing, parked cars"]
         text = ", ".join(word for word in words if word)
         return text[0].upper() + text[1:]
 
     def ego(self, time: float) -> tuple[Floats, float]:
-        """Position (3) and yaw of the ego car."""
+        """Return the position (3) and yaw of the ego car, metres and radians."""
         places, yaws, _ = self.traffic.at(time)
         return np.array([*places[0], 0.0]), float(yaws[0])
 
     def boxes(self, time: float) -> Boxes:
-        """Boxes of all tracks."""
+        """Return the boxes of all tracks."""
         places, yaws, _ = self.traffic.at(time)
         centres = np.concatenate([places[1:], self._sizes_A3[:, 2:] / 2], axis=1)
         return Boxes(centres, self._sizes_A3, yaws[1:], self.traffic.speeds(time))
 
     def surfaces(self, time: float, eye_3: Floats) -> Surfaces:
-        """Everything but the ground, as seen from ``eye_3``, world frame."""
+        """Return all surfaces except the ground, as seen from ``eye_3``, world frame."""
         places, yaws, travelled = self.traffic.at(time)
         state = places[1:], yaws[1:], travelled[1:]
         return Surfaces.cat(
@@ -105,7 +105,7 @@ class Stage:
         )
 
     def render(self, time: float, camera: Camera, *, outlines: bool = False) -> Picture:
-        """What a camera sees, before weather."""
+        """Render a camera's view, before weather."""
         pose = camera.pose(*self.ego(time))
         surfaces = self.surfaces(time, pose[0])
         picture = render(surfaces, self._bank, self.world.ground, camera, pose, outlines=outlines)
@@ -113,14 +113,14 @@ class Stage:
         return picture
 
     def photograph(self, picture: Picture, time: float, camera: Camera) -> Image:
-        """The camera's image of what it sees, BGR."""
+        """Return the camera's final image of a rendered view, BGR."""
         noise = [*self._seed, 4, self.rig.index(camera), round((time + 10) * 1e6)]
         return self._weather.develop(
             picture, camera, self.ego(time)[1], np.random.default_rng(noise)
         )
 
     def lidar(self, time: float) -> tuple[Floats32, Ints, Floats, Floats]:
-        """Points and their owners, with the scanner's position and rotation to the world."""
+        """Return points and their owners, and the scanner's position and rotation to the world."""
         position, yaw = self.ego(time)
         ego_33 = yaw_matrix(yaw)
         eye = position + ego_33 @ np.array(LIDAR_POSITION)
@@ -131,7 +131,7 @@ class Stage:
         return points, owners, eye, rotation
 
     def _shadows(self, time: float) -> Surfaces:
-        """Flat rectangles under the tracks."""
+        """Return flat rectangles under the tracks."""
         places, yaws, _ = self.traffic.at(time)
         count = len(self._sizes_A3)
         length, width = self._sizes_A3[:, 1] + 0.35, self._sizes_A3[:, 0] + 0.35

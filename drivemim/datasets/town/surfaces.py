@@ -1,4 +1,4 @@
-"""Textured rectangles: the one primitive that is rendered and that lidar rays hit."""
+"""Textured rectangles: the only primitive of the renderer and of the lidar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKGROUND = 0
 
 
 class Texture:
-    """An image with transparency and its halved copies.
+    """An image with transparency, and its mipmap levels, each half as large as the one before.
 
     Args:
         image_HW4: uint8 BGRA; a pixel is solid where alpha is at least 128.
@@ -37,13 +37,13 @@ class Texture:
             self.levels.append(np.asarray(half, np.uint8))
 
     def level(self, shrink: float) -> Image:
-        """Copy for a place where ``shrink`` texture pixels fall on one image pixel."""
+        """Return the level for a place where one image pixel spans ``shrink`` texture pixels."""
         step = int(max(np.log2(max(shrink, 1.0)) + 0.35, 0.0))
         return self.levels[min(step, len(self.levels) - 1)]
 
 
 class TextureBank:
-    """Textures by number; a texture given as a function is drawn when it is first asked for."""
+    """Textures by number; a texture given as a function is drawn when first used."""
 
     def __init__(self) -> None:
         self._items: list[Texture | Callable[[], Texture]] = []
@@ -52,12 +52,12 @@ class TextureBank:
         return len(self._items)
 
     def add(self, item: Texture | Callable[[], Texture]) -> int:
-        """Keep a texture (or the function that draws it) and give its number."""
+        """Add a texture, or the function that draws it, and return its number."""
         self._items.append(item)
         return len(self._items) - 1
 
     def add_image(self, image_HW4: Image) -> int:
-        """Keep an image, BGRA."""
+        """Add a BGRA image and return its number."""
         return self.add(Texture(image_HW4))
 
     def __getitem__(self, number: int) -> Texture:
@@ -78,7 +78,7 @@ class Surfaces:
         down_M3: from the top-left to the bottom-left corner; perpendicular to ``right_M3``.
         texture_M: number of the texture.
         owner_M: instance number, ``BACKGROUND`` where the surface belongs to no instance.
-        two_sided_M: bool, also seen from behind.
+        two_sided_M: bool, True if also visible from behind.
     """
 
     corner_M3: Floats
@@ -100,7 +100,7 @@ class Surfaces:
         owner: int = BACKGROUND,
         two_sided: bool = False,
     ) -> Surfaces:
-        """Surfaces of (corner, right, down, texture) rows."""
+        """Return surfaces from (corner, right, down, texture) rows."""
         count = len(rectangles)
         vectors = np.array([row[:3] for row in rectangles], np.float64).reshape(count, 3, 3)
         return Surfaces(
@@ -114,7 +114,7 @@ class Surfaces:
 
     @staticmethod
     def cat(parts: Sequence[Surfaces]) -> Surfaces:
-        """Join several sets."""
+        """Concatenate several sets."""
         return Surfaces(
             *(
                 np.concatenate([getattr(part, field.name) for part in parts])
@@ -123,7 +123,7 @@ class Surfaces:
         )
 
     def scaled(self, factor: float) -> Surfaces:
-        """The same, made larger or smaller around the origin."""
+        """Return a copy, enlarged or shrunk around the origin."""
         return replace(
             self,
             corner_M3=self.corner_M3 * factor,
@@ -132,7 +132,7 @@ class Surfaces:
         )
 
     def corners(self) -> Floats:
-        """Top-left, top-right, bottom-right and bottom-left corners, (M, 4, 3)."""
+        """Return top-left, top-right, bottom-right and bottom-left corners, (M, 4, 3)."""
         top_right = self.corner_M3 + self.right_M3
         return np.stack(
             [self.corner_M3, top_right, top_right + self.down_M3, self.corner_M3 + self.down_M3],
@@ -142,7 +142,7 @@ class Surfaces:
 
 @dataclass(frozen=True)
 class Billboards:
-    """M upright cut-outs that turn to whoever looks.
+    """M upright rectangles that always face the viewer.
 
     Attributes:
         foot_M3: middle of the lower edge, metres.
@@ -162,7 +162,7 @@ class Billboards:
         return len(self.foot_M3)
 
     def facing(self, eye_3: Floats) -> Surfaces:
-        """The rectangles as seen from ``eye_3``."""
+        """Return the rectangles, turned to face ``eye_3``."""
         forward_M2 = self.foot_M3[:, :2] - eye_3[:2]
         distance_M = np.maximum(np.linalg.norm(forward_M2, axis=1), 1e-6)
         forward_M2 = forward_M2 / distance_M[:, None]

@@ -1,4 +1,4 @@
-"""nuScenes' tables: the parts every data set shares, and tokens."""
+"""nuScenes' tables: rows that every data set shares, tokens, and writing."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ VISIBILITIES = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
 
 
 def token(*parts: object) -> str:
-    """32 hexadecimal digits, the same for the same parts."""
+    """Return 32 hexadecimal digits that depend only on the parts."""
     text = "/".join(str(part) for part in parts)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def visibility_token(share: float) -> str:
-    """NuScenes' level of a visible share between 0 and 1."""
+    """Return the token of nuScenes' visibility level for a visible fraction, 0 to 1."""
     return str(1 + sum(share >= limit for limit in (0.4, 0.6, 0.8)))
 
 
 def shared_tables() -> Tables:
-    """Categories, attributes and visibility levels: all of nuScenes', used here or not."""
+    """Return all of nuScenes' categories, attributes and visibility levels, used here or not."""
     return {
         "category": [
             {"token": token("category", name), "name": name, "description": _words(name)}
@@ -97,14 +97,14 @@ def shared_tables() -> Tables:
 
 
 def link(rows: list[Row]) -> None:
-    """Fill ``prev`` and ``next`` of rows that follow each other."""
+    """Fill in ``prev`` and ``next`` of consecutive rows."""
     for row, before, after in zip(rows, [None, *rows[:-1]], [*rows[1:], None], strict=True):
         row["prev"] = before["token"] if before else ""
         row["next"] = after["token"] if after else ""
 
 
 def write_tables(tables: Tables, folder: Path) -> None:
-    """One JSON file a table."""
+    """Write one JSON file per table."""
     folder.mkdir(parents=True)
     for name in TABLES:
         text = json.dumps(tables[name], indent=0)

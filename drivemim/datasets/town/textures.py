@@ -1,4 +1,4 @@
-"""Facades, trees, signs and ground patterns, drawn rather than photographed."""
+"""Drawn textures: facades, walls, trees, street lamps, traffic lights, signs, cones, barriers."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ def finish(
         image_HW3: colours under full daylight, BGR.
         condition: light of the scene.
         alpha_HW: uint8 opacity; opaque when None.
-        glow_HW: 0 to 1, how much a pixel shines by itself at night.
-        shade: how much of the light this side of the object gets.
+        glow_HW: 0 to 1, how much a pixel shines by itself: fully at night, not on a dry day,
+            0.6 times as much in other conditions.
+        shade: fraction of the light that this side of the object gets.
     """
     gain_3 = np.array(condition.ambient, np.float32) * np.float32(shade)
     lit: Floats32 = image_HW3 * gain_3
@@ -60,7 +61,7 @@ def finish(
 def speckle(
     generator: np.random.Generator, height: int, width: int, sizes: Sequence[int], strength: float
 ) -> Floats32:
-    """Smooth noise around 1 made of several sizes of grain, pixels."""
+    """Return smooth noise around 1, a sum of grain of several sizes (pixels)."""
     total = np.ones((height, width), np.float32)
     for size in sizes:
         shape = (max(height // size, 2), max(width // size, 2))
@@ -72,7 +73,7 @@ def speckle(
 
 
 def _wall(generator: np.random.Generator, height: int, width: int, colour: Colour) -> Floats32:
-    """Brick, plaster or panels."""
+    """Draw a wall of brick, plaster or panels."""
     image = np.empty((height, width, 3), np.float32)
     image[:] = colour
     kind = generator.integers(3)
@@ -97,13 +98,13 @@ def _wall(generator: np.random.Generator, height: int, width: int, colour: Colou
 def draw_facade(
     generator: np.random.Generator, width_m: float, height_m: float, scale: float
 ) -> tuple[Floats32, Floats32]:
-    """Front of a building: floors of windows above shops or a door.
+    """Draw the front of a building: floors of windows above shops or doors.
 
     Args:
         generator: source of randomness.
         width_m: metres.
         height_m: metres.
-        scale: texture pixels a metre.
+        scale: texture pixels per metre.
 
     Returns:
         Colours (BGR) and glow, 0 to 1.
@@ -194,7 +195,7 @@ def _shops(
 def draw_plain_wall(
     generator: np.random.Generator, width_m: float, height_m: float, scale: float
 ) -> Floats32:
-    """Side of a building without windows."""
+    """Draw the side of a building, without windows."""
     wall = np.array(_WALLS[generator.integers(len(_WALLS))]) * generator.uniform(0.8, 1.1)
     height, width = int(height_m * scale), int(width_m * scale)
     image = _wall(generator, height, width, wall.tolist())
@@ -214,7 +215,7 @@ def draw_plain_wall(
 
 
 def draw_tree(generator: np.random.Generator) -> tuple[Image, Image]:
-    """Trunk and crown, 128 x 96 pixels: colours and opacity."""
+    """Draw a tree, 128 x 96 pixels: colours and opacity."""
     image, alpha = np.zeros((128, 96, 3), np.uint8), np.zeros((128, 96), np.uint8)
     brush.rectangle(image, (44, 60), (51, 127), (52, 72, 92))
     brush.rectangle(alpha, (44, 60), (51, 127), 255)
@@ -231,7 +232,7 @@ def draw_tree(generator: np.random.Generator) -> tuple[Image, Image]:
 
 
 def draw_lamp() -> tuple[Image, Image, Floats32]:
-    """Street lamp, 240 x 48 pixels: colours, opacity and glow."""
+    """Draw a street lamp, 240 x 48 pixels: colours, opacity and glow."""
     image, alpha = np.full((240, 48, 3), 78, np.uint8), np.zeros((240, 48), np.uint8)
     glow = np.zeros((240, 48), np.float32)
     brush.rectangle(alpha, (22, 6), (25, 239), 255)
@@ -244,7 +245,7 @@ def draw_lamp() -> tuple[Image, Image, Floats32]:
 
 
 def draw_traffic_light(generator: np.random.Generator) -> tuple[Image, Image, Floats32]:
-    """Traffic light on its post, 160 x 32 pixels."""
+    """Draw a traffic light on its post, 160 x 32 pixels: colours, opacity and glow."""
     image, alpha = np.full((160, 32, 3), 60, np.uint8), np.zeros((160, 32), np.uint8)
     glow = np.zeros((160, 32), np.float32)
     brush.rectangle(alpha, (14, 40), (17, 159), 255)
@@ -260,7 +261,7 @@ def draw_traffic_light(generator: np.random.Generator) -> tuple[Image, Image, Fl
 
 
 def draw_sign(generator: np.random.Generator) -> tuple[Image, Image]:
-    """Round, square or triangular sign on a post, 120 x 40 pixels."""
+    """Draw a round, square or triangular sign on a post, 120 x 40 pixels: colours and opacity."""
     image, alpha = np.full((120, 40, 3), 128, np.uint8), np.zeros((120, 40), np.uint8)
     brush.rectangle(alpha, (18, 30), (21, 119), 255)
     kind = int(generator.integers(3))
@@ -282,7 +283,7 @@ def draw_sign(generator: np.random.Generator) -> tuple[Image, Image]:
 
 
 def draw_cone() -> tuple[Image, Image]:
-    """Traffic cone, 48 x 32 pixels."""
+    """Draw a traffic cone, 48 x 32 pixels: colours and opacity."""
     image, alpha = np.zeros((48, 32, 3), np.uint8), np.zeros((48, 32), np.uint8)
     cone = np.array([[13, 0], [18, 0], [27, 44], [4, 44]], np.int32)
     brush.polygon(alpha, cone, 255)
@@ -294,7 +295,7 @@ def draw_cone() -> tuple[Image, Image]:
 
 
 def draw_barrier() -> Image:
-    """Striped barrier, 40 x 96 pixels."""
+    """Draw a striped barrier, 40 x 96 pixels."""
     image = np.full((40, 96, 3), 225, np.uint8)
     for left in range(-40, 96, 24):
         stripe = np.array([[left, 40], [left + 12, 40], [left + 40, 0], [left + 28, 0]], np.int32)

@@ -1,4 +1,4 @@
-"""One object's life: where it is at every step of a scene, and the ground it covers."""
+"""Tracks of objects: position and heading at every step of a scene, and footprint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CYCLE_ATTRIBUTES = {
     "bicycle": "cycle.without_rider",
     "motorcycle": "cycle.without_rider",
 }
-_PEDESTRIAN_MOVES, _VEHICLE_MOVES = 0.2, 0.3  # metres a second
+_PEDESTRIAN_MOVES, _VEHICLE_MOVES = 0.2, 0.3  # metres per second
 SIZE_RANGES = {
     **{kind: shape.size_wlh for kind, shape in SHAPES.items()},
     **{kind: machine.size_wlh for kind, machine in MACHINES.items()},
@@ -41,15 +41,15 @@ SIZE_RANGES = {
 
 @dataclass(frozen=True)
 class Track:
-    """One object's life.
+    """Track of one object through a scene.
 
     Attributes:
         kind: key of ``vehicles.SHAPES`` or ``machines.MACHINES``, or "adult", "child", "worker",
             "cyclist", "bicycle", "motorcyclist", "motorcycle", "cone", "barrier".
         size_wlh: width, length, height of its box, metres.
-        places_S2: on the ground, metres, one a step of the simulation.
+        places_S2: positions on the ground, metres, one per step of the simulation.
         yaws_S: radians, unwrapped.
-        parked: it stands still for the whole scene and means to.
+        parked: whether it is parked for the whole scene, not just stopped.
     """
 
     kind: str
@@ -60,16 +60,16 @@ class Track:
 
     @property
     def walks(self) -> bool:
-        """Whether it is a pedestrian."""
+        """True for a pedestrian."""
         return self.kind in ("adult", "child", "worker")
 
     @property
     def category(self) -> str:
-        """NuScenes category."""
+        """Category of nuScenes."""
         return _CATEGORIES[self.kind]
 
     def attribute(self, speed: float) -> str:
-        """NuScenes attribute at a speed (metres a second); empty where it has none."""
+        """Return the nuScenes attribute at a speed (metres per second), or '' for none."""
         if self.walks:
             return "pedestrian.moving" if speed > _PEDESTRIAN_MOVES else "pedestrian.standing"
         if self.kind in SIZE_RANGES:
@@ -79,16 +79,16 @@ class Track:
         return _CYCLE_ATTRIBUTES.get(self.kind, "")
 
     def travelled(self) -> Floats:
-        """Distance covered since the simulation began, metres, one a step."""
+        """Return the distance covered since the simulation began, metres, one per step."""
         steps = np.linalg.norm(np.diff(self.places_S2, axis=0), axis=1)
         return np.concatenate([[0.0], np.cumsum(steps)])
 
     def discs(self, margin: float, every: int) -> tuple[Floats, Floats]:
-        """Discs that cover its footprint.
+        """Return discs that cover its footprint.
 
         Args:
             margin: added to the radii, metres.
-            every: one step in so many is looked at.
+            every: use one step out of this many.
 
         Returns:
             Centres (S, D, 2) and radii (D), metres.
@@ -103,13 +103,13 @@ class Track:
 
 
 def tow(puller: Track, size_wlh: Size, gap: float) -> Track:
-    """A trailer behind a vehicle: its middle is pulled by the hitch as by a stiff rod.
+    """Return the track of a trailer behind a vehicle: a stiff rod from the hitch pulls its middle.
 
-    The wheels stand in the trailer's middle, so its middle always moves where the trailer points.
+    The wheels are at the trailer's middle, so the middle always moves in the trailer's direction.
 
     Args:
         puller: the vehicle that tows it; it may stand still but not reverse.
-        size_wlh: of the trailer, drawbar included.
+        size_wlh: size of the trailer, drawbar included, metres.
         gap: from the puller's rear end to the tip of the drawbar on a straight road, metres.
     """
     forward = np.stack([np.cos(puller.yaws_S), np.sin(puller.yaws_S)], -1)

@@ -1,4 +1,4 @@
-"""Who moves through a scene, and how: vehicles, cyclists, pedestrians, none through another."""
+"""Simulated motion of a scene: ego car, vehicles, cyclists and pedestrians, without collisions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from drivemim.datasets.town.surfaces import Floats
 from drivemim.datasets.town.tracks import Track
 
 _PERSON_NEAR = 20.0
-_DUG_FROM = 4  # vehicles of a scene in which one of them is a machine at the work site
+_DUG_FROM = 4  # from this many vehicles on, one of them is a machine at the work site
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Ego car and everybody else, in the world frame; times in seconds from the scene's start."""
+    """Ego car and all other tracks, world frame; times in seconds from the scene's start."""
 
     ego: Track
     tracks: list[Track]
@@ -31,7 +31,7 @@ class Traffic:
     _travelled_AS: Floats = field(repr=False)
 
     def at(self, time: float) -> tuple[Floats, Floats, Floats]:
-        """Places (A, 2), yaws (A) and travelled distances (A); the ego car comes first."""
+        """Return places (A, 2), yaws (A) and travelled distances (A); the ego car comes first."""
         exact = (time + MARGIN) / STEP
         step = min(max(int(exact), 0), self._yaws_AS.shape[1] - 2)
         share = exact - step
@@ -43,7 +43,7 @@ class Traffic:
         return blend(self._places_AS2), blend(self._yaws_AS), blend(self._travelled_AS)
 
     def speeds(self, time: float) -> Floats:
-        """Speed of every track (without the ego car), metres a second."""
+        """Return the speed of every track (without the ego car), metres per second."""
         before, after = self.at(time - STEP)[0], self.at(time + STEP)[0]
         speeds: Floats = np.linalg.norm(after - before, axis=1)[1:] / (2 * STEP)
         return speeds
@@ -53,8 +53,8 @@ def make_traffic(config: TownConfig, number: int, generator: np.random.Generator
     """Simulate a scene.
 
     Args:
-        config: how many take part, and for how long.
-        number: of the scene; decides what the ego car does.
+        config: number of vehicles and pedestrians, and length of the scene.
+        number: number of the scene; decides what the ego car does.
         generator: source of randomness.
     """
     plan = draw_plan(generator, number)
@@ -89,7 +89,7 @@ def make_traffic(config: TownConfig, number: int, generator: np.random.Generator
 
 
 def _fill_vehicles(crowd: Crowd, count: int) -> None:
-    """At most ``count`` vehicles and cycles; one that finds no place is left out."""
+    """Add at most ``count`` vehicles and cycles; leave out those that find no place."""
     room = count
     for propose, near in drivers.programme(count):
         if room <= 0:
@@ -98,7 +98,7 @@ def _fill_vehicles(crowd: Crowd, count: int) -> None:
 
 
 def _fill_people(crowd: Crowd, count: int) -> None:
-    """At most ``count`` people, the first of them near the ego car."""
+    """Add at most ``count`` people, the first of them near the ego car."""
     for place in range(count):
         if place == 3:
             crowd.add(roadworks.site_worker)

@@ -22,12 +22,12 @@ class Shape:
     Attributes:
         category: nuScenes category.
         size_wlh: width, length and height ranges (low, high), metres.
-        profile: outline from front bumper to rear bumper over the roof: (forward, up, material),
-            as shares of half the length (1 front, -1 rear) and of the height; the material is
-            that of the surface from this point to the next.
-        wheels: forward positions of the wheels, as shares of half the length.
+        profile: outline from front bumper over the roof to rear bumper: points (forward, up,
+            material), as fractions of half the length (1 front, -1 rear) and of the height. The
+            material belongs to the surface from this point to the next.
+        wheels: forward positions of the wheels, as fractions of half the length.
         wheel_radius: metres.
-        windows: side windows: (rear, front, lower, upper) shares.
+        windows: side windows, each a polygon of (forward, up) points like those of ``profile``.
     """
 
     category: str
@@ -152,7 +152,7 @@ def build_vehicle(
     bank: TextureBank,
     condition: Condition,
 ) -> Surfaces:
-    """Surfaces of a vehicle around the middle of its underside, x forward, y left, z up."""
+    """Build a vehicle's surfaces around the middle of its underside, x forward, y left, z up."""
     width, length, height = size_wlh
     paint = np.array(_PAINTS[generator.integers(len(_PAINTS))]) * generator.uniform(0.85, 1.1)
     side, alpha = _draw_side(shape, size_wlh, paint, generator)
@@ -178,7 +178,7 @@ def build_vehicle(
 def _outward(
     row: tuple[list[float], list[float], list[float], int],
 ) -> tuple[list[float], list[float], list[float], int]:
-    """Turn a panel around when it faces the vehicle's inside."""
+    """Turn a panel around if it faces the vehicle's inside."""
     corner, right, down, texture = (np.array(part) for part in row)
     normal = -np.cross(right, down)
     middle = corner + right / 2 + down / 2 - [0.0, 0.0, 0.3]
@@ -193,7 +193,7 @@ def _draw_side(
     paint: NDArray[np.float64],
     generator: np.random.Generator,
 ) -> tuple[Floats32, Image]:
-    """Left side, front at the left edge: colours and opacity."""
+    """Draw the left side, front at the left edge: colours and opacity."""
     _, length, height = size_wlh
     scale = _SCALE if length < 7 else _SCALE * 2 / 3
     columns, rows = int(length * scale), int(height * scale)
@@ -229,7 +229,7 @@ def _draw_side(
 
 
 def _letter(image: Floats32, generator: np.random.Generator) -> None:
-    """A stripe and block letters along the cargo area."""
+    """Draw a stripe and block letters along the cargo area."""
     rows, columns = image.shape[:2]
     ink = generator.uniform(20, 230, 3)
     image[int(rows * 0.55) : int(rows * 0.66)] = ink
@@ -244,7 +244,7 @@ def _letter(image: Floats32, generator: np.random.Generator) -> None:
 def _draw_panel(
     material: str, paint: NDArray[np.float64], generator: np.random.Generator
 ) -> tuple[Floats32, Floats32, float]:
-    """A panel across the vehicle, 48 x 64 pixels: colours, glow and shade."""
+    """Draw a panel across the vehicle, 48 x 64 pixels: colours, glow and shade."""
     image = np.empty((48, 64, 3), np.float32)
     image[:] = paint
     glow = np.zeros((48, 64), np.float32)

@@ -1,4 +1,4 @@
-"""What people do: walk, stand and cross, each a proposal for a crowd."""
+"""Proposals of pedestrians: walking, standing and crossing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from drivemim.datasets.town.tracks import Size, Track
 
 
 def passer_by(crowd: Crowd) -> list[Track]:
-    """Somebody walking along a pavement, or standing on it."""
+    """Propose a pedestrian who walks along a pavement or stands on it."""
     kind, size = _person(crowd)
     arm, near, far = crowd.arm(4.0, 58.0)
     left = crowd.side() * float(crowd.random.uniform(7.0, 9.3))
@@ -26,7 +26,7 @@ def passer_by(crowd: Crowd) -> list[Track]:
 
 
 def crosser(crowd: Crowd) -> list[Track]:
-    """Somebody crossing a street, on the crossing or away from it, once the time comes."""
+    """Propose a pedestrian who starts to cross a street at some time, on or off the crossing."""
     kind, size = _person(crowd)
     arm, near, far = crowd.arm(7.0, 45.0)
     if crowd.random.random() < 0.55:

@@ -21,12 +21,12 @@ Floats32 = NDArray[np.float32]
 
 
 class Weather:
-    """Turns rendered surfaces into a camera's image.
+    """Turn rendered surfaces into a camera's image.
 
     Args:
         condition: light and weather.
         rig: cameras of the scene.
-        seed: of clouds, rain and noise.
+        seed: random seed of clouds, rain and noise.
     """
 
     def __init__(self, condition: Condition, rig: list[Camera], seed: list[int]) -> None:
@@ -49,13 +49,13 @@ class Weather:
     def develop(
         self, picture: Picture, camera: Camera, ego_yaw: float, generator: np.random.Generator
     ) -> Image:
-        """The image a camera records: uint8 (H, W, 3) BGR.
+        """Return the image that a camera records: uint8 (H, W, 3) BGR.
 
         Args:
-            picture: what was rendered; its colours are changed.
-            camera: of the rig.
+            picture: rendered view; its colours are changed in place.
+            camera: camera of the rig.
             ego_yaw: heading of the car, radians.
-            generator: of this image's noise.
+            generator: source of this image's rain and noise.
         """
         lens = self._cameras[camera.channel]
         condition = self._condition
@@ -88,7 +88,7 @@ class Weather:
 
 
 class _Lens:
-    """What stays the same in every image of one camera: directions of its pixels."""
+    """Constants of one camera: directions of its pixels in the sky, and headlight beam."""
 
     def __init__(self, camera: Camera, condition: Condition) -> None:
         height, width = camera.image_size
@@ -119,7 +119,7 @@ class _Lens:
             self.beam = beam.astype(np.float32) if beam.max() > 0.05 else None
 
     def add_sky(self, picture: Picture, sky: Image, ego_yaw: float) -> None:
-        """Fill the pixels that show no surface."""
+        """Draw the sky where a picture shows no surface."""
         if not self._rows:
             return
         start = round(-(self._first + ego_yaw) / (2 * np.pi) * _TURN) % _TURN
@@ -131,13 +131,13 @@ class _Lens:
 
 
 def _draw_sky(condition: Condition, generator: np.random.Generator) -> Image:
-    """Two turns of sky, clockwise to the right: gradient and clouds, BGRA."""
+    """Draw a panorama of the sky, two turns, clockwise to the right: gradient and clouds, BGRA."""
     height = np.linspace(1, 0, _ROWS)[:, None, None] ** 0.6
     sky = np.array(condition.horizon) * (1 - height) + np.array(condition.zenith) * height
     sky = np.broadcast_to(sky, (_ROWS, _TURN, 3)).astype(np.float32)
     overlap = _TURN // 8
     clouds = speckle(generator, _ROWS, _TURN + overlap, (8, 24, 70), 0.45) - 1
-    # The turn ends where it began: its first columns fade in from what follows its last.
+    # Make the turn seamless: blend its first columns with those that follow its last.
     fade = np.linspace(0, 1, overlap, dtype=np.float32)
     clouds[:, :overlap] = clouds[:, :overlap] * fade + clouds[:, _TURN:] * (1 - fade)
     clouds = clouds[:, :_TURN] * np.float32(0.8)
@@ -164,7 +164,7 @@ def _draw_streaks(
 
 
 def _bloom(image: Image) -> Image:
-    """Light that spills around lamps."""
+    """Add light that spills around lamps."""
     height, width = image.shape[:2]
     size = (max(width // 8, 1), max(height // 8, 1))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""What stands still in the town: buildings, trees, lamps, lights and signs."""
+"""The static part of the town: ground, buildings, trees, lamps, traffic lights and signs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _DEPTH = 11.0
 
 @dataclass(frozen=True)
 class World:
-    """The fixed part of a scene."""
+    """Static part of a scene."""
 
     walls: Surfaces
     props: Billboards
@@ -60,13 +60,13 @@ def build_world(
     condition: Condition,
     bank: TextureBank,
 ) -> World:
-    """Everything fixed in a region of the town.
+    """Build the static part of a region of the town.
 
     Args:
-        low_2: least x and y of where the cameras go, metres.
-        high_2: largest x and y.
+        low_2: smallest x and y of the ego car's path, metres.
+        high_2: largest x and y of the ego car's path, metres.
         town_seed: the same seed builds the same town, whatever the region.
-        pixels_per_metre: of facades and of the ground.
+        pixels_per_metre: resolution of the ground and of facades (there at most 16).
         condition: light and weather.
         bank: receives the textures.
     """
@@ -98,7 +98,7 @@ def build_world(
 
 
 class _Facades:
-    """A stock of fronts and plain walls, lit for each compass direction when first used."""
+    """Textures of fronts and plain walls, added per compass direction when first used."""
 
     def __init__(
         self, town_seed: int, scale: float, condition: Condition, bank: TextureBank
@@ -113,7 +113,7 @@ class _Facades:
         return self._numbers[key]
 
     def size(self, style: int) -> tuple[float, float]:
-        """Width and height of a front, metres."""
+        """Return the width and height of a front, metres."""
         return _front_size(self._seed, style)
 
     def _draw(self, style: int, side: int, plain: bool) -> Texture:
@@ -122,7 +122,7 @@ class _Facades:
 
 
 def _front_size(town_seed: int, style: int) -> tuple[float, float]:
-    """Width and height of a front, metres."""
+    """Return the width and height of a front, metres."""
     generator = np.random.default_rng([town_seed, 5, style])
     return float(generator.uniform(10, 17)), float(generator.uniform(7, 24))
 
@@ -131,10 +131,10 @@ def _front_size(town_seed: int, style: int) -> tuple[float, float]:
 def _paint(
     town_seed: int, style: int, plain: bool, scale: float
 ) -> tuple[Image, NDArray[np.float16] | None]:
-    """A front or a plain wall in daylight, and where a front glows: the scenes of a town share it.
+    """Paint a front or a plain wall in daylight; cached, since the scenes of a town share it.
 
     Returns:
-        uint8 colours; glow, 0 to 1, None where nothing does.
+        uint8 colours; glow of a front, 0 to 1, or None for a plain wall.
     """
     generator = np.random.default_rng([town_seed, 6, style, int(plain)])
     width, height = _front_size(town_seed, style)
@@ -151,7 +151,7 @@ _STYLES = 28
 def _block_walls(
     corner_2: Floats, generator: np.random.Generator, facades: _Facades
 ) -> list[Surfaces]:
-    """Buildings around a block, fronts to the street."""
+    """Build the walls of the buildings around a block, fronts to the street."""
     rows: list[tuple[list[float], list[float], list[float], int]] = []
     for side in range(4):
         angle = side * np.pi / 2
@@ -225,7 +225,7 @@ def _prop_textures(town_seed: int, condition: Condition, bank: TextureBank) -> d
 def _block_props(
     corner_2: Floats, generator: np.random.Generator, textures: dict[str, list[int]]
 ) -> list[tuple[float, float, float, float, int]]:
-    """(x, y, width, height, texture) of what stands on the pavement around a block."""
+    """Return (x, y, width, height, texture) of a block's trees, lamps, signs and lights."""
     kerb = PAVEMENT - 0.6
     rows = []
     for side in range(4):
