@@ -1,6 +1,7 @@
 """Training, checkpoints and transfer.
 
-Importing this registers hooks and optimizer parts, and lets MMEngine read checkpoints safely.
+Importing this package registers hooks and optimizer parts, and makes MMEngine read checkpoints
+safely.
 """
 
 from drivemim.compat import read_checkpoints_our_way

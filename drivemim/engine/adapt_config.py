@@ -1,7 +1,7 @@
-"""Anyone's MMDetection config, changed in a few lines to start from an exported backbone.
+"""Adaptation of any MMDetection config, in a few lines, to start from an exported backbone.
 
-The config written inherits the user's, and ``adapt_settings`` says what it sets. It is built, and
-its features are compared with the pretrainer's, before it is written.
+The new config inherits the user's, and ``adapt_settings`` lists what it sets. Before the config is
+written, its model is built and the features are compared with the pretrainer's.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from drivemim.files import check_target, write_bytes
 
 _OWN = "drivemim."
 _STARTED = "started from the pretrained backbone"
-"""In the first line of every config that is written, so that no other is replaced."""
+"""Text in the first line of every written config, so that no other config is replaced."""
 _MASKED_RESNETS = ("ResNet", "ResNetV1d", "ResNeXt")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How much of one part of a backbone an export fills.
+    """One part of a backbone, and how much of it an export fills.
 
     Attributes:
-        name: what its tensors' names begin with.
-        tensors: that the config's backbone has.
-        parameters: numbers in them.
-        matched: tensors that the export has under the same name with the same shape.
+        name: prefix of its tensors' names.
+        tensors: number of tensors in the config's backbone.
+        parameters: number of values in them.
+        matched: number of tensors that the export has under the same name with the same shape.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """A config that starts from an export, and what was found on the way.
+    """A config that starts from an export, with the results of its checks.
 
     Attributes:
-        text: of the config.
+        text: text of the config.
         settings: what it sets on top of the inherited one.
         stages: the backbone's parts.
-        report: of the verified loading.
+        report: report of the verified loading.
     """
 
     text: str
@@ -68,22 +68,21 @@ class Adaptation:
 def adapt_config(
     config: str, backbone: str | Path, *, out: str | Path | None = None, plain: bool = False
 ) -> Adaptation:
-    """Write the config that starts somebody's detector from an exported backbone.
+    """Write a config that starts a user's detector from an exported backbone.
 
-    Nothing is downloaded: weights that the config names are replaced before they are asked for.
+    Nothing is downloaded: weights that the user's config names are replaced before they are loaded.
 
     Args:
         config: path of an MMDetection config, or the name of a shipped one
             (``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``).
         backbone: export of ``tools/export_backbone.py``.
         out: config to write; None to check only.
-        plain: load by MMEngine's own means from the ``.pth`` beside the export, so that training
+        plain: load by MMEngine's ``init_cfg`` from the ``.pth`` beside the export, so that training
             imports nothing of DriveMIM (and verifies nothing).
 
     Raises:
         FileNotFoundError: if there is no such export.
-        ConfigError: if the config cannot be read or built, or feeds its backbone otherwise than
-            this can set right.
+        ConfigError: if the config cannot be read or built, or its input cannot be corrected.
         CheckpointError: if a parameter has no counterpart of its name and shape, or the detector's
             features are not the pretrainer's.
     """
@@ -113,7 +112,7 @@ def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[St
     """Count how much of each part of a backbone is matched by name and shape.
 
     Args:
-        backbone: the detector's.
+        backbone: the detector's backbone.
         offered: weights of the export.
     """
     parts: dict[str, list[tuple[str, Tensor]]] = {}
@@ -133,7 +132,7 @@ def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[St
 
 
 def describe_stages(stages: tuple[Stage, ...]) -> str:
-    """A table of them for the console."""
+    """Format the parts of a backbone as a table for the console."""
     rows = [("part", "tensors", "matched", "numbers")]
     rows += [(s.name, f"{s.tensors}", f"{s.matched}", f"{s.parameters:,}") for s in stages]
     total = [sum(getattr(s, key) for s in stages) for key in ("tensors", "matched", "parameters")]
@@ -151,12 +150,12 @@ def _header(config: str, backbone: str | Path, settings: list[Setting]) -> str:
     for setting in settings:
         shown.setdefault(setting.reason, []).append(setting.key.rpartition(".")[2])
     lines += [f"# {', '.join(keys)}: {reason}." for reason, keys in shown.items()]
-    # A name or a reason may hold a line break, after which a comment is none.
+    # A name or a reason may hold a line break, which would end the comment.
     return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
 
 
 def _base(config: str, out: str | Path | None) -> str:
-    """How ``_base_`` names the config: from ``out``'s folder, or absolutely."""
+    """Return the config as ``_base_`` names it: relative to ``out``'s folder, or absolute."""
     if "::" in config:
         return config
     path = Path(config).resolve()
@@ -180,7 +179,7 @@ def _check_paths(config: str, out: str | Path | None) -> None:
 
 
 def _read(config: str, body: str = "") -> Config:
-    """Read the config, with lines of our own on top."""
+    """Read the config, with our lines on top."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.py"
         path.write_text(f"_base_ = {_base(config, None)!r}\n{body}")
@@ -203,7 +202,7 @@ def _check_fit(
     metadata: Mapping[str, Any],
     names: tuple[str, str],
 ) -> None:
-    """Refuse another architecture, saying what would fit."""
+    """Refuse another architecture, and say what would fit."""
     wanted, exported = ours.model.backbone, metadata["architecture"]
     mismatch = describe_mismatch(backbone.state_dict(), state, shown=None)
     if not mismatch:
@@ -213,7 +212,7 @@ def _check_fit(
     cure = f"Take a config whose backbone is {_summary(exported)}"
     if str(exported["type"]).startswith(_OWN):
         cure += " (those of configs/detection with vit in their name)"
-    # Those that ``MaskedResNet`` takes.
+    # ResNets that ``MaskedResNet`` accepts.
     plain = not wanted.get("dcn") and not wanted.get("plugins")
     plain &= str((wanted.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
     if short_type(wanted) in _MASKED_RESNETS and plain:
@@ -231,14 +230,14 @@ def _check_fit(
 
 
 def _summary(architecture: Mapping[str, Any]) -> str:
-    """A backbone in few words: ``ResNet(depth=50)``."""
+    """Summarise a backbone: ``ResNet(depth=50)``."""
     keys = ("arch", "depth", "embed_dims", "patch_size", "groups", "base_width", "dcn", "plugins")
     given = [f"{key}={architecture[key]}" for key in keys if architecture.get(key) is not None]
     return f"{short_type(architecture)}({', '.join(given)})"
 
 
 def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
-    """The ``.pth`` beside an export, which must hold the very same."""
+    """Return the ``.pth`` beside an export; it must hold the same weights."""
     if str(metadata["architecture"]["type"]).startswith(_OWN):
         raise ConfigError(
             f"--plain: {source.name} is of {metadata['architecture']['type']}, which only DriveMIM "
@@ -257,7 +256,7 @@ def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[
 
 
 def _check_plain(backbone: Any, state: Mapping[str, Tensor], weights: Path) -> None:
-    """MMEngine's own loading is not strict and only logs what it leaves out."""
+    """Check that ``init_cfg`` loads all tensors: MMEngine only logs those that it leaves out."""
     with quiet():
         backbone.init_weights()
     loaded = backbone.state_dict()

@@ -1,11 +1,11 @@
-"""What a detector's config has to say so that it starts from an exported backbone.
+"""Settings that make a detector's config start from an exported backbone.
 
-Only what belongs to the weights is set. ``norm_eval`` and ``norm_cfg`` stay as they are: whether
-batch statistics are learned is a matter of how many images a GPU sees at once, and the export
-brings statistics of its own. ``frozen_stages`` below the number of stages is lifted: it says that
-the first stages of ImageNet's classifiers suit any image, and masked pretraining leaves just those
-to be tuned. A backbone frozen as a whole stays so, since that is what its user is after, and so
-does a ViT with frozen blocks, which no config that starts from ImageNet has.
+Only settings that belong to the weights are changed. ``norm_eval`` and ``norm_cfg`` stay: whether
+batch statistics are learned depends on the number of images per GPU, and the export brings its own
+statistics. Partial freezing (``0 <= frozen_stages < num_stages``) is disabled: it assumes weights
+of an ImageNet classifier, and after masked pretraining the first stages need fine-tuning. A fully
+frozen backbone stays frozen, since that is what its user wants. A ViT with frozen blocks stays as
+it is, since no config that starts from ImageNet has one.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Setting:
     """One line of a config.
 
     Attributes:
-        key: dotted.
-        value: what it is set to.
-        reason: for the reader of the config.
+        key: dotted key.
+        value: value of the key.
+        reason: explanation for the reader of the config.
         replace: whether a dict replaces the inherited one instead of being merged into it.
     """
 
@@ -45,13 +45,13 @@ class Setting:
 def adapt_settings(
     theirs: Config, metadata: Mapping[str, Any], weights: Path, *, plain: bool
 ) -> list[Setting]:
-    """Settings that a config needs on top of its own.
+    """Return the settings that a config needs in addition to its own.
 
     Args:
-        theirs: the config, with ``model.backbone`` and ``model.data_preprocessor``.
-        metadata: of the export.
-        weights: file to load; absolute.
-        plain: by MMEngine's ``init_cfg`` rather than by ``drivemim.LoadBackbone``.
+        theirs: the user's config, with ``model.backbone`` and ``model.data_preprocessor``.
+        metadata: metadata of the export.
+        weights: absolute path of the file to load.
+        plain: load by MMEngine's ``init_cfg`` instead of ``drivemim.LoadBackbone``.
     """
     settings = [*_normalization(theirs, metadata["normalization"])]
     settings += _backbone(theirs, metadata["architecture"])
@@ -60,11 +60,11 @@ def adapt_settings(
 
 
 def check_input(theirs: Config, config: str) -> None:
-    """Refuse what cannot be set right from here.
+    """Refuse a config whose input these settings cannot correct.
 
     Raises:
-        ConfigError: if there is no backbone or preprocessor, or images do not arrive there as
-            they are read: uint8, blue first.
+        ConfigError: if there is no backbone or preprocessor, or the preprocessor does not get
+            images as they are read: uint8, BGR.
     """
     model = theirs.get("model") or {}
     if "backbone" not in model:
@@ -92,11 +92,11 @@ def check_input(theirs: Config, config: str) -> None:
 
 
 def render(settings: list[Setting], theirs: Config) -> str:
-    """The lines of a config, nested dicts where they belong together.
+    """Format settings as lines of a config, with nested dicts.
 
     Args:
         settings: from :func:`adapt_settings`.
-        theirs: the config inherited, to know what a dict must replace.
+        theirs: the inherited config, which decides what a dict must replace.
     """
     tree: dict[str, Any] = {}
     for setting in settings:
@@ -110,14 +110,14 @@ def render(settings: list[Setting], theirs: Config) -> str:
 
 
 def _child(inherited: Any, name: str) -> tuple[Any, bool]:
-    """What a key is inherited as, and whether it is there at all: None is, too."""
+    """Return the inherited value of a key, and whether the key exists: its value may be None."""
     if not isinstance(inherited, Mapping) and not isinstance(inherited, Config):
         return None, False
     return inherited.get(name), name in inherited
 
 
 def _rendered(value: Any, inherited: Any, is_there: bool, depth: int = 1) -> str:
-    # A dict in a child config is merged into what it inherits, and cannot replace anything else.
+    # A child config's dict is merged into an inherited dict, and cannot replace any other value.
     replaces = is_there and not isinstance(inherited, Mapping)
     if isinstance(value, Setting):
         content = value.value
@@ -135,7 +135,7 @@ def _rendered(value: Any, inherited: Any, is_there: bool, depth: int = 1) -> str
 
 
 def _call(value: Any) -> str:
-    """A value as configs write it: ``dict(type='X')``."""
+    """Format a value in a config's style: ``dict(type='X')``."""
     if isinstance(value, Mapping):
         if not all(str(key).isidentifier() and not iskeyword(str(key)) for key in value):
             pairs = (f"{key!r}: {_call(each)}" for key, each in value.items())
@@ -180,7 +180,7 @@ def _backbone(theirs: Config, exported: Mapping[str, Any]) -> list[Setting]:
 
 
 def _elsewhere(theirs: Config) -> list[Setting]:
-    """Whatever else would load weights over ours, or instead of them."""
+    """Return settings that disable other keys that would load weights over or instead of ours."""
     settings = []
     if theirs.get("load_from"):
         settings.append(Setting("load_from", None, "weights of a whole detector"))
@@ -202,7 +202,7 @@ def _plain(theirs: Config, weights: Path) -> list[Setting]:
 
 
 def _hooks_of(theirs: Config) -> list[Any]:
-    """The hooks inherited, but one that loads another export."""
+    """Return the inherited hooks, except those that load another export."""
     hooks = theirs.get("custom_hooks") or []
     return [each for each in hooks if each.get("type") != _LOADER]
 

@@ -1,7 +1,7 @@
-"""Settings of model, data and evaluation that depend on each other, compared before a run begins.
+"""Checks, before a run begins, that settings of model, data and evaluation agree.
 
-None of these mistakes is an error of its own: a head of one class too few teaches the last class as
-background, anchors of other strides lie beside the image, and the run ends as if all were well.
+None of these mistakes raises an error by itself. A head with one class too few learns the last
+class as background, anchors with wrong strides lie outside the image, and the run ends normally.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from drivemim.datasets.detection import FrameDetection
 from drivemim.engine.config import dicts_in, short_type
 from drivemim.errors import ConfigError
 
-# Not of objects: what backbones were trained to classify, regions of a panoptic head, proposals.
+# Modules whose classes are not objects: those of classifiers, panoptic heads, texts, proposals.
 _OTHER_CLASSES = ("backbone", "semantic_head", "language_model", "text_encoder", "rpn_head")
-# Of heads: those of guided anchoring have two generators.
+# Attributes of heads; guided anchoring has two generators.
 _GENERATORS = ("prior_generator", "approx_anchor_generator", "square_anchor_generator")
-_SIDE = 256  # pixels of the image that strides are measured with
+_SIDE = 256  # side of the image that strides are measured with, pixels
 
 
 def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
-    """Refuse a head with another number of classes than the data set has.
+    """Refuse a head whose number of classes differs from the data set's.
 
     Args:
-        model: a detector; what has no heads passes.
-        dataset: with ``metainfo``, perhaps inside other data sets.
+        model: a detector; a model without heads passes.
+        dataset: data set with ``metainfo``, possibly wrapped in others.
         where: key of the data set's loader, for messages.
 
     Raises:
@@ -60,11 +60,11 @@ def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
 
 
 def check_proposals(model: Any, key: str = "model") -> None:
-    """Refuse a region proposal network of several classes, which MMDetection would set to one.
+    """Refuse a region proposal network of several classes; MMDetection would reset it to one.
 
     Args:
         model: config of the model.
-        key: of the config, for messages.
+        key: key of that config, for messages.
 
     Raises:
         ConfigError: naming the number.
@@ -84,7 +84,7 @@ def check_proposals(model: Any, key: str = "model") -> None:
 
 
 def has_heads(model: nn.Module) -> bool:
-    """Whether a model tells classes of objects apart."""
+    """Return whether a model classifies objects."""
     return next(_heads(model), None) is not None
 
 
@@ -93,8 +93,8 @@ def check_same_classes(first: Any, second: Any, where: tuple[str, str]) -> None:
 
     Args:
         first: a data set, or a list of class names.
-        second: another.
-        where: what the two are called in messages.
+        second: another one.
+        where: names of the two, for messages.
 
     Raises:
         ConfigError: with both lists.
@@ -147,7 +147,7 @@ def _of_an_index(dataset: Any) -> Iterator[FrameDetection]:
 
 
 def datasets_in(dataset: Any) -> Iterator[Any]:
-    """The innermost data sets of wrapped and joined ones."""
+    """Yield the innermost data sets of wrapped and concatenated ones."""
     if hasattr(dataset, "datasets"):
         for each in dataset.datasets:
             yield from datasets_in(each)
@@ -158,17 +158,17 @@ def datasets_in(dataset: Any) -> Iterator[Any]:
 
 
 def check_annotations(dataset: Any, where: str) -> None:
-    """Refuse classes that a COCO file does not have, or has in another order.
+    """Refuse classes that a COCO file lacks or has in another order.
 
-    MMDetection looks the names up in the file, leaves out those that are not there, and numbers
-    the rest as the file does, so that a label then means another class.
+    MMDetection looks up the names in the file, drops missing ones, and numbers the others in the
+    file's order. A label then means another class.
 
     Args:
-        dataset: one that has ``cat_ids`` from an ``ann_file``.
+        dataset: data set with ``cat_ids`` from an ``ann_file``.
         where: key of its loader.
 
     Raises:
-        ConfigError: with the names of the file.
+        ConfigError: with the names in the file.
     """
     for each in datasets_in(dataset):
         path, ids = getattr(each, "ann_file", None), getattr(each, "cat_ids", None)
@@ -193,12 +193,12 @@ def check_annotations(dataset: Any, where: str) -> None:
 
 
 def check_strides(model: nn.Module) -> None:
-    """Refuse heads whose strides are not those of the maps they are given.
+    """Refuse heads whose strides differ from those of their feature maps.
 
-    The backbone and neck are run once, on an empty image.
+    The backbone and neck run once, on an empty image.
 
     Args:
-        model: a detector of MMDetection; what has no ``extract_feat`` passes.
+        model: a detector of MMDetection; a model without ``extract_feat`` passes.
 
     Raises:
         ConfigError: naming the head and both lists.
@@ -209,7 +209,7 @@ def check_strides(model: nn.Module) -> None:
     try:
         found = _measure(model)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        # A model that takes no such image is not wrong for that; one that is stops at its first.
+        # A valid model may refuse this image; a wrong one stops at its first real image.
         print_log(f"the strides of {expected[0][0]} were not checked: {error}", "current", 30)
         return
     for name, strides, is_prefix in expected:
@@ -226,8 +226,8 @@ def check_evaluator(evaluator: Any, dataset: Any, where: str) -> None:
     """Refuse an evaluator that reads another annotation file than its data set.
 
     Args:
-        evaluator: config of one, or of several.
-        dataset: that is evaluated on.
+        evaluator: config of one evaluator, or of several.
+        dataset: data set that is evaluated on.
         where: key of the evaluator.
 
     Raises:
@@ -245,11 +245,11 @@ def check_evaluator(evaluator: Any, dataset: Any, where: str) -> None:
 
 
 def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
-    """Say where what the filters leave out would be taught as background.
+    """Warn if objects that the filters leave out would be learned as background.
 
     Args:
-        config: with ``model``.
-        dataset: that is trained on.
+        config: config with ``model``.
+        dataset: data set that is trained on.
 
     Returns:
         The warning, or None.
@@ -273,11 +273,11 @@ def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
 
 
 def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | None:
-    """Say where training and evaluation read frames at different sizes.
+    """Warn if training and evaluation read frames at different sizes.
 
     Args:
-        config: with the loaders.
-        loaders: keys of those to compare.
+        config: config with the loaders.
+        loaders: keys of the loaders to compare.
 
     Returns:
         The warning, or None.
@@ -298,16 +298,16 @@ def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | No
 
 
 def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
-    """Look at a rate that MMEngine is to scale with the batch size.
+    """Check a learning rate that MMEngine scales with the batch size.
 
     Args:
-        config: with ``auto_scale_lr``.
+        config: config with ``auto_scale_lr``.
 
     Returns:
-        A warning where batches that are gathered are not counted, or None.
+        A warning if accumulated batches are not counted, or None.
 
     Raises:
-        ConfigError: if the batch size that the rate is meant for is not given.
+        ConfigError: if the batch size that the learning rate is meant for is missing.
     """
     scale = config.get("auto_scale_lr") or {}
     if not scale.get("enable"):
@@ -329,16 +329,16 @@ def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
 
 
 def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
-    """Every module that has a number of classes of objects; a proposal network has none."""
+    """Yield each module that classifies objects, except proposal networks, and its class count."""
     if any(hasattr(model, name) for name in ("language_model", "text_encoder")):
-        return  # classes are words there, and their number that of the words at most
+        return  # classes are words there, and the number is only their maximum
     for name, module in model.named_modules():
         found = getattr(module, "num_classes", None)
         if isinstance(found, bool) or not isinstance(found, int):
             continue
         if set(_OTHER_CLASSES) & set(name.split(".")) or getattr(module, "class_agnostic", False):
             continue
-        # MMDetection's RPN, a detector of its own, calls it ``bbox_head``.
+        # MMDetection's RPN, a detector of its own, calls its proposal head ``bbox_head``.
         if any(base.__name__ == "RPNHead" for base in type(module).__mro__):
             continue
         yield name, found
@@ -355,10 +355,10 @@ def _classes(dataset: Any, where: str) -> tuple[str, ...] | None:
 
 
 def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
-    """Strides that heads assume, by their keys; whether they are of the first levels only."""
+    """Yield key and strides of each head, and whether they cover the first levels only."""
     for name, module in model.named_modules():
         parts = name.split(".")
-        # The semantic branch of HTC has one map of its own.
+        # The semantic branch of HTC has its own map.
         if hasattr(module, "featmap_strides") and "semantic_roi_extractor" not in parts:
             path = re.sub(r"\.\d+$", "", name)  # a cascade has an extractor for each stage
             yield f"{path}.featmap_strides", [int(each) for each in module.featmap_strides], True
@@ -367,11 +367,11 @@ def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
         for attribute in _GENERATORS:
             generator = getattr(module, attribute, None)
             strides = getattr(generator, "strides", None)
-            # Maps of an SSD have strides that depend on the size of the image.
+            # The strides of an SSD depend on the image size.
             if not strides or type(generator).__name__.startswith("SSD"):
                 continue
             sides = [each[0] if isinstance(each, (list, tuple)) else each for each in strides]
-            if any(side != int(side) for side in sides):  # YOLACT's, shares of one image size
+            if any(side != int(side) for side in sides):  # YOLACT's are fractions of one size
                 continue
             flat = [int(side) for side in sides]
             key = f"{attribute}.strides" if attribute != "prior_generator" else "strides"
@@ -383,7 +383,7 @@ def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
 
 @torch.no_grad()
 def _measure(model: Any) -> list[int]:
-    """Strides of the maps that heads are given."""
+    """Measure the strides of the maps that heads receive."""
     was_training = model.training
     model.eval()
     try:

@@ -17,26 +17,26 @@ from drivemim.registry import OPTIM_WRAPPERS
 class AutocastOptimWrapper(OptimWrapper):
     """MMEngine's ``OptimWrapper`` with a bfloat16 forward pass.
 
-    bfloat16 has float32's range, so gradients need no scaling, and CPUs have it too, which
+    bfloat16 has float32's range, so gradients need no scaling. It also works on CPUs, which
     MMEngine's ``AmpOptimWrapper`` refuses. Gradient accumulation and clipping are inherited.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Context of the forward pass: no needless synchronisation, bfloat16 where it is safe."""
+        """Enter the forward pass: bfloat16 where it is safe, no needless synchronisation."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield
 
 
 def mixed_precision(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
-    """Choose the mixed precision this machine is good at: bfloat16, on older GPUs float16.
+    """Choose this machine's mixed precision: bfloat16, or float16 on older GPUs.
 
     Args:
         optim_wrapper: config of a plain ``OptimWrapper``.
 
     Returns:
-        The config with its ``type``, and what that type needs, replaced.
+        The config with another ``type`` and the arguments that this type needs.
     """
     if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
         return {**optim_wrapper, "type": "AmpOptimWrapper", "dtype": "float16"}

@@ -1,4 +1,4 @@
-"""The line that MMEngine logs at the end of an evaluation, without what the table already says."""
+"""Log processor that shortens the line that MMEngine logs after an evaluation."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _SLICED = re.compile(r"\S+\[[^]]*\]: \S+ *")
 
 @LOG_PROCESSORS.register_module()
 class BriefLogProcessor(LogProcessor):
-    """MMEngine's, without the numbers of slices in the line after an evaluation.
+    """MMEngine's ``LogProcessor``, without metrics of slices in the line after an evaluation.
 
-    There are some two hundred of them. They are in the table above the line, in the JSON file, and
-    in whatever else the visualizer writes.
+    There are about two hundred of them. They are also in the table above the line, in the JSON
+    file, and in everything else that the visualizer writes.
     """
 
     def get_log_after_epoch(
         self, runner: Any, batch_idx: int, mode: str, with_non_scalar: bool = False
     ) -> tuple[dict[str, Any], str]:
-        """As the base's; the numbers are whole, the line is short."""
+        """Return all numbers, and the line without those of slices."""
         numbers, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
         return numbers, _SLICED.sub("", line).rstrip()

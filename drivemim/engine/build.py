@@ -1,4 +1,4 @@
-"""A config's model without a run: no weights, no data, no other processes."""
+"""Building of a config's model without a run: no weights, no data, no other processes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from drivemim.registry import MODELS
 
 
 def build_alone(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
-    """Build the model, with batch statistics of its own where it would ask other processes.
+    """Build the model of a config, with ``BN`` instead of ``MMSyncBN``.
 
-    Nothing is downloaded, since no weight is initialised.
+    Nothing is downloaded, because no weights are initialised.
 
     Args:
-        config: with ``model``.
-        name: of the config, for errors.
-        scope: of the registry, where the config names none.
+        config: config with ``model``.
+        name: name of the config, for errors.
+        scope: scope of the registry, if the config does not name one.
 
     Raises:
         ConfigError: if the model cannot be built.
@@ -41,7 +41,7 @@ def build_alone(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without MMEngine's lines about every layer, and MMDetection's warnings about its own code."""
+    """Silence MMEngine's lines about every layer and MMDetection's warnings about its own code."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():

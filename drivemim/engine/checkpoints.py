@@ -13,14 +13,14 @@ _PERIODIC = re.compile(r"(iter|epoch)_(\d+)\.pth")
 def newest_checkpoint(folder: Path) -> Path | None:
     """Find the newest periodic checkpoint that is complete.
 
-    MMEngine's ``last_checkpoint`` text is not asked: a kill can leave it behind the files, and a
-    copied folder carries paths of another machine in it.
+    MMEngine's ``last_checkpoint`` file is not used: after a kill it may be outdated, and in a
+    copied folder it has paths of another machine.
 
     Args:
-        folder: work directory of a run, holding ``iter_N.pth`` or ``epoch_N.pth``.
+        folder: work directory of a run, with ``iter_N.pth`` or ``epoch_N.pth``.
 
     Raises:
-        OSError: if the folder is there and cannot be read. ``glob`` would find nothing.
+        OSError: if the folder exists and cannot be read. ``glob`` would find nothing.
     """
     found = [
         (match[1], int(match[2]), path)

@@ -1,4 +1,4 @@
-"""Reading a config, and refusing one that says something nothing will read."""
+"""Reading of configs, and checks that something reads every key."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def _takes(function: Any, *others: str) -> frozenset[str]:
     return frozenset({*inspect.signature(function).parameters, *others} - {"self"})
 
 
-# What MMEngine's Runner reads from a config beside its constructor's arguments.
+# Keys that MMEngine's Runner reads besides its constructor's arguments.
 _RUNNER_EXTRAS = (
     "runner_type", "compile", "activation_checkpointing", "efficient_conv_bn_eval",
     "model_wrapper_cfg", "find_unused_parameters", "sync_bn", "custom_imports", "gpu_ids",
     "experiment_name", "backbone_checkpoint",
 )  # fmt: skip
-# Variables that MMDetection's shipped configs define for those that inherit them.
+# Variables that MMDetection's shipped configs define for configs that inherit them.
 _MMDETECTION_VARIABLES = (
     "backend_args", "file_client_args", "dataset_type", "data_root", "train_pipeline",
     "val_pipeline", "test_pipeline", "test_pipeline_stage2", "train_pipeline_stage2",
@@ -49,8 +49,8 @@ _MMDETECTION_VARIABLES = (
 )  # fmt: skip
 _TOP_LEVEL = _takes(Runner.__init__, *_RUNNER_EXTRAS) - {"cfg"}
 _DATALOADER = _takes(DataLoader.__init__, "num_batch_per_epoch") - {"kwargs"}
-# Arguments that are dicts without a ``type``, and what the class that reads them knows; None where
-# the keys are names of the data, which the class compares with the data.
+# Arguments that are dicts without a ``type``, and the keys that the reading class knows; None if
+# the keys are names in the data, which the class checks itself.
 _SETTINGS: dict[str, frozenset[str] | None] = {
     "augment": frozenset(field.name for field in fields(AugmentSettings)),
     "filters": frozenset(field.name for field in fields(BoxFilters)),
@@ -68,7 +68,7 @@ _SETTINGS: dict[str, frozenset[str] | None] = {
         {"nms_pre", "nms", "score_thr", "max_per_img", "min_bbox_size", "mask_thr_binary"}
     ),
 }
-# Dicts of a config that are built without a ``type`` and would otherwise fail late or not at all.
+# Dicts of a config without a ``type``, where a wrong key would otherwise fail late or not at all.
 _UNTYPED: dict[str, frozenset[str]] = {
     "train_dataloader": _DATALOADER,
     "val_dataloader": _DATALOADER,
@@ -84,9 +84,9 @@ _UNTYPED: dict[str, frozenset[str]] = {
 
 
 def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file, apply the command line's options, and check every key that can be.
+    """Read a config, apply the command line's options, and check all keys that can be checked.
 
-    Arguments of registered classes are checked when they are built: :func:`config_errors`.
+    Arguments of registered classes are checked when they are built; see :func:`config_errors`.
 
     Args:
         path: an MMEngine config.
@@ -121,10 +121,10 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
 
 @contextmanager
 def reading_errors(config: str | Path) -> Iterator[None]:
-    """Name the config in whatever goes wrong while it is read.
+    """Add the config's name to any error while it is read.
 
     Raises:
-        ConfigError: a config is a program, and can raise anything.
+        ConfigError: for every error, since a config is a program and can raise anything.
     """
     try:
         yield
@@ -138,7 +138,7 @@ def reading_errors(config: str | Path) -> Iterator[None]:
 
 
 class ConfigOptions(DictAction):
-    """``--cfg-options KEY=VALUE ...``, as MMEngine reads them."""
+    """Action for ``--cfg-options KEY=VALUE ...``, like MMEngine's."""
 
     def __call__(
         self,
@@ -150,7 +150,7 @@ class ConfigOptions(DictAction):
         """Parse the values.
 
         Raises:
-            ArgumentError: for one that is no ``KEY=VALUE``.
+            ArgumentError: for a value that is not ``KEY=VALUE``.
         """
         for value in values:
             if "=" not in value:
@@ -160,7 +160,7 @@ class ConfigOptions(DictAction):
 
 @contextmanager
 def config_errors() -> Iterator[None]:
-    """Turn a wrong ``type``, argument or value, found while building, into one line.
+    """Turn the error of a wrong ``type``, argument or value, found while building, into one line.
 
     Raises:
         ConfigError: naming class, key and the nearest valid one.
@@ -177,17 +177,17 @@ def config_errors() -> Iterator[None]:
 
 
 def variables_of(config: Config) -> list[str]:
-    """Top-level names that neither the Runner nor MMDetection's tools read, only other lines."""
+    """Return the top-level names that neither the Runner nor MMDetection's tools read."""
     return [key for key in config if key not in _TOP_LEVEL and key not in _MMDETECTION_VARIABLES]
 
 
 def is_pretrainer(model: Mapping[str, Any]) -> bool:
-    """Whether a model's config is of a pretrainer. Detectors such as DINO have an encoder, too."""
+    """Return whether a model config is a pretrainer's; detectors like DINO have an encoder, too."""
     return "encoder" in model and "backbone" not in model
 
 
 def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
-    """Every dict in nested dicts and lists, outer ones first."""
+    """Yield every dict in nested dicts and lists, outer ones first."""
     if isinstance(config, Mapping):
         yield config
         config = config.values()
@@ -198,13 +198,13 @@ def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def short_type(config: Mapping[str, Any]) -> str:
-    """Name of a config's class, without its scope."""
+    """Return the name of a config's class, without its scope."""
     kind = config.get("type")
     return kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
 
 
 def defaults_of(kind: type) -> dict[str, Any]:
-    """What a class takes for the arguments that a config leaves out."""
+    """Return a class's defaults for the arguments that a config leaves out."""
     parameters = inspect.signature(kind).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not each.empty}
 
@@ -212,8 +212,8 @@ def defaults_of(kind: type) -> dict[str, Any]:
 def _check_top_level(config: Config) -> None:
     """Refuse a top-level name that neither the Runner nor any line of the config reads.
 
-    What a run dumped has variables in it whose lines have been read. There, and in JSON and YAML,
-    which have no lines to read a variable, only a misspelt name is refused.
+    A dumped config has variables, but no longer the lines that read them. JSON and YAML have no
+    such lines either. There, only a misspelt name is refused.
     """
     is_plain = is_dump(config) or Path(config.filename).suffix != ".py"
     for key in variables_of(config):
@@ -239,7 +239,7 @@ def _check_untyped(config: Config) -> None:
 
 
 def _check_option(config: Config, dotted: str) -> None:
-    """Refuse an option that sets a key which is not there and which no class could ask for."""
+    """Refuse an option whose key does not exist and that no class could read."""
     here: Any = config.to_dict()
     variable, _, inside = dotted.partition(".")
     if variable in here and variable not in _TOP_LEVEL:
@@ -274,7 +274,7 @@ def _check_option(config: Config, dotted: str) -> None:
 
 
 def _is_setting(walked: list[str], part: str) -> bool:
-    """Whether a key is one that the class which reads the dict knows, or checks by itself."""
+    """Return whether the class that reads the dict knows the key, or checks its keys itself."""
     if not walked or walked[-1] not in _SETTINGS:
         return False
     known = _SETTINGS[walked[-1]]
@@ -282,7 +282,7 @@ def _is_setting(walked: list[str], part: str) -> bool:
 
 
 def _open(config: Config, dotted: str) -> None:
-    """Put an empty dict where an option sets a key of what is None so far."""
+    """Replace None by an empty dict where an option sets a key inside it."""
     here: Any = config
     for part in dotted.split(".")[:-1]:
         if isinstance(here, (list, tuple)):
@@ -296,7 +296,7 @@ def _open(config: Config, dotted: str) -> None:
 
 
 def _check_variables(config: Config, path: Path) -> None:
-    """Refuse a variable that the file sets over an inherited one and does not read itself."""
+    """Refuse a variable that overrides an inherited one without being read in the same file."""
     if path.suffix != ".py":
         return
     text = path.read_text()
@@ -312,7 +312,7 @@ def _check_variables(config: Config, path: Path) -> None:
 
 
 def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
-    """Dotted keys, of those that the Runner reads, that end in a name or have a value."""
+    """Return dotted keys, of those that the Runner reads, that end in a name or have a value."""
     roots = sorted(config.keys() & _TOP_LEVEL)
     found = (pair for root in roots for pair in _walk(config[root], root))
     if value is None:
@@ -321,12 +321,12 @@ def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
 
 
 def _cure(keys: list[str], inside: str = "") -> str:
-    """The keys to set, or a place inside of each."""
+    """List the keys to set, or a place inside each."""
     return ", ".join(f"{key}.{inside}".rstrip(".") for key in keys) or "the key that it went into"
 
 
 def _walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Every value in nested dicts and lists by its dotted key, outer ones first."""
+    """Yield every value in nested dicts and lists with its dotted key, outer ones first."""
     yield key, value
     pairs: Any = value.items() if isinstance(value, Mapping) else ()
     if isinstance(value, (list, tuple)):
@@ -336,7 +336,7 @@ def _walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def _valid_additions(walked: list[str]) -> frozenset[str]:
-    """Keys that may be added at a place of the config where they are not yet."""
+    """Return the keys that may be added at a place of the config."""
     if not walked:
         return _TOP_LEVEL
     if walked == ["optim_wrapper"]:

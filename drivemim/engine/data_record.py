@@ -1,4 +1,4 @@
-"""What a pretraining run saw: facts read from its config and its indices, and nothing else."""
+"""Records of the data that a pretraining run saw, from its config and indices only."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ _DEFAULTS = defaults_of(ClipDataset)
 
 
 def describe_data(cfg: Config) -> list[dict[str, Any]]:
-    """One entry for every data set that a run trained on.
+    """Describe every data set that a run trained on.
 
     Args:
-        cfg: of the run.
+        cfg: config of the run.
 
     Returns:
-        Path of the index and the data set's settings; where the index can still be read also its
-        source, counts of the frames, scenes and objects chosen from it, and which frames they are
-        (see ``record_frames``); else ``unreadable``, the reason.
+        One entry per data set, with the path of its index and its settings. If the index can still
+        be read, the entry also has its source, the numbers of chosen frames, scenes and objects,
+        and which frames they are (see ``record_frames``). Otherwise it has ``unreadable``, the
+        reason.
     """
     parts = dicts_in(cfg.get("train_dataloader"))
     return [_describe(part) for part in parts if part.get("index") is not None]
 
 
 def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
-    """Images of a clip, time steps by cameras; None if it is not known or not always the same."""
+    """Return images per clip, frames times cameras; None if unknown or not always the same."""
     counts = set()
     for part in data:
         cameras = 1 if part["one_camera"] else len(part["cameras"] or ())
@@ -63,7 +64,7 @@ def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Counts of what is chosen from an index."""
+    """Describe an index and count what is chosen from it."""
     frames, scenes, info = index.frames, index.scenes, index.info
     rows = index.scene_rows(entry["chosen"])
     cameras = index.camera_numbers(entry["cameras"])
@@ -103,7 +104,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A config's value with containers as JSON has them."""
+    """Convert the containers in a config's value to those of JSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -1,4 +1,4 @@
-"""The config that a training run writes into its folder, and reading it again."""
+"""Writing and reading of the config in a training run's folder."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from drivemim.files import write_bytes
 GUARANTEES = ("ReseedEveryIteration", "StopOnNonFiniteLoss", "AverageLosses", "ReportClips")
 """Hooks that every training run has, whatever its config says."""
 _GUARANTEES = {f"drivemim.{name}" for name in GUARANTEES}
-# Runs that were begun before clips were reported wrote the others down.
+# Dumps of runs from before ``ReportClips`` existed have only the others.
 _WRITTEN_DOWN = _GUARANTEES - {"drivemim.ReportClips"}
-# Names that MMEngine writes into a config without code.
+# Names that MMEngine writes into a dumped config; others mean that it has code.
 _LITERALS = {"dict", "inf", "nan"}
 
 
 def is_dump(config: Config) -> bool:
-    """Whether a run wrote the config: no code, nothing inherited, and what only a run knows.
+    """Return whether a run wrote the config: no code, no ``_base_``, and keys that runs add.
 
     Args:
-        config: as MMEngine reads it, before any option is applied.
+        config: config as MMEngine reads it, before any option is applied.
     """
     if not {"launcher", "work_dir"} <= set(config):
         return False
@@ -41,11 +41,11 @@ def is_dump(config: Config) -> bool:
 
 
 def undo_run(config: Config) -> None:
-    """Take out of a dumped config, in place, what its run added to the config it was given.
+    """Remove from a dumped config, in place, what its run added to the original config.
 
-    Kept, it would act on another run: hooks would be there twice, a hook would load a backbone that
-    ``backbone_checkpoint`` no longer names, and a dump of a resumed run would start from the
-    checkpoint of that run.
+    Otherwise these additions would affect another run: hooks would exist twice, a hook would load a
+    backbone that ``backbone_checkpoint`` no longer names, and the dump of a resumed run would start
+    from that run's checkpoint.
     """
     hooks = config.get("custom_hooks") or []
     if {hook.get("type") for hook in hooks} >= _WRITTEN_DOWN:
@@ -57,7 +57,7 @@ def undo_run(config: Config) -> None:
 
 
 def _is_added(hook: Mapping[str, Any], config: Config) -> bool:
-    """Whether a hook is one that a run adds by itself."""
+    """Return whether a hook is one that a run adds by itself."""
     backbone = config.get("backbone_checkpoint")
     loads = hook.get("type") == "drivemim.LoadBackbone"
     return (
@@ -69,12 +69,12 @@ def _is_added(hook: Mapping[str, Any], config: Config) -> bool:
 
 
 def dump_of(config: Config, variables: Iterable[str]) -> Config:
-    """A copy of a run's config to write down, before the run adds to it.
+    """Copy a run's config for the dump, before the run adds to it.
 
     Args:
-        config: with the options of the command line.
+        config: config with the options of the command line.
         variables: top-level names that only other lines of the config read. Those lines have been
-            read, so that nothing would read the names in the dump.
+            evaluated, so nothing would read the names in the dump.
     """
     dump = copy.deepcopy(config)
     for name in variables:
@@ -85,11 +85,12 @@ def dump_of(config: Config, variables: Iterable[str]) -> Config:
 
 
 class DumpConfig(Hook):
-    """Writes a run's config into its folder, when nothing can refuse the run any more.
+    """Write a run's config into its folder when nothing can refuse the run any more.
 
-    MMEngine's Runner writes it when it is built, over that of an earlier run, though a wrong
-    checkpoint or config may still end the run before its first iteration. Here it is written
-    when training begins; over another one only after the first iteration.
+    MMEngine's Runner writes the config when it is built and overwrites that of an earlier run,
+    although a wrong checkpoint or config may still end the run before its first iteration. This
+    hook writes it when training begins. It overwrites another config only after the first
+    iteration.
 
     Args:
         config: from :func:`dump_of`.
@@ -102,12 +103,12 @@ class DumpConfig(Hook):
         self.is_written = False
 
     def before_train(self, runner: Any) -> None:
-        """Write it where there is none."""
+        """Write the config if there is none."""
         if not self._path(runner).exists():
             self._write(runner)
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        """Write it over that of an earlier run."""
+        """Overwrite the config of an earlier run."""
         if not self.is_written:
             self._write(runner)
 
@@ -122,5 +123,5 @@ class DumpConfig(Hook):
 
 
 def dumps_nothing(runner: type[Runner]) -> type[Runner]:
-    """The same Runner, leaving the config to :class:`DumpConfig`."""
+    """Return the same Runner, which leaves the config to :class:`DumpConfig`."""
     return type(runner.__name__, (runner,), {"dump_config": lambda self: None})

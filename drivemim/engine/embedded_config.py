@@ -1,7 +1,7 @@
-"""The config inside a checkpoint, read as values and not run as the program that a config is.
+"""Reading of the config inside a checkpoint as plain values, without running code.
 
-A config can run code in two ways: as Python, and by its ``type`` keys, since MMEngine imports what
-no registry knows (``type='os.system'``). A file from elsewhere gets neither.
+A config can run code in two ways: as Python, and through its ``type`` keys, because MMEngine
+imports names that no registry knows (``type='os.system'``). A file from elsewhere can do neither.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from drivemim.errors import CheckpointError
 from drivemim.registry import MASKS, MODELS
 from drivemim.trust import is_trusted, trust_cure
 
-# Where the parts of a pretrainer come from. Others, whole detectors for example, read files.
+# Modules with the parts of a pretrainer. Others, such as whole detectors, read files.
 _PARTS = ("drivemim.", "mmdet.models.backbones.", "mmdet.models.necks.", "mmdet.models.layers.",
           "mmcv.cnn.", "mmengine.model.", "mmengine.utils.dl_utils.", "torch.nn.")  # fmt: skip
 
@@ -29,11 +29,11 @@ def embedded_config(text: Any, checkpoint: str | Path) -> Config:
 
     Args:
         text: ``meta['cfg']``.
-        checkpoint: path, for messages.
+        checkpoint: path of the checkpoint.
 
     Raises:
-        CheckpointError: if the text is more than values, or its model names a class that is not
-            a known part of a pretrainer; unless the user trusts the file.
+        CheckpointError: if the text is more than values, or its model names a class that is not a
+            known part of a pretrainer. A file that the user trusts is not checked.
     """
     if is_trusted(checkpoint):
         return Config.fromstring(str(text), file_format=".py")
@@ -61,7 +61,7 @@ def _check_type(part: Mapping[str, Any], checkpoint: str | Path) -> None:
     found = None
     if isinstance(name, str):
         found = registered_class(MODELS, name) or registered_class(MASKS, name)
-    # What stands in DriveMIM's own registries was put there by code that the user runs.
+    # Classes in DriveMIM's own registries come from code that the user runs.
     own = found is not None and found in (*MODELS.module_dict.values(), *MASKS.module_dict.values())
     if found is None or not (own or f"{found.__module__}.".startswith(_PARTS)):
         raise CheckpointError(
@@ -71,10 +71,10 @@ def _check_type(part: Mapping[str, Any], checkpoint: str | Path) -> None:
 
 
 def _values(tree: ast.Module) -> dict[str, Any]:
-    """Assignments of plain values.
+    """Parse assignments of plain values.
 
     Raises:
-        ValueError: naming the line that is something else.
+        ValueError: naming a line that is something else.
     """
     found = {}
     for line in tree.body:
@@ -86,7 +86,7 @@ def _values(tree: ast.Module) -> dict[str, Any]:
 
 
 def _value(node: ast.expr) -> Any:
-    """A literal, in which ``dict(key=value)`` counts as one."""
+    """Parse a literal; ``dict(key=value)`` counts as one."""
     if isinstance(node, ast.Dict):
         pairs = zip(node.keys, node.values, strict=True)
         return {_value(key): _value(value) for key, value in pairs if key is not None}
@@ -95,7 +95,7 @@ def _value(node: ast.expr) -> Any:
         return kind(_value(each) for each in node.elts)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
         words = {word.arg: word.value for word in node.keywords}
-        # MMEngine writes dict({...}) where keys are no names.
+        # MMEngine writes dict({...}) where keys are not names.
         first = node.args[0] if len(node.args) == 1 else ast.Dict(keys=[], values=[])
         if None not in words and isinstance(first, ast.Dict) and len(node.args) < 2:
             return {**_value(first), **{name: _value(value) for name, value in words.items()}}

@@ -1,8 +1,9 @@
-"""What the pretraining of a backbone saw of the frames that the backbone is judged with.
+"""Checks of whether a backbone's pretraining saw the frames that it is evaluated on.
 
-Masks may read annotated boxes, and an index may hold the very images that results are measured on.
-Neither is wrong, but a result that does not say so claims too much: labels were used that it does
-not count, or the measurement is transductive. So whatever compares backbones asks here first.
+Masks may read annotated boxes, and an index may hold the images that results are measured on.
+Neither is wrong, but a result must say so. Otherwise it claims too much: it used labels that it
+does not count, or the measurement is transductive. Every comparison of backbones therefore asks
+this module first.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from drivemim.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """What a pretraining saw of one set of frames.
+    """Numbers of frames in one set that a pretraining saw.
 
     Attributes:
-        frames: how many they are.
-        images: how many of them it had as images, as far as that is known; None if it is not known
-            whether it had any.
-        boxes: of how many of them it read the annotated boxes, as far as that is known; None if
-            it is not known whether it read any.
-        boxes_unknown_by_start: whether ``boxes`` is None only for what it started from: all that
-            is recorded read none.
+        frames: number of frames in the set.
+        images: number of them that it is known to have had as images; None if it is unknown whether
+            it had any.
+        boxes: number of them whose annotated boxes it is known to have read; None if it is unknown
+            whether it read any.
+        boxes_unknown_by_start: whether ``boxes`` is None only because of weights that it started
+            from: all that is recorded read none.
     """
 
     frames: int
@@ -42,13 +43,13 @@ class Exposure:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingRecord:
-    """What is known of a backbone's pretraining.
+    """Known facts about a backbone's pretraining.
 
     Attributes:
         data: from ``describe_data``; None if nothing is known.
         readers: classes that read boxes.
-        file: whose record it is, of one that another pretraining started from.
-        earlier: records of what it started from.
+        file: weights file of the record, if another pretraining started from it.
+        earlier: records of the weights that it started from.
         missing: why something is not known, as the end of a sentence; empty if everything is.
     """
 
@@ -60,17 +61,17 @@ class PretrainingRecord:
 
     @property
     def chain(self) -> list[PretrainingRecord]:
-        """This record, and those of all that it started from."""
+        """This record, and those of all weights that it started from."""
         return [self, *(each for start in self.earlier for each in start.chain)]
 
     @property
     def started_from(self) -> str | None:
-        """Files of weights that it started from, and those that these started from."""
+        """Weights files that it started from, and those that they started from."""
         return " and ".join(each.file + _origin(each) for each in self.earlier) or None
 
     @property
     def annotated(self) -> list[dict[str, Any]]:
-        """The data whose annotated boxes were read, by it or by what it started from."""
+        """Data whose annotated boxes were read, by it or by an earlier pretraining."""
         return [
             part
             for part in self._parts_with_readers()
@@ -81,7 +82,7 @@ class PretrainingRecord:
 
     @property
     def all_readers(self) -> list[str]:
-        """Classes that read boxes, of what it started from too."""
+        """Classes that read boxes, in it or in an earlier pretraining."""
         return list(dict.fromkeys(name for each in self.chain for name in each.readers))
 
     @property
@@ -92,7 +93,7 @@ class PretrainingRecord:
         return list(dict.fromkeys(found))
 
     def exposure(self, frames: KnownFrames) -> Exposure:
-        """Count what the pretraining, and what it started from, saw of frames."""
+        """Count the frames that this pretraining, or an earlier one, saw."""
         parts = [part for each in self.chain for part in each.data or ()]
         images, images_known = _seen(parts, frames, annotated=False)
         boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
@@ -107,7 +108,7 @@ class PretrainingRecord:
         )
 
     def remarks(self) -> list[str]:
-        """What is to be said in any case: labels behind pseudo-labels, and what is not known."""
+        """List remarks for every result: labels behind pseudo-labels, and what is unknown."""
         lines = [
             f"its pretraining read boxes of a detector ({name}); the labels that the detector "
             "learned from are used indirectly and not counted"
@@ -124,7 +125,7 @@ class PretrainingRecord:
 
 
 def read_record(path: str | Path) -> PretrainingRecord:
-    """Read what an exported backbone, or the checkpoint of a pretraining run, says of its data.
+    """Read the data record of an exported backbone or of a pretraining run's checkpoint.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -141,18 +142,18 @@ def read_record(path: str | Path) -> PretrainingRecord:
 
 
 def record_of(metadata: Mapping[str, Any]) -> PretrainingRecord:
-    """Take the record out of an export's metadata."""
+    """Convert an export's metadata to a record."""
     data, recipe = metadata["data"], metadata["recipe"]
     if "reads" in recipe:
         readers = tuple(recipe["reads"]["boxes"])
     else:
-        # Of exports that did not record more than this.
+        # Older exports record no more than this.
         readers = ("its masks",) if recipe.get("masks_use_boxes") else ()
     start = recipe.get("started_from")
     if "earlier" in recipe or start is None:
         earlier = tuple(record_of(each) for each in recipe.get("earlier", ()))
     else:
-        # Older exports name what they started from and say no more of it.
+        # Older exports only name the weights that they started from.
         earlier = (PretrainingRecord(data=None, file=str(start)),)
     return PretrainingRecord(
         data=None if data is None else list(data),
@@ -168,16 +169,16 @@ def _origin(record: PretrainingRecord) -> str:
 
 
 def check_images(what: str, judged: str, exposure: Exposure, *, transductive: bool) -> None:
-    """Refuse a backbone that saw images that it is judged on.
+    """Refuse a backbone whose pretraining saw images that it is evaluated on.
 
     Args:
         what: the backbone, as messages begin.
         judged: the frames, as the command line names them.
-        exposure: to those frames.
-        transductive: whether the user said that the measurement is.
+        exposure: exposure to those frames.
+        transductive: whether the user said that the measurement is transductive.
 
     Raises:
-        ConfigError: if it did, and the user did not say so.
+        ConfigError: if it saw any, and the user did not say so.
     """
     if exposure.images and not transductive:
         raise ConfigError(
@@ -193,14 +194,14 @@ def check_boxes(
 
     Args:
         what: the backbone, as messages begin.
-        record: of its pretraining.
-        where: the frames, and perhaps what is allowed of them.
-        exposure: to those frames.
-        most: of how many of them boxes may be read.
-        cure: what else than other masks helps.
+        record: record of its pretraining.
+        where: the frames, possibly with what is allowed of them.
+        exposure: exposure to those frames.
+        most: largest number of them whose boxes may be read.
+        cure: a remedy besides other masks.
 
     Raises:
-        ConfigError: if it did, or if that cannot be told of a pretraining that read boxes.
+        ConfigError: if it read more, or if boxes were read and the number is unknown.
     """
     if not record.annotated or exposure.boxes_unknown_by_start:
         return
@@ -216,7 +217,7 @@ def check_boxes(
 
 
 def unknown_frames(record: PretrainingRecord, judged: str, exposure: Exposure) -> list[str]:
-    """Say that nobody can tell whether images were seen, if that is so and not said already."""
+    """Return a remark if it is unknown whether images were seen and no other remark says so."""
     if exposure.images is not None:
         return []
     if any(each.missing or each.data is None for each in record.chain):
@@ -228,7 +229,7 @@ def unknown_frames(record: PretrainingRecord, judged: str, exposure: Exposure) -
 
 
 def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) -> tuple[int, bool]:
-    """How many frames were seen, as far as known, and whether all is known."""
+    """Count the frames that are known to be seen, and return whether all is known."""
     seen_F, known = np.zeros(len(frames), np.bool_), True
     for part in parts:
         found_F, annotated_F, all_known = frames_seen(part, frames)

@@ -1,4 +1,7 @@
-"""What a backbone answers to one fixed image: equal answers mean equal weights and equal input."""
+"""Statistics of a backbone's features of one fixed image.
+
+Equal statistics mean equal weights and equal input.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _SAMPLES = 64
 
 
 def fixed_image(size: tuple[int, int]) -> Tensor:
-    """An image by formula, with edges at many scales and three unlike channels.
+    """Generate an image by formula, with edges at many scales and three different channels.
 
     Args:
         size: height and width, pixels.
@@ -30,7 +33,7 @@ def fixed_image(size: tuple[int, int]) -> Tensor:
 
 
 def level_numbers(backbone: nn.Module, maps: Sequence[Tensor]) -> list[int]:
-    """Which stages or blocks the maps come from, so that two choices of them can be compared."""
+    """Return the stage or block of each map, so that two choices of levels can be compared."""
     numbers = getattr(backbone, "out_indices", None)
     return (
         list(numbers) if numbers is not None and len(numbers) == len(maps) else [*range(len(maps))]
@@ -38,7 +41,7 @@ def level_numbers(backbone: nn.Module, maps: Sequence[Tensor]) -> list[int]:
 
 
 def describe_features(maps: Sequence[Tensor], levels: Sequence[int]) -> list[dict[str, Any]]:
-    """Small statistics of each map.
+    """Compute small statistics of each map.
 
     Args:
         maps: features (1, C, h, w) of :func:`fixed_image`.
@@ -70,11 +73,11 @@ def compare_features(
     Args:
         recorded: from :func:`describe_features`.
         maps: features of the same image.
-        levels: of ``maps``.
-        tolerance: largest difference allowed, as a share of the map's root mean square.
+        levels: levels of ``maps``.
+        tolerance: largest difference allowed, as a fraction of the map's root mean square.
 
     Returns:
-        What differs, a line a level; empty if nothing does.
+        The differences, one line per level; empty if there are none.
     """
     by_level = {entry["level"]: entry for entry in recorded}
     shared = [level for level in levels if level in by_level]

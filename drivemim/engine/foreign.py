@@ -1,4 +1,4 @@
-"""Backbone weights out of files that DriveMIM did not write."""
+"""Extraction of backbone weights from files that DriveMIM did not write."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from drivemim.errors import CheckpointError
 
 _CONTAINERS = ("state_dict", "model", "model_state_dict", "teacher", "student", "model_ema",
                "ema_state_dict", "state_dict_ema")  # fmt: skip
-# What wraps a backbone: parallel training, compilation, a classifier, a student and its teacher, a
-# detector, a masked autoencoder. A teacher is the average that its authors hand on.
+# Prefixes by parallel training, compilation, classifiers, teachers and students, detectors, masked
+# autoencoders. A teacher is the averaged model that its authors publish.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "teacher.", "student.", "backbone.", "encoder.")
 _CLASSIFIERS = ("fc.", "head.", "classifier.", "head_dist.", "fc_norm.", "pre_logits.")
 _NUMBER = re.compile(r"\.\d+(?=\.)")
@@ -23,13 +23,13 @@ _NUMBER = re.compile(r"\.\d+(?=\.)")
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """A backbone's weights out of somebody else's file.
+    """A backbone's weights from another project's file.
 
     Attributes:
-        weights: under the backbone's own names.
-        names: that each has in the file, by its own name.
-        left_out: names in the file of what is no part of the backbone.
-        container: key of the file that they lie under; empty if at its top.
+        weights: weights under the backbone's own names.
+        names: name in the file by the backbone's own name.
+        left_out: names in the file that are not part of the backbone.
+        container: key of the file that holds the weights; empty if they are at its top.
     """
 
     weights: dict[str, Tensor]
@@ -38,10 +38,10 @@ class ForeignWeights:
     container: str
 
     def renamed(self, chosen: Mapping[str, str]) -> ForeignWeights:
-        """The same under other names.
+        """Return the same weights under other names.
 
         Args:
-            chosen: new name by present name; what is not in it is left out.
+            chosen: new name by present name; weights that it does not name are left out.
         """
         dropped = tuple(self.names[name] for name in self.weights if name not in chosen)
         return ForeignWeights(
@@ -53,17 +53,17 @@ class ForeignWeights:
 
 
 def foreign_backbone(content: Any, path: str | Path, prefix: str = "") -> ForeignWeights:
-    """Pick a backbone's weights out of a checkpoint of any origin.
+    """Extract a backbone's weights from a checkpoint of any origin.
 
-    Understood are a state dict, alone or under the keys that training scripts use (``state_dict``,
-    ``model``, ``teacher``, ``model_ema``, ...), whose names begin with any of the usual prefixes.
-    Where some names begin with one (``backbone.``, ``teacher.``), those are the backbone; a
+    The checkpoint has a state dict, alone or under a key that training scripts use (``state_dict``,
+    ``model``, ``teacher``, ``model_ema``, ...). Its names may begin with any of the usual prefixes.
+    If only some names begin with a prefix (``backbone.``, ``teacher.``), those are the backbone. A
     classifier's layers (``fc.``, ``head.``, ...) are left out.
 
     Args:
-        content: of the file, read.
-        path: of the file, for messages.
-        prefix: of the names to take, if it is known.
+        content: content of the file.
+        path: path of the file, for messages.
+        prefix: prefix of the names to take, if known.
 
     Raises:
         CheckpointError: if there are no weights in it, or it is of a pretraining run of DriveMIM.
@@ -95,23 +95,23 @@ def foreign_backbone(content: Any, path: str | Path, prefix: str = "") -> Foreig
 
 
 def add_batch_counts(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add batch normalisation's counters where a file older than PyTorch 0.4.1 lacks them all.
+    """Add batch normalisation's counters if a file older than PyTorch 0.4.1 lacks them all.
 
-    Nothing reads them unless ``momentum`` is None, and they are no learned weights.
+    Nothing reads them unless ``momentum`` is None, and they are not learned.
 
     Args:
-        weights: of a file.
-        wanted: the state dict that is to be filled.
+        weights: weights of a file.
+        wanted: the state dict to fill.
     """
     counts = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")}
     return weights if counts.keys() & weights.keys() else {**weights, **counts}
 
 
 def describe_names(names: Mapping[str, str]) -> str:
-    """Say how names of a file became the backbone's: empty, one prefix, or a table.
+    """Describe how names of a file became the backbone's: empty, one prefix, or a table.
 
     Args:
-        names: in the file, by the backbone's own.
+        names: name in the file by the backbone's own name.
     """
     prefixes = {old.removesuffix(new) if old.endswith(new) else None for new, old in names.items()}
     if len(prefixes) == 1 and (prefix := prefixes.pop()) is not None:
@@ -126,12 +126,12 @@ def describe_names(names: Mapping[str, str]) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name without the number of its block, and without weight or bias."""
+    """Return a name without its block number, and without weight or bias."""
     return _NUMBER.sub(".*", name, count=1).rpartition(".")[0] or name
 
 
 def _is_pretrainer(names: Mapping[str, str]) -> bool:
-    """Whether a decoder of DriveMIM is beside the encoder; SimMIM's is a single layer, ``0``."""
+    """Return whether a decoder of DriveMIM is present; SimMIM's is a single layer, ``0``."""
     return any(name.startswith("decoder.") and name[8:10] != "0." for name in names)
 
 
@@ -140,7 +140,7 @@ def _any(names: Mapping[str, str], prefix: str) -> bool:
 
 
 def _state_of(content: Any) -> tuple[dict[str, Tensor], str]:
-    """The first mapping of names to tensors, and the key that it lies under."""
+    """Return the first mapping of names to tensors, and the key that holds it."""
     if not isinstance(content, Mapping):
         return {}, ""
     for key in (*_CONTAINERS, ""):

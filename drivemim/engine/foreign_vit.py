@@ -1,7 +1,7 @@
-"""Vision transformers of other projects as weights of ``drivemim.ViT``.
+"""Conversion of other projects' vision transformers to weights of ``drivemim.ViT``.
 
-Names are those of MAE, timm, DeiT, DINO (v1) and mmpretrain. Whatever would make the features
-another network's is refused by its name; positions are compared with those that the ViT has.
+Names of MAE, timm, DeiT, DINO (v1) and mmpretrain are understood. Parts that would change the
+features are refused by name. Positions are compared with those of the ViT.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from drivemim.models.layers import grid_positions
 _RENAMINGS = tuple(
     (re.compile(old), new)
     for old, new in (
-        (r"^patch_embed\.projection\.", "patch_embed.proj."),  # mmpretrain's from here on
+        (r"^patch_embed\.projection\.", "patch_embed.proj."),  # mmpretrain's names from here on
         (r"^layers\.(\d+)\.", r"blocks.\1."),
         (r"^(blocks\.\d+)\.ln([12])\.", r"\1.norm\2."),
         (r"^(blocks\.\d+)\.ffn\.layers\.0\.0\.", r"\1.mlp.fc1."),
@@ -39,28 +39,28 @@ _REFUSED = (
     ("a norm before the blocks", re.compile(r"^(norm_pre|pre_norm)\.")),
 )
 _TOKENS = ("cls_token", "dist_token")
-# The masked autoencoders' own decoders, what stands for a masked patch, and mmpretrain's norm of
-# the mean over patches.
+# Decoders and mask tokens of masked autoencoders, and mmpretrain's norm of the mean over patches.
 _NO_PART = re.compile(r"^(decoder[._]|mask_token$|masked_embed$|ln2\.)")
-_TOLERANCE = 2e-3  # of sines, to let weights in half precision pass; learned ones differ by 0.5
+_TOLERANCE = 2e-3  # for sines in half precision; learned positions differ by 0.5
 
 
 def fit_vit(
     found: ForeignWeights, vit: ViT, path: str | Path
 ) -> tuple[ForeignWeights, dict[str, Tensor], str]:
-    """Rename another project's vision transformer, and see to its positions.
+    """Rename another project's vision transformer and fit its positions.
 
     Args:
         found: its weights.
-        vit: what they are for.
-        path: of the file, for messages.
+        vit: model to fill.
+        path: path of the file, for messages.
 
     Returns:
-        What is found under the names of ``drivemim.ViT``; its weights, positions cut to the grid;
-        and notes for the log.
+        The weights used, under the names of ``drivemim.ViT``; the tensors to load, with positions
+        of patches only; and notes for the log.
 
     Raises:
-        CheckpointError: if it has a part that ``drivemim.ViT`` lacks, or other positions.
+        CheckpointError: if it has a part that ``drivemim.ViT`` lacks, two names for one layer, or
+            positions that do not fit.
     """
     for part, pattern in _REFUSED:
         if names := [found.names[name] for name in found.weights if pattern.search(name)]:
@@ -102,14 +102,14 @@ def _rename(name: str) -> str:
 def _fit_positions(
     positions: Tensor, tokens: int, vit: ViT, path: str | Path
 ) -> tuple[dict[str, Tensor], str]:
-    """What fills the ViT's own positions, and a note on them."""
+    """Return the tensors of the ViT's own positions, and a note on them."""
     table_XD = positions.detach().float().flatten(0, -2)
     if table_XD.shape[1] != vit.embed_dims:
         raise CheckpointError(
             f"{path} has positions of {table_XD.shape[1]} channels, here embed_dims is "
             f"{vit.embed_dims}"
         )
-    # A class token may have a position or not.
+    # A class token may or may not have a position.
     tables = [table_XD[skip:] for skip in sorted({tokens, 0}, reverse=True)]
     fixed = next((known for table in tables for known in _fixed(table)), None)
     if fixed is not None:
@@ -140,7 +140,7 @@ def _fit_positions(
 
 
 def _fixed(table_LD: Tensor) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The kind and grid of fixed sine-cosine positions, if they are that."""
+    """Yield kind and grid of the positions if they are fixed sine-cosine ones."""
     count, dims = table_LD.shape
     for rows in (rows for rows in range(1, count + 1) if count % rows == 0 and dims % 4 == 0):
         grid = (rows, count // rows)
@@ -153,7 +153,7 @@ def _fixed(table_LD: Tensor) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _learned_grid(tables: list[Tensor], vit: ViT, path: str | Path) -> tuple[int, int]:
-    """Rows and columns of learned positions: the ViT's, or those of a square image."""
+    """Return rows and columns of learned positions: the ViT's, or those of a square image."""
     own = vit.position_grid
     for table_LD in tables:
         if own is not None and len(table_LD) == own[0] * own[1]:
@@ -168,7 +168,7 @@ def _learned_grid(tables: list[Tensor], vit: ViT, path: str | Path) -> tuple[int
 
 
 def without_final_norm(weights: Mapping[str, Tensor], left_out: tuple[str, ...]) -> str:
-    """Advice for a classifier of mean features, which has ``fc_norm`` in place of ``norm``."""
+    """Return advice for a classifier of mean features, with ``fc_norm`` instead of ``norm``."""
     has_other = any(name.rpartition("fc_norm.")[1] for name in left_out)
     if "norm.weight" in weights or not has_other:
         return ""

@@ -1,4 +1,4 @@
-"""Which frames a pretraining saw, small enough for an export, and compared with any index."""
+"""Compact records of the frames that a pretraining saw, and their comparison with any index."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from drivemim.datasets.frame_keys import annotated_scenes, frame_keys, scene_tok
 from drivemim.datasets.index import FrameIndex
 
 MOST_FILES = 100_000
-"""Beyond that many frames, their files are not read if their scenes have tokens of their own."""
+"""With more frames, their files are not read if their scenes have tokens that identify them."""
 _GROUPS = ("annotated", "other")
 Bools = NDArray[np.bool_]
 
 
 class KnownFrames:
-    """Frames of an index, recognised wherever they occur.
+    """Frames of an index that can be recognised in other indices.
 
     Args:
-        index: the data set.
+        index: index of the data set.
         rows: (F,) rows of ``index.frames``.
     """
 
@@ -35,12 +35,12 @@ class KnownFrames:
 
     @cached_property
     def keys(self) -> NDArray[np.uint64] | None:
-        """Key (F,) of each frame's file; None if one cannot be read."""
+        """Key (F,) of each frame's file; None if a file cannot be read."""
         return self._keys(named=False)
 
     @cached_property
     def older_keys(self) -> NDArray[np.uint64] | None:
-        """Key (F,) of each frame's file, as older exports have them."""
+        """Key (F,) of each frame's file in the format of older exports; None as for ``keys``."""
         return self._keys(named=True)
 
     def _keys(self, *, named: bool) -> NDArray[np.uint64] | None:
@@ -51,11 +51,11 @@ class KnownFrames:
 
     @cached_property
     def tokens(self) -> list[str] | None:
-        """Token of each scene of the index; None where tokens tell nothing."""
+        """Token of each scene of the index; None if tokens do not identify scenes."""
         return scene_tokens(self.index)
 
     def of_scenes(self, tokens: Collection[str], cameras: Collection[str]) -> Bools:
-        """Find the frames (F,) of scenes and cameras."""
+        """Return which frames (F,) belong to the scenes and cameras."""
         frames, index = self.index.frames, self.index
         scenes = np.isin(np.arange(len(index.scenes)), _places(tokens, self.tokens or ()))
         seeing = np.isin(np.arange(len(index.cameras)), _places(cameras, index.cameras))
@@ -66,13 +66,14 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     """Record frames for an export's metadata.
 
     Args:
-        index: the data set.
+        index: index of the data set.
         rows: (F,) rows of the frames that clips are drawn from.
 
     Returns:
-        ``annotated_frames``, how many are of scenes with boxes; and ``seen``: ``files``, keys of
-        their files in base64, ``named`` as in ``frame_keys``, and ``scenes``, tokens; keys and
-        tokens apart for ``annotated`` and ``other`` frames, and None where there are none to go by.
+        ``annotated_frames``, the number of frames in scenes with boxes, and ``seen``. The latter
+        has ``files``, keys of the frames' files in base64; ``named``, as in ``frame_keys``; and
+        ``scenes``, tokens. Keys and tokens are separate for ``annotated`` and ``other`` frames, and
+        None if they are not available.
     """
     frames = KnownFrames(index, rows)
     annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
@@ -100,18 +101,18 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
     """Find frames among those that a data set of a pretraining had.
 
     Args:
-        part: of the export's ``data``.
-        frames: to look for.
+        part: entry of the export's ``data``.
+        frames: frames to search.
 
     Returns:
-        (F,) whether each was found; (F,) whether it was found as one of a scene with boxes; and
-        whether those that were not found are known not to be among them.
+        (F,) whether each frame was found; (F,) whether it was found in a scene with boxes; and
+        whether the frames that were not found are known to be absent.
     """
     record = part.get("seen") or {"files": None, "scenes": None}
     found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
     known = False
     if record["scenes"] is not None and frames.tokens is not None:
-        # The scenes of another data set, or of another version, may show the same under others.
+        # Another data set or version may contain the same scenes under other tokens.
         info = frames.index.info
         known = (part.get("source"), part.get("version")) == (info.source, info.version)
         for group_F, name in zip(found, _GROUPS, strict=True):

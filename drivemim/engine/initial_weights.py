@@ -1,7 +1,7 @@
-"""Where a run's weights come from, loaded strictly whatever key of the config names them.
+"""Strict loading of the weights that a run starts from, whichever config key names them.
 
-MMEngine loads ``load_from`` and ``init_cfg=dict(type='Pretrained')`` by whatever names happen to
-agree, none included. Here every tensor of a backbone has to fit.
+For ``load_from`` and ``init_cfg=dict(type='Pretrained')``, MMEngine loads the tensors whose names
+agree, even if none does. Here every tensor of a backbone has to fit.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from drivemim.engine.transfer import load_any_backbone, weights_of
 from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError, ConfigError
 
-# Backbones whose parameters have the names that files have. Others, Swin for one, convert them.
+# Backbones whose parameters have the same names as in files. Others, such as Swin, convert them.
 _OWN_NAMES = ("ResNet", "ResNetV1d", "ResNeXt")
 
 
 def take_start(cfg: Config) -> dict[str, Any] | None:
-    """Take out of a config what its backbone starts from, for ``drivemim.LoadBackbone`` to load.
+    """Remove the weights that a config starts from, for ``drivemim.LoadBackbone`` to load.
 
-    A pretrainer's ``load_from`` and the ``init_cfg`` of its encoder are taken, and the ``init_cfg``
-    of a detector's backbone where it is a ViT, or a ResNet that starts from a file.
+    For a pretrainer, these are ``load_from`` and the ``init_cfg`` of the model, of its encoder and
+    of the encoder's backbone. For a detector, it is the ``init_cfg`` of its backbone, if that is a
+    ViT, or a ResNet that starts from a file. A detector's ``load_from`` stays, and then so does the
+    ``init_cfg``.
 
     Returns:
-        Arguments of the hook, or None if the config names nothing.
+        Arguments of the hook, or None if there is nothing to load.
 
     Raises:
         ConfigError: if several keys name weights.
@@ -45,7 +47,7 @@ def take_start(cfg: Config) -> dict[str, Any] | None:
         if cfg.get("load_from"):
             found["load_from"] = {"checkpoint": cfg.load_from, "whole": True}
     elif cfg.get("load_from"):
-        return None  # A whole detector, which MMEngine loads over whatever the backbone had.
+        return None  # A whole detector, which MMEngine loads over the backbone's weights.
     else:
         places = {"model.backbone": cfg.model.get("backbone") or {}}
     for key, part in places.items():
@@ -73,14 +75,15 @@ def load_start(
     prefix: str = "",
     whole: bool = False,
 ) -> str:
-    """Load weights to start from, every tensor of the backbone or none.
+    """Load initial weights: every tensor of the backbone, or none.
 
     Args:
         model: a detector or a pretrainer.
         path: an export, or a checkpoint of any origin.
         architecture: config of the backbone, to name differences.
-        prefix: of the names to take.
-        whole: whether a pretraining run's own checkpoint fills the pretrainer, decoder included.
+        prefix: prefix of the names to take.
+        whole: whether a pretraining run's own checkpoint fills the pretrainer, including the
+            decoder.
 
     Returns:
         Lines for the log.
@@ -107,14 +110,14 @@ def load_start(
 
 
 def _is_of(state: Mapping[str, Any], model: nn.Module) -> bool:
-    """Whether a state dict has every part of a pretrainer."""
+    """Return whether a state dict has an encoder and another part of a pretrainer."""
     parts = {name.partition(".")[0] for name in unwrapped(state)}
     wanted = {name.partition(".")[0] for name in model.state_dict()}
     return "encoder" in parts and bool(parts & (wanted - {"encoder"}))
 
 
 def _pretrained(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The entry of an ``init_cfg`` that names a checkpoint."""
+    """Return the entry of an ``init_cfg`` that names a checkpoint."""
     init = part.get("init_cfg")
     entries = init if isinstance(init, (list, tuple)) else [init]
     for entry in entries:
@@ -124,7 +127,7 @@ def _pretrained(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _others(init: Any) -> Any:
-    """An ``init_cfg`` without the entry that names a checkpoint."""
+    """Return an ``init_cfg`` without the entry that names a checkpoint."""
     if not isinstance(init, (list, tuple)):
         return None
     return [entry for entry in init if short_type({"type": entry.get("type")}) != "Pretrained"]

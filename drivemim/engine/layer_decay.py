@@ -15,18 +15,18 @@ from drivemim.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecay(DefaultOptimWrapperConstructor):
-    """Gives layer ``i`` of ``L`` of the backbone the rate ``lr * decay_rate ** (L - 1 - i)``.
+    """Set the learning rate of backbone layer ``i`` of ``L`` to ``lr * decay_rate ** (L - 1 - i)``.
 
-    ``L`` is the encoder's ``num_layers``; its ``layer_of(name)`` says which layer a parameter
-    belongs to, from 0, the patch embedding, to ``L - 1``, the final norm (as in BEiT,
-    https://arxiv.org/abs/2106.08254). MMDetection's ResNets have the stem as layer 0 and their
-    stages as the others. Everything outside the encoder has the full rate. Parameters
-    of one dimension or none (norms, biases, scales) have no weight decay.
+    ``L`` is the encoder's ``num_layers``. Its ``layer_of(name)`` returns the layer of a parameter,
+    from 0, the patch embedding, to ``L - 1``, the final norm (as in BEiT,
+    https://arxiv.org/abs/2106.08254). In MMDetection's ResNets, the stem is layer 0 and the stages
+    are the other layers. Everything outside the encoder has the full learning rate. Parameters with
+    at most one dimension (norms, biases, scales) have no weight decay.
 
     Args:
-        optim_wrapper_cfg: as MMEngine's.
-        paramwise_cfg: ``decay_rate`` in (0, 1]; 1 keeps all rates equal. Use schedulers with
-            relative ends (``eta_min_ratio``), which keep the ratios between layers.
+        optim_wrapper_cfg: same as MMEngine's.
+        paramwise_cfg: ``decay_rate`` in (0, 1]; 1 keeps all learning rates equal. Use schedulers
+            with relative ends (``eta_min_ratio``), which keep the ratios between layers.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class LayerDecay(DefaultOptimWrapperConstructor):
             raise ConfigError("LayerDecay needs lr in optim_wrapper.optimizer")
 
     def add_params(self, params: list[dict[str, Any]], module: nn.Module, **kwargs: Any) -> None:
-        """Append one group for each (learning rate, weight decay), in order of appearance."""
+        """Append one group per (learning rate, weight decay), in order of appearance."""
         model: Any = module.module if is_model_wrapper(module) else module
         prefix, encoder = _encoder(model)
         rate = float(self.paramwise_cfg["decay_rate"])
@@ -66,7 +66,7 @@ class LayerDecay(DefaultOptimWrapperConstructor):
 
 
 def _encoder(model: nn.Module) -> tuple[str, Any]:
-    # A detector's encoder (DINO's) is no part of its backbone; a pretrainer has only an encoder.
+    # A detector's encoder (DINO's) is not part of its backbone; a pretrainer has only an encoder.
     for prefix in ("backbone", "encoder"):
         if isinstance(found := getattr(model, prefix, None), nn.Module):
             return f"{prefix}.", found
@@ -74,7 +74,7 @@ def _encoder(model: nn.Module) -> tuple[str, Any]:
 
 
 def _layers(encoder: Any) -> tuple[Callable[[str], int], int]:
-    """What tells a parameter's layer by its name, and the number of layers."""
+    """Return a function from a parameter's name to its layer, and the number of layers."""
     if hasattr(encoder, "layer_of"):
         return encoder.layer_of, int(encoder.num_layers)
     if stages := list(getattr(encoder, "res_layers", [])):

@@ -1,4 +1,4 @@
-"""Every strategy of a config on the same clips: what leaks, and what becomes of objects."""
+"""Analysis of mask strategies on the same clips: leakage, and how objects are masked."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ALL_POINTS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """A clip, and what does not depend on the mask."""
+    """A clip, with the data that do not depend on the mask."""
 
     clips: Clips
     sightings: Sightings
@@ -63,29 +63,30 @@ def analyze_masks(
     contrast_guide: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure leakage and the fate of objects for each strategy, on the same clips.
+    """Measure leakage and the masking of objects for each strategy, on the same clips.
 
     Args:
-        config: with ``strategies`` (configs by name) and ``dataset`` (of a ``ClipDataset``).
-        grid: cells down and across (h, w).
+        config: config with ``strategies`` (configs by name) and ``dataset`` (of a ``ClipDataset``).
+        grid: patches down and across (h, w).
         dataset: arguments that replace those of the config's.
-        only: names of the strategies wanted; None for all.
-        ratio: share of the cells hidden, by all of them.
-        count: how many clips at most, spread over the data.
-        draws: masks of each strategy and clip.
-        depth: where depth comes from: ``maps`` beside a generated town's images, ``lidar``, or
-            ``auto`` for maps where there are some.
-        contrast_guide: give strategies that need a guide the contrast of the image in each cell.
-            Without, they are left out: what they hide is up to the map that they follow.
-        seed: of the masks.
+        only: names of the strategies to measure; None for all.
+        ratio: mask ratio of all strategies.
+        count: largest number of clips, spread over the data.
+        draws: masks per strategy and clip.
+        depth: source of depth: ``maps`` beside a generated town's images, ``lidar``, or ``auto``
+            for maps if there are any.
+        contrast_guide: give strategies that need a guide the image contrast of each patch.
+            Otherwise they are left out, because their masks depend on the guide's map.
+        seed: seed of the masks.
 
     Returns:
-        ``clips``, ``draws``, ``cells``, ``depth``, ``ratio``, ``lidar_points`` (that strategies are
-        given), ``strategies`` (a summary of each by name) and ``left_out`` (those that need a
-        guide).
+        ``clips``, ``draws``, ``cells`` (the grid), ``depth``, ``ratio``, ``lidar_points`` (given to
+        strategies), ``strategies`` (a summary of each by name) and ``left_out`` (strategies that
+        lack a guide).
 
     Raises:
-        ConfigError: if an argument is none of its choices, or the config lacks what was asked for.
+        ConfigError: if an argument is not one of its choices, or the config lacks what was
+            requested.
         FileNotFoundError: if the index, an image, a depth map or a lidar sweep is missing.
     """
     _check_counts(count=count, draws=draws)
@@ -95,7 +96,7 @@ def analyze_masks(
     settings = _settings(cfg, dataset)
     data = ClipDataset(**settings)
     source = _depth_source(depth, data)
-    # Strategies get the points that the config asks for, leakage is measured with all there are.
+    # Strategies get as many points as the config says; leakage is measured with all points.
     scanned = None
     if source == "lidar":
         points = _ALL_POINTS if has_lidar(data.index) else 0
@@ -122,7 +123,7 @@ def _check_counts(**counts: int) -> None:
 
 
 def _build(configs: Mapping[str, Mapping[str, Any]], ratio: float) -> dict[str, MaskStrategy]:
-    """Strategies that all hide the same share."""
+    """Build strategies that all have the same mask ratio."""
     return {name: MASKS.build({**each, "ratio": ratio}) for name, each in configs.items()}
 
 
@@ -133,7 +134,7 @@ def _measure(
     draws: int,
     seed: int,
 ) -> dict[str, dict[str, Any]]:
-    """A summary of each strategy over all clips."""
+    """Summarise each strategy over all clips."""
     leaks: dict[str, list[Leakage]] = {name: [] for name in strategies}
     counts: dict[str, list[MaskCounts]] = {name: [] for name in strategies}
     frames = 0
@@ -155,12 +156,12 @@ def _measure(
 
 
 def needs_guide(config: Any) -> bool:
-    """Whether a strategy's config has a guided one in it."""
+    """Return whether a strategy's config contains a ``GuidedMask``."""
     return any(short_type(each) == "GuidedMask" for each in dicts_in(config))
 
 
 def analysis_table(results: Mapping[str, Any]) -> str:
-    """The results of ``analyze_masks`` as a Markdown table, one row a strategy."""
+    """Format the results of ``analyze_masks`` as a Markdown table, one row per strategy."""
     bands = band_names()
     header = [
         "strategy", "leaks, %", "through time alone", "through cameras alone", "cells, %",
@@ -184,7 +185,7 @@ def analysis_table(results: Mapping[str, Any]) -> str:
 
 
 def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Arguments of the data set: the config's, but for those replaced, and not augmented."""
+    """Return arguments of the data set: the config's with replacements, not augmented."""
     settings = {**(cfg.dataset.to_dict() if "dataset" in cfg else {}), **(replaced or {})}
     if "index" not in settings:
         raise ConfigError(f"{cfg.filename} has no dataset; give an index")
@@ -226,7 +227,7 @@ def _subject(
 def _masks(
     strategy: MaskStrategy, subject: _Subject, grid: tuple[int, int], draws: int, seed: int
 ) -> Tensor:
-    """Masks of one clip: bool (draws, T, N, h, w)."""
+    """Draw masks of one clip: bool (draws, T, N, h, w)."""
     clip = int(subject.clips.seeds_B[0])
     return torch.cat(
         [
@@ -256,7 +257,7 @@ def _percent(share: float | None) -> str:
 
 
 def _deviation(row: Mapping[str, Any]) -> str:
-    """How far frames, and whole clips, are from their budget."""
+    """Format how far frames, and whole clips, are from their number of masked patches."""
     low, high = row["frame_budget"]
     frames = "0" if low == high == 0 else f"{low:+d} to {high:+d} a frame"
     low, high = row["clip_budget"]

@@ -1,4 +1,4 @@
-"""Comparing the weights a model wants with those a file offers, and two backbones' configs."""
+"""Comparison of a model's weights with those of a file, and of two backbones' configs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from drivemim.engine.config import defaults_of, short_type
 
-# What may differ between pretraining and detection without making the weights another network's.
+# Keys that may differ between pretraining and detection without changing the network.
 _FREE_KEYS = {"type", "init_cfg", "pretrained", "norm_eval", "frozen_stages", "with_cp",
               "drop_path_rate", "attention_init", "window_size", "global_blocks",
               "_scope_"}  # fmt: skip
@@ -19,12 +19,12 @@ _FREE_KEYS = {"type", "init_cfg", "pretrained", "norm_eval", "frozen_stages", "w
 def describe_mismatch(
     wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], *, shown: int | None = 8
 ) -> str:
-    """List what keeps ``offered`` from filling ``wanted`` exactly; empty if nothing does.
+    """List the differences that keep ``offered`` from filling ``wanted``; empty if there are none.
 
     Args:
         wanted: a module's state dict.
         offered: weights of a file, by name.
-        shown: names given of each kind; None for all.
+        shown: number of names to list per kind; None for all.
     """
     parts = []
     if missing := [name for name in wanted if name not in offered]:
@@ -44,12 +44,15 @@ def describe_mismatch(
 def describe_differences(
     exported: Mapping[str, Any], wanted: Mapping[str, Any], backbone: nn.Module | None = None
 ) -> str:
-    """Say which keys of two backbone configs differ; empty if none does or one is not known.
+    """List the keys that differ between two backbone configs.
+
+    The text is empty if no key differs or ``wanted`` is empty.
 
     Args:
-        exported: of the backbone that was pretrained.
-        wanted: of the detector's backbone.
-        backbone: the detector's, built: a key that one config leaves out has its default.
+        exported: config of the pretrained backbone.
+        wanted: config of the detector's backbone.
+        backbone: the detector's backbone, built; it gives defaults of keys that a config leaves
+            out.
     """
     if not wanted:
         return ""
@@ -69,7 +72,7 @@ def describe_differences(
 
 
 def _comparable(key: str, value: Any) -> Any:
-    """A normalisation's parameters are the same, synchronised or not, learning or not."""
+    """Remove from a ``norm_cfg`` what does not change its parameters, such as ``Sync``."""
     if key == "norm_cfg" and isinstance(value, Mapping):
         kept = {name: each for name, each in value.items() if name not in ("requires_grad",
                                                                          "_scope_")}  # fmt: skip

@@ -1,7 +1,7 @@
-"""The page that goes with an exported backbone: data, recipe, metrics and limits.
+"""Model card of an exported backbone: data, recipe, metrics and limits.
 
-Everything in it is read from the export's metadata or from results files; what is not known is
-said not to be known. After "Model Cards for Model Reporting" (Mitchell et al., 2019,
+All content comes from the export's metadata or from results files. The card names unknown facts as
+not known. It follows "Model Cards for Model Reporting" (Mitchell et al., 2019,
 https://arxiv.org/abs/1810.03993).
 """
 
@@ -23,18 +23,18 @@ _UNKNOWN = "not known"
 
 
 def read_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Read the results that a card is to show.
+    """Read the results that a card shows.
 
     Args:
-        named: ``NAME=FILE.json``, one each.
+        named: one ``NAME=FILE.json`` per result.
 
     Returns:
         File and content by name, without curves.
 
     Raises:
-        ConfigError: if one is not of that form or a name occurs twice.
+        ConfigError: if one has another form or a name occurs twice.
         FileNotFoundError: if there is no such file.
-        DataError: if a file is no JSON object, or has no number in it.
+        DataError: if a file is not a JSON object, or has no number in it.
     """
     results: dict[str, tuple[Path, dict[str, Any]]] = {}
     for each in named:
@@ -49,7 +49,7 @@ def read_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise DataError(f"--metrics {each}: {file} is no JSON: {error}") from error
         if isinstance(content, dict):
-            # Points of charts, which say nothing one by one.
+            # Points of charts, which mean nothing individually.
             content.pop(CURVES, None)
         if not isinstance(content, dict) or not list(_numbers(content)):
             raise DataError(f"--metrics {each}: {file} has no number by name in it")
@@ -58,10 +58,10 @@ def read_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]
 
 
 def check_place(path: Path) -> None:
-    """Refuse to replace a page that is not a card.
+    """Refuse to replace a page that is not a model card.
 
     Raises:
-        ConfigError: naming it.
+        ConfigError: naming the page.
     """
     if path.is_file() and not path.read_text(errors="replace").startswith(TITLE):
         raise ConfigError(f"{path} is there and is no model card; name the export otherwise")
@@ -75,8 +75,8 @@ def render_card(
     """Write the card as Markdown.
 
     Args:
-        name: of the export, without its ending.
-        metadata: of the export.
+        name: name of the export, without its suffix.
+        metadata: metadata of the export.
         results: from :func:`read_results`.
     """
     sections = [
@@ -92,7 +92,7 @@ def render_card(
 
 
 def limits(metadata: Mapping[str, Any]) -> list[str]:
-    """What follows from the data alone for what the backbone can be trusted with."""
+    """List the limits of the backbone's use that follow from its data alone."""
     data = metadata["data"]
     read = [part for part in data if "unreadable" not in part]
     lines = []
@@ -222,7 +222,7 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
 
 
 def _started_from(recipe: Mapping[str, Any]) -> str:
-    """Name what weights a run began with, and what these had begun with."""
+    """Name the weights that a run started from, and those that they started from."""
     if recipe.get("started_from") is None:
         return "random initialisation"
     names = []
@@ -235,7 +235,7 @@ def _started_from(recipe: Mapping[str, Any]) -> str:
 
 
 def _read(kind: str, recipe: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> str:
-    """Say whether the pretraining read boxes, tracks or lidar, and where boxes come from."""
+    """Say which classes read boxes, tracks or lidar, and where boxes come from."""
     readers = ", ".join(recipe["reads"][kind])
     if not readers:
         return "not read"
@@ -318,7 +318,7 @@ def _cell(value: Any) -> str:
 
 
 def _config(config: Any) -> str:
-    """A config as one expression: ``ObjectMask(ratio=0.75)``."""
+    """Format a config as one expression: ``ObjectMask(ratio=0.75)``."""
     if isinstance(config, Mapping):
         inner = ", ".join(f"{key}={_config(each)}" for key, each in config.items() if key != "type")
         kind = str(config["type"]) if "type" in config else "dict"
@@ -335,7 +335,7 @@ def _configs(configs: Any) -> str:
 
 
 def _numbers(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in nested results, by dotted name."""
+    """Yield every number in nested results with its dotted name."""
     if isinstance(content, Mapping):
         for key, value in content.items():
             yield from _numbers(value, f"{name}.{key}" if name else str(key))

@@ -1,7 +1,7 @@
-"""What a run pretrained on and began with, recorded when training begins.
+"""Records of a run's pretraining data and initial weights, made when training begins.
 
-The record is in every checkpoint of the run, since an index can be built again, and a file of
-weights can be gone, before a backbone is exported.
+Every checkpoint of the run holds the record, because an index may be rebuilt, or a weights file
+deleted, before a backbone is exported.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError
 
 KEY = "pretraining"
-"""Of the record in a checkpoint's ``meta``."""
+"""Key of the record in a checkpoint's ``meta``."""
 _UNRECORDED = (
     "its checkpoint has no record from when training began, and the index may have changed since"
 )
 
 
 def describe_pretraining(cfg: Config) -> dict[str, Any]:
-    """Describe a run that begins.
+    """Describe the data and the initial weights of a run that begins.
 
     Args:
-        cfg: of the run.
+        cfg: config of the run.
 
     Returns:
-        ``data``, from ``describe_data``, and ``recipe``: ``reads``, from ``describe_reads``;
-        ``started_from``, the files of weights that it begins with, or None; and ``earlier``, a
-        record like this one of each of them, with its ``file``, and ``data`` None if nothing is
-        known of what it saw.
+        ``data``, from ``describe_data``, and ``recipe``. The recipe has ``reads``, from
+        ``describe_reads``; ``started_from``, the weights files that the run starts from, or None;
+        and ``earlier``, one such record per weights file, with its ``file``. ``data`` of an earlier
+        record is None if nothing is known of it.
     """
     data, starts = describe_data(cfg), starts_of(cfg)
     recipe = {
@@ -44,21 +44,21 @@ def describe_pretraining(cfg: Config) -> dict[str, Any]:
         "started_from": " and ".join(starts) or None,
         "earlier": [_record_of_start(path) for path in starts],
     }
-    # As JSON has it: a checkpoint holds no other objects.
+    # Only JSON types: a checkpoint holds no other objects.
     record: dict[str, Any] = json.loads(json.dumps({"data": data, "recipe": recipe}))
     return record
 
 
 def pretraining_of(cfg: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record in a checkpoint, or what can be said without one.
+    """Return the record in a checkpoint, or one made from its config if it has none.
 
     Args:
-        cfg: of its run.
-        meta: of the checkpoint.
+        cfg: config of the checkpoint's run.
+        meta: ``meta`` of the checkpoint.
 
     Returns:
-        As ``describe_pretraining``. Without a record in the checkpoint, which frames were seen is
-        not known, and ``unrecorded`` of each data set says so.
+        Like ``describe_pretraining``. If the checkpoint has no record, the frames that were seen
+        are unknown, and ``unrecorded`` of each readable data set says so.
     """
     if isinstance(recorded := meta.get(KEY), dict):
         return recorded
@@ -71,11 +71,11 @@ def pretraining_of(cfg: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | None:
-    """Return what a checkpoint says of its pretraining; None if it is not of one.
+    """Return a checkpoint's pretraining record; None if it is not of a pretraining run.
 
     Args:
-        meta: of the checkpoint.
-        path: of it.
+        meta: ``meta`` of the checkpoint.
+        path: path of the checkpoint.
     """
     if isinstance(recorded := meta.get(KEY), dict):
         return recorded
@@ -83,7 +83,7 @@ def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | No
         return None
     try:
         cfg = embedded_config(meta["cfg"], path)
-    except CheckpointError:  # of a detector, or with classes that are not known here
+    except CheckpointError:  # of a detector, or with unknown classes
         return None
     return pretraining_of(cfg, meta) if "encoder" in (cfg.get("model") or {}) else None
 
@@ -91,16 +91,16 @@ def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | No
 def continue_record(
     now: dict[str, Any], meta: Mapping[str, Any], checkpoint: str
 ) -> dict[str, Any]:
-    """Return the record of a run that is resumed.
+    """Return the record of a resumed run.
 
     Args:
-        now: record of the run as it goes on.
-        meta: of the checkpoint that it goes on from.
-        checkpoint: path of it.
+        now: record of the run as it resumes.
+        meta: ``meta`` of the checkpoint that it resumes from.
+        checkpoint: path of that checkpoint.
 
     Returns:
-        The checkpoint's record if data and readers stayed the same; else that of now, with the
-        checkpoint's as an earlier one.
+        The checkpoint's record if data and readers are the same; otherwise the current one, with
+        the checkpoint's as an earlier record.
     """
     before = checkpoint_record(meta, checkpoint)
     if before is not None and isinstance(meta.get(KEY), dict):
@@ -118,7 +118,7 @@ _UNKNOWN: dict[str, Any] = {"data": None, "recipe": {}}
 
 
 def _record_of_start(path: str) -> dict[str, Any]:
-    """What a file of weights says of its pretraining."""
+    """Return the pretraining record of a weights file, with its ``file``."""
     return {"file": path, **(_read_start(path) or _UNKNOWN)}
 
 
@@ -127,7 +127,7 @@ def _read_start(path: str) -> dict[str, Any] | None:
         return None
     try:
         content, metadata = read_weights(path)
-    except (FileNotFoundError, CheckpointError):  # at export it may be gone; training refuses it
+    except (FileNotFoundError, CheckpointError):  # may be gone at export; training refuses it
         return None
     if metadata is None:
         meta = content.get("meta") if isinstance(content, dict) else None

@@ -1,4 +1,4 @@
-"""Probing the backbone of a pretraining config: its frozen features of labelled frames."""
+"""Probe of a pretraining config's backbone: its frozen features of labelled frames."""
 
 from __future__ import annotations
 
@@ -52,26 +52,28 @@ def probe_backbone(
     Frames are single, not augmented, and of the size that the config trains with.
 
     Args:
-        config: of a pretraining run.
-        checkpoint: of that run, or a backbone exported from it; None for random initialisation.
-        index: labelled frames.
+        config: config of a pretraining run.
+        checkpoint: checkpoint of that run, or a backbone exported from it; None for the weights
+            that the run starts from, random unless the config names some.
+        index: index of labelled frames.
         train: scene names or a split to learn from.
         val: scene names or a split to score.
-        cameras: names; None for all.
+        cameras: names of cameras; None for all.
         level: which of the backbone's maps.
-        seed: of a random initialisation, and of the cells that neighbours are looked for among.
-        device: where the backbone runs.
+        seed: seed of a random initialisation, and of the choice of cells among which neighbours are
+            searched.
+        device: device of the backbone.
         options: dotted config keys to replace.
         transductive: allow a backbone whose pretraining saw images of ``val``.
-        allow_boxes_read: allow one whose pretraining read annotated boxes of ``val``.
+        allow_boxes_read: allow a backbone whose pretraining read annotated boxes of ``val``.
 
     Returns:
-        The metrics of ``probe``; ``cells``: how many there are of each class; and ``notes``, what
-        has to be said of the backbone's pretraining.
+        The metrics of ``probe``; ``cells``, the number of cells per split and class; and ``notes``,
+        remarks on the backbone's pretraining.
 
     Raises:
-        ConfigError: if the config is not of a pretraining run, the level is not there, or the
-            pretraining saw what it may not have seen.
+        ConfigError: if the config is not of a pretraining run, the level does not exist, or the
+            pretraining saw frames that are not allowed.
         CheckpointError: if the checkpoint does not fit the config.
         FileNotFoundError: if a file is missing.
         DataError: if a scene is unknown, a class does not occur, or images of ``val`` are those of
@@ -113,7 +115,7 @@ def _check_seen(
     transductive: bool,
     allow_boxes_read: bool,
 ) -> list[str]:
-    """Refuse a pretraining that saw what it may not have; what has to be said of the others.
+    """Refuse a pretraining that saw frames that are not allowed; return remarks on others.
 
     The probe learns from all labels of ``train``, so their boxes may have been read before.
     """
@@ -156,7 +158,7 @@ def _check_apart(learned: ClipDataset, judged: ClipDataset) -> None:
 
 
 def _frames_of(dataset: ClipDataset) -> KnownFrames:
-    """All frames of a data set's clips."""
+    """Return all frames of a data set's clips."""
     rows = np.concatenate(
         [np.zeros(0, np.int64), *(dataset.rows(item).ravel() for item in range(len(dataset)))]
     )
@@ -165,10 +167,10 @@ def _frames_of(dataset: ClipDataset) -> KnownFrames:
 
 @torch.no_grad()
 def collect_cells(pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1) -> Cells:
-    """Features and labels of every cell of every valid frame.
+    """Compute features and labels of every cell of every valid frame.
 
     Args:
-        pretrainer: in evaluation mode; its encoder's maps are taken.
+        pretrainer: pretrainer in evaluation mode; the maps of its encoder are taken.
         dataset: clips; their number of frames does not matter.
         level: which of the maps.
 
@@ -198,7 +200,7 @@ def _batches(dataset: ClipDataset) -> Iterator[Clips]:
 
 
 def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -> nn.Module:
-    """The config's pretrainer with its weights, or those that the config starts from."""
+    """Build the pretrainer with the checkpoint's weights, or those that the config starts from."""
     torch.manual_seed(seed)
     start = take_start(cfg)
     pretrainer: nn.Module = build_alone(cfg, config, "drivemim")
@@ -212,7 +214,7 @@ def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -
 
 
 def _initialize(pretrainer: Any) -> None:
-    """Initialise as a training run would, without MMEngine's line for every parameter."""
+    """Initialise like a training run, without MMEngine's line for every parameter."""
     logging.disable(logging.INFO)
     try:
         pretrainer.init_weights()

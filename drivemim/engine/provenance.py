@@ -1,4 +1,4 @@
-"""Where a backbone comes from, and how to feed it."""
+"""Description of an exported backbone: its origin, and the input that it needs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from drivemim.errors import CheckpointError, ConfigError
 def pretrainer_of(
     content: Any, checkpoint: str | Path, config: str | Path | None
 ) -> tuple[nn.Module, Config]:
-    """Build the pretrainer a checkpoint is of, without weights.
+    """Build the pretrainer of a checkpoint, without weights.
 
     Args:
-        content: the checkpoint, read.
-        checkpoint: its path, for messages.
+        content: content of the checkpoint.
+        checkpoint: path of the checkpoint.
         config: replaces the config inside the checkpoint.
 
     Raises:
@@ -41,7 +41,7 @@ def pretrainer_of(
     is_other = kind not in ("pretraining", "nothing")
     if config is not None:
         cfg = load_config(config)
-    elif is_other or (kind == "nothing" and "cfg" not in meta):  # whatever config is inside
+    elif is_other or (kind == "nothing" and "cfg" not in meta):  # even with a config inside
         raise CheckpointError(f"{checkpoint} is not of a pretraining run. It is {kind_of(content)}")
     elif "cfg" not in meta:
         raise CheckpointError(f"{checkpoint} holds no config; give the run's with --config")
@@ -63,7 +63,7 @@ def describe_export(
     checkpoint: str | Path,
     input_size: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    """Everything a detector, or a reader, has to know about a backbone."""
+    """Describe what a detector, or a reader, has to know about a backbone."""
     size = input_size or training_image_size(cfg)
     stride = pretrainer.encoder.mask_stride
     if any(side < 1 or side % stride for side in size):
@@ -100,14 +100,14 @@ def describe_export(
 
 @torch.no_grad()
 def _features(pretrainer: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Statistics of the pretrainer's own features of the fixed image."""
+    """Compute statistics of the pretrainer's own features of the fixed image."""
     clips = pretrainer.data_preprocessor(one_frame(fixed_image(size)), False)["clips"]
     maps = list(pretrainer(clips, mode="tensor"))
     return describe_features(maps, level_numbers(pretrainer.encoder.backbone, maps))
 
 
 def one_frame(image_HWC: Tensor) -> Clips:
-    """A clip of one frame without boxes, from an uint8 BGR image."""
+    """Make a clip of one frame without boxes from a uint8 BGR image."""
     identity = {3: torch.eye(3), 4: torch.eye(4)}
     labels = torch.full((1, 1, 1, 0), -1, dtype=torch.int64)
     return Clips(
@@ -127,7 +127,7 @@ def one_frame(image_HWC: Tensor) -> Clips:
 
 
 def _numbers(values: Any) -> list[float]:
-    """Plain numbers, without the digits that float32 adds to them."""
+    """Return plain numbers, without the digits that float32 adds to them."""
     return [round(float(value), 4) for value in torch.as_tensor(values).flatten()]
 
 
@@ -140,7 +140,7 @@ def _architecture(cfg: Config) -> dict[str, Any]:
 
 
 def training_image_size(cfg: Config) -> tuple[int, int]:
-    """Height and width of the images that a config trains with, pixels."""
+    """Return height and width of the images that a config trains with, pixels."""
     for each in dicts_in(cfg.get("train_dataloader")):
         if (size := each.get("image_size")) is not None:
             return int(size[0]), int(size[1])

@@ -1,4 +1,4 @@
-"""What a pretraining reads beside images and calibration: boxes, tracks, lidar."""
+"""Inputs that a pretraining reads besides images and calibration: boxes, tracks, lidar."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from drivemim.registry import BOX_SOURCES, MASKS, MODELS
 
 
 def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Name the classes that read boxes, tracks and lidar points that the data have.
+    """Name the classes that read the boxes, tracks and lidar points of the data.
 
-    A class says what it reads in ``reads``, as ``MaskStrategy`` does; a mask strategy that does not
-    say is taken to read everything.
+    A class lists in ``reads`` what it reads, like ``MaskStrategy``. A mask strategy that does not
+    is assumed to read everything.
 
     Args:
-        cfg: of the run.
+        cfg: config of the run.
         data: from ``describe_data``.
 
     Returns:
-        Class names for ``boxes``, ``tracks`` and ``lidar``; none where the data have nothing of it.
+        Class names for ``boxes``, ``tracks`` and ``lidar``; empty if the data have none.
     """
     boxes = any(has_boxes(part) for part in data)
     there = {"boxes": boxes, "tracks": boxes, "lidar": any(part["lidar_points"] for part in data)}
@@ -37,16 +37,16 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
 
 
 def boxes_from(boxes: str | Mapping[str, Any] | None) -> str | None:
-    """Say where a box source finds its boxes; see ``BoxSource.origin``; None for no boxes."""
+    """Return where a box source's boxes come from (``BoxSource.origin``); None for no boxes."""
     if boxes is None:
         return None
     kind = BOX_SOURCES.get(str(boxes["type"] if isinstance(boxes, Mapping) else boxes))
-    # Of a class that is not known here, the worst is assumed.
+    # For an unknown class, the worst is assumed.
     return str(getattr(kind, "origin", "annotations"))
 
 
 def has_boxes(part: Mapping[str, Any]) -> bool:
-    """Whether a data set of ``describe_data`` gives boxes to whatever reads them."""
+    """Return whether a data set, as in ``describe_data``, has boxes to read."""
     if part["boxes"] is None:
         return False
     return part.get("boxes_from") != "annotations" or part.get("annotated_frames") != 0

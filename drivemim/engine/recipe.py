@@ -1,4 +1,4 @@
-"""How a backbone was pretrained: facts from a run's config, checkpoint and logs."""
+"""Facts about a backbone's pretraining, from a run's config, checkpoint and logs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _PROCESSES = re.compile(r"^\s*GPU number: (\d+)\s*$", re.MULTILINE)
 def describe_recipe(
     cfg: Config, meta: Mapping[str, Any], checkpoint: str | Path, pretraining: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """How a run trained.
+    """Describe how a run trained.
 
     Args:
-        cfg: of the run.
-        meta: of its checkpoint.
-        checkpoint: beside which its logs are looked for.
+        cfg: config of the run.
+        meta: ``meta`` of its checkpoint.
+        checkpoint: path of the checkpoint; logs are searched beside it.
         pretraining: from ``pretraining_of``.
 
     Returns:
-        Parts of the config, counts of what was seen, and the last losses logged. What is not
-        known is None: the number of processes without a log, and the counts that need it.
+        Parts of the config, numbers of clips and frames seen, and the last losses logged. Unknown
+        values are None: the number of processes without a log, and the counts that need it.
     """
     model, optim = plain(cfg.model.to_dict()), plain(cfg.get("optim_wrapper") or {})
     batch = (cfg.get("train_dataloader") or {}).get("batch_size")
@@ -65,12 +65,13 @@ def describe_recipe(
 
 
 def starts_of(cfg: Config) -> list[str]:
-    """Return the files of weights that a run began with, each once.
+    """Return the weights files that a run began with, without duplicates.
 
-    A run that was resumed has its own checkpoint as ``load_from``, which is none of them.
+    The ``load_from`` of a resumed run is its own checkpoint, which is not included.
 
     Args:
-        cfg: as it was written, or as the run left it, when hooks load what other keys named.
+        cfg: config as it was written, or as the run left it, with hooks that load what other keys
+            named.
     """
     found = [] if cfg.get("resume") else [cfg.get("load_from")]
     for hook in cfg.get("custom_hooks") or ():
@@ -83,7 +84,7 @@ def starts_of(cfg: Config) -> list[str]:
 
 
 def _processes(cfg: Config, checkpoint: Path) -> int | None:
-    """How many processes trained, if it was always the same number and a log says so."""
+    """Return the number of training processes; None if it changed or is unknown."""
     found = {
         int(number)
         for log in checkpoint.parent.glob("*/*.log")
@@ -95,7 +96,7 @@ def _processes(cfg: Config, checkpoint: Path) -> int | None:
 
 
 def _last_log(checkpoint: Path, iterations: int | None) -> dict[str, Any] | None:
-    """The newest line of the run's scalars up to the checkpoint: its losses and where it is."""
+    """Return the run's newest logged losses up to the checkpoint, with iteration and file."""
     best: dict[str, Any] | None = None
     for path in sorted(checkpoint.parent.glob("*/vis_data/scalars.json")):
         for record in _records(path):
@@ -107,7 +108,7 @@ def _last_log(checkpoint: Path, iterations: int | None) -> dict[str, Any] | None
                 for key, value in record.items()
                 if "loss" in key and isinstance(value, (int, float))
             }
-            # Of a run that was resumed, the later folder holds what led to the checkpoint.
+            # For a resumed run, the later folder holds the log that led to the checkpoint.
             if losses and (best is None or step >= best["iteration"]):
                 best = {"iteration": step, "losses": losses, "file": str(path)}
     return best

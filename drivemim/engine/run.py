@@ -1,4 +1,4 @@
-"""Training and testing on MMEngine's Runner, for pretraining and detection alike."""
+"""Training and testing on MMEngine's Runner, for pretraining and detection."""
 
 from __future__ import annotations
 
@@ -46,33 +46,33 @@ def train(
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Runner:
-    """Train what a config describes, to its end.
+    """Train the model of a config to the end.
 
     Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
-    finite, writes its checkpoints whole or not at all, and does not begin with clips of which most
-    frames are missing.
+    finite, writes every checkpoint completely or not at all, and refuses clips of which most frames
+    are missing.
 
     Args:
         config: path of an MMEngine config.
         work_dir: folder of logs and checkpoints; by default the config's, else
             ``work_dirs/NAME_OF_CONFIG``.
-        resume: a checkpoint, or ``NEWEST`` for the newest complete one in ``work_dir``, from which
-            to go on; with none there yet, ``NEWEST`` starts from the beginning.
-        amp: mixed precision, bfloat16 where the device has it.
-        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, as MMEngine's.
-        seed: replaces the config's ``randomness.seed``; 0 if neither says.
+        resume: a checkpoint to resume from, or ``NEWEST`` for the newest complete one in
+            ``work_dir``. If there is none yet, ``NEWEST`` starts from the beginning.
+        amp: use mixed precision, bfloat16 if the device has it.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, like MMEngine's.
+        seed: replaces the config's ``randomness.seed``; 0 if neither is set.
         options: dotted config keys to replace.
 
-    A run that is complete is not gone on with: its config and checkpoint are compared, no data is
-    read, and a line says so.
+    A complete run is not resumed: its config and checkpoint are compared, no data is read, and a
+    log line says so.
 
     Returns:
         The runner, after training.
 
     Raises:
-        ConfigError: if the config cannot be what was meant.
-        CheckpointError: if a checkpoint cannot be read, written or does not fit.
-        NonFiniteLossError: if the loss is lost.
+        ConfigError: if the config is invalid or contradicts itself.
+        CheckpointError: if a checkpoint cannot be read or written, or does not fit.
+        NonFiniteLossError: if the loss is not finite.
     """
     cfg = _prepare(config, work_dir, launcher, options)
     for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
@@ -83,7 +83,7 @@ def train(
     _check_accumulation(cfg)
     check_scaled_rate(cfg)
     check_schedule(cfg)
-    if resume is None and cfg.get("resume"):  # as MMEngine reads the two
+    if resume is None and cfg.get("resume"):  # same meaning as in MMEngine
         resume = cfg.get("load_from") or NEWEST
     hook = (cfg.get("default_hooks") or {}).get("checkpoint")
     checkpoint = choose_checkpoint(resume, Path(cfg.work_dir), hook)
@@ -132,18 +132,18 @@ def evaluate(
         config: path of an MMEngine config.
         checkpoint: weights of exactly the config's model.
         work_dir: folder of logs.
-        out: JSON file for the metrics, and for the curves that charts are drawn from.
-        show_dir: folder for pictures of detections, see ``DrawDetections``.
-        show_count: how many pictures.
+        out: JSON file for the metrics, and for the curves that charts show.
+        show_dir: folder for pictures of detections; see ``DrawDetections``.
+        show_count: number of pictures.
         show_score: smallest score of a drawn detection; None draws as many as there are objects.
-        launcher: as in :func:`train`.
+        launcher: same as in :func:`train`.
         options: dotted config keys to replace.
 
     Returns:
         Metric name to value.
 
     Raises:
-        ConfigError: if the config cannot be what was meant.
+        ConfigError: if the config is invalid or contradicts itself.
         CheckpointError: if the checkpoint is damaged or of another model.
     """
     if out is not None:
@@ -175,7 +175,7 @@ def evaluate(
 
 
 def _check_test_options(options: Mapping[str, Any]) -> None:
-    """Refuse options of the validation data alone: a test has data and metrics of its own."""
+    """Refuse options for validation data only: a test has its own data and metrics."""
     for key in options:
         other = re.sub(r"^val_(?=dataloader\b|evaluator\b)", "test_", key)
         if other != key and other not in options:
@@ -227,7 +227,7 @@ def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_accumulation(cfg: Config) -> None:
-    """Refuse checkpoints between two updates: the gradients gathered so far are not in them."""
+    """Refuse checkpoints between two updates: they would lack the accumulated gradients."""
     counts = cfg.optim_wrapper.get("accumulative_counts", 1)
     checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
     intervals = {}
@@ -258,7 +258,7 @@ def _choose_seed(
 
 
 def _completed(cfg: Config, checkpoint: Path, trained: Mapping[str, Any]) -> str | None:
-    """Say that nothing is left to train, if it is so; scripts may always pass ``--resume``."""
+    """Return a message if nothing is left to train; scripts may always pass ``--resume``."""
     length = training_length(cfg)
     if length is None:
         return None
@@ -273,7 +273,7 @@ def _completed(cfg: Config, checkpoint: Path, trained: Mapping[str, Any]) -> str
 
 
 def _add_guarantees(cfg: Config, strict: bool) -> None:
-    """Add what every run needs, also where a config inherits MMDetection's own hooks."""
+    """Add what every run needs, even if the config inherits MMDetection's own hooks."""
     hooks = dict(cfg.get("default_hooks") or {})
     checkpoint = hooks.get("checkpoint", {"type": "CheckpointHook", "interval": 1})
     if checkpoint is not None and checkpoint.get("type") in _PLAIN_CHECKPOINT_HOOKS:
@@ -287,9 +287,9 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
 
 
 def _add_start(cfg: Config) -> None:
-    """Load strictly what the run starts from, and nothing else into its backbone.
+    """Add hooks that strictly load the initial weights, and disable other weights of the backbone.
 
-    A run that is resumed has its weights in the checkpoint, ``cfg.load_from`` by then.
+    A resumed run has its weights in the checkpoint, which is ``cfg.load_from`` by then.
     """
     hooks: list[dict[str, Any]] = []
     if path := cfg.get("backbone_checkpoint"):

@@ -1,4 +1,4 @@
-"""Whether the schedules of a config fit the length of the training."""
+"""Checks that the schedules of a config fit the length of the training."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from drivemim.engine.schedule_hooks import check_hooks
 from drivemim.engine.training_length import Length, training_length
 from drivemim.errors import ConfigError
 
-# Schedulers that leave the rate as it was given when they end; others leave it lowered.
+# Schedulers that end with the config's learning rate; others end with a lower one.
 _WARM_UPS = ("ConstantLR", "LinearLR", "QuadraticWarmupLR")
-_LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before the end of one
-_WARM_UP_SHARE = 12  # a warm-up that is proposed takes one part in so many
+_LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
+_WARM_UP_SHARE = 12  # a proposed warm-up takes 1/12 of the training
 
 
 def check_schedule(config: Config, epoch_length: int | None = None) -> None:
-    """Refuse schedules that do not end where training ends, or that count what the loop does not.
+    """Refuse schedules that do not end with the training, or count other units than the loop.
 
-    Checked are the schedulers of the learning rate and of the momentum, the checkpoints' interval,
-    and averaging of weights. A warm-up may end earlier: the rate is then what the config says.
+    The check covers the schedulers of learning rate and momentum, the interval of checkpoints, and
+    weight averaging. A warm-up may end earlier: the learning rate is then the config's.
 
     Args:
-        config: with ``train_cfg``; one whose loop has no length that is known is not checked.
-        epoch_length: iterations of an epoch, once it is known.
+        config: config with ``train_cfg``; it is not checked if the length of its loop is unknown.
+        epoch_length: iterations per epoch, if known.
 
     Raises:
         ConfigError: with every key to set.
@@ -51,7 +51,7 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
 
 
 def _lists(schedulers: Any, key: str) -> Iterator[dict[str, Mapping[str, Any]]]:
-    """Schedulers of each optimizer by their keys: ``param_scheduler.1``."""
+    """Yield the schedulers of each optimizer by their keys, such as ``param_scheduler.1``."""
     if isinstance(schedulers, Mapping) and "type" not in schedulers:
         for name, own in schedulers.items():
             yield from _lists(own, f"{key}.{name}")
@@ -68,8 +68,8 @@ def _compare(
     faults: list[str],
     cures: dict[str, Any],
 ) -> None:
-    """Compare the schedulers of one optimizer; all their keys are cures if one does not fit."""
-    last: dict[str, float] = {}  # the momentum's end says nothing of the rate's
+    """Compare the schedulers of one optimizer; if one does not fit, all their keys are cures."""
+    last: dict[str, float] = {}  # momentum and learning rate end independently
     for each in schedulers.values():
         if not _is_warm_up(each):
             last[_parameter(each)] = max(last.get(_parameter(each), 0.0), _end(each, length))
@@ -95,11 +95,11 @@ def _compare(
 def _moved(
     scheduler: Mapping[str, Any], same: list[Mapping[str, Any]], total: int
 ) -> Iterator[tuple[str, Any]]:
-    """Numbers of a scheduler for another length: warm-ups that fit stay, the rest is scaled.
+    """Yield a scheduler's numbers for another length: warm-ups that fit stay, others are scaled.
 
     Args:
-        scheduler: to move.
-        same: all that count the same units, itself included.
+        scheduler: scheduler to scale.
+        same: all schedulers that count the same units, including this one.
         total: length of the training.
     """
     ends = [(_units(each.get("end")), _is_warm_up(each)) for each in same]
@@ -129,12 +129,12 @@ def _moved(
 def _moved_steps(
     scheduler: Mapping[str, Any], period: int, whole: float
 ) -> Iterator[tuple[str, Any]]:
-    """Numbers of a scheduler that count from its own beginning.
+    """Yield the numbers of a scheduler that count from its own beginning.
 
     Args:
-        scheduler: to move.
-        period: that it is to last.
-        whole: where the schedule has ended so far.
+        scheduler: scheduler to scale.
+        period: its new duration.
+        whole: previous end of the schedule.
     """
     scale = period / max(1.0, whole - scheduler.get("begin", 0))
     if "total_steps" in scheduler:
@@ -158,18 +158,18 @@ def _by_epoch(scheduler: Mapping[str, Any]) -> bool:
 
 
 def _is_converted(scheduler: Mapping[str, Any]) -> bool:
-    """Whether a scheduler is given in epochs and acts every iteration, in any loop."""
+    """Return whether a scheduler is given in epochs but acts every iteration, in any loop."""
     return bool(scheduler.get("convert_to_iter_based")) and _by_epoch(scheduler)
 
 
 def _parameter(scheduler: Mapping[str, Any]) -> str:
-    """What a scheduler changes: the rate, the momentum, or what it names itself."""
+    """Return what a scheduler changes: ``lr``, ``momentum``, or its ``param_name``."""
     is_momentum = short_type(scheduler).endswith("Momentum")
     return str(scheduler.get("param_name") or ("momentum" if is_momentum else "lr"))
 
 
 def _units(value: Any) -> float | None:
-    """A finite number of iterations or epochs; MMEngine's default end is a huge one."""
+    """Return a finite number of iterations or epochs; None for MMEngine's huge default end."""
     return float(value) if isinstance(value, (int, float)) and 0 < value < 1e9 else None
 
 
@@ -180,7 +180,7 @@ def _is_warm_up(scheduler: Mapping[str, Any]) -> bool:
 
 
 def _end(scheduler: Mapping[str, Any], length: Length) -> float:
-    """Where a scheduler ends, as a share of the training; infinity if it never does."""
+    """Return where a scheduler ends, as a fraction of the training; infinity if it never does."""
     total = length.of(_by_epoch(scheduler))
     end = _own_end(scheduler, length)
     if end is None or total is None:
@@ -189,13 +189,17 @@ def _end(scheduler: Mapping[str, Any], length: Length) -> float:
 
 
 def _own_end(scheduler: Mapping[str, Any], length: Length) -> float | None:
-    """Where a scheduler says that it ends; MMEngine's default for iterations is one epoch."""
+    """Return the end that a scheduler names.
+
+    The default is one epoch for a scheduler that is converted to iterations in a loop without
+    epochs.
+    """
     default = 1 if _is_converted(scheduler) and not length.by_epoch else None
     return _units(scheduler.get("end", default))
 
 
 def _faults(key: str, each: Mapping[str, Any], length: Length, last: float) -> list[str]:
-    """What does not fit in one scheduler."""
+    """List the faults of one scheduler."""
     named, by_epoch = f"{key} ({short_type(each)})", _by_epoch(each)
     if by_epoch and not length.by_epoch and not _is_converted(each):
         return [f"{named} has by_epoch=True, and there are no epochs: it never acts"]
@@ -215,7 +219,7 @@ def _faults(key: str, each: Mapping[str, Any], length: Length, last: float) -> l
 
 
 def _period_faults(named: str, each: Mapping[str, Any], period: float, unit: str) -> list[str]:
-    """What does not fit in the time from a scheduler's beginning to its end.
+    """List the faults in the time from a scheduler's beginning to its end.
 
     MMEngine counts milestones and steps from the scheduler's beginning.
     """
@@ -238,7 +242,7 @@ def _check_lowest(
     faults: list[str],
     cures: dict[str, Any],
 ) -> None:
-    """Find a lowest rate above the rate itself, as is left when a config lowers the rate alone."""
+    """Find an ``eta_min`` above the learning rate, as if only the learning rate was lowered."""
     optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
     rate = optimizer.get("lr")
     scaled = (config.get("auto_scale_lr") or {}).get("enable")

@@ -1,4 +1,4 @@
-"""Hooks that count iterations or epochs, against the length of the training."""
+"""Checks of hooks that count iterations or epochs, against the length of the training."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from mmengine.config import Config
 from drivemim.engine.config import short_type
 from drivemim.engine.training_length import Length
 
-_STAGE_TWO = 15  # MMDetection's pipelines switch one part in so many before the end
+_STAGE_TWO = 15  # MMDetection switches pipelines for the last 1/15 of the training
 
 
 def check_hooks(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
-    """Find hooks that never act in a training of this length, or that save nothing.
+    """Find hooks that never act, or save nothing, in a training of this length.
 
     Args:
-        config: with ``default_hooks`` and ``custom_hooks``.
-        length: of the training.
-        faults: what is found is added.
-        cures: keys to set are added, with their values.
+        config: config with ``default_hooks`` and ``custom_hooks``.
+        length: length of the training.
+        faults: list to which faults are added.
+        cures: dict to which the keys to set are added, with their values.
     """
     _check_checkpoints(config, length, faults, cures)
     for place, each in enumerate(config.get("custom_hooks") or ()):
@@ -68,7 +68,7 @@ def _check_hook(
         )
         if epochs:
             cures[f"{key}.switch_epoch"] = max(0, epochs - -(-epochs // _STAGE_TWO))
-    # It acts before the first of its last epochs already.
+    # It switches one epoch before its last epochs begin.
     elif kind == "YOLOXModeSwitchHook" and hook.get("num_last_epochs", 15) >= max(1, epochs - 1):
         faults.append(
             f"{key} (YOLOXModeSwitchHook) has num_last_epochs={hook.get('num_last_epochs', 15)}: "

@@ -1,4 +1,4 @@
-"""How long a config trains."""
+"""Length of the training that a config describes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from drivemim.engine.config import short_type
 
 @dataclass(frozen=True, kw_only=True)
 class Length:
-    """How long a run trains.
+    """Length of a training run.
 
     Attributes:
-        key: of the config that says so.
-        units: iterations, or epochs where ``by_epoch``.
+        key: config key that sets the length.
+        units: iterations, or epochs if ``by_epoch``.
         by_epoch: whether the loop counts epochs.
-        iterations: in all; None where the number of iterations of an epoch is not known yet.
-        epoch_length: iterations of an epoch, in the data; None where it is not known yet.
+        iterations: total number of iterations; None if the iterations per epoch are not known yet.
+        epoch_length: iterations per epoch of the data; None if not known yet.
     """
 
     key: str
@@ -28,7 +28,7 @@ class Length:
     epoch_length: int | None = None
 
     def of(self, by_epoch: bool) -> int | None:
-        """Length in epochs or in iterations; None where it cannot be told."""
+        """Return the length in epochs or in iterations; None if unknown."""
         if by_epoch == self.by_epoch:
             return self.units
         if not by_epoch:
@@ -37,11 +37,11 @@ class Length:
 
 
 def training_length(config: Config, epoch_length: int | None = None) -> Length | None:
-    """How long a config trains; None if its loop does not say.
+    """Return how long a config trains; None if its loop does not say.
 
     Args:
-        config: with ``train_cfg``.
-        epoch_length: iterations of an epoch, once it is known.
+        config: config with ``train_cfg``.
+        epoch_length: iterations per epoch, if known.
     """
     loop = config.get("train_cfg") or {}
     kind = short_type(loop)

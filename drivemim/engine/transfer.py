@@ -1,7 +1,7 @@
-"""Handing a pretrained backbone to a detector, or to a pretrainer: a verified, portable file.
+"""Transfer of a pretrained backbone to a detector or pretrainer, in a verified, portable file.
 
-``OUT.safetensors`` holds the weights under the backbone's own names, with what is needed to use
-them right as JSON under the metadata key ``drivemim``. ``OUT.pth`` beside it is for plain
+``OUT.safetensors`` holds the weights under the backbone's own names. Its metadata key ``drivemim``
+holds, as JSON, what is needed to use them correctly. ``OUT.pth`` beside it is for plain
 MMDetection: ``init_cfg=dict(type='Pretrained', checkpoint='OUT.pth')`` of the backbone. ``OUT.md``
 is the model card.
 """
@@ -46,23 +46,23 @@ def export_backbone(
     """Write a pretraining checkpoint's backbone as ``out``, with a plain ``.pth`` and a model card.
 
     Args:
-        checkpoint: of a pretraining run.
+        checkpoint: checkpoint of a pretraining run.
         out: file ending in ``.safetensors``.
-        config: of the run; by default the one inside the checkpoint.
+        config: config of the run; by default the one inside the checkpoint.
         ema: take the averaged weights that MMEngine's ``EMAHook`` keeps.
         input_size: height and width, pixels, at which the features are recorded; by default the
             ``image_size`` of the run's training data.
-        metrics: results for the card, ``NAME=FILE.json`` each.
+        metrics: results for the card, one ``NAME=FILE.json`` each.
 
     Returns:
         The metadata written: architecture, normalisation, input size, strides, source, data,
         recipe, version and fingerprint.
 
     Raises:
-        ConfigError: if ``out`` is no ``.safetensors``, the ``.pth`` beside it would replace the
-            checkpoint, the card a page of another kind, or the config cannot be used.
-        DataError: if a file of ``metrics`` is no JSON with numbers.
-        CheckpointError: if the checkpoint is damaged, of another model, or lacks what is asked for.
+        ConfigError: if ``out`` does not end in ``.safetensors``, the ``.pth`` would replace the
+            checkpoint, the card would replace a page of another kind, or the config cannot be used.
+        DataError: if a file of ``metrics`` is not JSON with numbers.
+        CheckpointError: if the checkpoint is damaged, of another model, or lacks requested weights.
     """
     out = Path(out)
     if out.suffix != ".safetensors":
@@ -85,7 +85,7 @@ def export_backbone(
     check_finite(checkpoint, weights)
     pretrainer.load_state_dict(weights)
     pretrainer.eval()
-    meta = content.get("meta") or {}  # without, as --config allows, less is known
+    meta = content.get("meta") or {}  # may be missing with --config; less is known then
     metadata = describe_export(pretrainer, cfg, meta, checkpoint, input_size)
     metadata["source"]["ema"] = ema
     backbone: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # built
@@ -98,7 +98,7 @@ def export_backbone(
 
 
 def _write(out: Path, state: dict[str, Tensor], metadata: dict[str, Any], page: str) -> None:
-    """Write the three files of an export, each whole or not at all."""
+    """Write the three files of an export, each completely or not at all."""
     encoded = {METADATA_KEY: json.dumps(metadata), "format": "pt"}
     buffer = io.BytesIO()
     torch.save({"state_dict": state, "meta": {METADATA_KEY: metadata}}, buffer)
@@ -130,13 +130,13 @@ def load_backbone(
     architecture: Mapping[str, Any] | None = None,
     tolerance: float = 1e-3,
 ) -> str:
-    """Load an exported backbone into a model, and prove that it sees what it was trained on.
+    """Load an exported backbone into a model, and verify that its features are unchanged.
 
     Args:
         model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
-        path: what :func:`export_backbone` wrote.
+        path: file written by :func:`export_backbone`.
         architecture: config of the model's backbone, to name differences.
-        tolerance: of the features, as a share of their root mean square.
+        tolerance: largest difference of features, as a fraction of their root mean square.
 
     Returns:
         A line for the log.
@@ -144,7 +144,7 @@ def load_backbone(
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if any name or shape differs, or the model's normalisation and backbone
-            answer the fixed image otherwise than the pretrainer did.
+            give other features of the fixed image than the pretrainer did.
     """
     state, metadata = read_export(path)
     backbone = _fill(model, path, state, metadata["architecture"], architecture or {})
@@ -169,23 +169,23 @@ def load_any_backbone(
     architecture: Mapping[str, Any] | None = None,
     prefix: str = "",
 ) -> str:
-    """Load an exported backbone, or that of any other checkpoint, strictly into a model.
+    """Load the backbone of an export, or of any other checkpoint, strictly into a model.
 
-    Of another checkpoint neither the normalisation nor the features are known: names, shapes and
-    positions are all that is checked, and the lines for the log say so.
+    The normalisation and features of another checkpoint are unknown. Only names, shapes and
+    positions are checked then, and the lines for the log say so.
 
     Args:
         model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
-        path: an export, or any file :func:`~drivemim.engine.foreign.foreign_backbone` understands.
+        path: an export, or any file that :func:`~drivemim.engine.foreign.foreign_backbone` reads.
         architecture: config of the model's backbone, to name differences.
-        prefix: of the names to take, where the file is known to have one.
+        prefix: prefix of the names to take, if the file is known to have one.
 
     Returns:
         Lines for the log.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, a pretraining run's own checkpoint, or does not fit.
+        CheckpointError: if it is damaged, is a pretraining run's own checkpoint, or does not fit.
     """
     content, metadata = read_weights(path)
     if metadata is not None:
@@ -211,7 +211,7 @@ def load_any_backbone(
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
-    """The backbone of a detector or a pretrainer."""
+    """Return the backbone of a detector or a pretrainer."""
     backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, nn.Module):
         backbone = model.encoder.backbone  # type: ignore[union-attr]  # nn.Module's __getattr__
@@ -223,7 +223,7 @@ def _kind(model: nn.Module) -> str:
 
 
 def _group(name: str) -> str:
-    """The part of a model that a name in a file belongs to."""
+    """Return the part of a model that a name in a file belongs to."""
     return name.removeprefix("module.").partition(".")[0]
 
 
@@ -235,7 +235,7 @@ def _fill(
     wanted: Mapping[str, Any],
     left_out: tuple[str, ...] = (),
 ) -> nn.Module:
-    """Load weights into a model's backbone, every one of them or none, and return it."""
+    """Load all weights, or none, into a model's backbone, and return the backbone."""
     backbone = backbone_of(model)
     if mismatch := describe_mismatch(backbone.state_dict(), state):
         differences = describe_differences(exported, wanted, backbone) if exported else ""
@@ -251,7 +251,7 @@ def _fill(
 
 @torch.no_grad()
 def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
-    """Maps of the fixed image, through copies of the model's own parts in float32 on the CPU."""
+    """Compute maps of the fixed image with float32 CPU copies of the model's own parts."""
     if _kind(model) == "pretrainer":
         copied = copy.deepcopy(model).to("cpu", torch.float32)
         copied.eval()
@@ -260,25 +260,26 @@ def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
         return maps, level_numbers(copied.encoder.backbone, maps)
     preprocessor = copy.deepcopy(model.data_preprocessor).to("cpu")
     backbone = copy.deepcopy(model.backbone).to("cpu", torch.float32)
-    backbone.eval()  # apart: MMDetection's ResNet returns nothing from it
+    backbone.eval()  # not chained: MMDetection's ResNet returns None
     batch = {"inputs": [image_HWC.permute(2, 0, 1).contiguous()], "data_samples": None}
     height, width = image_HWC.shape[:2]
     images_1CHW = preprocessor(batch, training=False)["inputs"][..., :height, :width]
-    # A ViT that looks at windows has features of its own; with the whole image in view they are
-    # the pretrainer's, and only then can they be compared.
+    # A ViT with window attention has other features than the pretrainer. Only with full attention
+    # can they be compared.
     with getattr(backbone, "attend_globally", nullcontext)():
         maps = list(backbone(images_1CHW.float()))
     return maps, level_numbers(backbone, maps)
 
 
 def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
-    """Weights of the model as trained, or averaged, under the model's own names.
+    """Return the model's weights as trained, or averaged, under its own names.
 
     MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,
     prefixed ``module.``, as ``ema_state_dict``.
 
     Raises:
-        CheckpointError: if the content is not of a training run, or not averaged where asked for.
+        CheckpointError: if the content is not of a training run, or lacks averaged weights that are
+            requested.
     """
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(

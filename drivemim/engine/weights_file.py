@@ -1,4 +1,4 @@
-"""Reading a file of weights: an exported backbone, with its metadata, or any other checkpoint."""
+"""Reading of weights files: exported backbones, with their metadata, and other checkpoints."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from drivemim.compat import load_any, read_checkpoint
 from drivemim.errors import CheckpointError
 
 METADATA_KEY = "drivemim"
-"""Where an export holds its metadata."""
+"""Key of an export's metadata."""
 
 
 def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
-    """Read a file of weights: its content, and the metadata if it is an exported backbone.
+    """Read a weights file: its content, and the metadata if it is an exported backbone.
 
     Args:
-        path: of a file, or what MMEngine downloads: an address, ``torchvision://resnet50``.
+        path: path of a file, or an address that MMEngine downloads, such as
+            ``torchvision://resnet50``.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -53,16 +54,16 @@ def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
 
 
 def _metadata_of(content: Any, path: str | Path) -> dict[str, Any] | None:
-    """What an export in ``torch.save``'s format says of itself."""
+    """Return the metadata of an export in ``torch.save``'s format; None for other files."""
     meta = content.get("meta") if isinstance(content, dict) else None
     return _checked(meta.get(METADATA_KEY) if isinstance(meta, dict) else None, path)
 
 
 def _checked(metadata: Any, path: str | Path) -> dict[str, Any] | None:
-    """Metadata with what is written into configs, and compared, as it should be.
+    """Check the parts of the metadata that are written into configs or compared; return it.
 
     Raises:
-        CheckpointError: if a part is missing or of another kind.
+        CheckpointError: if a part is missing or of another type.
     """
     if metadata is None:
         return None

@@ -1,4 +1,4 @@
-"""What lies in a run's folder already, and whether a run may begin there."""
+"""Checks of the checkpoints in a run's folder before the run begins."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _CHECKPOINT = re.compile(r"(iter|epoch)_(\d+)\.pth|best_.+\.pth|last_checkpoint"
 def choose_checkpoint(
     resume: str | Path | None, work_dir: Path, hook: Mapping[str, Any] | None = None
 ) -> Path | None:
-    """The checkpoint that a run goes on from, if its folder allows that.
+    """Return the checkpoint to resume from, if the run's folder allows that.
 
     Args:
         resume: a checkpoint, ``NEWEST`` for the newest complete one in ``work_dir``, or None to
             start from the beginning.
-        work_dir: of the run; nothing is written there.
+        work_dir: folder of the run; nothing is written there.
         hook: config of the run's checkpoint hook.
 
     Raises:
-        CheckpointError: if there is no such checkpoint, or none of those that are there is whole.
+        CheckpointError: if there is no such checkpoint, or none in the folder is complete.
         ConfigError: if the run would write its checkpoints among those of another run.
     """
     there = _checkpoints(work_dir, (hook or {}).get("filename_tmpl"))
@@ -61,10 +61,10 @@ def choose_checkpoint(
 
 
 def read_progress(checkpoint: Path) -> dict[str, Any]:
-    """Read how far the run of a checkpoint was: its ``meta``, with ``iter`` and ``epoch``.
+    """Read how far a checkpoint's run got: its ``meta``, with ``iter`` and ``epoch``.
 
     Raises:
-        CheckpointError: if it cannot be read, or no run can go on from it.
+        CheckpointError: if it cannot be read, or no run can resume from it.
     """
     content = read_checkpoint(checkpoint)
     meta = content.get("meta") if isinstance(content, dict) else None
@@ -80,7 +80,7 @@ def read_progress(checkpoint: Path) -> dict[str, Any]:
 
 
 def _checkpoints(work_dir: Path, template: str | None) -> list[str]:
-    """Names of checkpoints in a folder, the furthest first."""
+    """Return the names of checkpoints in a folder, the latest first."""
     names = [path.name for path in work_dir.iterdir()] if work_dir.is_dir() else []
     found = [name for name in names if _CHECKPOINT.fullmatch(name)]
     if template:
@@ -95,7 +95,7 @@ def _number(name: str) -> int:
 
 
 def _check_others(path: Path, work_dir: Path, there: list[str]) -> None:
-    """Refuse to go on from a checkpoint where later ones, or those of another run, would stay."""
+    """Refuse to resume where later checkpoints, or those of another run, would stay."""
     inside = path.resolve().parent == work_dir.resolve()
     if not inside and there:
         raise ConfigError(

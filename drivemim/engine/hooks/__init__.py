@@ -1,4 +1,4 @@
-"""Hooks of MMEngine's Runner, one a file."""
+"""Hooks of MMEngine's Runner, one per file."""
 
 from drivemim.engine.hooks.atomic_checkpoint import AtomicCheckpoint
 from drivemim.engine.hooks.average_losses import AverageLosses

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent, whenever the run is killed or the disk fills up."""
+"""Checkpoint writing that leaves no partial file, even after a kill or on a full disk."""
 
 from __future__ import annotations
 
@@ -21,43 +21,44 @@ from drivemim.registry import HOOKS
 
 @register_backend("drivemim_atomic", force=True)
 class AtomicBackend(LocalBackend):
-    """Local files, written beside and renamed, removed only when told that all is well."""
+    """Local files that are written atomically and removed only on request."""
 
     def __init__(self) -> None:
         self._to_remove: dict[str, int] = {}
 
     def put(self, obj: Any, filepath: str | Path) -> None:
-        """Write bytes; on failure the old file is untouched and no partial one is left."""
+        """Write bytes; on failure the old file stays intact and no partial file remains."""
         write_bytes(Path(filepath), obj)
 
     def remove(self, filepath: str | Path) -> None:
-        """Note the file for :meth:`carry_out_removals`."""
+        """Mark the file for removal by :meth:`carry_out_removals`."""
         self._to_remove[str(filepath)] = os.stat(filepath).st_ino
 
     def carry_out_removals(self) -> None:
-        """Remove the files noted, except those written anew since."""
+        """Remove the marked files, except those rewritten since."""
         for path, inode in self._to_remove.items():
             if os.path.exists(path) and os.stat(path).st_ino == inode:
                 os.remove(path)
         self.forget_removals()
 
     def forget_removals(self) -> None:
-        """Keep the files noted so far."""
+        """Keep all files marked so far."""
         self._to_remove.clear()
 
 
 @HOOKS.register_module()
 class AtomicCheckpoint(CheckpointHook):
-    """MMEngine's ``CheckpointHook``, safe against a kill and against a full disk.
+    """MMEngine's ``CheckpointHook``, safe against a kill and a full disk.
 
-    MMEngine removes the oldest (or the formerly best) checkpoint before it writes the new one, and
-    writes in place. Here a file is written beside and renamed, and removals wait for the new file.
-    Arguments are those of ``CheckpointHook``, for a local ``out_dir``.
+    MMEngine removes the oldest (or the previous best) checkpoint before it writes the new one, and
+    writes in place. This hook writes a temporary file beside the target and renames it. It removes
+    old files only after the new one is written. Arguments are those of ``CheckpointHook``, for a
+    local ``out_dir``.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         unknown = sorted(set(kwargs) - set(inspect.signature(CheckpointHook.__init__).parameters))
-        if unknown:  # CheckpointHook would hand it on and fail at the first checkpoint
+        if unknown:  # CheckpointHook would pass it on and fail at the first checkpoint
             raise TypeError(
                 f"AtomicCheckpoint.__init__() got an unexpected keyword argument '{unknown[0]}'"
             )
@@ -65,7 +66,7 @@ class AtomicCheckpoint(CheckpointHook):
         super().__init__(**kwargs)
 
     def before_train(self, runner: Any) -> None:
-        """Find the folder, and clear what a killed run left half-written there."""
+        """Find the folder and delete partial files that a killed run left there."""
         super().before_train(runner)
         if is_main_process():
             for partial in Path(self.out_dir).glob(".*.partial"):
@@ -73,17 +74,17 @@ class AtomicCheckpoint(CheckpointHook):
         self.file_backend.carry_out_removals()
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        """Save, if due."""
+        """Save a checkpoint if one is due."""
         with self._writing():
             super().after_train_iter(runner, *args, **kwargs)
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Save, if due."""
+        """Save a checkpoint if one is due."""
         with self._writing():
             super().after_train_epoch(runner)
 
     def after_val_epoch(self, runner: Any, metrics: Any) -> None:
-        """Save the best, if it is."""
+        """Save the checkpoint if it is the best so far."""
         with self._writing():
             super().after_val_epoch(runner, metrics)
 

@@ -1,4 +1,4 @@
-"""Logs the loss of the whole batch, not of the part one process saw."""
+"""Hook that averages the logged losses over all processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drivemim.registry import HOOKS
 
 @HOOKS.register_module()
 class AverageLosses(Hook):
-    """Replaces every logged loss by its mean over all processes, before anything logs it."""
+    """Replace every logged loss by its mean over all processes, before anything logs it."""
 
     priority = 5
 

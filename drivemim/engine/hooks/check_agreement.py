@@ -1,4 +1,4 @@
-"""Compares the settings of model, data and evaluation before a run begins."""
+"""Hook that compares the settings of model, data and evaluation before a run begins."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from drivemim.registry import HOOKS
 
 @HOOKS.register_module()
 class CheckAgreement(Hook):
-    """Refuses settings that do not fit together, in training and in testing.
+    """Refuse settings that do not fit together, in training and in testing.
 
-    See ``drivemim.engine.agreement``. It runs when model and data are built, before weights are
-    initialised or loaded.
+    See ``drivemim.engine.agreement``. The hook runs once model and data are built, before weights
+    are initialised or loaded.
 
     Args:
-        compare_checkpoint: whether the classes of the checkpoint that is loaded must be those of
-            the data set, as when a run is resumed or a detector is tested.
+        compare_checkpoint: whether the loaded checkpoint must have the data set's classes, for
+            example when a run is resumed or a detector is tested.
     """
 
     priority = "VERY_HIGH"
@@ -44,7 +44,7 @@ class CheckAgreement(Hook):
         self.compare_checkpoint = compare_checkpoint
 
     def before_run(self, runner: Any) -> None:
-        """Compare what is built.
+        """Compare the settings of model, data and evaluation.
 
         Raises:
             ConfigError: naming the settings.
@@ -74,7 +74,7 @@ class CheckAgreement(Hook):
             print_log(warning, "current", level=30)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Compare the classes of the checkpoint's run with the data set's.
+        """Compare the checkpoint's classes with the data set's.
 
         Raises:
             ConfigError: with both lists.
@@ -90,7 +90,7 @@ class CheckAgreement(Hook):
 
 
 def _epoch_length(loop: Any) -> int | None:
-    """Iterations of an epoch; None for data whose number is not known."""
+    """Return the number of iterations per epoch; None if it is unknown."""
     try:
         return len(loop.dataloader)
     except TypeError:  # an iterable data set

@@ -1,4 +1,4 @@
-"""Pictures of a detector's results, written while it is tested."""
+"""Hook that draws a detector's results during testing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from drivemim.visualization.panels import save_image
 
 @HOOKS.register_module()
 class DrawDetections(Hook):
-    """Draw the detections and annotated objects of test images, evenly spaced over the data set.
+    """Draw detections and annotated objects of test images, evenly spaced over the data set.
 
-    Two detectors that are tested on the same data draw the same images under the same names.
+    Two detectors that are tested on the same data draw the same images under the same file names.
 
     Args:
-        folder: for ``NUMBER_CAMERA.jpg``, where the number is the image's place in the data set.
-        count: how many images; all of them if there are fewer.
-        min_score: detections of a lower score are left out. None draws, of every image, as many of
-            the highest scores as it has annotated objects that are not ignored: that compares
-            detectors whose scores mean different things, such as early and late in training.
+        folder: folder for ``NUMBER_CAMERA.jpg``; the number is the image's index in the data set.
+        count: number of images; all of them if there are fewer.
+        min_score: detections with a lower score are left out. None draws, in each image, as many of
+            the highest-scoring detections as the image has annotated objects that are not ignored.
+            This compares detectors whose scores mean different things, such as early and late in
+            training.
 
     Raises:
         ConfigError: if ``count`` is not positive or ``min_score`` is outside [0, 1].
@@ -57,11 +58,11 @@ class DrawDetections(Hook):
         data_batch: Any = None,
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Draw the batch's share of the chosen images."""
+        """Draw the chosen images of the batch."""
         rank, processes = get_dist_info()
         batch_size = runner.test_dataloader.batch_size
         for place, sample in enumerate(outputs or ()):
-            # The sampler deals the images out to the processes in turn.
+            # The sampler assigns the images to the processes in turn.
             number = (batch_idx * batch_size + place) * processes + rank
             if number in self._chosen:
                 self._draw(number, sample)

@@ -1,4 +1,4 @@
-"""Starts a detector or a pretrainer from an exported backbone, or from another checkpoint's."""
+"""Hook that starts a detector or pretrainer from an export or another checkpoint."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from drivemim.registry import HOOKS
 
 @HOOKS.register_module()
 class LoadBackbone(Hook):
-    """Loads a backbone strictly before the first iteration.
+    """Load a backbone strictly before the first iteration.
 
-    Of an exported backbone the features are verified too; see ``load_any_backbone``.
+    The features of an exported backbone are verified too; see ``load_any_backbone``.
 
     Args:
         checkpoint: ``.safetensors`` file of ``tools/export_backbone.py``, the ``.pth`` beside it,
-            or a checkpoint of any origin whose backbone fits; also what MMEngine downloads.
-        prefix: of the names to take from a checkpoint.
-        whole: whether a pretraining run's own checkpoint fills the pretrainer.
+            or a checkpoint of any origin whose backbone fits; also an address that MMEngine
+            downloads.
+        prefix: prefix of the names to take from a checkpoint.
+        whole: whether a pretraining run's own checkpoint fills the whole pretrainer.
     """
 
     priority = "VERY_HIGH"
@@ -34,7 +35,7 @@ class LoadBackbone(Hook):
         self.whole = whole
 
     def before_train(self, runner: Any) -> None:
-        """Load, unless the run is a resumed one, whose checkpoint holds the backbone already."""
+        """Load the backbone, unless a resumed run's checkpoint already holds it."""
         if runner.iter > 0:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model

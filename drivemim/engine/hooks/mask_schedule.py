@@ -1,4 +1,4 @@
-"""Moves numbers of the mask strategy while a run trains: from easy to hard, from few to many."""
+"""Hook that changes numbers of the mask strategy during training, such as the mask ratio."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from drivemim.masking.base import MaskStrategy
 from drivemim.registry import HOOKS
 
 _SHAPES = ("linear", "cosine")
-# At how many points of a run the numbers are tried before it starts.
+# Number of points of a run at which the values are tried before it starts.
 _TRIALS = 21
 
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """How one number moves, as a function of the share of the run's iterations that is done.
+    """Schedule of one number, as a function of the completed fraction of the run's iterations.
 
     Attributes:
-        name: dotted path of the number, from the model's mask strategy.
+        name: dotted path of the number, relative to the model's mask strategy.
         start: value until ``begin``.
         end: value from ``until`` on.
-        begin: share of the run after which it starts to move, in [0, until).
-        until: share of the run after which it stays, in (0, 1].
-        shape: ``linear``, or ``cosine`` for half a wave, slow at both ends.
+        begin: fraction of the run after which the number starts to change, in [0, until).
+        until: fraction of the run after which the number stays constant, in (0, 1].
+        shape: ``linear``, or ``cosine`` for half a cosine wave, slow at both ends.
 
     Raises:
         ConfigError: if an argument is outside its range.
@@ -56,7 +56,7 @@ class Move:
             )
 
     def value(self, progress: float) -> float:
-        """The number when the share ``progress`` of the run is done."""
+        """Return the value after the fraction ``progress`` of the run."""
         moved = min(max((progress - self.begin) / (self.until - self.begin), 0.0), 1.0)
         if self.shape == "cosine":
             moved = (1 - math.cos(math.pi * moved)) / 2
@@ -65,22 +65,23 @@ class Move:
 
 @HOOKS.register_module()
 class MaskSchedule(Hook):
-    """Sets numbers of ``model.masking`` before every iteration of a training run.
+    """Set numbers of ``model.masking`` before every iteration of a training run.
 
-    ``moves=[dict(name='share', start=0.0, end=0.5, until=0.8)]`` makes what a ``GuidedMask`` hides
-    ever harder. A name is an argument of the strategy; ``rest.share`` and ``strategies.1.share``
-    are those of strategies within it, ``weights.0`` and ``share.pedestrian`` numbers in lists and
-    dicts. Numbers that the strategy takes as whole ones are rounded.
+    For example, ``moves=[dict(name='share', start=0.0, end=0.5, until=0.8)]`` makes the masks of a
+    ``GuidedMask`` gradually harder. A name is an argument of the strategy. ``rest.share`` and
+    ``strategies.1.share`` are arguments of nested strategies; ``weights.0`` and
+    ``share.pedestrian`` are numbers in lists and dicts. Numbers that the strategy takes as integers
+    are rounded.
 
-    Values depend on the iteration and on the length of the run alone, so a resumed run has those of
-    one that was not stopped, and validation has those of the iteration it follows. They are logged
-    as ``mask/NAME``. Outside of training the config's own numbers hold.
+    Values depend only on the iteration and on the length of the run. A resumed run therefore has
+    the same values as an uninterrupted one, and validation has those of the iterations done so far.
+    Values are logged as ``mask/NAME``. Outside training, the config's own numbers apply.
 
     Args:
-        moves: arguments of a :class:`Move` each.
+        moves: one dict per number, with arguments of :class:`Move`.
 
     Raises:
-        ConfigError: if a move is not one; at the start of a run, if a strategy has no such number
+        ConfigError: if a move is invalid; at the start of a run, if a strategy has no such number
             or its constructor refuses a value.
     """
 
@@ -93,7 +94,7 @@ class MaskSchedule(Hook):
         self._is_training = False
 
     def before_run(self, runner: Any) -> None:
-        """Find the numbers, and try the values they will have."""
+        """Find the numbers and try the values that they will take."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         masking = getattr(model, "masking", None)
         if not isinstance(masking, MaskStrategy):
@@ -113,17 +114,17 @@ class MaskSchedule(Hook):
             self._try(trial / (_TRIALS - 1))
 
     def before_train(self, runner: Any) -> None:
-        """Set the values of the first iteration, which is a later one in a resumed run."""
+        """Set the values of the first iteration, or of the iteration where a run resumes."""
         self._is_training = True
         self._set(runner)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the values of the iteration, and have them logged."""
+        """Set and log the values of the iteration."""
         for name, value in self._set(runner).items():
             runner.message_hub.update_scalar(f"train/mask/{name}", value)
 
     def before_val(self, runner: Any) -> None:
-        """Set what belongs to the iterations done, within a training run."""
+        """Set the values of the iterations done, if validation is part of a training run."""
         if self._is_training:
             self._set(runner)
 
@@ -134,7 +135,7 @@ class MaskSchedule(Hook):
         }
 
     def _try(self, progress: float) -> None:
-        """Build each strategy anew with the values it will have, for its constructor to check."""
+        """Build each strategy again with its future values, so that its constructor checks them."""
         owners = {id(number.owner): number.owner for number in self._numbers.values()}
         for key, owner in owners.items():
             arguments = _arguments_of(owner)
@@ -157,25 +158,25 @@ class MaskSchedule(Hook):
 
 @dataclass(frozen=True, kw_only=True)
 class _Number:
-    """Where a number is: an argument of a strategy, or a place in a list or dict that is one."""
+    """Place of a number: a strategy's argument, or an element of a list or dict argument."""
 
     owner: MaskStrategy
     argument: str
     key: int | str | None = None
 
     def set(self, value: float) -> float:
-        """Set it, rounded if it is a whole one; returns what was set."""
+        """Set the number, rounded if the constructor takes an integer, and return it."""
         value = self.cast(value)
         setattr(self.owner, self.argument, self.within(getattr(self.owner, self.argument), value))
         return value
 
     def cast(self, value: float) -> float:
-        """Round the value if the constructor wants a whole number."""
+        """Round the value if the constructor takes an integer."""
         wanted = inspect.signature(type(self.owner)).parameters[self.argument].annotation
         return round(value) if wanted in (int, "int") else value
 
     def within(self, argument: Any, value: float) -> Any:
-        """The argument with the number replaced; lists and dicts are copied."""
+        """Return the argument with the number replaced; copy lists and dicts."""
         if self.key is None:
             return value
         if isinstance(argument, Mapping):
@@ -196,16 +197,16 @@ def _move(config: Mapping[str, Any]) -> Move:
 
 
 def _arguments_of(strategy: MaskStrategy) -> dict[str, Any]:
-    """What the strategy's constructor was given, as far as the strategy keeps it by that name."""
+    """Return the constructor's arguments that the strategy keeps under the same names."""
     names = inspect.signature(type(strategy)).parameters
     return {name: getattr(strategy, name) for name in names if hasattr(strategy, name)}
 
 
 def _numbers_of(strategy: MaskStrategy, prefix: str = "") -> Iterator[tuple[str, _Number]]:
-    """Every number that a strategy, and those within it, take, by its dotted path."""
+    """Yield every number of a strategy and its nested strategies, with its dotted path."""
     for argument, value in _arguments_of(strategy).items():
         if prefix and argument == "ratio":
-            continue  # the outermost strategy's is the one that counts
+            continue  # only the outermost strategy's mask ratio counts
         parts: Mapping[Any, Any] = {None: value}
         if isinstance(value, Mapping):
             parts = value

@@ -1,4 +1,4 @@
-"""Writes into a pretraining's checkpoints what it was trained on and began with."""
+"""Hook that records a pretraining's data and initial weights in its checkpoints."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from drivemim.registry import HOOKS
 
 @HOOKS.register_module()
 class RecordPretraining(Hook):
-    """Records the frames, boxes and weights of a pretraining when it begins.
+    """Record the frames, boxes and initial weights of a pretraining when it begins.
 
-    An export takes the record from the checkpoint: by then an index may hold other frames. See
-    ``drivemim.engine.pretraining``.
+    An export takes the record from the checkpoint, because the index may hold other frames by then.
+    See ``drivemim.engine.pretraining``.
     """
 
     priority = "VERY_HIGH"
@@ -27,7 +27,7 @@ class RecordPretraining(Hook):
         self.record: dict[str, Any] | None = None
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Remember what the checkpoint of a resumed run says."""
+        """Keep the ``meta`` of the checkpoint that a run is resumed from."""
         if runner.cfg.get("resume"):
             self.resumed_meta = dict(checkpoint.get("meta") or {})
 
@@ -41,6 +41,6 @@ class RecordPretraining(Hook):
             self.record = continue_record(self.record, self.resumed_meta, checkpoint)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Add the record to a checkpoint."""
+        """Add the record to the checkpoint."""
         if self.record is not None:
             checkpoint.setdefault("meta", {})[KEY] = self.record

@@ -1,4 +1,4 @@
-"""Says what a run is about to train on, and stops it where most of that is missing."""
+"""Hook that reports a run's training clips and refuses data of which most is missing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from drivemim.registry import HOOKS
 
 @HOOKS.register_module()
 class ReportClips(Hook):
-    """Logs one line per clip data set before the first iteration.
+    """Log one line per clip data set before the first iteration.
 
-    It says how many clips there are and what share of their frames is valid. Training on frames
-    of which most are missing is refused; data sets that are not of clips are passed over.
+    The line gives the number of clips and the fraction of their frames that is valid. Training is
+    refused if most frames are missing. Data sets without clips are skipped.
     """
 
     def before_train(self, runner: Any) -> None:
-        """Log, then check.
+        """Log the clips, then check them.
 
         Raises:
             ConfigError: if less than half of a data set's frames are valid, naming the cause.
@@ -34,7 +34,7 @@ class ReportClips(Hook):
 
 
 def clip_datasets(dataset: Any) -> Iterator[ClipDataset]:
-    """Find the clip data sets inside what is wrapped around them, in their order."""
+    """Yield the clip data sets inside wrappers, in order."""
     if isinstance(dataset, ClipDataset):
         yield dataset
         return

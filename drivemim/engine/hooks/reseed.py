@@ -1,4 +1,4 @@
-"""Makes what an iteration draws depend on nothing but its number."""
+"""Hook that makes the random numbers of an iteration depend only on its number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drivemim.registry import HOOKS
 
 
 def seed_everything(*entropy: int) -> None:
-    """Seed Python, numpy and torch (every device) from a few non-negative integers."""
+    """Seed Python, NumPy and PyTorch (every device) from a few non-negative integers."""
     state = np.random.SeedSequence(entropy).generate_state(4)
     random.seed(int(state[0]))
     np.random.seed(int(state[1]))
@@ -22,14 +22,14 @@ def seed_everything(*entropy: int) -> None:
 
 @HOOKS.register_module()
 class ReseedEveryIteration(Hook):
-    """Seeds this process from (seed, iteration, rank) before every training iteration.
+    """Seed this process from (seed, iteration, rank) before every training iteration.
 
-    A resumed run then draws what the uninterrupted one would have drawn, whatever was evaluated,
-    logged or skipped in between.
+    A resumed run then draws the same random numbers as an uninterrupted one, whatever was
+    evaluated, logged or skipped in between.
     """
 
     priority = "VERY_LOW"
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed; last of the hooks, so none of them draws in between."""
+        """Seed after all other hooks, so that none of them draws in between."""
         seed_everything(int(runner.seed), int(runner.iter), int(runner.rank))

@@ -1,4 +1,4 @@
-"""Stops a run whose loss is lost, naming the frames it was lost on."""
+"""Hook that stops a run at a loss that is not finite and names the frames."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from drivemim.registry import HOOKS
 
 
 def frame_tokens(data_batch: Any) -> list[str]:
-    """Name the frames of a batch, in its order.
+    """Return the tokens of a batch's frames, in order.
 
     Args:
-        data_batch: what a data loader yields: clips, or MMDetection's data samples (their meta
-            information's ``frame_token``, else ``img_path``), in any nesting of lists and dicts.
+        data_batch: output of a data loader: clips, or MMDetection's data samples, in any nesting of
+            lists and dicts. The token of a data sample is its ``frame_token``, else its
+            ``img_path``.
     """
     return [token for token in _tokens(data_batch) if token]
 
@@ -40,10 +41,10 @@ def _tokens(data: Any) -> Iterator[str]:
 
 @HOOKS.register_module()
 class StopOnNonFiniteLoss(Hook):
-    """Raises when the loss of any process is infinite or not a number.
+    """Raise an error when the loss of any process is infinite or not a number.
 
-    Runs before every hook that logs, averages or saves, in every process at once: no checkpoint
-    can hold the spoilt weights.
+    The hook runs in every process at once, before every hook that logs, averages or saves. No
+    checkpoint can therefore hold the corrupted weights.
     """
 
     priority = 0
@@ -57,7 +58,7 @@ class StopOnNonFiniteLoss(Hook):
             NonFiniteLossError: naming iteration, losses and frame tokens.
         """
         outputs = {name: torch.as_tensor(value).detach() for name, value in (outputs or {}).items()}
-        # All of them: what is logged as the loss may be only a part of what is trained on.
+        # Check all of them: the logged ``loss`` may be only a part of the training loss.
         parts = [value.float().sum() for name, value in outputs.items() if "loss" in name]
         total = torch.stack(parts).sum() if parts else torch.zeros(())
         is_lost = (~torch.isfinite(total)).to(torch.int32).reshape(1)

@@ -1,4 +1,7 @@
-"""Refuses checkpoints of another model, of which MMEngine loads what fits, or of no numbers."""
+"""Hook that refuses checkpoints of another model or with numbers that are not finite.
+
+MMEngine would load the tensors that fit.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from drivemim.registry import HOOKS
 
 @HOOKS.register_module()
 class StrictLoad(Hook):
-    """Compares names and shapes of a checkpoint with the model's before they are loaded.
+    """Compare a checkpoint's names and shapes with the model's before they are loaded.
 
     Args:
-        partial: let a checkpoint pass that fits in part, as a detector's does whose classes are
-            others; one that fits nowhere is refused all the same.
+        partial: accept a checkpoint that fits in part, such as a detector's with other classes. A
+            checkpoint of which nothing fits is refused anyway.
     """
 
     priority = "VERY_HIGH"
@@ -29,7 +32,7 @@ class StrictLoad(Hook):
         self.partial = partial
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Compare.
+        """Compare the checkpoint with the model.
 
         Raises:
             CheckpointError: listing missing, unexpected and misshapen names, or tensors with
