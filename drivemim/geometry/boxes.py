@@ -49,9 +49,9 @@ class ProjectedBoxes:
         boxes_M4: float64, (x1, y1, x2, y2) pixels: exact bounds of the visible part inside the
             image; zeros if nothing is inside.
         truncation_M: float64 in [0, 1], fraction of the box's volume outside the field of view,
-            measured along ``_LINES`` x ``_LINES`` lines. Exactly 0 if all of the box is inside, 1 if nothing
-            is. The fraction of the projected area would mislead for a box beside the camera: a
-            part cut 10 cm in front of the lens covers many times the image.
+            measured along ``_LINES`` x ``_LINES`` lines. Exactly 0 if all of the box is inside, 1
+            if nothing is. The fraction of the projected area would mislead for a box beside the
+            camera: a part cut 10 cm in front of the lens covers many times the image.
         depth_M: float64, metres from the camera to the box's centre along the camera's z axis
             (negative behind the camera).
         in_image_M: bool, whether the 2-D box has a width and a height.

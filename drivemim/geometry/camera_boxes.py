@@ -32,9 +32,9 @@ class CameraBoxes:
     Attributes:
         centers_M3: float64, metres in the camera's own frame: x right, y down, z forward.
         sizes_M3: float64, metres: width, length, height, in nuScenes' order.
-        yaws_M: float64, radians in (-pi, pi]: right-handed rotation about the levelled frame's y axis
-            (gravity) from its x axis to the box's front. 0 points right, pi/2 towards the camera,
-            -pi/2 away from it.
+        yaws_M: float64, radians in (-pi, pi]: right-handed rotation about the levelled frame's y
+            axis (gravity) from its x axis to the box's front. 0 points right, pi/2 towards the
+            camera, -pi/2 away from it.
         velocities_M2: float64, metres per second along x and z of the levelled frame;
             NaN if unknown.
     """

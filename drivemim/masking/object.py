@@ -46,9 +46,9 @@ class ObjectMask(MaskStrategy):
     - ``spare``: patches of objects are hidden only after all others.
 
     A patch belongs to the nearest object whose box covers it. A hidden track keeps the same region
-    of its box visible in every frame. In each frame, an object keeps ``max(min_visible, ceil(keep *
-    n))`` of its n patches visible, if the budget leaves that many patches. Otherwise, small objects
-    lose their visible patches first: with ``min_visible`` above 0, an
+    of its box visible in every frame. In each frame, an object of n patches keeps at least
+    ``max(min_visible, ceil(keep * n))`` of them visible, if the budget leaves that many patches.
+    Otherwise, small objects lose their visible patches first: with ``min_visible`` above 0, an
     object of at least 1 / (1 - ratio) patches (4 at a ratio of 3/4) is never hidden completely,
     for any number of boxes. (If ``rest`` gives frames different budgets, the frame's own mask ratio
     takes the place of ``ratio``.)
