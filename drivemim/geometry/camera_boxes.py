@@ -87,8 +87,8 @@ def boxes_to_global(
 
     Returns:
         centres [M, 3] in metres; sizes [M, 3] (width, length, height) in metres; rotations [M, 4],
-        unit quaternions w x y z about the global z axis with w >= 0; velocities [M, 2], metres a
-        second along global x and y, NaN where unknown.
+        unit quaternions w x y z about the global z axis with w >= 0; velocities [M, 2], metres
+        per second along global x and y, NaN if unknown.
 
     Raises:
         ValueError: if the camera looks straight up or down.

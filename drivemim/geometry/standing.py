@@ -29,8 +29,8 @@ def move_standing_boxes(
         boxes_NM4: x1 y1 x2 y2 pixels.
         intrinsics_N33: pixels.
         camera_to_world_N44: metres; z of the world points up from the ground.
-        next_intrinsics_N33: of the other frames.
-        next_camera_to_world_N44: of the other frames.
+        next_intrinsics_N33: intrinsics of the other frames.
+        next_camera_to_world_N44: poses of the other frames.
 
     Returns:
         (N, M, 4) x1 y1 x2 y2 pixels of the other frames, not clipped; zeros for objects whose

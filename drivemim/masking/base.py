@@ -195,7 +195,7 @@ def uniform(shape: tuple[int, ...], generators: Generators, device: torch.device
     """Draw uniform float32 numbers in [0, 1), from one generator or from one per clip.
 
     Args:
-        shape: of the result; the first axis is the batch of clips.
+        shape: shape of the result; the first axis is the batch of clips.
         generators: one for the batch, or one per clip.
         device: device of the result; numbers are drawn on the device of the generators.
 

@@ -41,8 +41,8 @@ class GuidedMask(MaskStrategy):
     Args:
         ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
         share: share of a frame's budget for the patches with the highest guide, in [0, 1].
-        hints: probability that one of the highest patches is hidden last of all, so that the next
-            highest takes its place, in [0, 1).
+        hints: probability, for each of the highest patches, that it is hidden last of all and the
+            next highest takes its place, in [0, 1).
         temperature: amount of randomness, in [0, infinity). At 0 the highest patches are always
             chosen; at 1 the highest is e times as likely as the lowest.
         rest: strategy that ranks all other patches, or its config; ``RandomMask`` by default.

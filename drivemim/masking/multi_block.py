@@ -19,7 +19,7 @@ class MultiBlockMask(MaskStrategy):
     budget is used up. Here the number of blocks is fixed. They have similar sizes and lie fully
     inside the image, so each is a piece of the scene to be predicted from its surroundings. If the
     blocks do not use up the budget, random single patches follow. If they exceed it, the last
-    blocks are not hidden, and a block in which the budget ends keeps its lower rows visible.
+    blocks stay visible, and a block in which the budget ends keeps its lower rows visible.
 
     Args:
         ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
