@@ -32,8 +32,8 @@ class LossPredictor(Guide):
         channels: channels of the network.
         depth: number of 3 x 3 convolutions, and so of patches it sees in each direction.
         loss_weight: weight of its own loss, above 0. A small weight keeps its part of the total
-            gradient norm small, so that clipping hardly changes the encoder's gradient. Adam's
-            steps do not depend on it.
+            gradient norm small, so that it hardly affects the clipping of the encoder's gradient.
+            Adam's steps do not depend on it.
 
     Raises:
         ValueError: if an argument is outside its range, or the side of a patch is not a multiple of
