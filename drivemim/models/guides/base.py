@@ -28,8 +28,8 @@ class Guide(nn.Module, ABC):
             grid: patches down and across (h, w).
 
         Returns:
-            guide_BTNhw: float32; patches with higher values are more worth hiding. Only the order of
-            the patches within a frame matters.
+            guide_BTNhw: float32; patches with higher values are more worth hiding. Only the order
+            of the patches within a frame matters.
         """
 
     def loss(
