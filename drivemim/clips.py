@@ -1,7 +1,9 @@
-"""Clips: T time steps x N cameras of one scene, the unit that is loaded, augmented and masked.
+"""Batches of clips, the unit that is loaded, augmented and masked.
+
+A clip is T time steps x N cameras of one scene.
 
 Shape letters, used as suffixes here and everywhere: B batch, T time steps, N cameras, C channels,
-H W pixels, h w cells, L = h*w cells, K visible cells, D feature channels, M boxes.
+H W pixels, h w patches, L = h*w patches, K visible patches, D feature channels, M boxes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from torch import Tensor
 Tokens = tuple[tuple[tuple[str, ...], ...], ...]
 
 CLASSES = ("pedestrian", "vehicle")
-"""What a box's label stands for, by its position here."""
+"""Class names. A box's label is a position in this tuple."""
 
 PADDING: dict[str, float | tuple[float, ...]] = {
     "boxes_BTNM4": 0.0,
@@ -24,32 +26,32 @@ PADDING: dict[str, float | tuple[float, ...]] = {
     "depths_BTNM": torch.inf,
     "points_BTNP3": (0.0, 0.0, torch.inf),
 }
-"""What fills up the lists that differ in length from frame to frame."""
+"""Padding values of the lists whose length differs between frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
     """A batch of clips; a dataset's item is a batch of one.
 
-    Frames that are missing (a camera that dropped out, the end of a scene) have ``valid`` False,
-    black images, no boxes, and the calibration of identity; every consumer must honour ``valid``.
+    Missing frames (a camera that dropped out, the end of a scene) have ``valid`` False, black
+    images, no boxes and identity calibration. Every consumer must respect ``valid``.
 
     Attributes:
-        images_BTNHWC: uint8, in OpenCV's BGR order, as MMDetection's own loaders give them.
+        images_BTNHWC: uint8, in BGR order, like the images of MMDetection's own loaders.
         intrinsics_BTN33: float32, pixels of ``images``.
-        camera_to_clip_BTN44: float32, metres: camera axes (x right, y down, z forward) to the
-            clip's own frame, which is the ego pose of the clip's first valid frame.
+        camera_to_clip_BTN44: float32, metres: from camera axes (x right, y down, z forward) to
+            the clip frame, which is the ego pose of the clip's first valid frame.
         timestamps_BTN: int64, microseconds.
         valid_BTN: bool.
         boxes_BTNM4: float32, (x1, y1, x2, y2) pixels, clipped to the image. Padded with zeros.
         labels_BTNM: int64, position in ``CLASSES``; -1 for padding.
-        tracks_BTNM: int64, one number an object, the same in every frame of the index; -1 padding.
+        tracks_BTNM: int64, one number per object, the same in every frame of the index; -1 padding.
         depths_BTNM: float32, metres to the box's centre along the camera's z axis; ``inf`` for
             padding and for boxes that have no depth.
-        points_BTNP3: float32, lidar points that a frame sees: (x, y) pixels and depth along the
-            camera's z axis, metres. Padded with depth ``inf``; P is 0 where none were asked for.
-        seeds_B: int64, source of randomness of each clip: what a clip is given depends on its
-            own seed, never on the batch or the process it landed in.
+        points_BTNP3: float32, lidar points in the frame: (x, y) pixels and depth along the camera's
+            z axis, metres. Padded with depth ``inf``; P is 0 if no lidar was requested.
+        seeds_B: int64, source of randomness of each clip. Its random draws depend on its own seed
+            only, never on its batch or process.
         tokens: frame tokens [B][T][N]; ``""`` where the frame is missing.
     """
 
@@ -71,7 +73,7 @@ class Clips:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Clips in the batch, time steps, cameras."""
+        """Numbers of clips, time steps and cameras: (B, T, N)."""
         B, T, N = self.valid_BTN.shape
         return B, T, N
 
@@ -99,7 +101,7 @@ class Clips:
 
     @staticmethod
     def cat(batches: Sequence[Clips]) -> Clips:
-        """Join batches of the same T, N and image size; lists are padded to the longest."""
+        """Concatenate batches of the same T, N and image size; pad lists to the longest."""
         joined: dict[str, Tensor | Tokens] = {}
         for field in fields(Clips):
             parts = [getattr(batch, field.name) for batch in batches]

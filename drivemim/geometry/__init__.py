@@ -1,4 +1,4 @@
-"""Cameras, poses, rays and boxes: arrays in, arrays out."""
+"""Functions on arrays for cameras, poses, rays and boxes."""
 
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
 from drivemim.geometry.camera_boxes import CameraBoxes, boxes_to_camera, boxes_to_global

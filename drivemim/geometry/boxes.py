@@ -1,8 +1,8 @@
-"""3-D boxes: their corners, and the exact 2-D box of what a camera sees of them.
+"""Corners of 3-D boxes, and the exact 2-D box of their part that a camera sees.
 
 The part of a box in front of the near plane is again a convex solid. Its faces are the six faces
-of the box cut by that plane, and the cut itself (the cap). Everything here follows from its edges:
-twelve edges of the box, shortened where they cross the plane, and one cut edge a face.
+of the box, cut by that plane, and the cut itself (the cap). All functions work on its edges: the
+box's twelve edges, shortened where they cross the plane, and one cut edge per face.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ _EDGES = np.array(
         [0, 4], [1, 5], [2, 6], [3, 7],
     ]
 )  # fmt: skip
-# Each face is a round trip of four edges, all the same way round seen from outside, so that the cut
-# edges form one round trip too: numbers of edges and the direction each is travelled in.
+# Each face is a loop of four edges, given by edge indices and directions. Seen from outside, all
+# loops turn the same way, so the cut edges form a loop too.
 _FACE_EDGES = np.array(
     [[0, 1, 2, 3], [7, 6, 5, 4], [8, 4, 9, 0], [9, 5, 10, 1], [10, 6, 11, 2], [11, 7, 8, 3]]
 )
@@ -38,20 +38,20 @@ _FACE_SIGNS = np.array([[1, 1, 1, 1], [-1, -1, -1, -1]] + 4 * [[1, 1, -1, -1]])
 
 
 _LINES = 32
-"""Lines across a box's width and height along which its share in view is measured."""
+"""Number of lines across a box's width, and across its height, that measure truncation."""
 
 
 @dataclass(frozen=True)
 class ProjectedBoxes:
-    """What one camera sees of M boxes.
+    """M boxes projected into one camera.
 
     Attributes:
         boxes_M4: float64, (x1, y1, x2, y2) pixels: exact bounds of the visible part inside the
-            image; zeros where nothing is inside it.
-        truncation_M: float64 in [0, 1], share of the box's volume outside the field of view, by
-            ``_LINES`` x ``_LINES`` lines; exactly 0 where all of it is inside, 1 where nothing is.
-            The share of its image would say nothing about a box beside the camera: what is cut
-            10 cm in front of the lens covers many times the image, however much is in view.
+            image; zeros if nothing is inside.
+        truncation_M: float64 in [0, 1], fraction of the box's volume outside the field of view,
+            measured along ``_LINES`` x ``_LINES`` lines. Exactly 0 if all of the box is inside, 1
+            if nothing is. The fraction of the projected area would mislead for a box beside the
+            camera: a part cut 10 cm in front of the lens covers many times the image.
         depth_M: float64, metres from the camera to the box's centre along the camera's z axis
             (negative behind the camera).
         in_image_M: bool, whether the 2-D box has a width and a height.
@@ -66,7 +66,7 @@ class ProjectedBoxes:
 def box_corners(
     centers_M3: ArrayLike, sizes_wlh_M3: ArrayLike, rotations_wxyz_M4: ArrayLike
 ) -> Float64:
-    """Corners of boxes, in the order of the nuScenes devkit.
+    """Return the corners of boxes, in the order of the nuScenes devkit.
 
     Args:
         centers_M3: float, metres.
@@ -89,10 +89,10 @@ def project_boxes(
     image_size: ArrayLike,
     near: float = 0.1,
 ) -> ProjectedBoxes:
-    """Exact 2-D bounds of the part of each box that an ideal camera would see.
+    """Compute exact 2-D bounds of the part of each box that an ideal camera sees.
 
-    The box is cut at the near plane and its outline is cut at the image, so a bus alongside keeps
-    its full height and a car that leaves the image gets no more of it than it covers.
+    The box is cut at the near plane and its outline at the image border. So a bus alongside keeps
+    its full height, and the box of a car that leaves the image covers only its part inside.
 
     Args:
         corners_M83: float, metres, in the camera's frame (x right, y down, z forward), in the
@@ -102,7 +102,7 @@ def project_boxes(
         near: metres in front of the camera at which boxes are cut.
 
     Returns:
-        One row a box.
+        One row per box.
 
     Raises:
         ValueError: if ``near`` is not positive.
@@ -133,10 +133,10 @@ def project_boxes(
 
 
 def _visible_edges(corners_M83: Float64, near: float) -> tuple[Float64, NDArray[np.bool_]]:
-    """Edges of the solid in front of the near plane, and which of the 18 exist.
+    """Return the edges of the solid in front of the near plane, and which of the 18 exist.
 
-    Returns the box's 12 edges in their own direction, then one cut edge a face, directed so that
-    it closes the round trip of the face.
+    The box's 12 edges come first, in their own direction. Then comes one cut edge per face,
+    directed so that it closes the face's loop.
     """
     ends_M12_2_3 = corners_M83[:, _EDGES]
     front_M12_2 = ends_M12_2_3[..., 2] >= near
@@ -147,7 +147,7 @@ def _visible_edges(corners_M83: Float64, near: float) -> tuple[Float64, NDArray[
     cuts_M12_3[..., 2] = near
     edges_M12_2_3 = np.where(front_M12_2[..., None], ends_M12_2_3, cuts_M12_3[..., None, :])
 
-    # A round trip leaves the front side on one edge and comes back on another.
+    # A loop that crosses the plane leaves the front side on one edge and returns on another.
     face_front = front_M12_2[:, _FACE_EDGES]
     forward = _FACE_SIGNS > 0
     starts_front = np.where(forward, face_front[..., 0], face_front[..., 1])
@@ -169,7 +169,7 @@ def _visible_edges(corners_M83: Float64, near: float) -> tuple[Float64, NDArray[
 
 
 def _bounds(edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], limits_M2: Float64) -> Float64:
-    """Bounds of the outline inside the image: of clipped edges and of covered image corners."""
+    """Return the bounds of all clipped edges and of the image corners that the outline covers."""
     start, step = edges_M18_2_2[..., 0, :], edges_M18_2_2[..., 1, :] - edges_M18_2_2[..., 0, :]
     limits = limits_M2[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -182,7 +182,7 @@ def _bounds(edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], limits_M2: F
     ends_M18_2_2 = (
         start[..., None, :] + np.stack([enter, leave], axis=-1)[..., None] * step[..., None, :]
     )
-    # Rounding may leave a clipped end a hair outside; whole ends are taken as they are.
+    # Rounding can put a clipped end slightly outside; ends that are not clipped stay unchanged.
     ends_M18_2_2 = np.where(
         np.stack([enter <= 0, leave >= 1], axis=-1)[..., None], edges_M18_2_2, ends_M18_2_2
     ).clip(0, limits[:, :, None])
@@ -200,7 +200,7 @@ def _bounds(edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], limits_M2: F
 def _covers(
     edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], points_MP2: Float64
 ) -> NDArray[np.bool_]:
-    """Whether the outline covers points [M, P, 2]: whether the image of any face does."""
+    """Return whether the outline (the image of any face) covers each of the points [M, P, 2]."""
     start, step = edges_M18_2_2[..., 0, :], edges_M18_2_2[..., 1, :] - edges_M18_2_2[..., 0, :]
     offset = points_MP2[:, :, None] - start[:, None]
     side_MP18 = step[:, None, :, 0] * offset[..., 1] - step[:, None, :, 1] * offset[..., 0]
@@ -228,11 +228,11 @@ def _all_in_view(
 def _truncation(
     corners_M83: Float64, intrinsics_M33: Float64, limits_M2: Float64, near: float
 ) -> Float64:
-    """Share of each box's volume outside the field of view.
+    """Compute the fraction of each box's volume outside the field of view.
 
-    The field of view is five half-spaces, so a line through the box is inside it in one stretch,
-    whose length is exact. The lines run along the box's length, in the middle of ``_LINES`` x
-    ``_LINES`` equal parts of its cross-section.
+    The field of view is the intersection of five half-spaces, so a line through the box is inside
+    it along one segment, whose length is exact. The lines are parallel to the box's length, in the
+    middle of ``_LINES`` x ``_LINES`` equal parts of its cross-section.
     """
     at = (np.arange(_LINES) + 0.5) / _LINES
     across, down = (x.reshape(-1, 1) for x in np.meshgrid(at, at))
@@ -246,7 +246,7 @@ def _truncation(
         [x_M3, width_M1 * depth_M3 - x_M3, y_M3, height_M1 * depth_M3 - y_M3, forward_M3], axis=-1
     )
     limits_5 = np.array([0, 0, 0, 0, near])
-    # How far inside each half-space a line starts and ends: negative is outside.
+    # Signed distance of each line's ends from each half-space's border: negative is outside.
     front_ML5, rear_ML5 = (
         weights_L4 @ face_M43 @ normals_M35 - limits_5
         for face_M43 in (corners_M83[:, :4], corners_M83[:, 4:])

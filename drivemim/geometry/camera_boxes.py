@@ -1,13 +1,13 @@
-"""3-D boxes as one camera sees them, and back: what a monocular head predicts.
+"""Conversion of 3-D boxes between the global frame and a camera, as a monocular head needs it.
 
-The *levelled* camera frame shares the camera's position; its y axis is gravity, z the horizontal
-part of the optical axis, x the horizontal direction to the right. Headings and velocities live in
-it, because a heading turns about gravity however the camera is pitched or rolled, while centres
-stay in the camera's own frame, where pixel and depth give them. The convention of headings is that
-of KITTI's ``rotation_y`` (Geiger et al., Are we ready for autonomous driving?, 2012).
+The *levelled* camera frame shares the camera's position. Its y axis is gravity, z the horizontal
+part of the optical axis, x the horizontal direction to the right. Headings and velocities are given
+in this frame: a heading turns about gravity, whatever the camera's pitch and roll. Centres stay in
+the camera's own frame, where pixel and depth determine them. Headings follow the convention of
+KITTI's ``rotation_y`` (Geiger et al., Are we ready for autonomous driving?, 2012).
 
 A pose may be mirrored (determinant -1): a mirrored image is a camera whose x axis points left.
-Everything here then holds in the mirrored world, and comes back out of it unmirrored.
+Camera boxes then describe the mirrored world; global boxes are never mirrored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from drivemim.geometry.poses import invert_pose, quaternion_to_matrix, transform
 Float64 = NDArray[np.float64]
 
 _UPRIGHT = 1e-6
-"""Horizontal length of an optical axis below which a camera has no direction on the ground."""
+"""Smallest horizontal length of an optical axis that gives a direction on the ground."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,10 +32,11 @@ class CameraBoxes:
     Attributes:
         centers_M3: float64, metres in the camera's own frame: x right, y down, z forward.
         sizes_M3: float64, metres: width, length, height, in nuScenes' order.
-        yaws_M: float64, radians in (-pi, pi]: right-handed turn about the levelled frame's y axis
-            (gravity) from its x axis to the box's front. 0 heads to the right, pi/2 towards the
+        yaws_M: float64, radians in (-pi, pi]: right-handed rotation about the levelled frame's y
+            axis (gravity) from its x axis to the box's front. 0 points right, pi/2 towards the
             camera, -pi/2 away from it.
-        velocities_M2: float64, metres a second along x and z of the levelled frame; NaN unknown.
+        velocities_M2: float64, metres per second along x and z of the levelled frame;
+            NaN if unknown.
     """
 
     centers_M3: Float64
@@ -54,14 +55,14 @@ def boxes_to_camera(
     velocity_M2: ArrayLike,
     camera_to_global_44: ArrayLike,
 ) -> CameraBoxes:
-    """Boxes of the global frame as a camera sees them.
+    """Convert boxes from the global frame to a camera.
 
     Args:
         center_M3: float, metres, global frame (z up).
         size_M3: float, metres: width, length, height.
-        rotation_M4: float, quaternions w x y z, box to global. Of a tilted box only the heading on
-            the ground is kept.
-        velocity_M2: float, metres a second along global x and y; NaN unknown.
+        rotation_M4: float, quaternions w x y z, box to global. A tilted box keeps only its heading
+            on the ground.
+        velocity_M2: float, metres per second along global x and y; NaN if unknown.
         camera_to_global_44: float, the camera's pose, possibly mirrored.
 
     Raises:
@@ -82,12 +83,12 @@ def boxes_to_camera(
 def boxes_to_global(
     boxes: CameraBoxes, camera_to_global_44: ArrayLike
 ) -> tuple[Float64, Float64, Float64, Float64]:
-    """A camera's boxes in the global frame: the inverse of :func:`boxes_to_camera`.
+    """Convert a camera's boxes to the global frame: the inverse of :func:`boxes_to_camera`.
 
     Returns:
         centres [M, 3] in metres; sizes [M, 3] (width, length, height) in metres; rotations [M, 4],
-        unit quaternions w x y z about the global z axis with w >= 0; velocities [M, 2], metres a
-        second along global x and y, NaN where unknown.
+        unit quaternions w x y z about the global z axis with w >= 0; velocities [M, 2], metres
+        per second along global x and y, NaN if unknown.
 
     Raises:
         ValueError: if the camera looks straight up or down.
@@ -105,17 +106,18 @@ def boxes_to_global(
 
 
 def levelled_axes(camera_to_global_44: ArrayLike) -> Float64:
-    """Axes of a levelled camera frame on the ground.
+    """Return the ground axes of a levelled camera frame.
 
     Args:
         camera_to_global_44: float, the camera's pose, possibly mirrored.
 
     Returns:
         float64 [2, 2], orthonormal: its x axis (right; left in a mirrored camera) and its z axis
-        (forward), each as global (x, y). ``axes @ (x, y)`` takes a global direction into the frame.
+        (forward), each as global (x, y). ``axes @ (x, y)`` maps a global direction into the frame.
 
     Raises:
-        ValueError: if the camera looks straight up or down, where forward has no direction.
+        ValueError: if the camera looks straight up or down: its forward axis then has no direction
+            on the ground.
     """
     rotation_33 = np.asarray(camera_to_global_44, np.float64)[:3, :3]
     forward_x, forward_y = rotation_33[:2, 2]
@@ -131,6 +133,6 @@ def levelled_axes(camera_to_global_44: ArrayLike) -> Float64:
 
 
 def wrap_angles(angles: ArrayLike) -> Float64:
-    """Angles in (-pi, pi], radians."""
+    """Wrap angles to (-pi, pi], radians."""
     wrapped: Float64 = np.pi - np.mod(np.pi - np.asarray(angles, np.float64), 2 * np.pi)
     return wrapped

@@ -1,4 +1,4 @@
-"""Rotations and poses: quaternions (w, x, y, z) and 4x4 matrices, numpy float64, vectorised.
+"""Rotations and poses as quaternions (w, x, y, z) and 4x4 matrices: NumPy float64, vectorised.
 
 A pose matrix maps points of the posed frame to its parent frame: ``parent = pose @ child``. Chains
 read right to left, e.g. ``global_from_ego @ ego_from_camera``.
@@ -11,7 +11,7 @@ Float64 = NDArray[np.float64]
 
 
 def quaternion_to_matrix(quaternions_wxyz: ArrayLike) -> Float64:
-    """Rotation matrices of quaternions, which need not have unit length.
+    """Convert quaternions, which need not have unit length, to rotation matrices.
 
     Args:
         quaternions_wxyz: float [..., 4], scalar part first.
@@ -29,7 +29,7 @@ def quaternion_to_matrix(quaternions_wxyz: ArrayLike) -> Float64:
 
 
 def matrix_to_quaternion(rotations: ArrayLike) -> Float64:
-    """Unit quaternions of rotation matrices, with a scalar part that is not negative.
+    """Convert rotation matrices to unit quaternions with a non-negative scalar part.
 
     Args:
         rotations: float [..., 3, 3], proper rotations (determinant +1).
@@ -49,8 +49,8 @@ def matrix_to_quaternion(rotations: ArrayLike) -> Float64:
         R[..., 0, 2] + R[..., 2, 0],
         R[..., 1, 2] + R[..., 2, 1],
     )
-    # The matrix 4 q q^T: every row is a multiple of q; the one with the largest diagonal element
-    # is the one that is never close to zero.
+    # The matrix 4 q q^T: every row is a multiple of q. The row with the largest diagonal element
+    # is never close to zero.
     rows = [
         [1 + xx + yy + zz, wx, wy, wz],
         [wx, 1 + xx - yy - zz, xy, xz],
@@ -64,7 +64,7 @@ def matrix_to_quaternion(rotations: ArrayLike) -> Float64:
 
 
 def pose_matrix(translation: ArrayLike, quaternions_wxyz: ArrayLike) -> Float64:
-    """Poses as matrices.
+    """Build pose matrices.
 
     Args:
         translation: float [..., 3], metres: the posed frame's origin in its parent frame.
@@ -84,7 +84,7 @@ def pose_matrix(translation: ArrayLike, quaternions_wxyz: ArrayLike) -> Float64:
 
 
 def invert_pose(pose: ArrayLike) -> Float64:
-    """Inverses of rigid poses, float [..., 4, 4] (reflections allowed, scale and shear not)."""
+    """Invert rigid poses, float [..., 4, 4] (reflections are allowed, scale and shear are not)."""
     matrix = np.asarray(pose, dtype=np.float64)
     transposed = np.swapaxes(matrix[..., :3, :3], -1, -2)
     inverse = np.zeros_like(matrix)
@@ -95,7 +95,7 @@ def invert_pose(pose: ArrayLike) -> Float64:
 
 
 def transform_points(pose: ArrayLike, points: ArrayLike) -> Float64:
-    """Move points [..., P, 3] from the posed frame to its parent by poses [..., 4, 4]."""
+    """Transform points [..., P, 3] from the posed frame to its parent by poses [..., 4, 4]."""
     matrix = np.asarray(pose, dtype=np.float64)
     rotated = np.asarray(points, dtype=np.float64) @ np.swapaxes(matrix[..., :3, :3], -1, -2)
     moved: Float64 = rotated + matrix[..., None, :3, 3]
@@ -103,7 +103,7 @@ def transform_points(pose: ArrayLike, points: ArrayLike) -> Float64:
 
 
 def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Float64:
-    """Interpolate rotations along the shorter arc, as the nuScenes devkit does for sweeps.
+    """Interpolate rotations along the shorter arc, like the nuScenes devkit does for sweeps.
 
     Args:
         start_wxyz: float [..., 4], rotation at ``amount`` 0; need not have unit length.
@@ -118,7 +118,7 @@ def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floa
     cosine = np.sum(start * end, axis=-1, keepdims=True)
     start = np.where(cosine < 0, -start, start)
     angle = np.arccos(np.minimum(np.abs(cosine), 1))
-    # Close rotations are interpolated linearly, as in the devkit's pyquaternion.
+    # Close rotations are interpolated linearly, like in the devkit's pyquaternion.
     close = np.abs(cosine) > 0.9995
     divisor = np.where(close, 1, np.sin(angle))
     start_weight = np.where(close, 1 - share, np.sin((1 - share) * angle) / divisor)

@@ -1,4 +1,4 @@
-"""Viewing rays of grid cells: where each cell looks from, and in which direction."""
+"""Viewing rays of patches."""
 
 import torch
 from torch import Tensor
@@ -10,15 +10,15 @@ def cell_rays(
     grid: tuple[int, int],
     image_size: tuple[int, int],
 ) -> Tensor:
-    """Rays through the centres of the cells, in the clip's frame.
+    """Compute rays through the centres of the patches, in the clip frame.
 
     Any leading shape works in place of (B, T, N). Mirrored cameras (a negative focal length, or a
-    reflection in the pose) are handled as they are.
+    reflection in the pose) work too.
 
     Args:
         intrinsics_BTN33: float, pixels of an image of ``image_size``.
         camera_to_clip_BTN44: float, metres.
-        grid: cells down and across (h, w).
+        grid: patches down and across (h, w).
         image_size: (height, width) in pixels; the image spans [0, width] x [0, height].
 
     Returns:

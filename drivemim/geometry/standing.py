@@ -1,4 +1,4 @@
-"""Where an image box would be at another time, if what it shows stood still on the ground."""
+"""Motion of the image boxes of objects that stand still on the ground."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,9 +8,9 @@ from drivemim.geometry.poses import invert_pose, transform_points
 Float64 = NDArray[np.float64]
 
 _FARTHEST = 1000.0
-"""Metres along the camera's z axis at which things stand that are not seen to touch the ground."""
+"""Largest depth of an object, metres; objects whose lower edge is above the horizon get it."""
 _NEAREST = 0.5
-"""Metres in front of a camera within which a thing cannot be said to have a box."""
+"""Depth, in metres, below which an object gets no box."""
 
 
 def move_standing_boxes(
@@ -22,19 +22,19 @@ def move_standing_boxes(
 ) -> Float64:
     """Move boxes from one frame of each camera to another.
 
-    The middle of a box's lower edge is where the object stands: on flat ground at z = 0. As the
-    object comes nearer its box grows.
+    An object stands at the middle of its box's lower edge, on flat ground at z = 0. Its box grows
+    as the object comes nearer.
 
     Args:
         boxes_NM4: x1 y1 x2 y2 pixels.
         intrinsics_N33: pixels.
         camera_to_world_N44: metres; z of the world points up from the ground.
-        next_intrinsics_N33: of the other frames.
-        next_camera_to_world_N44: of the other frames.
+        next_intrinsics_N33: intrinsics of the other frames.
+        next_camera_to_world_N44: poses of the other frames.
 
     Returns:
-        (N, M, 4) x1 y1 x2 y2 pixels of the other frames, not clipped; zeros for objects that are
-        behind the camera there.
+        (N, M, 4) x1 y1 x2 y2 pixels of the other frames, not clipped; zeros for objects whose
+        depth there is at most ``_NEAREST``.
     """
     boxes = np.asarray(boxes_NM4, np.float64)
     matrix, next_matrix = np.asarray(intrinsics_N33), np.asarray(next_intrinsics_N33)
@@ -44,7 +44,7 @@ def move_standing_boxes(
     )
     rays_NM3 = feet_NM3 @ np.linalg.inv(matrix).swapaxes(-1, -2)
     climb_NM = (rays_NM3 @ pose[:, :3, :3].swapaxes(-1, -2))[..., 2]
-    # Depth at which a ray has lost the camera's height, if it goes down at all.
+    # Depth at which a ray reaches the ground, if it goes down at all.
     depth_NM = np.minimum(pose[:, None, 2, 3] / np.maximum(-climb_NM, 1e-9), _FARTHEST)
     depth_NM = np.where(depth_NM > 0, depth_NM, _FARTHEST)
     move_N44 = invert_pose(np.asarray(next_camera_to_world_N44, np.float64)) @ pose

@@ -1,8 +1,8 @@
-"""Where cells look: a point of the world for every cell, known or guessed, and back to pixels.
+"""World points of patches, measured or guessed, and projection between points and pixels.
 
-Without depth, the world is taken to be flat ground at z = 0 and, beyond it, a wall around the
-cameras. The wall is near, not at infinity: what stands beside a street is 5 to 30 metres away, and
-over a clip the car moves far enough for that to make several cells of difference.
+Without depth, the world is assumed to be flat ground at z = 0, closed off by a wall around the
+cameras. The wall is near, not at infinity: objects beside a street are 5 to 30 metres away, and
+over a clip the car moves far enough to shift them by several patches.
 """
 
 import torch
@@ -22,23 +22,24 @@ def cell_points(
     image_size: tuple[int, int],
     far: float,
 ) -> Tensor:
-    """Find the point of the world in the middle of every cell.
+    """Find the world point that the middle of every patch looks at.
 
-    A cell that holds lidar points is as far away as they are. Any other looks at the ground, z = 0,
-    or at a wall: an upright cylinder around all the clip's cameras, ``far`` metres away from them.
+    A patch that contains lidar points takes its depth from them. Any other patch looks at the
+    ground (z = 0) or at a wall: an upright cylinder around all cameras of the clip, ``far`` metres
+    away from them.
 
     Args:
         intrinsics_BTN33: float, pixels of an image of ``image_size``.
-        camera_to_clip_BTN44: float, metres; z of the clip's frame points up from the ground.
-        valid_BTN: bool; the other frames do not count for where the wall stands.
+        camera_to_clip_BTN44: float, metres; z of the clip frame points up from the ground.
+        valid_BTN: bool; invalid frames do not affect the position of the wall.
         points_BTNP3: float, (x, y) pixels and depth along the camera's z axis, metres; padded with
             depth ``inf``. P may be 0.
-        grid: cells down and across (h, w).
+        grid: patches down and across (h, w).
         image_size: (height, width) in pixels.
         far: metres.
 
     Returns:
-        float [B, T, N, h, w, 3], metres in the clip's frame; finite for every frame.
+        float [B, T, N, h, w, 3], metres in the clip frame; finite for every frame.
     """
     rays_BTNhw6 = cell_rays(intrinsics_BTN33, camera_to_clip_BTN44, grid, image_size)
     origins_BTNhw3, directions_BTNhw3 = rays_BTNhw6[..., :3], rays_BTNhw6[..., 3:]
@@ -64,18 +65,18 @@ def cell_points(
 
 
 def cell_depths(points_BTNP3: Tensor, grid: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-    """Depth of the cells that hold points.
+    """Compute the depth of the patches that contain points.
 
-    What counts is by how much a cell moves from frame to frame, which goes with the inverse of its
-    depth. So the inverse depths of a cell's points are averaged.
+    The inverse depths of a patch's points are averaged, because the motion of a patch between
+    frames is proportional to its inverse depth.
 
     Args:
         points_BTNP3: float, (x, y) pixels and depth, metres; padded with depth ``inf``.
-        grid: cells down and across (h, w).
-        image_size: (height, width) in pixels; points outside it are left out.
+        grid: patches down and across (h, w).
+        image_size: (height, width) in pixels; points outside it are ignored.
 
     Returns:
-        float [B, T, N, h, w], metres; ``inf`` where there is no point.
+        float [B, T, N, h, w], metres; ``inf`` for patches without a point.
     """
     (h, w), (height, width) = grid, image_size
     x_BTNP, y_BTNP, depth_BTNP = points_BTNP3.unbind(-1)
@@ -97,9 +98,9 @@ def cell_depths(points_BTNP3: Tensor, grid: tuple[int, int], image_size: tuple[i
 def project_points(
     points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Project points of the clip's frame into frames.
+    """Project points from the clip frame into camera frames.
 
-    X stands for any leading shape, the same for all three or such that they broadcast.
+    X stands for any leading shape; the leading shapes of the three arguments must broadcast.
 
     Args:
         points_XP3: float, metres.
@@ -107,7 +108,7 @@ def project_points(
         camera_to_clip_X44: float, metres.
 
     Returns:
-        pixels_XP2: float (x, y); of no meaning behind the camera.
+        pixels_XP2: float (x, y); meaningless behind the camera.
         depth_XP: float, metres along the camera's z axis.
     """
     offset_XP3 = points_XP3 - camera_to_clip_X44[..., None, :3, 3]
@@ -118,7 +119,7 @@ def project_points(
 
 
 def lift_points(points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: Tensor) -> Tensor:
-    """The inverse of ``project_points``: pixels with a depth as points of the clip's frame.
+    """Unproject pixels with depth to the clip frame: the inverse of ``project_points``.
 
     Args:
         points_XP3: float, (x, y) pixels and finite depth along the camera's z axis, metres.
@@ -138,9 +139,10 @@ def lift_points(points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: 
 
 
 def centre_and_reach(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
-    """Middle of the upright box around the valid positions, and half its size; zeros without any.
+    """Return the centre and half size of the axis-aligned box around the valid positions.
 
-    The same in every order of the positions, to the last bit. Any leading shape works before F.
+    Both are zero if no position is valid. The result does not depend on the order of the
+    positions, to the last bit. Any leading shape works before F.
 
     Args:
         positions_F3: float, metres.
@@ -157,12 +159,12 @@ def centre_and_reach(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Ten
 
 
 def _to_ground(height: Tensor, climb: Tensor) -> Tensor:
-    """Distance along a ray to z = 0; ``inf`` for rays that do not come down to it."""
+    """Return the distance along a ray to z = 0; ``inf`` for rays that do not reach it."""
     return torch.where((height > 0) & (climb < -1e-6), -height / climb.clamp(max=-1e-6), torch.inf)
 
 
 def _to_wall(start_2: Tensor, step_2: Tensor, radius: Tensor) -> Tensor:
-    """Distance along a ray, from within, to an upright cylinder around the origin."""
+    """Return the distance along a ray, from inside, to an upright cylinder around the origin."""
     across = step_2.square().sum(dim=-1).clamp(min=1e-6)
     towards = (start_2 * step_2).sum(dim=-1)
     beyond = start_2.square().sum(dim=-1) - radius.square()

@@ -1,4 +1,4 @@
-"""Mask strategies: which cells of a clip the encoder does not see. True = hidden."""
+"""Mask strategies, which choose the patches that are hidden from the encoder. True = hidden."""
 
 from drivemim.masking.base import (
     Generators,

@@ -1,7 +1,7 @@
-"""What every mask strategy is: a ranking of the cells of each frame, of which the top is hidden.
+"""Base class of mask strategies, and the functions that they share.
 
-A ranking makes the budget exact whatever a strategy prefers, and lets one strategy rank what
-another leaves undecided.
+A strategy ranks the patches of each frame; the top of the ranking is hidden. So the number of
+hidden patches is exact for every strategy, and one strategy can rank what another leaves undecided.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from drivemim.registry import MASKS
 Generators = torch.Generator | Sequence[torch.Generator]
 
 READABLE = ("boxes", "tracks", "lidar")
-"""What a clip can have beside images and calibration."""
+"""Data that a clip can have besides images and calibration."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskContext:
-    """What a strategy looks at, and its source of randomness.
+    """The input of a strategy, and its source of randomness.
 
-    Draws belong to a camera by its calibration and not by its place in the list, so a mask is the
-    same in whatever order the cameras come.
+    Random draws are assigned to a camera by its calibration, not by its index, so the mask does not
+    depend on the order of the cameras.
 
     Attributes:
-        clips: what is masked.
-        grid: cells down and across (h, w).
-        ratio: share of the cells that is hidden, that of the outermost strategy.
-        generators: one for the batch or one a clip.
-        guide_BTNhw: float, what a guided strategy follows (a loss, an attention); None without.
+        clips: clips to mask.
+        grid: patches down and across (h, w).
+        ratio: mask ratio of the outermost strategy: fraction of the patches that is hidden.
+        generators: one for the batch, or one per clip.
+        guide_BTNhw: float, map for guided strategies (a loss or an attention); None without one.
     """
 
     clips: Clips
@@ -47,31 +47,31 @@ class MaskContext:
 
     @property
     def device(self) -> torch.device:
-        """Where the clips are, and the mask will be."""
+        """Device of the clips and of the mask."""
         return self.clips.valid_BTN.device
 
     @property
     def budget(self) -> int:
-        """How many cells of a frame are hidden."""
+        """Number of patches hidden per frame."""
         return hidden_cells(self.ratio, self.grid)
 
     def per_frame(self, *extra: int) -> Tensor:
-        """Uniform float32 numbers in [0, 1): (B, T, N, *extra)."""
+        """Draw uniform float32 numbers in [0, 1): (B, T, N, *extra)."""
         drawn = uniform((*self.clips.shape, *extra), self.generators, self.device)
         return self._by_camera(drawn)
 
     def per_camera(self, *extra: int) -> Tensor:
-        """Uniform float32 numbers in [0, 1), alike at all times: (B, 1, N, *extra)."""
+        """Draw uniform float32 numbers in [0, 1), shared by all time steps: (B, 1, N, *extra)."""
         B, _, N = self.clips.shape
         return self._by_camera(uniform((B, 1, N, *extra), self.generators, self.device))
 
     def per_clip(self, *extra: int) -> Tensor:
-        """Uniform float32 numbers in [0, 1): (B, *extra)."""
+        """Draw uniform float32 numbers in [0, 1): (B, *extra)."""
         return uniform((len(self.clips), *extra), self.generators, self.device)
 
     @cached_property
     def camera_rank(self) -> Tensor:
-        """Place of each camera in an order that its calibration alone decides: int64 (B, N)."""
+        """Rank of each camera in an order that depends only on calibration: int64 (B, N)."""
         return _camera_rank(self.clips)
 
     def _by_camera(self, drawn_BTN: Tensor) -> Tensor:
@@ -83,12 +83,13 @@ class MaskContext:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """What a strategy says of a batch of clips.
+    """A strategy's result for a batch of clips.
 
     Attributes:
-        scores_BTNhw: float32, the highest of a frame are hidden first.
-        budgets_BTN: int64, how many cells of each frame are hidden, a clip's summing to
-            ``MaskContext.budget`` times its frames; None for ``MaskContext.budget`` in each.
+        scores_BTNhw: float32; the patches with the highest scores of a frame are hidden first.
+        budgets_BTN: int64, number of patches to hide in each frame. The sum over a clip is
+            ``MaskContext.budget`` times its number of frames. None for ``MaskContext.budget`` in
+            every frame.
     """
 
     scores_BTNhw: Tensor
@@ -96,14 +97,15 @@ class Ranking:
 
 
 class MaskStrategy(ABC):
-    """Chooses the cells of every frame that the encoder does not see.
+    """Base class of strategies that choose the patches to hide in every frame.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1]. May be changed later on.
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1]. May be
+            changed later.
 
     Attributes:
-        reads: which of ``READABLE`` the class itself looks at, not the strategies inside it. An
-            exported backbone records it. A class that does not say is taken to read everything.
+        reads: members of ``READABLE`` that the class itself uses, without the strategies inside it.
+            An exported backbone records them. By default, a class is assumed to use all.
 
     Raises:
         ValueError: if ``ratio`` is outside [0, 1].
@@ -125,16 +127,16 @@ class MaskStrategy(ABC):
         """Mask a batch of clips.
 
         Args:
-            clips: what is masked.
-            grid: cells down and across (h, w).
-            generators: source of randomness; same state, same mask. With one generator a clip,
-                a clip's mask does not depend on the batch that it is in.
-            guide_BTNhw: float, for guided strategies: the higher, the sooner a cell is hidden.
+            clips: clips to mask.
+            grid: patches down and across (h, w).
+            generators: source of randomness; the same state gives the same mask. With one
+                generator per clip, a clip's mask does not depend on the rest of the batch.
+            guide_BTNhw: float, for guided strategies: patches with higher values are hidden first.
 
         Returns:
             mask_BTNhw: bool on the clips' device, True = hidden. Every frame, valid or not, has
-            exactly ``hidden_cells(self.ratio, grid)`` hidden cells; with a strategy that hides
-            more of some frames than of others, every clip has as many as if it did not.
+            exactly ``hidden_cells(self.ratio, grid)`` hidden patches. A strategy may hide more in
+            some frames than in others; the total of each clip is then the same.
         """
         context = MaskContext(
             clips=clips,
@@ -149,11 +151,11 @@ class MaskStrategy(ABC):
 
     @abstractmethod
     def rank(self, context: MaskContext) -> Ranking:
-        """Say which cells of each frame to hide first, and how many if frames differ in that."""
+        """Score the patches of each frame; give budgets too if they differ between frames."""
 
 
 def build_mask(strategy: MaskStrategy | Mapping[str, Any]) -> MaskStrategy:
-    """A strategy as it is, or built from its config."""
+    """Build a strategy from its config, or return it unchanged if it is one already."""
     if isinstance(strategy, MaskStrategy):
         return strategy
     built: MaskStrategy = MASKS.build(dict(strategy))
@@ -161,22 +163,22 @@ def build_mask(strategy: MaskStrategy | Mapping[str, Any]) -> MaskStrategy:
 
 
 def build_rest(strategy: MaskStrategy | Mapping[str, Any] | None) -> MaskStrategy:
-    """The strategy that ranks what another leaves undecided: ``RandomMask`` for None."""
+    """Build the strategy that ranks what another leaves undecided: ``RandomMask`` for None."""
     return build_mask({"type": "RandomMask"} if strategy is None else strategy)
 
 
 def hidden_cells(ratio: float, grid: tuple[int, int]) -> int:
-    """Budget of a frame: how many of its cells are hidden."""
+    """Return the budget of a frame: the number of its patches that are hidden."""
     h, w = grid
     return round(ratio * h * w)
 
 
 def hide_top(scores_BTNhw: Tensor, count: int | Tensor) -> Tensor:
-    """Hide the cells of each frame that have the highest scores.
+    """Hide the patches of each frame that have the highest scores.
 
     Args:
         scores_BTNhw: float.
-        count: how many, the same in every frame or int64 count_BTN.
+        count: number of patches to hide, the same in every frame, or int64 count_BTN.
     """
     scores_BTNL = scores_BTNhw.flatten(-2)
     mask_BTNL = torch.zeros(scores_BTNL.shape, dtype=torch.bool, device=scores_BTNL.device)
@@ -190,15 +192,15 @@ def hide_top(scores_BTNhw: Tensor, count: int | Tensor) -> Tensor:
 
 
 def uniform(shape: tuple[int, ...], generators: Generators, device: torch.device | str) -> Tensor:
-    """Draw float32 numbers in [0, 1), from one generator or from one a clip.
+    """Draw uniform float32 numbers in [0, 1), from one generator or from one per clip.
 
     Args:
-        shape: of the result; the first axis is the batch of clips.
-        generators: one for the batch, or as many as there are clips.
-        device: where the result is wanted; numbers are drawn where the generators are.
+        shape: shape of the result; the first axis is the batch of clips.
+        generators: one for the batch, or one per clip.
+        device: device of the result; numbers are drawn on the device of the generators.
 
     Raises:
-        ValueError: if there is neither one generator nor one a clip.
+        ValueError: if there is neither one generator nor one per clip.
     """
     if isinstance(generators, torch.Generator):
         drawn = torch.rand(shape, generator=generators, device=generators.device)
@@ -214,17 +216,17 @@ def uniform(shape: tuple[int, ...], generators: Generators, device: torch.device
 
 
 def clip_generators(clips: Clips) -> list[torch.Generator]:
-    """One generator a clip, seeded with the clip's own seed."""
+    """Create one generator per clip, seeded with the clip's own seed."""
     return [torch.Generator().manual_seed(seed) for seed in clips.seeds_B.tolist()]
 
 
 def share_of_budget(share: float, context: MaskContext, ranking: Ranking) -> int | Tensor:
-    """How many cells of each frame a share of the budget is: one number, or int64 (B, T, N).
+    """Return a share of each frame's budget in patches: one number, or int64 (B, T, N).
 
     Args:
         share: in [0, 1].
-        context: gives the budget of frames that are all alike.
-        ranking: gives that of frames that differ.
+        context: gives the budget if it is the same in all frames.
+        ranking: gives the budgets if they differ between frames.
     """
     if ranking.budgets_BTN is None:
         return round(share * context.budget)
@@ -232,16 +234,17 @@ def share_of_budget(share: float, context: MaskContext, ranking: Ranking) -> int
 
 
 def gumbel(draws: Tensor) -> Tensor:
-    """Uniform draws as Gumbel noise.
+    """Turn uniform draws into Gumbel noise.
 
-    The highest of log(weight) + noise are a draw without replacement, weighted by weight.
+    The highest values of log(weight) + noise are a draw without replacement, with chances
+    proportional to the weights.
     """
-    # Less than any draw above 0, so that a draw of 0 has a logarithm too.
+    # Smaller than any draw above 0, so that a draw of 0 has a logarithm too.
     return -(-draws.clamp(min=2.0**-25).log()).log()
 
 
 def unit_range(scores_BTNhw: Tensor) -> Tensor:
-    """Stretch the scores of each frame to [0, 1], keeping their order."""
+    """Scale the scores of each frame to [0, 1], keeping their order."""
     low, high = scores_BTNhw.amin((-2, -1), keepdim=True), scores_BTNhw.amax((-2, -1), keepdim=True)
     return (scores_BTNhw - low) / (high - low).clamp(min=1e-12)
 
@@ -259,7 +262,7 @@ def check_count(name: str, value: int, least: int = 1) -> None:
 
 
 def _camera_rank(clips: Clips) -> Tensor:
-    """Number the cameras of each clip by a mixture of their calibration's numbers; missing last."""
+    """Rank the cameras of each clip by a weighted sum of their calibration; missing ones last."""
     numbers_BTNC = torch.cat(
         [
             clips.camera_to_clip_BTN44[..., :3, :].flatten(-2),
@@ -267,7 +270,7 @@ def _camera_rank(clips: Clips) -> Tensor:
         ],
         dim=-1,
     ).double()
-    # Any fixed weights will do that keep different calibrations apart.
+    # Any fixed weights work if they tell different calibrations apart.
     weights_C = torch.arange(1, numbers_BTNC.shape[-1] + 1, device=numbers_BTNC.device).sqrt()
     key_BTN = (numbers_BTNC * weights_C).sum(dim=-1)
     valid_BTN = clips.valid_BTN

@@ -1,4 +1,4 @@
-"""Block masks: rectangles of cells."""
+"""Block masks: rectangles of patches."""
 
 import math
 from typing import ClassVar
@@ -15,21 +15,21 @@ _BLOCKS = 60
 
 @MASKS.register_module()
 class BlockMask(MaskStrategy):
-    """Hide rectangles of cells up to the budget, in the manner of BEiT (Bao et al., 2022).
+    """Hide rectangles of patches up to the budget, like BEiT (Bao et al., 2022).
 
-    Rectangles are drawn one after the other for each frame and may overlap or reach over the
-    border; of the last one, only as many rows are hidden as the budget still pays for. Should 60
-    rectangles not use up the budget, single cells follow.
+    Rectangles are drawn one after the other for each frame. They may overlap and may extend beyond
+    the border. The last one is cut to the rows that fit into the budget. If 60 rectangles do not
+    use up the budget, single patches follow.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1].
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
         min_share: area of the smallest rectangle as a share of the grid, in [0, 1].
         max_share: area of the largest, in [0, 1].
-        min_aspect: a rectangle's height over its width, in cells, lies between this and its
-            inverse, in (0, 1].
+        min_aspect: smallest ratio of height to width, in patches, in (0, 1]; the largest is its
+            inverse.
 
     Raises:
-        ValueError: if an argument is outside its range, or ``min_share`` above ``max_share``.
+        ValueError: if an argument is outside its range, or ``min_share`` is above ``max_share``.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -52,7 +52,7 @@ class BlockMask(MaskStrategy):
         self.min_share, self.max_share, self.min_aspect = min_share, max_share, min_aspect
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank cells by the first rectangle that covers them, then row by row."""
+        """Rank patches by the first rectangle that covers them, then row by row."""
         h, w = context.grid
         rectangles_BTNK4 = self._rectangles(context.per_frame(_BLOCKS, 4), context.grid)
         top_BTNK, left_BTNK, height_BTNK, width_BTNK = rectangles_BTNK4.unbind(-1)
@@ -65,14 +65,14 @@ class BlockMask(MaskStrategy):
         return Ranking(scores_BTNhw=torch.where(first_BTNhw >= 0, covered_BTNhw, single_BTNhw))
 
     def _rectangles(self, draws_BTNK4: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Turn uniform draws into (top, left, height, width) in whole cells."""
+        """Convert uniform draws to (top, left, height, width) in whole patches."""
         h, w = grid
         share, aspect, down, across = draws_BTNK4.unbind(-1)
         area = (self.min_share + (self.max_share - self.min_share) * share) * (h * w)
         ratio = torch.exp((1 - 2 * aspect) * math.log(self.min_aspect))
         height = (area * ratio).sqrt().round().clamp(1, h)
         width = (area / ratio).sqrt().round().clamp(1, w)
-        # The middle is anywhere in the grid, so that the border is covered like the rest.
+        # The centre is anywhere in the grid, so that the border is covered as often as the rest.
         top = (down * h - (height - 1) / 2).floor()
         left = (across * w - (width - 1) / 2).floor()
         return torch.stack([top, left, height, width], dim=-1)

@@ -1,4 +1,4 @@
-"""How many cells each frame of a clip hides, where frames differ in that."""
+"""Budgets (numbers of hidden patches) that differ between the frames of a clip."""
 
 from torch import Tensor
 
@@ -6,17 +6,17 @@ from drivemim.masking.base import MaskContext, MaskStrategy
 
 
 def spread(total_B: Tensor, among_BTN: Tensor, draws_BTN: Tensor) -> Tensor:
-    """Spread a number of cells evenly over some of a clip's frames.
+    """Split a number of patches evenly between some of a clip's frames.
 
-    Where it does not divide, the frames with the highest draws get one cell more.
+    If it is not divisible, the frames with the highest draws get one patch more.
 
     Args:
-        total_B: int64, cells of each clip.
-        among_BTN: bool, the frames that share them; where a clip has none, none are spread.
+        total_B: int64, number of patches of each clip.
+        among_BTN: bool, frames that share the patches; a clip without such frames gets none.
         draws_BTN: float in [0, 1), drawn for each frame.
 
     Returns:
-        int64 [B, T, N], 0 in the other frames; a clip's sum is its total.
+        int64 [B, T, N], 0 in the other frames; the sum over a clip is its total.
     """
     frames_B = among_BTN.sum(dim=(1, 2)).clamp(min=1)
     each_B = total_B.div(frames_B, rounding_mode="floor")
@@ -27,18 +27,18 @@ def spread(total_B: Tensor, among_BTN: Tensor, draws_BTN: Tensor) -> Tensor:
 
 
 def even_scores(part: MaskStrategy, context: MaskContext, whole: MaskStrategy) -> Tensor:
-    """Let a part of a strategy rank cells, but not decide how many of them a frame hides.
+    """Score patches with an inner strategy that must not set the frames' budgets.
 
     Args:
-        part: the strategy that ranks.
-        context: what it ranks.
-        whole: the strategy that it is a part of, for the message.
+        part: the inner strategy.
+        context: its input.
+        whole: the strategy that contains it, for the error message.
 
     Returns:
-        scores_BTNhw: float32, the highest of a frame are hidden first.
+        scores_BTNhw: float32; the patches with the highest scores of a frame are hidden first.
 
     Raises:
-        ValueError: if the part decides how much each frame hides.
+        ValueError: if the inner strategy sets the frames' budgets.
     """
     ranking = part.rank(context)
     if ranking.budgets_BTN is not None:

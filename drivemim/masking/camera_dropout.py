@@ -1,4 +1,4 @@
-"""Camera drop-out: a camera hidden whole."""
+"""Camera dropout masks: all frames of a camera hidden."""
 
 from typing import Any, ClassVar
 
@@ -19,22 +19,22 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class CameraDropoutMask(MaskStrategy):
-    """Hide a drawn camera whole, at all times; the others hide what remains of the budget.
+    """Hide whole cameras, drawn at random, at all time steps.
 
-    What the camera saw can be inferred from its neighbours' overlapping fields of view alone. The
-    other cameras share the rest of the clip's budget evenly, and so show more than they would
-    otherwise. A budget too small for a whole camera is all spent on it.
+    The content of a hidden camera can only be inferred from the overlapping fields of view of its
+    neighbours. The other cameras share the rest of the clip's budget evenly, so they hide less than
+    without dropout. A budget too small for a whole camera is all spent on it.
 
     Args:
-        ratio: share of a clip's cells that is hidden, in [0, 1].
-        chance: probability that a clip has cameras hidden whole, in [0, 1].
-        cameras: how many, at least 1. They are drawn among those that have a valid frame, of which
-            at least one is never hidden whole, unless the budget is all there is.
-        rest: strategy that ranks the cells of each frame, or its config; ``RandomMask`` by default.
+        ratio: mask ratio: fraction of a clip's patches that is hidden, in [0, 1].
+        chance: probability that a clip has hidden cameras, in [0, 1].
+        cameras: number of hidden cameras, at least 1. They are drawn from the cameras with a valid
+            frame, of which at least one is kept. (At a ratio of 1 all cameras are hidden.)
+        rest: strategy that ranks each frame's patches, or its config; ``RandomMask`` by default.
 
     Raises:
-        ValueError: if an argument is outside its range; when masking, if ``rest`` decides itself
-            how much each frame hides.
+        ValueError: if an argument is outside its range; when masking, if ``rest`` sets the frames'
+            budgets itself.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -54,7 +54,7 @@ class CameraDropoutMask(MaskStrategy):
         self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank as the rest does, with budgets that are highest in the dropped cameras."""
+        """Score patches with ``rest``; give the dropped cameras the highest budgets."""
         (h, w), (_, T, N) = context.grid, context.clips.shape
         scores_BTNhw = even_scores(self.rest, context, self)
         draws_BTN = context.per_frame()
@@ -66,7 +66,7 @@ class CameraDropoutMask(MaskStrategy):
         return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=budgets_BTN)
 
     def _drop(self, context: MaskContext) -> Tensor:
-        """Draw the cameras that are hidden whole: bool (B, N)."""
+        """Draw the cameras to hide: bool (B, N)."""
         seeing_BN = context.clips.valid_BTN.any(dim=1)
         draws_BN = context.per_camera()[:, 0].masked_fill(~seeing_BN, -1)
         places_BN = draws_BN.argsort(dim=-1, descending=True).argsort(dim=-1)

@@ -1,4 +1,4 @@
-"""Causal masks: the past is seen, the future is to be foretold."""
+"""Causal masks: the past is visible, the future has to be predicted."""
 
 from typing import Any, ClassVar
 
@@ -19,27 +19,27 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class CausalMask(MaskStrategy):
-    """Hide the last time steps of a clip more than the first, or whole.
+    """Hide more of the last time steps of a clip than of the first, or all of them.
 
-    A frame with visible frames before and after it can be interpolated; the last ones have to be
-    predicted, which takes the motion of things and of the vehicle. SiamMAE (Gupta et al., 2023)
-    shows the past whole and hides 95 % of the future.
+    A frame between visible frames can be interpolated. The last frames have to be predicted, which
+    requires the motion of objects and of the vehicle. SiamMAE (Gupta et al., 2023) shows all of the
+    past and hides 95 % of the future.
 
-    The clip as a whole meets its budget: the future hides what ``future_ratio`` says, the past
-    what remains of the budget, evenly. If nothing remains, the past is seen whole and the future
-    hides no more than the budget; if more remains than the past has cells, the future hides more.
+    The clip as a whole meets its budget: the future hides ``future_ratio`` of its patches, the past
+    evenly hides what remains. If nothing remains, the past is fully visible and the future hides no
+    more than the budget. If more remains than the past has patches, the future hides more.
 
     Args:
-        ratio: share of a clip's cells that is hidden, in [0, 1].
-        future_ratio: share of the future's cells that is hidden, in [0, 1]; 1 hides whole frames.
-        future_steps: how many of the last time steps are the future, at least 1. The first one
-            always belongs to the past; with one time step there is no future, and the mask is
-            that of ``rest``.
-        rest: strategy that ranks the cells of each frame, or its config; ``RandomMask`` by default.
+        ratio: mask ratio: fraction of a clip's patches that is hidden, in [0, 1].
+        future_ratio: mask ratio of the future, in [0, 1]; 1 hides whole frames.
+        future_steps: number of last time steps that are the future, at least 1. The first time step
+            always belongs to the past. A clip of one time step has no future; its mask is that of
+            ``rest``.
+        rest: strategy that ranks each frame's patches, or its config; ``RandomMask`` by default.
 
     Raises:
-        ValueError: if an argument is outside its range; when masking, if ``rest`` decides itself
-            how much each frame hides.
+        ValueError: if an argument is outside its range; when masking, if ``rest`` sets the frames'
+            budgets itself.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -59,14 +59,14 @@ class CausalMask(MaskStrategy):
         self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank as the rest does, with budgets that differ between past and future."""
+        """Score patches with ``rest``; give past and future different budgets."""
         (h, w), (B, T, N) = context.grid, context.clips.shape
         scores_BTNhw = even_scores(self.rest, context, self)
         past_steps = max(T - self.future_steps, 1)
         future_frames, past_frames = (T - past_steps) * N, past_steps * N
         total = T * N * context.budget
         future = min(hidden_cells(self.future_ratio, context.grid) * future_frames, total)
-        # At least what the past has no cells for.
+        # The future hides at least what exceeds the patches of the past.
         future = max(future, total - past_frames * h * w)
 
         draws_BTN = context.per_frame()

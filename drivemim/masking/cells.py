@@ -1,7 +1,7 @@
-"""From boxes to cells: which object owns which cell of the grid.
+"""Assignment of patches to the objects whose boxes cover them.
 
-Rectangles are tested row by row and column by column, and whole sets of them are kept as the bits
-of one integer, so nothing of size (boxes x cells) is ever made.
+Rectangles are tested row by row and column by column, and sets of rectangles are stored as the bits
+of one integer. So no tensor of size (boxes x patches) is ever created.
 """
 
 import torch
@@ -17,17 +17,17 @@ def cell_owners(
     grid: tuple[int, int],
     image_size: tuple[int, int],
 ) -> Tensor:
-    """Find the object that owns each cell: the nearest one whose box covers the cell.
+    """Find the object that owns each patch: the nearest one whose box covers the patch.
 
-    A box covers the rows and columns whose middle it contains, and always the row and the column
-    of its own middle, so that an object smaller than a cell has one. Among boxes at the same
-    depth, or without any, the smaller one is taken to be in front.
+    A box covers the rows and columns whose centre it contains, and always the row and the column
+    of its own centre, so that even an object smaller than a patch owns one. Of boxes with equal or
+    unknown depth, the smaller one counts as nearer.
 
     Args:
         boxes_BTNM4: float, (x1, y1, x2, y2) pixels.
         depths_BTNM: float, metres; ``inf`` where unknown.
         present_BTNM: bool, False for padding.
-        grid: cells down and across (h, w).
+        grid: patches down and across (h, w).
         image_size: (height, width) in pixels.
 
     Returns:
@@ -48,20 +48,20 @@ def cell_owners(
 
 
 def span(start_K: Tensor, stop_K: Tensor, length: int) -> Tensor:
-    """Mark the whole positions p of an axis with ``start <= p < stop``: bool [..., K, length]."""
+    """Mark the integer positions p with ``start <= p < stop``: bool [..., K, length]."""
     positions = torch.arange(length, device=start_K.device)
     return (positions >= start_K[..., None]) & (positions < stop_K[..., None])
 
 
 def first_cover(rows_Kh: Tensor, columns_Kw: Tensor) -> Tensor:
-    """Find the first of K rectangles that covers each cell.
+    """Find the first of K rectangles that covers each patch.
 
     Args:
         rows_Kh: bool [..., K, h], rows that each rectangle covers.
         columns_Kw: bool [..., K, w], columns that each rectangle covers.
 
     Returns:
-        int64 [..., h, w], position in K, -1 where there is none.
+        int64 [..., h, w], position in K, -1 where no rectangle covers the patch.
     """
     first_hw = _first_of_few(rows_Kh[..., :_BITS, :], columns_Kw[..., :_BITS, :])
     for start in range(_BITS, rows_Kh.shape[-2], _BITS):
@@ -72,13 +72,13 @@ def first_cover(rows_Kh: Tensor, columns_Kw: Tensor) -> Tensor:
 
 
 def _first_of_few(rows_Kh: Tensor, columns_Kw: Tensor) -> Tensor:
-    """``first_cover`` of no more rectangles than an integer has bits."""
+    """Compute ``first_cover`` of at most ``_BITS`` rectangles."""
     weights_K1 = (1 << torch.arange(rows_Kh.shape[-2], device=rows_Kh.device))[:, None]
     row_bits_h = (rows_Kh * weights_K1).sum(dim=-2)
     column_bits_w = (columns_Kw * weights_K1).sum(dim=-2)
     bits_hw = row_bits_h[..., :, None] & column_bits_w[..., None, :]
     lowest_hw = bits_hw & -bits_hw
-    # A power of two has an exact logarithm: the exponent bits of the floating-point number.
+    # The exponent bits of a floating-point power of two are its exact logarithm.
     return (lowest_hw.double().view(torch.int64) >> 52).sub_(1023).clamp_(min=-1)
 
 
@@ -93,11 +93,11 @@ def _front_to_back(boxes_BTNM4: Tensor, depths_BTNM: Tensor, present_BTNM: Tenso
 
 
 def _covered(low_M: Tensor, high_M: Tensor, length: int) -> Tensor:
-    """Mark cells of an axis by their middle, and the cell that holds the box's own middle."""
+    """Mark the patches of an axis whose centre a box contains, and that of the box's own centre."""
     own_M = ((low_M + high_M) / 2).floor().clamp(0, length - 1)
     start_M, stop_M = (low_M - 0.5).ceil(), (high_M - 0.5).ceil()
     none_M = start_M >= stop_M
-    # A box that ends in the middle of its own middle's cell has only its neighbour's middle.
+    # A box that ends at the centre of its own patch may contain only a neighbour's centre.
     start_M = torch.where(none_M, own_M, torch.minimum(start_M, own_M))
     stop_M = torch.where(none_M, own_M + 1, torch.maximum(stop_M, own_M + 1))
     return span(start_M, stop_M, length)

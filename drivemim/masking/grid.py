@@ -11,17 +11,18 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class GridMask(MaskStrategy):
-    """Hide cells in a regular pattern, as spread out as the ratio allows.
+    """Hide patches in a regular pattern, as evenly spread as the ratio allows.
 
-    At a ratio of 0.75 one cell of every 2 x 2 is visible, at 0.5 every other one, as on a
-    chessboard. It is the grid-wise sampling of MAE's ablations (He et al., 2022), an easy task:
-    every hidden cell has a visible neighbour. GridMask (Chen et al., 2020) drops regular squares
-    of an image to augment it. Here the pattern has a drawn phase, and exists for every ratio: cells
-    come in the order of Bayer's dither matrix (1973), of which every beginning is evenly spread.
+    At a ratio of 0.75 one patch of every 2 x 2 is visible; at 0.5 every other one, like on a
+    chessboard. This is the grid-wise sampling of MAE's ablations (He et al., 2022), an easy task:
+    every hidden patch has a visible neighbour. GridMask (Chen et al., 2020) drops regular squares
+    of an image as augmentation. Here the phase of the pattern is drawn, and every ratio works:
+    patches are hidden in the order of Bayer's dither matrix (1973), whose first k entries are
+    evenly spread for every k.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1].
-        alike_in_time: draw the phase for a camera's whole clip, instead of for each frame.
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        alike_in_time: draw one phase per camera and clip, instead of one per frame.
 
     Raises:
         ValueError: if ``ratio`` is outside [0, 1].
@@ -34,7 +35,7 @@ class GridMask(MaskStrategy):
         self.alike_in_time = alike_in_time
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank cells by a dither matrix larger than the grid, so that no two are equal."""
+        """Rank patches by a dither matrix at least as large as the grid, so that no scores tie."""
         h, w = context.grid
         bits = (max(h, w) - 1).bit_length()
         draw = context.per_camera if self.alike_in_time else context.per_frame
@@ -42,14 +43,14 @@ class GridMask(MaskStrategy):
         rows_h, columns_w = (torch.arange(size, device=context.device) for size in (h, w))
         rows_BTNh1 = _reversed_bits(rows_h + down_BTN[..., None], bits)[..., :, None]
         columns_BTN1w = _reversed_bits(columns_w + across_BTN[..., None], bits)[..., None, :]
-        # Two bits of the matrix for each bit of a place: whether row and column differ, and the
-        # row's. The lowest bits of the place weigh most, which keeps neighbours in rank apart.
+        # Each bit of a position gives two bits of the matrix: row XOR column, and row. The lowest
+        # bits of the position weigh most, which keeps patches of similar rank apart.
         levels_BTNhw = 2 * (rows_BTNh1 ^ columns_BTN1w) + rows_BTNh1
         return Ranking(scores_BTNhw=levels_BTNhw.float().expand(*context.clips.shape, h, w))
 
 
 def _reversed_bits(places: Tensor, bits: int) -> Tensor:
-    """The lowest bits of each place in reverse, as the digits of a number to base 4."""
+    """Reverse the lowest bits of each position and read them as digits of a base-4 number."""
     reversed_places = torch.zeros_like(places)
     for bit in range(bits):
         reversed_places = reversed_places * 4 + (places >> bit & 1)

@@ -1,4 +1,4 @@
-"""Guided masks: hide what a map says, the hard cells or those that are looked at."""
+"""Guided masks: hide the patches with a high loss or a high attention."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from drivemim.masking.base import (
 )
 from drivemim.registry import MASKS
 
-# Tiers of cells; a higher tier is hidden before a lower one, whatever the ranking within.
+# Tiers of patches: every patch of a higher tier is hidden before those of a lower one.
 _HINT, _OPEN, _FIRST = 0.0, 1.0, 2.0
 _STEP = 0.999
 
 
 @MASKS.register_module()
 class GuidedMask(MaskStrategy):
-    """Spend a share of the budget on the cells of the highest guide, the rest as others rank them.
+    """Spend a share of the budget on the patches with the highest guide values.
 
     The guide is a map that the pretrainer computes before it masks. With a ``LossPredictor``, and
-    ``share`` growing from 0 by a schedule, cells are hidden easy to hard, as in HPM (Wang et al.,
-    2023). With a ``TeacherAttention`` the cells that matter most are hidden, but for some hints, as
-    in AttMask (Kakogeorgiou et al., 2022).
+    ``share`` growing from 0 by a schedule, masks go from easy to hard, like in HPM (Wang et al.,
+    2023). With a ``TeacherAttention``, the most important patches are hidden, except for some
+    hints, like in AttMask (Kakogeorgiou et al., 2022).
 
-    Only the order of a frame's cells counts, so guides of any unit will do: a cell's guide is the
-    share of the frame's cells that it is above. Cells are drawn without replacement, with chances
-    proportional to ``exp(guide / temperature)``. NaN is the lowest guide.
+    Only the order of a frame's patches counts, so a guide may have any unit: each patch's value is
+    replaced by the fraction of the frame's patches below it. Patches are drawn without replacement,
+    with chances proportional to ``exp(guide / temperature)``. NaN counts as the lowest value.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1].
-        share: share of a frame's budget that goes to the cells of the highest guide, in [0, 1].
-        hints: chance of each of the highest cells to be hidden last of all, so that the next
-            highest takes its place, in [0, 1).
-        temperature: how much chance blurs the guide, in [0, infinity). At 0 the highest cells are
-            always the ones; at 1 the highest is e times as likely as the lowest.
-        rest: strategy that ranks all other cells, or its config.
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        share: share of a frame's budget for the patches with the highest guide, in [0, 1].
+        hints: probability, for each of the highest patches, that it is hidden last of all and the
+            next highest takes its place, in [0, 1).
+        temperature: amount of randomness, in [0, infinity). At 0 the highest patches are always
+            chosen; at 1 the highest is e times as likely as the lowest.
+        rest: strategy that ranks all other patches, or its config; ``RandomMask`` by default.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -72,10 +72,10 @@ class GuidedMask(MaskStrategy):
         self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank the cells of the highest guide, then all others, then the hints.
+        """Rank the patches with the highest guide first, then all others, then the hints.
 
         Raises:
-            ValueError: if there is no guide, or it is of another shape than the clips' cells.
+            ValueError: if there is no guide, or its shape is not that of the clips' patches.
         """
         guide_BTNhw = _guide_of(context)
         rest = self.rest.rank(context)
@@ -98,10 +98,10 @@ class GuidedMask(MaskStrategy):
         return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=rest.budgets_BTN)
 
     def _blurred(self, guide_BTNhw: Tensor, draws_BTNhw: Tensor) -> Tensor:
-        """Guide plus Gumbel noise, whose highest cells are a weighted draw of cells."""
+        """Add Gumbel noise to the guide, so that its highest patches are a weighted draw."""
         guide_BTNL = _share_below(guide_BTNhw.flatten(-2))
         draws_BTNL = draws_BTNhw.flatten(-2)
-        # Where guides are equal, chance decides, and not the place in the image.
+        # Ties are broken by chance, not by the position in the image.
         tie_break_BTNL = draws_BTNL * (0.1 / guide_BTNL.shape[-1])
         blurred_BTNL = guide_BTNL + tie_break_BTNL + self.temperature * gumbel(draws_BTNL)
         return blurred_BTNL.reshape(guide_BTNhw.shape)
@@ -124,10 +124,10 @@ def _guide_of(context: MaskContext) -> Tensor:
 
 
 def _share_below(values_BTNL: Tensor) -> Tensor:
-    """Share of the frame's cells that each cell is above, in [0, 1)."""
+    """Return the fraction of the frame's patches with a lower value, in [0, 1)."""
     ordered_BTNL, order_BTNL = values_BTNL.sort(dim=-1)
     places_L = torch.arange(values_BTNL.shape[-1], device=values_BTNL.device)
-    # Equal values have the place of the first of them.
+    # Equal values get the rank of the first of them.
     repeats_BTNL = torch.zeros_like(ordered_BTNL, dtype=torch.bool)
     repeats_BTNL[..., 1:] = ordered_BTNL[..., 1:] == ordered_BTNL[..., :-1]
     below_BTNL = places_L.where(~repeats_BTNL, 0).cummax(dim=-1).values

@@ -1,4 +1,4 @@
-"""Large-cell masks: squares of several cells."""
+"""Coarse masks: squares of several patches."""
 
 from typing import ClassVar
 
@@ -10,17 +10,18 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class LargeCellMask(MaskStrategy):
-    """Hide squares of cells drawn uniformly, as in SimMIM (Xie et al., 2022).
+    """Hide squares of patches drawn uniformly, like SimMIM (Xie et al., 2022).
 
-    SimMIM found 32 px units better than the 16 px cells of its encoder: the middle of a larger
-    hole cannot be filled in from its rim. Units are counted off from the upper left corner; those
-    at the lower and right border are smaller where ``size`` does not divide the grid. Of the unit
-    that the budget ends in, only the upper cells are hidden.
+    SimMIM found mask patches of 32 px better than the 16 px patches of its encoder: the middle of a
+    larger hole cannot be filled in from its border. The squares start at the upper left corner; the
+    last ones at the right and lower border are smaller if ``size`` does not divide the grid. If the
+    budget ends within a square, only its upper patches are hidden.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1].
-        size: cells down and across a unit, at least 1 (which is ``RandomMask``).
-        alike_in_time: hide the same cells of a camera at every time, instead of drawing each frame.
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        size: side of a square in patches, at least 1 (which equals ``RandomMask``).
+        alike_in_time: hide the same patches of a camera at every time step, instead of drawing
+            anew for each frame.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -34,12 +35,12 @@ class LargeCellMask(MaskStrategy):
         self.size, self.alike_in_time = size, alike_in_time
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank the units of each frame by chance, their cells row by row."""
+        """Rank the squares of each frame by chance, and the patches of a square row by row."""
         h, w = context.grid
         rows_h, columns_w = (torch.arange(length, device=context.device) for length in (h, w))
         down, across = -(-h // self.size), -(-w // self.size)
         draw = context.per_camera if self.alike_in_time else context.per_frame
-        # Whole numbers between units leave room for the order of the cells within one.
+        # Squares get whole numbers, which leaves room for the order of the patches within one.
         places_BTNU = draw(down * across).argsort(dim=-1).argsort(dim=-1)
         units_hw = rows_h[:, None] // self.size * across + columns_w // self.size
         within_hw = rows_h[:, None] % self.size * self.size + columns_w % self.size

@@ -1,10 +1,10 @@
-"""Leakage: how much of what a mask hides can be seen elsewhere in the clip.
+"""Leakage: the fraction of a mask's hidden content that is visible elsewhere in the clip.
 
-What a frame shows is taken as points of known depth. Each is put into the clip's frame with its
-camera's own pose, carried along by the object it lies on, and looked for in every other frame of
-the clip: inside the image, and neither behind nor in front of what that frame sees there. That is
-done once a clip (``find_sightings``); a mask then only asks which of the places are visible
-(``leakage``).
+The content of a frame is represented by points of known depth. Each point is transformed to the
+clip frame with its camera's pose, moved along with the object it lies on, and projected into every
+other frame of the clip. It counts as seen if it lies inside the image and agrees with the depth
+there. This is done once per clip (``find_sightings``). For each mask, ``leakage`` then only checks
+which of the seen points are in visible patches.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from drivemim.clips import Clips
 from drivemim.geometry.world import lift_points, project_points
 
 FAR = 1000.0
-"""Metres beyond which things are infinitely far for a depth test: the sky has depth ``inf``."""
+"""Metres; larger depths count as equal in a depth test. The sky has depth ``inf``."""
 _SKY = 1e5
-"""Metres at which the sky is put, where no drive moves it by a tenth of a pixel."""
+"""Assumed depth of the sky, metres; no drive moves it by a tenth of a pixel."""
 _RELATIVE, _ABSOLUTE = 0.03, 0.3
-"""Depths agree that differ by no more than this share and this many metres."""
+"""Tolerance of the depth test: depths may differ by this fraction plus this many metres."""
 _NEAREST = 0.1
-"""Metres in front of a camera from which on it sees anything."""
+"""Smallest visible depth, metres."""
 _MARGIN = 0.1
-"""Metres by which an object may stick out of its box, and by which the ground may rise into it."""
+"""Metres by which an object may exceed its box, and by which the ground may rise into it."""
 _FINE = 4
-"""Lidar depths are looked up in squares of a cell's size divided by this."""
+"""Lidar depths are stored in squares; a patch has this many per side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Movers:
-    """The boxes of a clip's K tracks, at every frame's own time.
+    """The boxes of a clip's K tracks at the time of each frame.
 
     Attributes:
-        box_to_clip_TNK44: float32, metres: axes of the box (x along its length, y along its width,
-            z along its height; the origin in its middle) to the clip's frame.
+        box_to_clip_TNK44: float32, metres: from the box's axes (x along its length, y along its
+            width, z along its height; origin at its centre) to the clip frame.
         size_TNK3: float32, metres along x, y and z.
-        present_TNK: bool, whether the track is known at that time.
+        present_TNK: bool, whether the track has a box at that time.
     """
 
     box_to_clip_TNK44: Tensor
@@ -50,16 +50,16 @@ class Movers:
 
 @dataclass(frozen=True, kw_only=True)
 class Sightings:
-    """Where the P points of a clip are, and the E places in other frames that show them too.
+    """The P points of a clip, and E places in other frames where these points are seen.
 
-    Cells are counted through all frames of the clip: frame * h * w + row * w + column.
+    Patches are numbered through all frames of the clip: frame * h * w + row * w + column.
 
     Attributes:
-        own_P: int64, cell that the point is in.
-        middle_P: bool, whether it is the point of its cell that is nearest to the cell's middle.
+        own_P: int64, patch that contains the point.
+        middle_P: bool, whether the point is the one nearest to the centre of its patch.
         point_E: int64, position among the P points.
-        cell_E: int64, cell of another frame that shows the point.
-        same_time_E: bool, whether that is another camera at the same time step.
+        cell_E: int64, patch of another frame that shows the point.
+        same_time_E: bool, whether that frame is of another camera at the same time step.
         shape: (T, N, h, w).
     """
 
@@ -73,15 +73,15 @@ class Sightings:
 
 @dataclass(frozen=True, kw_only=True)
 class Leakage:
-    """Counts of one or S masks, int64 (S,); those of several clips can be added.
+    """Counts of one or S masks, int64 (S,). Counts of several clips can be added.
 
     Attributes:
-        hidden: points that are hidden.
-        leaked: those of them that a visible cell shows elsewhere in the clip.
-        leaked_time: those that only frames of other time steps show.
-        leaked_cameras: those that only other cameras show, at the same time step.
-        hidden_cells: cells that are hidden and have a point.
-        leaked_cells: those of them whose middle (the point nearest to it) leaks.
+        hidden: hidden points.
+        leaked: hidden points that a visible patch of another frame shows.
+        leaked_time: leaked points that only frames of other time steps show.
+        leaked_cameras: leaked points that only other cameras show, at the same time step.
+        hidden_cells: hidden patches that contain a point.
+        leaked_cells: hidden patches whose point nearest to the centre leaks.
     """
 
     hidden: Tensor
@@ -97,34 +97,34 @@ class Leakage:
 
     @property
     def share(self) -> Tensor:
-        """Share of what is hidden that leaks, in [0, 1]; 0 where nothing is hidden."""
+        """Fraction of the hidden points that leak, in [0, 1]; 0 if nothing is hidden."""
         return self.leaked / self.hidden.clamp(min=1)
 
     @property
     def share_time(self) -> Tensor:
-        """Share of what is hidden that leaks through other time steps alone."""
+        """Fraction of the hidden points that leak only through other time steps."""
         return self.leaked_time / self.hidden.clamp(min=1)
 
     @property
     def share_cameras(self) -> Tensor:
-        """Share of what is hidden that leaks through other cameras alone."""
+        """Fraction of the hidden points that leak only through other cameras."""
         return self.leaked_cameras / self.hidden.clamp(min=1)
 
     @property
     def share_cells(self) -> Tensor:
-        """Share of the hidden cells whose middle leaks."""
+        """Fraction of the hidden patches whose point nearest to the centre leaks."""
         return self.leaked_cells / self.hidden_cells.clamp(min=1)
 
 
 def leakage(mask_STNhw: Tensor, sightings: Sightings) -> Leakage:
-    """Count what a mask hides and another frame of the clip gives away.
+    """Count the points that a mask hides but another frame of the clip shows.
 
     Args:
         mask_STNhw: bool, True = hidden; S masks of the same clip, or a single one (T, N, h, w).
-        sightings: of that clip, on the same device.
+        sightings: sightings of that clip, on the same device.
 
     Raises:
-        ValueError: if the mask is not of the sightings' shape.
+        ValueError: if the shapes of mask and sightings differ.
     """
     if tuple(mask_STNhw.shape[-4:]) != sightings.shape:
         raise ValueError(
@@ -155,23 +155,24 @@ def find_sightings(
     movers: Movers | None = None,
     per_side: int = 5,
 ) -> Sightings:
-    """Find where else in a clip each of its points can be seen.
+    """Find the other frames of a clip that show each of its points.
 
-    With depth maps, a frame's points are the middles of ``per_side`` x ``per_side`` parts of each
-    cell, the sky included, and a place is compared with the 3 x 3 depths around it. Without, they
-    are the clip's lidar points, and a place is compared with the returns of the quarter cells
-    around it: where there are none, nothing is known to be in the way.
+    With depth maps, a frame's points are the centres of ``per_side`` x ``per_side`` parts of each
+    patch, including the sky. A projected point is compared with the 3 x 3 depths around it. Without
+    depth maps, the points are the clip's lidar points. A projected point is then compared with the
+    returns of the 3 x 3 quarter patches around it; without returns, nothing is assumed to occlude
+    it.
 
-    A point in a box moves as the box does. Where a box is not known at the other time, its points
-    are looked for where they were.
+    Points in a box move with the box. If the box is not known at the other time, its points are
+    assumed not to move.
 
     Args:
         clips: one clip.
-        grid: cells down and across (h, w).
-        depth_TNHW: float, metres along each camera's z axis, over the whole of each image, at any
-            resolution; ``inf`` for the sky. None for the clip's lidar points.
+        grid: patches down and across (h, w).
+        depth_TNHW: float, metres along each camera's z axis, covering each whole image at any
+            resolution; ``inf`` for the sky. None uses the clip's lidar points.
         movers: boxes of moving objects; None if nothing moves.
-        per_side: points a cell along each side. If odd, one is the cell's middle.
+        per_side: points per side of a patch. If odd, one is the patch's centre.
 
     Raises:
         ValueError: if there is more than one clip, or ``per_side`` is below 1.
@@ -204,7 +205,7 @@ def find_sightings(
 
 
 def _any_sighting(shown_SE: Tensor, sightings: Sightings) -> Tensor:
-    """Whether any sighting of each point is shown: bool_SP."""
+    """Return whether any sighting of each point is in a visible patch: bool (S, P)."""
     count_SP = shown_SE.new_zeros((*shown_SE.shape[:-1], len(sightings.own_P)), dtype=torch.int32)
     return count_SP.index_add_(-1, sightings.point_E, shown_SE.int()) > 0
 
@@ -212,7 +213,7 @@ def _any_sighting(shown_SE: Tensor, sightings: Sightings) -> Tensor:
 def _points(
     clips: Clips, grid: tuple[int, int], depth_TNHW: Tensor | None, per_side: int
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Every frame's points (x, y, depth), and the nearest and farthest depths around a place."""
+    """Return each frame's points (x, y, depth), and nearest and farthest depth around places."""
     F = clips.shape[1] * clips.shape[2]
     if depth_TNHW is None:
         points_FP3 = clips.points_BTNP3.reshape(F, -1, 3)
@@ -227,7 +228,7 @@ def _points(
 def _grid_points(
     depth_FHW: Tensor, grid: tuple[int, int], image_size: tuple[int, int], per_side: int
 ) -> Tensor:
-    """The middles of equal parts of every cell, with the depth of the pixel they are in."""
+    """Return the centres of equal parts of every patch, with the depth of their pixel."""
     (h, w), (height, width) = grid, image_size
     rows, columns = h * per_side, w * per_side
     y = (torch.arange(rows, device=depth_FHW.device) + 0.5) / rows
@@ -242,12 +243,12 @@ def _grid_points(
 def _lidar_range(
     points_FP3: Tensor, raster: tuple[int, int], image_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Nearest and farthest return around each square of a raster; 0 and ``inf`` without any."""
+    """Return nearest and farthest depth around each square of a raster; 0 and ``inf`` if empty."""
     F = len(points_FP3)
     known_FP = torch.isfinite(points_FP3[..., 2])
     cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, raster, image_size)
     size = raster[0] * raster[1]
-    # What is unknown lands in a square of its own, which is cut off.
+    # Unknown points go into an extra square, which is cut off.
     squares_FP = torch.where(known_FP, cells_FP, size)
     depth_FP = points_FP3[..., 2].clamp(max=FAR)
     near_FR = depth_FP.new_full((F, size + 1), torch.inf)
@@ -260,14 +261,14 @@ def _lidar_range(
 
 
 def _pool(near_FHW: Tensor, far_FHW: Tensor) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest of every 3 x 3 neighbourhood."""
+    """Return the minimum and the maximum of every 3 x 3 neighbourhood."""
     return -max_pool2d(-near_FHW, 3, 1, 1), max_pool2d(far_FHW, 3, 1, 1)
 
 
 def _cells(
     pixels_FP2: Tensor, known_FP: Tensor, grid: tuple[int, int], image_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Cell of each pixel position (-1 outside of the image), and whether it has one."""
+    """Return the patch of each pixel position (-1 outside the image), and whether it has one."""
     (h, w), (height, width) = grid, image_size
     x_FP, y_FP = pixels_FP2.unbind(-1)
     inside_FP = known_FP & (x_FP >= 0) & (x_FP < width) & (y_FP >= 0) & (y_FP < height)
@@ -277,11 +278,11 @@ def _cells(
 
 
 def _motion(world_FP3: Tensor, movers: Movers | None) -> tuple[Tensor, Tensor]:
-    """What each point moves with, and how that moves between frames.
+    """Assign each point to the track that it moves with, and compute the motion of all tracks.
 
     Returns:
         owner_FP: int64, 0 for the world, else 1 + track.
-        motion_FFK44: float32, [to, from, owner]: moves points of the clip's frame.
+        motion_FFK44: float32, [to, from, owner]: pose that moves points in the clip frame.
     """
     F, P = world_FP3.shape[:2]
     device = world_FP3.device
@@ -297,7 +298,7 @@ def _motion(world_FP3: Tensor, movers: Movers | None) -> tuple[Tensor, Tensor]:
         local_FP3 = _transform(inverse_FK44[:, track], world_FP3)
         half_F13 = half_FK3[:, track, None]
         inside_FP = (local_FP3.abs() <= half_F13 + _MARGIN).all(dim=-1)
-        # The ground that an object stands on stays where it is.
+        # The ground below an object does not move with it.
         inside_FP &= local_FP3[..., 2] >= _MARGIN - half_F13[..., 2]
         owner_FP = torch.where(inside_FP & present_FK[:, track, None], track + 1, owner_FP)
     both_FFK = present_FK[:, None] & present_FK[None]
@@ -311,7 +312,7 @@ def _transform(pose_F44: Tensor, points_FP3: Tensor) -> Tensor:
 
 
 def _move(world_FP3: Tensor, owner_FP: Tensor, motion_FK44: Tensor) -> Tensor:
-    """Points of every frame where their owners have them at the time of another one."""
+    """Move the points of every frame with their owners to the time of another frame."""
     frames_F1 = torch.arange(len(world_FP3), device=owner_FP.device)[:, None]
     moved_FP44 = motion_FK44[frames_F1, owner_FP]
     return (moved_FP44[..., :3, :3] @ world_FP3[..., None])[..., 0] + moved_FP44[..., :3, 3]
@@ -324,7 +325,7 @@ def _look_in(
     ranges: tuple[Tensor, Tensor],
     grid: tuple[int, int],
 ) -> Tensor:
-    """Cell of one frame that shows each point of all frames: int64 cells_FP, -1 for none."""
+    """Find the patch of one frame that shows each point of all frames: int64 (F, P), -1: none."""
     F = len(world_FP3)
     pose_44 = clips.camera_to_clip_BTN44.reshape(F, 4, 4)[frame]
     intrinsics_33 = clips.intrinsics_BTN33.reshape(F, 3, 3)[frame]
@@ -349,7 +350,7 @@ def _pack(
     shape: tuple[int, int, int, int],
     image_size: tuple[int, int],
 ) -> Sightings:
-    """Leave out padding and what is not seen."""
+    """Build ``Sightings`` without padding and without points that are not seen."""
     _, N, h, w = shape
     frame_P, slot_P = known_FP.nonzero().unbind(-1)
     cell_P = cells_FP[frame_P, slot_P]
@@ -360,7 +361,7 @@ def _pack(
     column_P, row_P = cell_P % w, cell_P // w
     middle_P2 = torch.stack([column_P, row_P], dim=-1) + 0.5
     away_P = (place_P2 - middle_P2).square().sum(dim=-1)
-    # The first of each cell's points, sorted by cell and then by distance from its middle.
+    # The first of each patch's points, sorted by patch and then by distance from its centre.
     by_distance_P = away_P.argsort(stable=True)
     order_P = by_distance_P[own_P[by_distance_P].argsort(stable=True)]
     first_P = torch.ones_like(own_P, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Mixtures: each clip masked by a strategy that is drawn for it."""
+"""Mixtures: a strategy is drawn for each clip."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,15 @@ from drivemim.registry import MASKS
 class MixtureMask(MaskStrategy):
     """Draw one of several strategies for each clip.
 
-    Every strategy ranks the whole batch, so a mixture costs what all of them cost together; in
-    return a clip's mask depends on no other clip, and nothing waits for the device.
+    Every strategy ranks the whole batch, so a mixture costs as much as all of its strategies
+    together. In return, a clip's mask does not depend on other clips, and no step synchronizes
+    with the device.
 
     Args:
-        ratio: share of a clip's cells that is hidden, in [0, 1]; the strategies' own do not count.
+        ratio: mask ratio: fraction of a clip's patches that is hidden, in [0, 1]. The ratios of
+            the strategies are ignored.
         strategies: at least one strategy or config.
-        weights: how often each is drawn, in proportion, in (0, infinity); equal by default.
+        weights: relative frequency of each strategy, in (0, infinity); equal by default.
 
     Raises:
         ValueError: if an argument is outside its range, or the numbers of strategies and weights
@@ -48,7 +50,7 @@ class MixtureMask(MaskStrategy):
         self.weights = weights
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Take each clip's ranking, and its budgets if it has any, from the strategy drawn."""
+        """Take each clip's ranking, and its budgets if there are any, from the strategy drawn."""
         draw_B = context.per_clip()
         rankings = [strategy.rank(context) for strategy in self.strategies]
         uneven = any(ranking.budgets_BTN is not None for ranking in rankings)
@@ -66,7 +68,7 @@ class MixtureMask(MaskStrategy):
 
 
 def _budgets(ranking: Ranking, context: MaskContext) -> torch.Tensor:
-    """A ranking's budgets, written out where it has none."""
+    """Return a ranking's budgets; if it has none, the context's budget for every frame."""
     if ranking.budgets_BTN is not None:
         return ranking.budgets_BTN
     return torch.full(context.clips.shape, context.budget, device=context.device)

@@ -1,4 +1,4 @@
-"""Motion masks: favour what moves on its own."""
+"""Motion masks: hide moving objects first."""
 
 from typing import Any, ClassVar
 
@@ -22,29 +22,29 @@ from drivemim.masking.base import (
 from drivemim.registry import MASKS
 
 _FINE = 4
-"""Places a cell, along each side, at which frames are compared."""
+"""Points per side of a patch at which frames are compared."""
 _WALLS = (0.5, 2.0, 100.0)
-"""How far away the wall may stand, in multiples of ``far``; the last is as good as infinity."""
+"""Distances of the wall, in multiples of ``far``; the last is practically infinite."""
 _NOISE = 0.02
-"""Change below this share of the range of grey is noise."""
+"""Changes below this fraction of the grey range are noise."""
 _AWAY = 1e4
 
 
 @MASKS.register_module()
 class MotionMask(MaskStrategy):
-    """Hide cells that changed by more than the camera's own motion explains.
+    """Hide patches that changed by more than the camera's own motion explains.
 
-    The idea of MGMAE (Huang et al., 2023), that motion tells where the content is, without optical
-    flow: calibration and ego motion say how the background moves, and what differs from
-    ``ego_compensated_change`` moves on its own. A share of the budget is drawn from those cells,
-    the larger the change the likelier; another strategy ranks all others.
+    MGMAE (Huang et al., 2023) uses motion to find the informative patches. This class needs no
+    optical flow: calibration and ego motion predict how the background moves, and
+    ``ego_compensated_change`` measures what moves on its own. A share of the budget is drawn from
+    the changed patches, with chances proportional to the change; another strategy ranks all others.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1].
-        share: share of the budget that changed cells may take, in [0, 1]. In a frame that has
-            fewer of them, and in a clip of one time step, the rest goes the way of other cells.
-        far: distance to the wall that ends the ground, metres, in (0, infinity).
-        rest: strategy that ranks all other cells, or its config.
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        share: share of the budget for changed patches, in [0, 1]. If a frame has fewer of them, or
+            the clip has one time step, other patches fill the budget.
+        far: distance to the wall at the end of the ground, metres, in (0, infinity).
+        rest: strategy that ranks all other patches, or its config; ``RandomMask`` by default.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -68,7 +68,7 @@ class MotionMask(MaskStrategy):
         self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank drawn cells that changed before all others."""
+        """Rank the drawn changed patches before all others."""
         luck_BTNhw = context.per_frame(*context.grid)
         rest = self.rest.rank(context)
         change_BTNhw = ego_compensated_change(context.clips, context.grid, self.far)
@@ -80,22 +80,23 @@ class MotionMask(MaskStrategy):
 
 
 def ego_compensated_change(clips: Clips, grid: tuple[int, int], far: float = 10.0) -> Tensor:
-    """Find how much every cell changed beyond what the camera's own motion explains.
+    """Measure how much every patch changed beyond what the camera's own motion explains.
 
-    Every frame is compared with the same camera's last valid one (its first with its next), seen
-    from where the camera is now. A place is unchanged if the other frame has its brightness within
-    a quarter of a cell, on the ground or on a wall at any of several distances: how far away a
-    still thing is must not matter. What the other frame did not see is unchanged, too. As a place
-    that something left has changed like one that it came to, both count.
+    Every frame is compared with the same camera's last valid frame (the first one with the next),
+    as seen from the camera's current pose. A point counts as unchanged if the other frame has its
+    brightness within a quarter of a patch, on the ground or on a wall at any of several distances,
+    because the distance of a static object must not matter. Points outside the other frame count as
+    unchanged too. Both the old and the new position of a moving object count as changed.
 
     Args:
-        clips: with images.
-        grid: cells down and across (h, w).
-        far: usual distance to the wall that ends the ground, metres.
+        clips: clips with images.
+        grid: patches down and across (h, w).
+        far: typical distance to the wall at the end of the ground, metres.
 
     Returns:
-        change_BTNhw: float32 in [0, 1], share of the range of grey; what is usual in its frame
-        is subtracted, so it is 0 for most cells, and for cameras with one valid frame.
+        change_BTNhw: float32 in [0, 1], fraction of the grey range. The median of each frame is
+        subtracted, so the change is 0 for at least half of the patches. It is 0 for cameras with
+        one valid frame.
     """
     B, T, N = clips.shape
     if T == 1 or B == 0:
@@ -103,8 +104,8 @@ def ego_compensated_change(clips: Clips, grid: tuple[int, int], far: float = 10.
     with torch.autocast(clips.valid_BTN.device.type, enabled=False):
         other_BTN, compared_BTN = _other_step(clips.valid_BTN)
         grey_FHW = _small_grey(clips, grid)
-        # What the other frame does not see is sampled as 0, and must not count as a change: so what
-        # is sampled is by how much its darkest is above black and its brightest below white.
+        # Points outside the other frame are sampled as 0 and must not count as a change. So the
+        # distances of its darkest value from black and of its brightest from white are sampled.
         above_FHW, below_FHW = -_around(-grey_FHW), 1 - _around(grey_FHW)
         bounds_F2HW = _of_other(torch.stack([above_FHW, below_FHW], dim=1), other_BTN)
         change_FHW = torch.full_like(grey_FHW, torch.inf)
@@ -121,7 +122,7 @@ def ego_compensated_change(clips: Clips, grid: tuple[int, int], far: float = 10.
 
 
 def _other_step(valid_BTN: Tensor) -> tuple[Tensor, Tensor]:
-    """The time step that each frame is compared with, and whether it and the frame are valid."""
+    """Return the time step that each frame is compared with, and whether both are valid."""
     T = valid_BTN.shape[1]
     steps_T1 = torch.arange(T, device=valid_BTN.device)[:, None]
     none_B1N = torch.full_like(valid_BTN[:, :1], -1, dtype=torch.int64)
@@ -134,23 +135,23 @@ def _other_step(valid_BTN: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _small_grey(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Brightness at the places that are compared: float32 in [0, 1] (F, H, W)."""
+    """Compute the brightness at the points that are compared: float32 in [0, 1] (F, H, W)."""
     (h, w), (height, _) = grid, clips.image_size
-    # Two rows a place do; reading all of them is most of the cost.
+    # Two rows per point are enough; reading all rows would be most of the cost.
     skip = max(1, height // (2 * _FINE * h))
     rows_FHX = clips.images_BTNHWC.flatten(0, 2)[:, ::skip].flatten(2)
     return adaptive_avg_pool2d(rows_FHX.float(), (_FINE * h, _FINE * w)) / 255
 
 
 def _around(values_FHW: Tensor) -> Tensor:
-    """The largest of each place and its eight neighbours."""
+    """Return the maximum of each point and its eight neighbours."""
     padded_FHW = pad(values_FHW, (1, 1, 1, 1), mode="replicate")
     across_FHW = padded_FHW[..., 1:-1].maximum(padded_FHW[..., :-2]).maximum(padded_FHW[..., 2:])
     return across_FHW[:, 1:-1].maximum(across_FHW[:, :-2]).maximum(across_FHW[:, 2:])
 
 
 def _of_other(values_F: Tensor, other_BTN: Tensor) -> Tensor:
-    """Take values of frames from the step that each frame is compared with."""
+    """Gather the values of the frames that each frame is compared with."""
     B, T, N = other_BTN.shape
     values_BTNX = values_F.reshape(B, T, N, -1)
     place_BTNX = other_BTN[..., None].expand_as(values_BTNX)
@@ -158,7 +159,7 @@ def _of_other(values_F: Tensor, other_BTN: Tensor) -> Tensor:
 
 
 def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN: Tensor) -> Tensor:
-    """Where the other frame shows what each place looks at: ``grid_sample``'s (F, H, W, 2)."""
+    """Locate each point in the other frame: (F, H, W, 2), coordinates of ``grid_sample``."""
     (h, w), (height, width) = grid, clips.image_size
     points_BTNhw3 = cell_points(
         clips.intrinsics_BTN33,
@@ -176,7 +177,7 @@ def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN:
     )
     pixels_Fhw2, depth_Fhw = pixels_FL2.reshape(-1, h, w, 2), depth_FL.reshape(-1, h, w)
     size_2 = pixels_Fhw2.new_tensor([width, height])
-    # Within a cell, places move alike but for a little, so that their motion is interpolated.
+    # The points of a patch move almost alike, so their motion is interpolated.
     moved_Fhw2 = 2 * pixels_Fhw2 / size_2 - 1 - _own_places(h, w, pixels_Fhw2)
     moved_Fhw2 = torch.where(depth_Fhw[..., None] > 0.1, moved_Fhw2, _AWAY).clamp(-_AWAY, _AWAY)
     H, W = _FINE * h, _FINE * w
@@ -185,7 +186,7 @@ def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN:
 
 
 def _own_places(h: int, w: int, like: Tensor) -> Tensor:
-    """Middles of cells in ``grid_sample``'s coordinates: (h, w, 2), x and y in [-1, 1]."""
+    """Return patch centres in ``grid_sample``'s coordinates: (h, w, 2), x and y in [-1, 1]."""
     x_w = (torch.arange(w, device=like.device, dtype=like.dtype) * 2 + 1) / w - 1
     y_h = (torch.arange(h, device=like.device, dtype=like.dtype) * 2 + 1) / h - 1
     y_hw, x_hw = torch.meshgrid(y_h, x_w, indexing="ij")

@@ -13,25 +13,26 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class MultiBlockMask(MaskStrategy):
-    """Hide a few large blocks, the targets of I-JEPA (Assran et al., 2023).
+    """Hide a few large blocks, like the targets of I-JEPA (Assran et al., 2023).
 
-    ``BlockMask`` goes on drawing rectangles of many sizes, which may reach over the border, until
-    the budget is used up. Here their number is fixed, they are about equally large and lie wholly
-    within the image, so that each is a piece of the scene to be told from its surroundings. What
-    they leave of the budget is hidden cell by cell by chance; where they exceed it, the last
-    blocks are cut, of the one that the budget ends in the lower rows.
+    ``BlockMask`` draws rectangles of many sizes, which may extend beyond the border, until the
+    budget is used up. Here the number of blocks is fixed. They have similar sizes and lie fully
+    inside the image, so each is a piece of the scene to be predicted from its surroundings. If the
+    blocks do not use up the budget, random single patches follow. If they exceed it, the last
+    blocks stay visible, and a block in which the budget ends keeps its lower rows visible.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1].
-        blocks: how many, at least 1. They may overlap.
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        blocks: number of blocks, at least 1. They may overlap.
         min_share: area of the smallest block as a share of the grid, in [0, 1].
         max_share: area of the largest, in [0, 1].
-        min_aspect: smallest height over width of a block, in cells, in (0, infinity).
-        max_aspect: largest height over width, in (0, infinity).
-        alike_in_time: hide the same cells of a camera at every time, instead of drawing each frame.
+        min_aspect: smallest ratio of height to width of a block, in patches, in (0, infinity).
+        max_aspect: largest ratio of height to width, in (0, infinity).
+        alike_in_time: hide the same patches of a camera at every time step, instead of drawing
+            anew for each frame.
 
     Raises:
-        ValueError: if an argument is outside its range, or a minimum above its maximum.
+        ValueError: if an argument is outside its range, or a minimum is above its maximum.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -62,7 +63,7 @@ class MultiBlockMask(MaskStrategy):
         self.min_aspect, self.max_aspect = min_aspect, max_aspect
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank cells by the first block that covers them, then row by row; the others by chance."""
+        """Rank patches by the first block that covers them, then row by row; others by chance."""
         h, w = context.grid
         draw = context.per_camera if self.alike_in_time else context.per_frame
         top_BTNK, left_BTNK, height_BTNK, width_BTNK = self._place(draw(self.blocks, 4), h, w)
@@ -76,7 +77,7 @@ class MultiBlockMask(MaskStrategy):
         return Ranking(scores_BTNhw=scores_BTNhw.expand(*context.clips.shape, h, w))
 
     def _place(self, draws_BTNK4: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Turn uniform draws into top, left, height and width in whole cells, inside the grid."""
+        """Convert uniform draws to top, left, height and width in patches, inside the grid."""
         share, aspect, down, across = draws_BTNK4.unbind(-1)
         area = (self.min_share + (self.max_share - self.min_share) * share) * (h * w)
         low, high = math.log(self.min_aspect), math.log(self.max_aspect)

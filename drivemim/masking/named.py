@@ -1,4 +1,4 @@
-"""The strategies that a config names."""
+"""Named strategies of a config."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from drivemim.errors import ConfigError
 def named_strategies(
     config: Mapping[str, Any], path: str | Path, only: Sequence[str] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Configs of strategies by name, as the tools that compare strategies take them.
+    """Return the configs of strategies by name, for the tools that compare strategies.
 
     Args:
-        config: with ``strategies``, or that of a pretraining run, whose only strategy is called
-            by the config's file.
-        path: of the config.
-        only: names of the strategies wanted; None for all.
+        config: config with ``strategies``, or config of a pretraining run, whose only strategy is
+            named after the config's file.
+        path: path of the config.
+        only: names of the strategies to return; None for all.
 
     Raises:
-        ConfigError: if there are none, or not those asked for.
+        ConfigError: if the config has no strategies, or not those in ``only``.
     """
     if "strategies" in config:
         named = {str(name): dict(each) for name, each in config["strategies"].items()}

@@ -1,4 +1,4 @@
-"""Object-aware masks: hide things, not pixels."""
+"""Object masks: hide tracked objects in all frames of a clip."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ _STEP = 0.999
 
 @MASKS.register_module()
 class ObjectMask(MaskStrategy):
-    """Hide tracked objects through the whole clip, and leave a part of every object visible.
+    """Hide tracked objects through the whole clip, and keep a part of every object visible.
 
-    ``objects`` says what becomes of them:
+    ``objects`` is the mode:
 
-    - ``favour``: a drawn part of the tracks is hidden in every camera and at every time, so that
-      they cannot be copied from another frame, up to a share of the budget. Everything else, the
-      other tracks included, is hidden as another strategy ranks it.
-    - ``balance``: objects get a share of the budget, neither more nor less, as long as they have
-      the cells for it and the background those for the rest. As many tracks as that takes are
-      hidden, one after the other, in the same order in every frame.
-    - ``spare``: no cell of an object is hidden while there are others.
+    - ``favour``: a random part of the tracks is hidden in every camera and at every time, so that
+      they cannot be copied from another frame, up to a share of the budget. Another strategy ranks
+      everything else, including the other tracks.
+    - ``balance``: objects get exactly a share of the budget, if objects and background have enough
+      patches for it. Tracks are hidden one after the other, in the same order in every frame, until
+      the share is used up.
+    - ``spare``: patches of objects are hidden only after all others.
 
-    Of each track that is hidden, the same part of its box stays visible everywhere. Every object
-    that owns a cell (the nearest object whose box covers a cell owns it) keeps one in every frame,
-    and more if ``keep`` and ``min_visible`` say so, as long as the budget leaves that many cells.
-    Where it does not, larger objects keep theirs the longest: with ``min_visible`` above 0, an
-    object that owns 1 / (1 - ratio) cells or more, 4 at a ratio of 3/4, is never hidden whole,
-    however many boxes there are. (Should ``rest`` hide more of some frames, this holds with the
-    share of the frame that is hidden for the ratio.)
+    A patch belongs to the nearest object whose box covers it. A hidden track keeps the same region
+    of its box visible in every frame. In each frame, an object of n patches keeps at least
+    ``max(min_visible, ceil(keep * n))`` of them visible, if the budget leaves that many patches.
+    Otherwise, small objects lose their visible patches first: with ``min_visible`` above 0, an
+    object of at least 1 / (1 - ratio) patches (4 at a ratio of 3/4) is never hidden completely,
+    for any number of boxes. (If ``rest`` gives frames different budgets, the frame's own mask ratio
+    takes the place of ``ratio``.)
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1].
-        objects: ``favour``, ``balance`` or ``spare``.
-        share: share of the budget for objects, in [0, 1], or one for each class, 1 in all at
-            most; a class that is left out has none. Not used by ``spare``.
-        keep: share of every object's cells left visible, in [0, 1]; rounded up.
-        min_visible: cells of every object left visible even where ``keep`` asks for fewer. An
-            object that has no more is not hidden at all.
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        objects: mode: ``favour``, ``balance`` or ``spare``.
+        share: share of the budget for objects, in [0, 1], or one per class with a sum of at most 1;
+            a class that is left out gets none. Not used by ``spare``.
+        keep: fraction of every object's patches that stays visible, in [0, 1]; rounded up.
+        min_visible: least number of every object's patches that stay visible. An object that has
+            no more than that is not hidden at all.
         track_hidden: probability that ``favour`` hides a track, in [0, 1].
-        peek: at how many of the clip's times, drawn for each track, a hidden track is left to see
-            in all cameras.
-        rest: strategy that ranks all other cells, or its config.
+        peek: number of the clip's time steps, drawn for each track, at which a hidden track stays
+            visible in all cameras.
+        rest: strategy that ranks all other patches, or its config; ``RandomMask`` by default.
 
     Raises:
         ValueError: if an argument is outside its range, or a class is unknown.
@@ -97,7 +97,7 @@ class ObjectMask(MaskStrategy):
         self.rest = build_rest(rest)
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank hidden tracks, then other cells, then the kept cells of objects."""
+        """Rank hidden tracks, then other patches, then the kept patches of objects."""
         clips, (h, w) = context.clips, context.grid
         draws = draw_objects(context, self.track_hidden, self.peek)
         rest = self.rest.rank(context)
@@ -109,7 +109,7 @@ class ObjectMask(MaskStrategy):
             clips.boxes_BTNM4, clips.depths_BTNM, draws.present_BTNM, context.grid, clips.image_size
         )
         first_BTNM, then_BTNM = self._wanted(draws)
-        # Those to be hidden first, then the others; tracks in the same order in every frame.
+        # Objects to hide first, then the others; tracks in the same order in every frame.
         order_FM = _places(draws.priority_BTNM + ~first_BTNM).flatten(0, 2)
         reluctance_BTNhw = _reluctance(clips, draws, first_BTNM, owners_BTNhw, rest_BTNhw)
         cells = sort_cells(
@@ -125,13 +125,13 @@ class ObjectMask(MaskStrategy):
         levels_FL = cell_levels(cells, first_FM, kept_FM, self.min_visible, then_FM)
         levels_BTNhw = levels_FL.reshape(rest_BTNhw.shape)
         scores_BTNhw = levels_BTNhw + rest_BTNhw * _STEP
-        # The levels of last cells are squeezed into one, so that others keep their precision.
+        # All levels from LAST down are squeezed into one, so that the others keep their precision.
         last_BTNhw = LAST + (levels_BTNhw - LAST) / (h * w + 1)
         scores_BTNhw = torch.where(levels_BTNhw < LAST, last_BTNhw, scores_BTNhw)
         return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=rest.budgets_BTN)
 
     def _wanted(self, draws: ObjectDraws) -> tuple[Tensor, Tensor]:
-        """Whether each object's cells are hidden first, and the level of those that are not."""
+        """Return whether each object's patches are hidden first, and the level of all others."""
         present_BTNM, peeked_BTNM = draws.present_BTNM, draws.peeked_BTNM
         if self.objects == "favour":
             then_BTNM = (draws.hidden_BTNM & peeked_BTNM) * (SPARED - OPEN) + OPEN
@@ -142,14 +142,14 @@ class ObjectMask(MaskStrategy):
         return torch.zeros_like(present_BTNM), then_BTNM
 
     def _kept(self, cells: ObjectCells) -> Tensor:
-        """How many cells each object keeps while there are others: int64 kept_FM."""
+        """Return the number of patches that each object keeps, budget permitting: int64 (F, M)."""
         counts_FM = cells.counts
-        # A count that is whole but for rounding, as 0.3 * 10 is, is that count.
+        # The tolerance keeps a rounding error from adding a patch to a whole number.
         kept_FM = (self.keep * counts_FM - 1e-4).ceil().long().clamp(min=self.min_visible)
         return kept_FM.minimum(counts_FM)
 
     def _first(self, asked_FM: Tensor, labels_FM: Tensor, budgets_F: Tensor) -> Tensor:
-        """Cells of each object to hide first: what is asked, place by place, up to the share."""
+        """Return how many patches of each object to hide first: in order, up to the share."""
         if not isinstance(self.share, Mapping):
             return _up_to(asked_FM, (self.share * budgets_F).round().long())
         first_FM = torch.zeros_like(asked_FM)
@@ -160,7 +160,7 @@ class ObjectMask(MaskStrategy):
 
 
 def _check_shares(share: Share) -> None:
-    """Raise ``ValueError`` unless ``share`` is one or a few of known classes, 1 in all at most."""
+    """Raise ``ValueError`` unless ``share`` is in [0, 1] or a valid share per known class."""
     if not isinstance(share, Mapping):
         check_share("share", share)
         return
@@ -175,24 +175,24 @@ def _check_shares(share: Share) -> None:
 
 
 def _up_to(asked_FM: Tensor, quota_F: Tensor) -> Tensor:
-    """Give what is asked, one place after the other, until the quota is used up."""
+    """Grant the numbers asked for, in order, until the quota is used up."""
     given_before_FM = asked_FM.cumsum(dim=-1) - asked_FM
     return (quota_F[:, None] - given_before_FM).clamp(min=0).minimum(asked_FM)
 
 
 def _places(values_BTNM: Tensor) -> Tensor:
-    """Place of each value in ascending order."""
+    """Return the rank of each value in ascending order."""
     return values_BTNM.argsort(dim=-1, stable=True).argsort(dim=-1)
 
 
 def _by_place(values_BTNM: Tensor, order_FM: Tensor) -> Tensor:
-    """Values of the objects of each frame in the order of their places."""
+    """Sort the values of each frame's objects by the objects' ranks."""
     values_FM = values_BTNM.flatten(0, 2)
     return torch.empty_like(values_FM).scatter_(-1, order_FM, values_FM)
 
 
 def _frame_budgets(context: MaskContext, rest: Ranking) -> Tensor:
-    """Budget of each frame: int64 (F,)."""
+    """Return the budget of each frame: int64 (F,)."""
     if rest.budgets_BTN is not None:
         return rest.budgets_BTN.flatten()
     return torch.full((context.clips.valid_BTN.numel(),), context.budget, device=context.device)
@@ -205,10 +205,10 @@ def _reluctance(
     owners_BTNhw: Tensor,
     rest_BTNhw: Tensor,
 ) -> Tensor:
-    """How late an object gives up each of its cells: float32 in [0, 1].
+    """Score how late each of an object's patches is hidden: float32 in [0, 1].
 
-    Objects that are hidden first keep what is around their anchor, the others what the rest
-    strategy would hide last.
+    Objects that are hidden first keep the patches around their anchor. The others keep those that
+    the ``rest`` strategy would hide last.
     """
     h, w = owners_BTNhw.shape[-2:]
     height, width = clips.image_size
@@ -226,13 +226,13 @@ def _reluctance(
 
 
 def _from_anchor(low_BTNM: Tensor, high_BTNM: Tensor, anchor_BTNM: Tensor, length: int) -> Tensor:
-    """Half the square of each cell's distance from the anchor along one axis, as share of the box.
+    """Compute half the squared distance of patches from the anchor on one axis, in box lengths.
 
     Args:
-        low_BTNM: the box's lower edge, in cells.
-        high_BTNM: its upper edge.
-        anchor_BTNM: in [0, 1] from one to the other.
-        length: cells along the axis.
+        low_BTNM: lower edge of the box, in patches.
+        high_BTNM: upper edge of the box, in patches.
+        anchor_BTNM: position in [0, 1] between the two edges.
+        length: number of patches along the axis.
     """
     middles = torch.arange(length, device=low_BTNM.device) + 0.5
     size_BTNM1 = (high_BTNM - low_BTNM).clamp(min=1e-3)[..., None]

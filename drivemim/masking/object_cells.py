@@ -1,4 +1,4 @@
-"""How soon each cell is hidden, given what is wanted of the object that owns it."""
+"""Levels of patches: the order in which the patches of objects are hidden."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import torch
 from torch import Tensor
 
 FIRST, OPEN, SPARED, KEPT, MINIMUM, LAST = 1, 0, -1, -2, -3, -4
-"""Levels of cells; a higher level is hidden before a lower one. From ``LAST`` down, there is one
-level for each size of an object: the last cell of a larger one goes after that of a smaller one."""
+"""Levels of patches; a higher level is hidden before a lower one. From ``LAST`` down, there is one
+level per object size: the last patch of a larger object is hidden after that of a smaller one."""
 
-# Parts of a 64-bit number to sort by, from the right: cell, reluctance, place; the frame above.
+# Bit fields of a 64-bit sort key, from the right: patch, reluctance, place, and frame.
 _CELL_BITS, _RELUCTANCE_BITS, _PLACE_BITS = 16, 20, 12
 
 
 @dataclass(frozen=True)
 class ObjectCells:
-    """The K cells that objects own in F frames of L cells.
+    """The K patches that objects own in F frames of L patches.
 
-    They are sorted by frame, then by the place of their owner (places count off the M objects of a
-    frame in an order of the caller's choice), then by reluctance.
+    Patches are sorted by frame, then by the place of their owner, then by reluctance. A place is
+    the rank of an object among the M objects of its frame, in an order that the caller chooses.
 
     Attributes:
-        cell_K: int64, position among the cells of all frames.
-        starts_FM: int64, where in K the cells of the object at each place begin.
-        ends_FM: int64, where they end.
-        L: cells of a frame.
+        cell_K: int64, index among the patches of all frames.
+        starts_FM: int64, position in K where the patches of the object at each place start.
+        ends_FM: int64, position in K where they end.
+        L: number of patches per frame.
     """
 
     cell_K: Tensor
@@ -36,20 +36,20 @@ class ObjectCells:
 
     @property
     def counts(self) -> Tensor:
-        """How many cells each object owns, by place."""
+        """Number of patches of each object, by place."""
         return self.ends_FM - self.starts_FM
 
 
 def sort_cells(owners_FL: Tensor, order_FM: Tensor, reluctance_FL: Tensor) -> ObjectCells:
-    """Bring the cells of each object together.
+    """Sort patches by the object that owns them.
 
     Args:
-        owners_FL: int64, position in M of each cell's owner, -1 for background.
+        owners_FL: int64, position in M of each patch's owner, -1 for background.
         order_FM: int64, place of each object.
-        reluctance_FL: float in [0, 1], the lower the sooner an object gives a cell up.
+        reluctance_FL: float in [0, 1]; an object's patches with lower values are hidden first.
 
     Raises:
-        ValueError: if there are more cells or boxes in a frame than can be told apart.
+        ValueError: if a frame has more patches or boxes than the sort key can hold.
     """
     (F, L), M = owners_FL.shape, order_FM.shape[-1]
     if L > 1 << _CELL_BITS or M >= 1 << _PLACE_BITS:
@@ -59,12 +59,12 @@ def sort_cells(owners_FL: Tensor, order_FM: Tensor, reluctance_FL: Tensor) -> Ob
         )
     device = owners_FL.device
     frames_F1 = torch.arange(F, device=device)[:, None] << _PLACE_BITS
-    # The background has the last place, and comes first here, where owner -1 finds it.
+    # The background has the last place. It is column 0 here, because its owner is -1.
     places_FM = torch.cat([torch.full((F, 1), M, device=device), order_FM], dim=-1)
     keys_FL = ((places_FM + frames_F1) << _RELUCTANCE_BITS).gather(-1, owners_FL + 1)
     keys_FL += (reluctance_FL * ((1 << _RELUCTANCE_BITS) - 1)).long()
     keys_FL = (keys_FL << _CELL_BITS).add_(torch.arange(L, device=device))
-    # Sorting less is faster, but elsewhere than on a CPU counting what is left would stall.
+    # Sorting fewer keys is faster, but on a GPU the selection would wait for the device.
     keys_K = keys_FL[owners_FL >= 0] if device.type == "cpu" else keys_FL.flatten()
     keys_K = keys_K.sort().values
     bounds_FM = frames_F1 + torch.arange(M + 1, device=device)
@@ -77,17 +77,18 @@ def sort_cells(owners_FL: Tensor, order_FM: Tensor, reluctance_FL: Tensor) -> Ob
 def cell_levels(
     cells: ObjectCells, first_FM: Tensor, kept_FM: Tensor, min_visible: int, then_FM: Tensor
 ) -> Tensor:
-    """Give every cell its level; that of the background is ``OPEN``.
+    """Give every patch its level; the level of the background is ``OPEN``.
 
-    Of an object's cells, in the order in which it gives them up, ``first_FM`` are ``FIRST``; then
-    come those of level ``then_FM``, and the last ``kept_FM`` are ``KEPT``, of which again the last
-    ``min_visible`` are ``MINIMUM`` and the very last one, if any is to be visible, is ``LAST``.
+    In the order in which they are hidden, an object's patches are ``first_FM`` of level ``FIRST``,
+    then those of level ``then_FM``, and at the end ``kept_FM`` of level ``KEPT``. Of the kept ones,
+    the last ``min_visible`` are ``MINIMUM`` instead, and the very last one, if any is to stay
+    visible, is at or below ``LAST``.
 
     Args:
-        cells: of F frames.
-        first_FM: int64, together with ``kept_FM`` no more than the object owns.
+        cells: patches of F frames.
+        first_FM: int64; the sum with ``kept_FM`` is at most the object's number of patches.
         kept_FM: int64.
-        min_visible: cells.
+        min_visible: number of patches.
         then_FM: int64, ``OPEN`` or ``SPARED``.
 
     Returns:
@@ -96,7 +97,7 @@ def cell_levels(
     F, ends_FM, counts_FM = len(first_FM), cells.ends_FM, cells.counts
     minimum_FM = kept_FM.clamp(max=min_visible)
     last_FM = minimum_FM.clamp(max=1)
-    # Levels change at a few places of the sorted order only: write the steps, and sum them up.
+    # Levels change at only a few positions of the sorted order: write the steps, then sum them up.
     steps = [
         (cells.starts_FM, torch.full_like(then_FM, FIRST - OPEN)),
         (cells.starts_FM + first_FM, then_FM - FIRST),

@@ -1,4 +1,4 @@
-"""What is drawn for the objects of a clip, alike for a track wherever and whenever it is seen."""
+"""Random draws for the objects of a clip; a track gets the same draw in every frame."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 from drivemim.masking.base import MaskContext
 
-# Odd numbers that keep apart what is added up into one key.
+# Odd multipliers that keep the terms of a key's sum distinguishable.
 _MIXERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
 _TIME_MIXER, _CAMERA_MIXER = 0x165667B1, 0x2545F491
 
 
 @dataclass(frozen=True)
 class ObjectDraws:
-    """What was drawn for each object of each frame.
+    """Random draws for each object of each frame.
 
     Attributes:
         present_BTNM: bool, False for padding.
-        hidden_BTNM: bool, present, and of a track that is hidden throughout the clip.
-        peeked_BTNM: bool, at a time at which its track is left to see, should it be hidden.
-        priority_BTNM: float32 in [0, 1), the order of tracks, alike in every frame.
-        anchors_BTNM2: float32 (x, y) in [0, 1], the place in the box around which it stays visible.
+        hidden_BTNM: bool, present, and its track is hidden throughout the clip.
+        peeked_BTNM: bool, its track stays visible at this time step even if it is hidden.
+        priority_BTNM: float32 in [0, 1), the order of tracks, the same in every frame.
+        anchors_BTNM2: float32 (x, y) in [0, 1], point of the box around which it stays visible.
     """
 
     present_BTNM: Tensor
@@ -34,12 +34,12 @@ class ObjectDraws:
 
 
 def draw_objects(context: MaskContext, track_hidden: float, peek: int) -> ObjectDraws:
-    """Draw for every track of a clip.
+    """Draw the random numbers of every track of a clip.
 
     Args:
-        context: the clips and their randomness.
+        context: the clips and their source of randomness.
         track_hidden: probability that a track is hidden throughout, in [0, 1].
-        peek: at how many of the clip's times a track is left to see, drawn for each track.
+        peek: number of time steps, drawn for each track, at which a track stays visible.
     """
     clips = context.clips
     salts_B5 = context.per_clip(5)
@@ -60,10 +60,10 @@ def draw_objects(context: MaskContext, track_hidden: float, peek: int) -> Object
 
 
 def object_keys(context: MaskContext) -> Tensor:
-    """Number that stands for each object: its track's, or one of its own if it has no track.
+    """Return the key of each object: its track's number, or a number of its own without a track.
 
-    A box without a track is told apart by its corners, its time and its camera's calibration, so
-    that the order of the cameras and of the boxes does not matter.
+    The key of a box without a track is made of its corners, its time step and the rank of its
+    camera's calibration, so the order of the cameras and of the boxes does not matter.
 
     Returns:
         int64 (B, T, N, M).
@@ -78,11 +78,11 @@ def object_keys(context: MaskContext) -> Tensor:
 
 
 def hashed_uniform(keys: Tensor, salts: Tensor) -> Tensor:
-    """Numbers in [0, 1) that depend on nothing but a key and a salt.
+    """Compute pseudo-random numbers in [0, 1) that depend only on a key and a salt.
 
     Args:
         keys: int64, any shape.
-        salts: float in [0, 1), broadcast against ``keys``.
+        salts: float in [0, 1), broadcast to ``keys``.
 
     Returns:
         float32, shape of ``keys``.
@@ -90,7 +90,7 @@ def hashed_uniform(keys: Tensor, salts: Tensor) -> Tensor:
     low = 0xFFFFFFFF
     bits = (keys ^ (keys >> 32)) & low
     bits = _scramble(bits ^ (salts.double() * 2**32).long())
-    # The top 24 bits are what float32 holds exactly.
+    # float32 holds exactly 24 bits: the top ones.
     return (_scramble(bits ^ 0x5BD1E995) >> 8).float() / 2**24
 
 
@@ -102,12 +102,12 @@ def _scramble(bits: Tensor) -> Tensor:
 
 
 def _peeked(keys_BTNM: Tensor, salts_B111: Tensor, peek: int) -> Tensor:
-    """Whether each object's time is among those drawn for its track."""
+    """Return whether each object's time step is among those drawn for its track."""
     if peek == 0:
         return torch.zeros_like(keys_BTNM, dtype=torch.bool)
     T = keys_BTNM.shape[1]
     times_T = torch.arange(T, device=keys_BTNM.device)
-    # Every object ranks all times of the clip, all objects of a track in the same way.
+    # Every object ranks all time steps of the clip; the objects of a track rank them alike.
     moments_BTNMT = keys_BTNM[..., None] + (1 + times_T) * _TIME_MIXER
     draws_BTNMT = hashed_uniform(moments_BTNMT, salts_B111[..., None])
     own_BTNM1 = draws_BTNMT.diagonal(dim1=1, dim2=4).movedim(-1, 1)[..., None]

@@ -1,4 +1,4 @@
-"""Random masks: every cell of every frame on its own."""
+"""Random masks: every frame's patches are drawn independently."""
 
 from typing import ClassVar
 
@@ -8,10 +8,10 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class RandomMask(MaskStrategy):
-    """Hide cells drawn uniformly, as in MAE (He et al., 2022)."""
+    """Hide patches drawn uniformly, like MAE (He et al., 2022)."""
 
     reads: ClassVar[frozenset[str]] = frozenset()
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank the cells of each frame by chance."""
+        """Rank the patches of each frame by chance."""
         return Ranking(scores_BTNhw=context.per_frame(*context.grid))

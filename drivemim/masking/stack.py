@@ -23,20 +23,20 @@ from drivemim.registry import MASKS
 class StackMask(MaskStrategy):
     """Give each of several strategies a share of every frame's budget.
 
-    One after the other hides its share of the budget among the cells that those before have left,
-    the last all that remains of the budget. The strategies only rank cells. To share out budgets
-    that differ between frames (``CausalMask``, ``CameraDropoutMask``), make the stack their
-    ``rest``: it ranks so that of any number of cells each strategy has about its share.
+    The strategies take turns: each spends its share of the budget on the patches that the earlier
+    ones left, the last all that remains. They only rank patches. For budgets that differ between
+    frames (``CausalMask``, ``CameraDropoutMask``), make the stack their ``rest``: its ranking
+    gives each strategy about its share of any number of hidden patches.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1]; the strategies' own do not
-            count.
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1]. The ratios
+            of the strategies are ignored.
         strategies: at least one strategy or config.
-        shares: of the budget, each in [0, 1], with a sum of 1.
+        shares: share of the budget of each strategy, in [0, 1], with a sum of 1.
 
     Raises:
         ValueError: if an argument is outside its range, or the numbers of strategies and shares
-            differ; when masking, if one of the strategies decides itself how much each frame hides.
+            differ; when masking, if one of the strategies sets the frames' budgets itself.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -61,9 +61,9 @@ class StackMask(MaskStrategy):
         self.shares = list(shares)
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank the cells that the strategies choose in turn, then the others as the last does."""
+        """Rank the patches that the strategies choose in turn, then the others by the last one."""
         parts = [even_scores(part, context, self) for part in self.strategies]
-        # 0 where no strategy has chosen a cell yet.
+        # 0 for patches that no strategy has chosen yet.
         chosen_BTNL = torch.zeros_like(parts[0].flatten(-2))
         for scores_BTNhw, count in zip(parts, self._counts(context.budget), strict=True):
             open_BTNL = scores_BTNhw.flatten(-2).masked_fill(chosen_BTNL > 0, -torch.inf)
@@ -73,7 +73,7 @@ class StackMask(MaskStrategy):
         return Ranking(scores_BTNhw=torch.where(chosen_BTNhw > 0, chosen_BTNhw, left_BTNhw))
 
     def _counts(self, budget: int) -> list[int]:
-        """Cells of each strategy: shares rounded so that they always add up to the budget."""
+        """Return the number of patches of each strategy, rounded so that the sum is the budget."""
         counts: list[int] = []
         for place in range(1, len(self.shares)):
             counts.append(min(round(sum(self.shares[:place]) * budget), budget) - sum(counts))
@@ -81,16 +81,16 @@ class StackMask(MaskStrategy):
 
 
 def _choose(scores_BTNL: Tensor, count: int, chosen_BTNL: Tensor) -> Tensor:
-    """Give the top cells evenly spaced scores in (0, 1], the same steps for every strategy.
+    """Give a strategy's top patches evenly spaced scores from 1 down to above 0.
 
     Args:
-        scores_BTNL: float, what the strategy says of the cells.
-        count: how many it chooses.
-        chosen_BTNL: float, scores of the cells chosen before, 0 for the others.
+        scores_BTNL: float, the strategy's scores.
+        count: number of patches that it chooses.
+        chosen_BTNL: float, scores of the patches chosen before, 0 for the others.
 
     Returns:
-        ``chosen_BTNL`` with the new cells filled in. Those with the highest scores of all
-        strategies are of each in proportion to the number that it chose.
+        ``chosen_BTNL`` with the new patches filled in. In any top part of these scores, each
+        strategy's number of patches is proportional to the number that it chose.
     """
     top_BTNK = scores_BTNL.topk(count, dim=-1).indices
     steps_K = 1 - torch.arange(count, device=scores_BTNL.device) / max(count, 1)

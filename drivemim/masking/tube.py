@@ -1,4 +1,4 @@
-"""Tube masks: the same cells at every time."""
+"""Tube masks: the same patches at every time step."""
 
 from typing import ClassVar
 
@@ -8,15 +8,15 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class TubeMask(MaskStrategy):
-    """Hide the same cells of a camera at every time, as in VideoMAE (Tong et al., 2022).
+    """Hide the same patches of a camera at every time step, like VideoMAE (Tong et al., 2022).
 
-    A cell that is hidden now cannot be copied from the same place half a second earlier. Cameras
-    are drawn independently.
+    So a hidden patch cannot be copied from the same position in another frame. Cameras are drawn
+    independently.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank the cells of each camera by chance, alike at all times."""
+        """Rank the patches of each camera by chance, with the same ranks at all time steps."""
         scores_B1Nhw = context.per_camera(*context.grid)
         return Ranking(scores_BTNhw=scores_B1Nhw.expand(*context.clips.shape, *context.grid))

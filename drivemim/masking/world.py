@@ -1,4 +1,4 @@
-"""World masks: one mask is drawn on the world around the clip and read from every frame."""
+"""World masks: one mask is drawn on the world around the clip and projected into every frame."""
 
 import math
 from typing import ClassVar
@@ -14,9 +14,9 @@ from drivemim.registry import MASKS
 
 _WAVES = 24
 _SWAY = 2.5
-"""How many times its typical parallax a guessed depth may be wrong by, in the stretch of spots."""
+"""Assumed error of a guessed depth, in multiples of its typical parallax; stretches the spots."""
 _ROOM = 0.5
-"""Radians over which the field is tilted alike; about half of what a camera sees."""
+"""Width of the bumps that tilt the field, radians; about half a camera's field of view."""
 _RIDGE = 0.01
 _ROUNDS = 3
 _ACROSS = ("both", "time", "cameras")
@@ -24,32 +24,32 @@ _ACROSS = ("both", "time", "cameras")
 
 @MASKS.register_module()
 class WorldMask(MaskStrategy):
-    """Hide the same part of the world at every time and in every camera.
+    """Hide the same part of the world at every time step and in every camera.
 
-    What is hidden now stays hidden where the car's motion moves it to, and where the neighbouring
-    camera sees it. Every cell gets the point of the world that it looks at: its lidar points' if
-    it has any, else a point on flat ground or on a wall around the cameras. A smooth random
-    field, which depends on nothing but the direction in which the point lies from the middle of
-    the clip, ranks the cells.
+    A hidden region stays hidden where the car's motion moves it to and where a neighbouring camera
+    sees it. Every patch gets the world point that it looks at: that of its lidar points if it has
+    any, else a point on flat ground or on a wall around the cameras. A smooth random field ranks
+    the patches; it depends only on the point's direction from the centre of the clip.
 
-    The field is a sum of plane waves of random directions: isotropic, without seams or poles. Two
-    things keep the frames in agreement where a plain field would not. The depth of most cells is a
-    guess, and a wrong one shifts a cell along the way that the camera moved; so the field
-    varies less along that way, which makes spots longer there. And all frames hide equally many
-    cells, so a frame that the field would hide in large part has to show what others hide; so the
-    field is tilted, smoothly and alike for all frames, until every frame meets its budget at
-    nearly the same level.
+    The field is a sum of plane waves in random directions: isotropic, without seams or poles. Two
+    corrections keep the frames consistent:
 
-    Moving objects do not stay where the mask takes them to be; ``ObjectMask(rest=WorldMask)``
-    sees to them.
+    - The depth of most patches is a guess. A wrong depth shifts a patch along the camera's motion.
+      So the field varies less in that direction, which makes spots longer there.
+    - All frames hide equally many patches. A frame that the field hides in large part would have to
+      show what others hide. So the field is tilted, smoothly and equally for all frames, until
+      every frame meets its budget at nearly the same level.
+
+    Moving objects do not stay where the mask assumes them to be; use ``ObjectMask(rest=WorldMask)``
+    for them.
 
     Args:
-        ratio: share of every frame's cells that is hidden, in [0, 1].
-        across: "both"; "time" for one mask a camera, which follows its motion only; "cameras" for
-            one mask a time, which follows from camera to camera only.
-        blob: width of a hidden or visible spot, cells, in [1, infinity). Narrower spots leak more,
-            because cells are shown whole and spots do not end where cells do.
-        far: distance from the cameras to the wall that ends the ground, metres, in
+        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        across: "both" shares one mask between all frames; "time" only between the time steps of a
+            camera; "cameras" only between the cameras of a time step.
+        blob: width of a hidden or visible spot in patches, in [1, infinity). Narrower spots leak
+            more, because the borders of spots do not coincide with those of patches.
+        far: distance from the cameras to the wall at the end of the ground, metres, in
             (0, infinity).
 
     Raises:
@@ -76,8 +76,8 @@ class WorldMask(MaskStrategy):
         self.across, self.blob, self.far = across, blob, far
 
     def rank(self, context: MaskContext) -> Ranking:
-        """Rank the cells by the field in the direction of the points that they look at."""
-        # In half precision, the frames would not agree on where a point is.
+        """Rank the patches by the field in the directions of their world points."""
+        # In half precision, the frames would not agree on the position of a point.
         with torch.autocast(context.device.type, enabled=False):
             return Ranking(scores_BTNhw=self._field(context))
 
@@ -92,7 +92,7 @@ class WorldMask(MaskStrategy):
             clips.image_size,
             self.far,
         )
-        # From here on, a clip has G masks, each of them read from F frames.
+        # From here on, a clip has G masks, each for F frames.
         positions_BGF3 = self._grouped(clips.camera_to_clip_BTN44[..., :3, 3])
         valid_BGF = self._grouped(clips.valid_BTN)
         centre_BG3, _ = centre_and_reach(positions_BGF3, valid_BGF)
@@ -111,7 +111,7 @@ class WorldMask(MaskStrategy):
         return self._ungrouped(field_BGFL, context)
 
     def _grouped(self, values_BTN: Tensor) -> Tensor:
-        """Sort frames by the mask they are read from: (B, T, N, ...) to (B, G, F, ...)."""
+        """Group the frames that share a mask: (B, T, N, ...) to (B, G, F, ...)."""
         if self.across == "both":
             return values_BTN.flatten(1, 2)[:, None]
         return values_BTN.transpose(1, 2) if self.across == "time" else values_BTN
@@ -122,7 +122,7 @@ class WorldMask(MaskStrategy):
         return field_BGFL.reshape(*context.clips.shape, *context.grid)
 
     def _draws(self, context: MaskContext) -> Tensor:
-        """Uniform numbers for the waves of every mask: (B, G, K, 3)."""
+        """Draw uniform numbers for the K waves of every mask: (B, G, K, 3)."""
         if self.across == "time":
             return context.per_camera(_WAVES, 3)[:, 0]
         masks = 1 if self.across == "both" else context.clips.shape[1]
@@ -130,7 +130,7 @@ class WorldMask(MaskStrategy):
 
 
 def _cell_angle(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Angle under which a cell in the middle of the clip's usual camera is seen, radians (B,)."""
+    """Return the viewing angle of a central patch of each clip's median camera, radians (B,)."""
     (h, w), (height, width) = grid, clips.image_size
     focal_BTN = (clips.intrinsics_BTN33[..., 0, 0] * clips.intrinsics_BTN33[..., 1, 1]).abs().sqrt()
     angle_BTN = math.sqrt(width / w * height / h) / focal_BTN.clamp(min=1e-3)
@@ -140,7 +140,7 @@ def _cell_angle(clips: Clips, grid: tuple[int, int]) -> Tensor:
 
 
 def _spread(positions_BGF3: Tensor, centre_BG3: Tensor, valid_BGF: Tensor) -> Tensor:
-    """Mean outer product of the valid cameras' offsets from the centre: metres squared, BG33."""
+    """Average the outer products of valid cameras' offsets from the centre: m^2, (B, G, 3, 3)."""
     offset_BGF3 = (positions_BGF3 - centre_BG3[:, :, None]).double() * valid_BGF[..., None]
     count_BG11 = valid_BGF.sum(dim=-1).clamp(min=1)[..., None, None]
     spread_BG33 = offset_BGF3.transpose(-1, -2) @ offset_BGF3 / count_BG11
@@ -150,14 +150,14 @@ def _spread(positions_BGF3: Tensor, centre_BG3: Tensor, valid_BGF: Tensor) -> Te
 def _waves(
     directions_BGFL3: Tensor, draws_BGK3: Tensor, angle_B: Tensor, shifts_BG33: Tensor
 ) -> Tensor:
-    """Sum of plane waves of one length, read at directions.
+    """Evaluate a sum of plane waves of one wavelength at directions.
 
     Args:
         directions_BGFL3: float, unit vectors.
-        draws_BGK3: float in [0, 1), two numbers for the wave's direction, one for its phase.
-        angle_B: float, half the length of the waves, radians.
-        shifts_BG33: float, positive semi-definite: in which directions, and how far in relation
-            to the waves, the place of what is seen is uncertain.
+        draws_BGK3: float in [0, 1), two numbers for a wave's direction, one for its phase.
+        angle_B: float, half the wavelength, radians.
+        shifts_BG33: float, positive semi-definite: uncertainty of the points' positions, relative
+            to the waves.
 
     Returns:
         field_BGFL: float.
@@ -169,7 +169,7 @@ def _waves(
         torch.stack([level_BGK * around_BGK.cos(), level_BGK * around_BGK.sin(), up_BGK], dim=-1)
         * (math.pi / angle_B)[:, None, None, None]
     )
-    # Waves are isotropic, so any square root of the inverse of (1 + shifts) stretches them alike.
+    # Waves are isotropic, so all square roots of the inverse of (1 + shifts) are equivalent.
     eye_33 = torch.eye(3, dtype=shifts_BG33.dtype, device=shifts_BG33.device)
     root_BG33 = torch.linalg.cholesky_ex(eye_33 + shifts_BG33).L
     waves_BG3K = torch.linalg.solve_triangular(
@@ -185,15 +185,15 @@ def _waves(
 def _levelled(
     field_BGFL: Tensor, directions_BGFL3: Tensor, valid_BGF: Tensor, budget: int
 ) -> Tensor:
-    """Tilt the field so that every frame meets its budget at nearly the same level.
+    """Tilt the field so that all frames meet their budget at nearly the same level.
 
-    What is subtracted is smooth in the direction, a sum of bumps around the directions in which
-    the frames look; least squares choose their heights.
+    A smooth function of direction is subtracted: a sum of bumps around the frames' viewing
+    directions, with heights from ridge regression.
     """
     B, G, F, L = field_BGFL.shape
     views_BGF3 = normalize(directions_BGFL3.mean(dim=-2), dim=-1)
     cosines_BGCF = directions_BGFL3.reshape(B, G, F * L, 3) @ views_BGF3.transpose(-1, -2)
-    # Missing frames have no bump: the exponential of minus infinity.
+    # Missing frames have no bump: the exponential of minus infinity is 0.
     top_BG1F = torch.where(valid_BGF, 1.0, torch.inf)[:, :, None]
     bumps_BGCF = cosines_BGCF.sub_(top_BG1F).div_(_ROOM**2).exp_()
     felt_BGFF = bumps_BGCF.reshape(B, G, F, L, F).mean(dim=-2).double() * valid_BGF[..., None]

@@ -1,7 +1,7 @@
-"""Encoders, decoders, targets and the pretrainer; importing this registers them.
+"""Encoders, decoders, targets and the pretrainer; importing this package registers them.
 
-Neither ``mmdet`` nor ``mmcv`` is imported here: a wrapped MMDetection backbone brings them in
-when, and only when, a config asks for one.
+Neither ``mmdet`` nor ``mmcv`` is imported here. A wrapped MMDetection backbone imports them, only
+if a config asks for one.
 """
 
 from drivemim.models.decoders import ClipDecoder, PyramidDecoder

@@ -12,7 +12,7 @@ from drivemim.compat import BatchNorm
 
 
 def initialize(module: nn.Module) -> None:
-    """Xavier-uniform linear weights and zero biases; for ``nn.Module.apply``."""
+    """Set linear weights to Xavier-uniform and biases to zero; for ``nn.Module.apply``."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
@@ -22,7 +22,7 @@ def initialize(module: nn.Module) -> None:
 def attend(
     queries_BQD: Tensor, keys_BSD: Tensor, values_BSD: Tensor, heads: int, use_BS: Tensor | None
 ) -> Tensor:
-    """Multi-head attention; ``use_BS`` False leaves a key out for every query of its row."""
+    """Apply multi-head attention; ``use_BS`` False excludes a key for all queries of its row."""
 
     def split(tokens: Tensor) -> Tensor:
         B, S, D = tokens.shape
@@ -43,19 +43,19 @@ def grid_positions(
     dtype: torch.dtype,
     spacing: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
-    """Fixed sine-cosine embedding of each patch's column and row, in patches from the top left.
+    """Return a fixed sine-cosine embedding of each patch's column and row, from the top left.
 
-    The first half of the channels holds the column, the second the row (as in the position
-    embedding of MAE, https://arxiv.org/abs/2111.06377), so any grid has one and a patch keeps
+    The first half of the channels encodes the column, the second the row (like in the position
+    embedding of MAE, https://arxiv.org/abs/2111.06377). It exists for any grid, and a patch keeps
     its embedding when the image grows.
 
     Args:
         grid: rows and columns.
         dims: channels, a multiple of 4.
-        device: of the result.
-        dtype: of the result.
-        spacing: height and width of this grid's patches, in those of the grid that positions are
-            counted in; so a coarse grid over the same image means the same places.
+        device: device of the result.
+        dtype: dtype of the result.
+        spacing: height and width of this grid's patches, in patches of the reference grid. So a
+            coarse grid over the same image gets the same positions.
 
     Returns:
         (L, dims).
@@ -76,7 +76,7 @@ def grid_positions(
 
 
 class DropPath(nn.Module):
-    """Leave out a residual branch for a random share of the samples (stochastic depth).
+    """Drop a residual branch for a random part of the batch (stochastic depth).
 
     Paper: https://arxiv.org/abs/1603.09382.
     """
@@ -86,7 +86,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, branch_BKD: Tensor) -> Tensor:
-        """Scale what stays, so that the expectation is unchanged."""
+        """Drop the branch of random rows, and scale the others to keep the expectation."""
         if not self.training or self.rate == 0.0:
             return branch_BKD
         keep = 1.0 - self.rate
@@ -103,13 +103,13 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden_dims, dims)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Same shape in and out."""
+        """Apply the MLP; input and output have the same shape."""
         out: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
         return out
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at every token of its sample."""
+    """Self-attention between all tokens of each row of the batch."""
 
     def __init__(self, dims: int, heads: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(dims, dims)
 
     def forward(self, tokens_BKD: Tensor) -> Tensor:
-        """Same shape in and out."""
+        """Apply self-attention; input and output have the same shape."""
         queries, keys, values = self.qkv(tokens_BKD).chunk(3, dim=-1)
         out: Tensor = self.proj(attend(queries, keys, values, self.heads, None))
         return out
@@ -136,20 +136,20 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, tokens_BKD: Tensor) -> Tensor:
-        """Same shape in and out."""
+        """Apply the block; input and output have the same shape."""
         tokens_BKD = tokens_BKD + self.drop_path(self.attn(self.norm1(tokens_BKD)))
         out: Tensor = tokens_BKD + self.drop_path(self.mlp(self.norm2(tokens_BKD)))
         return out
 
 
 class KeepStatistics(AbstractContextManager[None]):
-    """Let batch normalisation update copies of its running statistics, which are thrown away.
+    """Let batch normalisation update temporary copies of its running statistics.
 
-    The layers run as they do outside, so that autograd saves the same tensors; it may be entered
-    again, for a second backward pass.
+    The layers run like outside of this context, so autograd saves the same tensors. The context may
+    be entered again, for a second backward pass.
 
     Args:
-        module: whose layers of batch normalisation are meant, itself included.
+        module: module whose batch normalisation layers, itself included, keep their statistics.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -157,13 +157,13 @@ class KeepStatistics(AbstractContextManager[None]):
         self._kept: list[tuple[nn.Module, str, Tensor]] = []
 
     def __enter__(self) -> None:
-        """Put the copies in place."""
+        """Replace the running statistics by copies."""
         for norm in self._norms:
             self._kept += [(norm, *item) for item in norm.named_buffers(recurse=False)]
         for layer, name, buffer in self._kept:
             setattr(layer, name, buffer.clone())
 
     def __exit__(self, *_: object) -> None:
-        """Put the statistics themselves back."""
+        """Restore the original statistics."""
         while self._kept:
             setattr(*self._kept.pop())

@@ -1,8 +1,8 @@
-"""Attention that begins where trained attention ends up: tokens look at those that are like them.
+"""Mimetic initialisation: attention starts similar to trained attention.
 
-Queries and keys whose product is near the identity make tokens attend to tokens of similar content
-and, since positions are added to the tokens, to near ones. From there a transformer learns to use
-its neighbours within tens of iterations, where random attention, nearly uniform, takes thousands.
+If the product of queries and keys is near the identity, tokens attend to tokens of similar content
+and, because positions are added to the tokens, to near ones. A transformer then learns to use its
+neighbours within tens of iterations. Random attention, which is nearly uniform, needs thousands.
 
 Paper: https://arxiv.org/abs/2305.09828 (mimetic initialisation).
 """
@@ -30,17 +30,17 @@ def check_attention_init(attention_init: str) -> None:
 def mimetic_(
     queries_DD: Tensor, keys_DD: Tensor, values_DD: Tensor, projection_DD: Tensor, heads: int
 ) -> None:
-    """Fill the weights of an attention layer in place.
+    """Initialise the weights of an attention layer in place.
 
-    The paper's numbers for a ViT: in each head the product of queries and keys is the identity and
-    noise in equal parts, as near as a head's rank allows; values and projection multiply to a small
-    negative identity and noise.
+    Uses the paper's numbers for a ViT. In each head, the product of queries and keys is the
+    identity and noise in equal parts, as closely as a head's rank allows. The product of values and
+    projection is a small negative identity and noise.
 
     Args:
-        queries_DD: weight of the queries, output channels first, as ``nn.Linear`` has it.
-        keys_DD: of the keys.
-        values_DD: of the values.
-        projection_DD: of the layer after the heads.
+        queries_DD: weight of the queries, output channels first, like in ``nn.Linear``.
+        keys_DD: weight of the keys.
+        values_DD: weight of the values.
+        projection_DD: weight of the layer after the heads.
         heads: number of heads, a divisor of D.
     """
     D = len(queries_DD)
@@ -54,12 +54,12 @@ def mimetic_(
 
 
 def _near_identity(dims: int, diagonal: float, noise: float) -> Tensor:
-    """The identity times ``diagonal``, and noise whose rows have the length ``noise``."""
+    """Return ``diagonal`` times the identity, plus noise whose rows have length ``noise``."""
     return noise / sqrt(dims) * torch.randn(dims, dims) + diagonal * torch.eye(dims)
 
 
 def _factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The two factors, of equal size, whose product is nearest to a matrix."""
+    """Return two factors with equal norms whose rank-``rank`` product is nearest to a matrix."""
     left, values, right = torch.linalg.svd(matrix)
     roots = values[:rank].sqrt()
     return left[:, :rank] * roots, roots[:, None] * right[:rank]

@@ -1,7 +1,7 @@
-"""Patches of images, and which of them a mask hides.
+"""Patches of images, and lists of the patches that a mask hides.
 
-Patches are in row-major order; the P = C * patch_size * patch_size numbers of a patch are channel
-first, as in the weight of a convolution. X stands for any number of leading axes joined into one.
+Patches are in row-major order. The P = C * patch_size * patch_size numbers of a patch are channel
+first, like in the weight of a convolution. X stands for any number of leading axes joined into one.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class PatchIndices:
 
         Args:
             mask_XL: bool.
-            counts: how many are True in each image. They are known to the host, so that nothing
-                waits for the device.
+            counts: number of True patches per image, on the host, so that no synchronization with
+                the device is needed.
         """
         longest = max(counts, default=0)
         indices_XK = mask_XL.logical_not().byte().argsort(dim=1, stable=True)[:, :longest]
@@ -91,7 +91,7 @@ class PatchIndices:
         """Return the lists of some of the images, padded like before.
 
         Args:
-            rows_V: int64, the images.
+            rows_V: int64, indices of the images.
         """
         present_VK = None if self.present_XK is None else self.present_XK.index_select(0, rows_V)
         return PatchIndices(
@@ -113,16 +113,16 @@ class PatchIndices:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchMask:
-    """Which patches of X images are hidden, worked out once for a whole training step.
+    """The visible and hidden patches of X images, computed once per training step.
 
     Attributes:
         mask_Xhw: bool, True = hidden.
         patch_size: side of a patch, pixels.
         visible: the visible patches of each image.
         hidden: the hidden patches of each image.
-        num_visible: how many patches each image shows, on the host.
-        valid_X: bool, which images are valid.
-        valid: the same on the host.
+        num_visible: number of visible patches of each image, on the host.
+        valid_X: bool, whether each image is valid.
+        valid: ``valid_X`` on the host.
     """
 
     mask_Xhw: Tensor
@@ -135,12 +135,12 @@ class PatchMask:
 
     @classmethod
     def from_tensor(cls, mask: Tensor, patch_size: int, valid: Tensor | None = None) -> PatchMask:
-        """List the patches of a mask: the one time that a step waits for the device.
+        """List the patches of a mask: the only synchronization with the device per step.
 
         Args:
             mask: bool (..., h, w), True = hidden; the leading axes are joined into X.
             patch_size: side of a patch, pixels.
-            valid: bool, of the shape of the leading axes; None for all valid.
+            valid: bool, with the shape of the leading axes; None if all are valid.
         """
         mask_Xhw = mask.flatten(0, -3)
         mask_XL = mask_Xhw.flatten(1)
@@ -174,10 +174,10 @@ class PatchMask:
         return self.valid_X.logical_not().byte().argsort(stable=True)[:count]
 
     def rows_by_num_visible(self) -> Iterator[tuple[int, Tensor]]:
-        """Group the images that show equally many patches, fewest first.
+        """Group the images with equally many visible patches, fewest first.
 
         Yields:
-            The number of patches, and int64 (V,), the images that show as many.
+            The number of visible patches, and int64 (V,), the images with that number.
         """
         visible_X = self.mask_Xhw.flatten(1).logical_not().sum(dim=1)
         for count in sorted(set(self.num_visible)):
@@ -204,7 +204,7 @@ class PatchMask:
 
 
 def gather_patches(patches_XLD: Tensor, chosen: PatchIndices) -> Tensor:
-    """Pick patches: (X, L, D) to (X, K, D); values in the padding have no meaning."""
+    """Gather patches: (X, L, D) to (X, K, D); values in the padding are meaningless."""
     return patches_XLD.gather(1, chosen.indices_XK[..., None].expand(-1, -1, patches_XLD.shape[2]))
 
 
@@ -214,7 +214,7 @@ def scatter_patches(patches_XLD: Tensor, chosen: PatchIndices, values_XKD: Tenso
     values_XKD = values_XKD.to(patches_XLD.dtype)
     if chosen.present_XK is None:
         return patches_XLD.scatter(1, index_XKD, values_XKD)
-    # Padding goes to a patch past the last one, which is cut off again.
+    # Padding is written to an extra patch after the last one, which is cut off again.
     X, L, D = patches_XLD.shape
     index_XKD = index_XKD.masked_fill(~chosen.present_XK[..., None], L)
     longer = torch.cat([patches_XLD, patches_XLD.new_zeros(X, 1, D)], 1)
@@ -222,12 +222,12 @@ def scatter_patches(patches_XLD: Tensor, chosen: PatchIndices, values_XKD: Tenso
 
 
 def spread_rows(values_V: Tensor, rows_V: Tensor, count: int) -> Tensor:
-    """Put rows at their places among ``count`` rows; the other rows are zero.
+    """Put rows at their indices among ``count`` rows; the other rows are zero.
 
     Args:
         values_V: (V, ...).
-        rows_V: int64.
-        count: rows of the result.
+        rows_V: int64, indices in the result.
+        count: number of rows of the result.
     """
     spread = values_V.new_zeros(count, *values_V.shape[1:])
     spread[rows_V] = values_V

@@ -1,4 +1,4 @@
-"""What happens to clips between the data loader and the model."""
+"""Preprocessing of clips between the data loader and the model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from drivemim.registry import MODELS
 
 @MODELS.register_module()
 class ClipPreprocessor(BaseDataPreprocessor):
-    """Move clips to the device, and normalise images as MMDetection's own preprocessor does.
+    """Move clips to the device, and normalise images like MMDetection's own preprocessor.
 
-    Images travel as uint8; the model asks for the normalised ones on the device.
+    Images are transferred as uint8. The model calls ``normalize`` on the device.
 
     Args:
-        mean: of each channel, in [0, 255], in the order the backbone is given.
-        std: of each channel, same unit and order.
-        bgr_to_rgb: give the backbone RGB (images of clips are BGR).
+        mean: mean of each channel, in [0, 255], in the channel order of the backbone's input.
+        std: standard deviation of each channel, in the same unit and order.
+        bgr_to_rgb: convert images to RGB for the backbone (images of clips are BGR).
     """
 
     mean: Tensor
@@ -40,19 +40,19 @@ class ClipPreprocessor(BaseDataPreprocessor):
         self.register_buffer("std", torch.tensor([*map(float, std)]).view(3, 1, 1), False)
 
     def forward(self, data: Clips | dict[str, Clips], training: bool = False) -> dict[str, Clips]:
-        """Clips as the data loader gives them, to the arguments of the model."""
+        """Convert clips from the data loader to the arguments of the model."""
         clips = data if isinstance(data, Clips) else data["clips"]
         return {"clips": clips.to(self.device)}
 
     def normalize(self, images_BTNHWC: Tensor) -> Tensor:
-        """Uint8 images as loaded, to float images (B, T, N, C, H, W) as the backbone sees them."""
+        """Normalise loaded uint8 images to the backbone's float input (B, T, N, C, H, W)."""
         images = images_BTNHWC.movedim(-1, -3)
         if self.bgr_to_rgb:
             images = images.flip(-3)
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
     def restore(self, images_BTNCHW: Tensor) -> Tensor:
-        """The reverse of ``normalize``, rounded and clipped to uint8."""
+        """Undo ``normalize``, with rounding and clipping to uint8."""
         images = images_BTNCHW * self.std + self.mean
         if self.bgr_to_rgb:
             images = images.flip(-3)

@@ -27,13 +27,13 @@ from drivemim.registry import MASKS, MODELS
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """What was hidden, and what the model made of it.
+    """A mask, the model's reconstruction, and its errors.
 
     Attributes:
         mask_BTNhw: bool, True = hidden.
-        images_BTNHWC: uint8 BGR, the clip's images with the hidden patches of valid frames filled
-            in by the model.
-        errors_BTNhw: float, error of each hidden patch; 0 where visible or invalid.
+        images_BTNHWC: uint8 BGR, the clip's images; the model has filled in the hidden patches of
+            valid frames.
+        errors_BTNhw: float, error of each hidden patch; 0 in visible patches and invalid frames.
     """
 
     mask_BTNhw: Tensor
@@ -43,7 +43,7 @@ class Reconstruction:
 
 @MODELS.register_module()
 class MaskedPretrainer(BaseModel):
-    """Hide patches, encode what is left, predict what was hidden.
+    """Hide patches, encode the visible ones, and predict the hidden ones.
 
     Args:
         encoder: config of a ``MaskedEncoder``.
@@ -51,8 +51,8 @@ class MaskedPretrainer(BaseModel):
         target: config of a target.
         masking: config of a mask strategy.
         data_preprocessor: config of a ``ClipPreprocessor``.
-        guide: config of a ``Guide``, without ``encoder``; for strategies that follow one.
-        init_cfg: MMEngine's.
+        guide: config of a ``Guide``, without ``encoder``; for guided strategies.
+        init_cfg: see MMEngine.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class MaskedPretrainer(BaseModel):
         self.head = nn.Linear(self.decoder.out_channels, channels)
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        # Last, so that the other parts begin alike with and without it.
+        # Built last, so that a guide does not change the random initialisation of other parts.
         self.guide: Guide | None = (
             None if guide is None else MODELS.build({"encoder": self.encoder, **guide})
         )
@@ -83,10 +83,10 @@ class MaskedPretrainer(BaseModel):
     def forward(
         self, clips: Clips, mode: Literal["loss", "predict", "tensor"] = "tensor"
     ) -> dict[str, Tensor] | Reconstruction | tuple[Tensor, ...]:
-        """MMEngine's entry: losses, reconstructions, or the backbone's maps of every frame.
+        """Return losses, reconstructions, or the backbone's maps of every frame (MMEngine's modes).
 
         Raises:
-            ValueError: if the images are not a whole number of patches.
+            ConfigError: if the image size is not a multiple of the patch size.
         """
         if mode == "loss":
             return self.loss(clips)
@@ -100,8 +100,8 @@ class MaskedPretrainer(BaseModel):
         """Draw each clip's mask from its own seed: bool (B, T, N, h, w), True = hidden.
 
         Args:
-            clips: what is masked.
-            guide_BTNhw: what the strategy follows; None asks the guide, if there is one.
+            clips: clips to mask.
+            guide_BTNhw: map for a guided strategy; None calls the guide, if there is one.
         """
         grid = patch_grid(clips.image_size, self.encoder.mask_stride)
         if guide_BTNhw is None and self.guide is not None:
@@ -111,7 +111,7 @@ class MaskedPretrainer(BaseModel):
         return mask_BTNhw
 
     def _guide(self, images_BTNCHW: Tensor) -> Tensor | None:
-        """The guide's map of whole clips, with the gradient of its own weights."""
+        """Compute the guide's map of whole clips, with gradients for its own weights."""
         if self.guide is None:
             return None
         H, W = images_BTNCHW.shape[-2:]
@@ -121,19 +121,19 @@ class MaskedPretrainer(BaseModel):
         return guide_BTNhw
 
     def patch_mask(self, mask_BTNhw: Tensor, clips: Clips) -> PatchMask:
-        """List the visible and hidden patches of a mask, once for all that follows.
+        """List the visible and hidden patches of a mask, once per step.
 
         Args:
-            mask_BTNhw: bool, True = hidden; what ``mask`` returned.
-            clips: what is masked.
+            mask_BTNhw: bool, True = hidden; result of ``mask``.
+            clips: clips to mask.
         """
         return PatchMask.from_tensor(mask_BTNhw, self.encoder.mask_stride, clips.valid_BTN)
 
     def encode(self, images_BTNCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
-        """Features of the visible patches of every frame; zero in invalid frames.
+        """Encode the visible patches of every frame; features are zero in invalid frames.
 
-        Batch statistics never see invalid frames: they are not encoded. A batch without any valid
-        frame is encoded whole, to keep every gradient defined, and is not counted.
+        Invalid frames are not encoded, so they never enter batch statistics. If no frame of the
+        batch is valid, all are encoded, to keep every gradient defined, but without counting them.
         """
         images_XCHW, rows_V = images_BTNCHW.flatten(0, 2), mask.valid_rows
         if rows_V is None:
@@ -150,12 +150,12 @@ class MaskedPretrainer(BaseModel):
         )
 
     def decode(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
-        """Predictions (B, T, N, J, P) for the hidden patches."""
+        """Predict (B, T, N, J, P) for the hidden patches."""
         predictions: Tensor = self.head(self.decoder(features, mask, clips))
         return predictions
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
-        """The loss to train on, the guide's if it learns, and the share of patches hidden."""
+        """Compute the loss, the guide's loss if it learns, and the fraction of hidden patches."""
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
         if self.guide is not None and self.training:
             self.guide.follow(self.encoder)
@@ -178,7 +178,7 @@ class MaskedPretrainer(BaseModel):
 
     @torch.no_grad()
     def predict(self, clips: Clips) -> Reconstruction:
-        """Fill in what is hidden, with each patch's true brightness and contrast."""
+        """Fill in the hidden patches with the model's predictions."""
         mask_BTNhw = self.mask(clips)
         mask = self.patch_mask(mask_BTNhw, clips)
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)

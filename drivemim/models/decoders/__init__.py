@@ -1,4 +1,4 @@
-"""Decoders: what turns visible features into predictions, thrown away after pretraining."""
+"""Decoders, which turn visible features into predictions; discarded after pretraining."""
 
 from drivemim.models.decoders.clip_decoder import ClipDecoder
 from drivemim.models.decoders.pyramid_decoder import PyramidDecoder

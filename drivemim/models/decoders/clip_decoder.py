@@ -1,8 +1,8 @@
-"""A light transformer that fills in hidden patches from the visible patches of the whole clip.
+"""A light transformer decoder that predicts hidden patches from the visible patches of the clip.
 
-Every token carries where its patch looks from and to, in metres of one frame of reference, and
-when; so what another camera saw, or the same one half a second earlier, can be found. Only visible
-patches are looked at: a hidden patch's token holds nothing that they do not.
+Each token gets an embedding of its patch's viewing ray (origin and direction, in the clip frame)
+and time, so it can find what another camera saw, or the same camera half a second earlier. Tokens
+attend only to visible patches, because the token of a hidden patch has no further information.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from drivemim.registry import MODELS
 
 
 class DecoderBlock(nn.Module):
-    """Pre-norm transformer block whose tokens look at the visible ones only."""
+    """Pre-norm transformer block whose tokens attend to the visible ones only."""
 
     def __init__(self, dims: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -45,9 +45,9 @@ class DecoderBlock(nn.Module):
 
         Args:
             tokens_BSD: ``visible`` tokens of visible patches, then those of hidden patches.
-            visible: V, how many tokens are of visible patches.
+            visible: V, number of tokens of visible patches.
             use_BV: bool, False = ignore this visible token; None uses all.
-            hidden_only: update, and return, only the hidden patches' tokens.
+            hidden_only: update and return only the tokens of hidden patches.
         """
         normalized = self.norm1(tokens_BSD)
         keys, values = self.keys_values(normalized[:, :visible]).chunk(2, dim=-1)
@@ -64,14 +64,14 @@ class ClipDecoder(BaseModule):
     """Predict features of the hidden patches.
 
     Args:
-        encoder: whose features it takes; only their number of channels is read from it.
+        encoder: encoder of the features; only their number of channels is read from it.
         embed_dims: channels of the decoder, a multiple of 4 and of ``num_heads``.
         depth: number of blocks, at least 1.
         num_heads: attention heads.
         mlp_ratio: hidden channels of a block's MLP, in multiples of ``embed_dims``.
         attention_scope: ``clip`` attends to the visible patches of all times and cameras, ``frame``
-            to those of the patch's own image only, as a masked autoencoder for single images does.
-        attention_init: ``mimetic`` finds neighbours sooner, see ``drivemim.models.mimetic``.
+            only to those of the patch's own image, like MAE for single images.
+        attention_init: ``mimetic`` attends to neighbours sooner, see ``drivemim.models.mimetic``.
     """
 
     def __init__(
@@ -109,16 +109,16 @@ class ClipDecoder(BaseModule):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
-        """Features of hidden patches.
+        """Predict features of the hidden patches.
 
         Args:
-            features: of the visible patches of every frame; only the tokens are used.
-            mask: of every frame.
-            clips: gives calibration, poses, times and validity.
+            features: features of the visible patches of every frame; only the tokens are used.
+            mask: mask of every frame.
+            clips: clips with calibration, poses, times and validity.
 
         Returns:
             (B, T, N, J, embed_dims), the hidden patches in row-major order, padded where a frame
-            hides fewer than J. Padding and what is in invalid frames is finite and means nothing.
+            hides fewer than J. Values in padding and invalid frames are finite but meaningless.
         """
         X, K = features.tokens_XKD.shape[:2]
         if K == 0:
@@ -127,7 +127,7 @@ class ClipDecoder(BaseModule):
         visible = self.project(features.tokens_XKD) + gather_patches(positions_XLD, mask.visible)
         hidden = self.mask_token + gather_patches(positions_XLD, mask.hidden)
         groups = len(clips) if self.attention_scope == "clip" else X
-        # How many of a group's tokens: the frames that are attended to together, times the patches.
+        # Tokens per group: the frames that attend to each other, times the patches of a frame.
         V, Q = X // groups * K, X // groups * mask.hidden.length
         visible = visible.reshape(groups, V, self.embed_dims)
         tokens = torch.cat([visible, hidden.reshape(groups, Q, self.embed_dims)], dim=1)
@@ -139,7 +139,7 @@ class ClipDecoder(BaseModule):
         return out.reshape(*clips.shape, mask.hidden.length, self.embed_dims)
 
     def _positions(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
-        """Where, when and in which direction each patch is: (X, L, D)."""
+        """Embed the position, time and viewing ray of each patch: (X, L, D)."""
         token = self.mask_token
         positions = grid_positions(grid, self.embed_dims, device=token.device, dtype=token.dtype)
         embedding: Tensor = self.geometry(clips, grid) + positions

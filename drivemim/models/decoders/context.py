@@ -1,4 +1,4 @@
-"""What the tokens of a decoder know of their clip: rays, times, and which tokens they attend to."""
+"""Context of a decoder's tokens: embeddings of rays and times, and the scope of attention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drivemim.geometry.rays import cell_rays
 from drivemim.models.patches import PatchMask
 
 AttentionScope = Literal["clip", "frame"]
-"""``clip``: attend to the visible patches of all times and cameras; ``frame``: of the own image."""
+"""``clip``: attend to visible patches of all times and cameras; ``frame``: of the own image."""
 
 LONGEST_METRES = 64.0
 LONGEST_DIRECTION = 4.0
@@ -24,7 +24,7 @@ OCTAVES = 7
 class RayTimeEmbedding(nn.Module):
     """Fourier features of origin (metres), direction and time (seconds), then a linear map.
 
-    Each quantity has ``OCTAVES`` wavelengths, from the longest given above downwards by halves.
+    Each quantity has ``OCTAVES`` wavelengths: the longest is given above, each next one is half.
     """
 
     longest_7: Tensor
@@ -39,9 +39,9 @@ class RayTimeEmbedding(nn.Module):
         self.linear = nn.Linear(7 * (1 + 2 * OCTAVES), dims)
 
     def forward(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
-        """Embedding of every patch, (B, T, N, L, D)."""
+        """Return the embedding of every patch, (B, T, N, L, D)."""
         (B, T, N), (h, w) = clips.shape, grid
-        # Camera matrices hold thousands of pixels: half precision would bend the rays.
+        # Camera matrices hold thousands of pixels: half precision would distort the rays.
         with torch.autocast(clips.images_BTNHWC.device.type, enabled=False):
             rays_BTNhw6 = cell_rays(
                 clips.intrinsics_BTN33.float(),
@@ -60,7 +60,7 @@ class RayTimeEmbedding(nn.Module):
 
 
 def seconds_since_first(timestamps_BTN: Tensor, valid_BTN: Tensor) -> Tensor:
-    """Float seconds since each clip's first valid frame; 0 for invalid frames."""
+    """Return float seconds since each clip's first valid frame; 0 for invalid frames."""
     latest = torch.iinfo(torch.int64).max
     first_B = timestamps_BTN.masked_fill(~valid_BTN, latest).flatten(1).amin(dim=1)
     elapsed_BTN = (timestamps_BTN - first_B[:, None, None]).masked_fill(~valid_BTN, 0)
@@ -74,22 +74,22 @@ def check_attention_scope(scope: str) -> None:
 
 
 def usable_keys(mask: PatchMask, num_clips: int, scope: AttentionScope) -> Tensor | None:
-    """Tell which visible tokens may be attended to.
+    """Return which visible tokens may be attended to.
 
-    A group of frames (those that are attended to together) without a single usable token uses all
-    of them: attention to nothing is not a number in some of PyTorch's kernels, and what comes of
-    it is not meant to be used.
+    A group is the frames that attend to each other. A group without any usable token uses all of
+    its tokens: attention to no token is NaN in some of PyTorch's kernels, and the result of such a
+    group is not used.
 
     Args:
-        mask: of all frames of all clips; padding and tokens of invalid frames are not used.
+        mask: mask of all frames of all clips; padding and invalid frames are not used.
         num_clips: B.
-        scope: what a group is: a clip or a frame.
+        scope: whether a group is a clip or a frame.
 
     Returns:
         Bool (groups, tokens of a group), or None if all may be attended to.
     """
     present_XK, valid_X1 = mask.visible.present_XK, mask.valid_X[:, None]
-    # A frame that attends to itself alone is valid, or nothing reads what it sees.
+    # A frame that attends only to itself is valid, or its result is not used.
     all_valid = scope == "frame" or all(mask.valid)
     if present_XK is None:
         if all_valid:

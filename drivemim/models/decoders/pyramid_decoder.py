@@ -1,11 +1,11 @@
 """Decoder that completes the feature map and predicts hidden patches from a detector's pyramid.
 
 1. Cross-attention fills in the hidden patches: their tokens attend to the encoder's features of the
-   visible patches, which stay as they are (CrossMAE, https://arxiv.org/abs/2401.14391).
-2. Hidden tokens and visible features together are the backbone's feature map, as a detector would
-   get it; the detector's neck makes a pyramid of it (iTPN, https://arxiv.org/abs/2211.12735).
-3. A hidden patch is predicted from every level: from all vectors inside it where a level is finer
-   than the patches, from the one vector that covers it where a level is coarser.
+   visible patches, which do not change (CrossMAE, https://arxiv.org/abs/2401.14391).
+2. Hidden tokens and visible features together form the backbone's feature map, like in a detector.
+   The detector's neck turns it into a pyramid (iTPN, https://arxiv.org/abs/2211.12735).
+3. A hidden patch is predicted from every level: from all vectors inside it if the level is finer
+   than the patches, or from the vector that covers it if the level is coarser.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from drivemim.models.patches import (
 )
 from drivemim.registry import MODELS
 
-# Patches along the side of the map that a neck is tried on to learn the scales of its levels. A
-# level of a third of the resolution is told from one of a quarter.
+# Side, in patches, of the map on which a neck is tried to find the scales of its levels. It is
+# divisible by 3 and 4, so that a third of the resolution differs from a quarter.
 _TRIAL_GRID = 24
 _SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -76,12 +76,12 @@ class CrossAttentionBlock(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """A level of a pyramid beside the grid of patches.
+    """Shape of a pyramid level relative to the grid of patches.
 
     Attributes:
         channels: C of the level's map.
-        side: positions along the side of a patch; 1 where the level is coarser than the patches.
-        reach: patches along the side of a position; 1 where the level is finer.
+        side: positions per side of a patch; 1 if the level is coarser than the patches.
+        reach: patches per side of a position; 1 if the level is finer.
     """
 
     channels: int
@@ -89,7 +89,7 @@ class Level:
     reach: int
 
     def patch_vectors(self, map_XCHW: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Vectors (X, L, C * side * side) of the level that lie in, or cover, each patch."""
+        """Return the vectors that lie in, or cover, each patch: (X, L, C * side * side)."""
         if self.reach == 1:
             return patchify(map_XCHW, self.side)
         rows, columns = (
@@ -102,23 +102,23 @@ class Level:
 class PyramidDecoder(BaseModule):
     """Predict the hidden patches from a pyramid over the completed feature map.
 
-    The blocks are as wide as the encoder's features. Where the encoder gives maps of several stages
-    (a ResNet), a linear map per stage turns a hidden patch's token into the patch's part of it.
+    The blocks are as wide as the encoder's features. If the encoder returns maps of several stages
+    (a ResNet), one linear layer per stage maps a hidden patch's token to the patch's part of it.
 
     Args:
-        encoder: whose features are decoded; the shapes of its features are read from it.
-        neck: config of a neck that takes a list of maps: the detector's own, such as
+        encoder: encoder of the features; their shapes are read from it.
+        neck: config of the detector's neck, which takes a list of maps, such as
             ``SimpleFeaturePyramid`` for a ViT or ``mmdet.FPN`` over the stages of a ResNet.
         depth: number of blocks, at least 1.
         num_heads: attention heads, a divisor of the encoder's channels.
         mlp_ratio: hidden channels of a block's MLP, in multiples of the encoder's channels.
         attention_scope: ``clip`` attends to the visible patches of all times and cameras, with
             embeddings of ray and time; ``frame`` to those of the patch's own image.
-        attention_init: ``mimetic`` finds neighbours sooner, see ``drivemim.models.mimetic``.
+        attention_init: ``mimetic`` attends to neighbours sooner, see ``drivemim.models.mimetic``.
 
     Raises:
-        ValueError: if sizes do not fit together, or a level's scale to the patches is not a power
-            of two.
+        ValueError: if sizes do not fit together, or a level's scale relative to the patches is not
+            2^-3 to 2^3.
     """
 
     def __init__(
@@ -163,16 +163,16 @@ class PyramidDecoder(BaseModule):
         self.out_channels = sum(level.channels * level.side**2 for level in self.levels)
 
     def forward(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
-        """Gather what the pyramid has of each hidden patch.
+        """Gather the pyramid's features of each hidden patch.
 
         Args:
-            features: of the visible patches of every frame; X is B * T * N.
-            mask: of every frame.
-            clips: gives calibration, poses, times and validity.
+            features: features of the visible patches of every frame; X is B * T * N.
+            mask: mask of every frame.
+            clips: clips with calibration, poses, times and validity.
 
         Returns:
             (B, T, N, J, out_channels), the hidden patches in row-major order, padded where a frame
-            hides fewer than J. Padding and what is in invalid frames is finite and means nothing.
+            hides fewer than J. Values in padding and invalid frames are finite but meaningless.
 
         Raises:
             ValueError: if every patch is hidden.
@@ -185,7 +185,7 @@ class PyramidDecoder(BaseModule):
         return vectors_XJF.reshape(*clips.shape, *vectors_XJF.shape[1:])
 
     def _fill(self, tokens_XKD: Tensor, mask: PatchMask, clips: Clips) -> Tensor:
-        """Tokens (X, J, D) of the hidden patches, from the visible ones of the frame or clip."""
+        """Predict tokens (X, J, D) of the hidden patches from visible ones of the frame or clip."""
         positions_XLD = self._positions(clips, mask.grid).expand(len(tokens_XKD), -1, -1)
         context = tokens_XKD + gather_patches(positions_XLD, mask.visible)
         queries = self.mask_token + gather_patches(positions_XLD, mask.hidden)
@@ -199,7 +199,7 @@ class PyramidDecoder(BaseModule):
         return out.reshape(len(tokens_XKD), mask.hidden.length, self.embed_dims)
 
     def _positions(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
-        """Where, and in clips also when and in which direction, each patch is: (X or 1, L, D)."""
+        """Embed the position, and in ``clip`` scope ray and time, of patches: (X or 1, L, D)."""
         token = self.mask_token
         positions_LD = grid_positions(grid, self.embed_dims, device=token.device, dtype=token.dtype)
         if self.ray_time is None:
@@ -210,7 +210,7 @@ class PyramidDecoder(BaseModule):
     def _complete(
         self, features: MaskedFeatures, mask: PatchMask, filled_XJD: Tensor
     ) -> list[Tensor]:
-        """Maps of the backbone with the hidden patches filled in."""
+        """Return the backbone's maps with the hidden patches filled in."""
         if not self.stages:
             (h, w), X = mask.grid, len(filled_XJD)
             map_XLD = filled_XJD.new_zeros(X, h * w, self.embed_dims)
@@ -226,10 +226,10 @@ class PyramidDecoder(BaseModule):
         return completed
 
     def _pyramid(self, maps_XCHW: list[Tensor], mask: PatchMask) -> Tensor:
-        """Vectors (X, J, F) of the hidden patches; a neck never sees an invalid frame.
+        """Return vectors (X, J, F) of the hidden patches; the neck never sees an invalid frame.
 
-        If there is no valid frame it sees them all, to keep every gradient defined, and its batch
-        statistics stay as they are.
+        If there is no valid frame, the neck sees all frames, to keep every gradient defined, and
+        its batch statistics do not change.
         """
         rows_V = mask.valid_rows
         hidden = mask.hidden
@@ -250,7 +250,7 @@ class PyramidDecoder(BaseModule):
 
 @torch.no_grad()
 def _levels_of(neck: nn.Module, stages: Sequence[Stage]) -> tuple[Level, ...]:
-    """Shapes of a neck's levels, found by trying it.
+    """Find the shapes of a neck's levels by trying it.
 
     Raises:
         ValueError: if a level's resolution is not 2^-3 to 2^3 times that of the patches.

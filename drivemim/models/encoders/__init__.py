@@ -1,4 +1,4 @@
-"""Backbones that can be shown only part of an image."""
+"""Backbones that can encode only the visible part of an image."""
 
 from drivemim.models.encoders.base import MaskedEncoder
 from drivemim.models.encoders.resnet import MaskedResNet

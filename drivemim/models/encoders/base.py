@@ -1,4 +1,4 @@
-"""What the pretrainer needs of an encoder."""
+"""Interface between encoders and the pretrainer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class MaskedFeatures:
 
     Attributes:
         tokens_XKD: the visible patches in row-major order, padded where an image shows fewer than
-            K. Values in the padding have no meaning.
-        maps_XCHW: for each of the encoder's ``stages``, zero at hidden positions; empty if the
-            backbone has no features beside the tokens.
+            K. Values in the padding are meaningless.
+        maps_XCHW: one map per stage of the encoder's ``stages``, zero at hidden positions; empty
+            if the backbone has only tokens.
     """
 
     tokens_XKD: Tensor
@@ -31,7 +31,7 @@ class Stage:
 
     Attributes:
         channels: C of the map.
-        side: positions of the map along the side of a patch.
+        side: positions of the map per side of a patch.
     """
 
     channels: int
@@ -41,15 +41,15 @@ class Stage:
 class MaskedEncoder(Protocol):
     """A backbone that can also encode only the visible part of an image.
 
-    Contract: with nothing hidden, both ways of encoding agree; hidden pixels never influence a
-    visible patch's feature, in training and in evaluation mode.
+    Contract: with nothing hidden, both ways of encoding agree. Hidden pixels never influence a
+    visible patch's feature, in training or in evaluation mode.
 
     Attributes:
         mask_stride: side of a patch, pixels.
         cell_channels: D, channels of a visible patch's feature.
-        stages: of the maps that ``forward_masked`` gives beside the tokens, finest first.
-        backbone: the module a detector uses, with the detector's own parameter names; the
-            encoder itself where nothing is wrapped around it.
+        stages: stages of the maps that ``forward_masked`` returns besides the tokens, finest first.
+        backbone: module for the detector, with the detector's own parameter names; the encoder
+            itself if it does not wrap another module.
     """
 
     mask_stride: int
@@ -58,18 +58,18 @@ class MaskedEncoder(Protocol):
 
     @property
     def backbone(self) -> nn.Module:
-        """The part that is exported."""
+        """Module that is exported."""
         ...
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """The plain backbone: normalised images to feature maps (B, D, h, w)."""
+        """Encode normalised images with the plain backbone to feature maps (B, D, h, w)."""
         ...
 
     def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
-        """Encode the visible patches; batch statistics count them if any image is valid.
+        """Encode the visible patches; they enter batch statistics if any image is valid.
 
         Args:
             images_XCHW: float, normalised.
-            mask: of these images; either all of them are valid or none is.
+            mask: mask of these images; either all of them are valid or none is.
         """
         ...

@@ -1,10 +1,9 @@
-"""MMDetection's own ResNet, encoded with holes.
+"""MMDetection's own ResNet on images with holes.
 
 Hidden patches are zero at the input and are set to zero again after every layer that could spread
-something into them, so that nothing of them reaches a visible position and the holes do not
-close; batch statistics are those of the visible positions (SparK, https://arxiv.org/abs/2301.03580).
-The wrapped backbone is run layer by layer and is not altered in any way: its parameters keep
-MMDetection's names.
+values into them. So no hidden value reaches a visible position, and the holes do not close. Batch
+statistics use only the visible positions (SparK, https://arxiv.org/abs/2301.03580). The wrapped
+backbone is run layer by layer and is not modified: its parameters keep MMDetection's names.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ from drivemim.registry import MODELS
 class MaskedResNet(BaseModule):
     """Encoder around an MMDetection ResNet.
 
-    A patch's feature is a sum over the stages of ``fuse``: a linear map of the part of the stage's
-    map that the patch covers, with all its positions concatenated. These maps are not part of the
-    backbone and are left behind with the decoder.
+    A patch's feature is a sum over the stages of ``fuse``. Each term is a linear layer on the part
+    of the stage's map that the patch covers, with all its positions concatenated. These layers are
+    not part of the backbone and are discarded with the decoder.
 
     Args:
         backbone: config of an ``mmdet.ResNet`` (or ResNetV1d, ResNeXt) with batch normalisation.
-            To train it from random initialisation it needs ``norm_eval=False`` and
-            ``frozen_stages=-1``; those are the backbone's own business and are honoured.
+            To train it from random initialisation, set ``norm_eval=False`` and
+            ``frozen_stages=-1``; the backbone's own settings are respected.
         cell_channels: D, channels of a visible patch's feature.
-        fuse: stages (0 to 3) whose maps make the feature.
-        init_cfg: MMEngine's.
+        fuse: stages (0 to 3) whose maps form the feature.
+        init_cfg: see MMEngine.
 
     Raises:
-        ValueError: for a backbone whose layers cannot be run with holes.
+        ValueError: if the backbone has layers that cannot be run with holes.
     """
 
     def __init__(
@@ -78,19 +77,19 @@ class MaskedResNet(BaseModule):
         self.norm = nn.LayerNorm(cell_channels, eps=1e-6)
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """Maps of the plain backbone, at its own ``out_indices``."""
+        """Return the maps of the plain backbone, at its own ``out_indices``."""
         maps: tuple[Tensor, ...] = self.backbone(images_BCHW)
         return maps
 
     def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
-        """Encode with the hidden patches cut out.
+        """Encode images with the hidden patches set to zero.
 
         Args:
             images_XCHW: float, normalised.
-            mask: of these images.
+            mask: mask of these images.
 
         Returns:
-            Tokens, and the maps of ``fuse``'s stages.
+            Tokens, and the maps of the stages of ``fuse``.
         """
         grid = patch_grid((images_XCHW.shape[2], images_XCHW.shape[3]), self.mask_stride)
         assert (len(images_XCHW), grid) == (len(mask.mask_Xhw), mask.grid), (grid, mask.grid)
@@ -106,21 +105,21 @@ class MaskedResNet(BaseModule):
     def masked_maps(
         self, images_BCHW: Tensor, mask_Bhw: Tensor, *, counts: bool = True
     ) -> list[Tensor]:
-        """Maps (B, C, H, W) of every stage, zero at hidden positions.
+        """Compute maps (B, C, H, W) of every stage, zero at hidden positions.
 
         Args:
             images_BCHW: float, normalised.
             mask_Bhw: bool, True = hidden.
-            counts: whether batch statistics count these images.
+            counts: whether these images enter batch statistics.
         """
         net, holes = self.backbone, Holes(mask_Bhw, counts=counts)
-        # Visible positions are picked as rows of channels, which lie together in this layout.
+        # Visible positions are selected as rows of channels, which are contiguous in this layout.
         x = holes.cut(images_BCHW).contiguous(memory_format=torch.channels_last)
         if net.deep_stem:
             x = _run_sequence(net.stem, x, holes)
         else:
             x = F.relu(holes.normalize(net.norm1, net.conv1(x)))
-        # Values are not negative here, so a hole's zeros never win over what is visible.
+        # Values are not negative here, so the zeros of holes never exceed a visible value.
         x = holes.cut(net.maxpool(x))
         maps = []
         for name in net.res_layers:
@@ -137,12 +136,12 @@ class MaskedResNet(BaseModule):
 
 
 class Holes:
-    """The mask, at the resolution of whatever map it is applied to.
+    """The mask at the resolution of the map that it is applied to.
 
     Args:
         mask_Bhw: bool, True = hidden.
-        counts: whether batch statistics are taken of the visible positions. Otherwise the running
-            averages normalise them and stay as they are.
+        counts: whether batch statistics are computed from the visible positions. Otherwise the
+            running averages are used and do not change.
     """
 
     def __init__(self, mask_Bhw: Tensor, *, counts: bool = True) -> None:
@@ -152,7 +151,7 @@ class Holes:
         self._visible_rows: dict[torch.Size, Tensor] = {}
 
     def hidden(self, x_BCHW: Tensor) -> Tensor:
-        """Bool (B, H, W) for a map, True = hidden."""
+        """Return the mask at the size of a map: bool (B, H, W), True = hidden."""
         size = x_BCHW.shape[2:]
         if size not in self._hidden:
             rows, columns = (
@@ -163,7 +162,7 @@ class Holes:
         return self._hidden[size]
 
     def visible_rows(self, x_BCHW: Tensor) -> Tensor:
-        """Int64 (R,), the visible positions of a map, counted through (B, H, W)."""
+        """Return the visible positions of a map, as flat indices into (B, H, W): int64 (R,)."""
         size = x_BCHW.shape[2:]
         if size not in self._visible_rows:
             visible_BHW = ~self.hidden(x_BCHW)
@@ -171,14 +170,14 @@ class Holes:
         return self._visible_rows[size]
 
     def cut(self, x_BCHW: Tensor) -> Tensor:
-        """Set the hidden positions to zero, whatever they hold."""
+        """Set the hidden positions to zero, even those with NaN."""
         return x_BCHW.masked_fill(self.hidden(x_BCHW)[:, None], 0.0)
 
     def normalize(self, norm: BatchNorm, x_BCHW: Tensor) -> Tensor:
-        """Batch normalisation of the visible positions; hidden ones become zero.
+        """Apply batch normalisation to the visible positions; hidden ones become zero.
 
-        The layer itself is called, on the visible positions alone, so statistics, running
-        averages and synchronisation are its own.
+        In training, the layer itself is called on the visible positions only, so it computes its
+        own statistics, running averages and synchronisation.
         """
         if not norm.training:
             return self.cut(norm(x_BCHW))
@@ -187,11 +186,11 @@ class Holes:
         rows_RC = x_BHWC.flatten(0, 2).index_select(0, visible_R)
         is_shared = _is_shared(norm)
         if not self.counts or (len(rows_RC) < 2 and not is_shared):
-            # One value has no variance: fall back on the running averages.
+            # A single value has no variance: fall back to the running averages.
             out_BCHW = F.batch_norm(
                 x_BCHW, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
             )
-            if is_shared:  # The other processes wait for this one's share: it is empty.
+            if is_shared:  # The other processes wait for this one: give an empty part.
                 with KeepStatistics(norm):
                     out_BCHW = out_BCHW + norm(rows_RC[:0].t()[None, :, :, None]).sum()
             return self.cut(out_BCHW)
@@ -202,22 +201,22 @@ class Holes:
 
 
 def _is_shared(norm: BatchNorm) -> bool:
-    """Whether a layer's batch statistics are of several processes."""
+    """Return whether a layer shares its batch statistics between several processes."""
     return isinstance(norm, nn.SyncBatchNorm) and get_world_size(norm.process_group) > 1
 
 
 def _recomputing(
     block: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Contexts of a checkpointed block's forward pass and of its recomputation.
+    """Return the contexts of a checkpointed block's forward pass and of its recomputation.
 
-    A block that is recomputed in the backward pass has counted its batch in the forward pass.
+    The recomputation must not update running statistics again; the forward pass has done so.
     """
     return nullcontext(), KeepStatistics(block)
 
 
 def _run_block(block: Any, x: Tensor, holes: Holes) -> Tensor:
-    """A BasicBlock or Bottleneck with holes."""
+    """Run a BasicBlock or Bottleneck with holes."""
     depth = 3 if hasattr(block, "conv3") else 2
     out = x
     for layer in range(1, depth + 1):
@@ -230,17 +229,17 @@ def _run_block(block: Any, x: Tensor, holes: Holes) -> Tensor:
 
 
 def _run_sequence(layers: nn.Sequential, x: Tensor, holes: Holes) -> Tensor:
-    """Convolutions, pools, norms and activations in a row, with holes."""
+    """Run a sequence of convolutions, pools, norms and activations with holes."""
     for layer in layers:
         x = holes.normalize(layer, x) if isinstance(layer, BatchNorm) else holes.cut(layer(x))
     return x
 
 
 def _check(backbone: nn.Module, fuse: Sequence[int]) -> None:
-    """Refuse what would let hidden pixels through.
+    """Reject backbones in which hidden pixels would influence visible positions.
 
     Raises:
-        ValueError: naming the part and what is supported.
+        ValueError: with the unsupported part and the supported ones.
     """
     name = type(backbone).__name__
     plain = {"mmdet.models.backbones.resnet.BasicBlock", "mmdet.models.backbones.resnet.Bottleneck"}
@@ -258,8 +257,8 @@ def _check(backbone: nn.Module, fuse: Sequence[int]) -> None:
         if getattr(block, "with_dcn", False):
             raise ValueError(f"{name}: deformable convolutions would look into holes; set dcn=None")
     for path, layer in backbone.named_modules():
-        # Any other layer with weights or statistics of its own, MMCV's MMSyncBN for one, would
-        # compute them from hidden positions as well.
+        # Any other layer with its own weights or statistics, such as MMCV's MMSyncBN, would use
+        # hidden positions too.
         own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
         strange = own and not isinstance(layer, nn.Conv2d | BatchNorm)
         if strange or isinstance(layer, nn.modules.instancenorm._InstanceNorm):

@@ -1,9 +1,9 @@
 """Plain vision transformer that drops hidden patches.
 
-Papers: https://arxiv.org/abs/2010.11929 (ViT), https://arxiv.org/abs/2111.06377 (dropping hidden
-tokens), https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone). Parameters carry
-the customary names (``patch_embed.proj``, ``blocks.0.attn.qkv``, ..., ``norm``, and ``pos_embed``
-where positions are learned); there is no class token.
+Papers: https://arxiv.org/abs/2010.11929 (ViT), https://arxiv.org/abs/2111.06377 (MAE: dropping
+hidden tokens), https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone). Parameters
+have the usual names (``patch_embed.proj``, ``blocks.0.attn.qkv``, ..., ``norm``, and ``pos_embed``
+if positions are learned). There is no class token.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIZES = {
 
 
 class PatchEmbed(nn.Module):
-    """One linear map from a patch's pixels to a token, stored as a convolution."""
+    """Linear layer from a patch's pixels to a token, stored as a convolution."""
 
     def __init__(self, patch_size: int, channels: int, dims: int) -> None:
         super().__init__()
@@ -45,46 +45,47 @@ class PatchEmbed(nn.Module):
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, cells_BKP: Tensor) -> Tensor:
-        """(B, K, P) to (B, K, D)."""
+        """Embed patches: (B, K, P) to (B, K, D)."""
         return F.linear(cells_BKP, self.proj.weight.flatten(1), self.proj.bias)
 
 
 @MODELS.register_module()
 class ViT(BaseModule):
-    """Vision transformer, as a pretraining encoder and as an MMDetection backbone.
+    """Vision transformer: a pretraining encoder and an MMDetection backbone.
 
-    Images of any size that is a multiple of ``patch_size`` are accepted. Positions are counted in
-    patches, so a detector may use larger images than the pretraining did. A detector should set
-    ``window_size``: attention over all patches costs the square of their number. Weights are the
+    The sides of an image may be any multiples of ``patch_size``. Positions are counted in patches,
+    so a detector may use larger images than pretraining. A detector should set ``window_size``,
+    because the cost of attention over all patches is quadratic in their number. Weights are the
     same with and without windows.
 
     Args:
         arch: ``micro`` (1.3 M parameters, for a CPU), ``tiny``, ``small``, ``base`` or ``large``;
-            gives embed_dims, depth and num_heads where they are not given themselves.
+            sets those of embed_dims, depth and num_heads that are not given.
         embed_dims: D, a multiple of 4 and of ``num_heads``.
         depth: number of blocks.
         num_heads: attention heads.
         patch_size: side of a patch, pixels.
         in_channels: C of the images.
         mlp_ratio: hidden channels of a block's MLP, in multiples of D.
-        drop_path_rate: stochastic depth of the last block; grows linearly from 0 at the first.
+        drop_path_rate: stochastic depth rate of the last block; grows linearly from 0 at the first.
         out_indices: blocks whose maps ``forward`` returns; negative counts from the last.
         final_norm: normalise the last block's output.
-        position: ``sincos``, fixed and counted in patches, as MAE's; ``learned``, one embedding for
-            each patch of ``position_grid``, interpolated bicubically to the grid of any other
-            image, as those of timm and DINO.
+        position: ``sincos``: fixed and counted in patches, like in MAE; ``learned``: one embedding
+            per patch of ``position_grid``, interpolated bicubically to the grid of any other
+            image, like in timm and DINO.
         position_grid: rows and columns of learned positions.
-        attention_init: of weights that no checkpoint gives: ``mimetic`` lets a short pretraining
-            find neighbours, see ``drivemim.models.mimetic``.
-        window_size: largest side of a window, patches: blocks look at their own window, apart from
-            ``global_blocks`` of them. None lets every block look at the whole image, as
-            pretraining does.
-        global_blocks: how many blocks, evenly spaced and the last among them, look at the whole
-            image although there are windows.
-        frozen_stages: what is not trained, as in MMDetection's ResNet: -1 nothing, 0 the embedding,
-            n also the first n blocks, ``depth`` everything. Frozen blocks leave no branch out.
+        attention_init: initialisation of attention weights: ``mimetic`` helps a short pretraining
+            to attend to neighbours, see ``drivemim.models.mimetic``.
+        window_size: largest side of a window in patches: all blocks except ``global_blocks`` attend
+            within windows. None lets every block attend to the whole image, like in
+            pretraining.
+        global_blocks: number of blocks that attend to the whole image despite windows: evenly
+            spaced, the last block included.
+        frozen_stages: parts that are not trained, like in MMDetection's ResNet: -1 nothing, 0 the
+            embedding, n also the first n blocks, ``depth`` everything. Frozen blocks have no
+            stochastic depth.
         with_cp: trade time for memory by recomputing blocks in the backward pass.
-        init_cfg: MMEngine's, for example a checkpoint to load.
+        init_cfg: see MMEngine; for example a checkpoint to load.
 
     Raises:
         ValueError: if sizes, windows or ``out_indices`` do not fit together.
@@ -135,7 +136,7 @@ class ViT(BaseModule):
         self.norm = nn.LayerNorm(dims, eps=1e-6) if final_norm else nn.Identity()
         self.position_grid = _position_grid(position, position_grid)
         if self.position_grid is not None:
-            # They start as the fixed ones, which any training improves on.
+            # Learned positions are initialised with the fixed ones.
             self.pos_embed = nn.Parameter(self._fixed_positions(self.position_grid)[None])
         self.blocks.apply(initialize)
         if attention_init == "mimetic":
@@ -148,7 +149,7 @@ class ViT(BaseModule):
         self._freeze()
 
     def _freeze(self) -> None:
-        """Take the gradients of what ``frozen_stages`` names."""
+        """Disable the gradients of the parts that ``frozen_stages`` selects."""
         if self.frozen_stages == len(self.blocks):
             self.requires_grad_(False)
         if self.frozen_stages >= 0:
@@ -158,17 +159,17 @@ class ViT(BaseModule):
             self.blocks[: self.frozen_stages].requires_grad_(False)
 
     def train(self, mode: bool = True) -> ViT:
-        """Switch between training and evaluation; what is frozen stays in evaluation."""
+        """Set training or evaluation mode; frozen blocks stay in evaluation mode."""
         super().train(mode)
         self.blocks[: max(self.frozen_stages, 0)].eval()
         return self
 
     @contextmanager
     def attend_globally(self) -> Iterator[None]:
-        """Let every block look at the whole image, as in pretraining.
+        """Let every block attend to the whole image, like in pretraining.
 
-        Features are then the pretrainer's, whatever the windows: so a detector's weights and
-        normalisation can be compared with those of the pretraining.
+        The features are then those of pretraining for any window size. So a detector's weights and
+        normalisation can be compared with those of pretraining.
         """
         size, self.window_size = self.window_size, None
         try:
@@ -183,17 +184,17 @@ class ViT(BaseModule):
 
     @property
     def num_layers(self) -> int:
-        """Layers for layer-wise learning-rate decay: embedding, blocks, final norm."""
+        """Number of layers for layer-wise learning rate decay: embedding, blocks, final norm."""
         return len(self.blocks) + 2
 
     def layer_of(self, parameter_name: str) -> int:
-        """Depth of a parameter, 0 (the embedding) to ``num_layers - 1`` (the final norm).
+        """Return a parameter's layer, 0 (the embedding) to ``num_layers - 1`` (the final norm).
 
         Args:
-            parameter_name: as ``named_parameters`` of this module gives it.
+            parameter_name: name as in ``named_parameters`` of this module.
 
         Raises:
-            ValueError: for a name that this module does not have.
+            ValueError: if no parameter of this module can have that name.
         """
         part, *rest = parameter_name.split(".")
         if part in ("patch_embed", "pos_embed"):
@@ -214,7 +215,7 @@ class ViT(BaseModule):
             images_BCHW: float, normalised.
 
         Returns:
-            One map (B, D, h, w) for each of ``out_indices``.
+            One map (B, D, h, w) per index of ``out_indices``.
         """
         h, w = patch_grid((images_BCHW.shape[2], images_BCHW.shape[3]), self.patch_size)
         tokens_BLD = self.patch_embed(patchify(images_BCHW, self.patch_size))
@@ -230,17 +231,17 @@ class ViT(BaseModule):
         return tuple(maps)
 
     def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
-        """Encode the visible patches only; hidden ones cost nothing.
+        """Encode only the visible patches; hidden ones cost nothing.
 
         Args:
             images_XCHW: float, normalised.
-            mask: of these images.
+            mask: mask of these images.
 
         Returns:
             Tokens without maps; padding is zero.
 
         Raises:
-            ConfigError: if the blocks look at windows: what is left of an image has none.
+            ConfigError: if ``window_size`` is set: the visible patches alone do not form windows.
         """
         if self.window_size is not None:
             raise ConfigError(
@@ -255,7 +256,7 @@ class ViT(BaseModule):
         tokens_XKD: Tensor = self.patch_embed(patches_XKP) + positions_XKD
         if visible.present_XK is None:
             return MaskedFeatures(tokens_XKD=self._encode(tokens_XKD))
-        # Images that show equally many patches go together, so that none attends to padding.
+        # Images with equally many visible patches are encoded together, without padding.
         out_XKD = tokens_XKD.new_zeros(tokens_XKD.shape)
         for count, rows_V in mask.rows_by_num_visible():
             if count > 0:
@@ -271,7 +272,7 @@ class ViT(BaseModule):
         return out
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """(L, D), of each patch in row-major order."""
+        """Return the position embeddings (L, D) of the patches in row-major order."""
         if self.position_grid is None:
             return self._fixed_positions(grid)
         if grid == self.position_grid:
@@ -285,7 +286,7 @@ class ViT(BaseModule):
         return grid_positions(grid, self.embed_dims, device=weight.device, dtype=weight.dtype)
 
     def _windows(self, grid: tuple[int, int]) -> Windows | None:
-        """Windows of an image's grid; none where one window would hold all of it."""
+        """Return the windows of an image's grid; None if one window would contain all of it."""
         if self.window_size is None or max(grid) <= self.window_size:
             return None
         return Windows(grid, self.window_size, self.patch_embed.proj.weight.device)
@@ -306,7 +307,7 @@ def _sizes(
     """Resolve embed_dims, depth and num_heads.
 
     Raises:
-        ValueError: if a number is missing, the name unknown, or the numbers do not fit together.
+        ValueError: if a number is missing, the name is unknown, or the numbers do not fit together.
     """
     if arch is not None and arch not in SIZES:
         raise ValueError(f"unknown ViT arch {arch!r}; choose one of {', '.join(SIZES)}")
@@ -328,10 +329,10 @@ def _sizes(
 
 
 def _position_grid(position: str, grid: Sequence[int]) -> tuple[int, int] | None:
-    """Rows and columns of learned positions; None for fixed ones.
+    """Return the rows and columns of learned positions; None for fixed ones.
 
     Raises:
-        ValueError: for another kind of position, or a grid without patches.
+        ValueError: if ``position`` is unknown, or the grid has no patches.
     """
     if position not in ("sincos", "learned"):
         raise ValueError(f"unknown position {position!r}; choose 'sincos' or 'learned'")
@@ -341,10 +342,10 @@ def _position_grid(position: str, grid: Sequence[int]) -> tuple[int, int] | None
 
 
 def _positive_indices(out_indices: Sequence[int], depth: int) -> tuple[int, ...]:
-    """Ascending block numbers from 0.
+    """Convert block indices to non-negative ones in ascending order.
 
     Raises:
-        ValueError: if one is out of range, or there are none.
+        ValueError: if an index is out of range, or there are none.
     """
     wrong = [index for index in out_indices if not -depth <= index < depth]
     if wrong or not out_indices:
@@ -353,10 +354,12 @@ def _positive_indices(out_indices: Sequence[int], depth: int) -> tuple[int, ...]
 
 
 def _windowed_blocks(window_size: int | None, global_blocks: int, depth: int) -> set[int]:
-    """Numbers of the blocks that look at windows: all but the last of each equal share.
+    """Return the indices of blocks with windows.
+
+    Blocks are split into ``global_blocks`` equal parts; all but the last of each part have windows.
 
     Raises:
-        ValueError: if the window is empty, or there are fewer blocks than global ones.
+        ValueError: if the window is empty, or ``global_blocks`` is not 1 to ``depth``.
     """
     if window_size is None:
         return set()

@@ -1,8 +1,8 @@
-"""Attention inside windows, so that large images do not cost the square of their patches.
+"""Window attention, whose cost is not quadratic in the number of an image's patches.
 
-Paper: https://arxiv.org/abs/2203.16527 (a plain ViT as a detector's backbone: most blocks look only
-at their own window, a few at the whole image). Nothing here has parameters, so weights trained
-with attention over everything fit as they are.
+Paper: https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone: most blocks attend
+within windows, a few to the whole image). Windows have no parameters, so weights trained with
+global attention can be used unchanged.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from drivemim.models.layers import Block, SelfAttention, attend
 
 
 class Windows:
-    """A grid cut into windows of equal size, as few as their largest side allows.
+    """A grid split into windows of equal size, as few as their largest side allows.
 
-    Where the grid is no multiple of the size, the last windows reach over its edge; no patch looks
-    at what is there.
+    If the grid is not a multiple of the size, the last windows extend beyond its edge. No patch
+    attends to the padding there.
 
     Args:
         grid: rows and columns of patches.
         size: largest side of a window, patches.
-        device: of the tokens.
+        device: device of the tokens.
 
     Attributes:
         sides: rows and columns of a window.
-        inside_WS: bool, for each window and each of its S patches, True inside the grid; None if
-            all are inside.
+        inside_WS: bool, for each window and each of its S patches, True = inside the grid; None
+            if all are inside.
     """
 
     def __init__(self, grid: tuple[int, int], size: int, device: torch.device) -> None:
         self.grid = grid
-        # Dividing evenly leaves no narrow windows and less to cut off than steps of ``size``.
+        # Windows of equal size need less padding than steps of ``size``, and none is narrow.
         self.counts = (-(-grid[0] // size), -(-grid[1] // size))
         self.sides = (-(-grid[0] // self.counts[0]), -(-grid[1] // self.counts[1]))
         self._padding = tuple(
@@ -46,7 +46,7 @@ class Windows:
             self.inside_WS = self.split(cells_1L1)[..., 0]
 
     def split(self, tokens_BLD: Tensor) -> Tensor:
-        """(B, L, D) to (B * W, S, D), windows and their patches in row-major order."""
+        """Split (B, L, D) into (B * W, S, D), windows and their patches in row-major order."""
         B, _, D = tokens_BLD.shape
         (down, across), (rows, columns) = self._padding, self.sides
         tokens = tokens_BLD.reshape(B, *self.grid, D)
@@ -57,7 +57,7 @@ class Windows:
         return pieces
 
     def join(self, tokens_VSD: Tensor) -> Tensor:
-        """(B * W, S, D) to (B, L, D), without what is over the edge."""
+        """Join (B * W, S, D) to (B, L, D), without the padding."""
         (h, w), (rows, columns), D = self.grid, self.sides, tokens_VSD.shape[2]
         tokens = tokens_VSD.reshape(-1, *self.counts, rows, columns, D).transpose(2, 3)
         tokens = tokens.reshape(-1, self.counts[0] * rows, self.counts[1] * columns, D)
@@ -65,14 +65,14 @@ class Windows:
 
 
 class WindowBlock(Block):
-    """Transformer block that looks at its own window, where windows are given."""
+    """Transformer block with window attention if windows are given."""
 
     def forward(self, tokens_BKD: Tensor, windows: Windows | None = None) -> Tensor:
-        """Same shape in and out.
+        """Apply the block; input and output have the same shape.
 
         Args:
             tokens_BKD: with windows, every patch of the grid in row-major order.
-            windows: of the grid, or None to look at all tokens.
+            windows: windows of the grid, or None to attend to all tokens.
         """
         if windows is None:
             return super().forward(tokens_BKD)
@@ -83,9 +83,9 @@ class WindowBlock(Block):
 
 
 def attend_in_windows(attention: SelfAttention, tokens_BLD: Tensor, windows: Windows) -> Tensor:
-    """Let every patch look at the patches of its window; same shape in and out.
+    """Let every patch attend to the patches of its window; input and output have the same shape.
 
-    The linear maps see the grid as it is: only what is compared is cut into windows.
+    The linear layers work on the whole grid. Only queries, keys and values are split into windows.
     """
     parts = (windows.split(part) for part in attention.qkv(tokens_BLD).chunk(3, dim=-1))
     queries_VSD, keys_VSD, values_VSD = parts

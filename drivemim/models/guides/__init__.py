@@ -1,4 +1,4 @@
-"""Guides: maps, computed before masking, of the patches that are worth hiding."""
+"""Guides, which compute before masking how much each patch is worth hiding."""
 
 from drivemim.models.guides.attention import TeacherAttention
 from drivemim.models.guides.base import Guide

@@ -1,4 +1,4 @@
-"""Which patches a slowly moving copy of the encoder looks at."""
+"""Guide by the attention of an EMA teacher."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from drivemim.registry import MODELS
 
 @MODELS.register_module()
 class TeacherAttention(Guide):
-    """Attention that each patch gets in the last block of a teacher, after AttMask.
+    """Attention that each patch receives in the last block of a teacher, like in AttMask.
 
     The teacher's weights are an exponential moving average of the encoder's (Kakogeorgiou et al.,
-    2022); it has no gradient. Where AttMask takes what the class token attends to, this encoder has
-    none, so what all patches attend to is averaged, over all heads. The teacher looks at reduced
-    images, with positions in the full image's patches.
+    2022); it has no gradient. AttMask uses the attention of the class token. This encoder has no
+    class token, so the attention of all patches is averaged, over all heads. The teacher works on
+    downscaled images, with positions in patches of the full image.
 
     Args:
         encoder: a ``ViT``, copied.
-        scale: side of the reduced images, in those of the full ones, in (0, 1]. At 0.3 about a
-            tenth is added to a training step, at 0.5 about a quarter.
-        momentum: share of the average that each training step keeps, in [0, 1).
+        scale: side of the downscaled images relative to the full ones, in (0, 1]. A training step
+            takes about a tenth longer at 0.3, and about a quarter longer at 0.5.
+        momentum: weight of the old average at each training step, in [0, 1).
 
     Raises:
         ValueError: if an argument is outside its range, or the encoder has no attention.
@@ -53,14 +53,14 @@ class TeacherAttention(Guide):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> TeacherAttention:
-        """Never puts the teacher into training mode, where blocks would be dropped."""
+        """Set the mode of the guide; the teacher stays in evaluation mode, without drop path."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     @torch.no_grad()
     def follow(self, encoder: nn.Module) -> None:
-        """Move the teacher towards the encoder; the first time, all the way."""
+        """Update the teacher's moving average; the first call copies the encoder."""
         share = torch.where(self.updates == 0, 1.0, 1.0 - self.momentum)
         students = dict(encoder.named_parameters())
         for name, average in self.teacher.named_parameters():
@@ -69,7 +69,7 @@ class TeacherAttention(Guide):
 
     @torch.no_grad()
     def forward(self, images_BTNCHW: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Mean attention that each patch gets, 1 on average: (B, T, N, h, w).
+        """Compute the mean attention that each patch receives, 1 on average: (B, T, N, h, w).
 
         Args:
             images_BTNCHW: float, normalised.
@@ -89,7 +89,7 @@ class TeacherAttention(Guide):
     def _tokens(
         self, images_XCHW: Tensor, grid: tuple[int, int], coarse: tuple[int, int]
     ) -> Tensor:
-        """Reduced images as tokens that know their places in the full ones: (X, L, D)."""
+        """Embed downscaled images as tokens with positions in the full images: (X, L, D)."""
         teacher, stride = self.teacher, self.teacher.patch_size
         if coarse != grid:
             size = (coarse[0] * stride, coarse[1] * stride)
@@ -106,11 +106,11 @@ class TeacherAttention(Guide):
 
 
 def _received(attention: Any, tokens_XLD: Tensor) -> Tensor:
-    """Attention that each token gets, averaged over heads and queries, times L: (X, L)."""
+    """Compute attention received per token, averaged over heads and queries, times L: (X, L)."""
     heads: int = attention.heads
     queries, keys, _ = attention.qkv(tokens_XLD).chunk(3, dim=-1)
     received_XL: Tensor = torch.zeros(tokens_XLD.shape[:2], device=tokens_XLD.device)
-    # One head at a time: all of them at once would be the largest tensor of the step.
+    # One head at a time: all heads at once would be the largest tensor of the step.
     for query, key in zip(queries.chunk(heads, dim=-1), keys.chunk(heads, dim=-1), strict=True):
         logits_XLL = query @ key.transpose(1, 2) * query.shape[-1] ** -0.5
         received_XL += logits_XLL.float().softmax(dim=-1).sum(dim=1)

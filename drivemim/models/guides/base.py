@@ -1,4 +1,4 @@
-"""What the pretrainer needs of a guide."""
+"""Interface between guides and the pretrainer."""
 
 from __future__ import annotations
 
@@ -12,49 +12,50 @@ from drivemim.models.patches import PatchMask, scatter_patches
 class Guide(nn.Module, ABC):
     """Predict, before anything is hidden, how much each patch is worth hiding.
 
-    The pretrainer hands the map to its mask strategy. Afterwards it hands the errors of the hidden
-    patches back to the guide. No gradient may reach the encoder or the decoder: maps are detached
-    before they mask, errors before they teach. A guide is built with ``encoder``, the pretrainer's
-    own, of which it may keep nothing but copies; its weights are never exported.
+    The pretrainer passes the map to its mask strategy. Afterwards it passes the errors of the
+    hidden patches back to the guide. No gradient may reach the encoder or the decoder: maps are
+    detached before masking, and errors before the guide learns from them. A guide is built with
+    ``encoder``, the pretrainer's own, and may keep only copies of it. Its weights are never
+    exported.
     """
 
     @abstractmethod
     def forward(self, images_BTNCHW: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Look at whole clips.
+        """Compute the map of whole clips.
 
         Args:
             images_BTNCHW: float, normalised.
             grid: patches down and across (h, w).
 
         Returns:
-            guide_BTNhw: float32, the higher the more a patch is worth hiding. Only the order of the
-            patches of a frame means anything.
+            guide_BTNhw: float32; patches with higher values are more worth hiding. Only the order
+            of the patches within a frame matters.
         """
 
     def loss(
         self, guide_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
     ) -> Tensor | None:
-        """The guide's own loss, if it learns; of all processes, as the pretrainer's own is.
+        """Return the guide's own loss over all processes, or None if it does not learn.
 
         Args:
-            guide_BTNhw: what ``forward`` returned, with its gradient.
-            errors_BTNhw: float, detached; the reconstruction's error in hidden patches.
+            guide_BTNhw: result of ``forward``, with its gradient.
+            errors_BTNhw: float, detached; reconstruction error of hidden patches.
             mask_BTNhw: bool, True = hidden.
-            valid_BTN: bool; invalid frames teach nothing.
+            valid_BTN: bool; invalid frames are ignored.
         """
         return None
 
     def follow(self, encoder: nn.Module) -> None:
-        """Take note of the encoder's weights; called before each training step."""
+        """Update the guide from the encoder's weights; called before each training step."""
         return None
 
 
 def scatter_errors(errors_BTNJ: Tensor, mask: PatchMask) -> Tensor:
-    """Put the errors of hidden patches at their places in the grid.
+    """Put the errors of hidden patches at their positions in the grid.
 
     Args:
-        errors_BTNJ: of the hidden patches, in row-major order, padded where a frame hides fewer.
-        mask: of every frame.
+        errors_BTNJ: errors of hidden patches, in row-major order, padded where a frame hides fewer.
+        mask: mask of every frame.
 
     Returns:
         errors_BTNhw; 0 in visible patches.

@@ -1,4 +1,4 @@
-"""Which patches are hard to reconstruct, learned while reconstructing."""
+"""Guide by predicted reconstruction loss, learned during pretraining."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from drivemim.models.guides.base import Guide
 from drivemim.models.targets.base import global_mean
 from drivemim.registry import MODELS
 
-# Pixels a side that a patch is reduced to.
+# Pixels per side of a downscaled patch.
 _SIDE = 4
-# Every hidden patch is compared with as many others of its frame.
+# Each hidden patch is compared with this many other patches of its frame.
 _PAIRS = 8
 
 
 @MODELS.register_module()
 class LossPredictor(Guide):
-    """A small convolutional network that predicts which patches will be reconstructed worst.
+    """A small convolutional network that predicts which patches are reconstructed worst.
 
-    Each patch is reduced to 4 x 4 means and deviations of its colours; the network sees a few
-    patches around it. It learns from the errors that the pretrainer makes in the hidden patches:
-    which of two patches of a frame has the larger error, like HPM (Wang et al., 2023), because
-    errors shrink during training and their order does not. Unlike in HPM, predicting takes no
-    decoder.
+    Each patch is reduced to 4 x 4 means and standard deviations of its colours; the network sees a
+    few patches around it. It learns from the pretrainer's errors in the hidden patches: which of
+    two patches of a frame has the larger error, like HPM (Wang et al., 2023), because errors shrink
+    during training but their order does not change. Unlike in HPM, the prediction needs no decoder.
 
     Args:
-        encoder: gives the side of a patch.
-        channels: of the network.
-        depth: number of its 3 x 3 convolutions, so as many patches around are looked at.
-        loss_weight: of its own loss, above 0. The smaller it is, the less of the whole gradient's
-            norm it makes, by which clipping scales the encoder's. Adam's steps do not depend on it.
+        encoder: encoder that defines the side of a patch.
+        channels: channels of the network.
+        depth: number of 3 x 3 convolutions, and so of patches it sees in each direction.
+        loss_weight: weight of its own loss, above 0. A small weight keeps its part of the total
+            gradient norm small, so that it hardly affects the clipping of the encoder's gradient.
+            Adam's steps do not depend on it.
 
     Raises:
-        ValueError: if an argument is outside its range, or the side of a patch no multiple of 4.
+        ValueError: if an argument is outside its range, or the side of a patch is not a multiple of
+            4.
     """
 
     def __init__(
@@ -61,12 +62,12 @@ class LossPredictor(Guide):
             nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth)
         )
         self.head = nn.Conv2d(channels, 1, 1)
-        # Nothing is known at first: all patches are alike, and chance chooses among them.
+        # At first all patches have the same prediction, so that chance decides.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, images_BTNCHW: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Predict each patch's hardness: (B, T, N, h, w), with a gradient of its own weights only.
+        """Predict each patch's hardness: (B, T, N, h, w), with gradients only for its own weights.
 
         Args:
             images_BTNCHW: float, normalised.
@@ -81,21 +82,21 @@ class LossPredictor(Guide):
     def loss(
         self, guide_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
     ) -> Tensor:
-        """How far pairs of hidden patches are from being ordered by their errors.
+        """Compute the ranking loss of pairs of hidden patches.
 
-        For each pair it is the cross entropy of which patch has the larger error; the logit is the
-        difference of the two predictions. Each patch is paired with some at fixed distances in
-        reading order, of its frame; equal errors count for nothing.
+        The loss of a pair is the cross entropy of which patch has the larger error; the logit is
+        the difference of the two predictions. Each patch is paired with patches of its frame at
+        fixed distances in row-major order. Pairs with equal errors are ignored.
 
         Args:
-            guide_BTNhw: what ``forward`` returned.
-            errors_BTNhw: float, detached; of the hidden patches.
+            guide_BTNhw: result of ``forward``.
+            errors_BTNhw: float, detached; errors of the hidden patches.
             mask_BTNhw: bool, True = hidden.
-            valid_BTN: bool; invalid frames teach nothing.
+            valid_BTN: bool; invalid frames are ignored.
 
         Returns:
-            Scalar, the weighted mean over the pairs of all processes; zero if there are none, with
-            gradients that are zero.
+            Scalar, the weighted mean over the pairs of all processes; zero with zero gradients if
+            there are none.
         """
         use_BTNL = (mask_BTNhw & valid_BTN[..., None, None]).flatten(-2)
         errors_BTNL = errors_BTNhw.detach().float().flatten(-2)
@@ -107,12 +108,12 @@ class LossPredictor(Guide):
             counts_BTNL = use_BTNL & use_BTNL.roll(distance, -1) & (larger_BTNL != 0)
             losses.append(F.softplus(-logits_BTNL))
             weights.append(counts_BTNL.to(logits_BTNL.dtype))
-        if not losses:  # a single patch: its own value, for nothing
+        if not losses:  # a single patch: its own value with weight 0
             losses, weights = [guide_BTNL], [torch.zeros_like(guide_BTNL)]
         return global_mean(torch.stack(losses), torch.stack(weights)) * self.loss_weight
 
     def _reduced(self, images_XCHW: Tensor) -> Tensor:
-        """Mean and standard deviation of each pixel of the reduced images: (X, 6, 4h, 4w)."""
+        """Return mean and standard deviation per downscaled pixel: (X, 6, 4h, 4w)."""
         if self.pool == 1:
             return torch.cat([images_XCHW, torch.zeros_like(images_XCHW)], dim=1)
         mean = F.avg_pool2d(images_XCHW, self.pool)
@@ -121,7 +122,7 @@ class LossPredictor(Guide):
 
 
 def _distances(num_patches: int) -> list[int]:
-    """Distances of pairs, in patches in reading order: spread evenly over half of the frame."""
+    """Return the distances of pairs in row-major order, spread evenly over half of the frame."""
     return sorted(
         {max(1, num_patches * step // (2 * _PAIRS)) for step in range(1, _PAIRS + 1)}
         & {*range(1, num_patches)}

@@ -1,6 +1,7 @@
-"""Heads for MMDetection's detectors; a config brings them in by ``custom_imports``.
+"""Heads for MMDetection's detectors; configs import them with ``custom_imports``.
 
-These are the only models that import ``mmdet``: nothing else of ``drivemim.models`` imports them.
+These are the only models that import ``mmdet``. No other module of ``drivemim.models`` imports
+them.
 """
 
 from drivemim.models.heads.ignoring import (

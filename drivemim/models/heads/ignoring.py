@@ -1,9 +1,9 @@
-"""Detectors that neither punish nor teach what is found on ignored objects.
+"""Detection heads and an assigner that exclude ignored objects from the loss.
 
-Objects that the filters leave out (too far, too small, hidden) are there all the same. Assigners
-of MMDetection that go by overlap take ``ignore_iof_thr``; its FCOS and DINO heads and RTMDet's
-assigner do not know of ignored boxes and would teach them as background. Here they are no part of
-the loss.
+Filters ignore some objects (too far, too small, hidden), but these are still in the image.
+MMDetection's overlap-based assigners support this with ``ignore_iof_thr``. Its FCOS and DINO heads
+and RTMDet's assigner have no ignored boxes and would train them as background. The classes here
+leave them out of the loss.
 
 Letters: P points or boxes, M ignored boxes.
 """
@@ -21,21 +21,21 @@ from torch import Tensor
 
 from drivemim.registry import MODELS, TASK_UTILS
 
-# A score so low that background is certain: no loss, and no gradient where it is filled in. Within
-# the range of half precision.
+# A logit so low that background is certain: no loss, and no gradient where it is filled in. It is
+# within the range of half precision.
 _CERTAIN_BACKGROUND = -1e4
 _IGNORED = "ignored_boxes"
 
 
 def inside_any(points_P2: Tensor, boxes_M4: Tensor) -> Tensor:
-    """(P,) True for points (x, y) inside at least one box (x1, y1, x2, y2)."""
+    """Return bool (P,), True for points (x, y) inside at least one box (x1, y1, x2, y2)."""
     points_P12 = points_P2[:, None]
     inside_PM2 = (points_P12 > boxes_M4[:, :2]) & (points_P12 < boxes_M4[:, 2:])
     return inside_PM2.all(dim=2).any(dim=1)
 
 
 def mostly_inside_any(boxes_P4: Tensor, ignored_M4: Tensor, share: float) -> Tensor:
-    """(P,) True for boxes of whose area more than ``share`` is inside one ignored box."""
+    """Return bool (P,), True for boxes with over ``share`` of their area in one ignored box."""
     if len(ignored_M4) == 0:
         return torch.zeros(len(boxes_P4), dtype=torch.bool, device=boxes_P4.device)
     shares_PM: Tensor = bbox_overlaps(boxes_P4, ignored_M4, mode="iof")
@@ -44,9 +44,9 @@ def mostly_inside_any(boxes_P4: Tensor, ignored_M4: Tensor, share: float) -> Ten
 
 @MODELS.register_module()
 class IgnoringFCOSHead(FCOSHead):
-    """MMDetection's FCOS head; points inside ignored boxes are no background.
+    """MMDetection's FCOS head; points inside ignored boxes are not background.
 
-    A point that an object claims is taught as that object, also where it lies in an ignored box.
+    A point assigned to an object is trained as that object, even inside an ignored box.
     """
 
     def loss_by_feat(
@@ -58,7 +58,7 @@ class IgnoringFCOSHead(FCOSHead):
         batch_img_metas: list[dict[str, Any]],
         batch_gt_instances_ignore: list[InstanceData | None] | None = None,
     ) -> dict[str, Tensor]:
-        """MMDetection's losses, of the points that count; shapes as there."""
+        """Compute MMDetection's losses without the ignored points; shapes like in MMDetection."""
         if batch_gt_instances_ignore is not None:
             cls_scores = self._silence(cls_scores, batch_gt_instances, batch_gt_instances_ignore)
         losses: dict[str, Tensor] = super().loss_by_feat(
@@ -72,7 +72,7 @@ class IgnoringFCOSHead(FCOSHead):
         objects: list[InstanceData],
         ignored: list[InstanceData | None],
     ) -> list[Tensor]:
-        """Scores (B, classes, h, w) a level, certain of background where nothing counts."""
+        """Set scores to certain background at ignored points: (B, classes, h, w) per level."""
         points = self.prior_generator.grid_priors(
             [level.shape[-2:] for level in scores], dtype=torch.float32, device=scores[0].device
         )
@@ -93,13 +93,13 @@ class IgnoringFCOSHead(FCOSHead):
 
 @MODELS.register_module()
 class IgnoringDINOHead(DINOHead):
-    """MMDetection's DINO head; queries that found an ignored object are no background.
+    """MMDetection's DINO head; queries on ignored objects are not background.
 
     Args:
-        args: as MMDetection's.
-        ignore_iof_thr: share of a predicted box inside an ignored one, above which an unmatched
+        args: see MMDetection.
+        ignore_iof_thr: fraction of a predicted box inside an ignored one, above which an unmatched
             query has no classification loss.
-        kwargs: as MMDetection's.
+        kwargs: see MMDetection.
     """
 
     def __init__(self, *args: Any, ignore_iof_thr: float = 0.5, **kwargs: Any) -> None:
@@ -107,7 +107,7 @@ class IgnoringDINOHead(DINOHead):
         self.ignore_iof_thr = ignore_iof_thr
 
     def loss(self, *args: Any, batch_data_samples: list[Any], **kwargs: Any) -> dict[str, Tensor]:
-        """MMDetection's losses, with the samples' ignored boxes at hand."""
+        """Compute MMDetection's losses, with the samples' ignored boxes in the metainfo."""
         for sample in batch_data_samples:
             if "ignored_instances" in sample:
                 sample.set_metainfo({_IGNORED: sample.ignored_instances.bboxes})
@@ -123,7 +123,7 @@ class IgnoringDINOHead(DINOHead):
         gt_instances: InstanceData,
         img_meta: dict[str, Any],
     ) -> tuple[Tensor, ...]:
-        """MMDetection's targets of one image; what found an ignored object weighs nothing."""
+        """Return MMDetection's targets of one image; queries on ignored objects have weight 0."""
         targets = super()._get_targets_single(cls_score, bbox_pred, gt_instances, img_meta)
         if _IGNORED not in img_meta:
             return tuple(targets)
@@ -139,7 +139,7 @@ class IgnoringDINOHead(DINOHead):
 
 @TASK_UTILS.register_module()
 class IgnoringSoftLabelAssigner(DynamicSoftLabelAssigner):
-    """MMDetection's assigner of RTMDet; priors inside ignored boxes are no background."""
+    """MMDetection's assigner of RTMDet; priors inside ignored boxes are not background."""
 
     def assign(
         self,
@@ -148,7 +148,7 @@ class IgnoringSoftLabelAssigner(DynamicSoftLabelAssigner):
         gt_instances_ignore: InstanceData | None = None,
         **kwargs: Any,
     ) -> AssignResult:
-        """MMDetection's assignment, with -1 for the background priors in ignored boxes."""
+        """Assign like MMDetection, with -1 for background priors in ignored boxes."""
         result = super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)
         if gt_instances_ignore is not None:
             inside_P = inside_any(pred_instances.priors[:, :2], gt_instances_ignore.bboxes)

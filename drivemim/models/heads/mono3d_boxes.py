@@ -1,4 +1,4 @@
-"""Decoded 3-D objects as boxes in the image, and as outlines seen from above.
+"""Image boxes of decoded 3-D objects, and their suppression in the bird's-eye view.
 
 Letters: M objects of one camera.
 """
@@ -26,14 +26,14 @@ from drivemim.geometry import (
 
 
 def without_overlaps(found: InstanceData, nms: Mapping[str, Any] | None) -> InstanceData:
-    """Objects without those that, seen from above, overlap a better one of their class.
+    """Suppress objects that overlap a better one of their class in the bird's-eye view.
 
     Args:
-        found: with ``scores``, ``labels``, ``centers``, ``sizes`` and ``yaws``.
-        nms: config of one of MMCV's operators for rotated boxes; None to keep everything.
+        found: objects with ``scores``, ``labels``, ``centers``, ``sizes`` and ``yaws``.
+        nms: config of one of MMCV's NMS operators for rotated boxes; None to keep all objects.
 
     Returns:
-        what is left, best first.
+        The remaining objects, best first; with ``nms`` None, ``found`` unchanged.
     """
     if nms is None or len(found) == 0:
         return found
@@ -51,16 +51,16 @@ def image_boxes(
     camera_to_global_44: Tensor,
     image_size: tuple[int, int],
 ) -> Tensor:
-    """What the camera sees of objects, cut at the image and in front of the camera.
+    """Project objects to 2-D boxes, cut at the image border and in front of the camera.
 
     Args:
-        found: with ``centers``, ``sizes``, ``yaws`` and ``velocities``.
+        found: objects with ``centers``, ``sizes``, ``yaws`` and ``velocities``.
         camera_matrix_33: intrinsics.
-        camera_to_global_44: the camera's pose, which says how it is pitched and rolled.
+        camera_to_global_44: the camera's pose, which defines its pitch and roll.
         image_size: height and width of the image, pixels of ``camera_matrix_33``.
 
     Returns:
-        (M, 4) x1 y1 x2 y2 in those pixels, zeros where nothing is inside the image.
+        (M, 4) x1 y1 x2 y2 in those pixels, zeros for objects outside the image.
     """
     boxes = CameraBoxes(
         centers_M3=_array(found.centers),

@@ -1,12 +1,12 @@
-"""What one location of an image says about a 3-D object, as the numbers a network regresses.
+"""Encoding of a 3-D object as the numbers that a network regresses at one location.
 
-Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956. Two things are different. Depth
-is predicted as the size of a cell: how many metres of the world one cell of the feature map covers
-where the object is, depth * stride / focal length. An object of one size then has one code in every
-camera and at every level of the pyramid, which share their weights. And yaw is predicted
-relative to the line of sight, since that is what the object's looks depend on.
+Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956, with two differences. First,
+depth is predicted as the number of metres that one cell of the feature map covers at the object:
+depth * stride / focal length. So an object of a given size has the same code in every camera and at
+every level of the pyramid, which share their weights. Second, yaw is predicted relative to the line
+of sight, because the object's appearance depends on that angle.
 
-Letters: M rows, each a location and the object it is about.
+Letters: M rows, each a pair of a location and an object.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ CODE_PARTS = {
     "angle": slice(6, 8),
     "velocity": slice(8, 10),
 }
-"""Where each part stands in a code."""
+"""Slice of each part in a code."""
 CODE_SIZE = 10
 _LIMIT = 10.0
-"""Logarithms are cut here, so that what an untrained network says is finite."""
+"""Limit of logarithms, so that even an untrained network's outputs decode to finite values."""
 
 
 @dataclass(frozen=True, eq=False)
 class Objects3D:
-    """M objects as one camera has them.
+    """M objects in the frame of one camera.
 
     Attributes:
         centers_M3: metres, camera frame (x right, y down, z forward).
         sizes_M3: metres: width, length, height.
         yaws_M: radians about the levelled camera's y axis (down), right-handed; at 0 the object's
             length points along the levelled x (right).
-        velocities_M2: metres a second along the levelled x and z; NaN where unknown.
+        velocities_M2: metres per second along the levelled x and z; NaN if unknown.
     """
 
     centers_M3: Tensor
@@ -52,7 +52,7 @@ class Objects3D:
     velocities_M2: Tensor
 
     def __getitem__(self, rows: Tensor) -> Objects3D:
-        """The objects of these rows."""
+        """Select the objects of these rows."""
         return Objects3D(
             self.centers_M3[rows], self.sizes_M3[rows], self.yaws_M[rows], self.velocities_M2[rows]
         )
@@ -60,20 +60,26 @@ class Objects3D:
 
 @TASK_UTILS.register_module()
 class Mono3DCoder:
-    """Between objects and the ten numbers a location predicts for one, without loss.
+    """Convert, without loss, between objects and the ten numbers predicted at a location.
 
-    A code is: offset from the location to the projected centre, in strides (2); logarithm of the
-    metres a cell covers at the object's depth, over ``metres_per_cell`` (1); logarithm of the size
-    over its class's (3); sine and cosine of twice the observation angle, which is yaw minus the
-    direction of the line of sight (2); velocity in metres a second (2). Twice the angle does not
-    say which way the object points along its axis: the direction does, in {0, 1}.
+    The parts of a code are:
+
+    - offset from the location to the projected centre, in strides (2);
+    - logarithm of the metres per cell at the object's depth, over ``metres_per_cell`` (1);
+    - logarithm of the size over that of its class (3);
+    - sine and cosine of twice the observation angle, which is yaw minus the direction of the line
+      of sight (2);
+    - velocity in metres per second (2).
+
+    Twice the angle leaves the direction along the object's axis open. The direction, 0 or 1, is
+    predicted separately.
 
     Args:
-        class_sizes: width, length and height in metres that are usual for each class. They only
-            say where a size's code is zero.
-        metres_per_cell: what a cell usually covers; likewise for depth.
-        direction_offset: radians, observation angle at which the direction changes. A quarter turn
-            lies between those of traffic, seen lengthwise or from the side.
+        class_sizes: typical width, length and height of each class in metres. The size code is 0
+            there.
+        metres_per_cell: typical metres that a cell covers. The depth code is 0 there.
+        direction_offset: radians, observation angle at which the direction changes. The default,
+            pi/4, is between the usual angles of traffic, seen lengthwise or from the side.
 
     Raises:
         ConfigError: if a size or ``metres_per_cell`` is not positive.
@@ -106,24 +112,24 @@ class Mono3DCoder:
         strides_M: Tensor,
         camera_matrix_33: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Codes that decode to these objects.
+        """Encode objects at locations.
 
         Args:
-            objects: one a row, in front of the camera.
+            objects: one per row, in front of the camera.
             labels_M: int64, class of each.
-            points_M2: x and y of the location that is to find it, pixels of the network's input.
-            strides_M: pixels from one location of its level to the next.
+            points_M2: x and y of the location assigned to it, pixels of the network's input.
+            strides_M: pixels between neighbouring locations of its level.
             camera_matrix_33: intrinsics for those pixels.
 
         Returns:
-            codes (M, CODE_SIZE), NaN where a velocity is unknown, and directions (M,) 0.0 or 1.0.
+            codes (M, CODE_SIZE), NaN for unknown velocities, and directions (M,) 0.0 or 1.0.
         """
         centers_M3 = objects.centers_M3
         pixels_M2 = project(centers_M3, camera_matrix_33)
         metres_M = centers_M3[:, 2] * strides_M / focal_length(camera_matrix_33)
         observed_M = objects.yaws_M - _line_of_sight(centers_M3)
         angles_M2 = torch.stack([(2 * observed_M).sin(), (2 * observed_M).cos()], dim=1)
-        # Asked of the decoded axis, so that rounding at the offset cannot turn an object round.
+        # Compared with the decoded axis, so that rounding at the offset cannot flip an object.
         turn_M = observed_M - self._axis(angles_M2)
         codes_M10 = torch.cat(
             [
@@ -147,7 +153,7 @@ class Mono3DCoder:
         strides_M: Tensor,
         camera_matrix_33: Tensor,
     ) -> Objects3D:
-        """The objects that codes stand for; arguments as in :meth:`encode`.
+        """Decode codes to objects; for the arguments see :meth:`encode`.
 
         ``directions_M`` may also be bool, or probabilities.
         """
@@ -172,7 +178,7 @@ class Mono3DCoder:
         )
 
     def _axis(self, angles_M2: Tensor) -> Tensor:
-        """Angle of the axis that a doubled angle stands for, within a half turn of the offset."""
+        """Return the axis of a doubled angle, in [offset, offset + pi) for the direction offset."""
         halves_M = torch.atan2(angles_M2[:, 0], angles_M2[:, 1]) / 2
         return torch.remainder(halves_M - self.direction_offset, math.pi) + self.direction_offset
 
@@ -181,21 +187,21 @@ class Mono3DCoder:
 
 
 def project(points_M3: Tensor, camera_matrix_33: Tensor) -> Tensor:
-    """Pixels (M, 2) of points in the camera's frame, which must be in front of it."""
+    """Project points in the camera's frame, in front of it, to pixels (M, 2)."""
     homogeneous_M3 = points_M3 @ camera_matrix_33.T
     return homogeneous_M3[:, :2] / homogeneous_M3[:, 2:]
 
 
 def focal_length(camera_matrix_33: Tensor) -> Tensor:
-    """Pixels; of the horizontal axis, which a mirrored image may point the other way."""
+    """Return the horizontal focal length in pixels; positive even for a mirrored image."""
     return camera_matrix_33[0, 0].abs()
 
 
 def _line_of_sight(centers_M3: Tensor) -> Tensor:
-    """Rotation about y (down) that turns the optical axis towards each centre, radians."""
+    """Return the rotation about y (down) from the optical axis to each centre, radians."""
     return torch.atan2(centers_M3[:, 0], centers_M3[:, 2])
 
 
 def _wrapped(angles_M: Tensor) -> Tensor:
-    """The same angles in (-pi, pi]."""
+    """Wrap angles to (-pi, pi]."""
     return math.pi - torch.remainder(math.pi - angles_M, 2 * math.pi)

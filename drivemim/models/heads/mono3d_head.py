@@ -1,7 +1,7 @@
-"""A monocular 3-D head for MMDetection's FCOS: one image in, boxes in its camera's frame out.
+"""Monocular 3-D head for MMDetection's FCOS, which predicts boxes in the camera's frame.
 
-Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956. See ``Mono3DCoder`` for what is
-predicted and ``LocationAssigner`` for where.
+Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956. ``Mono3DCoder`` defines the
+predicted numbers, ``LocationAssigner`` their locations.
 
 Letters: B images, L locations of all levels, P positives of all images, A attributes.
 """
@@ -35,37 +35,38 @@ Levels = Sequence[Tensor]
 
 @MODELS.register_module()
 class Mono3DHead(AnchorFreeHead):
-    """Classes, centre, size, yaw, velocity and attribute of objects; head of MMDetection's FCOS.
+    """Predict class, centre, size, yaw, velocity and attribute of objects in MMDetection's FCOS.
 
-    Data samples bring ``gt_instances`` with ``bboxes``, ``labels``, ``centers``, ``sizes``,
-    ``yaws``, ``velocities`` (NaN unknown) and ``attributes`` (-1 unknown), and the metainfo
-    ``camera_matrix`` (for pixels of the network's input) and ``camera_to_global``. They get
-    ``pred_instances`` with the same and ``scores``. Frames and units are those of ``Objects3D``.
+    Data samples must have ``gt_instances`` with ``bboxes``, ``labels``, ``centers``, ``sizes``,
+    ``yaws``, ``velocities`` (NaN if unknown) and ``attributes`` (-1 if unknown), and the metainfo
+    ``camera_matrix`` (for pixels of the network's input) and ``camera_to_global``. The head adds
+    ``pred_instances`` with the same fields and ``scores``. Frames and units are those of
+    ``Objects3D``.
 
     Args:
-        bbox_coder: config of a ``Mono3DCoder``; its ``class_sizes`` has a row a class.
-        num_classes: of the objects.
-        in_channels: of the neck's maps.
-        strides: of those maps, pixels.
-        class_attributes: for each class the numbers of the attributes its objects may have.
-        level_limits: see ``LocationAssigner``, and so are the next three.
+        bbox_coder: config of a ``Mono3DCoder``; its ``class_sizes`` has one row per class.
+        num_classes: number of object classes.
+        in_channels: channels of the neck's maps.
+        strides: strides of those maps, pixels.
+        class_attributes: for each class, the numbers of the attributes its objects may have.
+        level_limits: see ``LocationAssigner``, also for the next three arguments.
         center_radius: strides.
         min_depth: metres.
-        centerness_decay: 2.5 as in the paper.
-        code_weights: weights of the losses of ``offset``, ``depth``, ``size``, ``angle`` and
-            ``velocity``. The paper's, except for depth: there it is 0.2 for metres, and here the
-            loss is that of a logarithm.
-        feat_channels: of the two towers.
-        stacked_convs: of each tower.
-        norm_cfg: of the towers.
+        centerness_decay: 2.5 in the paper.
+        code_weights: loss weights of ``offset``, ``depth``, ``size``, ``angle`` and ``velocity``.
+            The defaults are the paper's, except for depth: the paper uses 0.2 for metres, but here
+            the loss is that of a logarithm.
+        feat_channels: channels of the two towers.
+        stacked_convs: number of convolutions of each tower.
+        norm_cfg: normalisation of the towers.
         loss_cls: focal loss of the classes.
         loss_bbox: loss of each part of a code.
         loss_centerness: binary loss.
         loss_direction: binary loss.
-        loss_attribute: loss over the attributes, where they are known.
-        train_cfg: MMDetection's; nothing in it is read.
-        test_cfg: ``score_thr``, ``nms_pre`` (best so many of an image), ``nms`` (for boxes seen
-            from above; None for none) and ``max_per_img``.
+        loss_attribute: loss of the attributes, where they are known.
+        train_cfg: MMDetection's argument; not used.
+        test_cfg: ``score_thr``, ``nms_pre`` (number of best candidates per image), ``nms`` (in the
+            bird's-eye view; None to disable it) and ``max_per_img``.
 
     Raises:
         ConfigError: if numbers of classes, levels or attributes do not fit together.
@@ -142,7 +143,7 @@ class Mono3DHead(AnchorFreeHead):
             raise ConfigError(f"code_weights: {sorted(unknown)} are none of {list(CODE_PARTS)}")
 
     def _init_predictor(self) -> None:
-        """The last layers; the base class's constructor calls this."""
+        """Build the last layers; the base class's constructor calls this."""
         super()._init_predictor()
 
         def last(channels: int) -> nn.Conv2d:
@@ -154,17 +155,17 @@ class Mono3DHead(AnchorFreeHead):
         self.conv_attribute = last(self.num_attributes)
 
     def forward(self, x: Levels) -> tuple[list[Tensor], ...]:
-        """The neck's maps (B, C, h, w) to five maps a level.
+        """Predict five maps per level from the neck's maps (B, C, h, w).
 
         Returns:
-            class scores, codes, directions, attributes and centre-ness; (B, channels, h, w) each,
-            logits where they are no codes.
+            class scores, codes, directions, attributes and centre-ness, each (B, channels, h, w);
+            all but codes are logits.
         """
         levels = [self.forward_single(each) for each in x]
         return tuple(list(maps) for maps in zip(*levels, strict=True))
 
     def forward_single(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The same for one level."""
+        """Predict the five maps of one level."""
         scores, codes, class_features, box_features = super().forward_single(x)
         return (
             scores,
@@ -185,7 +186,7 @@ class Mono3DHead(AnchorFreeHead):
         batch_img_metas: Sequence[Mapping[str, Any]],
         batch_gt_instances_ignore: Sequence[InstanceData] | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of a batch; every one reaches its layers also where there is no object."""
+        """Compute the losses of a batch; each has a gradient even in a batch without objects."""
         targets = self.get_targets(
             self.locations([each.shape[-2:] for each in cls_scores]),
             batch_gt_instances,
@@ -231,7 +232,7 @@ class Mono3DHead(AnchorFreeHead):
     def _code_losses(
         self, codes_P10: Tensor, wanted_P10: Tensor, count: float
     ) -> dict[str, Tensor]:
-        """One loss a part of the code; unknown velocities count nothing."""
+        """Compute one loss per part of the code; unknown velocities are ignored."""
         known_P10 = wanted_P10.isfinite().to(codes_P10.dtype)
         wanted_P10 = wanted_P10.nan_to_num()
         return {
@@ -252,10 +253,10 @@ class Mono3DHead(AnchorFreeHead):
         batch_img_metas: Sequence[Mapping[str, Any]],
         batch_gt_instances_ignore: Sequence[InstanceData] | None = None,
     ) -> list[ImageTargets]:
-        """What this head must say about each image of a batch.
+        """Compute the targets of each image of a batch.
 
         Raises:
-            ConfigError: if the pipeline packs no ``camera_matrix``.
+            ConfigError: if the pipeline does not pack ``camera_matrix``.
         """
         none = locations.points_L2.new_zeros((0, 4))
         ignored = batch_gt_instances_ignore or [None] * len(batch_gt_instances)
@@ -288,21 +289,22 @@ class Mono3DHead(AnchorFreeHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> list[InstanceData]:
-        """Objects found in each image, best first.
+        """Decode the objects of each image, best first.
 
         Args:
-            cls_scores: of :meth:`forward`, and so are the next four.
-            codes: likewise.
-            directions: likewise.
-            attributes: likewise.
-            centernesses: likewise.
-            batch_img_metas: with ``camera_matrix``, ``camera_to_global`` and ``img_shape``.
-            cfg: in place of ``test_cfg``.
+            cls_scores: output of :meth:`forward`, like the next four arguments.
+            codes: output of :meth:`forward`.
+            directions: output of :meth:`forward`.
+            attributes: output of :meth:`forward`.
+            centernesses: output of :meth:`forward`.
+            batch_img_metas: metainfo with ``camera_matrix``, ``camera_to_global`` and
+                ``img_shape``, and ``scale_factor`` if ``rescale``.
+            cfg: replaces ``test_cfg``.
             rescale: whether ``bboxes`` are in pixels of the stored image.
             with_nms: whether to suppress all but the best of overlapping boxes.
 
         Returns:
-            an InstanceData an image; ``bboxes`` are what the camera sees of the 3-D boxes.
+            One InstanceData per image; ``bboxes`` are the visible parts of the 3-D boxes.
         """
         cfg = self.test_cfg if cfg is None else cfg
         locations = self.locations([each.shape[-2:] for each in cls_scores])
@@ -321,7 +323,7 @@ class Mono3DHead(AnchorFreeHead):
     def _objects(
         self, locations: Locations, outputs: Sequence[Tensor], meta: Mapping[str, Any], cfg: Any
     ) -> InstanceData:
-        """The best of all locations of an image, decoded."""
+        """Decode the best locations of an image."""
         if not all(torch.isfinite(output).all() for output in outputs):
             raise DataError(
                 f"the detector's outputs for {meta.get('img_path')} (sample "
@@ -351,7 +353,7 @@ class Mono3DHead(AnchorFreeHead):
         )
 
     def _attributes(self, logits_MA: Tensor, labels_M: Tensor) -> Tensor:
-        """The likeliest attribute that an object of the class may have; -1 where there is none."""
+        """Return the likeliest attribute that an object's class may have; -1 if it has none."""
         allowed_CA = logits_MA.new_zeros((self.num_classes, self.num_attributes), dtype=torch.bool)
         for label, numbers in enumerate(self.class_attributes):
             allowed_CA[label, list(numbers)] = True
@@ -360,7 +362,7 @@ class Mono3DHead(AnchorFreeHead):
         return torch.where(allowed_MA.any(dim=1), best_M, -1)
 
     def locations(self, sizes: Sequence[Sequence[int]]) -> Locations:
-        """The middles of the cells of maps of these heights and widths, one a level."""
+        """Return the cell centres of maps with these heights and widths, one size per level."""
         device = self.conv_cls.weight.device
         return pyramid_locations(
             self.prior_generator.grid_priors(sizes, device=device, with_stride=True)
@@ -368,7 +370,7 @@ class Mono3DHead(AnchorFreeHead):
 
 
 def _joined(maps: Levels) -> Tensor:
-    """Maps (B, C, h, w) of all levels as (B, L, C), in full precision."""
+    """Join the maps (B, C, h, w) of all levels to (B, L, C), in full precision."""
     return torch.cat([each.flatten(2).transpose(1, 2) for each in maps], dim=1).float()
 
 

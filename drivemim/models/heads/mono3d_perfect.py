@@ -1,7 +1,7 @@
-"""What a perfect network would say: the ground truth as the outputs of a 3-D head.
+"""Oracle outputs of a 3-D head: the outputs of a perfect network.
 
-Sent back through the head's decoding it must give the ground truth again, so it shows that targets,
-decoding and everything behind them are exact.
+The head must decode them to the ground truth again. This tests that targets, decoding and all later
+steps are exact.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _SURE = 20.0
 def perfect_outputs(
     head: Mono3DHead, batch_data_samples: Sequence[InstanceData], sizes: Sequence[tuple[int, int]]
 ) -> tuple[list[Tensor], ...]:
-    """Outputs of ``head.forward`` that say what the samples' ``gt_instances`` are.
+    """Compute outputs of ``head.forward`` that decode to the samples' ``gt_instances``.
 
     Args:
-        head: whose targets are meant.
-        batch_data_samples: as for the head's ``loss``.
+        head: head that defines the targets.
+        batch_data_samples: samples as for the head's ``loss``.
         sizes: height and width of the map of each level.
 
     Returns:
         class scores, codes, directions, attributes and centre-ness, a list of maps each. An unknown
-        velocity is 0, an unknown attribute any.
+        velocity becomes 0; the logits of an unknown attribute are all 0.
     """
     objects, ignored, metas = unpack_gt_instances(batch_data_samples)
     locations = head.locations(sizes)
@@ -52,7 +52,7 @@ def perfect_outputs(
 
 
 def _answers(head: Mono3DHead, targets: ImageTargets) -> tuple[Tensor, ...]:
-    """The five outputs for one image, (L, channels) each."""
+    """Return the five outputs for one image, (L, channels) each."""
     rows, count = targets.positives_P, len(targets.labels_L)
     codes_P10 = targets.codes_P10.nan_to_num()
     scores_LC = codes_P10.new_full((count, head.num_classes), -_SURE)

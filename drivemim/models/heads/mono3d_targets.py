@@ -1,9 +1,9 @@
-"""Which locations of the feature maps must find which 3-D object.
+"""Training targets of the 3-D head: assignment of 3-D objects to locations of the feature maps.
 
-Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956: the level follows from the size
+Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956. The level follows from the size
 in the image, the locations from the distance to the projected centre.
 
-Letters: L locations of all levels, M objects, P positives (locations that must find one).
+Letters: L locations of all levels, M objects, P positives (locations with an assigned object).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from drivemim.models.heads.mono3d_coder import Mono3DCoder, Objects3D, project
 
 @dataclass(frozen=True, eq=False)
 class Locations:
-    """The middles of all cells of a pyramid.
+    """The centres of all cells of a pyramid.
 
     Attributes:
         points_L2: x and y, pixels of the network's input.
-        strides_L: pixels between neighbours.
+        strides_L: pixels between neighbouring locations.
         levels_L: int64, 0 for the finest.
     """
 
@@ -35,17 +35,17 @@ class Locations:
 
 @dataclass(frozen=True, eq=False)
 class ImageTargets:
-    """What the head must say about one image.
+    """Training targets of one image.
 
     Attributes:
-        labels_L: int64, class of the object a location must find; the number of classes for none.
-        counted_L: bool, False where the loss of the classes looks away.
-        positives_P: int64, rows of the locations that must find an object.
-        objects_P: int64, row of the object that each of them must find.
-        centerness_P: in (0, 1], falls off from the object's centre.
-        codes_P10: see ``Mono3DCoder``; NaN where a velocity is unknown.
+        labels_L: int64, class of each location's object; the number of classes for background.
+        counted_L: bool, False for locations without classification loss.
+        positives_P: int64, indices of the locations with an object.
+        objects_P: int64, index of the object of each of these locations.
+        centerness_P: in (0, 1], decreases with the distance from the object's centre.
+        codes_P10: see ``Mono3DCoder``; NaN for unknown velocities.
         directions_P: 0.0 or 1.0.
-        attributes_P: int64, -1 unknown.
+        attributes_P: int64, -1 if unknown.
     """
 
     labels_L: Tensor
@@ -60,18 +60,18 @@ class ImageTargets:
 
 @dataclass(frozen=True, kw_only=True)
 class LocationAssigner:
-    """Gives every object the locations near its centre, and at least one.
+    """Assigns to every object the locations near its centre, and at least one.
 
-    An object is looked for at the level that suits the longer side of its 2-D box, around its
-    projected centre; around the nearest point of its 2-D box where that lies outside, so that an
-    object cut off by the image has locations too. Of several objects, the one with the nearest
-    centre has a location; of equally near ones, the one nearer to the camera.
+    An object's level is the one that suits the longer side of its 2-D box. Its locations are around
+    its projected centre or, if that is outside the 2-D box, around the nearest point of the box; so
+    an object cut off by the image border has locations too. A location near several objects gets
+    the one with the nearest centre; of equally near ones, the one nearer to the camera.
 
     Attributes:
         level_limits: longest side in pixels for each level but the last, ascending.
-        center_radius: strides from the centre within which locations must find an object.
+        center_radius: radius, in strides, around the centre in which locations are assigned.
         min_depth: metres; an object whose centre is nearer, or behind the camera, cannot be
-            projected. It is ignored: another camera sees its centre.
+            projected. It is ignored, because another camera sees its centre.
         centerness_decay: the centre-ness is ``exp(-centerness_decay * distance ** 2)``, with the
             distance in strides.
     """
@@ -82,18 +82,18 @@ class LocationAssigner:
     centerness_decay: float
 
     def encodable(self, centers_M3: Tensor) -> Tensor:
-        """(M,) bool: whether the head can say where an object is."""
+        """Return bool (M,), whether the head can encode the position of each object."""
         return centers_M3.isfinite().all(dim=1) & (centers_M3[:, 2] >= self.min_depth)
 
     def assign(
         self, locations: Locations, centers_M3: Tensor, boxes_M4: Tensor, camera_matrix_33: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The object that each location must find.
+        """Assign an object to each location.
 
         Args:
-            locations: of the whole pyramid.
+            locations: locations of the whole pyramid.
             centers_M3: metres, camera frame; all encodable.
-            boxes_M4: what is seen of them, pixels of the network's input.
+            boxes_M4: 2-D boxes of their visible parts, pixels of the network's input.
             camera_matrix_33: intrinsics for those pixels.
 
         Returns:
@@ -103,7 +103,7 @@ class LocationAssigner:
         objects_L = locations.levels_L.new_full((count,), -1)
         if len(centers_M3) == 0:
             return objects_L, locations.points_L2.new_zeros(count)
-        # Nearest first: every tie below goes to the first.
+        # Nearest to the camera first: every tie below goes to the first.
         order_M = centers_M3[:, 2].argsort(stable=True)
         boxes_M4 = boxes_M4[order_M]
         middles_M2 = project(centers_M3[order_M], camera_matrix_33)
@@ -140,18 +140,18 @@ def image_targets(
     ignored_boxes: Tensor,
     camera_matrix_33: Tensor,
 ) -> ImageTargets:
-    """What the head must say about one image.
+    """Compute the training targets of one image.
 
     Args:
-        assigner: gives locations to objects.
-        coder: gives codes to pairs of both.
-        locations: of the whole pyramid.
+        assigner: assigns objects to locations.
+        coder: encodes pairs of object and location.
+        locations: locations of the whole pyramid.
         objects: M objects.
-        boxes_M4: what is seen of them, pixels of the network's input.
+        boxes_M4: 2-D boxes of their visible parts, pixels of the network's input.
         labels_M: int64, their classes.
-        attributes_M: int64, -1 unknown.
-        ignored_boxes: (.., 4) in which background is not taught; those of objects that cannot be
-            encoded are added.
+        attributes_M: int64, -1 if unknown.
+        ignored_boxes: (.., 4), boxes in which background is not trained. The boxes of objects that
+            cannot be encoded are added.
         camera_matrix_33: intrinsics for pixels of the network's input.
     """
     encodable_M = assigner.encodable(objects.centers_M3)
@@ -185,7 +185,7 @@ def image_targets(
 
 
 def pyramid_locations(priors: Sequence[Tensor]) -> Locations:
-    """Locations from MMDetection's point priors, one tensor a level: (n, 4), x y stride stride."""
+    """Convert MMDetection's point priors, per level (n, 4): x y stride stride, to locations."""
     levels = [
         torch.full((len(each),), level, device=each.device) for level, each in enumerate(priors)
     ]
@@ -194,11 +194,11 @@ def pyramid_locations(priors: Sequence[Tensor]) -> Locations:
 
 
 def _one_location_each(distances_LM: Tensor) -> Tensor:
-    """The best location for every object that no other has a better claim to; -1 for none left.
+    """Match every object to one location; -1 for objects left without one.
 
-    Every object asks for its nearest location, the nearest of those who ask has it, and the others
-    ask for their next one, until nobody is sent away: stable matching, Gale and Shapley 1962. As
-    many objects as there are locations find one.
+    This is stable matching (Gale and Shapley 1962). Every object proposes to its nearest location.
+    A location keeps the nearest object; the others propose to their next location, until no object
+    is rejected. If a level has enough locations, all of its objects get one.
     """
     distances_LM = distances_LM.clone()
     rows_M = torch.arange(distances_LM.shape[1], device=distances_LM.device)

@@ -1,4 +1,4 @@
-"""Necks that make a plain backbone fit MMDetection's heads."""
+"""Necks between a plain backbone and MMDetection's heads."""
 
 from drivemim.models.necks.simple_feature_pyramid import SimpleFeaturePyramid
 

@@ -1,4 +1,4 @@
-"""A pyramid from the single map of a plain backbone.
+"""Feature pyramid from the single map of a plain backbone.
 
 Paper: https://arxiv.org/abs/2203.16527.
 """
@@ -19,26 +19,26 @@ class ChannelLayerNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each position of a map."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Same shape in and out."""
+        """Normalise a map; input and output have the same shape."""
         return super().forward(x_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 @MODELS.register_module()
 class SimpleFeaturePyramid(BaseModule):
-    """Resize one map to several scales, each by a branch of its own.
+    """Resize one map to several scales, each with its own branch.
 
-    A branch halves the channels with each doubling of the size (transposed convolutions), or
-    pools, then brings the channels to ``out_channels`` by a 1x1 and a 3x3 convolution.
+    A branch doubles the size and halves the channels with each transposed convolution, or pools.
+    Then a 1x1 and a 3x3 convolution set the channels to ``out_channels``.
 
     Args:
-        in_channels: of the map.
-        out_channels: of every level.
-        scales: of the levels relative to the map, powers of two, finest first: the default makes
-            strides 4, 8, 16, 32 of a map of stride 16.
+        in_channels: channels of the map.
+        out_channels: channels of every level.
+        scales: scales of the levels relative to the map, powers of two, finest first. The default
+            gives strides 4, 8, 16, 32 for a map of stride 16.
         norm: ``LN`` over the channels of a position, or ``GN`` with 32 groups.
-        input_index: which of the backbone's maps is used.
-        init_cfg: MMEngine's. ``dict(type='Pretrained', checkpoint=..., prefix='decoder.neck.')``
-            takes the pyramid that a ``PyramidDecoder`` was pretrained with from its checkpoint.
+        input_index: index of the backbone's map to use.
+        init_cfg: see MMEngine. ``dict(type='Pretrained', checkpoint=..., prefix='decoder.neck.')``
+            loads the pyramid of a pretrained ``PyramidDecoder`` from its checkpoint.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class SimpleFeaturePyramid(BaseModule):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The backbone's maps (B, C, h, w), to one map (B, out_channels, H, W) a scale."""
+        """Convert the backbone's maps (B, C, h, w) to one map (B, out_channels, H, W) per scale."""
         x_BCHW = maps[self.input_index]
         return tuple(level(x_BCHW) for level in self.levels)
 
@@ -82,7 +82,7 @@ class SimpleFeaturePyramid(BaseModule):
             channels, current = channels // 2, current / 2
         if scale < 1.0:
             pool = round(1 / scale)
-            # An odd map's last row and column have a patch of their own, as in MMDetection's FPN.
+            # The last row and column of an odd map get their own output, like in MMDetection's FPN.
             layers.append(nn.MaxPool2d(pool, stride=pool, ceil_mode=True))
         layers += [
             nn.Conv2d(channels, out_channels, 1, bias=False),

@@ -1,4 +1,4 @@
-"""Targets: what the decoder must predict at the hidden patches."""
+"""Targets that the decoder predicts for the hidden patches."""
 
 from drivemim.models.targets.hog import OrientedGradients
 from drivemim.models.targets.pixels import NormalizedPixels

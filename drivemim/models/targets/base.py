@@ -1,4 +1,4 @@
-"""What all targets have in common: errors, a loss over all processes, and cutting patches out."""
+"""Base class of targets: errors, and a loss over all processes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from drivemim.models.patches import PatchMask, gather_patches, patchify
 
 
 class ReconstructionTarget(nn.Module):
-    """Error and loss of predictions of P numbers for each hidden patch."""
+    """Base class: error and loss of predictions of P numbers per hidden patch."""
 
     def errors(self, predictions_BTNJP: Tensor, targets_BTNJP: Tensor) -> Tensor:
-        """Mean squared error of each hidden patch, (B, T, N, J)."""
+        """Return the mean squared error of each hidden patch, (B, T, N, J)."""
         return (predictions_BTNJP.float() - targets_BTNJP).square().mean(dim=-1)
 
     def loss(
@@ -23,19 +23,19 @@ class ReconstructionTarget(nn.Module):
         valid_BTN: Tensor,
         weights_BTNJ: Tensor | None = None,
     ) -> Tensor:
-        """Weighted mean of the errors over the hidden patches of all valid frames of all processes.
+        """Compute the weighted mean error of hidden patches in valid frames of all processes.
 
-        The value is the same in every process, and gradients averaged over the processes (as
-        distributed training does) are those of one process that has all the clips.
+        The value is the same in every process. Gradients averaged over the processes (like in
+        distributed training) equal those of one process with all the clips.
 
         Args:
-            predictions_BTNJP: of the hidden patches.
-            targets_BTNJP: what ``forward`` gave.
-            valid_BTN: bool; invalid frames count for nothing.
-            weights_BTNJ: not negative, weight of each patch; None is 1.
+            predictions_BTNJP: predictions of the hidden patches.
+            targets_BTNJP: result of ``forward``.
+            valid_BTN: bool; invalid frames are ignored.
+            weights_BTNJ: non-negative weight of each patch; None means 1.
 
         Returns:
-            Scalar; zero if nothing is valid, with gradients that are zero.
+            Scalar; zero with zero gradients if nothing is valid.
         """
         errors_BTNJ = self.errors(predictions_BTNJP, targets_BTNJP)
         weights = valid_BTN[..., None].expand_as(errors_BTNJ).to(errors_BTNJ.dtype)
@@ -45,10 +45,10 @@ class ReconstructionTarget(nn.Module):
 
 
 def global_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over all processes.
+    """Compute the weighted mean over all processes.
 
-    Its gradient in each process is that of the process's own share, times the number of
-    processes, so that the average over processes is the gradient of the mean.
+    The gradient in each process is that of the process's own part, times the number of processes.
+    So the average over processes is the gradient of the mean.
 
     Returns:
         Scalar, equal in every process; zero if the weights sum to zero.
@@ -67,8 +67,8 @@ def hidden_patches(images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
     """Cut the hidden patches out of images: (B, T, N, J, P), padded where a frame hides fewer.
 
     Args:
-        images_BTNCHW: of any size that the grid of the mask divides.
-        mask: of every frame.
+        images_BTNCHW: images of any size that the grid of the mask divides.
+        mask: mask of every frame.
     """
     images_XCHW = images_BTNCHW.flatten(0, 2)
     side = images_XCHW.shape[2] // mask.grid[0]

@@ -1,7 +1,7 @@
-"""Histograms of oriented gradients of a hidden patch: its edges, whatever its brightness.
+"""Target: histograms of oriented gradients (HOG), which encode edges independent of brightness.
 
 Papers: Dalal and Triggs, Histograms of oriented gradients for human detection, 2005; as the target
-of masked prediction, Wei et al., Masked feature prediction for self-supervised visual
+of masked prediction: Wei et al., Masked feature prediction for self-supervised visual
 pre-training, 2022 (https://arxiv.org/abs/2112.09133).
 """
 
@@ -22,16 +22,17 @@ _STROKE_WIDTH = 0.15  # of a square's side, in reconstructions
 
 @MODELS.register_module()
 class OrientedGradients(ReconstructionTarget):
-    """Target and loss: for each ``size`` x ``size`` square of a patch, how strong which edges are.
+    """Target and loss: a histogram of edge orientations per ``size`` x ``size`` square of a patch.
 
-    A pixel's gradient is a central difference, of the colour in which it is longest. It votes with
-    its length for the two nearest of ``bins`` orientations in [0, pi), and a square's votes are
-    scaled to a length of at most 1. Where there is nothing but noise, ``eps`` keeps them short.
+    A pixel's gradient is a central difference, in the colour channel with the largest gradient. It
+    votes with its length for the two nearest of ``bins`` orientations in [0, pi). The votes of a
+    square are scaled to a length of at most 1; ``eps`` keeps them short where there is only noise.
 
     Args:
         size: pixels along the side of a square; must divide the encoder's mask stride.
-        bins: orientations.
-        eps: mean gradient of a square, in units of the normalised image, below which it fades.
+        bins: number of orientations.
+        eps: mean gradient of a square, in units of the normalised image, below which its votes
+            fade.
     """
 
     def __init__(self, *, size: int = 8, bins: int = 9, eps: float = 0.05) -> None:
@@ -45,7 +46,7 @@ class OrientedGradients(ReconstructionTarget):
         self.eps = eps
 
     def channels(self, mask_stride: int) -> int:
-        """P, numbers to predict for a patch.
+        """Return P, the number of values to predict per patch.
 
         Raises:
             ValueError: if ``size`` does not divide the patch.
@@ -55,11 +56,11 @@ class OrientedGradients(ReconstructionTarget):
         return self.bins * (mask_stride // self.size) ** 2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
-        """Targets of the hidden patches.
+        """Compute the targets of the hidden patches.
 
         Args:
-            images_BTNCHW: float, normalised as the encoder sees them.
-            mask: of every frame.
+            images_BTNCHW: float, normalised like the encoder's input.
+            mask: mask of every frame.
 
         Returns:
             (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
@@ -69,13 +70,13 @@ class OrientedGradients(ReconstructionTarget):
         return hidden_patches(histograms.reshape(shape), mask)
 
     def histograms(self, images_XCHW: Tensor) -> Tensor:
-        """Histograms of every square, (X, bins, H / size, W / size)."""
+        """Compute the histogram of every square, (X, bins, H / size, W / size)."""
         padded = F.pad(images_XCHW, (1, 1, 1, 1), mode="replicate")
         across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
         down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
         square_X1HW, colour_X1HW = (across.square() + down.square()).max(dim=1, keepdim=True)
         angle_X1HW = torch.atan2(down.gather(1, colour_X1HW), across.gather(1, colour_X1HW))
-        # Opposite directions are one orientation; the last bin's other neighbour is the first.
+        # Opposite directions are one orientation; bins wrap around from the last to the first.
         place_XSP = self._by_square(angle_X1HW.remainder(pi) * (self.bins / pi))
         length_XSP = self._by_square(square_X1HW.sqrt())
         lower_XSP = place_XSP.floor()
@@ -90,13 +91,13 @@ class OrientedGradients(ReconstructionTarget):
         return scaled_XSO.mT.reshape(X, self.bins, H // self.size, W // self.size)
 
     def _by_square(self, values_X1HW: Tensor) -> Tensor:
-        """Pixels of each square beside each other: (X, S, size * size)."""
+        """Group the pixels of each square: (X, S, size * size)."""
         return F.unfold(values_X1HW, self.size, stride=self.size).mT
 
     def to_pixels(
         self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask
     ) -> Tensor:
-        """Predictions as pixels of ``images``: a stroke along each edge, on mid grey."""
+        """Draw predictions as pixels: a stroke along each edge, on mid grey."""
         side = mask.patch_size // self.size
         shape = (*predictions_BTNJP.shape[:-1], self.bins, side, side)
         histograms = predictions_BTNJP.float().reshape(shape).clamp(min=0)
@@ -106,7 +107,7 @@ class OrientedGradients(ReconstructionTarget):
         return pixels[..., None, :, :].expand(*pixels.shape[:-2], 3, -1, -1).flatten(-3)
 
     def _strokes(self) -> Tensor:
-        """For each orientation, a line through a square's middle, across the gradient."""
+        """Draw, per orientation, a line through a square's centre, normal to the gradient."""
         middle = (torch.arange(self.size) + 0.5) / self.size - 0.5
         angles = torch.arange(self.bins)[:, None, None] * (pi / self.bins)
         away = angles.cos() * middle[None, None, :] + angles.sin() * middle[None, :, None]

@@ -1,4 +1,4 @@
-"""Pixels of a hidden patch, normalised by the patch's own mean and variance.
+"""Target: pixels of a hidden patch, normalised by the patch's own mean and variance.
 
 Paper: https://arxiv.org/abs/2111.06377.
 """
@@ -14,9 +14,9 @@ from drivemim.registry import MODELS
 
 @MODELS.register_module()
 class NormalizedPixels(ReconstructionTarget):
-    """Target and loss: each patch has mean 0 and variance 1 over its P numbers.
+    """Target and loss: pixels, with mean 0 and variance 1 over a patch's P numbers.
 
-    A prediction of nothing but each patch's mean has a loss of 1.
+    A model that predicts only each patch's mean has a loss of 1.
 
     Args:
         eps: added to a patch's variance, in units of the normalised image.
@@ -27,15 +27,15 @@ class NormalizedPixels(ReconstructionTarget):
         self.eps = eps
 
     def channels(self, mask_stride: int) -> int:
-        """P, numbers to predict for a patch."""
+        """Return P, the number of values to predict per patch."""
         return 3 * mask_stride**2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
-        """Targets of the hidden patches.
+        """Compute the targets of the hidden patches.
 
         Args:
-            images_BTNCHW: float, normalised as the encoder sees them.
-            mask: of every frame.
+            images_BTNCHW: float, normalised like the encoder's input.
+            mask: mask of every frame.
 
         Returns:
             (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
@@ -47,7 +47,7 @@ class NormalizedPixels(ReconstructionTarget):
     def to_pixels(
         self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask
     ) -> Tensor:
-        """Predictions in the unit of ``images``, given the true mean and variance of each patch."""
+        """Convert predictions to units of the images with each patch's true mean and variance."""
         mean, deviation = self._moments(hidden_patches(images_BTNCHW, mask))
         return predictions_BTNJP.float() * deviation + mean
 

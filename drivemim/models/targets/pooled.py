@@ -1,4 +1,4 @@
-"""Average colours of the parts of a hidden patch: what its neighbours tell soonest."""
+"""Target: mean colours of the squares of a hidden patch, which can be learned fastest."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from drivemim.registry import MODELS
 
 @MODELS.register_module()
 class PooledPixels(ReconstructionTarget):
-    """Target and loss: mean colours of ``size`` x ``size`` squares of each patch.
+    """Target and loss: mean colours of the ``size`` x ``size`` squares of each patch.
 
-    Brightness and colour are kept, unlike in ``NormalizedPixels``, and fine texture is not: the
-    part of a patch that a short training can predict. Units are those of the normalised image.
+    Unlike ``NormalizedPixels``, this keeps brightness and colour but not fine texture: the part of
+    a patch that a short training can predict. Units are those of the normalised image.
 
     Args:
-        size: squares along each side of a patch; must divide the encoder's mask stride.
+        size: number of squares per side of a patch; must divide the encoder's mask stride.
     """
 
     def __init__(self, *, size: int = 4) -> None:
@@ -28,7 +28,7 @@ class PooledPixels(ReconstructionTarget):
         self.size = size
 
     def channels(self, mask_stride: int) -> int:
-        """P, numbers to predict for a patch.
+        """Return P, the number of values to predict per patch.
 
         Raises:
             ValueError: if ``size`` does not divide the patch.
@@ -38,11 +38,11 @@ class PooledPixels(ReconstructionTarget):
         return 3 * self.size**2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
-        """Targets of the hidden patches.
+        """Compute the targets of the hidden patches.
 
         Args:
-            images_BTNCHW: float, normalised as the encoder sees them.
-            mask: of every frame.
+            images_BTNCHW: float, normalised like the encoder's input.
+            mask: mask of every frame.
 
         Returns:
             (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
@@ -54,7 +54,7 @@ class PooledPixels(ReconstructionTarget):
     def to_pixels(
         self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask
     ) -> Tensor:
-        """Predictions as pixels of ``images``, each square in one colour."""
+        """Draw predictions as pixels, each square in one colour."""
         square = mask.patch_size // self.size
         shape = (*predictions_BTNJP.shape[:-1], 3, self.size, self.size)
         colours = predictions_BTNJP.float().reshape(shape)
