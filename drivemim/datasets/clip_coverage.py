@@ -51,7 +51,7 @@ class ClipCoverage:
 
     Attributes:
         clips: number of clips.
-        cameras: N of a clip.
+        cameras: N, number of cameras of a clip.
         valid_T: valid frames at each step.
         absent_T: frames missing because their camera has no frame in the scene.
         ended_T: frames missing because the scene has ended.

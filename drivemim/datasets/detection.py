@@ -125,7 +125,7 @@ class FrameDetection(BaseDataset):
         label_share: fraction of the selected samples to keep, taken scene by scene; see
             ``drivemim.datasets.label_subsets``.
         label_seed: seed that draws the scenes, and the part of the last one.
-        indices: a number n keeps the first n frames (the last -n if negative); a sequence keeps
+        indices: a number n keeps the first n frames (the last |n| if negative); a sequence keeps
             these positions.
         test_mode: like in MMEngine: a failing pipeline is an error instead of another image.
         lazy_init: open the index at the first use.
@@ -352,7 +352,7 @@ class FrameDetection(BaseDataset):
         return self.pipeline(info)
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep the first n frames (the last -n if negative), or the frames at these positions."""
+        """Keep the first n frames (the last |n| if negative), or the frames at these positions."""
         self.full_init()
         self.rows = _subset(self.rows, indices)
 

@@ -129,7 +129,7 @@ class FrameDetection3D(FrameDetection):
             )
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep the first n frames (the last -n if negative), or the frames at these positions."""
+        """Keep the first n frames (the last |n| if negative), or the frames at these positions."""
         super().get_subset_(indices)
         self._metainfo = {
             **self._metainfo,

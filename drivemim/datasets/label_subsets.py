@@ -83,7 +83,7 @@ def _cut(recording_S: NDArray[np.int64], time_S: NDArray[np.int64]) -> NDArray[n
         length = seconds_N.max()
         parts = max(1, round(length / SCENE_SECONDS))
         part_N = np.floor(seconds_N * (parts / length)) if parts > 1 else np.zeros(own.sum())
-        scene_S[own] = scenes + np.minimum(part_N, parts - 1)  # the last moment is at `parts`
+        scene_S[own] = scenes + np.minimum(part_N, parts - 1)  # the last sample is at `parts`
         scenes += parts
     return scene_S
 

@@ -31,7 +31,7 @@ class MotionBoxes(BoxSource):
     A box is a connected region that changed more than the camera's own motion explains, see
     ``ego_compensated_change``. Standing objects have no box; a moving object often has a box only
     around the part that shows its motion. The boxes are good if the camera stands. If it drives,
-    expect as many boxes again around objects that it passed in front of others.
+    expect as many false boxes, around objects that passed in front of others.
 
     The classes are unknown, so all boxes are vehicles, the larger of the moving objects. With
     ``ObjectMask``, use one share instead of one per class. Boxes have no depth. Tracks are linked

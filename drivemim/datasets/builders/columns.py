@@ -21,7 +21,7 @@ def neighbours(group: Ints) -> tuple[Ints, Ints]:
 
 
 def runs(group: Ints, count: int) -> tuple[Ints, Ints]:
-    """Return the start of each of ``count`` groups in the ascending column, and its length."""
+    """Return the start and length of each of ``count`` groups in the ascending column ``group``."""
     first = np.searchsorted(group, np.arange(count + 1))
     return first[:-1], np.diff(first)
 

@@ -79,7 +79,8 @@ def frames_of_videos(
     Args:
         root: the folder that the user named.
         recordings: folders with recordings below it.
-        base: folder that contains the videos, and that paths are relative to.
+        base: folder that contains the videos; frames' paths are relative to it, or absolute if
+            outside.
         store: folder that the frames are extracted into.
         rate: frames per second to extract.
 

@@ -74,7 +74,7 @@ def build_frames_index(
     A COCO file may instead give the sequences and frame numbers of its images, in the fields
     ``sequence`` and ``frame`` or CocoVID's. Its paths are relative to its own folder if the images
     lie there, else to the root that has them. With COCO files, only the images that they list are
-    indexed, and all of the roots that contain none of these.
+    indexed, plus everything in the roots that contain none of these.
 
     Args:
         roots: folders; the index's data root is the folder that contains all of them, and the
