@@ -1,7 +1,7 @@
-"""Frames on disk, their index, and the data sets that read it.
+"""Data sets of frames on disk, and the index that they read.
 
-Detection's data set is not imported here: it needs MMDetection, pretraining does not. Its configs
-name it under ``custom_imports``.
+The detection data set is not imported here, because it needs MMDetection and pretraining does not.
+Detection configs name it under ``custom_imports``.
 """
 
 from drivemim.datasets.box_sources import AnnotatedBoxes, BoxSource

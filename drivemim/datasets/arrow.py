@@ -1,4 +1,4 @@
-"""Arrow arrays and NumPy arrays over the same memory, through their buffers only."""
+"""Conversions between Arrow and NumPy arrays that share memory through their buffers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TYPES = {
 
 
 def strings(values: Iterable[str]) -> pa.Array:
-    """Strings as an Arrow array."""
+    """Return strings as an Arrow array."""
     return pa.array(values if isinstance(values, list) else list(values), pa.large_string())
 
 
 def to_numpy(array: pa.Array, kind: str) -> NDArray[Any]:
-    """View of an Arrow array of numbers without nulls."""
+    """Return a view of an Arrow array of numbers without nulls."""
     assert array.type == _TYPES[kind], (array.type, kind)
     assert array.null_count == 0
     data = array.buffers()[1]
@@ -34,19 +34,19 @@ def to_numpy(array: pa.Array, kind: str) -> NDArray[Any]:
 
 
 def from_numpy(values: NDArray[Any]) -> pa.Array:
-    """Arrow array over the memory of a flat NumPy array."""
+    """Return an Arrow array over the memory of a flat NumPy array."""
     flat = np.ascontiguousarray(values).reshape(-1)
     buffers = [None, pa.py_buffer(flat)]
     return pa.Array.from_buffers(_TYPES[flat.dtype.name], len(flat), buffers)
 
 
 def take(column: pa.Array, rows: NDArray[np.int64]) -> pa.Array:
-    """Rows of an Arrow column."""
+    """Return rows of an Arrow column."""
     return column.take(from_numpy(np.asarray(rows, np.int64)))
 
 
 def index_in(keys: pa.Array, tokens: pa.Array) -> NDArray[np.int64]:
-    """Position of each key among ``tokens``, -1 for those that are not there."""
+    """Return the position of each key among ``tokens``, -1 for unknown keys."""
     if len(tokens) == 0:
         return np.full(len(keys), -1, np.int64)
     found = pc.fill_null(pc.index_in(keys, value_set=tokens), -1)
@@ -54,7 +54,7 @@ def index_in(keys: pa.Array, tokens: pa.Array) -> NDArray[np.int64]:
 
 
 def is_empty(column: pa.Array) -> NDArray[np.bool_]:
-    """Which strings are ``""``."""
+    """Return True for strings that are ``""``."""
     flags = pc.equal(column, "").cast(pa.uint8())
     empty: NDArray[np.bool_] = to_numpy(flags, "uint8").astype(bool)
     return empty

@@ -1,4 +1,4 @@
-"""Augmentation of one camera's track through time: one draw, pixels and geometry together."""
+"""Augmentation of one camera's frames: one draw per clip, for pixels and geometry together."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from drivemim.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """What may be drawn; the defaults suit driving video.
+    """Ranges and probabilities of the augmentations; the defaults suit driving video.
 
     Attributes:
         flip: probability of mirroring left and right.
-        crop: smallest and largest share of the stored image's area that is cut out and resized to
-            the image size; (1, 1) crops nothing.
+        crop: smallest and largest share of the stored image's area that is cropped and resized to
+            the image size; (1, 1) disables cropping.
         stretch: largest factor by which a crop's aspect ratio may differ from the stored image's.
         brightness: largest relative change.
         contrast: largest relative change.
         saturation: largest relative change.
         hue: largest change as a share of the colour circle.
-        colour: probability of changing colours at all.
+        colour: probability of any change of colours.
         blur: probability of a Gaussian blur.
         noise: probability of Gaussian noise.
     """
@@ -55,7 +55,7 @@ class AugmentSettings:
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> AugmentSettings:
-        """Settings from a config's dictionary.
+        """Make the settings from a config's dict.
 
         Raises:
             ConfigError: if a key is unknown, naming the nearest, or a value is out of range.
@@ -73,14 +73,14 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class TrackDraw:
-    """What was drawn for a track; all its frames are cropped and mirrored alike.
+    """The drawn augmentation of a track; all its frames get the same crop and mirroring.
 
     Attributes:
-        seed: of the changes of colour, blur and noise.
-        height: of the crop, as a share of the image's.
-        width: of the crop, as a share of the image's.
-        top: where the crop lies among the places where it can, from 0 (top) to below 1 (bottom).
-        left: the same from left to right.
+        seed: seed of the changes of colour, blur and noise.
+        height: height of the crop, as a share of the image's.
+        width: width of the crop, as a share of the image's.
+        top: position of the crop in its vertical range, from 0 (top) to below 1 (bottom).
+        left: position of the crop in its horizontal range, likewise.
         mirrored: whether left and right are exchanged, after the crop.
     """
 
@@ -99,8 +99,8 @@ class TrackDraw:
             size: height and width that the crop is resized to, pixels.
 
         Returns:
-            The drawn crop, rounded to multiples of the factor by which ``read_image`` then reduces:
-            a pixel of the decoded image.
+            The drawn crop, rounded to multiples of the factor by which ``read_image`` then reduces
+            the image: one pixel of the decoded image.
         """
         if self.height == self.width == 1.0:
             return Crop.whole(stored)
@@ -120,7 +120,7 @@ class TrackDraw:
         """Return the 3x3 matrix from the stored image's pixels to those of the augmented image.
 
         Args:
-            crop: what was cut out.
+            crop: the part of the stored image.
             size: height and width that the crop was resized to, pixels.
 
         Returns:
@@ -133,15 +133,15 @@ class TrackDraw:
 
 
 class TrackAugmentation:
-    """Draws one augmentation for all frames of a track and applies it.
+    """Augmentation of all frames of a track with one draw.
 
     The crop is drawn before anything is read, so that each file is decoded at the scale that the
-    crop needs. Mirroring is geometrically exact: the camera's pose stays as it is, and its
-    intrinsics get a negative focal length (fx' = -fx, cx' = W - cx), so a 3-D point projects onto
-    its moved pixel and a cell's ray still points to where its pixels came from.
+    crop needs. Mirroring is geometrically exact: the camera's pose does not change, and its
+    intrinsics get a negative focal length (fx' = -fx, cx' = W - cx). So a 3-D point projects onto
+    its mirrored pixel, and a patch's ray still points to the 3-D location that its pixels show.
 
     Args:
-        settings: what may be drawn; None for nothing.
+        settings: ranges of the draw; None for no augmentation.
     """
 
     def __init__(self, settings: AugmentSettings | None) -> None:
@@ -156,7 +156,7 @@ class TrackAugmentation:
         area, aspect, top, left, mirrored = generator.random(5)
         smallest, largest = self.settings.crop
         area = smallest + (largest - smallest) * area
-        # A crop that keeps much of the area cannot be stretched far without leaving the image.
+        # A crop with a large area cannot be stretched far without leaving the image.
         stretch = min(self.settings.stretch, 1 / area) ** (2 * aspect - 1)
         return TrackDraw(
             seed,
@@ -168,11 +168,11 @@ class TrackAugmentation:
         )
 
     def finish(self, images_THWC: NDArray[np.uint8], draw: TrackDraw) -> NDArray[np.uint8]:
-        """Mirror a track that was read with the draw's crop, and change its colours.
+        """Mirror the frames of a track, which were read with the draw's crop, and change colours.
 
         Args:
             images_THWC: uint8, BGR.
-            draw: what was drawn.
+            draw: the drawn augmentation.
 
         Returns:
             uint8, BGR, of the same shape.
@@ -187,11 +187,11 @@ class TrackAugmentation:
 
 
 def move_boxes(boxes_M4: NDArray[np.float64], matrices_M33: NDArray[np.float64]) -> Any:
-    """Boxes under scaling, mirroring and shifting.
+    """Scale, mirror and shift boxes.
 
     Args:
         boxes_M4: x1 y1 x2 y2 pixels.
-        matrices_M33: as ``TrackDraw.matrix`` returns them.
+        matrices_M33: from ``TrackDraw.matrix``.
 
     Returns:
         (M, 4) x1 y1 x2 y2 pixels of the result, not clipped.
@@ -202,7 +202,7 @@ def move_boxes(boxes_M4: NDArray[np.float64], matrices_M33: NDArray[np.float64])
 
 
 def _pipeline(settings: AugmentSettings) -> A.Compose:
-    """Build the changes that move no pixels."""
+    """Build the augmentations that do not move pixels."""
     return A.Compose(
         [
             A.ColorJitter(

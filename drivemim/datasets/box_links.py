@@ -1,4 +1,4 @@
-"""Tracks for boxes that have none: boxes of each camera linked from step to step."""
+"""Linking of boxes into tracks: boxes of each camera are matched from step to step."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SLOT_BITS = 16
 
 
 def with_linked_tracks(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVERLAP) -> Clips:
-    """One clip whose tracks are boxes of one camera and class that follow one another.
+    """Return one clip whose tracks link boxes of the same camera and class.
 
-    From each step to the next, two boxes are the same object if each is the other's best match, by
-    intersection over union of the later box with the earlier one, or with where that would be if
-    the object stood still on the ground while the camera moves. An object that is missed at one
-    step is another one afterwards.
+    Two boxes of consecutive steps are the same object if each is the other's best match by
+    intersection over union. The later box is compared with the earlier box, and with the predicted
+    box of an object that stands on the ground while the camera moves; the larger value counts. An
+    object that is missed at one step gets a new track afterwards.
 
-    A track is numbered by its first box: by frame of the index and place in the frame, whatever
-    the order of the clip's cameras.
+    A track's number depends on its first box: on the frame of the index and the position in the
+    frame, but not on the order of the clip's cameras.
 
     Args:
         clips: one clip.
@@ -35,6 +35,7 @@ def with_linked_tracks(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVE
         min_overlap: smallest intersection over union of a match, above 0.
 
     Returns:
+        the clip with tracks; -1 for boxes that are not linked to another box.
         the clip with tracks; -1 for boxes that are linked to no other.
     """
     labels_TNM = clips.labels_BTNM[0].numpy()
@@ -54,12 +55,12 @@ def link_tracks(overlaps_TNMM: Floats, numbers_TNM: Ints, min_overlap: float) ->
     """Follow best matches through T steps.
 
     Args:
-        overlaps_TNMM: of boxes of each step but the last (third axis) with those of the next.
-        numbers_TNM: what a track is called that begins with a box.
+        overlaps_TNMM: overlap of boxes of each step except the last (third axis) with the next.
+        numbers_TNM: number of the track that begins with each box.
         min_overlap: smallest overlap of a match, above 0.
 
     Returns:
-        int64 tracks_TNM, -1 for boxes that are linked to no other.
+        int64 tracks_TNM, -1 for boxes that are not linked to another box.
     """
     tracks_TNM = numbers_TNM.astype(np.int64)
     linked_TNM = np.zeros(numbers_TNM.shape, bool)
@@ -75,7 +76,7 @@ def link_tracks(overlaps_TNMM: Floats, numbers_TNM: Ints, min_overlap: float) ->
 
 
 def _expected(clips: Clips, boxes_TNM4: Floats) -> Floats:
-    """Boxes of each step but the last, where they would be at the next, clipped to the image."""
+    """Predict the boxes of each step except the last at the next step, clipped to the image."""
     pairs = (boxes_TNM4.shape[0] - 1, *boxes_TNM4.shape[1:3])
     intrinsics, poses = (
         values[0].double().numpy()
@@ -91,7 +92,7 @@ def _expected(clips: Clips, boxes_TNM4: Floats) -> Floats:
 
 
 def _overlaps(boxes_TNM4: Floats, others_TNM4: Floats) -> Floats:
-    """Intersection over union of all pairs of boxes of a frame: (T, N, M, M)."""
+    """Return the intersection over union of all pairs of boxes of a frame: (T, N, M, M)."""
     one, other = boxes_TNM4[..., :, None, :], others_TNM4[..., None, :, :]
     size = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
     shared = np.maximum(size, 0).prod(axis=-1)

@@ -1,4 +1,4 @@
-"""Where a clip's boxes come from, and how they get into it."""
+"""The interface of box sources, the boxes of an index, and the padding of boxes for clips."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ClassMap = Mapping[str, str | None]
 
 @dataclass(frozen=True, eq=False)
 class ImageBoxes:
-    """Boxes of some frames, M in all.
+    """Boxes of some frames, M in total.
 
     Attributes:
-        frame: (M,) position among the frames asked for, ascending.
+        frame: (M,) position among the requested frames, ascending.
         boxes: (M, 4) x1 y1 x2 y2 pixels of the stored image.
         label: (M,) position in ``CLASSES``.
-        track: (M,) one number an object, the same in every frame; -1 where it is not known.
-        depth: (M,) metres along the camera's z axis; inf where it is not known.
+        track: (M,) number of the object, the same in every frame; -1 if unknown.
+        depth: (M,) metres along the camera's z axis; inf if unknown.
     """
 
     frame: Ints
@@ -43,13 +43,13 @@ class ImageBoxes:
 
     @classmethod
     def none(cls) -> ImageBoxes:
-        """No boxes at all."""
+        """Return an instance without boxes."""
         nothing = np.zeros(0, np.int64)
         return cls(nothing, np.zeros((0, 4)), nothing, nothing, np.zeros(0))
 
 
 class BoxSource(ABC):
-    """Finds the boxes of the frames of a data set.
+    """Base class of sources of boxes for the frames of a data set.
 
     Args:
         index: the data set.
@@ -57,9 +57,9 @@ class BoxSource(ABC):
             ``drivemim.datasets.classes.DEFAULT``.
 
     Attributes:
-        origin: ``annotations``; ``detector``, which learned from labels of its own; or ``images``,
-            which takes no label at all. An exported backbone records it. A class that does not say
-            is taken to read annotations.
+        origin: ``annotations``; ``detector``, which was trained with its own labels; or ``images``,
+            which needs no labels. An exported backbone records it. The default of a class is
+            ``annotations``.
     """
 
     origin: ClassVar[Literal["annotations", "detector", "images"]] = "annotations"
@@ -70,18 +70,18 @@ class BoxSource(ABC):
 
     @abstractmethod
     def find(self, rows: Ints) -> ImageBoxes:
-        """Boxes of frames, in the pixels of their files.
+        """Return the boxes of frames, in the pixels of their files.
 
         Args:
             rows: (F,) rows of ``index.frames``.
         """
 
     def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
-        """The loaded clip with what its boxes still lack.
+        """Return the loaded clip with the data added that its boxes still lack.
 
         Args:
-            clips: one clip, with the boxes that ``find`` found.
-            rows_TN: its frames as rows of ``index.frames``, -1 for those that are missing.
+            clips: one clip, with the boxes from ``find``.
+            rows_TN: its frames as rows of ``index.frames``, -1 for missing frames.
         """
         del rows_TN
         return clips
@@ -91,7 +91,7 @@ class BoxSource(ABC):
 class AnnotatedBoxes(BoxSource):
     """The boxes and tracks of the index, interpolated for sweeps; see ``frame_boxes``.
 
-    Crowds are left out: a box around many objects is no object.
+    Crowds are left out: a box around many objects is not an object.
 
     Raises:
         ConfigError: if ``class_map`` names a category that the index does not have.
@@ -102,7 +102,7 @@ class AnnotatedBoxes(BoxSource):
         check_class_map(class_map, index.categories)
 
     def find(self, rows: Ints) -> ImageBoxes:
-        """Boxes of frames, in the pixels of their files."""
+        """Return the boxes of frames, in the pixels of their files."""
         found = frame_boxes(self.index, rows, class_map=self.class_map)
         one = ~found.crowd
         return ImageBoxes(
@@ -113,7 +113,7 @@ class AnnotatedBoxes(BoxSource):
 def build_box_source(
     boxes: str | Mapping[str, Any] | None, index: FrameIndex, class_map: ClassMap | None
 ) -> BoxSource | None:
-    """A source from its config, or from its type alone; None for no boxes."""
+    """Build a source from its config or from its type alone; return None for no boxes."""
     if boxes is None:
         if class_map:
             raise ConfigError(
@@ -132,11 +132,11 @@ def pad_boxes(
     image_size: tuple[int, int],
     min_size: float,
 ) -> dict[str, NDArray[Any]]:
-    """Boxes as ``Clips`` has them: in the loaded pixels, frame by frame, padded.
+    """Return boxes in the format of ``Clips``: in the loaded pixels, per frame, padded.
 
     Args:
         found: boxes of the valid frames.
-        valid_TN: which frames of the clip are.
+        valid_TN: True for the valid frames of the clip.
         matrices_TN33: from the stored pixels to the loaded ones.
         image_size: height and width of the loaded images, pixels.
         min_size: boxes narrower or lower than this are left out, pixels of the loaded images.

@@ -1,4 +1,4 @@
-"""The classes a detector is asked for, and which source categories become which."""
+"""The detectors' classes, and the mapping from source categories to them."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ _NUSCENES_CATEGORIES: Mapping[str, tuple[str | None, str | None]] = {
 NUSCENES: Mapping[str, str | None] = {
     category: two for category, (two, _) in _NUSCENES_CATEGORIES.items()
 }
-"""nuScenes' 23 categories. Cyclists are neither class: a bicycle or motorcycle box holds its
-rider, so it would teach a detector that people are vehicles."""
+"""Classes of nuScenes' 23 categories. Cyclists have no class: the box of a bicycle or motorcycle
+includes its rider, so it would teach a detector that people are vehicles."""
 
 NUSCENES_DETECTION: Mapping[str, str | None] = {
     category: ten for category, (_, ten) in _NUSCENES_CATEGORIES.items()
 }
-"""The same categories as the ten ``DETECTION_CLASSES``, as the official evaluation maps them."""
+"""The same categories mapped to the ten ``DETECTION_CLASSES``, like in the official evaluation."""
 
 DETECTION_CLASSES = (
     "car",
@@ -99,18 +99,18 @@ CLASS_RANGES: Mapping[str, float] = {
     **dict.fromkeys(("pedestrian", "motorcycle", "bicycle"), 40.0),
     **dict.fromkeys(("traffic_cone", "barrier"), 30.0),
 }
-"""Metres from the vehicle, on the ground, within which the detection task counts each class."""
+"""Range of each class in metres: the detection task counts objects up to this ground distance."""
 
 ATTRIBUTES = tuple(sorted({name for names in CLASS_ATTRIBUTES.values() for name in names}))
-"""All attributes of the detection task; a head numbers them so."""
+"""All attributes of the detection task, in the order in which heads number them."""
 
 VISIBILITY_LEVELS: Mapping[str, int] = {
     **{"v0-40": 1, "v40-60": 2, "v60-80": 3, "v80-100": 4},
     **{"none": 1, "partial": 2, "most": 3, "full": 4},
     "unavailable": 0,
 }
-"""What the levels of nuScenes and of TIER IV's T4 format (90 to 100 % hidden, more than half, less,
-nothing) are worth in nuScenes' numbers."""
+"""nuScenes' numbers of its own visibility levels and of those in TIER IV's T4 format, which are
+90 to 100 % hidden, more than half, less, and nothing."""
 
 NUSCENES_EXTRA: Mapping[str, str | None] = {
     "vehicle.ego": None,
@@ -155,13 +155,13 @@ def check_class_map(
     classes: Sequence[str] = CLASSES,
     where: str = "class_map",
 ) -> None:
-    """Refuse an entry of a class map that would change nothing, or that maps to no class.
+    """Refuse an entry of a class map whose category or class does not exist.
 
     Args:
         class_map: category to one of ``classes`` or None, where it differs from the default.
-        categories: that there are.
+        categories: the existing categories.
         classes: a detector's class names.
-        where: what the map is called in the message.
+        where: name of the map in the message.
 
     Raises:
         ConfigError: naming the entry and the nearest valid one.
@@ -186,20 +186,20 @@ def labels_of(
     *,
     used: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
-    """Label of every category.
+    """Return the label of every category.
 
     Args:
         categories: an index's own category names.
         mapping: category to one of ``classes``, or to None for boxes to leave out.
         classes: a detector's class names.
-        used: which categories have boxes; the others need no class. None for all.
+        used: True for categories that have boxes; the others need no class. None for all.
 
     Returns:
         position in ``classes`` for each category, -1 for those to leave out.
 
     Raises:
-        ValueError: if a category with boxes is not in the mapping, or one maps to something not in
-            ``classes``.
+        ValueError: if a category with boxes is not in the mapping, or maps to a name that is not
+            in ``classes``.
     """
     labels = np.full(len(categories), -1, np.int64)
     for position, category in enumerate(categories):

@@ -1,4 +1,4 @@
-"""How many frames of their clips data sets can fill, and why the others are missing."""
+"""Statistics of the frames that clips can fill, with the reasons for missing frames."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from drivemim.errors import ConfigError
 Ints = NDArray[np.int64]
 
 SMALLEST_SHARE = 0.5
-"""Valid frames below which a run is refused."""
+"""Smallest share of valid frames; a run with less is refused."""
 _CHUNK = 4096
-"""Clips looked at a time: bounds the memory that a whole data set takes."""
+"""Number of clips processed at a time; limits the memory for a whole data set."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,8 +26,8 @@ class ClipSet:
 
     Attributes:
         windows: the rule that makes them.
-        starts: (A, 2) the sample each begins at, and the one camera it is of.
-        one_camera: whether each is of one camera.
+        starts: (A, 2) the sample at each clip's start, and its single camera.
+        one_camera: whether each clip has a single camera.
     """
 
     windows: ClipWindows
@@ -35,7 +35,7 @@ class ClipSet:
     one_camera: bool
 
     def chunks(self) -> Iterator[tuple[Ints, Ints]]:
-        """Some clips after the other: their samples (A,) and cameras (A, N), as columns."""
+        """Yield clips in chunks: their samples (A,) and cameras (A, N), as columns."""
         cameras = np.arange(len(self.windows.cameras))
         for at in range(0, len(self.starts), _CHUNK):
             sample, camera = self.starts[at : at + _CHUNK].T
@@ -47,17 +47,18 @@ class ClipSet:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipCoverage:
-    """How many frames of the clips there are. A frame that is not valid has one of three causes.
+    """Number of valid frames of clips, and of missing ones by their cause.
 
     Attributes:
-        clips: how many there are.
-        cameras: N of a clip.
-        valid_T: frames of each step that there are.
-        absent_T: those whose camera has no frame in the scene.
-        ended_T: those after the end of the scene.
-        skipped_T: those that the camera, which has earlier and later ones, has not near the step.
-        valid_C: frames of each camera of the windows that there are.
-        asked_C: frames of each camera that clips ask for.
+        clips: number of clips.
+        cameras: N, number of cameras of a clip.
+        valid_T: valid frames at each step.
+        absent_T: frames missing because their camera has no frame in the scene.
+        ended_T: frames missing because the scene has ended.
+        skipped_T: frames missing because the camera has earlier and later frames, but none near
+            the step.
+        valid_C: valid frames of each camera of the windows.
+        asked_C: frames of each camera that the clips contain, valid or not.
     """
 
     clips: int
@@ -71,12 +72,12 @@ class ClipCoverage:
 
     @property
     def frames(self) -> int:
-        """Frames that the clips ask for."""
+        """Number of frames that the clips contain, valid or not."""
         return self.clips * self.cameras * len(self.valid_T)
 
     @property
     def share(self) -> float:
-        """Share of them that there are."""
+        """Share of the frames that is valid."""
         return int(self.valid_T.sum()) / max(self.frames, 1)
 
 
@@ -107,10 +108,10 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
 
 
 def check_steps(clips: ClipSet) -> None:
-    """Refuse clips of which a time step is never there.
+    """Refuse clips if a time step has no frame in any of them.
 
     Raises:
-        ConfigError: naming the step, and what to set.
+        ConfigError: naming the step and the settings to change.
     """
     seen_T = np.zeros(clips.windows.steps, bool)
     for sample, camera_AN in clips.chunks():
@@ -135,7 +136,7 @@ def check_steps(clips: ClipSet) -> None:
 
 
 def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
-    """One line: how many clips there are and what share of their frames is valid."""
+    """Return one line: the number of clips and the share of their frames that is valid."""
     reasons = (
         (coverage.ended_T, "after the end of the scene"),
         (coverage.absent_T, "of cameras that the scene does not have"),
@@ -155,10 +156,10 @@ def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
 
 
 def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
-    """Refuse clips of which most frames are missing.
+    """Refuse clips if most of their frames are missing.
 
     Raises:
-        ConfigError: naming the share, and the cause that most of them have.
+        ConfigError: naming the share and the most frequent cause.
     """
     if coverage.share >= SMALLEST_SHARE:
         return
@@ -193,7 +194,7 @@ def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
 def _look(
     windows: ClipWindows, sample: Ints, camera_AN: Ints
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which frames of clips are there, whose camera films in the scene, and before which end."""
+    """Return masks of frames: valid, of a camera that the scene has, before the end."""
     filmed_AC, inside_ATC = windows.within(sample)
     place_ATN = camera_AN[:, None]
     return (
@@ -212,7 +213,7 @@ def _seconds(windows: ClipWindows, step: int) -> str:
 
 
 def _gap_cure(clips: ClipSet) -> str:
-    """What to set where cameras have no frame near a step although the scene goes on."""
+    """Return the advice for clips whose cameras have gaps inside a scene."""
     index, cameras = clips.windows.index, clips.windows.cameras
     if clips.windows.spacing is None:
         return "the cameras lack keyframes there: set a spacing in seconds, which takes sweeps too"
@@ -228,7 +229,7 @@ def _gap_cure(clips: ClipSet) -> str:
 
 
 def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float | None, bool]:
-    """Median seconds between a camera's frames, and whether all of them are keyframes."""
+    """Return the median time in seconds between a camera's frames, and if all are keyframes."""
     frames = index.frames
     chosen = np.isin(frames.scene, scenes) & np.isin(frames.camera, cameras)
     row = np.flatnonzero(chosen & (frames.next >= 0))

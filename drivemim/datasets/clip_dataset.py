@@ -1,4 +1,4 @@
-"""Clips from a ``FrameIndex``: the data set that pretraining reads."""
+"""The pretraining data set: clips of frames from a ``FrameIndex``."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ def collate_clips(items: Sequence[Clips]) -> Clips:
 
 @DATASETS.register_module()
 class ClipDataset(Dataset[Clips]):
-    """T time steps x N cameras; an item is a batch of one clip.
+    """Clips of T time steps x N cameras; an item is a batch of one clip.
 
-    A clip begins at a sample (a nuScenes keyframe, any frame of a folder) and goes forward. Frames
-    that are not there (a camera that dropped out, the end of a scene) are ``valid`` False.
+    A clip begins at a sample (a nuScenes keyframe, any frame of a folder) and goes forward in time.
+    Missing frames (the camera dropped out, or the scene has ended) have ``valid`` False.
 
     Args:
         index: file that ``tools/create_index.py`` wrote.
-        image_size: height and width of the images, pixels. Their aspect ratio may differ from
-            that of the files: images are stretched, and intrinsics with them.
+        image_size: height and width of the images, pixels. If their aspect ratio differs from that
+            of the files, images and intrinsics are stretched.
         steps: T.
-        spacing: None for keyframes only, or seconds between steps (sweeps are used then).
-        cameras: names, in the order wanted; None for all.
+        spacing: None for keyframes only, or seconds between steps (then sweeps are used too).
+        cameras: names, in the order of N; None for all.
         scenes: scene names, a split name, or None for all; see ``FrameIndex.scene_rows``.
-        one_camera: whether every camera gives clips of its own (N = 1), so that data of different
-            rigs can be mixed.
+        one_camera: whether each clip has a single camera (N = 1), so that data of different rigs
+            can be mixed.
         whole: whether to leave out clips that begin too close to their scene's end.
-        augment: settings of ``AugmentSettings``; None for none.
-        boxes: where boxes come from: ``AnnotatedBoxes``, ``DetectedBoxes`` (a detector's results),
+        augment: settings of ``AugmentSettings``; None for no augmentation.
+        boxes: source of the boxes: ``AnnotatedBoxes``, ``DetectedBoxes`` (a detector's results),
             ``MotionBoxes`` (no labels at all), by name or as a config with arguments; None for no
             boxes.
-        min_box_size: boxes narrower or lower than this are left out, pixels of the result.
-        lidar_points: most lidar points of a frame; 0 for none. See ``frame_points``.
+        min_box_size: boxes narrower or lower than this are left out, pixels of the loaded image.
+        lidar_points: maximum number of lidar points per frame; 0 for none. See ``frame_points``.
         class_map: category to class or None, where it differs from
             ``drivemim.datasets.classes.DEFAULT``.
         version: data set version that the index must hold, if given.
         data_root: where the data lies, if it moved since the index was built.
 
     Raises:
-        FileNotFoundError: if the index is not there, or (on loading) an image or a sweep.
-        ValueError: if a camera, scene or category is unknown, the index is old or of another
-            version, there is no clip, a step that no clip has a frame at (the message says what
-            spacing the data has), or ``lidar_points`` where there are none, or (on loading) a file
+        FileNotFoundError: if the index does not exist, or (on loading) an image or a sweep.
+        ValueError: if a camera, scene or category is unknown; the index is old or of another
+            version; there is no clip; no clip has a frame at some step (the message gives the
+            spacing of the data); ``lidar_points`` is set but there are none; or (on loading) a file
             is broken.
     """
 
@@ -119,24 +119,24 @@ class ClipDataset(Dataset[Clips]):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What MMEngine's tools ask a data set for."""
+        """Class names, for MMEngine's tools."""
         return {"classes": CLASSES}
 
     @property
     def clips(self) -> ClipSet:
-        """The clips as frames of the index, not loaded."""
+        """The clips as a ``ClipSet`` (frames of the index), not loaded."""
         return ClipSet(windows=self.windows, starts=self.starts, one_camera=self.one_camera)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitem__(self, item: int) -> Clips:
-        # Drawn from the global generator, which the loader's process or SeededDataset has seeded.
+        # Drawn from the global generator, which the loader's process or SeededDataset seeded.
         seed = int(np.random.randint(2**31))
         return self.load(self.rows(item), seed)
 
     def rows(self, item: int) -> Ints:
-        """Frames (T, N) of an item, as rows of the index; -1 where there is none."""
+        """Return the frames (T, N) of an item as rows of the index; -1 for missing frames."""
         sample, camera = self.starts[item]
         rows_TN: Ints = self.windows.rows(np.array([sample]))[0]
         return rows_TN[:, camera : camera + 1] if self.one_camera else rows_TN
@@ -145,8 +145,8 @@ class ClipDataset(Dataset[Clips]):
         """Load the clip of given frames.
 
         Args:
-            rows_TN: rows of the index; -1 for a frame that is missing.
-            seed: of the augmentation, and the clip's ``seeds_B``.
+            rows_TN: rows of the index; -1 for missing frames.
+            seed: seed of the augmentation, and the clip's ``seeds_B``.
         """
         valid_TN = rows_TN >= 0
         rows_V = rows_TN[valid_TN]
@@ -173,7 +173,7 @@ class ClipDataset(Dataset[Clips]):
         return clips if self.boxes is None else self.boxes.complete(clips, rows_TN)
 
     def _find_starts(self, scenes: Ints, whole: bool) -> Ints:
-        """(items, 2): the sample a clip begins at, and the one camera it is of (0 if all)."""
+        """Return (items, 2): the sample at a clip's start, and its single camera (0 if all)."""
         samples = np.flatnonzero(np.isin(self.index.samples.scene, scenes))
         if whole:
             last = samples + self.windows.steps - 1
@@ -193,11 +193,11 @@ class ClipDataset(Dataset[Clips]):
         return np.stack([samples, np.zeros_like(samples)], axis=1)
 
     def _read(self, rows_TN: Ints, seed: int) -> tuple[NDArray[np.uint8], Floats]:
-        """Images of the clip, and the matrices from the stored pixels to theirs."""
+        """Read the images of a clip; also return the matrices from stored to loaded pixels."""
         T, N = rows_TN.shape
         images = np.zeros((T, N, *self.image_size, 3), np.uint8)
         matrices = np.tile(np.eye(3), (T, N, 1, 1))
-        # Every camera has a draw of its own, which depends on nothing but the clip's seed.
+        # Each camera has its own draw, which depends only on the clip's seed.
         seeds = np.random.SeedSequence(seed).generate_state(N)
         for camera in range(N):
             steps = np.flatnonzero(rows_TN[:, camera] >= 0)
@@ -212,7 +212,7 @@ class ClipDataset(Dataset[Clips]):
         return images, matrices
 
     def _read_frame(self, row: int, draw: TrackDraw) -> tuple[NDArray[np.uint8], Floats]:
-        """Read the drawn part of a frame; return the matrix from its stored pixels as well."""
+        """Read the drawn crop of a frame; also return the matrix from its stored pixels."""
         frames = self.index.frames
         stored = (int(frames.height[row]), int(frames.width[row]))
         crop = draw.crop(stored, self.image_size)
@@ -226,7 +226,7 @@ class ClipDataset(Dataset[Clips]):
         return image, draw.matrix(crop, self.image_size)
 
     def _calibrate(self, rows_TN: Ints, matrices_TN33: Floats) -> tuple[Floats, Floats]:
-        """Intrinsics of the loaded pixels, and poses in the first valid frame's ego frame."""
+        """Return intrinsics of the loaded pixels, and poses in the first valid ego frame."""
         valid_TN = rows_TN >= 0
         rows_V = rows_TN[valid_TN]
         frames = self.index.frames
@@ -241,7 +241,7 @@ class ClipDataset(Dataset[Clips]):
         return intrinsics, camera_to_clip
 
     def _points(self, rows_TN: Ints, matrices_TN33: Floats, seed: int) -> torch.Tensor:
-        """Lidar points of the loaded pixels, (1, T, N, P, 3)."""
+        """Return the lidar points in the loaded pixels, (1, T, N, P, 3)."""
         valid_TN = rows_TN >= 0
         if self.lidar_points == 0 or not valid_TN.any():
             return torch.zeros(1, *rows_TN.shape, 0, 3)

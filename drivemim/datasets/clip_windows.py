@@ -1,4 +1,4 @@
-"""Which frames make a clip: T time steps x N cameras, as rows of the index."""
+"""The rule that selects the frames of a clip: T time steps x N cameras, as rows of the index."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class ClipWindows:
-    """The rule that turns a sample into the frames of the clip that begins there.
+    """The rule that maps a sample to the frames of the clip that begins there.
 
     Attributes:
         index: the data set.
         cameras: (N,) positions in ``index.cameras``, in the clip's order.
         steps: T.
-        spacing: None for one sample after the other (keyframes only), or seconds between steps:
-            then a step is the camera's frame nearest to its time, less than half a spacing away.
+        spacing: None for consecutive samples (keyframes only), or seconds between steps. Then a
+            step is the camera's frame nearest to its time, at most half a spacing away.
     """
 
     index: FrameIndex
@@ -38,13 +38,13 @@ class ClipWindows:
             raise ValueError(f"spacing is {self.spacing} s; use seconds above 0, or None")
 
     def rows(self, samples: Ints) -> Ints:
-        """Frames of the clips that begin at samples.
+        """Return the frames of the clips that begin at samples.
 
         Args:
             samples: (A,) rows of ``index.samples``.
 
         Returns:
-            (A, T, N) rows of ``index.frames``; -1 where a camera has no frame or the scene ended.
+            (A, T, N) rows of ``index.frames``; -1 if a camera has no frame or the scene has ended.
         """
         samples = np.asarray(samples, np.int64)
         if self.spacing is None or len(self.index.frames) == 0:
@@ -61,15 +61,15 @@ class ClipWindows:
         return np.where(inside_AT[..., None], rows_ATN, -1)
 
     def within(self, samples: Ints) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which steps a camera could have a frame at.
+        """Return which cameras a scene has, and which steps are before the end.
 
         Args:
             samples: (A,) rows of ``index.samples``.
 
         Returns:
-            (A, N) whether the scene has frames of the camera at all, and (A, T, N) whether the
-            step comes before the scene's last sample (without ``spacing``) or the camera's last
-            frame (with it) is over.
+            (A, N) True if the scene has any frame of the camera, and (A, T, N) True if the step is
+            not after the scene's last sample (without ``spacing``), or at most half a spacing after
+            the camera's last frame (with it).
         """
         scenes, scene_A = self.index.scenes, self.index.samples.scene[samples]
         count_AN = scenes.frame_count[scene_A[:, None], self.cameras]
@@ -83,9 +83,9 @@ class ClipWindows:
         return count_AN > 0, self._wanted(samples, self.spacing) <= latest_AN[:, None]
 
     def _wanted(self, samples: Ints, spacing: float) -> Ints:
-        """Times (A, T, N) of the steps, microseconds."""
+        """Return the times (A, T, N) of the steps, microseconds."""
         index = self.index
-        # A camera's own keyframe is its first step: it can be 50 ms off the sample's time.
+        # A camera's first step is its own keyframe, which can be 50 ms off the sample's time.
         key_AN = index.samples.keyframes[samples[:, None], self.cameras]
         start_AN = np.where(
             key_AN >= 0,
@@ -109,14 +109,14 @@ class ClipWindows:
         gap_before = wanted_ATN - index.frames.timestamp[np.clip(before_ATN, 0, last)]
         gap_after = index.frames.timestamp[np.clip(after_ATN, 0, last)] - wanted_ATN
         half = spacing * MICROSECONDS / 2
-        # Half-open, so that no frame can be nearest to two steps.
+        # Half-open interval, so that no frame can be nearest to two steps.
         near_before = (before_ATN >= low_AN[:, None]) & (gap_before <= half)
         near_after = (after_ATN < high_AN[:, None]) & (gap_after < half)
         choose_after = near_after & (~near_before | (gap_after < gap_before))
         return np.where(choose_after, after_ATN, np.where(near_before, before_ATN, -1))
 
     def _search(self, track: Ints, low: Ints, wanted: Ints) -> Ints:
-        """First row of a track at or after a time: one search over the column of all keys."""
+        """Return the first row of a track at or after a time, by one search over all keys."""
         frames = self.index.frames
         start = frames.timestamp[np.minimum(low, len(frames) - 1)]
         keys = time_keys(track, wanted - start)

@@ -1,4 +1,4 @@
-"""A detector's results in COCO's format, as columns sorted by frame of an index."""
+"""Reading of a detector's COCO results into columns sorted by frame of an index."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Images(msgspec.Struct):
 
 @dataclass(frozen=True, eq=False)
 class DetectionTable:
-    """Detections in some frames of an index, D in all, sorted by frame.
+    """Detections in some frames of an index, D in total, sorted by frame.
 
     Attributes:
         row_D: int64, row of ``index.frames``.
@@ -78,21 +78,20 @@ def read_results(
     Args:
         path: the file; ``bbox`` is x, y, width, height in pixels of the stored image.
         index: the data set whose frames the detector saw.
-        images: COCO file that the ids refer to; its annotations are not read, and its images are
+        images: COCO file whose ids the results use; its annotations are not read. Its images are
             found by their ``file_name``, relative to the file's own folder if the index has any
-            of them there, else to the index's data root. Results of images that the index lacks
-            are left out. None if ``image_id`` is a row of the index and
-            ``category_id`` a position in ``CLASSES``, which is what MMDetection's ``CocoMetric``
-            writes for DriveMIM's own ``FrameDetection`` and a head of these classes.
-        min_score: results below are left out.
+            of them there, else to the index's data root. Results for images that are not in the
+            index are left out. None if ``image_id`` is a row of the index and ``category_id`` a
+            position in ``CLASSES``; MMDetection's ``CocoMetric`` writes such ids for DriveMIM's
+            own ``FrameDetection`` and a head of these classes.
+        min_score: results with a lower score are left out.
         class_map: category name to class or None, where it differs from
-            ``drivemim.datasets.classes.DEFAULT``.
-            Categories that it does not name are left out.
+            ``drivemim.datasets.classes.DEFAULT``. Categories in neither are left out.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ValueError: if a file is no such file, an id refers to nothing, a box is broken, images
-            are of another size than the index has, or nothing of them is in the index.
+        FileNotFoundError: if a file does not exist.
+        ValueError: if a file has the wrong format, an id is unknown, a box is broken, the sizes of
+            images differ from the index, or none of the images is in the index.
     """
     results: list[_Result] = _decode(path, list[_Result], "COCO results")
     count = len(results)
@@ -102,7 +101,7 @@ def read_results(
     flat = (value for result in results for value in result.bbox)
     boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
     del results
-    # Text that is read as a number can say "nan".
+    # A number that was read from text can be NaN.
     _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is no number", path)
     _refuse(~np.isfinite(score_D), lambda _: "has a score that is no number", path)
     _refuse(
@@ -151,7 +150,7 @@ def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -
 
 
 def _own_ids(image_D: Ints, category_D: Ints, index: FrameIndex, path: Path) -> tuple[Ints, Ints]:
-    """Ids that are rows and labels already."""
+    """Check ids that are rows and labels already, and return them."""
     frames = len(index.frames)
     hint = "if ids are those of a COCO file, name it: images=..."
     _refuse(
@@ -170,7 +169,7 @@ def _own_ids(image_D: Ints, category_D: Ints, index: FrameIndex, path: Path) -> 
 
 
 def _places(values_D: Ints, known: list[int]) -> Ints:
-    """Position of each value in ``known``, -1 for those that are not there."""
+    """Return the position of each value in ``known``, -1 for unknown values."""
     ids = np.array(known, np.int64)
     if len(ids) == 0:
         return np.full(len(values_D), -1, np.int64)
@@ -180,7 +179,7 @@ def _places(values_D: Ints, known: list[int]) -> Ints:
 
 
 def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
-    """Row in the index of each image of a COCO file, -1 for those that it lacks."""
+    """Return the index row of each image of a COCO file, -1 for images that it lacks."""
     names = [posix_name(image.file_name) for image in listed]
     rows = _find_files(names, index, path)
     found = np.flatnonzero(rows >= 0)
@@ -213,17 +212,17 @@ def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
 
 
 def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
-    """Row in the index of each file that ``path`` names, -1 for those that it lacks.
+    """Return the index row of each file that ``path`` names, -1 for files that it lacks.
 
     Names are relative to the folder of ``path`` if the index has any of them there, else to the
-    index's data root. Links do not matter.
+    index's data root. Links are resolved.
     """
     real = RealPaths()
     root, beside = plain_path(index.data_root), plain_path(path.parent)
     rows = np.full(len(names), -1, np.int64)
     for folder in dict.fromkeys((beside, root)):
         rows = index.find_paths([path_from(root, folder / name, real) for name in names])
-        # Files, not names: a link in the index to what is listed, or the other way round.
+        # Compare files, not names: either the index or the list may have a link to the other.
         lost = [place for place in np.flatnonzero(rows < 0) if (folder / names[place]).is_file()]
         if lost:
             others = np.setdiff1d(np.arange(len(index.frames)), rows)
@@ -235,7 +234,7 @@ def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
 
 
 def _labels(names: list[str], class_map: ClassMap | None, path: Path) -> Ints:
-    """Label of each category, -1 for those that are no class or not in the map."""
+    """Return the label of each category, -1 if it has no class or is not in the map."""
     check_class_map(class_map, names, where=f"class_map of {path}")
     mapping = {**DEFAULT, **(class_map or {})}
     labels = labels_of([name for name in names if name in mapping], mapping)

@@ -1,4 +1,4 @@
-"""Byte-identical images of different scenes: what is judged on them may have been trained on."""
+"""Search for byte-identical images in different scenes: evaluation may use training images."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Ints = NDArray[np.int64]
 
 
 def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
-    """Find files that are byte-identical to one of another scene.
+    """Find files that are byte-identical to a file of another scene.
 
     Copies within a scene do not count: a camera that stands still repeats its image. Files are
-    compared by their size, those of one size by parts of their content, and those that are alike in
-    these by all of it.
+    compared by size first, then by parts of their content, and those that are still equal by their
+    whole content.
 
     Args:
         paths: of F files.
         scene_F: scene of each.
 
     Returns:
-        (C, 2) positions of such files, and for each the first file of the same content.
+        (C, 2) position of each such file, and of the first file with the same content.
 
     Raises:
         OSError: if a file cannot be read.
@@ -49,11 +49,11 @@ def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
 def describe_copies(
     copies_C2: Ints, paths: Sequence[str], scenes: Sequence[tuple[str, str]]
 ) -> str:
-    """Say how many images which splits share, with the first of each; ``""`` for none.
+    """Describe how many images each pair of splits shares, with the first of each; ``""`` for none.
 
     Args:
         copies_C2: from :func:`find_copies`.
-        paths: of all frames.
+        paths: paths of all frames.
         scenes: split and name of the scene of each frame.
     """
     groups: defaultdict[int, list[int]] = defaultdict(list)
@@ -82,16 +82,16 @@ def describe_copies(
 
 
 def shared_content(index: FrameIndex, rows: Ints, others: Ints) -> Ints:
-    """Find images of some frames that are byte-identical to images of others.
+    """Find images of some frames that are byte-identical to images of other frames.
 
     Args:
         index: the data set.
-        rows: of its frames.
-        others: likewise.
+        rows: rows of frames.
+        others: rows of other frames.
 
     Returns:
-        (S, 2) rows of ``rows``, each with one of ``others`` of the same content; none where the
-        index does not say which images are copies (see ``FrameIndex.copies``).
+        (S, 2) the found frames of ``rows``, each with one of ``others`` that has the same content;
+        empty if the index does not record copies (see ``FrameIndex.copies``).
     """
     row_C, group_C = index.copies.T
     of_others = np.isin(row_C, others)
@@ -102,7 +102,7 @@ def shared_content(index: FrameIndex, rows: Ints, others: Ints) -> Ints:
 
 
 def _in_several(keys: NDArray[np.generic], scene: Ints) -> NDArray[np.bool_]:
-    """Which keys occur in more than one scene."""
+    """Return True for keys that occur in more than one scene."""
     if len(keys) == 0:
         return np.zeros(0, np.bool_)
     _, group = np.unique(keys, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Frames with boxes, as MMDetection's pipelines take them."""
+"""The data set of frames with 2-D boxes for MMDetection."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from drivemim.registry import DATASETS
 
 Integers = NDArray[np.int64]
 _LOOK = 256
-"""Frames looked at together for an object to learn; nearly always the first have one."""
+"""Number of frames per chunk in the search for an object; nearly always the first chunk has one."""
 _LARGEST = {"min_visibility": 4, "max_truncation": 1}
-"""Filters with an upper end; the others are in [0, infinity]."""
+"""Filters with an upper limit; the others are in [0, infinity]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxFilters:
-    """Which objects a detector is asked for; the others are ignored, not background.
+    """Filters that select the objects to detect; the others are ignored, not background.
 
-    An object whose visibility, distance or points are unknown passes that filter.
+    An object passes a filter if the value that it tests (visibility, distance, points) is unknown.
 
     Attributes:
         min_visibility: nuScenes' level, 1 (0-40 % visible) to 4 (80-100 %).
         min_width: pixels of the stored image.
         min_height: pixels of the stored image.
         min_area: square pixels of the stored image.
-        max_truncation: largest share of the 3-D box's volume out of view.
+        max_truncation: largest fraction of the 3-D box's volume that is out of view.
         max_distance: metres from the ego vehicle.
         min_lidar_points: lidar returns inside the 3-D box.
-        min_points: lidar and radar returns inside the 3-D box together.
+        min_points: sum of lidar and radar returns inside the 3-D box.
     """
 
     min_visibility: int = 0
@@ -60,10 +60,10 @@ class BoxFilters:
 
     @classmethod
     def of(cls, settings: Mapping[str, float]) -> BoxFilters:
-        """Filters from a config's dict.
+        """Make the filters from a config's dict.
 
         Raises:
-            ConfigError: for a key that is no filter, or a limit that cannot be meant.
+            ConfigError: if a key is not a filter, or a limit is out of range.
         """
         known = [each.name for each in fields(cls)]
         for key in settings:
@@ -74,11 +74,11 @@ class BoxFilters:
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 
     def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
-        """(M,) True for the objects that are not asked for, and for crowds."""
+        """Return (M,) True for objects that a filter leaves out, and for crowds."""
         return np.asarray(np.logical_or.reduce(list(self.reasons(found).values())))
 
     def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
-        """(M,) True for the objects that each filter leaves out, by the filter's setting."""
+        """Return one mask (M,) per filter, named by its setting: True = left out."""
         width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
         lidar, radar = found.lidar_points, found.radar_points
         unseen = (found.visibility > 0) & (found.visibility < self.min_visibility)
@@ -102,19 +102,19 @@ class FrameDetection(BaseDataset):
     """The frames of an index as images with boxes, for MMDetection.
 
     Follows the protocol of MMDetection's ``BaseDetDataset`` without importing it. Boxes are
-    projected when an image is asked for; a process holds one number a frame and nothing else.
+    projected when an item is loaded; a process stores only one number per frame.
 
     Each item given to the pipeline has ``img_path``, ``img_id`` (row in the index),
-    ``frame_token``, ``camera``, ``scene``, ``condition`` (``day`` or ``night``, then perhaps
-    ``rain``; empty where the source does not say), ``height``, ``width`` and ``instances``: dicts
+    ``frame_token``, ``camera``, ``scene``, ``condition`` (``day`` or ``night``, optionally followed
+    by ``rain``; empty if the source does not say), ``height``, ``width`` and ``instances``: dicts
     of ``bbox`` (x1, y1, x2, y2; pixels of the stored image), ``bbox_label``, ``ignore_flag``,
-    ``distance`` (metres, NaN unknown), ``visibility`` (1 to 4, 0 unknown), ``moving`` (1, 0, -1
-    unknown), ``truncation`` (share out of view), ``crowd`` and ``track``.
+    ``distance`` (metres, NaN = unknown), ``visibility`` (1 to 4, 0 = unknown), ``moving`` (1, 0,
+    -1 = unknown), ``truncation`` (fraction out of view), ``crowd`` and ``track``.
 
     Args:
         index: file that ``tools/create_index.py`` wrote.
         filters: settings of ``BoxFilters``.
-        pipeline: transforms, MMDetection's or ours.
+        pipeline: transforms, from MMDetection or DriveMIM.
         data_root: where the data lies now, if it moved since the index was built.
         version: data set version that the index must be of, or None for any.
         scenes: names of splits or scenes, see ``select_scenes``; None for all.
@@ -122,17 +122,18 @@ class FrameDetection(BaseDataset):
         keyframes_only: leave out sweeps, whose boxes are interpolated.
         class_map: category to class name or None, where it differs from
             ``drivemim.datasets.classes.DEFAULT``.
-        label_share: of the moments that the rest selects, taken scene by scene; see
+        label_share: fraction of the selected samples to keep, taken scene by scene; see
             ``drivemim.datasets.label_subsets``.
-        label_seed: draws which scenes, and which part of the last one.
-        indices: keep the first (or, negative, the last) so many frames, or these.
-        test_mode: MMEngine's: a failing pipeline is an error rather than another image.
+        label_seed: seed that draws the scenes, and the part of the last one.
+        indices: a number n keeps the first n frames (the last |n| if negative); a sequence keeps
+            these positions.
+        test_mode: like in MMEngine: a failing pipeline is an error instead of another image.
         lazy_init: open the index at the first use.
 
     Raises:
-        ValueError: if the selection has no frame, a name in it is unknown, a filter asks for
-            visibility and the index has levels that nothing is known of, or (unless ``test_mode``)
-            the filters leave no object in any frame.
+        ValueError: if the selection has no frame, a name in it is unknown, a visibility filter is
+            set and the index has unknown visibility levels, or (unless ``test_mode``) the filters
+            leave no object in any frame.
     """
 
     METAINFO: dict[str, Any] = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
@@ -206,10 +207,10 @@ class FrameDetection(BaseDataset):
         self._fully_initialized = True
 
     def check_frames(self) -> None:
-        """Refuse frames that lack what the items need; nothing here."""
+        """Refuse frames that lack data of the items; does nothing in this class."""
 
     def _check_objects(self) -> None:
-        """Refuse to train on frames without any object to learn; looks until it finds one."""
+        """Refuse to train on frames without any object to learn; stop at the first one found."""
         total, counts = 0, dict.fromkeys(self.reasons(self._find(self.rows[:0])), 0)
         for start in range(0, len(self.rows), _LOOK):
             found = self._find(self.rows[start : start + _LOOK])
@@ -233,14 +234,14 @@ class FrameDetection(BaseDataset):
         )
 
     def labelled(self, rows: Integers, *, share: float, seed: int) -> NDArray[np.bool_]:
-        """(F,) True for the frames of ``rows`` that a share of the labels leaves."""
+        """Return (F,) True for the frames of ``rows`` that are in the label subset."""
         frames = self.index.frames
         return label_subset(
             frames.scene[rows], frames.sample[rows], frames.timestamp[rows], share=share, seed=seed
         )
 
     def _check_levels(self) -> None:
-        """Refuse a filter by visibility where it is not known what is how visible."""
+        """Refuse a visibility filter if the index has unknown visibility levels."""
         visibility = self.index.boxes.visibility
         if self.filters.min_visibility > 0 and (visibility < 0).any():
             levels = self.index.levels
@@ -271,7 +272,7 @@ class FrameDetection(BaseDataset):
         return len(self.rows)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """What the pipeline is given for one frame; see the class."""
+        """Return the pipeline's input for one frame; see the class."""
         self.full_init()
         row = int(self.rows[idx])
         frames = self.index.frames
@@ -307,12 +308,12 @@ class FrameDetection(BaseDataset):
         return self._describe(self._boxes(row))
 
     def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
-        """(M,) True for the objects that a detector is not asked for."""
+        """Return (M,) True for the objects that a detector does not have to find."""
         ignored: NDArray[np.bool_] = np.logical_or.reduce(list(self.reasons(found).values()))
         return ignored
 
     def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
-        """Why objects are not asked for: (M,) masks by what leaves them out."""
+        """Return one mask (M,) per reason to ignore objects, by the reason's name."""
         return self.filters.reasons(found)
 
     def _describe(self, found: FrameBoxes) -> list[dict[str, Any]]:
@@ -333,14 +334,14 @@ class FrameDetection(BaseDataset):
         ]
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Labels in one frame, as MMDetection's ``ClassBalancedDataset`` asks for them."""
+        """Return the labels in one frame, for MMDetection's ``ClassBalancedDataset``."""
         return [each["bbox_label"] for each in self.get_data_info(idx)["instances"]]
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one frame.
 
         Raises:
-            FileNotFoundError: if its image is not there.
+            FileNotFoundError: if its image does not exist.
         """
         info = self.get_data_info(idx)
         if not os.path.isfile(info["img_path"]):
@@ -351,12 +352,12 @@ class FrameDetection(BaseDataset):
         return self.pipeline(info)
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep the first (or, negative, the last) so many frames, or these."""
+        """Keep the first n frames (the last |n| if negative), or the frames at these positions."""
         self.full_init()
         self.rows = _subset(self.rows, indices)
 
     def get_subset(self, indices: int | Sequence[int]) -> FrameDetection:
-        """Like ``get_subset_``, on a copy."""
+        """Apply ``get_subset_`` to a copy."""
         self.full_init()
         copied: FrameDetection = object.__new__(type(self))
         copied.__dict__.update(self.__dict__)

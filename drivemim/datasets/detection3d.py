@@ -1,4 +1,4 @@
-"""Frames with 3-D boxes, as a monocular detector of nuScenes' ten classes takes them."""
+"""The data set of frames with 3-D boxes, for monocular detectors of nuScenes' ten classes."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _PALETTE = [
 class FrameDetection3D(FrameDetection):
     """Keyframes of an index as images with 3-D boxes of ``DETECTION_CLASSES``.
 
-    Only keyframes: their boxes were annotated, those of sweeps are interpolated and the official
-    evaluation does not ask for them.
+    Sweeps are excluded: their boxes are interpolated, and the official evaluation does not use
+    them.
 
-    Each item has what ``FrameDetection`` gives, and ``sample_token``; ``camera_matrix`` (3 x 3,
+    Each item has the fields of ``FrameDetection``, and ``sample_token``; ``camera_matrix`` (3 x 3,
     pixels of the stored image); ``camera_to_global`` (4 x 4, through the frame's own ego pose,
-    not the lidar's). Every one of its ``instances`` also has ``center`` (metres, camera frame),
-    ``size`` (metres: width, length, height), ``yaw`` and ``velocity`` (radians and metres a second
-    in the levelled camera frame, see ``drivemim.geometry.camera_boxes``; NaN unknown), and
-    ``attribute`` (position in ``ATTRIBUTES``; -1 for none, or for one its class cannot have).
+    not the lidar's). Each of its ``instances`` also has ``center`` (metres, camera frame),
+    ``size`` (metres: width, length, height), ``yaw`` and ``velocity`` (radians and metres per
+    second in the levelled camera frame, see ``drivemim.geometry.camera_boxes``; NaN = unknown), and
+    ``attribute`` (position in ``ATTRIBUTES``; -1 for none, or if its class cannot have it).
 
-    An object whose centre is behind the camera is ignored, whatever the filters say: no depth
-    describes it, and another camera looks at it.
+    An object whose centre is behind the camera is always ignored: it has no valid depth, and
+    another camera sees it.
 
-    ``metainfo['nuscenes']`` tells the official evaluation what was chosen: ``index``,
-    ``data_root``, ``scenes`` (names) and ``whole`` (False where ``indices`` or ``label_share`` left
+    ``metainfo['nuscenes']`` gives the selection to the official evaluation: ``index``,
+    ``data_root``, ``scenes`` (names) and ``whole`` (False if ``indices`` or ``label_share`` left
     frames out).
 
     Args:
@@ -57,10 +57,10 @@ class FrameDetection3D(FrameDetection):
         pipeline: transforms; see ``drivemim.datasets.detection3d_transforms``.
         within_class_range: ignore objects beyond the range in which the official evaluation
             counts their class (``CLASS_RANGES``).
-        min_depth: metres in front of the camera below which a centre counts as behind it.
+        min_depth: metres in front of the camera; a centre nearer than this counts as behind it.
         class_map: category to one of ``DETECTION_CLASSES`` or None, where it differs from
             nuScenes' own.
-        settings: the rest of ``FrameDetection``'s arguments.
+        settings: the other arguments of ``FrameDetection``.
 
     Raises:
         ValueError: if the selection has no frame, a name in it is unknown, a frame has no
@@ -100,7 +100,7 @@ class FrameDetection3D(FrameDetection):
         )
 
     def full_init(self) -> None:
-        """Open the index, choose the frames, and say in ``metainfo`` what was chosen."""
+        """Open the index, choose the frames, and record the selection in ``metainfo``."""
         if self._fully_initialized:
             return
         super().full_init()
@@ -113,7 +113,7 @@ class FrameDetection3D(FrameDetection):
         }
 
     def check_frames(self) -> None:
-        """Refuse frames without measured calibration, and boxes without a place in space."""
+        """Refuse frames without measured calibration, and boxes without a 3-D position."""
         frames, boxes = self.index.frames, self.index.boxes
         loose = self.rows[~frames.calibrated[self.rows]]
         if len(loose):
@@ -129,7 +129,7 @@ class FrameDetection3D(FrameDetection):
             )
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep the first (or, negative, the last) so many frames, or these."""
+        """Keep the first n frames (the last |n| if negative), or the frames at these positions."""
         super().get_subset_(indices)
         self._metainfo = {
             **self._metainfo,
@@ -137,7 +137,7 @@ class FrameDetection3D(FrameDetection):
         }
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """What the pipeline is given for one frame; see the class."""
+        """Return the pipeline's input for one frame; see the class."""
         info = super().get_data_info(idx)
         row = info["img_id"]
         frames = self.index.frames
@@ -167,7 +167,7 @@ class FrameDetection3D(FrameDetection):
         return instances
 
     def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
-        """As ``FrameDetection``'s, and what is behind the camera or beyond its class's range."""
+        """Return ``FrameDetection``'s masks, and those for minimum depth and class range."""
         reasons = {
             **super().reasons(found),
             f"min_depth={self.min_depth:g}": found.depth < self.min_depth,
@@ -177,7 +177,7 @@ class FrameDetection3D(FrameDetection):
         return reasons
 
     def _attributes(self, found: FrameBoxes) -> list[int]:
-        """Positions in ``ATTRIBUTES`` of what the index numbers its own way."""
+        """Return the position in ``ATTRIBUTES`` of each object's attribute, -1 for none."""
         numbers = []
         for label, own in zip(found.label, self.index.boxes.attribute[found.box], strict=True):
             name = self.index.attributes[own] if own >= 0 else ""

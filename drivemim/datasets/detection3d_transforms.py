@@ -1,7 +1,7 @@
-"""What a pipeline of 3-D detection needs beside ``LoadReducedImage``: loading, mirroring, packing.
+"""Transforms of 3-D detection to use after ``LoadReducedImage``: load, mirror and pack boxes.
 
-Each moves everything that describes the image together: pixels, 2-D boxes, the camera matrix, the
-camera's pose, and the 3-D boxes in front of it.
+Each transform changes all data of an image together: pixels, 2-D boxes, the camera matrix, the
+camera's pose, and the 3-D boxes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ META_KEYS = (
     "img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction",
     "frame_token", "sample_token", "camera", "camera_matrix", "camera_to_global",
 )  # fmt: skip
-"""What a head and the official evaluation read of an image."""
+"""Metadata of an image that heads and the official evaluation read."""
 
 _COLUMNS = {
     "centers": ("center", np.float32, (3,)),
@@ -32,11 +32,11 @@ _COLUMNS = {
 
 @TRANSFORMS.register_module()
 class LoadBoxes3D:
-    """Collect the 3-D boxes of an item of ``FrameDetection3D``; comes after ``LoadReducedImage``.
+    """Collect the 3-D boxes of an item of ``FrameDetection3D``; use after ``LoadReducedImage``.
 
     Adds ``gt_centers`` (M, 3), ``gt_sizes`` (M, 3), ``gt_yaws`` (M,), ``gt_velocities`` (M, 2) and
-    ``gt_attributes`` (M,), one row for each row of ``gt_bboxes``, and scales ``camera_matrix`` from
-    the stored image to the loaded one.
+    ``gt_attributes`` (M,), one row per row of ``gt_bboxes``. Scales ``camera_matrix`` from the
+    stored image to the loaded one.
     """
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -67,13 +67,13 @@ class LoadBoxes3D:
 class FlipFrame3D:
     """Mirror left and right: the image, its 2-D and 3-D boxes, and the camera.
 
-    The mirrored image is that of a mirrored world. Centres and velocities change the sign of x,
-    headings turn to the other side, ``camera_matrix`` moves its principal point, and
+    The result is the image of a mirrored world. Centres and velocities change the sign of x,
+    headings are mirrored, the principal point in ``camera_matrix`` moves, and
     ``camera_to_global`` becomes a mirrored pose that leads back to the real world. Projecting a
     mirrored centre with the mirrored matrix gives the mirrored pixel.
 
     Args:
-        prob: chance of mirroring, in [0, 1].
+        prob: probability of mirroring, in [0, 1].
     """
 
     def __init__(self, *, prob: float = 0.5) -> None:
@@ -82,7 +82,7 @@ class FlipFrame3D:
         self.prob = prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Mirror or not, and say so under ``flip``."""
+        """Mirror or not, and record it under ``flip``."""
         # NumPy's own generator: SeededDataset seeds it for every item.
         results["flip"] = bool(np.random.random() < self.prob)
         results["flip_direction"] = "horizontal" if results["flip"] else None
@@ -107,13 +107,13 @@ class FlipFrame3D:
 
 @TRANSFORMS.register_module()
 class PackBoxes3D:
-    """Turn an item into ``inputs`` and a ``DetDataSample``, as MMDetection's models take them.
+    """Turn an item into ``inputs`` and a ``DetDataSample``, the inputs of MMDetection's models.
 
     ``gt_instances`` has ``bboxes``, ``labels``, ``centers``, ``sizes``, ``yaws``, ``velocities``
-    and ``attributes``; ``ignored_instances`` has the same of the objects that are not asked for.
+    and ``attributes``; ``ignored_instances`` has the same fields for ignored objects.
 
     Args:
-        meta_keys: what else of the item to keep; those it does not have are left out.
+        meta_keys: other fields of the item to keep; fields that it does not have are left out.
     """
 
     def __init__(self, *, meta_keys: Sequence[str] = META_KEYS) -> None:
@@ -121,7 +121,7 @@ class PackBoxes3D:
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack one item."""
-        # Only detectors come here; what pretrains must not need MMDetection.
+        # Imported here because pretraining must not need MMDetection.
         import torch
         from mmdet.structures import DetDataSample
         from mmengine.structures import InstanceData

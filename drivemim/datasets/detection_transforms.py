@@ -1,4 +1,4 @@
-"""Loading a frame with its boxes for an MMDetection pipeline, no larger than it is needed."""
+"""MMDetection transforms that load a frame and its boxes, decoded no larger than needed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class LoadReducedImage:
     """Read an item of ``FrameDetection`` at a given size: image, boxes, labels and ignore flags.
 
     The image has exactly the pixels that pretraining reads at this size, see ``read_image``. The
-    transform does the work of MMDetection's ``LoadImageFromFile``, ``LoadAnnotations`` and
-    ``Resize`` together, and takes the place of all three. ``instances`` stays as it was, in
-    pixels of the stored image, and so do rescaled predictions: metrics compare the two.
+    transform replaces MMDetection's ``LoadImageFromFile``, ``LoadAnnotations`` and ``Resize``
+    together. ``instances`` keeps the pixels of the stored image, like rescaled predictions, so
+    metrics compare the two.
 
     Args:
         image_size: height and width, pixels.
-        skip_ignored_only: for training: pass over a frame that has objects but none to learn, and
-            let the data set draw another. MMDetection's assigners leave ignored objects out of
-            the background only where an image has some other object.
+        skip_ignored_only: for training: skip a frame whose objects are all ignored, and let the
+            data set draw another. MMDetection's assigners exclude ignored objects from the
+            background only if an image also has an object that is not ignored.
     """
 
     def __init__(self, *, image_size: tuple[int, int], skip_ignored_only: bool = False) -> None:
@@ -32,12 +32,12 @@ class LoadReducedImage:
         self.skip_ignored_only = skip_ignored_only
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:
-        """Add the image, its sizes, and the boxes in its pixels; None for a frame passed over.
+        """Add the image, its sizes, and the boxes in its pixels; return None to skip the frame.
 
         Raises:
-            ValueError: if the pipeline has loaded an image or boxes before.
+            ValueError: if the pipeline loaded an image or boxes before.
         """
-        # Only detectors come here; what pretrains must not need MMDetection.
+        # Imported here because pretraining must not need MMDetection.
         from mmdet.structures.bbox import HorizontalBoxes
 
         _check_first("LoadReducedImage", results)
@@ -73,11 +73,11 @@ class LoadReducedInstances:
     """Read an item of MMDetection's ``CocoDataset`` at a given size: image, boxes and masks.
 
     The image has exactly the pixels that pretraining reads at this size, see ``read_image``. The
-    transform takes the place of ``LoadImageFromFile``, ``LoadAnnotations`` and ``Resize``.
+    transform replaces ``LoadImageFromFile``, ``LoadAnnotations`` and ``Resize``.
 
     Args:
         image_size: height and width, pixels.
-        with_annotations: whether to load boxes, labels and masks; testing needs none.
+        with_annotations: whether to load boxes, labels and masks; testing does not need them.
     """
 
     def __init__(self, *, image_size: tuple[int, int], with_annotations: bool = True) -> None:
@@ -88,9 +88,9 @@ class LoadReducedInstances:
         """Add the image and its sizes, and the boxes and masks in its pixels.
 
         Raises:
-            ValueError: if the pipeline has loaded an image or boxes before.
+            ValueError: if the pipeline loaded an image or boxes before.
         """
-        # Only detectors come here; what pretrains must not need MMDetection.
+        # Imported here because pretraining must not need MMDetection.
         from mmdet.datasets.transforms import LoadAnnotations
 
         _check_first("LoadReducedInstances", results)

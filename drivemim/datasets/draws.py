@@ -1,4 +1,4 @@
-"""An endless sampler without state: draw number g is a pure function of the seed and of g."""
+"""An endless stateless sampler: draw number g depends only on the seed and on g."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Draw(NamedTuple):
     """One item to load.
 
     Attributes:
-        index: of the item in its data set.
-        seed: of everything random about it, in [0, 2**32).
+        index: position of the item in its data set.
+        seed: seed of all its random operations, in [0, 2**32).
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which no one needs here
@@ -30,15 +30,16 @@ class Draw(NamedTuple):
 class DrawSampler(Sampler[Draw]):
     """Endless draws, numbered globally: rank r of W takes draws r, r + W, r + 2 W, ...
 
-    So W processes with batches of b see in every iteration exactly the draws that one process
-    with batches of W * b sees. Draws 0 to n - 1 are one epoch of a data set of n items, each drawn
-    once; the order of an epoch and the seed of a draw follow from ``seed`` and their numbers.
+    So in every iteration, W processes with batches of b see the same draws as one process with
+    batches of W * b. Draws 0 to n - 1 are one epoch of a data set of n items; each item is drawn
+    once. The order of an epoch depends on ``seed`` and the epoch's number, the seed of a draw on
+    ``seed`` and the draw's number.
 
     Args:
-        dataset: what is sampled; only its length is used.
-        shuffle: whether each epoch has an order of its own.
-        seed: None for one that all processes agree on.
-        rank: None for this process's.
+        dataset: the data set; only its length is used.
+        shuffle: whether each epoch has its own order.
+        seed: None for a random seed that all processes share.
+        rank: None for the rank of this process.
         world_size: None for the number of processes.
     """
 
@@ -62,7 +63,7 @@ class DrawSampler(Sampler[Draw]):
         self.first = 0
 
     def __len__(self) -> int:
-        """Draws of this rank in an epoch; iterating does not end there."""
+        """Return the number of draws of this rank per epoch; iterating does not end there."""
         return -(-self.length // self.world_size)
 
     def __iter__(self) -> Iterator[Draw]:
@@ -75,13 +76,13 @@ class DrawSampler(Sampler[Draw]):
             yield Draw(int(order[number % self.length]), self._seed(number))
 
     def skip(self, draws: int) -> None:
-        """Let iteration begin ``draws`` further on (of this rank: iterations x batch size)."""
+        """Start iteration ``draws`` later; count those of this rank: iterations x batch size."""
         if draws < 0:
             raise ValueError(f"cannot skip {draws} draws")
         self.first += draws
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing to do: epochs follow from the draws' numbers."""
+        """Do nothing: epochs follow from the draws' numbers."""
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         order: NDArray[np.int64] = np.random.default_rng((self.seed, 0, epoch)).permutation(

@@ -1,11 +1,11 @@
-"""Keys that tell whether a frame of one index is the image of a frame of another index.
+"""Keys of image files, to find the frames that two indices share.
 
-Two indices can name the same image by other paths, tokens and scenes: CamVid's validation images
-are a split of one index and an unlabelled folder of another. So a frame is known by its file: its
-length and blocks from its middle and its end. Moved, copied, linked and renamed files keep their
-keys; an image that is written anew, at another size for example, has another. Files that are no
-longer than a block are known by their name (links followed) too: they hold so little that two
-frames may be the same in them.
+Two indices can have the same image under different paths, tokens and scenes: CamVid's validation
+images are a split of one index and an unlabelled folder of another. So a key identifies a frame by
+its file: the file's length and blocks from its middle and its end. Files keep their keys when they
+are moved, copied, linked or renamed; an image that is written again, for example at another size,
+gets a new key. For files no longer than a block, the name (with links followed) counts too: two
+different frames may have the same content if it is that short.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def frame_keys(
     Args:
         index: the data set.
         rows: (F,) rows of ``index.frames``.
-        named: the keys that older exports hold, in which the name of every file counts.
+        named: whether to make the keys of older exports, which include the name of every file.
 
     Raises:
         FileNotFoundError: if an image is missing.
@@ -36,10 +36,10 @@ def frame_keys(
 
 
 def scene_tokens(index: FrameIndex) -> list[str] | None:
-    """Return the token of every scene, or None where another data set can have the same.
+    """Return the token of every scene, or None if another data set can have the same tokens.
 
-    Folders of frames have paths for tokens, and towns of one seed share theirs whatever else
-    differs between them.
+    In folders of frames, tokens are paths. Towns of the same seed share their tokens, even if they
+    differ otherwise.
     """
     if index.info.source == "frames" or (index.data_root / MARKER).is_file():
         return None
@@ -47,9 +47,9 @@ def scene_tokens(index: FrameIndex) -> list[str] | None:
 
 
 def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:
-    """Return which scenes have any box, (scenes,).
+    """Return (scenes,) True for scenes that have at least one box.
 
-    An image of such a scene without a box has been looked at, and is a label too.
+    In such a scene, an image without a box was annotated too: it is also a label.
     """
     found = np.zeros(len(index.scenes), np.bool_)
     samples = index.samples

@@ -1,4 +1,4 @@
-"""Ground truth of frames: annotated boxes as each camera sees them at its own timestamp."""
+"""Ground truth of frames: annotated boxes in each camera's image at its own timestamp."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _CHUNK = 2048
-"""Frames projected at a time: bounds the memory a whole data set takes."""
+"""Number of frames projected at a time; limits the memory for a whole data set."""
 MOVING_SPEED = 0.5
-"""Metres a second above which an object without an attribute counts as moving."""
+"""Metres per second; an object without an attribute counts as moving above this speed."""
 _MOVING = (".moving",)
 _STANDING = (".standing", ".sitting_lying_down", ".stopped", ".parked")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameBoxes:
-    """Boxes of F frames, M in all: those of frame ``f`` are rows ``offsets[f]:offsets[f + 1]``.
+    """Boxes of F frames, M in total: those of frame ``f`` are rows ``offsets[f]:offsets[f + 1]``.
 
     Attributes:
         offsets: (F + 1,) int64.
-        frame: (M,) position among the frames asked for.
+        frame: (M,) position among the requested frames.
         box: (M,) row in ``index.boxes``.
         boxes: (M, 4) x1 y1 x2 y2 pixels of the stored image, clipped to it.
-        label: (M,) position in ``classes``, -1 for categories that are no class.
+        label: (M,) position in ``classes``, -1 for categories without a class.
         track: (M,) row in ``index.tracks``.
-        depth: (M,) metres to the box's centre along the camera's z axis; inf when unknown.
-        distance: (M,) metres from the ego vehicle to the box's centre on the ground plane; NaN
-            when unknown.
-        visibility: (M,) 1 to 4 as nuScenes has it, 0 unknown.
+        depth: (M,) metres to the box's centre along the camera's z axis; inf if unknown.
+        distance: (M,) metres from the ego vehicle to the box's centre on the ground plane; NaN if
+            unknown.
+        visibility: (M,) nuScenes' levels 1 to 4, 0 = unknown.
         truncation: (M,) share of the 3-D box out of view; 0 for boxes drawn in the image.
-        lidar_points: (M,) -1 unknown.
-        radar_points: (M,) -1 unknown.
-        moving: (M,) 1 moving, 0 standing, -1 unknown.
+        lidar_points: (M,) -1 = unknown.
+        radar_points: (M,) -1 = unknown.
+        moving: (M,) 1 = moving, 0 = standing, -1 = unknown.
         crowd: (M,) whether it is neither object nor background; see ``Boxes.crowd``.
     """
 
@@ -67,10 +67,10 @@ class FrameBoxes:
 
 @dataclass(frozen=True, eq=False)
 class BoxesInTime:
-    """3-D boxes of F frames at the frames' own timestamps, M in all.
+    """3-D boxes of F frames at the frames' own timestamps, M in total.
 
     Attributes:
-        frame: (M,) position among the frames asked for, ascending.
+        frame: (M,) position among the requested frames, ascending.
         box: (M,) row in ``index.boxes``.
         center: (M, 3) metres, global frame; NaN for boxes drawn in the image.
         rotation: (M, 4) quaternion w x y z, global frame; NaN likewise.
@@ -83,10 +83,10 @@ class BoxesInTime:
 
 
 def boxes_in_time(index: FrameIndex, rows: Ints) -> BoxesInTime:
-    """Annotations of frames, interpolated for sweeps as the devkit's ``get_boxes``.
+    """Return the annotations of frames, interpolated for sweeps like in the devkit's ``get_boxes``.
 
-    A sweep has the boxes of the sample it belongs to; one that has a box in the sample before is
-    put between the two.
+    A sweep has the boxes of the sample it belongs to. If the previous sample also has a box of the
+    track, the two are interpolated.
 
     Args:
         index: the data set.
@@ -105,7 +105,7 @@ def boxes_in_time(index: FrameIndex, rows: Ints) -> BoxesInTime:
     now = sample[frame[between]]
     start, end = samples.timestamp[samples.previous[now]], samples.timestamp[now]
     time = index.frames.timestamp[rows][frame[between]]
-    # Timestamps can lie outside the two samples, as the devkit knows.
+    # Timestamps can lie outside the two samples; the devkit also clips them.
     amount = np.clip((time - start) / (end - start), 0, 1)
     before = boxes.previous[box[between]]
     old = boxes.center[before]
@@ -123,7 +123,7 @@ def frame_boxes(
     keep_unlabelled: bool = False,
     min_size: float = 0.0,
 ) -> FrameBoxes:
-    """Boxes of frames as their cameras see them.
+    """Return the boxes of frames as seen by their cameras.
 
     Args:
         index: the data set.
@@ -131,14 +131,14 @@ def frame_boxes(
         class_map: category to class name or None, where it differs from
             ``drivemim.datasets.classes.DEFAULT``.
         classes: a detector's class names; labels are positions in them.
-        keep_unlabelled: whether to keep boxes whose category is no class, with label -1.
+        keep_unlabelled: whether to keep boxes whose category has no class, with label -1.
         min_size: boxes narrower or lower than this many pixels are left out.
 
     Returns:
         the boxes that are in the image, frame by frame.
 
     Raises:
-        ValueError: if a category is in no class map.
+        ValueError: if a category with boxes is in no class map.
     """
     rows = np.asarray(rows, np.int64)
     mapping = {**DEFAULT, **(class_map or {})}
@@ -192,7 +192,7 @@ def _join(parts: list[FrameBoxes]) -> FrameBoxes:
 
 
 def _expand(first: Ints, count: Ints) -> tuple[Ints, Ints]:
-    """Runs of ``count`` rows from ``first`` on, one after the other, and whose run each row is."""
+    """Return, for each row of the runs (``count`` rows from ``first``), its run and its number."""
     owner = np.repeat(np.arange(len(first)), count)
     start = np.cumsum(count) - count
     return owner, np.arange(len(owner)) + (first - start)[owner]
@@ -203,7 +203,7 @@ def _select(found: BoxesInTime, keep: NDArray[np.bool_]) -> BoxesInTime:
 
 
 def _see(index: FrameIndex, rows: Ints, found: BoxesInTime) -> ProjectedBoxes:
-    """2-D boxes: projected where there is a 3-D box, else as they were drawn in the image."""
+    """Return 2-D boxes: projected from the 3-D box if there is one, else as drawn in the image."""
     frames = index.frames
     size_M2 = np.stack([frames.height[rows], frames.width[rows]], axis=1)[found.frame]
     drawn_M4 = index.boxes.image_box[found.box]
@@ -222,7 +222,7 @@ def _see(index: FrameIndex, rows: Ints, found: BoxesInTime) -> ProjectedBoxes:
 
 
 def _project(index: FrameIndex, rows: Ints, found: BoxesInTime, size_M2: Ints) -> ProjectedBoxes:
-    """3-D boxes through each frame's own pose."""
+    """Project 3-D boxes through each frame's own pose."""
     to_camera = invert_pose(index.camera_to_global(rows))[found.frame]
     corners = box_corners(found.center, index.boxes.size[found.box], found.rotation)
     corners = transform_points(to_camera, corners)
@@ -230,7 +230,7 @@ def _project(index: FrameIndex, rows: Ints, found: BoxesInTime, size_M2: Ints) -
 
 
 def _moving(index: FrameIndex, box: Ints) -> Ints:
-    """Whether objects move, by their attribute, else by their speed."""
+    """Return whether objects move, by their attribute if it tells, else by their speed."""
     states = np.full(len(index.attributes) + 1, -1, np.int64)
     for number, name in enumerate(index.attributes):
         if name.endswith(_MOVING):

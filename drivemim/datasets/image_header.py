@@ -1,7 +1,7 @@
-"""What an image file says of its pixels before decoding: size, orientation, bit depth.
+"""Reading of image headers without decoding: size, orientation, bit depth.
 
-Orientation is looked for where Pillow's ``exif_transpose`` looks for it, which annotation tools and
-loaders of images use: in EXIF, of PNG also as a text chunk, and where EXIF does not say it, in XMP.
+The orientation is read from the same places as in Pillow's ``exif_transpose``, which annotation
+tools and image loaders use: from EXIF (in PNG also from a text chunk), else from XMP.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PNG_XMP, _RAW_EXIF, _RAW_APP1 = (
     b"XML:com.adobe.xmp", b"Raw profile type exif", b"Raw profile type APP1"
 )  # fmt: skip
 _LONGEST_TEXT = 2**20
-"""Bytes of a compressed text that are looked at."""
+"""Maximum number of bytes that are read from a compressed text."""
 # Netpbm: magic number, width, height and greatest value, with comments between.
 _NETPBM = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n\s*)*\d+){2}\s+(?:#[^\n]*\n\s*)*(\d+)")
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -37,18 +37,18 @@ TURN_PIXELS = (
     'python -c "import sys; from PIL import Image, ImageOps; '
     '[ImageOps.exif_transpose(Image.open(p)).save(p, quality=95) for p in sys.argv[1:]]"'
 )
-"""Command that turns the pixels of the image files after it as their EXIF orientation says."""
+"""Command that rotates the pixels of the image files after it to match their EXIF orientation."""
 
 
 class ImageHeader(NamedTuple):
-    """What a file says about its pixels.
+    """Properties of an image's pixels according to its file.
 
     Attributes:
         size: height and width of the stored pixels, for JPEG files; None for others.
-        orientation: as EXIF numbers it, 1 (as stored) to 8; 1 if the file has none.
-        bits: of each channel of a pixel; 8 where the file does not say.
-        tag: where the orientation was found: ``EXIF``, ``XMP``, or ``APP1`` for a text chunk of a
-            PNG file that ImageMagick and ExifTool read, and Pillow does not.
+        orientation: EXIF's number, 1 (as stored) to 8; 1 if the file has none.
+        bits: bits per channel of a pixel; 8 if the file does not say.
+        tag: place of the orientation: ``EXIF``, ``XMP``, or ``APP1`` for a text chunk of a PNG file
+            that ImageMagick and ExifTool read, and Pillow does not.
     """
 
     size: tuple[int, int] | None = None
@@ -58,18 +58,18 @@ class ImageHeader(NamedTuple):
 
 
 class _Orientations:
-    """Values of the orientation that a file has in different places; the first of each counts."""
+    """Orientation values found in different places of a file; the first of each place counts."""
 
     def __init__(self) -> None:
         self._found: dict[str, int] = {}
 
     def add(self, tag: str, value: int | None) -> None:
-        """Keep a value, if there is one and none of this tag before it."""
+        """Store a value, unless it is None or this tag already has one."""
         if value is not None:
             self._found.setdefault(tag, value)
 
     def header(self, **fields: Any) -> ImageHeader:
-        """A header with the orientation: EXIF's, if it says any, else XMP's."""
+        """Return a header with the orientation from EXIF if there is one, else from XMP or APP1."""
         for tag in ("EXIF", "XMP", "APP1"):
             if tag in self._found:
                 value = self._found[tag]
@@ -78,21 +78,21 @@ class _Orientations:
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
-    """Read the header of a JPEG, PNG, WebP, TIFF or Netpbm file, and nothing of its pixels.
+    """Read the header of a JPEG, PNG, WebP, TIFF or Netpbm file without decoding pixels.
 
     Args:
         stream: the file, at its beginning.
 
     Returns:
-        The header; of other files and of broken ones, what could be read before the fault. Whether
-        a file can be decoded is for the decoder to say.
+        The header. Of other formats and of broken files, it has the values that could be read. Only
+        the decoder decides whether a file can be decoded.
     """
     start = stream.read(12)
     if start.startswith(_JPEG_START):
         stream.seek(2)
         return _jpeg_header(stream)
     if start.startswith(_PNG_START):
-        head = stream.read(13)  # the rest of IHDR's begin, width, height and bit depth
+        head = stream.read(13)  # the rest of IHDR's header, width, height and bit depth
         stream.seek(8)
         bits = head[12] if len(head) == 13 else 8
         return _png_orientations(stream).header(bits=bits)
@@ -111,17 +111,17 @@ def read_header(stream: BinaryIO) -> ImageHeader:
 
 
 def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
-    """Refuse an image of more than 8 bits a channel, of which decoding keeps the high byte alone.
+    """Refuse an image with more than 8 bits per channel; decoding would keep only the high byte.
 
-    A camera of 12 bits, an infrared camera or a depth map in 16 bits would become almost black.
+    Images of a 12-bit camera, an infrared camera or a 16-bit depth map would become almost black.
 
     Args:
-        path: of the image, for the error.
-        header: of the image.
+        path: path of the image, for the error.
+        header: header of the image.
         frame: token of its frame, for the error.
 
     Raises:
-        DataError: if it has more than 8 bits a channel, with what to do about it.
+        DataError: if it has more than 8 bits per channel, with the cure.
     """
     if header.bits <= 8:
         return
@@ -133,18 +133,18 @@ def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
 
 
 def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
-    """Refuse an image that programs show otherwise than it is stored.
+    """Refuse an image that programs display in another orientation than it is stored.
 
-    Calibration describes the pixels that the sensor gave, boxes were drawn on what a program
-    showed, and nothing in the file says which of the two is meant.
+    Calibration refers to the pixels of the sensor, while boxes were drawn on the image that a
+    program displayed. Nothing in the file says which of the two is meant.
 
     Args:
-        path: of the image, for the error.
-        header: of the image.
+        path: path of the image, for the error.
+        header: header of the image.
         frame: token of its frame, for the error.
 
     Raises:
-        DataError: if the orientation is not 1, with what to do about it.
+        DataError: if the orientation is not 1, with the cure.
     """
     if header.orientation == 1:
         return
@@ -165,7 +165,7 @@ def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
 
 
 def _jpeg_header(stream: BinaryIO) -> ImageHeader:
-    """Go through the segments before the first scan."""
+    """Read the segments before the first scan."""
     size, found = None, _Orientations()
     while len(mark := stream.read(2)) == 2 and mark[0] == 0xFF:
         if mark[1] == 0xFF:  # A fill byte: the next one may be the marker.
@@ -184,7 +184,7 @@ def _jpeg_header(stream: BinaryIO) -> ImageHeader:
 
 
 def _png_orientations(stream: BinaryIO) -> _Orientations:
-    """Go through the chunks: length, name, content, checksum."""
+    """Read the chunks: length, name, content, checksum."""
     found = _Orientations()
     while len(head := stream.read(8)) == 8:
         length, name = int.from_bytes(head[:4], "big"), head[4:]
@@ -206,7 +206,7 @@ def _png_orientations(stream: BinaryIO) -> _Orientations:
 
 
 def _png_text(name: bytes, rest: bytes) -> bytes:
-    """Text of a chunk, behind its keyword; what could be read of a broken one."""
+    """Return the text of a chunk, after its keyword; empty if it cannot be decompressed."""
     compressed = name == b"zTXt"
     if compressed:
         rest = rest[1:]
@@ -223,9 +223,9 @@ def _png_text(name: bytes, rest: bytes) -> bytes:
 
 
 def _raw_profile(text: bytes) -> bytes:
-    """Bytes of a profile that ImageMagick wrote as text: its name, their number, and hexadecimal.
+    """Decode a profile that ImageMagick wrote as text: its name, its length, and hexadecimal.
 
-    Each is on a line of its own, after an empty one.
+    Each is on its own line, after an empty line.
     """
     try:
         return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
@@ -234,7 +234,7 @@ def _raw_profile(text: bytes) -> bytes:
 
 
 def _webp_orientations(stream: BinaryIO) -> _Orientations:
-    """Go through the chunks: name, length, content, padded to an even length."""
+    """Read the chunks: name, length, content, padded to an even length."""
     found = _Orientations()
     while len(head := stream.read(8)) == 8:
         length = int.from_bytes(head[4:], "little")
@@ -249,18 +249,18 @@ def _webp_orientations(stream: BinaryIO) -> _Orientations:
 
 
 def _exif_orientation(data: bytes) -> int | None:
-    """Orientation in the first directory of EXIF data, which is TIFF data."""
+    """Return the orientation in the first directory of EXIF data, which is TIFF data."""
     return _tiff_value(data.removeprefix(_EXIF), _ORIENTATION)
 
 
 def _xmp_orientation(data: bytes) -> int | None:
-    """Orientation in an XMP packet."""
+    """Return the orientation in an XMP packet."""
     found = _XMP_ORIENTATION.search(data)
     return None if found is None else int(found[1])
 
 
 def _tiff_bytes(data: bytes, wanted: int) -> bytes:
-    """Content of a tag of bytes in the first directory of TIFF data."""
+    """Return the content of a tag of bytes in the first directory of TIFF data."""
     entry = _tiff_entry(data, wanted)
     if entry is None:
         return b""
@@ -270,14 +270,14 @@ def _tiff_bytes(data: bytes, wanted: int) -> bytes:
 
 
 def _tiff_value(data: bytes, wanted: int) -> int | None:
-    """First number of a tag in the first directory of TIFF data."""
+    """Return the first number of a tag in the first directory of TIFF data."""
     entry = _tiff_entry(data, wanted)
     if entry is None:
         return None
     order = _TIFF_ORDERS[data[:4]]
     _, kind, count = struct.unpack_from(f"{order}HHI", data, entry)
     code, place = "H" if kind == _SHORT else "I", entry + 8
-    if count * struct.calcsize(f"={code}") > 4:  # The entry says where the numbers are.
+    if count * struct.calcsize(f"={code}") > 4:  # The entry has the offset of the numbers.
         (place,) = struct.unpack_from(f"{order}I", data, entry + 8)
     if place + struct.calcsize(f"={code}") > len(data):
         return None
@@ -285,7 +285,7 @@ def _tiff_value(data: bytes, wanted: int) -> int | None:
 
 
 def _tiff_entry(data: bytes, wanted: int) -> int | None:
-    """Where a tag's entry is in the first directory of TIFF data."""
+    """Return the position of a tag's entry in the first directory of TIFF data."""
     order = _TIFF_ORDERS.get(data[:4])
     if order is None or len(data) < 8:
         return None

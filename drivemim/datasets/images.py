@@ -1,4 +1,4 @@
-"""Reading images: one decoder, one crop and one resize for pretraining, detection and the rest."""
+"""Reading of images: the same decoder, crop and resize for pretraining, detection and the rest."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Crop(NamedTuple):
     """A rectangle of whole pixels of the stored image.
 
     Attributes:
-        top: rows above it.
-        left: columns left of it.
-        height: its rows.
-        width: its columns.
+        top: number of rows above it.
+        left: number of columns left of it.
+        height: number of its rows.
+        width: number of its columns.
     """
 
     top: int
@@ -39,7 +39,7 @@ class Crop(NamedTuple):
 
     @classmethod
     def whole(cls, stored: tuple[int, int]) -> Crop:
-        """Return the crop that cuts nothing off an image of a height and width."""
+        """Return the crop that contains a whole image of this height and width."""
         return cls(0, 0, *stored)
 
     def matrix(self, size: tuple[int, int]) -> NDArray[np.float64]:
@@ -60,12 +60,12 @@ class Crop(NamedTuple):
 def reduction(crop: Crop, size: tuple[int, int]) -> int:
     """Return the largest of 8, 4, 2, 1 by which a JPEG can be reduced for a crop at a size.
 
-    The reduced crop covers the size, so nothing that the file has in more detail is enlarged. And
-    its edges lie between pixels: a pixel of an image reduced by 8 spans exactly 8 stored pixels,
-    so 113 pixels span 904, and are not what 900 stored pixels would be.
+    The reduced crop is at least as large as the size, so a reduced image is never enlarged again.
+    Its edges lie between pixels: a pixel of an image reduced by 8 spans exactly 8 stored pixels,
+    so 113 pixels span 904 stored pixels, not 900.
 
     Args:
-        crop: what is cut out.
+        crop: the part of the stored image.
         size: height and width that the crop is resized to, pixels.
     """
     factor = reduction_to_cover((crop.height, crop.width), size)
@@ -75,10 +75,10 @@ def reduction(crop: Crop, size: tuple[int, int]) -> int:
 
 
 def reduction_to_cover(shape: tuple[int, int], size: tuple[int, int]) -> int:
-    """Return the largest of 8, 4, 2, 1 by which one size can be reduced and still cover another.
+    """Return the largest of 8, 4, 2, 1 by which a shape can be reduced and still cover a size.
 
     Args:
-        shape: height and width of what is reduced, pixels.
+        shape: height and width before the reduction, pixels.
         size: height and width to cover, pixels.
     """
     for factor in (8, 4, 2):
@@ -95,14 +95,14 @@ def read_image(
     size: tuple[int, int] | None = None,
     crop: Crop | None = None,
 ) -> NDArray[np.uint8]:
-    """Read an image in BGR: decode as small as the size allows, cut the crop out, resize.
+    """Read an image in BGR: decode it as small as the size allows, crop, resize.
 
-    The same file, crop and size give the same pixels wherever they are read.
+    The same file, crop and size always give the same pixels.
 
     Args:
         path: the file.
         token: the frame's token, for errors.
-        stored: height and width that the index has for it, pixels.
+        stored: height and width according to the index, pixels.
         size: height and width of the result, pixels; None for those of the crop.
         crop: the part of the stored image to read; None for all of it.
 
@@ -110,9 +110,9 @@ def read_image(
         uint8 (H, W, 3) of ``size``.
 
     Raises:
-        FileNotFoundError: if the file is not there.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it is truncated, cannot be decoded, is not of the stored size, has an EXIF
-            orientation that would turn it, or more than 8 bits a channel.
+            orientation that would turn it, or more than 8 bits per channel.
     """
     try:
         data = path.read_bytes()
@@ -131,7 +131,7 @@ def read_image(
     check_depth(path, header, token)
     crop = Crop.whole(stored) if crop is None else crop
     size = (crop.height, crop.width) if size is None else size
-    # OpenCV reduces other formats by skipping pixels, and to sizes that are rounded down.
+    # OpenCV reduces other formats by skipping pixels, and rounds their sizes down.
     factor = reduction(crop, size) if data.startswith(JPEG_START) else 1
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(with_end(data), np.uint8), flags)
@@ -152,13 +152,13 @@ def read_image(
 
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize an image: average the pixels where it shrinks, interpolate where it grows.
+    """Resize an image: average pixels where it shrinks, interpolate where it grows.
 
     Args:
         image: uint8 (H, W, 3).
         size: height and width of the result, pixels.
     """
-    # INTER_AREA averages only if neither side grows, so the side that shrinks comes first.
+    # INTER_AREA averages only if neither side grows, so a side that shrinks is resized first.
     shrunk = (min(image.shape[0], size[0]), min(image.shape[1], size[1]))
     for step, method in ((shrunk, cv2.INTER_AREA), (size, cv2.INTER_LINEAR)):
         if image.shape[:2] != step:

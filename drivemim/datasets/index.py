@@ -40,7 +40,7 @@ _METADATA = b"drivemim"
 
 
 class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an index came from.
+    """Origin of an index.
 
     Attributes:
         source: ``nuscenes``, ``nuimages`` or ``frames``.
@@ -49,9 +49,10 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
         command: the command that builds it again.
         tables: the files it was built from, relative to ``data_root``.
         copies: pairs of rows of frames, little-endian int64: each frame that is byte-identical to
-            one of another scene, and the first frame of that content; None if nobody looked.
+            one of another scene, and the first frame with the same content; None if copies were not
+            searched.
         built: seconds since 1970.
-        format: layout of the file.
+        format: version of the file's layout.
     """
 
     source: str
@@ -67,19 +68,19 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
 class FrameIndex:
     """Every frame, sample, scene and box of a data set as memory-mapped NumPy columns.
 
-    Opening costs the same whatever the size, and processes share the mapped pages.
+    Opening takes the same time for any size, and processes share the mapped pages.
 
     Attributes:
-        frames: one row an image.
-        samples: one row an annotated moment.
-        scenes: one row a drive.
-        boxes: one row an annotated object of a sample.
-        tracks: one row an object.
-        cameras: names, as ``frames.camera`` numbers them.
-        categories: the source's own category names, as ``boxes.category`` numbers them.
-        attributes: as ``boxes.attribute`` numbers them.
-        levels: the source's own names of visibility levels that nothing is known of.
-        info: where the index came from.
+        frames: one row per image.
+        samples: one row per sample.
+        scenes: one row per scene.
+        boxes: one row per annotated object of a sample.
+        tracks: one row per object.
+        cameras: names; ``frames.camera`` is a position in them.
+        categories: the source's own category names; ``boxes.category`` is a position in them.
+        attributes: names; ``boxes.attribute`` is a position in them.
+        levels: the source's own names of visibility levels whose meaning is unknown.
+        info: origin of the index.
         path: the file.
         data_root: folder that ``frames.path`` is relative to.
     """
@@ -123,12 +124,12 @@ class FrameIndex:
 
         Args:
             path: file that ``tools/create_index.py`` wrote.
-            version: data set version that the caller wants, or None for whatever is in it.
+            version: data set version that the index must have, or None for any.
             data_root: where the data lies now, if it moved since the index was built.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is not an index, is older than its tables, or holds another version.
+            FileNotFoundError: if the file does not exist.
+            ValueError: if it is not an index, is older than its tables, or has another version.
         """
         path = Path(path)
         batch, info = _map(path)
@@ -142,36 +143,36 @@ class FrameIndex:
 
     @cached_property
     def used_categories(self) -> NDArray[np.bool_]:
-        """Which of ``categories`` have boxes; COCO files list others too."""
+        """(categories,) True for categories that have boxes; COCO files also list others."""
         used = np.zeros(len(self.categories), np.bool_)
         used[np.unique(self.boxes.category)] = True
         return used
 
     @cached_property
     def copies(self) -> Ints:
-        """Rows (C, 2) of frames that are byte-identical to one of another scene.
+        """Rows (C, 2) of frames that are byte-identical to a frame of another scene.
 
-        Beside each is the first frame of the same content. Only folders of frames are compared, and
-        indexes that were built before that have none.
+        The second column is the first frame with the same content. Only folders of frames are
+        compared; indices that were built before this comparison existed have no rows.
         """
         return np.frombuffer(self.info.copies or b"", "<i8").astype(np.int64).reshape(-1, 2)
 
     def image_path(self, row: int) -> Path:
-        """Where the image of a frame lies."""
+        """Return the path of a frame's image."""
         return self.data_root / self.frames.path[row]
 
     def camera_to_global(self, rows: Ints | int) -> NDArray[np.float64]:
-        """Poses (F, 4, 4) of frames' cameras, through each frame's own ego pose.
+        """Return the poses (F, 4, 4) of frames' cameras, through each frame's own ego pose.
 
         Args:
-            rows: (F,) rows of ``frames``, or a row, which gives (4, 4).
+            rows: (F,) rows of ``frames``, or a single row, which gives (4, 4).
         """
         mount, ego = self.frames.camera_to_ego[rows], self.frames.ego_to_global[rows]
         to_ego = pose_matrix(mount[..., :3], mount[..., 3:])
         return pose_matrix(ego[..., :3], ego[..., 3:]) @ to_ego
 
     def camera_numbers(self, names: Iterable[str] | None) -> Ints:
-        """Positions of cameras by name, in the order given; all of them for None.
+        """Return the positions of cameras by name, in the given order; of all for None.
 
         Raises:
             ValueError: if a name is not in the index.
@@ -179,11 +180,11 @@ class FrameIndex:
         return _positions(names, self.cameras, "camera", self.path)
 
     def scene_rows(self, scenes: str | Sequence[str] | None) -> Ints:
-        """Rows of scenes by name or split; see ``select_scenes``."""
+        """Return the rows of scenes by name or split; see ``select_scenes``."""
         return select_scenes(self, scenes)
 
     def frame_rows(self, tokens: Sequence[str]) -> Ints:
-        """Rows of frames by token.
+        """Return the rows of frames by token.
 
         Raises:
             ValueError: if a token is not in the index.
@@ -195,7 +196,7 @@ class FrameIndex:
         return rows
 
     def find_paths(self, paths: Sequence[str]) -> Ints:
-        """Rows of frames by the path of their image, -1 for those that are not in the index.
+        """Return the rows of frames by the path of their image, -1 for unknown paths.
 
         Args:
             paths: relative to ``data_root``.
@@ -204,10 +205,10 @@ class FrameIndex:
 
 
 def check_out(out: str | os.PathLike[str]) -> None:
-    """Refuse, before anything is read, an index that could not be written.
+    """Refuse an output path that cannot be written, before anything is read.
 
     Raises:
-        OSError: saying why, and what to do.
+        OSError: with the reason and the cure.
     """
     check_target(Path(out), cure="name another place for the index with --out FILE")
 
@@ -218,10 +219,10 @@ def write_index(
     """Write an index beside ``path``, then rename it into place.
 
     Args:
-        path: file to write; an older one is replaced only when the new one is whole.
-        sections: columns by section and name; strings as lists or Arrow arrays, the rest as
-            anything NumPy takes, one row after the other.
-        info: where they come from.
+        path: file to write; an older file is replaced only when the new one is complete.
+        sections: columns by section and name; strings as lists or Arrow arrays, the others in any
+            form that NumPy accepts, row by row.
+        info: origin of the columns.
     """
     path = Path(path)
     arrays: list[pa.Array] = []
@@ -247,7 +248,7 @@ def write_index(
 
 
 def _reopen(path: Path, data_root: Path) -> FrameIndex:
-    """Map an index that another process opened, and so compared with its tables."""
+    """Map an index that another process opened and compared with its tables."""
     batch, info = _map(path)
     return FrameIndex(_read_sections(batch, info, path), info, path, data_root)
 
@@ -345,7 +346,7 @@ def _to_arrow(values: Any, column: Column) -> pa.Array:
 def _positions(
     names: Iterable[str] | None, known: Sequence[str], what: str, path: Path
 ) -> NDArray[np.int64]:
-    """Positions of names in ``known``; an unknown one is an error that suggests the nearest."""
+    """Return positions of names in ``known``; the error for an unknown one suggests the nearest."""
     if names is None:
         return np.arange(len(known))
     numbers = {name: number for number, name in enumerate(known)}

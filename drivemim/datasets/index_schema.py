@@ -1,4 +1,4 @@
-"""The sections of a ``FrameIndex``: which columns there are, and their types and shapes."""
+"""The sections of a ``FrameIndex``: their columns with types and shapes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 CAMERAS = -2
-"""In a column's shape: as many as the index has cameras."""
+"""In a column's shape: the number of cameras of the index."""
 
 
 _KEY_BITS = 40
 
 
 class Strings:
-    """A read-only column of strings over two flat buffers; nothing is decoded before it is asked.
+    """A read-only column of strings over two flat buffers; a string is decoded when it is read.
 
     Args:
         offsets: int64, one more than there are strings.
-        data: uint8, the strings' UTF-8 bytes one after the other.
+        data: uint8, the strings' UTF-8 bytes, concatenated.
     """
 
     def __init__(self, offsets: Ints, data: NDArray[np.uint8]) -> None:
@@ -52,7 +52,7 @@ class Strings:
 
 @dataclass(frozen=True)
 class Column:
-    """How a column is stored: a NumPy type name or ``string``, and the shape of one row."""
+    """Storage of a column: a NumPy type name or ``string``, and the shape of one row."""
 
     kind: str
     shape: tuple[int, ...] = ()
@@ -63,29 +63,28 @@ def _column(kind: str, *shape: int) -> Any:
 
 
 def columns_of(section: type) -> dict[str, Column]:
-    """The columns of a section class by name."""
+    """Return the columns of a section class by name."""
     return {each.name: each.metadata["column"] for each in fields(section)}
 
 
 def time_keys(track: Ints, elapsed: Ints) -> Ints:
-    """Numbers that sort moments by track, then by time.
+    """Return keys that sort frames by track, then by time.
 
     Args:
         track: scene * cameras + camera.
-        elapsed: microseconds since the track's first frame; beyond 12 days on either side, all
-            are the same.
+        elapsed: microseconds since the track's first frame; clipped to 0 and to about 12 days.
     """
     return (track << _KEY_BITS) + np.clip(elapsed, 0, (1 << _KEY_BITS) - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """One row an image, sorted by scene, camera, timestamp.
+    """One row per image, sorted by scene, camera, timestamp.
 
     Attributes:
         token: the source's own token of the image (nuScenes: its sample_data).
         scene: row of the scene.
-        sample: row of the sample its source assigns it to; for a nuScenes sweep the keyframe
+        sample: row of the sample to which the source assigns it; for a nuScenes sweep the keyframe
             that follows it.
         camera: position in ``FrameIndex.cameras``.
         timestamp: microseconds.
@@ -95,11 +94,11 @@ class Frames:
         intrinsics: (F, 3, 3), pixels.
         camera_to_ego: (F, 7), translation in metres and quaternion w x y z.
         ego_to_global: (F, 7), the ego pose at the image's own timestamp.
-        keyframe: whether the boxes of its sample were annotated for this very image.
-        previous: row of the same camera's frame before, -1 at a scene's start.
-        next: row of the same camera's frame after, -1 at a scene's end.
-        calibrated: whether intrinsics and poses were measured rather than assumed.
-        key: ascending through the whole column, so that one binary search finds any moment of any
+        keyframe: whether the boxes of its sample were annotated for this image.
+        previous: row of the same camera's previous frame, -1 at a scene's start.
+        next: row of the same camera's next frame, -1 at a scene's end.
+        calibrated: whether intrinsics and poses were measured (not assumed).
+        key: ascending through the whole column, so that one binary search finds any time of any
             camera; see ``time_keys``.
     """
 
@@ -126,18 +125,18 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """One row an annotated moment, sorted by scene and timestamp; in a folder every image is one.
+    """One row per sample, sorted by scene and timestamp; in a folder every image is a sample.
 
     Attributes:
         token: the source's own token.
         scene: row of the scene.
         timestamp: microseconds.
-        previous: row of the scene's sample before, -1 at its start.
-        next: row of the scene's sample after, -1 at its end.
-        first_box: first of its rows in ``boxes``, which follow one another.
-        box_count: how many they are.
-        keyframes: (S, cameras) frame row of each camera, -1 where a camera has none.
-        lidar_path: its LIDAR_TOP sweep relative to the data root, ``""`` when there is none.
+        previous: row of the scene's previous sample, -1 at its start.
+        next: row of the scene's next sample, -1 at its end.
+        first_box: first of its rows in ``boxes``, which are contiguous.
+        box_count: number of its rows in ``boxes``.
+        keyframes: (S, cameras) frame row of each camera, -1 if a camera has none.
+        lidar_path: its LIDAR_TOP sweep relative to the data root, ``""`` if there is none.
         lidar_to_ego: (S, 7), translation in metres and quaternion w x y z.
         lidar_ego_to_global: (S, 7), the ego pose at the lidar's timestamp.
     """
@@ -160,22 +159,22 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Scenes:
-    """One row a drive.
+    """One row per scene.
 
     Attributes:
         token: the source's own token; ``SPLIT:NAME`` in a folder.
-        name: nuScenes' scene name, nuImages' sample token, or the folder, COCO ``sequence`` or
-            CocoVID video it came from.
+        name: nuScenes' scene name, nuImages' sample token, or the scene's folder, COCO
+            ``sequence`` or CocoVID video.
         description: the source's words.
-        split: what follows the version's last dash in nuImages (``train``), the stem of the COCO
-            file it came from, ``""`` otherwise.
-        described: whether the description says what light and weather it was.
-        night: whether the description speaks of night.
-        rain: whether the description speaks of rain.
+        split: in nuImages the part after the version's last dash (``train``), else the stem of the
+            scene's COCO file, ``""`` otherwise.
+        described: whether the description gives light and weather.
+        night: whether the description mentions night.
+        rain: whether the description mentions rain.
         first_sample: first of its rows in ``samples``.
-        sample_count: how many they are.
+        sample_count: number of its rows in ``samples``.
         first_frame: (scenes, cameras), first of a camera's rows in ``frames``.
-        frame_count: (scenes, cameras), how many they are.
+        frame_count: (scenes, cameras), number of a camera's rows in ``frames``.
     """
 
     token: Strings = _column("string")
@@ -196,25 +195,25 @@ class Scenes:
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """One row an annotated object of a sample, sorted by sample.
+    """One row per annotated object of a sample, sorted by sample.
 
     Attributes:
         token: the source's own token.
         sample: row of the sample.
-        track: row in ``tracks``; one number an object through its whole scene.
+        track: row in ``tracks``; the same for an object in its whole scene.
         category: position in ``FrameIndex.categories``.
         center: (M, 3) metres, global frame; NaN for boxes drawn in the image.
         size: (M, 3) metres: width, length, height; NaN likewise.
         rotation: (M, 4) quaternion w x y z, global frame; NaN likewise.
-        velocity: (M, 2) metres a second, global frame, as the devkit's ``box_velocity``; NaN
-            where it cannot be told.
+        velocity: (M, 2) metres per second, global frame, like the devkit's ``box_velocity``; NaN
+            if unknown.
         image_box: (M, 4) x1 y1 x2 y2 pixels of boxes drawn in the image; NaN for 3-D boxes.
-        visibility: 1 (0-40 %) to 4 (80-100 %), 0 when unknown, -1 for the first of
+        visibility: 1 (0-40 %) to 4 (80-100 %), 0 if unknown, -1 for the first of
             ``FrameIndex.levels``, -2 for the second, ...
-        lidar_points: returns inside the box, -1 when unknown.
-        radar_points: returns inside the box, -1 when unknown.
+        lidar_points: returns inside the box, -1 if unknown.
+        radar_points: returns inside the box, -1 if unknown.
         attribute: position in ``FrameIndex.attributes``, -1 for none.
-        previous: row of the same track's box in the sample before, -1 for none.
+        previous: row of the same track's box in the previous sample, -1 for none.
         crowd: whether it is neither object nor background: drawn around many objects (COCO's
             ``iscrowd``), or marked ``ignore``.
     """
@@ -241,7 +240,7 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """One row an object.
+    """One row per object.
 
     Attributes:
         token: the source's own token (nuScenes: its instance).
@@ -257,7 +256,7 @@ class Tracks:
 
 @dataclass(frozen=True, eq=False)
 class Names:
-    """Names that rows of other sections point to, by position."""
+    """Names to which rows of other sections refer by position."""
 
     cameras: Strings = _column("string")
     categories: Strings = _column("string")

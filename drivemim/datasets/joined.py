@@ -1,4 +1,4 @@
-"""Several data sets one after the other, so that footage of different rigs can be mixed."""
+"""Concatenation of data sets, to mix recordings of different rigs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from drivemim.registry import DATASETS
 class JoinedDataset(ConcatDataset[Any]):
     """PyTorch's ``ConcatDataset`` for configs; items must fit into one batch.
 
-    Clips do if they have the same number of steps, cameras and pixels: see ``one_camera`` of
+    Clips fit if they have the same number of steps, cameras and pixels: see ``one_camera`` of
     ``ClipDataset`` for mixing rigs.
 
     Args:
@@ -26,6 +26,6 @@ class JoinedDataset(ConcatDataset[Any]):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What the first data set says of itself."""
+        """Metainfo of the first data set."""
         metainfo: dict[str, Any] = self.datasets[0].metainfo  # type: ignore[attr-defined]  # ours
         return metainfo

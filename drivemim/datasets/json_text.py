@@ -1,7 +1,7 @@
-"""JSON files that other programs wrote: their encodings, and what is wrong with them in a sentence.
+"""Reading of JSON files that other programs wrote: encodings, and one-sentence errors.
 
-JSON is UTF-8, but programs on Windows also write UTF-8 with a byte order mark and UTF-16, and
-Python writes ``NaN`` and ``Infinity``, which JSON does not have.
+JSON is UTF-8. But programs on Windows also write UTF-8 with a byte order mark and UTF-16, and
+Python writes ``NaN`` and ``Infinity``, which are not valid JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from drivemim.errors import DataError
 _LOG = logging.getLogger(__name__)
 Content: TypeAlias = bytes | memoryview
 _SMALL = 4096
-"""Bytes of a file that may be nothing but blanks."""
+"""Size in bytes up to which a file is checked for being blank."""
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),
     b"BZh": ("bzip2", "bunzip2 -k"),
@@ -34,14 +34,14 @@ class JsonText:
     Args:
         path: the file, for warnings.
         content: its bytes, which may be a view of mapped memory.
-        begin: how errors begin, with the file's name.
-        cure: what to do about a file that is broken.
+        begin: start of the error messages, with the file's name.
+        cure: what the user can do about a broken file.
 
     Attributes:
         content: as UTF-8, without a byte order mark.
 
     Raises:
-        DataError: if it is empty, compressed, or of an encoding in which it is damaged.
+        DataError: if it is empty, compressed, or not valid in its encoding.
     """
 
     def __init__(self, path: Path, content: Content, *, begin: str, cure: str) -> None:
@@ -57,7 +57,7 @@ class JsonText:
 
         Raises:
             msgspec.ValidationError: if the content is JSON, but not of the type.
-            DataError: if it is not JSON, saying why and what to do.
+            DataError: if it is not JSON; the message has the reason and the cure.
         """
         try:
             try:
@@ -80,7 +80,7 @@ class JsonText:
         """Refuse JSON lines: one value on each line instead of one document.
 
         Raises:
-            DataError: saying so.
+            DataError: if it is JSON lines.
         """
         first, _, rest = bytes(self.content).lstrip().partition(b"\n")
         try:
@@ -97,7 +97,7 @@ class JsonText:
                 raise self._error(f"it is compressed ({name}); unpack it: {command} {self._path}")
         encoding = json.detect_encoding(start)
         if encoding.startswith("utf-8"):
-            # A copy, since mapped memory cannot be closed while there is a view of a part of it.
+            # A copy, because mapped memory cannot be closed while a view of a part of it exists.
             content = bytes(content[3:]) if encoding == "utf-8-sig" else content
         else:
             try:
@@ -109,7 +109,7 @@ class JsonText:
         return content
 
     def _without_constants(self, problem: str) -> bytes:
-        """The content with ``null`` for constants that JSON does not have."""
+        """Return the content with ``null`` for constants that are not valid JSON."""
         found: list[str] = []
         try:
             text = bytes(self.content).decode()

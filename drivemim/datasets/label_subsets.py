@@ -1,16 +1,16 @@
-"""A share of the labels, by scene: what a detector gets when few frames have been annotated.
+"""Label subsets by scene, for training detectors with few annotated frames.
 
-Annotators work drive by drive, and neighbouring frames of a drive are nearly the same picture. A
-subset therefore takes whole scenes, in an order that its seed draws, and of the last one a run of
-moments that follow one another. Frames drawn one by one would spread a small share over all scenes
-and be worth far more than what the same number of labels is worth in practice.
+Annotators work scene by scene, and neighbouring frames of a scene are nearly identical. A subset
+therefore takes whole scenes, in an order drawn from its seed, and consecutive samples of the last
+one. Frames drawn one by one would spread a small subset over all scenes, and so be worth far more
+than the same number of labels in practice.
 
-A scene lasts about 20 seconds, as nuScenes' do. A recording of minutes is cut into equal scenes of
-about that length first: else a tenth of CamVid, three recordings, would be one stretch of one
-street, and which street would decide more than anything a study can compare.
+A scene lasts about 20 seconds, like in nuScenes. A recording of minutes is first cut into equal
+scenes of about that length. Otherwise a tenth of CamVid (three recordings) would be one stretch of
+one street, and the choice of the street would matter more than anything a study can compare.
 
-Of one seed, a smaller share is part of every larger one. The subset depends on share, seed and the
-frames chosen from alone: not on a process, a worker, or what is trained from it.
+Subsets are nested: with the same seed, a smaller subset is contained in every larger one. A subset
+depends only on share, seed and the frames to choose from, not on processes, workers or the model.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def label_subset(
     share: float,
     seed: int,
 ) -> NDArray[np.bool_]:
-    """Choose a share of the moments of a selection of frames, scene by scene.
+    """Choose a share of the samples of a selection of frames, scene by scene.
 
-    All frames of a moment (the cameras of a sample, and any sweeps that belong to it) are chosen
-    together. With S moments there are ``round(share * S)`` chosen, but at least one.
+    All frames of a sample (its cameras, and any sweeps that belong to it) are chosen together. Of
+    S samples, ``round(share * S)`` are chosen, but at least one.
 
     Args:
         scene_F: (F,) number of each frame's scene, or of its recording.
-        moment_F: (F,) number of each frame's moment; within a scene, ascending in time.
-        time_F: (F,) when each frame was taken, in microseconds.
-        share: of the moments, above 0 and up to 1, which is all of them.
-        seed: draws the order of the scenes, and where in the last one its run lies.
+        moment_F: (F,) number of each frame's sample; within a scene, ascending in time.
+        time_F: (F,) time of each frame, in microseconds.
+        share: fraction of the samples, in (0, 1].
+        seed: draws the order of the scenes, and the position of the run in the last one.
 
     Returns:
         (F,) True for the frames that are chosen.
@@ -74,7 +74,7 @@ def label_subset(
 
 
 def _cut(recording_S: NDArray[np.int64], time_S: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(S,) number of each moment's scene: recordings cut into equal parts of about 20 seconds."""
+    """Return (S,) the scene of each sample: recordings cut into equal parts of about 20 seconds."""
     scene_S = np.zeros(len(recording_S), np.int64)
     scenes = 0
     for recording in np.unique(recording_S):
@@ -83,13 +83,13 @@ def _cut(recording_S: NDArray[np.int64], time_S: NDArray[np.int64]) -> NDArray[n
         length = seconds_N.max()
         parts = max(1, round(length / SCENE_SECONDS))
         part_N = np.floor(seconds_N * (parts / length)) if parts > 1 else np.zeros(own.sum())
-        scene_S[own] = scenes + np.minimum(part_N, parts - 1)  # the last moment is at `parts`
+        scene_S[own] = scenes + np.minimum(part_N, parts - 1)  # the last sample is at `parts`
         scenes += parts
     return scene_S
 
 
 def _run(length: int, count: int, start: int) -> slice:
-    """``count`` of ``length`` moments from ``start`` on, moved back where they would not fit.
+    """Return a slice of ``count`` of ``length`` samples from ``start``, moved back if too long.
 
     A longer run from the same start therefore contains every shorter one.
     """

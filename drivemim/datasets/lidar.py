@@ -1,4 +1,4 @@
-"""Lidar returns as cameras see them, at each camera's own time."""
+"""Lidar returns projected into the cameras, at each camera's own time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 
 LONGEST_GAP = 300_000
-"""Microseconds between a frame and its sweep beyond which a frame has no points."""
+"""Microseconds between a frame and its sweep; with a longer gap, a frame has no points."""
 _NEAREST = 1.0
-"""Metres in front of a camera; what is nearer is the vehicle itself."""
+"""Metres in front of a camera; nearer points are on the ego vehicle."""
 _VALUES = 5
-"""A return in the file: x, y, z, intensity and ring."""
+"""Numbers per return in the file: x, y, z, intensity and ring."""
 _PCD = (b"# .PCD", b"VERSION")
-"""What a file of the Point Cloud Library begins with."""
+"""First bytes of files of the Point Cloud Library."""
 
 
 def has_lidar(index: FrameIndex, samples: Ints | None = None) -> bool:
-    """Whether any of some samples (all of them for None) has a sweep."""
+    """Return whether any of some samples (None for all) has a sweep."""
     offsets, _ = index.samples.lidar_path.buffers
     lengths = np.diff(offsets)
     return bool((lengths if samples is None else lengths[samples]).any())
@@ -41,30 +41,31 @@ def frame_points(
     most: int,
     seed: int,
 ) -> Floats32:
-    """Lidar points that frames see.
+    """Return the lidar points that are visible in frames.
 
-    A frame has the LIDAR_TOP sweep of the sample nearest in time. For a keyframe that is its own.
-    For one between keyframes it is up to a quarter of a second off in nuScenes: what stands still
-    is right, since lidar and camera have each its own ego pose, but what moves is where the sweep
-    saw it. A frame that is further off, or whose sample has no sweep, has no points. Nothing is
-    known of what a camera sees and the lidar, which is elsewhere, does not: a few points belong
-    to things that are hidden behind others in the image.
+    A frame uses the LIDAR_TOP sweep of the sample nearest in time. For a keyframe, this is the
+    sweep of its own sample. For a frame between keyframes, it is up to a quarter of a second off in
+    nuScenes. Points on standing objects are correct then, because lidar and camera each have their
+    own ego pose; points on moving objects are at the sweep's time. A frame that is further off, or
+    whose sample has no sweep, has no points. Occlusion is not tested: the lidar is not at the
+    camera's position, so a few points belong to objects that are occluded in the image.
 
     Args:
         index: the data set.
         rows: (F,) rows of ``index.frames``.
         matrices_F33: from the stored pixels to those of the loaded images.
         image_size: height and width of the loaded images, pixels.
-        most: points a frame at most; which of more are taken is drawn.
-        seed: of the draw.
+        most: maximum number of points per frame; if there are more, a random subset is drawn.
+        seed: seed of the draw.
 
     Returns:
+    Returns:
         (F, P, 3) x and y in pixels of the loaded images and depth in metres along the camera's z
-        axis, padded with (0, 0, inf) to the frame that has most.
+        axis, padded with (0, 0, inf) to the largest number of points in a frame.
 
     Raises:
-        FileNotFoundError: if a sweep is not there.
-        ValueError: if it is not a whole number of returns.
+        FileNotFoundError: if a sweep does not exist.
+        ValueError: if its size is not a multiple of a return's size, or it is a PCD file.
     """
     samples = _nearest_samples(index, rows)
     to_camera = invert_pose(index.camera_to_global(rows))
@@ -90,15 +91,15 @@ def frame_points(
 
 
 def read_sweep(path: Path, *, sample: str) -> Floats32:
-    """Returns of one sweep in the lidar's own axes: float32 (P, 3), metres.
+    """Return the returns of one sweep in the lidar's own axes: float32 (P, 3), metres.
 
     Args:
         path: a nuScenes ``.pcd.bin`` file.
         sample: token, for errors.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: if it is not a whole number of returns, or a PCD file.
+        FileNotFoundError: if it does not exist.
+        ValueError: if its size is not a multiple of a return's size, or it is a PCD file.
     """
     try:
         data = path.read_bytes()
@@ -121,11 +122,11 @@ def read_sweep(path: Path, *, sample: str) -> Floats32:
 
 
 def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
-    """Sample of each frame that is nearest in time and has a sweep close enough; -1 for none."""
+    """Return the nearest sample in time with a sweep close enough for each frame; -1 for none."""
     samples, times = index.samples, index.frames.timestamp[rows]
     nearest = index.frames.sample[rows].astype(np.int64)
     gap = np.abs(samples.timestamp[nearest] - times)
-    # The sample of a frame between two is the later one, but after a scene's last it is that.
+    # A frame between two samples has the later one; after a scene's last sample, it has that one.
     previous = samples.previous[nearest]
     gap_before = np.where(previous >= 0, np.abs(samples.timestamp[previous] - times), gap + 1)
     sweeping = ~index.frames.keyframe[rows] & (gap_before < gap)
@@ -135,7 +136,7 @@ def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
 
 
 def _sweep(index: FrameIndex, sample: int) -> Floats:
-    """Returns of a sample's sweep in the global frame."""
+    """Return the returns of a sample's sweep in the global frame."""
     samples = index.samples
     path = index.data_root / samples.lidar_path[sample]
     points = read_sweep(path, sample=samples.token[sample])
@@ -145,7 +146,7 @@ def _sweep(index: FrameIndex, sample: int) -> Floats:
 
 
 def _project(seen_P3: Floats, intrinsics_33: Floats, image_size: tuple[int, int]) -> Floats32:
-    """Points of the camera's axes that are in front of it and in its image."""
+    """Project points in camera axes; keep those in front of the camera and in its image."""
     seen_P3 = seen_P3[seen_P3[:, 2] > _NEAREST]
     pixels_P3 = (seen_P3 @ intrinsics_33.T) / seen_P3[:, 2:]
     height, width = image_size

@@ -1,4 +1,4 @@
-"""Boxes without any labels: what moves on its own between the steps of a clip."""
+"""Boxes without labels, around objects that move between the time steps of a clip."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from drivemim.masking.motion import ego_compensated_change
 from drivemim.registry import BOX_SOURCES
 
 _SQUARE = 8
-"""Pixels along each side of the squares of an image that have changed or not."""
+"""Side length in pixels of the squares that are tested for change."""
 _MIN_SQUARES = 2
 _MOST = 30
 
 
 @BOX_SOURCES.register_module()
 class MotionBoxes(BoxSource):
-    """Boxes around what moves on its own, found in the images of the clip; needs no labels.
+    """Boxes around moving objects, found in the images of the clip; needs no labels.
 
-    A box is a connected region that changed by more than the camera's own motion explains, see
-    ``ego_compensated_change``. What stands has none, and what moves often only around the part that
-    shows it. They are good while the camera stands; from a driving one, expect as many around
-    things that passed in front of others.
+    A box is a connected region that changed more than the camera's own motion explains, see
+    ``ego_compensated_change``. Standing objects have no box; a moving object often has a box only
+    around the part that shows its motion. The boxes are good if the camera stands. If it drives,
+    expect as many false boxes, around objects that passed in front of others.
 
-    Nothing is known of what moves, so all boxes are vehicles, the larger of the movers; with
-    ``ObjectMask``, use one share and not one for each class. Boxes have no depth. Tracks are linked
+    The classes are unknown, so all boxes are vehicles, the larger of the moving objects. With
+    ``ObjectMask``, use one share instead of one per class. Boxes have no depth. Tracks are linked
     from step to step, see ``with_linked_tracks``.
 
     Args:
         index: the data set.
-        class_map: must be empty: motion says nothing of categories.
+        class_map: must be empty, because motion does not give categories.
         min_change: smallest change of a moving square, as share of the range of grey, in (0, 1].
 
     Raises:
-        ValueError: if ``min_change`` is outside its range, or (on loading) clips have one step.
+        ValueError: if ``min_change`` is out of range, or (on loading) clips have one step.
     """
 
     origin: ClassVar[Literal["annotations", "detector", "images"]] = "images"
@@ -62,12 +62,12 @@ class MotionBoxes(BoxSource):
         self.min_change = min_change
 
     def find(self, rows: Ints) -> ImageBoxes:
-        """None yet: they are found when the images are there."""
+        """Return no boxes; ``complete`` finds them when the images are loaded."""
         del rows
         return ImageBoxes.none()
 
     def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
-        """The clip with boxes around what moves."""
+        """Return the clip with boxes around moving objects."""
         if clips.shape[1] == 1:
             raise ConfigError("MotionBoxes compares the steps of a clip; set steps=2 or more")
         height, width = clips.image_size
@@ -95,18 +95,19 @@ class MotionBoxes(BoxSource):
 
 
 def moving_boxes(change_hw: NDArray[np.float32], min_change: float) -> NDArray[np.float64]:
-    """Boxes around the connected regions of large change.
+    """Return boxes around the connected regions of large change.
 
     Args:
-        change_hw: of each square.
+        change_hw: change of each square.
         min_change: smallest change that counts.
 
     Returns:
-        (M, 4) x1 y1 x2 y2 in squares, the largest regions first; single squares are noise.
+        (M, 4) x1 y1 x2 y2 in squares, the largest regions first. Single squares are noise and are
+        left out.
     """
     moving_hw = (change_hw >= min_change).astype(np.uint8)
     _, _, regions, _ = cv2.connectedComponentsWithStats(moving_hw, connectivity=8)
-    # Left, top, width, height and area of each; the first is what does not move.
+    # Left, top, width, height and area of each region; the first region is the background.
     regions_M5 = regions[1:]
     regions_M5 = regions_M5[np.argsort(-regions_M5[:, 4], kind="stable")][:_MOST]
     regions_M5 = regions_M5[regions_M5[:, 4] >= _MIN_SQUARES]

@@ -1,4 +1,4 @@
-"""Boxes of a detector instead of annotations: pseudo-labels, linked through the steps of a clip."""
+"""Pseudo-labels: boxes from a detector instead of annotations, linked through a clip's frames."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ class DetectedBoxes(BoxSource):
     """Boxes of any detector, from a file of COCO results; see ``read_results``.
 
     The file is read once, when the data set is built, into columns that its worker processes share.
-    Boxes have no depth. Their tracks reach no further than the clip they are loaded for, and
-    through one camera: see ``with_linked_tracks``.
+    Boxes have no depth. Their tracks are limited to one clip and one camera: see
+    ``with_linked_tracks``.
 
     Args:
         index: the data set.
         class_map: category name to class or None, for the categories of ``images``.
         file: the results.
-        images: COCO file that their ids refer to; None if they are rows of the index and labels.
-        min_score: results below are left out.
-        min_overlap: intersection over union from which on boxes of one step and the next can be
-            the same object, in (0, 1].
+        images: COCO file whose ids the results use; None if the ids are rows of the index and
+            labels.
+        min_score: results with a lower score are left out.
+        min_overlap: smallest intersection over union of boxes of one object in consecutive time
+            steps, in (0, 1].
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ValueError: if a file is broken or does not fit the index, or an argument is outside its
+        FileNotFoundError: if a file does not exist.
+        ValueError: if a file is broken or does not fit the index, or an argument is out of range.
             range.
     """
 
@@ -64,7 +65,7 @@ class DetectedBoxes(BoxSource):
         )
 
     def find(self, rows: Ints) -> ImageBoxes:
-        """Boxes of frames, in the pixels of their files."""
+        """Return the boxes of frames, in the pixels of their files."""
         table = self.table
         first = np.searchsorted(table.row_D, rows, side="left")
         count = np.searchsorted(table.row_D, rows, side="right") - first
@@ -79,5 +80,5 @@ class DetectedBoxes(BoxSource):
         )
 
     def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
-        """The clip with its boxes linked into tracks."""
+        """Return the clip with its boxes linked into tracks."""
         return with_linked_tracks(clips, rows_TN, self.min_overlap)

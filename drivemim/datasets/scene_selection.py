@@ -1,4 +1,4 @@
-"""Which scenes of an index a data set uses: by the name of a split, or of a scene."""
+"""Selection of scenes of an index by the name of a split or of a scene."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from drivemim.datasets.index import FrameIndex
 
 ALL = "*"
-"""In the place of a scene's name: every scene of the split."""
+"""Placeholder for a scene's name: every scene of the split."""
 
 
 def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDArray[np.int64]:
-    """Return the rows of the scenes that are named.
+    """Return the rows of the named scenes.
 
-    A name is that of a split of the index (see ``Scenes.split``), of a scene of the index, or,
-    where the index has neither, of an official nuScenes split (``mini_train``, ``mini_val``,
-    ``train``, ``val``, ``test``, ...).
-    ``SPLIT:*`` can only mean a split, and ``SPLIT:SCENE`` a scene (``:SCENE`` one of no split). A
-    name that could mean two different things is refused. What several splits have a scene of does
-    not count as a scene's name without the split: half of that scene would be another split's.
+    A name can be a split of the index (see ``Scenes.split``) or a scene of the index. If the index
+    has neither, it can be an official nuScenes split (``mini_train``, ``mini_val``, ``train``,
+    ``val``, ``test``, ...).
+    ``SPLIT:*`` always means a split, and ``SPLIT:SCENE`` a scene (``:SCENE`` one of no split). An
+    ambiguous name is refused. If several splits have a scene of the same name, the name is not
+    accepted without the split: half of that scene would be in another split.
 
     Args:
         index: the data set.
@@ -36,8 +36,8 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
         rows of the scenes, ascending.
 
     Raises:
-        DataError: if a name means nothing or several things here, or no scene of an official
-            split is in the index.
+        DataError: if a name is unknown or ambiguous, or no scene of an official split is in the
+            index.
     """
     names = _SceneNames(index)
     if scenes is None:
@@ -48,7 +48,7 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
 
 
 class _SceneNames:
-    """What each name means in an index."""
+    """Meanings of names in an index."""
 
     def __init__(self, index: FrameIndex) -> None:
         self.path = index.path
@@ -64,7 +64,7 @@ class _SceneNames:
                 self.qualified[f"{split}:{ALL}"].append(row)
 
     def rows(self, name: str) -> list[int]:
-        """Rows that one name stands for."""
+        """Return the rows of the scenes that one name means."""
         of_scene = self.scenes.get(name, [])
         owners = sorted({self.split_of[row] for row in of_scene})
         meanings = {
@@ -91,8 +91,8 @@ class _SceneNames:
         return self._official(name)
 
     def _official(self, split: str) -> list[int]:
-        """Scenes of a split as nuScenes itself lists them."""
-        # Imported when first needed: the devkit takes seconds to import and brings matplotlib.
+        """Return the scenes of an official nuScenes split."""
+        # Imported at first use: importing the devkit takes seconds and loads matplotlib.
         from nuscenes.utils.splits import create_splits_scenes
 
         official: dict[str, list[str]] = create_splits_scenes()

@@ -1,4 +1,4 @@
-"""A data set whose every item is random in its draw's seed alone."""
+"""A data set wrapper that makes each item depend only on its draw's seed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from drivemim.registry import DATASETS
 class SeededDataset(Dataset[Any]):
     """Seed Python, NumPy and PyTorch from the draw, then load the item.
 
-    An item then depends on its draw's seed and on nothing else: not on the worker that loads it,
-    nor on what was loaded before, nor on whether the run was resumed. The generators are left as
-    the item left them; a training process seeds its own at every iteration.
+    An item then depends only on its draw's seed: not on the worker that loads it, not on the items
+    loaded before, and not on whether the run was resumed. The states of the generators are not
+    restored after an item; a training process seeds its own at every iteration.
 
     Args:
-        dataset: any data set, or the config of one. An index that is no ``Draw`` is passed on
-            unseeded, so the wrapped data set can be looked at as it is.
+        dataset: any data set, or the config of one. An index that is not a ``Draw`` is passed on
+            without seeding, so the wrapped data set can be inspected unchanged.
     """
 
     def __init__(self, *, dataset: Dataset[Any] | dict[str, Any]) -> None:
@@ -42,16 +42,16 @@ class SeededDataset(Dataset[Any]):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What the wrapped data set says of itself."""
+        """Metainfo of the wrapped data set."""
         metainfo: dict[str, Any] = getattr(self.dataset, "metainfo", {})
         return metainfo
 
     def full_init(self) -> None:
-        """Load the wrapped data set's annotations, if it does so late (MMEngine's do)."""
+        """Load the wrapped data set's annotations, if it loads them lazily (MMEngine's do)."""
         if hasattr(self.dataset, "full_init"):
             self.dataset.full_init()
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """Annotations of one item of a wrapped MMEngine data set."""
+        """Return the annotations of one item of a wrapped MMEngine data set."""
         info: dict[str, Any] = self.dataset.get_data_info(index)
         return info

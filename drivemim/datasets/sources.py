@@ -1,4 +1,4 @@
-"""Whether the files that something was built from are still the same, wherever they were copied."""
+"""Fingerprints of source files, and checks that the files are unchanged, also after a copy."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from drivemim.files import write_bytes
 
 _BLOCK = 1 << 20
 _PART = 4096
-"""Bytes of the parts by which ``content_key`` tells files apart."""
+"""Size in bytes of the blocks that ``content_key`` reads."""
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
-    """What tells whether a source file changed.
+    """Identification of the state of a source file.
 
     Attributes:
         name: its path, relative to a folder that the owner knows.
         size: bytes.
         mtime_ns: when it was last written, nanoseconds since 1970.
-        digest: SHA-256 of its content; ``""`` in indexes that were built before it was kept.
+        digest: SHA-256 of its content; ``""`` in indices that were built before it was stored.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Fingerprint(msgspec.Struct, frozen=True):
 
 
 def fingerprints(root: Path, files: Iterable[Path]) -> tuple[Fingerprint, ...]:
-    """Fingerprints of files, named relative to ``root``."""
+    """Return the fingerprints of files, named relative to ``root``."""
     found = []
     for file in files:
         status = file.stat()
@@ -44,10 +44,10 @@ def fingerprints(root: Path, files: Iterable[Path]) -> tuple[Fingerprint, ...]:
 
 
 def is_unchanged(file: Path, known: Fingerprint) -> bool:
-    """Whether a file has the known size and content; its content is read where its time differs.
+    """Return whether size and content are unchanged; read the content only if the time differs.
 
     Raises:
-        OSError: if it is not there or cannot be read.
+        OSError: if the file does not exist or cannot be read.
     """
     status = file.stat()
     if status.st_size != known.size:
@@ -58,16 +58,16 @@ def is_unchanged(file: Path, known: Fingerprint) -> bool:
 
 
 def check_sources(sources: Iterable[Fingerprint], root: Path, built: Path, *, command: str) -> None:
-    """Refuse what was built from files that changed since.
+    """Refuse a file whose sources changed after it was built.
 
-    Files that are not there (only the images were copied) are not compared. A copy has times of its
-    own, so its content is compared once; that it was is remembered beside ``built``.
+    Sources that do not exist (only the images were copied) are not compared. A copy has other
+    times, so its content is compared once; the result is stored beside ``built``.
 
     Args:
-        sources: the files, as they were.
+        sources: the source files at the time of building.
         root: folder that their names are relative to.
         built: file that was built from them.
-        command: what builds it again, for the error.
+        command: command that builds it again, for the error.
 
     Raises:
         ValueError: naming the first file that changed.
@@ -100,7 +100,7 @@ def _read_memory(memory: Path) -> dict[str, Fingerprint]:
     try:
         entries = msgspec.json.decode(memory.read_bytes(), type=list[Fingerprint])
     except (OSError, ValueError):
-        return {}  # then they are compared again, which costs time only
+        return {}  # the files are compared again, which only costs time
     return {entry.name: entry for entry in entries}
 
 
@@ -108,11 +108,11 @@ def _write_memory(memory: Path, compared: dict[str, Fingerprint]) -> None:
     try:
         write_bytes(memory, msgspec.json.encode(list(compared.values())))
     except OSError:
-        return  # beside a read-only index nothing is remembered, and each process compares
+        return  # beside a read-only index nothing is stored, and each process compares again
 
 
 def file_digest(file: Path) -> str:
-    """SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(_BLOCK):
@@ -123,17 +123,17 @@ def file_digest(file: Path) -> str:
 def content_key(
     file: str | os.PathLike[str], *, named: bool = False, short_named: bool = False
 ) -> int:
-    """Return a key of 64 bits of a file's length and of blocks from its middle and its end.
+    """Return a 64-bit key of a file's length and of blocks from its middle and its end.
 
-    From the middle, since the first kilobytes of a camera's files are alike.
+    The first block is not used, because the first kilobytes of a camera's files are alike.
 
     Args:
-        file: links are followed.
-        named: whether its name counts too, instead of its end.
-        short_named: whether its name counts if it is no longer than a block.
+        file: the file; links are followed.
+        named: whether the name counts too, instead of the block at the end.
+        short_named: whether the name counts if the file is no longer than a block.
 
     Raises:
-        OSError: if it is not there or cannot be read.
+        OSError: if it does not exist or cannot be read.
     """
     real = os.path.realpath(file)
     with open(real, "rb") as stream:

@@ -1,4 +1,4 @@
-"""Where the tracked objects of a clip are in 3-D, at each frame's own time."""
+"""3-D poses of the tracked objects of a clip, at each frame's own time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _BEYOND = 0.25
-"""How far a motion is continued past two samples, as a share of the time between them."""
+"""Limit of extrapolation past two samples, as a share of the time between them."""
 
 
 def clip_movers(index: FrameIndex, rows_TN: Ints) -> Movers:
-    """The 3-D boxes of all tracks of a clip, of whatever category.
+    """Return the 3-D boxes of all tracks of a clip, of any category.
 
-    A box is put between the samples before and after the frame. Unlike the boxes that a camera's
-    ground truth shows, a keyframe's are moved too: the camera is up to 50 ms off the annotated
-    moment, which is half a metre at 10 m/s. A track that only one of the two samples has is where
-    that sample says.
+    Boxes are interpolated between the samples before and after the frame. Unlike in the ground
+    truth of ``frame_boxes``, this includes keyframes: the camera is up to 50 ms off the annotated
+    time, which is half a metre at 10 m/s. A track that only one of the two samples has keeps its
+    pose from that sample.
 
     Args:
         index: the data set.
-        rows_TN: frames of the clip, as ``ClipDataset.rows`` gives them; -1 for none.
+        rows_TN: frames of the clip, from ``ClipDataset.rows``; -1 for missing frames.
 
     Returns:
-        boxes in the ego pose of the clip's first valid frame; all absent where there is no frame.
+        boxes in the ego pose of the clip's first valid frame; all absent for missing frames.
     """
     frames, samples, boxes = index.frames, index.samples, index.boxes
     valid_TN = rows_TN >= 0
@@ -76,7 +76,7 @@ def clip_movers(index: FrameIndex, rows_TN: Ints) -> Movers:
 
 
 def _samples_around(index: FrameIndex, rows_V: Ints) -> tuple[Ints, Ints]:
-    """Samples before and after each frame; at a scene's ends its first or last two."""
+    """Return the samples before and after each frame; at a scene's ends its first or last two."""
     samples = index.samples
     sample_V = index.frames.sample[rows_V].astype(np.int64)
     early_V = index.frames.timestamp[rows_V] < samples.timestamp[sample_V]
@@ -90,7 +90,7 @@ def _samples_around(index: FrameIndex, rows_V: Ints) -> tuple[Ints, Ints]:
 def _spread(
     values_V: NDArray[np.float64] | NDArray[np.bool_], valid_TN: NDArray[np.bool_], fill: object
 ) -> torch.Tensor:
-    """Values of the frames there are as float32 (T, N, K, ...), ``fill`` for the others."""
+    """Scatter values of the valid frames to float32 (T, N, K, ...); the others get ``fill``."""
     spread = np.empty((*valid_TN.shape, *values_V.shape[1:]), np.float32)
     spread[:] = fill
     spread[valid_TN] = values_V

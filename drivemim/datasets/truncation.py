@@ -1,8 +1,8 @@
-"""Whether an image file's bytes are all there, decided by what a decoder needs of them.
+"""Detection of truncated image files, by the data that a decoder needs.
 
-A JPEG may lack its end marker, and may have a video, a second image or a maker's note behind it, so
-its last bytes say nothing. What counts is that every scan is there, and that the last one encodes
-the image to its last block (ITU-T T.81, annexes B, F and G).
+A JPEG may lack its end marker, and a video, a second image or a maker's note may follow it, so its
+last bytes are no evidence. A complete JPEG has all scans, and its last scan encodes the last block
+of the image (ITU-T T.81, annexes B, F and G).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _BETWEEN_SCANS = frozenset((0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE))
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""The marker that ends a scan; stuffed zeros and restarts are part of its data."""
+"""The marker that ends a scan; stuffed zeros and restarts are part of the scan's data."""
 _GREY = 128
-"""What libjpeg fills blocks with for which a file has no data."""
+"""Value of the blocks that libjpeg fills in if the file has no data for them."""
 _OTHER_DATA = b"".join(
     bytes((37 * position + 213) % 251 for position in range(64)) + bytes((0xFF, 0xD0 + restart))
     for restart in range(8)
 )
-"""Scan data of no image, in which a decoder finds whatever restart it waits for.
+"""Scan data of no image, with every restart marker that a decoder can wait for.
 
-A decoder reads zeros behind the end of the data; these begin with ones.
+A decoder reads zeros after the end of the data; this data begins with ones.
 """
 
 
 class _Header(NamedTuple):
-    """What comes before a JPEG's first scan: where that begins, and what it has to encode."""
+    """Headers before a JPEG's first scan: position of that scan, and the encoded components."""
 
     scan: int
     progressive: bool
@@ -43,11 +43,11 @@ class _Header(NamedTuple):
 
 
 def is_truncated(data: bytes) -> bool:
-    """Whether a JPEG or PNG file ends early.
+    """Return whether a JPEG or PNG file ends early.
 
-    A JPEG that has an end marker is not decoded for this: one that was cut and given an end marker
-    shows only in what it decodes to (:func:`is_filled_up`), unless nothing but the end of a
-    progressive image's last scan, its finest, is lost.
+    A JPEG with an end marker is not decoded here. If it was cut and then given an end marker, only
+    its decoded pixels show it (:func:`is_filled_up`), unless only the end of a progressive image's
+    last and finest scan is lost.
     """
     if data.startswith(JPEG_START):
         header = _read_header(data)
@@ -63,18 +63,18 @@ def is_truncated(data: bytes) -> bool:
 
 
 def is_filled_up(data: bytes, image: NDArray[np.uint8]) -> bool:
-    """Whether a decoder made up the end of a JPEG: it fills what the file lacks with grey.
+    """Return whether a decoder filled the end of a JPEG with grey because data is missing.
 
     Args:
         data: the file, which is not truncated by :func:`is_truncated`.
-        image: what was decoded from it, at any scale and turned or not, uint8 (H, W, 3).
+        image: the decoded image, at any scale, rotated or not, uint8 (H, W, 3).
     """
     if not data.startswith(JPEG_START):
         return False
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
     if not (corners == _GREY).all(axis=1).any():
         return False
-    # A whole image can have a corner of that grey.
+    # A complete image can also have a corner of that grey.
     header = _read_header(data)
     assert header is not None
     end = _last_scan(data, header)
@@ -90,7 +90,7 @@ def with_end(data: bytes) -> bytes:
 
 
 def _read_header(data: bytes) -> _Header | None:
-    """Walk the segments before the first scan, thumbnails inside them included; None if cut."""
+    """Parse the segments before the first scan, including thumbnails; return None if cut."""
     position, progressive, components = 2, False, frozenset[int]()
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -113,9 +113,9 @@ def _has_end(data: bytes, header: _Header) -> bool:
 
 
 def _last_scan(data: bytes, header: _Header) -> int | None:
-    """Where the data of the last scan end; None if scans are missing.
+    """Return the end of the last scan's data; None if scans are missing.
 
-    Every component needs its first coefficient and the 63 others, all down to their last bit.
+    Every component needs its first coefficient and the 63 others, each down to the last bit.
     """
     missing = {(component, part) for component in header.components for part in ("DC", "AC")}
     position, end = header.scan, None
@@ -137,12 +137,13 @@ def _last_scan(data: bytes, header: _Header) -> int | None:
 
 
 def _is_complete(data: bytes) -> bool:
-    """Whether a JPEG without end marker encodes its last block: nothing behind it changes pixels.
+    """Return whether a JPEG without end marker encodes its last block.
 
-    Space that was reserved for a file and never written is zeros, or ones in flash memory.
+    If it does, data appended to the file changes no pixel. Space that was reserved for a file and
+    never written is zeros, or ones in flash memory.
     """
     end = len(data.rstrip(b"\0\xff"))
-    # The scan's own last bytes can be a zero, or the pair that stands for a byte of ones.
+    # The scan's own last bytes can be a zero, or the pair that encodes a byte of ones.
     tails = [tail for tail in (b"", b"\0", b"\xff\0") if data.startswith(tail, end)]
     for part in (data[:end] + tail for tail in tails):
         pixels = _decode(part + _JPEG_END)
@@ -152,7 +153,7 @@ def _is_complete(data: bytes) -> bool:
 
 
 def _decode(data: bytes) -> bytes | None:
-    """Pixels by Pillow, which keeps libjpeg's warnings to itself."""
+    """Return the pixels by Pillow, which does not print libjpeg's warnings; None if it fails."""
     try:
         return JpegImagePlugin.JpegImageFile(BytesIO(data)).tobytes()
     except (OSError, SyntaxError):
@@ -160,7 +161,7 @@ def _decode(data: bytes) -> bytes | None:
 
 
 def _has_png_end(data: bytes) -> bool:
-    """Walk the chunks: length, type, content and checksum each."""
+    """Return whether the end chunk is complete; a chunk is length, type, content and checksum."""
     position = len(_PNG_START)
     while position + 12 <= len(data):
         kind = data[position + 4 : position + 8]

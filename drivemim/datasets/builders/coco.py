@@ -1,6 +1,6 @@
 """COCO and CocoVID files as typed rows, with the sequence fields that driving data adds to images.
 
-What is read, what has no effect and what is refused is listed field by field in ``data/README.md``.
+``data/README.md`` lists for each field whether it is read, ignored or refused.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from drivemim.files import posix_name
 
 _LOG = logging.getLogger(__name__)
 _ON_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
-"""How absolute paths of Windows begin."""
+"""Beginning of absolute paths of Windows."""
 _XYWH = 1
 """Detectron2's ``BoxMode`` of x, y, width, height in pixels."""
 
 _FEW = 3
-"""Boxes out of their images that may be mistakes of single boxes, not of the file's units."""
+"""Number of boxes outside their images; fewer may be single mistakes, not wrong units."""
 _MANY = 20
-"""Boxes that tell percent from pixels."""
+"""Smallest number of boxes for the check whether they are in percent."""
 _PERCENT = 100
 _LARGE = 300
-"""Pixels of an image in which boxes are not all within the first 100."""
+"""Size in pixels of an image whose boxes are not expected to all lie within the first 100."""
 
 
 class CocoBox(NamedTuple):
@@ -55,11 +55,11 @@ class CocoBox(NamedTuple):
 
 
 class CocoFile:
-    """A COCO file, its boxes by image.
+    """A COCO file with its boxes by image.
 
     Attributes:
         path: the file.
-        images: in the file's order, ``sequence`` and ``frame`` filled from CocoVID's fields.
+        images: in the file's order, with ``sequence`` and ``frame`` filled from CocoVID's fields.
         categories: names, in the file's order.
     """
 
@@ -79,19 +79,20 @@ class CocoFile:
         self._boxes = _boxes_by_image(path, document)
 
     def boxes_of(self, image_id: int) -> tuple[CocoBox, ...]:
-        """The boxes of one image, in the file's order."""
+        """Return the boxes of one image, in the file's order."""
         return tuple(self._boxes.get(image_id, ()))
 
 
 def read_coco(path: Path) -> CocoFile:
     """Read a COCO file.
 
-    Fields that are not read, and boxes that are cut or left out, are logged as warnings.
+    Unread fields, and boxes that are clipped or left out, are logged as warnings.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: if it is no COCO file, names an image, category or video that it lacks or has
-            twice, has an annotation without a box, or has an image or a box of a size below zero.
+        FileNotFoundError: if it does not exist.
+        ValueError: if it is not a COCO file; it refers to an image, category or video that it does
+            not have or has twice; an annotation has no box; the width or height of an image is
+            below 1, or of a box below 0; or boxes are not in pixels.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no COCO file {path}; check --coco")
@@ -99,7 +100,7 @@ def read_coco(path: Path) -> CocoFile:
 
 
 def _check_image(path: Path, image: CocoImage) -> None:
-    """Refuse what cannot be an image's file or size; take slashes for backslashes."""
+    """Refuse an invalid file name or size of an image; replace backslashes by slashes."""
     if image.width < 1 or image.height < 1:
         raise DataError(
             f"{path}: image {image.id} is {image.width} x {image.height} pixels; give width and "
@@ -114,10 +115,10 @@ def _check_image(path: Path, image: CocoImage) -> None:
 
 
 def _category_names(path: Path, document: CocoDocument) -> list[str]:
-    """Names in the file's order, each once.
+    """Return the category names in the file's order, each once.
 
-    Roboflow puts a category of the whole project before the others, which may have the name of one
-    of them and has no box.
+    Roboflow puts a category for the whole project first. It may have the same name as another
+    category, and has no boxes.
     """
     used = {annotation.category_id for annotation in document.annotations}
     names = [category.name for category in document.categories if category.id in used]
@@ -152,7 +153,7 @@ def _read_videos(path: Path, document: CocoDocument) -> None:
 
 
 def _video(number: int | str | None) -> str:
-    """Id of a video; single images in a file of videos have -1, which is none."""
+    """Return the id of a video; single images in a file of videos have -1, which means none."""
     return "" if number is None or re.fullmatch(r"-\d+", str(number)) else str(number)
 
 
@@ -215,7 +216,7 @@ def _box(
             f"{'none' if image.video_id is None else image.video_id}"
         )
     x, y, width, height = annotation.bbox
-    if not all(map(math.isfinite, annotation.bbox)):  # text can say "nan"
+    if not all(map(math.isfinite, annotation.bbox)):  # a number read from text can be NaN
         raise DataError(
             f"{what} has bbox {annotation.bbox}; give four numbers, or take the annotation out"
         )
@@ -232,7 +233,7 @@ def _box(
 
 
 def _track(annotation: CocoAnnotation, image: CocoImage) -> str:
-    """Name of the track; within one image, ``instance_id`` may as well count its objects."""
+    """Return the name of the track; without a sequence, ``instance_id`` is not a track."""
     track = annotation.track_id
     if track is None and image.sequence:
         track = annotation.instance_id
@@ -240,7 +241,7 @@ def _track(annotation: CocoAnnotation, image: CocoImage) -> str:
 
 
 def _check_units(path: Path, document: CocoDocument, boxes: dict[int, list[CocoBox]]) -> None:
-    """Refuse boxes in shares of the image; say how many are cut at its border or have no area."""
+    """Refuse boxes in wrong units; warn of boxes that are clipped, empty or maybe in percent."""
     found = [(image, box.corners) for image in document.images for box in boxes.get(image.id, ())]
     if any(corners != (0, 0, 0, 0) for _, corners in found) and all(
         max(corners) <= 1 for _, corners in found
@@ -282,7 +283,7 @@ def _check_units(path: Path, document: CocoDocument, boxes: dict[int, list[CocoB
 
 
 def _warn_of_copies(path: Path, boxes: dict[int, list[CocoBox]]) -> None:
-    """Say how many boxes are drawn again: same image, class and corners under another id."""
+    """Warn of duplicate boxes: same image, class and corners under another id."""
     counts = Counter(
         (image, box.category, box.corners, box.crowd) for image, own in boxes.items() for box in own
     )

@@ -1,6 +1,6 @@
-"""Fields of COCO and CocoVID files: which are read, which have no effect, and how they are decoded.
+"""Fields of COCO and CocoVID files (read or without effect), and their decoding.
 
-What is read, what has no effect and what is refused is listed field by field in ``data/README.md``.
+``data/README.md`` lists for each field whether it is read, ignored or refused.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _SECTIONS_WITHOUT_EFFECT = {"info", "licenses", "type", "tracks"}
 
 
 class CocoImage(msgspec.Struct, gc=False):
-    """An image; ``sequence`` and ``frame`` say which drive it belongs to and where in it.
+    """An image; ``sequence`` is its scene, and ``frame`` its position in the scene.
 
-    CocoVID says the same with ``video_id`` and ``frame_id``, TAO with ``frame_index``.
+    CocoVID uses ``video_id`` and ``frame_id`` for this, TAO ``frame_index``.
     """
 
     id: int
@@ -71,7 +71,7 @@ class CocoVideo(msgspec.Struct, gc=False):
 
 
 class CocoDocument(msgspec.Struct):
-    """What is read of a COCO file."""
+    """The parts of a COCO file that are read."""
 
     images: list[CocoImage]
     annotations: list[CocoAnnotation] = []
@@ -99,12 +99,12 @@ _CURES = (
 
 
 def read_document(path: Path) -> CocoDocument:
-    """Read a COCO file's content; fields that are not read are named in a warning.
+    """Read a COCO file's content; log the names of unread fields as a warning.
 
     Numbers that are written as text (``"7"``) or as 7.0 are read as numbers.
 
     Raises:
-        DataError: if it is no COCO file, with what to do.
+        DataError: if it is not a COCO file, with the cure.
     """
     begin = f"{path} is no COCO file: "
     text = JsonText(path, path.read_bytes(), begin=begin, cure="copy or export it again")
@@ -115,15 +115,15 @@ def read_document(path: Path) -> CocoDocument:
 
 
 def decode_entries(text: JsonText, kind: Any, begin: str) -> Any:
-    """Decode entries of COCO's formats, with numbers that are written as text.
+    """Decode entries of COCO's formats; numbers may be written as text.
 
     Args:
-        text: of the file.
+        text: text of the file.
         kind: the type to decode into.
-        begin: how errors begin, with the file's name.
+        begin: start of the error messages, with the file's name.
 
     Raises:
-        DataError: naming the entry and what to do.
+        DataError: naming the entry and the cure.
     """
     try:
         return text.decode(kind)
@@ -138,7 +138,7 @@ def decode_entries(text: JsonText, kind: Any, begin: str) -> Any:
 
 
 def _unread_fields(data: Content) -> list[str]:
-    """Fields that are neither read nor known to have no effect, as ``section.field``."""
+    """Return fields that are neither read nor known to have no effect, as ``section.field``."""
     sections = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
     known = {
         *_SECTIONS_WITHOUT_EFFECT,

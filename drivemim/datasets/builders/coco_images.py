@@ -1,4 +1,4 @@
-"""Where the images of a COCO file lie."""
+"""Search for the folder that the image paths of a COCO file are relative to."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from drivemim.files import RealPaths
 def base_folder(parsed: CocoFile, roots: Sequence[Path], real: RealPaths) -> Path:
     """Return the folder that the paths of a COCO file's images are relative to.
 
-    All of them are relative to the same one: images that are missing beside the COCO file must not
+    All paths are relative to the same folder: images that are missing beside the COCO file must not
     be taken from another camera's folder, where files have the same names.
 
     Args:
         parsed: the file.
         roots: folders that are indexed.
-        real: tells whether two paths are of one file.
+        real: cache of real paths, to compare files.
 
     Returns:
-        the COCO file's own folder if that is in a root and has any of the images; else the root
-        that has them. Absolute paths do not count.
+        the COCO file's own folder if it is in a root and has any of the images; else the root
+        that has any of them. Absolute paths do not count.
 
     Raises:
         FileNotFoundError: if no folder has any of the images.
@@ -59,7 +59,7 @@ def base_folder(parsed: CocoFile, roots: Sequence[Path], real: RealPaths) -> Pat
 def touched_roots(
     parsed: CocoFile, base: Path, roots: Sequence[Path], real: RealPaths
 ) -> set[Path]:
-    """Return the roots that have images of a COCO file, or hold the folder they are relative to."""
+    """Return the roots that contain images of a COCO file, or the folder its paths start from."""
     folders = {Path(real(base / image.file_name)).parent for image in parsed.images}
     if not all(os.path.isabs(image.file_name) for image in parsed.images) or not folders:
         folders.add(Path(real(base)))

@@ -1,4 +1,4 @@
-"""Which split each COCO file is of."""
+"""Names of the splits of COCO files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mmengine.logging import print_log
 
 _FOLDERS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 _ROBOFLOW = "_annotations.coco"
-"""Stem of Roboflow's files, one in the folder of each split."""
+"""Stem of Roboflow's files; the folder of each split has one."""
 
 
 def split_names(files: Sequence[Path]) -> list[str]:
-    """Return the split of each COCO file: its stem, or a folder where the stem tells nothing.
+    """Return the split of each COCO file: its stem, or a folder's name if the stem is ambiguous.
 
-    ``train/labels.json`` and ``val/labels.json`` are two splits, and so are two files of Roboflow's
-    in any two folders; ``cam0/labels.json`` and ``cam1/labels.json`` are one. A line says where a
-    folder names the split, and where several files are of one split.
+    ``train/labels.json`` and ``val/labels.json`` are two splits, and so are two Roboflow files in
+    any two folders; ``cam0/labels.json`` and ``cam1/labels.json`` are one. A line is printed if a
+    folder names the split, or several files belong to one split.
 
     Args:
         files: absolute paths.

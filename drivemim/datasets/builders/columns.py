@@ -14,20 +14,20 @@ IDENTITY_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 def neighbours(group: Ints) -> tuple[Ints, Ints]:
-    """Rows before and after within runs of equal ``group``; -1 at the runs' ends."""
+    """Return the previous and next row in runs of equal ``group``; -1 at the runs' ends."""
     rows = np.arange(len(group))
     same = np.concatenate([[False], group[1:] == group[:-1], [False]])
     return np.where(same[:-1], rows - 1, -1), np.where(same[1:], rows + 1, -1)
 
 
 def runs(group: Ints, count: int) -> tuple[Ints, Ints]:
-    """Where each of ``count`` groups begins in the ascending column ``group``, and its length."""
+    """Return the start and length of each of ``count`` groups in the ascending column ``group``."""
     first = np.searchsorted(group, np.arange(count + 1))
     return first[:-1], np.diff(first)
 
 
 def drawn_boxes(corners_M4: NDArray[np.float64]) -> Section:
-    """Columns of boxes of which only the place in the image is known.
+    """Return the columns of boxes whose only known geometry is the box in the image.
 
     Args:
         corners_M4: x1 y1 x2 y2 pixels of the stored image.
@@ -50,7 +50,7 @@ def drawn_boxes(corners_M4: NDArray[np.float64]) -> Section:
 
 
 def no_lidar(count: int) -> Section:
-    """The lidar columns of ``count`` samples that have none."""
+    """Return the lidar columns of ``count`` samples without lidar."""
     return {
         "lidar_path": [""] * count,
         "lidar_to_ego": np.tile(IDENTITY_POSE, (count, 1)),

@@ -1,4 +1,4 @@
-"""Frames of folders of images and videos: each folder of images is a sequence, and each video."""
+"""Frames of folders of images and videos: each folder of images and each video is a sequence."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def frames_of_images(root: Path, recordings: Sequence[Folder], base: Path) -> li
 
     Args:
         root: the folder that the user named.
-        recordings: what lies in it.
+        recordings: folders with recordings below it.
         base: folder that paths are relative to.
 
     Raises:
         DataError: if an image cannot be read, its EXIF orientation would turn it, or it has more
-            than 8 bits a channel.
+            than 8 bits per channel.
     """
     frames = []
     for recording in recordings:
         folder = recording.path.relative_to(base)
         name = folder.as_posix()
-        # The base's own images are named by it, unless something in it has that name.
+        # Images directly in the base get its name, unless something in it already has that name.
         if folder == Path() and not (base / base.name).exists():
             name = base.name
         frames += [
@@ -48,11 +48,11 @@ def frames_of_images(root: Path, recordings: Sequence[Folder], base: Path) -> li
 
 
 def check_videos(recordings: Iterable[tuple[Path, Sequence[Folder]]], real: RealPaths) -> None:
-    """Refuse, before any is extracted, a video that would be extracted twice.
+    """Refuse a video that would be extracted twice, before any video is extracted.
 
     Args:
-        recordings: what lies in each root.
-        real: tells whether two paths are of one file.
+        recordings: each root with the folders with recordings below it.
+        real: cache of real paths, to compare files.
 
     Raises:
         DataError: naming both paths.
@@ -78,10 +78,11 @@ def frames_of_videos(
 
     Args:
         root: the folder that the user named.
-        recordings: what lies in it.
-        base: folder that paths are relative to, where they lie in it.
+        recordings: folders with recordings below it.
+        base: folder that contains the videos; frames' paths are relative to it, or absolute if
+            outside.
         store: folder that the frames are extracted into.
-        rate: frames a second to take.
+        rate: frames per second to extract.
 
     Raises:
         DataError: if a video cannot be read or has no frames.
@@ -109,11 +110,11 @@ def _videos(recordings: Iterable[Folder]) -> list[Path]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return width and height by the file's header.
+    """Return width and height from the file's header.
 
     Raises:
         DataError: if it cannot be read, its EXIF orientation would turn the image, or it has more
-            than 8 bits a channel.
+            than 8 bits per channel.
     """
     try:
         with Image.open(path) as image:

@@ -1,4 +1,4 @@
-"""What lies in folders of recordings: images and videos, and what other programs leave there."""
+"""Listing of folders of recordings: images, videos, and files of other programs to skip."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _OTHER_FORMATS = frozenset(
 )  # fmt: skip
 """Suffixes of images and videos that are not read."""
 EXTRACTED = "drivemim-extracted.txt"
-"""Marks a folder of frames that were extracted from videos, which stand for those."""
+"""Marker file in a folder of frames that were extracted from videos; the folder is skipped."""
 _FEW = 10
-"""Suffixes that an error names."""
+"""Maximum number of suffixes that an error names."""
 _LEFT_BEHIND = frozenset(
     (
         "@eadir", "#recycle", "@recycle", "#snapshot",  # network storage
@@ -43,9 +43,9 @@ class Folder:
     """A folder that holds recordings.
 
     Attributes:
-        path: of the folder.
+        path: path of the folder.
         images: their names, in order.
-        videos: likewise.
+        videos: their names, in order.
     """
 
     path: Path
@@ -54,10 +54,10 @@ class Folder:
 
 
 def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
-    """Return the folders with images or videos below each root, the root itself included.
+    """Return the folders with images or videos below each root, including the root itself.
 
-    What file managers, notebooks and network storage leave behind (``._1.jpg``, ``@eaDir``, ...)
-    and whatever else is hidden is skipped; one line says so. Another counts the images and videos
+    Files of file managers, notebooks and network storage (``._1.jpg``, ``@eaDir``, ...) and all
+    hidden files are skipped, and one line reports them. Another line counts the images and videos
     of formats that are not read.
 
     Raises:
@@ -79,7 +79,7 @@ def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
 
 
 def describe_others(roots: Iterable[Path]) -> str:
-    """Say which other files lie below folders that hold no recordings; ``""`` if there are none."""
+    """Describe the other files below folders without recordings; ``""`` if there are none."""
     others: Counter[str] = Counter()
     for root in roots:
         for _ in _folders(root, Counter(), others):
@@ -98,7 +98,7 @@ def _counts(found: Mapping[str, int]) -> str:
 
 
 def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterator[Folder]:
-    """Walk through links, but into no folder from within itself."""
+    """Yield the folders with recordings; follow links, except to a folder that contains them."""
     for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         inside = Path(parent).resolve()
         folders[:] = [
@@ -120,7 +120,7 @@ def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterato
 
 
 def _refuse(error: OSError) -> None:
-    """Stop where ``os.walk`` would leave a folder out without a word."""
+    """Raise an error, because ``os.walk`` would skip the folder silently."""
     raise DataError(
         f"{error.filename} cannot be read ({error.strerror}); make it readable, or give --root "
         "without it"

@@ -1,6 +1,6 @@
-"""Build a ``FrameIndex`` from folders of images and videos, with a COCO file's boxes if any.
+"""Builder of a ``FrameIndex`` from folders of images and videos, with boxes from COCO files.
 
-Nothing is known of these cameras, so a pinhole of 53 degrees is assumed that stands still:
+The calibration of these cameras is unknown, so a static pinhole camera of 53 degrees is assumed:
 fx = fy = image width, principal point at the centre, identity poses; ``calibrated`` is False.
 """
 
@@ -56,7 +56,7 @@ from drivemim.files import RealPaths, path_from, plain_path, why_unreadable
 _LOG = logging.getLogger(__name__)
 CAMERA = "camera"
 VIDEO_RATE = 2.0
-"""Frames a second that are taken of videos: that of nuScenes' annotated samples."""
+"""Frames per second that are extracted from videos: the rate of nuScenes' annotated samples."""
 
 
 def build_frames_index(
@@ -69,31 +69,32 @@ def build_frames_index(
 ) -> Path:
     """Index folders of sequences.
 
-    Every folder that holds images is a sequence, its images in the order of their names (numbers
-    by value), and every video is one, whose frames are extracted into a folder beside the index. A
-    COCO file may instead name its images' sequences and frame numbers itself, in the fields
-    ``sequence`` and ``frame`` or CocoVID's; its paths are relative to its own folder if the images
-    lie there, else to the root that has them. With COCO files, only what they list is indexed, plus
-    the roots that they do not touch.
+    Every folder that holds images is a sequence; its images are sorted by name, with numbers by
+    value. Every video is also a sequence; its frames are extracted into a folder beside the index.
+    A COCO file may instead give the sequences and frame numbers of its images, in the fields
+    ``sequence`` and ``frame`` or CocoVID's. Its paths are relative to its own folder if the images
+    lie there, else to the root that has them. With COCO files, only the images that they list are
+    indexed, plus everything in the roots that contain none of these.
 
     Args:
-        roots: folders; the index's data root is the folder that holds them all, and the extracted
-            frames where there are any.
+        roots: folders; the index's data root is the folder that contains all of them, and the
+            extracted frames if there are any.
         out: file to write.
         coco: COCO files; the stem of each names its split, or its folder, see ``split_names``.
-        rate: frames a second, to give timestamps to frame numbers.
-        video_rate: frames a second to take of videos, which have timestamps; 0 to leave them out.
+        rate: frames per second, to convert frame numbers to timestamps.
+        video_rate: frames per second to extract from videos, which have timestamps; 0 to leave
+            videos out.
 
     Returns:
         ``out``.
 
     Raises:
-        FileNotFoundError: if a folder, a COCO file or an image it lists is not there, or there are
-            no images.
+        FileNotFoundError: if a folder, a COCO file or an image it lists does not exist, or there
+            are no images.
         OSError: if the index cannot be written.
-        ValueError: if a COCO file, an image or a video is broken or listed twice, an image could be
-            one of two files, has another size than the COCO file says, or has an EXIF orientation
-            that would turn it, or a folder cannot be read.
+        ValueError: if a COCO file, an image or a video is broken or listed twice; an image could be
+            one of two files, has another size than in the COCO file, or has an EXIF orientation
+            that would turn it; or a folder cannot be read.
     """
     _check_rates(rate, video_rate)
     folders = _check_folders(roots)
@@ -101,7 +102,7 @@ def build_frames_index(
     base = Path(os.path.commonpath(folders))
     store = frames_folder(plain_path(out))
     files = [plain_path(path) for path in coco]
-    # The way from the data root, which may be a link, to a file outside of it: by real folders.
+    # Real folders: a path from the data root, which may be a link, to a file outside needs "..".
     sources = [path.parent.resolve() / path.name for path in files if path.is_file()]
     prints = fingerprints(base.resolve(), sources)
     frames, categories = _read_frames(folders, files, base, store, video_rate)
@@ -126,7 +127,7 @@ def build_frames_index(
 
 
 def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:
-    """Pairs of byte-identical images of different scenes, which a warning counts."""
+    """Return pairs of byte-identical images of different scenes, and warn of them."""
     numbers = {scene: number for number, scene in enumerate({frame.scene for frame in frames})}
     scene_F = np.array([numbers[frame.scene] for frame in frames], np.int64)
     copies = find_copies([data_root / frame.path for frame in frames], scene_F)
@@ -164,7 +165,7 @@ def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
 def _read_frames(
     folders: Sequence[Path], files: Sequence[Path], base: Path, store: Path, video_rate: float
 ) -> tuple[list[SequenceFrame], list[str]]:
-    """Frames in the index's order, and the names of all categories."""
+    """Return the frames in the index's order, and the names of all categories."""
     categories: list[str] = []
     frames: list[SequenceFrame] = []
     touched: set[Path] = set()
@@ -192,7 +193,7 @@ def _read_frames(
 
 
 def _check_listed_once(frames: Sequence[SequenceFrame], data_root: Path, real: RealPaths) -> None:
-    """A second copy would be an image without boxes, or one of train that is in val as well."""
+    """Refuse a file that is listed twice: it could lack its boxes, or be in two splits."""
     listed: dict[str, SequenceFrame] = {}
     for frame in frames:
         file = real(data_root / frame.path)
@@ -241,7 +242,7 @@ def _frames_of_coco(
 
 
 def _below_root(name: str, base: Path) -> str:
-    """What to do about a name that begins with a slash and is meant without."""
+    """Return the advice for a name that begins with a slash by mistake."""
     relative = name.lstrip("/")
     if relative == name or not (base / relative).is_file():
         return ""
@@ -255,7 +256,7 @@ def _exchanged(size: tuple[int, int], image: CocoImage) -> str:
 
 
 def _data_root(frames: Sequence[SequenceFrame], base: Path, store: Path) -> Path:
-    """The folder that holds every frame: ``base``, unless frames were extracted outside of it."""
+    """Return the folder that contains all frames, including those extracted outside ``base``."""
     outside = [Path(frame.path).is_relative_to(store) for frame in frames]
     if all(outside):
         return store
@@ -265,7 +266,7 @@ def _data_root(frames: Sequence[SequenceFrame], base: Path, store: Path) -> Path
 def _moved(
     frames: Sequence[SequenceFrame], prints: Sequence[Fingerprint], base: Path, data_root: Path
 ) -> tuple[list[SequenceFrame], tuple[Fingerprint, ...]]:
-    """Make what is relative to ``base``, or absolute, relative to ``data_root``."""
+    """Make paths relative to ``data_root`` that were absolute or relative to ``base``."""
     real = RealPaths()
     inside, target = base.resolve(), data_root.resolve()
     return (
@@ -329,7 +330,7 @@ def _sections(
 
 
 def _scenes(scenes: list[tuple[str, str]], first: Ints, length: Ints) -> Section:
-    """Scenes whose ``length`` frames (and samples) begin at ``first``."""
+    """Return the section of scenes; their ``length`` frames (and samples) begin at ``first``."""
     return {
         "token": [f"{split}:{name}" for split, name in scenes],
         "name": [name for _, name in scenes],
@@ -354,7 +355,7 @@ def _assumed_intrinsics(size: Ints) -> NDArray[np.float64]:
 
 
 def _boxes(frames: list[SequenceFrame], categories: list[str]) -> tuple[Section, Section]:
-    """Boxes drawn in the images; one without a track of its own is a track of one."""
+    """Return the boxes drawn in the images, and tracks; a box without a track gets its own."""
     numbers = {name: number for number, name in enumerate(categories)}
     tracks: dict[tuple[Any, ...], int] = {}
     track_tokens: list[str] = []

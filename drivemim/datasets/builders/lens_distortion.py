@@ -1,4 +1,4 @@
-"""Lenses that are no pinhole: how far they move pixels, and whether that can be indexed."""
+"""Checks of lens distortion: how far it moves pixels, and whether the images can be indexed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from drivemim.datasets.builders.nuscenes_frames import Rig, SensorData
 from drivemim.errors import DataError
 
 _COEFFICIENTS = (4, 5, 8, 12, 14)
-"""How many OpenCV's model of a lens can have."""
+"""Valid numbers of coefficients in OpenCV's lens model."""
 _log = logging.getLogger(__name__)
 
 
 def refuse_distortion(folder: Path, data: SensorData, rig: Rig, chosen: Ints) -> None:
-    """Refuse images that a lens distorts: projected boxes would lie on other pixels.
+    """Refuse images with lens distortion, because projected boxes would lie on wrong pixels.
 
     Args:
-        folder: of the tables.
+        folder: folder of the tables.
         data: rows of sample_data.json.
         rig: their calibrations.
         chosen: rows that become frames.
 
     Raises:
-        DataError: naming the worst calibration, its coefficients and the pixels it moves.
+        DataError: naming the worst calibration, its coefficients and its pixel shift.
     """
     worst, shift = _worst(data, rig, chosen)
     if worst >= 0:
@@ -43,13 +43,13 @@ def refuse_distortion(folder: Path, data: SensorData, rig: Rig, chosen: Ints) ->
 
 
 def warn_of_distortion(folder: Path, data: SensorData, rig: Rig, chosen: Ints) -> None:
-    """Log how far lenses move pixels, where boxes are drawn in the images and lie right.
+    """Warn of lens distortion if boxes are drawn in the images, and are therefore still correct.
 
     Args:
-        folder: as for :func:`refuse_distortion`, like the rest.
-        data: as there.
-        rig: as there.
-        chosen: as there.
+        folder: folder of the tables.
+        data: rows of sample_data.json.
+        rig: their calibrations.
+        chosen: rows that become frames.
     """
     worst, shift = _worst(data, rig, chosen)
     if worst >= 0:
@@ -65,7 +65,7 @@ def warn_of_distortion(folder: Path, data: SensorData, rig: Rig, chosen: Ints) -
 def largest_shift(
     intrinsics_33: NDArray[np.float64], coefficients: list[float], size: tuple[int, int]
 ) -> float:
-    """Pixels by which a lens moves what an ideal camera sees on the image's border, at most.
+    """Return the largest distance in pixels by which a lens moves points on the image's border.
 
     Args:
         intrinsics_33: of the ideal camera, pixels.
@@ -85,7 +85,7 @@ def largest_shift(
 
 
 def _worst(data: SensorData, rig: Rig, chosen: Ints) -> tuple[int, str]:
-    """The calibration of ``chosen`` that moves pixels most (-1 for none), and how far in words."""
+    """Return the calibration with the largest shift (-1 for none), and the shift in words."""
     used, first = np.unique(data.calibration[chosen], return_index=True)
     shifts: dict[int, float] = {}
     for calibration, row in zip(used.tolist(), chosen[first].tolist(), strict=True):

@@ -1,14 +1,14 @@
-"""Build a ``FrameIndex`` from nuImages tables, of any version and size.
+"""Builder of a ``FrameIndex`` from nuImages tables, of any version and size.
 
 nuImages (Caesar et al., "nuScenes: a multimodal dataset for autonomous driving", CVPR 2020, and
-https://www.nuscenes.org/nuimages) has single annotated images of one camera each, and around most
-of them the six images before and after at two a second, without boxes. The boxes are drawn in the
-image: no 3-D box, no tracks, no visibility.
+https://www.nuscenes.org/nuimages) has single annotated images of one camera each. Most of them come
+with the six images before and after, at two per second, without boxes. The boxes are drawn in the
+image: there are no 3-D boxes, no tracks and no visibility.
 
-In the index, an annotated image and its neighbours are a scene. Every image is a sample of its own,
-as in a folder of frames, so that a clip can begin at any of them and none is given the boxes of its
-neighbour; only the annotated one is a keyframe. Ego poses can be compared within a scene but not
-between scenes, whose maps differ.
+In the index, an annotated image and its neighbours are a scene. Every image is its own sample, like
+in a folder of frames, so that a clip can begin at any of them and no image gets the boxes of a
+neighbour. Only the annotated image is a keyframe. Ego poses can be compared within a scene but not
+between scenes, because their maps differ.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TABLES = (
     "sample_data",
     "sensor",
 )
-"""The tables that are read; what they are not needed for (surfaces) is left out."""
+"""The tables that are read; tables that are only needed for surfaces are left out."""
 
 
 def build_nuimages_index(
@@ -67,19 +67,19 @@ def build_nuimages_index(
 
     Args:
         root: folder that holds the version folder, ``samples`` and ``sweeps``.
-        version: ``v1.0-mini``, ``v1.0-train``, ``v1.0-val`` or ``v1.0-test``. What follows the
+        version: ``v1.0-mini``, ``v1.0-train``, ``v1.0-val`` or ``v1.0-test``. The part after the
             last dash is the split of every scene.
         out: file to write.
-        missing_images: what to do about images that are not there: ``error``, ``drop`` them (with
-            their boxes), or ``ignore`` (not to look).
+        missing_images: action for missing images: ``error``, ``drop`` (leave them and their boxes
+            out), or ``ignore`` (do not check).
         sweeps: whether to index the unlabelled images before and after the annotated ones.
 
     Returns:
         ``out``.
 
     Raises:
-        FileNotFoundError: if the version folder, a table or an image is not there.
-        ValueError: if a table is broken, lacks a row that another names, or is nuScenes'.
+        FileNotFoundError: if the version folder, a table or an image does not exist.
+        ValueError: if a table is broken, lacks a row that another refers to, or is nuScenes'.
     """
     root = Path(root).absolute()
     folder = tables.version_folder(root, version)
@@ -132,7 +132,7 @@ def _sections(
 
 
 def _check_source(folder: Path, root: Path, version: str) -> None:
-    """Both data sets have a version v1.0-mini: say so when one is taken for the other."""
+    """Refuse nuScenes' tables: both data sets have a version v1.0-mini."""
     if (folder / "sample_annotation.json").exists() and not (folder / "object_ann.json").exists():
         raise DataError(
             f"{folder} holds nuScenes' tables (it has sample_annotation.json and no "
@@ -142,7 +142,7 @@ def _check_source(folder: Path, root: Path, version: str) -> None:
 
 
 def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:
-    """One scene a row of sample.json (with the token of its annotated image), and their tokens."""
+    """Return a scene per row of sample.json (with its annotated image's token), and the tokens."""
     rows = read_table(folder, schema.ImageSample, "sample")
     logs = read_table(folder, schema.ImageLog, "log")
     tokens = tables.tokens_of(rows)
@@ -154,7 +154,7 @@ def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:
         "name": tokens,
         "description": [words[number] for number in log],
         "split": [version.rpartition("-")[2]] * len(rows),
-        # Nothing in the tables says what the light or the weather was.
+        # The tables have no information on light and weather.
         "described": np.zeros(len(rows)),
         "night": np.zeros(len(rows)),
         "rain": np.zeros(len(rows)),
@@ -179,7 +179,7 @@ def _check_keyframes(folder: Path, data: SensorData, keys: pa.Array, samples: pa
 def _frames(
     folder: Path, data: SensorData, rig: Rig, chosen: Ints, sample_tokens: pa.Array
 ) -> Section:
-    """The frames, sorted by scene and time; each is a sample of its own."""
+    """Return the frames, sorted by scene and time; each is its own sample."""
     used = np.zeros(len(data.token), bool)
     used[chosen] = True
     poses = read_ego_poses(folder, data, used)
@@ -202,7 +202,7 @@ def _frames(
 
 
 def _samples(frames: Section, cameras: int) -> Section:
-    """Every frame as a sample, without what boxes add to it."""
+    """Return every frame as a sample, without the columns that depend on boxes."""
     count = len(frames["token"])
     keyframes = np.full((count, cameras), -1, np.int64)
     keyframes[np.arange(count), frames["camera"]] = np.arange(count)
@@ -215,7 +215,7 @@ def _samples(frames: Section, cameras: int) -> Section:
 
 
 def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[Section, Section]:
-    """The boxes of indexed frames, each a track of its own, and the names they point to."""
+    """Return the boxes of indexed frames, each as its own track, and the names they refer to."""
     categories = read_table(folder, schema.Category, "category")
     attributes = read_table(folder, schema.Attribute, "attribute")
     rows = read_table(folder, schema.ObjectAnnotation, "object_ann")

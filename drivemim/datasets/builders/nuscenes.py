@@ -1,4 +1,4 @@
-"""Build a ``FrameIndex`` from nuScenes tables, of any version and size."""
+"""Builder of a ``FrameIndex`` from nuScenes tables, of any version and size."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ def build_nuscenes_index(
         root: folder that holds the version folder, ``samples`` and ``sweeps``.
         version: ``v1.0-mini``, ``v1.0-trainval``, ``v1.0-test`` or another folder of such tables.
         out: file to write.
-        missing_images: what to do about frames whose image is not there: ``error``, ``drop``
-            them, or ``ignore`` (not to look).
-        rectified: whether the images are those of an ideal camera although the tables have
-            coefficients of the lens, which are then not used.
+        missing_images: action for frames whose image is missing: ``error``, ``drop`` (leave them
+            out), or ``ignore`` (do not check).
+        rectified: whether the images are rectified although the tables have distortion
+            coefficients; the coefficients are then not used.
 
     Returns:
         ``out``.
 
     Raises:
-        FileNotFoundError: if the version folder, a table or an image is not there.
-        ValueError: if a table is broken or lacks a row that another names, timestamps are not
+        FileNotFoundError: if the version folder, a table or an image does not exist.
+        ValueError: if a table is broken or lacks a row that another refers to, timestamps are not
             microseconds, or a lens distorts the images.
     """
     root = Path(root).absolute()
@@ -109,7 +109,7 @@ def build_nuscenes_index(
 
 
 def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
-    """Scenes and samples, without what frames and boxes add to them."""
+    """Return scenes and samples, without the columns that depend on frames and boxes."""
     scenes = read_table(folder, schema.Scene, "scene")
     samples = read_table(folder, schema.Sample, "sample")
     logs = read_table(folder, schema.Log, "log")
@@ -162,14 +162,14 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
 
 
 def has_word(text: str, stem: str) -> bool:
-    """Whether a word of ``text`` is ``stem`` or an inflection of it (rain, rainy, raining)."""
+    """Return whether ``text`` has the word ``stem`` or an inflection (rain, rainy, raining)."""
     return re.search(rf"\b{stem}(s|y|ing|time)?\b", text, re.IGNORECASE) is not None
 
 
 def _read_frames(
     folder: Path, root: Path, timeline: Timeline, missing_images: str, rectified: bool
 ) -> tuple[Section, list[str]]:
-    """Frames in the index's order (with what samples learn of them), and camera names."""
+    """Return frames in the index's order (with columns for samples), and camera names."""
     rig = read_rig(folder)
     data = read_sensor_data(folder, rig, timeline.tokens)
     kind, sample = rig.kind[data.calibration], timeline.rank[data.sample]
@@ -194,7 +194,7 @@ def _read_frames(
 
 
 def _check_keyframes(folder: Path, frames: Section, timeline: Timeline, cameras: list[str]) -> None:
-    """Refuse keyframes of another clock than their samples, and two of a camera for one sample."""
+    """Refuse keyframes on another clock than their samples, and two per camera and sample."""
     camera, timestamp = frames["camera"], frames["timestamp"]
     rows = np.flatnonzero(frames["keyframe"])
     sample = frames["sample"][rows]
@@ -212,7 +212,7 @@ def _check_keyframes(folder: Path, frames: Section, timeline: Timeline, cameras:
 
 
 def _keyframes(frames: Section, samples: int, cameras: int) -> NDArray[np.int64]:
-    """Frame row (samples, cameras) of each camera's keyframe, -1 for none."""
+    """Return the frame row (samples, cameras) of each camera's keyframe, -1 for none."""
     rows = np.flatnonzero(frames["keyframe"])
     keyframes = np.full((samples, cameras), -1, np.int64)
     keyframes[frames["sample"][rows], frames["camera"][rows]] = rows
@@ -227,7 +227,7 @@ def _lidar_of_samples(
     sample: NDArray[np.int64],
     count: int,
 ) -> Section:
-    """Path, mount and ego pose of each sample's LIDAR_TOP sweep."""
+    """Return path, mount and ego pose of each sample's LIDAR_TOP sweep."""
     found = no_lidar(count)
     for row, path in zip(sample, take(data.path, sweeps).to_pylist(), strict=True):
         found["lidar_path"][row] = path

@@ -1,4 +1,4 @@
-"""The annotations of nuScenes tables as an index's boxes and tracks."""
+"""Conversion of the annotations in nuScenes tables to an index's boxes and tracks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from drivemim.datasets.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.datasets.classes import ATTRIBUTES, VISIBILITY_LEVELS
 
 MAX_TIME_DIFFERENCE = 1.5
-"""Seconds between two annotations that velocity may be taken from: the devkit's default."""
+"""Maximum seconds between two annotations for a velocity: the devkit's default."""
 _log = logging.getLogger(__name__)
 
 
@@ -30,12 +30,12 @@ class Timeline:
     """The samples in the index's order.
 
     Attributes:
-        tokens: of sample.json, in the file's order.
+        tokens: tokens of sample.json, in the file's order.
         order: (S,) row of sample.json of each row of the index.
         rank: (S,) row of the index of each row of sample.json.
         scene: (S,) scene of each row of the index.
         timestamp: (S,) microseconds, of each row of the index.
-        previous: (S,) row of the index before in its scene, -1 for none.
+        previous: (S,) row of the index of the scene's previous sample, -1 for none.
     """
 
     tokens: pa.Array
@@ -47,7 +47,7 @@ class Timeline:
 
 
 def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section, Section]:
-    """The sections ``boxes`` (sorted by sample), ``tracks``, and the names they point to."""
+    """Return the sections ``boxes`` (sorted by sample), ``tracks``, and the names they refer to."""
     categories = read_table(folder, schema.Category, "category")
     attributes = read_table(folder, schema.Attribute, "attribute")
     visibilities = read_table(folder, schema.Visibility, "visibility")
@@ -74,7 +74,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     )
     velocity = box_velocity(center, timeline.timestamp[sample], before, after)
 
-    # The devkit lists a sample's annotations in the table's order: a stable sort keeps it.
+    # A stable sort keeps the table's order, in which the devkit lists a sample's annotations.
     order = np.argsort(sample, kind="stable")
     sample, track = sample[order], track[order]
     boxes = {
@@ -105,7 +105,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
 def _solids(
     folder: Path, rows: list[schema.SampleAnnotation], token: pa.Array
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centre, size and rotation of each box, as the tables have them."""
+    """Return centre, size and rotation of each box, as in the tables."""
     center = numbers((row.translation for row in rows), len(rows), 3)
     size = numbers((row.size for row in rows), len(rows), 3)
     rotation = numbers((row.rotation for row in rows), len(rows), 4)
@@ -133,14 +133,14 @@ def _track_categories(
 
 
 def visibility_levels(names: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
-    """What the levels of visibility.json are worth.
+    """Return the numbers of the visibility levels in visibility.json.
 
     Args:
         names: ``level`` of each row.
 
     Returns:
-        1 (least visible) to 4 of each row, 0 for one that says that it is not known, and -1, -2,
-        ... for names that are not known here; and those names.
+        for each row, 1 (least visible) to 4, 0 if the level means unknown, and -1, -2, ... for
+        names that DriveMIM does not know; and these names.
     """
     unknown = sorted({name for name in names if name.strip().lower() not in VISIBILITY_LEVELS})
     worth = [
@@ -156,13 +156,13 @@ def first_attributes(
     rows: Sequence[schema.SampleAnnotation | schema.ObjectAnnotation],
     attributes: Sequence[schema.Attribute],
 ) -> NDArray[np.int64]:
-    """The attribute of each box, -1 for none.
+    """Return the attribute of each box, -1 for none.
 
-    Of several, it is the first that nuScenes has as well: that a police car stands says more than
-    that its lights flash.
+    If a box has several, the first one that nuScenes also has is used: that a police car stands is
+    more useful than that its lights flash.
 
     Args:
-        folder: of the tables, for errors.
+        folder: folder of the tables, for errors.
         table: name of the table of ``rows``.
         rows: the boxes.
         attributes: rows of attribute.json.
@@ -180,7 +180,7 @@ def first_attributes(
     foreign = np.array([row.name not in ATTRIBUTES for row in attributes], bool)[found]
     order = np.lexsort((foreign, owner))[::-1]
     first = np.full(len(rows), -1, np.int64)
-    # Written from the last to the first, so that the first stays.
+    # Written from the last to the first, so that the first one remains.
     first[owner[order]] = found[order]
     return first
 
@@ -190,7 +190,7 @@ def warn_of_automatic(
     table: str,
     rows: Sequence[schema.SampleAnnotation | schema.ObjectAnnotation],
 ) -> None:
-    """Log how many boxes a model drew and nobody checked: they count as annotated ones do."""
+    """Log how many boxes were drawn by a model without a check; they count as ground truth."""
     automatic = sum(row.automatic_annotation for row in rows)
     if automatic:
         _log.warning(
@@ -208,16 +208,16 @@ def box_velocity(
     before: NDArray[np.int64],
     after: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Velocity on the ground plane, as the devkit's ``box_velocity``.
+    """Return the velocity on the ground plane, like the devkit's ``box_velocity``.
 
     Args:
         center: (M, 3) metres.
         timestamp: (M,) microseconds.
-        before: (M,) row of the same object's annotation before, -1 for none.
-        after: (M,) likewise after.
+        before: (M,) row of the same object's previous annotation, -1 for none.
+        after: (M,) row of the same object's next annotation, -1 for none.
 
     Returns:
-        (M, 2) metres a second; NaN where there is no other annotation close enough in time.
+        (M, 2) metres per second; NaN if no other annotation is close enough in time.
     """
     rows = np.arange(len(center))
     first, last = np.where(before < 0, rows, before), np.where(after < 0, rows, after)
@@ -236,20 +236,20 @@ def previous_boxes(
     previous_sample: NDArray[np.int64],
     tracks: int,
 ) -> NDArray[np.int64]:
-    """Row of each box's track in the sample before, -1 for none.
+    """Return the row of each box's track in the previous sample, -1 for none.
 
     Args:
         sample: (M,) row of the sample, ascending.
         track: (M,) row of the track.
-        previous_sample: (S,) row of the sample before, -1 for none.
-        tracks: how many tracks there are.
+        previous_sample: (S,) row of the previous sample, -1 for none.
+        tracks: number of tracks.
     """
     if len(sample) == 0:
         return np.zeros(0, np.int64)
     key = sample * tracks + track
     order = np.argsort(key, kind="stable")
     wanted = previous_sample[sample] * tracks + track
-    # Of several with the same key, the last one counts, as in the devkit's dictionary.
+    # Of several boxes with the same key, the last one counts, like in the devkit's dictionary.
     place = np.searchsorted(key[order], wanted, side="right") - 1
     found = order[np.maximum(place, 0)]
     hit = (place >= 0) & (key[found] == wanted) & (previous_sample[sample] >= 0)

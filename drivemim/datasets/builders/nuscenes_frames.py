@@ -1,4 +1,4 @@
-"""Images of tables in nuScenes' format, nuImages among them, as an index's frames."""
+"""Conversion of the images of tables in nuScenes' format (also nuImages) to an index's frames."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Rig:
 
     Attributes:
         cameras: their names, sorted.
-        tokens: of calibrated_sensor.json.
-        kind: (C,) position in ``cameras``, one more than the last for LIDAR_TOP, -1 for the rest.
+        tokens: tokens of calibrated_sensor.json.
+        kind: (C,) position in ``cameras``, ``len(cameras)`` for LIDAR_TOP, -1 for other sensors.
         mounts: (C, 7) sensor to ego: translation in metres and quaternion w x y z.
-        intrinsics: (C, 3, 3) pixels; NaN for sensors that are no camera.
+        intrinsics: (C, 3, 3) pixels; NaN for sensors that are not cameras.
         distortion: OpenCV's coefficients of each calibration; empty for an ideal lens.
     """
 
@@ -56,15 +56,15 @@ class SensorData:
     """Columns of sample_data.json, D rows in the file's order.
 
     Attributes:
-        token: its own.
+        token: token of each row.
         path: relative to the data root.
         ego_pose: token of its row in ego_pose.json.
         sample: (D,) row of sample.json.
         calibration: (D,) row of calibrated_sensor.json.
-        timestamp: (D,) as the file has it; :func:`frame_columns` checks that it is microseconds.
-        keyframe: (D,) whether it is one.
+        timestamp: (D,) as in the file; :func:`frame_columns` checks that it is in microseconds.
+        keyframe: (D,) whether it is a keyframe.
         size: (D, 2) width and height, pixels.
-        valid: (D,) whether the source says that it may be used.
+        valid: (D,) False for rows that the source marks as invalid.
     """
 
     token: pa.Array
@@ -123,7 +123,7 @@ def _intrinsics(
     tokens: pa.Array,
     is_camera: NDArray[np.bool_],
 ) -> Floats:
-    """Matrices (C, 3, 3), NaN for sensors that are no camera."""
+    """Return matrices (C, 3, 3), NaN for sensors that are not cameras."""
     lacks = np.array([len(each.camera_intrinsic) != 3 for each in calibrations], bool)
     tables.check_rows(folder, "calibrated_sensor", tokens, is_camera & lacks,
                       "is a camera's and has no 3 x 3 camera_intrinsic")  # fmt: skip
@@ -142,7 +142,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
     """Read sample_data.json.
 
     Args:
-        folder: of the tables.
+        folder: folder of the tables.
         rig: its calibrations.
         samples: tokens of sample.json, in the file's order.
     """
@@ -184,7 +184,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
 
 
 def _valid(folder: Path, rows: list[schema.SampleData]) -> NDArray[np.bool_]:
-    """Which rows the source does not call invalid; those that it does are left out."""
+    """Return False for rows that the source marks as invalid, and log how many are left out."""
     valid = np.array([row.is_valid for row in rows], bool)
     if not valid.all():
         _log.warning(
@@ -197,7 +197,7 @@ def _valid(folder: Path, rows: list[schema.SampleData]) -> NDArray[np.bool_]:
 
 
 def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> Floats:
-    """Ego pose (D, 7) of every row of sample_data; zeros for those that are not ``used``."""
+    """Return the ego pose (D, 7) of every row of sample_data; zeros for rows not ``used``."""
     rows = read_table(folder, schema.EgoPose, "ego_pose")
     chosen = np.flatnonzero(used)
     pose = join(
@@ -220,10 +220,10 @@ def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> F
 
 
 def check_missing_images(missing_images: str) -> None:
-    """What a builder is to do about missing images.
+    """Check a builder's setting for missing images.
 
     Raises:
-        ValueError: if it is none of ``error``, ``drop`` and ``ignore``.
+        ValueError: if it is not ``error``, ``drop`` or ``ignore``.
     """
     if missing_images not in ("error", "drop", "ignore"):
         raise ConfigError(f"missing_images is {missing_images!r}, not error, drop or ignore")
@@ -236,20 +236,20 @@ def present_images(
     missing_images: str,
     among: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """Which rows of sample_data are images to index, by opening each.
+    """Return True for rows of sample_data that are images to index; open each image.
 
     Args:
         root: folder that paths are relative to.
         data: the rows.
         rig: their calibrations.
-        missing_images: ``error``, ``drop`` (leave those out) or ``ignore`` (do not look).
-        among: (D,) rows to look at; None for all.
+        missing_images: ``error``, ``drop`` (leave those out) or ``ignore`` (do not check).
+        among: (D,) True for the rows to consider; None for all.
 
     Raises:
-        FileNotFoundError: if an image is not there, is empty or cannot be opened, and
+        FileNotFoundError: if an image does not exist, is empty or cannot be opened, and
             ``missing_images`` is ``error``.
-        DataError: if an image's EXIF orientation would turn it, or its width and height are
-            swapped.
+        DataError: if an image's EXIF orientation would turn it, it has more than 8 bits per
+            channel, or its width and height are swapped.
     """
     kind = rig.kind[data.calibration]
     is_image = (kind >= 0) & (kind < len(rig.cameras)) & data.valid
@@ -275,7 +275,7 @@ def present_images(
 
 
 def _problems(paths: Sequence[str]) -> list[str | None]:
-    """Why files cannot be read, None for those that can; disks on a network answer in parallel."""
+    """Return why each file cannot be read, None if it can; parallel, for disks on a network."""
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
         found = pool.map(lambda batch: [why_unreadable(path) for path in batch], batches)
@@ -283,10 +283,10 @@ def _problems(paths: Sequence[str]) -> list[str | None]:
 
 
 def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
-    """Look at one image per calibration: a camera writes all its files alike.
+    """Check one image per calibration, because a camera writes all its files alike.
 
-    Reading from millions of files would take hours on a network disk; reading an image for training
-    checks it again.
+    Reading from millions of files would take hours on a network disk. Images are checked again when
+    they are read for training.
     """
     _, first = np.unique(data.calibration[images], return_index=True)
     for row in images[first]:
@@ -303,15 +303,15 @@ def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
 def frame_columns(
     folder: Path, data: SensorData, rig: Rig, poses: Floats, chosen: Ints, scene: Ints
 ) -> Section:
-    """The index's frames, but for the sample each belongs to.
+    """Return the section of frames, except the column ``sample``.
 
     Args:
-        folder: of the tables, for errors.
+        folder: folder of the tables, for errors.
         data: rows of sample_data.json.
         rig: their calibrations.
         poses: (D, 7) ego pose of each row.
         chosen: (F,) rows that become frames, sorted by scene, camera and timestamp.
-        scene: (F,) scene of each.
+        scene: (F,) scene of each frame.
 
     Raises:
         DataError: if timestamps are not microseconds.
@@ -346,7 +346,7 @@ def frame_columns(
 
 
 def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:
-    """Where each camera's frames of a scene lie."""
+    """Return the first row and the number of each camera's frames of a scene."""
     first, count = runs(frames["scene"] * cameras + frames["camera"], scenes * cameras)
     return {
         "first_frame": first.reshape(scenes, cameras),

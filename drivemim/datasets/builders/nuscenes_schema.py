@@ -1,8 +1,9 @@
-"""Rows of nuScenes' JSON tables: which columns are read, and which change nothing here.
+"""Rows of nuScenes' JSON tables: columns that are read, and columns that are ignored.
 
-A column that is in neither list is named in a warning when its table is read: it may change what a
-row means. Beside nuScenes' own columns these are nuImages' and those that TIER IV's T4 format adds
-(https://github.com/tier4/tier4_perception_dataset, docs/t4_format_3d_detailed.md).
+A column that is in neither list is named in a warning when its table is read, because it may change
+the meaning of a row. The lists include nuScenes' own columns, nuImages' columns, and those that
+TIER IV's T4 format adds (https://github.com/tier4/tier4_perception_dataset,
+docs/t4_format_3d_detailed.md).
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ Quaternion = tuple[float, float, float, float]
 
 
 class Row(msgspec.Struct, gc=False):
-    """What every table's rows have.
+    """Common fields of the rows of every table.
 
     Attributes:
         token: key of the row.
-        ignored: columns that change nothing of what is read, each with its reason in the class.
+        ignored: columns without effect on what is read; the class docstring gives the reasons.
     """
 
     token: str
@@ -30,8 +31,8 @@ class Row(msgspec.Struct, gc=False):
 class Category(Row, gc=False):
     """category.json.
 
-    Ignored: words, the number that lidar segmentation gives the category, and whether an arrow of
-    a traffic light has a direction or a digit.
+    Ignored: descriptions, the category's number in lidar segmentation, and whether an arrow of a
+    traffic light has a direction or a digit.
     """
 
     name: str
@@ -41,21 +42,21 @@ class Category(Row, gc=False):
 
 
 class Attribute(Row, gc=False):
-    """attribute.json. Ignored: words."""
+    """attribute.json. Ignored: descriptions."""
 
     name: str
     ignored: ClassVar[frozenset[str]] = frozenset({"description"})
 
 
 class Visibility(Row, gc=False):
-    """visibility.json. The level says how much is visible, the token is a key. Ignored: words."""
+    """visibility.json. The level is the visible share, the token a key. Ignored: descriptions."""
 
     level: str = ""
     ignored: ClassVar[frozenset[str]] = frozenset({"description"})
 
 
 class Instance(Row, gc=False):
-    """instance.json. Ignored: a count of the annotations, which are counted, and a second name."""
+    """instance.json. Ignored: the number of annotations, which are counted, and a second name."""
 
     category_token: str
     first_annotation_token: str
@@ -83,7 +84,7 @@ class CalibratedSensor(Row, gc=False):
 class EgoPose(Row, gc=False):
     """ego_pose.json.
 
-    Ignored: the time, which is that of the sample_data that names the pose, and speeds,
+    Ignored: the time, which equals that of the sample_data that refers to the pose, and speeds,
     accelerations and geographic coordinates.
     """
 
@@ -95,7 +96,7 @@ class EgoPose(Row, gc=False):
 
 
 class Log(Row, gc=False):
-    """log.json. Ignored: where, when and by which vehicle it was recorded."""
+    """log.json. Ignored: place, time and vehicle of the recording."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(
         {"logfile", "vehicle", "date_captured", "location"}
@@ -103,7 +104,7 @@ class Log(Row, gc=False):
 
 
 class Scene(Row, gc=False):
-    """scene.json. Ignored: a count of the samples, which are counted."""
+    """scene.json. Ignored: the number of samples, which are counted."""
 
     log_token: str
     name: str
@@ -125,7 +126,7 @@ class Sample(Row, gc=False):
 class SampleData(Row, gc=False):
     """sample_data.json; ``timestamp`` in microseconds.
 
-    Ignored: the format of the file, which is told by its first bytes.
+    Ignored: the file format, which is read from the file's first bytes.
     """
 
     sample_token: str
@@ -145,7 +146,7 @@ class SampleData(Row, gc=False):
 class SampleAnnotation(Row, gc=False):
     """sample_annotation.json.
 
-    Ignored: velocity and acceleration, since velocity is computed as the devkit does.
+    Ignored: velocity and acceleration; velocity is computed like in the devkit.
     """
 
     sample_token: str
@@ -172,7 +173,7 @@ class ImageLog(Row, gc=False):
 
 
 class ImageSample(Row, gc=False):
-    """nuImages' sample.json. Ignored: the time, since every image has its own."""
+    """nuImages' sample.json. Ignored: the time, because every image has its own."""
 
     log_token: str
     key_camera_token: str
@@ -182,8 +183,8 @@ class ImageSample(Row, gc=False):
 class ObjectAnnotation(Row, gc=False):
     """nuImages' object_ann.json: ``bbox`` is x1, y1, x2, y2 in pixels.
 
-    Ignored: masks; the object's track, of which a scene has one image; the direction and the digit
-    of traffic lights.
+    Ignored: masks; the object's track, which has only one image per scene; the direction and the
+    digit of traffic lights.
     """
 
     sample_data_token: str

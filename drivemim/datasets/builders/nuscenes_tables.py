@@ -1,4 +1,4 @@
-"""Reading nuScenes' JSON tables, and joins between them by token."""
+"""Reading of nuScenes' JSON tables, and joins between them by token."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from drivemim.errors import DataError
 
 _CURE = "download or unpack the tables again"
 _SMALL_TABLE = 4 * 2**20
-"""Bytes up to which the columns of every row are looked at; of larger tables, the first row's."""
+"""Size in bytes up to which the columns of all rows are checked; else only the first row's."""
 _log = logging.getLogger(__name__)
 
 RowType = TypeVar("RowType", bound=Row)
@@ -37,7 +37,7 @@ RowType = TypeVar("RowType", bound=Row)
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Millions of rows make every collection slow, and none of them is garbage."""
+    """Disable garbage collection, which is slow with millions of rows and would free none."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -48,10 +48,10 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def version_folder(root: Path, version: str) -> Path:
-    """Folder of a version's tables.
+    """Return the folder of a version's tables.
 
     Raises:
-        FileNotFoundError: if it is not there, naming the versions that are.
+        FileNotFoundError: if it does not exist, naming the versions that do.
     """
     folder = root / version
     if not folder.is_dir():
@@ -71,18 +71,19 @@ def source_info(
     missing_images: str,
     options: Sequence[str] = (),
 ) -> IndexInfo:
-    """Where an index of tables comes from.
+    """Return the origin of an index of tables.
 
-    To be taken before they are read: a table that changes meanwhile makes the index old, not wrong.
+    Call it before reading the tables: if one changes meanwhile, the index is then outdated, but not
+    wrong.
 
     Args:
         source: ``nuscenes`` or ``nuimages``.
-        root: absolute folder of the version folder.
+        root: absolute path of the folder with the version folder.
         version: its name.
         out: index file.
-        names: of the tables; one that is not there is left to :func:`read_table`.
-        missing_images: what is done about them.
-        options: of ``tools/create_index.py`` besides.
+        names: names of the tables; :func:`read_table` reports a missing one.
+        missing_images: the builder's setting for missing images.
+        options: other options of ``tools/create_index.py``.
     """
     paths = [root / version / f"{name}.json" for name in names]
     command = ["tools/create_index.py", source, "--root", f"{root}", "--version", version]
@@ -98,10 +99,10 @@ def source_info(
 
 
 def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
-    """Rows of one table; columns that are neither read nor known to change nothing are logged.
+    """Return the rows of one table; log columns that are neither read nor known to be ignored.
 
     Raises:
-        FileNotFoundError: if the table is not there.
+        FileNotFoundError: if the table does not exist.
         ValueError: if it is not valid JSON, a row lacks a field, or two have the same token.
     """
     path = folder / f"{name}.json"
@@ -136,7 +137,7 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
 
 
 def _columns(table: Content) -> set[str]:
-    """Names of the columns of a table that has been decoded once: an array of objects."""
+    """Return the column names of a table that was decoded before: an array of objects."""
     if len(table) <= _SMALL_TABLE:
         rows = msgspec.json.decode(table, type=list[dict[str, msgspec.Raw]])
         return set(chain.from_iterable(rows))
@@ -144,18 +145,18 @@ def _columns(table: Content) -> set[str]:
     try:
         first, _ = json.JSONDecoder().raw_decode(start, start.index("{"))
         return set(first)
-    except ValueError:  # no row, or a first row of that size
+    except ValueError:  # no row, or a first row larger than _SMALL_TABLE
         rows = msgspec.json.decode(table, type=list[dict[str, msgspec.Raw]])
         return set(chain.from_iterable(rows[:1]))
 
 
 def tokens_of(rows: Sequence[Row]) -> pa.Array:
-    """Tokens of a table."""
+    """Return the tokens of a table."""
     return strings([row.token for row in rows])
 
 
 def numbers(values: Iterable[tuple[float, ...]], count: int, width: int) -> NDArray[np.float64]:
-    """Tuples of ``width`` numbers as an array (count, width)."""
+    """Return tuples of ``width`` numbers as an array (count, width)."""
     flat = np.fromiter(chain.from_iterable(values), np.float64, count * width)
     return flat.reshape(count, width)
 
@@ -170,10 +171,10 @@ def join(
     owners: pa.Array,
     optional: bool = False,
 ) -> NDArray[np.int64]:
-    """Rows of ``table`` that ``column`` names.
+    """Return the rows of ``table`` that ``column`` refers to.
 
     Args:
-        folder: of the tables, for errors.
+        folder: folder of the tables, for errors.
         keys: the tokens to look up.
         tokens: the tokens of ``table``.
         column: ``table_name.column``, for errors.
@@ -203,14 +204,14 @@ def join(
 def check_rows(
     folder: Path, table: str, tokens: pa.Array, wrong: NDArray[np.bool_], problem: str
 ) -> None:
-    """Refuse values that cannot be meant.
+    """Refuse invalid values.
 
     Args:
-        folder: of the tables.
+        folder: folder of the tables.
         table: name of the table.
-        tokens: of its rows.
-        wrong: whether a row cannot be meant.
-        problem: what is wrong with it, for the error.
+        tokens: tokens of its rows.
+        wrong: True for invalid rows.
+        problem: what is wrong with them, for the error.
 
     Raises:
         ValueError: naming the first such row.
@@ -226,6 +227,6 @@ def check_rows(
 def check_rotations(
     folder: Path, table: str, tokens: pa.Array, rotation: NDArray[np.float64]
 ) -> None:
-    """Refuse quaternions (rows, 4) that say no direction."""
+    """Refuse quaternions (rows, 4) of length 0."""
     nowhere = np.linalg.norm(rotation, axis=1) < 1e-6
     check_rows(folder, table, tokens, nowhere, "has a rotation of length 0")

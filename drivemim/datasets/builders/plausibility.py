@@ -1,4 +1,4 @@
-"""Numbers of tables in nuScenes' format that are written in another convention than nuScenes'."""
+"""Checks for numbers in nuScenes-format tables that follow another convention than nuScenes'."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from drivemim.errors import DataError
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 _UPRIGHT = float(np.cos(np.radians(45)))
-"""Cosine of the angle up to which an axis counts as vertical: rigs pitch and roll."""
+"""Cosine of the largest angle at which an axis counts as vertical: rigs pitch and roll."""
 _MOST, _ALL = 0.9, 0.99
-"""Shares of rows from which a convention counts as kept, and as the one that is meant."""
+"""Smallest shares of rows for which a convention counts as kept, and as the intended one."""
 _WIDE = 1.3
-"""Width over length of vehicles from which the two are likely in the other order."""
+"""Width over length of vehicles above which the two are probably swapped."""
 _VEHICLES = frozenset({"vehicle", "car", "truck", "bus"})
 _EDGE, _FAR = 0.9, 0.7
-"""Shares of an image's side from which a principal point is, or may be, that of a larger image."""
+"""Shares of an image's side; a principal point beyond them is, or may be, a larger image's."""
 _PIXELS = (
     "write camera_intrinsic in pixels of the stored images, and width and height in their columns"
 )
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> None:
-    """Refuse matrices that are no pinhole camera's in pixels; rows of NaN are no camera's.
+    """Refuse matrices that are not a pinhole camera's in pixels; rows of NaN are not cameras.
 
     Raises:
         DataError: naming the first such row, its matrix and the cure.
@@ -62,18 +62,18 @@ def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> No
 def check_principal_points(
     folder: Path, tokens: pa.Array, center_D2: Floats, size_D2: NDArray[np.int64], images: Bools
 ) -> None:
-    """Refuse images whose camera_intrinsic is of images of another size.
+    """Refuse images whose camera_intrinsic belongs to another image size.
 
-    A principal point that lies outside in both directions, or in every image at the lower right
-    corner, is that of a larger image. Images that were cut after calibration can have it elsewhere,
-    so that is a warning.
+    A principal point that is outside in both directions, or that is at the lower right corner in
+    every image, belongs to a larger image. Images that were cropped after calibration can also have
+    an unusual principal point, so other cases give a warning.
 
     Args:
-        folder: of the tables.
-        tokens: of sample_data.json.
+        folder: folder of the tables.
+        tokens: tokens of sample_data.json.
         center_D2: cx, cy of each row's camera, pixels.
         size_D2: width and height of each row, pixels.
-        images: whether a row is an image.
+        images: True for rows that are images.
 
     Raises:
         DataError: naming the first such image.
@@ -107,14 +107,15 @@ def check_principal_points(
 
 
 def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) -> None:
-    """Look at where the cameras' y axes point, which is down in an image.
+    """Check that the cameras' y axes point down, like in an image.
 
-    A convention that lets every axis point down where the tables' does not is the one that is
-    meant, unless the cameras may simply look up or down. What is left is a warning.
+    If some do not, but all would under another convention, that convention is the intended one, and
+    the rotations are refused, unless the cameras may simply look up or down. Other cases give a
+    warning.
 
     Args:
-        folder: of the tables.
-        tokens: of the cameras' rows.
+        folder: folder of the tables.
+        tokens: tokens of the cameras' rows.
         rotation_C4: camera to ego.
 
     Raises:
@@ -138,7 +139,7 @@ def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) 
         )
     other = ""
     if (_down(_from_xyzw(rotation_C4)) >= _UPRIGHT).all():
-        # Read so, a camera to the rear is upside down, one to the left looks up, to the right down.
+        # Read as x, y, z, w, a rear camera is upside down, a left one looks up, a right one down.
         ahead = _up(rotation_C4)[wrong]
         if (down < -_UPRIGHT).any() or (ahead.max() > _UPRIGHT and ahead.min() < -_UPRIGHT):
             raise DataError(
@@ -156,7 +157,7 @@ def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) 
 def check_upright_rotations(
     folder: Path, table: str, tokens: pa.Array, rotation_R4: Floats
 ) -> None:
-    """Refuse rotations that do not leave the z axis upright in most rows.
+    """Refuse rotations that tilt the z axis in most rows, or that are upright only as x, y, z, w.
 
     Raises:
         DataError: naming the first row that is turned, its rotation and the cure.
@@ -180,13 +181,13 @@ def check_upright_rotations(
 def warn_of_wide_vehicles(
     folder: Path, names: list[str], category_M: NDArray[np.int64], size_M3: Floats
 ) -> None:
-    """Log that vehicles are wider than long: ``size`` is likely length, width, height.
+    """Warn if vehicles are wider than long: ``size`` is probably length, width, height.
 
     Args:
-        folder: of the tables.
-        names: of the categories.
-        category_M: of each box.
-        size_M3: of each box: width, length, height.
+        folder: folder of the tables.
+        names: names of the categories.
+        category_M: category of each box.
+        size_M3: size of each box: width, length, height.
     """
     is_vehicle = np.array([bool(_VEHICLES & set(name.split("."))) for name in names], bool)
     sizes = size_M3[is_vehicle[category_M]] if len(names) else size_M3[:0]
@@ -204,7 +205,7 @@ def warn_of_wide_vehicles(
 
 
 def check_relative(folder: Path, tokens: pa.Array, paths: list[str]) -> None:
-    """Refuse a ``filename`` that begins at the disk's root.
+    """Refuse a ``filename`` that is an absolute path.
 
     Raises:
         DataError: naming the first such row.
@@ -221,10 +222,10 @@ def check_relative(folder: Path, tokens: pa.Array, paths: list[str]) -> None:
 def check_image_size(
     path: Path, stored_hw: tuple[int, int] | None, size_wh: tuple[int, int], frame: str
 ) -> None:
-    """Refuse a width and a height that are each other's in the image.
+    """Refuse a table row whose width and height are swapped relative to the image.
 
     Args:
-        path: of the image, for the error.
+        path: path of the image, for the error.
         stored_hw: height and width in the image's header; None if it does not say.
         size_wh: width and height in sample_data.json.
         frame: token of the row, for the error.
@@ -243,14 +244,14 @@ def _from_xyzw(rotation_R4: Floats) -> Floats:
 
 
 def _up(rotation_R4: Floats) -> Floats:
-    """Cosine between the turned z axis and z."""
+    """Return the cosine of the angle between the rotated z axis and z."""
     _, x, y, _ = rotation_R4.T
     cosine: Floats = 1 - 2 * (x * x + y * y) / np.square(rotation_R4).sum(axis=1)
     return cosine
 
 
 def _down(rotation_R4: Floats) -> Floats:
-    """Cosine between the turned y axis and -z."""
+    """Return the cosine of the angle between the rotated y axis and -z."""
     w, x, y, z = rotation_R4.T
     cosine: Floats = -2 * (y * z + w * x) / np.square(rotation_R4).sum(axis=1)
     return cosine

@@ -1,4 +1,4 @@
-"""Frames of image sequences: which scene each belongs to, and in which order."""
+"""Assignment of frames to sequences (scenes), with their order and times."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from drivemim.datasets.builders.coco import CocoBox
 from drivemim.errors import DataError
 
 _NOT_COUNTED = 10**11
-"""No camera counts so far (300 years at 10 frames a second), but clocks in milliseconds do."""
+"""No camera counts this far (300 years at 10 frames per second), but millisecond clocks do."""
 _CLOCK_STEP = 10
-"""Numbers that large and this far apart are a clock's, not a date with a count behind it."""
+"""Large numbers at least this far apart are a clock's, not a date followed by a count."""
 _UNITS = ((10**17, "nano", 9), (10**14, "micro", 6), (_NOT_COUNTED, "milli", 3))
-"""Where clocks since 1970 are: smallest number, unit, its digits behind the second's point."""
+"""Ranges of clocks since 1970: smallest number, unit, number of decimals of a second."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class SequenceFrame:
         path: relative to the data root.
         size: width and height, pixels.
         source: the folder or COCO file that lists it.
-        number: of the frame in its sequence; None for the order of the paths.
-        namespace: folder within which the sequence's name is its own; None where the name is a
-            folder itself.
-        boxes: drawn in it.
-        time: microseconds in its sequence; None to count ``number`` at a rate.
+        number: frame number in its sequence; None to order by path.
+        namespace: folder within which the sequence's name is unique; None if the name is itself a
+            folder.
+        boxes: boxes drawn in it.
+        time: microseconds in its sequence; None to compute it from ``number`` and a rate.
     """
 
     scene: tuple[str, str]
@@ -50,16 +50,16 @@ class SequenceFrame:
 
 
 def by_numbers(name: str) -> list[tuple[int, int, str]]:
-    """Return a sort key under which frame_10 follows frame_9."""
+    """Return a sort key that puts frame_10 after frame_9."""
     parts = re.findall(r"\d+|\D+", name)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def arrange(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
-    """Sort frames by scene and number; every sequence is a scene, and every frame has a number.
+    """Sort frames by scene and number; every sequence is a scene, and every frame gets a number.
 
-    Sequences of the same name and split from COCO files in different folders, as one file a camera
-    has them, are told apart by the folder.
+    Sequences of the same name and split can come from COCO files in different folders, for example
+    with one file per camera. The folder is then added to their names.
 
     Raises:
         DataError: if two frames of a scene have the same number, only some have one, or different
@@ -72,7 +72,7 @@ def arrange(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
 
 
 def _apart(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
-    """Frames with the namespace put before the names of scenes that need it."""
+    """Return the frames; scene names that need it get their namespace as a prefix."""
     claims: defaultdict[tuple[str, str], set[str | None]] = defaultdict(set)
     for frame in frames:
         claims[frame.scene].add(frame.namespace)
@@ -93,7 +93,7 @@ def _apart(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
 
 
 def _numbered(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
-    """The frames of one scene in their order."""
+    """Return the frames of one scene in their order, each with a number."""
     counted = [frame for frame in frames if frame.number is None]
     if not counted:
         ordered = sorted(frames, key=lambda frame: frame.number or 0)
@@ -116,14 +116,14 @@ def _numbered(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
 
 
 def microseconds(frames: Sequence[SequenceFrame], rate: float) -> NDArray[np.int64]:
-    """Return the time of each frame since the first of its scene.
+    """Return the microseconds of each frame: its ``time``, else since its scene's first frame.
 
     Args:
-        frames: as ``arrange`` returns them.
-        rate: frames a second, for those that have a number and no time.
+        frames: from ``arrange``.
+        rate: frames per second, for frames that have a number and no time.
 
     Raises:
-        DataError: if numbers are a clock's time stamps, or too far apart for 64 bits.
+        DataError: if numbers are a clock's timestamps, or too far apart for 64 bits.
     """
     by_scene: defaultdict[tuple[str, str], list[SequenceFrame]] = defaultdict(list)
     for frame in frames:
@@ -145,7 +145,7 @@ def microseconds(frames: Sequence[SequenceFrame], rate: float) -> NDArray[np.int
 
 
 def _check_numbers(frames: Sequence[SequenceFrame], rate: float) -> None:
-    """Refuse numbers of one scene that count no frames."""
+    """Refuse numbers of one scene that are not frame counts."""
     numbers = sorted(frame.number or 0 for frame in frames)
     if len(numbers) < 2:
         return

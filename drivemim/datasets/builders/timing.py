@@ -1,4 +1,4 @@
-"""Whether timestamps are microseconds, and whether moments that must differ do."""
+"""Checks of timestamps: unit, uniqueness, and a common clock of samples and keyframes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from drivemim.datasets.builders.columns import Ints
 from drivemim.errors import DataError
 
 _SHORTEST_GAP, _LONGEST_GAP = 5_000, 5_000_000
-"""Microseconds between two frames of a camera: 200 a second to one in five seconds. A factor of
-1,000 lies between the two, so that every gap is of exactly one unit."""
+"""Microseconds between two frames of a camera: 200 per second to one in five seconds. The factor
+between the two is 1,000, so that every gap fits exactly one unit."""
 _LONGEST_DATED_GAP = 20_000_000
-"""Likewise where the timestamps themselves are microseconds of a plausible year; nanoseconds since
-a computer was switched on can look like that too."""
+"""The longest gap if the timestamps themselves are microseconds of a plausible year. It is limited
+because nanoseconds since a computer was switched on can look like such timestamps."""
 _DATED = (1e14, 1e16)
 """Microseconds since 1970 of the years 1973 to 2286."""
 _FOREVER = 1e17
-"""Microseconds since 1970 of no year that has footage: nanoseconds, whatever the gaps."""
+"""Microseconds since 1970; larger timestamps are nanoseconds, whatever the gaps."""
 _LARGEST_OFFSET = 1_000_000
-"""Microseconds between a sample and its keyframes; 50,000 in nuScenes."""
+"""Maximum microseconds between a sample and its keyframes; 50,000 in nuScenes."""
 
 
 def microseconds(
@@ -35,16 +35,16 @@ def microseconds(
     kind: Ints,
     kinds: Sequence[str],
 ) -> Ints:
-    """Return timestamps as whole microseconds, or refuse those that are another unit.
+    """Return timestamps as whole microseconds, or refuse those in another unit.
 
-    The median gap between the moments of one kind that follow each other tells the unit.
+    The unit is determined from the median gap between consecutive timestamps of one kind.
 
     Args:
         path: file that has them, for errors.
         timestamp: (F,) whole numbers or fractions, ascending within a run.
-        run: (F,) number of the run of moments that each belongs to; runs follow one another.
+        run: (F,) number of each timestamp's run; runs are contiguous.
         kind: (F,) position of each in ``kinds``.
-        kinds: what the moments are of, for errors.
+        kinds: what the timestamps belong to, for errors.
 
     Raises:
         DataError: naming the unit, and the factor to microseconds.
@@ -54,7 +54,7 @@ def microseconds(
         moments = timestamp[kind == number]
         if len(moments) == 0:
             continue
-        # Moments that coincide are refused elsewhere, or are those of seconds without fractions.
+        # Equal timestamps are refused elsewhere, or are seconds without fractions.
         gaps = gap[same & (kind[1:] == number) & (gap > 0)]
         middle, median = np.median(moments), np.median(gaps) if len(gaps) else None
         unit = _unit(median, middle)
@@ -72,7 +72,7 @@ def microseconds(
 def _unit(
     gap: float | np.floating[Any] | None, moment: float | np.floating[Any]
 ) -> tuple[str, str] | None:
-    """What timestamps are and how they become microseconds; None if they are."""
+    """Return the unit and its conversion to microseconds; None for microseconds."""
     longest = _LONGEST_DATED_GAP if _DATED[0] <= moment <= _DATED[1] else _LONGEST_GAP
     if moment >= _FOREVER or (gap is not None and gap > longest):
         return "nanoseconds", "divide them by 1,000"
@@ -84,14 +84,14 @@ def _unit(
 
 
 def check_moments(path: Path, scene: Ints, timestamp: Ints, tokens: pa.Array, what: str) -> None:
-    """Refuse two samples of a scene at one time: neither would come before the other.
+    """Refuse two samples of a scene at the same time, because their order is undefined.
 
     Args:
         path: file that has them, for errors.
         scene: (S,) scene of each, ascending.
         timestamp: (S,) microseconds, ascending within a scene.
-        tokens: (S,) of the samples.
-        what: they are called, for errors.
+        tokens: (S,) tokens of the samples.
+        what: name of the samples, for errors.
 
     Raises:
         DataError: naming the first two.
@@ -107,10 +107,10 @@ def check_moments(path: Path, scene: Ints, timestamp: Ints, tokens: pa.Array, wh
 
 
 def check_offsets(folder: Path, of_samples: Ints, of_keyframes: Ints) -> None:
-    """Refuse samples and keyframes of two clocks: boxes would be interpolated at wrong times.
+    """Refuse samples and keyframes on different clocks: boxes would be interpolated wrongly.
 
     Args:
-        folder: of the tables, for errors.
+        folder: folder of the tables, for errors.
         of_samples: (K,) microseconds, of the sample of each keyframe.
         of_keyframes: (K,) microseconds, of the keyframes.
 

@@ -1,4 +1,4 @@
-"""Frames of videos, extracted once as JPEG files: training reads them in any order."""
+"""Extraction of video frames to JPEG files, once, because training reads frames in any order."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from drivemim.errors import DataError
 from drivemim.files import write_bytes
 
 QUALITY = 90
-"""Of the JPEG files; a video has lost more than that already."""
+"""Quality of the JPEG files; the video's own compression has already lost more."""
 _RECORD = "video.json"
 _NOTE = b"Frames of videos, extracted by tools/create_index.py, which makes them again.\n"
 _TOLERANCE = 1000
-"""Microseconds that a frame may come early: some containers keep whole milliseconds."""
+"""Microseconds that a frame may be early: some containers store whole milliseconds."""
 _CUT = 0.95
-"""Share of the frames that a container announces below which a video is said to end early."""
+"""Share of the frames that a container announces; with fewer, a video is reported as cut."""
 _MIB = 2**20
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """What a folder of extracted frames holds; written last.
+    """Contents of a folder of extracted frames; written last.
 
     Attributes:
         video: the file, by its name.
-        rate: frames a second that were wanted.
-        quality: of the JPEG files.
+        rate: requested frames per second.
+        quality: quality of the JPEG files.
         times: microseconds of each frame in the video.
         sizes: bytes of each file.
     """
@@ -54,8 +54,8 @@ class VideoFrames:
 
     Attributes:
         video: the file.
-        paths: of its frames.
-        times: microseconds of each, by the video's own clock.
+        paths: paths of its frames.
+        times: microseconds of each frame, by the video's own clock.
     """
 
     video: Path
@@ -64,23 +64,24 @@ class VideoFrames:
 
 
 def frames_folder(out: Path) -> Path:
-    """Where the frames of an index's videos are kept: beside the index."""
+    """Return the folder for the frames of an index's videos, which is beside the index."""
     return out.with_name(f"{out.stem}-videos")
 
 
 def extract_videos(
     videos: Sequence[Path], base: Path, store: Path, rate: float
 ) -> list[VideoFrames]:
-    """Extract frames of videos, each into a folder of its own below ``store``.
+    """Extract frames of videos, each into its own folder below ``store``.
 
-    A folder is written beside its place and renamed, so a run that was stopped goes on with the
-    first video that is not complete, and one whose video, rate and frames are the same is kept.
+    A folder is written under a temporary name and then renamed. So a run after an interruption
+    continues with the first incomplete video, and a folder is kept if video, rate and frames are
+    unchanged.
 
     Args:
         videos: the files, below ``base``.
-        base: folder that decides the folders' names: ``base/a/b.mp4`` goes to ``store/a/b.mp4``.
+        base: folder that determines the folders' names: ``base/a/b.mp4`` goes to ``store/a/b.mp4``.
         store: folder of all frames.
-        rate: frames a second; of a video that has fewer, every frame is taken.
+        rate: frames per second; of a video that has fewer, every frame is taken.
 
     Raises:
         ValueError: naming a video that cannot be read or has no frames.
@@ -114,7 +115,7 @@ def _name(number: int) -> str:
 
 
 def _read_record(folder: Path, video: Path, rate: float) -> _Record | None:
-    """What was extracted before, if it is what is wanted and all there."""
+    """Return the record of an earlier extraction if it has the same settings and is complete."""
     try:
         record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=_Record)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -139,7 +140,7 @@ def _extract_beside(video: Path, folder: Path, rate: float) -> _Record:
             shutil.rmtree(folder)
         partial.rename(folder)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone where all went well
+        shutil.rmtree(partial, ignore_errors=True)  # after success it no longer exists
     return record
 
 
@@ -174,7 +175,7 @@ def _extract(video: Path, folder: Path, rate: float) -> _Record:
 
 @contextmanager
 def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
-    # Other backends of OpenCV take digits in a name for the numbers of a sequence of images.
+    # OpenCV's other backends treat digits in a name as the numbers of an image sequence.
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened():
@@ -182,7 +183,7 @@ def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
                 f"video {video} ({video.stat().st_size} bytes) cannot be read; copy or unpack it "
                 "again, or remove it"
             )
-        # A phone stores its sensor's lines and says how the phone was held.
+        # A phone stores the sensor's rows, and separately how the phone was held.
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         yield capture
     finally:
@@ -190,7 +191,7 @@ def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
 
 
 def _write_frame(video: Path, capture: cv2.VideoCapture, number: int, path: Path) -> int:
-    """Bytes of the file that the frame just grabbed is written to."""
+    """Write the frame that was just grabbed, and return the file's size in bytes."""
     there, image = capture.retrieve()
     if not there:
         raise DataError(f"frame {number} of video {video} cannot be decoded; replace the video")
@@ -199,7 +200,7 @@ def _write_frame(video: Path, capture: cv2.VideoCapture, number: int, path: Path
 
 
 class _Clock:
-    """Times of a video's frames, which its container keeps for each."""
+    """Times of a video's frames, from its container."""
 
     def __init__(self, video: Path, capture: cv2.VideoCapture) -> None:
         self._video = video
@@ -209,10 +210,10 @@ class _Clock:
         self._guessed = 0
 
     def read(self) -> int:
-        """Microseconds of the frame just grabbed.
+        """Return the time of the frame that was just grabbed, microseconds.
 
         Raises:
-            ValueError: if it has none after the last frame's, and there is no rate to count by.
+            ValueError: if it is not after the previous frame's, and the video has no frame rate.
         """
         time = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1000)
         if self._last is not None and time <= self._last:
@@ -227,7 +228,7 @@ class _Clock:
         return time
 
     def report(self) -> None:
-        """Say how many frames had no time of their own."""
+        """Print how many frames had no time of their own."""
         if self._guessed:
             print_log(
                 f"{self._video}: {self._guessed} frames have no time after the frame before them; "
