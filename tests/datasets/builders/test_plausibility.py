@@ -63,6 +63,8 @@ REFUSED = {
                       "y axis .* as ego to camera .* write the inverse"),
     "box xyzw": ("sample_annotation", _each("rotation", _xyzw),
                  "turns the z axis .* write w first"),
+    "ego in a world with y down": ("ego_pose", _each("rotation", lambda r: [1, 1, 0, 0]),
+                                   "ego_pose.json: rotation .* a frame with z up"),
     "leading slash": ("sample_data", _each("filename", lambda name: f"/{name}"),
                       "filename '/s.* begins with / .* relative to the data root"),
     "swapped size": ("sample_data", _swap_size, "swap width and height in sample_data.json"),
