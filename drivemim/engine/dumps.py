@@ -15,11 +15,17 @@ from mmengine.runner import Runner
 
 from drivemim.files import write_bytes
 
-GUARANTEES = ("ReseedEveryIteration", "StopOnNonFiniteLoss", "AverageLosses", "ReportClips")
+GUARANTEES = (
+    "ReseedEveryIteration",
+    "StopOnNonFiniteLoss",
+    "AverageLosses",
+    "ReportClips",
+    "ResumeSchedule",
+)
 """Hooks that every training run has, whatever its config says."""
 _GUARANTEES = {f"drivemim.{name}" for name in GUARANTEES}
-# Dumps of runs from before ``ReportClips`` existed have only the others.
-_WRITTEN_DOWN = _GUARANTEES - {"drivemim.ReportClips"}
+# Older dumps do not have the last two.
+_WRITTEN_DOWN = _GUARANTEES - {"drivemim.ReportClips", "drivemim.ResumeSchedule"}
 # Names that MMEngine writes into a dumped config; others mean that it has code.
 _LITERALS = {"dict", "inf", "nan"}
 
