@@ -46,7 +46,7 @@ def test_train_export_test(tool, repository, tmp_path):
 
     other = tool("test.py", configs / "detector.py", run / "iter_2.pth", "--work-dir", tmp_path)
     assert other.returncode == 1
-    assert "CheckpointError: the checkpoint is of another model" in other.stderr.splitlines()[-1]
+    assert "iter_2.pth is of another model than the config's" in other.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
