@@ -21,6 +21,8 @@ _MOST_HEADER = 100 * 2**20
 # Prefixes that parallel training, compilation and training frameworks add to every name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _SHOWN = 8
+# Files that people write, and that nobody should be told to delete.
+_TEXTS = (".py", ".json", ".yaml", ".yml", ".toml", ".md", ".txt", ".csv", ".log", ".cfg", ".ini")
 _EXPORT = "drivemim"
 """Metadata key under which an exported backbone stores its origin."""
 _KINDS: dict[Kind, str] = {
@@ -51,6 +53,9 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if path.suffix in _TEXTS:
+        kind = "a config" if path.suffix == ".py" else f"a {path.suffix} file"
+        return f"is {kind}, not a checkpoint; two arguments may be swapped"
     again = "delete it, and download or copy it again"
     if size == 0:
         return f"is empty; {again}"
@@ -76,7 +81,10 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
         return None
     if _is_text(head):
         line = head.decode(errors="replace").strip().partition("\n")[0][:60]
-        return f"is a text that begins with {line!r}, not a checkpoint; {again}"
+        return (
+            f"is a text that begins with {line!r}, not a checkpoint: give the checkpoint's path, "
+            "or repeat the download if this is what it left"
+        )
     return None
 
 
@@ -101,6 +109,21 @@ def _is_text(head: bytes) -> bool:
         if len(head) - error.start > 3:  # more bytes than one character cut off at the end
             return False
     return all(character.isprintable() or character in "\r\n\t" for character in text)
+
+
+def is_export(path: str | Path) -> bool:
+    """Return whether a file is a complete ``.safetensors`` export of a backbone."""
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    if describe_file(path, wanted="safetensors") is not None:
+        return False
+    with path.open("rb") as stream:
+        header = stream.read(int.from_bytes(stream.read(8), "little"))
+    try:
+        return _EXPORT in json.loads(header).get("__metadata__", {})
+    except (ValueError, AttributeError, TypeError):
+        return False
 
 
 def classify(content: Any) -> Kind:

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from drivemim.checkpoint_kinds import check_finite, kind_of, unwrapped
+from drivemim.checkpoint_kinds import check_finite, is_export, kind_of, unwrapped
 from drivemim.compat import read_checkpoint
 from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError
@@ -105,3 +105,33 @@ def test_numbers_that_are_none():
         check_finite("x.pth", fine | broken)
     assert str(error.value).startswith("x.pth holds numbers that are NaN or infinite in 9 (layer0.")
     assert "layer7.weight and 1 more)" in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("faster_rcnn.py", "_base_ = './other.py'\n",
+     "is a config, not a checkpoint; two arguments may be swapped"),
+    ("empty.py", "", "is a config, not a checkpoint; two arguments may be swapped"),
+    ("metrics.json", "{}", "is a .json file, not a checkpoint; two arguments may be swapped"),
+    ("notes.txt", "<html>", "is a .txt file, not a checkpoint; two arguments may be swapped"),
+    ("config", "model = dict()\n", "is a text that begins with 'model = dict()', not a checkpoint: "
+     "give the checkpoint's path, or repeat the download if this is what it left"),
+])  # fmt: skip
+def test_a_users_own_text_is_never_to_be_deleted(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError) as error:
+        read_weights(tmp_path / name)
+    assert str(error.value) == f"{tmp_path / name} {message}"
+
+
+def test_exports_are_told_from_other_files(tmp_path):
+    files = {
+        "export.safetensors": safetensors.torch.save(WEIGHTS, metadata={"drivemim": "{}"}),
+        "other.safetensors": safetensors.torch.save(WEIGHTS, metadata={"format": "pt"}),
+        "plain.safetensors": TENSORS,
+        "cut.safetensors": safetensors.torch.save(WEIGHTS, metadata={"drivemim": "{}"})[:-1],
+        "run.pth": _zip(),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert [name for name in files if is_export(tmp_path / name)] == ["export.safetensors"]
+    assert not is_export(tmp_path / "gone.safetensors")

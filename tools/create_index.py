@@ -29,7 +29,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
             "--missing-images",
             choices=("error", "drop", "ignore"),
             default="error",
-            help="stop at frames whose image is not there, leave them out, or do not look",
+            help="stop at frames whose image is not there (default), leave them out, or do not "
+            "look",
         )
         if source == "nuscenes":
             tables.add_argument(

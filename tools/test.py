@@ -17,14 +17,20 @@ def main() -> None:
     parser.add_argument("checkpoint", help="weights of the config's model")
     parser.add_argument("--work-dir", help="folder for logs")
     parser.add_argument("--out", metavar="JSON", help="file for the metrics")
-    parser.add_argument("--show-dir", metavar="FOLDER", help="folder for pictures of detections")
+    parser.add_argument(
+        "--show-dir",
+        metavar="FOLDER",
+        help="folder for pictures: "
+        "detected pedestrians red, vehicles blue, with the score in percent; "
+        "annotated objects white, those that do not count grey",
+    )
     parser.add_argument("--show-count", type=int, default=50, help="how many pictures")
     parser.add_argument(
         "--show-score",
         type=float,
         metavar="SCORE",
         help="draw detections of at least this score; without it, as many of each image's highest "
-        "scores as it has annotated objects",
+        "scores as it has annotated objects, so images without any show no detections",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")

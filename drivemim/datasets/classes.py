@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ __all__ = [
     "NUSCENES_EXTRA",
     "VISIBILITY_LEVELS",
     "check_class_map",
+    "describe_unmapped",
     "labels_of",
 ]
 
@@ -219,3 +220,20 @@ def labels_of(
             )
         labels[position] = classes.index(name)
     return labels
+
+
+def describe_unmapped(categories: Iterable[str]) -> str | None:
+    """Return a line that names the categories that ``DEFAULT`` lacks, None if it has them all.
+
+    Args:
+        categories: names of categories that have boxes.
+    """
+    unknown = sorted(set(categories) - DEFAULT.keys())
+    if not unknown:
+        return None
+    named = ", ".join(f"{name!r}{nearest(name, DEFAULT)}" for name in unknown)
+    entries = ", ".join(f"{name!r}: ..." for name in unknown)
+    return (
+        f"categories without a class: {named}. A config that reads boxes has to map each to "
+        f"'pedestrian', 'vehicle' or None: class_map={{{entries}}}"
+    )

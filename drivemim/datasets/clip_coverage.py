@@ -16,6 +16,8 @@ Ints = NDArray[np.int64]
 
 SMALLEST_SHARE = 0.5
 """Smallest share of valid frames; a run with less is refused."""
+LARGEST_STRETCH = 0.05
+"""Difference of aspect ratios up to which images are not reported as stretched."""
 _CHUNK = 4096
 """Number of clips processed at a time; limits the memory for a whole data set."""
 
@@ -236,3 +238,30 @@ def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float |
     gaps = frames.timestamp[frames.next[row]] - frames.timestamp[row]
     median = float(np.median(gaps)) / MICROSECONDS if len(gaps) else None
     return median, bool(frames.keyframe[chosen].all())
+
+
+def describe_stretch(clips: ClipSet, image_size: tuple[int, int]) -> str | None:
+    """Return one line on images that ``image_size`` stretches by more than 5 %, None without any.
+
+    Args:
+        clips: the clips; every image of their scenes and cameras counts.
+        image_size: height and width that the images are resized to, pixels.
+    """
+    index, windows = clips.windows.index, clips.windows
+    scenes = np.unique(index.samples.scene[clips.starts[:, 0]])
+    frames = index.frames
+    used = np.isin(frames.scene, scenes) & np.isin(frames.camera, windows.cameras)
+    if windows.spacing is None:
+        used &= frames.keyframe
+    sizes_F2 = np.stack([frames.height[used], frames.width[used]], axis=1).astype(np.int64)
+    ratio_F = (sizes_F2[:, 1] / sizes_F2[:, 0]) / (image_size[1] / image_size[0])
+    stretched_F = np.maximum(ratio_F, 1 / ratio_F) > 1 + LARGEST_STRETCH
+    if not stretched_F.any():
+        return None
+    shapes, counts = np.unique(sizes_F2[stretched_F], axis=0, return_counts=True)
+    height, width = shapes[counts.argmax()]
+    return (
+        f"{index.path}: {stretched_F.mean():.1%} of the images are stretched, since their aspect "
+        f"ratio is not that of image_size={image_size} (height, width) by more than "
+        f"{LARGEST_STRETCH:.0%}; most of them are ({height}, {width})"
+    )

@@ -14,6 +14,7 @@ from drivemim.errors import DataError, nearest
 if TYPE_CHECKING:
     from drivemim.datasets.index import FrameIndex
 
+_SHOWN = 8
 ALL = "*"
 """Placeholder for a scene's name: every scene of the split."""
 
@@ -90,6 +91,12 @@ class _SceneNames:
             )
         return self._official(name)
 
+    def _contents(self) -> str:
+        """Describe what can be asked for: the splits, else the first scenes."""
+        if self.splits:
+            return f"the {_listed('split', list(self.splits))}"
+        return f"no splits, and the {_listed('scene', list(self.scenes))}"
+
     def _official(self, split: str) -> list[int]:
         """Return the scenes of an official nuScenes split."""
         # Imported at first use: importing the devkit takes seconds and loads matplotlib.
@@ -106,5 +113,14 @@ class _SceneNames:
         listed = [name for name in official[split] if name in self.scenes]
         rows = [row for name in listed for row in self.rows(name)]
         if not rows:
-            raise DataError(f"{self.path} has no scene of the nuScenes split {split!r}")
+            raise DataError(
+                f"scenes: {self.path} has no scene of the nuScenes split {split!r}. It has "
+                f"{self._contents()}; scenes=None takes all"
+            )
         return rows
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
+    return f"{what}{'s' if len(names) > 1 else ''} {shown}{more}"

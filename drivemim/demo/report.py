@@ -12,12 +12,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine.config import Config
 
 import drivemim
 from drivemim.datasets.classes import CLASSES
-from drivemim.demo.plan import ARMS, DemoSettings
+from drivemim.demo.plan import ARMS, PRETRAIN_CONFIG, DemoSettings
 from drivemim.environment import OPENMMLAB, OTHERS, installed_version
 from drivemim.evaluation.results_file import read_curves, read_results
+from drivemim.registry import MODELS
 from drivemim.steps import Done
 from drivemim.visualization import (
     Chart,
@@ -227,15 +229,22 @@ def _clip_blocks(settings: DemoSettings, work_dir: Path) -> list[Block]:
 def _reconstruction_blocks(settings: DemoSettings, work_dir: Path) -> list[Block]:
     blocks: list[Block] = [
         Text(
-            "Original; what the encoder sees, hidden cells in grey; the decoder's reconstruction, "
-            "each hidden cell with its true brightness and contrast; and its error, from black "
-            "(none) to bright yellow, visible cells in grey."
+            "Original; what the encoder sees, hidden patches in grey; the decoder's "
+            f"reconstruction{_pixels_note(work_dir)}; and its error, from black (none) to bright "
+            "yellow, visible patches in light grey."
         )
     ]
     for number in range(settings.pictures):
         caption = f"Reconstruction of clip {number + 1}"
         blocks.append(_picture(work_dir, f"reconstruction-{number}.jpg", caption))
     return blocks
+
+
+def _pixels_note(work_dir: Path) -> str:
+    """Return what the target of the pretraining run says about the pixels that it draws."""
+    cfg = Config.fromfile(str(work_dir / "pretrain" / Path(PRETRAIN_CONFIG).name))
+    note = MODELS.build(cfg.model.target).pixels_note
+    return f" ({note})" if note else ""
 
 
 def _picture(work_dir: Path, name: str, caption: str) -> Picture:

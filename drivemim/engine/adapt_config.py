@@ -86,6 +86,7 @@ def adapt_config(
         CheckpointError: if a parameter has no counterpart of its name and shape, or the detector's
             features are not the pretrainer's.
     """
+    _check_order(config, backbone)
     state, metadata = read_export(backbone)
     weights = Path(backbone).resolve()
     if plain:
@@ -160,6 +161,15 @@ def _base(config: str, out: str | Path | None) -> str:
         return config
     path = Path(config).resolve()
     return str(path) if out is None else os.path.relpath(path, Path(out).resolve().parent)
+
+
+def _check_order(config: str, backbone: str | Path) -> None:
+    """Refuse a config as the backbone, and weights as the config."""
+    swapped = "--config and --backbone may be swapped"
+    if Path(backbone).suffix == ".py":
+        raise ConfigError(f"--backbone {backbone} is a config, not an exported backbone; {swapped}")
+    if Path(config).suffix in (".safetensors", ".pth"):
+        raise ConfigError(f"--config {config} holds weights and is not a config; {swapped}")
 
 
 def _check_paths(config: str, out: str | Path | None) -> None:

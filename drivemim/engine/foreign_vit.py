@@ -89,7 +89,10 @@ def fit_vit(
         fitted, note = _fit_positions(positions, len(tokens), vit, path)
         weights |= fitted
         notes.append(note)
-    notes.append(f"no file says its number of attention heads; here num_heads is {vit.num_heads}")
+    notes.append(
+        "the file does not give the number of attention heads; the config's "
+        f"num_heads={vit.num_heads} is used"
+    )
     return kept, weights, "; ".join(notes)
 
 

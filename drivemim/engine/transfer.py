@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from drivemim.checkpoint_kinds import check_finite, kind_of, unwrapped
+from drivemim.checkpoint_kinds import check_finite, classify, kind_of, unwrapped
 from drivemim.compat import read_checkpoint
 from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
 from drivemim.engine.foreign import add_batch_counts, describe_names, foreign_backbone
@@ -65,6 +65,7 @@ def export_backbone(
         CheckpointError: if the checkpoint is damaged, of another model, or lacks requested weights.
     """
     out = Path(out)
+    _check_order(Path(checkpoint), out)
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} must end in .safetensors (a .pth is written beside it)")
     plain = out.with_suffix(".pth")
@@ -95,6 +96,19 @@ def export_backbone(
     }
     _write(out, state, metadata, render_card(out.stem, metadata, results))
     return metadata
+
+
+def _check_order(checkpoint: Path, out: Path) -> None:
+    """Refuse an export as the checkpoint, and say if the two paths seem swapped."""
+    if checkpoint.suffix == ".safetensors":
+        swapped = out.suffix != ".safetensors"
+        raise ConfigError(
+            f"{checkpoint} is named like an export, and the first argument is the checkpoint of a "
+            "pretraining run (iter_*.pth)"
+            + (f"; it and {out} seem swapped: CHECKPOINT comes before OUT" if swapped else "")
+        )
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"there is no checkpoint at {checkpoint}")
 
 
 def _write(out: Path, state: dict[str, Tensor], metadata: dict[str, Any], page: str) -> None:
@@ -200,10 +214,13 @@ def load_any_backbone(
     groups = sorted({_group(name) for name in found.left_out})
     under = f". They lie under '{found.container}' in the file" if found.container else ""
     table = describe_names(found.names)
+    of_detector = classify(content) == "detector"
+    kind = "a detector's checkpoint" if of_detector else "not an export of DriveMIM"
     return (
-        f"Loaded all {len(state)} tensors of the backbone of {path}, which DriveMIM did not "
-        f"export: its normalisation is not known and its features are not verified; check that "
-        f"model.data_preprocessor is what it was trained with{under}"
+        f"Loaded all {len(state)} tensors of the backbone of {path}, which is {kind}. The file "
+        "does not say how images were normalised, and has no features to compare with: check that "
+        f"model.data_preprocessor is what {'the detector' if of_detector else 'the backbone'} was "
+        f"trained with{under}"
         + (f". {notes[0].upper()}{notes[1:]}" if notes else "")
         + (f". Names in the file -> here: {table}" if table else "")
         + (f". Left out: {len(found.left_out)} tensors of {', '.join(groups)}" if groups else "")

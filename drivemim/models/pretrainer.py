@@ -34,11 +34,13 @@ class Reconstruction:
         images_BTNHWC: uint8 BGR, the clip's images; the model has filled in the hidden patches of
             valid frames.
         errors_BTNhw: float, error of each hidden patch; 0 in visible patches and invalid frames.
+        pixels_note: what the target says about the pixels of hidden patches; may be empty.
     """
 
     mask_BTNhw: Tensor
     images_BTNHWC: Tensor
     errors_BTNhw: Tensor
+    pixels_note: str = ""
 
 
 @MODELS.register_module()
@@ -196,4 +198,5 @@ class MaskedPretrainer(BaseModel):
             mask_BTNhw=mask_BTNhw,
             images_BTNHWC=torch.where(invalid[..., None], clips.images_BTNHWC, images),
             errors_BTNhw=scatter_errors(errors_BTNJ, mask).masked_fill(invalid, 0.0),
+            pixels_note=self.target.pixels_note,
         )

@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.visualization.panels import Image, label_color, outline_box
+from drivemim.visualization.panels import Color, Image, label_color, outline_box
 
 TRUTH = (255, 255, 255)
 IGNORED = (150, 150, 150)
+_SCORE = (0, 0, 0)
+_FONT_SCALE = 0.35
 
 
 def draw_detections(
@@ -42,5 +44,15 @@ def draw_detections(
         color = label_color(int(labels_D[index]))
         x1, y1, _, _ = outline_box(drawn, boxes_D4[index], color, thickness=2)
         text = f"{100 * float(scores_D[index]):.0f}"
-        cv2.putText(drawn, text, (x1, max(y1 - 3, 9)), cv2.FONT_HERSHEY_SIMPLEX, 0.35, color, 1)
+        _write_score(drawn, text, (x1, y1), color)
     return drawn
+
+
+def _write_score(image: Image, text: str, corner: tuple[int, int], color: Color) -> None:
+    """Write a score in black on a chip of the box's colour, above its top left corner."""
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, 1)
+    left = max(0, min(corner[0], image.shape[1] - width - 4))
+    bottom = max(corner[1] - 1, height + 3)
+    cv2.rectangle(image, (left, bottom - height - 3), (left + width + 3, bottom), color, -1)
+    where = (left + 2, bottom - 2)
+    cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, _SCORE, 1)

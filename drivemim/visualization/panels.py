@@ -32,7 +32,11 @@ PAPER: Color = (255, 255, 255)
 INK: Color = (40, 40, 40)
 HIDDEN_GREY = 160
 MISSING_GREY = 225
+SWATCH_SIZE = (12, 88)
+"""Height and width of a colour sample in a legend, pixels."""
+LINE_HEIGHT = 16
 GAP = 4
+FONT_SCALE = 0.42
 HEADER_HEIGHT = 20
 ROW_LABEL_WIDTH = 104
 
@@ -210,7 +214,8 @@ def reconstruction_panel(
     """Draw original, masked image, reconstruction and error of every frame of one clip.
 
     Each camera is a column. Each time step has four rows. The error scale is the same for the whole
-    clip: bright is the 95th percentile of the errors of its hidden patches.
+    clip: bright is the 95th percentile of the errors of its hidden patches. A legend below says so,
+    and what the target says about the pixels that it draws.
 
     Args:
         clips: on the CPU.
@@ -245,6 +250,43 @@ def reconstruction_panel(
             _row(f"{name}\n{when}" if name == ROWS[0] else name, tiles)
             for name, tiles in zip(ROWS, rows, strict=True)
         ]
+    legend = reconstruction_legend(reconstruction.pixels_note)
+    return _stack([*blocks, draw_legend(legend, blocks[0].shape[1])])
+
+
+def reconstruction_legend(pixels_note: str) -> list[tuple[Image, str]]:
+    """Return colour samples of a reconstruction panel, each with its meaning.
+
+    Args:
+        pixels_note: what the target says about the pixels that it draws; may be empty.
+    """
+    height, width = SWATCH_SIZE
+    scale = np.tile(np.linspace(0, 1, width), (height, 1))
+    heat = error_map(scale, np.ones_like(scale, dtype=bool), worst=1.0)
+    note = f" ({pixels_note})" if pixels_note else ""
+    return [
+        (_swatch(HIDDEN_GREY), "masked: hidden patch"),
+        (_swatch(PAPER), f"reconstruction{note}"),
+        (heat, "error: black is none, bright yellow the clip's 95th percentile or more"),
+        (_swatch(MISSING_GREY), "error: visible patch, which is not predicted"),
+    ]
+
+
+def draw_legend(entries: Sequence[tuple[Image, str]], width: int) -> Image:
+    """Draw colour samples and their meanings, one below the other; long texts are wrapped.
+
+    Args:
+        entries: samples of ``SWATCH_SIZE`` and texts.
+        width: width of the legend, pixels.
+    """
+    blocks = []
+    for sample, text in entries:
+        lines = _wrap(text, width - ROW_LABEL_WIDTH)
+        block = np.full((LINE_HEIGHT * len(lines), width, 3), PAPER, np.uint8)
+        block[2 : 2 + SWATCH_SIZE[0], 4 : 4 + SWATCH_SIZE[1]] = sample
+        for i, line in enumerate(lines):
+            _write(block, line, (ROW_LABEL_WIDTH, 12 + LINE_HEIGHT * i))
+        blocks.append(block)
     return _stack(blocks)
 
 
@@ -296,7 +338,24 @@ def _tile(image: Image, width: int, valid: bool) -> Image:
 
 
 def _write(image: Image, text: str, where: tuple[int, int]) -> None:
-    cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
+    cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, FONT_SCALE, INK, 1, cv2.LINE_AA)
+
+
+def _swatch(color: Color | int) -> Image:
+    return np.full((*SWATCH_SIZE, 3), color, np.uint8)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Break a text between words into lines of at most ``width`` pixels."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        (needed, _), _ = cv2.getTextSize(longer, cv2.FONT_HERSHEY_SIMPLEX, FONT_SCALE, 1)
+        if lines and needed <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _header(names: Sequence[str], tile_width: int) -> Image:

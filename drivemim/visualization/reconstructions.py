@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from drivemim.checkpoint_kinds import check_finite, kind_of, unwrapped
+from drivemim.checkpoint_kinds import check_finite, classify, is_export, kind_of, unwrapped
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.errors import CheckpointError
@@ -78,13 +78,18 @@ def draw_reconstructions(
 
 
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
-    model: MaskedPretrainer = MODELS.build(cfg.model)
-    content = read_checkpoint(checkpoint)
+    exported = is_export(checkpoint)
+    content = None if exported else read_checkpoint(checkpoint)
+    if exported or classify(content) == "export":
+        raise CheckpointError(
+            f"{checkpoint} is an exported backbone without a decoder; give the run's iter_*.pth"
+        )
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(
             f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
             f"{kind_of(content)}"
         )
+    model: MaskedPretrainer = MODELS.build(cfg.model)
     weights = unwrapped(content["state_dict"])
     check_finite(checkpoint, weights)
     try:

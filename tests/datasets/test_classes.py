@@ -17,6 +17,7 @@ from drivemim.datasets.classes import (
     NUSCENES,
     NUSCENES_DETECTION,
     check_class_map,
+    describe_unmapped,
     labels_of,
 )
 from drivemim.errors import ConfigError
@@ -74,3 +75,12 @@ def test_a_class_map_may_only_name_what_there_is():
     check_class_map(None, [])
     with pytest.raises(ConfigError, match="there is no category 'van'; there are none"):
         check_class_map({"van": "vehicle"}, [])
+
+
+def test_categories_without_a_class_are_named_with_the_nearest():
+    assert describe_unmapped(["car", "person"]) is None
+    assert describe_unmapped(["tuk-tuk", "car", "persn"]) == (
+        "categories without a class: 'persn'; did you mean 'person'?, 'tuk-tuk'. A config that "
+        "reads boxes has to map each to 'pedestrian', 'vehicle' or None: "
+        "class_map={'persn': ..., 'tuk-tuk': ...}"
+    )

@@ -111,6 +111,22 @@ def test_an_official_split_counts_where_the_index_has_none_of_the_name(build, pu
         both.scene_rows("mini_train")
 
 
+def test_an_official_split_that_is_not_there_names_what_is(build, put_images, put_coco):
+    put_images("data/a/0.jpg", "data/b/1.jpg")
+    index = build()
+    with pytest.raises(ValueError, match="split 'mini_train'") as error:
+        index.scene_rows("mini_train")
+    assert str(error.value).endswith(
+        "It has no splits, and the scenes 'a', 'b'; scenes=None takes all"
+    )
+    index = build(put_coco("data/x.json", ["a/0.jpg"]), put_coco("data/y.json", ["b/1.jpg"]))
+    with pytest.raises(ValueError, match="It has the splits 'x', 'y'; scenes=None takes all"):
+        index.scene_rows("mini_train")
+    put_images(*(f"data/s{number}/0.jpg" for number in range(10)))
+    with pytest.raises(ValueError, match="'s5' and 4 more; scenes=None"):
+        build().scene_rows("mini_val")
+
+
 def test_camvid_cut_within_its_folder(real_data, tmp_path):
     """The last 67 images of the folder ``train`` are kept for validation."""
     root = real_data / "camvid"

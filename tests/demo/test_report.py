@@ -17,6 +17,12 @@ KEY = "drivemim/pedestrian_AP"
 MISS_RATE = {"false_alarms_per_image": [0.01, 1.0], "miss_rate": [0.9, 0.5]}
 
 
+def write_target(work_dir, target):
+    """Write the part of a pretraining run's config that names its target."""
+    config = work_dir / "pretrain" / "vit-micro_single_town.py"
+    config.write_text(f"model = dict(target=dict(type='drivemim.{target}'))")
+
+
 @pytest.fixture
 def work_dir(tmp_path):
     for arm, value in (("pretrained", 0.2504), ("random", 0.1996)):
@@ -38,6 +44,7 @@ def work_dir(tmp_path):
         folder = tmp_path / run / "20260101_000000" / "vis_data"
         folder.mkdir(parents=True)
         (folder / "scalars.json").write_text('{"loss": 2.0, "step": 1}\n{"loss": 1.0, "step": 2}\n')
+    write_target(tmp_path, "NormalizedPixels")
     for kind in ("clip", "reconstruction"):
         save_image(tmp_path / "pictures" / f"{kind}-0.jpg", np.zeros((8, 8, 3), np.uint8))
     return tmp_path
@@ -111,3 +118,12 @@ def test_both_detectors_are_shown_on_the_same_image(work_dir):
     assert image.shape == (32, 24, 3)
     assert image[:16].mean() > 245
     assert image[16:].mean() < 10
+
+
+@pytest.mark.parametrize(("target", "words"), [
+    ("NormalizedPixels", "reconstruction (each hidden patch with its true mean and contrast);"),
+    ("OrientedGradients", "reconstruction (strokes along the predicted edges, on mid grey);"),
+])  # fmt: skip
+def test_the_target_says_what_its_reconstructions_show(work_dir, target, words):
+    write_target(work_dir, target)
+    assert words in write_demo_report(SETTINGS, [], work_dir).read_text()

@@ -317,6 +317,20 @@ def test_what_cannot_be_set_right_is_refused(small, theirs, tmp_path, change, li
     assert not (tmp_path / "small.py").exists()
 
 
+def test_config_and_backbone_may_be_swapped(tmp_path):
+    config, backbone = tmp_path / "theirs.py", tmp_path / "backbone.safetensors"
+    config.write_text("model = dict()\n")
+    with pytest.raises(ConfigError) as error:
+        adapt_config(str(backbone), config)
+    assert str(error.value) == (
+        f"--backbone {config} is a config, not an exported backbone; --config and --backbone may "
+        "be swapped"
+    )
+    with pytest.raises(ConfigError, match="holds weights and is not a config; --config and"):
+        adapt_config(str(backbone), backbone)
+    assert config.read_text() == "model = dict()\n"
+
+
 def test_paths_that_cannot_be(small, theirs, tmp_path):
     path = theirs()
     with pytest.raises(ConfigError, match="there is no config gone.py"):

@@ -206,6 +206,23 @@ def test_a_detectors_checkpoint_that_fits_nowhere_is_refused(configs, run, tmp_p
     assert "tensors are loaded; misshapen 4 (bbox_head.retina_cls.weight (18, 8, 3, 3) for" in log
 
 
+def test_the_log_says_that_a_start_is_a_detectors_checkpoint(tmp_path):
+    vit = ViT(embed_dims=16, depth=3, num_heads=2, patch_size=8)
+    weights = {f"backbone.{name}": value for name, value in vit.state_dict().items()}
+    path = tmp_path / "iter_9.pth"
+    torch.save({"state_dict": {**weights, "bbox_head.weight": torch.zeros(2)}, "meta": {}}, path)
+    model = torch.nn.Module()
+    model.backbone = vit
+    count = len(weights)
+    assert load_start(model, path, whole=True).startswith(
+        f"Loaded all {count} tensors of the backbone of {path}, which is a detector's checkpoint. "
+        "The file does not say how images were normalised, and has no features to compare with: "
+        "check that model.data_preprocessor is what the detector was trained with. They lie under "
+        "'state_dict' in the file. No positions in the file; those of drivemim.ViT are taken; the "
+        "file does not give the number of attention heads; the config's num_heads=2 is used"
+    )
+
+
 def test_a_resumed_run_needs_no_start(configs, mae, tmp_path):
     folder = tmp_path / "run"
     started(configs, "vit", folder, **by_load_from(mae))

@@ -264,6 +264,20 @@ def test_a_checkpoint_without_meta_needs_the_runs_config(repository, resnet_run,
         export_backbone(bare, out, config=config)
 
 
+def test_export_names_what_is_wrong_with_its_first_argument_first(tmp_path):
+    export, run = tmp_path / "backbone.safetensors", tmp_path / "iter_2.pth"
+    message = (
+        "named like an export, .*it and .*iter_2.pth seem swapped: CHECKPOINT comes before OUT"
+    )
+    with pytest.raises(ConfigError, match=message):
+        export_backbone(export, run)
+    with pytest.raises(ConfigError, match="named like an export") as error:
+        export_backbone(export, export)
+    assert "swapped" not in str(error.value)
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint at .*iter_2.pth"):
+        export_backbone(run, tmp_path / "out.pth")
+
+
 def test_export_does_not_replace_its_checkpoint(resnet_run):
     before = resnet_run.read_bytes()
     with pytest.raises(ConfigError, match=rf"{resnet_run.name}.*would replace the checkpoint"):
@@ -299,7 +313,7 @@ def test_any_checkpoint_starts_a_detector(resnet, tmp_path, wrap, prefix, more, 
     assert set(model.backbone.state_dict()) == set(state)
     assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
     assert report.startswith(f"Loaded all {len(state)} tensors of the backbone of {path}, which")
-    assert "normalisation is not known and its features are not verified" in report
+    assert "which is not an export of DriveMIM. The file does not say how images were" in report
     assert report.endswith(f"Left out: {left_out}") if left_out else "Left out" not in report
 
 

@@ -219,6 +219,38 @@ def test_reconstruction_fills_hidden_cells_only(build_pretrainer: Build, clips: 
     assert result.errors_BTNhw[result.mask_BTNhw].mean().item() == pytest.approx(loss.item())
 
 
+@pytest.mark.parametrize(
+    ("target", "note"),
+    [
+        ("NormalizedPixels", "each hidden patch with its true mean and contrast"),
+        ("PooledPixels", "one predicted mean colour per square of a hidden patch"),
+        ("OrientedGradients", "strokes along the predicted edges, on mid grey"),
+    ],
+)
+def test_a_reconstruction_says_what_its_target_draws(
+    build_pretrainer: Build, clips: Clips, target: str, note: str
+) -> None:
+    model = build_pretrainer().eval()
+    model.target = MODELS.build(dict(type=target))
+    model.head = torch.nn.Linear(model.head.in_features, model.target.channels(16))
+    assert model(clips, mode="predict").pixels_note == note
+
+
+def test_only_targets_without_a_note_draw_the_same_for_another_truth(
+    build_pretrainer: Build, clips: Clips
+) -> None:
+    """Hidden pixels of ``NormalizedPixels`` follow the true brightness; others' do not."""
+    changes = {}
+    for name in ("NormalizedPixels", "PooledPixels", "OrientedGradients"):
+        target = MODELS.build(dict(type=name))
+        mask = PatchMask.from_tensor(build_pretrainer().mask(clips), 16)
+        images = torch.zeros(*clips.shape, 3, *clips.image_size)
+        predictions = torch.zeros_like(target(images, mask))
+        drawn = [target.to_pixels(predictions, images + each, mask) for each in (0.0, 3.0)]
+        changes[name] = float((drawn[1] - drawn[0]).abs().max())
+    assert changes == {"NormalizedPixels": 3.0, "PooledPixels": 0.0, "OrientedGradients": 0.0}
+
+
 def test_a_perfect_prediction_gives_the_image_back(
     build_pretrainer: Build, clips: Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:

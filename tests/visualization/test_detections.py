@@ -32,3 +32,18 @@ def test_the_surest_detection_is_on_top_and_nothing_is_no_error() -> None:
     assert tuple(drawn[25, 5]) == PEDESTRIAN
     nothing = draw_detections(image, none, np.zeros(0, int), np.zeros(0), none, np.zeros(0, bool))
     assert (nothing == 0).all()
+
+
+def test_scores_are_readable_on_bright_ground_and_at_every_border() -> None:
+    """The score is black on a chip of the box's colour, wholly inside the image."""
+    for corner in ([5.0, 30.0], [0.0, 0.0], [76.0, 30.0]):
+        image = np.full((60, 80, 3), 255, np.uint8)
+        box = np.array([[*corner, 80.0, 55.0]])
+        none = np.zeros((0, 4))
+        drawn = draw_detections(
+            image, box, np.array([1]), np.array([0.87]), none, np.zeros(0, bool)
+        )
+        rows, columns = np.nonzero((drawn == 0).all(axis=2))
+        assert len(rows) >= 10
+        around = drawn[rows.min() - 1 : rows.max() + 2, columns.min() - 1 : columns.max() + 2]
+        assert (around != 255).any(axis=2).all()  # no pixel of the bright ground shines through

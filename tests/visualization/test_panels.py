@@ -1,5 +1,7 @@
 """Pictures of clips, pixel by pixel."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,16 +13,20 @@ from drivemim.visualization.panels import (
     GAP,
     HEADER_HEIGHT,
     HIDDEN_GREY,
+    LINE_HEIGHT,
     MISSING_GREY,
     PEDESTRIAN,
     ROW_LABEL_WIDTH,
+    SWATCH_SIZE,
     VEHICLE,
     clip_panel,
     draw_boxes,
+    draw_legend,
     encode_image,
     error_map,
     hide,
     mask_overlay,
+    reconstruction_legend,
     reconstruction_panel,
     save_image,
     to_pixels,
@@ -170,7 +176,8 @@ def test_clip_panel_draws_boxes_and_says_missing(clips):
 
 def test_reconstruction_panel_has_four_rows_a_step(clips):
     panel = reconstruction_panel(clips, reconstruction_of(clips), tile_width=W)
-    assert panel.shape[0] == HEADER_HEIGHT + 8 * (H + GAP)
+    frames_end = HEADER_HEIGHT + 8 * (H + GAP)
+    assert panel.shape[0] > frames_end
     original, masked, filled, error = (tile(panel, 4 + row, 1) for row in range(4))
     assert (original == 70).all()
     assert (masked[:CELL, CELL : 2 * CELL] == HIDDEN_GREY).all()
@@ -178,6 +185,42 @@ def test_reconstruction_panel_has_four_rows_a_step(clips):
     assert (filled == 75).all()
     assert (error[CELL:] == MISSING_GREY).all()
     assert error[:CELL, CELL : 2 * CELL].astype(int).sum(-1).min() > 500
+
+
+def test_reconstruction_panel_ends_with_its_legend(clips):
+    plain = reconstruction_of(clips)
+    noted = replace(plain, pixels_note="each hidden patch with its true mean and contrast")
+    for reconstruction in (plain, noted):
+        panel = reconstruction_panel(clips, reconstruction, tile_width=W)
+        legend = draw_legend(reconstruction_legend(reconstruction.pixels_note), panel.shape[1])
+        np.testing.assert_array_equal(panel[HEADER_HEIGHT + 8 * (H + GAP) :], legend)
+
+
+def test_legend_says_what_bright_and_grey_are_and_what_the_target_says():
+    samples, texts = zip(*reconstruction_legend("strokes"), strict=True)
+    assert texts == (
+        "masked: hidden patch",
+        "reconstruction (strokes)",
+        "error: black is none, bright yellow the clip's 95th percentile or more",
+        "error: visible patch, which is not predicted",
+    )
+    assert reconstruction_legend("")[1][1] == "reconstruction"
+    assert (samples[0] == HIDDEN_GREY).all()
+    assert (samples[3] == MISSING_GREY).all()
+    # OpenCV's INFERNO, BGR: (4, 0, 0) is its darkest and (164, 255, 252) its brightest colour.
+    assert samples[2][0, 0].tolist() == [4, 0, 0]
+    assert samples[2][0, -1].tolist() == [164, 255, 252]
+
+
+def test_long_legends_are_wrapped_and_nothing_is_cut():
+    entry = (np.zeros((*SWATCH_SIZE, 3), np.uint8), " ".join(["word"] * 12))
+    wide, narrow = draw_legend([entry], 900), draw_legend([entry], 300)
+    assert wide.shape == (LINE_HEIGHT, 900, 3)
+    assert narrow.shape[0] > LINE_HEIGHT
+    # No text reaches the last column, and the same words have about the same amount of ink.
+    assert (narrow[:, -1] == 255).all()
+    ink = [(panel[:, ROW_LABEL_WIDTH:] < 200).any(2).sum() for panel in (wide, narrow)]
+    assert abs(ink[0] - ink[1]) < 0.02 * ink[0]
 
 
 def test_reconstruction_without_anything_hidden(clips):

@@ -46,6 +46,7 @@ from drivemim.datasets.builders.folders import (
 )
 from drivemim.datasets.builders.sequences import SequenceFrame, arrange, microseconds
 from drivemim.datasets.builders.videos import frames_folder
+from drivemim.datasets.classes import describe_unmapped
 from drivemim.datasets.copies import describe_copies, find_copies
 from drivemim.datasets.index import IndexInfo, check_out, write_index
 from drivemim.datasets.index_schema import time_keys
@@ -110,6 +111,8 @@ def build_frames_index(
     if data_root != base:
         frames, prints = _moved(frames, prints, base, data_root)
     copies = _copies(frames, data_root)
+    if line := describe_unmapped({box.category for frame in frames for box in frame.boxes}):
+        _LOG.warning(line)
     command = ["tools/create_index.py", "frames"]
     command += [part for folder in folders for part in ("--root", f"{folder}")]
     command += [part for path in files for part in ("--coco", f"{path}")]

@@ -9,7 +9,12 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from drivemim.datasets import ClipDataset
-from drivemim.datasets.clip_coverage import check_share, describe_coverage, measure_coverage
+from drivemim.datasets.clip_coverage import (
+    check_share,
+    describe_coverage,
+    describe_stretch,
+    measure_coverage,
+)
 from drivemim.registry import HOOKS
 
 
@@ -17,7 +22,8 @@ from drivemim.registry import HOOKS
 class ReportClips(Hook):
     """Log one line per clip data set before the first iteration.
 
-    The line gives the number of clips and the fraction of their frames that is valid. Training is
+    The line gives the number of clips and the fraction of their frames that is valid. A second line
+    follows if ``image_size`` stretches images by more than 5 %. Training is
     refused if most frames are missing. Data sets without clips are skipped.
     """
 
@@ -30,6 +36,8 @@ class ReportClips(Hook):
         for dataset in clip_datasets(runner.train_dataloader.dataset):
             coverage = measure_coverage(dataset.clips)
             print_log(describe_coverage(dataset.clips, coverage), logger="current")
+            if stretch := describe_stretch(dataset.clips, dataset.image_size):
+                print_log(stretch, logger="current")
             check_share(dataset.clips, coverage)
 
 

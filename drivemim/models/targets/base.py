@@ -10,7 +10,14 @@ from drivemim.models.patches import PatchMask, gather_patches, patchify
 
 
 class ReconstructionTarget(nn.Module):
-    """Base class: error and loss of predictions of P numbers per hidden patch."""
+    """Base class: error and loss of predictions of P numbers per hidden patch.
+
+    Attributes:
+        pixels_note: what a viewer must know about the pixels that ``to_pixels`` draws, for the
+            label of a picture; empty if they are the predictions alone, in the image's own colours.
+    """
+
+    pixels_note: str = ""
 
     def errors(self, predictions_BTNJP: Tensor, targets_BTNJP: Tensor) -> Tensor:
         """Return the mean squared error of each hidden patch, (B, T, N, J)."""

@@ -35,6 +35,8 @@ class OrientedGradients(ReconstructionTarget):
             fade.
     """
 
+    pixels_note = "strokes along the predicted edges, on mid grey"
+
     def __init__(self, *, size: int = 8, bins: int = 9, eps: float = 0.05) -> None:
         super().__init__()
         if size < 1 or bins < 2 or eps <= 0:

@@ -22,6 +22,8 @@ class NormalizedPixels(ReconstructionTarget):
         eps: added to a patch's variance, in units of the normalised image.
     """
 
+    pixels_note = "each hidden patch with its true mean and contrast"
+
     def __init__(self, *, eps: float = 1e-6) -> None:
         super().__init__()
         self.eps = eps

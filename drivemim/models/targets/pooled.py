@@ -21,6 +21,8 @@ class PooledPixels(ReconstructionTarget):
         size: number of squares per side of a patch; must divide the encoder's mask stride.
     """
 
+    pixels_note = "one predicted mean colour per square of a hidden patch"
+
     def __init__(self, *, size: int = 4) -> None:
         super().__init__()
         if size < 1:

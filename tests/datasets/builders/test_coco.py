@@ -196,3 +196,17 @@ def test_real_files_have_no_field_that_is_not_read(real_data, caplog):
             count = sum(len(parsed.boxes_of(image.id)) for image in parsed.images)
             assert count == len(listed["annotations"])
     assert caplog.messages == []
+
+
+def test_a_category_that_no_class_map_knows_is_named_when_indexing(
+    put_coco, put_images, tmp_path, caplog
+):
+    put_images("0.jpg")
+    names = [{"id": 1, "name": "autorickshaw"}, {"id": 2, "name": "dragon"}]
+    boxes = [{"bbox": [1, 2, 3, 4], "category_id": 2}]
+    coco = put_coco("labels.json", ["0.jpg"], boxes, categories=names)
+    build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
+    assert [line for line in caplog.messages if "without a class" in line] == [
+        "categories without a class: 'dragon'. A config that reads boxes has to map each to "
+        "'pedestrian', 'vehicle' or None: class_map={'dragon': ...}"
+    ]

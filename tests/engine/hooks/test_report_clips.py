@@ -78,3 +78,30 @@ def test_every_training_has_it():
     cfg = Config({"custom_hooks": []})
     run._add_guarantees(cfg, strict=False)
     assert "drivemim.ReportClips" in [hook["type"] for hook in cfg.custom_hooks]
+
+
+def test_stretched_images_are_reported(tmp_path, lines):
+    """Of 16 x 32, 16 x 16 and 16 x 20 images, 16 x 16.5 would be within 5 %."""
+    for name, width, count in (("wide", 32, 3), ("square", 16, 2), ("near", 20, 3)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            image = np.full((16, width, 3), number, np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), image)
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    _train_on(_clips(index, 1))
+    assert lines[1:] == [
+        f"{index}: 75.0% of the images are stretched, since their aspect ratio is not that of "
+        "image_size=(16, 16) (height, width) by more than 5%; most of them are (16, 20)"
+    ]
+    lines.clear()
+    _train_on(_clips(index, 1, scenes=["square"]))
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize(("width", "told"), [(104, False), (106, True), (96, False), (95, True)])
+def test_stretching_counts_from_five_percent_either_way(tmp_path, lines, width, told):
+    (tmp_path / "drive").mkdir()
+    cv2.imwrite(str(tmp_path / "drive" / "0.png"), np.zeros((100, width, 3), np.uint8))
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    _train_on(_clips(index, 1))
+    assert len(lines) == 1 + told

@@ -1,0 +1,25 @@
+"""Pictures of reconstructions need a pretraining run's own checkpoint."""
+
+import pytest
+import safetensors.torch
+import torch
+
+from drivemim.errors import CheckpointError
+from drivemim.visualization.reconstructions import draw_reconstructions
+
+WEIGHTS = {"norm.weight": torch.ones(4)}
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_an_export_has_no_decoder(repository, tmp_path, suffix):
+    path = tmp_path / f"backbone{suffix}"
+    if suffix == ".pth":
+        torch.save({"state_dict": WEIGHTS, "meta": {"drivemim": {"version": "1"}}}, path)
+    else:
+        safetensors.torch.save_file(WEIGHTS, path, metadata={"drivemim": "{}"})
+    config = repository / "configs" / "pretrain" / "vit-micro_single_town.py"
+    with pytest.raises(CheckpointError) as error:
+        draw_reconstructions(config, path, tmp_path / "pictures")
+    assert str(error.value) == (
+        f"{path} is an exported backbone without a decoder; give the run's iter_*.pth"
+    )
