@@ -332,14 +332,16 @@ def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
     """Yield each module that classifies objects, except proposal networks, and its class count."""
     if any(hasattr(model, name) for name in ("language_model", "text_encoder")):
         return  # classes are words there, and the number is only their maximum
+    # MMDetection's RPN, a detector of its own, calls its proposal head ``bbox_head``.
+    is_proposer = any(base.__name__ == "RPN" for base in type(model).__mro__)
     for name, module in model.named_modules():
         found = getattr(module, "num_classes", None)
         if isinstance(found, bool) or not isinstance(found, int):
             continue
         if set(_OTHER_CLASSES) & set(name.split(".")) or getattr(module, "class_agnostic", False):
             continue
-        # MMDetection's RPN, a detector of its own, calls its proposal head ``bbox_head``.
-        if any(base.__name__ == "RPNHead" for base in type(module).__mro__):
+        is_proposals = any(base.__name__ == "RPNHead" for base in type(module).__mro__)
+        if is_proposals or (is_proposer and name.split(".")[0] == "bbox_head"):
             continue
         yield name, found
 

@@ -300,6 +300,25 @@ def test_a_proposal_network_that_is_a_detector_of_its_own():
         check_classes(model, Data(), "train_dataloader")
 
 
+def test_the_head_of_a_proposal_network_may_be_of_any_type():
+    """GARPNHead, of MMDetection's guided anchoring, derives from no RPNHead."""
+
+    class RPN(torch.nn.Module):
+        pass
+
+    class GuidedRPN(RPN):
+        pass
+
+    for model in (RPN(), GuidedRPN()):
+        model.bbox_head = torch.nn.Linear(1, 1)
+        model.bbox_head.num_classes = 1
+        check_classes(model, Data(), "train_dataloader")
+    other = torch.nn.Module()
+    other.bbox_head = model.bbox_head
+    found = message(check_classes, other, Data(), "train_dataloader")
+    assert found.startswith("model.bbox_head.num_classes=1, but train_dataloader has the 2 classes")
+
+
 class Maps(torch.nn.Module):
     """Maps of strides 4 and 8, and heads to give them to."""
 
