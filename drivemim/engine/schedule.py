@@ -341,7 +341,15 @@ def _check_lowest(
     faults: list[str],
     cures: dict[str, Any],
 ) -> None:
-    """Find an ``eta_min`` above the learning rate, as if only the learning rate was lowered."""
+    """Find a lowest rate above the rate, as if only the learning rate was lowered."""
+    for key, each in schedulers.items():
+        ratio = each.get("eta_min_ratio")
+        if _parameter(each) == "lr" and isinstance(ratio, (int, float)) and ratio > 1:
+            faults.append(
+                f"{key} ({short_type(each)}) has eta_min_ratio={ratio:g}, above 1: "
+                "the rate would rise"
+            )
+            cures[f"{key}.eta_min_ratio"] = "0.05"
     optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
     rate = optimizer.get("lr")
     scaled = (config.get("auto_scale_lr") or {}).get("enable")

@@ -280,6 +280,14 @@ def test_a_lowest_rate_above_the_rate():
     assert passes(momentum, top=low, **EPOCHS)
 
 
+def test_a_lowest_share_of_the_rate_above_one():
+    cosine = dict(type="CosineAnnealingLR", end=12, eta_min_ratio=0.05)
+    assert passes(cosine, **EPOCHS)
+    found = complaint(dict(cosine, eta_min_ratio=5), **EPOCHS)
+    assert "(CosineAnnealingLR) has eta_min_ratio=5, above 1: the rate would rise" in found
+    assert found.endswith("max_epochs=12 param_scheduler.eta_min_ratio=0.05")
+
+
 def test_gaps_and_overlaps_that_are_meant():
     """RTMDet's rate is constant for half of the training; most warm-ups overlap what follows."""
     flat = dict(type="CosineAnnealingLR", by_epoch=True, begin=6, end=12, T_max=6,
