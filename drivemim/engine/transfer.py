@@ -99,13 +99,11 @@ def export_backbone(
 
 
 def _check_order(checkpoint: Path, out: Path) -> None:
-    """Refuse an export as the checkpoint, and say if the two paths seem swapped."""
-    if checkpoint.suffix == ".safetensors":
-        swapped = out.suffix != ".safetensors"
+    """Refuse a missing checkpoint, and say if the two paths seem swapped."""
+    if checkpoint.suffix == ".safetensors" and out.suffix != ".safetensors":
         raise ConfigError(
             f"{checkpoint} is named like an export, and the first argument is the checkpoint of a "
-            "pretraining run (iter_*.pth)"
-            + (f"; it and {out} seem swapped: CHECKPOINT comes before OUT" if swapped else "")
+            f"pretraining run (iter_*.pth); it and {out} seem swapped: CHECKPOINT comes before OUT"
         )
     if not checkpoint.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {checkpoint}")
