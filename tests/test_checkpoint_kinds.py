@@ -7,7 +7,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from drivemim.checkpoint_kinds import check_finite, kind_of, unwrapped
+from drivemim.checkpoint_kinds import (
+    check_finite,
+    check_optimizer,
+    check_weights,
+    kind_of,
+    unwrapped,
+)
 from drivemim.compat import read_checkpoint
 from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError
@@ -105,3 +111,63 @@ def test_numbers_that_are_none():
         check_finite("x.pth", fine | broken)
     assert str(error.value).startswith("x.pth holds numbers that are NaN or infinite in 9 (layer0.")
     assert "layer7.weight and 1 more)" in str(error.value)
+
+
+MODEL = {"weight": torch.zeros(2), "count": torch.tensor(0)}
+OF_OTHER_TYPES = {
+    "weight: int8": torch.ones(2, dtype=torch.int8),
+    "weight: bool": torch.ones(2, dtype=torch.bool),
+    "weight: complex64": torch.ones(2, dtype=torch.complex64),
+    "weight: float8_e4m3fn": torch.ones(2).to(torch.float8_e4m3fn),
+    "weight: float8_e5m2": torch.ones(2).to(torch.float8_e5m2),
+    "weight: float32, sparse_coo": torch.ones(2).to_sparse(),
+    "weight: float32, without values (meta)": torch.ones(2, device="meta"),
+    "weight: str": "x",
+    "weight: NoneType": None,
+}
+
+
+@pytest.mark.parametrize("named", OF_OTHER_TYPES)
+def test_values_that_cannot_fill_a_model_are_named_with_their_type(named):
+    weights = {"weight": OF_OTHER_TYPES[named], "count": torch.tensor(3)}
+    with pytest.raises(CheckpointError) as error:
+        check_weights("x.pth", weights, MODEL)
+    assert str(error.value).startswith(
+        f"x.pth holds values that cannot fill a model in 1 ({named}); save the weights as dense"
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_floats_of_any_precision_fill_a_model(dtype):
+    # A file that was halved as a whole has halved counts, too.
+    weights = {"weight": torch.ones(2, dtype=dtype), "count": torch.tensor(3, dtype=dtype)}
+    check_weights("x.pth", weights, MODEL)
+    # Integers of names that the model lacks, and values that are no weights.
+    check_weights("x.pth", {**weights, "steps": torch.tensor(5), "note": "x"}, MODEL)
+    with pytest.raises(CheckpointError, match=r"NaN or infinite in 1 \(weight\)"):
+        check_weights("x.pth", {"weight": torch.tensor([1.0, float("nan")])}, MODEL)
+
+
+def test_an_optimizers_state_that_is_not_finite_is_named():
+    nan = torch.tensor([1.0, float("nan")])
+    fine = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(2)}},
+            "param_groups": [{"lr": 0.1, "params": [0]}]}  # fmt: skip
+    for state in (None, {}, fine, {"state": {0: {"quantised": torch.ones(2, dtype=torch.int8)}}}):
+        check_optimizer("x.pth", state)
+    with pytest.raises(CheckpointError) as error:
+        check_optimizer("x.pth", {**fine, "state": {0: {"exp_avg": nan}, 1: {"exp_avg_sq": nan}}})
+    assert str(error.value).startswith(
+        "x.pth has an optimizer whose state is NaN or infinite in 2 (optimizer.state.0.exp_avg, "
+        "optimizer.state.1.exp_avg_sq): its first step would destroy the weights. Resume from an "
+        "earlier checkpoint"
+    )
+    # Several optimizers by name, lists of tensors, sparse tensors and 8-bit floats.
+    for state, name in (
+        ({"generator": {"state": {0: {"a": nan}}}}, "optimizer.generator.state.0.a"),
+        ({"state": {"old_dirs": [torch.ones(2), nan]}}, "optimizer.state.old_dirs.1"),
+        ({"state": {0: {"a": nan.to_sparse()}}}, "optimizer.state.0.a"),
+        ({"state": {0: {"a": nan.to(torch.float8_e4m3fn)}}}, "optimizer.state.0.a"),
+        ({"state": {0: {"a": torch.tensor(float("inf"))}}}, "optimizer.state.0.a"),
+    ):
+        with pytest.raises(CheckpointError, match=rf"in 1 \({name}\)"):
+            check_optimizer("x.pth", state)

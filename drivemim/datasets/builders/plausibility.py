@@ -81,7 +81,6 @@ def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> No
         )
 
 
-
 def check_principal_points(
     folder: Path, tokens: pa.Array, center_D2: Floats, size_D2: NDArray[np.int64], images: Bools
 ) -> None:
