@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 from torch import Tensor
 
 from drivemim.errors import CheckpointError
@@ -23,6 +24,8 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _SHOWN = 8
 # Files that people write, and that nobody should be told to delete.
 _TEXTS = (".py", ".json", ".yaml", ".yml", ".toml", ".md", ".txt", ".csv", ".log", ".cfg", ".ini")
+_FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+"""Types whose values fill a model as they are; quantised ones would need a scale."""
 _EXPORT = "drivemim"
 """Metadata key under which an exported backbone stores its origin."""
 _KINDS: dict[Kind, str] = {
@@ -176,6 +179,32 @@ def _common(names: Iterable[str]) -> str | None:
     return next((each for each in _WRAPPERS if all(n.startswith(each) for n in names)), None)
 
 
+def check_weights(path: Any, weights: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are no plain numbers of the model's kind, or that are NaN or infinite.
+
+    ``load_state_dict`` would convert integers and complex numbers to floats without a word.
+
+    Args:
+        path: path of the file, for the error.
+        weights: weights by name.
+        wanted: the model's state dict; values of other names need not be tensors.
+
+    Raises:
+        CheckpointError: naming the tensors and, where these are wrong, their types.
+    """
+    wrong = [
+        f"{name}: {kind}"
+        for name, value in weights.items()
+        if (kind := _wrong_type(value, wanted.get(name)))
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{path} holds values that cannot fill a model in {_listed(wrong)}; save the weights "
+            "as dense tensors of float32, float16 or bfloat16, or take another checkpoint"
+        )
+    check_finite(path, weights)
+
+
 def check_finite(path: Any, weights: Mapping[str, Any]) -> None:
     """Refuse weights that are NaN or infinite.
 
@@ -186,14 +215,70 @@ def check_finite(path: Any, weights: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: if a tensor is not finite; the message names the tensors.
     """
-    broken = [
-        name
-        for name, value in weights.items()
-        if isinstance(value, Tensor) and not bool(value.isfinite().all())
-    ]
-    if broken:
-        more = f" and {len(broken) - _SHOWN} more" if broken[_SHOWN:] else ""
+    if broken := _not_finite(weights.items()):
         raise CheckpointError(
-            f"{path} holds numbers that are NaN or infinite in {len(broken)} "
-            f"({', '.join(broken[:_SHOWN])}{more}); take an earlier checkpoint"
+            f"{path} holds numbers that are NaN or infinite in {_listed(broken)}; take an earlier "
+            "checkpoint"
         )
+
+
+def check_optimizer(path: Any, state: Any) -> None:
+    """Refuse an optimizer's state that is NaN or infinite: one step would spread it to the weights.
+
+    Args:
+        path: path of the file, for the error.
+        state: state dict of an optimizer wrapper, or of several by name.
+
+    Raises:
+        CheckpointError: if a tensor is not finite; the message names the tensors.
+    """
+    if broken := _not_finite(_tensors(state, "optimizer")):
+        raise CheckpointError(
+            f"{path} has an optimizer whose state is NaN or infinite in {_listed(broken)}: its "
+            "first step would destroy the weights. Resume from an earlier checkpoint, with "
+            "--resume CHECKPOINT and another --work-dir, or start a new run from the weights with "
+            "load_from=CHECKPOINT"
+        )
+
+
+def _wrong_type(value: Any, target: Tensor | None) -> str:
+    """Return the type of a value that cannot fill a tensor of a model; empty if it can."""
+    if not isinstance(value, Tensor):
+        return "" if target is None else type(value).__name__
+    dtype = str(value.dtype).removeprefix("torch.")
+    if value.layout is not torch.strided or value.is_nested or value.is_meta:
+        where = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+        return f"{dtype}, {'without values (meta)' if value.is_meta else where}"
+    needs_float = target is not None and target.is_floating_point()
+    is_exact = not (value.is_floating_point() or value.is_complex() or value.is_quantized)
+    return "" if value.dtype in _FLOATS or (is_exact and not needs_float) else dtype
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors in nested containers, with their dotted names."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _tensors(each, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for position, each in enumerate(value):
+            yield from _tensors(each, f"{name}.{position}")
+
+
+def _not_finite(named: Iterable[tuple[str, Any]]) -> list[str]:
+    return [name for name, value in named if isinstance(value, Tensor) and not _is_finite(value)]
+
+
+def _is_finite(value: Tensor) -> bool:
+    if not (value.is_floating_point() or value.is_complex()) or value.is_meta:
+        return True
+    dense = value if value.layout is torch.strided else value.to_dense()
+    if dense.is_floating_point() and dense.dtype not in _FLOATS:
+        dense = dense.float()  # torch has no isfinite for every 8-bit type
+    return bool(dense.isfinite().all())
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
+    return f"{len(names)} ({', '.join(names[:_SHOWN])}{more})"

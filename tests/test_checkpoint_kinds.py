@@ -7,7 +7,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from drivemim.checkpoint_kinds import check_finite, is_export, kind_of, unwrapped
+from drivemim.checkpoint_kinds import (
+    check_finite,
+    check_optimizer,
+    check_weights,
+    kind_of,
+    unwrapped,
+)
 from drivemim.compat import read_checkpoint
 from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError
@@ -107,31 +113,61 @@ def test_numbers_that_are_none():
     assert "layer7.weight and 1 more)" in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("faster_rcnn.py", "_base_ = './other.py'\n",
-     "is a config, not a checkpoint; two arguments may be swapped"),
-    ("empty.py", "", "is a config, not a checkpoint; two arguments may be swapped"),
-    ("metrics.json", "{}", "is a .json file, not a checkpoint; two arguments may be swapped"),
-    ("notes.txt", "<html>", "is a .txt file, not a checkpoint; two arguments may be swapped"),
-    ("config", "model = dict()\n", "is a text that begins with 'model = dict()', not a checkpoint: "
-     "give the checkpoint's path, or repeat the download if this is what it left"),
-])  # fmt: skip
-def test_a_users_own_text_is_never_to_be_deleted(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
+MODEL = {"weight": torch.zeros(2), "count": torch.tensor(0)}
+OF_OTHER_TYPES = {
+    "weight: int8": torch.ones(2, dtype=torch.int8),
+    "weight: bool": torch.ones(2, dtype=torch.bool),
+    "weight: complex64": torch.ones(2, dtype=torch.complex64),
+    "weight: float8_e4m3fn": torch.ones(2).to(torch.float8_e4m3fn),
+    "weight: float8_e5m2": torch.ones(2).to(torch.float8_e5m2),
+    "weight: float32, sparse_coo": torch.ones(2).to_sparse(),
+    "weight: float32, without values (meta)": torch.ones(2, device="meta"),
+    "weight: str": "x",
+    "weight: NoneType": None,
+}
+
+
+@pytest.mark.parametrize("named", OF_OTHER_TYPES)
+def test_values_that_cannot_fill_a_model_are_named_with_their_type(named):
+    weights = {"weight": OF_OTHER_TYPES[named], "count": torch.tensor(3)}
     with pytest.raises(CheckpointError) as error:
-        read_weights(tmp_path / name)
-    assert str(error.value) == f"{tmp_path / name} {message}"
+        check_weights("x.pth", weights, MODEL)
+    assert str(error.value).startswith(
+        f"x.pth holds values that cannot fill a model in 1 ({named}); save the weights as dense"
+    )
 
 
-def test_exports_are_told_from_other_files(tmp_path):
-    files = {
-        "export.safetensors": safetensors.torch.save(WEIGHTS, metadata={"drivemim": "{}"}),
-        "other.safetensors": safetensors.torch.save(WEIGHTS, metadata={"format": "pt"}),
-        "plain.safetensors": TENSORS,
-        "cut.safetensors": safetensors.torch.save(WEIGHTS, metadata={"drivemim": "{}"})[:-1],
-        "run.pth": _zip(),
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    assert [name for name in files if is_export(tmp_path / name)] == ["export.safetensors"]
-    assert not is_export(tmp_path / "gone.safetensors")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_floats_of_any_precision_fill_a_model(dtype):
+    # A file that was halved as a whole has halved counts, too.
+    weights = {"weight": torch.ones(2, dtype=dtype), "count": torch.tensor(3, dtype=dtype)}
+    check_weights("x.pth", weights, MODEL)
+    # Integers of names that the model lacks, and values that are no weights.
+    check_weights("x.pth", {**weights, "steps": torch.tensor(5), "note": "x"}, MODEL)
+    with pytest.raises(CheckpointError, match=r"NaN or infinite in 1 \(weight\)"):
+        check_weights("x.pth", {"weight": torch.tensor([1.0, float("nan")])}, MODEL)
+
+
+def test_an_optimizers_state_that_is_not_finite_is_named():
+    nan = torch.tensor([1.0, float("nan")])
+    fine = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(2)}},
+            "param_groups": [{"lr": 0.1, "params": [0]}]}  # fmt: skip
+    for state in (None, {}, fine, {"state": {0: {"quantised": torch.ones(2, dtype=torch.int8)}}}):
+        check_optimizer("x.pth", state)
+    with pytest.raises(CheckpointError) as error:
+        check_optimizer("x.pth", {**fine, "state": {0: {"exp_avg": nan}, 1: {"exp_avg_sq": nan}}})
+    assert str(error.value).startswith(
+        "x.pth has an optimizer whose state is NaN or infinite in 2 (optimizer.state.0.exp_avg, "
+        "optimizer.state.1.exp_avg_sq): its first step would destroy the weights. Resume from an "
+        "earlier checkpoint"
+    )
+    # Several optimizers by name, lists of tensors, sparse tensors and 8-bit floats.
+    for state, name in (
+        ({"generator": {"state": {0: {"a": nan}}}}, "optimizer.generator.state.0.a"),
+        ({"state": {"old_dirs": [torch.ones(2), nan]}}, "optimizer.state.old_dirs.1"),
+        ({"state": {0: {"a": nan.to_sparse()}}}, "optimizer.state.0.a"),
+        ({"state": {0: {"a": nan.to(torch.float8_e4m3fn)}}}, "optimizer.state.0.a"),
+        ({"state": {0: {"a": torch.tensor(float("inf"))}}}, "optimizer.state.0.a"),
+    ):
+        with pytest.raises(CheckpointError, match=rf"in 1 \({name}\)"):
+            check_optimizer("x.pth", state)

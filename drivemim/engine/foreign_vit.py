@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from drivemim.checkpoint_kinds import check_weights
 from drivemim.engine.foreign import ForeignWeights
 from drivemim.errors import CheckpointError
 from drivemim.models.encoders.vit import ViT
@@ -106,6 +107,7 @@ def _fit_positions(
     positions: Tensor, tokens: int, vit: ViT, path: str | Path
 ) -> tuple[dict[str, Tensor], str]:
     """Return the tensors of the ViT's own positions, and a note on them."""
+    check_weights(path, {"pos_embed": positions}, {"pos_embed": torch.zeros(0)})
     table_XD = positions.detach().float().flatten(0, -2)
     if table_XD.shape[1] != vit.embed_dims:
         raise CheckpointError(

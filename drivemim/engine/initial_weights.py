@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from drivemim.checkpoint_kinds import check_finite, unwrapped
+from drivemim.checkpoint_kinds import check_weights, unwrapped
 from drivemim.engine.config import is_pretrainer, short_type
 from drivemim.engine.matching import describe_mismatch
 from drivemim.engine.transfer import load_any_backbone, weights_of
@@ -103,7 +103,7 @@ def load_start(
                     f"{mismatch}. To start from its backbone alone, export it with "
                     "tools/export_backbone.py"
                 )
-            check_finite(path, weights)
+            check_weights(path, weights, model.state_dict())
             model.load_state_dict(weights)
             return f"Loaded all {len(weights)} tensors of {path} into the pretrainer"
     return load_any_backbone(model, path, architecture=architecture, prefix=prefix)

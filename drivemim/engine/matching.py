@@ -23,7 +23,7 @@ def describe_mismatch(
 
     Args:
         wanted: a module's state dict.
-        offered: weights of a file, by name.
+        offered: weights of a file, by name; only tensors have their shape compared.
         shown: number of names to list per kind; None for all.
     """
     parts = []
@@ -34,7 +34,8 @@ def describe_mismatch(
     misshapen = [
         f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
         for name in wanted
-        if name in offered and offered[name].shape != wanted[name].shape
+        # ``check_weights`` names values that are no tensors.
+        if isinstance(offered.get(name), Tensor) and offered[name].shape != wanted[name].shape
     ]
     if misshapen:
         parts.append(f"misshapen {_listed(misshapen, shown)}")

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from drivemim.checkpoint_kinds import check_finite, kind_of
+from drivemim.checkpoint_kinds import check_weights, kind_of
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
 from drivemim.datasets.copies import shared_content
@@ -234,5 +234,5 @@ def _load(pretrainer: nn.Module, checkpoint: Path, config: str) -> None:
         raise CheckpointError(
             f"{checkpoint} does not fit {config}: {mismatch}. It is {kind_of(content)}"
         )
-    check_finite(checkpoint, weights)
+    check_weights(checkpoint, weights, module.state_dict())
     module.load_state_dict(weights)

@@ -101,7 +101,9 @@ def train(
     _add_start(cfg)
     runner = _build(cfg)
     if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
-        StrictLoad().after_load_checkpoint(runner, compat.read_checkpoint(checkpoint))
+        content = compat.read_checkpoint(checkpoint)
+        content.pop("optimizer", None)  # No step follows that could spread its numbers.
+        StrictLoad().after_load_checkpoint(runner, content)
         if is_main_process():
             print_log(line)
         return runner

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from drivemim.checkpoint_kinds import check_finite, classify, kind_of, unwrapped
+from drivemim.checkpoint_kinds import check_weights, classify, kind_of, unwrapped
 from drivemim.compat import read_checkpoint
 from drivemim.engine.fingerprint import compare_features, fixed_image, level_numbers
 from drivemim.engine.foreign import add_batch_counts, describe_names, foreign_backbone
@@ -83,7 +85,7 @@ def export_backbone(
     weights = weights_of(content, checkpoint, ema=ema)
     if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
         raise CheckpointError(f"{checkpoint} is not of the config's model: {mismatch}")
-    check_finite(checkpoint, weights)
+    check_weights(checkpoint, weights, pretrainer.state_dict())
     pretrainer.load_state_dict(weights)
     pretrainer.eval()
     meta = content.get("meta") or {}  # may be missing with --config; less is known then
@@ -259,7 +261,7 @@ def _fill(
             + (f". Exported architecture: {differences}" if differences else "")
             + without_final_norm(state, left_out)
         )
-    check_finite(path, state)
+    check_weights(path, state, backbone.state_dict())
     backbone.load_state_dict(state, strict=True)
     return backbone
 
@@ -293,22 +295,36 @@ def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, 
     prefixed ``module.``, as ``ema_state_dict``.
 
     Raises:
-        CheckpointError: if the content is not of a training run, or lacks averaged weights that are
-            requested.
+        CheckpointError: if the content is not of a training run, lacks averaged weights that are
+            requested, or does not say which weights are averaged.
     """
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(
             f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
             f"{kind_of(content)}"
         )
-    averaged = content.get("ema_state_dict")
-    if ema and averaged is None:
+    kept = content.get("ema_state_dict")
+    is_absent = kept is None or (isinstance(kept, Mapping) and not kept)
+    if ema and is_absent:
         raise CheckpointError(
             f"{checkpoint} has no averaged weights; train with EMAHook or leave --ema out"
         )
-    if averaged is None or ema:
+    if is_absent:
+        if kept is not None:
+            print_log(
+                f"{checkpoint} has an empty ema_state_dict: its state_dict is taken for the "
+                "trained weights",
+                "current",
+                level=logging.WARNING,
+            )
         return unwrapped(content["state_dict"])
-    trained = unwrapped(
-        {name: value for name, value in averaged.items() if name.startswith("module.")}
-    )
-    return {**unwrapped(content["state_dict"]), **trained}
+    items = kept.items() if isinstance(kept, Mapping) else ()
+    trained = {name: value for name, value in items if name.startswith("module.")}
+    if not trained:
+        raise CheckpointError(
+            f"{checkpoint} has an ema_state_dict without names that begin with module., which "
+            "MMEngine's EMAHook writes, so that it is not known which weights are averaged; save "
+            "the wanted weights as state_dict, without ema_state_dict"
+        )
+    state = unwrapped(content["state_dict"])
+    return state if ema else {**state, **unwrapped(trained)}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from drivemim.checkpoint_kinds import check_finite, classify, is_export, kind_of, unwrapped
+from drivemim.checkpoint_kinds import check_weights, classify, is_export, kind_of, unwrapped
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.errors import CheckpointError
@@ -91,7 +91,7 @@ def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
         )
     model: MaskedPretrainer = MODELS.build(cfg.model)
     weights = unwrapped(content["state_dict"])
-    check_finite(checkpoint, weights)
+    check_weights(checkpoint, weights, model.state_dict())
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

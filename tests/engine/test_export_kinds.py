@@ -91,3 +91,58 @@ def test_weights_that_are_not_finite_are_named(resnet_run, resnet, tmp_path, val
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"other.pth .* infinite in 1 \(conv1.weight\)"):
         load_any_backbone(detector(), tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("ema", [True, False])
+def test_empty_averages_are_none(resnet_run, resnet, tmp_path, ema, caplog):
+    content = read_checkpoint(resnet_run)
+    name = "encoder.backbone.conv1.weight"
+    torch.save({**content, "ema_state_dict": {}}, tmp_path / "empty.pth")
+    out = tmp_path / "x.safetensors"
+    if ema:
+        with pytest.raises(CheckpointError, match=r"empty.pth has no averaged weights"):
+            export_backbone(tmp_path / "empty.pth", out, ema=True)
+        assert not out.exists()
+    else:
+        export_backbone(tmp_path / "empty.pth", out)
+        assert torch.equal(read_export(out)[0]["conv1.weight"], content["state_dict"][name])
+
+
+@pytest.mark.parametrize("ema", [True, False])
+@pytest.mark.parametrize("kept", ["unnamed", "list"])
+def test_averages_of_another_origin_are_refused(resnet_run, tmp_path, ema, kept):
+    content = read_checkpoint(resnet_run)
+    content["ema_state_dict"] = dict(content["state_dict"]) if kept == "unnamed" else [1]
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(
+        CheckpointError, match=r"other.pth has an ema_state_dict without names that"
+    ):
+        export_backbone(tmp_path / "other.pth", tmp_path / "x.safetensors", ema=ema)
+    assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize(("change", "named"), [
+    (lambda value: value.to(torch.int8), "int8"),
+    (lambda value: value.to(torch.complex64), "complex64"),
+    (lambda value: value.to(torch.float8_e4m3fn), "float8_e4m3fn"),
+    (lambda value: value.to_sparse(), "float32, sparse_coo"),
+    (lambda value: "x", "str"),
+])  # fmt: skip
+def test_weights_of_another_type_are_named(resnet_run, resnet, tmp_path, change, named):
+    content = read_checkpoint(resnet_run)
+    name = "encoder.backbone.conv1.weight"
+    del content["ema_state_dict"]
+    content["state_dict"][name] = change(content["state_dict"][name])
+    torch.save(content, tmp_path / "broken.pth")
+    with pytest.raises(CheckpointError) as error:
+        export_backbone(tmp_path / "broken.pth", tmp_path / "x.safetensors")
+    assert f"broken.pth holds values that cannot fill a model in 1 ({name}: {named})" in str(
+        error.value
+    )
+    assert not list(tmp_path.glob("x.*"))
+    state = read_export(resnet)[0]
+    state["conv1.weight"] = change(state["conv1.weight"])
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError) as error:
+        load_any_backbone(detector(), tmp_path / "other.pth")
+    assert f"(conv1.weight: {named})" in str(error.value) or named == "str"

@@ -134,6 +134,54 @@ def test_resuming_from_weights_that_are_not_finite(toys, pretrained, tmp_path, k
         train(toys / "toy.py", work_dir=tmp_path / "run", resume=path, options=longer)
 
 
+LONGER = {**SHORT, "train_cfg.max_iters": 5, "param_scheduler.1.end": 5}
+
+
+def test_resuming_from_an_optimizer_that_is_not_finite(toys, pretrained, tmp_path, capsys):
+    content = torch.load(pretrained, weights_only=False)
+    states = content["optimizer"]["state"]
+    first = next(iter(states))
+    states[first]["exp_avg"].fill_(float("nan"))
+    path = tmp_path / "broken.pth"
+    torch.save(content, path)
+    with pytest.raises(CheckpointError) as error:
+        train(toys / "toy.py", work_dir=tmp_path / "run", resume=path, options=LONGER)
+    assert f"{path} has an optimizer whose state is NaN or infinite in 1 " in str(error.value)
+    assert f"(optimizer.state.{first}.exp_avg): its first step would destroy" in str(error.value)
+    # Its weights are finite: a run that is complete is, and another may start from them.
+    train(toys / "toy.py", work_dir=tmp_path / "run", resume=path, options=SHORT)
+    assert "The run is complete" in capsys.readouterr().out
+    options = {**SHORT, "load_from": str(path)}
+    assert train(toys / "toy.py", work_dir=tmp_path / "start", options=options).iter == 4
+
+
+@pytest.mark.parametrize("key", ["state_dict", "ema_state_dict"])
+@pytest.mark.parametrize(("value", "named"), [
+    (torch.ones(1, dtype=torch.int8), "int8"),
+    (torch.ones(1, dtype=torch.complex64), "complex64"),
+    (torch.ones(1).to(torch.float8_e4m3fn), "float8_e4m3fn"),
+    ("sparse", "float32, sparse_coo"),
+    ("text", "str"),
+])  # fmt: skip
+def test_resuming_from_weights_of_another_type(toys, pretrained, tmp_path, key, value, named):
+    content = torch.load(pretrained, weights_only=False)
+    state = content["state_dict"]
+    name = next(name for name in state if name.endswith("weight"))
+    if isinstance(value, torch.Tensor):
+        value = value.expand(state[name].shape).clone()
+    elif value == "sparse":
+        value = state[name].to_sparse()
+    if key == "ema_state_dict":
+        content[key] = {f"module.{each}": tensor.clone() for each, tensor in state.items()}
+        name = f"module.{name}"
+    content[key][name] = value
+    torch.save(content, tmp_path / "broken.pth")
+    with pytest.raises(CheckpointError) as error:
+        train(toys / "toy.py", work_dir=tmp_path / "run", resume=tmp_path / "broken.pth",
+              options=LONGER)  # fmt: skip
+    assert f"cannot fill a model in 1 ({name}: {named}); save" in str(error.value)
+
+
 def test_a_pretraining_checkpoint_cannot_be_tested(toys, pretrained, tmp_path):
     with pytest.raises(CheckpointError) as error:
         evaluate(toys / "detector.py", pretrained, work_dir=tmp_path)

@@ -312,7 +312,8 @@ def test_any_checkpoint_starts_a_detector(resnet, tmp_path, wrap, prefix, more, 
     assert set(model.backbone.state_dict()) == set(state)
     assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
     assert report.startswith(f"Loaded all {len(state)} tensors of the backbone of {path}, which")
-    assert "which is not an export of DriveMIM. The file does not say how images were" in report
+    kind = "a detector's checkpoint" if prefix else "not an export of DriveMIM"
+    assert f"which is {kind}. The file does not say how images were normalised" in report
     assert report.endswith(f"Left out: {left_out}") if left_out else "Left out" not in report
 
 

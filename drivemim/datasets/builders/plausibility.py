@@ -17,6 +17,14 @@ _UPRIGHT = float(np.cos(np.radians(45)))
 """Cosine of the largest angle at which an axis counts as vertical: rigs pitch and roll."""
 _MOST, _ALL = 0.9, 0.99
 """Smallest shares of rows for which a convention counts as kept, and as the intended one."""
+_APART = float(np.cos(np.radians(10)))
+"""Cosine of half the angle, 20 degrees, above which two cameras have mounts of their own."""
+_ENOUGH = {"sample_annotation": 10}
+"""Fewest rows of a table that tell its convention; some objects lie, an ego does not."""
+_CENTRAL = 0.1
+"""Largest distance of a principal point from the middle, as a share of the image's side."""
+_MOST_ASPECT = 2.0
+"""Largest ratio of the two focal lengths of a camera whose pixels are nearly square."""
 _WIDE = 1.3
 """Width over length of vehicles above which the two are probably swapped."""
 _VEHICLES = frozenset({"vehicle", "car", "truck", "bus"})
@@ -31,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> None:
     """Refuse matrices that are not a pinhole camera's in pixels; rows of NaN are not cameras.
+
+    Focal lengths that differ by more than a factor of 2 give a warning.
 
     Raises:
         DataError: naming the first such row, its matrix and the cure.
@@ -57,6 +67,18 @@ def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> No
                 f"{folder / 'calibrated_sensor'}.json: camera_intrinsic of {tokens[row].as_py()!r} "
                 f"{matrices_C33[row].tolist()} {problem} ({np.count_nonzero(wrong)} such rows)"
             )
+    ratio = np.divide(*focal.T)
+    unequal = is_camera & ((ratio > _MOST_ASPECT) | (ratio < 1 / _MOST_ASPECT))
+    if unequal.any():
+        row = int(np.flatnonzero(unequal)[0])
+        _log.warning(
+            "%s: camera_intrinsic of %r has fx %g and fy %g (%d such rows). Unless its pixels are "
+            "that far from square, write fx and fy in pixels of the stored images",
+            folder / "calibrated_sensor.json",
+            tokens[row].as_py(),
+            *focal[row].tolist(),
+            np.count_nonzero(unequal),
+        )
 
 
 def check_principal_points(
@@ -66,7 +88,8 @@ def check_principal_points(
 
     A principal point that is outside in both directions, or that is at the lower right corner in
     every image, belongs to a larger image. Images that were cropped after calibration can also have
-    an unusual principal point, so other cases give a warning.
+    an unusual principal point, so other cases give a warning: a principal point outside in one
+    direction, one that would be in the middle if cx and cy were swapped, or none near the middle.
 
     Args:
         folder: folder of the tables.
@@ -93,6 +116,21 @@ def check_principal_points(
         )
         if is_other:
             raise DataError(f"{found}; {_PIXELS}")
+    swapped = _have_swapped_centers(center_D2[chosen], size_D2[chosen])
+    if swapped.any():
+        row = int(chosen[np.flatnonzero(swapped)[0]])
+        _log.warning(
+            "%s: %r is %d pixels wide and %d high, and the principal point %s of its "
+            "camera_intrinsic would be in the middle if cx and cy were swapped (%d such rows). "
+            "Unless the images were cut so after calibration, write cx in the first row of "
+            "camera_intrinsic and cy in the second",
+            folder / "sample_data.json",
+            tokens[row].as_py(),
+            *size_D2[row].tolist(),
+            center_D2[row].tolist(),
+            np.count_nonzero(swapped),
+        )
+    elif outside_X2.any():
         _log.warning("%s. Unless the images were cut after calibration, %s", found, _PIXELS)
     elif len(chosen) and ((share_X2 > _FAR).all() or (share_X2 < 1 - _FAR).all()):
         _log.warning(
@@ -106,12 +144,21 @@ def check_principal_points(
         )
 
 
+def _have_swapped_centers(center_X2: Floats, size_X2: NDArray[np.int64]) -> Bools:
+    """Return whether principal points are in the middle only if cx and cy are swapped."""
+    off_X2 = np.abs(center_X2 / size_X2 - 0.5)
+    swapped_X2 = np.abs(center_X2[:, ::-1] / size_X2 - 0.5)
+    found: Bools = (off_X2 > _CENTRAL).all(axis=1) & (swapped_X2 <= _CENTRAL).all(axis=1)
+    return found
+
+
 def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) -> None:
     """Check that the cameras' y axes point down, like in an image.
 
     If some do not, but all would under another convention, that convention is the intended one, and
-    the rotations are refused, unless the cameras may simply look up or down. Other cases give a
-    warning.
+    the rotations are refused. There are two exceptions, which give a warning like all other cases:
+    the cameras may simply look up or down, and one turned camera, or several with one mount, may be
+    mounted upside down or on its side. All rows of one camera have one mount.
 
     Args:
         folder: folder of the tables.
@@ -132,32 +179,43 @@ def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) 
         f"{tokens[row].as_py()!r} turns the camera's y axis {angle:.0f} degrees away from down "
         f"in the ego frame ({np.count_nonzero(wrong)} such rows)"
     )
-    if (_down(rotation_C4 * [1, -1, -1, -1]) >= _UPRIGHT).all():
-        raise DataError(
-            f"{found}; read as ego to camera every camera is upright. nuScenes' tables have camera "
-            "to ego: write the inverse rotation, and the camera's place as translation"
-        )
+    is_evidence = _have_mounts_apart(rotation_C4[wrong])
     other = ""
-    if (_down(_from_xyzw(rotation_C4)) >= _UPRIGHT).all():
+    if (_down(rotation_C4 * [1, -1, -1, -1]) >= _UPRIGHT).all():
+        other = "read as ego to camera every camera is upright"
+        if is_evidence:
+            raise DataError(
+                f"{found}; {other}. nuScenes' tables have camera to ego: write the inverse "
+                "rotation, and the camera's place as translation"
+            )
+    elif (_down(_from_xyzw(rotation_C4)) >= _UPRIGHT).all():
+        other = "read as x, y, z, w every camera is upright"
         # Read as x, y, z, w, a rear camera is upside down, a left one looks up, a right one down.
         ahead = _up(rotation_C4)[wrong]
-        if (down < -_UPRIGHT).any() or (ahead.max() > _UPRIGHT and ahead.min() < -_UPRIGHT):
-            raise DataError(
-                f"{found}; read as x, y, z, w every camera is upright. {_FORMAT}: write w first"
-            )
-        other = " Read as x, y, z, w every camera is upright."
+        turned = (down < -_UPRIGHT).any() or (ahead.max() > _UPRIGHT and ahead.min() < -_UPRIGHT)
+        if is_evidence and turned:
+            raise DataError(f"{found}; {other}. {_FORMAT}: write w first")
     _log.warning(
-        "%s.%s Unless the camera is mounted so, write the rotation from the camera's axes (x "
+        "%s%s. Unless the camera is mounted so, write the rotation from the camera's axes (x "
         "right, y down, z ahead) to the ego's (x ahead, y left, z up) as w, x, y, z",
         found,
-        other,
+        other and f"; {other}",
     )
+
+
+def _have_mounts_apart(rotation_R4: Floats) -> bool:
+    """Return whether any rotation differs from the first by more than two logs of one camera."""
+    unit_R4 = rotation_R4 / np.linalg.norm(rotation_R4, axis=1, keepdims=True)
+    return bool((np.abs(unit_R4 @ unit_R4[0]) < _APART).any())
 
 
 def check_upright_rotations(
     folder: Path, table: str, tokens: pa.Array, rotation_R4: Floats
 ) -> None:
     """Refuse rotations that tilt the z axis in most rows, or that are upright only as x, y, z, w.
+
+    A few turned rows give a warning, and so do few rows of ``sample_annotation``: an object may lie
+    on its side.
 
     Raises:
         DataError: naming the first row that is turned, its rotation and the cure.
@@ -172,10 +230,17 @@ def check_upright_rotations(
         f"turns the z axis away from up by more than 45 degrees ({np.count_nonzero(turned)} of "
         f"{len(up)} rows)"
     )
-    if turned.mean() > 1 - _MOST and (_up(_from_xyzw(rotation_R4)) >= _UPRIGHT).mean() >= _ALL:
-        raise DataError(f"{found}; read as x, y, z, w it stays upright. {_FORMAT}: write w first")
-    if np.median(up) < _UPRIGHT:
-        raise DataError(f"{found}; write rotations to a frame with z up, as w, x, y, z")
+    if len(up) >= _ENOUGH.get(table, 1):
+        is_xyzw = (_up(_from_xyzw(rotation_R4)) >= _UPRIGHT).mean() >= _ALL
+        if turned.mean() > 1 - _MOST and is_xyzw:
+            raise DataError(
+                f"{found}; read as x, y, z, w it stays upright. {_FORMAT}: write w first"
+            )
+        if np.median(up) < _UPRIGHT:
+            raise DataError(f"{found}; write rotations to a frame with z up, as w, x, y, z")
+    _log.warning(
+        "%s. Unless they lie so, write rotations to a frame with z up, as w, x, y, z", found
+    )
 
 
 def warn_of_wide_vehicles(

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from drivemim.checkpoint_kinds import check_finite, kind_of, unwrapped
+from drivemim.checkpoint_kinds import check_optimizer, check_weights, kind_of, unwrapped
 from drivemim.engine.matching import describe_mismatch
 from drivemim.errors import CheckpointError
 from drivemim.registry import HOOKS
@@ -36,7 +36,8 @@ class StrictLoad(Hook):
 
         Raises:
             CheckpointError: listing missing, unexpected and misshapen names, or tensors with
-                numbers that are not finite.
+                numbers that are of another kind or not finite, also in the optimizer's state if
+                the run is resumed.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         path = runner.cfg.get("load_from") or "the checkpoint"
@@ -50,7 +51,7 @@ class StrictLoad(Hook):
         mismatch = describe_mismatch(wanted, offered)
         fitting = [
             name for name, value in wanted.items()
-            if name in offered and getattr(offered[name], "shape", None) == value.shape
+            if name in offered and getattr(offered[name], "shape", value.shape) == value.shape
         ]  # fmt: skip
         if self.partial and fitting:
             line = f"{len(fitting)} of the model's {len(wanted)} tensors are loaded"
@@ -60,5 +61,29 @@ class StrictLoad(Hook):
                 f"{path} is of another model than the config's {type(model).__name__}: {mismatch}. "
                 f"It is {kind_of(checkpoint)}"
             )
-        check_finite(path, {name: offered[name] for name in fitting})
-        check_finite(path, checkpoint.get("ema_state_dict") or {})
+        check_weights(path, {name: offered[name] for name in fitting}, wanted)
+        self._check_averages(runner, path, checkpoint, wanted)
+        if runner.cfg.get("resume"):
+            check_optimizer(path, checkpoint.get("optimizer"))
+
+    def _check_averages(
+        self, runner: Any, path: Any, checkpoint: dict[str, Any], wanted: Mapping[str, Any]
+    ) -> None:
+        """Check the second set of weights that ``EMAHook`` keeps, and remove an empty one.
+
+        From an empty one, ``EMAHook`` would resume with averages of the initial weights.
+        """
+        kept = checkpoint.get("ema_state_dict")
+        if kept is None:
+            return
+        if not isinstance(kept, Mapping):
+            raise CheckpointError(
+                f"{path} has an ema_state_dict that is a {type(kept).__name__}, not weights by "
+                "name; take an earlier checkpoint"
+            )
+        check_weights(path, kept, {f"module.{name}": value for name, value in wanted.items()})
+        if not kept:
+            runner.logger.warning(
+                f"{path} has an empty ema_state_dict: it counts as one without averaged weights"
+            )
+            del checkpoint["ema_state_dict"]
