@@ -30,7 +30,7 @@ TOWN_SOURCES = ("drivemim/datasets/town", "drivemim/geometry", "tools/generate_t
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """Sizes and lengths of the demo; the defaults take about ten minutes on two cores.
+    """Sizes and lengths of the demo; the defaults take about a quarter of an hour on two cores.
 
     Attributes:
         scenes: number of scenes of the town; at least 6 to have two in ``mini_val``.
