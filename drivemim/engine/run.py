@@ -265,6 +265,9 @@ def _completed(cfg: Config, checkpoint: Path, trained: Mapping[str, Any]) -> str
     if length is None:
         return None
     unit, done = ("epoch", trained["epoch"]) if length.by_epoch else ("iteration", trained["iter"])
+    if length.by_epoch and (epoch_length := trained.get("epoch_length")):
+        # Checkpoints by iteration count the epoch that has begun, even after its last iteration.
+        done = max(done, trained["iter"] // epoch_length)
     if done < length.units:
         return None
     return (

@@ -61,7 +61,11 @@ def choose_checkpoint(
 
 
 def read_progress(checkpoint: Path) -> dict[str, Any]:
-    """Read how far a checkpoint's run got: its ``meta``, with ``iter`` and ``epoch``.
+    """Read how far a checkpoint's run got.
+
+    Returns:
+        Its ``meta``, with ``iter`` and ``epoch``, and ``epoch_length``, the iterations per epoch of
+        the run that wrote it; None if unknown.
 
     Raises:
         CheckpointError: if it cannot be read, or no run can resume from it.
@@ -76,7 +80,18 @@ def read_progress(checkpoint: Path) -> dict[str, Any]:
             f"--resume {checkpoint}: no run can go on from it, since it does not say how many "
             f"iterations it has seen. It is {kind_of(content)}"
         )
-    return dict(meta or {})
+    return {**(meta or {}), "epoch_length": _epoch_length(content)}
+
+
+def _epoch_length(content: Mapping[str, Any]) -> int | None:
+    """Return the iterations per epoch that MMEngine recorded; None if it did not."""
+    hub = content.get("message_hub")
+    info = hub.get("runtime_info") if isinstance(hub, Mapping) else None
+    counts = [info.get(f"max_{unit}") for unit in ("iters", "epochs")] if info else []
+    if not all(isinstance(each, int) and each > 0 for each in counts) or not counts:
+        return None
+    iterations, epochs = counts
+    return iterations // epochs if iterations % epochs == 0 else None
 
 
 def _checkpoints(work_dir: Path, template: str | None) -> list[str]:

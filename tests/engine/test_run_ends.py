@@ -182,6 +182,47 @@ def test_resuming_from_weights_of_another_type(toys, pretrained, tmp_path, key, 
     assert f"cannot fill a model in 1 ({name}: {named}); save" in str(error.value)
 
 
+def test_resuming_with_empty_averages_starts_them_from_the_weights(
+    toys, pretrained, tmp_path, capsys
+):
+    content = torch.load(pretrained, weights_only=False)
+    options = {**LONGER, "optim_wrapper.optimizer.lr": 0.0, "custom_hooks": [
+        {"type": "EMAHook", "momentum": 1e-9}]}  # fmt: skip
+    for group in content["optimizer"]["param_groups"]:
+        group.update(lr=0.0, initial_lr=0.0)
+    torch.save({**content, "ema_state_dict": {}}, tmp_path / "empty.pth")
+    train(toys / "toy.py", work_dir=tmp_path / "run", resume=tmp_path / "empty.pth",
+          options=options)  # fmt: skip
+    assert "empty.pth has an empty ema_state_dict: it counts as one" in capsys.readouterr().out
+    # Neither the steps nor the averaging moves anything: the averages are the resumed weights.
+    averages = torch.load(tmp_path / "run" / "iter_5.pth", weights_only=False)["state_dict"]
+    for name, value in content["state_dict"].items():
+        if value.is_floating_point() and "running" not in name:
+            assert torch.allclose(averages[name], value, atol=1e-6), name
+    torch.save({**content, "ema_state_dict": [1]}, tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match=r"ema_state_dict that is a list, not weights by"):
+        train(toys / "toy.py", work_dir=tmp_path / "other", resume=tmp_path / "list.pth",
+              options=LONGER)  # fmt: skip
+
+
+def test_epochs_with_checkpoints_by_iteration_are_complete_after_the_last(toys, tmp_path, capsys):
+    """MMEngine counts an epoch once its loop ends, after the hook of its last iteration."""
+    loop = {"_delete_": True, "type": "EpochBasedTrainLoop", "max_epochs": 1}
+
+    def run(resume=None):
+        options = {**EPOCHS, "train_cfg": dict(loop), "default_hooks.checkpoint.by_epoch": False}
+        return train(toys / "detector.py", work_dir=folder, resume=resume, options=options)
+
+    folder = tmp_path / "run"
+    total = run().iter
+    meta = torch.load(folder / f"iter_{total}.pth", weights_only=False)["meta"]
+    assert (meta["epoch"], meta["iter"]) == (0, total)
+    assert "The run is complete" not in capsys.readouterr().out
+    run("newest")
+    said = capsys.readouterr().out
+    assert f"iter_{total}.pth is of epoch 1, and train_cfg.max_epochs=1. Nothing was" in said
+
+
 def test_a_pretraining_checkpoint_cannot_be_tested(toys, pretrained, tmp_path):
     with pytest.raises(CheckpointError) as error:
         evaluate(toys / "detector.py", pretrained, work_dir=tmp_path)
