@@ -182,20 +182,19 @@ def test_resuming_from_weights_of_another_type(toys, pretrained, tmp_path, key, 
     assert f"cannot fill a model in 1 ({name}: {named}); save" in str(error.value)
 
 
-def test_resuming_with_empty_averages_starts_them_from_the_weights(
-    toys, pretrained, tmp_path, capsys
-):
+def test_resuming_with_empty_averages_starts_them_from_the_weights(toys, pretrained, tmp_path):
     content = torch.load(pretrained, weights_only=False)
     options = {**LONGER, "optim_wrapper.optimizer.lr": 0.0, "custom_hooks": [
         {"type": "EMAHook", "momentum": 1e-9}]}  # fmt: skip
     for group in content["optimizer"]["param_groups"]:
         group.update(lr=0.0, initial_lr=0.0)
     torch.save({**content, "ema_state_dict": {}}, tmp_path / "empty.pth")
-    train(toys / "toy.py", work_dir=tmp_path / "run", resume=tmp_path / "empty.pth",
+    train(toys / "toy.py", work_dir=tmp_path / "averages", resume=tmp_path / "empty.pth",
           options=options)  # fmt: skip
-    assert "empty.pth has an empty ema_state_dict: it counts as one" in capsys.readouterr().out
+    (log,) = (tmp_path / "averages").glob("*/*.log")
+    assert "empty.pth has an empty ema_state_dict: it counts as one" in log.read_text()
     # Neither the steps nor the averaging moves anything: the averages are the resumed weights.
-    averages = torch.load(tmp_path / "run" / "iter_5.pth", weights_only=False)["state_dict"]
+    averages = torch.load(tmp_path / "averages" / "iter_5.pth", weights_only=False)["state_dict"]
     for name, value in content["state_dict"].items():
         if value.is_floating_point() and "running" not in name:
             assert torch.allclose(averages[name], value, atol=1e-6), name
