@@ -50,7 +50,8 @@ def train(
 
     Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
     finite, writes every checkpoint completely or not at all, and refuses clips of which most frames
-    are missing.
+    are missing. A run that is already complete is compared with its checkpoint, and a log line says
+    that nothing is left to train.
 
     Args:
         config: path of an MMEngine config.
@@ -62,9 +63,6 @@ def train(
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, like MMEngine's.
         seed: replaces the config's ``randomness.seed``; 0 if neither is set.
         options: dotted config keys to replace.
-
-    A complete run is not resumed: its config and checkpoint are compared, no data is read, and a
-    log line says so.
 
     Returns:
         The runner, after training.
@@ -83,15 +81,7 @@ def train(
     _check_accumulation(cfg)
     check_scaled_rate(cfg)
     check_schedule(cfg)
-    if resume is None and cfg.get("resume"):  # same meaning as in MMEngine
-        resume = cfg.get("load_from") or NEWEST
-    hook = (cfg.get("default_hooks") or {}).get("checkpoint")
-    checkpoint = choose_checkpoint(resume, Path(cfg.work_dir), hook)
-    trained = {} if checkpoint is None else read_progress(checkpoint)
-    cfg.randomness = {
-        **(cfg.get("randomness") or {}),
-        "seed": _choose_seed(cfg, seed, checkpoint, trained),
-    }
+    checkpoint, trained = _choose_start(cfg, resume, seed)
     dump = dump_of(cfg, variables_of(cfg))
     cfg.resume, cfg.load_from = (
         checkpoint is not None,
@@ -101,9 +91,7 @@ def train(
     _add_start(cfg)
     runner = _build(cfg)
     if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
-        content = compat.read_checkpoint(checkpoint)
-        content.pop("optimizer", None)  # No step follows that could spread its numbers.
-        StrictLoad().after_load_checkpoint(runner, content)
+        _compare_complete(runner, checkpoint)
         if is_main_process():
             print_log(line)
         return runner
@@ -243,6 +231,33 @@ def _check_accumulation(cfg: Config) -> None:
                 f"{key}={interval} is no multiple of optim_wrapper.accumulative_counts={counts}: "
                 f"a resumed run would lose gradients; use {-(-interval // counts) * counts}"
             )
+
+
+def _choose_start(
+    cfg: Config, resume: str | Path | None, seed: int | None
+) -> tuple[Path | None, dict[str, Any]]:
+    """Choose the checkpoint to resume from, and set the seed of the run.
+
+    Returns:
+        The checkpoint, None for a new run, and how far it was trained.
+    """
+    if resume is None and cfg.get("resume"):  # same meaning as in MMEngine
+        resume = cfg.get("load_from") or NEWEST
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint")
+    checkpoint = choose_checkpoint(resume, Path(cfg.work_dir), hook)
+    trained = {} if checkpoint is None else read_progress(checkpoint)
+    cfg.randomness = {
+        **(cfg.get("randomness") or {}),
+        "seed": _choose_seed(cfg, seed, checkpoint, trained),
+    }
+    return checkpoint, trained
+
+
+def _compare_complete(runner: Runner, checkpoint: Path) -> None:
+    """Refuse the checkpoint of a complete run if it is not of the config's model."""
+    content = compat.read_checkpoint(checkpoint)
+    content.pop("optimizer", None)  # No step follows that could spread its numbers.
+    StrictLoad().after_load_checkpoint(runner, content)
 
 
 def _choose_seed(
