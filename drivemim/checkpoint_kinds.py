@@ -31,11 +31,11 @@ _EXPORT = "drivemim"
 _KINDS: dict[Kind, str] = {
     "export": "an exported backbone; a detector takes it as backbone_checkpoint=FILE",
     "detector": (
-        "a detector's checkpoint; tools/test.py judges it, load_from=FILE starts a detector from "
+        "a detector's checkpoint; drivemim test judges it, load_from=FILE starts a detector from "
         "it and backbone_checkpoint=FILE a detector from its backbone"
     ),
     "pretraining": (
-        "a pretraining run's checkpoint; export its backbone with tools/export_backbone.py, and "
+        "a pretraining run's checkpoint; export its backbone with drivemim export, and "
         "give a detector that with backbone_checkpoint=FILE"
     ),
     "other": "weights of another model; a backbone's are taken by backbone_checkpoint=FILE",

@@ -178,7 +178,7 @@ def join_process_group(launcher: str) -> None:
     if "RANK" not in os.environ:
         raise ConfigError(
             "--launcher pytorch needs the environment that torchrun sets; start with "
-            "python -m torch.distributed.run --nproc-per-node 2 tools/train.py ..."
+            "python -m torch.distributed.run --nproc-per-node 2 -m drivemim train ..."
         )
     torch.distributed.init_process_group(backend="gloo")
 

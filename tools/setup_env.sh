@@ -14,7 +14,7 @@ STAMP=$VENV/drivemim-setup
 LOGS=$VENV/setup-logs
 
 key() {
-    { pwd; "$VENV/bin/python" -V; cat pyproject.toml constraints.txt tools/setup_env.sh; } | cksum
+    { pwd; "$VENV/bin/python" -V; cat pyproject.toml setup.py constraints.txt tools/setup_env.sh; } | cksum
 }
 
 fail() {

@@ -1,55 +1,8 @@
 """Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT."""
 
-from __future__ import annotations
+import sys
 
-import argparse
-
-from drivemim.engine.config import ConfigOptions
-from drivemim.engine.run import evaluate
-from drivemim.errors import one_line_errors
-from drivemim.trust import add_trust_option
-
-
-def main() -> None:
-    """Parse the command line and evaluate."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="MMEngine config")
-    parser.add_argument("checkpoint", help="weights of the config's model")
-    parser.add_argument("--work-dir", help="folder for logs")
-    parser.add_argument("--out", metavar="JSON", help="file for the metrics")
-    parser.add_argument(
-        "--show-dir",
-        metavar="FOLDER",
-        help="folder for pictures: "
-        "detected pedestrians red, vehicles blue, with the score in percent; "
-        "annotated objects white, those that do not count grey",
-    )
-    parser.add_argument("--show-count", type=int, default=50, help="how many pictures")
-    parser.add_argument(
-        "--show-score",
-        type=float,
-        metavar="SCORE",
-        help="draw detections of at least this score; without it, as many of each image's highest "
-        "scores as it has annotated objects, so images without any show no detections",
-    )
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
-    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
-    add_trust_option(parser)
-    args = parser.parse_args()
-    with one_line_errors():
-        evaluate(
-            args.config,
-            args.checkpoint,
-            work_dir=args.work_dir,
-            out=args.out,
-            show_dir=args.show_dir,
-            show_count=args.show_count,
-            show_score=args.show_score,
-            launcher=args.launcher,
-            options=args.cfg_options,
-        )
-
+from drivemim.cli.test import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

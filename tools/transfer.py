@@ -1,40 +1,8 @@
-"""Adapt your own MMDetection config to an exported backbone.
+"""Adapt your own MMDetection config to an exported backbone."""
 
-python tools/transfer.py --config THEIRS.py --backbone EXPORT.safetensors --out SMALL.py
-"""
+import sys
 
-from __future__ import annotations
-
-import argparse
-
-from drivemim.engine.adapt_config import adapt_config, describe_stages
-from drivemim.errors import one_line_errors
-from drivemim.trust import add_trust_option
-
-
-def main() -> None:
-    """Parse the command line, check and write the config."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--config", required=True, help="a file, or mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
-    )
-    parser.add_argument("--backbone", required=True, help="of tools/export_backbone.py")
-    parser.add_argument("--out", help="config to write, which inherits theirs; else it is printed")
-    parser.add_argument(
-        "--plain", action="store_true", help="import nothing of DriveMIM: load the .pth beside"
-    )
-    add_trust_option(parser)
-    args = parser.parse_args()
-    with one_line_errors():
-        found = adapt_config(args.config, args.backbone, out=args.out, plain=args.plain)
-    print(f"{describe_stages(found.stages)}\n\n{found.report}\n")
-    print(found.text if args.out is None else f"{args.out} inherits {args.config} and sets:")
-    if args.out is not None:
-        for setting in found.settings:
-            print(f"  {setting.key}: {setting.reason}")
-
+from drivemim.cli.transfer import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

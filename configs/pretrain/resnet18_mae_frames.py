@@ -1,5 +1,5 @@
 # Baseline: MAE's recipe for photographs, with a ResNet-18.
-_base_ = './resnet18_single_frames.py'
+_base_ = './resnet18_frames.py'
 
 model = dict(
     decoder=dict(

@@ -1,5 +1,5 @@
 # Baseline: MAE's recipe for photographs, with a ResNet-50.
-_base_ = './resnet50_single_nuscenes.py'
+_base_ = './resnet50_nuscenes.py'
 
 model = dict(
     decoder=dict(

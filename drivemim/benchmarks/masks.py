@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print one row per strategy."""
     parser = argparse.ArgumentParser(prog="benchmark.py masks", description=__doc__)
     parser.add_argument("--config", default="configs/masks/strategies.py")
-    parser.add_argument("--model", default="configs/pretrain/vit-base_object_nuscenes.py")
+    parser.add_argument("--model", default="configs/pretrain/vit_base_object_nuscenes.py")
     parser.add_argument("--grids", nargs="+", default=["14x25", "28x50"], metavar="ROWSxCOLUMNS")
     parser.add_argument("--clips", type=int, default=8, help="of the batch")
     parser.add_argument("--boxes", type=int, default=30, help="of a frame")

@@ -43,7 +43,7 @@ class ClipDataset(Dataset[Clips]):
     Missing frames (the camera dropped out, or the scene has ended) have ``valid`` False.
 
     Args:
-        index: file that ``tools/create_index.py`` wrote.
+        index: file that ``drivemim index`` wrote.
         image_size: height and width of the images, pixels. If their aspect ratio differs from that
             of the files, images and intrinsics are stretched.
         steps: T.

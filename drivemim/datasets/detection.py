@@ -112,7 +112,7 @@ class FrameDetection(BaseDataset):
     -1 = unknown), ``truncation`` (fraction out of view), ``crowd`` and ``track``.
 
     Args:
-        index: file that ``tools/create_index.py`` wrote.
+        index: file that ``drivemim index`` wrote.
         filters: settings of ``BoxFilters``.
         pipeline: transforms, from MMDetection or DriveMIM.
         data_root: where the data lies now, if it moved since the index was built.

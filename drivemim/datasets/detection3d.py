@@ -52,7 +52,7 @@ class FrameDetection3D(FrameDetection):
     frames out).
 
     Args:
-        index: file that ``tools/create_index.py`` wrote.
+        index: file that ``drivemim index`` wrote.
         filters: settings of ``BoxFilters``.
         pipeline: transforms; see ``drivemim.datasets.detection3d_transforms``.
         within_class_range: ignore objects beyond the range in which the official evaluation

@@ -119,7 +119,7 @@ def read_image(
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"image {path} of frame {token} is missing; restore it, or build the index again "
-            "without it (tools/create_index.py ... --missing-images drop)"
+            "without it (drivemim index ... --missing-images drop)"
         ) from None
     truncated = (
         f"image {path} of frame {token} is truncated ({len(data)} bytes); copy or unpack it again"
@@ -144,7 +144,7 @@ def read_image(
         raise DataError(
             f"image {path} of frame {token} is {found[1]}x{found[0]} but the index (or the COCO "
             f"file) has {stored[1]}x{stored[0]}; correct the COCO file if it is wrong, and build "
-            "the index again with tools/create_index.py"
+            "the index again with drivemim index"
         )
     top, left, height, width = (edge // factor for edge in crop)
     part = image[top : top + height, left : left + width]

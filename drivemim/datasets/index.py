@@ -123,7 +123,7 @@ class FrameIndex:
         """Map an index file.
 
         Args:
-            path: file that ``tools/create_index.py`` wrote.
+            path: file that ``drivemim index`` wrote.
             version: data set version that the index must have, or None for any.
             data_root: where the data lies now, if it moved since the index was built.
 
@@ -255,13 +255,13 @@ def _reopen(path: Path, data_root: Path) -> FrameIndex:
 
 def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
     if not path.is_file():
-        raise FileNotFoundError(f"no index at {path}; build it with tools/create_index.py")
+        raise FileNotFoundError(f"no index at {path}; build it with drivemim index")
     try:
         batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         encoded = batch.schema.metadata[_METADATA]
     except (pa.ArrowInvalid, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is not an index of DriveMIM ({error}); build it with tools/create_index.py"
+            f"{path} is not an index of DriveMIM ({error}); build it with drivemim index"
         ) from error
     return batch, _decode_info(encoded, path)
 
@@ -275,7 +275,7 @@ def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
         raise DataError(f"{path} has unreadable metadata ({error}); build it again") from error
     raise DataError(
         f"{path} has index format {layout}, this DriveMIM reads {FORMAT}; "
-        "build it again with tools/create_index.py"
+        "build it again with drivemim index"
     )
 
 
@@ -284,7 +284,7 @@ def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
         source = "nuimages" if info.source == "nuimages" else "nuscenes"
         raise DataError(
             f"{path} was built for {info.version or info.source} but {version} is asked for; run "
-            f"tools/create_index.py {source} --root {info.data_root} --version {version} "
+            f"drivemim index {source} --root {info.data_root} --version {version} "
             "and name the new file in the config"
         )
 

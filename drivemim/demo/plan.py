@@ -19,7 +19,7 @@ from drivemim.commands import (
 )
 from drivemim.steps import Stage, Step
 
-PRETRAIN_CONFIG = "configs/pretrain/vit-micro_single_town.py"
+PRETRAIN_CONFIG = "configs/pretrain/vit_micro_town.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_labels_town.py"
 ARMS = {"pretrained": "the pretrained backbone", "random": "random initialisation"}
 # The configs read the demo's index from this folder.

@@ -9,7 +9,7 @@ from drivemim.engine import hooks
 from drivemim.engine.autocast import AutocastOptimWrapper
 from drivemim.engine.brief_log import BriefLogProcessor
 from drivemim.engine.layer_decay import LayerDecay
-from drivemim.engine.transfer import export_backbone, load_backbone
+from drivemim.engine.transfer import export_backbone, load_export
 
 __all__ = [
     "AutocastOptimWrapper",
@@ -17,7 +17,7 @@ __all__ = [
     "LayerDecay",
     "export_backbone",
     "hooks",
-    "load_backbone",
+    "load_export",
 ]
 
 read_checkpoints_our_way()

@@ -21,7 +21,7 @@ from drivemim.engine.adapt_settings import Setting, adapt_settings, check_input,
 from drivemim.engine.build import build_alone, quiet
 from drivemim.engine.config import reading_errors, short_type
 from drivemim.engine.matching import describe_differences, describe_mismatch
-from drivemim.engine.transfer import load_backbone, read_export
+from drivemim.engine.transfer import load_export, read_export
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import check_target, write_bytes
 
@@ -75,7 +75,7 @@ def adapt_config(
     Args:
         config: path of an MMDetection config, or the name of a shipped one
             (``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``).
-        backbone: export of ``tools/export_backbone.py``.
+        backbone: export of ``drivemim export``.
         out: config to write; None to check only.
         plain: load by MMEngine's ``init_cfg`` from the ``.pth`` beside the export, so that training
             imports nothing of DriveMIM (and verifies nothing).
@@ -102,7 +102,7 @@ def adapt_config(
     _check_fit(model.backbone, ours, state, metadata, (config, str(backbone)))
     if plain:
         _check_plain(model.backbone, state, weights)
-    report = load_backbone(model, backbone, architecture=ours.model.backbone)
+    report = load_export(model, backbone, architecture=ours.model.backbone)
     text = f"{_header(config, backbone, settings)}_base_ = {_base(config, out)!r}\n\n{body}"
     if out is not None:
         write_bytes(Path(out), text.encode())
@@ -184,7 +184,7 @@ def _check_paths(config: str, out: str | Path | None) -> None:
         raise ConfigError(f"{out} would replace the config it inherits; name another file")
     if Path(out).is_file() and _STARTED not in Path(out).read_text(errors="replace").split("\n")[0]:
         raise ConfigError(
-            f"{out} is there and was not written by tools/transfer.py; name another file"
+            f"{out} is there and was not written by drivemim transfer; name another file"
         )
 
 
@@ -259,8 +259,7 @@ def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[
         not torch.equal(others[name], value) for name, value in state.items()
     ):
         raise CheckpointError(
-            f"{path} has other weights than {source.name}; export both again with "
-            "tools/export_backbone.py"
+            f"{path} has other weights than {source.name}; export both again with drivemim export"
         )
     return path
 

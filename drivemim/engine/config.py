@@ -24,6 +24,7 @@ from drivemim.datasets.augment import AugmentSettings
 from drivemim.datasets.classes import CLASSES
 from drivemim.datasets.detection import BoxFilters
 from drivemim.engine.dumps import is_dump, undo_run
+from drivemim.engine.named_configs import find_config
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 
 
@@ -89,16 +90,13 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     Arguments of registered classes are checked when they are built; see :func:`config_errors`.
 
     Args:
-        path: an MMEngine config.
+        path: path of an MMEngine config, or name of a shipped one.
         options: dotted key to value, as ``--cfg-options`` gives them.
 
     Raises:
         ConfigError: if the file is missing or a key is unknown, naming the nearest valid one.
     """
-    path = Path(path)
-    if not path.is_file():
-        names = [str(other.name) for other in path.parent.glob("*.py")] if path.parent else []
-        raise ConfigError(f"there is no config {path}{nearest(path.name, names)}")
+    path = find_config(path)
     with reading_errors(path):
         config = Config.fromfile(str(path))
     _check_top_level(config)
@@ -314,7 +312,7 @@ def _check_variables(config: Config, path: Path) -> None:
 def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
     """Return dotted keys, of those that the Runner reads, that end in a name or have a value."""
     roots = sorted(config.keys() & _TOP_LEVEL)
-    found = (pair for root in roots for pair in _walk(config[root], root))
+    found = (pair for root in roots for pair in walk(config[root], root))
     if value is None:
         return [key for key, _ in found if key.endswith(f".{name}")]
     return [key for key, here in found if here == value]
@@ -325,14 +323,14 @@ def _cure(keys: list[str], inside: str = "") -> str:
     return ", ".join(f"{key}.{inside}".rstrip(".") for key in keys) or "the key that it went into"
 
 
-def _walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Yield every value in nested dicts and lists with its dotted key, outer ones first."""
     yield key, value
     pairs: Any = value.items() if isinstance(value, Mapping) else ()
     if isinstance(value, (list, tuple)):
         pairs = enumerate(value)
     for part, inner in pairs:
-        yield from _walk(inner, f"{key}.{part}")
+        yield from walk(inner, f"{key}.{part}")
 
 
 def _valid_additions(walked: list[str]) -> frozenset[str]:

@@ -80,7 +80,7 @@ def foreign_backbone(content: Any, path: str | Path, prefix: str = "") -> Foreig
         if found == "encoder." and _is_pretrainer(names):
             raise CheckpointError(
                 f"{path} is of a pretraining run; export its backbone with "
-                "tools/export_backbone.py, which also keeps the normalisation"
+                "drivemim export, which also keeps the normalisation"
             )
         names = {name.removeprefix(found): old for name, old in names.items()
                  if name.startswith(found)}  # fmt: skip

@@ -16,7 +16,7 @@ from torch import nn
 from drivemim.checkpoint_kinds import check_weights, unwrapped
 from drivemim.engine.config import is_pretrainer, short_type
 from drivemim.engine.matching import describe_mismatch
-from drivemim.engine.transfer import load_any_backbone, weights_of
+from drivemim.engine.transfer import load_weights, weights_of
 from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError, ConfigError
 
@@ -101,12 +101,12 @@ def load_start(
                 raise CheckpointError(
                     f"{path} is of another model than the config's {type(model).__name__}: "
                     f"{mismatch}. To start from its backbone alone, export it with "
-                    "tools/export_backbone.py"
+                    "drivemim export"
                 )
             check_weights(path, weights, model.state_dict())
             model.load_state_dict(weights)
             return f"Loaded all {len(weights)} tensors of {path} into the pretrainer"
-    return load_any_backbone(model, path, architecture=architecture, prefix=prefix)
+    return load_weights(model, path, architecture=architecture, prefix=prefix)
 
 
 def _is_of(state: Mapping[str, Any], model: nn.Module) -> bool:

@@ -274,11 +274,14 @@ def _metrics(
 def _use(name: str, metadata: Mapping[str, Any]) -> str:
     lines = [
         "Into a detector's config, checked and verified:",
-        f"```\npython tools/transfer.py --config THEIRS.py --backbone {name}.safetensors "
+        f"```\ndrivemim transfer --config THEIRS.py --backbone {name}.safetensors "
         "--out SMALL.py\n```",
+        "As a PyTorch module, which takes RGB images (B, 3, H, W), uint8 or in [0, 1]:",
+        "```python\nimport drivemim\n\n"
+        f'backbone = drivemim.load_backbone("{name}.safetensors")\nmaps = backbone(images)\n```',
         "Into a detector in Python:",
-        "```python\nfrom drivemim.engine import load_backbone\n\n"
-        f'print(load_backbone(detector, "{name}.safetensors"))\n```',
+        "```python\nfrom drivemim.engine import load_export\n\n"
+        f'print(load_export(detector, "{name}.safetensors"))\n```',
     ]
     if not str(metadata["architecture"]["type"]).startswith("drivemim."):
         lines += [

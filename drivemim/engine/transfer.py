@@ -131,13 +131,13 @@ def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     content, metadata = read_weights(path)
     if metadata is None:
         raise CheckpointError(
-            f"{path} was not written by tools/export_backbone.py, so its normalisation is unknown; "
+            f"{path} was not written by drivemim export, so its normalisation is unknown; "
             "export a pretraining checkpoint, or use MMDetection's init_cfg for other weights"
         )
     return content.get("state_dict", {}), metadata
 
 
-def load_backbone(
+def load_export(
     model: nn.Module,
     path: str | Path,
     *,
@@ -176,7 +176,7 @@ def load_backbone(
     return f"Loaded all {len(state)} tensors of {path}; features equal the pretrainer's"
 
 
-def load_any_backbone(
+def load_weights(
     model: nn.Module,
     path: str | Path,
     *,
@@ -203,7 +203,7 @@ def load_any_backbone(
     """
     content, metadata = read_weights(path)
     if metadata is not None:
-        return load_backbone(model, path, architecture=architecture)
+        return load_export(model, path, architecture=architecture)
     found = foreign_backbone(content, path, prefix)
     backbone, notes = backbone_of(model), ""
     if isinstance(backbone, ViT):

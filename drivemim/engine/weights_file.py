@@ -32,9 +32,7 @@ def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
         return content, _metadata_of(content, path)
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no backbone at {path}; write it with tools/export_backbone.py"
-        )
+        raise FileNotFoundError(f"there is no backbone at {path}; write it with drivemim export")
     if path.suffix == ".safetensors":
         if other := describe_file(path, wanted="safetensors"):
             raise CheckpointError(f"{path} {other}")
@@ -79,6 +77,6 @@ def _checked(metadata: Any, path: str | Path) -> dict[str, Any] | None:
         fine = False
     if not fine:
         raise CheckpointError(
-            f"{path} has metadata that tools/export_backbone.py does not write; export it again"
+            f"{path} has metadata that drivemim export does not write; export it again"
         )
     return dict(metadata)

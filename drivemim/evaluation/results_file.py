@@ -68,7 +68,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        message = f"there are no results at {path}; tools/test.py --out writes them"
+        message = f"there are no results at {path}; drivemim test --out writes them"
         raise FileNotFoundError(message) from None
     except ValueError as error:
         raise DataError(f"{path} is no results file: {error}; evaluate again") from None

@@ -23,7 +23,7 @@ from drivemim.files import write_bytes
 from drivemim.steps import Stage, Step
 from drivemim.studies.tables import mean_and_deviation
 
-PRETRAIN_CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
+PRETRAIN_CONFIG = "configs/pretrain/vit_micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
 # The configs read the study's indices from this folder.
 WORK_DIR = Path("work_dirs/study-camvid")

@@ -67,7 +67,7 @@ class Source:
 
     def config(self, arm: str) -> str:
         """Return the pretraining config of an arm."""
-        return f"configs/pretrain/vit-micro_{arm}_{self.name}.py"
+        return f"configs/pretrain/vit_micro_{arm.replace('-', '_')}_{self.name}.py"
 
 
 SOURCES = (

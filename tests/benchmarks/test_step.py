@@ -14,7 +14,7 @@ def test_single_frames_are_of_the_size_asked_for() -> None:
 
 
 def test_flops_by_hand(repository: Path) -> None:
-    config = repository / "configs/pretrain/vit-micro_single_town.py"
+    config = repository / "configs/pretrain/vit_micro_town.py"
     cost = step_cost(str(config), frames=2, repeats=0, device=torch.device("cpu"))
     # 192x320 pixels: 240 patches, 180 hidden. Six vectors of 64 channels make 768 numbers each.
     assert cost.gflops["head"] == pytest.approx(2 * 180 * 6 * 64 * 768 / 1e9)
@@ -31,10 +31,10 @@ def test_flops_by_hand(repository: Path) -> None:
 def test_a_guide_is_not_counted_as_encoder(repository: Path) -> None:
     plain, guided = (
         step_cost(
-            str(repository / f"configs/pretrain/vit-micro_{name}_town.py"),
+            str(repository / f"configs/pretrain/vit_micro_{name}_town.py"),
             frames=1, repeats=0, device=torch.device("cpu"),
         )
-        for name in ("random", "attention-guided")
+        for name in ("random", "attention_guided")
     )  # fmt: skip
     assert plain.gflops["guide"] == 0
     assert guided.gflops["guide"] > 0

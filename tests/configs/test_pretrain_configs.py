@@ -46,18 +46,18 @@ def test_there_are_both_sizes_of_both_backbones_and_every_mask() -> None:
     assert {path.stem for path in CONFIGS} >= {
         "resnet18_object_town",
         "resnet50_object_nuscenes",
-        "vit-base_object_nuscenes",
-        "vit-micro_block_town",
-        "vit-micro_object_town",
-        "vit-micro_random_town",
-        "vit-micro_tube_town",
+        "vit_base_object_nuscenes",
+        "vit_micro_block_town",
+        "vit_micro_object_town",
+        "vit_micro_random_town",
+        "vit_micro_tube_town",
     }
 
 
 def test_masks_are_switched_by_one_key() -> None:
-    object_aware = Config.fromfile(FOLDER / "vit-micro_object_town.py")
+    object_aware = Config.fromfile(FOLDER / "vit_micro_object_town.py")
     for mask in ("random", "block", "tube"):
-        other = Config.fromfile(FOLDER / f"vit-micro_{mask}_town.py")
+        other = Config.fromfile(FOLDER / f"vit_micro_{mask}_town.py")
         assert other.model.masking.type == f"{mask.capitalize()}Mask"
         other.model.masking = object_aware.model.masking
         assert other.to_dict() == object_aware.to_dict()
@@ -82,8 +82,8 @@ def test_every_config_follows_the_default_recipe_but_the_baseline(path: Path) ->
 
 
 @pytest.mark.parametrize(("small", "full"), [
-    ("vit-micro_single_town", "vit-base_single_nuscenes"),
-    ("resnet18_single_frames", "resnet50_single_nuscenes"),
+    ("vit_micro_town", "vit_base_nuscenes"),
+    ("resnet18_frames", "resnet50_nuscenes"),
 ])  # fmt: skip
 def test_the_recipe_that_was_measured_is_there_at_full_size(small: str, full: str) -> None:
     measured, config = (Config.fromfile(FOLDER / f"{name}.py") for name in (small, full))
@@ -94,7 +94,7 @@ def test_the_recipe_that_was_measured_is_there_at_full_size(small: str, full: st
     assert config.model.decoder.neck.type == measured.model.decoder.neck.type
     single = config.train_dataloader.dataset.dataset
     assert (single.steps, single.one_camera) == (1, True)
-    clips = Config.fromfile(FOLDER / "vit-base_object_nuscenes.py").train_dataloader
+    clips = Config.fromfile(FOLDER / "vit_base_object_nuscenes.py").train_dataloader
     assert config.train_dataloader.batch_size == clips.batch_size * clips.dataset.dataset.steps * 6
 
 

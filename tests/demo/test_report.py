@@ -19,7 +19,7 @@ MISS_RATE = {"false_alarms_per_image": [0.01, 1.0], "miss_rate": [0.9, 0.5]}
 
 def write_target(work_dir, target):
     """Write the part of a pretraining run's config that names its target."""
-    config = work_dir / "pretrain" / "vit-micro_single_town.py"
+    config = work_dir / "pretrain" / "vit_micro_town.py"
     config.write_text(f"model = dict(target=dict(type='drivemim.{target}'))")
 
 

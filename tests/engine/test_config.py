@@ -85,7 +85,7 @@ def test_option_that_nothing_reads(toy, option, complaint):
     assert f"--cfg-options {option}: {complaint}" in message(load_config, toy, {option: 1})
 
 
-PRETRAIN = "configs/pretrain/vit-base_object_nuscenes.py"
+PRETRAIN = "configs/pretrain/vit_base_object_nuscenes.py"
 CLIPS = "train_dataloader.dataset.dataset"
 
 

@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 
 from drivemim.compat import read_checkpoint
 from drivemim.engine.run import train
-from drivemim.engine.transfer import export_backbone, load_any_backbone, read_export
+from drivemim.engine.transfer import export_backbone, load_weights, read_export
 from drivemim.errors import CheckpointError
 
 RESNET = {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8}
@@ -90,7 +90,7 @@ def test_weights_that_are_not_finite_are_named(resnet_run, resnet, tmp_path, val
     state["conv1.weight"][0, 0, 0, 0] = value
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"other.pth .* infinite in 1 \(conv1.weight\)"):
-        load_any_backbone(detector(), tmp_path / "other.pth")
+        load_weights(detector(), tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize("ema", [True, False])
@@ -144,7 +144,7 @@ def test_weights_of_another_type_are_named(resnet_run, resnet, tmp_path, change,
     state["conv1.weight"] = change(state["conv1.weight"])
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(CheckpointError) as error:
-        load_any_backbone(detector(), tmp_path / "other.pth")
+        load_weights(detector(), tmp_path / "other.pth")
     # Weights of any origin are looked for among tensors alone.
     expected = "no weights that are understood" if named == "str" else f"(conv1.weight: {named})"
     assert expected in str(error.value)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
-from drivemim.engine.transfer import load_any_backbone
+from drivemim.engine.transfer import load_weights
 from drivemim.errors import CheckpointError
 from drivemim.models.encoders.vit import ViT
 from drivemim.models.patches import PatchMask
@@ -109,7 +109,7 @@ class Detector(nn.Module):
 def load(tmp_path, content, **settings):
     torch.save(content, tmp_path / "other.pth")
     model = Detector(**settings).eval()
-    return model.backbone, load_any_backbone(model, tmp_path / "other.pth")
+    return model.backbone, load_weights(model, tmp_path / "other.pth")
 
 
 def prefixed(prefix, state):

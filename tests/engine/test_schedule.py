@@ -16,7 +16,7 @@ from drivemim.engine.schedule import check_schedule
 from drivemim.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-PRETRAIN = ROOT / "configs" / "pretrain" / "vit-base_object_nuscenes.py"
+PRETRAIN = ROOT / "configs" / "pretrain" / "vit_base_object_nuscenes.py"
 TOYS = ROOT / "tests" / "engine" / "configs"
 SHIPPED = sorted(
     path

@@ -15,8 +15,8 @@ from drivemim.engine.matching import describe_differences
 from drivemim.engine.run import train
 from drivemim.engine.transfer import (
     export_backbone,
-    load_any_backbone,
-    load_backbone,
+    load_export,
+    load_weights,
     read_export,
 )
 from drivemim.errors import CheckpointError, ConfigError
@@ -70,7 +70,7 @@ def test_a_guides_weights_stay_behind(repository, tmp_path, kind):
         assert set(state) == {name for name in names if name.startswith(("patch", "block", "norm"))}
         assert "guide" not in json.dumps(metadata["architecture"])
         model = detector(VIT)
-        load_backbone(model, tmp_path / "vit.safetensors")
+        load_export(model, tmp_path / "vit.safetensors")
         assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
 
 
@@ -144,7 +144,7 @@ def test_averaged_weights_that_are_not_there(repository, tmp_path):
 def test_detector_loads_every_tensor_and_sees_the_same(resnet, suffix):
     model = detector(RESNET)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    report = load_backbone(model, resnet.with_suffix(suffix), architecture=RESNET)
+    report = load_export(model, resnet.with_suffix(suffix), architecture=RESNET)
     state = read_export(resnet)[0]
     assert report.startswith(f"Loaded all {len(state)} tensors")
     assert set(model.backbone.state_dict()) == set(state)
@@ -170,7 +170,7 @@ def test_plain_mmdetection_loads_the_pth_fully(resnet):
 def test_detector_features_are_the_pretrainers(resnet, resnet_run):
     # Independently of the fingerprint: normalise by hand, run MMDetection's ResNet.
     model = detector(RESNET)
-    load_backbone(model, resnet)
+    load_export(model, resnet)
     image = fixed_image((64, 96)).numpy()[None, :, :, ::-1].copy()
     rgb = torch.from_numpy(image).permute(0, 3, 1, 2).double()
     mean, std = (torch.tensor(NORMALIZATION[key]).view(3, 1, 1) for key in ("mean", "std"))
@@ -197,7 +197,7 @@ def test_wrong_normalisation_is_caught(request, export, wrong):
     path = request.getfixturevalue(export)
     backbone = RESNET if export == "resnet" else VIT
     with pytest.raises(CheckpointError, match="features are not the pretrainer's") as error:
-        load_backbone(detector(backbone, **wrong), path)
+        load_export(detector(backbone, **wrong), path)
     assert "set these in model.data_preprocessor" in str(error.value)
 
 
@@ -205,26 +205,26 @@ def test_same_names_but_another_network_is_caught(resnet):
     # A dilated ResNet has the very same parameters.
     other = {**RESNET, "strides": (1, 2, 2, 1), "dilations": (1, 1, 1, 2)}
     with pytest.raises(CheckpointError, match="level 3 has shape"):
-        load_backbone(detector(other), resnet, architecture=other)
+        load_export(detector(other), resnet, architecture=other)
 
 
 def test_other_architecture_is_named(resnet, vit):
     deeper = {**RESNET, "depth": 50}
     with pytest.raises(CheckpointError) as error:
-        load_backbone(detector(deeper), resnet, architecture=deeper)
+        load_export(detector(deeper), resnet, architecture=deeper)
     assert "does not fit the detector's ResNet: missing" in str(error.value)
     assert "layer1.0.conv3.weight" in str(error.value)
     assert "misshapen" in str(error.value)
     assert "depth is 18, here 50" in str(error.value)
     with pytest.raises(CheckpointError, match="type is ViT, here ResNet"):
-        load_backbone(detector(RESNET), vit, architecture=RESNET)
+        load_export(detector(RESNET), vit, architecture=RESNET)
 
 
 def test_vit_loads_with_other_maps_asked_for(vit):
-    load_backbone(detector(VIT), vit, architecture=VIT)
-    load_backbone(detector({**VIT, "out_indices": [0, 2]}), vit)
+    load_export(detector(VIT), vit, architecture=VIT)
+    load_export(detector({**VIT, "out_indices": [0, 2]}), vit)
     with pytest.raises(CheckpointError, match="the export has"):
-        load_backbone(detector({**VIT, "out_indices": [0, 1]}), vit)
+        load_export(detector({**VIT, "out_indices": [0, 1]}), vit)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -307,7 +307,7 @@ def foreign(resnet, path, wrap=dict, prefix="", **more):
 def test_any_checkpoint_starts_a_detector(resnet, tmp_path, wrap, prefix, more, left_out):
     path = foreign(resnet, tmp_path / "other.pth", wrap, prefix, **more)
     model = detector(RESNET, mean=[1.0, 2.0, 3.0])  # nothing is known of its normalisation
-    report = load_any_backbone(model, path)
+    report = load_weights(model, path)
     state = read_export(resnet)[0]
     assert set(model.backbone.state_dict()) == set(state)
     assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
@@ -323,7 +323,7 @@ def test_other_safetensors_and_files_without_counters(resnet, tmp_path):
     assert len(old) < len(state)
     safetensors.torch.save_file(old, tmp_path / "old.safetensors")
     model = detector(RESNET)
-    load_any_backbone(model, tmp_path / "old.safetensors")
+    load_weights(model, tmp_path / "old.safetensors")
     assert all(torch.equal(model.backbone.state_dict()[name], old[name]) for name in old)
 
 
@@ -334,22 +334,22 @@ def test_any_checkpoint_is_still_strict(resnet_run, resnet, tmp_path):
     model = detector(RESNET)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"missing 1 \(layer2.0.conv1.weight\)"):
-        load_any_backbone(model, tmp_path / "incomplete.pth")
+        load_weights(model, tmp_path / "incomplete.pth")
     path = foreign(resnet, tmp_path / "more.pth", **{"layer9.weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match=r"unexpected 1 \(layer9.weight\)"):
-        load_any_backbone(model, path)
+        load_weights(model, path)
     with pytest.raises(CheckpointError, match="export its backbone with tools/export_backbone.py"):
-        load_any_backbone(model, resnet_run)
+        load_weights(model, resnet_run)
     torch.save({"iter": 3, "optimizer": {}}, tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match=r"none.pth holds no weights that are understood"):
-        load_any_backbone(model, tmp_path / "none.pth")
+        load_weights(model, tmp_path / "none.pth")
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
 
 
 def test_an_export_is_verified_however_it_is_loaded(resnet):
-    assert "features equal" in load_any_backbone(detector(RESNET), resnet.with_suffix(".pth"))
+    assert "features equal" in load_weights(detector(RESNET), resnet.with_suffix(".pth"))
     with pytest.raises(CheckpointError, match="features are not the pretrainer's"):
-        load_any_backbone(detector(RESNET, bgr_to_rgb=False), resnet)
+        load_weights(detector(RESNET, bgr_to_rgb=False), resnet)
 
 
 def test_differences_between_configs_are_those_that_matter(resnet):

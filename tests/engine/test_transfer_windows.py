@@ -4,7 +4,7 @@ import pytest
 from mmengine.registry import DefaultScope
 
 from drivemim.engine.run import train
-from drivemim.engine.transfer import export_backbone, load_backbone, read_export
+from drivemim.engine.transfer import export_backbone, load_export, read_export
 from drivemim.errors import CheckpointError
 
 
@@ -35,8 +35,8 @@ def test_windows_do_not_hide_a_wrong_normalisation(export):
     _, metadata = read_export(export)
     right = metadata["normalization"]
     model = detector(metadata["architecture"], right)
-    assert "features equal the pretrainer's" in load_backbone(model, export)
+    assert "features equal the pretrainer's" in load_export(model, export)
     assert model.backbone.window_size == 3, "as the config says, after the comparison"
     wrong = detector(metadata["architecture"], {**right, "bgr_to_rgb": False})
     with pytest.raises(CheckpointError, match="features are not the pretrainer's"):
-        load_backbone(wrong, export)
+        load_export(wrong, export)

@@ -11,7 +11,7 @@ import pytest
 from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.steps import run_length
 
-CONFIG = "configs/pretrain/vit-micro_tube_camvid.py"
+CONFIG = "configs/pretrain/vit_micro_tube_camvid.py"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def test_an_export_has_no_decoder(repository, tmp_path, suffix):
         torch.save({"state_dict": WEIGHTS, "meta": {"drivemim": {"version": "1"}}}, path)
     else:
         safetensors.torch.save_file(WEIGHTS, path, metadata={"drivemim": "{}"})
-    config = repository / "configs" / "pretrain" / "vit-micro_single_town.py"
+    config = repository / "configs" / "pretrain" / "vit_micro_town.py"
     with pytest.raises(CheckpointError) as error:
         draw_reconstructions(config, path, tmp_path / "pictures")
     assert str(error.value) == (

@@ -113,7 +113,7 @@ def build_frames_index(
     copies = _copies(frames, data_root)
     if line := describe_unmapped({box.category for frame in frames for box in frame.boxes}):
         _LOG.warning(line)
-    command = ["tools/create_index.py", "frames"]
+    command = ["drivemim", "index", "frames"]
     command += [part for folder in folders for part in ("--root", f"{folder}")]
     command += [part for path in files for part in ("--coco", f"{path}")]
     rates = ["--rate", f"{rate}", "--video-rate", f"{video_rate}"]

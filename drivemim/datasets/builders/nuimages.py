@@ -137,7 +137,7 @@ def _check_source(folder: Path, root: Path, version: str) -> None:
         raise DataError(
             f"{folder} holds nuScenes' tables (it has sample_annotation.json and no "
             "object_ann.json), not nuImages'; run "
-            f"tools/create_index.py nuscenes --root {root} --version {version}"
+            f"drivemim index nuscenes --root {root} --version {version}"
         )
 
 

@@ -83,10 +83,10 @@ def source_info(
         out: index file.
         names: names of the tables; :func:`read_table` reports a missing one.
         missing_images: the builder's setting for missing images.
-        options: other options of ``tools/create_index.py``.
+        options: other options of ``drivemim index``.
     """
     paths = [root / version / f"{name}.json" for name in names]
-    command = ["tools/create_index.py", source, "--root", f"{root}", "--version", version]
+    command = ["drivemim", "index", source, "--root", f"{root}", "--version", version]
     if missing_images != "error":
         command += ["--missing-images", missing_images]
     return IndexInfo(

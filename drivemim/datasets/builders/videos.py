@@ -22,7 +22,7 @@ from drivemim.files import write_bytes
 QUALITY = 90
 """Quality of the JPEG files; the video's own compression has already lost more."""
 _RECORD = "video.json"
-_NOTE = b"Frames of videos, extracted by tools/create_index.py, which makes them again.\n"
+_NOTE = b"Frames of videos, extracted by drivemim index, which makes them again.\n"
 _TOLERANCE = 1000
 """Microseconds that a frame may be early: some containers store whole milliseconds."""
 _CUT = 0.95

@@ -46,7 +46,7 @@ def _read(index: FrameIndex, row: int) -> NDArray[np.float16]:
     if not path.is_file():
         raise FileNotFoundError(
             f"depth map {path} of frame {index.frames.token[row]} is missing; generate the town "
-            "with tools/generate_town.py --depth"
+            "with drivemim town --depth"
         )
     with np.load(path) as stored:
         depth: NDArray[np.float16] = stored["depth"]

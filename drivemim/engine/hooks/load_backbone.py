@@ -17,10 +17,10 @@ from drivemim.registry import HOOKS
 class LoadBackbone(Hook):
     """Load a backbone strictly before the first iteration.
 
-    The features of an exported backbone are verified too; see ``load_any_backbone``.
+    The features of an exported backbone are verified too; see ``load_weights``.
 
     Args:
-        checkpoint: ``.safetensors`` file of ``tools/export_backbone.py``, the ``.pth`` beside it,
+        checkpoint: ``.safetensors`` file of ``drivemim export``, the ``.pth`` beside it,
             or a checkpoint of any origin whose backbone fits; also an address that MMEngine
             downloads.
         prefix: prefix of the names to take from a checkpoint.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from drivemim.engine.build import build_alone
 from drivemim.engine.config import load_config
-from drivemim.engine.transfer import load_any_backbone
+from drivemim.engine.transfer import load_weights
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.studies.label_efficiency.inputs import parse_options
 from drivemim.studies.label_efficiency.settings import LabelStudy
@@ -32,6 +32,6 @@ def check_starts(study: LabelStudy, repository: Path) -> None:
     detector = build_alone(config, study.config)
     for path, arm in arms.items():
         try:
-            load_any_backbone(detector, repository / path, architecture=config.model.backbone)
+            load_weights(detector, repository / path, architecture=config.model.backbone)
         except CheckpointError as error:
             raise CheckpointError(f"--arm {arm.name}: {error}") from error

@@ -1,0 +1,3 @@
+_base_ = './vit_micro_tube_camvid.py'
+
+model = dict(masking=dict(_delete_=True, type='WorldMask', ratio=0.75))

@@ -1,0 +1,92 @@
+"""Measure leakage and object coverage of each mask strategy; print a table, write a JSON file.
+
+Leakage is the fraction of hidden content that another frame of the clip shows. It is computed
+exactly from the depth maps of a generated town (drivemim town --depth), or from lidar.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from drivemim.engine.mask_analysis import DEPTHS, analysis_table, analyze_masks
+from drivemim.errors import one_line_errors
+from drivemim.evaluation.results_file import results_json
+from drivemim.files import check_target, write_bytes
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "config", nargs="?", default="configs/masks/strategies.py", help="with strategies"
+    )
+    parser.add_argument("--index", help="of the data; default: the config's data set")
+    parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: all")
+    parser.add_argument("--cameras", nargs="+", help="default: all")
+    parser.add_argument("--clips", type=int, default=8, help="how many, spread over the data")
+    parser.add_argument("--draws", type=int, default=4, help="masks of each strategy and clip")
+    parser.add_argument("--steps", type=int, default=3, help="of a clip")
+    parser.add_argument(
+        "--spacing", type=float, help="seconds between steps; default: one keyframe to the next"
+    )
+    parser.add_argument(
+        "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH")
+    )
+    parser.add_argument("--stride", type=int, default=16, help="side of a cell, pixels")
+    parser.add_argument("--ratio", type=float, default=0.75, help="share of the cells hidden")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="of these strategies")
+    parser.add_argument(
+        "--depth", choices=DEPTHS, default="auto", help="default: maps where there are, else lidar"
+    )
+    parser.add_argument(
+        "--lidar-points", type=int, default=0, help="a frame, that strategies are given (default 0)"
+    )
+    parser.add_argument(
+        "--contrast-guide",
+        action="store_true",
+        help="guide what needs a guide by the image's contrast; left out otherwise",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the masks")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print and write the results."""
+    args = parse_arguments()
+    scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
+    dataset = {
+        "image_size": tuple(args.image_size),
+        "steps": args.steps,
+        "spacing": args.spacing,
+        "cameras": args.cameras,
+        "scenes": scenes,
+        "lidar_points": args.lidar_points,
+        **({} if args.index is None else {"index": args.index}),
+    }
+    with one_line_errors():
+        if args.out is not None:
+            check_target(args.out)
+        results = analyze_masks(
+            args.config,
+            grid=(args.image_size[0] // args.stride, args.image_size[1] // args.stride),
+            dataset=dataset,
+            only=args.only,
+            ratio=args.ratio,
+            count=args.clips,
+            draws=args.draws,
+            depth=args.depth,
+            contrast_guide=args.contrast_guide,
+            seed=args.seed,
+        )
+        if args.out is not None:
+            write_bytes(args.out, results_json({"dataset": dataset, **results}))
+    h, w = results["cells"]
+    print(
+        f"{results['clips']} clips, {args.draws} masks each, {h}x{w} cells, "
+        f"{args.ratio:g} hidden, {args.lidar_points} lidar points a frame to go by; "
+        f"measured with {results['depth']}\n\n{analysis_table(results)}"
+    )
+    if results["left_out"]:
+        print(f"\nLeft out, for want of a guide: {', '.join(results['left_out'])}")

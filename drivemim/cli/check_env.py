@@ -1,0 +1,15 @@
+"""List installed packages and a fix for each problem; exit with code 1 if there is one."""
+
+from __future__ import annotations
+
+import argparse
+
+from drivemim.environment import inspect_environment
+
+
+def main() -> int:
+    """Print the findings."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    environment = inspect_environment()
+    print(environment)
+    return 1 if environment.problems else 0

@@ -1,0 +1,41 @@
+"""Export a pretrained backbone: drivemim export CHECKPOINT OUT.safetensors."""
+
+from __future__ import annotations
+
+import argparse
+
+from drivemim.engine.transfer import export_backbone
+from drivemim.errors import one_line_errors
+from drivemim.trust import add_trust_option
+
+
+def main() -> None:
+    """Parse the command line and export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", help="of a pretraining run")
+    parser.add_argument("out", help=".safetensors file; a .pth and a model card go beside it")
+    parser.add_argument("--config", help="of the run, instead of the one in the checkpoint")
+    parser.add_argument("--ema", action="store_true", help="export the averaged weights")
+    parser.add_argument("--input-size", nargs=2, type=int, metavar=("H", "W"))
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE.json",
+        help="results for the model card, as of drivemim probe or drivemim test",
+    )
+    add_trust_option(parser)
+    args = parser.parse_args()
+    with one_line_errors():
+        metadata = export_backbone(
+            args.checkpoint,
+            args.out,
+            config=args.config,
+            ema=args.ema,
+            input_size=tuple(args.input_size) if args.input_size else None,
+            metrics=args.metrics,
+        )
+    print(
+        f"{args.out}: {metadata['architecture']['type']}, strides {metadata['strides']}, "
+        f"iteration {metadata['source']['iteration']}"
+    )

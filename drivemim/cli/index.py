@@ -1,0 +1,107 @@
+"""Build the index of a data set: nuScenes or nuImages tables, or folders of images and videos."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from drivemim.datasets.builders.frames import VIDEO_RATE, build_frames_index
+from drivemim.datasets.builders.nuimages import build_nuimages_index
+from drivemim.datasets.builders.nuscenes import build_nuscenes_index
+from drivemim.datasets.index import FrameIndex
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    sources = parser.add_subparsers(dest="source", required=True)
+
+    versions = {
+        "nuscenes": ("nuScenes tables of any version", "v1.0-mini, v1.0-trainval, v1.0-test, ..."),
+        "nuimages": ("nuImages tables", "v1.0-mini, v1.0-train, v1.0-val or v1.0-test"),
+    }
+    for source, (what, which) in versions.items():
+        tables = sources.add_parser(source, help=what)
+        tables.add_argument("--root", type=Path, required=True, help="folder of the version folder")
+        tables.add_argument("--version", required=True, help=which)
+        tables.add_argument("--out", type=Path, help="default: ROOT/drivemim-VERSION.arrow")
+        tables.add_argument(
+            "--missing-images",
+            choices=("error", "drop", "ignore"),
+            default="error",
+            help="stop at frames whose image is not there (default), leave them out, or do not "
+            "look",
+        )
+        if source == "nuscenes":
+            tables.add_argument(
+                "--rectified",
+                action="store_true",
+                help="the images are an ideal camera's, although camera_distortion is not zero",
+            )
+        if source == "nuimages":
+            tables.add_argument(
+                "--keyframes-only",
+                action="store_true",
+                help="leave out the unlabelled images around the annotated ones",
+            )
+
+    frames = sources.add_parser("frames", help="folders of image sequences and videos")
+    frames.add_argument("--root", type=Path, required=True, action="append", help="repeatable")
+    frames.add_argument("--coco", type=Path, default=[], action="append", help="repeatable")
+    frames.add_argument(
+        "--rate", type=float, default=10.0, help="frames a second of images (default 10)"
+    )
+    frames.add_argument(
+        "--video-rate",
+        type=float,
+        default=VIDEO_RATE,
+        help=f"frames a second to take of videos (default {VIDEO_RATE:g}); 0 leaves them out",
+    )
+    frames.add_argument("--out", type=Path, help="default: FIRST_ROOT/drivemim-frames.arrow")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build the index, then print its contents."""
+    arguments = parse_arguments(argv)
+    started = time.perf_counter()
+    try:
+        if arguments.source == "frames":
+            out = arguments.out or arguments.root[0] / "drivemim-frames.arrow"
+            build_frames_index(
+                arguments.root,
+                out,
+                coco=arguments.coco,
+                rate=arguments.rate,
+                video_rate=arguments.video_rate,
+            )
+        else:
+            out = arguments.out or arguments.root / f"drivemim-{arguments.version}.arrow"
+            missing = arguments.missing_images
+            if arguments.source == "nuscenes":
+                build_nuscenes_index(
+                    arguments.root,
+                    arguments.version,
+                    out,
+                    missing_images=missing,
+                    rectified=arguments.rectified,
+                )
+            else:
+                build_nuimages_index(
+                    arguments.root,
+                    arguments.version,
+                    out,
+                    missing_images=missing,
+                    sweeps=not arguments.keyframes_only,
+                )
+        index = FrameIndex.open(out)
+    except (OSError, ValueError) as error:
+        print(f"drivemim index: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{out}: {len(index.scenes)} scenes, {len(index.samples)} samples, "
+        f"{len(index.frames)} frames of {len(index.cameras)} cameras, {len(index.boxes)} boxes of "
+        f"{len(index.tracks)} objects; {out.stat().st_size / 2**20:.1f} MiB "
+        f"in {time.perf_counter() - started:.1f} s"
+    )
+    return 0

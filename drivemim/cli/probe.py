@@ -1,0 +1,62 @@
+"""Probe a frozen backbone on pedestrians and vehicles: drivemim probe CONFIG ..."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from drivemim.engine.config import ConfigOptions
+from drivemim.engine.probe import probe_backbone
+from drivemim.errors import one_line_errors
+from drivemim.evaluation.probe import probe_table
+from drivemim.evaluation.results_file import results_json
+from drivemim.files import check_target, write_bytes
+from drivemim.trust import add_trust_option
+
+
+def main() -> None:
+    """Parse the command line and probe."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="of a pretraining run")
+    parser.add_argument(
+        "--checkpoint", help="of that run, or an exported backbone; default: random initialisation"
+    )
+    parser.add_argument("--index", required=True, help="labelled frames")
+    parser.add_argument("--train", nargs="+", required=True, help="a split or scene names")
+    parser.add_argument("--val", nargs="+", required=True, help="a split or scene names")
+    parser.add_argument("--cameras", nargs="+", help="default: all")
+    parser.add_argument("--level", type=int, default=-1, help="which map of the backbone")
+    parser.add_argument("--seed", type=int, default=0, help="of a random initialisation, too")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--transductive", action="store_true", help="allow a pretraining that saw images of --val"
+    )
+    parser.add_argument(
+        "--allow-boxes-read",
+        action="store_true",
+        help="allow a pretraining that read annotated boxes of --val",
+    )
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    add_trust_option(parser)
+    args = parser.parse_args()
+    train, val = (names[0] if len(names) == 1 else names for names in (args.train, args.val))
+    asked = {"index": args.index, "train": train, "val": val, "cameras": args.cameras}
+    asked |= {"level": args.level, "seed": args.seed}
+    allowed = {"transductive": args.transductive, "allow_boxes_read": args.allow_boxes_read}
+    with one_line_errors():
+        if args.out is not None:
+            check_target(args.out)
+        results = probe_backbone(
+            args.config,
+            args.checkpoint,
+            **asked,
+            device=args.device,
+            options=args.cfg_options,
+            **allowed,
+        )
+        if args.out is not None:
+            source = {"config": args.config, "checkpoint": args.checkpoint, **asked}
+            write_bytes(args.out, results_json({**source, **results}))
+    print(probe_table(results))
+    print(*(f"- {args.checkpoint}: {note}." for note in results["notes"]), sep="\n", end="")

@@ -1,0 +1,89 @@
+"""Generate a data set in nuScenes' format: a small town and drives through it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from drivemim.datasets.town import TownConfig, generate_town
+
+DEFAULTS = TownConfig()
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        default=DEFAULTS.scenes,
+        help="2 to 850; up to 10 are v1.0-mini's, more v1.0-trainval's",
+    )
+    parser.add_argument("--seconds", type=float, default=DEFAULTS.seconds, help="a scene's length")
+    parser.add_argument(
+        "--sweep-rate",
+        type=float,
+        default=DEFAULTS.sweep_rate,
+        help="images a second of every camera, keyframes included; a multiple of 2",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        default=DEFAULTS.image_size,
+        metavar=("HEIGHT", "WIDTH"),
+        help="pixels",
+    )
+    parser.add_argument("--seed", type=int, default=DEFAULTS.seed)
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument(
+        "--pedestrians",
+        type=int,
+        default=DEFAULTS.pedestrians,
+        help="a scene; a longer drive thins them out unless there are more",
+    )
+    parser.add_argument(
+        "--vehicles",
+        type=int,
+        default=DEFAULTS.vehicles,
+        help="a scene, likewise; cycles and trailers count",
+    )
+    parser.add_argument("--depth", action="store_true", help="also write metric depth maps")
+    parser.add_argument("--instances", action="store_true", help="also write instance maps")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Generate the data set and print the speed."""
+    arguments = parse_arguments(argv)
+    start = time.perf_counter()
+
+    def progress(done: int, total: int) -> None:
+        rate = done / (time.perf_counter() - start)
+        ending = "\n" if done == total or not sys.stdout.isatty() else ""
+        lead = "\r" if sys.stdout.isatty() else ""
+        print(f"{lead}{done}/{total} images, {rate:.1f} images/s", end=ending, flush=True)
+
+    try:
+        out = generate_town(
+            arguments.out,
+            scenes=arguments.scenes,
+            seconds=arguments.seconds,
+            sweep_rate=arguments.sweep_rate,
+            image_size=tuple(arguments.image_size),
+            seed=arguments.seed,
+            workers=arguments.workers,
+            pedestrians=arguments.pedestrians,
+            vehicles=arguments.vehicles,
+            depth=arguments.depth,
+            instances=arguments.instances,
+            progress=progress,
+        )
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{out}: {time.perf_counter() - start:.1f} s")
+    return 0

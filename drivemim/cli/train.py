@@ -1,0 +1,41 @@
+"""Train a pretrainer or a detector: drivemim train CONFIG."""
+
+from __future__ import annotations
+
+import argparse
+
+from drivemim.engine.config import ConfigOptions
+from drivemim.engine.run import NEWEST, train
+from drivemim.errors import one_line_errors
+from drivemim.trust import add_trust_option
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="path of an MMEngine config, or name of a shipped one")
+    parser.add_argument("--work-dir", help="folder for logs and checkpoints")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=NEWEST,
+        metavar="CHECKPOINT",
+        help="go on from a checkpoint; without a value, from the newest complete one in work-dir",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision")
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
+    add_trust_option(parser)
+    args = parser.parse_args()
+    with one_line_errors():
+        train(
+            args.config,
+            work_dir=args.work_dir,
+            resume=args.resume,
+            amp=args.amp,
+            launcher=args.launcher,
+            seed=args.seed,
+            options=args.cfg_options,
+        )

@@ -1,0 +1,39 @@
+"""Draw a pretrainer's input, mask and reconstruction: visualize.py CONFIG CHECKPOINT."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from drivemim.engine.config import ConfigOptions
+from drivemim.errors import one_line_errors
+from drivemim.trust import add_trust_option
+from drivemim.visualization.reconstructions import draw_reconstructions
+
+
+def main() -> None:
+    """Parse the command line and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="of a pretraining run")
+    parser.add_argument("checkpoint", help="of the same run")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--clips", type=int, default=4, help="how many, spread over the data")
+    parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: the config's")
+    parser.add_argument("--width", type=int, default=1200, help="of a picture, pixels")
+    parser.add_argument("--seed", type=int, default=0, help="of the masks")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    add_trust_option(parser)
+    args = parser.parse_args()
+    scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
+    with one_line_errors():
+        written = draw_reconstructions(
+            args.config,
+            args.checkpoint,
+            args.out,
+            count=args.clips,
+            scenes=scenes,
+            options=args.cfg_options,
+            width=args.width,
+            seed=args.seed,
+        )
+    print(f"{len(written)} pictures in {args.out}")

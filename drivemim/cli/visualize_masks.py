@@ -1,0 +1,40 @@
+"""Draw the mask of each strategy on one clip: visualize_masks.py CONFIG --out FOLDER."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from drivemim.engine.config import ConfigOptions
+from drivemim.errors import one_line_errors
+from drivemim.visualization.mask_panels import draw_masks
+
+
+def main() -> None:
+    """Parse the command line and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="with strategies and a dataset, or of a pretraining run")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--clip", type=int, default=0, help="which clip of the data set")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="of these strategies")
+    parser.add_argument("--ratio", type=float, help="share of the cells hidden")
+    parser.add_argument("--marks", type=int, default=8, help="how many world points are marked")
+    parser.add_argument("--width", type=int, default=1800, help="of a picture, pixels")
+    parser.add_argument("--stride", type=int, default=16, help="side of a cell, pixels")
+    parser.add_argument("--seed", type=int, default=0, help="of the masks")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    args = parser.parse_args()
+    with one_line_errors():
+        written = draw_masks(
+            args.config,
+            args.out,
+            item=args.clip,
+            options=args.cfg_options,
+            only=args.only,
+            ratio=args.ratio,
+            marks=args.marks,
+            width=args.width,
+            stride=args.stride,
+            seed=args.seed,
+        )
+    print(f"{len(written)} pictures in {args.out}")

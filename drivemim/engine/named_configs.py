@@ -1,0 +1,43 @@
+"""Configs that ship with DriveMIM, found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import drivemim
+from drivemim.errors import ConfigError, nearest
+
+
+def configs_folder() -> Path:
+    """Return the folder of the shipped configs: in the installed package, or in the repository."""
+    package = Path(drivemim.__file__).parent
+    return next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
+
+
+def find_config(name: str | Path) -> Path:
+    """Return the path of a config.
+
+    Args:
+        name: path of a config file, or the name of a shipped one without folder and suffix, for
+            example ``vit_base_nuscenes``.
+
+    Raises:
+        ConfigError: if there is no such file and no shipped config of that name.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:  # a path
+        names = [other.name for other in path.parent.glob("*.py")]
+        raise ConfigError(f"there is no config {path}{nearest(path.name, names)}")
+    shipped = {
+        config.stem: config
+        for config in sorted(configs_folder().rglob("*.py"))
+        if "_base_" not in config.parts
+    }
+    if path.name not in shipped:
+        raise ConfigError(
+            f"there is no config {path}, neither a file nor one that ships with DriveMIM"
+            f"{nearest(path.name, shipped)}"
+        )
+    return shipped[path.name]

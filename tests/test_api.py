@@ -1,0 +1,186 @@
+"""The public functions: ``import drivemim`` and its five lines."""
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import drivemim
+from drivemim.datasets.town import generate_town
+from drivemim.engine.build import build_alone
+from drivemim.engine.config import load_config
+from drivemim.engine.named_configs import configs_folder, find_config
+from drivemim.engine.pretrained_backbone import PretrainedBackbone
+from drivemim.engine.provenance import one_frame
+from drivemim.errors import CheckpointError, ConfigError
+
+SHORT = {
+    "train_cfg.max_iters": 2,
+    "param_scheduler.0.end": 1,
+    "param_scheduler.1.begin": 1,
+    "param_scheduler.1.end": 2,
+    "default_hooks.logger.interval": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    root = tmp_path_factory.mktemp("api") / "town"
+    return generate_town(root, scenes=2, seconds=1.0, sweep_rate=2.0, image_size=(192, 320), seed=3)
+
+
+@pytest.fixture(scope="module")
+def five_lines(town, tmp_path_factory):
+    """Run the five lines of the package's docstring on a town."""
+    folder = tmp_path_factory.mktemp("five")
+    index = drivemim.build_index("nuscenes", town, version="v1.0-mini", out=folder / "t.arrow")
+    run = drivemim.pretrain(
+        "vit_micro_town", index=index, work_dir=folder / "run_five_lines", seed=5, options=SHORT
+    )
+    drivemim.export_backbone(run.checkpoint, folder / "vit.safetensors")
+    return index, run, folder / "vit.safetensors"
+
+
+def test_the_import_is_quick_and_brings_in_no_framework():
+    code = (
+        "import time; begin = time.perf_counter(); import drivemim, sys; "
+        "print(time.perf_counter() - begin, [m for m in ('torch', 'mmengine', 'mmdet', 'cv2') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, modules = done.stdout.strip().split(" ", 1)
+    assert modules == "[]"
+    assert float(seconds) < 0.2
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'pretrian'"):
+        _ = drivemim.pretrian
+    assert {"pretrain", "masking", "load_backbone"} <= set(dir(drivemim))
+
+
+@pytest.mark.parametrize("name", [n for n in drivemim.__all__ if n != "__version__"])
+def test_every_public_name_is_documented(name):
+    assert len(inspect.getdoc(getattr(drivemim, name)).splitlines()) > 1
+
+
+def test_a_run_says_where_its_checkpoint_is(five_lines):
+    index, run, _ = five_lines
+    assert run.checkpoint == run.work_dir / "iter_2.pth"
+    assert run.iteration == 2
+    record = torch.load(run.checkpoint, weights_only=False)["meta"]
+    assert record["seed"] == 5
+    assert record["pretraining"]["data"][0]["index"] == str(index.path)
+
+
+def test_resume_of_a_complete_run_trains_nothing(five_lines):
+    index, run, _ = five_lines
+    before = run.checkpoint.stat().st_mtime_ns
+    again = drivemim.pretrain(
+        "vit_micro_town", index=index.path, work_dir=run.work_dir, resume=True, options=SHORT
+    )
+    assert again.checkpoint == run.checkpoint
+    assert run.checkpoint.stat().st_mtime_ns == before
+
+
+def test_a_detector_config_is_no_pretraining():
+    with pytest.raises(ConfigError, match=r"not a pretraining config; use drivemim\.train"):
+        drivemim.pretrain("atss_vit_micro_town")
+
+
+def test_several_indices_cannot_be_replaced_by_one(five_lines):
+    with pytest.raises(ConfigError, match=r"has 4 indices .*datasets\.0\.index"):
+        drivemim.pretrain("vit_micro_frames", index=five_lines[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("nuscene", "d"), "kind='nuscene' is not one of frames, nuscenes, nuimages"),
+        (("nuscenes", "d"), "needs version"),
+        (("frames", "d", "v1.0-mini"), "folders of frames have no version"),
+        (("nuscenes", ["a", "b"], "v1.0-mini"), "takes one root, not 2"),
+    ],
+)
+def test_wrong_arguments_of_an_index_are_named(arguments, named):
+    kind, root, *version = arguments
+    with pytest.raises(ConfigError, match=named):
+        drivemim.build_index(kind, root, version=version[0] if version else None)
+
+
+def test_the_backbone_normalises_as_the_pretrainer_does(five_lines):
+    _, run, export = five_lines
+    backbone = drivemim.load_backbone(export)
+    assert not backbone.training
+    cfg = load_config("vit_micro_town")
+    pretrainer = build_alone(cfg, "vit_micro_town", "drivemim")
+    pretrainer.load_state_dict(torch.load(run.checkpoint, weights_only=False)["state_dict"])
+    pretrainer.eval()
+    bgr = np.random.default_rng(0).integers(0, 256, (192, 320, 3), dtype=np.uint8)
+    with torch.no_grad():
+        clips = pretrainer.data_preprocessor(one_frame(torch.from_numpy(bgr)))["clips"]
+        (wanted,) = pretrainer(clips, mode="tensor")
+        rgb = torch.from_numpy(bgr[..., ::-1].copy()).permute(2, 0, 1)
+        (found,) = backbone(rgb)
+        (scaled,) = backbone(rgb[None].double() / 255)
+    assert found.shape == (1, 128, 12, 20)
+    assert backbone.strides == [16]
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(scaled, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("images", "named"),
+    [
+        (torch.zeros(1, 192, 320, 3, dtype=torch.uint8), r"expected \(B, 3, H, W\)"),
+        (torch.full((1, 3, 32, 32), 255.0), r"must be in \[0, 1\]"),
+        (torch.full((1, 3, 32, 32), float("nan")), r"must be in \[0, 1\]"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.int64), "expected uint8 or floating point"),
+    ],
+)
+def test_images_that_would_be_misread_are_refused(five_lines, images, named):
+    with pytest.raises(ValueError, match=named):
+        drivemim.load_backbone(five_lines[2])(images)
+
+
+@pytest.mark.parametrize("bgr_to_rgb", [True, False])
+def test_channels_reach_the_backbone_in_its_own_order(bgr_to_rgb):
+    """A backbone whose pretraining kept OpenCV's order gets blue, green, red."""
+    normalization = {"mean": [1.0, 2.0, 3.0], "std": [1.0, 2.0, 4.0], "bgr_to_rgb": bgr_to_rgb}
+    module = PretrainedBackbone(Pass(), {"strides": [1], "normalization": normalization})
+    red, green, blue = 10.0, 20.0, 30.0
+    rgb = torch.tensor([red, green, blue]).to(torch.uint8).view(3, 1, 1)
+    first, second, third = (red, green, blue) if bgr_to_rgb else (blue, green, red)
+    wanted = [first - 1, (second - 2) / 2, (third - 3) / 4]
+    assert module(rgb)[0].flatten().tolist() == wanted
+
+
+class Pass(torch.nn.Module):
+    def forward(self, images):
+        return [images]
+
+
+def test_a_file_whose_weights_were_changed_is_refused(five_lines, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(five_lines[2], "pt") as file:
+        metadata = file.metadata()
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    state["norm.weight"] *= 1.01
+    save_file(state, tmp_path / "changed.safetensors", metadata)
+    with pytest.raises(CheckpointError, match="features are not those recorded"):
+        drivemim.load_backbone(tmp_path / "changed.safetensors")
+
+
+def test_shipped_configs_have_a_name_each():
+    configs = [c for c in configs_folder().rglob("*.py") if "_base_" not in c.parts]
+    assert len({config.stem for config in configs}) == len(configs)
+    assert find_config("vit_base_nuscenes").name == "vit_base_nuscenes.py"
+    with pytest.raises(ConfigError, match="did you mean 'vit_base_nuscenes'"):
+        find_config("vit_base_nuscene")
+    with pytest.raises(ConfigError, match="there is no config configs/pretrain/x.py"):
+        find_config("configs/pretrain/x.py")
