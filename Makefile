@@ -11,7 +11,7 @@ help:
 	@echo "make setup         install everything into .venv (done by itself by the targets below)"
 	@echo "make demo          the whole path on a generated town; report in work_dirs/demo/report.html"
 	@echo "make test          the tests"
-	@echo "make lint          ruff, mypy and the import rules"
+	@echo "make lint          ruff, mypy, codespell and the import rules"
 	@echo "make study-camvid  pretraining against random initialisation on CamVid (at most 90 minutes)"
 	@echo "make study-masking mask strategies against each other, on the town and CamVid"
 	@echo "make study-labels  labels that pretraining saves; what is compared goes into ARGS"
@@ -29,6 +29,7 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
