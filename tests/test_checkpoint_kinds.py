@@ -86,7 +86,7 @@ def test_files_that_are_what_was_asked_for(tmp_path, new):
 def test_kinds_of_content():
     weight = torch.zeros(1)
     detector = {"state_dict": {"module.backbone.a": weight, "module.encoder.b": weight}}
-    assert kind_of(detector).startswith("a detector's checkpoint; tools/test.py")
+    assert kind_of(detector).startswith("a detector's checkpoint; drivemim test")
     pretraining = {"state_dict": {"encoder.backbone.a": weight, "decoder.b": weight}}
     assert kind_of(pretraining).startswith("a pretraining run's checkpoint; export its backbone")
     assert kind_of({"state_dict": {}, "meta": {"drivemim": {}}}).startswith("an exported backbone")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from drivemim.benchmarks.masks import drive
+from benchmarks.masks import drive
 from drivemim.engine.hooks.mask_schedule import MaskSchedule
 from drivemim.masking import build_mask
 from drivemim.registry import MASKS

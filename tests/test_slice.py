@@ -14,7 +14,7 @@ from nuscenes import NuScenes
 from safetensors.torch import load_file
 
 from drivemim.datasets import FrameIndex
-from drivemim.steps import run_length
+from workflow.steps import run_length
 
 
 def demo(repository, work_dir):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from drivemim.step_process import StepFailedError, progress_of
-from drivemim.steps import Step, finished, run_plan
+from workflow.step_process import StepFailedError, progress_of
+from workflow.steps import Step, finished, run_plan
 
 SCRIPT = """
 import pathlib, sys
@@ -116,7 +116,7 @@ def test_a_command_that_outlived_its_plan_has_no_second_one_beside_it(folder):
     (folder / "slow.py").write_text("import os, time; print(os.getpid()); time.sleep(60)")
     (folder / "plan.py").write_text(f"""
 from pathlib import Path
-from drivemim.steps import Step, run_plan
+from workflow.steps import Step, run_plan
 step = Step(name="a", title="A", command=("slow.py",), writes=(Path("work/a"),))
 run_plan([(step,)], Path("work"), repository=Path({str(folder)!r}))
 """)

@@ -1,8 +1,6 @@
 """Measure leakage and object coverage of each mask strategy; print a table, write a JSON file."""
 
-import sys
-
 from drivemim.cli.analyze_masks import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,7 +12,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", choices=BENCHMARKS)
     arguments = parser.parse_args(sys.argv[1:2])
-    module = importlib.import_module(f"drivemim.benchmarks.{arguments.benchmark}")
+    module = importlib.import_module(f"benchmarks.{arguments.benchmark}")
     return int(module.main(sys.argv[2:]) or 0)
 
 

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from drivemim.demo import DemoSettings, make_plan, read_outcome, write_demo_report
-from drivemim.steps import run_program
+from town_demo import DemoSettings, make_plan, read_outcome, write_demo_report
+from workflow.steps import run_program
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -1,8 +1,6 @@
 """Export a pretrained backbone: python tools/export_backbone.py CHECKPOINT OUT.safetensors."""
 
-import sys
-
 from drivemim.cli.export import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

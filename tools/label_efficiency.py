@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 from drivemim.errors import one_line_errors
-from drivemim.steps import run_program
-from drivemim.studies.label_efficiency.exposure import check_arms
-from drivemim.studies.label_efficiency.inputs import prepare_inputs, relative_path
-from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
-from drivemim.studies.label_efficiency.results import read_runs, report, write_results
-from drivemim.studies.label_efficiency.settings import METRICS, SHARES, Arm, LabelStudy
-from drivemim.studies.label_efficiency.starts import check_starts
 from drivemim.trust import add_trust_option
+from studies.label_efficiency.exposure import check_arms
+from studies.label_efficiency.inputs import prepare_inputs, relative_path
+from studies.label_efficiency.plan import finished_runs, make_plan
+from studies.label_efficiency.results import read_runs, report, write_results
+from studies.label_efficiency.settings import METRICS, SHARES, Arm, LabelStudy
+from studies.label_efficiency.starts import check_starts
+from workflow.steps import run_program
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from drivemim.errors import one_line_errors
-from drivemim.steps import run_program
-from drivemim.studies.camvid import WORK_DIR, StudySettings, make_plan, write_table
-from drivemim.studies.data import add_data_argument, check_data
+from studies.camvid import WORK_DIR, StudySettings, make_plan, write_table
+from studies.data import add_data_argument, check_data
+from workflow.steps import run_program
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

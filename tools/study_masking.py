@@ -7,22 +7,22 @@ import sys
 from pathlib import Path
 
 from drivemim.errors import one_line_errors
-from drivemim.steps import run_program
-from drivemim.studies.data import add_data_argument, check_data
-from drivemim.studies.masking import (
+from studies.data import add_data_argument, check_data
+from studies.masking import (
     DEFAULT_SETTINGS,
     WORK_DIR,
     detector_plan,
     index_plan,
     probe_plan,
 )
-from drivemim.studies.masking_results import (
+from studies.masking_results import (
     best_arms,
     detector_tables,
     probe_tables,
     read_detectors,
     read_probes,
 )
+from workflow.steps import run_program
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -1,8 +1,6 @@
 """Draw a pretrainer's input, mask and reconstruction: visualize.py CONFIG CHECKPOINT."""
 
-import sys
-
 from drivemim.cli.visualize import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

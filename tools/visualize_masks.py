@@ -1,8 +1,6 @@
 """Draw the mask of each strategy on one clip: visualize_masks.py CONFIG --out FOLDER."""
 
-import sys
-
 from drivemim.cli.visualize_masks import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

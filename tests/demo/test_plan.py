@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from drivemim.demo.plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, make_plan
 from drivemim.engine.config import load_config
+from town_demo.plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, make_plan
 
 
 def steps_of(settings, work_dir=DEFAULT_WORK_DIR):

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from drivemim.demo.plan import DemoSettings
-from drivemim.demo.report import read_outcome, write_demo_report
 from drivemim.evaluation.results_file import results_json
-from drivemim.steps import Done, Step
 from drivemim.visualization import save_image
+from town_demo.plan import DemoSettings
+from town_demo.report import read_outcome, write_demo_report
+from workflow.steps import Done, Step
 
 SETTINGS = DemoSettings(pictures=1, finetune_iterations=77)
 KEY = "drivemim/pedestrian_AP"

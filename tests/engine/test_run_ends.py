@@ -229,7 +229,7 @@ def test_a_pretraining_checkpoint_cannot_be_tested(toys, pretrained, tmp_path):
         f"{pretrained} is of another model than the config's RetinaNet"
     )
     assert str(error.value).endswith(
-        "It is a pretraining run's checkpoint; export its backbone with tools/export_backbone.py, "
+        "It is a pretraining run's checkpoint; export its backbone with drivemim export, "
         "and give a detector that with backbone_checkpoint=FILE"
     )
 

@@ -236,9 +236,9 @@ def test_truncated_export_is_named(resnet, tmp_path, suffix):
 
 
 def test_other_files_are_refused(resnet_run, tmp_path):
-    with pytest.raises(FileNotFoundError, match="write it with tools/export_backbone.py"):
+    with pytest.raises(FileNotFoundError, match="write it with drivemim export"):
         read_export(tmp_path / "none.safetensors")
-    with pytest.raises(CheckpointError, match="was not written by tools/export_backbone.py"):
+    with pytest.raises(CheckpointError, match="was not written by drivemim export"):
         read_export(resnet_run)
     with pytest.raises(ConfigError, match="must end in .safetensors"):
         export_backbone(resnet_run, tmp_path / "x.pth")
@@ -338,7 +338,7 @@ def test_any_checkpoint_is_still_strict(resnet_run, resnet, tmp_path):
     path = foreign(resnet, tmp_path / "more.pth", **{"layer9.weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match=r"unexpected 1 \(layer9.weight\)"):
         load_weights(model, path)
-    with pytest.raises(CheckpointError, match="export its backbone with tools/export_backbone.py"):
+    with pytest.raises(CheckpointError, match="export its backbone with drivemim export"):
         load_weights(model, resnet_run)
     torch.save({"iter": 3, "optimizer": {}}, tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match=r"none.pth holds no weights that are understood"):

@@ -49,7 +49,7 @@ def test_files_of_before(tmp_path):
 def test_what_is_no_results_file_is_named(tmp_path):
     path = tmp_path / "results.json"
     with pytest.raises(
-        FileNotFoundError, match=r"no results at .*results\.json; tools/test\.py --out"
+        FileNotFoundError, match=r"no results at .*results\.json; drivemim test --out"
     ):
         read_results(path)
     path.write_text('{"half')

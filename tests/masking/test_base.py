@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivemim.benchmarks.masks import drive
+from benchmarks.masks import drive
 from drivemim.clips import Clips
 from drivemim.masking import (
     MaskContext,

@@ -12,8 +12,8 @@ from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.frame_keys import frame_keys
 from drivemim.datasets.index import FrameIndex
 from drivemim.engine.config import load_config
-from drivemim.studies.camvid import METRICS, StudySettings, make_plan, table_of, write_table
-from drivemim.studies.masking import index_plan
+from studies.camvid import METRICS, StudySettings, make_plan, table_of, write_table
+from studies.masking import index_plan
 
 from ..engine.seen_data import write_frames
 

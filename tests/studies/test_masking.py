@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from drivemim.engine.config import load_config
-from drivemim.studies.masking import (
+from studies.masking import (
     ARMS,
     ENCODER,
     SOURCES,
@@ -16,7 +16,7 @@ from drivemim.studies.masking import (
     index_plan,
     probe_plan,
 )
-from drivemim.studies.masking_results import (
+from studies.masking_results import (
     best_arms,
     detector_tables,
     probe_tables,

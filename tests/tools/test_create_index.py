@@ -26,7 +26,7 @@ def test_mistakes_are_one_line(repository, tmp_path):
     done = _run(repository, "nuscenes", "--root", tmp_path, "--version", "v1.0-mini")
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith(f"create_index: no folder {tmp_path}/v1.0-mini; ")
+    assert line.startswith(f"drivemim index: no folder {tmp_path}/v1.0-mini; ")
 
 
 def test_videos_at_a_rate(repository, tmp_path):

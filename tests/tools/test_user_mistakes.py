@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from drivemim.datasets.builders.frames import build_frames_index
-from drivemim.steps import run_length
+from workflow.steps import run_length
 
 CONFIG = "configs/pretrain/vit_micro_tube_camvid.py"
 

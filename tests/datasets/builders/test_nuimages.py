@@ -395,7 +395,7 @@ def test_two_images_of_a_scene_at_one_time(tables, tmp_path):
 
 
 def test_nuscenes_tables_are_recognised(small_root, tmp_path):
-    cure = r"nuScenes' tables .* run tools/create_index\.py nuscenes --root"
+    cure = r"nuScenes' tables .* run drivemim index nuscenes --root"
     with pytest.raises(ValueError, match=cure):
         build_nuimages_index(small_root, "v1.0-mini", tmp_path / "index.arrow")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drivemim.datasets.builders.frames import build_frames_index
-from drivemim.studies.label_efficiency.settings import Arm, LabelStudy
+from studies.label_efficiency.settings import Arm, LabelStudy
 
 CONFIG = Path("configs/detection/atss_vit_micro_camvid.py")
 # Scenes of each split, and their frames; each frame has a car, every second one a pedestrian.

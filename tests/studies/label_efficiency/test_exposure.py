@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from drivemim.errors import ConfigError
-from drivemim.studies.label_efficiency.exposure import (
+from studies.label_efficiency.exposure import (
     ArmNotes,
     all_sentences,
     check_arms,
     shown_name,
 )
-from drivemim.studies.label_efficiency.inputs import prepare_inputs
-from drivemim.studies.label_efficiency.results import headline, report, scores_of, write_results
-from drivemim.studies.label_efficiency.settings import Arm
+from studies.label_efficiency.inputs import prepare_inputs
+from studies.label_efficiency.results import headline, report, scores_of, write_results
+from studies.label_efficiency.settings import Arm
 
 from ...engine.seen_data import index_of, metadata_of, write_backbone, write_frames
 from .conftest import CONFIG, SCENES

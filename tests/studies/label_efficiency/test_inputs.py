@@ -9,13 +9,13 @@ import pytest
 from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.detection import FrameDetection
 from drivemim.errors import CheckpointError, ConfigError, DataError
-from drivemim.studies.label_efficiency.inputs import (
+from studies.label_efficiency.inputs import (
     LabelCount,
     parse_options,
     prepare_inputs,
     relative_path,
 )
-from drivemim.studies.label_efficiency.settings import Arm
+from studies.label_efficiency.settings import Arm
 
 from .conftest import SCENES, write_index
 

@@ -3,11 +3,11 @@
 import pytest
 
 from drivemim.engine.config import load_config
-from drivemim.step_process import StepFailedError
-from drivemim.steps import run_plan
-from drivemim.studies.label_efficiency.inputs import parse_options, prepare_inputs
-from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
-from drivemim.studies.label_efficiency.settings import Arm
+from studies.label_efficiency.inputs import parse_options, prepare_inputs
+from studies.label_efficiency.plan import finished_runs, make_plan
+from studies.label_efficiency.settings import Arm
+from workflow.step_process import StepFailedError
+from workflow.steps import run_plan
 
 from .conftest import CONFIG, write_index
 

@@ -5,17 +5,17 @@ import json
 import pytest
 
 from drivemim.errors import DataError
-from drivemim.steps import run_plan
-from drivemim.studies.label_efficiency.inputs import LabelCount, StudyInputs, prepare_inputs
-from drivemim.studies.label_efficiency.plan import finished_runs, make_plan
-from drivemim.studies.label_efficiency.results import (
+from studies.label_efficiency.inputs import LabelCount, StudyInputs, prepare_inputs
+from studies.label_efficiency.plan import finished_runs, make_plan
+from studies.label_efficiency.results import (
     headline,
     read_runs,
     report,
     scores_of,
     write_results,
 )
-from drivemim.studies.label_efficiency.settings import Arm
+from studies.label_efficiency.settings import Arm
+from workflow.steps import run_plan
 
 METRIC = "drivemim/mAP50"
 

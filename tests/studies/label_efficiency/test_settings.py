@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from drivemim.errors import ConfigError
-from drivemim.studies.label_efficiency.settings import Arm, Run
+from studies.label_efficiency.settings import Arm, Run
 
 
 def test_arms_as_they_are_written():

@@ -10,8 +10,8 @@ import torch
 from drivemim.engine.build import build_alone
 from drivemim.engine.config import load_config
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.studies.label_efficiency.settings import Arm
-from drivemim.studies.label_efficiency.starts import check_starts
+from studies.label_efficiency.settings import Arm
+from studies.label_efficiency.starts import check_starts
 
 from .conftest import CONFIG
 
@@ -52,7 +52,7 @@ def test_every_file_of_an_arm_is_loaded_and_the_arm_is_named(check, weights):
 
 def test_a_pretraining_checkpoint_is_sent_to_the_export(check, weights):
     trained = {f"encoder.backbone.{name}": value for name, value in weights.items()}
-    with pytest.raises(CheckpointError, match=r"--arm tried: .*tools/export_backbone\.py"):
+    with pytest.raises(CheckpointError, match=r"--arm tried: .*drivemim export"):
         check({"state_dict": trained | {"decoder.mask_token": torch.zeros(1)}})
 
 

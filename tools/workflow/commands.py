@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from drivemim.steps import Step, run_length
+from workflow.steps import Step, run_length
 
 # Source files and folders that a step depends on, in addition to the steps before it.
-INDEX_SOURCES = ("drivemim/datasets", "tools/create_index.py")
+INDEX_SOURCES = ("drivemim/datasets", "drivemim/cli/index.py")
 TRAINING_SOURCES = (
     "drivemim/datasets",
     "drivemim/engine",
@@ -17,10 +17,15 @@ TRAINING_SOURCES = (
     "drivemim/models",
     "drivemim/clips.py",
     "configs",
-    "tools/train.py",
+    "drivemim/cli/train.py",
 )
-EXPORT_SOURCES = ("drivemim/engine", "drivemim/models", "tools/export_backbone.py")
-TEST_SOURCES = ("drivemim/datasets", "drivemim/evaluation", "drivemim/models", "tools/test.py")
+EXPORT_SOURCES = ("drivemim/engine", "drivemim/models", "drivemim/cli/export.py")
+TEST_SOURCES = (
+    "drivemim/datasets",
+    "drivemim/evaluation",
+    "drivemim/models",
+    "drivemim/cli/test.py",
+)
 
 
 def last_checkpoint(run: Path, iterations: int) -> Path:

@@ -15,8 +15,8 @@ from drivemim.engine.exposure import (
     unknown_frames,
 )
 from drivemim.engine.frames_seen import KnownFrames
-from drivemim.studies.label_efficiency.inputs import LabelCount, StudyInputs, open_splits
-from drivemim.studies.label_efficiency.settings import LabelStudy, Run
+from studies.label_efficiency.inputs import LabelCount, StudyInputs, open_splits
+from studies.label_efficiency.settings import LabelStudy, Run
 
 BOXES_MARK, TRANSDUCTIVE_MARK = "†", "‡"
 

@@ -26,8 +26,8 @@ from drivemim.engine.schedule import check_schedule
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 from drivemim.files import check_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
-from drivemim.steps import run_length
-from drivemim.studies.label_efficiency.settings import LabelStudy
+from studies.label_efficiency.settings import LabelStudy
+from workflow.steps import run_length
 
 EVALUATION = ("val_evaluator", "test_evaluator")
 """Config keys that do not affect training."""

@@ -23,11 +23,11 @@ from drivemim.evaluation.label_efficiency import (
 )
 from drivemim.evaluation.results_file import read_results
 from drivemim.files import write_bytes
-from drivemim.studies.label_efficiency.exposure import ArmNotes, all_sentences, shown_name
-from drivemim.studies.label_efficiency.inputs import StudyInputs
-from drivemim.studies.label_efficiency.settings import LabelStudy, Run
 from drivemim.visualization.label_efficiency import label_curves
 from drivemim.visualization.plots import save_figure
+from studies.label_efficiency.exposure import ArmNotes, all_sentences, shown_name
+from studies.label_efficiency.inputs import StudyInputs
+from studies.label_efficiency.settings import LabelStudy, Run
 
 Results = Mapping[Run, Mapping[str, float]]
 """Metrics by name, for each finished run."""

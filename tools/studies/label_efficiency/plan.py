@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from drivemim.commands import evaluate_step, last_checkpoint, train_step, without_validation
-from drivemim.steps import Stage, Step, finished
-from drivemim.studies.label_efficiency.inputs import (
+from studies.label_efficiency.inputs import (
     EVALUATION,
     LabelCount,
     StudyInputs,
     relative_path,
 )
-from drivemim.studies.label_efficiency.settings import LabelStudy, Run
+from studies.label_efficiency.settings import LabelStudy, Run
+from workflow.commands import evaluate_step, last_checkpoint, train_step, without_validation
+from workflow.steps import Stage, Step, finished
 
 SIDE_BY_SIDE = 2
 

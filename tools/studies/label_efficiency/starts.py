@@ -8,8 +8,8 @@ from drivemim.engine.build import build_alone
 from drivemim.engine.config import load_config
 from drivemim.engine.transfer import load_weights
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.studies.label_efficiency.inputs import parse_options
-from drivemim.studies.label_efficiency.settings import LabelStudy
+from studies.label_efficiency.inputs import parse_options
+from studies.label_efficiency.settings import LabelStudy
 
 
 def check_starts(study: LabelStudy, repository: Path) -> None:

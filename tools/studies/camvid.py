@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.commands import (
+from drivemim.evaluation.results_file import read_results, results_json
+from drivemim.files import write_bytes
+from studies.tables import mean_and_deviation
+from workflow.commands import (
     evaluate_step,
     export_step,
     index_step,
@@ -18,10 +21,7 @@ from drivemim.commands import (
     train_step,
     without_validation,
 )
-from drivemim.evaluation.results_file import read_results, results_json
-from drivemim.files import write_bytes
-from drivemim.steps import Stage, Step
-from drivemim.studies.tables import mean_and_deviation
+from workflow.steps import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit_micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"

@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from drivemim.benchmarks.masks import drive, milliseconds
+from benchmarks.masks import drive, milliseconds
 from drivemim.clips import Clips
 from drivemim.engine.config import load_config
 from drivemim.engine.provenance import training_image_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.commands import (
+from workflow.commands import (
     EXPORT_SOURCES,
     INDEX_SOURCES,
     TEST_SOURCES,
@@ -17,7 +17,7 @@ from drivemim.commands import (
     train_step,
     without_validation,
 )
-from drivemim.steps import Stage, Step
+from workflow.steps import Stage, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit_micro_town.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_labels_town.py"
@@ -25,7 +25,7 @@ ARMS = {"pretrained": "the pretrained backbone", "random": "random initialisatio
 # The configs read the demo's index from this folder.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")
 
-TOWN_SOURCES = ("drivemim/datasets/town", "drivemim/geometry", "tools/generate_town.py")
+TOWN_SOURCES = ("drivemim/datasets/town", "drivemim/geometry", "drivemim/cli/town.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +190,7 @@ def _pictures_step(checkpoint: Path, settings: DemoSettings, work_dir: Path) -> 
             *("--clips", f"{settings.pictures}", "--scenes", "mini_val"),
             *(("--cfg-options", *moved) if moved else ()),
         ),
-        reads=("drivemim/visualization", "tools/visualize.py"),
+        reads=("drivemim/visualization", "drivemim/cli/visualize.py"),
         writes=tuple(
             folder / f"{kind}-{number}.jpg"
             for number in range(settings.pictures)

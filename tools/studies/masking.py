@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.commands import (
+from workflow.commands import (
     evaluate_step,
     export_step,
     index_step,
@@ -18,7 +18,7 @@ from drivemim.commands import (
     train_step,
     without_validation,
 )
-from drivemim.steps import Stage, Step
+from workflow.steps import Stage, Step
 
 WORK_DIR = Path("work_dirs/study-masking")
 BASELINE = "random"

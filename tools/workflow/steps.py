@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from drivemim.files import check_folder, write_bytes
-from drivemim.step_process import Running, StepFailedError
+from workflow.step_process import Running, StepFailedError
 
 SECONDS_BETWEEN_LINES = 5.0
 

@@ -16,11 +16,9 @@ from mmengine.config import Config
 
 import drivemim
 from drivemim.datasets.classes import CLASSES
-from drivemim.demo.plan import ARMS, PRETRAIN_CONFIG, DemoSettings
 from drivemim.environment import OPENMMLAB, OTHERS, installed_version
 from drivemim.evaluation.results_file import read_curves, read_results
 from drivemim.registry import MODELS
-from drivemim.steps import Done
 from drivemim.visualization import (
     Chart,
     Code,
@@ -42,6 +40,8 @@ from drivemim.visualization import (
 )
 from drivemim.visualization.report import Block
 from drivemim.visualization.score_plots import Arms
+from town_demo.plan import ARMS, PRETRAIN_CONFIG, DemoSettings
+from workflow.steps import Done
 
 Metrics = Mapping[str, float]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drivemim.evaluation.results_file import read_results
-from drivemim.studies.masking import (
+from studies.masking import (
     ARMS,
     BASELINE,
     PROBES,
@@ -19,7 +19,7 @@ from drivemim.studies.masking import (
     detector_arms,
     run_name,
 )
-from drivemim.studies.tables import mean_and_deviation
+from studies.tables import mean_and_deviation
 
 Runs = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 """Results by source, then by arm; one result per seed."""

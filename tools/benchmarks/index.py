@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from drivemim.benchmarks.tables import write_tables
+from benchmarks.tables import write_tables
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.clip_windows import ClipWindows
 from drivemim.datasets.index import FrameIndex
@@ -70,8 +71,10 @@ def _report(rows: Sequence[tuple[str, float, str, str, float]]) -> int:
 
 def _in_process(task: str, *arguments: object) -> dict[str, Any]:
     """Run one measurement in a separate process, so that no other memory is counted."""
-    command = [sys.executable, "-m", "drivemim.benchmarks.index", task, *map(str, arguments)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.index", task, *map(str, arguments)]
+    folders = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
