@@ -62,5 +62,5 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action=TrustCheckpoint,
         metavar="FILE",
-        help="checkpoints that may run code when they are read; see docs/security.md",
+        help="checkpoints that may run code when they are read; see docs/reference/security.md",
     )

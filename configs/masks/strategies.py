@@ -1,6 +1,6 @@
 # Every registered mask strategy at the same mask ratio, some with variants. They are compared by
 # tools/analyze_masks.py, tools/visualize_masks.py and tools/benchmark.py masks, and shown in
-# docs/masking.md.
+# docs/guides/masking.md.
 ratio = 0.75
 
 dataset = dict(

@@ -1,4 +1,4 @@
-# ViT-B/16 on nuScenes with the recipe that was best for the small ViT: docs/results.md, "How many
+# ViT-B/16 on nuScenes with the recipe that was best for the small ViT: docs/results/results.md, "How many
 # labels pretraining saves". An iteration has as many frames as in vit_base_object_nuscenes.py.
 _base_ = './vit_base_object_nuscenes.py'
 

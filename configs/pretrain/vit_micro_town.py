@@ -1,5 +1,5 @@
 # The default recipe on the generated town, for one CPU core: random masks on single frames, a
-# pyramid decoder, and a lower weight for flat patches. Results are in docs/results.md.
+# pyramid decoder, and a lower weight for flat patches. Results are in docs/results/results.md.
 _base_ = [
     '../_base_/models/pretrain_vit_micro.py', '../_base_/datasets/town_clips.py',
     '../_base_/schedules/pretrain_single_cpu.py', '../_base_/runtime.py'

@@ -268,7 +268,7 @@ def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
     return (
         f"{name} teaches objects that the data set's filters leave out as background; set "
         "ignore_iof_thr=0.5 of every assigner in model.train_cfg, or take a head that ignores "
-        "them (docs/detectors.md)"
+        "them (docs/guides/detectors.md)"
     )
 
 

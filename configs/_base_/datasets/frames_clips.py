@@ -1,5 +1,5 @@
 # All unlabelled frames listed in data/README.md, except the splits that detectors are evaluated on:
-# folders of frames and three rigs in nuScenes' format. docs/results.md has the commands that build
+# folders of frames and three rigs in nuScenes' format. docs/results/results.md has the commands that build
 # the four indices.
 _base_ = './nuscenes_clips.py'
 
