@@ -276,7 +276,7 @@ def _use(name: str, metadata: Mapping[str, Any]) -> str:
         "Into a detector's config, checked and verified:",
         f"```\ndrivemim transfer --config THEIRS.py --backbone {name}.safetensors "
         "--out SMALL.py\n```",
-        "As a PyTorch module, which takes RGB images (B, 3, H, W), uint8 or in [0, 1]:",
+        "As a PyTorch module, which takes RGB images and normalises them:",
         "```python\nimport drivemim\n\n"
         f'backbone = drivemim.load_backbone("{name}.safetensors")\nmaps = backbone(images)\n```',
         "Into a detector in Python:",

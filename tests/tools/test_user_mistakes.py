@@ -103,4 +103,4 @@ def test_missing_index(repository, drive):
     (drive.parent / "index.arrow").unlink()
     line = last_line(train(repository, drive))
     assert str(drive.parent / "index.arrow") in line
-    assert "create_index" in line
+    assert "drivemim index" in line

@@ -401,7 +401,7 @@ def test_nuscenes_tables_are_recognised(small_root, tmp_path):
 
 
 def test_another_version_is_asked_for(index):
-    with pytest.raises(ValueError, match=r"create_index\.py nuimages --root .* v1\.0-train"):
+    with pytest.raises(ValueError, match=r"drivemim index nuimages --root .* v1\.0-train"):
         FrameIndex.open(index.path, version="v1.0-train")
 
 

@@ -272,7 +272,7 @@ def test_missing_images_stop_the_build_or_are_dropped(tables, write, tmp_path):
     assert len(index.frames) == 23
     assert "scene-0061-CAM_FRONT-2" not in list(index.frames.token)
     # Built again by its own command, it leaves them out again.
-    command = ["tools/create_index.py", "nuscenes", "--root", str(root), "--version", "v1.0-mini"]
+    command = ["drivemim", "index", "nuscenes", "--root", str(root), "--version", "v1.0-mini"]
     command += ["--missing-images", "drop", "--out", str(out)]
     assert shlex.split(index.info.command) == command
     build_nuscenes_index(root, "v1.0-mini", out, missing_images="ignore")
