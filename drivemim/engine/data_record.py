@@ -17,7 +17,14 @@ from drivemim.engine.config import defaults_of, dicts_in
 from drivemim.engine.frames_seen import record_frames
 from drivemim.engine.reads import boxes_from
 
-_SETTINGS = ("image_size", "steps", "spacing", "one_camera", "augment", "lidar_points")
+_SETTINGS = (
+    "image_size",
+    "num_frames",
+    "frame_interval",
+    "single_camera",
+    "augment",
+    "lidar_points",
+)
 _DEFAULTS = defaults_of(ClipDataset)
 
 
@@ -41,8 +48,8 @@ def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
     """Return images per clip, frames times cameras; None if unknown or not always the same."""
     counts = set()
     for part in data:
-        cameras = 1 if part["one_camera"] else len(part["cameras"] or ())
-        counts.add(part["steps"] * cameras)
+        cameras = 1 if part["single_camera"] else len(part["cameras"] or ())
+        counts.add(part["num_frames"] * cameras)
     return counts.pop() if len(counts) == 1 and 0 not in counts else None
 
 
@@ -69,7 +76,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
     rows = index.scene_rows(entry["chosen"])
     cameras = index.camera_numbers(entry["cameras"])
     chosen = np.isin(frames.scene, rows) & np.isin(frames.camera, cameras)
-    if entry["spacing"] is None:
+    if entry["frame_interval"] is None:
         chosen &= np.asarray(frames.keyframe)
     sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
     tables = repr(sorted((table.name, table.size) for table in info.tables))

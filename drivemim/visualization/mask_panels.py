@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.datasets import ClipDataset
+from drivemim.datasets import ClipDataset, SampleRequest
 from drivemim.files import check_folder
 from drivemim.geometry import lift_points, project_points
 from drivemim.masking import MaskStrategy, clip_generators
@@ -84,8 +84,7 @@ def draw_masks(
     dataset: ClipDataset = DATASETS.build(_dataset(cfg))
     if not 0 <= item < len(dataset):
         raise IndexError(f"clip {item} of {len(dataset)}")
-    np.random.seed(seed)
-    clips = dataset[item]
+    clips = dataset[SampleRequest(item, seed)]
     H, W = clips.image_size
     grid = (H // stride, W // stride)
     points_P3 = world_marks(clips, marks)
