@@ -48,8 +48,8 @@ def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
     """Return images per clip, frames times cameras; None if unknown or not always the same."""
     counts = set()
     for part in data:
-        cameras = 1 if part["single_camera"] else len(part["cameras"] or ())
-        counts.add(part["num_frames"] * cameras)
+        cameras = 1 if part["one_camera"] else len(part["cameras"] or ())
+        counts.add(part["steps"] * cameras)
     return counts.pop() if len(counts) == 1 and 0 not in counts else None
 
 
@@ -61,7 +61,7 @@ def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
         "cameras": None if part.get("cameras") is None else list(part["cameras"]),
         "boxes": boxes.get("type") if isinstance(boxes, Mapping) else boxes,
         "boxes_from": boxes_from(boxes),
-        **{key: plain(part.get(key, _DEFAULTS.get(key))) for key in _SETTINGS},
+        **{name: plain(part.get(key, _DEFAULTS.get(key))) for name, key in _SETTINGS.items()},
     }
     try:
         index = FrameIndex.open(part["index"], data_root=part.get("data_root"))
@@ -76,7 +76,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
     rows = index.scene_rows(entry["chosen"])
     cameras = index.camera_numbers(entry["cameras"])
     chosen = np.isin(frames.scene, rows) & np.isin(frames.camera, cameras)
-    if entry["frame_interval"] is None:
+    if entry["spacing"] is None:
         chosen &= np.asarray(frames.keyframe)
     sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
     tables = repr(sorted((table.name, table.size) for table in info.tables))

@@ -186,11 +186,9 @@ def _data(part: Mapping[str, Any]) -> str:
         "chosen scenes": "all" if part["chosen"] is None else part["chosen"],
         "cameras": "all" if part["cameras"] is None else part["cameras"],
         "boxes": part["boxes"] or "none",
-        "time steps": part["num_frames"],
-        "seconds between them": "keyframes"
-        if part["frame_interval"] is None
-        else part["frame_interval"],
-        "one camera a clip": part["single_camera"],
+        "time steps": part["steps"],
+        "seconds between them": "keyframes" if part["spacing"] is None else part["spacing"],
+        "one camera a clip": part["one_camera"],
         "lidar points a frame": part["lidar_points"],
         "augmentation": _augmentation(part["augment"]),
     }

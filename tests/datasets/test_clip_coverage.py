@@ -45,8 +45,8 @@ def test_coverage_by_hand(small_index):
     assert (coverage.valid_C.tolist(), coverage.asked_C.tolist()) == ([6, 12], [18, 18])
     line = describe_coverage(data.clips, coverage)
     assert line.endswith(
-        "6 clips of num_frames=3, frame_interval=None, 2 cameras; 50.0% of their 36 frames are valid "
-        "(missing: 25.0% after the end of the scene, 25.0% of cameras that the scene does not have)"
+        "6 clips of num_frames=3, frame_interval=None, 2 cameras; 50.0% of their 36 frames are "
+        "valid (missing: 25.0% after the end of the scene, 25.0% of cameras that the scene does not have)"
     )
     check_share(data.clips, coverage)  # exactly a half
 
@@ -90,9 +90,9 @@ def test_a_dropped_keyframe_is_skipped_and_not_ended(tables, write):
 
 def test_keyframes_only_with_the_shipped_spacing_is_refused(keyframes_only):
     match = (
-        r"no clip of num_frames=3, frame_interval=0\.25 has a frame at step 1 \(0\.25 s after its first\); a "
-        r"camera's frames are 0\.5 s apart \(median, keyframes without sweeps\): set frame_interval=0\.5, "
-        r"or None for one sample after the other, or index the sweeps too"
+        r"no clip of num_frames=3, frame_interval=0\.25 has a frame at step 1 \(0\.25 s after its "
+        r"first\); a camera's frames are 0\.5 s apart \(median, keyframes without sweeps\): set "
+        r"frame_interval=0\.5, or None for one sample after the other, or index the sweeps too"
     )
     with pytest.raises(ValueError, match=match):
         _dataset(keyframes_only, num_frames=3, frame_interval=0.25)
@@ -133,11 +133,13 @@ def test_a_lost_camera_is_named(small_index):
     [
         (
             "ended",
-            r"num_frames: most clips of num_frames=2, frame_interval=0\.1666 reach past the end .* drop_incomplete=True",
+            r"num_frames: most clips of num_frames=2, frame_interval=0\.1666 reach past the end .* "
+            r"drop_incomplete=True",
         ),
         (
             "skipped",
-            r"frame_interval: a camera's frames are 0\.167 s apart \(median\): set frame_interval=0\.167",
+            r"frame_interval: a camera's frames are 0\.167 s apart \(median\): set "
+            r"frame_interval=0\.167",
         ),
     ],
 )

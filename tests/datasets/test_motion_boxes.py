@@ -95,7 +95,7 @@ def test_missing_frames_have_no_boxes(still_camera):
 
 def test_one_step_has_no_motion(still_camera):
     with pytest.raises(
-        ValueError, match="MotionBoxes compares the steps .* set num_frames=2 or more"
+        ValueError, match="MotionBoxes compares the frames .* set num_frames=2 or more"
     ):
         clips_of(still_camera, num_frames=1)[0]
 

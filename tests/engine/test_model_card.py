@@ -27,8 +27,7 @@ RESULTS = {
 GONE = {
     "index": "gone.arrow", "unreadable": "gone", "chosen": None, "cameras": None, "boxes": None,
     "boxes_from": None,
-    "num_frames": 1, "frame_interval": None, "single_camera": False, "augment": None,
-    "lidar_points": 0,
+    "steps": 1, "spacing": None, "one_camera": False, "augment": None, "lidar_points": 0,
 }  # fmt: skip
 NOTHING = {"data": [], "recipe": {"reads": {}, "started_from": None, "earlier": []}}
 

@@ -51,8 +51,8 @@ def test_one_line_a_data_set_before_training(index, lines):
     _train_on(joined)
     # Of 6 clips the last of each sequence has no second step; 4 are whole.
     assert [line.partition("index.arrow: ")[2] for line in lines] == [
-        "6 clips of num_frames=2, frame_interval=None, 1 camera; 83.3% of their 12 frames are valid "
-        "(missing: 16.7% after the end of the scene)",
+        "6 clips of num_frames=2, frame_interval=None, 1 camera; 83.3% of their 12 frames are "
+        "valid (missing: 16.7% after the end of the scene)",
         "4 clips of num_frames=2, frame_interval=0.1, 1 camera; 100.0% of their 8 frames are valid",
     ]
 
