@@ -17,14 +17,16 @@ from drivemim.engine.config import defaults_of, dicts_in
 from drivemim.engine.frames_seen import record_frames
 from drivemim.engine.reads import boxes_from
 
-_SETTINGS = (
-    "image_size",
-    "num_frames",
-    "frame_interval",
-    "single_camera",
-    "augment",
-    "lidar_points",
-)
+_SETTINGS = {
+    "image_size": "image_size",
+    "steps": "num_frames",
+    "spacing": "frame_interval",
+    "one_camera": "single_camera",
+    "augment": "augment",
+    "lidar_points": "lidar_points",
+}
+"""Arguments of ``ClipDataset`` by their names in records. Checkpoints and exports hold these names,
+so they stay."""
 _DEFAULTS = defaults_of(ClipDataset)
 
 

@@ -144,6 +144,7 @@ def world_marks(clips: Clips, count: int) -> Tensor:
     Returns:
         (P, 3) in the clip's frame, metres.
     """
+    clips.require("The choice of world points", "intrinsics", "poses")
     candidates_P3 = _lidar_points(clips)
     if len(candidates_P3) == 0:
         along, across = torch.arange(-30.0, 31, 3).double(), torch.arange(-9.0, 10, 3).double()

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from drivemim.models.patches import patch_grid
+from drivemim.clips import patch_grid
 from drivemim.registry import DATA_SAMPLERS, MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "pretrain"

@@ -46,7 +46,8 @@ def test_coverage_by_hand(small_index):
     line = describe_coverage(data.clips, coverage)
     assert line.endswith(
         "6 clips of num_frames=3, frame_interval=None, 2 cameras; 50.0% of their 36 frames are "
-        "valid (missing: 25.0% after the end of the scene, 25.0% of cameras that the scene does not have)"
+        "valid (missing: 25.0% after the end of the scene, 25.0% of cameras that the scene does "
+        "not have)"
     )
     check_share(data.clips, coverage)  # exactly a half
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from drivemim.clips import patch_grid
 from drivemim.models.patches import (
     PatchIndices,
     PatchMask,
     gather_patches,
-    patch_grid,
     patchify,
     scatter_patches,
     spread_rows,
