@@ -162,7 +162,7 @@ def test_the_shipped_config_has_every_registered_strategy(repository):
 
 def test_the_tool(config, town, tmp_path, repository):
     command = [sys.executable, "tools/analyze_masks.py", str(config), "--image-size", "96", "160",
-               "--steps", "2", "--clips", "1", "--draws", "1"]  # fmt: skip
+               "--num-frames", "2", "--clips", "1", "--draws", "1"]  # fmt: skip
     out = tmp_path / "masks.json"
     done = subprocess.run(
         [*command, "--index", str(town), "--out", str(out)],
