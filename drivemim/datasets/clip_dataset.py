@@ -182,6 +182,7 @@ class ClipDataset(Dataset[Clips]):
             tokens=(
                 tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),
             ),
+            missing=frozenset(),
             **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
         )
         return clips if self.boxes is None else self.boxes.complete(clips, rows_TN)

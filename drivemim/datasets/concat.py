@@ -36,7 +36,7 @@ class ConcatDataset(data.ConcatDataset[Any]):
         index %= len(self)
         part = bisect_right(self.cumulative_sizes, index)
         start = self.cumulative_sizes[part - 1] if part else 0
-        return self.datasets[part][SampleRequest(index - start, seed)]  # type: ignore[index]  # ours
+        return self.datasets[part][SampleRequest(index - start, seed)]
 
     @property
     def metainfo(self) -> dict[str, Any]:
