@@ -18,7 +18,7 @@ def test_seconds_by_hand() -> None:
 
 def test_what_the_rays_need_and_images_lack_is_named() -> None:
     images = torch.zeros(1, 2, 1, 64, 96, 3, dtype=torch.uint8)
-    with pytest.raises(ConfigError, match="ray and time embedding needs the intrinsics and poses"):
+    with pytest.raises(ConfigError, match="rays and times needs the intrinsics and poses"):
         RayTimeEmbedding(16)(Clips.from_images(images, timestamps=[[[0], [1]]]), GRID)
     calibrated = Clips.from_images(images, intrinsics=torch.eye(3), poses=torch.eye(4))
     with pytest.raises(ConfigError, match=r"needs the timestamps of .* \(\.\.\.\), microseconds"):
