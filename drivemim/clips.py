@@ -8,11 +8,16 @@ H W pixels, h w patches, L = h*w patches, K visible patches, D feature channels,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
+
+from drivemim.errors import ConfigError
 
 Tokens = tuple[tuple[tuple[str, ...], ...], ...]
 
@@ -27,6 +32,18 @@ PADDING: dict[str, float | tuple[float, ...]] = {
     "points_BTNP3": (0.0, 0.0, torch.inf),
 }
 """Padding values of the lists whose length differs between frames."""
+
+OPTIONAL = {
+    "intrinsics": "(..., 3, 3), pixels",
+    "poses": "(..., 4, 4), camera to vehicle or clip, metres",
+    "timestamps": "(...), microseconds",
+    "boxes": "(..., M, 4), x1, y1, x2, y2 in pixels",
+    "labels": f"(..., M), positions in {CLASSES}, -1 for padding",
+}
+"""Arguments of ``Clips.from_images`` that masks and decoders can need, and their shapes."""
+
+_OTHERS = ("tokens", "missing")
+"""Fields of ``Clips`` that are not tensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +70,8 @@ class Clips:
         seeds_B: int64, source of randomness of each clip. Its random draws depend on its own seed
             only, never on its batch or process.
         tokens: frame tokens [B][T][N]; ``""`` where the frame is missing.
+        missing: keys of ``OPTIONAL`` that are not known; their tensors hold placeholders. See
+            ``require``.
     """
 
     images_BTNHWC: Tensor
@@ -67,6 +86,72 @@ class Clips:
     points_BTNP3: Tensor
     seeds_B: Tensor
     tokens: Tokens
+    missing: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_images(
+        cls,
+        images: Tensor | ArrayLike,
+        *,
+        rgb: bool = False,
+        intrinsics: Tensor | ArrayLike | None = None,
+        poses: Tensor | ArrayLike | None = None,
+        timestamps: Tensor | ArrayLike | None = None,
+        boxes: Tensor | ArrayLike | None = None,
+        labels: Tensor | ArrayLike | None = None,
+        tracks: Tensor | ArrayLike | None = None,
+        depths: Tensor | ArrayLike | None = None,
+        points: Tensor | ArrayLike | None = None,
+        seed: int = 0,
+    ) -> Clips:
+        """Make clips from images, and from as much as is known about them.
+
+        All other arguments have the leading axes of ``images``, or axes that broadcast to them: one
+        (3, 3) matrix is the intrinsics of all images. Masks and decoders that need an argument
+        that was not given raise an error that names it.
+
+        Args:
+            images: uint8, or float in [0, 1]: (B, T, N, H, W, 3); (B, N, H, W, 3), clips of one
+                time step; or (B, H, W, 3), clips of one image.
+            rgb: whether the channels are red, green, blue; by default they are blue, green, red,
+                as in ``images_BTNHWC``.
+            intrinsics: (..., 3, 3), pixels.
+            poses: (..., 4, 4), metres, from camera axes (x right, y down, z forward) to the clip
+                frame, which has z up and the ground at 0: ``camera_to_clip_BTN44``.
+            timestamps: (...), microseconds. Not needed for clips of one time step.
+            boxes: (..., M, 4), (x1, y1, x2, y2) pixels; they are clipped to the image. Boxes
+                without an area are padding.
+            labels: (..., M), positions in ``CLASSES``, -1 for padding.
+            tracks: (..., M), one number per object; by default, every box is its own object.
+            depths: (..., M), metres; by default, smaller boxes count as nearer.
+            points: (..., P, 3), lidar points: (x, y) pixels and depth, metres.
+            seed: seed of the first clip; each clip's seed is one more than that of the one before.
+
+        Raises:
+            ConfigError: if the images have another shape, type or range, or an argument does not
+                fit the images.
+        """
+        given = {"intrinsics": intrinsics, "poses": poses, "timestamps": timestamps}
+        given |= {"boxes": boxes, "labels": labels, "tracks": tracks, "depths": depths}
+        return cls(**_fields_of(images, {**given, "points": points}, rgb=rgb, seed=seed))
+
+    def require(self, user: str, *names: str) -> None:
+        """Refuse clips that lack what a mask or a decoder needs.
+
+        Args:
+            user: what needs it, for the message.
+            names: keys of ``OPTIONAL``.
+
+        Raises:
+            ConfigError: naming the arguments that ``from_images`` was not given.
+        """
+        lacking = [name for name in names if name in self.missing]
+        if lacking:
+            cure = " and ".join(f"{name}= of shape {OPTIONAL[name]}" for name in lacking)
+            raise ConfigError(
+                f"{user} needs the {' and '.join(lacking)} of the images, which Clips.from_images "
+                f"was not given; give it {cure}"
+            )
 
     def __len__(self) -> int:
         return int(self.images_BTNHWC.shape[0])
@@ -95,24 +180,49 @@ class Clips:
         tensors = {
             field.name: function(getattr(self, field.name))
             for field in fields(self)
-            if field.name != "tokens"
+            if field.name not in _OTHERS
         }
-        return replace(self, **tensors)  # type: ignore[arg-type]  # tokens are left out
+        return replace(self, **tensors)  # type: ignore[arg-type]  # tensors only
 
     @staticmethod
     def cat(batches: Sequence[Clips]) -> Clips:
         """Concatenate batches of the same T, N and image size; pad lists to the longest."""
-        joined: dict[str, Tensor | Tokens] = {}
+        joined: dict[str, Tensor | Tokens | frozenset[str]] = {}
         for field in fields(Clips):
             parts = [getattr(batch, field.name) for batch in batches]
             if field.name == "tokens":
                 joined[field.name] = tuple(clip for part in parts for clip in part)
                 continue
+            if field.name == "missing":
+                joined[field.name] = frozenset().union(*parts)
+                continue
             if field.name in PADDING:
                 most = max(part.shape[3] for part in parts)
                 parts = [_pad(part, most, PADDING[field.name]) for part in parts]
             joined[field.name] = torch.cat(parts)
-        return Clips(**joined)  # type: ignore[arg-type]  # one dict for tensors and tokens
+        return Clips(**joined)  # type: ignore[arg-type]  # one dict for all fields
+
+
+def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
+    """Return the rows and columns of patches in an image.
+
+    Args:
+        image_size: height and width, pixels.
+        patch_size: side of a patch, pixels.
+
+    Raises:
+        ConfigError: if either side is zero or not a multiple of ``patch_size``.
+    """
+    height, width = image_size
+    if height < 1 or width < 1:
+        raise ConfigError(f"image size {height}x{width} (height x width) has no pixels")
+    if height % patch_size or width % patch_size:
+        raise ConfigError(
+            f"image size {height}x{width} (height x width) is not a multiple of the mask's patch "
+            f"size {patch_size}; resize or pad to "
+            f"{-(-height // patch_size) * patch_size}x{-(-width // patch_size) * patch_size}"
+        )
+    return height // patch_size, width // patch_size
 
 
 def _pad(values_BTNM: Tensor, length: int, value: float | tuple[float, ...]) -> Tensor:
@@ -121,3 +231,85 @@ def _pad(values_BTNM: Tensor, length: int, value: float | tuple[float, ...]) -> 
     row = torch.tensor(value, dtype=values_BTNM.dtype, device=values_BTNM.device)
     rows = row.expand(B, T, N, length - M, *values_BTNM.shape[4:])
     return torch.cat([values_BTNM, rows], dim=3)
+
+
+def _fields_of(
+    images: Tensor | ArrayLike, given: Mapping[str, Any], *, rgb: bool, seed: int
+) -> dict[str, Any]:
+    """Return the fields of ``Clips`` from the arguments of ``from_images``."""
+    stored = _to_uint8(images)
+    stored = stored.flip(-1) if rgb else stored
+    lead, (H, W) = tuple(stored.shape[:-3]), stored.shape[-3:-1]
+    B, T, N = {1: (*lead, 1, 1), 2: (lead[0], 1, lead[-1]), 3: lead}[len(lead)]
+    shape, device = (B, T, N), stored.device
+
+    def fill(name: str, tail: tuple[int, ...], dtype: torch.dtype, default: Any) -> Tensor:
+        """Return an argument's values, or the default, for every frame: (B, T, N, *tail)."""
+        value = default if given[name] is None else given[name]
+        values = torch.as_tensor(value, dtype=dtype, device=device)
+        try:
+            values = values.broadcast_to((*lead, *tail))
+        except RuntimeError:
+            raise ConfigError(
+                f"{name} of shape {tuple(values.shape)} must have the shape {(*lead, *tail)}, or "
+                "one that broadcasts to it"
+            ) from None
+        return values.reshape(*shape, *tail).clone()
+
+    M, P = _length("boxes", given["boxes"], 4), _length("points", given["points"], 3)
+    boxes_BTNM4 = fill("boxes", (M, 4), torch.float32, 0.0).clamp(min=0)
+    boxes_BTNM4 = boxes_BTNM4.minimum(boxes_BTNM4.new_tensor([W, H, W, H]))
+    empty_BTNM = (boxes_BTNM4[..., 2:] <= boxes_BTNM4[..., :2]).any(dim=-1)
+    # Without labels, any class marks a box as one that is there.
+    labels_BTNM = fill("labels", (M,), torch.int64, 0).masked_fill(empty_BTNM, -1)
+    needless = {"timestamps"} if T == 1 else set()
+    return {
+        "images_BTNHWC": stored.reshape(*shape, H, W, 3),
+        "intrinsics_BTN33": fill("intrinsics", (3, 3), torch.float32, torch.eye(3)),
+        "camera_to_clip_BTN44": fill("poses", (4, 4), torch.float32, torch.eye(4)),
+        "timestamps_BTN": fill("timestamps", (), torch.int64, 0),
+        "valid_BTN": torch.ones(shape, dtype=torch.bool, device=device),
+        "boxes_BTNM4": boxes_BTNM4,
+        "labels_BTNM": labels_BTNM,
+        "tracks_BTNM": fill("tracks", (M,), torch.int64, -1),
+        "depths_BTNM": fill("depths", (M,), torch.float32, torch.inf),
+        "points_BTNP3": fill("points", (P, 3), torch.float32, 0.0),
+        "seeds_B": seed + torch.arange(B, device=device),
+        "tokens": tuple(
+            tuple(tuple(f"{b}-{t}-{n}" for n in range(N)) for t in range(T)) for b in range(B)
+        ),
+        "missing": frozenset(name for name in OPTIONAL if given[name] is None) - needless,
+    }
+
+
+def _length(name: str, value: Tensor | ArrayLike | None, width: int) -> int:
+    """Return the number of boxes or points per frame."""
+    if value is None:
+        return 0
+    shape = tuple(torch.as_tensor(value).shape)
+    if len(shape) < 2 or shape[-1] != width:
+        raise ConfigError(f"{name} of shape {shape} must have {width} numbers in a row")
+    return shape[-2]
+
+
+def _to_uint8(images: Tensor | ArrayLike) -> Tensor:
+    """Check images and convert them to uint8: (B, H, W, 3) with one or two axes more after B."""
+    given = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    shape = tuple(given.shape)
+    if not 4 <= given.ndim <= 6 or shape[-1] != 3:
+        channels = "; move the channels to the end" if given.ndim > 3 and 3 in shape[-3:-1] else ""
+        raise ConfigError(
+            f"images of shape {shape} must be (B, T, N, H, W, 3), (B, N, H, W, 3) or (B, H, W, 3)"
+            + channels
+        )
+    if given.dtype == torch.uint8:
+        return given
+    if not given.is_floating_point():
+        raise ConfigError(f"images of type {given.dtype} must be uint8, or float in [0, 1]")
+    low, high = (float(each) for each in given.aminmax()) if given.numel() else (0.0, 0.0)
+    if not (low >= 0 and high <= 1):  # NaN fails too
+        raise ConfigError(
+            f"float images must be in [0, 1], not [{low:g}, {high:g}]; convert images of other "
+            "ranges to uint8"
+        )
+    return (given * 255).round().to(torch.uint8)

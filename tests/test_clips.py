@@ -1,6 +1,9 @@
+import numpy as np
+import pytest
 import torch
 
-from drivemim.clips import Clips
+from drivemim.clips import Clips, patch_grid
+from drivemim.errors import ConfigError
 
 
 def _clips(boxes: int, value: int, clips: int = 1) -> Clips:
@@ -51,3 +54,97 @@ def test_moving_keeps_everything():
     assert torch.equal(moved.boxes_BTNM4, clips.boxes_BTNM4)
     assert moved.valid_BTN.dtype == torch.bool
     assert clips.to("meta").images_BTNHWC.device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("leading", "shape"),
+    [((2,), (2, 1, 1)), ((2, 3), (2, 1, 3)), ((2, 4, 3), (2, 4, 3))],
+)
+def test_images_of_each_shape_become_clips(leading, shape):
+    images = torch.arange(int(np.prod(leading)) * 4 * 5 * 3) % 256
+    images = images.to(torch.uint8).reshape(*leading, 4, 5, 3)
+    clips = Clips.from_images(images, seed=7)
+    assert clips.shape == shape
+    assert clips.image_size == (4, 5)
+    assert torch.equal(clips.images_BTNHWC.flatten(), images.flatten())
+    assert clips.seeds_B.tolist() == [7, 8]
+    assert clips.valid_BTN.all()
+    assert (clips.labels_BTNM.shape[3], clips.points_BTNP3.shape[3]) == (0, 0)
+    assert clips.tokens[1][-1][-1] == f"1-{shape[1] - 1}-{shape[2] - 1}"
+    # The order of the time steps is known without timestamps, their distance is not.
+    several = {"timestamps"} if shape[1] > 1 else set()
+    assert clips.missing == {"intrinsics", "poses", "boxes", "labels"} | several
+
+
+def test_images_are_converted_to_stored_pixels():
+    red = np.zeros((1, 2, 2, 3))
+    red[..., 0] = 0.5
+    red[..., 2] = 1.0
+    assert Clips.from_images(red).images_BTNHWC[0, 0, 0, 1, 1].tolist() == [128, 0, 255]
+    assert Clips.from_images(red, rgb=True).images_BTNHWC[0, 0, 0, 1, 1].tolist() == [255, 0, 128]
+
+
+def test_what_is_known_of_images_is_spread_over_them():
+    images = np.zeros((2, 3, 8, 10, 3), np.uint8)
+    clips = Clips.from_images(
+        images,
+        intrinsics=[[5, 0, 2], [0, 5, 3], [0, 0, 1]],
+        poses=np.tile(np.eye(4), (3, 1, 1)) * [[[1]], [[2]], [[3]]],
+        timestamps=[[1], [2]],
+        boxes=[[-3, 1, 4, 20], [2, 2, 2, 5]],
+        labels=[1, 0],
+        tracks=[[[7, 8]], [[9, 10]]],
+        points=np.ones((2, 3, 4, 3)),
+    )
+    assert clips.missing == frozenset()
+    assert clips.intrinsics_BTN33[1, 0, 2].tolist() == [[5, 0, 2], [0, 5, 3], [0, 0, 1]]
+    assert clips.camera_to_clip_BTN44[:, 0, :, 0, 0].tolist() == [[1, 2, 3], [1, 2, 3]]
+    assert clips.timestamps_BTN[:, 0].tolist() == [[1, 1, 1], [2, 2, 2]]
+    # The first box is clipped to the image; the second has no area.
+    assert clips.boxes_BTNM4[1, 0, 1].tolist() == [[0, 1, 4, 8], [2, 2, 2, 5]]
+    assert clips.labels_BTNM[0, 0, 0].tolist() == [1, -1]
+    assert clips.tracks_BTNM[1, 0, 2].tolist() == [9, 10]
+    assert clips.depths_BTNM[0, 0, 0].tolist() == [float("inf")] * 2
+    assert clips.points_BTNP3.shape == (2, 1, 3, 4, 3)
+
+
+SMALL = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "known", "complaint"),
+    [
+        (SMALL[0], {}, r"images of shape \(8, 8, 3\) must be \(B, T, N"),
+        (np.zeros((1, 3, 8, 8), np.uint8), {}, "move the channels to the end"),
+        (SMALL.astype(np.int64), {}, r"type torch\.int64 must be uint8, or float in"),
+        (SMALL + 9.5, {}, r"in \[0, 1\], not \[9\.5, 9\.5\]; convert"),
+        (SMALL * np.nan, {}, r"in \[0, 1\], not \[nan, nan\]"),
+        (SMALL, {"poses": np.eye(3)}, r"poses of shape \(3, 3\) must have .* \(2, 4, 4\), or one"),
+        (SMALL, {"boxes": np.zeros((2, 5))}, r"boxes of shape \(2, 5\) must have 4 numbers in a"),
+        (SMALL, {"boxes": np.zeros((3, 1, 4))}, r"\(3, 1, 4\) must have the shape \(2, 1, 4\)"),
+    ],
+)
+def test_images_that_are_no_clips_are_refused(images, known, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        Clips.from_images(images, **known)
+
+
+def test_what_is_missing_stays_so_in_batches_and_on_devices():
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    lacking, complete = Clips.from_images(images), Clips.from_images(images, poses=np.eye(4))
+    assert Clips.cat([complete, lacking]).to("cpu").missing == lacking.missing
+    complete.require("A mask", "poses")
+    match = (
+        r"A mask needs the intrinsics and boxes of the images, .*intrinsics= of shape "
+        r"\(\.\.\., 3, 3\), pixels and boxes= of shape"
+    )
+    with pytest.raises(ConfigError, match=match):
+        complete.require("A mask", "intrinsics", "poses", "boxes")
+
+
+def test_the_image_size_must_fit_the_patches() -> None:
+    assert patch_grid((32, 48), 16) == (2, 3)
+    with pytest.raises(ValueError, match=r"33x48 .* patch size 16; resize or pad to 48x48"):
+        patch_grid((33, 48), 16)
+    with pytest.raises(ValueError, match="0x48 .* has no pixels"):
+        patch_grid((0, 48), 16)

@@ -19,7 +19,7 @@ from nuscenes.eval.detection.utils import category_to_detection_name
 
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.classes import DETECTION_CLASSES
-from drivemim.datasets.draws import Draw
+from drivemim.datasets.sampler import SampleRequest
 from drivemim.datasets.town import generate_town
 from drivemim.engine.config import load_config
 from drivemim.models.heads.mono3d_perfect import perfect_outputs
@@ -184,7 +184,7 @@ def test_a_small_detector_trains_and_is_scored(repository, town, name):
     frames = DATASETS.build(data)
     before = {key: value.detach().clone() for key, value in model.named_parameters()}
     for step in range(2):  # a ResNet's residual branches begin at zero and wake in the second
-        batch = [frames[Draw(row, seed=10 * step + row)] for row in range(2)]
+        batch = [frames[SampleRequest(row, seed=10 * step + row)] for row in range(2)]
         losses = model.train_step(pseudo_collate(batch), optimizer)
     assert len(losses) == 10  # nine and their sum
     assert all(torch.isfinite(value).all() for value in losses.values())

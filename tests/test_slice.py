@@ -89,7 +89,7 @@ def test_a_second_run_keeps_everything(repository, slice_dir):
 def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
     """Arguments that pretrain the small ViT on the town, every loss logged."""
     given = [
-        f"train_dataloader.dataset.dataset.index={slice_dir / 'town.arrow'}",
+        f"train_dataloader.dataset.index={slice_dir / 'town.arrow'}",
         f"train_dataloader.batch_size={batch_size}",
         *run_length(iterations),
         "default_hooks.logger.interval=1",

@@ -7,7 +7,7 @@ dataset = dict(
     type='ClipDataset',
     index='data/town/drivemim-v1.0-mini.arrow',
     image_size=(224, 400),
-    steps=3,
+    num_frames=3,
     # In order around the car, like nuScenes' rig.
     cameras=(
         'CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_RIGHT', 'CAM_BACK',

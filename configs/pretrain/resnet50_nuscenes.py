@@ -6,4 +6,4 @@ model = dict(
     masking=dict(_delete_=True, type='RandomMask', ratio=0.6))
 
 train_dataloader = dict(
-    batch_size=72, dataset=dict(dataset=dict(steps=1, one_camera=True)))
+    batch_size=72, dataset=dict(num_frames=1, single_camera=True))

@@ -5,4 +5,4 @@ _base_ = './vit_base_object_nuscenes.py'
 model = dict(decoder=dict(attention_scope='frame'), masking=dict(type='RandomMask'))
 
 train_dataloader = dict(
-    batch_size=72, dataset=dict(dataset=dict(steps=1, one_camera=True)))
+    batch_size=72, dataset=dict(num_frames=1, single_camera=True))

@@ -6,6 +6,6 @@ model = dict(
     masking=dict(type='RandomMask'))
 
 train_dataloader = _base_.train_dataloader
-for each in train_dataloader.dataset.dataset.datasets:
-    each.steps = 1
+for each in train_dataloader.dataset.datasets:
+    each.num_frames = 1
 train_dataloader.batch_size = 32

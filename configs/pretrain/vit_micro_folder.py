@@ -11,6 +11,6 @@ model = dict(
 
 train_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False,
-    dataset=dict(dataset=dict(
-        index='data/drives/drivemim-frames.arrow', scenes=None, steps=1, spacing=None,
-        one_camera=True, boxes=None, image_size=(224, 320), augment=dict(crop=(0.35, 1.0)))))
+    dataset=dict(
+        index='data/drives/drivemim-frames.arrow', scenes=None, num_frames=1, frame_interval=None,
+        single_camera=True, boxes=None, image_size=(224, 320), augment=dict(crop=(0.35, 1.0))))

@@ -11,4 +11,4 @@ model = dict(
 
 train_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False,
-    dataset=dict(dataset=dict(cameras=None, steps=1, one_camera=True)))
+    dataset=dict(cameras=None, num_frames=1, single_camera=True))

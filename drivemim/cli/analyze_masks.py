@@ -26,9 +26,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--cameras", nargs="+", help="default: all")
     parser.add_argument("--clips", type=int, default=8, help="how many, spread over the data")
     parser.add_argument("--draws", type=int, default=4, help="masks of each strategy and clip")
-    parser.add_argument("--steps", type=int, default=3, help="of a clip")
+    parser.add_argument("--num-frames", type=int, default=3, help="of a camera in a clip")
     parser.add_argument(
-        "--spacing", type=float, help="seconds between steps; default: one keyframe to the next"
+        "--frame-interval",
+        type=float,
+        help="seconds between frames; default: one keyframe to the next",
     )
     parser.add_argument(
         "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH")
@@ -58,8 +60,8 @@ def main() -> None:
     scenes = args.scenes[0] if args.scenes and len(args.scenes) == 1 else args.scenes
     dataset = {
         "image_size": tuple(args.image_size),
-        "steps": args.steps,
-        "spacing": args.spacing,
+        "num_frames": args.num_frames,
+        "frame_interval": args.frame_interval,
         "cameras": args.cameras,
         "scenes": scenes,
         "lidar_points": args.lidar_points,

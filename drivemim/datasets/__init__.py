@@ -6,26 +6,25 @@ Detection configs name it under ``custom_imports``.
 
 from drivemim.datasets.box_sources import AnnotatedBoxes, BoxSource
 from drivemim.datasets.clip_dataset import ClipDataset, collate_clips
-from drivemim.datasets.draws import Draw, DrawSampler
+from drivemim.datasets.concat import ConcatDataset
 from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
 from drivemim.datasets.index import FrameIndex
-from drivemim.datasets.joined import JoinedDataset
 from drivemim.datasets.motion_boxes import MotionBoxes
 from drivemim.datasets.pseudo_boxes import DetectedBoxes
-from drivemim.datasets.seeded import SeededDataset
+from drivemim.datasets.sampler import SampleRequest, SeededDataset, SeededInfiniteSampler
 
 __all__ = [
     "AnnotatedBoxes",
     "BoxSource",
     "ClipDataset",
+    "ConcatDataset",
     "DetectedBoxes",
-    "Draw",
-    "DrawSampler",
     "FrameBoxes",
     "FrameIndex",
-    "JoinedDataset",
     "MotionBoxes",
+    "SampleRequest",
     "SeededDataset",
+    "SeededInfiniteSampler",
     "collate_clips",
     "frame_boxes",
 ]

@@ -28,22 +28,24 @@ class ClipSet:
 
     Attributes:
         windows: the rule that makes them.
-        starts: (A, 2) the sample at each clip's start, and its single camera.
-        one_camera: whether each clip has a single camera.
+        clip_starts: (A, 2) the sample at each clip's start, and its single camera.
+        single_camera: whether each clip has a single camera.
     """
 
     windows: ClipWindows
-    starts: Ints
-    one_camera: bool
+    clip_starts: Ints
+    single_camera: bool
 
     def chunks(self) -> Iterator[tuple[Ints, Ints]]:
         """Yield clips in chunks: their samples (A,) and cameras (A, N), as columns."""
         cameras = np.arange(len(self.windows.cameras))
-        for at in range(0, len(self.starts), _CHUNK):
-            sample, camera = self.starts[at : at + _CHUNK].T
+        for at in range(0, len(self.clip_starts), _CHUNK):
+            sample, camera = self.clip_starts[at : at + _CHUNK].T
             yield (
                 sample,
-                camera[:, None] if self.one_camera else cameras[None].repeat(len(sample), axis=0),
+                camera[:, None]
+                if self.single_camera
+                else cameras[None].repeat(len(sample), axis=0),
             )
 
 
@@ -85,7 +87,7 @@ class ClipCoverage:
 
 def measure_coverage(clips: ClipSet) -> ClipCoverage:
     """Count the frames of all clips."""
-    T, C = clips.windows.steps, len(clips.windows.cameras)
+    T, C = clips.windows.num_frames, len(clips.windows.cameras)
     by_step = np.zeros((4, T), np.int64)
     valid_C, asked_C = np.zeros(C, np.int64), np.zeros(C, np.int64)
     for sample, camera_AN in clips.chunks():
@@ -98,8 +100,8 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
         np.add.at(asked_C, camera_AN, T)
     valid_T, absent_T, ended_T, skipped_T = by_step
     return ClipCoverage(
-        clips=len(clips.starts),
-        cameras=1 if clips.one_camera else C,
+        clips=len(clips.clip_starts),
+        cameras=1 if clips.single_camera else C,
         valid_T=valid_T,
         absent_T=absent_T,
         ended_T=ended_T,
@@ -115,7 +117,7 @@ def check_steps(clips: ClipSet) -> None:
     Raises:
         ConfigError: naming the step and the settings to change.
     """
-    seen_T = np.zeros(clips.windows.steps, bool)
+    seen_T = np.zeros(clips.windows.num_frames, bool)
     for sample, camera_AN in clips.chunks():
         seen_T |= _look(clips.windows, sample, camera_AN)[0].any(axis=(0, 2))
         if seen_T.all():
@@ -124,12 +126,12 @@ def check_steps(clips: ClipSet) -> None:
     windows = clips.windows
     if measure_coverage(clips).skipped_T[step]:
         cure = _gap_cure(clips)
-    elif windows.spacing is None:
-        cure = f"no scene has more samples than {step}: set steps={step} or fewer"
+    elif windows.frame_interval is None:
+        cure = f"no scene has more samples than {step}: set num_frames={step} or fewer"
     else:
         cure = (
-            f"every scene has ended by then: set steps={step} or fewer, or a spacing below "
-            f"{windows.spacing:g}"
+            f"every scene has ended by then: set num_frames={step} or fewer, or a frame_interval "
+            f"below {windows.frame_interval:g}"
         )
     raise ConfigError(
         f"{windows.index.path}: no clip of {_settings(windows)} has a frame at step {step}"
@@ -168,8 +170,8 @@ def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
     windows = clips.windows
     causes = {
         "cameras": int(coverage.absent_T.sum()),
-        "steps": int(coverage.ended_T.sum()),
-        "spacing": int(coverage.skipped_T.sum()),
+        "num_frames": int(coverage.ended_T.sum()),
+        "frame_interval": int(coverage.skipped_T.sum()),
     }
     cause = max(causes, key=lambda name: causes[name])
     if cause == "cameras":
@@ -181,15 +183,15 @@ def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
         )
         why = (
             f"cameras: most scenes lack some (valid: {names}); set cameras to those that they "
-            "have, scenes to those that have them, or one_camera=True"
+            "have, scenes to those that have them, or single_camera=True"
         )
-    elif cause == "steps":
+    elif cause == "num_frames":
         why = (
-            f"steps: most clips of {_settings(windows)} reach past the end of their scene; set "
-            "whole=True, fewer steps or a smaller spacing"
+            f"num_frames: most clips of {_settings(windows)} reach past the end of their scene; "
+            "set drop_incomplete=True, a smaller num_frames or a smaller frame_interval"
         )
     else:
-        why = f"spacing: {_gap_cure(clips)}"
+        why = f"frame_interval: {_gap_cure(clips)}"
     raise ConfigError(f"{describe_coverage(clips, coverage)}. Less than a half; {why}")
 
 
@@ -207,26 +209,28 @@ def _look(
 
 
 def _settings(windows: ClipWindows) -> str:
-    return f"steps={windows.steps}, spacing={windows.spacing}"
+    return f"num_frames={windows.num_frames}, frame_interval={windows.frame_interval}"
 
 
 def _seconds(windows: ClipWindows, step: int) -> str:
-    return "" if windows.spacing is None else f" ({step * windows.spacing:g} s after its first)"
+    seconds = windows.frame_interval
+    return "" if seconds is None else f" ({step * seconds:g} s after its first)"
 
 
 def _gap_cure(clips: ClipSet) -> str:
     """Return the advice for clips whose cameras have gaps inside a scene."""
     index, cameras = clips.windows.index, clips.windows.cameras
-    if clips.windows.spacing is None:
-        return "the cameras lack keyframes there: set a spacing in seconds, which takes sweeps too"
-    scenes = np.unique(index.samples.scene[clips.starts[:, 0]])
+    if clips.windows.frame_interval is None:
+        return "the cameras lack keyframes there: set frame_interval (seconds), which adds sweeps"
+    scenes = np.unique(index.samples.scene[clips.clip_starts[:, 0]])
     gap, keyframes_only = _camera_gap(index, scenes, cameras)
     if gap is None:
-        return "no camera has two frames in a scene: set steps=1"
+        return "no camera has two frames in a scene: set num_frames=1"
     source = ", keyframes without sweeps" if keyframes_only else ""
     return (
-        f"a camera's frames are {gap:.3g} s apart (median{source}): set spacing={gap:.3g}, or None "
-        f"for one sample after the other{', or index the sweeps too' if keyframes_only else ''}"
+        f"a camera's frames are {gap:.3g} s apart (median{source}): set frame_interval={gap:.3g}, "
+        "or None for one sample after the other"
+        f"{', or index the sweeps too' if keyframes_only else ''}"
     )
 
 
@@ -248,10 +252,10 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int]) -> str | None:
         image_size: height and width that the images are resized to, pixels.
     """
     index, windows = clips.windows.index, clips.windows
-    scenes = np.unique(index.samples.scene[clips.starts[:, 0]])
+    scenes = np.unique(index.samples.scene[clips.clip_starts[:, 0]])
     frames = index.frames
     used = np.isin(frames.scene, scenes) & np.isin(frames.camera, windows.cameras)
-    if windows.spacing is None:
+    if windows.frame_interval is None:
         used &= frames.keyframe
     sizes_F2 = np.stack([frames.height[used], frames.width[used]], axis=1).astype(np.int64)
     ratio_F = (sizes_F2[:, 1] / sizes_F2[:, 0]) / (image_size[1] / image_size[0])

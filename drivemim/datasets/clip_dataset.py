@@ -21,8 +21,8 @@ from drivemim.datasets.clip_windows import ClipWindows
 from drivemim.datasets.images import read_image
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.lidar import frame_points, has_lidar
+from drivemim.datasets.sampler import SampleRequest, as_request
 from drivemim.errors import ConfigError
-from drivemim.geometry.poses import invert_pose, pose_matrix
 from drivemim.registry import DATASETS, FUNCTIONS
 
 Ints = NDArray[np.int64]
@@ -46,13 +46,14 @@ class ClipDataset(Dataset[Clips]):
         index: file that ``drivemim index`` wrote.
         image_size: height and width of the images, pixels. If their aspect ratio differs from that
             of the files, images and intrinsics are stretched.
-        steps: T.
-        spacing: None for keyframes only, or seconds between steps (then sweeps are used too).
+        num_frames: T.
+        frame_interval: None for keyframes only, or seconds between a camera's frames (then sweeps
+            are used too).
         cameras: names, in the order of N; None for all.
         scenes: scene names, a split name, or None for all; see ``FrameIndex.scene_rows``.
-        one_camera: whether each clip has a single camera (N = 1), so that data of different rigs
+        single_camera: whether each clip has a single camera (N = 1), so that data of different rigs
             can be mixed.
-        whole: whether to leave out clips that begin too close to their scene's end.
+        drop_incomplete: whether to leave out clips that begin too close to their scene's end.
         augment: settings of ``AugmentSettings``; None for no augmentation.
         boxes: source of the boxes: ``AnnotatedBoxes``, ``DetectedBoxes`` (a detector's results),
             ``MotionBoxes`` (no labels at all), by name or as a config with arguments; None for no
@@ -67,9 +68,9 @@ class ClipDataset(Dataset[Clips]):
     Raises:
         FileNotFoundError: if the index does not exist, or (on loading) an image or a sweep.
         ValueError: if a camera, scene or category is unknown; the index is old or of another
-            version; there is no clip; no clip has a frame at some step (the message gives the
-            spacing of the data); ``lidar_points`` is set but there are none; or (on loading) a file
-            is broken.
+            version; there is no clip; no clip has a frame at some time step (the message gives the
+            interval of the data's frames); ``lidar_points`` is set but there are none; or (on
+            loading) a file is broken.
     """
 
     def __init__(
@@ -77,12 +78,12 @@ class ClipDataset(Dataset[Clips]):
         *,
         index: str | os.PathLike[str],
         image_size: tuple[int, int],
-        steps: int = 1,
-        spacing: float | None = None,
+        num_frames: int = 1,
+        frame_interval: float | None = None,
         cameras: Sequence[str] | None = None,
         scenes: str | Sequence[str] | None = None,
-        one_camera: bool = False,
-        whole: bool = False,
+        single_camera: bool = False,
+        drop_incomplete: bool = False,
         augment: Mapping[str, Any] | None = None,
         boxes: str | Mapping[str, Any] | None = "AnnotatedBoxes",
         min_box_size: float = 1.0,
@@ -93,25 +94,29 @@ class ClipDataset(Dataset[Clips]):
     ) -> None:
         self.index = FrameIndex.open(Path(index), version=version, data_root=data_root)
         self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.one_camera = one_camera
+        self.single_camera = single_camera
         self.min_box_size = min_box_size
         if lidar_points < 0:
             raise ConfigError(f"lidar_points={lidar_points} must be in [0, infinity)")
         self.lidar_points = lidar_points
         self.boxes = build_box_source(boxes, self.index, class_map)
-        self.windows = ClipWindows(self.index, self.index.camera_numbers(cameras), steps, spacing)
+        self.windows = ClipWindows(
+            self.index, self.index.camera_numbers(cameras), num_frames, frame_interval
+        )
         settings = None if augment is None else AugmentSettings.parse(augment)
         self._augmentation = TrackAugmentation(settings)
         chosen = self.index.scene_rows(scenes)
-        starts = self._find_starts(chosen, whole=False)
-        if len(starts) == 0:
+        every = self._list_clips(chosen, drop_incomplete=False)
+        if len(every) == 0:
             raise ConfigError(
                 f"{self.index.path} has no clip of scenes={scenes}, cameras={cameras}: no sample "
                 "of these scenes has an image of these cameras"
             )
-        check_steps(ClipSet(windows=self.windows, starts=starts, one_camera=one_camera))
-        self.starts = self._find_starts(chosen, whole=True) if whole else starts
-        if lidar_points > 0 and not has_lidar(self.index, starts[:, 0]):
+        check_steps(ClipSet(windows=self.windows, clip_starts=every, single_camera=single_camera))
+        self.clip_starts = (
+            self._list_clips(chosen, drop_incomplete=True) if drop_incomplete else every
+        )
+        if lidar_points > 0 and not has_lidar(self.index, every[:, 0]):
             raise ConfigError(
                 f"lidar_points={lidar_points}, but no sample of scenes={scenes} in "
                 f"{self.index.path} has a LIDAR_TOP sweep; set lidar_points=0"
@@ -125,21 +130,30 @@ class ClipDataset(Dataset[Clips]):
     @property
     def clips(self) -> ClipSet:
         """The clips as a ``ClipSet`` (frames of the index), not loaded."""
-        return ClipSet(windows=self.windows, starts=self.starts, one_camera=self.one_camera)
+        return ClipSet(
+            windows=self.windows,
+            clip_starts=self.clip_starts,
+            single_camera=self.single_camera,
+        )
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.clip_starts)
 
-    def __getitem__(self, item: int) -> Clips:
-        # Drawn from the global generator, which the loader's process or SeededDataset seeded.
-        seed = int(np.random.randint(2**31))
-        return self.load(self.rows(item), seed)
+    def __getitem__(self, item: SampleRequest | int) -> Clips:
+        """Load a clip; its random operations depend only on the seed of the request.
+
+        Args:
+            item: a request of ``SeededInfiniteSampler``, or a position, which is its own seed.
+        """
+        request = as_request(item)
+        seed = int(np.random.RandomState(request.seed).randint(2**31))
+        return self.load(self.rows(request.index), seed)
 
     def rows(self, item: int) -> Ints:
         """Return the frames (T, N) of an item as rows of the index; -1 for missing frames."""
-        sample, camera = self.starts[item]
+        sample, camera = self.clip_starts[item]
         rows_TN: Ints = self.windows.rows(np.array([sample]))[0]
-        return rows_TN[:, camera : camera + 1] if self.one_camera else rows_TN
+        return rows_TN[:, camera : camera + 1] if self.single_camera else rows_TN
 
     def load(self, rows_TN: Ints, seed: int) -> Clips:
         """Load the clip of given frames.
@@ -168,16 +182,17 @@ class ClipDataset(Dataset[Clips]):
             tokens=(
                 tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),
             ),
+            missing=frozenset(),
             **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
         )
         return clips if self.boxes is None else self.boxes.complete(clips, rows_TN)
 
-    def _find_starts(self, scenes: Ints, whole: bool) -> Ints:
-        """Return (items, 2): the sample at a clip's start, and its single camera (0 if all)."""
+    def _list_clips(self, scenes: Ints, drop_incomplete: bool) -> Ints:
+        """Return (clips, 2): the sample at a clip's start, and its single camera (0 if all)."""
         samples = np.flatnonzero(np.isin(self.index.samples.scene, scenes))
-        if whole:
-            last = samples + self.windows.steps - 1
-            if self.windows.spacing is None:
+        if drop_incomplete:
+            last = samples + self.windows.num_frames - 1
+            if self.windows.frame_interval is None:
                 scene = self.index.samples.scene
                 inside = np.minimum(last, len(scene) - 1)
                 samples = samples[(last < len(scene)) & (scene[inside] == scene[samples])]
@@ -186,7 +201,7 @@ class ClipDataset(Dataset[Clips]):
                         for at in range(0, len(samples), 1024)]  # fmt: skip
                 samples = samples[np.concatenate(full)] if full else samples
         has_frame = self.index.samples.keyframes[samples][:, self.windows.cameras] >= 0
-        if self.one_camera:
+        if self.single_camera:
             start, camera = np.nonzero(has_frame)
             return np.stack([samples[start], camera], axis=1)
         samples = samples[has_frame.any(axis=1)]
@@ -200,15 +215,15 @@ class ClipDataset(Dataset[Clips]):
         # Each camera has its own draw, which depends only on the clip's seed.
         seeds = np.random.SeedSequence(seed).generate_state(N)
         for camera in range(N):
-            steps = np.flatnonzero(rows_TN[:, camera] >= 0)
-            if len(steps) == 0:
+            present = np.flatnonzero(rows_TN[:, camera] >= 0)
+            if len(present) == 0:
                 continue
             draw = self._augmentation.draw(int(seeds[camera]))
-            for step in steps:
+            for step in present:
                 images[step, camera], matrices[step, camera] = self._read_frame(
                     rows_TN[step, camera], draw
                 )
-            images[steps, camera] = self._augmentation.finish(images[steps, camera], draw)
+            images[present, camera] = self._augmentation.finish(images[present, camera], draw)
         return images, matrices
 
     def _read_frame(self, row: int, draw: TrackDraw) -> tuple[NDArray[np.uint8], Floats]:
@@ -234,10 +249,7 @@ class ClipDataset(Dataset[Clips]):
         camera_to_clip = np.tile(np.eye(4), (*rows_TN.shape, 1, 1))
         if len(rows_V):
             intrinsics[valid_TN] = matrices_TN33[valid_TN] @ frames.intrinsics[rows_V]
-            ego, mount = frames.ego_to_global[rows_V], frames.camera_to_ego[rows_V]
-            ego_to_global = pose_matrix(ego[:, :3], ego[:, 3:])
-            camera_to_ego = pose_matrix(mount[:, :3], mount[:, 3:])
-            camera_to_clip[valid_TN] = invert_pose(ego_to_global[0]) @ ego_to_global @ camera_to_ego
+            camera_to_clip[valid_TN] = self.index.camera_to_clip(rows_V)
         return intrinsics, camera_to_clip
 
     def _points(self, rows_TN: Ints, matrices_TN33: Floats, seed: int) -> torch.Tensor:

@@ -21,21 +21,24 @@ class ClipWindows:
     Attributes:
         index: the data set.
         cameras: (N,) positions in ``index.cameras``, in the clip's order.
-        steps: T.
-        spacing: None for consecutive samples (keyframes only), or seconds between steps. Then a
-            step is the camera's frame nearest to its time, at most half a spacing away.
+        num_frames: T.
+        frame_interval: None for consecutive samples (keyframes only), or seconds between time
+            steps. Then a step has the camera's frame nearest to its time, at most half an interval
+            away.
     """
 
     index: FrameIndex
     cameras: Ints
-    steps: int
-    spacing: float | None = None
+    num_frames: int
+    frame_interval: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps is {self.steps}; a clip has at least 1")
-        if self.spacing is not None and self.spacing <= 0:
-            raise ValueError(f"spacing is {self.spacing} s; use seconds above 0, or None")
+        if self.num_frames < 1:
+            raise ValueError(f"num_frames is {self.num_frames}; a clip has at least 1")
+        if self.frame_interval is not None and self.frame_interval <= 0:
+            raise ValueError(
+                f"frame_interval is {self.frame_interval} s; use seconds above 0, or None"
+            )
 
     def rows(self, samples: Ints) -> Ints:
         """Return the frames of the clips that begin at samples.
@@ -47,14 +50,14 @@ class ClipWindows:
             (A, T, N) rows of ``index.frames``; -1 if a camera has no frame or the scene has ended.
         """
         samples = np.asarray(samples, np.int64)
-        if self.spacing is None or len(self.index.frames) == 0:
+        if self.frame_interval is None or len(self.index.frames) == 0:
             return self._keyframes(samples)
-        return self._nearest(samples, self.spacing)
+        return self._nearest(samples, self.frame_interval)
 
     def _keyframes(self, samples: Ints) -> Ints:
         scenes, scene = self.index.scenes, self.index.samples.scene[samples]
         end_A = scenes.first_sample[scene] + scenes.sample_count[scene]
-        step_AT = samples[:, None] + np.arange(self.steps)
+        step_AT = samples[:, None] + np.arange(self.num_frames)
         inside_AT = step_AT < end_A[:, None]
         safe_AT = np.where(inside_AT, step_AT, samples[:, None])
         rows_ATN = self.index.samples.keyframes[safe_AT[..., None], self.cameras]
@@ -68,21 +71,21 @@ class ClipWindows:
 
         Returns:
             (A, N) True if the scene has any frame of the camera, and (A, T, N) True if the step is
-            not after the scene's last sample (without ``spacing``), or at most half a spacing after
-            the camera's last frame (with it).
+            not after the scene's last sample (without ``frame_interval``), or at most half an
+            interval after the camera's last frame (with it).
         """
         scenes, scene_A = self.index.scenes, self.index.samples.scene[samples]
         count_AN = scenes.frame_count[scene_A[:, None], self.cameras]
-        if self.spacing is None or len(self.index.frames) == 0:
+        if self.frame_interval is None or len(self.index.frames) == 0:
             end_A = scenes.first_sample[scene_A] + scenes.sample_count[scene_A]
-            inside_AT = samples[:, None] + np.arange(self.steps) < end_A[:, None]
+            inside_AT = samples[:, None] + np.arange(self.num_frames) < end_A[:, None]
             return count_AN > 0, np.repeat(inside_AT[..., None], len(self.cameras), axis=2)
         last_AN = scenes.first_frame[scene_A[:, None], self.cameras] + np.maximum(count_AN, 1) - 1
         last_AN = np.minimum(last_AN, len(self.index.frames) - 1)
-        latest_AN = self.index.frames.timestamp[last_AN] + self.spacing * MICROSECONDS / 2
-        return count_AN > 0, self._wanted(samples, self.spacing) <= latest_AN[:, None]
+        latest_AN = self.index.frames.timestamp[last_AN] + self.frame_interval * MICROSECONDS / 2
+        return count_AN > 0, self._wanted(samples, self.frame_interval) <= latest_AN[:, None]
 
-    def _wanted(self, samples: Ints, spacing: float) -> Ints:
+    def _wanted(self, samples: Ints, frame_interval: float) -> Ints:
         """Return the times (A, T, N) of the steps, microseconds."""
         index = self.index
         # A camera's first step is its own keyframe, which can be 50 ms off the sample's time.
@@ -92,23 +95,25 @@ class ClipWindows:
             index.frames.timestamp[np.maximum(key_AN, 0)],
             index.samples.timestamp[samples][:, None],
         )
-        offset_T = np.round(np.arange(self.steps) * spacing * MICROSECONDS).astype(np.int64)
+        offset_T = np.round(np.arange(self.num_frames) * frame_interval * MICROSECONDS).astype(
+            np.int64
+        )
         wanted_ATN: Ints = start_AN[:, None] + offset_T[:, None]
         return wanted_ATN
 
-    def _nearest(self, samples: Ints, spacing: float) -> Ints:
+    def _nearest(self, samples: Ints, frame_interval: float) -> Ints:
         index = self.index
         scene_A = index.samples.scene[samples]
         low_AN = index.scenes.first_frame[scene_A[:, None], self.cameras]
         high_AN = low_AN + index.scenes.frame_count[scene_A[:, None], self.cameras]
-        wanted_ATN = self._wanted(samples, spacing)
+        wanted_ATN = self._wanted(samples, frame_interval)
         track_AN = scene_A[:, None].astype(np.int64) * len(index.cameras) + self.cameras
         after_ATN = self._search(track_AN[:, None], low_AN[:, None], wanted_ATN)
         before_ATN = after_ATN - 1
         last = len(index.frames) - 1
         gap_before = wanted_ATN - index.frames.timestamp[np.clip(before_ATN, 0, last)]
         gap_after = index.frames.timestamp[np.clip(after_ATN, 0, last)] - wanted_ATN
-        half = spacing * MICROSECONDS / 2
+        half = frame_interval * MICROSECONDS / 2
         # Half-open interval, so that no frame can be nearest to two steps.
         near_before = (before_ATN >= low_AN[:, None]) & (gap_before <= half)
         near_after = (after_ATN < high_AN[:, None]) & (gap_after < half)

@@ -33,7 +33,7 @@ from drivemim.datasets.scene_selection import select_scenes
 from drivemim.datasets.sources import Fingerprint, check_sources
 from drivemim.errors import DataError, nearest
 from drivemim.files import check_target
-from drivemim.geometry.poses import pose_matrix
+from drivemim.geometry.poses import sensor_pose
 
 FORMAT = 3
 _METADATA = b"drivemim"
@@ -167,9 +167,22 @@ class FrameIndex:
         Args:
             rows: (F,) rows of ``frames``, or a single row, which gives (4, 4).
         """
-        mount, ego = self.frames.camera_to_ego[rows], self.frames.ego_to_global[rows]
-        to_ego = pose_matrix(mount[..., :3], mount[..., 3:])
-        return pose_matrix(ego[..., :3], ego[..., 3:]) @ to_ego
+        return sensor_pose(self.frames.camera_to_ego[rows], self.frames.ego_to_global[rows])
+
+    def camera_to_clip(self, rows: Ints) -> NDArray[np.float64]:
+        """Return the poses (F, 4, 4) of frames' cameras in the clip frame: the first's ego pose.
+
+        Args:
+            rows: (F,) rows of ``frames``, at least one.
+        """
+        mounts, egos = self.frames.camera_to_ego[rows], self.frames.ego_to_global[rows]
+        return sensor_pose(mounts, egos, reference_7=egos[0])
+
+    def lidar_to_global(self, samples: Ints | int) -> NDArray[np.float64]:
+        """Return the poses (S, 4, 4) of the lidar at samples, through its own ego poses."""
+        return sensor_pose(
+            self.samples.lidar_to_ego[samples], self.samples.lidar_ego_to_global[samples]
+        )
 
     def camera_numbers(self, names: Iterable[str] | None) -> Ints:
         """Return the positions of cameras by name, in the given order; of all for None.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from drivemim.datasets.index import FrameIndex
 from drivemim.errors import DataError
-from drivemim.geometry.poses import invert_pose, pose_matrix, transform_points
+from drivemim.geometry.poses import invert_pose, transform_points
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -140,9 +140,7 @@ def _sweep(index: FrameIndex, sample: int) -> Floats:
     samples = index.samples
     path = index.data_root / samples.lidar_path[sample]
     points = read_sweep(path, sample=samples.token[sample])
-    mount, ego = samples.lidar_to_ego[sample], samples.lidar_ego_to_global[sample]
-    pose = pose_matrix(ego[:3], ego[3:]) @ pose_matrix(mount[:3], mount[3:])
-    return transform_points(pose, points)
+    return transform_points(index.lidar_to_global(sample), points)
 
 
 def _project(seen_P3: Floats, intrinsics_33: Floats, image_size: tuple[int, int]) -> Floats32:

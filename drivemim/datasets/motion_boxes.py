@@ -69,7 +69,7 @@ class MotionBoxes(BoxSource):
     def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
         """Return the clip with boxes around moving objects."""
         if clips.shape[1] == 1:
-            raise ConfigError("MotionBoxes compares the steps of a clip; set steps=2 or more")
+            raise ConfigError("MotionBoxes compares the frames of a clip; set num_frames=2 or more")
         height, width = clips.image_size
         squares = (max(1, height // _SQUARE), max(1, width // _SQUARE))
         change_TNhw = ego_compensated_change(clips, squares)[0].numpy()

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from drivemim.datasets.index import FrameIndex
-from drivemim.geometry.poses import invert_pose, pose_matrix, slerp
+from drivemim.geometry.poses import invert_pose, pose_from_vector, pose_matrix, slerp
 from drivemim.masking.leakage import Movers
 
 Ints = NDArray[np.int64]
@@ -63,8 +63,7 @@ def clip_movers(index: FrameIndex, rows_TN: Ints) -> Movers:
     )
     pose_VK44 = np.tile(np.eye(4), (*present_VK.shape, 1, 1))
     if len(rows_V):
-        first = frames.ego_to_global[rows_V[0]]
-        to_clip = invert_pose(pose_matrix(first[:3], first[3:]))
+        to_clip = invert_pose(pose_from_vector(frames.ego_to_global[rows_V[0]]))
         pose_VK44[present_VK] = to_clip @ pose_matrix(center, turned)
     size_VK3 = np.ones((*present_VK.shape, 3))
     size_VK3[present_VK] = boxes.size[new][:, [1, 0, 2]]

@@ -21,7 +21,7 @@ from drivemim.engine.adapt_settings import Setting, adapt_settings, check_input,
 from drivemim.engine.build import build_alone, quiet
 from drivemim.engine.config import reading_errors, short_type
 from drivemim.engine.matching import describe_differences, describe_mismatch
-from drivemim.engine.transfer import load_export, read_export
+from drivemim.engine.transfer import load_export_content, read_export
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import check_target, write_bytes
 
@@ -102,7 +102,7 @@ def adapt_config(
     _check_fit(model.backbone, ours, state, metadata, (config, str(backbone)))
     if plain:
         _check_plain(model.backbone, state, weights)
-    report = load_export(model, backbone, architecture=ours.model.backbone)
+    report = load_export_content(model, backbone, state, metadata, architecture=ours.model.backbone)
     text = f"{_header(config, backbone, settings)}_base_ = {_base(config, out)!r}\n\n{body}"
     if out is not None:
         write_bytes(Path(out), text.encode())

@@ -17,7 +17,16 @@ from drivemim.engine.config import defaults_of, dicts_in
 from drivemim.engine.frames_seen import record_frames
 from drivemim.engine.reads import boxes_from
 
-_SETTINGS = ("image_size", "steps", "spacing", "one_camera", "augment", "lidar_points")
+_SETTINGS = {
+    "image_size": "image_size",
+    "steps": "num_frames",
+    "spacing": "frame_interval",
+    "one_camera": "single_camera",
+    "augment": "augment",
+    "lidar_points": "lidar_points",
+}
+"""Arguments of ``ClipDataset`` by their names in records. Checkpoints and exports hold these names,
+so they stay."""
 _DEFAULTS = defaults_of(ClipDataset)
 
 
@@ -54,7 +63,7 @@ def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
         "cameras": None if part.get("cameras") is None else list(part["cameras"]),
         "boxes": boxes.get("type") if isinstance(boxes, Mapping) else boxes,
         "boxes_from": boxes_from(boxes),
-        **{key: plain(part.get(key, _DEFAULTS.get(key))) for key in _SETTINGS},
+        **{name: plain(part.get(key, _DEFAULTS.get(key))) for name, key in _SETTINGS.items()},
     }
     try:
         index = FrameIndex.open(part["index"], data_root=part.get("data_root"))

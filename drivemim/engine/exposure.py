@@ -131,7 +131,7 @@ def read_record(path: str | Path) -> PretrainingRecord:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged.
     """
-    content, metadata = read_weights(path)
+    content, metadata = read_weights(path, tensors=False)
     meta = content.get("meta") if isinstance(content, dict) else None
     if metadata is None and isinstance(meta, dict):
         metadata = checkpoint_record(meta, str(path))

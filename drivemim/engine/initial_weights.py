@@ -16,7 +16,7 @@ from torch import nn
 from drivemim.checkpoint_kinds import check_weights, unwrapped
 from drivemim.engine.config import is_pretrainer, short_type
 from drivemim.engine.matching import describe_mismatch
-from drivemim.engine.transfer import load_weights, weights_of
+from drivemim.engine.transfer import load_content, weights_of
 from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError, ConfigError
 
@@ -92,8 +92,8 @@ def load_start(
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged or does not fit.
     """
+    content, metadata = read_weights(path)
     if whole:
-        content, metadata = read_weights(path)
         state = content.get("state_dict") if isinstance(content, Mapping) else None
         if metadata is None and isinstance(state, Mapping) and _is_of(state, model):
             weights = weights_of(content, str(path), ema=False)
@@ -106,7 +106,7 @@ def load_start(
             check_weights(path, weights, model.state_dict())
             model.load_state_dict(weights)
             return f"Loaded all {len(weights)} tensors of {path} into the pretrainer"
-    return load_weights(model, path, architecture=architecture, prefix=prefix)
+    return load_content(model, path, content, metadata, architecture=architecture, prefix=prefix)
 
 
 def _is_of(state: Mapping[str, Any], model: nn.Module) -> bool:

@@ -190,7 +190,7 @@ def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]
     if "index" not in settings:
         raise ConfigError(f"{cfg.filename} has no dataset; give an index")
     settings.pop("type", None)
-    return {**settings, "augment": None, "whole": True}
+    return {**settings, "augment": None, "drop_incomplete": True}
 
 
 def _depth_source(depth: str, data: ClipDataset) -> str:

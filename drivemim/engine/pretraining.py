@@ -126,7 +126,7 @@ def _read_start(path: str) -> dict[str, Any] | None:
     if "://" in path:
         return None
     try:
-        content, metadata = read_weights(path)
+        content, metadata = read_weights(path, tensors=False)
     except (FileNotFoundError, CheckpointError):  # may be gone at export; training refuses it
         return None
     if metadata is None:

@@ -86,7 +86,7 @@ def probe_backbone(
     size = training_image_size(cfg)
     datasets = {
         name: ClipDataset(
-            index=index, image_size=size, scenes=scenes, cameras=cameras, one_camera=True
+            index=index, image_size=size, scenes=scenes, cameras=cameras, single_camera=True
         )
         for name, scenes in (("train", train), ("val", val))
     }

@@ -161,6 +161,33 @@ def load_export(
             give other features of the fixed image than the pretrainer did.
     """
     state, metadata = read_export(path)
+    return load_export_content(
+        model, path, state, metadata, architecture=architecture, tolerance=tolerance
+    )
+
+
+def load_export_content(
+    model: nn.Module,
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    tolerance: float = 1e-3,
+) -> str:
+    """Do what :func:`load_export` does, with an export that was read already.
+
+    Args:
+        model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
+        path: path of the export, for messages.
+        state: weights, from :func:`read_export`.
+        metadata: metadata, from :func:`read_export`.
+        architecture: config of the model's backbone, to name differences.
+        tolerance: largest difference of features, as a fraction of their root mean square.
+
+    Raises:
+        CheckpointError: if the export does not fit, or the features differ.
+    """
     backbone = _fill(model, path, state, metadata["architecture"], architecture or {})
     size = (metadata["input_size"][0], metadata["input_size"][1])
     maps, levels = _features(model, fixed_image(size))
@@ -201,9 +228,34 @@ def load_weights(
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged, is a pretraining run's own checkpoint, or does not fit.
     """
-    content, metadata = read_weights(path)
+    return load_content(model, path, *read_weights(path), architecture=architecture, prefix=prefix)
+
+
+def load_content(
+    model: nn.Module,
+    path: str | Path,
+    content: Any,
+    metadata: Mapping[str, Any] | None,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    prefix: str = "",
+) -> str:
+    """Do what :func:`load_weights` does with a file that was read.
+
+    Args:
+        model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
+        path: path of the file, for messages.
+        content: from :func:`~drivemim.engine.weights_file.read_weights`.
+        metadata: from the same; None if the file is not an export.
+        architecture: config of the model's backbone, to name differences.
+        prefix: prefix of the names to take, if the file is known to have one.
+
+    Raises:
+        CheckpointError: if the file is a pretraining run's own checkpoint, or does not fit.
+    """
     if metadata is not None:
-        return load_export(model, path, architecture=architecture)
+        state = content.get("state_dict", {})
+        return load_export_content(model, path, state, metadata, architecture=architecture)
     found = foreign_backbone(content, path, prefix)
     backbone, notes = backbone_of(model), ""
     if isinstance(backbone, ViT):

@@ -16,12 +16,14 @@ METADATA_KEY = "drivemim"
 """Key of an export's metadata."""
 
 
-def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
+def read_weights(path: str | Path, *, tensors: bool = True) -> tuple[Any, dict[str, Any] | None]:
     """Read a weights file: its content, and the metadata if it is an exported backbone.
 
     Args:
         path: path of a file, or an address that MMEngine downloads, such as
             ``torchvision://resnet50``.
+        tensors: whether the tensors are wanted. Without them, only the header of a ``.safetensors``
+            file is read.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -39,7 +41,8 @@ def read_weights(path: str | Path) -> tuple[Any, dict[str, Any] | None]:
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 encoded = (file.metadata() or {}).get(METADATA_KEY)
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+                names = file.keys() if tensors else ()
+                state = {name: file.get_tensor(name) for name in names}
         except safetensors.SafetensorError as error:
             raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
         try:

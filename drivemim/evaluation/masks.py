@@ -81,6 +81,7 @@ def object_cells(clips: Clips, grid: tuple[int, int]) -> ObjectCells:
     """
     if len(clips) != 1:
         raise ValueError(f"{len(clips)} clips; objects are counted in one clip at a time")
+    clips.require("The count of objects", "boxes", "labels")
     present_BTNM = (clips.labels_BTNM >= 0) & clips.valid_BTN[..., None]
     owners_BTNhw = cell_owners(
         clips.boxes_BTNM4, clips.depths_BTNM, present_BTNM, grid, clips.image_size

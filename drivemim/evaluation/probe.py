@@ -49,6 +49,7 @@ def cell_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
     Returns:
         int64 (B, T, N, h, w), position in ``CELL_CLASSES``.
     """
+    clips.require("The classes of patches", "boxes", "labels")
     owners_BTNhw = cell_owners(
         clips.boxes_BTNM4, clips.depths_BTNM, clips.labels_BTNM >= 0, grid, clips.image_size
     )

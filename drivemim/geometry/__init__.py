@@ -5,8 +5,10 @@ from drivemim.geometry.camera_boxes import CameraBoxes, boxes_to_camera, boxes_t
 from drivemim.geometry.poses import (
     invert_pose,
     matrix_to_quaternion,
+    pose_from_vector,
     pose_matrix,
     quaternion_to_matrix,
+    sensor_pose,
     slerp,
     transform_points,
 )
@@ -32,10 +34,12 @@ __all__ = [
     "invert_pose",
     "lift_points",
     "matrix_to_quaternion",
+    "pose_from_vector",
     "pose_matrix",
     "project_boxes",
     "project_points",
     "quaternion_to_matrix",
+    "sensor_pose",
     "slerp",
     "transform_points",
 ]

@@ -83,6 +83,34 @@ def pose_matrix(translation: ArrayLike, quaternions_wxyz: ArrayLike) -> Float64:
     return pose
 
 
+def pose_from_vector(poses_7: ArrayLike) -> Float64:
+    """Build pose matrices [..., 4, 4] from rows [..., 7]: translation and quaternion w x y z."""
+    poses = np.asarray(poses_7, dtype=np.float64)
+    return pose_matrix(poses[..., :3], poses[..., 3:])
+
+
+def sensor_pose(
+    sensor_to_ego_7: ArrayLike, ego_to_global_7: ArrayLike, reference_7: ArrayLike | None = None
+) -> Float64:
+    """Chain sensor -> ego -> global (-> reference).
+
+    Args:
+        sensor_to_ego_7: float [..., 7], mounts of the sensors: translation in metres and quaternion
+            w x y z.
+        ego_to_global_7: float [..., 7], ego pose at the time of each sensor's reading.
+        reference_7: float [7], pose in the global frame; None for the global frame itself.
+
+    Returns:
+        float64 [..., 4, 4], from the sensor's axes to the global frame, or to the reference's.
+    """
+    ego = pose_from_vector(ego_to_global_7)
+    if reference_7 is not None:
+        # First of all, so that the kilometres of global coordinates cancel.
+        ego = invert_pose(pose_from_vector(reference_7)) @ ego
+    pose: Float64 = ego @ pose_from_vector(sensor_to_ego_7)
+    return pose
+
+
 def invert_pose(pose: ArrayLike) -> Float64:
     """Invert rigid poses, float [..., 4, 4] (reflections are allowed, scale and shear are not)."""
     matrix = np.asarray(pose, dtype=np.float64)

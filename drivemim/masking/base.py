@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from drivemim.clips import Clips
+from drivemim.clips import Clips, patch_grid
 from drivemim.registry import MASKS
 
 Generators = torch.Generator | Sequence[torch.Generator]
@@ -120,18 +120,26 @@ class MaskStrategy(ABC):
     def __call__(
         self,
         clips: Clips,
-        grid: tuple[int, int],
-        generators: Generators,
+        grid: tuple[int, int] | None = None,
+        generators: Generators | None = None,
         guide_BTNhw: Tensor | None = None,
+        *,
+        patch_size: int = 16,
     ) -> Tensor:
         """Mask a batch of clips.
 
         Args:
             clips: clips to mask.
-            grid: patches down and across (h, w).
+            grid: patches down and across (h, w); None for square patches of ``patch_size``.
             generators: source of randomness; the same state gives the same mask. With one
-                generator per clip, a clip's mask does not depend on the rest of the batch.
+                generator per clip, a clip's mask does not depend on the rest of the batch. None
+                for the clips' own seeds.
             guide_BTNhw: float, for guided strategies: patches with higher values are hidden first.
+            patch_size: side of a patch, pixels; used without ``grid`` only.
+
+        Raises:
+            ConfigError: if the image size is not a multiple of ``patch_size``, or the clips lack
+                data that the strategy needs (see ``Clips.from_images``).
 
         Returns:
             mask_BTNhw: bool on the clips' device, True = hidden. Every frame, valid or not, has
@@ -140,9 +148,9 @@ class MaskStrategy(ABC):
         """
         context = MaskContext(
             clips=clips,
-            grid=grid,
+            grid=patch_grid(clips.image_size, patch_size) if grid is None else grid,
             ratio=self.ratio,
-            generators=generators,
+            generators=clip_generators(clips) if generators is None else generators,
             guide_BTNhw=guide_BTNhw,
         )
         ranking = self.rank(context)

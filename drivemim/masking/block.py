@@ -28,6 +28,9 @@ class BlockMask(MaskStrategy):
         min_aspect: smallest ratio of height to width, in patches, in (0, 1]; the largest is its
             inverse.
 
+    Example:
+        >>> mask_BTNhw = BlockMask()(Clips.from_images(images))
+
     Raises:
         ValueError: if an argument is outside its range, or ``min_share`` is above ``max_share``.
     """

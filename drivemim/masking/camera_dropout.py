@@ -32,6 +32,9 @@ class CameraDropoutMask(MaskStrategy):
             frame, of which at least one is kept. (At a ratio of 1 all cameras are hidden.)
         rest: strategy that ranks each frame's patches, or its config; ``RandomMask`` by default.
 
+    Example:
+        >>> mask_BTNhw = CameraDropoutMask()(Clips.from_images(images))
+
     Raises:
         ValueError: if an argument is outside its range; when masking, if ``rest`` sets the frames'
             budgets itself.

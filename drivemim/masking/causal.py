@@ -37,6 +37,9 @@ class CausalMask(MaskStrategy):
             ``rest``.
         rest: strategy that ranks each frame's patches, or its config; ``RandomMask`` by default.
 
+    Example:
+        >>> mask_BTNhw = CausalMask()(Clips.from_images(images))
+
     Raises:
         ValueError: if an argument is outside its range; when masking, if ``rest`` sets the frames'
             budgets itself.

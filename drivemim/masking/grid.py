@@ -24,6 +24,9 @@ class GridMask(MaskStrategy):
         ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
         alike_in_time: draw one phase per camera and clip, instead of one per frame.
 
+    Example:
+        >>> mask_BTNhw = GridMask()(Clips.from_images(images))
+
     Raises:
         ValueError: if ``ratio`` is outside [0, 1].
     """

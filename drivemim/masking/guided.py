@@ -47,6 +47,10 @@ class GuidedMask(MaskStrategy):
             chosen; at 1 the highest is e times as likely as the lowest.
         rest: strategy that ranks all other patches, or its config; ``RandomMask`` by default.
 
+    Example:
+        >>> clips = Clips.from_images(images)
+        >>> mask_BTNhw = GuidedMask()(clips, guide_BTNhw=guide_BTNhw)
+
     Raises:
         ValueError: if an argument is outside its range.
     """

@@ -23,6 +23,9 @@ class LargeCellMask(MaskStrategy):
         alike_in_time: hide the same patches of a camera at every time step, instead of drawing
             anew for each frame.
 
+    Example:
+        >>> mask_BTNhw = LargeCellMask()(Clips.from_images(images))
+
     Raises:
         ValueError: if an argument is outside its range.
     """

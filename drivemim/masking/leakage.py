@@ -181,6 +181,7 @@ def find_sightings(
         raise ValueError(f"{len(clips)} clips; sightings are found in one clip at a time")
     if per_side < 1:
         raise ValueError(f"per_side={per_side} must be 1 or more")
+    clips.require("The measure of leakage", "intrinsics", "poses")
     T, N = clips.shape[1:]
     valid_F = clips.valid_BTN.reshape(T * N)
     points_FP3, ranges = _points(clips, grid, depth_TNHW, per_side)

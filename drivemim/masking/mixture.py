@@ -24,6 +24,10 @@ class MixtureMask(MaskStrategy):
         strategies: at least one strategy or config.
         weights: relative frequency of each strategy, in (0, infinity); equal by default.
 
+    Example:
+        >>> mask = MixtureMask(strategies=[BlockMask(), RandomMask()])
+        >>> mask_BTNhw = mask(Clips.from_images(images))
+
     Raises:
         ValueError: if an argument is outside its range, or the numbers of strategies and weights
             differ.

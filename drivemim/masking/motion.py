@@ -46,6 +46,10 @@ class MotionMask(MaskStrategy):
         far: distance to the wall at the end of the ground, metres, in (0, infinity).
         rest: strategy that ranks all other patches, or its config; ``RandomMask`` by default.
 
+    Example:
+        >>> clips = Clips.from_images(images, intrinsics=intrinsics, poses=poses)
+        >>> mask_BTNhw = MotionMask()(clips)
+
     Raises:
         ValueError: if an argument is outside its range.
     """
@@ -101,6 +105,7 @@ def ego_compensated_change(clips: Clips, grid: tuple[int, int], far: float = 10.
     B, T, N = clips.shape
     if T == 1 or B == 0:
         return torch.zeros(B, T, N, *grid, device=clips.valid_BTN.device)
+    clips.require("MotionMask", "intrinsics", "poses")
     with torch.autocast(clips.valid_BTN.device.type, enabled=False):
         other_BTN, compared_BTN = _other_step(clips.valid_BTN)
         grey_FHW = _small_grey(clips, grid)

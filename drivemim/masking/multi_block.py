@@ -31,6 +31,9 @@ class MultiBlockMask(MaskStrategy):
         alike_in_time: hide the same patches of a camera at every time step, instead of drawing
             anew for each frame.
 
+    Example:
+        >>> mask_BTNhw = MultiBlockMask()(Clips.from_images(images))
+
     Raises:
         ValueError: if an argument is outside its range, or a minimum is above its maximum.
     """

@@ -66,6 +66,10 @@ class ObjectMask(MaskStrategy):
             visible in all cameras.
         rest: strategy that ranks all other patches, or its config; ``RandomMask`` by default.
 
+    Example:
+        >>> clips = Clips.from_images(images, boxes=boxes)
+        >>> mask_BTNhw = ObjectMask()(clips)
+
     Raises:
         ValueError: if an argument is outside its range, or a class is unknown.
     """
@@ -99,6 +103,9 @@ class ObjectMask(MaskStrategy):
     def rank(self, context: MaskContext) -> Ranking:
         """Rank hidden tracks, then other patches, then the kept patches of objects."""
         clips, (h, w) = context.clips, context.grid
+        clips.require("ObjectMask", "boxes")
+        if isinstance(self.share, Mapping):
+            clips.require("ObjectMask with a share per class", "labels")
         draws = draw_objects(context, self.track_hidden, self.peek)
         rest = self.rest.rank(context)
         rest_BTNhw = unit_range(rest.scores_BTNhw)

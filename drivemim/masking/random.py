@@ -8,7 +8,11 @@ from drivemim.registry import MASKS
 
 @MASKS.register_module()
 class RandomMask(MaskStrategy):
-    """Hide patches drawn uniformly, like MAE (He et al., 2022)."""
+    """Hide patches drawn uniformly, like MAE (He et al., 2022).
+
+    Example:
+        >>> mask_BTNhw = RandomMask()(Clips.from_images(images))
+    """
 
     reads: ClassVar[frozenset[str]] = frozenset()
 

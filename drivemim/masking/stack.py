@@ -34,6 +34,10 @@ class StackMask(MaskStrategy):
         strategies: at least one strategy or config.
         shares: share of the budget of each strategy, in [0, 1], with a sum of 1.
 
+    Example:
+        >>> mask = StackMask(strategies=[BlockMask(), RandomMask()], shares=[0.5, 0.5])
+        >>> mask_BTNhw = mask(Clips.from_images(images))
+
     Raises:
         ValueError: if an argument is outside its range, or the numbers of strategies and shares
             differ; when masking, if one of the strategies sets the frames' budgets itself.

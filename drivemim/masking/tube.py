@@ -12,6 +12,9 @@ class TubeMask(MaskStrategy):
 
     So a hidden patch cannot be copied from the same position in another frame. Cameras are drawn
     independently.
+
+    Example:
+        >>> mask_BTNhw = TubeMask()(Clips.from_images(images))
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()

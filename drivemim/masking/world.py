@@ -52,6 +52,10 @@ class WorldMask(MaskStrategy):
         far: distance from the cameras to the wall at the end of the ground, metres, in
             (0, infinity).
 
+    Example:
+        >>> clips = Clips.from_images(images, intrinsics=intrinsics, poses=poses)
+        >>> mask_BTNhw = WorldMask()(clips)
+
     Raises:
         ValueError: if an argument is outside its range.
     """
@@ -77,6 +81,7 @@ class WorldMask(MaskStrategy):
 
     def rank(self, context: MaskContext) -> Ranking:
         """Rank the patches by the field in the directions of their world points."""
+        context.clips.require("WorldMask", "intrinsics", "poses")
         # In half precision, the frames would not agree on the position of a point.
         with torch.autocast(context.device.type, enabled=False):
             return Ranking(scores_BTNhw=self._field(context))

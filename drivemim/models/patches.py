@@ -12,29 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from drivemim.errors import ConfigError
-
-
-def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
-    """Return the rows and columns of patches in an image.
-
-    Args:
-        image_size: height and width, pixels.
-        patch_size: side of a patch, pixels.
-
-    Raises:
-        ConfigError: if either side is zero or not a multiple of ``patch_size``.
-    """
-    height, width = image_size
-    if height < 1 or width < 1:
-        raise ConfigError(f"image size {height}x{width} (height x width) has no pixels")
-    if height % patch_size or width % patch_size:
-        raise ConfigError(
-            f"image size {height}x{width} (height x width) is not a multiple of the mask's patch "
-            f"size {patch_size}; resize or pad to "
-            f"{-(-height // patch_size) * patch_size}x{-(-width // patch_size) * patch_size}"
-        )
-    return height // patch_size, width // patch_size
+from drivemim.clips import patch_grid
 
 
 def patchify(images_XCHW: Tensor, patch_size: int) -> Tensor:

@@ -10,13 +10,12 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
-from drivemim.clips import Clips
+from drivemim.clips import Clips, patch_grid
 from drivemim.masking.base import clip_generators
 from drivemim.models.encoders.base import MaskedFeatures
 from drivemim.models.guides.base import Guide, scatter_errors
 from drivemim.models.patches import (
     PatchMask,
-    patch_grid,
     patchify,
     scatter_patches,
     spread_rows,

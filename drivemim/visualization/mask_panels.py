@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.datasets import ClipDataset
+from drivemim.datasets import ClipDataset, SampleRequest
 from drivemim.files import check_folder
 from drivemim.geometry import lift_points, project_points
 from drivemim.masking import MaskStrategy, clip_generators
@@ -84,8 +84,7 @@ def draw_masks(
     dataset: ClipDataset = DATASETS.build(_dataset(cfg))
     if not 0 <= item < len(dataset):
         raise IndexError(f"clip {item} of {len(dataset)}")
-    np.random.seed(seed)
-    clips = dataset[item]
+    clips = dataset[SampleRequest(item, seed)]
     H, W = clips.image_size
     grid = (H // stride, W // stride)
     points_P3 = world_marks(clips, marks)
@@ -145,6 +144,7 @@ def world_marks(clips: Clips, count: int) -> Tensor:
     Returns:
         (P, 3) in the clip's frame, metres.
     """
+    clips.require("The choice of world points", "intrinsics", "poses")
     candidates_P3 = _lidar_points(clips)
     if len(candidates_P3) == 0:
         along, across = torch.arange(-30.0, 31, 3).double(), torch.arange(-9.0, 10, 3).double()

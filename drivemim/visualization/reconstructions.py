@@ -13,6 +13,7 @@ from mmengine.config import Config
 from drivemim.checkpoint_kinds import check_weights, classify, is_export, kind_of, unwrapped
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
+from drivemim.datasets import SampleRequest
 from drivemim.errors import CheckpointError
 from drivemim.files import check_folder
 from drivemim.models import MaskedPretrainer
@@ -63,8 +64,7 @@ def draw_reconstructions(
     written = []
     chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
     for number, item in enumerate(chosen):
-        np.random.seed(seed + number)
-        clips: Clips = dataset[int(item)]
+        clips: Clips = dataset[SampleRequest(int(item), seed=seed + number)]
         cameras = camera_names(dataset, clips)
         tile_width = min(3 * clips.image_size[1] // 2, width // clips.shape[2])
         paths = [Path(out) / f"{kind}-{number}.jpg" for kind in ("clip", "reconstruction")]

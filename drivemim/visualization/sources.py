@@ -23,14 +23,14 @@ def plain_dataset(
     if "dataset" in dataset:
         return plain_dataset(dataset["dataset"], scenes)
     chosen = {} if scenes is None else {"scenes": scenes}
-    return {**dataset, "augment": None, "whole": True, **chosen}
+    return {**dataset, "augment": None, "drop_incomplete": True, **chosen}
 
 
 def camera_names(dataset: Any, clips: Clips) -> list[str] | None:
     """Return the cameras' names; None if clips of several data sets or of one camera are mixed."""
     if isinstance(dataset, ConcatDataset) or not isinstance(dataset, ClipDataset):
         return None
-    if dataset.one_camera:
+    if dataset.single_camera:
         return None
     names = [dataset.index.cameras[int(camera)] for camera in dataset.windows.cameras]
     return names if len(names) == clips.shape[2] else None

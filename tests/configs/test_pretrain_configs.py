@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from drivemim.models.patches import patch_grid
+from drivemim.clips import patch_grid
 from drivemim.registry import DATA_SAMPLERS, MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "pretrain"
@@ -92,10 +92,10 @@ def test_the_recipe_that_was_measured_is_there_at_full_size(small: str, full: st
     for key in ("type", "depth", "attention_scope", "attention_init"):
         assert config.model.decoder[key] == measured.model.decoder[key]
     assert config.model.decoder.neck.type == measured.model.decoder.neck.type
-    single = config.train_dataloader.dataset.dataset
-    assert (single.steps, single.one_camera) == (1, True)
+    single = config.train_dataloader.dataset
+    assert (single.num_frames, single.single_camera) == (1, True)
     clips = Config.fromfile(FOLDER / "vit_base_object_nuscenes.py").train_dataloader
-    assert config.train_dataloader.batch_size == clips.batch_size * clips.dataset.dataset.steps * 6
+    assert config.train_dataloader.batch_size == clips.batch_size * clips.dataset.num_frames * 6
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

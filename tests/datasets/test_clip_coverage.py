@@ -33,7 +33,7 @@ def keyframes_only(tables, write):
 
 def test_coverage_by_hand(small_index):
     # Six clips of two cameras; the rear camera is absent in three of them.
-    data = _dataset(small_index, steps=3)
+    data = _dataset(small_index, num_frames=3)
     assert _counts(data) == {
         "valid": [9, 6, 3],  # the last sample of a scene has no second step, two no third
         "absent": [3, 3, 3],
@@ -45,24 +45,34 @@ def test_coverage_by_hand(small_index):
     assert (coverage.valid_C.tolist(), coverage.asked_C.tolist()) == ([6, 12], [18, 18])
     line = describe_coverage(data.clips, coverage)
     assert line.endswith(
-        "6 clips of steps=3, spacing=None, 2 cameras; 50.0% of their 36 frames are valid "
-        "(missing: 25.0% after the end of the scene, 25.0% of cameras that the scene does not have)"
+        "6 clips of num_frames=3, frame_interval=None, 2 cameras; 50.0% of their 36 frames are "
+        "valid (missing: 25.0% after the end of the scene, 25.0% of cameras that the scene does "
+        "not have)"
     )
     check_share(data.clips, coverage)  # exactly a half
 
 
 def test_coverage_of_sweeps_by_hand(small_index):
     # Of steps every 150 ms, the fourth (450 ms) is there for all samples but the last.
-    data = _dataset(small_index, steps=4, spacing=0.15, scenes="mini_train", whole=True)
+    data = _dataset(
+        small_index, num_frames=4, frame_interval=0.15, scenes="mini_train", drop_incomplete=True
+    )
     assert _counts(data)["valid"] == [4, 4, 4, 4]
-    arguments = {"steps": 3, "spacing": 0.09, "scenes": "mini_train", "cameras": ["CAM_FRONT"]}
+    arguments = {
+        "num_frames": 3,
+        "frame_interval": 0.09,
+        "scenes": "mini_train",
+        "cameras": ["CAM_FRONT"],
+    }
     # At 90 ms nothing within 45 ms; at 180 ms frame 1, and after the last sample, at 1 s, the last.
-    with pytest.raises(ValueError, match=r"step 1 \(0\.09 s .* 0\.167 s apart .*spacing=0\.167"):
+    with pytest.raises(
+        ValueError, match=r"step 1 \(0\.09 s .* 0\.167 s apart .*frame_interval=0\.167"
+    ):
         _dataset(small_index, **arguments)
 
 
 def test_one_camera_a_clip_misses_no_camera(small_index):
-    data = _dataset(small_index, steps=2, one_camera=True)
+    data = _dataset(small_index, num_frames=2, single_camera=True)
     assert _counts(data) == {"valid": [9, 6], "absent": [0, 0], "ended": [0, 3], "skipped": [0, 0]}
     assert measure_coverage(data.clips).asked_C.tolist() == [6, 12]
 
@@ -75,33 +85,35 @@ def test_a_dropped_keyframe_is_skipped_and_not_ended(tables, write):
         row.update(prev="", next="")
     root = write(tables)
     index = build_nuscenes_index(root, "v1.0-mini", root / "index.arrow")
-    data = _dataset(index, steps=2, scenes="mini_train")
+    data = _dataset(index, num_frames=2, scenes="mini_train")
     assert _counts(data) == {"valid": [5, 3], "absent": [0, 0], "ended": [0, 2], "skipped": [1, 1]}
 
 
 def test_keyframes_only_with_the_shipped_spacing_is_refused(keyframes_only):
     match = (
-        r"no clip of steps=3, spacing=0\.25 has a frame at step 1 \(0\.25 s after its first\); a "
-        r"camera's frames are 0\.5 s apart \(median, keyframes without sweeps\): set spacing=0\.5, "
-        r"or None for one sample after the other, or index the sweeps too"
+        r"no clip of num_frames=3, frame_interval=0\.25 has a frame at step 1 \(0\.25 s after its "
+        r"first\); a camera's frames are 0\.5 s apart \(median, keyframes without sweeps\): set "
+        r"frame_interval=0\.5, or None for one sample after the other, or index the sweeps too"
     )
     with pytest.raises(ValueError, match=match):
-        _dataset(keyframes_only, steps=3, spacing=0.25)
+        _dataset(keyframes_only, num_frames=3, frame_interval=0.25)
     # Both cures work.
-    assert _counts(_dataset(keyframes_only, steps=3, spacing=0.5))["valid"] == [9, 6, 3]
-    assert _counts(_dataset(keyframes_only, steps=3))["valid"] == [9, 6, 3]
+    assert _counts(_dataset(keyframes_only, num_frames=3, frame_interval=0.5))["valid"] == [9, 6, 3]
+    assert _counts(_dataset(keyframes_only, num_frames=3))["valid"] == [9, 6, 3]
 
 
 def test_more_steps_than_any_scene_has(small_index):
     with pytest.raises(
-        ValueError, match=r"at step 3; no scene has more samples than 3: set steps="
+        ValueError, match=r"at step 3; no scene has more samples than 3: set num_frames="
     ):
-        _dataset(small_index, steps=4)
+        _dataset(small_index, num_frames=4)
     with pytest.raises(ValueError, match="no scene has more samples than 3"):
-        _dataset(small_index, steps=5, whole=True)
+        _dataset(small_index, num_frames=5, drop_incomplete=True)
     # The last frame is at 1.167 s, and may be 0.25 s off.
-    with pytest.raises(ValueError, match=r"at step 3 \(1\.5 s .*ended by then: set steps=3 or"):
-        _dataset(small_index, steps=4, spacing=0.5)
+    with pytest.raises(
+        ValueError, match=r"at step 3 \(1\.5 s .*ended by then: set num_frames=3 or"
+    ):
+        _dataset(small_index, num_frames=4, frame_interval=0.5)
 
 
 def test_no_clip_at_all(small_index):
@@ -111,7 +123,7 @@ def test_no_clip_at_all(small_index):
 
 def test_a_lost_camera_is_named(small_index):
     # Of 12 frames, 6 are of a camera that the scene lacks, and 1 is after its end.
-    data = _dataset(small_index, scenes="mini_val", steps=2)
+    data = _dataset(small_index, scenes="mini_val", num_frames=2)
     match = r"41\.7% of their 12 .*Less than a half; cameras: .* \(valid: CAM_BACK 0\.0%\); set cam"
     with pytest.raises(ValueError, match=match):
         check_share(data.clips, measure_coverage(data.clips))
@@ -122,16 +134,18 @@ def test_a_lost_camera_is_named(small_index):
     [
         (
             "ended",
-            r"steps: most clips of steps=2, spacing=0\.1666 reach past the end .* whole=True",
+            r"num_frames: most clips of num_frames=2, frame_interval=0\.1666 reach past the end .* "
+            r"drop_incomplete=True",
         ),
         (
             "skipped",
-            r"spacing: a camera's frames are 0\.167 s apart \(median\): set spacing=0\.167",
+            r"frame_interval: a camera's frames are 0\.167 s apart \(median\): set "
+            r"frame_interval=0\.167",
         ),
     ],
 )
 def test_less_than_half_is_refused_with_its_cause(small_index, reason, cause):
-    data = _dataset(small_index, scenes="mini_train", steps=2, spacing=0.1666)
+    data = _dataset(small_index, scenes="mini_train", num_frames=2, frame_interval=0.1666)
     coverage = measure_coverage(data.clips)
     assert coverage.valid_T.tolist() == [6, 6]
     reasons = {"ended_T": np.array([0, 1]), "skipped_T": np.array([0, 1])}
@@ -190,16 +204,18 @@ def nuscenes_like(request, tables, write):
 def test_shipped_configs_fit_nuscenes_timing(nuscenes_like, repository):
     sweeps, path = nuscenes_like
     for config in sorted((repository / "configs" / "pretrain").glob("*.py")):
-        dataset = Config.fromfile(str(config)).train_dataloader.dataset.dataset
+        dataset = Config.fromfile(str(config)).train_dataloader.dataset
         for each in dataset.get("datasets", [dataset]):
             timing = {
-                name: each.get(name) for name in ("steps", "spacing", "whole") if name in each
+                name: each.get(name)
+                for name in ("num_frames", "frame_interval", "drop_incomplete")
+                if name in each
             }
-            if not sweeps and timing.get("spacing") == 0.25 and timing["steps"] > 1:
-                with pytest.raises(ValueError, match=r"set spacing=0\.[45]\d*, or None"):
-                    _dataset(path, one_camera=True, **timing)
+            if not sweeps and timing.get("frame_interval") == 0.25 and timing["num_frames"] > 1:
+                with pytest.raises(ValueError, match=r"set frame_interval=0\.[45]\d*, or None"):
+                    _dataset(path, single_camera=True, **timing)
                 continue
-            data = _dataset(path, one_camera=True, **timing)
+            data = _dataset(path, single_camera=True, **timing)
             # Of 41 clips of 20 s, only those at the end lack steps.
             assert measure_coverage(data.clips).skipped_T.sum() == 0, config.name
             assert measure_coverage(data.clips).share > 0.95, config.name

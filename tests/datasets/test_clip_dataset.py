@@ -1,4 +1,5 @@
 import pickle
+import random
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.clip_dataset import ClipDataset, collate_clips
 from drivemim.datasets.index import FrameIndex
+from drivemim.datasets.sampler import SampleRequest
 from drivemim.geometry.poses import invert_pose, pose_matrix
 from drivemim.registry import DATASETS, FUNCTIONS
 
@@ -21,7 +23,7 @@ def _dataset(path, **arguments):
 
 
 def test_a_clip_by_hand(small_index):
-    data = _dataset(small_index, steps=2, scenes=["scene-0061"])
+    data = _dataset(small_index, num_frames=2, scenes=["scene-0061"])
     assert len(data) == 3
     clip = data[0]
     assert clip.shape == (1, 2, 2)
@@ -56,7 +58,7 @@ def test_boxes_of_a_clip_by_hand(small_index):
 
 
 def test_tracks_are_the_same_in_every_frame(small_index):
-    clip = _dataset(small_index, steps=3, scenes="mini_train", cameras=["CAM_FRONT"])[0]
+    clip = _dataset(small_index, num_frames=3, scenes="mini_train", cameras=["CAM_FRONT"])[0]
     index = FrameIndex.open(small_index)
     names = [
         [index.tracks.token[track] for track in frame if track >= 0]
@@ -67,7 +69,7 @@ def test_tracks_are_the_same_in_every_frame(small_index):
 
 
 def test_missing_frames_are_black_invalid_and_have_no_boxes(small_index):
-    data = _dataset(small_index, steps=2, scenes="mini_val")
+    data = _dataset(small_index, num_frames=2, scenes="mini_val")
     clip = data[2]
     assert clip.valid_BTN[0].tolist() == [[False, True], [False, False]]
     missing = ~clip.valid_BTN
@@ -91,23 +93,25 @@ def test_a_clip_of_nothing_at_all(small_index):
 
 def test_which_clips_there_are(small_index):
     assert len(_dataset(small_index)) == 6
-    assert len(_dataset(small_index, steps=3)) == 6
-    assert len(_dataset(small_index, steps=3, whole=True)) == 2
-    assert len(_dataset(small_index, steps=2, spacing=0.5, whole=True)) == 4
+    assert len(_dataset(small_index, num_frames=3)) == 6
+    assert len(_dataset(small_index, num_frames=3, drop_incomplete=True)) == 2
+    assert len(_dataset(small_index, num_frames=2, frame_interval=0.5, drop_incomplete=True)) == 4
     # A camera that a scene does not have makes no clip there.
     assert len(_dataset(small_index, cameras=["CAM_BACK"])) == 3
-    assert len(_dataset(small_index, one_camera=True)) == 9
+    assert len(_dataset(small_index, single_camera=True)) == 9
 
 
 def test_one_camera_a_clip(small_index):
-    data = _dataset(small_index, one_camera=True, scenes="mini_train", steps=2)
+    data = _dataset(small_index, single_camera=True, scenes="mini_train", num_frames=2)
     assert data[0].shape == (1, 2, 1)
     tokens = [data[item].tokens[0][0][0] for item in range(3)]
     assert tokens == ["scene-0061-CAM_BACK-0", "scene-0061-CAM_FRONT-0", "scene-0061-CAM_BACK-3"]
 
 
 def test_sweeps_have_their_own_poses(small_index):
-    data = _dataset(small_index, steps=2, spacing=1 / 6, cameras=["CAM_FRONT"], scenes="mini_train")
+    data = _dataset(
+        small_index, num_frames=2, frame_interval=1 / 6, cameras=["CAM_FRONT"], scenes="mini_train"
+    )
     clip = data[0]
     assert clip.tokens[0][1] == ("scene-0061-CAM_FRONT-1",)
     assert (clip.timestamps_BTN[0, 1] - clip.timestamps_BTN[0, 0]).tolist() == [166_667]
@@ -121,7 +125,7 @@ AUGMENT = {"flip": 0.5, "crop": (0.6, 1.0), "colour": 0.0, "blur": 0.0, "noise":
 
 def test_boxes_and_intrinsics_follow_the_augmentation(small_index):
     data = _dataset(
-        small_index, scenes="mini_train", cameras=["CAM_FRONT"], augment=AUGMENT, steps=2
+        small_index, scenes="mini_train", cameras=["CAM_FRONT"], augment=AUGMENT, num_frames=2
     )
     rows = data.rows(1)
     index = data.index
@@ -151,17 +155,32 @@ def test_boxes_and_intrinsics_follow_the_augmentation(small_index):
     assert 0 < mirrored < 8
 
 
-def test_an_item_is_random_in_numpys_generator_alone(small_index):
+def test_an_item_depends_only_on_its_request(small_index):
     data = _dataset(small_index, augment={})
-
-    def draw():
-        np.random.seed(4)
-        return data[3]
-
-    first, second = draw(), draw()
+    first, second = data[SampleRequest(3, 4)], data[SampleRequest(3, 4)]
     assert torch.equal(first.images_BTNHWC, second.images_BTNHWC)
-    assert torch.equal(first.seeds_B, second.seeds_B)
-    assert first.seeds_B != data[3].seeds_B
+    # The first number that NumPy draws after np.random.seed(4), as in runs of earlier versions.
+    assert first.seeds_B.tolist() == second.seeds_B.tolist() == [2005877882]
+    other = data[SampleRequest(3, 5)]
+    assert other.seeds_B.tolist() == [953453411]
+    assert not torch.equal(other.images_BTNHWC, first.images_BTNHWC)
+    assert data[4].seeds_B.tolist() == [2005877882]  # a plain position is its own seed
+
+
+def test_items_neither_read_nor_set_the_state_of_global_generators(small_index):
+    data = _dataset(small_index, augment=AUGMENT, boxes="MotionBoxes", num_frames=2)
+
+    def states():
+        name, keys, *rest = np.random.get_state()
+        return random.getstate(), (name, keys.tolist(), *rest), torch.get_rng_state().tolist()
+
+    before = states()
+    first = data[SampleRequest(3, 4)]
+    assert states() == before
+    random.seed(99)
+    np.random.seed(99)
+    torch.manual_seed(99)
+    assert torch.equal(data[SampleRequest(3, 4)].images_BTNHWC, first.images_BTNHWC)
 
 
 def test_small_boxes_are_left_out(small_index):
@@ -185,7 +204,7 @@ def test_broken_images_are_named_with_their_token(tables, write, tmp_path):
 
 
 def test_batches_from_worker_processes(small_index):
-    data = _dataset(small_index, steps=2, scenes="mini_train")
+    data = _dataset(small_index, num_frames=2, scenes="mini_train")
     loader = DataLoader(data, batch_size=3, num_workers=1, collate_fn=collate_clips)
     (batch,) = loader
     assert batch.shape == (3, 2, 2)
@@ -198,9 +217,9 @@ def test_batches_from_worker_processes(small_index):
 
 
 def test_a_data_set_travels_light(small_index):
-    data = pickle.loads(pickle.dumps(_dataset(small_index, steps=2)))
+    data = pickle.loads(pickle.dumps(_dataset(small_index, num_frames=2)))
     assert len(pickle.dumps(data)) < 5000
-    assert data[0].tokens == _dataset(small_index, steps=2)[0].tokens
+    assert data[0].tokens == _dataset(small_index, num_frames=2)[0].tokens
 
 
 def test_the_registry_builds_it(small_index):
@@ -213,7 +232,7 @@ def test_images_of_different_sizes_in_one_folder(tmp_path):
     for number, size in enumerate([(30, 40), (60, 80), (31, 40)]):
         cv2.imwrite(str(tmp_path / f"{number}.jpg"), np.full((*size, 3), 99, np.uint8))
     index = build_frames_index([tmp_path], tmp_path / "index.arrow")
-    clip = _dataset(index, steps=3, augment={**AUGMENT, "flip": 0.0, "crop": (1.0, 1.0)})[0]
+    clip = _dataset(index, num_frames=3, augment={**AUGMENT, "flip": 0.0, "crop": (1.0, 1.0)})[0]
     # Assumed focal lengths are the width, so in the result they are the result's width.
     focal = clip.intrinsics_BTN33[0, :, 0, [0, 1], [0, 1]]
     expected = torch.tensor([[32.0, 40 * 24 / 30], [32, 80 * 24 / 60], [32, 40 * 24 / 31]])
@@ -228,7 +247,7 @@ def test_a_crop_shows_the_pixels_that_the_file_has(tmp_path):
     index = build_frames_index([tmp_path], tmp_path / "index.arrow")
     # A crop of 16 % of the area, 180 x 320, is as large as the result: nothing is resized.
     augment = {**AUGMENT, "crop": (0.16, 0.16), "stretch": 1.0}
-    data = _dataset(index, image_size=(180, 320), steps=3, augment=augment)
+    data = _dataset(index, image_size=(180, 320), num_frames=3, augment=augment)
     corners, mirrored = set(), 0
     for seed in range(8):
         clip = data.load(data.rows(0), seed)
@@ -258,7 +277,7 @@ def test_pretraining_data_needs_no_mmdetection():
 def test_real_clips(real_data, tmp_path):
     root = real_data / "surround-clips"
     index = build_nuscenes_index(root, "v1.0-mini", tmp_path / "index.arrow")
-    data = _dataset(index, steps=3, image_size=(192, 320), augment={})
+    data = _dataset(index, num_frames=3, image_size=(192, 320), augment={})
     clip = data[0]
     assert clip.valid_BTN.all()
     assert clip.images_BTNHWC.float().std() > 20

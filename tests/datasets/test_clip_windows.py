@@ -7,9 +7,9 @@ from drivemim.datasets.clip_windows import ClipWindows
 from drivemim.datasets.index import FrameIndex
 
 
-def _windows(path, steps, spacing=None, cameras=None):
+def _windows(path, num_frames, frame_interval=None, cameras=None):
     index = FrameIndex.open(path)
-    return ClipWindows(index, index.camera_numbers(cameras), steps, spacing)
+    return ClipWindows(index, index.camera_numbers(cameras), num_frames, frame_interval)
 
 
 def test_keyframes_of_following_samples(small_index):
@@ -44,16 +44,16 @@ def test_a_step_without_a_frame_near_is_missing(small_index):
 
 def _by_definition(windows, sample):
     index, frames = windows.index, windows.index.frames
-    half = windows.spacing * 1e6 / 2
-    result = np.full((windows.steps, len(windows.cameras)), -1)
+    half = windows.frame_interval * 1e6 / 2
+    result = np.full((windows.num_frames, len(windows.cameras)), -1)
     for n, camera in enumerate(windows.cameras):
         mine = np.flatnonzero(
             (frames.camera == camera) & (frames.scene == index.samples.scene[sample])
         )
         key = [row for row in mine if frames.keyframe[row] and frames.sample[row] == sample]
         start = frames.timestamp[key[0]] if key else index.samples.timestamp[sample]
-        for t in range(windows.steps):
-            late = frames.timestamp[mine] - (start + round(t * windows.spacing * 1e6))
+        for t in range(windows.num_frames):
+            late = frames.timestamp[mine] - (start + round(t * windows.frame_interval * 1e6))
             near = np.flatnonzero((late >= -half) & (late < half))
             if len(near):
                 result[t, n] = mine[near[np.argmin(np.abs(late[near]))]]
@@ -61,9 +61,9 @@ def _by_definition(windows, sample):
 
 
 @settings(deadline=None, max_examples=60)
-@given(spacing=st.floats(0.01, 2.0), steps=st.integers(1, 6))
-def test_sweeps_agree_with_the_definition(small_index, spacing, steps):
-    windows = _windows(small_index, steps, spacing)
+@given(frame_interval=st.floats(0.01, 2.0), num_frames=st.integers(1, 6))
+def test_sweeps_agree_with_the_definition(small_index, frame_interval, num_frames):
+    windows = _windows(small_index, num_frames, frame_interval)
     rows = windows.rows(np.arange(6))
     for sample in range(6):
         np.testing.assert_array_equal(rows[sample], _by_definition(windows, sample))
@@ -75,7 +75,7 @@ def test_sweeps_agree_with_the_definition(small_index, spacing, steps):
 
 
 def test_settings_that_mean_nothing(small_index):
-    with pytest.raises(ValueError, match="steps is 0"):
+    with pytest.raises(ValueError, match="num_frames is 0"):
         _windows(small_index, 0)
-    with pytest.raises(ValueError, match=r"spacing is 0\.0 s"):
+    with pytest.raises(ValueError, match=r"frame_interval is 0\.0 s"):
         _windows(small_index, 1, 0.0)

@@ -11,7 +11,7 @@ from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.classes import ATTRIBUTES, DETECTION_CLASSES
 from drivemim.datasets.detection3d import FrameDetection3D
-from drivemim.datasets.seeded import SeededDataset
+from drivemim.datasets.sampler import SeededDataset
 from drivemim.errors import ConfigError
 from drivemim.geometry import boxes_to_global, pose_matrix
 from drivemim.geometry.camera_boxes import CameraBoxes

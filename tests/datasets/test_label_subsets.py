@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from drivemim.datasets.detection import FrameDetection
-from drivemim.datasets.draws import DrawSampler
 from drivemim.datasets.label_subsets import label_subset
-from drivemim.datasets.seeded import SeededDataset
+from drivemim.datasets.sampler import SeededDataset, SeededInfiniteSampler
 from drivemim.errors import ConfigError
 
 
@@ -154,7 +153,7 @@ class TestDataSet:
         )
         assert len(dataset) == 2
         seeded = SeededDataset(dataset=dataset)
-        loader = DataLoader(seeded, batch_size=8, sampler=DrawSampler(seeded, seed=0))
+        loader = DataLoader(seeded, batch_size=8, sampler=SeededInfiniteSampler(seeded, seed=0))
         batches = iter(loader)
         for _ in range(3):
             rows, counts = np.unique(next(batches).numpy(), return_counts=True)

@@ -68,7 +68,6 @@ def test_points_follow_size_and_mirroring(with_sweep):
 
 
 def test_points_lift_to_the_same_place_whatever_the_augmentation(with_sweep):
-    np.random.seed(3)
     clip = _clip(with_sweep, augment={"crop": (0.9, 1.0), "flip": 0.5})
     for camera in range(2):
         x, y, depth = clip.points_BTNP3[0, 0, camera, 0]
@@ -80,7 +79,7 @@ def test_points_lift_to_the_same_place_whatever_the_augmentation(with_sweep):
 
 def test_a_sweep_between_keyframes_has_the_points_of_the_sample_nearest_in_time(with_sweep):
     # Steps 1 and 2 are a sixth and a third of a second after the keyframe, each 10 ms early.
-    clip = _clip(with_sweep, steps=3, spacing=1 / 6, cameras=["CAM_FRONT"])
+    clip = _clip(with_sweep, num_frames=3, frame_interval=1 / 6, cameras=["CAM_FRONT"])
     assert clip.tokens[0] == tuple((f"scene-0061-CAM_FRONT-{step}",) for step in range(3))
     for step, sample in ((1, 0), (2, 1)):
         x, y, depth = clip.points_BTNP3[0, step, 0, 0]
@@ -96,10 +95,10 @@ def test_a_sweep_between_keyframes_has_the_points_of_the_sample_nearest_in_time(
 
 
 def test_frames_far_from_any_sweep_have_no_points(with_sweep, monkeypatch):
-    clip = _clip(with_sweep, steps=3, spacing=1 / 6, cameras=["CAM_FRONT"])
+    clip = _clip(with_sweep, num_frames=3, frame_interval=1 / 6, cameras=["CAM_FRONT"])
     assert torch.isfinite(clip.points_BTNP3[..., 2]).any(dim=-1).all()
     monkeypatch.setattr("drivemim.datasets.lidar.LONGEST_GAP", 100_000)
-    clip = _clip(with_sweep, steps=3, spacing=1 / 6, cameras=["CAM_FRONT"])
+    clip = _clip(with_sweep, num_frames=3, frame_interval=1 / 6, cameras=["CAM_FRONT"])
     assert torch.isfinite(clip.points_BTNP3[..., 2]).flatten().tolist() == [True, False, False]
     assert clip.points_BTNP3[0, 1, 0].tolist() == [[0, 0, float("inf")]]
 
@@ -142,7 +141,7 @@ def test_points_are_only_loaded_when_asked_for(with_sweep):
 
 
 def test_missing_frames_have_no_points(with_sweep):
-    clip = _clip(with_sweep, item=2, steps=2)
+    clip = _clip(with_sweep, item=2, num_frames=2)
     assert not clip.valid_BTN[0, 1].any()
     assert (clip.points_BTNP3[0, 1, ..., 2] == torch.inf).all()
     data = ClipDataset(index=with_sweep, image_size=(48, 64), lidar_points=9)

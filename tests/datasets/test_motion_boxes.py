@@ -31,7 +31,7 @@ def still_camera(tmp_path_factory):
 
 
 def clips_of(index, boxes="MotionBoxes", **arguments):
-    settings = {"index": index, "image_size": (96, 160), "steps": 4}
+    settings = {"index": index, "image_size": (96, 160), "num_frames": 4}
     return ClipDataset(**{**settings, **arguments}, boxes=boxes)
 
 
@@ -94,8 +94,10 @@ def test_missing_frames_have_no_boxes(still_camera):
 
 
 def test_one_step_has_no_motion(still_camera):
-    with pytest.raises(ValueError, match="MotionBoxes compares the steps .* set steps=2 or more"):
-        clips_of(still_camera, steps=1)[0]
+    with pytest.raises(
+        ValueError, match="MotionBoxes compares the frames .* set num_frames=2 or more"
+    ):
+        clips_of(still_camera, num_frames=1)[0]
 
 
 @pytest.mark.parametrize("min_change", [0, -1, 1.1, float("nan")])

@@ -27,7 +27,7 @@ def detected(small_index, tmp_path_factory):
 
 
 def clips_of(index, boxes, **arguments):
-    settings = {"index": index, "image_size": (24, 32), "steps": 3, "scenes": "mini_train"}
+    settings = {"index": index, "image_size": (24, 32), "num_frames": 3, "scenes": "mini_train"}
     return ClipDataset(**{**settings, **arguments}, boxes=boxes)
 
 

@@ -89,7 +89,13 @@ def test_interpolated_boxes_are_those_of_the_source(root, index):
 
 
 def test_clips_with_sweeps(index):
-    data = ClipDataset(index=index.path, image_size=(94, 310), steps=5, spacing=0.1, whole=True)
+    data = ClipDataset(
+        index=index.path,
+        image_size=(94, 310),
+        num_frames=5,
+        frame_interval=0.1,
+        drop_incomplete=True,
+    )
     coverage = measure_coverage(data.clips)
     # A camera has no gap, and clips that begin too close to a scene's end are left out.
     assert (coverage.share, coverage.skipped_T.sum()) == (1.0, 0)
@@ -97,8 +103,10 @@ def test_clips_with_sweeps(index):
     times = index.frames.timestamp[rows]
     assert (np.abs(np.diff(times, axis=0) - 103_257) < 1000).all()
     # Without sweeps in between, a step is a keyframe.
-    with pytest.raises(ValueError, match=r"0\.103 s apart \(median\): set spacing=0\.103, or None"):
-        ClipDataset(index=index.path, image_size=(94, 310), steps=2, spacing=0.03)
+    with pytest.raises(
+        ValueError, match=r"0\.103 s apart \(median\): set frame_interval=0\.103, or None"
+    ):
+        ClipDataset(index=index.path, image_size=(94, 310), num_frames=2, frame_interval=0.03)
 
 
 def test_lidar_points_are_where_boxes_are(index):

@@ -10,9 +10,9 @@ from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.track_poses import clip_movers
 
 
-def _rows(path, item=0, steps=3, **arguments):
+def _rows(path, item=0, num_frames=3, **arguments):
     data = ClipDataset(
-        index=path, image_size=(24, 32), scenes=["scene-0061"], steps=steps, **arguments
+        index=path, image_size=(24, 32), scenes=["scene-0061"], num_frames=num_frames, **arguments
     )
     return data.index, data.rows(item)
 
@@ -48,7 +48,7 @@ def test_keyframes_are_put_between_samples_too(small_index):
 
 
 def test_poses_are_in_the_first_frames_ego_pose(small_index):
-    movers = clip_movers(*_rows(small_index, item=1, steps=2))
+    movers = clip_movers(*_rows(small_index, item=1, num_frames=2))
     # The vehicle is at x = 1, turned by 0.05; the car on its way from (12, 1) to (13, 1.5).
     ahead, left = 12 - EARLY, 0.5 - 0.5 * EARLY + 1
     expected = [
@@ -71,7 +71,7 @@ def test_tracks_that_one_sample_has(small_index):
 
 
 def test_sweeps_are_between_samples(small_index):
-    movers = clip_movers(*_rows(small_index, spacing=1 / 6, cameras=["CAM_FRONT"]))
+    movers = clip_movers(*_rows(small_index, frame_interval=1 / 6, cameras=["CAM_FRONT"]))
     x = movers.box_to_clip_TNK44[:, 0, _find(movers, CAR), 0, 3]
     assert x.tolist() == pytest.approx([12 - EARLY, 12 + 1 / 3 - EARLY, 12 + 2 / 3 - EARLY], 1e-4)
 

@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset
 
 from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.detection import FrameDetection
-from drivemim.datasets.seeded import SeededDataset
+from drivemim.datasets.sampler import SeededDataset
 from drivemim.engine.agreement import (
     check_annotations,
     check_classes,

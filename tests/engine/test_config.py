@@ -86,7 +86,7 @@ def test_option_that_nothing_reads(toy, option, complaint):
 
 
 PRETRAIN = "configs/pretrain/vit_base_object_nuscenes.py"
-CLIPS = "train_dataloader.dataset.dataset"
+CLIPS = "train_dataloader.dataset"
 
 
 def test_settings_that_the_base_leaves_out_can_be_set(repository):
@@ -98,7 +98,7 @@ def test_settings_that_the_base_leaves_out_can_be_set(repository):
         "env_cfg.dist_cfg.timeout": 60,
     }
     cfg = load_config(repository / PRETRAIN, options)
-    assert cfg.train_dataloader.dataset.dataset.augment == {"crop": (0.2, 1.0)}
+    assert cfg.train_dataloader.dataset.augment == {"crop": (0.2, 1.0)}
     assert cfg.optim_wrapper.clip_grad == {"max_norm": 1.0, "norm_type": 1.0}
     detector = repository / "configs/detection/retinanet_r18_town.py"
     data = "train_dataloader.dataset.dataset"

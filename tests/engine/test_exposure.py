@@ -66,7 +66,7 @@ def test_boxes_count_where_they_are_read_and_annotated(folder, judge, tmp_path):
     assert boxes() == [6, 0]
     assert boxes(scenes=None) == [10, 5]
     assert boxes(masking="RandomMask") == [0, 0]
-    assert boxes(boxes="MotionBoxes", steps=2) == [0, 0]
+    assert boxes(boxes="MotionBoxes", num_frames=2) == [0, 0]
     assert boxes(boxes=None) == [0, 0]
 
 

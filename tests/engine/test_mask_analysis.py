@@ -46,7 +46,7 @@ def config(tmp_path):
 
 
 def _analyze(config, town, **arguments):
-    dataset = {"index": str(town), "image_size": (96, 160), "steps": 2}
+    dataset = {"index": str(town), "image_size": (96, 160), "num_frames": 2}
     return analyze_masks(config, grid=GRID, dataset=dataset, **{"count": 2, **arguments})
 
 
@@ -90,7 +90,7 @@ def test_guided_strategies_take_the_images_contrast(config, town):
 
 def test_what_is_seen_twice_has_one_colour(town):
     """Points of a generated town found again are of the colour they were."""
-    data = ClipDataset(index=town, image_size=(96, 160), steps=2, whole=True)
+    data = ClipDataset(index=town, image_size=(96, 160), num_frames=2, drop_incomplete=True)
     rows = data.rows(0)
     clips = data.load(rows, 0)
     # Cells of one pixel, so that a cell's colour is its content's.
@@ -136,9 +136,9 @@ def test_mistakes(config, town, tmp_path):
         _analyze(config, town, depth="radar")
     with pytest.raises(ConfigError, match="draws=0 must be 1 or more"):
         _analyze(config, town, draws=0)
-    with pytest.raises(ConfigError, match="no clip of steps=9, .* set steps=3 or fewer"):
+    with pytest.raises(ConfigError, match="no clip of num_frames=9, .* set num_frames=3 or fewer"):
         analyze_masks(config, grid=GRID, dataset={"index": str(town), "image_size": (96, 160),
-                                                  "steps": 9})  # fmt: skip
+                                                  "num_frames": 9})  # fmt: skip
     with pytest.raises(ConfigError, match="has no dataset; give an index"):
         analyze_masks(config, grid=GRID)
     empty = tmp_path / "empty.py"
@@ -162,7 +162,7 @@ def test_the_shipped_config_has_every_registered_strategy(repository):
 
 def test_the_tool(config, town, tmp_path, repository):
     command = [sys.executable, "tools/analyze_masks.py", str(config), "--image-size", "96", "160",
-               "--steps", "2", "--clips", "1", "--draws", "1"]  # fmt: skip
+               "--num-frames", "2", "--clips", "1", "--draws", "1"]  # fmt: skip
     out = tmp_path / "masks.json"
     done = subprocess.run(
         [*command, "--index", str(town), "--out", str(out)],

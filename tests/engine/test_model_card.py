@@ -55,10 +55,10 @@ def run(repository, index, tmp_path_factory):
     (folder / "card.py").write_text(f"""
 _base_ = {str(base)!r}
 index = 'a/variable/that/nothing/reads'
-train_dataloader = dict(batch_size=3, dataset=dict(dataset=dict(
+train_dataloader = dict(batch_size=3, dataset=dict(
     _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96),
-    scenes=['scene-0061'], cameras=['CAM_FRONT'], steps=2, spacing=0.25,
-    augment=dict(flip=0.25))))
+    scenes=['scene-0061'], cameras=['CAM_FRONT'], num_frames=2, frame_interval=0.25,
+    augment=dict(flip=0.25)))
 model = dict(masking=dict(_delete_=True, type='ObjectMask', ratio=0.75, keep=0.2))
 default_hooks = dict(logger=dict(interval=1))
 """)
@@ -215,20 +215,20 @@ def test_limits_follow_from_the_data(card):
 
 def test_data_are_counted_as_they_are_chosen(index, tmp_path):
     def described(**part):
-        loader = {"dataset": {"dataset": {"index": str(index), "image_size": (64, 96), **part}}}
+        loader = {"dataset": {"index": str(index), "image_size": (64, 96), **part}}
         return describe_data(Config({"train_dataloader": loader}))
 
-    (whole,) = described(steps=3)
+    (whole,) = described(num_frames=3)
     assert whole["cameras"] == ["CAM_BACK", "CAM_FRONT"]
     assert whole["left_out_cameras"] == []
-    # Keyframes only, since there is no spacing: 3 of one camera and 3 of each of two.
+    # Keyframes only, since there is no frame_interval: 3 of one camera and 3 of each of two.
     assert [whole[key] for key in ("frames", "scenes", "night_scenes", "rain_scenes")] == [
         9, 2, 1, 1
     ]  # fmt: skip
     assert whole["objects"] == {"pedestrian": 4, "vehicle": 8, "other": 4}
     assert frames_per_clip([whole]) == 6
-    assert described(spacing=0.5)[0]["frames"] == 24
-    single = described(one_camera=True)
+    assert described(frame_interval=0.5)[0]["frames"] == 24
+    single = described(single_camera=True)
     assert frames_per_clip(single) == 1
     assert frames_per_clip([whole, *single]) is None
     assert frames_per_clip([]) is None

@@ -34,7 +34,7 @@ def run(repository, place):
         config = place / f"{name}.py"
         config.write_text(
             f"_base_ = {str(repository / 'tests/engine/configs/vit.py')!r}\n"
-            f"train_dataloader = dict(dataset=dict(dataset={dataset!r}))\n"
+            f"train_dataloader = dict(dataset={dataset!r})\n"
         )
         length = {"train_cfg.max_iters": iterations, "param_scheduler.0.end": iterations}
         options = {**length, **options}

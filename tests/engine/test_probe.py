@@ -166,8 +166,8 @@ def exposed(config, index, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exposed")
     (folder / "seen.py").write_text(f"""
 _base_ = {str(config)!r}
-train_dataloader = dict(dataset=dict(dataset=dict(
-    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96))))
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96)))
 model = dict(masking=dict(_delete_=True, type='ObjectMask', ratio=0.75))
 """)
     train(folder / "seen.py", work_dir=folder / "exposed-run")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import pytest
 import safetensors
@@ -10,7 +11,9 @@ import torch
 from mmengine.registry import DefaultScope
 
 from drivemim.compat import read_checkpoint
+from drivemim.engine import weights_file
 from drivemim.engine.fingerprint import fixed_image
+from drivemim.engine.initial_weights import load_start
 from drivemim.engine.matching import describe_differences
 from drivemim.engine.run import train
 from drivemim.engine.transfer import (
@@ -346,6 +349,37 @@ def test_any_checkpoint_is_still_strict(resnet_run, resnet, tmp_path):
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_start_reads_its_weights_file_once(resnet, monkeypatch, suffix):
+    opened = []
+    for module, name in (
+        (weights_file.safetensors, "safe_open"), (weights_file, "read_checkpoint"),
+    ):  # fmt: skip
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module,
+            name,
+            lambda path, *given, original=original, **named: (
+                opened.append(path) or original(path, *given, **named)
+            ),
+        )
+    path = resnet.with_suffix(suffix)
+    for load in (
+        load_weights,
+        partial(load_start, whole=False),
+        partial(load_start, whole=True),
+    ):
+        assert "features equal" in load(detector(RESNET), path)
+        assert opened == [path]
+        opened.clear()
+
+
+def test_the_record_of_a_start_is_read_without_its_tensors(resnet):
+    content, metadata = weights_file.read_weights(resnet, tensors=False)
+    assert content == {"state_dict": {}}
+    assert metadata == read_export(resnet)[1]
+
+
 def test_an_export_is_verified_however_it_is_loaded(resnet):
     assert "features equal" in load_weights(detector(RESNET), resnet.with_suffix(".pth"))
     with pytest.raises(CheckpointError, match="features are not the pretrainer's"):
@@ -365,7 +399,9 @@ def test_differences_between_configs_are_those_that_matter(resnet):
 
 def test_the_transfer_guides_code_runs(repository, resnet):
     (code,) = re.findall(
-        r"```python\n(.*?)```", (repository / "docs" / "guides" / "transfer.md").read_text(), re.DOTALL
+        r"```python\n(.*?)```",
+        (repository / "docs" / "guides" / "transfer.md").read_text(),
+        re.DOTALL,
     )
     names = {}
     exec(compile(code, "docs/guides/transfer.md", "exec"), names)

@@ -9,6 +9,7 @@ from drivemim.geometry import (
     matrix_to_quaternion,
     pose_matrix,
     quaternion_to_matrix,
+    sensor_pose,
     slerp,
     transform_points,
 )
@@ -49,6 +50,32 @@ def test_pose_by_hand():
     np.testing.assert_allclose(
         transform_points(invert_pose(pose), [[1, 3, 3]]), [[1, 0, 0]], atol=1e-12
     )
+
+
+def test_the_chain_of_a_sensor_by_hand():
+    still, left = [1, 0, 0, 0], [np.sqrt(0.5), 0, 0, np.sqrt(0.5)]
+    mounts = [[1, 0, 2, *still], [0, 1, 0, *left]]
+    egos = [[10, 20, 0, *left], [13, 20, 0, *still]]
+    points = [[[0, 0, 0], [5, 0, 0]]] * 2
+    # The first sensor is 1 m ahead in a vehicle that looks along +y; the second looks to the left
+    # of a vehicle that looks along +x.
+    np.testing.assert_allclose(
+        transform_points(sensor_pose(mounts, egos), points),
+        [[[10, 21, 2], [10, 26, 2]], [[13, 21, 0], [13, 26, 0]]],
+        atol=1e-12,
+    )
+    # The first vehicle sees the second one 3 m to its right.
+    np.testing.assert_allclose(
+        transform_points(sensor_pose(mounts, egos, reference_7=egos[0]), points),
+        [[[1, 0, 2], [6, 0, 2]], [[1, -3, 0], [6, -3, 0]]],
+        atol=1e-12,
+    )
+
+
+def test_kilometres_cancel_before_the_mount_is_applied():
+    ego, mount = [600_000.1, 1_600_000.2, 0, 0.6, 0, 0, 0.8], [1.7, 0.1, 1.5, 0.5, -0.5, 0.5, -0.5]
+    found = sensor_pose(mount, ego, reference_7=ego)
+    np.testing.assert_allclose(found, sensor_pose(mount, [0, 0, 0, 1, 0, 0, 0]), atol=1e-15)
 
 
 def test_inverses_are_numpys(quaternions):

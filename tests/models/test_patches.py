@@ -1,11 +1,9 @@
-import pytest
 import torch
 
 from drivemim.models.patches import (
     PatchIndices,
     PatchMask,
     gather_patches,
-    patch_grid,
     patchify,
     scatter_patches,
     spread_rows,
@@ -66,14 +64,6 @@ def test_padding_is_scattered_nowhere() -> None:
     chosen = list_patches([[0, 1, 0], [1, 0, 1]])
     values = torch.tensor([[[1.0], [9.0]], [[2.0], [3.0]]])
     assert scatter_patches(patches, chosen, values)[..., 0].tolist() == [[0, 1, 0], [2, 0, 3]]
-
-
-def test_image_size_must_fit() -> None:
-    assert patch_grid((32, 48), 16) == (2, 3)
-    with pytest.raises(ValueError, match=r"33x48 .* patch size 16; resize or pad to 48x48"):
-        patch_grid((33, 48), 16)
-    with pytest.raises(ValueError, match="0x48 .* has no pixels"):
-        patch_grid((0, 48), 16)
 
 
 MASK = torch.tensor(

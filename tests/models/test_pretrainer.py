@@ -11,6 +11,7 @@ import torch
 from mmengine.model import BaseModel
 
 from drivemim.clips import Clips
+from drivemim.errors import ConfigError
 from drivemim.models.patches import PatchMask
 from drivemim.registry import MODELS
 
@@ -373,3 +374,13 @@ def test_a_batch_without_valid_frames_leaves_batch_statistics(
     torch.testing.assert_close(norm.running_var.double(), expected, atol=1e-6, rtol=1e-5)
     counts = [value for name, value in model.named_buffers() if name.endswith("tracked")]
     assert all(count == 1 for count in counts)
+
+
+def test_images_without_calibration_train_where_frames_stand_alone(
+    build_pretrainer: Build, clips: Clips
+) -> None:
+    bare = Clips.from_images(clips.images_BTNHWC, seed=11)
+    model = build_pretrainer(decoder="pyramid", attention_scope="frame").eval()
+    assert torch.equal(model(bare, mode="loss")["loss"], model(clips, mode="loss")["loss"])
+    with pytest.raises(ConfigError, match="needs the intrinsics and poses and timestamps"):
+        build_pretrainer(decoder="pyramid").eval()(bare, mode="loss")

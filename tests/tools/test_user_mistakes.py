@@ -29,7 +29,7 @@ def drive(tmp_path):
 
 def train(repository, drive, *arguments):
     index = drive.parent / "index.arrow"
-    places = [f"train_dataloader.dataset.dataset.datasets.{i}.index={index}" for i in (0, 1)]
+    places = [f"train_dataloader.dataset.datasets.{i}.index={index}" for i in (0, 1)]
     options = ["--cfg-options", *places, "train_dataloader.batch_size=2", *run_length(4)]
     command = [sys.executable, "tools/train.py", CONFIG, "--work-dir", str(drive.parent / "run")]
     return subprocess.run(

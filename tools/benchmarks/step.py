@@ -51,7 +51,8 @@ def single_frames(frames: int, image_size: tuple[int, int], device: torch.device
         if isinstance(value, torch.Tensor)
     }
     tensors["images_BTNHWC"] = tensors["images_BTNHWC"][:, :, :, :H, :W]
-    return replace(clips, **tensors, tokens=tuple((("frame",),) for _ in range(frames)))
+    tokens = tuple((("frame",),) for _ in range(frames))
+    return replace(clips, **tensors, tokens=tokens, missing=clips.missing)
 
 
 def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -> StepCost:

@@ -226,7 +226,7 @@ def _checkpoint(source: Source, arm: str, seed: int, settings: StudySettings) ->
 
 
 def _pretrain_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
-    dataset = "train_dataloader.dataset.dataset"
+    dataset = "train_dataloader.dataset"
     indices = {
         "town": (f"{dataset}.index={WORK_DIR / 'town.arrow'}",),
         "camvid": (

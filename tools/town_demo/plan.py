@@ -109,7 +109,7 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
                     # A separate process reads images while the model computes.
                     "train_dataloader.num_workers=1",
                     "train_dataloader.persistent_workers=True",
-                    *_moved(work_dir, "train_dataloader.dataset.dataset"),
+                    *_moved(work_dir, "train_dataloader.dataset"),
                 ),
                 reads=TRAINING_SOURCES,
             ),
@@ -180,7 +180,7 @@ def _test_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
 
 
 def _pictures_step(checkpoint: Path, settings: DemoSettings, work_dir: Path) -> Step:
-    moved = _moved(work_dir, "train_dataloader.dataset.dataset")
+    moved = _moved(work_dir, "train_dataloader.dataset")
     folder = work_dir / "pictures"
     return Step(
         name="pictures",

@@ -6,17 +6,17 @@ _base_ = './nuscenes_clips.py'
 common = dict(
     type='ClipDataset',
     image_size=(240, 320),
-    steps=2,
-    one_camera=True,
-    whole=True,
+    num_frames=2,
+    single_camera=True,
+    drop_incomplete=True,
     augment=dict(crop=(0.35, 1.0)))
 
 train_dataloader = dict(
     batch_size=16, num_workers=1, pin_memory=False,
-    dataset=dict(dataset=dict(
+    dataset=dict(
         _delete_=True,
-        type='JoinedDataset',
+        type='ConcatDataset',
         datasets=[
             dict(index='work_dirs/study-camvid/frames.arrow', **common),
             dict(index='work_dirs/study-camvid/surround.arrow', **common),
-        ])))
+        ]))

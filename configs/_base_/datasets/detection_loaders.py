@@ -5,7 +5,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=8,
     persistent_workers=True,
-    sampler=dict(type='drivemim.DrawSampler'),
+    sampler=dict(type='drivemim.SeededInfiniteSampler'),
     dataset=dict(type='drivemim.SeededDataset'))
 val_dataloader = dict(
     batch_size=4,

@@ -7,17 +7,17 @@ folder = 'work_dirs/frames'
 common = dict(
     type='ClipDataset',
     image_size=(224, 320),
-    steps=1,
-    one_camera=True,
-    whole=True,
+    num_frames=1,
+    single_camera=True,
+    drop_incomplete=True,
     augment=dict(crop=(0.35, 1.0)))
 
 train_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False,
-    dataset=dict(dataset=dict(
+    dataset=dict(
         _delete_=True,
-        type='JoinedDataset',
+        type='ConcatDataset',
         datasets=[
             dict(index=f'{folder}/{name}.arrow', **common)
             for name in ('frames', 'surround', 'rig', 'sample')
-        ])))
+        ]))

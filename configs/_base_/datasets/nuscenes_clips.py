@@ -6,16 +6,14 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     pin_memory=True,
-    sampler=dict(type='DrawSampler', shuffle=True),
+    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
     collate_fn=dict(type='drivemim.collate_clips'),
     dataset=dict(
-        type='SeededDataset',
-        dataset=dict(
-            type='ClipDataset',
-            index=index,
-            scenes='train',
-            cameras=None,
-            steps=3,
-            spacing=0.25,
-            image_size=(448, 800),
-            augment=dict())))
+        type='ClipDataset',
+        index=index,
+        scenes='train',
+        cameras=None,
+        num_frames=3,
+        frame_interval=0.25,
+        image_size=(448, 800),
+        augment=dict()))

@@ -3,10 +3,10 @@ _base_ = './nuscenes_clips.py'
 
 train_dataloader = dict(
     num_workers=1, pin_memory=False,
-    dataset=dict(dataset=dict(
+    dataset=dict(
         index='work_dirs/demo/town.arrow',
         scenes='mini_train',
         cameras=('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT'),
-        steps=2,
-        spacing=0.5,
-        image_size=(192, 320))))
+        num_frames=2,
+        frame_interval=0.5,
+        image_size=(192, 320)))

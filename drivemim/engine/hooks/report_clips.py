@@ -8,13 +8,14 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from drivemim.datasets import ClipDataset
+from drivemim.datasets import ClipDataset, SeededDataset, SeededInfiniteSampler
 from drivemim.datasets.clip_coverage import (
     check_share,
     describe_coverage,
     describe_stretch,
     measure_coverage,
 )
+from drivemim.errors import ConfigError
 from drivemim.registry import HOOKS
 
 
@@ -31,14 +32,32 @@ class ReportClips(Hook):
         """Log the clips, then check them.
 
         Raises:
-            ConfigError: if less than half of a data set's frames are valid, naming the cause.
+            ConfigError: if less than half of a data set's frames are valid, naming the cause, or if
+                clips get no seeds.
         """
-        for dataset in clip_datasets(runner.train_dataloader.dataset):
+        loader = runner.train_dataloader
+        for dataset in clip_datasets(loader.dataset):
+            _check_seeds(loader)
             coverage = measure_coverage(dataset.clips)
             print_log(describe_coverage(dataset.clips, coverage), logger="current")
             if stretch := describe_stretch(dataset.clips, dataset.image_size):
                 print_log(stretch, logger="current")
             check_share(dataset.clips, coverage)
+
+
+def _check_seeds(loader: Any) -> None:
+    """Refuse a loader that gives clips no seeds: every epoch would have the same augmentation."""
+    if not isinstance(loader.sampler, SeededInfiniteSampler):
+        raise ConfigError(
+            f"train_dataloader.sampler is a {type(loader.sampler).__name__}, which gives a "
+            "ClipDataset no seeds, so that every epoch would have the same augmentations and "
+            "masks; set train_dataloader.sampler=dict(type='drivemim.SeededInfiniteSampler')"
+        )
+    if isinstance(loader.dataset, SeededDataset):
+        raise ConfigError(
+            "train_dataloader.dataset is a SeededDataset around a ClipDataset, which takes the "
+            "sampler's seeds itself; set train_dataloader.dataset to the inner data set"
+        )
 
 
 def clip_datasets(dataset: Any) -> Iterator[ClipDataset]:

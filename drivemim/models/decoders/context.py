@@ -40,6 +40,9 @@ class RayTimeEmbedding(nn.Module):
 
     def forward(self, clips: Clips, grid: tuple[int, int]) -> Tensor:
         """Return the embedding of every patch, (B, T, N, L, D)."""
+        clips.require(
+            "A decoder's embedding of rays and times", "intrinsics", "poses", "timestamps"
+        )
         (B, T, N), (h, w) = clips.shape, grid
         # Camera matrices hold thousands of pixels: half precision would distort the rays.
         with torch.autocast(clips.images_BTNHWC.device.type, enabled=False):

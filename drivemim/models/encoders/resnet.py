@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 from torch.utils.checkpoint import checkpoint
 
+from drivemim.clips import patch_grid
 from drivemim.compat import BatchNorm
 from drivemim.models.encoders.base import MaskedFeatures, Stage
 from drivemim.models.layers import KeepStatistics
-from drivemim.models.patches import PatchMask, gather_patches, patch_grid, patchify
+from drivemim.models.patches import PatchMask, gather_patches, patchify
 from drivemim.registry import MODELS
 
 

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 from torch.utils.checkpoint import checkpoint
 
+from drivemim.clips import patch_grid
 from drivemim.errors import ConfigError
 from drivemim.models.encoders.base import MaskedFeatures, Stage
 from drivemim.models.encoders.windows import WindowBlock, Windows
 from drivemim.models.layers import Block, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
-from drivemim.models.patches import PatchMask, gather_patches, patch_grid, patchify
+from drivemim.models.patches import PatchMask, gather_patches, patchify
 from drivemim.registry import MODELS
 
 SIZES = {

@@ -241,10 +241,16 @@ def test_3d_detection_needs_boxes_that_are_3d(index):
 
 
 def test_clips_run_through_the_unlabelled_images(index):
-    settings = dict(index=index.path, image_size=(24, 32), steps=3, one_camera=True, whole=True)
+    settings = dict(
+        index=index.path,
+        image_size=(24, 32),
+        num_frames=3,
+        single_camera=True,
+        drop_incomplete=True,
+    )
     # Windows of three: 11 of the 13 images, 7 of the 9, none of the one alone.
-    for spacing in (None, 0.5):
-        dataset = ClipDataset(**settings, spacing=spacing)
+    for frame_interval in (None, 0.5):
+        dataset = ClipDataset(**settings, frame_interval=frame_interval)
         assert len(dataset) == 11 + 7
         clip = dataset[0]
         assert clip.tokens == ((("crossing-0",), ("crossing-1",), ("crossing-2",)),)

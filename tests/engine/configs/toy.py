@@ -8,7 +8,7 @@ model = dict(
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
-    sampler=dict(type='DrawSampler'),
+    sampler=dict(type='SeededInfiniteSampler'),
     dataset=dict(type='SeededDataset', dataset=dict(type='ToyClips')),
     collate_fn=dict(type='drivemim.collate_clips'))
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=12)

@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from torch.utils.data import SequentialSampler
 
 from drivemim.datasets import ClipDataset
 from drivemim.datasets.builders.frames import build_frames_index
-from drivemim.datasets.joined import JoinedDataset
-from drivemim.datasets.seeded import SeededDataset
+from drivemim.datasets.concat import ConcatDataset
+from drivemim.datasets.sampler import SeededDataset, SeededInfiniteSampler
 from drivemim.engine import run
 from drivemim.engine.hooks import ReportClips, report_clips
 from drivemim.errors import ConfigError
@@ -33,40 +34,52 @@ def lines(monkeypatch):
     return found
 
 
-def _train_on(dataset):
-    runner = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=dataset))
+def _train_on(dataset, sampler=None):
+    sampler = sampler or SeededInfiniteSampler(range(1), seed=0)
+    loader = SimpleNamespace(dataset=dataset, sampler=sampler)
+    runner = SimpleNamespace(train_dataloader=loader)
     ReportClips().before_train(runner)
 
 
-def _clips(index, steps, **arguments):
-    return ClipDataset(index=index, image_size=(16, 16), steps=steps, **arguments)
+def _clips(index, num_frames, **arguments):
+    return ClipDataset(index=index, image_size=(16, 16), num_frames=num_frames, **arguments)
 
 
 def test_one_line_a_data_set_before_training(index, lines):
-    joined = JoinedDataset.__new__(JoinedDataset)
-    joined.datasets = [_clips(index, 2), _clips(index, 2, spacing=0.1, whole=True)]
-    _train_on(SeededDataset(dataset=joined))
+    joined = ConcatDataset.__new__(ConcatDataset)
+    joined.datasets = [_clips(index, 2), _clips(index, 2, frame_interval=0.1, drop_incomplete=True)]
+    _train_on(joined)
     # Of 6 clips the last of each sequence has no second step; 4 are whole.
     assert [line.partition("index.arrow: ")[2] for line in lines] == [
-        "6 clips of steps=2, spacing=None, 1 camera; 83.3% of their 12 frames are valid "
-        "(missing: 16.7% after the end of the scene)",
-        "4 clips of steps=2, spacing=0.1, 1 camera; 100.0% of their 8 frames are valid",
+        "6 clips of num_frames=2, frame_interval=None, 1 camera; 83.3% of their 12 frames are "
+        "valid (missing: 16.7% after the end of the scene)",
+        "4 clips of num_frames=2, frame_interval=0.1, 1 camera; 100.0% of their 8 frames are valid",
     ]
 
 
 def test_less_than_half_stops_the_run(index, lines):
     # Four steps: 4 + 3 + 2 + 1 frames of the long sequence, 2 + 1 of the short one, of 24.
     _train_on(_clips(index, 4))
-    # A spacing of 0.1 s and twice as many steps as the long sequence has frames would be refused.
-    with pytest.raises(ConfigError, match="set steps=4 or fewer"):
+    # An interval of 0.1 s and twice as many steps as the long sequence has frames would be refused.
+    with pytest.raises(ConfigError, match="set num_frames=4 or fewer"):
         _clips(index, 5)
     short = _clips(index, 4, scenes=["long"])
-    short.starts = short.starts[1:]  # 3 + 2 + 1 of 12
+    short.clip_starts = short.clip_starts[1:]  # 3 + 2 + 1 of 12
     _train_on(short)
-    short.starts = short.starts[1:]  # 2 + 1 of 8
-    with pytest.raises(ConfigError, match=r"37\.5% of their 8 .*Less than a half; steps: most cl"):
+    short.clip_starts = short.clip_starts[1:]  # 2 + 1 of 8
+    with pytest.raises(
+        ConfigError, match=r"37\.5% of their 8 .*Less than a half; num_frames: most cl"
+    ):
         _train_on(short)
     assert len(lines) == 3
+
+
+def test_clips_without_seeds_of_their_own_stop_the_run(index):
+    clips = _clips(index, 1)
+    with pytest.raises(ConfigError, match=r"sampler is a SequentialSampler, .*SeededInfiniteSamp"):
+        _train_on(clips, SequentialSampler(clips))
+    with pytest.raises(ConfigError, match="set train_dataloader.dataset to the inner data set"):
+        _train_on(SeededDataset(dataset=clips))
 
 
 def test_other_data_sets_are_passed_over(lines):

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
 from drivemim.clips import Clips
+from drivemim.errors import ConfigError
 from drivemim.models.decoders.context import RayTimeEmbedding, seconds_since_first
 
 GRID = (2, 3)
@@ -12,6 +14,17 @@ def test_seconds_by_hand() -> None:
     valid = torch.tensor([[[False, True], [True, False]]])
     assert seconds_since_first(times, valid).tolist() == [[[0.0, 0.0], [0.5, 0.0]]]
     assert seconds_since_first(times, valid & False).tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
+
+
+def test_what_the_rays_need_and_images_lack_is_named() -> None:
+    images = torch.zeros(1, 2, 1, 64, 96, 3, dtype=torch.uint8)
+    with pytest.raises(ConfigError, match="rays and times needs the intrinsics and poses"):
+        RayTimeEmbedding(16)(Clips.from_images(images, timestamps=[[[0], [1]]]), GRID)
+    calibrated = Clips.from_images(images, intrinsics=torch.eye(3), poses=torch.eye(4))
+    with pytest.raises(ConfigError, match=r"needs the timestamps of .* \(\.\.\.\), microseconds"):
+        RayTimeEmbedding(16)(calibrated, GRID)
+    now = Clips.from_images(images[:, 0], intrinsics=torch.eye(3), poses=torch.eye(4))
+    assert RayTimeEmbedding(16)(now, GRID).shape == (1, 1, 1, 6, 16)
 
 
 def test_rays_are_not_rounded_under_autocast(clips: Clips) -> None:

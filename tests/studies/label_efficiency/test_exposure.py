@@ -129,7 +129,7 @@ def test_boxes_of_val_need_both_words(check, saw):
 
 
 def test_boxes_without_labels_are_no_labels(check, saw):
-    moving = saw("train", masking="ObjectMask", boxes="MotionBoxes", steps=2)
+    moving = saw("train", masking="ObjectMask", boxes="MotionBoxes", num_frames=2)
     assert check(moving) == {"tried": ArmNotes()}
     boxes = {"type": "DetectedBoxes", "file": "results.json"}
     notes = check(saw("train", masking="ObjectMask", boxes=boxes))["tried"]
