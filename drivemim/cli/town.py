@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from drivemim.datasets.town import TownConfig, generate_town
+from drivemim.town import TownConfig, generate_town
 
 DEFAULTS = TownConfig()
 

@@ -16,10 +16,10 @@ from mmengine.config import Config
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.datasets.town.rig import make_rig
 from drivemim.masking import MaskStrategy, clip_generators
 from drivemim.masking.named import named_strategies
 from drivemim.registry import MASKS, MODELS
+from drivemim.town.rig import make_rig
 
 STRIDE = 16
 SECONDS_BETWEEN_STEPS = 0.5

@@ -1,0 +1,184 @@
+"""Lidar: rays of a spinning 32-beam scanner, cast against the scene's surfaces."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.town.ground import Ground
+from drivemim.town.surfaces import Floats, Ints, Surfaces, TextureBank
+
+RINGS, COLUMNS = 32, 1080
+RANGE = 75.0
+_LOW, _HIGH = np.radians(-30.0), np.radians(10.5)
+
+Floats32 = NDArray[np.float32]
+
+
+def cast_lidar(
+    surfaces: Surfaces, bank: TextureBank, ground: Ground, position_3: Floats, rotation_33: Floats
+) -> tuple[Floats32, Ints]:
+    """Simulate one turn of the scanner.
+
+    Args:
+        surfaces: surfaces in the world frame.
+        bank: their textures; rays pass through transparent pixels.
+        ground: the plane z = 0 and its texture.
+        position_3: position of the scanner in the world frame, metres.
+        rotation_33: rotation from scanner axes to the world.
+
+    Returns:
+        Points (P, 5) in nuScenes' layout: x, y, z in metres in the scanner's frame, intensity
+        0 to 255 and ring number; and the instance number of each point (P).
+    """
+    turn = _Turn()
+    _cast_ground(turn, ground, position_3, rotation_33)
+    _cast_surfaces(turn, _to_scanner(surfaces, position_3, rotation_33), bank)
+    hit = turn.ranges_RC < RANGE
+    points = turn.rays_RC3[hit] * turn.ranges_RC[hit][:, None]
+    ring = np.broadcast_to(np.arange(RINGS)[:, None], hit.shape)[hit]
+    cloud = np.concatenate([points, turn.intensity_RC[hit][:, None], ring[:, None]], axis=1)
+    return cloud.astype(np.float32), turn.owner_RC[hit]
+
+
+class _Turn:
+    """Rays of one turn, and the nearest hit of each so far.
+
+    Attributes:
+        elevations: elevations of the rings, radians.
+        rays_RC3: unit directions in the scanner's frame.
+        ranges_RC: distance to the hit, metres; inf without a hit.
+        intensity_RC: intensity of the hit, 0 to 255.
+        owner_RC: instance number of the hit, 0 for the ground and the static surfaces.
+    """
+
+    def __init__(self) -> None:
+        self.elevations = np.linspace(_LOW, _HIGH, RINGS)
+        azimuths = (np.arange(COLUMNS) + 0.5) / COLUMNS * 2 * np.pi - np.pi
+        level = np.cos(self.elevations)[:, None]
+        self.rays_RC3 = np.stack(
+            [
+                level * np.cos(azimuths),
+                level * np.sin(azimuths),
+                np.broadcast_to(np.sin(self.elevations)[:, None], (RINGS, COLUMNS)),
+            ],
+            -1,
+        )
+        self.ranges_RC = np.full((RINGS, COLUMNS), np.inf)
+        self.intensity_RC = np.zeros((RINGS, COLUMNS))
+        self.owner_RC = np.zeros((RINGS, COLUMNS), np.int64)
+
+
+def _cast_surfaces(turn: _Turn, local: Surfaces, bank: TextureBank) -> None:
+    """Intersect the rays with rectangles in the scanner's frame, the nearest first."""
+    numbers_RC2 = np.moveaxis(np.indices((RINGS, COLUMNS)), 0, -1)
+    normals_M3 = np.cross(local.right_M3, local.down_M3)
+    offsets_M = (normals_M3 * local.corner_M3).sum(-1)
+    corners_M43 = local.corners()
+    nearest_M = _nearest(local)
+    kept = (nearest_M < RANGE) & (local.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
+    rows_K = np.flatnonzero(kept)
+    for row in rows_K[np.argsort(nearest_M[rows_K], kind="stable")]:
+        block = _block(corners_M43[row], turn.elevations)
+        if block is None:
+            continue
+        known = turn.ranges_RC[block]
+        if known.max() <= nearest_M[row]:
+            continue
+        rays = turn.rays_RC3[block]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = offsets_M[row] / (rays @ normals_M3[row])
+        rows, cols = np.nonzero((reach > 0.5) & (reach < np.minimum(known, RANGE)))
+        if len(rows) == 0:
+            continue
+        hits = rays[rows, cols] * reach[rows, cols, None] - local.corner_M3[row]
+        across = hits @ local.right_M3[row] / (local.right_M3[row] ** 2).sum()
+        down = hits @ local.down_M3[row] / (local.down_M3[row] ** 2).sum()
+        inside = (across >= 0) & (across <= 1) & (down >= 0) & (down <= 1)
+        rows, cols, across, down = rows[inside], cols[inside], across[inside], down[inside]
+        image = bank[int(local.texture_M[row])].levels[0]
+        texels = image[
+            np.minimum((down * image.shape[0]).astype(int), image.shape[0] - 1),
+            np.minimum((across * image.shape[1]).astype(int), image.shape[1] - 1),
+        ]
+        solid = texels[:, 3] >= 128
+        rings, columns = numbers_RC2[block][rows[solid], cols[solid]].T
+        turn.ranges_RC[rings, columns] = reach[rows[solid], cols[solid]]
+        turn.intensity_RC[rings, columns] = texels[solid, :3].mean(axis=1) * 0.4
+        turn.owner_RC[rings, columns] = local.owner_M[row]
+
+
+def _to_scanner(surfaces: Surfaces, position_3: Floats, rotation_33: Floats) -> Surfaces:
+    return Surfaces(
+        (surfaces.corner_M3 - position_3) @ rotation_33,
+        surfaces.right_M3 @ rotation_33,
+        surfaces.down_M3 @ rotation_33,
+        surfaces.texture_M,
+        surfaces.owner_M,
+        surfaces.two_sided_M,
+    )
+
+
+def _nearest(local: Surfaces) -> Floats:
+    """Return the distance from the scanner to each rectangle, metres."""
+    shares = []
+    for side_M3 in (local.right_M3, local.down_M3):
+        along = -(local.corner_M3 * side_M3).sum(-1) / (side_M3**2).sum(-1)
+        shares.append(np.clip(along, 0, 1)[:, None] * side_M3)
+    return np.asarray(np.linalg.norm(local.corner_M3 + shares[0] + shares[1], axis=1))
+
+
+def _block(corners_43: Floats, elevations: Floats) -> tuple[slice, slice | Ints] | None:
+    """Return rings and columns of the rays that can hit a rectangle, or None if there are none."""
+    azimuths = np.arctan2(corners_43[:, 1], corners_43[:, 0])
+    turned = (azimuths - azimuths[0] + np.pi) % (2 * np.pi) - np.pi
+    first, last = azimuths[0] + turned.min(), azimuths[0] + turned.max()
+    step = 2 * np.pi / COLUMNS
+    begin = int(np.floor((first + np.pi) / step))
+    end = int(np.ceil((last + np.pi) / step)) + 1
+    columns: slice | Ints = slice(begin, end)
+    if begin < 0 or end > COLUMNS:
+        columns = np.arange(begin, end) % COLUMNS
+    middles = np.concatenate([corners_43, (corners_43 + np.roll(corners_43, 1, axis=0)) / 2])
+    slopes = np.arctan2(middles[:, 2], np.linalg.norm(middles[:, :2], axis=1))
+    margin = 0.02 + 0.5 * (last - first) * float(np.ptp(slopes) > 0)
+    low = int(np.searchsorted(elevations, slopes.min() - margin))
+    high = int(np.searchsorted(elevations, slopes.max() + margin))
+    if high <= low:
+        return None
+    return slice(low, high), columns
+
+
+def _cast_ground(turn: _Turn, ground: Ground, position_3: Floats, rotation_33: Floats) -> None:
+    world_RC3 = turn.rays_RC3 @ rotation_33.T
+    falling = world_RC3[..., 2] < -1e-3
+    turn.ranges_RC[falling] = -position_3[2] / world_RC3[..., 2][falling]
+    hits = position_3[:2] + world_RC3[falling][:, :2] * turn.ranges_RC[falling][:, None]
+    image = ground.texture.levels[min(2, len(ground.texture.levels) - 1)]
+    share = (hits - ground.low_2) / ground.size_2
+    column = np.clip(share[:, 0] * image.shape[1], 0, image.shape[1] - 1).astype(int)
+    row = np.clip((1 - share[:, 1]) * image.shape[0], 0, image.shape[0] - 1).astype(int)
+    turn.intensity_RC[falling] = image[row, column, :3].mean(axis=1) * 0.2
+
+
+def count_points(points_P3: Floats, centres_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:
+    """Count the points inside upright boxes, borders included.
+
+    Args:
+        points_P3: metres, in the boxes' frame.
+        centres_M3: metres.
+        sizes_M3: width, length, height in metres.
+        yaws_M: radians.
+    """
+    counts = np.zeros(len(centres_M3), np.int64)
+    sorted_P3 = points_P3[np.argsort(points_P3[:, 0], kind="stable")]
+    reach_M = np.hypot(sizes_M3[:, 0], sizes_M3[:, 1]) / 2 + 0.01
+    first_M = np.searchsorted(sorted_P3[:, 0], centres_M3[:, 0] - reach_M)
+    last_M = np.searchsorted(sorted_P3[:, 0], centres_M3[:, 0] + reach_M)
+    for row, (centre, size, yaw) in enumerate(zip(centres_M3, sizes_M3, yaws_M, strict=True)):
+        offset = sorted_P3[first_M[row] : last_M[row]] - centre
+        forward = offset[:, 0] * np.cos(yaw) + offset[:, 1] * np.sin(yaw)
+        left = offset[:, 1] * np.cos(yaw) - offset[:, 0] * np.sin(yaw)
+        inside = (np.abs(forward) <= size[1] / 2) & (np.abs(left) <= size[0] / 2)
+        counts[row] = int((inside & (np.abs(offset[:, 2]) <= size[2] / 2)).sum())
+    return counts

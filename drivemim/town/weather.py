@@ -1,0 +1,174 @@
+"""Sky, haze, headlights, rain and sensor noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.town import brush
+from drivemim.town.config import Condition
+from drivemim.town.render import Picture
+from drivemim.town.rig import Camera
+from drivemim.town.surfaces import Image
+from drivemim.town.textures import speckle
+
+_TURN = 1536
+_LOWEST, _HIGHEST = np.radians(-3.0), np.radians(48.0)
+_ROWS = 256
+
+Floats32 = NDArray[np.float32]
+
+
+class Weather:
+    """Turn rendered surfaces into a camera's image.
+
+    Args:
+        condition: light and weather.
+        rig: cameras of the scene.
+        seed: random seed of clouds, rain and noise.
+    """
+
+    def __init__(self, condition: Condition, rig: list[Camera], seed: list[int]) -> None:
+        generator = np.random.default_rng(seed)
+        self._condition = condition
+        self._sky = _draw_sky(condition, generator)
+        height, width = rig[0].image_size
+        self._size = (height, width)
+        grain = generator.normal(0, condition.noise / 2.5, (height + 64, width + 64, 3))
+        grain = np.clip(grain + condition.noise, 0, 2 * condition.noise)
+        self._grain = grain.astype(np.uint8)
+        self._offset = np.full((height, width, 3), condition.noise, np.uint8)
+        self._streaks = _draw_streaks(height, width, generator, condition)
+        self._haze_colours = np.array(
+            [[[(255 - t) / 255 * value for value in condition.horizon]] for t in range(256)]
+        )
+        self._haze_colours = np.round(self._haze_colours).astype(np.uint8)
+        self._cameras = {camera.channel: _Lens(camera, condition) for camera in rig}
+
+    def develop(
+        self, picture: Picture, camera: Camera, ego_yaw: float, generator: np.random.Generator
+    ) -> Image:
+        """Return the image that a camera records: uint8 (H, W, 3) BGR.
+
+        Args:
+            picture: rendered view; its colours are changed in place.
+            camera: camera of the rig.
+            ego_yaw: heading of the car, radians.
+            generator: source of this image's rain and noise.
+        """
+        lens = self._cameras[camera.channel]
+        condition = self._condition
+        lens.add_sky(picture, self._sky, ego_yaw)
+        image = cv2.cvtColor(picture.colours_HW4, cv2.COLOR_BGRA2BGR)
+        closeness = picture.closeness_HW
+        clear = closeness / (closeness + np.float32(1 / condition.haze))
+        clear[closeness == 0] = 1.0
+        gain = clear
+        scale = 255.0
+        if lens.beam is not None:
+            gain = clear * (1 + lens.beam * np.minimum(closeness * 14, 1.0))
+            scale = 40.0
+        gains = cv2.convertScaleAbs(gain, alpha=scale)
+        image = cv2.multiply(image, cv2.merge([gains] * 3), scale=1 / scale)
+        haze = cv2.applyColorMap(cv2.convertScaleAbs(clear, alpha=255), self._haze_colours)
+        image = cv2.add(image, haze)
+        if condition.night:
+            image = _bloom(np.asarray(image, np.uint8))
+        if self._streaks is not None:
+            image = cv2.add(image, self._crop(self._streaks, generator))
+        image = cv2.GaussianBlur(image, (3, 3), 0.55)
+        image = cv2.add(image, self._crop(self._grain, generator))
+        return np.asarray(cv2.subtract(image, self._offset), np.uint8)
+
+    def _crop(self, layer: Image, generator: np.random.Generator) -> Image:
+        height, width = self._size
+        top, left = generator.integers(0, 64, 2)
+        return layer[top : top + height, left : left + width]
+
+
+class _Lens:
+    """Constants of one camera: directions of its pixels in the sky, and headlight beam."""
+
+    def __init__(self, camera: Camera, condition: Condition) -> None:
+        height, width = camera.image_size
+        x, y = np.meshgrid(np.arange(width), np.arange(height))
+        rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(camera.pixel_numbers_33).T
+        rays = rays @ camera.rotation_33.T
+        rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+        middle = rays[height // 2, width // 2]
+        facing = np.arctan2(middle[1], middle[0])
+        azimuth = np.arctan2(rays[..., 1], rays[..., 0]) - facing
+        azimuth = (azimuth + np.pi) % (2 * np.pi) - np.pi
+        elevation = np.arcsin(rays[..., 2])
+        self._first = float(azimuth.max()) + facing
+        skyward = np.flatnonzero((elevation > _LOWEST).any(axis=1))
+        self._rows = int(skyward[-1]) + 1 if len(skyward) else 0
+        across = (azimuth.max() - azimuth) / (2 * np.pi) * _TURN
+        up = (_HIGHEST - elevation) / (_HIGHEST - _LOWEST) * _ROWS
+        self._map_xy, self._map_fraction = cv2.convertMaps(
+            across[: max(self._rows, 1)].astype(np.float32),
+            np.clip(up, 0, _ROWS - 1)[: max(self._rows, 1)].astype(np.float32),
+            cv2.CV_16SC2,
+        )
+        ahead = (facing + azimuth + np.pi) % (2 * np.pi) - np.pi
+        self.beam: Floats32 | None = None
+        if condition.night:
+            low = 1 / (1 + np.exp((elevation - 0.03) / 0.025))
+            beam = 3.0 * np.exp(-((ahead / 0.5) ** 2)) * low
+            self.beam = beam.astype(np.float32) if beam.max() > 0.05 else None
+
+    def add_sky(self, picture: Picture, sky: Image, ego_yaw: float) -> None:
+        """Draw the sky where a picture shows no surface."""
+        if not self._rows:
+            return
+        start = round(-(self._first + ego_yaw) / (2 * np.pi) * _TURN) % _TURN
+        view = sky[:, start : start + _TURN]
+        colours = cv2.remap(view, self._map_xy, self._map_fraction, cv2.INTER_LINEAR)
+        empty = picture.closeness_HW[: self._rows] == 0
+        target = picture.colours_HW4[: self._rows].view(np.uint32)[..., 0]
+        np.copyto(target, colours.view(np.uint32)[..., 0], where=empty)
+
+
+def _draw_sky(condition: Condition, generator: np.random.Generator) -> Image:
+    """Draw a panorama of the sky, two turns, clockwise to the right: gradient and clouds, BGRA."""
+    height = np.linspace(1, 0, _ROWS)[:, None, None] ** 0.6
+    sky = np.array(condition.horizon) * (1 - height) + np.array(condition.zenith) * height
+    sky = np.broadcast_to(sky, (_ROWS, _TURN, 3)).astype(np.float32)
+    overlap = _TURN // 8
+    clouds = speckle(generator, _ROWS, _TURN + overlap, (8, 24, 70), 0.45) - 1
+    # Make the turn seamless: blend its first columns with those that follow its last.
+    fade = np.linspace(0, 1, overlap, dtype=np.float32)
+    clouds[:, :overlap] = clouds[:, :overlap] * fade + clouds[:, _TURN:] * (1 - fade)
+    clouds = clouds[:, :_TURN] * np.float32(0.8)
+    amount = np.clip(clouds - 0.1, 0, 0.8)[..., None]
+    cloud = np.array(condition.horizon) * (1.08 if not condition.night else 1.4)
+    sky = sky * (1 - amount) + cloud.astype(np.float32) * amount
+    sky = np.clip(sky, 0, 255).astype(np.uint8)
+    opaque = np.full((_ROWS, _TURN, 1), 255, np.uint8)
+    return np.tile(np.concatenate([sky, opaque], axis=2), (1, 2, 1))
+
+
+def _draw_streaks(
+    height: int, width: int, generator: np.random.Generator, condition: Condition
+) -> Image | None:
+    if not condition.rain:
+        return None
+    layer = np.zeros((height + 64, width + 64, 3), np.uint8)
+    for _ in range((height + 64) * (width + 64) // 900):
+        x, y = generator.integers(0, width + 64), generator.integers(0, height + 64)
+        length = int(generator.integers(4, 18) * height / 450) + 1
+        bright = int(generator.integers(12, 44))
+        brush.line(layer, (int(x), int(y)), (int(x) - length // 6, int(y) + length), (bright,) * 3)
+    return layer
+
+
+def _bloom(image: Image) -> Image:
+    """Add light that spills around lamps."""
+    height, width = image.shape[:2]
+    size = (max(width // 8, 1), max(height // 8, 1))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    bright = cv2.subtract(small, np.full_like(small, 110))
+    glow = cv2.GaussianBlur(bright, (0, 0), 2.0)
+    spread = cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.add(image, spread), np.uint8)
