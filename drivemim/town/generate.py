@@ -1,4 +1,4 @@
-"""Generation of a whole town as a nuScenes data set."""
+"""Generate a whole town as a data set in nuScenes' format."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import cv2
 
 from drivemim.files import check_folder
 from drivemim.generated import MARKER, is_generated
-from drivemim.town.config import TownConfig
 from drivemim.town.ground import drivable_mask
-from drivemim.town.record import record_scene
+from drivemim.town.nuscenes_writer import write_scene
 from drivemim.town.rig import LIDAR_CHANNEL, make_rig
-from drivemim.town.roadworks import FURNITURE
-from drivemim.town.tables import Tables, shared_tables, token, write_tables
+from drivemim.town.table_rows import Tables, shared_tables, token, write_tables
+from drivemim.town.town_config import TownConfig
+from drivemim.town.work_zone import NUM_MOVABLE_OBJECTS
 
 Progress = Callable[[int, int], None]
 
-_done: Synchronized[int] | None = None
+_images_done: Synchronized[int] | None = None
 
 
 def generate_town(
@@ -44,7 +44,7 @@ def generate_town(
     jpeg_quality: int = 90,
     progress: Progress | None = None,
 ) -> Path:
-    """Generate a town and record drives through it as a data set.
+    """Generate a town and drives through it as a data set in nuScenes' format.
 
     Everything is written into a folder beside ``out``, which replaces ``out`` once it is complete.
 
@@ -57,14 +57,14 @@ def generate_town(
         image_size: height and width, pixels.
         seed: the same seed gives byte-identical files, whatever the number of workers.
         workers: number of processes; with 1, no process is started.
-        pedestrians: number of people in a scene.
+        pedestrians: number of pedestrians in a scene.
         vehicles: number of vehicles and cycles in a scene.
         depth: also write ``depth/CAMERA/*.npz``: ``depth``, float16 (H, W), metres along the
             camera's z axis, ``inf`` for the sky.
         instances: also write ``instances/CAMERA/*.png``: 16-bit instance numbers, 0 for none;
             ``instances.json`` gives their instance tokens by scene.
         jpeg_quality: quality of the images, 1 to 100.
-        progress: called now and then with the number of images done and in total.
+        progress: called several times with the number of finished images and the total.
 
     Returns:
         ``out``.
@@ -94,7 +94,7 @@ def generate_town(
 
 def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -> Path:
     """Write everything into a folder beside ``out``, then rename it."""
-    _refuse_foreign(out)
+    _check_replaceable(out)
     check_folder(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(out, "unfinished")
@@ -102,7 +102,7 @@ def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        parts = _record_scenes(config, unfinished, workers, progress)
+        parts = _write_scenes(config, unfinished, workers, progress)
         _write_dataset(config, parts, unfinished)
         _replace(unfinished, out)
     finally:
@@ -134,7 +134,7 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _refuse_foreign(out: Path) -> None:
+def _check_replaceable(out: Path) -> None:
     """Raise if ``out`` exists and is neither a generated town nor an empty folder."""
     if out.is_dir() and (is_generated(out) or not any(out.iterdir())):
         return
@@ -156,19 +156,21 @@ def _replace(finished: Path, out: Path) -> None:
     _remove_abandoned(out, "old")
 
 
-def _record_scenes(
+def _write_scenes(
     config: TownConfig, folder: Path, workers: int, progress: Progress
 ) -> list[Tables]:
-    """Record every scene and return their tables, in order."""
+    """Write every scene and return their tables, in order."""
     total = config.images_per_scene * config.scenes
     if workers == 1:
-        return _record_here(config, folder, total, progress)
+        return _write_scenes_here(config, folder, total, progress)
     context = multiprocessing.get_context("fork")
     done: Synchronized[int] = context.Value("q", 0)
     with ProcessPoolExecutor(
-        min(workers, config.scenes), context, initializer=_share, initargs=(done,)
+        min(workers, config.scenes), context, initializer=_init_worker, initargs=(done,)
     ) as pool:
-        jobs = [pool.submit(_record_shared, config, k, folder) for k in range(config.scenes)]
+        jobs = [
+            pool.submit(_write_scene_in_worker, config, k, folder) for k in range(config.scenes)
+        ]
         waiting = set(jobs)
         while waiting:
             finished, waiting = wait(waiting, timeout=1.0, return_when="FIRST_EXCEPTION")
@@ -179,37 +181,39 @@ def _record_scenes(
         return [job.result() for job in jobs if not job.cancelled()]
 
 
-def _record_here(config: TownConfig, folder: Path, total: int, progress: Progress) -> list[Tables]:
+def _write_scenes_here(
+    config: TownConfig, folder: Path, total: int, progress: Progress
+) -> list[Tables]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     done = 0
 
-    def count() -> None:
+    def count_image() -> None:
         nonlocal done
         done += 1
         if done % 20 == 0 or done == total:
             progress(done, total)
 
     try:
-        return [record_scene(config, k, folder, count) for k in range(config.scenes)]
+        return [write_scene(config, k, folder, count_image) for k in range(config.scenes)]
     finally:
         cv2.setNumThreads(threads)
 
 
-def _share(done: Synchronized[int]) -> None:
-    """Set up a worker process."""
-    global _done
-    _done = done
+def _init_worker(done: Synchronized[int]) -> None:
+    """Set up a worker process that counts finished images in ``done``."""
+    global _images_done
+    _images_done = done
     cv2.setNumThreads(1)
 
 
-def _record_shared(config: TownConfig, number: int, folder: Path) -> Tables:
-    def count() -> None:
-        assert _done is not None
-        with _done.get_lock():
-            _done.value += 1
+def _write_scene_in_worker(config: TownConfig, number: int, folder: Path) -> Tables:
+    def count_image() -> None:
+        assert _images_done is not None
+        with _images_done.get_lock():
+            _images_done.value += 1
 
-    return record_scene(config, number, folder, count)
+    return write_scene(config, number, folder, count_image)
 
 
 def _write_dataset(config: TownConfig, parts: list[Tables], folder: Path) -> None:
@@ -248,7 +252,7 @@ def _write_dataset(config: TownConfig, parts: list[Tables], folder: Path) -> Non
 def _instance_numbers(part: Tables, config: TownConfig) -> dict[str, int]:
     """Return instance token -> number in the scene's instance maps."""
     name = part["scene"][0]["name"]
-    known = {row["token"] for row in part["instance"]}
-    most = config.pedestrians + config.vehicles + FURNITURE
-    numbers = {token(config.seed, name, "instance", n): n for n in range(1, most + 1)}
-    return {key: number for key, number in numbers.items() if key in known}
+    written = {row["token"] for row in part["instance"]}
+    maximum = config.pedestrians + config.vehicles + NUM_MOVABLE_OBJECTS
+    numbers = {token(config.seed, name, "instance", n): n for n in range(1, maximum + 1)}
+    return {key: number for key, number in numbers.items() if key in written}

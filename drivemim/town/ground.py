@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town import brush
-from drivemim.town.config import Condition
-from drivemim.town.surfaces import Floats, Image, Texture
+from drivemim.town import drawing
+from drivemim.town.quads import Floats, Image, Texture
 from drivemim.town.textures import Floats32, speckle
+from drivemim.town.town_config import Condition
 
 STREET_SPACING = 80.0
 ROAD_HALF_WIDTH = 5.8
@@ -152,7 +152,7 @@ def _mottle(canvas: Image, generator: np.random.Generator, resolution: float, we
     for _ in range(26):
         centre = generator.integers(0, tile, 2).tolist()
         axes = generator.integers(2, max(int(1.2 / resolution), 4), 2).tolist()
-        brush.ellipse(grain, centre, axes, 0.82, turned=float(generator.uniform(0, 180)))
+        drawing.ellipse(grain, centre, axes, 0.82, angle=float(generator.uniform(0, 180)))
     tile_u8 = np.clip(grain * 128, 0, 255).astype(np.uint8)
     tile_3 = cv2.merge([tile_u8] * 3)
     for top in range(0, canvas.shape[0], tile):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drivemim.town import brush
-from drivemim.town.config import Condition
+from drivemim.town import drawing
 from drivemim.town.people import Canvas, Floats, Limb, Outfit
-from drivemim.town.surfaces import Image, Surfaces, TextureBank
+from drivemim.town.quads import Image, Quads, TextureBank
 from drivemim.town.textures import Floats32, finish
+from drivemim.town.town_config import Condition
 
 _WIDTH, _LENGTH = 0.8, 2.1
 _RIDDEN, _ALONE = 1.5, 1.15
@@ -43,18 +43,18 @@ class _Look:
 
 def build_motorcycle(
     size_wlh: tuple[float, float, float],
-    owner: int,
+    instance_id: int,
     ridden: bool,
     generator: np.random.Generator,
     bank: TextureBank,
     condition: Condition,
     detail: int,
-) -> Surfaces:
-    """Build a motorcycle's surfaces around the middle of its underside, x forward, y left, z up.
+) -> Quads:
+    """Build a motorcycle's quads around the middle of its underside, x forward, y left, z up.
 
     Args:
         size_wlh: width, length, height of the box that the pictures fill, metres.
-        owner: instance number.
+        instance_id: instance number.
         ridden: whether it has a rider.
         generator: source of colours.
         bank: receives the textures.
@@ -70,14 +70,14 @@ def build_motorcycle(
     image, alpha, glow = _draw_side(look, detail)
     along = bank.add(finish(image, condition, alpha_HW=alpha, glow_HW=glow))
     rows = [([-length / 2, 0.0, height], [length, 0.0, 0.0], [0.0, 0.0, -height], along)]
-    body = Surfaces.make(rows, owner, two_sided=True)
+    body = Quads.make(rows, instance_id, two_sided=True)
     ends = []
-    for sign, share in ((1.0, 0.12), (-1.0, -0.1)):
+    for sign, fraction in ((1.0, 0.12), (-1.0, -0.1)):
         image, alpha, glow = _draw_end(look, sign > 0, detail)
         across = bank.add(finish(image, condition, alpha_HW=alpha, glow_HW=glow))
-        corner = [share * length, -sign * width / 2, height]
+        corner = [fraction * length, -sign * width / 2, height]
         ends.append((corner, [0.0, sign * width, 0.0], [0.0, 0.0, -height], across))
-    return Surfaces.cat([body, Surfaces.make(ends, owner)])
+    return Quads.cat([body, Quads.make(ends, instance_id)])
 
 
 class _Sketch:
@@ -102,17 +102,17 @@ class _Sketch:
     def bar(self, start: Floats, end: Floats, thickness: float, colour: tuple[int, ...]) -> None:
         """Draw a tube, ``thickness`` metres wide, over everything drawn before."""
         ends = self.canvas.pixel(start), self.canvas.pixel(end)
-        brush.line(self.canvas.image, *ends, colour, self.length(thickness))
-        brush.line(self.canvas.alpha, *ends, 255, self.length(thickness))
+        drawing.line(self.canvas.image, *ends, colour, self.length(thickness))
+        drawing.line(self.canvas.alpha, *ends, 255, self.length(thickness))
 
     def disc(self, middle: Floats, radius: float, colour: tuple[int, ...]) -> None:
         centre = self.canvas.pixel(middle)
-        brush.circle(self.canvas.image, centre, self.length(radius), colour)
-        brush.circle(self.canvas.alpha, centre, self.length(radius), 255)
+        drawing.circle(self.canvas.image, centre, self.length(radius), colour)
+        drawing.circle(self.canvas.alpha, centre, self.length(radius), 255)
 
     def lamp(self, middle: Floats, radius: float, colour: tuple[int, ...]) -> None:
         self.disc(middle, radius, colour)
-        brush.circle(self.glow, self.canvas.pixel(middle), self.length(radius), 1.0)
+        drawing.circle(self.glow, self.canvas.pixel(middle), self.length(radius), 1.0)
 
     def limb(self, start: Floats, end: Floats, thickness: float, colour: tuple[int, ...]) -> Limb:
         return Limb(start, end, thickness * self._metre, colour)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town import brush
-from drivemim.town.surfaces import Image
+from drivemim.town import drawing
+from drivemim.town.quads import Image
 
 Floats = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def _torso_limbs(outfit: Outfit, lean: float) -> list[Limb]:
 
 
 def draw_person(
-    outfit: Outfit, view: float, phase: float, stride: float, width_share: float, height: int
+    outfit: Outfit, view: float, phase: float, stride: float, aspect_ratio: float, height: int
 ) -> tuple[Image, Image]:
     """Draw a pedestrian.
 
@@ -109,14 +109,14 @@ def draw_person(
             radians, anticlockwise from above: 0 shows the face, pi the back.
         phase: phase of the walking cycle, in cycles.
         stride: swing of a foot as a fraction of the height; 0 stands.
-        width_share: width of the picture as a fraction of its height.
+        aspect_ratio: width of the picture as a fraction of its height.
         height: height of the picture, pixels.
 
     Returns:
         Colours and opacity, ``height`` pixels high.
     """
     limbs = _walking_limbs(outfit, phase, stride) + _torso_limbs(outfit, 0.02)
-    canvas = Canvas(view, width_share, height)
+    canvas = Canvas(view, aspect_ratio, height)
     canvas.draw(limbs)
     canvas.head(outfit, np.array([0.03, 0.0, 0.915]))
     return canvas.finish()
@@ -125,9 +125,9 @@ def draw_person(
 class Canvas:
     """Project limbs onto an upright picture; one unit is the figure's height."""
 
-    def __init__(self, view: float, width_share: float, height: int) -> None:
+    def __init__(self, view: float, aspect_ratio: float, height: int) -> None:
         self.view, self.height = view, height
-        self.width = round(self.height * width_share)
+        self.width = round(self.height * aspect_ratio)
         self.image = np.zeros((self.height, self.width, 3), np.uint8)
         self.alpha = np.zeros((self.height, self.width), np.uint8)
         self.toward_3 = np.array([np.cos(view), np.sin(view), 0.0])
@@ -157,8 +157,8 @@ class Canvas:
             thickness = max(round(limb.thickness * self.height), 1)
             ends = self.pixel(limb.start_3), self.pixel(limb.end_3)
             colour = [min(value * shade, 255) for value in limb.colour]
-            brush.line(self.image, *ends, colour, thickness)
-            brush.line(self.alpha, *ends, 255, thickness)
+            drawing.line(self.image, *ends, colour, thickness)
+            drawing.line(self.alpha, *ends, 255, thickness)
 
     def head(self, outfit: Outfit, centre_3: Floats) -> None:
         """Draw a head with hair, and the neck under it."""
@@ -166,16 +166,16 @@ class Canvas:
         axes = (round(0.055 * self.height), round(0.072 * self.height))
         neck = self.pixel(centre_3 - [0.03, 0.0, 0.1])
         for canvas, colour in ((self.image, outfit.skin), (self.alpha, 255)):
-            brush.line(canvas, centre, neck, colour, round(0.05 * self.height))
-            brush.ellipse(canvas, centre, axes, colour)
+            drawing.line(canvas, centre, neck, colour, round(0.05 * self.height))
+            drawing.ellipse(canvas, centre, axes, colour)
         facing = np.cos(self.view)
         if facing < -0.3:
-            brush.ellipse(self.image, centre, axes, outfit.hair)
+            drawing.ellipse(self.image, centre, axes, outfit.hair)
             return
         side = self.pixel(centre_3 - [0.03, 0.0, -0.02])
         if abs(facing) <= 0.75:
-            brush.ellipse(self.image, side, (axes[0] * 4 // 5, axes[1] * 4 // 5), outfit.hair)
-        brush.ellipse(self.image, centre, axes, outfit.hair, arc=(180, 360))
+            drawing.ellipse(self.image, side, (axes[0] * 4 // 5, axes[1] * 4 // 5), outfit.hair)
+        drawing.ellipse(self.image, centre, axes, outfit.hair, arc=(180, 360))
 
     def finish(self) -> tuple[Image, Image]:
         """Light the figure from the upper left; return colours and opacity."""
@@ -231,27 +231,29 @@ def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
     ]
     for target, wheel, bar in ((canvas.image, (25, 25, 25), frame), (canvas.alpha, 255, 255)):
         for hub in (at(-0.30, 0.2), at(0.30, 0.2)):
-            brush.circle(target, hub, radius, wheel, canvas.thick(5))
-            brush.circle(target, hub, canvas.thick(4), wheel)
+            drawing.circle(target, hub, radius, wheel, canvas.thick(5))
+            drawing.circle(target, hub, canvas.thick(4), wheel)
             for spoke in range(4):
                 tip = np.array(hub) + radius * np.array(
                     [np.cos(spoke * np.pi / 4), np.sin(spoke * np.pi / 4)]
                 )
                 back = 2 * np.array(hub) - tip
-                brush.line(target, back.tolist(), tip.tolist(), wheel, 1)
+                drawing.line(target, back.tolist(), tip.tolist(), wheel, 1)
         for start, end in bars:
-            brush.line(target, start, end, bar, canvas.thick(5))
+            drawing.line(target, start, end, bar, canvas.thick(5))
 
 
-def draw_rider(outfit: Outfit, view: float, width_share: float, height: int) -> tuple[Image, Image]:
+def draw_rider(
+    outfit: Outfit, view: float, aspect_ratio: float, height: int
+) -> tuple[Image, Image]:
     """Draw a cyclist seen from the front (``view`` 0) or from behind (pi)."""
-    canvas = Canvas(view, width_share, height)
+    canvas = Canvas(view, aspect_ratio, height)
     wheel = canvas.pixel(np.array([0.0, 0.0, 0.38])), canvas.pixel(np.array([0.0, 0.0, 0.02]))
     for target, colour in ((canvas.image, (25, 25, 25)), (canvas.alpha, 255)):
-        brush.line(target, *wheel, colour, canvas.thick(7))
+        drawing.line(target, *wheel, colour, canvas.thick(7))
         left = canvas.pixel(np.array([0.0, 0.12, 0.6]))
         right = canvas.pixel(np.array([0.0, -0.12, 0.6]))
-        brush.line(target, left, right, colour, canvas.thick(4))
+        drawing.line(target, left, right, colour, canvas.thick(4))
     limbs = _torso_limbs(outfit, 0.05)
     for side in (0.06, -0.06):
         hip, knee = np.array([0.0, side, 0.55]), np.array([0.1, side * 1.3, 0.4])

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from drivemim.town.ground import LANE, STREET_SPACING, STREETS
-from drivemim.town.surfaces import Floats
+from drivemim.town.quads import Floats
 
-STEP = 0.05
-MARGIN = 1.0
-RUN_UP = 45.0
+TIME_STEP = 0.05
+TIME_MARGIN = 1.0
+LEAD_IN = 45.0
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,10 @@ class Route:
         """Return positions (S, 2) and headings (S) at distances along the route, metres."""
         index = np.asarray(distances_S) / 0.1
         grid = np.arange(len(self.points_P2))
-        places = np.stack([np.interp(index, grid, self.points_P2[:, k]) for k in range(2)], axis=-1)
-        return places, np.interp(index, grid, self.headings_P)
+        positions = np.stack(
+            [np.interp(index, grid, self.points_P2[:, k]) for k in range(2)], axis=-1
+        )
+        return positions, np.interp(index, grid, self.headings_P)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def make_route(plan: Plan, length: float) -> Route:
         length: least distance to cover after the start, metres.
     """
     step = 0.1
-    first = -plan.start - RUN_UP
+    first = -plan.start - LEAD_IN
     if plan.turn == 0:
         x = np.arange(first, length + 60, step)
         return Route(np.stack([x, np.full_like(x, -LANE)], -1), np.zeros_like(x))
@@ -103,19 +105,19 @@ def make_route(plan: Plan, length: float) -> Route:
     return Route(points, headings)
 
 
-def time_grid(seconds: float) -> Floats:
+def simulation_times(seconds: float) -> Floats:
     """Return the times at which motion is simulated, with a margin before and after the scene."""
-    return np.arange(round((seconds + 2 * MARGIN) / STEP) + 1) * STEP - MARGIN
+    return np.arange(round((seconds + 2 * TIME_MARGIN) / TIME_STEP) + 1) * TIME_STEP - TIME_MARGIN
 
 
-def drive(plan: Plan, seconds: float) -> Floats:
-    """Return the distance along the route at every time of ``time_grid``, metres."""
-    distance, waited = RUN_UP, 0.0
+def ego_distances(plan: Plan, seconds: float) -> Floats:
+    """Return the distance along the route at every time of ``simulation_times``, metres."""
+    distance, waited = LEAD_IN, 0.0
     speed = plan.speed * 0.9
-    line = RUN_UP + plan.start - 14.5
-    bend = RUN_UP + plan.start - 12.0
+    line = LEAD_IN + plan.start - 14.5
+    bend = LEAD_IN + plan.start - 12.0
     distances = []
-    for time in time_grid(seconds):
+    for time in simulation_times(seconds):
         distances.append(distance)
         target = plan.speed * (1 + 0.15 * np.sin(0.9 * time + plan.start))
         if plan.turn and abs(distance - bend - 8) < 13:
@@ -124,15 +126,15 @@ def drive(plan: Plan, seconds: float) -> Floats:
         if stopping:
             target = min(target, np.sqrt(2 * 2.2 * max(line - distance, 0.0)))
             if target < 0.6:
-                target, waited = 0.0, waited + STEP * (speed == 0.0)
-        speed = max(speed + float(np.clip((target - speed) / 0.3, -4.5, 2.2)) * STEP, 0.0)
+                target, waited = 0.0, waited + TIME_STEP * (speed == 0.0)
+        speed = max(speed + float(np.clip((target - speed) / 0.3, -4.5, 2.2)) * TIME_STEP, 0.0)
         if target == 0.0 and speed < 0.25:
             speed = 0.0
-        distance += speed * STEP
+        distance += speed * TIME_STEP
     return np.array(distances)
 
 
-def junction(generator: np.random.Generator) -> tuple[Floats, float]:
+def draw_junction(generator: np.random.Generator) -> tuple[Floats, float]:
     """Draw a junction inside the town: its middle (metres) and the heading of the approach."""
     column, row = generator.integers(1, STREETS - 1, 2)
     centre = (np.array([column, row]) + 0.5) * STREET_SPACING

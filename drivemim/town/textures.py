@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town import brush
-from drivemim.town.config import Condition
-from drivemim.town.surfaces import Image, Texture
+from drivemim.town import drawing
+from drivemim.town.quads import Image, Texture
+from drivemim.town.town_config import Condition
 
 Floats32 = NDArray[np.float32]
 Colour = Sequence[int]
@@ -124,7 +124,7 @@ def draw_facade(
         ):
             _window(generator, image, glow, (left, top, window_w, window_h), frame)
     _shops(generator, image, glow, int(ground), wall)
-    brush.rectangle(image, (0, 0), (width, int(0.35 * scale)), frame.tolist())
+    cv2.rectangle(image, (0, 0), (width, int(0.35 * scale)), frame.tolist(), cv2.FILLED)
     return image, glow
 
 
@@ -137,7 +137,7 @@ def _window(
 ) -> None:
     left, top, width, height = (int(value) for value in box)
     right, bottom = left + max(width, 2), top + max(height, 2)
-    brush.rectangle(image, (left - 1, top - 1), (right + 1, bottom + 1), frame.tolist())
+    cv2.rectangle(image, (left - 1, top - 1), (right + 1, bottom + 1), frame.tolist(), cv2.FILLED)
     lit = generator.random() < 0.4
     glass = (90, 190, 245) if lit else (118, 96, 70)
     colour = np.array(glass) * generator.uniform(0.6, 1.1)
@@ -149,7 +149,7 @@ def _window(
         image[max(top, 0) : bottom, left:right] = colour
         glow[max(top, 0) : bottom, left:right] = generator.uniform(0.5, 1.0)
     if generator.random() < 0.6:
-        brush.line(
+        drawing.line(
             image, ((left + right) // 2, top), ((left + right) // 2, bottom), frame.tolist(), 1
         )
     if generator.random() < 0.3:
@@ -170,7 +170,9 @@ def _shops(
         for left in range(width // 8, width - width // 6, max(width // 3, 1)):
             door = generator.uniform(30, 150, 3)
             bottom = height
-            brush.rectangle(image, (left, top + 6), (left + width // 9, bottom), door.tolist())
+            cv2.rectangle(
+                image, (left, top + 6), (left + width // 9, bottom), door.tolist(), cv2.FILLED
+            )
         return
     sign_colour = generator.uniform(40, 235, 3)
     sign = top + (height - top) // 4
@@ -179,7 +181,7 @@ def _shops(
     for left in range(4, width - 10, 7):
         if generator.random() < 0.75:
             ink = (255 - sign_colour).tolist()
-            brush.line(
+            drawing.line(
                 image, (left, top + 2), (left + int(generator.integers(1, 5)), sign - 3), ink, 1
             )
     image[sign:, :] = (96, 104, 92)
@@ -204,10 +206,10 @@ def draw_plain_wall(
         size = (generator.uniform(0.1, 0.3) * width, generator.uniform(1.0, 3.0) * scale)
         corner = int(left + size[0]), int(top + size[1])
         colour = generator.uniform(40, 230, 3)
-        brush.rectangle(image, (int(left), int(top)), corner, colour.tolist())
+        cv2.rectangle(image, (int(left), int(top)), corner, colour.tolist(), cv2.FILLED)
         for line in range(int(top) + 4, corner[1] - 3, 6):
             ends = (int(left) + 3, line), (int(left + size[0] * generator.uniform(0.3, 0.9)), line)
-            brush.line(image, *ends, (255 - colour).tolist(), 2)
+            drawing.line(image, *ends, (255 - colour).tolist(), 2)
     pipe = int(generator.integers(2, max(width - 4, 3)))
     image[:, pipe : pipe + 2] *= 0.55
     image[: height // 30 + 1] *= 0.6
@@ -217,8 +219,8 @@ def draw_plain_wall(
 def draw_tree(generator: np.random.Generator) -> tuple[Image, Image]:
     """Draw a tree, 128 x 96 pixels: colours and opacity."""
     image, alpha = np.zeros((128, 96, 3), np.uint8), np.zeros((128, 96), np.uint8)
-    brush.rectangle(image, (44, 60), (51, 127), (52, 72, 92))
-    brush.rectangle(alpha, (44, 60), (51, 127), 255)
+    cv2.rectangle(image, (44, 60), (51, 127), (52, 72, 92), cv2.FILLED)
+    cv2.rectangle(alpha, (44, 60), (51, 127), (255,), cv2.FILLED)
     green = np.array([40, 95, 62]) * generator.uniform(0.8, 1.25) + generator.uniform(-12, 18, 3)
     for _ in range(170):
         angle, radius = generator.uniform(0, 2 * np.pi), 40 * np.sqrt(generator.random())
@@ -226,8 +228,8 @@ def draw_tree(generator: np.random.Generator) -> tuple[Image, Image]:
         light = 0.65 + 0.5 * (84 - y) / 84 + generator.normal(0, 0.12)
         size = int(generator.integers(3, 8))
         colour = np.clip(green * light, 0, 255).tolist()
-        brush.circle(image, (int(x), int(y)), size, colour)
-        brush.circle(alpha, (int(x), int(y)), size, 255)
+        drawing.circle(image, (int(x), int(y)), size, colour)
+        drawing.circle(alpha, (int(x), int(y)), size, 255)
     return image, alpha
 
 
@@ -235,11 +237,11 @@ def draw_lamp() -> tuple[Image, Image, Floats32]:
     """Draw a street lamp, 240 x 48 pixels: colours, opacity and glow."""
     image, alpha = np.full((240, 48, 3), 78, np.uint8), np.zeros((240, 48), np.uint8)
     glow = np.zeros((240, 48), np.float32)
-    brush.rectangle(alpha, (22, 6), (25, 239), 255)
-    brush.line(alpha, (23, 8), (44, 4), 255, 3)
-    brush.ellipse(alpha, (40, 7), (8, 4), 255)
-    brush.ellipse(image, (40, 7), (8, 4), (170, 225, 250))
-    brush.ellipse(glow, (40, 7), (8, 4), 1.0)
+    cv2.rectangle(alpha, (22, 6), (25, 239), (255,), cv2.FILLED)
+    drawing.line(alpha, (23, 8), (44, 4), 255, 3)
+    drawing.ellipse(alpha, (40, 7), (8, 4), 255)
+    drawing.ellipse(image, (40, 7), (8, 4), (170, 225, 250))
+    drawing.ellipse(glow, (40, 7), (8, 4), 1.0)
     image[:, :24] = image[:, :24] // 4 * 3
     return image, alpha, glow
 
@@ -248,37 +250,37 @@ def draw_traffic_light(generator: np.random.Generator) -> tuple[Image, Image, Fl
     """Draw a traffic light on its post, 160 x 32 pixels: colours, opacity and glow."""
     image, alpha = np.full((160, 32, 3), 60, np.uint8), np.zeros((160, 32), np.uint8)
     glow = np.zeros((160, 32), np.float32)
-    brush.rectangle(alpha, (14, 40), (17, 159), 255)
-    brush.rectangle(alpha, (6, 0), (25, 46), 255)
+    cv2.rectangle(alpha, (14, 40), (17, 159), (255,), cv2.FILLED)
+    cv2.rectangle(alpha, (6, 0), (25, 46), (255,), cv2.FILLED)
     image[:47] = 30
     on = int(generator.integers(3))
     for lamp, colour in enumerate(((40, 40, 235), (40, 190, 240), (90, 220, 60))):
         bright = colour if lamp == on else tuple(value // 4 for value in colour)
-        brush.circle(image, (15.5, 9 + 14 * lamp), 5, bright)
+        drawing.circle(image, (15.5, 9 + 14 * lamp), 5, bright)
         if lamp == on:
-            brush.circle(glow, (15.5, 9 + 14 * lamp), 5, 1.0)
+            drawing.circle(glow, (15.5, 9 + 14 * lamp), 5, 1.0)
     return image, alpha, glow
 
 
 def draw_sign(generator: np.random.Generator) -> tuple[Image, Image]:
     """Draw a round, square or triangular sign on a post, 120 x 40 pixels: colours and opacity."""
     image, alpha = np.full((120, 40, 3), 128, np.uint8), np.zeros((120, 40), np.uint8)
-    brush.rectangle(alpha, (18, 30), (21, 119), 255)
+    cv2.rectangle(alpha, (18, 30), (21, 119), (255,), cv2.FILLED)
     kind = int(generator.integers(3))
     if kind == 0:
         for canvas, colour in ((alpha, 255), (image, (40, 40, 210))):
-            brush.circle(canvas, (19.5, 19.5), 19, colour)
-        brush.circle(image, (19.5, 19.5), 13, (240, 240, 240))
+            drawing.circle(canvas, (19.5, 19.5), 19, colour)
+        drawing.circle(image, (19.5, 19.5), 13, (240, 240, 240))
     elif kind == 1:
-        brush.rectangle(alpha, (2, 2), (37, 37), 255)
-        brush.rectangle(image, (2, 2), (37, 37), (190, 110, 30))
-        brush.rectangle(image, (12, 9), (27, 30), (240, 240, 240))
+        cv2.rectangle(alpha, (2, 2), (37, 37), (255,), cv2.FILLED)
+        cv2.rectangle(image, (2, 2), (37, 37), (190, 110, 30), cv2.FILLED)
+        cv2.rectangle(image, (12, 9), (27, 30), (240, 240, 240), cv2.FILLED)
     else:
         triangle = np.array([[19.5, 1], [38, 37], [1, 37]])
-        brush.polygon(alpha, triangle, 255)
-        brush.polygon(image, triangle, (40, 40, 210))
+        drawing.polygon(alpha, triangle, 255)
+        drawing.polygon(image, triangle, (40, 40, 210))
         middle_2 = np.array([19.5, 25.0])
-        brush.polygon(image, (triangle - middle_2) * 0.6 + middle_2, (235, 240, 240))
+        drawing.polygon(image, (triangle - middle_2) * 0.6 + middle_2, (235, 240, 240))
     return image, alpha
 
 
@@ -286,10 +288,10 @@ def draw_cone() -> tuple[Image, Image]:
     """Draw a traffic cone, 48 x 32 pixels: colours and opacity."""
     image, alpha = np.zeros((48, 32, 3), np.uint8), np.zeros((48, 32), np.uint8)
     cone = np.array([[13, 0], [18, 0], [27, 44], [4, 44]], np.int32)
-    brush.polygon(alpha, cone, 255)
+    drawing.polygon(alpha, cone, 255)
     image[:] = (30, 90, 240)
     image[14:22] = image[31:37] = (235, 235, 235)
-    brush.rectangle(alpha, (0, 43), (31, 47), 255)
+    cv2.rectangle(alpha, (0, 43), (31, 47), (255,), cv2.FILLED)
     image[43:] = (40, 50, 60)
     return image, alpha
 
@@ -299,6 +301,6 @@ def draw_barrier() -> Image:
     image = np.full((40, 96, 3), 225, np.uint8)
     for left in range(-40, 96, 24):
         stripe = np.array([[left, 40], [left + 12, 40], [left + 40, 0], [left + 28, 0]], np.int32)
-        brush.polygon(image, stripe, (40, 50, 215))
+        drawing.polygon(image, stripe, (40, 50, 215))
     image[-4:] = 90
     return image

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drivemim.town.machines import MACHINES
-from drivemim.town.surfaces import Floats
-from drivemim.town.vehicles import SHAPES
+from drivemim.town.composite_vehicles import COMPOSITE_VEHICLES
+from drivemim.town.quads import Floats
+from drivemim.town.vehicles import VEHICLE_SHAPES
 
 Size = tuple[float, float, float]
 
@@ -22,8 +22,8 @@ _CATEGORIES = {
     "motorcycle": "vehicle.motorcycle",
     "cone": "movable_object.trafficcone",
     "barrier": "movable_object.barrier",
-    **{kind: shape.category for kind, shape in SHAPES.items()},
-    **{kind: machine.category for kind, machine in MACHINES.items()},
+    **{kind: shape.category for kind, shape in VEHICLE_SHAPES.items()},
+    **{kind: vehicle.category for kind, vehicle in COMPOSITE_VEHICLES.items()},
 }
 _CYCLE_ATTRIBUTES = {
     "cyclist": "cycle.with_rider",
@@ -33,8 +33,8 @@ _CYCLE_ATTRIBUTES = {
 }
 _PEDESTRIAN_MOVES, _VEHICLE_MOVES = 0.2, 0.3  # metres per second
 SIZE_RANGES = {
-    **{kind: shape.size_wlh for kind, shape in SHAPES.items()},
-    **{kind: machine.size_wlh for kind, machine in MACHINES.items()},
+    **{kind: shape.size_wlh for kind, shape in VEHICLE_SHAPES.items()},
+    **{kind: vehicle.size_wlh for kind, vehicle in COMPOSITE_VEHICLES.items()},
 }
 """Width, length and height of each kind of vehicle: (low, high), metres."""
 
@@ -44,22 +44,22 @@ class Track:
     """Track of one object through a scene.
 
     Attributes:
-        kind: key of ``vehicles.SHAPES`` or ``machines.MACHINES``, or "adult", "child", "worker",
+        kind: key of ``VEHICLE_SHAPES`` or ``COMPOSITE_VEHICLES``, or "adult", "child", "worker",
             "cyclist", "bicycle", "motorcyclist", "motorcycle", "cone", "barrier".
         size_wlh: width, length, height of its box, metres.
-        places_S2: positions on the ground, metres, one per step of the simulation.
+        positions_S2: positions on the ground, metres, one per step of the simulation.
         yaws_S: radians, unwrapped.
         parked: whether it is parked for the whole scene, not just stopped.
     """
 
     kind: str
     size_wlh: Size
-    places_S2: Floats
+    positions_S2: Floats
     yaws_S: Floats
     parked: bool = False
 
     @property
-    def walks(self) -> bool:
+    def is_pedestrian(self) -> bool:
         """True for a pedestrian."""
         return self.kind in ("adult", "child", "worker")
 
@@ -70,7 +70,7 @@ class Track:
 
     def attribute(self, speed: float) -> str:
         """Return the nuScenes attribute at a speed (metres per second), or '' for none."""
-        if self.walks:
+        if self.is_pedestrian:
             return "pedestrian.moving" if speed > _PEDESTRIAN_MOVES else "pedestrian.standing"
         if self.kind in SIZE_RANGES:
             if self.parked:
@@ -78,49 +78,51 @@ class Track:
             return "vehicle.moving" if speed > _VEHICLE_MOVES else "vehicle.stopped"
         return _CYCLE_ATTRIBUTES.get(self.kind, "")
 
-    def travelled(self) -> Floats:
+    def travelled_distance(self) -> Floats:
         """Return the distance covered since the simulation began, metres, one per step."""
-        steps = np.linalg.norm(np.diff(self.places_S2, axis=0), axis=1)
+        steps = np.linalg.norm(np.diff(self.positions_S2, axis=0), axis=1)
         return np.concatenate([[0.0], np.cumsum(steps)])
 
-    def discs(self, margin: float, every: int) -> tuple[Floats, Floats]:
+    def footprint_discs(self, margin: float, stride: int) -> tuple[Floats, Floats]:
         """Return discs that cover its footprint.
 
         Args:
             margin: added to the radii, metres.
-            every: use one step out of this many.
+            stride: use one step out of this many.
 
         Returns:
             Centres (S, D, 2) and radii (D), metres.
         """
         width, length, _ = self.size_wlh
-        count = max(int(np.ceil(length / width)), 1) if not self.walks else 1
-        forward = np.stack([np.cos(self.yaws_S), np.sin(self.yaws_S)], -1)[::every]
+        count = max(int(np.ceil(length / width)), 1) if not self.is_pedestrian else 1
+        forward = np.stack([np.cos(self.yaws_S), np.sin(self.yaws_S)], -1)[::stride]
         offsets = (np.arange(count) + 0.5) / count * length - length / 2
-        centres = self.places_S2[::every, None] + forward[:, None] * offsets[:, None]
-        radius = np.hypot(width, length / count) / 2 * (0.75 if self.walks else 0.92) + margin
+        centres = self.positions_S2[::stride, None] + forward[:, None] * offsets[:, None]
+        radius = (
+            np.hypot(width, length / count) / 2 * (0.75 if self.is_pedestrian else 0.92) + margin
+        )
         return centres, np.full(count, radius)
 
 
-def tow(puller: Track, size_wlh: Size, gap: float) -> Track:
+def trailer_track(truck: Track, size_wlh: Size, gap: float) -> Track:
     """Return the track of a trailer behind a vehicle: a stiff rod from the hitch pulls its middle.
 
     The wheels are at the trailer's middle, so the middle always moves in the trailer's direction.
 
     Args:
-        puller: the vehicle that tows it; it may stand still but not reverse.
+        truck: the vehicle that tows it; it may stand still but not reverse.
         size_wlh: size of the trailer, drawbar included, metres.
-        gap: from the puller's rear end to the tip of the drawbar on a straight road, metres.
+        gap: from the truck's rear end to the tip of the drawbar on a straight road, metres.
     """
-    forward = np.stack([np.cos(puller.yaws_S), np.sin(puller.yaws_S)], -1)
-    hitch_S2 = puller.places_S2 - forward * (puller.size_wlh[1] / 2)
+    forward = np.stack([np.cos(truck.yaws_S), np.sin(truck.yaws_S)], -1)
+    hitch_S2 = truck.positions_S2 - forward * (truck.size_wlh[1] / 2)
     rod = gap + size_wlh[1] / 2
-    places_S2 = np.empty_like(hitch_S2)
+    positions_S2 = np.empty_like(hitch_S2)
     middle = hitch_S2[0] - forward[0] * rod
     for step, hitch in enumerate(hitch_S2):
         back = middle - hitch
         middle = hitch + back * (rod / np.linalg.norm(back))
-        places_S2[step] = middle
-    ahead = hitch_S2 - places_S2
+        positions_S2[step] = middle
+    ahead = hitch_S2 - positions_S2
     yaws_S = np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0]))
-    return Track("trailer", size_wlh, places_S2, yaws_S)
+    return Track("trailer", size_wlh, positions_S2, yaws_S)

@@ -1,4 +1,4 @@
-"""Simulated motion of a scene: ego car, vehicles, cyclists and pedestrians, without collisions."""
+"""Collision-free motion of a scene: ego car, vehicles, cyclists and pedestrians."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from functools import partial
 
 import numpy as np
 
-from drivemim.town import drivers, roadworks, walkers
-from drivemim.town.config import TownConfig
-from drivemim.town.crowd import EGO_LENGTH, EGO_WIDTH, Crowd
+from drivemim.town import pedestrian_behaviors, vehicle_behaviors, work_zone
+from drivemim.town.quads import Floats
 from drivemim.town.rig import yaw_matrix
-from drivemim.town.route import MARGIN, STEP, draw_plan, drive, junction, make_route
-from drivemim.town.surfaces import Floats
+from drivemim.town.route import (
+    TIME_MARGIN,
+    TIME_STEP,
+    draw_junction,
+    draw_plan,
+    ego_distances,
+    make_route,
+)
+from drivemim.town.scene_builder import EGO_LENGTH, EGO_WIDTH, SceneBuilder
+from drivemim.town.town_config import TownConfig
 from drivemim.town.tracks import Track
 
-_PERSON_NEAR = 20.0
-_DUG_FROM = 4  # from this many vehicles on, one of them is a machine at the work site
+_FIRST_PEDESTRIAN_DISTANCE = 20.0  # metres
+_MIN_VEHICLES = 4  # with this many vehicles, one of them is a construction vehicle in the work zone
 
 
 @dataclass(frozen=True)
@@ -26,26 +33,30 @@ class Traffic:
     ego: Track
     tracks: list[Track]
     description: str
-    _places_AS2: Floats = field(repr=False)
+    _positions_AS2: Floats = field(repr=False)
     _yaws_AS: Floats = field(repr=False)
     _travelled_AS: Floats = field(repr=False)
 
     def at(self, time: float) -> tuple[Floats, Floats, Floats]:
-        """Return places (A, 2), yaws (A) and travelled distances (A); the ego car comes first."""
-        exact = (time + MARGIN) / STEP
-        step = min(max(int(exact), 0), self._yaws_AS.shape[1] - 2)
-        share = exact - step
+        """Return positions (A, 2), yaws (A) and travelled distances (A); the ego car is first."""
+        position = (time + TIME_MARGIN) / TIME_STEP
+        step = min(max(int(position), 0), self._yaws_AS.shape[1] - 2)
+        fraction = position - step
 
-        def blend(values: Floats) -> Floats:
-            mixed: Floats = values[:, step] * (1 - share) + values[:, step + 1] * share
-            return mixed
+        def interpolate(values: Floats) -> Floats:
+            between: Floats = values[:, step] * (1 - fraction) + values[:, step + 1] * fraction
+            return between
 
-        return blend(self._places_AS2), blend(self._yaws_AS), blend(self._travelled_AS)
+        return (
+            interpolate(self._positions_AS2),
+            interpolate(self._yaws_AS),
+            interpolate(self._travelled_AS),
+        )
 
     def speeds(self, time: float) -> Floats:
         """Return the speed of every track (without the ego car), metres per second."""
-        before, after = self.at(time - STEP)[0], self.at(time + STEP)[0]
-        speeds: Floats = np.linalg.norm(after - before, axis=1)[1:] / (2 * STEP)
+        before, after = self.at(time - TIME_STEP)[0], self.at(time + TIME_STEP)[0]
+        speeds: Floats = np.linalg.norm(after - before, axis=1)[1:] / (2 * TIME_STEP)
         return speeds
 
 
@@ -54,54 +65,58 @@ def make_traffic(config: TownConfig, number: int, generator: np.random.Generator
 
     Args:
         config: number of vehicles and pedestrians, and length of the scene.
-        number: number of the scene; decides what the ego car does.
+        number: number of the scene; selects what the ego car does.
         generator: source of randomness.
     """
     plan = draw_plan(generator, number)
-    driven = drive(plan, config.seconds)
-    route = make_route(plan, float(driven[-1]))
-    ego = Track("ego", (EGO_WIDTH, EGO_LENGTH, 1.5), *route.at(driven))
-    crowd = Crowd(ego, route, driven, plan, generator)
-    dug = config.vehicles >= _DUG_FROM
-    crowd.add(partial(roadworks.work_site, machine=dug))
-    _fill_vehicles(crowd, config.vehicles - dug)
-    _fill_people(crowd, config.pedestrians)
-    for kind in roadworks.STREET_FURNITURE:
-        crowd.add(partial(roadworks.street_furniture, kind=kind))
-    centre_2, heading = junction(generator)
-    turned = yaw_matrix(heading)[:2, :2]
-    moved = [
+    ego_distance_S = ego_distances(plan, config.seconds)
+    route = make_route(plan, float(ego_distance_S[-1]))
+    ego = Track("ego", (EGO_WIDTH, EGO_LENGTH, 1.5), *route.at(ego_distance_S))
+    builder = SceneBuilder(ego, route, ego_distance_S, plan, generator)
+    has_construction_vehicle = config.vehicles >= _MIN_VEHICLES
+    builder.add(partial(work_zone.work_zone_tracks, construction_vehicle=has_construction_vehicle))
+    _add_vehicles(builder, config.vehicles - has_construction_vehicle)
+    _add_pedestrians(builder, config.pedestrians)
+    for kind in work_zone.MOVABLE_OBJECTS:
+        builder.add(partial(work_zone.movable_object, kind=kind))
+    centre_2, heading = draw_junction(generator)
+    rotation = yaw_matrix(heading)[:2, :2]
+    tracks = [
         replace(
             track,
-            places_S2=track.places_S2 @ turned.T + centre_2,
+            positions_S2=track.positions_S2 @ rotation.T + centre_2,
             yaws_S=track.yaws_S + heading,
         )
-        for track in [ego, *crowd.tracks]
+        for track in [ego, *builder.tracks]
     ]
     return Traffic(
-        moved[0],
-        moved[1:],
+        tracks[0],
+        tracks[1:],
         plan.description,
-        np.stack([track.places_S2 for track in moved]),
-        np.stack([track.yaws_S for track in moved]),
-        np.stack([track.travelled() for track in moved]),
+        np.stack([track.positions_S2 for track in tracks]),
+        np.stack([track.yaws_S for track in tracks]),
+        np.stack([track.travelled_distance() for track in tracks]),
     )
 
 
-def _fill_vehicles(crowd: Crowd, count: int) -> None:
-    """Add at most ``count`` vehicles and cycles; leave out those that find no place."""
-    room = count
-    for propose, near in drivers.programme(count):
-        if room <= 0:
+def _add_vehicles(builder: SceneBuilder, count: int) -> None:
+    """Add at most ``count`` vehicles and cycles; leave out those without a free position."""
+    remaining = count
+    for propose, max_distance in vehicle_behaviors.vehicle_schedule(count):
+        if remaining <= 0:
             return
-        room -= max(crowd.add(propose, near=near, room=room), 1)
+        remaining -= max(builder.add(propose, max_distance=max_distance, max_tracks=remaining), 1)
 
 
-def _fill_people(crowd: Crowd, count: int) -> None:
-    """Add at most ``count`` people, the first of them near the ego car."""
-    for place in range(count):
-        if place == 3:
-            crowd.add(roadworks.site_worker)
+def _add_pedestrians(builder: SceneBuilder, count: int) -> None:
+    """Add at most ``count`` pedestrians, the first of them near the ego car."""
+    for index in range(count):
+        if index == 3:
+            builder.add(work_zone.construction_worker)
             continue
-        maker = walkers.crosser if place % 3 == 1 else walkers.passer_by
-        crowd.add(maker, near=_PERSON_NEAR if place == 0 else None)
+        propose = (
+            pedestrian_behaviors.crossing_pedestrian
+            if index % 3 == 1
+            else pedestrian_behaviors.pavement_pedestrian
+        )
+        builder.add(propose, max_distance=_FIRST_PEDESTRIAN_DISTANCE if index == 0 else None)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town import brush
-from drivemim.town.config import Condition
-from drivemim.town.surfaces import Image, Surfaces, TextureBank
+from drivemim.town import drawing
+from drivemim.town.quads import Image, Quads, TextureBank
 from drivemim.town.textures import Floats32, finish
+from drivemim.town.town_config import Condition
 
 _SCALE = 48
 
 
 @dataclass(frozen=True)
-class Shape:
+class VehicleShape:
     """A kind of vehicle.
 
     Attributes:
@@ -38,8 +39,8 @@ class Shape:
     windows: tuple[tuple[tuple[float, float], ...], ...]
 
 
-SHAPES = {
-    "sedan": Shape(
+VEHICLE_SHAPES = {
+    "sedan": VehicleShape(
         "vehicle.car",
         ((1.75, 1.9), (4.3, 4.9), (1.42, 1.52)),
         (
@@ -59,7 +60,7 @@ SHAPES = {
             ((-0.23, 0.66), (-0.23, 0.93), (-0.44, 0.92), (-0.64, 0.68)),
         ),
     ),
-    "hatchback": Shape(
+    "hatchback": VehicleShape(
         "vehicle.car",
         ((1.7, 1.9), (3.8, 4.6), (1.5, 1.78)),
         (
@@ -79,7 +80,7 @@ SHAPES = {
             ((-0.55, 0.64), (-0.55, 0.93), (-0.78, 0.91), (-0.86, 0.66)),
         ),
     ),
-    "van": Shape(
+    "van": VehicleShape(
         "vehicle.truck",
         ((1.95, 2.1), (5.0, 6.2), (2.2, 2.7)),
         (
@@ -94,7 +95,7 @@ SHAPES = {
         0.36,
         (((0.72, 0.52), (0.54, 0.88), (0.33, 0.88), (0.33, 0.52)),),
     ),
-    "truck": Shape(
+    "truck": VehicleShape(
         "vehicle.truck",
         ((2.4, 2.6), (7.5, 9.5), (3.1, 3.6)),
         (
@@ -110,7 +111,7 @@ SHAPES = {
         0.5,
         (((0.95, 0.46), (0.91, 0.72), (0.72, 0.72), (0.72, 0.46)),),
     ),
-    "bus": Shape(
+    "bus": VehicleShape(
         "vehicle.bus.rigid",
         ((2.5, 2.8), (10.0, 12.0), (3.0, 3.4)),
         (
@@ -145,14 +146,14 @@ _GLASS = (62, 52, 40)
 
 
 def build_vehicle(
-    shape: Shape,
+    shape: VehicleShape,
     size_wlh: tuple[float, float, float],
-    owner: int,
+    instance_id: int,
     generator: np.random.Generator,
     bank: TextureBank,
     condition: Condition,
-) -> Surfaces:
-    """Build a vehicle's surfaces around the middle of its underside, x forward, y left, z up."""
+) -> Quads:
+    """Build a vehicle's quads around the middle of its underside, x forward, y left, z up."""
     width, length, height = size_wlh
     paint = np.array(_PAINTS[generator.integers(len(_PAINTS))]) * generator.uniform(0.85, 1.1)
     side, alpha = _draw_side(shape, size_wlh, paint, generator)
@@ -172,7 +173,7 @@ def build_vehicle(
         corner = [top_x * length / 2, -inset / 2, top_z * height]
         down = [(bottom_x - top_x) * length / 2, 0.0, (bottom_z - top_z) * height]
         rows.append((corner, [0.0, inset, 0.0], down, texture))
-    return Surfaces.make([_outward(row) for row in rows], owner)
+    return Quads.make([_outward(row) for row in rows], instance_id)
 
 
 def _outward(
@@ -188,7 +189,7 @@ def _outward(
 
 
 def _draw_side(
-    shape: Shape,
+    shape: VehicleShape,
     size_wlh: tuple[float, float, float],
     paint: NDArray[np.float64],
     generator: np.random.Generator,
@@ -206,25 +207,25 @@ def _draw_side(
     image *= np.linspace(1.1, 0.75, rows, dtype=np.float32)[:, None, None]
     alpha = np.zeros((rows, columns), np.uint8)
     outline = np.array([pixel(x, z) for x, z, _ in shape.profile], np.int32)
-    brush.polygon(alpha, outline, 255)
+    drawing.polygon(alpha, outline, 255)
     if shape.category != "vehicle.car" and generator.random() < 0.8:
         _letter(image, generator)
     for window in shape.windows:
         corners = np.array([pixel(x, z) for x, z in window], np.int32)
-        brush.polygon(image, corners, _GLASS)
-        brush.line(image, corners[0].tolist(), corners[1].tolist(), (130, 120, 110), 1)
+        drawing.polygon(image, corners, _GLASS)
+        drawing.line(image, corners[0].tolist(), corners[1].tolist(), (130, 120, 110), 1)
         door_bottom = pixel(window[-1][0], shape.profile[0][1] + 0.08)
         if shape.category == "vehicle.car":
-            brush.line(image, corners[-1].tolist(), door_bottom, (paint * 0.55).tolist(), 1)
+            drawing.line(image, corners[-1].tolist(), door_bottom, (paint * 0.55).tolist(), 1)
     sill = pixel(0, shape.profile[0][1] + 0.06)[1]
     image[sill:] *= 0.35
     radius = round(shape.wheel_radius * scale)
     for forward in shape.wheels:
         hub = pixel(forward, shape.wheel_radius / height)
-        brush.circle(image, hub, round(radius * 1.15), (16, 16, 16))
-        brush.circle(alpha, hub, radius, 255)
-        brush.circle(image, hub, round(radius * 0.62), (150, 150, 148))
-        brush.circle(image, hub, round(radius * 0.25), (60, 60, 60))
+        drawing.circle(image, hub, round(radius * 1.15), (16, 16, 16))
+        drawing.circle(alpha, hub, radius, 255)
+        drawing.circle(image, hub, round(radius * 0.62), (150, 150, 148))
+        drawing.circle(image, hub, round(radius * 0.25), (60, 60, 60))
     return image, alpha
 
 
@@ -236,7 +237,7 @@ def _letter(image: Floats32, generator: np.random.Generator) -> None:
     for left in range(columns // 3, columns * 4 // 5, max(columns // 16, 6)):
         top, bottom = int(rows * 0.2), int(rows * 0.4)
         right = left + max(columns // 24, 3)
-        brush.rectangle(
+        cv2.rectangle(
             image, (left, top), (right, bottom), ink.tolist(), int(generator.integers(2)) - 1
         )
 

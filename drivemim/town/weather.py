@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town import brush
-from drivemim.town.config import Condition
-from drivemim.town.render import Picture
+from drivemim.town import drawing
+from drivemim.town.quads import Image
+from drivemim.town.render import RenderOutput
 from drivemim.town.rig import Camera
-from drivemim.town.surfaces import Image
 from drivemim.town.textures import speckle
+from drivemim.town.town_config import Condition
 
 _TURN = 1536
 _LOWEST, _HIGHEST = np.radians(-3.0), np.radians(48.0)
@@ -21,7 +21,7 @@ Floats32 = NDArray[np.float32]
 
 
 class Weather:
-    """Turn rendered surfaces into a camera's image.
+    """Turn rendered quads into a camera's image.
 
     Args:
         condition: light and weather.
@@ -46,28 +46,28 @@ class Weather:
         self._haze_colours = np.round(self._haze_colours).astype(np.uint8)
         self._cameras = {camera.channel: _Lens(camera, condition) for camera in rig}
 
-    def develop(
-        self, picture: Picture, camera: Camera, ego_yaw: float, generator: np.random.Generator
+    def apply(
+        self, output: RenderOutput, camera: Camera, ego_yaw: float, generator: np.random.Generator
     ) -> Image:
         """Return the image that a camera records: uint8 (H, W, 3) BGR.
 
         Args:
-            picture: rendered view; its colours are changed in place.
+            output: rendered view; its colours are changed in place.
             camera: camera of the rig.
             ego_yaw: heading of the car, radians.
             generator: source of this image's rain and noise.
         """
         lens = self._cameras[camera.channel]
         condition = self._condition
-        lens.add_sky(picture, self._sky, ego_yaw)
-        image = cv2.cvtColor(picture.colours_HW4, cv2.COLOR_BGRA2BGR)
-        closeness = picture.closeness_HW
-        clear = closeness / (closeness + np.float32(1 / condition.haze))
-        clear[closeness == 0] = 1.0
+        lens.add_sky(output, self._sky, ego_yaw)
+        image = cv2.cvtColor(output.colours_HW4, cv2.COLOR_BGRA2BGR)
+        inverse_depth = output.inverse_depth_HW
+        clear = inverse_depth / (inverse_depth + np.float32(1 / condition.haze))
+        clear[inverse_depth == 0] = 1.0
         gain = clear
         scale = 255.0
         if lens.beam is not None:
-            gain = clear * (1 + lens.beam * np.minimum(closeness * 14, 1.0))
+            gain = clear * (1 + lens.beam * np.minimum(inverse_depth * 14, 1.0))
             scale = 40.0
         gains = cv2.convertScaleAbs(gain, alpha=scale)
         image = cv2.multiply(image, cv2.merge([gains] * 3), scale=1 / scale)
@@ -118,15 +118,15 @@ class _Lens:
             beam = 3.0 * np.exp(-((ahead / 0.5) ** 2)) * low
             self.beam = beam.astype(np.float32) if beam.max() > 0.05 else None
 
-    def add_sky(self, picture: Picture, sky: Image, ego_yaw: float) -> None:
-        """Draw the sky where a picture shows no surface."""
+    def add_sky(self, output: RenderOutput, sky: Image, ego_yaw: float) -> None:
+        """Draw the sky where a output shows no surface."""
         if not self._rows:
             return
         start = round(-(self._first + ego_yaw) / (2 * np.pi) * _TURN) % _TURN
         view = sky[:, start : start + _TURN]
         colours = cv2.remap(view, self._map_xy, self._map_fraction, cv2.INTER_LINEAR)
-        empty = picture.closeness_HW[: self._rows] == 0
-        target = picture.colours_HW4[: self._rows].view(np.uint32)[..., 0]
+        empty = output.inverse_depth_HW[: self._rows] == 0
+        target = output.colours_HW4[: self._rows].view(np.uint32)[..., 0]
         np.copyto(target, colours.view(np.uint32)[..., 0], where=empty)
 
 
@@ -159,7 +159,9 @@ def _draw_streaks(
         x, y = generator.integers(0, width + 64), generator.integers(0, height + 64)
         length = int(generator.integers(4, 18) * height / 450) + 1
         bright = int(generator.integers(12, 44))
-        brush.line(layer, (int(x), int(y)), (int(x) - length // 6, int(y) + length), (bright,) * 3)
+        drawing.line(
+            layer, (int(x), int(y)), (int(x) - length // 6, int(y) + length), (bright,) * 3
+        )
     return layer
 
 

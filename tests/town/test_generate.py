@@ -10,8 +10,8 @@ from nuscenes.nuscenes import NuScenes
 from nuscenes.utils.splits import create_splits_scenes
 
 from drivemim.town import TownConfig, generate, generate_town
-from drivemim.town.config import CONDITIONS
-from drivemim.town.tables import visibility_token
+from drivemim.town.table_rows import visibility_token
+from drivemim.town.town_config import SCENE_CONDITIONS
 
 CAMERAS = (
     "CAM_FRONT",
@@ -49,37 +49,39 @@ def test_scenes_belong_to_both_mini_splits(devkit):
 
 def test_ten_scenes_are_the_whole_mini_split():
     splits = create_splits_scenes()
-    assert {role.name for role in TownConfig().roles} == {
+    assert {spec.name for spec in TownConfig().scene_specs} == {
         *splits["mini_train"],
         *splits["mini_val"],
     }
 
 
 def test_scenes_of_a_small_town_keep_their_draws():
-    # Their places in the table of conditions, and in the alphabet: what old towns were drawn by.
-    roles = {role.name: (role.number, role.chance) for role in TownConfig().roles}
-    assert roles["scene-0061"] == (0, 0)
-    assert roles["scene-0103"] == (8, 1)
-    assert roles["scene-0916"] == (9, 6)
+    # Their positions in the table of conditions, and in the alphabet: what old towns were drawn by.
+    specs = {spec.name: (spec.number, spec.seed) for spec in TownConfig().scene_specs}
+    assert specs["scene-0061"] == (0, 0)
+    assert specs["scene-0103"] == (8, 1)
+    assert specs["scene-0916"] == (9, 6)
     # A smaller town has the same scenes, not others of the same name.
-    assert {role.name: (role.number, role.chance) for role in TownConfig(scenes=2).roles} == {
-        name: roles[name] for name in ("scene-0061", "scene-0103")
+    assert {spec.name: (spec.number, spec.seed) for spec in TownConfig(scenes=2).scene_specs} == {
+        name: specs[name] for name in ("scene-0061", "scene-0103")
     }
 
 
 def test_more_scenes_are_of_the_whole_splits_in_every_weather():
     splits = create_splits_scenes()
-    roles = TownConfig(scenes=17).roles
-    train = [role for role in roles if role.name in splits["train"]]
-    val = [role for role in roles if role.name in splits["val"]]
+    specs = TownConfig(scenes=17).scene_specs
+    train = [spec for spec in specs if spec.name in splits["train"]]
+    val = [spec for spec in specs if spec.name in splits["val"]]
     # 17 x 150 / 850 are 3.
     assert (len(train), len(val)) == (14, 3)
-    assert {role.condition.name for role in train} == {
-        condition.name for condition in CONDITIONS.values()
+    assert {spec.condition.name for spec in train} == {
+        condition.name for condition in SCENE_CONDITIONS.values()
     }
-    assert len({role.name for role in roles}) == 17
-    assert len({role.number for role in roles}) == len({role.chance for role in roles}) == 17
-    assert [role.name for role in TownConfig(scenes=850).roles] == splits["train"] + splits["val"]
+    assert len({spec.name for spec in specs}) == 17
+    assert len({spec.number for spec in specs}) == len({spec.seed for spec in specs}) == 17
+    assert [spec.name for spec in TownConfig(scenes=850).scene_specs] == splits["train"] + splits[
+        "val"
+    ]
 
 
 def test_more_scenes_are_another_version(tmp_path):
@@ -88,7 +90,7 @@ def test_more_scenes_are_another_version(tmp_path):
     assert not (out / "v1.0-mini").exists()
     found = NuScenes("v1.0-trainval", str(out), verbose=False)
     assert [scene["name"] for scene in found.scene] == [
-        role.name for role in TownConfig(scenes=11).roles
+        spec.name for spec in TownConfig(scenes=11).scene_specs
     ]
     starts = [
         found.get("sample", scene["first_sample_token"])["timestamp"] for scene in found.scene
@@ -206,15 +208,23 @@ def test_visibility_is_the_share_of_the_outline_left_by_occluders(devkit, town):
         for camera in CAMERAS:
             name = devkit.get("sample_data", sample["data"][camera])["filename"]
             path = town / name.replace("samples", "instances").replace(".jpg", ".png")
-            owners = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-            pixels += int((owners == numbers[scene][row["instance_token"]]).sum())
+            instance_ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            pixels += int((instance_ids == numbers[scene][row["instance_token"]]).sum())
         levels.setdefault(row["visibility_token"], []).append(pixels)
     assert set(levels) == {"1", "2", "3", "4"}
     assert min(levels["4"]) > 0
     assert min(levels["2"]) > 0
     assert 0 in levels["1"]
-    shares = [0.0, 0.39, 0.4, 0.6, 0.79, 0.8, 1.0]
-    assert [visibility_token(share) for share in shares] == ["1", "1", "2", "3", "3", "4", "4"]
+    fractions = [0.0, 0.39, 0.4, 0.6, 0.79, 0.8, 1.0]
+    assert [visibility_token(fraction) for fraction in fractions] == [
+        "1",
+        "1",
+        "2",
+        "3",
+        "3",
+        "4",
+        "4",
+    ]
 
 
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path):
@@ -243,7 +253,7 @@ def test_a_failure_leaves_the_old_town_and_nothing_else(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(generate, "record_scene", fail)
+    monkeypatch.setattr(generate, "write_scene", fail)
     for workers in (1, 2):
         with pytest.raises(OSError, match="No space left"):
             generate_town(out, workers=workers, **SMALLEST)
@@ -253,7 +263,7 @@ def test_a_failure_leaves_the_old_town_and_nothing_else(tmp_path, monkeypatch):
 def test_what_a_killed_process_left_behind_goes_when_its_town_is_generated_again(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    left = [tmp_path / f".town.{role}-{dead.pid}" for role in ("unfinished", "old")]
+    left = [tmp_path / f".town.{spec}-{dead.pid}" for spec in ("unfinished", "old")]
     kept = [
         tmp_path / f".town.unfinished-{os.getppid()}",  # its process is alive
         tmp_path / f".town.unfinished-{dead.pid}.txt",
@@ -274,7 +284,7 @@ def test_a_failure_keeps_the_old_town_that_a_killed_process_had_put_aside(tmp_pa
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(generate, "record_scene", fail)
+    monkeypatch.setattr(generate, "write_scene", fail)
     with pytest.raises(OSError, match="No space left"):
         generate_town(tmp_path / "town", workers=1, **SMALLEST)
     assert list(tmp_path.iterdir()) == [aside]

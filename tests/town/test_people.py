@@ -1,12 +1,12 @@
-"""Pictures of people and cycles lie on their surfaces as the surfaces lie in the world."""
+"""Pictures of people and cycles lie on their quads as the quads lie in the world."""
 
 import numpy as np
 import pytest
 
-from drivemim.town.config import DAY
 from drivemim.town.motorcycles import build_motorcycle
 from drivemim.town.people import Canvas, Limb, Outfit, draw_rider
-from drivemim.town.surfaces import TextureBank
+from drivemim.town.quads import TextureBank
+from drivemim.town.town_config import DAY
 
 
 def middle(alpha_HW):
@@ -41,8 +41,8 @@ def test_motorcycles_seen_from_the_front_or_from_behind_are_in_the_middle_on_ave
     shifts = []
     for detail in range(100, 193, 4):
         bank, generator = TextureBank(), np.random.default_rng(0)
-        surfaces = build_motorcycle((0.8, 2.1, 1.15), 1, False, generator, bank, DAY, detail)
-        for texture in surfaces.texture_M[1:]:
+        quads = build_motorcycle((0.8, 2.1, 1.15), 1, False, generator, bank, DAY, detail)
+        for texture in quads.texture_M[1:]:
             alpha = bank[int(texture)].levels[0][..., 3]
             shifts.append(middle(alpha)[0] - alpha.shape[1] / 2)
     # OpenCV moves a shape whose two edges lie in the middle of pixels by half a pixel.

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from drivemim.geometry import cell_rays
-from drivemim.town.config import CONDITIONS, DAY
 from drivemim.town.ground import Ground, draw_shadow
+from drivemim.town.quads import Quads, Sprites, Texture, TextureBank
 from drivemim.town.render import draw_shadows, render
 from drivemim.town.rig import Camera, make_rig
-from drivemim.town.surfaces import Billboards, Surfaces, Texture, TextureBank
+from drivemim.town.town_config import DAY, SCENE_CONDITIONS
 from drivemim.town.weather import _Lens
 
 HEIGHT, WIDTH = 90, 160
@@ -40,7 +40,7 @@ POSE = EYE, CAMERA.rotation_33
 
 
 def pixel_rays():
-    """World directions through pixel centres, one metre deep each: (H, W, 3)."""
+    """StaticScene directions through pixel centres, one metre deep each: (H, W, 3)."""
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = CAMERA.rotation_33, EYE
     rays = cell_rays(
@@ -54,29 +54,29 @@ def pixel_rays():
 
 
 def ramps():
-    """A picture whose blue grows to the right and whose green grows downward, by 4 a texel."""
+    """An image whose blue grows to the right and whose green grows downward, by 4 a texel."""
     image = np.full((64, 64, 4), 255, np.uint8)
     image[..., 0] = 4 * np.arange(64)[None, :]
     image[..., 1] = 4 * np.arange(64)[:, None]
     return image
 
 
-def shares(levels):
-    """Where in ``ramps`` a level is, as a share of the picture's side; texels are 4 levels wide."""
+def fractions(levels):
+    """Position of a level in ``ramps``, as a fraction of the side; a texel spans 4 levels."""
     return (levels / 4 + 0.5) / 64
 
 
-def mean_shift(levels_HW, shares_HW, inside_HW, axis):
+def mean_shift(levels_HW, fraction_HW, inside_HW, axis):
     """By how many pixels a drawn ramp is shifted along an axis of the image, on average."""
-    step_HW = np.gradient(shares_HW, axis=axis)
-    # Beside its edges a picture's colours are mixed with what is around it.
-    inner_HW = inside_HW & (np.abs(shares_HW - 0.5) < 0.47)
+    step_HW = np.gradient(fraction_HW, axis=axis)
+    # Beside its edges a quad's colours are mixed with what is around it.
+    inner_HW = inside_HW & (np.abs(fraction_HW - 0.5) < 0.47)
     assert inner_HW.sum() > 500
-    return abs(((shares(levels_HW) - shares_HW) / step_HW)[inner_HW].mean())
+    return abs(((fractions(levels_HW) - fraction_HW) / step_HW)[inner_HW].mean())
 
 
 def hit(rays_HW3, corner_3, right_3, down_3):
-    """Depth at which rays meet a rectangle's plane, and the shares of its sides there."""
+    """Depth at which rays meet a rectangle's plane, and the fractions of its sides there."""
     normal = np.cross(right_3, down_3)
     depth = ((corner_3 - EYE) @ normal) / (rays_HW3 @ normal)
     offset = EYE + rays_HW3 * depth[..., None] - corner_3
@@ -92,19 +92,19 @@ LYING = np.array([9.0, 2.57, 0.4]), np.array([0, -5.03, 0]), np.array([-4.7, 0, 
 def test_a_rectangle_covers_the_pixels_whose_centres_it_projects_on(rectangle):
     bank = TextureBank()
     number = bank.add_image(ramps())
-    surfaces = Surfaces.make([(*(side.tolist() for side in rectangle), number)], owner=3)
-    picture = render(surfaces, bank, None, CAMERA, POSE, outlines=True)
+    quads = Quads.make([(*(side.tolist() for side in rectangle), number)], instance_id=3)
+    output = render(quads, bank, None, CAMERA, POSE, amodal=True)
     depth, across, down = hit(pixel_rays(), *rectangle)
     expected = (depth > 0) & (np.abs(across - 0.5) < 0.5) & (np.abs(down - 0.5) < 0.5)
-    covered = picture.owners_HW == 3
+    covered = output.instance_ids_HW == 3
     assert expected.sum() > 600
     # OpenCV rounds positions in the texture; hardly any pixel's centre is so close to an edge.
     assert (covered ^ expected).sum() <= 0.01 * expected.sum()
-    assert picture.outlines == {3: covered.sum()}
+    assert output.amodal_areas == {3: covered.sum()}
     both = covered & expected
-    np.testing.assert_allclose(picture.depth()[both], depth[both], rtol=1e-5)
-    assert mean_shift(picture.colours_HW4[..., 0], across, both, 1) < 0.05
-    assert mean_shift(picture.colours_HW4[..., 1], down, both, 0) < 0.05
+    np.testing.assert_allclose(output.depth()[both], depth[both], rtol=1e-5)
+    assert mean_shift(output.colours_HW4[..., 0], across, both, 1) < 0.05
+    assert mean_shift(output.colours_HW4[..., 1], down, both, 0) < 0.05
 
 
 def test_the_edges_of_a_wall_are_the_projected_corners_to_a_fraction_of_a_pixel():
@@ -116,9 +116,9 @@ def test_the_edges_of_a_wall_are_the_projected_corners_to_a_fraction_of_a_pixel(
     for step in range(10):
         left, top = 40 + step / 10 + 0.05, 20 + step / 10 + 0.05
         corner = [10.0, (80 - left) / 10, 2 + (45 - top) / 10]
-        surfaces = Surfaces.make([(corner, [0, -3.0, 0], [0, 0, -2.0], number)], owner=1)
-        picture = render(surfaces, bank, None, level, (EYE, level.rotation_33))
-        rows, columns = np.nonzero(picture.owners_HW)
+        quads = Quads.make([(corner, [0, -3.0, 0], [0, 0, -2.0], number)], instance_id=1)
+        output = render(quads, bank, None, level, (EYE, level.rotation_33))
+        rows, columns = np.nonzero(output.instance_ids_HW)
         # Columns and rows whose centres are right of and below the edges: ceil(edge - 0.5).
         assert (columns.min(), columns.max()) == (np.ceil(left - 0.5), np.ceil(left + 29.5) - 1)
         assert (rows.min(), rows.max()) == (np.ceil(top - 0.5), np.ceil(top + 19.5) - 1)
@@ -126,53 +126,53 @@ def test_the_edges_of_a_wall_are_the_projected_corners_to_a_fraction_of_a_pixel(
 
 def test_a_billboard_covers_the_pixels_whose_centres_it_projects_on():
     bank = TextureBank()
-    boards = Billboards(
+    boards = Sprites(
         np.array([[8.0, 1.3, 0.0]]),
         np.array([1.7]),
         np.array([3.1]),
         np.array([bank.add_image(ramps())]),
         np.array([5]),
     )
-    surfaces = boards.facing(EYE)
-    picture = render(surfaces, bank, None, CAMERA, POSE)
-    rectangle = surfaces.corner_M3[0], surfaces.right_M3[0], surfaces.down_M3[0]
+    quads = boards.facing(EYE)
+    output = render(quads, bank, None, CAMERA, POSE)
+    rectangle = quads.corner_M3[0], quads.right_M3[0], quads.down_M3[0]
     _, across, down = hit(pixel_rays(), *rectangle)
     expected = (np.abs(across - 0.5) < 0.5) & (np.abs(down - 0.5) < 0.5)
-    covered = picture.owners_HW == 5
+    covered = output.instance_ids_HW == 5
     assert (covered ^ expected).sum() <= 0.01 * expected.sum()
     both = covered & expected
-    assert mean_shift(picture.colours_HW4[..., 0], across, both, 1) < 0.05
-    assert mean_shift(picture.colours_HW4[..., 1], down, both, 0) < 0.05
+    assert mean_shift(output.colours_HW4[..., 0], across, both, 1) < 0.05
+    assert mean_shift(output.colours_HW4[..., 1], down, both, 0) < 0.05
 
 
 def test_the_ground_is_seen_where_rays_through_pixel_centres_meet_it():
     ground = Ground(Texture(ramps()), np.array([2.0, -3.2]), np.array([6.4, 6.4]))
-    picture = render(Surfaces.make([]), TextureBank(), ground, CAMERA, POSE)
+    output = render(Quads.make([]), TextureBank(), ground, CAMERA, POSE)
     rays = pixel_rays()
     depth = -EYE[2] / np.where(rays[..., 2] < 0, rays[..., 2], np.nan)
-    places = EYE + rays * depth[..., None]
-    np.testing.assert_allclose(picture.depth()[picture.ground_HW], depth[picture.ground_HW], 1e-5)
+    positions = EYE + rays * depth[..., None]
+    np.testing.assert_allclose(output.depth()[output.ground_HW], depth[output.ground_HW], 1e-5)
     # To the right in the texture is along x; down is along -y.
-    across, down = (places[..., 0] - 2) / 6.4, (3.2 - places[..., 1]) / 6.4
+    across, down = (positions[..., 0] - 2) / 6.4, (3.2 - positions[..., 1]) / 6.4
     inside = (np.abs(across - 0.5) < 0.5) & (np.abs(down - 0.5) < 0.5)
-    assert mean_shift(picture.colours_HW4[..., 0], across, inside, 0) < 0.05
-    assert mean_shift(picture.colours_HW4[..., 1], down, inside, 1) < 0.05
+    assert mean_shift(output.colours_HW4[..., 0], across, inside, 0) < 0.05
+    assert mean_shift(output.colours_HW4[..., 1], down, inside, 1) < 0.05
 
 
 def test_a_shadow_lies_where_rays_through_pixel_centres_meet_it():
     white = np.full((64, 64, 4), 255, np.uint8)
     ground = Ground(Texture(white), np.array([-20.0, -20.0]), np.array([40.0, 40.0]))
-    picture = render(Surfaces.make([]), TextureBank(), ground, CAMERA, POSE)
+    output = render(Quads.make([]), TextureBank(), ground, CAMERA, POSE)
     rectangle = np.array([9.0, 1.7, 0]), np.array([0, -3.3, 0]), np.array([-3.9, 0, 0])
-    shadows = Surfaces.make([(*(side.tolist() for side in rectangle), 0)], two_sided=True)
-    draw_shadows(picture, shadows, ramps()[..., 0].astype(np.float32) / 255, CAMERA, POSE)
+    shadows = Quads.make([(*(side.tolist() for side in rectangle), 0)], two_sided=True)
+    draw_shadows(output, shadows, ramps()[..., 0].astype(np.float32) / 255, CAMERA, POSE)
     _, across, down = hit(pixel_rays(), *rectangle)
     inside = (np.abs(across - 0.5) < 0.5) & (np.abs(down - 0.5) < 0.47)
-    assert mean_shift(picture.colours_HW4[..., 0], across, inside, 1) < 0.05
+    assert mean_shift(output.colours_HW4[..., 0], across, inside, 1) < 0.05
 
 
 def test_headlights_of_a_camera_in_the_middle_are_symmetric():
-    night = next(condition for condition in CONDITIONS.values() if condition.night)
+    night = next(condition for condition in SCENE_CONDITIONS.values() if condition.night)
     level = replace(CAMERA, rotation_33=np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]))
     beam = _Lens(level, night).beam
     assert np.ptp(beam) > 1

@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             one = drive(1, 3, arguments.boxes, grid, device)
             step = step_cost(arguments.model, one, 1 if device.type == "cpu" else 5)
             print(f"\n{text}: a training step of {arguments.model} takes {step:,.0f} ms a clip")
-        print(f"\n| strategy, {text} cells | ms a clip | share of the step |\n|---|---|---|")
+        print(f"\n| strategy, {text} cells | ms a clip | fraction of the step |\n|---|---|---|")
         for name, strategy in strategies.items():
             cost = mask_cost(strategy, clips, grid, arguments.repeats)
             print(f"| {name} | {cost:.2f} | {100 * cost / step:.3f} % |", flush=True)

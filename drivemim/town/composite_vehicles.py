@@ -1,4 +1,4 @@
-"""Trailers, excavators and wheel loaders: several parts, each an outline swept sideways."""
+"""Trailers, excavators and wheel loaders, built of parts: outlines swept sideways."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town import brush
-from drivemim.town.config import Condition
-from drivemim.town.surfaces import Image, Surfaces, TextureBank
+from drivemim.town import drawing
+from drivemim.town.quads import Image, Quads, TextureBank
 from drivemim.town.textures import Floats32, finish
+from drivemim.town.town_config import Condition
 
 Outline = tuple[tuple[float, float], ...]
 Row = tuple[list[float], list[float], list[float], int]
@@ -23,12 +23,12 @@ _COLOURS = {"dark": (52, 54, 56), "tyre": (30, 30, 32), "steel": (96, 102, 108)}
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a machine.
+    """One part of a vehicle.
 
     Attributes:
-        outline: corners (forward, up) as fractions of half the machine's length and of its
+        outline: corners (forward, up) as fractions of half the vehicle's length and of its
             height, anticlockwise as seen from the right side (front at the right).
-        across: its right and left end as fractions of half the machine's width, left positive.
+        across: its right and left end as fractions of half the vehicle's width, left positive.
         look: "paint", "cab", "cargo", "tracks", "wheel", or a colour: "dark", "steel".
     """
 
@@ -38,13 +38,13 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """A kind of machine.
+class CompositeVehicle:
+    """A kind of vehicle that is built of several parts.
 
     Attributes:
         category: nuScenes category.
         size_wlh: width, length and height ranges (low, high), metres.
-        parts: parts of the machine; together they touch every face of its box.
+        parts: parts of the vehicle; together they touch every face of its box.
     """
 
     category: str
@@ -83,8 +83,8 @@ _LIFT: Outline = ((0.74, 0.1), (0.78, 0.2), (0.28, 0.56), (0.08, 0.5))
 _SHOVEL: Outline = ((1.0, 0.02), (0.94, 0.05), (0.82, 0.36), (0.68, 0.3), (0.68, 0.06))
 _HOOD: Outline = ((-0.1, 0.24), (-0.1, 0.6), (-0.92, 0.54), (-1.0, 0.46), (-1.0, 0.24))
 
-MACHINES = {
-    "trailer": Machine(
+COMPOSITE_VEHICLES = {
+    "trailer": CompositeVehicle(
         "vehicle.trailer",
         ((2.35, 2.5), (5.6, 7.2), (2.9, 3.5)),
         (
@@ -95,7 +95,7 @@ MACHINES = {
             *_pair(_wheel(-0.16, 0.13, 0.28), 0.66, "wheel", 0.97),
         ),
     ),
-    "excavator": Machine(
+    "excavator": CompositeVehicle(
         "vehicle.construction",
         ((2.35, 2.5), (6.0, 6.9), (2.8, 3.1)),
         (
@@ -107,7 +107,7 @@ MACHINES = {
             Part(_BUCKET, (-0.42, 0.42), "steel"),
         ),
     ),
-    "loader": Machine(
+    "loader": CompositeVehicle(
         "vehicle.construction",
         ((2.35, 2.5), (6.0, 6.9), (2.9, 3.2)),
         (
@@ -123,29 +123,29 @@ MACHINES = {
 }
 
 
-def build_machine(
-    machine: Machine,
+def build_composite_vehicle(
+    vehicle: CompositeVehicle,
     size_wlh: tuple[float, float, float],
-    owner: int,
+    instance_id: int,
     generator: np.random.Generator,
     bank: TextureBank,
     condition: Condition,
-) -> Surfaces:
-    """Build a machine's surfaces around the middle of its underside, x forward, y left, z up."""
+) -> Quads:
+    """Build a vehicle's quads around the middle of its underside, x forward, y left, z up."""
     width, length, height = size_wlh
-    colours = _YELLOWS if machine.category == "vehicle.construction" else _TARPAULINS
-    chosen = colours[generator.integers(len(colours))]
-    paint = np.array(chosen) * generator.uniform(0.88, 1.06)
+    colours = _YELLOWS if vehicle.category == "vehicle.construction" else _TARPAULINS
+    colour = colours[generator.integers(len(colours))]
+    paint = np.array(colour) * generator.uniform(0.88, 1.06)
     rows: list[Row] = []
-    for part in machine.parts:
+    for part in vehicle.parts:
         corners_C2 = np.array(part.outline) * [length / 2, height]
         low, high = np.array(part.across) * width / 2
-        rows += _flanks(part, corners_C2, (low, high), paint, generator, bank, condition)
+        rows += _sides(part, corners_C2, (low, high), paint, generator, bank, condition)
         rows += _panels(part, corners_C2, (low, high), paint, bank, condition)
-    return Surfaces.make(rows, owner)
+    return Quads.make(rows, instance_id)
 
 
-def _flanks(
+def _sides(
     part: Part,
     corners_C2: NDArray[np.float64],
     across: tuple[float, float],
@@ -156,15 +156,15 @@ def _flanks(
 ) -> list[Row]:
     """Build the part's left and right side."""
     (rear, bottom), (front, top) = corners_C2.min(axis=0), corners_C2.max(axis=0)
-    image, alpha = _draw_flank(part.look, corners_C2, paint, generator)
-    seen = bank.add(finish(image, condition, alpha_HW=alpha, shade=0.98))
-    back = bank.add(finish(image[:, ::-1], condition, alpha_HW=alpha[:, ::-1], shade=0.82))
+    image, alpha = _draw_side(part.look, corners_C2, paint, generator)
+    right_side = bank.add(finish(image, condition, alpha_HW=alpha, shade=0.98))
+    left_side = bank.add(finish(image[:, ::-1], condition, alpha_HW=alpha[:, ::-1], shade=0.82))
     low, high = across
     down = [0.0, 0.0, float(bottom - top)]
-    long = float(front - rear)
+    part_length = float(front - rear)
     return [
-        ([float(rear), float(low), float(top)], [long, 0.0, 0.0], down, seen),
-        ([float(front), float(high), float(top)], [-long, 0.0, 0.0], down, back),
+        ([float(rear), float(low), float(top)], [part_length, 0.0, 0.0], down, right_side),
+        ([float(front), float(high), float(top)], [-part_length, 0.0, 0.0], down, left_side),
     ]
 
 
@@ -182,33 +182,33 @@ def _panels(
     textures: dict[str, int] = {}
     for (x0, z0), (x1, z1) in zip(corners_C2, np.roll(corners_C2, -1, axis=0), strict=True):
         outward_x, outward_z = z1 - z0, x0 - x1
-        steep = float(np.hypot(outward_x, outward_z))
-        if outward_z < -0.8 * steep:
-            continue  # undersides are low and not visible
-        face = "roof" if outward_z > 0.8 * steep else ("front" if outward_x > 0 else "back")
+        norm = float(np.hypot(outward_x, outward_z))
+        if outward_z < -0.8 * norm:
+            continue  # undersides are close to the ground and not visible
+        face = "roof" if outward_z > 0.8 * norm else ("front" if outward_x > 0 else "back")
         if face not in textures:
             image, glow, shade = _draw_panel(part.look, face, paint)
             textures[face] = bank.add(finish(image, condition, glow_HW=glow, shade=shade))
-        wide = float(high - low)
-        # From the front, the left side is at the right; from above, the front is at the bottom.
+        panel_width = float(high - low)
+        # From the front, the left side is on the right; from above, the front is at the bottom.
         if outward_x > 1e-9 or (abs(outward_x) <= 1e-9 and outward_z > 0):
-            corner, right = [float(x1), float(low), float(z1)], [0.0, wide, 0.0]
+            corner, right = [float(x1), float(low), float(z1)], [0.0, panel_width, 0.0]
             down = [float(x0 - x1), 0.0, float(z0 - z1)]
         else:
-            corner, right = [float(x0), float(high), float(z0)], [0.0, -wide, 0.0]
+            corner, right = [float(x0), float(high), float(z0)], [0.0, -panel_width, 0.0]
             down = [float(x1 - x0), 0.0, float(z1 - z0)]
         rows.append((corner, right, down, textures[face]))
     return rows
 
 
-def _plain(look: str, size: tuple[int, int], paint: NDArray[np.float64]) -> Floats32:
-    """Return a picture of ``size`` (rows, columns) in the look's base colour."""
+def _base_image(look: str, size: tuple[int, int], paint: NDArray[np.float64]) -> Floats32:
+    """Return an image of ``size`` (rows, columns) in the look's base colour."""
     image = np.empty((*size, 3), np.float32)
     image[:] = _COLOURS.get(look, paint if look in ("paint", "cab", "cargo") else _COLOURS["tyre"])
     return image
 
 
-def _draw_flank(
+def _draw_side(
     look: str,
     corners_C2: NDArray[np.float64],
     paint: NDArray[np.float64],
@@ -217,14 +217,14 @@ def _draw_flank(
     """Draw a part from the right side, front at the right edge: colours and opacity."""
     low_2, high_2 = corners_C2.min(axis=0), corners_C2.max(axis=0)
     columns, rows = (np.maximum((high_2 - low_2) * _SCALE, 6)).astype(int).tolist()
-    share_C2 = (corners_C2 - low_2) / (high_2 - low_2)
+    fraction_C2 = (corners_C2 - low_2) / (high_2 - low_2)
     pixels_C2 = np.rint(
-        np.stack([share_C2[:, 0] * (columns - 1), (1 - share_C2[:, 1]) * (rows - 1)], -1)
+        np.stack([fraction_C2[:, 0] * (columns - 1), (1 - fraction_C2[:, 1]) * (rows - 1)], -1)
     ).astype(np.int32)
-    image = _plain(look, (rows, columns), paint)
+    image = _base_image(look, (rows, columns), paint)
     image *= np.linspace(1.1, 0.8, rows, dtype=np.float32)[:, None, None]
     alpha = np.zeros((rows, columns), np.uint8)
-    brush.polygon(alpha, pixels_C2, 255)
+    drawing.polygon(alpha, pixels_C2, 255)
     if look == "cargo":
         image[:, :: max(columns // 8, 4)] *= 0.72
         image[int(rows * 0.92) :] = _COLOURS["dark"]
@@ -239,11 +239,11 @@ def _draw_flank(
     elif look == "tracks":
         image[::3] *= 1.35
         for hub in range(rows // 2, columns, max(rows * 2 // 3, 4)):
-            brush.circle(image, (hub, rows // 2), max(rows // 4, 1), (70, 74, 78))
+            drawing.circle(image, (hub, rows // 2), max(rows // 4, 1), (70, 74, 78))
     elif look == "wheel":
         middle = (columns // 2, rows // 2)
-        brush.ellipse(image, middle, (columns // 4, rows // 4), paint.tolist())
-        brush.ellipse(image, middle, (columns // 12, rows // 12), (60, 60, 60))
+        drawing.ellipse(image, middle, (columns // 4, rows // 4), paint.tolist())
+        drawing.ellipse(image, middle, (columns // 12, rows // 12), (60, 60, 60))
     elif look == "paint":
         image[int(rows * 0.75) :] *= 0.7
     return image, alpha
@@ -253,7 +253,7 @@ def _draw_panel(
     look: str, face: str, paint: NDArray[np.float64]
 ) -> tuple[Floats32, Floats32, float]:
     """Draw a panel across a part, 32 x 48 pixels: colours, glow and shade."""
-    image = _plain(look, (32, 48), paint)
+    image = _base_image(look, (32, 48), paint)
     glow = np.zeros((32, 48), np.float32)
     if look == "cab" and face != "roof":
         image[3:22, 4:-4] = (84, 74, 60)

@@ -16,13 +16,13 @@ class Condition:
 
     Attributes:
         name: first words of the scene's description; empty for a dry day.
-        ambient: gain of the colours of all surfaces that do not glow, BGR.
+        ambient: gain of the colours of all quads that do not glow, BGR.
         zenith: sky colour overhead, BGR.
         horizon: colour of haze and of the sky at the horizon, BGR.
-        haze: distance in metres at which an object has lost half of its colour.
+        haze: distance at which half of an object's colour is replaced by haze, metres.
         night: whether lamps and windows glow and headlights are on.
         rain: whether the ground is wet and rain falls.
-        noise: largest sensor noise, grey levels.
+        noise: maximum sensor noise, grey levels.
     """
 
     name: str
@@ -78,7 +78,7 @@ NIGHT_RAIN = Condition(
     rain=True,
     noise=16,
 )
-CONDITIONS = {
+SCENE_CONDITIONS = {
     "scene-0061": DAY,
     "scene-0553": NIGHT,
     "scene-0655": RAIN,
@@ -96,20 +96,20 @@ _MINI_TRAIN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneRole:
-    """Properties in which the scenes of a town differ.
+class SceneSpec:
+    """Name, condition and random seed of one scene of a town.
 
     Attributes:
         name: name of a nuScenes scene.
         condition: light and weather.
-        number: decides what the ego car does, and the timestamps.
-        chance: random seed of the scene, used together with the town's seed.
+        number: selects what the ego car does, and the timestamps.
+        seed: random seed of the scene, used together with the town's seed.
     """
 
     name: str
     condition: Condition
     number: int
-    chance: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,27 +184,27 @@ class TownConfig:
     @property
     def version(self) -> str:
         """Version of nuScenes whose splits contain these scenes."""
-        return "v1.0-mini" if self.scenes <= len(CONDITIONS) else "v1.0-trainval"
+        return "v1.0-mini" if self.scenes <= len(SCENE_CONDITIONS) else "v1.0-trainval"
 
     @property
-    def roles(self) -> tuple[SceneRole, ...]:
+    def scene_specs(self) -> tuple[SceneSpec, ...]:
         """The scenes, training scenes first."""
-        if self.scenes > len(CONDITIONS):
+        if self.scenes > len(SCENE_CONDITIONS):
             return tuple(
-                SceneRole(name=name, condition=condition, number=number, chance=number)
+                SceneSpec(name=name, condition=condition, number=number, seed=number)
                 for number, (name, condition) in enumerate(
-                    zip(self._trainval_names(), cycle(CONDITIONS.values()), strict=False)
+                    zip(self._trainval_names(), cycle(SCENE_CONDITIONS.values()), strict=False)
                 )
             )
         val = 1 if self.scenes < 6 else 2
-        names, sorted_names = list(CONDITIONS), sorted(CONDITIONS)
+        names, sorted_names = list(SCENE_CONDITIONS), sorted(SCENE_CONDITIONS)
         chosen = names[: self.scenes - val] + names[_MINI_TRAIN : _MINI_TRAIN + val]
         return tuple(
-            SceneRole(
+            SceneSpec(
                 name=name,
-                condition=CONDITIONS[name],
+                condition=SCENE_CONDITIONS[name],
                 number=names.index(name),
-                chance=sorted_names.index(name),
+                seed=sorted_names.index(name),
             )
             for name in chosen
         )

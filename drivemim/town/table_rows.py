@@ -1,4 +1,4 @@
-"""nuScenes' tables: rows that every data set shares, tokens, and writing."""
+"""nuScenes' tables: rows that every data set fractions, tokens, and writing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
-TABLES = (
+TABLE_NAMES = (
     "category",
     "attribute",
     "visibility",
@@ -25,7 +25,7 @@ TABLES = (
     "sample_annotation",
     "map",
 )
-CATEGORIES = (
+CATEGORY_NAMES = (
     "human.pedestrian.adult",
     "human.pedestrian.child",
     "human.pedestrian.wheelchair",
@@ -50,7 +50,7 @@ CATEGORIES = (
     "movable_object.debris",
     "static_object.bicycle_rack",
 )
-ATTRIBUTES = (
+ATTRIBUTE_NAMES = (
     "vehicle.moving",
     "vehicle.stopped",
     "vehicle.parked",
@@ -60,7 +60,7 @@ ATTRIBUTES = (
     "pedestrian.standing",
     "pedestrian.moving",
 )
-VISIBILITIES = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
+VISIBILITY_LEVELS = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
 
 
 def token(*parts: object) -> str:
@@ -69,9 +69,9 @@ def token(*parts: object) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def visibility_token(share: float) -> str:
+def visibility_token(fraction: float) -> str:
     """Return the token of nuScenes' visibility level for a visible fraction, 0 to 1."""
-    return str(1 + sum(share >= limit for limit in (0.4, 0.6, 0.8)))
+    return str(1 + sum(fraction >= limit for limit in (0.4, 0.6, 0.8)))
 
 
 def shared_tables() -> Tables:
@@ -79,11 +79,11 @@ def shared_tables() -> Tables:
     return {
         "category": [
             {"token": token("category", name), "name": name, "description": _words(name)}
-            for name in CATEGORIES
+            for name in CATEGORY_NAMES
         ],
         "attribute": [
             {"token": token("attribute", name), "name": name, "description": _words(name)}
-            for name in ATTRIBUTES
+            for name in ATTRIBUTE_NAMES
         ],
         "visibility": [
             {
@@ -91,7 +91,7 @@ def shared_tables() -> Tables:
                 "level": level,
                 "description": f"{level[1:]} % of the object is visible in the camera images",
             }
-            for number, level in VISIBILITIES.items()
+            for number, level in VISIBILITY_LEVELS.items()
         ],
     }
 
@@ -106,7 +106,7 @@ def link(rows: list[Row]) -> None:
 def write_tables(tables: Tables, folder: Path) -> None:
     """Write one JSON file per table."""
     folder.mkdir(parents=True)
-    for name in TABLES:
+    for name in TABLE_NAMES:
         text = json.dumps(tables[name], indent=0)
         (folder / f"{name}.json").write_text(text, encoding="utf-8")
 

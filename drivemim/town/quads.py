@@ -69,7 +69,7 @@ class TextureBank:
 
 
 @dataclass(frozen=True)
-class Surfaces:
+class Quads:
     """M rectangles, metres.
 
     Attributes:
@@ -77,7 +77,7 @@ class Surfaces:
         right_M3: from the top-left to the top-right corner.
         down_M3: from the top-left to the bottom-left corner; perpendicular to ``right_M3``.
         texture_M: number of the texture.
-        owner_M: instance number, ``BACKGROUND`` where the surface belongs to no instance.
+        instance_id_M: instance number, ``BACKGROUND`` where the surface belongs to no instance.
         two_sided_M: bool, True if also visible from behind.
     """
 
@@ -85,44 +85,44 @@ class Surfaces:
     right_M3: Floats
     down_M3: Floats
     texture_M: Ints
-    owner_M: Ints
+    instance_id_M: Ints
     two_sided_M: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.corner_M3)
 
-    def __getitem__(self, rows: NDArray[np.bool_] | Ints) -> Surfaces:
-        return Surfaces(*(getattr(self, field.name)[rows] for field in fields(self)))
+    def __getitem__(self, rows: NDArray[np.bool_] | Ints) -> Quads:
+        return Quads(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @staticmethod
     def make(
         rectangles: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float], int]],
-        owner: int = BACKGROUND,
+        instance_id: int = BACKGROUND,
         two_sided: bool = False,
-    ) -> Surfaces:
-        """Return surfaces from (corner, right, down, texture) rows."""
+    ) -> Quads:
+        """Return quads from (corner, right, down, texture) rows."""
         count = len(rectangles)
         vectors = np.array([row[:3] for row in rectangles], np.float64).reshape(count, 3, 3)
-        return Surfaces(
+        return Quads(
             vectors[:, 0],
             vectors[:, 1],
             vectors[:, 2],
             np.array([row[3] for row in rectangles], np.int64),
-            np.full(count, owner, np.int64),
+            np.full(count, instance_id, np.int64),
             np.full(count, two_sided, np.bool_),
         )
 
     @staticmethod
-    def cat(parts: Sequence[Surfaces]) -> Surfaces:
+    def cat(parts: Sequence[Quads]) -> Quads:
         """Concatenate several sets."""
-        return Surfaces(
+        return Quads(
             *(
                 np.concatenate([getattr(part, field.name) for part in parts])
-                for field in fields(Surfaces)
+                for field in fields(Quads)
             )
         )
 
-    def scaled(self, factor: float) -> Surfaces:
+    def scaled(self, factor: float) -> Quads:
         """Return a copy, enlarged or shrunk around the origin."""
         return replace(
             self,
@@ -141,7 +141,7 @@ class Surfaces:
 
 
 @dataclass(frozen=True)
-class Billboards:
+class Sprites:
     """M upright rectangles that always face the viewer.
 
     Attributes:
@@ -149,21 +149,21 @@ class Billboards:
         width_M: metres.
         height_M: metres.
         texture_M: number of the texture.
-        owner_M: instance number.
+        instance_id_M: instance number.
     """
 
     foot_M3: Floats
     width_M: Floats
     height_M: Floats
     texture_M: Ints
-    owner_M: Ints
+    instance_id_M: Ints
 
     def __len__(self) -> int:
         return len(self.foot_M3)
 
-    def facing(self, eye_3: Floats) -> Surfaces:
-        """Return the rectangles, turned to face ``eye_3``."""
-        forward_M2 = self.foot_M3[:, :2] - eye_3[:2]
+    def facing(self, viewpoint_3: Floats) -> Quads:
+        """Return the rectangles, turned to face ``viewpoint_3``."""
+        forward_M2 = self.foot_M3[:, :2] - viewpoint_3[:2]
         distance_M = np.maximum(np.linalg.norm(forward_M2, axis=1), 1e-6)
         forward_M2 = forward_M2 / distance_M[:, None]
         right_M3 = np.zeros_like(self.foot_M3)
@@ -171,11 +171,11 @@ class Billboards:
         right_M3[:, 1] = -forward_M2[:, 0] * self.width_M
         down_M3 = np.zeros_like(self.foot_M3)
         down_M3[:, 2] = -self.height_M
-        return Surfaces(
+        return Quads(
             self.foot_M3 - right_M3 / 2 - down_M3,
             right_M3,
             down_M3,
             self.texture_M,
-            self.owner_M,
+            self.instance_id_M,
             np.ones(len(self), np.bool_),
         )

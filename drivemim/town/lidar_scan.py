@@ -1,4 +1,4 @@
-"""Lidar: rays of a spinning 32-beam scanner, cast against the scene's surfaces."""
+"""Lidar: rays of a spinning 32-beam scanner, cast against the scene's quads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.town.ground import Ground
-from drivemim.town.surfaces import Floats, Ints, Surfaces, TextureBank
+from drivemim.town.quads import Floats, Ints, Quads, TextureBank
 
 RINGS, COLUMNS = 32, 1080
 RANGE = 75.0
@@ -16,12 +16,12 @@ Floats32 = NDArray[np.float32]
 
 
 def cast_lidar(
-    surfaces: Surfaces, bank: TextureBank, ground: Ground, position_3: Floats, rotation_33: Floats
+    quads: Quads, bank: TextureBank, ground: Ground, position_3: Floats, rotation_33: Floats
 ) -> tuple[Floats32, Ints]:
     """Simulate one turn of the scanner.
 
     Args:
-        surfaces: surfaces in the world frame.
+        quads: quads in the world frame.
         bank: their textures; rays pass through transparent pixels.
         ground: the plane z = 0 and its texture.
         position_3: position of the scanner in the world frame, metres.
@@ -33,12 +33,12 @@ def cast_lidar(
     """
     turn = _Turn()
     _cast_ground(turn, ground, position_3, rotation_33)
-    _cast_surfaces(turn, _to_scanner(surfaces, position_3, rotation_33), bank)
+    _cast_quads(turn, _to_scanner(quads, position_3, rotation_33), bank)
     hit = turn.ranges_RC < RANGE
     points = turn.rays_RC3[hit] * turn.ranges_RC[hit][:, None]
     ring = np.broadcast_to(np.arange(RINGS)[:, None], hit.shape)[hit]
     cloud = np.concatenate([points, turn.intensity_RC[hit][:, None], ring[:, None]], axis=1)
-    return cloud.astype(np.float32), turn.owner_RC[hit]
+    return cloud.astype(np.float32), turn.instance_id_RC[hit]
 
 
 class _Turn:
@@ -49,7 +49,7 @@ class _Turn:
         rays_RC3: unit directions in the scanner's frame.
         ranges_RC: distance to the hit, metres; inf without a hit.
         intensity_RC: intensity of the hit, 0 to 255.
-        owner_RC: instance number of the hit, 0 for the ground and the static surfaces.
+        instance_id_RC: instance number of the hit, 0 for the ground and the static quads.
     """
 
     def __init__(self) -> None:
@@ -66,10 +66,10 @@ class _Turn:
         )
         self.ranges_RC = np.full((RINGS, COLUMNS), np.inf)
         self.intensity_RC = np.zeros((RINGS, COLUMNS))
-        self.owner_RC = np.zeros((RINGS, COLUMNS), np.int64)
+        self.instance_id_RC = np.zeros((RINGS, COLUMNS), np.int64)
 
 
-def _cast_surfaces(turn: _Turn, local: Surfaces, bank: TextureBank) -> None:
+def _cast_quads(turn: _Turn, local: Quads, bank: TextureBank) -> None:
     """Intersect the rays with rectangles in the scanner's frame, the nearest first."""
     numbers_RC2 = np.moveaxis(np.indices((RINGS, COLUMNS)), 0, -1)
     normals_M3 = np.cross(local.right_M3, local.down_M3)
@@ -105,27 +105,27 @@ def _cast_surfaces(turn: _Turn, local: Surfaces, bank: TextureBank) -> None:
         rings, columns = numbers_RC2[block][rows[solid], cols[solid]].T
         turn.ranges_RC[rings, columns] = reach[rows[solid], cols[solid]]
         turn.intensity_RC[rings, columns] = texels[solid, :3].mean(axis=1) * 0.4
-        turn.owner_RC[rings, columns] = local.owner_M[row]
+        turn.instance_id_RC[rings, columns] = local.instance_id_M[row]
 
 
-def _to_scanner(surfaces: Surfaces, position_3: Floats, rotation_33: Floats) -> Surfaces:
-    return Surfaces(
-        (surfaces.corner_M3 - position_3) @ rotation_33,
-        surfaces.right_M3 @ rotation_33,
-        surfaces.down_M3 @ rotation_33,
-        surfaces.texture_M,
-        surfaces.owner_M,
-        surfaces.two_sided_M,
+def _to_scanner(quads: Quads, position_3: Floats, rotation_33: Floats) -> Quads:
+    return Quads(
+        (quads.corner_M3 - position_3) @ rotation_33,
+        quads.right_M3 @ rotation_33,
+        quads.down_M3 @ rotation_33,
+        quads.texture_M,
+        quads.instance_id_M,
+        quads.two_sided_M,
     )
 
 
-def _nearest(local: Surfaces) -> Floats:
+def _nearest(local: Quads) -> Floats:
     """Return the distance from the scanner to each rectangle, metres."""
-    shares = []
+    fractions = []
     for side_M3 in (local.right_M3, local.down_M3):
         along = -(local.corner_M3 * side_M3).sum(-1) / (side_M3**2).sum(-1)
-        shares.append(np.clip(along, 0, 1)[:, None] * side_M3)
-    return np.asarray(np.linalg.norm(local.corner_M3 + shares[0] + shares[1], axis=1))
+        fractions.append(np.clip(along, 0, 1)[:, None] * side_M3)
+    return np.asarray(np.linalg.norm(local.corner_M3 + fractions[0] + fractions[1], axis=1))
 
 
 def _block(corners_43: Floats, elevations: Floats) -> tuple[slice, slice | Ints] | None:
@@ -155,9 +155,9 @@ def _cast_ground(turn: _Turn, ground: Ground, position_3: Floats, rotation_33: F
     turn.ranges_RC[falling] = -position_3[2] / world_RC3[..., 2][falling]
     hits = position_3[:2] + world_RC3[falling][:, :2] * turn.ranges_RC[falling][:, None]
     image = ground.texture.levels[min(2, len(ground.texture.levels) - 1)]
-    share = (hits - ground.low_2) / ground.size_2
-    column = np.clip(share[:, 0] * image.shape[1], 0, image.shape[1] - 1).astype(int)
-    row = np.clip((1 - share[:, 1]) * image.shape[0], 0, image.shape[0] - 1).astype(int)
+    fraction = (hits - ground.low_2) / ground.size_2
+    column = np.clip(fraction[:, 0] * image.shape[1], 0, image.shape[1] - 1).astype(int)
+    row = np.clip((1 - fraction[:, 1]) * image.shape[0], 0, image.shape[0] - 1).astype(int)
     turn.intensity_RC[falling] = image[row, column, :3].mean(axis=1) * 0.2
 
 

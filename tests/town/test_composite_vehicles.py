@@ -3,43 +3,45 @@
 import numpy as np
 import pytest
 
-from drivemim.town.config import DAY
-from drivemim.town.machines import MACHINES, build_machine
+from drivemim.town.composite_vehicles import COMPOSITE_VEHICLES, build_composite_vehicle
 from drivemim.town.motorcycles import build_motorcycle
+from drivemim.town.quads import TextureBank
 from drivemim.town.render import render
 from drivemim.town.rig import Camera, yaw_matrix
-from drivemim.town.surfaces import TextureBank
+from drivemim.town.town_config import DAY
 
 AWAY, PIXELS = 400.0, 40.0  # metres to the camera; pixels a metre in the middle of the box
 AHEAD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # a camera that looks along x
 
 
-def silhouette(surfaces, bank, size_wlh, yaw):
+def silhouette(quads, bank, size_wlh, yaw):
     """Pixels covered, seen level from the side that ``yaw`` (radians, 0 the rear) says."""
     turn = yaw_matrix(yaw) @ AHEAD
     middle = np.array([0.0, 0.0, size_wlh[2] / 2])
     eye = middle - turn[:, 2] * AWAY
     matrix = np.array([[AWAY * PIXELS, 0, 200.5], [0, AWAY * PIXELS, 150.5], [0, 0, 1.0]])
     camera = Camera("TEST", matrix, np.zeros(3), turn, (301, 401), 0)
-    return render(surfaces, bank, None, camera, (eye, turn)).owners_HW == 1
+    return render(quads, bank, None, camera, (eye, turn)).instance_ids_HW == 1
 
 
 def build(kind, bank, seed=0):
     generator = np.random.default_rng(seed)
-    if kind in MACHINES:
-        size = tuple(float(np.mean(pair)) for pair in MACHINES[kind].size_wlh)
-        return build_machine(MACHINES[kind], size, 1, generator, bank, DAY), size
+    if kind in COMPOSITE_VEHICLES:
+        size = tuple(float(np.mean(pair)) for pair in COMPOSITE_VEHICLES[kind].size_wlh)
+        return build_composite_vehicle(
+            COMPOSITE_VEHICLES[kind], size, 1, generator, bank, DAY
+        ), size
     ridden = kind == "motorcyclist"
     size = (0.8, 2.1, 1.5 if ridden else 1.15)
     return build_motorcycle(size, 1, ridden, generator, bank, DAY, 192), size
 
 
-@pytest.mark.parametrize("kind", [*MACHINES, "motorcycle", "motorcyclist"])
+@pytest.mark.parametrize("kind", [*COMPOSITE_VEHICLES, "motorcycle", "motorcyclist"])
 @pytest.mark.parametrize("quarter", range(4))
 def test_the_outline_touches_every_side_of_the_box(kind, quarter):
     bank = TextureBank()
-    surfaces, size = build(kind, bank)
-    covered = silhouette(surfaces, bank, size, quarter * np.pi / 2)
+    quads, size = build(kind, bank)
+    covered = silhouette(quads, bank, size, quarter * np.pi / 2)
     rows, columns = np.nonzero(covered)
     wide = size[0] if quarter % 2 == 0 else size[1]
     # Half a box is nearer than its middle by up to 3.5 m of 400: 1 % of its outline.
@@ -51,32 +53,32 @@ def test_the_outline_touches_every_side_of_the_box(kind, quarter):
         assert high - tight < found.max() < high + slack
 
 
-@pytest.mark.parametrize("kind", [*MACHINES, "motorcycle"])
+@pytest.mark.parametrize("kind", [*COMPOSITE_VEHICLES, "motorcycle"])
 def test_both_sides_show_the_same_outline_mirrored(kind):
     bank = TextureBank()
-    surfaces, size = build(kind, bank)
-    right = silhouette(surfaces, bank, size, np.pi / 2)
-    left = silhouette(surfaces, bank, size, -np.pi / 2)
+    quads, size = build(kind, bank)
+    right = silhouette(quads, bank, size, np.pi / 2)
+    left = silhouette(quads, bank, size, -np.pi / 2)
     both = (right & left[:, ::-1]).sum() / (right | left[:, ::-1]).sum()
     assert both > 0.93
 
 
-@pytest.mark.parametrize("kind", MACHINES)
+@pytest.mark.parametrize("kind", COMPOSITE_VEHICLES)
 def test_every_surface_lies_in_the_box(kind):
-    surfaces, size = build(kind, TextureBank())
-    corners = surfaces.corners()
+    quads, size = build(kind, TextureBank())
+    corners = quads.corners()
     assert (np.abs(corners[..., 0]) <= size[1] / 2 + 1e-9).all()
     assert (np.abs(corners[..., 1]) <= size[0] / 2 + 1e-9).all()
     assert (corners[..., 2] >= -1e-9).all()
     assert (corners[..., 2] <= size[2] + 1e-9).all()
-    assert (np.abs((surfaces.right_M3 * surfaces.down_M3).sum(-1)) < 1e-9).all()
+    assert (np.abs((quads.right_M3 * quads.down_M3).sum(-1)) < 1e-9).all()
 
 
-@pytest.mark.parametrize("kind", MACHINES)
+@pytest.mark.parametrize("kind", COMPOSITE_VEHICLES)
 def test_machines_have_surfaces_on_every_side_but_below(kind):
     bank = TextureBank()
-    surfaces, _ = build(kind, bank)
-    outward = -np.cross(surfaces.right_M3, surfaces.down_M3)
+    quads, _ = build(kind, bank)
+    outward = -np.cross(quads.right_M3, quads.down_M3)
     assert (outward[:, 2] > -0.81 * np.linalg.norm(outward, axis=1)).all()  # no undersides
     for axis, sign in ((0, 1), (0, -1), (1, 1), (1, -1), (2, 1)):
         assert (sign * outward[:, axis] > 0).any(), (axis, sign)

@@ -3,11 +3,11 @@ from nuscenes.utils.data_classes import Box, LidarPointCloud
 from nuscenes.utils.geometry_utils import points_in_box
 from pyquaternion import Quaternion
 
-from drivemim.town.config import DAY, TownConfig
 from drivemim.town.ground import draw_ground
-from drivemim.town.lidar import cast_lidar, count_points
-from drivemim.town.stage import Stage
-from drivemim.town.surfaces import Surfaces, TextureBank
+from drivemim.town.lidar_scan import cast_lidar, count_points
+from drivemim.town.quads import Quads, TextureBank
+from drivemim.town.scene import Scene
+from drivemim.town.town_config import DAY, TownConfig
 
 
 def flat_ground():
@@ -17,15 +17,15 @@ def flat_ground():
 
 def cast(walls, bank):
     return cast_lidar(
-        Surfaces.make(walls, owner=9), bank, flat_ground(), np.array([0.0, 0, 2.0]), np.eye(3)
+        Quads.make(walls, instance_id=9), bank, flat_ground(), np.array([0.0, 0, 2.0]), np.eye(3)
     )
 
 
 def test_empty_world_returns_the_ground_only():
-    points, owners = cast([], TextureBank())
+    points, instance_ids = cast([], TextureBank())
     assert points.dtype == np.float32
     np.testing.assert_allclose(points[:, 2], -2.0, atol=1e-5)
-    assert (owners == 0).all()
+    assert (instance_ids == 0).all()
     assert set(points[:, 4]) <= set(range(32))
     assert len(points) > 15_000
 
@@ -33,8 +33,8 @@ def test_empty_world_returns_the_ground_only():
 def test_a_wall_is_hit_where_it_stands_and_shadows_the_ground():
     bank = TextureBank()
     texture = bank.add_image(np.full((8, 8, 4), 255, np.uint8))
-    points, owners = cast([([10.0, 3, 4], [0, -6, 0], [0, 0, -4], texture)], bank)
-    hits = points[owners == 9]
+    points, instance_ids = cast([([10.0, 3, 4], [0, -6, 0], [0, 0, -4], texture)], bank)
+    hits = points[instance_ids == 9]
     np.testing.assert_allclose(hits[:, 0], 10.0, atol=1e-4)
     assert np.abs(hits[:, 1]).max() <= 3.0
     assert hits[:, 2].min() >= -2.0
@@ -48,8 +48,8 @@ def test_a_wall_is_hit_where_it_stands_and_shadows_the_ground():
 def test_a_wall_behind_the_scanner_crosses_the_seam_of_the_azimuths():
     bank = TextureBank()
     texture = bank.add_image(np.full((8, 8, 4), 255, np.uint8))
-    points, owners = cast([([-8.0, -2, 4], [0, 4, 0], [0, 0, -4], texture)], bank)
-    hits = points[owners == 9]
+    points, instance_ids = cast([([-8.0, -2, 4], [0, 4, 0], [0, 0, -4], texture)], bank)
+    hits = points[instance_ids == 9]
     np.testing.assert_allclose(hits[:, 0], -8.0, atol=1e-4)
     assert hits[:, 1].min() < -1.9
     assert hits[:, 1].max() > 1.9
@@ -58,8 +58,8 @@ def test_a_wall_behind_the_scanner_crosses_the_seam_of_the_azimuths():
 def test_rays_pass_through_transparent_texture():
     bank = TextureBank()
     clear = bank.add_image(np.zeros((8, 8, 4), np.uint8))
-    _, owners = cast([([10.0, 3, 4], [0, -6, 0], [0, 0, -4], clear)], bank)
-    assert (owners == 0).all()
+    _, instance_ids = cast([([10.0, 3, 4], [0, -6, 0], [0, 0, -4], clear)], bank)
+    assert (instance_ids == 0).all()
 
 
 def test_counts_are_those_of_the_devkit():
@@ -85,7 +85,7 @@ def test_table_counts_agree_with_the_written_points(devkit, town):
         for box in boxes:
             written = devkit.get("sample_annotation", box.token)["num_lidar_pts"]
             counted = int(points_in_box(box, cloud.points[:3]).sum())
-            # The devkit rounds differently; billboards of people end on faces of their boxes.
+            # The devkit rounds differently; sprites of people end on faces of their boxes.
             assert abs(written - counted) <= 0.02 * written + 1
             total += written
     assert total > 5000
@@ -93,16 +93,16 @@ def test_table_counts_agree_with_the_written_points(devkit, town):
 
 def test_every_point_on_a_body_lies_in_its_box():
     """Sides drawn exactly on a box's faces would leave a bus alongside without a point."""
-    stage = Stage(TownConfig(scenes=2, seconds=1.0, image_size=(60, 100)), 0)
+    scene = Scene(TownConfig(scenes=2, seconds=1.0, image_size=(60, 100)), 0)
     checked = 0
     for time in (0.0, 0.4, 1.0):
-        points, owners, eye, rotation = stage.lidar(time)
-        boxes = stage.boxes(time)
+        points, instance_ids, eye, rotation = scene.lidar(time)
+        boxes = scene.boxes(time)
         world = points[:, :3].astype(np.float64) @ rotation.T + eye
-        for number, track in enumerate(stage.traffic.tracks):
-            hits = world[owners == number + 1]
+        for number, track in enumerate(scene.traffic.tracks):
+            hits = world[instance_ids == number + 1]
             box = boxes.centres_A3[[number]], boxes.sizes_A3[[number]], boxes.yaws_A[[number]]
-            if not track.walks and track.kind != "cone":
+            if not track.is_pedestrian and track.kind != "cone":
                 assert count_points(hits, *box)[0] == len(hits), track.kind
                 checked += len(hits)
     assert checked > 2000

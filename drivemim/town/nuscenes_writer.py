@@ -1,4 +1,4 @@
-"""Recording of one scene: images and lidar points as files, and rows of nuScenes' tables."""
+"""Writer of one scene in nuScenes' format: image and lidar files, and rows of the tables."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.generated import DEPTH_FOLDER
-from drivemim.town.config import KEYFRAME_RATE, TownConfig
-from drivemim.town.lidar import Floats32, count_points
-from drivemim.town.render import Picture
+from drivemim.town.lidar_scan import Floats32, count_points
+from drivemim.town.quads import Image, Ints
+from drivemim.town.render import RenderOutput
 from drivemim.town.rig import (
     LIDAR_CHANNEL,
     LIDAR_POSITION,
@@ -21,17 +21,17 @@ from drivemim.town.rig import (
     Camera,
     yaw_quaternion,
 )
-from drivemim.town.stage import Boxes, Stage
-from drivemim.town.surfaces import Image, Ints
-from drivemim.town.tables import Row, Tables, link, token, visibility_token
+from drivemim.town.scene import Scene, SceneBoxes
+from drivemim.town.table_rows import Row, Tables, link, token, visibility_token
+from drivemim.town.town_config import KEYFRAME_RATE, TownConfig
 from drivemim.town.tracks import Track
 
-_START = 1_532_402_900_000_000
-_BETWEEN_SCENES = 600_000_000
-_ANNOTATED = 75.0
+_FIRST_TIMESTAMP = 1_532_402_900_000_000  # of scene 0, microseconds
+_SCENE_INTERVAL = 600_000_000  # from the start of a scene to the next, microseconds
+_ANNOTATION_RANGE = 75.0  # metres
 
 
-def record_scene(
+def write_scene(
     config: TownConfig, number: int, folder: Path, on_frame: Callable[[], None]
 ) -> Tables:
     """Write one scene's images and lidar points, and return its table rows.
@@ -42,39 +42,49 @@ def record_scene(
         folder: root of the data set.
         on_frame: called after every image.
     """
-    return _Recorder(config, number, folder, on_frame).run()
+    return _SceneWriter(config, number, folder, on_frame).run()
 
 
 @dataclass
 class _Keyframe:
-    """State of every track at a sample's time."""
+    """State of every track at a sample's time.
+
+    Attributes:
+        token: token of the sample.
+        boxes: boxes of the tracks.
+        in_range_A: bool, True within ``_ANNOTATION_RANGE`` of the lidar.
+        lidar_points_A: number of lidar points in the box.
+        visible_pixels_A: number of pixels in all cameras.
+        amodal_pixels_A: number of pixels in all cameras if nothing hid the object.
+    """
 
     token: str
-    boxes: Boxes
-    near_A: NDArray[np.bool_]
-    lidar_A: Ints
-    visible_A: Ints
-    whole_A: Ints
+    boxes: SceneBoxes
+    in_range_A: NDArray[np.bool_]
+    lidar_points_A: Ints
+    visible_pixels_A: Ints
+    amodal_pixels_A: Ints
 
 
-class _Recorder:
+class _SceneWriter:
     def __init__(
         self, config: TownConfig, number: int, folder: Path, on_frame: Callable[[], None]
     ) -> None:
         self._config, self._number, self._folder = config, number, folder
         self._on_frame = on_frame
-        self._stage = Stage(config, number)
-        self._name = self._stage.role.name
-        self._start = _START + self._stage.role.number * _BETWEEN_SCENES
-        self._random = np.random.default_rng([config.seed, self._stage.role.number, 11])
+        self._scene = Scene(config, number)
+        self._name = self._scene.spec.name
+        self._start = _FIRST_TIMESTAMP + self._scene.spec.number * _SCENE_INTERVAL
+        self._generator = np.random.default_rng([config.seed, self._scene.spec.number, 11])
         self._channels: dict[str, list[Row]] = {}
         self._poses: list[Row] = []
 
     def run(self) -> Tables:
+        """Write the files and return the rows of the tables."""
         config = self._config
         interval = round(1e6 / KEYFRAME_RATE)
         times = [
-            self._start + k * interval + int(self._random.integers(0, 4000))
+            self._start + k * interval + int(self._generator.integers(0, 4000))
             for k in range(config.keyframes)
         ]
         samples = [
@@ -89,14 +99,14 @@ class _Recorder:
         keyframes = []
         for k, sample in enumerate(samples):
             if k:
-                self._sweeps(times[k - 1], times[k], str(sample["token"]))
-            keyframes.append(self._keyframe(times[k], str(sample["token"])))
+                self._capture_sweeps(times[k - 1], times[k], str(sample["token"]))
+            keyframes.append(self._capture_keyframe(times[k], str(sample["token"])))
         annotations, instances = self._annotations(keyframes)
         for rows in self._channels.values():
             link(rows)
         return {
-            "scene": [self._scene(samples)],
-            "log": [self._log()],
+            "scene": [self._scene_row(samples)],
+            "log": [self._log_row()],
             "sample": samples,
             "sample_data": [row for rows in self._channels.values() for row in rows],
             "ego_pose": self._poses,
@@ -111,65 +121,69 @@ class _Recorder:
     def _seconds(self, timestamp: int) -> float:
         return (timestamp - self._start) / 1e6
 
-    def _sweeps(self, before: int, after: int, sample_token: str) -> None:
+    def _capture_sweeps(self, before: int, after: int, sample_token: str) -> None:
         """Capture the images between two keyframes; the devkit assigns them to the later one."""
         count = self._config.images_per_keyframe
         for step in range(1, count):
-            for camera in self._stage.rig:
-                jitter = int(self._random.integers(-1500, 1500))
+            for camera in self._scene.rig:
+                jitter = int(self._generator.integers(-1500, 1500))
                 time = before + (after - before) * step // count + camera.trigger_offset + jitter
-                self._shoot(camera, time, sample_token, keyframe=False)
+                self._capture(camera, time, sample_token, keyframe=False)
 
-    def _keyframe(self, time: int, sample_token: str) -> _Keyframe:
-        stage = self._stage
-        count = len(stage.traffic.tracks)
-        visible, whole = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-        for camera in stage.rig:
-            jitter = int(self._random.integers(-1500, 1500))
-            picture = self._shoot(
+    def _capture_keyframe(self, time: int, sample_token: str) -> _Keyframe:
+        scene = self._scene
+        count = len(scene.traffic.tracks)
+        visible, amodal = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+        for camera in scene.rig:
+            jitter = int(self._generator.integers(-1500, 1500))
+            output = self._capture(
                 camera, time + camera.trigger_offset + jitter, sample_token, keyframe=True
             )
-            visible += np.bincount(picture.owners_HW.ravel(), minlength=count + 1)
-            for owner, area in picture.outlines.items():
-                whole[owner] += area
+            visible += np.bincount(output.instance_ids_HW.ravel(), minlength=count + 1)
+            for instance_id, area in output.amodal_areas.items():
+                amodal[instance_id] += area
         seconds = self._seconds(time)
-        points, _, eye, rotation = stage.lidar(seconds)
+        points, _, origin, rotation = scene.lidar(seconds)
         self._write_lidar(points, time, sample_token)
-        boxes = stage.boxes(seconds)
-        world = points[:, :3].astype(np.float64) @ rotation.T + eye
+        boxes = scene.boxes(seconds)
+        world = points[:, :3].astype(np.float64) @ rotation.T + origin
         inside = count_points(world, boxes.centres_A3, boxes.sizes_A3, boxes.yaws_A)
-        away = np.linalg.norm(boxes.centres_A3[:, :2] - eye[:2], axis=1)
-        return _Keyframe(sample_token, boxes, away < _ANNOTATED, inside, visible[1:], whole[1:])
+        distance = np.linalg.norm(boxes.centres_A3[:, :2] - origin[:2], axis=1)
+        return _Keyframe(
+            sample_token, boxes, distance < _ANNOTATION_RANGE, inside, visible[1:], amodal[1:]
+        )
 
-    def _shoot(self, camera: Camera, time: int, sample_token: str, *, keyframe: bool) -> Picture:
+    def _capture(
+        self, camera: Camera, time: int, sample_token: str, *, keyframe: bool
+    ) -> RenderOutput:
         seconds = self._seconds(time)
-        picture = self._stage.render(seconds, camera, outlines=keyframe)
-        image = self._stage.photograph(picture, seconds, camera)
-        place = "samples" if keyframe else "sweeps"
+        output = self._scene.render(seconds, camera, amodal=keyframe)
+        image = self._scene.apply_weather(output, seconds, camera)
+        subfolder = "samples" if keyframe else "sweeps"
         stem = f"{camera.channel}/{self._name}__{camera.channel}__{time}"
-        path = self._folder / place / f"{stem}.jpg"
+        path = self._folder / subfolder / f"{stem}.jpg"
         _write_image(path, image, [cv2.IMWRITE_JPEG_QUALITY, self._config.jpeg_quality])
         if self._config.depth:
             target = self._folder / DEPTH_FOLDER / f"{stem}.npz"
             target.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(target, depth=picture.depth().astype(np.float16))
+            np.savez_compressed(target, depth=output.depth().astype(np.float16))
         if self._config.instances:
-            _write_image(self._folder / "instances" / f"{stem}.png", picture.owners_HW, [])
+            _write_image(self._folder / "instances" / f"{stem}.png", output.instance_ids_HW, [])
         height, width = camera.image_size
-        self._add_data(
-            camera.channel, time, sample_token, keyframe, f"{place}/{stem}.jpg", (height, width)
+        self._add_sample_data(
+            camera.channel, time, sample_token, keyframe, f"{subfolder}/{stem}.jpg", (height, width)
         )
         self._on_frame()
-        return picture
+        return output
 
     def _write_lidar(self, points: Floats32, time: int, sample_token: str) -> None:
         name = f"samples/{LIDAR_CHANNEL}/{self._name}__{LIDAR_CHANNEL}__{time}.pcd.bin"
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(points.astype("<f4").tobytes())
-        self._add_data(LIDAR_CHANNEL, time, sample_token, True, name, (0, 0))
+        self._add_sample_data(LIDAR_CHANNEL, time, sample_token, True, name, (0, 0))
 
-    def _add_data(
+    def _add_sample_data(
         self,
         channel: str,
         time: int,
@@ -179,7 +193,7 @@ class _Recorder:
         size: tuple[int, int],
     ) -> None:
         name = self._token("sample_data", channel, time)
-        position, yaw = self._stage.ego(self._seconds(time))
+        position, yaw = self._scene.ego(self._seconds(time))
         self._poses.append(
             {
                 "token": name,
@@ -204,31 +218,35 @@ class _Recorder:
         )
 
     def _annotations(self, keyframes: list[_Keyframe]) -> tuple[list[Row], list[Row]]:
-        """Return boxes from each object's first to its last visible sample, and instances."""
+        """Return annotations and instances.
+
+        An object is annotated from the first to the last sample in which a sensor observes it.
+        """
         rows: list[tuple[int, Row]] = []
         instances: list[Row] = []
-        for number, track in enumerate(self._stage.traffic.tracks):
-            seen = [
+        for number, track in enumerate(self._scene.traffic.tracks):
+            observed = [
                 k
                 for k, frame in enumerate(keyframes)
-                if frame.near_A[number] and (frame.lidar_A[number] or frame.visible_A[number])
+                if frame.in_range_A[number]
+                and (frame.lidar_points_A[number] or frame.visible_pixels_A[number])
             ]
-            if not seen:
+            if not observed:
                 continue
             name = self._token("instance", number + 1)
-            own = [
+            chain = [
                 (k, self._annotation(keyframes[k], number, track, name))
-                for k in range(seen[0], seen[-1] + 1)
+                for k in range(observed[0], observed[-1] + 1)
             ]
-            link([row for _, row in own])
-            rows.extend(own)
+            link([row for _, row in chain])
+            rows.extend(chain)
             instances.append(
                 {
                     "token": name,
                     "category_token": token("category", track.category),
-                    "nbr_annotations": len(own),
-                    "first_annotation_token": own[0][1]["token"],
-                    "last_annotation_token": own[-1][1]["token"],
+                    "nbr_annotations": len(chain),
+                    "first_annotation_token": chain[0][1]["token"],
+                    "last_annotation_token": chain[-1][1]["token"],
                 }
             )
         rows.sort(key=lambda item: item[0])
@@ -236,19 +254,19 @@ class _Recorder:
 
     def _annotation(self, frame: _Keyframe, number: int, track: Track, instance: str) -> Row:
         boxes = frame.boxes
-        whole = int(frame.whole_A[number])
-        share = int(frame.visible_A[number]) / whole if whole else 0.0
+        amodal = int(frame.amodal_pixels_A[number])
+        visible_fraction = int(frame.visible_pixels_A[number]) / amodal if amodal else 0.0
         attribute = track.attribute(float(boxes.speeds_A[number]))
         return {
             "token": self._token("sample_annotation", frame.token, number + 1),
             "sample_token": frame.token,
             "instance_token": instance,
-            "visibility_token": visibility_token(share),
+            "visibility_token": visibility_token(visible_fraction),
             "attribute_tokens": [token("attribute", attribute)] if attribute else [],
             "translation": boxes.centres_A3[number].tolist(),
             "size": boxes.sizes_A3[number].tolist(),
             "rotation": yaw_quaternion(float(boxes.yaws_A[number])),
-            "num_lidar_pts": int(frame.lidar_A[number]),
+            "num_lidar_pts": int(frame.lidar_points_A[number]),
             "num_radar_pts": 0,
         }
 
@@ -264,7 +282,7 @@ class _Recorder:
                 "rotation": Quaternion(matrix=camera.rotation_33).elements.tolist(),
                 "camera_intrinsic": camera.intrinsics_33.tolist(),
             }
-            for camera in self._stage.rig
+            for camera in self._scene.rig
         ]
         rows.append(
             {
@@ -277,7 +295,7 @@ class _Recorder:
         )
         return rows
 
-    def _scene(self, samples: list[Row]) -> Row:
+    def _scene_row(self, samples: list[Row]) -> Row:
         return {
             "token": self._token("scene"),
             "log_token": self._token("log"),
@@ -285,10 +303,10 @@ class _Recorder:
             "first_sample_token": samples[0]["token"],
             "last_sample_token": samples[-1]["token"],
             "name": self._name,
-            "description": self._stage.description,
+            "description": self._scene.description,
         }
 
-    def _log(self) -> Row:
+    def _log_row(self) -> Row:
         return {
             "token": self._token("log"),
             "logfile": f"generated-town-{self._name}",

@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town.config import Condition
 from drivemim.town.ground import (
     PAVEMENT,
     ROAD_HALF_WIDTH,
@@ -16,12 +15,12 @@ from drivemim.town.ground import (
     Ground,
     draw_ground,
 )
-from drivemim.town.surfaces import (
+from drivemim.town.quads import (
     BACKGROUND,
-    Billboards,
     Floats,
     Image,
-    Surfaces,
+    Quads,
+    Sprites,
     Texture,
     TextureBank,
 )
@@ -34,6 +33,7 @@ from drivemim.town.textures import (
     draw_tree,
     finish,
 )
+from drivemim.town.town_config import Condition
 
 VIEW_DISTANCE = 110.0
 _EDGE = ROAD_HALF_WIDTH + PAVEMENT
@@ -43,15 +43,15 @@ _DEPTH = 11.0
 
 
 @dataclass(frozen=True)
-class World:
+class StaticScene:
     """Static part of a scene."""
 
-    walls: Surfaces
-    props: Billboards
+    walls: Quads
+    props: Sprites
     ground: Ground
 
 
-def build_world(
+def build_static_scene(
     low_2: Floats,
     high_2: Floats,
     *,
@@ -59,7 +59,7 @@ def build_world(
     pixels_per_metre: float,
     condition: Condition,
     bank: TextureBank,
-) -> World:
+) -> StaticScene:
     """Build the static part of a region of the town.
 
     Args:
@@ -72,7 +72,7 @@ def build_world(
     """
     facades = _Facades(town_seed, min(pixels_per_metre, 16.0), condition, bank)
     prop_textures = _prop_textures(town_seed, condition, bank)
-    walls: list[Surfaces] = []
+    walls: list[Quads] = []
     props: list[tuple[float, float, float, float, int]] = []
     first = np.floor((low_2 - VIEW_DISTANCE) / STREET_SPACING - 0.5).astype(int)
     last = np.ceil((high_2 + VIEW_DISTANCE) / STREET_SPACING - 0.5).astype(int)
@@ -92,9 +92,9 @@ def build_world(
     )
     table = np.array(props, np.float64).reshape(-1, 5)
     foot = np.concatenate([table[:, :2], np.zeros((len(table), 1))], axis=1)
-    owner = np.full(len(table), BACKGROUND, np.int64)
-    billboards = Billboards(foot, table[:, 2], table[:, 3], table[:, 4].astype(np.int64), owner)
-    return World(Surfaces.cat(walls), billboards, ground)
+    instance_id = np.full(len(table), BACKGROUND, np.int64)
+    sprites = Sprites(foot, table[:, 2], table[:, 3], table[:, 4].astype(np.int64), instance_id)
+    return StaticScene(Quads.cat(walls), sprites, ground)
 
 
 class _Facades:
@@ -131,7 +131,7 @@ def _front_size(town_seed: int, style: int) -> tuple[float, float]:
 def _paint(
     town_seed: int, style: int, plain: bool, scale: float
 ) -> tuple[Image, NDArray[np.float16] | None]:
-    """Paint a front or a plain wall in daylight; cached, since the scenes of a town share it.
+    """Paint a front or a plain wall in daylight; cached, since the scenes of a town fraction it.
 
     Returns:
         uint8 colours; glow of a front, 0 to 1, or None for a plain wall.
@@ -150,7 +150,7 @@ _STYLES = 28
 
 def _block_walls(
     corner_2: Floats, generator: np.random.Generator, facades: _Facades
-) -> list[Surfaces]:
+) -> list[Quads]:
     """Build the walls of the buildings around a block, fronts to the street."""
     rows: list[tuple[list[float], list[float], list[float], int]] = []
     for side in range(4):
@@ -169,7 +169,7 @@ def _block_walls(
                 front = start + along * position + inward * setback
                 rows.extend(_building(front, along, inward, style, side, facades))
             position += width + float(generator.choice([0.0, 0.0, 0.0, 3.5]))
-    return [Surfaces.make(rows)]
+    return [Quads.make(rows)]
 
 
 def _building(
