@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.town import drawing
-from drivemim.town.quads import Image, Quads, TextureBank
-from drivemim.town.textures import Floats32, finish
+from drivemim.town.array_types import Floats32, Image
+from drivemim.town.quads import Quads, TextureBank
+from drivemim.town.textures import make_texture
 from drivemim.town.town_config import Condition
 
 Outline = tuple[tuple[float, float], ...]
@@ -53,6 +54,7 @@ class CompositeVehicle:
 
 
 def _block(rear: float, front: float, low: float, high: float) -> Outline:
+    """Return a rectangle."""
     return ((front, low), (front, high), (rear, high), (rear, low))
 
 
@@ -67,7 +69,7 @@ def _wheel(middle: float, half: float, top: float) -> Outline:
 
 
 def _pair(outline: Outline, inner: float, look: str, outer: float = 1.0) -> tuple[Part, Part]:
-    """Return the same part at both sides."""
+    """Return a part on the left side and its mirror image on the right."""
     return Part(outline, (inner, outer), look), Part(outline, (-outer, -inner), look)
 
 
@@ -157,8 +159,10 @@ def _sides(
     """Build the part's left and right side."""
     (rear, bottom), (front, top) = corners_C2.min(axis=0), corners_C2.max(axis=0)
     image, alpha = _draw_side(part.look, corners_C2, paint, generator)
-    right_side = bank.add(finish(image, condition, alpha_HW=alpha, shade=0.98))
-    left_side = bank.add(finish(image[:, ::-1], condition, alpha_HW=alpha[:, ::-1], shade=0.82))
+    right_side = bank.add(make_texture(image, condition, alpha_HW=alpha, shade=0.98))
+    left_side = bank.add(
+        make_texture(image[:, ::-1], condition, alpha_HW=alpha[:, ::-1], shade=0.82)
+    )
     low, high = across
     down = [0.0, 0.0, float(bottom - top)]
     part_length = float(front - rear)
@@ -188,7 +192,7 @@ def _panels(
         face = "roof" if outward_z > 0.8 * norm else ("front" if outward_x > 0 else "back")
         if face not in textures:
             image, glow, shade = _draw_panel(part.look, face, paint)
-            textures[face] = bank.add(finish(image, condition, glow_HW=glow, shade=shade))
+            textures[face] = bank.add(make_texture(image, condition, glow_HW=glow, shade=shade))
         panel_width = float(high - low)
         # From the front, the left side is on the right; from above, the front is at the bottom.
         if outward_x > 1e-9 or (abs(outward_x) <= 1e-9 and outward_z > 0):

@@ -55,7 +55,7 @@ def generate_town(
         seconds: length of a scene.
         sweep_rate: images per second of every camera.
         image_size: height and width, pixels.
-        seed: the same seed gives byte-identical files, whatever the number of workers.
+        seed: the same seed gives byte-identical files for any number of workers.
         workers: number of processes; with 1, no process is started.
         pedestrians: number of pedestrians in a scene.
         vehicles: number of vehicles and cycles in a scene.
@@ -102,8 +102,8 @@ def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        parts = _write_scenes(config, unfinished, workers, progress)
-        _write_dataset(config, parts, unfinished)
+        scene_tables = _write_scenes(config, unfinished, workers, progress)
+        _write_dataset(config, scene_tables, unfinished)
         _replace(unfinished, out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -216,10 +216,10 @@ def _write_scene_in_worker(config: TownConfig, number: int, folder: Path) -> Tab
     return write_scene(config, number, folder, count_image)
 
 
-def _write_dataset(config: TownConfig, parts: list[Tables], folder: Path) -> None:
+def _write_dataset(config: TownConfig, scene_tables: list[Tables], folder: Path) -> None:
     tables = shared_tables()
-    for name in parts[0]:
-        tables[name] = [row for part in parts for row in part[name]]
+    for name in scene_tables[0]:
+        tables[name] = [row for each in scene_tables for row in each[name]]
     channels = [camera.channel for camera in make_rig(config.image_size)] + [LIDAR_CHANNEL]
     tables["sensor"] = [
         {
@@ -244,15 +244,17 @@ def _write_dataset(config: TownConfig, parts: list[Tables], folder: Path) -> Non
     (folder / "maps" / f"{map_token}.png").write_bytes(data.tobytes())
     write_tables(tables, folder / config.version)
     if config.instances:
-        numbers = {part["scene"][0]["name"]: _instance_numbers(part, config) for part in parts}
+        numbers = {
+            each["scene"][0]["name"]: _instance_numbers(each, config) for each in scene_tables
+        }
         (folder / "instances.json").write_text(json.dumps(numbers, indent=1))
     (folder / MARKER).write_text(json.dumps(asdict(config), indent=1))
 
 
-def _instance_numbers(part: Tables, config: TownConfig) -> dict[str, int]:
+def _instance_numbers(tables: Tables, config: TownConfig) -> dict[str, int]:
     """Return instance token -> number in the scene's instance maps."""
-    name = part["scene"][0]["name"]
-    written = {row["token"] for row in part["instance"]}
+    name = tables["scene"][0]["name"]
+    written = {row["token"] for row in tables["instance"]}
     maximum = config.pedestrians + config.vehicles + NUM_MOVABLE_OBJECTS
     numbers = {token(config.seed, name, "instance", n): n for n in range(1, maximum + 1)}
     return {key: number for key, number in numbers.items() if key in written}

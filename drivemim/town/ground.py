@@ -1,4 +1,4 @@
-"""The ground: a picture from above of roads with markings, pavements and grass."""
+"""The ground as a top-down texture: roads with markings, pavements and grass."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from drivemim.town import drawing
-from drivemim.town.quads import Floats, Image, Texture
-from drivemim.town.textures import Floats32, speckle
+from drivemim.town.array_types import Flags, Floats, Floats32, Image
+from drivemim.town.quads import Texture
+from drivemim.town.textures import noise_image
 from drivemim.town.town_config import Condition
 
+# Metres; the last two are distances from a street's middle and from a junction's middle.
 STREET_SPACING = 80.0
 ROAD_HALF_WIDTH = 5.8
-LANE = 1.75
-PAVEMENT = 4.0
+PAVEMENT_WIDTH = 4.0
+LANE_OFFSET = 1.75
 CROSSING = (6.6, 9.4)
-STREETS = 6
-TOWN_SIZE = STREET_SPACING * STREETS
-
-
-Flags = NDArray[np.bool_]
+NUM_STREETS = 6
+TOWN_SIZE = STREET_SPACING * NUM_STREETS
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,15 @@ def draw_ground(
     condition: Condition,
     generator: np.random.Generator,
 ) -> Ground:
-    """Paint the ground of a region, metres; ``resolution`` is metres per pixel."""
+    """Draw the ground of a region.
+
+    Args:
+        low_2: least x and y, metres.
+        high_2: largest x and y, metres.
+        resolution: metres per pixel.
+        condition: light and weather.
+        generator: source of randomness.
+    """
     columns, rows = (int(extent) for extent in np.ceil((high_2 - low_2) / resolution))
     high_y = low_2[1] + rows * resolution
     x_offset = street_offset(low_2[0] + (np.arange(columns) + 0.5) * resolution)
@@ -74,9 +80,9 @@ def draw_ground(
     wet = condition.rain
     canvas = np.empty((rows, columns, 3), np.uint8)
     canvas[:] = (58, 108, 84)
-    _paint_zones(canvas, np.abs(x_offset), np.abs(y_offset), wet)
+    _paint_areas(canvas, np.abs(x_offset), np.abs(y_offset), wet)
     _paint_markings(canvas, x_offset, y_offset, low_2, high_y, resolution)
-    _mottle(canvas, generator, resolution, wet)
+    _add_noise(canvas, generator, resolution, wet)
     gain = condition.ambient
     lit = cv2.LUT(
         canvas,
@@ -89,8 +95,9 @@ def draw_ground(
     return Ground(texture, low_2, np.array([columns * resolution, rows * resolution]))
 
 
-def _paint_zones(canvas: Image, x_offset: Floats, y_offset: Floats, wet: bool) -> None:
-    edge = ROAD_HALF_WIDTH + PAVEMENT
+def _paint_areas(canvas: Image, x_offset: Floats, y_offset: Floats, wet: bool) -> None:
+    """Paint pavements, kerbs and roads over the grass."""
+    edge = ROAD_HALF_WIDTH + PAVEMENT_WIDTH
     pavement = (118, 122, 126) if wet else (158, 164, 168)
     kerb = (100, 104, 108) if wet else (188, 190, 192)
     asphalt = (46, 44, 42) if wet else (88, 86, 84)
@@ -132,8 +139,10 @@ def _paint_markings(
         stop = (along > CROSSING[1] + 0.8) & (along < CROSSING[1] + 1.2)
         _fill(view, np.abs(across) < 3.5, stop, white)
         slabs = np.abs(across) > ROAD_HALF_WIDTH + 0.18
-        slabs &= np.abs(across) < ROAD_HALF_WIDTH + PAVEMENT
-        joints = (along > ROAD_HALF_WIDTH + PAVEMENT) & (metres % 1.2 < max(0.06, resolution * 0.6))
+        slabs &= np.abs(across) < ROAD_HALF_WIDTH + PAVEMENT_WIDTH
+        joints = (along > ROAD_HALF_WIDTH + PAVEMENT_WIDTH) & (
+            metres % 1.2 < max(0.06, resolution * 0.6)
+        )
         _fill(view, slabs, joints, (128, 132, 136))
 
 
@@ -141,13 +150,13 @@ def _fill(view: Image, rows: Flags, columns: Flags, colour: tuple[int, ...]) -> 
     view[np.ix_(np.flatnonzero(rows), np.flatnonzero(columns))] = colour
 
 
-def _mottle(canvas: Image, generator: np.random.Generator, resolution: float, wet: bool) -> None:
-    """Add grain, puddles if wet, and stains: one noise tile repeated over the picture."""
+def _add_noise(canvas: Image, generator: np.random.Generator, resolution: float, wet: bool) -> None:
+    """Add grain, puddles if wet, and stains: one noise tile repeated over the texture."""
     tile = 1024
-    grain = speckle(generator, tile, tile, (1, 3), 0.07)
-    grain *= speckle(generator, tile, tile, (max(int(1.5 / resolution), 4),), 0.10)
+    grain = noise_image(generator, tile, tile, (1, 3), 0.07)
+    grain *= noise_image(generator, tile, tile, (max(int(1.5 / resolution), 4),), 0.10)
     if wet:
-        puddles = speckle(generator, tile, tile, (max(int(3 / resolution), 4),), 0.5)
+        puddles = noise_image(generator, tile, tile, (max(int(3 / resolution), 4),), 0.5)
         grain *= np.where(puddles > 1.35, 1.75, 1.0).astype(np.float32)
     for _ in range(26):
         centre = generator.integers(0, tile, 2).tolist()
@@ -158,8 +167,8 @@ def _mottle(canvas: Image, generator: np.random.Generator, resolution: float, we
     for top in range(0, canvas.shape[0], tile):
         for left in range(0, canvas.shape[1], tile):
             block = canvas[top : top + tile, left : left + tile]
-            turned = np.ascontiguousarray(np.rot90(tile_3, (top // tile + left // tile) % 4))
-            part = turned[: block.shape[0], : block.shape[1]]
+            rotated_tile = np.ascontiguousarray(np.rot90(tile_3, (top // tile + left // tile) % 4))
+            part = rotated_tile[: block.shape[0], : block.shape[1]]
             block[:] = cv2.multiply(np.ascontiguousarray(block), part, scale=1 / 128)
 
 

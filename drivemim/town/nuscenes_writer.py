@@ -11,16 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.generated import DEPTH_FOLDER
-from drivemim.town.lidar_scan import Floats32, count_points
-from drivemim.town.quads import Image, Ints
+from drivemim.town.array_types import Floats32, Image, Ints
+from drivemim.town.lidar_scan import count_points
 from drivemim.town.render import RenderOutput
-from drivemim.town.rig import (
-    LIDAR_CHANNEL,
-    LIDAR_POSITION,
-    LIDAR_YAW,
-    Camera,
-    yaw_quaternion,
-)
+from drivemim.town.rig import LIDAR_CHANNEL, LIDAR_POSITION, LIDAR_YAW, Camera, yaw_quaternion
 from drivemim.town.scene import Scene, SceneBoxes
 from drivemim.town.table_rows import Row, Tables, link, token, visibility_token
 from drivemim.town.town_config import KEYFRAME_RATE, TownConfig

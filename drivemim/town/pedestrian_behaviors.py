@@ -22,9 +22,9 @@ def pavement_pedestrian(builder: SceneBuilder) -> list[Track]:
         ]
     outward = bool(builder.generator.random() < 0.5)
     speed = float(builder.generator.uniform(0.8, 1.7)) * (1 if outward else -1)
-    sway = left + 0.15 * np.sin(0.8 * builder.times_S + start)
+    offset = left + 0.15 * np.sin(0.8 * builder.times_S + start)
     positions = builder.street_points(
-        street, start + speed * (builder.times_S - builder.times_S.mean()), sway
+        street, start + speed * (builder.times_S - builder.times_S.mean()), offset
     )
     return [
         Track(kind, size, positions, builder.constant_yaw(street if outward else street + np.pi))
@@ -41,17 +41,18 @@ def crossing_pedestrian(builder: SceneBuilder) -> list[Track]:
         along = float(builder.generator.uniform(near, far))
     side = builder.side()
     speed = float(builder.generator.uniform(1.0, 1.9))
-    begin = float(builder.generator.uniform(-6.0, builder.times_S[-1] - 1))
+    start_time = float(builder.generator.uniform(-6.0, builder.times_S[-1] - 1))
     kerb = float(builder.generator.uniform(6.3, 7.4))
-    left = side * (kerb - np.clip(speed * (builder.times_S - begin), 0, kerb + 8.0))
-    drift = along + 0.1 * np.sin(left)
+    left = side * (kerb - np.clip(speed * (builder.times_S - start_time), 0, kerb + 8.0))
+    position = along + 0.1 * np.sin(left)
     yaw = street - side * np.pi / 2
     return [
-        Track(kind, size, builder.street_points(street, drift, left), builder.constant_yaw(yaw))
+        Track(kind, size, builder.street_points(street, position, left), builder.constant_yaw(yaw))
     ]
 
 
 def _draw_pedestrian(builder: SceneBuilder) -> tuple[str, Size]:
+    """Draw the kind and size of a pedestrian."""
     kind = str(builder.generator.choice(["adult", "child", "worker"], p=[0.82, 0.12, 0.06]))
     height = float(builder.generator.normal(1.74, 0.08) if kind != "child" else 1.2)
     return kind, (0.4 * height, 0.4 * height, height)

@@ -1,19 +1,16 @@
-"""Pedestrians and cyclists: pictures of a jointed figure, seen from any side."""
+"""Textures of pedestrians and cyclists: a jointed figure, seen from any side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drivemim.town import drawing
-from drivemim.town.quads import Image
+from drivemim.town.array_types import Floats, Image
 
-Floats = NDArray[np.float64]
-
-VIEWS = 8
-PHASES = 8
+VIEWS = 8  # directions from which a pedestrian is drawn
+PHASES = 8  # of the walking cycle
 _SKIN = ((120, 150, 205), (150, 185, 230), (60, 85, 125), (95, 125, 175))
 _HAIR = ((25, 30, 35), (40, 60, 90), (70, 130, 170), (150, 150, 155), (30, 40, 70))
 
@@ -32,8 +29,8 @@ class Outfit:
     vest: bool
 
     @staticmethod
-    def draw(generator: np.random.Generator, vest: bool = False) -> Outfit:
-        """Draw random clothes."""
+    def sample(generator: np.random.Generator, vest: bool = False) -> Outfit:
+        """Sample random clothes and colours."""
         shirt = (30, 150, 250) if vest else tuple(generator.integers(20, 240, 3).tolist())
         dark = generator.uniform(0.3, 0.9)
         return Outfit(
@@ -59,7 +56,7 @@ class Limb:
 
 
 def _walking_limbs(outfit: Outfit, phase: float, stride: float) -> list[Limb]:
-    """Return a walker's legs and arms; ``phase`` is in walking cycles, ``stride`` 0 stands."""
+    """Return a pedestrian's legs and arms; for ``phase`` and ``stride`` see ``draw_person``."""
     limbs = []
     swing = np.sin(2 * np.pi * phase) * stride
     for side, sign in ((0.05, 1.0), (-0.05, -1.0)):
@@ -82,6 +79,7 @@ def _walking_limbs(outfit: Outfit, phase: float, stride: float) -> list[Limb]:
 
 
 def _torso_limbs(outfit: Outfit, lean: float) -> list[Limb]:
+    """Return the torso, with skirt, vest and bag if the outfit has them."""
     limbs = []
     for side in (-0.055, 0.0, 0.055):
         hip, neck = np.array([0.0, side * 0.8, 0.5]), np.array([lean, side, 0.78])
@@ -105,12 +103,12 @@ def draw_person(
 
     Args:
         outfit: colours.
-        view: angle from the direction the person faces to the direction towards the viewer,
+        view: angle from the direction that the person faces to the direction of the camera,
             radians, anticlockwise from above: 0 shows the face, pi the back.
         phase: phase of the walking cycle, in cycles.
-        stride: swing of a foot as a fraction of the height; 0 stands.
-        aspect_ratio: width of the picture as a fraction of its height.
-        height: height of the picture, pixels.
+        stride: amplitude of a foot's swing as a fraction of the height; 0 for standing.
+        aspect_ratio: width of the image as a fraction of its height.
+        height: height of the image, pixels.
 
     Returns:
         Colours and opacity, ``height`` pixels high.
@@ -123,37 +121,43 @@ def draw_person(
 
 
 class Canvas:
-    """Project limbs onto an upright picture; one unit is the figure's height."""
+    """Draw limbs in orthographic projection on an upright image.
+
+    Args:
+        view: direction of the camera, see ``draw_person``.
+        aspect_ratio: width of the image as a fraction of its height.
+        height: height of the image, pixels; the figure is as high.
+    """
 
     def __init__(self, view: float, aspect_ratio: float, height: int) -> None:
         self.view, self.height = view, height
         self.width = round(self.height * aspect_ratio)
         self.image = np.zeros((self.height, self.width, 3), np.uint8)
         self.alpha = np.zeros((self.height, self.width), np.uint8)
-        self.toward_3 = np.array([np.cos(view), np.sin(view), 0.0])
+        self.to_camera_3 = np.array([np.cos(view), np.sin(view), 0.0])
         self.right_3 = np.array([-np.sin(view), np.cos(view), 0.0])
 
     def pixel(self, point_3: Floats) -> tuple[float, float]:
         """Return the pixel position of a point; integers are the centres of pixels.
 
-        The point is (forward, left, up), as fractions of the figure's height. The picture spans
+        The point is (forward, left, up), as fractions of the figure's height. The image spans
         -0.5 to size - 0.5 in both directions.
         """
         x = self.width / 2 + float(point_3 @ self.right_3) * self.height
         return x - 0.5, float(1.0 - point_3[2]) * self.height - 0.5
 
-    def thick(self, pixels: int) -> int:
-        """Return the width of a tube that is ``pixels`` wide in a picture 192 pixels high."""
+    def line_width(self, pixels: int) -> int:
+        """Return the width of a line that is ``pixels`` wide in an image 192 pixels high."""
         return max(round(pixels * self.height / 192), 1)
 
     def draw(self, limbs: list[Limb]) -> None:
         """Draw limbs, the farthest first."""
 
-        def nearness(limb: Limb) -> float:
-            return float((limb.start_3 + limb.end_3) @ self.toward_3)
+        def closeness(limb: Limb) -> float:
+            return float((limb.start_3 + limb.end_3) @ self.to_camera_3)
 
-        for limb in sorted(limbs, key=nearness):
-            shade = 0.88 + 0.9 * min(max(nearness(limb), -0.15), 0.15)
+        for limb in sorted(limbs, key=closeness):
+            shade = 0.88 + 0.9 * min(max(closeness(limb), -0.15), 0.15)
             thickness = max(round(limb.thickness * self.height), 1)
             ends = self.pixel(limb.start_3), self.pixel(limb.end_3)
             colour = [min(value * shade, 255) for value in limb.colour]
@@ -178,7 +182,7 @@ class Canvas:
         drawing.ellipse(self.image, centre, axes, outfit.hair, arc=(180, 360))
 
     def finish(self) -> tuple[Image, Image]:
-        """Light the figure from the upper left; return colours and opacity."""
+        """Shade the figure as lit from the upper left; return colours and opacity."""
         across = np.linspace(1.12, 0.78, self.width)[None, :]
         down = np.linspace(1.06, 0.92, self.height)[:, None]
         lit = self.image * (across * down)[..., None]
@@ -190,7 +194,7 @@ def draw_cyclist(
 ) -> tuple[Image, Image]:
     """Draw a bicycle from its right side (facing right), as wide as high.
 
-    ``phase`` is in turns of the pedals; without a rider if negative.
+    ``phase`` is in turns of the pedals; if negative, the bicycle has no rider.
     """
     canvas = Canvas(-np.pi / 2, 1.0, height)
     if phase >= 0:
@@ -201,6 +205,7 @@ def draw_cyclist(
 
 
 def _riding_limbs(outfit: Outfit, phase: float) -> list[Limb]:
+    """Return a cyclist's torso, legs and arms; ``phase`` is in turns of the pedals."""
     hip, neck = np.array([-0.16, 0, 0.57]), np.array([0.07, 0, 0.8])
     limbs = [Limb(hip, neck, 0.14, outfit.shirt)]
     for sign in (1.0, -1.0):
@@ -217,6 +222,8 @@ def _riding_limbs(outfit: Outfit, phase: float) -> list[Limb]:
 
 
 def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
+    """Draw the wheels and the frame."""
+
     def at(forward: float, up: float) -> tuple[float, float]:
         return canvas.pixel(np.array([forward, 0.0, up]))
 
@@ -231,8 +238,8 @@ def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
     ]
     for target, wheel, bar in ((canvas.image, (25, 25, 25), frame), (canvas.alpha, 255, 255)):
         for hub in (at(-0.30, 0.2), at(0.30, 0.2)):
-            drawing.circle(target, hub, radius, wheel, canvas.thick(5))
-            drawing.circle(target, hub, canvas.thick(4), wheel)
+            drawing.circle(target, hub, radius, wheel, canvas.line_width(5))
+            drawing.circle(target, hub, canvas.line_width(4), wheel)
             for spoke in range(4):
                 tip = np.array(hub) + radius * np.array(
                     [np.cos(spoke * np.pi / 4), np.sin(spoke * np.pi / 4)]
@@ -240,7 +247,7 @@ def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
                 back = 2 * np.array(hub) - tip
                 drawing.line(target, back.tolist(), tip.tolist(), wheel, 1)
         for start, end in bars:
-            drawing.line(target, start, end, bar, canvas.thick(5))
+            drawing.line(target, start, end, bar, canvas.line_width(5))
 
 
 def draw_rider(
@@ -250,10 +257,10 @@ def draw_rider(
     canvas = Canvas(view, aspect_ratio, height)
     wheel = canvas.pixel(np.array([0.0, 0.0, 0.38])), canvas.pixel(np.array([0.0, 0.0, 0.02]))
     for target, colour in ((canvas.image, (25, 25, 25)), (canvas.alpha, 255)):
-        drawing.line(target, *wheel, colour, canvas.thick(7))
+        drawing.line(target, *wheel, colour, canvas.line_width(7))
         left = canvas.pixel(np.array([0.0, 0.12, 0.6]))
         right = canvas.pixel(np.array([0.0, -0.12, 0.6]))
-        drawing.line(target, left, right, colour, canvas.thick(4))
+        drawing.line(target, left, right, colour, canvas.line_width(4))
     limbs = _torso_limbs(outfit, 0.05)
     for side in (0.06, -0.06):
         hip, knee = np.array([0.0, side, 0.55]), np.array([0.1, side * 1.3, 0.4])

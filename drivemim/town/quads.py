@@ -1,4 +1,4 @@
-"""Textured rectangles: the only primitive of the renderer and of the lidar."""
+"""Textured rectangles (quads), the only primitive of the renderer and of the lidar; sprites."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Image = NDArray[np.uint8]
+from drivemim.town.array_types import Floats, Image, Ints
 
-BACKGROUND = 0
+BACKGROUND = 0  # instance id
 
 
 class Texture:
-    """An image with transparency, and its mipmap levels, each half as large as the one before.
+    """An image with transparency and its mipmap levels; each level halves the resolution.
 
     Args:
         image_HW4: uint8 BGRA; a pixel is solid where alpha is at least 128.
@@ -25,9 +23,9 @@ class Texture:
 
     def __init__(self, image_HW4: Image) -> None:
         first = np.array(image_HW4, np.uint8, order="C")
-        clear = first[..., 3] == 0
-        mean = cv2.mean(first, (~clear).astype(np.uint8))
-        first[clear] = (*(round(value) for value in mean[:3]), 0)
+        transparent = first[..., 3] == 0
+        mean = cv2.mean(first, (~transparent).astype(np.uint8))
+        first[transparent] = (*(round(value) for value in mean[:3]), 0)
         self.border: tuple[float, ...] = (*mean[:3], 0.0)
         self.levels: list[Image] = [first]
         while min(self.levels[-1].shape[:2]) >= 8:
@@ -36,10 +34,10 @@ class Texture:
             half = cv2.resize(self.levels[-1], size, interpolation=cv2.INTER_AREA)
             self.levels.append(np.asarray(half, np.uint8))
 
-    def level(self, shrink: float) -> Image:
-        """Return the level for a place where one image pixel spans ``shrink`` texture pixels."""
-        step = int(max(np.log2(max(shrink, 1.0)) + 0.35, 0.0))
-        return self.levels[min(step, len(self.levels) - 1)]
+    def level(self, minification: float) -> Image:
+        """Return the level to use where one image pixel spans ``minification`` texture pixels."""
+        level = int(max(np.log2(max(minification, 1.0)) + 0.35, 0.0))
+        return self.levels[min(level, len(self.levels) - 1)]
 
 
 class TextureBank:
@@ -70,14 +68,14 @@ class TextureBank:
 
 @dataclass(frozen=True)
 class Quads:
-    """M rectangles, metres.
+    """M textured rectangles, metres.
 
     Attributes:
         corner_M3: top-left corner, as seen from the front.
         right_M3: from the top-left to the top-right corner.
         down_M3: from the top-left to the bottom-left corner; perpendicular to ``right_M3``.
         texture_M: number of the texture.
-        instance_id_M: instance number, ``BACKGROUND`` where the surface belongs to no instance.
+        instance_id_M: instance id, ``BACKGROUND`` for quads that do not belong to an instance.
         two_sided_M: bool, True if also visible from behind.
     """
 
@@ -114,7 +112,7 @@ class Quads:
 
     @staticmethod
     def cat(parts: Sequence[Quads]) -> Quads:
-        """Concatenate several sets."""
+        """Concatenate several sets of quads."""
         return Quads(
             *(
                 np.concatenate([getattr(part, field.name) for part in parts])
@@ -123,7 +121,7 @@ class Quads:
         )
 
     def scaled(self, factor: float) -> Quads:
-        """Return a copy, enlarged or shrunk around the origin."""
+        """Return a copy that is scaled around the origin."""
         return replace(
             self,
             corner_M3=self.corner_M3 * factor,
@@ -142,14 +140,14 @@ class Quads:
 
 @dataclass(frozen=True)
 class Sprites:
-    """M upright rectangles that always face the viewer.
+    """M upright rectangles that are turned to face the camera or the scanner.
 
     Attributes:
         foot_M3: middle of the lower edge, metres.
         width_M: metres.
         height_M: metres.
         texture_M: number of the texture.
-        instance_id_M: instance number.
+        instance_id_M: instance id.
     """
 
     foot_M3: Floats
@@ -162,7 +160,7 @@ class Sprites:
         return len(self.foot_M3)
 
     def facing(self, viewpoint_3: Floats) -> Quads:
-        """Return the rectangles, turned to face ``viewpoint_3``."""
+        """Return the quads of the sprites as they face ``viewpoint_3``."""
         forward_M2 = self.foot_M3[:, :2] - viewpoint_3[:2]
         distance_M = np.maximum(np.linalg.norm(forward_M2, axis=1), 1e-6)
         forward_M2 = forward_M2 / distance_M[:, None]

@@ -12,15 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.town.array_types import Floats, Floats32, Image
 from drivemim.town.ground import Ground
-from drivemim.town.quads import BACKGROUND, Floats, Image, Quads, TextureBank
+from drivemim.town.quads import BACKGROUND, Quads, TextureBank
 from drivemim.town.rig import Camera
 
 NEAR_PLANE = 0.2  # metres
 _MIN_BACKGROUND_SIZE = 1.0  # smaller background quads are not drawn; pixels
 _WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-
-Floats32 = NDArray[np.float32]
 
 
 @dataclass

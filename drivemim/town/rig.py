@@ -1,17 +1,16 @@
-"""Six calibrated cameras and a lidar, mounted like on a nuScenes car."""
+"""Six calibrated cameras and a lidar, mounted as on a nuScenes car."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from drivemim.town.array_types import Floats
 
 LIDAR_CHANNEL = "LIDAR_TOP"
-LIDAR_POSITION = (0.94, 0.0, 1.84)
-LIDAR_YAW = -90.0
+LIDAR_POSITION = (0.94, 0.0, 1.84)  # ego frame, metres
+LIDAR_YAW = -90.0  # degrees
 
 # yaw, pitch, roll in degrees (left, down, clockwise positive); position in metres from the rear
 # axle on the ground; field of view in degrees; trigger time minus the lidar's in microseconds.
@@ -47,9 +46,9 @@ class Camera:
 
     @property
     def pixel_numbers_33(self) -> Floats:
-        """Pinhole matrix to pixel numbers, whose integers are the centres of pixels.
+        """Pinhole matrix for pixel positions whose integers are the centres of pixels.
 
-        OpenCV's warps and array indices use pixel numbers.
+        OpenCV's warps and array indices use this convention.
         """
         return np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]]) @ self.intrinsics_33
 
@@ -84,8 +83,8 @@ def make_rig(image_size: tuple[int, int]) -> list[Camera]:
     """Return the six cameras, in nuScenes' clockwise order."""
     height, width = image_size
     rig = []
-    for channel, (yaw, pitch, roll, position, view, offset) in _MOUNTS.items():
-        focal = width / 2 / np.tan(np.radians(view / 2))
+    for channel, (yaw, pitch, roll, position, field_of_view, offset) in _MOUNTS.items():
+        focal = width / 2 / np.tan(np.radians(field_of_view / 2))
         intrinsics = np.array(
             [[focal, 0, width / 2], [0, focal, height * 0.52], [0, 0, 1]], np.float64
         )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from drivemim.town.agents import Agents
+from drivemim.town.array_types import Floats, Floats32, Image, Ints
 from drivemim.town.ground import draw_shadow
-from drivemim.town.lidar_scan import Floats32, cast_lidar
-from drivemim.town.quads import BACKGROUND, Floats, Image, Ints, Quads, TextureBank
+from drivemim.town.lidar_scan import cast_lidar
+from drivemim.town.quads import BACKGROUND, Quads, TextureBank
 from drivemim.town.render import RenderOutput, draw_shadows, render
 from drivemim.town.rig import LIDAR_POSITION, LIDAR_YAW, Camera, make_rig, yaw_matrix
 from drivemim.town.static_scene import build_static_scene
@@ -99,8 +100,8 @@ class Scene:
             [
                 self.static.walls,
                 self.static.props.facing(viewpoint_3),
-                self.agents.rigid(*state),
-                self.agents.upright(*state, viewpoint_3).facing(viewpoint_3),
+                self.agents.to_quads(*state),
+                self.agents.to_sprites(*state, viewpoint_3).facing(viewpoint_3),
             ]
         )
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from drivemim.town.quads import Floats
-from drivemim.town.route import TIME_MARGIN, TIME_STEP, Plan, Route
+from drivemim.town.array_types import Floats
+from drivemim.town.route import TIME_MARGIN, TIME_STEP, DrivingPlan, Route
 from drivemim.town.tracks import SIZE_RANGES, Size, Track
 from drivemim.town.visibility import Footprint, LineOfSight, is_opaque
 
@@ -41,7 +41,7 @@ class SceneBuilder:
         ego: Track,
         route: Route,
         ego_distance_S: Floats,
-        plan: Plan,
+        plan: DrivingPlan,
         generator: np.random.Generator,
     ) -> None:
         self.tracks: list[Track] = []

@@ -1,4 +1,4 @@
-"""nuScenes' tables: rows that every data set fractions, tokens, and writing."""
+"""Rows of nuScenes' tables: the rows that every town shares, tokens, links, and the JSON files."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def token(*parts: object) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def visibility_token(fraction: float) -> str:
+def visibility_token(visible_fraction: float) -> str:
     """Return the token of nuScenes' visibility level for a visible fraction, 0 to 1."""
-    return str(1 + sum(fraction >= limit for limit in (0.4, 0.6, 0.8)))
+    return str(1 + sum(visible_fraction >= limit for limit in (0.4, 0.6, 0.8)))
 
 
 def shared_tables() -> Tables:
-    """Return all of nuScenes' categories, attributes and visibility levels, used here or not."""
+    """Return the tables of all of nuScenes' categories, attributes and visibility levels."""
     return {
         "category": [
             {"token": token("category", name), "name": name, "description": _words(name)}
@@ -112,5 +112,6 @@ def write_tables(tables: Tables, folder: Path) -> None:
 
 
 def _words(name: str) -> str:
+    """Return the description of a category or attribute."""
     group, _, kind = name.partition(".")
     return f"{kind.replace('_', ' ').replace('.', ', ') or group} ({group})"

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.town import drawing
-from drivemim.town.quads import Image, Texture
+from drivemim.town.array_types import Floats32, Image
+from drivemim.town.quads import Texture
 from drivemim.town.town_config import Condition
 
-Floats32 = NDArray[np.float32]
 Colour = Sequence[int]
 
 _WALLS = (
@@ -29,7 +29,7 @@ _WALLS = (
 )
 
 
-def finish(
+def make_texture(
     image_HW3: Image | Floats32,
     condition: Condition,
     *,
@@ -37,14 +37,14 @@ def finish(
     glow_HW: NDArray[np.generic] | None = None,
     shade: float = 1.0,
 ) -> Texture:
-    """Light a painted surface.
+    """Light a drawn image and return it as a texture.
 
     Args:
         image_HW3: colours under full daylight, BGR.
         condition: light of the scene.
         alpha_HW: uint8 opacity; opaque when None.
-        glow_HW: 0 to 1, how much a pixel shines by itself: fully at night, not on a dry day,
-            0.6 times as much in other conditions.
+        glow_HW: emission, 0 to 1: full at night, none on a dry day, 0.6 times in other
+            conditions.
         shade: fraction of the light that this side of the object gets.
     """
     gain_3 = np.array(condition.ambient, np.float32) * np.float32(shade)
@@ -58,10 +58,10 @@ def finish(
     return Texture(np.dstack([colours, alpha_HW.astype(np.uint8)]))
 
 
-def speckle(
+def noise_image(
     generator: np.random.Generator, height: int, width: int, sizes: Sequence[int], strength: float
 ) -> Floats32:
-    """Return smooth noise around 1, a sum of grain of several sizes (pixels)."""
+    """Return smooth noise around 1: a sum of Gaussian noise of several grain sizes (pixels)."""
     total = np.ones((height, width), np.float32)
     for size in sizes:
         shape = (max(height // size, 2), max(width // size, 2))
@@ -72,7 +72,7 @@ def speckle(
     return total
 
 
-def _wall(generator: np.random.Generator, height: int, width: int, colour: Colour) -> Floats32:
+def _draw_wall(generator: np.random.Generator, height: int, width: int, colour: Colour) -> Floats32:
     """Draw a wall of brick, plaster or panels."""
     image = np.empty((height, width, 3), np.float32)
     image[:] = colour
@@ -86,9 +86,9 @@ def _wall(generator: np.random.Generator, height: int, width: int, colour: Colou
         image *= bricks[:height, :width, None]
         image[::3] *= 0.84
     elif kind == 1:
-        image *= speckle(generator, height, width, (1, 24), 0.05)[..., None]
+        image *= noise_image(generator, height, width, (1, 24), 0.05)[..., None]
     else:
-        image *= speckle(generator, height, width, (1,), 0.03)[..., None]
+        image *= noise_image(generator, height, width, (1,), 0.03)[..., None]
         step = int(generator.integers(14, 30))
         image[::step] *= 0.7
         image[:, ::step] *= 0.8
@@ -111,7 +111,7 @@ def draw_facade(
     """
     width, height = int(width_m * scale), int(height_m * scale)
     wall = np.array(_WALLS[generator.integers(len(_WALLS))]) * generator.uniform(0.75, 1.15)
-    image = _wall(generator, height, width, wall.tolist())
+    image = _draw_wall(generator, height, width, wall.tolist())
     glow = np.zeros((height, width), np.float32)
     storey = generator.uniform(2.9, 3.5) * scale
     pitch = generator.uniform(2.0, 3.6) * scale
@@ -122,13 +122,13 @@ def draw_facade(
         for left in np.arange(
             (width % pitch) / 2 + (pitch - window_w) / 2, width - window_w, pitch
         ):
-            _window(generator, image, glow, (left, top, window_w, window_h), frame)
-    _shops(generator, image, glow, int(ground), wall)
+            _draw_window(generator, image, glow, (left, top, window_w, window_h), frame)
+    _draw_ground_floor(generator, image, glow, int(ground), wall)
     cv2.rectangle(image, (0, 0), (width, int(0.35 * scale)), frame.tolist(), cv2.FILLED)
     return image, glow
 
 
-def _window(
+def _draw_window(
     generator: np.random.Generator,
     image: Floats32,
     glow: Floats32,
@@ -157,7 +157,7 @@ def _window(
         image[max(top, 0) : bottom, curtain:right] = generator.uniform(120, 220, 3)
 
 
-def _shops(
+def _draw_ground_floor(
     generator: np.random.Generator,
     image: Floats32,
     glow: Floats32,
@@ -200,7 +200,7 @@ def draw_plain_wall(
     """Draw the side of a building, without windows."""
     wall = np.array(_WALLS[generator.integers(len(_WALLS))]) * generator.uniform(0.8, 1.1)
     height, width = int(height_m * scale), int(width_m * scale)
-    image = _wall(generator, height, width, wall.tolist())
+    image = _draw_wall(generator, height, width, wall.tolist())
     for _ in range(int(generator.integers(1, 4))):
         left, top = generator.integers(0, max(width - 20, 1)), generator.integers(0, height)
         size = (generator.uniform(0.1, 0.3) * width, generator.uniform(1.0, 3.0) * scale)
@@ -213,7 +213,7 @@ def draw_plain_wall(
     pipe = int(generator.integers(2, max(width - 4, 3)))
     image[:, pipe : pipe + 2] *= 0.55
     image[: height // 30 + 1] *= 0.6
-    return image * speckle(generator, height, width, (6, 40), 0.05)[..., None]
+    return image * noise_image(generator, height, width, (6, 40), 0.05)[..., None]
 
 
 def draw_tree(generator: np.random.Generator) -> tuple[Image, Image]:

@@ -1,4 +1,4 @@
-"""Tracks of objects: position and heading at every step of a scene, and footprint."""
+"""Tracks of objects: category, size, and position and yaw at every time step."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from drivemim.town.array_types import Floats
 from drivemim.town.composite_vehicles import COMPOSITE_VEHICLES
-from drivemim.town.quads import Floats
 from drivemim.town.vehicles import VEHICLE_SHAPES
 
 Size = tuple[float, float, float]
@@ -31,7 +31,7 @@ _CYCLE_ATTRIBUTES = {
     "bicycle": "cycle.without_rider",
     "motorcycle": "cycle.without_rider",
 }
-_PEDESTRIAN_MOVES, _VEHICLE_MOVES = 0.2, 0.3  # metres per second
+_MIN_PEDESTRIAN_SPEED, _MIN_VEHICLE_SPEED = 0.2, 0.3  # of moving objects, metres per second
 SIZE_RANGES = {
     **{kind: shape.size_wlh for kind, shape in VEHICLE_SHAPES.items()},
     **{kind: vehicle.size_wlh for kind, vehicle in COMPOSITE_VEHICLES.items()},
@@ -47,7 +47,7 @@ class Track:
         kind: key of ``VEHICLE_SHAPES`` or ``COMPOSITE_VEHICLES``, or "adult", "child", "worker",
             "cyclist", "bicycle", "motorcyclist", "motorcycle", "cone", "barrier".
         size_wlh: width, length, height of its box, metres.
-        positions_S2: positions on the ground, metres, one per step of the simulation.
+        positions_S2: positions on the ground, metres, one per time step.
         yaws_S: radians, unwrapped.
         parked: whether it is parked for the whole scene, not just stopped.
     """
@@ -65,30 +65,30 @@ class Track:
 
     @property
     def category(self) -> str:
-        """Category of nuScenes."""
+        """Category in nuScenes."""
         return _CATEGORIES[self.kind]
 
     def attribute(self, speed: float) -> str:
         """Return the nuScenes attribute at a speed (metres per second), or '' for none."""
         if self.is_pedestrian:
-            return "pedestrian.moving" if speed > _PEDESTRIAN_MOVES else "pedestrian.standing"
+            return "pedestrian.moving" if speed > _MIN_PEDESTRIAN_SPEED else "pedestrian.standing"
         if self.kind in SIZE_RANGES:
             if self.parked:
                 return "vehicle.parked"
-            return "vehicle.moving" if speed > _VEHICLE_MOVES else "vehicle.stopped"
+            return "vehicle.moving" if speed > _MIN_VEHICLE_SPEED else "vehicle.stopped"
         return _CYCLE_ATTRIBUTES.get(self.kind, "")
 
     def travelled_distance(self) -> Floats:
-        """Return the distance covered since the simulation began, metres, one per step."""
+        """Return the distance covered since the simulation began, metres, one per time step."""
         steps = np.linalg.norm(np.diff(self.positions_S2, axis=0), axis=1)
         return np.concatenate([[0.0], np.cumsum(steps)])
 
     def footprint_discs(self, margin: float, stride: int) -> tuple[Floats, Floats]:
-        """Return discs that cover its footprint.
+        """Return discs that approximate its footprint.
 
         Args:
             margin: added to the radii, metres.
-            stride: use one step out of this many.
+            stride: use every so many time steps.
 
         Returns:
             Centres (S, D, 2) and radii (D), metres.
@@ -105,12 +105,12 @@ class Track:
 
 
 def trailer_track(truck: Track, size_wlh: Size, gap: float) -> Track:
-    """Return the track of a trailer behind a vehicle: a stiff rod from the hitch pulls its middle.
+    """Return the track of a trailer: a rigid rod from the truck's hitch pulls its middle.
 
     The wheels are at the trailer's middle, so the middle always moves in the trailer's direction.
 
     Args:
-        truck: the vehicle that tows it; it may stand still but not reverse.
+        truck: the towing vehicle; it may stop but not reverse.
         size_wlh: size of the trailer, drawbar included, metres.
         gap: from the truck's rear end to the tip of the drawbar on a straight road, metres.
     """

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from drivemim.town import pedestrian_behaviors, vehicle_behaviors, work_zone
-from drivemim.town.quads import Floats
+from drivemim.town.array_types import Floats
 from drivemim.town.rig import yaw_matrix
 from drivemim.town.route import (
     TIME_MARGIN,

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from drivemim.town.ground import CROSSING, LANE
+from drivemim.town.ground import CROSSING, LANE_OFFSET
 from drivemim.town.scene_builder import EGO_MIDDLE, Proposal, SceneBuilder
 from drivemim.town.tracks import Size, Track, trailer_track
 
@@ -98,7 +98,7 @@ def _in_lane(builder: SceneBuilder, kind: str, size: Size, speed: float) -> Trac
     """Return an oncoming vehicle (65 %) or one that comes from a side street."""
     if builder.generator.random() < 0.65:
         middle = float(builder.generator.uniform(-20, 35))
-        start, street, left = middle + speed * builder.times_S[-1] / 2, 0.0, LANE
+        start, street, left = middle + speed * builder.times_S[-1] / 2, 0.0, LANE_OFFSET
         along = start - speed * builder.times_S
         return Track(
             kind, size, builder.street_points(street, along, left), builder.constant_yaw(np.pi)
@@ -106,7 +106,7 @@ def _in_lane(builder: SceneBuilder, kind: str, size: Size, speed: float) -> Trac
     street = float(builder.generator.choice([np.pi / 2, -np.pi / 2]))
     along = builder.generator.uniform(-45, 10) + speed * builder.times_S
     return Track(
-        kind, size, builder.street_points(street, along, -LANE), builder.constant_yaw(street)
+        kind, size, builder.street_points(street, along, -LANE_OFFSET), builder.constant_yaw(street)
     )
 
 
@@ -141,7 +141,7 @@ def waiting_vehicle(builder: SceneBuilder, kind: str | None = None) -> list[Trac
         Track(
             kind,
             size,
-            builder.street_points(street, along, LANE),
+            builder.street_points(street, along, LANE_OFFSET),
             builder.constant_yaw(street + np.pi),
         )
     ]

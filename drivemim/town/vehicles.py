@@ -1,4 +1,4 @@
-"""Cars, trucks and buses: a side profile swept across the vehicle's width."""
+"""Cars, vans, trucks and buses: a side profile swept across the vehicle's width."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.town import drawing
-from drivemim.town.quads import Image, Quads, TextureBank
-from drivemim.town.textures import Floats32, finish
+from drivemim.town.array_types import Floats32, Image
+from drivemim.town.quads import Quads, TextureBank
+from drivemim.town.textures import make_texture
 from drivemim.town.town_config import Condition
 
-_SCALE = 48
+_SCALE = 48  # texture pixels per metre
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def build_vehicle(
     width, length, height = size_wlh
     paint = np.array(_PAINTS[generator.integers(len(_PAINTS))]) * generator.uniform(0.85, 1.1)
     side, alpha = _draw_side(shape, size_wlh, paint, generator)
-    left = bank.add(finish(side, condition, alpha_HW=alpha, shade=0.82))
-    right = bank.add(finish(side[:, ::-1], condition, alpha_HW=alpha[:, ::-1], shade=0.98))
+    left = bank.add(make_texture(side, condition, alpha_HW=alpha, shade=0.82))
+    right = bank.add(make_texture(side[:, ::-1], condition, alpha_HW=alpha[:, ::-1], shade=0.98))
     rows: list[tuple[list[float], list[float], list[float], int]] = [
         ([length / 2, width / 2, height], [-length, 0, 0], [0, 0, -height], left),
         ([-length / 2, -width / 2, height], [length, 0, 0], [0, 0, -height], right),
@@ -169,17 +170,17 @@ def build_vehicle(
             [(x0, z0), (x1, z1)], key=lambda point: point[1], reverse=True
         )
         panel, glow, shade = _draw_panel(material, paint, generator)
-        texture = bank.add(finish(panel, condition, glow_HW=glow, shade=shade))
+        texture = bank.add(make_texture(panel, condition, glow_HW=glow, shade=shade))
         corner = [top_x * length / 2, -inset / 2, top_z * height]
         down = [(bottom_x - top_x) * length / 2, 0.0, (bottom_z - top_z) * height]
         rows.append((corner, [0.0, inset, 0.0], down, texture))
-    return Quads.make([_outward(row) for row in rows], instance_id)
+    return Quads.make([_face_outward(row) for row in rows], instance_id)
 
 
-def _outward(
+def _face_outward(
     row: tuple[list[float], list[float], list[float], int],
 ) -> tuple[list[float], list[float], list[float], int]:
-    """Turn a panel around if it faces the vehicle's inside."""
+    """Return a panel that faces outward; turn it around if it faces inward."""
     corner, right, down, texture = (np.array(part) for part in row)
     normal = -np.cross(right, down)
     middle = corner + right / 2 + down / 2 - [0.0, 0.0, 0.3]
@@ -209,7 +210,7 @@ def _draw_side(
     outline = np.array([pixel(x, z) for x, z, _ in shape.profile], np.int32)
     drawing.polygon(alpha, outline, 255)
     if shape.category != "vehicle.car" and generator.random() < 0.8:
-        _letter(image, generator)
+        _draw_lettering(image, generator)
     for window in shape.windows:
         corners = np.array([pixel(x, z) for x, z in window], np.int32)
         drawing.polygon(image, corners, _GLASS)
@@ -229,16 +230,16 @@ def _draw_side(
     return image, alpha
 
 
-def _letter(image: Floats32, generator: np.random.Generator) -> None:
+def _draw_lettering(image: Floats32, generator: np.random.Generator) -> None:
     """Draw a stripe and block letters along the cargo area."""
     rows, columns = image.shape[:2]
-    ink = generator.uniform(20, 230, 3)
-    image[int(rows * 0.55) : int(rows * 0.66)] = ink
+    colour = generator.uniform(20, 230, 3)
+    image[int(rows * 0.55) : int(rows * 0.66)] = colour
     for left in range(columns // 3, columns * 4 // 5, max(columns // 16, 6)):
         top, bottom = int(rows * 0.2), int(rows * 0.4)
         right = left + max(columns // 24, 3)
         cv2.rectangle(
-            image, (left, top), (right, bottom), ink.tolist(), int(generator.integers(2)) - 1
+            image, (left, top), (right, bottom), colour.tolist(), int(generator.integers(2)) - 1
         )
 
 

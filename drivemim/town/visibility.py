@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town.ground import PAVEMENT, ROAD_HALF_WIDTH
-from drivemim.town.quads import Floats
+from drivemim.town.array_types import Floats
+from drivemim.town.ground import PAVEMENT_WIDTH, ROAD_HALF_WIDTH
 
 Footprint = tuple[Floats, Floats]
 """Discs that cover an object: centres (S, D, 2) and radii (D), metres."""
 
 _MIN_OCCLUDER_RADIUS = 0.9  # metres; smaller discs do not block the line of sight
-_HOUSE_OFFSET = ROAD_HALF_WIDTH + PAVEMENT  # from a street's middle to its houses, metres
+_HOUSE_OFFSET = ROAD_HALF_WIDTH + PAVEMENT_WIDTH  # from a street's middle to its houses, metres
 _MIN_VISIBLE_STEPS = 4
 
 

@@ -1,4 +1,4 @@
-"""One tiny town for every test of this folder."""
+"""A small town that all tests of this folder share."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Trailers, machines and motorcycles fill their boxes exactly, from every side."""
+"""Trailers, construction vehicles and motorcycles fill their boxes exactly, from every side."""
 
 import numpy as np
 import pytest
@@ -10,18 +10,18 @@ from drivemim.town.render import render
 from drivemim.town.rig import Camera, yaw_matrix
 from drivemim.town.town_config import DAY
 
-AWAY, PIXELS = 400.0, 40.0  # metres to the camera; pixels a metre in the middle of the box
+DISTANCE, PIXELS = 400.0, 40.0  # metres to the camera; pixels per metre at the box's middle
 AHEAD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # a camera that looks along x
 
 
 def silhouette(quads, bank, size_wlh, yaw):
-    """Pixels covered, seen level from the side that ``yaw`` (radians, 0 the rear) says."""
-    turn = yaw_matrix(yaw) @ AHEAD
+    """Covered pixels in a horizontal view; ``yaw`` in radians, 0 views the rear."""
+    rotation = yaw_matrix(yaw) @ AHEAD
     middle = np.array([0.0, 0.0, size_wlh[2] / 2])
-    eye = middle - turn[:, 2] * AWAY
-    matrix = np.array([[AWAY * PIXELS, 0, 200.5], [0, AWAY * PIXELS, 150.5], [0, 0, 1.0]])
-    camera = Camera("TEST", matrix, np.zeros(3), turn, (301, 401), 0)
-    return render(quads, bank, None, camera, (eye, turn)).instance_ids_HW == 1
+    position = middle - rotation[:, 2] * DISTANCE
+    matrix = np.array([[DISTANCE * PIXELS, 0, 200.5], [0, DISTANCE * PIXELS, 150.5], [0, 0, 1.0]])
+    camera = Camera("TEST", matrix, np.zeros(3), rotation, (301, 401), 0)
+    return render(quads, bank, None, camera, (position, rotation)).instance_ids_HW == 1
 
 
 def build(kind, bank, seed=0):
@@ -31,9 +31,9 @@ def build(kind, bank, seed=0):
         return build_composite_vehicle(
             COMPOSITE_VEHICLES[kind], size, 1, generator, bank, DAY
         ), size
-    ridden = kind == "motorcyclist"
-    size = (0.8, 2.1, 1.5 if ridden else 1.15)
-    return build_motorcycle(size, 1, ridden, generator, bank, DAY, 192), size
+    has_rider = kind == "motorcyclist"
+    size = (0.8, 2.1, 1.5 if has_rider else 1.15)
+    return build_motorcycle(size, 1, has_rider, generator, bank, DAY, 192), size
 
 
 @pytest.mark.parametrize("kind", [*COMPOSITE_VEHICLES, "motorcycle", "motorcyclist"])
@@ -44,7 +44,7 @@ def test_the_outline_touches_every_side_of_the_box(kind, quarter):
     covered = silhouette(quads, bank, size, quarter * np.pi / 2)
     rows, columns = np.nonzero(covered)
     wide = size[0] if quarter % 2 == 0 else size[1]
-    # Half a box is nearer than its middle by up to 3.5 m of 400: 1 % of its outline.
+    # The near half of a box is up to 3.5 m of 400 m closer than its middle: 1 % larger.
     slack = 2.0 + 0.01 * PIXELS * max(wide, size[2])
     tight = 4.0 if "motorcycl" in kind else 2.0  # round tips of bars and a helmet
     for found, middle, extent in ((columns, 200, wide), (rows, 150, size[2])):
@@ -64,7 +64,7 @@ def test_both_sides_show_the_same_outline_mirrored(kind):
 
 
 @pytest.mark.parametrize("kind", COMPOSITE_VEHICLES)
-def test_every_surface_lies_in_the_box(kind):
+def test_every_quad_lies_in_the_box(kind):
     quads, size = build(kind, TextureBank())
     corners = quads.corners()
     assert (np.abs(corners[..., 0]) <= size[1] / 2 + 1e-9).all()
@@ -75,7 +75,7 @@ def test_every_surface_lies_in_the_box(kind):
 
 
 @pytest.mark.parametrize("kind", COMPOSITE_VEHICLES)
-def test_machines_have_surfaces_on_every_side_but_below(kind):
+def test_there_are_quads_on_every_side_but_below(kind):
     bank = TextureBank()
     quads, _ = build(kind, bank)
     outward = -np.cross(quads.right_M3, quads.down_M3)

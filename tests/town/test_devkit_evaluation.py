@@ -113,9 +113,9 @@ def test_every_scene_shows_some_camera_every_class_within_its_range(devkit, smal
                 here = np.array(kit.get("ego_pose", pose)["translation"])
                 for name in sample["anns"]:
                     row = kit.get("sample_annotation", name)
-                    away = np.linalg.norm((row["translation"] - here)[:2])
+                    distance = np.linalg.norm((row["translation"] - here)[:2])
                     kind = category_to_detection_name(row["category_name"])
                     visible = row["visibility_token"] != "1"  # 40 % or more
-                    if visible and row["num_lidar_pts"] > 0 and away < ranges[kind]:
+                    if visible and row["num_lidar_pts"] > 0 and distance < ranges[kind]:
                         seen.add(kind)
             assert seen == set(DETECTION_CLASSES), scene["name"]

@@ -55,7 +55,7 @@ def test_ten_scenes_are_the_whole_mini_split():
     }
 
 
-def test_scenes_of_a_small_town_keep_their_draws():
+def test_scenes_of_a_small_town_keep_their_numbers_and_seeds():
     # Their positions in the table of conditions, and in the alphabet: what old towns were drawn by.
     specs = {spec.name: (spec.number, spec.seed) for spec in TownConfig().scene_specs}
     assert specs["scene-0061"] == (0, 0)
@@ -67,7 +67,7 @@ def test_scenes_of_a_small_town_keep_their_draws():
     }
 
 
-def test_more_scenes_are_of_the_whole_splits_in_every_weather():
+def test_more_than_ten_scenes_are_from_trainval_in_every_condition():
     splits = create_splits_scenes()
     specs = TownConfig(scenes=17).scene_specs
     train = [spec for spec in specs if spec.name in splits["train"]]
@@ -84,7 +84,7 @@ def test_more_scenes_are_of_the_whole_splits_in_every_weather():
     ]
 
 
-def test_more_scenes_are_another_version(tmp_path):
+def test_more_than_ten_scenes_are_version_trainval(tmp_path):
     options = {**SMALLEST, "scenes": 11, "depth": False, "instances": False}
     out = generate_town(tmp_path / "town", workers=1, **options)
     assert not (out / "v1.0-mini").exists()
@@ -99,7 +99,7 @@ def test_more_scenes_are_another_version(tmp_path):
 
 
 def test_counts_follow_the_options(devkit):
-    # 1.5 s at 2 Hz are 4 keyframes; at 4 Hz one sweep between each: 4 + 3 images a camera.
+    # 1.5 s at 2 Hz are 4 keyframes; at 4 Hz one sweep between each: 4 + 3 images per camera.
     assert [scene["nbr_samples"] for scene in devkit.scene] == [4, 4]
     cameras = [row for row in devkit.sample_data if row["sensor_modality"] == "camera"]
     assert len(cameras) == 2 * 6 * 7 == 2 * TownConfig(seconds=1.5).images_per_scene
@@ -118,7 +118,7 @@ def test_every_file_is_there_and_has_its_size(devkit, town):
             assert path.parts[-3] == ("samples" if row["is_key_frame"] else "sweeps")
         else:
             assert path.stat().st_size % 20 == 0
-    on_disk = sum(1 for place in ("samples", "sweeps") for _ in (town / place).glob("*/*"))
+    on_disk = sum(1 for folder in ("samples", "sweeps") for _ in (town / folder).glob("*/*"))
     assert on_disk == len(devkit.sample_data)
 
 
@@ -198,7 +198,7 @@ def test_attributes_agree_with_velocities(devkit):
     }
 
 
-def test_visibility_is_the_share_of_the_outline_left_by_occluders(devkit, town):
+def test_visibility_is_the_fraction_of_pixels_that_occluders_leave(devkit, town):
     numbers = json.loads((town / "instances.json").read_text())
     levels = {}
     for row in devkit.sample_annotation:
@@ -227,7 +227,7 @@ def test_visibility_is_the_share_of_the_outline_left_by_occluders(devkit, town):
     ]
 
 
-def test_same_seed_same_bytes_whatever_the_workers(tmp_path):
+def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(tmp_path):
     one = generate_town(tmp_path / "one", workers=1, **SMALLEST)
     two = generate_town(tmp_path / "two", workers=2, **SMALLEST)
     assert fingerprints(one) == fingerprints(two)
@@ -236,7 +236,7 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path):
     assert not images[0] & images[1]
 
 
-def test_a_foreign_folder_is_refused_and_untouched(tmp_path):
+def test_a_folder_that_is_not_a_town_is_refused_and_unchanged(tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("precious")
@@ -260,7 +260,7 @@ def test_a_failure_leaves_the_old_town_and_nothing_else(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.rglob("*")] == ["town", generate.MARKER]
 
 
-def test_what_a_killed_process_left_behind_goes_when_its_town_is_generated_again(tmp_path):
+def test_folders_of_killed_processes_are_removed_by_the_next_run(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     left = [tmp_path / f".town.{spec}-{dead.pid}" for spec in ("unfinished", "old")]
@@ -275,7 +275,7 @@ def test_what_a_killed_process_left_behind_goes_when_its_town_is_generated_again
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "town", *kept])
 
 
-def test_a_failure_keeps_the_old_town_that_a_killed_process_had_put_aside(tmp_path, monkeypatch):
+def test_a_failure_keeps_the_old_town_that_a_killed_process_moved_aside(tmp_path, monkeypatch):
     dead = subprocess.Popen(["true"])
     dead.wait()
     aside = tmp_path / f".town.old-{dead.pid}"
@@ -325,13 +325,13 @@ def test_an_old_town_is_replaced(tmp_path):
         ("jpeg_quality", 0),
     ],
 )
-def test_impossible_options_are_named(tmp_path, option, value):
+def test_errors_name_the_invalid_option(tmp_path, option, value):
     with pytest.raises(ValueError, match=rf"{option}=.*take"):
         generate_town(tmp_path / "town", **{option: value})
     assert not list(tmp_path.iterdir())
 
 
-def test_nobody_in_town_is_a_valid_data_set(tmp_path):
+def test_a_town_without_agents_is_a_valid_data_set(tmp_path):
     empty = {**SMALLEST, "pedestrians": 0, "vehicles": 0}
     out = generate_town(tmp_path / "town", workers=1, **empty)
     rows = json.loads((out / "v1.0-mini" / "sample.json").read_text())

@@ -62,7 +62,7 @@ def test_rays_pass_through_transparent_texture():
     assert (instance_ids == 0).all()
 
 
-def test_counts_are_those_of_the_devkit():
+def test_counts_equal_the_devkits():
     rng = np.random.default_rng(3)
     points = rng.uniform(-10, 10, (4000, 3))
     centres = rng.uniform(-8, 8, (12, 3))
@@ -96,9 +96,9 @@ def test_every_point_on_a_body_lies_in_its_box():
     scene = Scene(TownConfig(scenes=2, seconds=1.0, image_size=(60, 100)), 0)
     checked = 0
     for time in (0.0, 0.4, 1.0):
-        points, instance_ids, eye, rotation = scene.lidar(time)
+        points, instance_ids, origin, rotation = scene.lidar(time)
         boxes = scene.boxes(time)
-        world = points[:, :3].astype(np.float64) @ rotation.T + eye
+        world = points[:, :3].astype(np.float64) @ rotation.T + origin
         for number, track in enumerate(scene.traffic.tracks):
             hits = world[instance_ids == number + 1]
             box = boxes.centres_A3[[number]], boxes.sizes_A3[[number]], boxes.yaws_A[[number]]

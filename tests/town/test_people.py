@@ -1,4 +1,4 @@
-"""Pictures of people and cycles lie on their quads as the quads lie in the world."""
+"""Drawn people and cycles are centred on their quads."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ def test_limbs_are_where_they_should_be_on_average():
         for up in np.linspace(0.3, 0.7, 23):
             for left in np.linspace(-0.1, 0.1, 23):
                 canvas = Canvas(0.0, 0.8, height)
-                place = np.array([0, left, up])
-                canvas.draw([Limb(place, place, 0.11, (9, 9, 9))])
+                position = np.array([0, left, up])
+                canvas.draw([Limb(position, position, 0.11, (9, 9, 9))])
                 expected = canvas.width / 2 + left * height, (1 - up) * height
                 shifts.append(np.subtract(middle(canvas.alpha), expected))
     np.testing.assert_allclose(np.mean(shifts, axis=0), 0, atol=0.1)
@@ -31,7 +31,7 @@ def test_limbs_are_where_they_should_be_on_average():
 
 @pytest.mark.parametrize("view", [0.0, np.pi])
 def test_a_rider_seen_from_the_front_or_from_behind_is_in_the_middle(view):
-    alpha = draw_rider(Outfit.draw(np.random.default_rng(0)), view, 0.4, 192)[1]
+    alpha = draw_rider(Outfit.sample(np.random.default_rng(0)), view, 0.4, 192)[1]
     assert middle(alpha)[0] == pytest.approx(alpha.shape[1] / 2, abs=0.2)
     mirrored = alpha[:, ::-1]
     assert (alpha > 0)[mirrored > 0].mean() > 0.97

@@ -1,4 +1,4 @@
-"""The town's pictures follow the package's convention: pixel i spans [i, i + 1].
+"""Rendered images follow the package's convention: pixel i spans [i, i + 1].
 
 Every kind of primitive is compared with rays through pixel centres (``cell_rays`` of a grid with a
 cell per pixel) or with corners projected by the camera's intrinsics.
@@ -16,7 +16,7 @@ from drivemim.town.quads import Quads, Sprites, Texture, TextureBank
 from drivemim.town.render import draw_shadows, render
 from drivemim.town.rig import Camera, make_rig
 from drivemim.town.town_config import DAY, SCENE_CONDITIONS
-from drivemim.town.weather import _Lens
+from drivemim.town.weather import _CameraLight
 
 HEIGHT, WIDTH = 90, 160
 # Looks along world x and a little down, from 2 m above the ground.
@@ -35,14 +35,14 @@ CAMERA = Camera(
     (HEIGHT, WIDTH),
     0,
 )
-EYE = np.array([0.0, 0.0, 2.0])
-POSE = EYE, CAMERA.rotation_33
+ORIGIN = np.array([0.0, 0.0, 2.0])
+POSE = ORIGIN, CAMERA.rotation_33
 
 
 def pixel_rays():
     """StaticScene directions through pixel centres, one metre deep each: (H, W, 3)."""
     pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = CAMERA.rotation_33, EYE
+    pose[:3, :3], pose[:3, 3] = CAMERA.rotation_33, ORIGIN
     rays = cell_rays(
         torch.from_numpy(CAMERA.intrinsics_33)[None, None, None],
         torch.from_numpy(pose)[None, None, None],
@@ -67,7 +67,7 @@ def fractions(levels):
 
 
 def mean_shift(levels_HW, fraction_HW, inside_HW, axis):
-    """By how many pixels a drawn ramp is shifted along an axis of the image, on average."""
+    """Mean shift of a rendered ramp along an axis of the image, pixels."""
     step_HW = np.gradient(fraction_HW, axis=axis)
     # Beside its edges a quad's colours are mixed with what is around it.
     inner_HW = inside_HW & (np.abs(fraction_HW - 0.5) < 0.47)
@@ -75,11 +75,11 @@ def mean_shift(levels_HW, fraction_HW, inside_HW, axis):
     return abs(((fractions(levels_HW) - fraction_HW) / step_HW)[inner_HW].mean())
 
 
-def hit(rays_HW3, corner_3, right_3, down_3):
+def intersect(rays_HW3, corner_3, right_3, down_3):
     """Depth at which rays meet a rectangle's plane, and the fractions of its sides there."""
     normal = np.cross(right_3, down_3)
-    depth = ((corner_3 - EYE) @ normal) / (rays_HW3 @ normal)
-    offset = EYE + rays_HW3 * depth[..., None] - corner_3
+    depth = ((corner_3 - ORIGIN) @ normal) / (rays_HW3 @ normal)
+    offset = ORIGIN + rays_HW3 * depth[..., None] - corner_3
     return depth, offset @ right_3 / (right_3 @ right_3), offset @ down_3 / (down_3 @ down_3)
 
 
@@ -94,7 +94,7 @@ def test_a_rectangle_covers_the_pixels_whose_centres_it_projects_on(rectangle):
     number = bank.add_image(ramps())
     quads = Quads.make([(*(side.tolist() for side in rectangle), number)], instance_id=3)
     output = render(quads, bank, None, CAMERA, POSE, amodal=True)
-    depth, across, down = hit(pixel_rays(), *rectangle)
+    depth, across, down = intersect(pixel_rays(), *rectangle)
     expected = (depth > 0) & (np.abs(across - 0.5) < 0.5) & (np.abs(down - 0.5) < 0.5)
     covered = output.instance_ids_HW == 3
     assert expected.sum() > 600
@@ -117,26 +117,26 @@ def test_the_edges_of_a_wall_are_the_projected_corners_to_a_fraction_of_a_pixel(
         left, top = 40 + step / 10 + 0.05, 20 + step / 10 + 0.05
         corner = [10.0, (80 - left) / 10, 2 + (45 - top) / 10]
         quads = Quads.make([(corner, [0, -3.0, 0], [0, 0, -2.0], number)], instance_id=1)
-        output = render(quads, bank, None, level, (EYE, level.rotation_33))
+        output = render(quads, bank, None, level, (ORIGIN, level.rotation_33))
         rows, columns = np.nonzero(output.instance_ids_HW)
         # Columns and rows whose centres are right of and below the edges: ceil(edge - 0.5).
         assert (columns.min(), columns.max()) == (np.ceil(left - 0.5), np.ceil(left + 29.5) - 1)
         assert (rows.min(), rows.max()) == (np.ceil(top - 0.5), np.ceil(top + 19.5) - 1)
 
 
-def test_a_billboard_covers_the_pixels_whose_centres_it_projects_on():
+def test_a_sprite_covers_the_pixels_whose_centres_it_projects_on():
     bank = TextureBank()
-    boards = Sprites(
+    sprites = Sprites(
         np.array([[8.0, 1.3, 0.0]]),
         np.array([1.7]),
         np.array([3.1]),
         np.array([bank.add_image(ramps())]),
         np.array([5]),
     )
-    quads = boards.facing(EYE)
+    quads = sprites.facing(ORIGIN)
     output = render(quads, bank, None, CAMERA, POSE)
     rectangle = quads.corner_M3[0], quads.right_M3[0], quads.down_M3[0]
-    _, across, down = hit(pixel_rays(), *rectangle)
+    _, across, down = intersect(pixel_rays(), *rectangle)
     expected = (np.abs(across - 0.5) < 0.5) & (np.abs(down - 0.5) < 0.5)
     covered = output.instance_ids_HW == 5
     assert (covered ^ expected).sum() <= 0.01 * expected.sum()
@@ -145,12 +145,12 @@ def test_a_billboard_covers_the_pixels_whose_centres_it_projects_on():
     assert mean_shift(output.colours_HW4[..., 1], down, both, 0) < 0.05
 
 
-def test_the_ground_is_seen_where_rays_through_pixel_centres_meet_it():
+def test_the_ground_is_drawn_where_rays_through_pixel_centres_intersect_it():
     ground = Ground(Texture(ramps()), np.array([2.0, -3.2]), np.array([6.4, 6.4]))
     output = render(Quads.make([]), TextureBank(), ground, CAMERA, POSE)
     rays = pixel_rays()
-    depth = -EYE[2] / np.where(rays[..., 2] < 0, rays[..., 2], np.nan)
-    positions = EYE + rays * depth[..., None]
+    depth = -ORIGIN[2] / np.where(rays[..., 2] < 0, rays[..., 2], np.nan)
+    positions = ORIGIN + rays * depth[..., None]
     np.testing.assert_allclose(output.depth()[output.ground_HW], depth[output.ground_HW], 1e-5)
     # To the right in the texture is along x; down is along -y.
     across, down = (positions[..., 0] - 2) / 6.4, (3.2 - positions[..., 1]) / 6.4
@@ -159,14 +159,14 @@ def test_the_ground_is_seen_where_rays_through_pixel_centres_meet_it():
     assert mean_shift(output.colours_HW4[..., 1], down, inside, 1) < 0.05
 
 
-def test_a_shadow_lies_where_rays_through_pixel_centres_meet_it():
+def test_a_shadow_is_drawn_where_rays_through_pixel_centres_intersect_it():
     white = np.full((64, 64, 4), 255, np.uint8)
     ground = Ground(Texture(white), np.array([-20.0, -20.0]), np.array([40.0, 40.0]))
     output = render(Quads.make([]), TextureBank(), ground, CAMERA, POSE)
     rectangle = np.array([9.0, 1.7, 0]), np.array([0, -3.3, 0]), np.array([-3.9, 0, 0])
     shadows = Quads.make([(*(side.tolist() for side in rectangle), 0)], two_sided=True)
     draw_shadows(output, shadows, ramps()[..., 0].astype(np.float32) / 255, CAMERA, POSE)
-    _, across, down = hit(pixel_rays(), *rectangle)
+    _, across, down = intersect(pixel_rays(), *rectangle)
     inside = (np.abs(across - 0.5) < 0.5) & (np.abs(down - 0.5) < 0.47)
     assert mean_shift(output.colours_HW4[..., 0], across, inside, 1) < 0.05
 
@@ -174,7 +174,7 @@ def test_a_shadow_lies_where_rays_through_pixel_centres_meet_it():
 def test_headlights_of_a_camera_in_the_middle_are_symmetric():
     night = next(condition for condition in SCENE_CONDITIONS.values() if condition.night)
     level = replace(CAMERA, rotation_33=np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]))
-    beam = _Lens(level, night).beam
+    beam = _CameraLight(level, night).beam
     assert np.ptp(beam) > 1
     np.testing.assert_allclose(beam, beam[:, ::-1], atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Pictures against geometry worked out by hand and against the boxes of the tracks."""
+"""Rendered images compared with geometry worked out by hand and with the tracks' boxes."""
 
 from itertools import pairwise
 
@@ -51,7 +51,7 @@ def test_a_wall_covers_the_pixels_it_should_at_its_depth():
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_the_nearer_wall_wins_in_any_order_and_outlines_ignore_it(order):
+def test_the_nearer_wall_occludes_in_any_order_and_amodal_areas_ignore_it(order):
     bank = TextureBank()
     walls = [
         Quads.make([wall(plain(bank, 50), 20.0, half=2.06)], instance_id=1),
@@ -152,9 +152,9 @@ def test_silhouettes_lie_inside_their_projected_boxes_and_touch_most_of_them(sce
 def test_known_points_agree_with_the_depth_map(scene):
     """Lidar points, put into the camera of the same instant, meet the depths drawn there."""
     time = 1.0
-    points, instance_ids, eye, rotation = scene.lidar(time)
+    points, instance_ids, origin, rotation = scene.lidar(time)
     still = instance_ids == 0
-    world = points[still, :3] @ rotation.T + eye
+    world = points[still, :3] @ rotation.T + origin
     for camera in scene.rig:
         position, turn = camera.pose(*scene.ego(time))
         local = (world - position) @ turn
@@ -171,7 +171,7 @@ def test_known_points_agree_with_the_depth_map(scene):
         assert open_view.sum() > 500
         assert np.median(np.abs(error)) < 0.02
         assert (np.abs(error[open_view]) < 0.1).mean() > 0.9
-        assert (error > 0.1).mean() < 0.02  # and what they show is not behind what it hit
+        assert (error > 0.1).mean() < 0.02  # the depth there is not behind the lidar's hit
 
 
 def test_the_cameras_see_all_around_and_overlap():
@@ -190,7 +190,7 @@ def test_the_cameras_see_all_around_and_overlap():
         assert 5 < overlap < 40
 
 
-def test_every_picture_has_texture(scene):
+def test_every_image_has_texture(scene):
     for camera in scene.rig:
         image = scene.apply_weather(scene.render(0.5, camera), 0.5, camera)
         assert image.shape == (180, 320, 3)

@@ -5,7 +5,7 @@ import pytest
 
 from drivemim.datasets.classes import CLASS_ATTRIBUTES, NUSCENES_DETECTION
 from drivemim.town import TownConfig
-from drivemim.town.route import LEAD_IN, Plan, ego_distances, make_route, simulation_times
+from drivemim.town.route import LEAD_IN, DrivingPlan, ego_distances, make_route, simulation_times
 from drivemim.town.tracks import Track, trailer_track
 from drivemim.town.traffic import make_traffic
 
@@ -17,7 +17,7 @@ def traffic(request):
 
 @pytest.mark.parametrize("turn", [-1, 0, 1])
 def test_routes_are_smooth_and_end_in_the_right_lane(turn):
-    route = make_route(Plan(turn, 0.0, 8.0, 30.0), 60.0)
+    route = make_route(DrivingPlan(turn, 0.0, 8.0, 30.0), 60.0)
     steps = np.linalg.norm(np.diff(route.points_P2, axis=0), axis=1)
     np.testing.assert_allclose(steps, 0.1, atol=0.06)
     directions = np.arctan2(*np.diff(route.points_P2, axis=0).T[::-1])
@@ -29,7 +29,7 @@ def test_routes_are_smooth_and_end_in_the_right_lane(turn):
 
 
 def test_a_stop_stands_still_before_the_line_and_goes_on():
-    driven = ego_distances(Plan(0, 2.0, 8.0, 26.0), 10.0)
+    driven = ego_distances(DrivingPlan(0, 2.0, 8.0, 26.0), 10.0)
     speeds = np.diff(driven) / 0.05
     standing = speeds == 0
     assert standing.sum() * 0.05 == pytest.approx(2.0, abs=0.3)
@@ -38,7 +38,7 @@ def test_a_stop_stands_still_before_the_line_and_goes_on():
     assert speeds.min() >= 0
 
 
-def test_everybody_takes_part(traffic):
+def test_all_kinds_of_agents_are_present(traffic):
     kinds = [track.kind for track in traffic.tracks]
     people = [track for track in traffic.tracks if track.is_pedestrian]
     assert len(people) >= 34
@@ -49,14 +49,14 @@ def test_everybody_takes_part(traffic):
     near = 0
     for time in (0.0, 4.0, 8.0):
         positions, _, _ = traffic.at(time)
-        away = np.linalg.norm(positions[1:] - positions[0], axis=1)
+        distances = np.linalg.norm(positions[1:] - positions[0], axis=1)
         is_pedestrian = np.array([track.is_pedestrian for track in traffic.tracks])
-        near += (is_pedestrian & (away < 40)).sum() / 3
+        near += (is_pedestrian & (distances < 40)).sum() / 3
     assert near >= 15
 
 
-def test_nobody_drives_through_anybody(traffic):
-    """Discs of half a width in the middle of two objects never overlap."""
+def test_tracks_do_not_collide(traffic):
+    """Discs of 70 % of the half width around the middles of two objects never overlap."""
     halves = np.array([track.size_wlh[0] / 2 for track in [traffic.ego, *traffic.tracks]])
     halves *= 0.7
     for time in np.arange(0, 8.01, 0.5):
@@ -100,7 +100,7 @@ def test_positions_between_steps_are_interpolated(traffic):
 
 
 def driven(points):
-    """A truck 8 m long on a path of points, one a step."""
+    """A truck 8 m long on a path with one point per time step."""
     points = np.array(points, np.float64)
     ahead = np.gradient(points, axis=0)
     return Track("truck", (2.5, 8.0, 3.3), points, np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0])))
@@ -172,12 +172,12 @@ def test_every_object_has_a_category_and_an_attribute_of_its_class(traffic):
     }
 
 
-def test_a_machine_works_between_its_barriers(traffic):
-    (machine,) = [t for t in traffic.tracks if t.kind in ("excavator", "loader")]
+def test_a_construction_vehicle_works_between_its_barriers(traffic):
+    (vehicle,) = [t for t in traffic.tracks if t.kind in ("excavator", "loader")]
     barriers = [t for t in traffic.tracks if t.kind == "barrier"][:2]
     ends = [barrier.positions_S2[0] for barrier in barriers]
     along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
-    reach = (machine.positions_S2 - ends[0]) @ along
-    assert reach.min() > machine.size_wlh[1] / 2
-    assert reach.max() < np.linalg.norm(ends[1] - ends[0]) - machine.size_wlh[1] / 2
-    assert np.linalg.norm(np.diff(machine.positions_S2, axis=0), axis=1).max() <= 0.4 * 0.05 + 1e-9
+    reach = (vehicle.positions_S2 - ends[0]) @ along
+    assert reach.min() > vehicle.size_wlh[1] / 2
+    assert reach.max() < np.linalg.norm(ends[1] - ends[0]) - vehicle.size_wlh[1] / 2
+    assert np.linalg.norm(np.diff(vehicle.positions_S2, axis=0), axis=1).max() <= 0.4 * 0.05 + 1e-9

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from drivemim.town.route import LEAD_IN, Plan, make_route
+from drivemim.town.route import LEAD_IN, DrivingPlan, make_route
 from drivemim.town.scene_builder import SceneBuilder
 from drivemim.town.tracks import Track
 from drivemim.town.visibility import LineOfSight
@@ -47,7 +47,7 @@ def test_houses_at_the_corner_occlude():
 
 
 def test_later_tracks_do_not_occlude_a_track_that_must_be_visible():
-    plan = Plan(0, 0.0, 8.0, 40.0)
+    plan = DrivingPlan(0, 0.0, 8.0, 40.0)
     distances = np.full(80, LEAD_IN)  # it stands for four seconds
     route = make_route(plan, LEAD_IN + 10.0)
     ego = Track("ego", (1.9, 4.6, 1.5), *route.at(distances))
