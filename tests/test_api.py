@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import drivemim
-from drivemim.datasets.town import generate_town
 from drivemim.engine.build import build_alone
 from drivemim.engine.config import load_config
 from drivemim.engine.named_configs import configs_folder, find_config
 from drivemim.engine.pretrained_backbone import PretrainedBackbone
 from drivemim.engine.provenance import one_frame
 from drivemim.errors import CheckpointError, ConfigError
+from drivemim.town import generate_town
 
 SHORT = {
     "train_cfg.max_iters": 2,

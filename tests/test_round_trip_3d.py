@@ -20,9 +20,9 @@ from nuscenes.eval.detection.utils import category_to_detection_name
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.classes import DETECTION_CLASSES
 from drivemim.datasets.sampler import SampleRequest
-from drivemim.datasets.town import generate_town
 from drivemim.engine.config import load_config
 from drivemim.models.heads.mono3d_perfect import perfect_outputs
+from drivemim.town import generate_town
 
 ERRORS = {
     "mATE": "trans_err",

@@ -1,4 +1,4 @@
-"""Generate a data set in nuScenes' format: a small town and drives through it."""
+"""Generate a data set in nuScenes' format: drives through a small synthetic town."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from drivemim.datasets.town import TownConfig, generate_town
+from drivemim.town import TownConfig, generate_town
 
 DEFAULTS = TownConfig()
 
@@ -20,14 +20,14 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--scenes",
         type=int,
         default=DEFAULTS.scenes,
-        help="2 to 850; up to 10 are v1.0-mini's, more v1.0-trainval's",
+        help="2 to 850; up to 10 give v1.0-mini, more give v1.0-trainval",
     )
-    parser.add_argument("--seconds", type=float, default=DEFAULTS.seconds, help="a scene's length")
+    parser.add_argument("--seconds", type=float, default=DEFAULTS.seconds, help="length of a scene")
     parser.add_argument(
         "--sweep-rate",
         type=float,
         default=DEFAULTS.sweep_rate,
-        help="images a second of every camera, keyframes included; a multiple of 2",
+        help="images per second and camera, keyframes included; a multiple of 2",
     )
     parser.add_argument(
         "--image-size",
@@ -38,18 +38,18 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="pixels",
     )
     parser.add_argument("--seed", type=int, default=DEFAULTS.seed)
-    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes")
     parser.add_argument(
         "--pedestrians",
         type=int,
         default=DEFAULTS.pedestrians,
-        help="a scene; a longer drive thins them out unless there are more",
+        help="number per scene, spread over the whole drive",
     )
     parser.add_argument(
         "--vehicles",
         type=int,
         default=DEFAULTS.vehicles,
-        help="a scene, likewise; cycles and trailers count",
+        help="number per scene, spread over the whole drive; includes cycles and trailers",
     )
     parser.add_argument("--depth", action="store_true", help="also write metric depth maps")
     parser.add_argument("--instances", action="store_true", help="also write instance maps")

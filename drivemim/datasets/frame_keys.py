@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.sources import content_key
-from drivemim.datasets.town.generate import MARKER
+from drivemim.generated import is_generated
 
 
 def frame_keys(
@@ -41,7 +41,7 @@ def scene_tokens(index: FrameIndex) -> list[str] | None:
     In folders of frames, tokens are paths. Towns of the same seed share their tokens, even if they
     differ otherwise.
     """
-    if index.info.source == "frames" or (index.data_root / MARKER).is_file():
+    if index.info.source == "frames" or is_generated(index.data_root):
         return None
     return list(index.scenes.token)
 

@@ -12,10 +12,10 @@ from mmengine.config import Config
 from drivemim.datasets import ClipDataset
 from drivemim.datasets.classes import CLASSES, DEFAULT
 from drivemim.datasets.index import FrameIndex
-from drivemim.datasets.town.generate import MARKER
 from drivemim.engine.config import defaults_of, dicts_in
 from drivemim.engine.frames_seen import record_frames
 from drivemim.engine.reads import boxes_from
+from drivemim.generated import is_generated
 
 _SETTINGS = {
     "image_size": "image_size",
@@ -90,7 +90,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
         "source": info.source,
         "version": info.version,
         "tables": hashlib.sha256(tables.encode()).hexdigest()[:16],
-        "generated": (index.data_root / MARKER).is_file(),
+        "generated": is_generated(index.data_root),
         "cameras": [index.cameras[number] for number in cameras],
         "left_out_cameras": [
             name for number, name in enumerate(index.cameras) if number not in set(cameras)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
+from drivemim.datasets.depth_maps import has_depth, read_depth
 from drivemim.datasets.lidar import has_lidar
-from drivemim.datasets.town.depth import has_depth, read_depth
 from drivemim.datasets.track_poses import clip_movers
 from drivemim.engine.config import dicts_in, short_type
 from drivemim.errors import ConfigError

@@ -22,7 +22,7 @@ from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.detection import BoxFilters
 from drivemim.datasets.ground_truth import frame_boxes
 from drivemim.datasets.index import FrameIndex
-from drivemim.datasets.town import generate_town
+from drivemim.town import generate_town
 
 NEAR = 0.1
 EVERY_VISIBILITY = ["", "1", "2", "3", "4"]

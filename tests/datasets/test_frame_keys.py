@@ -11,7 +11,7 @@ from drivemim.datasets.builders.frames import build_frames_index
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.frame_keys import annotated_scenes, frame_keys, scene_tokens
 from drivemim.datasets.index import FrameIndex
-from drivemim.datasets.town.generate import MARKER
+from drivemim.generated import MARKER
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from mmengine.config import Config
 
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.clip_dataset import ClipDataset
-from drivemim.datasets.town import generate_town
-from drivemim.datasets.town.depth import read_depth
+from drivemim.datasets.depth_maps import read_depth
 from drivemim.datasets.track_poses import clip_movers
 from drivemim.engine.mask_analysis import analysis_table, analyze_masks, needs_guide
 from drivemim.errors import ConfigError
 from drivemim.masking.leakage import find_sightings
 from drivemim.registry import MASKS
+from drivemim.town import generate_town
 
 GRID = (6, 10)
 

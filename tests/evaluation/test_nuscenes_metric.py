@@ -16,7 +16,6 @@ from nuscenes.eval.detection.utils import category_to_detection_name
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.classes import DETECTION_CLASSES
 from drivemim.datasets.detection3d import FrameDetection3D
-from drivemim.datasets.town import generate_town
 from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation import NuScenesDetection
 from drivemim.evaluation.nuscenes_devkit import (
@@ -25,6 +24,7 @@ from drivemim.evaluation.nuscenes_devkit import (
     named_numbers,
     number_names,
 )
+from drivemim.town import generate_town
 
 ERRORS = {"mATE": "trans_err", "mASE": "scale_err", "mAOE": "orient_err", "mAVE": "vel_err",
           "mAAE": "attr_err"}  # fmt: skip

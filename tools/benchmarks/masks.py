@@ -16,10 +16,10 @@ from mmengine.config import Config
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.datasets.town.rig import make_rig
 from drivemim.masking import MaskStrategy, clip_generators
 from drivemim.masking.named import named_strategies
 from drivemim.registry import MASKS, MODELS
+from drivemim.town.rig import make_rig
 
 STRIDE = 16
 SECONDS_BETWEEN_STEPS = 0.5
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             one = drive(1, 3, arguments.boxes, grid, device)
             step = step_cost(arguments.model, one, 1 if device.type == "cpu" else 5)
             print(f"\n{text}: a training step of {arguments.model} takes {step:,.0f} ms a clip")
-        print(f"\n| strategy, {text} cells | ms a clip | share of the step |\n|---|---|---|")
+        print(f"\n| strategy, {text} cells | ms a clip | fraction of the step |\n|---|---|---|")
         for name, strategy in strategies.items():
             cost = mask_cost(strategy, clips, grid, arguments.repeats)
             print(f"| {name} | {cost:.2f} | {100 * cost / step:.3f} % |", flush=True)

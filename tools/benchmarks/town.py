@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from drivemim.datasets.town import TownConfig, generate_town
+from drivemim.town import TownConfig, generate_town
 
 
 def measure(config: TownConfig) -> tuple[int, float, float]:

@@ -25,7 +25,7 @@ ARMS = {"pretrained": "the pretrained backbone", "random": "random initialisatio
 # The configs read the demo's index from this folder.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")
 
-TOWN_SOURCES = ("drivemim/datasets/town", "drivemim/geometry", "drivemim/cli/town.py")
+TOWN_SOURCES = ("drivemim/town", "drivemim/generated.py", "drivemim/cli/town.py")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,10 @@
+"""Types of the arrays that the generator works with."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Image = NDArray[np.uint8]
