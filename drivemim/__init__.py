@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         train,
     )
     from drivemim.clips import Clips
-    from drivemim.datasets.index import FrameIndex
+    from drivemim.data.index.frame_index import FrameIndex
 
 __version__ = "0.1.0"
 
@@ -46,9 +46,10 @@ __all__ = [
     "train",
 ]
 
-_ELSEWHERE = {"Clips": "drivemim.clips", "FrameIndex": "drivemim.datasets.index"}
+_ELSEWHERE = {"Clips": "drivemim.clips", "FrameIndex": "drivemim.data.index.frame_index"}
 _SUBPACKAGES = (
-    "datasets", "engine", "evaluation", "geometry", "masking", "models", "visualization"
+    "config", "data", "evaluation", "geometry", "masking", "models", "training", "transfer",
+    "visualization",
 )  # fmt: skip
 
 

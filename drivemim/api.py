@@ -12,16 +12,16 @@ from typing import Any, Literal
 
 from mmengine.config import Config
 
-from drivemim.datasets.builders.frames import build_frames_index
-from drivemim.datasets.builders.nuimages import build_nuimages_index
-from drivemim.datasets.builders.nuscenes import build_nuscenes_index
-from drivemim.datasets.index import FrameIndex
-from drivemim.engine.checkpoints import newest_checkpoint
-from drivemim.engine.config import is_pretrainer, load_config, walk
-from drivemim.engine.pretrained_backbone import load_backbone
-from drivemim.engine.run import NEWEST, evaluate, train
-from drivemim.engine.transfer import export_backbone
+from drivemim.config.loading import is_pretrainer, load_config, walk
+from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.data.index.builders.nuimages import build_nuimages_index
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
+from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError
+from drivemim.training.checkpoints import newest_checkpoint
+from drivemim.training.run import NEWEST, evaluate, train
+from drivemim.transfer.exporting import export_backbone
+from drivemim.transfer.pretrained_backbone import load_backbone
 
 __all__ = [
     "PretrainingRun",

@@ -1,6 +1,6 @@
 """Files by which a generated data set differs from a recorded one: its marker and its depth maps.
 
-``drivemim.town`` writes them; ``drivemim.datasets`` and ``drivemim.engine`` read them.
+``drivemim.town`` writes them; ``drivemim.data`` and ``drivemim.training`` read them.
 """
 
 from __future__ import annotations

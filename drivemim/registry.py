@@ -36,21 +36,21 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
 
 MODELS = _child("model", MMENGINE_MODELS, "drivemim.models")
 TASK_UTILS = _child("task util", MMENGINE_TASK_UTILS, "drivemim.models")
-DATASETS = _child("dataset", MMENGINE_DATASETS, "drivemim.datasets")
-TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "drivemim.datasets")
-FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "drivemim.datasets")
-DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "drivemim.datasets")
+DATASETS = _child("dataset", MMENGINE_DATASETS, "drivemim.data")
+TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "drivemim.data")
+FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "drivemim.data")
+DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "drivemim.data")
 METRICS = _child("metric", MMENGINE_METRICS, "drivemim.evaluation")
-HOOKS = _child("hook", MMENGINE_HOOKS, "drivemim.engine")
-LOG_PROCESSORS = _child("log processor", MMENGINE_LOG_PROCESSORS, "drivemim.engine")
-OPTIM_WRAPPERS = _child("optim_wrapper", MMENGINE_OPTIM_WRAPPERS, "drivemim.engine")
+HOOKS = _child("hook", MMENGINE_HOOKS, "drivemim.training")
+LOG_PROCESSORS = _child("log processor", MMENGINE_LOG_PROCESSORS, "drivemim.training")
+OPTIM_WRAPPERS = _child("optim_wrapper", MMENGINE_OPTIM_WRAPPERS, "drivemim.training")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    "optimizer wrapper constructor", MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, "drivemim.engine"
+    "optimizer wrapper constructor", MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, "drivemim.training"
 )
 # Empty registries, so that MMEngine finds its own classes from our scope without a warning each.
 for _parent in (EVALUATOR, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS,
                 RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS):  # fmt: skip
-    Registry(_parent.name, parent=_parent, scope="drivemim", locations=["drivemim.engine"])
+    Registry(_parent.name, parent=_parent, scope="drivemim", locations=["drivemim.training"])
 
 MASKS = Registry("mask", scope="drivemim", locations=["drivemim.masking"])
-BOX_SOURCES = Registry("box source", scope="drivemim", locations=["drivemim.datasets"])
+BOX_SOURCES = Registry("box source", scope="drivemim", locations=["drivemim.data"])

@@ -12,6 +12,8 @@ from mmengine.registry import DefaultScope
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Helpers that tests of several folders share lie here: ``hostile``.
 sys.path.insert(0, str(Path(__file__).parent))
+# Toys are named by configs, which import them by name, in this process and in others.
+sys.path.insert(0, str(Path(__file__).parent / "toys"))
 # The demo, studies and benchmarks are packages of the scripts in tools/.
 sys.path.insert(0, str(REPOSITORY / "tools"))
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import drivemim
-from drivemim.engine.build import build_alone
-from drivemim.engine.config import load_config
-from drivemim.engine.named_configs import configs_folder, find_config
-from drivemim.engine.pretrained_backbone import PretrainedBackbone
-from drivemim.engine.provenance import one_frame
+from drivemim.config.building import build_alone
+from drivemim.config.loading import load_config
+from drivemim.config.shipped import configs_folder, find_config
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.town import generate_town
+from drivemim.transfer.export_metadata import one_frame
+from drivemim.transfer.pretrained_backbone import PretrainedBackbone
 
 SHORT = {
     "train_cfg.max_iters": 2,

@@ -15,8 +15,8 @@ from drivemim.checkpoint_kinds import (
     unwrapped,
 )
 from drivemim.compat import read_checkpoint
-from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError
+from drivemim.transfer.weights_file import read_weights
 
 WEIGHTS = {"weight": torch.arange(6.0)}
 

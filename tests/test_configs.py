@@ -17,9 +17,9 @@ from mmengine.registry import DATASETS, EVALUATOR, MODELS, init_default_scope
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from drivemim.datasets.builders.frames import build_frames_index
-from drivemim.datasets.sampler import SampleRequest
-from drivemim.engine.config import load_config
+from drivemim.config.loading import load_config
+from drivemim.data.clips.sampler import SampleRequest
+from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from drivemim.engine.hooks.mask_schedule import MaskSchedule
 from drivemim.masking import build_mask
 from drivemim.registry import MASKS
+from drivemim.training.hooks.mask_schedule import MaskSchedule
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = [*sorted((REPOSITORY / "docs").rglob("*.md")), *sorted(REPOSITORY.glob("*.md"))]

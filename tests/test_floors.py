@@ -54,7 +54,7 @@ def test_only_compat_imports_private_parts():
         ("from mmengine.runner import _load", ["mmengine.runner._load"]),
         ("from __future__ import annotations", []),
         ("from torch.utils.data import Dataset", []),
-        ("from drivemim.datasets import _mine", []),
+        ("from drivemim.data import _mine", []),
         ("from . import _mine", []),
     ],
 )

@@ -17,10 +17,10 @@ from nuscenes.eval.common.config import config_factory
 from nuscenes.eval.detection.evaluate import DetectionEval
 from nuscenes.eval.detection.utils import category_to_detection_name
 
-from drivemim.datasets.builders.nuscenes import build_nuscenes_index
-from drivemim.datasets.classes import DETECTION_CLASSES
-from drivemim.datasets.sampler import SampleRequest
-from drivemim.engine.config import load_config
+from drivemim.config.loading import load_config
+from drivemim.data.classes import DETECTION_CLASSES
+from drivemim.data.clips.sampler import SampleRequest
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.models.heads.mono3d_perfect import perfect_outputs
 from drivemim.town import generate_town
 

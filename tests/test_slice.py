@@ -13,7 +13,7 @@ import torch
 from nuscenes import NuScenes
 from safetensors.torch import load_file
 
-from drivemim.datasets import FrameIndex
+from drivemim.data import FrameIndex
 from workflow.steps import run_length
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from drivemim.engine.mask_analysis import DEPTHS, analysis_table, analyze_masks
 from drivemim.errors import one_line_errors
+from drivemim.evaluation.mask_analysis import DEPTHS, analysis_table, analyze_masks
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import check_target, write_bytes
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from drivemim.engine.transfer import export_backbone
 from drivemim.errors import one_line_errors
+from drivemim.transfer.exporting import export_backbone
 from drivemim.trust import add_trust_option
 
 

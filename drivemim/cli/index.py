@@ -5,10 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-from drivemim.datasets.builders.frames import VIDEO_RATE, build_frames_index
-from drivemim.datasets.builders.nuimages import build_nuimages_index
-from drivemim.datasets.builders.nuscenes import build_nuscenes_index
-from drivemim.datasets.index import FrameIndex
+from drivemim.data.index.builders.frames import VIDEO_RATE, build_frames_index
+from drivemim.data.index.builders.nuimages import build_nuimages_index
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
+from drivemim.data.index.frame_index import FrameIndex
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from drivemim.engine.config import ConfigOptions
-from drivemim.engine.run import NEWEST, train
+from drivemim.config.loading import ConfigOptions
 from drivemim.errors import one_line_errors
+from drivemim.training.run import NEWEST, train
 from drivemim.trust import add_trust_option
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from drivemim.engine.adapt_config import adapt_config, describe_stages
 from drivemim.errors import one_line_errors
+from drivemim.transfer.detector_config import adapt_config, describe_stages
 from drivemim.trust import add_trust_option
 
 

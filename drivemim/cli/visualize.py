@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from drivemim.engine.config import ConfigOptions
+from drivemim.config.loading import ConfigOptions
 from drivemim.errors import one_line_errors
 from drivemim.trust import add_trust_option
 from drivemim.visualization.reconstructions import draw_reconstructions

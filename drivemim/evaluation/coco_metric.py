@@ -14,7 +14,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from drivemim.datasets.detection import FrameDetection
+from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.errors import ConfigError
 from drivemim.evaluation.calibration import expected_calibration_error, reliability
 from drivemim.evaluation.curves import ClassCurves, class_curves

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.datasets.classes import CLASSES
+from drivemim.data.classes import CLASSES
 from drivemim.masking.cells import cell_owners
 
 SMALLEST = 4

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from drivemim.compat import devkit_evaluates
-from drivemim.datasets.classes import DETECTION_CLASSES
+from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.errors import DataError
 from drivemim.files import write_bytes
 

@@ -12,8 +12,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
-from drivemim.datasets.detection import FrameDetection
-from drivemim.datasets.index import FrameIndex
+from drivemim.data.detection.detection_dataset import FrameDetection
+from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
 from drivemim.evaluation.nuscenes_devkit import evaluate_results, format_scores, number_names
 from drivemim.evaluation.nuscenes_plausibility import RANGES, SamplePoses

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from mmengine.logging import print_log
 
-from drivemim.datasets.classes import CLASS_RANGES, DETECTION_CLASSES
+from drivemim.data.classes import CLASS_RANGES, DETECTION_CLASSES
 from drivemim.errors import DataError
 from drivemim.evaluation.records import Floats, Integers
 from drivemim.geometry import quaternion_to_matrix

@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.datasets.classes import ATTRIBUTES, CLASS_ATTRIBUTES, DETECTION_CLASSES
-from drivemim.datasets.index import FrameIndex
+from drivemim.data.classes import ATTRIBUTES, CLASS_ATTRIBUTES, DETECTION_CLASSES
+from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import DataError
 from drivemim.evaluation.nuscenes_plausibility import (
     ResultColumns,

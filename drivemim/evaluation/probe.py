@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.datasets.classes import CLASSES
+from drivemim.data.classes import CLASSES
 from drivemim.errors import CheckpointError, DataError
 from drivemim.masking.cells import cell_owners
 

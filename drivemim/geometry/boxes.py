@@ -258,3 +258,18 @@ def _truncation(
     inside_ML = (leave_ML5.min(axis=-1) - enter_ML5.max(axis=-1)).clip(0, None)
     share: Float64 = 1 - inside_ML.mean(axis=-1)
     return share
+
+
+def transform_boxes(boxes_M4: Float64, matrices_M33: Float64) -> Float64:
+    """Scale, mirror and shift boxes.
+
+    Args:
+        boxes_M4: x1 y1 x2 y2 pixels.
+        matrices_M33: scale, shift and mirroring of homogeneous pixel coordinates, without rotation.
+
+    Returns:
+        (M, 4) x1 y1 x2 y2 pixels of the result, not clipped.
+    """
+    scale_M2 = np.stack([matrices_M33[:, 0, 0], matrices_M33[:, 1, 1]], axis=1)
+    corners_M22 = boxes_M4.reshape(-1, 2, 2) * scale_M2[:, None] + matrices_M33[:, None, :2, 2]
+    return np.concatenate([corners_M22.min(axis=1), corners_M22.max(axis=1)], axis=1)

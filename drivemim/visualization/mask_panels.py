@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.datasets import ClipDataset, SampleRequest
+from drivemim.data import ClipDataset, SampleRequest
 from drivemim.files import check_folder
 from drivemim.geometry import lift_points, project_points
 from drivemim.masking import MaskStrategy, clip_generators
+from drivemim.masking.guided import local_contrast
 from drivemim.masking.named import named_strategies
 from drivemim.registry import DATASETS, MASKS
 from drivemim.visualization.panels import (
@@ -160,19 +161,6 @@ def world_marks(clips: Clips, count: int) -> Tensor:
         away_P = (candidates_P3 - candidates_P3[best]).norm(dim=1).numpy()
         distance_P = np.minimum(distance_P, away_P)
     return candidates_P3[chosen]
-
-
-def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Compute the standard deviation of each patch's grey levels: float (B, T, N, h, w).
-
-    Guided strategies use it here instead of a trained guide.
-    """
-    (h, w), (H, W) = grid, clips.image_size
-    grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)
-    rows, columns = H // h, W // w
-    whole = grey_BTNHW[..., : rows * h, : columns * w]
-    deviation: Tensor = whole.reshape(*clips.shape, h, rows, w, columns).std(dim=(4, 6))
-    return deviation
 
 
 def _dataset(cfg: Config) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from drivemim.checkpoint_kinds import check_weights, classify, is_export, kind_of, unwrapped
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
-from drivemim.datasets import SampleRequest
+from drivemim.data import SampleRequest
 from drivemim.errors import CheckpointError
 from drivemim.files import check_folder
 from drivemim.models import MaskedPretrainer

@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.data import ConcatDataset
 
 from drivemim.clips import Clips
-from drivemim.datasets import ClipDataset
+from drivemim.data import ClipDataset
 
 
 def plain_dataset(

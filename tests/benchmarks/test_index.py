@@ -2,9 +2,9 @@ import numpy as np
 
 from benchmarks.index import _report, look_up, measure_look_up, measure_open
 from benchmarks.tables import write_tables
-from drivemim.datasets.builders.nuscenes import build_nuscenes_index
-from drivemim.datasets.clip_windows import ClipWindows
-from drivemim.datasets.index import FrameIndex
+from drivemim.data.clips.clip_windows import ClipWindows
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
+from drivemim.data.index.frame_index import FrameIndex
 
 
 def test_generated_tables_are_whole(tmp_path):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from drivemim.engine.config import load_config
+from drivemim.config.loading import load_config
 from town_demo.plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, make_plan
 
 

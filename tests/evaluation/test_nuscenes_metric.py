@@ -13,9 +13,9 @@ from nuscenes.eval.detection.data_classes import DetectionMetrics
 from nuscenes.eval.detection.evaluate import DetectionEval
 from nuscenes.eval.detection.utils import category_to_detection_name
 
-from drivemim.datasets.builders.nuscenes import build_nuscenes_index
-from drivemim.datasets.classes import DETECTION_CLASSES
-from drivemim.datasets.detection3d import FrameDetection3D
+from drivemim.data.classes import DETECTION_CLASSES
+from drivemim.data.detection.detection3d_dataset import FrameDetection3D
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation import NuScenesDetection
 from drivemim.evaluation.nuscenes_devkit import (

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from drivemim.datasets.classes import CLASS_ATTRIBUTES, DETECTION_CLASSES
+from drivemim.data.classes import CLASS_ATTRIBUTES, DETECTION_CLASSES
 from drivemim.errors import DataError
 from drivemim.evaluation.nuscenes_results import (
     MAX_BOXES,

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from drivemim.engine.provenance import one_frame
 from drivemim.errors import CheckpointError, DataError
 from drivemim.evaluation import probe as module
 from drivemim.evaluation.probe import (
@@ -21,6 +20,7 @@ from drivemim.evaluation.probe import (
     probe_table,
     score_cells,
 )
+from drivemim.transfer.export_metadata import one_frame
 
 
 def random_cells(count, dims=5, seed=0, shift=1.0):

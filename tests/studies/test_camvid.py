@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from seen_data import write_frames
 
-from drivemim.datasets.builders.frames import build_frames_index
-from drivemim.datasets.frame_keys import frame_keys
-from drivemim.datasets.index import FrameIndex
-from drivemim.engine.config import load_config
+from drivemim.config.loading import load_config
+from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.frame_keys import frame_keys
 from studies.camvid import METRICS, StudySettings, make_plan, table_of, write_table
 from studies.masking import index_plan
-
-from ..engine.seen_data import write_frames
 
 SETTINGS = StudySettings(pretrain_iterations=24, finetune_iterations=12, seeds=(0, 1))
 

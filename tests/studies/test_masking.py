@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from drivemim.engine.config import load_config
+from drivemim.config.loading import load_config
 from studies.masking import (
     ARMS,
     ENCODER,

@@ -4,7 +4,7 @@ import sys
 import cv2
 import numpy as np
 
-from drivemim.datasets.index import FrameIndex
+from drivemim.data.index.frame_index import FrameIndex
 
 
 def _run(repository, *arguments):

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def tool(repository):
-    toys = repository / "tests" / "engine"
+    toys = repository / "tests" / "toys"
     path = os.pathsep.join([str(repository), str(toys), os.environ.get("PYTHONPATH", "")])
 
     def tool(name, *arguments):
@@ -26,7 +26,7 @@ def tool(repository):
 
 
 def test_train_export_test(tool, repository, tmp_path):
-    configs = repository / "tests" / "engine" / "configs"
+    configs = repository / "tests" / "toys" / "configs"
     run = tmp_path / "run"
     trained = tool("train.py", configs / "vit.py", "--work-dir", run, "--amp", "--seed", 3,
                    "--cfg-options", "train_dataloader.batch_size=2")  # fmt: skip
@@ -74,10 +74,10 @@ def test_pretraining_a_vit_needs_no_mmdetection(repository):
 import sys
 sys.modules['mmdet'] = sys.modules['mmcv'] = None
 import engine_toys
-from drivemim.engine.run import train
+from drivemim.training.run import train
 train(sys.argv[1], work_dir=sys.argv[2])
 """
-    toys = repository / "tests" / "engine"
+    toys = repository / "tests" / "toys"
     path = os.pathsep.join([str(repository), str(toys), os.environ.get("PYTHONPATH", "")])
     import tempfile
 

@@ -19,7 +19,7 @@ NAMED = {"system_call": "posix.system", "getattr_eval": "builtins.getattr(..., '
 @pytest.fixture
 def tool(repository, monkeypatch, tmp_path):
     """Run a tool in this process; give back how it ended."""
-    monkeypatch.syspath_prepend(str(repository / "tests" / "engine"))
+    monkeypatch.syspath_prepend(str(repository / "tests" / "toys"))
     monkeypatch.setenv(VARIABLE, "")
     # Each run is a process of its own otherwise, without the scope of the one before it.
     monkeypatch.setattr(DefaultScope, "_instance_dict", OrderedDict())
@@ -66,7 +66,7 @@ def arguments(name, configs, file, folder):
 def test_no_tool_runs_what_is_in_a_checkpoint(tool, repository, tmp_path, name, make):
     file, marker = tmp_path / "bad.pth", tmp_path / "marker"
     make(file, marker)
-    configs = repository / "tests" / "engine" / "configs"
+    configs = repository / "tests" / "toys" / "configs"
     ended = tool(name.split()[0], *arguments(name, configs, file, tmp_path))
     assert ended.startswith(f"CheckpointError: {file} holds more than weights and plain values: ")
     assert NAMED[make.__name__] in ended
@@ -96,9 +96,9 @@ def test_a_trusted_file_must_be_there(tool, tmp_path, capsys):
 
 def test_resuming_does_not_run_a_config_in_the_file(repository, tmp_path):
     """MMEngine runs ``meta['config']`` to compare the number of GPUs."""
-    from drivemim.engine.run import train
+    from drivemim.training.run import train
 
-    config = repository / "tests" / "engine" / "configs" / "toy.py"
+    config = repository / "tests" / "toys" / "configs" / "toy.py"
 
     def length(iterations):
         return {
@@ -121,7 +121,7 @@ def test_metadata_of_an_export_cannot_write_code(repository, tmp_path, monkeypat
     """tools/transfer.py writes parts of it into a config, which is a program."""
     from mmengine.config import Config
 
-    from drivemim.engine.adapt_settings import Setting, render
+    from drivemim.transfer.detector_settings import Setting, render
 
     bad = {"x=print(file=open('marker', 'w')), y": 1, "class": 2}
     text = render([Setting("model.backbone.style", bad, "")], Config({"model": {"backbone": {}}}))

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def tool(repository):
-    toys = repository / "tests" / "engine"
+    toys = repository / "tests" / "toys"
     path = os.pathsep.join([str(repository), str(toys), os.environ.get("PYTHONPATH", "")])
 
     def tool(name, *arguments, folder=None):
@@ -28,7 +28,7 @@ def tool(repository):
 @pytest.fixture(scope="module")
 def export(repository, tool, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
-    configs = repository / "tests" / "engine" / "configs"
+    configs = repository / "tests" / "toys" / "configs"
     trained = tool("train.py", configs / "resnet.py", "--work-dir", folder / "run")
     assert trained.returncode == 0, trained.stderr[-2000:]
     out = folder / "backbone.safetensors"
@@ -42,7 +42,7 @@ def export(repository, tool, tmp_path_factory):
 
 @pytest.mark.parametrize("plain", [False, True], ids=["hook", "plain"])
 def test_the_config_written_trains(repository, tool, export, tmp_path, plain):
-    theirs = repository / "tests" / "engine" / "configs" / "detector.py"
+    theirs = repository / "tests" / "toys" / "configs" / "detector.py"
     small = tmp_path / "small.py"
     arguments = ["--config", theirs, "--backbone", export, "--out", small]
     finished = tool("transfer.py", *arguments, *(["--plain"] if plain else []))
@@ -73,7 +73,7 @@ def test_the_config_written_trains(repository, tool, export, tmp_path, plain):
 
 
 def test_without_out_it_is_printed(repository, tool, export, tmp_path):
-    theirs = repository / "tests" / "engine" / "configs" / "detector.py"
+    theirs = repository / "tests" / "toys" / "configs" / "detector.py"
     finished = tool("transfer.py", "--config", theirs, "--backbone", export)
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert f"_base_ = '{theirs}'" in finished.stdout

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.data.index.builders.frames import build_frames_index
 from workflow.steps import run_length
 
 CONFIG = "configs/pretrain/vit_micro_tube_camvid.py"

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-TOYS = "tests/engine/configs"
+TOYS = "tests/toys/configs"
 
 
 @pytest.fixture
 def tool(repository, monkeypatch):
     """Run a tool in this process from the repository; give back what it ended with."""
     monkeypatch.chdir(repository)
-    monkeypatch.syspath_prepend(str(repository / "tests" / "engine"))
+    monkeypatch.syspath_prepend(str(repository / "tests" / "toys"))
 
     def tool(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])

@@ -11,7 +11,7 @@ from nuscenes.eval.detection.utils import category_to_detection_name
 from nuscenes.nuscenes import NuScenes
 from nuscenes.utils.splits import create_splits_scenes
 
-from drivemim.datasets.classes import DETECTION_CLASSES
+from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.town import generate_town
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drivemim.datasets.classes import CLASS_ATTRIBUTES, NUSCENES_DETECTION
+from drivemim.data.classes import CLASS_ATTRIBUTES, NUSCENES_DETECTION
 from drivemim.town import TownConfig
 from drivemim.town.route import LEAD_IN, DrivingPlan, ego_distances, make_route, simulation_times
 from drivemim.town.tracks import Track, trailer_track

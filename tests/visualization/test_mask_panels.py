@@ -7,9 +7,9 @@ from mmengine.config import Config
 
 from drivemim.clips import Clips
 from drivemim.errors import ConfigError
+from drivemim.masking.guided import local_contrast
 from drivemim.visualization.mask_panels import (
     draw_masks,
-    local_contrast,
     mask_panel,
     world_marks,
 )

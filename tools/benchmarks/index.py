@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tables import write_tables
-from drivemim.datasets.builders.nuscenes import build_nuscenes_index
-from drivemim.datasets.clip_windows import ClipWindows
-from drivemim.datasets.index import FrameIndex
+from drivemim.data.clips.clip_windows import ClipWindows
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
+from drivemim.data.index.frame_index import FrameIndex
 
 STEPS = 3
 SPACING = 0.25

@@ -19,9 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks.masks import drive, milliseconds
 from drivemim.clips import Clips
-from drivemim.engine.config import load_config
-from drivemim.engine.provenance import training_image_size
+from drivemim.config.loading import load_config
 from drivemim.registry import MODELS
+from drivemim.transfer.export_metadata import training_image_size
 
 PARTS = ("encoder", "decoder", "head", "guide")
 

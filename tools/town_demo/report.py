@@ -15,7 +15,7 @@ import numpy as np
 from mmengine.config import Config
 
 import drivemim
-from drivemim.datasets.classes import CLASSES
+from drivemim.data.classes import CLASSES
 from drivemim.environment import OPENMMLAB, OTHERS, installed_version
 from drivemim.evaluation.results_file import read_curves, read_results
 from drivemim.registry import MODELS

@@ -8,10 +8,10 @@ from pathlib import Path
 from workflow.steps import Step, run_length
 
 # Source files and folders that a step depends on, in addition to the steps before it.
-INDEX_SOURCES = ("drivemim/datasets", "drivemim/cli/index.py")
+INDEX_SOURCES = ("drivemim/data", "drivemim/cli/index.py")
 TRAINING_SOURCES = (
-    "drivemim/datasets",
-    "drivemim/engine",
+    "drivemim/data",
+    "drivemim/training",
     "drivemim/geometry",
     "drivemim/masking",
     "drivemim/models",
@@ -19,9 +19,9 @@ TRAINING_SOURCES = (
     "configs",
     "drivemim/cli/train.py",
 )
-EXPORT_SOURCES = ("drivemim/engine", "drivemim/models", "drivemim/cli/export.py")
+EXPORT_SOURCES = ("drivemim/training", "drivemim/models", "drivemim/cli/export.py")
 TEST_SOURCES = (
-    "drivemim/datasets",
+    "drivemim/data",
     "drivemim/evaluation",
     "drivemim/models",
     "drivemim/cli/test.py",

@@ -3,7 +3,7 @@
 # too, with its own classes.
 _base_ = './detection_loaders.py'
 
-custom_imports = dict(imports=['drivemim.datasets.detection_transforms'])
+custom_imports = dict(imports=['drivemim.data.detection.detection_transforms'])
 
 data_root = 'data/nuimages/'
 image_size = (448, 800)  # height, width

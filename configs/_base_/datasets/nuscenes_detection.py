@@ -3,7 +3,7 @@
 _base_ = './detection_loaders.py'
 
 custom_imports = dict(
-    imports=['drivemim.datasets.detection', 'drivemim.datasets.detection_transforms'])
+    imports=['drivemim.data.detection.detection_dataset', 'drivemim.data.detection.detection_transforms'])
 
 index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
 image_size = (448, 800)  # height, width

@@ -3,8 +3,8 @@
 _base_ = './detection_loaders.py'
 
 custom_imports = dict(
-    imports=['drivemim.datasets.detection3d', 'drivemim.datasets.detection_transforms',
-             'drivemim.datasets.detection3d_transforms'])
+    imports=['drivemim.data.detection.detection3d_dataset', 'drivemim.data.detection.detection_transforms',
+             'drivemim.data.detection.detection3d_transforms'])
 
 index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
 image_size = (448, 800)  # height, width

@@ -46,7 +46,7 @@ model = dict(
                 [0.4, 0.4, 1.0],  # traffic_cone
                 [2.4, 0.5, 1.0],  # barrier
             ]),
-        # Indices into drivemim.datasets.classes.ATTRIBUTES: cycles with and without rider;
+        # Indices into drivemim.data.classes.ATTRIBUTES: cycles with and without rider;
         # pedestrians moving, sitting, standing; vehicles moving, parked, stopped.
         class_attributes=[
             [5, 6, 7], [5, 6, 7], [5, 6, 7], [5, 6, 7], [5, 6, 7], [2, 3, 4], [0, 1], [0, 1],

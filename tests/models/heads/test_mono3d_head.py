@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
-from drivemim.datasets.classes import ATTRIBUTES, CLASS_ATTRIBUTES, DETECTION_CLASSES
+from drivemim.data.classes import ATTRIBUTES, CLASS_ATTRIBUTES, DETECTION_CLASSES
 from drivemim.errors import ConfigError, DataError
 from drivemim.models.heads.mono3d_boxes import without_overlaps
 from drivemim.models.heads.mono3d_perfect import perfect_outputs

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drivemim.datasets.builders.frames import build_frames_index
+from drivemim.data.index.builders.frames import build_frames_index
 from studies.label_efficiency.settings import Arm, LabelStudy
 
 CONFIG = Path("configs/detection/atss_vit_micro_camvid.py")

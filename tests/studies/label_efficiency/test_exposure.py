@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from seen_data import index_of, metadata_of, write_backbone, write_frames
 
 from drivemim.errors import ConfigError
 from studies.label_efficiency.exposure import (
@@ -19,7 +20,6 @@ from studies.label_efficiency.inputs import prepare_inputs
 from studies.label_efficiency.results import headline, report, scores_of, write_results
 from studies.label_efficiency.settings import Arm
 
-from ...engine.seen_data import index_of, metadata_of, write_backbone, write_frames
 from .conftest import CONFIG, SCENES
 
 METRIC = "drivemim/mAP50"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drivemim.datasets.builders.frames import build_frames_index
-from drivemim.datasets.detection import FrameDetection
+from drivemim.data.detection.detection_dataset import FrameDetection
+from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from studies.label_efficiency.inputs import (
     LabelCount,

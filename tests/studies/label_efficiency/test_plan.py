@@ -2,7 +2,7 @@
 
 import pytest
 
-from drivemim.engine.config import load_config
+from drivemim.config.loading import load_config
 from studies.label_efficiency.inputs import parse_options, prepare_inputs
 from studies.label_efficiency.plan import finished_runs, make_plan
 from studies.label_efficiency.settings import Arm

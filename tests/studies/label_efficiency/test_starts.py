@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from drivemim.engine.build import build_alone
-from drivemim.engine.config import load_config
+from drivemim.config.building import build_alone
+from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
 from studies.label_efficiency.settings import Arm
 from studies.label_efficiency.starts import check_starts

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.engine.exposure import (
+from drivemim.transfer.exposure import (
     Exposure,
     PretrainingRecord,
     check_boxes,
@@ -14,7 +14,7 @@ from drivemim.engine.exposure import (
     read_record,
     unknown_frames,
 )
-from drivemim.engine.frames_seen import KnownFrames
+from drivemim.transfer.frames_seen import KnownFrames
 from studies.label_efficiency.inputs import LabelCount, StudyInputs, open_splits
 from studies.label_efficiency.settings import LabelStudy, Run
 

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from drivemim.datasets.copies import shared_content
-from drivemim.datasets.detection import FrameDetection
-from drivemim.datasets.ground_truth import FrameBoxes, frame_boxes
-from drivemim.engine.config import ConfigOptions, config_errors, load_config
-from drivemim.engine.schedule import check_schedule
+from drivemim.config.loading import ConfigOptions, config_errors, load_config
+from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
+from drivemim.data.detection.detection_dataset import FrameDetection
+from drivemim.data.index.copies import shared_content
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 from drivemim.files import check_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
+from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.settings import LabelStudy
 from workflow.steps import run_length
 

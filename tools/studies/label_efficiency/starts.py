@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from drivemim.engine.build import build_alone
-from drivemim.engine.config import load_config
-from drivemim.engine.transfer import load_weights
+from drivemim.config.building import build_alone
+from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
+from drivemim.transfer.exporting import load_weights
 from studies.label_efficiency.inputs import parse_options
 from studies.label_efficiency.settings import LabelStudy
 

@@ -1,0 +1,1 @@
+"""Configs: reading, checking, building models from them, and what a run leaves of them."""

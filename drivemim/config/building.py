@@ -1,0 +1,60 @@
+"""Building of a config's model without a run: no weights, no data, no other processes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
+
+from drivemim.config.loading import config_errors
+from drivemim.errors import ConfigError
+from drivemim.registry import MODELS
+
+
+def build_alone(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
+    """Build the model of a config, with ``BN`` instead of ``MMSyncBN``.
+
+    Nothing is downloaded, because no weights are initialised.
+
+    Args:
+        config: config with ``model``.
+        name: name of the config, for errors.
+        scope: scope of the registry, if the config does not name one.
+
+    Raises:
+        ConfigError: if the model cannot be built.
+    """
+    model = ConfigDict(_without_processes(config.model))
+    with DefaultScope.overwrite_default_scope(config.get("default_scope") or scope), quiet():
+        try:
+            with config_errors():
+                return MODELS.build(model)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence MMEngine's lines about every layer and MMDetection's warnings about its own code."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _without_processes(model: Any) -> Any:
+    if isinstance(model, Mapping):
+        alone = {key: _without_processes(value) for key, value in model.items()}
+        return alone | ({"type": "BN"} if alone.get("type") == "MMSyncBN" else {})
+    if isinstance(model, (list, tuple)):
+        return type(model)(_without_processes(value) for value in model)
+    return model

@@ -1,0 +1,343 @@
+"""Reading of configs, and checks that something reads every key."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.runner import Runner
+from torch.distributed import init_process_group
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.data import DataLoader
+
+from drivemim.compat import explain_build_error
+from drivemim.config.dumps import is_dump, undo_run
+from drivemim.config.shipped import find_config
+from drivemim.data.classes import CLASSES
+from drivemim.data.clips.augmentation import AugmentSettings
+from drivemim.data.detection.detection_dataset import BoxFilters
+from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
+
+
+def _takes(function: Any, *others: str) -> frozenset[str]:
+    return frozenset({*inspect.signature(function).parameters, *others} - {"self"})
+
+
+# Keys that MMEngine's Runner reads besides its constructor's arguments.
+_RUNNER_EXTRAS = (
+    "runner_type", "compile", "activation_checkpointing", "efficient_conv_bn_eval",
+    "model_wrapper_cfg", "find_unused_parameters", "sync_bn", "custom_imports", "gpu_ids",
+    "experiment_name", "backbone_checkpoint",
+)  # fmt: skip
+# Variables that MMDetection's shipped configs define for configs that inherit them.
+_MMDETECTION_VARIABLES = (
+    "backend_args", "file_client_args", "dataset_type", "data_root", "train_pipeline",
+    "val_pipeline", "test_pipeline", "test_pipeline_stage2", "train_pipeline_stage2",
+    "tta_model", "tta_pipeline", "img_norm_cfg", "norm_cfg", "num_classes", "max_epochs",
+    "max_iters", "base_lr", "interval", "image_size", "img_scale", "img_scales", "metainfo",
+    "albu_train_transforms", "num_last_epochs", "stage2_num_epochs", "pretrained",
+    "checkpoint", "checkpoint_file", "batch_augments", "load_pipeline", "train_dataset",
+    "classes", "num_levels", "num_proposals", "num_stages",
+)  # fmt: skip
+_TOP_LEVEL = _takes(Runner.__init__, *_RUNNER_EXTRAS) - {"cfg"}
+_DATALOADER = _takes(DataLoader.__init__, "num_batch_per_epoch") - {"kwargs"}
+# Arguments that are dicts without a ``type``, and the keys that the reading class knows; None if
+# the keys are names in the data, which the class checks itself.
+_SETTINGS: dict[str, frozenset[str] | None] = {
+    "augment": frozenset(field.name for field in fields(AugmentSettings)),
+    "filters": frozenset(field.name for field in fields(BoxFilters)),
+    "class_map": None,
+    "share": frozenset(CLASSES),
+    "clip_grad": _takes(clip_grad_norm_, "type", "clip_value") - {"parameters"},
+    "paramwise_cfg": frozenset(
+        {"decay_rate", "custom_keys", "norm_decay_mult", "bias_decay_mult", "bias_lr_mult"}
+        | {"dwconv_decay_mult", "flat_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate"}
+    ),
+    "mp_cfg": frozenset({"mp_start_method", "opencv_num_threads"}),
+    "dist_cfg": _takes(init_process_group, "init_backend"),
+    "filter_cfg": frozenset({"filter_empty_gt", "min_size", "bbox_min_size"}),
+    "test_cfg": frozenset(
+        {"nms_pre", "nms", "score_thr", "max_per_img", "min_bbox_size", "mask_thr_binary"}
+    ),
+}
+# Dicts of a config without a ``type``, where a wrong key would otherwise fail late or not at all.
+_UNTYPED: dict[str, frozenset[str]] = {
+    "train_dataloader": _DATALOADER,
+    "val_dataloader": _DATALOADER,
+    "test_dataloader": _DATALOADER,
+    "randomness": _takes(Runner.set_randomness),
+    "env_cfg": frozenset({"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"}),
+    "auto_scale_lr": frozenset({"enable", "base_batch_size"}),
+    "default_hooks": frozenset(
+        {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"}
+        | {"visualization"}
+    ),
+}
+
+
+def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config, apply the command line's options, and check all keys that can be checked.
+
+    Arguments of registered classes are checked when they are built; see :func:`config_errors`.
+
+    Args:
+        path: path of an MMEngine config, or name of a shipped one.
+        options: dotted key to value, as ``--cfg-options`` gives them.
+
+    Raises:
+        ConfigError: if the file is missing or a key is unknown, naming the nearest valid one.
+    """
+    path = find_config(path)
+    with reading_errors(path):
+        config = Config.fromfile(str(path))
+    _check_top_level(config)
+    _check_variables(config, path)
+    _check_untyped(config)
+    if is_dump(config):
+        undo_run(config)
+    for key in options or {}:
+        _check_option(config, key)
+        _open(config, key)
+    if options:
+        try:
+            config.merge_from_dict(dict(options))
+        except (AttributeError, KeyError, TypeError) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise ConfigError(f"--cfg-options of {path}: {first}") from error
+        _check_untyped(config)
+    return config
+
+
+@contextmanager
+def reading_errors(config: str | Path) -> Iterator[None]:
+    """Add the config's name to any error while it is read.
+
+    Raises:
+        ConfigError: for every error, since a config is a program and can raise anything.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        line = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
+        first = line.strip().partition("\n")[0]
+        kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{config} cannot be read: {kind}{first}") from error
+
+
+class ConfigOptions(DictAction):
+    """Action for ``--cfg-options KEY=VALUE ...``, like MMEngine's."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parse the values.
+
+        Raises:
+            ArgumentError: for a value that is not ``KEY=VALUE``.
+        """
+        for value in values:
+            if "=" not in value:
+                raise argparse.ArgumentError(self, f"{value!r} is no KEY=VALUE")
+        super().__call__(parser, namespace, values, option_string)
+
+
+@contextmanager
+def config_errors() -> Iterator[None]:
+    """Turn the error of a wrong ``type``, argument or value, found while building, into one line.
+
+    Raises:
+        ConfigError: naming class, key and the nearest valid one.
+    """
+    try:
+        yield
+    except (CheckpointError, ConfigError, DataError):
+        raise
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        line = explain_build_error(error)
+        if line is None:
+            raise
+        raise ConfigError(line) from error
+
+
+def variables_of(config: Config) -> list[str]:
+    """Return the top-level names that neither the Runner nor MMDetection's tools read."""
+    return [key for key in config if key not in _TOP_LEVEL and key not in _MMDETECTION_VARIABLES]
+
+
+def is_pretrainer(model: Mapping[str, Any]) -> bool:
+    """Return whether a model config is a pretrainer's; detectors like DINO have an encoder, too."""
+    return "encoder" in model and "backbone" not in model
+
+
+def dicts_in(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every dict in nested dicts and lists, outer ones first."""
+    if isinstance(config, Mapping):
+        yield config
+        config = config.values()
+    elif not isinstance(config, (list, tuple)):
+        return
+    for value in config:
+        yield from dicts_in(value)
+
+
+def short_type(config: Mapping[str, Any]) -> str:
+    """Return the name of a config's class, without its scope."""
+    kind = config.get("type")
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
+
+
+def defaults_of(kind: type) -> dict[str, Any]:
+    """Return a class's defaults for the arguments that a config leaves out."""
+    parameters = inspect.signature(kind).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+
+def _check_top_level(config: Config) -> None:
+    """Refuse a top-level name that neither the Runner nor any line of the config reads.
+
+    A dumped config has variables, but no longer the lines that read them. JSON and YAML have no
+    such lines either. There, only a misspelt name is refused.
+    """
+    is_plain = is_dump(config) or Path(config.filename).suffix != ".py"
+    for key in variables_of(config):
+        if is_plain:
+            is_unread = bool(get_close_matches(key, _TOP_LEVEL, cutoff=0.8))
+        else:
+            uses = len(re.findall(rf"\b{re.escape(key)}\b", config.text))
+            assigned = len(re.findall(rf"^{re.escape(key)}\s*=", config.text, re.MULTILINE))
+            is_unread = uses <= assigned
+        if is_unread:
+            raise ConfigError(
+                f"{config.filename}: nothing reads the key '{key}'{nearest(key, set(_TOP_LEVEL))}"
+            )
+
+
+def _check_untyped(config: Config) -> None:
+    for section, valid in _UNTYPED.items():
+        for key in config.get(section) or {}:
+            if key not in valid:
+                raise ConfigError(
+                    f"{config.filename}: {section} has no key '{key}'{nearest(key, set(valid))}"
+                )
+
+
+def _check_option(config: Config, dotted: str) -> None:
+    """Refuse an option whose key does not exist and that no class could read."""
+    here: Any = config.to_dict()
+    variable, _, inside = dotted.partition(".")
+    if variable in here and variable not in _TOP_LEVEL:
+        keys = _keys(here, variable) or _keys(here, variable, here[variable])
+        raise ConfigError(
+            f"--cfg-options {dotted}: '{variable}' is a variable of {config.filename}, which has "
+            f"been read, so that changing it would change nothing; set {_cure(keys, inside)}"
+        )
+    walked: list[str] = []
+    for part in dotted.split("."):
+        name = ".".join(walked) or "the config"
+        if isinstance(here, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(here):
+                raise ConfigError(
+                    f"--cfg-options {dotted}: {name} is a list of {len(here)}, "
+                    f"'{part}' is no position in it"
+                )
+            here = here[int(part)]
+        elif not isinstance(here, Mapping) or part in here and here[part] is None:
+            return
+        elif part in here:
+            here = here[part]
+        elif "type" in here or part in _valid_additions(walked) or _is_setting(walked, part):
+            return
+        else:
+            known = _SETTINGS.get(name.rpartition(".")[2]) or ()
+            valid = {*here, *_valid_additions(walked), *known}
+            raise ConfigError(
+                f"--cfg-options {dotted}: {name} has no key '{part}'{nearest(part, valid)}"
+            )
+        walked.append(part)
+
+
+def _is_setting(walked: list[str], part: str) -> bool:
+    """Return whether the class that reads the dict knows the key, or checks its keys itself."""
+    if not walked or walked[-1] not in _SETTINGS:
+        return False
+    known = _SETTINGS[walked[-1]]
+    return known is None or part in known
+
+
+def _open(config: Config, dotted: str) -> None:
+    """Replace None by an empty dict where an option sets a key inside it."""
+    here: Any = config
+    for part in dotted.split(".")[:-1]:
+        if isinstance(here, (list, tuple)):
+            here = here[int(part)]
+            continue
+        if part in here and here[part] is None:
+            here[part] = ConfigDict()
+        if not isinstance(here.get(part), (Mapping, list, tuple)):
+            return
+        here = here[part]
+
+
+def _check_variables(config: Config, path: Path) -> None:
+    """Refuse a variable that overrides an inherited one without being read in the same file."""
+    if path.suffix != ".py":
+        return
+    text = path.read_text()
+    names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
+    read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    for name in sorted({node.id for node in names} - read - _TOP_LEVEL - {"_base_"}):
+        assigned = re.compile(rf"^(\w+, )*{name}(, \w+)* *=", re.MULTILINE)
+        if len(assigned.findall(config.text)) > len(assigned.findall(text)):
+            raise ConfigError(
+                f"{path}: '{name}' is inherited, and the lines that read it have been read: this "
+                f"changes nothing; set {_cure(_keys(config, name))}"
+            )
+
+
+def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
+    """Return dotted keys, of those that the Runner reads, that end in a name or have a value."""
+    roots = sorted(config.keys() & _TOP_LEVEL)
+    found = (pair for root in roots for pair in walk(config[root], root))
+    if value is None:
+        return [key for key, _ in found if key.endswith(f".{name}")]
+    return [key for key, here in found if here == value]
+
+
+def _cure(keys: list[str], inside: str = "") -> str:
+    """List the keys to set, or a place inside each."""
+    return ", ".join(f"{key}.{inside}".rstrip(".") for key in keys) or "the key that it went into"
+
+
+def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield every value in nested dicts and lists with its dotted key, outer ones first."""
+    yield key, value
+    pairs: Any = value.items() if isinstance(value, Mapping) else ()
+    if isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+    for part, inner in pairs:
+        yield from walk(inner, f"{key}.{part}")
+
+
+def _valid_additions(walked: list[str]) -> frozenset[str]:
+    """Return the keys that may be added at a place of the config."""
+    if not walked:
+        return _TOP_LEVEL
+    if walked == ["optim_wrapper"]:
+        return frozenset({"type", "optimizer", "constructor", "paramwise_cfg", "clip_grad",
+                          "accumulative_counts", "loss_scale", "dtype"})  # fmt: skip
+    return _UNTYPED.get(walked[0], frozenset()) if len(walked) == 1 else frozenset()

@@ -1,0 +1,172 @@
+"""The interface of box sources, the boxes of an index, and the padding of boxes for clips."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.clips import Clips
+from drivemim.data.boxes.ground_truth import frame_boxes
+from drivemim.data.classes import check_class_map
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import ConfigError
+from drivemim.geometry.boxes import transform_boxes
+from drivemim.registry import BOX_SOURCES
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+ClassMap = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBoxes:
+    """Boxes of some frames, M in total.
+
+    Attributes:
+        frame: (M,) position among the requested frames, ascending.
+        boxes: (M, 4) x1 y1 x2 y2 pixels of the stored image.
+        label: (M,) position in ``CLASSES``.
+        track: (M,) number of the object, the same in every frame; -1 if unknown.
+        depth: (M,) metres along the camera's z axis; inf if unknown.
+    """
+
+    frame: Ints
+    boxes: NDArray[np.floating[Any]]
+    label: Ints
+    track: Ints
+    depth: Floats
+
+    @classmethod
+    def none(cls) -> ImageBoxes:
+        """Return an instance without boxes."""
+        nothing = np.zeros(0, np.int64)
+        return cls(nothing, np.zeros((0, 4)), nothing, nothing, np.zeros(0))
+
+
+class BoxSource(ABC):
+    """Base class of sources of boxes for the frames of a data set.
+
+    Args:
+        index: the data set.
+        class_map: category to class or None, where it differs from
+            ``drivemim.data.classes.DEFAULT``.
+
+    Attributes:
+        origin: ``annotations``; ``detector``, which was trained with its own labels; or ``images``,
+            which needs no labels. An exported backbone records it. The default of a class is
+            ``annotations``.
+    """
+
+    origin: ClassVar[Literal["annotations", "detector", "images"]] = "annotations"
+
+    def __init__(self, *, index: FrameIndex, class_map: ClassMap | None = None) -> None:
+        self.index = index
+        self.class_map = class_map
+
+    @abstractmethod
+    def find(self, rows: Ints) -> ImageBoxes:
+        """Return the boxes of frames, in the pixels of their files.
+
+        Args:
+            rows: (F,) rows of ``index.frames``.
+        """
+
+    def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
+        """Return the loaded clip with the data added that its boxes still lack.
+
+        Args:
+            clips: one clip, with the boxes from ``find``.
+            rows_TN: its frames as rows of ``index.frames``, -1 for missing frames.
+        """
+        del rows_TN
+        return clips
+
+
+@BOX_SOURCES.register_module()
+class AnnotatedBoxes(BoxSource):
+    """The boxes and tracks of the index, interpolated for sweeps; see ``frame_boxes``.
+
+    Crowds are left out: a box around many objects is not an object.
+
+    Raises:
+        ConfigError: if ``class_map`` names a category that the index does not have.
+    """
+
+    def __init__(self, *, index: FrameIndex, class_map: ClassMap | None = None) -> None:
+        super().__init__(index=index, class_map=class_map)
+        check_class_map(class_map, index.categories)
+
+    def find(self, rows: Ints) -> ImageBoxes:
+        """Return the boxes of frames, in the pixels of their files."""
+        found = frame_boxes(self.index, rows, class_map=self.class_map)
+        one = ~found.crowd
+        return ImageBoxes(
+            found.frame[one], found.boxes[one], found.label[one], found.track[one], found.depth[one]
+        )
+
+
+def build_box_source(
+    boxes: str | Mapping[str, Any] | None, index: FrameIndex, class_map: ClassMap | None
+) -> BoxSource | None:
+    """Build a source from its config or from its type alone; return None for no boxes."""
+    if boxes is None:
+        if class_map:
+            raise ConfigError(
+                f"boxes=None: nothing reads class_map={dict(class_map)}; leave it out"
+            )
+        return None
+    config = {"type": boxes} if isinstance(boxes, str) else dict(boxes)
+    source: BoxSource = BOX_SOURCES.build({**config, "index": index, "class_map": class_map})
+    return source
+
+
+def pad_boxes(
+    found: ImageBoxes,
+    valid_TN: NDArray[np.bool_],
+    matrices_TN33: Floats,
+    image_size: tuple[int, int],
+    min_size: float,
+) -> dict[str, NDArray[Any]]:
+    """Return boxes in the format of ``Clips``: in the loaded pixels, per frame, padded.
+
+    Args:
+        found: boxes of the valid frames.
+        valid_TN: True for the valid frames of the clip.
+        matrices_TN33: from the stored pixels to the loaded ones.
+        image_size: height and width of the loaded images, pixels.
+        min_size: boxes narrower or lower than this are left out, pixels of the loaded images.
+
+    Returns:
+        ``Clips``' fields by name, without the batch axis.
+    """
+    height, width = image_size
+    place = np.flatnonzero(valid_TN)[found.frame]
+    moved = transform_boxes(found.boxes, matrices_TN33.reshape(-1, 3, 3)[place])
+    moved = np.clip(moved, 0, [width, height, width, height])
+    size = moved[:, 2:] - moved[:, :2]
+    keep = ((size > 0) & (size >= min_size)).all(axis=1)
+    place, moved = place[keep], moved[keep]
+    counts = np.bincount(place, minlength=valid_TN.size)
+    slot = np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
+    shape = (valid_TN.size, int(counts.max(initial=0)))
+    boxes = np.zeros((*shape, 4), np.float32)
+    labels, tracks = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+    depths = np.full(shape, np.inf, np.float32)
+    boxes[place, slot] = moved
+    labels[place, slot] = found.label[keep]
+    tracks[place, slot] = found.track[keep]
+    depths[place, slot] = found.depth[keep]
+    padded: dict[str, NDArray[Any]] = {
+        "boxes_BTNM4": boxes,
+        "labels_BTNM": labels,
+        "tracks_BTNM": tracks,
+        "depths_BTNM": depths,
+    }
+    return {
+        name: values.reshape(*valid_TN.shape, *values.shape[1:]) for name, values in padded.items()
+    }

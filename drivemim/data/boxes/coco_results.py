@@ -1,0 +1,248 @@
+"""Reading of a detector's COCO results into columns sorted by frame of an index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.boxes.box_sources import ClassMap
+from drivemim.data.classes import CLASSES, DEFAULT, check_class_map, labels_of
+from drivemim.data.index.builders.coco_fields import decode_entries
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.json_text import JsonText
+from drivemim.errors import ConfigError, DataError
+from drivemim.files import RealPaths, path_from, plain_path, posix_name
+
+Ints = NDArray[np.int64]
+
+
+Id: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Result(msgspec.Struct, gc=False):
+    image_id: Id
+    category_id: Id
+    bbox: tuple[float, float, float, float]
+    score: float
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: Id
+    file_name: str
+    width: int = 0
+    height: int = 0
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: Id
+    name: str
+
+
+class _Images(msgspec.Struct):
+    images: list[_Image]
+    categories: list[_Category]
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionTable:
+    """Detections in some frames of an index, D in total, sorted by frame.
+
+    Attributes:
+        row_D: int64, row of ``index.frames``.
+        boxes_D4: float32, x1 y1 x2 y2 pixels of the stored image.
+        label_D: int8, position in ``CLASSES``.
+    """
+
+    row_D: Ints
+    boxes_D4: NDArray[np.float32]
+    label_D: NDArray[np.int8]
+
+
+def read_results(
+    path: Path,
+    index: FrameIndex,
+    *,
+    images: Path | None = None,
+    min_score: float = 0.0,
+    class_map: ClassMap | None = None,
+) -> DetectionTable:
+    """Read a file of COCO results: a list of {image_id, category_id, bbox, score}.
+
+    Args:
+        path: the file; ``bbox`` is x, y, width, height in pixels of the stored image.
+        index: the data set whose frames the detector saw.
+        images: COCO file whose ids the results use; its annotations are not read. Its images are
+            found by their ``file_name``, relative to the file's own folder if the index has any
+            of them there, else to the index's data root. Results for images that are not in the
+            index are left out. None if ``image_id`` is a row of the index and ``category_id`` a
+            position in ``CLASSES``; MMDetection's ``CocoMetric`` writes such ids for DriveMIM's
+            own ``FrameDetection`` and a head of these classes.
+        min_score: results with a lower score are left out.
+        class_map: category name to class or None, where it differs from
+            ``drivemim.data.classes.DEFAULT``. Categories in neither are left out.
+
+    Raises:
+        FileNotFoundError: if a file does not exist.
+        ValueError: if a file has the wrong format, an id is unknown, a box is broken, the sizes of
+            images differ from the index, or none of the images is in the index.
+    """
+    results: list[_Result] = _decode(path, list[_Result], "COCO results")
+    count = len(results)
+    image_D = np.fromiter((result.image_id for result in results), np.int64, count)
+    category_D = np.fromiter((result.category_id for result in results), np.int64, count)
+    score_D = np.fromiter((result.score for result in results), np.float64, count)
+    flat = (value for result in results for value in result.bbox)
+    boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
+    del results
+    # A number that was read from text can be NaN.
+    _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is no number", path)
+    _refuse(~np.isfinite(score_D), lambda _: "has a score that is no number", path)
+    _refuse(
+        (boxes_D4[:, 2:] < 0).any(axis=1),
+        lambda entry: f"has bbox {boxes_D4[entry].tolist()}, whose width or height is negative",
+        path,
+    )
+    if images is None:
+        if class_map:
+            raise ConfigError(
+                f"{path} numbers its classes as drivemim does, so that nothing reads "
+                f"class_map={dict(class_map)}; leave it out, or give images"
+            )
+        row_D, label_D = _own_ids(image_D, category_D, index, path)
+    else:
+        listed: _Images = _decode(images, _Images, "COCO file with images and categories")
+        place_D = _places(image_D, [image.id for image in listed.images])
+        _refuse(place_D < 0, lambda entry: f"has image_id {image_D[entry]}, not in {images}", path)
+        row_D = _frame_rows(listed.images, index, images)[place_D]
+        kind_D = _places(category_D, [category.id for category in listed.categories])
+        _refuse(
+            kind_D < 0, lambda entry: f"has category_id {category_D[entry]}, not in {images}", path
+        )
+        names = [category.name for category in listed.categories]
+        label_D = _labels(names, class_map, images)[kind_D]
+    wanted = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
+    wanted = wanted[np.argsort(row_D[wanted], kind="stable")]
+    corners_D4 = boxes_D4[wanted].astype(np.float32)
+    corners_D4[:, 2:] += corners_D4[:, :2]
+    return DetectionTable(row_D[wanted], corners_D4, label_D[wanted].astype(np.int8))
+
+
+def _decode(path: Path, kind: Any, what: str) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} at {path}; check the config's boxes")
+    begin = f"{path} is no {what}: "
+    text = JsonText(path, path.read_bytes(), begin=begin, cure="write it again")
+    return decode_entries(text, kind, begin)
+
+
+def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -> None:
+    """Raise an error that names the first wrong entry."""
+    if wrong_D.any():
+        entry = int(wrong_D.argmax())
+        raise DataError(f"{path}: entry {entry} {say(entry)}; write the results again")
+
+
+def _own_ids(image_D: Ints, category_D: Ints, index: FrameIndex, path: Path) -> tuple[Ints, Ints]:
+    """Check ids that are rows and labels already, and return them."""
+    frames = len(index.frames)
+    hint = "if ids are those of a COCO file, name it: images=..."
+    _refuse(
+        (image_D < 0) | (image_D >= frames),
+        lambda entry: (
+            f"has image_id {image_D[entry]}, but {index.path} has {frames} frames; {hint}"
+        ),
+        path,
+    )
+    _refuse(
+        (category_D < 0) | (category_D >= len(CLASSES)),
+        lambda entry: f"has category_id {category_D[entry]}, none of {CLASSES}; {hint}",
+        path,
+    )
+    return image_D, category_D
+
+
+def _places(values_D: Ints, known: list[int]) -> Ints:
+    """Return the position of each value in ``known``, -1 for unknown values."""
+    ids = np.array(known, np.int64)
+    if len(ids) == 0:
+        return np.full(len(values_D), -1, np.int64)
+    order = np.argsort(ids, kind="stable")
+    place = np.minimum(np.searchsorted(ids[order], values_D), len(ids) - 1)
+    return np.where(ids[order][place] == values_D, order[place], -1)
+
+
+def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
+    """Return the index row of each image of a COCO file, -1 for images that it lacks."""
+    names = [posix_name(image.file_name) for image in listed]
+    rows = _find_files(names, index, path)
+    found = np.flatnonzero(rows >= 0)
+    first, count = np.unique(rows[found], return_counts=True)
+    if (count > 1).any():
+        twice = np.flatnonzero(rows == first[count.argmax()])[:2]
+        raise DataError(
+            f"{path}: {names[twice[0]]!r} and {names[twice[1]]!r} are the same image; list it once"
+        )
+    if len(found) == 0 and len(listed) and len(index.frames):
+        raise DataError(
+            f"{index.path} has no image of {path}, such as {listed[0].file_name!r}; its own are "
+            f"like {index.frames.path[0]!r}: make file_name relative to {index.data_root}, or put "
+            f"{path.name} beside its images"
+        )
+    width = np.array([image.width for image in listed], np.int64)[found]
+    height = np.array([image.height for image in listed], np.int64)[found]
+    frames = index.frames
+    other = (width != frames.width[rows[found]]) | (height != frames.height[rows[found]])
+    other &= (width > 0) & (height > 0)
+    if other.any():
+        first = int(other.argmax())
+        row = rows[found[first]]
+        raise DataError(
+            f"{path}: {names[found[first]]} is {width[first]}x{height[first]}, but "
+            f"{index.path} has {frames.width[row]}x{frames.height[row]}; give boxes in the pixels "
+            "of the stored images"
+        )
+    return rows
+
+
+def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
+    """Return the index row of each file that ``path`` names, -1 for files that it lacks.
+
+    Names are relative to the folder of ``path`` if the index has any of them there, else to the
+    index's data root. Links are resolved.
+    """
+    real = RealPaths()
+    root, beside = plain_path(index.data_root), plain_path(path.parent)
+    rows = np.full(len(names), -1, np.int64)
+    for folder in dict.fromkeys((beside, root)):
+        rows = index.find_paths([path_from(root, folder / name, real) for name in names])
+        # Compare files, not names: either the index or the list may have a link to the other.
+        lost = [place for place in np.flatnonzero(rows < 0) if (folder / names[place]).is_file()]
+        if lost:
+            others = np.setdiff1d(np.arange(len(index.frames)), rows)
+            row_of = {real(root / index.frames.path[row]): row for row in others}
+            rows[lost] = [row_of.get(real(folder / names[place]), -1) for place in lost]
+        if any(rows[place] >= 0 and not os.path.isabs(name) for place, name in enumerate(names)):
+            break
+    return rows
+
+
+def _labels(names: list[str], class_map: ClassMap | None, path: Path) -> Ints:
+    """Return the label of each category, -1 if it has no class or is not in the map."""
+    check_class_map(class_map, names, where=f"class_map of {path}")
+    mapping = {**DEFAULT, **(class_map or {})}
+    labels = labels_of([name for name in names if name in mapping], mapping)
+    result = np.full(len(names), -1, np.int64)
+    result[[name in mapping for name in names]] = labels
+    if not (result >= 0).any():
+        raise DataError(
+            f"{path}: none of its categories ({', '.join(names)}) is mapped to one of {CLASSES}; "
+            "pass class_map"
+        )
+    return result

@@ -1,0 +1,245 @@
+"""Ground truth of frames: annotated boxes in each camera's image at its own timestamp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.classes import CLASSES, DEFAULT, labels_of
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
+from drivemim.geometry.poses import invert_pose, slerp, transform_points
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_CHUNK = 2048
+"""Number of frames projected at a time; limits the memory for a whole data set."""
+MOVING_SPEED = 0.5
+"""Metres per second; an object without an attribute counts as moving above this speed."""
+_MOVING = (".moving",)
+_STANDING = (".standing", ".sitting_lying_down", ".stopped", ".parked")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameBoxes:
+    """Boxes of F frames, M in total: those of frame ``f`` are rows ``offsets[f]:offsets[f + 1]``.
+
+    Attributes:
+        offsets: (F + 1,) int64.
+        frame: (M,) position among the requested frames.
+        box: (M,) row in ``index.boxes``.
+        boxes: (M, 4) x1 y1 x2 y2 pixels of the stored image, clipped to it.
+        label: (M,) position in ``classes``, -1 for categories without a class.
+        track: (M,) row in ``index.tracks``.
+        depth: (M,) metres to the box's centre along the camera's z axis; inf if unknown.
+        distance: (M,) metres from the ego vehicle to the box's centre on the ground plane; NaN if
+            unknown.
+        visibility: (M,) nuScenes' levels 1 to 4, 0 = unknown.
+        truncation: (M,) share of the 3-D box out of view; 0 for boxes drawn in the image.
+        lidar_points: (M,) -1 = unknown.
+        radar_points: (M,) -1 = unknown.
+        moving: (M,) 1 = moving, 0 = standing, -1 = unknown.
+        crowd: (M,) whether it is neither object nor background; see ``Boxes.crowd``.
+    """
+
+    offsets: Ints
+    frame: Ints
+    box: Ints
+    boxes: Floats
+    label: Ints
+    track: Ints
+    depth: Floats
+    distance: Floats
+    visibility: Ints
+    truncation: Floats
+    lidar_points: Ints
+    radar_points: Ints
+    moving: Ints
+    crowd: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class BoxesInTime:
+    """3-D boxes of F frames at the frames' own timestamps, M in total.
+
+    Attributes:
+        frame: (M,) position among the requested frames, ascending.
+        box: (M,) row in ``index.boxes``.
+        center: (M, 3) metres, global frame; NaN for boxes drawn in the image.
+        rotation: (M, 4) quaternion w x y z, global frame; NaN likewise.
+    """
+
+    frame: Ints
+    box: Ints
+    center: Floats
+    rotation: Floats
+
+
+def boxes_in_time(index: FrameIndex, rows: Ints) -> BoxesInTime:
+    """Return the annotations of frames, interpolated for sweeps like in the devkit's ``get_boxes``.
+
+    A sweep has the boxes of the sample it belongs to. If the previous sample also has a box of the
+    track, the two are interpolated.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of ``index.frames``.
+    """
+    samples, boxes = index.samples, index.boxes
+    sample = index.frames.sample[rows].astype(np.int64)
+    frame, box = _expand(samples.first_box[sample], samples.box_count[sample])
+    center, rotation = boxes.center[box], boxes.rotation[box]
+    if index.frames.keyframe[rows].all():
+        return BoxesInTime(frame, box, center, rotation)
+
+    between = np.flatnonzero(~index.frames.keyframe[rows][frame] & (boxes.previous[box] >= 0))
+    if len(between) == 0:
+        return BoxesInTime(frame, box, center, rotation)
+    now = sample[frame[between]]
+    start, end = samples.timestamp[samples.previous[now]], samples.timestamp[now]
+    time = index.frames.timestamp[rows][frame[between]]
+    # Timestamps can lie outside the two samples; the devkit also clips them.
+    amount = np.clip((time - start) / (end - start), 0, 1)
+    before = boxes.previous[box[between]]
+    old = boxes.center[before]
+    center[between] = old + amount[:, None] * (center[between] - old)
+    rotation[between] = slerp(boxes.rotation[before], rotation[between], amount)
+    return BoxesInTime(frame, box, center, rotation)
+
+
+def frame_boxes(
+    index: FrameIndex,
+    rows: Ints,
+    *,
+    class_map: Mapping[str, str | None] | None = None,
+    classes: Sequence[str] = CLASSES,
+    keep_unlabelled: bool = False,
+    min_size: float = 0.0,
+) -> FrameBoxes:
+    """Return the boxes of frames as seen by their cameras.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of ``index.frames``.
+        class_map: category to class name or None, where it differs from
+            ``drivemim.data.classes.DEFAULT``.
+        classes: a detector's class names; labels are positions in them.
+        keep_unlabelled: whether to keep boxes whose category has no class, with label -1.
+        min_size: boxes narrower or lower than this many pixels are left out.
+
+    Returns:
+        the boxes that are in the image, frame by frame.
+
+    Raises:
+        ValueError: if a category with boxes is in no class map.
+    """
+    rows = np.asarray(rows, np.int64)
+    mapping = {**DEFAULT, **(class_map or {})}
+    labels = labels_of(index.categories, mapping, classes, used=index.used_categories)
+    parts = [
+        _boxes_of_chunk(index, rows[start : start + _CHUNK], labels, keep_unlabelled, min_size)
+        for start in range(0, max(len(rows), 1), _CHUNK)
+    ]
+    return parts[0] if len(parts) == 1 else _join(parts)
+
+
+def _boxes_of_chunk(
+    index: FrameIndex, rows: Ints, labels: Ints, keep_unlabelled: bool, min_size: float
+) -> FrameBoxes:
+    found = boxes_in_time(index, rows)
+    label = labels[index.boxes.category[found.box]]
+    if not keep_unlabelled:
+        found, label = _select(found, label >= 0), label[label >= 0]
+    seen = _see(index, rows, found)
+    size = seen.boxes_M4[:, 2:] - seen.boxes_M4[:, :2]
+    keep = np.flatnonzero(seen.in_image_M & (size >= min_size).all(axis=1))
+    frame, box = found.frame[keep], found.box[keep]
+    ego = index.frames.ego_to_global[rows[frame]][:, :2]
+    return FrameBoxes(
+        offsets=np.searchsorted(frame, np.arange(len(rows) + 1)),
+        frame=frame,
+        box=box,
+        boxes=seen.boxes_M4[keep],
+        label=label[keep],
+        track=index.boxes.track[box].astype(np.int64),
+        depth=seen.depth_M[keep],
+        distance=np.linalg.norm(found.center[keep][:, :2] - ego, axis=1),
+        visibility=np.maximum(index.boxes.visibility[box].astype(np.int64), 0),
+        truncation=seen.truncation_M[keep],
+        lidar_points=index.boxes.lidar_points[box].astype(np.int64),
+        radar_points=index.boxes.radar_points[box].astype(np.int64),
+        moving=_moving(index, box),
+        crowd=index.boxes.crowd[box],
+    )
+
+
+def _join(parts: list[FrameBoxes]) -> FrameBoxes:
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(FrameBoxes)
+        if field.name not in ("offsets", "frame")
+    }
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    frame = np.repeat(np.arange(len(counts)), counts)
+    return FrameBoxes(offsets=np.concatenate([[0], np.cumsum(counts)]), frame=frame, **columns)
+
+
+def _expand(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """Return, for each row of the runs (``count`` rows from ``first``), its run and its number."""
+    owner = np.repeat(np.arange(len(first)), count)
+    start = np.cumsum(count) - count
+    return owner, np.arange(len(owner)) + (first - start)[owner]
+
+
+def _select(found: BoxesInTime, keep: NDArray[np.bool_]) -> BoxesInTime:
+    return BoxesInTime(found.frame[keep], found.box[keep], found.center[keep], found.rotation[keep])
+
+
+def _see(index: FrameIndex, rows: Ints, found: BoxesInTime) -> ProjectedBoxes:
+    """Return 2-D boxes: projected from the 3-D box if there is one, else as drawn in the image."""
+    frames = index.frames
+    size_M2 = np.stack([frames.height[rows], frames.width[rows]], axis=1)[found.frame]
+    drawn_M4 = index.boxes.image_box[found.box]
+    is_drawn = ~np.isnan(drawn_M4[:, 0])
+    solid = np.flatnonzero(~is_drawn)
+    projected = _project(index, rows, _select(found, ~is_drawn), size_M2[solid])
+
+    limits_M4 = size_M2[:, [1, 0, 1, 0]]
+    boxes = np.clip(np.where(is_drawn[:, None], drawn_M4, 0.0), 0, limits_M4)
+    boxes[solid] = projected.boxes_M4
+    truncation, depth = np.zeros(len(boxes)), np.full(len(boxes), np.inf)
+    truncation[solid], depth[solid] = projected.truncation_M, projected.depth_M
+    in_image = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    in_image[solid] = projected.in_image_M
+    return ProjectedBoxes(boxes, truncation, depth, in_image)
+
+
+def _project(index: FrameIndex, rows: Ints, found: BoxesInTime, size_M2: Ints) -> ProjectedBoxes:
+    """Project 3-D boxes through each frame's own pose."""
+    to_camera = invert_pose(index.camera_to_global(rows))[found.frame]
+    corners = box_corners(found.center, index.boxes.size[found.box], found.rotation)
+    corners = transform_points(to_camera, corners)
+    return project_boxes(corners, index.frames.intrinsics[rows][found.frame], size_M2)
+
+
+def _moving(index: FrameIndex, box: Ints) -> Ints:
+    """Return whether objects move, by their attribute if it tells, else by their speed."""
+    states = np.full(len(index.attributes) + 1, -1, np.int64)
+    for number, name in enumerate(index.attributes):
+        if name.endswith(_MOVING):
+            states[number] = 1
+        elif name.endswith(_STANDING):
+            states[number] = 0
+    states[-1] = -1
+    moving: Ints = states[index.boxes.attribute[box]]
+    speed = np.linalg.norm(index.boxes.velocity[box], axis=1)
+    unknown = (moving < 0) & ~np.isnan(speed)
+    moving[unknown] = speed[unknown] > MOVING_SPEED
+    return moving

@@ -1,0 +1,84 @@
+"""Pseudo-labels: boxes from a detector instead of annotations, linked through a clip's frames."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from drivemim.clips import Clips
+from drivemim.data.boxes.box_links import MIN_OVERLAP, with_linked_tracks
+from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes, Ints
+from drivemim.data.boxes.coco_results import read_results
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.registry import BOX_SOURCES
+
+
+@BOX_SOURCES.register_module()
+class DetectedBoxes(BoxSource):
+    """Boxes of any detector, from a file of COCO results; see ``read_results``.
+
+    The file is read once, when the data set is built, into columns that its worker processes share.
+    Boxes have no depth. Their tracks are limited to one clip and one camera: see
+    ``with_linked_tracks``.
+
+    Args:
+        index: the data set.
+        class_map: category name to class or None, for the categories of ``images``.
+        file: the results.
+        images: COCO file whose ids the results use; None if the ids are rows of the index and
+            labels.
+        min_score: results with a lower score are left out.
+        min_overlap: smallest intersection over union of boxes of one object in consecutive time
+            steps, in (0, 1].
+
+    Raises:
+        FileNotFoundError: if a file does not exist.
+        ValueError: if a file is broken or does not fit the index, or an argument is out of range.
+            range.
+    """
+
+    origin: ClassVar[Literal["annotations", "detector", "images"]] = "detector"
+
+    def __init__(
+        self,
+        *,
+        index: FrameIndex,
+        class_map: ClassMap | None = None,
+        file: str | os.PathLike[str],
+        images: str | os.PathLike[str] | None = None,
+        min_score: float = 0.3,
+        min_overlap: float = MIN_OVERLAP,
+    ) -> None:
+        super().__init__(index=index, class_map=class_map)
+        if not 0 < min_overlap <= 1:
+            raise ValueError(f"min_overlap={min_overlap} must be in (0, 1]")
+        self.min_overlap = min_overlap
+        self.table = read_results(
+            Path(file),
+            index,
+            images=None if images is None else Path(images),
+            min_score=min_score,
+            class_map=class_map,
+        )
+
+    def find(self, rows: Ints) -> ImageBoxes:
+        """Return the boxes of frames, in the pixels of their files."""
+        table = self.table
+        first = np.searchsorted(table.row_D, rows, side="left")
+        count = np.searchsorted(table.row_D, rows, side="right") - first
+        frame = np.repeat(np.arange(len(rows)), count)
+        found = np.arange(len(frame)) + (first - (np.cumsum(count) - count))[frame]
+        return ImageBoxes(
+            frame=frame,
+            boxes=table.boxes_D4[found].astype(np.float64),
+            label=table.label_D[found].astype(np.int64),
+            track=np.full(len(found), -1, np.int64),
+            depth=np.full(len(found), np.inf),
+        )
+
+    def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
+        """Return the clip with its boxes linked into tracks."""
+        return with_linked_tracks(clips, rows_TN, self.min_overlap)

@@ -1,0 +1,96 @@
+"""3-D poses of the tracked objects of a clip, at each frame's own time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.geometry.poses import invert_pose, pose_from_vector, pose_matrix, slerp
+from drivemim.masking.leakage import Movers
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_BEYOND = 0.25
+"""Limit of extrapolation past two samples, as a share of the time between them."""
+
+
+def clip_movers(index: FrameIndex, rows_TN: Ints) -> Movers:
+    """Return the 3-D boxes of all tracks of a clip, of any category.
+
+    Boxes are interpolated between the samples before and after the frame. Unlike in the ground
+    truth of ``frame_boxes``, this includes keyframes: the camera is up to 50 ms off the annotated
+    time, which is half a metre at 10 m/s. A track that only one of the two samples has keeps its
+    pose from that sample.
+
+    Args:
+        index: the data set.
+        rows_TN: frames of the clip, from ``ClipDataset.rows``; -1 for missing frames.
+
+    Returns:
+        boxes in the ego pose of the clip's first valid frame; all absent for missing frames.
+    """
+    frames, samples, boxes = index.frames, index.samples, index.boxes
+    valid_TN = rows_TN >= 0
+    rows_V = rows_TN[valid_TN]
+    before_V, after_V = _samples_around(index, rows_V)
+    asked_U, place_U = np.unique(np.concatenate([before_V, after_V]), return_inverse=True)
+    found = [
+        np.arange(samples.first_box[sample], samples.first_box[sample] + samples.box_count[sample])
+        for sample in asked_U
+    ]
+    box_B = np.concatenate(found) if found else np.zeros(0, np.int64)
+    sample_B = np.repeat(np.arange(len(asked_U)), [len(rows) for rows in found])
+    solid_B = ~np.isnan(boxes.center[box_B, 0])
+    box_B, sample_B = box_B[solid_B], sample_B[solid_B]
+    track_K, number_B = np.unique(boxes.track[box_B], return_inverse=True)
+    box_UK = np.full((len(asked_U), len(track_K)), -1)
+    box_UK[sample_B, number_B] = box_B
+    old_VK, new_VK = box_UK[place_U.reshape(2, -1)]
+
+    start_V, end_V = samples.timestamp[before_V], samples.timestamp[after_V]
+    amount_V = (frames.timestamp[rows_V] - start_V) / np.maximum(end_V - start_V, 1)
+    amount_V1 = np.clip(amount_V, -_BEYOND, 1 + _BEYOND)[:, None]
+    old_VK, new_VK = np.where(old_VK < 0, new_VK, old_VK), np.where(new_VK < 0, old_VK, new_VK)
+    present_VK = old_VK >= 0
+    old, new = np.maximum(old_VK, 0)[present_VK], np.maximum(new_VK, 0)[present_VK]
+    amount = np.broadcast_to(amount_V1, present_VK.shape)[present_VK]
+    center = boxes.center[old] + amount[:, None] * (boxes.center[new] - boxes.center[old])
+    turned = (
+        slerp(boxes.rotation[old], boxes.rotation[new], amount) if len(old) else np.ones((0, 4))
+    )
+    pose_VK44 = np.tile(np.eye(4), (*present_VK.shape, 1, 1))
+    if len(rows_V):
+        to_clip = invert_pose(pose_from_vector(frames.ego_to_global[rows_V[0]]))
+        pose_VK44[present_VK] = to_clip @ pose_matrix(center, turned)
+    size_VK3 = np.ones((*present_VK.shape, 3))
+    size_VK3[present_VK] = boxes.size[new][:, [1, 0, 2]]
+    return Movers(
+        box_to_clip_TNK44=_spread(pose_VK44, valid_TN, np.eye(4)),
+        size_TNK3=_spread(size_VK3, valid_TN, np.ones(3)),
+        present_TNK=_spread(present_VK, valid_TN, np.False_).bool(),
+    )
+
+
+def _samples_around(index: FrameIndex, rows_V: Ints) -> tuple[Ints, Ints]:
+    """Return the samples before and after each frame; at a scene's ends its first or last two."""
+    samples = index.samples
+    sample_V = index.frames.sample[rows_V].astype(np.int64)
+    early_V = index.frames.timestamp[rows_V] < samples.timestamp[sample_V]
+    previous_V, next_V = samples.previous[sample_V], samples.next[sample_V]
+    to_previous_V = (early_V | (next_V < 0)) & (previous_V >= 0)
+    before_V = np.where(to_previous_V, previous_V, sample_V)
+    after_V = np.where(to_previous_V | (next_V < 0), sample_V, next_V)
+    return before_V, after_V
+
+
+def _spread(
+    values_V: NDArray[np.float64] | NDArray[np.bool_], valid_TN: NDArray[np.bool_], fill: object
+) -> torch.Tensor:
+    """Scatter values of the valid frames to float32 (T, N, K, ...); the others get ``fill``."""
+    spread = np.empty((*valid_TN.shape, *values_V.shape[1:]), np.float32)
+    spread[:] = fill
+    spread[valid_TN] = values_V
+    return torch.from_numpy(spread)

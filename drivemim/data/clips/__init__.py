@@ -1,0 +1,1 @@
+"""Clips for pretraining: which frames, with which augmentation, in which order."""

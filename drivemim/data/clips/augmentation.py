@@ -1,0 +1,203 @@
+"""Augmentation of one camera's frames: one draw per clip, for pixels and geometry together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import albumentations as A  # noqa: N812  # its own convention
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.index.images import Crop, reduction_to_cover
+from drivemim.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Ranges and probabilities of the augmentations; the defaults suit driving video.
+
+    Attributes:
+        flip: probability of mirroring left and right.
+        crop: smallest and largest share of the stored image's area that is cropped and resized to
+            the image size; (1, 1) disables cropping.
+        stretch: largest factor by which a crop's aspect ratio may differ from the stored image's.
+        brightness: largest relative change.
+        contrast: largest relative change.
+        saturation: largest relative change.
+        hue: largest change as a share of the colour circle.
+        colour: probability of any change of colours.
+        blur: probability of a Gaussian blur.
+        noise: probability of Gaussian noise.
+    """
+
+    flip: float = 0.5
+    crop: tuple[float, float] = (0.5, 1.0)
+    stretch: float = 1.15
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.3
+    hue: float = 0.03
+    colour: float = 0.8
+    blur: float = 0.1
+    noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        smallest, largest = self.crop
+        if not 0 < smallest <= largest <= 1:
+            raise ConfigError(
+                f"augment: crop={self.crop} must be the smallest and the largest share of the "
+                "image's area, above 0 and at most 1"
+            )
+        if self.stretch < 1:
+            raise ConfigError(f"augment: stretch={self.stretch} must be at least 1")
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> AugmentSettings:
+        """Make the settings from a config's dict.
+
+        Raises:
+            ConfigError: if a key is unknown, naming the nearest, or a value is out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in settings:
+            if key not in known:
+                raise ConfigError(
+                    f"augment: {key!r} is none of {', '.join(known)}{nearest(key, known)}"
+                )
+        return cls(
+            **{**settings, **({"crop": tuple(settings["crop"])} if "crop" in settings else {})}
+        )
+
+
+@dataclass(frozen=True)
+class TrackDraw:
+    """The drawn augmentation of a track; all its frames get the same crop and mirroring.
+
+    Attributes:
+        seed: seed of the changes of colour, blur and noise.
+        height: height of the crop, as a share of the image's.
+        width: width of the crop, as a share of the image's.
+        top: position of the crop in its vertical range, from 0 (top) to below 1 (bottom).
+        left: position of the crop in its horizontal range, likewise.
+        mirrored: whether left and right are exchanged, after the crop.
+    """
+
+    seed: int
+    height: float = 1.0
+    width: float = 1.0
+    top: float = 0.0
+    left: float = 0.0
+    mirrored: bool = False
+
+    def crop(self, stored: tuple[int, int], size: tuple[int, int]) -> Crop:
+        """Return the crop of an image, placed so that the file can be decoded reduced.
+
+        Args:
+            stored: height and width of the stored image, pixels.
+            size: height and width that the crop is resized to, pixels.
+
+        Returns:
+            The drawn crop, rounded to multiples of the factor by which ``read_image`` then reduces
+            the image: one pixel of the decoded image.
+        """
+        if self.height == self.width == 1.0:
+            return Crop.whole(stored)
+        drawn = [
+            max(1, round(share * length))
+            for share, length in zip((self.height, self.width), stored, strict=True)
+        ]
+        factor = reduction_to_cover((drawn[0], drawn[1]), size)
+        lengths, starts = [], []
+        for length, available, start in zip(drawn, stored, (self.top, self.left), strict=True):
+            length = factor * min(round(length / factor), available // factor)
+            lengths.append(length)
+            starts.append(factor * int(start * ((available - length) // factor + 1)))
+        return Crop(starts[0], starts[1], lengths[0], lengths[1])
+
+    def matrix(self, crop: Crop, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the 3x3 matrix from the stored image's pixels to those of the augmented image.
+
+        Args:
+            crop: the part of the stored image.
+            size: height and width that the crop was resized to, pixels.
+
+        Returns:
+            float64, for homogeneous coordinates in which pixel i spans [i, i + 1].
+        """
+        matrix = crop.matrix(size)
+        if self.mirrored:
+            matrix[0] = [-matrix[0, 0], 0.0, size[1] - matrix[0, 2]]
+        return matrix
+
+
+class TrackAugmentation:
+    """Augmentation of all frames of a track with one draw.
+
+    The crop is drawn before anything is read, so that each file is decoded at the scale that the
+    crop needs. Mirroring is geometrically exact: the camera's pose does not change, and its
+    intrinsics get a negative focal length (fx' = -fx, cx' = W - cx). So a 3-D point projects onto
+    its mirrored pixel, and a patch's ray still points to the 3-D location that its pixels show.
+
+    Args:
+        settings: ranges of the draw; None for no augmentation.
+    """
+
+    def __init__(self, settings: AugmentSettings | None) -> None:
+        self.settings = settings
+        self._pipeline = None if settings is None else _pipeline(settings)
+
+    def draw(self, seed: int) -> TrackDraw:
+        """Draw an augmentation; the same seed gives the same one."""
+        if self.settings is None:
+            return TrackDraw(seed)
+        generator = np.random.default_rng(seed)
+        area, aspect, top, left, mirrored = generator.random(5)
+        smallest, largest = self.settings.crop
+        area = smallest + (largest - smallest) * area
+        # A crop with a large area cannot be stretched far without leaving the image.
+        stretch = min(self.settings.stretch, 1 / area) ** (2 * aspect - 1)
+        return TrackDraw(
+            seed,
+            height=float(min(1.0, np.sqrt(area / stretch))),
+            width=float(min(1.0, np.sqrt(area * stretch))),
+            top=float(top),
+            left=float(left),
+            mirrored=bool(mirrored < self.settings.flip),
+        )
+
+    def finish(self, images_THWC: NDArray[np.uint8], draw: TrackDraw) -> NDArray[np.uint8]:
+        """Mirror the frames of a track, which were read with the draw's crop, and change colours.
+
+        Args:
+            images_THWC: uint8, BGR.
+            draw: the drawn augmentation.
+
+        Returns:
+            uint8, BGR, of the same shape.
+        """
+        if draw.mirrored:
+            images_THWC = images_THWC[:, :, ::-1]
+        if self._pipeline is None:
+            return np.ascontiguousarray(images_THWC)
+        self._pipeline.set_random_seed(draw.seed)
+        result = self._pipeline(images=np.ascontiguousarray(images_THWC[..., ::-1]))
+        return np.ascontiguousarray(result["images"][..., ::-1])
+
+
+def _pipeline(settings: AugmentSettings) -> A.Compose:
+    """Build the augmentations that do not move pixels."""
+    return A.Compose(
+        [
+            A.ColorJitter(
+                brightness=settings.brightness,
+                contrast=settings.contrast,
+                saturation=settings.saturation,
+                hue=settings.hue,
+                p=settings.colour,
+            ),
+            A.GaussianBlur(sigma_limit=(0.3, 1.5), p=settings.blur),
+            A.GaussNoise(std_range=(0.01, 0.05), p=settings.noise),
+        ]
+    )

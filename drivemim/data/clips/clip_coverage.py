@@ -1,0 +1,271 @@
+"""Statistics of the frames that clips can fill, with the reasons for missing frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.clips.clip_windows import MICROSECONDS, ClipWindows
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import ConfigError
+
+Ints = NDArray[np.int64]
+
+SMALLEST_SHARE = 0.5
+"""Smallest share of valid frames; a run with less is refused."""
+LARGEST_STRETCH = 0.05
+"""Difference of aspect ratios up to which images are not reported as stretched."""
+_CHUNK = 4096
+"""Number of clips processed at a time; limits the memory for a whole data set."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipSet:
+    """The clips of a data set.
+
+    Attributes:
+        windows: the rule that makes them.
+        clip_starts: (A, 2) the sample at each clip's start, and its single camera.
+        single_camera: whether each clip has a single camera.
+    """
+
+    windows: ClipWindows
+    clip_starts: Ints
+    single_camera: bool
+
+    def chunks(self) -> Iterator[tuple[Ints, Ints]]:
+        """Yield clips in chunks: their samples (A,) and cameras (A, N), as columns."""
+        cameras = np.arange(len(self.windows.cameras))
+        for at in range(0, len(self.clip_starts), _CHUNK):
+            sample, camera = self.clip_starts[at : at + _CHUNK].T
+            yield (
+                sample,
+                camera[:, None]
+                if self.single_camera
+                else cameras[None].repeat(len(sample), axis=0),
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipCoverage:
+    """Number of valid frames of clips, and of missing ones by their cause.
+
+    Attributes:
+        clips: number of clips.
+        cameras: N, number of cameras of a clip.
+        valid_T: valid frames at each step.
+        absent_T: frames missing because their camera has no frame in the scene.
+        ended_T: frames missing because the scene has ended.
+        skipped_T: frames missing because the camera has earlier and later frames, but none near
+            the step.
+        valid_C: valid frames of each camera of the windows.
+        asked_C: frames of each camera that the clips contain, valid or not.
+    """
+
+    clips: int
+    cameras: int
+    valid_T: Ints
+    absent_T: Ints
+    ended_T: Ints
+    skipped_T: Ints
+    valid_C: Ints
+    asked_C: Ints
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that the clips contain, valid or not."""
+        return self.clips * self.cameras * len(self.valid_T)
+
+    @property
+    def share(self) -> float:
+        """Share of the frames that is valid."""
+        return int(self.valid_T.sum()) / max(self.frames, 1)
+
+
+def measure_coverage(clips: ClipSet) -> ClipCoverage:
+    """Count the frames of all clips."""
+    T, C = clips.windows.num_frames, len(clips.windows.cameras)
+    by_step = np.zeros((4, T), np.int64)
+    valid_C, asked_C = np.zeros(C, np.int64), np.zeros(C, np.int64)
+    for sample, camera_AN in clips.chunks():
+        there_ATN, filmed_AN, inside_ATN = _look(clips.windows, sample, camera_AN)
+        absent = ~there_ATN & ~filmed_AN[:, None]
+        ended = ~there_ATN & ~absent & ~inside_ATN
+        skipped = ~there_ATN & ~absent & ~ended
+        by_step += [each.sum(axis=(0, 2)) for each in (there_ATN, absent, ended, skipped)]
+        np.add.at(valid_C, camera_AN, there_ATN.sum(axis=1))
+        np.add.at(asked_C, camera_AN, T)
+    valid_T, absent_T, ended_T, skipped_T = by_step
+    return ClipCoverage(
+        clips=len(clips.clip_starts),
+        cameras=1 if clips.single_camera else C,
+        valid_T=valid_T,
+        absent_T=absent_T,
+        ended_T=ended_T,
+        skipped_T=skipped_T,
+        valid_C=valid_C,
+        asked_C=asked_C,
+    )
+
+
+def check_steps(clips: ClipSet) -> None:
+    """Refuse clips if a time step has no frame in any of them.
+
+    Raises:
+        ConfigError: naming the step and the settings to change.
+    """
+    seen_T = np.zeros(clips.windows.num_frames, bool)
+    for sample, camera_AN in clips.chunks():
+        seen_T |= _look(clips.windows, sample, camera_AN)[0].any(axis=(0, 2))
+        if seen_T.all():
+            return
+    step = int(np.flatnonzero(~seen_T)[0])
+    windows = clips.windows
+    if measure_coverage(clips).skipped_T[step]:
+        cure = _gap_cure(clips)
+    elif windows.frame_interval is None:
+        cure = f"no scene has more samples than {step}: set num_frames={step} or fewer"
+    else:
+        cure = (
+            f"every scene has ended by then: set num_frames={step} or fewer, or a frame_interval "
+            f"below {windows.frame_interval:g}"
+        )
+    raise ConfigError(
+        f"{windows.index.path}: no clip of {_settings(windows)} has a frame at step {step}"
+        f"{_seconds(windows, step)}; {cure}"
+    )
+
+
+def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
+    """Return one line: the number of clips and the share of their frames that is valid."""
+    reasons = (
+        (coverage.ended_T, "after the end of the scene"),
+        (coverage.absent_T, "of cameras that the scene does not have"),
+        (coverage.skipped_T, "not near the step"),
+    )
+    missing = ", ".join(
+        f"{int(count.sum()) / max(coverage.frames, 1):.1%} {words}"
+        for count, words in reasons
+        if count.any()
+    )
+    return (
+        f"{clips.windows.index.path}: {coverage.clips:,} clips of {_settings(clips.windows)}, "
+        f"{coverage.cameras} {'camera' if coverage.cameras == 1 else 'cameras'}; "
+        f"{coverage.share:.1%} of their {coverage.frames:,} frames are valid"
+        + (f" (missing: {missing})" if missing else "")
+    )
+
+
+def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
+    """Refuse clips if most of their frames are missing.
+
+    Raises:
+        ConfigError: naming the share and the most frequent cause.
+    """
+    if coverage.share >= SMALLEST_SHARE:
+        return
+    windows = clips.windows
+    causes = {
+        "cameras": int(coverage.absent_T.sum()),
+        "num_frames": int(coverage.ended_T.sum()),
+        "frame_interval": int(coverage.skipped_T.sum()),
+    }
+    cause = max(causes, key=lambda name: causes[name])
+    if cause == "cameras":
+        share_C = coverage.valid_C / np.maximum(coverage.asked_C, 1)
+        rare = [number for number in np.argsort(share_C) if share_C[number] < SMALLEST_SHARE]
+        names = ", ".join(
+            f"{windows.index.cameras[windows.cameras[number]]} {share_C[number]:.1%}"
+            for number in rare[:6]
+        )
+        why = (
+            f"cameras: most scenes lack some (valid: {names}); set cameras to those that they "
+            "have, scenes to those that have them, or single_camera=True"
+        )
+    elif cause == "num_frames":
+        why = (
+            f"num_frames: most clips of {_settings(windows)} reach past the end of their scene; "
+            "set drop_incomplete=True, a smaller num_frames or a smaller frame_interval"
+        )
+    else:
+        why = f"frame_interval: {_gap_cure(clips)}"
+    raise ConfigError(f"{describe_coverage(clips, coverage)}. Less than a half; {why}")
+
+
+def _look(
+    windows: ClipWindows, sample: Ints, camera_AN: Ints
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return masks of frames: valid, of a camera that the scene has, before the end."""
+    filmed_AC, inside_ATC = windows.within(sample)
+    place_ATN = camera_AN[:, None]
+    return (
+        np.take_along_axis(windows.rows(sample) >= 0, place_ATN, axis=2),
+        np.take_along_axis(filmed_AC, camera_AN, axis=1),
+        np.take_along_axis(inside_ATC, place_ATN, axis=2),
+    )
+
+
+def _settings(windows: ClipWindows) -> str:
+    return f"num_frames={windows.num_frames}, frame_interval={windows.frame_interval}"
+
+
+def _seconds(windows: ClipWindows, step: int) -> str:
+    seconds = windows.frame_interval
+    return "" if seconds is None else f" ({step * seconds:g} s after its first)"
+
+
+def _gap_cure(clips: ClipSet) -> str:
+    """Return the advice for clips whose cameras have gaps inside a scene."""
+    index, cameras = clips.windows.index, clips.windows.cameras
+    if clips.windows.frame_interval is None:
+        return "the cameras lack keyframes there: set frame_interval (seconds), which adds sweeps"
+    scenes = np.unique(index.samples.scene[clips.clip_starts[:, 0]])
+    gap, keyframes_only = _camera_gap(index, scenes, cameras)
+    if gap is None:
+        return "no camera has two frames in a scene: set num_frames=1"
+    source = ", keyframes without sweeps" if keyframes_only else ""
+    return (
+        f"a camera's frames are {gap:.3g} s apart (median{source}): set frame_interval={gap:.3g}, "
+        "or None for one sample after the other"
+        f"{', or index the sweeps too' if keyframes_only else ''}"
+    )
+
+
+def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float | None, bool]:
+    """Return the median time in seconds between a camera's frames, and if all are keyframes."""
+    frames = index.frames
+    chosen = np.isin(frames.scene, scenes) & np.isin(frames.camera, cameras)
+    row = np.flatnonzero(chosen & (frames.next >= 0))
+    gaps = frames.timestamp[frames.next[row]] - frames.timestamp[row]
+    median = float(np.median(gaps)) / MICROSECONDS if len(gaps) else None
+    return median, bool(frames.keyframe[chosen].all())
+
+
+def describe_stretch(clips: ClipSet, image_size: tuple[int, int]) -> str | None:
+    """Return one line on images that ``image_size`` stretches by more than 5 %, None without any.
+
+    Args:
+        clips: the clips; every image of their scenes and cameras counts.
+        image_size: height and width that the images are resized to, pixels.
+    """
+    index, windows = clips.windows.index, clips.windows
+    scenes = np.unique(index.samples.scene[clips.clip_starts[:, 0]])
+    frames = index.frames
+    used = np.isin(frames.scene, scenes) & np.isin(frames.camera, windows.cameras)
+    if windows.frame_interval is None:
+        used &= frames.keyframe
+    sizes_F2 = np.stack([frames.height[used], frames.width[used]], axis=1).astype(np.int64)
+    ratio_F = (sizes_F2[:, 1] / sizes_F2[:, 0]) / (image_size[1] / image_size[0])
+    stretched_F = np.maximum(ratio_F, 1 / ratio_F) > 1 + LARGEST_STRETCH
+    if not stretched_F.any():
+        return None
+    shapes, counts = np.unique(sizes_F2[stretched_F], axis=0, return_counts=True)
+    height, width = shapes[counts.argmax()]
+    return (
+        f"{index.path}: {stretched_F.mean():.1%} of the images are stretched, since their aspect "
+        f"ratio is not that of image_size={image_size} (height, width) by more than "
+        f"{LARGEST_STRETCH:.0%}; most of them are ({height}, {width})"
+    )

@@ -1,0 +1,271 @@
+"""The pretraining data set: clips of frames from a ``FrameIndex``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from drivemim.clips import Clips
+from drivemim.data.boxes.box_sources import ImageBoxes, build_box_source, pad_boxes
+from drivemim.data.classes import CLASSES
+from drivemim.data.clips.augmentation import AugmentSettings, TrackAugmentation, TrackDraw
+from drivemim.data.clips.clip_coverage import ClipSet, check_steps
+from drivemim.data.clips.clip_windows import ClipWindows
+from drivemim.data.clips.lidar import frame_points, has_lidar
+from drivemim.data.clips.sampler import SampleRequest, as_request
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.images import read_image
+from drivemim.errors import ConfigError
+from drivemim.registry import DATASETS, FUNCTIONS
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@FUNCTIONS.register_module()
+def collate_clips(items: Sequence[Clips]) -> Clips:
+    """Join clips into a batch."""
+    return Clips.cat(items)
+
+
+@DATASETS.register_module()
+class ClipDataset(Dataset[Clips]):
+    """Clips of T time steps x N cameras; an item is a batch of one clip.
+
+    A clip begins at a sample (a nuScenes keyframe, any frame of a folder) and goes forward in time.
+    Missing frames (the camera dropped out, or the scene has ended) have ``valid`` False.
+
+    Args:
+        index: file that ``drivemim index`` wrote.
+        image_size: height and width of the images, pixels. If their aspect ratio differs from that
+            of the files, images and intrinsics are stretched.
+        num_frames: T.
+        frame_interval: None for keyframes only, or seconds between a camera's frames (then sweeps
+            are used too).
+        cameras: names, in the order of N; None for all.
+        scenes: scene names, a split name, or None for all; see ``FrameIndex.scene_rows``.
+        single_camera: whether each clip has a single camera (N = 1), so that data of different rigs
+            can be mixed.
+        drop_incomplete: whether to leave out clips that begin too close to their scene's end.
+        augment: settings of ``AugmentSettings``; None for no augmentation.
+        boxes: source of the boxes: ``AnnotatedBoxes``, ``DetectedBoxes`` (a detector's results),
+            ``MotionBoxes`` (no labels at all), by name or as a config with arguments; None for no
+            boxes.
+        min_box_size: boxes narrower or lower than this are left out, pixels of the loaded image.
+        lidar_points: maximum number of lidar points per frame; 0 for none. See ``frame_points``.
+        class_map: category to class or None, where it differs from
+            ``drivemim.data.classes.DEFAULT``.
+        version: data set version that the index must hold, if given.
+        data_root: where the data lies, if it moved since the index was built.
+
+    Raises:
+        FileNotFoundError: if the index does not exist, or (on loading) an image or a sweep.
+        ValueError: if a camera, scene or category is unknown; the index is old or of another
+            version; there is no clip; no clip has a frame at some time step (the message gives the
+            interval of the data's frames); ``lidar_points`` is set but there are none; or (on
+            loading) a file is broken.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: str | os.PathLike[str],
+        image_size: tuple[int, int],
+        num_frames: int = 1,
+        frame_interval: float | None = None,
+        cameras: Sequence[str] | None = None,
+        scenes: str | Sequence[str] | None = None,
+        single_camera: bool = False,
+        drop_incomplete: bool = False,
+        augment: Mapping[str, Any] | None = None,
+        boxes: str | Mapping[str, Any] | None = "AnnotatedBoxes",
+        min_box_size: float = 1.0,
+        lidar_points: int = 0,
+        class_map: Mapping[str, str | None] | None = None,
+        version: str | None = None,
+        data_root: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.index = FrameIndex.open(Path(index), version=version, data_root=data_root)
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.single_camera = single_camera
+        self.min_box_size = min_box_size
+        if lidar_points < 0:
+            raise ConfigError(f"lidar_points={lidar_points} must be in [0, infinity)")
+        self.lidar_points = lidar_points
+        self.boxes = build_box_source(boxes, self.index, class_map)
+        self.windows = ClipWindows(
+            self.index, self.index.camera_numbers(cameras), num_frames, frame_interval
+        )
+        settings = None if augment is None else AugmentSettings.parse(augment)
+        self._augmentation = TrackAugmentation(settings)
+        chosen = self.index.scene_rows(scenes)
+        every = self._list_clips(chosen, drop_incomplete=False)
+        if len(every) == 0:
+            raise ConfigError(
+                f"{self.index.path} has no clip of scenes={scenes}, cameras={cameras}: no sample "
+                "of these scenes has an image of these cameras"
+            )
+        check_steps(ClipSet(windows=self.windows, clip_starts=every, single_camera=single_camera))
+        self.clip_starts = (
+            self._list_clips(chosen, drop_incomplete=True) if drop_incomplete else every
+        )
+        if lidar_points > 0 and not has_lidar(self.index, every[:, 0]):
+            raise ConfigError(
+                f"lidar_points={lidar_points}, but no sample of scenes={scenes} in "
+                f"{self.index.path} has a LIDAR_TOP sweep; set lidar_points=0"
+            )
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names, for MMEngine's tools."""
+        return {"classes": CLASSES}
+
+    @property
+    def clips(self) -> ClipSet:
+        """The clips as a ``ClipSet`` (frames of the index), not loaded."""
+        return ClipSet(
+            windows=self.windows,
+            clip_starts=self.clip_starts,
+            single_camera=self.single_camera,
+        )
+
+    def __len__(self) -> int:
+        return len(self.clip_starts)
+
+    def __getitem__(self, item: SampleRequest | int) -> Clips:
+        """Load a clip; its random operations depend only on the seed of the request.
+
+        Args:
+            item: a request of ``SeededInfiniteSampler``, or a position, which is its own seed.
+        """
+        request = as_request(item)
+        seed = int(np.random.RandomState(request.seed).randint(2**31))
+        return self.load(self.rows(request.index), seed)
+
+    def rows(self, item: int) -> Ints:
+        """Return the frames (T, N) of an item as rows of the index; -1 for missing frames."""
+        sample, camera = self.clip_starts[item]
+        rows_TN: Ints = self.windows.rows(np.array([sample]))[0]
+        return rows_TN[:, camera : camera + 1] if self.single_camera else rows_TN
+
+    def load(self, rows_TN: Ints, seed: int) -> Clips:
+        """Load the clip of given frames.
+
+        Args:
+            rows_TN: rows of the index; -1 for missing frames.
+            seed: seed of the augmentation, and the clip's ``seeds_B``.
+        """
+        valid_TN = rows_TN >= 0
+        rows_V = rows_TN[valid_TN]
+        images_TNHWC, matrices_TN33 = self._read(rows_TN, seed)
+        intrinsics_TN33, camera_to_clip_TN44 = self._calibrate(rows_TN, matrices_TN33)
+        timestamps_TN = np.zeros(rows_TN.shape, np.int64)
+        timestamps_TN[valid_TN] = self.index.frames.timestamp[rows_V]
+        found = ImageBoxes.none() if self.boxes is None else self.boxes.find(rows_V)
+        boxes = pad_boxes(found, valid_TN, matrices_TN33, self.image_size, self.min_box_size)
+        token = self.index.frames.token
+        clips = Clips(
+            images_BTNHWC=torch.from_numpy(images_TNHWC)[None],
+            intrinsics_BTN33=torch.from_numpy(intrinsics_TN33.astype(np.float32))[None],
+            camera_to_clip_BTN44=torch.from_numpy(camera_to_clip_TN44.astype(np.float32))[None],
+            timestamps_BTN=torch.from_numpy(timestamps_TN)[None],
+            valid_BTN=torch.from_numpy(valid_TN)[None],
+            points_BTNP3=self._points(rows_TN, matrices_TN33, seed),
+            seeds_B=torch.tensor([seed]),
+            tokens=(
+                tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),
+            ),
+            missing=frozenset(),
+            **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
+        )
+        return clips if self.boxes is None else self.boxes.complete(clips, rows_TN)
+
+    def _list_clips(self, scenes: Ints, drop_incomplete: bool) -> Ints:
+        """Return (clips, 2): the sample at a clip's start, and its single camera (0 if all)."""
+        samples = np.flatnonzero(np.isin(self.index.samples.scene, scenes))
+        if drop_incomplete:
+            last = samples + self.windows.num_frames - 1
+            if self.windows.frame_interval is None:
+                scene = self.index.samples.scene
+                inside = np.minimum(last, len(scene) - 1)
+                samples = samples[(last < len(scene)) & (scene[inside] == scene[samples])]
+            else:
+                full = [(self.windows.rows(samples[at : at + 1024])[:, -1] >= 0).any(axis=1)
+                        for at in range(0, len(samples), 1024)]  # fmt: skip
+                samples = samples[np.concatenate(full)] if full else samples
+        has_frame = self.index.samples.keyframes[samples][:, self.windows.cameras] >= 0
+        if self.single_camera:
+            start, camera = np.nonzero(has_frame)
+            return np.stack([samples[start], camera], axis=1)
+        samples = samples[has_frame.any(axis=1)]
+        return np.stack([samples, np.zeros_like(samples)], axis=1)
+
+    def _read(self, rows_TN: Ints, seed: int) -> tuple[NDArray[np.uint8], Floats]:
+        """Read the images of a clip; also return the matrices from stored to loaded pixels."""
+        T, N = rows_TN.shape
+        images = np.zeros((T, N, *self.image_size, 3), np.uint8)
+        matrices = np.tile(np.eye(3), (T, N, 1, 1))
+        # Each camera has its own draw, which depends only on the clip's seed.
+        seeds = np.random.SeedSequence(seed).generate_state(N)
+        for camera in range(N):
+            present = np.flatnonzero(rows_TN[:, camera] >= 0)
+            if len(present) == 0:
+                continue
+            draw = self._augmentation.draw(int(seeds[camera]))
+            for step in present:
+                images[step, camera], matrices[step, camera] = self._read_frame(
+                    rows_TN[step, camera], draw
+                )
+            images[present, camera] = self._augmentation.finish(images[present, camera], draw)
+        return images, matrices
+
+    def _read_frame(self, row: int, draw: TrackDraw) -> tuple[NDArray[np.uint8], Floats]:
+        """Read the drawn crop of a frame; also return the matrix from its stored pixels."""
+        frames = self.index.frames
+        stored = (int(frames.height[row]), int(frames.width[row]))
+        crop = draw.crop(stored, self.image_size)
+        image = read_image(
+            self.index.image_path(row),
+            token=frames.token[row],
+            stored=stored,
+            size=self.image_size,
+            crop=crop,
+        )
+        return image, draw.matrix(crop, self.image_size)
+
+    def _calibrate(self, rows_TN: Ints, matrices_TN33: Floats) -> tuple[Floats, Floats]:
+        """Return intrinsics of the loaded pixels, and poses in the first valid ego frame."""
+        valid_TN = rows_TN >= 0
+        rows_V = rows_TN[valid_TN]
+        frames = self.index.frames
+        intrinsics = np.tile(np.eye(3), (*rows_TN.shape, 1, 1))
+        camera_to_clip = np.tile(np.eye(4), (*rows_TN.shape, 1, 1))
+        if len(rows_V):
+            intrinsics[valid_TN] = matrices_TN33[valid_TN] @ frames.intrinsics[rows_V]
+            camera_to_clip[valid_TN] = self.index.camera_to_clip(rows_V)
+        return intrinsics, camera_to_clip
+
+    def _points(self, rows_TN: Ints, matrices_TN33: Floats, seed: int) -> torch.Tensor:
+        """Return the lidar points in the loaded pixels, (1, T, N, P, 3)."""
+        valid_TN = rows_TN >= 0
+        if self.lidar_points == 0 or not valid_TN.any():
+            return torch.zeros(1, *rows_TN.shape, 0, 3)
+        found_VP3 = frame_points(
+            self.index,
+            rows_TN[valid_TN],
+            matrices_TN33[valid_TN],
+            self.image_size,
+            most=self.lidar_points,
+            seed=seed,
+        )
+        points = np.zeros((*rows_TN.shape, *found_VP3.shape[1:]), np.float32)
+        points[..., 2] = np.inf
+        points[valid_TN] = found_VP3
+        return torch.from_numpy(points)[None]

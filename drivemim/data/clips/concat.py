@@ -1,0 +1,45 @@
+"""Concatenation of data sets, to mix recordings of different rigs."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils import data
+
+from drivemim.data.clips.sampler import SampleRequest, as_request
+from drivemim.registry import DATASETS
+
+
+@DATASETS.register_module()
+class ConcatDataset(data.ConcatDataset[Any]):
+    """Concatenate data sets of clips; items must fit into one batch.
+
+    Unlike MMEngine's class of this name, it passes the seed of a ``SampleRequest`` on, and takes
+    data sets that are not MMEngine's.
+
+    Clips fit if they have the same number of frames, cameras and pixels: see ``single_camera`` of
+    ``ClipDataset`` for mixing rigs.
+
+    Args:
+        datasets: configs of the data sets.
+    """
+
+    def __init__(self, *, datasets: Sequence[dict[str, Any]]) -> None:
+        super().__init__([DATASETS.build(dataset) for dataset in datasets])
+
+    def __getitem__(self, item: SampleRequest | int) -> Any:
+        index, seed = as_request(item)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        index %= len(self)
+        part = bisect_right(self.cumulative_sizes, index)
+        start = self.cumulative_sizes[part - 1] if part else 0
+        return self.datasets[part][SampleRequest(index - start, seed)]
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Metainfo of the first data set."""
+        metainfo: dict[str, Any] = self.datasets[0].metainfo  # type: ignore[attr-defined]  # ours
+        return metainfo

@@ -1,0 +1,154 @@
+"""Lidar returns projected into the cameras, at each camera's own time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import DataError
+from drivemim.geometry.poses import invert_pose, transform_points
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+
+LONGEST_GAP = 300_000
+"""Microseconds between a frame and its sweep; with a longer gap, a frame has no points."""
+_NEAREST = 1.0
+"""Metres in front of a camera; nearer points are on the ego vehicle."""
+_VALUES = 5
+"""Numbers per return in the file: x, y, z, intensity and ring."""
+_PCD = (b"# .PCD", b"VERSION")
+"""First bytes of files of the Point Cloud Library."""
+
+
+def has_lidar(index: FrameIndex, samples: Ints | None = None) -> bool:
+    """Return whether any of some samples (None for all) has a sweep."""
+    offsets, _ = index.samples.lidar_path.buffers
+    lengths = np.diff(offsets)
+    return bool((lengths if samples is None else lengths[samples]).any())
+
+
+def frame_points(
+    index: FrameIndex,
+    rows: Ints,
+    matrices_F33: Floats,
+    image_size: tuple[int, int],
+    *,
+    most: int,
+    seed: int,
+) -> Floats32:
+    """Return the lidar points that are visible in frames.
+
+    A frame uses the LIDAR_TOP sweep of the sample nearest in time. For a keyframe, this is the
+    sweep of its own sample. For a frame between keyframes, it is up to a quarter of a second off in
+    nuScenes. Points on standing objects are correct then, because lidar and camera each have their
+    own ego pose; points on moving objects are at the sweep's time. A frame that is further off, or
+    whose sample has no sweep, has no points. Occlusion is not tested: the lidar is not at the
+    camera's position, so a few points belong to objects that are occluded in the image.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of ``index.frames``.
+        matrices_F33: from the stored pixels to those of the loaded images.
+        image_size: height and width of the loaded images, pixels.
+        most: maximum number of points per frame; if there are more, a random subset is drawn.
+        seed: seed of the draw.
+
+    Returns:
+    Returns:
+        (F, P, 3) x and y in pixels of the loaded images and depth in metres along the camera's z
+        axis, padded with (0, 0, inf) to the largest number of points in a frame.
+
+    Raises:
+        FileNotFoundError: if a sweep does not exist.
+        ValueError: if its size is not a multiple of a return's size, or it is a PCD file.
+    """
+    samples = _nearest_samples(index, rows)
+    to_camera = invert_pose(index.camera_to_global(rows))
+    intrinsics = matrices_F33 @ index.frames.intrinsics[rows]
+    sweeps = {
+        int(sample): _sweep(index, int(sample)) for sample in np.unique(samples[samples >= 0])
+    }
+    found: list[Floats32] = []
+    for place, sample in enumerate(samples):
+        points = np.zeros((0, 3), np.float32)
+        if sample >= 0:
+            seen = transform_points(to_camera[place], sweeps[int(sample)])
+            points = _project(seen, intrinsics[place], image_size)
+        if len(points) > most:
+            drawn = np.random.default_rng([seed, place]).choice(len(points), most, replace=False)
+            points = points[np.sort(drawn)]
+        found.append(points)
+    padded = np.zeros((len(rows), max(map(len, found), default=0), 3), np.float32)
+    padded[..., 2] = np.inf
+    for place, points in enumerate(found):
+        padded[place, : len(points)] = points
+    return padded
+
+
+def read_sweep(path: Path, *, sample: str) -> Floats32:
+    """Return the returns of one sweep in the lidar's own axes: float32 (P, 3), metres.
+
+    Args:
+        path: a nuScenes ``.pcd.bin`` file.
+        sample: token, for errors.
+
+    Raises:
+        FileNotFoundError: if it does not exist.
+        ValueError: if its size is not a multiple of a return's size, or it is a PCD file.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"lidar sweep {path} of sample {sample} is missing; restore it, or load clips without "
+            "lidar_points"
+        ) from None
+    if data.startswith(_PCD):
+        raise DataError(
+            f"lidar sweep {path} of sample {sample} is a PCD file, not nuScenes' five numbers a "
+            "return; convert it"
+        )
+    if len(data) % (4 * _VALUES):
+        raise DataError(
+            f"lidar sweep {path} of sample {sample} has {len(data)} bytes, not a multiple of "
+            f"{4 * _VALUES}; copy or unpack it again"
+        )
+    return np.frombuffer(data, "<f4").reshape(-1, _VALUES)[:, :3]
+
+
+def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
+    """Return the nearest sample in time with a sweep close enough for each frame; -1 for none."""
+    samples, times = index.samples, index.frames.timestamp[rows]
+    nearest = index.frames.sample[rows].astype(np.int64)
+    gap = np.abs(samples.timestamp[nearest] - times)
+    # A frame between two samples has the later one; after a scene's last sample, it has that one.
+    previous = samples.previous[nearest]
+    gap_before = np.where(previous >= 0, np.abs(samples.timestamp[previous] - times), gap + 1)
+    sweeping = ~index.frames.keyframe[rows] & (gap_before < gap)
+    nearest, gap = np.where(sweeping, previous, nearest), np.where(sweeping, gap_before, gap)
+    scanned = np.array([samples.lidar_path[row] != "" for row in nearest], bool)
+    return np.where(scanned & (gap <= LONGEST_GAP), nearest, -1)
+
+
+def _sweep(index: FrameIndex, sample: int) -> Floats:
+    """Return the returns of a sample's sweep in the global frame."""
+    samples = index.samples
+    path = index.data_root / samples.lidar_path[sample]
+    points = read_sweep(path, sample=samples.token[sample])
+    return transform_points(index.lidar_to_global(sample), points)
+
+
+def _project(seen_P3: Floats, intrinsics_33: Floats, image_size: tuple[int, int]) -> Floats32:
+    """Project points in camera axes; keep those in front of the camera and in its image."""
+    seen_P3 = seen_P3[seen_P3[:, 2] > _NEAREST]
+    pixels_P3 = (seen_P3 @ intrinsics_33.T) / seen_P3[:, 2:]
+    height, width = image_size
+    points_P3 = np.concatenate([pixels_P3[:, :2], seen_P3[:, 2:]], axis=1).astype(np.float32)
+    inside_P = ((points_P3[:, :2] >= 0) & (points_P3[:, :2] < [width, height])).all(axis=1)
+    inside: Floats32 = points_P3[inside_P]
+    return inside

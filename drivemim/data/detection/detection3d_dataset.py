@@ -1,0 +1,186 @@
+"""The data set of frames with 3-D boxes, for monocular detectors of nuScenes' ten classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.boxes.ground_truth import FrameBoxes
+from drivemim.data.classes import (
+    ATTRIBUTES,
+    CLASS_ATTRIBUTES,
+    CLASS_RANGES,
+    DETECTION_CLASSES,
+    NUSCENES_DETECTION,
+    NUSCENES_EXTRA,
+)
+from drivemim.data.detection.detection_dataset import FrameDetection
+from drivemim.errors import ConfigError, DataError
+from drivemim.geometry import boxes_to_camera
+from drivemim.registry import DATASETS
+
+_RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
+_PALETTE = [
+    (255, 158, 0), (255, 99, 71), (255, 127, 80), (255, 140, 0), (233, 150, 70),
+    (0, 0, 230), (255, 61, 99), (220, 20, 60), (47, 79, 79), (112, 128, 144),
+]  # fmt: skip
+
+
+@DATASETS.register_module()
+class FrameDetection3D(FrameDetection):
+    """Keyframes of an index as images with 3-D boxes of ``DETECTION_CLASSES``.
+
+    Sweeps are excluded: their boxes are interpolated, and the official evaluation does not use
+    them.
+
+    Each item has the fields of ``FrameDetection``, and ``sample_token``; ``camera_matrix`` (3 x 3,
+    pixels of the stored image); ``camera_to_global`` (4 x 4, through the frame's own ego pose,
+    not the lidar's). Each of its ``instances`` also has ``center`` (metres, camera frame),
+    ``size`` (metres: width, length, height), ``yaw`` and ``velocity`` (radians and metres per
+    second in the levelled camera frame, see ``drivemim.geometry.camera_boxes``; NaN = unknown), and
+    ``attribute`` (position in ``ATTRIBUTES``; -1 for none, or if its class cannot have it).
+
+    An object whose centre is behind the camera is always ignored: it has no valid depth, and
+    another camera sees it.
+
+    ``metainfo['nuscenes']`` gives the selection to the official evaluation: ``index``,
+    ``data_root``, ``scenes`` (names) and ``whole`` (False if ``indices`` or ``label_share`` left
+    frames out).
+
+    Args:
+        index: file that ``drivemim index`` wrote.
+        filters: settings of ``BoxFilters``.
+        pipeline: transforms; see ``drivemim.data.detection.detection3d_transforms``.
+        within_class_range: ignore objects beyond the range in which the official evaluation
+            counts their class (``CLASS_RANGES``).
+        min_depth: metres in front of the camera; a centre nearer than this counts as behind it.
+        class_map: category to one of ``DETECTION_CLASSES`` or None, where it differs from
+            nuScenes' own.
+        settings: the other arguments of ``FrameDetection``.
+
+    Raises:
+        ValueError: if the selection has no frame, a name in it is unknown, a frame has no
+            measured calibration, or the index has boxes that are not 3-D (nuImages).
+    """
+
+    METAINFO: dict[str, Any] = {"classes": DETECTION_CLASSES, "palette": _PALETTE}
+
+    DEFAULT_CLASS_MAP = {**NUSCENES_DETECTION, **NUSCENES_EXTRA}
+
+    _metainfo: dict[str, Any]
+
+    def __init__(
+        self,
+        *,
+        index: str | os.PathLike[str],
+        filters: Mapping[str, float],
+        pipeline: Sequence[Any] = (),
+        within_class_range: bool = True,
+        min_depth: float = 0.1,
+        class_map: Mapping[str, str | None] | None = None,
+        **settings: Any,
+    ) -> None:
+        if not settings.pop("keyframes_only", True):
+            raise ConfigError(
+                "FrameDetection3D has keyframes only: sweeps have no annotations of their own; "
+                "leave keyframes_only out of the config"
+            )
+        self.within_class_range = within_class_range
+        self.min_depth = min_depth
+        super().__init__(
+            index=index,
+            filters=filters,
+            pipeline=pipeline,
+            class_map=class_map,
+            **settings,
+        )
+
+    def full_init(self) -> None:
+        """Open the index, choose the frames, and record the selection in ``metainfo``."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        frames, scenes = self.index.frames, self.index.scenes
+        self._metainfo["nuscenes"] = {
+            "index": str(self.index.path),
+            "data_root": str(self.index.data_root),
+            "scenes": [scenes.name[row] for row in np.unique(frames.scene[self.rows])],
+            "whole": self._indices is None and self.label_share == 1,
+        }
+
+    def check_frames(self) -> None:
+        """Refuse frames without measured calibration, and boxes without a 3-D position."""
+        frames, boxes = self.index.frames, self.index.boxes
+        loose = self.rows[~frames.calibrated[self.rows]]
+        if len(loose):
+            raise DataError(
+                f"frame {frames.token[loose[0]]} of {self.index.path} has no measured calibration; "
+                "3-D detection needs an index of nuScenes' tables"
+            )
+        flat = np.flatnonzero(np.isnan(boxes.center[:, 0]))
+        if len(flat):
+            raise DataError(
+                f"box {boxes.token[flat[0]]} of {self.index.path} is drawn in its image and has no "
+                "place in space; 3-D detection needs an index of nuScenes' tables"
+            )
+
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keep the first n frames (the last |n| if negative), or the frames at these positions."""
+        super().get_subset_(indices)
+        self._metainfo = {
+            **self._metainfo,
+            "nuscenes": {**self._metainfo["nuscenes"], "whole": False},
+        }
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """Return the pipeline's input for one frame; see the class."""
+        info = super().get_data_info(idx)
+        row = info["img_id"]
+        frames = self.index.frames
+        info["sample_token"] = self.index.samples.token[frames.sample[row]]
+        info["camera_matrix"] = np.array(frames.intrinsics[row])
+        info["camera_to_global"] = self.index.camera_to_global(row)
+        return info
+
+    def _instances(self, row: int) -> list[dict[str, Any]]:
+        found = self._boxes(row)
+        instances = self._describe(found)
+        boxes = self.index.boxes
+        seen = boxes_to_camera(
+            boxes.center[found.box],
+            boxes.size[found.box],
+            boxes.rotation[found.box],
+            boxes.velocity[found.box],
+            self.index.camera_to_global(row),
+        )
+        attributes = self._attributes(found)
+        for number, instance in enumerate(instances):
+            instance["center"] = seen.centers_M3[number].tolist()
+            instance["size"] = seen.sizes_M3[number].tolist()
+            instance["yaw"] = float(seen.yaws_M[number])
+            instance["velocity"] = seen.velocities_M2[number].tolist()
+            instance["attribute"] = attributes[number]
+        return instances
+
+    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
+        """Return ``FrameDetection``'s masks, and those for minimum depth and class range."""
+        reasons = {
+            **super().reasons(found),
+            f"min_depth={self.min_depth:g}": found.depth < self.min_depth,
+        }
+        if self.within_class_range:
+            reasons["within_class_range"] = found.distance >= _RANGES[found.label]
+        return reasons
+
+    def _attributes(self, found: FrameBoxes) -> list[int]:
+        """Return the position in ``ATTRIBUTES`` of each object's attribute, -1 for none."""
+        numbers = []
+        for label, own in zip(found.label, self.index.boxes.attribute[found.box], strict=True):
+            name = self.index.attributes[own] if own >= 0 else ""
+            allowed = CLASS_ATTRIBUTES[DETECTION_CLASSES[label]]
+            numbers.append(ATTRIBUTES.index(name) if name in allowed else -1)
+        return numbers

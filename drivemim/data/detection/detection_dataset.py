@@ -1,0 +1,371 @@
+"""The data set of frames with 2-D boxes for MMDetection."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from numpy.typing import NDArray
+
+from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
+from drivemim.data.classes import CLASSES, VISIBILITY_LEVELS, check_class_map
+from drivemim.data.detection.label_fractions import label_subset
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import ConfigError, DataError, nearest
+from drivemim.registry import DATASETS
+
+Integers = NDArray[np.int64]
+_LOOK = 256
+"""Number of frames per chunk in the search for an object; nearly always the first chunk has one."""
+_LARGEST = {"min_visibility": 4, "max_truncation": 1}
+"""Filters with an upper limit; the others are in [0, infinity]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxFilters:
+    """Filters that select the objects to detect; the others are ignored, not background.
+
+    An object passes a filter if the value that it tests (visibility, distance, points) is unknown.
+
+    Attributes:
+        min_visibility: nuScenes' level, 1 (0-40 % visible) to 4 (80-100 %).
+        min_width: pixels of the stored image.
+        min_height: pixels of the stored image.
+        min_area: square pixels of the stored image.
+        max_truncation: largest fraction of the 3-D box's volume that is out of view.
+        max_distance: metres from the ego vehicle.
+        min_lidar_points: lidar returns inside the 3-D box.
+        min_points: sum of lidar and radar returns inside the 3-D box.
+    """
+
+    min_visibility: int = 0
+    min_width: float = 0.0
+    min_height: float = 0.0
+    min_area: float = 0.0
+    max_truncation: float = 1.0
+    max_distance: float = math.inf
+    min_lidar_points: int = 0
+    min_points: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            largest = _LARGEST.get(name, math.inf)
+            if not isinstance(value, int | float) or not 0 <= value <= largest:
+                raise ConfigError(f"filters: {name}={value!r} is no number in [0, {largest}]")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, float]) -> BoxFilters:
+        """Make the filters from a config's dict.
+
+        Raises:
+            ConfigError: if a key is not a filter, or a limit is out of range.
+        """
+        known = [each.name for each in fields(cls)]
+        for key in settings:
+            if key not in known:
+                raise ConfigError(
+                    f"filters: {key!r} is none of {', '.join(known)}{nearest(key, known)}"
+                )
+        return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
+
+    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
+        """Return (M,) True for objects that a filter leaves out, and for crowds."""
+        return np.asarray(np.logical_or.reduce(list(self.reasons(found).values())))
+
+    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
+        """Return one mask (M,) per filter, named by its setting: True = left out."""
+        width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
+        lidar, radar = found.lidar_points, found.radar_points
+        unseen = (found.visibility > 0) & (found.visibility < self.min_visibility)
+        few = (lidar >= 0) & (radar >= 0) & (lidar + radar < self.min_points)
+        masks = {
+            "min_visibility": unseen,
+            "min_width": width < self.min_width,
+            "min_height": height < self.min_height,
+            "min_area": width * height < self.min_area,
+            "max_truncation": found.truncation > self.max_truncation,
+            "max_distance": found.distance > self.max_distance,
+            "min_lidar_points": (lidar >= 0) & (lidar < self.min_lidar_points),
+            "min_points": few,
+        }
+        named = {f"{name}={getattr(self, name):g}": mask for name, mask in masks.items()}
+        return {"crowds": found.crowd, **named}
+
+
+@DATASETS.register_module()
+class FrameDetection(BaseDataset):
+    """The frames of an index as images with boxes, for MMDetection.
+
+    Follows the protocol of MMDetection's ``BaseDetDataset`` without importing it. Boxes are
+    projected when an item is loaded; a process stores only one number per frame.
+
+    Each item given to the pipeline has ``img_path``, ``img_id`` (row in the index),
+    ``frame_token``, ``camera``, ``scene``, ``condition`` (``day`` or ``night``, optionally followed
+    by ``rain``; empty if the source does not say), ``height``, ``width`` and ``instances``: dicts
+    of ``bbox`` (x1, y1, x2, y2; pixels of the stored image), ``bbox_label``, ``ignore_flag``,
+    ``distance`` (metres, NaN = unknown), ``visibility`` (1 to 4, 0 = unknown), ``moving`` (1, 0,
+    -1 = unknown), ``truncation`` (fraction out of view), ``crowd`` and ``track``.
+
+    Args:
+        index: file that ``drivemim index`` wrote.
+        filters: settings of ``BoxFilters``.
+        pipeline: transforms, from MMDetection or DriveMIM.
+        data_root: where the data lies now, if it moved since the index was built.
+        version: data set version that the index must be of, or None for any.
+        scenes: names of splits or scenes, see ``select_scenes``; None for all.
+        cameras: names, or None for all.
+        keyframes_only: leave out sweeps, whose boxes are interpolated.
+        class_map: category to class name or None, where it differs from
+            ``drivemim.data.classes.DEFAULT``.
+        label_share: fraction of the selected samples to keep, taken scene by scene; see
+            ``drivemim.data.detection.label_fractions``.
+        label_seed: seed that draws the scenes, and the part of the last one.
+        indices: a number n keeps the first n frames (the last |n| if negative); a sequence keeps
+            these positions.
+        test_mode: like in MMEngine: a failing pipeline is an error instead of another image.
+        lazy_init: open the index at the first use.
+
+    Raises:
+        ValueError: if the selection has no frame, a name in it is unknown, a visibility filter is
+            set and the index has unknown visibility levels, or (unless ``test_mode``) the filters
+            leave no object in any frame.
+    """
+
+    METAINFO: dict[str, Any] = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
+
+    DEFAULT_CLASS_MAP: Mapping[str, str | None] = {}
+    """Categories to classes where they differ from ``drivemim.data.classes.DEFAULT``."""
+
+    index: FrameIndex
+    rows: Integers
+    _fully_initialized: bool
+
+    def __init__(
+        self,
+        *,
+        index: str | os.PathLike[str],
+        filters: Mapping[str, float],
+        pipeline: Sequence[Any] = (),
+        data_root: str | os.PathLike[str] | None = None,
+        version: str | None = None,
+        scenes: str | Sequence[str] | None = None,
+        cameras: Sequence[str] | None = None,
+        keyframes_only: bool = True,
+        class_map: Mapping[str, str | None] | None = None,
+        label_share: float = 1.0,
+        label_seed: int = 0,
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        self.index_path = index
+        self.index_root = data_root
+        self.version = version
+        self.filters = BoxFilters.of(filters)
+        self.scenes = scenes
+        self.cameras = cameras
+        self.keyframes_only = keyframes_only
+        self.own_class_map = class_map
+        self.class_map = {**self.DEFAULT_CLASS_MAP, **(class_map or {})}
+        self.label_share = label_share
+        self.label_seed = label_seed
+        super().__init__(
+            pipeline=list(pipeline),
+            indices=indices,
+            serialize_data=False,
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+        )
+
+    def full_init(self) -> None:
+        """Open the index and choose the frames."""
+        if self._fully_initialized:
+            return
+        self.index = FrameIndex.open(
+            self.index_path, version=self.version, data_root=self.index_root
+        )
+        self._check_levels()
+        check_class_map(self.own_class_map, self.index.categories, self.METAINFO["classes"])
+        rows = self._select()
+        if self._indices is not None:
+            rows = _subset(rows, self._indices)
+        rows = rows[self.labelled(rows, share=self.label_share, seed=self.label_seed)]
+        if len(rows) == 0:
+            raise DataError(
+                f"{self.index_path} has no frame of scenes={self.scenes}, cameras={self.cameras}, "
+                f"keyframes_only={self.keyframes_only}, indices={self._indices}"
+            )
+        self.rows = rows
+        self.check_frames()
+        if not self.test_mode:
+            self._check_objects()
+        self._fully_initialized = True
+
+    def check_frames(self) -> None:
+        """Refuse frames that lack data of the items; does nothing in this class."""
+
+    def _check_objects(self) -> None:
+        """Refuse to train on frames without any object to learn; stop at the first one found."""
+        total, counts = 0, dict.fromkeys(self.reasons(self._find(self.rows[:0])), 0)
+        for start in range(0, len(self.rows), _LOOK):
+            found = self._find(self.rows[start : start + _LOOK])
+            reasons = self.reasons(found)
+            if len(found.label) and not np.logical_or.reduce(list(reasons.values())).all():
+                return
+            total += len(found.label)
+            for name, mask in reasons.items():
+                counts[name] += int(mask.sum())
+        classes = ", ".join(self.METAINFO["classes"])
+        if total == 0:
+            raise DataError(
+                f"{self.index_path}: none of the {len(self.rows)} frames has an object of the "
+                f"classes {classes}, so that there is nothing to learn; look at scenes, class_map "
+                "and the annotations that the index was built from"
+            )
+        causes = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        raise DataError(
+            f"{self.index_path}: the filters leave no object in any of {len(self.rows)} frames. Of "
+            f"{total} objects they leave out: {causes} (an object can be in several); loosen them"
+        )
+
+    def labelled(self, rows: Integers, *, share: float, seed: int) -> NDArray[np.bool_]:
+        """Return (F,) True for the frames of ``rows`` that are in the label subset."""
+        frames = self.index.frames
+        return label_subset(
+            frames.scene[rows], frames.sample[rows], frames.timestamp[rows], share=share, seed=seed
+        )
+
+    def _check_levels(self) -> None:
+        """Refuse a visibility filter if the index has unknown visibility levels."""
+        visibility = self.index.boxes.visibility
+        if self.filters.min_visibility > 0 and (visibility < 0).any():
+            levels = self.index.levels
+            count = np.bincount(-visibility[visibility < 0], minlength=len(levels) + 1)[1:]
+            found = ", ".join(
+                f"{name!r} ({boxes} boxes)"
+                for name, boxes in zip(levels, count, strict=True)
+                if boxes
+            )
+            raise DataError(
+                f"filters: min_visibility={self.filters.min_visibility}, but visibility.json of "
+                f"{self.index.path} has levels that are none of "
+                f"{', '.join(VISIBILITY_LEVELS)}: {found}; give them these names and build "
+                "the index again, or leave min_visibility out"
+            )
+
+    def _select(self) -> Integers:
+        frames = self.index.frames
+        scenes = self.index.scene_rows(self.scenes)
+        chosen = np.isin(frames.scene, scenes)
+        chosen &= np.isin(frames.camera, self.index.camera_numbers(self.cameras))
+        if self.keyframes_only:
+            chosen &= frames.keyframe
+        return np.flatnonzero(chosen)
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.rows)
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """Return the pipeline's input for one frame; see the class."""
+        self.full_init()
+        row = int(self.rows[idx])
+        frames = self.index.frames
+        scene = int(frames.scene[row])
+        return {
+            "img_path": str(self.index.image_path(row)),
+            "img_id": row,
+            "frame_token": frames.token[row],
+            "camera": self.index.cameras[frames.camera[row]],
+            "scene": self.index.scenes.name[scene],
+            "condition": self._condition(scene),
+            "height": int(frames.height[row]),
+            "width": int(frames.width[row]),
+            "instances": self._instances(row),
+            "sample_idx": idx % len(self.rows),
+        }
+
+    def _condition(self, scene: int) -> str:
+        scenes = self.index.scenes
+        if not scenes.described[scene]:
+            return ""
+        light = "night" if scenes.night[scene] else "day"
+        return f"{light} rain" if scenes.rain[scene] else light
+
+    def _boxes(self, row: int) -> FrameBoxes:
+        return self._find(np.array([row]))
+
+    def _find(self, rows: Integers) -> FrameBoxes:
+        classes = self.METAINFO["classes"]
+        return frame_boxes(self.index, rows, class_map=self.class_map, classes=classes)
+
+    def _instances(self, row: int) -> list[dict[str, Any]]:
+        return self._describe(self._boxes(row))
+
+    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
+        """Return (M,) True for the objects that a detector does not have to find."""
+        ignored: NDArray[np.bool_] = np.logical_or.reduce(list(self.reasons(found).values()))
+        return ignored
+
+    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
+        """Return one mask (M,) per reason to ignore objects, by the reason's name."""
+        return self.filters.reasons(found)
+
+    def _describe(self, found: FrameBoxes) -> list[dict[str, Any]]:
+        ignored = self.ignored(found)
+        return [
+            {
+                "bbox": found.boxes[number].tolist(),
+                "bbox_label": int(found.label[number]),
+                "ignore_flag": int(ignored[number]),
+                "distance": float(found.distance[number]),
+                "visibility": int(found.visibility[number]),
+                "moving": int(found.moving[number]),
+                "truncation": float(found.truncation[number]),
+                "crowd": int(found.crowd[number]),
+                "track": int(found.track[number]),
+            }
+            for number in range(len(found.label))
+        ]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the labels in one frame, for MMDetection's ``ClassBalancedDataset``."""
+        return [each["bbox_label"] for each in self.get_data_info(idx)["instances"]]
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on one frame.
+
+        Raises:
+            FileNotFoundError: if its image does not exist.
+        """
+        info = self.get_data_info(idx)
+        if not os.path.isfile(info["img_path"]):
+            raise FileNotFoundError(
+                f"no image at {info['img_path']} (frame {info['frame_token']} of "
+                f"{self.index.path}); set data_root in the config to where the images are"
+            )
+        return self.pipeline(info)
+
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keep the first n frames (the last |n| if negative), or the frames at these positions."""
+        self.full_init()
+        self.rows = _subset(self.rows, indices)
+
+    def get_subset(self, indices: int | Sequence[int]) -> FrameDetection:
+        """Apply ``get_subset_`` to a copy."""
+        self.full_init()
+        copied: FrameDetection = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied.get_subset_(indices)
+        return copied
+
+
+def _subset(rows: Integers, indices: int | Sequence[int]) -> Integers:
+    if isinstance(indices, int):
+        return rows[:indices] if indices >= 0 else rows[indices:]
+    return rows[np.asarray(indices, dtype=np.int64)]

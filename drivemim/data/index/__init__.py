@@ -1,0 +1,1 @@
+"""The frame index: its format, its builders, and the files that it names."""

@@ -1,0 +1,297 @@
+"""COCO and CocoVID files as typed rows, with the sequence fields that driving data adds to images.
+
+``data/README.md`` lists for each field whether it is read, ignored or refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from drivemim.data.index.builders.coco_fields import (
+    CocoAnnotation,
+    CocoDocument,
+    CocoImage,
+    read_document,
+)
+from drivemim.errors import DataError
+from drivemim.files import posix_name
+
+_LOG = logging.getLogger(__name__)
+_ON_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+"""Beginning of absolute paths of Windows."""
+_XYWH = 1
+"""Detectron2's ``BoxMode`` of x, y, width, height in pixels."""
+
+_FEW = 3
+"""Number of boxes outside their images; fewer may be single mistakes, not wrong units."""
+_MANY = 20
+"""Smallest number of boxes for the check whether they are in percent."""
+_PERCENT = 100
+_LARGE = 300
+"""Size in pixels of an image whose boxes are not expected to all lie within the first 100."""
+
+
+class CocoBox(NamedTuple):
+    """A box of an image.
+
+    Attributes:
+        category: name.
+        corners: x1, y1, x2, y2 in pixels.
+        track: name, ``""`` for none.
+        crowd: whether it is neither object nor background: drawn around many objects, or marked
+            ``ignore``.
+    """
+
+    category: str
+    corners: tuple[float, float, float, float]
+    track: str
+    crowd: bool
+
+
+class CocoFile:
+    """A COCO file with its boxes by image.
+
+    Attributes:
+        path: the file.
+        images: in the file's order, with ``sequence`` and ``frame`` filled from CocoVID's fields.
+        categories: names, in the file's order.
+    """
+
+    def __init__(self, path: Path, document: CocoDocument) -> None:
+        self.path = path
+        self.images = document.images
+        for image in document.images:
+            _check_image(path, image)
+        cure = "number images, annotations and categories anew where files were merged"
+        _check_once(path, "image id", (image.id for image in document.images), cure)
+        _check_once(path, "annotation id", (box.id for box in document.annotations), cure)
+        _check_once(path, "category id", (each.id for each in document.categories), cure)
+        cure = "list every image once, with all its annotations"
+        _check_once(path, "file_name", (image.file_name for image in document.images), cure)
+        self.categories = _category_names(path, document)
+        _read_videos(path, document)
+        self._boxes = _boxes_by_image(path, document)
+
+    def boxes_of(self, image_id: int) -> tuple[CocoBox, ...]:
+        """Return the boxes of one image, in the file's order."""
+        return tuple(self._boxes.get(image_id, ()))
+
+
+def read_coco(path: Path) -> CocoFile:
+    """Read a COCO file.
+
+    Unread fields, and boxes that are clipped or left out, are logged as warnings.
+
+    Raises:
+        FileNotFoundError: if it does not exist.
+        ValueError: if it is not a COCO file; it refers to an image, category or video that it does
+            not have or has twice; an annotation has no box; the width or height of an image is
+            below 1, or of a box below 0; or boxes are not in pixels.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no COCO file {path}; check --coco")
+    return CocoFile(path, read_document(path))
+
+
+def _check_image(path: Path, image: CocoImage) -> None:
+    """Refuse an invalid file name or size of an image; replace backslashes by slashes."""
+    if image.width < 1 or image.height < 1:
+        raise DataError(
+            f"{path}: image {image.id} is {image.width} x {image.height} pixels; give width and "
+            f"height of {image.file_name or 'its file'}"
+        )
+    if _ON_WINDOWS.match(image.file_name):
+        raise DataError(
+            f"{path}: image {image.id} has file_name {image.file_name!r}, a place on another "
+            "computer; make it relative to the folder that the images lie in"
+        )
+    image.file_name = posix_name(image.file_name)
+
+
+def _category_names(path: Path, document: CocoDocument) -> list[str]:
+    """Return the category names in the file's order, each once.
+
+    Roboflow puts a category for the whole project first. It may have the same name as another
+    category, and has no boxes.
+    """
+    used = {annotation.category_id for annotation in document.annotations}
+    names = [category.name for category in document.categories if category.id in used]
+    cure = "merge the two, and give their annotations the id of one"
+    _check_once(path, "category", names, cure)
+    return list(dict.fromkeys(category.name for category in document.categories))
+
+
+def _check_once(path: Path, what: str, values: Iterable[Hashable], cure: str) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has {what} {twice[0]!r} more than once; {cure}")
+
+
+def _read_videos(path: Path, document: CocoDocument) -> None:
+    """Fill ``sequence`` and ``frame`` of images that have the fields of CocoVID or TAO instead."""
+    names = {str(video.id): video.name or f"video-{video.id}" for video in document.videos}
+    cure = "give every video an id and a name of its own"
+    _check_once(path, "video id", (video.id for video in document.videos), cure)
+    _check_once(path, "video name", names.values(), cure)
+    for image in document.images:
+        video = _video(image.video_id)
+        if video and not image.sequence:
+            if names and video not in names:
+                raise DataError(
+                    f"{path}: image {image.id} has video_id {video}, which its videos lack; add "
+                    "the video, or leave video_id out"
+                )
+            image.sequence = names.get(video, f"video-{video}")
+        if image.frame is None and (video or image.video_id is None):
+            image.frame = image.frame_index if image.frame_id is None else image.frame_id
+
+
+def _video(number: int | str | None) -> str:
+    """Return the id of a video; single images in a file of videos have -1, which means none."""
+    return "" if number is None or re.fullmatch(r"-\d+", str(number)) else str(number)
+
+
+def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBox]]:
+    names = {category.id: category.name for category in document.categories}
+    images = {image.id: image for image in document.images}
+    boxes: defaultdict[int, list[CocoBox]] = defaultdict(list)
+    tracks: dict[tuple[int, str], int] = {}
+    unlinked = False
+    for annotation in document.annotations:
+        image = images.get(annotation.image_id)
+        if image is None:
+            raise DataError(
+                f"{path}: annotation {annotation.id} has image_id {annotation.image_id}, "
+                "which its images lack; add the image, or take the annotation out"
+            )
+        box = _box(path, annotation, image, names)
+        unlinked |= annotation.instance_id is not None and not image.sequence
+        if box.track:
+            first = tracks.setdefault((image.id, box.track), annotation.id)
+            if first != annotation.id:
+                raise DataError(
+                    f"{path}: annotations {first} and {annotation.id} of image {image.id} are of "
+                    f"the same track {box.track!r}; a track has one box an image (-1 is no track)"
+                )
+        boxes[image.id].append(box)
+    if unlinked:
+        _LOG.warning(
+            "%s: instance_id is not read for images without video_id or sequence, where it may "
+            "count the objects of one image; track_id is",
+            path,
+        )
+    _check_units(path, document, boxes)
+    _warn_of_copies(path, boxes)
+    return dict(boxes)
+
+
+def _box(
+    path: Path, annotation: CocoAnnotation, image: CocoImage, names: dict[int, str]
+) -> CocoBox:
+    what = f"{path}: annotation {annotation.id}"
+    if annotation.category_id not in names:
+        raise DataError(
+            f"{what} has category_id {annotation.category_id}, which its categories lack; there "
+            f"are {', '.join(f'{number} ({name})' for number, name in names.items()) or 'none'}"
+        )
+    if annotation.bbox is None:
+        raise DataError(
+            f"{what} has no bbox, and segmentations are not read; give it a bbox of x, y, width, "
+            "height, or take it out"
+        )
+    if annotation.bbox_mode not in (None, _XYWH):
+        raise DataError(
+            f"{what} has bbox_mode {annotation.bbox_mode}; give bbox as x, y, width, height "
+            f"(bbox_mode {_XYWH})"
+        )
+    if annotation.video_id is not None and _video(annotation.video_id) != _video(image.video_id):
+        raise DataError(
+            f"{what} has video_id {annotation.video_id}, but its image {image.id} "
+            f"{'none' if image.video_id is None else image.video_id}"
+        )
+    x, y, width, height = annotation.bbox
+    if not all(map(math.isfinite, annotation.bbox)):  # a number read from text can be NaN
+        raise DataError(
+            f"{what} has bbox {annotation.bbox}; give four numbers, or take the annotation out"
+        )
+    if width < 0 or height < 0:
+        raise DataError(
+            f"{what} has a box {width:g} wide and {height:g} high; bbox is x, y, width, height"
+        )
+    return CocoBox(
+        category=names[annotation.category_id],
+        corners=(x, y, x + width, y + height),
+        track=_track(annotation, image),
+        crowd=bool(annotation.iscrowd or annotation.ignore),
+    )
+
+
+def _track(annotation: CocoAnnotation, image: CocoImage) -> str:
+    """Return the name of the track; without a sequence, ``instance_id`` is not a track."""
+    track = annotation.track_id
+    if track is None and image.sequence:
+        track = annotation.instance_id
+    return "" if track is None or re.fullmatch(r"-\d+", str(track)) else str(track)
+
+
+def _check_units(path: Path, document: CocoDocument, boxes: dict[int, list[CocoBox]]) -> None:
+    """Refuse boxes in wrong units; warn of boxes that are clipped, empty or maybe in percent."""
+    found = [(image, box.corners) for image in document.images for box in boxes.get(image.id, ())]
+    if any(corners != (0, 0, 0, 0) for _, corners in found) and all(
+        max(corners) <= 1 for _, corners in found
+    ):
+        raise DataError(
+            f"{path}: no box reaches beyond 1 pixel; give bbox in pixels, not in shares of the "
+            "image"
+        )
+    empty = sum(x1 == x2 or y1 == y2 for _, (x1, y1, x2, y2) in found)
+    if empty:
+        _LOG.warning("%s: %d of %d boxes have no area and are left out", path, empty, len(found))
+    cut = [
+        image
+        for image, (x1, y1, x2, y2) in found
+        if min(x1, y1) < -1 or x2 > image.width + 1 or y2 > image.height + 1
+    ]
+    if len(cut) >= _FEW and 2 * len(cut) > len(found):
+        raise DataError(
+            f"{path}: {len(cut)} of {len(found)} boxes reach out of their images, first in "
+            f"{cut[0].file_name}; is bbox x1, y1, x2, y2? Give x, y, width, height in pixels"
+        )
+    if cut:
+        _LOG.warning(
+            "%s: %d of %d boxes reach out of their images, first in %s, and are cut there; bbox is "
+            "read as x, y, width, height",
+            path, len(cut), len(found), cut[0].file_name,
+        )  # fmt: skip
+    large = sum(max(image.width, image.height) > _LARGE for image in document.images)
+    if (
+        len(found) >= _MANY
+        and 2 * large > len(document.images)
+        and all(max(corners) <= _PERCENT for _, corners in found)
+    ):
+        _LOG.warning(
+            "%s: none of %d boxes reaches beyond %d pixels, but most images are larger than %d; is "
+            "bbox in percent? It is read as pixels",
+            path, len(found), _PERCENT, _LARGE,
+        )  # fmt: skip
+
+
+def _warn_of_copies(path: Path, boxes: dict[int, list[CocoBox]]) -> None:
+    """Warn of duplicate boxes: same image, class and corners under another id."""
+    counts = Counter(
+        (image, box.category, box.corners, box.crowd) for image, own in boxes.items() for box in own
+    )
+    copies = counts.total() - len(counts)
+    if copies:
+        image = next(key[0] for key, count in counts.items() if count > 1)
+        _LOG.warning(
+            "%s: %d of %d boxes are copies of another one of the same image and category under "
+            "another id, first in image %d; they are kept",
+            path, copies, counts.total(), image,
+        )  # fmt: skip

@@ -1,0 +1,157 @@
+"""Fields of COCO and CocoVID files (read or without effect), and their decoding.
+
+``data/README.md`` lists for each field whether it is read, ignored or refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from drivemim.data.index.json_text import Content, JsonText
+from drivemim.errors import DataError
+
+_LOG = logging.getLogger(__name__)
+_WITHOUT_EFFECT = {
+    "images": {"license", "flickr_url", "coco_url", "date_captured", "mot_frame_id"},
+    "annotations": {"area", "segmentation", "keypoints", "num_keypoints", "caption"},
+    "videos": {"width", "height", "length", "license", "flickr_url", "coco_url", "date_captured"},
+}
+_SECTIONS_WITHOUT_EFFECT = {"info", "licenses", "type", "tracks"}
+
+
+class CocoImage(msgspec.Struct, gc=False):
+    """An image; ``sequence`` is its scene, and ``frame`` its position in the scene.
+
+    CocoVID uses ``video_id`` and ``frame_id`` for this, TAO ``frame_index``.
+    """
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    sequence: str = ""
+    frame: int | None = None
+    video_id: int | str | None = None
+    frame_id: int | None = None
+    frame_index: int | None = None
+
+
+class CocoAnnotation(msgspec.Struct, gc=False):
+    """A box: ``bbox`` is x, y, width, height in pixels."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float] | None = None
+    bbox_mode: int | None = None
+    iscrowd: int | bool | None = None
+    ignore: int | bool | None = None
+    track_id: int | str | None = None
+    instance_id: int | str | None = None
+    video_id: int | str | None = None
+
+
+class CocoCategory(msgspec.Struct, gc=False):
+    """A category."""
+
+    id: int
+    name: str
+
+
+class CocoVideo(msgspec.Struct, gc=False):
+    """A video of CocoVID."""
+
+    id: int | str
+    name: str = ""
+
+
+class CocoDocument(msgspec.Struct):
+    """The parts of a COCO file that are read."""
+
+    images: list[CocoImage]
+    annotations: list[CocoAnnotation] = []
+    categories: list[CocoCategory] = []
+    videos: list[CocoVideo] = []
+
+
+_READ: dict[str, type[msgspec.Struct]] = {
+    "images": CocoImage,
+    "annotations": CocoAnnotation,
+    "videos": CocoVideo,
+}
+_CURES = (
+    (r"field `(width|height)`|`\$\.images\[\d+\]\.(width|height)`",
+     "give every image the width and height of its file in pixels"),
+    (r"field `file_name`", "name the file of every image in file_name"),
+    (r"field `images`", "a COCO file has images, annotations and categories; one of YouTube-VIS, "
+     "with the boxes of whole videos, has to be written as CocoVID"),
+    (r"got `str` - at .*id`", "number images, annotations and categories, without leading zeros"),
+    (r"`\$\.annotations\[\d+\]\.bbox", "give bbox as four numbers: x, y, width, height in pixels"),
+    (r"^Expected `object`, got `array`$",
+     "a list is a file of results; name the file of images, annotations and categories"),
+    ("", "correct the entry, or export the file again"),
+)  # fmt: skip
+
+
+def read_document(path: Path) -> CocoDocument:
+    """Read a COCO file's content; log the names of unread fields as a warning.
+
+    Numbers that are written as text (``"7"``) or as 7.0 are read as numbers.
+
+    Raises:
+        DataError: if it is not a COCO file, with the cure.
+    """
+    begin = f"{path} is no COCO file: "
+    text = JsonText(path, path.read_bytes(), begin=begin, cure="copy or export it again")
+    document: CocoDocument = decode_entries(text, CocoDocument, begin)
+    if unread := _unread_fields(text.content):
+        _LOG.warning("%s has fields that are not read: %s", path, ", ".join(unread))
+    return document
+
+
+def decode_entries(text: JsonText, kind: Any, begin: str) -> Any:
+    """Decode entries of COCO's formats; numbers may be written as text.
+
+    Args:
+        text: text of the file.
+        kind: the type to decode into.
+        begin: start of the error messages, with the file's name.
+
+    Raises:
+        DataError: naming the entry and the cure.
+    """
+    try:
+        return text.decode(kind)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return text.decode(kind, strict=False)
+    except msgspec.ValidationError as error:
+        text.check_document()
+        cure = next(cure for pattern, cure in _CURES if re.search(pattern, str(error)))
+        raise DataError(f"{begin}{error}; {cure}") from None
+
+
+def _unread_fields(data: Content) -> list[str]:
+    """Return fields that are neither read nor known to have no effect, as ``section.field``."""
+    sections = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    known = {
+        *_SECTIONS_WITHOUT_EFFECT,
+        *(field.name for field in msgspec.structs.fields(CocoDocument)),
+    }
+    unread = [name for name in sections if name not in known]
+    fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
+    for section, cls in _READ.items():
+        found: dict[str, None] = {}
+        for row in msgspec.json.decode(sections.get(section, b"[]"), type=list[msgspec.Raw]):
+            found.update(dict.fromkeys(fields_of.decode(row)))
+        read = {field.name for field in msgspec.structs.fields(cls)}
+        unread += [
+            f"{section}.{name}" for name in found if name not in read | _WITHOUT_EFFECT[section]
+        ]
+    return unread

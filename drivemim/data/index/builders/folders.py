@@ -1,0 +1,137 @@
+"""Listing of folders of recordings: images, videos, and files of other programs to skip."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from drivemim.data.index.builders.sequences import by_numbers
+from drivemim.errors import DataError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm")
+_OTHER_FORMATS = frozenset(
+    (
+        ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".avif", ".heic", ".heif",
+        ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".exr", ".hdr", ".raw", ".dng", ".cr2", ".cr3",
+        ".nef", ".arw", ".raf", ".rw2", ".npy", ".npz",  # images
+        ".h264", ".h265", ".264", ".265", ".hevc", ".mjpeg", ".mpg", ".mpeg", ".m2ts", ".mts",
+        ".ts", ".wmv", ".flv", ".3gp", ".ogv", ".mxf", ".bag", ".mcap",  # videos
+    )
+)  # fmt: skip
+"""Suffixes of images and videos that are not read."""
+EXTRACTED = "drivemim-extracted.txt"
+"""Marker file in a folder of frames that were extracted from videos; the folder is skipped."""
+_FEW = 10
+"""Maximum number of suffixes that an error names."""
+_LEFT_BEHIND = frozenset(
+    (
+        "@eadir", "#recycle", "@recycle", "#snapshot",  # network storage
+        "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini",  # desktops
+        "$recycle.bin", "system volume information", "lost+found",  # file systems
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that holds recordings.
+
+    Attributes:
+        path: path of the folder.
+        images: their names, in order.
+        videos: their names, in order.
+    """
+
+    path: Path
+    images: tuple[str, ...]
+    videos: tuple[str, ...]
+
+
+def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
+    """Return the folders with images or videos below each root, including the root itself.
+
+    Files of file managers, notebooks and network storage (``._1.jpg``, ``@eaDir``, ...) and all
+    hidden files are skipped, and one line reports them. Another line counts the images and videos
+    of formats that are not read.
+
+    Raises:
+        DataError: naming a folder that cannot be read.
+    """
+    skipped: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    found = [(root, list(_folders(root, skipped, others))) for root in roots]
+    if skipped:
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(skipped.items()))
+        print_log(f"skipped {skipped.total()} files and folders that are no recordings: {kinds}")
+    left = {suffix: count for suffix, count in others.items() if suffix in _OTHER_FORMATS}
+    if left:
+        print_log(
+            f"left out {sum(left.values())} files of formats that are not read: {_counts(left)}; "
+            f"convert them to one of {', '.join((*IMAGES, *VIDEOS))}, or rename those that are"
+        )
+    return found
+
+
+def describe_others(roots: Iterable[Path]) -> str:
+    """Describe the other files below folders without recordings; ``""`` if there are none."""
+    others: Counter[str] = Counter()
+    for root in roots:
+        for _ in _folders(root, Counter(), others):
+            pass
+    if not others:
+        return ""
+    return (
+        f"; there are {_counts(dict(others.most_common(_FEW)))}"
+        f"{' and more' if len(others) > _FEW else ''}: convert images and videos to one of these "
+        "formats, or check --root"
+    )
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{suffix} ({count})" for suffix, count in sorted(found.items()))
+
+
+def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterator[Folder]:
+    """Yield the folders with recordings; follow links, except to a folder that contains them."""
+    for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
+        inside = Path(parent).resolve()
+        folders[:] = [
+            name
+            for name in sorted(_kept(folders, skipped))
+            if not inside.is_relative_to((inside / name).resolve())
+            and not (inside / name / EXTRACTED).exists()
+        ]
+        kept = sorted(_kept(files, skipped), key=by_numbers)
+        images = tuple(name for name in kept if name.lower().endswith(IMAGES))
+        videos = tuple(name for name in kept if name.lower().endswith(VIDEOS))
+        others.update(
+            Path(name).suffix.lower() or name
+            for name in kept
+            if not name.lower().endswith((*IMAGES, *VIDEOS))
+        )
+        if images or videos:
+            yield Folder(Path(parent), images, videos)
+
+
+def _refuse(error: OSError) -> None:
+    """Raise an error, because ``os.walk`` would skip the folder silently."""
+    raise DataError(
+        f"{error.filename} cannot be read ({error.strerror}); make it readable, or give --root "
+        "without it"
+    ) from error
+
+
+def _kept(names: Iterable[str], skipped: Counter[str]) -> Iterator[str]:
+    for name in names:
+        if name.startswith("._"):
+            skipped["._*"] += 1
+        elif name.startswith(".") or name.lower() in _LEFT_BEHIND:
+            skipped[name] += 1
+        else:
+            yield name

@@ -1,0 +1,261 @@
+"""Builder of a ``FrameIndex`` from nuImages tables, of any version and size.
+
+nuImages (Caesar et al., "nuScenes: a multimodal dataset for autonomous driving", CVPR 2020, and
+https://www.nuscenes.org/nuimages) has single annotated images of one camera each. Most of them come
+with the six images before and after, at two per second, without boxes. The boxes are drawn in the
+image: there are no 3-D boxes, no tracks and no visibility.
+
+In the index, an annotated image and its neighbours are a scene. Every image is its own sample, like
+in a folder of frames, so that a clip can begin at any of them and no image gets the boxes of a
+neighbour. Only the annotated image is a keyframe. Ego poses can be compared within a scene but not
+between scenes, because their maps differ.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from drivemim.data.index.arrow import index_in, strings, take
+from drivemim.data.index.builders import nuscenes_schema as schema
+from drivemim.data.index.builders import nuscenes_tables as tables
+from drivemim.data.index.builders.columns import Ints, Section, drawn_boxes, no_lidar, runs
+from drivemim.data.index.builders.lens_distortion import warn_of_distortion
+from drivemim.data.index.builders.nuscenes_boxes import first_attributes, warn_of_automatic
+from drivemim.data.index.builders.nuscenes_frames import (
+    Rig,
+    SensorData,
+    check_missing_images,
+    frame_columns,
+    frames_of_scenes,
+    present_images,
+    read_ego_poses,
+    read_rig,
+    read_sensor_data,
+)
+from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.data.index.builders.timing import check_moments
+from drivemim.data.index.frame_index import check_out, write_index
+from drivemim.errors import DataError
+
+TABLES = (
+    "attribute",
+    "calibrated_sensor",
+    "category",
+    "ego_pose",
+    "log",
+    "object_ann",
+    "sample",
+    "sample_data",
+    "sensor",
+)
+"""The tables that are read; tables that are only needed for surfaces are left out."""
+
+
+def build_nuimages_index(
+    root: str | os.PathLike[str],
+    version: str,
+    out: str | os.PathLike[str],
+    *,
+    missing_images: str = "error",
+    sweeps: bool = True,
+) -> Path:
+    """Index the tables of one nuImages version.
+
+    Args:
+        root: folder that holds the version folder, ``samples`` and ``sweeps``.
+        version: ``v1.0-mini``, ``v1.0-train``, ``v1.0-val`` or ``v1.0-test``. The part after the
+            last dash is the split of every scene.
+        out: file to write.
+        missing_images: action for missing images: ``error``, ``drop`` (leave them and their boxes
+            out), or ``ignore`` (do not check).
+        sweeps: whether to index the unlabelled images before and after the annotated ones.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        FileNotFoundError: if the version folder, a table or an image does not exist.
+        ValueError: if a table is broken, lacks a row that another refers to, or is nuScenes'.
+    """
+    root = Path(root).absolute()
+    folder = tables.version_folder(root, version)
+    check_missing_images(missing_images)
+    check_out(out)
+    _check_source(folder, root, version)
+    info = tables.source_info(
+        "nuimages",
+        root,
+        version,
+        out,
+        names=TABLES,
+        missing_images=missing_images,
+        options=() if sweeps else ("--keyframes-only",),
+    )
+    with tables.no_garbage_collection():
+        sections = _sections(folder, root, version, missing_images, sweeps)
+    write_index(out, sections, info)
+    return Path(out)
+
+
+def _sections(
+    folder: Path, root: Path, version: str, missing_images: str, sweeps: bool
+) -> dict[str, Section]:
+    rig = read_rig(folder)
+    scenes, sample_tokens = _read_scenes(folder, version)
+    data = read_sensor_data(folder, rig, sample_tokens)
+    _check_keyframes(folder, data, scenes.pop("key_camera"), sample_tokens)
+    among = None if sweeps else data.keyframe
+    chosen = np.flatnonzero(present_images(root, data, rig, missing_images, among))
+    warn_of_distortion(folder, data, rig, chosen)
+    frames = _frames(folder, data, rig, chosen, sample_tokens)
+    check_moments(folder / "sample_data.json", frames["scene"], frames["timestamp"],
+                  frames["token"], "images")  # fmt: skip
+    samples = _samples(frames, len(rig.cameras))
+    boxes, names = _annotated_boxes(folder, data, frames["token"])
+    scenes.update(frames_of_scenes(frames, len(sample_tokens), len(rig.cameras)))
+    first, count = runs(frames["scene"], len(sample_tokens))
+    scenes.update(first_sample=first, sample_count=count)
+    first, count = runs(boxes["sample"], len(frames["token"]))
+    samples.update(first_box=first, box_count=count)
+    return {
+        "frames": frames,
+        "samples": samples,
+        "scenes": scenes,
+        "boxes": boxes,
+        "tracks": {"token": boxes["token"], "category": boxes["category"]},
+        "names": {**names, "cameras": rig.cameras},
+    }
+
+
+def _check_source(folder: Path, root: Path, version: str) -> None:
+    """Refuse nuScenes' tables: both data sets have a version v1.0-mini."""
+    if (folder / "sample_annotation.json").exists() and not (folder / "object_ann.json").exists():
+        raise DataError(
+            f"{folder} holds nuScenes' tables (it has sample_annotation.json and no "
+            "object_ann.json), not nuImages'; run "
+            f"drivemim index nuscenes --root {root} --version {version}"
+        )
+
+
+def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:
+    """Return a scene per row of sample.json (with its annotated image's token), and the tokens."""
+    rows = read_table(folder, schema.ImageSample, "sample")
+    logs = read_table(folder, schema.ImageLog, "log")
+    tokens = tables.tokens_of(rows)
+    log = join(folder, strings([row.log_token for row in rows]), tables.tokens_of(logs),
+               column="sample.log_token", table="log", owners=tokens)  # fmt: skip
+    words = [f"{each.location}, {each.logfile}" for each in logs]
+    scenes = {
+        "token": tokens,
+        "name": tokens,
+        "description": [words[number] for number in log],
+        "split": [version.rpartition("-")[2]] * len(rows),
+        # The tables have no information on light and weather.
+        "described": np.zeros(len(rows)),
+        "night": np.zeros(len(rows)),
+        "rain": np.zeros(len(rows)),
+        "key_camera": strings([row.key_camera_token for row in rows]),
+    }
+    return scenes, tokens
+
+
+def _check_keyframes(folder: Path, data: SensorData, keys: pa.Array, samples: pa.Array) -> None:
+    key = join(folder, keys, data.token, column="sample.key_camera_token", table="sample_data",
+               owners=samples)  # fmt: skip
+    wrong = ~data.keyframe[key] | (data.sample[key] != np.arange(len(key)))
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{folder / 'sample'}.json: key_camera_token of {samples[first].as_py()!r} names "
+            f"{keys[first].as_py()!r}, which is no keyframe of that sample; "
+            "download or unpack the tables again"
+        )
+
+
+def _frames(
+    folder: Path, data: SensorData, rig: Rig, chosen: Ints, sample_tokens: pa.Array
+) -> Section:
+    """Return the frames, sorted by scene and time; each is its own sample."""
+    used = np.zeros(len(data.token), bool)
+    used[chosen] = True
+    poses = read_ego_poses(folder, data, used)
+    kind = rig.kind[data.calibration]
+    order = np.lexsort((data.timestamp[chosen], kind[chosen], data.sample[chosen]))
+    chosen = chosen[order]
+    scene, camera = data.sample[chosen], kind[chosen]
+    mixed = (scene[1:] == scene[:-1]) & (camera[1:] != camera[:-1])
+    if mixed.any():
+        first = int(np.flatnonzero(mixed)[0])
+        two = " and ".join(rig.cameras[number] for number in camera[first : first + 2])
+        raise DataError(
+            f"{folder / 'sample_data'}.json: sample {sample_tokens[scene[first]].as_py()!r} has "
+            f"images of {two}; in nuImages a sample is of one camera"
+        )
+    return {
+        **frame_columns(folder, data, rig, poses, chosen, scene),
+        "sample": np.arange(len(chosen)),
+    }
+
+
+def _samples(frames: Section, cameras: int) -> Section:
+    """Return every frame as a sample, without the columns that depend on boxes."""
+    count = len(frames["token"])
+    keyframes = np.full((count, cameras), -1, np.int64)
+    keyframes[np.arange(count), frames["camera"]] = np.arange(count)
+    shared = ("token", "scene", "timestamp", "previous", "next")
+    return {
+        **{name: frames[name] for name in shared},
+        "keyframes": keyframes,
+        **no_lidar(count),
+    }
+
+
+def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[Section, Section]:
+    """Return the boxes of indexed frames, each as its own track, and the names they refer to."""
+    categories = read_table(folder, schema.Category, "category")
+    attributes = read_table(folder, schema.Attribute, "attribute")
+    rows = read_table(folder, schema.ObjectAnnotation, "object_ann")
+    token = tables.tokens_of(rows)
+    image_keys = strings([row.sample_data_token for row in rows])
+    image = join(folder, image_keys, data.token, column="object_ann.sample_data_token",
+                 table="sample_data", owners=token)  # fmt: skip
+    category = join(folder, strings([row.category_token for row in rows]),
+                    tables.tokens_of(categories), column="object_ann.category_token",
+                    table="category", owners=token)  # fmt: skip
+    unlabelled = ~data.keyframe[image]
+    if unlabelled.any():
+        first = int(np.flatnonzero(unlabelled)[0])
+        raise DataError(
+            f"{folder / 'object_ann'}.json: {token[first].as_py()!r} is a box in "
+            f"{image_keys[first].as_py()!r}, which is no keyframe; "
+            "download or unpack the tables again"
+        )
+    attribute = first_attributes(folder, "object_ann", rows, attributes)
+    warn_of_automatic(folder, "object_ann", rows)
+    corners = numbers((row.bbox for row in rows), len(rows), 4)
+    tables.check_rows(folder, "object_ann", token, (corners[:, 2:] < corners[:, :2]).any(axis=1),
+                      "has a bbox that is not x1, y1, x2, y2")  # fmt: skip
+
+    frame = index_in(image_keys, frames)
+    # A stable sort keeps the order in which the devkit lists an image's boxes.
+    order = np.argsort(frame, kind="stable")
+    order = order[frame[order] >= 0]
+    boxes = {
+        "token": take(token, order),
+        "sample": frame[order],
+        "track": np.arange(len(order)),
+        "category": category[order],
+        "attribute": attribute[order],
+        "crowd": np.zeros(len(order)),
+        **drawn_boxes(corners[order]),
+    }
+    names = {
+        "categories": [row.name for row in categories],
+        "attributes": [row.name for row in attributes],
+        "levels": [],
+    }
+    return boxes, names

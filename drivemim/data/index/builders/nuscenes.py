@@ -1,0 +1,236 @@
+"""Builder of a ``FrameIndex`` from nuScenes tables, of any version and size."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.index.arrow import strings, take
+from drivemim.data.index.builders import nuscenes_schema as schema
+from drivemim.data.index.builders import nuscenes_tables as tables
+from drivemim.data.index.builders.columns import Section, neighbours, no_lidar, runs
+from drivemim.data.index.builders.lens_distortion import refuse_distortion
+from drivemim.data.index.builders.nuscenes_boxes import Timeline, annotation_boxes
+from drivemim.data.index.builders.nuscenes_frames import (
+    Rig,
+    SensorData,
+    check_missing_images,
+    frame_columns,
+    frames_of_scenes,
+    present_images,
+    read_ego_poses,
+    read_rig,
+    read_sensor_data,
+)
+from drivemim.data.index.builders.nuscenes_tables import join, read_table
+from drivemim.data.index.builders.timing import check_moments, check_offsets, microseconds
+from drivemim.data.index.frame_index import check_out, write_index
+from drivemim.errors import DataError
+
+TABLES = (
+    "attribute",
+    "calibrated_sensor",
+    "category",
+    "ego_pose",
+    "instance",
+    "log",
+    "sample",
+    "sample_annotation",
+    "sample_data",
+    "scene",
+    "sensor",
+    "visibility",
+)
+"""The tables that are read."""
+
+
+def build_nuscenes_index(
+    root: str | os.PathLike[str],
+    version: str,
+    out: str | os.PathLike[str],
+    *,
+    missing_images: str = "error",
+    rectified: bool = False,
+) -> Path:
+    """Index the tables of one nuScenes version.
+
+    Args:
+        root: folder that holds the version folder, ``samples`` and ``sweeps``.
+        version: ``v1.0-mini``, ``v1.0-trainval``, ``v1.0-test`` or another folder of such tables.
+        out: file to write.
+        missing_images: action for frames whose image is missing: ``error``, ``drop`` (leave them
+            out), or ``ignore`` (do not check).
+        rectified: whether the images are rectified although the tables have distortion
+            coefficients; the coefficients are then not used.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        FileNotFoundError: if the version folder, a table or an image does not exist.
+        ValueError: if a table is broken or lacks a row that another refers to, timestamps are not
+            microseconds, or a lens distorts the images.
+    """
+    root = Path(root).absolute()
+    folder = tables.version_folder(root, version)
+    check_missing_images(missing_images)
+    check_out(out)
+    info = tables.source_info(
+        "nuscenes",
+        root,
+        version,
+        out,
+        names=TABLES,
+        missing_images=missing_images,
+        options=("--rectified",) if rectified else (),
+    )
+    with tables.no_garbage_collection():
+        scenes, samples, timeline = _read_timeline(folder)
+        frames, cameras = _read_frames(folder, root, timeline, missing_images, rectified)
+        samples.update(frames.pop("of_samples"))
+        scenes.update(frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
+        boxes, tracks, names = annotation_boxes(folder, timeline)
+    first_box, box_count = runs(boxes["sample"], len(timeline.order))
+    samples.update(first_box=first_box, box_count=box_count)
+    sections = {
+        "frames": frames,
+        "samples": samples,
+        "scenes": scenes,
+        "boxes": boxes,
+        "tracks": tracks,
+        "names": {**names, "cameras": cameras},
+    }
+    write_index(out, sections, info)
+    return Path(out)
+
+
+def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
+    """Return scenes and samples, without the columns that depend on frames and boxes."""
+    scenes = read_table(folder, schema.Scene, "scene")
+    samples = read_table(folder, schema.Sample, "sample")
+    logs = read_table(folder, schema.Log, "log")
+    scene_tokens, tokens = tables.tokens_of(scenes), tables.tokens_of(samples)
+    log_keys = strings([scene.log_token for scene in scenes])
+    join(folder, log_keys, tables.tokens_of(logs),
+         column="scene.log_token", table="log", owners=scene_tokens)  # fmt: skip
+    for column in ("first_sample_token", "last_sample_token"):
+        keys = strings([getattr(scene, column) for scene in scenes])
+        join(folder, keys, tokens, column=f"scene.{column}", table="sample", owners=scene_tokens)
+    scene_keys = strings([sample.scene_token for sample in samples])
+    scene = join(folder, scene_keys, scene_tokens,
+                 column="sample.scene_token", table="scene", owners=tokens)  # fmt: skip
+    for column in ("prev", "next"):
+        keys = strings([getattr(sample, column) for sample in samples])
+        join(folder, keys, tokens, column=f"sample.{column}", table="sample", owners=tokens,
+             optional=True)  # fmt: skip
+
+    timestamp = np.array([sample.timestamp for sample in samples])
+    order = np.lexsort((timestamp, scene))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    previous, following = neighbours(scene[order])
+    path = folder / "sample.json"
+    moments = microseconds(path, timestamp[order], run=scene[order], kind=np.zeros_like(order),
+                           kinds=["samples"])  # fmt: skip
+    check_moments(path, scene[order], moments, take(tokens, order), "samples")
+    timeline = Timeline(tokens, order, rank, scene[order], moments, previous)
+    descriptions = [scene.description for scene in scenes]
+    first_sample, sample_count = runs(timeline.scene, len(scenes))
+    scene_section = {
+        "token": scene_tokens,
+        "name": strings([scene.name for scene in scenes]),
+        "description": strings(descriptions),
+        "split": strings([""] * len(scenes)),
+        "described": [bool(text) for text in descriptions],
+        "night": [has_word(text, "night") for text in descriptions],
+        "rain": [has_word(text, "rain") for text in descriptions],
+        "first_sample": first_sample,
+        "sample_count": sample_count,
+    }
+    sample_section = {
+        "token": take(tokens, order),
+        "scene": timeline.scene,
+        "timestamp": timeline.timestamp,
+        "previous": previous,
+        "next": following,
+    }
+    return scene_section, sample_section, timeline
+
+
+def has_word(text: str, stem: str) -> bool:
+    """Return whether ``text`` has the word ``stem`` or an inflection (rain, rainy, raining)."""
+    return re.search(rf"\b{stem}(s|y|ing|time)?\b", text, re.IGNORECASE) is not None
+
+
+def _read_frames(
+    folder: Path, root: Path, timeline: Timeline, missing_images: str, rectified: bool
+) -> tuple[Section, list[str]]:
+    """Return frames in the index's order (with columns for samples), and camera names."""
+    rig = read_rig(folder)
+    data = read_sensor_data(folder, rig, timeline.tokens)
+    kind, sample = rig.kind[data.calibration], timeline.rank[data.sample]
+    poses = read_ego_poses(folder, data, kind >= 0)
+    chosen = np.flatnonzero(present_images(root, data, rig, missing_images))
+    if not rectified:
+        refuse_distortion(folder, data, rig, chosen)
+    scene = timeline.scene[sample[chosen]]
+    order = np.lexsort((data.timestamp[chosen], kind[chosen], scene))
+    chosen, scene = chosen[order], scene[order]
+    frames: Section = {
+        **frame_columns(folder, data, rig, poses, chosen, scene),
+        "sample": sample[chosen],
+    }
+    _check_keyframes(folder, frames, timeline, rig.cameras)
+    sweeps = np.flatnonzero((kind == len(rig.cameras)) & data.keyframe & data.valid)
+    frames["of_samples"] = {
+        "keyframes": _keyframes(frames, len(timeline.order), len(rig.cameras)),
+        **_lidar_of_samples(data, rig, poses, sweeps, sample[sweeps], len(timeline.order)),
+    }
+    return frames, rig.cameras
+
+
+def _check_keyframes(folder: Path, frames: Section, timeline: Timeline, cameras: list[str]) -> None:
+    """Refuse keyframes on another clock than their samples, and two per camera and sample."""
+    camera, timestamp = frames["camera"], frames["timestamp"]
+    rows = np.flatnonzero(frames["keyframe"])
+    sample = frames["sample"][rows]
+    check_offsets(folder, timeline.timestamp[sample], timestamp[rows])
+    place = sample * len(cameras) + camera[rows]
+    order = np.argsort(place, kind="stable")
+    twice = np.flatnonzero(np.diff(place[order]) == 0)
+    if len(twice):
+        one, other = (frames["token"][int(rows[order[twice[0] + k]])].as_py() for k in (0, 1))
+        raise DataError(
+            f"{folder / 'sample_data'}.json: {one!r} and {other!r} are both keyframes of "
+            f"{cameras[camera[rows[order[twice[0]]]]]} for one sample ({len(twice)} such pairs); "
+            "a camera has one"
+        )
+
+
+def _keyframes(frames: Section, samples: int, cameras: int) -> NDArray[np.int64]:
+    """Return the frame row (samples, cameras) of each camera's keyframe, -1 for none."""
+    rows = np.flatnonzero(frames["keyframe"])
+    keyframes = np.full((samples, cameras), -1, np.int64)
+    keyframes[frames["sample"][rows], frames["camera"][rows]] = rows
+    return keyframes
+
+
+def _lidar_of_samples(
+    data: SensorData,
+    rig: Rig,
+    poses: NDArray[np.float64],
+    sweeps: NDArray[np.int64],
+    sample: NDArray[np.int64],
+    count: int,
+) -> Section:
+    """Return path, mount and ego pose of each sample's LIDAR_TOP sweep."""
+    found = no_lidar(count)
+    for row, path in zip(sample, take(data.path, sweeps).to_pylist(), strict=True):
+        found["lidar_path"][row] = path
+    found["lidar_to_ego"][sample] = rig.mounts[data.calibration[sweeps]]
+    found["lidar_ego_to_global"][sample] = poses[sweeps]
+    return found

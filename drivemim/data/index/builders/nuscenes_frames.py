@@ -1,0 +1,354 @@
+"""Conversion of the images of tables in nuScenes' format (also nuImages) to an index's frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.data.index.arrow import strings, take
+from drivemim.data.index.builders import nuscenes_schema as schema
+from drivemim.data.index.builders import nuscenes_tables as tables
+from drivemim.data.index.builders import plausibility
+from drivemim.data.index.builders.columns import Ints, Section, neighbours, runs
+from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.data.index.builders.timing import microseconds
+from drivemim.data.index.image_header import check_depth, check_upright, read_header
+from drivemim.data.index.index_schema import time_keys
+from drivemim.errors import ConfigError
+from drivemim.files import posix_name, why_unreadable
+
+Floats = NDArray[np.float64]
+_OPENED_AT_ONCE, _BATCH = 16, 1000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Calibrations, C rows in the order of calibrated_sensor.json.
+
+    Attributes:
+        cameras: their names, sorted.
+        tokens: tokens of calibrated_sensor.json.
+        kind: (C,) position in ``cameras``, ``len(cameras)`` for LIDAR_TOP, -1 for other sensors.
+        mounts: (C, 7) sensor to ego: translation in metres and quaternion w x y z.
+        intrinsics: (C, 3, 3) pixels; NaN for sensors that are not cameras.
+        distortion: OpenCV's coefficients of each calibration; empty for an ideal lens.
+    """
+
+    cameras: list[str]
+    tokens: pa.Array
+    kind: Ints
+    mounts: Floats
+    intrinsics: Floats
+    distortion: list[list[float]]
+
+
+@dataclass(frozen=True)
+class SensorData:
+    """Columns of sample_data.json, D rows in the file's order.
+
+    Attributes:
+        token: token of each row.
+        path: relative to the data root.
+        ego_pose: token of its row in ego_pose.json.
+        sample: (D,) row of sample.json.
+        calibration: (D,) row of calibrated_sensor.json.
+        timestamp: (D,) as in the file; :func:`frame_columns` checks that it is in microseconds.
+        keyframe: (D,) whether it is a keyframe.
+        size: (D, 2) width and height, pixels.
+        valid: (D,) False for rows that the source marks as invalid.
+    """
+
+    token: pa.Array
+    path: pa.Array
+    ego_pose: pa.Array
+    sample: Ints
+    calibration: Ints
+    timestamp: Ints | Floats
+    keyframe: NDArray[np.bool_]
+    size: Ints
+    valid: NDArray[np.bool_]
+
+
+def read_rig(folder: Path) -> Rig:
+    """Read sensor.json and calibrated_sensor.json of a version folder."""
+    sensors = read_table(folder, schema.Sensor, "sensor")
+    calibrations = read_table(folder, schema.CalibratedSensor, "calibrated_sensor")
+    tokens = tables.tokens_of(calibrations)
+    sensor = join(
+        folder,
+        strings([each.sensor_token for each in calibrations]),
+        tables.tokens_of(sensors),
+        column="calibrated_sensor.sensor_token",
+        table="sensor",
+        owners=tokens,
+    )
+    cameras = sorted(each.channel for each in sensors if each.modality == "camera")
+    kinds = {camera: position for position, camera in enumerate(cameras)}
+    kinds["LIDAR_TOP"] = len(cameras)
+    kind = np.array([kinds.get(each.channel, -1) for each in sensors], np.int64)[sensor]
+    mounts = numbers((c.translation + c.rotation for c in calibrations), len(calibrations), 7)
+    tables.check_rotations(folder, "calibrated_sensor", tokens, mounts[:, 3:])
+    is_camera = (kind >= 0) & (kind < len(cameras))
+    intrinsics = _intrinsics(folder, calibrations, tokens, is_camera)
+    plausibility.check_intrinsics(folder, tokens, intrinsics)
+    own = np.flatnonzero(is_camera)
+    plausibility.check_camera_rotations(folder, take(tokens, own), mounts[own, 3:])
+    return Rig(
+        cameras=cameras,
+        tokens=tokens,
+        kind=kind,
+        mounts=mounts,
+        intrinsics=intrinsics,
+        distortion=[_coefficients(each) for each in calibrations],
+    )
+
+
+def _coefficients(calibration: schema.CalibratedSensor) -> list[float]:
+    found = calibration.camera_distortion or []
+    return found if any(found) else []
+
+
+def _intrinsics(
+    folder: Path,
+    calibrations: list[schema.CalibratedSensor],
+    tokens: pa.Array,
+    is_camera: NDArray[np.bool_],
+) -> Floats:
+    """Return matrices (C, 3, 3), NaN for sensors that are not cameras."""
+    lacks = np.array([len(each.camera_intrinsic) != 3 for each in calibrations], bool)
+    tables.check_rows(folder, "calibrated_sensor", tokens, is_camera & lacks,
+                      "is a camera's and has no 3 x 3 camera_intrinsic")  # fmt: skip
+    matrices = np.full((len(calibrations), 3, 3), np.nan)
+    chosen = np.flatnonzero(is_camera)
+    rows = chain.from_iterable(calibrations[row].camera_intrinsic for row in chosen)
+    matrices[chosen] = numbers(rows, 3 * len(chosen), 3).reshape(-1, 3, 3)
+    flat = np.zeros(len(calibrations), bool)
+    flat[chosen] = np.linalg.det(matrices[chosen]) == 0
+    tables.check_rows(folder, "calibrated_sensor", tokens, flat,
+                      "has a camera_intrinsic of determinant 0")  # fmt: skip
+    return matrices
+
+
+def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
+    """Read sample_data.json.
+
+    Args:
+        folder: folder of the tables.
+        rig: its calibrations.
+        samples: tokens of sample.json, in the file's order.
+    """
+    rows = read_table(folder, schema.SampleData, "sample_data")
+    token = tables.tokens_of(rows)
+    for column in ("prev", "next"):
+        keys = strings([getattr(row, column) for row in rows])
+        join(folder, keys, token, column=f"sample_data.{column}", table="sample_data",
+             owners=token, optional=True)  # fmt: skip
+    sample = join(folder, strings([row.sample_token for row in rows]), samples,
+                  column="sample_data.sample_token", table="sample", owners=token)  # fmt: skip
+    calibration = join(
+        folder,
+        strings([row.calibrated_sensor_token for row in rows]),
+        rig.tokens,
+        column="sample_data.calibrated_sensor_token",
+        table="calibrated_sensor",
+        owners=token,
+    )
+    size = np.array([[row.width, row.height] for row in rows], np.int64).reshape(-1, 2)
+    is_image = np.isin(rig.kind[calibration], np.arange(len(rig.cameras)))
+    tables.check_rows(folder, "sample_data", token, is_image & (size < 1).any(axis=1),
+                      "is an image without a width or a height")  # fmt: skip
+    valid = _valid(folder, rows)
+    center = rig.intrinsics[:, :2, 2][calibration]
+    plausibility.check_principal_points(folder, token, center, size, is_image & valid)
+    plausibility.check_relative(folder, token, [row.filename for row in rows])
+    return SensorData(
+        token=token,
+        path=strings([posix_name(row.filename) for row in rows]),
+        ego_pose=strings([row.ego_pose_token for row in rows]),
+        sample=sample,
+        calibration=calibration,
+        timestamp=np.array([row.timestamp for row in rows]),
+        keyframe=np.array([row.is_key_frame for row in rows], bool),
+        size=size,
+        valid=valid,
+    )
+
+
+def _valid(folder: Path, rows: list[schema.SampleData]) -> NDArray[np.bool_]:
+    """Return False for rows that the source marks as invalid, and log how many are left out."""
+    valid = np.array([row.is_valid for row in rows], bool)
+    if not valid.all():
+        _log.warning(
+            "%s: %d of %d rows have is_valid=false and are left out",
+            folder / "sample_data.json",
+            np.count_nonzero(~valid),
+            len(valid),
+        )
+    return valid
+
+
+def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> Floats:
+    """Return the ego pose (D, 7) of every row of sample_data; zeros for rows not ``used``."""
+    rows = read_table(folder, schema.EgoPose, "ego_pose")
+    chosen = np.flatnonzero(used)
+    pose = join(
+        folder,
+        take(data.ego_pose, chosen),
+        tables.tokens_of(rows),
+        column="sample_data.ego_pose_token",
+        table="ego_pose",
+        owners=take(data.token, chosen),
+    )
+    values = np.empty((len(rows), 7))
+    values[:, :3] = numbers((row.translation for row in rows), len(rows), 3)
+    values[:, 3:] = numbers((row.rotation for row in rows), len(rows), 4)
+    tokens = tables.tokens_of(rows)
+    tables.check_rotations(folder, "ego_pose", tokens, values[:, 3:])
+    plausibility.check_upright_rotations(folder, "ego_pose", tokens, values[:, 3:])
+    poses = np.zeros((len(used), 7))
+    poses[chosen] = values[pose]
+    return poses
+
+
+def check_missing_images(missing_images: str) -> None:
+    """Check a builder's setting for missing images.
+
+    Raises:
+        ValueError: if it is not ``error``, ``drop`` or ``ignore``.
+    """
+    if missing_images not in ("error", "drop", "ignore"):
+        raise ConfigError(f"missing_images is {missing_images!r}, not error, drop or ignore")
+
+
+def present_images(
+    root: Path,
+    data: SensorData,
+    rig: Rig,
+    missing_images: str,
+    among: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Return True for rows of sample_data that are images to index; open each image.
+
+    Args:
+        root: folder that paths are relative to.
+        data: the rows.
+        rig: their calibrations.
+        missing_images: ``error``, ``drop`` (leave those out) or ``ignore`` (do not check).
+        among: (D,) True for the rows to consider; None for all.
+
+    Raises:
+        FileNotFoundError: if an image does not exist, is empty or cannot be opened, and
+            ``missing_images`` is ``error``.
+        DataError: if an image's EXIF orientation would turn it, it has more than 8 bits per
+            channel, or its width and height are swapped.
+    """
+    kind = rig.kind[data.calibration]
+    is_image = (kind >= 0) & (kind < len(rig.cameras)) & data.valid
+    if among is not None:
+        is_image &= among
+    if missing_images == "ignore":
+        return is_image
+    chosen = np.flatnonzero(is_image)
+    paths = take(data.path, chosen).to_pylist()
+    problems = _problems([f"{root}/{path}" for path in paths])
+    present = np.zeros(len(is_image), bool)
+    present[chosen] = [problem is None for problem in problems]
+    absent = np.flatnonzero(~present[chosen])
+    if len(absent) and missing_images != "drop":
+        first = int(absent[0])
+        raise FileNotFoundError(
+            f"{root / paths[first]} (frame {data.token[chosen[first]].as_py()}) {problems[first]}, "
+            f"{len(absent)} of {len(chosen)} images in all cannot be read; get them, or leave "
+            "those frames out with --missing-images drop"
+        )
+    _check_headers(root, data, np.flatnonzero(present))
+    return present
+
+
+def _problems(paths: Sequence[str]) -> list[str | None]:
+    """Return why each file cannot be read, None if it can; parallel, for disks on a network."""
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        found = pool.map(lambda batch: [why_unreadable(path) for path in batch], batches)
+        return list(chain.from_iterable(found))
+
+
+def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
+    """Check one image per calibration, because a camera writes all its files alike.
+
+    Reading from millions of files would take hours on a network disk. Images are checked again when
+    they are read for training.
+    """
+    _, first = np.unique(data.calibration[images], return_index=True)
+    for row in images[first]:
+        path = root / data.path[row].as_py()
+        with path.open("rb") as stream:
+            header = read_header(stream)
+        frame = data.token[row].as_py()
+        check_upright(path, header, frame)
+        check_depth(path, header, frame)
+        width, height = data.size[row].tolist()
+        plausibility.check_image_size(path, header.size, (width, height), frame)
+
+
+def frame_columns(
+    folder: Path, data: SensorData, rig: Rig, poses: Floats, chosen: Ints, scene: Ints
+) -> Section:
+    """Return the section of frames, except the column ``sample``.
+
+    Args:
+        folder: folder of the tables, for errors.
+        data: rows of sample_data.json.
+        rig: their calibrations.
+        poses: (D, 7) ego pose of each row.
+        chosen: (F,) rows that become frames, sorted by scene, camera and timestamp.
+        scene: (F,) scene of each frame.
+
+    Raises:
+        DataError: if timestamps are not microseconds.
+    """
+    camera = rig.kind[data.calibration[chosen]]
+    track = scene * len(rig.cameras) + camera
+    timestamp = microseconds(
+        folder / "sample_data.json",
+        data.timestamp[chosen],
+        run=track,
+        kind=camera,
+        kinds=[f"{name}'s frames" for name in rig.cameras],
+    )
+    previous, following = neighbours(track)
+    return {
+        "token": take(data.token, chosen),
+        "scene": scene,
+        "camera": camera,
+        "timestamp": timestamp,
+        "path": take(data.path, chosen),
+        "width": data.size[chosen, 0],
+        "height": data.size[chosen, 1],
+        "intrinsics": rig.intrinsics[data.calibration[chosen]],
+        "camera_to_ego": rig.mounts[data.calibration[chosen]],
+        "ego_to_global": poses[chosen],
+        "keyframe": data.keyframe[chosen],
+        "previous": previous,
+        "next": following,
+        "calibrated": np.ones(len(chosen), bool),
+        "key": time_keys(track, timestamp - timestamp[np.searchsorted(track, track)]),
+    }
+
+
+def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:
+    """Return the first row and the number of each camera's frames of a scene."""
+    first, count = runs(frames["scene"] * cameras + frames["camera"], scenes * cameras)
+    return {
+        "first_frame": first.reshape(scenes, cameras),
+        "frame_count": count.reshape(scenes, cameras),
+    }

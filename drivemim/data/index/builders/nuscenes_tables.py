@@ -1,0 +1,232 @@
+"""Reading of nuScenes' JSON tables, and joins between them by token."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import mmap
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.data.index.arrow import index_in, is_empty, strings
+from drivemim.data.index.builders.nuscenes_schema import Row
+from drivemim.data.index.frame_index import IndexInfo
+from drivemim.data.index.json_text import Content, JsonText
+from drivemim.data.index.source_files import fingerprints
+from drivemim.errors import DataError
+
+_CURE = "download or unpack the tables again"
+_SMALL_TABLE = 4 * 2**20
+"""Size in bytes up to which the columns of all rows are checked; else only the first row's."""
+_log = logging.getLogger(__name__)
+
+RowType = TypeVar("RowType", bound=Row)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Disable garbage collection, which is slow with millions of rows and would free none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def version_folder(root: Path, version: str) -> Path:
+    """Return the folder of a version's tables.
+
+    Raises:
+        FileNotFoundError: if it does not exist, naming the versions that do.
+    """
+    folder = root / version
+    if not folder.is_dir():
+        versions = sorted(path.parent.name for path in root.glob("*/sample_data.json"))
+        there = f"{root} has {', '.join(versions)}" if versions else f"{root} has no version folder"
+        raise FileNotFoundError(f"no folder {folder}; {there}: check --root and --version")
+    return folder
+
+
+def source_info(
+    source: str,
+    root: Path,
+    version: str,
+    out: str | os.PathLike[str],
+    *,
+    names: Iterable[str],
+    missing_images: str,
+    options: Sequence[str] = (),
+) -> IndexInfo:
+    """Return the origin of an index of tables.
+
+    Call it before reading the tables: if one changes meanwhile, the index is then outdated, but not
+    wrong.
+
+    Args:
+        source: ``nuscenes`` or ``nuimages``.
+        root: absolute path of the folder with the version folder.
+        version: its name.
+        out: index file.
+        names: names of the tables; :func:`read_table` reports a missing one.
+        missing_images: the builder's setting for missing images.
+        options: other options of ``drivemim index``.
+    """
+    paths = [root / version / f"{name}.json" for name in names]
+    command = ["drivemim", "index", source, "--root", f"{root}", "--version", version]
+    if missing_images != "error":
+        command += ["--missing-images", missing_images]
+    return IndexInfo(
+        source=source,
+        version=version,
+        data_root=str(root),
+        command=shlex.join([*command, *options, "--out", os.fspath(out)]),
+        tables=fingerprints(root, [path for path in paths if path.exists()]),
+    )
+
+
+def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
+    """Return the rows of one table; log columns that are neither read nor known to be ignored.
+
+    Raises:
+        FileNotFoundError: if the table does not exist.
+        ValueError: if it is not valid JSON, a row lacks a field, or two have the same token.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; the version folder must hold every table")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty; {_CURE}")
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        text = JsonText(path, view, begin=f"{path}: ", cure=_CURE)
+        try:
+            rows: list[RowType] = text.decode(list[cls])  # type: ignore[valid-type]  # cls is known at run time
+        except msgspec.ValidationError as error:
+            text.check_document()
+            raise DataError(f"{path}: {error}; {_CURE}") from None
+        unknown = _columns(text.content) - set(cls.__struct_fields__) - cls.ignored
+    if unknown:
+        _log.warning(
+            "%s has columns that are not read: %s. If they change what a row means, apply them to "
+            "the tables before building the index",
+            path,
+            ", ".join(sorted(unknown)),
+        )
+    tokens = Counter(row.token for row in rows)
+    if len(tokens) < len(rows):
+        twice = next(token for token, count in tokens.items() if count > 1)
+        raise DataError(f"{path} has the row {twice!r} more than once; {_CURE}")
+    return rows
+
+
+def _columns(table: Content) -> set[str]:
+    """Return the column names of a table that was decoded before: an array of objects."""
+    if len(table) <= _SMALL_TABLE:
+        rows = msgspec.json.decode(table, type=list[dict[str, msgspec.Raw]])
+        return set(chain.from_iterable(rows))
+    start = bytes(table[:_SMALL_TABLE]).decode(errors="ignore")
+    try:
+        first, _ = json.JSONDecoder().raw_decode(start, start.index("{"))
+        return set(first)
+    except ValueError:  # no row, or a first row larger than _SMALL_TABLE
+        rows = msgspec.json.decode(table, type=list[dict[str, msgspec.Raw]])
+        return set(chain.from_iterable(rows[:1]))
+
+
+def tokens_of(rows: Sequence[Row]) -> pa.Array:
+    """Return the tokens of a table."""
+    return strings([row.token for row in rows])
+
+
+def numbers(values: Iterable[tuple[float, ...]], count: int, width: int) -> NDArray[np.float64]:
+    """Return tuples of ``width`` numbers as an array (count, width)."""
+    flat = np.fromiter(chain.from_iterable(values), np.float64, count * width)
+    return flat.reshape(count, width)
+
+
+def join(
+    folder: Path,
+    keys: pa.Array,
+    tokens: pa.Array,
+    *,
+    column: str,
+    table: str,
+    owners: pa.Array,
+    optional: bool = False,
+) -> NDArray[np.int64]:
+    """Return the rows of ``table`` that ``column`` refers to.
+
+    Args:
+        folder: folder of the tables, for errors.
+        keys: the tokens to look up.
+        tokens: the tokens of ``table``.
+        column: ``table_name.column``, for errors.
+        table: name of the table looked into.
+        owners: token of the row of each key, for errors.
+        optional: whether ``""`` means none.
+
+    Returns:
+        row of each key; -1 for none.
+
+    Raises:
+        ValueError: naming the first row whose token is not in the table.
+    """
+    rows = index_in(keys, tokens)
+    lost = rows < 0
+    if optional and lost.any():
+        lost &= ~is_empty(keys)
+    if lost.any():
+        first = int(np.flatnonzero(lost)[0])
+        raise DataError(
+            f"{folder / table}.json lacks the row {keys[first].as_py()!r} that {column} of "
+            f"{owners[first].as_py()!r} names ({int(lost.sum())} such rows); {_CURE}"
+        )
+    return rows
+
+
+def check_rows(
+    folder: Path, table: str, tokens: pa.Array, wrong: NDArray[np.bool_], problem: str
+) -> None:
+    """Refuse invalid values.
+
+    Args:
+        folder: folder of the tables.
+        table: name of the table.
+        tokens: tokens of its rows.
+        wrong: True for invalid rows.
+        problem: what is wrong with them, for the error.
+
+    Raises:
+        ValueError: naming the first such row.
+    """
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{folder / table}.json: {tokens[first].as_py()!r} {problem} "
+            f"({int(wrong.sum())} such rows); {_CURE}"
+        )
+
+
+def check_rotations(
+    folder: Path, table: str, tokens: pa.Array, rotation: NDArray[np.float64]
+) -> None:
+    """Refuse quaternions (rows, 4) of length 0."""
+    nowhere = np.linalg.norm(rotation, axis=1) < 1e-6
+    check_rows(folder, table, tokens, nowhere, "has a rotation of length 0")

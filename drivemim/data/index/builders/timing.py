@@ -1,0 +1,126 @@
+"""Checks of timestamps: unit, uniqueness, and a common clock of samples and keyframes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.data.index.builders.columns import Ints
+from drivemim.errors import DataError
+
+_SHORTEST_GAP, _LONGEST_GAP = 5_000, 5_000_000
+"""Microseconds between two frames of a camera: 200 per second to one in five seconds. The factor
+between the two is 1,000, so that every gap fits exactly one unit."""
+_LONGEST_DATED_GAP = 20_000_000
+"""The longest gap if the timestamps themselves are microseconds of a plausible year. It is limited
+because nanoseconds since a computer was switched on can look like such timestamps."""
+_DATED = (1e14, 1e16)
+"""Microseconds since 1970 of the years 1973 to 2286."""
+_FOREVER = 1e17
+"""Microseconds since 1970; larger timestamps are nanoseconds, whatever the gaps."""
+_LARGEST_OFFSET = 1_000_000
+"""Maximum microseconds between a sample and its keyframes; 50,000 in nuScenes."""
+
+
+def microseconds(
+    path: Path,
+    timestamp: NDArray[Any],
+    *,
+    run: Ints,
+    kind: Ints,
+    kinds: Sequence[str],
+) -> Ints:
+    """Return timestamps as whole microseconds, or refuse those in another unit.
+
+    The unit is determined from the median gap between consecutive timestamps of one kind.
+
+    Args:
+        path: file that has them, for errors.
+        timestamp: (F,) whole numbers or fractions, ascending within a run.
+        run: (F,) number of each timestamp's run; runs are contiguous.
+        kind: (F,) position of each in ``kinds``.
+        kinds: what the timestamps belong to, for errors.
+
+    Raises:
+        DataError: naming the unit, and the factor to microseconds.
+    """
+    gap, same = np.diff(timestamp), run[1:] == run[:-1]
+    for number, name in enumerate(kinds):
+        moments = timestamp[kind == number]
+        if len(moments) == 0:
+            continue
+        # Equal timestamps are refused elsewhere, or are seconds without fractions.
+        gaps = gap[same & (kind[1:] == number) & (gap > 0)]
+        middle, median = np.median(moments), np.median(gaps) if len(gaps) else None
+        unit = _unit(median, middle)
+        if unit is not None:
+            word, factor = unit
+            apart = "" if median is None else f", {median:,.6g} apart (median)"
+            raise DataError(
+                f"{path}: timestamps of {name} are about {middle:.0f}{apart}: these are {word}, "
+                f"not microseconds; {factor} and build the index again"
+            )
+    whole: Ints = np.round(timestamp).astype(np.int64)
+    return whole
+
+
+def _unit(
+    gap: float | np.floating[Any] | None, moment: float | np.floating[Any]
+) -> tuple[str, str] | None:
+    """Return the unit and its conversion to microseconds; None for microseconds."""
+    longest = _LONGEST_DATED_GAP if _DATED[0] <= moment <= _DATED[1] else _LONGEST_GAP
+    if moment >= _FOREVER or (gap is not None and gap > longest):
+        return "nanoseconds", "divide them by 1,000"
+    if gap is None or gap >= _SHORTEST_GAP:
+        return None
+    if gap >= _SHORTEST_GAP / 1_000:
+        return "milliseconds", "multiply them by 1,000"
+    return "seconds", "multiply them by 1,000,000"
+
+
+def check_moments(path: Path, scene: Ints, timestamp: Ints, tokens: pa.Array, what: str) -> None:
+    """Refuse two samples of a scene at the same time, because their order is undefined.
+
+    Args:
+        path: file that has them, for errors.
+        scene: (S,) scene of each, ascending.
+        timestamp: (S,) microseconds, ascending within a scene.
+        tokens: (S,) tokens of the samples.
+        what: name of the samples, for errors.
+
+    Raises:
+        DataError: naming the first two.
+    """
+    twice = np.flatnonzero((scene[1:] == scene[:-1]) & (timestamp[1:] == timestamp[:-1]))
+    if len(twice):
+        first = int(twice[0])
+        raise DataError(
+            f"{path}: {what} {tokens[first].as_py()!r} and {tokens[first + 1].as_py()!r} of one "
+            f"scene are at one time, {timestamp[first]} ({len(twice)} such pairs); give each its "
+            "own timestamp, or remove one"
+        )
+
+
+def check_offsets(folder: Path, of_samples: Ints, of_keyframes: Ints) -> None:
+    """Refuse samples and keyframes on different clocks: boxes would be interpolated wrongly.
+
+    Args:
+        folder: folder of the tables, for errors.
+        of_samples: (K,) microseconds, of the sample of each keyframe.
+        of_keyframes: (K,) microseconds, of the keyframes.
+
+    Raises:
+        DataError: naming the difference.
+    """
+    offset = float(np.median(np.abs(of_keyframes - of_samples))) if len(of_samples) else 0.0
+    if offset > _LARGEST_OFFSET:
+        raise DataError(
+            f"{folder}: timestamps of keyframes in sample_data.json are {offset / 1e6:,.1f} s "
+            "(median) off those of their samples in sample.json; both must be microseconds of one "
+            "clock"
+        )

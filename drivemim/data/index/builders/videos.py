@@ -1,0 +1,236 @@
+"""Extraction of video frames to JPEG files, once, because training reads frames in any order."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import msgspec
+from mmengine.logging import print_log
+
+from drivemim.data.index.builders.folders import EXTRACTED
+from drivemim.data.index.source_files import Fingerprint, fingerprints, is_unchanged
+from drivemim.errors import DataError
+from drivemim.files import write_bytes
+
+QUALITY = 90
+"""Quality of the JPEG files; the video's own compression has already lost more."""
+_RECORD = "video.json"
+_NOTE = b"Frames of videos, extracted by drivemim index, which makes them again.\n"
+_TOLERANCE = 1000
+"""Microseconds that a frame may be early: some containers store whole milliseconds."""
+_CUT = 0.95
+"""Share of the frames that a container announces; with fewer, a video is reported as cut."""
+_MIB = 2**20
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """Contents of a folder of extracted frames; written last.
+
+    Attributes:
+        video: the file, by its name.
+        rate: requested frames per second.
+        quality: quality of the JPEG files.
+        times: microseconds of each frame in the video.
+        sizes: bytes of each file.
+    """
+
+    video: Fingerprint
+    rate: float
+    quality: int
+    times: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class VideoFrames:
+    """Extracted frames of one video.
+
+    Attributes:
+        video: the file.
+        paths: paths of its frames.
+        times: microseconds of each frame, by the video's own clock.
+    """
+
+    video: Path
+    paths: tuple[Path, ...]
+    times: tuple[int, ...]
+
+
+def frames_folder(out: Path) -> Path:
+    """Return the folder for the frames of an index's videos, which is beside the index."""
+    return out.with_name(f"{out.stem}-videos")
+
+
+def extract_videos(
+    videos: Sequence[Path], base: Path, store: Path, rate: float
+) -> list[VideoFrames]:
+    """Extract frames of videos, each into its own folder below ``store``.
+
+    A folder is written under a temporary name and then renamed. So a run after an interruption
+    continues with the first incomplete video, and a folder is kept if video, rate and frames are
+    unchanged.
+
+    Args:
+        videos: the files, below ``base``.
+        base: folder that determines the folders' names: ``base/a/b.mp4`` goes to ``store/a/b.mp4``.
+        store: folder of all frames.
+        rate: frames per second; of a video that has fewer, every frame is taken.
+
+    Raises:
+        ValueError: naming a video that cannot be read or has no frames.
+        OSError: if a frame cannot be written.
+    """
+    found = []
+    written = kept = 0
+    for video in videos:
+        folder = store / video.relative_to(base)
+        record = _read_record(folder, video, rate)
+        if record is None:
+            write_bytes(store / EXTRACTED, _NOTE)
+            record = _extract_beside(video, folder, rate)
+            size = sum(record.sizes) / _MIB
+            print_log(f"{video}: extracted {len(record.times)} frames, {size:.1f} MiB")
+            written += 1
+        else:
+            kept += 1
+        paths = tuple(folder / _name(number) for number in range(len(record.times)))
+        found.append((VideoFrames(video, paths, record.times), sum(record.sizes)))
+    frames, size = sum(len(each.paths) for each, _ in found), sum(each for _, each in found)
+    print_log(
+        f"{frames} frames of {len(videos)} videos at {rate:g} a second take {size / _MIB:.1f} MiB "
+        f"in {store} ({written} videos extracted, {kept} there before)"
+    )
+    return [each for each, _ in found]
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}.jpg"
+
+
+def _read_record(folder: Path, video: Path, rate: float) -> _Record | None:
+    """Return the record of an earlier extraction if it has the same settings and is complete."""
+    try:
+        record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=_Record)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if (record.rate, record.quality) != (rate, QUALITY) or not is_unchanged(video, record.video):
+        return None
+    there = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
+    sizes = tuple(there.get(_name(number)) for number in range(len(record.times)))
+    return record if sizes == record.sizes else None
+
+
+def _extract_beside(video: Path, folder: Path, rate: float) -> _Record:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    for left in folder.parent.glob(f".{_escaped(folder.name)}.*.partial"):
+        shutil.rmtree(left)
+    partial.mkdir()
+    try:
+        record = _extract(video, partial, rate)
+        write_bytes(partial / _RECORD, msgspec.json.encode(record))
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # after success it no longer exists
+    return record
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _extract(video: Path, folder: Path, rate: float) -> _Record:
+    (fingerprint,) = fingerprints(video.parent, [video])
+    times: list[int] = []
+    sizes: list[int] = []
+    decoded = slot = 0
+    with _opened(video) as capture:
+        clock = _Clock(video, capture)
+        while capture.grab():
+            time = clock.read()
+            decoded += 1
+            due = math.floor((time - (times[0] if times else time) + _TOLERANCE) * rate / 1e6)
+            if times and due <= slot:
+                continue
+            slot = due
+            sizes.append(_write_frame(video, capture, decoded - 1, folder / _name(len(times))))
+            times.append(time)
+        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    if not times:
+        raise DataError(f"video {video} has no frames that can be decoded; remove or replace it")
+    if decoded < _CUT * announced - 1:
+        print_log(f"{video}: ends after {decoded} of {announced:.0f} frames; it may have been cut")
+    clock.report()
+    return _Record(fingerprint, rate, QUALITY, tuple(times), tuple(sizes))
+
+
+@contextmanager
+def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
+    # OpenCV's other backends treat digits in a name as the numbers of an image sequence.
+    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise DataError(
+                f"video {video} ({video.stat().st_size} bytes) cannot be read; copy or unpack it "
+                "again, or remove it"
+            )
+        # A phone stores the sensor's rows, and separately how the phone was held.
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        yield capture
+    finally:
+        capture.release()
+
+
+def _write_frame(video: Path, capture: cv2.VideoCapture, number: int, path: Path) -> int:
+    """Write the frame that was just grabbed, and return the file's size in bytes."""
+    there, image = capture.retrieve()
+    if not there:
+        raise DataError(f"frame {number} of video {video} cannot be decoded; replace the video")
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    return path.write_bytes(encoded.tobytes())
+
+
+class _Clock:
+    """Times of a video's frames, from its container."""
+
+    def __init__(self, video: Path, capture: cv2.VideoCapture) -> None:
+        self._video = video
+        self._capture = capture
+        self._rate = capture.get(cv2.CAP_PROP_FPS)
+        self._last: int | None = None
+        self._guessed = 0
+
+    def read(self) -> int:
+        """Return the time of the frame that was just grabbed, microseconds.
+
+        Raises:
+            ValueError: if it is not after the previous frame's, and the video has no frame rate.
+        """
+        time = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1000)
+        if self._last is not None and time <= self._last:
+            if not 0 < self._rate < math.inf:
+                raise DataError(
+                    f"video {self._video} has frames without times; write it again, for example "
+                    "with ffmpeg -i OLD -r RATE NEW"
+                )
+            time = self._last + round(1e6 / self._rate)
+            self._guessed += 1
+        self._last = time
+        return time
+
+    def report(self) -> None:
+        """Print how many frames had no time of their own."""
+        if self._guessed:
+            print_log(
+                f"{self._video}: {self._guessed} frames have no time after the frame before them; "
+                f"{self._rate:g} frames a second are assumed there"
+            )

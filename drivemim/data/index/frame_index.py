@@ -1,0 +1,373 @@
+"""The columnar index of a data set: built once, memory-mapped by every process that reads it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from drivemim.data.index.arrow import from_numpy, index_in, strings, to_numpy
+from drivemim.data.index.index_schema import (
+    CAMERAS,
+    SECTIONS,
+    Boxes,
+    Column,
+    Frames,
+    Ints,
+    Names,
+    Samples,
+    Scenes,
+    Strings,
+    Tracks,
+    columns_of,
+)
+from drivemim.data.index.scene_selection import select_scenes
+from drivemim.data.index.source_files import Fingerprint, check_sources
+from drivemim.errors import DataError, nearest
+from drivemim.files import check_target
+from drivemim.geometry.poses import sensor_pose
+
+FORMAT = 3
+_METADATA = b"drivemim"
+
+
+class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Origin of an index.
+
+    Attributes:
+        source: ``nuscenes``, ``nuimages`` or ``frames``.
+        version: the data set's version folder; ``""`` for a folder of frames.
+        data_root: folder that the frames' paths are relative to.
+        command: the command that builds it again.
+        tables: the files it was built from, relative to ``data_root``.
+        copies: pairs of rows of frames, little-endian int64: each frame that is byte-identical to
+            one of another scene, and the first frame with the same content; None if copies were not
+            searched.
+        built: seconds since 1970.
+        format: version of the file's layout.
+    """
+
+    source: str
+    version: str
+    data_root: str
+    command: str
+    tables: tuple[Fingerprint, ...] = ()
+    copies: bytes | None = None
+    built: float = 0.0
+    format: int = FORMAT
+
+
+class FrameIndex:
+    """Every frame, sample, scene and box of a data set as memory-mapped NumPy columns.
+
+    Opening takes the same time for any size, and processes share the mapped pages.
+
+    Attributes:
+        frames: one row per image.
+        samples: one row per sample.
+        scenes: one row per scene.
+        boxes: one row per annotated object of a sample.
+        tracks: one row per object.
+        cameras: names; ``frames.camera`` is a position in them.
+        categories: the source's own category names; ``boxes.category`` is a position in them.
+        attributes: names; ``boxes.attribute`` is a position in them.
+        levels: the source's own names of visibility levels whose meaning is unknown.
+        info: origin of the index.
+        path: the file.
+        data_root: folder that ``frames.path`` is relative to.
+    """
+
+    frames: Frames
+    samples: Samples
+    scenes: Scenes
+    boxes: Boxes
+    tracks: Tracks
+    cameras: tuple[str, ...]
+    categories: tuple[str, ...]
+    attributes: tuple[str, ...]
+    levels: tuple[str, ...]
+
+    def __init__(
+        self, sections: Mapping[str, Any], info: IndexInfo, path: Path, data_root: Path
+    ) -> None:
+        self.frames = sections["frames"]
+        self.samples = sections["samples"]
+        self.scenes = sections["scenes"]
+        self.boxes = sections["boxes"]
+        self.tracks = sections["tracks"]
+        names: Names = sections["names"]
+        self.cameras = tuple(names.cameras)
+        self.categories = tuple(names.categories)
+        self.attributes = tuple(names.attributes)
+        self.levels = tuple(names.levels)
+        self.info = info
+        self.path = path
+        self.data_root = data_root
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        version: str | None = None,
+        data_root: str | os.PathLike[str] | None = None,
+    ) -> FrameIndex:
+        """Map an index file.
+
+        Args:
+            path: file that ``drivemim index`` wrote.
+            version: data set version that the index must have, or None for any.
+            data_root: where the data lies now, if it moved since the index was built.
+
+        Raises:
+            FileNotFoundError: if the file does not exist.
+            ValueError: if it is not an index, is older than its tables, or has another version.
+        """
+        path = Path(path)
+        batch, info = _map(path)
+        root = Path(data_root if data_root is not None else info.data_root)
+        _check_version(info, path, version)
+        check_sources(info.tables, root, path, command=info.command)
+        return cls(_read_sections(batch, info, path), info, path, root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, self.data_root)
+
+    @cached_property
+    def used_categories(self) -> NDArray[np.bool_]:
+        """(categories,) True for categories that have boxes; COCO files also list others."""
+        used = np.zeros(len(self.categories), np.bool_)
+        used[np.unique(self.boxes.category)] = True
+        return used
+
+    @cached_property
+    def copies(self) -> Ints:
+        """Rows (C, 2) of frames that are byte-identical to a frame of another scene.
+
+        The second column is the first frame with the same content. Only folders of frames are
+        compared; indices that were built before this comparison existed have no rows.
+        """
+        return np.frombuffer(self.info.copies or b"", "<i8").astype(np.int64).reshape(-1, 2)
+
+    def image_path(self, row: int) -> Path:
+        """Return the path of a frame's image."""
+        return self.data_root / self.frames.path[row]
+
+    def camera_to_global(self, rows: Ints | int) -> NDArray[np.float64]:
+        """Return the poses (F, 4, 4) of frames' cameras, through each frame's own ego pose.
+
+        Args:
+            rows: (F,) rows of ``frames``, or a single row, which gives (4, 4).
+        """
+        return sensor_pose(self.frames.camera_to_ego[rows], self.frames.ego_to_global[rows])
+
+    def camera_to_clip(self, rows: Ints) -> NDArray[np.float64]:
+        """Return the poses (F, 4, 4) of frames' cameras in the clip frame: the first's ego pose.
+
+        Args:
+            rows: (F,) rows of ``frames``, at least one.
+        """
+        mounts, egos = self.frames.camera_to_ego[rows], self.frames.ego_to_global[rows]
+        return sensor_pose(mounts, egos, reference_7=egos[0])
+
+    def lidar_to_global(self, samples: Ints | int) -> NDArray[np.float64]:
+        """Return the poses (S, 4, 4) of the lidar at samples, through its own ego poses."""
+        return sensor_pose(
+            self.samples.lidar_to_ego[samples], self.samples.lidar_ego_to_global[samples]
+        )
+
+    def camera_numbers(self, names: Iterable[str] | None) -> Ints:
+        """Return the positions of cameras by name, in the given order; of all for None.
+
+        Raises:
+            ValueError: if a name is not in the index.
+        """
+        return _positions(names, self.cameras, "camera", self.path)
+
+    def scene_rows(self, scenes: str | Sequence[str] | None) -> Ints:
+        """Return the rows of scenes by name or split; see ``select_scenes``."""
+        return select_scenes(self, scenes)
+
+    def frame_rows(self, tokens: Sequence[str]) -> Ints:
+        """Return the rows of frames by token.
+
+        Raises:
+            ValueError: if a token is not in the index.
+        """
+        rows = index_in(strings(tokens), _as_arrow(self.frames.token))
+        if (rows < 0).any():
+            missing = tokens[int(np.flatnonzero(rows < 0)[0])]
+            raise DataError(f"{self.path} has no frame {missing!r}; is it another data set's?")
+        return rows
+
+    def find_paths(self, paths: Sequence[str]) -> Ints:
+        """Return the rows of frames by the path of their image, -1 for unknown paths.
+
+        Args:
+            paths: relative to ``data_root``.
+        """
+        return index_in(strings(paths), _as_arrow(self.frames.path))
+
+
+def check_out(out: str | os.PathLike[str]) -> None:
+    """Refuse an output path that cannot be written, before anything is read.
+
+    Raises:
+        OSError: with the reason and the cure.
+    """
+    check_target(Path(out), cure="name another place for the index with --out FILE")
+
+
+def write_index(
+    path: str | os.PathLike[str], sections: Mapping[str, Mapping[str, Any]], info: IndexInfo
+) -> None:
+    """Write an index beside ``path``, then rename it into place.
+
+    Args:
+        path: file to write; an older file is replaced only when the new one is complete.
+        sections: columns by section and name; strings as lists or Arrow arrays, the others in any
+            form that NumPy accepts, row by row.
+        info: origin of the columns.
+    """
+    path = Path(path)
+    arrays: list[pa.Array] = []
+    names: list[str] = []
+    for section, cls in SECTIONS.items():
+        for name, column in columns_of(cls).items():
+            values = _to_arrow(sections[section][name], column)
+            arrays.append(pa.LargeListArray.from_arrays(pa.array([0, len(values)]), values))
+            names.append(f"{section}.{name}")
+    info = msgspec.structs.replace(info, built=time.time())
+    schema = pa.schema(
+        [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)],
+        metadata={_METADATA: msgspec.json.encode(info)},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _reopen(path: Path, data_root: Path) -> FrameIndex:
+    """Map an index that another process opened and compared with its tables."""
+    batch, info = _map(path)
+    return FrameIndex(_read_sections(batch, info, path), info, path, data_root)
+
+
+def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no index at {path}; build it with drivemim index")
+    try:
+        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        encoded = batch.schema.metadata[_METADATA]
+    except (pa.ArrowInvalid, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not an index of DriveMIM ({error}); build it with drivemim index"
+        ) from error
+    return batch, _decode_info(encoded, path)
+
+
+def _decode_info(encoded: bytes, path: Path) -> IndexInfo:
+    try:
+        layout = msgspec.json.decode(encoded, type=dict[str, Any]).get("format")
+        if layout == FORMAT:
+            return msgspec.json.decode(encoded, type=IndexInfo)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} has unreadable metadata ({error}); build it again") from error
+    raise DataError(
+        f"{path} has index format {layout}, this DriveMIM reads {FORMAT}; "
+        "build it again with drivemim index"
+    )
+
+
+def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
+    if version is not None and version != info.version:
+        source = "nuimages" if info.source == "nuimages" else "nuscenes"
+        raise DataError(
+            f"{path} was built for {info.version or info.source} but {version} is asked for; run "
+            f"drivemim index {source} --root {info.data_root} --version {version} "
+            "and name the new file in the config"
+        )
+
+
+def _read_sections(batch: pa.RecordBatch, info: IndexInfo, path: Path) -> dict[str, Any]:
+    sections: dict[str, Any] = {}
+    try:
+        cameras = len(batch.column("names.cameras").values)
+        for section, cls in SECTIONS.items():
+            columns = {
+                name: _from_arrow(batch.column(f"{section}.{name}").values, column, cameras)
+                for name, column in columns_of(cls).items()
+            }
+            sections[section] = cls(**columns)
+    except KeyError as error:
+        raise DataError(f"{path} lacks the column {error}; rebuild with {info.command}") from None
+    return sections
+
+
+def _from_arrow(values: pa.Array, column: Column, cameras: int) -> NDArray[Any] | Strings:
+    if column.kind == "string":
+        return _to_strings(values)
+    kind = "uint8" if column.kind == "bool" else column.kind
+    flat = to_numpy(values, kind)
+    if column.kind == "bool":
+        flat = flat.view(np.bool_)
+    if not column.shape:
+        return flat
+    shape = tuple(cameras if size == CAMERAS else size for size in column.shape)
+    return flat.reshape(len(flat) // max(int(np.prod(shape)), 1), *shape)
+
+
+def _to_strings(values: pa.Array) -> Strings:
+    _, offsets, data = values.buffers()
+    if len(values) == 0:
+        return Strings(np.zeros(1, np.int64), np.zeros(0, np.uint8))
+    assert values.offset == 0
+    size = 0 if data is None else data.size
+    return Strings(
+        np.frombuffer(offsets, np.int64, len(values) + 1),
+        np.frombuffer(data, np.uint8) if size else np.zeros(0, np.uint8),
+    )
+
+
+def _as_arrow(column: Strings) -> pa.Array:
+    offsets, data = column.buffers
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_string(), len(column), buffers)
+
+
+def _to_arrow(values: Any, column: Column) -> pa.Array:
+    if column.kind == "string":
+        return values if isinstance(values, pa.Array) else strings(values)
+    if column.kind == "bool":
+        return from_numpy(np.asarray(values, bool).view(np.uint8))
+    return from_numpy(np.asarray(values, column.kind))
+
+
+def _positions(
+    names: Iterable[str] | None, known: Sequence[str], what: str, path: Path
+) -> NDArray[np.int64]:
+    """Return positions of names in ``known``; the error for an unknown one suggests the nearest."""
+    if names is None:
+        return np.arange(len(known))
+    numbers = {name: number for number, name in enumerate(known)}
+    positions = []
+    for name in names:
+        if name not in numbers:
+            raise DataError(
+                f"{path} has no {what} {name!r}, only {', '.join(known)}{nearest(name, known)}"
+            )
+        positions.append(numbers[name])
+    return np.array(positions, np.int64)

@@ -1,0 +1,57 @@
+"""Keys of image files, to find the frames that two indices share.
+
+Two indices can have the same image under different paths, tokens and scenes: CamVid's validation
+images are a split of one index and an unlabelled folder of another. So a key identifies a frame by
+its file: the file's length and blocks from its middle and its end. Files keep their keys when they
+are moved, copied, linked or renamed; an image that is written again, for example at another size,
+gets a new key. For files no longer than a block, the name (with links followed) counts too: two
+different frames may have the same content if it is that short.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.source_files import content_key
+from drivemim.generated import is_generated
+
+
+def frame_keys(
+    index: FrameIndex, rows: NDArray[np.int64], *, named: bool = False
+) -> NDArray[np.uint64]:
+    """Return a key (F,) of the file of each frame.
+
+    Args:
+        index: the data set.
+        rows: (F,) rows of ``index.frames``.
+        named: whether to make the keys of older exports, which include the name of every file.
+
+    Raises:
+        FileNotFoundError: if an image is missing.
+    """
+    paths = (index.image_path(int(row)) for row in rows)
+    return np.array([content_key(path, named=named, short_named=True) for path in paths], np.uint64)
+
+
+def scene_tokens(index: FrameIndex) -> list[str] | None:
+    """Return the token of every scene, or None if another data set can have the same tokens.
+
+    In folders of frames, tokens are paths. Towns of the same seed share their tokens, even if they
+    differ otherwise.
+    """
+    if index.info.source == "frames" or is_generated(index.data_root):
+        return None
+    return list(index.scenes.token)
+
+
+def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:
+    """Return (scenes,) True for scenes that have at least one box.
+
+    In such a scene, an image without a box was annotated too: it is also a label.
+    """
+    found = np.zeros(len(index.scenes), np.bool_)
+    samples = index.samples
+    found[samples.scene[np.flatnonzero(np.asarray(samples.box_count) > 0)]] = True
+    return found

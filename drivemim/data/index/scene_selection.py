@@ -1,0 +1,126 @@
+"""Selection of scenes of an index by the name of a split or of a scene."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from drivemim.data.index.frame_index import FrameIndex
+
+_SHOWN = 8
+ALL = "*"
+"""Placeholder for a scene's name: every scene of the split."""
+
+
+def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDArray[np.int64]:
+    """Return the rows of the named scenes.
+
+    A name can be a split of the index (see ``Scenes.split``) or a scene of the index. If the index
+    has neither, it can be an official nuScenes split (``mini_train``, ``mini_val``, ``train``,
+    ``val``, ``test``, ...).
+    ``SPLIT:*`` always means a split, and ``SPLIT:SCENE`` a scene (``:SCENE`` one of no split). An
+    ambiguous name is refused. If several splits have a scene of the same name, the name is not
+    accepted without the split: half of that scene would be in another split.
+
+    Args:
+        index: the data set.
+        scenes: None for all; one name; or a list of them.
+
+    Returns:
+        rows of the scenes, ascending.
+
+    Raises:
+        DataError: if a name is unknown or ambiguous, or no scene of an official split is in the
+            index.
+    """
+    names = _SceneNames(index)
+    if scenes is None:
+        return np.arange(len(index.scenes))
+    wanted = [scenes] if isinstance(scenes, str) else list(scenes)
+    rows = {row for name in wanted for row in names.rows(name)}
+    return np.array(sorted(rows), np.int64)
+
+
+class _SceneNames:
+    """Meanings of names in an index."""
+
+    def __init__(self, index: FrameIndex) -> None:
+        self.path = index.path
+        self.scenes: defaultdict[str, list[int]] = defaultdict(list)
+        self.splits: defaultdict[str, list[int]] = defaultdict(list)
+        self.qualified: defaultdict[str, list[int]] = defaultdict(list)
+        self.split_of: list[str] = list(index.scenes.split)
+        for row, (name, split) in enumerate(zip(index.scenes.name, self.split_of, strict=True)):
+            self.scenes[name].append(row)
+            self.qualified[f"{split}:{name}"].append(row)
+            if split:
+                self.splits[split].append(row)
+                self.qualified[f"{split}:{ALL}"].append(row)
+
+    def rows(self, name: str) -> list[int]:
+        """Return the rows of the scenes that one name means."""
+        of_scene = self.scenes.get(name, [])
+        owners = sorted({self.split_of[row] for row in of_scene})
+        meanings = {
+            "a split": self.splits.get(name, []),
+            "a scene": of_scene if len(owners) == 1 else [],
+            "a scene of a split": self.qualified.get(name, []),
+        }
+        found = {what: rows for what, rows in meanings.items() if rows}
+        if len({tuple(rows) for rows in found.values()}) > 1:
+            cures = [f"'{name}:{ALL}' (the split)"] if name in self.splits else []
+            cures += [f"'{owner}:{name}' (the scene)" for owner in owners]
+            raise DataError(
+                f"scenes: {name!r} is the name of {' and of '.join(found)} of {self.path}, and "
+                f"they have different frames; say {' or '.join(cures)}"
+            )
+        if found:
+            return next(iter(found.values()))
+        if owners:
+            raise DataError(
+                f"scenes: {self.path} has a scene {name!r} in each of the splits "
+                f"{', '.join(map(repr, owners))}; say "
+                f"{' or '.join(repr(f'{owner}:{name}') for owner in owners)}"
+            )
+        return self._official(name)
+
+    def _contents(self) -> str:
+        """Describe what can be asked for: the splits, else the first scenes."""
+        if self.splits:
+            return f"the {_listed('split', list(self.splits))}"
+        return f"no splits, and the {_listed('scene', list(self.scenes))}"
+
+    def _official(self, split: str) -> list[int]:
+        """Return the scenes of an official nuScenes split."""
+        # Imported at first use: importing the devkit takes seconds and loads matplotlib.
+        from nuscenes.utils.splits import create_splits_scenes
+
+        official: dict[str, list[str]] = create_splits_scenes()
+        if split not in official:
+            known = {*official, *self.scenes, *self.splits, *self.qualified}
+            raise DataError(
+                f"scenes: {self.path} has no scene {split!r}{nearest(split, known)}; it is no "
+                f"split of the index ({', '.join(self.splits) or 'which has none'}) or of nuScenes "
+                f"({', '.join(official)}) either"
+            )
+        listed = [name for name in official[split] if name in self.scenes]
+        rows = [row for name in listed for row in self.rows(name)]
+        if not rows:
+            raise DataError(
+                f"scenes: {self.path} has no scene of the nuScenes split {split!r}. It has "
+                f"{self._contents()}; scenes=None takes all"
+            )
+        return rows
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
+    return f"{what}{'s' if len(names) > 1 else ''} {shown}{more}"

@@ -1,0 +1,264 @@
+"""Analysis of mask strategies on the same clips: leakage, and how objects are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from drivemim.clips import Clips
+from drivemim.config.loading import dicts_in, short_type
+from drivemim.data import ClipDataset
+from drivemim.data.boxes.track_poses import clip_movers
+from drivemim.data.clips.depth_maps import has_depth, read_depth
+from drivemim.data.clips.lidar import has_lidar
+from drivemim.errors import ConfigError
+from drivemim.evaluation.masks import (
+    MaskCounts,
+    ObjectCells,
+    band_names,
+    mask_counts,
+    mask_summary,
+    object_cells,
+)
+from drivemim.masking import MaskStrategy, hidden_cells
+from drivemim.masking.guided import local_contrast
+from drivemim.masking.leakage import Leakage, Sightings, find_sightings, leakage
+from drivemim.masking.named import named_strategies
+from drivemim.registry import MASKS
+
+DEPTHS = ("auto", "maps", "lidar")
+_ALL_POINTS = 1_000_000
+"""More lidar points than a frame has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """A clip, with the data that do not depend on the mask."""
+
+    clips: Clips
+    sightings: Sightings
+    objects: ObjectCells
+    guide_BTNhw: Tensor | None
+
+
+def analyze_masks(
+    config: str | Path,
+    *,
+    grid: tuple[int, int],
+    dataset: Mapping[str, Any] | None = None,
+    only: Sequence[str] | None = None,
+    ratio: float = 0.75,
+    count: int = 8,
+    draws: int = 4,
+    depth: str = "auto",
+    contrast_guide: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure leakage and the masking of objects for each strategy, on the same clips.
+
+    Args:
+        config: config with ``strategies`` (configs by name) and ``dataset`` (of a ``ClipDataset``).
+        grid: patches down and across (h, w).
+        dataset: arguments that replace those of the config's.
+        only: names of the strategies to measure; None for all.
+        ratio: mask ratio of all strategies.
+        count: largest number of clips, spread over the data.
+        draws: masks per strategy and clip.
+        depth: source of depth: ``maps`` beside a generated town's images, ``lidar``, or ``auto``
+            for maps if there are any.
+        contrast_guide: give strategies that need a guide the image contrast of each patch.
+            Otherwise they are left out, because their masks depend on the guide's map.
+        seed: seed of the masks.
+
+    Returns:
+        ``clips``, ``draws``, ``cells`` (the grid), ``depth``, ``ratio``, ``lidar_points`` (given to
+        strategies), ``strategies`` (a summary of each by name) and ``left_out`` (strategies that
+        lack a guide).
+
+    Raises:
+        ConfigError: if an argument is not one of its choices, or the config lacks what was
+            requested.
+        FileNotFoundError: if the index, an image, a depth map or a lidar sweep is missing.
+    """
+    _check_counts(count=count, draws=draws)
+    cfg = Config.fromfile(str(config))
+    named = named_strategies(cfg.to_dict(), config, only)
+    left_out = [] if contrast_guide else [name for name in named if needs_guide(named[name])]
+    settings = _settings(cfg, dataset)
+    data = ClipDataset(**settings)
+    source = _depth_source(depth, data)
+    # Strategies get as many points as the config says; leakage is measured with all points.
+    scanned = None
+    if source == "lidar":
+        points = _ALL_POINTS if has_lidar(data.index) else 0
+        scanned = ClipDataset(**{**settings, "lidar_points": points})
+    items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
+    subjects = (_subject(data, scanned, int(item), grid, contrast_guide) for item in items)
+    strategies = _build({name: named[name] for name in named if name not in left_out}, ratio)
+    return {
+        "clips": len(items),
+        "draws": draws,
+        "cells": list(grid),
+        "depth": source,
+        "ratio": ratio,
+        "lidar_points": data.lidar_points,
+        "strategies": _measure(strategies, subjects, grid, draws, seed),
+        "left_out": left_out,
+    }
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{name}={value} must be 1 or more")
+
+
+def _build(configs: Mapping[str, Mapping[str, Any]], ratio: float) -> dict[str, MaskStrategy]:
+    """Build strategies that all have the same mask ratio."""
+    return {name: MASKS.build({**each, "ratio": ratio}) for name, each in configs.items()}
+
+
+def _measure(
+    strategies: Mapping[str, MaskStrategy],
+    subjects: Iterable[_Subject],
+    grid: tuple[int, int],
+    draws: int,
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """Summarise each strategy over all clips."""
+    leaks: dict[str, list[Leakage]] = {name: [] for name in strategies}
+    counts: dict[str, list[MaskCounts]] = {name: [] for name in strategies}
+    frames = 0
+    for subject in subjects:
+        frames = subject.clips.valid_BTN.numel()
+        for name, strategy in strategies.items():
+            mask_STNhw = _masks(strategy, subject, grid, draws, seed)
+            leaks[name].append(leakage(mask_STNhw, subject.sightings))
+            counts[name].append(mask_counts(mask_STNhw, subject.objects))
+    return {
+        name: {
+            **_leakage_summary(reduce(add, leaks[name])),
+            **mask_summary(
+                MaskCounts.join(counts[name]), hidden_cells(strategy.ratio, grid), frames
+            ),
+        }
+        for name, strategy in strategies.items()
+    }
+
+
+def needs_guide(config: Any) -> bool:
+    """Return whether a strategy's config contains a ``GuidedMask``."""
+    return any(short_type(each) == "GuidedMask" for each in dicts_in(config))
+
+
+def analysis_table(results: Mapping[str, Any]) -> str:
+    """Format the results of ``analyze_masks`` as a Markdown table, one row per strategy."""
+    bands = band_names()
+    header = [
+        "strategy", "leaks, %", "through time alone", "through cameras alone", "cells, %",
+        "of an object hidden, %", "wiped out", f"least visible at {' / '.join(bands)}",
+        "pedestrian", "vehicle", "rest", "budget off by",
+    ]  # fmt: skip
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for name, row in results["strategies"].items():
+        least = [row["least_visible"][band] for band in bands]
+        cells = [
+            name,
+            *(_percent(row[key]) for key in ("leakage", "time", "cameras", "cells")),
+            _percent(row["objects_hidden"]),
+            f"{row['wiped_out']} of {row['large_objects']}",
+            " / ".join("-" if value is None else str(value) for value in least),
+            *("-" if value is None else f"{value:.2f}" for value in row["class_balance"].values()),
+            _deviation(row),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return arguments of the data set: the config's with replacements, not augmented."""
+    settings = {**(cfg.dataset.to_dict() if "dataset" in cfg else {}), **(replaced or {})}
+    if "index" not in settings:
+        raise ConfigError(f"{cfg.filename} has no dataset; give an index")
+    settings.pop("type", None)
+    return {**settings, "augment": None, "drop_incomplete": True}
+
+
+def _depth_source(depth: str, data: ClipDataset) -> str:
+    if depth not in DEPTHS:
+        raise ConfigError(f"depth={depth!r} must be one of {', '.join(DEPTHS)}")
+    if depth != "auto":
+        return depth
+    return "maps" if has_depth(data.index) else "lidar"
+
+
+def _subject(
+    data: ClipDataset,
+    scanned: ClipDataset | None,
+    item: int,
+    grid: tuple[int, int],
+    contrast_guide: bool,
+) -> _Subject:
+    rows_TN = data.rows(item)
+    clips = data.load(rows_TN, seed=item)
+    movers = clip_movers(data.index, rows_TN)
+    if scanned is None:
+        depth = torch.from_numpy(read_depth(data.index, rows_TN))
+        sightings = find_sightings(clips, grid, depth_TNHW=depth, movers=movers)
+    else:
+        sightings = find_sightings(scanned.load(rows_TN, seed=item), grid, movers=movers)
+    return _Subject(
+        clips=clips,
+        sightings=sightings,
+        objects=object_cells(clips, grid),
+        guide_BTNhw=local_contrast(clips, grid) if contrast_guide else None,
+    )
+
+
+def _masks(
+    strategy: MaskStrategy, subject: _Subject, grid: tuple[int, int], draws: int, seed: int
+) -> Tensor:
+    """Draw masks of one clip: bool (draws, T, N, h, w)."""
+    clip = int(subject.clips.seeds_B[0])
+    return torch.cat(
+        [
+            strategy(
+                subject.clips,
+                grid,
+                [torch.Generator().manual_seed((seed * 1_000 + draw) * 100_000 + clip)],
+                subject.guide_BTNhw,
+            )
+            for draw in range(draws)
+        ]
+    )
+
+
+def _leakage_summary(total: Leakage) -> dict[str, float]:
+    whole = Leakage(**{name: getattr(total, name).sum() for name in vars(total)})
+    return {
+        "leakage": float(whole.share),
+        "time": float(whole.share_time),
+        "cameras": float(whole.share_cameras),
+        "cells": float(whole.share_cells),
+    }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _deviation(row: Mapping[str, Any]) -> str:
+    """Format how far frames, and whole clips, are from their number of masked patches."""
+    low, high = row["frame_budget"]
+    frames = "0" if low == high == 0 else f"{low:+d} to {high:+d} a frame"
+    low, high = row["clip_budget"]
+    return frames if low == high == 0 else f"{frames}, {low:+d} to {high:+d} a clip"

@@ -1,0 +1,16 @@
+"""Training runs: hooks, optimizer, schedule, checkpoints.
+
+Importing this package registers hooks and optimizer parts.
+"""
+
+from drivemim.training import hooks
+from drivemim.training.autocast import AutocastOptimWrapper
+from drivemim.training.brief_log import BriefLogProcessor
+from drivemim.training.layer_decay import LayerDecay
+
+__all__ = [
+    "AutocastOptimWrapper",
+    "BriefLogProcessor",
+    "LayerDecay",
+    "hooks",
+]

@@ -1,0 +1,396 @@
+"""Checks, before a run begins, that settings of model, data and evaluation agree.
+
+None of these mistakes raises an error by itself. A head with one class too few learns the last
+class as background, anchors with wrong strides lie outside the image, and the run ends normally.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import nn
+
+from drivemim.config.loading import dicts_in, short_type
+from drivemim.data.detection.detection_dataset import FrameDetection
+from drivemim.data.index.copies import shared_content
+from drivemim.errors import ConfigError
+
+# Modules whose classes are not objects: those of classifiers, panoptic heads, texts, proposals.
+_OTHER_CLASSES = ("backbone", "semantic_head", "language_model", "text_encoder", "rpn_head")
+# Attributes of heads; guided anchoring has two generators.
+_GENERATORS = ("prior_generator", "approx_anchor_generator", "square_anchor_generator")
+_SIDE = 256  # side of the image that strides are measured with, pixels
+
+
+def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
+    """Refuse a head whose number of classes differs from the data set's.
+
+    Args:
+        model: a detector; a model without heads passes.
+        dataset: data set with ``metainfo``, possibly wrapped in others.
+        where: key of the data set's loader, for messages.
+
+    Raises:
+        ConfigError: naming the head, both numbers and the classes.
+    """
+    heads = list(_heads(model))
+    if not heads:
+        return
+    for each in datasets_in(dataset):
+        classes = _classes(each, where)
+        if classes is None:
+            continue
+        metainfo = each.metainfo
+        counts = {len(classes), len(metainfo.get("thing_classes") or classes)}
+        for name, found in heads:
+            key = ".".join(filter(None, ("model", name, "num_classes")))
+            if found not in counts:
+                raise ConfigError(
+                    f"{key}={found}, but {where} has the {len(classes)} classes "
+                    f"{', '.join(classes)}; set {key}={len(classes)}"
+                )
+
+
+def check_proposals(model: Any, key: str = "model") -> None:
+    """Refuse a region proposal network of several classes; MMDetection would reset it to one.
+
+    Args:
+        model: config of the model.
+        key: key of that config, for messages.
+
+    Raises:
+        ConfigError: naming the number.
+    """
+    for name, value in model.items() if isinstance(model, Mapping) else ():
+        if name == "rpn_head" and isinstance(value, Mapping):
+            heads = {f"{key}.rpn_head": value}
+            for place, stage in enumerate(value.get("stages") or ()):
+                heads[f"{key}.rpn_head.stages.{place}"] = stage
+            for where, head in heads.items():
+                if head.get("num_classes", 1) != 1:
+                    raise ConfigError(
+                        f"{where}.num_classes={head['num_classes']}: a region proposal network "
+                        "tells objects from background alone; set it to 1"
+                    )
+        check_proposals(value, f"{key}.{name}")
+
+
+def has_heads(model: nn.Module) -> bool:
+    """Return whether a model classifies objects."""
+    return next(_heads(model), None) is not None
+
+
+def check_same_classes(first: Any, second: Any, where: tuple[str, str]) -> None:
+    """Refuse data sets that number their classes differently.
+
+    Args:
+        first: a data set, or a list of class names.
+        second: another one.
+        where: names of the two, for messages.
+
+    Raises:
+        ConfigError: with both lists.
+    """
+    lists = [
+        [tuple(each)] if isinstance(each, (list, tuple))
+        else [found for inner in datasets_in(each) if (found := _classes(inner, name))]
+        for each, name in zip((first, second), where, strict=True)
+    ]  # fmt: skip
+    for one in lists[0]:
+        for other in lists[1]:
+            if one != other:
+                raise ConfigError(
+                    f"{where[0]} has the classes {', '.join(one)}, but {where[1]} has "
+                    f"{', '.join(other)}: a label would mean another class; give both the same, "
+                    "in the same order"
+                )
+
+
+def warn_of_copies(learned: Any, judged: Any, where: tuple[str, str]) -> str | None:
+    """Say how many images of one index are both trained on and judged on.
+
+    Args:
+        learned: a data set, perhaps inside other data sets.
+        judged: another.
+        where: keys of their loaders.
+
+    Returns:
+        A warning; None if there are no such images, or nothing is known of them.
+    """
+    for one in _of_an_index(learned):
+        for other in _of_an_index(judged):
+            if one.index.path != other.index.path:
+                continue
+            same = np.intersect1d(one.rows, other.rows)
+            pairs = shared_content(one.index, other.rows, one.rows)
+            pairs = pairs[~np.isin(pairs[:, 0], same)]
+            if len(same) or len(pairs):
+                first = one.index.frames.path[same[0] if len(same) else pairs[0, 0]]
+                return (
+                    f"{len(same) + len(pairs)} of the {len(other.rows)} images of {where[1]} are "
+                    f"images of {where[0]} as well ({len(pairs)} of them as copies), first "
+                    f"{first}: results of {where[1]} are of images that were trained on"
+                )
+    return None
+
+
+def _of_an_index(dataset: Any) -> Iterator[FrameDetection]:
+    return (each for each in datasets_in(dataset) if isinstance(each, FrameDetection))
+
+
+def datasets_in(dataset: Any) -> Iterator[Any]:
+    """Yield the innermost data sets of wrapped and concatenated ones."""
+    if hasattr(dataset, "datasets"):
+        for each in dataset.datasets:
+            yield from datasets_in(each)
+    elif hasattr(dataset, "dataset"):
+        yield from datasets_in(dataset.dataset)
+    else:
+        yield dataset
+
+
+def check_annotations(dataset: Any, where: str) -> None:
+    """Refuse classes that a COCO file lacks or has in another order.
+
+    MMDetection looks up the names in the file, drops missing ones, and numbers the others in the
+    file's order. A label then means another class.
+
+    Args:
+        dataset: data set with ``cat_ids`` from an ``ann_file``.
+        where: key of its loader.
+
+    Raises:
+        ConfigError: with the names in the file.
+    """
+    for each in datasets_in(dataset):
+        path, ids = getattr(each, "ann_file", None), getattr(each, "cat_ids", None)
+        if not path or ids is None or not os.path.isfile(path):
+            continue
+        content = json.loads(Path(path).read_text())
+        names = {entry["id"]: entry["name"] for entry in content.get("categories", ())}
+        found = tuple(names.get(number, "?") for number in ids)
+        classes = _classes(each, where)
+        if classes is not None and found != classes:
+            known = tuple(names.values())
+            order = ", ".join(f"'{name}'" for name in known)
+            missing = [name for name in classes if name not in known]
+            reason = (
+                f"{path} has no {', '.join(missing)}" if missing
+                else f"{path} has them in the order {', '.join(found)}"
+            )  # fmt: skip
+            raise ConfigError(
+                f"{where} has the classes {', '.join(classes)}, but {reason}: labels would mean "
+                f"other classes; set metainfo=dict(classes=...) to names of ({order}) in that order"
+            )
+
+
+def check_strides(model: nn.Module) -> None:
+    """Refuse heads whose strides differ from those of their feature maps.
+
+    The backbone and neck run once, on an empty image.
+
+    Args:
+        model: a detector of MMDetection; a model without ``extract_feat`` passes.
+
+    Raises:
+        ConfigError: naming the head and both lists.
+    """
+    expected = list(_strides(model))
+    if not expected or not hasattr(model, "extract_feat"):
+        return
+    try:
+        found = _measure(model)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        # A valid model may refuse this image; a wrong one stops at its first real image.
+        print_log(f"the strides of {expected[0][0]} were not checked: {error}", "current", 30)
+        return
+    for name, strides, is_prefix in expected:
+        levels = found[: len(strides)] if is_prefix else found
+        if list(strides) != levels:
+            raise ConfigError(
+                f"model.{name}={list(strides)}, but the maps that the backbone and neck give have "
+                f"the strides {found}: boxes would lie elsewhere than what is seen; set it to "
+                f"{levels}"
+            )
+
+
+def check_evaluator(evaluator: Any, dataset: Any, where: str) -> None:
+    """Refuse an evaluator that reads another annotation file than its data set.
+
+    Args:
+        evaluator: config of one evaluator, or of several.
+        dataset: data set that is evaluated on.
+        where: key of the evaluator.
+
+    Raises:
+        ConfigError: naming both files.
+    """
+    files = [each.ann_file for each in datasets_in(dataset) if getattr(each, "ann_file", None)]
+    for each in dicts_in(evaluator):
+        given = each.get("ann_file")
+        same = [os.path.realpath(file) == os.path.realpath(str(given)) for file in files]
+        if given and files and not any(same):
+            raise ConfigError(
+                f"{where}.ann_file={given}, but the data set reads {files[0]}: detections would "
+                "be compared with the boxes of other images; give both the same file"
+            )
+
+
+def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
+    """Warn if objects that the filters leave out would be learned as background.
+
+    Args:
+        config: config with ``model``.
+        dataset: data set that is trained on.
+
+    Returns:
+        The warning, or None.
+    """
+    if not any(getattr(each, "filters", None) for each in datasets_in(dataset)):
+        return None
+    model = config.get("model") or {}
+    kinds = [short_type(each) for each in dicts_in(model)]
+    if any(kind.startswith("Ignoring") or kind == "Mono3DHead" for kind in kinds):
+        return None
+    train = [each for each in dicts_in(model.get("train_cfg")) if "Assigner" in short_type(each)]
+    deaf = [each for each in train if not each.get("ignore_iof_thr", -1) > 0]
+    if train and not deaf:
+        return None
+    name = short_type(deaf[0]) if deaf else "the head"
+    return (
+        f"{name} teaches objects that the data set's filters leave out as background; set "
+        "ignore_iof_thr=0.5 of every assigner in model.train_cfg, or take a head that ignores "
+        "them (docs/guides/detectors.md)"
+    )
+
+
+def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | None:
+    """Warn if training and evaluation read frames at different sizes.
+
+    Args:
+        config: config with the loaders.
+        loaders: keys of the loaders to compare.
+
+    Returns:
+        The warning, or None.
+    """
+    sizes = {
+        loader: {
+            tuple(each["image_size"])
+            for each in dicts_in(config.get(loader))
+            if short_type(each) == "LoadReducedImage" and "image_size" in each
+        }
+        for loader in loaders
+    }
+    known = {loader: found for loader, found in sizes.items() if found}
+    if len(known) < 2 or len({frozenset(found) for found in known.values()}) == 1:
+        return None
+    said = ", ".join(f"{loader} at {sorted(found)}" for loader, found in known.items())
+    return f"frames are read at different sizes (height, width): {said}"
+
+
+def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
+    """Check a learning rate that MMEngine scales with the batch size.
+
+    Args:
+        config: config with ``auto_scale_lr``.
+
+    Returns:
+        A warning if accumulated batches are not counted, or None.
+
+    Raises:
+        ConfigError: if the batch size that the learning rate is meant for is missing.
+    """
+    scale = config.get("auto_scale_lr") or {}
+    if not scale.get("enable"):
+        return None
+    base = scale.get("base_batch_size")
+    if not isinstance(base, int) or base < 1:
+        raise ConfigError(
+            f"auto_scale_lr.enable=True, but auto_scale_lr.base_batch_size={base}: set it to the "
+            "batch size, of all processes, that optim_wrapper.optimizer.lr is meant for"
+        )
+    counts = (config.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+    if counts == 1:
+        return None
+    return (
+        f"auto_scale_lr scales the rate for the batch of one iteration: the {counts} that "
+        f"optim_wrapper.accumulative_counts gathers are not counted; set "
+        f"auto_scale_lr.base_batch_size to {base} / {counts} = {base / counts:g}"
+    )
+
+
+def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
+    """Yield each module that classifies objects, except proposal networks, and its class count."""
+    if any(hasattr(model, name) for name in ("language_model", "text_encoder")):
+        return  # classes are words there, and the number is only their maximum
+    # MMDetection's RPN, a detector of its own, calls its proposal head ``bbox_head``.
+    is_proposer = any(base.__name__ == "RPN" for base in type(model).__mro__)
+    for name, module in model.named_modules():
+        found = getattr(module, "num_classes", None)
+        if isinstance(found, bool) or not isinstance(found, int):
+            continue
+        if set(_OTHER_CLASSES) & set(name.split(".")) or getattr(module, "class_agnostic", False):
+            continue
+        is_proposals = any(base.__name__ == "RPNHead" for base in type(module).__mro__)
+        if is_proposals or (is_proposer and name.split(".")[0] == "bbox_head"):
+            continue
+        yield name, found
+
+
+def _classes(dataset: Any, where: str) -> tuple[str, ...] | None:
+    classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
+    if isinstance(classes, str):
+        raise ConfigError(
+            f"{where} has classes={classes!r}, a text whose letters would be the classes; write "
+            f"({classes!r},)"
+        )
+    return tuple(classes) if isinstance(classes, (list, tuple)) else None
+
+
+def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:
+    """Yield key and strides of each head, and whether they cover the first levels only."""
+    for name, module in model.named_modules():
+        parts = name.split(".")
+        # The semantic branch of HTC has its own map.
+        if hasattr(module, "featmap_strides") and "semantic_roi_extractor" not in parts:
+            path = re.sub(r"\.\d+$", "", name)  # a cascade has an extractor for each stage
+            yield f"{path}.featmap_strides", [int(each) for each in module.featmap_strides], True
+        if parts[-1] != "bbox_head" and "rpn_head" not in parts:
+            continue
+        for attribute in _GENERATORS:
+            generator = getattr(module, attribute, None)
+            strides = getattr(generator, "strides", None)
+            # The strides of an SSD depend on the image size.
+            if not strides or type(generator).__name__.startswith("SSD"):
+                continue
+            sides = [each[0] if isinstance(each, (list, tuple)) else each for each in strides]
+            if any(side != int(side) for side in sides):  # YOLACT's are fractions of one size
+                continue
+            flat = [int(side) for side in sides]
+            key = f"{attribute}.strides" if attribute != "prior_generator" else "strides"
+            if key == "strides" and hasattr(generator, "base_sizes"):
+                key = "anchor_generator.strides"
+            if max(flat) <= _SIDE:
+                yield f"{name}.{key}", flat, False
+
+
+@torch.no_grad()
+def _measure(model: Any) -> list[int]:
+    """Measure the strides of the maps that heads receive."""
+    was_training = model.training
+    model.eval()
+    try:
+        parameter = next(model.parameters())
+        maps = model.extract_feat(parameter.new_zeros(1, 3, _SIDE, _SIDE))
+        return [round(_SIDE / each.shape[-1]) for each in maps]
+    finally:
+        model.train(was_training)

@@ -1,0 +1,97 @@
+"""Hook that compares the settings of model, data and evaluation before a run begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+
+from drivemim.compat import built_loaders
+from drivemim.registry import HOOKS
+from drivemim.training.agreement import (
+    check_annotations,
+    check_classes,
+    check_evaluator,
+    check_proposals,
+    check_same_classes,
+    check_scaled_rate,
+    check_strides,
+    has_heads,
+    warn_of_copies,
+    warn_of_ignored,
+    warn_of_sizes,
+)
+from drivemim.training.schedule import check_schedule
+
+
+@HOOKS.register_module()
+class CheckAgreement(Hook):
+    """Refuse settings that do not fit together, in training and in testing.
+
+    See ``drivemim.training.agreement``. The hook runs once model and data are built, before weights
+    are initialised or loaded.
+
+    Args:
+        compare_checkpoint: whether the loaded checkpoint must have the data set's classes, for
+            example when a run is resumed or a detector is tested.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, compare_checkpoint: bool = False) -> None:
+        self.compare_checkpoint = compare_checkpoint
+
+    def before_run(self, runner: Any) -> None:
+        """Compare the settings of model, data and evaluation.
+
+        Raises:
+            ConfigError: naming the settings.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        loaders = built_loaders(runner)
+        check_proposals(runner.cfg.get("model"))
+        for key, loader in loaders.items():
+            check_classes(model, loader.dataset, key)
+            check_annotations(loader.dataset, key)
+            evaluator = key.replace("dataloader", "evaluator")
+            check_evaluator(runner.cfg.get(evaluator), loader.dataset, evaluator)
+        warnings: list[str | None] = []
+        if len(loaders) == 2:
+            names = ("train_dataloader", "val_dataloader")
+            two = (loaders[names[0]].dataset, loaders[names[1]].dataset)
+            check_same_classes(*two, names)
+            warnings.append(warn_of_copies(*two, names))
+        check_strides(model)
+        judged = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
+        warnings.append(warn_of_sizes(runner.cfg, ("train_dataloader", judged)))
+        if "train_dataloader" in loaders:
+            check_schedule(runner.cfg, _epoch_length(runner.train_loop))
+            warnings.append(check_scaled_rate(runner.cfg))
+            warnings.append(warn_of_ignored(runner.cfg, loaders["train_dataloader"].dataset))
+        for warning in filter(None, warnings):
+            print_log(warning, "current", level=30)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Compare the checkpoint's classes with the data set's.
+
+        Raises:
+            ConfigError: with both lists.
+        """
+        meta = (checkpoint.get("meta") or {}).get("dataset_meta") or {}
+        classes = meta.get("classes")
+        if not self.compare_checkpoint or not isinstance(classes, (list, tuple)):
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        key, loader = next(iter(built_loaders(runner).items()))
+        if has_heads(model):
+            check_same_classes(classes, loader.dataset, ("the checkpoint", key))
+
+
+def _epoch_length(loop: Any) -> int | None:
+    """Return the number of iterations per epoch; None if it is unknown."""
+    try:
+        return len(loop.dataloader)
+    except TypeError:  # an iterable data set
+        return None

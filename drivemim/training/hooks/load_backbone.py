@@ -1,0 +1,52 @@
+"""Hook that starts a detector or pretrainer from an export or another checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from drivemim.registry import HOOKS
+from drivemim.transfer.initial_weights import load_start
+
+
+@HOOKS.register_module()
+class LoadBackbone(Hook):
+    """Load a backbone strictly before the first iteration.
+
+    The features of an exported backbone are verified too; see ``load_weights``.
+
+    Args:
+        checkpoint: ``.safetensors`` file of ``drivemim export``, the ``.pth`` beside it,
+            or a checkpoint of any origin whose backbone fits; also an address that MMEngine
+            downloads.
+        prefix: prefix of the names to take from a checkpoint.
+        whole: whether a pretraining run's own checkpoint fills the whole pretrainer.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, checkpoint: str | Path, prefix: str = "", whole: bool = False) -> None:
+        self.checkpoint = str(checkpoint)
+        self.prefix = prefix
+        self.whole = whole
+
+    def before_train(self, runner: Any) -> None:
+        """Load the backbone, unless a resumed run's checkpoint already holds it."""
+        if runner.iter > 0:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        config: Mapping[str, Any] = runner.cfg.get("model", {})
+        encoder = config.get("encoder") or {}
+        architecture = config.get("backbone") or encoder.get("backbone") or encoder
+        report = load_start(
+            model,
+            self.checkpoint,
+            architecture=architecture,
+            prefix=self.prefix,
+            whole=self.whole,
+        )
+        runner.logger.info(report)

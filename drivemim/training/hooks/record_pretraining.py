@@ -1,0 +1,46 @@
+"""Hook that records a pretraining's data and initial weights in its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from drivemim.registry import HOOKS
+from drivemim.transfer.pretraining_record import KEY, continue_record, describe_pretraining
+
+
+@HOOKS.register_module()
+class RecordPretraining(Hook):
+    """Record the frames, boxes and initial weights of a pretraining when it begins.
+
+    An export takes the record from the checkpoint, because the index may hold other frames by then.
+    See ``drivemim.transfer.pretraining_record``.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self) -> None:
+        self.resumed_meta: Mapping[str, Any] | None = None
+        self.record: dict[str, Any] | None = None
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Keep the ``meta`` of the checkpoint that a run is resumed from."""
+        if runner.cfg.get("resume"):
+            self.resumed_meta = dict(checkpoint.get("meta") or {})
+
+    def before_train(self, runner: Any) -> None:
+        """Make the record."""
+        if not is_main_process():
+            return
+        self.record = describe_pretraining(runner.cfg)
+        if self.resumed_meta is not None:
+            checkpoint = str(runner.cfg.get("load_from"))
+            self.record = continue_record(self.record, self.resumed_meta, checkpoint)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Add the record to the checkpoint."""
+        if self.record is not None:
+            checkpoint.setdefault("meta", {})[KEY] = self.record

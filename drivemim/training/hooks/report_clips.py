@@ -1,0 +1,70 @@
+"""Hook that reports a run's training clips and refuses data of which most is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+
+from drivemim.data import ClipDataset, SeededDataset, SeededInfiniteSampler
+from drivemim.data.clips.clip_coverage import (
+    check_share,
+    describe_coverage,
+    describe_stretch,
+    measure_coverage,
+)
+from drivemim.errors import ConfigError
+from drivemim.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ReportClips(Hook):
+    """Log one line per clip data set before the first iteration.
+
+    The line gives the number of clips and the fraction of their frames that is valid. A second line
+    follows if ``image_size`` stretches images by more than 5 %. Training is
+    refused if most frames are missing. Data sets without clips are skipped.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        """Log the clips, then check them.
+
+        Raises:
+            ConfigError: if less than half of a data set's frames are valid, naming the cause, or if
+                clips get no seeds.
+        """
+        loader = runner.train_dataloader
+        for dataset in clip_datasets(loader.dataset):
+            _check_seeds(loader)
+            coverage = measure_coverage(dataset.clips)
+            print_log(describe_coverage(dataset.clips, coverage), logger="current")
+            if stretch := describe_stretch(dataset.clips, dataset.image_size):
+                print_log(stretch, logger="current")
+            check_share(dataset.clips, coverage)
+
+
+def _check_seeds(loader: Any) -> None:
+    """Refuse a loader that gives clips no seeds: every epoch would have the same augmentation."""
+    if not isinstance(loader.sampler, SeededInfiniteSampler):
+        raise ConfigError(
+            f"train_dataloader.sampler is a {type(loader.sampler).__name__}, which gives a "
+            "ClipDataset no seeds, so that every epoch would have the same augmentations and "
+            "masks; set train_dataloader.sampler=dict(type='drivemim.SeededInfiniteSampler')"
+        )
+    if isinstance(loader.dataset, SeededDataset):
+        raise ConfigError(
+            "train_dataloader.dataset is a SeededDataset around a ClipDataset, which takes the "
+            "sampler's seeds itself; set train_dataloader.dataset to the inner data set"
+        )
+
+
+def clip_datasets(dataset: Any) -> Iterator[ClipDataset]:
+    """Yield the clip data sets inside wrappers, in order."""
+    if isinstance(dataset, ClipDataset):
+        yield dataset
+        return
+    for part in getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]:
+        if part is not None:
+            yield from clip_datasets(part)

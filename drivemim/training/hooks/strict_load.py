@@ -1,0 +1,89 @@
+"""Hook that refuses checkpoints of another model or with numbers that are not finite.
+
+MMEngine would load the tensors that fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from drivemim.checkpoint_kinds import check_optimizer, check_weights, kind_of, unwrapped
+from drivemim.errors import CheckpointError
+from drivemim.registry import HOOKS
+from drivemim.transfer.name_matching import describe_mismatch
+
+
+@HOOKS.register_module()
+class StrictLoad(Hook):
+    """Compare a checkpoint's names and shapes with the model's before they are loaded.
+
+    Args:
+        partial: accept a checkpoint that fits in part, such as a detector's with other classes. A
+            checkpoint of which nothing fits is refused anyway.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, partial: bool = False) -> None:
+        self.partial = partial
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Compare the checkpoint with the model.
+
+        Raises:
+            CheckpointError: listing missing, unexpected and misshapen names, or tensors with
+                numbers that are of another kind or not finite, also in the optimizer's state if
+                the run is resumed.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        path = runner.cfg.get("load_from") or "the checkpoint"
+        stored = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+        if not isinstance(stored, Mapping):
+            raise CheckpointError(f"{path} holds no weights. It is {kind_of(checkpoint)}")
+        wanted = model.state_dict()
+        offered = stored if stored.keys() == wanted.keys() else unwrapped(stored)
+        if offered.keys() != stored.keys():
+            checkpoint["state_dict"] = offered  # MMEngine looks for the model's own names
+        mismatch = describe_mismatch(wanted, offered)
+        fitting = [
+            name for name, value in wanted.items()
+            if name in offered and getattr(offered[name], "shape", value.shape) == value.shape
+        ]  # fmt: skip
+        if self.partial and fitting:
+            line = f"{len(fitting)} of the model's {len(wanted)} tensors are loaded"
+            runner.logger.info(f"{line}; {mismatch}" if mismatch else line)
+        elif mismatch:
+            raise CheckpointError(
+                f"{path} is of another model than the config's {type(model).__name__}: {mismatch}. "
+                f"It is {kind_of(checkpoint)}"
+            )
+        check_weights(path, {name: offered[name] for name in fitting}, wanted)
+        self._check_averages(runner, path, checkpoint, wanted)
+        if runner.cfg.get("resume"):
+            check_optimizer(path, checkpoint.get("optimizer"))
+
+    def _check_averages(
+        self, runner: Any, path: Any, checkpoint: dict[str, Any], wanted: Mapping[str, Any]
+    ) -> None:
+        """Check the second set of weights that ``EMAHook`` keeps, and remove an empty one.
+
+        From an empty one, ``EMAHook`` would resume with averages of the initial weights.
+        """
+        kept = checkpoint.get("ema_state_dict")
+        if kept is None:
+            return
+        if not isinstance(kept, Mapping):
+            raise CheckpointError(
+                f"{path} has an ema_state_dict that is a {type(kept).__name__}, not weights by "
+                "name; take an earlier checkpoint"
+            )
+        check_weights(path, kept, {f"module.{name}": value for name, value in wanted.items()})
+        if not kept:
+            runner.logger.warning(
+                f"{path} has an empty ema_state_dict: it counts as one without averaged weights"
+            )
+            del checkpoint["ema_state_dict"]

@@ -1,0 +1,238 @@
+"""Probe of a pretraining config's backbone: its frozen features of labelled frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from torch import nn
+
+from drivemim.checkpoint_kinds import check_weights, kind_of
+from drivemim.clips import Clips
+from drivemim.config.building import build_alone
+from drivemim.config.loading import load_config
+from drivemim.data import ClipDataset
+from drivemim.data.index.copies import shared_content
+from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
+from drivemim.transfer.export_metadata import training_image_size
+from drivemim.transfer.exporting import weights_of
+from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
+from drivemim.transfer.frames_seen import KnownFrames
+from drivemim.transfer.initial_weights import load_start, take_start
+from drivemim.transfer.name_matching import describe_mismatch
+from drivemim.transfer.weights_file import read_weights
+
+_BATCH = 16
+
+
+def probe_backbone(
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    index: str | Path,
+    train: str | Sequence[str],
+    val: str | Sequence[str],
+    cameras: Sequence[str] | None = None,
+    level: int = -1,
+    seed: int = 0,
+    device: str = "cpu",
+    options: Mapping[str, Any] | None = None,
+    transductive: bool = False,
+    allow_boxes_read: bool = False,
+) -> dict[str, Any]:
+    """Classify the cells of a frozen backbone's map; see ``drivemim.evaluation.probe``.
+
+    Frames are single, not augmented, and of the size that the config trains with.
+
+    Args:
+        config: config of a pretraining run.
+        checkpoint: checkpoint of that run, or a backbone exported from it; None for the weights
+            that the run starts from, random unless the config names some.
+        index: index of labelled frames.
+        train: scene names or a split to learn from.
+        val: scene names or a split to score.
+        cameras: names of cameras; None for all.
+        level: which of the backbone's maps.
+        seed: seed of a random initialisation, and of the choice of cells among which neighbours are
+            searched.
+        device: device of the backbone.
+        options: dotted config keys to replace.
+        transductive: allow a backbone whose pretraining saw images of ``val``.
+        allow_boxes_read: allow a backbone whose pretraining read annotated boxes of ``val``.
+
+    Returns:
+        The metrics of ``probe``; ``cells``, the number of cells per split and class; and ``notes``,
+        remarks on the backbone's pretraining.
+
+    Raises:
+        ConfigError: if the config is not of a pretraining run, the level does not exist, or the
+            pretraining saw frames that are not allowed.
+        CheckpointError: if the checkpoint does not fit the config.
+        FileNotFoundError: if a file is missing.
+        DataError: if a scene is unknown, a class does not occur, or images of ``val`` are those of
+            ``train`` or copies of them.
+    """
+    cfg = load_config(config, options)
+    if "encoder" not in (cfg.get("model") or {}):
+        raise ConfigError(f"{config} is not of a pretraining run: its model has no encoder")
+    pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
+    size = training_image_size(cfg)
+    datasets = {
+        name: ClipDataset(
+            index=index, image_size=size, scenes=scenes, cameras=cameras, single_camera=True
+        )
+        for name, scenes in (("train", train), ("val", val))
+    }
+    _check_apart(datasets["train"], datasets["val"])
+    notes: list[str] = []
+    if checkpoint is not None:
+        notes = _check_seen(
+            checkpoint, datasets, transductive=transductive, allow_boxes_read=allow_boxes_read
+        )
+    cells = {
+        name: collect_cells(pretrainer, dataset, level=level) for name, dataset in datasets.items()
+    }
+    results: dict[str, Any] = {**probe(cells["train"], cells["val"], seed=seed)}
+    results["cells"] = {
+        name: dict(zip(CELL_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
+        for name, each in cells.items()
+    }
+    results["notes"] = notes
+    return results
+
+
+def _check_seen(
+    checkpoint: str | Path,
+    datasets: Mapping[str, ClipDataset],
+    *,
+    transductive: bool,
+    allow_boxes_read: bool,
+) -> list[str]:
+    """Refuse a pretraining that saw frames that are not allowed; return remarks on others.
+
+    The probe learns from all labels of ``train``, so their boxes may have been read before.
+    """
+    record = read_record(checkpoint)
+    seen = {name: record.exposure(_frames_of(dataset)) for name, dataset in datasets.items()}
+    what, judged = f"--checkpoint {checkpoint}", seen["val"]
+    check_images(what, "--val", judged, transductive=transductive)
+    if not allow_boxes_read:
+        check_boxes(what, record, "--val", judged, most=0, cure="")
+    notes = []
+    if judged.images:
+        notes.append(
+            f"transductive, its pretraining saw {judged.images} of the {judged.frames} images of "
+            "--val"
+        )
+    for name, each in seen.items():
+        if record.annotated and each.boxes != 0 and not each.boxes_unknown_by_start:
+            number = "an unknown number" if each.boxes is None else each.boxes
+            notes.append(
+                f"its pretraining read the annotated boxes of {number} of the {each.frames} frames "
+                f"of --{name}"
+            )
+    return [*notes, *record.remarks(), *unknown_frames(record, "--val", judged)]
+
+
+def _check_apart(learned: ClipDataset, judged: ClipDataset) -> None:
+    """Refuse frames to score that are among those to learn from, or copies of them."""
+    rows, others = _frames_of(judged).rows, _frames_of(learned).rows
+    same = np.intersect1d(rows, others)
+    copies = shared_content(judged.index, rows, others)
+    count = len(np.union1d(same, copies[:, 0]))
+    if count:
+        path = judged.index.frames.path
+        pair = (same[0], same[0]) if len(same) else copies[0]
+        raise DataError(
+            f"--val: {count} of its {len(rows)} images are images of --train as well, or byte-"
+            f"identical to them, first {path[pair[0]]} to {path[pair[1]]}; the probe would be "
+            "scored on what it learned: take them out of one of the two"
+        )
+
+
+def _frames_of(dataset: ClipDataset) -> KnownFrames:
+    """Return all frames of a data set's clips."""
+    rows = np.concatenate(
+        [np.zeros(0, np.int64), *(dataset.rows(item).ravel() for item in range(len(dataset)))]
+    )
+    return KnownFrames(dataset.index, np.unique(rows[rows >= 0]))
+
+
+@torch.no_grad()
+def collect_cells(pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1) -> Cells:
+    """Compute features and labels of every cell of every valid frame.
+
+    Args:
+        pretrainer: pretrainer in evaluation mode; the maps of its encoder are taken.
+        dataset: clips; their number of frames does not matter.
+        level: which of the maps.
+
+    Raises:
+        ConfigError: if there is no such map.
+    """
+    features, labels = [], []
+    for clips in _batches(dataset):
+        maps = pretrainer(**pretrainer.data_preprocessor(clips, False), mode="tensor")  # type: ignore[operator]  # a module
+        if not -len(maps) <= level < len(maps):
+            raise ConfigError(
+                f"level={level} must be in [{-len(maps)}, {len(maps) - 1}]: the backbone has "
+                f"{len(maps)} maps (a ViT has more with model.encoder.out_indices)"
+            )
+        map_XDhw = maps[level].float().cpu()
+        valid_X = clips.valid_BTN.flatten()
+        labels_Xhw = cell_labels(clips, (map_XDhw.shape[2], map_XDhw.shape[3])).flatten(0, 2)
+        features.append(map_XDhw[valid_X].permute(0, 2, 3, 1).flatten(0, 2))
+        labels.append(labels_Xhw[valid_X].flatten())
+    return Cells(features_XD=torch.cat(features), labels_X=torch.cat(labels))
+
+
+def _batches(dataset: ClipDataset) -> Iterator[Clips]:
+    for start in range(0, len(dataset), _BATCH):
+        stop = min(start + _BATCH, len(dataset))
+        yield Clips.cat([dataset.load(dataset.rows(item), seed=0) for item in range(start, stop)])
+
+
+def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -> nn.Module:
+    """Build the pretrainer with the checkpoint's weights, or those that the config starts from."""
+    torch.manual_seed(seed)
+    start = take_start(cfg)
+    pretrainer: nn.Module = build_alone(cfg, config, "drivemim")
+    if checkpoint is None:
+        _initialize(pretrainer)
+        if start is not None:
+            print_log(load_start(pretrainer, start.pop("checkpoint"), **start), "current")
+    else:
+        _load(pretrainer, Path(checkpoint), config)
+    return pretrainer
+
+
+def _initialize(pretrainer: Any) -> None:
+    """Initialise like a training run, without MMEngine's line for every parameter."""
+    logging.disable(logging.INFO)
+    try:
+        pretrainer.init_weights()
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _load(pretrainer: nn.Module, checkpoint: Path, config: str) -> None:
+    """Load a checkpoint of the pretraining run, or a backbone exported from one."""
+    content, metadata = read_weights(checkpoint)
+    if metadata is not None:
+        module: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # built
+        weights = content["state_dict"]
+    else:
+        module, weights = pretrainer, weights_of(content, checkpoint, ema=False)
+    if mismatch := describe_mismatch(module.state_dict(), weights):
+        raise CheckpointError(
+            f"{checkpoint} does not fit {config}: {mismatch}. It is {kind_of(content)}"
+        )
+    check_weights(checkpoint, weights, module.state_dict())
+    module.load_state_dict(weights)

@@ -1,0 +1,329 @@
+"""Training and testing on MMEngine's Runner, for pretraining and detection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from drivemim import compat
+from drivemim.config.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
+from drivemim.config.loading import config_errors, is_pretrainer, load_config, variables_of
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.evaluation.curves import ClassCurves
+from drivemim.evaluation.results_file import results_json
+from drivemim.files import check_folder, check_target, write_bytes
+from drivemim.training.agreement import check_scaled_rate
+from drivemim.training.autocast import mixed_precision
+from drivemim.training.hooks.check_agreement import CheckAgreement
+from drivemim.training.hooks.record_pretraining import RecordPretraining
+from drivemim.training.hooks.strict_load import StrictLoad
+from drivemim.training.schedule import check_schedule
+from drivemim.training.training_length import training_length
+from drivemim.training.work_dir import NEWEST, choose_checkpoint, read_progress
+from drivemim.transfer.initial_weights import take_start
+
+__all__ = ["NEWEST", "evaluate", "train"]
+
+_PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")
+
+
+def train(
+    config: str | Path,
+    *,
+    work_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    amp: bool = False,
+    launcher: str = "none",
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Runner:
+    """Train the model of a config to the end.
+
+    Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
+    finite, writes every checkpoint completely or not at all, and refuses clips of which most frames
+    are missing. A run that is already complete is compared with its checkpoint, and a log line says
+    that nothing is left to train.
+
+    Args:
+        config: path of an MMEngine config.
+        work_dir: folder of logs and checkpoints; by default the config's, else
+            ``work_dirs/NAME_OF_CONFIG``.
+        resume: a checkpoint to resume from, or ``NEWEST`` for the newest complete one in
+            ``work_dir``. If there is none yet, ``NEWEST`` starts from the beginning.
+        amp: use mixed precision, bfloat16 if the device has it.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, like MMEngine's.
+        seed: replaces the config's ``randomness.seed``; 0 if neither is set.
+        options: dotted config keys to replace.
+
+    Returns:
+        The runner, after training.
+
+    Raises:
+        ConfigError: if the config is invalid or contradicts itself.
+        CheckpointError: if a checkpoint cannot be read or written, or does not fit.
+        NonFiniteLossError: if the loss is not finite.
+    """
+    cfg = _prepare(config, work_dir, launcher, options)
+    for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
+        if cfg.get(key) is None:
+            raise ConfigError(f"{config} has no {key}: it cannot be trained")
+    if amp:
+        cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
+    _check_accumulation(cfg)
+    check_scaled_rate(cfg)
+    check_schedule(cfg)
+    checkpoint, trained = _choose_start(cfg, resume, seed)
+    dump = dump_of(cfg, variables_of(cfg))
+    cfg.resume, cfg.load_from = (
+        checkpoint is not None,
+        str(checkpoint or "") or cfg.get("load_from"),
+    )
+    _add_guarantees(cfg, strict=checkpoint is not None)
+    _add_start(cfg)
+    runner = _build(cfg)
+    if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
+        _compare_complete(runner, checkpoint)
+        if is_main_process():
+            print_log(line)
+        return runner
+    runner.register_hook(CheckAgreement(compare_checkpoint=checkpoint is not None))
+    if is_pretrainer(cfg.model):
+        runner.register_hook(RecordPretraining())
+    runner.register_hook(DumpConfig(dump))
+    with config_errors():
+        runner.train()
+    return runner
+
+
+def evaluate(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    work_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    show_dir: str | Path | None = None,
+    show_count: int = 50,
+    show_score: float | None = None,
+    launcher: str = "none",
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Evaluate a checkpoint with the config's test data and metrics.
+
+    Args:
+        config: path of an MMEngine config.
+        checkpoint: weights of exactly the config's model.
+        work_dir: folder of logs.
+        out: JSON file for the metrics, and for the curves that charts show.
+        show_dir: folder for pictures of detections; see ``DrawDetections``.
+        show_count: number of pictures.
+        show_score: smallest score of a drawn detection; None draws as many as there are objects.
+        launcher: same as in :func:`train`.
+        options: dotted config keys to replace.
+
+    Returns:
+        Metric name to value.
+
+    Raises:
+        ConfigError: if the config is invalid or contradicts itself.
+        CheckpointError: if the checkpoint is damaged or of another model.
+    """
+    if out is not None:
+        check_target(out)
+    if show_dir is not None:
+        check_folder(show_dir)
+    _check_test_options(options or {})
+    cfg = _prepare(config, work_dir, launcher, options)
+    if cfg.get("test_dataloader") is None:
+        raise ConfigError(f"{config} has no test_dataloader: it cannot be tested")
+    if not Path(checkpoint).is_file():
+        raise CheckpointError(f"there is no checkpoint at {checkpoint}")
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    hooks: list[dict[str, Any]] = [{"type": "drivemim.StrictLoad"}]
+    if show_dir is not None:
+        pictures = {"folder": str(show_dir), "count": show_count, "min_score": show_score}
+        hooks.append({"type": "drivemim.DrawDetections", **pictures})
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
+    runner = _build(cfg)
+    runner.register_hook(CheckAgreement(compare_checkpoint=True))
+    with config_errors():
+        metrics: dict[str, float] = runner.test()
+    if out is not None and is_main_process():
+        curves: dict[str, ClassCurves] = {}
+        for metric in runner.test_loop.evaluator.metrics:
+            curves.update(getattr(metric, "curves", {}))
+        write_bytes(Path(out), results_json(metrics, curves))
+    return metrics
+
+
+def _check_test_options(options: Mapping[str, Any]) -> None:
+    """Refuse options for validation data only: a test has its own data and metrics."""
+    for key in options:
+        other = re.sub(r"^val_(?=dataloader\b|evaluator\b)", "test_", key)
+        if other != key and other not in options:
+            raise ConfigError(
+                f"--cfg-options {key}: a test does not read it, so that it would change nothing; "
+                f"set {other}"
+            )
+
+
+def _prepare(
+    config: str | Path,
+    work_dir: str | Path | None,
+    launcher: str,
+    options: Mapping[str, Any] | None,
+) -> Config:
+    if options and options.get("launcher", launcher) != launcher:
+        raise ConfigError(
+            f"--cfg-options launcher={options['launcher']} would change nothing: give --launcher"
+        )
+    cfg = load_config(config, options)
+    cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(config).stem)
+    check_folder(cfg.work_dir)
+    cfg.launcher = launcher
+    cfg.setdefault("experiment_name", Path(cfg.work_dir).resolve().name)
+    if launcher != "none" and not torch.cuda.is_available():
+        cfg.setdefault("model_wrapper_cfg", {
+            "type": "MMDistributedDataParallel",
+            "device_ids": None,
+            "broadcast_buffers": False,
+            "find_unused_parameters": cfg.get("find_unused_parameters", False),
+        })  # fmt: skip
+    return cfg
+
+
+def _build(cfg: Config) -> Runner:
+    compat.join_process_group(cfg.launcher)
+    kind = RUNNERS.get(cfg.runner_type) if "runner_type" in cfg else Runner
+    with config_errors():
+        return RUNNERS.build(cfg) if kind is None else dumps_nothing(kind).from_cfg(cfg)
+
+
+def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
+    kind = optim_wrapper.get("type", "OptimWrapper")
+    if kind == "OptimWrapper":
+        return mixed_precision(optim_wrapper)
+    if kind in ("AmpOptimWrapper", "drivemim.AutocastOptimWrapper"):
+        return optim_wrapper
+    raise ConfigError(f"--amp replaces OptimWrapper, but the config has optim_wrapper.type={kind}")
+
+
+def _check_accumulation(cfg: Config) -> None:
+    """Refuse checkpoints between two updates: they would lack the accumulated gradients."""
+    counts = cfg.optim_wrapper.get("accumulative_counts", 1)
+    checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    intervals = {}
+    if not checkpoint.get("by_epoch", True):
+        intervals["default_hooks.checkpoint.interval"] = checkpoint.get("interval", -1)
+        if checkpoint.get("save_best"):
+            intervals["train_cfg.val_interval"] = cfg.train_cfg.get("val_interval", 1000)
+    for key, interval in intervals.items():
+        if interval > 0 and interval % counts:
+            raise ConfigError(
+                f"{key}={interval} is no multiple of optim_wrapper.accumulative_counts={counts}: "
+                f"a resumed run would lose gradients; use {-(-interval // counts) * counts}"
+            )
+
+
+def _choose_start(
+    cfg: Config, resume: str | Path | None, seed: int | None
+) -> tuple[Path | None, dict[str, Any]]:
+    """Choose the checkpoint to resume from, and set the seed of the run.
+
+    Returns:
+        The checkpoint, None for a new run, and how far it was trained.
+    """
+    if resume is None and cfg.get("resume"):  # same meaning as in MMEngine
+        resume = cfg.get("load_from") or NEWEST
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint")
+    checkpoint = choose_checkpoint(resume, Path(cfg.work_dir), hook)
+    trained = {} if checkpoint is None else read_progress(checkpoint)
+    cfg.randomness = {
+        **(cfg.get("randomness") or {}),
+        "seed": _choose_seed(cfg, seed, checkpoint, trained),
+    }
+    return checkpoint, trained
+
+
+def _compare_complete(runner: Runner, checkpoint: Path) -> None:
+    """Refuse the checkpoint of a complete run if it is not of the config's model."""
+    content = compat.read_checkpoint(checkpoint)
+    content.pop("optimizer", None)  # No step follows that could spread its numbers.
+    StrictLoad().after_load_checkpoint(runner, content)
+
+
+def _choose_seed(
+    cfg: Config, seed: int | None, checkpoint: Path | None, trained: Mapping[str, Any]
+) -> int:
+    configured = (cfg.get("randomness") or {}).get("seed")
+    chosen = seed if seed is not None else configured
+    if (known := trained.get("seed")) is not None:
+        if seed is not None and seed != known:
+            raise ConfigError(
+                f"--seed {seed}, but {checkpoint} was trained with seed {known}; leave --seed out"
+            )
+        chosen = known
+    return int(chosen or 0)
+
+
+def _completed(cfg: Config, checkpoint: Path, trained: Mapping[str, Any]) -> str | None:
+    """Return a message if nothing is left to train; scripts may always pass ``--resume``."""
+    length = training_length(cfg)
+    if length is None:
+        return None
+    unit, done = ("epoch", trained["epoch"]) if length.by_epoch else ("iteration", trained["iter"])
+    if length.by_epoch and (epoch_length := trained.get("epoch_length")):
+        # Checkpoints by iteration count the epoch that has begun, even after its last iteration.
+        done = max(done, trained["iter"] // epoch_length)
+    if done < length.units:
+        return None
+    return (
+        f"The run is complete: {checkpoint} is of {unit} {done}, and {length.key}={length.units}. "
+        f"Nothing was trained. To train longer, set a larger {length.key} with --cfg-options, and "
+        "the ends of the schedules with it"
+    )
+
+
+def _add_guarantees(cfg: Config, strict: bool) -> None:
+    """Add what every run needs, even if the config inherits MMDetection's own hooks."""
+    hooks = dict(cfg.get("default_hooks") or {})
+    checkpoint = hooks.get("checkpoint", {"type": "CheckpointHook", "interval": 1})
+    if checkpoint is not None and checkpoint.get("type") in _PLAIN_CHECKPOINT_HOOKS:
+        hooks["checkpoint"] = {**checkpoint, "type": "drivemim.AtomicCheckpoint"}
+    cfg.default_hooks = hooks
+    added = [*GUARANTEES, *(["StrictLoad"] if strict else [])]
+    cfg.custom_hooks = [
+        *(cfg.get("custom_hooks") or []),
+        *({"type": f"drivemim.{name}"} for name in added),
+    ]
+
+
+def _add_start(cfg: Config) -> None:
+    """Add hooks that strictly load the initial weights, and disable other weights of the backbone.
+
+    A resumed run has its weights in the checkpoint, which is ``cfg.load_from`` by then.
+    """
+    hooks: list[dict[str, Any]] = []
+    if path := cfg.get("backbone_checkpoint"):
+        if is_pretrainer(cfg.model) or "backbone" not in cfg.model:
+            raise ConfigError(
+                f"backbone_checkpoint={path}, but the config's model has no backbone; a pretrainer "
+                f"starts from load_from={path}"
+            )
+        cfg.model.backbone.init_cfg = None
+        hooks.append({"type": "drivemim.LoadBackbone", "checkpoint": path})
+    resumed, cfg.load_from = (cfg.load_from, None) if cfg.resume else (None, cfg.load_from)
+    if (start := take_start(cfg)) is not None:
+        hooks.append({"type": "drivemim.LoadBackbone", **start})
+    cfg.load_from = resumed or cfg.load_from
+    if cfg.load_from and not cfg.resume:
+        hooks.append({"type": "drivemim.StrictLoad", "partial": True})
+    cfg.custom_hooks = [*cfg.custom_hooks, *hooks]

@@ -1,0 +1,365 @@
+"""Checks that the schedules of a config fit the length of the training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from drivemim.config.loading import short_type
+from drivemim.errors import ConfigError
+from drivemim.training.schedule_hooks import check_hooks
+from drivemim.training.training_length import Length, training_length
+
+# Schedulers that end with the config's learning rate; others end with a lower one.
+_WARM_UPS = ("ConstantLR", "LinearLR", "QuadraticWarmupLR")
+# Schedulers whose rate depends on how far away their end is.
+_SHAPED = (*_WARM_UPS, "PolyLR", "CosineAnnealingLR", "OneCycleLR")
+_EARLIEST = 0.1  # share of the training that the last milestone lies after
+_LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
+_WARM_UP_SHARE = 12  # a proposed warm-up takes 1/12 of the training
+
+
+def check_schedule(config: Config, epoch_length: int | None = None) -> None:
+    """Refuse schedules that do not end with the training, or count other units than the loop.
+
+    The check covers the schedulers of learning rate and momentum, the interval of checkpoints, and
+    weight averaging. A warm-up may end earlier: the learning rate is then the config's.
+
+    Args:
+        config: config with ``train_cfg``; it is not checked if the length of its loop is unknown.
+        epoch_length: iterations per epoch, if known.
+
+    Raises:
+        ConfigError: with every key to set.
+    """
+    length = training_length(config, epoch_length)
+    if length is None:
+        return
+    faults: list[str] = []
+    cures: dict[str, Any] = {}
+    for schedulers in _lists(config.get("param_scheduler"), "param_scheduler"):
+        _compare(schedulers, length, faults, cures)
+        _check_lowest(config, schedulers, faults, cures)
+    check_hooks(config, length, faults, cures)
+    if not faults:
+        return
+    said = f"{length.key}={length.units}, but {'; '.join(faults)}"
+    if cures:
+        settings = " ".join(f"{key}={value}" for key, value in cures.items())
+        said += f". Set what belongs together: --cfg-options {length.key}={length.units} {settings}"
+    raise ConfigError(said)
+
+
+def _lists(schedulers: Any, key: str) -> Iterator[dict[str, Mapping[str, Any]]]:
+    """Yield the schedulers of each optimizer by their keys, such as ``param_scheduler.1``."""
+    if isinstance(schedulers, Mapping) and "type" not in schedulers:
+        for name, own in schedulers.items():
+            yield from _lists(own, f"{key}.{name}")
+    elif isinstance(schedulers, Mapping):
+        yield {key: schedulers}
+    elif isinstance(schedulers, (list, tuple)):
+        yield {f"{key}.{place}": each for place, each in enumerate(schedulers)
+               if isinstance(each, Mapping)}  # fmt: skip
+
+
+def _compare(
+    schedulers: dict[str, Mapping[str, Any]],
+    length: Length,
+    faults: list[str],
+    cures: dict[str, Any],
+) -> None:
+    """Compare the schedulers of one optimizer; if one does not fit, all their keys are cures."""
+    everyone = list(schedulers.values())
+    last: dict[str, float] = {}  # momentum and learning rate end independently
+    for each in everyone:
+        if not _warms_up(each, everyone):
+            last[_parameter(each)] = max(last.get(_parameter(each), 0.0), _end(each, length))
+    found, empty = [], []
+    for key, each in schedulers.items():
+        if _units(each.get("end")) is not None and each["end"] <= each.get("begin", 0):
+            empty.append(
+                f"{key} ({short_type(each)}) is empty, begin={each.get('begin', 0)} and "
+                f"end={each['end']}: take it out, or set a later end"
+            )
+        else:
+            found += _faults(key, each, everyone, length, last.get(_parameter(each), 0.0))
+    faults += found + empty
+    if not found:
+        return
+    for key, each in schedulers.items():
+        by_epoch = _by_epoch(each) and (length.by_epoch or _is_converted(each))
+        if by_epoch != _by_epoch(each):
+            cures[f"{key}.by_epoch"] = by_epoch
+        if (total := length.of(by_epoch)) is not None:
+            unit = 1 if by_epoch == _by_epoch(each) else length.epoch_length
+            same = [other for other in everyone if _by_epoch(other) == _by_epoch(each)]
+            moved = _moved(each, same, total, unit)
+            cures.update({f"{key}.{name}": value for name, value in moved})
+            if by_epoch and not length.by_epoch:  # MMEngine's default end is the first epoch's
+                cures.setdefault(f"{key}.end", total)
+
+
+def _moved(
+    scheduler: Mapping[str, Any], same: list[Mapping[str, Any]], total: int, unit: int | None
+) -> Iterator[tuple[str, Any]]:
+    """Yield a scheduler's numbers for another length: warm-ups that fit stay, others are scaled.
+
+    Args:
+        scheduler: scheduler to scale.
+        same: all schedulers that count the same units, including this one.
+        total: length of the training, in the new unit.
+        unit: previous unit in new ones: 1 if they are the same, the iterations per epoch if epochs
+            become iterations; None if that is unknown.
+    """
+    ends = [(_units(each.get("end")), _warms_up(each, same)) for each in same]
+    places = [end for end, is_warm_up in ends if end is not None and not is_warm_up]
+    late = [float(place) for each in same for place in _milestones(each)]
+    whole = max(places, default=0.0) or max(late, default=0.0) * 12 / 11
+    warm_ups = {}
+    for end, is_warm_up in ends:
+        if end is not None and is_warm_up:
+            # Of an epoch whose length is unknown, only its share of the schedule is known.
+            moved = end * (unit or (total / whole if whole else math.inf))
+            warm_ups[end] = int(moved) if moved < total else max(1, total // _WARM_UP_SHARE)
+    whole = whole or float(total)
+
+    def move(place: float) -> int:
+        return warm_ups.get(place, round(place * total / whole))
+
+    begin = move(scheduler.get("begin", 0))
+    if scheduler.get("begin"):
+        yield "begin", begin
+    end = _units(scheduler.get("end"))
+    if end is not None:
+        yield "end", move(end)
+    elif _needs_end(scheduler):
+        yield "end", max(1, total // _WARM_UP_SHARE) if _warms_up(scheduler, same) else total
+    period = (total if end is None else move(end)) - begin
+    if period < 1:
+        return
+    if "T_max" in scheduler:
+        yield "T_max", period
+    yield from _moved_steps(scheduler, period, whole, unit)
+
+
+def _moved_steps(
+    scheduler: Mapping[str, Any], period: int, whole: float, unit: int | None
+) -> Iterator[tuple[str, Any]]:
+    """Yield the numbers of a scheduler that count from its own beginning.
+
+    Args:
+        scheduler: scheduler to scale.
+        period: its new duration.
+        whole: previous end of the schedule.
+        unit: previous unit in new ones; None if unknown.
+    """
+    scale = period / max(1.0, whole - scheduler.get("begin", 0))
+    if "total_steps" in scheduler:
+        yield "total_steps", period
+    if "step_size" in scheduler:
+        step = scheduler["step_size"] * (unit or period)
+        if step >= period:
+            step = max(1, period * 2 // 3)
+        if step != scheduler["step_size"]:
+            yield "step_size", step
+    if periods := scheduler.get("periods"):
+        scaled = [max(1, round(each * period / sum(periods))) for each in periods]
+        scaled[-1] += period - sum(scaled)
+        yield "periods", f"[{','.join(map(str, scaled))}]"
+    if milestones := _milestones(scheduler):
+        kept = [place * unit for place in milestones] if unit else []
+        if max(milestones) * scale < period * _EARLIEST:
+            scale = period * 11 / 12 / max(milestones)
+        scaled = sorted({max(1, int(place * scale)) for place in milestones})
+        chosen = kept if kept and period * _EARLIEST <= max(kept) < period else scaled
+        if chosen[-1] >= period:
+            chosen = [place for place in chosen if place < period] or [max(1, period * 2 // 3)]
+        yield "milestones", f"[{','.join(map(str, chosen))}]"
+
+
+def _by_epoch(scheduler: Mapping[str, Any]) -> bool:
+    return bool(scheduler.get("by_epoch", True))  # MMEngine's default
+
+
+def _is_converted(scheduler: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler is given in epochs but acts every iteration, in any loop."""
+    return bool(scheduler.get("convert_to_iter_based")) and _by_epoch(scheduler)
+
+
+def _parameter(scheduler: Mapping[str, Any]) -> str:
+    """Return what a scheduler changes: ``lr``, ``momentum``, or its ``param_name``."""
+    is_momentum = short_type(scheduler).endswith("Momentum")
+    return str(scheduler.get("param_name") or ("momentum" if is_momentum else "lr"))
+
+
+def _units(value: Any) -> float | None:
+    """Return a finite number of iterations or epochs; None for MMEngine's huge default end."""
+    return float(value) if isinstance(value, (int, float)) and 0 < value < 1e9 else None
+
+
+def _kind(scheduler: Mapping[str, Any]) -> str:
+    """Return a scheduler's type, the learning rate's name for those of momentum and others."""
+    return short_type(scheduler).replace("Momentum", "LR").replace("ParamScheduler", "LR")
+
+
+def _is_warm_up(scheduler: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler ends with the config's own rate."""
+    kind = _kind(scheduler)
+    lowers = kind == "LinearLR" and scheduler.get("end_factor", 1.0) != 1.0
+    return kind in _WARM_UPS and not lowers
+
+
+def _warms_up(scheduler: Mapping[str, Any], others: list[Mapping[str, Any]]) -> bool:
+    """Return whether a scheduler warms up, and not after one that lowers the rate has ended."""
+    lowered = [
+        end
+        for other in others
+        if not _is_warm_up(other)
+        and (_parameter(other), _by_epoch(other)) == (_parameter(scheduler), _by_epoch(scheduler))
+        and (end := _units(other.get("end"))) is not None
+    ]
+    return _is_warm_up(scheduler) and scheduler.get("begin", 0) < min(lowered, default=math.inf)
+
+
+def _needs_end(scheduler: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler without an end of its own acts as nobody means it.
+
+    MMEngine's runner gives such a scheduler the end of the training: right for what lowers the
+    rate, but a warm-up would take the whole training. An end of 1e9 and more is MMEngine's
+    infinity, over which a schedule never proceeds.
+    """
+    if "end" in scheduler:
+        has_length = "T_max" in scheduler or "total_steps" in scheduler
+        return _kind(scheduler) in _SHAPED and not has_length and _units(scheduler["end"]) is None
+    changes = _kind(scheduler) != "ConstantLR" or scheduler.get("factor", 1 / 3) != 1
+    return _is_warm_up(scheduler) and changes
+
+
+def _milestones(scheduler: Mapping[str, Any]) -> list[Any]:
+    """Return the milestones of a scheduler; a single number, which MMEngine refuses, as a list."""
+    found = scheduler.get("milestones") or ()
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def _end(scheduler: Mapping[str, Any], length: Length) -> float:
+    """Return where a scheduler ends, as a fraction of the training; infinity if it never does."""
+    total = length.of(_by_epoch(scheduler))
+    end = _own_end(scheduler, length)
+    if end is None or total is None or _is_flat_after(scheduler, end):
+        return math.inf
+    return end / total
+
+
+def _own_end(scheduler: Mapping[str, Any], length: Length) -> float | None:
+    """Return the end that a scheduler names.
+
+    The default is one epoch for a scheduler that is converted to iterations in a loop without
+    epochs.
+    """
+    default = 1 if _is_converted(scheduler) and not length.by_epoch else None
+    return _units(scheduler.get("end", default))
+
+
+def _is_flat_after(scheduler: Mapping[str, Any], end: float) -> bool:
+    """Return whether the last milestone comes before the end: a later end changes no rate."""
+    milestones = _milestones(scheduler)
+    return bool(milestones) and max(milestones) + scheduler.get("begin", 0) < end
+
+
+def _faults(
+    key: str,
+    each: Mapping[str, Any],
+    everyone: list[Mapping[str, Any]],
+    length: Length,
+    last: float,
+) -> list[str]:
+    """List the faults of one scheduler, among those of the same optimizer."""
+    named, by_epoch = f"{key} ({short_type(each)})", _by_epoch(each)
+    if by_epoch and not length.by_epoch and not _is_converted(each):
+        return [f"{named} has by_epoch=True, and there are no epochs: it never acts"]
+    if _needs_end(each) and (length.by_epoch or not _is_converted(each) or "end" in each):
+        what = "warm up during the whole training" if "end" not in each else "never proceed"
+        return [f"{named} has no end: it would {what}"]
+    total = length.of(by_epoch)
+    if total is None:
+        return []
+    unit = "epochs" if by_epoch else "iterations"
+    begin, end = float(each.get("begin", 0)), _own_end(each, length)
+    is_warm_up = _warms_up(each, everyone)
+    if end is not None and end > total:
+        what = "warms up for" if is_warm_up else "ends after"
+        return [f"{named} {what} {end:g} {unit} of {total}"]
+    if begin >= total:
+        return [f"{named} begins after {begin:g} {unit} of {total}"]
+    if end is not None and not is_warm_up and end < total and last < 1:
+        return [f"{named} ends after {end:g} {unit} of {total}"]
+    follows = any(
+        _is_warm_up(other) and _by_epoch(other) == by_epoch and other.get("end") == begin
+        for other in everyone
+    )
+    if follows and each.get("T_max") == end:  # as YOLOX counts, from the beginning of the training
+        return []
+    return _period_faults(named, each, (end or total) - begin, unit) or _early(
+        named, each, total, unit
+    )
+
+
+def _early(named: str, each: Mapping[str, Any], total: int, unit: str) -> list[str]:
+    """Find milestones that all lie in the first tenth, as epochs in a training of iterations."""
+    milestones = _milestones(each)
+    if not milestones or max(milestones) + each.get("begin", 0) >= _EARLIEST * total:
+        return []
+    return [f"{named} has milestones {milestones}, all in the first tenth of {total} {unit}"]
+
+
+def _period_faults(named: str, each: Mapping[str, Any], period: float, unit: str) -> list[str]:
+    """List the faults in the time from a scheduler's beginning to its end.
+
+    MMEngine counts milestones and steps from the scheduler's beginning.
+    """
+    if "milestones" in each and not isinstance(each["milestones"], (list, tuple)):
+        return [f"{named} has milestones={each['milestones']}, which is not a list"]
+    if "T_max" in each and not period <= each["T_max"] <= _LONGEST_PERIOD * period:
+        return [f"{named} has T_max={each['T_max']} for {period:g} {unit}"]
+    if "total_steps" in each and each["total_steps"] != period:
+        return [f"{named} has total_steps={each['total_steps']} for {period:g} {unit}"]
+    periods = each.get("periods")
+    if periods and not period <= sum(periods) <= _LONGEST_PERIOD * period:
+        return [f"{named} has periods of {sum(periods)} in all for {period:g} {unit}"]
+    if "step_size" in each and each["step_size"] >= period:
+        return [f"{named} has step_size={each['step_size']} for {period:g} {unit}: it never steps"]
+    late = [place for place in _milestones(each) if place >= period]
+    return [f"{named} has milestones {late}, after {period:g} {unit}"] if late else []
+
+
+def _check_lowest(
+    config: Config,
+    schedulers: Mapping[str, Mapping[str, Any]],
+    faults: list[str],
+    cures: dict[str, Any],
+) -> None:
+    """Find a lowest rate above the rate, as if only the learning rate was lowered."""
+    for key, each in schedulers.items():
+        ratio = each.get("eta_min_ratio")
+        if _parameter(each) == "lr" and isinstance(ratio, (int, float)) and ratio > 1:
+            faults.append(
+                f"{key} ({short_type(each)}) has eta_min_ratio={ratio:g}, above 1: "
+                "the rate would rise"
+            )
+            cures[f"{key}.eta_min_ratio"] = "0.05"
+    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    rate = optimizer.get("lr")
+    scaled = (config.get("auto_scale_lr") or {}).get("enable")
+    if scaled or not isinstance(rate, (int, float)) or rate <= 0:
+        return
+    for key, each in schedulers.items():
+        lowest = each.get("eta_min", 0)
+        if _parameter(each) == "lr" and isinstance(lowest, (int, float)) and lowest > rate:
+            faults.append(
+                f"{key} ({short_type(each)}) has eta_min={lowest:g}, above "
+                f"optim_wrapper.optimizer.lr={rate:g}: the rate would rise"
+            )
+            cures[f"{key}.eta_min"] = f"{rate / 20:g}"

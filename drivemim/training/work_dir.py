@@ -1,0 +1,127 @@
+"""Checks of the checkpoints in a run's folder before the run begins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+
+from drivemim.checkpoint_kinds import kind_of
+from drivemim.compat import read_checkpoint
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.training.checkpoints import newest_checkpoint
+
+NEWEST = "newest"
+_CHECKPOINT = re.compile(r"(iter|epoch)_(\d+)\.pth|best_.+\.pth|last_checkpoint")
+
+
+def choose_checkpoint(
+    resume: str | Path | None, work_dir: Path, hook: Mapping[str, Any] | None = None
+) -> Path | None:
+    """Return the checkpoint to resume from, if the run's folder allows that.
+
+    Args:
+        resume: a checkpoint, ``NEWEST`` for the newest complete one in ``work_dir``, or None to
+            start from the beginning.
+        work_dir: folder of the run; nothing is written there.
+        hook: config of the run's checkpoint hook.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint, or none in the folder is complete.
+        ConfigError: if the run would write its checkpoints among those of another run.
+    """
+    there = _checkpoints(work_dir, (hook or {}).get("filename_tmpl"))
+    names = ", ".join(there[:3]) + (f" and {len(there) - 3} more" if len(there) > 3 else "")
+    if resume is None:
+        if there:
+            raise ConfigError(
+                f"{work_dir} has checkpoints of an earlier run ({names}), and new ones would lie "
+                "among them; go on from the newest with --resume, or name another --work-dir"
+            )
+        return None
+    if str(resume) == NEWEST:
+        found = newest_checkpoint(work_dir)
+        if found is None and there:
+            raise CheckpointError(
+                f"--resume: none of the checkpoints in {work_dir} ({names}) is a complete "
+                "iter_N.pth or epoch_N.pth; name one with --resume CHECKPOINT, or name another "
+                "--work-dir"
+            )
+        if found is None:
+            print_log(f"no complete checkpoint in {work_dir} yet, starting from the beginning")
+        return found
+    path = Path(resume)
+    if not path.is_file():
+        raise CheckpointError(f"--resume: there is no checkpoint at {path}")
+    _check_others(path, work_dir, there)
+    return path
+
+
+def read_progress(checkpoint: Path) -> dict[str, Any]:
+    """Read how far a checkpoint's run got.
+
+    Returns:
+        Its ``meta``, with ``iter`` and ``epoch``, and ``epoch_length``, the iterations per epoch of
+        the run that wrote it; None if unknown.
+
+    Raises:
+        CheckpointError: if it cannot be read, or no run can resume from it.
+    """
+    content = read_checkpoint(checkpoint)
+    meta = content.get("meta") if isinstance(content, dict) else None
+    is_whole = isinstance(meta, dict) and all(
+        isinstance(meta.get(key), int) for key in ("iter", "epoch")
+    )
+    if not is_whole:
+        raise CheckpointError(
+            f"--resume {checkpoint}: no run can go on from it, since it does not say how many "
+            f"iterations it has seen. It is {kind_of(content)}"
+        )
+    return {**(meta or {}), "epoch_length": _epoch_length(content)}
+
+
+def _epoch_length(content: Mapping[str, Any]) -> int | None:
+    """Return the iterations per epoch that MMEngine recorded; None if it did not."""
+    hub = content.get("message_hub")
+    info = hub.get("runtime_info") if isinstance(hub, Mapping) else None
+    counts = [info.get(f"max_{unit}") for unit in ("iters", "epochs")] if info else []
+    if not all(isinstance(each, int) and each > 0 for each in counts) or not counts:
+        return None
+    iterations, epochs = counts
+    return iterations // epochs if iterations % epochs == 0 else None
+
+
+def _checkpoints(work_dir: Path, template: str | None) -> list[str]:
+    """Return the names of checkpoints in a folder, the latest first."""
+    names = [path.name for path in work_dir.iterdir()] if work_dir.is_dir() else []
+    found = [name for name in names if _CHECKPOINT.fullmatch(name)]
+    if template:
+        own = re.compile(re.escape(template).replace(re.escape("{}"), r"\d+"))
+        found += [name for name in names if own.fullmatch(name) and name not in found]
+    return sorted(found, key=lambda name: (-_number(name), name))
+
+
+def _number(name: str) -> int:
+    match = _CHECKPOINT.fullmatch(name)
+    return int(match[2]) if match and match[2] else -1
+
+
+def _check_others(path: Path, work_dir: Path, there: list[str]) -> None:
+    """Refuse to resume where later checkpoints, or those of another run, would stay."""
+    inside = path.resolve().parent == work_dir.resolve()
+    if not inside and there:
+        raise ConfigError(
+            f"--resume {path}: {work_dir} has checkpoints of another run ({there[0]}), and new "
+            "ones would lie among them; name another --work-dir"
+        )
+    kind = path.name.partition("_")[0]
+    later = [name for name in there if name.startswith(kind) and _number(name) > _number(path.name)]
+    if inside and _number(path.name) >= 0 and later:
+        raise ConfigError(
+            f"--resume {path}: {work_dir} has later checkpoints ({later[0]}), which would stay "
+            "among the new ones; go on from the newest with --resume alone, or name another "
+            "--work-dir"
+        )

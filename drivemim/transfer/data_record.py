@@ -1,0 +1,119 @@
+"""Records of the data that a pretraining run saw, from its config and indices only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from drivemim.config.loading import defaults_of, dicts_in
+from drivemim.data import ClipDataset
+from drivemim.data.classes import CLASSES, DEFAULT
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.generated import is_generated
+from drivemim.transfer.frames_seen import record_frames
+from drivemim.transfer.mask_reads import boxes_from
+
+_SETTINGS = {
+    "image_size": "image_size",
+    "steps": "num_frames",
+    "spacing": "frame_interval",
+    "one_camera": "single_camera",
+    "augment": "augment",
+    "lidar_points": "lidar_points",
+}
+"""Arguments of ``ClipDataset`` by their names in records. Checkpoints and exports hold these names,
+so they stay."""
+_DEFAULTS = defaults_of(ClipDataset)
+
+
+def describe_data(cfg: Config) -> list[dict[str, Any]]:
+    """Describe every data set that a run trained on.
+
+    Args:
+        cfg: config of the run.
+
+    Returns:
+        One entry per data set, with the path of its index and its settings. If the index can still
+        be read, the entry also has its source, the numbers of chosen frames, scenes and objects,
+        and which frames they are (see ``record_frames``). Otherwise it has ``unreadable``, the
+        reason.
+    """
+    parts = dicts_in(cfg.get("train_dataloader"))
+    return [_describe(part) for part in parts if part.get("index") is not None]
+
+
+def frames_per_clip(data: list[dict[str, Any]]) -> int | None:
+    """Return images per clip, frames times cameras; None if unknown or not always the same."""
+    counts = set()
+    for part in data:
+        cameras = 1 if part["one_camera"] else len(part["cameras"] or ())
+        counts.add(part["steps"] * cameras)
+    return counts.pop() if len(counts) == 1 and 0 not in counts else None
+
+
+def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
+    boxes = part.get("boxes", _DEFAULTS["boxes"])
+    entry: dict[str, Any] = {
+        "index": str(part["index"]),
+        "chosen": part.get("scenes"),
+        "cameras": None if part.get("cameras") is None else list(part["cameras"]),
+        "boxes": boxes.get("type") if isinstance(boxes, Mapping) else boxes,
+        "boxes_from": boxes_from(boxes),
+        **{name: plain(part.get(key, _DEFAULTS.get(key))) for name, key in _SETTINGS.items()},
+    }
+    try:
+        index = FrameIndex.open(part["index"], data_root=part.get("data_root"))
+        return {**entry, **_read(index, entry)}
+    except (FileNotFoundError, ValueError) as error:
+        return {**entry, "unreadable": str(error)}
+
+
+def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe an index and count what is chosen from it."""
+    frames, scenes, info = index.frames, index.scenes, index.info
+    rows = index.scene_rows(entry["chosen"])
+    cameras = index.camera_numbers(entry["cameras"])
+    chosen = np.isin(frames.scene, rows) & np.isin(frames.camera, cameras)
+    if entry["spacing"] is None:
+        chosen &= np.asarray(frames.keyframe)
+    sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
+    tables = repr(sorted((table.name, table.size) for table in info.tables))
+    boxes = index.boxes
+    seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)
+    counts = np.bincount(boxes.category[seen], minlength=len(index.categories))
+    classes = [DEFAULT.get(name) for name in index.categories]
+    return {
+        "source": info.source,
+        "version": info.version,
+        "tables": hashlib.sha256(tables.encode()).hexdigest()[:16],
+        "generated": is_generated(index.data_root),
+        "cameras": [index.cameras[number] for number in cameras],
+        "left_out_cameras": [
+            name for number, name in enumerate(index.cameras) if number not in set(cameras)
+        ],
+        "scenes": len(rows),
+        "night_scenes": int(scenes.night[rows].sum()),
+        "rain_scenes": int(scenes.rain[rows].sum()),
+        "described_scenes": int(scenes.described[rows].sum()),
+        "frames": int(chosen.sum()),
+        **record_frames(index, np.flatnonzero(chosen)),
+        "uncalibrated_frames": int((~np.asarray(frames.calibrated)[chosen]).sum()),
+        "stored_sizes": sizes.tolist(),
+        "objects": {
+            name or "other": sum(
+                int(count) for count, each in zip(counts, classes, strict=True) if each == name
+            )
+            for name in (*CLASSES, None)
+        },
+    }
+
+
+def plain(value: Any) -> Any:
+    """Convert the containers in a config's value to those of JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value

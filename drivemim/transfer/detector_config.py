@@ -1,0 +1,277 @@
+"""Adaptation of any MMDetection config, in a few lines, to start from an exported backbone.
+
+The new config inherits the user's, and ``adapt_settings`` lists what it sets. Before the config is
+written, its model is built and the features are compared with the pretrainer's.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from drivemim.config.building import build_alone, quiet
+from drivemim.config.loading import reading_errors, short_type
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.files import check_target, write_bytes
+from drivemim.transfer.detector_settings import Setting, adapt_settings, check_input, render
+from drivemim.transfer.exporting import load_export_content, read_export
+from drivemim.transfer.name_matching import describe_differences, describe_mismatch
+
+_OWN = "drivemim."
+_STARTED = "started from the pretrained backbone"
+"""Text in the first line of every written config, so that no other config is replaced."""
+_MASKED_RESNETS = ("ResNet", "ResNetV1d", "ResNeXt")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a backbone, and how much of it an export fills.
+
+    Attributes:
+        name: prefix of its tensors' names.
+        tensors: number of tensors in the config's backbone.
+        parameters: number of values in them.
+        matched: number of tensors that the export has under the same name with the same shape.
+    """
+
+    name: str
+    tensors: int
+    parameters: int
+    matched: int
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """A config that starts from an export, with the results of its checks.
+
+    Attributes:
+        text: text of the config.
+        settings: what it sets on top of the inherited one.
+        stages: the backbone's parts.
+        report: report of the verified loading.
+    """
+
+    text: str
+    settings: tuple[Setting, ...]
+    stages: tuple[Stage, ...]
+    report: str
+
+
+def adapt_config(
+    config: str, backbone: str | Path, *, out: str | Path | None = None, plain: bool = False
+) -> Adaptation:
+    """Write a config that starts a user's detector from an exported backbone.
+
+    Nothing is downloaded: weights that the user's config names are replaced before they are loaded.
+
+    Args:
+        config: path of an MMDetection config, or the name of a shipped one
+            (``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``).
+        backbone: export of ``drivemim export``.
+        out: config to write; None to check only.
+        plain: load by MMEngine's ``init_cfg`` from the ``.pth`` beside the export, so that training
+            imports nothing of DriveMIM (and verifies nothing).
+
+    Raises:
+        FileNotFoundError: if there is no such export.
+        ConfigError: if the config cannot be read or built, or its input cannot be corrected.
+        CheckpointError: if a parameter has no counterpart of its name and shape, or the detector's
+            features are not the pretrainer's.
+    """
+    _check_order(config, backbone)
+    state, metadata = read_export(backbone)
+    weights = Path(backbone).resolve()
+    if plain:
+        weights = _plain_weights(weights, state, metadata)
+    _check_paths(config, out)
+    theirs = _read(config)
+    check_input(theirs, config)
+    settings = adapt_settings(theirs, metadata, weights, plain=plain)
+    body = render(settings, theirs)
+    ours = _read(config, body)
+    model = build_alone(ours, config)
+    stages = count_stages(model.backbone, state)
+    _check_fit(model.backbone, ours, state, metadata, (config, str(backbone)))
+    if plain:
+        _check_plain(model.backbone, state, weights)
+    report = load_export_content(model, backbone, state, metadata, architecture=ours.model.backbone)
+    text = f"{_header(config, backbone, settings)}_base_ = {_base(config, out)!r}\n\n{body}"
+    if out is not None:
+        write_bytes(Path(out), text.encode())
+    return Adaptation(text, tuple(settings), stages, report)
+
+
+def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[Stage, ...]:
+    """Count how much of each part of a backbone is matched by name and shape.
+
+    Args:
+        backbone: the detector's backbone.
+        offered: weights of the export.
+    """
+    parts: dict[str, list[tuple[str, Tensor]]] = {}
+    for name, value in backbone.state_dict().items():
+        parts.setdefault(name.partition(".")[0], []).append((name, value))
+    return tuple(
+        Stage(
+            name=part,
+            tensors=len(tensors),
+            parameters=sum(value.numel() for _, value in tensors),
+            matched=sum(
+                name in offered and offered[name].shape == value.shape for name, value in tensors
+            ),
+        )
+        for part, tensors in parts.items()
+    )
+
+
+def describe_stages(stages: tuple[Stage, ...]) -> str:
+    """Format the parts of a backbone as a table for the console."""
+    rows = [("part", "tensors", "matched", "numbers")]
+    rows += [(s.name, f"{s.tensors}", f"{s.matched}", f"{s.parameters:,}") for s in stages]
+    total = [sum(getattr(s, key) for s in stages) for key in ("tensors", "matched", "parameters")]
+    rows.append(("all", f"{total[0]}", f"{total[1]}", f"{total[2]:,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        f"{row[0]:<{widths[0]}}" + "".join(f"  {row[i]:>{widths[i]}}" for i in (1, 2, 3))
+        for row in rows
+    )
+
+
+def _header(config: str, backbone: str | Path, settings: list[Setting]) -> str:
+    lines = [f"# {config}, {_STARTED} {Path(backbone).name}."]
+    shown: dict[str, list[str]] = {}
+    for setting in settings:
+        shown.setdefault(setting.reason, []).append(setting.key.rpartition(".")[2])
+    lines += [f"# {', '.join(keys)}: {reason}." for reason, keys in shown.items()]
+    # A name or a reason may hold a line break, which would end the comment.
+    return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
+
+
+def _base(config: str, out: str | Path | None) -> str:
+    """Return the config as ``_base_`` names it: relative to ``out``'s folder, or absolute."""
+    if "::" in config:
+        return config
+    path = Path(config).resolve()
+    return str(path) if out is None else os.path.relpath(path, Path(out).resolve().parent)
+
+
+def _check_order(config: str, backbone: str | Path) -> None:
+    """Refuse a config as the backbone, and weights as the config."""
+    swapped = "--config and --backbone may be swapped"
+    if Path(backbone).suffix == ".py":
+        raise ConfigError(f"--backbone {backbone} is a config, not an exported backbone; {swapped}")
+    if Path(config).suffix in (".safetensors", ".pth"):
+        raise ConfigError(f"--config {config} holds weights and is not a config; {swapped}")
+
+
+def _check_paths(config: str, out: str | Path | None) -> None:
+    if "::" not in config and not Path(config).is_file():
+        raise ConfigError(f"there is no config {config}")
+    if out is None:
+        return
+    check_target(out)
+    if Path(out).suffix != ".py":
+        raise ConfigError(f"{out} must end in .py, since it is a config")
+    if "::" not in config and Path(out).resolve() == Path(config).resolve():
+        raise ConfigError(f"{out} would replace the config it inherits; name another file")
+    if Path(out).is_file() and _STARTED not in Path(out).read_text(errors="replace").split("\n")[0]:
+        raise ConfigError(
+            f"{out} is there and was not written by drivemim transfer; name another file"
+        )
+
+
+def _read(config: str, body: str = "") -> Config:
+    """Read the config, with our lines on top."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "small.py"
+        path.write_text(f"_base_ = {_base(config, None)!r}\n{body}")
+        with reading_errors(config):
+            try:
+                return Config.fromfile(str(path))
+            except Exception as error:
+                if "lazy_import" not in str(error):
+                    raise
+                raise ConfigError(
+                    f"{config} is written in pure Python (imports, read_base), which a config "
+                    "that names its _base_ cannot inherit; take its counterpart with _base_"
+                ) from error
+
+
+def _check_fit(
+    backbone: nn.Module,
+    ours: Config,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    names: tuple[str, str],
+) -> None:
+    """Refuse another architecture, and say what would fit."""
+    wanted, exported = ours.model.backbone, metadata["architecture"]
+    mismatch = describe_mismatch(backbone.state_dict(), state, shown=None)
+    if not mismatch:
+        return
+    config, path = names
+    differences = describe_differences(exported, wanted, backbone)
+    cure = f"Take a config whose backbone is {_summary(exported)}"
+    if str(exported["type"]).startswith(_OWN):
+        cure += " (those of configs/detection with vit in their name)"
+    # ResNets that ``MaskedResNet`` accepts.
+    plain = not wanted.get("dcn") and not wanted.get("plugins")
+    plain &= str((wanted.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
+    if short_type(wanted) in _MASKED_RESNETS and plain:
+        cure += (
+            f", or pretrain {_summary(wanted)}: model.encoder.backbone of "
+            "configs/pretrain/resnet50_object_nuscenes.py"
+        )
+    elif _OWN + short_type(wanted) not in (wanted["type"], exported["type"]):
+        cure += f"; DriveMIM does not pretrain {_summary(wanted)}"
+    raise CheckpointError(
+        f"{path} does not fit {config}: {mismatch}"
+        + (f". In the export {differences}" if differences else "")
+        + f". {cure}"
+    )
+
+
+def _summary(architecture: Mapping[str, Any]) -> str:
+    """Summarise a backbone: ``ResNet(depth=50)``."""
+    keys = ("arch", "depth", "embed_dims", "patch_size", "groups", "base_width", "dcn", "plugins")
+    given = [f"{key}={architecture[key]}" for key in keys if architecture.get(key) is not None]
+    return f"{short_type(architecture)}({', '.join(given)})"
+
+
+def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
+    """Return the ``.pth`` beside an export; it must hold the same weights."""
+    if str(metadata["architecture"]["type"]).startswith(_OWN):
+        raise ConfigError(
+            f"--plain: {source.name} is of {metadata['architecture']['type']}, which only DriveMIM "
+            "has; leave --plain out"
+        )
+    path = source.with_suffix(".pth")
+    others, _ = read_export(path)
+    if others.keys() != state.keys() or any(
+        not torch.equal(others[name], value) for name, value in state.items()
+    ):
+        raise CheckpointError(
+            f"{path} has other weights than {source.name}; export both again with drivemim export"
+        )
+    return path
+
+
+def _check_plain(backbone: Any, state: Mapping[str, Tensor], weights: Path) -> None:
+    """Check that ``init_cfg`` loads all tensors: MMEngine only logs those that it leaves out."""
+    with quiet():
+        backbone.init_weights()
+    loaded = backbone.state_dict()
+    wrong = [name for name, value in state.items() if not torch.equal(loaded[name], value)]
+    if wrong:
+        raise CheckpointError(
+            f"{weights}: init_cfg left {len(wrong)} tensors as they were, {wrong[0]} the first; "
+            "leave --plain out"
+        )

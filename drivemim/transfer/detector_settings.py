@@ -1,0 +1,226 @@
+"""Settings that make a detector's config start from an exported backbone.
+
+Only settings that belong to the weights are changed. ``norm_eval`` and ``norm_cfg`` stay: whether
+batch statistics are learned depends on the number of images per GPU, and the export brings its own
+statistics. Partial freezing (``0 <= frozen_stages < num_stages``) is disabled: it assumes weights
+of an ImageNet classifier, and after masked pretraining the first stages need fine-tuning. A fully
+frozen backbone stays frozen, since that is what its user wants. A ViT with frozen blocks stays as
+it is, since no config that starts from ImageNet has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from keyword import iskeyword
+from pathlib import Path
+from pprint import pformat
+from typing import Any
+
+from mmengine.config import Config
+
+from drivemim.config.loading import dicts_in, short_type
+from drivemim.errors import ConfigError
+
+_LOADER = "drivemim.LoadBackbone"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of a config.
+
+    Attributes:
+        key: dotted key.
+        value: value of the key.
+        reason: explanation for the reader of the config.
+        replace: whether a dict replaces the inherited one instead of being merged into it.
+    """
+
+    key: str
+    value: Any
+    reason: str
+    replace: bool = False
+
+
+def adapt_settings(
+    theirs: Config, metadata: Mapping[str, Any], weights: Path, *, plain: bool
+) -> list[Setting]:
+    """Return the settings that a config needs in addition to its own.
+
+    Args:
+        theirs: the user's config, with ``model.backbone`` and ``model.data_preprocessor``.
+        metadata: metadata of the export.
+        weights: absolute path of the file to load.
+        plain: load by MMEngine's ``init_cfg`` instead of ``drivemim.LoadBackbone``.
+    """
+    settings = [*_normalization(theirs, metadata["normalization"])]
+    settings += _backbone(theirs, metadata["architecture"])
+    settings += _elsewhere(theirs)
+    return settings + (_plain(theirs, weights) if plain else _hook(theirs, weights))
+
+
+def check_input(theirs: Config, config: str) -> None:
+    """Refuse a config whose input these settings cannot correct.
+
+    Raises:
+        ConfigError: if there is no backbone or preprocessor, or the preprocessor does not get
+            images as they are read: uint8, BGR.
+    """
+    model = theirs.get("model") or {}
+    if "backbone" not in model:
+        inner = [key for key, value in model.items() if isinstance(value, Mapping)
+                 and "backbone" in value]  # fmt: skip
+        hint = f"; it has model.{inner[0]}.backbone: take the config of that" if inner else ""
+        raise ConfigError(f"{config} has no model.backbone{hint}")
+    preprocessor = model.get("data_preprocessor")
+    if not isinstance(preprocessor, Mapping) or "data_preprocessor" in preprocessor:
+        raise ConfigError(
+            f"{config} has no model.data_preprocessor with a mean and std of its own; give it "
+            "dict(type='DetDataPreprocessor', pad_size_divisor=32)"
+        )
+    if preprocessor.get("rgb_to_bgr"):
+        raise ConfigError(
+            f"{config} has model.data_preprocessor.rgb_to_bgr=True, so its pipeline gives images "
+            "as RGB; make the pipeline load BGR, as LoadImageFromFile does by itself"
+        )
+    for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        if any(short_type(each) == "Normalize" for each in dicts_in(theirs.get(key))):
+            raise ConfigError(
+                f"{config}: the pipeline of {key} normalises images, and model.data_preprocessor "
+                "would do so again; take its Normalize out"
+            )
+
+
+def render(settings: list[Setting], theirs: Config) -> str:
+    """Format settings as lines of a config, with nested dicts.
+
+    Args:
+        settings: from :func:`adapt_settings`.
+        theirs: the inherited config, which decides what a dict must replace.
+    """
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        here = tree
+        *parents, last = setting.key.split(".")
+        for part in parents:
+            here = here.setdefault(part, {})
+        here[last] = setting
+    lines = (f"{name} = {_rendered(each, *_child(theirs, name))}" for name, each in tree.items())
+    return "\n".join(lines) + "\n"
+
+
+def _child(inherited: Any, name: str) -> tuple[Any, bool]:
+    """Return the inherited value of a key, and whether the key exists: its value may be None."""
+    if not isinstance(inherited, Mapping) and not isinstance(inherited, Config):
+        return None, False
+    return inherited.get(name), name in inherited
+
+
+def _rendered(value: Any, inherited: Any, is_there: bool, depth: int = 1) -> str:
+    # A child config's dict is merged into an inherited dict, and cannot replace any other value.
+    replaces = is_there and not isinstance(inherited, Mapping)
+    if isinstance(value, Setting):
+        content = value.value
+        if isinstance(content, Mapping) and is_there and (value.replace or replaces):
+            content = {"_delete_": True, **content}
+        both_lists = isinstance(content, list) and isinstance(inherited, list)
+        if both_lists and inherited and content[: len(inherited)] == inherited:
+            return f"_base_.{value.key} + {_call(content[len(inherited) :])}"
+        return _call(content)
+    indent = "    " * depth
+    lines = [f"{indent}_delete_=True,\n"] if replaces else []
+    lines += [f"{indent}{name}={_rendered(each, *_child(inherited, name), depth + 1)},\n"
+              for name, each in value.items()]  # fmt: skip
+    return "dict(\n" + "".join(lines) + "    " * (depth - 1) + ")"
+
+
+def _call(value: Any) -> str:
+    """Format a value in a config's style: ``dict(type='X')``."""
+    if isinstance(value, Mapping):
+        if not all(str(key).isidentifier() and not iskeyword(str(key)) for key in value):
+            pairs = (f"{key!r}: {_call(each)}" for key, each in value.items())
+            return "{" + ", ".join(pairs) + "}"
+        return "dict(" + ", ".join(f"{key}={_call(each)}" for key, each in value.items()) + ")"
+    if isinstance(value, list):
+        return "[" + ", ".join(_call(each) for each in value) + "]"
+    return pformat(value, width=10_000)
+
+
+def _normalization(theirs: Config, wanted: Mapping[str, Any]) -> list[Setting]:
+    given = theirs.model.data_preprocessor
+    same = all(_numbers(given.get(key)) == wanted[key] for key in ("mean", "std")) and (
+        bool(given.get("bgr_to_rgb")) == wanted["bgr_to_rgb"]
+    )
+    reason = "the same as the export's" if same else "of the images it was pretrained on"
+    return [
+        Setting(f"model.data_preprocessor.{key}", wanted[key], reason)
+        for key in ("mean", "std", "bgr_to_rgb")
+    ]
+
+
+def _backbone(theirs: Config, exported: Mapping[str, Any]) -> list[Setting]:
+    given = theirs.model.backbone
+    settings = []
+    frozen, stages = given.get("frozen_stages", -1), given.get("num_stages", 4)
+    is_ours = str(exported["type"]).startswith("drivemim.")
+    if not is_ours and isinstance(frozen, int) and 0 <= frozen < stages:
+        settings.append(
+            Setting("model.backbone.frozen_stages", -1,
+                    f"{frozen} trusts ImageNet's first stages; these are to be tuned")
+        )  # fmt: skip
+    style = exported.get("style", "pytorch")
+    if "style" in given and given.style != style:
+        settings.append(
+            Setting("model.backbone.style", style,
+                    f"where blocks have their stride goes with the weights; was {given.style}")
+        )  # fmt: skip
+    if given.get("pretrained") is not None:
+        settings.append(Setting("model.backbone.pretrained", None, "other weights"))
+    return settings
+
+
+def _elsewhere(theirs: Config) -> list[Setting]:
+    """Return settings that disable other keys that would load weights over or instead of ours."""
+    settings = []
+    if theirs.get("load_from"):
+        settings.append(Setting("load_from", None, "weights of a whole detector"))
+    if theirs.get("backbone_checkpoint"):
+        settings.append(Setting("backbone_checkpoint", None, "loaded after every hook's"))
+    init = theirs.model.get("init_cfg")
+    if isinstance(init, Mapping) and init.get("type") == "Pretrained":
+        settings.append(Setting("model.init_cfg", None, "weights of a whole detector"))
+    return settings
+
+
+def _plain(theirs: Config, weights: Path) -> list[Setting]:
+    value = {"type": "Pretrained", "checkpoint": str(weights)}
+    settings = [Setting("model.backbone.init_cfg", value, "the exported weights", replace=True)]
+    hooks = _hooks_of(theirs)
+    if hooks != list(theirs.get("custom_hooks") or []):
+        settings.append(Setting("custom_hooks", hooks, "without the one that loads another export"))
+    return settings
+
+
+def _hooks_of(theirs: Config) -> list[Any]:
+    """Return the inherited hooks, except those that load another export."""
+    hooks = theirs.get("custom_hooks") or []
+    return [each for each in hooks if each.get("type") != _LOADER]
+
+
+def _hook(theirs: Config, weights: Path) -> list[Setting]:
+    imports = (theirs.get("custom_imports") or {}).get("imports") or []
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    hook = {"type": _LOADER, "checkpoint": str(weights)}
+    settings = [
+        Setting("model.backbone.init_cfg", None, "loaded by the hook instead"),
+        Setting("custom_hooks", [*_hooks_of(theirs), hook], "loads strictly and compares features"),
+    ]
+    if "drivemim.training" not in imports:
+        settings.insert(
+            1, Setting("custom_imports.imports", [*imports, "drivemim.training"], "for the hook")
+        )
+    return settings
+
+
+def _numbers(values: Any) -> Any:
+    return None if values is None else [float(value) for value in values]

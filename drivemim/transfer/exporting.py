@@ -1,0 +1,382 @@
+"""Transfer of a pretrained backbone to a detector or pretrainer, in a verified, portable file.
+
+``OUT.safetensors`` holds the weights under the backbone's own names. Its metadata key ``drivemim``
+holds, as JSON, what is needed to use them correctly. ``OUT.pth`` beside it is for plain
+MMDetection: ``init_cfg=dict(type='Pretrained', checkpoint='OUT.pth')`` of the backbone. ``OUT.md``
+is the model card.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from drivemim.checkpoint_kinds import check_weights, classify, kind_of, unwrapped
+from drivemim.compat import read_checkpoint
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.files import check_target, write_bytes
+from drivemim.models.encoders.vit import ViT
+from drivemim.transfer.export_metadata import describe_export, one_frame, pretrainer_of
+from drivemim.transfer.external_checkpoint import add_batch_counts, describe_names, foreign_backbone
+from drivemim.transfer.external_vit import fit_vit, without_final_norm
+from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
+from drivemim.transfer.model_card import check_place, read_results, render_card
+from drivemim.transfer.name_matching import describe_differences, describe_mismatch
+from drivemim.transfer.weights_file import METADATA_KEY, read_weights
+
+
+def export_backbone(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    ema: bool = False,
+    input_size: tuple[int, int] | None = None,
+    metrics: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write a pretraining checkpoint's backbone as ``out``, with a plain ``.pth`` and a model card.
+
+    Args:
+        checkpoint: checkpoint of a pretraining run.
+        out: file ending in ``.safetensors``.
+        config: config of the run; by default the one inside the checkpoint.
+        ema: take the averaged weights that MMEngine's ``EMAHook`` keeps.
+        input_size: height and width, pixels, at which the features are recorded; by default the
+            ``image_size`` of the run's training data.
+        metrics: results for the card, one ``NAME=FILE.json`` each.
+
+    Returns:
+        The metadata written: architecture, normalisation, input size, strides, source, data,
+        recipe, version and fingerprint.
+
+    Raises:
+        ConfigError: if ``out`` does not end in ``.safetensors``, the ``.pth`` would replace the
+            checkpoint, the card would replace a page of another kind, or the config cannot be used.
+        DataError: if a file of ``metrics`` is not JSON with numbers.
+        CheckpointError: if the checkpoint is damaged, of another model, or lacks requested weights.
+    """
+    out = Path(out)
+    _check_order(Path(checkpoint), out)
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"{out} must end in .safetensors (a .pth is written beside it)")
+    plain = out.with_suffix(".pth")
+    if plain.resolve() == Path(checkpoint).resolve():
+        raise ConfigError(
+            f"{plain}, written beside {out}, would replace the checkpoint; rename one"
+        )
+    card = out.with_suffix(".md")
+    for path in (out, plain, card):
+        check_target(path)
+    check_place(card)
+    results = read_results(metrics)
+    content = read_checkpoint(checkpoint)
+    pretrainer, cfg = pretrainer_of(content, checkpoint, config)
+    weights = weights_of(content, checkpoint, ema=ema)
+    if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
+        raise CheckpointError(f"{checkpoint} is not of the config's model: {mismatch}")
+    check_weights(checkpoint, weights, pretrainer.state_dict())
+    pretrainer.load_state_dict(weights)
+    pretrainer.eval()
+    meta = content.get("meta") or {}  # may be missing with --config; less is known then
+    metadata = describe_export(pretrainer, cfg, meta, checkpoint, input_size)
+    metadata["source"]["ema"] = ema
+    backbone: nn.Module = pretrainer.encoder.backbone  # type: ignore[assignment, union-attr]  # built
+    state = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in backbone.state_dict().items()
+    }
+    _write(out, state, metadata, render_card(out.stem, metadata, results))
+    return metadata
+
+
+def _check_order(checkpoint: Path, out: Path) -> None:
+    """Refuse a missing checkpoint, and say if the two paths seem swapped."""
+    if checkpoint.suffix == ".safetensors" and out.suffix != ".safetensors":
+        raise ConfigError(
+            f"{checkpoint} is named like an export, and the first argument is the checkpoint of a "
+            f"pretraining run (iter_*.pth); it and {out} seem swapped: CHECKPOINT comes before OUT"
+        )
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"there is no checkpoint at {checkpoint}")
+
+
+def _write(out: Path, state: dict[str, Tensor], metadata: dict[str, Any], page: str) -> None:
+    """Write the three files of an export, each completely or not at all."""
+    encoded = {METADATA_KEY: json.dumps(metadata), "format": "pt"}
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state, "meta": {METADATA_KEY: metadata}}, buffer)
+    write_bytes(out, safetensors.torch.save(state, metadata=encoded))
+    write_bytes(out.with_suffix(".pth"), buffer.getbuffer())
+    write_bytes(out.with_suffix(".md"), page.encode())
+
+
+def read_export(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read an exported backbone: its weights by name, and its metadata.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, or was not written by :func:`export_backbone`.
+    """
+    content, metadata = read_weights(path)
+    if metadata is None:
+        raise CheckpointError(
+            f"{path} was not written by drivemim export, so its normalisation is unknown; "
+            "export a pretraining checkpoint, or use MMDetection's init_cfg for other weights"
+        )
+    return content.get("state_dict", {}), metadata
+
+
+def load_export(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    tolerance: float = 1e-3,
+) -> str:
+    """Load an exported backbone into a model, and verify that its features are unchanged.
+
+    Args:
+        model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
+        path: file written by :func:`export_backbone`.
+        architecture: config of the model's backbone, to name differences.
+        tolerance: largest difference of features, as a fraction of their root mean square.
+
+    Returns:
+        A line for the log.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if any name or shape differs, or the model's normalisation and backbone
+            give other features of the fixed image than the pretrainer did.
+    """
+    state, metadata = read_export(path)
+    return load_export_content(
+        model, path, state, metadata, architecture=architecture, tolerance=tolerance
+    )
+
+
+def load_export_content(
+    model: nn.Module,
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    tolerance: float = 1e-3,
+) -> str:
+    """Do what :func:`load_export` does, with an export that was read already.
+
+    Args:
+        model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
+        path: path of the export, for messages.
+        state: weights, from :func:`read_export`.
+        metadata: metadata, from :func:`read_export`.
+        architecture: config of the model's backbone, to name differences.
+        tolerance: largest difference of features, as a fraction of their root mean square.
+
+    Raises:
+        CheckpointError: if the export does not fit, or the features differ.
+    """
+    backbone = _fill(model, path, state, metadata["architecture"], architecture or {})
+    size = (metadata["input_size"][0], metadata["input_size"][1])
+    maps, levels = _features(model, fixed_image(size))
+    if lines := compare_features(metadata["fingerprint"], maps, levels, tolerance):
+        normalization = metadata["normalization"]
+        differences = describe_differences(metadata["architecture"], architecture or {}, backbone)
+        raise CheckpointError(
+            f"{path}: this {_kind(model)}'s features are not the pretrainer's "
+            f"({'; '.join(lines)}). "
+            f"It was trained with {normalization}; set these in model.data_preprocessor"
+            + (f". Exported architecture: {differences}" if differences else "")
+        )
+    return f"Loaded all {len(state)} tensors of {path}; features equal the pretrainer's"
+
+
+def load_weights(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    prefix: str = "",
+) -> str:
+    """Load the backbone of an export, or of any other checkpoint, strictly into a model.
+
+    The normalisation and features of another checkpoint are unknown. Only names, shapes and
+    positions are checked then, and the lines for the log say so.
+
+    Args:
+        model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
+        path: an export, or any file that ``external_checkpoint.foreign_backbone`` reads.
+        architecture: config of the model's backbone, to name differences.
+        prefix: prefix of the names to take, if the file is known to have one.
+
+    Returns:
+        Lines for the log.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, is a pretraining run's own checkpoint, or does not fit.
+    """
+    return load_content(model, path, *read_weights(path), architecture=architecture, prefix=prefix)
+
+
+def load_content(
+    model: nn.Module,
+    path: str | Path,
+    content: Any,
+    metadata: Mapping[str, Any] | None,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    prefix: str = "",
+) -> str:
+    """Do what :func:`load_weights` does with a file that was read.
+
+    Args:
+        model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
+        path: path of the file, for messages.
+        content: from :func:`~drivemim.transfer.weights_file.read_weights`.
+        metadata: from the same; None if the file is not an export.
+        architecture: config of the model's backbone, to name differences.
+        prefix: prefix of the names to take, if the file is known to have one.
+
+    Raises:
+        CheckpointError: if the file is a pretraining run's own checkpoint, or does not fit.
+    """
+    if metadata is not None:
+        state = content.get("state_dict", {})
+        return load_export_content(model, path, state, metadata, architecture=architecture)
+    found = foreign_backbone(content, path, prefix)
+    backbone, notes = backbone_of(model), ""
+    if isinstance(backbone, ViT):
+        found, state, notes = fit_vit(found, backbone, path)
+    else:
+        state = add_batch_counts(found.weights, backbone.state_dict())
+    _fill(model, path, state, {}, {}, found.left_out)
+    groups = sorted({_group(name) for name in found.left_out})
+    under = f". They lie under '{found.container}' in the file" if found.container else ""
+    table = describe_names(found.names)
+    of_detector = classify(content) == "detector"
+    kind = "a detector's checkpoint" if of_detector else "not an export of DriveMIM"
+    return (
+        f"Loaded all {len(state)} tensors of the backbone of {path}, which is {kind}. The file "
+        "does not say how images were normalised, and has no features to compare with: check that "
+        f"model.data_preprocessor is what {'the detector' if of_detector else 'the backbone'} was "
+        f"trained with{under}"
+        + (f". {notes[0].upper()}{notes[1:]}" if notes else "")
+        + (f". Names in the file -> here: {table}" if table else "")
+        + (f". Left out: {len(found.left_out)} tensors of {', '.join(groups)}" if groups else "")
+    )
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """Return the backbone of a detector or a pretrainer."""
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        backbone = model.encoder.backbone  # type: ignore[union-attr]  # nn.Module's __getattr__
+    return backbone  # type: ignore[return-value]  # nn.Module's __getattr__
+
+
+def _kind(model: nn.Module) -> str:
+    return "detector" if hasattr(model, "backbone") else "pretrainer"
+
+
+def _group(name: str) -> str:
+    """Return the part of a model that a name in a file belongs to."""
+    return name.removeprefix("module.").partition(".")[0]
+
+
+def _fill(
+    model: nn.Module,
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    exported: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    left_out: tuple[str, ...] = (),
+) -> nn.Module:
+    """Load all weights, or none, into a model's backbone, and return the backbone."""
+    backbone = backbone_of(model)
+    if mismatch := describe_mismatch(backbone.state_dict(), state):
+        differences = describe_differences(exported, wanted, backbone) if exported else ""
+        raise CheckpointError(
+            f"{path} does not fit the {_kind(model)}'s {type(backbone).__name__}: {mismatch}"
+            + (f". Exported architecture: {differences}" if differences else "")
+            + without_final_norm(state, left_out)
+        )
+    check_weights(path, state, backbone.state_dict())
+    backbone.load_state_dict(state, strict=True)
+    return backbone
+
+
+@torch.no_grad()
+def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
+    """Compute maps of the fixed image with float32 CPU copies of the model's own parts."""
+    if _kind(model) == "pretrainer":
+        copied = copy.deepcopy(model).to("cpu", torch.float32)
+        copied.eval()
+        clips = copied.data_preprocessor(one_frame(image_HWC), False)["clips"]
+        maps = list(copied(clips, mode="tensor"))
+        return maps, level_numbers(copied.encoder.backbone, maps)
+    preprocessor = copy.deepcopy(model.data_preprocessor).to("cpu")
+    backbone = copy.deepcopy(model.backbone).to("cpu", torch.float32)
+    backbone.eval()  # not chained: MMDetection's ResNet returns None
+    batch = {"inputs": [image_HWC.permute(2, 0, 1).contiguous()], "data_samples": None}
+    height, width = image_HWC.shape[:2]
+    images_1CHW = preprocessor(batch, training=False)["inputs"][..., :height, :width]
+    # A ViT with window attention has other features than the pretrainer. Only with full attention
+    # can they be compared.
+    with getattr(backbone, "attend_globally", nullcontext)():
+        maps = list(backbone(images_1CHW.float()))
+    return maps, level_numbers(backbone, maps)
+
+
+def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
+    """Return the model's weights as trained, or averaged, under its own names.
+
+    MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,
+    prefixed ``module.``, as ``ema_state_dict``.
+
+    Raises:
+        CheckpointError: if the content is not of a training run, lacks averaged weights that are
+            requested, or does not say which weights are averaged.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
+        raise CheckpointError(
+            f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
+            f"{kind_of(content)}"
+        )
+    kept = content.get("ema_state_dict")
+    is_absent = kept is None or (isinstance(kept, Mapping) and not kept)
+    if ema and is_absent:
+        raise CheckpointError(
+            f"{checkpoint} has no averaged weights; train with EMAHook or leave --ema out"
+        )
+    if is_absent:
+        if kept is not None:
+            print_log(
+                f"{checkpoint} has an empty ema_state_dict: its state_dict is taken for the "
+                "trained weights",
+                "current",
+                level=logging.WARNING,
+            )
+        return unwrapped(content["state_dict"])
+    items = kept.items() if isinstance(kept, Mapping) else ()
+    trained = {name: value for name, value in items if name.startswith("module.")}
+    if not trained:
+        raise CheckpointError(
+            f"{checkpoint} has an ema_state_dict without names that begin with module., which "
+            "MMEngine's EMAHook writes, so that it is not known which weights are averaged; save "
+            "the wanted weights as state_dict, without ema_state_dict"
+        )
+    state = unwrapped(content["state_dict"])
+    return state if ema else {**state, **unwrapped(trained)}

@@ -1,0 +1,254 @@
+"""Checks of whether a backbone's pretraining saw the frames that it is evaluated on.
+
+Masks may read annotated boxes, and an index may hold the images that results are measured on.
+Neither is wrong, but a result must say so. Otherwise it claims too much: it used labels that it
+does not count, or the measurement is transductive. Every comparison of backbones therefore asks
+this module first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drivemim.errors import ConfigError
+from drivemim.transfer.frames_seen import KnownFrames, frames_seen
+from drivemim.transfer.pretraining_record import checkpoint_record
+from drivemim.transfer.weights_file import read_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """Numbers of frames in one set that a pretraining saw.
+
+    Attributes:
+        frames: number of frames in the set.
+        images: number of them that it is known to have had as images; None if it is unknown whether
+            it had any.
+        boxes: number of them whose annotated boxes it is known to have read; None if it is unknown
+            whether it read any.
+        boxes_unknown_by_start: whether ``boxes`` is None only because of weights that it started
+            from: all that is recorded read none.
+    """
+
+    frames: int
+    images: int | None
+    boxes: int | None
+    boxes_unknown_by_start: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingRecord:
+    """Known facts about a backbone's pretraining.
+
+    Attributes:
+        data: from ``describe_data``; None if nothing is known.
+        readers: classes that read boxes.
+        file: weights file of the record, if another pretraining started from it.
+        earlier: records of the weights that it started from.
+        missing: why something is not known, as the end of a sentence; empty if everything is.
+    """
+
+    data: list[dict[str, Any]] | None
+    readers: tuple[str, ...] = ()
+    file: str = ""
+    earlier: tuple[PretrainingRecord, ...] = ()
+    missing: str = ""
+
+    @property
+    def chain(self) -> list[PretrainingRecord]:
+        """This record, and those of all weights that it started from."""
+        return [self, *(each for start in self.earlier for each in start.chain)]
+
+    @property
+    def started_from(self) -> str | None:
+        """Weights files that it started from, and those that they started from."""
+        return " and ".join(each.file + _origin(each) for each in self.earlier) or None
+
+    @property
+    def annotated(self) -> list[dict[str, Any]]:
+        """Data whose annotated boxes were read, by it or by an earlier pretraining."""
+        return [
+            part
+            for part in self._parts_with_readers()
+            if part["boxes"] is not None
+            and part.get("boxes_from", "annotations") == "annotations"
+            and part.get("annotated_frames") != 0
+        ]
+
+    @property
+    def all_readers(self) -> list[str]:
+        """Classes that read boxes, in it or in an earlier pretraining."""
+        return list(dict.fromkeys(name for each in self.chain for name in each.readers))
+
+    @property
+    def detectors(self) -> list[str]:
+        """Box sources that were read and are a detector's results."""
+        parts = self._parts_with_readers()
+        found = [str(part["boxes"]) for part in parts if part.get("boxes_from") == "detector"]
+        return list(dict.fromkeys(found))
+
+    def exposure(self, frames: KnownFrames) -> Exposure:
+        """Count the frames that this pretraining, or an earlier one, saw."""
+        parts = [part for each in self.chain for part in each.data or ()]
+        images, images_known = _seen(parts, frames, annotated=False)
+        boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
+        complete = all(each.data for each in self.chain) and images_known
+        boxes_known &= self.data is not None
+        starts_known = all(each.data is not None for each in self.chain[1:])
+        return Exposure(
+            frames=len(frames),
+            images=images if images or complete else None,
+            boxes=boxes if boxes_known and (boxes or starts_known) else None,
+            boxes_unknown_by_start=boxes_known and not boxes and not starts_known,
+        )
+
+    def remarks(self) -> list[str]:
+        """List remarks for every result: labels behind pseudo-labels, and what is unknown."""
+        lines = [
+            f"its pretraining read boxes of a detector ({name}); the labels that the detector "
+            "learned from are used indirectly and not counted"
+            for name in self.detectors
+        ]
+        for each in self.chain[1:]:
+            if each.missing or each.data is None:
+                why = each.missing or "what that had seen is not known"
+                lines.append(f"its pretraining started from {each.file}; {why}")
+        return [*lines, self.missing] if self.missing else lines
+
+    def _parts_with_readers(self) -> list[dict[str, Any]]:
+        return [part for each in self.chain if each.readers for part in each.data or ()]
+
+
+def read_record(path: str | Path) -> PretrainingRecord:
+    """Read the data record of an exported backbone or of a pretraining run's checkpoint.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged.
+    """
+    content, metadata = read_weights(path, tensors=False)
+    meta = content.get("meta") if isinstance(content, dict) else None
+    if metadata is None and isinstance(meta, dict):
+        metadata = checkpoint_record(meta, str(path))
+    if metadata is None:
+        reason = "it is no export of DriveMIM, so what its pretraining saw is not known"
+        return PretrainingRecord(data=None, missing=reason)
+    return record_of(metadata)
+
+
+def record_of(metadata: Mapping[str, Any]) -> PretrainingRecord:
+    """Convert an export's metadata to a record."""
+    data, recipe = metadata["data"], metadata["recipe"]
+    if "reads" in recipe:
+        readers = tuple(recipe["reads"]["boxes"])
+    else:
+        # Older exports record no more than this.
+        readers = ("its masks",) if recipe.get("masks_use_boxes") else ()
+    start = recipe.get("started_from")
+    if "earlier" in recipe or start is None:
+        earlier = tuple(record_of(each) for each in recipe.get("earlier", ()))
+    else:
+        # Older exports only name the weights that they started from.
+        earlier = (PretrainingRecord(data=None, file=str(start)),)
+    return PretrainingRecord(
+        data=None if data is None else list(data),
+        readers=readers,
+        file=str(metadata.get("file", "")),
+        earlier=earlier,
+        missing="" if data is None else _missing(data),
+    )
+
+
+def _origin(record: PretrainingRecord) -> str:
+    return f", which started from {record.started_from}" if record.earlier else ""
+
+
+def check_images(what: str, judged: str, exposure: Exposure, *, transductive: bool) -> None:
+    """Refuse a backbone whose pretraining saw images that it is evaluated on.
+
+    Args:
+        what: the backbone, as messages begin.
+        judged: the frames, as the command line names them.
+        exposure: exposure to those frames.
+        transductive: whether the user said that the measurement is transductive.
+
+    Raises:
+        ConfigError: if it saw any, and the user did not say so.
+    """
+    if exposure.images and not transductive:
+        raise ConfigError(
+            f"{what}: its pretraining saw {exposure.images} of the {exposure.frames} images of "
+            f"{judged}; pretrain without them, or give --transductive, which says so in the results"
+        )
+
+
+def check_boxes(
+    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, cure: str
+) -> None:
+    """Refuse a backbone whose pretraining read the annotated boxes of too many frames.
+
+    Args:
+        what: the backbone, as messages begin.
+        record: record of its pretraining.
+        where: the frames, possibly with what is allowed of them.
+        exposure: exposure to those frames.
+        most: largest number of them whose boxes may be read.
+        cure: a remedy besides other masks.
+
+    Raises:
+        ConfigError: if it read more, or if boxes were read and the number is unknown.
+    """
+    if not record.annotated or exposure.boxes_unknown_by_start:
+        return
+    if exposure.boxes is not None and exposure.boxes <= most:
+        return
+    count = f"{exposure.boxes} of " if exposure.boxes is not None else "an unknown number of "
+    raise ConfigError(
+        f"{what}: its pretraining read the annotated boxes of {count}the {exposure.frames} frames "
+        f"of {where} (read by {', '.join(record.all_readers)}); pretrain with masks that read no "
+        f"boxes, or with boxes='MotionBoxes', {cure}or give --allow-boxes-read, which says so in "
+        "the results"
+    )
+
+
+def unknown_frames(record: PretrainingRecord, judged: str, exposure: Exposure) -> list[str]:
+    """Return a remark if it is unknown whether images were seen and no other remark says so."""
+    if exposure.images is not None:
+        return []
+    if any(each.missing or each.data is None for each in record.chain):
+        return []
+    return [
+        f"whether its pretraining saw images of {judged} is not known: the two cannot be compared, "
+        "neither by files nor by tokens of scenes"
+    ]
+
+
+def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) -> tuple[int, bool]:
+    """Count the frames that are known to be seen, and return whether all is known."""
+    seen_F, known = np.zeros(len(frames), np.bool_), True
+    for part in parts:
+        found_F, annotated_F, all_known = frames_seen(part, frames)
+        seen_F |= annotated_F if annotated else found_F
+        known &= all_known
+    return int(seen_F.sum()), known
+
+
+def _missing(data: list[dict[str, Any]]) -> str:
+    if not data:
+        return "the config of its pretraining names no index, so what that saw is not known"
+    for part in data:
+        if "unreadable" in part:
+            return f"it does not record which frames its pretraining saw: {part['unreadable']}"
+        if "unrecorded" in part:
+            return f"it does not record which frames its pretraining saw: {part['unrecorded']}"
+        if "seen" not in part:
+            return (
+                "it is an older export, which does not record which frames its pretraining saw; "
+                "export it again"
+            )
+    return ""

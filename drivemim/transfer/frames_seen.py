@@ -1,0 +1,139 @@
+"""Compact records of the frames that a pretraining saw, and their comparison with any index."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.frame_keys import annotated_scenes, frame_keys, scene_tokens
+
+MOST_FILES = 100_000
+"""With more frames, their files are not read if their scenes have tokens that identify them."""
+_GROUPS = ("annotated", "other")
+Bools = NDArray[np.bool_]
+
+
+class KnownFrames:
+    """Frames of an index that can be recognised in other indices.
+
+    Args:
+        index: index of the data set.
+        rows: (F,) rows of ``index.frames``.
+    """
+
+    def __init__(self, index: FrameIndex, rows: NDArray[np.int64]) -> None:
+        self.index, self.rows = index, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def keys(self) -> NDArray[np.uint64] | None:
+        """Key (F,) of each frame's file; None if a file cannot be read."""
+        return self._keys(named=False)
+
+    @cached_property
+    def older_keys(self) -> NDArray[np.uint64] | None:
+        """Key (F,) of each frame's file in the format of older exports; None as for ``keys``."""
+        return self._keys(named=True)
+
+    def _keys(self, *, named: bool) -> NDArray[np.uint64] | None:
+        try:
+            return frame_keys(self.index, self.rows, named=named)
+        except OSError:
+            return None
+
+    @cached_property
+    def tokens(self) -> list[str] | None:
+        """Token of each scene of the index; None if tokens do not identify scenes."""
+        return scene_tokens(self.index)
+
+    def of_scenes(self, tokens: Collection[str], cameras: Collection[str]) -> Bools:
+        """Return which frames (F,) belong to the scenes and cameras."""
+        frames, index = self.index.frames, self.index
+        scenes = np.isin(np.arange(len(index.scenes)), _places(tokens, self.tokens or ()))
+        seeing = np.isin(np.arange(len(index.cameras)), _places(cameras, index.cameras))
+        return np.asarray(scenes[frames.scene[self.rows]] & seeing[frames.camera[self.rows]])
+
+
+def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Record frames for an export's metadata.
+
+    Args:
+        index: index of the data set.
+        rows: (F,) rows of the frames that clips are drawn from.
+
+    Returns:
+        ``annotated_frames``, the number of frames in scenes with boxes, and ``seen``. The latter
+        has ``files``, keys of the frames' files in base64; ``named``, as in ``frame_keys``; and
+        ``scenes``, tokens. Keys and tokens are separate for ``annotated`` and ``other`` frames, and
+        None if they are not available.
+    """
+    frames = KnownFrames(index, rows)
+    annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
+    tokens = frames.tokens
+    groups = dict(zip(_GROUPS, (annotated_F, ~annotated_F), strict=True))
+    keys = frames.keys if tokens is None or len(rows) <= MOST_FILES else None
+    return {
+        "annotated_frames": int(annotated_F.sum()),
+        "seen": {
+            "named": False,
+            "files": None
+            if keys is None
+            else {name: _encode(keys[chosen_F]) for name, chosen_F in groups.items()},
+            "scenes": None
+            if tokens is None
+            else {
+                name: [tokens[scene] for scene in np.unique(index.frames.scene[rows[chosen_F]])]
+                for name, chosen_F in groups.items()
+            },
+        },
+    }
+
+
+def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bools, bool]:
+    """Find frames among those that a data set of a pretraining had.
+
+    Args:
+        part: entry of the export's ``data``.
+        frames: frames to search.
+
+    Returns:
+        (F,) whether each frame was found; (F,) whether it was found in a scene with boxes; and
+        whether the frames that were not found are known to be absent.
+    """
+    record = part.get("seen") or {"files": None, "scenes": None}
+    found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
+    known = False
+    if record["scenes"] is not None and frames.tokens is not None:
+        # Another data set or version may contain the same scenes under other tokens.
+        info = frames.index.info
+        known = (part.get("source"), part.get("version")) == (info.source, info.version)
+        for group_F, name in zip(found, _GROUPS, strict=True):
+            group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
+    if record["files"] is not None:
+        keys = frames.older_keys if record.get("named", True) else frames.keys
+        if keys is not None:
+            known = True
+            for group_F, name in zip(found, _GROUPS, strict=True):
+                group_F |= np.isin(keys, _decode(record["files"][name]))
+    return found[0] | found[1], found[0], known
+
+
+def _places(names: Collection[str], among: Sequence[str]) -> list[int]:
+    wanted = set(names)
+    return [place for place, name in enumerate(among) if name in wanted]
+
+
+def _encode(keys: NDArray[np.uint64]) -> str:
+    return base64.b64encode(np.unique(keys).astype("<u8").tobytes()).decode()
+
+
+def _decode(text: str) -> NDArray[np.uint64]:
+    return np.frombuffer(base64.b64decode(text), "<u8").astype(np.uint64)

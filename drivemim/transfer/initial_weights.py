@@ -1,0 +1,138 @@
+"""Strict loading of the weights that a run starts from, whichever config key names them.
+
+For ``load_from`` and ``init_cfg=dict(type='Pretrained')``, MMEngine loads the tensors whose names
+agree, even if none does. Here every tensor of a backbone has to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+
+from drivemim.checkpoint_kinds import check_weights, unwrapped
+from drivemim.config.loading import is_pretrainer, short_type
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.transfer.exporting import load_content, weights_of
+from drivemim.transfer.name_matching import describe_mismatch
+from drivemim.transfer.weights_file import read_weights
+
+# Backbones whose parameters have the same names as in files. Others, such as Swin, convert them.
+_OWN_NAMES = ("ResNet", "ResNetV1d", "ResNeXt")
+
+
+def take_start(cfg: Config) -> dict[str, Any] | None:
+    """Remove the weights that a config starts from, for ``drivemim.LoadBackbone`` to load.
+
+    For a pretrainer, these are ``load_from`` and the ``init_cfg`` of the model, of its encoder and
+    of the encoder's backbone. For a detector, it is the ``init_cfg`` of its backbone, if that is a
+    ViT, or a ResNet that starts from a file. A detector's ``load_from`` stays, and then so does the
+    ``init_cfg``.
+
+    Returns:
+        Arguments of the hook, or None if there is nothing to load.
+
+    Raises:
+        ConfigError: if several keys name weights.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if is_pretrainer(cfg.model):
+        encoder = cfg.model.encoder
+        places = {"model": cfg.model, "model.encoder": encoder}
+        if isinstance(encoder.get("backbone"), Mapping):
+            places["model.encoder.backbone"] = encoder.backbone
+        if cfg.get("load_from"):
+            found["load_from"] = {"checkpoint": cfg.load_from, "whole": True}
+    elif cfg.get("load_from"):
+        return None  # A whole detector, which MMEngine loads over the backbone's weights.
+    else:
+        places = {"model.backbone": cfg.model.get("backbone") or {}}
+    for key, part in places.items():
+        start = _pretrained(part)
+        if start is None or not (is_pretrainer(cfg.model) or _is_strict(part, start)):
+            continue
+        part.init_cfg = _others(part.init_cfg)
+        found[f"{key}.init_cfg"] = {
+            "checkpoint": start.get("checkpoint"),
+            "prefix": str(start.get("prefix") or ""),
+            "whole": key == "model",
+        }
+    if len(found) > 1:
+        raise ConfigError(f"{' and '.join(found)} both name weights to start from; keep one")
+    if "load_from" in found:
+        cfg.load_from = None
+    return next(iter(found.values()), None)
+
+
+def load_start(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    prefix: str = "",
+    whole: bool = False,
+) -> str:
+    """Load initial weights: every tensor of the backbone, or none.
+
+    Args:
+        model: a detector or a pretrainer.
+        path: an export, or a checkpoint of any origin.
+        architecture: config of the backbone, to name differences.
+        prefix: prefix of the names to take.
+        whole: whether a pretraining run's own checkpoint fills the pretrainer, including the
+            decoder.
+
+    Returns:
+        Lines for the log.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged or does not fit.
+    """
+    content, metadata = read_weights(path)
+    if whole:
+        state = content.get("state_dict") if isinstance(content, Mapping) else None
+        if metadata is None and isinstance(state, Mapping) and _is_of(state, model):
+            weights = weights_of(content, str(path), ema=False)
+            if mismatch := describe_mismatch(model.state_dict(), weights):
+                raise CheckpointError(
+                    f"{path} is of another model than the config's {type(model).__name__}: "
+                    f"{mismatch}. To start from its backbone alone, export it with "
+                    "drivemim export"
+                )
+            check_weights(path, weights, model.state_dict())
+            model.load_state_dict(weights)
+            return f"Loaded all {len(weights)} tensors of {path} into the pretrainer"
+    return load_content(model, path, content, metadata, architecture=architecture, prefix=prefix)
+
+
+def _is_of(state: Mapping[str, Any], model: nn.Module) -> bool:
+    """Return whether a state dict has an encoder and another part of a pretrainer."""
+    parts = {name.partition(".")[0] for name in unwrapped(state)}
+    wanted = {name.partition(".")[0] for name in model.state_dict()}
+    return "encoder" in parts and bool(parts & (wanted - {"encoder"}))
+
+
+def _pretrained(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the entry of an ``init_cfg`` that names a checkpoint."""
+    init = part.get("init_cfg")
+    entries = init if isinstance(init, (list, tuple)) else [init]
+    for entry in entries:
+        if isinstance(entry, Mapping) and short_type({"type": entry.get("type")}) == "Pretrained":
+            return entry
+    return None
+
+
+def _others(init: Any) -> Any:
+    """Return an ``init_cfg`` without the entry that names a checkpoint."""
+    if not isinstance(init, (list, tuple)):
+        return None
+    return [entry for entry in init if short_type({"type": entry.get("type")}) != "Pretrained"]
+
+
+def _is_strict(backbone: Mapping[str, Any], start: Mapping[str, Any]) -> bool:
+    kind, path = short_type(backbone), str(start.get("checkpoint"))
+    return kind == "ViT" or (kind in _OWN_NAMES and "://" not in path)

@@ -1,0 +1,349 @@
+"""Model card of an exported backbone: data, recipe, metrics and limits.
+
+All content comes from the export's metadata or from results files. The card names unknown facts as
+not known. It follows "Model Cards for Model Reporting" (Mitchell et al., 2019,
+https://arxiv.org/abs/1810.03993).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drivemim.errors import ConfigError, DataError
+from drivemim.evaluation.results_file import CURVES
+from drivemim.transfer.mask_reads import has_boxes
+
+TITLE = "# Model card of "
+_MOST_NUMBERS = 60
+_UNKNOWN = "not known"
+
+
+def read_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Read the results that a card shows.
+
+    Args:
+        named: one ``NAME=FILE.json`` per result.
+
+    Returns:
+        File and content by name, without curves.
+
+    Raises:
+        ConfigError: if one has another form or a name occurs twice.
+        FileNotFoundError: if there is no such file.
+        DataError: if a file is not a JSON object, or has no number in it.
+    """
+    results: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for each in named:
+        name, found, file = each.partition("=")
+        if not (name and found and file) or name in results:
+            raise ConfigError(f"--metrics {each} must be NAME=FILE.json, every name once")
+        path = Path(file)
+        if not path.is_file():
+            raise FileNotFoundError(f"--metrics {each}: there is no file {file}")
+        try:
+            content = json.loads(path.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"--metrics {each}: {file} is no JSON: {error}") from error
+        if isinstance(content, dict):
+            # Points of charts, which mean nothing individually.
+            content.pop(CURVES, None)
+        if not isinstance(content, dict) or not list(_numbers(content)):
+            raise DataError(f"--metrics {each}: {file} has no number by name in it")
+        results[name] = (path, content)
+    return results
+
+
+def check_place(path: Path) -> None:
+    """Refuse to replace a page that is not a model card.
+
+    Raises:
+        ConfigError: naming the page.
+    """
+    if path.is_file() and not path.read_text(errors="replace").startswith(TITLE):
+        raise ConfigError(f"{path} is there and is no model card; name the export otherwise")
+
+
+def render_card(
+    name: str,
+    metadata: Mapping[str, Any],
+    results: Mapping[str, tuple[Path, Mapping[str, Any]]] | None = None,
+) -> str:
+    """Write the card as Markdown.
+
+    Args:
+        name: name of the export, without its suffix.
+        metadata: metadata of the export.
+        results: from :func:`read_results`.
+    """
+    sections = [
+        ("", _summary(metadata)),
+        ("Data", "\n\n".join(_data(part) for part in metadata["data"]) or _none_of("data")),
+        ("Recipe", _recipe(metadata)),
+        ("Metrics", _metrics(metadata, results or {})),
+        ("Limits", "\n".join(f"- {line}" for line in limits(metadata))),
+        ("Use", _use(name, metadata)),
+    ]
+    body = "\n\n".join((f"## {title}\n\n" if title else "") + text for title, text in sections)
+    return f"{TITLE}{name}\n\n{body}\n"
+
+
+def limits(metadata: Mapping[str, Any]) -> list[str]:
+    """List the limits of the backbone's use that follow from its data alone."""
+    data = metadata["data"]
+    read = [part for part in data if "unreadable" not in part]
+    lines = []
+    if len(read) < len(data) or not data:
+        lines.append("Not all of its data could be looked at when it was exported.")
+    lines += [
+        f"{Path(part['index']).name}: which frames were seen is not known; {part['unrecorded']}."
+        for part in read
+        if "unrecorded" in part
+    ]
+    for part in read:
+        lines += [f"{Path(part['index']).name}: {line}" for line in _part_limits(part)]
+    height, width = metadata["input_size"]
+    lines.append(f"Pretrained on images of {height} x {width} pixels; other sizes were not seen.")
+    lines.append(
+        "Nothing is known of situations that are not in its data. Evaluate a detector on data of "
+        "the place and the cameras it is meant for."
+    )
+    lines.append(
+        "The data has licences of its own. Read them before the weights are used or passed on."
+    )
+    return lines
+
+
+def _part_limits(part: Mapping[str, Any]) -> Iterator[str]:
+    if part["generated"]:
+        yield "every image is generated; nothing in it is real."
+    if part["left_out_cameras"]:
+        yield f"cameras not seen: {', '.join(part['left_out_cameras'])}."
+    if len(part["cameras"]) == 1:
+        yield f"one camera only, {part['cameras'][0]}."
+    if not part["described_scenes"]:
+        yield "time of day and weather are not recorded."
+    else:
+        for word in ("night", "rain"):
+            if not part[f"{word}_scenes"]:
+                yield f"no scene's description speaks of {word}."
+        if part["night_scenes"] == part["scenes"]:
+            yield "every scene is at night."
+    if not sum(part["objects"].values()):
+        yield "no annotations, so what objects occur is not known."
+    else:
+        for name in ("pedestrian", "vehicle"):
+            if not part["objects"][name]:
+                yield f"no {name} is annotated."
+    if part["uncalibrated_frames"]:
+        yield (
+            f"calibration is assumed, not measured, in {part['uncalibrated_frames']} of "
+            f"{part['frames']} frames."
+        )
+
+
+def _summary(metadata: Mapping[str, Any]) -> str:
+    source, shape = metadata["source"], metadata["normalization"]
+    return _table(
+        {
+            "architecture": _config(metadata["architecture"]),
+            "parameters": metadata["parameters"],
+            "strides": metadata["strides"],
+            "channels": metadata["channels"],
+            "image size, height and width": metadata["input_size"],
+            "mean": shape["mean"],
+            "std": shape["std"],
+            "colours": "RGB" if shape["bgr_to_rgb"] else "BGR",
+            "checkpoint": source["checkpoint"],
+            "experiment": source["experiment"],
+            "averaged weights": source["ema"],
+            "DriveMIM": metadata["drivemim_version"],
+        }
+    )
+
+
+def _data(part: Mapping[str, Any]) -> str:
+    rows: dict[str, Any] = {"index": part["index"]}
+    if "unreadable" in part:
+        rows["counts"] = f"{_UNKNOWN}: {part['unreadable']}"
+    else:
+        sizes = [f"{height} x {width}" for height, width in part["stored_sizes"]]
+        rows |= {
+            "source": f"{part['source']} {part['version']}".strip(),
+            "tables": part["tables"],
+            "frames to draw from": part["frames"],
+            "scenes": part["scenes"],
+            "scenes at night": part["night_scenes"],
+            "scenes in rain": part["rain_scenes"],
+            "frames of annotated scenes": part["annotated_frames"],
+            **{f"annotated boxes: {name}": count for name, count in part["objects"].items()},
+            "stored sizes": ", ".join(sizes[:3]) + (" and more" if len(sizes) > 3 else ""),
+        }
+    rows |= {
+        "chosen scenes": "all" if part["chosen"] is None else part["chosen"],
+        "cameras": "all" if part["cameras"] is None else part["cameras"],
+        "boxes": part["boxes"] or "none",
+        "time steps": part["steps"],
+        "seconds between them": "keyframes" if part["spacing"] is None else part["spacing"],
+        "one camera a clip": part["one_camera"],
+        "lidar points a frame": part["lidar_points"],
+        "augmentation": _augmentation(part["augment"]),
+    }
+    return _table(rows)
+
+
+def _recipe(metadata: Mapping[str, Any]) -> str:
+    recipe = metadata["recipe"]
+    rows = {
+        "masks": _config(recipe["masking"]),
+        **{kind: _read(kind, recipe, metadata["data"]) for kind in ("boxes", "tracks", "lidar")},
+        "started from": _started_from(recipe),
+        "mask schedule": _configs(recipe["mask_schedule"]) or "none",
+        "target": _config(recipe["target"]),
+        "decoder": _config(recipe["decoder"]),
+        "guide": _config(recipe["guide"]) if recipe["guide"] else "none",
+        "iterations": recipe["iterations"],
+        "clips a batch": recipe["batch_size"],
+        "processes": recipe["processes"],
+        "clips seen": recipe["clips"],
+        "frames a clip": recipe["frames_per_clip"],
+        "frames seen": recipe["frames_seen"],
+        "optimizer": _config(recipe["optimizer"]),
+        "settings of its wrapper": _config(recipe["optimizer_settings"]),
+        "wrapper": recipe["precision"],
+        "schedule": _configs(recipe["schedule"] or []) or "constant",
+        "averaging of weights": _config(recipe["averaged"]) if recipe["averaged"] else "none",
+        "seed": recipe["seed"],
+    }
+    return _table(rows)
+
+
+def _started_from(recipe: Mapping[str, Any]) -> str:
+    """Name the weights that a run started from, and those that they started from."""
+    if recipe.get("started_from") is None:
+        return "random initialisation"
+    names = []
+    for each in recipe.get("earlier") or ({"file": recipe["started_from"], "data": None},):
+        if each["data"] is None:
+            names.append(f"{each['file']}, of whose data nothing is known")
+        else:
+            names.append(f"{each['file']}, which started from {_started_from(each['recipe'])}")
+    return "; ".join(names)
+
+
+def _read(kind: str, recipe: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> str:
+    """Say which classes read boxes, tracks or lidar, and where boxes come from."""
+    readers = ", ".join(recipe["reads"][kind])
+    if not readers:
+        return "not read"
+    if kind != "boxes":
+        return f"read by {readers}"
+    origins = {part["boxes_from"]: part["boxes"] for part in data if has_boxes(part)}
+    words = {
+        "annotations": "annotated",
+        "detector": f"of a detector ({origins.get('detector')}), which learned from labels",
+        "images": f"found in the images without labels ({origins.get('images')})",
+    }
+    return f"{' and '.join(words[origin] for origin in origins)}, read by {readers}"
+
+
+def _metrics(
+    metadata: Mapping[str, Any], results: Mapping[str, tuple[Path, Mapping[str, Any]]]
+) -> str:
+    last = metadata["recipe"]["last_log"]
+    parts = []
+    if last is not None:
+        rows = {f"training {key}": value for key, value in last["losses"].items()}
+        parts.append(f"Last logged, at iteration {last['iteration']}:\n\n{_table(rows)}")
+    else:
+        parts.append("No log of the run was found, so its training loss is not known.")
+    if not results:
+        parts.append("No result of these weights is known to this card.")
+    for name, (path, content) in results.items():
+        numbers = list(_numbers(content))
+        more = len(numbers) - _MOST_NUMBERS
+        rest = f"\n\nAnd {more} more in the file." if more > 0 else ""
+        table = _table(dict(numbers[:_MOST_NUMBERS]))
+        parts.append(f"### {name}\n\nFrom `{path}`:\n\n{table}{rest}")
+    return "\n\n".join(parts)
+
+
+def _use(name: str, metadata: Mapping[str, Any]) -> str:
+    lines = [
+        "Into a detector's config, checked and verified:",
+        f"```\ndrivemim transfer --config THEIRS.py --backbone {name}.safetensors "
+        "--out SMALL.py\n```",
+        "As a PyTorch module, which takes RGB images and normalises them:",
+        "```python\nimport drivemim\n\n"
+        f'backbone = drivemim.load_backbone("{name}.safetensors")\nmaps = backbone(images)\n```',
+        "Into a detector in Python:",
+        "```python\nfrom drivemim.transfer import load_export\n\n"
+        f'print(load_export(detector, "{name}.safetensors"))\n```',
+    ]
+    if not str(metadata["architecture"]["type"]).startswith("drivemim."):
+        lines += [
+            "With plain MMDetection, and the mean, std and colours above in `data_preprocessor`:",
+            f"```python\nbackbone = dict(init_cfg=dict(type='Pretrained', checkpoint='{name}.pth')"
+            ")\n```",
+        ]
+    return "\n\n".join(lines)
+
+
+def _augmentation(settings: Mapping[str, Any] | None) -> str:
+    if settings is None:
+        return "none"
+    return _config({"type": "AugmentSettings", **settings})
+
+
+def _none_of(what: str) -> str:
+    return f"The run's config names no {what} by an index."
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    lines = ["| | |", "|---|---|"]
+    lines += [f"| {key} | {_cell(value)} |" for key, value in rows.items()]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return _UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else str(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_cell(each) for each in value)
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _config(config: Any) -> str:
+    """Format a config as one expression: ``ObjectMask(ratio=0.75)``."""
+    if isinstance(config, Mapping):
+        inner = ", ".join(f"{key}={_config(each)}" for key, each in config.items() if key != "type")
+        kind = str(config["type"]) if "type" in config else "dict"
+        return f"{kind}({inner})"
+    if isinstance(config, (list, tuple)):
+        return "[" + ", ".join(_config(each) for each in config) + "]"
+    return str(config)
+
+
+def _configs(configs: Any) -> str:
+    return ", ".join(
+        _config(each) for each in (configs if isinstance(configs, list) else [configs])
+    )
+
+
+def _numbers(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every number in nested results with its dotted name."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _numbers(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(content, list):
+        for position, value in enumerate(content):
+            yield from _numbers(value, f"{name}[{position}]")
+    elif isinstance(content, (int, float)) and not isinstance(content, bool):
+        yield name, content

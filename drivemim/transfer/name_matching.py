@@ -1,0 +1,87 @@
+"""Comparison of a model's weights with those of a file, and of two backbones' configs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from drivemim.config.loading import defaults_of, short_type
+
+# Keys that may differ between pretraining and detection without changing the network.
+_FREE_KEYS = {"type", "init_cfg", "pretrained", "norm_eval", "frozen_stages", "with_cp",
+              "drop_path_rate", "attention_init", "window_size", "global_blocks",
+              "_scope_"}  # fmt: skip
+
+
+def describe_mismatch(
+    wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], *, shown: int | None = 8
+) -> str:
+    """List the differences that keep ``offered`` from filling ``wanted``; empty if there are none.
+
+    Args:
+        wanted: a module's state dict.
+        offered: weights of a file, by name; only tensors have their shape compared.
+        shown: number of names to list per kind; None for all.
+    """
+    parts = []
+    if missing := [name for name in wanted if name not in offered]:
+        parts.append(f"missing {_listed(missing, shown)}")
+    if unexpected := [name for name in offered if name not in wanted]:
+        parts.append(f"unexpected {_listed(unexpected, shown)}")
+    misshapen = [
+        f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in wanted
+        # ``check_weights`` names values that are no tensors.
+        if isinstance(offered.get(name), Tensor) and offered[name].shape != wanted[name].shape
+    ]
+    if misshapen:
+        parts.append(f"misshapen {_listed(misshapen, shown)}")
+    return "; ".join(parts)
+
+
+def describe_differences(
+    exported: Mapping[str, Any], wanted: Mapping[str, Any], backbone: nn.Module | None = None
+) -> str:
+    """List the keys that differ between two backbone configs.
+
+    The text is empty if no key differs or ``wanted`` is empty.
+
+    Args:
+        exported: config of the pretrained backbone.
+        wanted: config of the detector's backbone.
+        backbone: the detector's backbone, built; it gives defaults of keys that a config leaves
+            out.
+    """
+    if not wanted:
+        return ""
+    types = [short_type(config) for config in (exported, wanted)]
+    if types[0] != types[1]:
+        return f"type is {types[0]}, here {types[1]}"
+    defaults = {} if backbone is None else defaults_of(type(backbone))
+    lines = []
+    for key in sorted({*exported, *wanted} - _FREE_KEYS):
+        there, here = (
+            _comparable(key, config.get(key, defaults.get(key, "default")))
+            for config in (exported, wanted)
+        )
+        if json.dumps(here, default=str) != json.dumps(there, default=str):
+            lines.append(f"{key} is {there}, here {here}")
+    return "; ".join(lines)
+
+
+def _comparable(key: str, value: Any) -> Any:
+    """Remove from a ``norm_cfg`` what does not change its parameters, such as ``Sync``."""
+    if key == "norm_cfg" and isinstance(value, Mapping):
+        kept = {name: each for name, each in value.items() if name not in ("requires_grad",
+                                                                         "_scope_")}  # fmt: skip
+        return {**kept, "type": str(value.get("type")).removeprefix("Sync")}
+    return value
+
+
+def _listed(names: Sequence[str], shown: int | None) -> str:
+    left = len(names) - len(names[:shown])
+    rest = f" and {left} more" if left else ""
+    return f"{len(names)} ({', '.join(names[:shown])}{rest})"

@@ -1,0 +1,139 @@
+"""Records of a run's pretraining data and initial weights, made when training begins.
+
+Every checkpoint of the run holds the record, because an index may be rebuilt, or a weights file
+deleted, before a backbone is exported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from drivemim.config.embedded import embedded_config
+from drivemim.errors import CheckpointError
+from drivemim.transfer.data_record import describe_data
+from drivemim.transfer.mask_reads import describe_reads
+from drivemim.transfer.recipe import starts_of
+from drivemim.transfer.weights_file import read_weights
+
+KEY = "pretraining"
+"""Key of the record in a checkpoint's ``meta``."""
+_UNRECORDED = (
+    "its checkpoint has no record from when training began, and the index may have changed since"
+)
+
+
+def describe_pretraining(cfg: Config) -> dict[str, Any]:
+    """Describe the data and the initial weights of a run that begins.
+
+    Args:
+        cfg: config of the run.
+
+    Returns:
+        ``data``, from ``describe_data``, and ``recipe``. The recipe has ``reads``, from
+        ``describe_reads``; ``started_from``, the weights files that the run starts from, or None;
+        and ``earlier``, one such record per weights file, with its ``file``. ``data`` of an earlier
+        record is None if nothing is known of it.
+    """
+    data, starts = describe_data(cfg), starts_of(cfg)
+    recipe = {
+        "reads": describe_reads(cfg, data),
+        "started_from": " and ".join(starts) or None,
+        "earlier": [_record_of_start(path) for path in starts],
+    }
+    # Only JSON types: a checkpoint holds no other objects.
+    record: dict[str, Any] = json.loads(json.dumps({"data": data, "recipe": recipe}))
+    return record
+
+
+def pretraining_of(cfg: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record in a checkpoint, or one made from its config if it has none.
+
+    Args:
+        cfg: config of the checkpoint's run.
+        meta: ``meta`` of the checkpoint.
+
+    Returns:
+        Like ``describe_pretraining``. If the checkpoint has no record, the frames that were seen
+        are unknown, and ``unrecorded`` of each readable data set says so.
+    """
+    if isinstance(recorded := meta.get(KEY), dict):
+        return recorded
+    record = describe_pretraining(cfg)
+    for part in record["data"]:
+        if "unreadable" not in part:
+            part |= {"annotated_frames": None, "seen": None, "unrecorded": _UNRECORDED}
+    record["recipe"]["reads"] = describe_reads(cfg, record["data"])
+    return record
+
+
+def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+    """Return a checkpoint's pretraining record; None if it is not of a pretraining run.
+
+    Args:
+        meta: ``meta`` of the checkpoint.
+        path: path of the checkpoint.
+    """
+    if isinstance(recorded := meta.get(KEY), dict):
+        return recorded
+    if "cfg" not in meta:
+        return None
+    try:
+        cfg = embedded_config(meta["cfg"], path)
+    except CheckpointError:  # of a detector, or with unknown classes
+        return None
+    return pretraining_of(cfg, meta) if "encoder" in (cfg.get("model") or {}) else None
+
+
+def continue_record(
+    now: dict[str, Any], meta: Mapping[str, Any], checkpoint: str
+) -> dict[str, Any]:
+    """Return the record of a resumed run.
+
+    Args:
+        now: record of the run as it resumes.
+        meta: ``meta`` of the checkpoint that it resumes from.
+        checkpoint: path of that checkpoint.
+
+    Returns:
+        The checkpoint's record if data and readers are the same; otherwise the current one, with
+        the checkpoint's as an earlier record.
+    """
+    before = checkpoint_record(meta, checkpoint)
+    if before is not None and isinstance(meta.get(KEY), dict):
+        same = before["data"] == now["data"] and before["recipe"]["reads"] == now["recipe"]["reads"]
+        if same:
+            return before
+    earlier = {"file": checkpoint, **(before or _UNKNOWN)}
+    return {
+        "data": now["data"],
+        "recipe": {**now["recipe"], "started_from": checkpoint, "earlier": [earlier]},
+    }
+
+
+_UNKNOWN: dict[str, Any] = {"data": None, "recipe": {}}
+
+
+def _record_of_start(path: str) -> dict[str, Any]:
+    """Return the pretraining record of a weights file, with its ``file``."""
+    return {"file": path, **(_read_start(path) or _UNKNOWN)}
+
+
+def _read_start(path: str) -> dict[str, Any] | None:
+    if "://" in path:
+        return None
+    try:
+        content, metadata = read_weights(path, tensors=False)
+    except (FileNotFoundError, CheckpointError):  # may be gone at export; training refuses it
+        return None
+    if metadata is None:
+        meta = content.get("meta") if isinstance(content, dict) else None
+        return checkpoint_record(meta, path) if isinstance(meta, dict) else None
+    if "data" not in metadata or "recipe" not in metadata:
+        return None
+    kept = ("reads", "masks_use_boxes", "started_from", "earlier")
+    recipe = {key: metadata["recipe"][key] for key in kept if key in metadata["recipe"]}
+    return {"data": metadata["data"], "recipe": recipe}

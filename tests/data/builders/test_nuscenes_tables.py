@@ -1,0 +1,70 @@
+"""Tables as programs other than nuScenes' own write them."""
+
+import gzip
+import json
+
+import pytest
+
+from drivemim.data.index.builders import nuscenes_schema as schema
+from drivemim.data.index.builders.nuscenes_tables import read_table
+from drivemim.errors import DataError
+
+ROWS = [
+    {"token": "straße", "translation": [1, 2.5, 3], "rotation": [1, 0, 0, 0], "timestamp": 5},
+    {"token": "b", "translation": [4, 5, 6], "rotation": [0, 1, 0, 0], "timestamp": 6},
+]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads an ego_pose.json of the content."""
+
+    def read(content):
+        (tmp_path / "ego_pose.json").write_bytes(content)
+        return read_table(tmp_path, schema.EgoPose, "ego_pose")
+
+    return read
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_every_encoding_of_unicode_is_read(read, encoding, caplog):
+    rows = read(json.dumps(ROWS, ensure_ascii=False).encode(encoding))
+    assert [(row.token, row.translation) for row in rows] == [
+        ("straße", (1, 2.5, 3)), ("b", (4, 5, 6))
+    ]  # fmt: skip
+    assert caplog.messages == []
+
+
+def test_columns_of_a_file_of_windows_are_looked_at(read, caplog):
+    rows = [{**row, "quality": 1} for row in ROWS]
+    read(json.dumps(rows).encode("utf-8-sig"))
+    (message,) = caplog.messages
+    assert "ego_pose.json has columns that are not read: quality. If" in message
+
+
+def test_a_constant_counts_only_where_it_is_read(read, caplog):
+    rows = [{**row, "speed": float("nan")} for row in ROWS]
+    assert len(read(json.dumps(rows).encode())) == 2
+    (message,) = caplog.messages
+    assert "ego_pose.json: 2 values are NaN, which JSON does not have" in message
+    rows[1]["translation"] = [4, float("nan"), 6]
+    with pytest.raises(DataError, match=r"ego_pose\.json: Expected `float`.*\$\[1\]\.translation"):
+        read(json.dumps(rows).encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"[]"), "it is compressed .gzip.; unpack it: gunzip -k .*ego_pose.json"),
+        (json.dumps(ROWS, ensure_ascii=False).encode("latin1"), "it is not UTF-8"),
+        (json.dumps(ROWS).encode()[:-1], "it ends too early .*; download or unpack"),
+        ("\n".join(map(json.dumps, ROWS)).encode(), "a JSON value on each line .JSON lines."),
+        (json.dumps([ROWS[0], ROWS[0]]).encode(), "has the row 'straße' more than once; download"),
+        (b"\xef\xbb\xbf" + json.dumps({"a": 1}).encode(), "Expected `array`, got `object`"),
+        (b" \n", "it is empty; download or unpack"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_a_sentence(read, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read(content)
+    assert "ego_pose.json" in str(caught.value)

@@ -1,0 +1,120 @@
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from torch.utils.data import SequentialSampler
+
+from drivemim.data import ClipDataset
+from drivemim.data.clips.concat import ConcatDataset
+from drivemim.data.clips.sampler import SeededDataset, SeededInfiniteSampler
+from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.errors import ConfigError
+from drivemim.training import run
+from drivemim.training.hooks import ReportClips, report_clips
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Two sequences of four and two images, ten a second."""
+    for name, count in (("long", 4), ("short", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            image = np.full((16, 16, 3), 90, np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), image)
+    return build_frames_index([tmp_path], tmp_path / "index.arrow")
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What is logged."""
+    found = []
+    monkeypatch.setattr(report_clips, "print_log", lambda line, logger: found.append(line))
+    return found
+
+
+def _train_on(dataset, sampler=None):
+    sampler = sampler or SeededInfiniteSampler(range(1), seed=0)
+    loader = SimpleNamespace(dataset=dataset, sampler=sampler)
+    runner = SimpleNamespace(train_dataloader=loader)
+    ReportClips().before_train(runner)
+
+
+def _clips(index, num_frames, **arguments):
+    return ClipDataset(index=index, image_size=(16, 16), num_frames=num_frames, **arguments)
+
+
+def test_one_line_a_data_set_before_training(index, lines):
+    joined = ConcatDataset.__new__(ConcatDataset)
+    joined.datasets = [_clips(index, 2), _clips(index, 2, frame_interval=0.1, drop_incomplete=True)]
+    _train_on(joined)
+    # Of 6 clips the last of each sequence has no second step; 4 are whole.
+    assert [line.partition("index.arrow: ")[2] for line in lines] == [
+        "6 clips of num_frames=2, frame_interval=None, 1 camera; 83.3% of their 12 frames are "
+        "valid (missing: 16.7% after the end of the scene)",
+        "4 clips of num_frames=2, frame_interval=0.1, 1 camera; 100.0% of their 8 frames are valid",
+    ]
+
+
+def test_less_than_half_stops_the_run(index, lines):
+    # Four steps: 4 + 3 + 2 + 1 frames of the long sequence, 2 + 1 of the short one, of 24.
+    _train_on(_clips(index, 4))
+    # An interval of 0.1 s and twice as many steps as the long sequence has frames would be refused.
+    with pytest.raises(ConfigError, match="set num_frames=4 or fewer"):
+        _clips(index, 5)
+    short = _clips(index, 4, scenes=["long"])
+    short.clip_starts = short.clip_starts[1:]  # 3 + 2 + 1 of 12
+    _train_on(short)
+    short.clip_starts = short.clip_starts[1:]  # 2 + 1 of 8
+    with pytest.raises(
+        ConfigError, match=r"37\.5% of their 8 .*Less than a half; num_frames: most cl"
+    ):
+        _train_on(short)
+    assert len(lines) == 3
+
+
+def test_clips_without_seeds_of_their_own_stop_the_run(index):
+    clips = _clips(index, 1)
+    with pytest.raises(ConfigError, match=r"sampler is a SequentialSampler, .*SeededInfiniteSamp"):
+        _train_on(clips, SequentialSampler(clips))
+    with pytest.raises(ConfigError, match="set train_dataloader.dataset to the inner data set"):
+        _train_on(SeededDataset(dataset=clips))
+
+
+def test_other_data_sets_are_passed_over(lines):
+    _train_on(SimpleNamespace(dataset=[1, 2, 3]))
+    assert lines == []
+
+
+def test_every_training_has_it():
+    cfg = Config({"custom_hooks": []})
+    run._add_guarantees(cfg, strict=False)
+    assert "drivemim.ReportClips" in [hook["type"] for hook in cfg.custom_hooks]
+
+
+def test_stretched_images_are_reported(tmp_path, lines):
+    """Of 16 x 32, 16 x 16 and 16 x 20 images, 16 x 16.5 would be within 5 %."""
+    for name, width, count in (("wide", 32, 3), ("square", 16, 2), ("near", 20, 3)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            image = np.full((16, width, 3), number, np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), image)
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    _train_on(_clips(index, 1))
+    assert lines[1:] == [
+        f"{index}: 75.0% of the images are stretched, since their aspect ratio is not that of "
+        "image_size=(16, 16) (height, width) by more than 5%; most of them are (16, 20)"
+    ]
+    lines.clear()
+    _train_on(_clips(index, 1, scenes=["square"]))
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize(("width", "told"), [(104, False), (106, True), (96, False), (95, True)])
+def test_stretching_counts_from_five_percent_either_way(tmp_path, lines, width, told):
+    (tmp_path / "drive").mkdir()
+    cv2.imwrite(str(tmp_path / "drive" / "0.png"), np.zeros((100, width, 3), np.uint8))
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    _train_on(_clips(index, 1))
+    assert len(lines) == 1 + told

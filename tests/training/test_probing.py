@@ -1,0 +1,217 @@
+"""A backbone's frozen features of labelled frames, from index to metrics."""
+
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from drivemim.data import ClipDataset
+from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.training.probing import collect_cells, probe_backbone
+from drivemim.training.run import train
+from drivemim.transfer.exporting import export_backbone
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """Two sequences of grey frames; vehicles are red, pedestrians are green, a quarter each."""
+    folder = tmp_path_factory.mktemp("frames")
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        images, annotations = [], []
+        for number in range(6):
+            image = random.integers(90, 120, (16, 16, 3), dtype=np.uint8)
+            for label, (x, y) in enumerate(random.permutation([(0, 0), (8, 0), (0, 8)])[:2]):
+                image[y : y + 8, x : x + 8] = [(0, 200, 0), (0, 0, 200)][label]
+                annotations.append({
+                    "id": len(annotations), "image_id": number, "category_id": label,
+                    "bbox": [int(x), int(y), 8, 8], "area": 64, "iscrowd": 0,
+                })  # fmt: skip
+            name = f"{split}/{number}.png"
+            (folder / split).mkdir(exist_ok=True)
+            cv2.imwrite(str(folder / name), image)
+            images.append({"id": number, "file_name": name, "width": 16, "height": 16})
+        categories = [{"id": 0, "name": "pedestrian"}, {"id": 1, "name": "car"}]
+        document = {"images": images, "annotations": annotations, "categories": categories}
+        (folder / f"{split}.json").write_text(json.dumps(document))
+    files = [folder / "train.json", folder / "val.json"]
+    return build_frames_index([folder], folder / "index.arrow", coco=files)
+
+
+@pytest.fixture(scope="module")
+def config(repository):
+    return repository / "tests" / "toys" / "configs" / "vit.py"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(config, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("run")
+    train(config, work_dir=work_dir)
+    return work_dir / "iter_2.pth"
+
+
+def test_what_is_learned_is_not_scored(config, index, tmp_path):
+    with pytest.raises(DataError, match="--val: 6 of its 6 images are images of --train as well"):
+        probe_backbone(config, index=index, train="train", val="train")
+    for name in ("a/0", "b/1", "b/2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        grey = 90 if name != "b/2" else 100
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((16, 16, 3), grey, np.uint8))
+    out = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    message = r"--val: 1 of its 2 images are .* byte-identical to them, first b/1\.png to a/0\.png"
+    with pytest.raises(DataError, match=message):
+        probe_backbone(config, index=out, train="a", val="b")
+
+
+def test_colours_are_found_by_a_random_backbone(config, index):
+    results = probe_backbone(config, index=index, train="train", val="val")
+    # Six frames of 64x96 pixels and cells of 8.
+    assert results["cells"] == {
+        split: {"rest": 288, "pedestrian": 144, "vehicle": 144} for split in ("train", "val")
+    }
+    assert results["linear/mAP"] == pytest.approx(1.0)
+    assert results["linear/balanced_accuracy"] == pytest.approx(1.0)
+    assert results == probe_backbone(config, index=index, train="train", val="val")
+    other = probe_backbone(config, index=index, train="train", val="val", seed=1)
+    assert other["effective_rank"] != results["effective_rank"]
+
+
+def test_features_are_the_maps_cell_by_cell(index):
+    class Colours(torch.nn.Module):
+        """The mean colour of each cell of 8 pixels, as a map."""
+
+        def data_preprocessor(self, clips, training):
+            return {"clips": clips}
+
+        def forward(self, clips, mode):
+            assert mode == "tensor"
+            images = clips.images_BTNHWC.flatten(0, 2).permute(0, 3, 1, 2).float()
+            return (torch.nn.functional.avg_pool2d(images, 8),)
+
+    dataset = ClipDataset(index=index, image_size=(16, 16), scenes="val")
+    cells = collect_cells(Colours(), dataset)
+    assert cells.features_XD.shape == (24, 3)
+    blue, green, red = cells.features_XD.unbind(1)
+    assert torch.equal(cells.labels_X == 1, (green == 200) & (red == 0))
+    assert torch.equal(cells.labels_X == 2, (green == 0) & (red == 200))
+
+
+def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, tmp_path):
+    export_backbone(checkpoint, tmp_path / "backbone.safetensors")
+    files = (checkpoint, tmp_path / "backbone.safetensors", tmp_path / "backbone.pth")
+    found = [probe_backbone(config, file, index=index, train="train", val="val") for file in files]
+    assert found[0] == found[1] == found[2]
+    random = probe_backbone(config, index=index, train="train", val="val")
+    assert random["effective_rank"] != found[0]["effective_rank"]
+
+
+def test_levels_are_the_backbones_maps(config, checkpoint, index):
+    def rank(level, blocks):
+        return probe_backbone(
+            config, checkpoint, index=index, train="train", val="val", level=level,
+            options={"model.encoder.out_indices": blocks},
+        )["effective_rank"]  # fmt: skip
+
+    assert rank(0, (0, 2)) == rank(-1, (0,)) != rank(1, (0, 2)) == rank(-1, (2,))
+    with pytest.raises(ConfigError, match=r"level=1 must be in \[-1, 0\]"):
+        rank(1, (2,))
+
+
+def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_path):
+    scenes = {"index": index, "train": "train", "val": "val"}
+    detector = repository / "tests" / "toys" / "configs" / "detector.py"
+    with pytest.raises(ConfigError, match="its model has no encoder"):
+        probe_backbone(detector, **scenes)
+    with pytest.raises(CheckpointError, match=r"does not fit .*vit.py: misshapen"):
+        probe_backbone(config, checkpoint, options={"model.encoder.embed_dims": 32}, **scenes)
+    torch.save({}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other.pth is no training checkpoint"):
+        probe_backbone(config, tmp_path / "other.pth", **scenes)
+    with pytest.raises(DataError, match="gone"):
+        probe_backbone(config, **{**scenes, "val": "gone"})
+
+
+def test_tool(repository, config, index, tmp_path):
+    command = [sys.executable, repository / "tools" / "probe.py", config, "--index", index]
+    path = os.pathsep.join(map(str, (repository, repository / "tests" / "toys")))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments):
+        return subprocess.run(
+            [*map(str, command), *map(str, arguments)],
+            env=environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    done = run("--train", "train", "--val", "val", "--seed", 2, "--out", tmp_path / "probe.json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    written = json.loads((tmp_path / "probe.json").read_text())
+    assert written["seed"] == 2
+    assert written["linear/mAP"] == pytest.approx(1.0)
+    assert "| linear | 100.0 | 100.0 | 100.0 | 100.0 |" in done.stdout
+    failed = run("--train", "train", "--val", "gone")
+    assert failed.returncode == 1
+    assert failed.stderr.strip().splitlines()[-1].startswith("DataError: ")
+    assert "Traceback" not in failed.stderr
+
+
+@pytest.fixture(scope="module")
+def exposed(config, index, tmp_path_factory):
+    """A backbone that saw all frames, val as well, and whose masks read their boxes."""
+    folder = tmp_path_factory.mktemp("exposed")
+    (folder / "seen.py").write_text(f"""
+_base_ = {str(config)!r}
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96)))
+model = dict(masking=dict(_delete_=True, type='ObjectMask', ratio=0.75))
+""")
+    train(folder / "seen.py", work_dir=folder / "exposed-run")
+    export_backbone(folder / "exposed-run" / "iter_2.pth", folder / "backbone.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("file", ["exposed-run/iter_2.pth", "backbone.safetensors", "backbone.pth"])
+def test_a_backbone_that_saw_what_it_is_judged_on_is_refused_or_marked(
+    config, index, exposed, file
+):
+    asked = {"index": index, "train": "train", "val": "val"}
+    with pytest.raises(ConfigError, match="saw 6 of the 6 images of --val.*--transductive"):
+        probe_backbone(config, exposed / file, **asked)
+    with pytest.raises(ConfigError, match="boxes of 6 of the 6 frames of --val .*ObjectMask"):
+        probe_backbone(config, exposed / file, **asked, transductive=True)
+    results = probe_backbone(
+        config, exposed / file, **asked, transductive=True, allow_boxes_read=True
+    )
+    assert results["notes"] == [
+        "transductive, its pretraining saw 6 of the 6 images of --val",
+        "its pretraining read the annotated boxes of 6 of the 6 frames of --train",
+        "its pretraining read the annotated boxes of 6 of the 6 frames of --val",
+    ]
+
+
+def test_the_tool_says_what_the_backbone_saw(repository, config, index, exposed, tmp_path):
+    path = os.pathsep.join(map(str, (repository, repository / "tests" / "toys")))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+    def run(*options):
+        return subprocess.run(
+            [
+                sys.executable, "tools/probe.py", str(config), "--index", str(index),
+                "--checkpoint", str(exposed / "backbone.safetensors"), "--train", "train",
+                "--val", "val", "--out", str(tmp_path / "probe.json"), *options,
+            ],
+            cwd=repository, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    done = run()
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("ConfigError: --checkpoint ")
+    assert not (tmp_path / "probe.json").exists()
+    done = run("--transductive", "--allow-boxes-read")
+    assert "transductive, its pretraining saw 6 of the 6 images of --val.\n" in done.stdout
+    assert len(json.loads((tmp_path / "probe.json").read_text())["notes"]) == 3

@@ -1,0 +1,388 @@
+"""Configs that MMDetection ships, and broken ones, made to start from an exported backbone."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from drivemim.config.loading import load_config
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.registry import MODELS
+from drivemim.transfer.detector_config import adapt_config
+from drivemim.transfer.exporting import export_backbone, read_export
+from drivemim.transfer.feature_check import fixed_image
+
+SHIPPED = [
+    "retinanet/retinanet_r50_fpn_1x_coco.py",
+    "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
+    "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+    "mask_rcnn/mask-rcnn_r50-caffe_fpn_1x_coco.py",
+    "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py",
+    "deformable_detr/deformable-detr_r50_16xb2-50e_coco.py",
+    "dino/dino-4scale_r50_8xb2-12e_coco.py",
+    "atss/atss_r50_fpn_1x_coco.py",
+    "gfl/gfl_r50_fpn_1x_coco.py",
+    "tood/tood_r50_fpn_1x_coco.py",
+]
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+
+
+def export(repository, folder, name, backbone):
+    """An export of a pretrainer that was never trained, its statistics not those of a new one."""
+    cfg = Config.fromfile(repository / "tests" / "toys" / "configs" / "resnet.py")
+    cfg.model.encoder.backbone = {"type": "mmdet.ResNet", "norm_eval": False, **backbone}
+    draw = torch.Generator().manual_seed(0)
+    with DefaultScope.overwrite_default_scope("drivemim"):
+        model = MODELS.build(cfg.model)
+    for key, buffer in model.encoder.backbone.named_buffers():
+        if key.endswith("running_mean"):
+            buffer.copy_(0.1 * torch.randn(buffer.shape, generator=draw))
+        if key.endswith("running_var"):
+            buffer.copy_(1 + torch.rand(buffer.shape, generator=draw))
+    meta = {"cfg": cfg.pretty_text, "iter": 2, "seed": 0}
+    torch.save({"meta": meta, "state_dict": model.state_dict()}, folder / f"{name}.run.pth")
+    export_backbone(folder / f"{name}.run.pth", folder / f"{name}.safetensors")
+    return folder / f"{name}.safetensors"
+
+
+@pytest.fixture(scope="module")
+def resnet50(repository, tmp_path_factory):
+    return export(repository, tmp_path_factory.mktemp("r50"), "resnet50", {"depth": 50})
+
+
+@pytest.fixture(scope="module")
+def small(repository, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("r18")
+    return export(repository, folder, "resnet18", {"depth": 18, "base_channels": 8})
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A user's own config, small."""
+
+    def write(more="", backbone="", preprocessor="bgr_to_rgb=True", depth=18):
+        path = tmp_path / "mine" / "theirs.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"""
+default_scope = 'mmdet'
+model = dict(
+    type='RetinaNet',
+    data_preprocessor=dict(type='DetDataPreprocessor', mean={MEAN}, std={STD}, {preprocessor}),
+    backbone=dict(type='ResNet', depth={depth}, base_channels=8, frozen_stages=1, {backbone}),
+    neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, num_outs=5),
+    bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8,
+                   stacked_convs=1))
+{more}
+""")
+        return path
+
+    return write
+
+
+def build(path):
+    cfg = Config.fromfile(path)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        return cfg, MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [*((name, False) for name in SHIPPED), (SHIPPED[0], True), (SHIPPED[6], True)],
+)
+def test_shipped_configs_start_from_the_export(resnet50, tmp_path, name, plain):
+    base = f"mmdet::{name}"
+    found = adapt_config(base, resnet50, out=tmp_path / "small.py", plain=plain)
+    # 53 convolutions, 53 normalisations with five tensors each.
+    assert sum(stage.tensors for stage in found.stages) == 53 * 6
+    assert all(stage.tensors == stage.matched for stage in found.stages)
+    assert [stage.name for stage in found.stages] == [
+        "conv1", "bn1", "layer1", "layer2", "layer3", "layer4"
+    ]  # fmt: skip
+    assert found.report.endswith("features equal the pretrainer's")
+    assert (tmp_path / "small.py").read_text() == found.text
+    assert len(found.text.splitlines()) < 30
+
+    cfg = load_config(tmp_path / "small.py")  # as tools/train.py reads it
+    (tmp_path / "unchanged.py").write_text(f"_base_ = {base!r}")
+    original = Config.fromfile(tmp_path / "unchanged.py")
+    wanted = {"mean": MEAN, "std": STD, "bgr_to_rgb": True}
+    assert {key: cfg.model.data_preprocessor[key] for key in wanted} == wanted
+    changed = {"frozen_stages", "init_cfg", "style"}
+    for key, value in original.model.backbone.items():
+        assert key in changed or cfg.model.backbone[key] == value, key
+    assert cfg.model.backbone.style == "pytorch"
+    assert cfg.model.backbone.frozen_stages == -1
+    settings = {"model", "custom_hooks", "custom_imports"}
+    assert {key for key in cfg if cfg[key] != original.get(key)} <= settings
+    parts = {key for key in cfg.model if cfg.model[key] != original.model.get(key)}
+    assert parts - {"data_preprocessor"} == {"backbone"}
+    hooks = [dict(hook) for hook in cfg.get("custom_hooks", [])]
+    if plain:
+        assert "drivemim" not in found.text
+        checkpoint = str(resnet50.with_suffix(".pth"))
+        assert dict(cfg.model.backbone.init_cfg) == {"type": "Pretrained", "checkpoint": checkpoint}
+    else:
+        assert cfg.model.backbone.init_cfg is None
+        assert hooks[-1] == {"type": "drivemim.LoadBackbone", "checkpoint": str(resnet50)}
+
+
+PLAIN = """
+import json, sys
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmdet.registry import MODELS
+config, image, out = sys.argv[1:]
+cfg = Config.fromfile(config)
+init_default_scope('mmdet')
+model = MODELS.build(cfg.model)
+model.init_weights()
+model.eval()
+batch = dict(inputs=[torch.load(image)], data_samples=None)
+size = batch['inputs'][0].shape[1:]
+with torch.no_grad():
+    images = model.data_preprocessor(batch, False)['inputs'][..., :size[0], :size[1]]
+    maps = model.backbone(images)
+torch.save(dict(state=model.backbone.state_dict(), maps=list(maps)), out)
+print(json.dumps(sorted(name for name in sys.modules if name.startswith('drivemim'))))
+"""
+
+
+def test_plain_config_needs_nothing_of_drivemim(resnet50, tmp_path):
+    adapt_config(f"mmdet::{SHIPPED[1]}", resnet50, out=tmp_path / "small.py", plain=True)
+    torch.save(fixed_image((64, 96)).permute(2, 0, 1).contiguous(), tmp_path / "image.pt")
+    arguments = [tmp_path / "small.py", tmp_path / "image.pt", tmp_path / "out.pt"]
+    finished = subprocess.run(
+        [sys.executable, "-c", PLAIN, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert json.loads(finished.stdout.splitlines()[-1]) == []
+    found = torch.load(tmp_path / "out.pt")
+    state, metadata = read_export(resnet50)
+    assert set(found["state"]) == set(state)
+    assert all(torch.equal(found["state"][name], state[name]) for name in state)
+    for features, entry in zip(found["maps"], metadata["fingerprint"], strict=True):
+        assert list(features.shape[1:]) == entry["shape"]
+        means = torch.tensor(entry["means"])
+        tolerance = 1e-3 * entry["rms"]
+        torch.testing.assert_close(features.mean(dim=(0, 2, 3)), means, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "retinanet/retinanet_r101_fpn_1x_coco.py",
+            # 17 blocks more in layer3, three convolutions and normalisations each.
+            ["missing 306 (layer3.6.conv1.weight", "depth is 50, here 101",
+             "Take a config whose backbone is ResNet(depth=50), or pretrain ResNet(depth=101)"],
+        ),
+        (
+            "swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py",
+            ["missing 189", "unexpected 318", "type is ResNet, here SwinTransformer",
+             "DriveMIM does not pretrain SwinTransformer"],
+        ),
+        (
+            "dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py",
+            ["missing 26 (layer2.0.conv2.conv_offset.weight", "dcn is None, here {'type': 'DCN'"],
+        ),
+        (
+            "faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py",  # the same names and shapes
+            ["level 3 has shape (2048, 4, 6), not (2048, 2, 3)", "strides is (1, 2, 2, 2)"],
+        ),
+    ],
+)  # fmt: skip
+def test_other_backbones_are_refused_with_the_list(resnet50, tmp_path, name, words):
+    with pytest.raises(CheckpointError) as error:
+        adapt_config(f"mmdet::{name}", resnet50, out=tmp_path / "small.py")
+    assert [word for word in words if word not in str(error.value)] == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_own_config_keeps_its_hooks_and_imports(small, theirs, tmp_path):
+    more = """
+custom_imports = dict(imports=['json'], allow_failed_imports=False)
+custom_hooks = [dict(type='EMAHook', momentum=0.1)]
+load_from = 'https://example.com/detector.pth'
+"""
+    path = theirs(more, "init_cfg=[dict(type='Kaiming', layer='Conv2d')], pretrained=None")
+    out = tmp_path / "elsewhere" / "small.py"
+    adapt_config(str(path), small, out=out)
+    assert "_base_ = '../mine/theirs.py'" in out.read_text()
+    cfg, model = build(out)
+    assert cfg.custom_imports == {
+        "imports": ["json", "drivemim.training"], "allow_failed_imports": False
+    }  # fmt: skip
+    assert [hook.type for hook in cfg.custom_hooks] == ["EMAHook", "drivemim.LoadBackbone"]
+    assert cfg.load_from is None
+    assert all(value.requires_grad for value in model.backbone.parameters())
+    adapt_config(str(path), small, out=out, plain=True)
+    cfg, model = build(out)
+    model.init_weights()
+    state = read_export(small)[0]
+    assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
+    assert [hook.type for hook in cfg.custom_hooks] == ["EMAHook"]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_what_is_inherited_as_none_or_as_a_tuple_is_replaced(small, theirs, tmp_path, plain):
+    more = "custom_imports = None\ncustom_hooks = (dict(type='EMAHook'),)"
+    path, out = theirs(more, "init_cfg=None"), tmp_path / "small.py"
+    adapt_config(str(path), small, out=out, plain=plain)
+    cfg, model = build(out)
+    ours = [] if plain else ["drivemim.LoadBackbone"]
+    assert [hook.type for hook in cfg.custom_hooks] == ["EMAHook", *ours]
+    if plain:
+        model.init_weights()
+        state = read_export(small)[0]
+        assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_hook_that_loads_another_export_is_left_out(small, theirs, tmp_path, plain):
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    more = "custom_hooks = [dict(type='EMAHook')]"
+    adapt_config(str(theirs(more)), small, out=first)
+    other = tmp_path / "other.safetensors"
+    for suffix in (".safetensors", ".pth"):
+        other.with_suffix(suffix).write_bytes(small.with_suffix(suffix).read_bytes())
+    adapt_config(str(first), other, out=second, plain=plain)
+    hooks = build(second)[0].custom_hooks
+    assert hooks[0] == {"type": "EMAHook"}
+    assert [hook.checkpoint for hook in hooks[1:]] == ([] if plain else [str(other)])
+
+
+def test_norm_layers_that_ask_other_processes_are_no_obstacle(small, theirs, tmp_path):
+    path = theirs("model['neck']['norm_cfg'] = dict(type='MMSyncBN')")
+    adapt_config(str(path), small, out=tmp_path / "small.py")
+    assert Config.fromfile(tmp_path / "small.py").model.neck.norm_cfg.type == "MMSyncBN"
+
+
+def test_all_that_does_not_fit_is_listed(small, theirs):
+    with pytest.raises(CheckpointError) as error:
+        adapt_config(str(theirs(depth=34)), small)
+    wanted = {
+        f"layer{stage}.{block}.conv{number}.weight"
+        for stage, blocks in ((1, (2,)), (2, (2, 3)), (3, (2, 3, 4, 5)), (4, (2,)))
+        for block in blocks
+        for number in (1, 2)
+    }
+    assert all(f" {name}," in str(error.value).replace("(", " ") for name in wanted)
+
+
+def test_a_norm_that_cannot_be_pretrained_is_not_advised(small, theirs):
+    group_norm = "norm_cfg=dict(type='GN', num_groups=4)"
+    with pytest.raises(CheckpointError) as error:
+        adapt_config(str(theirs(backbone=group_norm)), small)
+    assert "or pretrain" not in str(error.value)
+
+
+def test_a_frozen_backbone_stays_frozen(small, theirs, tmp_path):
+    path = theirs(more="model['backbone']['frozen_stages'] = 4")
+    adapt_config(str(path), small, out=tmp_path / "small.py")
+    model = build(tmp_path / "small.py")[1]
+    assert not any(value.requires_grad for value in model.backbone.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"preprocessor": "rgb_to_bgr=True"}, "make the pipeline load BGR"),
+        ({"more": "train_dataloader = dict(dataset=dict(pipeline=[dict(type='Normalize')]))"},
+         "pipeline of train_dataloader normalises images"),
+        ({"more": "model = dict(type='SoftTeacher', detector=model)"},
+         "it has model.detector.backbone"),
+        ({"more": "model.pop('data_preprocessor')"}, "no model.data_preprocessor"),
+        ({"more": "model['bbox_head']['chanels'] = 3"}, "RetinaHead has no argument 'chanels'"),
+        ({"more": "import torch"}, "written in pure Python"),
+        ({"more": "x = unknown"}, "cannot be read: NameError: name 'unknown' is not defined"),
+        ({"more": "= 3"}, "cannot be read: SyntaxError: line "),
+        ({"more": "model['neck']['in_channels'] = 8"}, "FPN cannot be built: AssertionError in "),
+        ({"more": "custom_imports = dict(imports='gone')"}, "cannot be read: ImportError: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_set_right_is_refused(small, theirs, tmp_path, change, line):
+    with pytest.raises(ConfigError, match=line):
+        adapt_config(str(theirs(**change)), small, out=tmp_path / "small.py")
+    assert not (tmp_path / "small.py").exists()
+
+
+def test_config_and_backbone_may_be_swapped(tmp_path):
+    config, backbone = tmp_path / "theirs.py", tmp_path / "backbone.safetensors"
+    config.write_text("model = dict()\n")
+    with pytest.raises(ConfigError) as error:
+        adapt_config(str(backbone), config)
+    assert str(error.value) == (
+        f"--backbone {config} is a config, not an exported backbone; --config and --backbone may "
+        "be swapped"
+    )
+    with pytest.raises(ConfigError, match="holds weights and is not a config; --config and"):
+        adapt_config(str(backbone), backbone)
+    assert config.read_text() == "model = dict()\n"
+
+
+def test_paths_that_cannot_be(small, theirs, tmp_path):
+    path = theirs()
+    with pytest.raises(ConfigError, match="there is no config gone.py"):
+        adapt_config("gone.py", small)
+    with pytest.raises(ConfigError, match="mmdet::gone.py cannot be read"):
+        adapt_config("mmdet::gone.py", small)
+    with pytest.raises(ConfigError, match="would replace the config it inherits"):
+        adapt_config(str(path), small, out=path)
+    with pytest.raises(ConfigError, match="must end in .py"):
+        adapt_config(str(path), small, out=tmp_path / "small")
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder"):
+        adapt_config(str(path), small, out=tmp_path)
+    with pytest.raises(NotADirectoryError, match=f"{path} is a file"):
+        adapt_config(str(path), small, out=path / "small.py")
+    with pytest.raises(FileNotFoundError, match="no backbone at"):
+        adapt_config(str(path), tmp_path / "gone.safetensors")
+
+
+def test_only_its_own_configs_are_replaced(small, theirs, tmp_path):
+    out = tmp_path / "base.py"
+    out.write_text("model = dict()\n")
+    with pytest.raises(ConfigError, match=r"base\.py is there and was not written by drivemim"):
+        adapt_config(str(theirs()), small, out=out)
+    assert out.read_text() == "model = dict()\n"
+    out.unlink()
+    first = adapt_config(str(theirs()), small, out=out).text
+    assert adapt_config(str(theirs()), small, out=out).text == first == out.read_text()
+
+
+def test_no_other_backbone_is_loaded_after_the_export(small, theirs, tmp_path):
+    """``tools/train.py`` loads ``backbone_checkpoint`` after the hooks that a config lists."""
+    out = tmp_path / "small.py"
+    adapt_config(str(theirs(more="backbone_checkpoint = 'other.safetensors'")), small, out=out)
+    assert load_config(out).backbone_checkpoint is None
+
+
+def test_no_other_weights_are_loaded_instead(small, theirs, tmp_path):
+    whole = "model['init_cfg'] = dict(type='Pretrained', checkpoint='detector.pth')"
+    path = theirs(more=whole, backbone="pretrained='torchvision://resnet18'")
+    adapt_config(str(path), small, out=tmp_path / "small.py")
+    model = load_config(tmp_path / "small.py").model
+    assert model.init_cfg is None
+    assert model.backbone.pretrained is None
+
+
+def test_the_pth_beside_has_to_be_the_same(small, theirs, tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(small.read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"no backbone at .*copy.pth"):
+        adapt_config(str(theirs()), copy, plain=True)
+    content = torch.load(small.with_suffix(".pth"))
+    content["state_dict"]["conv1.weight"] += 1
+    torch.save(content, tmp_path / "copy.pth")
+    with pytest.raises(CheckpointError, match="has other weights than copy.safetensors"):
+        adapt_config(str(theirs()), copy, plain=True)

@@ -1,0 +1,262 @@
+"""What a backbone saw of frames is counted by hand, through whatever index it saw them."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from seen_data import index_of, metadata_of, write_backbone, write_frames
+
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import ConfigError
+from drivemim.transfer import frames_seen as module
+from drivemim.transfer.exposure import (
+    Exposure,
+    check_boxes,
+    check_images,
+    read_record,
+    record_of,
+    unknown_frames,
+)
+from drivemim.transfer.frames_seen import KnownFrames
+
+SPLITS = {"train": {"a": 6, "b": 4}, "val": {"c": 5}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_frames(tmp_path / "data", SPLITS)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def judge(folder, tmp_path):
+    """Exposure of an export to a split of the labelled index."""
+    path = index_of(folder, tmp_path / "labelled.arrow", "train", "val")
+
+    def exposure(metadata, split):
+        index = FrameIndex.open(path)
+        rows = np.flatnonzero(np.isin(index.frames.scene, index.scene_rows(split)))
+        return record_of(metadata).exposure(KnownFrames(index, rows))
+
+    return exposure
+
+
+def test_images_of_val_are_recognised_as_frames_of_a_folder(folder, judge, tmp_path):
+    """As CamVid's were: listed by one index as val, by another as an unlabelled folder."""
+    both = index_of(folder, tmp_path / "both.arrow", "train", roots=[folder / "c"])
+    saw = metadata_of({"index": str(both)}, masking="ObjectMask")
+    assert judge(saw, "val") == Exposure(frames=5, images=5, boxes=0)
+    assert judge(saw, "train") == Exposure(frames=10, images=10, boxes=10)
+    train = index_of(folder, tmp_path / "train.arrow", "train")
+    saw = metadata_of({"index": str(train)})
+    assert judge(saw, "val") == Exposure(frames=5, images=0, boxes=0)
+    assert judge(saw, "train") == Exposure(frames=10, images=10, boxes=0)
+
+
+def test_boxes_count_where_they_are_read_and_annotated(folder, judge, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    scenes = {"index": index, "scenes": ["a"]}
+
+    def boxes(masking="ObjectMask", **part):
+        metadata = metadata_of({**scenes, **part}, masking=masking)
+        return [judge(metadata, split).boxes for split in ("train", "val")]
+
+    assert boxes() == [6, 0]
+    assert boxes(scenes=None) == [10, 5]
+    assert boxes(masking="RandomMask") == [0, 0]
+    assert boxes(boxes="MotionBoxes", num_frames=2) == [0, 0]
+    assert boxes(boxes=None) == [0, 0]
+
+
+def test_boxes_of_a_detector_are_said_and_not_counted(folder, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train"))
+    boxes = {"type": "DetectedBoxes", "file": "results.json"}
+    metadata = metadata_of({"index": index, "boxes": boxes}, masking="ObjectMask")
+    record = record_of(metadata)
+    assert record.annotated == []
+    (line,) = record.remarks()
+    assert "boxes of a detector (DetectedBoxes)" in line
+    assert "indirectly" in line
+    silent = metadata_of({"index": index, "boxes": boxes}, masking="TubeMask")
+    assert record_of(silent).remarks() == []
+
+
+def test_a_part_of_several_data_sets_counts(folder, judge, tmp_path):
+    write_frames(tmp_path / "other", {"free": {"x": 3}}, labelled=())
+    other = str(index_of(tmp_path / "other", tmp_path / "other.arrow", "free"))
+    whole = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    parts = [{"index": other}, {"index": whole, "scenes": "val"}]
+    saw = metadata_of(*parts, masking="ObjectMask")
+    assert [part["annotated_frames"] for part in saw["data"]] == [0, 5]
+    assert judge(saw, "val") == Exposure(frames=5, images=5, boxes=5)
+    assert judge(saw, "train") == Exposure(frames=10, images=0, boxes=0)
+    assert judge(metadata_of({"index": other}), "val").images == 0
+
+
+def test_what_an_export_does_not_record_is_not_known(folder, judge, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train"))
+    older = metadata_of({"index": index})
+    del older["data"][0]["seen"], older["data"][0]["annotated_frames"], older["recipe"]["reads"]
+    assert judge(older, "val") == Exposure(frames=5, images=None, boxes=0)
+    assert "is an older export" in record_of(older).remarks()[0]
+    older["recipe"]["masks_use_boxes"] = True
+    assert judge(older, "val") == Exposure(frames=5, images=None, boxes=None)
+    gone = metadata_of({"index": str(tmp_path / "gone.arrow")}, masking="ObjectMask")
+    assert judge(gone, "val") == Exposure(frames=5, images=None, boxes=None)
+    assert "gone.arrow" in record_of(gone).remarks()[0]
+    nothing = metadata_of()
+    assert judge(nothing, "val").images is None
+    assert "names no index" in record_of(nothing).remarks()[0]
+
+
+def test_images_that_are_gone_cannot_be_compared(folder, judge, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train"))
+    (folder / "a" / "0.png").rename(tmp_path / "away.png")
+    metadata = metadata_of({"index": index}, masking="ObjectMask")
+    (tmp_path / "away.png").rename(folder / "a" / "0.png")
+    assert metadata["data"][0]["annotated_frames"] == 10
+    assert judge(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
+
+
+def test_weights_of_others_are_unknown_and_said_so(tmp_path):
+    torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}}, tmp_path / "resnet.pth")
+    for path in (tmp_path / "resnet.pth", write_backbone(tmp_path / "x.safetensors", None)):
+        record = read_record(path)
+        assert record.data is None
+        assert record.remarks() == [
+            "it is no export of DriveMIM, so what its pretraining saw is not known"
+        ]
+
+
+def test_a_pretraining_that_did_not_begin_at_random_says_what_it_began_with(folder, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train"))
+    (line,) = record_of(metadata_of({"index": index}, started_from="mae.pth")).remarks()
+    assert line == "its pretraining started from mae.pth; what that had seen is not known"
+
+
+class TestNuScenes:
+    """Scenes have tokens there, which stay when images are moved or written anew."""
+
+    @pytest.fixture
+    def root(self, repository, tmp_path):
+        import importlib.util
+
+        path = repository / "tests" / "datasets" / "conftest.py"
+        spec = importlib.util.spec_from_file_location("small_nuscenes_seen", path)
+        data = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(data)
+        return data.write_data(tmp_path / "rig", data.make_tables())
+
+    def exposure(self, root, metadata, scene, tmp_path):
+        index = FrameIndex.open(build_nuscenes_index(root, "v1.0-mini", tmp_path / "judged.arrow"))
+        chosen = np.isin(index.frames.scene, index.scene_rows([scene]))
+        rows = np.flatnonzero(chosen & np.asarray(index.frames.keyframe))
+        return record_of(metadata).exposure(KnownFrames(index, rows))
+
+    @pytest.mark.parametrize("most_files", [100_000, 0])
+    def test_by_file_or_by_token(self, root, tmp_path, monkeypatch, most_files):
+        monkeypatch.setattr(module, "MOST_FILES", most_files)
+        index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
+        metadata = metadata_of({"index": index, "scenes": ["scene-0061"]}, masking="ObjectMask")
+        record = metadata["data"][0]["seen"]
+        assert (record["files"] is None) == (most_files == 0)
+        # Three samples: of two cameras in scene-0061, of one in the other.
+        seen = self.exposure(root, metadata, "scene-0061", tmp_path)
+        assert seen == Exposure(frames=6, images=6, boxes=6)
+        other = self.exposure(root, metadata, "scene-0103", tmp_path)
+        assert other == Exposure(frames=3, images=0, boxes=0)
+        front = {"index": index, "scenes": ["scene-0061"], "cameras": ["CAM_FRONT"]}
+        seen = self.exposure(root, metadata_of(front), "scene-0061", tmp_path)
+        assert seen == Exposure(frames=6, images=3, boxes=0)
+
+    def test_images_that_were_written_anew_keep_their_tokens(self, root, tmp_path):
+        index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
+        metadata = metadata_of({"index": index, "scenes": ["scene-0061"]})
+        small = shutil.copytree(root, tmp_path / "small")
+        for path in small.rglob("*.jpg"):
+            path.write_bytes(path.read_bytes() + b"x")
+        seen = self.exposure(small, metadata, "scene-0061", tmp_path)
+        assert seen == Exposure(frames=6, images=6, boxes=0)
+
+    def test_tokens_and_files_cannot_be_compared(self, root, folder, judge, tmp_path, monkeypatch):
+        monkeypatch.setattr(module, "MOST_FILES", 0)
+        index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
+        metadata = metadata_of({"index": index}, masking="ObjectMask")
+        assert judge(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
+
+    @pytest.mark.parametrize("key", ["source", "version"])
+    def test_tokens_of_another_data_set_tell_nothing(self, root, tmp_path, monkeypatch, key):
+        """Neither side is compared by files, and both have tokens; those found count still."""
+        monkeypatch.setattr(module, "MOST_FILES", 0)
+        index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
+        metadata = metadata_of({"index": index, "scenes": ["scene-0061"]}, masking="ObjectMask")
+        metadata["data"][0][key] = "other"
+        seen = self.exposure(root, metadata, "scene-0103", tmp_path)
+        assert seen == Exposure(frames=3, images=None, boxes=None)
+        assert self.exposure(root, metadata, "scene-0061", tmp_path).images == 6
+
+
+def test_exports_with_names_in_their_keys_are_compared_by_such_keys(folder, judge, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    metadata = metadata_of({"index": index})
+    opened = FrameIndex.open(index)
+    older = module.frame_keys(opened, np.arange(len(opened.frames)), named=True)
+    seen = metadata["data"][0]["seen"]
+    del seen["named"]
+    seen["files"] = {"annotated": module._encode(older), "other": ""}
+    assert judge(metadata, "val").images == 5
+
+
+def test_a_chain_counts_what_each_of_it_saw(folder, judge, tmp_path):
+    """Val was seen by the first without boxes, sequence a by the second with boxes."""
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    first = {"file": "1.safetensors", **metadata_of({"index": index, "scenes": "val"})}
+    second = metadata_of({"index": index, "scenes": ["a"]}, masking="ObjectMask",
+                         started_from="1.safetensors", earlier=[first])  # fmt: skip
+    second = {"file": "2.safetensors", **second}
+    last = metadata_of({"index": index, "scenes": ["b"]}, started_from="2.safetensors",
+                       earlier=[second])  # fmt: skip
+    assert judge(last, "val") == Exposure(frames=5, images=5, boxes=0)
+    assert judge(last, "train") == Exposure(frames=10, images=10, boxes=6)
+    record = record_of(last)
+    assert record.remarks() == []
+    assert record.started_from == "2.safetensors, which started from 1.safetensors"
+    with pytest.raises(ConfigError, match=r"boxes of 6 of the 10 .* \(read by ObjectMask\)"):
+        check_boxes("--arm a", record, "--train", judge(last, "train"), most=5, cure="")
+
+
+def test_what_began_with_foreign_weights_is_unknown_and_not_refused(folder, judge, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    foreign = {"file": "r50.pth", "data": None, "recipe": {}}
+    metadata = metadata_of({"index": index, "scenes": ["a"]}, masking="ObjectMask",
+                           started_from="r50.pth", earlier=[foreign])  # fmt: skip
+    record, seen = record_of(metadata), judge(metadata, "val")
+    assert seen == Exposure(frames=5, images=None, boxes=None)
+    assert record.remarks() == [
+        "its pretraining started from r50.pth; what that had seen is not known"
+    ]
+    assert unknown_frames(record, "val", seen) == []
+    check_boxes("--arm a", record, "--val val", seen, most=0, cure="")
+    # What is recorded counts nevertheless.
+    assert judge(metadata, "train") == Exposure(frames=10, images=6, boxes=6)
+
+
+def test_refusals_name_the_thing_the_value_and_the_cure(folder, judge, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    metadata = metadata_of({"index": index}, masking="ObjectMask")
+    record, seen = record_of(metadata), judge(metadata, "val")
+    with pytest.raises(ConfigError, match=r"--arm a: .* saw 5 of the 5 images of --val val;.*--tr"):
+        check_images("--arm a", "--val val", seen, transductive=False)
+    check_images("--arm a", "--val val", seen, transductive=True)
+    with pytest.raises(
+        ConfigError,
+        match=r"read the annotated boxes of 5 of the 5 frames of --val val \(read by ObjectMask\).*"
+        r"--allow-boxes-read",
+    ):
+        check_boxes("--arm a", record, "--val val", seen, most=4, cure="")
+    check_boxes("--arm a", record, "--val val", seen, most=5, cure="")
+    unknown = Exposure(frames=5, images=None, boxes=None)
+    with pytest.raises(ConfigError, match="an unknown number of the 5 frames"):
+        check_boxes("--arm a", record, "--val val", unknown, most=5, cure="")

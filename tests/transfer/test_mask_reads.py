@@ -1,0 +1,100 @@
+"""What a pretraining reads follows from its masks and from what its data have."""
+
+import pytest
+from mmengine.config import Config
+
+from drivemim.masking.base import MaskStrategy
+from drivemim.masking.random import RandomMask
+from drivemim.registry import MASKS
+from drivemim.transfer.mask_reads import boxes_from, describe_reads, has_boxes
+from drivemim.transfer.recipe import starts_of
+
+ANNOTATED = {"boxes": "AnnotatedBoxes", "boxes_from": "annotations", "annotated_frames": 3,
+             "lidar_points": 0}  # fmt: skip
+NOTHING = {"boxes": [], "tracks": [], "lidar": []}
+OBJECT = {"boxes": ["ObjectMask"], "tracks": ["ObjectMask"], "lidar": []}
+
+
+def reads(masking, *data, **model):
+    cfg = Config({"model": {"type": "MaskedPretrainer", "masking": masking, **model}})
+    return describe_reads(cfg, data or [ANNOTATED])
+
+
+@pytest.mark.parametrize(
+    ("masking", "expected"),
+    [
+        ({"type": "RandomMask"}, NOTHING),
+        ({"type": "drivemim.ObjectMask"}, OBJECT),
+        ({"type": "ObjectMask", "rest": {"type": "WorldMask"}}, OBJECT),
+        ({"type": "CausalMask", "rest": {"type": "ObjectMask"}}, OBJECT),
+        ({"type": "GuidedMask", "rest": {"type": "WorldMask"}}, NOTHING),
+        (
+            {"type": "MixtureMask", "strategies": [{"type": "WorldMask"}, {"type": "ObjectMask"}]},
+            OBJECT,
+        ),
+        (
+            {"type": "StackMask", "shares": [0.5, 0.5], "strategies": [
+                {"type": "TubeMask"},
+                {"type": "CameraDropoutMask", "rest": {"type": "ObjectMask"}},
+            ]},
+            OBJECT,
+        ),
+    ],
+)  # fmt: skip
+def test_every_strategy_inside_another_counts(masking, expected):
+    assert reads(masking) == expected
+
+
+def test_what_the_data_do_not_have_is_not_read():
+    world = {"type": "ObjectMask", "rest": {"type": "WorldMask"}}
+    lidar = {**ANNOTATED, "lidar_points": 100}
+    assert reads(world, lidar) == {**OBJECT, "lidar": ["WorldMask"]}
+    assert reads(world, {**ANNOTATED, "annotated_frames": 0}) == NOTHING
+    assert reads(world, {**ANNOTATED, "boxes": None, "boxes_from": None}) == NOTHING
+    # One of two data sets has boxes.
+    assert reads(world, {**ANNOTATED, "annotated_frames": 0}, ANNOTATED) == OBJECT
+    # Of an index that is gone the worst is assumed.
+    gone = {key: value for key, value in ANNOTATED.items() if key != "annotated_frames"}
+    assert has_boxes(gone)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "origin"),
+    [
+        (None, None),
+        ("AnnotatedBoxes", "annotations"),
+        ("MotionBoxes", "images"),
+        ({"type": "drivemim.MotionBoxes", "min_change": 0.1}, "images"),
+        ({"type": "DetectedBoxes", "file": "results.json"}, "detector"),
+        ("SomebodysBoxes", "annotations"),
+    ],
+)
+def test_where_boxes_come_from(boxes, origin):
+    assert boxes_from(boxes) == origin
+
+
+def test_a_strategy_of_the_user_that_does_not_say_reads_everything(monkeypatch):
+    class SilentMask(MaskStrategy):
+        def rank(self, context):
+            return RandomMask().rank(context)
+
+    monkeypatch.setitem(MASKS.module_dict, "SilentMask", SilentMask)
+    assert reads({"type": "SilentMask"}) == {
+        "boxes": ["SilentMask"], "tracks": ["SilentMask"], "lidar": [],
+    }  # fmt: skip
+
+
+def test_what_a_run_started_from():
+    def start(**config):
+        return starts_of(Config({"model": {}, **config}))
+
+    assert start() == []
+    assert start(load_from="mae.pth") == ["mae.pth"]
+    assert start(load_from="iter_2.pth", resume=True) == []
+    nested = {"encoder": {"type": "ViT", "init_cfg": {"type": "Pretrained", "checkpoint": "a.pth"}}}
+    assert start(model=nested) == ["a.pth"]
+    assert start(model={"encoder": {"init_cfg": {"type": "TruncNormal", "std": 0.02}}}) == []
+    # A run moves what it starts from into a hook.
+    hook = {"type": "drivemim.LoadBackbone", "checkpoint": "b.safetensors"}
+    assert start(custom_hooks=[{"type": "EMAHook"}, hook]) == ["b.safetensors"]
+    assert start(custom_hooks=[hook], model=nested) == ["b.safetensors", "a.pth"]

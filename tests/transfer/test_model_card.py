@@ -1,0 +1,350 @@
+"""Every number of a model card, read back and compared with where it comes from."""
+
+import copy
+import importlib.util
+import json
+import re
+
+import pytest
+from mmengine.config import Config
+
+from drivemim import __version__
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
+from drivemim.errors import ConfigError, DataError
+from drivemim.evaluation.results_file import results_json
+from drivemim.training.run import train
+from drivemim.transfer.data_record import describe_data, frames_per_clip
+from drivemim.transfer.exporting import export_backbone, read_export
+from drivemim.transfer.model_card import limits, read_results, render_card
+from drivemim.transfer.recipe import describe_recipe
+
+RESULTS = {
+    "linear": {"mAP": 0.123456789, "count": 75995, "missing": float("nan")},
+    "seeds": [3, 4.5],
+    "checkpoint": "iter_2.pth",
+    "whole": True,
+}
+GONE = {
+    "index": "gone.arrow", "unreadable": "gone", "chosen": None, "cameras": None, "boxes": None,
+    "boxes_from": None,
+    "steps": 1, "spacing": None, "one_camera": False, "augment": None, "lidar_points": 0,
+}  # fmt: skip
+NOTHING = {"data": [], "recipe": {"reads": {}, "started_from": None, "earlier": []}}
+
+
+@pytest.fixture(scope="module")
+def index(repository, tmp_path_factory):
+    """The small nuScenes data set of tests/data: its facts are known by hand.
+
+    Two scenes of 3 samples and 8 frames a camera: scene-0103 at night in rain with CAM_FRONT,
+    scene-0061 with CAM_FRONT and CAM_BACK; each has 3 boxes of a car, 2 of a pedestrian, 1 of a
+    truck and 2 of a bicycle. Images have 48 x 64 pixels.
+    """
+    path = repository / "tests" / "datasets" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("small_nuscenes", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    root = module.write_data(tmp_path_factory.mktemp("card") / "data", module.make_tables())
+    return build_nuscenes_index(root, "v1.0-mini", root.parent / "small.arrow")
+
+
+@pytest.fixture(scope="module")
+def run(repository, index, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    base = repository / "tests" / "toys" / "configs" / "vit.py"
+    (folder / "card.py").write_text(f"""
+_base_ = {str(base)!r}
+index = 'a/variable/that/nothing/reads'
+train_dataloader = dict(batch_size=3, dataset=dict(
+    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96),
+    scenes=['scene-0061'], cameras=['CAM_FRONT'], num_frames=2, frame_interval=0.25,
+    augment=dict(flip=0.25)))
+model = dict(masking=dict(_delete_=True, type='ObjectMask', ratio=0.75, keep=0.2))
+default_hooks = dict(logger=dict(interval=1))
+""")
+    # MMEngine's logs go by this folder's name and the second: no other test may have it.
+    train(folder / "card.py", work_dir=folder / "carded", seed=7)
+    return folder / "carded" / "iter_2.pth"
+
+
+@pytest.fixture(scope="module")
+def card(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    (folder / "results.json").write_text(json.dumps(RESULTS))
+    metadata = export_backbone(
+        run, folder / "vit.safetensors", metrics=[f"probe={folder / 'results.json'}"]
+    )
+    return folder / "vit.md", metadata
+
+
+def rows_of(text):
+    """Tables by title: key and cell of every row."""
+    found, title = {}, ""
+    for line in text.splitlines():
+        if line.startswith("#"):
+            title = line.lstrip("# ")
+        elif match := re.fullmatch(r"\| (.+?) \| (.*) \|", line):
+            table = found.setdefault(title, {})
+            assert match[1] not in table
+            table[match[1]] = match[2]
+    return found
+
+
+@pytest.fixture(scope="module")
+def tables(card):
+    return rows_of(card[0].read_text())
+
+
+def test_the_backbone_is_described_by_its_own_numbers(card, run, tables):
+    state = read_export(card[0].with_suffix(".safetensors"))[0]
+    rows = dict(tables["Model card of vit"])
+    assert re.fullmatch(r"carded_\d{8}_\d{6}", rows.pop("experiment"))
+    assert rows.pop("DriveMIM") == __version__
+    assert rows == {
+        "architecture": "drivemim.ViT(depth=3, embed_dims=16, num_heads=2, patch_size=8)",
+        "parameters": str(sum(value.numel() for value in state.values())),
+        "strides": "8",
+        "channels": "16",
+        "image size, height and width": "64, 96",
+        "mean": "123.675, 116.28, 103.53",
+        "std": "58.395, 57.12, 57.375",
+        "colours": "RGB",
+        "checkpoint": str(run),
+        "averaged weights": "no",
+    }
+
+
+def test_the_data_are_those_of_the_config_and_the_index(index, tables):
+    rows = dict(tables["Data"])
+    assert re.fullmatch(r"[0-9a-f]{16}", rows.pop("tables"))
+    assert rows == {
+        "index": str(index),
+        "source": "nuscenes v1.0-mini",
+        "frames to draw from": "8",  # one camera of one scene, sweeps included
+        "frames of annotated scenes": "8",
+        "scenes": "1",
+        "scenes at night": "0",
+        "scenes in rain": "0",
+        "annotated boxes: pedestrian": "2",
+        "annotated boxes: vehicle": "4",
+        "annotated boxes: other": "2",
+        "stored sizes": "48 x 64",
+        "chosen scenes": "scene-0061",
+        "cameras": "CAM_FRONT",
+        "boxes": "AnnotatedBoxes",
+        "time steps": "2",
+        "seconds between them": "0.25",
+        "one camera a clip": "no",
+        "lidar points a frame": "0",
+        "augmentation": "AugmentSettings(flip=0.25)",
+    }
+
+
+def test_the_recipe_is_that_of_the_config_and_the_log(tables):
+    assert tables["Recipe"] == {
+        "masks": "ObjectMask(keep=0.2, ratio=0.75)",
+        "boxes": "annotated, read by ObjectMask",
+        "tracks": "read by ObjectMask",
+        "lidar": "not read",
+        "started from": "random initialisation",
+        "mask schedule": "none",
+        "target": "NormalizedPixels()",
+        "decoder": "ClipDecoder(depth=1, embed_dims=16, num_heads=2)",
+        "guide": "none",
+        "iterations": "2",
+        "clips a batch": "3",
+        "processes": "1",
+        "clips seen": "6",  # 2 iterations of 3
+        "frames a clip": "2",  # 2 steps of one camera
+        "frames seen": "12",
+        "optimizer": "AdamW(lr=0.01)",
+        "settings of its wrapper": "dict(clip_grad=dict(max_norm=1.0), constructor=LayerDecay, "
+        "paramwise_cfg=dict(decay_rate=0.8))",
+        "wrapper": "OptimWrapper",
+        "schedule": "CosineAnnealingLR(begin=0, by_epoch=False, end=2, eta_min_ratio=0.01)",
+        "averaging of weights": "EMAHook(momentum=0.3, update_buffers=True)",
+        "seed": "7",
+    }
+
+
+def test_the_metrics_are_those_of_the_log_and_the_files(run, tables):
+    (scalars,) = run.parent.glob("*/vis_data/scalars.json")
+    last = json.loads(scalars.read_text().splitlines()[-1])
+    assert (last["iter"], last["loss"] > 0) == (2, True)
+    assert tables["Metrics"] == {"training loss": f"{last['loss']:.6g}"}
+    assert tables["probe"] == {
+        "linear.mAP": "0.123457",
+        "linear.count": "75995",
+        "linear.missing": "nan",
+        "seeds[0]": "3",
+        "seeds[1]": "4.5",
+    }
+
+
+def test_no_number_hides_elsewhere(card, tables):
+    assert list(tables) == ["Model card of vit", "Data", "Recipe", "Metrics", "probe"]
+    lines = card[0].read_text().splitlines()
+    prose = [line for line in lines if not line.startswith(("|", "From"))]
+    # Those of the last log and of the limits; keys of frames are not for reading.
+    assert re.findall(r"\d[\d.]*", "\n".join(prose)) == ["2", "64", "96"]
+
+
+def test_limits_follow_from_the_data(card):
+    page, metadata = card
+    lines = limits(metadata)
+    assert "small.arrow: cameras not seen: CAM_BACK." in lines
+    assert "small.arrow: one camera only, CAM_FRONT." in lines
+    assert "small.arrow: no scene's description speaks of night." in lines
+    assert all(f"- {line}" in page.read_text() for line in lines)
+    assert not [line for line in lines if "generated" in line or "annotated" in line]
+
+    def changed(**change):
+        other = copy.deepcopy(metadata)
+        other["data"][0].update(change)
+        return " ".join(limits(other))
+
+    assert "every image is generated" in changed(generated=True)
+    nobody = {"pedestrian": 0, "vehicle": 3, "other": 0}
+    assert "no pedestrian is annotated" in changed(objects=nobody)
+    assert "no annotations" in changed(objects=dict.fromkeys(nobody, 0))
+    assert "not recorded" in changed(described_scenes=0)
+    assert "assumed, not measured, in 5 of 8 frames" in changed(uncalibrated_frames=5)
+    assert "every scene is at night" in changed(night_scenes=1)
+    assert "Not all of its data" in changed(unreadable="gone")
+
+
+def test_data_are_counted_as_they_are_chosen(index, tmp_path):
+    def described(**part):
+        loader = {"dataset": {"index": str(index), "image_size": (64, 96), **part}}
+        return describe_data(Config({"train_dataloader": loader}))
+
+    (whole,) = described(num_frames=3)
+    assert whole["cameras"] == ["CAM_BACK", "CAM_FRONT"]
+    assert whole["left_out_cameras"] == []
+    # Keyframes only, since there is no frame_interval: 3 of one camera and 3 of each of two.
+    assert [whole[key] for key in ("frames", "scenes", "night_scenes", "rain_scenes")] == [
+        9, 2, 1, 1
+    ]  # fmt: skip
+    assert whole["objects"] == {"pedestrian": 4, "vehicle": 8, "other": 4}
+    assert frames_per_clip([whole]) == 6
+    assert described(frame_interval=0.5)[0]["frames"] == 24
+    single = described(single_camera=True)
+    assert frames_per_clip(single) == 1
+    assert frames_per_clip([whole, *single]) is None
+    assert frames_per_clip([]) is None
+    (gone,) = described(index=str(tmp_path / "gone.arrow"))
+    assert "gone.arrow" in gone["unreadable"]
+    assert frames_per_clip([gone]) is None
+    assert "not known" in render_card("x", metadata_of(gone))
+    assert "generated" not in gone
+    assert described(boxes=None)[0]["boxes"] is None
+
+
+def metadata_of(part):
+    """The least a card needs, with nothing known."""
+    recipe = dict.fromkeys(
+        ("masking", "target", "decoder", "guide", "iterations", "batch_size", "processes", "clips",
+         "frames_per_clip", "frames_seen", "optimizer", "optimizer_settings", "precision",
+         "schedule", "averaged", "seed", "last_log")
+    )  # fmt: skip
+    return {
+        "architecture": {"type": "mmdet.ResNet", "depth": 18},
+        "parameters": 1, "strides": [4], "channels": [8], "input_size": [32, 64],
+        "normalization": {"mean": [0.0], "std": [1.0], "bgr_to_rgb": False},
+        "source": {"checkpoint": "x", "experiment": None, "ema": True}, "drivemim_version": "0",
+        "data": [part],
+        "recipe": {**recipe, "reads": {"boxes": (), "tracks": (), "lidar": ()},
+                   "started_from": None, "mask_schedule": []},
+    }  # fmt: skip
+
+
+def test_what_is_not_known_is_said():
+    text = render_card("x", metadata_of(GONE))
+    rows = rows_of(text)
+    assert rows["Data"]["counts"] == "not known: gone"
+    assert {rows["Recipe"][key] for key in ("frames seen", "processes", "iterations")} == {
+        "not known"
+    }
+    assert "training loss is not known" in text
+    assert "No result of these weights is known" in text
+    assert "checkpoint='x.pth'" in text  # a ResNet needs nothing of DriveMIM
+
+
+def test_a_log_with_other_numbers_of_processes(run, tmp_path):
+    """Resumed on another number of GPUs, what was seen is not known; nor are later losses its."""
+    import shutil
+
+    copied = tmp_path / "run"
+    shutil.copytree(run.parent, copied)
+    (copied / "later" / "vis_data").mkdir(parents=True)
+    (copied / "later" / "later.log").write_text("    GPU number: 4\n")
+    lines = [{"loss": 0.5, "iter": 2}, {"loss": 0.1, "iter": 3}]
+    (copied / "later" / "vis_data" / "scalars.json").write_text(
+        "\n".join(json.dumps(line) for line in lines) + '\n{"loss": 0.'
+    )
+    recipe = export_backbone(copied / "iter_2.pth", tmp_path / "x.safetensors")["recipe"]
+    assert (recipe["processes"], recipe["clips"], recipe["frames_seen"]) == (None, None, None)
+    assert recipe["last_log"]["losses"] == {"loss": 0.5}
+    assert recipe["last_log"]["iteration"] == 2
+
+
+@pytest.mark.parametrize(("launcher", "processes"), [("none", 1), ("pytorch", None)])
+def test_without_a_log_only_a_run_without_launcher_is_known(tmp_path, launcher, processes):
+    cfg = Config({"model": {}, "launcher": launcher})
+    assert describe_recipe(cfg, {}, tmp_path / "iter_2.pth", NOTHING)["processes"] == processes
+
+
+@pytest.mark.parametrize(
+    ("named", "error", "line"),
+    [
+        ("results.json", ConfigError, "must be NAME=FILE.json"),
+        ("probe=gone.json", FileNotFoundError, "there is no file"),
+        ("probe=broken.json", DataError, "is no JSON"),
+        ("probe=empty.json", DataError, "has no number by name in it"),
+    ],
+)
+def test_results_that_cannot_be_shown(run, tmp_path, monkeypatch, named, error, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.json").write_text('{"mAP": 0.')
+    (tmp_path / "empty.json").write_text('{"name": "x", "flag": true}')
+    with pytest.raises(error, match=line):
+        export_backbone(run, tmp_path / "x.safetensors", metrics=[named])
+    assert not list(tmp_path.glob("x.*"))
+    (tmp_path / "good.json").write_text('{"mAP": 1}')
+    with pytest.raises(ConfigError, match="every name once"):
+        read_results(["a=good.json", "a=good.json"])
+
+
+def test_points_of_curves_are_no_metrics(tmp_path):
+    """``tools/test.py --out`` keeps what its charts are drawn from beside the numbers."""
+    file = tmp_path / "detector.json"
+    curves = {"pedestrian": {"miss_rate": {"miss_rate": [1.0, 0.5]}}}
+    file.write_bytes(results_json({"mAP": 0.25}, curves))
+    _, content = read_results([f"detector={file}"])["detector"]
+    assert content == {"mAP": 0.25}
+    file.write_bytes(results_json({}, curves))
+    with pytest.raises(DataError, match="has no number by name in it"):
+        read_results([f"detector={file}"])
+
+
+def test_only_a_card_is_replaced(run, tmp_path):
+    (tmp_path / "readme.md").write_text("# My notes\n")
+    with pytest.raises(ConfigError, match=r"readme.md is there and is no model card"):
+        export_backbone(run, tmp_path / "readme.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["readme.md"]
+    export_backbone(run, tmp_path / "x.safetensors")
+    first = (tmp_path / "x.md").read_text()
+    export_backbone(run, tmp_path / "x.safetensors", ema=True)
+    assert (
+        first.replace("averaged weights | no", "averaged weights | yes")
+        == (tmp_path / "x.md").read_text()
+    )
+
+
+def test_long_results_are_cut_and_say_so(tmp_path):
+    content = {f"value {number}": number for number in range(100)}
+    (tmp_path / "long.json").write_text(json.dumps(content))
+    results = read_results([f"long={tmp_path / 'long.json'}"])
+    text = render_card("x", metadata_of(GONE), results)
+    assert "And 40 more in the file." in text
+    assert list(rows_of(text)["long"].values()) == [str(number) for number in range(60)]

@@ -1,0 +1,116 @@
+"""What runs saw is in their exports, whatever becomes of index and weights before the export."""
+
+import numpy as np
+import pytest
+import torch
+from seen_data import index_of, write_frames
+
+from drivemim.compat import read_checkpoint
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.training.run import train
+from drivemim.transfer.exporting import export_backbone
+from drivemim.transfer.exposure import Exposure, read_record
+from drivemim.transfer.frames_seen import KnownFrames
+
+SPLITS = {"train": {"a": 6, "b": 4}, "val": {"c": 5}}
+
+
+@pytest.fixture
+def place(tmp_path):
+    write_frames(tmp_path / "data", SPLITS)
+    index_of(tmp_path / "data", tmp_path / "train.arrow", "train")
+    index_of(tmp_path / "data", tmp_path / "all.arrow", "train", "val")
+    index_of(tmp_path / "data", tmp_path / "judged.arrow", "train", "val")
+    return tmp_path
+
+
+@pytest.fixture
+def run(repository, place):
+    """Train on an index, and return the checkpoint."""
+
+    def pretrain(name, index, iterations=2, resume=None, **options):
+        dataset = {"_delete_": True, "type": "ClipDataset", "index": str(place / index),
+                   "image_size": (64, 96)}  # fmt: skip
+        config = place / f"{name}.py"
+        config.write_text(
+            f"_base_ = {str(repository / 'tests/toys/configs/vit.py')!r}\n"
+            f"train_dataloader = dict(dataset={dataset!r})\n"
+        )
+        length = {"train_cfg.max_iters": iterations, "param_scheduler.0.end": iterations}
+        options = {**length, **options}
+        folder = place / f"{name}-pretraining-record"
+        train(config, work_dir=folder, options=options, resume=resume)
+        return folder / f"iter_{iterations}.pth"
+
+    return pretrain
+
+
+def export(checkpoint, out):
+    export_backbone(checkpoint, out)
+    return out, out.with_suffix(".md").read_text()
+
+
+def exposure(place, path, split="val"):
+    index = FrameIndex.open(place / "judged.arrow")
+    rows = np.flatnonzero(np.isin(index.frames.scene, index.scene_rows(split)))
+    return read_record(path).exposure(KnownFrames(index, rows))
+
+
+@pytest.mark.parametrize("start", ["export", "checkpoint"])
+def test_a_run_that_starts_from_another_saw_what_that_saw(place, run, start):
+    first = run("first", "all.arrow")
+    if start == "export":
+        first, _ = export(first, place / "first.safetensors")
+    second = run("second", "train.arrow", load_from=str(first))
+    first.unlink()
+    out, card = export(second, place / "second.safetensors")
+    assert f"| started from | {first}, which started from random initialisation |" in card
+    for path in (out, second):
+        assert exposure(place, path) == Exposure(frames=5, images=5, boxes=0)
+        assert read_record(path).started_from == str(first)
+        assert read_record(path).remarks() == []
+
+
+def test_a_run_that_starts_from_foreign_weights_is_unknown(place, run):
+    state = read_checkpoint(run("first", "train.arrow"))["state_dict"]
+    weights = {key: value for key, value in state.items() if key.startswith("encoder.backbone.")}
+    weights = weights or {key: value for key, value in state.items() if key.startswith("encoder.")}
+    names = {key.removeprefix("encoder."): value for key, value in weights.items()}
+    foreign = place / "foreign.pth"
+    torch.save({"state_dict": names}, foreign)
+    out, card = export(run("next", "train.arrow", load_from=str(foreign)), place / "x.safetensors")
+    assert exposure(place, out) == Exposure(frames=5, images=None, boxes=None)
+    (line,) = read_record(out).remarks()
+    assert line == f"its pretraining started from {foreign}; what that had seen is not known"
+    assert "random initialisation" not in card
+
+
+def test_an_index_that_is_built_again_after_training_changes_nothing(place, run):
+    checkpoint = run("one", "all.arrow")
+    index_of(place / "data", place / "all.arrow", "train")
+    out, _ = export(checkpoint, place / "one.safetensors")
+    assert exposure(place, out) == Exposure(frames=5, images=5, boxes=0)
+    (place / "all.arrow").unlink()
+    assert exposure(place, checkpoint).images == 5
+
+
+def test_a_checkpoint_without_a_record_is_unknown_and_says_so(place, run):
+    checkpoint = run("one", "all.arrow")
+    content = read_checkpoint(checkpoint)
+    del content["meta"]["pretraining"]
+    torch.save(content, checkpoint)
+    out, card = export(checkpoint, place / "one.safetensors")
+    assert "which frames were seen is not known; its checkpoint has no record" in card
+    for path in (out, checkpoint):
+        assert exposure(place, path).images is None
+        (line,) = read_record(path).remarks()
+        assert "the index may have changed since" in line
+
+
+def test_a_resumed_run_on_other_data_saw_both(place, run):
+    first = run("one", "all.arrow")
+    out = run("one", "train.arrow", iterations=4, resume=first)
+    assert exposure(place, out) == Exposure(frames=5, images=5, boxes=0)
+    assert exposure(place, out, "train").images == 10
+    same = run("one", "train.arrow", iterations=6, resume=out)
+    assert read_record(same) == read_record(out)
