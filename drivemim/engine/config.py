@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import copy
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -111,7 +112,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         _open(config, key)
     if options:
         try:
-            config.merge_from_dict(dict(options))
+            config.merge_from_dict(copy.deepcopy(dict(options)))  # removes ``_delete_`` in place
         except (AttributeError, KeyError, TypeError) as error:
             first = str(error).strip().partition("\n")[0]
             raise ConfigError(f"--cfg-options of {path}: {first}") from error
