@@ -65,11 +65,17 @@ def _check_validation(
         return
     if not without and config.get("val_dataloader") is not None:
         return
-    why = f"train_cfg.val_begin={begin} disables validation" if without else "there is no val_dataloader"
+    why = (
+        f"train_cfg.val_begin={begin} disables validation"
+        if without
+        else "there is no val_dataloader"
+    )
     checkpoint = (config.get("default_hooks") or {}).get("checkpoint") or {}
-    needing = [f"custom_hooks.{place} (EarlyStoppingHook)"
-               for place, each in enumerate(config.get("custom_hooks") or ())
-               if isinstance(each, Mapping) and short_type(each) == "EarlyStoppingHook"]  # fmt: skip
+    needing = [
+        f"custom_hooks.{place} (EarlyStoppingHook)"
+        for place, each in enumerate(config.get("custom_hooks") or ())
+        if isinstance(each, Mapping) and short_type(each) == "EarlyStoppingHook"
+    ]
     if checkpoint.get("save_best"):
         needing.append(f"default_hooks.checkpoint.save_best={checkpoint['save_best']}")
     faults += [f"{each} needs validation, and {why}: take it out" for each in needing]
