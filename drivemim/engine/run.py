@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from drivemim import compat
 from drivemim.engine.agreement import check_scaled_rate
 from drivemim.engine.autocast import mixed_precision
-from drivemim.engine.config import config_errors, is_pretrainer, load_config, variables_of
+from drivemim.engine.config import config_errors, drop_variables, is_pretrainer, load_config
 from drivemim.engine.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.engine.hooks.check_agreement import CheckAgreement
 from drivemim.engine.hooks.record_pretraining import RecordPretraining
@@ -82,7 +82,7 @@ def train(
     check_scaled_rate(cfg)
     check_schedule(cfg)
     checkpoint, trained = _choose_start(cfg, resume, seed)
-    dump = dump_of(cfg, variables_of(cfg))
+    dump = dump_of(cfg)
     cfg.resume, cfg.load_from = (
         checkpoint is not None,
         str(checkpoint or "") or cfg.get("load_from"),
@@ -186,6 +186,7 @@ def _prepare(
             f"--cfg-options launcher={options['launcher']} would change nothing: give --launcher"
         )
     cfg = load_config(config, options)
+    drop_variables(cfg)
     cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(config).stem)
     check_folder(cfg.work_dir)
     cfg.launcher = launcher
