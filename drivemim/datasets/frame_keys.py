@@ -17,6 +17,9 @@ from drivemim.datasets.index import FrameIndex
 from drivemim.datasets.sources import content_key
 from drivemim.datasets.town.generate import MARKER
 
+MOST_FILES = 100_000
+"""With more frames, their files are not read if their scenes have tokens that identify them."""
+
 
 def frame_keys(
     index: FrameIndex, rows: NDArray[np.int64], *, named: bool = False
