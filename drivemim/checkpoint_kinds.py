@@ -179,6 +179,41 @@ def _common(names: Iterable[str]) -> str | None:
     return next((each for each in _WRAPPERS if all(n.startswith(each) for n in names)), None)
 
 
+def trained_weights(
+    path: Any, kept: Mapping[str, Any], averaged: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the weights in the ``ema_state_dict`` of MMEngine's ``EMAHook`` by the model's names.
+
+    The hook stores them with ``module.`` before every name, and exchanges those alone with the
+    averaged weights, so that a part of them would mix the two.
+
+    Args:
+        path: path of the file, for the error.
+        kept: the ``ema_state_dict``.
+        averaged: the ``state_dict`` beside it, by the model's names.
+
+    Raises:
+        CheckpointError: if the two do not have the same weights; the message names those that only
+            one of them has.
+    """
+    found = unwrapped(
+        {name: value for name, value in kept.items() if str(name).startswith("module.")}
+    )
+    missing = [name for name in averaged if name not in found]
+    unknown = [name for name in found if name not in averaged]
+    if missing or unknown:
+        parts = [
+            *([f"lacks {_listed(missing)} of its state_dict"] if missing else []),
+            *([f"has {_listed(unknown)} that its state_dict lacks"] if unknown else []),
+        ]
+        raise CheckpointError(
+            f"{path} has an ema_state_dict that, among its names that begin with module., "
+            f"{' and '.join(parts)}, so that averaged and trained weights would be mixed; take "
+            "another checkpoint, or save the wanted weights as state_dict, without ema_state_dict"
+        )
+    return found
+
+
 def check_weights(path: Any, weights: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
     """Refuse weights that are no plain numbers of the model's kind, or that are NaN or infinite.
 

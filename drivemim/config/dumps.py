@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +74,13 @@ def _is_added(hook: Mapping[str, Any], config: Config) -> bool:
     )
 
 
-def dump_of(config: Config, variables: Iterable[str]) -> Config:
+def dump_of(config: Config) -> Config:
     """Copy a run's config for the dump, before the run adds to it.
 
     Args:
-        config: config with the options of the command line.
-        variables: top-level names that only other lines of the config read. Those lines have been
-            evaluated, so nothing would read the names in the dump.
+        config: config with the options of the command line, without variables.
     """
     dump = copy.deepcopy(config)
-    for name in variables:
-        dump.pop(name)
     if dump.get("experiment_name") == Path(dump.work_dir).resolve().name:
         dump.pop("experiment_name")
     return dump

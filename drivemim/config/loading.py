@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import copy
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,8 @@ _MMDETECTION_VARIABLES = (
     "checkpoint", "checkpoint_file", "batch_augments", "load_pipeline", "train_dataset",
     "classes", "num_levels", "num_proposals", "num_stages",
 )  # fmt: skip
+# Those that MMDetection's own tools read from a dumped config.
+_MMDETECTION_READS = ("tta_model", "tta_pipeline")
 _TOP_LEVEL = _takes(Runner.__init__, *_RUNNER_EXTRAS) - {"cfg"}
 _DATALOADER = _takes(DataLoader.__init__, "num_batch_per_epoch") - {"kwargs"}
 # Arguments that are dicts without a ``type``, and the keys that the reading class knows; None if
@@ -109,7 +112,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         _open(config, key)
     if options:
         try:
-            config.merge_from_dict(dict(options))
+            config.merge_from_dict(copy.deepcopy(dict(options)))  # removes ``_delete_`` in place
         except (AttributeError, KeyError, TypeError) as error:
             first = str(error).strip().partition("\n")[0]
             raise ConfigError(f"--cfg-options of {path}: {first}") from error
@@ -174,9 +177,14 @@ def config_errors() -> Iterator[None]:
         raise ConfigError(line) from error
 
 
-def variables_of(config: Config) -> list[str]:
-    """Return the top-level names that neither the Runner nor MMDetection's tools read."""
-    return [key for key in config if key not in _TOP_LEVEL and key not in _MMDETECTION_VARIABLES]
+def drop_variables(config: Config) -> None:
+    """Remove, in place, the top-level names that neither the Runner nor MMDetection's tools read.
+
+    Only other lines of the config read them, and these lines have been evaluated. An option that
+    changes what came of a variable would leave the variable with a value that no longer holds.
+    """
+    for key in [each for each in config if each not in (*_TOP_LEVEL, *_MMDETECTION_READS)]:
+        config.pop(key)
 
 
 def is_pretrainer(model: Mapping[str, Any]) -> bool:
@@ -214,7 +222,9 @@ def _check_top_level(config: Config) -> None:
     such lines either. There, only a misspelt name is refused.
     """
     is_plain = is_dump(config) or Path(config.filename).suffix != ".py"
-    for key in variables_of(config):
+    for key in config:
+        if key in _TOP_LEVEL or key in _MMDETECTION_VARIABLES:
+            continue
         if is_plain:
             is_unread = bool(get_close_matches(key, _TOP_LEVEL, cutoff=0.8))
         else:

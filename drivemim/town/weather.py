@@ -43,7 +43,7 @@ class Weather:
             [[[(255 - t) / 255 * value for value in condition.horizon]] for t in range(256)]
         )
         self._haze_colours = np.round(self._haze_colours).astype(np.uint8)
-        self._lights = {camera.channel: _CameraLight(camera, condition) for camera in rig}
+        self._camera_maps = {camera.channel: _CameraMaps(camera, condition) for camera in rig}
 
     def apply(
         self, output: RenderOutput, camera: Camera, ego_yaw: float, generator: np.random.Generator
@@ -56,17 +56,17 @@ class Weather:
             ego_yaw: heading of the car, radians.
             generator: source of this image's rain and noise.
         """
-        light = self._lights[camera.channel]
+        maps = self._camera_maps[camera.channel]
         condition = self._condition
-        light.add_sky(output, self._sky, ego_yaw)
+        maps.add_sky(output, self._sky, ego_yaw)
         image = cv2.cvtColor(output.colours_HW4, cv2.COLOR_BGRA2BGR)
         inverse_depth = output.inverse_depth_HW
         transmission = inverse_depth / (inverse_depth + np.float32(1 / condition.haze))
         transmission[inverse_depth == 0] = 1.0
         gain = transmission
         scale = 255.0
-        if light.beam is not None:
-            gain = transmission * (1 + light.beam * np.minimum(inverse_depth * 14, 1.0))
+        if maps.beam is not None:
+            gain = transmission * (1 + maps.beam * np.minimum(inverse_depth * 14, 1.0))
             scale = 40.0
         gains = cv2.convertScaleAbs(gain, alpha=scale)
         image = cv2.multiply(image, cv2.merge([gains] * 3), scale=1 / scale)
@@ -87,7 +87,7 @@ class Weather:
         return layer[top : top + height, left : left + width]
 
 
-class _CameraLight:
+class _CameraMaps:
     """Precomputed maps of one camera: its pixels' positions in the sky, and the headlight beam.
 
     Attributes:
@@ -105,7 +105,7 @@ class _CameraLight:
         azimuth = np.arctan2(rays[..., 1], rays[..., 0]) - camera_yaw
         azimuth = (azimuth + np.pi) % (2 * np.pi) - np.pi
         elevation = np.arcsin(rays[..., 2])
-        self._first = float(azimuth.max()) + camera_yaw
+        self._left_azimuth = float(azimuth.max()) + camera_yaw
         sky_rows = np.flatnonzero((elevation > _MIN_ELEVATION).any(axis=1))
         self._rows = int(sky_rows[-1]) + 1 if len(sky_rows) else 0
         x_sky = (azimuth.max() - azimuth) / (2 * np.pi) * _SKY_WIDTH
@@ -115,20 +115,20 @@ class _CameraLight:
             np.clip(y_sky, 0, _SKY_HEIGHT - 1)[: max(self._rows, 1)].astype(np.float32),
             cv2.CV_16SC2,
         )
-        ahead = (camera_yaw + azimuth + np.pi) % (2 * np.pi) - np.pi
+        ego_azimuth = (camera_yaw + azimuth + np.pi) % (2 * np.pi) - np.pi
         self.beam: Floats32 | None = None
         if condition.night:
             low = 1 / (1 + np.exp((elevation - 0.03) / 0.025))
-            beam = 3.0 * np.exp(-((ahead / 0.5) ** 2)) * low
+            beam = 3.0 * np.exp(-((ego_azimuth / 0.5) ** 2)) * low
             self.beam = beam.astype(np.float32) if beam.max() > 0.05 else None
 
     def add_sky(self, output: RenderOutput, sky: Image, ego_yaw: float) -> None:
         """Draw the sky in pixels that show neither a quad nor the ground."""
         if not self._rows:
             return
-        start = round(-(self._first + ego_yaw) / (2 * np.pi) * _SKY_WIDTH) % _SKY_WIDTH
-        view = sky[:, start : start + _SKY_WIDTH]
-        colours = cv2.remap(view, self._map_xy, self._map_subpixel, cv2.INTER_LINEAR)
+        start = round(-(self._left_azimuth + ego_yaw) / (2 * np.pi) * _SKY_WIDTH) % _SKY_WIDTH
+        visible_sky = sky[:, start : start + _SKY_WIDTH]
+        colours = cv2.remap(visible_sky, self._map_xy, self._map_subpixel, cv2.INTER_LINEAR)
         is_sky = output.inverse_depth_HW[: self._rows] == 0
         target = output.colours_HW4[: self._rows].view(np.uint32)[..., 0]
         np.copyto(target, colours.view(np.uint32)[..., 0], where=is_sky)

@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import nn
 
 from drivemim.config.loading import dicts_in, short_type
 from drivemim.data.detection.detection_dataset import FrameDetection
-from drivemim.data.index.copies import shared_content
+from drivemim.data.index.copies import is_same_index, shared_frames
 from drivemim.errors import ConfigError
 
 # Modules whose classes are not objects: those of classifiers, panoptic heads, texts, proposals.
@@ -115,31 +114,34 @@ def check_same_classes(first: Any, second: Any, where: tuple[str, str]) -> None:
 
 
 def warn_of_copies(learned: Any, judged: Any, where: tuple[str, str]) -> str | None:
-    """Say how many images of one index are both trained on and judged on.
+    """Say how many images are both trained on and judged on.
 
     Args:
         learned: a data set, perhaps inside other data sets.
-        judged: another.
+        judged: another; the two may have different indices.
         where: keys of their loaders.
 
     Returns:
         A warning; None if there are no such images, or nothing is known of them.
     """
-    for one in _of_an_index(learned):
-        for other in _of_an_index(judged):
-            if one.index.path != other.index.path:
-                continue
-            same = np.intersect1d(one.rows, other.rows)
-            pairs = shared_content(one.index, other.rows, one.rows)
-            pairs = pairs[~np.isin(pairs[:, 0], same)]
-            if len(same) or len(pairs):
-                first = one.index.frames.path[same[0] if len(same) else pairs[0, 0]]
-                return (
-                    f"{len(same) + len(pairs)} of the {len(other.rows)} images of {where[1]} are "
-                    f"images of {where[0]} as well ({len(pairs)} of them as copies), first "
-                    f"{first}: results of {where[1]} are of images that were trained on"
-                )
-    return None
+    count, copies, total, first = 0, 0, 0, None
+    for one in _of_an_index(judged):
+        seen: dict[int, bool] = {}  # by row of the image, whether it is a copy alone
+        for other in _of_an_index(learned):
+            same_index = is_same_index(one.index, other.index)
+            for row, found in shared_frames(one.index, one.rows, other.index, other.rows).tolist():
+                is_copy = not same_index or row != found
+                seen[row] = seen.get(row, True) and is_copy
+        count, copies, total = count + len(seen), copies + sum(seen.values()), total + len(one.rows)
+        if seen and first is None:
+            first = one.index.frames.path[min(seen, key=lambda row: (seen[row], row))]
+    if not count:
+        return None
+    return (
+        f"{count} of the {total} images of {where[1]} are images of {where[0]} as well ({copies} "
+        f"of them as copies), first {first}: results of {where[1]} are of images that were trained "
+        "on"
+    )
 
 
 def _of_an_index(dataset: Any) -> Iterator[FrameDetection]:

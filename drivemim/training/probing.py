@@ -18,7 +18,7 @@ from drivemim.clips import Clips
 from drivemim.config.building import build_alone
 from drivemim.config.loading import load_config
 from drivemim.data import ClipDataset
-from drivemim.data.index.copies import shared_content
+from drivemim.data.index.copies import shared_frames
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
 from drivemim.transfer.export_metadata import training_image_size
@@ -143,17 +143,14 @@ def _check_seen(
 
 def _check_apart(learned: ClipDataset, judged: ClipDataset) -> None:
     """Refuse frames to score that are among those to learn from, or copies of them."""
-    rows, others = _frames_of(judged).rows, _frames_of(learned).rows
-    same = np.intersect1d(rows, others)
-    copies = shared_content(judged.index, rows, others)
-    count = len(np.union1d(same, copies[:, 0]))
-    if count:
-        path = judged.index.frames.path
-        pair = (same[0], same[0]) if len(same) else copies[0]
+    frames, others = _frames_of(judged), _frames_of(learned)
+    shared = shared_frames(frames.index, frames.rows, others.index, others.rows)
+    if len(shared):
+        first = (frames.index.frames.path[shared[0, 0]], others.index.frames.path[shared[0, 1]])
         raise DataError(
-            f"--val: {count} of its {len(rows)} images are images of --train as well, or byte-"
-            f"identical to them, first {path[pair[0]]} to {path[pair[1]]}; the probe would be "
-            "scored on what it learned: take them out of one of the two"
+            f"--val: {len(shared)} of its {len(frames)} images are images of --train as well, or "
+            f"byte-identical to them, first {first[0]} to {first[1]}; the probe would be scored on "
+            "what it learned: take them out of one of the two"
         )
 
 

@@ -16,7 +16,12 @@ from mmengine.runner import Runner
 
 from drivemim import compat
 from drivemim.config.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
-from drivemim.config.loading import config_errors, is_pretrainer, load_config, variables_of
+from drivemim.config.loading import (
+    config_errors,
+    drop_variables,
+    is_pretrainer,
+    load_config,
+)
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
@@ -82,7 +87,7 @@ def train(
     check_scaled_rate(cfg)
     check_schedule(cfg)
     checkpoint, trained = _choose_start(cfg, resume, seed)
-    dump = dump_of(cfg, variables_of(cfg))
+    dump = dump_of(cfg)
     cfg.resume, cfg.load_from = (
         checkpoint is not None,
         str(checkpoint or "") or cfg.get("load_from"),
@@ -186,6 +191,7 @@ def _prepare(
             f"--cfg-options launcher={options['launcher']} would change nothing: give --launcher"
         )
     cfg = load_config(config, options)
+    drop_variables(cfg)
     cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(config).stem)
     check_folder(cfg.work_dir)
     cfg.launcher = launcher

@@ -25,8 +25,9 @@ _WARM_UP_SHARE = 12  # a proposed warm-up takes 1/12 of the training
 def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     """Refuse schedules that do not end with the training, or count other units than the loop.
 
-    The check covers the schedulers of learning rate and momentum, the interval of checkpoints, and
-    weight averaging. A warm-up may end earlier: the learning rate is then the config's.
+    The check covers the schedulers of learning rate and momentum, the intervals of checkpoints,
+    validation and log, and weight averaging. A warm-up may end earlier: the learning rate is then
+    the config's.
 
     Args:
         config: config with ``train_cfg``; it is not checked if the length of its loop is unknown.

@@ -11,6 +11,9 @@ from drivemim.config.loading import short_type
 from drivemim.training.training_length import Length
 
 _STAGE_TWO = 15  # MMDetection switches pipelines for the last 1/15 of the training
+# Default intervals of MMDetection's hooks that count iterations of the whole training.
+_INTERVALS = {"CheckInvalidLossHook": 50, "MeanTeacherHook": 1}
+_LOG_INTERVAL = 10  # MMEngine's default
 
 
 def check_hooks(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
@@ -22,10 +25,60 @@ def check_hooks(config: Config, length: Length, faults: list[str], cures: dict[s
         faults: list to which faults are added.
         cures: dict to which the keys to set are added, with their values.
     """
+    _check_validation(config, length, faults, cures)
     _check_checkpoints(config, length, faults, cures)
+    _check_log(config, length, faults, cures)
     for place, each in enumerate(config.get("custom_hooks") or ()):
         if isinstance(each, Mapping):
             _check_hook(f"custom_hooks.{place}", each, length, faults, cures)
+
+
+def describe_validation(config: Config, length: Length | None) -> str | None:
+    """Return a line for the log if the config has validation data that it never validates on."""
+    if length is None or not _is_without_validation(config, length):
+        return None
+    begin = config.train_cfg.val_begin
+    return f"No validation: train_cfg.val_begin={begin} is after {length.key}={length.units}"
+
+
+def _is_without_validation(config: Config, length: Length) -> bool:
+    begin: int = config.train_cfg.get("val_begin", 1)
+    return config.get("val_dataloader") is not None and begin > length.units
+
+
+def _check_validation(
+    config: Config, length: Length, faults: list[str], cures: dict[str, Any]
+) -> None:
+    """Find validation that never happens, and settings that need one.
+
+    The loop validates after its last iteration or epoch, whatever the interval. A beginning of one
+    more than the length is how a run disables validation on purpose.
+    """
+    without = _is_without_validation(config, length)
+    begin = config.train_cfg.get("val_begin", 1)
+    if without and begin > length.units + 1:
+        faults.append(
+            f"train_cfg.val_begin={begin}: it would never validate (to disable validation, set "
+            f"{length.units + 1})"
+        )
+        cures["train_cfg.val_begin"] = 1
+        return
+    if not without and config.get("val_dataloader") is not None:
+        return
+    why = (
+        f"train_cfg.val_begin={begin} disables validation"
+        if without
+        else "there is no val_dataloader"
+    )
+    checkpoint = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    needing = [
+        f"custom_hooks.{place} (EarlyStoppingHook)"
+        for place, each in enumerate(config.get("custom_hooks") or ())
+        if isinstance(each, Mapping) and short_type(each) == "EarlyStoppingHook"
+    ]
+    if checkpoint.get("save_best"):
+        needing.append(f"default_hooks.checkpoint.save_best={checkpoint['save_best']}")
+    faults += [f"{each} needs validation, and {why}: take it out" for each in needing]
 
 
 def _check_checkpoints(
@@ -42,10 +95,26 @@ def _check_checkpoints(
         if interval < 100:  # meant as epochs
             cures[f"{key}.interval"] = max(1, length.units // 10)
         return
-    total = length.of(by_epoch)
-    if interval > 0 and not hook.get("save_last", True) and total and interval > total:
-        faults.append(f"{key} has save_last=False and interval={interval}: it would save nothing")
+    total, begin = length.of(by_epoch), hook.get("save_begin", 0)
+    first = begin or interval  # MMEngine saves when it begins, and counts from there
+    if interval > 0 and not hook.get("save_last", True) and total and first > total:
+        cause = f"save_begin={begin}" if begin else f"interval={interval}"
+        faults.append(f"{key} has save_last=False and {cause}: it would save nothing")
         cures[f"{key}.save_last"] = True
+
+
+def _check_log(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
+    """Find a run that would print no loss.
+
+    The logger also prints at the end of the data, if that is no longer than the interval.
+    """
+    hook = (config.get("default_hooks") or {}).get("logger", {})
+    if hook is None or length.by_epoch or length.epoch_length is None:
+        return
+    interval = hook.get("interval", _LOG_INTERVAL)
+    if min(interval, length.epoch_length) > length.units:
+        faults.append(f"default_hooks.logger.interval={interval}: it would print no loss")
+        cures["default_hooks.logger.interval"] = max(1, length.units // _LOG_INTERVAL)
 
 
 def _check_hook(
@@ -61,6 +130,13 @@ def _check_hook(
         elif iterations and hook.get("begin_iter", 0) >= iterations:
             faults.append(f"{key} (EMAHook) begins after begin_iter={hook['begin_iter']}")
             cures[f"{key}.begin_iter"] = 0
+        elif iterations and not hook.get("begin_epoch", 0):
+            _check_average(key, hook, iterations, faults, cures)
+    elif kind in _INTERVALS:
+        interval = hook.get("interval", _INTERVALS[kind])
+        if iterations and interval > iterations:
+            faults.append(f"{key} ({kind}) has interval={interval}: it never acts")
+            cures[f"{key}.interval"] = 1
     elif kind == "PipelineSwitchHook" and hook.get("switch_epoch", 0) >= max(1, epochs):
         faults.append(
             f"{key} (PipelineSwitchHook) has switch_epoch={hook['switch_epoch']}: it never acts"
@@ -76,3 +152,17 @@ def _check_hook(
         )
         if epochs:
             cures[f"{key}.num_last_epochs"] = max(0, min(-(-epochs // _STAGE_TWO), epochs - 2))
+
+
+def _check_average(
+    key: str, hook: Mapping[str, Any], iterations: int, faults: list[str], cures: dict[str, Any]
+) -> None:
+    """Find an average that stays at its first weights; its first step copies them."""
+    interval = hook.get("interval", 1)
+    steps = iterations - max(0, hook.get("begin_iter", 0) - 1)
+    if 1 < steps <= interval:
+        faults.append(
+            f"{key} (EMAHook) has interval={interval}: the averaged weights would be those of its "
+            "first iteration"
+        )
+        cures[f"{key}.interval"] = 1

@@ -103,8 +103,12 @@ def adapt_config(
     if plain:
         _check_plain(model.backbone, state, weights)
     report = load_export_content(model, backbone, state, metadata, architecture=ours.model.backbone)
-    text = f"{_header(config, backbone, settings)}_base_ = {_base(config, out)!r}\n\n{body}"
-    if out is not None:
+    text = f"{_header(config, backbone, settings)}_base_ = {_base(config, out)!r}\n\n"
+    if out is None:
+        text += body
+    else:
+        near = _near(weights, Path(out).resolve().parent)
+        text += render(adapt_settings(theirs, metadata, near, plain=plain), theirs)
         write_bytes(Path(out), text.encode())
     return Adaptation(text, tuple(settings), stages, report)
 
@@ -161,6 +165,17 @@ def _base(config: str, out: str | Path | None) -> str:
         return config
     path = Path(config).resolve()
     return str(path) if out is None else os.path.relpath(path, Path(out).resolve().parent)
+
+
+def _near(weights: Path, folder: Path) -> Path:
+    """Return the weights' path relative to a config's folder, so that both can be moved together.
+
+    MMEngine replaces ``fileDirname`` by the folder of the file that contains it. The path stays
+    absolute if the two share no folder but the root.
+    """
+    if Path(os.path.commonpath([weights, folder])) == Path(folder.anchor):
+        return weights
+    return Path("{{ fileDirname }}", os.path.relpath(weights, folder))
 
 
 def _check_order(config: str, backbone: str | Path) -> None:

@@ -50,7 +50,7 @@ def adapt_settings(
     Args:
         theirs: the user's config, with ``model.backbone`` and ``model.data_preprocessor``.
         metadata: metadata of the export.
-        weights: absolute path of the file to load.
+        weights: path of the file to load, absolute or below ``{{ fileDirname }}``.
         plain: load by MMEngine's ``init_cfg`` instead of ``drivemim.LoadBackbone``.
     """
     settings = [*_normalization(theirs, metadata["normalization"])]

@@ -22,7 +22,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from drivemim.checkpoint_kinds import check_weights, classify, kind_of, unwrapped
+from drivemim.checkpoint_kinds import check_weights, classify, kind_of, trained_weights, unwrapped
 from drivemim.compat import read_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import check_target, write_bytes
@@ -370,13 +370,12 @@ def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, 
                 level=logging.WARNING,
             )
         return unwrapped(content["state_dict"])
-    items = kept.items() if isinstance(kept, Mapping) else ()
-    trained = {name: value for name, value in items if name.startswith("module.")}
-    if not trained:
+    state = unwrapped(content["state_dict"])
+    if not isinstance(kept, Mapping) or not any(str(each).startswith("module.") for each in kept):
         raise CheckpointError(
             f"{checkpoint} has an ema_state_dict without names that begin with module., which "
             "MMEngine's EMAHook writes, so that it is not known which weights are averaged; save "
             "the wanted weights as state_dict, without ema_state_dict"
         )
-    state = unwrapped(content["state_dict"])
-    return state if ema else {**state, **unwrapped(trained)}
+    trained = trained_weights(checkpoint, kept, state)
+    return state if ema else trained

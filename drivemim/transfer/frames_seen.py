@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.frame_keys import annotated_scenes, frame_keys, scene_tokens
+from drivemim.data.index.frame_keys import MOST_FILES, annotated_scenes, frame_keys, scene_tokens
 
-MOST_FILES = 100_000
-"""With more frames, their files are not read if their scenes have tokens that identify them."""
 _GROUPS = ("annotated", "other")
 Bools = NDArray[np.bool_]
 

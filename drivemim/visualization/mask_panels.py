@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def draw_masks(
     """
     check_folder(out)
     cfg = Config.fromfile(str(config))
-    cfg.merge_from_dict(dict(options or {}))
+    cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
     changes = {} if ratio is None else {"ratio": ratio}
     strategies: dict[str, MaskStrategy] = {
         name: MASKS.build({**each, **changes})

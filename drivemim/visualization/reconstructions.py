@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def draw_reconstructions(
     """
     check_folder(out)
     cfg = Config.fromfile(str(config))
-    cfg.merge_from_dict(dict(options or {}))
+    cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
     model = _load_model(cfg, checkpoint)
     dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
     if len(dataset) == 0:

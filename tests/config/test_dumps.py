@@ -80,6 +80,27 @@ def test_what_a_run_wrote_trains_the_same_run(tmp_path):
     assert not again.get("experiment_name")
 
 
+def test_nothing_a_run_writes_has_a_variable_that_its_options_made_untrue(tmp_path):
+    config = tmp_path / "mine.py"
+    config.write_text(
+        f"_base_ = {str(TOYS / 'toy.py')!r}\n"
+        "max_iters = 12\nchannels = 6\ntta_model = dict(type='mmdet.DetTTAModel')\n"
+        "train_cfg = dict(max_iters=max_iters)\nmodel = dict(encoder=dict(channels=channels))\n"
+    )
+    shorter = {"train_cfg.max_iters": 4, "model.encoder.channels": 8,
+               "param_scheduler.0.end": 1, "param_scheduler.1.begin": 1,
+               "param_scheduler.1.end": 4}  # fmt: skip
+    run = tmp_path / "run"
+    train(config, work_dir=run, options=shorter)
+    meta = torch.load(run / "iter_4.pth", weights_only=False)["meta"]
+    (shown,) = run.glob("*/vis_data/config.py")
+    for text in ((run / "mine.py").read_text(), meta["cfg"], shown.read_text()):
+        found = Config.fromstring(text, ".py")
+        assert (found.train_cfg.max_iters, found.model.encoder.channels) == (4, 8)
+        assert not {"max_iters", "channels"} & set(found)
+        assert found.tta_model.type == "mmdet.DetTTAModel"  # MMDetection's tools/test.py reads it
+
+
 def test_an_older_dump_of_a_resumed_run_starts_from_the_beginning(tmp_path):
     guarantees = ("ReseedEveryIteration", "StopOnNonFiniteLoss", "AverageLosses", "StrictLoad")
     dumped = dump_as_mmengine_does(

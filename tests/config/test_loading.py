@@ -1,9 +1,11 @@
+import copy
 import json
 
 import pytest
 
 from drivemim.config.loading import config_errors, dicts_in, load_config, short_type
-from drivemim.errors import ConfigError
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.training.probing import probe_backbone
 from drivemim.training.run import evaluate, train
 
 
@@ -266,3 +268,30 @@ def test_dicts_are_found_outer_ones_first():
     assert list(dicts_in([outer])) == [outer, inner, {"deep": last}, last]
     assert [short_type(each) for each in (outer, inner, {})] == ["Outer", "Inner", "None"]
     assert list(dicts_in(None)) == list(dicts_in("type")) == []
+
+
+NESTED = {
+    "train_cfg": {"_delete_": True, "type": "EpochBasedTrainLoop", "max_epochs": 1},
+    "custom_hooks": [{"type": "EMAHook"}],
+    "optim_wrapper.optimizer": {"_delete_": True, "type": "SGD", "lr": 0.1},
+}
+
+
+def test_options_of_the_caller_are_not_changed(toy, tmp_path):
+    """MMEngine removes ``_delete_`` from the dicts that it merges, and keeps their lists."""
+    given = copy.deepcopy(NESTED)
+    config = load_config(toy, given)
+    config.custom_hooks[0]["momentum"] = 0.5
+    assert (given, config.train_cfg.max_epochs) == (NESTED, 1)
+    stopped = {**NESTED, "train_dataloader": None}
+    given = copy.deepcopy(stopped)
+    for run in (
+        lambda: train(toy, work_dir=tmp_path, options=given),
+        lambda: evaluate(toy, tmp_path / "gone.pth", work_dir=tmp_path, options=given),
+        lambda: probe_backbone(
+            toy.with_name("detector.py"), None, index="", train="", val="", options=given
+        ),
+    ):
+        with pytest.raises((CheckpointError, ConfigError)):
+            run()
+        assert given == stopped

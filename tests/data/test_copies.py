@@ -1,11 +1,15 @@
 """Byte-identical images of different scenes are found, and nothing else is."""
 
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+from drivemim.data import copies
 from drivemim.data.index.builders.frames import build_frames_index
-from drivemim.data.index.copies import describe_copies, find_copies, shared_content
+from drivemim.data.index.copies import describe_copies, find_copies, shared_frames
 from drivemim.data.index.frame_index import FrameIndex
 
 LONG = bytes(range(256)) * 80  # 20 kB, of which the middle and the last 4 kB are looked at first
@@ -38,8 +42,8 @@ def test_no_files_and_no_copies(tmp_path):
 
 def test_splits_are_described_in_pairs():
     scenes = [("train", "a"), ("train", "b"), ("val", "a"), ("", "c"), ("train", "a")]
-    copies = np.array([[0, 0], [2, 0], [3, 0], [1, 1], [4, 1]])
-    assert describe_copies(copies, ["0", "1", "2", "3", "4"], scenes) == (
+    found = np.array([[0, 0], [2, 0], [3, 0], [1, 1], [4, 1]])
+    assert describe_copies(found, ["0", "1", "2", "3", "4"], scenes) == (
         "1 images are in folders without a split and in the split 'train', first 3 as 0; "
         "1 images are in folders without a split and in the split 'val', first 3 as 2; "
         "1 images are in different scenes of the split 'train', first 1 as 4; "
@@ -77,18 +81,51 @@ def test_an_index_says_which_images_are_in_two_splits(tmp_path, put_images, put_
     def rows(split):
         return np.flatnonzero(np.isin(index.frames.scene, index.scene_rows(split)))
 
-    shared = shared_content(index, rows("val"), rows("train"))
+    shared = shared_frames(index, rows("val"), index, rows("train"))
     assert [[paths[row] for row in pair] for pair in shared] == [
         ["data/val/x.png", "data/train/a.png"]
     ]
-    assert shared_content(index, rows("val")[:0], rows("train")).shape == (0, 2)
+    assert shared_frames(index, rows("val")[:0], index, rows("train")).shape == (0, 2)
 
 
 def test_nuscenes_is_not_compared(small_index):
     index = FrameIndex.open(small_index)
     rows = np.arange(len(index.frames))
     assert index.copies.shape == (0, 2)
-    assert shared_content(index, rows, rows).shape == (0, 2)
+    assert shared_frames(index, rows[:2], index, rows[2:]).shape == (0, 2)
+    assert shared_frames(index, rows[:2], index, rows[1:]).tolist() == [[1, 1]]
+
+
+def test_frames_of_two_indices_are_compared_by_content(tmp_path):
+    """Of a/0, a/1, a/2, the first two are copies of b/7 and b/8; b/9 has the size of a/2 alone."""
+    for name, value in {"a/0": 1, "a/1": 2, "a/2": 3, "b/7": 2, "b/8": 1, "b/9": 4}.items():
+        _image(tmp_path / f"{name}.png", value)
+    one, two = (
+        FrameIndex.open(build_frames_index([tmp_path / name], tmp_path / f"{name}.arrow"))
+        for name in "ab"
+    )
+    every = np.arange(3)
+    names = [(one.frames.path[row], two.frames.path[found])
+             for row, found in shared_frames(one, every, two, every)]  # fmt: skip
+    assert [(Path(a).stem, Path(b).stem) for a, b in names] == [("0", "8"), ("1", "7")]
+    assert shared_frames(one, every[:0], two, every).shape == (0, 2)
+    assert shared_frames(one, every, two, every[:0]).shape == (0, 2)
+    # One file under two names is one index.
+    (tmp_path / "link.arrow").symlink_to(tmp_path / "a.arrow")
+    link = FrameIndex.open(tmp_path / "link.arrow")
+    assert shared_frames(one, every, link, every[1:]).tolist() == [[1, 1], [2, 2]]
+    (tmp_path / "b" / "8.png").unlink()
+    assert len(shared_frames(one, every, two, every)) == 1
+
+
+def test_tokens_of_two_indices_identify_frames(small_index, tmp_path, monkeypatch):
+    """With more frames than ``MOST_FILES``, the tokens are compared alone."""
+    monkeypatch.setattr(copies, "MOST_FILES", 0)
+    index = FrameIndex.open(small_index)
+    copied = Path(shutil.copy(small_index, tmp_path / "copy.arrow"))
+    other = FrameIndex.open(copied, data_root=index.data_root)
+    found = shared_frames(index, np.array([0, 2]), other, np.array([2, 3]))
+    assert found.tolist() == [[2, 2]]
 
 
 def _image(path, value):

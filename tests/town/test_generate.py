@@ -56,7 +56,7 @@ def test_ten_scenes_are_the_whole_mini_split():
 
 
 def test_scenes_of_a_small_town_keep_their_numbers_and_seeds():
-    # Their positions in the table of conditions, and in the alphabet: what old towns were drawn by.
+    # Position in the table of conditions and in alphabetical order: existing towns depend on both.
     specs = {spec.name: (spec.number, spec.seed) for spec in TownConfig().scene_specs}
     assert specs["scene-0061"] == (0, 0)
     assert specs["scene-0103"] == (8, 1)

@@ -16,7 +16,7 @@ from drivemim.town.quads import Quads, Sprites, Texture, TextureBank
 from drivemim.town.render import draw_shadows, render
 from drivemim.town.rig import Camera, make_rig
 from drivemim.town.town_config import DAY, SCENE_CONDITIONS
-from drivemim.town.weather import _CameraLight
+from drivemim.town.weather import _CameraMaps
 
 HEIGHT, WIDTH = 90, 160
 # Looks along world x and a little down, from 2 m above the ground.
@@ -174,7 +174,7 @@ def test_a_shadow_is_drawn_where_rays_through_pixel_centres_intersect_it():
 def test_headlights_of_a_camera_in_the_middle_are_symmetric():
     night = next(condition for condition in SCENE_CONDITIONS.values() if condition.night)
     level = replace(CAMERA, rotation_33=np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]))
-    beam = _CameraLight(level, night).beam
+    beam = _CameraMaps(level, night).beam
     assert np.ptp(beam) > 1
     np.testing.assert_allclose(beam, beam[:, ::-1], atol=1e-5)
 

@@ -418,3 +418,20 @@ def test_images_that_are_trained_on_and_judged_on_are_counted(tmp_path):
                            "well (0 of them as copies), first b/0.png")  # fmt: skip
     assert warn_of_copies(frames(["a", "b"]), frames("c"), names) is None
     assert warn_of_copies(Data(), frames("c"), names) is None
+
+
+def test_images_of_two_indices_are_counted(tmp_path):
+    """Of b's three images, 0 and 1 are copies of a's, each in another of two training sets."""
+    for name, value in {"a/0": 1, "c/0": 2, "b/0": 1, "b/1": 2, "b/2": 3}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((30, 40, 3), value, np.uint8))
+
+    def frames(folder):
+        index = build_frames_index([tmp_path / folder], tmp_path / f"{folder}.arrow")
+        return FrameDetection(index=index, filters={}, test_mode=True)
+
+    learned = ConcatDataset([frames("a"), frames("c")])
+    assert warn_of_copies(learned, frames("b"), ("train_dataloader", "val_dataloader")) == (
+        "2 of the 3 images of val_dataloader are images of train_dataloader as well (2 of them as "
+        "copies), first 0.png: results of val_dataloader are of images that were trained on"
+    )

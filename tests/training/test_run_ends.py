@@ -155,6 +155,48 @@ def test_resuming_from_an_optimizer_that_is_not_finite(toys, pretrained, tmp_pat
     assert train(toys / "toy.py", work_dir=tmp_path / "start", options=options).iter == 4
 
 
+@pytest.mark.parametrize("change", ["unnamed", "missing", "unknown"])
+def test_resuming_from_averages_in_part(toys, pretrained, tmp_path, change):
+    """``EMAHook`` exchanges the names with ``module.`` alone, and leaves the others."""
+    content = torch.load(pretrained, weights_only=False)
+    state = content["state_dict"]
+    kept = {f"module.{name}": value + 1.0 for name, value in state.items()}
+    first = next(iter(state))
+    if change == "unknown":
+        kept["module.gone"] = torch.zeros(1)
+    else:
+        value = kept.pop(f"module.{first}")
+        kept.update({first: value} if change == "unnamed" else {})
+    torch.save({**content, "ema_state_dict": kept}, tmp_path / "part.pth")
+    with pytest.raises(CheckpointError) as error:
+        train(toys / "toy.py", work_dir=tmp_path / "run", resume=tmp_path / "part.pth",
+              options={**LONGER, "custom_hooks": [{"type": "EMAHook"}]})  # fmt: skip
+    said = "has 1 (gone) that" if change == "unknown" else f"lacks 1 ({first}) of"
+    assert f"module., {said} its state_dict" in str(error.value)
+
+
+def test_resuming_from_averages_of_compiled_training(toys, pretrained, tmp_path):
+    content = torch.load(pretrained, weights_only=False)
+    for group in content["optimizer"]["param_groups"]:
+        group.update(lr=0.0, initial_lr=0.0)
+    state = content["state_dict"]
+    content["state_dict"] = {f"_orig_mod.{name}": value for name, value in state.items()}
+    content["ema_state_dict"] = {
+        "steps": torch.tensor(4),
+        **{f"module._orig_mod.{name}": value.clone() for name, value in state.items()},
+    }
+    name = next(name for name in state if name.endswith("weight"))
+    content["ema_state_dict"][f"module._orig_mod.{name}"] += 1.0
+    torch.save(content, tmp_path / "compiled.pth")
+    options = {**LONGER, "optim_wrapper.optimizer.lr": 0.0,
+               "custom_hooks": [{"type": "EMAHook", "momentum": 1e-9}]}  # fmt: skip
+    train(toys / "toy.py", work_dir=tmp_path / "run", resume=tmp_path / "compiled.pth",
+          options=options)  # fmt: skip
+    found = torch.load(tmp_path / "run" / "iter_5.pth", weights_only=False)
+    assert torch.allclose(found["state_dict"][name], state[name], atol=1e-5)
+    assert torch.allclose(found["ema_state_dict"][f"module.{name}"], state[name] + 1, atol=1e-5)
+
+
 @pytest.mark.parametrize("key", ["state_dict", "ema_state_dict"])
 @pytest.mark.parametrize(("value", "named"), [
     (torch.ones(1, dtype=torch.int8), "int8"),
@@ -220,6 +262,29 @@ def test_epochs_with_checkpoints_by_iteration_are_complete_after_the_last(toys, 
     run("newest")
     said = capsys.readouterr().out
     assert f"iter_{total}.pth is of epoch 1, and train_cfg.max_epochs=1. Nothing was" in said
+
+
+@pytest.mark.parametrize("seen", [1, 2])
+def test_resuming_in_the_middle_of_an_epoch_says_what_is_repeated(toys, tmp_path, seen):
+    """MMEngine begins the epoch again, and goes on counting iterations."""
+    options = {**EPOCHS, "default_hooks.checkpoint.by_epoch": False,
+               "train_cfg": {**EPOCHS["train_cfg"], "max_epochs": 2}}  # fmt: skip
+    length = train(toys / "detector.py", work_dir=tmp_path / "run", options=options).iter // 2
+    assert length == 2
+    path = tmp_path / "run" / f"iter_{seen}.pth"
+    runner = train(toys / "detector.py", work_dir=tmp_path / "on", resume=path, options=options)
+    (log,) = (tmp_path / "on").glob("*/*.log")
+    assert runner.iter == 4 + seen
+    assert (
+        f"after {seen} of 2 iterations of epoch 1, and that epoch begins again: its first {seen} "
+        f"iterations are trained twice, and the run ends at iteration {4 + seen} instead of 4"
+    ) in log.read_text()
+    options["default_hooks.checkpoint.by_epoch"] = True
+    train(toys / "detector.py", work_dir=tmp_path / "whole", options=options)
+    path = tmp_path / "whole" / "epoch_1.pth"
+    train(toys / "detector.py", work_dir=tmp_path / "apart", resume=path, options=options)
+    (log,) = (tmp_path / "apart").glob("*/*.log")
+    assert "begins again" not in log.read_text()
 
 
 def test_a_pretraining_checkpoint_cannot_be_tested(toys, pretrained, tmp_path):

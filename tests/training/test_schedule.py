@@ -14,6 +14,8 @@ from drivemim.config.loading import load_config
 from drivemim.errors import ConfigError
 from drivemim.training.run import train
 from drivemim.training.schedule import check_schedule
+from drivemim.training.schedule_hooks import describe_validation
+from drivemim.training.training_length import training_length
 
 ROOT = Path(__file__).resolve().parents[2]
 PRETRAIN = ROOT / "configs" / "pretrain" / "vit_base_object_nuscenes.py"
@@ -482,6 +484,87 @@ def test_checkpoints_that_would_never_be_written():
     )
     hook["save_last"] = True
     assert passes(None, top=top, **ITERATIONS)
+    late = dict(hook, save_last=False, interval=100, save_begin=601)
+    found = complaint(None, top=dict(default_hooks=dict(checkpoint=late)), **ITERATIONS)
+    assert "has save_last=False and save_begin=601: it would save nothing" in found
+    late["save_begin"] = 600  # MMEngine saves when it begins
+    assert passes(None, top=dict(default_hooks=dict(checkpoint=late)), **ITERATIONS)
+
+
+def test_validation_that_never_happens():
+    top = dict(val_dataloader=dict(batch_size=1))
+    for length in (ITERATIONS, EPOCHS):
+        total = length.get("max_iters") or length["max_epochs"]
+        found = complaint(None, top=top, **length, val_begin=total + 2)
+        assert f"but train_cfg.val_begin={total + 2}: it would never validate (to" in found
+        assert found.endswith("train_cfg.val_begin=1")
+        for begin in (1, total, total + 1):
+            assert passes(None, top=top, **length, val_begin=begin)
+        assert passes(None, top={}, **length, val_begin=total + 2)
+        # After the last iteration or epoch, the loop validates, whatever the interval.
+        assert passes(None, top=top, **length, val_interval=total + 1)
+
+
+def test_a_run_says_that_it_does_not_validate():
+    config = Config(dict(train_cfg=dict(ITERATIONS, val_begin=601), val_dataloader=dict()))
+    assert describe_validation(config, training_length(config)) == (
+        "No validation: train_cfg.val_begin=601 is after train_cfg.max_iters=600"
+    )
+    config.train_cfg.val_begin = 600
+    assert describe_validation(config, training_length(config)) is None
+    assert describe_validation(config, None) is None
+
+
+def test_what_needs_validation():
+    best = dict(default_hooks=dict(checkpoint=dict(interval=1, save_best="auto", by_epoch=False)))
+    found = complaint(None, top=best, **ITERATIONS)
+    assert "save_best=auto needs validation, and there is no val_dataloader: take" in found
+    validated = dict(best, val_dataloader=dict(batch_size=1))
+    stopping = dict(type="EarlyStoppingHook", monitor="loss")
+    assert passes(None, top=validated, hooks=[stopping], **ITERATIONS)
+    found = complaint(None, top=validated, hooks=[stopping], **ITERATIONS, val_begin=601)
+    assert "save_best=auto needs validation, and train_cfg.val_begin=601 disables" in found
+    assert "custom_hooks.0 (EarlyStoppingHook) needs validation" in found
+
+
+@pytest.mark.parametrize(
+    ("interval", "epoch_length", "fits"),
+    [
+        (600, 10_000, True),  # at the last iteration
+        (601, 10_000, False),
+        (601, 600, True),  # MMEngine prints at the end of data that is shorter than the interval
+        (601, None, True),  # unknown until the data is there
+        (None, 10_000, True),  # MMEngine's default of 10
+    ],
+)
+def test_a_log_without_a_loss(interval, epoch_length, fits):
+    top = dict(default_hooks=dict(logger=dict(interval=interval) if interval else dict()))
+    if fits:
+        assert passes(None, epoch_length, top=top, **ITERATIONS)
+        return
+    found = complaint(None, epoch_length, top=top, **ITERATIONS)
+    assert f"default_hooks.logger.interval={interval}: it would print no loss" in found
+    assert found.endswith("default_hooks.logger.interval=60")
+    assert passes(None, epoch_length, top=dict(default_hooks=dict(logger=None)), **ITERATIONS)
+
+
+def test_a_log_in_epochs_prints_at_their_end():
+    top = dict(default_hooks=dict(logger=dict(interval=5000)))
+    assert passes(None, 10, top=top, **EPOCHS)
+
+
+def test_intervals_of_hooks_that_are_never_reached():
+    for kind in ("mmdet.CheckInvalidLossHook", "MeanTeacherHook"):
+        assert passes(None, hooks=[dict(type=kind, interval=600)], **ITERATIONS)
+        found = complaint(None, hooks=[dict(type=kind, interval=601)], **ITERATIONS)
+        assert "has interval=601: it never acts" in found
+    # The first of 600 steps copies the weights, and later ones average every 599th.
+    assert passes(None, hooks=[dict(type="EMAHook", interval=599)], **ITERATIONS)
+    found = complaint(None, hooks=[dict(type="EMAHook", interval=600)], **ITERATIONS)
+    assert "would be those of its first iteration" in found
+    late = dict(type="EMAHook", begin_iter=101)  # 500 steps
+    assert passes(None, hooks=[dict(late, interval=499)], **ITERATIONS)
+    assert complaint(None, hooks=[dict(late, interval=500)], **ITERATIONS)
 
 
 @pytest.mark.parametrize("path", MMDETECTION, ids=lambda path: f"{path.parent.name}/{path.stem}")

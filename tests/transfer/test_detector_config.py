@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from mmengine.registry import DefaultScope
 from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.registry import MODELS
-from drivemim.transfer.detector_config import adapt_config
+from drivemim.transfer.detector_config import _near, adapt_config
 from drivemim.transfer.exporting import export_backbone, read_export
 from drivemim.transfer.feature_check import fixed_image
 
@@ -124,11 +126,13 @@ def test_shipped_configs_start_from_the_export(resnet50, tmp_path, name, plain):
     hooks = [dict(hook) for hook in cfg.get("custom_hooks", [])]
     if plain:
         assert "drivemim" not in found.text
-        checkpoint = str(resnet50.with_suffix(".pth"))
-        assert dict(cfg.model.backbone.init_cfg) == {"type": "Pretrained", "checkpoint": checkpoint}
+        init = dict(cfg.model.backbone.init_cfg)
+        assert Path(init.pop("checkpoint")).resolve() == resnet50.with_suffix(".pth")
+        assert init == {"type": "Pretrained"}
     else:
         assert cfg.model.backbone.init_cfg is None
-        assert hooks[-1] == {"type": "drivemim.LoadBackbone", "checkpoint": str(resnet50)}
+        assert Path(hooks[-1].pop("checkpoint")).resolve() == resnet50
+        assert hooks[-1] == {"type": "drivemim.LoadBackbone"}
 
 
 PLAIN = """
@@ -259,7 +263,43 @@ def test_a_hook_that_loads_another_export_is_left_out(small, theirs, tmp_path, p
     adapt_config(str(first), other, out=second, plain=plain)
     hooks = build(second)[0].custom_hooks
     assert hooks[0] == {"type": "EMAHook"}
-    assert [hook.checkpoint for hook in hooks[1:]] == ([] if plain else [str(other)])
+    found = [Path(hook.checkpoint).resolve() for hook in hooks[1:]]
+    assert found == ([] if plain else [other])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_config_and_weights_can_be_moved_together(small, theirs, tmp_path, monkeypatch, plain):
+    project, moved = tmp_path / "project", tmp_path / "moved"
+    for name in ("weights", "configs"):
+        (project / name).mkdir(parents=True)
+    base = shutil.copy(theirs(), project / "configs" / "theirs.py")
+    for suffix in (".safetensors", ".pth"):
+        shutil.copy(small.with_suffix(suffix), project / "weights" / f"small{suffix}")
+    monkeypatch.chdir(project)
+    found = adapt_config(
+        "configs/theirs.py", "weights/small.safetensors", out="configs/out.py", plain=plain
+    )
+    assert str(tmp_path) not in (project / "configs" / "out.py").read_text() == found.text
+    monkeypatch.chdir(tmp_path)
+    project.rename(moved)
+    assert not Path(base).exists()
+    cfg, model = build(moved / "configs" / "out.py")
+    named = cfg.model.backbone.init_cfg if plain else cfg.custom_hooks[-1]
+    suffix = ".pth" if plain else ".safetensors"
+    assert Path(named.checkpoint).resolve() == moved / "weights" / f"small{suffix}"
+    # Of a config that inherits it from another folder as well.
+    (tmp_path / "child.py").write_text("_base_ = 'moved/configs/out.py'")
+    assert build(tmp_path / "child.py")[0].model.backbone == cfg.model.backbone
+    if plain:
+        model.init_weights()
+        state = read_export(moved / "weights" / "small.safetensors")[0]
+        assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
+
+
+def test_weights_without_a_common_folder_keep_their_absolute_path():
+    assert str(_near(Path("/data/a.pth"), Path("/home/configs"))) == "/data/a.pth"
+    near = _near(Path("/home/weights/a.pth"), Path("/home/configs"))
+    assert str(near) == "{{ fileDirname }}/../weights/a.pth"
 
 
 def test_norm_layers_that_ask_other_processes_are_no_obstacle(small, theirs, tmp_path):

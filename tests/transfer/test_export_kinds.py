@@ -109,6 +109,20 @@ def test_empty_averages_are_none(resnet_run, resnet, tmp_path, ema):
 
 
 @pytest.mark.parametrize("ema", [True, False])
+def test_averages_in_part_are_refused(resnet_run, tmp_path, ema):
+    """The exported weights would be averaged in part."""
+    content = read_checkpoint(resnet_run)
+    kept, name = content["ema_state_dict"], "encoder.backbone.conv1.weight"
+    kept[name] = kept.pop(f"module.{name}")
+    torch.save(content, tmp_path / "part.pth")
+    with pytest.raises(CheckpointError) as error:
+        export_backbone(tmp_path / "part.pth", tmp_path / "x.safetensors", ema=ema)
+    assert "part.pth has an ema_state_dict that, among its names" in str(error.value)
+    assert f"lacks 1 ({name}) of its state_dict" in str(error.value)
+    assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize("ema", [True, False])
 @pytest.mark.parametrize("kept", ["unnamed", "list"])
 def test_averages_of_another_origin_are_refused(resnet_run, tmp_path, ema, kept):
     content = read_checkpoint(resnet_run)

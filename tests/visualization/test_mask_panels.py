@@ -1,5 +1,7 @@
 """Pictures of masks: marks lie where the world points are."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -113,3 +115,14 @@ def test_unknown_strategy_is_named(tmp_path):
     Config(dict(model=dict())).dump(path)
     with pytest.raises(ConfigError, match="neither strategies nor model.masking"):
         draw_masks(path, tmp_path)
+
+
+def test_options_of_the_caller_are_not_changed(repository, tmp_path):
+    """MMEngine removes ``_delete_`` from the dicts that it merges."""
+    masking = {"_delete_": True, "type": "drivemim.RandomMask", "ratio": 0.5}
+    options = {"model": {"masking": masking}}
+    given = copy.deepcopy(options)
+    config = repository / "configs" / "pretrain" / "vit_micro_town.py"
+    with pytest.raises(ConfigError, match="gone"):
+        draw_masks(config, tmp_path / "pictures", options=given, only=["gone"])
+    assert given == options

@@ -1,5 +1,7 @@
 """Pictures of reconstructions need a pretraining run's own checkpoint."""
 
+import copy
+
 import pytest
 import safetensors.torch
 import torch
@@ -23,3 +25,15 @@ def test_an_export_has_no_decoder(repository, tmp_path, suffix):
     assert str(error.value) == (
         f"{path} is an exported backbone without a decoder; give the run's iter_*.pth"
     )
+
+
+def test_options_of_the_caller_are_not_changed(repository, tmp_path):
+    """MMEngine removes ``_delete_`` from the dicts that it merges."""
+    safetensors.torch.save_file(WEIGHTS, tmp_path / "b.safetensors", metadata={"drivemim": "{}"})
+    masking = {"_delete_": True, "type": "drivemim.RandomMask", "ratio": 0.5}
+    options = {"model": {"masking": masking}}
+    given = copy.deepcopy(options)
+    config = repository / "configs" / "pretrain" / "vit_micro_town.py"
+    with pytest.raises(CheckpointError):
+        draw_reconstructions(config, tmp_path / "b.safetensors", tmp_path / "p", options=given)
+    assert given == options

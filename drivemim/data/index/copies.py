@@ -1,4 +1,4 @@
-"""Search for byte-identical images in different scenes: evaluation may use training images."""
+"""Search for images that are used twice: evaluation may use training images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.data.index.frame_keys import MOST_FILES, scene_tokens
 from drivemim.data.index.source_files import content_key, file_digest
 
 if TYPE_CHECKING:
@@ -81,24 +82,78 @@ def describe_copies(
     return "; ".join(parts)
 
 
-def shared_content(index: FrameIndex, rows: Ints, others: Ints) -> Ints:
-    """Find images of some frames that are byte-identical to images of other frames.
+def shared_frames(index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: Ints) -> Ints:
+    """Find frames whose image is also that of one of some other frames.
+
+    In one index, these are the same frames and the copies that it records (see
+    ``FrameIndex.copies``). In two, they are frames with the same token where tokens identify
+    frames, and byte-identical files. Files are not read for more than ``MOST_FILES`` frames with
+    such tokens. A file that does not exist has no copy.
 
     Args:
-        index: the data set.
-        rows: rows of frames.
-        others: rows of other frames.
+        index: index of the frames to search.
+        rows: their rows.
+        other: index of the other frames.
+        other_rows: rows of the other frames in ``other``.
 
     Returns:
-        (S, 2) the found frames of ``rows``, each with one of ``others`` that has the same content;
-        empty if the index does not record copies (see ``FrameIndex.copies``).
+        (S, 2) the found frames of ``rows``, ascending, each with the row in ``other`` of one that
+        has the same image, in one index the frame itself if possible.
+
+    Raises:
+        OSError: if a file exists but cannot be read.
     """
+    if is_same_index(index, other):
+        same = np.intersect1d(rows, other_rows)
+        pairs = [np.stack([same, same], axis=1), _recorded(index, rows, other_rows)]
+    else:
+        pairs = _of_two_indices(index, rows, other, other_rows)
+    found = np.concatenate(pairs)
+    _, first = np.unique(found[:, 0], return_index=True)
+    chosen: Ints = found[first]
+    return chosen
+
+
+def is_same_index(index: FrameIndex, other: FrameIndex) -> bool:
+    """Return whether two indices are one file."""
+    return index.path.resolve() == other.path.resolve()
+
+
+def _recorded(index: FrameIndex, rows: Ints, others: Ints) -> Ints:
+    """Return the copies (S, 2) of other frames that an index records."""
     row_C, group_C = index.copies.T
     of_others = np.isin(row_C, others)
     groups, place = np.unique(group_C[of_others], return_index=True)
     found = np.isin(row_C, rows) & np.isin(group_C, groups)
     other = row_C[of_others][place][np.searchsorted(groups, group_C[found])]
     return np.stack([row_C[found], other], axis=1)
+
+
+def _of_two_indices(
+    index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: Ints
+) -> list[Ints]:
+    """Return pairs (S, 2) of frames with the same token, and of frames with the same content."""
+    pairs = []
+    has_tokens = scene_tokens(index) is not None and scene_tokens(other) is not None
+    if has_tokens:
+        places = {other.frames.token[row]: row for row in other_rows.tolist()}
+        tokens = ((row, places.get(index.frames.token[row])) for row in rows.tolist())
+        known = [(row, place) for row, place in tokens if place is not None]
+        pairs.append(np.array(known, np.int64).reshape(-1, 2))
+    if not has_tokens or len(rows) + len(other_rows) <= MOST_FILES:
+        sides = [
+            [(each.image_path(row), row) for row in chosen.tolist()]
+            for each, chosen in ((other, other_rows), (index, rows))
+        ]
+        sides = [[pair for pair in side if pair[0].is_file()] for side in sides]
+        both = [*sides[0], *sides[1]]
+        # A group's first file is one of the others, since these come first.
+        found = find_copies(
+            [path for path, _ in both], np.repeat([0, 1], [len(side) for side in sides])
+        )
+        row_P = np.array([row for _, row in both], np.int64)
+        pairs.append(row_P[found[found[:, 0] >= len(sides[0])]].reshape(-1, 2))
+    return pairs
 
 
 def _in_several(keys: NDArray[np.generic], scene: Ints) -> NDArray[np.bool_]:

@@ -17,6 +17,9 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.source_files import content_key
 from drivemim.generated import is_generated
 
+MOST_FILES = 100_000
+"""With more frames, their files are not read if their scenes have tokens that identify them."""
+
 
 def frame_keys(
     index: FrameIndex, rows: NDArray[np.int64], *, named: bool = False

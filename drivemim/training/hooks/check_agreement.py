@@ -24,6 +24,8 @@ from drivemim.training.agreement import (
     warn_of_sizes,
 )
 from drivemim.training.schedule import check_schedule
+from drivemim.training.schedule_hooks import describe_validation
+from drivemim.training.training_length import training_length
 
 
 @HOOKS.register_module()
@@ -67,7 +69,11 @@ class CheckAgreement(Hook):
         judged = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
         warnings.append(warn_of_sizes(runner.cfg, ("train_dataloader", judged)))
         if "train_dataloader" in loaders:
-            check_schedule(runner.cfg, _epoch_length(runner.train_loop))
+            epoch_length = _epoch_length(runner.train_loop)
+            check_schedule(runner.cfg, epoch_length)
+            length = training_length(runner.cfg, epoch_length)
+            if line := describe_validation(runner.cfg, length):
+                print_log(line, "current")
             warnings.append(check_scaled_rate(runner.cfg))
             warnings.append(warn_of_ignored(runner.cfg, loaders["train_dataloader"].dataset))
         for warning in filter(None, warnings):

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop
 
 from drivemim.errors import ConfigError
 from drivemim.registry import HOOKS
@@ -27,7 +28,8 @@ class ResumeSchedule(Hook):
     MMEngine silently loads both over those of the config. This hook compares them. If the
     schedulers differ, it steps those of the config from the start to the checkpoint's iteration:
     the run continues at the learning rate that a run of this config has there. If optimizer
-    settings differ, it refuses. If nothing differs, it changes nothing.
+    settings differ, it refuses. If nothing differs, it changes nothing. A loop that counts epochs
+    begins again with the epoch that the checkpoint was written in; a warning says so.
 
     Raises:
         ConfigError: if the config has other optimizer settings than the checkpoint.
@@ -47,7 +49,11 @@ class ResumeSchedule(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Compare them with those of the checkpoint, and follow the config's schedule."""
-        if not runner._resume or not isinstance(runner.optim_wrapper, OptimWrapper):
+        if not runner._resume:
+            return
+        if line := _describe_repetition(runner.train_loop):
+            print_log(line, logger="current", level=logging.WARNING)
+        if not isinstance(runner.optim_wrapper, OptimWrapper):
             return
         for ours, loaded in zip(self._settings, _settings_of(runner), strict=True):
             for key in sorted({*ours, *loaded}):
@@ -67,6 +73,27 @@ class ResumeSchedule(Hook):
                 logger="current",
                 level=logging.WARNING,
             )
+
+
+def _describe_repetition(loop: Any) -> str | None:
+    """Return a line if a resumed loop repeats iterations of the epoch that it was stopped in.
+
+    MMEngine's loop of epochs restores both numbers, and then always begins an epoch at its start.
+    """
+    if not isinstance(loop, EpochBasedTrainLoop):
+        return None
+    length = len(loop.dataloader)
+    repeated = loop.iter - loop.epoch * length
+    if not 0 < repeated <= length:  # at the end of an epoch, or of data of another length
+        return None
+    total = loop.max_iters + repeated
+    return (
+        f"The checkpoint was written after {repeated} of {length} iterations of epoch "
+        f"{loop.epoch + 1}, and that epoch begins again: its first {repeated} iterations are "
+        f"trained twice, and the run ends at iteration {total} instead of {loop.max_iters}. To "
+        "avoid this, save by epoch (default_hooks.checkpoint.by_epoch=True) and resume from such a "
+        "checkpoint"
+    )
 
 
 def _schedule_of(runner: Any) -> list[dict[str, Any]]:

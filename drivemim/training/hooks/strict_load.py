@@ -11,7 +11,13 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from drivemim.checkpoint_kinds import check_optimizer, check_weights, kind_of, unwrapped
+from drivemim.checkpoint_kinds import (
+    check_optimizer,
+    check_weights,
+    kind_of,
+    trained_weights,
+    unwrapped,
+)
 from drivemim.errors import CheckpointError
 from drivemim.registry import HOOKS
 from drivemim.transfer.name_matching import describe_mismatch
@@ -62,16 +68,22 @@ class StrictLoad(Hook):
                 f"It is {kind_of(checkpoint)}"
             )
         check_weights(path, {name: offered[name] for name in fitting}, wanted)
-        self._check_averages(runner, path, checkpoint, wanted)
+        self._check_averages(runner, path, checkpoint, wanted, offered)
         if runner.cfg.get("resume"):
             check_optimizer(path, checkpoint.get("optimizer"))
 
     def _check_averages(
-        self, runner: Any, path: Any, checkpoint: dict[str, Any], wanted: Mapping[str, Any]
+        self,
+        runner: Any,
+        path: Any,
+        checkpoint: dict[str, Any],
+        wanted: Mapping[str, Any],
+        offered: Mapping[str, Any],
     ) -> None:
         """Check the second set of weights that ``EMAHook`` keeps, and remove an empty one.
 
-        From an empty one, ``EMAHook`` would resume with averages of the initial weights.
+        From an empty one, ``EMAHook`` would resume with averages of the initial weights, and from a
+        part, with some of them.
         """
         kept = checkpoint.get("ema_state_dict")
         if kept is None:
@@ -87,3 +99,10 @@ class StrictLoad(Hook):
                 f"{path} has an empty ema_state_dict: it counts as one without averaged weights"
             )
             del checkpoint["ema_state_dict"]
+            return
+        # The hook exchanges the weights by the model's own names.
+        named = {f"module.{name}": value
+                 for name, value in trained_weights(path, kept, offered).items()}  # fmt: skip
+        if not named.keys() <= kept.keys():
+            others = {name: value for name, value in kept.items() if not name.startswith("module.")}
+            checkpoint["ema_state_dict"] = {**others, **named}

@@ -206,7 +206,7 @@ def test_a_rig_in_another_convention_by_hand(tmp_path, caplog):
             _check_cameras(tmp_path, *map(_xyzw, rotations))
     # Ahead and to the left alone is what ahead and to the sky looks like, too.
     _check_cameras(tmp_path, _xyzw(AHEAD), _xyzw(LEFT))
-    assert "; read as x, y, z, w every camera is upright. Unless" in caplog.text
+    assert "; read as x, y, z, w every camera is upright, and the same" in caplog.text
     for rotations in ([AHEAD, REAR], [AHEAD, LEFT, RIGHT, REAR]):
         with pytest.raises(ValueError, match="write the inverse rotation"):
             _check_cameras(tmp_path, *map(_inverse, rotations))
@@ -247,6 +247,23 @@ def test_a_rear_camera_that_is_upside_down_is_a_warning(tables, write, tmp_path,
     build_nuscenes_index(write(tables), "v1.0-mini", tmp_path / "index.arrow")
     assert "CAM_BACK' turns the camera's y axis 180 degrees away from down" in caplog.text
     assert "read as x, y, z, w every camera is upright" in caplog.text
+
+
+def test_rigs_of_two_and_of_six_cameras_as_xyzw(tmp_path, caplog):
+    """Front and rear alone have the numbers of a rear camera upside down; six cannot."""
+    upside_down = [AHEAD, _mounted(180, 180)]
+    as_xyzw = [_xyzw(AHEAD), _xyzw(REAR)]
+    assert np.allclose(np.abs(np.sum(np.multiply(upside_down, as_xyzw), axis=1)), 1)
+    _check_cameras(tmp_path, *as_xyzw)
+    (message,) = caplog.messages
+    assert "of '1' turns the camera's y axis 180 degrees away from down" in message
+    assert "read as x, y, z, w every camera is upright, and the same numbers may be" in message
+    assert "Look at the camera's images: if they show the road at the bottom, the" in message
+    six = [_mounted(yaw, 0) for yaw in (0, 55, 110, 180, -110, -55)]  # as on nuScenes' car
+    _check_cameras(tmp_path, *six)
+    assert len(caplog.messages) == 1
+    with pytest.raises(ValueError, match=r"read as x, y, z, w every .*: write w first"):
+        _check_cameras(tmp_path, *map(_xyzw, six))
 
 
 def test_boxes_that_lie_are_refused_only_if_there_are_enough(tmp_path, caplog):

@@ -21,7 +21,7 @@ from mmengine.config import Config
 from drivemim.config.loading import ConfigOptions, config_errors, load_config
 from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
 from drivemim.data.detection.detection_dataset import FrameDetection
-from drivemim.data.index.copies import shared_content
+from drivemim.data.index.copies import shared_frames
 from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
 from drivemim.files import check_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
@@ -233,17 +233,16 @@ def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
 
 def _check_apart(study: LabelStudy, learned: FrameDetection, judged: FrameDetection) -> None:
     """Refuse splits that share frames or copies of them, like nuScenes' train and mini_train."""
-    shared = np.intersect1d(learned.rows, judged.rows)
-    if len(shared):
+    shared = shared_frames(judged.index, judged.rows, learned.index, learned.rows)
+    if same := int((shared[:, 0] == shared[:, 1]).sum()):
         raise DataError(
-            f"--val {study.val}: {len(shared)} of its {len(judged)} frames are in --train "
+            f"--val {study.val}: {same} of its {len(judged)} frames are in --train "
             f"{study.train} as well; runs would be judged on what they learned"
         )
-    copies = shared_content(judged.index, judged.rows, learned.rows)
-    if len(copies):
-        one, other = (judged.index.frames.path[row] for row in copies[0])
+    if len(shared):
+        one, other = (judged.index.frames.path[row] for row in shared[0])
         raise DataError(
-            f"--val {study.val}: {len(copies)} of its {len(judged)} images are byte-identical to "
+            f"--val {study.val}: {len(shared)} of its {len(judged)} images are byte-identical to "
             f"images of --train {study.train}, first {one} to {other}; runs would be judged on "
             "what they learned: take them out of one of the two, and build the index again"
         )

@@ -158,7 +158,9 @@ def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) 
     If some do not, but all would under another convention, that convention is the intended one, and
     the rotations are refused. There are two exceptions, which give a warning like all other cases:
     the cameras may simply look up or down, and one turned camera, or several with one mount, may be
-    mounted upside down or on its side. All rows of one camera have one mount.
+    mounted upside down or on its side. All rows of one camera have one mount. So front and rear as
+    x, y, z, w give a warning: these numbers are also those of a rear camera upside down, since the
+    front's stay the same rotation. With side cameras, several mounts are turned.
 
     Args:
         folder: folder of the tables.
@@ -196,10 +198,12 @@ def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) 
         if is_evidence and turned:
             raise DataError(f"{found}; {other}. {_FORMAT}: write w first")
     _log.warning(
-        "%s%s. Unless the camera is mounted so, write the rotation from the camera's axes (x "
-        "right, y down, z ahead) to the ego's (x ahead, y left, z up) as w, x, y, z",
+        "%s%s. Look at the camera's images: if they show the road at the bottom, the rotation is "
+        "wrong; write it from the camera's axes (x right, y down, z ahead) to the ego's (x ahead, "
+        "y left, z up) as w, x, y, z. If they show it at a side or at the top, or the camera looks "
+        "up or down, the rotation may be right",
         found,
-        other and f"; {other}",
+        other and f"; {other}, and the same numbers may be a camera that is mounted so",
     )
 
 
