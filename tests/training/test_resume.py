@@ -18,7 +18,7 @@ def start(repository, config, work_dir, *arguments, processes=1):
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
         command += ["--master-port", str(29500 + os.getpid() % 1000)]
-    command += [str(repository / "tools" / "train.py"), str(HERE / "configs" / config)]
+    command += [str(repository / "tools" / "train.py"), str(HERE.parent / "toys" / "configs" / config)]
     command += ["--work-dir", str(work_dir), *arguments]
     path = os.pathsep.join([str(repository), str(HERE), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

@@ -143,7 +143,7 @@ class TestNuScenes:
     def root(self, repository, tmp_path):
         import importlib.util
 
-        path = repository / "tests" / "datasets" / "conftest.py"
+        path = repository / "tests" / "data" / "conftest.py"
         spec = importlib.util.spec_from_file_location("small_nuscenes_seen", path)
         data = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(data)
