@@ -195,7 +195,7 @@ def test_failed_step_runs_again(folder):
     [
         (
             "11/23 13:00:00 - mmengine - INFO - Iter(train) [ 20/600]  lr: 1.0e-03  eta: 0:02:10  "
-            "time: 0.2  loss: 0.8123  hidden_share: 0.75\n",
+            "time: 0.2  loss: 0.8123  mask_ratio: 0.75\n",
             "20/600  eta 0:02:10  loss 0.8123",
         ),
         (

@@ -165,7 +165,7 @@ def world_marks(clips: Clips, count: int) -> Tensor:
 def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
     """Compute the standard deviation of each patch's grey levels: float (B, T, N, h, w).
 
-    Guided strategies use it here instead of a trained guide.
+    Guided strategies use it here instead of a trained teacher.
     """
     (h, w), (H, W) = grid, clips.image_size
     grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)

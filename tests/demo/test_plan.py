@@ -105,4 +105,4 @@ def test_what_is_said_to_read_no_boxes_reads_none(repository):
     assert "without labels" in step.title
     config = load_config(repository / PRETRAIN_CONFIG)
     assert config.model.masking.type == "RandomMask"
-    assert config.model.get("guide") is None
+    assert config.model.get("teacher") is None

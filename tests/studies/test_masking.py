@@ -83,14 +83,14 @@ def test_a_missing_probe_is_no_table(tmp_path):
 
 
 def test_arms_differ_in_nothing_but_the_mask(repository, monkeypatch):
-    """And a guide, for the arms that follow one."""
+    """And a teacher, for the recipes with one."""
     monkeypatch.chdir(repository)
     for source in SOURCES:
         configs = {}
         for arm in ARMS:
             config = load_config(source.config(arm)).to_dict()
             config["model"].pop("masking")
-            config["model"].pop("guide", None)
+            config["model"].pop("teacher", None)
             config.pop("custom_hooks", None)
             configs[arm] = config
         assert all(config == configs["random"] for config in configs.values())

@@ -102,7 +102,7 @@ def step_cost(config: str, clips: Clips, repeats: int) -> float:
     """Measure a training step on ``clips`` without optimizer, milliseconds; bf16 on a GPU."""
     device = clips.valid_BTN.device
     settings = Config.fromfile(config).model.to_dict()
-    model = MODELS.build({**settings, "masking": {"type": "RandomMask"}, "guide": None})
+    model = MODELS.build({**settings, "masking": {"type": "RandomMask"}, "teacher": None})
     model.to(device).train()
 
     def step() -> None:

@@ -2,7 +2,7 @@
 
 Images are noise, so data loading is not included. FLOPs are those of the forward pass (a
 multiplication and an addition are two). A training step takes three times as many, except for the
-guide of a mask, which may need only a forward pass.
+masking teacher, which may need only a forward pass.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from drivemim.engine.provenance import training_image_size
 from drivemim.registry import MODELS
 
 PARTS = ("encoder", "decoder", "head", "guide")
+"""Modules of the pretrainer; `guide` is its masking teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = torch.device(arguments.device)
     print(f"{arguments.frames} frames a batch, on {device}, {torch.get_num_threads()} threads; "
           f"median of {arguments.repeats}")  # fmt: skip
-    print("| config | GFLOP: encoder | decoder | head | guide | total | to the first | ms a frame "
-          "| to the first | M parameters |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print("| config | GFLOP: encoder | decoder | head | teacher | total | to the first "
+          "| ms a frame | to the first | M parameters |\n" + "|---" * 10 + "|")  # fmt: skip
     first: StepCost | None = None
     for config in arguments.configs:
         cost = step_cost(config, frames=arguments.frames, repeats=arguments.repeats, device=device)

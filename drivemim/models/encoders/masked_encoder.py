@@ -45,15 +45,15 @@ class MaskedEncoder(Protocol):
     visible patch's feature, in training or in evaluation mode.
 
     Attributes:
-        mask_stride: side of a patch, pixels.
-        cell_channels: D, channels of a visible patch's feature.
+        mask_patch_size: side of a patch, pixels.
+        patch_channels: D, channels of a visible patch's feature.
         stages: stages of the maps that ``forward_masked`` returns besides the tokens, finest first.
         backbone: module for the detector, with the detector's own parameter names; the encoder
             itself if it does not wrap another module.
     """
 
-    mask_stride: int
-    cell_channels: int
+    mask_patch_size: int
+    patch_channels: int
     stages: tuple[Stage, ...]
 
     @property

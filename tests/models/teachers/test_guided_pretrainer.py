@@ -1,4 +1,4 @@
-"""Guides at work in the pretrainer."""
+"""Teachers at work in the pretrainer."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,21 +10,21 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 
 from drivemim.clips import Clips
-from drivemim.models import Guide
+from drivemim.models import MaskingTeacher
 from drivemim.registry import MODELS
 
 Build = Callable[..., BaseModel]
 GUIDED = dict(type="GuidedMask", ratio=0.5, share=1.0, temperature=0)
-PREDICTOR = dict(guide=dict(type="LossPredictor"), masking=GUIDED)
-TEACHER = dict(guide=dict(type="TeacherAttention", scale=0.5), masking=GUIDED)
+PREDICTOR = dict(teacher=dict(type="LossPredictor"), masking=GUIDED)
+TEACHER = dict(teacher=dict(type="TeacherAttention", scale=0.5), masking=GUIDED)
 
 
-class Brightness(Guide):
+class Brightness(MaskingTeacher):
     """The brighter, the sooner hidden."""
 
     def __init__(self, *, encoder: Any) -> None:
         super().__init__()
-        self.stride = encoder.mask_stride
+        self.stride = encoder.mask_patch_size
 
     def forward(self, images: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         cells = images.mean(-3).unfold(-2, self.stride, self.stride)
@@ -35,10 +35,10 @@ MODELS.register_module(name="BrightnessForTests", module=Brightness, force=True)
 
 
 @pytest.mark.parametrize("mode", ["loss", "predict", "mask"])
-def test_masks_follow_the_guide(build_pretrainer: Build, clips: Clips, mode: str) -> None:
+def test_masks_follow_the_teacher(build_pretrainer: Build, clips: Clips, mode: str) -> None:
     clips = replace(clips, images_BTNHWC=clips.images_BTNHWC.clone())
     clips.images_BTNHWC[:, :, :, :32] = 255  # two of four rows of cells
-    model = build_pretrainer(guide=dict(type="BrightnessForTests"), masking=GUIDED).eval()
+    model = build_pretrainer(teacher=dict(type="BrightnessForTests"), masking=GUIDED).eval()
     masks = []
     own = model.masking.__call__
     model.masking = lambda *args, **kwargs: masks.append(own(*args, **kwargs)) or masks[-1]
@@ -69,7 +69,7 @@ def test_the_predictor_is_taught_the_errors_of_hidden_cells(
 ) -> None:
     model = build_pretrainer(**PREDICTOR).eval()
     given: list[torch.Tensor] = []
-    monkeypatch.setattr(model.guide, "loss", lambda *args: given.extend(args))
+    monkeypatch.setattr(model.teacher, "loss", lambda *args: given.extend(args))
     model(clips, mode="loss")
     result = model(clips, mode="predict")
     _, errors, mask, valid = given
@@ -83,7 +83,7 @@ def test_neither_learns_from_the_other(build_pretrainer: Build, clips: Clips) ->
     """The reconstruction's gradient stays out of the predictor, the predictor's in it."""
     model = build_pretrainer(**PREDICTOR).train()
     with torch.no_grad():  # a head of zeros passes no gradient on
-        model.guide.head.weight.normal_()
+        model.teacher.head.weight.normal_()
     losses = model(clips, mode="loss")
     losses["loss"].backward(retain_graph=True)
     for name, parameter in model.named_parameters():
@@ -106,7 +106,7 @@ def test_every_parameter_has_a_gradient_with_nothing_valid(
         assert (parameter.grad == 0).all(), name
 
 
-def test_a_guide_leaves_the_first_weights_of_the_others_as_they_are(
+def test_a_teacher_leaves_the_first_weights_of_the_others_as_they_are(
     build_pretrainer: Build,
 ) -> None:
     plain = build_pretrainer().state_dict()
@@ -125,6 +125,6 @@ def test_bfloat16_is_near(build_pretrainer: Build, clips: Clips) -> None:
         sum(value for name, value in losses.items() if "loss" in name).backward()
 
 
-def test_a_guided_mask_without_a_guide_says_so(build_pretrainer: Build, clips: Clips) -> None:
-    with pytest.raises(ValueError, match="set the pretrainer's guide"):
+def test_a_guided_mask_without_a_teacher_says_so(build_pretrainer: Build, clips: Clips) -> None:
+    with pytest.raises(ValueError, match="set the pretrainer's teacher"):
         build_pretrainer(masking=GUIDED)(clips, mode="loss")

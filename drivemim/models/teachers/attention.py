@@ -1,4 +1,4 @@
-"""Guide by the attention of an EMA teacher."""
+"""Masking by the attention of an EMA teacher."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.models.encoders.vit import ViT
-from drivemim.models.guides.base import Guide
 from drivemim.models.layers import grid_positions
 from drivemim.models.patches import patchify
+from drivemim.models.teachers.masking_teacher import MaskingTeacher
 from drivemim.registry import MODELS
 
 
 @MODELS.register_module()
-class TeacherAttention(Guide):
+class TeacherAttention(MaskingTeacher):
     """Attention that each patch receives in the last block of a teacher, like in AttMask.
 
     The teacher's weights are an exponential moving average of the encoder's (Kakogeorgiou et al.,
@@ -53,13 +53,13 @@ class TeacherAttention(Guide):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> TeacherAttention:
-        """Set the mode of the guide; the teacher stays in evaluation mode, without drop path."""
+        """Set the mode; the averaged copy stays in evaluation mode, without drop path."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     @torch.no_grad()
-    def follow(self, encoder: nn.Module) -> None:
+    def ema_update(self, encoder: nn.Module) -> None:
         """Update the teacher's moving average; the first call copies the encoder."""
         share = torch.where(self.updates == 0, 1.0, 1.0 - self.momentum)
         students = dict(encoder.named_parameters())

@@ -1,4 +1,4 @@
-"""Guide by predicted reconstruction loss, learned during pretraining."""
+"""Masking by predicted reconstruction loss, learned during pretraining."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
-from drivemim.models.guides.base import Guide
-from drivemim.models.targets.base import global_mean
+from drivemim.models.targets.reconstruction_target import global_mean
+from drivemim.models.teachers.masking_teacher import MaskingTeacher
 from drivemim.registry import MODELS
 
 # Pixels per side of a downscaled patch.
@@ -19,7 +19,7 @@ _PAIRS = 8
 
 
 @MODELS.register_module()
-class LossPredictor(Guide):
+class LossPredictor(MaskingTeacher):
     """A small convolutional network that predicts which patches are reconstructed worst.
 
     Each patch is reduced to 4 x 4 means and standard deviations of its colours; the network sees a
@@ -44,11 +44,11 @@ class LossPredictor(Guide):
         self, *, encoder: Any, channels: int = 32, depth: int = 3, loss_weight: float = 0.01
     ) -> None:
         super().__init__()
-        stride = encoder.mask_stride
+        stride = encoder.mask_patch_size
         if stride % _SIDE:
             raise ValueError(
                 f"LossPredictor needs patches whose side is a multiple of {_SIDE} pixels, not "
-                f"mask_stride={stride}"
+                f"mask_patch_size={stride}"
             )
         if channels < 1 or depth < 1 or not loss_weight > 0:
             raise ValueError(

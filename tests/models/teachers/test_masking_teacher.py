@@ -1,7 +1,7 @@
 import torch
 
-from drivemim.models.guides.base import scatter_errors
 from drivemim.models.patches import PatchMask
+from drivemim.models.teachers.masking_teacher import scatter_errors
 
 
 def test_errors_by_hand() -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.models import MaskedResNet, ViT
-from drivemim.models.guides import TeacherAttention
+from drivemim.models.teachers import TeacherAttention
 
-TEACHER = dict(guide=dict(type="TeacherAttention"), masking=dict(type="GuidedMask", ratio=0.5))
+TEACHER = dict(teacher=dict(type="TeacherAttention"), masking=dict(type="GuidedMask", ratio=0.5))
 Build = Callable[..., BaseModel]
 
 
@@ -49,27 +49,27 @@ def test_attention_by_hand() -> None:
 
 def test_the_average_by_hand() -> None:
     encoder = small_vit()
-    guide = TeacherAttention(encoder=encoder, momentum=0.75)
+    teacher = TeacherAttention(encoder=encoder, momentum=0.75)
     weight = encoder.blocks[0].attn.qkv.weight
     expected = [(1.0, 1.0), (5.0, 0.75 * 1 + 0.25 * 5), (-2.0, 0.75 * 2 + 0.25 * -2)]
     for value, average in expected:
         with torch.no_grad():
             weight.fill_(value)
-        guide.follow(encoder)
-        assert (guide.teacher.blocks[0].attn.qkv.weight == average).all()
-    assert guide.updates.item() == 3
-    assert guide.teacher.norm.bias.equal(encoder.norm.bias)
+        teacher.ema_update(encoder)
+        assert (teacher.teacher.blocks[0].attn.qkv.weight == average).all()
+    assert teacher.updates.item() == 3
+    assert teacher.teacher.norm.bias.equal(encoder.norm.bias)
     assert weight.requires_grad
 
 
 def test_reduced_images_lie_in_the_same_places() -> None:
     """Four rows and six columns at half size: tokens are 2 x 3 means, at the middles of four."""
     encoder = small_vit()
-    guide = TeacherAttention(encoder=encoder, scale=0.5)
+    teacher = TeacherAttention(encoder=encoder, scale=0.5)
     entered: list[Tensor] = []
-    guide.teacher.blocks[0].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+    teacher.teacher.blocks[0].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
     images = torch.randn(1, 1, 1, 3, 16, 24)
-    assert guide(images, (4, 6)).shape == (1, 1, 1, 4, 6)
+    assert teacher(images, (4, 6)).shape == (1, 1, 1, 4, 6)
     halved = images[0, 0].unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
     with torch.no_grad():
         contents = torch.nn.functional.conv2d(
@@ -83,8 +83,8 @@ def test_reduced_images_lie_in_the_same_places() -> None:
 
 @pytest.mark.parametrize("scale", [0.01, 0.3, 1.0])
 def test_any_scale_has_a_value_for_every_cell(scale: float) -> None:
-    guide = TeacherAttention(encoder=small_vit(), scale=scale)
-    attention = guide(torch.randn(2, 1, 1, 3, 20, 28), (5, 7))
+    teacher = TeacherAttention(encoder=small_vit(), scale=scale)
+    attention = teacher(torch.randn(2, 1, 1, 3, 20, 28), (5, 7))
     assert attention.shape == (2, 1, 1, 5, 7)
     assert attention.isfinite().all()
     assert attention.mean().item() == pytest.approx(1.0, abs=0.2)
@@ -92,19 +92,19 @@ def test_any_scale_has_a_value_for_every_cell(scale: float) -> None:
 
 def test_nothing_of_it_is_trained(build_pretrainer: Build, clips: Clips) -> None:
     model = build_pretrainer(**TEACHER).train()
-    assert not model.guide.teacher.training
-    assert not any(parameter.requires_grad for parameter in model.guide.parameters())
+    assert not model.teacher.teacher.training
+    assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
     losses = model(clips, mode="loss")
-    assert set(losses) == {"loss", "hidden_share"}
+    assert set(losses) == {"loss", "mask_ratio"}
     losses["loss"].backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is None) == name.startswith("guide."), name
 
 
 def test_blocks_are_never_dropped() -> None:
-    guide = TeacherAttention(encoder=small_vit(drop_path_rate=0.9)).train()
+    teacher = TeacherAttention(encoder=small_vit(drop_path_rate=0.9)).train()
     images = torch.randn(2, 1, 1, 3, 16, 16)
-    assert guide(images, (4, 4)).equal(guide(images, (4, 4)))
+    assert teacher(images, (4, 4)).equal(teacher(images, (4, 4)))
 
 
 def test_only_training_moves_it(build_pretrainer: Build, clips: Clips) -> None:
@@ -117,7 +117,7 @@ def test_only_training_moves_it(build_pretrainer: Build, clips: Clips) -> None:
         (True, "loss", 2),
     ):
         model.train(training)(clips, mode=mode)
-        assert model.guide.updates.item() == updates
+        assert model.teacher.updates.item() == updates
 
 
 def test_a_resumed_teacher_is_the_same(build_pretrainer: Build, clips: Clips) -> None:

@@ -1,4 +1,4 @@
-"""Interface between guides and the pretrainer."""
+"""Interface between masking teachers and the pretrainer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from drivemim.models.patches import PatchMask, scatter_patches
 
 
-class Guide(nn.Module, ABC):
+class MaskingTeacher(nn.Module, ABC):
     """Predict, before anything is hidden, how much each patch is worth hiding.
 
     The pretrainer passes the map to its mask strategy. Afterwards it passes the errors of the
-    hidden patches back to the guide. No gradient may reach the encoder or the decoder: maps are
-    detached before masking, and errors before the guide learns from them. A guide is built with
+    hidden patches back to the teacher. No gradient may reach the encoder or the decoder: maps are
+    detached before masking, and errors before the teacher learns from them. It is built with
     ``encoder``, the pretrainer's own, and may keep only copies of it. Its weights are never
     exported.
     """
@@ -35,7 +35,7 @@ class Guide(nn.Module, ABC):
     def loss(
         self, guide_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
     ) -> Tensor | None:
-        """Return the guide's own loss over all processes, or None if it does not learn.
+        """Return the teacher's own loss over all processes, or None if it does not learn.
 
         Args:
             guide_BTNhw: result of ``forward``, with its gradient.
@@ -45,8 +45,8 @@ class Guide(nn.Module, ABC):
         """
         return None
 
-    def follow(self, encoder: nn.Module) -> None:
-        """Update the guide from the encoder's weights; called before each training step."""
+    def ema_update(self, encoder: nn.Module) -> None:
+        """Update the teacher from the encoder's weights; called before each training step."""
         return None
 
 
