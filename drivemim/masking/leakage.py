@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from drivemim.clips import Clips
-from drivemim.geometry.world import lift_points, project_points
+from drivemim.geometry.backprojection import project_points, unproject_points
 
 FAR = 1000.0
 """Metres; larger depths count as equal in a depth test. The sky has depth ``inf``."""
@@ -187,7 +187,7 @@ def find_sightings(
     known_FP = valid_F[:, None] & (points_FP3[..., 2] <= _SKY)
     cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, grid, clips.image_size)
     F = len(points_FP3)
-    world_FP3 = lift_points(
+    world_FP3 = unproject_points(
         torch.nan_to_num(points_FP3, posinf=_SKY),
         clips.intrinsics_BTN33.reshape(F, 3, 3),
         clips.camera_to_clip_BTN44.reshape(F, 4, 4),

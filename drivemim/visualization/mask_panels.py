@@ -16,7 +16,7 @@ from torch import Tensor
 from drivemim.clips import Clips
 from drivemim.datasets import ClipDataset
 from drivemim.files import check_folder
-from drivemim.geometry import lift_points, project_points
+from drivemim.geometry import project_points, unproject_points
 from drivemim.masking import MaskStrategy, clip_generators
 from drivemim.masking.named import named_strategies
 from drivemim.registry import DATASETS, MASKS
@@ -185,7 +185,7 @@ def _lidar_points(clips: Clips) -> Tensor:
     """Return the lidar points of all frames of the first clip, (P, 3) in the clip's frame."""
     points_TNP3 = clips.points_BTNP3[0].double()
     there_TNP = points_TNP3[..., 2].isfinite() & clips.valid_BTN[0][..., None]
-    world_TNP3 = lift_points(
+    world_TNP3 = unproject_points(
         points_TNP3.nan_to_num(posinf=0.0),
         clips.intrinsics_BTN33[0].double(),
         clips.camera_to_clip_BTN44[0].double(),

@@ -1,6 +1,6 @@
 """The town's pictures follow the package's convention: pixel i spans [i, i + 1].
 
-Every kind of primitive is compared with rays through pixel centres (``cell_rays`` of a grid with a
+Every kind of primitive is compared with rays through pixel centres (``patch_rays`` of a grid with a
 cell per pixel) or with corners projected by the camera's intrinsics.
 """
 
@@ -16,7 +16,7 @@ from drivemim.datasets.town.render import draw_shadows, render
 from drivemim.datasets.town.rig import Camera, make_rig
 from drivemim.datasets.town.surfaces import Billboards, Surfaces, Texture, TextureBank
 from drivemim.datasets.town.weather import _Lens
-from drivemim.geometry import cell_rays
+from drivemim.geometry import patch_rays
 
 HEIGHT, WIDTH = 90, 160
 # Looks along world x and a little down, from 2 m above the ground.
@@ -43,7 +43,7 @@ def pixel_rays():
     """World directions through pixel centres, one metre deep each: (H, W, 3)."""
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = CAMERA.rotation_33, EYE
-    rays = cell_rays(
+    rays = patch_rays(
         torch.from_numpy(CAMERA.intrinsics_33)[None, None, None],
         torch.from_numpy(pose)[None, None, None],
         (HEIGHT, WIDTH),

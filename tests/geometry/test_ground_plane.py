@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drivemim.geometry.standing import move_standing_boxes
+from drivemim.geometry.ground_plane import warp_boxes_on_ground
 
 INTRINSICS = np.array([[100.0, 0, 200], [0, 100, 50], [0, 0, 1]])
 # Camera axes (x right, y down, z forward) that look along x with z up.
@@ -14,7 +14,7 @@ BOX = [235.0, 40, 245, 60]
 
 def moved(box, pose, intrinsics=INTRINSICS, next_intrinsics=None):
     next_intrinsics = intrinsics if next_intrinsics is None else next_intrinsics
-    result = move_standing_boxes(
+    result = warp_boxes_on_ground(
         [[box]], intrinsics[None], FORWARD[None], next_intrinsics[None], pose[None]
     )
     return result[0, 0]
@@ -73,11 +73,11 @@ def test_without_calibration_boxes_stay():
     """Identity: at the origin, looking up along z."""
     one = np.eye(3)[None]
     box = [[[3.0, 4, 30, 50]]]
-    result = move_standing_boxes(box, one, np.eye(4)[None], one, np.eye(4)[None])
+    result = warp_boxes_on_ground(box, one, np.eye(4)[None], one, np.eye(4)[None])
     np.testing.assert_allclose(result, box)
 
 
 def test_no_boxes():
     eye = np.eye(3)[None]
-    result = move_standing_boxes(np.zeros((1, 0, 4)), eye, FORWARD[None], eye, FORWARD[None])
+    result = warp_boxes_on_ground(np.zeros((1, 0, 4)), eye, FORWARD[None], eye, FORWARD[None])
     assert result.shape == (1, 0, 4)

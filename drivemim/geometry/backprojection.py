@@ -1,62 +1,62 @@
-"""World points of patches, measured or guessed, and projection between points and pixels.
+"""Backprojection of patches to world points, and projection between points and pixels.
 
-Without depth, the world is assumed to be flat ground at z = 0, closed off by a wall around the
-cameras. The wall is near, not at infinity: objects beside a street are 5 to 30 metres away, and
-over a clip the car moves far enough to shift them by several patches.
+Without measured depth, the world is assumed to be flat ground at z = 0 inside an upright cylinder
+around the cameras. The cylinder is near, not at infinity: objects beside a street are 5 to 30
+metres away, and over a clip the car moves far enough to shift them by several patches.
 """
 
 import torch
 from torch import Tensor
 
-from drivemim.geometry.rays import cell_rays
+from drivemim.geometry.rays import patch_rays
 
 _NEAREST = 0.1
 
 
-def cell_points(
+def backproject_patches(
     intrinsics_BTN33: Tensor,
     camera_to_clip_BTN44: Tensor,
     valid_BTN: Tensor,
     points_BTNP3: Tensor,
     grid: tuple[int, int],
     image_size: tuple[int, int],
-    far: float,
+    max_depth: float,
 ) -> Tensor:
     """Find the world point that the middle of every patch looks at.
 
     A patch that contains lidar points takes its depth from them. Any other patch looks at the
-    ground (z = 0) or at a wall: an upright cylinder around all cameras of the clip, ``far`` metres
+    ground (z = 0) or at an upright cylinder around all cameras of the clip, ``max_depth`` metres
     away from them.
 
     Args:
         intrinsics_BTN33: float, pixels of an image of ``image_size``.
         camera_to_clip_BTN44: float, metres; z of the clip frame points up from the ground.
-        valid_BTN: bool; invalid frames do not affect the position of the wall.
+        valid_BTN: bool; invalid frames do not affect the cylinder.
         points_BTNP3: float, (x, y) pixels and depth along the camera's z axis, metres; padded with
             depth ``inf``. P may be 0.
         grid: patches down and across (h, w).
         image_size: (height, width) in pixels.
-        far: metres.
+        max_depth: distance from the cameras to the cylinder, metres.
 
     Returns:
         float [B, T, N, h, w, 3], metres in the clip frame; finite for every frame.
     """
-    rays_BTNhw6 = cell_rays(intrinsics_BTN33, camera_to_clip_BTN44, grid, image_size)
+    rays_BTNhw6 = patch_rays(intrinsics_BTN33, camera_to_clip_BTN44, grid, image_size)
     origins_BTNhw3, directions_BTNhw3 = rays_BTNhw6[..., :3], rays_BTNhw6[..., 3:]
     positions_BF3 = camera_to_clip_BTN44[..., :3, 3].flatten(1, 2)
-    centre_B3, reach_B3 = centre_and_reach(positions_BF3, valid_BTN.flatten(1))
-    radius_B = far + reach_B3[:, :2].norm(dim=-1)
+    centre_B3, half_extent_B3 = masked_aabb(positions_BF3, valid_BTN.flatten(1))
+    radius_B = max_depth + half_extent_B3[:, :2].norm(dim=-1)
     per_clip = (slice(None), None, None, None, None)
     distance_BTNhw = torch.minimum(
         _to_ground(origins_BTNhw3[..., 2], directions_BTNhw3[..., 2]),
-        _to_wall(
+        _to_cylinder(
             origins_BTNhw3[..., :2] - centre_B3[per_clip][..., :2],
             directions_BTNhw3[..., :2],
             radius_B[per_clip],
         ),
     )
     if points_BTNP3.shape[-2]:
-        depth_BTNhw = cell_depths(points_BTNP3, grid, image_size)
+        depth_BTNhw = patch_depths(points_BTNP3, grid, image_size)
         axis_BTN3 = camera_to_clip_BTN44[..., :3, 2]
         along_BTNhw = (directions_BTNhw3 * axis_BTN3[..., None, None, :]).sum(dim=-1)
         measured_BTNhw = depth_BTNhw / along_BTNhw.clamp(min=1e-3)
@@ -64,7 +64,9 @@ def cell_points(
     return origins_BTNhw3 + distance_BTNhw[..., None] * directions_BTNhw3
 
 
-def cell_depths(points_BTNP3: Tensor, grid: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+def patch_depths(
+    points_BTNP3: Tensor, grid: tuple[int, int], image_size: tuple[int, int]
+) -> Tensor:
     """Compute the depth of the patches that contain points.
 
     The inverse depths of a patch's points are averaged, because the motion of a patch between
@@ -84,13 +86,13 @@ def cell_depths(points_BTNP3: Tensor, grid: tuple[int, int], image_size: tuple[i
     row_BTNP = (y_BTNP * (h / height)).floor()
     inside_BTNP = (column_BTNP >= 0) & (column_BTNP < w) & (row_BTNP >= 0) & (row_BTNP < h)
     counted_BTNP = inside_BTNP & depth_BTNP.isfinite() & (depth_BTNP > _NEAREST)
-    cell_BTNP = torch.where(counted_BTNP, row_BTNP * w + column_BTNP, 0).long()
+    patch_BTNP = torch.where(counted_BTNP, row_BTNP * w + column_BTNP, 0).long()
     nearness_BTNP = torch.where(counted_BTNP, 1 / depth_BTNP, 0)
     zeros_BTNL = torch.zeros(
         *depth_BTNP.shape[:-1], h * w, dtype=depth_BTNP.dtype, device=depth_BTNP.device
     )
-    count_BTNL = zeros_BTNL.scatter_add(-1, cell_BTNP, counted_BTNP.to(depth_BTNP.dtype))
-    total_BTNL = zeros_BTNL.scatter_add(-1, cell_BTNP, nearness_BTNP)
+    count_BTNL = zeros_BTNL.scatter_add(-1, patch_BTNP, counted_BTNP.to(depth_BTNP.dtype))
+    total_BTNL = zeros_BTNL.scatter_add(-1, patch_BTNP, nearness_BTNP)
     depth_BTNL = torch.where(count_BTNL > 0, count_BTNL / total_BTNL, torch.inf)
     return depth_BTNL.reshape(*depth_BTNL.shape[:-1], h, w)
 
@@ -118,7 +120,9 @@ def project_points(
     return image_XP3[..., :2] / depth_XP.clamp(min=_NEAREST)[..., None], depth_XP
 
 
-def lift_points(points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: Tensor) -> Tensor:
+def unproject_points(
+    points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: Tensor
+) -> Tensor:
     """Unproject pixels with depth to the clip frame: the inverse of ``project_points``.
 
     Args:
@@ -138,7 +142,7 @@ def lift_points(points_XP3: Tensor, intrinsics_X33: Tensor, camera_to_clip_X44: 
     return rotated_XP3 + camera_to_clip_X44[..., None, :3, 3]
 
 
-def centre_and_reach(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
+def masked_aabb(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
     """Return the centre and half size of the axis-aligned box around the valid positions.
 
     Both are zero if no position is valid. The result does not depend on the order of the
@@ -163,7 +167,7 @@ def _to_ground(height: Tensor, climb: Tensor) -> Tensor:
     return torch.where((height > 0) & (climb < -1e-6), -height / climb.clamp(max=-1e-6), torch.inf)
 
 
-def _to_wall(start_2: Tensor, step_2: Tensor, radius: Tensor) -> Tensor:
+def _to_cylinder(start_2: Tensor, step_2: Tensor, radius: Tensor) -> Tensor:
     """Return the distance along a ray, from inside, to an upright cylinder around the origin."""
     across = step_2.square().sum(dim=-1).clamp(min=1e-6)
     towards = (start_2 * step_2).sum(dim=-1)

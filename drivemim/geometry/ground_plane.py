@@ -13,7 +13,7 @@ _NEAREST = 0.5
 """Depth, in metres, below which an object gets no box."""
 
 
-def move_standing_boxes(
+def warp_boxes_on_ground(
     boxes_NM4: ArrayLike,
     intrinsics_N33: ArrayLike,
     camera_to_world_N44: ArrayLike,
