@@ -27,7 +27,7 @@ from drivemim.engine.provenance import training_image_size
 from drivemim.engine.transfer import weights_of
 from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError, ConfigError, DataError
-from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
+from drivemim.evaluation.frozen_probe import CELL_CLASSES, Cells, cell_labels, probe
 
 _BATCH = 16
 
@@ -47,7 +47,7 @@ def probe_backbone(
     transductive: bool = False,
     allow_boxes_read: bool = False,
 ) -> dict[str, Any]:
-    """Classify the cells of a frozen backbone's map; see ``drivemim.evaluation.probe``.
+    """Classify the cells of a frozen backbone's map; see ``drivemim.evaluation.frozen_probe``.
 
     Frames are single, not augmented, and of the size that the config trains with.
 

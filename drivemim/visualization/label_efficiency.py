@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from drivemim.evaluation.label_efficiency import Estimate
+from drivemim.evaluation.labels_needed import Estimate
 from drivemim.visualization.plots import LINE_COLORS, bare_axes
 
 # The first arm is the baseline: grey.

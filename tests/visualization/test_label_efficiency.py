@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from drivemim.evaluation.label_efficiency import Estimate
+from drivemim.evaluation.labels_needed import Estimate
 from drivemim.visualization.label_efficiency import BESIDE, label_curves
 
 

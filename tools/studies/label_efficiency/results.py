@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from drivemim.errors import DataError
-from drivemim.evaluation.label_efficiency import (
-    BELOW,
+from drivemim.evaluation.labels_needed import (
+    BELOW_SMALLEST,
     NOT_REACHED,
     Estimate,
-    Needed,
+    LabelsNeeded,
     Scores,
-    common_runs,
     estimate,
-    needed_for,
+    intersect_runs,
+    labels_needed,
     paired_difference,
 )
 from drivemim.evaluation.results_file import read_results
@@ -113,7 +113,7 @@ def headline(
     Usually the best value is the one with all labels, unless the iterations do not suffice for
     them.
     """
-    scores, baseline = common_runs(arms), study.arms[0].name
+    scores, baseline = intersect_runs(arms), study.arms[0].name
     if not scores[baseline]:
         return ""
     means = {share: statistics.mean(seeds.values()) for share, seeds in scores[baseline].items()}
@@ -124,13 +124,13 @@ def headline(
     goal = f"best {_title(study.metrics[0])} of {first}, with {_percent(best)} of the labels"
     lines = []
     for arm in list(scores)[1:]:
-        needed = needed_for(scores[arm], scores[baseline], best)
+        needed = labels_needed(scores[arm], scores[baseline], best)
         if needed.share == NOT_REACHED:
             lines.append(f"- {shown_name(arm, notes)} does not reach the {goal}.")
             continue
-        share = needed.share if needed.share != BELOW else min(scores[arm])
+        share = needed.share if needed.share != BELOW_SMALLEST else min(scores[arm])
         about = round(share / best * _frames(study, inputs, best))
-        bound = "less than " if needed.share == BELOW else ""
+        bound = "less than " if needed.share == BELOW_SMALLEST else ""
         lines.append(
             f"- {shown_name(arm, notes)} needs {bound}{_percent(share)} of the labels "
             f"({bound or 'about '}{about} frames) for the {goal} "
@@ -185,9 +185,9 @@ def _document(
     baseline = study.arms[0].name
     needed = {}
     for metric in study.metrics:
-        scores = common_runs(scores_of(study, results, metric))
+        scores = intersect_runs(scores_of(study, results, metric))
         needed[metric] = {
-            str(share): {arm: _needed_json(needed_for(scores[arm], scores[baseline], share))
+            str(share): {arm: _needed_json(labels_needed(scores[arm], scores[baseline], share))
                          for arm in scores}
             for share in scores[baseline]
         }  # fmt: skip
@@ -237,7 +237,7 @@ def _needed_table(
     study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str, notes: Notes
 ) -> str:
     """Format the labels needed; empty until every arm has a run of a common fraction and seed."""
-    baseline, scores = study.arms[0].name, common_runs(arms)
+    baseline, scores = study.arms[0].name, intersect_runs(arms)
     others = [arm for arm in scores if arm != baseline]
     if not scores[baseline] or not others:
         return ""
@@ -247,7 +247,7 @@ def _needed_table(
     for share, by_seed in scores[baseline].items():
         goal = _mean_cell(estimate(list(by_seed.values())), 0)
         cells = [
-            _needed_cell(needed_for(scores[arm], scores[baseline], share), min(scores[arm]))
+            _needed_cell(labels_needed(scores[arm], scores[baseline], share), min(scores[arm]))
             for arm in others
         ]
         frames = _frames(study, inputs, share)
@@ -255,7 +255,7 @@ def _needed_table(
     return "\n".join(lines)
 
 
-def _needed_cell(needed: Needed, smallest: float) -> str:
+def _needed_cell(needed: LabelsNeeded, smallest: float) -> str:
     share = _needed_words(needed.share, smallest)
     if math.isnan(needed.least):
         return share
@@ -264,13 +264,13 @@ def _needed_cell(needed: Needed, smallest: float) -> str:
 
 
 def _needed_words(share: float, smallest: float) -> str:
-    if share == BELOW:
+    if share == BELOW_SMALLEST:
         return f"< {_percent(smallest)}"
     return "not reached" if share == NOT_REACHED else _percent(share)
 
 
-def _needed_json(needed: Needed) -> dict[str, float | str | None]:
-    words = {BELOW: "below the smallest", NOT_REACHED: "not reached"}
+def _needed_json(needed: LabelsNeeded) -> dict[str, float | str | None]:
+    words = {BELOW_SMALLEST: "below the smallest", NOT_REACHED: "not reached"}
     return {
         name: words.get(value, _json_number(value))
         for name, value in (

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from drivemim.evaluation.label_efficiency import (
-    BELOW,
+from drivemim.evaluation.labels_needed import (
+    BELOW_SMALLEST,
     NOT_REACHED,
-    Needed,
-    common_runs,
+    LabelsNeeded,
     estimate,
+    fraction_reaching,
+    intersect_runs,
     labels_needed,
-    needed_for,
     paired_difference,
 )
 
@@ -47,7 +47,7 @@ def test_few_values_have_no_interval():
 
 
 def test_differences_are_taken_seed_by_seed():
-    # The subsets differ much and the arms by 1, 2 and 3 points; seed 7 has no partner.
+    # The subsets differ much and the inits by 1, 2 and 3 points; seed 7 has no partner.
     found = paired_difference(
         {0: 0.11, 1: 0.52, 2: 0.83, 7: 0.99}, {2: 0.80, 1: 0.50, 0: 0.10, 9: 0.0}
     )
@@ -62,7 +62,7 @@ CURVE = {0.01: 0.1, 0.1: 0.3, 1.0: 0.5}
 @pytest.mark.parametrize(
     ("target", "share"),
     [
-        (0.05, BELOW),
+        (0.05, BELOW_SMALLEST),
         (0.1, 0.01),
         (0.2, 10**-1.5),
         (0.25, 10**-1.25),
@@ -74,17 +74,17 @@ CURVE = {0.01: 0.1, 0.1: 0.3, 1.0: 0.5}
     ],
 )
 def test_a_curve_read_backwards(target, share):
-    assert labels_needed(CURVE, target) == pytest.approx(share)
+    assert fraction_reaching(CURVE, target) == pytest.approx(share)
 
 
 def test_where_a_curve_falls_the_best_so_far_stands():
     curve = {1.0: 0.5, 0.25: 0.2, 0.1: 0.3, 0.01: 0.1}
     # From 0.3 at a quarter (0.2 was measured) to 0.5 at all: half-way in the logarithm.
-    assert labels_needed(curve, 0.4) == pytest.approx(0.5)
-    assert labels_needed(curve, 0.3) == 0.1
-    assert labels_needed({0.1: 0.3, 0.5: 0.3, 1.0: 0.3}, 0.3) == 0.1
-    assert labels_needed({0.1: math.nan, 1.0: 0.3}, 0.2) == BELOW
-    assert labels_needed({}, 0.2) == NOT_REACHED
+    assert fraction_reaching(curve, 0.4) == pytest.approx(0.5)
+    assert fraction_reaching(curve, 0.3) == 0.1
+    assert fraction_reaching({0.1: 0.3, 0.5: 0.3, 1.0: 0.3}, 0.3) == 0.1
+    assert fraction_reaching({0.1: math.nan, 1.0: 0.3}, 0.2) == BELOW_SMALLEST
+    assert fraction_reaching({}, 0.2) == NOT_REACHED
 
 
 @given(
@@ -92,44 +92,46 @@ def test_where_a_curve_falls_the_best_so_far_stands():
     targets=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
 def test_more_takes_more_labels(values, targets):
-    low, high = (labels_needed(values, target) for target in sorted(targets))
+    low, high = (fraction_reaching(values, target) for target in sorted(targets))
     assert low <= high * (1 + 1e-9)
     for found in (low, high):
         in_range = values and min(values) * (1 - 1e-9) <= found <= max(values) * (1 + 1e-9)
-        assert in_range or found in (BELOW, NOT_REACHED)
+        assert in_range or found in (BELOW_SMALLEST, NOT_REACHED)
 
 
 def test_needed_against_a_baseline_by_hand():
     baseline = {0.1: {0: 0.1, 1: 0.2}, 1.0: {0: 0.3, 1: 0.4}}
-    arm = {0.1: {0: 0.25, 1: 0.2}, 1.0: {0: 0.35, 1: 0.6}}
-    found = needed_for(arm, baseline, 1.0)
+    init = {0.1: {0: 0.25, 1: 0.2}, 1.0: {0: 0.35, 1: 0.6}}
+    found = labels_needed(init, baseline, 1.0)
     # Means 0.225 and 0.475 against 0.35: half-way. Seeds: 0.05 of 0.1, 0.2 of 0.4: half-way too.
     assert found.share == pytest.approx(10**-0.5)
     assert found.least == pytest.approx(10**-0.5)
     assert found.most == pytest.approx(10**-0.5)
     # Means 0.225 against 0.15; seed 0 has more at once, seed 1 exactly as much.
-    assert needed_for(arm, baseline, 0.1) == Needed(share=BELOW, least=BELOW, most=0.1)
-    back = needed_for(baseline, arm, 1.0)
+    assert labels_needed(init, baseline, 0.1) == LabelsNeeded(
+        share=BELOW_SMALLEST, least=BELOW_SMALLEST, most=0.1
+    )
+    back = labels_needed(baseline, init, 1.0)
     assert (back.share, back.least) == (NOT_REACHED, NOT_REACHED)
-    assert needed_for(baseline, baseline, 1.0) == Needed(share=1.0, least=1.0, most=1.0)
+    assert labels_needed(baseline, baseline, 1.0) == LabelsNeeded(share=1.0, least=1.0, most=1.0)
 
 
 def test_no_seed_with_every_share_has_no_range():
     runs = {0.1: {0: 0.1}, 1.0: {1: 0.4}}
-    found = needed_for(runs, runs, 1.0)
+    found = labels_needed(runs, runs, 1.0)
     assert found.share == 1.0
     assert math.isnan(found.least)
     assert math.isnan(found.most)
 
 
-def test_only_runs_that_every_arm_has_are_compared():
-    arms = {
+def test_only_runs_that_every_initialisation_has_are_compared():
+    inits = {
         "random": {0.1: {0: 1.0, 1: 2.0}, 1.0: {0: 3.0}},
         "other": {0.1: {1: 4.0}, 0.5: {0: 5.0}, 1.0: {0: 6.0}},
     }
-    assert common_runs(arms) == {
+    assert intersect_runs(inits) == {
         "random": {0.1: {1: 2.0}, 1.0: {0: 3.0}},
         "other": {0.1: {1: 4.0}, 1.0: {0: 6.0}},
     }
-    assert common_runs({"random": {}, "other": {0.1: {0: 1.0}}}) == {"random": {}, "other": {}}
-    assert common_runs({}) == {}
+    assert intersect_runs({"random": {}, "other": {0.1: {0: 1.0}}}) == {"random": {}, "other": {}}
+    assert intersect_runs({}) == {}

@@ -8,7 +8,7 @@ from detection_samples import instance, random_samples, sample
 from pycocotools.mask import iou as coco_iou
 
 from drivemim.evaluation import matching as module
-from drivemim.evaluation.matching import NOBODY, THRESHOLDS, match_detections
+from drivemim.evaluation.detection_matching import THRESHOLDS, UNMATCHED, match_detections
 from drivemim.evaluation.records import image_record, join_records
 
 
@@ -26,10 +26,10 @@ def test_the_best_scored_chooses_first_and_takes_the_nearest():
     truth = [instance(row(0)), instance(row(5))]
     matches = match([sample(truth, [row(2), row(3), row(1)], [0] * 3, [0.5, 0.9, 0.7])])
     # 3 takes the object at 5 (8 / 12 against 7 / 13), 1 the one at 0; nothing is left for 2.
-    assert matches.objects_TD[0].tolist() == [NOBODY, 1, 0]
+    assert matches.objects_TD[0].tolist() == [UNMATCHED, 1, 0]
     # At IoU 0.7 (row 4) only the shift by 1 is near enough.
-    assert matches.objects_TD[4].tolist() == [NOBODY, NOBODY, 0]
-    assert matches.objects_TD[9].tolist() == [NOBODY] * 3
+    assert matches.objects_TD[4].tolist() == [UNMATCHED, UNMATCHED, 0]
+    assert matches.objects_TD[9].tolist() == [UNMATCHED] * 3
 
 
 def test_an_ignored_object_is_the_last_choice():
@@ -45,7 +45,7 @@ def test_an_exact_box_matches_at_every_threshold_and_only_in_its_image_and_class
     other_class = sample([instance(boxes[0], 0)], boxes, [1], [0.9])
     elsewhere = [sample([instance(boxes[0], 1)]), sample([], boxes, [1], [0.9])]
     matches = match([here, other_class, *elsewhere])
-    assert matches.objects_TD.T.tolist() == [[0] * 10, [NOBODY] * 10, [NOBODY] * 10]
+    assert matches.objects_TD.T.tolist() == [[0] * 10, [UNMATCHED] * 10, [UNMATCHED] * 10]
 
 
 def test_only_so_many_of_a_class_in_an_image():
@@ -53,13 +53,13 @@ def test_only_so_many_of_a_class_in_an_image():
     found = sample(truth, [row(20), row(0), row(0)], [0, 0, 1], [0.5, 0.9, 0.1])
     matches = match([found], max_detections=1)
     assert matches.kept_D.tolist() == [False, True, True]
-    assert matches.objects_TD[0].tolist() == [NOBODY, 0, NOBODY]
+    assert matches.objects_TD[0].tolist() == [UNMATCHED, 0, UNMATCHED]
 
 
 def test_boxes_without_area():
     flat = [5.0, 5.0, 5.0, 20.0]
     matches = match([sample([instance(flat)], [flat], [0], [0.9])])
-    assert matches.objects_TD[0].tolist() == [NOBODY]
+    assert matches.objects_TD[0].tolist() == [UNMATCHED]
     assert match([]).objects_TD.shape == (10, 0)
     assert match([sample([])]).objects_TD.shape == (10, 0)
 
@@ -107,7 +107,7 @@ def test_every_match_of_crowded_images(chunk, monkeypatch):
             expected = greedy(each, 0, threshold) | greedy(each, 1, threshold)
             for detection in range(count):
                 match_row = matches.objects_TD[number, start + detection]
-                box = None if match_row == NOBODY else boxes[match_row]
+                box = None if match_row == UNMATCHED else boxes[match_row]
                 assert box == expected[detection]
                 found += box is not None
         start += count

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from drivemim.clips import Clips
-from drivemim.evaluation.masks import MaskCounts, mask_counts, mask_summary, object_cells
+from drivemim.evaluation.mask_statistics import (
+    MaskCounts,
+    mask_counts,
+    mask_summary,
+    object_patches,
+)
 
 GRID = (4, 8)
 # Cells of 10 x 10 pixels: track 1 owns 2 x 3 cells at 10 m, track 2 one at 30 m.
@@ -38,8 +43,8 @@ def two_objects(frames=1):
 
 
 def test_cells_of_objects():
-    found = object_cells(two_objects(frames=2), GRID)
-    assert found.cells_O.tolist() == [6, 1, 6, 1]
+    found = object_patches(two_objects(frames=2), GRID)
+    assert found.patches_O.tolist() == [6, 1, 6, 1]
     assert found.labels_O.tolist() == [1, 0, 1, 0]
     assert found.distances_O.tolist() == [10, 30, 10, 30]
     owner = found.owner_F.reshape(2, *GRID)
@@ -53,18 +58,18 @@ def test_cells_of_objects():
 
 
 def test_an_object_that_is_covered_counts_no_cell():
-    found = object_cells(clip([NEAR, (20.0, 10.0, 30.0, 20.0)], [1, 1], [10, 20]), GRID)
-    assert found.cells_O.tolist() == [6]
+    found = object_patches(clip([NEAR, (20.0, 10.0, 30.0, 20.0)], [1, 1], [10, 20]), GRID)
+    assert found.patches_O.tolist() == [6]
 
 
 def test_a_summary_by_hand():
-    objects = object_cells(two_objects(), GRID)
+    objects = object_patches(two_objects(), GRID)
     masks = torch.zeros(2, 1, 1, *GRID, dtype=torch.bool)
     masks[0, 0, 0, 1:3, 1:3] = True  # four of the six cells of the vehicle
     masks[1, 0, 0, 1:3, 1:4] = True  # all of them, and the pedestrian
     masks[1, 0, 0, 0, 6] = True
     counts = mask_counts(masks, objects)
-    assert counts.class_cells_C.tolist() == [[2, 12, 50]]
+    assert counts.class_patches_C.tolist() == [[2, 12, 50]]
     assert counts.class_hidden_C.tolist() == [[1, 10, 0]]
     row = mask_summary(counts, budget=5, frames=1)
     assert row["objects"] == 4
@@ -83,7 +88,7 @@ def test_a_summary_by_hand():
 
 @pytest.mark.parametrize(("depth", "band"), [(19.9, 0), (20, 1), (39.9, 1), (40, 2), (math.inf, 3)])
 def test_bands_of_distance(depth, band):
-    objects = object_cells(clip([NEAR], [1], [depth]), GRID)
+    objects = object_patches(clip([NEAR], [1], [depth]), GRID)
     mask = torch.zeros(1, 1, 1, *GRID, dtype=torch.bool)
     row = mask_summary(mask_counts(mask, objects), budget=0, frames=1)
     expected = [6 if place == band else None for place in range(3)]
@@ -91,7 +96,7 @@ def test_bands_of_distance(depth, band):
 
 
 def test_budgets_of_frames_and_of_clips():
-    objects = object_cells(two_objects(frames=2), GRID)
+    objects = object_patches(two_objects(frames=2), GRID)
     mask = torch.zeros(1, 2, 1, *GRID, dtype=torch.bool)
     mask[0, 0, 0, :2] = True
     row = mask_summary(mask_counts(mask, objects), budget=8, frames=2)
@@ -102,7 +107,7 @@ def test_budgets_of_frames_and_of_clips():
 def test_clips_are_joined():
     mask = torch.ones(1, 1, 1, *GRID, dtype=torch.bool)
     parts = [
-        mask_counts(mask, object_cells(each, GRID))
+        mask_counts(mask, object_patches(each, GRID))
         for each in (two_objects(), clip([NEAR], [0], [50]))
     ]
     row = mask_summary(MaskCounts.join(parts), budget=32, frames=1)
@@ -114,16 +119,16 @@ def test_clips_are_joined():
 def test_no_objects_and_missing_frames():
     empty = clip([], [], [])
     mask = torch.ones(1, 1, 1, *GRID, dtype=torch.bool)
-    row = mask_summary(mask_counts(mask, object_cells(empty, GRID)), budget=32, frames=1)
+    row = mask_summary(mask_counts(mask, object_patches(empty, GRID)), budget=32, frames=1)
     assert row["objects"] == 0
     assert row["objects_hidden"] is None
     assert row["class_balance"] == {"pedestrian": None, "vehicle": None, "rest": 1}
     missing = replace(two_objects(), valid_BTN=torch.zeros(1, 1, 1, dtype=torch.bool))
-    row = mask_summary(mask_counts(mask, object_cells(missing, GRID)), budget=32, frames=1)
+    row = mask_summary(mask_counts(mask, object_patches(missing, GRID)), budget=32, frames=1)
     assert row["objects"] == 0
     assert row["class_balance"] == {"pedestrian": None, "vehicle": None, "rest": None}
 
 
 def test_one_clip_at_a_time():
     with pytest.raises(ValueError, match="2 clips; objects are counted in one clip"):
-        object_cells(Clips.cat([two_objects(), two_objects()]), GRID)
+        object_patches(Clips.cat([two_objects(), two_objects()]), GRID)

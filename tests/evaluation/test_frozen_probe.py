@@ -10,7 +10,7 @@ import torch
 from drivemim.engine.provenance import one_frame
 from drivemim.errors import CheckpointError, DataError
 from drivemim.evaluation import probe as module
-from drivemim.evaluation.probe import (
+from drivemim.evaluation.frozen_probe import (
     Cells,
     average_precision,
     cell_labels,

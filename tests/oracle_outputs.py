@@ -20,7 +20,7 @@ _SURE = 20.0
 """A logit whose sigmoid is 0 or 1 to eight digits."""
 
 
-def perfect_outputs(
+def oracle_outputs(
     head: Mono3DHead, batch_data_samples: Sequence[InstanceData], sizes: Sequence[tuple[int, int]]
 ) -> tuple[list[Tensor], ...]:
     """Compute outputs of ``head.forward`` that decode to the samples' ``gt_instances``.

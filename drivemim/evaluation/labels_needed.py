@@ -1,8 +1,8 @@
 """Label efficiency: means over seeds, confidence intervals, and the labels needed for a score.
 
-An arm is a way to initialise a detector (randomly, or from a pretrained backbone). Each arm is
-trained with several label fractions and seeds. All arms use the same subset for a given fraction
-and seed. Differences are therefore taken per seed, which removes the effect of the subset.
+A detector's initialisation is random or a pretrained backbone. Each initialisation is trained with
+several label fractions and seeds. All use the same subset for a given fraction and seed.
+Differences are therefore taken per seed, which removes the effect of the subset.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from scipy import stats
 
 Scores = Mapping[float, Mapping[int, float]]
-"""Metric values of one arm, by label fraction, then by seed."""
+"""Metric values of one initialisation, by label fraction, then by seed."""
 
-BELOW = 0.0
-"""Result of ``labels_needed`` if even the smallest fraction tried is more than enough."""
+BELOW_SMALLEST = 0.0
+"""Result of ``fraction_reaching`` if even the smallest fraction tried is more than enough."""
 NOT_REACHED = math.inf
-"""Result of ``labels_needed`` if no fraction tried is enough."""
+"""Result of ``fraction_reaching`` if no fraction tried is enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needed:
-    """Label fraction needed to reach a value: in (0, 1], ``BELOW`` or ``NOT_REACHED``.
+class LabelsNeeded:
+    """Label fraction needed to reach a value: in (0, 1], ``BELOW_SMALLEST`` or ``NOT_REACHED``.
 
     Attributes:
         share: computed from the curve of the means over seeds.
@@ -85,7 +85,7 @@ def paired_difference(
     return estimate([values[seed] - baseline[seed] for seed in both], confidence=confidence)
 
 
-def labels_needed(curve: Mapping[float, float], target: float) -> float:
+def fraction_reaching(curve: Mapping[float, float], target: float) -> float:
     """Return the smallest label fraction that reaches a value.
 
     More labels are assumed not to hurt: where the curve falls, the best value so far is used.
@@ -96,8 +96,8 @@ def labels_needed(curve: Mapping[float, float], target: float) -> float:
         target: value to reach.
 
     Returns:
-        A fraction; ``BELOW`` if the smallest one already exceeds ``target``; ``NOT_REACHED`` if
-        none reaches it, or the target is NaN.
+        A fraction; ``BELOW_SMALLEST`` if the smallest one already exceeds ``target``;
+        ``NOT_REACHED`` if none reaches it, or the target is NaN.
     """
     shares = sorted(share for share, value in curve.items() if not math.isnan(value))
     best = -math.inf
@@ -105,7 +105,7 @@ def labels_needed(curve: Mapping[float, float], target: float) -> float:
         before, best = best, max(best, curve[share])
         if best > target:
             if number == 0:
-                return BELOW
+                return BELOW_SMALLEST
             start, end = math.log(shares[number - 1]), math.log(share)
             return math.exp(start + (target - before) / (best - before) * (end - start))
         if best == target:
@@ -113,33 +113,36 @@ def labels_needed(curve: Mapping[float, float], target: float) -> float:
     return NOT_REACHED
 
 
-def needed_for(scores: Scores, baseline: Scores, share: float) -> Needed:
-    """Compute the labels an arm needs to match the baseline at a given label fraction.
+def labels_needed(scores: Scores, baseline: Scores, share: float) -> LabelsNeeded:
+    """Compute the labels an initialisation needs to match the baseline at a label fraction.
 
     Args:
-        scores: scores of the arm.
-        baseline: scores of the baseline, with the same fractions and seeds: :func:`common_runs`.
+        scores: scores of the initialisation.
+        baseline: scores of the baseline, with the same fractions and seeds: :func:`intersect_runs`.
         share: one of the baseline's label fractions.
     """
-    found = labels_needed(_means(scores), _means(baseline)[share])
+    found = fraction_reaching(_means(scores), _means(baseline)[share])
     seeds = set.intersection(*(set(by_seed) for by_seed in scores.values()))
     each = [
-        labels_needed(
+        fraction_reaching(
             {tried: by_seed[seed] for tried, by_seed in scores.items()}, baseline[share][seed]
         )
         for seed in sorted(seeds)
     ]
-    return Needed(share=found, least=min(each, default=math.nan), most=max(each, default=math.nan))
+    return LabelsNeeded(
+        share=found, least=min(each, default=math.nan), most=max(each, default=math.nan)
+    )
 
 
-def common_runs(arms: Mapping[str, Scores]) -> dict[str, dict[float, dict[int, float]]]:
-    """Return the arms' scores for the label fractions and seeds that every arm has.
+def intersect_runs(inits: Mapping[str, Scores]) -> dict[str, dict[float, dict[int, float]]]:
+    """Return the scores for the label fractions and seeds that every initialisation has.
 
-    While runs are missing, means over different seeds would compare subsets instead of arms.
+    While runs are missing, means over different seeds would compare subsets instead of
+    initialisations.
     """
     every = [
         {(share, seed) for share, by_seed in scores.items() for seed in by_seed}
-        for scores in arms.values()
+        for scores in inits.values()
     ]
     common = set.intersection(*every) if every else set()
     shares = sorted({share for share, _ in common})
@@ -148,7 +151,7 @@ def common_runs(arms: Mapping[str, Scores]) -> dict[str, dict[float, dict[int, f
             share: {seed: value for seed, value in scores[share].items() if (share, seed) in common}
             for share in shares
         }
-        for name, scores in arms.items()
+        for name, scores in inits.items()
     }
 
 

@@ -17,7 +17,7 @@ from drivemim.evaluation.records import Detections, Flags, Floats, Integers, Obj
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's IoU thresholds (T)."""
-NOBODY = -1
+UNMATCHED = -1
 _CHUNK = 1 << 18
 """Number of detections compared with their images' objects at a time; limits memory."""
 
@@ -27,7 +27,7 @@ class Matches:
     """The object that each detection matches.
 
     Attributes:
-        objects_TD: int32, row of the object at each of ``THRESHOLDS``, ``NOBODY`` for none.
+        objects_TD: int32, row of the object at each of ``THRESHOLDS``, ``UNMATCHED`` for none.
         kept_D: False for detections that exceed ``max_detections`` of their class and image.
     """
 
@@ -62,7 +62,7 @@ def match_detections(
     groups_D = _groups(detections.images_D, detections.labels_D)
     ranks_D = _places(groups_D, -detections.scores_D)
     kept_D = ranks_D < max_detections
-    matched_TD = np.full((len(THRESHOLDS), len(kept_D)), NOBODY, np.int32)
+    matched_TD = np.full((len(THRESHOLDS), len(kept_D)), UNMATCHED, np.int32)
     pairs = _overlapping(objects, detections, np.flatnonzero(kept_D))
     turns_P = _turns(pairs, detections, ranks_D)
     # The last of a detection's pairs is its first choice.
@@ -82,9 +82,9 @@ def match_detections(
         free_TP = (pairs.ious_P[rows] >= THRESHOLDS[:, None]) & ~gone_TP
         first = np.flatnonzero(np.diff(found_P, prepend=-1))
         best_TF = np.maximum.reduceat(
-            np.where(free_TP, np.arange(len(rows)), NOBODY), first, axis=1
+            np.where(free_TP, np.arange(len(rows)), UNMATCHED), first, axis=1
         )
-        threshold, place = np.nonzero(best_TF != NOBODY)
+        threshold, place = np.nonzero(best_TF != UNMATCHED)
         chosen = wanted_P[best_TF[threshold, place]]
         matched_TD[threshold, found_P[first[place]]] = chosen
         taken_TM[threshold, chosen] = True

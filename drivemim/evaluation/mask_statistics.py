@@ -22,20 +22,20 @@ REST = "rest"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectCells:
+class ObjectPatches:
     """The O objects of all frames of a clip, and the patches they own.
 
     Attributes:
         owner_F: int64, object of each of the clip's patches (frames, rows, columns); -1 for none.
         valid_F: bool, whether the patch belongs to a valid frame.
-        cells_O: int64, number of patches of each object, at least 1.
+        patches_O: int64, number of patches of each object, at least 1.
         labels_O: int64, class of each object.
         distances_O: float32, metres along the camera's z axis, ``inf`` where unknown.
     """
 
     owner_F: Tensor
     valid_F: Tensor
-    cells_O: Tensor
+    patches_O: Tensor
     labels_O: Tensor
     distances_O: Tensor
 
@@ -45,21 +45,21 @@ class MaskCounts:
     """Counts of what S masks hide of a clip's objects and classes; counts of clips can be joined.
 
     Attributes:
-        cells_A: int64, patches of each object, repeated for each mask (A = objects * masks).
+        patches_A: int64, patches of each object, repeated for each mask (A = objects * masks).
         hidden_A: int64, number of them that are hidden.
         labels_A: int64, classes.
         distances_A: float32, metres.
-        class_cells_C: int64 (1, classes + 1), patches of each class and of no object, times masks.
+        class_patches_C: int64 (1, classes + 1), patches of each class and of no object, times S.
         class_hidden_C: int64, number of them that are hidden.
         frame_budgets_J: int64, hidden patches of each frame.
         clip_budgets_J: int64, hidden patches of each clip.
     """
 
-    cells_A: Tensor
+    patches_A: Tensor
     hidden_A: Tensor
     labels_A: Tensor
     distances_A: Tensor
-    class_cells_C: Tensor
+    class_patches_C: Tensor
     class_hidden_C: Tensor
     frame_budgets_J: Tensor
     clip_budgets_J: Tensor
@@ -73,7 +73,7 @@ class MaskCounts:
         )
 
 
-def object_cells(clips: Clips, grid: tuple[int, int]) -> ObjectCells:
+def object_patches(clips: Clips, grid: tuple[int, int]) -> ObjectPatches:
     """Find the patches of every object of a clip; a track counts as a new object in each frame.
 
     Raises:
@@ -89,21 +89,21 @@ def object_cells(clips: Clips, grid: tuple[int, int]) -> ObjectCells:
     owners_FL = owners_BTNhw.reshape(frames, -1)
     number_FL = owners_FL + M * torch.arange(frames, device=owners_FL.device)[:, None]
     number_FL = torch.where(owners_FL >= 0, number_FL, -1)
-    cells_M = number_FL[number_FL >= 0].bincount(minlength=frames * M)
-    kept_O = cells_M.nonzero()[:, 0]
+    patches_M = number_FL[number_FL >= 0].bincount(minlength=frames * M)
+    kept_O = patches_M.nonzero()[:, 0]
     # One entry more than there are boxes: index -1, no owner, reads the last one.
     place_M = torch.full((frames * M + 1,), -1, device=owners_FL.device)
     place_M[kept_O] = torch.arange(len(kept_O), device=owners_FL.device)
-    return ObjectCells(
+    return ObjectPatches(
         owner_F=place_M[number_FL].flatten(),
         valid_F=clips.valid_BTN.reshape(frames, 1).expand_as(owners_FL).flatten(),
-        cells_O=cells_M[kept_O],
+        patches_O=patches_M[kept_O],
         labels_O=clips.labels_BTNM.flatten()[kept_O],
         distances_O=clips.depths_BTNM.flatten()[kept_O],
     )
 
 
-def mask_counts(mask_STNhw: Tensor, objects: ObjectCells) -> MaskCounts:
+def mask_counts(mask_STNhw: Tensor, objects: ObjectPatches) -> MaskCounts:
     """Count what S masks of a clip hide of its objects and classes.
 
     Args:
@@ -113,7 +113,7 @@ def mask_counts(mask_STNhw: Tensor, objects: ObjectCells) -> MaskCounts:
     S = len(mask_STNhw)
     mask_SF = mask_STNhw.flatten(1)
     owned_F = objects.owner_F >= 0
-    O = len(objects.cells_O)  # noqa: E741  # a shape letter
+    O = len(objects.patches_O)  # noqa: E741  # a shape letter
     hidden_SO = torch.zeros(S, O, dtype=torch.int64, device=mask_SF.device)
     hidden_SO.index_add_(1, objects.owner_F[owned_F], mask_SF[:, owned_F].long())
     label_F = torch.full_like(objects.owner_F, len(CLASSES))
@@ -121,11 +121,11 @@ def mask_counts(mask_STNhw: Tensor, objects: ObjectCells) -> MaskCounts:
     of_class_CF = torch.arange(len(CLASSES) + 1, device=label_F.device)[:, None] == label_F
     of_class_CF &= objects.valid_F
     return MaskCounts(
-        cells_A=objects.cells_O.repeat(S),
+        patches_A=objects.patches_O.repeat(S),
         hidden_A=hidden_SO.flatten(),
         labels_A=objects.labels_O.repeat(S),
         distances_A=objects.distances_O.repeat(S),
-        class_cells_C=S * of_class_CF.sum(dim=1)[None],
+        class_patches_C=S * of_class_CF.sum(dim=1)[None],
         class_hidden_C=torch.stack([(of_class & mask_SF).sum() for of_class in of_class_CF])[None],
         frame_budgets_J=mask_STNhw.flatten(-2).sum(dim=-1).flatten(),
         clip_budgets_J=mask_SF.sum(dim=-1),
@@ -149,26 +149,26 @@ def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]
         all patches; None if undefined), ``frame_budget`` (minimum and maximum of the hidden patches
         per frame, minus the budget) and ``clip_budget`` (the same per clip).
     """
-    cells_A, hidden_A = counts.cells_A, counts.hidden_A
-    large_A = cells_A >= SMALLEST
-    visible_A = cells_A - hidden_A
-    edges = torch.tensor(BANDS[1:], device=cells_A.device)
+    patches_A, hidden_A = counts.patches_A, counts.hidden_A
+    large_A = patches_A >= SMALLEST
+    visible_A = patches_A - hidden_A
+    edges = torch.tensor(BANDS[1:], device=patches_A.device)
     band_A = torch.bucketize(counts.distances_A, edges, right=True)
     least: dict[str, int | None] = {}
     for band, name in enumerate(band_names()):
         visible = visible_A[large_A & (band_A == band) & counts.distances_A.isfinite()]
         least[name] = int(visible.min()) if len(visible) else None
-    all_C, hidden_C = counts.class_cells_C.sum(dim=0), counts.class_hidden_C.sum(dim=0)
+    all_C, hidden_C = counts.class_patches_C.sum(dim=0), counts.class_hidden_C.sum(dim=0)
     overall = (hidden_C.sum() / all_C.sum().clamp(min=1)).item()
     balance: dict[str, float | None] = {
-        name: (hidden / cells / overall) if cells and overall else None
-        for name, cells, hidden in zip(
+        name: (hidden / patches / overall) if patches and overall else None
+        for name, patches, hidden in zip(
             (*CLASSES, REST), all_C.tolist(), hidden_C.tolist(), strict=True
         )
     }
     return {
-        "objects": len(cells_A),
-        "objects_hidden": float((hidden_A / cells_A).mean()) if len(cells_A) else None,
+        "objects": len(patches_A),
+        "objects_hidden": float((hidden_A / patches_A).mean()) if len(patches_A) else None,
         "large_objects": int(large_A.sum()),
         "wiped_out": int((large_A & (visible_A == 0)).sum()),
         "least_visible": least,
