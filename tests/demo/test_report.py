@@ -85,7 +85,7 @@ def test_both_arms_are_in_the_charts_of_failures(work_dir):
     failures = page.split("<h2>Where the detectors fail</h2>")[1].split("</section>")[0]
     assert failures.count("<svg") == 5
     miss_rates = failures.split("<svg")[2]
-    for text in ("false alarms per image", "from the pretrained backbone", "from random"):
+    for text in ("false positives per image", "from the pretrained backbone", "from random"):
         assert text in miss_rates
     assert "motion moving" in failures.split("<svg")[5]
 

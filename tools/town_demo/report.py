@@ -23,7 +23,7 @@ from drivemim.visualization import (
     Chart,
     Code,
     Picture,
-    Section,
+    ReportSection,
     Table,
     Text,
     ap_bars,
@@ -38,8 +38,8 @@ from drivemim.visualization import (
     slice_bars,
     write_report,
 )
-from drivemim.visualization.report import Block
-from drivemim.visualization.score_plots import Arms
+from drivemim.visualization.html_report import ReportPart
+from drivemim.visualization.score_plots import DetectorCurves
 from town_demo.plan import ARMS, PRETRAIN_CONFIG, DemoSettings
 from workflow.steps import Done
 
@@ -76,14 +76,14 @@ def write_demo_report(settings: DemoSettings, results: Sequence[Done], work_dir:
     arms = {name: read_results(path) for name, path in files.items()}
     curves = {f"from {name}": read_curves(path) for name, path in files.items()}
     sections = [
-        Section("What it is worth to a detector", _score_blocks(arms)),
-        Section("What the detectors find", _detection_blocks(work_dir)),
-        Section("Where the detectors fail", _failure_blocks(arms, curves)),
-        Section("What the pretrainer is shown", _clip_blocks(settings, work_dir)),
-        Section("What it hides and reconstructs", _reconstruction_blocks(settings, work_dir)),
-        Section("Losses", _loss_blocks(work_dir)),
-        Section("Times", [_times(results)]),
-        Section("What was run", _provenance(settings, results)),
+        ReportSection("What it is worth to a detector", _score_blocks(arms)),
+        ReportSection("What the detectors find", _detection_blocks(work_dir)),
+        ReportSection("Where the detectors fail", _failure_blocks(arms, curves)),
+        ReportSection("What the pretrainer is shown", _clip_blocks(settings, work_dir)),
+        ReportSection("What it hides and reconstructs", _reconstruction_blocks(settings, work_dir)),
+        ReportSection("Losses", _loss_blocks(work_dir)),
+        ReportSection("Times", [_times(results)]),
+        ReportSection("What was run", _provenance(settings, results)),
     ]
     path = work_dir / "report.html"
     write_report(path, render_report("DriveMIM demo", _lead(settings, work_dir), sections))
@@ -136,7 +136,7 @@ def _percent(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
-def _score_blocks(arms: Mapping[str, Metrics]) -> list[Block]:
+def _score_blocks(arms: Mapping[str, Metrics]) -> list[ReportPart]:
     names = list(arms)
     keys = list(dict.fromkeys(key for metrics in arms.values() for key in metrics))
     distances = [key for key in keys if _DISTANCE.match(key)]
@@ -155,9 +155,9 @@ def _score_blocks(arms: Mapping[str, Metrics]) -> list[Block]:
     ]
 
 
-def _detection_blocks(work_dir: Path) -> list[Block]:
+def _detection_blocks(work_dir: Path) -> list[ReportPart]:
     """Show both detectors' results on the same images, one above the other."""
-    blocks: list[Block] = [
+    blocks: list[ReportPart] = [
         Text(
             "The same images twice: above the detector from the pretrained backbone, below the one "
             "from random initialisation. Each draws as many detections of the highest scores as "
@@ -174,7 +174,7 @@ def _detection_blocks(work_dir: Path) -> list[Block]:
     return blocks
 
 
-def _failure_blocks(arms: Mapping[str, Metrics], curves: Arms) -> list[Block]:
+def _failure_blocks(arms: Mapping[str, Metrics], curves: DetectorCurves) -> list[ReportPart]:
     named = {f"from {name}": metrics for name, metrics in arms.items()}
     rows = [_score_row(label, key, arms)[:-1] for key, label in TRUST.items()]
     return [
@@ -182,7 +182,7 @@ def _failure_blocks(arms: Mapping[str, Metrics], curves: Arms) -> list[Block]:
         Chart(figure_svg(precision_recall_chart(curves, CLASSES)), "Precision over recall."),
         Chart(
             figure_svg(miss_rate_chart(curves, CLASSES)),
-            "Share of objects missed over false alarms per image, at IoU 0.50; the log-average "
+            "Share of objects missed over false positives per image, at IoU 0.50; the log-average "
             "miss rate is the geometric mean over the shaded part.",
         ),
         Chart(
@@ -213,8 +213,8 @@ def _score_row(label: str, key: str, arms: Mapping[str, Metrics]) -> list[str]:
     ]
 
 
-def _clip_blocks(settings: DemoSettings, work_dir: Path) -> list[Block]:
-    blocks: list[Block] = [
+def _clip_blocks(settings: DemoSettings, work_dir: Path) -> list[ReportPart]:
+    blocks: list[ReportPart] = [
         Text(
             "Clips of scenes it was not trained on: a row a time step, a column a camera. Boxes "
             "of pedestrians are red, of vehicles blue; the chip in a box's corner has the colour "
@@ -226,8 +226,8 @@ def _clip_blocks(settings: DemoSettings, work_dir: Path) -> list[Block]:
     return blocks
 
 
-def _reconstruction_blocks(settings: DemoSettings, work_dir: Path) -> list[Block]:
-    blocks: list[Block] = [
+def _reconstruction_blocks(settings: DemoSettings, work_dir: Path) -> list[ReportPart]:
+    blocks: list[ReportPart] = [
         Text(
             "Original; what the encoder sees, hidden patches in grey; the decoder's "
             f"reconstruction{_pixels_note(work_dir)}; and its error, from black (none) to bright "
@@ -251,7 +251,7 @@ def _picture(work_dir: Path, name: str, caption: str) -> Picture:
     return Picture((work_dir / "pictures" / name).read_bytes(), caption)
 
 
-def _loss_blocks(work_dir: Path) -> list[Block]:
+def _loss_blocks(work_dir: Path) -> list[ReportPart]:
     pretraining = {"pretraining": read_curve(work_dir / "pretrain")}
     finetuning = {
         f"from {name}": read_curve(work_dir / f"finetune-{arm}") for arm, name in ARMS.items()
@@ -279,7 +279,7 @@ def _times(results: Sequence[Done]) -> Table:
     )
 
 
-def _provenance(settings: DemoSettings, results: Sequence[Done]) -> list[Block]:
+def _provenance(settings: DemoSettings, results: Sequence[Done]) -> list[ReportPart]:
     versions = [f"drivemim {drivemim.__version__}", f"Python {platform.python_version()}"]
     packages = ("torch", "numpy", *(name for pair in OPENMMLAB.values() for name in pair), *OTHERS)
     versions += [

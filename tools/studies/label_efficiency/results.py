@@ -23,7 +23,7 @@ from drivemim.evaluation.labels_needed import (
 )
 from drivemim.evaluation.results_file import read_results
 from drivemim.files import write_bytes
-from drivemim.visualization.label_efficiency import label_curves
+from drivemim.visualization.label_curves import label_curves
 from drivemim.visualization.plots import save_figure
 from studies.label_efficiency.exposure import ArmNotes, all_sentences, shown_name
 from studies.label_efficiency.inputs import StudyInputs

@@ -7,18 +7,18 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from drivemim.visualization.panels import encode_image
-from drivemim.visualization.report import (
+from drivemim.visualization.html_report import (
     MOST_BYTES,
     Chart,
     Code,
     Picture,
-    Section,
+    ReportSection,
     Table,
     Text,
     render_report,
     write_report,
 )
+from drivemim.visualization.panels import encode_image
 
 
 class Tags(HTMLParser):
@@ -49,7 +49,9 @@ def page():
         Table(["", "AP"], [["<pedestrian>", "1.0"]], "caption"),
         Code("python x --a=<b>"),
     ]
-    return render_report("Title & more", "Lead", [Section("One", blocks), Section("Two", [])])
+    return render_report(
+        "Title & more", "Lead", [ReportSection("One", blocks), ReportSection("Two", [])]
+    )
 
 
 def test_well_formed_and_nothing_is_fetched(page):

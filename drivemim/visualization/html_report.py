@@ -37,7 +37,7 @@ pre { background: #fff; border: 1px solid #e1e4ea; border-radius: 6px; padding: 
 """
 
 
-class Block(Protocol):
+class ReportPart(Protocol):
     """A part of a section."""
 
     def html(self) -> str:
@@ -139,19 +139,19 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A heading and the blocks below it."""
+class ReportSection:
+    """A heading and the parts below it."""
 
     title: str
-    blocks: Sequence[Block]
+    parts: Sequence[ReportPart]
 
     def html(self) -> str:
         """Return the section as HTML."""
-        blocks = "\n".join(block.html() for block in self.blocks)
-        return f"<section><h2>{escape(self.title)}</h2>\n{blocks}\n</section>"
+        parts = "\n".join(part.html() for part in self.parts)
+        return f"<section><h2>{escape(self.title)}</h2>\n{parts}\n</section>"
 
 
-def render_report(title: str, lead: str, sections: Sequence[Section]) -> str:
+def render_report(title: str, lead: str, sections: Sequence[ReportSection]) -> str:
     """Render the whole page.
 
     Args:

@@ -1,4 +1,4 @@
-"""Plots of accuracy over the label fraction: one line per arm, with confidence intervals."""
+"""Plots of accuracy over the label fraction, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from drivemim.evaluation.labels_needed import Estimate
 from drivemim.visualization.plots import LINE_COLORS, bare_axes
 
-# The first arm is the baseline: grey.
+# The first curve is the baseline: grey.
 COLORS = (LINE_COLORS[1], LINE_COLORS[0], *LINE_COLORS[2:], "#9f4fb0", "#c05621")
 MARKERS = ("s", "o", "^", "D", "v", "P")
-# Factor between the x positions of two arms at one fraction, so that their bars do not overlap.
+# Factor between the x positions of two curves at one fraction, so that their bars do not overlap.
 BESIDE = 1.05
 
 Curve = Mapping[float, Estimate]
@@ -32,7 +32,7 @@ def label_curves(
     """Draw one panel per metric, side by side; error bars show the intervals, if there are any.
 
     Args:
-        panels: title -> arm -> curve, of values in [0, 1]; drawn in percent.
+        panels: title -> initialisation -> curve, of values in [0, 1]; drawn in percent.
         frames: number of labelled frames of each fraction, written below it.
         title: title above all panels.
         notes: sentences below the panels.
@@ -54,7 +54,7 @@ def label_curves(
 
 def _draw(axes: Axes, curves: Mapping[str, Curve], frames: Mapping[float, int]) -> None:
     styles = itertools.cycle(zip(COLORS, MARKERS, strict=True))
-    for position, (arm, curve) in enumerate(curves.items()):
+    for position, (name, curve) in enumerate(curves.items()):
         color, marker = next(styles)
         shares = [share for share in sorted(curve) if curve[share].count]
         places = [share * BESIDE ** (position - (len(curves) - 1) / 2) for share in shares]
@@ -63,7 +63,7 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], frames: Mapping[float, int]) 
         bars = [0.0 if math.isnan(width) else 100 * width for width in widths]
         axes.errorbar(
             places, means, yerr=bars, color=color, marker=marker, markersize=4.5, capsize=3,
-            elinewidth=1, linewidth=1.6, label=arm,
+            elinewidth=1, linewidth=1.6, label=name,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.minorticks_off()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from drivemim.evaluation.labels_needed import Estimate
-from drivemim.visualization.label_efficiency import BESIDE, label_curves
+from drivemim.visualization.label_curves import BESIDE, label_curves
 
 
 def point(mean, half_width=math.nan, count=3):
