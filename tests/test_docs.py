@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.masks import drive
+from benchmarks.mask_benchmark import synthetic_clips
 from drivemim.engine.hooks.mask_schedule import MaskSchedule
 from drivemim.masking import build_mask
 from drivemim.registry import MASKS
@@ -20,7 +20,7 @@ CODE = re.findall(r"```python\n(.*?)```", MASKING, re.DOTALL)
 
 def test_the_masking_guides_code_runs():
     first, config, schedule = CODE
-    clips = drive(1, 2, 3, (14, 25), torch.device("cpu"))
+    clips = synthetic_clips(1, 2, 3, (14, 25), torch.device("cpu"))
     exec(compile(first, "docs/masking.md", "exec"), {"clips": clips})
     names = {}
     exec(compile(config + schedule, "docs/masking.md", "exec"), names)

@@ -27,7 +27,7 @@ from drivemim.engine.provenance import training_image_size
 from drivemim.engine.transfer import weights_of
 from drivemim.engine.weights_file import read_weights
 from drivemim.errors import CheckpointError, ConfigError, DataError
-from drivemim.evaluation.frozen_probe import CELL_CLASSES, Cells, cell_labels, probe
+from drivemim.evaluation.frozen_probe import PATCH_CLASSES, LabelledPatches, patch_labels, probe
 
 _BATCH = 16
 
@@ -101,7 +101,7 @@ def probe_backbone(
     }
     results: dict[str, Any] = {**probe(cells["train"], cells["val"], seed=seed)}
     results["cells"] = {
-        name: dict(zip(CELL_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
+        name: dict(zip(PATCH_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
         for name, each in cells.items()
     }
     results["notes"] = notes
@@ -166,7 +166,9 @@ def _frames_of(dataset: ClipDataset) -> KnownFrames:
 
 
 @torch.no_grad()
-def collect_cells(pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1) -> Cells:
+def collect_cells(
+    pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1
+) -> LabelledPatches:
     """Compute features and labels of every cell of every valid frame.
 
     Args:
@@ -187,10 +189,10 @@ def collect_cells(pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -
             )
         map_XDhw = maps[level].float().cpu()
         valid_X = clips.valid_BTN.flatten()
-        labels_Xhw = cell_labels(clips, (map_XDhw.shape[2], map_XDhw.shape[3])).flatten(0, 2)
+        labels_Xhw = patch_labels(clips, (map_XDhw.shape[2], map_XDhw.shape[3])).flatten(0, 2)
         features.append(map_XDhw[valid_X].permute(0, 2, 3, 1).flatten(0, 2))
         labels.append(labels_Xhw[valid_X].flatten())
-    return Cells(features_XD=torch.cat(features), labels_X=torch.cat(labels))
+    return LabelledPatches(features_XD=torch.cat(features), labels_X=torch.cat(labels))
 
 
 def _batches(dataset: ClipDataset) -> Iterator[Clips]:

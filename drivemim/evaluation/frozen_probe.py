@@ -1,4 +1,4 @@
-"""Probes of a frozen backbone: classify feature-map cells as rest, pedestrian or vehicle.
+"""Probes of a frozen backbone: classify patches of its feature map as rest, pedestrian or vehicle.
 
 There are two simple classifiers, so that the result depends on the features and hardly on the
 classifier: a linear one in closed form and nearest neighbours. Both are deterministic and fast.
@@ -17,54 +17,54 @@ from drivemim.datasets.classes import CLASSES
 from drivemim.errors import CheckpointError, DataError
 from drivemim.masking.cells import cell_owners
 
-CELL_CLASSES = ("rest", *CLASSES)
+PATCH_CLASSES = ("rest", *CLASSES)
 NEIGHBOURS = 20
 RIDGE = 1e-3
 """Value added to the diagonal of the features' correlation matrix, which is 1."""
-CELLS_PER_CLASS = 4000
-"""Largest number of training cells per class that the nearest neighbours come from."""
+PATCHES_PER_CLASS = 4000
+"""Largest number of training patches per class that the nearest neighbours come from."""
 _CHUNK = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cells:
-    """Features of cells and their classes.
+class LabelledPatches:
+    """Features of patches and their classes.
 
     Attributes:
         features_XD: float32.
-        labels_X: int64, position in ``CELL_CLASSES``.
+        labels_X: int64, position in ``PATCH_CLASSES``.
     """
 
     features_XD: Tensor
     labels_X: Tensor
 
 
-def cell_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Return the class of each cell: that of the nearest object whose box covers it, or ``rest``.
+def patch_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
+    """Return the class of each patch: that of the nearest object whose box covers it, or ``rest``.
 
     Args:
         clips: provides boxes, depths and labels.
-        grid: number of rows and columns of cells (h, w).
+        grid: patches down and across (h, w).
 
     Returns:
-        int64 (B, T, N, h, w), position in ``CELL_CLASSES``.
+        int64 (B, T, N, h, w), position in ``PATCH_CLASSES``.
     """
     owners_BTNhw = cell_owners(
         clips.boxes_BTNM4, clips.depths_BTNM, clips.labels_BTNM >= 0, grid, clips.image_size
     )
-    # Cells without an owner read column 0.
+    # Patches without an owner read column 0.
     classes_BTNM = torch.nn.functional.pad(clips.labels_BTNM + 1, (1, 0))
     found_BTNL = classes_BTNM.gather(-1, (owners_BTNhw + 1).flatten(-2))
     return found_BTNL.reshape(owners_BTNhw.shape)
 
 
-def probe(train: Cells, val: Cells, *, seed: int = 0) -> dict[str, float]:
-    """Train both classifiers on some cells and score them on others.
+def probe(train: LabelledPatches, val: LabelledPatches, *, seed: int = 0) -> dict[str, float]:
+    """Train both classifiers on some patches and score them on others.
 
     Args:
-        train: cells to learn from; every class must occur.
-        val: cells to score.
-        seed: selects the cells that neighbours come from.
+        train: patches to learn from; every class must occur.
+        val: patches to score.
+        seed: selects the patches that neighbours come from.
 
     Returns:
         ``linear/...`` and ``knn/...``: average precision of each object class, their mean ``mAP``,
@@ -74,14 +74,14 @@ def probe(train: Cells, val: Cells, *, seed: int = 0) -> dict[str, float]:
         DataError: if a class does not occur in ``train`` or ``val``.
         CheckpointError: if a feature is not finite.
     """
-    for name, cells in (("train", train), ("val", val)):
-        counts = torch.bincount(cells.labels_X, minlength=len(CELL_CLASSES)).tolist()
+    for name, patches in (("train", train), ("val", val)):
+        counts = torch.bincount(patches.labels_X, minlength=len(PATCH_CLASSES)).tolist()
         if 0 in counts:
             raise DataError(
-                f"{name} has {dict(zip(CELL_CLASSES, counts, strict=True))} cells; "
+                f"{name} has {dict(zip(PATCH_CLASSES, counts, strict=True))} patches; "
                 "every class must occur, so choose more scenes"
             )
-        if not bool(cells.features_XD.isfinite().all()):
+        if not bool(patches.features_XD.isfinite().all()):
             raise CheckpointError(f"features of {name} are not finite: the backbone diverged")
     scores = {
         "linear": linear_scores(train, val.features_XD),
@@ -90,25 +90,28 @@ def probe(train: Cells, val: Cells, *, seed: int = 0) -> dict[str, float]:
     metrics = {
         f"{name}/{metric}": value
         for name, scores_XC in scores.items()
-        for metric, value in score_cells(scores_XC, val.labels_X).items()
+        for metric, value in score_patches(scores_XC, val.labels_X).items()
     }
     return {**metrics, "effective_rank": effective_rank(val.features_XD)}
 
 
-def linear_scores(train: Cells, features_XD: Tensor) -> Tensor:
+def linear_scores(train: LabelledPatches, features_XD: Tensor) -> Tensor:
     """Return class scores (X, C) of a ridge regression with equally weighted classes.
 
-    Features are standardised with the training cells' statistics, so their scale does not matter.
+    Features are standardised with the training patches' statistics, so their scale does not matter.
 
     Args:
-        train: cells to learn from; every class must occur.
-        features_XD: cells to score.
+        train: patches to learn from; every class must occur.
+        features_XD: patches to score.
     """
     mean_D, scale_D = _moments(train.features_XD)
-    targets_XC = torch.nn.functional.one_hot(train.labels_X, len(CELL_CLASSES)).double()
-    weights_X = (targets_XC / targets_XC.sum(dim=0) / len(CELL_CLASSES)).sum(dim=1)
+    targets_XC = torch.nn.functional.one_hot(train.labels_X, len(PATCH_CLASSES)).double()
+    weights_X = (targets_XC / targets_XC.sum(dim=0) / len(PATCH_CLASSES)).sum(dim=1)
     D = train.features_XD.shape[1]
-    gram, right = torch.zeros(D + 1, D + 1).double(), torch.zeros(D + 1, len(CELL_CLASSES)).double()
+    gram, right = (
+        torch.zeros(D + 1, D + 1).double(),
+        torch.zeros(D + 1, len(PATCH_CLASSES)).double(),
+    )
     for start in range(0, len(targets_XC), _CHUNK):
         rows = slice(start, start + _CHUNK)
         inputs = ((train.features_XD[rows] - mean_D) / scale_D).double()
@@ -123,26 +126,26 @@ def linear_scores(train: Cells, features_XD: Tensor) -> Tensor:
     return scores_XC
 
 
-def neighbour_scores(train: Cells, features_XD: Tensor, *, seed: int = 0) -> Tensor:
-    """Return class scores (X, C): fraction of each class among the nearest training cells.
+def neighbour_scores(train: LabelledPatches, features_XD: Tensor, *, seed: int = 0) -> Tensor:
+    """Return class scores (X, C): fraction of each class among the nearest training patches.
 
-    Similarity is the cosine of standardised features. At most ``CELLS_PER_CLASS`` cells of each
-    class are used, so that the many cells without an object do not outvote the others.
+    Similarity is the cosine of standardised features. At most ``PATCHES_PER_CLASS`` patches of each
+    class are used, so that the many patches without an object do not outvote the others.
 
     Args:
-        train: cells to search.
-        features_XD: cells to score.
-        seed: selects the training cells that are used.
+        train: patches to search.
+        features_XD: patches to score.
+        seed: selects the training patches that are used.
     """
     generator = torch.Generator().manual_seed(seed)
     order_X = torch.randperm(len(train.labels_X), generator=generator)
     asked = torch.cat([
-        order_X[train.labels_X[order_X] == label][:CELLS_PER_CLASS]
-        for label in range(len(CELL_CLASSES))
+        order_X[train.labels_X[order_X] == label][:PATCHES_PER_CLASS]
+        for label in range(len(PATCH_CLASSES))
     ])  # fmt: skip
     mean_D, scale_D = _moments(train.features_XD)
     keys_SD = _directions((train.features_XD[asked] - mean_D) / scale_D)
-    votes_SC = torch.nn.functional.one_hot(train.labels_X[asked], len(CELL_CLASSES)).float()
+    votes_SC = torch.nn.functional.one_hot(train.labels_X[asked], len(PATCH_CLASSES)).float()
     scores = []
     for part in torch.split(features_XD, _CHUNK):
         similarity = _directions((part - mean_D) / scale_D) @ keys_SD.T
@@ -151,24 +154,24 @@ def neighbour_scores(train: Cells, features_XD: Tensor, *, seed: int = 0) -> Ten
     return torch.cat(scores)
 
 
-def score_cells(scores_XC: Tensor, labels_X: Tensor) -> dict[str, float]:
+def score_patches(scores_XC: Tensor, labels_X: Tensor) -> dict[str, float]:
     """Compute the average precision of each object class, their mean, and balanced accuracy.
 
     Args:
         scores_XC: class scores; the highest in a row is the prediction.
-        labels_X: true class, position in ``CELL_CLASSES``; every class must occur.
+        labels_X: true class, position in ``PATCH_CLASSES``; every class must occur.
 
     Returns:
         ``pedestrian_AP``, ``vehicle_AP``, ``mAP``, and ``balanced_accuracy``, the mean over classes
-        (including ``rest``) of the fraction of a class's cells that are predicted correctly.
+        (including ``rest``) of the fraction of a class's patches that are predicted correctly.
     """
     precisions = {
         f"{name}_AP": average_precision(scores_XC[:, label], labels_X == label)
-        for label, name in enumerate(CELL_CLASSES)
+        for label, name in enumerate(PATCH_CLASSES)
         if name in CLASSES
     }
     right_X = (scores_XC.argmax(dim=1) == labels_X).double()
-    recalls = [float(right_X[labels_X == label].mean()) for label in range(len(CELL_CLASSES))]
+    recalls = [float(right_X[labels_X == label].mean()) for label in range(len(PATCH_CLASSES))]
     return {
         **precisions,
         "mAP": sum(precisions.values()) / len(precisions),

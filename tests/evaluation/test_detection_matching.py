@@ -7,7 +7,7 @@ import pytest
 from detection_samples import instance, random_samples, sample
 from pycocotools.mask import iou as coco_iou
 
-from drivemim.evaluation import matching as module
+from drivemim.evaluation import detection_matching as module
 from drivemim.evaluation.detection_matching import THRESHOLDS, UNMATCHED, match_detections
 from drivemim.evaluation.records import image_record, join_records
 

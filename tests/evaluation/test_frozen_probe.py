@@ -1,4 +1,4 @@
-"""The probe: labels of cells, both classifiers and the metrics, by hand and by brute force."""
+"""The probe: labels of patches, both classifiers and the metrics, by hand and by brute force."""
 
 import dataclasses
 import math
@@ -9,28 +9,28 @@ import torch
 
 from drivemim.engine.provenance import one_frame
 from drivemim.errors import CheckpointError, DataError
-from drivemim.evaluation import probe as module
+from drivemim.evaluation import frozen_probe as module
 from drivemim.evaluation.frozen_probe import (
-    Cells,
+    LabelledPatches,
     average_precision,
-    cell_labels,
     effective_rank,
     linear_scores,
     neighbour_scores,
+    patch_labels,
     probe,
     probe_table,
-    score_cells,
+    score_patches,
 )
 
 
-def random_cells(count, dims=5, seed=0, shift=1.0):
+def random_patches(count, dims=5, seed=0, shift=1.0):
     """Three clouds of different sizes, on features of very different units."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.multinomial(torch.tensor([0.8, 0.05, 0.15]), count, True, generator=generator)
     labels[:3] = torch.arange(3)
     features = torch.randn(count, dims, generator=generator)
     features[:, :3] += shift * torch.nn.functional.one_hot(labels, 3)
-    return Cells(features_XD=features * 10.0 ** torch.arange(dims) + 7, labels_X=labels)
+    return LabelledPatches(features_XD=features * 10.0 ** torch.arange(dims) + 7, labels_X=labels)
 
 
 def labelled_frame(boxes, labels, depths):
@@ -44,19 +44,19 @@ def labelled_frame(boxes, labels, depths):
     )
 
 
-def test_a_cell_is_what_its_nearest_object_is():
+def test_a_patch_is_what_its_nearest_object_is():
     # Cells of 10 pixels. A vehicle over the left three columns, a pedestrian before it in the
     # second column, and padding over everything.
     clips = labelled_frame(
         [[0, 0, 30, 20], [11, 0, 19, 20], [0, 0, 40, 20]], [1, 0, -1], [10.0, 5.0, 1.0]
     )
-    assert cell_labels(clips, (2, 4))[0, 0, 0].tolist() == [[2, 1, 2, 0], [2, 1, 2, 0]]
+    assert patch_labels(clips, (2, 4))[0, 0, 0].tolist() == [[2, 1, 2, 0], [2, 1, 2, 0]]
     behind = labelled_frame([[0, 0, 30, 20], [11, 0, 19, 20]], [1, 0], [5.0, 10.0])
-    assert cell_labels(behind, (2, 4))[0, 0, 0].tolist() == [[2, 2, 2, 0], [2, 2, 2, 0]]
+    assert patch_labels(behind, (2, 4))[0, 0, 0].tolist() == [[2, 2, 2, 0], [2, 2, 2, 0]]
 
 
-def test_without_boxes_every_cell_is_rest():
-    assert cell_labels(labelled_frame([], [], []), (2, 4)).tolist() == [[[[[0] * 4] * 2]]]
+def test_without_boxes_every_patch_is_rest():
+    assert patch_labels(labelled_frame([], [], []), (2, 4)).tolist() == [[[[[0] * 4] * 2]]]
 
 
 def test_average_precision_by_hand():
@@ -99,7 +99,7 @@ def test_effective_rank_by_hand():
 
 def test_linear_scores_are_those_of_weighted_least_squares(monkeypatch):
     monkeypatch.setattr(module, "_CHUNK", 64)
-    train, val = random_cells(300), random_cells(50, seed=1)
+    train, val = random_patches(300), random_patches(50, seed=1)
     x = train.features_XD.double().numpy()
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     x = np.c_[(x - mean) / deviation, np.ones(len(x))]
@@ -116,14 +116,14 @@ def test_linear_scores_are_those_of_weighted_least_squares(monkeypatch):
 
 
 def test_linear_scores_do_not_depend_on_units_or_constant_features():
-    train, val = random_cells(300), random_cells(50, seed=1)
+    train, val = random_patches(300), random_patches(50, seed=1)
     scores = linear_scores(train, val.features_XD)
     scale = torch.tensor([1000.0, 0.01, 1.0, 5.0, -1.0])
 
     def other(features):
         return torch.cat([features * scale, torch.full((len(features), 1), 3.0)], dim=1)
 
-    changed = Cells(features_XD=other(train.features_XD), labels_X=train.labels_X)
+    changed = LabelledPatches(features_XD=other(train.features_XD), labels_X=train.labels_X)
     torch.testing.assert_close(
         linear_scores(changed, other(val.features_XD)), scores, atol=1e-3, rtol=0
     )
@@ -131,7 +131,7 @@ def test_linear_scores_do_not_depend_on_units_or_constant_features():
 
 def test_neighbours_against_brute_force(monkeypatch):
     monkeypatch.setattr(module, "_CHUNK", 16)
-    train, val = random_cells(200), random_cells(50, seed=1)
+    train, val = random_patches(200), random_patches(50, seed=1)
     x, labels = train.features_XD.double().numpy(), train.labels_X.numpy()
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     keys = (x - mean) / deviation
@@ -144,11 +144,11 @@ def test_neighbours_against_brute_force(monkeypatch):
 
 
 def test_no_class_asks_more_neighbours_than_its_share(monkeypatch):
-    monkeypatch.setattr(module, "CELLS_PER_CLASS", 30)
-    # Features that say nothing: votes are as many as the cells that were asked.
+    monkeypatch.setattr(module, "PATCHES_PER_CLASS", 30)
+    # Features that say nothing: votes are as many as the patches that were asked.
     generator = torch.Generator().manual_seed(0)
     labels = torch.tensor([0] * 900 + [1] * 10 + [2] * 90)
-    train = Cells(features_XD=torch.randn(1000, 4, generator=generator), labels_X=labels)
+    train = LabelledPatches(features_XD=torch.randn(1000, 4, generator=generator), labels_X=labels)
     val = torch.randn(2000, 4, generator=generator)
     shares = neighbour_scores(train, val).mean(dim=0)
     torch.testing.assert_close(shares, torch.tensor([3 / 7, 1 / 7, 3 / 7]), atol=0.06, rtol=0)
@@ -160,8 +160,8 @@ def test_metrics_by_hand():
     labels = torch.tensor([0, 0, 0, 0, 1, 2])
     rest = [[0.9, 0.3, 0.0], [0.8, 0.2, 0.0], [0.7, 0.1, 0.0], [0.1, 0.5, 0.4]]
     scores = torch.tensor([*rest, [0.0, 0.4, 0.6], [0.0, 0.1, 0.9]])
-    metrics = score_cells(scores, labels)
-    # The pedestrian's cell is second of its column, the vehicle's first; guesses: three times rest,
+    metrics = score_patches(scores, labels)
+    # The pedestrian's patch is second of its column, the vehicle's first; guesses: 3 times rest,
     # pedestrian, vehicle, vehicle, so 3/4 of rest, none of pedestrian and all of vehicle.
     assert metrics == {
         "pedestrian_AP": pytest.approx(0.5),
@@ -172,12 +172,12 @@ def test_metrics_by_hand():
 
 
 def test_probe_finds_what_is_there_and_nothing_where_nothing_is():
-    separable = probe(random_cells(600, shift=20.0), random_cells(300, seed=1, shift=20.0))
+    separable = probe(random_patches(600, shift=20.0), random_patches(300, seed=1, shift=20.0))
     assert separable["linear/mAP"] == pytest.approx(1.0)
     assert separable["knn/mAP"] == pytest.approx(1.0)
     assert separable["linear/balanced_accuracy"] == pytest.approx(1.0)
-    noise = probe(random_cells(4000, shift=0.0), random_cells(4000, seed=1, shift=0.0))
-    # By chance: the share of the class's cells, and one guess in three.
+    noise = probe(random_patches(4000, shift=0.0), random_patches(4000, seed=1, shift=0.0))
+    # By chance: the share of the class's patches, and one guess in three.
     assert noise["linear/mAP"] == pytest.approx(0.1, abs=0.03)
     assert noise["knn/mAP"] == pytest.approx(0.1, abs=0.03)
     assert noise["linear/balanced_accuracy"] == pytest.approx(1 / 3, abs=0.05)
@@ -187,10 +187,12 @@ def test_probe_finds_what_is_there_and_nothing_where_nothing_is():
 
 
 def test_what_cannot_be_probed_is_said():
-    cells = random_cells(30)
-    nobody = Cells(features_XD=cells.features_XD, labels_X=cells.labels_X.clamp(max=1))
+    patches = random_patches(30)
+    nobody = LabelledPatches(
+        features_XD=patches.features_XD, labels_X=patches.labels_X.clamp(max=1)
+    )
     with pytest.raises(DataError, match=r"val has .*'vehicle': 0"):
-        probe(cells, nobody)
-    broken = Cells(features_XD=cells.features_XD / 0, labels_X=cells.labels_X)
+        probe(patches, nobody)
+    broken = LabelledPatches(features_XD=patches.features_XD / 0, labels_X=patches.labels_X)
     with pytest.raises(CheckpointError, match="features of train are not finite"):
-        probe(broken, cells)
+        probe(broken, patches)

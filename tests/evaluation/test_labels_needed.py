@@ -47,7 +47,7 @@ def test_few_values_have_no_interval():
 
 
 def test_differences_are_taken_seed_by_seed():
-    # The subsets differ much and the inits by 1, 2 and 3 points; seed 7 has no partner.
+    # The subsets differ much and the initialisations by 1, 2 and 3 points; seed 7 has no partner.
     found = paired_difference(
         {0: 0.11, 1: 0.52, 2: 0.83, 7: 0.99}, {2: 0.80, 1: 0.50, 0: 0.10, 9: 0.0}
     )

@@ -249,7 +249,7 @@ def test_many_masks_are_as_one_by_one_and_counts_add_up(moved):
     assert int(total.hidden) == int(together.hidden[:2].sum())
 
 
-def test_mirroring_a_frame_mirrors_its_sightings(moved):
+def test_mirroring_a_frame_mirrors_its_correspondences(moved):
     plain = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     intrinsics = moved.intrinsics_BTN33.clone()
     intrinsics[0, 1, 0, 0, 0] = -FOCAL

@@ -257,7 +257,7 @@ def test_a_single_visible_position_falls_back_on_running_statistics() -> None:
     assert all(each.grad.isfinite().all() for each in model.parameters() if each.grad is not None)
 
 
-def test_bottleneck_strides_give_the_mask_stride() -> None:
+def test_bottleneck_strides_give_the_mask_patch_size() -> None:
     assert build().mask_patch_size == 32
     assert build(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)).mask_patch_size == 16
 

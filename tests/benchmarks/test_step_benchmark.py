@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.step import single_frames, step_cost
+from benchmarks.step_benchmark import single_frames, step_cost
 
 
 def test_single_frames_are_of_the_size_asked_for() -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from drivemim.engine.config import load_config
 from studies.label_efficiency.inputs import parse_options, prepare_inputs
-from studies.label_efficiency.plan import finished_runs, make_plan
-from studies.label_efficiency.settings import Arm
+from studies.label_efficiency.label_plan import finished_runs, plan_label_study
+from studies.label_efficiency.settings import Init
 from workflow.step_process import StepFailedError
 from workflow.steps import run_plan
 
@@ -20,8 +20,8 @@ def go(place, make_study):
         for name in ("trained.txt", "tested.txt"):
             (place / name).unlink(missing_ok=True)
         study = make_study(**changes)
-        plan = make_plan(study, prepare_inputs(study, place), place)
-        run_plan(plan, study.work_dir, repository=place, independent=True, say=lambda line: None)
+        plan = plan_label_study(study, prepare_inputs(study, place), place)
+        run_plan(plan, study.work_dir, repository=place, independent=True, log=lambda line: None)
         return tuple(
             sorted((place / name).read_text().split()) if (place / name).exists() else []
             for name in ("trained.txt", "tested.txt")
@@ -56,8 +56,8 @@ def test_a_changed_backbone_makes_its_runs_stale_alone(go, place, make_study):
 def test_a_study_grows_without_redoing_what_it_has(go, place):
     go()
     (place / "more.pth").write_text("0.1")
-    arms = (Arm.of("more=more.pth"), Arm.of("good=good.pth"), Arm.of("random"))
-    trained, _ = go(arms=arms)
+    inits = (Init.parse("more=more.pth"), Init.parse("good=good.pth"), Init.parse("random"))
+    trained, _ = go(inits=inits)
     assert trained == ["more-0.1-0", "more-0.1-1", "more-1.0-0", "more-1.0-1"]
     trained, _ = go(seeds=(2, 0), shares=(0.5, 0.1))
     assert trained == [
@@ -104,14 +104,16 @@ def test_a_lost_result_is_measured_again_from_its_checkpoint(go, place, make_stu
     assert go() == ([], ["good-1.0-1"])
 
 
-def test_commands_are_accepted_and_arms_differ_in_their_start_alone(place, make_study, monkeypatch):
+def test_commands_are_accepted_and_initialisations_differ_in_their_start_alone(
+    place, make_study, monkeypatch
+):
     monkeypatch.chdir(place)
     options = ("model.backbone.embed_dims=128", "model.neck.in_channels=128")
     study = make_study(options=options)
-    plan = make_plan(study, prepare_inputs(study, place), place)
-    steps = {step.name: step for stage in plan for step in stage}
+    plan = plan_label_study(study, prepare_inputs(study, place), place)
+    steps = {step.name: step for group in plan for step in group}
     assert len(steps) == 16
-    assert all(len(stage) == 2 for stage in plan)
+    assert all(len(group) == 2 for group in plan)
     for step in steps.values():
         if not step.name.endswith("-0.1-1"):
             continue
@@ -125,18 +127,18 @@ def test_commands_are_accepted_and_arms_differ_in_their_start_alone(place, make_
             assert config.model.backbone.get("init_cfg") is None
     for seed in ("0", "1"):
         random, good = (
-            {part.replace(arm, "ARM") for part in steps[f"train-{arm}-0.1-{seed}"].command}
-            for arm in ("random", "good")
+            {part.replace(init, "ARM") for part in steps[f"train-{init}-0.1-{seed}"].command}
+            for init in ("random", "good")
         )
         assert random - good == {"backbone_checkpoint=None", "model.backbone.init_cfg=None"}
         assert good - random == {"backbone_checkpoint=ARM.pth"}
 
 
-def test_names_of_arms_cannot_collide(place, make_study):
+def test_names_of_initialisations_cannot_collide(place, make_study):
     (place / "x.pth").write_text("0")
-    arms = tuple(Arm.of(text) for text in ("random", "test-random=x.pth", "random-0.1=x.pth"))
-    study = make_study(arms=arms, shares=(0.1, 1.0))
-    plan = make_plan(study, prepare_inputs(study, place), place)
-    written = [path for stage in plan for step in stage for path in step.writes]
+    inits = tuple(Init.parse(text) for text in ("random", "test-random=x.pth", "random-0.1=x.pth"))
+    study = make_study(inits=inits, shares=(0.1, 1.0))
+    plan = plan_label_study(study, prepare_inputs(study, place), place)
+    written = [path for group in plan for step in group for path in step.writes]
     assert len(set(written)) == len(written) == 24
-    assert len({step.name for stage in plan for step in stage}) == 24
+    assert len({step.name for group in plan for step in group}) == 24

@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from benchmarks.masks import drive, milliseconds
+from benchmarks.mask_benchmark import milliseconds, synthetic_clips
 from drivemim.clips import Clips
 from drivemim.engine.config import load_config
 from drivemim.engine.provenance import training_image_size
@@ -45,7 +45,7 @@ class StepCost:
 def single_frames(frames: int, image_size: tuple[int, int], device: torch.device) -> Clips:
     """Make clips of one frame each: (frames, 1, 1)."""
     H, W = image_size
-    clips = drive(frames, 1, 4, (-(-H // 16), -(-W // 16)), device)
+    clips = synthetic_clips(frames, 1, 4, (-(-H // 16), -(-W // 16)), device)
     tensors = {
         name: value[:, :, :1] if name != "seeds_B" else value
         for name, value in vars(clips).items()

@@ -14,14 +14,14 @@ from workflow.commands import (
     export_step,
     index_step,
     last_checkpoint,
+    skip_validation,
     train_step,
-    without_validation,
 )
-from workflow.steps import Stage, Step
+from workflow.steps import Group, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit_micro_town.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_labels_town.py"
-ARMS = {"pretrained": "the pretrained backbone", "random": "random initialisation"}
+INITS = {"pretrained": "the pretrained backbone", "random": "random initialisation"}
 # The configs read the demo's index from this folder.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")
 
@@ -75,8 +75,8 @@ class DemoSettings:
         )
 
 
-def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list[Stage]:
-    """Return the stages of the demo, in order.
+def plan_demo(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list[Group]:
+    """Return the groups of the demo, in order.
 
     Args:
         settings: sizes and lengths.
@@ -123,8 +123,8 @@ def make_plan(settings: DemoSettings, work_dir: Path = DEFAULT_WORK_DIR) -> list
                 EXPORT_SOURCES,
             ),
         ),
-        tuple(_finetune_step(arm, settings, work_dir) for arm in ARMS),
-        tuple(_test_step(arm, settings, work_dir) for arm in ARMS),
+        tuple(_finetune_step(init, settings, work_dir) for init in INITS),
+        tuple(_test_step(init, settings, work_dir) for init in INITS),
         (_pictures_step(checkpoint, settings, work_dir),),
     ]
 
@@ -146,35 +146,35 @@ def _town_step(settings: DemoSettings, work_dir: Path) -> Step:
     )
 
 
-def _finetune_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
+def _finetune_step(init: str, settings: DemoSettings, work_dir: Path) -> Step:
     start = f"backbone_checkpoint={work_dir / 'backbone.safetensors'}"
     return train_step(
-        f"finetune-{arm}",
-        f"Fine-tune a detector from {ARMS[arm]}",
+        f"finetune-{init}",
+        f"Fine-tune a detector from {INITS[init]}",
         DETECTOR_CONFIG,
-        work_dir / f"finetune-{arm}",
+        work_dir / f"finetune-{init}",
         iterations=settings.finetune_iterations,
         seed=settings.seed,
         options=(
-            without_validation(settings.finetune_iterations),
-            *((start,) if arm == "pretrained" else ()),
+            skip_validation(settings.finetune_iterations),
+            *((start,) if init == "pretrained" else ()),
             *_moved(work_dir, "train_dataloader.dataset.dataset", "val_dataloader.dataset"),
         ),
         reads=TRAINING_SOURCES,
     )
 
 
-def _test_step(arm: str, settings: DemoSettings, work_dir: Path) -> Step:
+def _test_step(init: str, settings: DemoSettings, work_dir: Path) -> Step:
     return evaluate_step(
-        f"test-{arm}",
-        f"Evaluate the detector that began from {ARMS[arm]}",
+        f"test-{init}",
+        f"Evaluate the detector that began from {INITS[init]}",
         DETECTOR_CONFIG,
-        last_checkpoint(work_dir / f"finetune-{arm}", settings.finetune_iterations),
-        work_dir / f"results-{arm}.json",
-        work_dir=work_dir / f"test-{arm}",
+        last_checkpoint(work_dir / f"finetune-{init}", settings.finetune_iterations),
+        work_dir / f"results-{init}.json",
+        work_dir=work_dir / f"test-{init}",
         options=_moved(work_dir, "test_dataloader.dataset"),
         reads=TEST_SOURCES,
-        show_dir=work_dir / f"detections-{arm}",
+        show_dir=work_dir / f"detections-{init}",
         show_count=settings.detections,
     )
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from benchmarks.index import _report, look_up, measure_look_up, measure_open
-from benchmarks.tables import write_tables
+from benchmarks.index_benchmark import _report, look_up, measure_look_up, measure_open
+from benchmarks.trainval_tables import write_tables
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.clip_windows import ClipWindows
 from drivemim.datasets.index import FrameIndex

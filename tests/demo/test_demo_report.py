@@ -8,9 +8,9 @@ import pytest
 
 from drivemim.evaluation.results_file import results_json
 from drivemim.visualization import save_image
-from town_demo.plan import DemoSettings
-from town_demo.report import read_outcome, write_demo_report
-from workflow.steps import Done, Step
+from town_demo.demo_plan import DemoSettings
+from town_demo.demo_report import read_outcome, write_demo_report
+from workflow.steps import Step, StepResult
 
 SETTINGS = DemoSettings(pictures=1, finetune_iterations=77)
 KEY = "drivemim/pedestrian_AP"
@@ -25,7 +25,7 @@ def write_target(work_dir, target):
 
 @pytest.fixture
 def work_dir(tmp_path):
-    for arm, value in (("pretrained", 0.2504), ("random", 0.1996)):
+    for init, value in (("pretrained", 0.2504), ("random", 0.1996)):
         metrics = {
             KEY: value,
             "drivemim/mAP50": 2 * value,
@@ -39,7 +39,7 @@ def work_dir(tmp_path):
             "drivemim/vehicle_AP50[motion moving]": value,
         }
         curves = {"pedestrian": {"miss_rate": MISS_RATE}}
-        (tmp_path / f"results-{arm}.json").write_bytes(results_json(metrics, curves))
+        (tmp_path / f"results-{init}.json").write_bytes(results_json(metrics, curves))
     for run in ("pretrain", "finetune-pretrained", "finetune-random"):
         folder = tmp_path / run / "20260101_000000" / "vis_data"
         folder.mkdir(parents=True)
@@ -58,7 +58,7 @@ def cells(page, first):
 
 def test_numbers_times_and_commands(work_dir):
     step = Step(name="a", title="Do it", command=("tools/x.py", "--y", "a b"))
-    path = write_demo_report(SETTINGS, [Done(step, 61.4, True)], work_dir)
+    path = write_demo_report(SETTINGS, [StepResult(step, 61.4, True)], work_dir)
     assert path == work_dir / "report.html"
     page = path.read_text()
     assert cells(page, "pedestrian") == ["pedestrian", "25.0", "20.0", "+5.0", "12"]
@@ -80,7 +80,7 @@ def test_numbers_times_and_commands(work_dir):
     assert sentence in page
 
 
-def test_both_arms_are_in_the_charts_of_failures(work_dir):
+def test_both_initialisations_are_in_the_charts_of_failures(work_dir):
     page = write_demo_report(SETTINGS, [], work_dir).read_text()
     failures = page.split("<h2>Where the detectors fail</h2>")[1].split("</section>")[0]
     assert failures.count("<svg") == 5
@@ -96,8 +96,8 @@ def test_both_arms_are_in_the_charts_of_failures(work_dir):
     (float("nan"), 0.2, "cannot be compared", "mAP50 - % against 20.0 %"),
 ])  # fmt: skip
 def test_the_outcome_says_which_start_was_better(tmp_path, pretrained, random, words, gain):
-    for arm, value in (("pretrained", pretrained), ("random", random)):
-        (tmp_path / f"results-{arm}.json").write_bytes(results_json({"drivemim/mAP50": value}, {}))
+    for init, value in (("pretrained", pretrained), ("random", random)):
+        (tmp_path / f"results-{init}.json").write_bytes(results_json({"drivemim/mAP50": value}, {}))
     outcome = read_outcome(tmp_path)
     assert words in outcome.sentence
     assert gain in outcome.sentence
@@ -105,9 +105,9 @@ def test_the_outcome_says_which_start_was_better(tmp_path, pretrained, random, w
 
 
 def test_both_detectors_are_shown_on_the_same_image(work_dir):
-    for arm, grey in (("pretrained", 250), ("random", 5)):
+    for init, grey in (("pretrained", 250), ("random", 5)):
         save_image(
-            work_dir / f"detections-{arm}" / "000007_CAM_BACK.jpg",
+            work_dir / f"detections-{init}" / "000007_CAM_BACK.jpg",
             np.full((16, 24, 3), grey, np.uint8),
         )
     page = write_demo_report(SETTINGS, [], work_dir).read_text()

@@ -17,7 +17,7 @@ from mmengine.config import Config
 import drivemim
 from drivemim.datasets.classes import CLASSES
 from drivemim.environment import OPENMMLAB, OTHERS, installed_version
-from drivemim.evaluation.results_file import read_curves, read_results
+from drivemim.evaluation.results_file import read_curves, read_metrics
 from drivemim.registry import MODELS
 from drivemim.visualization import (
     Chart,
@@ -40,8 +40,8 @@ from drivemim.visualization import (
 )
 from drivemim.visualization.html_report import ReportPart
 from drivemim.visualization.score_plots import DetectorCurves
-from town_demo.plan import ARMS, PRETRAIN_CONFIG, DemoSettings
-from workflow.steps import Done
+from town_demo.demo_plan import INITS, PRETRAIN_CONFIG, DemoSettings
+from workflow.steps import StepResult
 
 Metrics = Mapping[str, float]
 
@@ -61,7 +61,9 @@ TRUST = {
 _DISTANCE = re.compile(r"^drivemim/(\w+)_AP\[distance (.+)\]$")
 
 
-def write_demo_report(settings: DemoSettings, results: Sequence[Done], work_dir: Path) -> Path:
+def write_demo_report(
+    settings: DemoSettings, results: Sequence[StepResult], work_dir: Path
+) -> Path:
     """Collect the results of the steps in ``work_dir`` into ``work_dir/report.html``.
 
     Args:
@@ -72,16 +74,16 @@ def write_demo_report(settings: DemoSettings, results: Sequence[Done], work_dir:
     Returns:
         The report's path.
     """
-    files = {name: work_dir / f"results-{arm}.json" for arm, name in ARMS.items()}
-    arms = {name: read_results(path) for name, path in files.items()}
+    files = {name: work_dir / f"results-{init}.json" for init, name in INITS.items()}
+    inits = {name: read_metrics(path) for name, path in files.items()}
     curves = {f"from {name}": read_curves(path) for name, path in files.items()}
     sections = [
-        ReportSection("What it is worth to a detector", _score_blocks(arms)),
-        ReportSection("What the detectors find", _detection_blocks(work_dir)),
-        ReportSection("Where the detectors fail", _failure_blocks(arms, curves)),
-        ReportSection("What the pretrainer is shown", _clip_blocks(settings, work_dir)),
-        ReportSection("What it hides and reconstructs", _reconstruction_blocks(settings, work_dir)),
-        ReportSection("Losses", _loss_blocks(work_dir)),
+        ReportSection("What it is worth to a detector", _score_parts(inits)),
+        ReportSection("What the detectors find", _detection_parts(work_dir)),
+        ReportSection("Where the detectors fail", _failure_parts(inits, curves)),
+        ReportSection("What the pretrainer is shown", _clip_parts(settings, work_dir)),
+        ReportSection("What it hides and reconstructs", _reconstruction_parts(settings, work_dir)),
+        ReportSection("Losses", _loss_parts(work_dir)),
         ReportSection("Times", [_times(results)]),
         ReportSection("What was run", _provenance(settings, results)),
     ]
@@ -107,7 +109,7 @@ class Outcome:
 def read_outcome(work_dir: Path) -> Outcome:
     """Compare the detectors' mAP50, read from the results in ``work_dir``."""
     pretrained, random = (
-        read_results(work_dir / f"results-{arm}.json").get(COMPARED, math.nan) for arm in ARMS
+        read_metrics(work_dir / f"results-{init}.json").get(COMPARED, math.nan) for init in INITS
     )
     gain = pretrained - random
     numbers = f"mAP50 {_percent(pretrained)} % against {_percent(random)} %"
@@ -136,17 +138,17 @@ def _percent(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
-def _score_blocks(arms: Mapping[str, Metrics]) -> list[ReportPart]:
-    names = list(arms)
-    keys = list(dict.fromkeys(key for metrics in arms.values() for key in metrics))
+def _score_parts(inits: Mapping[str, Metrics]) -> list[ReportPart]:
+    names = list(inits)
+    keys = list(dict.fromkeys(key for metrics in inits.values() for key in metrics))
     distances = [key for key in keys if _DISTANCE.match(key)]
-    chart = ap_bars(arms, list(HEADLINES), list(HEADLINES.values()))
-    rows = [_score_row(label, key, arms) for key, label in HEADLINES.items()]
+    chart = ap_bars(inits, list(HEADLINES), list(HEADLINES.values()))
+    rows = [_score_row(label, key, inits) for key, label in HEADLINES.items()]
     distance_rows = []
     for key in distances:
         found = _DISTANCE.match(key)
         assert found is not None
-        distance_rows.append(_score_row(f"{found[1]}, {found[2]}", key, arms))
+        distance_rows.append(_score_row(f"{found[1]}, {found[2]}", key, inits))
     header = ["", *(f"from {name}" for name in names), "difference", "objects"]
     return [
         Chart(figure_svg(chart), "COCO AP (IoU 0.50 to 0.95) on mini_val, percent."),
@@ -155,9 +157,9 @@ def _score_blocks(arms: Mapping[str, Metrics]) -> list[ReportPart]:
     ]
 
 
-def _detection_blocks(work_dir: Path) -> list[ReportPart]:
+def _detection_parts(work_dir: Path) -> list[ReportPart]:
     """Show both detectors' results on the same images, one above the other."""
-    blocks: list[ReportPart] = [
+    parts: list[ReportPart] = [
         Text(
             "The same images twice: above the detector from the pretrained backbone, below the one "
             "from random initialisation. Each draws as many detections of the highest scores as "
@@ -166,17 +168,17 @@ def _detection_blocks(work_dir: Path) -> list[ReportPart]:
             "count."
         )
     ]
-    folders = [work_dir / f"detections-{arm}" for arm in ARMS]
+    folders = [work_dir / f"detections-{init}" for init in INITS]
     for path in sorted(folders[0].glob("*.jpg")):
         pictures = [cv2.imread(str(folder / path.name)) for folder in folders]
         stacked = np.concatenate(pictures).astype(np.uint8, copy=False)
-        blocks.append(Picture(encode_image(stacked), path.stem.split("_", 1)[1]))
-    return blocks
+        parts.append(Picture(encode_image(stacked), path.stem.split("_", 1)[1]))
+    return parts
 
 
-def _failure_blocks(arms: Mapping[str, Metrics], curves: DetectorCurves) -> list[ReportPart]:
-    named = {f"from {name}": metrics for name, metrics in arms.items()}
-    rows = [_score_row(label, key, arms)[:-1] for key, label in TRUST.items()]
+def _failure_parts(inits: Mapping[str, Metrics], curves: DetectorCurves) -> list[ReportPart]:
+    named = {f"from {name}": metrics for name, metrics in inits.items()}
+    rows = [_score_row(label, key, inits)[:-1] for key, label in TRUST.items()]
     return [
         Table(["", *named, "difference"], rows, "Percent; of these, less is better."),
         Chart(figure_svg(precision_recall_chart(curves, CLASSES)), "Precision over recall."),
@@ -200,11 +202,11 @@ def _failure_blocks(arms: Mapping[str, Metrics], curves: DetectorCurves) -> list
     ]
 
 
-def _score_row(label: str, key: str, arms: Mapping[str, Metrics]) -> list[str]:
-    values = [metrics.get(key, math.nan) for metrics in arms.values()]
+def _score_row(label: str, key: str, inits: Mapping[str, Metrics]) -> list[str]:
+    values = [metrics.get(key, math.nan) for metrics in inits.values()]
     # Use the rounded numbers as shown; adding 0 turns -0.0 into 0.0.
     difference = round(100 * values[0], 1) - round(100 * values[-1], 1) + 0.0
-    count = next(iter(arms.values())).get(re.sub(r"_AP\b", "_count", key), math.nan)
+    count = next(iter(inits.values())).get(re.sub(r"_AP\b", "_count", key), math.nan)
     return [
         label,
         *(_percent(value) for value in values),
@@ -213,8 +215,8 @@ def _score_row(label: str, key: str, arms: Mapping[str, Metrics]) -> list[str]:
     ]
 
 
-def _clip_blocks(settings: DemoSettings, work_dir: Path) -> list[ReportPart]:
-    blocks: list[ReportPart] = [
+def _clip_parts(settings: DemoSettings, work_dir: Path) -> list[ReportPart]:
+    parts: list[ReportPart] = [
         Text(
             "Clips of scenes it was not trained on: a row a time step, a column a camera. Boxes "
             "of pedestrians are red, of vehicles blue; the chip in a box's corner has the colour "
@@ -222,12 +224,12 @@ def _clip_blocks(settings: DemoSettings, work_dir: Path) -> list[ReportPart]:
         )
     ]
     for number in range(settings.pictures):
-        blocks.append(_picture(work_dir, f"clip-{number}.jpg", f"Clip {number + 1}"))
-    return blocks
+        parts.append(_picture(work_dir, f"clip-{number}.jpg", f"Clip {number + 1}"))
+    return parts
 
 
-def _reconstruction_blocks(settings: DemoSettings, work_dir: Path) -> list[ReportPart]:
-    blocks: list[ReportPart] = [
+def _reconstruction_parts(settings: DemoSettings, work_dir: Path) -> list[ReportPart]:
+    parts: list[ReportPart] = [
         Text(
             "Original; what the encoder sees, hidden patches in grey; the decoder's "
             f"reconstruction{_pixels_note(work_dir)}; and its error, from black (none) to bright "
@@ -236,8 +238,8 @@ def _reconstruction_blocks(settings: DemoSettings, work_dir: Path) -> list[Repor
     ]
     for number in range(settings.pictures):
         caption = f"Reconstruction of clip {number + 1}"
-        blocks.append(_picture(work_dir, f"reconstruction-{number}.jpg", caption))
-    return blocks
+        parts.append(_picture(work_dir, f"reconstruction-{number}.jpg", caption))
+    return parts
 
 
 def _pixels_note(work_dir: Path) -> str:
@@ -251,18 +253,18 @@ def _picture(work_dir: Path, name: str, caption: str) -> Picture:
     return Picture((work_dir / "pictures" / name).read_bytes(), caption)
 
 
-def _loss_blocks(work_dir: Path) -> list[ReportPart]:
+def _loss_parts(work_dir: Path) -> list[ReportPart]:
     pretraining = {"pretraining": read_curve(work_dir / "pretrain")}
     finetuning = {
-        f"from {name}": read_curve(work_dir / f"finetune-{arm}") for arm, name in ARMS.items()
+        f"from {name}": read_curve(work_dir / f"finetune-{init}") for init, name in INITS.items()
     }
     return [
-        Chart(figure_svg(loss_curves(pretraining)), "Pretraining: error of the hidden cells."),
+        Chart(figure_svg(loss_curves(pretraining)), "Pretraining: error of the hidden patches."),
         Chart(figure_svg(loss_curves(finetuning)), "Fine-tuning: the detector's total loss."),
     ]
 
 
-def _times(results: Sequence[Done]) -> Table:
+def _times(results: Sequence[StepResult]) -> Table:
     rows = [
         [
             done.step.title,
@@ -279,7 +281,7 @@ def _times(results: Sequence[Done]) -> Table:
     )
 
 
-def _provenance(settings: DemoSettings, results: Sequence[Done]) -> list[ReportPart]:
+def _provenance(settings: DemoSettings, results: Sequence[StepResult]) -> list[ReportPart]:
     versions = [f"drivemim {drivemim.__version__}", f"Python {platform.python_version()}"]
     packages = ("torch", "numpy", *(name for pair in OPENMMLAB.values() for name in pair), *OTHERS)
     versions += [

@@ -1,8 +1,8 @@
-"""The plan of a label study: arms x label fractions x seeds.
+"""The plan of a label study: initialisations x label fractions x seeds.
 
 Every run trains the same detector for the same number of iterations, so small subsets get more
 epochs, not shorter training. A seed determines the subset, the new weights and the order of the
-frames; all arms share these three for a given seed.
+frames; all initialisations share these three for a given seed.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from studies.label_efficiency.inputs import (
     relative_path,
 )
 from studies.label_efficiency.settings import LabelStudy, Run
-from workflow.commands import evaluate_step, last_checkpoint, train_step, without_validation
-from workflow.steps import Stage, Step, finished
+from workflow.commands import evaluate_step, last_checkpoint, skip_validation, train_step
+from workflow.steps import Group, Step, completed_steps
 
 SIDE_BY_SIDE = 2
 
 
-def make_plan(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[Stage]:
-    """Return stages that train and evaluate every run, two at a time; run as ``independent``.
+def plan_label_study(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[Group]:
+    """Return groups that train and evaluate every run, two at a time; run as ``independent``.
 
     Args:
         study: settings of the study.
         inputs: its files, which decide whether a run is stale.
         repository: folder that the commands run in.
     """
-    stages: list[Stage] = []
+    groups: list[Group] = []
     for at in range(0, len(study.runs), SIDE_BY_SIDE):
         together = study.runs[at : at + SIDE_BY_SIDE]
-        stages.append(tuple(training_step(study, inputs, run, repository) for run in together))
-        stages.append(tuple(evaluation_step(study, inputs, run, repository) for run in together))
-    return stages
+        groups.append(tuple(training_step(study, inputs, run, repository) for run in together))
+        groups.append(tuple(evaluation_step(study, inputs, run, repository) for run in together))
+    return groups
 
 
 def finished_runs(study: LabelStudy, inputs: StudyInputs, repository: Path) -> list[Run]:
@@ -48,7 +48,7 @@ def finished_runs(study: LabelStudy, inputs: StudyInputs, repository: Path) -> l
         )
         for run in study.runs
     }
-    done = finished(
+    done = completed_steps(
         [step for pair in steps.values() for step in pair], study.work_dir, repository=repository
     )
     return [run for run, pair in steps.items() if all(step.name in done for step in pair)]
@@ -66,14 +66,14 @@ def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: 
     count = inputs.counts[run.share, run.seed]
     return train_step(
         f"train-{run.name}",
-        f"Train from {run.arm.name} with {describe(run.share, count)}, seed {run.seed}",
+        f"Train from {run.init.name} with {describe(run.share, count)}, seed {run.seed}",
         relative_path(study.config, repository),
         study.work_dir / run.name,
         iterations=study.iterations,
         seed=run.seed,
         options=(
             *(each for each in study.options if not each.startswith(EVALUATION)),
-            without_validation(study.iterations),
+            skip_validation(study.iterations),
             *inputs.train_options(run.share, run.seed),
             *start,
         ),
@@ -89,7 +89,7 @@ def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository
     checkpoint = last_checkpoint(study.work_dir / run.name, study.iterations)
     return evaluate_step(
         f"test-{run.name}",
-        f"Evaluate {run.arm.name} with {100 * run.share:g} % of the labels, seed {run.seed}",
+        f"Evaluate {run.init.name} with {100 * run.share:g} % of the labels, seed {run.seed}",
         relative_path(study.config, repository),
         checkpoint,
         study.result(run),

@@ -26,7 +26,7 @@ SECONDS_BETWEEN_STEPS = 0.5
 METRES_PER_STEP = 4.0
 
 
-def drive(
+def synthetic_clips(
     clips: int, steps: int, boxes: int, grid: tuple[int, int], device: torch.device, seed: int = 0
 ) -> Clips:
     """Make clips of noise images from six cameras of a moving car, with boxes.
@@ -138,13 +138,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for text in arguments.grids:
         rows, columns = (int(part) for part in text.split("x"))
         grid = (rows, columns)
-        clips = drive(arguments.clips, 3, arguments.boxes, grid, device)
+        clips = synthetic_clips(arguments.clips, 3, arguments.boxes, grid, device)
         step = float("nan")
         if not arguments.no_step:
-            one = drive(1, 3, arguments.boxes, grid, device)
+            one = synthetic_clips(1, 3, arguments.boxes, grid, device)
             step = step_cost(arguments.model, one, 1 if device.type == "cpu" else 5)
             print(f"\n{text}: a training step of {arguments.model} takes {step:,.0f} ms a clip")
-        print(f"\n| strategy, {text} cells | ms a clip | share of the step |\n|---|---|---|")
+        print(f"\n| strategy, {text} patches | ms a clip | share of the step |\n|---|---|---|")
         for name, strategy in strategies.items():
             cost = mask_cost(strategy, clips, grid, arguments.repeats)
             print(f"| {name} | {cost:.2f} | {100 * cost / step:.3f} % |", flush=True)

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmark.py windows", description=__doc__)
     parser.add_argument("--arch", default="base")
     parser.add_argument("--sizes", nargs="+", default=["448x800"], metavar="HEIGHTxWIDTH")
-    parser.add_argument("--window", type=int, default=14, help="cells")
+    parser.add_argument("--window", type=int, default=14, help="patches")
     parser.add_argument("--forward-only", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args(argv)

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from drivemim.engine.config import load_config
-from town_demo.plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, make_plan
+from town_demo.demo_plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, plan_demo
 
 
 def steps_of(settings, work_dir=DEFAULT_WORK_DIR):
-    return {step.name: step for stage in make_plan(settings, work_dir) for step in stage}
+    return {step.name: step for group in plan_demo(settings, work_dir) for step in group}
 
 
 def options_of(step):
@@ -17,7 +17,7 @@ def options_of(step):
 
 
 def test_order_and_side_by_side():
-    names = [[step.name for step in stage] for stage in make_plan(DemoSettings())]
+    names = [[step.name for step in group] for group in plan_demo(DemoSettings())]
     assert names == [
         ["town"],
         ["index"],
@@ -39,9 +39,9 @@ def test_every_script_config_and_source_is_there(repository):
             assert (repository / source).exists(), source
 
 
-def test_the_two_arms_differ_in_the_backbone_and_nothing_else():
+def test_the_two_initialisations_differ_in_the_backbone_and_nothing_else():
     steps = steps_of(DemoSettings())
-    pretrained, random = (steps[f"finetune-{arm}"] for arm in ("pretrained", "random"))
+    pretrained, random = (steps[f"finetune-{init}"] for init in ("pretrained", "random"))
     extra = set(pretrained.command) - set(random.command)
     assert extra == {
         "work_dirs/demo/finetune-pretrained",
@@ -52,14 +52,14 @@ def test_the_two_arms_differ_in_the_backbone_and_nothing_else():
 
 def test_what_a_step_reads_an_earlier_one_wrote():
     written = set()
-    for stage in make_plan(DemoSettings()):
-        for step in stage:
+    for group in plan_demo(DemoSettings()):
+        for step in group:
             for argument in step.command:
                 path = Path(argument.split("=")[-1])
                 if path.suffix in (".pth", ".safetensors") and path not in step.writes:
                     made_here = path == Path("work_dirs/demo/backbone.safetensors")
                     assert path in written or (made_here and step.name == "export")
-        written.update(path for step in stage for path in step.writes)
+        written.update(path for step in group for path in step.writes)
 
 
 def test_what_goes_when_a_step_is_stale_is_its_own():

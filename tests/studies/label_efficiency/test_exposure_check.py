@@ -1,4 +1,4 @@
-"""Arms whose pretraining saw more than the study says are refused, or marked."""
+"""Initialisations whose pretraining saw more than the study says are refused, or marked."""
 
 import json
 import subprocess
@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from drivemim.errors import ConfigError
-from studies.label_efficiency.exposure import (
-    ArmNotes,
+from studies.label_efficiency.exposure_check import (
+    InitNotes,
     all_sentences,
-    check_arms,
+    check_exposure,
     shown_name,
 )
 from studies.label_efficiency.inputs import prepare_inputs
 from studies.label_efficiency.results import headline, report, scores_of, write_results
-from studies.label_efficiency.settings import Arm
+from studies.label_efficiency.settings import Init
 
 from ...engine.seen_data import index_of, metadata_of, write_backbone, write_frames
 from .conftest import CONFIG, SCENES
@@ -36,15 +36,15 @@ def place(tmp_path, repository):
 
 @pytest.fixture
 def check(place, make_study):
-    """Notes on an arm ``tried`` whose backbones record this; shares 100 and 10 %, seeds 0, 1."""
+    """Notes on ``tried``, whose backbones record this; shares 100 and 10 %, seeds 0, 1."""
 
     def run(*metadata, **changes):
         for seed, each in enumerate(metadata):
             write_backbone(place / f"tried-{seed}.safetensors", each)
         file = "tried-{seed}.safetensors" if len(metadata) > 1 else "tried-0.safetensors"
-        arms = (Arm.of("random"), Arm.of(f"tried={file}"))
-        study = make_study(arms=arms, **changes)
-        return check_arms(study, prepare_inputs(study, place), place)
+        inits = (Init.parse("random"), Init.parse(f"tried={file}"))
+        study = make_study(inits=inits, **changes)
+        return check_exposure(study, prepare_inputs(study, place), place)
 
     return run
 
@@ -63,20 +63,20 @@ def saw(place):
 
 
 def test_a_pretraining_on_train_without_boxes_needs_no_word(check, saw):
-    assert check(saw("train")) == {"tried": ArmNotes()}
+    assert check(saw("train")) == {"tried": InitNotes()}
 
 
 def test_boxes_of_more_labels_than_the_share_are_refused(check, saw):
     # 10 % of 20 frames are 2; pretraining read the boxes of all 20.
     message = (
-        r"--arm tried: its pretraining read the annotated boxes of 20 of the 20 frames of --train "
+        r"--init tried: its pretraining read the annotated boxes of 20 of the 20 frames of --train "
         r"train, of which a run with 10 % of the labels has 2 \(read by ObjectMask\).*"
         r"--shares.*--allow-boxes-read"
     )
     with pytest.raises(ConfigError, match=message):
         check(saw("train", masking="ObjectMask"))
     notes = check(saw("train", masking="ObjectMask"), allow_boxes_read=True)
-    assert notes["tried"] == ArmNotes(
+    assert notes["tried"] == InitNotes(
         marks="†",
         sentences=(
             "its pretraining read the annotated boxes of 20 of the 20 frames of train, more labels "
@@ -86,7 +86,7 @@ def test_boxes_of_more_labels_than_the_share_are_refused(check, saw):
 
 
 def test_boxes_of_no_more_labels_than_the_share_are_said_and_not_marked(check, saw):
-    whole = ArmNotes(
+    whole = InitNotes(
         sentences=("its pretraining read the annotated boxes of 20 of the 20 frames of train",)
     )
     assert check(saw("train", masking="ObjectMask"), shares=(1.0,))["tried"] == whole
@@ -98,7 +98,7 @@ def test_boxes_of_no_more_labels_than_the_share_are_said_and_not_marked(check, s
         check(part, shares=(1.0, 0.15))
 
 
-def test_every_backbone_of_an_arm_is_looked_at(check, saw):
+def test_every_backbone_of_an_initialisation_is_looked_at(check, saw):
     plain = saw("train")
     with pytest.raises(ConfigError, match="read by ObjectMask"):
         check(plain, saw("train", masking="ObjectMask"))
@@ -111,7 +111,7 @@ def test_images_of_val_make_a_study_transductive(check, saw):
         check(metadata)
     with pytest.raises(ConfigError, match="images of --val val"):
         check(metadata, allow_boxes_read=True)
-    assert check(metadata, transductive=True)["tried"] == ArmNotes(
+    assert check(metadata, transductive=True)["tried"] == InitNotes(
         marks="‡",
         sentences=(
             "transductive, its pretraining saw 10 of the 10 images of val, on which it is judged",
@@ -130,7 +130,7 @@ def test_boxes_of_val_need_both_words(check, saw):
 
 def test_boxes_without_labels_are_no_labels(check, saw):
     moving = saw("train", masking="ObjectMask", boxes="MotionBoxes", steps=2)
-    assert check(moving) == {"tried": ArmNotes()}
+    assert check(moving) == {"tried": InitNotes()}
     boxes = {"type": "DetectedBoxes", "file": "results.json"}
     notes = check(saw("train", masking="ObjectMask", boxes=boxes))["tried"]
     assert notes.marks == ""
@@ -151,19 +151,19 @@ def test_what_is_not_known_is_said_in_one_line(check, saw):
 
 
 def test_random_initialisation_alone_has_nothing_to_check(place, make_study):
-    study = make_study(arms=(Arm.of("random"),))
-    assert check_arms(study, prepare_inputs(study, place), place) == {}
+    study = make_study(inits=(Init.parse("random"),))
+    assert check_exposure(study, prepare_inputs(study, place), place) == {}
 
 
-def test_marks_are_wherever_the_arm_is(place, make_study):
-    study = make_study(arms=(Arm.of("random"), Arm.of("good=good.pth")))
+def test_marks_are_wherever_the_initialisation_is(place, make_study):
+    study = make_study(inits=(Init.parse("random"), Init.parse("good=good.pth")))
     (place / "good.pth").touch()
     inputs = prepare_inputs(study, place)
-    notes = {"good": ArmNotes(marks="†", sentences=("it read boxes", "it is fine"))}
+    notes = {"good": InitNotes(marks="†", sentences=("it read boxes", "it is fine"))}
     assert shown_name("random", notes) == "random"
     assert all_sentences(notes) == ["good†: it read boxes.", "good†: it is fine."]
     values = {"random": 0.2, "good": 0.3}
-    results = {run: {METRIC: values[run.arm.name] + run.share / 10} for run in study.runs}
+    results = {run: {METRIC: values[run.init.name] + run.share / 10} for run in study.runs}
     text = report(study, inputs, results, notes)
     assert "| random | good† | good† - random |" in text
     assert "| good† needs (over seeds) |" in text
@@ -184,7 +184,7 @@ def run_tool(repository, place, *options):
         [
             sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
             "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
-            "--arm", "random", "--arm", f"tried={place / 'tried-0.safetensors'}",
+            "--init", "random", "--init", f"tried={place / 'tried-0.safetensors'}",
             "--shares", "0.1", "--seeds", "0", "--work-dir", str(place / "work"), *options,
         ],
         cwd=repository, capture_output=True, text=True, check=False,
@@ -194,10 +194,10 @@ def run_tool(repository, place, *options):
 def test_the_tool_refuses_before_it_trains_anything(place, repository, saw):
     write_backbone(place / "tried-0.safetensors", saw("train", "val", masking="ObjectMask"))
     done = run_tool(repository, place)
-    assert done.stderr.startswith("ConfigError: --arm tried: its pretraining saw 10 of the 10")
+    assert done.stderr.startswith("ConfigError: --init tried: its pretraining saw 10 of the 10")
     done = run_tool(repository, place, "--transductive")
-    assert done.stderr.startswith("ConfigError: --arm tried: its pretraining read the annotated")
+    assert done.stderr.startswith("ConfigError: --init tried: its pretraining read the annotated")
     done = run_tool(repository, place, "--transductive", "--allow-boxes-read")
     # Let past, and stopped by what comes next: the file has no weights.
-    assert done.stderr.startswith("CheckpointError: --arm tried: ")
+    assert done.stderr.startswith("CheckpointError: --init tried: ")
     assert [path.name for path in Path(place / "work").iterdir()] == ["inputs"]

@@ -1,4 +1,4 @@
-"""Checks of each arm's pretraining: did it see the study's labels or its validation images?"""
+"""Checks of the backbones' pretraining: did it see the study's labels or validation images?"""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BOXES_MARK, TRANSDUCTIVE_MARK = "†", "‡"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmNotes:
-    """Remarks that must accompany an arm's results.
+class InitNotes:
+    """Remarks that must accompany an initialisation's results.
 
     Attributes:
         marks: marks after its name in tables and plots; empty for none.
@@ -41,12 +41,14 @@ class _Backbone:
     judged: Exposure
 
 
-def check_arms(study: LabelStudy, inputs: StudyInputs, repository: Path) -> dict[str, ArmNotes]:
-    """Refuse or mark arms whose pretraining saw more data than the study's tables state.
+def check_exposure(
+    study: LabelStudy, inputs: StudyInputs, repository: Path
+) -> dict[str, InitNotes]:
+    """Refuse or mark initialisations whose pretraining saw more data than the study's tables state.
 
-    An arm is refused at a label fraction if its pretraining read annotated boxes of more frames
-    than the fraction has, or any boxes of ``val``; ``allow_boxes_read`` allows both. An arm whose
-    pretraining saw images of ``val`` is refused unless the study is ``transductive``.
+    An initialisation is refused at a label fraction if its pretraining read annotated boxes of
+    more frames than the fraction has, or any boxes of ``val``; ``allow_boxes_read`` allows both.
+    One whose pretraining saw images of ``val`` is refused unless the study is ``transductive``.
 
     Args:
         study: settings of the study.
@@ -54,13 +56,13 @@ def check_arms(study: LabelStudy, inputs: StudyInputs, repository: Path) -> dict
         repository: folder that paths are relative to.
 
     Returns:
-        Notes by arm name, for all arms with a backbone file.
+        Notes by name, for all initialisations with a backbone file.
 
     Raises:
         CheckpointError: if a backbone is damaged.
-        ConfigError: if an arm is refused.
+        ConfigError: if an initialisation is refused.
     """
-    if not any(arm.backbone for arm in study.arms):
+    if not any(init.backbone for init in study.inits):
         return {}
     learned, judged = (
         KnownFrames(each.index, each.rows) for each in open_splits(study, repository)
@@ -69,7 +71,7 @@ def check_arms(study: LabelStudy, inputs: StudyInputs, repository: Path) -> dict
     for run in study.runs:
         if run.backbone is None:
             continue
-        backbones = found.setdefault(run.arm.name, {})
+        backbones = found.setdefault(run.init.name, {})
         if run.backbone not in backbones:
             record = read_record(repository / run.backbone)
             backbones[run.backbone] = _Backbone(
@@ -79,20 +81,20 @@ def check_arms(study: LabelStudy, inputs: StudyInputs, repository: Path) -> dict
     return {name: _notes(study, inputs, list(each.values())) for name, each in found.items()}
 
 
-def shown_name(name: str, notes: Mapping[str, ArmNotes]) -> str:
-    """Return the name of an arm with its marks."""
+def shown_name(name: str, notes: Mapping[str, InitNotes]) -> str:
+    """Return the name of an initialisation with its marks."""
     return name + notes[name].marks if name in notes else name
 
 
-def all_sentences(notes: Mapping[str, ArmNotes]) -> list[str]:
-    """Return the remarks of all arms, each with the name of its arm."""
+def all_sentences(notes: Mapping[str, InitNotes]) -> list[str]:
+    """Return the remarks of all initialisations, each with its name."""
     return [
         f"{shown_name(name, notes)}: {line}." for name in notes for line in notes[name].sentences
     ]
 
 
 def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) -> None:
-    what, val = f"--arm {run.arm.name}", f"--val {study.val}"
+    what, val = f"--init {run.init.name}", f"--val {study.val}"
     check_images(what, val, backbone.judged, transductive=study.transductive)
     if study.allow_boxes_read:
         return
@@ -104,7 +106,7 @@ def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) 
     check_boxes(what, backbone.record, val, backbone.judged, most=0, cure="")
 
 
-def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> ArmNotes:
+def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> InitNotes:
     fewest = min(count.frames for count in inputs.counts.values())
     marks, lines = "", []
     reading = [each for each in backbones if each.record.annotated]
@@ -123,7 +125,7 @@ def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone
     for each in backbones:
         lines += each.record.remarks()
         lines += unknown_frames(each.record, study.val, each.judged)
-    return ArmNotes(marks=marks, sentences=tuple(dict.fromkeys(lines)))
+    return InitNotes(marks=marks, sentences=tuple(dict.fromkeys(lines)))
 
 
 def _boxes_read(study: LabelStudy, backbone: _Backbone) -> str:

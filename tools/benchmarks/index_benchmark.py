@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables import write_tables
+from benchmarks.trainval_tables import write_tables
 from drivemim.datasets.builders.nuscenes import build_nuscenes_index
 from drivemim.datasets.clip_windows import ClipWindows
 from drivemim.datasets.index import FrameIndex
@@ -71,7 +71,7 @@ def _report(rows: Sequence[tuple[str, float, str, str, float]]) -> int:
 
 def _in_process(task: str, *arguments: object) -> dict[str, Any]:
     """Run one measurement in a separate process, so that no other memory is counted."""
-    command = [sys.executable, "-m", "benchmarks.index", task, *map(str, arguments)]
+    command = [sys.executable, "-m", "benchmarks.index_benchmark", task, *map(str, arguments)]
     folders = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
