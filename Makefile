@@ -44,7 +44,7 @@ study-masking: setup
 	$(BIN)/python tools/study_masking.py $(ARGS)
 
 # For example: make study-labels ARGS="CONFIG --index INDEX --train train --val val --iterations 300
-# --arm random --arm pretrained=EXPORT.safetensors --work-dir work_dirs/labels"
+# --init random --init pretrained=EXPORT.safetensors --work-dir work_dirs/labels"
 study-labels: setup
 	$(BIN)/python tools/label_efficiency.py $(ARGS)
 

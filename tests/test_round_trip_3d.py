@@ -16,12 +16,12 @@ from nuscenes import NuScenes
 from nuscenes.eval.common.config import config_factory
 from nuscenes.eval.detection.evaluate import DetectionEval
 from nuscenes.eval.detection.utils import category_to_detection_name
+from oracle_outputs import oracle_outputs
 
 from drivemim.config.loading import load_config
 from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.data.clips.sampler import SampleRequest
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
-from drivemim.models.heads.mono3d_perfect import perfect_outputs
 from drivemim.town import generate_town
 
 ERRORS = {
@@ -70,7 +70,7 @@ def perfect_predictions(config, frames):
         sample.ignored_instances.bboxes = sample.ignored_instances.bboxes.tensor
         height, width = sample.img_shape
         sizes = [(-(-height // stride), -(-width // stride)) for stride in head.strides]
-        outputs = perfect_outputs(head, [sample], sizes)
+        outputs = oracle_outputs(head, [sample], sizes)
         sample.pred_instances = head.predict_by_feat(*outputs, [sample.metainfo], rescale=True)[0]
         yield sample.to_dict()
 

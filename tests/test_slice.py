@@ -52,18 +52,18 @@ def test_exported_weights_are_the_pretrained_ones(slice_dir):
 
 
 def test_detectors_began_where_they_should(slice_dir):
-    def log(arm):
-        return (slice_dir / "logs" / f"finetune-{arm}.log").read_text()
+    def log(init):
+        return (slice_dir / "logs" / f"finetune-{init}.log").read_text()
 
     count = len(load_file(slice_dir / "backbone.safetensors"))
     assert f"Loaded all {count} tensors" in log("pretrained")
     assert "backbone.safetensors" not in log("random")
 
 
-def test_both_arms_are_scored_on_the_same_objects(slice_dir):
+def test_both_initialisations_are_scored_on_the_same_objects(slice_dir):
     pretrained, random = (
-        json.loads((slice_dir / f"results-{arm}.json").read_text())
-        for arm in ("pretrained", "random")
+        json.loads((slice_dir / f"results-{init}.json").read_text())
+        for init in ("pretrained", "random")
     )
     assert pretrained.keys() == random.keys()
     counts = [key for key in pretrained if "_count" in key]

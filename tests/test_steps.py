@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from workflow.step_process import StepFailedError, progress_of
-from workflow.steps import Step, finished, run_plan
+from workflow.step_process import StepFailedError, parse_progress
+from workflow.steps import Step, completed_steps, run_plan
 
 SCRIPT = """
 import pathlib, sys
@@ -47,9 +47,9 @@ def step(name, *extra, writes=None, **changes):
     return dataclasses.replace(made, **changes)
 
 
-def run(folder, *stages, **options):
+def run(folder, *groups, **options):
     lines = []
-    results = run_plan(list(stages), WORK, repository=folder, say=lines.append, **options)
+    results = run_plan(list(groups), WORK, repository=folder, log=lines.append, **options)
     return [done.step.name for done in results if not done.skipped], lines
 
 
@@ -121,7 +121,9 @@ step = Step(name="a", title="A", command=("slow.py",), writes=(Path("work/a"),))
 run_plan([(step,)], Path("work"), repository=Path({str(folder)!r}))
 """)
     log = folder / "work" / "logs" / "a.log"
-    with subprocess.Popen([sys.executable, folder / "plan.py"], stdout=subprocess.DEVNULL) as plan:
+    tools = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, folder / "plan.py"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=tools) as plan:
         give_up = time.monotonic() + 60
         while not (log.is_file() and re.search(r"^\d+$", log.read_text(), re.MULTILINE)):
             assert time.monotonic() < give_up
@@ -195,7 +197,7 @@ def test_failed_step_runs_again(folder):
     [
         (
             "11/23 13:00:00 - mmengine - INFO - Iter(train) [ 20/600]  lr: 1.0e-03  eta: 0:02:10  "
-            "time: 0.2  loss: 0.8123  hidden_share: 0.75\n",
+            "time: 0.2  loss: 0.8123  mask_ratio: 0.75\n",
             "20/600  eta 0:02:10  loss 0.8123",
         ),
         (
@@ -209,7 +211,7 @@ def test_failed_step_runs_again(folder):
     ],
 )
 def test_progress_in_a_line(line, progress):
-    assert progress_of(line) == progress
+    assert parse_progress(line) == progress
 
 
 def test_independent_steps_stand_for_themselves(folder):
@@ -227,7 +229,7 @@ def test_finished_is_what_would_not_be_run_again(folder, tmp_path_factory):
     run(folder, *((each,) for each in steps[1:]), independent=True)
 
     def names(*changed):
-        return finished([*steps, *changed], WORK, repository=folder)
+        return completed_steps([*steps, *changed], WORK, repository=folder)
 
     assert names() == {"b", "c", "d"}
     (folder / "work/c/out.txt").unlink()
@@ -235,4 +237,4 @@ def test_finished_is_what_would_not_be_run_again(folder, tmp_path_factory):
     # A file that a step reads may lie anywhere.
     elsewhere.write_text("2")
     assert names() == {"b"}
-    assert finished([step("b", "--new")], WORK, repository=folder) == set()
+    assert completed_steps([step("b", "--new")], WORK, repository=folder) == set()

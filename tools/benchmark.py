@@ -4,7 +4,10 @@ import argparse
 import importlib
 import sys
 
-BENCHMARKS = ("index", "masks", "step", "town", "windows")
+BENCHMARKS = {
+    name: f"{name.removesuffix('s')}_benchmark"
+    for name in ("index", "masks", "step", "town", "windows")
+}
 
 
 def main() -> int:
@@ -12,7 +15,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", choices=BENCHMARKS)
     arguments = parser.parse_args(sys.argv[1:2])
-    module = importlib.import_module(f"benchmarks.{arguments.benchmark}")
+    module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.benchmark]}")
     return int(module.main(sys.argv[2:]) or 0)
 
 

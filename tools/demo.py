@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from town_demo import DemoSettings, make_plan, read_outcome, write_demo_report
-from workflow.steps import run_program
+from town_demo import DemoSettings, plan_demo, read_outcome, write_demo_report
+from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -33,8 +33,8 @@ def main() -> int:
     if work_dir.is_relative_to(REPOSITORY):
         work_dir = work_dir.relative_to(REPOSITORY)
     began = time.monotonic()
-    plan = make_plan(settings, work_dir)
-    results = run_program("demo", plan, work_dir, repository=REPOSITORY, fresh=args.fresh)
+    plan = plan_demo(settings, work_dir)
+    results = run_cli("demo", plan, work_dir, repository=REPOSITORY, fresh=args.fresh)
     report = write_demo_report(settings, results, REPOSITORY / work_dir)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     outcome = read_outcome(REPOSITORY / work_dir)

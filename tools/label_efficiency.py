@@ -1,4 +1,4 @@
-"""Measure how many labels pretraining saves: arms x label fractions x seeds of one detector."""
+"""Measure how many labels pretraining saves: initialisations x label fractions x seeds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from drivemim.errors import one_line_errors
 from drivemim.trust import add_trust_option
-from studies.label_efficiency.exposure import check_arms
+from studies.label_efficiency.exposure_check import check_exposure
+from studies.label_efficiency.initial_checkpoints import check_checkpoints
 from studies.label_efficiency.inputs import prepare_inputs, relative_path
-from studies.label_efficiency.plan import finished_runs, make_plan
+from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs, report, write_results
-from studies.label_efficiency.settings import METRICS, SHARES, Arm, LabelStudy
-from studies.label_efficiency.starts import check_starts
-from workflow.steps import run_program
+from studies.label_efficiency.settings import METRICS, SHARES, Init, LabelStudy
+from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -26,7 +26,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--train", required=True, metavar="SPLIT", help="labels are taken from it")
     parser.add_argument("--val", required=True, metavar="SPLIT", help="all runs are judged on it")
     parser.add_argument(
-        "--arm", action="append", required=True, metavar="random|NAME=FILE",
+        "--init", action="append", required=True, metavar="random|NAME=FILE",
         help="random initialisation, or a backbone to start from; the first is the baseline",
     )  # fmt: skip
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
@@ -37,11 +37,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "--allow-boxes-read", action="store_true",
-        help="run, and mark, arms whose pretraining read boxes of more labels than a share has",
+        help="run, and mark, backbones whose pretraining read boxes of more labels than a run has",
     )  # fmt: skip
     parser.add_argument(
         "--transductive", action="store_true",
-        help="run, and mark, arms whose pretraining saw images of --val",
+        help="run, and mark, backbones whose pretraining saw images of --val",
     )  # fmt: skip
     parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
     parser.add_argument("--report-only", action="store_true", help="of what is there; run nothing")
@@ -58,7 +58,7 @@ def main() -> int:
             index=args.index.resolve(),
             train=args.train,
             val=args.val,
-            arms=tuple(Arm.of(text, Path.cwd()) for text in args.arm),
+            inits=tuple(Init.parse(text, Path.cwd()) for text in args.init),
             iterations=args.iterations,
             work_dir=Path(relative_path(args.work_dir.absolute(), REPOSITORY)),
             shares=tuple(args.shares),
@@ -69,12 +69,12 @@ def main() -> int:
             transductive=args.transductive,
         )
         inputs = prepare_inputs(study, REPOSITORY)
-        notes = check_arms(study, inputs, REPOSITORY)
+        notes = check_exposure(study, inputs, REPOSITORY)
         if not args.report_only:
-            check_starts(study, REPOSITORY)
+            check_checkpoints(study, REPOSITORY)
     if not args.report_only:
-        plan = make_plan(study, inputs, REPOSITORY)
-        run_program(
+        plan = plan_label_study(study, inputs, REPOSITORY)
+        run_cli(
             "study", plan, study.work_dir,
             repository=REPOSITORY, fresh=args.fresh, independent=True,
         )  # fmt: skip

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from drivemim.errors import one_line_errors
-from studies.camvid import WORK_DIR, StudySettings, make_plan, write_table
+from studies.camvid import WORK_DIR, StudySettings, plan_camvid_study, write_table
 from studies.data import add_data_argument, check_data
-from workflow.steps import run_program
+from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -23,8 +23,8 @@ def main() -> int:
     settings = StudySettings()
     with one_line_errors():
         data = check_data(args.data)
-    plan = make_plan(settings, data)
-    run_program("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
+    plan = plan_camvid_study(settings, data)
+    run_cli("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
     print(write_table(settings, REPOSITORY / WORK_DIR))
     return 0
 

@@ -16,13 +16,13 @@ from studies.masking import (
     probe_plan,
 )
 from studies.masking_results import (
-    best_arms,
+    best_recipes,
     detector_tables,
     probe_tables,
     read_detectors,
     read_probes,
 )
-from workflow.steps import run_program
+from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -37,12 +37,12 @@ def main() -> int:
         data = check_data(args.data)
     settings, out = DEFAULT_SETTINGS, REPOSITORY / WORK_DIR
     plan = [*index_plan(data), *probe_plan(settings)]
-    run_program("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
+    run_cli("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
     probes = read_probes(settings, out)
     print(probe_tables(probes), flush=True)
-    best = best_arms(probes)
+    best = best_recipes(probes)
     plan = detector_plan(settings, best)
-    run_program("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
+    run_cli("study", plan, WORK_DIR, repository=REPOSITORY, fresh=args.fresh)
     print(detector_tables(read_detectors(settings, best, out)))
     return 0
 

@@ -4,7 +4,7 @@ _base_ = './vit_micro_object_town.py'
 model = dict(
     masking=dict(_delete_=True, type='GuidedMask', ratio=0.75, share=0.0, hints=0.1),
     # A run of a few hundred iterations needs a faster teacher update than one of many thousands.
-    guide=dict(type='TeacherAttention', momentum=0.98))
+    teacher=dict(type='TeacherAttention', momentum=0.98))
 
 custom_hooks = [
     dict(

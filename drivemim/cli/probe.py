@@ -7,7 +7,7 @@ from pathlib import Path
 
 from drivemim.config.loading import ConfigOptions
 from drivemim.errors import one_line_errors
-from drivemim.evaluation.probe import probe_table
+from drivemim.evaluation.frozen_probe import probe_table
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import check_target, write_bytes
 from drivemim.training.probing import probe_backbone

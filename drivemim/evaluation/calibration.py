@@ -45,7 +45,7 @@ def reliability(ranking: Ranking, bins: int) -> Reliability:
     return Reliability(
         edges=edges,
         scores_K=np.bincount(rows_R, ranking.scores_R, bins) / known_K,
-        precisions_K=np.bincount(rows_R, ranking.right_R, bins) / known_K,
+        precisions_K=np.bincount(rows_R, ranking.is_tp_R, bins) / known_K,
         counts_K=counts_K,
     )
 

@@ -18,11 +18,11 @@ from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.errors import ConfigError
 from drivemim.evaluation.calibration import expected_calibration_error, reliability
 from drivemim.evaluation.curves import ClassCurves, class_curves
-from drivemim.evaluation.matching import match_detections
+from drivemim.evaluation.detection_matching import match_detections
 from drivemim.evaluation.miss_rate import log_average_miss_rate
 from drivemim.evaluation.precision_recall import Rankings, score_slice
 from drivemim.evaluation.records import Detections, Objects, Record, image_record, join_records
-from drivemim.evaluation.score_table import DetectionScores, format_table, named_numbers
+from drivemim.evaluation.score_table import DetectionScores, format_table, to_metrics_dict
 from drivemim.evaluation.slices import (
     Slice,
     camera_slices,
@@ -124,7 +124,7 @@ class DetectionAP(BaseMetric):
             for camera in cameras
         ]  # fmt: skip
         scores = self.score(records, dataset.metainfo["classes"])
-        return [f"{self.prefix}/{name}" for name in named_numbers(scores)]
+        return [f"{self.prefix}/{name}" for name in to_metrics_dict(scores)]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Store one image's ground truth and predictions as arrays.
@@ -144,7 +144,7 @@ class DetectionAP(BaseMetric):
         scores = self.score(results, classes)
         self.curves = scores.curves
         print_log("\n" + format_table(scores), logger="current")
-        return named_numbers(scores)
+        return to_metrics_dict(scores)
 
     def score(self, results: list[Record], classes: Sequence[str]) -> DetectionScores:
         """Score every class in every slice.
@@ -160,22 +160,22 @@ class DetectionAP(BaseMetric):
         objects, detections = join_records(results)
         self._check(results, detections, classes)
         matches = match_detections(objects, detections, max_detections=self.max_detections)
-        parts = self._parts(objects, detections, results)
+        slices = self._slices(objects, detections, results)
         scores = DetectionScores(
             classes=classes,
             miss_rate_classes=self._miss_rate_classes(classes),
-            table={part.name: [] for part in parts},
+            table={slice_.name: [] for slice_ in slices},
         )
         for label, name in enumerate(classes):
             rankings = Rankings(objects, detections, matches, label=label)
-            for part in parts:
-                score, ranking = score_slice(rankings, part)
+            for slice_ in slices:
+                score, ranking = score_slice(rankings, slice_)
                 if name in scores.miss_rate_classes:
                     score = replace(score, miss_rate=log_average_miss_rate(ranking))
-                scores.table[part.name].append(score)
-            found = reliability(rankings(parts[0], 0), self.calibration_bins)
+                scores.table[slice_.name].append(score)
+            found = reliability(rankings(slices[0], 0), self.calibration_bins)
             scores.calibration[name] = expected_calibration_error(found)
-            scores.curves[name] = class_curves(rankings, parts[0], found)
+            scores.curves[name] = class_curves(rankings, slices[0], found)
         return scores
 
     def _check(self, results: list[Record], detections: Detections, classes: Sequence[str]) -> None:
@@ -192,7 +192,7 @@ class DetectionAP(BaseMetric):
                 "the test pipeline, or leave 'camera' out of slices"
             )
 
-    def _parts(
+    def _slices(
         self, objects: Objects, detections: Detections, results: list[Record]
     ) -> list[Slice]:
         """Return the whole dataset as a slice, and the requested slices."""
@@ -208,10 +208,10 @@ class DetectionAP(BaseMetric):
             "camera": lambda: camera_slices(*rows, cameras),
             "condition": lambda: condition_slices(*rows, conditions),
         }
-        parts = [whole(*rows, images)]
+        slices = [whole(*rows, images)]
         for axis in AXES:
-            parts += makers[axis]() if axis in self.slices else []
-        return parts
+            slices += makers[axis]() if axis in self.slices else []
+        return slices
 
     def _miss_rate_classes(self, classes: Sequence[str]) -> tuple[str, ...]:
         if self.miss_rate_classes is None:

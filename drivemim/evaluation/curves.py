@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from drivemim.evaluation.calibration import Reliability
-from drivemim.evaluation.matching import THRESHOLDS
+from drivemim.evaluation.detection_matching import THRESHOLDS
 from drivemim.evaluation.miss_rate import miss_rates
 from drivemim.evaluation.precision_recall import RECALLS, Rankings, precision_at_recalls
 from drivemim.evaluation.records import Floats, Integers
@@ -17,16 +17,16 @@ from drivemim.evaluation.slices import Slice
 ClassCurves = Mapping[str, Mapping[str, list[float]]]
 """The columns of each chart of one class, by name."""
 
-CHART_ALARMS = np.logspace(-3, 1, 81)
+CHART_FALSE_POSITIVES = np.logspace(-3, 1, 81)
 _CHART_THRESHOLDS = (0, 5)  # rows of IoU 0.50 and 0.75
 
 
-def class_curves(rankings: Rankings, part: Slice, found: Reliability) -> ClassCurves:
+def class_curves(rankings: Rankings, slice_: Slice, found: Reliability) -> ClassCurves:
     """Compute the curves of one class.
 
     Args:
         rankings: rankings of the class.
-        part: slice whose curves are computed.
+        slice_: slice whose curves are computed.
         found: reliability of its scores.
 
     Returns:
@@ -35,14 +35,14 @@ def class_curves(rankings: Rankings, part: Slice, found: Reliability) -> ClassCu
         ``precision`` and ``count`` of each score bin. NaN where a value is undefined.
     """
     precision = {
-        f"IoU {THRESHOLDS[row]:.2f}": _numbers(precision_at_recalls(rankings(part, row)))
+        f"IoU {THRESHOLDS[row]:.2f}": _numbers(precision_at_recalls(rankings(slice_, row)))
         for row in _CHART_THRESHOLDS
     }
     return {
         "precision_recall": {"recall": _numbers(RECALLS), **precision},
         "miss_rate": {
-            "false_alarms_per_image": _numbers(CHART_ALARMS),
-            "miss_rate": _numbers(miss_rates(rankings(part, 0), CHART_ALARMS)),
+            "false_alarms_per_image": _numbers(CHART_FALSE_POSITIVES),
+            "miss_rate": _numbers(miss_rates(rankings(slice_, 0), CHART_FALSE_POSITIVES)),
         },
         "reliability": {
             "score": _numbers(found.scores_K),

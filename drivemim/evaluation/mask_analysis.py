@@ -17,21 +17,21 @@ from torch import Tensor
 from drivemim.clips import Clips
 from drivemim.config.loading import dicts_in, short_type
 from drivemim.data import ClipDataset
-from drivemim.data.boxes.track_poses import clip_movers
+from drivemim.data.boxes.track_poses import clip_track_boxes
 from drivemim.data.clips.depth_maps import has_depth, read_depth
 from drivemim.data.clips.lidar import has_lidar
 from drivemim.errors import ConfigError
-from drivemim.evaluation.masks import (
+from drivemim.evaluation.mask_statistics import (
     MaskCounts,
-    ObjectCells,
+    ObjectPatches,
     band_names,
     mask_counts,
     mask_summary,
-    object_cells,
+    object_patches,
 )
 from drivemim.masking import MaskStrategy, hidden_cells
 from drivemim.masking.guided import local_contrast
-from drivemim.masking.leakage import Leakage, Sightings, find_sightings, leakage
+from drivemim.masking.leakage import Correspondences, Leakage, find_correspondences, leakage
 from drivemim.masking.named import named_strategies
 from drivemim.registry import MASKS
 
@@ -45,8 +45,8 @@ class _Subject:
     """A clip, with the data that do not depend on the mask."""
 
     clips: Clips
-    sightings: Sightings
-    objects: ObjectCells
+    correspondences: Correspondences
+    objects: ObjectPatches
     guide_BTNhw: Tensor | None
 
 
@@ -142,7 +142,7 @@ def _measure(
         frames = subject.clips.valid_BTN.numel()
         for name, strategy in strategies.items():
             mask_STNhw = _masks(strategy, subject, grid, draws, seed)
-            leaks[name].append(leakage(mask_STNhw, subject.sightings))
+            leaks[name].append(leakage(mask_STNhw, subject.correspondences))
             counts[name].append(mask_counts(mask_STNhw, subject.objects))
     return {
         name: {
@@ -210,16 +210,20 @@ def _subject(
 ) -> _Subject:
     rows_TN = data.rows(item)
     clips = data.load(rows_TN, seed=item)
-    movers = clip_movers(data.index, rows_TN)
+    track_boxes = clip_track_boxes(data.index, rows_TN)
     if scanned is None:
         depth = torch.from_numpy(read_depth(data.index, rows_TN))
-        sightings = find_sightings(clips, grid, depth_TNHW=depth, movers=movers)
+        correspondences = find_correspondences(
+            clips, grid, depth_TNHW=depth, track_boxes=track_boxes
+        )
     else:
-        sightings = find_sightings(scanned.load(rows_TN, seed=item), grid, movers=movers)
+        correspondences = find_correspondences(
+            scanned.load(rows_TN, seed=item), grid, track_boxes=track_boxes
+        )
     return _Subject(
         clips=clips,
-        sightings=sightings,
-        objects=object_cells(clips, grid),
+        correspondences=correspondences,
+        objects=object_patches(clips, grid),
         guide_BTNhw=local_contrast(clips, grid) if contrast_guide else None,
     )
 

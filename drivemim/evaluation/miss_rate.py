@@ -14,13 +14,13 @@ import numpy as np
 from drivemim.evaluation.precision_recall import Ranking
 from drivemim.evaluation.records import Floats
 
-FALSE_ALARMS = np.logspace(-2, 0, 9)
+FALSE_POSITIVES = np.logspace(-2, 0, 9)
 """False positives per image at which the log-average miss rate is sampled."""
 _SMALLEST = 1e-10
 """Replacement for a miss rate of 0, which has no logarithm; the value of the paper's own code."""
 
 
-def miss_rates(ranking: Ranking, false_alarms: Floats) -> Floats:
+def miss_rates(ranking: Ranking, false_positives: Floats) -> Floats:
     """Compute the lowest miss rate with at most the given false positives per image.
 
     If a detector never reaches that many false positives, its final miss rate is used. If even its
@@ -28,25 +28,25 @@ def miss_rates(ranking: Ranking, false_alarms: Floats) -> Floats:
 
     Args:
         ranking: ranking of one class in one slice.
-        false_alarms: false positives per image.
+        false_positives: false positives per image.
 
     Returns:
         Same shape, in [0, 1]; NaN without objects or images.
     """
     if ranking.objects == 0 or ranking.images == 0:
-        return np.full(np.shape(false_alarms), math.nan)
+        return np.full(np.shape(false_positives), math.nan)
     # A threshold cannot separate equal scores: only the last of them is an operating point.
     last_R = np.append(np.diff(ranking.scores_R) != 0, np.ones(min(1, len(ranking.scores_R)), bool))
-    missed = 1 - np.cumsum(ranking.right_R)[last_R] / ranking.objects
-    alarms = np.cumsum(~ranking.right_R)[last_R] / ranking.images
+    missed = 1 - np.cumsum(ranking.is_tp_R)[last_R] / ranking.objects
+    fp_per_image = np.cumsum(~ranking.is_tp_R)[last_R] / ranking.images
     # The curve starts with a threshold above all scores. The tolerance is for rates from
     # logspace, where 0.1 can be slightly less than one in ten.
-    allowed = np.asarray(false_alarms) * (1 + 1e-9)
-    place = np.searchsorted(np.append(0.0, alarms), allowed, side="right") - 1
+    allowed = np.asarray(false_positives) * (1 + 1e-9)
+    place = np.searchsorted(np.append(0.0, fp_per_image), allowed, side="right") - 1
     return np.asarray(np.append(1.0, missed)[place])
 
 
 def log_average_miss_rate(ranking: Ranking) -> float:
-    """Return the geometric mean of miss rates at ``FALSE_ALARMS``; NaN if no objects or images."""
-    rates = np.maximum(miss_rates(ranking, FALSE_ALARMS), _SMALLEST)
+    """Return the geometric mean of miss rates at ``FALSE_POSITIVES``; NaN without objects."""
+    rates = np.maximum(miss_rates(ranking, FALSE_POSITIVES), _SMALLEST)
     return float(np.exp(np.log(rates).mean()))

@@ -96,7 +96,7 @@ def evaluate_results(
     for box in run.gt_boxes.all:
         counts[box.detection_name] += 1
     return NuScenesScores(
-        split=split, samples=len(sample_tokens), numbers=named_numbers(metrics, counts)
+        split=split, samples=len(sample_tokens), numbers=devkit_to_metrics_dict(metrics, counts)
     )
 
 
@@ -117,8 +117,8 @@ def official_split(nusc: Any, sample_tokens: Sequence[str]) -> str:
     return ""
 
 
-def number_names() -> list[str]:
-    """Return the names of :func:`named_numbers`, in its order, known before any evaluation."""
+def devkit_metric_names() -> list[str]:
+    """Return the names of :func:`devkit_to_metrics_dict`, in its order, before any evaluation."""
     return [
         *_OVERALL,
         *(f"{name}_present" for name in _OVERALL),
@@ -126,7 +126,7 @@ def number_names() -> list[str]:
     ]
 
 
-def named_numbers(metrics: Any, counts: dict[str, int]) -> dict[str, float]:
+def devkit_to_metrics_dict(metrics: Any, counts: dict[str, int]) -> dict[str, float]:
     """Convert the devkit's metrics into numbers by name.
 
     Args:

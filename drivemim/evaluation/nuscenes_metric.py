@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger, print_log
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
-from drivemim.evaluation.nuscenes_devkit import evaluate_results, format_scores, number_names
+from drivemim.evaluation.nuscenes_devkit import devkit_metric_names, evaluate_results, format_scores
 from drivemim.evaluation.nuscenes_plausibility import RANGES, SamplePoses
 from drivemim.evaluation.nuscenes_results import (
     MAX_BOXES,
@@ -93,7 +93,7 @@ class NuScenesDetection(BaseMetric):
     def names(self, dataset: FrameDetection) -> list[str]:
         """Return the names of the results, with prefix; the data set does not change them."""
         del dataset
-        return [f"{self.prefix}/{name}" for name in number_names()]
+        return [f"{self.prefix}/{name}" for name in devkit_metric_names()]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Store each image's boxes in the global frame.

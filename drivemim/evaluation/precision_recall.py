@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drivemim.evaluation.matching import NOBODY, THRESHOLDS, Matches
+from drivemim.evaluation.detection_matching import THRESHOLDS, UNMATCHED, Matches
 from drivemim.evaluation.records import Detections, Flags, Floats, Integers, Objects
 from drivemim.evaluation.slices import Slice
 
@@ -24,13 +24,13 @@ class Ranking:
 
     Attributes:
         scores_R: scores of the detections, descending.
-        right_R: True for a true positive, False for a false positive.
+        is_tp_R: True for a true positive, False for a false positive.
         objects: number of ground truth objects.
         images: number of images on which false positives are counted.
     """
 
     scores_R: Floats
-    right_R: Flags
+    is_tp_R: Flags
     objects: int
     images: int
 
@@ -46,20 +46,20 @@ class Rankings:
         self.rows_R: Integers = rows[np.argsort(-detections.scores_D[rows], kind="stable")]
         self.scores_R = detections.scores_D[self.rows_R]
         self.matched_TR = matches.objects_TD[:, self.rows_R]
-        self.wanted_M: Flags = (objects.labels_M == label) & ~objects.ignored_M
+        self.is_gt_M: Flags = (objects.labels_M == label) & ~objects.ignored_M
 
-    def __call__(self, part: Slice, threshold: int) -> Ranking:
+    def __call__(self, slice_: Slice, threshold: int) -> Ranking:
         """Return the ranking in a slice; ``threshold`` is a row of ``THRESHOLDS``."""
-        # One more entry for NOBODY, which indexes the last row.
-        inside_M = np.append(self.wanted_M & part.objects_M, False)
+        # One more entry for UNMATCHED, which indexes the last row.
+        inside_M = np.append(self.is_gt_M & slice_.objects_M, False)
         matched_R = self.matched_TR[threshold]
-        right_R = inside_M[matched_R]
-        counts_R = right_R | ((matched_R == NOBODY) & part.alarms_D[self.rows_R])
+        is_tp_R = inside_M[matched_R]
+        counts_R = is_tp_R | ((matched_R == UNMATCHED) & slice_.false_positive_D[self.rows_R])
         return Ranking(
             scores_R=self.scores_R[counts_R],
-            right_R=right_R[counts_R],
+            is_tp_R=is_tp_R[counts_R],
             objects=int(inside_M.sum()),
-            images=part.images,
+            images=slice_.images,
         )
 
 
@@ -67,7 +67,7 @@ def precision_at_recalls(ranking: Ranking) -> Floats:
     """Compute the precision at each of ``RECALLS``, 0 if not reached; NaN without objects."""
     if ranking.objects == 0:
         return np.full(len(RECALLS), math.nan)
-    hits_R = np.cumsum(ranking.right_R)
+    hits_R = np.cumsum(ranking.is_tp_R)
     precision_R = hits_R / np.arange(1, len(hits_R) + 1)
     best_R = np.maximum.accumulate(precision_R[::-1])[::-1]
     first = np.searchsorted(hits_R / ranking.objects, RECALLS, side="left")
@@ -76,7 +76,7 @@ def precision_at_recalls(ranking: Ranking) -> Floats:
 
 def recall(ranking: Ranking) -> float:
     """Compute the fraction of objects found; NaN without objects."""
-    return float(ranking.right_R.sum() / ranking.objects) if ranking.objects else math.nan
+    return float(ranking.is_tp_R.sum() / ranking.objects) if ranking.objects else math.nan
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class Score:
     count: int
 
 
-def score_slice(rankings: Rankings, part: Slice) -> tuple[Score, Ranking]:
+def score_slice(rankings: Rankings, slice_: Slice) -> tuple[Score, Ranking]:
     """Score one class in one slice; also return its ranking at IoU 0.50, for other metrics."""
-    each = [rankings(part, threshold) for threshold in range(len(THRESHOLDS))]
+    each = [rankings(slice_, threshold) for threshold in range(len(THRESHOLDS))]
     precision_T = [float(precision_at_recalls(ranking).mean()) for ranking in each]
     score = Score(
         ap=float(np.mean(precision_T)),

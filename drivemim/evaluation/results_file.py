@@ -30,7 +30,7 @@ def results_json(
     return json.dumps(_without_nan(content), indent=2, allow_nan=False).encode()
 
 
-def read_results(path: str | os.PathLike[str]) -> dict[str, float]:
+def read_metrics(path: str | os.PathLike[str]) -> dict[str, float]:
     """Read the numbers of a results file by name, NaN if unknown.
 
     Raises:

@@ -45,7 +45,7 @@ def format_table(scores: DetectionScores) -> str:
     return "\n\n".join(blocks) + f"\ncalibration error of scores (ECE): {errors}"
 
 
-def named_numbers(scores: DetectionScores) -> dict[str, float]:
+def to_metrics_dict(scores: DetectionScores) -> dict[str, float]:
     """Return every number by name, as listed in ``DetectionAP``."""
     overall = scores.table["all"]
     numbers: dict[str, float] = {

@@ -29,13 +29,13 @@ class Slice:
     Attributes:
         name: axis and value, ``distance 0-20 m``.
         objects_M: True for the ground truth objects of the slice.
-        alarms_D: True for detections that count as false positives if they match no object.
+        false_positive_D: True for detections that count as false positives if they match no object.
         images: number of images on which false positives are counted.
     """
 
     name: str
     objects_M: Flags
-    alarms_D: Flags
+    false_positive_D: Flags
     images: int
 
 
@@ -44,7 +44,7 @@ def whole(objects: Objects, detections: Detections, images: int) -> Slice:
     return Slice(
         name="all",
         objects_M=np.ones(len(objects.labels_M), bool),
-        alarms_D=np.ones(len(detections.labels_D), bool),
+        false_positive_D=np.ones(len(detections.labels_D), bool),
         images=images,
     )
 
@@ -83,7 +83,7 @@ def size_slices(
     bins_M = _bins(objects.boxes_M4[:, 3] - objects.boxes_M4[:, 1], edges)
     bins_D = _bins(detections.boxes_D4[:, 3] - detections.boxes_D4[:, 1], edges)
     return [
-        Slice(name=name, objects_M=bins_M == row, alarms_D=bins_D == row, images=images)
+        Slice(name=name, objects_M=bins_M == row, false_positive_D=bins_D == row, images=images)
         for row, name in enumerate(names)
     ]
 
@@ -157,7 +157,7 @@ def _object_slices(
 ) -> list[Slice]:
     every_D = np.ones(len(detections.labels_D), bool)
     return [
-        Slice(name=name, objects_M=bins_M == row, alarms_D=every_D, images=images)
+        Slice(name=name, objects_M=bins_M == row, false_positive_D=every_D, images=images)
         for row, name in enumerate(names)
     ]
 
@@ -169,6 +169,6 @@ def _image_slice(
     return Slice(
         name=name,
         objects_M=chosen[objects.images_M],
-        alarms_D=chosen[detections.images_D],
+        false_positive_D=chosen[detections.images_D],
         images=int(chosen.sum()),
     )

@@ -1,5 +1,12 @@
 """Functions on arrays for cameras, poses, rays and boxes."""
 
+from drivemim.geometry.backprojection import (
+    backproject_patches,
+    masked_aabb,
+    patch_depths,
+    project_points,
+    unproject_points,
+)
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
 from drivemim.geometry.camera_boxes import CameraBoxes, boxes_to_camera, boxes_to_global
 from drivemim.geometry.poses import (
@@ -12,14 +19,7 @@ from drivemim.geometry.poses import (
     slerp,
     transform_points,
 )
-from drivemim.geometry.rays import cell_rays
-from drivemim.geometry.world import (
-    cell_depths,
-    cell_points,
-    centre_and_reach,
-    lift_points,
-    project_points,
-)
+from drivemim.geometry.rays import patch_rays
 
 __all__ = [
     "CameraBoxes",
@@ -27,12 +27,12 @@ __all__ = [
     "box_corners",
     "boxes_to_camera",
     "boxes_to_global",
-    "cell_depths",
-    "cell_points",
-    "cell_rays",
-    "centre_and_reach",
+    "patch_depths",
+    "backproject_patches",
+    "patch_rays",
+    "masked_aabb",
     "invert_pose",
-    "lift_points",
+    "unproject_points",
     "matrix_to_quaternion",
     "pose_from_vector",
     "pose_matrix",

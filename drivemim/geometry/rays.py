@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def cell_rays(
+def patch_rays(
     intrinsics_BTN33: Tensor,
     camera_to_clip_BTN44: Tensor,
     grid: tuple[int, int],

@@ -30,10 +30,10 @@ _STEP = 0.999
 class GuidedMask(MaskStrategy):
     """Spend a share of the budget on the patches with the highest guide values.
 
-    The guide is a map that the pretrainer computes before it masks. With a ``LossPredictor``, and
-    ``share`` growing from 0 by a schedule, masks go from easy to hard, like in HPM (Wang et al.,
-    2023). With a ``TeacherAttention``, the most important patches are hidden, except for some
-    hints, like in AttMask (Kakogeorgiou et al., 2022).
+    The guide is a map that the pretrainer's teacher computes before masking. With a
+    ``LossPredictor``, and ``share`` growing from 0 by a schedule, masks go from easy to hard, like
+    in HPM (Wang et al., 2023). With a ``TeacherAttention``, the most important patches are hidden,
+    except for some hints, like in AttMask (Kakogeorgiou et al., 2022).
 
     Only the order of a frame's patches counts, so a guide may have any unit: each patch's value is
     replaced by the fraction of the frame's patches below it. Patches are drawn without replacement,
@@ -116,8 +116,8 @@ def _guide_of(context: MaskContext) -> Tensor:
     guide_BTNhw = context.guide_BTNhw
     if guide_BTNhw is None:
         raise ValueError(
-            "GuidedMask has no guide to follow: set the pretrainer's guide, for example "
-            "model.guide=dict(type='LossPredictor'), or give guide_BTNhw when calling the strategy"
+            "GuidedMask has no map to follow: set the pretrainer's teacher, for example "
+            "model.teacher=dict(type='LossPredictor'), or give guide_BTNhw when calling the mask"
         )
     expected = (*context.clips.shape, *context.grid)
     if tuple(guide_BTNhw.shape) != expected:

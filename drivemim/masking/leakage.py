@@ -3,8 +3,8 @@
 The content of a frame is represented by points of known depth. Each point is transformed to the
 clip frame with its camera's pose, moved along with the object it lies on, and projected into every
 other frame of the clip. It counts as seen if it lies inside the image and agrees with the depth
-there. This is done once per clip (``find_sightings``). For each mask, ``leakage`` then only checks
-which of the seen points are in visible patches.
+there. This is done once per clip (``find_correspondences``). For each mask, ``leakage`` then only
+checks which of the seen points are in visible patches.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from drivemim.clips import Clips
-from drivemim.geometry.world import lift_points, project_points
+from drivemim.geometry.backprojection import project_points, unproject_points
 
 FAR = 1000.0
 """Metres; larger depths count as equal in a depth test. The sky has depth ``inf``."""
@@ -33,7 +33,7 @@ _FINE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Movers:
+class TrackBoxes:
     """The boxes of a clip's K tracks at the time of each frame.
 
     Attributes:
@@ -49,7 +49,7 @@ class Movers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sightings:
+class Correspondences:
     """The P points of a clip, and E places in other frames where these points are seen.
 
     Patches are numbered through all frames of the clip: frame * h * w + row * w + column.
@@ -116,45 +116,45 @@ class Leakage:
         return self.leaked_cells / self.hidden_cells.clamp(min=1)
 
 
-def leakage(mask_STNhw: Tensor, sightings: Sightings) -> Leakage:
+def leakage(mask_STNhw: Tensor, correspondences: Correspondences) -> Leakage:
     """Count the points that a mask hides but another frame of the clip shows.
 
     Args:
         mask_STNhw: bool, True = hidden; S masks of the same clip, or a single one (T, N, h, w).
-        sightings: sightings of that clip, on the same device.
+        correspondences: correspondences of that clip, on the same device.
 
     Raises:
-        ValueError: if the shapes of mask and sightings differ.
+        ValueError: if the shapes of mask and correspondences differ.
     """
-    if tuple(mask_STNhw.shape[-4:]) != sightings.shape:
+    if tuple(mask_STNhw.shape[-4:]) != correspondences.shape:
         raise ValueError(
-            f"mask is {tuple(mask_STNhw.shape)} but the sightings are of {sightings.shape} "
-            "(T, N, h, w)"
+            f"mask is {tuple(mask_STNhw.shape)} but the correspondences are of "
+            f"{correspondences.shape} (T, N, h, w)"
         )
     mask_SF = mask_STNhw.flatten(-4)
-    hidden_SP = mask_SF[..., sightings.own_P]
-    shown_SE = ~mask_SF[..., sightings.cell_E]
-    at_once_SP = _any_sighting(shown_SE & sightings.same_time_E, sightings)
-    in_time_SP = _any_sighting(shown_SE & ~sightings.same_time_E, sightings)
+    hidden_SP = mask_SF[..., correspondences.own_P]
+    shown_SE = ~mask_SF[..., correspondences.cell_E]
+    at_once_SP = _any_visible(shown_SE & correspondences.same_time_E, correspondences)
+    in_time_SP = _any_visible(shown_SE & ~correspondences.same_time_E, correspondences)
     leaked_SP = hidden_SP & (at_once_SP | in_time_SP)
     return Leakage(
         hidden=hidden_SP.sum(-1),
         leaked=leaked_SP.sum(-1),
         leaked_time=(leaked_SP & ~at_once_SP).sum(-1),
         leaked_cameras=(leaked_SP & ~in_time_SP).sum(-1),
-        hidden_cells=(hidden_SP & sightings.middle_P).sum(-1),
-        leaked_cells=(leaked_SP & sightings.middle_P).sum(-1),
+        hidden_cells=(hidden_SP & correspondences.middle_P).sum(-1),
+        leaked_cells=(leaked_SP & correspondences.middle_P).sum(-1),
     )
 
 
-def find_sightings(
+def find_correspondences(
     clips: Clips,
     grid: tuple[int, int],
     *,
     depth_TNHW: Tensor | None = None,
-    movers: Movers | None = None,
+    track_boxes: TrackBoxes | None = None,
     per_side: int = 5,
-) -> Sightings:
+) -> Correspondences:
     """Find the other frames of a clip that show each of its points.
 
     With depth maps, a frame's points are the centres of ``per_side`` x ``per_side`` parts of each
@@ -171,14 +171,14 @@ def find_sightings(
         grid: patches down and across (h, w).
         depth_TNHW: float, metres along each camera's z axis, covering each whole image at any
             resolution; ``inf`` for the sky. None uses the clip's lidar points.
-        movers: boxes of moving objects; None if nothing moves.
+        track_boxes: boxes of the clip's tracks; None if nothing moves.
         per_side: points per side of a patch. If odd, one is the patch's centre.
 
     Raises:
         ValueError: if there is more than one clip, or ``per_side`` is below 1.
     """
     if len(clips) != 1:
-        raise ValueError(f"{len(clips)} clips; sightings are found in one clip at a time")
+        raise ValueError(f"{len(clips)} clips; correspondences are found in one clip at a time")
     if per_side < 1:
         raise ValueError(f"per_side={per_side} must be 1 or more")
     clips.require("The measure of leakage", "intrinsics", "poses")
@@ -188,12 +188,12 @@ def find_sightings(
     known_FP = valid_F[:, None] & (points_FP3[..., 2] <= _SKY)
     cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, grid, clips.image_size)
     F = len(points_FP3)
-    world_FP3 = lift_points(
+    world_FP3 = unproject_points(
         torch.nan_to_num(points_FP3, posinf=_SKY),
         clips.intrinsics_BTN33.reshape(F, 3, 3),
         clips.camera_to_clip_BTN44.reshape(F, 4, 4),
     )
-    owner_FP, motion_FFK44 = _motion(world_FP3, movers)
+    owner_FP, motion_FFK44 = _motion(world_FP3, track_boxes)
     seen_FPF = torch.full((*cells_FP.shape, T * N), -1, device=cells_FP.device)
     for frame in range(T * N):
         moved_FP3 = _move(world_FP3, owner_FP, motion_FFK44[frame])
@@ -205,10 +205,10 @@ def find_sightings(
     return _pack(points_FP3, cells_FP, known_FP, seen_FPF, (T, N, *grid), clips.image_size)
 
 
-def _any_sighting(shown_SE: Tensor, sightings: Sightings) -> Tensor:
-    """Return whether any sighting of each point is in a visible patch: bool (S, P)."""
-    count_SP = shown_SE.new_zeros((*shown_SE.shape[:-1], len(sightings.own_P)), dtype=torch.int32)
-    return count_SP.index_add_(-1, sightings.point_E, shown_SE.int()) > 0
+def _any_visible(shown_SE: Tensor, found: Correspondences) -> Tensor:
+    """Return whether any correspondence of each point is in a visible patch: bool (S, P)."""
+    count_SP = shown_SE.new_zeros((*shown_SE.shape[:-1], len(found.own_P)), dtype=torch.int32)
+    return count_SP.index_add_(-1, found.point_E, shown_SE.int()) > 0
 
 
 def _points(
@@ -278,7 +278,7 @@ def _cells(
     return torch.where(inside_FP, row_FP * w + column_FP, -1), inside_FP
 
 
-def _motion(world_FP3: Tensor, movers: Movers | None) -> tuple[Tensor, Tensor]:
+def _motion(world_FP3: Tensor, track_boxes: TrackBoxes | None) -> tuple[Tensor, Tensor]:
     """Assign each point to the track that it moves with, and compute the motion of all tracks.
 
     Returns:
@@ -289,11 +289,11 @@ def _motion(world_FP3: Tensor, movers: Movers | None) -> tuple[Tensor, Tensor]:
     device = world_FP3.device
     still_FF144 = torch.eye(4, device=device).expand(F, F, 1, 4, 4)
     owner_FP = torch.zeros(F, P, dtype=torch.int64, device=device)
-    if movers is None:
+    if track_boxes is None:
         return owner_FP, still_FF144
-    present_FK = movers.present_TNK.flatten(0, 1)
-    pose_FK44 = movers.box_to_clip_TNK44.flatten(0, 1)
-    half_FK3 = movers.size_TNK3.flatten(0, 1) / 2
+    present_FK = track_boxes.present_TNK.flatten(0, 1)
+    pose_FK44 = track_boxes.box_to_clip_TNK44.flatten(0, 1)
+    half_FK3 = track_boxes.size_TNK3.flatten(0, 1) / 2
     inverse_FK44 = torch.linalg.inv_ex(pose_FK44).inverse
     for track in range(present_FK.shape[1]):
         local_FP3 = _transform(inverse_FK44[:, track], world_FP3)
@@ -350,8 +350,8 @@ def _pack(
     seen_FPF: Tensor,
     shape: tuple[int, int, int, int],
     image_size: tuple[int, int],
-) -> Sightings:
-    """Build ``Sightings`` without padding and without points that are not seen."""
+) -> Correspondences:
+    """Build ``Correspondences`` without padding and without points that are not seen."""
     _, N, h, w = shape
     frame_P, slot_P = known_FP.nonzero().unbind(-1)
     cell_P = cells_FP[frame_P, slot_P]
@@ -369,7 +369,7 @@ def _pack(
     first_P[1:] = own_P[order_P][1:] != own_P[order_P][:-1]
     seen_PF = seen_FPF[frame_P, slot_P]
     point_E, other_E = (seen_PF >= 0).nonzero().unbind(-1)
-    return Sightings(
+    return Correspondences(
         own_P=own_P,
         middle_P=torch.zeros_like(first_P).scatter_(0, order_P, first_P),
         point_E=point_E,

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, grid_sample, interpolate, pad
 
 from drivemim.clips import Clips
-from drivemim.geometry.world import cell_points, project_points
+from drivemim.geometry.backprojection import backproject_patches, project_points
 from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
@@ -166,7 +166,7 @@ def _of_other(values_F: Tensor, other_BTN: Tensor) -> Tensor:
 def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN: Tensor) -> Tensor:
     """Locate each point in the other frame: (F, H, W, 2), coordinates of ``grid_sample``."""
     (h, w), (height, width) = grid, clips.image_size
-    points_BTNhw3 = cell_points(
+    points_BTNhw3 = backproject_patches(
         clips.intrinsics_BTN33,
         clips.camera_to_clip_BTN44,
         clips.valid_BTN,

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from drivemim.clips import Clips
-from drivemim.geometry.world import cell_points, centre_and_reach
+from drivemim.geometry.backprojection import backproject_patches, masked_aabb
 from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
 from drivemim.registry import MASKS
 
@@ -88,7 +88,7 @@ class WorldMask(MaskStrategy):
 
     def _field(self, context: MaskContext) -> Tensor:
         clips = context.clips
-        points_BTNhw3 = cell_points(
+        points_BTNhw3 = backproject_patches(
             clips.intrinsics_BTN33,
             clips.camera_to_clip_BTN44,
             clips.valid_BTN,
@@ -100,7 +100,7 @@ class WorldMask(MaskStrategy):
         # From here on, a clip has G masks, each for F frames.
         positions_BGF3 = self._grouped(clips.camera_to_clip_BTN44[..., :3, 3])
         valid_BGF = self._grouped(clips.valid_BTN)
-        centre_BG3, _ = centre_and_reach(positions_BGF3, valid_BGF)
+        centre_BG3, _ = masked_aabb(positions_BGF3, valid_BGF)
         spread_BG33 = _spread(positions_BGF3, centre_BG3, valid_BGF)
         directions_BGFL3 = normalize(
             self._grouped(points_BTNhw3.flatten(-3, -2)) - centre_BG3[:, :, None, None], dim=-1

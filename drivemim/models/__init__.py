@@ -6,20 +6,20 @@ if a config asks for one.
 
 from drivemim.models.decoders import ClipDecoder, PyramidDecoder
 from drivemim.models.encoders import MaskedEncoder, MaskedResNet, ViT
-from drivemim.models.guides import Guide, LossPredictor, TeacherAttention
 from drivemim.models.necks import SimpleFeaturePyramid
 from drivemim.models.preprocessor import ClipPreprocessor
 from drivemim.models.pretrainer import MaskedPretrainer, Reconstruction
 from drivemim.models.targets import NormalizedPixels, OrientedGradients, PooledPixels
+from drivemim.models.teachers import LossPredictor, MaskingTeacher, TeacherAttention
 
 __all__ = [
     "ClipDecoder",
     "ClipPreprocessor",
-    "Guide",
     "LossPredictor",
     "MaskedEncoder",
     "MaskedPretrainer",
     "MaskedResNet",
+    "MaskingTeacher",
     "NormalizedPixels",
     "OrientedGradients",
     "PooledPixels",

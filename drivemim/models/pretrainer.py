@@ -12,8 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's u
 
 from drivemim.clips import Clips, patch_grid
 from drivemim.masking.base import clip_generators
-from drivemim.models.encoders.base import MaskedFeatures
-from drivemim.models.guides.base import Guide, scatter_errors
+from drivemim.models.encoders.masked_encoder import MaskedFeatures
 from drivemim.models.patches import (
     PatchMask,
     patchify,
@@ -21,6 +20,7 @@ from drivemim.models.patches import (
     spread_rows,
     unpatchify,
 )
+from drivemim.models.teachers.masking_teacher import MaskingTeacher, scatter_errors
 from drivemim.registry import MASKS, MODELS
 
 
@@ -52,7 +52,7 @@ class MaskedPretrainer(BaseModel):
         target: config of a target.
         masking: config of a mask strategy.
         data_preprocessor: config of a ``ClipPreprocessor``.
-        guide: config of a ``Guide``, without ``encoder``; for guided strategies.
+        teacher: config of a ``MaskingTeacher``, without ``encoder``; for guided strategies.
         init_cfg: see MMEngine.
     """
 
@@ -64,7 +64,7 @@ class MaskedPretrainer(BaseModel):
         target: dict[str, Any],
         masking: dict[str, Any],
         data_preprocessor: dict[str, Any],
-        guide: dict[str, Any] | None = None,
+        teacher: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
@@ -72,14 +72,20 @@ class MaskedPretrainer(BaseModel):
         self.decoder = MODELS.build({"encoder": self.encoder, **decoder})
         self.target = MODELS.build(target)
         self.masking = MASKS.build(masking)
-        channels = self.target.channels(self.encoder.mask_stride)
+        channels = self.target.channels(self.encoder.mask_patch_size)
         self.head = nn.Linear(self.decoder.out_channels, channels)
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        # Built last, so that a guide does not change the random initialisation of other parts.
-        self.guide: Guide | None = (
-            None if guide is None else MODELS.build({"encoder": self.encoder, **guide})
+        # Built last, so that a teacher does not change the random initialisation of other parts.
+        # The module is named guide, as its weights are in checkpoints.
+        self.guide: MaskingTeacher | None = (
+            None if teacher is None else MODELS.build({"encoder": self.encoder, **teacher})
         )
+
+    @property
+    def teacher(self) -> MaskingTeacher | None:
+        """The masking teacher, if there is one."""
+        return self.guide
 
     def forward(
         self, clips: Clips, mode: Literal["loss", "predict", "tensor"] = "tensor"
@@ -102,22 +108,22 @@ class MaskedPretrainer(BaseModel):
 
         Args:
             clips: clips to mask.
-            guide_BTNhw: map for a guided strategy; None calls the guide, if there is one.
+            guide_BTNhw: map for a guided strategy; None calls the teacher, if there is one.
         """
-        grid = patch_grid(clips.image_size, self.encoder.mask_stride)
-        if guide_BTNhw is None and self.guide is not None:
-            guide_BTNhw = self._guide(self.data_preprocessor.normalize(clips.images_BTNHWC))
-        following = {} if guide_BTNhw is None else {"guide_BTNhw": guide_BTNhw.detach()}
-        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips), **following)
+        grid = patch_grid(clips.image_size, self.encoder.mask_patch_size)
+        if guide_BTNhw is None and self.teacher is not None:
+            guide_BTNhw = self._guide_map(self.data_preprocessor.normalize(clips.images_BTNHWC))
+        guide = {} if guide_BTNhw is None else {"guide_BTNhw": guide_BTNhw.detach()}
+        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips), **guide)
         return mask_BTNhw
 
-    def _guide(self, images_BTNCHW: Tensor) -> Tensor | None:
-        """Compute the guide's map of whole clips, with gradients for its own weights."""
-        if self.guide is None:
+    def _guide_map(self, images_BTNCHW: Tensor) -> Tensor | None:
+        """Compute the teacher's map of whole clips, with gradients for its own weights."""
+        if self.teacher is None:
             return None
         H, W = images_BTNCHW.shape[-2:]
-        guide_BTNhw: Tensor = self.guide(
-            images_BTNCHW, patch_grid((H, W), self.encoder.mask_stride)
+        guide_BTNhw: Tensor = self.teacher(
+            images_BTNCHW, patch_grid((H, W), self.encoder.mask_patch_size)
         )
         return guide_BTNhw
 
@@ -128,7 +134,7 @@ class MaskedPretrainer(BaseModel):
             mask_BTNhw: bool, True = hidden; result of ``mask``.
             clips: clips to mask.
         """
-        return PatchMask.from_tensor(mask_BTNhw, self.encoder.mask_stride, clips.valid_BTN)
+        return PatchMask.from_tensor(mask_BTNhw, self.encoder.mask_patch_size, clips.valid_BTN)
 
     def encode(self, images_BTNCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
         """Encode the visible patches of every frame; features are zero in invalid frames.
@@ -156,11 +162,11 @@ class MaskedPretrainer(BaseModel):
         return predictions
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
-        """Compute the loss, the guide's loss if it learns, and the fraction of hidden patches."""
+        """Compute the loss, the teacher's loss if it learns, and the fraction of hidden patches."""
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
-        if self.guide is not None and self.training:
-            self.guide.follow(self.encoder)
-        guide_BTNhw = self._guide(images_BTNCHW)
+        if self.teacher is not None and self.training:
+            self.teacher.ema_update(self.encoder)
+        guide_BTNhw = self._guide_map(images_BTNCHW)
         mask_BTNhw = self.mask(clips, guide_BTNhw)
         mask = self.patch_mask(mask_BTNhw, clips)
         features = self.encode(images_BTNCHW, mask)
@@ -169,12 +175,12 @@ class MaskedPretrainer(BaseModel):
         present_XJ = mask.hidden.present_XK
         weights_BTNJ = None if present_XJ is None else present_XJ.view(targets_BTNJP.shape[:4])
         loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
-        losses = {"loss": loss, "hidden_share": mask_BTNhw.float().mean()}
-        if self.guide is not None and guide_BTNhw is not None:
+        losses = {"loss": loss, "mask_ratio": mask_BTNhw.float().mean()}
+        if self.teacher is not None and guide_BTNhw is not None:
             errors_BTNJ = self.target.errors(predictions_BTNJP.detach(), targets_BTNJP)
             errors_BTNhw = scatter_errors(errors_BTNJ, mask)
-            guided = self.guide.loss(guide_BTNhw, errors_BTNhw, mask_BTNhw, clips.valid_BTN)
-            losses |= {} if guided is None else {"loss_guide": guided}
+            teacher_loss = self.teacher.loss(guide_BTNhw, errors_BTNhw, mask_BTNhw, clips.valid_BTN)
+            losses |= {} if teacher_loss is None else {"loss_guide": teacher_loss}
         return losses
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from drivemim.config.loading import load_config
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
 from drivemim.errors import CheckpointError, ConfigError, DataError
-from drivemim.evaluation.probe import CELL_CLASSES, Cells, cell_labels, probe
+from drivemim.evaluation.frozen_probe import PATCH_CLASSES, LabelledPatches, patch_labels, probe
 from drivemim.transfer.export_metadata import training_image_size
 from drivemim.transfer.exporting import weights_of
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
@@ -47,7 +47,7 @@ def probe_backbone(
     transductive: bool = False,
     allow_boxes_read: bool = False,
 ) -> dict[str, Any]:
-    """Classify the cells of a frozen backbone's map; see ``drivemim.evaluation.probe``.
+    """Classify the cells of a frozen backbone's map; see ``drivemim.evaluation.frozen_probe``.
 
     Frames are single, not augmented, and of the size that the config trains with.
 
@@ -101,7 +101,7 @@ def probe_backbone(
     }
     results: dict[str, Any] = {**probe(cells["train"], cells["val"], seed=seed)}
     results["cells"] = {
-        name: dict(zip(CELL_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
+        name: dict(zip(PATCH_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
         for name, each in cells.items()
     }
     results["notes"] = notes
@@ -163,7 +163,9 @@ def _frames_of(dataset: ClipDataset) -> KnownFrames:
 
 
 @torch.no_grad()
-def collect_cells(pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1) -> Cells:
+def collect_cells(
+    pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1
+) -> LabelledPatches:
     """Compute features and labels of every cell of every valid frame.
 
     Args:
@@ -184,10 +186,10 @@ def collect_cells(pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -
             )
         map_XDhw = maps[level].float().cpu()
         valid_X = clips.valid_BTN.flatten()
-        labels_Xhw = cell_labels(clips, (map_XDhw.shape[2], map_XDhw.shape[3])).flatten(0, 2)
+        labels_Xhw = patch_labels(clips, (map_XDhw.shape[2], map_XDhw.shape[3])).flatten(0, 2)
         features.append(map_XDhw[valid_X].permute(0, 2, 3, 1).flatten(0, 2))
         labels.append(labels_Xhw[valid_X].flatten())
-    return Cells(features_XD=torch.cat(features), labels_X=torch.cat(labels))
+    return LabelledPatches(features_XD=torch.cat(features), labels_X=torch.cat(labels))
 
 
 def _batches(dataset: ClipDataset) -> Iterator[Clips]:

@@ -65,7 +65,7 @@ def describe_export(
 ) -> dict[str, Any]:
     """Describe what a detector, or a reader, has to know about a backbone."""
     size = input_size or training_image_size(cfg)
-    stride = pretrainer.encoder.mask_stride
+    stride = pretrainer.encoder.mask_patch_size
     if any(side < 1 or side % stride for side in size):
         raise ConfigError(
             f"input size {size[0]} x {size[1]}: height and width must be multiples of the "

@@ -335,7 +335,7 @@ def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
     images_1CHW = preprocessor(batch, training=False)["inputs"][..., :height, :width]
     # A ViT with window attention has other features than the pretrainer. Only with full attention
     # can they be compared.
-    with getattr(backbone, "attend_globally", nullcontext)():
+    with getattr(backbone, "full_attention", nullcontext)():
         maps = list(backbone(images_1CHW.float()))
     return maps, level_numbers(backbone, maps)
 

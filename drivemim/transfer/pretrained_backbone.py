@@ -113,7 +113,7 @@ def load_backbone(path: str | Path, *, tolerance: float = 1e-3) -> PretrainedBac
     module.eval()
     height, width = metadata["input_size"]
     image_CHW = fixed_image((height, width)).flip(-1).permute(2, 0, 1)
-    with torch.no_grad(), getattr(built, "attend_globally", nullcontext)():
+    with torch.no_grad(), getattr(built, "full_attention", nullcontext)():
         maps = module(image_CHW)
     recorded = metadata["fingerprint"]
     if lines := compare_features(recorded, maps, level_numbers(built, maps), tolerance):

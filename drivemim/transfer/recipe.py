@@ -45,7 +45,7 @@ def describe_recipe(
         "mask_schedule": [hook for hook in hooks if short_type(hook) == "MaskSchedule"],
         "target": model.get("target"),
         "decoder": model.get("decoder"),
-        "guide": model.get("guide"),
+        "guide": model.get("teacher"),
         "iterations": iterations,
         "batch_size": batch,
         "processes": processes,

@@ -1,11 +1,21 @@
 """Pictures of clips and masks, charts, and the HTML report."""
 
+from drivemim.visualization.html_report import (
+    Chart,
+    Code,
+    Picture,
+    ReportSection,
+    Table,
+    Text,
+    render_report,
+    write_report,
+)
 from drivemim.visualization.panels import (
     clip_panel,
     draw_boxes,
     encode_image,
-    hide,
-    mask_overlay,
+    fill_masked,
+    overlay_mask,
     reconstruction_panel,
     save_image,
 )
@@ -16,16 +26,6 @@ from drivemim.visualization.plots import (
     loss_curves,
     read_curve,
     save_figure,
-)
-from drivemim.visualization.report import (
-    Chart,
-    Code,
-    Picture,
-    Section,
-    Table,
-    Text,
-    render_report,
-    write_report,
 )
 from drivemim.visualization.score_plots import (
     miss_rate_chart,
@@ -38,7 +38,7 @@ __all__ = [
     "Chart",
     "Code",
     "Picture",
-    "Section",
+    "ReportSection",
     "Table",
     "Text",
     "ap_bars",
@@ -47,9 +47,9 @@ __all__ = [
     "encode_image",
     "figure_svg",
     "find_scalars",
-    "hide",
+    "fill_masked",
     "loss_curves",
-    "mask_overlay",
+    "overlay_mask",
     "miss_rate_chart",
     "precision_recall_chart",
     "read_curve",

@@ -1,4 +1,4 @@
-"""Pictures of the masks of each strategy on a clip, with the same world points marked."""
+"""Pictures of the masks of each strategy on a clip, with the same landmarks in every frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from drivemim.clips import Clips
 from drivemim.data import ClipDataset, SampleRequest
 from drivemim.files import check_folder
-from drivemim.geometry import lift_points, project_points
+from drivemim.geometry import project_points, unproject_points
 from drivemim.masking import MaskStrategy, clip_generators
 from drivemim.masking.guided import local_contrast
 from drivemim.masking.named import named_strategies
@@ -27,11 +27,11 @@ from drivemim.visualization.panels import (
     Image,
     draw_frame_boxes,
     frame_table,
-    mask_overlay,
+    overlay_mask,
     save_image,
     track_color,
 )
-from drivemim.visualization.sources import camera_names, plain_dataset
+from drivemim.visualization.picture_data import camera_names, plain_dataset
 
 Float64 = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def draw_masks(
         options: overrides of the config, by dotted key.
         only: names of the strategies to draw; None for all.
         ratio: mask ratio; None for the config's own.
-        marks: number of world points to mark.
+        marks: number of landmarks to draw.
         width: maximum width of a picture, pixels.
         stride: patch size, pixels.
         seed: random seed of the masks.
@@ -89,14 +89,14 @@ def draw_masks(
     clips = dataset[SampleRequest(item, seed)]
     H, W = clips.image_size
     grid = (H // stride, W // stride)
-    points_P3 = world_marks(clips, marks)
+    landmarks_P3 = choose_landmarks(clips, marks)
     names = camera_names(dataset, clips)
     tile_width = min(W, width // clips.shape[2])
     written = []
     for name, strategy in strategies.items():
         mask_BTNhw = strategy(clips, grid, clip_generators(clips), local_contrast(clips, grid))
         path = Path(out) / f"{name}.jpg"
-        panel = mask_panel(clips, mask_BTNhw, points_P3, cameras=names, tile_width=tile_width)
+        panel = mask_panel(clips, mask_BTNhw, landmarks_P3, cameras=names, tile_width=tile_width)
         save_image(path, panel, quality=75)
         written.append(path)
     return written
@@ -105,7 +105,7 @@ def draw_masks(
 def mask_panel(
     clips: Clips,
     mask_BTNhw: Tensor,
-    marks_P3: Tensor,
+    landmarks_P3: Tensor,
     *,
     cameras: Sequence[str] | None = None,
     tile_width: int = 300,
@@ -118,7 +118,7 @@ def mask_panel(
     Args:
         clips: on the CPU.
         mask_BTNhw: bool, True = hidden.
-        marks_P3: points in the clip's frame, metres.
+        landmarks_P3: points in the clip's frame, metres.
         cameras: names of the columns.
         tile_width: width of a frame in the panel, pixels.
     """
@@ -127,10 +127,10 @@ def mask_panel(
     size = (tile_width, round(tile_width * H / W))
 
     def draw(t: int, n: int) -> Image:
-        tinted = mask_overlay(clips.images_BTNHWC[0, t, n].numpy(), mask_TNhw[t, n])
+        tinted = overlay_mask(clips.images_BTNHWC[0, t, n].numpy(), mask_TNhw[t, n])
         tile = np.asarray(cv2.resize(tinted, size, interpolation=cv2.INTER_AREA), np.uint8)
         tile = draw_frame_boxes(tile, clips, (0, t, n))
-        pixels_P2, seen_P = _project(clips, t, n, marks_P3)
+        pixels_P2, seen_P = _project(clips, t, n, landmarks_P3)
         for number in np.flatnonzero(seen_P):
             _mark(tile, pixels_P2[number] * np.divide(size, (W, H)), int(number))
         return tile
@@ -138,7 +138,7 @@ def mask_panel(
     return frame_table(clips, draw, cameras=cameras, tile_width=tile_width)
 
 
-def world_marks(clips: Clips, count: int) -> Tensor:
+def choose_landmarks(clips: Clips, count: int) -> Tensor:
     """Choose world points that many frames of the first clip see, far from each other.
 
     They are lidar points if the clip has any, otherwise points on the ground plane.
@@ -174,7 +174,7 @@ def _lidar_points(clips: Clips) -> Tensor:
     """Return the lidar points of all frames of the first clip, (P, 3) in the clip's frame."""
     points_TNP3 = clips.points_BTNP3[0].double()
     there_TNP = points_TNP3[..., 2].isfinite() & clips.valid_BTN[0][..., None]
-    world_TNP3 = lift_points(
+    world_TNP3 = unproject_points(
         points_TNP3.nan_to_num(posinf=0.0),
         clips.intrinsics_BTN33[0].double(),
         clips.camera_to_clip_BTN44[0].double(),

@@ -41,24 +41,24 @@ HEADER_HEIGHT = 20
 ROW_LABEL_WIDTH = 104
 
 
-def to_pixels(cells_hw: NDArray[Value], image_size: tuple[int, int]) -> NDArray[Value]:
+def to_pixels(patches_hw: NDArray[Value], image_size: tuple[int, int]) -> NDArray[Value]:
     """Repeat one value per patch over the pixels of the patch: (h, w) -> (H, W)."""
-    h, w = cells_hw.shape
+    h, w = patches_hw.shape
     H, W = image_size
     rows = np.arange(H) * h // H
     columns = np.arange(W) * w // W
-    pixels_HW: NDArray[Value] = cells_hw[rows[:, None], columns[None, :]]
+    pixels_HW: NDArray[Value] = patches_hw[rows[:, None], columns[None, :]]
     return pixels_HW
 
 
-def hide(image: Image, mask_hw: Bools, grey: int = HIDDEN_GREY) -> Image:
+def fill_masked(image: Image, mask_hw: Bools, grey: int = HIDDEN_GREY) -> Image:
     """Return a copy of the image with hidden patches painted grey."""
     hidden = image.copy()
     hidden[to_pixels(mask_hw, _size(image))] = grey
     return hidden
 
 
-def mask_overlay(
+def overlay_mask(
     image: Image,
     mask_hw: Bools,
     color: Color = (40, 40, 220),
@@ -78,7 +78,7 @@ def mask_overlay(
     return np.rint(tinted).astype(np.uint8)
 
 
-def error_map(errors_hw: Floats, mask_hw: Bools, worst: float) -> Image:
+def draw_error_map(errors_hw: Floats, mask_hw: Bools, worst: float) -> Image:
     """Draw errors of hidden patches: dark = none, bright = ``worst`` or more; visible ones grey."""
     share = np.clip(np.nan_to_num(errors_hw) / max(worst, 1e-12), 0, 1)
     heat = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -236,10 +236,10 @@ def reconstruction_panel(
         for n in range(N):
             image = clips.images_BTNHWC[index, t, n].numpy()
             filled = reconstruction.images_BTNHWC[index, t, n].numpy()
-            heat = error_map(errors_TNhw[t, n], mask_TNhw[t, n], worst)
+            heat = draw_error_map(errors_TNhw[t, n], mask_TNhw[t, n], worst)
             frames = (
                 image,
-                hide(image, mask_TNhw[t, n]),
+                fill_masked(image, mask_TNhw[t, n]),
                 filled,
                 to_color_pixels(heat, _size(image)),
             )
@@ -262,7 +262,7 @@ def reconstruction_legend(pixels_note: str) -> list[tuple[Image, str]]:
     """
     height, width = SWATCH_SIZE
     scale = np.tile(np.linspace(0, 1, width), (height, 1))
-    heat = error_map(scale, np.ones_like(scale, dtype=bool), worst=1.0)
+    heat = draw_error_map(scale, np.ones_like(scale, dtype=bool), worst=1.0)
     note = f" ({pixels_note})" if pixels_note else ""
     return [
         (_swatch(HIDDEN_GREY), "masked: hidden patch"),
@@ -290,9 +290,11 @@ def draw_legend(entries: Sequence[tuple[Image, str]], width: int) -> Image:
     return _stack(blocks)
 
 
-def to_color_pixels(cells_hwC: Image, image_size: tuple[int, int]) -> Image:
+def to_color_pixels(patches_hwC: Image, image_size: tuple[int, int]) -> Image:
     """Repeat one colour per patch over the pixels of the patch."""
-    return np.stack([to_pixels(channel, image_size) for channel in np.moveaxis(cells_hwC, 2, 0)], 2)
+    return np.stack(
+        [to_pixels(channel, image_size) for channel in np.moveaxis(patches_hwC, 2, 0)], 2
+    )
 
 
 def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drivemim.files import write_bytes
 
-ARM_COLORS = ("#2b6cb0", "#b3bac4", "#d69e2e", "#38a169")
+DETECTOR_COLORS = ("#2b6cb0", "#b3bac4", "#d69e2e", "#38a169")
 LINE_COLORS = ("#2b6cb0", "#8a8f98", "#d69e2e", "#38a169")
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -87,25 +87,25 @@ def loss_curves(curves: Mapping[str, Curve], title: str = "", ylabel: str = "los
 
 
 def ap_bars(
-    arms: Mapping[str, Mapping[str, float]],
+    detectors: Mapping[str, Mapping[str, float]],
     metrics: Sequence[str],
     labels: Sequence[str] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a group of bars per metric, one bar per arm; a NaN or absent metric has no bar.
+    """Draw a group of bars per metric, one bar per detector; a NaN or absent metric has no bar.
 
     Args:
-        arms: name of an arm -> its metrics by name, values in [0, 1].
+        detectors: name of a detector -> its metrics by name, values in [0, 1].
         metrics: names of the metrics to draw.
         labels: labels to use instead of these names.
         title: title above the chart.
     """
     figure, axes = _axes(title)
-    width = 0.8 / max(1, len(arms))
-    colors = itertools.cycle(ARM_COLORS)
-    for i, (name, values) in enumerate(arms.items()):
+    width = 0.8 / max(1, len(detectors))
+    colors = itertools.cycle(DETECTOR_COLORS)
+    for i, (name, values) in enumerate(detectors.items()):
         heights = [100 * values.get(metric, math.nan) for metric in metrics]
-        places = np.arange(len(metrics)) + (i - (len(arms) - 1) / 2) * width
+        places = np.arange(len(metrics)) + (i - (len(detectors) - 1) / 2) * width
         bars = axes.bar(
             places, np.nan_to_num(heights), width * 0.94, color=next(colors), label=name
         )

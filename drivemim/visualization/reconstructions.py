@@ -20,7 +20,7 @@ from drivemim.files import check_folder
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS, MODELS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
-from drivemim.visualization.sources import camera_names, plain_dataset
+from drivemim.visualization.picture_data import camera_names, plain_dataset
 
 
 def draw_reconstructions(

@@ -12,22 +12,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from drivemim.evaluation.curves import CHART_ALARMS, ClassCurves
-from drivemim.evaluation.miss_rate import FALSE_ALARMS
-from drivemim.visualization.plots import ARM_COLORS, LINE_COLORS, bare_axes
+from drivemim.evaluation.curves import CHART_FALSE_POSITIVES, ClassCurves
+from drivemim.evaluation.miss_rate import FALSE_POSITIVES
+from drivemim.visualization.plots import DETECTOR_COLORS, LINE_COLORS, bare_axes
 
-Arms = Mapping[str, Mapping[str, ClassCurves]]
-"""Curves from ``drivemim.evaluation.curves``, by arm, then by class."""
+DetectorCurves = Mapping[str, Mapping[str, ClassCurves]]
+"""Curves from ``drivemim.evaluation.curves``, by detector, then by class."""
 
 _LOWEST_MISS_RATE = 0.01
 _MISS_RATE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-def precision_recall_chart(arms: Arms, classes: Sequence[str]) -> Figure:
+def precision_recall_chart(detectors: DetectorCurves, classes: Sequence[str]) -> Figure:
     """Draw precision over recall, one panel per class: solid at IoU 0.50, dashed at IoU 0.75."""
     figure, panels = _panels(classes)
     for axes, name in zip(panels, classes, strict=True):
-        for color, (arm, curves) in zip(itertools.cycle(LINE_COLORS), arms.items(), strict=False):
+        for color, (detector, curves) in zip(
+            itertools.cycle(LINE_COLORS), detectors.items(), strict=False
+        ):
             columns = _columns(curves, name, "precision_recall")
             for iou, style in (("IoU 0.50", "-"), ("IoU 0.75", "--")):
                 if iou in columns:
@@ -38,31 +40,35 @@ def precision_recall_chart(arms: Arms, classes: Sequence[str]) -> Figure:
                         reached,
                         style,
                         color=color,
-                        label=f"{arm}, {iou}",
+                        label=f"{detector}, {iou}",
                     )
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     _legend(figure, panels)
     return figure
 
 
-def miss_rate_chart(arms: Arms, classes: Sequence[str]) -> Figure:
+def miss_rate_chart(detectors: DetectorCurves, classes: Sequence[str]) -> Figure:
     """Draw miss rate over false positives per image, both logarithmic, one panel per class.
 
     The shaded area is the range of the log-average miss rate.
     """
     figure, panels = _panels(classes)
     for axes, name in zip(panels, classes, strict=True):
-        axes.axvspan(FALSE_ALARMS[0], FALSE_ALARMS[-1], color="#eef1f5", zorder=0)
+        axes.axvspan(FALSE_POSITIVES[0], FALSE_POSITIVES[-1], color="#eef1f5", zorder=0)
         lowest = 1.0
-        for color, (arm, curves) in zip(itertools.cycle(LINE_COLORS), arms.items(), strict=False):
+        for color, (detector, curves) in zip(
+            itertools.cycle(LINE_COLORS), detectors.items(), strict=False
+        ):
             columns = _columns(curves, name, "miss_rate")
             if not columns:
                 continue
             shown = np.maximum(columns["miss_rate"], _LOWEST_MISS_RATE)
             lowest = min(lowest, float(np.nanmin(shown, initial=1.0)))
-            axes.plot(columns["false_alarms_per_image"], shown, color=color, label=arm)
-        axes.set(xscale="log", yscale="log", xlim=(CHART_ALARMS[0], CHART_ALARMS[-1]))
-        axes.set(xlabel="false alarms per image", ylabel="miss rate")
+            axes.plot(columns["false_alarms_per_image"], shown, color=color, label=detector)
+        axes.set(
+            xscale="log", yscale="log", xlim=(CHART_FALSE_POSITIVES[0], CHART_FALSE_POSITIVES[-1])
+        )
+        axes.set(xlabel="false positives per image", ylabel="miss rate")
         ticks = [tick for tick in _MISS_RATE_TICKS if tick >= lowest / 2.5] or [1.0]
         axes.set_ylim(ticks[0] * 0.95, 1.05)
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -71,7 +77,7 @@ def miss_rate_chart(arms: Arms, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def reliability_chart(arms: Arms, classes: Sequence[str]) -> Figure:
+def reliability_chart(detectors: DetectorCurves, classes: Sequence[str]) -> Figure:
     """Draw the fraction of true positives over the score, one panel per class.
 
     On the diagonal, scores are calibrated; below it, the detector is overconfident. A marker's area
@@ -80,37 +86,43 @@ def reliability_chart(arms: Arms, classes: Sequence[str]) -> Figure:
     figure, panels = _panels(classes)
     for axes, name in zip(panels, classes, strict=True):
         axes.plot([0, 1], [0, 1], color="#b3bac4", linewidth=0.8, linestyle=":")
-        for color, (arm, curves) in zip(itertools.cycle(LINE_COLORS), arms.items(), strict=False):
+        for color, (detector, curves) in zip(
+            itertools.cycle(LINE_COLORS), detectors.items(), strict=False
+        ):
             columns = _columns(curves, name, "reliability")
             if not columns:
                 continue
             counts = columns["count"]
             sizes = 8 + 60 * np.sqrt(counts / max(1.0, float(counts.max(initial=0))))
             known = counts > 0
-            axes.plot(columns["score"][known], columns["precision"][known], color=color, label=arm)
+            axes.plot(
+                columns["score"][known], columns["precision"][known], color=color, label=detector
+            )
             axes.scatter(
                 columns["score"][known], columns["precision"][known], sizes[known], color=color
             )
-        axes.set(xlabel="score", ylabel="share that is right", xlim=(0, 1), ylim=(-0.02, 1.02))
+        axes.set(xlabel="score", ylabel="precision", xlim=(0, 1), ylim=(-0.02, 1.02))
     _legend(figure, panels)
     return figure
 
 
-def slice_bars(arms: Mapping[str, Mapping[str, float]], name: str, number: str = "AP50") -> Figure:
-    """Draw a class in every slice: one group of bars per slice, one bar per arm, grouped by axis.
+def slice_bars(
+    detectors: Mapping[str, Mapping[str, float]], name: str, number: str = "AP50"
+) -> Figure:
+    """Draw a class in every slice: one bar per detector and slice, grouped by axis.
 
     Args:
-        arms: name of an arm -> its metrics by name, as returned by ``DetectionAP``.
+        detectors: name of a detector -> its metrics by name, as returned by ``DetectionAP``.
         name: name of the class.
         number: ``AP``, ``AP50``, ``AR`` or ``LAMR``.
     """
     prefix = f"drivemim/{name}_{number}["
-    keys = dict.fromkeys(key for metrics in arms.values() for key in metrics)
+    keys = dict.fromkeys(key for metrics in detectors.values() for key in metrics)
     slices = [
         key.removeprefix(prefix).removesuffix("]")
         for key in keys
         if key.startswith(prefix)
-        and any(math.isfinite(metrics.get(key, math.nan)) for metrics in arms.values())
+        and any(math.isfinite(metrics.get(key, math.nan)) for metrics in detectors.values())
     ]
     places, at = [], 0.0
     for before, each in zip(["", *slices], slices, strict=False):
@@ -119,17 +131,17 @@ def slice_bars(arms: Mapping[str, Mapping[str, float]], name: str, number: str =
         places.append(at)
     figure = Figure(figsize=(7.2, 1.1 + 0.3 * max(1.0, at)), layout="constrained")
     axes = bare_axes(figure.add_subplot(), name)
-    height = 0.8 / max(1, len(arms))
-    for row, (color, (arm, metrics)) in enumerate(
-        zip(itertools.cycle(ARM_COLORS), arms.items(), strict=False)
+    height = 0.8 / max(1, len(detectors))
+    for row, (color, (detector, metrics)) in enumerate(
+        zip(itertools.cycle(DETECTOR_COLORS), detectors.items(), strict=False)
     ):
         values = [100 * metrics.get(f"{prefix}{each}]", math.nan) for each in slices]
         bars = axes.barh(
-            np.array(places) + (row - (len(arms) - 1) / 2) * height,
+            np.array(places) + (row - (len(detectors) - 1) / 2) * height,
             np.nan_to_num(values),
             height * 0.94,
             color=color,
-            label=arm,
+            label=detector,
         )
         texts = ["" if math.isnan(value) else f"{value:.1f}" for value in values]
         axes.bar_label(bars, texts, fontsize=6.5, padding=2)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drivemim.data import copies
+from drivemim.data.index import copies
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.copies import describe_copies, find_copies, shared_frames
 from drivemim.data.index.frame_index import FrameIndex

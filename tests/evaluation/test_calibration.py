@@ -12,7 +12,7 @@ from drivemim.evaluation.precision_recall import Ranking
 def ranking(scores, right, objects=5):
     return Ranking(
         scores_R=np.asarray(scores, float),
-        right_R=np.asarray(right, bool),
+        is_tp_R=np.asarray(right, bool),
         objects=objects,
         images=1,
     )

@@ -48,7 +48,7 @@ def test_a_loose_box_counts_at_the_low_thresholds_only():
     assert numbers["drivemim/pedestrian_AR"] == pytest.approx(4 / 10)
 
 
-def test_a_better_scored_false_alarm_halves_precision():
+def test_a_better_scored_false_positive_halves_precision():
     numbers = evaluate([sample([instance(BOX)], [ELSEWHERE, BOX], [0, 0], [0.9, 0.5])])
     assert numbers["drivemim/pedestrian_AP"] == pytest.approx(0.5)
     numbers = evaluate([sample([instance(BOX)], [ELSEWHERE, BOX], [0, 0], [0.5, 0.9])])
@@ -62,7 +62,7 @@ def test_half_of_the_objects_found():
     assert numbers["drivemim/pedestrian_AR"] == pytest.approx(0.5)
 
 
-def test_the_wrong_class_is_a_miss_and_a_false_alarm():
+def test_the_wrong_class_is_a_miss_and_a_false_positive():
     numbers = evaluate(
         [sample([instance(BOX, 0), instance(ELSEWHERE, 1)], [BOX, ELSEWHERE], [1, 1], [0.9, 0.5])]
     )
@@ -100,11 +100,11 @@ def test_a_crowd_takes_any_number_of_detections_within_it():
     assert numbers["drivemim/pedestrian_count"] == 1
 
 
-def test_a_slice_ignores_objects_outside_but_not_false_alarms():
+def test_a_slice_ignores_objects_outside_but_not_false_positives():
     near, far = instance(BOX, distance=10.0), instance(ELSEWHERE, distance=50.0)
     boxes = [ELSEWHERE, [300, 300, 320, 320], BOX]
     numbers = evaluate([sample([near, far], boxes, [0, 0, 0], [0.9, 0.8, 0.7])])
-    # Near: the far object's detection does not count, the false alarm comes before the hit.
+    # Near: the far object's detection does not count, the false positive comes before the hit.
     assert numbers["drivemim/pedestrian_AP[distance 0-20 m]"] == pytest.approx(0.5)
     # Far: hit first.
     assert numbers["drivemim/pedestrian_AP[distance 40+ m]"] == pytest.approx(1.0)
@@ -121,7 +121,7 @@ def test_a_detection_of_an_object_outside_the_slice_is_no_find_inside():
     # It overlaps the near object enough, but found the far one: ignored, and the near one missed.
     assert numbers["drivemim/pedestrian_AP50[distance 0-20 m]"] == 0.0
     assert numbers["drivemim/pedestrian_AR[distance 0-20 m]"] == 0.0
-    # Were it to count as the near one's, the near one's own would be a false alarm.
+    # Were it to count as the near one's, the near one's own would be a false positive.
     boxes = [[15, 10, 35, 50], [8, 10, 28, 50]]
     numbers = evaluate([sample([near, far], boxes, [0, 0], [0.9, 0.8])])
     for part in ("0-20 m", "40+ m"):
@@ -140,8 +140,8 @@ def test_moving_and_still():
     assert numbers["drivemim/pedestrian_count"] == 3
 
 
-def test_false_alarms_count_against_their_own_size():
-    # Heights 30, 40 and 100; a false alarm of height 20 before all of them.
+def test_false_positives_count_against_their_own_size():
+    # Heights 30, 40 and 100; a false positive of height 20 before all of them.
     objects = [ELSEWHERE, BOX, [200, 10, 230, 110]]
     boxes = [[300, 300, 320, 320], *objects]
     found = sample([instance(box) for box in objects], boxes, [0] * 4, [0.9, 0.8, 0.7, 0.6])
@@ -155,12 +155,12 @@ def test_false_alarms_count_against_their_own_size():
 
 
 def test_miss_rate_and_calibration_have_names():
-    # Ten images, one object each; found with score 0.9 in five of them; one false alarm of 0.95.
+    # Ten images, one object each; found with score 0.9 in five of them; one false positive of 0.95.
     seen = [sample([instance(BOX)], [BOX], [0], [0.9]) for _ in range(5)]
     blind = [sample([instance(BOX)]) for _ in range(4)]
     fooled = sample([instance(BOX)], [ELSEWHERE], [0], [0.95])
     numbers = evaluate([*seen, *blind, fooled])
-    # The false alarm alone is 0.1 an image: everything is missed before, half from there on.
+    # The false positive alone is 0.1 an image: everything is missed before, half from there on.
     # Of the nine rates 10^-2 ... 10^0, the fifth is 0.1.
     assert numbers["drivemim/pedestrian_LAMR"] == pytest.approx(0.5 ** (5 / 9))
     assert numbers["drivemim/pedestrian_LAMR[camera CAM_FRONT]"] == pytest.approx(0.5 ** (5 / 9))

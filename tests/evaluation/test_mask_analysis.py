@@ -9,13 +9,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from drivemim.data.boxes.track_poses import clip_movers
+from drivemim.data.boxes.track_poses import clip_track_boxes
 from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.clips.depth_maps import read_depth
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.errors import ConfigError
 from drivemim.evaluation.mask_analysis import analysis_table, analyze_masks, needs_guide
-from drivemim.masking.leakage import find_sightings
+from drivemim.masking.leakage import find_correspondences
 from drivemim.registry import MASKS
 from drivemim.town import generate_town
 
@@ -94,11 +94,11 @@ def test_what_is_seen_twice_has_one_colour(town):
     rows = data.rows(0)
     clips = data.load(rows, 0)
     # Cells of one pixel, so that a cell's colour is its content's.
-    found = find_sightings(
+    found = find_correspondences(
         clips,
         (96, 160),
         depth_TNHW=torch.from_numpy(read_depth(data.index, rows)),
-        movers=clip_movers(data.index, rows),
+        track_boxes=clip_track_boxes(data.index, rows),
         per_side=1,
     )
     assert len(found.point_E) > 0.5 * len(found.own_P)

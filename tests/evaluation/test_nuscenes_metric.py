@@ -20,9 +20,9 @@ from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation import NuScenesDetection
 from drivemim.evaluation.nuscenes_devkit import (
     NuScenesScores,
+    devkit_metric_names,
+    devkit_to_metrics_dict,
     format_scores,
-    named_numbers,
-    number_names,
 )
 from drivemim.town import generate_town
 
@@ -193,15 +193,15 @@ def test_a_class_without_objects_counts_officially_and_not_among_the_present():
         for error in ERRORS.values():
             metrics.add_label_tp(name, error, 0.25 if here else 1.0)
     counts = {**dict.fromkeys(DETECTION_CLASSES, 0), "car": 3, "pedestrian": 1}
-    found = named_numbers(metrics, counts)
-    assert list(found) == number_names()
+    found = devkit_to_metrics_dict(metrics, counts)
+    assert list(found) == devkit_metric_names()
     assert found["mAP"] == pytest.approx(0.12)
     assert found["mATE"] == pytest.approx(0.2 * 0.25 + 0.8)
     assert found["NDS"] == pytest.approx((5 * 0.12 + 5 * 0.15) / 10)
     assert found["mAP_present"] == pytest.approx(0.6)
     assert found["NDS_present"] == pytest.approx((5 * 0.6 + 5 * 0.75) / 10)
     assert (found["car_AP"], found["car_AOE"], found["car_count"]) == (0.6, 0.25, 3)
-    nothing = named_numbers(metrics, dict.fromkeys(DETECTION_CLASSES, 0))
+    nothing = devkit_to_metrics_dict(metrics, dict.fromkeys(DETECTION_CLASSES, 0))
     assert math.isnan(nothing["NDS_present"])
     text = format_scores(NuScenesScores(split="", samples=7, numbers=nothing))
     assert "7 samples (a selection that is no official split)" in text

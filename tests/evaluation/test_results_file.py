@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from drivemim.errors import DataError
-from drivemim.evaluation.results_file import read_curves, read_results, results_json
+from drivemim.evaluation.results_file import read_curves, read_metrics, results_json
 
 NUMBERS = {"drivemim/a_AP": 0.5, "drivemim/b_AP": math.nan, "drivemim/a_count": 3}
 CURVES = {"a": {"miss_rate": {"miss_rate": [1.0, math.nan]}}}
@@ -23,7 +23,7 @@ def test_nan_is_null(tmp_path):
         "drivemim/a_count": 3,
         "curves": {"a": {"miss_rate": {"miss_rate": [1.0, None]}}},
     }
-    numbers = read_results(path)
+    numbers = read_metrics(path)
     assert list(numbers) == list(NUMBERS)
     assert numbers["drivemim/a_AP"] == 0.5
     assert math.isnan(numbers["drivemim/b_AP"])
@@ -40,7 +40,7 @@ def test_numbers_of_other_libraries(tmp_path):
 def test_files_of_before(tmp_path):
     path = tmp_path / "results.json"
     path.write_text('{"drivemim/a_AP": NaN}')
-    assert math.isnan(read_results(path)["drivemim/a_AP"])
+    assert math.isnan(read_metrics(path)["drivemim/a_AP"])
     assert read_curves(path) == {}
     path.write_bytes(results_json(NUMBERS))
     assert "curves" not in json.loads(path.read_text())
@@ -51,10 +51,10 @@ def test_what_is_no_results_file_is_named(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"no results at .*results\.json; drivemim test --out"
     ):
-        read_results(path)
+        read_metrics(path)
     path.write_text('{"half')
     with pytest.raises(DataError, match=r"results\.json is no results file"):
         read_curves(path)
     path.write_text("[1]")
     with pytest.raises(DataError, match="holds no names"):
-        read_results(path)
+        read_metrics(path)

@@ -3,7 +3,7 @@
 import math
 
 from drivemim.evaluation.precision_recall import Score
-from drivemim.evaluation.score_table import DetectionScores, format_table, named_numbers
+from drivemim.evaluation.score_table import DetectionScores, format_table, to_metrics_dict
 
 NONE = Score(ap=math.nan, ap50=math.nan, ar=math.nan, miss_rate=math.nan, count=0)
 SOME = Score(ap=0.25, ap50=0.5, ar=0.375, miss_rate=0.625, count=12)
@@ -41,7 +41,7 @@ def test_many_classes_stand_below_each_other():
 
 
 def test_names():
-    numbers = named_numbers(scores(["pedestrian", "vehicle"], ["pedestrian"]))
+    numbers = to_metrics_dict(scores(["pedestrian", "vehicle"], ["pedestrian"]))
     assert numbers["pedestrian_AR"] == 0.375
     assert numbers["pedestrian_LAMR"] == 0.625
     assert math.isnan(numbers["pedestrian_LAMR[motion still]"])

@@ -1,4 +1,4 @@
-"""Which objects and false alarms belong to a slice, by hand."""
+"""Which objects and false positives belong to a slice, by hand."""
 
 import math
 
@@ -46,19 +46,21 @@ def detections(images=(), heights=None) -> Detections:
     )
 
 
-def rows(part):
-    return np.flatnonzero(part.objects_M).tolist(), np.flatnonzero(part.alarms_D).tolist()
+def rows(slice_):
+    return np.flatnonzero(slice_.objects_M).tolist(), np.flatnonzero(
+        slice_.false_positive_D
+    ).tolist()
 
 
 def by_distance(distances, edges):
     truth = objects(len(distances), distances=distances)
-    parts = distance_slices(truth, detections([0, 2]), 3, edges)
-    return {part.name: rows(part)[0] for part in parts}
+    slices = distance_slices(truth, detections([0, 2]), 3, edges)
+    return {slice_.name: rows(slice_)[0] for slice_ in slices}
 
 
 def test_the_whole_is_everything():
-    part = whole(objects(2), detections([0, 1, 1]), 5)
-    assert (part.name, part.images, rows(part)) == ("all", 5, ([0, 1], [0, 1, 2]))
+    slice_ = whole(objects(2), detections([0, 1, 1]), 5)
+    assert (slice_.name, slice_.images, rows(slice_)) == ("all", 5, ([0, 1], [0, 1, 2]))
 
 
 def test_distance_edges_belong_to_the_farther_slice():
@@ -73,9 +75,9 @@ def test_unknown_and_too_near_distances_are_in_no_slice():
     assert set(map(tuple, by_distance([math.inf, math.nan, 3.0], (5, 10)).values())) == {()}
 
 
-def test_false_alarms_have_no_distance():
-    part = distance_slices(objects(1), detections([0, 2]), 3, (0, 20))[1]
-    assert (rows(part), part.images) == (([], [0, 1]), 3)
+def test_false_positives_have_no_distance():
+    slice_ = distance_slices(objects(1), detections([0, 2]), 3, (0, 20))[1]
+    assert (rows(slice_), slice_.images) == (([], [0, 1]), 3)
 
 
 @pytest.mark.parametrize("edges", [(), (0, 0), (20, 10), (0, math.nan)])
@@ -84,10 +86,10 @@ def test_edges_must_increase(edges):
         check_edges("distance", edges, "metres")
 
 
-def test_sizes_are_heights_of_objects_and_of_false_alarms():
+def test_sizes_are_heights_of_objects_and_of_false_positives():
     truth = objects(4, heights=[10, 32, 95, 96])
-    parts = size_slices(truth, detections([0, 0, 0], [31, 33, 200]), 1, (0, 32, 96))
-    assert {part.name: rows(part) for part in parts} == {
+    slices = size_slices(truth, detections([0, 0, 0], [31, 33, 200]), 1, (0, 32, 96))
+    assert {slice_.name: rows(slice_) for slice_ in slices} == {
         "size 0-32 px": ([0], [0]),
         "size 32-96 px": ([1, 2], [1]),
         "size 96+ px": ([3], [2]),
@@ -95,15 +97,15 @@ def test_sizes_are_heights_of_objects_and_of_false_alarms():
 
 
 def test_visibility_levels_and_the_unknown():
-    parts = visibility_slices(objects(6, visibilities=[1, 2, 3, 4, 0, 5]), detections([0]), 1)
-    assert {part.name: rows(part) for part in parts} == {
+    slices = visibility_slices(objects(6, visibilities=[1, 2, 3, 4, 0, 5]), detections([0]), 1)
+    assert {slice_.name: rows(slice_) for slice_ in slices} == {
         f"visibility {level}": ([level - 1], [0]) for level in (1, 2, 3, 4)
     }
 
 
 def test_moving_still_and_the_unknown():
-    parts = motion_slices(objects(4, motions=[1, 0, -1, 1]), detections([0]), 1)
-    assert {part.name: rows(part) for part in parts} == {
+    slices = motion_slices(objects(4, motions=[1, 0, -1, 1]), detections([0]), 1)
+    assert {slice_.name: rows(slice_) for slice_ in slices} == {
         "motion still": ([1], [0]),
         "motion moving": ([0, 3], [0]),
     }
@@ -111,8 +113,8 @@ def test_moving_still_and_the_unknown():
 
 def test_cameras_in_alphabetical_order():
     truth, found = objects(3, images=[0, 1, 2]), detections([0, 1, 1])
-    parts = camera_slices(truth, found, ["CAM_FRONT", "CAM_BACK", "CAM_FRONT"])
-    assert [(part.name, rows(part), part.images) for part in parts] == [
+    slices = camera_slices(truth, found, ["CAM_FRONT", "CAM_BACK", "CAM_FRONT"])
+    assert [(slice_.name, rows(slice_), slice_.images) for slice_ in slices] == [
         ("camera CAM_BACK", ([1], [1, 2]), 1),
         ("camera CAM_FRONT", ([0, 2], [0]), 2),
     ]
@@ -121,8 +123,8 @@ def test_cameras_in_alphabetical_order():
 
 def test_a_rainy_night_is_both_and_other_words_follow():
     truth = objects(4, images=[0, 1, 2, 3])
-    parts = condition_slices(truth, detections([1]), ["day", "night rain", "dusk", ""])
-    assert [(part.name, rows(part), part.images) for part in parts] == [
+    slices = condition_slices(truth, detections([1]), ["day", "night rain", "dusk", ""])
+    assert [(slice_.name, rows(slice_), slice_.images) for slice_ in slices] == [
         ("condition day", ([0], []), 1),
         ("condition night", ([1], [0]), 1),
         ("condition rain", ([1], [0]), 1),

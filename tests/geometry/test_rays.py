@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from drivemim.geometry import cell_rays, pose_matrix
+from drivemim.geometry import patch_rays, pose_matrix
 
 K = [[100.0, 0, 100], [0, 100, 50], [0, 0, 1]]
 
@@ -13,7 +13,7 @@ def test_rays_by_hand():
     """Cells 2 x 2 of a 100 x 200 image: centres at x 50, 150 and y 25, 75."""
     pose = torch.eye(4)
     pose[:3, 3] = torch.tensor([1.0, 2, 3])
-    rays = cell_rays(torch.tensor(K)[None, None, None], pose[None, None, None], (2, 2), (100, 200))
+    rays = patch_rays(torch.tensor(K)[None, None, None], pose[None, None, None], (2, 2), (100, 200))
     assert rays.shape == (1, 1, 1, 2, 2, 6)
     assert (rays[..., :3] == torch.tensor([1.0, 2, 3])).all()
     length = (0.5**2 + 0.25**2 + 1) ** 0.5
@@ -28,25 +28,25 @@ def test_a_flipped_image_has_flipped_rays():
     flipped_k = torch.tensor([[-100.0, 0, 200 - 100], [0, 100, 50], [0, 0, 1]])
     k = torch.tensor(K)
     k[0, 2], flipped_k[0, 2] = 80, 120
-    rays = cell_rays(k, torch.eye(4), (3, 4), (100, 200))
-    flipped = cell_rays(flipped_k, torch.eye(4), (3, 4), (100, 200))
+    rays = patch_rays(k, torch.eye(4), (3, 4), (100, 200))
+    flipped = patch_rays(flipped_k, torch.eye(4), (3, 4), (100, 200))
     torch.testing.assert_close(flipped, rays.flip(1))
 
 
 def test_a_reflected_pose_reflects_the_rays():
     reflection = torch.diag(torch.tensor([-1.0, 1, 1, 1]))
-    rays = cell_rays(torch.tensor(K), torch.eye(4), (3, 4), (100, 200))
-    reflected = cell_rays(torch.tensor(K), reflection, (3, 4), (100, 200))
+    rays = patch_rays(torch.tensor(K), torch.eye(4), (3, 4), (100, 200))
+    reflected = patch_rays(torch.tensor(K), reflection, (3, 4), (100, 200))
     torch.testing.assert_close(reflected, rays * torch.tensor([-1, 1, 1, -1, 1, 1]))
 
 
-def test_points_on_rays_project_back_to_their_cells():
+def test_points_on_rays_project_back_to_their_patches():
     rng = np.random.default_rng(0)
     poses = torch.from_numpy(
         pose_matrix(rng.normal(size=(2, 3, 6, 3)), rng.normal(size=(2, 3, 6, 4)))
     )
     k = torch.tensor(K, dtype=torch.float64) * torch.tensor([[1.3], [0.9], [1]])
-    rays = cell_rays(k.expand(2, 3, 6, 3, 3), poses, (5, 7), (100, 200))
+    rays = patch_rays(k.expand(2, 3, 6, 3, 3), poses, (5, 7), (100, 200))
     points = rays[..., :3] + 7.5 * rays[..., 3:]
     homogeneous = torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
     camera = torch.einsum("btnij,btnhwj->btnhwi", torch.linalg.inv(poses), homogeneous)[..., :3]

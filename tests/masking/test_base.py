@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.masks import drive
+from benchmarks.mask_benchmark import synthetic_clips
 from drivemim.clips import Clips
 from drivemim.masking import (
     MaskContext,
@@ -275,7 +275,7 @@ def test_a_share_is_of_the_frames_own_budget(kind):
     """16 cells, half hidden on average: 2 x 16 x 0.5 = 16 cells, all in the last of two steps."""
     rest = {"type": "CausalMask", "future_ratio": 1.0}
     strategy = MASKS.build({"type": kind, "ratio": 0.5, "share": 0.5, "rest": rest})
-    clips = drive(1, 2, 0, (4, 4), torch.device("cpu"))
+    clips = synthetic_clips(1, 2, 0, (4, 4), torch.device("cpu"))
     context = MaskContext(
         clips=clips, grid=(4, 4), ratio=0.5, generators=same_seed(),
         guide_BTNhw=torch.rand(*clips.shape, 4, 4),

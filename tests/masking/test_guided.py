@@ -163,7 +163,7 @@ def test_budget_and_determinism(make_clips, seed, ratio, share, hints, temperatu
 
 
 def test_mistakes_are_named(make_clips):
-    with pytest.raises(ValueError, match=r"model\.guide=dict\(type='LossPredictor'\)"):
+    with pytest.raises(ValueError, match=r"model\.teacher=dict\(type='LossPredictor'\)"):
         GuidedMask()(make_clips(), (2, 2), seeded())
     with pytest.raises(ValueError, match=r"guide_BTNhw of shape \(1, 1, 1, 2, 3\) .*1, 1, 2, 2"):
         GuidedMask()(make_clips(), (2, 2), seeded(), torch.zeros(1, 1, 1, 2, 3))

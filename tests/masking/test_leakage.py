@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from drivemim.masking.leakage import Movers, find_sightings, leakage
+from drivemim.masking.leakage import TrackBoxes, find_correspondences, leakage
 
 GRID = (5, 10)
 FOCAL = 100.0
@@ -48,7 +48,7 @@ def moved(make_clips):
 
 
 def test_a_wall_moves_by_one_cell(moved):
-    found = find_sightings(moved, GRID, depth_TNHW=wall(2, 1))
+    found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     assert len(found.own_P) == 2 * 50 * 25
     assert int(found.middle_P.sum()) == 2 * 50
     # Each frame sees nine of the ten columns of the other.
@@ -60,7 +60,7 @@ def test_a_wall_moves_by_one_cell(moved):
 
 
 def test_what_leaks_is_what_a_visible_cell_shows(moved):
-    found = find_sightings(moved, GRID, depth_TNHW=wall(2, 1))
+    found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     mask = no_mask(2, 1)
     mask[0] = True
     counts = leakage(mask, found)
@@ -78,7 +78,7 @@ def test_what_leaks_is_what_a_visible_cell_shows(moved):
 
 
 def test_the_same_part_of_the_world_hidden_everywhere_does_not_leak(moved):
-    found = find_sightings(moved, GRID, depth_TNHW=wall(2, 1))
+    found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     mask = no_mask(2, 1)
     mask[0, :, :, 4:7] = mask[1, :, :, 3:6] = True
     assert leakage(mask, found).share == 0
@@ -91,7 +91,7 @@ def test_the_same_part_of_the_world_hidden_everywhere_does_not_leak(moved):
 def test_the_sky_stays_where_it_is(moved):
     depth = wall(2, 1)
     depth[:, :, :16] = torch.inf
-    found = find_sightings(moved, GRID, depth_TNHW=depth)
+    found = find_correspondences(moved, GRID, depth_TNHW=depth)
     own_E = found.own_P[found.point_E]
     sky_E = own_E % 50 < 10
     assert int(sky_E.sum()) == 2 * 10 * 25
@@ -101,7 +101,7 @@ def test_the_sky_stays_where_it_is(moved):
 def test_what_stands_in_the_way_hides(moved):
     depth = wall(2, 1)
     depth[1, :, :, 32:64] = 4.0
-    found = find_sightings(moved, GRID, depth_TNHW=depth)
+    found = find_correspondences(moved, GRID, depth_TNHW=depth)
     there_E = found.cell_E[found.own_P[found.point_E] < 50] - 50
     # Columns 2 and 3 of the second frame show what is in front, up to its edge.
     assert set((there_E % 10).tolist()) == {0, 1, 4, 5, 6, 7, 8}
@@ -113,7 +113,7 @@ def test_what_stands_in_the_way_hides(moved):
 
 def test_cameras_and_times_are_told_apart(make_clips):
     clips = rig(make_clips, [[pose(), pose()], [pose(), pose()]])
-    found = find_sightings(clips, GRID, depth_TNHW=wall(2, 2), per_side=1)
+    found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 2), per_side=1)
     mask = no_mask(2, 2) | True
     mask[0, 0, 0, 0] = True
     mask[0, 1, 0, 0] = False  # the other camera, at the same time
@@ -136,10 +136,10 @@ def box(x, size=(0.6, 0.4, 0.4), z=10.0):
     return matrix, torch.tensor(size)
 
 
-def movers(boxes_T):
+def track_boxes(boxes_T):
     poses, sizes = zip(*boxes_T, strict=True)
     shape = (len(boxes_T), 1, 1)
-    return Movers(
+    return TrackBoxes(
         box_to_clip_TNK44=torch.stack(poses).reshape(*shape, 4, 4),
         size_TNK3=torch.stack(sizes).reshape(*shape, 3),
         present_TNK=torch.ones(shape, dtype=torch.bool),
@@ -149,8 +149,8 @@ def movers(boxes_T):
 def test_points_move_with_their_box(make_clips):
     clips = rig(make_clips, [[pose()], [pose()]])
     # Around the middle of one cell, and two cells further left later on.
-    boxes = movers([box(0.8, (1.3, 0.4, 1.3)), box(-2.4, (1.3, 0.4, 1.3))])
-    found = find_sightings(clips, GRID, depth_TNHW=wall(2, 1), movers=boxes, per_side=1)
+    boxes = track_boxes([box(0.8, (1.3, 0.4, 1.3)), box(-2.4, (1.3, 0.4, 1.3))])
+    found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 1), track_boxes=boxes, per_side=1)
     there = dict(zip(found.own_P[found.point_E].tolist(), found.cell_E.tolist(), strict=True))
     assert there[25] == 50 + 23
     assert there[50 + 23] == 25
@@ -161,8 +161,8 @@ def test_points_move_with_their_box(make_clips):
 def test_the_ground_under_an_object_stays(make_clips):
     clips = rig(make_clips, [[pose()], [pose()]])
     # The middles of the rows above and below are 1.6 m from the box's, which is 3.3 m high.
-    boxes = movers([box(0.8, (1.3, 0.4, 3.3)), box(-2.4, (1.3, 0.4, 3.3))])
-    found = find_sightings(clips, GRID, depth_TNHW=wall(2, 1), movers=boxes, per_side=1)
+    boxes = track_boxes([box(0.8, (1.3, 0.4, 3.3)), box(-2.4, (1.3, 0.4, 3.3))])
+    found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 1), track_boxes=boxes, per_side=1)
     there = dict(zip(found.own_P[found.point_E].tolist(), found.cell_E.tolist(), strict=True))
     assert there[15] == 50 + 13
     assert there[25] == 50 + 23
@@ -171,9 +171,9 @@ def test_the_ground_under_an_object_stays(make_clips):
 
 def test_a_box_that_is_gone_leaves_its_points_where_they_were(make_clips):
     clips = rig(make_clips, [[pose()], [pose()]])
-    boxes = movers([box(0.8, (1.3, 0.4, 1.3)), box(-2.4, (1.3, 0.4, 1.3))])
+    boxes = track_boxes([box(0.8, (1.3, 0.4, 1.3)), box(-2.4, (1.3, 0.4, 1.3))])
     boxes.present_TNK[1] = False
-    found = find_sightings(clips, GRID, depth_TNHW=wall(2, 1), movers=boxes, per_side=1)
+    found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 1), track_boxes=boxes, per_side=1)
     there = dict(zip(found.own_P[found.point_E].tolist(), found.cell_E.tolist(), strict=True))
     assert there[25] == 50 + 25
 
@@ -190,7 +190,7 @@ def lidar(rows_F, T, N):
 def test_lidar_points(moved):
     rows = [[(88.0, 40.0, 10.0), (40.0, 8.0, 10.0)], [(24.0, 10.0, 4.0)]]
     clips = replace(moved, points_BTNP3=lidar(rows, 2, 1))
-    found = find_sightings(clips, GRID)
+    found = find_correspondences(clips, GRID)
     assert found.own_P.tolist() == [25, 2, 51]
     assert found.middle_P.all()
     # The first reappears where nothing is measured; the second, at (24, 8), behind the third,
@@ -203,29 +203,29 @@ def test_lidar_points(moved):
 def test_points_at_and_behind_a_camera_are_not_seen(make_clips, ahead, seen):
     clips = rig(make_clips, [[pose()], [pose(z=ahead)]])
     clips = replace(clips, points_BTNP3=lidar([[(80.0, 40.0, 10.0)], []], 2, 1))
-    assert len(find_sightings(clips, GRID).point_E) == seen
+    assert len(find_correspondences(clips, GRID).point_E) == seen
 
 
 def test_the_middle_of_a_cell_is_its_point_nearest_to_it(moved):
     rows = [[(81.0, 40.0, 10.0), (86.0, 41.0, 10.0), (95.0, 40.0, 10.0)], []]
-    found = find_sightings(replace(moved, points_BTNP3=lidar(rows, 2, 1)), GRID)
+    found = find_correspondences(replace(moved, points_BTNP3=lidar(rows, 2, 1)), GRID)
     assert found.middle_P.tolist() == [False, True, False]
 
 
 def test_degenerate_masks_and_clips_leak_nothing(make_clips, moved):
-    found = find_sightings(moved, GRID, depth_TNHW=wall(2, 1))
+    found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     nothing = leakage(no_mask(2, 1), found)
     assert int(nothing.hidden) == int(nothing.leaked) == 0
     assert nothing.share == 0
     assert leakage(~no_mask(2, 1), found).share == 0
     single = rig(make_clips, [[pose()]])
-    found = find_sightings(single, GRID, depth_TNHW=wall(1, 1))
+    found = find_correspondences(single, GRID, depth_TNHW=wall(1, 1))
     assert len(found.point_E) == 0
     mask = no_mask(1, 1)
     mask[..., :5] = True
     assert int(leakage(mask, found).hidden) == 25 * 25
     assert leakage(mask, found).share == 0
-    blind = find_sightings(moved, GRID)
+    blind = find_correspondences(moved, GRID)
     assert len(blind.own_P) == len(blind.point_E) == 0
     assert leakage(~no_mask(2, 1), blind).share == 0
 
@@ -233,13 +233,13 @@ def test_degenerate_masks_and_clips_leak_nothing(make_clips, moved):
 def test_missing_frames_neither_leak_nor_give_away(moved):
     moved.valid_BTN[0, 1] = False
     moved.camera_to_clip_BTN44[0, 1] = torch.eye(4)
-    found = find_sightings(moved, GRID, depth_TNHW=wall(2, 1))
+    found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     assert int(found.own_P.max()) < 50
     assert len(found.point_E) == 0
 
 
 def test_many_masks_are_as_one_by_one_and_counts_add_up(moved):
-    found = find_sightings(moved, GRID, depth_TNHW=wall(2, 1))
+    found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     masks = torch.rand(4, 2, 1, *GRID, generator=torch.Generator().manual_seed(0)) < 0.6
     together = leakage(masks, found)
     single = [leakage(mask, found) for mask in masks]
@@ -249,12 +249,12 @@ def test_many_masks_are_as_one_by_one_and_counts_add_up(moved):
     assert int(total.hidden) == int(together.hidden[:2].sum())
 
 
-def test_mirroring_a_frame_mirrors_its_sightings(moved):
-    plain = find_sightings(moved, GRID, depth_TNHW=wall(2, 1))
+def test_mirroring_a_frame_mirrors_its_correspondences(moved):
+    plain = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     intrinsics = moved.intrinsics_BTN33.clone()
     intrinsics[0, 1, 0, 0, 0] = -FOCAL
     mirrored = replace(moved, intrinsics_BTN33=intrinsics)
-    found = find_sightings(mirrored, GRID, depth_TNHW=wall(2, 1))
+    found = find_correspondences(mirrored, GRID, depth_TNHW=wall(2, 1))
     first = plain.own_P[plain.point_E] < 50
     columns = plain.cell_E[first] % 10
     assert torch.equal(found.cell_E[first], plain.cell_E[first] - columns + 9 - columns)
@@ -325,13 +325,15 @@ def test_against_loops(make_clips, seed):
     depth[..., :20, :] = torch.inf
     T, N, K = 2, 2, 3
     place = [box(rng.uniform(-3, 3), z=rng.uniform(8, 12))[0] for _ in range(T * N * K)]
-    boxes = Movers(
+    boxes = TrackBoxes(
         box_to_clip_TNK44=torch.stack(place).reshape(T, N, K, 4, 4),
         size_TNK3=torch.from_numpy(rng.uniform(1, 4, (T, N, K, 3)).astype(np.float32)),
         present_TNK=torch.from_numpy(rng.uniform(size=(T, N, K)) < 0.7),
     )
     grid, per_side = (3, 7), 2
-    found = find_sightings(clips, grid, depth_TNHW=depth, movers=boxes, per_side=per_side)
+    found = find_correspondences(
+        clips, grid, depth_TNHW=depth, track_boxes=boxes, per_side=per_side
+    )
     expected = reference(clips, grid, depth, boxes, per_side)
     own_E = found.own_P[found.point_E].tolist()
     got = sorted(zip(own_E, found.cell_E.tolist(), found.same_time_E.tolist(), strict=True))
@@ -341,9 +343,9 @@ def test_against_loops(make_clips, seed):
 
 def test_bad_arguments(make_clips, moved):
     with pytest.raises(ValueError, match="one clip at a time"):
-        find_sightings(make_clips(shape=(2, 1, 1)), GRID)
+        find_correspondences(make_clips(shape=(2, 1, 1)), GRID)
     with pytest.raises(ValueError, match="per_side=0"):
-        find_sightings(moved, GRID, depth_TNHW=wall(2, 1), per_side=0)
-    found = find_sightings(moved, GRID, depth_TNHW=wall(2, 1))
-    with pytest.raises(ValueError, match="sightings are of"):
+        find_correspondences(moved, GRID, depth_TNHW=wall(2, 1), per_side=0)
+    found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
+    with pytest.raises(ValueError, match="correspondences are of"):
         leakage(torch.zeros(1, 1, 5, 10, dtype=torch.bool), found)

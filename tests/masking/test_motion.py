@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from drivemim.geometry import cell_points
+from drivemim.geometry import backproject_patches
 from drivemim.masking import MotionMask, RandomMask, TubeMask, ego_compensated_change
 
 AHEAD = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -41,7 +41,7 @@ def drive(clips, step):
     """Drive ahead over a chequered world, as the frames would see it: 1 m on the ground."""
     T = clips.shape[1]
     clips.camera_to_clip_BTN44[0, :, 0, 0, 3] = torch.arange(T) * step
-    points = cell_points(
+    points = backproject_patches(
         clips.intrinsics_BTN33,
         clips.camera_to_clip_BTN44,
         clips.valid_BTN,

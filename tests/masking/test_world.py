@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample
 
-from drivemim.geometry import cell_points, project_points
+from drivemim.geometry import backproject_patches, project_points
 from drivemim.masking import MaskContext, RandomMask, WorldMask
 
 AHEAD = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -114,7 +114,7 @@ def leaked(hidden, clips, far=10.0):
     The world is what the mask takes it to be.
     """
     h, w = GRID
-    points = cell_points(
+    points = backproject_patches(
         clips.intrinsics_BTN33,
         clips.camera_to_clip_BTN44,
         clips.valid_BTN,

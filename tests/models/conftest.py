@@ -70,7 +70,7 @@ ENCODERS = {
     "resnet": dict(
         type="MaskedResNet",
         backbone=dict(type="mmdet.ResNet", depth=18, base_channels=8, norm_eval=False),
-        cell_channels=32,
+        patch_channels=32,
     ),
 }
 

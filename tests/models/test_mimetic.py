@@ -76,7 +76,7 @@ def test_an_unknown_initialisation_is_an_error() -> None:
 )
 def test_the_decoders_queries_are_paired_with_its_keys(settings: dict[str, object]) -> None:
     torch.manual_seed(0)
-    encoder = SimpleNamespace(cell_channels=48, stages=())
+    encoder = SimpleNamespace(patch_channels=48, stages=())
     decoder = MODELS.build(
         dict(encoder=encoder, depth=1, num_heads=1, attention_init="mimetic", **settings)
     )

@@ -30,7 +30,7 @@ def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str, decod
     patch_mask = model.patch_mask(mask, clips)
     predictions = model.decode(model.encode(images, patch_mask), patch_mask, clips)
 
-    stride = model.encoder.mask_stride
+    stride = model.encoder.mask_patch_size
     statistics = (np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375]))
     errors = []
     for place in np.ndindex(*clips.shape):
@@ -42,7 +42,7 @@ def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str, decod
             cell = (cell - cell.mean()) / np.sqrt(cell.var() + 1e-6)
             errors.append(((predictions[place][number].detach().numpy() - cell) ** 2).mean())
     assert losses["loss"].item() == pytest.approx(np.mean(errors), rel=1e-4)
-    assert losses["hidden_share"].item() == 0.5
+    assert losses["mask_ratio"].item() == 0.5
 
 
 def ragged_mask(clips: Clips, grid: tuple[int, int] = (4, 6)) -> torch.Tensor:
@@ -103,15 +103,15 @@ def test_a_frame_may_be_hidden_whole(
     decoder: str,
 ) -> None:
     model = build_pretrainer(encoder, decoder=decoder).eval()
-    grid = (64 // model.encoder.mask_stride, 96 // model.encoder.mask_stride)
+    grid = (64 // model.encoder.mask_patch_size, 96 // model.encoder.mask_patch_size)
     mask = ragged_mask(clips, grid)
     monkeypatch.setattr(model, "mask", lambda clips, guide=None: mask)
     losses = model(clips, mode="loss")
     losses["loss"].backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     reconstruction = model(clips, mode="predict")
-    hidden = mask.repeat_interleave(model.encoder.mask_stride, 3)
-    hidden = hidden.repeat_interleave(model.encoder.mask_stride, 4)
+    hidden = mask.repeat_interleave(model.encoder.mask_patch_size, 3)
+    hidden = hidden.repeat_interleave(model.encoder.mask_patch_size, 4)
     assert torch.equal(reconstruction.images_BTNHWC[~hidden], clips.images_BTNHWC[~hidden])
     assert (reconstruction.errors_BTNhw[~mask] == 0).all()
     mean = reconstruction.errors_BTNhw[mask].mean().item()
@@ -363,7 +363,7 @@ def test_a_batch_without_valid_frames_leaves_batch_statistics(
     model(clips, mode="loss")["loss"].backward()
     model(nothing, mode="loss")["loss"].backward()
     # The first layer by hand: what the stem's convolution makes of the visible pixels.
-    stride, stem = model.encoder.mask_stride, model.encoder.backbone.conv1
+    stride, stem = model.encoder.mask_patch_size, model.encoder.backbone.conv1
     hidden = mask.flatten(0, 2).repeat_interleave(stride, 1).repeat_interleave(stride, 2)
     images = model.data_preprocessor.normalize(clips.images_BTNHWC).flatten(0, 2)
     convolved = stem(images.masked_fill(hidden[:, None], 0.0)).movedim(1, -1)

@@ -13,7 +13,13 @@ from drivemim.config.loading import load_config
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import frame_keys
-from studies.camvid import METRICS, StudySettings, make_plan, table_of, write_table
+from studies.camvid import (
+    METRICS,
+    StudySettings,
+    plan_camvid_study,
+    table_of,
+    write_table,
+)
 from studies.masking import index_plan
 
 SETTINGS = StudySettings(pretrain_iterations=24, finetune_iterations=12, seeds=(0, 1))
@@ -44,21 +50,23 @@ def test_a_missing_run_is_no_table(tmp_path):
 
 def test_the_runs_are_kept_as_strict_json(tmp_path):
     (run,) = runs(0.3)
-    for arm in ("pretrained", "random"):
+    for init in ("pretrained", "random"):
         for seed in SETTINGS.seeds:
             text = json.dumps({**run, "drivemim/absent_AP": math.nan})
-            (tmp_path / f"{arm}-{seed}.json").write_text(text)
+            (tmp_path / f"{init}-{seed}.json").write_text(text)
     assert "| mAP | 30.0 ± 0.0 | 30.0 ± 0.0 | +0.0 ± 0.0 |" in write_table(SETTINGS, tmp_path)
     kept = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
     assert kept["random"] == [{**run, "drivemim/absent_AP": None}] * 2
 
 
-def test_arms_differ_in_their_start_alone():
-    steps = {step.name: step for stage in make_plan(SETTINGS, Path("data")) for step in stage}
+def test_initialisations_differ_in_their_start_alone():
+    steps = {
+        step.name: step for group in plan_camvid_study(SETTINGS, Path("data")) for step in group
+    }
     for seed in SETTINGS.seeds:
         pretrained, random = (
-            [part.replace(arm, "ARM") for part in steps[f"finetune-{arm}-{seed}"].command]
-            for arm in ("pretrained", "random")
+            [part.replace(init, "ARM") for part in steps[f"finetune-{init}-{seed}"].command]
+            for init in ("pretrained", "random")
         )
         extra = [part for part in pretrained if part not in random]
         assert [part.split("=")[0] for part in extra] == ["backbone_checkpoint"]
@@ -67,8 +75,8 @@ def test_arms_differ_in_their_start_alone():
 
 def test_every_command_is_accepted(repository, monkeypatch):
     monkeypatch.chdir(repository)
-    for stage in make_plan(SETTINGS, Path("data")):
-        for step in stage:
+    for group in plan_camvid_study(SETTINGS, Path("data")):
+        for step in group:
             assert (repository / step.command[0]).is_file()
             if "--cfg-options" not in step.command:
                 continue
@@ -79,14 +87,14 @@ def test_every_command_is_accepted(repository, monkeypatch):
 
 def built(plan, name, out):
     """The index that a step of a plan builds."""
-    (step,) = [step for stage in plan for step in stage if step.name == name]
+    (step,) = [step for group in plan for step in group if step.name == name]
     values = {option: [step.command[at + 1] for at, part in enumerate(step.command)
                        if part == option] for option in ("--root", "--coco", "--rate")}  # fmt: skip
     path = build_frames_index(values["--root"], out, coco=values["--coco"], rate=30)
     return FrameIndex.open(path)
 
 
-PLANS = {"camvid": lambda data: make_plan(SETTINGS, data), "masking": index_plan}
+PLANS = {"camvid": lambda data: plan_camvid_study(SETTINGS, data), "masking": index_plan}
 
 
 @pytest.mark.parametrize("study", PLANS)

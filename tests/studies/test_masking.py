@@ -6,18 +6,18 @@ import pytest
 
 from drivemim.config.loading import load_config
 from studies.masking import (
-    ARMS,
     ENCODER,
+    RECIPES,
     SOURCES,
     UNTRAINED,
     StudySettings,
-    detector_arms,
     detector_plan,
+    detector_recipes,
     index_plan,
     probe_plan,
 )
 from studies.masking_results import (
-    best_arms,
+    best_recipes,
     detector_tables,
     probe_tables,
     read_probes,
@@ -41,9 +41,12 @@ def probe_run(linear, knn):
 
 
 def probes():
-    """Every arm alike."""
+    """Every recipe alike."""
     plain = [probe_run(0.3, 0.2), probe_run(0.34, 0.26)]
-    return {source.name: {UNTRAINED: plain, **{arm: plain for arm in ARMS}} for source in SOURCES}
+    return {
+        source.name: {UNTRAINED: plain, **{recipe: plain for recipe in RECIPES}}
+        for source in SOURCES
+    }
 
 
 def test_the_probe_table_by_hand():
@@ -55,16 +58,16 @@ def test_the_probe_table_by_hand():
     assert row == (
         "| world tube + overlap | 30.0 ± 0.0 | 50.0 ± 0.0 | 40.0 ± 0.0 | 22.0 ± 2.8 | +3.5 ± 2.1 |"
     )
-    (row,) = [line for line in lines[: lines.index("")] if "random cells |" in line][1:]
-    assert row == "| random cells | 22.0 ± 2.8 | 42.0 ± 2.8 | 32.0 ± 2.8 | 23.0 ± 4.2 |  |"
+    (row,) = [line for line in lines[: lines.index("")] if "random patches |" in line][1:]
+    assert row == "| random patches | 22.0 ± 2.8 | 42.0 ± 2.8 | 32.0 ± 2.8 | 23.0 ± 4.2 |  |"
 
 
-def test_the_best_arm_is_never_the_baseline():
+def test_the_best_recipe_is_never_the_baseline():
     results = probes()
     results["town"]["random"] = [probe_run(0.9, 0.9)] * 2
     results["town"]["tube"] = [probe_run(0.5, 0.2), probe_run(0.3, 0.3)]
     results["camvid"]["mixture"] = [probe_run(0.3, 0.8), probe_run(0.3, 0.8)]
-    assert best_arms(results) == {"town": "tube", "camvid": "mixture"}
+    assert best_recipes(results) == {"town": "tube", "camvid": "mixture"}
 
 
 def test_the_detector_table_by_hand():
@@ -72,8 +75,8 @@ def test_the_detector_table_by_hand():
         names = ("mAP", "mAP50", "pedestrian_AP50", "vehicle_AP50")
         return {f"drivemim/{name}": value for name in names}
 
-    arms = {"random": [run(0.2), run(0.3)], "tube": [run(0.25), run(0.25)]}
-    table = detector_tables({source.name: arms for source in SOURCES})
+    recipes = {"random": [run(0.2), run(0.3)], "tube": [run(0.25), run(0.25)]}
+    table = detector_tables({source.name: recipes for source in SOURCES})
     assert "| tube | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 | 25.0 ± 0.0 | +0.0 ± 7.1 |" in table
 
 
@@ -82,30 +85,30 @@ def test_a_missing_probe_is_no_table(tmp_path):
         read_probes(SETTINGS, tmp_path)
 
 
-def test_arms_differ_in_nothing_but_the_mask(repository, monkeypatch):
-    """And a guide, for the arms that follow one."""
+def test_recipes_differ_in_nothing_but_the_mask(repository, monkeypatch):
+    """And a teacher, for the recipes with one."""
     monkeypatch.chdir(repository)
     for source in SOURCES:
         configs = {}
-        for arm in ARMS:
-            config = load_config(source.config(arm)).to_dict()
+        for recipe in RECIPES:
+            config = load_config(source.config(recipe)).to_dict()
             config["model"].pop("masking")
-            config["model"].pop("guide", None)
+            config["model"].pop("teacher", None)
             config.pop("custom_hooks", None)
-            configs[arm] = config
+            configs[recipe] = config
         assert all(config == configs["random"] for config in configs.values())
 
 
 def test_every_command_is_accepted_and_every_result_has_one(repository, monkeypatch):
     monkeypatch.chdir(repository)
     plan = [*index_plan(Path("data")), *probe_plan(SETTINGS), *detector_plan(SETTINGS, BEST)]
-    steps = [step for stage in plan for step in stage]
+    steps = [step for group in plan for step in group]
     assert len({step.name for step in steps}) == len(steps)
-    assert all(len(stage) <= 4 for stage in plan)
+    assert all(len(group) <= 4 for group in plan)
     probed = [step for step in steps if step.name.startswith("probe-")]
-    assert len(probed) == 2 * 2 * (len(ARMS) + 1)
+    assert len(probed) == 2 * 2 * (len(RECIPES) + 1)
     tested = [step for step in steps if step.name.startswith("test-")]
-    assert len(tested) == 2 * 2 * len(detector_arms("tube"))
+    assert len(tested) == 2 * 2 * len(detector_recipes("tube"))
     for step in steps:
         assert (repository / step.command[0]).is_file()
         if "--cfg-options" in step.command:
@@ -122,8 +125,8 @@ def test_every_command_is_accepted_and_every_result_has_one(repository, monkeypa
 
 
 def test_a_backbone_is_exported_again_after_its_pretraining_was():
-    pretrained = {path for stage in probe_plan(SETTINGS) for step in stage for path in step.writes}
-    exports = [step for stage in detector_plan(SETTINGS, BEST) for step in stage
+    pretrained = {path for group in probe_plan(SETTINGS) for step in group for path in step.writes}
+    exports = [step for group in detector_plan(SETTINGS, BEST) for step in group
                if step.name.startswith("export-")]  # fmt: skip
     assert len(exports) == 8
     for step in exports:
@@ -134,11 +137,11 @@ def test_a_backbone_is_exported_again_after_its_pretraining_was():
 
 def test_detectors_differ_in_their_start_alone():
     steps = {
-        step.name: [part.replace(arm, "ARM") for part in step.command]
-        for stage in detector_plan(SETTINGS, BEST)
-        for step in stage
-        for arm in ARMS
-        if f"-{arm}-" in step.name
+        step.name: [part.replace(recipe, "ARM") for part in step.command]
+        for group in detector_plan(SETTINGS, BEST)
+        for step in group
+        for recipe in RECIPES
+        if f"-{recipe}-" in step.name
     }
     assert steps["finetune-town-object-1"] == steps["finetune-town-random-1"]
     assert any("backbones/town-ARM-1" in part for part in steps["finetune-town-object-1"])

@@ -30,7 +30,7 @@ ARGUMENTS = {
     "demo.py": ["--quick", "--work-dir"],
     "label_efficiency.py": [
         "configs/detection/faster_rcnn_vit_micro_town.py", "--index", "none.arrow", "--train", "a",
-        "--val", "b", "--arm", "random", "--iterations", "1", "--work-dir",
+        "--val", "b", "--init", "random", "--iterations", "1", "--work-dir",
     ],
     "visualize.py": [f"{TOYS}/vit.py", "none.pth", "--out"],
     "visualize_masks.py": ["configs/masks/strategies.py", "--out"],

@@ -1,6 +1,6 @@
 """Rendered images follow the package's convention: pixel i spans [i, i + 1].
 
-Every kind of primitive is compared with rays through pixel centres (``cell_rays`` of a grid with a
+Every kind of primitive is compared with rays through pixel centres (``patch_rays`` of a grid with a
 cell per pixel) or with corners projected by the camera's intrinsics.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from drivemim.geometry import cell_rays
+from drivemim.geometry import patch_rays
 from drivemim.town.ground import Ground, draw_shadow
 from drivemim.town.quads import Quads, Sprites, Texture, TextureBank
 from drivemim.town.render import draw_shadows, render
@@ -43,7 +43,7 @@ def pixel_rays():
     """StaticScene directions through pixel centres, one metre deep each: (H, W, 3)."""
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = CAMERA.rotation_33, ORIGIN
-    rays = cell_rays(
+    rays = patch_rays(
         torch.from_numpy(CAMERA.intrinsics_33)[None, None, None],
         torch.from_numpy(pose)[None, None, None],
         (HEIGHT, WIDTH),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-HERE = Path(__file__).parent
+TOYS = Path(__file__).resolve().parents[1] / "toys"
 
 
 def start(repository, config, work_dir, *arguments, processes=1):
@@ -18,9 +18,12 @@ def start(repository, config, work_dir, *arguments, processes=1):
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
         command += ["--master-port", str(29500 + os.getpid() % 1000)]
-    command += [str(repository / "tools" / "train.py"), str(HERE.parent / "toys" / "configs" / config)]
+    command += [
+        str(repository / "tools" / "train.py"),
+        str(TOYS / "configs" / config),
+    ]
     command += ["--work-dir", str(work_dir), *arguments]
-    path = os.pathsep.join([str(repository), str(HERE), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(repository), str(TOYS), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 

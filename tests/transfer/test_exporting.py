@@ -58,10 +58,10 @@ def vit(repository, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["LossPredictor", "TeacherAttention"])
-def test_a_guides_weights_stay_behind(repository, tmp_path, kind):
-    """And averaging weights, as the config of this run does, averages the guide's as well."""
+def test_a_teachers_weights_stay_behind(repository, tmp_path, kind):
+    """And averaging weights, as the config of this run does, averages the teacher's as well."""
     config = repository / "tests" / "toys" / "configs" / "vit.py"
-    guided = {"model.guide": {"type": kind}, "model.masking": {"type": "GuidedMask"}}
+    guided = {"model.teacher": {"type": kind}, "model.masking": {"type": "GuidedMask"}}
     train(config, work_dir=tmp_path, options=guided)
     checkpoint = tmp_path / "iter_2.pth"
     content = read_checkpoint(checkpoint)

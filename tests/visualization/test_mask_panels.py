@@ -11,9 +11,9 @@ from drivemim.clips import Clips
 from drivemim.errors import ConfigError
 from drivemim.masking.guided import local_contrast
 from drivemim.visualization.mask_panels import (
+    choose_landmarks,
     draw_masks,
     mask_panel,
-    world_marks,
 )
 from drivemim.visualization.panels import GAP, HEADER_HEIGHT, ROW_LABEL_WIDTH
 
@@ -79,7 +79,7 @@ def test_hidden_cells_are_tinted(clips):
 
 
 def test_marks_are_on_the_ground_apart_and_seen(clips):
-    marks = world_marks(clips, 4)
+    marks = choose_landmarks(clips, 4)
     assert (marks[:, 2] == 0).all()
     apart = (marks[:, None] - marks[None]).norm(dim=2) + 100 * torch.eye(4)
     assert apart.min() >= 8.0
@@ -93,7 +93,7 @@ def test_marks_are_lidar_points_where_there_are_some(clips):
     points = torch.zeros(1, 2, 2, 2, 3)
     points[..., 2] = torch.inf
     points[0, 1, 0, 0] = torch.tensor([96.0, 32.0, 10.0])
-    marks = world_marks(Clips(**{**vars(clips), "points_BTNP3": points}), 3)
+    marks = choose_landmarks(Clips(**{**vars(clips), "points_BTNP3": points}), 3)
     # 10 m ahead of a camera that is 4 m ahead, half a focal length to the right, at its height.
     np.testing.assert_allclose(marks, [[14.0, -5.0, 1.5]], atol=1e-5)
 

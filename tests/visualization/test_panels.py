@@ -21,11 +21,11 @@ from drivemim.visualization.panels import (
     VEHICLE,
     clip_panel,
     draw_boxes,
+    draw_error_map,
     draw_legend,
     encode_image,
-    error_map,
-    hide,
-    mask_overlay,
+    fill_masked,
+    overlay_mask,
     reconstruction_legend,
     reconstruction_panel,
     save_image,
@@ -88,7 +88,7 @@ def test_hide_paints_hidden_cells_only():
     image = np.full((H, W, 3), 90, np.uint8)
     mask = np.zeros((2, 4), bool)
     mask[1, 3] = True
-    hidden = hide(image, mask)
+    hidden = fill_masked(image, mask)
     assert (hidden[16:, 48:] == HIDDEN_GREY).all()
     assert (hidden == HIDDEN_GREY).sum() == 16 * 16 * 3
     assert (image == 90).all()
@@ -97,7 +97,7 @@ def test_hide_paints_hidden_cells_only():
 def test_overlay_mixes_the_tint_with_what_is_hidden():
     image = np.full((2, 2, 3), 100, np.uint8)
     mask = np.array([[True, False], [False, False]])
-    drawn = mask_overlay(image, mask, color=(0, 0, 200), opacity=0.25)
+    drawn = overlay_mask(image, mask, color=(0, 0, 200), opacity=0.25)
     assert drawn[0, 0].tolist() == [75, 75, 125]
     assert (drawn.reshape(-1, 3)[1:] == 100).all()
 
@@ -105,17 +105,17 @@ def test_overlay_mixes_the_tint_with_what_is_hidden():
 def test_nothing_hidden_changes_nothing():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     nothing = np.zeros((2, 2), bool)
-    np.testing.assert_array_equal(hide(image, nothing), image)
-    np.testing.assert_array_equal(mask_overlay(image, nothing), image)
+    np.testing.assert_array_equal(fill_masked(image, nothing), image)
+    np.testing.assert_array_equal(overlay_mask(image, nothing), image)
 
 
 def test_error_map_is_brighter_where_the_error_is_larger():
     errors = np.array([[0.0, 1.0, 9.0, np.nan]])
-    heat = error_map(errors, np.array([[True, True, True, True]]), worst=2.0)
+    heat = draw_error_map(errors, np.array([[True, True, True, True]]), worst=2.0)
     brightness = heat.astype(int).sum(-1)[0]
     assert brightness[0] < brightness[1] < brightness[2]
     assert brightness[3] == brightness[0]
-    grey = error_map(errors, np.zeros((1, 4), bool), worst=2.0)
+    grey = draw_error_map(errors, np.zeros((1, 4), bool), worst=2.0)
     assert (grey == MISSING_GREY).all()
 
 

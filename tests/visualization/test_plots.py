@@ -61,8 +61,8 @@ def test_a_line_a_run():
 
 
 def test_bars_are_in_percent_and_absent_ones_are_not_labelled():
-    arms = {"pretrained": {"x": 0.25, "y": 0.5}, "random": {"x": 0.125, "y": math.nan}}
-    figure = ap_bars(arms, ["x", "y", "z"])
+    detectors = {"pretrained": {"x": 0.25, "y": 0.5}, "random": {"x": 0.125, "y": math.nan}}
+    figure = ap_bars(detectors, ["x", "y", "z"])
     axes = figure.axes[0]
     heights = [[bar.get_height() for bar in group] for group in axes.containers]
     assert heights == [[25.0, 50.0, 0.0], [12.5, 0.0, 0.0]]

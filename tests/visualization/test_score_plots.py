@@ -86,8 +86,8 @@ def test_bars_of_slices_are_in_percent_and_grouped_by_axis():
 
 
 @pytest.mark.parametrize("chart", [precision_recall_chart, miss_rate_chart, reliability_chart])
-@pytest.mark.parametrize("arms", [{}, {"blind": {}}])
-def test_nothing_to_draw(chart, arms):
-    assert figure_svg(chart(arms, ("pedestrian", "vehicle", "bus"))).startswith("<svg")
-    assert len(chart(arms, ("pedestrian",)).axes) == 1
-    assert figure_svg(slice_bars(arms, "pedestrian")).startswith("<svg")
+@pytest.mark.parametrize("detectors", [{}, {"blind": {}}])
+def test_nothing_to_draw(chart, detectors):
+    assert figure_svg(chart(detectors, ("pedestrian", "vehicle", "bus"))).startswith("<svg")
+    assert len(chart(detectors, ("pedestrian",)).axes) == 1
+    assert figure_svg(slice_bars(detectors, "pedestrian")).startswith("<svg")

@@ -10,24 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivemim.evaluation.results_file import read_results, results_json
+from drivemim.evaluation.results_file import read_metrics, results_json
 from drivemim.files import write_bytes
-from studies.tables import mean_and_deviation
+from studies.table_format import mean_and_deviation
 from workflow.commands import (
     evaluate_step,
     export_step,
     index_step,
     last_checkpoint,
+    skip_validation,
     train_step,
-    without_validation,
 )
-from workflow.steps import Stage, Step
+from workflow.steps import Group, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit_micro_tube_camvid.py"
 DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
 # The configs read the study's indices from this folder.
 WORK_DIR = Path("work_dirs/study-camvid")
-ARMS = {"pretrained": "pretrained backbone", "random": "random initialisation"}
+INITS = {"pretrained": "pretrained backbone", "random": "random initialisation"}
 METRICS = ("mAP", "mAP50", "vehicle_AP", "vehicle_AP50", "pedestrian_AP", "pedestrian_AP50")
 
 
@@ -37,8 +37,8 @@ class StudySettings:
 
     Attributes:
         pretrain_iterations: batches of 16 clips of 2 frames.
-        finetune_iterations: batches of 8 frames, the same for both arms.
-        seeds: seeds of fine-tuning; both arms are run with each seed.
+        finetune_iterations: batches of 8 frames, the same for both initialisations.
+        seeds: seeds of fine-tuning; both are run with each seed.
     """
 
     pretrain_iterations: int = 2400
@@ -46,8 +46,8 @@ class StudySettings:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
-    """Return the study's stages, in order; the arms of one seed run in parallel, sharing the cores.
+def plan_camvid_study(settings: StudySettings, data: Path) -> list[Group]:
+    """Return the study's groups, in order; both initialisations of a seed run in parallel.
 
     Args:
         settings: the budget.
@@ -56,7 +56,7 @@ def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
     """
     iterations = settings.pretrain_iterations
     backbone = WORK_DIR / "backbone.safetensors"
-    stages: list[Stage] = [
+    groups: list[Group] = [
         _index_steps(data),
         (
             train_step(
@@ -78,9 +78,9 @@ def make_plan(settings: StudySettings, data: Path) -> list[Stage]:
         ),
     ]
     for seed in settings.seeds:
-        stages.append(tuple(_finetune_step(arm, seed, settings, backbone) for arm in ARMS))
-        stages.append(tuple(_test_step(arm, seed, settings) for arm in ARMS))
-    return stages
+        groups.append(tuple(_finetune_step(init, seed, settings, backbone) for init in INITS))
+        groups.append(tuple(_test_step(init, seed, settings) for init in INITS))
+    return groups
 
 
 def write_table(settings: StudySettings, out: Path) -> str:
@@ -94,32 +94,33 @@ def write_table(settings: StudySettings, out: Path) -> str:
         The table.
     """
     results = {
-        arm: [read_results(out / f"{arm}-{seed}.json") for seed in settings.seeds] for arm in ARMS
+        init: [read_metrics(out / f"{init}-{seed}.json") for seed in settings.seeds]
+        for init in INITS
     }
     write_bytes(out / "results.json", results_json(results))
     return table_of(results)
 
 
 def table_of(results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Format a Markdown table of percentages: one row per metric, a column per arm, the difference.
+    """Format a Markdown table of percentages: one row per metric, a column per initialisation.
 
     Args:
-        results: metrics of every seed for each arm, in the same order of seeds.
+        results: metrics of every seed for each initialisation, in the same order of seeds.
     """
     lines = [
-        f"| AP in % | {' | '.join(ARMS[arm] for arm in results)} | difference |",
+        f"| AP in % | {' | '.join(INITS[init] for init in results)} | difference |",
         f"|---|{'---|' * (len(results) + 1)}",
     ]
     for metric in METRICS:
-        arms = [[100 * run[f"drivemim/{metric}"] for run in runs] for runs in results.values()]
-        paired = [first - second for first, second in zip(*arms, strict=True)]
-        cells = [mean_and_deviation(values) for values in arms]
+        inits = [[100 * run[f"drivemim/{metric}"] for run in runs] for runs in results.values()]
+        paired = [first - second for first, second in zip(*inits, strict=True)]
+        cells = [mean_and_deviation(values) for values in inits]
         change = mean_and_deviation(paired, sign="+")
         lines.append(f"| {metric.replace('_', ' ')} | {' | '.join(cells)} | {change} |")
     return "\n".join(lines)
 
 
-def _index_steps(data: Path) -> Stage:
+def _index_steps(data: Path) -> Group:
     camvid = data / "camvid"
     train = ("--root", f"{camvid}", "--coco", f"{camvid}/train.json", "--rate", "30")
     rig = ("--root", f"{data / 'surround-clips'}", "--version", "v1.0-mini")
@@ -149,18 +150,18 @@ def _index_steps(data: Path) -> Stage:
     )
 
 
-def _finetune_step(arm: str, seed: int, settings: StudySettings, backbone: Path) -> Step:
+def _finetune_step(init: str, seed: int, settings: StudySettings, backbone: Path) -> Step:
     index = WORK_DIR / "camvid.arrow"
-    start = (f"backbone_checkpoint={backbone}",) if arm == "pretrained" else ()
+    start = (f"backbone_checkpoint={backbone}",) if init == "pretrained" else ()
     return train_step(
-        f"finetune-{arm}-{seed}",
-        f"Fine-tune a detector from {ARMS[arm]}, seed {seed}",
+        f"finetune-{init}-{seed}",
+        f"Fine-tune a detector from {INITS[init]}, seed {seed}",
         DETECTOR_CONFIG,
-        WORK_DIR / f"finetune-{arm}-{seed}",
+        WORK_DIR / f"finetune-{init}-{seed}",
         iterations=settings.finetune_iterations,
         seed=seed,
         options=(
-            without_validation(settings.finetune_iterations),
+            skip_validation(settings.finetune_iterations),
             f"train_dataloader.dataset.dataset.index={index}",
             f"val_dataloader.dataset.index={index}",
             *start,
@@ -168,14 +169,14 @@ def _finetune_step(arm: str, seed: int, settings: StudySettings, backbone: Path)
     )
 
 
-def _test_step(arm: str, seed: int, settings: StudySettings) -> Step:
-    run = WORK_DIR / f"finetune-{arm}-{seed}"
+def _test_step(init: str, seed: int, settings: StudySettings) -> Step:
+    run = WORK_DIR / f"finetune-{init}-{seed}"
     return evaluate_step(
-        f"test-{arm}-{seed}",
-        f"Evaluate the detector from {ARMS[arm]}, seed {seed}",
+        f"test-{init}-{seed}",
+        f"Evaluate the detector from {INITS[init]}, seed {seed}",
         DETECTOR_CONFIG,
         last_checkpoint(run, settings.finetune_iterations),
-        WORK_DIR / f"{arm}-{seed}.json",
-        work_dir=WORK_DIR / "test" / f"{arm}-{seed}",
+        WORK_DIR / f"{init}-{seed}.json",
+        work_dir=WORK_DIR / "test" / f"{init}-{seed}",
         options=(f"test_dataloader.dataset.index={WORK_DIR / 'camvid.arrow'}",),
     )

@@ -15,15 +15,15 @@ from workflow.commands import (
     export_step,
     index_step,
     last_checkpoint,
+    skip_validation,
     train_step,
-    without_validation,
 )
-from workflow.steps import Stage, Step
+from workflow.steps import Group, Step
 
 WORK_DIR = Path("work_dirs/study-masking")
 BASELINE = "random"
-ARMS = {
-    BASELINE: "random cells",
+RECIPES = {
+    BASELINE: "random patches",
     "tube": "tube",
     "world": "world tube + overlap",
     "object": "object-aware",
@@ -65,9 +65,9 @@ class Source:
         """Index of the labelled frames."""
         return WORK_DIR / f"{self.name}.arrow"
 
-    def config(self, arm: str) -> str:
-        """Return the pretraining config of an arm."""
-        return f"configs/pretrain/vit_micro_{arm.replace('-', '_')}_{self.name}.py"
+    def config(self, recipe: str) -> str:
+        """Return the pretraining config of an recipe."""
+        return f"configs/pretrain/vit_micro_{recipe.replace('-', '_')}_{self.name}.py"
 
 
 SOURCES = (
@@ -91,7 +91,7 @@ SOURCES = (
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """Budget of the study, the same for every arm.
+    """Budget of the study, the same for every recipe.
 
     Attributes:
         pretrain_iterations: iterations by source, with ``BATCH_SIZES`` clips each.
@@ -110,8 +110,8 @@ DEFAULT_SETTINGS = StudySettings(
 )
 
 
-def index_plan(data: Path) -> list[Stage]:
-    """Return the stages that generate the town and index all data.
+def index_plan(data: Path) -> list[Group]:
+    """Return the groups that generate the town and index all data.
 
     Args:
         data: folder with ``camvid``, ``frames`` and ``surround-clips``: see ``data/README.md``.
@@ -166,66 +166,66 @@ def index_plan(data: Path) -> list[Stage]:
     ]
 
 
-def probe_plan(settings: StudySettings) -> list[Stage]:
-    """Return the stages that pretrain and probe every arm, two at a time, seed by seed."""
+def probe_plan(settings: StudySettings) -> list[Group]:
+    """Return the groups that pretrain and probe every recipe, two at a time, seed by seed."""
     steps: list[tuple[Step, Step]] = []
     untrained: list[Step] = []
     for seed in settings.seeds:
         for source in SOURCES:
             untrained.append(_probe_step(source, UNTRAINED, seed, settings))
             steps += [
-                (_pretrain_step(source, arm, seed, settings),
-                 _probe_step(source, arm, seed, settings))
-                for arm in ARMS
+                (_pretrain_step(source, recipe, seed, settings),
+                 _probe_step(source, recipe, seed, settings))
+                for recipe in RECIPES
             ]  # fmt: skip
-    stages: list[Stage] = _together(untrained)
+    groups: list[Group] = _together(untrained)
     for at in range(0, len(steps), SIDE_BY_SIDE):
         pretrain, probe = zip(*steps[at : at + SIDE_BY_SIDE], strict=True)
-        stages += [pretrain, probe]
-    return stages
+        groups += [pretrain, probe]
+    return groups
 
 
-def detector_plan(settings: StudySettings, best: Mapping[str, str]) -> list[Stage]:
-    """Return the stages that export, fine-tune and evaluate the random arm and the best one.
+def detector_plan(settings: StudySettings, best: Mapping[str, str]) -> list[Group]:
+    """Return the groups that export, fine-tune and evaluate the random recipe and the best one.
 
     Args:
         settings: the budget.
-        best: the best arm of each source.
+        best: the best recipe of each source.
     """
     runs = [
-        (source, arm, seed, settings)
+        (source, recipe, seed, settings)
         for seed in settings.seeds
         for source in SOURCES
-        for arm in detector_arms(best[source.name])
+        for recipe in detector_recipes(best[source.name])
     ]
-    stages = _together([_export_step(*run) for run in runs])
+    groups = _together([_export_step(*run) for run in runs])
     for at in range(0, len(runs), SIDE_BY_SIDE):
         together = runs[at : at + SIDE_BY_SIDE]
-        stages.append(tuple(_finetune_step(*run) for run in together))
-        stages.append(tuple(_test_step(*run) for run in together))
-    return stages
+        groups.append(tuple(_finetune_step(*run) for run in together))
+        groups.append(tuple(_test_step(*run) for run in together))
+    return groups
 
 
-def detector_arms(best: str) -> list[str]:
-    """Return the arms that detectors are trained from."""
+def detector_recipes(best: str) -> list[str]:
+    """Return the recipes that detectors are trained from."""
     return [BASELINE, best]
 
 
-def _together(steps: Sequence[Step]) -> list[Stage]:
+def _together(steps: Sequence[Step]) -> list[Group]:
     return [tuple(steps[at : at + SIDE_BY_SIDE]) for at in range(0, len(steps), SIDE_BY_SIDE)]
 
 
-def run_name(source: Source, arm: str, seed: int) -> str:
+def run_name(source: Source, recipe: str, seed: int) -> str:
     """Return the name of a run, used for its files and folders."""
-    return f"{source.name}-{arm}-{seed}"
+    return f"{source.name}-{recipe}-{seed}"
 
 
-def _checkpoint(source: Source, arm: str, seed: int, settings: StudySettings) -> Path:
-    run = WORK_DIR / "pretrain" / run_name(source, arm, seed)
+def _checkpoint(source: Source, recipe: str, seed: int, settings: StudySettings) -> Path:
+    run = WORK_DIR / "pretrain" / run_name(source, recipe, seed)
     return last_checkpoint(run, settings.pretrain_iterations[source.name])
 
 
-def _pretrain_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
+def _pretrain_step(source: Source, recipe: str, seed: int, settings: StudySettings) -> Step:
     dataset = "train_dataloader.dataset"
     indices = {
         "town": (f"{dataset}.index={WORK_DIR / 'town.arrow'}",),
@@ -235,10 +235,10 @@ def _pretrain_step(source: Source, arm: str, seed: int, settings: StudySettings)
         ),
     }
     return train_step(
-        f"pretrain-{run_name(source, arm, seed)}",
-        f"Pretrain on {source.title}, {ARMS[arm]}, seed {seed}",
-        source.config(arm),
-        WORK_DIR / "pretrain" / run_name(source, arm, seed),
+        f"pretrain-{run_name(source, recipe, seed)}",
+        f"Pretrain on {source.title}, {RECIPES[recipe]}, seed {seed}",
+        source.config(recipe),
+        WORK_DIR / "pretrain" / run_name(source, recipe, seed),
         iterations=settings.pretrain_iterations[source.name],
         seed=seed,
         options=(
@@ -252,16 +252,18 @@ def _pretrain_step(source: Source, arm: str, seed: int, settings: StudySettings)
     )
 
 
-def _probe_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
-    out = WORK_DIR / f"probe-{run_name(source, arm, seed)}.json"
+def _probe_step(source: Source, recipe: str, seed: int, settings: StudySettings) -> Step:
+    out = WORK_DIR / f"probe-{run_name(source, recipe, seed)}.json"
     checkpoint = (
-        () if arm == UNTRAINED else ("--checkpoint", f"{_checkpoint(source, arm, seed, settings)}")
+        ()
+        if recipe == UNTRAINED
+        else ("--checkpoint", f"{_checkpoint(source, recipe, seed, settings)}")
     )
     return Step(
-        name=f"probe-{run_name(source, arm, seed)}",
-        title=f"Probe on {source.title}: {ARMS.get(arm, 'untrained backbone')}, seed {seed}",
+        name=f"probe-{run_name(source, recipe, seed)}",
+        title=f"Probe on {source.title}: {RECIPES.get(recipe, 'untrained backbone')}, seed {seed}",
         command=(
-            *("tools/probe.py", source.config(BASELINE if arm == UNTRAINED else arm)),
+            *("tools/probe.py", source.config(BASELINE if recipe == UNTRAINED else recipe)),
             *(*checkpoint, "--index", f"{source.index}", "--train", source.train),
             *("--val", source.val, "--seed", f"{seed}", "--out", f"{out}"),
             *(("--cameras", *source.cameras) if source.cameras else ()),
@@ -271,34 +273,34 @@ def _probe_step(source: Source, arm: str, seed: int, settings: StudySettings) ->
     )
 
 
-def _backbone(source: Source, arm: str, seed: int) -> Path:
-    return WORK_DIR / "backbones" / f"{run_name(source, arm, seed)}.safetensors"
+def _backbone(source: Source, recipe: str, seed: int) -> Path:
+    return WORK_DIR / "backbones" / f"{run_name(source, recipe, seed)}.safetensors"
 
 
-def _export_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
-    checkpoint = _checkpoint(source, arm, seed, settings)
+def _export_step(source: Source, recipe: str, seed: int, settings: StudySettings) -> Step:
+    checkpoint = _checkpoint(source, recipe, seed, settings)
     return export_step(
-        f"export-{run_name(source, arm, seed)}",
-        f"Export the backbone of {source.title}, {ARMS[arm]}, seed {seed}",
+        f"export-{run_name(source, recipe, seed)}",
+        f"Export the backbone of {source.title}, {RECIPES[recipe]}, seed {seed}",
         checkpoint,
-        _backbone(source, arm, seed),
+        _backbone(source, recipe, seed),
         # This plan runs separately and would not notice that the pretraining was repeated.
         reads=(f"{checkpoint}",),
     )
 
 
-def _finetune_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
+def _finetune_step(source: Source, recipe: str, seed: int, settings: StudySettings) -> Step:
     iterations = settings.finetune_iterations[source.name]
-    start = f"backbone_checkpoint={_backbone(source, arm, seed)}"
+    start = f"backbone_checkpoint={_backbone(source, recipe, seed)}"
     return train_step(
-        f"finetune-{run_name(source, arm, seed)}",
-        f"Fine-tune a detector on {source.title}: {ARMS[arm]}, seed {seed}",
+        f"finetune-{run_name(source, recipe, seed)}",
+        f"Fine-tune a detector on {source.title}: {RECIPES[recipe]}, seed {seed}",
         source.detector,
-        WORK_DIR / "finetune" / run_name(source, arm, seed),
+        WORK_DIR / "finetune" / run_name(source, recipe, seed),
         iterations=iterations,
         seed=seed,
         options=(
-            without_validation(iterations),
+            skip_validation(iterations),
             f"train_dataloader.dataset.dataset.index={source.index}",
             f"val_dataloader.dataset.index={source.index}",
             *_detector_options(),
@@ -307,15 +309,15 @@ def _finetune_step(source: Source, arm: str, seed: int, settings: StudySettings)
     )
 
 
-def _test_step(source: Source, arm: str, seed: int, settings: StudySettings) -> Step:
-    run = WORK_DIR / "finetune" / run_name(source, arm, seed)
+def _test_step(source: Source, recipe: str, seed: int, settings: StudySettings) -> Step:
+    run = WORK_DIR / "finetune" / run_name(source, recipe, seed)
     return evaluate_step(
-        f"test-{run_name(source, arm, seed)}",
-        f"Evaluate the detector on {source.title}: {ARMS[arm]}, seed {seed}",
+        f"test-{run_name(source, recipe, seed)}",
+        f"Evaluate the detector on {source.title}: {RECIPES[recipe]}, seed {seed}",
         source.detector,
         last_checkpoint(run, settings.finetune_iterations[source.name]),
-        WORK_DIR / f"detector-{run_name(source, arm, seed)}.json",
-        work_dir=WORK_DIR / "test" / run_name(source, arm, seed),
+        WORK_DIR / f"detector-{run_name(source, recipe, seed)}.json",
+        work_dir=WORK_DIR / "test" / run_name(source, recipe, seed),
         options=(f"test_dataloader.dataset.index={source.index}", *_detector_options()),
     )
 

@@ -87,7 +87,7 @@ def train_step(
     )
 
 
-def without_validation(iterations: int) -> str:
+def skip_validation(iterations: int) -> str:
     """Return the option that disables validation, because a separate step evaluates."""
     return f"train_cfg.val_begin={iterations + 1}"
 

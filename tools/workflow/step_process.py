@@ -25,13 +25,13 @@ class StepFailedError(RuntimeError):
     """A failed command of a plan; the message contains the end of its log."""
 
 
-class Running:
+class StepProcess:
     """A running command whose output goes to its log.
 
     Args:
         name: name for messages.
         command: script and arguments, without the interpreter.
-        log: path of the log, relative to the repository.
+        log_path: path of the log, relative to the repository.
         repository: folder to run in.
         threads: number of threads that it may use.
         lock: open file that the command inherits, so it stays locked even if this process dies.
@@ -42,18 +42,18 @@ class Running:
         name: str,
         command: Sequence[str],
         *,
-        log: Path,
+        log_path: Path,
         repository: Path,
         threads: int,
         lock: IO[bytes],
     ) -> None:
         self.name = name
         self.command = command
-        self.log = log
+        self.log_path = log_path
         self.latest = "starting"
         self._began = time.monotonic()
         self._ended: float | None = None
-        whole = repository / log
+        whole = repository / log_path
         whole.parent.mkdir(parents=True, exist_ok=True)
         environment = {
             # On shared cores, threads that spin while they wait are many times slower.
@@ -86,7 +86,7 @@ class Running:
                 file.write(line)
                 file.flush()
                 self._lines = [*self._lines[-LAST_LINES:], line.rstrip()]
-                self.latest = progress_of(line) or self.latest
+                self.latest = parse_progress(line) or self.latest
 
     def seconds(self) -> float:
         """Return how many seconds it has been running, or ran."""
@@ -114,7 +114,7 @@ class Running:
             end = "\n".join(f"    {line}" for line in self._lines[-LAST_LINES:])
             raise StepFailedError(
                 f"{self.name} failed with exit code {self._process.returncode}; its log "
-                f"ends:\n{end}\n  whole log: {self.log}\n"
+                f"ends:\n{end}\n  whole log: {self.log_path}\n"
                 f"  to run it alone: python {shlex.join(self.command)}"
             )
 
@@ -130,7 +130,7 @@ class Running:
         self._reader.join(timeout=5)
 
 
-def progress_of(line: str) -> str:
+def parse_progress(line: str) -> str:
     """Return a short form of a log line's progress; empty if it reports no progress.
 
     An MMEngine line is reduced to position, time left and loss. A counting line is kept.

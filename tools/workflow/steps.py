@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import IO
 
 from drivemim.files import check_folder, write_bytes
-from workflow.step_process import Running, StepFailedError
+from workflow.step_process import StepFailedError, StepProcess
 
 SECONDS_BETWEEN_LINES = 5.0
 
-Say = Callable[[str], None]
+LogLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +48,12 @@ class Step:
     folder: Path | None = None
 
 
-Stage = tuple[Step, ...]
+Group = tuple[Step, ...]
 """Steps that run in parallel and share the CPU cores."""
 
 
 @dataclass(frozen=True)
-class Done:
+class StepResult:
     """The outcome of a step.
 
     Attributes:
@@ -79,15 +79,15 @@ def run_length(iterations: int) -> tuple[str, ...]:
     )
 
 
-def run_program(
+def run_cli(
     name: str,
-    plan: Sequence[Stage],
+    plan: Sequence[Group],
     work_dir: Path,
     *,
     repository: Path,
     fresh: bool = False,
     independent: bool = False,
-) -> list[Done]:
+) -> list[StepResult]:
     """Run a plan as a command line program: print progress, and exit with an error on failure.
 
     Args:
@@ -107,10 +107,10 @@ def run_program(
     except OSError as error:
         sys.exit(f"{name}: {error}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    say = partial(print, flush=True)
+    log = partial(print, flush=True)
     try:
         return run_plan(
-            plan, work_dir, repository=repository, fresh=fresh, independent=independent, say=say
+            plan, work_dir, repository=repository, fresh=fresh, independent=independent, log=log
         )
     except StepFailedError as error:
         sys.exit(f"{name}: {error}")
@@ -120,25 +120,25 @@ def run_program(
 
 
 def run_plan(
-    plan: Sequence[Stage],
+    plan: Sequence[Group],
     work_dir: Path,
     *,
     repository: Path,
     fresh: bool = False,
     independent: bool = False,
-    say: Say = print,
-) -> list[Done]:
+    log: LogLine = print,
+) -> list[StepResult]:
     """Run every step whose command, sources or predecessors changed since its last completion.
 
     Args:
-        plan: stages, in order.
+        plan: groups, in order.
         work_dir: folder for ``logs/STEP.log`` and for ``stamps/STEP.json``, which records
             completed steps.
         repository: folder that the commands run in.
         fresh: run everything again.
         independent: make a step depend only on its command and on what it reads, not on earlier
-            stages; so stages can be added, removed and reordered without rerunning steps.
-        say: called with every line of progress.
+            groups; so groups can be added, removed and reordered without rerunning steps.
+        log: called with every line of progress.
 
     Returns:
         One entry per step, in the plan's order.
@@ -146,38 +146,38 @@ def run_plan(
     Raises:
         StepFailedError: if a command fails.
     """
-    results: list[Done] = []
+    results: list[StepResult] = []
     chain = ""
-    number, total = 0, sum(len(stage) for stage in plan)
+    number, total = 0, sum(len(group) for group in plan)
     hashes = _SourceHashes(repository)
-    for stage in plan:
-        keys = [_key(step, chain, hashes) for step in stage]
-        stamps = [_Stamp(repository / work_dir / "stamps" / f"{step.name}.json") for step in stage]
+    for group in plan:
+        keys = [_key(step, chain, hashes) for step in group]
+        stamps = [_Stamp(repository / work_dir / "stamps" / f"{step.name}.json") for step in group]
         due: dict[Step, IO[bytes]] = {}
         with ExitStack() as locks:
-            for step, key, stamp in zip(stage, keys, stamps, strict=True):
+            for step, key, stamp in zip(group, keys, stamps, strict=True):
                 number += 1
                 complete = all((repository / path).exists() for path in step.writes)
                 if stamp.done(key) and complete and not fresh:
-                    say(f"[{number}/{total}] {step.title}: done earlier")
+                    log(f"[{number}/{total}] {step.title}: done earlier")
                     continue
                 due[step] = locks.enter_context(_lock(step, stamp.path))
                 if stamp.exists() and (fresh or stamp.key != key):
                     _remove_results(step, work_dir, repository)
                 stamp.begin(key)
-                say(f"[{number}/{total}] {step.title}")
-                say(f"      $ python {shlex.join(step.command)}")
-            seconds = _run_side_by_side(due, work_dir, repository, say)
-        for step, key, stamp in zip(stage, keys, stamps, strict=True):
+                log(f"[{number}/{total}] {step.title}")
+                log(f"      $ python {shlex.join(step.command)}")
+            seconds = _run_side_by_side(due, work_dir, repository, log)
+        for step, key, stamp in zip(group, keys, stamps, strict=True):
             if step in due:
                 stamp.finish(key, seconds[step.name])
-            results.append(Done(step, stamp.seconds, step not in due))
+            results.append(StepResult(step, stamp.seconds, step not in due))
         if not independent:
             chain = hashlib.sha256("".join([chain, *keys]).encode()).hexdigest()
     return results
 
 
-def finished(steps: Sequence[Step], work_dir: Path, *, repository: Path) -> set[str]:
+def completed_steps(steps: Sequence[Step], work_dir: Path, *, repository: Path) -> set[str]:
     """Return the names of an independent plan's steps whose results exist and are not stale.
 
     Args:
@@ -285,17 +285,17 @@ def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
 
 
 def _run_side_by_side(
-    steps: Mapping[Step, IO[bytes]], work_dir: Path, repository: Path, say: Say
+    steps: Mapping[Step, IO[bytes]], work_dir: Path, repository: Path, log: LogLine
 ) -> dict[str, float]:
     """Run steps in parallel, divide the cores among them, and return seconds by name."""
     if not steps:
         return {}
     threads = max(1, _cores() // len(steps))
     running = [
-        Running(
+        StepProcess(
             step.name,
             step.command,
-            log=work_dir / "logs" / f"{step.name}.log",
+            log_path=work_dir / "logs" / f"{step.name}.log",
             repository=repository,
             threads=threads,
             lock=lock,
@@ -314,14 +314,14 @@ def _run_side_by_side(
                 for i, process in enumerate(running):
                     if process.latest != shown[i] and process.alive():
                         shown[i] = process.latest
-                        say(f"      {_clock(process.seconds())}  {process.name}: {process.latest}")
+                        log(f"      {_clock(process.seconds())}  {process.name}: {process.latest}")
         for process in running:
             process.check()
     finally:
         for process in running:
             process.stop()
     for process in running:
-        say(f"      {_clock(process.seconds())}  {process.name}: done")
+        log(f"      {_clock(process.seconds())}  {process.name}: done")
     return {process.name: process.seconds() for process in running}
 
 

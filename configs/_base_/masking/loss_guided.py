@@ -1,7 +1,7 @@
 # Loss-guided masks: a growing fraction of the hidden patches are hard to reconstruct.
-# Configs move masking and guide into their model with pop, so that neither remains a top-level key.
+# Configs move masking and teacher into their model with pop, so that neither remains a top-level key.
 masking = dict(_delete_=True, type='GuidedMask', ratio=0.75, share=0.0)
-guide = dict(type='LossPredictor')
+teacher = dict(type='LossPredictor')
 
 custom_hooks = [
     dict(

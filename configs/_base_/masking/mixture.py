@@ -1,5 +1,5 @@
 # Per clip, pick one of: object masks over a world mask, causal masks, or loss-guided masks.
-# Configs move masking and guide into their model with pop, so that neither remains a top-level key.
+# Configs move masking and teacher into their model with pop, so that neither remains a top-level key.
 masking = dict(
     _delete_=True,
     type='MixtureMask',
@@ -10,7 +10,7 @@ masking = dict(
         dict(type='GuidedMask', rest=dict(type='WorldMask')),
     ],
     weights=[2, 1, 1])
-guide = dict(type='LossPredictor')
+teacher = dict(type='LossPredictor')
 
 custom_hooks = [
     dict(

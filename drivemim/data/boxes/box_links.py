@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from drivemim.clips import Clips
-from drivemim.geometry.standing import move_standing_boxes
+from drivemim.geometry.ground_plane import warp_boxes_on_ground
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -82,7 +82,7 @@ def _expected(clips: Clips, boxes_TNM4: Floats) -> Floats:
         values[0].double().numpy()
         for values in (clips.intrinsics_BTN33, clips.camera_to_clip_BTN44)
     )
-    moved = move_standing_boxes(
+    moved = warp_boxes_on_ground(
         boxes_TNM4[:-1].reshape(pairs[0] * pairs[1], pairs[2], 4),
         *(each[:-1].reshape(-1, *each.shape[2:]) for each in (intrinsics, poses)),
         *(each[1:].reshape(-1, *each.shape[2:]) for each in (intrinsics, poses)),

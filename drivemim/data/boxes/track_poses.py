@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.geometry.poses import invert_pose, pose_from_vector, pose_matrix, slerp
-from drivemim.masking.leakage import Movers
+from drivemim.masking.leakage import TrackBoxes
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -17,7 +17,7 @@ _BEYOND = 0.25
 """Limit of extrapolation past two samples, as a share of the time between them."""
 
 
-def clip_movers(index: FrameIndex, rows_TN: Ints) -> Movers:
+def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:
     """Return the 3-D boxes of all tracks of a clip, of any category.
 
     Boxes are interpolated between the samples before and after the frame. Unlike in the ground
@@ -67,7 +67,7 @@ def clip_movers(index: FrameIndex, rows_TN: Ints) -> Movers:
         pose_VK44[present_VK] = to_clip @ pose_matrix(center, turned)
     size_VK3 = np.ones((*present_VK.shape, 3))
     size_VK3[present_VK] = boxes.size[new][:, [1, 0, 2]]
-    return Movers(
+    return TrackBoxes(
         box_to_clip_TNK44=_spread(pose_VK44, valid_TN, np.eye(4)),
         size_TNK3=_spread(size_VK3, valid_TN, np.ones(3)),
         present_TNK=_spread(present_VK, valid_TN, np.False_).bool(),

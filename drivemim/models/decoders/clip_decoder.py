@@ -18,7 +18,7 @@ from drivemim.models.decoders.context import (
     check_attention_scope,
     usable_keys,
 )
-from drivemim.models.encoders.base import MaskedEncoder, MaskedFeatures
+from drivemim.models.encoders.masked_encoder import MaskedEncoder, MaskedFeatures
 from drivemim.models.layers import MLP, attend, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
 from drivemim.models.patches import PatchMask, gather_patches
@@ -95,7 +95,7 @@ class ClipDecoder(BaseModule):
             )
         self.embed_dims = self.out_channels = embed_dims
         self.attention_scope: AttentionScope = attention_scope
-        self.project = nn.Linear(encoder.cell_channels, embed_dims)
+        self.project = nn.Linear(encoder.patch_channels, embed_dims)
         self.mask_token = nn.Parameter(torch.zeros(embed_dims))
         self.geometry = RayTimeEmbedding(embed_dims)
         blocks = [DecoderBlock(embed_dims, num_heads, mlp_ratio) for _ in range(depth)]

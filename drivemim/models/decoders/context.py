@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from drivemim.clips import Clips
-from drivemim.geometry.rays import cell_rays
+from drivemim.geometry.rays import patch_rays
 from drivemim.models.patches import PatchMask
 
 AttentionScope = Literal["clip", "frame"]
@@ -46,7 +46,7 @@ class RayTimeEmbedding(nn.Module):
         (B, T, N), (h, w) = clips.shape, grid
         # Camera matrices hold thousands of pixels: half precision would distort the rays.
         with torch.autocast(clips.images_BTNHWC.device.type, enabled=False):
-            rays_BTNhw6 = cell_rays(
+            rays_BTNhw6 = patch_rays(
                 clips.intrinsics_BTN33.float(),
                 clips.camera_to_clip_BTN44.float(),
                 grid,

@@ -26,7 +26,7 @@ from drivemim.models.decoders.context import (
     check_attention_scope,
     usable_keys,
 )
-from drivemim.models.encoders.base import MaskedEncoder, MaskedFeatures, Stage
+from drivemim.models.encoders.masked_encoder import MaskedEncoder, MaskedFeatures, Stage
 from drivemim.models.layers import MLP, KeepStatistics, attend, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
 from drivemim.models.patches import (
@@ -135,7 +135,7 @@ class PyramidDecoder(BaseModule):
         super().__init__()
         check_attention_init(attention_init)
         check_attention_scope(attention_scope)
-        dims = encoder.cell_channels
+        dims = encoder.patch_channels
         if dims % 4 or dims % num_heads or depth < 1:
             raise ValueError(
                 f"PyramidDecoder: the encoder's {dims} channels must be a multiple of 4 and of "

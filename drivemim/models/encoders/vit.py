@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from drivemim.clips import patch_grid
 from drivemim.errors import ConfigError
-from drivemim.models.encoders.base import MaskedFeatures, Stage
+from drivemim.models.encoders.masked_encoder import MaskedFeatures, Stage
 from drivemim.models.encoders.windows import WindowBlock, Windows
 from drivemim.models.layers import Block, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
@@ -45,9 +45,9 @@ class PatchEmbed(nn.Module):
         assert self.proj.bias is not None
         nn.init.zeros_(self.proj.bias)
 
-    def forward(self, cells_BKP: Tensor) -> Tensor:
+    def forward(self, patches_BKP: Tensor) -> Tensor:
         """Embed patches: (B, K, P) to (B, K, D)."""
-        return F.linear(cells_BKP, self.proj.weight.flatten(1), self.proj.bias)
+        return F.linear(patches_BKP, self.proj.weight.flatten(1), self.proj.bias)
 
 
 @MODELS.register_module()
@@ -117,9 +117,9 @@ class ViT(BaseModule):
         super().__init__(init_cfg)
         check_attention_init(attention_init)
         dims, depth, heads = _sizes(arch, embed_dims, depth, num_heads)
-        self.embed_dims = self.cell_channels = dims
+        self.embed_dims = self.patch_channels = dims
         self.num_heads = heads
-        self.patch_size = self.mask_stride = patch_size
+        self.patch_size = self.mask_patch_size = patch_size
         self.stages: tuple[Stage, ...] = ()
         self.out_indices = _positive_indices(out_indices, depth)
         self.window_size = window_size
@@ -166,7 +166,7 @@ class ViT(BaseModule):
         return self
 
     @contextmanager
-    def attend_globally(self) -> Iterator[None]:
+    def full_attention(self) -> Iterator[None]:
         """Let every block attend to the whole image, like in pretraining.
 
         The features are then those of pretraining for any window size. So a detector's weights and

@@ -42,8 +42,8 @@ class Windows:
         )
         self.inside_WS: Tensor | None = None
         if any(self._padding):
-            cells_1L1 = torch.ones(1, grid[0] * grid[1], 1, dtype=torch.bool, device=device)
-            self.inside_WS = self.split(cells_1L1)[..., 0]
+            ones_1L1 = torch.ones(1, grid[0] * grid[1], 1, dtype=torch.bool, device=device)
+            self.inside_WS = self.split(ones_1L1)[..., 0]
 
     def split(self, tokens_BLD: Tensor) -> Tensor:
         """Split (B, L, D) into (B * W, S, D), windows and their patches in row-major order."""

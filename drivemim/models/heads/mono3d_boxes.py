@@ -25,7 +25,7 @@ from drivemim.geometry import (
 )
 
 
-def without_overlaps(found: InstanceData, nms: Mapping[str, Any] | None) -> InstanceData:
+def nms_bev(found: InstanceData, nms: Mapping[str, Any] | None) -> InstanceData:
     """Suppress objects that overlap a better one of their class in the bird's-eye view.
 
     Args:

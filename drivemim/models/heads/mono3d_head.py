@@ -19,7 +19,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from drivemim.errors import ConfigError, DataError
-from drivemim.models.heads.mono3d_boxes import image_boxes, without_overlaps
+from drivemim.models.heads.mono3d_boxes import image_boxes, nms_bev
 from drivemim.models.heads.mono3d_coder import CODE_PARTS, CODE_SIZE, Objects3D
 from drivemim.models.heads.mono3d_targets import (
     ImageTargets,
@@ -314,7 +314,7 @@ class Mono3DHead(AnchorFreeHead):
         results = []
         for meta, *outputs in zip(batch_img_metas, *joined, strict=True):
             found = self._objects(locations, outputs, meta, cfg)
-            found = without_overlaps(found, cfg.get("nms") if with_nms else None)
+            found = nms_bev(found, cfg.get("nms") if with_nms else None)
             found = found[: cfg.get("max_per_img", len(found))]
             found.bboxes = _boxes(found, meta, rescale)
             results.append(found)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.models.patches import PatchMask
-from drivemim.models.targets.base import ReconstructionTarget, hidden_patches
+from drivemim.models.targets.reconstruction_target import ReconstructionTarget, hidden_patches
 from drivemim.registry import MODELS
 
 _STROKE_WIDTH = 0.15  # of a square's side, in reconstructions
@@ -29,7 +29,7 @@ class OrientedGradients(ReconstructionTarget):
     square are scaled to a length of at most 1; ``eps`` keeps them short where there is only noise.
 
     Args:
-        size: pixels along the side of a square; must divide the encoder's mask stride.
+        size: pixels along the side of a square; must divide the encoder's ``mask_patch_size``.
         bins: number of orientations.
         eps: mean gradient of a square, in units of the normalised image, below which its votes
             fade.
@@ -47,15 +47,15 @@ class OrientedGradients(ReconstructionTarget):
         self.bins = bins
         self.eps = eps
 
-    def channels(self, mask_stride: int) -> int:
+    def channels(self, mask_patch_size: int) -> int:
         """Return P, the number of values to predict per patch.
 
         Raises:
             ValueError: if ``size`` does not divide the patch.
         """
-        if mask_stride % self.size:
-            raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
-        return self.bins * (mask_stride // self.size) ** 2
+        if mask_patch_size % self.size:
+            raise ValueError(f"size={self.size} must divide mask_patch_size={mask_patch_size}")
+        return self.bins * (mask_patch_size // self.size) ** 2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
         """Compute the targets of the hidden patches.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from drivemim.models.patches import PatchMask
-from drivemim.models.targets.base import ReconstructionTarget, hidden_patches
+from drivemim.models.targets.reconstruction_target import ReconstructionTarget, hidden_patches
 from drivemim.registry import MODELS
 
 
@@ -28,9 +28,9 @@ class NormalizedPixels(ReconstructionTarget):
         super().__init__()
         self.eps = eps
 
-    def channels(self, mask_stride: int) -> int:
+    def channels(self, mask_patch_size: int) -> int:
         """Return P, the number of values to predict per patch."""
-        return 3 * mask_stride**2
+        return 3 * mask_patch_size**2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
         """Compute the targets of the hidden patches.

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.models.patches import PatchMask
-from drivemim.models.targets.base import ReconstructionTarget, hidden_patches
+from drivemim.models.targets.reconstruction_target import ReconstructionTarget, hidden_patches
 from drivemim.registry import MODELS
 
 
@@ -18,7 +18,7 @@ class PooledPixels(ReconstructionTarget):
     a patch that a short training can predict. Units are those of the normalised image.
 
     Args:
-        size: number of squares per side of a patch; must divide the encoder's mask stride.
+        size: number of squares per side of a patch; must divide the encoder's ``mask_patch_size``.
     """
 
     pixels_note = "one predicted mean colour per square of a hidden patch"
@@ -29,14 +29,14 @@ class PooledPixels(ReconstructionTarget):
             raise ValueError(f"size={size} must be at least 1")
         self.size = size
 
-    def channels(self, mask_stride: int) -> int:
+    def channels(self, mask_patch_size: int) -> int:
         """Return P, the number of values to predict per patch.
 
         Raises:
             ValueError: if ``size`` does not divide the patch.
         """
-        if mask_stride % self.size:
-            raise ValueError(f"size={self.size} must divide the mask stride {mask_stride}")
+        if mask_patch_size % self.size:
+            raise ValueError(f"size={self.size} must divide mask_patch_size={mask_patch_size}")
         return 3 * self.size**2
 
     def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:

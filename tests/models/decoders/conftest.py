@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import drivemim.models  # noqa: F401 - registers
-from drivemim.models.encoders.base import MaskedFeatures, Stage
+from drivemim.models.encoders.masked_encoder import MaskedFeatures, Stage
 from drivemim.registry import MODELS
 
 GRID = (2, 3)
@@ -46,7 +46,7 @@ def build(kind: str) -> Callable[..., Any]:
 
     def make(**changes: Any) -> nn.Module:
         torch.manual_seed(0)
-        encoder = SimpleNamespace(cell_channels=8, stages=stages)
+        encoder = SimpleNamespace(patch_channels=8, stages=stages)
         decoder = MODELS.build({"encoder": encoder, "num_heads": 2, **config, **changes})
         decoder.init_weights()
         return decoder

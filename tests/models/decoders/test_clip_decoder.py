@@ -6,12 +6,12 @@ import torch
 from drivemim.clips import Clips
 from drivemim.models import ClipDecoder
 from drivemim.models.decoders.clip_decoder import DecoderBlock
-from drivemim.models.encoders.base import MaskedFeatures
+from drivemim.models.encoders.masked_encoder import MaskedFeatures
 from drivemim.models.patches import PatchMask
 
 
 def test_hidden_patches_come_in_row_major_order(clips: Clips, mask: torch.Tensor) -> None:
-    encoder = SimpleNamespace(cell_channels=8, stages=())
+    encoder = SimpleNamespace(patch_channels=8, stages=())
     decoder = ClipDecoder(encoder=encoder, embed_dims=24, depth=2, num_heads=2)
     visible = MaskedFeatures(tokens_XKD=torch.randn(8, 2, 8))
     with torch.no_grad():

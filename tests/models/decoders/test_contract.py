@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drivemim.clips import Clips
-from drivemim.models.encoders.base import MaskedFeatures
+from drivemim.models.encoders.masked_encoder import MaskedFeatures
 from drivemim.models.patches import PatchMask
 
 Build = Callable[..., torch.nn.Module]

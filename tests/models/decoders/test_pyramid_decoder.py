@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from drivemim.clips import Clips
 from drivemim.models import PyramidDecoder
 from drivemim.models.decoders.pyramid_decoder import CrossAttentionBlock, Level
-from drivemim.models.encoders.base import MaskedFeatures, Stage
+from drivemim.models.encoders.masked_encoder import MaskedFeatures, Stage
 from drivemim.models.patches import PatchMask
 from drivemim.registry import MODELS
 
@@ -31,7 +31,7 @@ class ThirdOfTheSize(nn.Module):
 
 def build(stages: tuple[Stage, ...] = (), **changes: Any) -> PyramidDecoder:
     torch.manual_seed(0)
-    encoder = SimpleNamespace(cell_channels=8, stages=stages)
+    encoder = SimpleNamespace(patch_channels=8, stages=stages)
     settings = dict(neck=dict(type="UntouchedMaps"), num_heads=2) | changes
     return PyramidDecoder(encoder=encoder, **settings)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from drivemim.models import MaskedResNet
-from drivemim.models.encoders.resnet import Holes
+from drivemim.models.encoders.resnet import SparseMask
 from drivemim.models.patches import PatchMask
 from drivemim.registry import MODELS
 
@@ -24,7 +24,7 @@ def build(depth: int = 18, kind: str = "mmdet.ResNet", **backbone: object) -> Ma
         type=kind, depth=depth, base_channels=8, norm_eval=False, zero_init_residual=False
     )
     model = MODELS.build(
-        dict(type="MaskedResNet", backbone={**config, **backbone}, cell_channels=24)
+        dict(type="MaskedResNet", backbone={**config, **backbone}, patch_channels=24)
     )
     model.init_weights()
     # Statistics away from their initial values, so that using them shows.
@@ -89,7 +89,7 @@ def test_hidden_pixels_have_no_influence(
         assert torch.equal(statistic, other.get_buffer(name)), name
 
 
-def test_every_map_is_zero_in_holes_and_not_elsewhere(
+def test_every_map_is_zero_at_hidden_positions_and_not_elsewhere(
     images: torch.Tensor, mask: torch.Tensor
 ) -> None:
     for level, features in enumerate(build().masked_maps(images, mask)):
@@ -105,7 +105,7 @@ def test_statistics_are_those_of_visible_positions_by_hand(mask: torch.Tensor) -
     norm = nn.BatchNorm2d(4, momentum=0.3).double().train()
     nn.init.uniform_(norm.weight)
     nn.init.uniform_(norm.bias)
-    out = Holes(mask).normalize(norm, x).detach().numpy()
+    out = SparseMask(mask).normalize(norm, x).detach().numpy()
 
     hidden = mask.numpy().repeat(2, axis=1).repeat(2, axis=2)
     rows = x.numpy().transpose(0, 2, 3, 1)[~hidden]
@@ -257,9 +257,9 @@ def test_a_single_visible_position_falls_back_on_running_statistics() -> None:
     assert all(each.grad.isfinite().all() for each in model.parameters() if each.grad is not None)
 
 
-def test_bottleneck_strides_give_the_mask_stride() -> None:
-    assert build().mask_stride == 32
-    assert build(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)).mask_stride == 16
+def test_bottleneck_strides_give_the_mask_patch_size() -> None:
+    assert build().mask_patch_size == 32
+    assert build(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)).mask_patch_size == 16
 
 
 @pytest.mark.parametrize(
@@ -280,15 +280,15 @@ def test_bottleneck_strides_give_the_mask_stride() -> None:
         ),
     ],
 )
-def test_what_cannot_have_holes_is_refused(backbone: dict[str, object], message: str) -> None:
+def test_what_cannot_be_masked_is_refused(backbone: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MODELS.build(dict(type="MaskedResNet", backbone=backbone))
 
 
 def test_fused_stages_must_exist() -> None:
     backbone = dict(type="mmdet.ResNet", depth=18)
-    with pytest.raises(ValueError, match=r"fuse \(4,\) must name stages of ResNet: 0 to 3"):
-        MODELS.build(dict(type="MaskedResNet", backbone=backbone, fuse=(4,)))
+    with pytest.raises(ValueError, match=r"fuse_stages \(4,\) must name stages of ResNet: 0 to 3"):
+        MODELS.build(dict(type="MaskedResNet", backbone=backbone, fuse_stages=(4,)))
 
 
 def test_an_uncounted_batch_is_normalised_by_running_averages_that_stay(

@@ -132,7 +132,7 @@ def test_parameters_are_those_without_windows() -> None:
     assert shapes[0] == shapes[1]
     windowed.load_state_dict(plain.state_dict(), strict=True)
     assert not torch.allclose(windowed(images(4, 6))[0], plain(images(4, 6))[0])
-    with windowed.attend_globally():
+    with windowed.full_attention():
         assert torch.equal(windowed(images(4, 6))[0], plain(images(4, 6))[0])
     assert windowed.window_size == 2
 
@@ -169,7 +169,7 @@ def test_pretraining_with_windows_is_refused() -> None:
     mask = torch.zeros(2, 4, 6, dtype=torch.bool)
     with pytest.raises(ConfigError, match="window_size=2, which is for detectors; leave it out"):
         encode(model, images(4, 6), mask)
-    with model.attend_globally():
+    with model.full_attention():
         assert encode(model, images(4, 6), mask).shape == (2, 24, 32)
 
 

@@ -9,11 +9,11 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
+from oracle_outputs import oracle_outputs
 
 from drivemim.data.classes import ATTRIBUTES, CLASS_ATTRIBUTES, DETECTION_CLASSES
 from drivemim.errors import ConfigError, DataError
-from drivemim.models.heads.mono3d_boxes import without_overlaps
-from drivemim.models.heads.mono3d_perfect import perfect_outputs
+from drivemim.models.heads.mono3d_boxes import nms_bev
 
 CAR, PERSON, CONE = 0, 1, 2
 HEIGHT, WIDTH = 64, 96
@@ -96,7 +96,7 @@ def centerness_of(head, sample):
 
 def test_a_perfect_network_has_no_loss():
     head = make_head()
-    outputs = perfect_outputs(head, [EMPTY, TRUE], SIZES)
+    outputs = oracle_outputs(head, [EMPTY, TRUE], SIZES)
     losses = losses_of(head, outputs, EMPTY, TRUE)
     wanted = centerness_of(head, TRUE)
     # A target between 0 and 1 keeps its own entropy.
@@ -121,7 +121,7 @@ def test_a_perfect_network_has_no_loss():
 
 def test_a_perfect_network_is_decoded_to_the_truth():
     head = make_head()
-    outputs = perfect_outputs(head, [EMPTY, TRUE], SIZES)
+    outputs = oracle_outputs(head, [EMPTY, TRUE], SIZES)
     nothing, found = head.predict_by_feat(*outputs, [EMPTY.metainfo, TRUE.metainfo])
     assert len(nothing) == 0
     assert nothing.bboxes.shape == (0, 4)
@@ -147,7 +147,7 @@ def test_losses_by_hand():
     """One positive location, moved by known amounts: smooth L1 with beta 1/9 is |x| - 1/18."""
     one = sample_of((CAR, [0.0, 0.0, 8.0], [1.9, 4.5, 1.6], 1.0, [1.0, 2.0], 2, [44, 28, 52, 36.0]))
     head = make_head(center_radius=0.0)
-    outputs = perfect_outputs(head, [one], SIZES)
+    outputs = oracle_outputs(head, [one], SIZES)
     rows = (outputs[0][0][0, CAR] > 0).nonzero()
     assert len(rows) == 1
     y, x = rows[0]
@@ -206,7 +206,7 @@ def test_what_is_ignored_is_not_taught_as_background():
     head = make_head()
     plain = sample_of()
     ignoring = sample_of(ignored=[[0.0, 0.0, 16.0, 8.0]])
-    outputs = perfect_outputs(head, [plain], SIZES)
+    outputs = oracle_outputs(head, [plain], SIZES)
     outputs[0][0][0, CAR, 0, :2] = 3.0  # sure of cars at (4, 4) and (12, 4)
     assert float(losses_of(head, outputs, plain)["loss_cls"]) > 1
     assert float(losses_of(head, outputs, ignoring)["loss_cls"]) < 1e-5
@@ -214,7 +214,7 @@ def test_what_is_ignored_is_not_taught_as_background():
 
 def test_an_object_has_an_attribute_of_its_class():
     head = make_head()
-    outputs = perfect_outputs(head, [TRUE], SIZES)
+    outputs = oracle_outputs(head, [TRUE], SIZES)
     for level in outputs[3]:
         level[:] = torch.tensor([3.0, 1.0, 1.0, 2.0]).reshape(4, 1, 1)
     found = head.predict_by_feat(*outputs, [TRUE.metainfo])[0]
@@ -230,7 +230,7 @@ def test_boxes_are_what_the_camera_sees_of_the_object():
         camera_to_global=level.numpy(),
     )
     head = make_head()
-    outputs = perfect_outputs(head, [cube], SIZES)
+    outputs = oracle_outputs(head, [cube], SIZES)
     reach = 80 / 7
     seen = torch.tensor([48 - reach, 32 - reach, 48 + reach, 32 + reach])
     found = head.predict_by_feat(*outputs, [cube.metainfo])[0]
@@ -249,7 +249,7 @@ def test_of_boxes_in_one_place_the_best_is_kept():
     )
     nms = dict(type="nms_rotated", iou_threshold=0.2)
     head = make_head(test_cfg=dict(score_thr=0.01, nms_pre=100, nms=nms, max_per_img=50))
-    outputs = perfect_outputs(head, [twice], SIZES)
+    outputs = oracle_outputs(head, [twice], SIZES)
     everything = head.predict_by_feat(*outputs, [twice.metainfo], with_nms=False)[0]
     assert len(everything) > 6
     found = head.predict_by_feat(*outputs, [twice.metainfo])[0]
@@ -273,9 +273,9 @@ def test_neighbours_in_a_slanted_row_are_both_kept():
         sizes=torch.tensor([1.8, 4.2, 1.5]).expand(3, 3),
         yaws=torch.full((3,), math.pi / 4),  # to the right and towards the camera
     )
-    kept = without_overlaps(cars, dict(type="nms_rotated", iou_threshold=0.2))
+    kept = nms_bev(cars, dict(type="nms_rotated", iou_threshold=0.2))
     torch.testing.assert_close(kept.scores, torch.tensor([0.9, 0.8]))
-    assert len(without_overlaps(cars, None)) == 3
+    assert len(nms_bev(cars, None)) == 3
 
 
 def mirrored(sample):
@@ -296,7 +296,7 @@ def mirrored(sample):
 
 def test_a_mirrored_image_has_mirrored_targets():
     head = make_head()
-    outputs = perfect_outputs(head, [TRUE, mirrored(TRUE)], SIZES)
+    outputs = oracle_outputs(head, [TRUE, mirrored(TRUE)], SIZES)
     signs = torch.tensor([-1.0, 1, 1, 1, 1, 1, -1, 1, -1, 1]).reshape(10, 1, 1)
     for scores, codes, _, attributes, centerness in zip(*outputs, strict=True):
         for maps in scores, attributes, centerness:
@@ -311,7 +311,7 @@ def test_a_mirrored_image_has_mirrored_targets():
 
 def test_half_precision_outputs_are_decoded_in_full():
     head = make_head()
-    outputs = [[each.half() for each in maps] for maps in perfect_outputs(head, [TRUE], SIZES)]
+    outputs = [[each.half() for each in maps] for maps in oracle_outputs(head, [TRUE], SIZES)]
     found = head.predict_by_feat(*outputs, [TRUE.metainfo])[0]
     assert found.centers.dtype == torch.float32
     assert all(each.isfinite() for each in losses_of(head, outputs, TRUE).values())
@@ -320,7 +320,7 @@ def test_half_precision_outputs_are_decoded_in_full():
 @pytest.mark.parametrize("output", range(5))
 def test_outputs_that_are_not_finite_are_named_by_their_sample(output):
     head = make_head()
-    outputs = [[each.clone() for each in maps] for maps in perfect_outputs(head, [TRUE], SIZES)]
+    outputs = [[each.clone() for each in maps] for maps in oracle_outputs(head, [TRUE], SIZES)]
     outputs[output][0][0, 0, 0, 0] = torch.nan
     meta = {**TRUE.metainfo, "sample_token": "sample-7"}
     with pytest.raises(DataError, match=r"\(sample sample-7\) are not all finite"):

@@ -82,5 +82,5 @@ def test_pictures_have_a_stroke_along_the_edge() -> None:
 def test_settings_that_cannot_be_are_errors() -> None:
     with pytest.raises(ValueError, match="bins=1 at least 2"):
         OrientedGradients(bins=1)
-    with pytest.raises(ValueError, match="size=8 must divide the mask stride 12"):
+    with pytest.raises(ValueError, match="size=8 must divide mask_patch_size=12"):
         OrientedGradients().channels(12)

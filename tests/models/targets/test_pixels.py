@@ -5,7 +5,7 @@ from mmengine import dist
 
 from drivemim.models import NormalizedPixels
 from drivemim.models.patches import PatchMask
-from drivemim.models.targets.base import global_mean
+from drivemim.models.targets.reconstruction_target import global_mean
 
 
 @pytest.fixture

@@ -68,5 +68,5 @@ def test_loss_by_hand(images: torch.Tensor, mask: PatchMask) -> None:
 def test_sizes_that_cannot_be_are_errors() -> None:
     with pytest.raises(ValueError, match="size=0 must be at least 1"):
         PooledPixels(size=0)
-    with pytest.raises(ValueError, match="size=3 must divide the mask stride 16"):
+    with pytest.raises(ValueError, match="size=3 must divide mask_patch_size=16"):
         PooledPixels(size=3).channels(16)

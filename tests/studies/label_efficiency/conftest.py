@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drivemim.data.index.builders.frames import build_frames_index
-from studies.label_efficiency.settings import Arm, LabelStudy
+from studies.label_efficiency.settings import Init, LabelStudy
 
 CONFIG = Path("configs/detection/atss_vit_micro_camvid.py")
 # Scenes of each split, and their frames; each frame has a car, every second one a pedestrian.
@@ -32,7 +32,7 @@ TEST = """
 import json, sys
 from pathlib import Path
 checkpoint, out = Path(sys.argv[2]), Path(sys.argv[sys.argv.index("--out") + 1])
-arm, share, seed = checkpoint.parent.name.rsplit("-", 2)
+init, share, seed = checkpoint.parent.name.rsplit("-", 2)
 value = 0.1 + 0.2 * (float(share) == 1.0) + 0.01 * int(seed) + float(checkpoint.read_text() or 0)
 out.write_text(json.dumps({"drivemim/mAP50": value, "drivemim/empty": float("nan")}))
 with open("tested.txt", "a") as file:
@@ -85,12 +85,12 @@ def place(tmp_path, repository):
 
 @pytest.fixture
 def make_study():
-    """A study of two arms, two shares and two seeds, with whatever is changed."""
+    """A study of two initialisations, two shares and two seeds, with whatever is changed."""
 
     def make(**changes):
         settings = {
             "config": CONFIG, "index": Path("data/index.arrow"), "train": "train", "val": "val",
-            "arms": (Arm.of("random"), Arm.of("good=good.pth")), "iterations": 2,
+            "inits": (Init.parse("random"), Init.parse("good=good.pth")), "iterations": 2,
             "work_dir": Path("work"), "shares": (1.0, 0.1), "seeds": (0, 1),
             "metrics": ("drivemim/mAP50",),
         }  # fmt: skip

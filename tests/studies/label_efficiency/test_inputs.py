@@ -15,7 +15,7 @@ from studies.label_efficiency.inputs import (
     prepare_inputs,
     relative_path,
 )
-from studies.label_efficiency.settings import Arm
+from studies.label_efficiency.settings import Init
 
 from .conftest import SCENES, write_index
 
@@ -97,15 +97,17 @@ def test_the_files_follow_the_labels_and_not_the_index_file(place, make_study):
 
 
 def test_a_missing_backbone_is_said_before_anything_runs(place, make_study):
-    arms = (Arm.of("random"), Arm.of("late=late-{seed}.pth"))
+    inits = (Init.parse("random"), Init.parse("late=late-{seed}.pth"))
     (place / "late-0.pth").write_text("0")
-    with pytest.raises(CheckpointError, match=r"--arm late: there is no backbone at late-1\.pth"):
-        prepare_inputs(make_study(arms=arms), place)
+    with pytest.raises(CheckpointError, match=r"--init late: there is no backbone at late-1\.pth"):
+        prepare_inputs(make_study(inits=inits), place)
     assert not (place / "work").exists()
 
 
-def test_a_config_whose_arms_would_all_start_from_a_detector_is_refused(place, make_study):
-    with pytest.raises(ConfigError, match=r"load_from='coco\.pth', which every arm would start"):
+def test_a_config_whose_initialisations_would_all_start_from_a_detector_is_refused(
+    place, make_study
+):
+    with pytest.raises(ConfigError, match=r"load_from='coco\.pth', which every --init would start"):
         prepare_inputs(make_study(options=("load_from=coco.pth",)), place)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from drivemim.errors import DataError
 from studies.label_efficiency.inputs import LabelCount, StudyInputs, prepare_inputs
-from studies.label_efficiency.plan import finished_runs, make_plan
+from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import (
     headline,
     read_runs,
@@ -14,7 +14,7 @@ from studies.label_efficiency.results import (
     scores_of,
     write_results,
 )
-from studies.label_efficiency.settings import Arm
+from studies.label_efficiency.settings import Init
 from workflow.steps import run_plan
 
 METRIC = "drivemim/mAP50"
@@ -35,7 +35,7 @@ def study(make_study):
     return make_study(shares=(0.01, 0.1, 1.0), seeds=(0, 1, 2))
 
 
-# By arm and share, one value a seed.
+# By init and share, one value a seed.
 VALUES = {
     "random": {0.01: (0.10, 0.10, 0.10), 0.1: (0.20, 0.21, 0.22), 1.0: (0.40, 0.42, 0.44)},
     "good": {0.01: (0.11, 0.13, 0.12), 0.1: (0.30, 0.32, 0.34), 1.0: (0.50, 0.52, 0.54)},
@@ -44,9 +44,9 @@ VALUES = {
 
 def results_of(study, values=VALUES):
     return {
-        run: {METRIC: values[run.arm.name][run.share][run.seed]}
+        run: {METRIC: values[run.init.name][run.share][run.seed]}
         for run in study.runs
-        if run.seed < len(values[run.arm.name].get(run.share, ()))
+        if run.seed < len(values[run.init.name].get(run.share, ()))
     }
 
 
@@ -68,7 +68,7 @@ def test_the_tables_by_hand(study, inputs):
     )
 
 
-def test_an_arm_that_is_worse(study, inputs):
+def test_an_initialisation_that_is_worse(study, inputs):
     worse = {"random": VALUES["good"], "good": VALUES["random"]}
     text = report(study, inputs, results_of(study, worse))
     assert "- good does not reach the best mAP50 of random, with 100 % of the labels." in text
@@ -76,7 +76,7 @@ def test_an_arm_that_is_worse(study, inputs):
     assert "**-10.0 ± 0.0**" in text
 
 
-def test_an_arm_that_is_better_with_the_least(study, inputs):
+def test_an_initialisation_that_is_better_with_the_least(study, inputs):
     values = {**VALUES, "good": {share: (0.9, 0.9, 0.9) for share in VALUES["good"]}}
     scores = scores_of(study, results_of(study, values), METRIC)
     assert headline(study, inputs, scores) == (
@@ -115,8 +115,8 @@ def test_what_is_there_of_a_study_that_is_not_complete(study, inputs):
     assert "needs" not in nothing_common
 
 
-def test_one_arm_alone_has_a_table_and_no_comparison(make_study, inputs):
-    alone = make_study(arms=(Arm.of("random"),), shares=(0.01, 0.1, 1.0), seeds=(0, 1, 2))
+def test_one_initialisation_alone_has_a_table_and_no_comparison(make_study, inputs):
+    alone = make_study(inits=(Init.parse("random"),), shares=(0.01, 0.1, 1.0), seeds=(0, 1, 2))
     text = report(alone, inputs, results_of(alone))
     assert "| 100 % | 367 | 1837 | 42.0 ± 5.0 |" in text
     assert "needs" not in text
@@ -127,8 +127,8 @@ def done(place, make_study):
     """A study that pretended to run; results of it."""
     study = make_study()
     inputs = prepare_inputs(study, place)
-    plan = make_plan(study, inputs, place)
-    run_plan(plan, study.work_dir, repository=place, independent=True, say=lambda line: None)
+    plan = plan_label_study(study, inputs, place)
+    run_plan(plan, study.work_dir, repository=place, independent=True, log=lambda line: None)
     return study, inputs
 
 

@@ -5,23 +5,23 @@ from pathlib import Path
 import pytest
 
 from drivemim.errors import ConfigError
-from studies.label_efficiency.settings import Arm, Run
+from studies.label_efficiency.settings import Init, Run
 
 
-def test_arms_as_they_are_written():
-    assert Arm.of("random") == Arm(name="random", backbone=None)
-    assert Arm.of("mae+2=a=b.pth") == Arm(name="mae+2", backbone=Path("a=b.pth"))
-    assert Arm.of("mae=b.pth", Path("/runs")).backbone == Path("/runs/b.pth")
+def test_initialisations_as_they_are_written():
+    assert Init.parse("random") == Init(name="random", backbone=None)
+    assert Init.parse("mae+2=a=b.pth") == Init(name="mae+2", backbone=Path("a=b.pth"))
+    assert Init.parse("mae=b.pth", Path("/runs")).backbone == Path("/runs/b.pth")
     for text in ("", "other", "random=x.pth", "other=", "=x.pth", "a/b=x.pth", "-x=x.pth"):
         with pytest.raises(ConfigError, match="random, or NAME=FILE"):
-            Arm.of(text)
+            Init.parse(text)
 
 
 def test_a_backbone_may_belong_to_its_seed():
-    run = Run(arm=Arm.of("mae=runs/{seed}/mae-{seed}.pth"), share=0.1, seed=7)
+    run = Run(init=Init.parse("mae=runs/{seed}/mae-{seed}.pth"), share=0.1, seed=7)
     assert run.backbone == Path("runs/7/mae-7.pth")
     assert run.name == "mae-0.1-7"
-    assert Run(arm=Arm.of("random"), share=1.0, seed=0).backbone is None
+    assert Run(init=Init.parse("random"), share=1.0, seed=0).backbone is None
 
 
 def test_seed_by_seed_and_from_few_labels_to_all(make_study):
@@ -33,8 +33,8 @@ def test_seed_by_seed_and_from_few_labels_to_all(make_study):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arms": ()}, "--arm: give at least one"),
-        ({"arms": (Arm.of("random"), Arm.of("random"))}, "given twice in random, random"),
+        ({"inits": ()}, "--init: give at least one"),
+        ({"inits": (Init.parse("random"), Init.parse("random"))}, "given twice in random, random"),
         ({"shares": (0.1, 0.1)}, "given twice in 0.1, 0.1"),
         ({"shares": (0.0, 0.1)}, "--shares 0.0"),
         ({"shares": (float("nan"),)}, "--shares nan"),

@@ -5,7 +5,7 @@ model = dict(
     encoder=dict(
         type='MaskedResNet',
         backbone=dict(type='mmdet.ResNet', depth=18, base_channels=8, norm_eval=False),
-        cell_channels=16),
+        patch_channels=16),
     decoder=dict(type='ClipDecoder', embed_dims=16, depth=1, num_heads=2),
     target=dict(type='NormalizedPixels'),
     masking=dict(type='RandomMask', ratio=0.5),

@@ -199,7 +199,7 @@ def scalars(work_dir):
 def test_a_guided_and_scheduled_run_resumes_as_itself(repository, tmp_path):
     """Four iterations at once, and the last two of them again from the checkpoint of the second."""
     options = {
-        "model.guide": dict(type="TeacherAttention", momentum=0.5),
+        "model.teacher": dict(type="TeacherAttention", momentum=0.5),
         "model.masking": dict(type="GuidedMask", share=0.0),
         "train_cfg.max_iters": 4,
         "param_scheduler.0.end": 4,

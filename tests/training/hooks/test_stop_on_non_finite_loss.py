@@ -42,9 +42,9 @@ def test_run_stops_with_the_frames_before_a_checkpoint_is_saved(repository, tmp_
 
 
 def test_no_loss_is_overlooked():
-    """The reconstruction's may be fine where a guide's is not."""
+    """The reconstruction's may be fine where a teacher's is not."""
     hook, runner = StopOnNonFiniteLoss(), SimpleNamespace(iter=6)
-    fine = {"loss": torch.tensor(1.0), "hidden_share": torch.tensor(torch.nan)}
+    fine = {"loss": torch.tensor(1.0), "mask_ratio": torch.tensor(torch.nan)}
     hook.after_train_iter(runner, 0, clip("a"), fine)
     hook.after_train_iter(runner, 0, clip("a"), None)
     with pytest.raises(NonFiniteLossError, match=r"iteration 7: .*'loss_guide': inf.* frames a"):

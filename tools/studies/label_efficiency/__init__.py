@@ -1,1 +1,1 @@
-"""Label efficiency of pretraining: arms x label fractions x seeds of one detector."""
+"""Label efficiency of pretraining: initialisations x label fractions x seeds of one detector."""

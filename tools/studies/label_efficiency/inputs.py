@@ -117,12 +117,12 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     check_folder(repository / study.work_dir)
     for run in study.runs:
         if run.backbone is not None and not (repository / run.backbone).is_file():
-            raise CheckpointError(f"--arm {run.arm.name}: there is no backbone at {run.backbone}")
+            raise CheckpointError(f"--init {run.init.name}: there is no backbone at {run.backbone}")
     config = load_config(repository / study.config, parse_options(study.options))
     if config.get("load_from"):
         raise ConfigError(
-            f"{study.config} has load_from={config.load_from!r}, which every arm would start from, "
-            "random too; take it out (--cfg-options load_from=None), or make it an --arm"
+            f"{study.config} has load_from={config.load_from!r}, which every --init would start "
+            "from, random too; take it out (--cfg-options load_from=None), or make it an --init"
         )
     place = _dataset_keys(config)
     learned, judged = _open_splits(study, config, place, repository / study.index)

@@ -10,29 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from drivemim.errors import DataError
-from drivemim.evaluation.label_efficiency import (
-    BELOW,
+from drivemim.evaluation.labels_needed import (
+    BELOW_SMALLEST,
     NOT_REACHED,
     Estimate,
-    Needed,
+    LabelsNeeded,
     Scores,
-    common_runs,
     estimate,
-    needed_for,
+    intersect_runs,
+    labels_needed,
     paired_difference,
 )
-from drivemim.evaluation.results_file import read_results
+from drivemim.evaluation.results_file import read_metrics
 from drivemim.files import write_bytes
-from drivemim.visualization.label_efficiency import label_curves
+from drivemim.visualization.label_curves import label_curves
 from drivemim.visualization.plots import save_figure
-from studies.label_efficiency.exposure import ArmNotes, all_sentences, shown_name
+from studies.label_efficiency.exposure_check import InitNotes, all_sentences, shown_name
 from studies.label_efficiency.inputs import StudyInputs
 from studies.label_efficiency.settings import LabelStudy, Run
 
 Results = Mapping[Run, Mapping[str, float]]
 """Metrics by name, for each finished run."""
-Notes = Mapping[str, ArmNotes]
-"""Notes of ``check_arms``, by arm name."""
+Notes = Mapping[str, InitNotes]
+"""Notes of ``check_exposure``, by name of the initialisation."""
 NO_NOTES: Notes = {}
 
 NAME = "label_efficiency"
@@ -51,7 +51,7 @@ def read_runs(
     found = {}
     for run in runs:
         path = repository / study.result(run)
-        found[run] = read_results(path)
+        found[run] = read_metrics(path)
         for metric in study.metrics:
             if metric not in found[run]:
                 raise DataError(
@@ -62,28 +62,28 @@ def read_runs(
 
 
 def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Scores]:
-    """Return a metric by arm, label fraction and seed, for finished runs where it is not NaN."""
+    """Return a metric by initialisation, label fraction and seed; without NaN."""
     return {
-        arm.name: {
+        init.name: {
             share: by_seed
             for share in sorted(study.shares)
             if (
                 by_seed := {
                     seed: value
                     for seed in study.seeds
-                    if (run := Run(arm=arm, share=share, seed=seed)) in results
+                    if (run := Run(init=init, share=share, seed=seed)) in results
                     and not math.isnan(value := results[run][metric])
                 }
             )
         }
-        for arm in study.arms
+        for init in study.inits
     }
 
 
 def report(
     study: LabelStudy, inputs: StudyInputs, results: Results, notes: Notes = NO_NOTES
 ) -> str:
-    """Format Markdown: a description, the headline, a table per metric, and notes on arms."""
+    """Format Markdown: a description, the headline, a table per metric, and notes."""
     missing = len(study.runs) - len(results)
     parts = [
         f"Labels of {study.train}, judged on {study.val}; {study.iterations} iterations each, "
@@ -106,14 +106,14 @@ def report(
 
 
 def headline(
-    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], notes: Notes = NO_NOTES
+    study: LabelStudy, inputs: StudyInputs, inits: Mapping[str, Scores], notes: Notes = NO_NOTES
 ) -> str:
-    """Write a sentence per arm except the baseline: labels needed for the baseline's best value.
+    """Write a sentence per initialisation: labels needed for the baseline's best value.
 
-    Usually the best value is the one with all labels, unless the iterations do not suffice for
-    them.
+    The baseline itself has none. Usually the best value is the one with all labels, unless the
+    iterations do not suffice for them.
     """
-    scores, baseline = common_runs(arms), study.arms[0].name
+    scores, baseline = intersect_runs(inits), study.inits[0].name
     if not scores[baseline]:
         return ""
     means = {share: statistics.mean(seeds.values()) for share, seeds in scores[baseline].items()}
@@ -123,16 +123,16 @@ def headline(
     first = shown_name(baseline, notes)
     goal = f"best {_title(study.metrics[0])} of {first}, with {_percent(best)} of the labels"
     lines = []
-    for arm in list(scores)[1:]:
-        needed = needed_for(scores[arm], scores[baseline], best)
+    for init in list(scores)[1:]:
+        needed = labels_needed(scores[init], scores[baseline], best)
         if needed.share == NOT_REACHED:
-            lines.append(f"- {shown_name(arm, notes)} does not reach the {goal}.")
+            lines.append(f"- {shown_name(init, notes)} does not reach the {goal}.")
             continue
-        share = needed.share if needed.share != BELOW else min(scores[arm])
+        share = needed.share if needed.share != BELOW_SMALLEST else min(scores[init])
         about = round(share / best * _frames(study, inputs, best))
-        bound = "less than " if needed.share == BELOW else ""
+        bound = "less than " if needed.share == BELOW_SMALLEST else ""
         lines.append(
-            f"- {shown_name(arm, notes)} needs {bound}{_percent(share)} of the labels "
+            f"- {shown_name(init, notes)} needs {bound}{_percent(share)} of the labels "
             f"({bound or 'about '}{about} frames) for the {goal} "
             f"({_frames(study, inputs, best)} frames)."
         )
@@ -153,7 +153,7 @@ def write_results(
         inputs: its files.
         results: results of the finished runs.
         repository: folder that paths are relative to.
-        notes: notes from ``check_arms``.
+        notes: notes from ``check_exposure``.
 
     Returns:
         The written files.
@@ -161,10 +161,10 @@ def write_results(
     folder = repository / study.work_dir
     curves = {
         _title(metric): {
-            shown_name(arm, notes): {
+            shown_name(init, notes): {
                 share: estimate(list(seeds.values())) for share, seeds in scores.items()
             }
-            for arm, scores in scores_of(study, results, metric).items()
+            for init, scores in scores_of(study, results, metric).items()
         }
         for metric in study.metrics
     }
@@ -182,19 +182,19 @@ def _document(
     study: LabelStudy, inputs: StudyInputs, results: Results, notes: Notes
 ) -> dict[str, Any]:
     """Return settings, all runs, and the labels needed; NaN becomes null."""
-    baseline = study.arms[0].name
+    baseline = study.inits[0].name
     needed = {}
     for metric in study.metrics:
-        scores = common_runs(scores_of(study, results, metric))
+        scores = intersect_runs(scores_of(study, results, metric))
         needed[metric] = {
-            str(share): {arm: _needed_json(needed_for(scores[arm], scores[baseline], share))
-                         for arm in scores}
+            str(share): {init: _needed_json(labels_needed(scores[init], scores[baseline], share))
+                         for init in scores}
             for share in scores[baseline]
         }  # fmt: skip
     return {
         "settings": {
             "config": study.config, "index": study.index, "train": study.train, "val": study.val,
-            "arms": {arm.name: arm.backbone for arm in study.arms}, "shares": study.shares,
+            "arms": {init.name: init.backbone for init in study.inits}, "shares": study.shares,
             "seeds": study.seeds, "iterations": study.iterations, "options": study.options,
             "allow_boxes_read": study.allow_boxes_read, "transductive": study.transductive,
         },
@@ -203,7 +203,7 @@ def _document(
         "complete": len(results) == len(study.runs),
         "runs": [
             {
-                "arm": run.arm.name, "share": run.share, "seed": run.seed,
+                "arm": run.init.name, "share": run.share, "seed": run.seed,
                 "frames": inputs.counts[run.share, run.seed].frames,
                 "boxes": inputs.counts[run.share, run.seed].boxes,
                 "metrics": {name: _json_number(value) for name, value in metrics.items()},
@@ -216,46 +216,48 @@ def _document(
 
 
 def _score_table(
-    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str, notes: Notes
+    study: LabelStudy, inputs: StudyInputs, inits: Mapping[str, Scores], metric: str, notes: Notes
 ) -> str:
-    baseline = study.arms[0].name
-    others = [arm for arm in arms if arm != baseline]
-    shown = {arm: shown_name(arm, notes) for arm in arms}
-    pairs = (f"{shown[arm]} - {shown[baseline]}" for arm in others)
+    baseline = study.inits[0].name
+    others = [init for init in inits if init != baseline]
+    shown = {init: shown_name(init, notes) for init in inits}
+    pairs = (f"{shown[init]} - {shown[baseline]}" for init in others)
     columns = ["frames", "boxes", *shown.values(), *pairs]
     lines = [f"| {_title(metric)} in %: labels | {' | '.join(columns)} |", _rule(columns)]
     for share in sorted(study.shares):
-        seeds = {arm: scores.get(share, {}) for arm, scores in arms.items()}
+        seeds = {init: scores.get(share, {}) for init, scores in inits.items()}
         cells = [f"{_frames(study, inputs, share)}", f"{_boxes(study, inputs, share)}"]
-        cells += [_mean_cell(estimate(list(seeds[arm].values())), len(study.seeds)) for arm in arms]
-        cells += [_gain_cell(paired_difference(seeds[arm], seeds[baseline])) for arm in others]
+        cells += [
+            _mean_cell(estimate(list(seeds[init].values())), len(study.seeds)) for init in inits
+        ]
+        cells += [_gain_cell(paired_difference(seeds[init], seeds[baseline])) for init in others]
         lines.append(f"| {_percent(share)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _needed_table(
-    study: LabelStudy, inputs: StudyInputs, arms: Mapping[str, Scores], metric: str, notes: Notes
+    study: LabelStudy, inputs: StudyInputs, inits: Mapping[str, Scores], metric: str, notes: Notes
 ) -> str:
-    """Format the labels needed; empty until every arm has a run of a common fraction and seed."""
-    baseline, scores = study.arms[0].name, common_runs(arms)
-    others = [arm for arm in scores if arm != baseline]
+    """Format the labels needed; empty until all have a run of a common fraction and seed."""
+    baseline, scores = study.inits[0].name, intersect_runs(inits)
+    others = [init for init in scores if init != baseline]
     if not scores[baseline] or not others:
         return ""
-    columns = [f"{shown_name(arm, notes)} needs (over seeds)" for arm in others]
+    columns = [f"{shown_name(init, notes)} needs (over seeds)" for init in others]
     title = f"{_title(metric)}: as much as {shown_name(baseline, notes)} with"
     lines = [f"| {title} | {' | '.join(columns)} |", _rule(columns)]
     for share, by_seed in scores[baseline].items():
         goal = _mean_cell(estimate(list(by_seed.values())), 0)
         cells = [
-            _needed_cell(needed_for(scores[arm], scores[baseline], share), min(scores[arm]))
-            for arm in others
+            _needed_cell(labels_needed(scores[init], scores[baseline], share), min(scores[init]))
+            for init in others
         ]
         frames = _frames(study, inputs, share)
         lines.append(f"| {_percent(share)}, {frames} frames: {goal} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _needed_cell(needed: Needed, smallest: float) -> str:
+def _needed_cell(needed: LabelsNeeded, smallest: float) -> str:
     share = _needed_words(needed.share, smallest)
     if math.isnan(needed.least):
         return share
@@ -264,13 +266,13 @@ def _needed_cell(needed: Needed, smallest: float) -> str:
 
 
 def _needed_words(share: float, smallest: float) -> str:
-    if share == BELOW:
+    if share == BELOW_SMALLEST:
         return f"< {_percent(smallest)}"
     return "not reached" if share == NOT_REACHED else _percent(share)
 
 
-def _needed_json(needed: Needed) -> dict[str, float | str | None]:
-    words = {BELOW: "below the smallest", NOT_REACHED: "not reached"}
+def _needed_json(needed: LabelsNeeded) -> dict[str, float | str | None]:
+    words = {BELOW_SMALLEST: "below the smallest", NOT_REACHED: "not reached"}
     return {
         name: words.get(value, _json_number(value))
         for name, value in (

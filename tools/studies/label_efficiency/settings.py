@@ -1,4 +1,4 @@
-"""Settings of a label study: detector, arms, label fractions, data and seeds."""
+"""Settings of a label study: detector, initialisations, label fractions, data and seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class Init:
     """A way to initialise a detector.
 
     Attributes:
@@ -32,7 +32,7 @@ class Arm:
     backbone: Path | None
 
     @classmethod
-    def of(cls, text: str, folder: Path = Path()) -> Arm:
+    def parse(cls, text: str, folder: Path = Path()) -> Init:
         """Parse ``random`` or ``NAME=FILE`` from the command line.
 
         Args:
@@ -46,7 +46,7 @@ class Arm:
         complete = bool(equals) == bool(file) and bool(file) == (name != RANDOM)
         if not _NAME.fullmatch(name) or not complete:
             raise ConfigError(
-                f"--arm {text}: give {RANDOM}, or NAME=FILE with a name of letters, digits, '_', "
+                f"--init {text}: give {RANDOM}, or NAME=FILE with a name of letters, digits, '_', "
                 f"'-', '+' and '.' that is not {RANDOM}"
             )
         return cls(name=name, backbone=folder / file if file else None)
@@ -56,21 +56,21 @@ class Arm:
 class Run:
     """One detector, trained and evaluated once."""
 
-    arm: Arm
+    init: Init
     share: float
     seed: int
 
     @property
     def name(self) -> str:
         """Name of the run's files."""
-        return f"{self.arm.name}-{self.share}-{self.seed}"
+        return f"{self.init.name}-{self.share}-{self.seed}"
 
     @property
     def backbone(self) -> Path | None:
         """Backbone file of the run, if any."""
-        if self.arm.backbone is None:
+        if self.init.backbone is None:
             return None
-        return Path(str(self.arm.backbone).replace("{seed}", str(self.seed)))
+        return Path(str(self.init.backbone).replace("{seed}", str(self.seed)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class LabelStudy:
         index: index of the labelled frames.
         train: split that labels are taken from.
         val: split that every run is evaluated on.
-        arms: the first is the baseline.
+        inits: initialisations; the first is the baseline.
         iterations: iterations of every run.
         work_dir: folder for all output.
         shares: label fractions.
@@ -90,9 +90,9 @@ class LabelStudy:
         options: ``KEY=VALUE`` overrides of the config, the same for every run.
         metrics: names in the JSON of ``tools/test.py``, of metrics where higher is better; the
             first is that of the headline.
-        allow_boxes_read: run, and mark, arms whose pretraining read boxes of more labels than a
-            label fraction has, or of ``val``.
-        transductive: run, and mark, arms whose pretraining saw images of ``val``.
+        allow_boxes_read: run, and mark, initialisations whose pretraining read boxes of more
+            labels than a label fraction has, or of ``val``.
+        transductive: run, and mark, initialisations whose pretraining saw images of ``val``.
 
     Raises:
         ConfigError: if there is nothing to compare, a value is repeated, or a setting is invalid.
@@ -102,7 +102,7 @@ class LabelStudy:
     index: Path
     train: str
     val: str
-    arms: tuple[Arm, ...]
+    inits: tuple[Init, ...]
     iterations: int
     work_dir: Path
     shares: tuple[float, ...] = SHARES
@@ -113,9 +113,9 @@ class LabelStudy:
     transductive: bool = False
 
     def __post_init__(self) -> None:
-        names = [arm.name for arm in self.arms]
+        names = [init.name for init in self.inits]
         for what, values in (
-            ("arm", names),
+            ("init", names),
             ("shares", self.shares),
             ("seeds", self.seeds),
             ("metric", self.metrics),
@@ -146,10 +146,10 @@ class LabelStudy:
     def runs(self) -> list[Run]:
         """All runs, ordered by seed, so that an incomplete study can already be compared."""
         return [
-            Run(arm=arm, share=share, seed=seed)
+            Run(init=init, share=share, seed=seed)
             for seed in self.seeds
             for share in sorted(self.shares)
-            for arm in self.arms
+            for init in self.inits
         ]
 
     def result(self, run: Run) -> Path:

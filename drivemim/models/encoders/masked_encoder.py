@@ -1,0 +1,75 @@
+"""Interface between encoders and the pretrainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from drivemim.models.patches import PatchMask
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedFeatures:
+    """Features of the visible patches of X images.
+
+    Attributes:
+        tokens_XKD: the visible patches in row-major order, padded where an image shows fewer than
+            K. Values in the padding are meaningless.
+        maps_XCHW: one map per stage of the encoder's ``stages``, zero at hidden positions; empty
+            if the backbone has only tokens.
+    """
+
+    tokens_XKD: Tensor
+    maps_XCHW: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Shape of a feature map.
+
+    Attributes:
+        channels: C of the map.
+        side: positions of the map per side of a patch.
+    """
+
+    channels: int
+    side: int
+
+
+class MaskedEncoder(Protocol):
+    """A backbone that can also encode only the visible part of an image.
+
+    Contract: with nothing hidden, both ways of encoding agree. Hidden pixels never influence a
+    visible patch's feature, in training or in evaluation mode.
+
+    Attributes:
+        mask_patch_size: side of a patch, pixels.
+        patch_channels: D, channels of a visible patch's feature.
+        stages: stages of the maps that ``forward_masked`` returns besides the tokens, finest first.
+        backbone: module for the detector, with the detector's own parameter names; the encoder
+            itself if it does not wrap another module.
+    """
+
+    mask_patch_size: int
+    patch_channels: int
+    stages: tuple[Stage, ...]
+
+    @property
+    def backbone(self) -> nn.Module:
+        """Module that is exported."""
+        ...
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Encode normalised images with the plain backbone to feature maps (B, D, h, w)."""
+        ...
+
+    def forward_masked(self, images_XCHW: Tensor, mask: PatchMask) -> MaskedFeatures:
+        """Encode the visible patches; they enter batch statistics if any image is valid.
+
+        Args:
+            images_XCHW: float, normalised.
+            mask: mask of these images; either all of them are valid or none is.
+        """
+        ...

@@ -1,0 +1,113 @@
+"""The demo's plan holds together."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from drivemim.config.loading import load_config
+from town_demo.demo_plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, plan_demo
+
+
+def steps_of(settings, work_dir=DEFAULT_WORK_DIR):
+    return {step.name: step for group in plan_demo(settings, work_dir) for step in group}
+
+
+def options_of(step):
+    at = step.command.index("--cfg-options") + 1
+    return dict(option.split("=", 1) for option in step.command[at:])
+
+
+def test_order_and_side_by_side():
+    names = [[step.name for step in group] for group in plan_demo(DemoSettings())]
+    assert names == [
+        ["town"],
+        ["index"],
+        ["pretrain"],
+        ["export"],
+        ["finetune-pretrained", "finetune-random"],
+        ["test-pretrained", "test-random"],
+        ["pictures"],
+    ]
+
+
+def test_every_script_config_and_source_is_there(repository):
+    for step in steps_of(DemoSettings()).values():
+        assert (repository / step.command[0]).is_file()
+        for argument in step.command[1:]:
+            if argument.startswith("configs/"):
+                assert (repository / argument).is_file()
+        for source in step.reads:
+            assert (repository / source).exists(), source
+
+
+def test_the_two_initialisations_differ_in_the_backbone_and_nothing_else():
+    steps = steps_of(DemoSettings())
+    pretrained, random = (steps[f"finetune-{init}"] for init in ("pretrained", "random"))
+    extra = set(pretrained.command) - set(random.command)
+    assert extra == {
+        "work_dirs/demo/finetune-pretrained",
+        "backbone_checkpoint=work_dirs/demo/backbone.safetensors",
+    }
+    assert set(random.command) - set(pretrained.command) == {"work_dirs/demo/finetune-random"}
+
+
+def test_what_a_step_reads_an_earlier_one_wrote():
+    written = set()
+    for group in plan_demo(DemoSettings()):
+        for step in group:
+            for argument in step.command:
+                path = Path(argument.split("=")[-1])
+                if path.suffix in (".pth", ".safetensors") and path not in step.writes:
+                    made_here = path == Path("work_dirs/demo/backbone.safetensors")
+                    assert path in written or (made_here and step.name == "export")
+        written.update(path for step in group for path in step.writes)
+
+
+def test_what_goes_when_a_step_is_stale_is_its_own():
+    steps = steps_of(DemoSettings())
+    folders = {name: step.folder for name, step in steps.items() if step.folder}
+    # A training would go on from any checkpoint there; of fewer pictures, the others would stay.
+    assert folders == {
+        name: DEFAULT_WORK_DIR / name
+        for name in ("pretrain", "finetune-pretrained", "finetune-random", "pictures")
+    }
+    removed = [
+        path for step in steps.values() for path in ((step.folder,) if step.folder else step.writes)
+    ]
+    for path in removed:
+        assert [each for each in removed if each.is_relative_to(path)] == [path]
+
+
+def innermost(dataset):
+    """The data set that reads the index: detection data are wrapped, clips are not."""
+    return innermost(dataset.dataset) if "dataset" in dataset else dataset
+
+
+def test_options_are_known_to_the_configs(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    settings = replace(DemoSettings(), pretrain_iterations=120, finetune_iterations=60)
+    steps = steps_of(settings, Path("/elsewhere"))
+    for name, length in (("pretrain", 120), ("finetune-pretrained", 60), ("finetune-random", 60)):
+        step = steps[name]
+        config = load_config(step.command[1], options_of(step))
+        assert int(config.train_cfg.max_iters) == length
+        warmup, cosine = config.param_scheduler
+        assert int(warmup.end) == int(cosine.begin) == length // 12
+        assert int(cosine.end) == length
+        assert innermost(config.train_dataloader.dataset).index == "/elsewhere/town.arrow"
+    tested = load_config(steps["test-random"].command[1], options_of(steps["test-random"]))
+    assert tested.test_dataloader.dataset.index == "/elsewhere/town.arrow"
+
+
+def test_default_folder_is_where_the_configs_look(repository):
+    for name in ("pretrain", "finetune-random"):
+        config = load_config(repository / steps_of(DemoSettings())[name].command[1])
+        assert innermost(config.train_dataloader.dataset).index == f"{DEFAULT_WORK_DIR}/town.arrow"
+
+
+def test_what_is_said_to_read_no_boxes_reads_none(repository):
+    """The title says "without labels", so no mask may follow annotated boxes."""
+    (step,) = (step for step in steps_of(DemoSettings()).values() if step.name == "pretrain")
+    assert "without labels" in step.title
+    config = load_config(repository / PRETRAIN_CONFIG)
+    assert config.model.masking.type == "RandomMask"
+    assert config.model.get("teacher") is None

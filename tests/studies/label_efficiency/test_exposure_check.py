@@ -1,0 +1,203 @@
+"""Initialisations whose pretraining saw more than the study says are refused, or marked."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from seen_data import index_of, metadata_of, write_backbone, write_frames
+
+from drivemim.errors import ConfigError
+from studies.label_efficiency.exposure_check import (
+    InitNotes,
+    all_sentences,
+    check_exposure,
+    shown_name,
+)
+from studies.label_efficiency.inputs import prepare_inputs
+from studies.label_efficiency.results import headline, report, scores_of, write_results
+from studies.label_efficiency.settings import Init
+
+from .conftest import CONFIG, SCENES
+
+METRIC = "drivemim/mAP50"
+
+
+@pytest.fixture
+def place(tmp_path, repository):
+    """A repository with labelled frames of which no two are alike."""
+    (tmp_path / "configs").symlink_to(repository / "configs")
+    write_frames(tmp_path / "data", SCENES)
+    index_of(tmp_path / "data", tmp_path / "data" / "index.arrow", "train", "val")
+    return tmp_path
+
+
+@pytest.fixture
+def check(place, make_study):
+    """Notes on ``tried``, whose backbones record this; shares 100 and 10 %, seeds 0, 1."""
+
+    def run(*metadata, **changes):
+        for seed, each in enumerate(metadata):
+            write_backbone(place / f"tried-{seed}.safetensors", each)
+        file = "tried-{seed}.safetensors" if len(metadata) > 1 else "tried-0.safetensors"
+        inits = (Init.parse("random"), Init.parse(f"tried={file}"))
+        study = make_study(inits=inits, **changes)
+        return check_exposure(study, prepare_inputs(study, place), place)
+
+    return run
+
+
+@pytest.fixture
+def saw(place):
+    """What is recorded of a pretraining on an index of these splits and folders."""
+
+    def record(*splits, folders=(), masking="RandomMask", **part):
+        path = place / f"{'-'.join(splits)}.arrow"
+        roots = [place / "data" / name for name in folders]
+        index_of(place / "data", path, *splits, roots=roots)
+        return metadata_of({"index": str(path), **part}, masking=masking)
+
+    return record
+
+
+def test_a_pretraining_on_train_without_boxes_needs_no_word(check, saw):
+    assert check(saw("train")) == {"tried": InitNotes()}
+
+
+def test_boxes_of_more_labels_than_the_share_are_refused(check, saw):
+    # 10 % of 20 frames are 2; pretraining read the boxes of all 20.
+    message = (
+        r"--init tried: its pretraining read the annotated boxes of 20 of the 20 frames of --train "
+        r"train, of which a run with 10 % of the labels has 2 \(read by ObjectMask\).*"
+        r"--shares.*--allow-boxes-read"
+    )
+    with pytest.raises(ConfigError, match=message):
+        check(saw("train", masking="ObjectMask"))
+    notes = check(saw("train", masking="ObjectMask"), allow_boxes_read=True)
+    assert notes["tried"] == InitNotes(
+        marks="†",
+        sentences=(
+            "its pretraining read the annotated boxes of 20 of the 20 frames of train, more labels "
+            "than its row says",
+        ),
+    )
+
+
+def test_boxes_of_no_more_labels_than_the_share_are_said_and_not_marked(check, saw):
+    whole = InitNotes(
+        sentences=("its pretraining read the annotated boxes of 20 of the 20 frames of train",)
+    )
+    assert check(saw("train", masking="ObjectMask"), shares=(1.0,))["tried"] == whole
+    # Sequence c has 4 of the 20 frames: as many as a fifth of them, and more than 15 %.
+    part = saw("train", masking="ObjectMask", scenes=["c"])
+    (line,) = check(part, shares=(1.0, 0.2))["tried"].sentences
+    assert "boxes of 4 of the 20 frames of train" in line
+    with pytest.raises(ConfigError, match="boxes of 4 .* with 15 % of the labels has 3"):
+        check(part, shares=(1.0, 0.15))
+
+
+def test_every_backbone_of_an_initialisation_is_looked_at(check, saw):
+    plain = saw("train")
+    with pytest.raises(ConfigError, match="read by ObjectMask"):
+        check(plain, saw("train", masking="ObjectMask"))
+
+
+def test_images_of_val_make_a_study_transductive(check, saw):
+    # In the pretraining's index they are a folder without labels, as CamVid's once were.
+    metadata = saw("train", folders=["d"], masking="RandomMask")
+    with pytest.raises(ConfigError, match=r"saw 10 of the 10 images of --val val;.*--transductive"):
+        check(metadata)
+    with pytest.raises(ConfigError, match="images of --val val"):
+        check(metadata, allow_boxes_read=True)
+    assert check(metadata, transductive=True)["tried"] == InitNotes(
+        marks="‡",
+        sentences=(
+            "transductive, its pretraining saw 10 of the 10 images of val, on which it is judged",
+        ),
+    )
+
+
+def test_boxes_of_val_need_both_words(check, saw):
+    metadata = saw("val", masking="ObjectMask")
+    with pytest.raises(ConfigError, match="boxes of 10 of the 10 frames of --val val"):
+        check(metadata, transductive=True)
+    notes = check(metadata, transductive=True, allow_boxes_read=True)["tried"]
+    assert notes.marks == "†‡"
+    assert "boxes of 10 of the 10 frames of val, more labels" in notes.sentences[0]
+
+
+def test_boxes_without_labels_are_no_labels(check, saw):
+    moving = saw("train", masking="ObjectMask", boxes="MotionBoxes", num_frames=2)
+    assert check(moving) == {"tried": InitNotes()}
+    boxes = {"type": "DetectedBoxes", "file": "results.json"}
+    notes = check(saw("train", masking="ObjectMask", boxes=boxes))["tried"]
+    assert notes.marks == ""
+    assert "of a detector (DetectedBoxes)" in notes.sentences[0]
+
+
+def test_what_is_not_known_is_said_in_one_line(check, saw):
+    assert check(None)["tried"].sentences == (
+        "it is no export of DriveMIM, so what its pretraining saw is not known",
+    )
+    older = saw("train")
+    del older["data"][0]["seen"]
+    assert "older export" in check(older)["tried"].sentences[0]
+    older["recipe"] = {"masks_use_boxes": True}
+    with pytest.raises(ConfigError, match="boxes of an unknown number of the 20 frames"):
+        check(older)
+    assert check(older, allow_boxes_read=True)["tried"].marks == "†"
+
+
+def test_random_initialisation_alone_has_nothing_to_check(place, make_study):
+    study = make_study(inits=(Init.parse("random"),))
+    assert check_exposure(study, prepare_inputs(study, place), place) == {}
+
+
+def test_marks_are_wherever_the_initialisation_is(place, make_study):
+    study = make_study(inits=(Init.parse("random"), Init.parse("good=good.pth")))
+    (place / "good.pth").touch()
+    inputs = prepare_inputs(study, place)
+    notes = {"good": InitNotes(marks="†", sentences=("it read boxes", "it is fine"))}
+    assert shown_name("random", notes) == "random"
+    assert all_sentences(notes) == ["good†: it read boxes.", "good†: it is fine."]
+    values = {"random": 0.2, "good": 0.3}
+    results = {run: {METRIC: values[run.init.name] + run.share / 10} for run in study.runs}
+    text = report(study, inputs, results, notes)
+    assert "| random | good† | good† - random |" in text
+    assert "| good† needs (over seeds) |" in text
+    assert text.endswith("- good†: it read boxes.\n- good†: it is fine.\n")
+    assert headline(study, inputs, scores_of(study, results, METRIC), notes).startswith("- good† ")
+    files = write_results(study, inputs, results, place, notes)
+    assert (place / files[1]).read_text() == text
+    document = json.loads((place / files[0]).read_text())
+    sentences = ["it read boxes", "it is fine"]
+    assert document["notes"] == {"good": {"marks": "†", "sentences": sentences}}
+    assert document["settings"]["transductive"] is False
+    unmarked = report(replace(study), inputs, results)
+    assert "†" not in unmarked
+
+
+def run_tool(repository, place, *options):
+    return subprocess.run(
+        [
+            sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
+            "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
+            "--init", "random", "--init", f"tried={place / 'tried-0.safetensors'}",
+            "--shares", "0.1", "--seeds", "0", "--work-dir", str(place / "work"), *options,
+        ],
+        cwd=repository, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_tool_refuses_before_it_trains_anything(place, repository, saw):
+    write_backbone(place / "tried-0.safetensors", saw("train", "val", masking="ObjectMask"))
+    done = run_tool(repository, place)
+    assert done.stderr.startswith("ConfigError: --init tried: its pretraining saw 10 of the 10")
+    done = run_tool(repository, place, "--transductive")
+    assert done.stderr.startswith("ConfigError: --init tried: its pretraining read the annotated")
+    done = run_tool(repository, place, "--transductive", "--allow-boxes-read")
+    # Let past, and stopped by what comes next: the file has no weights.
+    assert done.stderr.startswith("CheckpointError: --init tried: ")
+    assert [path.name for path in Path(place / "work").iterdir()] == ["inputs"]

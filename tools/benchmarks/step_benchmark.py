@@ -1,0 +1,150 @@
+"""Benchmark of a pretraining step: FLOPs by part, time and memory, relative to the first config.
+
+Images are noise, so data loading is not included. FLOPs are those of the forward pass (a
+multiplication and an addition are two). A training step takes three times as many, except for the
+masking teacher, which may need only a forward pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from mmengine.registry import init_default_scope
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from benchmarks.mask_benchmark import milliseconds, synthetic_clips
+from drivemim.clips import Clips
+from drivemim.config.loading import load_config
+from drivemim.registry import MODELS
+from drivemim.transfer.export_metadata import training_image_size
+
+PARTS = ("encoder", "decoder", "head", "guide")
+"""Modules of the pretrainer; `guide` is its masking teacher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """Cost of a step per frame.
+
+    Attributes:
+        gflops: GFLOPs of the forward pass, by part and ``total``.
+        parameters: millions of parameters, by part.
+        milliseconds: time of forward and backward pass and optimizer; NaN if it was not timed.
+    """
+
+    gflops: dict[str, float]
+    parameters: dict[str, float]
+    milliseconds: float
+
+
+def single_frames(frames: int, image_size: tuple[int, int], device: torch.device) -> Clips:
+    """Make clips of one frame each: (frames, 1, 1)."""
+    H, W = image_size
+    clips = synthetic_clips(frames, 1, 4, (-(-H // 16), -(-W // 16)), device)
+    tensors = {
+        name: value[:, :, :1] if name != "seeds_B" else value
+        for name, value in vars(clips).items()
+        if isinstance(value, torch.Tensor)
+    }
+    tensors["images_BTNHWC"] = tensors["images_BTNHWC"][:, :, :, :H, :W]
+    tokens = tuple((("frame",),) for _ in range(frames))
+    return replace(clips, **tensors, tokens=tokens, missing=clips.missing)
+
+
+def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -> StepCost:
+    """Measure the model of a pretraining config on single frames of its image size.
+
+    Args:
+        config: path of the config.
+        frames: batch size.
+        repeats: number of timed steps; 0 counts FLOPs only.
+        device: device to run on; mixed precision on a GPU.
+    """
+    cfg = load_config(config)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model).to(device).train()
+    clips = single_frames(frames, training_image_size(cfg), device)
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    counter = FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
+    with torch.no_grad(), counter:
+        model(clips, mode="loss")
+    counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+    found = {part: counts.get(f"{type(model).__name__}.{part}", 0) for part in PARTS}
+    found["total"] = counts["Global"]
+    # The encoder is not called as a module and not counted as one: it is the remainder.
+    found["encoder"] = 2 * found["total"] - sum(found.values())
+    return StepCost(
+        gflops={name: count / frames / 1e9 for name, count in found.items()},
+        parameters={part: _millions(getattr(model, part)) for part in PARTS},
+        milliseconds=_time(model, clips, repeats) / frames if repeats else float("nan"),
+    )
+
+
+def _attention_flops(
+    query_shape: torch.Size,
+    key_shape: torch.Size,
+    value_shape: torch.Size,
+    *_: object,
+    **__: object,
+) -> int:
+    """Count the FLOPs of the CPU's attention, which PyTorch's counter does not know."""
+    flops: int = sdpa_flop_count(  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+        query_shape, key_shape, value_shape
+    )
+    return flops
+
+
+def _millions(module: nn.Module | None) -> float:
+    return (
+        0.0 if module is None else sum(parameter.numel() for parameter in module.parameters()) / 1e6
+    )
+
+
+def _time(model: nn.Module, clips: Clips, repeats: int) -> float:
+    device = clips.valid_BTN.device
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = model(clips, mode="loss")["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return milliseconds(step, device, repeats)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print one row per config."""
+    parser = argparse.ArgumentParser(prog="benchmark.py step", description=__doc__)
+    parser.add_argument("configs", nargs="+", help="pretraining configs; the first is the baseline")
+    parser.add_argument("--frames", type=int, default=4, help="of a batch")
+    parser.add_argument("--repeats", type=int, default=9, help="timed steps; 0 counts FLOPs only")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args(argv)
+    device = torch.device(arguments.device)
+    print(f"{arguments.frames} frames a batch, on {device}, {torch.get_num_threads()} threads; "
+          f"median of {arguments.repeats}")  # fmt: skip
+    print("| config | GFLOP: encoder | decoder | head | teacher | total | to the first "
+          "| ms a frame | to the first | M parameters |\n" + "|---" * 10 + "|")  # fmt: skip
+    first: StepCost | None = None
+    for config in arguments.configs:
+        cost = step_cost(config, frames=arguments.frames, repeats=arguments.repeats, device=device)
+        first = first or cost
+        parts = " | ".join(f"{cost.gflops[part]:.2f}" for part in (*PARTS, "total"))
+        more = cost.gflops["total"] / first.gflops["total"]
+        longer = cost.milliseconds / first.milliseconds
+        print(f"| {config} | {parts} | {more:.2f} | {cost.milliseconds:.1f} | {longer:.2f} "
+              f"| {sum(cost.parameters.values()):.1f} |", flush=True)  # fmt: skip
+    memory = (
+        torch.cuda.max_memory_allocated(device) / 2**30
+        if device.type == "cuda"
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    )
+    print(f"peak memory of this process: {memory:.1f} GiB")
+    return 0

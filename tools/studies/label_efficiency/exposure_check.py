@@ -1,0 +1,146 @@
+"""Checks of the backbones' pretraining: did it see the study's labels or validation images?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivemim.transfer.exposure import (
+    Exposure,
+    PretrainingRecord,
+    check_boxes,
+    check_images,
+    read_record,
+    unknown_frames,
+)
+from drivemim.transfer.frames_seen import KnownFrames
+from studies.label_efficiency.inputs import LabelCount, StudyInputs, open_splits
+from studies.label_efficiency.settings import LabelStudy, Run
+
+BOXES_MARK, TRANSDUCTIVE_MARK = "†", "‡"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitNotes:
+    """Remarks that must accompany an initialisation's results.
+
+    Attributes:
+        marks: marks after its name in tables and plots; empty for none.
+        sentences: remarks below them, those of the marks first.
+    """
+
+    marks: str = ""
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Backbone:
+    record: PretrainingRecord
+    learned: Exposure
+    judged: Exposure
+
+
+def check_exposure(
+    study: LabelStudy, inputs: StudyInputs, repository: Path
+) -> dict[str, InitNotes]:
+    """Refuse or mark initialisations whose pretraining saw more data than the study's tables state.
+
+    An initialisation is refused at a label fraction if its pretraining read annotated boxes of
+    more frames than the fraction has, or any boxes of ``val``; ``allow_boxes_read`` allows both.
+    One whose pretraining saw images of ``val`` is refused unless the study is ``transductive``.
+
+    Args:
+        study: settings of the study.
+        inputs: its files.
+        repository: folder that paths are relative to.
+
+    Returns:
+        Notes by name, for all initialisations with a backbone file.
+
+    Raises:
+        CheckpointError: if a backbone is damaged.
+        ConfigError: if an initialisation is refused.
+    """
+    if not any(init.backbone for init in study.inits):
+        return {}
+    learned, judged = (
+        KnownFrames(each.index, each.rows) for each in open_splits(study, repository)
+    )
+    found: dict[str, dict[Path, _Backbone]] = {}
+    for run in study.runs:
+        if run.backbone is None:
+            continue
+        backbones = found.setdefault(run.init.name, {})
+        if run.backbone not in backbones:
+            record = read_record(repository / run.backbone)
+            backbones[run.backbone] = _Backbone(
+                record=record, learned=record.exposure(learned), judged=record.exposure(judged)
+            )
+        _check(study, run, backbones[run.backbone], inputs.counts[run.share, run.seed])
+    return {name: _notes(study, inputs, list(each.values())) for name, each in found.items()}
+
+
+def shown_name(name: str, notes: Mapping[str, InitNotes]) -> str:
+    """Return the name of an initialisation with its marks."""
+    return name + notes[name].marks if name in notes else name
+
+
+def all_sentences(notes: Mapping[str, InitNotes]) -> list[str]:
+    """Return the remarks of all initialisations, each with its name."""
+    return [
+        f"{shown_name(name, notes)}: {line}." for name in notes for line in notes[name].sentences
+    ]
+
+
+def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) -> None:
+    what, val = f"--init {run.init.name}", f"--val {study.val}"
+    check_images(what, val, backbone.judged, transductive=study.transductive)
+    if study.allow_boxes_read:
+        return
+    labels = f"--train {study.train}, of which a run with {100 * run.share:g} % of the labels has"
+    check_boxes(
+        what, backbone.record, f"{labels} {count.frames}", backbone.learned,
+        most=count.frames, cure="judge it at a share with as many (--shares), ",
+    )  # fmt: skip
+    check_boxes(what, backbone.record, val, backbone.judged, most=0, cure="")
+
+
+def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> InitNotes:
+    fewest = min(count.frames for count in inputs.counts.values())
+    marks, lines = "", []
+    reading = [each for each in backbones if each.record.annotated]
+    if reading:
+        worst = max(reading, key=lambda each: _many(each.learned))
+        much = _many(worst.learned) > fewest or _many(worst.judged) > 0
+        marks += BOXES_MARK * much
+        lines.append(_boxes_read(study, worst) + ", more labels than its row says" * much)
+    seen = max(backbones, key=lambda each: each.judged.images or 0).judged
+    if seen.images:
+        marks += TRANSDUCTIVE_MARK
+        lines.append(
+            f"transductive, its pretraining saw {seen.images} of the {seen.frames} images of "
+            f"{study.val}, on which it is judged"
+        )
+    for each in backbones:
+        lines += each.record.remarks()
+        lines += unknown_frames(each.record, study.val, each.judged)
+    return InitNotes(marks=marks, sentences=tuple(dict.fromkeys(lines)))
+
+
+def _boxes_read(study: LabelStudy, backbone: _Backbone) -> str:
+    counts = [
+        f"{'an unknown number' if each.boxes is None else each.boxes} of the {each.frames} frames "
+        f"of {split}"
+        for each, split in ((backbone.learned, study.train), (backbone.judged, study.val))
+        if each.boxes != 0 and not each.boxes_unknown_by_start
+    ]
+    where = " and ".join(counts) or "frames of other data"
+    return f"its pretraining read the annotated boxes of {where}"
+
+
+def _many(exposure: Exposure) -> float:
+    """Return the largest possible number of frames whose boxes were read, by the records."""
+    if exposure.boxes_unknown_by_start:
+        return 0
+    return float("inf") if exposure.boxes is None else exposure.boxes
