@@ -5,12 +5,13 @@ BIN := .venv/bin
 ARGS ?=
 export PYTHON
 
-.PHONY: help setup check-env lint test demo study-camvid study-masking study-labels clean
+.PHONY: help setup check-env lint test test-fast demo study-camvid study-masking study-labels clean
 
 help:
 	@echo "make setup         install everything into .venv (done by itself by the targets below)"
 	@echo "make demo          the whole path on a generated town; report in work_dirs/demo/report.html"
 	@echo "make test          the tests"
+	@echo "make test-fast     the tests that are neither slow nor on real frames"
 	@echo "make lint          ruff, mypy, codespell and the import rules"
 	@echo "make study-camvid  pretraining against random initialisation on CamVid (at most 90 minutes)"
 	@echo "make study-masking mask strategies against each other, on the town and CamVid"
@@ -31,8 +32,14 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
+# A worker per core, and one thread in each. Tests of one file share their fixtures, so they stay together.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-fast: setup
+	$(PYTEST) -m "not slow and not real" $(ARGS)
 
 demo: setup
 	$(BIN)/python tools/demo.py $(ARGS)

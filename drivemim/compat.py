@@ -28,7 +28,7 @@ from mmengine.runner import CheckpointLoader, checkpoint
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from drivemim.checkpoint_kinds import describe_file
-from drivemim.errors import CheckpointError, ConfigError, nearest
+from drivemim.errors import CheckpointError, ConfigError, did_you_mean
 from drivemim.trust import is_trusted, trust_cure
 from drivemim.unpickling import refused_globals, safe_globals
 
@@ -144,7 +144,7 @@ def _without_config(content: Any) -> Any:
     return content
 
 
-def read_checkpoints_our_way() -> None:
+def patch_checkpoint_loader() -> None:
     """Make MMEngine read all checkpoints, also downloaded ones, with :func:`read_checkpoint`.
 
     MMEngine's own readers run any code that a file contains. Moreover, upstream MMEngine 0.10.7
@@ -159,14 +159,14 @@ def read_checkpoints_our_way() -> None:
 
 def load_any(source: str, map_location: Any = "cpu") -> Any:
     """Read a checkpoint from a path, a URL, or a name such as ``torchvision://resnet50``."""
-    read_checkpoints_our_way()
+    patch_checkpoint_loader()
     return CheckpointLoader.load_checkpoint(source, map_location, logger="silent")
 
 
 # --- Processes -----------------------------------------------------------------------------------
 
 
-def join_process_group(launcher: str) -> None:
+def start_process_group(launcher: str) -> None:
     """Initialise torch.distributed with gloo on a machine without a GPU.
 
     MMEngine's own initialisation calls ``torch.cuda.set_device`` even without a GPU.
@@ -238,7 +238,7 @@ def _explain_arguments(error: BaseException, local: dict[str, Any]) -> str | Non
         return None
     name = getattr(built, "__name__", str(built))
     if (found := _UNEXPECTED.search(message)) and found[1] in arguments:
-        return f"{name} has no argument '{found[1]}'{nearest(found[1], _arguments(built))}"
+        return f"{name} has no argument '{found[1]}'{did_you_mean(found[1], _arguments(built))}"
     if name in message and (found := _MISSING.search(message)):
         return f"{name} lacks its argument {found[1]}"
     return None
@@ -297,7 +297,7 @@ def _unknown_type(name: str, registry: Registry) -> str:
     known = _registered(root)
     own = set(registry.module_dict)
     scope, _, plain = name.rpartition(".")
-    guess = nearest(plain, {entry.rpartition(".")[2] for entry in known} | own)
+    guess = did_you_mean(plain, {entry.rpartition(".")[2] for entry in known} | own)
     for entry in known:
         if guess and scope and entry == f"{scope}.{guess.split(chr(39))[1]}":
             guess = f"; did you mean '{entry}'?"
@@ -337,7 +337,7 @@ def _registered(registry: Registry) -> set[str]:
 
 
 @contextmanager
-def devkit_evaluates(sample_tokens: Sequence[str]) -> Iterator[str]:
+def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
     """Let the devkit's ``DetectionEval`` score samples that are not an official split.
 
     ``DetectionEval`` scores a split of its own list, or a custom split from a file beside the

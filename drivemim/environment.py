@@ -98,7 +98,7 @@ def run_python(code: str) -> Outcome:
     return Outcome(False, errors[-1] if errors else f"exit code {done.returncode}")
 
 
-def inspect_environment(
+def collect_env(
     version: Callable[[str], str | None] = installed_version,
     run: Callable[[str], Outcome] = run_python,
 ) -> Environment:

@@ -30,7 +30,7 @@ class DataError(ValueError):
     """A data set file or index that is broken or does not match the request."""
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest candidate, or an empty string."""
     lower = {candidate.lower(): candidate for candidate in sorted(set(candidates), reverse=True)}
     found = get_close_matches(name.lower(), sorted(lower), n=1, cutoff=_ALIKE)

@@ -35,7 +35,7 @@ def why_unreadable(path: str | Path) -> str | None:
     return None if status.st_size else "is empty"
 
 
-def check_target(path: str | Path, *, cure: str = "name another place") -> None:
+def ensure_writable(path: str | Path, *, cure: str = "name another place") -> None:
     """Check before long work that a file can be written afterwards.
 
     Args:
@@ -57,7 +57,7 @@ def check_target(path: str | Path, *, cure: str = "name another place") -> None:
         raise PermissionError(f"{path} cannot be written: {above} is read-only; {cure}")
 
 
-def check_folder(path: str | Path) -> None:
+def ensure_folder(path: str | Path) -> None:
     """Check before long work that files can be written to a folder.
 
     Args:
@@ -77,7 +77,7 @@ def check_folder(path: str | Path) -> None:
         return
     if path.is_symlink():
         raise FileNotFoundError(f"{path} is a link to a missing folder; name another folder")
-    check_target(path, cure="name another folder")
+    ensure_writable(path, cure="name another folder")
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

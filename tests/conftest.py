@@ -17,6 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent / "toys"))
 # The demo, studies and benchmarks are packages of the scripts in tools/.
 sys.path.insert(0, str(REPOSITORY / "tools"))
 
+# Most of their tests train, or start other processes.
+SLOW_FILES = frozenset({"test_slice.py", "test_cli.py"})
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _default_scope() -> Iterator[None]:
@@ -38,3 +41,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real frames at {folder}")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests on real frames, and those of the files that are slow as a whole."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.real)
+        if str(item.path.relative_to(REPOSITORY / "tests")) in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import drivemim
-from drivemim.config.building import build_alone
+from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
 from drivemim.config.shipped import configs_folder, find_config
 from drivemim.errors import CheckpointError, ConfigError
@@ -116,7 +116,7 @@ def test_the_backbone_normalises_as_the_pretrainer_does(five_lines):
     backbone = drivemim.load_backbone(export)
     assert not backbone.training
     cfg = load_config("vit_micro_town")
-    pretrainer = build_alone(cfg, "vit_micro_town", "drivemim")
+    pretrainer = build_model(cfg, "vit_micro_town", "drivemim")
     pretrainer.load_state_dict(torch.load(run.checkpoint, weights_only=False)["state_dict"])
     pretrainer.eval()
     bgr = np.random.default_rng(0).integers(0, 256, (192, 320, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ import pytest
 from drivemim.environment import (
     LOAD_OPERATORS,
     Outcome,
-    inspect_environment,
+    collect_env,
     installed_version,
     run_python,
 )
@@ -37,7 +37,7 @@ def inspect(changes=None, operators=Outcome(True, "")):  # noqa: B008  # frozen
     def run(code):
         return operators if code == LOAD_OPERATORS else Outcome(True, "no GPU, CPU only")
 
-    return inspect_environment(versions.get, run)
+    return collect_env(versions.get, run)
 
 
 def only_problem(environment):
@@ -124,7 +124,7 @@ def test_both_families_at_once():
 
 
 def test_nothing_installed_names_everything_missing():
-    environment = inspect_environment(lambda name: None, lambda code: Outcome(False, "nothing"))
+    environment = collect_env(lambda name: None, lambda code: Outcome(False, "nothing"))
     text = str(environment)
     for name in ("torch", "numpy", "onedl-mmengine", "onedl-mmcv", "opencv-python", "pyarrow"):
         assert any(

@@ -8,8 +8,8 @@ import pytest
 
 from drivemim.files import (
     RealPaths,
-    check_folder,
-    check_target,
+    ensure_folder,
+    ensure_writable,
     path_from,
     plain_path,
     why_unreadable,
@@ -98,28 +98,28 @@ def test_why_a_file_cannot_be_read(tmp_path, monkeypatch):
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
-    check_target(tmp_path / "new" / "folder" / "index.arrow")
+    ensure_writable(tmp_path / "new" / "folder" / "index.arrow")
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path))
     message = r"index\.arrow cannot be written: .* is read-only; name another place"
     with pytest.raises(PermissionError, match=message):
-        check_target(tmp_path / "new" / "folder" / "index.arrow")
+        ensure_writable(tmp_path / "new" / "folder" / "index.arrow")
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_before(tmp_path, monkeypatch):
-    check_folder(tmp_path)
-    check_folder(tmp_path / "new" / "below")
+    ensure_folder(tmp_path)
+    ensure_folder(tmp_path / "new" / "below")
     assert not (tmp_path / "new").exists()
     file = tmp_path / "file"
     file.write_text("mine")
     with pytest.raises(NotADirectoryError, match=r"file is a file; name a folder"):
-        check_folder(file)
+        ensure_folder(file)
     with pytest.raises(NotADirectoryError, match=r"below cannot be written: .*file is a file"):
-        check_folder(file / "below")
+        ensure_folder(file / "below")
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match="link is a link to a missing folder"):
-        check_folder(tmp_path / "link")
+        ensure_folder(tmp_path / "link")
     monkeypatch.setattr(os, "access", lambda *_: False)
     for path in (tmp_path, tmp_path / "new"):
         with pytest.raises(PermissionError, match="read-only; name another folder"):
-            check_folder(path)
+            ensure_folder(path)

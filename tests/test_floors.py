@@ -37,6 +37,12 @@ def test_a_folder_imports_only_from_the_floors_below(monkeypatch, capsys):
     assert code == 0, capsys.readouterr().out
 
 
+def test_the_package_names_no_script_of_the_repository():
+    """A wheel does not have them."""
+    package = REPOSITORY.glob("drivemim/**/*.py")
+    assert [path.name for path in package if "tools/" in path.read_text()] == []
+
+
 def test_only_compat_imports_private_parts():
     offenders = {
         str(path.relative_to(REPOSITORY)): found

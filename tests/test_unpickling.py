@@ -15,7 +15,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
-from drivemim.compat import read_checkpoint, read_checkpoints_our_way
+from drivemim.compat import patch_checkpoint_loader, read_checkpoint
 from drivemim.errors import CheckpointError
 from drivemim.trust import VARIABLE
 
@@ -150,7 +150,7 @@ def test_only_the_file_that_is_named_is_trusted(tmp_path, monkeypatch):
 
 def test_mmengine_reads_downloads_as_safely(tmp_path, monkeypatch):
     """``torch.hub`` alone reads them with all they hold."""
-    read_checkpoints_our_way()
+    patch_checkpoint_loader()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     marker = tmp_path / "marker"
     hostile.system_call(tmp_path / "bad.pth", marker)

@@ -19,7 +19,7 @@ env_cfg = dict(
 visualizer = dict(
     type='Visualizer',
     vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
-log_processor = dict(type='drivemim.BriefLogProcessor', window_size=10, by_epoch=False)
+log_processor = dict(type='drivemim.CompactLogProcessor', window_size=10, by_epoch=False)
 log_level = 'INFO'
 
 randomness = dict(seed=0)

@@ -1,6 +1,7 @@
 """The ``drivemim`` command: ``drivemim COMMAND ...``, or ``python -m drivemim COMMAND ...``.
 
-Each command is a module of this package. ``tools/`` has a script for each, with the same options.
+Each command is a module of this package. The repository has a script for each, with the same
+options.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from importlib import import_module
 
 from drivemim import __version__
-from drivemim.errors import nearest
+from drivemim.errors import did_you_mean
 
 COMMANDS = {
     "index": "index a data set: nuScenes, nuImages, or folders of images and videos",
@@ -40,7 +41,9 @@ def main() -> int | None:
         print(f"drivemim {__version__}")
         return 0
     if name not in COMMANDS:
-        print(f"drivemim: there is no command '{name}'{nearest(name, COMMANDS)}", file=sys.stderr)
+        print(
+            f"drivemim: there is no command '{name}'{did_you_mean(name, COMMANDS)}", file=sys.stderr
+        )
         return 2
     sys.argv = [f"drivemim {name}", *arguments[1:]]
     result: int | None = import_module(f"drivemim.cli.{name.replace('-', '_')}").main()

@@ -12,7 +12,7 @@ from pathlib import Path
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.mask_analysis import DEPTHS, analysis_table, analyze_masks
 from drivemim.evaluation.results_file import results_json
-from drivemim.files import check_target, write_bytes
+from drivemim.files import ensure_writable, write_bytes
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -69,7 +69,7 @@ def main() -> None:
     }
     with one_line_errors():
         if args.out is not None:
-            check_target(args.out)
+            ensure_writable(args.out)
         results = analyze_masks(
             args.config,
             grid=(args.image_size[0] // args.stride, args.image_size[1] // args.stride),

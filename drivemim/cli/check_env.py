@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from drivemim.environment import inspect_environment
+from drivemim.environment import collect_env
 
 
 def main() -> int:
     """Print the findings."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    environment = inspect_environment()
+    environment = collect_env()
     print(environment)
     return 1 if environment.problems else 0

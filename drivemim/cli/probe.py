@@ -9,7 +9,7 @@ from drivemim.config.loading import ConfigOptions
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.frozen_probe import probe_table
 from drivemim.evaluation.results_file import results_json
-from drivemim.files import check_target, write_bytes
+from drivemim.files import ensure_writable, write_bytes
 from drivemim.training.probing import probe_backbone
 from drivemim.trust import add_trust_option
 
@@ -46,7 +46,7 @@ def main() -> None:
     allowed = {"transductive": args.transductive, "allow_boxes_read": args.allow_boxes_read}
     with one_line_errors():
         if args.out is not None:
-            check_target(args.out)
+            ensure_writable(args.out)
         results = probe_backbone(
             args.config,
             args.checkpoint,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from drivemim.errors import one_line_errors
-from drivemim.transfer.detector_config import adapt_config, describe_stages
+from drivemim.transfer.detector_config import describe_stages, write_detector_config
 from drivemim.trust import add_trust_option
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():
-        found = adapt_config(args.config, args.backbone, out=args.out, plain=args.plain)
+        found = write_detector_config(args.config, args.backbone, out=args.out, plain=args.plain)
     print(f"{describe_stages(found.stages)}\n\n{found.report}\n")
     print(found.text if args.out is None else f"{args.out} inherits {args.config} and sets:")
     if args.out is not None:

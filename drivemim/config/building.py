@@ -17,7 +17,7 @@ from drivemim.errors import ConfigError
 from drivemim.registry import MODELS
 
 
-def build_alone(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
+def build_model(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
     """Build the model of a config, with ``BN`` instead of ``MMSyncBN``.
 
     Nothing is downloaded, because no weights are initialised.
@@ -30,8 +30,11 @@ def build_alone(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
     Raises:
         ConfigError: if the model cannot be built.
     """
-    model = ConfigDict(_without_processes(config.model))
-    with DefaultScope.overwrite_default_scope(config.get("default_scope") or scope), quiet():
+    model = ConfigDict(_disable_sync_bn(config.model))
+    with (
+        DefaultScope.overwrite_default_scope(config.get("default_scope") or scope),
+        suppress_logs(),
+    ):
         try:
             with config_errors():
                 return MODELS.build(model)
@@ -40,7 +43,7 @@ def build_alone(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_logs() -> Iterator[None]:
     """Silence MMEngine's lines about every layer and MMDetection's warnings about its own code."""
     logging.disable(logging.WARNING)
     try:
@@ -51,10 +54,10 @@ def quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _without_processes(model: Any) -> Any:
+def _disable_sync_bn(model: Any) -> Any:
     if isinstance(model, Mapping):
-        alone = {key: _without_processes(value) for key, value in model.items()}
+        alone = {key: _disable_sync_bn(value) for key, value in model.items()}
         return alone | ({"type": "BN"} if alone.get("type") == "MMSyncBN" else {})
     if isinstance(model, (list, tuple)):
-        return type(model)(_without_processes(value) for value in model)
+        return type(model)(_disable_sync_bn(value) for value in model)
     return model

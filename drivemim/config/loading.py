@@ -26,7 +26,7 @@ from drivemim.config.shipped import find_config
 from drivemim.data.classes import CLASSES
 from drivemim.data.clips.augmentation import AugmentSettings
 from drivemim.data.detection.detection_dataset import BoxFilters
-from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
+from drivemim.errors import CheckpointError, ConfigError, DataError, did_you_mean
 
 
 def _takes(function: Any, *others: str) -> frozenset[str]:
@@ -233,7 +233,7 @@ def _check_top_level(config: Config) -> None:
             is_unread = uses <= assigned
         if is_unread:
             raise ConfigError(
-                f"{config.filename}: nothing reads the key '{key}'{nearest(key, set(_TOP_LEVEL))}"
+                f"{config.filename}: nothing reads the key '{key}'{did_you_mean(key, set(_TOP_LEVEL))}"
             )
 
 
@@ -242,7 +242,7 @@ def _check_untyped(config: Config) -> None:
         for key in config.get(section) or {}:
             if key not in valid:
                 raise ConfigError(
-                    f"{config.filename}: {section} has no key '{key}'{nearest(key, set(valid))}"
+                    f"{config.filename}: {section} has no key '{key}'{did_you_mean(key, set(valid))}"
                 )
 
 
@@ -276,7 +276,7 @@ def _check_option(config: Config, dotted: str) -> None:
             known = _SETTINGS.get(name.rpartition(".")[2]) or ()
             valid = {*here, *_valid_additions(walked), *known}
             raise ConfigError(
-                f"--cfg-options {dotted}: {name} has no key '{part}'{nearest(part, valid)}"
+                f"--cfg-options {dotted}: {name} has no key '{part}'{did_you_mean(part, valid)}"
             )
         walked.append(part)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import drivemim
-from drivemim.errors import ConfigError, nearest
+from drivemim.errors import ConfigError, did_you_mean
 
 
 def configs_folder() -> Path:
@@ -29,7 +29,7 @@ def find_config(name: str | Path) -> Path:
         return path
     if path.suffix or len(path.parts) > 1:  # a path
         names = [other.name for other in path.parent.glob("*.py")]
-        raise ConfigError(f"there is no config {path}{nearest(path.name, names)}")
+        raise ConfigError(f"there is no config {path}{did_you_mean(path.name, names)}")
     shipped = {
         config.stem: config
         for config in sorted(configs_folder().rglob("*.py"))
@@ -38,6 +38,6 @@ def find_config(name: str | Path) -> Path:
     if path.name not in shipped:
         raise ConfigError(
             f"there is no config {path}, neither a file nor one that ships with DriveMIM"
-            f"{nearest(path.name, shipped)}"
+            f"{did_you_mean(path.name, shipped)}"
         )
     return shipped[path.name]

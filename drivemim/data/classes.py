@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.clips import CLASSES
-from drivemim.errors import ConfigError, DataError, nearest
+from drivemim.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
     "ATTRIBUTES",
@@ -170,13 +170,13 @@ def check_class_map(
     for category, name in (class_map or {}).items():
         if category not in categories:
             raise ConfigError(
-                f"{where}: there is no category {category!r}{nearest(category, categories)}; "
+                f"{where}: there is no category {category!r}{did_you_mean(category, categories)}; "
                 f"there are {', '.join(categories) or 'none'}"
             )
         if name is not None and name not in classes:
             raise ConfigError(
                 f"{where}: {category!r} maps to {name!r}, which is none of {tuple(classes)}"
-                f"{nearest(str(name), classes)}"
+                f"{did_you_mean(str(name), classes)}"
             )
 
 
@@ -208,7 +208,7 @@ def labels_of(
             if used is not None and not used[position]:
                 continue
             raise DataError(
-                f"category {category!r} is in no class map{nearest(category, mapping)}; "
+                f"category {category!r} is in no class map{did_you_mean(category, mapping)}; "
                 f"add {category!r} to class_map, mapped to one of {tuple(classes)} or to None"
             )
         name = mapping[category]
@@ -231,7 +231,7 @@ def describe_unmapped(categories: Iterable[str]) -> str | None:
     unknown = sorted(set(categories) - DEFAULT.keys())
     if not unknown:
         return None
-    named = ", ".join(f"{name!r}{nearest(name, DEFAULT)}" for name in unknown)
+    named = ", ".join(f"{name!r}{did_you_mean(name, DEFAULT)}" for name in unknown)
     entries = ", ".join(f"{name!r}: ..." for name in unknown)
     return (
         f"categories without a class: {named}. A config that reads boxes has to map each to "

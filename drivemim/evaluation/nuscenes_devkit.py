@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drivemim.compat import devkit_evaluates
+from drivemim.compat import custom_eval_split
 from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.errors import DataError
 from drivemim.files import write_bytes
@@ -81,7 +81,7 @@ def evaluate_results(
             f"{version} at {data_root} has no annotations to score with; the results are in {path}"
         )
     split = official_split(nusc, sample_tokens)
-    with devkit_evaluates(sample_tokens) as selection:
+    with custom_eval_split(sample_tokens) as selection:
         run = DetectionEval(
             nusc, config_factory(RULES), str(path), split or selection, str(path.parent), False
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drivemim.clips import CLASSES, Clips
-from drivemim.errors import nearest
+from drivemim.errors import did_you_mean
 from drivemim.masking.base import (
     MaskContext,
     MaskStrategy,
@@ -174,7 +174,7 @@ def _check_shares(share: Share) -> None:
     for name, value in share.items():
         if name not in CLASSES:
             raise ValueError(
-                f"share: {name!r} is none of {', '.join(CLASSES)}{nearest(str(name), CLASSES)}"
+                f"share: {name!r} is none of {', '.join(CLASSES)}{did_you_mean(str(name), CLASSES)}"
             )
         check_share(f"share of {name}", value)
     if sum(share.values()) > 1 + 1e-6:

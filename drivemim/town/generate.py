@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 
-from drivemim.files import check_folder
+from drivemim.files import ensure_folder
 from drivemim.generated import MARKER, is_generated
 from drivemim.town.ground import drivable_mask
 from drivemim.town.nuscenes_writer import write_scene
@@ -95,7 +95,7 @@ def generate_town(
 def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -> Path:
     """Write everything into a folder beside ``out``, then rename it."""
     _check_replaceable(out)
-    check_folder(out.parent)
+    ensure_folder(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(out, "unfinished")
     unfinished = _beside(out, "unfinished")

@@ -5,12 +5,12 @@ Importing this package registers hooks and optimizer parts.
 
 from drivemim.training import hooks
 from drivemim.training.autocast import AutocastOptimWrapper
-from drivemim.training.brief_log import BriefLogProcessor
+from drivemim.training.compact_log import CompactLogProcessor
 from drivemim.training.layer_decay import LayerDecay
 
 __all__ = [
     "AutocastOptimWrapper",
-    "BriefLogProcessor",
+    "CompactLogProcessor",
     "LayerDecay",
     "hooks",
 ]

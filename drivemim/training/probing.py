@@ -15,7 +15,7 @@ from torch import nn
 
 from drivemim.checkpoint_kinds import check_weights, kind_of
 from drivemim.clips import Clips
-from drivemim.config.building import build_alone
+from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
@@ -202,7 +202,7 @@ def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -
     """Build the pretrainer with the checkpoint's weights, or those that the config starts from."""
     torch.manual_seed(seed)
     start = take_start(cfg)
-    pretrainer: nn.Module = build_alone(cfg, config, "drivemim")
+    pretrainer: nn.Module = build_model(cfg, config, "drivemim")
     if checkpoint is None:
         _initialize(pretrainer)
         if start is not None:

@@ -25,7 +25,7 @@ from drivemim.config.loading import (
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
-from drivemim.files import check_folder, check_target, write_bytes
+from drivemim.files import ensure_folder, ensure_writable, write_bytes
 from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
 from drivemim.training.hooks.check_agreement import CheckAgreement
@@ -142,9 +142,9 @@ def evaluate(
         CheckpointError: if the checkpoint is damaged or of another model.
     """
     if out is not None:
-        check_target(out)
+        ensure_writable(out)
     if show_dir is not None:
-        check_folder(show_dir)
+        ensure_folder(show_dir)
     _check_test_options(options or {})
     cfg = _prepare(config, work_dir, launcher, options)
     if cfg.get("test_dataloader") is None:
@@ -193,7 +193,7 @@ def _prepare(
     cfg = load_config(config, options)
     drop_variables(cfg)
     cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(config).stem)
-    check_folder(cfg.work_dir)
+    ensure_folder(cfg.work_dir)
     cfg.launcher = launcher
     cfg.setdefault("experiment_name", Path(cfg.work_dir).resolve().name)
     if launcher != "none" and not torch.cuda.is_available():
@@ -207,7 +207,7 @@ def _prepare(
 
 
 def _build(cfg: Config) -> Runner:
-    compat.join_process_group(cfg.launcher)
+    compat.start_process_group(cfg.launcher)
     kind = RUNNERS.get(cfg.runner_type) if "runner_type" in cfg else Runner
     with config_errors():
         return RUNNERS.build(cfg) if kind is None else dumps_nothing(kind).from_cfg(cfg)

@@ -3,10 +3,10 @@
 Importing this package makes MMEngine read checkpoints safely.
 """
 
-from drivemim.compat import read_checkpoints_our_way
+from drivemim.compat import patch_checkpoint_loader
 from drivemim.transfer.exporting import export_backbone, load_export
 from drivemim.transfer.pretrained_backbone import PretrainedBackbone, load_backbone
 
 __all__ = ["PretrainedBackbone", "export_backbone", "load_backbone", "load_export"]
 
-read_checkpoints_our_way()
+patch_checkpoint_loader()

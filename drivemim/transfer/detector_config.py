@@ -1,7 +1,7 @@
-"""Adaptation of any MMDetection config, in a few lines, to start from an exported backbone.
+"""Write a config of a few lines that starts any MMDetection detector from an exported backbone.
 
-The new config inherits the user's, and ``adapt_settings`` lists what it sets. Before the config is
-written, its model is built and the features are compared with the pretrainer's.
+The new config inherits the user's, and ``config_overrides`` lists what it sets. Before the config
+is written, its model is built and the features are compared with the pretrainer's.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from drivemim.config.building import build_alone, quiet
+from drivemim.config.building import build_model, suppress_logs
 from drivemim.config.loading import reading_errors, short_type
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.files import check_target, write_bytes
-from drivemim.transfer.detector_settings import Setting, adapt_settings, check_input, render
+from drivemim.files import ensure_writable, write_bytes
+from drivemim.transfer.detector_settings import Setting, check_input, config_overrides, render
 from drivemim.transfer.exporting import load_export_content, read_export
 from drivemim.transfer.name_matching import describe_differences, describe_mismatch
 
@@ -49,7 +49,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Adaptation:
+class WrittenConfig:
     """A config that starts from an export, with the results of its checks.
 
     Attributes:
@@ -65,9 +65,9 @@ class Adaptation:
     report: str
 
 
-def adapt_config(
+def write_detector_config(
     config: str, backbone: str | Path, *, out: str | Path | None = None, plain: bool = False
-) -> Adaptation:
+) -> WrittenConfig:
     """Write a config that starts a user's detector from an exported backbone.
 
     Nothing is downloaded: weights that the user's config names are replaced before they are loaded.
@@ -94,10 +94,10 @@ def adapt_config(
     _check_paths(config, out)
     theirs = _read(config)
     check_input(theirs, config)
-    settings = adapt_settings(theirs, metadata, weights, plain=plain)
+    settings = config_overrides(theirs, metadata, weights, plain=plain)
     body = render(settings, theirs)
     ours = _read(config, body)
-    model = build_alone(ours, config)
+    model = build_model(ours, config)
     stages = count_stages(model.backbone, state)
     _check_fit(model.backbone, ours, state, metadata, (config, str(backbone)))
     if plain:
@@ -108,9 +108,9 @@ def adapt_config(
         text += body
     else:
         near = _near(weights, Path(out).resolve().parent)
-        text += render(adapt_settings(theirs, metadata, near, plain=plain), theirs)
+        text += render(config_overrides(theirs, metadata, near, plain=plain), theirs)
         write_bytes(Path(out), text.encode())
-    return Adaptation(text, tuple(settings), stages, report)
+    return WrittenConfig(text, tuple(settings), stages, report)
 
 
 def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[Stage, ...]:
@@ -192,7 +192,7 @@ def _check_paths(config: str, out: str | Path | None) -> None:
         raise ConfigError(f"there is no config {config}")
     if out is None:
         return
-    check_target(out)
+    ensure_writable(out)
     if Path(out).suffix != ".py":
         raise ConfigError(f"{out} must end in .py, since it is a config")
     if "::" not in config and Path(out).resolve() == Path(config).resolve():
@@ -281,7 +281,7 @@ def _plain_weights(source: Path, state: Mapping[str, Tensor], metadata: Mapping[
 
 def _check_plain(backbone: Any, state: Mapping[str, Tensor], weights: Path) -> None:
     """Check that ``init_cfg`` loads all tensors: MMEngine only logs those that it leaves out."""
-    with quiet():
+    with suppress_logs():
         backbone.init_weights()
     loaded = backbone.state_dict()
     wrong = [name for name, value in state.items() if not torch.equal(loaded[name], value)]

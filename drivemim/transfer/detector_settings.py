@@ -42,7 +42,7 @@ class Setting:
     replace: bool = False
 
 
-def adapt_settings(
+def config_overrides(
     theirs: Config, metadata: Mapping[str, Any], weights: Path, *, plain: bool
 ) -> list[Setting]:
     """Return the settings that a config needs in addition to its own.
@@ -95,7 +95,7 @@ def render(settings: list[Setting], theirs: Config) -> str:
     """Format settings as lines of a config, with nested dicts.
 
     Args:
-        settings: from :func:`adapt_settings`.
+        settings: from :func:`config_overrides`.
         theirs: the inherited config, which decides what a dict must replace.
     """
     tree: dict[str, Any] = {}

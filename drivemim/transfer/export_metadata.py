@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from drivemim import __version__
 from drivemim.checkpoint_kinds import classify, kind_of
 from drivemim.clips import Clips
-from drivemim.config.building import build_alone
+from drivemim.config.building import build_model
 from drivemim.config.embedded import embedded_config
 from drivemim.config.loading import dicts_in, is_pretrainer, load_config
 from drivemim.errors import CheckpointError, ConfigError
@@ -53,7 +53,7 @@ def pretrainer_of(
             f"{config or checkpoint} is not of a pretraining run: its model is "
             f"{model.get('type')}. {checkpoint} is {kind_of(content)}"
         )
-    return build_alone(cfg, config or checkpoint, "drivemim"), cfg
+    return build_model(cfg, config or checkpoint, "drivemim"), cfg
 
 
 def describe_export(

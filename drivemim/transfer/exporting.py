@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from drivemim.checkpoint_kinds import check_weights, classify, kind_of, trained_weights, unwrapped
 from drivemim.compat import read_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.files import check_target, write_bytes
+from drivemim.files import ensure_writable, write_bytes
 from drivemim.models.encoders.vit import ViT
 from drivemim.transfer.export_metadata import describe_export, one_frame, pretrainer_of
-from drivemim.transfer.external_checkpoint import add_batch_counts, describe_names, foreign_backbone
+from drivemim.transfer.external_checkpoint import add_batch_counts, describe_names, extract_backbone
 from drivemim.transfer.external_vit import fit_vit, without_final_norm
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
 from drivemim.transfer.model_card import check_place, read_results, render_card
@@ -77,7 +77,7 @@ def export_backbone(
         )
     card = out.with_suffix(".md")
     for path in (out, plain, card):
-        check_target(path)
+        ensure_writable(path)
     check_place(card)
     results = read_results(metrics)
     content = read_checkpoint(checkpoint)
@@ -217,7 +217,7 @@ def load_weights(
 
     Args:
         model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.
-        path: an export, or any file that ``external_checkpoint.foreign_backbone`` reads.
+        path: an export, or any file that ``external_checkpoint.extract_backbone`` reads.
         architecture: config of the model's backbone, to name differences.
         prefix: prefix of the names to take, if the file is known to have one.
 
@@ -256,7 +256,7 @@ def load_content(
     if metadata is not None:
         state = content.get("state_dict", {})
         return load_export_content(model, path, state, metadata, architecture=architecture)
-    found = foreign_backbone(content, path, prefix)
+    found = extract_backbone(content, path, prefix)
     backbone, notes = backbone_of(model), ""
     if isinstance(backbone, ViT):
         found, state, notes = fit_vit(found, backbone, path)

@@ -52,7 +52,7 @@ class ForeignWeights:
         )
 
 
-def foreign_backbone(content: Any, path: str | Path, prefix: str = "") -> ForeignWeights:
+def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> ForeignWeights:
     """Extract a backbone's weights from a checkpoint of any origin.
 
     The checkpoint has a state dict, alone or under a key that training scripts use (``state_dict``,

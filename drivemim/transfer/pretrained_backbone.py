@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from drivemim.config.building import build_alone
+from drivemim.config.building import build_model
 from drivemim.errors import CheckpointError
 from drivemim.transfer.exporting import read_export
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
@@ -105,7 +105,7 @@ def load_backbone(path: str | Path, *, tolerance: float = 1e-3) -> PretrainedBac
         >>> maps = backbone(torch.from_numpy(image).permute(2, 0, 1))
     """
     state, metadata = read_export(path)
-    built = build_alone(Config({"model": metadata["architecture"]}), path)
+    built = build_model(Config({"model": metadata["architecture"]}), path)
     if mismatch := describe_mismatch(built.state_dict(), state):
         raise CheckpointError(f"{path} does not fit its own architecture: {mismatch}")
     built.load_state_dict(state, strict=True)

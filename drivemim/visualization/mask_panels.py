@@ -16,7 +16,7 @@ from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.data import ClipDataset, SampleRequest
-from drivemim.files import check_folder
+from drivemim.files import ensure_folder
 from drivemim.geometry import project_points, unproject_points
 from drivemim.masking import MaskStrategy, clip_generators
 from drivemim.masking.guided import local_contrast
@@ -75,7 +75,7 @@ def draw_masks(
         IndexError: if there is no such clip.
         NotADirectoryError: if ``out`` is a file.
     """
-    check_folder(out)
+    ensure_folder(out)
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
     changes = {} if ratio is None else {"ratio": ratio}

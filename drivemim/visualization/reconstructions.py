@@ -16,7 +16,7 @@ from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.data import SampleRequest
 from drivemim.errors import CheckpointError
-from drivemim.files import check_folder
+from drivemim.files import ensure_folder
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS, MODELS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
@@ -55,7 +55,7 @@ def draw_reconstructions(
         NotADirectoryError: if ``out`` is a file.
         CheckpointError: if the checkpoint is damaged, would run code, or does not fit.
     """
-    check_folder(out)
+    ensure_folder(out)
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
     model = _load_model(cfg, checkpoint)

@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.registry import MODELS
-from drivemim.transfer.detector_config import _near, adapt_config
+from drivemim.transfer.detector_config import _near, write_detector_config
 from drivemim.transfer.exporting import export_backbone, read_export
 from drivemim.transfer.feature_check import fixed_image
 
@@ -98,7 +98,7 @@ def build(path):
 )
 def test_shipped_configs_start_from_the_export(resnet50, tmp_path, name, plain):
     base = f"mmdet::{name}"
-    found = adapt_config(base, resnet50, out=tmp_path / "small.py", plain=plain)
+    found = write_detector_config(base, resnet50, out=tmp_path / "small.py", plain=plain)
     # 53 convolutions, 53 normalisations with five tensors each.
     assert sum(stage.tensors for stage in found.stages) == 53 * 6
     assert all(stage.tensors == stage.matched for stage in found.stages)
@@ -158,7 +158,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith('drivemi
 
 
 def test_plain_config_needs_nothing_of_drivemim(resnet50, tmp_path):
-    adapt_config(f"mmdet::{SHIPPED[1]}", resnet50, out=tmp_path / "small.py", plain=True)
+    write_detector_config(f"mmdet::{SHIPPED[1]}", resnet50, out=tmp_path / "small.py", plain=True)
     torch.save(fixed_image((64, 96)).permute(2, 0, 1).contiguous(), tmp_path / "image.pt")
     arguments = [tmp_path / "small.py", tmp_path / "image.pt", tmp_path / "out.pt"]
     finished = subprocess.run(
@@ -208,7 +208,7 @@ def test_plain_config_needs_nothing_of_drivemim(resnet50, tmp_path):
 )  # fmt: skip
 def test_other_backbones_are_refused_with_the_list(resnet50, tmp_path, name, words):
     with pytest.raises(CheckpointError) as error:
-        adapt_config(f"mmdet::{name}", resnet50, out=tmp_path / "small.py")
+        write_detector_config(f"mmdet::{name}", resnet50, out=tmp_path / "small.py")
     assert [word for word in words if word not in str(error.value)] == []
     assert not list(tmp_path.iterdir())
 
@@ -221,7 +221,7 @@ load_from = 'https://example.com/detector.pth'
 """
     path = theirs(more, "init_cfg=[dict(type='Kaiming', layer='Conv2d')], pretrained=None")
     out = tmp_path / "elsewhere" / "small.py"
-    adapt_config(str(path), small, out=out)
+    write_detector_config(str(path), small, out=out)
     assert "_base_ = '../mine/theirs.py'" in out.read_text()
     cfg, model = build(out)
     assert cfg.custom_imports == {
@@ -230,7 +230,7 @@ load_from = 'https://example.com/detector.pth'
     assert [hook.type for hook in cfg.custom_hooks] == ["EMAHook", "drivemim.LoadBackbone"]
     assert cfg.load_from is None
     assert all(value.requires_grad for value in model.backbone.parameters())
-    adapt_config(str(path), small, out=out, plain=True)
+    write_detector_config(str(path), small, out=out, plain=True)
     cfg, model = build(out)
     model.init_weights()
     state = read_export(small)[0]
@@ -242,7 +242,7 @@ load_from = 'https://example.com/detector.pth'
 def test_what_is_inherited_as_none_or_as_a_tuple_is_replaced(small, theirs, tmp_path, plain):
     more = "custom_imports = None\ncustom_hooks = (dict(type='EMAHook'),)"
     path, out = theirs(more, "init_cfg=None"), tmp_path / "small.py"
-    adapt_config(str(path), small, out=out, plain=plain)
+    write_detector_config(str(path), small, out=out, plain=plain)
     cfg, model = build(out)
     ours = [] if plain else ["drivemim.LoadBackbone"]
     assert [hook.type for hook in cfg.custom_hooks] == ["EMAHook", *ours]
@@ -256,11 +256,11 @@ def test_what_is_inherited_as_none_or_as_a_tuple_is_replaced(small, theirs, tmp_
 def test_a_hook_that_loads_another_export_is_left_out(small, theirs, tmp_path, plain):
     first, second = tmp_path / "first.py", tmp_path / "second.py"
     more = "custom_hooks = [dict(type='EMAHook')]"
-    adapt_config(str(theirs(more)), small, out=first)
+    write_detector_config(str(theirs(more)), small, out=first)
     other = tmp_path / "other.safetensors"
     for suffix in (".safetensors", ".pth"):
         other.with_suffix(suffix).write_bytes(small.with_suffix(suffix).read_bytes())
-    adapt_config(str(first), other, out=second, plain=plain)
+    write_detector_config(str(first), other, out=second, plain=plain)
     hooks = build(second)[0].custom_hooks
     assert hooks[0] == {"type": "EMAHook"}
     found = [Path(hook.checkpoint).resolve() for hook in hooks[1:]]
@@ -276,7 +276,7 @@ def test_config_and_weights_can_be_moved_together(small, theirs, tmp_path, monke
     for suffix in (".safetensors", ".pth"):
         shutil.copy(small.with_suffix(suffix), project / "weights" / f"small{suffix}")
     monkeypatch.chdir(project)
-    found = adapt_config(
+    found = write_detector_config(
         "configs/theirs.py", "weights/small.safetensors", out="configs/out.py", plain=plain
     )
     assert str(tmp_path) not in (project / "configs" / "out.py").read_text() == found.text
@@ -304,13 +304,13 @@ def test_weights_without_a_common_folder_keep_their_absolute_path():
 
 def test_norm_layers_that_ask_other_processes_are_no_obstacle(small, theirs, tmp_path):
     path = theirs("model['neck']['norm_cfg'] = dict(type='MMSyncBN')")
-    adapt_config(str(path), small, out=tmp_path / "small.py")
+    write_detector_config(str(path), small, out=tmp_path / "small.py")
     assert Config.fromfile(tmp_path / "small.py").model.neck.norm_cfg.type == "MMSyncBN"
 
 
 def test_all_that_does_not_fit_is_listed(small, theirs):
     with pytest.raises(CheckpointError) as error:
-        adapt_config(str(theirs(depth=34)), small)
+        write_detector_config(str(theirs(depth=34)), small)
     wanted = {
         f"layer{stage}.{block}.conv{number}.weight"
         for stage, blocks in ((1, (2,)), (2, (2, 3)), (3, (2, 3, 4, 5)), (4, (2,)))
@@ -323,13 +323,13 @@ def test_all_that_does_not_fit_is_listed(small, theirs):
 def test_a_norm_that_cannot_be_pretrained_is_not_advised(small, theirs):
     group_norm = "norm_cfg=dict(type='GN', num_groups=4)"
     with pytest.raises(CheckpointError) as error:
-        adapt_config(str(theirs(backbone=group_norm)), small)
+        write_detector_config(str(theirs(backbone=group_norm)), small)
     assert "or pretrain" not in str(error.value)
 
 
 def test_a_frozen_backbone_stays_frozen(small, theirs, tmp_path):
     path = theirs(more="model['backbone']['frozen_stages'] = 4")
-    adapt_config(str(path), small, out=tmp_path / "small.py")
+    write_detector_config(str(path), small, out=tmp_path / "small.py")
     model = build(tmp_path / "small.py")[1]
     assert not any(value.requires_grad for value in model.backbone.parameters())
 
@@ -353,7 +353,7 @@ def test_a_frozen_backbone_stays_frozen(small, theirs, tmp_path):
 )  # fmt: skip
 def test_what_cannot_be_set_right_is_refused(small, theirs, tmp_path, change, line):
     with pytest.raises(ConfigError, match=line):
-        adapt_config(str(theirs(**change)), small, out=tmp_path / "small.py")
+        write_detector_config(str(theirs(**change)), small, out=tmp_path / "small.py")
     assert not (tmp_path / "small.py").exists()
 
 
@@ -361,56 +361,58 @@ def test_config_and_backbone_may_be_swapped(tmp_path):
     config, backbone = tmp_path / "theirs.py", tmp_path / "backbone.safetensors"
     config.write_text("model = dict()\n")
     with pytest.raises(ConfigError) as error:
-        adapt_config(str(backbone), config)
+        write_detector_config(str(backbone), config)
     assert str(error.value) == (
         f"--backbone {config} is a config, not an exported backbone; --config and --backbone may "
         "be swapped"
     )
     with pytest.raises(ConfigError, match="holds weights and is not a config; --config and"):
-        adapt_config(str(backbone), backbone)
+        write_detector_config(str(backbone), backbone)
     assert config.read_text() == "model = dict()\n"
 
 
 def test_paths_that_cannot_be(small, theirs, tmp_path):
     path = theirs()
     with pytest.raises(ConfigError, match="there is no config gone.py"):
-        adapt_config("gone.py", small)
+        write_detector_config("gone.py", small)
     with pytest.raises(ConfigError, match="mmdet::gone.py cannot be read"):
-        adapt_config("mmdet::gone.py", small)
+        write_detector_config("mmdet::gone.py", small)
     with pytest.raises(ConfigError, match="would replace the config it inherits"):
-        adapt_config(str(path), small, out=path)
+        write_detector_config(str(path), small, out=path)
     with pytest.raises(ConfigError, match="must end in .py"):
-        adapt_config(str(path), small, out=tmp_path / "small")
+        write_detector_config(str(path), small, out=tmp_path / "small")
     with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder"):
-        adapt_config(str(path), small, out=tmp_path)
+        write_detector_config(str(path), small, out=tmp_path)
     with pytest.raises(NotADirectoryError, match=f"{path} is a file"):
-        adapt_config(str(path), small, out=path / "small.py")
+        write_detector_config(str(path), small, out=path / "small.py")
     with pytest.raises(FileNotFoundError, match="no backbone at"):
-        adapt_config(str(path), tmp_path / "gone.safetensors")
+        write_detector_config(str(path), tmp_path / "gone.safetensors")
 
 
 def test_only_its_own_configs_are_replaced(small, theirs, tmp_path):
     out = tmp_path / "base.py"
     out.write_text("model = dict()\n")
     with pytest.raises(ConfigError, match=r"base\.py is there and was not written by drivemim"):
-        adapt_config(str(theirs()), small, out=out)
+        write_detector_config(str(theirs()), small, out=out)
     assert out.read_text() == "model = dict()\n"
     out.unlink()
-    first = adapt_config(str(theirs()), small, out=out).text
-    assert adapt_config(str(theirs()), small, out=out).text == first == out.read_text()
+    first = write_detector_config(str(theirs()), small, out=out).text
+    assert write_detector_config(str(theirs()), small, out=out).text == first == out.read_text()
 
 
 def test_no_other_backbone_is_loaded_after_the_export(small, theirs, tmp_path):
     """``tools/train.py`` loads ``backbone_checkpoint`` after the hooks that a config lists."""
     out = tmp_path / "small.py"
-    adapt_config(str(theirs(more="backbone_checkpoint = 'other.safetensors'")), small, out=out)
+    write_detector_config(
+        str(theirs(more="backbone_checkpoint = 'other.safetensors'")), small, out=out
+    )
     assert load_config(out).backbone_checkpoint is None
 
 
 def test_no_other_weights_are_loaded_instead(small, theirs, tmp_path):
     whole = "model['init_cfg'] = dict(type='Pretrained', checkpoint='detector.pth')"
     path = theirs(more=whole, backbone="pretrained='torchvision://resnet18'")
-    adapt_config(str(path), small, out=tmp_path / "small.py")
+    write_detector_config(str(path), small, out=tmp_path / "small.py")
     model = load_config(tmp_path / "small.py").model
     assert model.init_cfg is None
     assert model.backbone.pretrained is None
@@ -420,9 +422,9 @@ def test_the_pth_beside_has_to_be_the_same(small, theirs, tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(small.read_bytes())
     with pytest.raises(FileNotFoundError, match=r"no backbone at .*copy.pth"):
-        adapt_config(str(theirs()), copy, plain=True)
+        write_detector_config(str(theirs()), copy, plain=True)
     content = torch.load(small.with_suffix(".pth"))
     content["state_dict"]["conv1.weight"] += 1
     torch.save(content, tmp_path / "copy.pth")
     with pytest.raises(CheckpointError, match="has other weights than copy.safetensors"):
-        adapt_config(str(theirs()), copy, plain=True)
+        write_detector_config(str(theirs()), copy, plain=True)

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from drivemim.files import check_folder, write_bytes
+from drivemim.files import ensure_folder, write_bytes
 from workflow.step_process import StepFailedError, StepProcess
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -103,7 +103,7 @@ def run_cli(
             interrupted; running commands are terminated.
     """
     try:
-        check_folder(repository / work_dir)
+        ensure_folder(repository / work_dir)
     except OSError as error:
         sys.exit(f"{name}: {error}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

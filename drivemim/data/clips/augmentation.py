@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.data.index.images import Crop, reduction_to_cover
-from drivemim.errors import ConfigError, nearest
+from drivemim.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class AugmentSettings:
         for key in settings:
             if key not in known:
                 raise ConfigError(
-                    f"augment: {key!r} is none of {', '.join(known)}{nearest(key, known)}"
+                    f"augment: {key!r} is none of {', '.join(known)}{did_you_mean(key, known)}"
                 )
         return cls(
             **{**settings, **({"crop": tuple(settings["crop"])} if "crop" in settings else {})}

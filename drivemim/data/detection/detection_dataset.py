@@ -16,7 +16,7 @@ from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
 from drivemim.data.classes import CLASSES, VISIBILITY_LEVELS, check_class_map
 from drivemim.data.detection.label_fractions import label_subset
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import ConfigError, DataError, nearest
+from drivemim.errors import ConfigError, DataError, did_you_mean
 from drivemim.registry import DATASETS
 
 Integers = NDArray[np.int64]
@@ -69,7 +69,7 @@ class BoxFilters:
         for key in settings:
             if key not in known:
                 raise ConfigError(
-                    f"filters: {key!r} is none of {', '.join(known)}{nearest(key, known)}"
+                    f"filters: {key!r} is none of {', '.join(known)}{did_you_mean(key, known)}"
                 )
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 

@@ -31,8 +31,8 @@ from drivemim.data.index.index_schema import (
 )
 from drivemim.data.index.scene_selection import select_scenes
 from drivemim.data.index.source_files import Fingerprint, check_sources
-from drivemim.errors import DataError, nearest
-from drivemim.files import check_target
+from drivemim.errors import DataError, did_you_mean
+from drivemim.files import ensure_writable
 from drivemim.geometry.poses import sensor_pose
 
 FORMAT = 3
@@ -223,7 +223,7 @@ def check_out(out: str | os.PathLike[str]) -> None:
     Raises:
         OSError: with the reason and the cure.
     """
-    check_target(Path(out), cure="name another place for the index with --out FILE")
+    ensure_writable(Path(out), cure="name another place for the index with --out FILE")
 
 
 def write_index(
@@ -367,7 +367,7 @@ def _positions(
     for name in names:
         if name not in numbers:
             raise DataError(
-                f"{path} has no {what} {name!r}, only {', '.join(known)}{nearest(name, known)}"
+                f"{path} has no {what} {name!r}, only {', '.join(known)}{did_you_mean(name, known)}"
             )
         positions.append(numbers[name])
     return np.array(positions, np.int64)

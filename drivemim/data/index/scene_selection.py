@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.errors import DataError, nearest
+from drivemim.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     from drivemim.data.index.frame_index import FrameIndex
@@ -106,7 +106,7 @@ class _SceneNames:
         if split not in official:
             known = {*official, *self.scenes, *self.splits, *self.qualified}
             raise DataError(
-                f"scenes: {self.path} has no scene {split!r}{nearest(split, known)}; it is no "
+                f"scenes: {self.path} has no scene {split!r}{did_you_mean(split, known)}; it is no "
                 f"split of the index ({', '.join(self.splits) or 'which has none'}) or of nuScenes "
                 f"({', '.join(official)}) either"
             )

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from drivemim.errors import ConfigError, nearest
+from drivemim.errors import ConfigError, did_you_mean
 from drivemim.masking.base import MaskStrategy
 from drivemim.registry import HOOKS
 
@@ -107,7 +107,7 @@ class MaskSchedule(Hook):
             if move.name not in found:
                 raise ConfigError(
                     f"MaskSchedule finds no number '{move.name}' in {type(masking).__name__}"
-                    f"{nearest(move.name, set(found))}; there are {', '.join(sorted(found))}"
+                    f"{did_you_mean(move.name, set(found))}; there are {', '.join(sorted(found))}"
                 )
         self._numbers = {move.name: found[move.name] for move in self.moves}
         for trial in range(_TRIALS):
@@ -190,7 +190,9 @@ def _move(config: Mapping[str, Any]) -> Move:
     valid = {field.name for field in fields(Move)}
     for key in config:
         if key not in valid:
-            raise ConfigError(f"a move of MaskSchedule has no key '{key}'{nearest(key, valid)}")
+            raise ConfigError(
+                f"a move of MaskSchedule has no key '{key}'{did_you_mean(key, valid)}"
+            )
     if missing := [key for key in ("name", "start", "end") if key not in config]:
         raise ConfigError(f"a move of MaskSchedule lacks its {', '.join(missing)}: {dict(config)}")
     return Move(**config)

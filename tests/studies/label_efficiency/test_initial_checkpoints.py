@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from drivemim.config.building import build_alone
+from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
 from studies.label_efficiency.initial_checkpoints import check_checkpoints
@@ -19,7 +19,7 @@ from .conftest import CONFIG
 @pytest.fixture(scope="module")
 def weights(repository):
     """Those of the backbone that the study's detector has."""
-    return build_alone(load_config(repository / CONFIG), CONFIG).backbone.state_dict()
+    return build_model(load_config(repository / CONFIG), CONFIG).backbone.state_dict()
 
 
 @pytest.fixture

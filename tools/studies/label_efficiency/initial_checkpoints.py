@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from drivemim.config.building import build_alone
+from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.transfer.exporting import load_weights
@@ -29,7 +29,7 @@ def check_checkpoints(study: LabelStudy, repository: Path) -> None:
     config = load_config(repository / study.config, parse_options(study.options))
     if "backbone" not in config.model:
         raise ConfigError(f"{study.config}: the model has no backbone, so no --init can start it")
-    detector = build_alone(config, study.config)
+    detector = build_model(config, study.config)
     for path, init in inits.items():
         try:
             load_weights(detector, repository / path, architecture=config.model.backbone)

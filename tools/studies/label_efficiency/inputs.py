@@ -22,8 +22,8 @@ from drivemim.config.loading import ConfigOptions, config_errors, load_config
 from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.copies import shared_frames
-from drivemim.errors import CheckpointError, ConfigError, DataError, nearest
-from drivemim.files import check_folder, write_bytes
+from drivemim.errors import CheckpointError, ConfigError, DataError, did_you_mean
+from drivemim.files import ensure_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
 from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.settings import LabelStudy
@@ -114,7 +114,7 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
         DataError: if a split is not in the index, the two splits share frames, or a subset has no
             box to learn from.
     """
-    check_folder(repository / study.work_dir)
+    ensure_folder(repository / study.work_dir)
     for run in study.runs:
         if run.backbone is not None and not (repository / run.backbone).is_file():
             raise CheckpointError(f"--init {run.init.name}: there is no backbone at {run.backbone}")
@@ -263,7 +263,7 @@ def _check_metrics(study: LabelStudy, config: Config, judged: FrameDetection) ->
         if metric not in found:
             raise ConfigError(
                 f"--metric {metric}: the evaluation of {study.config} does not have it"
-                f"{nearest(metric, found)}; it has {', '.join(whole)}, and "
+                f"{did_you_mean(metric, found)}; it has {', '.join(whole)}, and "
                 f"{len(found) - len(whole)} more for slices"
             )
 

@@ -14,7 +14,7 @@ _SLICED = re.compile(r"\S+\[[^]]*\]: \S+ *")
 
 
 @LOG_PROCESSORS.register_module()
-class BriefLogProcessor(LogProcessor):
+class CompactLogProcessor(LogProcessor):
     """MMEngine's ``LogProcessor``, without metrics of slices in the line after an evaluation.
 
     There are about two hundred of them. They are also in the table above the line, in the JSON

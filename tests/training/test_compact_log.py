@@ -12,7 +12,7 @@ def test_slices_are_left_out_of_the_line_and_not_of_the_numbers(monkeypatch):
     )
     monkeypatch.setattr(LogProcessor, "get_log_after_epoch", lambda *_: (numbers, line))
     init_default_scope("mmdet")
-    processor = LOG_PROCESSORS.build({"type": "drivemim.BriefLogProcessor", "by_epoch": False})
+    processor = LOG_PROCESSORS.build({"type": "drivemim.CompactLogProcessor", "by_epoch": False})
     found = processor.get_log_after_epoch(None, 26, "test")
     assert found == (
         numbers,
