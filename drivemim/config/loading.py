@@ -233,7 +233,8 @@ def _check_top_level(config: Config) -> None:
             is_unread = uses <= assigned
         if is_unread:
             raise ConfigError(
-                f"{config.filename}: nothing reads the key '{key}'{did_you_mean(key, set(_TOP_LEVEL))}"
+                f"{config.filename}: nothing reads the key '{key}'"
+                f"{did_you_mean(key, set(_TOP_LEVEL))}"
             )
 
 
@@ -242,7 +243,8 @@ def _check_untyped(config: Config) -> None:
         for key in config.get(section) or {}:
             if key not in valid:
                 raise ConfigError(
-                    f"{config.filename}: {section} has no key '{key}'{did_you_mean(key, set(valid))}"
+                    f"{config.filename}: {section} has no key '{key}'"
+                    f"{did_you_mean(key, set(valid))}"
                 )
 
 
