@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from seen_data import write_frames
 
 from benchmarks.step_benchmark import single_frames, step_cost
+from drivemim import build_index
 
 
 def test_single_frames_are_of_the_size_asked_for() -> None:
@@ -39,3 +41,16 @@ def test_a_guide_is_not_counted_as_encoder(repository: Path) -> None:
     assert plain.gflops["guide"] == 0
     assert guided.gflops["guide"] > 0
     assert guided.gflops["encoder"] == pytest.approx(plain.gflops["encoder"])
+
+
+def test_loading_is_measured_on_the_configs_own_data(repository: Path, tmp_path: Path) -> None:
+    write_frames(tmp_path / "d", {"train": {"a": 6}})
+    index = build_index("frames", tmp_path / "d", out=tmp_path / "d.arrow")
+    cost = step_cost(
+        "vit_micro_folder",
+        frames=2, repeats=2, device=torch.device("cpu"), index=str(index.path),
+    )  # fmt: skip
+    assert cost.loading > 0
+    assert cost.milliseconds > 0
+    wanted = 1000 / (cost.loading + cost.milliseconds)
+    assert cost.frames_per_second == pytest.approx(wanted)

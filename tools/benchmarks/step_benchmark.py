@@ -1,25 +1,31 @@
 """Benchmark of a pretraining step: FLOPs by part, time and memory, relative to the first config.
 
-Images are noise, so data loading is not included. FLOPs are those of the forward pass (a
-multiplication and an addition are two). A training step takes three times as many, except for the
+Images are noise. With ``--index``, the config's data set loads real ones too, in the same process,
+and the share of loading is reported. FLOPs are those of the forward pass (a multiplication and an
+addition are two). A training step takes three times as many, except for the
 masking teacher, which may need only a forward pass.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import resource
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks.mask_benchmark import milliseconds, synthetic_clips
 from drivemim.clips import Clips
-from drivemim.config.loading import load_config
+from drivemim.config.loading import dicts_in, load_config
 from drivemim.registry import MODELS
 from drivemim.transfer.export_metadata import training_image_size
 
@@ -35,11 +41,18 @@ class StepCost:
         gflops: GFLOPs of the forward pass, by part and ``total``.
         parameters: millions of parameters, by part.
         milliseconds: time of forward and backward pass and optimizer; NaN if it was not timed.
+        loading: milliseconds to load and augment a frame in one process; NaN without data.
     """
 
     gflops: dict[str, float]
     parameters: dict[str, float]
     milliseconds: float
+    loading: float = float("nan")
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames per second of one process that loads its data itself; NaN without data."""
+        return 1000 / (self.milliseconds + self.loading)
 
 
 def single_frames(frames: int, image_size: tuple[int, int], device: torch.device) -> Clips:
@@ -56,14 +69,17 @@ def single_frames(frames: int, image_size: tuple[int, int], device: torch.device
     return replace(clips, **tensors, tokens=tokens, missing=clips.missing)
 
 
-def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -> StepCost:
+def step_cost(
+    config: str, *, frames: int, repeats: int, device: torch.device, index: str | None = None
+) -> StepCost:
     """Measure the model of a pretraining config on single frames of its image size.
 
     Args:
-        config: path of the config.
+        config: path or name of the config.
         frames: batch size.
         repeats: number of timed steps; 0 counts FLOPs only.
         device: device to run on; mixed precision on a GPU.
+        index: index of frames to load, to measure the loader as well.
     """
     cfg = load_config(config)
     init_default_scope(cfg.default_scope)
@@ -82,6 +98,7 @@ def step_cost(config: str, *, frames: int, repeats: int, device: torch.device) -
         gflops={name: count / frames / 1e9 for name, count in found.items()},
         parameters={part: _millions(getattr(model, part)) for part in PARTS},
         milliseconds=_time(model, clips, repeats) / frames if repeats else float("nan"),
+        loading=_time_loading(cfg, index, repeats) if index and repeats else float("nan"),
     )
 
 
@@ -119,28 +136,55 @@ def _time(model: nn.Module, clips: Clips, repeats: int) -> float:
     return milliseconds(step, device, repeats)
 
 
+def _time_loading(cfg: Config, index: str, repeats: int) -> float:
+    """Return the median time to load a batch of the config's data, in milliseconds per frame."""
+    loader = copy.deepcopy(cfg.train_dataloader)
+    loader.update(num_workers=0, persistent_workers=False)
+    for settings in dicts_in(loader.dataset):
+        if "index" in settings:
+            settings["index"] = index  # type: ignore[index]  # a ConfigDict
+    batches = iter(Runner.build_dataloader(loader, seed=0))
+    times = []
+    for _ in range(repeats + 1):  # the first opens the index
+        begin = time.perf_counter()
+        batch = next(batches)
+        clips = batch["clips"] if isinstance(batch, dict) else batch
+        times.append((time.perf_counter() - begin) / clips.valid_BTN.numel())
+    median: float = statistics.median(times[1:])
+    return 1000 * median
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one row per config."""
     parser = argparse.ArgumentParser(prog="benchmark.py step", description=__doc__)
     parser.add_argument("configs", nargs="+", help="pretraining configs; the first is the baseline")
     parser.add_argument("--frames", type=int, default=4, help="of a batch")
     parser.add_argument("--repeats", type=int, default=9, help="timed steps; 0 counts FLOPs only")
+    parser.add_argument("--index", help="index of frames to load with the config's data set")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
     print(f"{arguments.frames} frames a batch, on {device}, {torch.get_num_threads()} threads; "
           f"median of {arguments.repeats}")  # fmt: skip
-    print("| config | GFLOP: encoder | decoder | head | teacher | total | to the first "
-          "| ms a frame | to the first | M parameters |\n" + "|---" * 10 + "|")  # fmt: skip
+    columns = ["config", "GFLOP: encoder", "decoder", "head", "teacher", "total", "to the first"]
+    columns += ["ms a frame", "to the first", "loader: ms a frame", "share", "frames/s"]
+    print(f"| {' | '.join([*columns, 'M parameters'])} |\n{'|---' * (len(columns) + 1)}|")
     first: StepCost | None = None
     for config in arguments.configs:
-        cost = step_cost(config, frames=arguments.frames, repeats=arguments.repeats, device=device)
+        cost = step_cost(
+            config,
+            frames=arguments.frames,
+            repeats=arguments.repeats,
+            device=device,
+            index=arguments.index,
+        )
         first = first or cost
-        parts = " | ".join(f"{cost.gflops[part]:.2f}" for part in (*PARTS, "total"))
-        more = cost.gflops["total"] / first.gflops["total"]
-        longer = cost.milliseconds / first.milliseconds
-        print(f"| {config} | {parts} | {more:.2f} | {cost.milliseconds:.1f} | {longer:.2f} "
-              f"| {sum(cost.parameters.values()):.1f} |", flush=True)  # fmt: skip
+        row = [config, *(f"{cost.gflops[part]:.2f}" for part in (*PARTS, "total"))]
+        row += [f"{cost.gflops['total'] / first.gflops['total']:.2f}"]
+        row += [f"{cost.milliseconds:.1f}", f"{cost.milliseconds / first.milliseconds:.2f}"]
+        share = cost.loading / (cost.loading + cost.milliseconds)
+        row += [f"{cost.loading:.1f}", f"{100 * share:.0f} %", f"{cost.frames_per_second:.1f}"]
+        print(f"| {' | '.join([*row, f'{sum(cost.parameters.values()):.1f}'])} |", flush=True)
     memory = (
         torch.cuda.max_memory_allocated(device) / 2**30
         if device.type == "cuda"
