@@ -46,7 +46,10 @@ def test_constants_are_missing_and_counted(caplog):
         (b"", "a.json: it is empty; write it again"),
         (b" \n\n", "a.json: it is empty; write it again"),
         (b"\xef\xbb\xbf", "a.json: it is empty; write it again"),
-        (gzip.compress(b"{}", mtime=0), r"a.json: it is compressed \(gzip\); unpack it: gunzip -k a.json"),
+        (
+            gzip.compress(b"{}", mtime=0),
+            r"a.json: it is compressed \(gzip\); unpack it: gunzip -k a.json",
+        ),
         (bz2.compress(b"{}"), r"compressed \(bzip2\); unpack it: bunzip2"),
         (lzma.compress(b"{}"), r"compressed \(xz\); unpack it: unxz"),
         (b"PK\x03\x04rest", r"compressed \(zip\); unpack it: unzip"),
