@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from drivemim.config.loading import dicts_in, short_type
-from drivemim.masking.base import READABLE
+from drivemim.masking.strategy import READABLE
 from drivemim.registry import BOX_SOURCES, MASKS, MODELS
 
 

@@ -18,8 +18,8 @@ from drivemim.data import ClipDataset, SampleRequest
 from drivemim.files import check_folder
 from drivemim.geometry import lift_points, project_points
 from drivemim.masking import MaskStrategy, clip_generators
+from drivemim.masking.from_config import strategies_from_config
 from drivemim.masking.guided import local_contrast
-from drivemim.masking.named import named_strategies
 from drivemim.registry import DATASETS, MASKS
 from drivemim.visualization.panels import (
     Bools,
@@ -77,10 +77,10 @@ def draw_masks(
     check_folder(out)
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(dict(options or {}))
-    changes = {} if ratio is None else {"ratio": ratio}
+    changes = {} if ratio is None else {"mask_ratio": ratio}
     strategies: dict[str, MaskStrategy] = {
         name: MASKS.build({**each, **changes})
-        for name, each in named_strategies(cfg.to_dict(), config, only).items()
+        for name, each in strategies_from_config(cfg.to_dict(), config, only).items()
     }
     dataset: ClipDataset = DATASETS.build(_dataset(cfg))
     if not 0 <= item < len(dataset):

@@ -146,7 +146,7 @@ def test_changed_cells_are_hidden_first(scene):
     for t, left in enumerate((4, 10, 14)):
         paint(clips, t, left)
     moving = ego_compensated_change(clips, GRID) > 0
-    mask = MotionMask(share=0.2)(clips, GRID, torch.Generator().manual_seed(0))
+    mask = MotionMask(budget_fraction=0.2)(clips, GRID, torch.Generator().manual_seed(0))
     assert moving.any()
     assert mask[moving].all()
     assert mask.sum((-1, -2)).unique().tolist() == [150]
@@ -158,7 +158,7 @@ def test_changed_cells_take_no_more_than_their_share(scene):
     paint(clips, 0, 4)
     paint(clips, 1, 10)
     moving = ego_compensated_change(clips, GRID)[0, 1, 0] > 0
-    strategy = MotionMask(ratio=0.2, share=0.1)
+    strategy = MotionMask(mask_ratio=0.2, budget_fraction=0.1)
     hidden = [strategy(clips, GRID, torch.Generator().manual_seed(s))[0, 1, 0] for s in range(200)]
     count = int(moving.sum())
     assert count >= 8
@@ -175,7 +175,7 @@ def test_larger_changes_are_drawn_more_often(scene):
     for column, grey in ((2, 40), (6, 40), (10, 40), (14, 255)):
         clips.images_BTNHWC[0, 1, 0, 32:40, column * 8 : column * 8 + 8] = grey
     found = change(clips)[1, 4, [2, 6, 10, 14]]
-    strategy = MotionMask(ratio=1 / 200, share=1.0)
+    strategy = MotionMask(mask_ratio=1 / 200, budget_fraction=1.0)
     drawn = [strategy(clips, GRID, torch.Generator().manual_seed(s))[0, 1, 0] for s in range(300)]
     often = torch.stack(drawn)[:, 4, [2, 6, 10, 14]].float().mean(0)
     torch.testing.assert_close(often, found / found.sum(), atol=0.08, rtol=0)
@@ -184,21 +184,21 @@ def test_larger_changes_are_drawn_more_often(scene):
 @pytest.mark.parametrize("T", [1, 3])
 def test_without_change_it_is_the_rest(scene, T):
     clips = scene(T=T)
-    strategy = MotionMask(share=1.0, rest=TubeMask())
+    strategy = MotionMask(budget_fraction=1.0, background=TubeMask())
     mask = strategy(clips, GRID, torch.Generator().manual_seed(0))
     assert (mask == mask[:, :1]).all()
-    other = MotionMask(share=1.0)(clips, GRID, torch.Generator().manual_seed(1))
+    other = MotionMask(budget_fraction=1.0)(clips, GRID, torch.Generator().manual_seed(1))
     assert (other == mask).float().mean() < 0.8
-    assert isinstance(MotionMask(rest={"type": "TubeMask"}).rest, TubeMask)
-    assert isinstance(MotionMask().rest, RandomMask)
+    assert isinstance(MotionMask(background={"type": "TubeMask"}).background, TubeMask)
+    assert isinstance(MotionMask().background, RandomMask)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"share": 1.5}, r"share=1.5 must be in \[0, 1\]"),
-        ({"far": 0}, r"far=0 must be in \(0, infinity\)"),
-        ({"far": float("inf")}, r"far=inf must be in \(0, infinity\)"),
+        ({"budget_fraction": 1.5}, r"budget_fraction=1.5 must be in \[0, 1\]"),
+        ({"typical_depth": 0}, r"typical_depth=0 must be in \(0, infinity\)"),
+        ({"typical_depth": float("inf")}, r"typical_depth=inf must be in \(0, infinity\)"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -11,7 +11,7 @@ from drivemim.clips import Clips
 from drivemim.models import MaskedResNet, ViT
 from drivemim.models.guides import TeacherAttention
 
-TEACHER = dict(guide=dict(type="TeacherAttention"), masking=dict(type="GuidedMask", ratio=0.5))
+TEACHER = dict(guide=dict(type="TeacherAttention"), masking=dict(type="GuidedMask", mask_ratio=0.5))
 Build = Callable[..., BaseModel]
 
 

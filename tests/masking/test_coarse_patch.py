@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from drivemim.masking import LargeCellMask, MaskContext
+from drivemim.masking import CoarsePatchMask, MaskContext
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def picture(mask_hw):
     return ["".join("#" if hidden else "." for hidden in row) for row in mask_hw.tolist()]
 
 
-def hide(make_clips, ratio, grid, size):
-    strategy = LargeCellMask(ratio=ratio, size=size)
+def hide(make_clips, mask_ratio, grid, size):
+    strategy = CoarsePatchMask(mask_ratio=mask_ratio, size=size)
     return picture(strategy(make_clips(), grid, torch.Generator())[0, 0, 0])
 
 
@@ -52,7 +52,7 @@ def test_units_of_one_cell_are_the_random_mask(make_clips, units):
 
 def test_every_cell_is_hidden_equally_often(make_clips):
     clips = make_clips(shape=(100, 4, 5))
-    mask = LargeCellMask(ratio=4 / 6)(clips, (4, 6), torch.Generator())
+    mask = CoarsePatchMask(mask_ratio=4 / 6)(clips, (4, 6), torch.Generator())
     often = mask.float().mean((0, 1, 2))
     # 2000 frames, 4 units of 6: standard deviation 0.011.
     torch.testing.assert_close(often, torch.full((4, 6), 4 / 6), atol=0.05, rtol=0)
@@ -60,10 +60,10 @@ def test_every_cell_is_hidden_equally_often(make_clips):
 
 def test_alike_in_time_draws_for_each_camera(make_clips):
     clips, generator = make_clips(shape=(2, 3, 2)), torch.Generator()
-    mask = LargeCellMask(alike_in_time=True)(clips, (8, 16), generator)
+    mask = CoarsePatchMask(alike_in_time=True)(clips, (8, 16), generator)
     assert torch.equal(mask, mask[:, :1].expand_as(mask))
     assert not torch.equal(mask[:, :, 0], mask[:, :, 1])
-    mask = LargeCellMask()(clips, (8, 16), generator)
+    mask = CoarsePatchMask()(clips, (8, 16), generator)
     assert not torch.equal(mask[:, 0], mask[:, 1])
 
 
@@ -71,4 +71,4 @@ def test_alike_in_time_draws_for_each_camera(make_clips):
 def test_wrong_arguments(size):
     message = rf"size={size} must be a whole number in \[1, infinity\)"
     with pytest.raises(ValueError, match=message):
-        LargeCellMask(size=size)
+        CoarsePatchMask(size=size)

@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivemim.masking import cell_owners
-from drivemim.masking.cells import first_cover, span
+from drivemim.masking import patch_owners
+from drivemim.masking.box_cover import first_cover, span
 
 
 def owners(boxes, depths=None, present=None, grid=(4, 8), size=(40, 80)):
     depths = [1.0] * len(boxes) if depths is None else depths
     present = [True] * len(boxes) if present is None else present
-    return cell_owners(
+    return patch_owners(
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         torch.tensor(depths, dtype=torch.float32),
         torch.tensor(present, dtype=torch.bool),
@@ -106,7 +106,7 @@ def test_a_middle_on_the_border_of_two_cells_is_the_second_ones():
 
 def test_frames_are_independent():
     one, other = [[0, 0, 20, 20.0]], [[40, 20, 80, 40.0]]
-    batched = cell_owners(
+    batched = patch_owners(
         torch.tensor([one, other]),
         torch.ones(2, 1),
         torch.ones(2, 1, dtype=torch.bool),
