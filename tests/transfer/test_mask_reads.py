@@ -65,7 +65,10 @@ def test_what_the_data_do_not_have_is_not_read():
         ("AnnotatedBoxes", "annotations"),
         ("MotionBoxes", "images"),
         ({"type": "drivemim.MotionBoxes", "min_change": 0.1}, "images"),
+        ({"type": "PseudoLabelBoxes", "file": "results.json"}, "detector"),
+        # The earlier name of PseudoLabelBoxes, in checkpoints.
         ({"type": "DetectedBoxes", "file": "results.json"}, "detector"),
+        ("drivemim.DetectedBoxes", "detector"),
         ("SomebodysBoxes", "annotations"),
     ],
 )

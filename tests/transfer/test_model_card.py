@@ -40,7 +40,7 @@ def index(repository, tmp_path_factory):
     scene-0061 with CAM_FRONT and CAM_BACK; each has 3 boxes of a car, 2 of a pedestrian, 1 of a
     truck and 2 of a bicycle. Images have 48 x 64 pixels.
     """
-    path = repository / "tests" / "datasets" / "conftest.py"
+    path = repository / "tests" / "data" / "conftest.py"
     spec = importlib.util.spec_from_file_location("small_nuscenes", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
