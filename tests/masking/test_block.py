@@ -28,7 +28,7 @@ def picture(mask_hw):
 
 
 def test_one_rectangle_by_hand(make_clips, rectangles):
-    # A quarter of 4 x 8 cells is 8; an aspect of 1/2 makes it 2 x 4. Its middle is at (1.5, 3.5).
+    # A quarter of 4 x 8 patches is 8; an aspect of 1/2 makes it 2 x 4. Its middle is at (1.5, 3.5).
     rectangles((0.0, 0.0, 0.375, 0.4375))
     strategy = BlockMask(mask_ratio=0.25, min_area=0.25, max_area=0.25, min_aspect=0.5)
     mask = strategy(make_clips(), (4, 8), torch.Generator())
@@ -36,14 +36,14 @@ def test_one_rectangle_by_hand(make_clips, rectangles):
 
 
 def test_the_last_rectangle_is_cut_and_the_border_too(make_clips, rectangles):
-    # The first reaches over the upper left corner (middle at 0, 0), the second is cut to 3 cells.
+    # The first reaches over the upper left corner (middle at 0, 0), the second is cut to 3 patches.
     rectangles((0.0, 0.5, 0.0, 0.0), (0.0, 0.5, 0.5, 0.75))
     strategy = BlockMask(mask_ratio=7 / 32, min_area=9 / 32, max_area=9 / 32, min_aspect=0.5)
     mask = strategy(make_clips(), (4, 8), torch.Generator())
     assert picture(mask[0, 0, 0]) == ["##......", "##...###", "........", "........"]
 
 
-def test_rectangles_first_then_single_cells(make_clips, rectangles):
+def test_rectangles_first_then_single_patches(make_clips, rectangles):
     rectangles((0.0, 0.5, 0.5, 0.5))
     strategy = BlockMask(mask_ratio=0.5, min_area=0.25, max_area=0.25, min_aspect=1.0)
     mask = strategy(make_clips(), (4, 4), torch.Generator())
@@ -51,8 +51,8 @@ def test_rectangles_first_then_single_cells(make_clips, rectangles):
     assert mask[0, 0, 0, 1:3, 1:3].all()
 
 
-def test_hidden_cells_lie_together(make_clips):
-    """A hidden cell has more hidden neighbours than chance (the ratio) would give it."""
+def test_hidden_patches_lie_together(make_clips):
+    """A hidden patch has more hidden neighbours than chance (the ratio) would give it."""
     mask = BlockMask(mask_ratio=0.5)(make_clips(shape=(20, 1, 1)), (14, 25), torch.Generator())
     both = (mask[..., 1:] & mask[..., :-1]).sum() / mask[..., :-1].sum()
     assert both > 0.8

@@ -1,4 +1,4 @@
-"""Cameras hidden whole: how many cells of each frame, worked out by hand on a grid of 32."""
+"""Cameras hidden whole: how many patches of each frame, worked out by hand on a grid of 32."""
 
 import pytest
 import torch
@@ -22,13 +22,13 @@ def draws(monkeypatch):
 
 
 def hidden(clips, grid=GRID, chance=1.0, **arguments):
-    """Hidden cells of each frame of the first clip: rows of times, columns of cameras."""
+    """Hidden patches of each frame of the first clip: rows of times, columns of cameras."""
     mask = CameraDropoutMask(chance=chance, **arguments)(clips, grid, torch.Generator())
     return mask.sum((-2, -1))[0].tolist()
 
 
 def test_one_camera_hidden_whole_at_all_times(make_clips):
-    # 6 frames x 16 cells, 2 x 32 of them in the camera: 32 are left for 4 frames.
+    # 6 frames x 16 patches, 2 x 32 of them in the camera: 32 are left for 4 frames.
     assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=0.5) == [[8, 32, 8]] * 2
 
 
@@ -38,7 +38,7 @@ def test_several_cameras(make_clips):
 
 
 def test_a_budget_too_small_is_all_the_cameras(make_clips):
-    # 6 x 8 cells are less than 2 x 32, and 6 x 16 less than 4 x 32.
+    # 6 x 8 patches are less than 2 x 32, and 6 x 16 less than 4 x 32.
     assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=0.25) == [[0, 24, 0]] * 2
     assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=0.5, cameras=2) == [[0, 24, 24]] * 2
 
@@ -49,7 +49,7 @@ def test_one_camera_is_left(make_clips):
 
 
 def test_what_does_not_divide_is_spread(make_clips):
-    # 6 x 3 - 2 x 5 = 8 over 4 frames of 5 cells; 6 x 4 - 10 = 14.
+    # 6 x 3 - 2 x 5 = 8 over 4 frames of 5 patches; 6 x 4 - 10 = 14.
     assert hidden(make_clips(shape=(1, 2, 3)), (1, 5), mask_ratio=0.6) == [[2, 5, 2]] * 2
     (first, whole, second), (third, other, last) = hidden(
         make_clips(shape=(1, 2, 3)), (1, 5), mask_ratio=0.8
@@ -77,7 +77,7 @@ def test_a_single_camera_is_masked_by_the_background(make_clips):
     assert torch.equal(mask, RandomMask(mask_ratio=0.5)(clips, GRID, same(1)))
 
 
-def test_the_background_says_which_cells(make_clips):
+def test_the_background_says_which_patches(make_clips):
     clips = make_clips(shape=(1, 2, 3))
     strategy = CameraDropoutMask(mask_ratio=0.75, chance=1.0, background={"type": "TubeMask"})
     mask = strategy(clips, GRID, torch.Generator())

@@ -1,4 +1,4 @@
-"""Squares of cells, with the draws given so that their order is known."""
+"""Squares of patches, with the draws given so that their order is known."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_units_by_hand_and_the_last_one_cut(make_clips, units):
 
 
 def test_units_at_the_border_are_smaller(make_clips, units):
-    units(0.1, 0.2, 0.9, 0.3, 0.7, 0.8)  # 4, 4 and 2 cells, then 2, 2 and 1
+    units(0.1, 0.2, 0.9, 0.3, 0.7, 0.8)  # 4, 4 and 2 patches, then 2, 2 and 1
     assert hide(make_clips, 5 / 15, (3, 5), 2) == ["....#", "....#", "..###"]
     assert hide(make_clips, 8 / 15, (3, 5), 2) == ["..#.#", "....#", "#####"]
 
@@ -45,12 +45,12 @@ def test_one_unit_over_everything_is_cut_row_by_row(make_clips, units):
     assert hide(make_clips, 5 / 12, (3, 4), 9) == ["####", "#...", "...."]
 
 
-def test_units_of_one_cell_are_the_random_mask(make_clips, units):
+def test_units_of_one_patch_are_the_random_mask(make_clips, units):
     units(*[0.4, 0.1, 0.8, 0.3, 0.9, 0.2])
     assert hide(make_clips, 0.5, (2, 3), 1) == ["#.#", ".#."]
 
 
-def test_every_cell_is_hidden_equally_often(make_clips):
+def test_every_patch_is_hidden_equally_often(make_clips):
     clips = make_clips(shape=(100, 4, 5))
     mask = CoarsePatchMask(mask_ratio=4 / 6)(clips, (4, 6), torch.Generator())
     often = mask.float().mean((0, 1, 2))

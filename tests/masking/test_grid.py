@@ -32,7 +32,7 @@ def hide(make_clips, mask_ratio, grid):
     return picture(GridMask(mask_ratio=mask_ratio)(make_clips(), grid, torch.Generator())[0, 0, 0])
 
 
-def test_cells_come_in_the_order_of_the_dither_matrix(make_clips, phase):
+def test_patches_come_in_the_order_of_the_dither_matrix(make_clips, phase):
     phase(0.0, 0.0)
     context = MaskContext(
         clips=make_clips(), grid=(4, 4), mask_ratio=0.5, generators=torch.Generator()
@@ -49,7 +49,7 @@ def test_the_phase_moves_the_matrix(make_clips, phase):
     assert GridMask().score(context).scores_BTNhw[0, 0, 0].tolist() == expected
 
 
-def test_no_two_cells_are_equal(make_clips):
+def test_no_two_patches_are_equal(make_clips):
     context = MaskContext(
         clips=make_clips(), grid=(3, 25), mask_ratio=0.5, generators=torch.Generator()
     )
@@ -63,9 +63,9 @@ def test_pictures_by_hand(make_clips, phase):
     assert hide(make_clips, 0.25, (4, 6)) == ["......", "#.#.#.", "......", "#.#.#."]
 
 
-def test_a_grid_of_odd_size_meets_the_budget_with_cells_of_the_next_pattern(make_clips, phase):
+def test_a_grid_of_odd_size_meets_the_budget_with_patches_of_the_next_pattern(make_clips, phase):
     phase(0.0, 0.0)
-    # 4 of 9 cells are to be visible, and one of every 2 x 2 is: the corners.
+    # 4 of 9 patches are to be visible, and one of every 2 x 2 is: the corners.
     assert hide(make_clips, 5 / 9, (3, 3)) == [".#.", "###", ".#."]
     # 5: the next level is the middle's, 4 in the matrix above.
     assert hide(make_clips, 4 / 9, (3, 3)) == [".#.", "#.#", ".#."]
@@ -89,13 +89,13 @@ def test_every_window_hides_about_as_much_as_any_other(make_clips, grid, mask_ra
             assert hidden.max() - hidden.min() <= 1.01
 
 
-def test_three_quarters_leave_one_cell_of_every_two_by_two(make_clips):
+def test_three_quarters_leave_one_patch_of_every_two_by_two(make_clips):
     mask = GridMask()(make_clips(shape=(5, 2, 2)), (28, 50), torch.Generator())
     visible = torch.nn.functional.avg_pool2d((~mask).flatten(0, 2).float(), 2, stride=1)
     assert (visible == 0.25).all()
 
 
-def test_every_cell_is_hidden_equally_often(make_clips):
+def test_every_patch_is_hidden_equally_often(make_clips):
     mask = GridMask(mask_ratio=0.6)(make_clips(shape=(100, 4, 5)), (4, 5), torch.Generator())
     often = mask.float().mean((0, 1, 2))
     # 2000 frames: standard deviation 0.011.

@@ -1,4 +1,4 @@
-"""Guided masks: by hand on few cells, by counting on many, and as properties."""
+"""Guided masks: by hand on few patches, by counting on many, and as properties."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def seeded(seed=0):
 
 
 class ReadingOrder(MaskStrategy):
-    """Hides from the first cell on; of the first frame of a clip, more than of the second."""
+    """Hides from the first patch on; of the first frame of a clip, more than of the second."""
 
     def __init__(self, *, mask_ratio=0.5, budgets=None):
         super().__init__(mask_ratio=mask_ratio)
@@ -40,7 +40,7 @@ class ReadingOrder(MaskStrategy):
 
 
 def test_share_and_background_by_hand(make_clips):
-    """8 of 16 cells: 4 by the guide, wherever they are, and the first 4 of the others."""
+    """8 of 16 patches: 4 by the guide, wherever they are, and the first 4 of the others."""
     guide = torch.tensor(
         [[0.1, 9.0, 0.2, 0.3], [0.0, 0.0, 0.0, 8.0], [7.0, 0.0, 0.0, 0.0], [0.4, 0.0, 0.0, 6.0]]
     )
@@ -83,7 +83,7 @@ def test_a_frame_is_compared_with_itself_only(make_clips):
 
 
 @pytest.mark.parametrize("hints", [0.0, 0.9])  # so many that hints have to be hidden as well
-def test_where_the_guide_is_flat_every_cell_has_the_same_chance(make_clips, hints):
+def test_where_the_guide_is_flat_every_patch_has_the_same_chance(make_clips, hints):
     clips = make_clips(shape=(2000, 1, 1), image_size=(1, 1))
     mask = GuidedMask(mask_ratio=0.5, budget_fraction=1.0, hints=hints, temperature=0)(
         clips, (2, 4), seeded(), torch.full((2000, 1, 1, 2, 4), 3.0)
@@ -92,7 +92,7 @@ def test_where_the_guide_is_flat_every_cell_has_the_same_chance(make_clips, hint
 
 
 def test_temperature_by_hand(make_clips):
-    """Of four cells one is drawn, with chances proportional to exp((0, 1/4, 1/2, 3/4) / 0.5)."""
+    """Of four patches one is drawn, with chances proportional to exp((0, 1/4, 1/2, 3/4) / 0.5)."""
     clips = make_clips(shape=(20_000, 1, 1), image_size=(1, 1))
     guide = torch.tensor([[5.0, 6.0], [70.0, 71.0]]).expand(20_000, 1, 1, 2, 2)
     strategy = GuidedMask(mask_ratio=0.25, budget_fraction=1.0, temperature=0.5)
@@ -103,13 +103,13 @@ def test_temperature_by_hand(make_clips):
 
 
 def test_hints_are_left_out_by_chance_and_the_next_take_their_place(make_clips):
-    B, cells, budget = 500, 100, 50
+    B, patches, budget = 500, 100, 50
     clips = make_clips(shape=(B, 1, 1), image_size=(1, 1))
-    guide = torch.arange(float(cells)).reshape(10, 10).expand(B, 1, 1, 10, 10)
+    guide = torch.arange(float(patches)).reshape(10, 10).expand(B, 1, 1, 10, 10)
     strategy = GuidedMask(mask_ratio=0.5, budget_fraction=1.0, hints=0.2, temperature=0)
     mask = strategy(clips, (10, 10), seeded(), guide).flatten(1)
     lowest = mask.byte().argmax(dim=1)
-    hints = cells - lowest - budget  # visible cells above the lowest one that is hidden
+    hints = patches - lowest - budget  # visible patches above the lowest one that is hidden
     assert hints.min() >= 0
     # The number of failures before 50 successes has the mean 50 * 0.2 / 0.8.
     assert hints.float().mean().item() == pytest.approx(12.5, abs=1.0)

@@ -15,15 +15,15 @@ from drivemim.masking import (
 
 
 class Cell(MaskStrategy):
-    """Hides one cell of 1 x 4 before all others."""
+    """Hides one patch of 1 x 4 before all others."""
 
-    def __init__(self, cell, budgets=None):
+    def __init__(self, patch, budgets=None):
         super().__init__()
-        self.cell, self.budgets = cell, budgets
+        self.patch, self.budgets = patch, budgets
 
     def score(self, context):
         scores_BTNhw = torch.zeros(*context.clips.shape, *context.grid)
-        scores_BTNhw[..., self.cell] = 1
+        scores_BTNhw[..., self.patch] = 1
         return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=self.budgets)
 
 
@@ -48,7 +48,7 @@ def test_draws_choose_by_weight(make_clips, draws):
     )
     mask = strategy(make_clips(shape=(6, 2, 1)), (1, 4), torch.Generator())
     hidden = mask[:, :, 0, 0].int().argmax(-1)
-    assert hidden.tolist() == [[cell] * 2 for cell in (0, 0, 1, 1, 3, 3)]
+    assert hidden.tolist() == [[patch] * 2 for patch in (0, 0, 1, 1, 3, 3)]
 
 
 def test_weights_are_equal_by_default(make_clips, draws):

@@ -8,7 +8,7 @@ from drivemim.geometry import cell_points
 from drivemim.masking import MotionMask, RandomMask, TubeMask, ego_compensated_change
 
 AHEAD = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-GRID = (10, 20)  # of 80 x 160 pixels: cells of 8 pixels
+GRID = (10, 20)  # of 80 x 160 pixels: patches of 8 pixels
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def scene(make_clips):
 
 
 def paint(clips, t, left, n=0):
-    """A white square of 2 x 2 cells, four cells down."""
+    """A white square of 2 x 2 patches, four patches down."""
     clips.images_BTNHWC[0, t, n, 32:48, left * 8 : left * 8 + 16] = 255
 
 
@@ -74,7 +74,7 @@ def test_nothing_moves(scene):
 
 
 def test_driving_over_still_ground_is_no_change(scene):
-    """A little may remain where the pattern is finer than a cell; taken for still, half changes."""
+    """Little remains where the pattern is finer than a patch; taken as static, half changes."""
     clips = scene()
     drive(clips, 1.0)
     ground = change(clips)[:, 6:]
@@ -140,8 +140,8 @@ def test_a_flicker_of_the_whole_image_is_no_change(scene):
     assert change(clips)[:, 2:-2, 2:-2].mean() < 0.02
 
 
-def test_changed_cells_are_hidden_first(scene):
-    """8 cells changed in every frame, and the share of 150 cells has room for all."""
+def test_changed_patches_are_hidden_first(scene):
+    """8 patches changed in every frame, and the share of 150 patches has room for all."""
     clips = scene()
     for t, left in enumerate((4, 10, 14)):
         paint(clips, t, left)
@@ -152,8 +152,8 @@ def test_changed_cells_are_hidden_first(scene):
     assert mask.sum((-1, -2)).unique().tolist() == [150]
 
 
-def test_changed_cells_take_no_more_than_their_share(scene):
-    """Of 8 cells or more, 4 (0.1 of 40) are drawn: the rest have no better chance than others."""
+def test_changed_patches_take_no_more_than_their_share(scene):
+    """Of 8 patches or more, 4 (0.1 of 40) are drawn: the rest have no better chance than others."""
     clips = scene(T=2)
     paint(clips, 0, 4)
     paint(clips, 1, 10)
@@ -162,7 +162,7 @@ def test_changed_cells_take_no_more_than_their_share(scene):
     hidden = [strategy(clips, GRID, torch.Generator().manual_seed(s))[0, 1, 0] for s in range(200)]
     count = int(moving.sum())
     assert count >= 8
-    # 4 of them, and 36 of the remaining 200 - 4 cells.
+    # 4 of them, and 36 of the remaining 200 - 4 patches.
     expected = 4 + (count - 4) * 36 / 196
     mean = float(torch.stack(hidden)[:, moving].sum(-1).float().mean())
     assert mean == pytest.approx(expected, abs=0.4)

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from drivemim.masking import MaskContext, MultiBlockMask
 
-# 2 x 4 cells of 4 x 8, one with its upper left corner at (1, 2) and one at (2, 4): 14 cells.
+# 2 x 4 patches of 4 x 8, one with its upper left corner at (1, 2) and one at (2, 4): 14 patches.
 TWO = {"blocks": 2, "min_area": 0.25, "max_area": 0.25, "min_aspect": 0.5, "max_aspect": 0.5}
 MIDDLE, CORNER = (0.0, 0.0, 0.5, 0.5), (0.0, 0.0, 0.99, 0.99)
 
 
 @pytest.fixture
 def blocks(monkeypatch):
-    """Let blocks be given rows of (size, aspect, down, across), single cells decreasing draws."""
+    """Let blocks be given rows of (size, aspect, down, across), single patches decreasing draws."""
 
     def give(*rows, method="per_frame"):
         def drawn(context, *extra):
@@ -48,7 +48,7 @@ def test_blocks_that_meet_the_budget(make_clips, blocks):
 
 def test_chance_fills_the_rest_of_the_budget(make_clips, blocks):
     blocks(MIDDLE, CORNER)
-    # The lowest draws are those of the last cells, in reading order, that no block covers.
+    # The lowest draws are those of the last patches, in reading order, that no block covers.
     expected = ["........", "..####..", "..######", "..######"]
     assert hide(make_clips, 16, **TWO) == expected
 
@@ -65,7 +65,7 @@ def test_the_first_block_is_cut_when_it_alone_exceeds_the_budget(make_clips, blo
 
 
 def test_shares_and_aspects_are_drawn_in_their_ranges(make_clips, blocks):
-    # Half way from 4 to 12 cells is 8; half way (in the logarithm) from 1/4 to 1 is 1/2: 2 x 4.
+    # Half way from 4 to 12 patches is 8; half way (in the logarithm) from 1/4 to 1 is 1/2: 2 x 4.
     blocks((0.5, 0.5, 0.0, 0.0))
     arguments = {"min_area": 4 / 32, "max_area": 12 / 32, "min_aspect": 0.25, "max_aspect": 1.0}
     expected = ["####....", "####....", "........", "........"]
@@ -89,7 +89,7 @@ def test_alike_in_time_draws_for_each_camera(make_clips):
     draw=st.sampled_from([0.0, 0.4, 1 - 2**-24]),
 )
 def test_blocks_lie_within_the_grid(make_clips, grid, areas, aspects, draw):
-    """Given budget for just one block, all hidden cells are a rectangle of its size."""
+    """Given budget for just one block, all hidden patches are a rectangle of its size."""
     strategy = MultiBlockMask(
         min_area=min(areas), max_area=max(areas), min_aspect=min(aspects),
         max_aspect=max(aspects),

@@ -1,4 +1,4 @@
-"""Object-aware masks by hand, on 8 x 16 cells of 10 x 10 pixels."""
+"""Object-aware masks by hand, on 8 x 16 patches of 10 x 10 pixels."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ def scores_of(strategy, clips, generators):
 
 
 def test_a_hidden_track_by_hand(make_clips):
-    """A box of 4 x 4 cells: 12 are hidden, the same 12 in each frame, wherever the box is."""
+    """A box of 4 x 4 patches: 12 are hidden, the same 12 in each frame, wherever the box is."""
     places = {(0, 0, 0): (2, 3), (0, 1, 0): (4, 3), (0, 0, 1): (0, 9), (0, 1, 1): (1, 12)}
     clips = make_clips(
         {
@@ -52,7 +52,7 @@ def test_a_hidden_track_by_hand(make_clips):
 
 
 def test_the_same_part_of_the_object_is_kept_at_another_size(make_clips):
-    """Twice as large a box keeps the same quarter of itself, up to the width of a cell."""
+    """Twice as large a box keeps the same quarter of itself, up to the width of a patch."""
     clips = make_clips(
         {(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)], (0, 1, 0): [(0, 0, 40, 40, 7, 9.0)]}, (1, 2, 1)
     )
@@ -92,7 +92,7 @@ def test_other_tracks_are_hidden_as_the_background(make_clips):
 
 
 def test_share_limits_hidden_tracks(make_clips):
-    """64 cells of budget, 16 of them for the track: it gets those, and chance for the others."""
+    """64 patches of budget, 16 of them for the track: it gets those, and chance for the others."""
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 40, 7, 9.0)]})
     strategy = ObjectMask(
         mask_ratio=0.5, budget_fraction=0.25, visible_fraction=0.0, min_visible=0, track_hidden=1.0
@@ -103,7 +103,7 @@ def test_share_limits_hidden_tracks(make_clips):
 
 
 def test_whole_tracks_come_first_when_the_share_is_short(make_clips):
-    """Two tracks of 16 cells, a share of 16: one is hidden whole, the same one everywhere."""
+    """Two tracks of 16 patches, a budget of 16 for objects: one is hidden whole, the same one everywhere."""
     rows = [(0, 0, 40, 40, 1, 5.0), (80, 0, 120, 40, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows, (0, 1, 0): rows[::-1]}, (1, 2, 1))
     strategy = ObjectMask(
@@ -114,7 +114,7 @@ def test_whole_tracks_come_first_when_the_share_is_short(make_clips):
     assert {int(first[0, 0, 0, :4, :4].sum()), int(first[0, 0, 0, :4, 8:12].sum())} == {0, 16}
 
 
-def test_kept_cells_pay_last_when_the_budget_needs_them(make_clips):
+def test_kept_patches_pay_last_when_the_budget_needs_them(make_clips):
     """One box over everything, 3/4 hidden, half to be kept: half is first, a quarter follows."""
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 80, 7, 9.0)]})
     strategy = ObjectMask(
@@ -122,13 +122,13 @@ def test_kept_cells_pay_last_when_the_budget_needs_them(make_clips):
     )
     assert strategy(clips, GRID, seeded()).sum() == 96
     levels = scores_of(strategy, clips, seeded()).floor()
-    # From the object's last cell upwards: the least visible, kept, spared, open, first.
+    # From the object's last patch upwards: the least visible, kept, spared, open, first.
     expected = {-5: 1, -3: 0, -2: 63, -1: 0, 0: 0, 1: 64}
     assert {level: int((levels == level).sum()) for level in expected} == expected
 
 
 def test_the_nearer_object_keeps_its_own_share(make_clips):
-    """A near box of 4 cells inside a far one of 16: each keeps a quarter of what it owns."""
+    """A near box of 4 patches inside a far one of 16: each keeps a quarter of what it owns."""
     rows = [(0, 0, 40, 40, 1, 30.0), (10, 10, 30, 30, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows})
     mask = ObjectMask(mask_ratio=0.5, budget_fraction=1.0, visible_fraction=0.25, track_hidden=1.0)(
@@ -155,7 +155,7 @@ def labelled(clips, labels):
 
 
 def test_balance_gives_objects_their_share_and_no_more(make_clips):
-    """Two boxes of 32 cells, budget 64, a quarter of it: 16, all of one track, in every frame."""
+    """Two boxes of 32 patches, budget 64, a quarter of it: 16, all of one track, in every frame."""
     rows = [(0, 0, 80, 40, 1, 5.0), (80, 40, 160, 80, 2, 5.0)]
     clips = make_clips({(0, t, n): rows for t in range(2) for n in range(2)}, (1, 2, 2))
     strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.25, visible_fraction=0.25)
@@ -178,7 +178,7 @@ def test_balance_takes_all_but_what_is_kept_where_the_share_asks_for_more(make_c
 
 
 def test_a_share_for_each_class(make_clips):
-    """Pedestrians of 8 cells and vehicles of 32: 10 % of 64 is 6, 25 % is 16."""
+    """Pedestrians of 8 patches and vehicles of 32: 10 % of 64 is 6, 25 % is 16."""
     rows = [(0, 0, 20, 40, 1, 5.0), (30, 0, 50, 40, 2, 5.0), (80, 0, 160, 40, 3, 5.0)]
     clips = labelled(make_clips({(0, t, 0): rows for t in range(2)}, (1, 2, 1)), [0, 0, 1])
     strategy = ObjectMask(
@@ -206,7 +206,7 @@ def test_a_class_without_a_budget_fraction_has_none(make_clips, mode):
 
 
 def test_spared_objects_are_hidden_last(make_clips):
-    """32 of 128 cells belong to the object: a budget of 96 hides all others, one of 100 four."""
+    """32 of 128 patches belong to the object: a budget of 96 hides all others, one of 100 four."""
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 40, 1, 5.0)]})
     for budget, hidden in ((64, 0), (96, 0), (100, 4), (128, 32)):
         strategy = ObjectMask(mask_ratio=budget / 128, mode="protect", track_hidden=1.0)
@@ -260,7 +260,7 @@ class ReadingOrder(RandomMask):
 
 
 def test_other_tracks_keep_what_the_background_would_hide_last(make_clips):
-    """Of 4 x 4 cells at the bottom, where all is hidden, the upper row stays."""
+    """Of 4 x 4 patches at the bottom, where all is hidden, the upper row stays."""
     clips = make_clips({(0, 0, 0): [(40, 40, 80, 80, 7, 9.0)]})
     mask = ObjectMask(
         mask_ratio=0.75, visible_fraction=0.25, track_hidden=0.0, background=ReadingOrder()
@@ -271,7 +271,7 @@ def test_other_tracks_keep_what_the_background_would_hide_last(make_clips):
 
 
 class Uneven(RandomMask):
-    """Hides 32 and 96 of the cells of two times."""
+    """Hides 32 and 96 of the patches of two times."""
 
     def score(self, context):
         budgets = torch.tensor([32, 96])[None, :, None].expand(context.clips.shape)
@@ -283,12 +283,12 @@ def test_the_share_is_of_the_frames_own_budget(make_clips):
     strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.25, background=Uneven())
     mask = strategy(clips, GRID, seeded())[0, :, 0]
     assert mask.sum((-2, -1)).tolist() == [32, 96]
-    # A quarter of 96 is 24, but the background has no more than 64 cells: 32 are missing.
+    # A quarter of 96 is 24, but the background has no more than 64 patches: 32 are missing.
     assert mask[..., :8].sum((-2, -1)).tolist() == [8, 32]
 
 
-def test_when_not_every_object_can_keep_a_cell_the_larger_ones_do(make_clips):
-    """32 cells to see, 16 objects of 4 cells and 64 of one: 16 of the 64 keep theirs."""
+def test_when_not_every_object_can_keep_a_patch_the_larger_ones_do(make_clips):
+    """32 patches to see, 16 objects of 4 patches and 64 of one: 16 of the 64 keep theirs."""
     large = [(40 * m, 20 * n, 40 * m + 40, 20 * n + 10, 4 * n + m, 5.0)
              for m in range(4) for n in range(4)]  # fmt: skip
     small = [(10 * m, 20 * n + 10, 10 * m + 10, 20 * n + 20, 100 + 16 * n + m, 5.0)

@@ -67,18 +67,18 @@ def test_every_object_keeps_its_share(
     owners = owned(clips)
     for t in range(2):
         for n in range(2):
-            cells = [owners[0, t, n] == m for m in range(clips.tracks_BTNM.shape[-1])]
-            cells = [own for own in cells if own.any()]
+            patches = [owners[0, t, n] == m for m in range(clips.tracks_BTNM.shape[-1])]
+            patches = [own for own in patches if own.any()]
             kept = [
                 min(
                     int(o.sum()),
                     max(min_visible, math.ceil(visible_fraction * int(o.sum()) - 1e-4)),
                 )
-                for o in cells
+                for o in patches
             ]
-            least = [min(int(o.sum()), min_visible) for o in cells]
+            least = [min(int(o.sum()), min_visible) for o in patches]
             budget = round(mask_ratio * 128)
-            for own, full, small in zip(cells, kept, least, strict=True):
+            for own, full, small in zip(patches, kept, least, strict=True):
                 visible = int((own & ~mask[0, t, n]).sum())
                 if budget <= 128 - sum(kept):
                     assert visible >= full
@@ -89,7 +89,7 @@ def test_every_object_keeps_its_share(
 @settings(max_examples=50, deadline=None)
 @given(frames=st.lists(boxes_of_a_frame, min_size=4, max_size=4), seed=st.integers(0, 99))
 def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
-    """With room for all, a hidden track loses all but its share wherever it owns cells."""
+    """With room for all, a hidden track loses all but its share wherever it owns patches."""
     clips = clips_of(make_clips, frames)
     context = MaskContext(clips=clips, grid=GRID, mask_ratio=1.0, generators=seeded(seed))
     scores = (
@@ -142,7 +142,7 @@ many_boxes = st.lists(
     ),
     seed=st.integers(0, 99),
 )
-def test_no_object_of_four_cells_is_hidden_whole(
+def test_no_object_of_four_patches_is_hidden_whole(
     make_clips,
     rows,
     small,
@@ -153,7 +153,7 @@ def test_no_object_of_four_cells_is_hidden_whole(
     grid_and_mask_ratio,
     seed,
 ):
-    """Four at a ratio of 3/4; in general, one of at least 1 / (1 - mask_ratio) cells."""
+    """Four at a ratio of 3/4; in general, one of at least 1 / (1 - mask_ratio) patches."""
     grid, mask_ratio = grid_and_mask_ratio
     boxes = [
         (
@@ -182,7 +182,7 @@ def test_no_object_of_four_cells_is_hidden_whole(
     for m in range(len(rows)):
         own = owners == m
         assert own.sum() < least or (own & ~mask).any()
-    # Nor is any other, if there are no more objects than cells left to see.
+    # Nor is any other, if there are no more objects than patches left to see.
     budget = round(mask_ratio * grid[0] * grid[1])
     if len(owners[owners >= 0].unique()) <= grid[0] * grid[1] - budget:
         assert all((~mask[owners == m]).any() for m in owners[owners >= 0].unique())

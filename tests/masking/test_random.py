@@ -9,7 +9,7 @@ def test_the_highest_draws_are_hidden(make_clips):
     assert torch.equal(mask.flatten(), draws > draws.sort().values[2])
 
 
-def test_every_cell_is_hidden_equally_often(make_clips):
+def test_every_patch_is_hidden_equally_often(make_clips):
     mask = RandomMask(mask_ratio=0.75)(make_clips(shape=(100, 4, 5)), (4, 5), torch.Generator())
     often = mask.float().mean((0, 1, 2))
     # 2000 frames: standard deviation 0.01.

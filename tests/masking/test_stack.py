@@ -1,4 +1,4 @@
-"""Shares of the budget, with strategies whose order of cells is known."""
+"""Shares of the budget, with strategies whose order of patches is known."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from drivemim.masking import MaskContext, MaskScores, MaskStrategy, RandomMask, 
 
 
 class Order(MaskStrategy):
-    """Hides the cells of 1 x 8 in the order of a row of numbers, the highest first."""
+    """Hides the patches of 1 x 8 in the order of a row of numbers, the highest first."""
 
     def __init__(self, *scores):
         super().__init__()
@@ -42,13 +42,13 @@ def test_each_hides_its_share(make_clips):
 
 
 def test_what_is_taken_goes_to_the_next_best(make_clips):
-    """The first takes cells 0 to 3; the second, which would have begun with 3 and 4, 4 and 5."""
+    """The first takes patches 0 to 3; the second, which would have begun with 3 and 4, 4 and 5."""
     assert hide(make_clips, 6, [FALLING, MIDDLE, RISING], [4 / 6, 2 / 6, 0]) == "######.."
     assert hide(make_clips, 8, [FALLING, MIDDLE], [0.5, 0.5]) == "########"
 
 
 def test_shares_are_rounded_together(make_clips):
-    # 1.5 of 3 cells is 2, half to even, and leaves 1.
+    # 1.5 of 3 patches is 2, half to even, and leaves 1.
     assert hide(make_clips, 3, [FALLING, RISING], [0.5, 0.5]) == "##.....#"
     # Three thirds of 2: up to 0.67 is 1, up to 1.33 is 1, up to 2 is 2.
     assert hide(make_clips, 2, [FALLING, MIDDLE, RISING], [1 / 3] * 3) == "#......#"
@@ -62,8 +62,8 @@ def test_one_strategy_is_itself(make_clips):
     assert torch.equal(mask, TubeMask(mask_ratio=0.5)(clips, (4, 8), same(1)))
 
 
-def test_any_number_of_cells_is_shared_in_proportion(make_clips):
-    """Where another strategy hides fewer cells of a frame than the budget, or more."""
+def test_any_number_of_patches_is_shared_in_proportion(make_clips):
+    """Where another strategy hides fewer patches of a frame than the budget, or more."""
     strategy = StackMask(strategies=[FALLING, RISING], budget_fractions=[0.5, 0.5])
     context = MaskContext(
         clips=make_clips(), grid=(1, 8), mask_ratio=0.5, generators=torch.Generator()
@@ -76,7 +76,7 @@ def test_any_number_of_cells_is_shared_in_proportion(make_clips):
 
     uneven = StackMask(strategies=[FALLING, RISING], budget_fractions=[0.75, 0.25])
     scores = uneven.score(replace(context, mask_ratio=1.0)).scores_BTNhw.flatten()
-    # 6 cells and 2: after one of each come the second and third of the first.
+    # 6 patches and 2: after one of each come the second and third of the first.
     assert set(scores.topk(4).indices.tolist()) == {0, 1, 2, 7}
 
 

@@ -148,7 +148,7 @@ def check_budget(strategy, clips, mask):
     assert (hidden_BTN.sum((1, 2)) == T * N * budget).all()
 
 
-def test_hidden_cells_by_hand():
+def test_hidden_patches_by_hand():
     assert num_masked_patches(0.75, (14, 25)) == 262  # 262.5, half to even
     assert num_masked_patches(0, (14, 25)) == 0
     assert num_masked_patches(1, (14, 25)) == 350
@@ -279,7 +279,7 @@ def test_seeds_and_frames_differ(config, make_clips):
 
 @pytest.mark.parametrize("kind", ["GuidedMask", "MotionMask"])
 def test_the_budget_fraction_is_of_the_frames_own_budget(kind):
-    """16 cells, half hidden on average: 2 x 16 x 0.5 = 16 cells, all in the last of two steps."""
+    """16 patches, half hidden on average: 2 x 16 x 0.5 = 16 patches, all in the last of 2 steps."""
     background = {"type": "CausalMask", "future_ratio": 1.0}
     strategy = MASKS.build(
         {"type": kind, "mask_ratio": 0.5, "budget_fraction": 0.5, "background": background}

@@ -3,7 +3,7 @@ import torch
 from drivemim.masking import TubeMask
 
 
-def test_cells_stay_through_time_and_differ_between_cameras(make_clips):
+def test_patches_stay_through_time_and_differ_between_cameras(make_clips):
     mask = TubeMask(mask_ratio=0.5)(make_clips(shape=(2, 3, 2)), (4, 8), torch.Generator())
     assert torch.equal(mask, mask[:, :1].expand_as(mask))
     assert not torch.equal(mask[:, :, 0], mask[:, :, 1])

@@ -1,4 +1,4 @@
-"""World masks, by cameras whose view of each other's world is known to the cell."""
+"""World masks, by cameras whose view of each other's world is known to the patch."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from drivemim.masking import MaskContext, RandomMask, WorldMask
 
 AHEAD = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 LEFT = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-GRID = (10, 20)  # of 80 x 160 pixels: cells of 8 pixels
+GRID = (10, 20)  # of 80 x 160 pixels: patches of 8 pixels
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def mask(strategy, clips, grid=GRID, seed=0):
 def test_what_is_hidden_stays_hidden_where_it_moves_to(rig):
     """Looking left, the row 20 pixels below the middle is 6.4 m away.
 
-    There, 0.64 m of driving is 80 * 0.64 / 6.4 = 8 pixels, one cell.
+    There, 0.64 m of driving is 80 * 0.64 / 6.4 = 8 pixels, one patch.
     """
     clips = rig(T=2, axes=LEFT)
     clips.camera_to_clip_BTN44[:, 1, :, 0, 3] = 0.64
@@ -56,7 +56,7 @@ def test_what_is_hidden_stays_hidden_where_it_moves_to(rig):
 
 @pytest.mark.parametrize("shared_over", ["both", "cameras"])
 def test_a_neighbour_that_looks_further_right_sees_the_same_mask(rig, shared_over):
-    """The middle of the second camera's image is 3 cells further left: it sees 3 cells more."""
+    """The middle of the second camera's image is 3 patches further left: it sees 3 patches more."""
     clips = rig(N=2)
     clips.intrinsics_BTN33[:, :, 1, 0, 2] -= 24
     left, right = scores(WorldMask(shared_over=shared_over), clips)[0]
@@ -98,7 +98,7 @@ def test_every_time_can_have_a_mask_of_its_own(rig):
 
 
 def test_lidar_says_how_far_things_move(rig):
-    """What is 4 m away moves by 80 * 0.8 / 4 = 16 pixels, two cells; the wall is further away."""
+    """What is 4 m away moves by 80 * 0.8 / 4 = 16 pixels, two patches; the wall is further away."""
     clips = rig(T=2, axes=LEFT)
     clips.camera_to_clip_BTN44[:, 1, :, 0, 3] = 0.8
     y, x = torch.meshgrid(torch.arange(10) * 8.0 + 4, torch.arange(20) * 8.0 + 4, indexing="ij")
@@ -111,7 +111,7 @@ def test_lidar_says_how_far_things_move(rig):
 
 
 def leaked(hidden, clips, max_depth=10.0):
-    """Share of the points of hidden cells, 4 x 4 a cell, that a visible cell of another frame has.
+    """Fraction of points of hidden patches (4 x 4 each) that a visible patch of another frame has.
 
     The world is what the mask takes it to be.
     """
@@ -169,7 +169,7 @@ def test_wide_spots_are_wider(rig):
     assert borders[0] > 1.5 * borders[1] > 2 * borders[2]
 
 
-def test_frames_agree_on_the_level_below_which_cells_are_visible(rig):
+def test_frames_agree_on_the_level_below_which_patches_are_visible(rig):
     """Four cameras all around: the highest visible score hardly differs between them."""
     clips = rig(N=4)
     for n in range(4):

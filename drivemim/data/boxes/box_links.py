@@ -36,7 +36,6 @@ def link_tracks_by_iou(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVE
 
     Returns:
         the clip with tracks; -1 for boxes that are not linked to another box.
-        the clip with tracks; -1 for boxes that are linked to no other.
     """
     labels_TNM = clips.labels_BTNM[0].numpy()
     boxes_TNM4 = clips.boxes_BTNM4[0].double().numpy()

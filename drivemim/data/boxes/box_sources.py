@@ -117,7 +117,7 @@ def build_box_source(
     if boxes is None:
         if class_map:
             raise ConfigError(
-                f"boxes=None: nothing reads class_map={dict(class_map)}; leave it out"
+                f"boxes=None, so class_map={dict(class_map)} has no effect; leave it out"
             )
         return None
     config = {"type": boxes} if isinstance(boxes, str) else dict(boxes)

@@ -74,14 +74,16 @@ class MotionBoxes(BoxSource):
         squares = (max(1, height // _SQUARE), max(1, width // _SQUARE))
         change_TNhw = ego_compensated_change(clips, squares)[0].numpy()
         valid_TN = clips.valid_BTN[0].numpy()
-        found = [
+        boxes_per_frame = [
             moving_boxes(change_hw, self.min_change)
             * ([width / squares[1], height / squares[0]] * 2)
             for change_hw in change_TNhw[valid_TN]
         ]
-        boxes = np.concatenate([np.zeros((0, 4)), *found])
+        boxes = np.concatenate([np.zeros((0, 4)), *boxes_per_frame])
         image_boxes = ImageBoxes(
-            frame=np.repeat(np.arange(len(found)), [len(each) for each in found]),
+            frame=np.repeat(
+                np.arange(len(boxes_per_frame)), [len(each) for each in boxes_per_frame]
+            ),
             boxes=boxes,
             label=np.full(len(boxes), CLASSES.index("vehicle"), np.int64),
             track=np.full(len(boxes), -1, np.int64),

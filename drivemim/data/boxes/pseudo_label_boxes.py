@@ -37,7 +37,6 @@ class PseudoLabelBoxes(BoxSource):
     Raises:
         FileNotFoundError: if a file does not exist.
         ValueError: if a file is broken or does not fit the index, or an argument is out of range.
-            range.
     """
 
     origin: ClassVar[Literal["annotations", "detector", "images"]] = "detector"
@@ -70,13 +69,13 @@ class PseudoLabelBoxes(BoxSource):
         first = np.searchsorted(table.row_D, rows, side="left")
         count = np.searchsorted(table.row_D, rows, side="right") - first
         frame = np.repeat(np.arange(len(rows)), count)
-        found = np.arange(len(frame)) + (first - (np.cumsum(count) - count))[frame]
+        detection = np.arange(len(frame)) + (first - (np.cumsum(count) - count))[frame]
         return ImageBoxes(
             frame=frame,
-            boxes=table.boxes_D4[found].astype(np.float64),
-            label=table.label_D[found].astype(np.int64),
-            track=np.full(len(found), -1, np.int64),
-            depth=np.full(len(found), np.inf),
+            boxes=table.boxes_D4[detection].astype(np.float64),
+            label=table.label_D[detection].astype(np.int64),
+            track=np.full(len(detection), -1, np.int64),
+            depth=np.full(len(detection), np.inf),
         )
 
     def add_boxes(self, clips: Clips, rows_TN: Ints) -> Clips:

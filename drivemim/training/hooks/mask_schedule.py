@@ -47,7 +47,7 @@ class Move:
         if not 0 <= self.begin < self.until <= 1:
             raise ConfigError(
                 f"MaskSchedule moves {self.name} from begin={self.begin} to until={self.until}, "
-                "shares of the run that must be in order and in [0, 1]"
+                "fractions of the run that must be in order and in [0, 1]"
             )
         if self.shape not in _SHAPES:
             raise ConfigError(
@@ -172,8 +172,8 @@ class _Number:
 
     def cast(self, value: float) -> float:
         """Round the value if the constructor takes an integer."""
-        wanted = inspect.signature(type(self.owner)).parameters[self.argument].annotation
-        return round(value) if wanted in (int, "int") else value
+        annotation = inspect.signature(type(self.owner)).parameters[self.argument].annotation
+        return round(value) if annotation in (int, "int") else value
 
     def within(self, argument: Any, value: float) -> Any:
         """Return the argument with the number replaced; copy lists and dicts."""
