@@ -54,3 +54,11 @@ for _parent in (EVALUATOR, LOOPS, MODEL_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS,
 
 MASKS = Registry("mask", scope="drivemim", locations=["drivemim.masking"])
 BOX_SOURCES = Registry("box source", scope="drivemim", locations=["drivemim.data"])
+
+_EARLIER_NAMES = {"DetectedBoxes": "PseudoLabelBoxes", "LargeCellMask": "CoarsePatchMask"}
+
+
+def current_name(name: str) -> str:
+    """Return today's name of a class that the config of an older checkpoint or export names."""
+    scope, dot, short = name.rpartition(".")
+    return f"{scope}{dot}{_EARLIER_NAMES.get(short, short)}"

@@ -1,7 +1,7 @@
 # Every registered mask strategy at the same mask ratio, some with variants. They are compared by
 # tools/analyze_masks.py, tools/visualize_masks.py and tools/benchmark.py masks, and shown in
 # docs/guides/masking.md.
-ratio = 0.75
+mask_ratio = 0.75
 
 dataset = dict(
     type='ClipDataset',
@@ -14,40 +14,40 @@ dataset = dict(
         'CAM_BACK_LEFT'))
 
 strategies = dict(
-    random=dict(type='RandomMask', ratio=ratio),
-    block=dict(type='BlockMask', ratio=ratio),
-    multi_block=dict(type='MultiBlockMask', ratio=ratio),
-    grid=dict(type='GridMask', ratio=ratio),
-    large_cells=dict(type='LargeCellMask', ratio=ratio),
-    tube=dict(type='TubeMask', ratio=ratio),
-    causal=dict(type='CausalMask', ratio=ratio),
-    motion=dict(type='MotionMask', ratio=ratio),
-    world_time=dict(type='WorldMask', ratio=ratio, across='time'),
-    world_cameras=dict(type='WorldMask', ratio=ratio, across='cameras'),
-    world=dict(type='WorldMask', ratio=ratio, across='both'),
-    camera_dropout=dict(type='CameraDropoutMask', ratio=ratio, chance=1.0),
-    guided=dict(type='GuidedMask', ratio=ratio),
-    guided_hints=dict(type='GuidedMask', ratio=ratio, hints=0.2),
-    object=dict(type='ObjectMask', ratio=ratio),
-    object_block=dict(type='ObjectMask', ratio=ratio, rest=dict(type='BlockMask')),
-    object_peek=dict(type='ObjectMask', ratio=ratio, track_hidden=1.0, peek=1),
-    object_balance=dict(
+    random=dict(type='RandomMask', mask_ratio=mask_ratio),
+    block=dict(type='BlockMask', mask_ratio=mask_ratio),
+    multi_block=dict(type='MultiBlockMask', mask_ratio=mask_ratio),
+    grid=dict(type='GridMask', mask_ratio=mask_ratio),
+    coarse_patch=dict(type='CoarsePatchMask', mask_ratio=mask_ratio),
+    tube=dict(type='TubeMask', mask_ratio=mask_ratio),
+    causal=dict(type='CausalMask', mask_ratio=mask_ratio),
+    motion=dict(type='MotionMask', mask_ratio=mask_ratio),
+    world_time=dict(type='WorldMask', mask_ratio=mask_ratio, shared_over='time'),
+    world_cameras=dict(type='WorldMask', mask_ratio=mask_ratio, shared_over='cameras'),
+    world=dict(type='WorldMask', mask_ratio=mask_ratio, shared_over='both'),
+    camera_dropout=dict(type='CameraDropoutMask', mask_ratio=mask_ratio, chance=1.0),
+    guided=dict(type='GuidedMask', mask_ratio=mask_ratio),
+    guided_hints=dict(type='GuidedMask', mask_ratio=mask_ratio, hints=0.2),
+    object=dict(type='ObjectMask', mask_ratio=mask_ratio),
+    object_block=dict(type='ObjectMask', mask_ratio=mask_ratio, background=dict(type='BlockMask')),
+    object_peek=dict(type='ObjectMask', mask_ratio=mask_ratio, track_hidden=1.0, num_peek_frames=1),
+    object_quota=dict(
         type='ObjectMask',
-        ratio=ratio,
-        objects='balance',
-        share=dict(pedestrian=0.05, vehicle=0.1)),
-    object_spare=dict(type='ObjectMask', ratio=ratio, objects='spare'),
-    object_world=dict(type='ObjectMask', ratio=ratio, rest=dict(type='WorldMask')),
+        mask_ratio=mask_ratio,
+        mode='quota',
+        budget_fraction=dict(pedestrian=0.05, vehicle=0.1)),
+    object_protect=dict(type='ObjectMask', mask_ratio=mask_ratio, mode='protect'),
+    object_world=dict(type='ObjectMask', mask_ratio=mask_ratio, background=dict(type='WorldMask')),
     stack=dict(
         type='StackMask',
-        ratio=ratio,
+        mask_ratio=mask_ratio,
         strategies=[dict(type='BlockMask'), dict(type='RandomMask')],
-        shares=[0.5, 0.5]),
+        budget_fractions=[0.5, 0.5]),
     mixture=dict(
         type='MixtureMask',
-        ratio=ratio,
+        mask_ratio=mask_ratio,
         strategies=[
-            dict(type='ObjectMask', rest=dict(type='WorldMask')),
+            dict(type='ObjectMask', background=dict(type='WorldMask')),
             dict(type='WorldMask'),
             dict(type='CausalMask'),
         ]),

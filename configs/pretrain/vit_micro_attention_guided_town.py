@@ -2,12 +2,12 @@
 _base_ = './vit_micro_object_town.py'
 
 model = dict(
-    masking=dict(_delete_=True, type='GuidedMask', ratio=0.75, share=0.0, hints=0.1),
+    masking=dict(_delete_=True, type='GuidedMask', mask_ratio=0.75, budget_fraction=0.0, hints=0.1),
     # A run of a few hundred iterations needs a faster teacher update than one of many thousands.
     teacher=dict(type='TeacherAttention', momentum=0.98))
 
 custom_hooks = [
     dict(
         type='MaskSchedule',
-        moves=[dict(name='share', start=0.0, end=0.5, begin=0.1, until=0.5)])
+        moves=[dict(name='budget_fraction', start=0.0, end=0.5, begin=0.1, until=0.5)])
 ]

@@ -7,7 +7,7 @@ _base_ = [
 
 model = dict(
     decoder=dict(attention_scope='frame'),
-    masking=dict(_delete_=True, type='RandomMask', ratio=0.75))
+    masking=dict(_delete_=True, type='RandomMask', mask_ratio=0.75))
 
 train_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False,

@@ -6,4 +6,4 @@ _base_ = [
 
 model = dict(
     decoder=dict(attention_scope='frame'),
-    masking=dict(_delete_=True, type='RandomMask', ratio=0.75))
+    masking=dict(_delete_=True, type='RandomMask', mask_ratio=0.75))

@@ -4,4 +4,4 @@ _base_ = [
     '../_base_/schedules/pretrain_cpu.py', '../_base_/runtime.py'
 ]
 
-model = dict(masking=dict(_delete_=True, type='TubeMask', ratio=0.75))
+model = dict(masking=dict(_delete_=True, type='TubeMask', mask_ratio=0.75))

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from drivemim.compat import registered_class
 from drivemim.config.loading import dicts_in
 from drivemim.errors import CheckpointError
-from drivemim.registry import MASKS, MODELS
+from drivemim.registry import MASKS, MODELS, current_name
 from drivemim.trust import is_trusted, trust_cure
 
 # Modules with the parts of a pretrainer. Others, such as whole detectors, read files.
@@ -60,7 +60,7 @@ def _check_type(part: Mapping[str, Any], checkpoint: str | Path) -> None:
         return
     found = None
     if isinstance(name, str):
-        found = registered_class(MODELS, name) or registered_class(MASKS, name)
+        found = registered_class(MODELS, name) or registered_class(MASKS, current_name(name))
     # Classes in DriveMIM's own registries come from code that the user runs.
     own = found is not None and found in (*MODELS.module_dict.values(), *MASKS.module_dict.values())
     if found is None or not (own or f"{found.__module__}.".startswith(_PARTS)):

@@ -59,7 +59,7 @@ _SETTINGS: dict[str, frozenset[str] | None] = {
     "augment": frozenset(field.name for field in fields(AugmentSettings)),
     "filters": frozenset(field.name for field in fields(BoxFilters)),
     "class_map": None,
-    "share": frozenset(CLASSES),
+    "budget_fraction": frozenset(CLASSES),
     "clip_grad": _takes(clip_grad_norm_, "type", "clip_value") - {"parameters"},
     "paramwise_cfg": frozenset(
         {"decay_rate", "custom_keys", "norm_decay_mult", "bias_decay_mult", "bias_lr_mult"}

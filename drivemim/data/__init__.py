@@ -7,7 +7,7 @@ Detection configs name it under ``custom_imports``.
 from drivemim.data.boxes.box_sources import AnnotatedBoxes, BoxSource
 from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
 from drivemim.data.boxes.motion_boxes import MotionBoxes
-from drivemim.data.boxes.pseudo_label_boxes import DetectedBoxes
+from drivemim.data.boxes.pseudo_label_boxes import PseudoLabelBoxes
 from drivemim.data.clips.clip_dataset import ClipDataset, collate_clips
 from drivemim.data.clips.concat import ConcatDataset
 from drivemim.data.clips.sampler import SampleRequest, SeededDataset, SeededInfiniteSampler
@@ -18,7 +18,7 @@ __all__ = [
     "BoxSource",
     "ClipDataset",
     "ConcatDataset",
-    "DetectedBoxes",
+    "PseudoLabelBoxes",
     "FrameBoxes",
     "FrameIndex",
     "MotionBoxes",

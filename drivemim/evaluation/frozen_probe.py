@@ -15,7 +15,7 @@ from torch import Tensor
 from drivemim.clips import Clips
 from drivemim.data.classes import CLASSES
 from drivemim.errors import CheckpointError, DataError
-from drivemim.masking.cells import cell_owners
+from drivemim.masking.box_cover import patch_owners
 
 PATCH_CLASSES = ("rest", *CLASSES)
 NEIGHBOURS = 20
@@ -50,7 +50,7 @@ def patch_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
         int64 (B, T, N, h, w), position in ``PATCH_CLASSES``.
     """
     clips.require("The classes of patches", "boxes", "labels")
-    owners_BTNhw = cell_owners(
+    owners_BTNhw = patch_owners(
         clips.boxes_BTNM4, clips.depths_BTNM, clips.labels_BTNM >= 0, grid, clips.image_size
     )
     # Patches without an owner read column 0.

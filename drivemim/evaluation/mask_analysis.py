@@ -29,10 +29,15 @@ from drivemim.evaluation.mask_statistics import (
     mask_summary,
     object_patches,
 )
-from drivemim.masking import MaskStrategy, hidden_cells
+from drivemim.masking import MaskStrategy, num_masked_patches
+from drivemim.masking.from_config import strategies_from_config
 from drivemim.masking.guided import local_contrast
-from drivemim.masking.leakage import Correspondences, Leakage, find_correspondences, leakage
-from drivemim.masking.named import named_strategies
+from drivemim.masking.leakage import (
+    Correspondences,
+    Leakage,
+    find_correspondences,
+    leakage,
+)
 from drivemim.registry import MASKS
 
 DEPTHS = ("auto", "maps", "lidar")
@@ -91,7 +96,7 @@ def analyze_masks(
     """
     _check_counts(count=count, draws=draws)
     cfg = Config.fromfile(str(config))
-    named = named_strategies(cfg.to_dict(), config, only)
+    named = strategies_from_config(cfg.to_dict(), config, only)
     left_out = [] if contrast_guide else [name for name in named if needs_guide(named[name])]
     settings = _settings(cfg, dataset)
     data = ClipDataset(**settings)
@@ -124,7 +129,7 @@ def _check_counts(**counts: int) -> None:
 
 def _build(configs: Mapping[str, Mapping[str, Any]], ratio: float) -> dict[str, MaskStrategy]:
     """Build strategies that all have the same mask ratio."""
-    return {name: MASKS.build({**each, "ratio": ratio}) for name, each in configs.items()}
+    return {name: MASKS.build({**each, "mask_ratio": ratio}) for name, each in configs.items()}
 
 
 def _measure(
@@ -148,7 +153,7 @@ def _measure(
         name: {
             **_leakage_summary(reduce(add, leaks[name])),
             **mask_summary(
-                MaskCounts.join(counts[name]), hidden_cells(strategy.ratio, grid), frames
+                MaskCounts.join(counts[name]), num_masked_patches(strategy.mask_ratio, grid), frames
             ),
         }
         for name, strategy in strategies.items()

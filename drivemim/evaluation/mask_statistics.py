@@ -11,7 +11,7 @@ from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.data.classes import CLASSES
-from drivemim.masking.cells import cell_owners
+from drivemim.masking.box_cover import patch_owners
 
 SMALLEST = 4
 """Number of patches from which on an object is large and must not be hidden completely."""
@@ -83,7 +83,7 @@ def object_patches(clips: Clips, grid: tuple[int, int]) -> ObjectPatches:
         raise ValueError(f"{len(clips)} clips; objects are counted in one clip at a time")
     clips.require("The count of objects", "boxes", "labels")
     present_BTNM = (clips.labels_BTNM >= 0) & clips.valid_BTN[..., None]
-    owners_BTNhw = cell_owners(
+    owners_BTNhw = patch_owners(
         clips.boxes_BTNM4, clips.depths_BTNM, present_BTNM, grid, clips.image_size
     )
     frames, M = clips.valid_BTN.numel(), clips.labels_BTNM.shape[-1]

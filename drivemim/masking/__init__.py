@@ -1,31 +1,31 @@
 """Mask strategies, which choose the patches that are hidden from the encoder. True = hidden."""
 
-from drivemim.masking.base import (
-    Generators,
-    MaskContext,
-    MaskStrategy,
-    Ranking,
-    build_mask,
-    clip_generators,
-    hidden_cells,
-    hide_top,
-    uniform,
-)
 from drivemim.masking.block import BlockMask
+from drivemim.masking.box_cover import patch_owners
 from drivemim.masking.camera_dropout import CameraDropoutMask
 from drivemim.masking.causal import CausalMask
-from drivemim.masking.cells import cell_owners
+from drivemim.masking.coarse_patch import CoarsePatchMask
 from drivemim.masking.grid import GridMask
 from drivemim.masking.guided import GuidedMask
-from drivemim.masking.large_cells import LargeCellMask
 from drivemim.masking.mixture import MixtureMask
 from drivemim.masking.motion import MotionMask, ego_compensated_change
 from drivemim.masking.multi_block import MultiBlockMask
 from drivemim.masking.object import ObjectMask
 from drivemim.masking.random import RandomMask
 from drivemim.masking.stack import StackMask
+from drivemim.masking.strategy import (
+    Generators,
+    MaskContext,
+    MaskScores,
+    MaskStrategy,
+    build_mask,
+    clip_generators,
+    num_masked_patches,
+    topk_mask,
+    uniform,
+)
 from drivemim.masking.tube import TubeMask
-from drivemim.masking.world import WorldMask
+from drivemim.masking.world_mask import WorldMask
 
 __all__ = [
     "BlockMask",
@@ -34,7 +34,7 @@ __all__ = [
     "Generators",
     "GridMask",
     "GuidedMask",
-    "LargeCellMask",
+    "CoarsePatchMask",
     "MaskContext",
     "MaskStrategy",
     "MixtureMask",
@@ -42,15 +42,15 @@ __all__ = [
     "MultiBlockMask",
     "ObjectMask",
     "RandomMask",
-    "Ranking",
+    "MaskScores",
     "StackMask",
     "TubeMask",
     "WorldMask",
     "build_mask",
-    "cell_owners",
+    "patch_owners",
     "ego_compensated_change",
     "clip_generators",
-    "hidden_cells",
-    "hide_top",
+    "num_masked_patches",
+    "topk_mask",
     "uniform",
 ]

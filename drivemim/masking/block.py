@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_share
-from drivemim.masking.cells import first_cover, span
+from drivemim.masking.box_cover import first_cover, span
+from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy, check_fraction
 from drivemim.registry import MASKS
 
 _BLOCKS = 60
@@ -22,9 +22,9 @@ class BlockMask(MaskStrategy):
     use up the budget, single patches follow.
 
     Args:
-        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
-        min_share: area of the smallest rectangle as a share of the grid, in [0, 1].
-        max_share: area of the largest, in [0, 1].
+        mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        min_area: area of the smallest rectangle as a fraction of the grid, in [0, 1].
+        max_area: area of the largest, in [0, 1].
         min_aspect: smallest ratio of height to width, in patches, in (0, 1]; the largest is its
             inverse.
 
@@ -32,7 +32,7 @@ class BlockMask(MaskStrategy):
         >>> mask_BTNhw = BlockMask()(Clips.from_images(images))
 
     Raises:
-        ValueError: if an argument is outside its range, or ``min_share`` is above ``max_share``.
+        ValueError: if an argument is outside its range, or ``min_area`` is above ``max_area``.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -40,22 +40,22 @@ class BlockMask(MaskStrategy):
     def __init__(
         self,
         *,
-        ratio: float = 0.75,
-        min_share: float = 0.04,
-        max_share: float = 0.16,
+        mask_ratio: float = 0.75,
+        min_area: float = 0.04,
+        max_area: float = 0.16,
         min_aspect: float = 0.3,
     ) -> None:
-        super().__init__(ratio=ratio)
-        check_share("min_share", min_share)
-        check_share("max_share", max_share)
-        if min_share > max_share:
-            raise ValueError(f"min_share={min_share} must be in [0, max_share={max_share}]")
+        super().__init__(mask_ratio=mask_ratio)
+        check_fraction("min_area", min_area)
+        check_fraction("max_area", max_area)
+        if min_area > max_area:
+            raise ValueError(f"min_area={min_area} must be in [0, max_area={max_area}]")
         if not 0 < min_aspect <= 1:
             raise ValueError(f"min_aspect={min_aspect} must be in (0, 1]")
-        self.min_share, self.max_share, self.min_aspect = min_share, max_share, min_aspect
+        self.min_area, self.max_area, self.min_aspect = min_area, max_area, min_aspect
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank patches by the first rectangle that covers them, then row by row."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score patches by the first rectangle that covers them, then row by row."""
         h, w = context.grid
         rectangles_BTNK4 = self._rectangles(context.per_frame(_BLOCKS, 4), context.grid)
         top_BTNK, left_BTNK, height_BTNK, width_BTNK = rectangles_BTNK4.unbind(-1)
@@ -65,13 +65,13 @@ class BlockMask(MaskStrategy):
         reading_order_hw = torch.arange(h * w, device=context.device).reshape(h, w) / (h * w)
         covered_BTNhw = -first_BTNhw - reading_order_hw
         single_BTNhw = -_BLOCKS - 1 - context.per_frame(h, w)
-        return Ranking(scores_BTNhw=torch.where(first_BTNhw >= 0, covered_BTNhw, single_BTNhw))
+        return MaskScores(scores_BTNhw=torch.where(first_BTNhw >= 0, covered_BTNhw, single_BTNhw))
 
     def _rectangles(self, draws_BTNK4: Tensor, grid: tuple[int, int]) -> Tensor:
         """Convert uniform draws to (top, left, height, width) in whole patches."""
         h, w = grid
-        share, aspect, down, across = draws_BTNK4.unbind(-1)
-        area = (self.min_share + (self.max_share - self.min_share) * share) * (h * w)
+        size, aspect, down, across = draws_BTNK4.unbind(-1)
+        area = (self.min_area + (self.max_area - self.min_area) * size) * (h * w)
         ratio = torch.exp((1 - 2 * aspect) * math.log(self.min_aspect))
         height = (area * ratio).sqrt().round().clamp(1, h)
         width = (area / ratio).sqrt().round().clamp(1, w)

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from drivemim.masking.base import MaskContext, MaskStrategy
+from drivemim.masking.strategy import MaskContext, MaskStrategy
 
 
-def spread(total_B: Tensor, among_BTN: Tensor, draws_BTN: Tensor) -> Tensor:
+def split_budget(total_B: Tensor, among_BTN: Tensor, draws_BTN: Tensor) -> Tensor:
     """Split a number of patches evenly between some of a clip's frames.
 
     If it is not divisible, the frames with the highest draws get one patch more.
@@ -22,11 +22,11 @@ def spread(total_B: Tensor, among_BTN: Tensor, draws_BTN: Tensor) -> Tensor:
     each_B = total_B.div(frames_B, rounding_mode="floor")
     more_B1 = (total_B - each_B * frames_B)[:, None]
     order_BF = draws_BTN.masked_fill(~among_BTN, -1).flatten(1).argsort(dim=-1, descending=True)
-    budgets_BTN = each_B[:, None, None] + (order_BF.argsort(dim=-1) < more_B1).view_as(draws_BTN)
-    return budgets_BTN * among_BTN
+    num_masked_BTN = each_B[:, None, None] + (order_BF.argsort(dim=-1) < more_B1).view_as(draws_BTN)
+    return num_masked_BTN * among_BTN
 
 
-def even_scores(part: MaskStrategy, context: MaskContext, whole: MaskStrategy) -> Tensor:
+def fixed_budget_scores(part: MaskStrategy, context: MaskContext, whole: MaskStrategy) -> Tensor:
     """Score patches with an inner strategy that must not set the frames' budgets.
 
     Args:
@@ -40,11 +40,11 @@ def even_scores(part: MaskStrategy, context: MaskContext, whole: MaskStrategy) -
     Raises:
         ValueError: if the inner strategy sets the frames' budgets.
     """
-    ranking = part.rank(context)
-    if ranking.budgets_BTN is not None:
+    mask_scores = part.score(context)
+    if mask_scores.num_masked_BTN is not None:
         names = type(part).__name__, type(whole).__name__
         raise ValueError(
-            "{0} inside {1} decides how many cells each frame hides, which {1} does not leave to "
-            "its parts; give it a strategy that only ranks cells".format(*names)
+            "{0} inside {1} decides how many patches each frame hides, which {1} does not leave to "
+            "its parts; give it a strategy that only scores patches".format(*names)
         )
-    return ranking.scores_BTNhw
+    return mask_scores.scores_BTNhw

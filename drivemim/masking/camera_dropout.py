@@ -5,15 +5,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from drivemim.masking.base import (
+from drivemim.masking.budgets import fixed_budget_scores, split_budget
+from drivemim.masking.strategy import (
     MaskContext,
+    MaskScores,
     MaskStrategy,
-    Ranking,
-    build_rest,
+    build_background,
     check_count,
-    check_share,
+    check_fraction,
 )
-from drivemim.masking.budgets import even_scores, spread
 from drivemim.registry import MASKS
 
 
@@ -26,18 +26,19 @@ class CameraDropoutMask(MaskStrategy):
     without dropout. A budget too small for a whole camera is all spent on it.
 
     Args:
-        ratio: mask ratio: fraction of a clip's patches that is hidden, in [0, 1].
+        mask_ratio: fraction of a clip's patches that is hidden, in [0, 1].
         chance: probability that a clip has hidden cameras, in [0, 1].
         cameras: number of hidden cameras, at least 1. They are drawn from the cameras with a valid
-            frame, of which at least one is kept. (At a ratio of 1 all cameras are hidden.)
-        rest: strategy that ranks each frame's patches, or its config; ``RandomMask`` by default.
+            frame, of which at least one is kept. (At a mask ratio of 1 all cameras are hidden.)
+        background: strategy that scores each frame's patches, or its config; ``RandomMask`` by
+            default.
 
     Example:
         >>> mask_BTNhw = CameraDropoutMask()(Clips.from_images(images))
 
     Raises:
-        ValueError: if an argument is outside its range; when masking, if ``rest`` sets the frames'
-            budgets itself.
+        ValueError: if an argument is outside its range; when masking, if ``background`` sets the
+            frames' budgets itself.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -45,28 +46,28 @@ class CameraDropoutMask(MaskStrategy):
     def __init__(
         self,
         *,
-        ratio: float = 0.75,
+        mask_ratio: float = 0.75,
         chance: float = 0.5,
         cameras: int = 1,
-        rest: MaskStrategy | dict[str, Any] | None = None,
+        background: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(ratio=ratio)
-        check_share("chance", chance)
+        super().__init__(mask_ratio=mask_ratio)
+        check_fraction("chance", chance)
         check_count("cameras", cameras)
         self.chance, self.cameras = chance, cameras
-        self.rest = build_rest(rest)
+        self.background = build_background(background)
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Score patches with ``rest``; give the dropped cameras the highest budgets."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score patches with ``background``; give the dropped cameras the highest budgets."""
         (h, w), (_, T, N) = context.grid, context.clips.shape
-        scores_BTNhw = even_scores(self.rest, context, self)
+        scores_BTNhw = fixed_budget_scores(self.background, context, self)
         draws_BTN = context.per_frame()
         dropped_BTN = self._drop(context)[:, None].expand(-1, T, -1)
-        total = T * N * context.budget
+        total = T * N * context.num_masked
         dropped_B = (dropped_BTN.sum(dim=(1, 2)) * (h * w)).clamp(max=total)
-        budgets_BTN = spread(dropped_B, dropped_BTN, draws_BTN)
-        budgets_BTN += spread(total - dropped_B, ~dropped_BTN, draws_BTN)
-        return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=budgets_BTN)
+        num_masked_BTN = split_budget(dropped_B, dropped_BTN, draws_BTN)
+        num_masked_BTN += split_budget(total - dropped_B, ~dropped_BTN, draws_BTN)
+        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=num_masked_BTN)
 
     def _drop(self, context: MaskContext) -> Tensor:
         """Draw the cameras to hide: bool (B, N)."""

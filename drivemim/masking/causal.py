@@ -4,16 +4,16 @@ from typing import Any, ClassVar
 
 import torch
 
-from drivemim.masking.base import (
+from drivemim.masking.budgets import fixed_budget_scores, split_budget
+from drivemim.masking.strategy import (
     MaskContext,
+    MaskScores,
     MaskStrategy,
-    Ranking,
-    build_rest,
+    build_background,
     check_count,
-    check_share,
-    hidden_cells,
+    check_fraction,
+    num_masked_patches,
 )
-from drivemim.masking.budgets import even_scores, spread
 from drivemim.registry import MASKS
 
 
@@ -30,19 +30,20 @@ class CausalMask(MaskStrategy):
     more than the budget. If more remains than the past has patches, the future hides more.
 
     Args:
-        ratio: mask ratio: fraction of a clip's patches that is hidden, in [0, 1].
+        mask_ratio: fraction of a clip's patches that is hidden, in [0, 1].
         future_ratio: mask ratio of the future, in [0, 1]; 1 hides whole frames.
         future_steps: number of last time steps that are the future, at least 1. The first time step
             always belongs to the past. A clip of one time step has no future; its mask is that of
-            ``rest``.
-        rest: strategy that ranks each frame's patches, or its config; ``RandomMask`` by default.
+            ``background``.
+        background: strategy that scores each frame's patches, or its config; ``RandomMask`` by
+            default.
 
     Example:
         >>> mask_BTNhw = CausalMask()(Clips.from_images(images))
 
     Raises:
-        ValueError: if an argument is outside its range; when masking, if ``rest`` sets the frames'
-            budgets itself.
+        ValueError: if an argument is outside its range; when masking, if ``background`` sets the
+            frames' budgets itself.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -50,25 +51,25 @@ class CausalMask(MaskStrategy):
     def __init__(
         self,
         *,
-        ratio: float = 0.75,
+        mask_ratio: float = 0.75,
         future_ratio: float = 1.0,
         future_steps: int = 1,
-        rest: MaskStrategy | dict[str, Any] | None = None,
+        background: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(ratio=ratio)
-        check_share("future_ratio", future_ratio)
+        super().__init__(mask_ratio=mask_ratio)
+        check_fraction("future_ratio", future_ratio)
         check_count("future_steps", future_steps)
         self.future_ratio, self.future_steps = future_ratio, future_steps
-        self.rest = build_rest(rest)
+        self.background = build_background(background)
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Score patches with ``rest``; give past and future different budgets."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score patches with ``background``; give past and future different budgets."""
         (h, w), (B, T, N) = context.grid, context.clips.shape
-        scores_BTNhw = even_scores(self.rest, context, self)
+        scores_BTNhw = fixed_budget_scores(self.background, context, self)
         past_steps = max(T - self.future_steps, 1)
         future_frames, past_frames = (T - past_steps) * N, past_steps * N
-        total = T * N * context.budget
-        future = min(hidden_cells(self.future_ratio, context.grid) * future_frames, total)
+        total = T * N * context.num_masked
+        future = min(num_masked_patches(self.future_ratio, context.grid) * future_frames, total)
         # The future hides at least what exceeds the patches of the past.
         future = max(future, total - past_frames * h * w)
 
@@ -76,6 +77,6 @@ class CausalMask(MaskStrategy):
         is_past_BTN = torch.zeros(B, T, N, dtype=torch.bool, device=context.device)
         is_past_BTN[:, :past_steps] = True
         future_B = torch.full((B,), future, device=context.device)
-        budgets_BTN = spread(total - future_B, is_past_BTN, draws_BTN)
-        budgets_BTN += spread(future_B, ~is_past_BTN, draws_BTN)
-        return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=budgets_BTN)
+        num_masked_BTN = split_budget(total - future_B, is_past_BTN, draws_BTN)
+        num_masked_BTN += split_budget(future_B, ~is_past_BTN, draws_BTN)
+        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=num_masked_BTN)

@@ -5,40 +5,40 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
+from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy
 from drivemim.registry import MASKS
 
 
 @MASKS.register_module()
 class GridMask(MaskStrategy):
-    """Hide patches in a regular pattern, as evenly spread as the ratio allows.
+    """Hide patches in a regular pattern, as evenly spread as the mask ratio allows.
 
-    At a ratio of 0.75 one patch of every 2 x 2 is visible; at 0.5 every other one, like on a
+    At a mask ratio of 0.75 one patch of every 2 x 2 is visible; at 0.5 every other one, like on a
     chessboard. This is the grid-wise sampling of MAE's ablations (He et al., 2022), an easy task:
     every hidden patch has a visible neighbour. GridMask (Chen et al., 2020) drops regular squares
-    of an image as augmentation. Here the phase of the pattern is drawn, and every ratio works:
+    of an image as augmentation. Here the phase of the pattern is drawn, and every mask ratio works:
     patches are hidden in the order of Bayer's dither matrix (1973), whose first k entries are
     evenly spread for every k.
 
     Args:
-        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         alike_in_time: draw one phase per camera and clip, instead of one per frame.
 
     Example:
         >>> mask_BTNhw = GridMask()(Clips.from_images(images))
 
     Raises:
-        ValueError: if ``ratio`` is outside [0, 1].
+        ValueError: if ``mask_ratio`` is outside [0, 1].
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, *, ratio: float = 0.75, alike_in_time: bool = False) -> None:
-        super().__init__(ratio=ratio)
+    def __init__(self, *, mask_ratio: float = 0.75, alike_in_time: bool = False) -> None:
+        super().__init__(mask_ratio=mask_ratio)
         self.alike_in_time = alike_in_time
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank patches by a dither matrix at least as large as the grid, so that no scores tie."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score patches by a dither matrix at least as large as the grid, so that no scores tie."""
         h, w = context.grid
         bits = (max(h, w) - 1).bit_length()
         draw = context.per_camera if self.alike_in_time else context.per_frame
@@ -49,7 +49,7 @@ class GridMask(MaskStrategy):
         # Each bit of a position gives two bits of the matrix: row XOR column, and row. The lowest
         # bits of the position weigh most, which keeps patches of similar rank apart.
         levels_BTNhw = 2 * (rows_BTNh1 ^ columns_BTN1w) + rows_BTNh1
-        return Ranking(scores_BTNhw=levels_BTNhw.float().expand(*context.clips.shape, h, w))
+        return MaskScores(scores_BTNhw=levels_BTNhw.float().expand(*context.clips.shape, h, w))
 
 
 def _reversed_bits(places: Tensor, bits: int) -> Tensor:

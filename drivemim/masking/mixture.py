@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, build_mask
+from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy, build_mask
 from drivemim.registry import MASKS
 
 
@@ -14,12 +14,12 @@ from drivemim.registry import MASKS
 class MixtureMask(MaskStrategy):
     """Draw one of several strategies for each clip.
 
-    Every strategy ranks the whole batch, so a mixture costs as much as all of its strategies
+    Every strategy scores the whole batch, so a mixture costs as much as all of its strategies
     together. In return, a clip's mask does not depend on other clips, and no step synchronizes
     with the device.
 
     Args:
-        ratio: mask ratio: fraction of a clip's patches that is hidden, in [0, 1]. The ratios of
+        mask_ratio: fraction of a clip's patches that is hidden, in [0, 1]. The mask ratios of
             the strategies are ignored.
         strategies: at least one strategy or config.
         weights: relative frequency of each strategy, in (0, infinity); equal by default.
@@ -38,41 +38,45 @@ class MixtureMask(MaskStrategy):
     def __init__(
         self,
         *,
-        ratio: float = 0.75,
+        mask_ratio: float = 0.75,
         strategies: Sequence[MaskStrategy | dict[str, Any]],
         weights: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(ratio=ratio)
+        super().__init__(mask_ratio=mask_ratio)
         if len(strategies) < 1:
             raise ValueError(f"strategies={strategies} must hold at least 1 strategy")
         weights = [1.0] * len(strategies) if weights is None else list(weights)
         if len(weights) != len(strategies):
-            raise ValueError(f"weights={weights} must hold {len(strategies)}, one a strategy")
+            raise ValueError(f"weights={weights} must hold {len(strategies)}, one per strategy")
         if not all(0 < weight < math.inf for weight in weights):
             raise ValueError(f"weights={weights} must each be in (0, infinity)")
         self.strategies = [build_mask(strategy) for strategy in strategies]
         self.weights = weights
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Take each clip's ranking, and its budgets if there are any, from the strategy drawn."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Take each clip's scores, and its budgets if there are any, from the strategy drawn."""
         draw_B = context.per_clip()
-        rankings = [strategy.rank(context) for strategy in self.strategies]
-        uneven = any(ranking.budgets_BTN is not None for ranking in rankings)
-        scores_BTNhw = rankings[0].scores_BTNhw
-        budgets_BTN = _budgets(rankings[0], context)
+        all_scores = [strategy.score(context) for strategy in self.strategies]
+        uneven = any(mask_scores.num_masked_BTN is not None for mask_scores in all_scores)
+        scores_BTNhw = all_scores[0].scores_BTNhw
+        num_masked_BTN = _num_masked_per_frame(all_scores[0], context)
         below = 0.0
-        for weight, ranking in zip(self.weights, rankings[1:], strict=False):
+        for weight, mask_scores in zip(self.weights, all_scores[1:], strict=False):
             below += weight / sum(self.weights)
             taken_B11 = (draw_B >= below)[:, None, None]
             scores_BTNhw = torch.where(
-                taken_B11[..., None, None], ranking.scores_BTNhw, scores_BTNhw
+                taken_B11[..., None, None], mask_scores.scores_BTNhw, scores_BTNhw
             )
-            budgets_BTN = torch.where(taken_B11, _budgets(ranking, context), budgets_BTN)
-        return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=budgets_BTN if uneven else None)
+            num_masked_BTN = torch.where(
+                taken_B11, _num_masked_per_frame(mask_scores, context), num_masked_BTN
+            )
+        return MaskScores(
+            scores_BTNhw=scores_BTNhw, num_masked_BTN=num_masked_BTN if uneven else None
+        )
 
 
-def _budgets(ranking: Ranking, context: MaskContext) -> torch.Tensor:
-    """Return a ranking's budgets; if it has none, the context's budget for every frame."""
-    if ranking.budgets_BTN is not None:
-        return ranking.budgets_BTN
-    return torch.full(context.clips.shape, context.budget, device=context.device)
+def _num_masked_per_frame(mask_scores: MaskScores, context: MaskContext) -> torch.Tensor:
+    """Return the budgets of scores; if they have none, the context's budget for every frame."""
+    if mask_scores.num_masked_BTN is not None:
+        return mask_scores.num_masked_BTN
+    return torch.full(context.clips.shape, context.num_masked, device=context.device)

@@ -8,23 +8,23 @@ from torch.nn.functional import adaptive_avg_pool2d, grid_sample, interpolate, p
 
 from drivemim.clips import Clips
 from drivemim.geometry.backprojection import backproject_patches, project_points
-from drivemim.masking.base import (
+from drivemim.masking.strategy import (
     MaskContext,
+    MaskScores,
     MaskStrategy,
-    Ranking,
-    build_rest,
-    check_share,
+    build_background,
+    check_fraction,
+    fraction_of_budget,
     gumbel,
-    hide_top,
-    share_of_budget,
-    unit_range,
+    minmax_normalize,
+    topk_mask,
 )
 from drivemim.registry import MASKS
 
 _FINE = 4
 """Points per side of a patch at which frames are compared."""
 _WALLS = (0.5, 2.0, 100.0)
-"""Distances of the wall, in multiples of ``far``; the last is practically infinite."""
+"""Distances of the wall, in multiples of ``typical_depth``; the last is practically infinite."""
 _NOISE = 0.02
 """Changes below this fraction of the grey range are noise."""
 _AWAY = 1e4
@@ -36,15 +36,17 @@ class MotionMask(MaskStrategy):
 
     MGMAE (Huang et al., 2023) uses motion to find the informative patches. This class needs no
     optical flow: calibration and ego motion predict how the background moves, and
-    ``ego_compensated_change`` measures what moves on its own. A share of the budget is drawn from
-    the changed patches, with chances proportional to the change; another strategy ranks all others.
+    ``ego_compensated_change`` measures what moves on its own. A fraction of the budget is drawn
+    from the changed patches, with chances proportional to the change; another strategy scores all
+    others.
 
     Args:
-        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
-        share: share of the budget for changed patches, in [0, 1]. If a frame has fewer of them, or
-            the clip has one time step, other patches fill the budget.
-        far: distance to the wall at the end of the ground, metres, in (0, infinity).
-        rest: strategy that ranks all other patches, or its config; ``RandomMask`` by default.
+        mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        budget_fraction: fraction of a frame's hidden patches that is changed ones, in [0, 1]. If a
+            frame has fewer of them, or the clip has one time step, other patches fill the budget.
+        typical_depth: distance to the wall at the end of the ground, metres, in (0, infinity).
+        background: strategy that scores all other patches, or its config; ``RandomMask`` by
+            default.
 
     Example:
         >>> clips = Clips.from_images(images, intrinsics=intrinsics, poses=poses)
@@ -59,31 +61,33 @@ class MotionMask(MaskStrategy):
     def __init__(
         self,
         *,
-        ratio: float = 0.75,
-        share: float = 0.5,
-        far: float = 10.0,
-        rest: MaskStrategy | dict[str, Any] | None = None,
+        mask_ratio: float = 0.75,
+        budget_fraction: float = 0.5,
+        typical_depth: float = 10.0,
+        background: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(ratio=ratio)
-        check_share("share", share)
-        if not 0 < far < float("inf"):
-            raise ValueError(f"far={far} must be in (0, infinity)")
-        self.share, self.far = share, far
-        self.rest = build_rest(rest)
+        super().__init__(mask_ratio=mask_ratio)
+        check_fraction("budget_fraction", budget_fraction)
+        if not 0 < typical_depth < float("inf"):
+            raise ValueError(f"typical_depth={typical_depth} must be in (0, infinity)")
+        self.budget_fraction, self.typical_depth = budget_fraction, typical_depth
+        self.background = build_background(background)
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank the drawn changed patches before all others."""
-        luck_BTNhw = context.per_frame(*context.grid)
-        rest = self.rest.rank(context)
-        change_BTNhw = ego_compensated_change(context.clips, context.grid, self.far)
-        wish_BTNhw = change_BTNhw.log() + gumbel(luck_BTNhw)
-        quota = share_of_budget(self.share, context, rest)
-        drawn_BTNhw = hide_top(wish_BTNhw, quota) & (change_BTNhw > 0)
-        scores_BTNhw = drawn_BTNhw + 0.999 * unit_range(rest.scores_BTNhw)
-        return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=rest.budgets_BTN)
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score the drawn changed patches before all others."""
+        draws_BTNhw = context.per_frame(*context.grid)
+        background = self.background.score(context)
+        change_BTNhw = ego_compensated_change(context.clips, context.grid, self.typical_depth)
+        log_weights_BTNhw = change_BTNhw.log() + gumbel(draws_BTNhw)
+        quota = fraction_of_budget(self.budget_fraction, context, background)
+        drawn_BTNhw = topk_mask(log_weights_BTNhw, quota) & (change_BTNhw > 0)
+        scores_BTNhw = drawn_BTNhw + 0.999 * minmax_normalize(background.scores_BTNhw)
+        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=background.num_masked_BTN)
 
 
-def ego_compensated_change(clips: Clips, grid: tuple[int, int], far: float = 10.0) -> Tensor:
+def ego_compensated_change(
+    clips: Clips, grid: tuple[int, int], typical_depth: float = 10.0
+) -> Tensor:
     """Measure how much every patch changed beyond what the camera's own motion explains.
 
     Every frame is compared with the same camera's last valid frame (the first one with the next),
@@ -95,7 +99,7 @@ def ego_compensated_change(clips: Clips, grid: tuple[int, int], far: float = 10.
     Args:
         clips: clips with images.
         grid: patches down and across (h, w).
-        far: typical distance to the wall at the end of the ground, metres.
+        typical_depth: typical distance to the wall at the end of the ground, metres.
 
     Returns:
         change_BTNhw: float32 in [0, 1], fraction of the grey range. The median of each frame is
@@ -115,14 +119,14 @@ def ego_compensated_change(clips: Clips, grid: tuple[int, int], far: float = 10.
         bounds_F2HW = _of_other(torch.stack([above_FHW, below_FHW], dim=1), other_BTN)
         change_FHW = torch.full_like(grey_FHW, torch.inf)
         for wall in _WALLS:
-            places_FHW2 = _places_in_other(clips, grid, far * wall, other_BTN)
+            places_FHW2 = _places_in_other(clips, grid, typical_depth * wall, other_BTN)
             seen_F2HW = grid_sample(bounds_F2HW, places_FHW2, align_corners=False)
             darker_FHW = seen_F2HW[:, 0] - grey_FHW
             brighter_FHW = seen_F2HW[:, 1].sub_(1).add_(grey_FHW)
             change_FHW = torch.minimum(change_FHW, torch.maximum(darker_FHW, brighter_FHW))
-        cells_FHW = adaptive_avg_pool2d(change_FHW.sub_(_NOISE).clamp_(min=0), grid)
-    usual_F11 = cells_FHW.flatten(1).median(dim=1).values[:, None, None]
-    change_BTNhw = (cells_FHW - usual_F11).clamp(min=0).reshape(B, T, N, *grid)
+        patches_Fhw = adaptive_avg_pool2d(change_FHW.sub_(_NOISE).clamp_(min=0), grid)
+    median_F11 = patches_Fhw.flatten(1).median(dim=1).values[:, None, None]
+    change_BTNhw = (patches_Fhw - median_F11).clamp(min=0).reshape(B, T, N, *grid)
     return change_BTNhw * compared_BTN[..., None, None]
 
 
@@ -163,7 +167,9 @@ def _of_other(values_F: Tensor, other_BTN: Tensor) -> Tensor:
     return values_BTNX.gather(1, place_BTNX).reshape(values_F.shape)
 
 
-def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN: Tensor) -> Tensor:
+def _places_in_other(
+    clips: Clips, grid: tuple[int, int], max_depth: float, other_BTN: Tensor
+) -> Tensor:
     """Locate each point in the other frame: (F, H, W, 2), coordinates of ``grid_sample``."""
     (h, w), (height, width) = grid, clips.image_size
     points_BTNhw3 = backproject_patches(
@@ -173,7 +179,7 @@ def _places_in_other(clips: Clips, grid: tuple[int, int], far: float, other_BTN:
         clips.points_BTNP3,
         grid,
         clips.image_size,
-        far,
+        max_depth,
     )
     intrinsics_F33 = _of_other(clips.intrinsics_BTN33.flatten(0, 2), other_BTN)
     poses_F44 = _of_other(clips.camera_to_clip_BTN44.flatten(0, 2), other_BTN)

@@ -6,8 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_count, check_share
-from drivemim.masking.cells import first_cover, span
+from drivemim.masking.box_cover import first_cover, span
+from drivemim.masking.strategy import (
+    MaskContext,
+    MaskScores,
+    MaskStrategy,
+    check_count,
+    check_fraction,
+)
 from drivemim.registry import MASKS
 
 
@@ -22,10 +28,10 @@ class MultiBlockMask(MaskStrategy):
     blocks stay visible, and a block in which the budget ends keeps its lower rows visible.
 
     Args:
-        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         blocks: number of blocks, at least 1. They may overlap.
-        min_share: area of the smallest block as a share of the grid, in [0, 1].
-        max_share: area of the largest, in [0, 1].
+        min_area: area of the smallest block as a fraction of the grid, in [0, 1].
+        max_area: area of the largest, in [0, 1].
         min_aspect: smallest ratio of height to width of a block, in patches, in (0, infinity).
         max_aspect: largest ratio of height to width, in (0, infinity).
         alike_in_time: hide the same patches of a camera at every time step, instead of drawing
@@ -43,30 +49,30 @@ class MultiBlockMask(MaskStrategy):
     def __init__(
         self,
         *,
-        ratio: float = 0.75,
+        mask_ratio: float = 0.75,
         blocks: int = 4,
-        min_share: float = 0.15,
-        max_share: float = 0.2,
+        min_area: float = 0.15,
+        max_area: float = 0.2,
         min_aspect: float = 0.75,
         max_aspect: float = 1.5,
         alike_in_time: bool = False,
     ) -> None:
-        super().__init__(ratio=ratio)
+        super().__init__(mask_ratio=mask_ratio)
         check_count("blocks", blocks)
-        check_share("min_share", min_share)
-        check_share("max_share", max_share)
-        if min_share > max_share:
-            raise ValueError(f"min_share={min_share} must be in [0, max_share={max_share}]")
+        check_fraction("min_area", min_area)
+        check_fraction("max_area", max_area)
+        if min_area > max_area:
+            raise ValueError(f"min_area={min_area} must be in [0, max_area={max_area}]")
         if not 0 < max_aspect < math.inf:
             raise ValueError(f"max_aspect={max_aspect} must be in (0, infinity)")
         if not 0 < min_aspect <= max_aspect:
             raise ValueError(f"min_aspect={min_aspect} must be in (0, max_aspect={max_aspect}]")
         self.blocks, self.alike_in_time = blocks, alike_in_time
-        self.min_share, self.max_share = min_share, max_share
+        self.min_area, self.max_area = min_area, max_area
         self.min_aspect, self.max_aspect = min_aspect, max_aspect
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank patches by the first block that covers them, then row by row; others by chance."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score patches by the first block that covers them, then row by row; others by chance."""
         h, w = context.grid
         draw = context.per_camera if self.alike_in_time else context.per_frame
         top_BTNK, left_BTNK, height_BTNK, width_BTNK = self._place(draw(self.blocks, 4), h, w)
@@ -77,12 +83,12 @@ class MultiBlockMask(MaskStrategy):
         covered_BTNhw = -first_BTNhw - reading_order_hw
         single_BTNhw = -self.blocks - 1 - draw(h, w)
         scores_BTNhw = torch.where(first_BTNhw >= 0, covered_BTNhw, single_BTNhw)
-        return Ranking(scores_BTNhw=scores_BTNhw.expand(*context.clips.shape, h, w))
+        return MaskScores(scores_BTNhw=scores_BTNhw.expand(*context.clips.shape, h, w))
 
     def _place(self, draws_BTNK4: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Convert uniform draws to top, left, height and width in patches, inside the grid."""
-        share, aspect, down, across = draws_BTNK4.unbind(-1)
-        area = (self.min_share + (self.max_share - self.min_share) * share) * (h * w)
+        size, aspect, down, across = draws_BTNK4.unbind(-1)
+        area = (self.min_area + (self.max_area - self.min_area) * size) * (h * w)
         low, high = math.log(self.min_aspect), math.log(self.max_aspect)
         height_over_width = torch.exp(low + (high - low) * aspect)
         height = (area * height_over_width).sqrt().round().clamp(1, h)

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
+from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy
 from drivemim.registry import MASKS
 
 
@@ -16,6 +16,6 @@ class RandomMask(MaskStrategy):
 
     reads: ClassVar[frozenset[str]] = frozenset()
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank the patches of each frame by chance."""
-        return Ranking(scores_BTNhw=context.per_frame(*context.grid))
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score the patches of each frame by chance."""
+        return MaskScores(scores_BTNhw=context.per_frame(*context.grid))

@@ -7,39 +7,39 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from drivemim.masking.base import (
+from drivemim.masking.budgets import fixed_budget_scores
+from drivemim.masking.strategy import (
     MaskContext,
+    MaskScores,
     MaskStrategy,
-    Ranking,
     build_mask,
-    check_share,
-    unit_range,
+    check_fraction,
+    minmax_normalize,
 )
-from drivemim.masking.budgets import even_scores
 from drivemim.registry import MASKS
 
 
 @MASKS.register_module()
 class StackMask(MaskStrategy):
-    """Give each of several strategies a share of every frame's budget.
+    """Give each of several strategies a fraction of every frame's budget.
 
-    The strategies take turns: each spends its share of the budget on the patches that the earlier
-    ones left, the last all that remains. They only rank patches. For budgets that differ between
-    frames (``CausalMask``, ``CameraDropoutMask``), make the stack their ``rest``: its ranking
-    gives each strategy about its share of any number of hidden patches.
+    The strategies take turns: each spends its fraction of the budget on the patches that the
+    earlier ones left, the last all that remains. They only score patches. For budgets that differ
+    between frames (``CausalMask``, ``CameraDropoutMask``), make the stack their ``background``: its
+    scores give each strategy about its fraction of any number of hidden patches.
 
     Args:
-        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1]. The ratios
-            of the strategies are ignored.
+        mask_ratio: fraction of every frame's patches that is hidden, in [0, 1]. The mask
+            ratios of the strategies are ignored.
         strategies: at least one strategy or config.
-        shares: share of the budget of each strategy, in [0, 1], with a sum of 1.
+        budget_fractions: fraction of the budget of each strategy, in [0, 1], with a sum of 1.
 
     Example:
-        >>> mask = StackMask(strategies=[BlockMask(), RandomMask()], shares=[0.5, 0.5])
+        >>> mask = StackMask(strategies=[BlockMask(), RandomMask()], budget_fractions=[0.5, 0.5])
         >>> mask_BTNhw = mask(Clips.from_images(images))
 
     Raises:
-        ValueError: if an argument is outside its range, or the numbers of strategies and shares
+        ValueError: if an argument is outside its range, or the numbers of strategies and fractions
             differ; when masking, if one of the strategies sets the frames' budgets itself.
     """
 
@@ -48,40 +48,48 @@ class StackMask(MaskStrategy):
     def __init__(
         self,
         *,
-        ratio: float = 0.75,
+        mask_ratio: float = 0.75,
         strategies: Sequence[MaskStrategy | dict[str, Any]],
-        shares: Sequence[float],
+        budget_fractions: Sequence[float],
     ) -> None:
-        super().__init__(ratio=ratio)
+        super().__init__(mask_ratio=mask_ratio)
         if len(strategies) < 1:
             raise ValueError(f"strategies={strategies} must hold at least 1 strategy")
-        if len(shares) != len(strategies):
-            raise ValueError(f"shares={shares} must hold {len(strategies)}, one a strategy")
-        for place, share in enumerate(shares):
-            check_share(f"shares[{place}]", share)
-        if not math.isclose(sum(shares), 1, abs_tol=1e-6):
-            raise ValueError(f"shares={shares} must have a sum of 1, not {sum(shares)}")
+        if len(budget_fractions) != len(strategies):
+            raise ValueError(
+                f"budget_fractions={budget_fractions} must hold {len(strategies)}, one per strategy"
+            )
+        for place, fraction in enumerate(budget_fractions):
+            check_fraction(f"budget_fractions[{place}]", fraction)
+        if not math.isclose(sum(budget_fractions), 1, abs_tol=1e-6):
+            raise ValueError(
+                f"budget_fractions={budget_fractions} must have a sum of 1, "
+                f"not {sum(budget_fractions)}"
+            )
         self.strategies = [build_mask(strategy) for strategy in strategies]
-        self.shares = list(shares)
+        self.budget_fractions = list(budget_fractions)
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank the patches that the strategies choose in turn, then the others by the last one."""
-        parts = [even_scores(part, context, self) for part in self.strategies]
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score the patches that the strategies choose in turn, then the others by the last one."""
+        parts = [fixed_budget_scores(part, context, self) for part in self.strategies]
         # 0 for patches that no strategy has chosen yet.
         chosen_BTNL = torch.zeros_like(parts[0].flatten(-2))
-        for scores_BTNhw, count in zip(parts, self._counts(context.budget), strict=True):
+        for scores_BTNhw, count in zip(parts, self._counts(context.num_masked), strict=True):
             open_BTNL = scores_BTNhw.flatten(-2).masked_fill(chosen_BTNL > 0, -torch.inf)
             chosen_BTNL = _choose(open_BTNL, count, chosen_BTNL)
-        left_BTNhw = unit_range(parts[-1]) - 1
+        left_BTNhw = minmax_normalize(parts[-1]) - 1
         chosen_BTNhw = chosen_BTNL.view_as(left_BTNhw)
-        return Ranking(scores_BTNhw=torch.where(chosen_BTNhw > 0, chosen_BTNhw, left_BTNhw))
+        return MaskScores(scores_BTNhw=torch.where(chosen_BTNhw > 0, chosen_BTNhw, left_BTNhw))
 
-    def _counts(self, budget: int) -> list[int]:
-        """Return the number of patches of each strategy, rounded so that the sum is the budget."""
+    def _counts(self, num_masked: int) -> list[int]:
+        """Return the number of patches of each strategy; the sum is ``num_masked``."""
         counts: list[int] = []
-        for place in range(1, len(self.shares)):
-            counts.append(min(round(sum(self.shares[:place]) * budget), budget) - sum(counts))
-        return [*counts, budget - sum(counts)]
+        for place in range(1, len(self.budget_fractions)):
+            counts.append(
+                min(round(sum(self.budget_fractions[:place]) * num_masked), num_masked)
+                - sum(counts)
+            )
+        return [*counts, num_masked - sum(counts)]
 
 
 def _choose(scores_BTNL: Tensor, count: int, chosen_BTNL: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
+from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy
 from drivemim.registry import MASKS
 
 
@@ -19,7 +19,7 @@ class TubeMask(MaskStrategy):
 
     reads: ClassVar[frozenset[str]] = frozenset()
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank the patches of each camera by chance, with the same ranks at all time steps."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score the patches of each camera by chance, with the same ranks at all time steps."""
         scores_B1Nhw = context.per_camera(*context.grid)
-        return Ranking(scores_BTNhw=scores_B1Nhw.expand(*context.clips.shape, *context.grid))
+        return MaskScores(scores_BTNhw=scores_B1Nhw.expand(*context.clips.shape, *context.grid))

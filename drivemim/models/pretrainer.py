@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.clips import Clips, patch_grid
-from drivemim.masking.base import clip_generators
+from drivemim.masking.strategy import clip_generators
 from drivemim.models.encoders.masked_encoder import MaskedFeatures
 from drivemim.models.patches import (
     PatchMask,

@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.config import Config
 
 from drivemim.config.loading import dicts_in, short_type
-from drivemim.masking.base import READABLE
-from drivemim.registry import BOX_SOURCES, MASKS, MODELS
+from drivemim.masking.strategy import READABLE
+from drivemim.registry import BOX_SOURCES, MASKS, MODELS, current_name
 
 
 def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -26,21 +26,23 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
         Class names for ``boxes``, ``tracks`` and ``lidar``; empty if the data have none.
     """
     boxes = any(has_boxes(part) for part in data)
-    there = {"boxes": boxes, "tracks": boxes, "lidar": any(part["lidar_points"] for part in data)}
-    found: dict[str, list[str]] = {kind: [] for kind in READABLE}
+    lidar = any(part["lidar_points"] for part in data)
+    available = {"boxes": boxes, "tracks": boxes, "lidar": lidar}
+    readers: dict[str, list[str]] = {kind: [] for kind in READABLE}
     for part in dicts_in(cfg.get("model")):
         for kind in READABLE:
             name = short_type(part)
-            if there[kind] and kind in _reads(part) and name not in found[kind]:
-                found[kind].append(name)
-    return found
+            if available[kind] and kind in _reads(part) and name not in readers[kind]:
+                readers[kind].append(name)
+    return readers
 
 
 def boxes_from(boxes: str | Mapping[str, Any] | None) -> str | None:
     """Return where a box source's boxes come from (``BoxSource.origin``); None for no boxes."""
     if boxes is None:
         return None
-    kind = BOX_SOURCES.get(str(boxes["type"] if isinstance(boxes, Mapping) else boxes))
+    name = str(boxes["type"] if isinstance(boxes, Mapping) else boxes)
+    kind = BOX_SOURCES.get(current_name(name))
     # For an unknown class, the worst is assumed.
     return str(getattr(kind, "origin", "annotations"))
 
@@ -56,5 +58,7 @@ def _reads(part: Mapping[str, Any]) -> frozenset[str]:
     kind = part.get("type")
     if isinstance(kind, str):
         scope, _, _ = kind.rpartition(".")
-        kind = MASKS.get(kind) or (MODELS.get(kind) if scope in ("", "drivemim") else None)
+        kind = MASKS.get(current_name(kind)) or (
+            MODELS.get(kind) if scope in ("", "drivemim") else None
+        )
     return frozenset(getattr(kind, "reads", ()))

@@ -19,8 +19,8 @@ from drivemim.data import ClipDataset, SampleRequest
 from drivemim.files import ensure_folder
 from drivemim.geometry import project_points, unproject_points
 from drivemim.masking import MaskStrategy, clip_generators
+from drivemim.masking.from_config import strategies_from_config
 from drivemim.masking.guided import local_contrast
-from drivemim.masking.named import named_strategies
 from drivemim.registry import DATASETS, MASKS
 from drivemim.visualization.panels import (
     Bools,
@@ -78,10 +78,10 @@ def draw_masks(
     ensure_folder(out)
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
-    changes = {} if ratio is None else {"ratio": ratio}
+    changes = {} if ratio is None else {"mask_ratio": ratio}
     strategies: dict[str, MaskStrategy] = {
         name: MASKS.build({**each, **changes})
-        for name, each in named_strategies(cfg.to_dict(), config, only).items()
+        for name, each in strategies_from_config(cfg.to_dict(), config, only).items()
     }
     dataset: ClipDataset = DATASETS.build(_dataset(cfg))
     if not 0 <= item < len(dataset):

@@ -57,6 +57,12 @@ def test_parts_of_pretrainers_are_known(repository):
         embedded_config(Config.fromfile(path).pretty_text, path)
 
 
+def test_earlier_names_of_masks_are_known():
+    text = "model = dict(encoder=dict(type='ViT'), masking=dict(type='LargeCellMask', ratio=0.75))"
+    found = embedded_config(text, "iter_4.pth")
+    assert found.model.masking == {"type": "LargeCellMask", "ratio": 0.75}
+
+
 def test_exporting_runs_nothing_of_a_checkpoint(tmp_path, monkeypatch):
     import torch
 

@@ -35,7 +35,7 @@ def test_model_builds_and_fits_its_images(path: Path) -> None:
     assert datasets
     for dataset in datasets:
         h, w = patch_grid(tuple(dataset["image_size"]), model.encoder.mask_patch_size)
-        assert 0 < round(model.masking.ratio * h * w) < h * w
+        assert 0 < round(model.masking.mask_ratio * h * w) < h * w
     assert DATA_SAMPLERS.get(config.train_dataloader.sampler.type) is not None
     end = config.param_scheduler[-1]["end"]
     assert config.param_scheduler[0]["end"] == config.param_scheduler[1]["begin"] < end

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from drivemim.clips import Clips
-from drivemim.data.boxes.box_links import with_linked_tracks
+from drivemim.data.boxes.box_links import link_tracks_by_iou
 
 # Camera axes (x right, y down, z forward) of a camera 1.5 m high that looks along x with z up.
 FORWARD = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])
@@ -49,7 +49,7 @@ def link(boxes, labels=None, min_overlap=0.3, driven=None):
     present = np.array([[[box is not None for box in frame] for frame in step] for step in boxes])
     labels_TNM = np.where(present, 1 if labels is None else np.array(labels), -1)
     rows_TN = np.arange(labels_TNM[..., 0].size).reshape(labels_TNM.shape[:2])
-    clip = with_linked_tracks(clip_of(corners_TNM4, labels_TNM, driven), rows_TN, min_overlap)
+    clip = link_tracks_by_iou(clip_of(corners_TNM4, labels_TNM, driven), rows_TN, min_overlap)
     tracks = clip.tracks_BTNM[0]
     return torch.where(tracks < 0, -1, (tracks >> 16) * 100 + tracks % 65536).tolist()
 
@@ -95,7 +95,7 @@ def test_a_missed_step_ends_a_track():
 @pytest.mark.parametrize("shape", [(3, 2, 0), (1, 2, 0), (1, 1, 2)])
 def test_no_boxes_or_no_steps(shape):
     clip = clip_of(np.zeros((*shape, 4)), np.ones(shape, int))
-    tracks = with_linked_tracks(clip, np.zeros(shape[:2], int)).tracks_BTNM
+    tracks = link_tracks_by_iou(clip, np.zeros(shape[:2], int)).tracks_BTNM
     assert tracks.tolist() == np.full((1, *shape), -1).tolist()
 
 

@@ -213,8 +213,8 @@ def test_files_of_windows(index, write):
     [
         ([result(score=float("nan"))], r"is no COCO results: .*\$\[0\]\.score"),
         ([result(bbox=(1, float("inf"), 2, 3))], r"is no COCO results: .*\$\[0\]\.bbox\[1\]"),
-        ([result(), result(score="nan")], "entry 1 has a score that is no number"),
-        ([result(bbox=(1, 2, "inf", 3))], "entry 0 has a bbox that is no number"),
+        ([result(), result(score="nan")], "entry 1 has a score that is not a number"),
+        ([result(bbox=(1, 2, "inf", 3))], "entry 0 has a bbox that is not a number"),
         ([result(image=2**63)], r"is no COCO results: .*9223372036854775807.*image_id"),
         ('{"image_id": 1}\n{"image_id": 2}', "a JSON value on each line"),
     ],

@@ -156,7 +156,7 @@ def test_metainfo_says_what_was_chosen(small_index, small_root):
     assert whole.metainfo["nuscenes"]["whole"]
     first = FrameDetection3D(index=small_index, filters={}, indices=1)
     assert not first.metainfo["nuscenes"]["whole"]
-    few = FrameDetection3D(index=small_index, filters={}, scenes="mini_val", label_share=0.3)
+    few = FrameDetection3D(index=small_index, filters={}, scenes="mini_val", label_fraction=0.3)
     assert len(few) < len(FrameDetection3D(index=small_index, filters={}, scenes="mini_val"))
     assert not few.metainfo["nuscenes"]["whole"]
     lazy = FrameDetection3D(index=small_index, filters={}, lazy_init=True)

@@ -193,7 +193,7 @@ def boxes_of(**columns):
     ],
 )
 def test_filters_by_hand(filters, columns, ignored):
-    assert BoxFilters.of(filters).ignored(boxes_of(**columns)).tolist() == [
+    assert BoxFilters.from_dict(filters).ignored(boxes_of(**columns)).tolist() == [
         bool(x) for x in ignored
     ]
 
@@ -215,7 +215,7 @@ def test_a_misspelt_filter_names_the_nearest(index):
 )
 def test_a_limit_that_cannot_be_meant_is_named(name, value, range_):
     with pytest.raises(ConfigError, match=f"{name}={value!r} is no number in {range_}"):
-        BoxFilters.of({name: value})
+        BoxFilters.from_dict({name: value})
 
 
 def test_selecting_frames(index):

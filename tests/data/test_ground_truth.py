@@ -2,7 +2,7 @@ import numpy as np
 from pyquaternion import Quaternion
 
 from drivemim.data.boxes import ground_truth
-from drivemim.data.boxes.ground_truth import boxes_in_time, frame_boxes
+from drivemim.data.boxes.ground_truth import frame_boxes, interpolate_boxes
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
@@ -11,7 +11,7 @@ from drivemim.data.index.frame_index import FrameIndex
 def _compare_with_devkit(index, devkit):
     """Number of boxes compared; all frames at once against the devkit's frame by frame."""
     rows = np.arange(len(index.frames))
-    found = boxes_in_time(index, rows)
+    found = interpolate_boxes(index, rows)
     compared = 0
     for row in rows:
         mine = np.flatnonzero(found.frame == row)
@@ -41,7 +41,7 @@ def test_real_frames_have_the_devkits_boxes(real_data, tmp_path):
 def test_a_box_between_two_samples_by_hand(small_index):
     index = FrameIndex.open(small_index)
     row = index.frame_rows(["scene-0061-CAM_FRONT-1"])
-    found = boxes_in_time(index, row)
+    found = interpolate_boxes(index, row)
     tokens = [index.boxes.token[box] for box in found.box]
     car = tokens.index("scene-0061-car-1")
     # Frame 1 is at 166,667 us - 10 ms of half a second; the car goes from x = 12 to 13.

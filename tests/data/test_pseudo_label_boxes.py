@@ -34,7 +34,7 @@ def clips_of(index, boxes, **arguments):
 def test_detections_that_are_annotations(small_index, detected):
     """The same boxes; depths are not known, and tracks are those that overlap."""
     truth = clips_of(small_index, "AnnotatedBoxes")[0]
-    config = {"type": "DetectedBoxes", "file": detected, "min_overlap": 0.1}
+    config = {"type": "PseudoLabelBoxes", "file": detected, "min_overlap": 0.1}
     clip = clips_of(small_index, config)[0]
     torch.testing.assert_close(clip.boxes_BTNM4, truth.boxes_BTNM4)
     assert torch.equal(clip.labels_BTNM, truth.labels_BTNM)
@@ -48,7 +48,7 @@ def test_detections_that_are_annotations(small_index, detected):
 
 
 def test_tracks_do_not_depend_on_the_order_of_cameras(small_index, detected):
-    config = {"type": "DetectedBoxes", "file": detected, "min_overlap": 0.1}
+    config = {"type": "PseudoLabelBoxes", "file": detected, "min_overlap": 0.1}
     cameras = ["CAM_FRONT", "CAM_BACK"]
     one = clips_of(small_index, config, cameras=cameras)[0]
     other = clips_of(small_index, config, cameras=cameras[::-1])[0]
@@ -57,19 +57,19 @@ def test_tracks_do_not_depend_on_the_order_of_cameras(small_index, detected):
 
 
 def test_frames_that_are_missing(small_index, detected):
-    config = {"type": "DetectedBoxes", "file": detected}
+    config = {"type": "PseudoLabelBoxes", "file": detected}
     clip = clips_of(small_index, config).load(np.full((3, 2), -1), seed=0)
     assert clip.boxes_BTNM4.shape == (1, 3, 2, 0, 4)
     assert clip.tracks_BTNM.shape == (1, 3, 2, 0)
 
 
 def test_scores_below_are_left_out(small_index, detected):
-    config = {"type": "DetectedBoxes", "file": detected, "min_score": 0.51}
+    config = {"type": "PseudoLabelBoxes", "file": detected, "min_score": 0.51}
     assert clips_of(small_index, config)[0].labels_BTNM.numel() == 0
 
 
 def test_worker_processes_share_columns(small_index, detected):
-    data = pickle.loads(pickle.dumps(clips_of(small_index, {"type": "DetectedBoxes",
+    data = pickle.loads(pickle.dumps(clips_of(small_index, {"type": "PseudoLabelBoxes",
                                                             "file": detected})))  # fmt: skip
     assert (data[0].labels_BTNM >= 0).any()
 
@@ -81,7 +81,7 @@ def test_no_boxes_at_all(small_index):
 
 @pytest.mark.parametrize("min_overlap", [0, -0.1, 1.1])
 def test_overlap_is_a_share(small_index, detected, min_overlap):
-    config = {"type": "DetectedBoxes", "file": detected, "min_overlap": min_overlap}
+    config = {"type": "PseudoLabelBoxes", "file": detected, "min_overlap": min_overlap}
     with pytest.raises(ValueError, match=r"min_overlap=.* must be in \(0, 1\]"):
         clips_of(small_index, config)
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from drivemim.data.boxes.ground_truth import boxes_in_time, frame_boxes
+from drivemim.data.boxes.ground_truth import frame_boxes, interpolate_boxes
 from drivemim.data.clips.clip_coverage import measure_coverage
 from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
@@ -52,7 +52,7 @@ def _overlap(one, other):
 
 def _nearest_depth(index, row, box):
     """Metres from a frame's camera to the nearest corner of a box, along its axis."""
-    found = boxes_in_time(index, np.array([row]))
+    found = interpolate_boxes(index, np.array([row]))
     one = np.flatnonzero(found.box == box)
     size = index.boxes.size[found.box[one]]
     corners = box_corners(found.center[one], size, found.rotation[one])

@@ -39,7 +39,7 @@ def config(tmp_path):
     path.write_text(
         "strategies = dict(\n"
         "    random=dict(type='RandomMask'),\n"
-        "    object=dict(type='ObjectMask', ratio=0.2),\n"
+        "    object=dict(type='ObjectMask', mask_ratio=0.2),\n"
         "    guided=dict(type='MixtureMask', strategies=[dict(type='GuidedMask')]))\n"
     )
     return path
@@ -85,7 +85,7 @@ def test_guided_strategies_take_the_images_contrast(config, town):
     assert list(results["strategies"]) == ["guided"]
     assert results["left_out"] == []
     assert not needs_guide({"type": "RandomMask"})
-    assert needs_guide({"type": "ObjectMask", "rest": {"type": "drivemim.GuidedMask"}})
+    assert needs_guide({"type": "ObjectMask", "background": {"type": "drivemim.GuidedMask"}})
 
 
 def test_what_is_seen_twice_has_one_colour(town):
@@ -155,9 +155,9 @@ def test_the_shipped_config_has_every_registered_strategy(repository):
         name for name, made in MASKS.module_dict.items() if made.__module__.startswith("drivemim.")
     }
     assert {each["type"] for each in strategies.values()} == shipped
-    assert {each["ratio"] for each in strategies.values()} == {cfg.ratio}
+    assert {each["mask_ratio"] for each in strategies.values()} == {cfg.mask_ratio}
     for each in strategies.values():
-        assert MASKS.build(each).ratio == 0.75
+        assert MASKS.build(each).mask_ratio == 0.75
 
 
 def test_the_tool(config, town, tmp_path, repository):

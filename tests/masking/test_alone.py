@@ -68,7 +68,9 @@ def test_boxes_without_tracks_or_labels_are_hidden_as_objects():
     images = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
     boxes = torch.tensor([[0.0, 0, 64, 64]])
     # Of 24 patches, 12 are hidden; the box owns 16, of which one in four stays visible.
-    strategy = ObjectMask(ratio=0.5, share=1.0, track_hidden=1.0, keep=0.25)
+    strategy = ObjectMask(
+        mask_ratio=0.5, budget_fraction=1.0, track_hidden=1.0, visible_fraction=0.25
+    )
     mask_hw = strategy(Clips.from_images(images, boxes=boxes))[0, 0, 0]
     assert (int(mask_hw.sum()), int(mask_hw[:, :4].sum())) == (12, 12)
 
@@ -77,11 +79,15 @@ def test_boxes_without_tracks_or_labels_are_hidden_as_objects():
     ("strategy", "given", "lacking"),
     [
         (ObjectMask(), {}, "ObjectMask needs the boxes of the images"),
-        (ObjectMask(share={"vehicle": 0.1}), {"boxes"}, "with a share per class needs the labels"),
+        (
+            ObjectMask(budget_fraction={"vehicle": 0.1}),
+            {"boxes"},
+            "with a budget fraction per class needs the labels",
+        ),
         (WorldMask(), {}, "WorldMask needs the intrinsics and poses of the images"),
         (WorldMask(), {"intrinsics"}, "WorldMask needs the poses of the images"),
         (MotionMask(), {"poses"}, "MotionMask needs the intrinsics of the images"),
-        (CausalMask(rest=WorldMask()), {}, "WorldMask needs the intrinsics and poses"),
+        (CausalMask(background=WorldMask()), {}, "WorldMask needs the intrinsics and poses"),
     ],
 )
 def test_what_a_mask_needs_and_lacks_is_named(strategy, given, lacking, data):

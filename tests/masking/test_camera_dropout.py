@@ -1,4 +1,4 @@
-"""Cameras hidden whole: how many cells of each frame, worked out by hand on a grid of 32."""
+"""Cameras hidden whole: how many patches of each frame, worked out by hand on a grid of 32."""
 
 import pytest
 import torch
@@ -22,37 +22,37 @@ def draws(monkeypatch):
 
 
 def hidden(clips, grid=GRID, chance=1.0, **arguments):
-    """Hidden cells of each frame of the first clip: rows of times, columns of cameras."""
+    """Hidden patches of each frame of the first clip: rows of times, columns of cameras."""
     mask = CameraDropoutMask(chance=chance, **arguments)(clips, grid, torch.Generator())
     return mask.sum((-2, -1))[0].tolist()
 
 
 def test_one_camera_hidden_whole_at_all_times(make_clips):
-    # 6 frames x 16 cells, 2 x 32 of them in the camera: 32 are left for 4 frames.
-    assert hidden(make_clips(shape=(1, 2, 3)), ratio=0.5) == [[8, 32, 8]] * 2
+    # 6 frames x 16 patches, 2 x 32 of them in the camera: 32 are left for 4 frames.
+    assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=0.5) == [[8, 32, 8]] * 2
 
 
 def test_several_cameras(make_clips):
     # 6 x 28 - 4 x 32 = 40, over 2.
-    assert hidden(make_clips(shape=(1, 2, 3)), ratio=28 / 32, cameras=2) == [[20, 32, 32]] * 2
+    assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=28 / 32, cameras=2) == [[20, 32, 32]] * 2
 
 
 def test_a_budget_too_small_is_all_the_cameras(make_clips):
-    # 6 x 8 cells are less than 2 x 32, and 6 x 16 less than 4 x 32.
-    assert hidden(make_clips(shape=(1, 2, 3)), ratio=0.25) == [[0, 24, 0]] * 2
-    assert hidden(make_clips(shape=(1, 2, 3)), ratio=0.5, cameras=2) == [[0, 24, 24]] * 2
+    # 6 x 8 patches are less than 2 x 32, and 6 x 16 less than 4 x 32.
+    assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=0.25) == [[0, 24, 0]] * 2
+    assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=0.5, cameras=2) == [[0, 24, 24]] * 2
 
 
 def test_one_camera_is_left(make_clips):
     # As if two cameras had been asked for.
-    assert hidden(make_clips(shape=(1, 2, 3)), ratio=28 / 32, cameras=9) == [[20, 32, 32]] * 2
+    assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=28 / 32, cameras=9) == [[20, 32, 32]] * 2
 
 
 def test_what_does_not_divide_is_spread(make_clips):
-    # 6 x 3 - 2 x 5 = 8 over 4 frames of 5 cells; 6 x 4 - 10 = 14.
-    assert hidden(make_clips(shape=(1, 2, 3)), (1, 5), ratio=0.6) == [[2, 5, 2]] * 2
+    # 6 x 3 - 2 x 5 = 8 over 4 frames of 5 patches; 6 x 4 - 10 = 14.
+    assert hidden(make_clips(shape=(1, 2, 3)), (1, 5), mask_ratio=0.6) == [[2, 5, 2]] * 2
     (first, whole, second), (third, other, last) = hidden(
-        make_clips(shape=(1, 2, 3)), (1, 5), ratio=0.8
+        make_clips(shape=(1, 2, 3)), (1, 5), mask_ratio=0.8
     )
     assert (whole, other) == (5, 5)
     assert sorted([first, second, third, last]) == [3, 3, 4, 4]
@@ -61,25 +61,25 @@ def test_what_does_not_divide_is_spread(make_clips):
 def test_cameras_that_are_missing_are_not_drawn(make_clips):
     clips = make_clips(shape=(1, 2, 3))
     clips.valid_BTN[0, 0, 1] = False  # still there at the second time
-    assert hidden(clips, ratio=0.5) == [[8, 32, 8]] * 2
+    assert hidden(clips, mask_ratio=0.5) == [[8, 32, 8]] * 2
     clips.valid_BTN[0, :, 1] = False
-    assert hidden(clips, ratio=0.5) == [[8, 8, 32]] * 2
-    assert hidden(clips, ratio=0.5, cameras=2) == [[8, 8, 32]] * 2
+    assert hidden(clips, mask_ratio=0.5) == [[8, 8, 32]] * 2
+    assert hidden(clips, mask_ratio=0.5, cameras=2) == [[8, 8, 32]] * 2
     clips.valid_BTN[0, :, 2] = False  # one camera is left
-    assert hidden(clips, ratio=0.5) == [[16, 16, 16]] * 2
+    assert hidden(clips, mask_ratio=0.5) == [[16, 16, 16]] * 2
     clips.valid_BTN[:] = False
-    assert hidden(clips, ratio=0.5) == [[16, 16, 16]] * 2
+    assert hidden(clips, mask_ratio=0.5) == [[16, 16, 16]] * 2
 
 
-def test_a_single_camera_is_masked_by_the_rest(make_clips):
+def test_a_single_camera_is_masked_by_the_background(make_clips):
     clips, same = make_clips(shape=(2, 3, 1)), torch.Generator().manual_seed
-    mask = CameraDropoutMask(ratio=0.5, chance=1.0)(clips, GRID, same(1))
-    assert torch.equal(mask, RandomMask(ratio=0.5)(clips, GRID, same(1)))
+    mask = CameraDropoutMask(mask_ratio=0.5, chance=1.0)(clips, GRID, same(1))
+    assert torch.equal(mask, RandomMask(mask_ratio=0.5)(clips, GRID, same(1)))
 
 
-def test_the_rest_says_which_cells(make_clips):
+def test_the_background_says_which_patches(make_clips):
     clips = make_clips(shape=(1, 2, 3))
-    strategy = CameraDropoutMask(ratio=0.75, chance=1.0, rest={"type": "TubeMask"})
+    strategy = CameraDropoutMask(mask_ratio=0.75, chance=1.0, background={"type": "TubeMask"})
     mask = strategy(clips, GRID, torch.Generator())
     assert torch.equal(mask[:, 0], mask[:, 1])
 
@@ -87,13 +87,13 @@ def test_the_rest_says_which_cells(make_clips):
 def test_chance_is_a_probability(make_clips):
     clips = make_clips(shape=(800, 1, 3))
     for chance, low, high in ((0.0, 0, 0), (0.25, 0.19, 0.31), (1.0, 1, 1)):
-        mask = CameraDropoutMask(ratio=0.5, chance=chance)(clips, GRID, torch.Generator())
+        mask = CameraDropoutMask(mask_ratio=0.5, chance=chance)(clips, GRID, torch.Generator())
         dropped = mask.all(-1).all(-1).any(-1).float().mean()
         assert low <= dropped <= high  # 800 draws: standard deviation 0.015
 
 
 def test_every_camera_is_drawn_equally_often(make_clips):
-    mask = CameraDropoutMask(ratio=0.5, chance=1.0)(
+    mask = CameraDropoutMask(mask_ratio=0.5, chance=1.0)(
         make_clips(shape=(800, 1, 4)), GRID, torch.Generator()
     )
     dropped = mask.all(-1).all(-1)[:, 0].float()
@@ -102,8 +102,8 @@ def test_every_camera_is_drawn_equally_often(make_clips):
     torch.testing.assert_close(dropped.mean(0), torch.full((4,), 0.25), atol=0.06, rtol=0)
 
 
-def test_the_rest_must_leave_budgets_alone(make_clips):
-    strategy = CameraDropoutMask(rest={"type": "CausalMask"})
+def test_the_background_must_leave_budgets_alone(make_clips):
+    strategy = CameraDropoutMask(background={"type": "CausalMask"})
     with pytest.raises(ValueError, match="CausalMask inside CameraDropoutMask decides how many"):
         strategy(make_clips(shape=(1, 2, 2)), GRID, torch.Generator())
 

@@ -1,47 +1,47 @@
-"""Past and future: how many cells of each frame, worked out by hand on grids of 32 and 5 cells."""
+"""Past and future: number of hidden patches per frame, by hand on grids of 32 and 5 patches."""
 
 import pytest
 import torch
 
-from drivemim.masking import CausalMask, MaskContext, RandomMask, TubeMask, hide_top
+from drivemim.masking import CausalMask, MaskContext, RandomMask, TubeMask, topk_mask
 
 
 def hidden(make_clips, shape, grid=(4, 8), **arguments):
-    """Hidden cells of each frame of the first clip: rows of times, columns of cameras."""
+    """Hidden patches of each frame of the first clip: rows of times, columns of cameras."""
     mask = CausalMask(**arguments)(make_clips(shape=shape), grid, torch.Generator())
     return mask.sum((-2, -1))[0].tolist()
 
 
 def test_the_future_is_hidden_whole_and_the_past_pays_less(make_clips):
-    # 6 frames x 24 cells; the future takes 2 x 32 of them, which leaves 80 for 4 frames.
+    # 6 frames x 24 patches; the future takes 2 x 32 of them, which leaves 80 for 4 frames.
     expected = [[20, 20], [20, 20], [32, 32]]
-    assert hidden(make_clips, (1, 3, 2), ratio=0.75) == expected
+    assert hidden(make_clips, (1, 3, 2), mask_ratio=0.75) == expected
 
 
 def test_two_steps_of_future(make_clips):
     # 3 x 24 - 2 x 32 = 8.
-    assert hidden(make_clips, (1, 3, 1), ratio=0.75, future_steps=2) == [[8], [32], [32]]
+    assert hidden(make_clips, (1, 3, 1), mask_ratio=0.75, future_steps=2) == [[8], [32], [32]]
 
 
 def test_a_future_that_hides_less_leaves_more_to_the_past(make_clips):
     # 6 x 24 - 2 x 16 = 112, over 4.
     expected = [[28, 28], [28, 28], [16, 16]]
-    assert hidden(make_clips, (1, 3, 2), ratio=0.75, future_ratio=0.5) == expected
+    assert hidden(make_clips, (1, 3, 2), mask_ratio=0.75, future_ratio=0.5) == expected
 
 
 def test_a_small_budget_is_all_the_futures(make_clips):
-    # 6 x 8 cells are less than the 64 of the future.
-    assert hidden(make_clips, (1, 3, 2), ratio=0.25) == [[0, 0], [0, 0], [24, 24]]
+    # 6 x 8 patches are less than the 64 of the future.
+    assert hidden(make_clips, (1, 3, 2), mask_ratio=0.25) == [[0, 0], [0, 0], [24, 24]]
 
 
-def test_the_future_takes_what_the_past_has_no_cells_for(make_clips):
-    # 6 x 29 cells; the future asks for 2 x 8, but the past holds no more than 4 x 32.
+def test_the_future_takes_what_the_past_has_no_patches_for(make_clips):
+    # 6 x 29 patches; the future asks for 2 x 8, but the past holds no more than 4 x 32.
     expected = [[32, 32], [32, 32], [23, 23]]
-    assert hidden(make_clips, (1, 3, 2), ratio=0.9, future_ratio=0.25) == expected
+    assert hidden(make_clips, (1, 3, 2), mask_ratio=0.9, future_ratio=0.25) == expected
 
 
 def test_what_does_not_divide_goes_where_the_draws_say(make_clips, monkeypatch):
-    """6 x 2 cells, 10 of them in the future: 2 are left for the 4 frames of the past."""
+    """6 x 2 patches, 10 of them in the future: 2 are left for the 4 frames of the past."""
     original = MaskContext.per_frame
 
     def drawn(context, *extra):
@@ -50,36 +50,36 @@ def test_what_does_not_divide_goes_where_the_draws_say(make_clips, monkeypatch):
         return torch.tensor([[[0.6, 0.1], [0.2, 0.5], [0.9, 0.8]]])
 
     monkeypatch.setattr(MaskContext, "per_frame", drawn)
-    assert hidden(make_clips, (1, 3, 2), (1, 5), ratio=0.4) == [[1, 0], [0, 1], [5, 5]]
+    assert hidden(make_clips, (1, 3, 2), (1, 5), mask_ratio=0.4) == [[1, 0], [0, 1], [5, 5]]
     # 6 x 2 - 2 x 2 = 8 with a future of 2 / 5; of 3 / 5 it would be 6: 1 each and 2 more.
-    assert hidden(make_clips, (1, 3, 2), (1, 5), ratio=0.4, future_ratio=0.4) == [[2, 2]] * 3
+    assert hidden(make_clips, (1, 3, 2), (1, 5), mask_ratio=0.4, future_ratio=0.4) == [[2, 2]] * 3
     expected = [[2, 1], [1, 2], [3, 3]]
-    assert hidden(make_clips, (1, 3, 2), (1, 5), ratio=0.4, future_ratio=0.6) == expected
+    assert hidden(make_clips, (1, 3, 2), (1, 5), mask_ratio=0.4, future_ratio=0.6) == expected
 
 
 def test_the_first_time_is_always_past(make_clips):
-    # 3 x 24 cells, 64 of them in the two times that follow.
-    assert hidden(make_clips, (1, 3, 1), ratio=0.75, future_steps=7) == [[8], [32], [32]]
+    # 3 x 24 patches, 64 of them in the two times that follow.
+    assert hidden(make_clips, (1, 3, 1), mask_ratio=0.75, future_steps=7) == [[8], [32], [32]]
 
 
-@pytest.mark.parametrize("rest", [RandomMask(), TubeMask()])
-def test_one_time_is_masked_by_the_rest(make_clips, rest):
+@pytest.mark.parametrize("background", [RandomMask(), TubeMask()])
+def test_one_time_is_masked_by_the_background(make_clips, background):
     clips, same = make_clips(shape=(2, 1, 3)), torch.Generator().manual_seed
-    mask = CausalMask(ratio=0.5, rest=rest)(clips, (4, 8), same(1))
-    rest.ratio = 0.5
-    assert torch.equal(mask, rest(clips, (4, 8), same(1)))
+    mask = CausalMask(mask_ratio=0.5, background=background)(clips, (4, 8), same(1))
+    background.mask_ratio = 0.5
+    assert torch.equal(mask, background(clips, (4, 8), same(1)))
 
 
-def test_the_rest_says_which_cells(make_clips):
+def test_the_background_says_which_patches(make_clips):
     clips, same = make_clips(shape=(2, 3, 2)), torch.Generator().manual_seed
-    mask = CausalMask(ratio=0.75, rest={"type": "TubeMask"})(clips, (4, 8), same(1))
-    context = MaskContext(clips=clips, grid=(4, 8), ratio=0.75, generators=same(1))
-    expected = hide_top(TubeMask().rank(context).scores_BTNhw, 20)
+    mask = CausalMask(mask_ratio=0.75, background={"type": "TubeMask"})(clips, (4, 8), same(1))
+    context = MaskContext(clips=clips, grid=(4, 8), mask_ratio=0.75, generators=same(1))
+    expected = topk_mask(TubeMask().score(context).scores_BTNhw, 20)
     assert torch.equal(mask[:, :2], expected[:, :2])
 
 
-def test_the_rest_must_leave_budgets_alone(make_clips):
-    strategy = CausalMask(rest={"type": "CameraDropoutMask"})
+def test_the_background_must_leave_budgets_alone(make_clips):
+    strategy = CausalMask(background={"type": "CameraDropoutMask"})
     with pytest.raises(ValueError, match="CameraDropoutMask inside CausalMask decides how many"):
         strategy(make_clips(shape=(1, 2, 2)), (4, 8), torch.Generator())
 

@@ -5,26 +5,26 @@ import torch
 
 from drivemim.masking import (
     MaskContext,
+    MaskScores,
     MaskStrategy,
     MixtureMask,
     RandomMask,
-    Ranking,
     TubeMask,
     clip_generators,
 )
 
 
 class Cell(MaskStrategy):
-    """Hides one cell of 1 x 4 before all others."""
+    """Hides one patch of 1 x 4 before all others."""
 
-    def __init__(self, cell, budgets=None):
+    def __init__(self, patch, budgets=None):
         super().__init__()
-        self.cell, self.budgets = cell, budgets
+        self.patch, self.budgets = patch, budgets
 
-    def rank(self, context):
+    def score(self, context):
         scores_BTNhw = torch.zeros(*context.clips.shape, *context.grid)
-        scores_BTNhw[..., self.cell] = 1
-        return Ranking(scores_BTNhw=scores_BTNhw, budgets_BTN=self.budgets)
+        scores_BTNhw[..., self.patch] = 1
+        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=self.budgets)
 
 
 @pytest.fixture
@@ -44,16 +44,16 @@ def test_draws_choose_by_weight(make_clips, draws):
     # Of weights 1, 2 and 1 the first has draws below a quarter, the last from three quarters on.
     draws(0.0, 0.24, 0.25, 0.74, 0.75, 0.99)
     strategy = MixtureMask(
-        ratio=0.25, strategies=[Cell(0), Cell(1), Cell(3)], weights=[0.5, 1, 0.5]
+        mask_ratio=0.25, strategies=[Cell(0), Cell(1), Cell(3)], weights=[0.5, 1, 0.5]
     )
     mask = strategy(make_clips(shape=(6, 2, 1)), (1, 4), torch.Generator())
     hidden = mask[:, :, 0, 0].int().argmax(-1)
-    assert hidden.tolist() == [[cell] * 2 for cell in (0, 0, 1, 1, 3, 3)]
+    assert hidden.tolist() == [[patch] * 2 for patch in (0, 0, 1, 1, 3, 3)]
 
 
 def test_weights_are_equal_by_default(make_clips, draws):
     draws(0.33, 0.34, 0.66, 0.67)
-    strategy = MixtureMask(ratio=0.25, strategies=[Cell(0), Cell(1), Cell(2)])
+    strategy = MixtureMask(mask_ratio=0.25, strategies=[Cell(0), Cell(1), Cell(2)])
     mask = strategy(make_clips(shape=(4, 1, 1)), (1, 4), torch.Generator())
     assert mask[:, 0, 0, 0].int().argmax(-1).tolist() == [0, 1, 1, 2]
 
@@ -63,17 +63,17 @@ def test_budgets_are_those_of_the_strategy_drawn(make_clips, draws):
     uneven = Cell(1, torch.tensor([[[0], [4]], [[3], [1]]]))
     clips = make_clips(shape=(2, 2, 1))
     for strategies in ([Cell(0), uneven], [uneven, Cell(0)]):
-        mask = MixtureMask(ratio=0.5, strategies=strategies)(clips, (1, 4), torch.Generator())
+        mask = MixtureMask(mask_ratio=0.5, strategies=strategies)(clips, (1, 4), torch.Generator())
         expected = [[2, 2], [3, 1]] if strategies[1] is uneven else [[0, 4], [2, 2]]
         assert mask.sum((-2, -1))[..., 0].tolist() == expected
 
 
 def test_one_strategy_is_itself(make_clips):
     clips, generators = make_clips(shape=(2, 3, 2)), torch.Generator().manual_seed(1)
-    mask = MixtureMask(ratio=0.5, strategies=[{"type": "TubeMask"}])(clips, (4, 8), generators)
+    mask = MixtureMask(mask_ratio=0.5, strategies=[{"type": "TubeMask"}])(clips, (4, 8), generators)
     generators.manual_seed(1)
     torch.rand(2, generator=generators)  # what the clips were given
-    assert torch.equal(mask, TubeMask(ratio=0.5)(clips, (4, 8), generators))
+    assert torch.equal(mask, TubeMask(mask_ratio=0.5)(clips, (4, 8), generators))
 
 
 def test_clips_draw_for_themselves_and_by_weight(make_clips):
@@ -88,7 +88,7 @@ def test_clips_draw_for_themselves_and_by_weight(make_clips):
     ("arguments", "message"),
     [
         ({"strategies": []}, r"strategies=\[\] must hold at least 1 strategy"),
-        ({"weights": [1]}, r"weights=\[1\] must hold 2, one a strategy"),
+        ({"weights": [1]}, r"weights=\[1\] must hold 2, one per strategy"),
         ({"weights": [1, 0]}, r"weights=\[1, 0\] must each be in \(0, infinity\)"),
         ({"weights": [1, float("inf")]}, r"weights=\[1, inf\] must each be in \(0, infinity\)"),
         ({"weights": [float("nan"), 1]}, r"weights=\[nan, 1\] must each be in \(0, infinity\)"),

@@ -8,7 +8,7 @@ from drivemim.geometry import backproject_patches
 from drivemim.masking import MotionMask, RandomMask, TubeMask, ego_compensated_change
 
 AHEAD = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-GRID = (10, 20)  # of 80 x 160 pixels: cells of 8 pixels
+GRID = (10, 20)  # of 80 x 160 pixels: patches of 8 pixels
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def scene(make_clips):
 
 
 def paint(clips, t, left, n=0):
-    """A white square of 2 x 2 cells, four cells down."""
+    """A white square of 2 x 2 patches, four patches down."""
     clips.images_BTNHWC[0, t, n, 32:48, left * 8 : left * 8 + 16] = 255
 
 
@@ -74,7 +74,7 @@ def test_nothing_moves(scene):
 
 
 def test_driving_over_still_ground_is_no_change(scene):
-    """A little may remain where the pattern is finer than a cell; taken for still, half changes."""
+    """Little remains where the pattern is finer than a patch; taken as static, half changes."""
     clips = scene()
     drive(clips, 1.0)
     ground = change(clips)[:, 6:]
@@ -140,29 +140,29 @@ def test_a_flicker_of_the_whole_image_is_no_change(scene):
     assert change(clips)[:, 2:-2, 2:-2].mean() < 0.02
 
 
-def test_changed_cells_are_hidden_first(scene):
-    """8 cells changed in every frame, and the share of 150 cells has room for all."""
+def test_changed_patches_are_hidden_first(scene):
+    """8 patches changed in every frame, and the share of 150 patches has room for all."""
     clips = scene()
     for t, left in enumerate((4, 10, 14)):
         paint(clips, t, left)
     moving = ego_compensated_change(clips, GRID) > 0
-    mask = MotionMask(share=0.2)(clips, GRID, torch.Generator().manual_seed(0))
+    mask = MotionMask(budget_fraction=0.2)(clips, GRID, torch.Generator().manual_seed(0))
     assert moving.any()
     assert mask[moving].all()
     assert mask.sum((-1, -2)).unique().tolist() == [150]
 
 
-def test_changed_cells_take_no_more_than_their_share(scene):
-    """Of 8 cells or more, 4 (0.1 of 40) are drawn: the rest have no better chance than others."""
+def test_changed_patches_take_no_more_than_their_share(scene):
+    """Of 8 patches or more, 4 (0.1 of 40) are drawn: the rest have no better chance than others."""
     clips = scene(T=2)
     paint(clips, 0, 4)
     paint(clips, 1, 10)
     moving = ego_compensated_change(clips, GRID)[0, 1, 0] > 0
-    strategy = MotionMask(ratio=0.2, share=0.1)
+    strategy = MotionMask(mask_ratio=0.2, budget_fraction=0.1)
     hidden = [strategy(clips, GRID, torch.Generator().manual_seed(s))[0, 1, 0] for s in range(200)]
     count = int(moving.sum())
     assert count >= 8
-    # 4 of them, and 36 of the remaining 200 - 4 cells.
+    # 4 of them, and 36 of the remaining 200 - 4 patches.
     expected = 4 + (count - 4) * 36 / 196
     mean = float(torch.stack(hidden)[:, moving].sum(-1).float().mean())
     assert mean == pytest.approx(expected, abs=0.4)
@@ -175,7 +175,7 @@ def test_larger_changes_are_drawn_more_often(scene):
     for column, grey in ((2, 40), (6, 40), (10, 40), (14, 255)):
         clips.images_BTNHWC[0, 1, 0, 32:40, column * 8 : column * 8 + 8] = grey
     found = change(clips)[1, 4, [2, 6, 10, 14]]
-    strategy = MotionMask(ratio=1 / 200, share=1.0)
+    strategy = MotionMask(mask_ratio=1 / 200, budget_fraction=1.0)
     drawn = [strategy(clips, GRID, torch.Generator().manual_seed(s))[0, 1, 0] for s in range(300)]
     often = torch.stack(drawn)[:, 4, [2, 6, 10, 14]].float().mean(0)
     torch.testing.assert_close(often, found / found.sum(), atol=0.08, rtol=0)
@@ -184,21 +184,21 @@ def test_larger_changes_are_drawn_more_often(scene):
 @pytest.mark.parametrize("T", [1, 3])
 def test_without_change_it_is_the_rest(scene, T):
     clips = scene(T=T)
-    strategy = MotionMask(share=1.0, rest=TubeMask())
+    strategy = MotionMask(budget_fraction=1.0, background=TubeMask())
     mask = strategy(clips, GRID, torch.Generator().manual_seed(0))
     assert (mask == mask[:, :1]).all()
-    other = MotionMask(share=1.0)(clips, GRID, torch.Generator().manual_seed(1))
+    other = MotionMask(budget_fraction=1.0)(clips, GRID, torch.Generator().manual_seed(1))
     assert (other == mask).float().mean() < 0.8
-    assert isinstance(MotionMask(rest={"type": "TubeMask"}).rest, TubeMask)
-    assert isinstance(MotionMask().rest, RandomMask)
+    assert isinstance(MotionMask(background={"type": "TubeMask"}).background, TubeMask)
+    assert isinstance(MotionMask().background, RandomMask)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"share": 1.5}, r"share=1.5 must be in \[0, 1\]"),
-        ({"far": 0}, r"far=0 must be in \(0, infinity\)"),
-        ({"far": float("inf")}, r"far=inf must be in \(0, infinity\)"),
+        ({"budget_fraction": 1.5}, r"budget_fraction=1.5 must be in \[0, 1\]"),
+        ({"typical_depth": 0}, r"typical_depth=0 must be in \(0, infinity\)"),
+        ({"typical_depth": float("inf")}, r"typical_depth=inf must be in \(0, infinity\)"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from drivemim.masking import MaskContext, MultiBlockMask
 
-# 2 x 4 cells of 4 x 8, one with its upper left corner at (1, 2) and one at (2, 4): 14 cells.
-TWO = {"blocks": 2, "min_share": 0.25, "max_share": 0.25, "min_aspect": 0.5, "max_aspect": 0.5}
+# 2 x 4 patches of 4 x 8, one with its upper left corner at (1, 2) and one at (2, 4): 14 patches.
+TWO = {"blocks": 2, "min_area": 0.25, "max_area": 0.25, "min_aspect": 0.5, "max_aspect": 0.5}
 MIDDLE, CORNER = (0.0, 0.0, 0.5, 0.5), (0.0, 0.0, 0.99, 0.99)
 
 
 @pytest.fixture
 def blocks(monkeypatch):
-    """Let blocks be given rows of (share, aspect, down, across), single cells decreasing draws."""
+    """Let blocks be given rows of (size, aspect, down, across), single patches decreasing draws."""
 
     def give(*rows, method="per_frame"):
         def drawn(context, *extra):
@@ -34,7 +34,9 @@ def picture(mask_hw):
 
 
 def hide(make_clips, hidden, **arguments):
-    mask = MultiBlockMask(ratio=hidden / 32, **arguments)(make_clips(), (4, 8), torch.Generator())
+    mask = MultiBlockMask(mask_ratio=hidden / 32, **arguments)(
+        make_clips(), (4, 8), torch.Generator()
+    )
     return picture(mask[0, 0, 0])
 
 
@@ -46,7 +48,7 @@ def test_blocks_that_meet_the_budget(make_clips, blocks):
 
 def test_chance_fills_the_rest_of_the_budget(make_clips, blocks):
     blocks(MIDDLE, CORNER)
-    # The lowest draws are those of the last cells, in reading order, that no block covers.
+    # The lowest draws are those of the last patches, in reading order, that no block covers.
     expected = ["........", "..####..", "..######", "..######"]
     assert hide(make_clips, 16, **TWO) == expected
 
@@ -63,9 +65,9 @@ def test_the_first_block_is_cut_when_it_alone_exceeds_the_budget(make_clips, blo
 
 
 def test_shares_and_aspects_are_drawn_in_their_ranges(make_clips, blocks):
-    # Half way from 4 to 12 cells is 8; half way (in the logarithm) from 1/4 to 1 is 1/2: 2 x 4.
+    # Half way from 4 to 12 patches is 8; half way (in the logarithm) from 1/4 to 1 is 1/2: 2 x 4.
     blocks((0.5, 0.5, 0.0, 0.0))
-    arguments = {"min_share": 4 / 32, "max_share": 12 / 32, "min_aspect": 0.25, "max_aspect": 1.0}
+    arguments = {"min_area": 4 / 32, "max_area": 12 / 32, "min_aspect": 0.25, "max_aspect": 1.0}
     expected = ["####....", "####....", "........", "........"]
     assert hide(make_clips, 8, blocks=1, **arguments) == expected
 
@@ -82,14 +84,14 @@ def test_alike_in_time_draws_for_each_camera(make_clips):
 @settings(max_examples=40, deadline=None)
 @given(
     grid=st.tuples(st.integers(1, 30), st.integers(1, 30)),
-    shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    areas=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     aspects=st.tuples(st.floats(0.01, 50), st.floats(0.01, 50)),
     draw=st.sampled_from([0.0, 0.4, 1 - 2**-24]),
 )
-def test_blocks_lie_within_the_grid(make_clips, grid, shares, aspects, draw):
-    """Given budget for just one block, all hidden cells are a rectangle of its size."""
+def test_blocks_lie_within_the_grid(make_clips, grid, areas, aspects, draw):
+    """Given budget for just one block, all hidden patches are a rectangle of its size."""
     strategy = MultiBlockMask(
-        min_share=min(shares), max_share=max(shares), min_aspect=min(aspects),
+        min_area=min(areas), max_area=max(areas), min_aspect=min(aspects),
         max_aspect=max(aspects),
     )  # fmt: skip
     draws = torch.full((1, 1, 1, 4, 4), draw)
@@ -107,9 +109,9 @@ def test_blocks_lie_within_the_grid(make_clips, grid, shares, aspects, draw):
     [
         ({"blocks": 0}, r"blocks=0 must be a whole number in \[1, infinity\)"),
         ({"blocks": 1.5}, r"blocks=1.5 must be a whole number in \[1, infinity\)"),
-        ({"min_share": -0.1}, r"min_share=-0.1 must be in \[0, 1\]"),
-        ({"max_share": 1.5}, r"max_share=1.5 must be in \[0, 1\]"),
-        ({"min_share": 0.5}, r"min_share=0.5 must be in \[0, max_share=0.2\]"),
+        ({"min_area": -0.1}, r"min_area=-0.1 must be in \[0, 1\]"),
+        ({"max_area": 1.5}, r"max_area=1.5 must be in \[0, 1\]"),
+        ({"min_area": 0.5}, r"min_area=0.5 must be in \[0, max_area=0.2\]"),
         ({"min_aspect": 0}, r"min_aspect=0 must be in \(0, max_aspect=1.5\]"),
         ({"min_aspect": 2}, r"min_aspect=2 must be in \(0, max_aspect=1.5\]"),
         ({"max_aspect": float("inf")}, r"max_aspect=inf must be in \(0, infinity\)"),

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivemim.masking import MaskContext, ObjectMask, cell_owners
+from drivemim.masking import MaskContext, ObjectMask, patch_owners
 
 GRID = (8, 16)
 
@@ -17,7 +17,7 @@ def seeded(seed=0):
 
 def owned(clips, grid=GRID):
     present = (clips.labels_BTNM >= 0) & clips.valid_BTN[..., None]
-    return cell_owners(clips.boxes_BTNM4, clips.depths_BTNM, present, grid, clips.image_size)
+    return patch_owners(clips.boxes_BTNM4, clips.depths_BTNM, present, grid, clips.image_size)
 
 
 boxes_of_a_frame = st.lists(
@@ -46,32 +46,39 @@ def clips_of(make_clips, frames):
 @settings(max_examples=100, deadline=None)
 @given(
     frames=st.lists(boxes_of_a_frame, min_size=4, max_size=4),
-    share=st.floats(0, 1),
-    keep=st.floats(0, 1),
+    budget_fraction=st.floats(0, 1),
+    visible_fraction=st.floats(0, 1),
     min_visible=st.integers(0, 3),
     track_hidden=st.floats(0, 1),
-    ratio=st.floats(0, 1),
+    mask_ratio=st.floats(0, 1),
 )
 def test_every_object_keeps_its_share(
-    make_clips, frames, share, keep, min_visible, track_hidden, ratio
+    make_clips, frames, budget_fraction, visible_fraction, min_visible, track_hidden, mask_ratio
 ):
     clips = clips_of(make_clips, frames)
     strategy = ObjectMask(
-        ratio=ratio, share=share, keep=keep, min_visible=min_visible, track_hidden=track_hidden
+        mask_ratio=mask_ratio,
+        budget_fraction=budget_fraction,
+        visible_fraction=visible_fraction,
+        min_visible=min_visible,
+        track_hidden=track_hidden,
     )
     mask = strategy(clips, GRID, seeded())
     owners = owned(clips)
     for t in range(2):
         for n in range(2):
-            cells = [owners[0, t, n] == m for m in range(clips.tracks_BTNM.shape[-1])]
-            cells = [own for own in cells if own.any()]
+            patches = [owners[0, t, n] == m for m in range(clips.tracks_BTNM.shape[-1])]
+            patches = [own for own in patches if own.any()]
             kept = [
-                min(int(o.sum()), max(min_visible, math.ceil(keep * int(o.sum()) - 1e-4)))
-                for o in cells
+                min(
+                    int(o.sum()),
+                    max(min_visible, math.ceil(visible_fraction * int(o.sum()) - 1e-4)),
+                )
+                for o in patches
             ]
-            least = [min(int(o.sum()), min_visible) for o in cells]
-            budget = round(ratio * 128)
-            for own, full, small in zip(cells, kept, least, strict=True):
+            least = [min(int(o.sum()), min_visible) for o in patches]
+            budget = round(mask_ratio * 128)
+            for own, full, small in zip(patches, kept, least, strict=True):
                 visible = int((own & ~mask[0, t, n]).sum())
                 if budget <= 128 - sum(kept):
                     assert visible >= full
@@ -82,10 +89,14 @@ def test_every_object_keeps_its_share(
 @settings(max_examples=50, deadline=None)
 @given(frames=st.lists(boxes_of_a_frame, min_size=4, max_size=4), seed=st.integers(0, 99))
 def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
-    """With room for all, a hidden track loses all but its share wherever it owns cells."""
+    """With room for all, a hidden track loses all but its share wherever it owns patches."""
     clips = clips_of(make_clips, frames)
-    context = MaskContext(clips=clips, grid=GRID, ratio=1.0, generators=seeded(seed))
-    scores = ObjectMask(ratio=1.0, share=1.0, keep=0.3).rank(context).scores_BTNhw
+    context = MaskContext(clips=clips, grid=GRID, mask_ratio=1.0, generators=seeded(seed))
+    scores = (
+        ObjectMask(mask_ratio=1.0, budget_fraction=1.0, visible_fraction=0.3)
+        .score(context)
+        .scores_BTNhw
+    )
     owners = owned(clips)
     hidden = {}
     for t in range(2):
@@ -114,11 +125,11 @@ many_boxes = st.lists(
 @given(
     rows=many_boxes,
     small=st.floats(0.02, 1),
-    objects=st.sampled_from(["favour", "balance", "spare"]),
-    share=st.sampled_from([1.0, 0.3, {"pedestrian": 0.4, "vehicle": 0.6}]),
-    keep=st.sampled_from([0.0, 0.3]),
+    mode=st.sampled_from(["prefer", "quota", "protect"]),
+    budget_fraction=st.sampled_from([1.0, 0.3, {"pedestrian": 0.4, "vehicle": 0.6}]),
+    visible_fraction=st.sampled_from([0.0, 0.3]),
     min_visible=st.integers(1, 3),
-    grid_and_ratio=st.sampled_from(
+    grid_and_mask_ratio=st.sampled_from(
         [
             ((14, 25), 0.75),
             ((7, 13), 0.75),
@@ -131,11 +142,19 @@ many_boxes = st.lists(
     ),
     seed=st.integers(0, 99),
 )
-def test_no_object_of_four_cells_is_hidden_whole(
-    make_clips, rows, small, objects, share, keep, min_visible, grid_and_ratio, seed
+def test_no_object_of_four_patches_is_hidden_whole(
+    make_clips,
+    rows,
+    small,
+    mode,
+    budget_fraction,
+    visible_fraction,
+    min_visible,
+    grid_and_mask_ratio,
+    seed,
 ):
-    """Four at a ratio of 3/4; in general, one of at least 1 / (1 - ratio) cells."""
-    grid, ratio = grid_and_ratio
+    """Four at a ratio of 3/4; in general, one of at least 1 / (1 - mask_ratio) patches."""
+    grid, mask_ratio = grid_and_mask_ratio
     boxes = [
         (
             x * 160,
@@ -150,16 +169,20 @@ def test_no_object_of_four_cells_is_hidden_whole(
     clips = make_clips({(0, 0, 0): boxes})
     clips.labels_BTNM[0, 0, 0] = torch.tensor([row[-1] for row in rows], dtype=torch.int64)
     strategy = ObjectMask(
-        ratio=ratio, objects=objects, share=share, keep=keep, min_visible=min_visible,
+        mask_ratio=mask_ratio,
+        mode=mode,
+        budget_fraction=budget_fraction,
+        visible_fraction=visible_fraction,
+        min_visible=min_visible,
         track_hidden=1.0,
-    )  # fmt: skip
+    )
     mask = strategy(clips, grid, seeded(seed))
     owners = owned(clips, grid)
-    least = round(1 / (1 - ratio), 6)
+    least = round(1 / (1 - mask_ratio), 6)
     for m in range(len(rows)):
         own = owners == m
         assert own.sum() < least or (own & ~mask).any()
-    # Nor is any other, if there are no more objects than cells left to see.
-    budget = round(ratio * grid[0] * grid[1])
+    # Nor is any other, if there are no more objects than patches left to see.
+    budget = round(mask_ratio * grid[0] * grid[1])
     if len(owners[owners >= 0].unique()) <= grid[0] * grid[1] - budget:
         assert all((~mask[owners == m]).any() for m in owners[owners >= 0].unique())

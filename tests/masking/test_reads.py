@@ -6,15 +6,15 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from drivemim.masking.base import READABLE, MaskStrategy, build_mask, clip_generators
 from drivemim.masking.random import RandomMask
+from drivemim.masking.strategy import READABLE, MaskStrategy, build_mask, clip_generators
 from drivemim.registry import MASKS
 
 GRID = (6, 10)
 # Worked out from what each strategy is for; those inside it count by themselves.
 READS = {
     "BlockMask": set(), "CameraDropoutMask": set(), "CausalMask": set(), "GridMask": set(),
-    "GuidedMask": set(), "LargeCellMask": set(), "MixtureMask": set(), "MotionMask": {"lidar"},
+    "GuidedMask": set(), "CoarsePatchMask": set(), "MixtureMask": set(), "MotionMask": {"lidar"},
     "MultiBlockMask": set(), "ObjectMask": {"boxes", "tracks"}, "RandomMask": set(),
     "StackMask": set(), "TubeMask": set(), "WorldMask": {"lidar"},
 }  # fmt: skip
@@ -56,7 +56,11 @@ def without(clips, what):
 
 def all_of(strategy):
     """What a strategy and those inside it say that they read."""
-    inside = [strategy.rest] if hasattr(strategy, "rest") else getattr(strategy, "strategies", [])
+    inside = (
+        [strategy.background]
+        if hasattr(strategy, "background")
+        else getattr(strategy, "strategies", [])
+    )
     return strategy.reads.union(*(all_of(each) for each in inside))
 
 
@@ -69,8 +73,8 @@ def test_every_registered_strategy_says_what_it_reads():
 
 def test_a_strategy_that_does_not_say_is_taken_to_read_everything():
     class Silent(MaskStrategy):
-        def rank(self, context):
-            return RandomMask().rank(context)
+        def score(self, context):
+            return RandomMask().score(context)
 
     assert Silent().reads == set(READABLE) == {"boxes", "tracks", "lidar"}
 

@@ -20,14 +20,14 @@ STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 class ShuffledMask:
     """Hide a random share of each frame, with as little code as that takes."""
 
-    ratio: float
+    mask_ratio: float
 
     def __call__(
         self, clips: Clips, grid: tuple[int, int], generators: Sequence[torch.Generator]
     ) -> Tensor:
         (_, T, N), (h, w) = clips.shape, grid
         noise = torch.stack([torch.rand(T, N, h * w, generator=each) for each in generators])
-        hidden = noise.argsort(dim=-1)[..., : round(self.ratio * h * w)]
+        hidden = noise.argsort(dim=-1)[..., : round(self.mask_ratio * h * w)]
         mask = torch.zeros_like(noise, dtype=torch.bool).scatter(-1, hidden, True)
         return mask.unflatten(-1, grid)
 
@@ -92,7 +92,7 @@ def make_decoder(name: str, encoder: str = "vit", **changes: Any) -> dict[str, A
 
 def make_pretrainer(
     encoder: str = "vit",
-    ratio: float = 0.5,
+    mask_ratio: float = 0.5,
     attention_scope: str = "clip",
     decoder: str = "clip",
     **others: Any,
@@ -104,7 +104,7 @@ def make_pretrainer(
             encoder=ENCODERS[encoder],
             decoder=make_decoder(decoder, encoder, attention_scope=attention_scope),
             target=dict(type="NormalizedPixels"),
-            masking=dict(type="ShuffledMaskForTests", ratio=ratio),
+            masking=dict(type="ShuffledMaskForTests", mask_ratio=mask_ratio),
             data_preprocessor=dict(type="ClipPreprocessor", **STATISTICS),
         )
         | others

@@ -66,21 +66,21 @@ def test_missing_image(repository, drive):
 
 
 def test_misspelt_key(repository, drive):
-    line = last_line(train(repository, drive, "model.masking.ratoi=0.5"))
-    assert "ratoi" in line
-    assert "ratio" in line.replace("ratoi", "")
+    line = last_line(train(repository, drive, "model.masking.mask_ratoi=0.5"))
+    assert "mask_ratoi" in line
+    assert "mask_ratio" in line.replace("mask_ratoi", "")
 
 
 def test_a_value_that_cannot_be(repository, drive):
-    line = last_line(train(repository, drive, "model.masking.ratio=1.5"))
+    line = last_line(train(repository, drive, "model.masking.mask_ratio=1.5"))
     assert line.startswith("ConfigError: ")
     assert "1.5" in line
 
 
 def test_an_option_without_a_value(repository, drive):
-    finished = train(repository, drive, "model.masking.ratio")
+    finished = train(repository, drive, "model.masking.mask_ratio")
     assert finished.returncode == 2
-    assert "--cfg-options: 'model.masking.ratio' is no KEY=VALUE" in finished.stderr
+    assert "--cfg-options: 'model.masking.mask_ratio' is no KEY=VALUE" in finished.stderr
 
 
 def test_a_work_dir_below_a_file(repository, drive):

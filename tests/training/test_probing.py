@@ -73,7 +73,7 @@ def test_colours_are_found_by_a_random_backbone(config, index):
     results = probe_backbone(config, index=index, train="train", val="val")
     # Six frames of 64x96 pixels and cells of 8.
     assert results["cells"] == {
-        split: {"rest": 288, "pedestrian": 144, "vehicle": 144} for split in ("train", "val")
+        split: {"background": 288, "pedestrian": 144, "vehicle": 144} for split in ("train", "val")
     }
     assert results["linear/mAP"] == pytest.approx(1.0)
     assert results["linear/balanced_accuracy"] == pytest.approx(1.0)
@@ -168,7 +168,7 @@ def exposed(config, index, tmp_path_factory):
 _base_ = {str(config)!r}
 train_dataloader = dict(dataset=dict(
     _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96)))
-model = dict(masking=dict(_delete_=True, type='ObjectMask', ratio=0.75))
+model = dict(masking=dict(_delete_=True, type='ObjectMask', mask_ratio=0.75))
 """)
     train(folder / "seen.py", work_dir=folder / "exposed-run")
     export_backbone(folder / "exposed-run" / "iter_2.pth", folder / "backbone.safetensors")

@@ -72,12 +72,12 @@ def test_boxes_count_where_they_are_read_and_annotated(folder, judge, tmp_path):
 
 def test_boxes_of_a_detector_are_said_and_not_counted(folder, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
-    boxes = {"type": "DetectedBoxes", "file": "results.json"}
+    boxes = {"type": "PseudoLabelBoxes", "file": "results.json"}
     metadata = metadata_of({"index": index, "boxes": boxes}, masking="ObjectMask")
     record = record_of(metadata)
     assert record.annotated == []
     (line,) = record.remarks()
-    assert "boxes of a detector (DetectedBoxes)" in line
+    assert "boxes of a detector (PseudoLabelBoxes)" in line
     assert "indirectly" in line
     silent = metadata_of({"index": index, "boxes": boxes}, masking="TubeMask")
     assert record_of(silent).remarks() == []

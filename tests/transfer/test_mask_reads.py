@@ -3,8 +3,8 @@
 import pytest
 from mmengine.config import Config
 
-from drivemim.masking.base import MaskStrategy
 from drivemim.masking.random import RandomMask
+from drivemim.masking.strategy import MaskStrategy
 from drivemim.registry import MASKS
 from drivemim.transfer.mask_reads import boxes_from, describe_reads, has_boxes
 from drivemim.transfer.recipe import starts_of
@@ -25,17 +25,17 @@ def reads(masking, *data, **model):
     [
         ({"type": "RandomMask"}, NOTHING),
         ({"type": "drivemim.ObjectMask"}, OBJECT),
-        ({"type": "ObjectMask", "rest": {"type": "WorldMask"}}, OBJECT),
-        ({"type": "CausalMask", "rest": {"type": "ObjectMask"}}, OBJECT),
-        ({"type": "GuidedMask", "rest": {"type": "WorldMask"}}, NOTHING),
+        ({"type": "ObjectMask", "background": {"type": "WorldMask"}}, OBJECT),
+        ({"type": "CausalMask", "background": {"type": "ObjectMask"}}, OBJECT),
+        ({"type": "GuidedMask", "background": {"type": "WorldMask"}}, NOTHING),
         (
             {"type": "MixtureMask", "strategies": [{"type": "WorldMask"}, {"type": "ObjectMask"}]},
             OBJECT,
         ),
         (
-            {"type": "StackMask", "shares": [0.5, 0.5], "strategies": [
+            {"type": "StackMask", "budget_fractions": [0.5, 0.5], "strategies": [
                 {"type": "TubeMask"},
-                {"type": "CameraDropoutMask", "rest": {"type": "ObjectMask"}},
+                {"type": "CameraDropoutMask", "background": {"type": "ObjectMask"}},
             ]},
             OBJECT,
         ),
@@ -46,7 +46,7 @@ def test_every_strategy_inside_another_counts(masking, expected):
 
 
 def test_what_the_data_do_not_have_is_not_read():
-    world = {"type": "ObjectMask", "rest": {"type": "WorldMask"}}
+    world = {"type": "ObjectMask", "background": {"type": "WorldMask"}}
     lidar = {**ANNOTATED, "lidar_points": 100}
     assert reads(world, lidar) == {**OBJECT, "lidar": ["WorldMask"]}
     assert reads(world, {**ANNOTATED, "annotated_frames": 0}) == NOTHING
@@ -65,7 +65,10 @@ def test_what_the_data_do_not_have_is_not_read():
         ("AnnotatedBoxes", "annotations"),
         ("MotionBoxes", "images"),
         ({"type": "drivemim.MotionBoxes", "min_change": 0.1}, "images"),
+        ({"type": "PseudoLabelBoxes", "file": "results.json"}, "detector"),
+        # The earlier name of PseudoLabelBoxes, in checkpoints.
         ({"type": "DetectedBoxes", "file": "results.json"}, "detector"),
+        ("drivemim.DetectedBoxes", "detector"),
         ("SomebodysBoxes", "annotations"),
     ],
 )
@@ -75,8 +78,8 @@ def test_where_boxes_come_from(boxes, origin):
 
 def test_a_strategy_of_the_user_that_does_not_say_reads_everything(monkeypatch):
     class SilentMask(MaskStrategy):
-        def rank(self, context):
-            return RandomMask().rank(context)
+        def score(self, context):
+            return RandomMask().score(context)
 
     monkeypatch.setitem(MASKS.module_dict, "SilentMask", SilentMask)
     assert reads({"type": "SilentMask"}) == {

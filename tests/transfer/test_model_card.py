@@ -59,7 +59,7 @@ train_dataloader = dict(batch_size=3, dataset=dict(
     _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96),
     scenes=['scene-0061'], cameras=['CAM_FRONT'], num_frames=2, frame_interval=0.25,
     augment=dict(flip=0.25)))
-model = dict(masking=dict(_delete_=True, type='ObjectMask', ratio=0.75, keep=0.2))
+model = dict(masking=dict(_delete_=True, type='ObjectMask', mask_ratio=0.75, visible_fraction=0.2))
 default_hooks = dict(logger=dict(interval=1))
 """)
     # MMEngine's logs go by this folder's name and the second: no other test may have it.
@@ -142,7 +142,7 @@ def test_the_data_are_those_of_the_config_and_the_index(index, tables):
 
 def test_the_recipe_is_that_of_the_config_and_the_log(tables):
     assert tables["Recipe"] == {
-        "masks": "ObjectMask(keep=0.2, ratio=0.75)",
+        "masks": "ObjectMask(mask_ratio=0.75, visible_fraction=0.2)",
         "boxes": "annotated, read by ObjectMask",
         "tracks": "read by ObjectMask",
         "lidar": "not read",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.masking import MaskStrategy, clip_generators
-from drivemim.masking.named import named_strategies
+from drivemim.masking.from_config import strategies_from_config
 from drivemim.registry import MASKS, MODELS
 from drivemim.town.rig import make_rig
 
@@ -130,8 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = torch.device(arguments.device)
     config = Config.fromfile(arguments.config).to_dict()
     strategies = {
-        name: MASKS.build({**each, "ratio": arguments.ratio})
-        for name, each in named_strategies(config, arguments.config, arguments.only).items()
+        name: MASKS.build({**each, "mask_ratio": arguments.ratio})
+        for name, each in strategies_from_config(config, arguments.config, arguments.only).items()
     }
     print(f"B={arguments.clips}, T=3, N=6, {arguments.boxes} boxes a frame, on {device}, "
           f"{torch.get_num_threads()} threads; median of {arguments.repeats}")  # fmt: skip

@@ -3,11 +3,11 @@
 masking = dict(
     _delete_=True,
     type='MixtureMask',
-    ratio=0.75,
+    mask_ratio=0.75,
     strategies=[
-        dict(type='ObjectMask', rest=dict(type='WorldMask')),
-        dict(type='CausalMask', rest=dict(type='TubeMask')),
-        dict(type='GuidedMask', rest=dict(type='WorldMask')),
+        dict(type='ObjectMask', background=dict(type='WorldMask')),
+        dict(type='CausalMask', background=dict(type='TubeMask')),
+        dict(type='GuidedMask', background=dict(type='WorldMask')),
     ],
     weights=[2, 1, 1])
 teacher = dict(type='LossPredictor')
@@ -15,5 +15,5 @@ teacher = dict(type='LossPredictor')
 custom_hooks = [
     dict(
         type='MaskSchedule',
-        moves=[dict(name='strategies.2.share', start=0.0, end=0.5, begin=0.1, until=1.0)])
+        moves=[dict(name='strategies.2.budget_fraction', start=0.0, end=0.5, begin=0.1, until=1.0)])
 ]

@@ -18,7 +18,7 @@ MIN_OVERLAP = 0.2
 _SLOT_BITS = 16
 
 
-def with_linked_tracks(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVERLAP) -> Clips:
+def link_tracks_by_iou(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVERLAP) -> Clips:
     """Return one clip whose tracks link boxes of the same camera and class.
 
     Two boxes of consecutive steps are the same object if each is the other's best match by
@@ -36,7 +36,6 @@ def with_linked_tracks(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVE
 
     Returns:
         the clip with tracks; -1 for boxes that are not linked to another box.
-        the clip with tracks; -1 for boxes that are linked to no other.
     """
     labels_TNM = clips.labels_BTNM[0].numpy()
     boxes_TNM4 = clips.boxes_BTNM4[0].double().numpy()

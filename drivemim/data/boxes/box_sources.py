@@ -42,7 +42,7 @@ class ImageBoxes:
     depth: Floats
 
     @classmethod
-    def none(cls) -> ImageBoxes:
+    def empty(cls) -> ImageBoxes:
         """Return an instance without boxes."""
         nothing = np.zeros(0, np.int64)
         return cls(nothing, np.zeros((0, 4)), nothing, nothing, np.zeros(0))
@@ -69,18 +69,18 @@ class BoxSource(ABC):
         self.class_map = class_map
 
     @abstractmethod
-    def find(self, rows: Ints) -> ImageBoxes:
+    def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
         """Return the boxes of frames, in the pixels of their files.
 
         Args:
             rows: (F,) rows of ``index.frames``.
         """
 
-    def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
+    def add_boxes(self, clips: Clips, rows_TN: Ints) -> Clips:
         """Return the loaded clip with the data added that its boxes still lack.
 
         Args:
-            clips: one clip, with the boxes from ``find``.
+            clips: one clip, with the boxes from ``boxes_for_frames``.
             rows_TN: its frames as rows of ``index.frames``, -1 for missing frames.
         """
         del rows_TN
@@ -101,7 +101,7 @@ class AnnotatedBoxes(BoxSource):
         super().__init__(index=index, class_map=class_map)
         check_class_map(class_map, index.categories)
 
-    def find(self, rows: Ints) -> ImageBoxes:
+    def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
         """Return the boxes of frames, in the pixels of their files."""
         found = frame_boxes(self.index, rows, class_map=self.class_map)
         one = ~found.crowd
@@ -117,7 +117,7 @@ def build_box_source(
     if boxes is None:
         if class_map:
             raise ConfigError(
-                f"boxes=None: nothing reads class_map={dict(class_map)}; leave it out"
+                f"boxes=None, so class_map={dict(class_map)} has no effect; leave it out"
             )
         return None
     config = {"type": boxes} if isinstance(boxes, str) else dict(boxes)

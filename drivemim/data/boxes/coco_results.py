@@ -102,8 +102,8 @@ def read_results(
     boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
     del results
     # A number that was read from text can be NaN.
-    _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is no number", path)
-    _refuse(~np.isfinite(score_D), lambda _: "has a score that is no number", path)
+    _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is not a number", path)
+    _refuse(~np.isfinite(score_D), lambda _: "has a score that is not a number", path)
     _refuse(
         (boxes_D4[:, 2:] < 0).any(axis=1),
         lambda entry: f"has bbox {boxes_D4[entry].tolist()}, whose width or height is negative",
@@ -112,8 +112,8 @@ def read_results(
     if images is None:
         if class_map:
             raise ConfigError(
-                f"{path} numbers its classes as drivemim does, so that nothing reads "
-                f"class_map={dict(class_map)}; leave it out, or give images"
+                f"{path} numbers its classes like drivemim, so class_map={dict(class_map)} "
+                "has no effect; leave it out, or give images"
             )
         row_D, label_D = _own_ids(image_D, category_D, index, path)
     else:
@@ -127,11 +127,11 @@ def read_results(
         )
         names = [category.name for category in listed.categories]
         label_D = _labels(names, class_map, images)[kind_D]
-    wanted = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
-    wanted = wanted[np.argsort(row_D[wanted], kind="stable")]
-    corners_D4 = boxes_D4[wanted].astype(np.float32)
+    kept = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
+    kept = kept[np.argsort(row_D[kept], kind="stable")]
+    corners_D4 = boxes_D4[kept].astype(np.float32)
     corners_D4[:, 2:] += corners_D4[:, :2]
-    return DetectionTable(row_D[wanted], corners_D4, label_D[wanted].astype(np.int8))
+    return DetectionTable(row_D[kept], corners_D4, label_D[kept].astype(np.int8))
 
 
 def _decode(path: Path, kind: Any, what: str) -> Any:

@@ -66,7 +66,7 @@ class FrameBoxes:
 
 
 @dataclass(frozen=True, eq=False)
-class BoxesInTime:
+class InterpolatedBoxes:
     """3-D boxes of F frames at the frames' own timestamps, M in total.
 
     Attributes:
@@ -82,7 +82,7 @@ class BoxesInTime:
     rotation: Floats
 
 
-def boxes_in_time(index: FrameIndex, rows: Ints) -> BoxesInTime:
+def interpolate_boxes(index: FrameIndex, rows: Ints) -> InterpolatedBoxes:
     """Return the annotations of frames, interpolated for sweeps like in the devkit's ``get_boxes``.
 
     A sweep has the boxes of the sample it belongs to. If the previous sample also has a box of the
@@ -97,11 +97,11 @@ def boxes_in_time(index: FrameIndex, rows: Ints) -> BoxesInTime:
     frame, box = _expand(samples.first_box[sample], samples.box_count[sample])
     center, rotation = boxes.center[box], boxes.rotation[box]
     if index.frames.keyframe[rows].all():
-        return BoxesInTime(frame, box, center, rotation)
+        return InterpolatedBoxes(frame, box, center, rotation)
 
     between = np.flatnonzero(~index.frames.keyframe[rows][frame] & (boxes.previous[box] >= 0))
     if len(between) == 0:
-        return BoxesInTime(frame, box, center, rotation)
+        return InterpolatedBoxes(frame, box, center, rotation)
     now = sample[frame[between]]
     start, end = samples.timestamp[samples.previous[now]], samples.timestamp[now]
     time = index.frames.timestamp[rows][frame[between]]
@@ -111,7 +111,7 @@ def boxes_in_time(index: FrameIndex, rows: Ints) -> BoxesInTime:
     old = boxes.center[before]
     center[between] = old + amount[:, None] * (center[between] - old)
     rotation[between] = slerp(boxes.rotation[before], rotation[between], amount)
-    return BoxesInTime(frame, box, center, rotation)
+    return InterpolatedBoxes(frame, box, center, rotation)
 
 
 def frame_boxes(
@@ -153,7 +153,7 @@ def frame_boxes(
 def _boxes_of_chunk(
     index: FrameIndex, rows: Ints, labels: Ints, keep_unlabelled: bool, min_size: float
 ) -> FrameBoxes:
-    found = boxes_in_time(index, rows)
+    found = interpolate_boxes(index, rows)
     label = labels[index.boxes.category[found.box]]
     if not keep_unlabelled:
         found, label = _select(found, label >= 0), label[label >= 0]
@@ -198,11 +198,13 @@ def _expand(first: Ints, count: Ints) -> tuple[Ints, Ints]:
     return owner, np.arange(len(owner)) + (first - start)[owner]
 
 
-def _select(found: BoxesInTime, keep: NDArray[np.bool_]) -> BoxesInTime:
-    return BoxesInTime(found.frame[keep], found.box[keep], found.center[keep], found.rotation[keep])
+def _select(found: InterpolatedBoxes, keep: NDArray[np.bool_]) -> InterpolatedBoxes:
+    return InterpolatedBoxes(
+        found.frame[keep], found.box[keep], found.center[keep], found.rotation[keep]
+    )
 
 
-def _see(index: FrameIndex, rows: Ints, found: BoxesInTime) -> ProjectedBoxes:
+def _see(index: FrameIndex, rows: Ints, found: InterpolatedBoxes) -> ProjectedBoxes:
     """Return 2-D boxes: projected from the 3-D box if there is one, else as drawn in the image."""
     frames = index.frames
     size_M2 = np.stack([frames.height[rows], frames.width[rows]], axis=1)[found.frame]
@@ -221,7 +223,9 @@ def _see(index: FrameIndex, rows: Ints, found: BoxesInTime) -> ProjectedBoxes:
     return ProjectedBoxes(boxes, truncation, depth, in_image)
 
 
-def _project(index: FrameIndex, rows: Ints, found: BoxesInTime, size_M2: Ints) -> ProjectedBoxes:
+def _project(
+    index: FrameIndex, rows: Ints, found: InterpolatedBoxes, size_M2: Ints
+) -> ProjectedBoxes:
     """Project 3-D boxes through each frame's own pose."""
     to_camera = invert_pose(index.camera_to_global(rows))[found.frame]
     corners = box_corners(found.center, index.boxes.size[found.box], found.rotation)

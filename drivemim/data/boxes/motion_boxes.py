@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from drivemim.clips import CLASSES, Clips
-from drivemim.data.boxes.box_links import with_linked_tracks
+from drivemim.data.boxes.box_links import link_tracks_by_iou
 from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes, Ints, pad_boxes
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
@@ -35,7 +35,7 @@ class MotionBoxes(BoxSource):
 
     The classes are unknown, so all boxes are vehicles, the larger of the moving objects. With
     ``ObjectMask``, use one share instead of one per class. Boxes have no depth. Tracks are linked
-    from step to step, see ``with_linked_tracks``.
+    from step to step, see ``link_tracks_by_iou``.
 
     Args:
         index: the data set.
@@ -61,12 +61,12 @@ class MotionBoxes(BoxSource):
             )
         self.min_change = min_change
 
-    def find(self, rows: Ints) -> ImageBoxes:
-        """Return no boxes; ``complete`` finds them when the images are loaded."""
+    def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
+        """Return no boxes; ``add_boxes`` finds them when the images are loaded."""
         del rows
-        return ImageBoxes.none()
+        return ImageBoxes.empty()
 
-    def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
+    def add_boxes(self, clips: Clips, rows_TN: Ints) -> Clips:
         """Return the clip with boxes around moving objects."""
         if clips.shape[1] == 1:
             raise ConfigError("MotionBoxes compares the frames of a clip; set num_frames=2 or more")
@@ -74,14 +74,16 @@ class MotionBoxes(BoxSource):
         squares = (max(1, height // _SQUARE), max(1, width // _SQUARE))
         change_TNhw = ego_compensated_change(clips, squares)[0].numpy()
         valid_TN = clips.valid_BTN[0].numpy()
-        found = [
+        boxes_per_frame = [
             moving_boxes(change_hw, self.min_change)
             * ([width / squares[1], height / squares[0]] * 2)
             for change_hw in change_TNhw[valid_TN]
         ]
-        boxes = np.concatenate([np.zeros((0, 4)), *found])
+        boxes = np.concatenate([np.zeros((0, 4)), *boxes_per_frame])
         image_boxes = ImageBoxes(
-            frame=np.repeat(np.arange(len(found)), [len(each) for each in found]),
+            frame=np.repeat(
+                np.arange(len(boxes_per_frame)), [len(each) for each in boxes_per_frame]
+            ),
             boxes=boxes,
             label=np.full(len(boxes), CLASSES.index("vehicle"), np.int64),
             track=np.full(len(boxes), -1, np.int64),
@@ -91,7 +93,7 @@ class MotionBoxes(BoxSource):
         padded = pad_boxes(image_boxes, valid_TN, as_loaded, clips.image_size, 0.0)
         fields = {name: torch.from_numpy(values)[None] for name, values in padded.items()}
         moving = replace(clips, **fields)  # type: ignore[arg-type]  # tokens are left out
-        return with_linked_tracks(moving, rows_TN)
+        return link_tracks_by_iou(moving, rows_TN)
 
 
 def moving_boxes(change_hw: NDArray[np.float32], min_change: float) -> NDArray[np.float64]:

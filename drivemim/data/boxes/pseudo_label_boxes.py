@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from drivemim.clips import Clips
-from drivemim.data.boxes.box_links import MIN_OVERLAP, with_linked_tracks
+from drivemim.data.boxes.box_links import MIN_OVERLAP, link_tracks_by_iou
 from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes, Ints
 from drivemim.data.boxes.coco_results import read_results
 from drivemim.data.index.frame_index import FrameIndex
@@ -17,12 +17,12 @@ from drivemim.registry import BOX_SOURCES
 
 
 @BOX_SOURCES.register_module()
-class DetectedBoxes(BoxSource):
+class PseudoLabelBoxes(BoxSource):
     """Boxes of any detector, from a file of COCO results; see ``read_results``.
 
     The file is read once, when the data set is built, into columns that its worker processes share.
     Boxes have no depth. Their tracks are limited to one clip and one camera: see
-    ``with_linked_tracks``.
+    ``link_tracks_by_iou``.
 
     Args:
         index: the data set.
@@ -37,7 +37,6 @@ class DetectedBoxes(BoxSource):
     Raises:
         FileNotFoundError: if a file does not exist.
         ValueError: if a file is broken or does not fit the index, or an argument is out of range.
-            range.
     """
 
     origin: ClassVar[Literal["annotations", "detector", "images"]] = "detector"
@@ -64,21 +63,21 @@ class DetectedBoxes(BoxSource):
             class_map=class_map,
         )
 
-    def find(self, rows: Ints) -> ImageBoxes:
+    def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
         """Return the boxes of frames, in the pixels of their files."""
         table = self.table
         first = np.searchsorted(table.row_D, rows, side="left")
         count = np.searchsorted(table.row_D, rows, side="right") - first
         frame = np.repeat(np.arange(len(rows)), count)
-        found = np.arange(len(frame)) + (first - (np.cumsum(count) - count))[frame]
+        detection = np.arange(len(frame)) + (first - (np.cumsum(count) - count))[frame]
         return ImageBoxes(
             frame=frame,
-            boxes=table.boxes_D4[found].astype(np.float64),
-            label=table.label_D[found].astype(np.int64),
-            track=np.full(len(found), -1, np.int64),
-            depth=np.full(len(found), np.inf),
+            boxes=table.boxes_D4[detection].astype(np.float64),
+            label=table.label_D[detection].astype(np.int64),
+            track=np.full(len(detection), -1, np.int64),
+            depth=np.full(len(detection), np.inf),
         )
 
-    def complete(self, clips: Clips, rows_TN: Ints) -> Clips:
+    def add_boxes(self, clips: Clips, rows_TN: Ints) -> Clips:
         """Return the clip with its boxes linked into tracks."""
-        return with_linked_tracks(clips, rows_TN, self.min_overlap)
+        return link_tracks_by_iou(clips, rows_TN, self.min_overlap)

@@ -36,17 +36,17 @@ def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:
     valid_TN = rows_TN >= 0
     rows_V = rows_TN[valid_TN]
     before_V, after_V = _samples_around(index, rows_V)
-    asked_U, place_U = np.unique(np.concatenate([before_V, after_V]), return_inverse=True)
-    found = [
+    needed_U, place_U = np.unique(np.concatenate([before_V, after_V]), return_inverse=True)
+    box_rows = [
         np.arange(samples.first_box[sample], samples.first_box[sample] + samples.box_count[sample])
-        for sample in asked_U
+        for sample in needed_U
     ]
-    box_B = np.concatenate(found) if found else np.zeros(0, np.int64)
-    sample_B = np.repeat(np.arange(len(asked_U)), [len(rows) for rows in found])
+    box_B = np.concatenate(box_rows) if box_rows else np.zeros(0, np.int64)
+    sample_B = np.repeat(np.arange(len(needed_U)), [len(rows) for rows in box_rows])
     solid_B = ~np.isnan(boxes.center[box_B, 0])
     box_B, sample_B = box_B[solid_B], sample_B[solid_B]
     track_K, number_B = np.unique(boxes.track[box_B], return_inverse=True)
-    box_UK = np.full((len(asked_U), len(track_K)), -1)
+    box_UK = np.full((len(needed_U), len(track_K)), -1)
     box_UK[sample_B, number_B] = box_B
     old_VK, new_VK = box_UK[place_U.reshape(2, -1)]
 
@@ -68,9 +68,9 @@ def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:
     size_VK3 = np.ones((*present_VK.shape, 3))
     size_VK3[present_VK] = boxes.size[new][:, [1, 0, 2]]
     return TrackBoxes(
-        box_to_clip_TNK44=_spread(pose_VK44, valid_TN, np.eye(4)),
-        size_TNK3=_spread(size_VK3, valid_TN, np.ones(3)),
-        present_TNK=_spread(present_VK, valid_TN, np.False_).bool(),
+        box_to_clip_TNK44=_scatter(pose_VK44, valid_TN, np.eye(4)),
+        size_TNK3=_scatter(size_VK3, valid_TN, np.ones(3)),
+        present_TNK=_scatter(present_VK, valid_TN, np.False_).bool(),
     )
 
 
@@ -86,11 +86,11 @@ def _samples_around(index: FrameIndex, rows_V: Ints) -> tuple[Ints, Ints]:
     return before_V, after_V
 
 
-def _spread(
+def _scatter(
     values_V: NDArray[np.float64] | NDArray[np.bool_], valid_TN: NDArray[np.bool_], fill: object
 ) -> torch.Tensor:
     """Scatter values of the valid frames to float32 (T, N, K, ...); the others get ``fill``."""
-    spread = np.empty((*valid_TN.shape, *values_V.shape[1:]), np.float32)
-    spread[:] = fill
-    spread[valid_TN] = values_V
-    return torch.from_numpy(spread)
+    scattered = np.empty((*valid_TN.shape, *values_V.shape[1:]), np.float32)
+    scattered[:] = fill
+    scattered[valid_TN] = values_V
+    return torch.from_numpy(scattered)

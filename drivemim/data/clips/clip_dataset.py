@@ -55,7 +55,7 @@ class ClipDataset(Dataset[Clips]):
             can be mixed.
         drop_incomplete: whether to leave out clips that begin too close to their scene's end.
         augment: settings of ``AugmentSettings``; None for no augmentation.
-        boxes: source of the boxes: ``AnnotatedBoxes``, ``DetectedBoxes`` (a detector's results),
+        boxes: source of the boxes: ``AnnotatedBoxes``, ``PseudoLabelBoxes`` (a detector's results),
             ``MotionBoxes`` (no labels at all), by name or as a config with arguments; None for no
             boxes.
         min_box_size: boxes narrower or lower than this are left out, pixels of the loaded image.
@@ -168,7 +168,7 @@ class ClipDataset(Dataset[Clips]):
         intrinsics_TN33, camera_to_clip_TN44 = self._calibrate(rows_TN, matrices_TN33)
         timestamps_TN = np.zeros(rows_TN.shape, np.int64)
         timestamps_TN[valid_TN] = self.index.frames.timestamp[rows_V]
-        found = ImageBoxes.none() if self.boxes is None else self.boxes.find(rows_V)
+        found = ImageBoxes.empty() if self.boxes is None else self.boxes.boxes_for_frames(rows_V)
         boxes = pad_boxes(found, valid_TN, matrices_TN33, self.image_size, self.min_box_size)
         token = self.index.frames.token
         clips = Clips(
@@ -185,7 +185,7 @@ class ClipDataset(Dataset[Clips]):
             missing=frozenset(),
             **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
         )
-        return clips if self.boxes is None else self.boxes.complete(clips, rows_TN)
+        return clips if self.boxes is None else self.boxes.add_boxes(clips, rows_TN)
 
     def _list_clips(self, scenes: Ints, drop_incomplete: bool) -> Ints:
         """Return (clips, 2): the sample at a clip's start, and its single camera (0 if all)."""

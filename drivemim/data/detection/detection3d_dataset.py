@@ -48,7 +48,7 @@ class FrameDetection3D(FrameDetection):
     another camera sees it.
 
     ``metainfo['nuscenes']`` gives the selection to the official evaluation: ``index``,
-    ``data_root``, ``scenes`` (names) and ``whole`` (False if ``indices`` or ``label_share`` left
+    ``data_root``, ``scenes`` (names) and ``whole`` (False if ``indices`` or ``label_fraction`` left
     frames out).
 
     Args:
@@ -109,7 +109,7 @@ class FrameDetection3D(FrameDetection):
             "index": str(self.index.path),
             "data_root": str(self.index.data_root),
             "scenes": [scenes.name[row] for row in np.unique(frames.scene[self.rows])],
-            "whole": self._indices is None and self.label_share == 1,
+            "whole": self._indices is None and self.label_fraction == 1,
         }
 
     def check_frames(self) -> None:

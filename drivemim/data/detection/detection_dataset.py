@@ -59,7 +59,7 @@ class BoxFilters:
                 raise ConfigError(f"filters: {name}={value!r} is no number in [0, {largest}]")
 
     @classmethod
-    def of(cls, settings: Mapping[str, float]) -> BoxFilters:
+    def from_dict(cls, settings: Mapping[str, float]) -> BoxFilters:
         """Make the filters from a config's dict.
 
         Raises:
@@ -122,7 +122,7 @@ class FrameDetection(BaseDataset):
         keyframes_only: leave out sweeps, whose boxes are interpolated.
         class_map: category to class name or None, where it differs from
             ``drivemim.data.classes.DEFAULT``.
-        label_share: fraction of the selected samples to keep, taken scene by scene; see
+        label_fraction: fraction of the selected samples to keep, taken scene by scene; see
             ``drivemim.data.detection.label_fractions``.
         label_seed: seed that draws the scenes, and the part of the last one.
         indices: a number n keeps the first n frames (the last |n| if negative); a sequence keeps
@@ -157,7 +157,7 @@ class FrameDetection(BaseDataset):
         cameras: Sequence[str] | None = None,
         keyframes_only: bool = True,
         class_map: Mapping[str, str | None] | None = None,
-        label_share: float = 1.0,
+        label_fraction: float = 1.0,
         label_seed: int = 0,
         indices: int | Sequence[int] | None = None,
         test_mode: bool = False,
@@ -166,13 +166,13 @@ class FrameDetection(BaseDataset):
         self.index_path = index
         self.index_root = data_root
         self.version = version
-        self.filters = BoxFilters.of(filters)
+        self.filters = BoxFilters.from_dict(filters)
         self.scenes = scenes
         self.cameras = cameras
         self.keyframes_only = keyframes_only
         self.own_class_map = class_map
         self.class_map = {**self.DEFAULT_CLASS_MAP, **(class_map or {})}
-        self.label_share = label_share
+        self.label_fraction = label_fraction
         self.label_seed = label_seed
         super().__init__(
             pipeline=list(pipeline),
@@ -194,7 +194,9 @@ class FrameDetection(BaseDataset):
         rows = self._select()
         if self._indices is not None:
             rows = _subset(rows, self._indices)
-        rows = rows[self.labelled(rows, share=self.label_share, seed=self.label_seed)]
+        rows = rows[
+            self.label_subset_mask(rows, fraction=self.label_fraction, seed=self.label_seed)
+        ]
         if len(rows) == 0:
             raise DataError(
                 f"{self.index_path} has no frame of scenes={self.scenes}, cameras={self.cameras}, "
@@ -233,11 +235,15 @@ class FrameDetection(BaseDataset):
             f"{total} objects they leave out: {causes} (an object can be in several); loosen them"
         )
 
-    def labelled(self, rows: Integers, *, share: float, seed: int) -> NDArray[np.bool_]:
+    def label_subset_mask(self, rows: Integers, *, fraction: float, seed: int) -> NDArray[np.bool_]:
         """Return (F,) True for the frames of ``rows`` that are in the label subset."""
         frames = self.index.frames
         return label_subset(
-            frames.scene[rows], frames.sample[rows], frames.timestamp[rows], share=share, seed=seed
+            frames.scene[rows],
+            frames.sample[rows],
+            frames.timestamp[rows],
+            fraction=fraction,
+            seed=seed,
         )
 
     def _check_levels(self) -> None:

@@ -10,7 +10,8 @@ scenes of about that length. Otherwise a tenth of CamVid (three recordings) woul
 one street, and the choice of the street would matter more than anything a study can compare.
 
 Subsets are nested: with the same seed, a smaller subset is contained in every larger one. A subset
-depends only on share, seed and the frames to choose from, not on processes, workers or the model.
+depends only on fraction, seed and the frames to choose from, not on processes, workers or the
+model.
 """
 
 from __future__ import annotations
@@ -31,46 +32,48 @@ def label_subset(
     moment_F: NDArray[np.integer[Any]],
     time_F: NDArray[np.integer[Any]],
     *,
-    share: float,
+    fraction: float,
     seed: int,
 ) -> NDArray[np.bool_]:
-    """Choose a share of the samples of a selection of frames, scene by scene.
+    """Choose a fraction of the samples of a selection of frames, scene by scene.
 
     All frames of a sample (its cameras, and any sweeps that belong to it) are chosen together. Of
-    S samples, ``round(share * S)`` are chosen, but at least one.
+    S samples, ``round(fraction * S)`` are chosen, but at least one.
 
     Args:
         scene_F: (F,) number of each frame's scene, or of its recording.
         moment_F: (F,) number of each frame's sample; within a scene, ascending in time.
         time_F: (F,) time of each frame, in microseconds.
-        share: fraction of the samples, in (0, 1].
+        fraction: fraction of the samples, in (0, 1].
         seed: draws the order of the scenes, and the position of the run in the last one.
 
     Returns:
         (F,) True for the frames that are chosen.
 
     Raises:
-        ConfigError: if ``share`` or ``seed`` is out of range.
+        ConfigError: if ``fraction`` or ``seed`` is out of range.
     """
-    if not 0 < share <= 1:
-        raise ConfigError(f"label_share={share} must be above 0 and up to 1, which is all labels")
+    if not 0 < fraction <= 1:
+        raise ConfigError(
+            f"label_fraction={fraction} must be above 0 and up to 1, which is all labels"
+        )
     if seed < 0:
         raise ConfigError(f"label_seed={seed} must be 0 or above")
     moments, first, moment_of_F = np.unique(moment_F, return_index=True, return_inverse=True)
     if len(moments) == 0:
         return np.zeros(len(moment_F), np.bool_)
     scene_S = _cut(np.asarray(scene_F, np.int64)[first], np.asarray(time_F, np.int64)[first])
-    keep_S = np.zeros(len(moments), np.bool_)
-    wanted = max(1, round(share * len(moments)))
+    chosen_S = np.zeros(len(moments), np.bool_)
+    remaining = max(1, round(fraction * len(moments)))
     generator = np.random.default_rng(seed)
     for scene in generator.permutation(np.unique(scene_S)):
         own = np.flatnonzero(scene_S == scene)
-        run = _run(len(own), min(wanted, len(own)), int(generator.integers(len(own))))
-        keep_S[own[run]] = True
-        wanted -= run.stop - run.start
-        if wanted == 0:
+        run = _run(len(own), min(remaining, len(own)), int(generator.integers(len(own))))
+        chosen_S[own[run]] = True
+        remaining -= run.stop - run.start
+        if remaining == 0:
             break
-    return np.asarray(keep_S[moment_of_F.reshape(-1)], np.bool_)
+    return np.asarray(chosen_S[moment_of_F.reshape(-1)], np.bool_)
 
 
 def _cut(recording_S: NDArray[np.int64], time_S: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from drivemim.errors import ConfigError, did_you_mean
-from drivemim.masking.base import MaskStrategy
+from drivemim.masking.strategy import MaskStrategy
 from drivemim.registry import HOOKS
 
 _SHAPES = ("linear", "cosine")
@@ -47,7 +47,7 @@ class Move:
         if not 0 <= self.begin < self.until <= 1:
             raise ConfigError(
                 f"MaskSchedule moves {self.name} from begin={self.begin} to until={self.until}, "
-                "shares of the run that must be in order and in [0, 1]"
+                "fractions of the run that must be in order and in [0, 1]"
             )
         if self.shape not in _SHAPES:
             raise ConfigError(
@@ -67,11 +67,11 @@ class Move:
 class MaskSchedule(Hook):
     """Set numbers of ``model.masking`` before every iteration of a training run.
 
-    For example, ``moves=[dict(name='share', start=0.0, end=0.5, until=0.8)]`` makes the masks of a
-    ``GuidedMask`` gradually harder. A name is an argument of the strategy. ``rest.share`` and
-    ``strategies.1.share`` are arguments of nested strategies; ``weights.0`` and
-    ``share.pedestrian`` are numbers in lists and dicts. Numbers that the strategy takes as integers
-    are rounded.
+    For example, ``moves=[dict(name='budget_fraction', start=0.0, end=0.5, until=0.8)]`` makes the
+    masks of a ``GuidedMask`` gradually harder. A name is an argument of the strategy.
+    ``background.budget_fraction`` and ``strategies.1.budget_fraction`` are arguments of nested
+    strategies; ``weights.0`` and ``budget_fraction.pedestrian`` are numbers in lists and dicts.
+    Numbers that the strategy takes as integers are rounded.
 
     Values depend only on the iteration and on the length of the run. A resumed run therefore has
     the same values as an uninterrupted one, and validation has those of the iterations done so far.
@@ -172,8 +172,8 @@ class _Number:
 
     def cast(self, value: float) -> float:
         """Round the value if the constructor takes an integer."""
-        wanted = inspect.signature(type(self.owner)).parameters[self.argument].annotation
-        return round(value) if wanted in (int, "int") else value
+        annotation = inspect.signature(type(self.owner)).parameters[self.argument].annotation
+        return round(value) if annotation in (int, "int") else value
 
     def within(self, argument: Any, value: float) -> Any:
         """Return the argument with the number replaced; copy lists and dicts."""
@@ -207,7 +207,7 @@ def _arguments_of(strategy: MaskStrategy) -> dict[str, Any]:
 def _numbers_of(strategy: MaskStrategy, prefix: str = "") -> Iterator[tuple[str, _Number]]:
     """Yield every number of a strategy and its nested strategies, with its dotted path."""
     for argument, value in _arguments_of(strategy).items():
-        if prefix and argument == "ratio":
+        if prefix and argument == "mask_ratio":
             continue  # only the outermost strategy's mask ratio counts
         parts: Mapping[Any, Any] = {None: value}
         if isinstance(value, Mapping):

@@ -11,7 +11,9 @@ from drivemim.clips import Clips
 from drivemim.models import MaskedResNet, ViT
 from drivemim.models.teachers import TeacherAttention
 
-TEACHER = dict(teacher=dict(type="TeacherAttention"), masking=dict(type="GuidedMask", ratio=0.5))
+TEACHER = dict(
+    teacher=dict(type="TeacherAttention"), masking=dict(type="GuidedMask", mask_ratio=0.5)
+)
 Build = Callable[..., BaseModel]
 
 

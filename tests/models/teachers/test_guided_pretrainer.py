@@ -14,7 +14,7 @@ from drivemim.models import MaskingTeacher
 from drivemim.registry import MODELS
 
 Build = Callable[..., BaseModel]
-GUIDED = dict(type="GuidedMask", ratio=0.5, share=1.0, temperature=0)
+GUIDED = dict(type="GuidedMask", mask_ratio=0.5, budget_fraction=1.0, temperature=0)
 PREDICTOR = dict(teacher=dict(type="LossPredictor"), masking=GUIDED)
 TEACHER = dict(teacher=dict(type="TeacherAttention", scale=0.5), masking=GUIDED)
 

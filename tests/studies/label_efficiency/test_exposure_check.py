@@ -131,10 +131,10 @@ def test_boxes_of_val_need_both_words(check, saw):
 def test_boxes_without_labels_are_no_labels(check, saw):
     moving = saw("train", masking="ObjectMask", boxes="MotionBoxes", num_frames=2)
     assert check(moving) == {"tried": InitNotes()}
-    boxes = {"type": "DetectedBoxes", "file": "results.json"}
+    boxes = {"type": "PseudoLabelBoxes", "file": "results.json"}
     notes = check(saw("train", masking="ObjectMask", boxes=boxes))["tried"]
     assert notes.marks == ""
-    assert "of a detector (DetectedBoxes)" in notes.sentences[0]
+    assert "of a detector (PseudoLabelBoxes)" in notes.sentences[0]
 
 
 def test_what_is_not_known_is_said_in_one_line(check, saw):

@@ -39,14 +39,14 @@ def test_the_subset_written_down_is_the_one_that_is_loaded(place, make_study):
             index=place / "data" / "index.arrow",
             scenes="train",
             filters={},
-            label_share=share,
+            label_fraction=share,
             label_seed=seed,
         )
         tokens = [dataset.index.frames.token[row] for row in dataset.rows]
         assert subset(place, share, seed)["frames"] == tokens
         assert len(tokens) == round(20 * share)
     options = dict(option.split("=", 1) for option in inputs.train_options(0.25, 3))
-    assert options["train_dataloader.dataset.dataset.label_share"] == "0.25"
+    assert options["train_dataloader.dataset.dataset.label_fraction"] == "0.25"
     assert options["train_dataloader.dataset.dataset.label_seed"] == "3"
     assert options["train_dataloader.dataset.dataset.scenes"] == "train"
     assert options["val_dataloader.dataset.scenes"] == "val"

@@ -123,7 +123,7 @@ def test_commands_are_accepted_and_initialisations_differ_in_their_start_alone(
         if step.name.startswith("train-"):
             data = config.train_dataloader.dataset.dataset
             _, _, share, seed = step.name.split("-")
-            assert (data.label_share, data.label_seed) == (float(share), int(seed))
+            assert (data.label_fraction, data.label_seed) == (float(share), int(seed))
             assert config.model.backbone.get("init_cfg") is None
     for seed in ("0", "1"):
         random, good = (

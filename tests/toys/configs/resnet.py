@@ -8,7 +8,7 @@ model = dict(
         patch_channels=16),
     decoder=dict(type='ClipDecoder', embed_dims=16, depth=1, num_heads=2),
     target=dict(type='NormalizedPixels'),
-    masking=dict(type='RandomMask', ratio=0.5),
+    masking=dict(type='RandomMask', mask_ratio=0.5),
     data_preprocessor=dict(
         type='ClipPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))
 train_dataloader = dict(dataset=dict(dataset=dict(image_size=(64, 96))))

@@ -58,65 +58,70 @@ def values_of(masking, iterations, read, **move):
     ],
 )
 def test_values_by_hand(move, expected):
-    move = dict(name="ratio", start=0.2, end=0.8, **move)
-    found = values_of(RandomMask(), [0, 1, 5, 9, 10], lambda masking: masking.ratio, **move)
+    move = dict(name="mask_ratio", start=0.2, end=0.8, **move)
+    found = values_of(RandomMask(), [0, 1, 5, 9, 10], lambda masking: masking.mask_ratio, **move)
     assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_value_depends_on_the_iteration_alone():
     masking = RandomMask()
-    move = dict(name="ratio", start=0.2, end=0.8)
-    there = values_of(masking, range(11), lambda masking: masking.ratio, **move)
-    back = values_of(masking, range(10, -1, -1), lambda masking: masking.ratio, **move)
+    move = dict(name="mask_ratio", start=0.2, end=0.8)
+    there = values_of(masking, range(11), lambda masking: masking.mask_ratio, **move)
+    back = values_of(masking, range(10, -1, -1), lambda masking: masking.mask_ratio, **move)
     assert back == there[::-1]
 
 
 def test_numbers_inside():
-    nested = ObjectMask(rest=GuidedMask(share=0.3), min_visible=1)
+    nested = ObjectMask(background=GuidedMask(budget_fraction=0.3), min_visible=1)
     masking = MixtureMask(strategies=[TubeMask(), nested], weights=(1.0, 3.0))
     weights = masking.weights
     hook = MaskSchedule(
         moves=[
-            dict(name="strategies.1.rest.share", start=0, end=1),
+            dict(name="strategies.1.background.budget_fraction", start=0, end=1),
             dict(name="strategies.1.min_visible", start=1, end=4),
             dict(name="weights.0", start=1, end=2),
         ]
     )
     hook.before_run(runner_of(masking))
     hook.before_train(runner_of(masking, 6))
-    assert nested.rest.share == pytest.approx(0.6)
+    assert nested.background.budget_fraction == pytest.approx(0.6)
     assert masking.weights == pytest.approx([1.6, 3.0])
     assert nested.min_visible == 3
-    assert masking.ratio == 0.75
+    assert masking.mask_ratio == 0.75
     assert isinstance(nested.min_visible, int)  # 2.8 is no number of cells
     assert weights == [1.0, 3.0], "lists that others may hold stay as they are"
 
 
 def test_a_number_of_a_dict():
-    masking = ObjectMask(share={"pedestrian": 0.2, "vehicle": 0.3})
+    masking = ObjectMask(budget_fraction={"pedestrian": 0.2, "vehicle": 0.3})
     found = values_of(
-        masking, [5], lambda masking: dict(masking.share), name="share.vehicle", start=0.1, end=0.7
+        masking,
+        [5],
+        lambda masking: dict(masking.budget_fraction),
+        name="budget_fraction.vehicle",
+        start=0.1,
+        end=0.7,
     )
     assert found[0] == pytest.approx({"pedestrian": 0.2, "vehicle": 0.4})
 
 
 def test_the_ratio_that_is_set_is_the_one_that_masks():
-    masking = RandomMask(ratio=0.75)
+    masking = RandomMask(mask_ratio=0.75)
     clips, generator = one_frame(torch.zeros(8, 8, 3, dtype=torch.uint8)), torch.Generator()
-    values_of(masking, [4], lambda masking: None, name="ratio", start=0.5, end=1.0)
+    values_of(masking, [4], lambda masking: None, name="mask_ratio", start=0.5, end=1.0)
     assert masking(clips, (10, 10), generator).sum() == 70
 
 
 def test_evaluation_has_the_values_of_the_iteration_it_follows():
-    masking = RandomMask(ratio=0.75)
-    hook = MaskSchedule(moves=[dict(name="ratio", start=0.0, end=1.0)])
+    masking = RandomMask(mask_ratio=0.75)
+    hook = MaskSchedule(moves=[dict(name="mask_ratio", start=0.0, end=1.0)])
     hook.before_run(runner_of(masking))
     hook.before_val(SimpleNamespace())  # evaluation alone: there is no training loop to ask
-    assert masking.ratio == 0.75
+    assert masking.mask_ratio == 0.75
     hook.before_train(runner_of(masking, 3))
-    assert masking.ratio == pytest.approx(0.3)
+    assert masking.mask_ratio == pytest.approx(0.3)
     hook.before_val(runner_of(masking, 4))
-    assert masking.ratio == pytest.approx(0.4)
+    assert masking.mask_ratio == pytest.approx(0.4)
 
 
 def test_what_is_set_is_logged():
@@ -131,30 +136,39 @@ def test_what_is_set_is_logged():
 @pytest.mark.parametrize(
     ("masking", "moves", "message"),
     [
-        (RandomMask(), [dict(name="ratoi", start=0, end=1)], "'ratoi' in RandomMask.*'ratio'"),
         (
-            ObjectMask(rest=GuidedMask()),
-            [dict(name="rest.shares", start=0, end=1)],
-            "did you mean 'rest.share'",
+            RandomMask(),
+            [dict(name="mask_ratoi", start=0, end=1)],
+            "'mask_ratoi' in RandomMask.*'mask_ratio'",
         ),
-        # The ratio of a strategy within another is never read.
-        (ObjectMask(), [dict(name="rest.ratio", start=0, end=1)], "no number 'rest.ratio'"),
-        (ObjectMask(), [dict(name="rest", start=0, end=1)], "no number 'rest'"),
+        (
+            ObjectMask(background=GuidedMask()),
+            [dict(name="background.budget_fractions", start=0, end=1)],
+            "did you mean 'background.budget_fraction'",
+        ),
+        # The mask ratio of a strategy within another is never read.
         (
             ObjectMask(),
-            [dict(name="keep", start=0.5, end=1.5)],
-            r"after .*% of the run, which ObjectMask refuses: keep=1\.0.* must be in \[0, 1\]",
+            [dict(name="background.mask_ratio", start=0, end=1)],
+            "no number 'background.mask_ratio'",
         ),
-        (BlockMask(), [dict(name="min_share", start=0.04, end=0.3)], "BlockMask refuses"),
+        (ObjectMask(), [dict(name="background", start=0, end=1)], "no number 'background'"),
         (
-            StackMask(strategies=[RandomMask(), TubeMask()], shares=[0.5, 0.5]),
-            [
-                dict(name="shares.0", start=0.0, end=1.0),
-                dict(name="shares.1", start=1.0, end=0.0, shape="cosine"),
-            ],
-            "StackMask refuses: shares=.* must have a sum of 1",
+            ObjectMask(),
+            [dict(name="visible_fraction", start=0.5, end=1.5)],
+            r"after .*% of the run, which ObjectMask refuses: "
+            r"visible_fraction=1\.0.* must be in \[0, 1\]",
         ),
-        ("none", [dict(name="ratio", start=0, end=1)], "Module has no masking"),
+        (BlockMask(), [dict(name="min_area", start=0.04, end=0.3)], "BlockMask refuses"),
+        (
+            StackMask(strategies=[RandomMask(), TubeMask()], budget_fractions=[0.5, 0.5]),
+            [
+                dict(name="budget_fractions.0", start=0.0, end=1.0),
+                dict(name="budget_fractions.1", start=1.0, end=0.0, shape="cosine"),
+            ],
+            "StackMask refuses: budget_fractions=.* must have a sum of 1",
+        ),
+        ("none", [dict(name="mask_ratio", start=0, end=1)], "Module has no masking"),
     ],
 )
 def test_what_cannot_be_moved_is_refused_at_the_start(masking, moves, message):
@@ -163,23 +177,28 @@ def test_what_cannot_be_moved_is_refused_at_the_start(masking, moves, message):
 
 
 def test_numbers_that_hang_together_move_together():
-    masking = StackMask(strategies=[RandomMask(), TubeMask()], shares=[0.5, 0.5])
-    moves = [dict(name=f"shares.{at}", start=at, end=1 - at, shape="cosine") for at in (0, 1)]
+    masking = StackMask(strategies=[RandomMask(), TubeMask()], budget_fractions=[0.5, 0.5])
+    moves = [
+        dict(name=f"budget_fractions.{at}", start=at, end=1 - at, shape="cosine") for at in (0, 1)
+    ]
     hook = MaskSchedule(moves=moves)
     hook.before_run(runner_of(masking))
     hook.before_train(runner_of(masking, 5))
-    assert masking.shares == pytest.approx([0.5, 0.5])
+    assert masking.budget_fractions == pytest.approx([0.5, 0.5])
 
 
 @pytest.mark.parametrize(
     ("moves", "message"),
     [
-        ([dict(name="ratio", start=0, ned=1)], "no key 'ned'; did you mean 'end'"),
-        ([dict(name="ratio", end=1)], "lacks its start"),
-        ([dict(name="ratio", start=0, end=1)] * 2, "ratio more than once"),
-        ([dict(name="ratio", start=0, end=1, shape="step")], "shape='step'.* linear, cosine"),
-        ([dict(name="ratio", start=0, end=1, until=1.1)], r"until=1\.1.* in \[0, 1\]"),
-        ([dict(name="ratio", start=0, end=1, begin=0.5, until=0.5)], r"begin=0\.5 to until=0\.5"),
+        ([dict(name="mask_ratio", start=0, ned=1)], "no key 'ned'; did you mean 'end'"),
+        ([dict(name="mask_ratio", end=1)], "lacks its start"),
+        ([dict(name="mask_ratio", start=0, end=1)] * 2, "mask_ratio more than once"),
+        ([dict(name="mask_ratio", start=0, end=1, shape="step")], "shape='step'.* linear, cosine"),
+        ([dict(name="mask_ratio", start=0, end=1, until=1.1)], r"until=1\.1.* in \[0, 1\]"),
+        (
+            [dict(name="mask_ratio", start=0, end=1, begin=0.5, until=0.5)],
+            r"begin=0\.5 to until=0\.5",
+        ),
     ],
 )
 def test_moves_that_are_none(moves, message):
@@ -193,22 +212,25 @@ def scalars(work_dir):
         for log in work_dir.glob("*/vis_data/scalars.json")
         for line in log.read_text().splitlines()
     ]
-    return {line["step"]: (line["loss"], line["mask/share"], line["mask/ratio"]) for line in lines}
+    return {
+        line["step"]: (line["loss"], line["mask/budget_fraction"], line["mask/mask_ratio"])
+        for line in lines
+    }
 
 
 def test_a_guided_and_scheduled_run_resumes_as_itself(repository, tmp_path):
     """Four iterations at once, and the last two of them again from the checkpoint of the second."""
     options = {
         "model.teacher": dict(type="TeacherAttention", momentum=0.5),
-        "model.masking": dict(type="GuidedMask", share=0.0),
+        "model.masking": dict(type="GuidedMask", budget_fraction=0.0),
         "train_cfg.max_iters": 4,
         "param_scheduler.0.end": 4,
         "custom_hooks": [
             dict(
                 type="MaskSchedule",
                 moves=[
-                    dict(name="share", start=0.0, end=1.0),
-                    dict(name="ratio", start=0.3, end=0.5, until=0.5),
+                    dict(name="budget_fraction", start=0.0, end=1.0),
+                    dict(name="mask_ratio", start=0.3, end=0.5, until=0.5),
                 ],
             )
         ],

@@ -73,7 +73,7 @@ class StudyInputs:
         return (
             f"{self.train_key}.index={self.index}",
             f"{self.train_key}.scenes={self.train}",
-            f"{self.train_key}.label_share={share}",
+            f"{self.train_key}.label_fraction={share}",
             f"{self.train_key}.label_seed={seed}",
             # Training does not evaluate on it, but builds it.
             *self._val_options("val_dataloader"),
@@ -219,7 +219,7 @@ def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
     for part in key.split("."):
         here = here[part]
     settings = {**here, "index": str(index), "scenes": split, "pipeline": []}
-    for name in ("label_share", "label_seed"):
+    for name in ("label_fraction", "label_seed"):
         settings.pop(name, None)
     with config_errors():
         dataset = DATASETS.build(settings)
@@ -307,7 +307,7 @@ def _write_subsets(
     frames, rows = dataset.index.frames, dataset.rows
     counts = {}
     for share, seed in subsets:
-        chosen_F = dataset.labelled(rows, share=share, seed=seed)
+        chosen_F = dataset.label_subset_mask(rows, fraction=share, seed=seed)
         count = LabelCount(frames=int(chosen_F.sum()), boxes=int(boxes_F[chosen_F].sum()))
         if count.boxes == 0:
             raise DataError(

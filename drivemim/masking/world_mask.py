@@ -9,17 +9,17 @@ from torch.nn.functional import normalize
 
 from drivemim.clips import Clips
 from drivemim.geometry.backprojection import backproject_patches, masked_aabb
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking
+from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy
 from drivemim.registry import MASKS
 
 _WAVES = 24
-_SWAY = 2.5
+_PARALLAX_TOLERANCE = 2.5
 """Assumed error of a guessed depth, in multiples of its typical parallax; stretches the spots."""
-_ROOM = 0.5
+_TILT_BANDWIDTH = 0.5
 """Width of the bumps that tilt the field, radians; about half a camera's field of view."""
-_RIDGE = 0.01
-_ROUNDS = 3
-_ACROSS = ("both", "time", "cameras")
+_RIDGE_LAMBDA = 0.01
+_TILT_ROUNDS = 3
+_SHARED_OVER = ("both", "time", "cameras")
 
 
 @MASKS.register_module()
@@ -28,7 +28,7 @@ class WorldMask(MaskStrategy):
 
     A hidden region stays hidden where the car's motion moves it to and where a neighbouring camera
     sees it. Every patch gets the world point that it looks at: that of its lidar points if it has
-    any, else a point on flat ground or on a wall around the cameras. A smooth random field ranks
+    any, else a point on flat ground or on a wall around the cameras. A smooth random field scores
     the patches; it depends only on the point's direction from the centre of the clip.
 
     The field is a sum of plane waves in random directions: isotropic, without seams or poles. Two
@@ -40,16 +40,16 @@ class WorldMask(MaskStrategy):
       show what others hide. So the field is tilted, smoothly and equally for all frames, until
       every frame meets its budget at nearly the same level.
 
-    Moving objects do not stay where the mask assumes them to be; use ``ObjectMask(rest=WorldMask)``
-    for them.
+    Moving objects do not stay where the mask assumes them to be; use
+    ``ObjectMask(background=WorldMask)`` for them.
 
     Args:
-        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
-        across: "both" shares one mask between all frames; "time" only between the time steps of a
-            camera; "cameras" only between the cameras of a time step.
-        blob: width of a hidden or visible spot in patches, in [1, infinity). Narrower spots leak
-            more, because the borders of spots do not coincide with those of patches.
-        far: distance from the cameras to the wall at the end of the ground, metres, in
+        mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        shared_over: "both" shares one mask between all frames; "time" only between the time steps
+            of a camera; "cameras" only between the cameras of a time step.
+        blob_size: width of a hidden or visible spot in patches, in [1, infinity). Narrower spots
+            leak more, because the borders of spots do not coincide with those of patches.
+        max_depth: distance from the cameras to the wall at the end of the ground, metres, in
             (0, infinity).
 
     Example:
@@ -65,26 +65,28 @@ class WorldMask(MaskStrategy):
     def __init__(
         self,
         *,
-        ratio: float = 0.75,
-        across: str = "both",
-        blob: float = 6.0,
-        far: float = 10.0,
+        mask_ratio: float = 0.75,
+        shared_over: str = "both",
+        blob_size: float = 6.0,
+        max_depth: float = 10.0,
     ) -> None:
-        super().__init__(ratio=ratio)
-        if across not in _ACROSS:
-            raise ValueError(f"across={across!r} must be one of {', '.join(map(repr, _ACROSS))}")
-        if not 1 <= blob < math.inf:
-            raise ValueError(f"blob={blob} must be in [1, infinity)")
-        if not 0 < far < math.inf:
-            raise ValueError(f"far={far} must be in (0, infinity)")
-        self.across, self.blob, self.far = across, blob, far
+        super().__init__(mask_ratio=mask_ratio)
+        if shared_over not in _SHARED_OVER:
+            raise ValueError(
+                f"shared_over={shared_over!r} must be one of {', '.join(map(repr, _SHARED_OVER))}"
+            )
+        if not 1 <= blob_size < math.inf:
+            raise ValueError(f"blob_size={blob_size} must be in [1, infinity)")
+        if not 0 < max_depth < math.inf:
+            raise ValueError(f"max_depth={max_depth} must be in (0, infinity)")
+        self.shared_over, self.blob_size, self.max_depth = shared_over, blob_size, max_depth
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank the patches by the field in the directions of their world points."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score the patches by the field in the directions of their world points."""
         context.clips.require("WorldMask", "intrinsics", "poses")
         # In half precision, the frames would not agree on the position of a point.
         with torch.autocast(context.device.type, enabled=False):
-            return Ranking(scores_BTNhw=self._field(context))
+            return MaskScores(scores_BTNhw=self._field(context))
 
     def _field(self, context: MaskContext) -> Tensor:
         clips = context.clips
@@ -95,46 +97,47 @@ class WorldMask(MaskStrategy):
             clips.points_BTNP3,
             context.grid,
             clips.image_size,
-            self.far,
+            self.max_depth,
         )
         # From here on, a clip has G masks, each for F frames.
         positions_BGF3 = self._grouped(clips.camera_to_clip_BTN44[..., :3, 3])
         valid_BGF = self._grouped(clips.valid_BTN)
         centre_BG3, _ = masked_aabb(positions_BGF3, valid_BGF)
-        spread_BG33 = _spread(positions_BGF3, centre_BG3, valid_BGF)
+        covariance_BG33 = _position_covariance(positions_BGF3, centre_BG3, valid_BGF)
         directions_BGFL3 = normalize(
             self._grouped(points_BTNhw3.flatten(-3, -2)) - centre_BG3[:, :, None, None], dim=-1
         )
-        angle_B = self.blob * _cell_angle(clips, context.grid)
+        angle_B = self.blob_size * _patch_angle(clips, context.grid)
         field_BGFL = _waves(
             directions_BGFL3,
             self._draws(context),
             angle_B,
-            spread_BG33 * (2 * _SWAY / (self.far * angle_B)).square()[:, None, None, None],
+            covariance_BG33
+            * (2 * _PARALLAX_TOLERANCE / (self.max_depth * angle_B)).square()[:, None, None, None],
         )
-        field_BGFL = _levelled(field_BGFL, directions_BGFL3, valid_BGF, context.budget)
+        field_BGFL = _equalize_frames(field_BGFL, directions_BGFL3, valid_BGF, context.num_masked)
         return self._ungrouped(field_BGFL, context)
 
     def _grouped(self, values_BTN: Tensor) -> Tensor:
         """Group the frames that share a mask: (B, T, N, ...) to (B, G, F, ...)."""
-        if self.across == "both":
+        if self.shared_over == "both":
             return values_BTN.flatten(1, 2)[:, None]
-        return values_BTN.transpose(1, 2) if self.across == "time" else values_BTN
+        return values_BTN.transpose(1, 2) if self.shared_over == "time" else values_BTN
 
     def _ungrouped(self, field_BGFL: Tensor, context: MaskContext) -> Tensor:
-        if self.across == "time":
+        if self.shared_over == "time":
             field_BGFL = field_BGFL.transpose(1, 2)
         return field_BGFL.reshape(*context.clips.shape, *context.grid)
 
     def _draws(self, context: MaskContext) -> Tensor:
         """Draw uniform numbers for the K waves of every mask: (B, G, K, 3)."""
-        if self.across == "time":
+        if self.shared_over == "time":
             return context.per_camera(_WAVES, 3)[:, 0]
-        masks = 1 if self.across == "both" else context.clips.shape[1]
+        masks = 1 if self.shared_over == "both" else context.clips.shape[1]
         return context.per_clip(masks, _WAVES, 3)
 
 
-def _cell_angle(clips: Clips, grid: tuple[int, int]) -> Tensor:
+def _patch_angle(clips: Clips, grid: tuple[int, int]) -> Tensor:
     """Return the viewing angle of a central patch of each clip's median camera, radians (B,)."""
     (h, w), (height, width) = grid, clips.image_size
     focal_BTN = (clips.intrinsics_BTN33[..., 0, 0] * clips.intrinsics_BTN33[..., 1, 1]).abs().sqrt()
@@ -144,12 +147,12 @@ def _cell_angle(clips: Clips, grid: tuple[int, int]) -> Tensor:
     return angle_BF.nanmedian(dim=1).values.nan_to_num(nan=1.0)
 
 
-def _spread(positions_BGF3: Tensor, centre_BG3: Tensor, valid_BGF: Tensor) -> Tensor:
+def _position_covariance(positions_BGF3: Tensor, centre_BG3: Tensor, valid_BGF: Tensor) -> Tensor:
     """Average the outer products of valid cameras' offsets from the centre: m^2, (B, G, 3, 3)."""
     offset_BGF3 = (positions_BGF3 - centre_BG3[:, :, None]).double() * valid_BGF[..., None]
     count_BG11 = valid_BGF.sum(dim=-1).clamp(min=1)[..., None, None]
-    spread_BG33 = offset_BGF3.transpose(-1, -2) @ offset_BGF3 / count_BG11
-    return spread_BG33.to(positions_BGF3.dtype)
+    covariance_BG33 = offset_BGF3.transpose(-1, -2) @ offset_BGF3 / count_BG11
+    return covariance_BG33.to(positions_BGF3.dtype)
 
 
 def _waves(
@@ -187,8 +190,8 @@ def _waves(
     return field_BGFLK.sum(dim=-1).reshape(B, G, F, L)
 
 
-def _levelled(
-    field_BGFL: Tensor, directions_BGFL3: Tensor, valid_BGF: Tensor, budget: int
+def _equalize_frames(
+    field_BGFL: Tensor, directions_BGFL3: Tensor, valid_BGF: Tensor, num_masked: int
 ) -> Tensor:
     """Tilt the field so that all frames meet their budget at nearly the same level.
 
@@ -200,16 +203,16 @@ def _levelled(
     cosines_BGCF = directions_BGFL3.reshape(B, G, F * L, 3) @ views_BGF3.transpose(-1, -2)
     # Missing frames have no bump: the exponential of minus infinity is 0.
     top_BG1F = torch.where(valid_BGF, 1.0, torch.inf)[:, :, None]
-    bumps_BGCF = cosines_BGCF.sub_(top_BG1F).div_(_ROOM**2).exp_()
-    felt_BGFF = bumps_BGCF.reshape(B, G, F, L, F).mean(dim=-2).double() * valid_BGF[..., None]
-    normal_BGFF = felt_BGFF.transpose(-1, -2) @ felt_BGFF
-    normal_BGFF.diagonal(dim1=-2, dim2=-1).add_(_RIDGE)
-    for _ in range(_ROUNDS):
-        level_BGF = field_BGFL.kthvalue(min(max(L - budget, 1), L), dim=-1).values
+    bumps_BGCF = cosines_BGCF.sub_(top_BG1F).div_(_TILT_BANDWIDTH**2).exp_()
+    bump_means_BGFF = bumps_BGCF.reshape(B, G, F, L, F).mean(dim=-2).double() * valid_BGF[..., None]
+    normal_BGFF = bump_means_BGFF.transpose(-1, -2) @ bump_means_BGFF
+    normal_BGFF.diagonal(dim1=-2, dim2=-1).add_(_RIDGE_LAMBDA)
+    for _ in range(_TILT_ROUNDS):
+        level_BGF = field_BGFL.kthvalue(min(max(L - num_masked, 1), L), dim=-1).values
         level_BGF = torch.where(valid_BGF, level_BGF, torch.nan)
-        usual_BG1 = level_BGF.nanmedian(dim=-1, keepdim=True).values
-        excess_BGF1 = (level_BGF - usual_BG1).nan_to_num()[..., None].double()
-        wanted_BGF1 = felt_BGFF.transpose(-1, -2) @ excess_BGF1
-        heights_BGF1 = torch.linalg.solve_ex(normal_BGFF, wanted_BGF1).result.to(field_BGFL.dtype)
+        median_BG1 = level_BGF.nanmedian(dim=-1, keepdim=True).values
+        excess_BGF1 = (level_BGF - median_BG1).nan_to_num()[..., None].double()
+        target_BGF1 = bump_means_BGFF.transpose(-1, -2) @ excess_BGF1
+        heights_BGF1 = torch.linalg.solve_ex(normal_BGFF, target_BGF1).result.to(field_BGFL.dtype)
         field_BGFL = field_BGFL - (bumps_BGCF @ heights_BGF1).reshape(B, G, F, L)
     return field_BGFL

@@ -1,4 +1,4 @@
-"""Who owns which cell: by hand, and against loops."""
+"""Who owns which patch: by hand, and against loops."""
 
 import math
 
@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivemim.masking import cell_owners
-from drivemim.masking.cells import first_cover, span
+from drivemim.masking import patch_owners
+from drivemim.masking.box_cover import first_cover, span
 
 
 def owners(boxes, depths=None, present=None, grid=(4, 8), size=(40, 80)):
     depths = [1.0] * len(boxes) if depths is None else depths
     present = [True] * len(boxes) if present is None else present
-    return cell_owners(
+    return patch_owners(
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         torch.tensor(depths, dtype=torch.float32),
         torch.tensor(present, dtype=torch.bool),
@@ -26,12 +26,12 @@ def picture(owners_hw):
     return ["".join(".abcdef"[owner + 1] for owner in row) for row in owners_hw.tolist()]
 
 
-def test_a_box_owns_the_cells_whose_middle_it_covers():
+def test_a_box_owns_the_patches_whose_middle_it_covers():
     expected = [".aaaa...", ".aaaa...", ".aaaa...", "........"]
     assert picture(owners([[14, 4, 46, 26]])) == expected
 
 
-def test_a_box_without_any_middle_owns_the_cell_of_its_own():
+def test_a_box_without_any_middle_owns_the_patch_of_its_own():
     assert picture(owners([[21, 11, 24, 13]])) == ["........", "..a.....", "........", "........"]
 
 
@@ -44,7 +44,7 @@ def test_a_box_at_the_far_corner_stays_inside():
     assert picture(owners([[80, 40, 80, 40]]))[3] == ".......a"
 
 
-def test_the_nearest_box_owns_the_cell():
+def test_the_nearest_box_owns_the_patch():
     boxes = [[0, 0, 40, 40], [20, 10, 80, 30]]
     assert picture(owners(boxes, [5, 9])) == ["aaaa....", "aaaabbbb", "aaaabbbb", "aaaa...."]
     assert picture(owners(boxes, [9, 5])) == ["aaaa....", "aabbbbbb", "aabbbbbb", "aaaa...."]
@@ -69,8 +69,8 @@ def reference(boxes, depths, grid, size):
     area = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]
     order = sorted(range(len(boxes)), key=lambda m: (depths[m], area[m]))
 
-    def covers(low, high, cell, length):
-        return low <= cell + 0.5 < high or cell == min(math.floor((low + high) / 2), length - 1)
+    def covers(low, high, patch, length):
+        return low <= patch + 0.5 < high or patch == min(math.floor((low + high) / 2), length - 1)
 
     for row in range(h):
         for column in range(w):
@@ -99,14 +99,14 @@ def test_many_boxes_against_loops(rows):
     assert owners(boxes, depths).tolist() == reference(boxes, depths, (4, 8), (40, 80))
 
 
-def test_a_middle_on_the_border_of_two_cells_is_the_second_ones():
-    """A box from 45 to 55 of cells of 10: it covers the middle of cell 4, its own is in cell 5."""
+def test_a_middle_on_the_border_of_two_patches_is_the_second_ones():
+    """A box from 45 to 55, patches of 10: it covers the centre of patch 4; its own is in 5."""
     assert picture(owners([[45, 0, 55, 10]])) == ["....aa..", *["........"] * 3]
 
 
 def test_frames_are_independent():
     one, other = [[0, 0, 20, 20.0]], [[40, 20, 80, 40.0]]
-    batched = cell_owners(
+    batched = patch_owners(
         torch.tensor([one, other]),
         torch.ones(2, 1),
         torch.ones(2, 1, dtype=torch.bool),

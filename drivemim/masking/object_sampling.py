@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from drivemim.masking.base import MaskContext
+from drivemim.masking.strategy import MaskContext
 
 # Odd multipliers that keep the terms of a key's sum distinguishable.
 _MIXERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
@@ -33,13 +33,13 @@ class ObjectDraws:
     anchors_BTNM2: Tensor
 
 
-def draw_objects(context: MaskContext, track_hidden: float, peek: int) -> ObjectDraws:
+def draw_objects(context: MaskContext, track_hidden: float, num_peek_frames: int) -> ObjectDraws:
     """Draw the random numbers of every track of a clip.
 
     Args:
         context: the clips and their source of randomness.
         track_hidden: probability that a track is hidden throughout, in [0, 1].
-        peek: number of time steps, drawn for each track, at which a track stays visible.
+        num_peek_frames: number of time steps, drawn for each track, at which a track stays visible.
     """
     clips = context.clips
     salts_B5 = context.per_clip(5)
@@ -53,7 +53,7 @@ def draw_objects(context: MaskContext, track_hidden: float, peek: int) -> Object
     return ObjectDraws(
         present_BTNM,
         hidden_BTNM,
-        _peeked(keys_BTNM, peek_salt, peek),
+        _peeked(keys_BTNM, peek_salt, num_peek_frames),
         hashed_uniform(keys_BTNM, priority_salt),
         torch.stack(anchors, dim=-1),
     )
@@ -101,9 +101,9 @@ def _scramble(bits: Tensor) -> Tensor:
     return bits ^ (bits >> 15)
 
 
-def _peeked(keys_BTNM: Tensor, salts_B111: Tensor, peek: int) -> Tensor:
+def _peeked(keys_BTNM: Tensor, salts_B111: Tensor, num_peek_frames: int) -> Tensor:
     """Return whether each object's time step is among those drawn for its track."""
-    if peek == 0:
+    if num_peek_frames == 0:
         return torch.zeros_like(keys_BTNM, dtype=torch.bool)
     T = keys_BTNM.shape[1]
     times_T = torch.arange(T, device=keys_BTNM.device)
@@ -111,4 +111,4 @@ def _peeked(keys_BTNM: Tensor, salts_B111: Tensor, peek: int) -> Tensor:
     moments_BTNMT = keys_BTNM[..., None] + (1 + times_T) * _TIME_MIXER
     draws_BTNMT = hashed_uniform(moments_BTNMT, salts_B111[..., None])
     own_BTNM1 = draws_BTNMT.diagonal(dim1=1, dim2=4).movedim(-1, 1)[..., None]
-    return (draws_BTNMT > own_BTNM1).sum(dim=-1) < peek
+    return (draws_BTNMT > own_BTNM1).sum(dim=-1) < num_peek_frames

@@ -9,7 +9,7 @@ from typing import Any
 from drivemim.errors import ConfigError
 
 
-def named_strategies(
+def strategies_from_config(
     config: Mapping[str, Any], path: str | Path, only: Sequence[str] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Return the configs of strategies by name, for the tools that compare strategies.

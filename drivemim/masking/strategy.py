@@ -1,7 +1,8 @@
 """Base class of mask strategies, and the functions that they share.
 
-A strategy ranks the patches of each frame; the top of the ranking is hidden. So the number of
-hidden patches is exact for every strategy, and one strategy can rank what another leaves undecided.
+A strategy scores the patches of each frame; those with the highest scores are hidden. So the number
+of hidden patches is exact for every strategy, and one strategy can score what another leaves
+undecided. The number of hidden patches of a frame is also called its budget.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class MaskContext:
     Attributes:
         clips: clips to mask.
         grid: patches down and across (h, w).
-        ratio: mask ratio of the outermost strategy: fraction of the patches that is hidden.
+        mask_ratio: fraction of the patches that is hidden, from the outermost strategy.
         generators: one for the batch, or one per clip.
         guide_BTNhw: float, map for guided strategies (a loss or an attention); None without one.
     """
 
     clips: Clips
     grid: tuple[int, int]
-    ratio: float
+    mask_ratio: float
     generators: Generators
     guide_BTNhw: Tensor | None = None
 
@@ -51,9 +52,9 @@ class MaskContext:
         return self.clips.valid_BTN.device
 
     @property
-    def budget(self) -> int:
+    def num_masked(self) -> int:
         """Number of patches hidden per frame."""
-        return hidden_cells(self.ratio, self.grid)
+        return num_masked_patches(self.mask_ratio, self.grid)
 
     def per_frame(self, *extra: int) -> Tensor:
         """Draw uniform float32 numbers in [0, 1): (B, T, N, *extra)."""
@@ -82,40 +83,40 @@ class MaskContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranking:
+class MaskScores:
     """A strategy's result for a batch of clips.
 
     Attributes:
         scores_BTNhw: float32; the patches with the highest scores of a frame are hidden first.
-        budgets_BTN: int64, number of patches to hide in each frame. The sum over a clip is
-            ``MaskContext.budget`` times its number of frames. None for ``MaskContext.budget`` in
-            every frame.
+        num_masked_BTN: int64, number of patches to hide in each frame. The sum over a clip is
+            ``MaskContext.num_masked`` times its number of frames. None for
+            ``MaskContext.num_masked`` in every frame.
     """
 
     scores_BTNhw: Tensor
-    budgets_BTN: Tensor | None = None
+    num_masked_BTN: Tensor | None = None
 
 
 class MaskStrategy(ABC):
     """Base class of strategies that choose the patches to hide in every frame.
 
     Args:
-        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1]. May be
-            changed later.
+        mask_ratio: fraction of every frame's patches that is hidden, in [0, 1]. May be changed
+            later.
 
     Attributes:
         reads: members of ``READABLE`` that the class itself uses, without the strategies inside it.
             An exported backbone records them. By default, a class is assumed to use all.
 
     Raises:
-        ValueError: if ``ratio`` is outside [0, 1].
+        ValueError: if ``mask_ratio`` is outside [0, 1].
     """
 
     reads: ClassVar[frozenset[str]] = frozenset(READABLE)
 
-    def __init__(self, *, ratio: float = 0.75) -> None:
-        check_share("ratio", ratio)
-        self.ratio = ratio
+    def __init__(self, *, mask_ratio: float = 0.75) -> None:
+        check_fraction("mask_ratio", mask_ratio)
+        self.mask_ratio = mask_ratio
 
     def __call__(
         self,
@@ -143,23 +144,25 @@ class MaskStrategy(ABC):
 
         Returns:
             mask_BTNhw: bool on the clips' device, True = hidden. Every frame, valid or not, has
-            exactly ``hidden_cells(self.ratio, grid)`` hidden patches. A strategy may hide more in
-            some frames than in others; the total of each clip is then the same.
+                exactly ``num_masked_patches(self.mask_ratio, grid)`` hidden patches. A strategy may
+                hide
+            more in some frames than in others; the total of each clip is then the same.
         """
         context = MaskContext(
             clips=clips,
             grid=patch_grid(clips.image_size, patch_size) if grid is None else grid,
-            ratio=self.ratio,
+            mask_ratio=self.mask_ratio,
             generators=clip_generators(clips) if generators is None else generators,
             guide_BTNhw=guide_BTNhw,
         )
-        ranking = self.rank(context)
-        budgets = context.budget if ranking.budgets_BTN is None else ranking.budgets_BTN
-        return hide_top(ranking.scores_BTNhw, budgets)
+        mask_scores = self.score(context)
+        per_frame = mask_scores.num_masked_BTN
+        num_masked = context.num_masked if per_frame is None else per_frame
+        return topk_mask(mask_scores.scores_BTNhw, num_masked)
 
     @abstractmethod
-    def rank(self, context: MaskContext) -> Ranking:
-        """Score the patches of each frame; give budgets too if they differ between frames."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score the patches of each frame; also return budgets if they differ between frames."""
 
 
 def build_mask(strategy: MaskStrategy | Mapping[str, Any]) -> MaskStrategy:
@@ -170,32 +173,32 @@ def build_mask(strategy: MaskStrategy | Mapping[str, Any]) -> MaskStrategy:
     return built
 
 
-def build_rest(strategy: MaskStrategy | Mapping[str, Any] | None) -> MaskStrategy:
-    """Build the strategy that ranks what another leaves undecided: ``RandomMask`` for None."""
+def build_background(strategy: MaskStrategy | Mapping[str, Any] | None) -> MaskStrategy:
+    """Build the strategy that scores what another leaves undecided: ``RandomMask`` for None."""
     return build_mask({"type": "RandomMask"} if strategy is None else strategy)
 
 
-def hidden_cells(ratio: float, grid: tuple[int, int]) -> int:
-    """Return the budget of a frame: the number of its patches that are hidden."""
+def num_masked_patches(mask_ratio: float, grid: tuple[int, int]) -> int:
+    """Return the number of patches of a frame that are hidden."""
     h, w = grid
-    return round(ratio * h * w)
+    return round(mask_ratio * h * w)
 
 
-def hide_top(scores_BTNhw: Tensor, count: int | Tensor) -> Tensor:
-    """Hide the patches of each frame that have the highest scores.
+def topk_mask(scores_BTNhw: Tensor, num_masked: int | Tensor) -> Tensor:
+    """Mask the patches of each frame that have the highest scores.
 
     Args:
         scores_BTNhw: float.
-        count: number of patches to hide, the same in every frame, or int64 count_BTN.
+        num_masked: number of patches to hide, the same in every frame, or int64 num_masked_BTN.
     """
     scores_BTNL = scores_BTNhw.flatten(-2)
     mask_BTNL = torch.zeros(scores_BTNL.shape, dtype=torch.bool, device=scores_BTNL.device)
-    if isinstance(count, int):
-        chosen_BTNK = scores_BTNL.topk(count, dim=-1, sorted=False).indices
+    if isinstance(num_masked, int):
+        chosen_BTNK = scores_BTNL.topk(num_masked, dim=-1, sorted=False).indices
         return mask_BTNL.scatter_(-1, chosen_BTNK, True).reshape(scores_BTNhw.shape)
     order_BTNL = scores_BTNL.argsort(dim=-1, descending=True)
     places = torch.arange(order_BTNL.shape[-1], device=scores_BTNL.device)
-    top_BTNL = places < count[..., None]
+    top_BTNL = places < num_masked[..., None]
     return mask_BTNL.scatter_(-1, order_BTNL, top_BTNL).reshape(scores_BTNhw.shape)
 
 
@@ -215,7 +218,7 @@ def uniform(shape: tuple[int, ...], generators: Generators, device: torch.device
         return drawn.to(device)
     if len(generators) != shape[0]:
         raise ValueError(
-            f"{len(generators)} generators for {shape[0]} clips; give one in all or one a clip"
+            f"{len(generators)} generators for {shape[0]} clips; give a single one or one per clip"
         )
     if not generators:
         return torch.zeros(shape, device=device)
@@ -228,17 +231,19 @@ def clip_generators(clips: Clips) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in clips.seeds_B.tolist()]
 
 
-def share_of_budget(share: float, context: MaskContext, ranking: Ranking) -> int | Tensor:
-    """Return a share of each frame's budget in patches: one number, or int64 (B, T, N).
+def fraction_of_budget(
+    fraction: float, context: MaskContext, mask_scores: MaskScores
+) -> int | Tensor:
+    """Return a fraction of each frame's budget in patches: one number, or int64 (B, T, N).
 
     Args:
-        share: in [0, 1].
+        fraction: in [0, 1].
         context: gives the budget if it is the same in all frames.
-        ranking: gives the budgets if they differ between frames.
+        mask_scores: gives the budgets if they differ between frames.
     """
-    if ranking.budgets_BTN is None:
-        return round(share * context.budget)
-    return (share * ranking.budgets_BTN).round().long()
+    if mask_scores.num_masked_BTN is None:
+        return round(fraction * context.num_masked)
+    return (fraction * mask_scores.num_masked_BTN).round().long()
 
 
 def gumbel(draws: Tensor) -> Tensor:
@@ -251,13 +256,13 @@ def gumbel(draws: Tensor) -> Tensor:
     return -(-draws.clamp(min=2.0**-25).log()).log()
 
 
-def unit_range(scores_BTNhw: Tensor) -> Tensor:
+def minmax_normalize(scores_BTNhw: Tensor) -> Tensor:
     """Scale the scores of each frame to [0, 1], keeping their order."""
     low, high = scores_BTNhw.amin((-2, -1), keepdim=True), scores_BTNhw.amax((-2, -1), keepdim=True)
     return (scores_BTNhw - low) / (high - low).clamp(min=1e-12)
 
 
-def check_share(name: str, value: float) -> None:
+def check_fraction(name: str, value: float) -> None:
     """Raise ``ValueError`` unless ``value`` is in [0, 1]."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name}={value} must be in [0, 1]")
@@ -270,7 +275,7 @@ def check_count(name: str, value: int, least: int = 1) -> None:
 
 
 def _camera_rank(clips: Clips) -> Tensor:
-    """Rank the cameras of each clip by a weighted sum of their calibration; missing ones last."""
+    """Score the cameras of each clip by a weighted sum of their calibration; missing ones last."""
     numbers_BTNC = torch.cat(
         [
             clips.camera_to_clip_BTN44[..., :3, :].flatten(-2),

@@ -1,4 +1,4 @@
-"""World masks, by cameras whose view of each other's world is known to the cell."""
+"""World masks, by cameras whose view of each other's world is known to the patch."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from drivemim.masking import MaskContext, RandomMask, WorldMask
 
 AHEAD = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 LEFT = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-GRID = (10, 20)  # of 80 x 160 pixels: cells of 8 pixels
+GRID = (10, 20)  # of 80 x 160 pixels: patches of 8 pixels
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def scores(strategy, clips, grid=GRID, seed=0):
     context = MaskContext(
         clips=clips,
         grid=grid,
-        ratio=strategy.ratio,
+        mask_ratio=strategy.mask_ratio,
         generators=torch.Generator().manual_seed(seed),
     )
-    return strategy.rank(context).scores_BTNhw[0]
+    return strategy.score(context).scores_BTNhw[0]
 
 
 def mask(strategy, clips, grid=GRID, seed=0):
@@ -45,21 +45,21 @@ def mask(strategy, clips, grid=GRID, seed=0):
 def test_what_is_hidden_stays_hidden_where_it_moves_to(rig):
     """Looking left, the row 20 pixels below the middle is 6.4 m away.
 
-    There, 0.64 m of driving is 80 * 0.64 / 6.4 = 8 pixels, one cell.
+    There, 0.64 m of driving is 80 * 0.64 / 6.4 = 8 pixels, one patch.
     """
     clips = rig(T=2, axes=LEFT)
     clips.camera_to_clip_BTN44[:, 1, :, 0, 3] = 0.64
-    now, later = scores(WorldMask(far=30), clips)[:, 0, 7]
+    now, later = scores(WorldMask(max_depth=30), clips)[:, 0, 7]
     torch.testing.assert_close(later[:-1], now[1:], atol=1e-3, rtol=0)
     assert (later - now).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("across", ["both", "cameras"])
-def test_a_neighbour_that_looks_further_right_sees_the_same_mask(rig, across):
-    """The middle of the second camera's image is 3 cells further left: it sees 3 cells more."""
+@pytest.mark.parametrize("shared_over", ["both", "cameras"])
+def test_a_neighbour_that_looks_further_right_sees_the_same_mask(rig, shared_over):
+    """The middle of the second camera's image is 3 patches further left: it sees 3 patches more."""
     clips = rig(N=2)
     clips.intrinsics_BTN33[:, :, 1, 0, 2] -= 24
-    left, right = scores(WorldMask(across=across), clips)[0]
+    left, right = scores(WorldMask(shared_over=shared_over), clips)[0]
     torch.testing.assert_close(right[:, :-3], left[:, 3:], atol=1e-3, rtol=0)
 
 
@@ -71,11 +71,11 @@ def test_a_camera_upside_down_sees_the_mask_upside_down(rig):
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-@pytest.mark.parametrize("across", ["both", "time"])
-def test_without_motion_it_is_a_tube(rig, make_clips, across, calibrated):
+@pytest.mark.parametrize("shared_over", ["both", "time"])
+def test_without_motion_it_is_a_tube(rig, make_clips, shared_over, calibrated):
     clips = rig(T=3, N=2) if calibrated else make_clips(shape=(1, 3, 2))
     clips.camera_to_clip_BTN44[:, :, 1, 1, 3] = 0.5
-    hidden = mask(WorldMask(across=across), clips)
+    hidden = mask(WorldMask(shared_over=shared_over), clips)
     assert (hidden == hidden[:1]).all()
     assert hidden.sum((-1, -2)).tolist() == [[150, 150]] * 3
 
@@ -84,19 +84,21 @@ def test_every_camera_can_have_a_mask_of_its_own(rig):
     """Two cameras with the same view hide the same, unless each is to follow itself alone."""
     clips = rig(T=2, N=2)
     clips.intrinsics_BTN33[:, :, 1, 0, 0] += 0.01
-    alike = [(mask(WorldMask(across=a), clips)[0]).float() for a in ("both", "cameras", "time")]
+    alike = [
+        (mask(WorldMask(shared_over=a), clips)[0]).float() for a in ("both", "cameras", "time")
+    ]
     agreement = [float((one[0] == one[1]).float().mean()) for one in alike]
     assert agreement[:2] == pytest.approx([1, 1], abs=0.05)
     assert agreement[2] < 0.9
 
 
 def test_every_time_can_have_a_mask_of_its_own(rig):
-    hidden = mask(WorldMask(across="cameras"), rig(T=2))
+    hidden = mask(WorldMask(shared_over="cameras"), rig(T=2))
     assert (hidden[0] == hidden[1]).float().mean() < 0.9
 
 
 def test_lidar_says_how_far_things_move(rig):
-    """What is 4 m away moves by 80 * 0.8 / 4 = 16 pixels, two cells; the wall is further away."""
+    """What is 4 m away moves by 80 * 0.8 / 4 = 16 pixels, two patches; the wall is further away."""
     clips = rig(T=2, axes=LEFT)
     clips.camera_to_clip_BTN44[:, 1, :, 0, 3] = 0.8
     y, x = torch.meshgrid(torch.arange(10) * 8.0 + 4, torch.arange(20) * 8.0 + 4, indexing="ij")
@@ -108,8 +110,8 @@ def test_lidar_says_how_far_things_move(rig):
     assert (later[:, :-2] - now[:, 2:]).abs().mean() > 0.1
 
 
-def leaked(hidden, clips, far=10.0):
-    """Share of the points of hidden cells, 4 x 4 a cell, that a visible cell of another frame has.
+def leaked(hidden, clips, max_depth=10.0):
+    """Fraction of points of hidden patches (4 x 4 each) that a visible patch of another frame has.
 
     The world is what the mask takes it to be.
     """
@@ -121,7 +123,7 @@ def leaked(hidden, clips, far=10.0):
         clips.points_BTNP3,
         (4 * h, 4 * w),
         clips.image_size,
-        far,
+        max_depth,
     ).reshape(-1, 4 * h, 4 * w, 3)
     intrinsics = clips.intrinsics_BTN33.reshape(-1, 3, 3)
     poses = clips.camera_to_clip_BTN44.reshape(-1, 4, 4)
@@ -159,13 +161,15 @@ def test_a_mask_on_the_world_leaks_a_quarter_of_a_random_one(rig):
 def test_wide_spots_are_wider(rig):
     """Pairs of neighbours of which one is hidden: fewer, the wider the spots."""
     borders = []
-    for blob in (2, 4, 8):
-        hidden = torch.stack([mask(WorldMask(blob=blob), rig(), seed=seed) for seed in range(20)])
+    for blob_size in (2, 4, 8):
+        hidden = torch.stack(
+            [mask(WorldMask(blob_size=blob_size), rig(), seed=seed) for seed in range(20)]
+        )
         borders.append(float((hidden[..., 1:] != hidden[..., :-1]).float().mean()))
     assert borders[0] > 1.5 * borders[1] > 2 * borders[2]
 
 
-def test_frames_agree_on_the_level_below_which_cells_are_visible(rig):
+def test_frames_agree_on_the_level_below_which_patches_are_visible(rig):
     """Four cameras all around: the highest visible score hardly differs between them."""
     clips = rig(N=4)
     for n in range(4):
@@ -195,23 +199,23 @@ def test_invalid_frames_change_nothing_for_the_others(rig):
     torch.testing.assert_close(field[:2], scores(WorldMask(), shorter), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("ratio", [0.0, 1.0])
+@pytest.mark.parametrize("mask_ratio", [0.0, 1.0])
 @pytest.mark.parametrize("valid", [True, False])
-def test_nothing_and_everything_hidden(rig, ratio, valid):
+def test_nothing_and_everything_hidden(rig, mask_ratio, valid):
     clips = rig(T=2, N=2)
     clips.valid_BTN[:] = valid
-    assert scores(WorldMask(ratio=ratio), clips).isfinite().all()
-    assert (mask(WorldMask(ratio=ratio), clips) == bool(ratio)).all()
+    assert scores(WorldMask(mask_ratio=mask_ratio), clips).isfinite().all()
+    assert (mask(WorldMask(mask_ratio=mask_ratio), clips) == bool(mask_ratio)).all()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"across": "space"}, "across='space' must be one of 'both', 'time', 'cameras'"),
-        ({"blob": 0.5}, r"blob=0.5 must be in \[1, infinity\)"),
-        ({"blob": float("nan")}, r"blob=nan must be in \[1, infinity\)"),
-        ({"far": 0}, r"far=0 must be in \(0, infinity\)"),
-        ({"far": float("inf")}, r"far=inf must be in \(0, infinity\)"),
+        ({"shared_over": "space"}, "shared_over='space' must be one of 'both', 'time', 'cameras'"),
+        ({"blob_size": 0.5}, r"blob_size=0.5 must be in \[1, infinity\)"),
+        ({"blob_size": float("nan")}, r"blob_size=nan must be in \[1, infinity\)"),
+        ({"max_depth": 0}, r"max_depth=0 must be in \(0, infinity\)"),
+        ({"max_depth": float("inf")}, r"max_depth=inf must be in \(0, infinity\)"),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -233,7 +237,7 @@ def test_spots_are_longer_along_the_way_driven(rig):
     for way in (0.0, 6.0):
         clips = rig(T=3, axes=LEFT)
         clips.camera_to_clip_BTN44[0, :, 0, 0, 3] = torch.arange(3) * way / 2
-        hidden = torch.stack([mask(WorldMask(blob=3), clips, seed=seed) for seed in range(20)])
+        hidden = torch.stack([mask(WorldMask(blob_size=3), clips, seed=seed) for seed in range(20)])
         hidden = hidden[:, 1, 0, :5]
         across = (hidden[..., 1:] != hidden[..., :-1]).float().mean()
         down = (hidden[:, 1:] != hidden[:, :-1]).float().mean()

@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import torch
 
-from drivemim.masking.base import MaskContext, MaskStrategy, Ranking, check_count
+from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy, check_count
 from drivemim.registry import MASKS
 
 
 @MASKS.register_module()
-class LargeCellMask(MaskStrategy):
+class CoarsePatchMask(MaskStrategy):
     """Hide squares of patches drawn uniformly, like SimMIM (Xie et al., 2022).
 
     SimMIM found mask patches of 32 px better than the 16 px patches of its encoder: the middle of a
@@ -18,13 +18,13 @@ class LargeCellMask(MaskStrategy):
     budget ends within a square, only its upper patches are hidden.
 
     Args:
-        ratio: mask ratio: fraction of every frame's patches that is hidden, in [0, 1].
+        mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         size: side of a square in patches, at least 1 (which equals ``RandomMask``).
         alike_in_time: hide the same patches of a camera at every time step, instead of drawing
             anew for each frame.
 
     Example:
-        >>> mask_BTNhw = LargeCellMask()(Clips.from_images(images))
+        >>> mask_BTNhw = CoarsePatchMask()(Clips.from_images(images))
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -32,13 +32,15 @@ class LargeCellMask(MaskStrategy):
 
     reads: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, *, ratio: float = 0.75, size: int = 2, alike_in_time: bool = False) -> None:
-        super().__init__(ratio=ratio)
+    def __init__(
+        self, *, mask_ratio: float = 0.75, size: int = 2, alike_in_time: bool = False
+    ) -> None:
+        super().__init__(mask_ratio=mask_ratio)
         check_count("size", size)
         self.size, self.alike_in_time = size, alike_in_time
 
-    def rank(self, context: MaskContext) -> Ranking:
-        """Rank the squares of each frame by chance, and the patches of a square row by row."""
+    def score(self, context: MaskContext) -> MaskScores:
+        """Score the squares of each frame by chance, and the patches of a square row by row."""
         h, w = context.grid
         rows_h, columns_w = (torch.arange(length, device=context.device) for length in (h, w))
         down, across = -(-h // self.size), -(-w // self.size)
@@ -48,4 +50,4 @@ class LargeCellMask(MaskStrategy):
         units_hw = rows_h[:, None] // self.size * across + columns_w // self.size
         within_hw = rows_h[:, None] % self.size * self.size + columns_w % self.size
         scores_BTNhw = places_BTNU[..., units_hw] - within_hw / self.size**2
-        return Ranking(scores_BTNhw=scores_BTNhw.expand(*context.clips.shape, h, w))
+        return MaskScores(scores_BTNhw=scores_BTNhw.expand(*context.clips.shape, h, w))

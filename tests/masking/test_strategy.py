@@ -13,11 +13,11 @@ from drivemim.clips import Clips
 from drivemim.masking import (
     MaskContext,
     clip_generators,
-    hidden_cells,
-    hide_top,
+    num_masked_patches,
+    topk_mask,
     uniform,
 )
-from drivemim.masking.base import gumbel
+from drivemim.masking.strategy import gumbel
 from drivemim.registry import MASKS
 
 RANDOM, BLOCK, TUBE = {"type": "RandomMask"}, {"type": "BlockMask"}, {"type": "TubeMask"}
@@ -26,20 +26,27 @@ OBJECT = {"type": "ObjectMask"}
 
 # Configs beyond a strategy's defaults; every registered strategy is tested, listed or not.
 VARIANTS = [
-    {**OBJECT, "rest": TUBE, "track_hidden": 1.0, "share": 1.0},
-    {**OBJECT, "rest": BLOCK, "keep": 0.0, "min_visible": 0},
-    {**OBJECT, "objects": "balance", "peek": 1, "rest": CAUSAL},
-    {**OBJECT, "objects": "spare", "rest": DROPOUT},
-    {"type": "GuidedMask", "hints": 0.3, "temperature": 0.0, "rest": CAUSAL},
+    {**OBJECT, "background": TUBE, "track_hidden": 1.0, "budget_fraction": 1.0},
+    {**OBJECT, "background": BLOCK, "visible_fraction": 0.0, "min_visible": 0},
+    {**OBJECT, "mode": "quota", "num_peek_frames": 1, "background": CAUSAL},
+    {**OBJECT, "mode": "protect", "background": DROPOUT},
+    {"type": "GuidedMask", "hints": 0.3, "temperature": 0.0, "background": CAUSAL},
     {"type": "MultiBlockMask", "blocks": 2, "alike_in_time": True},
     {"type": "GridMask", "alike_in_time": True},
-    {"type": "LargeCellMask", "size": 3, "alike_in_time": True},
-    {**CAUSAL, "future_ratio": 0.3, "future_steps": 5, "rest": TUBE},
-    {**DROPOUT, "cameras": 2, "rest": OBJECT},
+    {"type": "CoarsePatchMask", "size": 3, "alike_in_time": True},
+    {**CAUSAL, "future_ratio": 0.3, "future_steps": 5, "background": TUBE},
+    {**DROPOUT, "cameras": 2, "background": OBJECT},
     {"type": "MixtureMask", "strategies": [RANDOM, BLOCK, CAUSAL], "weights": [1, 2, 1]},
     {"type": "MixtureMask", "strategies": [DROPOUT, TUBE]},
-    {"type": "StackMask", "strategies": [OBJECT, TUBE, BLOCK], "shares": [0.5, 0.2, 0.3]},
-    {**CAUSAL, "rest": {"type": "StackMask", "strategies": [TUBE, RANDOM], "shares": [0.5, 0.5]}},
+    {"type": "StackMask", "strategies": [OBJECT, TUBE, BLOCK], "budget_fractions": [0.5, 0.2, 0.3]},
+    {
+        **CAUSAL,
+        "background": {
+            "type": "StackMask",
+            "strategies": [TUBE, RANDOM],
+            "budget_fractions": [0.5, 0.5],
+        },
+    },
 ]
 NEED_ARGUMENTS = {"MixtureMask", "StackMask"}
 SHIPPED = {
@@ -122,35 +129,35 @@ def reordered(clips, order_N):
 
 
 def check_budget(strategy, clips, mask):
-    """Every frame hides what the ranking says, by default the budget; a clip always its sum."""
+    """Every frame hides what the scores say, by default the budget; a clip always its sum."""
     grid, (_, T, N) = tuple(mask.shape[-2:]), clips.shape
     context = MaskContext(
         clips=clips,
         grid=grid,
-        ratio=strategy.ratio,
+        mask_ratio=strategy.mask_ratio,
         generators=clip_generators(clips),
         guide_BTNhw=guide_of(clips, grid),
     )
-    ranking = strategy.rank(context)
-    assert ranking.scores_BTNhw.isfinite().all()
-    hidden_BTN, budget = mask.sum((-2, -1)), hidden_cells(strategy.ratio, grid)
-    if ranking.budgets_BTN is None:
+    mask_scores = strategy.score(context)
+    assert mask_scores.scores_BTNhw.isfinite().all()
+    hidden_BTN, budget = mask.sum((-2, -1)), num_masked_patches(strategy.mask_ratio, grid)
+    if mask_scores.num_masked_BTN is None:
         assert (hidden_BTN == budget).all()
     else:
-        assert torch.equal(hidden_BTN, ranking.budgets_BTN)
+        assert torch.equal(hidden_BTN, mask_scores.num_masked_BTN)
     assert (hidden_BTN.sum((1, 2)) == T * N * budget).all()
 
 
-def test_hidden_cells_by_hand():
-    assert hidden_cells(0.75, (14, 25)) == 262  # 262.5, half to even
-    assert hidden_cells(0, (14, 25)) == 0
-    assert hidden_cells(1, (14, 25)) == 350
-    assert hidden_cells(0.5, (1, 3)) == 2
+def test_hidden_patches_by_hand():
+    assert num_masked_patches(0.75, (14, 25)) == 262  # 262.5, half to even
+    assert num_masked_patches(0, (14, 25)) == 0
+    assert num_masked_patches(1, (14, 25)) == 350
+    assert num_masked_patches(0.5, (1, 3)) == 2
 
 
 def test_hide_top_by_hand():
     scores = torch.tensor([[[0.1, 0.9], [0.5, 0.2]], [[4.0, 3.0], [2.0, 1.0]]])
-    assert hide_top(scores, 2).tolist() == [
+    assert topk_mask(scores, 2).tolist() == [
         [[False, True], [True, False]],
         [[True, True], [False, False]],
     ]
@@ -158,7 +165,7 @@ def test_hide_top_by_hand():
 
 def test_hide_top_with_a_count_for_each_frame():
     scores = torch.tensor([[0.1, 0.9], [0.5, 0.2]]).expand(1, 3, 1, 2, 2)
-    mask = hide_top(scores, torch.tensor([[[0], [3], [4]]]))
+    mask = topk_mask(scores, torch.tensor([[[0], [3], [4]]]))
     assert mask[0, :, 0].flatten(1).tolist() == [[False] * 4, [False, True, True, True], [True] * 4]
 
 
@@ -181,25 +188,25 @@ def test_clip_generators_follow_the_clips_seeds(make_clips):
 
 
 @every_strategy
-@pytest.mark.parametrize("ratio", [-0.01, 1.01, float("nan")])
-def test_ratio_is_a_share(config, ratio):
-    with pytest.raises(ValueError, match=r"ratio=.* must be in \[0, 1\]"):
-        MASKS.build({**config, "ratio": ratio})
+@pytest.mark.parametrize("mask_ratio", [-0.01, 1.01, float("nan")])
+def test_mask_ratio_is_a_fraction(config, mask_ratio):
+    with pytest.raises(ValueError, match=r"mask_ratio=.* must be in \[0, 1\]"):
+        MASKS.build({**config, "mask_ratio": mask_ratio})
 
 
 @every_strategy
 @settings(max_examples=15, deadline=None)
 @given(
     boxes=scenes(),
-    ratio=st.floats(0, 1),
+    mask_ratio=st.floats(0, 1),
     grid=st.sampled_from([(4, 8), (1, 1), (3, 5), (8, 16)]),
     rig=st.integers(0, 99),
     invalid=st.lists(st.booleans(), min_size=8, max_size=8),
 )
-def test_contract(config, make_clips, boxes, ratio, grid, rig, invalid):
+def test_contract(config, make_clips, boxes, mask_ratio, grid, rig, invalid):
     clips = rigged(make_clips(boxes, (2, 2, 2)), rig)
     clips = without(clips, torch.tensor(invalid).view(2, 2, 2))
-    strategy = MASKS.build({**config, "ratio": ratio})
+    strategy = MASKS.build({**config, "mask_ratio": mask_ratio})
     mask = masked(strategy, clips, grid)
     assert mask.dtype == torch.bool
     assert mask.shape == (2, 2, 2, *grid)
@@ -227,14 +234,14 @@ def test_a_clip_does_not_depend_on_its_batch(config, make_clips, boxes, rig):
     rig=st.integers(0, 99),
     order=st.permutations(range(3)),
     invalid=st.lists(st.sampled_from([False, False, True]), min_size=9, max_size=9),
-    ratio=st.sampled_from([0.3, 0.675]),
+    mask_ratio=st.sampled_from([0.3, 0.675]),
 )
 def test_masks_belong_to_cameras_in_any_order(
-    config, make_clips, boxes, rig, order, invalid, ratio
+    config, make_clips, boxes, rig, order, invalid, mask_ratio
 ):
     clips = rigged(make_clips(boxes, (1, 3, 3), seed=rig), rig)
     clips = without(clips, torch.tensor(invalid).view(1, 3, 3))
-    strategy = MASKS.build({**config, "ratio": ratio})
+    strategy = MASKS.build({**config, "mask_ratio": mask_ratio})
     mask = masked(strategy, clips, (5, 8))
     other = reordered(clips, order)
     # Cameras without any frame cannot be told apart.
@@ -244,13 +251,13 @@ def test_masks_belong_to_cameras_in_any_order(
 
 
 @every_strategy
-@pytest.mark.parametrize("ratio", [0, 0.5, 1])
+@pytest.mark.parametrize("mask_ratio", [0, 0.5, 1])
 @pytest.mark.parametrize(
     "rows", [[], [(0, 0, 160, 80, 1, 5)], [(0, 0, 160, 80, 1, 5)] * 70], ids=["no", "one", "70"]
 )
-def test_degenerate_boxes(config, make_clips, ratio, rows):
+def test_degenerate_boxes(config, make_clips, mask_ratio, rows):
     clips = make_clips({(0, 0, 0): rows}, (1, 2, 1))
-    strategy = MASKS.build({**config, "ratio": ratio})
+    strategy = MASKS.build({**config, "mask_ratio": mask_ratio})
     for valid in (False, True):
         clips.valid_BTN[:] = valid
         check_budget(strategy, clips, masked(strategy, clips, (4, 8)))
@@ -265,24 +272,28 @@ def test_an_empty_batch(config, make_clips):
 @every_strategy
 def test_seeds_and_frames_differ(config, make_clips):
     clips = rigged(make_clips(shape=(2, 2, 2)), 0)
-    mask = masked(MASKS.build({**config, "ratio": 0.4}), clips, (8, 16))
+    mask = masked(MASKS.build({**config, "mask_ratio": 0.4}), clips, (8, 16))
     assert not torch.equal(mask[0], mask[1])
     assert not torch.equal(mask[0, -1, 0], mask[0, -1, 1])
 
 
 @pytest.mark.parametrize("kind", ["GuidedMask", "MotionMask"])
-def test_a_share_is_of_the_frames_own_budget(kind):
-    """16 cells, half hidden on average: 2 x 16 x 0.5 = 16 cells, all in the last of two steps."""
-    rest = {"type": "CausalMask", "future_ratio": 1.0}
-    strategy = MASKS.build({"type": kind, "ratio": 0.5, "share": 0.5, "rest": rest})
+def test_the_budget_fraction_is_of_the_frames_own_budget(kind):
+    """16 patches, half hidden on average: 2 x 16 x 0.5 = 16 patches, all in the last of 2 steps."""
+    background = {"type": "CausalMask", "future_ratio": 1.0}
+    strategy = MASKS.build(
+        {"type": kind, "mask_ratio": 0.5, "budget_fraction": 0.5, "background": background}
+    )
     clips = synthetic_clips(1, 2, 0, (4, 4), torch.device("cpu"))
     context = MaskContext(
-        clips=clips, grid=(4, 4), ratio=0.5, generators=same_seed(),
+        clips=clips, grid=(4, 4), mask_ratio=0.5, generators=same_seed(),
         guide_BTNhw=torch.rand(*clips.shape, 4, 4),
     )  # fmt: skip
-    ranking = strategy.rank(context)
-    assert ranking.budgets_BTN.flatten().tolist() == 6 * [0] + 6 * [16]
-    first_TN = (ranking.scores_BTNhw[0].flatten(-2) >= (2 if kind == "GuidedMask" else 1)).sum(-1)
+    mask_scores = strategy.score(context)
+    assert mask_scores.num_masked_BTN.flatten().tolist() == 6 * [0] + 6 * [16]
+    first_TN = (mask_scores.scores_BTNhw[0].flatten(-2) >= (2 if kind == "GuidedMask" else 1)).sum(
+        -1
+    )
     assert (first_TN[0] == 0).all()
     assert (first_TN[1] <= 8).all()
     assert (first_TN[1] > 0).any()

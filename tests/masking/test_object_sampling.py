@@ -3,14 +3,14 @@ import math
 import torch
 
 from drivemim.masking import MaskContext, clip_generators
-from drivemim.masking.object_draws import draw_objects, hashed_uniform
+from drivemim.masking.object_sampling import draw_objects, hashed_uniform
 
 
 def hidden(clips, track_hidden):
     """Which objects of which frames are hidden: (B, T, N, M)."""
     generators = clip_generators(clips)
-    context = MaskContext(clips=clips, grid=(8, 16), ratio=0.5, generators=generators)
-    return draw_objects(context, track_hidden, peek=0).hidden_BTNM
+    context = MaskContext(clips=clips, grid=(8, 16), mask_ratio=0.5, generators=generators)
+    return draw_objects(context, track_hidden, num_peek_frames=0).hidden_BTNM
 
 
 def test_track_hidden_is_a_probability(make_clips):

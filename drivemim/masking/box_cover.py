@@ -10,7 +10,7 @@ from torch import Tensor
 _BITS = 60
 
 
-def cell_owners(
+def patch_owners(
     boxes_BTNM4: Tensor,
     depths_BTNM: Tensor,
     present_BTNM: Tensor,

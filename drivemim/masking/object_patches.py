@@ -1,0 +1,123 @@
+"""Levels of patches: the order in which the patches of objects are hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FIRST, OPEN, PROTECTED, KEPT, MINIMUM, LAST = 1, 0, -1, -2, -3, -4
+"""Levels of patches; a higher level is hidden before a lower one. From ``LAST`` down, there is one
+level per object size: the last patch of a larger object is hidden after that of a smaller one."""
+
+# Bit fields of a 64-bit sort key, from the right: patch, removal cost, rank, and frame.
+_PATCH_BITS, _COST_BITS, _RANK_BITS = 16, 20, 12
+
+
+@dataclass(frozen=True)
+class SortedObjectPatches:
+    """The K patches that objects own in F frames of L patches.
+
+    Patches are sorted by frame, then by the rank of their owner, then by removal cost. A rank is
+    the position of an object among the M objects of its frame, in an order that the caller chooses.
+
+    Attributes:
+        patch_K: int64, index among the patches of all frames.
+        starts_FM: int64, position in K where the patches of the object at each rank start.
+        ends_FM: int64, position in K where they end.
+        L: number of patches per frame.
+    """
+
+    patch_K: Tensor
+    starts_FM: Tensor
+    ends_FM: Tensor
+    L: int
+
+    @property
+    def counts(self) -> Tensor:
+        """Number of patches of each object, by rank."""
+        return self.ends_FM - self.starts_FM
+
+
+def sort_patches(
+    owners_FL: Tensor, ranks_FM: Tensor, removal_cost_FL: Tensor
+) -> SortedObjectPatches:
+    """Sort patches by the object that owns them.
+
+    Args:
+        owners_FL: int64, position in M of each patch's owner, -1 for background.
+        ranks_FM: int64, rank of each object.
+        removal_cost_FL: float in [0, 1]; an object's patches with lower values are hidden first.
+
+    Raises:
+        ValueError: if a frame has more patches or boxes than the sort key can hold.
+    """
+    (F, L), M = owners_FL.shape, ranks_FM.shape[-1]
+    if L > 1 << _PATCH_BITS or M >= 1 << _RANK_BITS:
+        raise ValueError(
+            f"{L} patches and {M} boxes in a frame; object masks take up to "
+            f"{1 << _PATCH_BITS} patches and {(1 << _RANK_BITS) - 1} boxes"
+        )
+    device = owners_FL.device
+    frames_F1 = torch.arange(F, device=device)[:, None] << _RANK_BITS
+    # The background has the last rank. It is column 0 here, because its owner is -1.
+    with_background_FM = torch.cat([torch.full((F, 1), M, device=device), ranks_FM], dim=-1)
+    keys_FL = ((with_background_FM + frames_F1) << _COST_BITS).gather(-1, owners_FL + 1)
+    keys_FL += (removal_cost_FL * ((1 << _COST_BITS) - 1)).long()
+    keys_FL = (keys_FL << _PATCH_BITS).add_(torch.arange(L, device=device))
+    # Sorting fewer keys is faster, but on a GPU the selection would wait for the device.
+    keys_K = keys_FL[owners_FL >= 0] if device.type == "cpu" else keys_FL.flatten()
+    keys_K = keys_K.sort().values
+    bounds_FM = frames_F1 + torch.arange(M + 1, device=device)
+    bounds_FM = torch.searchsorted(keys_K, bounds_FM << (_COST_BITS + _PATCH_BITS))
+    frame_K = keys_K >> (_RANK_BITS + _COST_BITS + _PATCH_BITS)
+    patch_K = frame_K.mul_(L).add_(keys_K & ((1 << _PATCH_BITS) - 1))
+    return SortedObjectPatches(patch_K, bounds_FM[:, :-1], bounds_FM[:, 1:], L)
+
+
+def patch_levels(
+    patches: SortedObjectPatches,
+    num_hide_first_FM: Tensor,
+    num_kept_FM: Tensor,
+    min_visible: int,
+    fallback_level_FM: Tensor,
+) -> Tensor:
+    """Give every patch its level; the level of the background is ``OPEN``.
+
+    In the order in which they are hidden, an object's patches are ``num_hide_first_FM`` of level
+    ``FIRST``, then those of level ``fallback_level_FM``, and at the end ``num_kept_FM`` of level
+    ``KEPT``. Of the kept ones, the last ``min_visible`` are ``MINIMUM`` instead, and the very last
+    one, if any is to stay visible, is at or below ``LAST``.
+
+    Args:
+        patches: patches of F frames.
+        num_hide_first_FM: int64; the sum with ``num_kept_FM`` is at most the object's number of
+            patches.
+        num_kept_FM: int64.
+        min_visible: number of patches.
+        fallback_level_FM: int64, ``OPEN`` or ``PROTECTED``.
+
+    Returns:
+        float32 levels_FL.
+    """
+    F, ends_FM, counts_FM = len(num_hide_first_FM), patches.ends_FM, patches.counts
+    num_minimum_FM = num_kept_FM.clamp(max=min_visible)
+    num_last_FM = num_minimum_FM.clamp(max=1)
+    # Levels change at only a few positions of the sorted order: write the steps, then sum them up.
+    steps = [
+        (patches.starts_FM, torch.full_like(fallback_level_FM, FIRST - OPEN)),
+        (patches.starts_FM + num_hide_first_FM, fallback_level_FM - FIRST),
+        (ends_FM - num_kept_FM, KEPT - fallback_level_FM),
+        (ends_FM - num_minimum_FM, torch.full_like(fallback_level_FM, MINIMUM - KEPT)),
+        (ends_FM - num_last_FM, LAST - counts_FM - MINIMUM),
+        (ends_FM, OPEN - LAST + counts_FM),
+    ]
+    position_E = torch.stack([position_FM for position_FM, _ in steps]).flatten()
+    step_E = torch.stack([step_FM for _, step_FM in steps]).flatten()
+    K = len(patches.patch_K)
+    steps_K = torch.zeros(K + 1, dtype=torch.int64, device=position_E.device)
+    levels_K = steps_K.scatter_add_(-1, position_E, step_E).cumsum(dim=-1)[:K]
+    levels_FL = torch.full((F, patches.L), float(OPEN), device=position_E.device)
+    levels_FL.view(-1).scatter_(-1, patches.patch_K, levels_K.float())
+    return levels_FL
