@@ -9,6 +9,7 @@ from drivemim.engine.hooks.mask_schedule import MaskSchedule
 from drivemim.engine.hooks.record_pretraining import RecordPretraining
 from drivemim.engine.hooks.report_clips import ReportClips
 from drivemim.engine.hooks.reseed import ReseedEveryIteration
+from drivemim.engine.hooks.resume_averages import ResumeAverages
 from drivemim.engine.hooks.resume_schedule import ResumeSchedule
 from drivemim.engine.hooks.stop_on_non_finite_loss import StopOnNonFiniteLoss
 from drivemim.engine.hooks.strict_load import StrictLoad
@@ -23,6 +24,7 @@ __all__ = [
     "RecordPretraining",
     "ReportClips",
     "ReseedEveryIteration",
+    "ResumeAverages",
     "ResumeSchedule",
     "StopOnNonFiniteLoss",
     "StrictLoad",
