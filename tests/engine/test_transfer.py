@@ -365,7 +365,9 @@ def test_differences_between_configs_are_those_that_matter(resnet):
 
 def test_the_transfer_guides_code_runs(repository, resnet):
     (code,) = re.findall(
-        r"```python\n(.*?)```", (repository / "docs" / "guides" / "transfer.md").read_text(), re.DOTALL
+        r"```python\n(.*?)```",
+        (repository / "docs" / "guides" / "transfer.md").read_text(),
+        re.DOTALL,
     )
     names = {}
     exec(compile(code, "docs/guides/transfer.md", "exec"), names)
