@@ -20,8 +20,14 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 _STATISTICS = ("min", "max", "mean", "current")
+_ANNEALING = {
+    "_annealing_cos": OneCycleParamScheduler._annealing_cos,
+    "_annealing_linear": OneCycleParamScheduler._annealing_linear,
+}
+"""Functions of three numbers, one of which is in the state of MMEngine's ``OneCycleLR``."""
 _CODE = re.compile(r"[?bBhHiIlLqQefdg]|[biufc]\d{1,2}|[SU]\d{1,6}")
 # Names that torch.load handles itself and that are not a reason to refuse a file.
 _PLAIN = ("torch.", "collections.OrderedDict", "collections.Counter", "_codecs.encode",
@@ -31,11 +37,12 @@ _PLAIN = ("torch.", "collections.OrderedDict", "collections.Counter", "_codecs.e
 def safe_globals() -> list[Any]:
     """Return replacements and the names they replace, for ``torch.serialization.safe_globals``."""
     names = {
-        "builtins.getattr": _statistic,
+        "builtins.getattr": _attribute,
         "builtins.bytes": _no_bytes,
         "builtins.slice": slice,
         "mmengine.logging.history_buffer.HistoryBuffer": _History,
         "mmengine.config.config.ConfigDict": _plain_dict,
+        "mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler": _OneCycle,
         "argparse.Namespace": _Namespace,
         "numpy.ndarray": _Array,
         "numpy.dtype": _Dtype,
@@ -167,13 +174,23 @@ class _History(HistoryBuffer):
         self._set_default_statistics()
 
 
-def _statistic(owner: Any, name: Any) -> None:
-    """Replace ``getattr``, with which MMEngine names the statistics of a log history.
+class _OneCycle:
+    """A replacement for MMEngine's scheduler class, of which a file names a function."""
 
-    The class already has them, so nothing is looked up.
+    def __init__(self, *_: Any) -> None:
+        raise pickle.UnpicklingError("OneCycleParamScheduler is called, which no checkpoint does")
+
+
+def _attribute(owner: Any, name: Any) -> Any:
+    """Replace ``getattr``, with which MMEngine names statistics of a log history and functions.
+
+    Nothing is looked up: the class of a log history already has its statistics.
     """
-    if owner is not _History or name not in _STATISTICS:
-        raise pickle.UnpicklingError(f"builtins.getattr(..., {name!r})")
+    if owner is _History and name in _STATISTICS:
+        return None
+    if owner is _OneCycle and isinstance(name, str) and name in _ANNEALING:
+        return _ANNEALING[name]
+    raise pickle.UnpicklingError(f"builtins.getattr(..., {name!r})")
 
 
 def _plain_dict(content: Any = ()) -> dict[Any, Any]:

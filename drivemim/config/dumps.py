@@ -21,11 +21,12 @@ GUARANTEES = (
     "AverageLosses",
     "ReportClips",
     "ResumeSchedule",
+    "ResumeAverages",
 )
 """Hooks that every training run has, whatever its config says."""
 _GUARANTEES = {f"drivemim.{name}" for name in GUARANTEES}
-# Older dumps do not have the last two.
-_WRITTEN_DOWN = _GUARANTEES - {"drivemim.ReportClips", "drivemim.ResumeSchedule"}
+# Older dumps do not have the last three.
+_WRITTEN_DOWN = {f"drivemim.{name}" for name in GUARANTEES[:3]}
 # Names that MMEngine writes into a dumped config; others mean that it has code.
 _LITERALS = {"dict", "inf", "nan"}
 

@@ -55,8 +55,10 @@ def train(
 
     Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
     finite, writes every checkpoint completely or not at all, and refuses clips of which most frames
-    are missing. A run that is already complete is compared with its checkpoint, and a log line says
-    that nothing is left to train.
+    are missing. Clips, and items of a ``SeededDataset``, are drawn from their own seeds, which
+    ``SeededInfiniteSampler`` gives. Other data sets draw like an unbroken run only after a
+    checkpoint at the end of an epoch, and not with persistent workers. A run that is already
+    complete is compared with its checkpoint, and a log line says that nothing is left to train.
 
     Args:
         config: path of an MMEngine config.

@@ -11,23 +11,31 @@ from mmengine.config import Config
 from drivemim.config.loading import short_type
 from drivemim.errors import ConfigError
 from drivemim.training.schedule_hooks import check_hooks
+from drivemim.training.schedule_rates import check_lowest, check_rates
+from drivemim.training.scheduler_kinds import (
+    WARM_UPS,
+    counts_epochs,
+    ends_at_rate,
+    is_converted,
+    scheduled_parameter,
+    scheduler_kind,
+)
 from drivemim.training.training_length import Length, training_length
 
-# Schedulers that end with the config's learning rate; others end with a lower one.
-_WARM_UPS = ("ConstantLR", "LinearLR", "QuadraticWarmupLR")
 # Schedulers whose rate depends on how far away their end is.
-_SHAPED = (*_WARM_UPS, "PolyLR", "CosineAnnealingLR", "OneCycleLR")
+_SHAPED = (*WARM_UPS, "PolyLR", "CosineAnnealingLR", "OneCycleLR")
 _EARLIEST = 0.1  # share of the training that the last milestone lies after
 _LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
+_LEAST = 1e-6  # share of the rate that proposed steps end with
 _WARM_UP_SHARE = 12  # a proposed warm-up takes 1/12 of the training
 
 
 def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     """Refuse schedules that do not end with the training, or count other units than the loop.
 
-    The check covers the schedulers of learning rate and momentum, the intervals of checkpoints,
-    validation and log, and weight averaging. A warm-up may end earlier: the learning rate is then
-    the config's.
+    The check covers the schedulers of learning rate and momentum, the course of the learning rate,
+    the intervals of checkpoints, validation and log, and weight averaging. A warm-up may end
+    earlier: the learning rate is then the config's.
 
     Args:
         config: config with ``train_cfg``; it is not checked if the length of its loop is unknown.
@@ -42,8 +50,11 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     faults: list[str] = []
     cures: dict[str, Any] = {}
     for schedulers in _lists(config.get("param_scheduler"), "param_scheduler"):
+        known = len(faults)
         _compare(schedulers, length, faults, cures)
-        _check_lowest(config, schedulers, faults, cures)
+        check_lowest(config, schedulers, faults, cures)
+        if len(faults) == known:
+            faults += check_rates(config, schedulers, length)
     check_hooks(config, length, faults, cures)
     if not faults:
         return
@@ -77,7 +88,9 @@ def _compare(
     last: dict[str, float] = {}  # momentum and learning rate end independently
     for each in everyone:
         if not _warms_up(each, everyone):
-            last[_parameter(each)] = max(last.get(_parameter(each), 0.0), _end(each, length))
+            last[scheduled_parameter(each)] = max(
+                last.get(scheduled_parameter(each), 0.0), _end(each, length)
+            )
     found, empty = [], []
     for key, each in schedulers.items():
         if _units(each.get("end")) is not None and each["end"] <= each.get("begin", 0):
@@ -86,17 +99,17 @@ def _compare(
                 f"end={each['end']}: take it out, or set a later end"
             )
         else:
-            found += _faults(key, each, everyone, length, last.get(_parameter(each), 0.0))
+            found += _faults(key, each, everyone, length, last.get(scheduled_parameter(each), 0.0))
     faults += found + empty
     if not found:
         return
     for key, each in schedulers.items():
-        by_epoch = _by_epoch(each) and (length.by_epoch or _is_converted(each))
-        if by_epoch != _by_epoch(each):
+        by_epoch = counts_epochs(each) and (length.by_epoch or is_converted(each))
+        if by_epoch != counts_epochs(each):
             cures[f"{key}.by_epoch"] = by_epoch
         if (total := length.of(by_epoch)) is not None:
-            unit = 1 if by_epoch == _by_epoch(each) else length.epoch_length
-            same = [other for other in everyone if _by_epoch(other) == _by_epoch(each)]
+            unit = 1 if by_epoch == counts_epochs(each) else length.epoch_length
+            same = [other for other in everyone if counts_epochs(other) == counts_epochs(each)]
             moved = _moved(each, same, total, unit)
             cures.update({f"{key}.{name}": value for name, value in moved})
             if by_epoch and not length.by_epoch:  # MMEngine's default end is the first epoch's
@@ -162,7 +175,8 @@ def _moved_steps(
         yield "total_steps", period
     if "step_size" in scheduler:
         step = scheduler["step_size"] * (unit or period)
-        if step >= period:
+        rest = scheduler.get("gamma", 0.1) ** (period / step)
+        if step >= period or rest < _LEAST:
             step = max(1, period * 2 // 3)
         if step != scheduler["step_size"]:
             yield "step_size", step
@@ -181,36 +195,9 @@ def _moved_steps(
         yield "milestones", f"[{','.join(map(str, chosen))}]"
 
 
-def _by_epoch(scheduler: Mapping[str, Any]) -> bool:
-    return bool(scheduler.get("by_epoch", True))  # MMEngine's default
-
-
-def _is_converted(scheduler: Mapping[str, Any]) -> bool:
-    """Return whether a scheduler is given in epochs but acts every iteration, in any loop."""
-    return bool(scheduler.get("convert_to_iter_based")) and _by_epoch(scheduler)
-
-
-def _parameter(scheduler: Mapping[str, Any]) -> str:
-    """Return what a scheduler changes: ``lr``, ``momentum``, or its ``param_name``."""
-    is_momentum = short_type(scheduler).endswith("Momentum")
-    return str(scheduler.get("param_name") or ("momentum" if is_momentum else "lr"))
-
-
 def _units(value: Any) -> float | None:
     """Return a finite number of iterations or epochs; None for MMEngine's huge default end."""
     return float(value) if isinstance(value, (int, float)) and 0 < value < 1e9 else None
-
-
-def _kind(scheduler: Mapping[str, Any]) -> str:
-    """Return a scheduler's type, the learning rate's name for those of momentum and others."""
-    return short_type(scheduler).replace("Momentum", "LR").replace("ParamScheduler", "LR")
-
-
-def _is_warm_up(scheduler: Mapping[str, Any]) -> bool:
-    """Return whether a scheduler ends with the config's own rate."""
-    kind = _kind(scheduler)
-    lowers = kind == "LinearLR" and scheduler.get("end_factor", 1.0) != 1.0
-    return kind in _WARM_UPS and not lowers
 
 
 def _warms_up(scheduler: Mapping[str, Any], others: list[Mapping[str, Any]]) -> bool:
@@ -218,11 +205,12 @@ def _warms_up(scheduler: Mapping[str, Any], others: list[Mapping[str, Any]]) -> 
     lowered = [
         end
         for other in others
-        if not _is_warm_up(other)
-        and (_parameter(other), _by_epoch(other)) == (_parameter(scheduler), _by_epoch(scheduler))
+        if not ends_at_rate(other)
+        and (scheduled_parameter(other), counts_epochs(other))
+        == (scheduled_parameter(scheduler), counts_epochs(scheduler))
         and (end := _units(other.get("end"))) is not None
     ]
-    return _is_warm_up(scheduler) and scheduler.get("begin", 0) < min(lowered, default=math.inf)
+    return ends_at_rate(scheduler) and scheduler.get("begin", 0) < min(lowered, default=math.inf)
 
 
 def _needs_end(scheduler: Mapping[str, Any]) -> bool:
@@ -234,9 +222,13 @@ def _needs_end(scheduler: Mapping[str, Any]) -> bool:
     """
     if "end" in scheduler:
         has_length = "T_max" in scheduler or "total_steps" in scheduler
-        return _kind(scheduler) in _SHAPED and not has_length and _units(scheduler["end"]) is None
-    changes = _kind(scheduler) != "ConstantLR" or scheduler.get("factor", 1 / 3) != 1
-    return _is_warm_up(scheduler) and changes
+        return (
+            scheduler_kind(scheduler) in _SHAPED
+            and not has_length
+            and _units(scheduler["end"]) is None
+        )
+    changes = scheduler_kind(scheduler) != "ConstantLR" or scheduler.get("factor", 1 / 3) != 1
+    return ends_at_rate(scheduler) and changes
 
 
 def _milestones(scheduler: Mapping[str, Any]) -> list[Any]:
@@ -247,7 +239,7 @@ def _milestones(scheduler: Mapping[str, Any]) -> list[Any]:
 
 def _end(scheduler: Mapping[str, Any], length: Length) -> float:
     """Return where a scheduler ends, as a fraction of the training; infinity if it never does."""
-    total = length.of(_by_epoch(scheduler))
+    total = length.of(counts_epochs(scheduler))
     end = _own_end(scheduler, length)
     if end is None or total is None or _is_flat_after(scheduler, end):
         return math.inf
@@ -260,7 +252,7 @@ def _own_end(scheduler: Mapping[str, Any], length: Length) -> float | None:
     The default is one epoch for a scheduler that is converted to iterations in a loop without
     epochs.
     """
-    default = 1 if _is_converted(scheduler) and not length.by_epoch else None
+    default = 1 if is_converted(scheduler) and not length.by_epoch else None
     return _units(scheduler.get("end", default))
 
 
@@ -278,10 +270,10 @@ def _faults(
     last: float,
 ) -> list[str]:
     """List the faults of one scheduler, among those of the same optimizer."""
-    named, by_epoch = f"{key} ({short_type(each)})", _by_epoch(each)
-    if by_epoch and not length.by_epoch and not _is_converted(each):
+    named, by_epoch = f"{key} ({short_type(each)})", counts_epochs(each)
+    if by_epoch and not length.by_epoch and not is_converted(each):
         return [f"{named} has by_epoch=True, and there are no epochs: it never acts"]
-    if _needs_end(each) and (length.by_epoch or not _is_converted(each) or "end" in each):
+    if _needs_end(each) and (length.by_epoch or not is_converted(each) or "end" in each):
         what = "warm up during the whole training" if "end" not in each else "never proceed"
         return [f"{named} has no end: it would {what}"]
     total = length.of(by_epoch)
@@ -298,7 +290,7 @@ def _faults(
     if end is not None and not is_warm_up and end < total and last < 1:
         return [f"{named} ends after {end:g} {unit} of {total}"]
     follows = any(
-        _is_warm_up(other) and _by_epoch(other) == by_epoch and other.get("end") == begin
+        ends_at_rate(other) and counts_epochs(other) == by_epoch and other.get("end") == begin
         for other in everyone
     )
     if follows and each.get("T_max") == end:  # as YOLOX counts, from the beginning of the training
@@ -334,33 +326,3 @@ def _period_faults(named: str, each: Mapping[str, Any], period: float, unit: str
         return [f"{named} has step_size={each['step_size']} for {period:g} {unit}: it never steps"]
     late = [place for place in _milestones(each) if place >= period]
     return [f"{named} has milestones {late}, after {period:g} {unit}"] if late else []
-
-
-def _check_lowest(
-    config: Config,
-    schedulers: Mapping[str, Mapping[str, Any]],
-    faults: list[str],
-    cures: dict[str, Any],
-) -> None:
-    """Find a lowest rate above the rate, as if only the learning rate was lowered."""
-    for key, each in schedulers.items():
-        ratio = each.get("eta_min_ratio")
-        if _parameter(each) == "lr" and isinstance(ratio, (int, float)) and ratio > 1:
-            faults.append(
-                f"{key} ({short_type(each)}) has eta_min_ratio={ratio:g}, above 1: "
-                "the rate would rise"
-            )
-            cures[f"{key}.eta_min_ratio"] = "0.05"
-    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
-    rate = optimizer.get("lr")
-    scaled = (config.get("auto_scale_lr") or {}).get("enable")
-    if scaled or not isinstance(rate, (int, float)) or rate <= 0:
-        return
-    for key, each in schedulers.items():
-        lowest = each.get("eta_min", 0)
-        if _parameter(each) == "lr" and isinstance(lowest, (int, float)) and lowest > rate:
-            faults.append(
-                f"{key} ({short_type(each)}) has eta_min={lowest:g}, above "
-                f"optim_wrapper.optimizer.lr={rate:g}: the rate would rise"
-            )
-            cures[f"{key}.eta_min"] = f"{rate / 20:g}"

@@ -334,8 +334,11 @@ def test_steps_and_warm_ups_in_epochs_become_iterations():
     steps = [dict(type="StepLR", step_size=8)]
     found = complaint(steps, **LONG)
     assert cured(found, steps, **LONG)[0].step_size == 60_000  # two thirds
+    found = complaint(steps, epoch_length=5000, **LONG)
+    assert cured(found, steps, 5000, **LONG)[0].step_size == 40_000
+    # A step every 8,000 iterations would end at 1e-11 of the rate.
     found = complaint(steps, epoch_length=1000, **LONG)
-    assert cured(found, steps, 1000, **LONG)[0].step_size == 8000
+    assert cured(found, steps, 1000, **LONG)[0].step_size == 60_000
     warmed = [
         dict(type="LinearLR", begin=0, end=1),
         dict(type="CosineAnnealingLR", begin=1, end=12),
@@ -426,7 +429,8 @@ def test_warm_ups_in_parts_and_late_ones():
     first = dict(type="ConstantLR", by_epoch=False, factor=0.1, begin=0, end=50)
     second = dict(type="LinearLR", by_epoch=False, start_factor=0.1, begin=50, end=100)
     assert passes([first, second], **ITERATIONS)
-    assert passes(dict(second, begin=10), **ITERATIONS)
+    found = complaint(dict(second, begin=10), **ITERATIONS)
+    assert "(LinearLR) begins to warm up at iteration 10 of 600, where the rate falls from" in found
     assert "warms up for 700 iterations" in complaint(dict(second, end=700), **ITERATIONS)
 
 
@@ -569,4 +573,6 @@ def test_intervals_of_hooks_that_are_never_reached():
 
 @pytest.mark.parametrize("path", MMDETECTION, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_schedule_of_mmdetection_passes(path):
-    check_schedule(Config.fromfile(path))
+    config = Config.fromfile(path)
+    check_schedule(config)
+    check_schedule(config, epoch_length=1000)

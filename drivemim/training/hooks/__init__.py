@@ -9,6 +9,7 @@ from drivemim.training.hooks.mask_schedule import MaskSchedule
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.report_clips import ReportClips
 from drivemim.training.hooks.reseed import ReseedEveryIteration
+from drivemim.training.hooks.resume_averages import ResumeAverages
 from drivemim.training.hooks.resume_schedule import ResumeSchedule
 from drivemim.training.hooks.stop_on_non_finite_loss import StopOnNonFiniteLoss
 from drivemim.training.hooks.strict_load import StrictLoad
@@ -23,6 +24,7 @@ __all__ = [
     "RecordPretraining",
     "ReportClips",
     "ReseedEveryIteration",
+    "ResumeAverages",
     "ResumeSchedule",
     "StopOnNonFiniteLoss",
     "StrictLoad",

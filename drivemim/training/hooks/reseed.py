@@ -11,6 +11,8 @@ from mmengine.hooks import Hook
 
 from drivemim.registry import HOOKS
 
+_EPOCH = 1
+
 
 def seed_everything(*entropy: int) -> None:
     """Seed Python, NumPy and PyTorch (every device) from a few non-negative integers."""
@@ -22,10 +24,11 @@ def seed_everything(*entropy: int) -> None:
 
 @HOOKS.register_module()
 class ReseedEveryIteration(Hook):
-    """Seed this process from (seed, iteration, rank) before every training iteration.
+    """Seed this process from (seed, iteration, rank) before every training iteration and epoch.
 
     A resumed run then draws the same random numbers as an uninterrupted one, whatever was
-    evaluated, logged or skipped in between.
+    evaluated, logged or skipped in between. A loop of epochs loads the first batch of an epoch
+    before that batch's iteration begins; therefore the hook also seeds before every epoch.
     """
 
     priority = "VERY_LOW"
@@ -33,3 +36,7 @@ class ReseedEveryIteration(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed after all other hooks, so that none of them draws in between."""
         seed_everything(int(runner.seed), int(runner.iter), int(runner.rank))
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Seed for the first batch of the epoch, with other numbers than for its iteration."""
+        seed_everything(int(runner.seed), int(runner.iter), int(runner.rank), _EPOCH)

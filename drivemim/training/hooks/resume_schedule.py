@@ -2,77 +2,217 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+import math
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop
 
-from drivemim.errors import ConfigError
+from drivemim.compat import read_checkpoint
+from drivemim.errors import CheckpointError, ConfigError
 from drivemim.registry import HOOKS
+from drivemim.training.optimizer_settings import check_same_optimizer
 
+_KIND = "optimizer"
+"""Key of a checkpoint's ``meta`` with the class of its optimizer, or of each by name."""
 # How far a scheduler is; everything else in its state says what it does.
 _PROGRESS = frozenset({"last_step", "_global_step", "_last_value"})
+# The same of a scheduler that follows results, and the length of the training.
+_RESULTS = _PROGRESS | {"best", "num_bad_epochs", "cooldown_counter", "end"}
 
 
 @HOOKS.register_module()
 class ResumeSchedule(Hook):
-    """Let the schedulers of a resumed run follow its config.
+    """Let the schedulers of a resumed run follow its config, and keep its optimizer.
 
     A checkpoint holds the schedulers and the optimizer's settings of the run that wrote it, and
-    MMEngine silently loads both over those of the config. This hook compares them. If the
-    schedulers differ, it steps those of the config from the start to the checkpoint's iteration:
-    the run continues at the learning rate that a run of this config has there. If optimizer
-    settings differ, it refuses. If nothing differs, it changes nothing. A loop that counts epochs
-    begins again with the epoch that the checkpoint was written in; a warning says so.
+    MMEngine silently loads both over those of the config. This hook refuses another optimizer or
+    other settings. It computes the schedule from the config alone: it steps the config's schedulers
+    from the start to the checkpoint's iteration, so that the run continues at the learning rate
+    that a run of this config has there.
+
+    Schedulers that follow results, such as ``ReduceOnPlateauLR``, cannot be computed from a config.
+    They are loaded, and other schedulers than the checkpoint's are refused beside them.
+
+    A loop that counts epochs begins again with the epoch that the checkpoint was written in; a
+    warning says so.
 
     Raises:
-        ConfigError: if the config has other optimizer settings than the checkpoint.
+        CheckpointError: if the checkpoint's optimizer has no parameter groups.
+        ConfigError: if the config has another optimizer, other settings of it, or other schedulers
+            beside one that follows results. Also if a scheduler cannot be saved.
     """
 
-    priority = "HIGHEST"
+    priority = "HIGH"  # after the hooks that compare the checkpoint's model
 
     def __init__(self) -> None:
-        self._schedule: list[dict[str, Any]] = []
-        self._settings: list[dict[str, Any]] = []
+        self._states: dict[str, list[dict[str, Any]]] = {}
+        self._rate: float | None = None
 
-    def before_run(self, runner: Any) -> None:
-        """Remember the config's schedulers and optimizer settings before a checkpoint is loaded."""
-        if isinstance(runner.optim_wrapper, OptimWrapper):
-            self._schedule = _schedule_of(runner)
-            self._settings = _settings_of(runner)
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Record the class of the optimizer."""
+        kinds = {name: type(each.optimizer).__name__ for name, each in _wrappers(runner).items()}
+        if kinds:
+            checkpoint["meta"][_KIND] = kinds.get("", kinds)
 
-    def before_train(self, runner: Any) -> None:
-        """Compare them with those of the checkpoint, and follow the config's schedule."""
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Compare the optimizers, and replace the checkpoint's schedule by the config's start."""
         if not runner._resume:
             return
-        if line := _describe_repetition(runner.train_loop):
+        stored = checkpoint.pop("param_schedulers", None) or []
+        self._states = dict(stored) if isinstance(stored, Mapping) else {"": stored}
+        states, kinds = checkpoint.get("optimizer"), checkpoint.get("meta", {}).get(_KIND)
+        for name, wrapper in _wrappers(runner).items():
+            if states is None:
+                continue
+            state = states.get(name) if name else states
+            kind = kinds.get(name) if isinstance(kinds, Mapping) else kinds
+            key = ".".join(part for part in ("optim_wrapper", name, "optimizer") if part)
+            check_same_optimizer(wrapper.optimizer, state, kind, key=key)
+            self._rate = float(state["param_groups"][0]["lr"])
+            if not _follows_results(runner):
+                _replace_settings(wrapper, state)
+
+    def before_train(self, runner: Any) -> None:
+        """Step the config's schedulers to the checkpoint's iteration."""
+        _check_saving(runner)
+        if runner._resume and (line := _describe_repetition(runner.train_loop)):
             print_log(line, logger="current", level=logging.WARNING)
-        if not isinstance(runner.optim_wrapper, OptimWrapper):
+        if not runner._resume or not _wrappers(runner):
             return
-        for ours, loaded in zip(self._settings, _settings_of(runner), strict=True):
-            for key in sorted({*ours, *loaded}):
-                if ours.get(key) != loaded.get(key):
-                    name = key.removeprefix("initial_")
-                    raise ConfigError(
-                        f"optim_wrapper.optimizer.{name} gives {ours.get(key)}, but the checkpoint "
-                        f"was trained with {loaded.get(key)}, which a resumed run keeps. Set it to "
-                        "that, or start a new run from the weights with load_from=CHECKPOINT"
-                    )
-        if self._schedule != _schedule_of(runner):
-            _follow_config(runner)
-            rate = runner.optim_wrapper.param_groups[0]["lr"]
+        if _follows_results(runner):
+            self._load_states(runner)
+            return
+        _step_schedulers(runner)
+        rate = next(iter(_wrappers(runner).values())).optimizer.param_groups[0]["lr"]
+        if self._rate is not None and not math.isclose(rate, self._rate, rel_tol=1e-6):
             print_log(
-                "The schedule of the config differs from the checkpoint's. The run follows the "
-                f"config's: the learning rate at iteration {runner.iter} is {rate:.4g}",
+                f"The checkpoint's run would continue at a learning rate of {self._rate:.4g}. The "
+                f"run follows the config's schedule: the learning rate at iteration {runner.iter} "
+                f"is {rate:.4g}",
                 logger="current",
                 level=logging.WARNING,
             )
+
+    def _load_states(self, runner: Any) -> None:
+        """Load the checkpoint's schedulers, which must be the config's."""
+        for name, schedulers in _schedulers(runner).items():
+            states = self._states.get(name, [])
+            same = len(states) == len(schedulers) and all(
+                _settings(each, each.state_dict()) == _settings(each, state)
+                for each, state in zip(schedulers, states, strict=True)
+            )
+            if not same:
+                kinds = ", ".join(type(each).__name__ for each in schedulers)
+                raise ConfigError(
+                    f"param_scheduler ({kinds}) differs from the checkpoint's, and one of both "
+                    "follows results, so that the learning rate at iteration "
+                    f"{runner.iter} cannot be computed. Set it as it was, or start a new run from "
+                    "the weights with load_from=CHECKPOINT"
+                )
+            for each, state in zip(schedulers, states, strict=True):
+                end = each.end
+                each.load_state_dict(state)
+                each.end = end
+
+
+def _wrappers(runner: Any) -> dict[str, Any]:
+    """Return the optimizer wrappers by name; a single one has the name ``""``."""
+    wrapper = runner.optim_wrapper
+    if isinstance(wrapper, OptimWrapperDict):
+        return dict(wrapper.items())
+    return {"": wrapper} if isinstance(wrapper, OptimWrapper) else {}
+
+
+def _schedulers(runner: Any) -> dict[str, list[Any]]:
+    """Return the schedulers of each optimizer by its name."""
+    found = runner.param_schedulers or []
+    return dict(found) if isinstance(found, dict) else {"": found}
+
+
+def _follows_results(runner: Any) -> bool:
+    return any(
+        getattr(each, "need_val_args", False)
+        for schedulers in _schedulers(runner).values()
+        for each in schedulers
+    )
+
+
+def _settings(scheduler: Any, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a scheduler does, without how far it is."""
+    progress = _RESULTS if getattr(scheduler, "need_val_args", False) else _PROGRESS
+    return {key: value for key, value in state.items() if key not in progress}
+
+
+def _replace_settings(wrapper: Any, state: dict[str, Any]) -> None:
+    """Put the settings of a run that begins into the state that is loaded next."""
+    for own, loaded in zip(wrapper.optimizer.param_groups, state["param_groups"], strict=True):
+        params = loaded["params"]
+        loaded.clear()
+        loaded.update({**own, "params": params})
+    state.pop("base_param_settings", None)
+    if wrapper.base_param_settings is not None:
+        state["base_param_settings"] = wrapper.base_param_settings
+
+
+def _step_schedulers(runner: Any) -> None:
+    """Step the config's schedulers from the start to the iteration of the checkpoint."""
+    everyone = [each for schedulers in _schedulers(runner).values() for each in schedulers]
+    verbose = [each.verbose for each in everyone]
+    for each in everyone:
+        each.verbose = False
+    with warnings.catch_warnings():
+        # PyTorch's warning about scheduler steps without optimizer steps does not apply.
+        warnings.simplefilter("ignore")
+        for by_epoch in _steps(runner):
+            for each in everyone:
+                if each.by_epoch == by_epoch:
+                    each.step()
+    for each, value in zip(everyone, verbose, strict=True):
+        each.verbose = value
+
+
+def _steps(runner: Any) -> Iterator[bool]:
+    """Yield False for each iteration of the run so far, and True for each epoch that ended."""
+    epoch_length = runner.iter // runner.epoch if runner.epoch else None
+    for number in range(1, runner.iter + 1):
+        yield False
+        if epoch_length and number % epoch_length == 0:
+            yield True
+
+
+def _check_saving(runner: Any) -> None:
+    """Find schedulers whose state cannot be saved, or not be read without running code."""
+    for schedulers in _schedulers(runner).values():
+        for each in schedulers:
+            name = type(each).__name__
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "state.pth"
+                try:
+                    torch.save(each.state_dict(), path)
+                except Exception as error:  # pickle raises what the object raises
+                    raise ConfigError(
+                        f"param_scheduler: the state of {name} cannot be saved ({error}), and a "
+                        "checkpoint needs it; give it plain values"
+                    ) from error
+                try:
+                    read_checkpoint(path)
+                except CheckpointError as error:
+                    reason = str(error).partition(": ")[2].partition(". ")[0]
+                    print_log(
+                        f"param_scheduler: the state of {name} holds more than plain values "
+                        f"({reason}). The run can be resumed only with --trust-checkpoint",
+                        logger="current",
+                        level=logging.WARNING,
+                    )
 
 
 def _describe_repetition(loop: Any) -> str | None:
@@ -94,54 +234,3 @@ def _describe_repetition(loop: Any) -> str | None:
         "avoid this, save by epoch (default_hooks.checkpoint.by_epoch=True) and resume from such a "
         "checkpoint"
     )
-
-
-def _schedule_of(runner: Any) -> list[dict[str, Any]]:
-    """Return what each scheduler does, without how far it is."""
-    return [
-        {key: value for key, value in each.state_dict().items() if key not in _PROGRESS}
-        for each in runner.param_schedulers or ()
-    ]
-
-
-def _settings_of(runner: Any) -> list[dict[str, Any]]:
-    """Return the numbers of each parameter group that no scheduler changes."""
-    scheduled = {each.param_name for each in runner.param_schedulers or ()}
-    if "momentum" in scheduled:
-        scheduled.add("betas")
-    return [
-        {key: value for key, value in group.items() if key not in scheduled and _is_number(value)}
-        for group in runner.optim_wrapper.param_groups
-    ]
-
-
-def _is_number(value: Any) -> bool:
-    values = value if isinstance(value, tuple | list) else [value]
-    return all(
-        isinstance(each, int | float) and not isinstance(each, bool) for each in values
-    ) and bool(values)
-
-
-def _follow_config(runner: Any) -> None:
-    """Step the config's schedulers from the start to the iteration of the checkpoint."""
-    for group in runner.optim_wrapper.param_groups:
-        for key in [each for each in group if each.startswith("initial_")]:
-            group[key.removeprefix("initial_")] = group[key]
-    schedulers = runner.build_param_scheduler(copy.deepcopy(runner.cfg.param_scheduler))
-    with warnings.catch_warnings():
-        # PyTorch's warning about scheduler steps without optimizer steps does not apply.
-        warnings.simplefilter("ignore")
-        for by_epoch in _steps(runner):
-            for each in schedulers:
-                if each.by_epoch == by_epoch:
-                    each.step()
-    runner.param_schedulers = schedulers
-
-
-def _steps(runner: Any) -> Iterator[bool]:
-    """Yield False for each iteration of the run so far, and True for each epoch that ended."""
-    epoch_length = runner.iter // runner.epoch if runner.epoch else None
-    for number in range(1, runner.iter + 1):
-        yield False
-        if epoch_length and number % epoch_length == 0:
-            yield True

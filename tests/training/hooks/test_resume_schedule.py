@@ -1,10 +1,15 @@
 """Resuming with a config whose schedule or optimizer has changed."""
 
 import json
+import math
 
 import pytest
+import torch
+from mmengine.optim.scheduler.param_scheduler import ConstantParamScheduler, _ParamScheduler
+from mmengine.registry import PARAM_SCHEDULERS
 
-from drivemim.errors import ConfigError
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.training.optimizer_settings import base_settings, check_same_optimizer
 from drivemim.training.run import train
 
 
@@ -40,7 +45,6 @@ def test_a_longer_schedule_is_followed_from_where_a_run_of_it_would_be(toy, tmp_
     assert before[4] == pytest.approx(0.01 * (0.01 + 0.99 * 0.5))  # half of the cosine, one to go
     train(toy, work_dir=tmp_path / "short", resume="newest", options=options(12))
     expected, found = rates(tmp_path / "long"), rates(tmp_path / "short")
-    assert list(found) == list(range(1, 13))
     for step in range(5, 13):
         assert found[step] == pytest.approx(expected[step], rel=1e-9), step
 
@@ -65,3 +69,175 @@ def test_optimizer_settings_that_a_resumed_run_would_ignore_are_refused(
         train(toy, work_dir=tmp_path, resume="newest", options=options(8, **change))
     assert (tmp_path / "toy.py").read_bytes() == config
     assert not (tmp_path / "iter_8.pth").exists()
+
+
+WARM_UP = dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=4)
+SGD = dict(type="SGD", lr=0.01, momentum=0.9)
+
+
+def steps(*milestones):
+    return dict(type="MultiStepLR", milestones=list(milestones), gamma=0.1, by_epoch=False)
+
+
+def cosine(begin, end):
+    return dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=False, begin=begin, end=end)
+
+
+def one_cycle(steps, highest=0.1):
+    return dict(type="OneCycleLR", eta_max=highest, total_steps=steps, by_epoch=False)
+
+
+def schedule(*schedulers, iterations, **others):
+    return {"train_cfg.max_iters": iterations, "param_scheduler": list(schedulers), **others}
+
+
+def resumed(toy, folder, old, new):
+    """Learning rates of a run that went on with another schedule, and those of an unbroken run."""
+    train(toy, work_dir=folder / "cut", options=old)
+    train(toy, work_dir=folder / "cut", resume="newest", options=new)
+    train(toy, work_dir=folder / "whole", options=new)
+    return rates(folder / "cut"), rates(folder / "whole")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "done", "hand"),
+    [
+        ([WARM_UP], [WARM_UP, steps(8, 10)], 4, {9: 1e-3, 11: 1e-4}),
+        ([WARM_UP], [WARM_UP, cosine(4, 12)], 8, {9: 0.01 * (0.01 + 0.99 * 0.5)}),
+        ([WARM_UP, steps(5, 7)], [WARM_UP], 8, {9: 1e-2, 12: 1e-2}),
+        ([], [steps(10)], 4, {5: 1e-2, 11: 1e-3}),
+        ([cosine(0, 8)], [], 8, {9: 1e-2}),
+        ([WARM_UP, steps(6)], [steps(6), WARM_UP], 8, {9: 1e-3}),
+        ([WARM_UP, steps(6)], [steps(6), dict(type="PolyLR", by_epoch=False)], 8, {}),
+        ([one_cycle(8)], [one_cycle(12, 0.2)], 8, {}),
+        ([WARM_UP], [one_cycle(12)], 8, {}),
+        ([one_cycle(8)], [WARM_UP, steps(10)], 8, {9: 1e-2, 11: 1e-3}),
+    ],
+)
+def test_the_rate_is_that_of_an_unbroken_run_whatever_the_checkpoint_had(
+    toy, tmp_path, old, new, done, hand
+):
+    found, expected = resumed(
+        toy, tmp_path, schedule(*old, iterations=done), schedule(*new, iterations=12)
+    )
+    # Runs that begin in the same second share a log, and the later one replaces it.
+    for step in range(done + 1, 13):
+        assert found[step] == expected[step], step
+    for step, rate in hand.items():
+        assert found[step] == pytest.approx(rate, rel=1e-9), step
+
+
+def test_another_rate_than_the_checkpoints_is_said(toy, tmp_path):
+    train(toy, work_dir=tmp_path, options=schedule(WARM_UP, steps(5, 7), iterations=8))
+    train(toy, work_dir=tmp_path, resume="newest", options=schedule(WARM_UP, iterations=9))
+    (log,) = [path for path in tmp_path.glob("*/*.log") if "resumed" in path.read_text()]
+    assert (
+        "run would continue at a learning rate of 0.0001. The run follows the config's schedule: "
+        "the learning rate at iteration 8 is 0.01"
+    ) in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (SGD, {**SGD, "nesterov": True}, "nesterov gives True, .* was trained with False"),
+        (
+            dict(type="AdamW", lr=0.01),
+            dict(type="AdamW", lr=0.01, amsgrad=True),
+            "amsgrad gives True, .* was trained with False",
+        ),
+        (
+            dict(type="AdamW", lr=0.01),
+            dict(type="Adam", lr=0.01, weight_decay=0.01),
+            r"optimizer\.type=Adam, but the checkpoint was trained with AdamW",
+        ),
+        (SGD, dict(type="AdamW", lr=0.01), "type=AdamW, but the checkpoint was trained with SGD"),
+    ],
+)
+def test_another_optimizer_is_refused(toy, tmp_path, old, new, message):
+    wrapper = dict(type="OptimWrapper")
+    first, second = (
+        {"optim_wrapper": dict(wrapper, optimizer=dict(each, _delete_=True))} for each in (old, new)
+    )
+    train(toy, work_dir=tmp_path, options=options(4, **first))
+    with pytest.raises(ConfigError, match=message):
+        train(toy, work_dir=tmp_path, resume="newest", options=options(8, **second))
+
+
+def optimizer(kind, **settings):
+    return getattr(torch.optim, kind)([torch.nn.Parameter(torch.zeros(2))], lr=0.01, **settings)
+
+
+def test_optimizers_of_checkpoints_that_do_not_name_them():
+    for ours, theirs in (("AdamW", "SGD"), ("SGD", "AdamW"), ("Adam", "RMSprop")):
+        with pytest.raises(ConfigError, match=f"type={ours}, but .* with another optimizer"):
+            check_same_optimizer(optimizer(ours), optimizer(theirs).state_dict(), None)
+    older = optimizer("AdamW").state_dict()
+    for name in ("decoupled_weight_decay", "fused", "maximize"):
+        older["param_groups"][0].pop(name, None)
+    check_same_optimizer(optimizer("AdamW"), older, None)
+    # The implementation may change, and lists are what a command line gives.
+    check_same_optimizer(
+        optimizer("AdamW", foreach=True, betas=[0.9, 0.999]), optimizer("AdamW").state_dict(), None
+    )
+    with pytest.raises(CheckpointError, match="without parameter groups"):
+        check_same_optimizer(optimizer("SGD"), {"state": {}}, None)
+    more = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2)) for _ in range(3)], lr=0.01)
+    with pytest.raises(ConfigError, match="trains 1 parameters in 1 groups, .* 3 in 1"):
+        check_same_optimizer(optimizer("SGD"), more.state_dict(), None)
+
+
+def test_settings_before_any_scheduler():
+    group = {"params": [0], "lr": 1e-3, "initial_lr": 0.01, "betas": [0.7, 0.99], "momentum": 0.7,
+             "initial_momentum": 0.9, "eps": torch.tensor(0.5)}  # fmt: skip
+    assert base_settings(group) == {"lr": 0.01, "betas": (0.9, 0.99), "eps": 0.5}
+
+
+@PARAM_SCHEDULERS.register_module()
+class FollowsLoss(_ParamScheduler):
+    """Lowers the rate to a tenth after three iterations, as if it had heard of a result."""
+
+    need_val_args = True
+
+    def __init__(self, optimizer, **settings):
+        super().__init__(optimizer, "lr", **settings)
+
+    def _get_value(self):
+        scale = 0.1 if self._global_step == 3 else 1.0
+        return [group["lr"] * scale for group in self.optimizer.param_groups]
+
+
+def test_a_schedule_that_follows_results_is_kept(toy, tmp_path):
+    follows = dict(type="FollowsLoss", by_epoch=False)
+    train(toy, work_dir=tmp_path, options=schedule(follows, iterations=4))
+    train(toy, work_dir=tmp_path, resume="newest", options=schedule(follows, iterations=8))
+    found = rates(tmp_path)
+    assert [found[step] for step in (3, 4, 5, 8)] == pytest.approx([1e-2, 1e-3, 1e-3, 1e-3])
+    with pytest.raises(ConfigError, match="one of both follows results"):
+        train(
+            toy,
+            work_dir=tmp_path,
+            resume="newest",
+            options=schedule(follows, steps(10), iterations=12),
+        )
+
+
+@PARAM_SCHEDULERS.register_module()
+class HoldsAFunction(ConstantParamScheduler):
+    def __init__(self, optimizer, local=False, **settings):
+        self.shape = (lambda: 1) if local else math.sqrt
+        super().__init__(optimizer, "lr", **settings)
+
+
+def test_schedulers_that_checkpoints_cannot_hold_are_told_before_training(toy, tmp_path):
+    holds = dict(type="HoldsAFunction", by_epoch=False)
+    train(toy, work_dir=tmp_path, options=schedule(holds, iterations=4))
+    (log,) = tmp_path.glob("*/*.log")
+    assert "the state of HoldsAFunction holds more than plain values (math.sqrt)" in log.read_text()
+    with pytest.raises(ConfigError, match="the state of HoldsAFunction cannot be saved"):
+        train(
+            toy,
+            work_dir=tmp_path / "local",
+            options=schedule(dict(holds, local=True), iterations=4),
+        )
+    assert not list((tmp_path / "local").glob("*.pth"))

@@ -1,0 +1,265 @@
+"""Checks of the learning rate that the schedulers of a config give together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import _ParamScheduler
+from mmengine.registry import PARAM_SCHEDULERS
+
+from drivemim.compat import registered_class
+from drivemim.config.loading import short_type
+from drivemim.training.scheduler_kinds import (
+    counts_epochs,
+    ends_at_rate,
+    is_converted,
+    scheduled_parameter,
+    scheduler_kind,
+)
+from drivemim.training.training_length import Length
+
+# Little is learned at a rate below the first share of the highest, during more than the second
+# share of the training. At 1e-6, weights hardly change in float32. A cosine that ends early stays
+# at 2e-4.
+_DEAD = ((1e-6, 1 / 3), (5e-4, 2 / 3))
+_DROP = 0.5  # a warm-up that begins below this share of the rate before it comes too late
+_STEPS = ("StepLR", "MultiStepLR", "ExponentialLR")
+# Schedulers that lower the rate over their whole period; two at once multiply.
+_LOWERING = ("CosineAnnealingLR", "CosineRestartLR", "PolyLR", "OneCycleLR")
+
+
+def check_lowest(
+    config: Config,
+    schedulers: Mapping[str, Mapping[str, Any]],
+    faults: list[str],
+    cures: dict[str, Any],
+) -> None:
+    """Find a lowest rate above the rate, as if only the learning rate was lowered.
+
+    A cycle rises as well, to a rate from which the next scheduler lowers it.
+
+    Args:
+        config: config with ``optim_wrapper``.
+        schedulers: schedulers of one optimizer by their keys.
+        faults: list to which faults are added.
+        cures: dict to which the keys to set are added, with their values.
+    """
+    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    rate: Any = optimizer.get("lr")
+    if (config.get("auto_scale_lr") or {}).get("enable"):
+        rate = None
+    for key, each in schedulers.items():
+        if scheduled_parameter(each) != "lr" or _is_lowered_later(each, schedulers):
+            continue
+        ratio, lowest = each.get("eta_min_ratio"), each.get("eta_min", 0)
+        if isinstance(ratio, (int, float)) and ratio > 1:
+            faults.append(
+                f"{key} ({short_type(each)}) has eta_min_ratio={ratio:g}, above 1: "
+                "the rate would rise"
+            )
+            cures[f"{key}.eta_min_ratio"] = "0.05"
+        is_known = isinstance(rate, (int, float)) and isinstance(lowest, (int, float))
+        if is_known and 0 < rate < lowest:
+            faults.append(
+                f"{key} ({short_type(each)}) has eta_min={lowest:g}, above "
+                f"optim_wrapper.optimizer.lr={rate:g}: the rate would rise"
+            )
+            cures[f"{key}.eta_min"] = f"{rate / 20:g}"
+
+
+def _is_lowered_later(
+    scheduler: Mapping[str, Any], schedulers: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Return whether a cosine or a similar scheduler begins where this one ends."""
+    end = scheduler.get("end")
+    return end is not None and any(
+        each.get("begin", 0) == end
+        and scheduler_kind(each) in _LOWERING
+        and scheduled_parameter(each) == "lr"
+        and counts_epochs(each) == counts_epochs(scheduler)
+        for each in schedulers.values()
+    )
+
+
+def check_rates(
+    config: Config, schedulers: Mapping[str, Mapping[str, Any]], length: Length
+) -> list[str]:
+    """List faults of the learning rate's course, for schedulers that fit one by one.
+
+    MMEngine's own schedulers are stepped, without a model. What is not known yet (the iterations of
+    an epoch, a scheduler of the user) is not checked.
+
+    Args:
+        config: config with ``optim_wrapper``.
+        schedulers: schedulers of one optimizer by their keys.
+        length: length of the training.
+    """
+    of_rate = {key: each for key, each in schedulers.items() if scheduled_parameter(each) == "lr"}
+    if faults := [*_rising_steps(of_rate), *_doubled(of_rate, length)]:
+        return faults
+    built = _build(config, of_rate, length)
+    return _course_faults(built, length) if built else []
+
+
+def _rising_steps(schedulers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for key, each in schedulers.items():
+        gamma = each.get("gamma", 0.1)
+        if scheduler_kind(each) in _STEPS and isinstance(gamma, (int, float)) and gamma > 1:
+            yield f"{key} ({short_type(each)}) has gamma={gamma:g}, above 1: the rate would rise"
+
+
+def _doubled(schedulers: Mapping[str, Mapping[str, Any]], length: Length) -> Iterator[str]:
+    """Find two schedulers that lower the rate over their periods at the same time."""
+    lowering = {
+        key: each
+        for key, each in schedulers.items()
+        if scheduler_kind(each) in _LOWERING
+        or (scheduler_kind(each) == "LinearLR" and not ends_at_rate(each))
+    }
+    for (key, each), (other_key, other) in combinations(lowering.items(), 2):
+        span, other_span = _span(each, length), _span(other, length)
+        if span is None or other_span is None:
+            continue
+        (begin, end), (other_begin, other_end) = span, other_span
+        if max(begin, other_begin) < min(end, other_end):
+            yield (
+                f"{key} ({short_type(each)}) and {other_key} ({short_type(other)}) lower the rate "
+                "at the same time, and their factors multiply: take one out"
+            )
+
+
+def _span(scheduler: Mapping[str, Any], length: Length) -> tuple[float, float] | None:
+    """Return where a scheduler begins and ends, as fractions of the training; None if unknown."""
+    if (total := length.of(counts_epochs(scheduler))) is None:
+        return None
+    return scheduler.get("begin", 0) / total, scheduler.get("end", total) / total
+
+
+def _build(
+    config: Config, schedulers: Mapping[str, Mapping[str, Any]], length: Length
+) -> dict[str, Any]:
+    """Build the schedulers for an optimizer of one value; return none if that is not possible."""
+    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    rate: Any = optimizer.get("lr")
+    rate = float(rate) if isinstance(rate, (int, float)) and rate > 0 else 1.0
+    steps = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+    built: dict[str, Any] = {}
+    for key, each in schedulers.items():
+        kind = _class_of(each, config)
+        by_epoch = counts_epochs(each)
+        end = length.of(by_epoch) if by_epoch == length.by_epoch or not by_epoch else 1
+        if kind is None or end is None:
+            return {}
+        if (is_converted(each) or not by_epoch) and not length.epoch_length and length.by_epoch:
+            return {}
+        if is_converted(each) and not length.epoch_length:
+            return {}
+        settings = {"end": end, **each, "type": kind, "verbose": False}
+        default = {"optimizer": steps, "epoch_length": length.epoch_length}
+        try:
+            built[key] = PARAM_SCHEDULERS.build(settings, default_args=default)
+        except (TypeError, ValueError, AssertionError):
+            return {}  # The Runner builds it next, and its error is reported.
+    return built
+
+
+def _class_of(scheduler: Mapping[str, Any], config: Config) -> Any:
+    kind = scheduler.get("type")
+    if not isinstance(kind, str):
+        return kind
+    found = registered_class(PARAM_SCHEDULERS, kind)
+    if found is None and (scope := config.get("default_scope")):
+        found = registered_class(PARAM_SCHEDULERS, f"{scope}.{kind}")
+    return found if isinstance(found, type) and issubclass(found, _ParamScheduler) else None
+
+
+def _course_faults(built: dict[str, Any], length: Length) -> list[str]:
+    """Step the schedulers through the training; find late warm-ups and a rate of nothing."""
+    epoch_length = length.epoch_length or 1
+    total = length.units * epoch_length if length.by_epoch else length.units
+    begins = {
+        each.begin * (epoch_length if each.by_epoch else 1): key
+        for key, each in built.items()
+        if each.begin and _raises(each)
+    }
+    groups = next(iter(built.values())).optimizer.param_groups
+    rates = [(0, groups[0]["lr"])]
+    faults = []
+    for place in _places(list(built.values()), total, epoch_length if length.by_epoch else None):
+        last = rates[-1][1]
+        for each in built.values():
+            number = place // epoch_length if each.by_epoch else place
+            if each.by_epoch and (not length.by_epoch or place % epoch_length):
+                continue
+            each._global_step = number - 1
+            if each.begin <= number < each.end:
+                each.step()
+        before = _rate_before(rates, place)
+        if groups[0]["lr"] != last:
+            rates.append((place, groups[0]["lr"]))
+        if place in begins and rates[-1][1] < _DROP * before:
+            key = begins[place]
+            faults.append(
+                f"{key} ({type(built[key]).__name__}) begins to warm up at iteration {place} of "
+                f"{total}, where the rate falls from {before:.3g} to {rates[-1][1]:.3g}: set "
+                "begin=0, or take it out"
+            )
+    return faults or _dead(rates, total, epoch_length if length.by_epoch else 1, list(built))
+
+
+def _rate_before(rates: list[tuple[int, float]], place: int) -> float:
+    """Return the rate before an iteration; MMEngine's ConstantLR ends one iteration early."""
+    if len(rates) > 1 and rates[-1][0] == place - 1:
+        return min(rates[-1][1], rates[-2][1])
+    return rates[-1][1]
+
+
+def _raises(scheduler: Any) -> bool:
+    """Return whether a scheduler begins below the rate and ends with it."""
+    start = getattr(scheduler, "start_factor", getattr(scheduler, "factor", None))
+    is_quadratic = type(scheduler).__name__.startswith("QuadraticWarmup")
+    return is_quadratic or (
+        start is not None
+        and not getattr(scheduler, "need_val_args", False)
+        and start < getattr(scheduler, "end_factor", 1.0)
+    )
+
+
+def _places(schedulers: list[Any], total: int, epoch_length: int | None) -> Iterator[int]:
+    """Yield the iterations from 1 on before which a scheduler may change the rate."""
+    place = 1
+    while place < total:
+        yield place
+        acts = any(not each.by_epoch and each.begin <= place + 1 < each.end for each in schedulers)
+        if acts:
+            place += 1
+            continue
+        nexts = [each.begin for each in schedulers if not each.by_epoch and each.begin > place]
+        if epoch_length:
+            nexts.append((place // epoch_length + 1) * epoch_length)
+        place = min(nexts, default=total)
+
+
+def _dead(
+    rates: list[tuple[int, float]], total: int, epoch_length: int, keys: list[str]
+) -> list[str]:
+    """Find a rate that is nothing during much of the training."""
+    highest = max(rate for _, rate in rates)
+    ends = [place for place, _ in rates[1:]] + [total]
+    for level, longest in _DEAD:
+        spans = [(place, end - place) for (place, rate), end in zip(rates, ends, strict=True)
+                 if rate < level * highest]  # fmt: skip
+        share = sum(span for _, span in spans) / total
+        if share > longest:
+            unit = "epoch" if epoch_length > 1 else "step"
+            return [
+                f"{', '.join(keys)} keep the learning rate below {level:g} of its highest value "
+                f"for {share:.0%} of the training, first after {unit} "
+                f"{spans[0][0] // epoch_length}: hardly anything is learned then. Lower it less "
+                "often, or later"
+            ]
+    return []
