@@ -1,4 +1,4 @@
-"""Draw a pretrainer's input, mask and reconstruction: visualize.py CONFIG CHECKPOINT."""
+"""Draw a pretrainer's input, mask and reconstruction: drivemim visualize CONFIG CHECKPOINT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw the mask of each strategy on one clip: visualize_masks.py CONFIG --out FOLDER."""
+"""Draw the mask of each strategy on one clip: drivemim visualize-masks CONFIG --out FOLDER."""
 
 from __future__ import annotations
 
