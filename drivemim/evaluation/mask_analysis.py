@@ -257,7 +257,7 @@ def _leakage_summary(total: Leakage) -> dict[str, float]:
         "leakage": float(whole.share),
         "time": float(whole.share_time),
         "cameras": float(whole.share_cameras),
-        "cells": float(whole.share_cells),
+        "cells": float(whole.share_patches),
     }
 
 

@@ -58,7 +58,7 @@ class Correspondences:
         own_P: int64, patch that contains the point.
         middle_P: bool, whether the point is the one nearest to the centre of its patch.
         point_E: int64, position among the P points.
-        cell_E: int64, patch of another frame that shows the point.
+        patch_E: int64, patch of another frame that shows the point.
         same_time_E: bool, whether that frame is of another camera at the same time step.
         shape: (T, N, h, w).
     """
@@ -66,7 +66,7 @@ class Correspondences:
     own_P: Tensor
     middle_P: Tensor
     point_E: Tensor
-    cell_E: Tensor
+    patch_E: Tensor
     same_time_E: Tensor
     shape: tuple[int, int, int, int]
 
@@ -80,16 +80,16 @@ class Leakage:
         leaked: hidden points that a visible patch of another frame shows.
         leaked_time: leaked points that only frames of other time steps show.
         leaked_cameras: leaked points that only other cameras show, at the same time step.
-        hidden_cells: hidden patches that contain a point.
-        leaked_cells: hidden patches whose point nearest to the centre leaks.
+        hidden_patches: hidden patches that contain a point.
+        leaked_patches: hidden patches whose point nearest to the centre leaks.
     """
 
     hidden: Tensor
     leaked: Tensor
     leaked_time: Tensor
     leaked_cameras: Tensor
-    hidden_cells: Tensor
-    leaked_cells: Tensor
+    hidden_patches: Tensor
+    leaked_patches: Tensor
 
     def __add__(self, other: Leakage) -> Leakage:
         names = [field.name for field in fields(self)]
@@ -111,9 +111,9 @@ class Leakage:
         return self.leaked_cameras / self.hidden.clamp(min=1)
 
     @property
-    def share_cells(self) -> Tensor:
+    def share_patches(self) -> Tensor:
         """Fraction of the hidden patches whose point nearest to the centre leaks."""
-        return self.leaked_cells / self.hidden_cells.clamp(min=1)
+        return self.leaked_patches / self.hidden_patches.clamp(min=1)
 
 
 def leakage(mask_STNhw: Tensor, correspondences: Correspondences) -> Leakage:
@@ -133,7 +133,7 @@ def leakage(mask_STNhw: Tensor, correspondences: Correspondences) -> Leakage:
         )
     mask_SF = mask_STNhw.flatten(-4)
     hidden_SP = mask_SF[..., correspondences.own_P]
-    shown_SE = ~mask_SF[..., correspondences.cell_E]
+    shown_SE = ~mask_SF[..., correspondences.patch_E]
     at_once_SP = _any_visible(shown_SE & correspondences.same_time_E, correspondences)
     in_time_SP = _any_visible(shown_SE & ~correspondences.same_time_E, correspondences)
     leaked_SP = hidden_SP & (at_once_SP | in_time_SP)
@@ -142,8 +142,8 @@ def leakage(mask_STNhw: Tensor, correspondences: Correspondences) -> Leakage:
         leaked=leaked_SP.sum(-1),
         leaked_time=(leaked_SP & ~at_once_SP).sum(-1),
         leaked_cameras=(leaked_SP & ~in_time_SP).sum(-1),
-        hidden_cells=(hidden_SP & correspondences.middle_P).sum(-1),
-        leaked_cells=(leaked_SP & correspondences.middle_P).sum(-1),
+        hidden_patches=(hidden_SP & correspondences.middle_P).sum(-1),
+        leaked_patches=(leaked_SP & correspondences.middle_P).sum(-1),
     )
 
 
@@ -186,7 +186,7 @@ def find_correspondences(
     valid_F = clips.valid_BTN.reshape(T * N)
     points_FP3, ranges = _points(clips, grid, depth_TNHW, per_side)
     known_FP = valid_F[:, None] & (points_FP3[..., 2] <= _SKY)
-    cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, grid, clips.image_size)
+    patches_FP, known_FP = _patches(points_FP3[..., :2], known_FP, grid, clips.image_size)
     F = len(points_FP3)
     world_FP3 = unproject_points(
         torch.nan_to_num(points_FP3, posinf=_SKY),
@@ -194,15 +194,15 @@ def find_correspondences(
         clips.camera_to_clip_BTN44.reshape(F, 4, 4),
     )
     owner_FP, motion_FFK44 = _motion(world_FP3, track_boxes)
-    seen_FPF = torch.full((*cells_FP.shape, T * N), -1, device=cells_FP.device)
+    seen_FPF = torch.full((*patches_FP.shape, T * N), -1, device=patches_FP.device)
     for frame in range(T * N):
         moved_FP3 = _move(world_FP3, owner_FP, motion_FFK44[frame])
         seen_FPF[..., frame] = _look_in(clips, frame, moved_FP3, ranges, grid)
-    frames_F = torch.arange(T * N, device=cells_FP.device)
+    frames_F = torch.arange(T * N, device=patches_FP.device)
     seen_FPF[~known_FP] = -1
     seen_FPF[..., ~valid_F] = -1
     seen_FPF[frames_F, :, frames_F] = -1
-    return _pack(points_FP3, cells_FP, known_FP, seen_FPF, (T, N, *grid), clips.image_size)
+    return _pack(points_FP3, patches_FP, known_FP, seen_FPF, (T, N, *grid), clips.image_size)
 
 
 def _any_visible(shown_SE: Tensor, found: Correspondences) -> Tensor:
@@ -247,10 +247,10 @@ def _lidar_range(
     """Return nearest and farthest depth around each square of a raster; 0 and ``inf`` if empty."""
     F = len(points_FP3)
     known_FP = torch.isfinite(points_FP3[..., 2])
-    cells_FP, known_FP = _cells(points_FP3[..., :2], known_FP, raster, image_size)
+    patches_FP, known_FP = _patches(points_FP3[..., :2], known_FP, raster, image_size)
     size = raster[0] * raster[1]
     # Unknown points go into an extra square, which is cut off.
-    squares_FP = torch.where(known_FP, cells_FP, size)
+    squares_FP = torch.where(known_FP, patches_FP, size)
     depth_FP = points_FP3[..., 2].clamp(max=FAR)
     near_FR = depth_FP.new_full((F, size + 1), torch.inf)
     near_FR = near_FR.scatter_reduce_(1, squares_FP, depth_FP, "amin")[:, :size]
@@ -266,7 +266,7 @@ def _pool(near_FHW: Tensor, far_FHW: Tensor) -> tuple[Tensor, Tensor]:
     return -max_pool2d(-near_FHW, 3, 1, 1), max_pool2d(far_FHW, 3, 1, 1)
 
 
-def _cells(
+def _patches(
     pixels_FP2: Tensor, known_FP: Tensor, grid: tuple[int, int], image_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Return the patch of each pixel position (-1 outside the image), and whether it has one."""
@@ -334,18 +334,18 @@ def _look_in(
     front_FP = depth_FP > _NEAREST
     near_HW, far_HW = ranges[0][frame], ranges[1][frame]
     size = (int(near_HW.shape[0]), int(near_HW.shape[1]))
-    place_FP, _ = _cells(pixels_FP2, front_FP, size, clips.image_size)
+    place_FP, _ = _patches(pixels_FP2, front_FP, size, clips.image_size)
     near_FP = near_HW.flatten()[place_FP.clamp(min=0)]
     far_FP = far_HW.flatten()[place_FP.clamp(min=0)]
     depth_FP = depth_FP.clamp(max=FAR)
     agrees_FP = depth_FP >= near_FP * (1 - _RELATIVE) - _ABSOLUTE
     agrees_FP &= depth_FP <= far_FP * (1 + _RELATIVE) + _ABSOLUTE
-    return _cells(pixels_FP2, front_FP & agrees_FP, grid, clips.image_size)[0]
+    return _patches(pixels_FP2, front_FP & agrees_FP, grid, clips.image_size)[0]
 
 
 def _pack(
     points_FP3: Tensor,
-    cells_FP: Tensor,
+    patches_FP: Tensor,
     known_FP: Tensor,
     seen_FPF: Tensor,
     shape: tuple[int, int, int, int],
@@ -354,12 +354,12 @@ def _pack(
     """Build ``Correspondences`` without padding and without points that are not seen."""
     _, N, h, w = shape
     frame_P, slot_P = known_FP.nonzero().unbind(-1)
-    cell_P = cells_FP[frame_P, slot_P]
-    own_P = frame_P * (h * w) + cell_P
+    patch_P = patches_FP[frame_P, slot_P]
+    own_P = frame_P * (h * w) + patch_P
     place_P2 = points_FP3[frame_P, slot_P, :2] / points_FP3.new_tensor(
         [image_size[1] / w, image_size[0] / h]
     )
-    column_P, row_P = cell_P % w, cell_P // w
+    column_P, row_P = patch_P % w, patch_P // w
     middle_P2 = torch.stack([column_P, row_P], dim=-1) + 0.5
     away_P = (place_P2 - middle_P2).square().sum(dim=-1)
     # The first of each patch's points, sorted by patch and then by distance from its centre.
@@ -373,7 +373,7 @@ def _pack(
         own_P=own_P,
         middle_P=torch.zeros_like(first_P).scatter_(0, order_P, first_P),
         point_E=point_E,
-        cell_E=other_E * (h * w) + seen_PF[point_E, other_E],
+        patch_E=other_E * (h * w) + seen_PF[point_E, other_E],
         same_time_E=other_E // N == frame_P[point_E] // N,
         shape=shape,
     )

@@ -53,7 +53,7 @@ def test_a_wall_moves_by_one_cell(moved):
     assert int(found.middle_P.sum()) == 2 * 50
     # Each frame sees nine of the ten columns of the other.
     assert len(found.point_E) == 2 * 45 * 25
-    own_E, there_E = found.own_P[found.point_E], found.cell_E
+    own_E, there_E = found.own_P[found.point_E], found.patch_E
     assert torch.equal(there_E[own_E < 50], own_E[own_E < 50] + 50 - 1)
     assert torch.equal(there_E[own_E >= 50], own_E[own_E >= 50] - 50 + 1)
     assert not found.same_time_E.any()
@@ -66,15 +66,15 @@ def test_what_leaks_is_what_a_visible_cell_shows(moved):
     counts = leakage(mask, found)
     assert counts.share == pytest.approx(0.9)
     assert counts.share_time == pytest.approx(0.9)
-    assert counts.share_cells == pytest.approx(0.9)
+    assert counts.share_patches == pytest.approx(0.9)
     assert counts.share_cameras == 0
     # Columns 1 to 5 are now hidden where they reappear, 6 to 9 of ten are not.
     mask[1, :, :, :5] = True
     counts = leakage(mask, found)
     assert int(counts.hidden) == (50 + 25) * 25
     assert int(counts.leaked) == 20 * 25
-    assert int(counts.hidden_cells) == 75
-    assert int(counts.leaked_cells) == 20
+    assert int(counts.hidden_patches) == 75
+    assert int(counts.leaked_patches) == 20
 
 
 def test_the_same_part_of_the_world_hidden_everywhere_does_not_leak(moved):
@@ -95,14 +95,14 @@ def test_the_sky_stays_where_it_is(moved):
     own_E = found.own_P[found.point_E]
     sky_E = own_E % 50 < 10
     assert int(sky_E.sum()) == 2 * 10 * 25
-    assert torch.equal(found.cell_E[sky_E], (own_E[sky_E] + 50) % 100)
+    assert torch.equal(found.patch_E[sky_E], (own_E[sky_E] + 50) % 100)
 
 
 def test_what_stands_in_the_way_hides(moved):
     depth = wall(2, 1)
     depth[1, :, :, 32:64] = 4.0
     found = find_correspondences(moved, GRID, depth_TNHW=depth)
-    there_E = found.cell_E[found.own_P[found.point_E] < 50] - 50
+    there_E = found.patch_E[found.own_P[found.point_E] < 50] - 50
     # Columns 2 and 3 of the second frame show what is in front, up to its edge.
     assert set((there_E % 10).tolist()) == {0, 1, 4, 5, 6, 7, 8}
     # And what is in front is seen by the first frame nowhere: it shows the wall behind.
@@ -151,7 +151,7 @@ def test_points_move_with_their_box(make_clips):
     # Around the middle of one cell, and two cells further left later on.
     boxes = track_boxes([box(0.8, (1.3, 0.4, 1.3)), box(-2.4, (1.3, 0.4, 1.3))])
     found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 1), track_boxes=boxes, per_side=1)
-    there = dict(zip(found.own_P[found.point_E].tolist(), found.cell_E.tolist(), strict=True))
+    there = dict(zip(found.own_P[found.point_E].tolist(), found.patch_E.tolist(), strict=True))
     assert there[25] == 50 + 23
     assert there[50 + 23] == 25
     assert there[24] == 50 + 24
@@ -163,7 +163,7 @@ def test_the_ground_under_an_object_stays(make_clips):
     # The middles of the rows above and below are 1.6 m from the box's, which is 3.3 m high.
     boxes = track_boxes([box(0.8, (1.3, 0.4, 3.3)), box(-2.4, (1.3, 0.4, 3.3))])
     found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 1), track_boxes=boxes, per_side=1)
-    there = dict(zip(found.own_P[found.point_E].tolist(), found.cell_E.tolist(), strict=True))
+    there = dict(zip(found.own_P[found.point_E].tolist(), found.patch_E.tolist(), strict=True))
     assert there[15] == 50 + 13
     assert there[25] == 50 + 23
     assert there[35] == 50 + 35
@@ -174,7 +174,7 @@ def test_a_box_that_is_gone_leaves_its_points_where_they_were(make_clips):
     boxes = track_boxes([box(0.8, (1.3, 0.4, 1.3)), box(-2.4, (1.3, 0.4, 1.3))])
     boxes.present_TNK[1] = False
     found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 1), track_boxes=boxes, per_side=1)
-    there = dict(zip(found.own_P[found.point_E].tolist(), found.cell_E.tolist(), strict=True))
+    there = dict(zip(found.own_P[found.point_E].tolist(), found.patch_E.tolist(), strict=True))
     assert there[25] == 50 + 25
 
 
@@ -196,7 +196,7 @@ def test_lidar_points(moved):
     # The first reappears where nothing is measured; the second, at (24, 8), behind the third,
     # which itself would be at (64, 10), where nothing contradicts it.
     assert found.point_E.tolist() == [0, 2]
-    assert found.cell_E.tolist() == [50 + 24, 4]
+    assert found.patch_E.tolist() == [50 + 24, 4]
 
 
 @pytest.mark.parametrize(("ahead", "seen"), [(9.5, 1), (9.95, 0), (10.05, 0), (30, 0)])
@@ -244,7 +244,7 @@ def test_many_masks_are_as_one_by_one_and_counts_add_up(moved):
     together = leakage(masks, found)
     single = [leakage(mask, found) for mask in masks]
     assert together.leaked.tolist() == [int(each.leaked) for each in single]
-    assert together.leaked_cells.tolist() == [int(each.leaked_cells) for each in single]
+    assert together.leaked_patches.tolist() == [int(each.leaked_patches) for each in single]
     total = single[0] + single[1]
     assert int(total.hidden) == int(together.hidden[:2].sum())
 
@@ -256,8 +256,8 @@ def test_mirroring_a_frame_mirrors_its_correspondences(moved):
     mirrored = replace(moved, intrinsics_BTN33=intrinsics)
     found = find_correspondences(mirrored, GRID, depth_TNHW=wall(2, 1))
     first = plain.own_P[plain.point_E] < 50
-    columns = plain.cell_E[first] % 10
-    assert torch.equal(found.cell_E[first], plain.cell_E[first] - columns + 9 - columns)
+    columns = plain.patch_E[first] % 10
+    assert torch.equal(found.patch_E[first], plain.patch_E[first] - columns + 9 - columns)
 
 
 def reference(clips, grid, depth_TNHW, boxes, per_side):
@@ -336,7 +336,7 @@ def test_against_loops(make_clips, seed):
     )
     expected = reference(clips, grid, depth, boxes, per_side)
     own_E = found.own_P[found.point_E].tolist()
-    got = sorted(zip(own_E, found.cell_E.tolist(), found.same_time_E.tolist(), strict=True))
+    got = sorted(zip(own_E, found.patch_E.tolist(), found.same_time_E.tolist(), strict=True))
     assert len(got) > 60
     assert got == sorted((own, cell, at_once) for own, _, _, cell, at_once in expected)
 

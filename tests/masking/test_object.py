@@ -103,7 +103,7 @@ def test_share_limits_hidden_tracks(make_clips):
 
 
 def test_whole_tracks_come_first_when_the_share_is_short(make_clips):
-    """Two tracks of 16 patches, 16 for objects: one is hidden whole, the same one everywhere."""
+    """Two tracks of 16 patches, 16 patches for objects: one is hidden, the same everywhere."""
     rows = [(0, 0, 40, 40, 1, 5.0), (80, 0, 120, 40, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows, (0, 1, 0): rows[::-1]}, (1, 2, 1))
     strategy = ObjectMask(
