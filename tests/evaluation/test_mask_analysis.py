@@ -103,8 +103,8 @@ def test_what_is_seen_twice_has_one_colour(town):
     )
     assert len(found.point_E) > 0.5 * len(found.own_P)
     colours = clips.images_BTNHWC.reshape(-1, 3).float()
-    here, there = colours[found.own_P[found.point_E]], colours[found.cell_E]
-    shuffled = colours[found.cell_E[torch.randperm(len(found.cell_E))]]
+    here, there = colours[found.own_P[found.point_E]], colours[found.patch_E]
+    shuffled = colours[found.patch_E[torch.randperm(len(found.patch_E))]]
     apart = (here - there).abs().mean(dim=1)
     assert apart.median() < 0.2 * (here - shuffled).abs().mean(dim=1).median()
 
