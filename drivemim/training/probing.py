@@ -97,7 +97,7 @@ def probe_backbone(
             checkpoint, datasets, transductive=transductive, allow_boxes_read=allow_boxes_read
         )
     cells = {
-        name: collect_cells(pretrainer, dataset, level=level) for name, dataset in datasets.items()
+        name: collect_patches(pretrainer, dataset, level=level) for name, dataset in datasets.items()
     }
     results: dict[str, Any] = {**probe(cells["train"], cells["val"], seed=seed)}
     results["cells"] = {
@@ -163,7 +163,7 @@ def _frames_of(dataset: ClipDataset) -> KnownFrames:
 
 
 @torch.no_grad()
-def collect_cells(
+def collect_patches(
     pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1
 ) -> LabelledPatches:
     """Compute features and labels of every cell of every valid frame.

@@ -207,7 +207,7 @@ def test_a_clips_mask_depends_on_its_seed_alone(build_pretrainer: Build, clips: 
     assert not torch.equal(mask[0], mask[1])
 
 
-def test_reconstruction_fills_hidden_cells_only(build_pretrainer: Build, clips: Clips) -> None:
+def test_reconstruction_fills_hidden_patches_only(build_pretrainer: Build, clips: Clips) -> None:
     model = build_pretrainer().eval()
     result = model(clips, mode="predict")
     hidden = result.mask_BTNhw.repeat_interleave(16, -2).repeat_interleave(16, -1)

@@ -13,7 +13,7 @@ import torch
 from drivemim.data import ClipDataset
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import CheckpointError, ConfigError, DataError
-from drivemim.training.probing import collect_cells, probe_backbone
+from drivemim.training.probing import collect_patches, probe_backbone
 from drivemim.training.run import train
 from drivemim.transfer.exporting import export_backbone
 
@@ -95,7 +95,7 @@ def test_features_are_the_maps_cell_by_cell(index):
             return (torch.nn.functional.avg_pool2d(images, 8),)
 
     dataset = ClipDataset(index=index, image_size=(16, 16), scenes="val")
-    cells = collect_cells(Colours(), dataset)
+    cells = collect_patches(Colours(), dataset)
     assert cells.features_XD.shape == (24, 3)
     blue, green, red = cells.features_XD.unbind(1)
     assert torch.equal(cells.labels_X == 1, (green == 200) & (red == 0))

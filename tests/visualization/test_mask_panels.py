@@ -67,7 +67,7 @@ def test_a_mark_is_where_the_point_is(clips):
     assert bright(panel, 0, 1) is None
 
 
-def test_hidden_cells_are_tinted(clips):
+def test_hidden_patches_are_tinted(clips):
     mask = torch.zeros(1, 2, 2, 4, 8, dtype=torch.bool)
     mask[0, 1, 0, 2, 3] = True
     panel = mask_panel(clips, mask, torch.zeros(0, 3).double(), tile_width=W)

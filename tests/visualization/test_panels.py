@@ -84,7 +84,7 @@ def test_cells_become_pixels():
     np.testing.assert_array_equal(to_pixels(cells, (2, 4)), np.array([[1, 1, 2, 2], [3, 3, 4, 4]]))
 
 
-def test_hide_paints_hidden_cells_only():
+def test_hide_paints_hidden_patches_only():
     image = np.full((H, W, 3), 90, np.uint8)
     mask = np.zeros((2, 4), bool)
     mask[1, 3] = True

@@ -51,7 +51,7 @@ def test_faint_edges_fade() -> None:
     assert target.histograms(torch.ones(1, 3, 8, 8)).abs().max() == 0
 
 
-def test_targets_are_of_the_hidden_cells() -> None:
+def test_targets_are_of_the_hidden_patches() -> None:
     target = OrientedGradients(size=4, bins=4)
     image = torch.randn(1, 1, 1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(1, 1, 1, 2, 3, dtype=torch.bool)

@@ -64,7 +64,7 @@ def test_a_few_steps_stay_finite(
     assert model.eval()(clips, mode="predict").errors_BTNhw.isfinite().all()
 
 
-def test_the_predictor_is_taught_the_errors_of_hidden_cells(
+def test_the_predictor_is_taught_the_errors_of_hidden_patches(
     build_pretrainer: Build, clips: Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = build_pretrainer(**PREDICTOR).eval()
