@@ -97,7 +97,8 @@ def probe_backbone(
             checkpoint, datasets, transductive=transductive, allow_boxes_read=allow_boxes_read
         )
     cells = {
-        name: collect_patches(pretrainer, dataset, level=level) for name, dataset in datasets.items()
+        name: collect_patches(pretrainer, dataset, level=level)
+        for name, dataset in datasets.items()
     }
     results: dict[str, Any] = {**probe(cells["train"], cells["val"], seed=seed)}
     results["cells"] = {

@@ -38,6 +38,7 @@ from drivemim.transfer.initial_weights import take_start
 
 __all__ = ["NEWEST", "evaluate", "train"]
 
+_LOG_INTERVAL = 10  # MMEngine's default
 _PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")
 
 
@@ -306,6 +307,11 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
     checkpoint = hooks.get("checkpoint", {"type": "CheckpointHook", "interval": 1})
     if checkpoint is not None and checkpoint.get("type") in _PLAIN_CHECKPOINT_HOOKS:
         hooks["checkpoint"] = {**checkpoint, "type": "drivemim.AtomicCheckpoint"}
+    logger, length = hooks.get("logger", {"type": "LoggerHook"}), training_length(cfg)
+    if logger is not None and length is not None and not length.by_epoch:
+        # A short run prints the loss of its last iteration at least.
+        interval = min(logger.get("interval", _LOG_INTERVAL), length.units)
+        hooks["logger"] = {**logger, "interval": interval}
     cfg.default_hooks = hooks
     added = [*GUARANTEES, *(["StrictLoad"] if strict else [])]
     cfg.custom_hooks = [

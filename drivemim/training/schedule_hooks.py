@@ -13,7 +13,6 @@ from drivemim.training.training_length import Length
 _STAGE_TWO = 15  # MMDetection switches pipelines for the last 1/15 of the training
 # Default intervals of MMDetection's hooks that count iterations of the whole training.
 _INTERVALS = {"CheckInvalidLossHook": 50, "MeanTeacherHook": 1}
-_LOG_INTERVAL = 10  # MMEngine's default
 
 
 def check_hooks(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
@@ -27,7 +26,6 @@ def check_hooks(config: Config, length: Length, faults: list[str], cures: dict[s
     """
     _check_validation(config, length, faults, cures)
     _check_checkpoints(config, length, faults, cures)
-    _check_log(config, length, faults, cures)
     for place, each in enumerate(config.get("custom_hooks") or ()):
         if isinstance(each, Mapping):
             _check_hook(f"custom_hooks.{place}", each, length, faults, cures)
@@ -101,20 +99,6 @@ def _check_checkpoints(
         cause = f"save_begin={begin}" if begin else f"interval={interval}"
         faults.append(f"{key} has save_last=False and {cause}: it would save nothing")
         cures[f"{key}.save_last"] = True
-
-
-def _check_log(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
-    """Find a run that would print no loss.
-
-    The logger also prints at the end of the data, if that is no longer than the interval.
-    """
-    hook = (config.get("default_hooks") or {}).get("logger", {})
-    if hook is None or length.by_epoch or length.epoch_length is None:
-        return
-    interval = hook.get("interval", _LOG_INTERVAL)
-    if min(interval, length.epoch_length) > length.units:
-        faults.append(f"default_hooks.logger.interval={interval}: it would print no loss")
-        cures["default_hooks.logger.interval"] = max(1, length.units // _LOG_INTERVAL)
 
 
 def _check_hook(

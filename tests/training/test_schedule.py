@@ -531,32 +531,6 @@ def test_what_needs_validation():
     assert "custom_hooks.0 (EarlyStoppingHook) needs validation" in found
 
 
-@pytest.mark.parametrize(
-    ("interval", "epoch_length", "fits"),
-    [
-        (600, 10_000, True),  # at the last iteration
-        (601, 10_000, False),
-        (601, 600, True),  # MMEngine prints at the end of data that is shorter than the interval
-        (601, None, True),  # unknown until the data is there
-        (None, 10_000, True),  # MMEngine's default of 10
-    ],
-)
-def test_a_log_without_a_loss(interval, epoch_length, fits):
-    top = dict(default_hooks=dict(logger=dict(interval=interval) if interval else dict()))
-    if fits:
-        assert passes(None, epoch_length, top=top, **ITERATIONS)
-        return
-    found = complaint(None, epoch_length, top=top, **ITERATIONS)
-    assert f"default_hooks.logger.interval={interval}: it would print no loss" in found
-    assert found.endswith("default_hooks.logger.interval=60")
-    assert passes(None, epoch_length, top=dict(default_hooks=dict(logger=None)), **ITERATIONS)
-
-
-def test_a_log_in_epochs_prints_at_their_end():
-    top = dict(default_hooks=dict(logger=dict(interval=5000)))
-    assert passes(None, 10, top=top, **EPOCHS)
-
-
 def test_intervals_of_hooks_that_are_never_reached():
     for kind in ("mmdet.CheckInvalidLossHook", "MeanTeacherHook"):
         assert passes(None, hooks=[dict(type=kind, interval=600)], **ITERATIONS)
