@@ -154,8 +154,9 @@ def test_boxes_that_are_cut_or_left_out_are_counted(put_coco, caplog):
     read_coco(path)
     assert caplog.messages == [
         f"{path}: 1 of 4 boxes have no area and are left out",
-        f"{path}: 2 of 4 boxes reach out of their images, first in 0.jpg, and are cut there; bbox "
-        "is read as x, y, width, height",
+        f"{path}: 2 of 4 boxes reach out of their images, first in 0.jpg; 3 would as x1, y1, "
+        "x2, y2, and 2 would as centre x, centre y, width, height. They are read as x, y, width, "
+        "height, and cut at the border",
     ]
 
 
