@@ -211,3 +211,21 @@ def test_a_category_that_no_class_map_knows_is_named_when_indexing(
         "categories without a class: 'dragon'. A config that reads boxes has to map each to "
         "'pedestrian', 'vehicle' or None: class_map={'dragon': ...}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "words"),
+    [(None, "has no annotations"), ([], "has an empty list of annotations")],
+)
+def test_a_file_without_annotations_is_named(put_coco, caplog, annotations, words):
+    path = put_coco("val.json", ["0.jpg", "1.jpg"])
+    content = json.loads(path.read_text())
+    content["annotations"] = annotations
+    if annotations is None:
+        del content["annotations"]
+    path.write_text(json.dumps(content))
+    read_coco(path)
+    (message,) = caplog.messages
+    assert message.startswith(
+        f"{path} {words}: a detector would count its 2 images as images without objects."
+    )
