@@ -36,7 +36,7 @@ from drivemim.unpickling import refused_globals, safe_globals
 BatchNorm = _BatchNorm
 """Base class of every PyTorch batch normalisation, synchronised or not; it has no public name."""
 
-# MMDetection prints this where it is imported, although only its CocoFasterMetric needs the package.
+# MMDetection prints this when it is imported; only its CocoFasterMetric needs the package.
 warnings.filterwarnings(
     "ignore", "faster_coco_eval is not installed, metrics will not be computed", UserWarning
 )
