@@ -73,9 +73,10 @@ def build_index(
         version: version folder of the tables, for example ``v1.0-trainval``.
         out: file to write; by default ``drivemim-VERSION.arrow`` or ``drivemim-frames.arrow`` in
             the (first) root.
-        options: further options of ``build_nuscenes_index`` (``missing_images``, ``rectified``),
-            ``build_nuimages_index`` (``missing_images``, ``sweeps``) or ``build_frames_index``
-            (``coco``, ``rate``, ``video_rate``).
+        options: further options of ``build_nuscenes_index`` (``missing_images``, ``rectified``,
+            ``camera_rotations_as_written``), ``build_nuimages_index`` (``missing_images``,
+            ``sweeps``, ``camera_rotations_as_written``) or ``build_frames_index`` (``coco``,
+            ``rate``, ``video_rate``).
 
     Returns:
         The index, opened.

@@ -29,7 +29,10 @@ _FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64
 _EXPORT = "drivemim"
 """Metadata key under which an exported backbone stores its origin."""
 _KINDS: dict[Kind, str] = {
-    "export": "an exported backbone; a detector takes it as backbone_checkpoint=FILE",
+    "export": (
+        "an exported backbone; a detector takes it as backbone_checkpoint=FILE and has to be "
+        "trained from it first, before it can be tested"
+    ),
     "detector": (
         "a detector's checkpoint; drivemim test judges it, load_from=FILE starts a detector from "
         "it and backbone_checkpoint=FILE a detector from its backbone"
@@ -79,6 +82,8 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
         if (whole := _safetensors_size(path, length)) is None or size < whole:
             of = "" if whole is None else f" of {whole}"
             return f"is cut short: it has {size} bytes{of}; {again}"
+        if wanted == "torch" and is_export(path):
+            return f"is {_KINDS['export']}; a checkpoint of training is asked for here"
         if wanted == "torch":
             return "is a safetensors file, and one of torch.save (.pth) is asked for here"
         return None

@@ -13,6 +13,7 @@ import pickle
 import re
 import struct
 import traceback
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,10 @@ from drivemim.unpickling import refused_globals, safe_globals
 BatchNorm = _BatchNorm
 """Base class of every PyTorch batch normalisation, synchronised or not; it has no public name."""
 
+# MMDetection prints this when it is imported; only its CocoFasterMetric needs the package.
+warnings.filterwarnings(
+    "ignore", "faster_coco_eval is not installed, metrics will not be computed", UserWarning
+)
 
 _LOOPS = ("train", "val", "test")
 

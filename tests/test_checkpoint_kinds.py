@@ -11,6 +11,7 @@ from drivemim.checkpoint_kinds import (
     check_finite,
     check_optimizer,
     check_weights,
+    describe_file,
     kind_of,
     unwrapped,
 )
@@ -171,3 +172,14 @@ def test_an_optimizers_state_that_is_not_finite_is_named():
     ):
         with pytest.raises(CheckpointError, match=rf"in 1 \({name}\)"):
             check_optimizer("x.pth", state)
+
+
+def test_an_export_where_a_checkpoint_is_asked_for_says_what_to_do(tmp_path):
+    path = tmp_path / "backbone.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"drivemim": "{}"})
+    found = describe_file(path, wanted="torch")
+    assert found.startswith("is an exported backbone; a detector takes it as backbone_checkpoint")
+    assert "trained from it first" in found
+    assert "trained from it first" in kind_of({"state_dict": {}, "meta": {"drivemim": {}}})
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path)
+    assert describe_file(path, wanted="torch").startswith("is a safetensors file")

@@ -32,6 +32,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
             help="stop at frames whose image is not there (default), leave them out, or do not "
             "look",
         )
+        tables.add_argument(
+            "--camera-rotations-as-written",
+            action="store_true",
+            help="accept cameras' rotations that seem not to be w, x, y, z and camera to ego",
+        )
         if source == "nuscenes":
             tables.add_argument(
                 "--rectified",
@@ -85,6 +90,7 @@ def main(argv: list[str] | None = None) -> int:
                     out,
                     missing_images=missing,
                     rectified=arguments.rectified,
+                    camera_rotations_as_written=arguments.camera_rotations_as_written,
                 )
             else:
                 build_nuimages_index(
@@ -93,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
                     out,
                     missing_images=missing,
                     sweeps=not arguments.keyframes_only,
+                    camera_rotations_as_written=arguments.camera_rotations_as_written,
                 )
         index = FrameIndex.open(out)
     except (OSError, ValueError) as error:

@@ -1,16 +1,19 @@
-"""Log processor that shortens the line that MMEngine logs after an evaluation."""
+"""Shorter logs: the line after an evaluation, and the console when a run begins."""
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
-from mmengine.runner import LogProcessor
+from mmengine.runner import LogProcessor, Runner
 
 from drivemim.registry import LOG_PROCESSORS
 
 # ``drivemim/pedestrian_AP50[distance 0-20 m]: 0.1234`` and the spaces after it.
 _SLICED = re.compile(r"\S+\[[^]]*\]: \S+ *")
+_FILE_ONLY = re.compile(r"\s*-+\s+System environment:|Config:\n|Hooks will be executed in the")
+"""Beginnings of the records of MMEngine's Runner that are only for the log file."""
 
 
 @LOG_PROCESSORS.register_module()
@@ -27,3 +30,23 @@ class CompactLogProcessor(LogProcessor):
         """Return all numbers, and the line without those of slices."""
         numbers, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
         return numbers, _SLICED.sub("", line).rstrip()
+
+
+def _is_for_console(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or not _FILE_ONLY.match(record.getMessage())
+
+
+def brief_console(runner: type[Runner]) -> type[Runner]:
+    """Return the same Runner, which logs environment, config and hooks only to the log file.
+
+    They are about 250 lines, before the first line about the run.
+    """
+
+    def build_logger(self: Any, *args: Any, **kwargs: Any) -> Any:
+        logger = runner.build_logger(self, *args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_for_console)
+        return logger
+
+    return type(runner.__name__, (runner,), {"build_logger": build_logger})

@@ -150,7 +150,7 @@ def _check_apart(learned: ClipDataset, judged: ClipDataset) -> None:
         first = (frames.index.frames.path[shared[0, 0]], others.index.frames.path[shared[0, 1]])
         raise DataError(
             f"--val: {len(shared)} of its {len(frames)} images are images of --train as well, or "
-            f"byte-identical to them, first {first[0]} to {first[1]}; the probe would be scored on "
+            f"identical to them, first {first[0]} to {first[1]}; the probe would be scored on "
             "what it learned: take them out of one of the two"
         )
 

@@ -28,7 +28,9 @@ from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
 from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
+from drivemim.training.brief_log import brief_console
 from drivemim.training.hooks.check_agreement import CheckAgreement
+from drivemim.training.hooks.describe_run import DescribeRun
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.strict_load import StrictLoad
 from drivemim.training.schedule import check_schedule
@@ -107,6 +109,7 @@ def train(
     if is_pretrainer(cfg.model):
         runner.register_hook(RecordPretraining())
     runner.register_hook(DumpConfig(dump))
+    runner.register_hook(DescribeRun())
     with config_errors():
         runner.train()
     return runner
@@ -213,7 +216,9 @@ def _build(cfg: Config) -> Runner:
     compat.start_process_group(cfg.launcher)
     kind = RUNNERS.get(cfg.runner_type) if "runner_type" in cfg else Runner
     with config_errors():
-        return RUNNERS.build(cfg) if kind is None else dumps_nothing(kind).from_cfg(cfg)
+        if kind is None:
+            return RUNNERS.build(cfg)
+        return brief_console(dumps_nothing(kind)).from_cfg(cfg)
 
 
 def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:

@@ -381,3 +381,21 @@ def test_real_frames(real_data, tmp_path):
             x1, y1, x2, y2 = each["bbox"]
             assert 0 <= x1 < x2 <= info["width"]
             assert 0 <= y1 < y2 <= info["height"]
+
+
+@pytest.mark.parametrize("test_mode", [True, False])
+def test_a_split_without_any_box_is_refused(put_coco, put_images, tmp_path, test_mode):
+    """Also beside a split that has boxes."""
+    put_images("a/0.jpg", "b/0.jpg", "b/1.jpg")
+    train = put_coco("train.json", ["a/0.jpg"], [{"bbox": [1, 2, 30, 20]}])
+    val = put_coco("val.json", ["b/0.jpg", "b/1.jpg"])
+    out = build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[train, val])
+
+    def choose(scenes):
+        return FrameDetection(index=out, filters={}, scenes=scenes, test_mode=test_mode)
+
+    assert len(choose("train")) == 1
+    with pytest.raises(ValueError, match=r"index.arrow: val has no annotated image, so"):
+        choose("val")
+    with pytest.raises(ValueError, match="val has no annotated image"):
+        choose(["train", "val"])

@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from drivemim.data.index.builders.folder_frames import image_size
-from drivemim.data.index.image_header import ImageHeader, check_upright, read_header
+from drivemim.data.index.image_header import ImageHeader, check_depth, check_upright, read_header
 from drivemim.data.index.images import read_image
 from drivemim.errors import DataError
 
@@ -228,3 +229,18 @@ def test_sixteen_bits_are_refused_when_they_are_indexed_and_read(tmp_path, suffi
         image_size(deep)
     with pytest.raises(DataError, match=rf"16\.{suffix} of frame f7 has 16 bits a channel"):
         read_image(deep, token="f7", stored=(20, 30))
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "AVIF or HEIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "AVIF or HEIF"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\xff\x4f\xff\x51\0\x2f\0\0\0\0\0\0", "JPEG 2000"),
+    ],
+)
+def test_formats_whose_orientation_is_not_read_are_refused(start, name):
+    header = read_header(io.BytesIO(start + bytes(40)))
+    with pytest.raises(DataError, match=f"image a.jpg of frame f is {name}, of which orientation"):
+        check_depth(Path("a.jpg"), header, "f")

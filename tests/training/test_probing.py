@@ -64,7 +64,7 @@ def test_what_is_learned_is_not_scored(config, index, tmp_path):
         grey = 90 if name != "b/2" else 100
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((16, 16, 3), grey, np.uint8))
     out = build_frames_index([tmp_path], tmp_path / "index.arrow")
-    message = r"--val: 1 of its 2 images are .* byte-identical to them, first b/1\.png to a/0\.png"
+    message = r"--val: 1 of its 2 images are .* identical to them, first b/1\.png to a/0\.png"
     with pytest.raises(DataError, match=message):
         probe_backbone(config, index=out, train="a", val="b")
 

@@ -203,6 +203,7 @@ class FrameDetection(BaseDataset):
                 f"keyframes_only={self.keyframes_only}, indices={self._indices}"
             )
         self.rows = rows
+        self._check_annotated()
         self.check_frames()
         if not self.test_mode:
             self._check_objects()
@@ -210,6 +211,25 @@ class FrameDetection(BaseDataset):
 
     def check_frames(self) -> None:
         """Refuse frames that lack data of the items; does nothing in this class."""
+
+    def _check_annotated(self) -> None:
+        """Refuse splits of COCO files in which no image has a box.
+
+        Their images would count as images without objects: detections in them as false.
+        """
+        if self.index.info.source != "frames":
+            return
+        scenes, samples = self.index.scenes, self.index.samples
+        annotated = np.bincount(samples.scene, samples.box_count, minlength=len(scenes)) > 0
+        boxed = {scenes.split[scene] for scene in np.flatnonzero(annotated)}
+        chosen = {scenes.split[scene] for scene in np.unique(self.index.frames.scene[self.rows])}
+        # Folders without a COCO file have no split.
+        if empty := sorted(chosen - boxed - {""}):
+            raise DataError(
+                f"{self.index_path}: {empty[0]} has no annotated image, so that every object in it "
+                f"would count as background; build the index with a COCO file of {empty[0]} that "
+                "has annotations"
+            )
 
     def _check_objects(self) -> None:
         """Refuse to train on frames without any object to learn; stop at the first one found."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.data.index.frame_keys import MOST_FILES, scene_tokens
-from drivemim.data.index.source_files import content_key, file_digest
+from drivemim.data.index.picture_digest import picture_digest, picture_key
 
 if TYPE_CHECKING:
     from drivemim.data.index.frame_index import FrameIndex
@@ -22,11 +21,12 @@ Ints = NDArray[np.int64]
 
 
 def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
-    """Find files that are byte-identical to a file of another scene.
+    """Find files with the same image as a file of another scene.
 
     Copies within a scene do not count: a camera that stands still repeats its image. Files are
-    compared by size first, then by parts of their content, and those that are still equal by their
-    whole content.
+    compared by the end of their content first, and those that are still equal by their whole
+    content. Of JPEG files, comments and metadata do not count (see ``picture_digest``). An image
+    that was encoded again or cropped, or a file with something appended, is not found.
 
     Args:
         paths: of F files.
@@ -39,7 +39,7 @@ def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
         OSError: if a file cannot be read.
     """
     chosen = np.arange(len(paths))
-    for key in (os.path.getsize, content_key, file_digest):
+    for key in (picture_key, picture_digest):
         keys = np.array([key(paths[place]) for place in chosen])
         kept = _in_several(keys, scene_F[chosen])
         chosen, keys = chosen[kept], keys[kept]
@@ -87,7 +87,7 @@ def shared_frames(index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: 
 
     In one index, these are the same frames and the copies that it records (see
     ``FrameIndex.copies``). In two, they are frames with the same token where tokens identify
-    frames, and byte-identical files. Files are not read for more than ``MOST_FILES`` frames with
+    frames, and identical files. Files are not read for more than ``MOST_FILES`` frames with
     such tokens. A file that does not exist has no copy.
 
     Args:

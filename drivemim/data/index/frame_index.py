@@ -48,7 +48,7 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
         data_root: folder that the frames' paths are relative to.
         command: the command that builds it again.
         tables: the files it was built from, relative to ``data_root``.
-        copies: pairs of rows of frames, little-endian int64: each frame that is byte-identical to
+        copies: pairs of rows of frames, little-endian int64: each frame that is identical to
             one of another scene, and the first frame with the same content; None if copies were not
             searched.
         built: seconds since 1970.
@@ -150,7 +150,7 @@ class FrameIndex:
 
     @cached_property
     def copies(self) -> Ints:
-        """Rows (C, 2) of frames that are byte-identical to a frame of another scene.
+        """Rows (C, 2) of frames that are identical to a frame of another scene.
 
         The second column is the first frame with the same content. Only folders of frames are
         compared; indices that were built before this comparison existed have no rows.

@@ -40,6 +40,14 @@ TURN_PIXELS = (
 """Command that rotates the pixels of the image files after it to match their EXIF orientation."""
 
 
+_OTHER_FORMATS = (
+    (re.compile(rb".{4}ftyp(?:avi[fs]|heic|heix|hevc|hevx|mif1|msf1)", re.DOTALL), "AVIF or HEIF"),
+    (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "JPEG 2000"),
+    (re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"), "JPEG XL"),
+)
+"""Formats whose orientation and bit depth are not read."""
+
+
 class ImageHeader(NamedTuple):
     """Properties of an image's pixels according to its file.
 
@@ -49,12 +57,14 @@ class ImageHeader(NamedTuple):
         bits: bits per channel of a pixel; 8 if the file does not say.
         tag: place of the orientation: ``EXIF``, ``XMP``, or ``APP1`` for a text chunk of a PNG file
             that ImageMagick and ExifTool read, and Pillow does not.
+        unread: name of the format if its properties are not read; else empty.
     """
 
     size: tuple[int, int] | None = None
     orientation: int = 1
     bits: int = 8
     tag: str = "EXIF"
+    unread: str = ""
 
 
 class _Orientations:
@@ -105,6 +115,9 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         found.add("XMP", _xmp_orientation(_tiff_bytes(data, _XMP_TAG)))
         depth = _tiff_value(data, _BITS)
         return found.header(bits=8 if depth is None else depth)
+    for pattern, name in _OTHER_FORMATS:
+        if pattern.match(start):
+            return ImageHeader(unread=name)
     if netpbm := _NETPBM.match(start + stream.read(1000)):
         return ImageHeader(bits=int(netpbm[1]).bit_length())
     return ImageHeader()
@@ -112,6 +125,8 @@ def read_header(stream: BinaryIO) -> ImageHeader:
 
 def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
     """Refuse an image with more than 8 bits per channel; decoding would keep only the high byte.
+
+    A file of a format whose depth and orientation are not read is refused, too.
 
     Images of a 12-bit camera, an infrared camera or a 16-bit depth map would become almost black.
 
@@ -121,8 +136,13 @@ def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
         frame: token of its frame, for the error.
 
     Raises:
-        DataError: if it has more than 8 bits per channel, with the cure.
+        DataError: if it has more than 8 bits per channel, or they are unknown, with the cure.
     """
+    if header.unread:
+        raise DataError(
+            f"image {path}{f' of frame {frame}' if frame else ''} is {header.unread}, of which "
+            "orientation and bit depth are not read; convert it to JPEG or PNG"
+        )
     if header.bits <= 8:
         return
     raise DataError(

@@ -14,6 +14,7 @@ from mmengine.model import is_model_wrapper
 from drivemim.checkpoint_kinds import (
     check_optimizer,
     check_weights,
+    classify,
     kind_of,
     trained_weights,
     unwrapped,
@@ -62,6 +63,11 @@ class StrictLoad(Hook):
         if self.partial and fitting:
             line = f"{len(fitting)} of the model's {len(wanted)} tensors are loaded"
             runner.logger.info(f"{line}; {mismatch}" if mismatch else line)
+        elif mismatch and classify(checkpoint) == "export":
+            raise CheckpointError(
+                f"{path} is not a checkpoint of the config's {type(model).__name__}. It is "
+                f"{kind_of(checkpoint)}"
+            )
         elif mismatch:
             raise CheckpointError(
                 f"{path} is of another model than the config's {type(model).__name__}: {mismatch}. "

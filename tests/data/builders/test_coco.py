@@ -154,8 +154,9 @@ def test_boxes_that_are_cut_or_left_out_are_counted(put_coco, caplog):
     read_coco(path)
     assert caplog.messages == [
         f"{path}: 1 of 4 boxes have no area and are left out",
-        f"{path}: 2 of 4 boxes reach out of their images, first in 0.jpg, and are cut there; bbox "
-        "is read as x, y, width, height",
+        f"{path}: 2 of 4 boxes reach out of their images, first in 0.jpg; 3 would as x1, y1, "
+        "x2, y2, and 2 would as centre x, centre y, width, height. They are read as x, y, width, "
+        "height, and cut at the border",
     ]
 
 
@@ -210,3 +211,21 @@ def test_a_category_that_no_class_map_knows_is_named_when_indexing(
         "categories without a class: 'dragon'. A config that reads boxes has to map each to "
         "'pedestrian', 'vehicle' or None: class_map={'dragon': ...}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "words"),
+    [(None, "has no annotations"), ([], "has an empty list of annotations")],
+)
+def test_a_file_without_annotations_is_named(put_coco, caplog, annotations, words):
+    path = put_coco("val.json", ["0.jpg", "1.jpg"])
+    content = json.loads(path.read_text())
+    content["annotations"] = annotations
+    if annotations is None:
+        del content["annotations"]
+    path.write_text(json.dumps(content))
+    read_coco(path)
+    (message,) = caplog.messages
+    assert message.startswith(
+        f"{path} {words}: a detector would count its 2 images as images without objects."
+    )

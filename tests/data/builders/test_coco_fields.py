@@ -234,6 +234,7 @@ def test_tao_numbers_frames_in_another_field(put_coco, caplog):
         "labels.json",
         [{"file_name": "0.jpg", "video_id": 3, "frame_index": 60},
          {"file_name": "1.jpg", "video_id": 3, "frame_index": 30}],
+        [BOX],
         videos=[{"id": 3, "name": "v"}],
     )  # fmt: skip
     assert [each.frame for each in read_coco(path).images] == [60, 30]

@@ -15,6 +15,7 @@ from drivemim.data.index.builders.plausibility import (
     check_relative,
     check_upright_rotations,
 )
+from drivemim.data.index.frame_index import FrameIndex
 
 
 def _xyzw(rotation):
@@ -353,3 +354,42 @@ def test_an_ego_that_drives_uphill_is_upright(tmp_path):
     pitched, rolled = np.radians(20) / 2, np.radians(15) / 2
     rotations = [[np.cos(pitched), 0, np.sin(pitched), 0], [np.cos(rolled), np.sin(rolled), 0, 0]]
     check_upright_rotations(tmp_path, "ego_pose", strings(["a", "b"]), np.array(rotations))
+
+
+def test_rear_cameras_upside_down_are_not_taken_for_xyzw(tmp_path, caplog):
+    """Two rear cameras at a = 180 +- d, rolled by 180 degrees, beside an upright front camera.
+
+    As x, y, z, w they would be upright and look straight back, d up or down, which is less level.
+    """
+    for apart in (10, 25, 40):
+        rig = [AHEAD, _mounted(180 - apart, 180), _mounted(180 + apart, 180)]
+        as_xyzw = [[rotation[3], *rotation[:3]] for rotation in rig]
+        looks = [2 * (y * y + x * x) - 1 for _, x, y, _ in as_xyzw[1:]]  # minus the view's height
+        assert np.allclose(np.abs(looks), np.sin(np.radians(apart)))
+        _check_cameras(tmp_path, *rig)
+        assert "of '1' turns the camera's y axis 180 degrees" in caplog.messages[-1]
+        assert "read as x, y, z, w every camera is upright, and the" in caplog.messages[-1]
+    # Upright ones at these angles as x, y, z, w are still refused.
+    with pytest.raises(ValueError, match="write w first"):
+        _check_cameras(tmp_path, *map(_xyzw, [AHEAD, _mounted(140, 0), _mounted(220, 0)]))
+
+
+def test_camera_rotations_are_taken_as_written_if_the_user_says_so(tables, write, tmp_path, caplog):
+    _cameras_xyzw(tables["calibrated_sensor"])
+    root, out = write(tables), tmp_path / "index.arrow"
+    with pytest.raises(ValueError, match="--camera-rotations-as-written to the drivemim index"):
+        build_nuscenes_index(root, "v1.0-mini", out)
+    build_nuscenes_index(root, "v1.0-mini", out, camera_rotations_as_written=True)
+    assert "read as x, y, z, w every camera is upright" in caplog.text
+    assert "--camera-rotations-as-written" in FrameIndex.open(out).info.command
+
+
+def test_front_cameras_that_look_up_and_down_instead_of_to_the_sides_are_warned_of(
+    tmp_path, caplog
+):
+    left, right = _mounted(30, 0), _mounted(-30, 0)
+    _check_cameras(tmp_path, AHEAD, left, right)
+    assert caplog.text == ""
+    _check_cameras(tmp_path, *map(_xyzw, [AHEAD, left, right]))
+    assert "'1' looks 30 degrees up and '2' looks 30 degrees down; read as x, y, z" in caplog.text
+    assert len(caplog.messages) == 1

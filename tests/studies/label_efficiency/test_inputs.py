@@ -151,14 +151,14 @@ def test_frames_that_are_learned_are_not_judged(place, make_study):
 
 
 def test_copies_of_what_is_learned_are_not_judged(place, make_study):
-    """Three images of val are byte-identical to images of train, under other names."""
+    """Three images of val are identical to images of train, under other names."""
     for frame in (2, 5, 7):
         copy = place / "data" / "d" / f"{frame}.png"
         copy.write_bytes((place / "data" / "b" / f"{frame % 5}.png").read_bytes())
     files = [place / "data" / f"{split}.json" for split in ("train", "val")]
     build_frames_index([place / "data"], place / "data" / "index.arrow", coco=files)
     message = (
-        r"--val val: 3 of its 10 images are byte-identical to images of --train train, first "
+        r"--val val: 3 of its 10 images are identical to images of --train train, first "
         r"d/2\.png to b/2\.png; .*take them out of one of the two"
     )
     with pytest.raises(DataError, match=message):

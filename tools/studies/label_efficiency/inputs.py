@@ -242,7 +242,7 @@ def _check_apart(study: LabelStudy, learned: FrameDetection, judged: FrameDetect
     if len(shared):
         one, other = (judged.index.frames.path[row] for row in shared[0])
         raise DataError(
-            f"--val {study.val}: {len(shared)} of its {len(judged)} images are byte-identical to "
+            f"--val {study.val}: {len(shared)} of its {len(judged)} images are identical to "
             f"images of --train {study.train}, first {one} to {other}; runs would be judged on "
             "what they learned: take them out of one of the two, and build the index again"
         )

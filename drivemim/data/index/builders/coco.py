@@ -19,6 +19,7 @@ from drivemim.data.index.builders.coco_fields import (
     CocoImage,
     read_document,
 )
+from drivemim.data.index.builders.coco_units import check_units
 from drivemim.errors import DataError
 from drivemim.files import posix_name
 
@@ -27,14 +28,6 @@ _ON_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 """Beginning of absolute paths of Windows."""
 _XYWH = 1
 """Detectron2's ``BoxMode`` of x, y, width, height in pixels."""
-
-_FEW = 3
-"""Number of boxes outside their images; fewer may be single mistakes, not wrong units."""
-_MANY = 20
-"""Smallest number of boxes for the check whether they are in percent."""
-_PERCENT = 100
-_LARGE = 300
-"""Size in pixels of an image whose boxes are not expected to all lie within the first 100."""
 
 
 class CocoBox(NamedTuple):
@@ -186,7 +179,8 @@ def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBo
             "count the objects of one image; track_id is",
             path,
         )
-    _check_units(path, document, boxes)
+    found = [(image, box.corners) for image in document.images for box in boxes.get(image.id, ())]
+    check_units(path, found)
     _warn_of_copies(path, boxes)
     return dict(boxes)
 
@@ -238,48 +232,6 @@ def _track(annotation: CocoAnnotation, image: CocoImage) -> str:
     if track is None and image.sequence:
         track = annotation.instance_id
     return "" if track is None or re.fullmatch(r"-\d+", str(track)) else str(track)
-
-
-def _check_units(path: Path, document: CocoDocument, boxes: dict[int, list[CocoBox]]) -> None:
-    """Refuse boxes in wrong units; warn of boxes that are clipped, empty or maybe in percent."""
-    found = [(image, box.corners) for image in document.images for box in boxes.get(image.id, ())]
-    if any(corners != (0, 0, 0, 0) for _, corners in found) and all(
-        max(corners) <= 1 for _, corners in found
-    ):
-        raise DataError(
-            f"{path}: no box reaches beyond 1 pixel; give bbox in pixels, not in shares of the "
-            "image"
-        )
-    empty = sum(x1 == x2 or y1 == y2 for _, (x1, y1, x2, y2) in found)
-    if empty:
-        _LOG.warning("%s: %d of %d boxes have no area and are left out", path, empty, len(found))
-    cut = [
-        image
-        for image, (x1, y1, x2, y2) in found
-        if min(x1, y1) < -1 or x2 > image.width + 1 or y2 > image.height + 1
-    ]
-    if len(cut) >= _FEW and 2 * len(cut) > len(found):
-        raise DataError(
-            f"{path}: {len(cut)} of {len(found)} boxes reach out of their images, first in "
-            f"{cut[0].file_name}; is bbox x1, y1, x2, y2? Give x, y, width, height in pixels"
-        )
-    if cut:
-        _LOG.warning(
-            "%s: %d of %d boxes reach out of their images, first in %s, and are cut there; bbox is "
-            "read as x, y, width, height",
-            path, len(cut), len(found), cut[0].file_name,
-        )  # fmt: skip
-    large = sum(max(image.width, image.height) > _LARGE for image in document.images)
-    if (
-        len(found) >= _MANY
-        and 2 * large > len(document.images)
-        and all(max(corners) <= _PERCENT for _, corners in found)
-    ):
-        _LOG.warning(
-            "%s: none of %d boxes reaches beyond %d pixels, but most images are larger than %d; is "
-            "bbox in percent? It is read as pixels",
-            path, len(found), _PERCENT, _LARGE,
-        )  # fmt: skip
 
 
 def _warn_of_copies(path: Path, boxes: dict[int, list[CocoBox]]) -> None:

@@ -109,9 +109,22 @@ def read_document(path: Path) -> CocoDocument:
     begin = f"{path} is no COCO file: "
     text = JsonText(path, path.read_bytes(), begin=begin, cure="copy or export it again")
     document: CocoDocument = decode_entries(text, CocoDocument, begin)
+    if document.images and not document.annotations:
+        _warn_without_annotations(path, text.content, len(document.images))
     if unread := _unread_fields(text.content):
         _LOG.warning("%s has fields that are not read: %s", path, ", ".join(unread))
     return document
+
+
+def _warn_without_annotations(path: Path, content: Content, images: int) -> None:
+    has_list = "annotations" in msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    _LOG.warning(
+        "%s %s: a detector would count its %d images as images without objects. Index it as a "
+        "split for pretraining only, or give the file that has the boxes",
+        path,
+        "has an empty list of annotations" if has_list else "has no annotations",
+        images,
+    )
 
 
 def decode_entries(text: JsonText, kind: Any, begin: str) -> Any:

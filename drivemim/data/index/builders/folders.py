@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from drivemim.data.index.builders.label_maps import label_maps_of
 from drivemim.data.index.builders.sequences import by_numbers
 from drivemim.errors import DataError
 
@@ -57,7 +58,8 @@ def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
     """Return the folders with images or videos below each root, including the root itself.
 
     Files of file managers, notebooks and network storage (``._1.jpg``, ``@eaDir``, ...) and all
-    hidden files are skipped, and one line reports them. Another line counts the images and videos
+    hidden files are skipped, and one line reports them. So are folders of label maps, see
+    ``label_maps_of``, unless they are a root. Another line counts the images and videos
     of formats that are not read.
 
     Raises:
@@ -65,7 +67,7 @@ def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
     """
     skipped: Counter[str] = Counter()
     others: Counter[str] = Counter()
-    found = [(root, list(_folders(root, skipped, others))) for root in roots]
+    found = [(root, _without_label_maps(_folders(root, skipped, others), root)) for root in roots]
     if skipped:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(skipped.items()))
         print_log(f"skipped {skipped.total()} files and folders that are no recordings: {kinds}")
@@ -117,6 +119,18 @@ def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterato
         )
         if images or videos:
             yield Folder(Path(parent), images, videos)
+
+
+def _without_label_maps(folders: Iterable[Folder], root: Path) -> list[Folder]:
+    listed = list(folders)
+    images = {each.path: each.images for each in listed if not each.videos}
+    maps = label_maps_of(images, root)
+    for folder, photographs in maps.items():
+        print_log(
+            f"left out {folder}: its {len(images[folder])} PNG files are label maps (masks) of the "
+            f"images in {photographs}; if they are frames, add --root {folder}"
+        )
+    return [each for each in listed if each.path not in maps]
 
 
 def _refuse(error: OSError) -> None:

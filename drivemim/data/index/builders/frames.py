@@ -130,7 +130,7 @@ def build_frames_index(
 
 
 def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:
-    """Return pairs of byte-identical images of different scenes, and warn of them."""
+    """Return pairs of identical images of different scenes, and warn of them."""
     numbers = {scene: number for number, scene in enumerate({frame.scene for frame in frames})}
     scene_F = np.array([numbers[frame.scene] for frame in frames], np.int64)
     copies = find_copies([data_root / frame.path for frame in frames], scene_F)
@@ -139,7 +139,7 @@ def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:
             copies, [frame.path for frame in frames], [frame.scene for frame in frames]
         )
         _LOG.warning(
-            "byte-identical copies: %s. Where one is trained on and the other judged on, the "
+            "copies of images: %s. Where one is trained on and the other judged on, the "
             "result is of images that were seen: take them out of one of the two",
             found,
         )

@@ -62,6 +62,7 @@ def build_nuimages_index(
     *,
     missing_images: str = "error",
     sweeps: bool = True,
+    camera_rotations_as_written: bool = False,
 ) -> Path:
     """Index the tables of one nuImages version.
 
@@ -73,6 +74,8 @@ def build_nuimages_index(
         missing_images: action for missing images: ``error``, ``drop`` (leave them and their boxes
             out), or ``ignore`` (do not check).
         sweeps: whether to index the unlabelled images before and after the annotated ones.
+        camera_rotations_as_written: whether to accept cameras' rotations that seem to be in another
+            convention than w, x, y, z and camera to ego.
 
     Returns:
         ``out``.
@@ -93,18 +96,25 @@ def build_nuimages_index(
         out,
         names=TABLES,
         missing_images=missing_images,
-        options=() if sweeps else ("--keyframes-only",),
+        options=[
+            option
+            for option, is_set in (
+                ("--keyframes-only", not sweeps),
+                ("--camera-rotations-as-written", camera_rotations_as_written),
+            )
+            if is_set
+        ],
     )
     with tables.no_garbage_collection():
-        sections = _sections(folder, root, version, missing_images, sweeps)
+        rig = read_rig(folder, rotations_as_written=camera_rotations_as_written)
+        sections = _sections(folder, root, rig, version, missing_images, sweeps)
     write_index(out, sections, info)
     return Path(out)
 
 
 def _sections(
-    folder: Path, root: Path, version: str, missing_images: str, sweeps: bool
+    folder: Path, root: Path, rig: Rig, version: str, missing_images: str, sweeps: bool
 ) -> dict[str, Section]:
-    rig = read_rig(folder)
     scenes, sample_tokens = _read_scenes(folder, version)
     data = read_sensor_data(folder, rig, sample_tokens)
     _check_keyframes(folder, data, scenes.pop("key_camera"), sample_tokens)

@@ -55,6 +55,7 @@ def build_nuscenes_index(
     *,
     missing_images: str = "error",
     rectified: bool = False,
+    camera_rotations_as_written: bool = False,
 ) -> Path:
     """Index the tables of one nuScenes version.
 
@@ -66,6 +67,8 @@ def build_nuscenes_index(
             out), or ``ignore`` (do not check).
         rectified: whether the images are rectified although the tables have distortion
             coefficients; the coefficients are then not used.
+        camera_rotations_as_written: whether to accept cameras' rotations that seem to be in another
+            convention than w, x, y, z and camera to ego.
 
     Returns:
         ``out``.
@@ -86,11 +89,19 @@ def build_nuscenes_index(
         out,
         names=TABLES,
         missing_images=missing_images,
-        options=("--rectified",) if rectified else (),
+        options=[
+            option
+            for option, is_set in (
+                ("--rectified", rectified),
+                ("--camera-rotations-as-written", camera_rotations_as_written),
+            )
+            if is_set
+        ],
     )
     with tables.no_garbage_collection():
         scenes, samples, timeline = _read_timeline(folder)
-        frames, cameras = _read_frames(folder, root, timeline, missing_images, rectified)
+        rig = read_rig(folder, rotations_as_written=camera_rotations_as_written)
+        frames, cameras = _read_frames(folder, root, rig, timeline, missing_images, rectified)
         samples.update(frames.pop("of_samples"))
         scenes.update(frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
         boxes, tracks, names = annotation_boxes(folder, timeline)
@@ -167,10 +178,14 @@ def has_word(text: str, stem: str) -> bool:
 
 
 def _read_frames(
-    folder: Path, root: Path, timeline: Timeline, missing_images: str, rectified: bool
+    folder: Path,
+    root: Path,
+    rig: Rig,
+    timeline: Timeline,
+    missing_images: str,
+    rectified: bool,
 ) -> tuple[Section, list[str]]:
     """Return frames in the index's order (with columns for samples), and camera names."""
-    rig = read_rig(folder)
     data = read_sensor_data(folder, rig, timeline.tokens)
     kind, sample = rig.kind[data.calibration], timeline.rank[data.sample]
     poses = read_ego_poses(folder, data, kind >= 0)

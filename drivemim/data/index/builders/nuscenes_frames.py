@@ -78,8 +78,14 @@ class SensorData:
     valid: NDArray[np.bool_]
 
 
-def read_rig(folder: Path) -> Rig:
-    """Read sensor.json and calibrated_sensor.json of a version folder."""
+def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
+    """Read sensor.json and calibrated_sensor.json of a version folder.
+
+    Args:
+        folder: folder of the tables.
+        rotations_as_written: warn of cameras' rotations that seem to be in another convention
+            instead of refusing them.
+    """
     sensors = read_table(folder, schema.Sensor, "sensor")
     calibrations = read_table(folder, schema.CalibratedSensor, "calibrated_sensor")
     tokens = tables.tokens_of(calibrations)
@@ -101,7 +107,9 @@ def read_rig(folder: Path) -> Rig:
     intrinsics = _intrinsics(folder, calibrations, tokens, is_camera)
     plausibility.check_intrinsics(folder, tokens, intrinsics)
     own = np.flatnonzero(is_camera)
-    plausibility.check_camera_rotations(folder, take(tokens, own), mounts[own, 3:])
+    plausibility.check_camera_rotations(
+        folder, take(tokens, own), mounts[own, 3:], as_written=rotations_as_written
+    )
     return Rig(
         cameras=cameras,
         tokens=tokens,

@@ -34,6 +34,13 @@ _PIXELS = (
     "write camera_intrinsic in pixels of the stored images, and width and height in their columns"
 )
 _FORMAT = "nuScenes' tables have rotations as w, x, y, z"
+_LEVELLER = 15.0
+"""Degrees by which another reading has to level the cameras, on average, to be the intended one."""
+_ALIKE = 8.0
+"""Degrees that cameras look up or down as a matter of mounting; more, both ways, is unusual."""
+_AS_WRITTEN = (
+    "If the cameras are mounted so, add --camera-rotations-as-written to the drivemim index command"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -152,20 +159,26 @@ def _have_swapped_centers(center_X2: Floats, size_X2: NDArray[np.int64]) -> Bool
     return found
 
 
-def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) -> None:
+def check_camera_rotations(
+    folder: Path, tokens: pa.Array, rotation_C4: Floats, *, as_written: bool = False
+) -> None:
     """Check that the cameras' y axes point down, like in an image.
 
-    If some do not, but all would under another convention, that convention is the intended one, and
-    the rotations are refused. There are two exceptions, which give a warning like all other cases:
-    the cameras may simply look up or down, and one turned camera, or several with one mount, may be
-    mounted upside down or on its side. All rows of one camera have one mount. So front and rear as
-    x, y, z, w give a warning: these numbers are also those of a rear camera upside down, since the
-    front's stay the same rotation. With side cameras, several mounts are turned.
+    If some do not, but all would under another convention, that convention may be the intended one.
+    The rotations are refused if several mounts are turned, and the other convention also makes the
+    cameras look more level than the one as written. All rows of one camera have one mount. Other
+    cases give a warning: the cameras may look up or down, one may be mounted on its side, or
+    several upside down. So front and rear as x, y, z, w give a warning: these numbers are also
+    those of a rear camera upside down, since the front's stay the same rotation.
+
+    If all y axes point down, cameras that look up and down by the angles at which they would look
+    to the left and to the right as x, y, z, w give a warning.
 
     Args:
         folder: folder of the tables.
         tokens: tokens of the cameras' rows.
         rotation_C4: camera to ego.
+        as_written: warn where the rotations would be refused.
 
     Raises:
         DataError: naming the first row that is turned, and the convention.
@@ -173,6 +186,7 @@ def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) 
     down = _down(rotation_C4)
     wrong = down < _UPRIGHT
     if not wrong.any():
+        _warn_of_tilted_cameras(folder, tokens, rotation_C4)
         return
     row = int(np.flatnonzero(wrong)[0])
     angle = np.degrees(np.arccos(np.clip(down[row], -1, 1)))
@@ -181,22 +195,9 @@ def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) 
         f"{tokens[row].as_py()!r} turns the camera's y axis {angle:.0f} degrees away from down "
         f"in the ego frame ({np.count_nonzero(wrong)} such rows)"
     )
-    is_evidence = _have_mounts_apart(rotation_C4[wrong])
-    other = ""
-    if (_down(rotation_C4 * [1, -1, -1, -1]) >= _UPRIGHT).all():
-        other = "read as ego to camera every camera is upright"
-        if is_evidence:
-            raise DataError(
-                f"{found}; {other}. nuScenes' tables have camera to ego: write the inverse "
-                "rotation, and the camera's place as translation"
-            )
-    elif (_down(_from_xyzw(rotation_C4)) >= _UPRIGHT).all():
-        other = "read as x, y, z, w every camera is upright"
-        # Read as x, y, z, w, a rear camera is upside down, a left one looks up, a right one down.
-        ahead = _up(rotation_C4)[wrong]
-        turned = (down < -_UPRIGHT).any() or (ahead.max() > _UPRIGHT and ahead.min() < -_UPRIGHT)
-        if is_evidence and turned:
-            raise DataError(f"{found}; {other}. {_FORMAT}: write w first")
+    other, cure = _other_convention(rotation_C4, wrong)
+    if cure and not as_written:
+        raise DataError(f"{found}; {other}. {cure}. {_AS_WRITTEN}")
     _log.warning(
         "%s%s. Look at the camera's images: if they show the road at the bottom, the rotation is "
         "wrong; write it from the camera's axes (x right, y down, z ahead) to the ego's (x ahead, "
@@ -204,6 +205,60 @@ def check_camera_rotations(folder: Path, tokens: pa.Array, rotation_C4: Floats) 
         "up or down, the rotation may be right",
         found,
         other and f"; {other}, and the same numbers may be a camera that is mounted so",
+    )
+
+
+def _other_convention(rotation_C4: Floats, wrong: Bools) -> tuple[str, str]:
+    """Return the convention under which every camera is upright, and the cure if it is intended.
+
+    Args:
+        rotation_C4: camera to ego.
+        wrong: True for cameras whose y axis does not point down.
+
+    Returns:
+        the convention, empty if there is none; the cure, empty if the rotations as written may be
+        right.
+    """
+    is_evidence = _have_mounts_apart(rotation_C4[wrong])
+    if (_down(rotation_C4 * [1, -1, -1, -1]) >= _UPRIGHT).all():
+        cure = (
+            "nuScenes' tables have camera to ego: write the inverse rotation, and the camera's "
+            "place as translation"
+        )
+        return "read as ego to camera every camera is upright", cure if is_evidence else ""
+    xyzw_C4 = _from_xyzw(rotation_C4)
+    if not (_down(xyzw_C4) >= _UPRIGHT).all():
+        return "", ""
+    # Read as x, y, z, w, a rear camera is upside down, a left one looks up, a right one down.
+    down, ahead = _down(rotation_C4), _up(rotation_C4)[wrong]
+    turned = (down < -_UPRIGHT).any() or (ahead.max() > _UPRIGHT and ahead.min() < -_UPRIGHT)
+    # Read so, two rear cameras upside down, turned 30 degrees, are upright and look 30 degrees up.
+    tilt, other = (np.abs(_elevation(each)).mean() for each in (rotation_C4, xyzw_C4))
+    is_intended = is_evidence and turned and tilt > other + _LEVELLER
+    cure = f"{_FORMAT}: write w first" if is_intended else ""
+    return "read as x, y, z, w every camera is upright", cure
+
+
+def _warn_of_tilted_cameras(folder: Path, tokens: pa.Array, rotation_C4: Floats) -> None:
+    """Warn of upright cameras that look up and down, and would look to the sides as x, y, z, w."""
+    if len(rotation_C4) == 0:
+        return
+    tilt, other = _elevation(rotation_C4), _elevation(_from_xyzw(rotation_C4))
+    if not (tilt.max() > _ALIKE and tilt.min() < -_ALIKE and np.abs(other).max() <= _ALIKE):
+        return
+    if (_down(_from_xyzw(rotation_C4)) < np.cos(np.radians(_ALIKE))).any():
+        return
+    up, down = int(tilt.argmax()), int(tilt.argmin())
+    _log.warning(
+        "%s: %r looks %.0f degrees up and %r looks %.0f degrees down; read as x, y, z, w every "
+        "camera is level, and they look to the sides instead. %s. Unless they are mounted so, "
+        "write w first",
+        folder / "calibrated_sensor.json",
+        tokens[up].as_py(),
+        tilt[up],
+        tokens[down].as_py(),
+        -tilt[down],
+        _FORMAT,
     )
 
 
@@ -317,6 +372,12 @@ def _up(rotation_R4: Floats) -> Floats:
     _, x, y, _ = rotation_R4.T
     cosine: Floats = 1 - 2 * (x * x + y * y) / np.square(rotation_R4).sum(axis=1)
     return cosine
+
+
+def _elevation(rotation_C4: Floats) -> Floats:
+    """Return how far above the horizon each camera looks, degrees."""
+    angle: Floats = np.degrees(np.arcsin(np.clip(_up(rotation_C4), -1, 1)))
+    return angle
 
 
 def _down(rotation_R4: Floats) -> Floats:

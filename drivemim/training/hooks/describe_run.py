@@ -1,0 +1,73 @@
+"""Hook that describes a training run in a few lines before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+
+_PARTS = ("encoder", "decoder", "target", "backbone", "neck", "bbox_head", "rpn_head", "roi_head")
+
+
+class DescribeRun(Hook):
+    """Log the model, its masks, the batch size and the schedule: one line each."""
+
+    priority = "VERY_HIGH"
+
+    def before_train(self, runner: Any) -> None:
+        """Log the lines."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        print_log(_describe_model(model), logger="current")
+        masking = runner.cfg.model.get("masking")
+        if isinstance(masking, Mapping):
+            print_log(f"masks: {_describe(masking)}", logger="current")
+        print_log(_describe_training(runner.cfg), logger="current")
+
+
+def _describe_model(model: Any) -> str:
+    parts = [
+        f"{name} {type(part).__name__}"
+        for name in _PARTS
+        if (part := getattr(model, name, None)) is not None
+    ]
+    parameters = list(model.parameters())
+    count = sum(each.numel() for each in parameters)
+    trained = sum(each.numel() for each in parameters if each.requires_grad)
+    frozen = "" if trained == count else f", {trained / 1e6:.1f} M of them trained"
+    return (
+        f"model: {type(model).__name__} ({', '.join(parts) or 'no named parts'}), "
+        f"{count / 1e6:.1f} M parameters{frozen}"
+    )
+
+
+def _describe(config: Mapping[str, Any]) -> str:
+    """Return the type and the simple settings of a config's dict."""
+    settings = ", ".join(
+        f"{key}={value}"
+        for key, value in config.items()
+        if key != "type" and isinstance(value, str | int | float)
+    )
+    return f"{config.get('type')}{f' ({settings})' if settings else ''}"
+
+
+def _describe_training(cfg: Any) -> str:
+    batch = cfg.train_dataloader.get("batch_size", 1)
+    sizes = [f"batch size {batch}"]
+    if (processes := get_world_size()) > 1:
+        sizes.append(f"{processes} processes")
+    if (updates := cfg.optim_wrapper.get("accumulative_counts", 1)) > 1:
+        sizes.append(f"{updates} batches an update")
+    unit = "max_iters" if cfg.train_cfg.get("max_iters") else "max_epochs"
+    length = f"{cfg.train_cfg.get(unit)} {unit.removeprefix('max_').replace('iters', 'iterations')}"
+    optimizer = cfg.optim_wrapper.get("optimizer") or {}
+    schedulers = cfg.get("param_scheduler") or []
+    listed = [schedulers] if isinstance(schedulers, Mapping) else schedulers
+    names = ", then ".join(str(each.get("type")) for each in listed) or "constant rate"
+    return (
+        f"training: {', '.join(sizes)}; {length}; {optimizer.get('type')}, learning rate "
+        f"{optimizer.get('lr')} ({names})"
+    )
