@@ -28,7 +28,7 @@ from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
 from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
-from drivemim.training.brief_log import brief_console
+from drivemim.training.compact_log import brief_console
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun
 from drivemim.training.hooks.record_pretraining import RecordPretraining
