@@ -21,6 +21,7 @@ from workflow.commands import (
 from workflow.steps import Stage, Step
 
 WORK_DIR = Path("work_dirs/study-masking")
+CONFIGS = "tools/studies/configs"
 BASELINE = "random"
 ARMS = {
     BASELINE: "random cells",
@@ -67,7 +68,7 @@ class Source:
 
     def config(self, arm: str) -> str:
         """Return the pretraining config of an arm."""
-        return f"configs/pretrain/vit_micro_{arm.replace('-', '_')}_{self.name}.py"
+        return f"{CONFIGS}/pretrain/vit_micro_{arm.replace('-', '_')}_{self.name}.py"
 
 
 SOURCES = (
@@ -76,7 +77,7 @@ SOURCES = (
         title="generated town",
         train="mini_train",
         val="mini_val",
-        detector="configs/detection/atss_vit_micro_town.py",
+        detector=f"{CONFIGS}/detection/atss_vit_micro_all_town.py",
         cameras=("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
     ),
     Source(
@@ -84,7 +85,7 @@ SOURCES = (
         title="CamVid",
         train="train",
         val="val",
-        detector="configs/detection/atss_vit_micro_camvid.py",
+        detector=f"{CONFIGS}/detection/atss_vit_micro_camvid.py",
     ),
 )
 
