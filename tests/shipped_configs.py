@@ -8,7 +8,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs"
 STUDIES = REPOSITORY / "tools" / "studies" / "configs"
 SIZE = (192, 320)
-# Settings of necks and heads, their full size, and a smaller one.
+# Settings of necks and heads: name and full size, and what they become.
 SMALLER = {
     ("in_channels", 256): 64,
     ("out_channels", 256): 64,
@@ -27,6 +27,8 @@ SMALLER = {
     ("nms_pre", 2000): 300,
     ("nms_pre", 30000): 300,
     ("num", 512): 128,
+    ("num", 256): 20_000,  # every anchor, so that every level of the neck learns
+    ("allowed_border", 0): -1,  # the largest anchors are larger than the images
     ("type", "SyncBN"): "BN",  # the other kind needs a GPU
 }
 
@@ -59,6 +61,8 @@ def small_config(path, **more):
     else:
         options |= {"model.backbone.arch": "micro", "model.neck.in_channels": 128}
         options |= {"model.backbone.global_blocks": 2}
+    if model.type == "DINO":
+        options["model.bbox_head.embed_dims"] = 64
     for key, value in walk(model, "model"):
         change = key.rpartition(".")[2], value if isinstance(value, (int, str)) else None
         if change in SMALLER and not key.startswith("model.backbone."):
