@@ -10,7 +10,7 @@ import pytest
 from mmengine.registry import DefaultScope
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Helpers that tests of several folders share lie here: ``hostile``, ``oracle_outputs``.
+# Helpers that tests of several folders share lie here: ``hostile``, ``oracle_outputs``, ...
 sys.path.insert(0, str(Path(__file__).parent))
 # Toys are named by configs, which import them by name, in this process and in others.
 sys.path.insert(0, str(Path(__file__).parent / "toys"))

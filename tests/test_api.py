@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from shipped_configs import STUDIES
 
 import drivemim
 from drivemim.config.building import build_model
@@ -99,7 +100,7 @@ def test_a_detector_config_is_no_pretraining():
 
 def test_several_indices_cannot_be_replaced_by_one(five_lines):
     with pytest.raises(ConfigError, match=r"has 4 indices .*datasets\.0\.index"):
-        drivemim.pretrain("vit_micro_frames", index=five_lines[0])
+        drivemim.pretrain(STUDIES / "pretrain" / "vit_micro_frames.py", index=five_lines[0])
 
 
 @pytest.mark.parametrize(

@@ -52,5 +52,5 @@ def test_code_and_configs_exist(document):
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         ast.parse(code)
     if document.name not in ("history.md", "CHANGELOG.md"):  # of other times
-        named = re.findall(r"\b(configs/[\w/]+\.py)\b", text)
+        named = re.findall(r"((?<!/)\b(?:tools/studies/)?configs/[\w/]+\.py)\b", text)
         assert [name for name in named if not (REPOSITORY / name).is_file()] == []

@@ -17,6 +17,7 @@ from nuscenes.eval.common.config import config_factory
 from nuscenes.eval.detection.evaluate import DetectionEval
 from nuscenes.eval.detection.utils import category_to_detection_name
 from oracle_outputs import oracle_outputs
+from shipped_configs import STUDIES, config_name, runnable, small_config
 
 from drivemim.config.loading import load_config
 from drivemim.data.classes import DETECTION_CLASSES
@@ -49,8 +50,8 @@ def town(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def config(repository):
-    return load_config(repository / "configs/detection3d/fcos3d_vit_micro_town.py")
+def config():
+    return load_config(STUDIES / "detection3d/fcos3d_vit_micro_town.py")
 
 
 def frames_of(config, index, scenes, **others):
@@ -171,16 +172,16 @@ def test_real_frames_score_what_their_ground_truth_does(config, real_data, tmp_p
     assert found["nuscenes/car_AP"] > 0.3
 
 
-@pytest.mark.parametrize("name", ["fcos3d_vit_micro_town", "fcos3d_r18_town"])
-def test_a_small_detector_trains_and_is_scored(repository, town, name):
-    config = load_config(repository / f"configs/detection3d/{name}.py")
+@pytest.mark.parametrize("path", runnable("detection3d"), ids=config_name)
+def test_a_small_detector_trains_and_is_scored(town, path):
+    config = small_config(path)
     init_default_scope("mmdet")
     torch.manual_seed(0)
     model = MODELS.build(config.model)
     model.init_weights()
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
     data = config.train_dataloader.dataset.to_dict()
-    data["dataset"]["index"] = str(town)
+    data["dataset"].update(index=str(town), scenes="mini_train")
     frames = DATASETS.build(data)
     before = {key: value.detach().clone() for key, value in model.named_parameters()}
     for step in range(2):  # a ResNet's residual branches begin at zero and wake in the second

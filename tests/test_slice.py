@@ -96,7 +96,7 @@ def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
         "env_cfg.dist_cfg.backend=gloo",
         *options,
     ]
-    config = "configs/pretrain/vit_micro_object_town.py"
+    config = "tools/studies/configs/pretrain/vit_micro_object_town.py"
     return ["tools/train.py", config, "--work-dir", str(work_dir), "--cfg-options", *given]
 
 

@@ -1,7 +1,11 @@
-# ResNet-50 with object masks on nuScenes, 8 GPUs: tools/train.py THIS --launcher pytorch --amp
+# ResNet-50 with object masks on clips of nuScenes, 8 GPUs:
+# tools/train.py THIS --launcher pytorch --amp
 _base_ = [
     '../_base_/models/pretrain_resnet.py', '../_base_/datasets/nuscenes_clips.py',
     '../_base_/schedules/pretrain.py', '../_base_/runtime.py'
 ]
 
-model = dict(encoder=dict(backbone=dict(norm_cfg=dict(type='SyncBN'), with_cp=True)))
+model = dict(
+    encoder=dict(backbone=dict(norm_cfg=dict(type='SyncBN'), with_cp=True)),
+    decoder=dict(attention_scope='clip'),
+    masking=dict(type='ObjectMask'))

@@ -1,8 +1,12 @@
-# ViT-B/16 on nuScenes with the recipe that was best for the small ViT: docs/results/results.md, "How many
-# labels pretraining saves". An iteration has as many frames as in vit_base_object_nuscenes.py.
-_base_ = './vit_base_object_nuscenes.py'
+# ViT-B/16 on nuScenes, 8 GPUs: tools/train.py THIS --launcher pytorch --amp
+# The recipe that was best for the small ViT: docs/results/results.md, "How many labels pretraining
+# saves". An iteration has as many frames as in vit_base_object_nuscenes.py.
+_base_ = [
+    '../_base_/models/pretrain_vit.py', '../_base_/datasets/nuscenes_clips.py',
+    '../_base_/schedules/pretrain.py', '../_base_/runtime.py'
+]
 
-model = dict(decoder=dict(attention_scope='frame'), masking=dict(type='RandomMask'))
+model = dict(encoder=dict(drop_path_rate=0.1, with_cp=True))
 
 train_dataloader = dict(
     batch_size=72, dataset=dict(num_frames=1, single_camera=True))

@@ -1,7 +1,11 @@
-# ViT-B/16 with object masks on nuScenes, 8 GPUs: tools/train.py THIS --launcher pytorch --amp
+# ViT-B/16 with object masks on clips of nuScenes, 8 GPUs:
+# tools/train.py THIS --launcher pytorch --amp
 _base_ = [
     '../_base_/models/pretrain_vit.py', '../_base_/datasets/nuscenes_clips.py',
     '../_base_/schedules/pretrain.py', '../_base_/runtime.py'
 ]
 
-model = dict(encoder=dict(drop_path_rate=0.1, with_cp=True))
+model = dict(
+    encoder=dict(drop_path_rate=0.1, with_cp=True),
+    decoder=dict(attention_scope='clip'),
+    masking=dict(type='ObjectMask'))

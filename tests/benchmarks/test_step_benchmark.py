@@ -33,7 +33,7 @@ def test_flops_by_hand(repository: Path) -> None:
 def test_a_guide_is_not_counted_as_encoder(repository: Path) -> None:
     plain, guided = (
         step_cost(
-            str(repository / f"configs/pretrain/vit_micro_{name}_town.py"),
+            str(repository / f"tools/studies/configs/pretrain/vit_micro_{name}_town.py"),
             frames=1, repeats=0, device=torch.device("cpu"),
         )
         for name in ("random", "attention_guided")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from shipped_configs import config_name, runnable
 
 from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
@@ -13,11 +14,6 @@ from drivemim.training.run import evaluate, train
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = ROOT / "tests" / "toys" / "configs"
-SHIPPED = sorted(
-    path
-    for path in (ROOT / "configs").rglob("*.py")
-    if not {"_base_", "masks"} & set(path.relative_to(ROOT).parts)
-)
 
 
 def dump_as_mmengine_does(path, work_dir, **changes):
@@ -29,7 +25,7 @@ def dump_as_mmengine_does(path, work_dir, **changes):
     return work_dir / path.name
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", runnable(), ids=config_name)
 def test_a_dump_of_every_shipped_config_loads(path, tmp_path):
     dumped = dump_as_mmengine_does(path, tmp_path / "run")
     found = load_config(dumped)

@@ -2,6 +2,7 @@
 
 import pytest
 from mmengine.config import Config
+from shipped_configs import runnable
 
 from drivemim.config.embedded import embedded_config
 from drivemim.errors import CheckpointError
@@ -52,8 +53,8 @@ def test_types_that_are_no_parts_are_refused(kind, place):
         embedded_config(f"model = dict(type='MaskedPretrainer', encoder={inner})", "x.pth")
 
 
-def test_parts_of_pretrainers_are_known(repository):
-    for path in (repository / "configs" / "pretrain").glob("*.py"):
+def test_parts_of_pretrainers_are_known():
+    for path in runnable("pretrain"):
         embedded_config(Config.fromfile(path).pretty_text, path)
 
 

@@ -102,7 +102,7 @@ def test_settings_that_the_base_leaves_out_can_be_set(repository):
     cfg = load_config(repository / PRETRAIN, options)
     assert cfg.train_dataloader.dataset.augment == {"crop": (0.2, 1.0)}
     assert cfg.optim_wrapper.clip_grad == {"max_norm": 1.0, "norm_type": 1.0}
-    detector = repository / "configs/detection/retinanet_r18_town.py"
+    detector = repository / "configs/detection/retinanet_resnet50_nuscenes.py"
     data = "train_dataloader.dataset.dataset"
     cfg = load_config(detector, {f"{data}.filters.min_area": 9, "model.test_cfg.nms_pre": 7})
     assert cfg.train_dataloader.dataset.dataset.filters.min_area == 9

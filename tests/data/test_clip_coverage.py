@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mmengine.config import Config
+from shipped_configs import runnable
 
 from drivemim.data.clips.clip_coverage import check_share, describe_coverage, measure_coverage
 from drivemim.data.clips.clip_dataset import ClipDataset
@@ -201,9 +202,9 @@ def nuscenes_like(request, tables, write):
     return request.param, path
 
 
-def test_shipped_configs_fit_nuscenes_timing(nuscenes_like, repository):
+def test_shipped_configs_fit_nuscenes_timing(nuscenes_like):
     sweeps, path = nuscenes_like
-    for config in sorted((repository / "configs" / "pretrain").glob("*.py")):
+    for config in runnable("pretrain"):
         dataset = Config.fromfile(str(config)).train_dataloader.dataset
         for each in dataset.get("datasets", [dataset]):
             timing = {

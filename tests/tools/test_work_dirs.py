@@ -29,7 +29,7 @@ ARGUMENTS = {
     "test.py --show-dir": [f"{TOYS}/detector.py", "none.pth", "--show-dir"],
     "demo.py": ["--quick", "--work-dir"],
     "label_efficiency.py": [
-        "configs/detection/faster_rcnn_vit_micro_town.py", "--index", "none.arrow", "--train", "a",
+        "configs/detection/atss_vit_micro_town.py", "--index", "none.arrow", "--train", "a",
         "--val", "b", "--init", "random", "--iterations", "1", "--work-dir",
     ],
     "visualize.py": [f"{TOYS}/vit.py", "none.pth", "--out"],

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from shipped_configs import config_name, runnable
 from torch.utils.data import ConcatDataset
 
 from drivemim.config.loading import load_config
@@ -33,10 +34,7 @@ from drivemim.training.run import evaluate, train
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = ROOT / "tests" / "toys" / "configs"
-DETECTORS = sorted(
-    path for name in ("detection", "detection3d", "instances")
-    for path in (ROOT / "configs" / name).glob("*.py")
-)  # fmt: skip
+DETECTORS = runnable("detection", "detection3d", "instances")
 TWO = ("pedestrian", "vehicle")
 TEN = {"detection3d", "instances"}
 
@@ -66,7 +64,7 @@ def message(function, *args):
     return str(error.value)
 
 
-@pytest.mark.parametrize("path", DETECTORS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DETECTORS, ids=config_name)
 def test_every_shipped_detector_agrees_with_itself(path):
     model = build(path)
     classes = tuple(map(str, range(10))) if path.parent.name in TEN else TWO
@@ -80,20 +78,24 @@ def test_every_shipped_detector_agrees_with_itself(path):
 @pytest.mark.parametrize(
     ("path", "options", "head"),
     [
-        ("detection/retinanet_r18_town.py", {"model.bbox_head.num_classes": 1}, "bbox_head"),
         (
-            "detection/faster_rcnn_r18_town.py",
+            "detection/retinanet_resnet50_nuscenes.py",
+            {"model.bbox_head.num_classes": 1},
+            "bbox_head",
+        ),
+        (
+            "detection/faster_rcnn_resnet50_nuscenes.py",
             {"model.roi_head.bbox_head.num_classes": 1},
             "roi_head.bbox_head",
         ),
         (
-            "detection/cascade_rcnn_r18_town.py",
+            "detection/cascade_rcnn_resnet50_nuscenes.py",
             {"model.roi_head.bbox_head.1.num_classes": 1},
             "roi_head.bbox_head.1",
         ),
-        ("detection/dino_r18_town.py", {"model.bbox_head.num_classes": 1}, "bbox_head"),
+        ("detection/dino_resnet50_nuscenes.py", {"model.bbox_head.num_classes": 1}, "bbox_head"),
         (
-            "instances/mask_rcnn_r18_nuimages_mini.py",
+            "instances/mask_rcnn_resnet50_nuimages.py",
             {"model.roi_head.mask_head.num_classes": 1},
             "roi_head.mask_head",
         ),
@@ -109,12 +111,12 @@ def test_a_head_of_one_class_too_few(path, options, head):
 
 
 def test_a_head_of_3d_boxes_is_compared_too():
-    model = build("detection3d/fcos3d_r18_town.py")
+    model = build("detection3d/fcos3d_resnet50_nuscenes.py")
     assert "model.bbox_head.num_classes=10, but" in message(check_classes, model, Data(), "x")
 
 
 def test_wrapped_and_joined_data_sets_are_looked_into():
-    model = build("detection/retinanet_r18_town.py")
+    model = build("detection/retinanet_resnet50_nuscenes.py")
     one = Data(("vehicle",))
     for data in (SeededDataset(dataset=one), ConcatDataset([Data(), SeededDataset(dataset=one)])):
         found = message(check_classes, model, data, "train_dataloader")
@@ -123,7 +125,7 @@ def test_wrapped_and_joined_data_sets_are_looked_into():
 
 
 def test_what_has_other_classes_is_left_alone():
-    model = build("instances/mask_rcnn_r18_nuimages_mini.py")
+    model = build("instances/mask_rcnn_resnet50_nuimages.py")
     model.backbone.num_classes = 1000  # of ImageNet
     model.roi_head.mask_head.class_agnostic, model.roi_head.mask_head.num_classes = True, 80
     check_classes(model, Data(tuple("abcdefghij")), "train_dataloader")
@@ -131,13 +133,13 @@ def test_what_has_other_classes_is_left_alone():
 
 
 def test_classes_that_are_a_text_are_no_list():
-    model = build("detection/retinanet_r18_town.py")
+    model = build("detection/retinanet_resnet50_nuscenes.py")
     found = message(check_classes, model, Data("ab"), "train_dataloader")
     assert "('ab',)" in found
 
 
 def test_a_proposal_network_of_two_classes():
-    config = load_config(ROOT / "configs/detection/faster_rcnn_r18_town.py")
+    config = load_config(ROOT / "configs/detection/faster_rcnn_resnet50_nuscenes.py")
     config.model.rpn_head.num_classes = 2
     assert message(check_proposals, config.model).startswith("model.rpn_head.num_classes=2: ")
 
@@ -171,28 +173,28 @@ def test_a_run_stops_before_it_begins_and_a_test_before_it_is_scored(tmp_path):
     ("path", "options", "given", "levels"),
     [
         (
-            "detection/retinanet_vit_micro_town.py",
-            {"model.bbox_head.anchor_generator.strides": [4, 8, 16, 32]},
-            "bbox_head.anchor_generator.strides=[4, 8, 16, 32]",
-            "[8, 16, 32, 64]",
+            "detection/retinanet_vit_base_nuscenes.py",
+            {"model.bbox_head.anchor_generator.strides": [4, 8, 16, 32, 64]},
+            "bbox_head.anchor_generator.strides=[4, 8, 16, 32, 64]",
+            "[8, 16, 32, 64, 128]",
         ),
         (
-            "detection/faster_rcnn_vit_micro_town.py",
-            {"model.roi_head.bbox_roi_extractor.featmap_strides": [4, 8, 16]},
-            "roi_head.bbox_roi_extractor.featmap_strides=[4, 8, 16]",
-            "[8, 16, 32]",
+            "detection/faster_rcnn_vit_base_nuscenes.py",
+            {"model.roi_head.bbox_roi_extractor.featmap_strides": [8, 16, 32, 64]},
+            "roi_head.bbox_roi_extractor.featmap_strides=[8, 16, 32, 64]",
+            "[4, 8, 16, 32]",
         ),
         (
-            "detection/fcos_vit_micro_town.py",
+            "detection/fcos_vit_base_nuscenes.py",
             {"model.backbone.patch_size": 8},  # the pyramid is half as coarse then
-            "bbox_head.strides=[8, 16, 32]",
-            "[4, 8, 16]",
+            "bbox_head.strides=[8, 16, 32, 64]",
+            "[4, 8, 16, 32]",
         ),
         (
-            "detection3d/fcos3d_vit_micro_town.py",
-            {"model.bbox_head.strides": [4, 8, 16]},
-            "bbox_head.strides=[4, 8, 16]",
-            "[8, 16, 32]",
+            "detection3d/fcos3d_vit_base_nuscenes.py",
+            {"model.bbox_head.strides": [4, 8, 16, 32]},
+            "bbox_head.strides=[4, 8, 16, 32]",
+            "[8, 16, 32, 64]",
         ),
     ],
 )
@@ -235,24 +237,24 @@ def test_an_evaluator_of_another_file(tmp_path):
 
 
 def test_ignored_objects_that_would_be_background():
-    config = load_config(ROOT / "configs/detection/retinanet_r18_town.py")
+    config = load_config(ROOT / "configs/detection/retinanet_resnet50_nuscenes.py")
     data = Data(filters={"min_width": 3})
     config.model.train_cfg.assigner.ignore_iof_thr = -1
     assert "MaxIoUAssigner teaches objects" in warn_of_ignored(config, data)
     assert warn_of_ignored(config, Data(filters={})) is None
-    config = load_config(ROOT / "configs/detection/fcos_r18_town.py")
+    config = load_config(ROOT / "configs/detection/fcos_resnet50_nuscenes.py")
     config.model.bbox_head.type = "FCOSHead"
     assert "the head teaches objects" in warn_of_ignored(config, data)
 
 
 def test_sizes_of_training_and_evaluation():
-    config = load_config(ROOT / "configs/detection/retinanet_r18_town.py")
+    config = load_config(ROOT / "configs/detection/retinanet_resnet50_nuscenes.py")
     loaders = ("train_dataloader", "test_dataloader")
     assert warn_of_sizes(config, loaders) is None
-    config.test_dataloader.dataset.pipeline[0].image_size = (448, 800)
+    config.test_dataloader.dataset.pipeline[0].image_size = (192, 320)
     assert warn_of_sizes(config, loaders) == (
-        "frames are read at different sizes (height, width): train_dataloader at [(192, 320)], "
-        "test_dataloader at [(448, 800)]"
+        "frames are read at different sizes (height, width): train_dataloader at [(448, 800)], "
+        "test_dataloader at [(192, 320)]"
     )
     assert warn_of_sizes(Config(dict()), loaders) is None
 

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.optim import CosineAnnealingLR
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import EpochBasedTrainLoop
+from shipped_configs import config_name, runnable
 
 from drivemim.config.loading import load_config
 from drivemim.errors import ConfigError
@@ -20,11 +21,6 @@ from drivemim.training.training_length import training_length
 ROOT = Path(__file__).resolve().parents[2]
 PRETRAIN = ROOT / "configs" / "pretrain" / "vit_base_object_nuscenes.py"
 TOYS = ROOT / "tests" / "toys" / "configs"
-SHIPPED = sorted(
-    path
-    for path in (ROOT / "configs").rglob("*.py")
-    if not {"_base_", "masks"} & set(path.relative_to(ROOT).parts)
-)
 _MMDETECTION = Path(mmdet.__file__).parent / ".mim" / "configs"
 MMDETECTION = [
     _MMDETECTION / f"{name}.py"
@@ -59,7 +55,7 @@ def passes(param_scheduler, epoch_length=None, hooks=(), top=None, **train_cfg):
     return True
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", runnable(), ids=config_name)
 def test_every_shipped_config_passes(path):
     check_schedule(load_config(path))
 

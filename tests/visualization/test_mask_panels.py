@@ -119,7 +119,7 @@ def test_unknown_strategy_is_named(tmp_path):
 
 def test_options_of_the_caller_are_not_changed(repository, tmp_path):
     """MMEngine removes ``_delete_`` from the dicts that it merges."""
-    masking = {"_delete_": True, "type": "drivemim.RandomMask", "ratio": 0.5}
+    masking = {"_delete_": True, "type": "drivemim.RandomMask", "mask_ratio": 0.5}
     options = {"model": {"masking": masking}}
     given = copy.deepcopy(options)
     config = repository / "configs" / "pretrain" / "vit_micro_town.py"

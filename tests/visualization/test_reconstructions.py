@@ -30,7 +30,7 @@ def test_an_export_has_no_decoder(repository, tmp_path, suffix):
 def test_options_of_the_caller_are_not_changed(repository, tmp_path):
     """MMEngine removes ``_delete_`` from the dicts that it merges."""
     safetensors.torch.save_file(WEIGHTS, tmp_path / "b.safetensors", metadata={"drivemim": "{}"})
-    masking = {"_delete_": True, "type": "drivemim.RandomMask", "ratio": 0.5}
+    masking = {"_delete_": True, "type": "drivemim.RandomMask", "mask_ratio": 0.5}
     options = {"model": {"masking": masking}}
     given = copy.deepcopy(options)
     config = repository / "configs" / "pretrain" / "vit_micro_town.py"

@@ -23,8 +23,8 @@ from workflow.commands import (
 )
 from workflow.steps import Group, Step
 
-PRETRAIN_CONFIG = "configs/pretrain/vit_micro_tube_camvid.py"
-DETECTOR_CONFIG = "configs/detection/atss_vit_micro_camvid.py"
+PRETRAIN_CONFIG = "tools/studies/configs/pretrain/vit_micro_tube_camvid.py"
+DETECTOR_CONFIG = "tools/studies/configs/detection/atss_vit_micro_camvid.py"
 # The configs read the study's indices from this folder.
 WORK_DIR = Path("work_dirs/study-camvid")
 INITS = {"pretrained": "pretrained backbone", "random": "random initialisation"}

@@ -21,6 +21,7 @@ from workflow.commands import (
 from workflow.steps import Group, Step
 
 WORK_DIR = Path("work_dirs/study-masking")
+CONFIGS = "tools/studies/configs"
 BASELINE = "random"
 RECIPES = {
     BASELINE: "random patches",
@@ -66,8 +67,8 @@ class Source:
         return WORK_DIR / f"{self.name}.arrow"
 
     def config(self, recipe: str) -> str:
-        """Return the pretraining config of an recipe."""
-        return f"configs/pretrain/vit_micro_{recipe.replace('-', '_')}_{self.name}.py"
+        """Return the pretraining config of a recipe."""
+        return f"{CONFIGS}/pretrain/vit_micro_{recipe.replace('-', '_')}_{self.name}.py"
 
 
 SOURCES = (
@@ -76,7 +77,7 @@ SOURCES = (
         title="generated town",
         train="mini_train",
         val="mini_val",
-        detector="configs/detection/atss_vit_micro_town.py",
+        detector=f"{CONFIGS}/detection/atss_vit_micro_all_town.py",
         cameras=("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
     ),
     Source(
@@ -84,7 +85,7 @@ SOURCES = (
         title="CamVid",
         train="train",
         val="val",
-        detector="configs/detection/atss_vit_micro_camvid.py",
+        detector=f"{CONFIGS}/detection/atss_vit_micro_camvid.py",
     ),
 )
 

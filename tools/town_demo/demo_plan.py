@@ -20,7 +20,7 @@ from workflow.commands import (
 from workflow.steps import Group, Step
 
 PRETRAIN_CONFIG = "configs/pretrain/vit_micro_town.py"
-DETECTOR_CONFIG = "configs/detection/atss_vit_micro_labels_town.py"
+DETECTOR_CONFIG = "configs/detection/atss_vit_micro_town.py"
 INITS = {"pretrained": "the pretrained backbone", "random": "random initialisation"}
 # The configs read the demo's index from this folder.
 DEFAULT_WORK_DIR = Path("work_dirs/demo")

@@ -1,9 +1,9 @@
 # Keyframes of nuScenes with boxes of pedestrians and vehicles, half size. Build the index first:
 # tools/create_index.py nuscenes --root data/nuscenes --version v1.0-trainval --out INDEX
-_base_ = './detection_loaders.py'
-
 custom_imports = dict(
-    imports=['drivemim.data.detection.detection_dataset', 'drivemim.data.detection.detection_transforms'])
+    imports=[
+        'drivemim.data.detection.detection_dataset',
+        'drivemim.data.detection.detection_transforms'])
 
 index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
 image_size = (448, 800)  # height, width
@@ -33,18 +33,31 @@ test_pipeline = [
         'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'frame_token',
         'camera', 'scene', 'condition', 'instances'))
 ]
-train_dataloader = dict(dataset=dict(dataset=dict(
-    type='drivemim.FrameDetection',
-    index=index,
-    scenes='train',
-    filters=filters,
-    pipeline=train_pipeline)))
-val_dataloader = dict(dataset=dict(
-    type='drivemim.FrameDetection',
-    index=index,
-    scenes='val',
-    filters=filters,
-    pipeline=test_pipeline))
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='drivemim.SeededInfiniteSampler'),
+    dataset=dict(
+        type='drivemim.SeededDataset',  # gives every random frame a seed
+        dataset=dict(
+            type='drivemim.FrameDetection',
+            index=index,
+            scenes='train',
+            filters=filters,
+            pipeline=train_pipeline)))
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='drivemim.FrameDetection',
+        index=index,
+        scenes='val',
+        filters=filters,
+        pipeline=test_pipeline,
+        test_mode=True))
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='drivemim.DetectionAP')

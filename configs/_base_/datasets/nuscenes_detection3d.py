@@ -1,10 +1,10 @@
 # Keyframes of nuScenes with 3-D boxes of the ten detection classes, half size. Build the index
 # first: tools/create_index.py nuscenes --root data/nuscenes --version v1.0-trainval --out INDEX
-_base_ = './detection_loaders.py'
-
 custom_imports = dict(
-    imports=['drivemim.data.detection.detection3d_dataset', 'drivemim.data.detection.detection_transforms',
-             'drivemim.data.detection.detection3d_transforms'])
+    imports=[
+        'drivemim.data.detection.detection3d_dataset',
+        'drivemim.data.detection.detection_transforms',
+        'drivemim.data.detection.detection3d_transforms'])
 
 index = 'data/nuscenes/drivemim-v1.0-trainval.arrow'
 image_size = (448, 800)  # height, width
@@ -30,18 +30,31 @@ test_pipeline = [
     dict(type='drivemim.LoadBoxes3D'),
     dict(type='drivemim.PackBoxes3D')
 ]
-train_dataloader = dict(dataset=dict(dataset=dict(
-    type='drivemim.FrameDetection3D',
-    index=index,
-    scenes='train',
-    filters=filters,
-    pipeline=train_pipeline)))
-val_dataloader = dict(dataset=dict(
-    type='drivemim.FrameDetection3D',
-    index=index,
-    scenes='val',
-    filters=filters,
-    pipeline=test_pipeline))
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='drivemim.SeededInfiniteSampler'),
+    dataset=dict(
+        type='drivemim.SeededDataset',  # gives every random frame a seed
+        dataset=dict(
+            type='drivemim.FrameDetection3D',
+            index=index,
+            scenes='train',
+            filters=filters,
+            pipeline=train_pipeline)))
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='drivemim.FrameDetection3D',
+        index=index,
+        scenes='val',
+        filters=filters,
+        pipeline=test_pipeline,
+        test_mode=True))
 test_dataloader = val_dataloader
 
 # During training, all headings may still be wrong; only a test rejects such results.

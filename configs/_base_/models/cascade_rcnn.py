@@ -3,16 +3,16 @@ _base_ = 'mmdet::_base_/models/cascade-rcnn_r50_fpn.py'
 
 backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights
 
-# MMEngine replaces lists as a whole, so copy MMDetection's lists and change what differs.
-heads = [{**each, 'num_classes': 2} for each in _base_.model.roi_head.bbox_head]
-stages = [
-    {**each, 'assigner': {**each['assigner'], 'ignore_iof_thr': 0.5}}
-    for each in _base_.model.train_cfg.rcnn
-]
 model = dict(
     # No downloaded weights; batch norm learns the statistics of our data.
     backbone=dict(init_cfg=None, frozen_stages=-1, norm_eval=False),
     rpn_head=dict(anchor_generator=dict(scales=[4], ratios=[0.5, 1.0, 2.5])),
-    roi_head=dict(bbox_head=heads),
+    # MMEngine replaces lists as a whole: these are MMDetection's, with what differs.
+    roi_head=dict(bbox_head=[
+        {**each, 'num_classes': 2} for each in _base_.model.roi_head.bbox_head]),
     # Objects that the filters exclude are ignored, not treated as background.
-    train_cfg=dict(rpn=dict(assigner=dict(ignore_iof_thr=0.5)), rcnn=stages))
+    train_cfg=dict(
+        rpn=dict(assigner=dict(ignore_iof_thr=0.5)),
+        rcnn=[
+            {**each, 'assigner': {**each['assigner'], 'ignore_iof_thr': 0.5}}
+            for each in _base_.model.train_cfg.rcnn]))

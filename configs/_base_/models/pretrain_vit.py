@@ -12,7 +12,7 @@ model = dict(
         type='PyramidDecoder',
         depth=2,
         num_heads=12,
-        attention_scope='clip',
+        attention_scope='frame',
         attention_init='mimetic',
         neck=dict(
             type='SimpleFeaturePyramid',
@@ -21,4 +21,4 @@ model = dict(
             scales=(2.0, 1.0, 0.5))),
     # Patches with a standard deviation below about 13 grey levels (sky, road, noise) count less.
     target=dict(type='NormalizedPixels', eps=0.05),
-    masking=dict(type='ObjectMask', mask_ratio=0.75))
+    masking=dict(type='RandomMask', mask_ratio=0.75))

@@ -10,7 +10,7 @@ import pytest
 from drivemim.data.index.builders.frames import build_frames_index
 from studies.label_efficiency.settings import Init, LabelStudy
 
-CONFIG = Path("configs/detection/atss_vit_micro_camvid.py")
+CONFIG = Path("tools/studies/configs/detection/atss_vit_micro_camvid.py")
 # Scenes of each split, and their frames; each frame has a car, every second one a pedestrian.
 SCENES = {"train": {"a": 10, "b": 6, "c": 4}, "val": {"d": 10}}
 TRAIN = """
@@ -71,11 +71,17 @@ def write_index(folder, scenes=SCENES, box=(10, 20, 30, 20)):
     return folder / "index.arrow"
 
 
+def link_configs(folder, repository):
+    """Put all configs into a folder that stands in for the repository."""
+    (folder / "configs").symlink_to(repository / "configs")
+    (folder / "tools" / "studies").mkdir(parents=True)
+    (folder / "tools" / "studies" / "configs").symlink_to(repository / "tools/studies/configs")
+
+
 @pytest.fixture
 def place(tmp_path, repository):
     """A repository whose tools only pretend, with labelled frames and a backbone."""
-    (tmp_path / "configs").symlink_to(repository / "configs")
-    (tmp_path / "tools").mkdir()
+    link_configs(tmp_path, repository)
     (tmp_path / "tools" / "train.py").write_text(TRAIN)
     (tmp_path / "tools" / "test.py").write_text(TEST)
     (tmp_path / "good.pth").write_text("0.05")

@@ -20,7 +20,7 @@ from studies.label_efficiency.inputs import prepare_inputs
 from studies.label_efficiency.results import headline, report, scores_of, write_results
 from studies.label_efficiency.settings import Init
 
-from .conftest import CONFIG, SCENES
+from .conftest import CONFIG, SCENES, link_configs
 
 METRIC = "drivemim/mAP50"
 
@@ -28,7 +28,7 @@ METRIC = "drivemim/mAP50"
 @pytest.fixture
 def place(tmp_path, repository):
     """A repository with labelled frames of which no two are alike."""
-    (tmp_path / "configs").symlink_to(repository / "configs")
+    link_configs(tmp_path, repository)
     write_frames(tmp_path / "data", SCENES)
     index_of(tmp_path / "data", tmp_path / "data" / "index.arrow", "train", "val")
     return tmp_path

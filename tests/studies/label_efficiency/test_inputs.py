@@ -172,7 +172,7 @@ def test_a_data_set_that_takes_no_share_is_refused(place, make_study):
     )
     with pytest.raises(ConfigError, match="train_dataloader.dataset is a CocoDataset"):
         prepare_inputs(make_study(config=Path("other.py")), place)
-    clips = "configs/pretrain/vit_micro_tube_town.py"
+    clips = "tools/studies/configs/pretrain/vit_micro_tube_town.py"
     with pytest.raises(ConfigError, match="no test_dataloader"):
         prepare_inputs(make_study(config=Path(clips)), place)
 

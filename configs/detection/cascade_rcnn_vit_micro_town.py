@@ -1,5 +1,0 @@
-_base_ = [
-    '../_base_/models/cascade_rcnn_vit_micro.py', '../_base_/datasets/town_detection.py',
-    '../_base_/schedules/detection_cpu.py', '../_base_/runtime.py'
-]
-default_scope = 'mmdet'

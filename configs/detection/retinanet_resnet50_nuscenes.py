@@ -1,0 +1,6 @@
+# RetinaNet with a ResNet-50 on nuScenes, 8 GPUs.
+_base_ = [
+    '../_base_/models/retinanet.py', '../_base_/datasets/nuscenes_detection.py',
+    '../_base_/schedules/detection.py', '../_base_/runtime.py'
+]
+default_scope = 'mmdet'

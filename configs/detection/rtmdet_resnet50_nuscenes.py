@@ -1,0 +1,7 @@
+# RTMDet with a ResNet-50 on nuScenes, 8 GPUs.
+_base_ = [
+    '../_base_/models/rtmdet.py', '../_base_/datasets/nuscenes_detection.py',
+    '../_base_/schedules/detection.py', '../_base_/runtime.py'
+]
+default_scope = 'mmdet'
+custom_imports = dict(imports=[*_base_.custom_imports.imports, 'drivemim.models.heads'])

@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/rtmdet_vit_micro.py', '../_base_/datasets/coco_detection.py',
-    '../_base_/schedules/detection_cpu.py', '../_base_/runtime.py'
-]
-default_scope = 'mmdet'
-custom_imports = dict(imports=[*_base_.custom_imports.imports, 'drivemim.models.heads'])

@@ -1,4 +1,0 @@
-# Loss-guided masks: a growing fraction of the hidden patches are hard to reconstruct.
-_base_ = ['./vit_micro_tube_camvid.py', '../_base_/masking/loss_guided.py']
-
-model = dict(masking=_base_.pop('masking'), teacher=_base_.pop('teacher'))

@@ -1,0 +1,23 @@
+# Masked pretraining of a ViT with 1.3 M parameters: the recipe of
+# configs/pretrain/vit_micro_town.py.
+model = dict(
+    type='MaskedPretrainer',
+    data_preprocessor=dict(
+        type='ClipPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True),
+    encoder=dict(type='ViT', arch='micro', patch_size=16, attention_init='mimetic'),
+    decoder=dict(
+        type='PyramidDecoder',
+        depth=2,
+        num_heads=4,
+        attention_scope='frame',
+        attention_init='mimetic',
+        neck=dict(
+            type='SimpleFeaturePyramid',
+            in_channels=128,
+            out_channels=64,
+            scales=(2.0, 1.0, 0.5))),
+    target=dict(type='NormalizedPixels', eps=0.05),
+    masking=dict(type='RandomMask', mask_ratio=0.75))

@@ -1,0 +1,6 @@
+# For the label study on IDD: objects at least 13 pixels high, random scale and translation.
+_base_ = [
+    '../../../../configs/_base_/models/atss.py', '../_base_/idd_detection.py',
+    '../_base_/detection_600.py', '../../../../configs/_base_/runtime.py'
+]
+default_scope = 'mmdet'

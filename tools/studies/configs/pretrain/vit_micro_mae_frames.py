@@ -1,0 +1,12 @@
+# Baseline: MAE's recipe for photographs.
+_base_ = [
+    '../_base_/pretrain_vit_micro.py', '../_base_/frames_clips.py',
+    '../_base_/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
+]
+
+model = dict(
+    encoder=dict(attention_init='xavier'),
+    decoder=dict(
+        _delete_=True, type='ClipDecoder', embed_dims=96, depth=2, num_heads=3,
+        attention_scope='frame'),
+    target=dict(eps=1e-6))
