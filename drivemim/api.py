@@ -34,7 +34,7 @@ __all__ = [
     "train",
 ]
 
-Kind = Literal["nuscenes", "nuimages", "frames"]
+IndexKind = Literal["nuscenes", "nuimages", "frames"]
 _TABLES: dict[str, Callable[..., Path]] = {
     "nuscenes": build_nuscenes_index,
     "nuimages": build_nuimages_index,
@@ -57,7 +57,7 @@ class PretrainingRun:
 
 
 def build_index(
-    kind: Kind,
+    kind: IndexKind,
     root: str | Path | Sequence[str | Path],
     *,
     version: str | None = None,

@@ -24,6 +24,7 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.logging import print_log
+from mmengine.optim import _ParamScheduler
 from mmengine.registry import FUNCTIONS, Registry
 from mmengine.runner import CheckpointLoader, checkpoint
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -33,6 +34,8 @@ from drivemim.errors import CheckpointError, ConfigError, did_you_mean
 from drivemim.trust import is_trusted, trust_cure
 from drivemim.unpickling import refused_globals, safe_globals
 
+ParamScheduler = _ParamScheduler
+"""Base class of MMEngine's schedulers; it has no public name."""
 BatchNorm = _BatchNorm
 """Base class of every PyTorch batch normalisation, synchronised or not; it has no public name."""
 

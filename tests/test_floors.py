@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,21 @@ def test_only_compat_imports_private_parts():
 )
 def test_private_imports_are_recognised(source, found):
     assert private_imports(source) == found
+
+
+def test_public_names_and_modules_of_the_package_are_unique():
+    """One meaning per name. Commands are named like what they run, and each has a ``main``."""
+    modules, names = Counter(), Counter()
+    for path in sorted(REPOSITORY.glob("drivemim/**/*.py")):
+        if "cli" in path.parts:
+            continue
+        if path.name != "__init__.py":
+            modules[path.stem] += 1
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names[node.name] += 1
+            elif isinstance(node, ast.Assign):
+                names.update(each.id for each in node.targets if isinstance(each, ast.Name))
+    assert [name for name, count in modules.items() if count > 1] == []
+    repeated = [name for name, count in names.items() if count > 1]
+    assert [name for name in repeated if not name.startswith("_")] == []

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from drivemim.array_types import Floats, Ints
 from drivemim.evaluation.precision_recall import Ranking
-from drivemim.evaluation.records import Floats, Integers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Reliability:
     edges: Floats
     scores_K: Floats
     precisions_K: Floats
-    counts_K: Integers
+    counts_K: Ints
 
 
 def reliability(ranking: Ranking, bins: int) -> Reliability:

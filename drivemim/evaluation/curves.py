@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from drivemim.array_types import Floats, Ints
 from drivemim.evaluation.calibration import Reliability
 from drivemim.evaluation.detection_matching import THRESHOLDS
 from drivemim.evaluation.miss_rate import miss_rates
 from drivemim.evaluation.precision_recall import RECALLS, Rankings, precision_at_recalls
-from drivemim.evaluation.records import Floats, Integers
 from drivemim.evaluation.slices import Slice
 
 ClassCurves = Mapping[str, Mapping[str, list[float]]]
@@ -52,6 +52,6 @@ def class_curves(rankings: Rankings, slice_: Slice, found: Reliability) -> Class
     }
 
 
-def _numbers(values: Floats | Integers) -> list[float]:
+def _numbers(values: Floats | Ints) -> list[float]:
     """Round to five digits, more than a chart shows."""
     return [float(f"{value:.5g}") if math.isfinite(value) else math.nan for value in values]

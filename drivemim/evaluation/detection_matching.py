@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.evaluation.records import Detections, Flags, Floats, Integers, Objects
+from drivemim.array_types import Bools, Floats, Ints
+from drivemim.evaluation.records import Detections, Objects
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's IoU thresholds (T)."""
@@ -32,15 +33,15 @@ class Matches:
     """
 
     objects_TD: NDArray[np.int32]
-    kept_D: Flags
+    kept_D: Bools
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Pairs:
     """Pairs (P) of a detection and an object of one class and image with sufficient overlap."""
 
-    detections_P: Integers
-    objects_P: Integers
+    detections_P: Ints
+    objects_P: Ints
     ious_P: Floats
 
 
@@ -91,13 +92,13 @@ def match_detections(
     return Matches(objects_TD=matched_TD, kept_D=kept_D)
 
 
-def _groups(images: Integers, labels: Integers) -> Integers:
+def _groups(images: Ints, labels: Ints) -> Ints:
     """Return one number for each class in each image."""
     # Far above the number of labels, so that no two groups share a number.
     return images * np.int64(1 << 20) + labels
 
 
-def _places(groups: Integers, order_by: Floats | Integers) -> Integers:
+def _places(groups: Ints, order_by: Floats | Ints) -> Ints:
     """Return the position of each row within its group, by ascending ``order_by``, from 0."""
     order = np.lexsort((order_by, groups))
     rows = np.arange(len(order))
@@ -108,7 +109,7 @@ def _places(groups: Integers, order_by: Floats | Integers) -> Integers:
     return places
 
 
-def _overlapping(objects: Objects, detections: Detections, rows: Integers) -> _Pairs:
+def _overlapping(objects: Objects, detections: Detections, rows: Ints) -> _Pairs:
     """Return the pairs whose IoU reaches the lowest threshold, by ascending detection."""
     parts = list(_overlapping_parts(objects, detections, rows))
     return _Pairs(
@@ -119,8 +120,8 @@ def _overlapping(objects: Objects, detections: Detections, rows: Integers) -> _P
 
 
 def _overlapping_parts(
-    objects: Objects, detections: Detections, rows: Integers
-) -> Iterator[tuple[Integers, Integers, Floats]]:
+    objects: Objects, detections: Detections, rows: Ints
+) -> Iterator[tuple[Ints, Ints, Floats]]:
     groups_M = _groups(objects.images_M, objects.labels_M)
     order_M = np.argsort(groups_M, kind="stable")
     sorted_M = groups_M[order_M]
@@ -137,7 +138,7 @@ def _overlapping_parts(
         yield found[close], wanted[close], ious[close]
 
 
-def _ious(boxes_P4: Floats, others_P4: Floats, crowds_P: Flags) -> Floats:
+def _ious(boxes_P4: Floats, others_P4: Floats, crowds_P: Bools) -> Floats:
     """Compute row-wise IoU, or the fraction of the box inside a crowd; 0 without area."""
     low = np.maximum(boxes_P4[:, :2], others_P4[:, :2])
     high = np.minimum(boxes_P4[:, 2:], others_P4[:, 2:])
@@ -147,7 +148,7 @@ def _ious(boxes_P4: Floats, others_P4: Floats, crowds_P: Flags) -> Floats:
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
-def _turns(pairs: _Pairs, detections: Detections, ranks_D: Integers) -> Integers:
+def _turns(pairs: _Pairs, detections: Detections, ranks_D: Ints) -> Ints:
     """Return a pair's turn: how many detections of its class and image choose before it."""
     choosing = np.unique(pairs.detections_P)
     groups = _groups(detections.images_D[choosing], detections.labels_D[choosing])

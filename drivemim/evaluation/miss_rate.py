@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
+from drivemim.array_types import Floats
 from drivemim.evaluation.precision_recall import Ranking
-from drivemim.evaluation.records import Floats
 
 FALSE_POSITIVES = np.logspace(-2, 0, 9)
 """False positives per image at which the log-average miss rate is sampled."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from mmengine.logging import print_log
 
+from drivemim.array_types import Floats, Ints
 from drivemim.data.classes import CLASS_RANGES, DETECTION_CLASSES
 from drivemim.errors import DataError
-from drivemim.evaluation.records import Floats, Integers
 from drivemim.geometry import quaternion_to_matrix
 from drivemim.geometry.camera_boxes import wrap_angles
 
@@ -56,8 +56,8 @@ class SamplePoses:
     tokens: Sequence[str]
     positions_S3: Floats
     rotations_S4: Floats
-    scenes_S: Integers
-    timestamps_S: Integers
+    scenes_S: Ints
+    timestamps_S: Ints
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -75,8 +75,8 @@ class ResultColumns:
         velocities_M2: float64, metres per second, as in the file.
     """
 
-    samples_M: Integers
-    labels_M: Integers
+    samples_M: Ints
+    labels_M: Ints
     centers_M3: Floats
     rotations_M4: Floats
     velocities_M2: Floats

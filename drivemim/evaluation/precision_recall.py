@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from drivemim.array_types import Bools, Floats, Ints
 from drivemim.evaluation.detection_matching import THRESHOLDS, UNMATCHED, Matches
-from drivemim.evaluation.records import Detections, Flags, Floats, Integers, Objects
+from drivemim.evaluation.records import Detections, Objects
 from drivemim.evaluation.slices import Slice
 
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -30,7 +31,7 @@ class Ranking:
     """
 
     scores_R: Floats
-    is_tp_R: Flags
+    is_tp_R: Bools
     objects: int
     images: int
 
@@ -43,10 +44,10 @@ class Rankings:
     ) -> None:
         rows = np.flatnonzero((detections.labels_D == label) & matches.kept_D)
         # Stable: equal scores stay in the order of the images, like in COCO.
-        self.rows_R: Integers = rows[np.argsort(-detections.scores_D[rows], kind="stable")]
+        self.rows_R: Ints = rows[np.argsort(-detections.scores_D[rows], kind="stable")]
         self.scores_R = detections.scores_D[self.rows_R]
         self.matched_TR = matches.objects_TD[:, self.rows_R]
-        self.is_gt_M: Flags = (objects.labels_M == label) & ~objects.ignored_M
+        self.is_gt_M: Bools = (objects.labels_M == label) & ~objects.ignored_M
 
     def __call__(self, slice_: Slice, threshold: int) -> Ranking:
         """Return the ranking in a slice; ``threshold`` is a row of ``THRESHOLDS``."""

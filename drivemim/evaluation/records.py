@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Bools, Floats, Ints
 from drivemim.errors import ConfigError, DataError
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 Record = dict[str, Any]
 
 UNKNOWN_MOTION = -1
@@ -35,23 +33,23 @@ class Objects:
         crowds_M: True if the box covers many objects.
     """
 
-    images_M: Integers
+    images_M: Ints
     boxes_M4: Floats
-    labels_M: Integers
-    ignored_M: Flags
+    labels_M: Ints
+    ignored_M: Bools
     distances_M: Floats
-    visibilities_M: Integers
-    motions_M: Integers
-    crowds_M: Flags
+    visibilities_M: Ints
+    motions_M: Ints
+    crowds_M: Bools
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
     """The predictions for a whole dataset: one row per detection (D); fields as in ``Objects``."""
 
-    images_D: Integers
+    images_D: Ints
     boxes_D4: Floats
-    labels_D: Integers
+    labels_D: Ints
     scores_D: Floats
 
 
@@ -104,7 +102,7 @@ def join_records(records: Sequence[Record]) -> tuple[Objects, Detections]:
     def join(key: str, empty: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate([empty, *(record[key] for record in records)])
 
-    def rows(key: str) -> Integers:
+    def rows(key: str) -> Ints:
         return np.repeat(np.arange(len(records)), [len(record[key]) for record in records])
 
     no_boxes, nothing, integers = np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)

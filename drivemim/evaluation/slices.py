@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from drivemim.array_types import Bools, Floats, Ints
 from drivemim.errors import ConfigError
-from drivemim.evaluation.records import Detections, Flags, Floats, Integers, Objects
+from drivemim.evaluation.records import Detections, Objects
 
 CONDITIONS = ("day", "night", "rain")
 VISIBILITIES = (1, 2, 3, 4)
@@ -34,8 +35,8 @@ class Slice:
     """
 
     name: str
-    objects_M: Flags
-    false_positive_D: Flags
+    objects_M: Bools
+    false_positive_D: Bools
     images: int
 
 
@@ -146,14 +147,14 @@ def _range_names(axis: str, edges: Sequence[float], unit: str) -> list[str]:
     return [*inner, f"{axis} {edges[-1]:g}+ {unit}"]
 
 
-def _bins(values: Floats, edges: Sequence[float]) -> Integers:
+def _bins(values: Floats, edges: Sequence[float]) -> Ints:
     """Return the row of each value's range; -1 for unknown values and those below the first."""
     bins = np.searchsorted(np.asarray(edges, float), values, side="right") - 1
     return np.where(np.isfinite(values), bins, -1)
 
 
 def _object_slices(
-    names: Sequence[str], bins_M: Integers, detections: Detections, images: int
+    names: Sequence[str], bins_M: Ints, detections: Detections, images: int
 ) -> list[Slice]:
     every_D = np.ones(len(detections.labels_D), bool)
     return [

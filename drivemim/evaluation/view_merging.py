@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from drivemim.evaluation.records import Flags, Floats, Integers
+from drivemim.array_types import Bools, Floats, Ints
 
 _CORNERS_42 = np.array([[0.5, 0.5], [0.5, -0.5], [-0.5, -0.5], [-0.5, 0.5]])
 
@@ -36,8 +36,8 @@ class GlobalBoxes:
     rotations_M4: Floats
     velocities_M2: Floats
     scores_M: Floats
-    labels_M: Integers
-    attributes_M: Integers
+    labels_M: Ints
+    attributes_M: Ints
 
     def __len__(self) -> int:
         return len(self.scores_M)
@@ -56,7 +56,7 @@ class GlobalBoxes:
             attributes_M=labels,
         )
 
-    def take(self, rows: Integers | Flags) -> GlobalBoxes:
+    def take(self, rows: Ints | Bools) -> GlobalBoxes:
         """Select boxes, by position or by a mask."""
         return GlobalBoxes(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
@@ -92,7 +92,7 @@ def merge_views(
     return merged
 
 
-def ground_overlaps(boxes: GlobalBoxes) -> tuple[Integers, Floats]:
+def ground_overlaps(boxes: GlobalBoxes) -> tuple[Ints, Floats]:
     """Find pairs of boxes of one class that overlap on the ground plane.
 
     GEOS computes the overlaps in float64. MMCV's ``box_iou_rotated`` is wrong (0 or above 1) for

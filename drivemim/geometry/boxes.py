@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from drivemim.array_types import Floats
 from drivemim.geometry.poses import quaternion_to_matrix
-
-Float64 = NDArray[np.float64]
 
 # Corners in the nuScenes devkit's order: x forward, y left, z up, as half lengths.
 _CORNER_SIGNS = np.array(
@@ -57,15 +56,15 @@ class ProjectedBoxes:
         in_image_M: bool, whether the 2-D box has a width and a height.
     """
 
-    boxes_M4: Float64
-    truncation_M: Float64
-    depth_M: Float64
+    boxes_M4: Floats
+    truncation_M: Floats
+    depth_M: Floats
     in_image_M: NDArray[np.bool_]
 
 
 def box_corners(
     centers_M3: ArrayLike, sizes_wlh_M3: ArrayLike, rotations_wxyz_M4: ArrayLike
-) -> Float64:
+) -> Floats:
     """Return the corners of boxes, in the order of the nuScenes devkit.
 
     Args:
@@ -79,7 +78,7 @@ def box_corners(
     sizes_lwh_M3 = np.asarray(sizes_wlh_M3, dtype=np.float64)[..., [1, 0, 2]]
     offsets_M83 = _CORNER_SIGNS * sizes_lwh_M3[..., None, :] / 2
     rotations_M33 = quaternion_to_matrix(rotations_wxyz_M4)
-    corners_M83: Float64 = offsets_M83 @ np.swapaxes(rotations_M33, -1, -2)
+    corners_M83: Floats = offsets_M83 @ np.swapaxes(rotations_M33, -1, -2)
     return corners_M83 + np.asarray(centers_M3, dtype=np.float64)[..., None, :]
 
 
@@ -132,7 +131,7 @@ def project_boxes(
     )
 
 
-def _visible_edges(corners_M83: Float64, near: float) -> tuple[Float64, NDArray[np.bool_]]:
+def _visible_edges(corners_M83: Floats, near: float) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the edges of the solid in front of the near plane, and which of the 18 exist.
 
     The box's 12 edges come first, in their own direction. Then comes one cut edge per face,
@@ -168,7 +167,7 @@ def _visible_edges(corners_M83: Float64, near: float) -> tuple[Float64, NDArray[
     return edges, present
 
 
-def _bounds(edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], limits_M2: Float64) -> Float64:
+def _bounds(edges_M18_2_2: Floats, present_M18: NDArray[np.bool_], limits_M2: Floats) -> Floats:
     """Return the bounds of all clipped edges and of the image corners that the outline covers."""
     start, step = edges_M18_2_2[..., 0, :], edges_M18_2_2[..., 1, :] - edges_M18_2_2[..., 0, :]
     limits = limits_M2[:, None, :]
@@ -198,7 +197,7 @@ def _bounds(edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], limits_M2: F
 
 
 def _covers(
-    edges_M18_2_2: Float64, present_M18: NDArray[np.bool_], points_MP2: Float64
+    edges_M18_2_2: Floats, present_M18: NDArray[np.bool_], points_MP2: Floats
 ) -> NDArray[np.bool_]:
     """Return whether the outline (the image of any face) covers each of the points [M, P, 2]."""
     start, step = edges_M18_2_2[..., 0, :], edges_M18_2_2[..., 1, :] - edges_M18_2_2[..., 0, :]
@@ -217,7 +216,7 @@ def _covers(
 
 
 def _all_in_view(
-    corners_M83: Float64, edges_M18_2_2: Float64, limits_M2: Float64, near: float
+    corners_M83: Floats, edges_M18_2_2: Floats, limits_M2: Floats, near: float
 ) -> NDArray[np.bool_]:
     in_front = (corners_M83[..., 2] >= near).all(axis=-1)
     own_edges = edges_M18_2_2[:, :12]
@@ -226,8 +225,8 @@ def _all_in_view(
 
 
 def _truncation(
-    corners_M83: Float64, intrinsics_M33: Float64, limits_M2: Float64, near: float
-) -> Float64:
+    corners_M83: Floats, intrinsics_M33: Floats, limits_M2: Floats, near: float
+) -> Floats:
     """Compute the fraction of each box's volume outside the field of view.
 
     The field of view is the intersection of five half-spaces, so a line through the box is inside
@@ -256,11 +255,11 @@ def _truncation(
     enter_ML5 = np.where(front_ML5 < 0, np.where(crosses_ML5, crossing_ML5, 1.0), 0.0)
     leave_ML5 = np.where(rear_ML5 < 0, np.where(crosses_ML5, crossing_ML5, 0.0), 1.0)
     inside_ML = (leave_ML5.min(axis=-1) - enter_ML5.max(axis=-1)).clip(0, None)
-    share: Float64 = 1 - inside_ML.mean(axis=-1)
+    share: Floats = 1 - inside_ML.mean(axis=-1)
     return share
 
 
-def transform_boxes(boxes_M4: Float64, matrices_M33: Float64) -> Float64:
+def transform_boxes(boxes_M4: Floats, matrices_M33: Floats) -> Floats:
     """Scale, mirror and shift boxes.
 
     Args:

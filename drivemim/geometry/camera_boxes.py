@@ -15,11 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from drivemim.array_types import Floats
 from drivemim.geometry.poses import invert_pose, quaternion_to_matrix, transform_points
-
-Float64 = NDArray[np.float64]
 
 _UPRIGHT = 1e-6
 """Smallest horizontal length of an optical axis that gives a direction on the ground."""
@@ -39,10 +38,10 @@ class CameraBoxes:
             NaN if unknown.
     """
 
-    centers_M3: Float64
-    sizes_M3: Float64
-    yaws_M: Float64
-    velocities_M2: Float64
+    centers_M3: Floats
+    sizes_M3: Floats
+    yaws_M: Floats
+    velocities_M2: Floats
 
     def __len__(self) -> int:
         return len(self.centers_M3)
@@ -82,7 +81,7 @@ def boxes_to_camera(
 
 def boxes_to_global(
     boxes: CameraBoxes, camera_to_global_44: ArrayLike
-) -> tuple[Float64, Float64, Float64, Float64]:
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Convert a camera's boxes to the global frame: the inverse of :func:`boxes_to_camera`.
 
     Returns:
@@ -105,7 +104,7 @@ def boxes_to_global(
     )
 
 
-def levelled_axes(camera_to_global_44: ArrayLike) -> Float64:
+def levelled_axes(camera_to_global_44: ArrayLike) -> Floats:
     """Return the ground axes of a levelled camera frame.
 
     Args:
@@ -132,7 +131,7 @@ def levelled_axes(camera_to_global_44: ArrayLike) -> Float64:
     return np.array([[side * forward_y, -side * forward_x], [forward_x, forward_y]])
 
 
-def wrap_angles(angles: ArrayLike) -> Float64:
+def wrap_angles(angles: ArrayLike) -> Floats:
     """Wrap angles to (-pi, pi], radians."""
-    wrapped: Float64 = np.pi - np.mod(np.pi - np.asarray(angles, np.float64), 2 * np.pi)
+    wrapped: Floats = np.pi - np.mod(np.pi - np.asarray(angles, np.float64), 2 * np.pi)
     return wrapped

@@ -1,11 +1,10 @@
 """Motion of the image boxes of objects that stand still on the ground."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from drivemim.array_types import Floats
 from drivemim.geometry.poses import invert_pose, transform_points
-
-Float64 = NDArray[np.float64]
 
 _FARTHEST = 1000.0
 """Largest depth of an object, metres; objects whose lower edge is above the horizon get it."""
@@ -19,7 +18,7 @@ def warp_boxes_on_ground(
     camera_to_world_N44: ArrayLike,
     next_intrinsics_N33: ArrayLike,
     next_camera_to_world_N44: ArrayLike,
-) -> Float64:
+) -> Floats:
     """Move boxes from one frame of each camera to another.
 
     An object stands at the middle of its box's lower edge, on flat ground at z = 0. Its box grows

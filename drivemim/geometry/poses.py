@@ -5,12 +5,12 @@ read right to left, e.g. ``global_from_ego @ ego_from_camera``.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Float64 = NDArray[np.float64]
+from drivemim.array_types import Floats
 
 
-def quaternion_to_matrix(quaternions_wxyz: ArrayLike) -> Float64:
+def quaternion_to_matrix(quaternions_wxyz: ArrayLike) -> Floats:
     """Convert quaternions, which need not have unit length, to rotation matrices.
 
     Args:
@@ -28,7 +28,7 @@ def quaternion_to_matrix(quaternions_wxyz: ArrayLike) -> Float64:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def matrix_to_quaternion(rotations: ArrayLike) -> Float64:
+def matrix_to_quaternion(rotations: ArrayLike) -> Floats:
     """Convert rotation matrices to unit quaternions with a non-negative scalar part.
 
     Args:
@@ -63,7 +63,7 @@ def matrix_to_quaternion(rotations: ArrayLike) -> Float64:
     return np.where(quaternions[..., :1] < 0, -quaternions, quaternions)
 
 
-def pose_matrix(translation: ArrayLike, quaternions_wxyz: ArrayLike) -> Float64:
+def pose_matrix(translation: ArrayLike, quaternions_wxyz: ArrayLike) -> Floats:
     """Build pose matrices.
 
     Args:
@@ -83,7 +83,7 @@ def pose_matrix(translation: ArrayLike, quaternions_wxyz: ArrayLike) -> Float64:
     return pose
 
 
-def pose_from_vector(poses_7: ArrayLike) -> Float64:
+def pose_from_vector(poses_7: ArrayLike) -> Floats:
     """Build pose matrices [..., 4, 4] from rows [..., 7]: translation and quaternion w x y z."""
     poses = np.asarray(poses_7, dtype=np.float64)
     return pose_matrix(poses[..., :3], poses[..., 3:])
@@ -91,7 +91,7 @@ def pose_from_vector(poses_7: ArrayLike) -> Float64:
 
 def sensor_pose(
     sensor_to_ego_7: ArrayLike, ego_to_global_7: ArrayLike, reference_7: ArrayLike | None = None
-) -> Float64:
+) -> Floats:
     """Chain sensor -> ego -> global (-> reference).
 
     Args:
@@ -107,11 +107,11 @@ def sensor_pose(
     if reference_7 is not None:
         # First of all, so that the kilometres of global coordinates cancel.
         ego = invert_pose(pose_from_vector(reference_7)) @ ego
-    pose: Float64 = ego @ pose_from_vector(sensor_to_ego_7)
+    pose: Floats = ego @ pose_from_vector(sensor_to_ego_7)
     return pose
 
 
-def invert_pose(pose: ArrayLike) -> Float64:
+def invert_pose(pose: ArrayLike) -> Floats:
     """Invert rigid poses, float [..., 4, 4] (reflections are allowed, scale and shear are not)."""
     matrix = np.asarray(pose, dtype=np.float64)
     transposed = np.swapaxes(matrix[..., :3, :3], -1, -2)
@@ -122,15 +122,15 @@ def invert_pose(pose: ArrayLike) -> Float64:
     return inverse
 
 
-def transform_points(pose: ArrayLike, points: ArrayLike) -> Float64:
+def transform_points(pose: ArrayLike, points: ArrayLike) -> Floats:
     """Transform points [..., P, 3] from the posed frame to its parent by poses [..., 4, 4]."""
     matrix = np.asarray(pose, dtype=np.float64)
     rotated = np.asarray(points, dtype=np.float64) @ np.swapaxes(matrix[..., :3, :3], -1, -2)
-    moved: Float64 = rotated + matrix[..., None, :3, 3]
+    moved: Floats = rotated + matrix[..., None, :3, 3]
     return moved
 
 
-def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Float64:
+def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floats:
     """Interpolate rotations along the shorter arc, like the nuScenes devkit does for sweeps.
 
     Args:
@@ -154,10 +154,10 @@ def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floa
     return _unit(start_weight * start + end_weight * end)
 
 
-def _unit(quaternions_wxyz: ArrayLike) -> Float64:
+def _unit(quaternions_wxyz: ArrayLike) -> Floats:
     quaternions = np.asarray(quaternions_wxyz, dtype=np.float64)
     length = np.linalg.norm(quaternions, axis=-1, keepdims=True)
     if not np.all(length > 0):
         raise ValueError("a quaternion of length 0 is no rotation; the identity is (1, 0, 0, 0)")
-    unit: Float64 = quaternions / length
+    unit: Floats = quaternions / length
     return unit

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from drivemim.town.array_types import Floats, Ints
+from drivemim.array_types import Floats, Ints
 from drivemim.town.composite_vehicles import COMPOSITE_VEHICLES, build_composite_vehicle
 from drivemim.town.motorcycles import build_motorcycle
 from drivemim.town.people import PHASES, VIEWS, Outfit, draw_cyclist, draw_person, draw_rider

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Floats32, Image
 from drivemim.town import drawing
-from drivemim.town.array_types import Floats32, Image
 from drivemim.town.quads import Quads, TextureBank
 from drivemim.town.textures import make_texture
 from drivemim.town.town_config import Condition
 
 Outline = tuple[tuple[float, float], ...]
-Row = tuple[list[float], list[float], list[float], int]
+TexturedRow = tuple[list[float], list[float], list[float], int]
 
 _SCALE = 36  # texture pixels per metre
 _YELLOWS = ((20, 175, 240), (30, 150, 235), (40, 190, 225))
@@ -138,7 +138,7 @@ def build_composite_vehicle(
     colours = _YELLOWS if vehicle.category == "vehicle.construction" else _TARPAULINS
     colour = colours[generator.integers(len(colours))]
     paint = np.array(colour) * generator.uniform(0.88, 1.06)
-    rows: list[Row] = []
+    rows: list[TexturedRow] = []
     for part in vehicle.parts:
         corners_C2 = np.array(part.outline) * [length / 2, height]
         low, high = np.array(part.across) * width / 2
@@ -155,7 +155,7 @@ def _sides(
     generator: np.random.Generator,
     bank: TextureBank,
     condition: Condition,
-) -> list[Row]:
+) -> list[TexturedRow]:
     """Build the part's left and right side."""
     (rear, bottom), (front, top) = corners_C2.min(axis=0), corners_C2.max(axis=0)
     image, alpha = _draw_side(part.look, corners_C2, paint, generator)
@@ -179,10 +179,10 @@ def _panels(
     paint: NDArray[np.float64],
     bank: TextureBank,
     condition: Condition,
-) -> list[Row]:
+) -> list[TexturedRow]:
     """Build the panels between the sides: one rectangle per visible edge of the outline."""
     low, high = across
-    rows: list[Row] = []
+    rows: list[TexturedRow] = []
     textures: dict[str, int] = {}
     for (x0, z0), (x1, z1) in zip(corners_C2, np.roll(corners_C2, -1, axis=0), strict=True):
         outward_x, outward_z = z1 - z0, x0 - x1

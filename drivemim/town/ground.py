@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from drivemim.array_types import Bools, Floats, Floats32, Image
 from drivemim.town import drawing
-from drivemim.town.array_types import Flags, Floats, Floats32, Image
 from drivemim.town.quads import Texture
 from drivemim.town.textures import noise_image
 from drivemim.town.town_config import Condition
@@ -146,7 +146,7 @@ def _paint_markings(
         _fill(view, slabs, joints, (128, 132, 136))
 
 
-def _fill(view: Image, rows: Flags, columns: Flags, colour: tuple[int, ...]) -> None:
+def _fill(view: Image, rows: Bools, columns: Bools, colour: tuple[int, ...]) -> None:
     view[np.ix_(np.flatnonzero(rows), np.flatnonzero(columns))] = colour
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from drivemim.town.array_types import Floats, Floats32, Ints
+from drivemim.array_types import Floats, Floats32, Ints
 from drivemim.town.ground import Ground
 from drivemim.town.quads import Quads, TextureBank
 

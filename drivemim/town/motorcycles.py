@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from drivemim.array_types import Floats, Floats32, Image
 from drivemim.town import drawing
-from drivemim.town.array_types import Floats, Floats32, Image
-from drivemim.town.people import Canvas, Limb, Outfit
+from drivemim.town.people import FigureCanvas, Limb, Outfit
 from drivemim.town.quads import Quads, TextureBank
 from drivemim.town.textures import make_texture
 from drivemim.town.town_config import Condition
@@ -82,12 +82,12 @@ def build_motorcycle(
 
 
 class _MotorcycleCanvas:
-    """A ``Canvas`` with coordinates in metres and a glow channel."""
+    """A ``FigureCanvas`` with coordinates in metres and a glow channel."""
 
     def __init__(
         self, view: float, width: float, appearance: _Appearance, texture_height: int
     ) -> None:
-        self.canvas = Canvas(view, width / appearance.height, texture_height)
+        self.canvas = FigureCanvas(view, width / appearance.height, texture_height)
         self.glow: Floats32 = np.zeros(self.canvas.alpha.shape, np.float32)
         self._metre = 1 / appearance.height
 

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Floats32, Image, Ints
 from drivemim.generated import DEPTH_FOLDER
-from drivemim.town.array_types import Floats32, Image, Ints
 from drivemim.town.lidar_scan import count_points
 from drivemim.town.render import RenderOutput
 from drivemim.town.rig import LIDAR_CHANNEL, LIDAR_POSITION, LIDAR_YAW, Camera, yaw_quaternion
-from drivemim.town.scene import Scene, SceneBoxes
+from drivemim.town.scene import SceneBoxes, TownScene
 from drivemim.town.table_rows import Row, Tables, link, token, visibility_token
 from drivemim.town.town_config import KEYFRAME_RATE, TownConfig
 from drivemim.town.tracks import Track
@@ -66,7 +66,7 @@ class _SceneWriter:
     ) -> None:
         self._config, self._number, self._folder = config, number, folder
         self._on_frame = on_frame
-        self._scene = Scene(config, number)
+        self._scene = TownScene(config, number)
         self._name = self._scene.spec.name
         self._start = _FIRST_TIMESTAMP + self._scene.spec.number * _SCENE_INTERVAL
         self._generator = np.random.default_rng([config.seed, self._scene.spec.number, 11])

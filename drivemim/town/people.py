@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from drivemim.array_types import Floats, Image
 from drivemim.town import drawing
-from drivemim.town.array_types import Floats, Image
 
 VIEWS = 8  # directions from which a pedestrian is drawn
 PHASES = 8  # of the walking cycle
@@ -114,13 +114,13 @@ def draw_person(
         Colours and opacity, ``height`` pixels high.
     """
     limbs = _walking_limbs(outfit, phase, stride) + _torso_limbs(outfit, 0.02)
-    canvas = Canvas(view, aspect_ratio, height)
+    canvas = FigureCanvas(view, aspect_ratio, height)
     canvas.draw(limbs)
     canvas.head(outfit, np.array([0.03, 0.0, 0.915]))
     return canvas.finish()
 
 
-class Canvas:
+class FigureCanvas:
     """Draw limbs in orthographic projection on an upright image.
 
     Args:
@@ -196,7 +196,7 @@ def draw_cyclist(
 
     ``phase`` is in turns of the pedals; if negative, the bicycle has no rider.
     """
-    canvas = Canvas(-np.pi / 2, 1.0, height)
+    canvas = FigureCanvas(-np.pi / 2, 1.0, height)
     if phase >= 0:
         canvas.draw(_riding_limbs(outfit, phase))
         canvas.head(outfit, np.array([0.14, 0.0, 0.91]))
@@ -221,7 +221,7 @@ def _riding_limbs(outfit: Outfit, phase: float) -> list[Limb]:
     return limbs
 
 
-def _draw_bicycle(canvas: Canvas, frame: tuple[int, ...]) -> None:
+def _draw_bicycle(canvas: FigureCanvas, frame: tuple[int, ...]) -> None:
     """Draw the wheels and the frame."""
 
     def at(forward: float, up: float) -> tuple[float, float]:
@@ -254,7 +254,7 @@ def draw_rider(
     outfit: Outfit, view: float, aspect_ratio: float, height: int
 ) -> tuple[Image, Image]:
     """Draw a cyclist seen from the front (``view`` 0) or from behind (pi)."""
-    canvas = Canvas(view, aspect_ratio, height)
+    canvas = FigureCanvas(view, aspect_ratio, height)
     wheel = canvas.pixel(np.array([0.0, 0.0, 0.38])), canvas.pixel(np.array([0.0, 0.0, 0.02]))
     for target, colour in ((canvas.image, (25, 25, 25)), (canvas.alpha, 255)):
         drawing.line(target, *wheel, colour, canvas.line_width(7))

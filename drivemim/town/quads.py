@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town.array_types import Floats, Image, Ints
+from drivemim.array_types import Floats, Image, Ints
 
 BACKGROUND = 0  # instance id
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town.array_types import Floats, Floats32, Image
+from drivemim.array_types import Floats, Floats32, Image
 from drivemim.town.ground import Ground
 from drivemim.town.quads import BACKGROUND, Quads, TextureBank
 from drivemim.town.rig import Camera

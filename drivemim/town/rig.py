@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drivemim.town.array_types import Floats
+from drivemim.array_types import Floats
 
 LIDAR_CHANNEL = "LIDAR_TOP"
 LIDAR_POSITION = (0.94, 0.0, 1.84)  # ego frame, metres

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drivemim.town.array_types import Floats
+from drivemim.array_types import Floats
 from drivemim.town.ground import LANE_OFFSET, NUM_STREETS, STREET_SPACING
 
 TIME_STEP = 0.05  # of the simulation, seconds

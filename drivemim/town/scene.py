@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from drivemim.array_types import Floats, Floats32, Image, Ints
 from drivemim.town.agents import Agents
-from drivemim.town.array_types import Floats, Floats32, Image, Ints
 from drivemim.town.ground import draw_shadow
 from drivemim.town.lidar_scan import cast_lidar
 from drivemim.town.quads import BACKGROUND, Quads, TextureBank
@@ -36,7 +36,7 @@ class SceneBoxes:
     speeds_A: Floats
 
 
-class Scene:
+class TownScene:
     """Static scene, agents, weather and sensors of one scene; times are seconds from its start.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from drivemim.town.array_types import Floats
+from drivemim.array_types import Floats
 from drivemim.town.route import TIME_MARGIN, TIME_STEP, DrivingPlan, Route
 from drivemim.town.tracks import SIZE_RANGES, Size, Track
 from drivemim.town.visibility import Footprint, LineOfSight, is_opaque

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town.array_types import Floats, Image
+from drivemim.array_types import Floats, Image
 from drivemim.town.ground import (
     PAVEMENT_WIDTH,
     ROAD_HALF_WIDTH,

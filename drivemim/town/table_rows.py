@@ -60,7 +60,7 @@ ATTRIBUTE_NAMES = (
     "pedestrian.standing",
     "pedestrian.moving",
 )
-VISIBILITY_LEVELS = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
+NUSCENES_VISIBILITIES = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
 
 
 def token(*parts: object) -> str:
@@ -91,7 +91,7 @@ def shared_tables() -> Tables:
                 "level": level,
                 "description": f"{level[1:]} % of the object is visible in the camera images",
             }
-            for number, level in VISIBILITY_LEVELS.items()
+            for number, level in NUSCENES_VISIBILITIES.items()
         ],
     }
 

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Floats32, Image
 from drivemim.town import drawing
-from drivemim.town.array_types import Floats32, Image
 from drivemim.town.quads import Texture
 from drivemim.town.town_config import Condition
 
-Colour = Sequence[int]
+TextureColour = Sequence[int]
 
 _WALLS = (
     (72, 88, 158),
@@ -72,7 +72,9 @@ def noise_image(
     return total
 
 
-def _draw_wall(generator: np.random.Generator, height: int, width: int, colour: Colour) -> Floats32:
+def _draw_wall(
+    generator: np.random.Generator, height: int, width: int, colour: TextureColour
+) -> Floats32:
     """Draw a wall of brick, plaster or panels."""
     image = np.empty((height, width, 3), np.float32)
     image[:] = colour

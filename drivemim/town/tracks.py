@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drivemim.town.array_types import Floats
+from drivemim.array_types import Floats
 from drivemim.town.composite_vehicles import COMPOSITE_VEHICLES
 from drivemim.town.vehicles import VEHICLE_SHAPES
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
+from drivemim.array_types import Floats
 from drivemim.town import pedestrian_behaviors, vehicle_behaviors, work_zone
-from drivemim.town.array_types import Floats
 from drivemim.town.rig import yaw_matrix
 from drivemim.town.route import (
     TIME_MARGIN,

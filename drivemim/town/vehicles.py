@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Floats32, Image
 from drivemim.town import drawing
-from drivemim.town.array_types import Floats32, Image
 from drivemim.town.quads import Quads, TextureBank
 from drivemim.town.textures import make_texture
 from drivemim.town.town_config import Condition

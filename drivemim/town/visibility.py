@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.town.array_types import Floats
+from drivemim.array_types import Floats
 from drivemim.town.ground import PAVEMENT_WIDTH, ROAD_HALF_WIDTH
 
 Footprint = tuple[Floats, Floats]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from drivemim.array_types import Floats32, Image
 from drivemim.town import drawing
-from drivemim.town.array_types import Floats32, Image
 from drivemim.town.render import RenderOutput
 from drivemim.town.rig import Camera
 from drivemim.town.textures import noise_image

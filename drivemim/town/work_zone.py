@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from drivemim.town.array_types import Floats
+from drivemim.array_types import Floats
 from drivemim.town.scene_builder import SceneBuilder
 from drivemim.town.tracks import Size, Track
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.optim import _ParamScheduler
 from mmengine.registry import PARAM_SCHEDULERS
 
-from drivemim.compat import registered_class
+from drivemim.compat import ParamScheduler, registered_class
 from drivemim.config.loading import short_type
 from drivemim.training.scheduler_kinds import (
     counts_epochs,
@@ -174,7 +173,7 @@ def _class_of(scheduler: Mapping[str, Any], config: Config) -> Any:
     found = registered_class(PARAM_SCHEDULERS, kind)
     if found is None and (scope := config.get("default_scope")):
         found = registered_class(PARAM_SCHEDULERS, f"{scope}.{kind}")
-    return found if isinstance(found, type) and issubclass(found, _ParamScheduler) else None
+    return found if isinstance(found, type) and issubclass(found, ParamScheduler) else None
 
 
 def _course_faults(built: dict[str, Any], length: Length) -> list[str]:

@@ -21,7 +21,12 @@ from drivemim.config.building import build_model, suppress_logs
 from drivemim.config.loading import reading_errors, short_type
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import ensure_writable, write_bytes
-from drivemim.transfer.detector_settings import Setting, check_input, config_overrides, render
+from drivemim.transfer.detector_settings import (
+    Setting,
+    check_input,
+    config_overrides,
+    format_overrides,
+)
 from drivemim.transfer.exporting import load_export_content, read_export
 from drivemim.transfer.name_matching import describe_differences, describe_mismatch
 
@@ -32,7 +37,7 @@ _MASKED_RESNETS = ("ResNet", "ResNetV1d", "ResNeXt")
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageMatch:
     """One part of a backbone, and how much of it an export fills.
 
     Attributes:
@@ -61,7 +66,7 @@ class WrittenConfig:
 
     text: str
     settings: tuple[Setting, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[StageMatch, ...]
     report: str
 
 
@@ -95,7 +100,7 @@ def write_detector_config(
     theirs = _read(config)
     check_input(theirs, config)
     settings = config_overrides(theirs, metadata, weights, plain=plain)
-    body = render(settings, theirs)
+    body = format_overrides(settings, theirs)
     ours = _read(config, body)
     model = build_model(ours, config)
     stages = count_stages(model.backbone, state)
@@ -108,12 +113,12 @@ def write_detector_config(
         text += body
     else:
         near = _near(weights, Path(out).resolve().parent)
-        text += render(config_overrides(theirs, metadata, near, plain=plain), theirs)
+        text += format_overrides(config_overrides(theirs, metadata, near, plain=plain), theirs)
         write_bytes(Path(out), text.encode())
     return WrittenConfig(text, tuple(settings), stages, report)
 
 
-def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[Stage, ...]:
+def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[StageMatch, ...]:
     """Count how much of each part of a backbone is matched by name and shape.
 
     Args:
@@ -124,7 +129,7 @@ def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[St
     for name, value in backbone.state_dict().items():
         parts.setdefault(name.partition(".")[0], []).append((name, value))
     return tuple(
-        Stage(
+        StageMatch(
             name=part,
             tensors=len(tensors),
             parameters=sum(value.numel() for _, value in tensors),
@@ -136,7 +141,7 @@ def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[St
     )
 
 
-def describe_stages(stages: tuple[Stage, ...]) -> str:
+def describe_stages(stages: tuple[StageMatch, ...]) -> str:
     """Format the parts of a backbone as a table for the console."""
     rows = [("part", "tensors", "matched", "numbers")]
     rows += [(s.name, f"{s.tensors}", f"{s.matched}", f"{s.parameters:,}") for s in stages]

@@ -91,7 +91,7 @@ def check_input(theirs: Config, config: str) -> None:
             )
 
 
-def render(settings: list[Setting], theirs: Config) -> str:
+def format_overrides(settings: list[Setting], theirs: Config) -> str:
     """Format settings as lines of a config, with nested dicts.
 
     Args:

@@ -31,7 +31,7 @@ from drivemim.transfer.export_metadata import describe_export, one_frame, pretra
 from drivemim.transfer.external_checkpoint import add_batch_counts, describe_names, extract_backbone
 from drivemim.transfer.external_vit import fit_vit, without_final_norm
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
-from drivemim.transfer.model_card import check_place, read_results, render_card
+from drivemim.transfer.model_card import check_place, read_card_results, render_card
 from drivemim.transfer.name_matching import describe_differences, describe_mismatch
 from drivemim.transfer.weights_file import METADATA_KEY, read_weights
 
@@ -79,7 +79,7 @@ def export_backbone(
     for path in (out, plain, card):
         ensure_writable(path)
     check_place(card)
-    results = read_results(metrics)
+    results = read_card_results(metrics)
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
     weights = weights_of(content, checkpoint, ema=ema)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Bools
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import MOST_FILES, annotated_scenes, frame_keys, scene_tokens
 
 _GROUPS = ("annotated", "other")
-Bools = NDArray[np.bool_]
 
 
 class KnownFrames:

@@ -22,7 +22,7 @@ _MOST_NUMBERS = 60
 _UNKNOWN = "not known"
 
 
-def read_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
+def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Read the results that a card shows.
 
     Args:
@@ -77,7 +77,7 @@ def render_card(
     Args:
         name: name of the export, without its suffix.
         metadata: metadata of the export.
-        results: from :func:`read_results`.
+        results: from :func:`read_card_results`.
     """
     sections = [
         ("", _summary(metadata)),

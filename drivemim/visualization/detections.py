@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.visualization.panels import Color, Image, label_color, outline_box
+from drivemim.array_types import Image
+from drivemim.visualization.panels import Color, label_color, outline_box
 
 TRUTH = (255, 255, 255)
 IGNORED = (150, 150, 150)

@@ -19,12 +19,12 @@ MARKERS = ("s", "o", "^", "D", "v", "P")
 # Factor between the x positions of two curves at one fraction, so that their bars do not overlap.
 BESIDE = 1.05
 
-Curve = Mapping[float, Estimate]
+LabelCurve = Mapping[float, Estimate]
 """Means over seeds by label fraction."""
 
 
 def label_curves(
-    panels: Mapping[str, Mapping[str, Curve]],
+    panels: Mapping[str, Mapping[str, LabelCurve]],
     frames: Mapping[float, int],
     title: str = "",
     notes: Sequence[str] = (),
@@ -52,7 +52,7 @@ def label_curves(
     return figure
 
 
-def _draw(axes: Axes, curves: Mapping[str, Curve], frames: Mapping[float, int]) -> None:
+def _draw(axes: Axes, curves: Mapping[str, LabelCurve], frames: Mapping[float, int]) -> None:
     styles = itertools.cycle(zip(COLORS, MARKERS, strict=True))
     for position, (name, curve) in enumerate(curves.items()):
         color, marker = next(styles)

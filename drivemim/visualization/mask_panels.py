@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
-from numpy.typing import NDArray
 from torch import Tensor
 
+from drivemim.array_types import Bools, Floats, Image
 from drivemim.clips import Clips
 from drivemim.data import ClipDataset, SampleRequest
 from drivemim.files import ensure_folder
@@ -23,8 +23,6 @@ from drivemim.masking.from_config import strategies_from_config
 from drivemim.masking.guided import local_contrast
 from drivemim.registry import DATASETS, MASKS
 from drivemim.visualization.panels import (
-    Bools,
-    Image,
     draw_frame_boxes,
     frame_table,
     overlay_mask,
@@ -32,8 +30,6 @@ from drivemim.visualization.panels import (
     track_color,
 )
 from drivemim.visualization.picture_data import camera_names, plain_dataset
-
-Float64 = NDArray[np.float64]
 
 NEAREST = 2.0
 """Smallest depth of a drawn mark, metres in front of the camera."""
@@ -182,7 +178,7 @@ def _lidar_points(clips: Clips) -> Tensor:
     return world_TNP3[there_TNP]
 
 
-def _project(clips: Clips, t: int, n: int, points_P3: Tensor) -> tuple[Float64, Bools]:
+def _project(clips: Clips, t: int, n: int, points_P3: Tensor) -> tuple[Floats, Bools]:
     """Project points of the clip's frame to pixels; also return which are inside the image."""
     pixels_P2, depth_P = project_points(
         points_P3,
@@ -194,7 +190,7 @@ def _project(clips: Clips, t: int, n: int, points_P3: Tensor) -> tuple[Float64, 
     return pixels_P2.numpy(), (inside_P & (depth_P > NEAREST)).numpy()
 
 
-def _mark(tile: Image, pixel_2: Float64, number: int) -> None:
+def _mark(tile: Image, pixel_2: Floats, number: int) -> None:
     # Pixel i spans [i, i + 1]; OpenCV counts from the centre of pixel 0, here in 16ths of a pixel.
     center = [round(16 * (float(value) - 0.5)) for value in pixel_2]
     for radius, color in ((7, (255, 255, 255)), (6, track_color(number * 7 + 1))):

@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drivemim.array_types import Bools, Image
 from drivemim.clips import Clips
 from drivemim.files import write_bytes
 from drivemim.models import Reconstruction
 
-Image = NDArray[np.uint8]
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
-Integers = NDArray[np.integer[Any]]
+AnyFloats = NDArray[np.floating[Any]]
+AnyInts = NDArray[np.integer[Any]]
 Color = tuple[int, int, int]
 Value = TypeVar("Value", bound=np.generic)
 
@@ -78,7 +77,7 @@ def overlay_mask(
     return np.rint(tinted).astype(np.uint8)
 
 
-def draw_error_map(errors_hw: Floats, mask_hw: Bools, worst: float) -> Image:
+def draw_error_map(errors_hw: AnyFloats, mask_hw: Bools, worst: float) -> Image:
     """Draw errors of hidden patches: dark = none, bright = ``worst`` or more; visible ones grey."""
     share = np.clip(np.nan_to_num(errors_hw) / max(worst, 1e-12), 0, 1)
     heat = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -99,7 +98,7 @@ def label_color(label: int) -> Color:
 
 
 def outline_box(
-    image: Image, box_4: Floats, color: Color, thickness: int = 1
+    image: Image, box_4: AnyFloats, color: Color, thickness: int = 1
 ) -> tuple[int, int, int, int]:
     """Outline a box in place.
 
@@ -121,9 +120,9 @@ def outline_box(
 
 def draw_boxes(
     image: Image,
-    boxes_M4: Floats,
-    labels_M: Integers,
-    tracks_M: Integers | None = None,
+    boxes_M4: AnyFloats,
+    labels_M: AnyInts,
+    tracks_M: AnyInts | None = None,
 ) -> Image:
     """Return a copy of the image with boxes outlined, inside their edges, in their class's colour.
 

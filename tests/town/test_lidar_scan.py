@@ -6,7 +6,7 @@ from pyquaternion import Quaternion
 from drivemim.town.ground import draw_ground
 from drivemim.town.lidar_scan import cast_lidar, count_points
 from drivemim.town.quads import Quads, TextureBank
-from drivemim.town.scene import Scene
+from drivemim.town.scene import TownScene
 from drivemim.town.town_config import DAY, TownConfig
 
 
@@ -93,7 +93,7 @@ def test_table_counts_agree_with_the_written_points(devkit, town):
 
 def test_every_point_on_a_body_lies_in_its_box():
     """Sides drawn exactly on a box's faces would leave a bus alongside without a point."""
-    scene = Scene(TownConfig(scenes=2, seconds=1.0, image_size=(60, 100)), 0)
+    scene = TownScene(TownConfig(scenes=2, seconds=1.0, image_size=(60, 100)), 0)
     checked = 0
     for time in (0.0, 0.4, 1.0):
         points, instance_ids, origin, rotation = scene.lidar(time)

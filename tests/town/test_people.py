@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drivemim.town.motorcycles import build_motorcycle
-from drivemim.town.people import Canvas, Limb, Outfit, draw_rider
+from drivemim.town.people import FigureCanvas, Limb, Outfit, draw_rider
 from drivemim.town.quads import TextureBank
 from drivemim.town.town_config import DAY
 
@@ -21,7 +21,7 @@ def test_limbs_are_where_they_should_be_on_average():
     for height in (64, 80, 101, 192):
         for up in np.linspace(0.3, 0.7, 23):
             for left in np.linspace(-0.1, 0.1, 23):
-                canvas = Canvas(0.0, 0.8, height)
+                canvas = FigureCanvas(0.0, 0.8, height)
                 position = np.array([0, left, up])
                 canvas.draw([Limb(position, position, 0.11, (9, 9, 9))])
                 expected = canvas.width / 2 + left * height, (1 - up) * height

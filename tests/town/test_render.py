@@ -11,7 +11,7 @@ from drivemim.town.ground import draw_ground
 from drivemim.town.quads import Quads, TextureBank
 from drivemim.town.render import NEAR_PLANE, render
 from drivemim.town.rig import Camera, make_rig
-from drivemim.town.scene import Scene
+from drivemim.town.scene import TownScene
 from drivemim.town.town_config import DAY, SCENE_CONDITIONS
 
 # Looking along world x from 2 m above the origin: right is -y, down is -z. The axis passes the
@@ -112,7 +112,7 @@ def test_ground_depth_is_that_of_the_plane():
 
 @pytest.fixture(scope="module")
 def scene():
-    return Scene(TownConfig(scenes=2, seconds=2.0, image_size=(180, 320)), 0)
+    return TownScene(TownConfig(scenes=2, seconds=2.0, image_size=(180, 320)), 0)
 
 
 def projected(scene, camera, time):

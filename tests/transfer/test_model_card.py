@@ -15,7 +15,7 @@ from drivemim.evaluation.results_file import results_json
 from drivemim.training.run import train
 from drivemim.transfer.data_record import describe_data, frames_per_clip
 from drivemim.transfer.exporting import export_backbone, read_export
-from drivemim.transfer.model_card import limits, read_results, render_card
+from drivemim.transfer.model_card import limits, read_card_results, render_card
 from drivemim.transfer.recipe import describe_recipe
 
 RESULTS = {
@@ -312,7 +312,7 @@ def test_results_that_cannot_be_shown(run, tmp_path, monkeypatch, named, error, 
     assert not list(tmp_path.glob("x.*"))
     (tmp_path / "good.json").write_text('{"mAP": 1}')
     with pytest.raises(ConfigError, match="every name once"):
-        read_results(["a=good.json", "a=good.json"])
+        read_card_results(["a=good.json", "a=good.json"])
 
 
 def test_points_of_curves_are_no_metrics(tmp_path):
@@ -320,11 +320,11 @@ def test_points_of_curves_are_no_metrics(tmp_path):
     file = tmp_path / "detector.json"
     curves = {"pedestrian": {"miss_rate": {"miss_rate": [1.0, 0.5]}}}
     file.write_bytes(results_json({"mAP": 0.25}, curves))
-    _, content = read_results([f"detector={file}"])["detector"]
+    _, content = read_card_results([f"detector={file}"])["detector"]
     assert content == {"mAP": 0.25}
     file.write_bytes(results_json({}, curves))
     with pytest.raises(DataError, match="has no number by name in it"):
-        read_results([f"detector={file}"])
+        read_card_results([f"detector={file}"])
 
 
 def test_only_a_card_is_replaced(run, tmp_path):
@@ -344,7 +344,7 @@ def test_only_a_card_is_replaced(run, tmp_path):
 def test_long_results_are_cut_and_say_so(tmp_path):
     content = {f"value {number}": number for number in range(100)}
     (tmp_path / "long.json").write_text(json.dumps(content))
-    results = read_results([f"long={tmp_path / 'long.json'}"])
+    results = read_card_results([f"long={tmp_path / 'long.json'}"])
     text = render_card("x", metadata_of(GONE), results)
     assert "And 40 more in the file." in text
     assert list(rows_of(text)["long"].values()) == [str(number) for number in range(60)]

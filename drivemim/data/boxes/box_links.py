@@ -6,13 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from drivemim.array_types import Floats, Ints
 from drivemim.clips import Clips
 from drivemim.geometry.ground_plane import warp_boxes_on_ground
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 MIN_OVERLAP = 0.2
 _SLOT_BITS = 16

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Floats, Ints
 from drivemim.clips import Clips
 from drivemim.data.boxes.ground_truth import frame_boxes
 from drivemim.data.classes import check_class_map
@@ -18,8 +19,6 @@ from drivemim.errors import ConfigError
 from drivemim.geometry.boxes import transform_boxes
 from drivemim.registry import BOX_SOURCES
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 ClassMap = Mapping[str, str | None]
 
 

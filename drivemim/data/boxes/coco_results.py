@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.boxes.box_sources import ClassMap
 from drivemim.data.classes import CLASSES, DEFAULT, check_class_map, labels_of
 from drivemim.data.index.builders.coco_fields import decode_entries
@@ -19,9 +20,6 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.json_text import JsonText
 from drivemim.errors import ConfigError, DataError
 from drivemim.files import RealPaths, path_from, plain_path, posix_name
-
-Ints = NDArray[np.int64]
-
 
 Id: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 

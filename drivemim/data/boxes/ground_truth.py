@@ -8,13 +8,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Floats, Ints
 from drivemim.data.classes import CLASSES, DEFAULT, labels_of
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
 from drivemim.geometry.poses import invert_pose, slerp, transform_points
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _CHUNK = 2048
 """Number of frames projected at a time; limits the memory for a whole data set."""

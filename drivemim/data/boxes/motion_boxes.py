@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.clips import CLASSES, Clips
 from drivemim.data.boxes.box_links import link_tracks_by_iou
-from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes, Ints, pad_boxes
+from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes, pad_boxes
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
 from drivemim.masking.motion import ego_compensated_change

@@ -8,9 +8,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from drivemim.array_types import Ints
 from drivemim.clips import Clips
 from drivemim.data.boxes.box_links import MIN_OVERLAP, link_tracks_by_iou
-from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes, Ints
+from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes
 from drivemim.data.boxes.coco_results import read_results
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.registry import BOX_SOURCES

@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.geometry.poses import invert_pose, pose_from_vector, pose_matrix, slerp
 from drivemim.masking.leakage import TrackBoxes
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 _BEYOND = 0.25
 """Limit of extrapolation past two samples, as a share of the time between them."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.clips.clip_windows import MICROSECONDS, ClipWindows
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
-
-Ints = NDArray[np.int64]
 
 SMALLEST_SHARE = 0.5
 """Smallest share of valid frames; a run with less is refused."""

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from drivemim.array_types import Floats, Ints
 from drivemim.clips import Clips
 from drivemim.data.boxes.box_sources import ImageBoxes, build_box_source, pad_boxes
 from drivemim.data.classes import CLASSES
@@ -24,9 +25,6 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.images import read_image
 from drivemim.errors import ConfigError
 from drivemim.registry import DATASETS, FUNCTIONS
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @FUNCTIONS.register_module()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_schema import time_keys
 
-Ints = NDArray[np.int64]
 MICROSECONDS = 1_000_000
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.generated import DEPTH_FOLDER
-
-Ints = NDArray[np.int64]
 
 
 def has_depth(index: FrameIndex) -> bool:

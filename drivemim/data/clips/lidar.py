@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from drivemim.array_types import Floats, Floats32, Ints
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import DataError
 from drivemim.geometry.poses import invert_pose, transform_points
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Floats32 = NDArray[np.float32]
 
 LONGEST_GAP = 300_000
 """Microseconds between a frame and its sweep; with a longer gap, a frame has no points."""

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
 from drivemim.data.classes import CLASSES, VISIBILITY_LEVELS, check_class_map
 from drivemim.data.detection.label_fractions import label_subset
@@ -19,7 +20,6 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError, DataError, did_you_mean
 from drivemim.registry import DATASETS
 
-Integers = NDArray[np.int64]
 _LOOK = 256
 """Number of frames per chunk in the search for an object; nearly always the first chunk has one."""
 _LARGEST = {"min_visibility": 4, "max_truncation": 1}
@@ -142,7 +142,7 @@ class FrameDetection(BaseDataset):
     """Categories to classes where they differ from ``drivemim.data.classes.DEFAULT``."""
 
     index: FrameIndex
-    rows: Integers
+    rows: Ints
     _fully_initialized: bool
 
     def __init__(
@@ -255,7 +255,7 @@ class FrameDetection(BaseDataset):
             f"{total} objects they leave out: {causes} (an object can be in several); loosen them"
         )
 
-    def label_subset_mask(self, rows: Integers, *, fraction: float, seed: int) -> NDArray[np.bool_]:
+    def label_subset_mask(self, rows: Ints, *, fraction: float, seed: int) -> NDArray[np.bool_]:
         """Return (F,) True for the frames of ``rows`` that are in the label subset."""
         frames = self.index.frames
         return label_subset(
@@ -284,7 +284,7 @@ class FrameDetection(BaseDataset):
                 "the index again, or leave min_visibility out"
             )
 
-    def _select(self) -> Integers:
+    def _select(self) -> Ints:
         frames = self.index.frames
         scenes = self.index.scene_rows(self.scenes)
         chosen = np.isin(frames.scene, scenes)
@@ -326,7 +326,7 @@ class FrameDetection(BaseDataset):
     def _boxes(self, row: int) -> FrameBoxes:
         return self._find(np.array([row]))
 
-    def _find(self, rows: Integers) -> FrameBoxes:
+    def _find(self, rows: Ints) -> FrameBoxes:
         classes = self.METAINFO["classes"]
         return frame_boxes(self.index, rows, class_map=self.class_map, classes=classes)
 
@@ -391,7 +391,7 @@ class FrameDetection(BaseDataset):
         return copied
 
 
-def _subset(rows: Integers, indices: int | Sequence[int]) -> Integers:
+def _subset(rows: Ints, indices: int | Sequence[int]) -> Ints:
     if isinstance(indices, int):
         return rows[:indices] if indices >= 0 else rows[indices:]
     return rows[np.asarray(indices, dtype=np.int64)]

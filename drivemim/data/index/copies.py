@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.index.frame_keys import MOST_FILES, scene_tokens
 from drivemim.data.index.picture_digest import picture_digest, picture_key
 
 if TYPE_CHECKING:
     from drivemim.data.index.frame_index import FrameIndex
-
-Ints = NDArray[np.int64]
 
 
 def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.index.arrow import from_numpy, index_in, strings, to_numpy
 from drivemim.data.index.index_schema import (
     CAMERAS,
@@ -21,7 +22,6 @@ from drivemim.data.index.index_schema import (
     Boxes,
     Column,
     Frames,
-    Ints,
     Names,
     Samples,
     Scenes,

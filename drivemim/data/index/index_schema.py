@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from drivemim.array_types import Bools, Floats, Ints
+
 SmallInts = NDArray[np.int32]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 CAMERAS = -2
 """In a column's shape: the number of cameras of the index."""

@@ -13,7 +13,7 @@ from drivemim.data.boxes.ground_truth import frame_boxes
 from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.detection.detection3d_dataset import FrameDetection3D
 from drivemim.data.detection.detection_dataset import FrameDetection
-from drivemim.data.index.builders.nuimages import TABLES, build_nuimages_index
+from drivemim.data.index.builders.nuimages import NUIMAGES_TABLES, build_nuimages_index
 from drivemim.data.index.frame_index import FrameIndex
 
 WIDTH, HEIGHT = 64, 48
@@ -317,7 +317,7 @@ def test_a_missing_row_is_an_error_that_names_table_and_token(tables, tmp_path, 
     assert not list(tmp_path.glob("*.arrow*"))
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", NUIMAGES_TABLES)
 def test_a_missing_table_is_named(tables, tmp_path, table):
     root = write_data(tmp_path / "data", tables)
     (root / "v1.0-mini" / f"{table}.json").unlink()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from drivemim.data.index.builders.frames import build_frames_index
-from drivemim.data.index.builders.sequences import SequenceFrame, arrange, microseconds
+from drivemim.data.index.builders.sequences import SequenceFrame, arrange, frame_microseconds
 from drivemim.data.index.frame_index import FrameIndex
 
 
@@ -62,7 +62,7 @@ def test_a_folder_with_the_name_of_the_root_is_a_sequence_of_its_own(put_images,
 def timed(*numbers, rate=10.0):
     """Times of the frames of one sequence, in the order of their numbers."""
     frames = arrange([frame("s", f"{number}.jpg", number) for number in numbers])
-    return microseconds(frames, rate).tolist()
+    return frame_microseconds(frames, rate).tolist()
 
 
 def test_times_count_from_the_first_frame_of_a_sequence():
@@ -71,7 +71,7 @@ def test_times_count_from_the_first_frame_of_a_sequence():
     assert timed(20231128000001, 20231128000002, rate=30) == [0, 33_333]  # a date and a count
     assert timed(1700000000000000000) == [0]
     two = arrange([frame("s", "a.jpg", 7), frame("t", "b.jpg", 40), frame("t", "c.jpg", 41)])
-    assert microseconds(two, 10).tolist() == [0, 0, 100_000]
+    assert frame_microseconds(two, 10).tolist() == [0, 0, 100_000]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
+
 Section = dict[str, Any]
 """Columns of one section of an index by name."""
-Ints = NDArray[np.int64]
 IDENTITY_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 

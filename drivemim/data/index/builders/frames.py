@@ -19,6 +19,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.classes import describe_unmapped
 from drivemim.data.index.builders.coco import CocoFile, read_coco
 from drivemim.data.index.builders.coco_fields import CocoImage
@@ -26,7 +27,6 @@ from drivemim.data.index.builders.coco_images import base_folder, touched_roots
 from drivemim.data.index.builders.coco_splits import split_names
 from drivemim.data.index.builders.columns import (
     IDENTITY_POSE,
-    Ints,
     Section,
     drawn_boxes,
     neighbours,
@@ -45,7 +45,7 @@ from drivemim.data.index.builders.folders import (
     describe_others,
     list_recordings,
 )
-from drivemim.data.index.builders.sequences import SequenceFrame, arrange, microseconds
+from drivemim.data.index.builders.sequences import SequenceFrame, arrange, frame_microseconds
 from drivemim.data.index.builders.videos import frames_folder
 from drivemim.data.index.copies import describe_copies, find_copies
 from drivemim.data.index.frame_index import IndexInfo, check_out, write_index
@@ -291,7 +291,7 @@ def _sections(
     rows = np.arange(count)
     first, length = runs(scene, len(scenes))
     previous, following = neighbours(scene)
-    timestamp = microseconds(frames, rate)
+    timestamp = frame_microseconds(frames, rate)
     shared = {
         "token": [frame.path for frame in frames],
         "scene": scene,

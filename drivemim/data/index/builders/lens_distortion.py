@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.data.index.builders.columns import Ints
+from drivemim.array_types import Ints
 from drivemim.data.index.builders.nuscenes_frames import Rig, SensorData
 from drivemim.errors import DataError
 

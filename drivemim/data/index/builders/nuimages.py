@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from drivemim.array_types import Ints
 from drivemim.data.index.arrow import index_in, strings, take
 from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
-from drivemim.data.index.builders.columns import Ints, Section, drawn_boxes, no_lidar, runs
+from drivemim.data.index.builders.columns import Section, drawn_boxes, no_lidar, runs
 from drivemim.data.index.builders.lens_distortion import warn_of_distortion
 from drivemim.data.index.builders.nuscenes_boxes import first_attributes, warn_of_automatic
 from drivemim.data.index.builders.nuscenes_frames import (
@@ -41,7 +42,7 @@ from drivemim.data.index.builders.timing import check_moments
 from drivemim.data.index.frame_index import check_out, write_index
 from drivemim.errors import DataError
 
-TABLES = (
+NUIMAGES_TABLES = (
     "attribute",
     "calibrated_sensor",
     "category",
@@ -94,7 +95,7 @@ def build_nuimages_index(
         root,
         version,
         out,
-        names=TABLES,
+        names=NUIMAGES_TABLES,
         missing_images=missing_images,
         options=[
             option

@@ -31,7 +31,7 @@ from drivemim.data.index.builders.timing import check_moments, check_offsets, mi
 from drivemim.data.index.frame_index import check_out, write_index
 from drivemim.errors import DataError
 
-TABLES = (
+NUSCENES_TABLES = (
     "attribute",
     "calibrated_sensor",
     "category",
@@ -87,7 +87,7 @@ def build_nuscenes_index(
         root,
         version,
         out,
-        names=TABLES,
+        names=NUSCENES_TABLES,
         missing_images=missing_images,
         options=[
             option

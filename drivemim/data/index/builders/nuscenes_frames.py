@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from drivemim.array_types import Floats, Ints
 from drivemim.data.index.arrow import strings, take
 from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
 from drivemim.data.index.builders import plausibility
-from drivemim.data.index.builders.columns import Ints, Section, neighbours, runs
+from drivemim.data.index.builders.columns import Section, neighbours, runs
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.data.index.builders.timing import microseconds
 from drivemim.data.index.image_header import check_depth, check_upright, read_header
@@ -25,7 +26,6 @@ from drivemim.data.index.index_schema import time_keys
 from drivemim.errors import ConfigError
 from drivemim.files import posix_name, why_unreadable
 
-Floats = NDArray[np.float64]
 _OPENED_AT_ONCE, _BATCH = 16, 1000
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 
 
-class Row(msgspec.Struct, gc=False):
+class TableRow(msgspec.Struct, gc=False):
     """Common fields of the rows of every table.
 
     Attributes:
@@ -28,7 +28,7 @@ class Row(msgspec.Struct, gc=False):
     ignored: ClassVar[frozenset[str]] = frozenset()
 
 
-class Category(Row, gc=False):
+class Category(TableRow, gc=False):
     """category.json.
 
     Ignored: descriptions, the category's number in lidar segmentation, and whether an arrow of a
@@ -41,21 +41,21 @@ class Category(Row, gc=False):
     )
 
 
-class Attribute(Row, gc=False):
+class Attribute(TableRow, gc=False):
     """attribute.json. Ignored: descriptions."""
 
     name: str
     ignored: ClassVar[frozenset[str]] = frozenset({"description"})
 
 
-class Visibility(Row, gc=False):
+class Visibility(TableRow, gc=False):
     """visibility.json. The level is the visible share, the token a key. Ignored: descriptions."""
 
     level: str = ""
     ignored: ClassVar[frozenset[str]] = frozenset({"description"})
 
 
-class Instance(Row, gc=False):
+class Instance(TableRow, gc=False):
     """instance.json. Ignored: the number of annotations, which are counted, and a second name."""
 
     category_token: str
@@ -64,14 +64,14 @@ class Instance(Row, gc=False):
     ignored: ClassVar[frozenset[str]] = frozenset({"nbr_annotations", "instance_name"})
 
 
-class Sensor(Row, gc=False):
+class Sensor(TableRow, gc=False):
     """sensor.json."""
 
     channel: str
     modality: str
 
 
-class CalibratedSensor(Row, gc=False):
+class CalibratedSensor(TableRow, gc=False):
     """calibrated_sensor.json; ``camera_distortion`` is OpenCV's k1, k2, p1, p2, k3."""
 
     sensor_token: str
@@ -81,7 +81,7 @@ class CalibratedSensor(Row, gc=False):
     camera_distortion: list[float] | None = None
 
 
-class EgoPose(Row, gc=False):
+class EgoPose(TableRow, gc=False):
     """ego_pose.json.
 
     Ignored: the time, which equals that of the sample_data that refers to the pose, and speeds,
@@ -95,7 +95,7 @@ class EgoPose(Row, gc=False):
     )
 
 
-class Log(Row, gc=False):
+class Log(TableRow, gc=False):
     """log.json. Ignored: place, time and vehicle of the recording."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(
@@ -103,7 +103,7 @@ class Log(Row, gc=False):
     )
 
 
-class Scene(Row, gc=False):
+class Scene(TableRow, gc=False):
     """scene.json. Ignored: the number of samples, which are counted."""
 
     log_token: str
@@ -114,7 +114,7 @@ class Scene(Row, gc=False):
     ignored: ClassVar[frozenset[str]] = frozenset({"nbr_samples"})
 
 
-class Sample(Row, gc=False):
+class Sample(TableRow, gc=False):
     """sample.json; ``timestamp`` in microseconds."""
 
     scene_token: str
@@ -123,7 +123,7 @@ class Sample(Row, gc=False):
     next: str
 
 
-class SampleData(Row, gc=False):
+class SampleData(TableRow, gc=False):
     """sample_data.json; ``timestamp`` in microseconds.
 
     Ignored: the file format, which is read from the file's first bytes.
@@ -143,7 +143,7 @@ class SampleData(Row, gc=False):
     ignored: ClassVar[frozenset[str]] = frozenset({"fileformat"})
 
 
-class SampleAnnotation(Row, gc=False):
+class SampleAnnotation(TableRow, gc=False):
     """sample_annotation.json.
 
     Ignored: velocity and acceleration; velocity is computed like in the devkit.
@@ -164,7 +164,7 @@ class SampleAnnotation(Row, gc=False):
     ignored: ClassVar[frozenset[str]] = frozenset({"velocity", "acceleration"})
 
 
-class ImageLog(Row, gc=False):
+class ImageLog(TableRow, gc=False):
     """nuImages' log.json. Ignored: the day and the vehicle."""
 
     logfile: str
@@ -172,7 +172,7 @@ class ImageLog(Row, gc=False):
     ignored: ClassVar[frozenset[str]] = frozenset({"vehicle", "date_captured"})
 
 
-class ImageSample(Row, gc=False):
+class ImageSample(TableRow, gc=False):
     """nuImages' sample.json. Ignored: the time, because every image has its own."""
 
     log_token: str
@@ -180,7 +180,7 @@ class ImageSample(Row, gc=False):
     ignored: ClassVar[frozenset[str]] = frozenset({"timestamp"})
 
 
-class ObjectAnnotation(Row, gc=False):
+class ObjectAnnotation(TableRow, gc=False):
     """nuImages' object_ann.json: ``bbox`` is x1, y1, x2, y2 in pixels.
 
     Ignored: masks; the object's track, which has only one image per scene; the direction and the

@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from drivemim.data.index.arrow import index_in, is_empty, strings
-from drivemim.data.index.builders.nuscenes_schema import Row
+from drivemim.data.index.builders.nuscenes_schema import TableRow
 from drivemim.data.index.frame_index import IndexInfo
 from drivemim.data.index.json_text import Content, JsonText
 from drivemim.data.index.source_files import fingerprints
@@ -32,7 +32,7 @@ _SMALL_TABLE = 4 * 2**20
 """Size in bytes up to which the columns of all rows are checked; else only the first row's."""
 _log = logging.getLogger(__name__)
 
-RowType = TypeVar("RowType", bound=Row)
+RowType = TypeVar("RowType", bound=TableRow)
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def _columns(table: Content) -> set[str]:
         return set(chain.from_iterable(rows[:1]))
 
 
-def tokens_of(rows: Sequence[Row]) -> pa.Array:
+def tokens_of(rows: Sequence[TableRow]) -> pa.Array:
     """Return the tokens of a table."""
     return strings([row.token for row in rows])
 

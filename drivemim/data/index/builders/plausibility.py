@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from drivemim.array_types import Bools, Floats
 from drivemim.errors import DataError
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 _UPRIGHT = float(np.cos(np.radians(45)))
 """Cosine of the largest angle at which an axis counts as vertical: rigs pitch and roll."""
 _MOST, _ALL = 0.9, 0.99

@@ -115,7 +115,7 @@ def _numbered(frames: Sequence[SequenceFrame]) -> list[SequenceFrame]:
     return [replace(frame, number=number) for number, frame in enumerate(ordered)]
 
 
-def microseconds(frames: Sequence[SequenceFrame], rate: float) -> NDArray[np.int64]:
+def frame_microseconds(frames: Sequence[SequenceFrame], rate: float) -> NDArray[np.int64]:
     """Return the microseconds of each frame: its ``time``, else since its scene's first frame.
 
     Args:

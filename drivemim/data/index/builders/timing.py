@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from drivemim.data.index.builders.columns import Ints
+from drivemim.array_types import Ints
 from drivemim.errors import DataError
 
 _SHORTEST_GAP, _LONGEST_GAP = 5_000, 5_000_000

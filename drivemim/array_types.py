@@ -1,4 +1,4 @@
-"""Types of the arrays that the generator works with."""
+"""Types of NumPy arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,5 +6,5 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+Bools = NDArray[np.bool_]
 Image = NDArray[np.uint8]
