@@ -35,8 +35,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH")
     )
-    parser.add_argument("--stride", type=int, default=16, help="side of a cell, pixels")
-    parser.add_argument("--ratio", type=float, default=0.75, help="share of the cells hidden")
+    parser.add_argument("--patch-size", type=int, default=16, help="side of a patch, pixels")
+    parser.add_argument(
+        "--mask-ratio", type=float, default=0.75, help="fraction of patches that is hidden"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of these strategies")
     parser.add_argument(
         "--depth", choices=DEPTHS, default="auto", help="default: maps where there are, else lidar"
@@ -72,10 +74,10 @@ def main() -> None:
             ensure_writable(args.out)
         results = analyze_masks(
             args.config,
-            grid=(args.image_size[0] // args.stride, args.image_size[1] // args.stride),
+            grid=(args.image_size[0] // args.patch_size, args.image_size[1] // args.patch_size),
             dataset=dataset,
             only=args.only,
-            ratio=args.ratio,
+            ratio=args.mask_ratio,
             count=args.clips,
             draws=args.draws,
             depth=args.depth,
@@ -86,8 +88,8 @@ def main() -> None:
             write_bytes(args.out, results_json({"dataset": dataset, **results}))
     h, w = results["cells"]
     print(
-        f"{results['clips']} clips, {args.draws} masks each, {h}x{w} cells, "
-        f"{args.ratio:g} hidden, {args.lidar_points} lidar points a frame to go by; "
+        f"{results['clips']} clips, {args.draws} masks each, {h}x{w} patches, "
+        f"{args.mask_ratio:g} hidden, {args.lidar_points} lidar points a frame to go by; "
         f"measured with {results['depth']}\n\n{analysis_table(results)}"
     )
     if results["left_out"]:

@@ -17,10 +17,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--clip", type=int, default=0, help="which clip of the data set")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of these strategies")
-    parser.add_argument("--ratio", type=float, help="share of the cells hidden")
+    parser.add_argument("--mask-ratio", type=float, help="fraction of patches that is hidden")
     parser.add_argument("--marks", type=int, default=8, help="how many world points are marked")
     parser.add_argument("--width", type=int, default=1800, help="of a picture, pixels")
-    parser.add_argument("--stride", type=int, default=16, help="side of a cell, pixels")
+    parser.add_argument("--patch-size", type=int, default=16, help="side of a patch, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     args = parser.parse_args()
@@ -31,10 +31,10 @@ def main() -> None:
             item=args.clip,
             options=args.cfg_options,
             only=args.only,
-            ratio=args.ratio,
+            ratio=args.mask_ratio,
             marks=args.marks,
             width=args.width,
-            stride=args.stride,
+            stride=args.patch_size,
             seed=args.seed,
         )
     print(f"{len(written)} pictures in {args.out}")

@@ -169,7 +169,7 @@ def analysis_table(results: Mapping[str, Any]) -> str:
     """Format the results of ``analyze_masks`` as a Markdown table, one row per strategy."""
     bands = band_names()
     header = [
-        "strategy", "leaks, %", "through time alone", "through cameras alone", "cells, %",
+        "strategy", "leaks, %", "through time alone", "through cameras alone", "patches, %",
         "of an object hidden, %", "wiped out", f"least visible at {' / '.join(bands)}",
         "pedestrian", "vehicle", "rest", "budget off by",
     ]  # fmt: skip

@@ -47,7 +47,7 @@ def probe_backbone(
     transductive: bool = False,
     allow_boxes_read: bool = False,
 ) -> dict[str, Any]:
-    """Classify the cells of a frozen backbone's map; see ``drivemim.evaluation.frozen_probe``.
+    """Classify the patches of a frozen backbone's map; see ``drivemim.evaluation.frozen_probe``.
 
     Frames are single, not augmented, and of the size that the config trains with.
 
@@ -60,8 +60,8 @@ def probe_backbone(
         val: scene names or a split to score.
         cameras: names of cameras; None for all.
         level: which of the backbone's maps.
-        seed: seed of a random initialisation, and of the choice of cells among which neighbours are
-            searched.
+        seed: seed of a random initialisation, and of the choice of patches among which neighbours
+            are searched.
         device: device of the backbone.
         options: dotted config keys to replace.
         transductive: allow a backbone whose pretraining saw images of ``val``.

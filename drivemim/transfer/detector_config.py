@@ -22,7 +22,7 @@ from drivemim.config.loading import reading_errors, short_type
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import ensure_writable, write_bytes
 from drivemim.transfer.detector_settings import (
-    Setting,
+    ConfigOverride,
     check_input,
     config_overrides,
     format_overrides,
@@ -65,7 +65,7 @@ class WrittenConfig:
     """
 
     text: str
-    settings: tuple[Setting, ...]
+    settings: tuple[ConfigOverride, ...]
     stages: tuple[StageMatch, ...]
     report: str
 
@@ -97,23 +97,27 @@ def write_detector_config(
     if plain:
         weights = _plain_weights(weights, state, metadata)
     _check_paths(config, out)
-    theirs = _read(config)
-    check_input(theirs, config)
-    settings = config_overrides(theirs, metadata, weights, plain=plain)
-    body = format_overrides(settings, theirs)
-    ours = _read(config, body)
-    model = build_model(ours, config)
+    user_config = _read(config)
+    check_input(user_config, config)
+    settings = config_overrides(user_config, metadata, weights, plain=plain)
+    body = format_overrides(settings, user_config)
+    new_config = _read(config, body)
+    model = build_model(new_config, config)
     stages = count_stages(model.backbone, state)
-    _check_fit(model.backbone, ours, state, metadata, (config, str(backbone)))
+    _check_fit(model.backbone, new_config, state, metadata, (config, str(backbone)))
     if plain:
         _check_plain(model.backbone, state, weights)
-    report = load_export_content(model, backbone, state, metadata, architecture=ours.model.backbone)
+    report = load_export_content(
+        model, backbone, state, metadata, architecture=new_config.model.backbone
+    )
     text = f"{_header(config, backbone, settings)}_base_ = {_base(config, out)!r}\n\n"
     if out is None:
         text += body
     else:
         near = _near(weights, Path(out).resolve().parent)
-        text += format_overrides(config_overrides(theirs, metadata, near, plain=plain), theirs)
+        text += format_overrides(
+            config_overrides(user_config, metadata, near, plain=plain), user_config
+        )
         write_bytes(Path(out), text.encode())
     return WrittenConfig(text, tuple(settings), stages, report)
 
@@ -154,7 +158,7 @@ def describe_stages(stages: tuple[StageMatch, ...]) -> str:
     )
 
 
-def _header(config: str, backbone: str | Path, settings: list[Setting]) -> str:
+def _header(config: str, backbone: str | Path, settings: list[ConfigOverride]) -> str:
     lines = [f"# {config}, {_STARTED} {Path(backbone).name}."]
     shown: dict[str, list[str]] = {}
     for setting in settings:
@@ -227,13 +231,13 @@ def _read(config: str, body: str = "") -> Config:
 
 def _check_fit(
     backbone: nn.Module,
-    ours: Config,
+    new_config: Config,
     state: Mapping[str, Tensor],
     metadata: Mapping[str, Any],
     names: tuple[str, str],
 ) -> None:
     """Refuse another architecture, and say what would fit."""
-    wanted, exported = ours.model.backbone, metadata["architecture"]
+    wanted, exported = new_config.model.backbone, metadata["architecture"]
     mismatch = describe_mismatch(backbone.state_dict(), state, shown=None)
     if not mismatch:
         return

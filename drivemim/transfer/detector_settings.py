@@ -26,7 +26,7 @@ _LOADER = "drivemim.LoadBackbone"
 
 
 @dataclass(frozen=True)
-class Setting:
+class ConfigOverride:
     """One line of a config.
 
     Attributes:
@@ -43,30 +43,30 @@ class Setting:
 
 
 def config_overrides(
-    theirs: Config, metadata: Mapping[str, Any], weights: Path, *, plain: bool
-) -> list[Setting]:
+    user_config: Config, metadata: Mapping[str, Any], weights: Path, *, plain: bool
+) -> list[ConfigOverride]:
     """Return the settings that a config needs in addition to its own.
 
     Args:
-        theirs: the user's config, with ``model.backbone`` and ``model.data_preprocessor``.
+        user_config: the user's config, with ``model.backbone`` and ``model.data_preprocessor``.
         metadata: metadata of the export.
         weights: path of the file to load, absolute or below ``{{ fileDirname }}``.
         plain: load by MMEngine's ``init_cfg`` instead of ``drivemim.LoadBackbone``.
     """
-    settings = [*_normalization(theirs, metadata["normalization"])]
-    settings += _backbone(theirs, metadata["architecture"])
-    settings += _elsewhere(theirs)
-    return settings + (_plain(theirs, weights) if plain else _hook(theirs, weights))
+    settings = [*_normalization(user_config, metadata["normalization"])]
+    settings += _backbone(user_config, metadata["architecture"])
+    settings += _elsewhere(user_config)
+    return settings + (_plain(user_config, weights) if plain else _hook(user_config, weights))
 
 
-def check_input(theirs: Config, config: str) -> None:
+def check_input(user_config: Config, config: str) -> None:
     """Refuse a config whose input these settings cannot correct.
 
     Raises:
         ConfigError: if there is no backbone or preprocessor, or the preprocessor does not get
             images as they are read: uint8, BGR.
     """
-    model = theirs.get("model") or {}
+    model = user_config.get("model") or {}
     if "backbone" not in model:
         inner = [key for key, value in model.items() if isinstance(value, Mapping)
                  and "backbone" in value]  # fmt: skip
@@ -84,19 +84,19 @@ def check_input(theirs: Config, config: str) -> None:
             "as RGB; make the pipeline load BGR, as LoadImageFromFile does by itself"
         )
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        if any(short_type(each) == "Normalize" for each in dicts_in(theirs.get(key))):
+        if any(short_type(each) == "Normalize" for each in dicts_in(user_config.get(key))):
             raise ConfigError(
                 f"{config}: the pipeline of {key} normalises images, and model.data_preprocessor "
                 "would do so again; take its Normalize out"
             )
 
 
-def format_overrides(settings: list[Setting], theirs: Config) -> str:
+def format_overrides(settings: list[ConfigOverride], user_config: Config) -> str:
     """Format settings as lines of a config, with nested dicts.
 
     Args:
         settings: from :func:`config_overrides`.
-        theirs: the inherited config, which decides what a dict must replace.
+        user_config: the inherited config, which decides what a dict must replace.
     """
     tree: dict[str, Any] = {}
     for setting in settings:
@@ -105,7 +105,9 @@ def format_overrides(settings: list[Setting], theirs: Config) -> str:
         for part in parents:
             here = here.setdefault(part, {})
         here[last] = setting
-    lines = (f"{name} = {_rendered(each, *_child(theirs, name))}" for name, each in tree.items())
+    lines = (
+        f"{name} = {_rendered(each, *_child(user_config, name))}" for name, each in tree.items()
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -119,7 +121,7 @@ def _child(inherited: Any, name: str) -> tuple[Any, bool]:
 def _rendered(value: Any, inherited: Any, is_there: bool, depth: int = 1) -> str:
     # A child config's dict is merged into an inherited dict, and cannot replace any other value.
     replaces = is_there and not isinstance(inherited, Mapping)
-    if isinstance(value, Setting):
+    if isinstance(value, ConfigOverride):
         content = value.value
         if isinstance(content, Mapping) and is_there and (value.replace or replaces):
             content = {"_delete_": True, **content}
@@ -146,78 +148,87 @@ def _call(value: Any) -> str:
     return pformat(value, width=10_000)
 
 
-def _normalization(theirs: Config, wanted: Mapping[str, Any]) -> list[Setting]:
-    given = theirs.model.data_preprocessor
+def _normalization(user_config: Config, wanted: Mapping[str, Any]) -> list[ConfigOverride]:
+    given = user_config.model.data_preprocessor
     same = all(_numbers(given.get(key)) == wanted[key] for key in ("mean", "std")) and (
         bool(given.get("bgr_to_rgb")) == wanted["bgr_to_rgb"]
     )
     reason = "the same as the export's" if same else "of the images it was pretrained on"
     return [
-        Setting(f"model.data_preprocessor.{key}", wanted[key], reason)
+        ConfigOverride(f"model.data_preprocessor.{key}", wanted[key], reason)
         for key in ("mean", "std", "bgr_to_rgb")
     ]
 
 
-def _backbone(theirs: Config, exported: Mapping[str, Any]) -> list[Setting]:
-    given = theirs.model.backbone
+def _backbone(user_config: Config, exported: Mapping[str, Any]) -> list[ConfigOverride]:
+    given = user_config.model.backbone
     settings = []
     frozen, stages = given.get("frozen_stages", -1), given.get("num_stages", 4)
     is_ours = str(exported["type"]).startswith("drivemim.")
     if not is_ours and isinstance(frozen, int) and 0 <= frozen < stages:
         settings.append(
-            Setting("model.backbone.frozen_stages", -1,
+            ConfigOverride("model.backbone.frozen_stages", -1,
                     f"{frozen} trusts ImageNet's first stages; these are to be tuned")
         )  # fmt: skip
     style = exported.get("style", "pytorch")
     if "style" in given and given.style != style:
         settings.append(
-            Setting("model.backbone.style", style,
+            ConfigOverride("model.backbone.style", style,
                     f"where blocks have their stride goes with the weights; was {given.style}")
         )  # fmt: skip
     if given.get("pretrained") is not None:
-        settings.append(Setting("model.backbone.pretrained", None, "other weights"))
+        settings.append(ConfigOverride("model.backbone.pretrained", None, "other weights"))
     return settings
 
 
-def _elsewhere(theirs: Config) -> list[Setting]:
-    """Return settings that disable other keys that would load weights over or instead of ours."""
+def _elsewhere(user_config: Config) -> list[ConfigOverride]:
+    """Return settings that disable other keys that would load weights."""
     settings = []
-    if theirs.get("load_from"):
-        settings.append(Setting("load_from", None, "weights of a whole detector"))
-    if theirs.get("backbone_checkpoint"):
-        settings.append(Setting("backbone_checkpoint", None, "loaded after every hook's"))
-    init = theirs.model.get("init_cfg")
+    if user_config.get("load_from"):
+        settings.append(ConfigOverride("load_from", None, "weights of a whole detector"))
+    if user_config.get("backbone_checkpoint"):
+        settings.append(ConfigOverride("backbone_checkpoint", None, "loaded after every hook's"))
+    init = user_config.model.get("init_cfg")
     if isinstance(init, Mapping) and init.get("type") == "Pretrained":
-        settings.append(Setting("model.init_cfg", None, "weights of a whole detector"))
+        settings.append(ConfigOverride("model.init_cfg", None, "weights of a whole detector"))
     return settings
 
 
-def _plain(theirs: Config, weights: Path) -> list[Setting]:
+def _plain(user_config: Config, weights: Path) -> list[ConfigOverride]:
     value = {"type": "Pretrained", "checkpoint": str(weights)}
-    settings = [Setting("model.backbone.init_cfg", value, "the exported weights", replace=True)]
-    hooks = _hooks_of(theirs)
-    if hooks != list(theirs.get("custom_hooks") or []):
-        settings.append(Setting("custom_hooks", hooks, "without the one that loads another export"))
+    settings = [
+        ConfigOverride("model.backbone.init_cfg", value, "the exported weights", replace=True)
+    ]
+    hooks = _hooks_of(user_config)
+    if hooks != list(user_config.get("custom_hooks") or []):
+        settings.append(
+            ConfigOverride("custom_hooks", hooks, "without the one that loads another export")
+        )
     return settings
 
 
-def _hooks_of(theirs: Config) -> list[Any]:
+def _hooks_of(user_config: Config) -> list[Any]:
     """Return the inherited hooks, except those that load another export."""
-    hooks = theirs.get("custom_hooks") or []
+    hooks = user_config.get("custom_hooks") or []
     return [each for each in hooks if each.get("type") != _LOADER]
 
 
-def _hook(theirs: Config, weights: Path) -> list[Setting]:
-    imports = (theirs.get("custom_imports") or {}).get("imports") or []
+def _hook(user_config: Config, weights: Path) -> list[ConfigOverride]:
+    imports = (user_config.get("custom_imports") or {}).get("imports") or []
     imports = [imports] if isinstance(imports, str) else list(imports)
     hook = {"type": _LOADER, "checkpoint": str(weights)}
     settings = [
-        Setting("model.backbone.init_cfg", None, "loaded by the hook instead"),
-        Setting("custom_hooks", [*_hooks_of(theirs), hook], "loads strictly and compares features"),
+        ConfigOverride("model.backbone.init_cfg", None, "loaded by the hook instead"),
+        ConfigOverride(
+            "custom_hooks", [*_hooks_of(user_config), hook], "loads strictly and compares features"
+        ),
     ]
     if "drivemim.training" not in imports:
         settings.insert(
-            1, Setting("custom_imports.imports", [*imports, "drivemim.training"], "for the hook")
+            1,
+            ConfigOverride(
+                "custom_imports.imports", [*imports, "drivemim.training"], "for the hook"
+            ),
         )
     return settings
 

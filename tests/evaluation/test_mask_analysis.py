@@ -169,7 +169,7 @@ def test_the_tool(config, town, tmp_path, repository):
         cwd=repository, capture_output=True, text=True, check=True,
     )  # fmt: skip
     first = (
-        "1 clips, 1 masks each, 6x10 cells, 0.75 hidden, 0 lidar points a frame to go by; measure"
+        "1 clips, 1 masks each, 6x10 patches, 0.75 hidden, 0 lidar points a frame to go by; measure"
     )
     assert done.stdout.startswith(first)
     assert "| random |" in done.stdout

@@ -121,10 +121,12 @@ def test_metadata_of_an_export_cannot_write_code(repository, tmp_path, monkeypat
     """tools/transfer.py writes parts of it into a config, which is a program."""
     from mmengine.config import Config
 
-    from drivemim.transfer.detector_settings import Setting, render
+    from drivemim.transfer.detector_settings import ConfigOverride, format_overrides
 
     bad = {"x=print(file=open('marker', 'w')), y": 1, "class": 2}
-    text = render([Setting("model.backbone.style", bad, "")], Config({"model": {"backbone": {}}}))
+    text = format_overrides(
+        [ConfigOverride("model.backbone.style", bad, "")], Config({"model": {"backbone": {}}})
+    )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.py").write_text(text)
     assert Config.fromfile(tmp_path / "config.py").model.backbone.style == bad
