@@ -73,7 +73,7 @@ def test_colours_are_found_by_a_random_backbone(config, index):
     results = probe_backbone(config, index=index, train="train", val="val")
     # Six frames of 64x96 pixels and cells of 8.
     assert results["cells"] == {
-        split: {"background": 288, "pedestrian": 144, "vehicle": 144} for split in ("train", "val")
+        split: {"rest": 288, "pedestrian": 144, "vehicle": 144} for split in ("train", "val")
     }
     assert results["linear/mAP"] == pytest.approx(1.0)
     assert results["linear/balanced_accuracy"] == pytest.approx(1.0)
