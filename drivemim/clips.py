@@ -218,7 +218,7 @@ def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
         raise ConfigError(f"image size {height}x{width} (height x width) has no pixels")
     if height % patch_size or width % patch_size:
         raise ConfigError(
-            f"image size {height}x{width} (height x width) is not a multiple of the mask's patch "
+            f"image size {height}x{width} (height x width) is not a multiple of the patch "
             f"size {patch_size}; resize or pad to "
             f"{-(-height // patch_size) * patch_size}x{-(-width // patch_size) * patch_size}"
         )

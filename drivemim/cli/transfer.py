@@ -1,6 +1,6 @@
 """Adapt your own MMDetection config to an exported backbone.
 
-drivemim transfer --config THEIRS.py --backbone EXPORT.safetensors --out SMALL.py
+drivemim transfer --config YOURS.py --backbone EXPORT.safetensors --out TRANSFER.py
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ def _check_fit(
     if short_type(wanted) in _MASKED_RESNETS and plain:
         cure += (
             f", or pretrain {_summary(wanted)}: model.encoder.backbone of "
-            "configs/pretrain/resnet50_object_nuscenes.py"
+            "configs/pretrain/resnet50_nuscenes.py"
         )
     elif _OWN + short_type(wanted) not in (wanted["type"], exported["type"]):
         cure += f"; DriveMIM does not pretrain {_summary(wanted)}"

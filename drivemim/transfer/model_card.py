@@ -274,8 +274,8 @@ def _metrics(
 def _use(name: str, metadata: Mapping[str, Any]) -> str:
     lines = [
         "Into a detector's config, checked and verified:",
-        f"```\ndrivemim transfer --config THEIRS.py --backbone {name}.safetensors "
-        "--out SMALL.py\n```",
+        f"```\ndrivemim transfer --config YOURS.py --backbone {name}.safetensors "
+        "--out TRANSFER.py\n```",
         "As a PyTorch module, which takes RGB images and normalises them:",
         "```python\nimport drivemim\n\n"
         f'backbone = drivemim.load_backbone("{name}.safetensors")\nmaps = backbone(images)\n```',

@@ -87,6 +87,8 @@ def test_what_is_no_index_is_refused(tmp_path, small_index):
     with pytest.raises(FileNotFoundError, match=r"no index at .*index\.arrow; build it"):
         FrameIndex.open(path)
     path.write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"indx\.arrow; did you mean 'index\.arrow'\?"):
+        FrameIndex.open(tmp_path / "indx.arrow")
     with pytest.raises(ValueError, match="is not an index"):
         FrameIndex.open(path)
     path.write_bytes(small_index.read_bytes()[:-100])

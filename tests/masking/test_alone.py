@@ -60,7 +60,7 @@ def test_the_patch_size_sets_the_grid(images):
     clips = Clips.from_images(images)
     assert RandomMask()(clips, patch_size=32).shape == (*SHAPE, 2, 3)
     assert RandomMask()(clips, (3, 5)).shape == (*SHAPE, 3, 5)
-    with pytest.raises(ConfigError, match="64x96 .* is not a multiple of the mask's patch size 40"):
+    with pytest.raises(ConfigError, match="64x96 .* is not a multiple of the patch size 40"):
         RandomMask()(clips, patch_size=40)
 
 

@@ -268,7 +268,12 @@ def _reopen(path: Path, data_root: Path) -> FrameIndex:
 
 def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
     if not path.is_file():
-        raise FileNotFoundError(f"no index at {path}; build it with drivemim index")
+        there = [other.name for other in path.parent.glob("*.arrow")]
+        raise FileNotFoundError(
+            f"no index at {path}{did_you_mean(path.name, there)}; build it, for example with "
+            f"drivemim index nuscenes --root FOLDER --version v1.0-trainval --out {path}, or name "
+            "another one where the config has index="
+        )
     try:
         batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         encoded = batch.schema.metadata[_METADATA]
