@@ -136,3 +136,10 @@ def test_the_callers_config_and_optimizer_are_not_touched():
     check(COSINE)
     assert repr(COSINE) == before
     assert torch.is_grad_enabled()
+
+
+def test_nothing_warns_of_a_schedule_that_is_right(recwarn):
+    """Users would take PyTorch's "scheduler.step() before optimizer.step()" for their own fault."""
+    warm_up = iterations("LinearLR", start_factor=0.1, begin=0, end=100)
+    check(warm_up, iterations("CosineAnnealingLR", T_max=900, begin=100, end=1000))
+    assert [str(each.message) for each in recwarn] == []
