@@ -18,7 +18,16 @@ sys.path.insert(0, str(Path(__file__).parent / "toys"))
 sys.path.insert(0, str(REPOSITORY / "tools"))
 
 # Most of their tests train, or start other processes.
-SLOW_FILES = frozenset({"test_slice.py", "test_cli.py"})
+SLOW_FILES = frozenset(
+    {
+        "test_cli.py", "test_configs.py", "test_round_trip_3d.py", "test_slice.py",
+        "config/test_dumps.py", "studies/label_efficiency/test_initial_checkpoints.py",
+        "tools/test_engine_tools.py", "tools/test_hostile_checkpoints.py", "tools/test_transfer.py",
+        "tools/test_user_mistakes.py", "training/test_agreement.py", "training/test_probing.py",
+        "training/test_resume.py", "transfer/test_detector_config.py",
+        "transfer/test_initial_weights.py", "transfer/test_pretraining_record.py",
+    }
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SOURCES = sorted([*REPOSITORY.glob("drivemim/**/*.py"), *REPOSITORY.glob("tools/*.py")])
+SOURCES = sorted([*REPOSITORY.glob("drivemim/**/*.py"), *REPOSITORY.glob("tools/**/*.py")])
 ALLOWED = {REPOSITORY / "drivemim" / "compat.py"}
 
 
@@ -33,7 +33,7 @@ def private_imports(source):
 
 
 def test_a_folder_imports_only_from_the_floors_below():
-    """In a process of its own: import-linter disables the loggers of the process that it runs in."""
+    """In a process of its own: import-linter disables the loggers of its process."""
     code = (
         "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
     )
