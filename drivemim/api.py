@@ -17,7 +17,7 @@ from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuimages import build_nuimages_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import CheckpointError, ConfigError, did_you_mean
 from drivemim.training.checkpoints import newest_checkpoint
 from drivemim.training.run import NEWEST, evaluate, train
 from drivemim.transfer.exporting import export_backbone
@@ -96,7 +96,10 @@ def build_index(
         out = Path(out or Path(several[0]) / "drivemim-frames.arrow")
         return FrameIndex.open(build_frames_index(several, out, **options))
     if kind not in _TABLES:
-        raise ConfigError(f"kind={kind!r} is not one of frames, {', '.join(_TABLES)}")
+        kinds = ("frames", *_TABLES)
+        raise ConfigError(
+            f"kind={kind!r} is not one of {', '.join(kinds)}{did_you_mean(kind, kinds)}"
+        )
     if version is None:
         raise ConfigError(f"kind='{kind}' needs version, for example version='v1.0-mini'")
     if len(several) != 1:

@@ -83,6 +83,14 @@ def test_a_run_shorter_than_the_log_interval_prints_its_last_loss(five_lines):
     assert [line["step"] for line in lines if "loss" in line] == [2]
 
 
+def test_an_index_says_what_it_holds(five_lines):
+    index = five_lines[0]
+    assert repr(index) == (
+        f"<FrameIndex {index.path}: 2 scenes, {len(index.samples)} samples, {len(index.frames)} "
+        f"frames of 6 cameras, {len(index.boxes)} boxes>"
+    )
+
+
 def test_resume_of_a_complete_run_trains_nothing(five_lines):
     index, run, _ = five_lines
     before = run.checkpoint.stat().st_mtime_ns
@@ -106,7 +114,7 @@ def test_several_indices_cannot_be_replaced_by_one(five_lines):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("nuscene", "d"), "kind='nuscene' is not one of frames, nuscenes, nuimages"),
+        (("nuscene", "d"), "kind='nuscene' is not one of frames, nuscenes, nuimages; did you mean"),
         (("nuscenes", "d"), "needs version"),
         (("frames", "d", "v1.0-mini"), "folders of frames have no version"),
         (("nuscenes", ["a", "b"], "v1.0-mini"), "takes one root, not 2"),
@@ -188,6 +196,8 @@ def test_shipped_configs_have_a_name_each():
     assert len({config.stem for config in configs}) == len(configs)
     assert find_config("vit_base_nuscenes").name == "vit_base_nuscenes.py"
     with pytest.raises(ConfigError, match="did you mean 'vit_base_nuscenes'"):
-        find_config("vit_base_nuscene")
+        find_config("vit_bse_nuscenes")
+    with pytest.raises(ConfigError, match="there are resnet50_mae_nuscenes, resnet50_nuscenes, "):
+        find_config("resnet50")
     with pytest.raises(ConfigError, match="there is no config configs/pretrain/x.py"):
         find_config("configs/pretrain/x.py")

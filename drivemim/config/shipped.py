@@ -36,8 +36,9 @@ def find_config(name: str | Path) -> Path:
         if "_base_" not in config.parts
     }
     if path.name not in shipped:
+        longer = [name for name in shipped if name.startswith(path.name)]
+        hint = f"; there are {', '.join(longer)}" if longer else did_you_mean(path.name, shipped)
         raise ConfigError(
-            f"there is no config {path}, neither a file nor one that ships with DriveMIM"
-            f"{did_you_mean(path.name, shipped)}"
+            f"there is no config {path}, neither a file nor one that ships with DriveMIM{hint}"
         )
     return shipped[path.name]

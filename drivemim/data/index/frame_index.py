@@ -138,6 +138,13 @@ class FrameIndex:
         check_sources(info.tables, root, path, command=info.command)
         return cls(_read_sections(batch, info, path), info, path, root)
 
+    def __repr__(self) -> str:
+        """Say what the index holds."""
+        return (
+            f"<FrameIndex {self.path}: {len(self.scenes)} scenes, {len(self.samples)} samples, "
+            f"{len(self.frames)} frames of {len(self.cameras)} cameras, {len(self.boxes)} boxes>"
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.data_root)
 
