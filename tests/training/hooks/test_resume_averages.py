@@ -28,23 +28,28 @@ def log_of(folder):
 
 def test_a_run_without_averages_continues_from_the_trained_weights(toy, tmp_path):
     train(toy, work_dir=tmp_path / "whole", options=options(8, custom_hooks=[]))
-    train(toy, work_dir=tmp_path / "cut", options=options(4, **AVERAGED))
-    train(toy, work_dir=tmp_path / "cut", resume="newest", options=options(8, custom_hooks=[]))
-    expected, found = (state(tmp_path / run) for run in ("whole", "cut"))
+    train(toy, work_dir=tmp_path / "without_averages", options=options(4, **AVERAGED))
+    train(
+        toy,
+        work_dir=tmp_path / "without_averages",
+        resume="newest",
+        options=options(8, custom_hooks=[]),
+    )
+    expected, found = (state(tmp_path / run) for run in ("whole", "without_averages"))
     assert "ema_state_dict" not in found
     for name, value in expected["state_dict"].items():
         assert torch.equal(found["state_dict"][name], value), name
-    assert "the run continues from the trained weights" in log_of(tmp_path / "cut")
+    assert "the run continues from the trained weights" in log_of(tmp_path / "without_averages")
 
 
 def test_new_averages_start_from_the_trained_weights(toy, tmp_path):
-    train(toy, work_dir=tmp_path / "cut", options=options(4, custom_hooks=[]))
-    start = state(tmp_path / "cut", 4)["state_dict"]["head.weight"]
-    train(toy, work_dir=tmp_path / "cut", resume="newest", options=options(5, **AVERAGED))
+    train(toy, work_dir=tmp_path / "new_averages", options=options(4, custom_hooks=[]))
+    start = state(tmp_path / "new_averages", 4)["state_dict"]["head.weight"]
+    train(toy, work_dir=tmp_path / "new_averages", resume="newest", options=options(5, **AVERAGED))
     assert "those of EMAHook start from its trained weights at iteration 4" in log_of(
-        tmp_path / "cut"
+        tmp_path / "new_averages"
     )
-    found = state(tmp_path / "cut", 5)
+    found = state(tmp_path / "new_averages", 5)
     trained = found["ema_state_dict"]["module.head.weight"]
     assert not torch.equal(trained, start)
     # MMEngine's first update copies the weights, whatever the momentum is.
