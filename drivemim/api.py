@@ -5,19 +5,17 @@ The command line offers the same: ``drivemim index``, ``drivemim train``, ``driv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mmengine.config import Config
 
 from drivemim.config.loading import is_pretrainer, load_config, walk
-from drivemim.data.index.builders.frames import build_frames_index
-from drivemim.data.index.builders.nuimages import build_nuimages_index
-from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import CheckpointError, ConfigError, did_you_mean
+from drivemim.data.index.index_building import build_index
+from drivemim.errors import CheckpointError, ConfigError
 from drivemim.training.checkpoints import newest_checkpoint
 from drivemim.training.run import NEWEST, evaluate, train
 from drivemim.transfer.exporting import export_backbone
@@ -34,12 +32,6 @@ __all__ = [
     "train",
 ]
 
-IndexKind = Literal["nuscenes", "nuimages", "frames"]
-_TABLES: dict[str, Callable[..., Path]] = {
-    "nuscenes": build_nuscenes_index,
-    "nuimages": build_nuimages_index,
-}
-
 
 @dataclass(frozen=True)
 class PretrainingRun:
@@ -54,58 +46,6 @@ class PretrainingRun:
     work_dir: Path
     checkpoint: Path
     iteration: int
-
-
-def build_index(
-    kind: IndexKind,
-    root: str | Path | Sequence[str | Path],
-    *,
-    version: str | None = None,
-    out: str | Path | None = None,
-    **options: Any,
-) -> FrameIndex:
-    """Index a data set: one row per frame and per box, in one memory-mapped file.
-
-    Args:
-        kind: ``nuscenes`` or ``nuimages`` for tables of these formats, ``frames`` for folders of
-            images and videos.
-        root: folder of the data set; ``frames`` takes several.
-        version: version folder of the tables, for example ``v1.0-trainval``.
-        out: file to write; by default ``drivemim-VERSION.arrow`` or ``drivemim-frames.arrow`` in
-            the (first) root.
-        options: further options of ``build_nuscenes_index`` (``missing_images``, ``rectified``,
-            ``camera_rotations_as_written``), ``build_nuimages_index`` (``missing_images``,
-            ``sweeps``, ``camera_rotations_as_written``) or ``build_frames_index`` (``coco``,
-            ``rate``, ``video_rate``).
-
-    Returns:
-        The index, opened.
-
-    Raises:
-        ConfigError: for an unknown kind, or a version that is missing or has no meaning.
-        FileNotFoundError: if a folder, table or image does not exist.
-        ValueError: if a file is broken or contradicts another.
-
-    Example:
-        >>> index = drivemim.build_index("nuscenes", "data/nuscenes", version="v1.0-mini")
-    """
-    several = [root] if isinstance(root, (str, Path)) else list(root)
-    if kind == "frames":
-        if version is not None:
-            raise ConfigError(f"version={version!r}: folders of frames have no version")
-        out = Path(out or Path(several[0]) / "drivemim-frames.arrow")
-        return FrameIndex.open(build_frames_index(several, out, **options))
-    if kind not in _TABLES:
-        kinds = ("frames", *_TABLES)
-        raise ConfigError(
-            f"kind={kind!r} is not one of {', '.join(kinds)}{did_you_mean(kind, kinds)}"
-        )
-    if version is None:
-        raise ConfigError(f"kind='{kind}' needs version, for example version='v1.0-mini'")
-    if len(several) != 1:
-        raise ConfigError(f"kind='{kind}' takes one root, not {len(several)}")
-    out = Path(out or Path(several[0]) / f"drivemim-{version}.arrow")
-    return FrameIndex.open(_TABLES[kind](several[0], version, out, **options))
 
 
 def open_index(path: str | Path) -> FrameIndex:

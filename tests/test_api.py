@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from mmdet.models.backbones import ResNet
 from shipped_configs import STUDIES
 
 import drivemim
@@ -159,6 +160,38 @@ def test_the_backbone_normalises_as_the_pretrainer_does(five_lines):
 def test_images_that_would_be_misread_are_refused(five_lines, images, named):
     with pytest.raises(ValueError, match=named):
         drivemim.load_backbone(five_lines[2])(images)
+
+
+def test_a_resnet_is_mmdetections_own(repository, tmp_path):
+    """The maps are those of a plain ResNet with the ``.pth`` beside the export."""
+    config = repository / "tests" / "toys" / "configs" / "resnet.py"
+    run = drivemim.pretrain(config, work_dir=tmp_path / "run_resnet_api")
+    metadata = drivemim.export_backbone(run.checkpoint, tmp_path / "resnet.safetensors")
+    backbone = drivemim.load_backbone(tmp_path / "resnet.safetensors")
+    assert type(backbone.backbone).__module__ == "mmdet.models.backbones.resnet"
+    plain = ResNet(
+        **{key: value for key, value in metadata["architecture"].items() if key != "type"}
+    )
+    plain.load_state_dict(torch.load(tmp_path / "resnet.pth", weights_only=False)["state_dict"])
+    plain.eval()
+    images = torch.randint(0, 256, (2, 3, *metadata["input_size"]), dtype=torch.uint8)
+    normalization = metadata["normalization"]
+    mean, std = (torch.tensor(normalization[name]).view(3, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        wanted = plain((images.float() - mean) / std)
+        found = backbone(images)
+    assert [images.shape[-1] // each.shape[-1] for each in found] == backbone.strides
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_vit_needs_no_mmdetection(five_lines):
+    code = (
+        "import sys; sys.modules['mmdet'] = None; import drivemim, torch; "
+        f"print(drivemim.load_backbone({str(five_lines[2])!r})(torch.zeros(3, 192, 320))[0].shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "torch.Size([1, 128, 12, 20])", done.stderr
 
 
 @pytest.mark.parametrize("bgr_to_rgb", [True, False])

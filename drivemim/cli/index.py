@@ -5,10 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from drivemim.data.index.builders.frames import VIDEO_RATE, build_frames_index
-from drivemim.data.index.builders.nuimages import build_nuimages_index
-from drivemim.data.index.builders.nuscenes import build_nuscenes_index
-from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.builders.frames import VIDEO_RATE
+from drivemim.data.index.index_building import build_index
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -70,45 +68,22 @@ def main(argv: list[str] | None = None) -> int:
     """Build the index, then print its contents."""
     arguments = parse_arguments(argv)
     started = time.perf_counter()
+    options = {
+        name: value
+        for name, value in vars(arguments).items()
+        if name not in ("source", "keyframes_only")
+    }
+    if arguments.source == "nuimages":
+        options["sweeps"] = not arguments.keyframes_only
     try:
-        if arguments.source == "frames":
-            out = arguments.out or arguments.root[0] / "drivemim-frames.arrow"
-            build_frames_index(
-                arguments.root,
-                out,
-                coco=arguments.coco,
-                rate=arguments.rate,
-                video_rate=arguments.video_rate,
-            )
-        else:
-            out = arguments.out or arguments.root / f"drivemim-{arguments.version}.arrow"
-            missing = arguments.missing_images
-            if arguments.source == "nuscenes":
-                build_nuscenes_index(
-                    arguments.root,
-                    arguments.version,
-                    out,
-                    missing_images=missing,
-                    rectified=arguments.rectified,
-                    camera_rotations_as_written=arguments.camera_rotations_as_written,
-                )
-            else:
-                build_nuimages_index(
-                    arguments.root,
-                    arguments.version,
-                    out,
-                    missing_images=missing,
-                    sweeps=not arguments.keyframes_only,
-                    camera_rotations_as_written=arguments.camera_rotations_as_written,
-                )
-        index = FrameIndex.open(out)
+        index = build_index(arguments.source, **options)
     except (OSError, ValueError) as error:
         print(f"drivemim index: {error}", file=sys.stderr)
         return 1
     print(
-        f"{out}: {len(index.scenes)} scenes, {len(index.samples)} samples, "
+        f"{index.path}: {len(index.scenes)} scenes, {len(index.samples)} samples, "
         f"{len(index.frames)} frames of {len(index.cameras)} cameras, {len(index.boxes)} boxes of "
-        f"{len(index.tracks)} objects; {out.stat().st_size / 2**20:.1f} MiB "
+        f"{len(index.tracks)} objects; {index.path.stat().st_size / 2**20:.1f} MiB "
         f"in {time.perf_counter() - started:.1f} s"
     )
     return 0

@@ -188,7 +188,7 @@ def load_export_content(
     Raises:
         CheckpointError: if the export does not fit, or the features differ.
     """
-    backbone = _fill(model, path, state, metadata["architecture"], architecture or {})
+    backbone = fill_backbone(model, path, state, metadata["architecture"], architecture or {})
     size = (metadata["input_size"][0], metadata["input_size"][1])
     maps, levels = _features(model, fixed_image(size))
     if lines := compare_features(metadata["fingerprint"], maps, levels, tolerance):
@@ -262,7 +262,7 @@ def load_content(
         found, state, notes = fit_vit(found, backbone, path)
     else:
         state = add_batch_counts(found.weights, backbone.state_dict())
-    _fill(model, path, state, {}, {}, found.left_out)
+    fill_backbone(model, path, state, {}, {}, found.left_out)
     groups = sorted({_group(name) for name in found.left_out})
     under = f". They lie under '{found.container}' in the file" if found.container else ""
     table = describe_names(found.names)
@@ -296,7 +296,7 @@ def _group(name: str) -> str:
     return name.removeprefix("module.").partition(".")[0]
 
 
-def _fill(
+def fill_backbone(
     model: nn.Module,
     path: str | Path,
     state: Mapping[str, Tensor],

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from drivemim.config.building import build_model
 from drivemim.errors import CheckpointError
-from drivemim.transfer.exporting import read_export
+from drivemim.transfer.exporting import fill_backbone, read_export
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
-from drivemim.transfer.name_matching import describe_mismatch
 
 
 class PretrainedBackbone(nn.Module):
@@ -105,11 +104,10 @@ def load_backbone(path: str | Path, *, tolerance: float = 1e-3) -> PretrainedBac
         >>> maps = backbone(torch.from_numpy(image).permute(2, 0, 1))
     """
     state, metadata = read_export(path)
-    built = build_model(Config({"model": metadata["architecture"]}), path)
-    if mismatch := describe_mismatch(built.state_dict(), state):
-        raise CheckpointError(f"{path} does not fit its own architecture: {mismatch}")
-    built.load_state_dict(state, strict=True)
-    module = PretrainedBackbone(built, metadata)
+    architecture = metadata["architecture"]
+    scope = "drivemim" if architecture["type"].startswith("drivemim.") else "mmdet"
+    module = PretrainedBackbone(build_model(Config({"model": architecture}), path, scope), metadata)
+    built = fill_backbone(module, path, state, architecture, architecture)
     module.eval()
     height, width = metadata["input_size"]
     image_CHW = fixed_image((height, width)).flip(-1).permute(2, 0, 1)

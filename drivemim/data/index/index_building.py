@@ -1,0 +1,71 @@
+"""Building of an index from any kind of source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.data.index.builders.nuimages import build_nuimages_index
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import ConfigError, did_you_mean
+
+IndexKind = Literal["nuscenes", "nuimages", "frames"]
+_TABLES: dict[str, Callable[..., Path]] = {
+    "nuscenes": build_nuscenes_index,
+    "nuimages": build_nuimages_index,
+}
+
+
+def build_index(
+    kind: IndexKind,
+    root: str | Path | Sequence[str | Path],
+    *,
+    version: str | None = None,
+    out: str | Path | None = None,
+    **options: Any,
+) -> FrameIndex:
+    """Index a data set: one row per frame and per box, in one memory-mapped file.
+
+    Args:
+        kind: ``nuscenes`` or ``nuimages`` for tables of these formats, ``frames`` for folders of
+            images and videos.
+        root: folder of the data set; ``frames`` takes several.
+        version: version folder of the tables, for example ``v1.0-trainval``.
+        out: file to write; by default ``drivemim-VERSION.arrow`` or ``drivemim-frames.arrow`` in
+            the (first) root.
+        options: further options of ``build_nuscenes_index`` (``missing_images``, ``rectified``,
+            ``camera_rotations_as_written``), ``build_nuimages_index`` (``missing_images``,
+            ``sweeps``, ``camera_rotations_as_written``) or ``build_frames_index`` (``coco``,
+            ``rate``, ``video_rate``).
+
+    Returns:
+        The index, opened.
+
+    Raises:
+        ConfigError: for an unknown kind, or a version that is missing or has no meaning.
+        FileNotFoundError: if a folder, table or image does not exist.
+        ValueError: if a file is broken or contradicts another.
+
+    Example:
+        >>> index = drivemim.build_index("nuscenes", "data/nuscenes", version="v1.0-mini")
+    """
+    several = [root] if isinstance(root, (str, Path)) else list(root)
+    if kind == "frames":
+        if version is not None:
+            raise ConfigError(f"version={version!r}: folders of frames have no version")
+        out = Path(out or Path(several[0]) / "drivemim-frames.arrow")
+        return FrameIndex.open(build_frames_index(several, out, **options))
+    if kind not in _TABLES:
+        kinds = ("frames", *_TABLES)
+        raise ConfigError(
+            f"kind={kind!r} is not one of {', '.join(kinds)}{did_you_mean(kind, kinds)}"
+        )
+    if version is None:
+        raise ConfigError(f"kind='{kind}' needs version, for example version='v1.0-mini'")
+    if len(several) != 1:
+        raise ConfigError(f"kind='{kind}' takes one root, not {len(several)}")
+    out = Path(out or Path(several[0]) / f"drivemim-{version}.arrow")
+    return FrameIndex.open(_TABLES[kind](several[0], version, out, **options))
