@@ -368,3 +368,14 @@ def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
     finally:
         evaluate.get_samples_of_custom_split = chosen
         loaders._get_box_class_field = class_field
+
+
+def set_scheduler_step(scheduler: Any, step: int) -> None:
+    """Make an MMEngine scheduler believe that it has taken some steps; its next one follows."""
+    scheduler._global_step = step
+
+
+def is_resumed(runner: Any) -> bool:
+    """Return whether a Runner resumes a run."""
+    resumed: bool = runner._resume
+    return resumed

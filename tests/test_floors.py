@@ -2,9 +2,11 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,22 @@ def test_public_names_and_modules_of_the_package_are_unique():
     assert [name for name, count in modules.items() if count > 1] == []
     repeated = [name for name, count in names.items() if count > 1]
     assert [name for name in repeated if not name.startswith("_")] == []
+
+
+def test_every_package_that_is_imported_is_a_dependency():
+    """And not one that some other package happens to bring."""
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    listed = re.search(r"^dependencies = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)[1]
+    declared = set(re.findall(r'"([a-z0-9-]+)', listed))
+    imported = set()
+    for path in REPOSITORY.glob("drivemim/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add(node.module.partition(".")[0])
+    providers = packages_distributions()
+    foreign = imported - sys.stdlib_module_names - {"drivemim"}
+    assert "torch" in foreign
+    lacking = {name for name in foreign if not declared & {p.lower() for p in providers[name]}}
+    assert lacking == set()

@@ -15,7 +15,7 @@ train_dataloader = dict(
         index='data/drives/drivemim-frames.arrow', scenes=None, num_frames=1, frame_interval=None,
         single_camera=True, boxes=None, image_size=(224, 320), augment=dict(crop=(0.35, 1.0))))
 
-# 9,000 iterations of 4 frames take 15 to 20 minutes on one CPU core with AVX-512.
+# 9,000 iterations of 4 frames take about 20 minutes on one idle CPU core with AVX-512.
 train_cfg = dict(max_iters=9000)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [

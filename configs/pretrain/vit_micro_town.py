@@ -16,7 +16,7 @@ train_dataloader = dict(
         index='work_dirs/demo/town.arrow', scenes='mini_train', num_frames=1, frame_interval=0.5,
         single_camera=True, image_size=(192, 320)))
 
-# 9,000 iterations of 4 frames take 15 to 20 minutes on one CPU core with AVX-512.
+# 9,000 iterations of 4 frames take about 20 minutes on one idle CPU core with AVX-512.
 train_cfg = dict(max_iters=9000)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [

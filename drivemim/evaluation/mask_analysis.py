@@ -101,11 +101,7 @@ def analyze_masks(
     settings = _settings(cfg, dataset)
     data = ClipDataset(**settings)
     source = _depth_source(depth, data)
-    # Strategies get as many points as the config says; leakage is measured with all points.
-    scanned = None
-    if source == "lidar":
-        points = _ALL_POINTS if has_lidar(data.index) else 0
-        scanned = ClipDataset(**{**settings, "lidar_points": points})
+    scanned = _with_all_points(data, settings) if source == "lidar" else None
     items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
     subjects = (_subject(data, scanned, int(item), grid, contrast_guide) for item in items)
     strategies = _build({name: named[name] for name in named if name not in left_out}, ratio)
@@ -119,6 +115,12 @@ def analyze_masks(
         "strategies": _measure(strategies, subjects, grid, draws, seed),
         "left_out": left_out,
     }
+
+
+def _with_all_points(data: ClipDataset, settings: Mapping[str, Any]) -> ClipDataset:
+    """Return the data with all lidar points: leakage is measured with more than masks are given."""
+    points = _ALL_POINTS if has_lidar(data.index) else 0
+    return ClipDataset(**{**settings, "lidar_points": points})
 
 
 def _check_counts(**counts: int) -> None:

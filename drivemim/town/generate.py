@@ -49,8 +49,7 @@ def generate_town(
     Everything is written into a folder beside ``out``, which replaces ``out`` once it is complete.
 
     Args:
-        out: folder of the data set: ``v1.0-mini`` (``v1.0-trainval`` for more than 10 scenes),
-            ``samples``, ``sweeps``, ``maps``.
+        out: folder of the data set, ``v1.0-mini`` or, for more than 10 scenes, ``v1.0-trainval``.
         scenes: number of scenes; for this and the other options see ``TownConfig``.
         seconds: length of a scene.
         sweep_rate: images per second of every camera.
@@ -72,8 +71,7 @@ def generate_town(
     Raises:
         ValueError: if an option is outside its range.
         FileExistsError: if ``out`` exists and is neither a generated town nor an empty folder.
-        NotADirectoryError: if a parent of ``out`` is a file.
-        PermissionError: if the folder of ``out`` is read-only.
+        OSError: if a parent of ``out`` is a file, or the folder of ``out`` is read-only.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: take 1 or more")

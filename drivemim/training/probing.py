@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ def probe_backbone(
         allow_boxes_read: allow a backbone whose pretraining read annotated boxes of ``val``.
 
     Returns:
-        The metrics of ``probe``; ``cells``, the number of cells per split and class; and ``notes``,
-        remarks on the backbone's pretraining.
+        The metrics of ``probe``; ``cells``, the number of patches per split and class; and
+        ``notes``, remarks on the backbone's pretraining.
 
     Raises:
         ConfigError: if the config is not of a pretraining run, the level does not exist, or the
@@ -83,29 +84,30 @@ def probe_backbone(
     if "encoder" not in (cfg.get("model") or {}):
         raise ConfigError(f"{config} is not of a pretraining run: its model has no encoder")
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
-    size = training_image_size(cfg)
+    frames = partial(ClipDataset, index=index, image_size=training_image_size(cfg), cameras=cameras)
     datasets = {
-        name: ClipDataset(
-            index=index, image_size=size, scenes=scenes, cameras=cameras, single_camera=True
-        )
+        name: frames(scenes=scenes, single_camera=True)
         for name, scenes in (("train", train), ("val", val))
     }
     _check_apart(datasets["train"], datasets["val"])
-    notes: list[str] = []
-    if checkpoint is not None:
-        notes = _check_seen(
-            checkpoint, datasets, transductive=transductive, allow_boxes_read=allow_boxes_read
-        )
-    cells = {
+    allowed = {"transductive": transductive, "allow_boxes_read": allow_boxes_read}
+    notes = [] if checkpoint is None else _check_seen(checkpoint, datasets, **allowed)
+    return {**_probe_patches(pretrainer, datasets, level, seed), "notes": notes}
+
+
+def _probe_patches(
+    pretrainer: Any, datasets: Mapping[str, ClipDataset], level: int, seed: int
+) -> dict[str, Any]:
+    """Return the metrics of the probes, and the number of patches per split and class."""
+    patches = {
         name: collect_patches(pretrainer, dataset, level=level)
         for name, dataset in datasets.items()
     }
-    results: dict[str, Any] = {**probe(cells["train"], cells["val"], seed=seed)}
+    results: dict[str, Any] = {**probe(patches["train"], patches["val"], seed=seed)}
     results["cells"] = {
         name: dict(zip(PATCH_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
-        for name, each in cells.items()
+        for name, each in patches.items()
     }
-    results["notes"] = notes
     return results
 
 

@@ -64,7 +64,7 @@ def train(
     complete is compared with its checkpoint, and a log line says that nothing is left to train.
 
     Args:
-        config: path of an MMEngine config.
+        config: path of an MMEngine config, or name of a shipped one.
         work_dir: folder of logs and checkpoints; by default the config's, else
             ``work_dirs/NAME_OF_CONFIG``.
         resume: a checkpoint to resume from, or ``NEWEST`` for the newest complete one in
@@ -83,20 +83,11 @@ def train(
         NonFiniteLossError: if the loss is not finite.
     """
     cfg = _prepare(config, work_dir, launcher, options)
-    for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
-        if cfg.get(key) is None:
-            raise ConfigError(f"{config} has no {key}: it cannot be trained")
-    if amp:
-        cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
-    _check_accumulation(cfg)
-    check_scaled_rate(cfg)
-    check_schedule(cfg)
+    _check_training(cfg, config, amp)
     checkpoint, trained = _choose_start(cfg, resume, seed)
     dump = dump_of(cfg)
-    cfg.resume, cfg.load_from = (
-        checkpoint is not None,
-        str(checkpoint or "") or cfg.get("load_from"),
-    )
+    cfg.resume = checkpoint is not None
+    cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_start(cfg)
     runner = _build(cfg)
@@ -219,6 +210,18 @@ def _build(cfg: Config) -> Runner:
         if kind is None:
             return RUNNERS.build(cfg)
         return brief_console(dumps_nothing(kind)).from_cfg(cfg)
+
+
+def _check_training(cfg: Config, config: str | Path, amp: bool) -> None:
+    """Refuse settings that cannot be trained, or contradict each other; set mixed precision."""
+    for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
+        if cfg.get(key) is None:
+            raise ConfigError(f"{config} has no {key}: it cannot be trained")
+    if amp:
+        cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
+    _check_accumulation(cfg)
+    check_scaled_rate(cfg)
+    check_schedule(cfg)
 
 
 def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
-from drivemim.compat import ParamScheduler, registered_class
+from drivemim.compat import ParamScheduler, registered_class, set_scheduler_step
 from drivemim.config.loading import short_type
 from drivemim.training.scheduler_kinds import (
     counts_epochs,
@@ -198,7 +198,7 @@ def _course_faults(built: dict[str, Any], length: Length) -> list[str]:
             number = place // epoch_length if each.by_epoch else place
             if each.by_epoch and (not length.by_epoch or place % epoch_length):
                 continue
-            each._global_step = number - 1
+            set_scheduler_step(each, number - 1)
             if each.begin <= number < each.end:
                 each.step()
         before = _rate_before(rates, place)

@@ -1,4 +1,4 @@
-"""What a scheduler of a config does, by its type and settings."""
+"""Classify the schedulers of a config by their type and settings."""
 
 from __future__ import annotations
 

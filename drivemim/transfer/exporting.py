@@ -67,18 +67,7 @@ def export_backbone(
         CheckpointError: if the checkpoint is damaged, of another model, or lacks requested weights.
     """
     out = Path(out)
-    _check_order(Path(checkpoint), out)
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"{out} must end in .safetensors (a .pth is written beside it)")
-    plain = out.with_suffix(".pth")
-    if plain.resolve() == Path(checkpoint).resolve():
-        raise ConfigError(
-            f"{plain}, written beside {out}, would replace the checkpoint; rename one"
-        )
-    card = out.with_suffix(".md")
-    for path in (out, plain, card):
-        ensure_writable(path)
-    check_place(card)
+    _check_files(Path(checkpoint), out)
     results = read_card_results(metrics)
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
@@ -98,6 +87,21 @@ def export_backbone(
     }
     _write(out, state, metadata, render_card(out.stem, metadata, results))
     return metadata
+
+
+def _check_files(checkpoint: Path, out: Path) -> None:
+    """Refuse an export that would not be readable, or would replace another file."""
+    _check_order(checkpoint, out)
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"{out} must end in .safetensors (a .pth is written beside it)")
+    plain, card = out.with_suffix(".pth"), out.with_suffix(".md")
+    if plain.resolve() == checkpoint.resolve():
+        raise ConfigError(
+            f"{plain}, written beside {out}, would replace the checkpoint; rename one"
+        )
+    for path in (out, plain, card):
+        ensure_writable(path)
+    check_place(card)
 
 
 def _check_order(checkpoint: Path, out: Path) -> None:

@@ -18,10 +18,10 @@ from drivemim.clips import Clips
 from drivemim.data import ClipDataset, SampleRequest
 from drivemim.files import ensure_folder
 from drivemim.geometry import project_points, unproject_points
-from drivemim.masking import MaskStrategy, clip_generators
+from drivemim.masking import build_mask, clip_generators
 from drivemim.masking.from_config import strategies_from_config
 from drivemim.masking.guided import local_contrast
-from drivemim.registry import DATASETS, MASKS
+from drivemim.registry import DATASETS
 from drivemim.visualization.panels import (
     draw_frame_boxes,
     frame_table,
@@ -75,10 +75,8 @@ def draw_masks(
     cfg = Config.fromfile(str(config))
     cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
     changes = {} if ratio is None else {"mask_ratio": ratio}
-    strategies: dict[str, MaskStrategy] = {
-        name: MASKS.build({**each, **changes})
-        for name, each in strategies_from_config(cfg.to_dict(), config, only).items()
-    }
+    named = strategies_from_config(cfg.to_dict(), config, only)
+    strategies = {name: build_mask({**each, **changes}) for name, each in named.items()}
     dataset: ClipDataset = DATASETS.build(_dataset(cfg))
     if not 0 <= item < len(dataset):
         raise IndexError(f"clip {item} of {len(dataset)}")

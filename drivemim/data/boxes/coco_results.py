@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from drivemim.array_types import Ints
+from drivemim.array_types import Floats, Ints
 from drivemim.data.boxes.box_sources import ClassMap
 from drivemim.data.classes import CLASSES, DEFAULT, check_class_map, labels_of
 from drivemim.data.index.builders.coco_fields import decode_entries
@@ -91,22 +91,7 @@ def read_results(
         ValueError: if a file has the wrong format, an id is unknown, a box is broken, the sizes of
             images differ from the index, or none of the images is in the index.
     """
-    results: list[_Result] = _decode(path, list[_Result], "COCO results")
-    count = len(results)
-    image_D = np.fromiter((result.image_id for result in results), np.int64, count)
-    category_D = np.fromiter((result.category_id for result in results), np.int64, count)
-    score_D = np.fromiter((result.score for result in results), np.float64, count)
-    flat = (value for result in results for value in result.bbox)
-    boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
-    del results
-    # A number that was read from text can be NaN.
-    _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is not a number", path)
-    _refuse(~np.isfinite(score_D), lambda _: "has a score that is not a number", path)
-    _refuse(
-        (boxes_D4[:, 2:] < 0).any(axis=1),
-        lambda entry: f"has bbox {boxes_D4[entry].tolist()}, whose width or height is negative",
-        path,
-    )
+    image_D, category_D, score_D, boxes_D4 = _read_columns(path)
     if images is None:
         if class_map:
             raise ConfigError(
@@ -130,6 +115,26 @@ def read_results(
     corners_D4 = boxes_D4[kept].astype(np.float32)
     corners_D4[:, 2:] += corners_D4[:, :2]
     return DetectionTable(row_D[kept], corners_D4, label_D[kept].astype(np.int8))
+
+
+def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
+    """Return image ids, category ids, scores (D) and boxes (D, 4) x, y, width, height."""
+    results: list[_Result] = _decode(path, list[_Result], "COCO results")
+    count = len(results)
+    image_D = np.fromiter((result.image_id for result in results), np.int64, count)
+    category_D = np.fromiter((result.category_id for result in results), np.int64, count)
+    score_D = np.fromiter((result.score for result in results), np.float64, count)
+    flat = (value for result in results for value in result.bbox)
+    boxes_D4 = np.fromiter(flat, np.float64, 4 * count).reshape(count, 4)
+    # A number that was read from text can be NaN.
+    _refuse(~np.isfinite(boxes_D4).all(axis=1), lambda _: "has a bbox that is not a number", path)
+    _refuse(~np.isfinite(score_D), lambda _: "has a score that is not a number", path)
+    _refuse(
+        (boxes_D4[:, 2:] < 0).any(axis=1),
+        lambda entry: f"has bbox {boxes_D4[entry].tolist()}, whose width or height is negative",
+        path,
+    )
+    return image_D, category_D, score_D, boxes_D4
 
 
 def _decode(path: Path, kind: Any, what: str) -> Any:

@@ -114,13 +114,7 @@ def read_image(
         ValueError: if it is truncated, cannot be decoded, is not of the stored size, has an EXIF
             orientation that would turn it, or more than 8 bits per channel.
     """
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(
-            f"image {path} of frame {token} is missing; restore it, or build the index again "
-            "without it (drivemim index ... --missing-images drop)"
-        ) from None
+    data = _read_bytes(path, token)
     truncated = (
         f"image {path} of frame {token} is truncated ({len(data)} bytes); copy or unpack it again"
     )
@@ -149,6 +143,16 @@ def read_image(
     top, left, height, width = (edge // factor for edge in crop)
     part = image[top : top + height, left : left + width]
     return resize_image(part.astype(np.uint8, copy=False), size)
+
+
+def _read_bytes(path: Path, token: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"image {path} of frame {token} is missing; restore it, or build the index again "
+            "without it (drivemim index ... --missing-images drop)"
+        ) from None
 
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

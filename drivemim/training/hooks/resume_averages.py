@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import print_log
 
+from drivemim.compat import is_resumed
 from drivemim.errors import CheckpointError
 from drivemim.registry import HOOKS
 
@@ -30,7 +31,7 @@ class ResumeAverages(Hook):
         Raises:
             CheckpointError: if the checkpoint lacks some of the trained weights.
         """
-        if not runner._resume:
+        if not is_resumed(runner):
             return
         averages = any(isinstance(each, EMAHook) for each in runner.hooks)
         if averages == ("ema_state_dict" in checkpoint):

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop
 
-from drivemim.compat import read_checkpoint
+from drivemim.compat import is_resumed, read_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.registry import HOOKS
 from drivemim.training.optimizer_settings import check_same_optimizer
@@ -65,7 +65,7 @@ class ResumeSchedule(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Compare the optimizers, and replace the checkpoint's schedule by the config's start."""
-        if not runner._resume:
+        if not is_resumed(runner):
             return
         stored = checkpoint.pop("param_schedulers", None) or []
         self._states = dict(stored) if isinstance(stored, Mapping) else {"": stored}
@@ -84,9 +84,9 @@ class ResumeSchedule(Hook):
     def before_train(self, runner: Any) -> None:
         """Step the config's schedulers to the checkpoint's iteration."""
         _check_saving(runner)
-        if runner._resume and (line := _describe_repetition(runner.train_loop)):
+        if is_resumed(runner) and (line := _describe_repetition(runner.train_loop)):
             print_log(line, logger="current", level=logging.WARNING)
-        if not runner._resume or not _wrappers(runner):
+        if not is_resumed(runner) or not _wrappers(runner):
             return
         if _follows_results(runner):
             self._load_states(runner)

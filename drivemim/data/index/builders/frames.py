@@ -90,9 +90,8 @@ def build_frames_index(
         ``out``.
 
     Raises:
-        FileNotFoundError: if a folder, a COCO file or an image it lists does not exist, or there
-            are no images.
-        OSError: if the index cannot be written.
+        OSError: if a folder, a COCO file or an image it lists does not exist, there are no images,
+            or the index cannot be written.
         ValueError: if a COCO file, an image or a video is broken or listed twice; an image could be
             one of two files, has another size than in the COCO file, or has an EXIF orientation
             that would turn it; or a folder cannot be read.
@@ -100,8 +99,7 @@ def build_frames_index(
     _check_rates(rate, video_rate)
     folders = _check_folders(roots)
     check_out(out)
-    base = Path(os.path.commonpath(folders))
-    store = frames_folder(plain_path(out))
+    base, store = Path(os.path.commonpath(folders)), frames_folder(plain_path(out))
     files = [plain_path(path) for path in coco]
     # Real folders: a path from the data root, which may be a link, to a file outside needs "..".
     sources = [path.parent.resolve() / path.name for path in files if path.is_file()]
@@ -110,23 +108,30 @@ def build_frames_index(
     data_root = _data_root(frames, base, store)
     if data_root != base:
         frames, prints = _moved(frames, prints, base, data_root)
-    copies = _copies(frames, data_root)
-    if line := describe_unmapped({box.category for frame in frames for box in frame.boxes}):
-        _LOG.warning(line)
-    command = ["drivemim", "index", "frames"]
-    command += [part for folder in folders for part in ("--root", f"{folder}")]
-    command += [part for path in files for part in ("--coco", f"{path}")]
+    _warn_of_unmapped(frames)
     rates = ["--rate", f"{rate}", "--video-rate", f"{video_rate}"]
     info = IndexInfo(
         source="frames",
         version="",
         data_root=str(data_root),
-        command=shlex.join([*command, *rates, "--out", os.fspath(out)]),
+        command=shlex.join([*_command(folders, files), *rates, "--out", os.fspath(out)]),
         tables=prints,
-        copies=copies.astype("<i8").tobytes(),
+        copies=_copies(frames, data_root).astype("<i8").tobytes(),
     )
     write_index(out, _sections(frames, categories, rate), info)
     return Path(out)
+
+
+def _warn_of_unmapped(frames: Sequence[SequenceFrame]) -> None:
+    if line := describe_unmapped({box.category for frame in frames for box in frame.boxes}):
+        _LOG.warning(line)
+
+
+def _command(folders: Sequence[Path], files: Sequence[Path]) -> list[str]:
+    """Return the command that builds the index again, without rates and ``--out``."""
+    command = ["drivemim", "index", "frames"]
+    command += [part for folder in folders for part in ("--root", f"{folder}")]
+    return command + [part for path in files for part in ("--coco", f"{path}")]
 
 
 def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:

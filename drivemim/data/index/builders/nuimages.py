@@ -97,14 +97,10 @@ def build_nuimages_index(
         out,
         names=NUIMAGES_TABLES,
         missing_images=missing_images,
-        options=[
-            option
-            for option, is_set in (
-                ("--keyframes-only", not sweeps),
-                ("--camera-rotations-as-written", camera_rotations_as_written),
-            )
-            if is_set
-        ],
+        options={
+            "--keyframes-only": not sweeps,
+            "--camera-rotations-as-written": camera_rotations_as_written,
+        },
     )
     with tables.no_garbage_collection():
         rig = read_rig(folder, rotations_as_written=camera_rotations_as_written)

@@ -89,25 +89,29 @@ def build_nuscenes_index(
         out,
         names=NUSCENES_TABLES,
         missing_images=missing_images,
-        options=[
-            option
-            for option, is_set in (
-                ("--rectified", rectified),
-                ("--camera-rotations-as-written", camera_rotations_as_written),
-            )
-            if is_set
-        ],
+        options={
+            "--rectified": rectified,
+            "--camera-rotations-as-written": camera_rotations_as_written,
+        },
     )
     with tables.no_garbage_collection():
-        scenes, samples, timeline = _read_timeline(folder)
         rig = read_rig(folder, rotations_as_written=camera_rotations_as_written)
-        frames, cameras = _read_frames(folder, root, rig, timeline, missing_images, rectified)
-        samples.update(frames.pop("of_samples"))
-        scenes.update(frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
-        boxes, tracks, names = annotation_boxes(folder, timeline)
+        sections = _read_sections(folder, root, rig, missing_images, rectified)
+    write_index(out, sections, info)
+    return Path(out)
+
+
+def _read_sections(
+    folder: Path, root: Path, rig: Rig, missing_images: str, rectified: bool
+) -> dict[str, Section]:
+    scenes, samples, timeline = _read_timeline(folder)
+    frames, cameras = _read_frames(folder, root, rig, timeline, missing_images, rectified)
+    samples.update(frames.pop("of_samples"))
+    scenes.update(frames_of_scenes(frames, len(scenes["token"]), len(cameras)))
+    boxes, tracks, names = annotation_boxes(folder, timeline)
     first_box, box_count = runs(boxes["sample"], len(timeline.order))
     samples.update(first_box=first_box, box_count=box_count)
-    sections = {
+    return {
         "frames": frames,
         "samples": samples,
         "scenes": scenes,
@@ -115,8 +119,6 @@ def build_nuscenes_index(
         "tracks": tracks,
         "names": {**names, "cameras": cameras},
     }
-    write_index(out, sections, info)
-    return Path(out)
 
 
 def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:

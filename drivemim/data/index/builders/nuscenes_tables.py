@@ -9,7 +9,7 @@ import mmap
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -69,7 +69,7 @@ def source_info(
     *,
     names: Iterable[str],
     missing_images: str,
-    options: Sequence[str] = (),
+    options: Mapping[str, bool],
 ) -> IndexInfo:
     """Return the origin of an index of tables.
 
@@ -83,17 +83,18 @@ def source_info(
         out: index file.
         names: names of the tables; :func:`read_table` reports a missing one.
         missing_images: the builder's setting for missing images.
-        options: other options of ``drivemim index``.
+        options: other options of ``drivemim index``, and whether each is set.
     """
     paths = [root / version / f"{name}.json" for name in names]
     command = ["drivemim", "index", source, "--root", f"{root}", "--version", version]
     if missing_images != "error":
         command += ["--missing-images", missing_images]
+    command += [option for option, is_set in options.items() if is_set]
     return IndexInfo(
         source=source,
         version=version,
         data_root=str(root),
-        command=shlex.join([*command, *options, "--out", os.fspath(out)]),
+        command=shlex.join([*command, "--out", os.fspath(out)]),
         tables=fingerprints(root, [path for path in paths if path.exists()]),
     )
 

@@ -114,16 +114,15 @@ def check_principal_points(
         is_other = bool(outside_X2.all(axis=1).any())
         wrong = outside_X2.all(axis=1) if is_other else outside_X2.any(axis=1)
         row = int(chosen[np.flatnonzero(wrong)[0]])
+        width, height = size_D2[row]
         found = (
-            f"{folder / 'sample_data'}.json: {tokens[row].as_py()!r} is {size_D2[row, 0]} pixels "
-            f"wide and {size_D2[row, 1]} high, and the principal point {center_D2[row].tolist()} "
-            f"of its camera_intrinsic lies outside or at the edge "
-            f"({np.count_nonzero(wrong)} such rows)"
+            f"{folder / 'sample_data'}.json: {tokens[row].as_py()!r} is {width} pixels wide and "
+            f"{height} high, and the principal point {center_D2[row].tolist()} of its "
+            f"camera_intrinsic lies outside or at the edge ({np.count_nonzero(wrong)} such rows)"
         )
         if is_other:
             raise DataError(f"{found}; {_PIXELS}")
-    swapped = _have_swapped_centers(center_D2[chosen], size_D2[chosen])
-    if swapped.any():
+    if (swapped := _have_swapped_centers(center_D2[chosen], size_D2[chosen])).any():
         row = int(chosen[np.flatnonzero(swapped)[0]])
         _log.warning(
             "%s: %r is %d pixels wide and %d high, and the principal point %s of its "
