@@ -9,14 +9,13 @@ from mmengine.config import Config
 from mmengine.optim import CosineAnnealingLR
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import EpochBasedTrainLoop
+from schedule_checks import EPOCHS, ITERATIONS, complaint, passes
 from shipped_configs import config_name, runnable
 
 from drivemim.config.loading import load_config
 from drivemim.errors import ConfigError
 from drivemim.training.run import train
 from drivemim.training.schedule import check_schedule
-from drivemim.training.schedule_hooks import describe_validation
-from drivemim.training.training_length import training_length
 
 ROOT = Path(__file__).resolve().parents[2]
 PRETRAIN = ROOT / "configs" / "pretrain" / "vit_base_object_nuscenes.py"
@@ -40,19 +39,17 @@ MMDETECTION = [
 WARM_UP = dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=4)
 
 
-def complaint(param_scheduler, epoch_length=None, hooks=(), top=None, **train_cfg):
-    config = Config(dict(train_cfg=train_cfg, param_scheduler=param_scheduler, **(top or {})))
-    config.custom_hooks = list(hooks)
-    with pytest.raises(ConfigError) as error:
-        check_schedule(config, epoch_length)
-    return str(error.value)
-
-
-def passes(param_scheduler, epoch_length=None, hooks=(), top=None, **train_cfg):
-    config = Config(dict(train_cfg=train_cfg, param_scheduler=param_scheduler, **(top or {})))
-    config.custom_hooks = list(hooks)
-    check_schedule(config, epoch_length)
-    return True
+def rates(settings, steps, epoch_length):
+    """Rates that MMEngine sets at each step, from 1."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    default = dict(optimizer=optimizer, epoch_length=epoch_length)
+    scheduler = PARAM_SCHEDULERS.build(settings, default_args=default)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
 
 
 @pytest.mark.parametrize("path", runnable(), ids=config_name)
@@ -103,12 +100,6 @@ def test_epochs_where_there_are_none():
         "param_scheduler.1.end=600"
     )
     assert complaint(cosine, by_epoch=False, max_iters=600)
-
-
-def test_checkpoints_by_epoch_where_there_are_none(tmp_path):
-    options = {"default_hooks.checkpoint.by_epoch": True}
-    with pytest.raises(ConfigError, match=r"default_hooks.checkpoint.by_epoch=False"):
-        train(TOYS / "toy.py", work_dir=tmp_path, options=options)
 
 
 def test_steps_of_a_detector():
@@ -171,31 +162,6 @@ def test_schedules_of_several_optimizers():
     found = complaint(both, type="IterBasedTrainLoop", max_iters=600)
     assert "param_scheduler.head.0 (LinearLR) warms up for 700 iterations of 600" in found
     assert found.endswith("param_scheduler.head.0.end=50")
-
-
-def test_an_average_that_never_begins():
-    hook = dict(type="EMAHook", begin_iter=600)
-    found = complaint(None, hooks=[hook], type="IterBasedTrainLoop", max_iters=600)
-    assert "custom_hooks.0 (EMAHook) begins after begin_iter=600" in found
-    hook["begin_iter"] = 599
-    assert passes(None, hooks=[hook], type="IterBasedTrainLoop", max_iters=600)
-
-
-EPOCHS = dict(type="EpochBasedTrainLoop", max_epochs=12)
-ITERATIONS = dict(type="IterBasedTrainLoop", max_iters=600)
-
-
-def rates(settings, steps, epoch_length):
-    """Rates that MMEngine sets at each step, from 1."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    default = dict(optimizer=optimizer, epoch_length=epoch_length)
-    scheduler = PARAM_SCHEDULERS.build(settings, default_args=default)
-    found = []
-    for _ in range(steps):
-        found.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return found
 
 
 def test_epochs_that_become_iterations_act_where_there_are_no_epochs():
@@ -298,100 +264,6 @@ def test_gaps_and_overlaps_that_are_meant():
     assert passes(dict(type="ExponentialLR", gamma=0.9), **EPOCHS)
 
 
-def cured(found, param_scheduler, epoch_length=None, **train_cfg):
-    """The schedulers with the settings that a message proposes; they pass."""
-    config = Config(dict(train_cfg=train_cfg, param_scheduler=param_scheduler))
-    options = found.partition("--cfg-options ")[2].split()
-    config.merge_from_dict({key: eval(value) for key, value in (o.split("=") for o in options)})
-    check_schedule(config, epoch_length)
-    return config.param_scheduler
-
-
-LONG = dict(type="IterBasedTrainLoop", max_iters=90_000)
-
-
-@pytest.mark.parametrize("end", [{}, {"end": 12}])
-def test_milestones_in_epochs_become_iterations(end):
-    """8 and 11 of 12 epochs are 60,000 and 82,500 of 90,000 iterations."""
-    steps = [dict(type="MultiStepLR", begin=0, milestones=[8, 11], **end)]
-    found = complaint(steps, **LONG)
-    assert "(MultiStepLR) has by_epoch=True, and there are no epochs: it never acts" in found
-    assert found.endswith("param_scheduler.0.milestones=[60000,82500]")
-    assert cured(found, steps, **LONG)[0].milestones == [60_000, 82_500]
-    # With epochs of 7,330 iterations: 8 * 7330 and 11 * 7330.
-    found = complaint(steps, epoch_length=7330, **LONG)
-    assert cured(found, steps, 7330, **LONG)[0].milestones == [58_640, 80_630]
-    # Neither lies in the training: 8/12 and 11/12 of it again.
-    found = complaint(steps, epoch_length=20_000, **LONG)
-    assert cured(found, steps, 20_000, **LONG)[0].milestones == [60_000, 82_500]
-
-
-def test_steps_and_warm_ups_in_epochs_become_iterations():
-    steps = [dict(type="StepLR", step_size=8)]
-    found = complaint(steps, **LONG)
-    assert cured(found, steps, **LONG)[0].step_size == 60_000  # two thirds
-    found = complaint(steps, epoch_length=5000, **LONG)
-    assert cured(found, steps, 5000, **LONG)[0].step_size == 40_000
-    # A step every 8,000 iterations would end at 1e-11 of the rate.
-    found = complaint(steps, epoch_length=1000, **LONG)
-    assert cured(found, steps, 1000, **LONG)[0].step_size == 60_000
-    warmed = [
-        dict(type="LinearLR", begin=0, end=1),
-        dict(type="CosineAnnealingLR", begin=1, end=12),
-    ]
-    found = complaint(warmed, **LONG)
-    assert [each.end for each in cured(found, warmed, **LONG)] == [7500, 90_000]  # 1/12
-    found = complaint(warmed, epoch_length=1000, **LONG)
-    assert [each.end for each in cured(found, warmed, 1000, **LONG)] == [1000, 90_000]
-
-
-def test_milestones_all_in_the_first_tenth():
-    early = [dict(type="MultiStepLR", milestones=[8, 11], by_epoch=False, end=90_000)]
-    found = complaint(early, **LONG)
-    assert "has milestones [8, 11], all in the first tenth of 90000 iterations" in found
-    assert cured(found, early, **LONG)[0].milestones == [60_000, 82_500]
-    assert passes(dict(early[0], milestones=[8, 9000]), **LONG)
-
-
-@pytest.mark.parametrize(
-    "warm_up",
-    [
-        dict(type="LinearLR", start_factor=0.001, by_epoch=False),
-        dict(type="LinearMomentum", start_factor=0.9, by_epoch=False),
-        dict(type="ConstantLR", factor=0.001, by_epoch=False),
-        dict(type="mmdet.QuadraticWarmupLR", by_epoch=False),
-    ],
-    ids=lambda warm_up: warm_up["type"],
-)
-def test_a_warm_up_without_an_end(warm_up):
-    """MMEngine's runner gives it the whole training; 600 / 12 is 50."""
-    found = complaint([warm_up], **ITERATIONS)
-    assert "has no end: it would warm up during the whole training" in found
-    assert found.endswith("max_iters=600 param_scheduler.0.end=50")
-    assert cured(found, [warm_up], **ITERATIONS)[0].end == 50
-    assert passes(dict(type="ConstantLR", factor=1, by_epoch=False), **ITERATIONS)
-
-
-@pytest.mark.parametrize(
-    "lowers",
-    [
-        dict(type="PolyLR"),
-        dict(type="CosineAnnealingLR", eta_min=0),
-        dict(type="LinearLR", start_factor=1.0, end_factor=0.1),
-        dict(type="PolyMomentum"),
-    ],
-    ids=lambda lowers: lowers["type"],
-)
-def test_an_endless_schedule(lowers):
-    """Without an end, the runner's is the training's; 1e9 is MMEngine's infinity."""
-    lowers = dict(lowers, by_epoch=False)
-    assert passes([lowers], **ITERATIONS)
-    endless = [dict(lowers, end=1_000_000_000)]
-    found = complaint(endless, **ITERATIONS)
-    assert "has no end: it would never proceed" in found
-    assert cured(found, endless, **ITERATIONS)[0].end == 600
-
-
 @pytest.mark.parametrize("epochs", [300, 64, 50, 30, 21])
 def test_yolox_by_the_book(epochs):
     """MMDetection's YOLOX counts T_max from the beginning of the training."""
@@ -440,105 +312,11 @@ def test_milestones_before_an_early_end():
     assert "ends after 290 iterations of 600" in found
 
 
-def test_a_milestone_that_is_not_in_a_list():
-    steps = [dict(type="MultiStepLR", by_epoch=False, milestones=500)]
-    found = complaint(steps, **ITERATIONS)
-    assert "has milestones=500, which is not a list" in found
-    assert cured(found, steps, **ITERATIONS)[0].milestones == [500]
-
-
 def test_types_may_be_classes():
     cosine = dict(type=CosineAnnealingLR, begin=0, end=6)
     assert "(CosineAnnealingLR) ends after 6 epochs of 12" in complaint(
         cosine, type=EpochBasedTrainLoop, max_epochs=12
     )
-
-
-def test_hooks_that_never_act():
-    found = complaint(None, hooks=[dict(type="EMAHook", begin_epoch=2)], **ITERATIONS)
-    assert "custom_hooks.0 (EMAHook) begins after begin_epoch=2" in found
-    assert passes(None, hooks=[dict(type="EMAHook", begin_epoch=2)], **EPOCHS)
-    switch = dict(type="mmdet.PipelineSwitchHook", switch_epoch=280)
-    assert passes(None, hooks=[switch], type="EpochBasedTrainLoop", max_epochs=300)
-    found = complaint(None, hooks=[switch], type="EpochBasedTrainLoop", max_epochs=30)
-    assert "has switch_epoch=280: it never acts" in found
-    assert found.endswith("custom_hooks.0.switch_epoch=28")
-    assert "it never acts" in complaint(None, hooks=[switch], **ITERATIONS)
-    yolox = dict(type="YOLOXModeSwitchHook", num_last_epochs=15)
-    assert passes(None, hooks=[yolox], type="EpochBasedTrainLoop", max_epochs=300)
-    found = complaint(None, hooks=[yolox], **EPOCHS)
-    assert "has num_last_epochs=15: it ends Mosaic and MixUp before the first iteration" in found
-    assert found.endswith("custom_hooks.0.num_last_epochs=1")
-    assert "before the first iteration" in complaint(None, hooks=[yolox], **ITERATIONS)
-    assert complaint(None, hooks=[dict(yolox, num_last_epochs=11)], **EPOCHS)
-    assert passes(None, hooks=[dict(yolox, num_last_epochs=10)], **EPOCHS)
-
-
-def test_checkpoints_that_would_never_be_written():
-    hook = dict(interval=700, by_epoch=False, save_last=False)
-    top = dict(default_hooks=dict(checkpoint=hook))
-    found = complaint(None, top=top, **ITERATIONS)
-    assert "has save_last=False and interval=700: it would save nothing" in found
-    assert passes(
-        None, top=dict(default_hooks=dict(checkpoint=dict(hook, interval=600))), **ITERATIONS
-    )
-    hook["save_last"] = True
-    assert passes(None, top=top, **ITERATIONS)
-    late = dict(hook, save_last=False, interval=100, save_begin=601)
-    found = complaint(None, top=dict(default_hooks=dict(checkpoint=late)), **ITERATIONS)
-    assert "has save_last=False and save_begin=601: it would save nothing" in found
-    late["save_begin"] = 600  # MMEngine saves when it begins
-    assert passes(None, top=dict(default_hooks=dict(checkpoint=late)), **ITERATIONS)
-
-
-def test_validation_that_never_happens():
-    top = dict(val_dataloader=dict(batch_size=1))
-    for length in (ITERATIONS, EPOCHS):
-        total = length.get("max_iters") or length["max_epochs"]
-        found = complaint(None, top=top, **length, val_begin=total + 2)
-        assert f"but train_cfg.val_begin={total + 2}: it would never validate (to" in found
-        assert found.endswith("train_cfg.val_begin=1")
-        for begin in (1, total, total + 1):
-            assert passes(None, top=top, **length, val_begin=begin)
-        assert passes(None, top={}, **length, val_begin=total + 2)
-        # After the last iteration or epoch, the loop validates, whatever the interval.
-        assert passes(None, top=top, **length, val_interval=total + 1)
-
-
-def test_a_run_says_that_it_does_not_validate():
-    config = Config(dict(train_cfg=dict(ITERATIONS, val_begin=601), val_dataloader=dict()))
-    assert describe_validation(config, training_length(config)) == (
-        "No validation: train_cfg.val_begin=601 is after train_cfg.max_iters=600"
-    )
-    config.train_cfg.val_begin = 600
-    assert describe_validation(config, training_length(config)) is None
-    assert describe_validation(config, None) is None
-
-
-def test_what_needs_validation():
-    best = dict(default_hooks=dict(checkpoint=dict(interval=1, save_best="auto", by_epoch=False)))
-    found = complaint(None, top=best, **ITERATIONS)
-    assert "save_best=auto needs validation, and there is no val_dataloader: take" in found
-    validated = dict(best, val_dataloader=dict(batch_size=1))
-    stopping = dict(type="EarlyStoppingHook", monitor="loss")
-    assert passes(None, top=validated, hooks=[stopping], **ITERATIONS)
-    found = complaint(None, top=validated, hooks=[stopping], **ITERATIONS, val_begin=601)
-    assert "save_best=auto needs validation, and train_cfg.val_begin=601 disables" in found
-    assert "custom_hooks.0 (EarlyStoppingHook) needs validation" in found
-
-
-def test_intervals_of_hooks_that_are_never_reached():
-    for kind in ("mmdet.CheckInvalidLossHook", "MeanTeacherHook"):
-        assert passes(None, hooks=[dict(type=kind, interval=600)], **ITERATIONS)
-        found = complaint(None, hooks=[dict(type=kind, interval=601)], **ITERATIONS)
-        assert "has interval=601: it never acts" in found
-    # The first of 600 steps copies the weights, and later ones average every 599th.
-    assert passes(None, hooks=[dict(type="EMAHook", interval=599)], **ITERATIONS)
-    found = complaint(None, hooks=[dict(type="EMAHook", interval=600)], **ITERATIONS)
-    assert "would be those of its first iteration" in found
-    late = dict(type="EMAHook", begin_iter=101)  # 500 steps
-    assert passes(None, hooks=[dict(late, interval=499)], **ITERATIONS)
-    assert complaint(None, hooks=[dict(late, interval=500)], **ITERATIONS)
 
 
 @pytest.mark.parametrize("path", MMDETECTION, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -2,21 +2,19 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from detector_configs import MEAN, STD, build, export
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.registry import MODELS
-from drivemim.transfer.detector_config import _near, write_detector_config
-from drivemim.transfer.exporting import export_backbone, read_export
+from drivemim.transfer.detector_config import write_detector_config
+from drivemim.transfer.exporting import read_export
 from drivemim.transfer.feature_check import fixed_image
 
 SHIPPED = [
@@ -31,65 +29,11 @@ SHIPPED = [
     "gfl/gfl_r50_fpn_1x_coco.py",
     "tood/tood_r50_fpn_1x_coco.py",
 ]
-MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-
-
-def export(repository, folder, name, backbone):
-    """An export of a pretrainer that was never trained, its statistics not those of a new one."""
-    cfg = Config.fromfile(repository / "tests" / "toys" / "configs" / "resnet.py")
-    cfg.model.encoder.backbone = {"type": "mmdet.ResNet", "norm_eval": False, **backbone}
-    draw = torch.Generator().manual_seed(0)
-    with DefaultScope.overwrite_default_scope("drivemim"):
-        model = MODELS.build(cfg.model)
-    for key, buffer in model.encoder.backbone.named_buffers():
-        if key.endswith("running_mean"):
-            buffer.copy_(0.1 * torch.randn(buffer.shape, generator=draw))
-        if key.endswith("running_var"):
-            buffer.copy_(1 + torch.rand(buffer.shape, generator=draw))
-    meta = {"cfg": cfg.pretty_text, "iter": 2, "seed": 0}
-    torch.save({"meta": meta, "state_dict": model.state_dict()}, folder / f"{name}.run.pth")
-    export_backbone(folder / f"{name}.run.pth", folder / f"{name}.safetensors")
-    return folder / f"{name}.safetensors"
 
 
 @pytest.fixture(scope="module")
 def resnet50(repository, tmp_path_factory):
     return export(repository, tmp_path_factory.mktemp("r50"), "resnet50", {"depth": 50})
-
-
-@pytest.fixture(scope="module")
-def small(repository, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("r18")
-    return export(repository, folder, "resnet18", {"depth": 18, "base_channels": 8})
-
-
-@pytest.fixture
-def theirs(tmp_path):
-    """A user's own config, small."""
-
-    def write(more="", backbone="", preprocessor="bgr_to_rgb=True", depth=18):
-        path = tmp_path / "mine" / "theirs.py"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"""
-default_scope = 'mmdet'
-model = dict(
-    type='RetinaNet',
-    data_preprocessor=dict(type='DetDataPreprocessor', mean={MEAN}, std={STD}, {preprocessor}),
-    backbone=dict(type='ResNet', depth={depth}, base_channels=8, frozen_stages=1, {backbone}),
-    neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, num_outs=5),
-    bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8,
-                   stacked_convs=1))
-{more}
-""")
-        return path
-
-    return write
-
-
-def build(path):
-    cfg = Config.fromfile(path)
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        return cfg, MODELS.build(cfg.model)
 
 
 @pytest.mark.parametrize(
@@ -267,41 +211,6 @@ def test_a_hook_that_loads_another_export_is_left_out(small, theirs, tmp_path, p
     assert found == ([] if plain else [other])
 
 
-@pytest.mark.parametrize("plain", [False, True])
-def test_config_and_weights_can_be_moved_together(small, theirs, tmp_path, monkeypatch, plain):
-    project, moved = tmp_path / "project", tmp_path / "moved"
-    for name in ("weights", "configs"):
-        (project / name).mkdir(parents=True)
-    base = shutil.copy(theirs(), project / "configs" / "theirs.py")
-    for suffix in (".safetensors", ".pth"):
-        shutil.copy(small.with_suffix(suffix), project / "weights" / f"small{suffix}")
-    monkeypatch.chdir(project)
-    found = write_detector_config(
-        "configs/theirs.py", "weights/small.safetensors", out="configs/out.py", plain=plain
-    )
-    assert str(tmp_path) not in (project / "configs" / "out.py").read_text() == found.text
-    monkeypatch.chdir(tmp_path)
-    project.rename(moved)
-    assert not Path(base).exists()
-    cfg, model = build(moved / "configs" / "out.py")
-    named = cfg.model.backbone.init_cfg if plain else cfg.custom_hooks[-1]
-    suffix = ".pth" if plain else ".safetensors"
-    assert Path(named.checkpoint).resolve() == moved / "weights" / f"small{suffix}"
-    # Of a config that inherits it from another folder as well.
-    (tmp_path / "child.py").write_text("_base_ = 'moved/configs/out.py'")
-    assert build(tmp_path / "child.py")[0].model.backbone == cfg.model.backbone
-    if plain:
-        model.init_weights()
-        state = read_export(moved / "weights" / "small.safetensors")[0]
-        assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
-
-
-def test_weights_without_a_common_folder_keep_their_absolute_path():
-    assert str(_near(Path("/data/a.pth"), Path("/home/configs"))) == "/data/a.pth"
-    near = _near(Path("/home/weights/a.pth"), Path("/home/configs"))
-    assert str(near) == "{{ fileDirname }}/../weights/a.pth"
-
-
 def test_norm_layers_that_ask_other_processes_are_no_obstacle(small, theirs, tmp_path):
     path = theirs("model['neck']['norm_cfg'] = dict(type='MMSyncBN')")
     write_detector_config(str(path), small, out=tmp_path / "small.py")
@@ -357,49 +266,6 @@ def test_what_cannot_be_set_right_is_refused(small, theirs, tmp_path, change, li
     assert not (tmp_path / "small.py").exists()
 
 
-def test_config_and_backbone_may_be_swapped(tmp_path):
-    config, backbone = tmp_path / "theirs.py", tmp_path / "backbone.safetensors"
-    config.write_text("model = dict()\n")
-    with pytest.raises(ConfigError) as error:
-        write_detector_config(str(backbone), config)
-    assert str(error.value) == (
-        f"--backbone {config} is a config, not an exported backbone; --config and --backbone may "
-        "be swapped"
-    )
-    with pytest.raises(ConfigError, match="holds weights and is not a config; --config and"):
-        write_detector_config(str(backbone), backbone)
-    assert config.read_text() == "model = dict()\n"
-
-
-def test_paths_that_cannot_be(small, theirs, tmp_path):
-    path = theirs()
-    with pytest.raises(ConfigError, match="there is no config gone.py"):
-        write_detector_config("gone.py", small)
-    with pytest.raises(ConfigError, match="mmdet::gone.py cannot be read"):
-        write_detector_config("mmdet::gone.py", small)
-    with pytest.raises(ConfigError, match="would replace the config it inherits"):
-        write_detector_config(str(path), small, out=path)
-    with pytest.raises(ConfigError, match="must end in .py"):
-        write_detector_config(str(path), small, out=tmp_path / "small")
-    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder"):
-        write_detector_config(str(path), small, out=tmp_path)
-    with pytest.raises(NotADirectoryError, match=f"{path} is a file"):
-        write_detector_config(str(path), small, out=path / "small.py")
-    with pytest.raises(FileNotFoundError, match="no backbone at"):
-        write_detector_config(str(path), tmp_path / "gone.safetensors")
-
-
-def test_only_its_own_configs_are_replaced(small, theirs, tmp_path):
-    out = tmp_path / "base.py"
-    out.write_text("model = dict()\n")
-    with pytest.raises(ConfigError, match=r"base\.py is there and was not written by drivemim"):
-        write_detector_config(str(theirs()), small, out=out)
-    assert out.read_text() == "model = dict()\n"
-    out.unlink()
-    first = write_detector_config(str(theirs()), small, out=out).text
-    assert write_detector_config(str(theirs()), small, out=out).text == first == out.read_text()
-
-
 def test_no_other_backbone_is_loaded_after_the_export(small, theirs, tmp_path):
     """``tools/train.py`` loads ``backbone_checkpoint`` after the hooks that a config lists."""
     out = tmp_path / "small.py"
@@ -416,15 +282,3 @@ def test_no_other_weights_are_loaded_instead(small, theirs, tmp_path):
     model = load_config(tmp_path / "small.py").model
     assert model.init_cfg is None
     assert model.backbone.pretrained is None
-
-
-def test_the_pth_beside_has_to_be_the_same(small, theirs, tmp_path):
-    copy = tmp_path / "copy.safetensors"
-    copy.write_bytes(small.read_bytes())
-    with pytest.raises(FileNotFoundError, match=r"no backbone at .*copy.pth"):
-        write_detector_config(str(theirs()), copy, plain=True)
-    content = torch.load(small.with_suffix(".pth"))
-    content["state_dict"]["conv1.weight"] += 1
-    torch.save(content, tmp_path / "copy.pth")
-    with pytest.raises(CheckpointError, match="has other weights than copy.safetensors"):
-        write_detector_config(str(theirs()), copy, plain=True)

@@ -2,41 +2,24 @@
 
 import json
 import re
-from functools import partial
 
 import pytest
 import safetensors
 import safetensors.torch
 import torch
 from mmengine.registry import DefaultScope
+from toy_exports import NORMALIZATION, RESNET, VIT, detector, pretrain
 
 from drivemim.compat import read_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.training.run import train
-from drivemim.transfer import weights_file
 from drivemim.transfer.exporting import (
     export_backbone,
     load_export,
-    load_weights,
     read_export,
 )
 from drivemim.transfer.feature_check import fixed_image
-from drivemim.transfer.initial_weights import load_start
 from drivemim.transfer.name_matching import describe_differences
-
-RESNET = {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8}
-VIT = {"type": "drivemim.ViT", "embed_dims": 16, "depth": 3, "num_heads": 2, "patch_size": 8}
-NORMALIZATION = {
-    "mean": [123.675, 116.28, 103.53],
-    "std": [58.395, 57.12, 57.375],
-    "bgr_to_rgb": True,
-}
-
-
-def pretrain(repository, folder, name):
-    config = repository / "tests" / "toys" / "configs" / f"{name}.py"
-    train(config, work_dir=folder / f"pretrain_{name}")
-    return folder / f"pretrain_{name}" / "iter_2.pth"
 
 
 @pytest.fixture(scope="module")
@@ -75,30 +58,6 @@ def test_a_teachers_weights_stay_behind(repository, tmp_path, kind):
         model = detector(VIT)
         load_export(model, tmp_path / "vit.safetensors")
         assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
-
-
-def detector(backbone, **preprocessor):
-    from mmdet.registry import MODELS
-
-    settings = {"type": "DetDataPreprocessor", "pad_size_divisor": 128, **NORMALIZATION}
-    neck = {"type": "FPN", "in_channels": [8, 16, 32, 64], "out_channels": 8, "num_outs": 5}
-    if backbone["type"] == "drivemim.ViT":
-        neck = {"type": "drivemim.SimpleFeaturePyramid", "in_channels": 16, "out_channels": 8}
-    config = {
-        "type": "RetinaNet",
-        "backbone": dict(backbone),
-        "neck": neck,
-        "bbox_head": {
-            "type": "RetinaHead",
-            "num_classes": 2,
-            "in_channels": 8,
-            "feat_channels": 8,
-            "stacked_convs": 1,
-        },
-        "data_preprocessor": {**settings, **preprocessor},
-    }
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        return MODELS.build(config)
 
 
 def test_metadata_says_how_to_use_the_weights(resnet, resnet_run):
@@ -285,105 +244,6 @@ def test_export_does_not_replace_its_checkpoint(resnet_run):
     with pytest.raises(ConfigError, match=rf"{resnet_run.name}.*would replace the checkpoint"):
         export_backbone(resnet_run, resnet_run.with_suffix(".safetensors"))
     assert resnet_run.read_bytes() == before
-
-
-def foreign(resnet, path, wrap=dict, prefix="", **more):
-    """The exported weights as somebody else's checkpoint."""
-    state = {f"{prefix}{name}": value for name, value in read_export(resnet)[0].items()}
-    torch.save(wrap({**state, **more}), path)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("prefix", "more", "left_out"),
-    [
-        ("", {}, ""),
-        ("", {"fc.weight": torch.zeros(5, 64), "fc.bias": torch.zeros(5)}, "2 tensors of fc"),
-        ("backbone.", {"neck.a": torch.zeros(1), "encoder.b": torch.zeros(1),
-                       "decoder.c": torch.zeros(1)}, "3 tensors of decoder, encoder, neck"),
-        ("module.backbone.", {"module.head.fc.bias": torch.zeros(5)}, "1 tensors of head"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize(
-    "wrap", [dict, lambda state: {"state_dict": state, "epoch": 3}, lambda state: {"model": state}]
-)
-def test_any_checkpoint_starts_a_detector(resnet, tmp_path, wrap, prefix, more, left_out):
-    path = foreign(resnet, tmp_path / "other.pth", wrap, prefix, **more)
-    model = detector(RESNET, mean=[1.0, 2.0, 3.0])  # nothing is known of its normalisation
-    report = load_weights(model, path)
-    state = read_export(resnet)[0]
-    assert set(model.backbone.state_dict()) == set(state)
-    assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)
-    assert report.startswith(f"Loaded all {len(state)} tensors of the backbone of {path}, which")
-    kind = "a detector's checkpoint" if prefix else "not an export of DriveMIM"
-    assert f"which is {kind}. The file does not say how images were normalised" in report
-    assert report.endswith(f"Left out: {left_out}") if left_out else "Left out" not in report
-
-
-def test_other_safetensors_and_files_without_counters(resnet, tmp_path):
-    state = read_export(resnet)[0]
-    old = {name: value for name, value in state.items() if "num_batches" not in name}
-    assert len(old) < len(state)
-    safetensors.torch.save_file(old, tmp_path / "old.safetensors")
-    model = detector(RESNET)
-    load_weights(model, tmp_path / "old.safetensors")
-    assert all(torch.equal(model.backbone.state_dict()[name], old[name]) for name in old)
-
-
-def test_any_checkpoint_is_still_strict(resnet_run, resnet, tmp_path):
-    state = read_export(resnet)[0]
-    incomplete = {name: value for name, value in state.items() if name != "layer2.0.conv1.weight"}
-    torch.save(incomplete, tmp_path / "incomplete.pth")
-    model = detector(RESNET)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r"missing 1 \(layer2.0.conv1.weight\)"):
-        load_weights(model, tmp_path / "incomplete.pth")
-    path = foreign(resnet, tmp_path / "more.pth", **{"layer9.weight": torch.zeros(1)})
-    with pytest.raises(CheckpointError, match=r"unexpected 1 \(layer9.weight\)"):
-        load_weights(model, path)
-    with pytest.raises(CheckpointError, match="export its backbone with drivemim export"):
-        load_weights(model, resnet_run)
-    torch.save({"iter": 3, "optimizer": {}}, tmp_path / "none.pth")
-    with pytest.raises(CheckpointError, match=r"none.pth holds no weights that are understood"):
-        load_weights(model, tmp_path / "none.pth")
-    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_start_reads_its_weights_file_once(resnet, monkeypatch, suffix):
-    opened = []
-    for module, name in (
-        (weights_file.safetensors, "safe_open"), (weights_file, "read_checkpoint"),
-    ):  # fmt: skip
-        original = getattr(module, name)
-        monkeypatch.setattr(
-            module,
-            name,
-            lambda path, *given, original=original, **named: (
-                opened.append(path) or original(path, *given, **named)
-            ),
-        )
-    path = resnet.with_suffix(suffix)
-    for load in (
-        load_weights,
-        partial(load_start, whole=False),
-        partial(load_start, whole=True),
-    ):
-        assert "features equal" in load(detector(RESNET), path)
-        assert opened == [path]
-        opened.clear()
-
-
-def test_the_record_of_a_start_is_read_without_its_tensors(resnet):
-    content, metadata = weights_file.read_weights(resnet, tensors=False)
-    assert content == {"state_dict": {}}
-    assert metadata == read_export(resnet)[1]
-
-
-def test_an_export_is_verified_however_it_is_loaded(resnet):
-    assert "features equal" in load_weights(detector(RESNET), resnet.with_suffix(".pth"))
-    with pytest.raises(CheckpointError, match="features are not the pretrainer's"):
-        load_weights(detector(RESNET, bgr_to_rgb=False), resnet)
 
 
 def test_differences_between_configs_are_those_that_matter(resnet):
