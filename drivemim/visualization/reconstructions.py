@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from drivemim.checkpoint_kinds import check_weights, classify, is_export, kind_of, unwrapped
+from drivemim.checkpoint_kinds import (
+    check_weights,
+    classify,
+    describe_mismatch,
+    is_export,
+    kind_of,
+    unwrapped,
+)
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.data import SampleRequest
@@ -92,12 +99,12 @@ def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
         )
     model: MaskedPretrainer = MODELS.build(cfg.model)
     weights = unwrapped(content["state_dict"])
-    check_weights(checkpoint, weights, model.state_dict())
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+    if mismatch := describe_mismatch(model.state_dict(), weights):
         raise CheckpointError(
-            f"{checkpoint} does not fit {cfg.filename}: {error}. It is {kind_of(content)}"
-        ) from error
+            f"{checkpoint} does not fit {cfg.filename}; give the config of the same run. It is "
+            f"{kind_of(content)}. Tensors: {mismatch}"
+        )
+    check_weights(checkpoint, weights, model.state_dict())
+    model.load_state_dict(weights)
     model.eval()
     return model
