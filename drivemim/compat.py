@@ -25,6 +25,7 @@ from urllib.parse import urlparse
 import torch
 from mmengine.logging import print_log
 from mmengine.optim import _ParamScheduler
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.registry import FUNCTIONS, Registry
 from mmengine.runner import CheckpointLoader, checkpoint
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -45,6 +46,11 @@ warnings.filterwarnings(
 )
 
 _LOOPS = ("train", "val", "test")
+_ANNEALING = {
+    "_annealing_cos": OneCycleParamScheduler._annealing_cos,
+    "_annealing_linear": OneCycleParamScheduler._annealing_linear,
+}
+"""Functions of three numbers, one of which is in the state of MMEngine's ``OneCycleLR``."""
 
 
 # --- Checkpoints ---------------------------------------------------------------------------------
@@ -79,7 +85,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
         if is_trusted(path):
             print_log(f"{path} is trusted and may run code while it is read", "current")
             return torch.load(path, map_location=map_location, weights_only=False)
-        with torch.serialization.safe_globals(safe_globals()):
+        with torch.serialization.safe_globals(safe_globals(_ANNEALING)):
             return torch.load(path, map_location=map_location, weights_only=True)
     except _UNREADABLE as error:
         if reason := _refusal(path, error):
@@ -379,3 +385,13 @@ def is_resumed(runner: Any) -> bool:
     """Return whether a Runner resumes a run."""
     resumed: bool = runner._resume
     return resumed
+
+
+def chosen_indices(dataset: Any) -> Any:
+    """Return the ``indices`` that an MMEngine data set was built with; None for all."""
+    return dataset._indices
+
+
+def cpu_attention() -> Any:
+    """Return PyTorch's operator of scaled dot-product attention on a CPU."""
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks.mask_benchmark import milliseconds, synthetic_clips
 from drivemim.clips import Clips
+from drivemim.compat import cpu_attention
 from drivemim.config.loading import dicts_in, load_config
 from drivemim.registry import MODELS
 from drivemim.transfer.export_metadata import training_image_size
@@ -85,8 +86,7 @@ def step_cost(
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).to(device).train()
     clips = single_frames(frames, training_image_size(cfg), device)
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    counter = FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
+    counter = FlopCounterMode(display=False, custom_mapping={cpu_attention(): _attention_flops})
     with torch.no_grad(), counter:
         model(clips, mode="loss")
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
