@@ -26,6 +26,7 @@ from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
+from drivemim.option_words import as_spoken
 from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
 from drivemim.training.compact_log import brief_console
@@ -48,7 +49,7 @@ def train(
     config: str | Path,
     *,
     work_dir: str | Path | None = None,
-    resume: str | Path | None = None,
+    resume: bool | str | Path | None = None,
     amp: bool = False,
     launcher: str = "none",
     seed: int | None = None,
@@ -67,8 +68,8 @@ def train(
         config: path of an MMEngine config, or name of a shipped one.
         work_dir: folder of logs and checkpoints; by default the config's, else
             ``work_dirs/NAME_OF_CONFIG``.
-        resume: a checkpoint to resume from, or ``NEWEST`` for the newest complete one in
-            ``work_dir``. If there is none yet, ``NEWEST`` starts from the beginning.
+        resume: a checkpoint to resume from, or True (or ``NEWEST``) for the newest complete one in
+            ``work_dir``. If there is none yet, True starts from the beginning.
         amp: use mixed precision, bfloat16 if the device has it.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, like MMEngine's.
         seed: replaces the config's ``randomness.seed``; 0 if neither is set.
@@ -94,7 +95,7 @@ def train(
     if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
         _compare_complete(runner, checkpoint)
         if is_main_process():
-            print_log(line)
+            print_log(as_spoken(line))
         return runner
     runner.register_hook(CheckAgreement(compare_checkpoint=checkpoint is not None))
     if is_pretrainer(cfg.model):
@@ -251,13 +252,15 @@ def _check_accumulation(cfg: Config) -> None:
 
 
 def _choose_start(
-    cfg: Config, resume: str | Path | None, seed: int | None
+    cfg: Config, resume: bool | str | Path | None, seed: int | None
 ) -> tuple[Path | None, dict[str, Any]]:
     """Choose the checkpoint to resume from, and set the seed of the run.
 
     Returns:
         The checkpoint, None for a new run, and how far it was trained.
     """
+    if isinstance(resume, bool):
+        resume = NEWEST if resume else None
     if resume is None and cfg.get("resume"):  # same meaning as in MMEngine
         resume = cfg.get("load_from") or NEWEST
     hook = (cfg.get("default_hooks") or {}).get("checkpoint")
