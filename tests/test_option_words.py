@@ -75,7 +75,15 @@ def test_the_options_of_a_message_can_be_pasted():
 
 @pytest.mark.parametrize(
     "name",
-    ["build_index", "evaluate", "export_backbone", "load_backbone", "open_index", "pretrain", "train"],
+    [
+        "build_index",
+        "evaluate",
+        "export_backbone",
+        "load_backbone",
+        "open_index",
+        "pretrain",
+        "train",
+    ],
 )
 def test_every_public_function_names_arguments(name):
     assert getattr(drivemim, name).__wrapped__.__module__.startswith("drivemim.")

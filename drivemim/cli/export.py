@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
+from drivemim.arguments import ArgumentParser
 from drivemim.errors import one_line_errors
 from drivemim.transfer.exporting import export_backbone
 from drivemim.trust import add_trust_option
@@ -11,7 +10,7 @@ from drivemim.trust import add_trust_option
 
 def main() -> None:
     """Parse the command line and export."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", help="of a pretraining run")
     parser.add_argument("out", help=".safetensors file; a .pth and a model card go beside it")
     parser.add_argument("--config", help="of the run, instead of the one in the checkpoint")

@@ -133,7 +133,7 @@ def test_the_data_are_those_of_the_config_and_the_index(index, tables):
         "cameras": "CAM_FRONT",
         "boxes": "AnnotatedBoxes",
         "time steps": "2",
-        "seconds between them": "0.25",
+        "interval of the time steps": "0.25 s",
         "one camera a clip": "no",
         "lidar points a frame": "0",
         "augmentation": "AugmentSettings(flip=0.25)",

@@ -8,7 +8,6 @@ masking teacher, which may need only a forward pass.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import resource
 import statistics
@@ -24,6 +23,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks.mask_benchmark import milliseconds, synthetic_clips
+from drivemim.arguments import ArgumentParser
 from drivemim.clips import Clips
 from drivemim.compat import cpu_attention
 from drivemim.config.loading import dicts_in, load_config
@@ -156,7 +156,7 @@ def _time_loading(cfg: Config, index: str, repeats: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one row per config."""
-    parser = argparse.ArgumentParser(prog="benchmark.py step", description=__doc__)
+    parser = ArgumentParser(prog="benchmark.py step", description=__doc__)
     parser.add_argument("configs", nargs="+", help="pretraining configs; the first is the baseline")
     parser.add_argument("--frames", type=int, default=4, help="of a batch")
     parser.add_argument("--repeats", type=int, default=9, help="timed steps; 0 counts FLOPs only")
