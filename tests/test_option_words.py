@@ -11,10 +11,11 @@ from drivemim.option_words import as_spoken, speaks_python
 MESSAGES = [
     (
         "Set what belongs together: --cfg-options train_cfg.max_iters=20 param_scheduler.0.end=1",
-        "Set what belongs together: options={'train_cfg.max_iters': 20, 'param_scheduler.0.end': 1}",
+        "Set what belongs together: options={'train_cfg.max_iters': 20, "
+        "'param_scheduler.0.end': 1}",
     ),
     ("(--cfg-options load_from=None), or", "(options={'load_from': None}), or"),
-    ("--cfg-options model.maskin.ratio: model has no", "options['model.maskin.ratio']: model has no"),
+    ("--cfg-options model.maskin.ratio: no key", "options['model.maskin.ratio']: no key"),
     ("--cfg-options of toy.py: no", "options of toy.py: no"),
     ("set a larger max_iters with --cfg-options, and", "set a larger max_iters with options, and"),
     (
@@ -26,7 +27,7 @@ MESSAGES = [
     ("--resume a/iter_2.pth: run has", "resume=a/iter_2.pth: run has"),
     ("--seed 3, but x.pth; leave --seed out", "seed=3, but x.pth; leave seed out"),
     ("use --launcher pytorch", "use launcher='pytorch'"),
-    ("leave those frames out with --missing-images drop", "leave those frames out with missing_images='drop'"),
+    ("or leave out with --missing-images drop", "or leave out with missing_images='drop'"),
     ("give --input-size H W", "give input_size=(H, W)"),
     ("train with EMAHook or leave --ema out", "train with EMAHook or leave ema out"),
     ("check --root and --version", "check root and version"),
@@ -74,16 +75,7 @@ def test_the_options_of_a_message_can_be_pasted():
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "build_index",
-        "evaluate",
-        "export_backbone",
-        "load_backbone",
-        "open_index",
-        "pretrain",
-        "train",
-    ],
+    "name", [name for name in drivemim.__all__ if name.islower() and name[0] != "_"]
 )
 def test_every_public_function_names_arguments(name):
     assert getattr(drivemim, name).__wrapped__.__module__.startswith("drivemim.")

@@ -140,6 +140,23 @@ def test_the_data_are_those_of_the_config_and_the_index(index, tables):
     }
 
 
+@pytest.mark.parametrize(
+    ("steps", "seconds", "interval"),
+    [
+        (1, None, "none, a single time step"),
+        (1, 0.5, "none, a single time step"),
+        (2, None, "one keyframe to the next"),
+        (3, 0.1, "0.1 s"),
+    ],
+)
+def test_the_interval_of_time_steps_makes_sense(card, steps, seconds, interval):
+    metadata = copy.deepcopy(card[1])
+    metadata["data"][0] |= {"steps": steps, "spacing": seconds}
+    rows = rows_of(render_card("vit", metadata))["Data"]
+    assert rows["time steps"] == str(steps)
+    assert rows["interval of the time steps"] == interval
+
+
 def test_the_recipe_is_that_of_the_config_and_the_log(tables):
     assert tables["Recipe"] == {
         "masks": "ObjectMask(mask_ratio=0.75, visible_fraction=0.2)",
