@@ -18,8 +18,8 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.option_words import speaks_python
 from drivemim.training import run
-from drivemim.training.checkpoints import newest_checkpoint
 from drivemim.transfer import exporting, pretrained_backbone
+from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 __all__ = [
     "PretrainingRun",

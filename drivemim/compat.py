@@ -13,7 +13,6 @@ import pickle
 import re
 import struct
 import traceback
-import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from drivemim.checkpoint_kinds import describe_file
 from drivemim.errors import CheckpointError, ConfigError, did_you_mean
+from drivemim.foreign_messages import mute_prints
 from drivemim.trust import is_trusted, trust_cure
 from drivemim.unpickling import refused_globals, safe_globals
 
@@ -40,10 +40,7 @@ ParamScheduler = _ParamScheduler
 BatchNorm = _BatchNorm
 """Base class of every PyTorch batch normalisation, synchronised or not; it has no public name."""
 
-# MMDetection prints this when it is imported; only its CocoFasterMetric needs the package.
-warnings.filterwarnings(
-    "ignore", "faster_coco_eval is not installed, metrics will not be computed", UserWarning
-)
+mute_prints()
 
 _LOOPS = ("train", "val", "test")
 _ANNEALING = {

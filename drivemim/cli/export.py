@@ -11,7 +11,7 @@ from drivemim.trust import add_trust_option
 def main() -> None:
     """Parse the command line and export."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", help="of a pretraining run")
+    parser.add_argument("checkpoint", help="of a pretraining run, or its folder for the newest one")
     parser.add_argument("out", help=".safetensors file; a .pth and a model card go beside it")
     parser.add_argument("--config", help="of the run, instead of the one in the checkpoint")
     parser.add_argument("--ema", action="store_true", help="export the averaged weights")

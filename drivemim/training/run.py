@@ -29,14 +29,19 @@ from drivemim.files import ensure_folder, ensure_writable, write_bytes
 from drivemim.option_words import as_spoken
 from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
-from drivemim.training.compact_log import brief_console
+from drivemim.training.compact_log import brief_console, deprecations_in_log
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.strict_load import StrictLoad
 from drivemim.training.schedule import check_schedule
 from drivemim.training.training_length import training_length
-from drivemim.training.work_dir import NEWEST, choose_checkpoint, read_progress
+from drivemim.training.work_dir import (
+    NEWEST,
+    choose_checkpoint,
+    nothing_left_unless_begun,
+    read_progress,
+)
 from drivemim.transfer.initial_weights import take_start
 
 __all__ = ["NEWEST", "evaluate", "train"]
@@ -91,19 +96,19 @@ def train(
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_start(cfg)
-    runner = _build(cfg)
-    if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
-        _compare_complete(runner, checkpoint)
-        if is_main_process():
-            print_log(as_spoken(line))
-        return runner
-    runner.register_hook(CheckAgreement(compare_checkpoint=checkpoint is not None))
-    if is_pretrainer(cfg.model):
-        runner.register_hook(RecordPretraining())
-    runner.register_hook(DumpConfig(dump))
-    runner.register_hook(DescribeRun())
-    with config_errors():
-        runner.train()
+    with nothing_left_unless_begun(cfg.work_dir) as mark, deprecations_in_log():
+        runner = _build(cfg)
+        if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
+            _compare_complete(runner, checkpoint)
+            if is_main_process():
+                print_log(as_spoken(line))
+            return runner
+        hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
+        hooks += [RecordPretraining()] if is_pretrainer(cfg.model) else []
+        for hook in (*hooks, DescribeRun(), mark):
+            runner.register_hook(hook)
+        with config_errors():
+            runner.train()
     return runner
 
 
@@ -155,10 +160,12 @@ def evaluate(
         pictures = {"folder": str(show_dir), "count": show_count, "min_score": show_score}
         hooks.append({"type": "drivemim.DrawDetections", **pictures})
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
-    runner = _build(cfg)
-    runner.register_hook(CheckAgreement(compare_checkpoint=True))
-    with config_errors():
-        metrics: dict[str, float] = runner.test()
+    with nothing_left_unless_begun(cfg.work_dir) as mark, deprecations_in_log():
+        runner = _build(cfg)
+        for hook in (CheckAgreement(compare_checkpoint=True), mark):
+            runner.register_hook(hook)
+        with config_errors():
+            metrics: dict[str, float] = runner.test()
     if out is not None and is_main_process():
         curves: dict[str, ClassCurves] = {}
         for metric in runner.test_loop.evaluator.metrics:

@@ -40,6 +40,7 @@ from drivemim.transfer.external_vit import fit_vit, without_final_norm
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
 from drivemim.transfer.model_card import check_place, read_card_results, render_card
 from drivemim.transfer.name_matching import describe_differences
+from drivemim.transfer.run_checkpoints import checkpoint_in
 from drivemim.transfer.weights_file import METADATA_KEY, read_weights
 
 
@@ -55,7 +56,7 @@ def export_backbone(
     """Write a pretraining checkpoint's backbone as ``out``, with a plain ``.pth`` and a model card.
 
     Args:
-        checkpoint: checkpoint of a pretraining run.
+        checkpoint: checkpoint of a pretraining run, or the run's folder for its newest one.
         out: file ending in ``.safetensors``.
         config: config of the run; by default the one inside the checkpoint.
         ema: take the averaged weights that MMEngine's ``EMAHook`` keeps.
@@ -74,7 +75,8 @@ def export_backbone(
         CheckpointError: if the checkpoint is damaged, of another model, or lacks requested weights.
     """
     out = Path(out)
-    _check_files(Path(checkpoint), out)
+    checkpoint = checkpoint_in(Path(checkpoint))
+    _check_files(checkpoint, out)
     results = read_card_results(metrics)
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)

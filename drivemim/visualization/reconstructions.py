@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,13 @@ from drivemim.checkpoint_kinds import (
 )
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
+from drivemim.config.building import build_model
+from drivemim.config.loading import is_pretrainer, load_config
 from drivemim.data import SampleRequest
-from drivemim.errors import CheckpointError
+from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import ensure_folder
 from drivemim.models import MaskedPretrainer
-from drivemim.registry import DATASETS, MODELS
+from drivemim.registry import DATASETS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
 from drivemim.visualization.picture_data import camera_names, plain_dataset
 
@@ -58,13 +59,19 @@ def draw_reconstructions(
         The written files, clips and reconstructions alternating.
 
     Raises:
+        ConfigError: if the config is not a pretrainer's.
         ValueError: if the data set has no clips.
         NotADirectoryError: if ``out`` is a file.
         CheckpointError: if the checkpoint is damaged, would run code, or does not fit.
     """
     ensure_folder(out)
-    cfg = Config.fromfile(str(config))
-    cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
+    cfg = load_config(config, options)
+    if not is_pretrainer(cfg.get("model") or {}):
+        raise ConfigError(
+            f"{config} is not the config of a pretraining run: its model is "
+            f"{(cfg.get('model') or {}).get('type')}; drivemim test --show-dir FOLDER draws the "
+            "detections of a detector"
+        )
     model = _load_model(cfg, checkpoint)
     dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
     if len(dataset) == 0:
@@ -97,7 +104,7 @@ def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
             f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
             f"{kind_of(content)}"
         )
-    model: MaskedPretrainer = MODELS.build(cfg.model)
+    model: MaskedPretrainer = build_model(cfg, cfg.filename, "drivemim")  # type: ignore[assignment]  # is_pretrainer
     weights = unwrapped(content["state_dict"])
     if mismatch := describe_mismatch(model.state_dict(), weights):
         raise CheckpointError(

@@ -6,9 +6,9 @@ import torch
 
 from drivemim.compat import is_complete, read_checkpoint
 from drivemim.errors import CheckpointError
-from drivemim.training.checkpoints import newest_checkpoint
 from drivemim.training.hooks.atomic_checkpoint import AtomicBackend
 from drivemim.training.run import train
+from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 
 def no_space(*_):
