@@ -12,10 +12,9 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.visualization import Visualizer
 
 from drivemim.checkpoint_kinds import kind_of
-from drivemim.compat import read_checkpoint
+from drivemim.compat import forget_instance, read_checkpoint, run_instances
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
@@ -58,28 +57,20 @@ def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
     folder = Path(work_dir).absolute()
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     before = set(folder.iterdir()) if folder.is_dir() else set()
-    visualizer = _visualizer()
+    instances = run_instances()
     mark = MarkBegin()
     try:
         yield mark
     finally:
         if not mark.is_begun and folder.is_dir() and is_main_process():
-            if (own := _visualizer()) is not None and own is not visualizer:
-                own.close()  # TensorBoard's thread would write into the removed folder
+            for kind, name in run_instances() - instances:
+                forget_instance(kind, name)
             for path in set(folder.iterdir()) - before:
                 if _LOGS.fullmatch(path.name) and path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
             with suppress(OSError):  # something else was written there meanwhile
                 for each in new:
                     each.rmdir()
-
-
-def _visualizer() -> Any:
-    """Return the visualizer of the latest run in this process; None before the first."""
-    try:
-        return Visualizer.get_current_instance()
-    except RuntimeError:
-        return None
 
 
 def choose_checkpoint(

@@ -74,8 +74,7 @@ def export_backbone(
         DataError: if a file of ``metrics`` is not JSON with numbers.
         CheckpointError: if the checkpoint is damaged, of another model, or lacks requested weights.
     """
-    out = Path(out)
-    checkpoint = checkpoint_in(Path(checkpoint))
+    out, checkpoint = Path(out), checkpoint_in(Path(checkpoint))
     _check_files(checkpoint, out)
     results = read_card_results(metrics)
     content = read_checkpoint(checkpoint)
