@@ -211,7 +211,7 @@ def checked_image_size(image_size: Any) -> tuple[int, int]:
         ConfigError: if the value is not a pair of positive integers.
     """
     is_pair = isinstance(image_size, (list, tuple)) and len(image_size) == 2
-    if not is_pair or not all(isinstance(side, Integral) and side > 0 for side in image_size):
+    if not is_pair or not all(isinstance(side, Integral) and int(side) > 0 for side in image_size):
         square = isinstance(image_size, int) and image_size > 0
         example = (image_size, image_size) if square else (224, 320)
         raise ConfigError(

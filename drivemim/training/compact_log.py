@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from mmengine.logging import print_log
 from mmengine.runner import LogProcessor, Runner
@@ -56,12 +56,19 @@ def deprecations_in_log() -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def log(message: Any, category: Any, filename: str, lineno: int, *more: Any) -> None:
+        def log(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if is_deprecation(message, category, filename):
                 text = f"{_DEPRECATED}{filename}:{lineno}: {message}"
                 print_log(text, logger="current", level=logging.WARNING)
             else:
-                show(message, category, filename, lineno, *more)
+                show(message, category, filename, lineno, file, line)
 
         warnings.showwarning = log
         yield

@@ -104,7 +104,7 @@ def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
             f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
             f"{kind_of(content)}"
         )
-    model: MaskedPretrainer = build_model(cfg, cfg.filename, "drivemim")  # type: ignore[assignment]  # is_pretrainer
+    model: MaskedPretrainer = build_model(cfg, cfg.filename, "drivemim")
     weights = unwrapped(content["state_dict"])
     if mismatch := describe_mismatch(model.state_dict(), weights):
         raise CheckpointError(
