@@ -83,7 +83,7 @@ def export_backbone(
     if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
         raise CheckpointError(
             f"{checkpoint} has not the weights of the model in {config or 'its own config'}; give "
-            f"the config it was trained with as --config, or another checkpoint. Tensors: {mismatch}"
+            f"the config of its run as --config, or another checkpoint. Tensors: {mismatch}"
         )
     check_weights(checkpoint, weights, pretrainer.state_dict())
     pretrainer.load_state_dict(weights)
