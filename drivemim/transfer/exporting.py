@@ -81,11 +81,9 @@ def export_backbone(
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
     weights = weights_of(content, checkpoint, ema=ema)
     if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
-        source = "the config inside it" if config is None else config
-        cure = "take another checkpoint" if config is None else "leave --config out"
         raise CheckpointError(
-            f"{checkpoint} has not the weights of the model in {source}; {cure}, or give the "
-            f"config that it was trained with as --config. Tensors: {mismatch}"
+            f"{checkpoint} has not the weights of the model in {config or 'its own config'}; give "
+            f"the config of its run as --config, or another checkpoint. Tensors: {mismatch}"
         )
     check_weights(checkpoint, weights, pretrainer.state_dict())
     pretrainer.load_state_dict(weights)
