@@ -16,7 +16,7 @@ help:
 	@echo "make study-camvid  pretraining against random initialisation on CamVid (at most 90 minutes)"
 	@echo "make study-masking mask strategies against each other, on the town and CamVid"
 	@echo "make study-labels  labels that pretraining saves; what is compared goes into ARGS"
-	@echo "make check-env     what is installed, and the cure for whatever is wrong"
+	@echo "make check-env     what is installed, and the fix for whatever is wrong"
 	@echo "make clean         remove work_dirs and caches; .venv stays"
 
 setup:

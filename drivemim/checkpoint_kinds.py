@@ -48,7 +48,7 @@ _Value = TypeVar("_Value")
 
 
 def describe_file(path: str | Path, *, wanted: str) -> str | None:
-    """Describe a file that is not of the wanted kind, with the cure; return None if it may be.
+    """Describe a file that is not of the wanted kind, with the fix; return None if it may be.
 
     Args:
         path: path of the file.

@@ -31,7 +31,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from drivemim.checkpoint_kinds import describe_file
 from drivemim.errors import CheckpointError, ConfigError, did_you_mean
-from drivemim.trust import is_trusted, trust_cure
+from drivemim.trust import is_trusted, trust_hint
 from drivemim.unpickling import refused_globals, safe_globals
 
 ParamScheduler = _ParamScheduler
@@ -86,7 +86,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
             raise CheckpointError(
                 f"{path} holds more than weights and plain values: {reason}. Reading that could "
                 f"run any code, so nothing of it was read. Ask for a file of the weights alone "
-                f"(.safetensors). {trust_cure(path)}"
+                f"(.safetensors). {trust_hint(path)}"
             ) from error
         raise CheckpointError(
             f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint: "

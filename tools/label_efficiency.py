@@ -13,7 +13,7 @@ from studies.label_efficiency.initial_checkpoints import check_checkpoints
 from studies.label_efficiency.inputs import prepare_inputs, relative_path
 from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs, report, write_results
-from studies.label_efficiency.settings import METRICS, SHARES, Init, LabelStudy
+from studies.label_efficiency.settings import METRICS, FRACTIONS, Init, LabelStudy
 from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -29,7 +29,7 @@ def _arguments() -> argparse.Namespace:
         "--init", action="append", required=True, metavar="random|NAME=FILE",
         help="random initialisation, or a backbone to start from; the first is the baseline",
     )  # fmt: skip
-    parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
+    parser.add_argument("--fractions", type=float, nargs="+", default=list(FRACTIONS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--iterations", type=int, required=True, help="of every run")
     parser.add_argument("--metric", nargs="+", default=list(METRICS), help="first: the headline's")
@@ -61,7 +61,7 @@ def main() -> int:
             inits=tuple(Init.parse(text, Path.cwd()) for text in args.init),
             iterations=args.iterations,
             work_dir=Path(relative_path(args.work_dir.absolute(), REPOSITORY)),
-            shares=tuple(args.shares),
+            fractions=tuple(args.fractions),
             seeds=tuple(args.seeds),
             options=tuple(args.cfg_options),
             metrics=tuple(args.metric),

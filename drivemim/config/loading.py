@@ -256,7 +256,7 @@ def _check_option(config: Config, dotted: str) -> None:
         keys = _keys(here, variable) or _keys(here, variable, here[variable])
         raise ConfigError(
             f"--cfg-options {dotted}: '{variable}' is a variable of {config.filename}, which has "
-            f"been read, so that changing it would change nothing; set {_cure(keys, inside)}"
+            f"been read, so that changing it would change nothing; set {_fix(keys, inside)}"
         )
     walked: list[str] = []
     for part in dotted.split("."):
@@ -317,7 +317,7 @@ def _check_variables(config: Config, path: Path) -> None:
         if len(assigned.findall(config.text)) > len(assigned.findall(text)):
             raise ConfigError(
                 f"{path}: '{name}' is inherited, and the lines that read it have been read: this "
-                f"changes nothing; set {_cure(_keys(config, name))}"
+                f"changes nothing; set {_fix(_keys(config, name))}"
             )
 
 
@@ -330,7 +330,7 @@ def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
     return [key for key, here in found if here == value]
 
 
-def _cure(keys: list[str], inside: str = "") -> str:
+def _fix(keys: list[str], inside: str = "") -> str:
     """List the keys to set, or a place inside each."""
     return ", ".join(f"{key}.{inside}".rstrip(".") for key in keys) or "the key that it went into"
 

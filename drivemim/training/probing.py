@@ -127,7 +127,7 @@ def _check_seen(
     what, judged = f"--checkpoint {checkpoint}", seen["val"]
     check_images(what, "--val", judged, transductive=transductive)
     if not allow_boxes_read:
-        check_boxes(what, record, "--val", judged, most=0, cure="")
+        check_boxes(what, record, "--val", judged, most=0, fix="")
     notes = []
     if judged.images:
         notes.append(

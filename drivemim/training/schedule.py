@@ -48,19 +48,19 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     if length is None:
         return
     faults: list[str] = []
-    cures: dict[str, Any] = {}
+    fixes: dict[str, Any] = {}
     for schedulers in _lists(config.get("param_scheduler"), "param_scheduler"):
         known = len(faults)
-        _compare(schedulers, length, faults, cures)
-        check_lowest(config, schedulers, faults, cures)
+        _compare(schedulers, length, faults, fixes)
+        check_lowest(config, schedulers, faults, fixes)
         if len(faults) == known:
             faults += check_rates(config, schedulers, length)
-    check_hooks(config, length, faults, cures)
+    check_hooks(config, length, faults, fixes)
     if not faults:
         return
     said = f"{length.key}={length.units}, but {'; '.join(faults)}"
-    if cures:
-        settings = " ".join(f"{key}={value}" for key, value in cures.items())
+    if fixes:
+        settings = " ".join(f"{key}={value}" for key, value in fixes.items())
         said += f". Set what belongs together: --cfg-options {length.key}={length.units} {settings}"
     raise ConfigError(said)
 
@@ -81,9 +81,9 @@ def _compare(
     schedulers: dict[str, Mapping[str, Any]],
     length: Length,
     faults: list[str],
-    cures: dict[str, Any],
+    fixes: dict[str, Any],
 ) -> None:
-    """Compare the schedulers of one optimizer; if one does not fit, all their keys are cures."""
+    """Compare the schedulers of one optimizer; if one does not fit, all their keys are fixes."""
     everyone = list(schedulers.values())
     last: dict[str, float] = {}  # momentum and learning rate end independently
     for each in everyone:
@@ -106,14 +106,14 @@ def _compare(
     for key, each in schedulers.items():
         by_epoch = counts_epochs(each) and (length.by_epoch or is_converted(each))
         if by_epoch != counts_epochs(each):
-            cures[f"{key}.by_epoch"] = by_epoch
+            fixes[f"{key}.by_epoch"] = by_epoch
         if (total := length.of(by_epoch)) is not None:
             unit = 1 if by_epoch == counts_epochs(each) else length.epoch_length
             same = [other for other in everyone if counts_epochs(other) == counts_epochs(each)]
             moved = _moved(each, same, total, unit)
-            cures.update({f"{key}.{name}": value for name, value in moved})
+            fixes.update({f"{key}.{name}": value for name, value in moved})
             if by_epoch and not length.by_epoch:  # MMEngine's default end is the first epoch's
-                cures.setdefault(f"{key}.end", total)
+                fixes.setdefault(f"{key}.end", total)
 
 
 def _moved(

@@ -36,7 +36,7 @@ def check_lowest(
     config: Config,
     schedulers: Mapping[str, Mapping[str, Any]],
     faults: list[str],
-    cures: dict[str, Any],
+    fixes: dict[str, Any],
 ) -> None:
     """Find a lowest rate above the rate, as if only the learning rate was lowered.
 
@@ -46,7 +46,7 @@ def check_lowest(
         config: config with ``optim_wrapper``.
         schedulers: schedulers of one optimizer by their keys.
         faults: list to which faults are added.
-        cures: dict to which the keys to set are added, with their values.
+        fixes: dict to which the keys to set are added, with their values.
     """
     optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
     rate: Any = optimizer.get("lr")
@@ -61,14 +61,14 @@ def check_lowest(
                 f"{key} ({short_type(each)}) has eta_min_ratio={ratio:g}, above 1: "
                 "the rate would rise"
             )
-            cures[f"{key}.eta_min_ratio"] = "0.05"
+            fixes[f"{key}.eta_min_ratio"] = "0.05"
         is_known = isinstance(rate, (int, float)) and isinstance(lowest, (int, float))
         if is_known and 0 < rate < lowest:
             faults.append(
                 f"{key} ({short_type(each)}) has eta_min={lowest:g}, above "
                 f"optim_wrapper.optimizer.lr={rate:g}: the rate would rise"
             )
-            cures[f"{key}.eta_min"] = f"{rate / 20:g}"
+            fixes[f"{key}.eta_min"] = f"{rate / 20:g}"
 
 
 def _is_lowered_later(

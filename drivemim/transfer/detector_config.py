@@ -243,23 +243,23 @@ def _check_fit(
         return
     config, path = names
     differences = describe_differences(exported, wanted, backbone)
-    cure = f"Take a config whose backbone is {_summary(exported)}"
+    fix = f"Take a config whose backbone is {_summary(exported)}"
     if str(exported["type"]).startswith(_OWN):
-        cure += " (those of configs/detection with vit in their name)"
+        fix += " (those of configs/detection with vit in their name)"
     # ResNets that ``MaskedResNet`` accepts.
     plain = not wanted.get("dcn") and not wanted.get("plugins")
     plain &= str((wanted.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
     if short_type(wanted) in _MASKED_RESNETS and plain:
-        cure += (
+        fix += (
             f", or pretrain {_summary(wanted)}: model.encoder.backbone of "
             "configs/pretrain/resnet50_nuscenes.py"
         )
     elif _OWN + short_type(wanted) not in (wanted["type"], exported["type"]):
-        cure += f"; DriveMIM does not pretrain {_summary(wanted)}"
+        fix += f"; DriveMIM does not pretrain {_summary(wanted)}"
     raise CheckpointError(
         f"{path} does not fit {config}: {mismatch}"
         + (f". In the export {differences}" if differences else "")
-        + f". {cure}"
+        + f". {fix}"
     )
 
 

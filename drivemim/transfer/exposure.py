@@ -188,7 +188,7 @@ def check_images(what: str, judged: str, exposure: Exposure, *, transductive: bo
 
 
 def check_boxes(
-    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, cure: str
+    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, fix: str
 ) -> None:
     """Refuse a backbone whose pretraining read the annotated boxes of too many frames.
 
@@ -198,7 +198,7 @@ def check_boxes(
         where: the frames, possibly with what is allowed of them.
         exposure: exposure to those frames.
         most: largest number of them whose boxes may be read.
-        cure: a remedy besides other masks.
+        fix: a remedy besides other masks.
 
     Raises:
         ConfigError: if it read more, or if boxes were read and the number is unknown.
@@ -211,7 +211,7 @@ def check_boxes(
     raise ConfigError(
         f"{what}: its pretraining read the annotated boxes of {count}the {exposure.frames} frames "
         f"of {where} (read by {', '.join(record.all_readers)}); pretrain with masks that read no "
-        f"boxes, or with boxes='MotionBoxes', {cure}or give --allow-boxes-read, which says so in "
+        f"boxes, or with boxes='MotionBoxes', {fix}or give --allow-boxes-read, which says so in "
         "the results"
     )
 

@@ -140,7 +140,7 @@ def test_options_that_another_argument_decides_change_nothing(toy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "cure"),
+    ("option", "fix"),
     [
         ("width", "model.encoder.channels"),
         ("warmup", "param_scheduler.0.end, param_scheduler.1.begin"),
@@ -149,7 +149,7 @@ def test_options_that_another_argument_decides_change_nothing(toy, tmp_path):
         ("spare", "the key that it went into"),
     ],
 )
-def test_an_option_comes_too_late_for_a_variable(write, option, cure):
+def test_an_option_comes_too_late_for_a_variable(write, option, fix):
     path = write(
         "width, warmup, max_iters, spare, pipeline = 8, 76, 77, 78, [dict(type='A')]",
         "model = dict(encoder=dict(channels=width))",
@@ -160,7 +160,7 @@ def test_an_option_comes_too_late_for_a_variable(write, option, cure):
     )
     assert message(load_config, path, {option: 1}) == (
         f"--cfg-options {option}: '{option.partition('.')[0]}' is a variable of {path}, which has "
-        f"been read, so that changing it would change nothing; set {cure}"
+        f"been read, so that changing it would change nothing; set {fix}"
     )
 
 

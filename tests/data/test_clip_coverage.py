@@ -98,7 +98,7 @@ def test_keyframes_only_with_the_shipped_spacing_is_refused(keyframes_only):
     )
     with pytest.raises(ValueError, match=match):
         _dataset(keyframes_only, num_frames=3, frame_interval=0.25)
-    # Both cures work.
+    # Both fixes work.
     assert _counts(_dataset(keyframes_only, num_frames=3, frame_interval=0.5))["valid"] == [9, 6, 3]
     assert _counts(_dataset(keyframes_only, num_frames=3))["valid"] == [9, 6, 3]
 

@@ -17,7 +17,7 @@ PLAIN = json.dumps(VALUE, ensure_ascii=False)
 
 
 def text(content):
-    return JsonText(Path("a.json"), content, begin="a.json: ", cure="write it again")
+    return JsonText(Path("a.json"), content, begin="a.json: ", fix="write it again")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def data(images):
         "boxes": torch.tensor([[8.0, 8, 40, 40], [50, 20, 90, 60]]),
         "intrinsics": torch.tensor([[60.0, 0, 48], [0, 60, 32], [0, 0, 1]]),
         "poses": torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]]),
-        "guide_BTNhw": torch.rand(*SHAPE, *GRID, generator=torch.Generator().manual_seed(1)),
+        "teacher_map_BTNhw": torch.rand(*SHAPE, *GRID, generator=torch.Generator().manual_seed(1)),
     }
 
 

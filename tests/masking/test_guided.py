@@ -183,7 +183,9 @@ def test_budget_and_determinism(
 def test_mistakes_are_named(make_clips):
     with pytest.raises(ValueError, match=r"model\.teacher=dict\(type='LossPredictor'\)"):
         GuidedMask()(make_clips(), (2, 2), seeded())
-    with pytest.raises(ValueError, match=r"guide_BTNhw of shape \(1, 1, 1, 2, 3\) .*1, 1, 2, 2"):
+    with pytest.raises(
+        ValueError, match=r"teacher_map_BTNhw of shape \(1, 1, 1, 2, 3\) .*1, 1, 2, 2"
+    ):
         GuidedMask()(make_clips(), (2, 2), seeded(), torch.zeros(1, 1, 1, 2, 3))
     for arguments, message in (
         (dict(budget_fraction=1.2), r"budget_fraction=1\.2 must be in \[0, 1\]"),

@@ -64,10 +64,10 @@ def test_what_leaks_is_what_a_visible_cell_shows(moved):
     mask = no_mask(2, 1)
     mask[0] = True
     counts = leakage(mask, found)
-    assert counts.share == pytest.approx(0.9)
-    assert counts.share_time == pytest.approx(0.9)
-    assert counts.share_patches == pytest.approx(0.9)
-    assert counts.share_cameras == 0
+    assert counts.fraction == pytest.approx(0.9)
+    assert counts.fraction_time == pytest.approx(0.9)
+    assert counts.fraction_patches == pytest.approx(0.9)
+    assert counts.fraction_cameras == 0
     # Columns 1 to 5 are now hidden where they reappear, 6 to 9 of ten are not.
     mask[1, :, :, :5] = True
     counts = leakage(mask, found)
@@ -81,11 +81,11 @@ def test_the_same_part_of_the_world_hidden_everywhere_does_not_leak(moved):
     found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     mask = no_mask(2, 1)
     mask[0, :, :, 4:7] = mask[1, :, :, 3:6] = True
-    assert leakage(mask, found).share == 0
+    assert leakage(mask, found).fraction == 0
     tube = no_mask(2, 1)
     tube[:, :, :, 4:7] = True
     # Of three hidden columns one reappears beside the tube, in either direction.
-    assert leakage(tube, found).share == pytest.approx(1 / 3)
+    assert leakage(tube, found).fraction == pytest.approx(1 / 3)
 
 
 def test_the_sky_stays_where_it_is(moved):
@@ -216,18 +216,18 @@ def test_degenerate_masks_and_clips_leak_nothing(make_clips, moved):
     found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     nothing = leakage(no_mask(2, 1), found)
     assert int(nothing.hidden) == int(nothing.leaked) == 0
-    assert nothing.share == 0
-    assert leakage(~no_mask(2, 1), found).share == 0
+    assert nothing.fraction == 0
+    assert leakage(~no_mask(2, 1), found).fraction == 0
     single = rig(make_clips, [[pose()]])
     found = find_correspondences(single, GRID, depth_TNHW=wall(1, 1))
     assert len(found.point_E) == 0
     mask = no_mask(1, 1)
     mask[..., :5] = True
     assert int(leakage(mask, found).hidden) == 25 * 25
-    assert leakage(mask, found).share == 0
+    assert leakage(mask, found).fraction == 0
     blind = find_correspondences(moved, GRID)
     assert len(blind.own_P) == len(blind.point_E) == 0
-    assert leakage(~no_mask(2, 1), blind).share == 0
+    assert leakage(~no_mask(2, 1), blind).fraction == 0
 
 
 def test_missing_frames_neither_leak_nor_give_away(moved):

@@ -1,4 +1,4 @@
-"""Schedules against the length of the training; the numbers of the cures by hand."""
+"""Schedules against the length of the training; the numbers of the fixes by hand."""
 
 from pathlib import Path
 
@@ -67,8 +67,8 @@ def test_a_short_run_inside_a_long_warm_up_is_refused_with_every_key():
         "belongs together: --cfg-options train_cfg.max_iters=20 param_scheduler.0.end=1 "
         "param_scheduler.1.begin=1 param_scheduler.1.end=20"
     )
-    _, _, cure = str(error.value).partition("--cfg-options ")
-    options = {key: int(value) for key, _, value in (each.partition("=") for each in cure.split())}
+    _, _, fix = str(error.value).partition("--cfg-options ")
+    options = {key: int(value) for key, _, value in (each.partition("=") for each in fix.split())}
     check_schedule(load_config(PRETRAIN, options))
 
 

@@ -224,7 +224,7 @@ def test_a_chain_counts_what_each_of_it_saw(folder, judge, tmp_path):
     assert record.remarks() == []
     assert record.started_from == "2.safetensors, which started from 1.safetensors"
     with pytest.raises(ConfigError, match=r"boxes of 6 of the 10 .* \(read by ObjectMask\)"):
-        check_boxes("--init a", record, "--train", judge(last, "train"), most=5, cure="")
+        check_boxes("--init a", record, "--train", judge(last, "train"), most=5, fix="")
 
 
 def test_what_began_with_foreign_weights_is_unknown_and_not_refused(folder, judge, tmp_path):
@@ -238,12 +238,12 @@ def test_what_began_with_foreign_weights_is_unknown_and_not_refused(folder, judg
         "its pretraining started from r50.pth; what that had seen is not known"
     ]
     assert unknown_frames(record, "val", seen) == []
-    check_boxes("--init a", record, "--val val", seen, most=0, cure="")
+    check_boxes("--init a", record, "--val val", seen, most=0, fix="")
     # What is recorded counts nevertheless.
     assert judge(metadata, "train") == Exposure(frames=10, images=6, boxes=6)
 
 
-def test_refusals_name_the_thing_the_value_and_the_cure(folder, judge, tmp_path):
+def test_refusals_name_the_thing_the_value_and_the_fix(folder, judge, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     metadata = metadata_of({"index": index}, masking="ObjectMask")
     record, seen = record_of(metadata), judge(metadata, "val")
@@ -257,8 +257,8 @@ def test_refusals_name_the_thing_the_value_and_the_cure(folder, judge, tmp_path)
         match=r"read the annotated boxes of 5 of the 5 frames of --val val \(read by ObjectMask\).*"
         r"--allow-boxes-read",
     ):
-        check_boxes("--init a", record, "--val val", seen, most=4, cure="")
-    check_boxes("--init a", record, "--val val", seen, most=5, cure="")
+        check_boxes("--init a", record, "--val val", seen, most=4, fix="")
+    check_boxes("--init a", record, "--val val", seen, most=5, fix="")
     unknown = Exposure(frames=5, images=None, boxes=None)
     with pytest.raises(ConfigError, match="an unknown number of the 5 frames"):
-        check_boxes("--init a", record, "--val val", unknown, most=5, cure="")
+        check_boxes("--init a", record, "--val val", unknown, most=5, fix="")

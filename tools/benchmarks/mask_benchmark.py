@@ -92,9 +92,11 @@ def milliseconds(run: Callable[[], object], device: torch.device, repeats: int) 
 def mask_cost(strategy: MaskStrategy, clips: Clips, grid: tuple[int, int], repeats: int) -> float:
     """Measure a strategy's time per clip, milliseconds."""
     device = clips.valid_BTN.device
-    guide_BTNhw: Tensor = torch.rand(*clips.shape, *grid, device=device)
+    teacher_map_BTNhw: Tensor = torch.rand(*clips.shape, *grid, device=device)
     generators = clip_generators(clips)
-    batch = milliseconds(lambda: strategy(clips, grid, generators, guide_BTNhw), device, repeats)
+    batch = milliseconds(
+        lambda: strategy(clips, grid, generators, teacher_map_BTNhw), device, repeats
+    )
     return batch / len(clips)
 
 

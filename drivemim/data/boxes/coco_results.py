@@ -141,7 +141,7 @@ def _decode(path: Path, kind: Any, what: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}; check the config's boxes")
     begin = f"{path} is no {what}: "
-    text = JsonText(path, path.read_bytes(), begin=begin, cure="write it again")
+    text = JsonText(path, path.read_bytes(), begin=begin, fix="write it again")
     return decode_entries(text, kind, begin)
 
 

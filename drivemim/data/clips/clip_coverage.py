@@ -124,17 +124,17 @@ def check_steps(clips: ClipSet) -> None:
     step = int(np.flatnonzero(~seen_T)[0])
     windows = clips.windows
     if measure_coverage(clips).skipped_T[step]:
-        cure = _gap_cure(clips)
+        fix = _gap_hint(clips)
     elif windows.frame_interval is None:
-        cure = f"no scene has more samples than {step}: set num_frames={step} or fewer"
+        fix = f"no scene has more samples than {step}: set num_frames={step} or fewer"
     else:
-        cure = (
+        fix = (
             f"every scene has ended by then: set num_frames={step} or fewer, or a frame_interval "
             f"below {windows.frame_interval:g}"
         )
     raise ConfigError(
         f"{windows.index.path}: no clip of {_settings(windows)} has a frame at step {step}"
-        f"{_seconds(windows, step)}; {cure}"
+        f"{_seconds(windows, step)}; {fix}"
     )
 
 
@@ -190,7 +190,7 @@ def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
             "set drop_incomplete=True, a smaller num_frames or a smaller frame_interval"
         )
     else:
-        why = f"frame_interval: {_gap_cure(clips)}"
+        why = f"frame_interval: {_gap_hint(clips)}"
     raise ConfigError(f"{describe_coverage(clips, coverage)}. Less than a half; {why}")
 
 
@@ -216,7 +216,7 @@ def _seconds(windows: ClipWindows, step: int) -> str:
     return "" if seconds is None else f" ({step * seconds:g} s after its first)"
 
 
-def _gap_cure(clips: ClipSet) -> str:
+def _gap_hint(clips: ClipSet) -> str:
     """Return the advice for clips whose cameras have gaps inside a scene."""
     index, cameras = clips.windows.index, clips.windows.cameras
     if clips.windows.frame_interval is None:

@@ -228,9 +228,9 @@ def check_out(out: str | os.PathLike[str]) -> None:
     """Refuse an output path that cannot be written, before anything is read.
 
     Raises:
-        OSError: with the reason and the cure.
+        OSError: with the reason and the fix.
     """
-    ensure_writable(Path(out), cure="name another place for the index with --out FILE")
+    ensure_writable(Path(out), fix="name another place for the index with --out FILE")
 
 
 def write_index(

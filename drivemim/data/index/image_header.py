@@ -136,7 +136,7 @@ def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
         frame: token of its frame, for the error.
 
     Raises:
-        DataError: if it has more than 8 bits per channel, or they are unknown, with the cure.
+        DataError: if it has more than 8 bits per channel, or they are unknown, with the fix.
     """
     if header.unread:
         raise DataError(
@@ -164,7 +164,7 @@ def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
         frame: token of its frame, for the error.
 
     Raises:
-        DataError: if the orientation is not 1, with the cure.
+        DataError: if the orientation is not 1, with the fix.
     """
     if header.orientation == 1:
         return

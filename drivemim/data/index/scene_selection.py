@@ -75,11 +75,11 @@ class _SceneNames:
         }
         found = {what: rows for what, rows in meanings.items() if rows}
         if len({tuple(rows) for rows in found.values()}) > 1:
-            cures = [f"'{name}:{ALL}' (the split)"] if name in self.splits else []
-            cures += [f"'{owner}:{name}' (the scene)" for owner in owners]
+            fixes = [f"'{name}:{ALL}' (the split)"] if name in self.splits else []
+            fixes += [f"'{owner}:{name}' (the scene)" for owner in owners]
             raise DataError(
                 f"scenes: {name!r} is the name of {' and of '.join(found)} of {self.path}, and "
-                f"they have different frames; say {' or '.join(cures)}"
+                f"they have different frames; say {' or '.join(fixes)}"
             )
         if found:
             return next(iter(found.values()))

@@ -1,4 +1,4 @@
-"""COCO files as other programs write them: read right, or refused in one sentence with the cure."""
+"""COCO files as other programs write them: read right, or refused in one sentence with the fix."""
 
 import gzip
 import json
@@ -84,7 +84,7 @@ def test_what_is_missing_or_not_meant_is_named(put_coco, images, annotations, me
 
 
 def test_a_size_or_a_name_that_is_not_there_is_asked_for(put_coco):
-    for field, cure in {
+    for field, fix in {
         "width": "give every image the width",
         "file_name": "name the file",
     }.items():
@@ -93,7 +93,7 @@ def test_a_size_or_a_name_that_is_not_there_is_asked_for(put_coco):
         del document["images"][0][field]
         path.write_text(json.dumps(document))
         with pytest.raises(
-            DataError, match=rf"missing required field `{field}`.*images\[0\].*{cure}"
+            DataError, match=rf"missing required field `{field}`.*images\[0\].*{fix}"
         ):
             read_coco(path)
 

@@ -144,6 +144,6 @@ def test_two_images_of_a_scene_at_one_time(tables, tmp_path):
 
 
 def test_nuscenes_tables_are_recognised(small_root, tmp_path):
-    cure = r"nuScenes' tables .* run drivemim index nuscenes --root"
-    with pytest.raises(ValueError, match=cure):
+    fix = r"nuScenes' tables .* run drivemim index nuscenes --root"
+    with pytest.raises(ValueError, match=fix):
         build_nuimages_index(small_root, "v1.0-mini", tmp_path / "index.arrow")

@@ -89,7 +89,7 @@ def test_neither_learns_from_the_other(build_pretrainer: Build, clips: Clips) ->
     for name, parameter in model.named_parameters():
         assert (parameter.grad is None) == name.startswith("guide."), name
     model.zero_grad()
-    losses["loss_guide"].backward()
+    losses["loss_teacher"].backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is not None) == name.startswith("guide."), name
         assert parameter.grad is None or (parameter.grad != 0).any(), name
@@ -100,7 +100,7 @@ def test_every_parameter_has_a_gradient_with_nothing_valid(
 ) -> None:
     model = build_pretrainer(**PREDICTOR).train()
     losses = model(replace(clips, valid_BTN=clips.valid_BTN & False), mode="loss")
-    (losses["loss"] + losses["loss_guide"]).backward()
+    (losses["loss"] + losses["loss_teacher"]).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert (parameter.grad == 0).all(), name

@@ -36,7 +36,7 @@ def place(tmp_path, repository):
 
 @pytest.fixture
 def check(place, make_study):
-    """Notes on ``tried``, whose backbones record this; shares 100 and 10 %, seeds 0, 1."""
+    """Notes on ``tried``, whose backbones record this; fractions 100 and 10 %, seeds 0, 1."""
 
     def run(*metadata, **changes):
         for seed, each in enumerate(metadata):
@@ -71,7 +71,7 @@ def test_boxes_of_more_labels_than_the_share_are_refused(check, saw):
     message = (
         r"--init tried: its pretraining read the annotated boxes of 20 of the 20 frames of --train "
         r"train, of which a run with 10 % of the labels has 2 \(read by ObjectMask\).*"
-        r"--shares.*--allow-boxes-read"
+        r"--fractions.*--allow-boxes-read"
     )
     with pytest.raises(ConfigError, match=message):
         check(saw("train", masking="ObjectMask"))
@@ -89,13 +89,13 @@ def test_boxes_of_no_more_labels_than_the_share_are_said_and_not_marked(check, s
     whole = InitNotes(
         sentences=("its pretraining read the annotated boxes of 20 of the 20 frames of train",)
     )
-    assert check(saw("train", masking="ObjectMask"), shares=(1.0,))["tried"] == whole
+    assert check(saw("train", masking="ObjectMask"), fractions=(1.0,))["tried"] == whole
     # Sequence c has 4 of the 20 frames: as many as a fifth of them, and more than 15 %.
     part = saw("train", masking="ObjectMask", scenes=["c"])
-    (line,) = check(part, shares=(1.0, 0.2))["tried"].sentences
+    (line,) = check(part, fractions=(1.0, 0.2))["tried"].sentences
     assert "boxes of 4 of the 20 frames of train" in line
     with pytest.raises(ConfigError, match="boxes of 4 .* with 15 % of the labels has 3"):
-        check(part, shares=(1.0, 0.15))
+        check(part, fractions=(1.0, 0.15))
 
 
 def test_every_backbone_of_an_initialisation_is_looked_at(check, saw):
@@ -163,7 +163,7 @@ def test_marks_are_wherever_the_initialisation_is(place, make_study):
     assert shown_name("random", notes) == "random"
     assert all_sentences(notes) == ["good†: it read boxes.", "good†: it is fine."]
     values = {"random": 0.2, "good": 0.3}
-    results = {run: {METRIC: values[run.init.name] + run.share / 10} for run in study.runs}
+    results = {run: {METRIC: values[run.init.name] + run.fraction / 10} for run in study.runs}
     text = report(study, inputs, results, notes)
     assert "| random | good† | good† - random |" in text
     assert "| good† needs (over seeds) |" in text
@@ -185,7 +185,7 @@ def run_tool(repository, place, *options):
             sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
             "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
             "--init", "random", "--init", f"tried={place / 'tried-0.safetensors'}",
-            "--shares", "0.1", "--seeds", "0", "--work-dir", str(place / "work"), *options,
+            "--fractions", "0.1", "--seeds", "0", "--work-dir", str(place / "work"), *options,
         ],
         cwd=repository, capture_output=True, text=True, check=False,
     )  # fmt: skip

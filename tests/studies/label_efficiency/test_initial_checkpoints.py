@@ -75,7 +75,7 @@ def test_the_tool_refuses_before_it_trains_anything(place, repository):
             sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
             "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
             "--init", "random", "--init", f"wrong={place / 'wrong.pth'}",
-            "--shares", "1", "--seeds", "0", "--work-dir", str(place / "work"),
+            "--fractions", "1", "--seeds", "0", "--work-dir", str(place / "work"),
         ],
         cwd=repository, capture_output=True, text=True, check=False,
     )  # fmt: skip

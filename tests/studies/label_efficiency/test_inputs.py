@@ -20,8 +20,8 @@ from studies.label_efficiency.settings import Init
 from .conftest import SCENES, write_index
 
 
-def subset(place, share, seed):
-    return json.loads((place / "work" / "inputs" / f"train-{share}-{seed}.json").read_text())
+def subset(place, fraction, seed):
+    return json.loads((place / "work" / "inputs" / f"train-{fraction}-{seed}.json").read_text())
 
 
 def test_frames_and_boxes_are_counted(place, make_study):
@@ -33,18 +33,18 @@ def test_frames_and_boxes_are_counted(place, make_study):
 
 
 def test_the_subset_written_down_is_the_one_that_is_loaded(place, make_study):
-    inputs = prepare_inputs(make_study(shares=(0.25, 0.6), seeds=(0, 3)), place)
-    for share, seed in inputs.counts:
+    inputs = prepare_inputs(make_study(fractions=(0.25, 0.6), seeds=(0, 3)), place)
+    for fraction, seed in inputs.counts:
         dataset = FrameDetection(
             index=place / "data" / "index.arrow",
             scenes="train",
             filters={},
-            label_fraction=share,
+            label_fraction=fraction,
             label_seed=seed,
         )
         tokens = [dataset.index.frames.token[row] for row in dataset.rows]
-        assert subset(place, share, seed)["frames"] == tokens
-        assert len(tokens) == round(20 * share)
+        assert subset(place, fraction, seed)["frames"] == tokens
+        assert len(tokens) == round(20 * fraction)
     options = dict(option.split("=", 1) for option in inputs.train_options(0.25, 3))
     assert options["train_dataloader.dataset.dataset.label_fraction"] == "0.25"
     assert options["train_dataloader.dataset.dataset.label_seed"] == "3"
@@ -63,7 +63,7 @@ def test_filters_decide_what_counts_as_a_box(place, make_study):
         prepare_inputs(make_study(options=(f"{path}.filters.min_area=1000",)), place)
     # A pedestrian in every second frame: some seeds draw one without.
     study = make_study(
-        options=(f"{path}.class_map.car=None",), shares=(0.05, 1.0), seeds=tuple(range(12))
+        options=(f"{path}.class_map.car=None",), fractions=(0.05, 1.0), seeds=tuple(range(12))
     )
     with pytest.raises(DataError, match=r"5 % of train with seed \d+ is 1 frames without a box"):
         prepare_inputs(study, place)
@@ -192,6 +192,8 @@ def test_paths_are_named_from_the_repository(tmp_path):
 
 def test_the_digest_sees_every_frame(place, make_study):
     prepare_inputs(make_study(), place)
-    digests = {subset(place, share, seed)["labels"] for share in (0.1, 1.0) for seed in (0, 1)}
+    digests = {
+        subset(place, fraction, seed)["labels"] for fraction in (0.1, 1.0) for seed in (0, 1)
+    }
     assert len(digests) == 1
     assert np.isin(subset(place, 0.1, 1)["frames"], subset(place, 1.0, 1)["frames"]).all()

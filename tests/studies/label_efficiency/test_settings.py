@@ -18,10 +18,10 @@ def test_initialisations_as_they_are_written():
 
 
 def test_a_backbone_may_belong_to_its_seed():
-    run = Run(init=Init.parse("mae=runs/{seed}/mae-{seed}.pth"), share=0.1, seed=7)
+    run = Run(init=Init.parse("mae=runs/{seed}/mae-{seed}.pth"), fraction=0.1, seed=7)
     assert run.backbone == Path("runs/7/mae-7.pth")
     assert run.name == "mae-0.1-7"
-    assert Run(init=Init.parse("random"), share=1.0, seed=0).backbone is None
+    assert Run(init=Init.parse("random"), fraction=1.0, seed=0).backbone is None
 
 
 def test_seed_by_seed_and_from_few_labels_to_all(make_study):
@@ -35,10 +35,10 @@ def test_seed_by_seed_and_from_few_labels_to_all(make_study):
     [
         ({"inits": ()}, "--init: give at least one"),
         ({"inits": (Init.parse("random"), Init.parse("random"))}, "given twice in random, random"),
-        ({"shares": (0.1, 0.1)}, "given twice in 0.1, 0.1"),
-        ({"shares": (0.0, 0.1)}, "--shares 0.0"),
-        ({"shares": (float("nan"),)}, "--shares nan"),
-        ({"shares": (25.0,)}, "--shares 25.0: a share is above 0 and up to 1"),
+        ({"fractions": (0.1, 0.1)}, "given twice in 0.1, 0.1"),
+        ({"fractions": (0.0, 0.1)}, "--fractions 0.0"),
+        ({"fractions": (float("nan"),)}, "--fractions nan"),
+        ({"fractions": (25.0,)}, "--fractions 25.0: a fraction is above 0 and up to 1"),
         ({"seeds": (-1,)}, "--seeds -1"),
         ({"train": "val"}, "--train and --val are both val"),
         ({"iterations": 0}, "--iterations 0"),

@@ -77,7 +77,7 @@ def check_exposure(
             backbones[run.backbone] = _Backbone(
                 record=record, learned=record.exposure(learned), judged=record.exposure(judged)
             )
-        _check(study, run, backbones[run.backbone], inputs.counts[run.share, run.seed])
+        _check(study, run, backbones[run.backbone], inputs.counts[run.fraction, run.seed])
     return {name: _notes(study, inputs, list(each.values())) for name, each in found.items()}
 
 
@@ -98,12 +98,14 @@ def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) 
     check_images(what, val, backbone.judged, transductive=study.transductive)
     if study.allow_boxes_read:
         return
-    labels = f"--train {study.train}, of which a run with {100 * run.share:g} % of the labels has"
+    labels = (
+        f"--train {study.train}, of which a run with {100 * run.fraction:g} % of the labels has"
+    )
     check_boxes(
         what, backbone.record, f"{labels} {count.frames}", backbone.learned,
-        most=count.frames, cure="judge it at a share with as many (--shares), ",
+        most=count.frames, fix="judge it at a fraction with as many (--fractions), ",
     )  # fmt: skip
-    check_boxes(what, backbone.record, val, backbone.judged, most=0, cure="")
+    check_boxes(what, backbone.record, val, backbone.judged, most=0, fix="")
 
 
 def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> InitNotes:

@@ -68,12 +68,12 @@ class StudyInputs:
     val_keys: tuple[str, ...]
     counts: Mapping[tuple[float, int], LabelCount]
 
-    def train_options(self, share: float, seed: int) -> tuple[str, ...]:
+    def train_options(self, fraction: float, seed: int) -> tuple[str, ...]:
         """Return the options of ``tools/train.py`` that select the data of a run."""
         return (
             f"{self.train_key}.index={self.index}",
             f"{self.train_key}.scenes={self.train}",
-            f"{self.train_key}.label_fraction={share}",
+            f"{self.train_key}.label_fraction={fraction}",
             f"{self.train_key}.label_seed={seed}",
             # Training does not evaluate on it, but builds it.
             *self._val_options("val_dataloader"),
@@ -83,9 +83,9 @@ class StudyInputs:
         """Return the options of ``tools/test.py`` that select the data."""
         return self._val_options("test_dataloader")
 
-    def train_files(self, share: float, seed: int) -> tuple[Path, ...]:
+    def train_files(self, fraction: float, seed: int) -> tuple[Path, ...]:
         """Return the files that a training depends on."""
-        return (self.folder / "training.json", self.folder / f"train-{share}-{seed}.json")
+        return (self.folder / "training.json", self.folder / f"train-{fraction}-{seed}.json")
 
     def test_files(self) -> tuple[Path, ...]:
         """Return the files that an evaluation depends on, besides its checkpoint."""
@@ -137,7 +137,7 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
         key: value for key, value in whole.items() if key not in EVALUATION
     })  # fmt: skip
     _write_val(folder / "val.json", study.val, judged)
-    subsets = [(share, seed) for share in study.shares for seed in study.seeds]
+    subsets = [(fraction, seed) for fraction in study.fractions for seed in study.seeds]
     return StudyInputs(
         folder=study.work_dir / "inputs",
         index=relative_path(study.index, repository),
@@ -225,7 +225,7 @@ def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
         dataset = DATASETS.build(settings)
     if not isinstance(dataset, FrameDetection):
         raise ConfigError(
-            f"{config.filename}: {key} is a {here['type']}, which takes no share of the labels; "
+            f"{config.filename}: {key} is a {here['type']}, which takes no fraction of the labels; "
             "label studies need drivemim.FrameDetection"
         )
     return dataset
@@ -306,20 +306,20 @@ def _write_subsets(
     boxes_F = np.bincount(found.frame[asked_M], minlength=len(dataset))
     frames, rows = dataset.index.frames, dataset.rows
     counts = {}
-    for share, seed in subsets:
-        chosen_F = dataset.label_subset_mask(rows, fraction=share, seed=seed)
+    for fraction, seed in subsets:
+        chosen_F = dataset.label_subset_mask(rows, fraction=fraction, seed=seed)
         count = LabelCount(frames=int(chosen_F.sum()), boxes=int(boxes_F[chosen_F].sum()))
         if count.boxes == 0:
             raise DataError(
-                f"{100 * share:g} % of {split} with seed {seed} is {count.frames} frames without a "
-                "box to learn from; take a larger share or another seed"
+                f"{100 * fraction:g} % of {split} with seed {seed} is {count.frames} frames without a "
+                "box to learn from; take a larger fraction or another seed"
             )
         tokens = [frames.token[row] for row in rows[chosen_F]]
-        _write(folder / f"train-{share}-{seed}.json", {
-            "split": split, "share": share, "seed": seed, "boxes": count.boxes, "labels": labels,
+        _write(folder / f"train-{fraction}-{seed}.json", {
+            "split": split, "fraction": fraction, "seed": seed, "boxes": count.boxes, "labels": labels,
             "frames": tokens,
         })  # fmt: skip
-        counts[share, seed] = count
+        counts[fraction, seed] = count
     return counts
 
 

@@ -49,7 +49,7 @@ def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> No
     Focal lengths that differ by more than a factor of 2 give a warning.
 
     Raises:
-        DataError: naming the first such row, its matrix and the cure.
+        DataError: naming the first such row, its matrix and the fix.
     """
     bottom, focal = matrices_C33[:, 2], matrices_C33[:, [0, 1], [0, 1]]
     center = matrices_C33[:, :2, 2]
@@ -193,9 +193,9 @@ def check_camera_rotations(
         f"{tokens[row].as_py()!r} turns the camera's y axis {angle:.0f} degrees away from down "
         f"in the ego frame ({np.count_nonzero(wrong)} such rows)"
     )
-    other, cure = _other_convention(rotation_C4, wrong)
-    if cure and not as_written:
-        raise DataError(f"{found}; {other}. {cure}. {_AS_WRITTEN}")
+    other, fix = _other_convention(rotation_C4, wrong)
+    if fix and not as_written:
+        raise DataError(f"{found}; {other}. {fix}. {_AS_WRITTEN}")
     _log.warning(
         "%s%s. Look at the camera's images: if they show the road at the bottom, the rotation is "
         "wrong; write it from the camera's axes (x right, y down, z ahead) to the ego's (x ahead, "
@@ -207,23 +207,23 @@ def check_camera_rotations(
 
 
 def _other_convention(rotation_C4: Floats, wrong: Bools) -> tuple[str, str]:
-    """Return the convention under which every camera is upright, and the cure if it is intended.
+    """Return the convention under which every camera is upright, and the fix if it is intended.
 
     Args:
         rotation_C4: camera to ego.
         wrong: True for cameras whose y axis does not point down.
 
     Returns:
-        the convention, empty if there is none; the cure, empty if the rotations as written may be
+        the convention, empty if there is none; the fix, empty if the rotations as written may be
         right.
     """
     is_evidence = _have_mounts_apart(rotation_C4[wrong])
     if (_down(rotation_C4 * [1, -1, -1, -1]) >= _UPRIGHT).all():
-        cure = (
+        fix = (
             "nuScenes' tables have camera to ego: write the inverse rotation, and the camera's "
             "place as translation"
         )
-        return "read as ego to camera every camera is upright", cure if is_evidence else ""
+        return "read as ego to camera every camera is upright", fix if is_evidence else ""
     xyzw_C4 = _from_xyzw(rotation_C4)
     if not (_down(xyzw_C4) >= _UPRIGHT).all():
         return "", ""
@@ -233,8 +233,8 @@ def _other_convention(rotation_C4: Floats, wrong: Bools) -> tuple[str, str]:
     # Read so, two rear cameras upside down, turned 30 degrees, are upright and look 30 degrees up.
     tilt, other = (np.abs(_elevation(each)).mean() for each in (rotation_C4, xyzw_C4))
     is_intended = is_evidence and turned and tilt > other + _LEVELLER
-    cure = f"{_FORMAT}: write w first" if is_intended else ""
-    return "read as x, y, z, w every camera is upright", cure
+    fix = f"{_FORMAT}: write w first" if is_intended else ""
+    return "read as x, y, z, w every camera is upright", fix
 
 
 def _warn_of_tilted_cameras(folder: Path, tokens: pa.Array, rotation_C4: Floats) -> None:
@@ -275,7 +275,7 @@ def check_upright_rotations(
     on its side.
 
     Raises:
-        DataError: naming the first row that is turned, its rotation and the cure.
+        DataError: naming the first row that is turned, its rotation and the fix.
     """
     up = _up(rotation_R4)
     turned = up < _UPRIGHT
