@@ -34,15 +34,15 @@ _KINDS: dict[Kind, str] = {
         "trained from it first, before it can be tested"
     ),
     "detector": (
-        "a detector's checkpoint; drivemim test judges it, load_from=FILE starts a detector from "
-        "it and backbone_checkpoint=FILE a detector from its backbone"
+        "a detector's checkpoint; drivemim test evaluates it, load_from=FILE starts a detector "
+        "from it and backbone_checkpoint=FILE starts a detector from its backbone"
     ),
     "pretraining": (
         "a pretraining run's checkpoint; export its backbone with drivemim export, and "
         "give a detector that with backbone_checkpoint=FILE"
     ),
     "other": "weights of another model; a backbone's are taken by backbone_checkpoint=FILE",
-    "nothing": "no checkpoint: it has no weights",
+    "nothing": "not a checkpoint: it has no weights",
 }
 _Value = TypeVar("_Value")
 
@@ -83,9 +83,9 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
             of = "" if whole is None else f" of {whole}"
             return f"is cut short: it has {size} bytes{of}; {again}"
         if wanted == "torch" and is_export(path):
-            return f"is {_KINDS['export']}; a checkpoint of training is asked for here"
+            return f"is {_KINDS['export']}; a training checkpoint is expected here"
         if wanted == "torch":
-            return "is a safetensors file, and one of torch.save (.pth) is asked for here"
+            return "is a safetensors file; a file of torch.save (.pth) is expected here"
         return None
     if _is_text(head):
         line = head.decode(errors="replace").strip().partition("\n")[0][:60]
@@ -220,7 +220,7 @@ def trained_weights(
 
 
 def check_weights(path: Any, weights: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are no plain numbers of the model's kind, or that are NaN or infinite.
+    """Refuse weights that are not plain numbers of the model's kind, or are NaN or infinite.
 
     ``load_state_dict`` would convert integers and complex numbers to floats without a word.
 

@@ -106,7 +106,7 @@ def _damage(error: Exception) -> str:
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    """Return the forbidden objects that a file asks for; empty if it is only damaged."""
+    """Return the forbidden objects that a file names; empty if it is only damaged."""
     if refused := refused_globals(path):
         return ", ".join(refused[:8]) + (f" and {len(refused) - 8} more" if refused[8:] else "")
     cause: BaseException | None = error

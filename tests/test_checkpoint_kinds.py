@@ -66,7 +66,7 @@ def test_a_file_that_is_none_is_named_for_what_it_is(tmp_path, name, suffix):
 
 def test_the_other_format_is_named(tmp_path):
     (tmp_path / "a.pth").write_bytes(TENSORS)
-    with pytest.raises(CheckpointError, match="is a safetensors file, and one of torch.save"):
+    with pytest.raises(CheckpointError, match="is a safetensors file; a file of torch.save"):
         read_weights(tmp_path / "a.pth")
     (tmp_path / "a.safetensors").write_bytes(_zip())
     with pytest.raises(CheckpointError, match="is a file of torch.save; name it .pth"):
@@ -94,7 +94,7 @@ def test_kinds_of_content():
     for others in ({"conv1.weight": weight}, {"epoch": 3, "model": {"blocks.0.a": weight}}):
         assert kind_of(others).startswith("weights of another model")
     for content in ({}, None, [], {"state_dict": []}, {"state_dict": {}, "meta": None}):
-        assert kind_of(content) == "no checkpoint: it has no weights"
+        assert kind_of(content) == "not a checkpoint: it has no weights"
 
 
 def test_names_without_wrappers():

@@ -112,8 +112,11 @@ class Held:
     [
         (Held(), r"test_unpickling\.Held"),
         (np.array([Held()], dtype=object), r"test_unpickling\.Held"),
-        (np.array([1, None], dtype=object), r"numpy\.dtype\('O8'\) is no plain type"),
-        (np.zeros(1, dtype=[("a", "f4"), ("b", "i8")]), r"numpy\.dtype\('V12'\) is no plain type"),
+        (np.array([1, None], dtype=object), r"numpy\.dtype\('O8'\) is not a plain type"),
+        (
+            np.zeros(1, dtype=[("a", "f4"), ("b", "i8")]),
+            r"numpy\.dtype\('V12'\) is not a plain type",
+        ),
         (hostile.Call(getattr, "text", "upper"), r"builtins\.getattr\(\.\.\., 'upper'\)"),
         (hostile.Call(getattr, HistoryBuffer, "__init__"), r"getattr\(\.\.\., '__init__'\)"),
         (hostile.Call(HistoryBuffer, [1.0], [1]), "HistoryBuffer is called"),

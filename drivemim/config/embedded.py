@@ -65,7 +65,7 @@ def _check_type(part: Mapping[str, Any], checkpoint: str | Path) -> None:
     own = found is not None and found in (*MODELS.module_dict.values(), *MASKS.module_dict.values())
     if found is None or not (own or f"{found.__module__}.".startswith(_PARTS)):
         raise CheckpointError(
-            f"{checkpoint}: the config inside asks for type={name!r}, which is not a registered "
+            f"{checkpoint}: the config inside has type={name!r}, which is not a registered "
             f"part of a pretrainer; modules that it names are not imported. {_fix(checkpoint)}"
         )
 

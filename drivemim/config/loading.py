@@ -155,7 +155,7 @@ class ConfigOptions(DictAction):
         """
         for value in values:
             if "=" not in value:
-                raise argparse.ArgumentError(self, f"{value!r} is no KEY=VALUE")
+                raise argparse.ArgumentError(self, f"{value!r} is not KEY=VALUE")
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -265,7 +265,7 @@ def _check_option(config: Config, dotted: str) -> None:
             if not part.isdigit() or int(part) >= len(here):
                 raise ConfigError(
                     f"--cfg-options {dotted}: {name} is a list of {len(here)}, "
-                    f"'{part}' is no position in it"
+                    f"'{part}' is not a position in it"
                 )
             here = here[int(part)]
         elif not isinstance(here, Mapping) or part in here and here[part] is None:

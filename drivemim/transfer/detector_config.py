@@ -208,7 +208,7 @@ def _check_paths(config: str, out: str | Path | None) -> None:
         raise ConfigError(f"{out} would replace the config it inherits; name another file")
     if Path(out).is_file() and _STARTED not in Path(out).read_text(errors="replace").split("\n")[0]:
         raise ConfigError(
-            f"{out} is there and was not written by drivemim transfer; name another file"
+            f"{out} exists and was not written by drivemim transfer; name another file"
         )
 
 
@@ -224,8 +224,8 @@ def _read(config: str, body: str = "") -> Config:
                 if "lazy_import" not in str(error):
                     raise
                 raise ConfigError(
-                    f"{config} is written in pure Python (imports, read_base), which a config "
-                    "that names its _base_ cannot inherit; take its counterpart with _base_"
+                    f"{config} is a pure Python config (imports, read_base), which a config "
+                    "with _base_ cannot inherit; take its counterpart with _base_"
                 ) from error
 
 

@@ -34,7 +34,7 @@ def describe_mismatch(
     misshapen = [
         f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
         for name in wanted
-        # ``check_weights`` names values that are no tensors.
+        # ``check_weights`` names values that are not tensors.
         if isinstance(offered.get(name), Tensor) and offered[name].shape != wanted[name].shape
     ]
     if misshapen:

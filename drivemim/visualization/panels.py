@@ -79,8 +79,8 @@ def overlay_mask(
 
 def draw_error_map(errors_hw: AnyFloats, mask_hw: Bools, worst: float) -> Image:
     """Draw errors of hidden patches: dark = none, bright = ``worst`` or more; visible ones grey."""
-    share = np.clip(np.nan_to_num(errors_hw) / max(worst, 1e-12), 0, 1)
-    heat = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    fraction = np.clip(np.nan_to_num(errors_hw) / max(worst, 1e-12), 0, 1)
+    heat = cv2.applyColorMap((fraction * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return np.where(mask_hw[..., None], heat, MISSING_GREY).astype(np.uint8)
 
 

@@ -49,7 +49,7 @@ def test_lines_that_are_no_values_are_refused(tmp_path, line, named):
                                    "[[{}]]"])  # fmt: skip
 def test_types_that_are_no_parts_are_refused(kind, place):
     inner = place.format(f"dict(type='{kind}', command='true')")
-    with pytest.raises(CheckpointError, match=f"asks for type='{kind}', which is not a registered"):
+    with pytest.raises(CheckpointError, match=f"has type='{kind}', which is not a registered"):
         embedded_config(f"model = dict(type='MaskedPretrainer', encoder={inner})", "x.pth")
 
 

@@ -80,7 +80,7 @@ def test_misspelt_key_of_a_dict_without_type(write, line, section, key, nearest)
         ("trian_cfg.max_iters", "the config has no key 'trian_cfg'; did you mean 'train_cfg'?"),
         ("train_dataloader.batch", "train_dataloader has no key 'batch'"),
         ("default_hooks.loger.interval", "default_hooks has no key 'loger'; did you mean 'logger'"),
-        ("custom_hooks.7.iteration", "custom_hooks is a list of 1, '7' is no position in it"),
+        ("custom_hooks.7.iteration", "custom_hooks is a list of 1, '7' is not a position in it"),
     ],
 )
 def test_option_that_nothing_reads(toy, option, complaint):
@@ -252,8 +252,8 @@ def test_checkpoint_between_two_updates_is_refused(toy, tmp_path):
         train, toy, work_dir=tmp_path / "run", options={"optim_wrapper.accumulative_counts": 3}
     )
     assert found == (
-        "default_hooks.checkpoint.interval=4 is no multiple of optim_wrapper.accumulative_counts=3:"
-        " a resumed run would lose gradients; use 6"
+        "default_hooks.checkpoint.interval=4 is not a multiple of "
+        "optim_wrapper.accumulative_counts=3: a resumed run would lose gradients; use 6"
     )
 
 

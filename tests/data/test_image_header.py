@@ -225,9 +225,9 @@ def test_sixteen_bits_are_refused_when_they_are_indexed_and_read(tmp_path, suffi
     assert image_size(path) == (30, 20)
     assert read_image(path, token="f7", stored=(20, 30)).shape == (20, 30, 3)
     deep = tmp_path / f"16.{suffix}"
-    with pytest.raises(DataError, match=rf"16\.{suffix} has 16 bits a channel.*keep depth maps"):
+    with pytest.raises(DataError, match=rf"16\.{suffix} has 16 bits per channel.*keep depth maps"):
         image_size(deep)
-    with pytest.raises(DataError, match=rf"16\.{suffix} of frame f7 has 16 bits a channel"):
+    with pytest.raises(DataError, match=rf"16\.{suffix} of frame f7 has 16 bits per channel"):
         read_image(deep, token="f7", stored=(20, 30))
 
 

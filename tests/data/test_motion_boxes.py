@@ -101,6 +101,6 @@ def test_one_step_has_no_motion(still_camera):
 
 
 @pytest.mark.parametrize("min_change", [0, -1, 1.1, float("nan")])
-def test_change_is_a_share(still_camera, min_change):
+def test_change_is_a_fraction(still_camera, min_change):
     with pytest.raises(ValueError, match=r"min_change=.* must be in \(0, 1\]"):
         clips_of(still_camera, {"type": "MotionBoxes", "min_change": min_change})

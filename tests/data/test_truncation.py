@@ -74,8 +74,8 @@ def test_what_was_cut_before_its_end_is_truncated(whole, behind, tmp_path):
 def test_a_cut_scan_shows_when_something_with_an_end_follows(whole, tmp_path):
     scan = whole.index(b"\xff\xda")
     # A progressive image that lacks the end of its last scan, the finest, passes for a whole one.
-    for share in (0.1, 0.4, 0.6):
-        length = scan + int((len(whole) - scan) * share)
+    for fraction in (0.1, 0.4, 0.6):
+        length = scan + int((len(whole) - scan) * fraction)
         with pytest.raises(ValueError, match=r"0\.jpg of frame t is truncated"):
             _read(tmp_path, whole[:length] + END)
         with pytest.raises(ValueError, match=r"0\.jpg of frame t is truncated"):

@@ -116,7 +116,7 @@ def test_needed_against_a_baseline_by_hand():
     assert labels_needed(baseline, baseline, 1.0) == LabelsNeeded(fraction=1.0, least=1.0, most=1.0)
 
 
-def test_no_seed_with_every_share_has_no_range():
+def test_no_seed_with_every_fraction_has_no_range():
     runs = {0.1: {0: 0.1}, 1.0: {1: 0.4}}
     found = labels_needed(runs, runs, 1.0)
     assert found.fraction == 1.0

@@ -204,7 +204,7 @@ def test_a_class_without_objects_counts_officially_and_not_among_the_present():
     nothing = devkit_to_metrics_dict(metrics, dict.fromkeys(DETECTION_CLASSES, 0))
     assert math.isnan(nothing["NDS_present"])
     text = format_scores(NuScenesScores(split="", samples=7, numbers=nothing))
-    assert "7 samples (a selection that is no official split)" in text
+    assert "7 samples (a selection that is not an official split)" in text
 
 
 def test_order_repetition_and_padding_of_images_do_not_matter(index):

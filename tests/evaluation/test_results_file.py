@@ -53,7 +53,7 @@ def test_what_is_no_results_file_is_named(tmp_path):
     ):
         read_metrics(path)
     path.write_text('{"half')
-    with pytest.raises(DataError, match=r"results\.json is no results file"):
+    with pytest.raises(DataError, match=r"results\.json is not a results file"):
         read_curves(path)
     path.write_text("[1]")
     with pytest.raises(DataError, match="holds no names"):

@@ -39,7 +39,7 @@ class ReadingOrder(MaskStrategy):
         )
 
 
-def test_share_and_background_by_hand(make_clips):
+def test_fraction_and_background_by_hand(make_clips):
     """8 of 16 patches: 4 by the guide, wherever they are, and the first 4 of the others."""
     guide = torch.tensor(
         [[0.1, 9.0, 0.2, 0.3], [0.0, 0.0, 0.0, 8.0], [7.0, 0.0, 0.0, 0.0], [0.4, 0.0, 0.0, 6.0]]

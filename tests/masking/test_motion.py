@@ -141,7 +141,7 @@ def test_a_flicker_of_the_whole_image_is_no_change(scene):
 
 
 def test_changed_patches_are_hidden_first(scene):
-    """8 patches changed in every frame, and the share of 150 patches has room for all."""
+    """8 patches changed in every frame; the budget fraction of 150 patches has room for all."""
     clips = scene()
     for t, left in enumerate((4, 10, 14)):
         paint(clips, t, left)
@@ -152,7 +152,7 @@ def test_changed_patches_are_hidden_first(scene):
     assert mask.sum((-1, -2)).unique().tolist() == [150]
 
 
-def test_changed_patches_take_no_more_than_their_share(scene):
+def test_changed_patches_take_no_more_than_their_fraction(scene):
     """Of 8 patches or more, 4 (0.1 of 40) are drawn: the rest have no better chance than others."""
     clips = scene(T=2)
     paint(clips, 0, 4)

@@ -1,4 +1,4 @@
-"""Shares of the budget, with strategies whose order of patches is known."""
+"""Fractions of the budget, with strategies whose order of patches is known."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def hide(make_clips, hidden, strategies, budget_fractions):
     return "".join(".#"[hidden] for hidden in mask[0, 0, 0, 0].int().tolist())
 
 
-def test_each_hides_its_share(make_clips):
+def test_each_hides_its_fraction(make_clips):
     assert hide(make_clips, 4, [FALLING, RISING], [0.75, 0.25]) == "###....#"
     assert hide(make_clips, 4, [FALLING, RISING], [0.25, 0.75]) == "#....###"
     assert hide(make_clips, 4, [FALLING, RISING], [1.0, 0.0]) == "####...."

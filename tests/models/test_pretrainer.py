@@ -48,8 +48,8 @@ def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str, decod
 def ragged_mask(clips: Clips, grid: tuple[int, int] = (4, 6)) -> torch.Tensor:
     """Frames that hide between a sixth and all of their cells."""
     noise = torch.rand(*clips.shape, *grid, generator=torch.Generator().manual_seed(8))
-    shares = torch.linspace(0.2, 0.9, clips.valid_BTN.numel()).reshape(clips.shape)
-    mask = noise < shares[..., None, None]
+    fractions = torch.linspace(0.2, 0.9, clips.valid_BTN.numel()).reshape(clips.shape)
+    mask = noise < fractions[..., None, None]
     mask[:, -1, -1] = True
     return mask
 

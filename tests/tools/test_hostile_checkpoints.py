@@ -81,7 +81,7 @@ def test_a_file_that_the_user_names_is_read(tool, tmp_path, monkeypatch):
     out = tmp_path / "out.safetensors"
     ended = tool("export_backbone.py", file, out, "--trust-checkpoint", file)
     assert ended == (
-        f"CheckpointError: {file} is not of a pretraining run. It is no checkpoint: it has no "
+        f"CheckpointError: {file} is not of a pretraining run. It is not a checkpoint: it has no "
         "weights"
     )
     assert marker.exists()

@@ -244,7 +244,7 @@ def test_a_lowest_rate_above_the_rate():
     assert passes(momentum, top=low, **EPOCHS)
 
 
-def test_a_lowest_share_of_the_rate_above_one():
+def test_a_lowest_fraction_of_the_rate_above_one():
     cosine = dict(type="CosineAnnealingLR", end=12, eta_min_ratio=0.05)
     assert passes(cosine, **EPOCHS)
     found = complaint(dict(cosine, eta_min_ratio=5), **EPOCHS)

@@ -15,7 +15,7 @@ from drivemim.transfer.exporting import (
     load_weights,
     read_export,
 )
-from drivemim.transfer.initial_weights import load_start
+from drivemim.transfer.initial_weights import load_initial_weights
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,8 @@ def test_a_start_reads_its_weights_file_once(resnet, monkeypatch, suffix):
     path = resnet.with_suffix(suffix)
     for load in (
         load_weights,
-        partial(load_start, whole=False),
-        partial(load_start, whole=True),
+        partial(load_initial_weights, whole=False),
+        partial(load_initial_weights, whole=True),
     ):
         assert "features equal" in load(detector(RESNET), path)
         assert opened == [path]

@@ -253,7 +253,7 @@ def test_a_frozen_backbone_stays_frozen(small, theirs, tmp_path):
          "it has model.detector.backbone"),
         ({"more": "model.pop('data_preprocessor')"}, "no model.data_preprocessor"),
         ({"more": "model['bbox_head']['chanels'] = 3"}, "RetinaHead has no argument 'chanels'"),
-        ({"more": "import torch"}, "written in pure Python"),
+        ({"more": "import torch"}, "is a pure Python config"),
         ({"more": "x = unknown"}, "cannot be read: NameError: name 'unknown' is not defined"),
         ({"more": "= 3"}, "cannot be read: SyntaxError: line "),
         ({"more": "model['neck']['in_channels'] = 8"}, "FPN cannot be built: AssertionError in "),

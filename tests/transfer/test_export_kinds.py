@@ -66,7 +66,7 @@ def test_a_detectors_checkpoint_is_no_pretraining(resnet, tmp_path):
         with pytest.raises(CheckpointError) as error:
             export_backbone(tmp_path / name, tmp_path / "x.safetensors")
         assert f"{name} is not of a pretraining run" in str(error.value)
-        assert "a detector's checkpoint; drivemim test judges it" in str(error.value)
+        assert "a detector's checkpoint; drivemim test evaluates it" in str(error.value)
         assert "backbone_checkpoint=FILE a detector from its backbone" in str(error.value)
     with pytest.raises(CheckpointError, match="It is an exported backbone; a detector takes it"):
         export_backbone(resnet.with_suffix(".pth"), tmp_path / "x.safetensors")

@@ -205,7 +205,7 @@ def test_other_files_are_refused(resnet_run, tmp_path):
     with pytest.raises(ConfigError, match="must end in .safetensors"):
         export_backbone(resnet_run, tmp_path / "x.pth")
     torch.save({"state_dict": {}, "meta": {}}, tmp_path / "empty.pth")
-    with pytest.raises(CheckpointError, match="It is no checkpoint: it has no weights"):
+    with pytest.raises(CheckpointError, match="It is not a checkpoint: it has no weights"):
         export_backbone(tmp_path / "empty.pth", tmp_path / "x.safetensors")
 
 
@@ -222,7 +222,7 @@ def test_a_checkpoint_without_meta_needs_the_runs_config(repository, resnet_run,
     assert all(torch.equal(value, read_export(resnet)[0][name])
                for name, value in read_export(out)[0].items())  # fmt: skip
     torch.save(content["state_dict"], bare)
-    with pytest.raises(CheckpointError, match=r"bare.pth is no training checkpoint"):
+    with pytest.raises(CheckpointError, match=r"bare.pth is not a training checkpoint"):
         export_backbone(bare, out, config=config)
 
 
@@ -265,4 +265,4 @@ def test_the_transfer_guides_code_runs(repository, resnet):
     )
     names = {}
     exec(compile(code, "docs/guides/transfer.md", "exec"), names)
-    assert "features equal" in names["start"](detector(RESNET), resnet)
+    assert "features equal" in names["initialize"](detector(RESNET), resnet)

@@ -11,7 +11,7 @@ from drivemim.models.layers import grid_positions
 from drivemim.training.probing import probe_backbone
 from drivemim.training.run import train
 from drivemim.transfer.exporting import export_backbone, read_export
-from drivemim.transfer.initial_weights import load_start, take_start
+from drivemim.transfer.initial_weights import load_initial_weights, take_initial_weights
 
 STILL = {"optim_wrapper.optimizer.lr": 0.0, "train_cfg.max_iters": 2}
 
@@ -153,7 +153,7 @@ def test_pretraining_starts_from_torchvisions_resnet50(configs, tmp_path):
                                   {"model.encoder.init_cfg": [init]})):  # fmt: skip
         cfg = Config.fromfile(configs / "resnet.py")
         cfg.merge_from_dict({**size, **how})
-        start = take_start(cfg)
+        start = take_initial_weights(cfg)
         assert (start["checkpoint"], cfg.get("load_from")) == (init["checkpoint"], None)
         if number == 0:
             found = started(configs, "resnet", tmp_path / "run", **size, **how)
@@ -168,7 +168,9 @@ def test_a_vit_base_of_mae_fits(tmp_path):
     torch.save(content, tmp_path / "mae_pretrain_vit_base.pth")
     model = torch.nn.Module()
     model.backbone = vit
-    assert "Loaded all 148 tensors" in load_start(model, tmp_path / "mae_pretrain_vit_base.pth")
+    assert "Loaded all 148 tensors" in load_initial_weights(
+        model, tmp_path / "mae_pretrain_vit_base.pth"
+    )
     torch.testing.assert_close(vit.norm.weight, content["model"]["norm.weight"].float())
 
 
@@ -176,14 +178,18 @@ def test_a_detectors_vit_is_loaded_strictly_by_init_cfg_too(mae):
     cfg = Config({"model": {"backbone": {"type": "drivemim.ViT"}}})
     init = {"type": "Pretrained", "checkpoint": str(mae), "prefix": "backbone."}
     cfg.model.backbone.init_cfg = [{"type": "Constant"}, init]
-    assert take_start(cfg) == {"checkpoint": str(mae), "prefix": "backbone.", "whole": False}
+    assert take_initial_weights(cfg) == {
+        "checkpoint": str(mae),
+        "prefix": "backbone.",
+        "whole": False,
+    }
     assert cfg.model.backbone.init_cfg == [{"type": "Constant"}]
     # MMDetection's own names for what it downloads stay with MMEngine, and so do other backbones.
     for backbone in ({"type": "ResNet", "init_cfg": {"type": "Pretrained",
                                                      "checkpoint": "torchvision://resnet50"}},
                      {"type": "SwinTransformer", "init_cfg": init}):  # fmt: skip
         cfg.model.backbone = backbone
-        assert take_start(cfg) is None
+        assert take_initial_weights(cfg) is None
         assert cfg.model.backbone == backbone
 
 
@@ -214,7 +220,7 @@ def test_the_log_says_that_a_start_is_a_detectors_checkpoint(tmp_path):
     model = torch.nn.Module()
     model.backbone = vit
     count = len(weights)
-    assert load_start(model, path, whole=True).startswith(
+    assert load_initial_weights(model, path, whole=True).startswith(
         f"Loaded all {count} tensors of the backbone of {path}, which is a detector's checkpoint. "
         "The file does not say how images were normalised, and has no features to compare with: "
         "check that model.data_preprocessor is what the detector was trained with. They lie under "

@@ -7,7 +7,7 @@ from drivemim.masking.random import RandomMask
 from drivemim.masking.strategy import MaskStrategy
 from drivemim.registry import MASKS
 from drivemim.transfer.mask_reads import boxes_from, describe_reads, has_boxes
-from drivemim.transfer.recipe import starts_of
+from drivemim.transfer.recipe import initial_weights_of
 
 ANNOTATED = {"boxes": "AnnotatedBoxes", "boxes_from": "annotations", "annotated_frames": 3,
              "lidar_points": 0}  # fmt: skip
@@ -89,7 +89,7 @@ def test_a_strategy_of_the_user_that_does_not_say_reads_everything(monkeypatch):
 
 def test_what_a_run_started_from():
     def start(**config):
-        return starts_of(Config({"model": {}, **config}))
+        return initial_weights_of(Config({"model": {}, **config}))
 
     assert start() == []
     assert start(load_from="mae.pth") == ["mae.pth"]

@@ -184,8 +184,8 @@ def _failure_parts(inits: Mapping[str, Metrics], curves: DetectorCurves) -> list
         Chart(figure_svg(precision_recall_chart(curves, CLASSES)), "Precision over recall."),
         Chart(
             figure_svg(miss_rate_chart(curves, CLASSES)),
-            "Share of objects missed over false positives per image, at IoU 0.50; the log-average "
-            "miss rate is the geometric mean over the shaded part.",
+            "Fraction of objects missed over false positives per image, at IoU 0.50. The "
+            "log-average miss rate is the geometric mean over the shaded part.",
         ),
         Chart(
             figure_svg(reliability_chart(curves, CLASSES)),

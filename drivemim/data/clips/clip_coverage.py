@@ -13,8 +13,8 @@ from drivemim.data.clips.clip_windows import MICROSECONDS, ClipWindows
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
 
-SMALLEST_SHARE = 0.5
-"""Smallest share of valid frames; a run with less is refused."""
+SMALLEST_FRACTION = 0.5
+"""Smallest fraction of valid frames; a run with less is refused."""
 LARGEST_STRETCH = 0.05
 """Difference of aspect ratios up to which images are not reported as stretched."""
 _CHUNK = 4096
@@ -61,7 +61,7 @@ class ClipCoverage:
         skipped_T: frames missing because the camera has earlier and later frames, but none near
             the step.
         valid_C: valid frames of each camera of the windows.
-        asked_C: frames of each camera that the clips contain, valid or not.
+        requested_C: frames of each camera that the clips contain, valid or not.
     """
 
     clips: int
@@ -71,7 +71,7 @@ class ClipCoverage:
     ended_T: Ints
     skipped_T: Ints
     valid_C: Ints
-    asked_C: Ints
+    requested_C: Ints
 
     @property
     def frames(self) -> int:
@@ -79,8 +79,8 @@ class ClipCoverage:
         return self.clips * self.cameras * len(self.valid_T)
 
     @property
-    def share(self) -> float:
-        """Share of the frames that is valid."""
+    def fraction(self) -> float:
+        """Fraction of the frames that is valid."""
         return int(self.valid_T.sum()) / max(self.frames, 1)
 
 
@@ -88,7 +88,7 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
     """Count the frames of all clips."""
     T, C = clips.windows.num_frames, len(clips.windows.cameras)
     by_step = np.zeros((4, T), np.int64)
-    valid_C, asked_C = np.zeros(C, np.int64), np.zeros(C, np.int64)
+    valid_C, requested_C = np.zeros(C, np.int64), np.zeros(C, np.int64)
     for sample, camera_AN in clips.chunks():
         there_ATN, filmed_AN, inside_ATN = _look(clips.windows, sample, camera_AN)
         absent = ~there_ATN & ~filmed_AN[:, None]
@@ -96,7 +96,7 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
         skipped = ~there_ATN & ~absent & ~ended
         by_step += [each.sum(axis=(0, 2)) for each in (there_ATN, absent, ended, skipped)]
         np.add.at(valid_C, camera_AN, there_ATN.sum(axis=1))
-        np.add.at(asked_C, camera_AN, T)
+        np.add.at(requested_C, camera_AN, T)
     valid_T, absent_T, ended_T, skipped_T = by_step
     return ClipCoverage(
         clips=len(clips.clip_starts),
@@ -106,7 +106,7 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
         ended_T=ended_T,
         skipped_T=skipped_T,
         valid_C=valid_C,
-        asked_C=asked_C,
+        requested_C=requested_C,
     )
 
 
@@ -139,7 +139,7 @@ def check_steps(clips: ClipSet) -> None:
 
 
 def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
-    """Return one line: the number of clips and the share of their frames that is valid."""
+    """Return one line: the number of clips and the fraction of their frames that is valid."""
     reasons = (
         (coverage.ended_T, "after the end of the scene"),
         (coverage.absent_T, "of cameras that the scene does not have"),
@@ -153,18 +153,18 @@ def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
     return (
         f"{clips.windows.index.path}: {coverage.clips:,} clips of {_settings(clips.windows)}, "
         f"{coverage.cameras} {'camera' if coverage.cameras == 1 else 'cameras'}; "
-        f"{coverage.share:.1%} of their {coverage.frames:,} frames are valid"
+        f"{coverage.fraction:.1%} of their {coverage.frames:,} frames are valid"
         + (f" (missing: {missing})" if missing else "")
     )
 
 
-def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
+def check_valid_fraction(clips: ClipSet, coverage: ClipCoverage) -> None:
     """Refuse clips if most of their frames are missing.
 
     Raises:
-        ConfigError: naming the share and the most frequent cause.
+        ConfigError: naming the fraction and the most frequent cause.
     """
-    if coverage.share >= SMALLEST_SHARE:
+    if coverage.fraction >= SMALLEST_FRACTION:
         return
     windows = clips.windows
     causes = {
@@ -174,10 +174,12 @@ def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
     }
     cause = max(causes, key=lambda name: causes[name])
     if cause == "cameras":
-        share_C = coverage.valid_C / np.maximum(coverage.asked_C, 1)
-        rare = [number for number in np.argsort(share_C) if share_C[number] < SMALLEST_SHARE]
+        fraction_C = coverage.valid_C / np.maximum(coverage.requested_C, 1)
+        rare = [
+            number for number in np.argsort(fraction_C) if fraction_C[number] < SMALLEST_FRACTION
+        ]
         names = ", ".join(
-            f"{windows.index.cameras[windows.cameras[number]]} {share_C[number]:.1%}"
+            f"{windows.index.cameras[windows.cameras[number]]} {fraction_C[number]:.1%}"
             for number in rare[:6]
         )
         why = (

@@ -308,7 +308,7 @@ def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
     if version is not None and version != info.version:
         source = "nuimages" if info.source == "nuimages" else "nuscenes"
         raise DataError(
-            f"{path} was built for {info.version or info.source} but {version} is asked for; run "
+            f"{path} was built for {info.version or info.source}, not for version={version!r}; run "
             f"drivemim index {source} --root {info.data_root} --version {version} "
             "and name the new file in the config"
         )

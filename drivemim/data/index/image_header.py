@@ -146,7 +146,7 @@ def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
     if header.bits <= 8:
         return
     raise DataError(
-        f"image {path}{f' of frame {frame}' if frame else ''} has {header.bits} bits a channel, "
+        f"image {path}{f' of frame {frame}' if frame else ''} has {header.bits} bits per channel, "
         "of which only the highest 8 would be read; convert the images to 8 bits by the sensor's "
         "range (for 12 bits: value / 16), or keep depth maps outside --root"
     )

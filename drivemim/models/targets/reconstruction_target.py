@@ -66,8 +66,8 @@ def global_mean(values: Tensor, weights: Tensor) -> Tensor:
     weight = torch.where(sums[1] > 0, sums[1], torch.ones_like(sums[1]))
     if not dist.is_distributed():
         return total / weight
-    share = total / weight
-    return sums[0] / weight + (share - share.detach())
+    own_part = total / weight
+    return sums[0] / weight + (own_part - own_part.detach())
 
 
 def hidden_patches(images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:

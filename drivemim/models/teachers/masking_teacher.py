@@ -28,8 +28,8 @@ class MaskingTeacher(nn.Module, ABC):
             grid: patches down and across (h, w).
 
         Returns:
-            teacher_map_BTNhw: float32; patches with higher values are more worth hiding. Only the order
-            of the patches within a frame matters.
+            teacher_map_BTNhw: float32; patches with higher values are more worth hiding. Only the
+            order of the patches within a frame matters.
         """
 
     def loss(

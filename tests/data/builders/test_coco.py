@@ -86,7 +86,7 @@ def test_cocovid_gives_sequences_and_tracks(put_coco, put_images, tmp_path):
     assert list(index.scenes.name) == ["drive a", "drive b"]
     assert list(index.frames.path) == ["a/0.jpg", "a/5.jpg", "b/0.jpg"]
     assert index.frames.timestamp.tolist() == [0, 500_000, 0]
-    assert index.boxes.track.tolist() == [0, 0, 1, 2, 3]  # -1 is no track
+    assert index.boxes.track.tolist() == [0, 0, 1, 2, 3]  # -1 means no track
     assert index.frames.next.tolist() == [1, -1, -1]
 
 
@@ -138,7 +138,7 @@ def test_an_instance_outside_a_video_is_no_track(put_coco, caplog):
         ({}, [{"bbox": [10, 5, 32, 20]}, {"bbox": [9, 9, 35, 9]}, {"bbox": [20, 9, 30, 9]}, BOX],
          {},
          r"3 of 4 boxes reach out of their images, first in 0\.jpg; is bbox x1, y1, x2, y2\?"),
-        ({}, [{"bbox": [1, 2, 3, 4, 5]}], {}, "is no COCO file: .*length 4"),
+        ({}, [{"bbox": [1, 2, 3, 4, 5]}], {}, "is not a COCO file: .*length 4"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_right_is_refused(put_coco, image, annotations, sections, message):

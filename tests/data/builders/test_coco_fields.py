@@ -55,7 +55,9 @@ def test_constants_count_as_missing_where_that_can_be(put_coco, caplog):
 def test_a_box_that_is_no_number_is_named(put_coco, constant):
     path = put_coco("labels.json", ["0.jpg"], [BOX, {"bbox": [1, 2, "X", 4]}])
     change(path, '"X"', constant)
-    with pytest.raises(DataError, match=r"labels\.json is no COCO file: .*annotations\[1\]\.bbox"):
+    with pytest.raises(
+        DataError, match=r"labels\.json is not a COCO file: .*annotations\[1\]\.bbox"
+    ):
         read_coco(path)
     path = put_coco("labels.json", ["0.jpg"], [{"bbox": [1, 2, "nan", 4]}])
     with pytest.raises(DataError, match=r"annotation 0 has bbox \(1.0, 2.0, nan, 4.0\); give"):
@@ -117,7 +119,7 @@ def test_other_files_are_refused_in_a_sentence(tmp_path, content, message):
     if message is None:  # what is not read may be anything
         assert read_coco(path).images == []
         return
-    with pytest.raises(DataError, match=rf"labels\.json is no COCO file: .*{message}") as caught:
+    with pytest.raises(DataError, match=rf"labels\.json is not a COCO file: .*{message}") as caught:
         read_coco(path)
     assert "\n" not in str(caught.value)
 

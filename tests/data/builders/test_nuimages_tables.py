@@ -74,7 +74,7 @@ def test_tables_that_contradict_themselves(tables, tmp_path):
         build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow")
 
     tables["object_ann"][0]["sample_data_token"] = "depot-0"
-    with pytest.raises(ValueError, match="'depot-box-0' is a box in 'depot-0', which is no key"):
+    with pytest.raises(ValueError, match="'depot-box-0' is a box in 'depot-0', which is not a key"):
         build(0)
     tables["sample"][0]["key_camera_token"] = "depot-2"
     with pytest.raises(ValueError, match="key_camera_token of 'crossing' names 'depot-2'"):

@@ -147,5 +147,5 @@ def test_sizes_that_are_none_are_refused(sizes):
 
 
 def test_a_cell_must_cover_something():
-    with pytest.raises(ConfigError, match="metres_per_cell=0"):
-        Mono3DCoder(class_sizes=SIZES, metres_per_cell=0.0)
+    with pytest.raises(ConfigError, match="metres_per_stride=0"):
+        Mono3DCoder(class_sizes=SIZES, metres_per_stride=0.0)

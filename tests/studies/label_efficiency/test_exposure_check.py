@@ -66,7 +66,7 @@ def test_a_pretraining_on_train_without_boxes_needs_no_word(check, saw):
     assert check(saw("train")) == {"tried": InitNotes()}
 
 
-def test_boxes_of_more_labels_than_the_share_are_refused(check, saw):
+def test_boxes_of_more_labels_than_the_fraction_are_refused(check, saw):
     # 10 % of 20 frames are 2; pretraining read the boxes of all 20.
     message = (
         r"--init tried: its pretraining read the annotated boxes of 20 of the 20 frames of --train "
@@ -85,7 +85,7 @@ def test_boxes_of_more_labels_than_the_share_are_refused(check, saw):
     )
 
 
-def test_boxes_of_no_more_labels_than_the_share_are_said_and_not_marked(check, saw):
+def test_boxes_of_no_more_labels_than_the_fraction_are_said_and_not_marked(check, saw):
     whole = InitNotes(
         sentences=("its pretraining read the annotated boxes of 20 of the 20 frames of train",)
     )
@@ -114,7 +114,8 @@ def test_images_of_val_make_a_study_transductive(check, saw):
     assert check(metadata, transductive=True)["tried"] == InitNotes(
         marks="‡",
         sentences=(
-            "transductive, its pretraining saw 10 of the 10 images of val, on which it is judged",
+            "transductive, its pretraining saw 10 of the 10 images of val, on which it is "
+            "evaluated",
         ),
     )
 
@@ -139,7 +140,7 @@ def test_boxes_without_labels_are_no_labels(check, saw):
 
 def test_what_is_not_known_is_said_in_one_line(check, saw):
     assert check(None)["tried"].sentences == (
-        "it is no export of DriveMIM, so what its pretraining saw is not known",
+        "it is not an export of DriveMIM, so the data of its pretraining is unknown",
     )
     older = saw("train")
     del older["data"][0]["seen"]

@@ -143,14 +143,14 @@ def test_a_metric_that_will_not_be_measured_is_said_before_anything_runs(place, 
     prepare_inputs(other, place)
 
 
-def test_frames_that_are_learned_are_not_judged(place, make_study):
+def test_frames_that_are_learned_are_not_evaluated(place, make_study):
     """Splits can have scenes in common: nuScenes' mini_train is in train; a scene is a split."""
     with pytest.raises(DataError, match="10 of its 10 frames are in --train train as well"):
         prepare_inputs(make_study(val="a"), place)
     assert not (place / "work").exists()
 
 
-def test_copies_of_what_is_learned_are_not_judged(place, make_study):
+def test_copies_of_what_is_learned_are_not_evaluated(place, make_study):
     """Three images of val are identical to images of train, under other names."""
     for frame in (2, 5, 7):
         copy = place / "data" / "d" / f"{frame}.png"
@@ -166,7 +166,7 @@ def test_copies_of_what_is_learned_are_not_judged(place, make_study):
     assert not (place / "work").exists()
 
 
-def test_a_data_set_that_takes_no_share_is_refused(place, make_study):
+def test_a_data_set_that_takes_no_fraction_is_refused(place, make_study):
     (place / "other.py").write_text(
         "train_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='x.json'))"
     )

@@ -104,7 +104,7 @@ def test_a_lost_result_is_measured_again_from_its_checkpoint(go, place, make_stu
     assert go() == ([], ["good-1.0-1"])
 
 
-def test_commands_are_accepted_and_initialisations_differ_in_their_start_alone(
+def test_commands_are_accepted_and_initialisations_differ_only_in_their_initialisation(
     place, make_study, monkeypatch
 ):
     monkeypatch.chdir(place)

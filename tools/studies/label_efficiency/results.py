@@ -86,7 +86,7 @@ def report(
     """Format Markdown: a description, the headline, a table per metric, and notes."""
     missing = len(study.runs) - len(results)
     parts = [
-        f"Labels of {study.train}, judged on {study.val}; {study.iterations} iterations each, "
+        f"Labels of {study.train}, evaluated on {study.val}; {study.iterations} iterations each, "
         f"seeds {', '.join(map(str, study.seeds))}. Mean over seeds ± half of the 95 % confidence "
         "interval (Student's t); differences are taken seed by seed, in **bold** where their "
         "interval leaves out zero.",
@@ -173,7 +173,7 @@ def write_results(
         for metric in study.metrics
     }
     frames = {fraction: _frames(study, inputs, fraction) for fraction in study.fractions}
-    title = f"Labels of {study.train}, judged on {study.val}"
+    title = f"Labels of {study.train}, evaluated on {study.val}"
     figure = label_curves(curves, frames, title, all_sentences(notes))
     document = json.dumps(_document(study, inputs, results, notes), indent=2, default=str)
     write_bytes(folder / f"{NAME}.json", document.encode())
@@ -191,15 +191,18 @@ def _document(
     for metric in study.metrics:
         scores = intersect_runs(scores_of(study, results, metric))
         needed[metric] = {
-            str(fraction): {init: _needed_json(labels_needed(scores[init], scores[baseline], fraction))
-                         for init in scores}
+            str(fraction): {
+                init: _needed_json(labels_needed(scores[init], scores[baseline], fraction))
+                for init in scores
+            }
             for fraction in scores[baseline]
         }  # fmt: skip
     return {
         "settings": {
             "config": study.config, "index": study.index, "train": study.train, "val": study.val,
-            "inits": {init.name: init.backbone for init in study.inits}, "fractions": study.fractions,
-            "seeds": study.seeds, "iterations": study.iterations, "options": study.options,
+            "inits": {init.name: init.backbone for init in study.inits},
+            "fractions": study.fractions, "seeds": study.seeds, "iterations": study.iterations,
+            "options": study.options,
             "allow_boxes_read": study.allow_boxes_read, "transductive": study.transductive,
         },
         "notes": {name: {"marks": each.marks, "sentences": each.sentences}

@@ -133,13 +133,14 @@ class LabelStudy:
             raise ConfigError(f"--seeds {min(self.seeds)}: a seed is 0 or above")
         if self.train == self.val:
             raise ConfigError(
-                f"--train and --val are both {self.train}: runs would be judged on it"
+                f"--train and --val are both {self.train}: runs would be evaluated on training "
+                "frames"
             )
         for metric in self.metrics:
             if _LESS_IS_BETTER.search(metric):
                 raise ConfigError(
-                    f"--metric {metric}: of it less is better, and the study asks with how many "
-                    "labels as much is reached"
+                    f"--metric {metric}: lower is better for this metric; the study needs metrics "
+                    "where higher is better"
                 )
         if self.iterations < 1:
             raise ConfigError(f"--iterations {self.iterations}: a run has at least one")

@@ -170,7 +170,8 @@ def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBo
             if first != annotation.id:
                 raise DataError(
                     f"{path}: annotations {first} and {annotation.id} of image {image.id} are of "
-                    f"the same track {box.track!r}; a track has one box an image (-1 is no track)"
+                    f"the same track {box.track!r}; a track has one box per image (-1 means no "
+                    "track)"
                 )
         boxes[image.id].append(box)
     if unlinked:

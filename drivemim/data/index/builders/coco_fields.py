@@ -106,7 +106,7 @@ def read_document(path: Path) -> CocoDocument:
     Raises:
         DataError: if it is not a COCO file, with the fix.
     """
-    begin = f"{path} is no COCO file: "
+    begin = f"{path} is not a COCO file: "
     text = JsonText(path, path.read_bytes(), begin=begin, fix="copy or export it again")
     document: CocoDocument = decode_entries(text, CocoDocument, begin)
     if document.images and not document.annotations:

@@ -15,20 +15,21 @@ from drivemim.errors import DataError
 _UPRIGHT = float(np.cos(np.radians(45)))
 """Cosine of the largest angle at which an axis counts as vertical: rigs pitch and roll."""
 _MOST, _ALL = 0.9, 0.99
-"""Smallest shares of rows for which a convention counts as kept, and as the intended one."""
+"""Smallest fractions of rows for which a convention counts as kept, and as the intended one."""
 _APART = float(np.cos(np.radians(10)))
 """Cosine of half the angle, 20 degrees, above which two cameras have mounts of their own."""
 _ENOUGH = {"sample_annotation": 10}
-"""Fewest rows of a table that tell its convention; some objects lie, an ego does not."""
+"""Fewest rows of a table that are evidence of its convention; a few objects lie on their side."""
 _CENTRAL = 0.1
-"""Largest distance of a principal point from the middle, as a share of the image's side."""
+"""Largest distance of a principal point from the middle, as a fraction of the image's side."""
 _MOST_ASPECT = 2.0
 """Largest ratio of the two focal lengths of a camera whose pixels are nearly square."""
 _WIDE = 1.3
 """Width over length of vehicles above which the two are probably swapped."""
 _VEHICLES = frozenset({"vehicle", "car", "truck", "bus"})
 _EDGE, _FAR = 0.9, 0.7
-"""Shares of an image's side; a principal point beyond them is, or may be, a larger image's."""
+"""Fractions of an image's side. A principal point beyond the first belongs to a larger image, if it
+is so in every image; beyond the second, it may."""
 _PIXELS = (
     "write camera_intrinsic in pixels of the stored images, and width and height in their columns"
 )
@@ -60,8 +61,8 @@ def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> No
         (transposed, "is transposed: write its rows as fx, 0, cx and 0, fy, cy and 0, 0, 1"),
         (~np.isclose(bottom, [0, 0, 1], atol=1e-6).all(axis=1), "has another bottom row than 0, 0, "
          "1: write fx, 0, cx and 0, fy, cy and 0, 0, 1, in pixels"),
-        (normalised, "is a share of the image's size: multiply its first row by the width and its "
-         "second row by the height, in pixels"),
+        (normalised, "is a fraction of the image's size: multiply its first row by the width and "
+         "its second row by the height, in pixels"),
         (~(focal > 1).all(axis=1), "has a focal length that is not above 1 pixel: write fx and fy "
          "in pixels"),
     ]  # fmt: skip
@@ -108,8 +109,8 @@ def check_principal_points(
         DataError: naming the first such image.
     """
     chosen = np.flatnonzero(images)
-    share_X2 = center_D2[chosen] / size_D2[chosen]
-    outside_X2 = (share_X2 < 0) | (share_X2 >= (_EDGE if (share_X2 >= _EDGE).all() else 1))
+    fraction_X2 = center_D2[chosen] / size_D2[chosen]
+    outside_X2 = (fraction_X2 < 0) | (fraction_X2 >= (_EDGE if (fraction_X2 >= _EDGE).all() else 1))
     if outside_X2.any():
         is_other = bool(outside_X2.all(axis=1).any())
         wrong = outside_X2.all(axis=1) if is_other else outside_X2.any(axis=1)
@@ -137,7 +138,7 @@ def check_principal_points(
         )
     elif outside_X2.any():
         _log.warning("%s. Unless the images were cut after calibration, %s", found, _PIXELS)
-    elif len(chosen) and ((share_X2 > _FAR).all() or (share_X2 < 1 - _FAR).all()):
+    elif len(chosen) and ((fraction_X2 > _FAR).all() or (fraction_X2 < 1 - _FAR).all()):
         _log.warning(
             "%s: no image has its principal point near the middle; the first, %r, is %d pixels "
             "wide and %d high, and has it at %s. Unless all were cut so after calibration, %s",
