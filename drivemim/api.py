@@ -13,13 +13,13 @@ from typing import Any
 from mmengine.config import Config
 
 from drivemim.config.loading import is_pretrainer, load_config, walk
+from drivemim.data.index import index_building
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.index_building import build_index
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.training.checkpoints import newest_checkpoint
-from drivemim.training.run import NEWEST, evaluate, train
-from drivemim.transfer.exporting import export_backbone
-from drivemim.transfer.pretrained_backbone import load_backbone
+from drivemim.option_words import speaks_python
+from drivemim.training import run
+from drivemim.transfer import exporting, pretrained_backbone
+from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 __all__ = [
     "PretrainingRun",
@@ -31,6 +31,12 @@ __all__ = [
     "pretrain",
     "train",
 ]
+
+build_index = speaks_python(index_building.build_index)
+evaluate = speaks_python(run.evaluate)
+export_backbone = speaks_python(exporting.export_backbone)
+load_backbone = speaks_python(pretrained_backbone.load_backbone)
+train = speaks_python(run.train)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class PretrainingRun:
     iteration: int
 
 
+@speaks_python
 def open_index(path: str | Path) -> FrameIndex:
     """Open an index; this takes milliseconds, whatever its size.
 
@@ -61,12 +68,13 @@ def open_index(path: str | Path) -> FrameIndex:
     return FrameIndex.open(path)
 
 
+@speaks_python
 def pretrain(
     config: str | Path,
     *,
     index: FrameIndex | str | Path | None = None,
     work_dir: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | str | Path = False,
     amp: bool = False,
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
@@ -80,7 +88,8 @@ def pretrain(
         config: name of a shipped config, for example ``vit_base_nuscenes``, or path of a config.
         index: replaces the index of the config's data set.
         work_dir: folder of logs and checkpoints; by default ``work_dirs/NAME_OF_CONFIG``.
-        resume: go on from the newest complete checkpoint in ``work_dir``, if there is one.
+        resume: go on from the newest complete checkpoint in ``work_dir``, if there is one; or the
+            checkpoint to go on from.
         amp: use mixed precision, bfloat16 if the device has it.
         seed: seed of the run.
         options: other keys of the config to replace, dotted, like ``--cfg-options``.
@@ -109,7 +118,7 @@ def pretrain(
     runner = train(
         config,
         work_dir=work_dir,
-        resume=NEWEST if resume else None,
+        resume=resume or None,
         amp=amp,
         seed=seed,
         options=replaced,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,7 +21,8 @@ _MOST_HEADER = 100 * 2**20
 """Largest size of a safetensors header by its format, bytes."""
 # Prefixes that parallel training, compilation and training frameworks add to every name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
-_SHOWN = 8
+_SHOWN = 5
+"""Number of tensors that a message names of each kind."""
 # Files that people write, and that nobody should be told to delete.
 _TEXTS = (".py", ".json", ".yaml", ".yml", ".toml", ".md", ".txt", ".csv", ".log", ".cfg", ".ini")
 _FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -219,6 +220,34 @@ def trained_weights(
     return found
 
 
+def describe_mismatch(wanted: Mapping[str, Tensor], offered: Mapping[str, Any]) -> str:
+    """List the differences that keep ``offered`` from filling ``wanted``; empty if there are none.
+
+    Put it at the end of a message, after the cause and the fix.
+
+    Args:
+        wanted: a module's state dict.
+        offered: weights of a file, by name; only tensors have their shape compared.
+
+    Returns:
+        Number and first names of the tensors that are missing, unexpected and misshapen.
+    """
+    parts = []
+    if missing := [name for name in wanted if name not in offered]:
+        parts.append(f"missing {_listed(missing)}")
+    if unexpected := [name for name in offered if name not in wanted]:
+        parts.append(f"unexpected {_listed(unexpected)}")
+    misshapen = [
+        f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in wanted
+        # ``check_weights`` names values that are no tensors.
+        if isinstance(offered.get(name), Tensor) and offered[name].shape != wanted[name].shape
+    ]
+    if misshapen:
+        parts.append(f"misshapen {_listed(misshapen)}")
+    return "; ".join(parts)
+
+
 def check_weights(path: Any, weights: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
     """Refuse weights that are not plain numbers of the model's kind, or are NaN or infinite.
 
@@ -319,6 +348,6 @@ def _is_finite(value: Tensor) -> bool:
     return bool(dense.isfinite().all())
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
     return f"{len(names)} ({', '.join(names[:_SHOWN])}{more})"

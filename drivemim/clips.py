@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,22 @@ class Clips:
                 parts = [_pad(part, most, PADDING[field.name]) for part in parts]
             joined[field.name] = torch.cat(parts)
         return Clips(**joined)  # type: ignore[arg-type]  # one dict for all fields
+
+
+def checked_image_size(image_size: Any) -> tuple[int, int]:
+    """Return height and width of images in pixels.
+
+    Raises:
+        ConfigError: if the value is not a pair of positive integers.
+    """
+    is_pair = isinstance(image_size, (list, tuple)) and len(image_size) == 2
+    if not is_pair or not all(isinstance(side, Integral) and int(side) > 0 for side in image_size):
+        square = isinstance(image_size, int) and image_size > 0
+        example = (image_size, image_size) if square else (224, 320)
+        raise ConfigError(
+            f"image_size={image_size!r} must be height and width in pixels, such as {example}"
+        )
+    return int(image_size[0]), int(image_size[1])
 
 
 def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:

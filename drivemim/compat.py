@@ -13,24 +13,25 @@ import pickle
 import re
 import struct
 import traceback
-import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, MMLogger, print_log
 from mmengine.optim import _ParamScheduler
-from mmengine.registry import FUNCTIONS, Registry
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.registry import FUNCTIONS, DefaultScope, Registry
 from mmengine.runner import CheckpointLoader, checkpoint
+from mmengine.visualization import Visualizer
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from drivemim.checkpoint_kinds import describe_file
 from drivemim.errors import CheckpointError, ConfigError, did_you_mean
+from drivemim.foreign_messages import mute_prints
 from drivemim.trust import is_trusted, trust_hint
 from drivemim.unpickling import refused_globals, safe_globals
 
@@ -39,12 +40,14 @@ ParamScheduler = _ParamScheduler
 BatchNorm = _BatchNorm
 """Base class of every PyTorch batch normalisation, synchronised or not; it has no public name."""
 
-# MMDetection prints this when it is imported; only its CocoFasterMetric needs the package.
-warnings.filterwarnings(
-    "ignore", "faster_coco_eval is not installed, metrics will not be computed", UserWarning
-)
+mute_prints()
 
 _LOOPS = ("train", "val", "test")
+_ANNEALING = {
+    "_annealing_cos": OneCycleParamScheduler._annealing_cos,
+    "_annealing_linear": OneCycleParamScheduler._annealing_linear,
+}
+"""Functions of three numbers, one of which is in the state of MMEngine's ``OneCycleLR``."""
 
 
 # --- Checkpoints ---------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
         if is_trusted(path):
             print_log(f"{path} is trusted and may run code while it is read", "current")
             return torch.load(path, map_location=map_location, weights_only=False)
-        with torch.serialization.safe_globals(safe_globals()):
+        with torch.serialization.safe_globals(safe_globals(_ANNEALING)):
             return torch.load(path, map_location=map_location, weights_only=True)
     except _UNREADABLE as error:
         if reason := _refusal(path, error):
@@ -155,9 +158,8 @@ def _without_config(content: Any) -> Any:
 def patch_checkpoint_loader() -> None:
     """Make MMEngine read all checkpoints, also downloaded ones, with :func:`read_checkpoint`.
 
-    MMEngine's own readers run any code that a file contains. Moreover, upstream MMEngine 0.10.7
-    cannot resume under ``torch>=2.6``, and for a truncated file both upstream and the forks raise
-    an error that does not name the file.
+    MMEngine's own readers run any code that a file contains, and do not name a truncated file.
+    Upstream MMEngine 0.10.7 cannot resume under ``torch>=2.6``.
     """
     CheckpointLoader.register_scheme(prefixes="", loader=_load_from_local, force=True)
     stores = ["pavi://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"]
@@ -203,6 +205,19 @@ def built_loaders(runner: Any) -> dict[str, Any]:
     return {key: loop.dataloader for key, loop in loops.items() if hasattr(loop, "dataloader")}
 
 
+def run_instances() -> set[tuple[type, str]]:
+    """Return class and name of what MMEngine keeps of runs; the name has the second of a start."""
+    kinds = (MMLogger, MessageHub, Visualizer, DefaultScope)
+    return {(kind, name) for kind in kinds for name in kind._instance_dict}
+
+
+def forget_instance(kind: Any, name: str) -> None:
+    """Close the files of one of :func:`run_instances`, and let a later run have its name."""
+    instance = kind._instance_dict.pop(name)
+    for part in [instance] if kind is Visualizer else getattr(instance, "handlers", []):
+        part.close()
+
+
 # --- Errors while building from a config ---------------------------------------------------------
 
 _UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
@@ -219,7 +234,7 @@ def explain_build_error(error: BaseException) -> str | None:
         A line that names the class, the wrong key or type and the nearest valid one, or that
         quotes the class's own error about a value; None if the error is not about a config.
     """
-    for frame in reversed(list(_frames(error))):
+    for frame in reversed([each for each, _ in traceback.walk_tb(error.__traceback__)]):
         found = frame.f_locals
         line = None
         if frame.f_code.co_name == "build_dataloader" and "must be callable" in str(error):
@@ -233,11 +248,6 @@ def explain_build_error(error: BaseException) -> str | None:
         if line is not None:
             return line
     return None
-
-
-def _frames(error: BaseException) -> Iterator[FrameType]:
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        yield frame
 
 
 def _explain_arguments(error: BaseException, local: dict[str, Any]) -> str | None:
@@ -350,11 +360,8 @@ def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
 
     ``DetectionEval`` scores a split of its own list, or a custom split from a file beside the
     tables that lists scenes. Inside this context, the yielded split name stands for the given
-    samples. The context also allows a results file without any box. The devkit's filter fails on
-    such a file because it reads the box type from the first box.
-
-    Args:
-        sample_tokens: tokens of the samples to evaluate.
+    sample tokens. The context also allows a results file without any box. The devkit's filter fails
+    on such a file because it reads the box type from the first box.
     """
     from nuscenes.eval.common import loaders
     from nuscenes.eval.detection import evaluate
@@ -377,5 +384,14 @@ def set_scheduler_step(scheduler: Any, step: int) -> None:
 
 def is_resumed(runner: Any) -> bool:
     """Return whether a Runner resumes a run."""
-    resumed: bool = runner._resume
-    return resumed
+    return bool(runner._resume)
+
+
+def chosen_indices(dataset: Any) -> Any:
+    """Return the ``indices`` that an MMEngine data set was built with; None for all."""
+    return dataset._indices
+
+
+def cpu_attention() -> Any:
+    """Return PyTorch's operator of scaled dot-product attention on a CPU."""
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

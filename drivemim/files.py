@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -80,6 +81,42 @@ def ensure_folder(path: str | Path) -> None:
     ensure_writable(path, fix="name another folder")
 
 
+def partial_path(path: Path) -> Path:
+    """Return this process's own name beside a file or folder, to write before renaming it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def remove_abandoned(path: Path, before: str = ".", after: str = ".partial") -> None:
+    """Remove what killed processes left beside a file or folder when they wrote it.
+
+    Files and folders named ``.NAME``, ``before``, process number, ``after`` are removed if there is
+    no such process any more. Others may be in use.
+
+    Args:
+        path: the file or folder that they wrote.
+        before: text between its name and the process number.
+        after: text after the process number.
+    """
+    start = f".{path.name}{before}"
+    for left in path.parent.iterdir() if path.parent.is_dir() else ():
+        number = left.name.removeprefix(start).removesuffix(after)
+        if left.name == f"{start}{number}{after}" and number.isdigit() and not _runs(int(number)):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's process
+        return True
+    return True
+
+
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a temporary file, then rename it: ``path`` is either unchanged or complete.
 
@@ -87,7 +124,8 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         OSError: if ``path`` cannot be written; the message names it and no partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    remove_abandoned(path)
+    partial = partial_path(path)
     try:
         with open(partial, "wb") as file:
             file.write(content)

@@ -14,30 +14,30 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from mmengine.logging import HistoryBuffer
-from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 _STATISTICS = ("min", "max", "mean", "current")
-_ANNEALING = {
-    "_annealing_cos": OneCycleParamScheduler._annealing_cos,
-    "_annealing_linear": OneCycleParamScheduler._annealing_linear,
-}
-"""Functions of three numbers, one of which is in the state of MMEngine's ``OneCycleLR``."""
 _CODE = re.compile(r"[?bBhHiIlLqQefdg]|[biufc]\d{1,2}|[SU]\d{1,6}")
 # Names that torch.load handles itself and that are not a reason to refuse a file.
 _PLAIN = ("torch.", "collections.OrderedDict", "collections.Counter", "_codecs.encode",
           "builtins.set", "builtins.complex", "builtins.bytearray")  # fmt: skip
 
 
-def safe_globals() -> list[Any]:
-    """Return replacements and the names they replace, for ``torch.serialization.safe_globals``."""
+def safe_globals(annealing: Mapping[str, Callable[..., float]]) -> list[Any]:
+    """Return replacements and the names they replace, for ``torch.serialization.safe_globals``.
+
+    Args:
+        annealing: functions of MMEngine's ``OneCycleParamScheduler``, by their names, one of which
+            is in a scheduler's state.
+    """
     names = {
-        "builtins.getattr": _attribute,
+        "builtins.getattr": partial(_attribute, annealing),
         "builtins.bytes": _no_bytes,
         "builtins.slice": slice,
         "mmengine.logging.history_buffer.HistoryBuffer": _History,
@@ -60,7 +60,7 @@ def refused_globals(path: Path) -> list[str]:
 
     Nothing in the file is run. Functions of torch itself are left out.
     """
-    known = {name for _, name in safe_globals()}
+    known = {name for _, name in safe_globals({})}
     found: dict[str, None] = {}
     try:
         for name in _globals_of(path):
@@ -167,11 +167,8 @@ class _History(HistoryBuffer):
         if not all(isinstance(each, np.ndarray) and each.dtype.kind in "biuf"
                    for each in (logged, counts)):  # fmt: skip
             raise pickle.UnpicklingError("HistoryBuffer without logged numbers")
-        self.max_length = int(state.get("max_length", 1_000_000))
-        self._log_history = np.array(logged)
-        self._count_history = np.array(counts)
         self.__class__ = HistoryBuffer
-        self._set_default_statistics()
+        HistoryBuffer.__init__(self, logged, counts, int(state.get("max_length", 1_000_000)))
 
 
 class _OneCycle:
@@ -181,15 +178,15 @@ class _OneCycle:
         raise pickle.UnpicklingError("OneCycleParamScheduler is called, which no checkpoint does")
 
 
-def _attribute(owner: Any, name: Any) -> Any:
+def _attribute(annealing: Mapping[str, Callable[..., float]], owner: Any, name: Any) -> Any:
     """Replace ``getattr``, with which MMEngine names statistics of a log history and functions.
 
     Nothing is looked up: the class of a log history already has its statistics.
     """
     if owner is _History and name in _STATISTICS:
         return None
-    if owner is _OneCycle and isinstance(name, str) and name in _ANNEALING:
-        return _ANNEALING[name]
+    if owner is _OneCycle and isinstance(name, str) and name in annealing:
+        return annealing[name]
     raise pickle.UnpicklingError(f"builtins.getattr(..., {name!r})")
 
 

@@ -12,6 +12,7 @@ from drivemim.checkpoint_kinds import (
     check_optimizer,
     check_weights,
     describe_file,
+    describe_mismatch,
     kind_of,
     unwrapped,
 )
@@ -111,7 +112,20 @@ def test_numbers_that_are_none():
     with pytest.raises(CheckpointError) as error:
         check_finite("x.pth", fine | broken)
     assert str(error.value).startswith("x.pth holds numbers that are NaN or infinite in 9 (layer0.")
-    assert "layer7.weight and 1 more)" in str(error.value)
+    assert "layer4.weight and 4 more)" in str(error.value)
+
+
+def test_differences_name_five_tensors_of_each_kind():
+    wanted = {f"a{number}": torch.zeros(2) for number in range(6)} | {"b": torch.zeros(2)}
+    offered = {f"c{number}": torch.zeros(2) for number in range(5)} | {"b": torch.zeros(3)}
+    assert describe_mismatch(wanted, offered) == (
+        "missing 6 (a0, a1, a2, a3, a4 and 1 more); unexpected 5 (c0, c1, c2, c3, c4); "
+        "misshapen 1 (b (3,) for (2,))"
+    )
+    assert describe_mismatch(wanted, wanted) == ""
+    # Any number of names is a short text.
+    many = {f"layer{number}.weight": torch.zeros(2) for number in range(1000)}
+    assert len(describe_mismatch(many, {})) < 120
 
 
 MODEL = {"weight": torch.zeros(2), "count": torch.tensor(0)}

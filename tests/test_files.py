@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import subprocess
 
 import pytest
 
@@ -12,6 +13,7 @@ from drivemim.files import (
     ensure_writable,
     path_from,
     plain_path,
+    remove_abandoned,
     why_unreadable,
     write_bytes,
 )
@@ -123,3 +125,29 @@ def test_a_folder_that_cannot_be_written_to_is_told_before(tmp_path, monkeypatch
     for path in (tmp_path, tmp_path / "new"):
         with pytest.raises(PermissionError, match="read-only; name another folder"):
             ensure_folder(path)
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_write(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    path = tmp_path / "b[1].json"
+    left = tmp_path / f".b[1].json.{dead.pid}.partial"
+    kept = [
+        tmp_path / f".b[1].json.{os.getppid()}.partial",  # its process is alive
+        tmp_path / f".b[1].json.{dead.pid}",
+        tmp_path / f".b1.json.{dead.pid}.partial",
+        tmp_path / f"b[1].json.{dead.pid}.partial",
+        tmp_path / ".b[1].json.x.partial",
+    ]
+    for file in (left, *kept):
+        file.write_text("x")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
+    # Folders as well, but not what a link leads to.
+    folder = tmp_path / "frames"
+    (tmp_path / f".frames.{dead.pid}.partial" / "inside").mkdir(parents=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / f".frames.{dead.pid}0000000000.partial").symlink_to(tmp_path / "mine")
+    remove_abandoned(folder)
+    assert sorted(tmp_path.iterdir()) == sorted([path, *kept, tmp_path / "mine"])

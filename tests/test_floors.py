@@ -13,6 +13,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*REPOSITORY.glob("drivemim/**/*.py"), *REPOSITORY.glob("tools/**/*.py")])
+# ``os._exit`` is public and documented, in spite of its name.
+PUBLIC = {"_exit"}
 ALLOWED = {REPOSITORY / "drivemim" / "compat.py"}
 
 
@@ -32,6 +34,71 @@ def private_imports(source):
             if foreign and any(part.startswith("_") for part in parts):
                 found.append(name)
     return found
+
+
+def names_we_define(sources):
+    """Names of functions, classes, variables and attributes that any of our files defines."""
+    names = set()
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                is_own = isinstance(node.value, ast.Name) and node.value.id == "self"
+                names |= {node.attr} if is_own else set()
+    return names
+
+
+def private_attributes(source, own):
+    """Private attributes that a file uses and none of ours defines: another package's."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            name = node.attr
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("getattr", "setattr", "hasattr", "delattr")
+            and len(node.args) > 1
+            and isinstance(node.args[1], ast.Constant)
+        ):
+            name = str(node.args[1].value)
+        else:
+            continue
+        if name.startswith("_") and not name.startswith("__") and name not in own | PUBLIC:
+            found.append(name)
+    return found
+
+
+def test_only_compat_uses_private_attributes_of_other_packages():
+    own = names_we_define(path.read_text() for path in SOURCES if path not in ALLOWED)
+    offenders = {
+        str(path.relative_to(REPOSITORY)): found
+        for path in SOURCES
+        if path not in ALLOWED and (found := private_attributes(path.read_text(), own))
+    }
+    assert offenders == {}
+    (compat,) = ALLOWED
+    assert "_annealing_cos" in private_attributes(compat.read_text(), own)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("Scheduler._annealing_cos", ["_annealing_cos"]),
+        ("self._indices", ["_indices"]),
+        ("self._mine = 1; self._mine", []),
+        ("_LIMIT = 1; module._LIMIT", []),
+        ("other._theirs = 1", ["_theirs"]),
+        ("class A:\n    def _own(self): return self._own()", []),
+        ("getattr(runner, '_resume')", ["_resume"]),
+        ("value.__class__; getattr(value, '__name__')", []),
+    ],
+)
+def test_private_attributes_are_recognised(source, found):
+    assert private_attributes(source, names_we_define([source])) == found
 
 
 def test_a_folder_imports_only_from_the_floors_below():

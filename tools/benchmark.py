@@ -1,8 +1,9 @@
 """Measure speed and memory: benchmark.py index|masks|step|town|windows [options]."""
 
-import argparse
 import importlib
 import sys
+
+from drivemim.arguments import ArgumentParser
 
 BENCHMARKS = {
     name: f"{name.removesuffix('s')}_benchmark"
@@ -12,7 +13,7 @@ BENCHMARKS = {
 
 def main() -> int:
     """Pass the remaining command line to the named benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", choices=BENCHMARKS)
     arguments = parser.parse_args(sys.argv[1:2])
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[arguments.benchmark]}")

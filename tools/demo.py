@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from town_demo import DemoSettings, plan_demo, read_outcome, write_demo_report
 from workflow.steps import run_cli
 
@@ -16,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=REPOSITORY / "work_dirs" / "demo")
     parser.add_argument("--fresh", action="store_true", help="repeat completed steps")
     parser.add_argument("--quick", action="store_true", help="run every step on very little data")

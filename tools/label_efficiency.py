@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.errors import one_line_errors
 from drivemim.trust import add_trust_option
 from studies.label_efficiency.exposure_check import check_exposure
@@ -20,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, help="detector config, trained on FrameDetection")
     parser.add_argument("--index", type=Path, required=True, help="index of labelled frames")
     parser.add_argument(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.errors import one_line_errors
 from studies.data import add_data_argument, check_data
 from studies.masking import (
@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def main() -> int:
     """Run incomplete steps, then print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     add_data_argument(parser, REPOSITORY)
     parser.add_argument("--fresh", action="store_true", help="repeat completed steps")
     args = parser.parse_args()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.mask_analysis import DEPTHS, analysis_table, analyze_masks
 from drivemim.evaluation.results_file import results_json
@@ -17,7 +18,7 @@ from drivemim.files import ensure_writable, write_bytes
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         "config", nargs="?", default="configs/masks/strategies.py", help="config with strategies"
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-
+from drivemim.arguments import ArgumentParser
 from drivemim.environment import collect_env
 
 
 def main() -> int:
     """Print the findings."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    ArgumentParser(description=__doc__).parse_args()
     environment = collect_env()
     print(environment)
     return 1 if environment.problems else 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
+from drivemim.arguments import ArgumentParser
 from drivemim.errors import one_line_errors
 from drivemim.transfer.exporting import export_backbone
 from drivemim.trust import add_trust_option
@@ -11,8 +10,10 @@ from drivemim.trust import add_trust_option
 
 def main() -> None:
     """Parse the command line and export."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", help="checkpoint of a pretraining run")
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "checkpoint", help="checkpoint of a pretraining run, or its folder for the newest one"
+    )
     parser.add_argument("out", help=".safetensors file; a .pth and a model card are written too")
     parser.add_argument("--config", help="config of the run, instead of the one in the checkpoint")
     parser.add_argument("--ema", action="store_true", help="export the averaged weights")

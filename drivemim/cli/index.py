@@ -5,13 +5,14 @@ import sys
 import time
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.data.index.builders.frames import VIDEO_RATE
 from drivemim.data.index.index_building import build_index
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     sources = parser.add_subparsers(dest="source", required=True)
 
     versions = {

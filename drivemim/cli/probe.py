@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import ConfigOptions
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.frozen_probe import probe_table
@@ -16,7 +16,7 @@ from drivemim.trust import add_trust_option
 
 def main() -> None:
     """Parse the command line and probe."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config of a pretraining run")
     parser.add_argument(
         "--checkpoint",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import ConfigOptions
 from drivemim.errors import one_line_errors
 from drivemim.training.run import evaluate
@@ -12,7 +13,7 @@ from drivemim.trust import add_trust_option
 
 def main() -> None:
     """Parse the command line and evaluate."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("config", help="MMEngine config")
     parser.add_argument("checkpoint", help="weights of the config's model")
     parser.add_argument("--work-dir", help="folder for logs")

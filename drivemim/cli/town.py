@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.town import TownConfig, generate_town
 
 DEFAULTS = TownConfig()
@@ -14,7 +15,7 @@ DEFAULTS = TownConfig()
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
     parser.add_argument(
         "--scenes",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from drivemim.arguments import ArgumentParser
 from drivemim.errors import one_line_errors
 from drivemim.transfer.detector_config import describe_stages, write_detector_config
 from drivemim.trust import add_trust_option
@@ -14,7 +15,7 @@ from drivemim.trust import add_trust_option
 
 def main() -> None:
     """Parse the command line, check and write the config."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import ConfigOptions
 from drivemim.errors import one_line_errors
 from drivemim.trust import add_trust_option
@@ -13,7 +13,7 @@ from drivemim.visualization.reconstructions import draw_reconstructions
 
 def main() -> None:
     """Parse the command line and draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config of a pretraining run")
     parser.add_argument("checkpoint", help="checkpoint of the same run")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import ConfigOptions
 from drivemim.errors import one_line_errors
 from drivemim.visualization.mask_panels import draw_masks
@@ -12,7 +12,7 @@ from drivemim.visualization.mask_panels import draw_masks
 
 def main() -> None:
     """Parse the command line and draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         "config", help="config with strategies and a dataset, or config of a pretraining run"
     )

@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import asdict
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import cv2
 
-from drivemim.files import ensure_folder
+from drivemim.files import ensure_folder, remove_abandoned
 from drivemim.generated import MARKER, is_generated
 from drivemim.town.ground import drivable_mask
 from drivemim.town.nuscenes_writer import write_scene
@@ -95,7 +97,7 @@ def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -
     _check_replaceable(out)
     ensure_folder(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(out, "unfinished")
+    remove_abandoned(out, ".unfinished-", "")
     unfinished = _beside(out, "unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -111,25 +113,6 @@ def _generate(config: TownConfig, out: Path, workers: int, progress: Progress) -
 def _beside(out: Path, role: str) -> Path:
     """Return this process's own folder beside ``out``."""
     return out.parent / f".{out.name}.{role}-{os.getpid()}"
-
-
-def _remove_abandoned(out: Path, role: str) -> None:
-    """Remove the folders of processes that were killed while they wrote ``out``."""
-    prefix = f".{out.name}.{role}-"
-    for folder in out.parent.iterdir():
-        number = folder.name.removeprefix(prefix)
-        if folder.name.startswith(prefix) and number.isdigit() and not _is_running(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another user's process
-        return True
-    return True
 
 
 def _check_replaceable(out: Path) -> None:
@@ -151,7 +134,7 @@ def _replace(finished: Path, out: Path) -> None:
         out.rename(old)
         finished.rename(out)
         shutil.rmtree(old)
-    _remove_abandoned(out, "old")
+    remove_abandoned(out, ".old-", "")
 
 
 def _write_scenes(
@@ -164,7 +147,7 @@ def _write_scenes(
     context = multiprocessing.get_context("fork")
     done: Synchronized[int] = context.Value("q", 0)
     with ProcessPoolExecutor(
-        min(workers, config.scenes), context, initializer=_init_worker, initargs=(done,)
+        min(workers, config.scenes), context, initializer=_init_worker, initargs=(done, os.getpid())
     ) as pool:
         jobs = [
             pool.submit(_write_scene_in_worker, config, k, folder) for k in range(config.scenes)
@@ -198,11 +181,19 @@ def _write_scenes_here(
         cv2.setNumThreads(threads)
 
 
-def _init_worker(done: Synchronized[int]) -> None:
-    """Set up a worker process that counts finished images in ``done``."""
+def _init_worker(done: Synchronized[int], parent: int) -> None:
+    """Set up a worker process that counts finished images in ``done`` and ends with its parent."""
     global _images_done
     _images_done = done
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent was killed: it would write, and then wait, for nobody."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def _write_scene_in_worker(config: TownConfig, number: int, folder: Path) -> Tables:

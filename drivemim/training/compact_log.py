@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
+from mmengine.logging import print_log
 from mmengine.runner import LogProcessor, Runner
 
+from drivemim.foreign_messages import is_deprecation, is_for_developers
 from drivemim.registry import LOG_PROCESSORS
 
 # ``drivemim/pedestrian_AP50[distance 0-20 m]: 0.1234`` and the spaces after it.
@@ -32,14 +37,48 @@ class CompactLogProcessor(LogProcessor):
         return numbers, _SLICED.sub("", line).rstrip()
 
 
+_DEPRECATED = "outdated code: "
+
+
 def _is_for_console(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.INFO or not _FILE_ONLY.match(record.getMessage())
+    text = record.getMessage()
+    if is_for_developers(text) or text.startswith(_DEPRECATED):
+        return False
+    return record.levelno > logging.INFO or not _FILE_ONLY.match(text)
+
+
+@contextmanager
+def deprecations_in_log() -> Iterator[None]:
+    """Log what MMEngine, MMCV, MMDetection and PyTorch say about their own outdated code.
+
+    Other warnings are shown as before.
+    """
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def log(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if is_deprecation(message, category, filename):
+                text = f"{_DEPRECATED}{filename}:{lineno}: {message}"
+                print_log(text, logger="current", level=logging.WARNING)
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = log
+        yield
 
 
 def brief_console(runner: type[Runner]) -> type[Runner]:
     """Return the same Runner, which logs environment, config and hooks only to the log file.
 
-    They are about 250 lines, before the first line about the run.
+    They are about 250 lines, before the first line about the run. So do messages for the developers
+    of other packages.
     """
 
     def build_logger(self: Any, *args: Any, **kwargs: Any) -> Any:

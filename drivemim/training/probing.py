@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from drivemim.checkpoint_kinds import check_weights, kind_of
+from drivemim.checkpoint_kinds import check_weights, describe_mismatch, kind_of
 from drivemim.clips import Clips
 from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
@@ -27,7 +27,6 @@ from drivemim.transfer.exporting import weights_of
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
 from drivemim.transfer.frames_seen import KnownFrames
 from drivemim.transfer.initial_weights import load_initial_weights, take_initial_weights
-from drivemim.transfer.name_matching import describe_mismatch
 from drivemim.transfer.weights_file import read_weights
 
 _BATCH = 16
@@ -234,7 +233,8 @@ def _load(pretrainer: nn.Module, checkpoint: Path, config: str) -> None:
         module, weights = pretrainer, weights_of(content, checkpoint, ema=False)
     if mismatch := describe_mismatch(module.state_dict(), weights):
         raise CheckpointError(
-            f"{checkpoint} does not fit {config}: {mismatch}. It is {kind_of(content)}"
+            f"{checkpoint} does not fit {config}; give the config of the same run. It is "
+            f"{kind_of(content)}. Tensors: {mismatch}"
         )
     check_weights(checkpoint, weights, module.state_dict())
     module.load_state_dict(weights)

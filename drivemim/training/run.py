@@ -26,16 +26,22 @@ from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
+from drivemim.option_words import as_spoken
 from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
-from drivemim.training.compact_log import brief_console
+from drivemim.training.compact_log import brief_console, deprecations_in_log
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.strict_load import StrictLoad
 from drivemim.training.schedule import check_schedule
 from drivemim.training.training_length import training_length
-from drivemim.training.work_dir import NEWEST, choose_checkpoint, read_progress
+from drivemim.training.work_dir import (
+    NEWEST,
+    choose_checkpoint,
+    nothing_left_unless_begun,
+    read_progress,
+)
 from drivemim.transfer.initial_weights import take_initial_weights
 
 __all__ = ["NEWEST", "evaluate", "train"]
@@ -48,7 +54,7 @@ def train(
     config: str | Path,
     *,
     work_dir: str | Path | None = None,
-    resume: str | Path | None = None,
+    resume: bool | str | Path | None = None,
     amp: bool = False,
     launcher: str = "none",
     seed: int | None = None,
@@ -67,8 +73,8 @@ def train(
         config: path of an MMEngine config, or name of a shipped one.
         work_dir: folder of logs and checkpoints; by default the config's, else
             ``work_dirs/NAME_OF_CONFIG``.
-        resume: a checkpoint to resume from, or ``NEWEST`` for the newest complete one in
-            ``work_dir``. If there is none yet, ``NEWEST`` starts from the beginning.
+        resume: a checkpoint to resume from, or True (or ``NEWEST``) for the newest complete one in
+            ``work_dir``. If there is none yet, True starts from the beginning.
         amp: use mixed precision, bfloat16 if the device has it.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, like MMEngine's.
         seed: replaces the config's ``randomness.seed``; 0 if neither is set.
@@ -90,19 +96,19 @@ def train(
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_initial_weights(cfg)
-    runner = _build(cfg)
-    if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
-        _compare_complete(runner, checkpoint)
-        if is_main_process():
-            print_log(line)
-        return runner
-    runner.register_hook(CheckAgreement(compare_checkpoint=checkpoint is not None))
-    if is_pretrainer(cfg.model):
-        runner.register_hook(RecordPretraining())
-    runner.register_hook(DumpConfig(dump))
-    runner.register_hook(DescribeRun())
-    with config_errors():
-        runner.train()
+    with nothing_left_unless_begun(cfg.work_dir) as mark, deprecations_in_log():
+        runner = _build(cfg)
+        if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
+            _compare_complete(runner, checkpoint)
+            if is_main_process():
+                print_log(as_spoken(line))
+            return runner
+        hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
+        hooks += [RecordPretraining()] if is_pretrainer(cfg.model) else []
+        for hook in (*hooks, DescribeRun(), mark):
+            runner.register_hook(hook)
+        with config_errors():
+            runner.train()
     return runner
 
 
@@ -154,10 +160,12 @@ def evaluate(
         pictures = {"folder": str(show_dir), "count": show_count, "min_score": show_score}
         hooks.append({"type": "drivemim.DrawDetections", **pictures})
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
-    runner = _build(cfg)
-    runner.register_hook(CheckAgreement(compare_checkpoint=True))
-    with config_errors():
-        metrics: dict[str, float] = runner.test()
+    with nothing_left_unless_begun(cfg.work_dir) as mark, deprecations_in_log():
+        runner = _build(cfg)
+        for hook in (CheckAgreement(compare_checkpoint=True), mark):
+            runner.register_hook(hook)
+        with config_errors():
+            metrics: dict[str, float] = runner.test()
     if out is not None and is_main_process():
         curves: dict[str, ClassCurves] = {}
         for metric in runner.test_loop.evaluator.metrics:
@@ -252,13 +260,15 @@ def _check_accumulation(cfg: Config) -> None:
 
 
 def _choose_start(
-    cfg: Config, resume: str | Path | None, seed: int | None
+    cfg: Config, resume: bool | str | Path | None, seed: int | None
 ) -> tuple[Path | None, dict[str, Any]]:
     """Choose the checkpoint to resume from, and set the seed of the run.
 
     Returns:
         The checkpoint, None for a new run, and how far it was trained.
     """
+    if isinstance(resume, bool):
+        resume = NEWEST if resume else None
     if resume is None and cfg.get("resume"):  # same meaning as in MMEngine
         resume = cfg.get("load_from") or NEWEST
     hook = (cfg.get("default_hooks") or {}).get("checkpoint")

@@ -1,21 +1,76 @@
-"""Checks of the checkpoints in a run's folder before the run begins."""
+"""A run's folder before the run begins: checks of its checkpoints, and what a refusal leaves."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from drivemim.checkpoint_kinds import kind_of
-from drivemim.compat import read_checkpoint
+from drivemim.compat import forget_instance, read_checkpoint, run_instances
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.training.checkpoints import newest_checkpoint
+from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 NEWEST = "newest"
+_LOGS = re.compile(r"\d{8}_\d{6}")
+"""Name of a folder of logs: the time when its run began."""
 _CHECKPOINT = re.compile(r"(iter|epoch)_(\d+)\.pth|best_.+\.pth|last_checkpoint")
+
+
+class MarkBegin(Hook):
+    """Note that a run was not refused: training or a test is about to do its first iteration."""
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.is_begun = False
+
+    def before_train(self, runner: Any) -> None:
+        """Note that training begins."""
+        self.is_begun = True
+
+    def before_test(self, runner: Any) -> None:
+        """Note that a test begins."""
+        self.is_begun = True
+
+
+@contextmanager
+def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
+    """Remove the logs of a run that ends before it begins, and the folders made for them.
+
+    MMEngine's Runner makes them when it is built, although a wrong checkpoint or data set may
+    refuse the run afterwards.
+
+    Args:
+        work_dir: folder of the run.
+
+    Yields:
+        A hook, which the run has to register.
+    """
+    folder = Path(work_dir).absolute()
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    before = set(folder.iterdir()) if folder.is_dir() else set()
+    instances = run_instances()
+    mark = MarkBegin()
+    try:
+        yield mark
+    finally:
+        if not mark.is_begun and folder.is_dir() and is_main_process():
+            for kind, name in run_instances() - instances:
+                forget_instance(kind, name)
+            for path in set(folder.iterdir()) - before:
+                if _LOGS.fullmatch(path.name) and path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # something else was written there meanwhile
+                for each in new:
+                    each.rmdir()
 
 
 def choose_checkpoint(

@@ -17,6 +17,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from drivemim.checkpoint_kinds import describe_mismatch
 from drivemim.config.building import build_model, suppress_logs
 from drivemim.config.loading import reading_errors, short_type
 from drivemim.errors import CheckpointError, ConfigError
@@ -28,7 +29,7 @@ from drivemim.transfer.detector_settings import (
     format_overrides,
 )
 from drivemim.transfer.exporting import load_export_content, read_export
-from drivemim.transfer.name_matching import describe_differences, describe_mismatch
+from drivemim.transfer.name_matching import describe_differences
 
 _OWN = "drivemim."
 _STARTED = "started from the pretrained backbone"
@@ -238,7 +239,7 @@ def _check_fit(
 ) -> None:
     """Refuse another architecture, and say what would fit."""
     wanted, exported = new_config.model.backbone, metadata["architecture"]
-    mismatch = describe_mismatch(backbone.state_dict(), state, shown=None)
+    mismatch = describe_mismatch(backbone.state_dict(), state)
     if not mismatch:
         return
     config, path = names
@@ -257,9 +258,9 @@ def _check_fit(
     elif _OWN + short_type(wanted) not in (wanted["type"], exported["type"]):
         fix += f"; DriveMIM does not pretrain {_summary(wanted)}"
     raise CheckpointError(
-        f"{path} does not fit {config}: {mismatch}"
-        + (f". In the export {differences}" if differences else "")
-        + f". {fix}"
+        f"{path} does not fit {config}: "
+        + (f"in the export {differences}" if differences else "its tensors differ")
+        + f". {fix}. Tensors: {mismatch}"
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from drivemim import __version__
 from drivemim.checkpoint_kinds import classify, kind_of
-from drivemim.clips import Clips
+from drivemim.clips import Clips, checked_image_size
 from drivemim.config.building import build_model
 from drivemim.config.embedded import embedded_config
 from drivemim.config.loading import dicts_in, is_pretrainer, load_config
@@ -143,5 +143,5 @@ def training_image_size(cfg: Config) -> tuple[int, int]:
     """Return height and width of the images that a config trains with, pixels."""
     for each in dicts_in(cfg.get("train_dataloader")):
         if (size := each.get("image_size")) is not None:
-            return int(size[0]), int(size[1])
+            return checked_image_size(size)
     raise ConfigError("the config's training data has no image_size; give --input-size H W")

@@ -22,7 +22,14 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from drivemim.checkpoint_kinds import check_weights, classify, kind_of, trained_weights, unwrapped
+from drivemim.checkpoint_kinds import (
+    check_weights,
+    classify,
+    describe_mismatch,
+    kind_of,
+    trained_weights,
+    unwrapped,
+)
 from drivemim.compat import read_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import ensure_writable, write_bytes
@@ -32,7 +39,8 @@ from drivemim.transfer.external_checkpoint import add_batch_counts, describe_nam
 from drivemim.transfer.external_vit import fit_vit, without_final_norm
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
 from drivemim.transfer.model_card import check_place, read_card_results, render_card
-from drivemim.transfer.name_matching import describe_differences, describe_mismatch
+from drivemim.transfer.name_matching import describe_differences
+from drivemim.transfer.run_checkpoints import checkpoint_in
 from drivemim.transfer.weights_file import METADATA_KEY, read_weights
 
 
@@ -48,7 +56,7 @@ def export_backbone(
     """Write a pretraining checkpoint's backbone as ``out``, with a plain ``.pth`` and a model card.
 
     Args:
-        checkpoint: checkpoint of a pretraining run.
+        checkpoint: checkpoint of a pretraining run, or the run's folder for its newest one.
         out: file ending in ``.safetensors``.
         config: config of the run; by default the one inside the checkpoint.
         ema: take the averaged weights that MMEngine's ``EMAHook`` keeps.
@@ -66,14 +74,19 @@ def export_backbone(
         DataError: if a file of ``metrics`` is not JSON with numbers.
         CheckpointError: if the checkpoint is damaged, of another model, or lacks requested weights.
     """
-    out = Path(out)
-    _check_files(Path(checkpoint), out)
+    out, checkpoint = Path(out), checkpoint_in(Path(checkpoint))
+    _check_files(checkpoint, out)
     results = read_card_results(metrics)
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
     weights = weights_of(content, checkpoint, ema=ema)
     if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
-        raise CheckpointError(f"{checkpoint} is not of the config's model: {mismatch}")
+        source = "the config inside it" if config is None else config
+        fix = "take another checkpoint" if config is None else "leave --config out"
+        raise CheckpointError(
+            f"{checkpoint} does not have the weights of the model in {source}; {fix}, or give the "
+            f"config of its training run with --config. Tensors: {mismatch}"
+        )
     check_weights(checkpoint, weights, pretrainer.state_dict())
     pretrainer.load_state_dict(weights)
     pretrainer.eval()
@@ -313,9 +326,11 @@ def fill_backbone(
     if mismatch := describe_mismatch(backbone.state_dict(), state):
         differences = describe_differences(exported, wanted, backbone) if exported else ""
         raise CheckpointError(
-            f"{path} does not fit the {_kind(model)}'s {type(backbone).__name__}: {mismatch}"
-            + (f". Exported architecture: {differences}" if differences else "")
+            f"{path} does not fit the {_kind(model)}'s {type(backbone).__name__}: "
+            + (f"in the export {differences}" if differences else "its tensors differ")
             + without_final_norm(state, left_out)
+            + f". Give the {_kind(model)} the backbone of the file, or take another file. "
+            f"Tensors: {mismatch}"
         )
     check_weights(path, state, backbone.state_dict())
     backbone.load_state_dict(state, strict=True)

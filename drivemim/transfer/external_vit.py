@@ -7,6 +7,7 @@ features are refused by name. Positions are compared with those of the ViT.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -80,7 +81,12 @@ def fit_vit(
         chosen["pos_embed"] = "pos_embed"
     kept = found.renamed(chosen)
     if len(kept.weights) < len(chosen):
-        raise CheckpointError(f"{path} has two names for one layer: {sorted(chosen.values())}")
+        twice = next(new for new, count in Counter(chosen.values()).items() if count > 1)
+        names = [found.names[old] for old, new in chosen.items() if new == twice]
+        raise CheckpointError(
+            f"{path} has two names for one layer: {' and '.join(names)} are both {twice}; save the "
+            "weights of one model only"
+        )
     weights, notes = dict(kept.weights), []
     if tokens:
         notes.append(f"{' and '.join(tokens)} dropped: patches no longer attend to it")

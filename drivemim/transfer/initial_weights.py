@@ -13,11 +13,10 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from drivemim.checkpoint_kinds import check_weights, unwrapped
+from drivemim.checkpoint_kinds import check_weights, describe_mismatch, unwrapped
 from drivemim.config.loading import is_pretrainer, short_type
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.transfer.exporting import load_content, weights_of
-from drivemim.transfer.name_matching import describe_mismatch
 from drivemim.transfer.weights_file import read_weights
 
 # Backbones whose parameters have the same names as in files. Others, such as Swin, convert them.
@@ -99,9 +98,9 @@ def load_initial_weights(
             weights = weights_of(content, str(path), ema=False)
             if mismatch := describe_mismatch(model.state_dict(), weights):
                 raise CheckpointError(
-                    f"{path} is of another model than the config's {type(model).__name__}: "
-                    f"{mismatch}. To start from its backbone alone, export it with "
-                    "drivemim export"
+                    f"{path} is of another model than the config's {type(model).__name__}. To "
+                    "start from its backbone alone, export it with drivemim export. Tensors: "
+                    f"{mismatch}"
                 )
             check_weights(path, weights, model.state_dict())
             model.load_state_dict(weights)

@@ -185,7 +185,7 @@ def _data(part: Mapping[str, Any]) -> str:
         "cameras": "all" if part["cameras"] is None else part["cameras"],
         "boxes": part["boxes"] or "none",
         "time steps": part["steps"],
-        "seconds between them": "keyframes" if part["spacing"] is None else part["spacing"],
+        "interval of the time steps": _interval(part["steps"], part["spacing"]),
         "one camera per clip": part["one_camera"],
         "lidar points per frame": part["lidar_points"],
         "augmentation": _augmentation(part["augment"]),
@@ -289,6 +289,13 @@ def _use(name: str, metadata: Mapping[str, Any]) -> str:
             ")\n```",
         ]
     return "\n\n".join(lines)
+
+
+def _interval(steps: int, seconds: float | None) -> str:
+    """Describe what lies between the time steps of a clip."""
+    if steps == 1:
+        return "none, a single time step"
+    return "one keyframe to the next" if seconds is None else f"{seconds:g} s"
 
 
 def _augmentation(settings: Mapping[str, Any] | None) -> str:

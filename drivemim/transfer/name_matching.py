@@ -1,12 +1,12 @@
-"""Comparison of a model's weights with those of a file, and of two backbones' configs."""
+"""Comparison of two backbones' configs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from drivemim.config.loading import defaults_of, short_type
 
@@ -14,32 +14,6 @@ from drivemim.config.loading import defaults_of, short_type
 _FREE_KEYS = {"type", "init_cfg", "pretrained", "norm_eval", "frozen_stages", "with_cp",
               "drop_path_rate", "attention_init", "window_size", "global_blocks",
               "_scope_"}  # fmt: skip
-
-
-def describe_mismatch(
-    wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], *, shown: int | None = 8
-) -> str:
-    """List the differences that keep ``offered`` from filling ``wanted``; empty if there are none.
-
-    Args:
-        wanted: a module's state dict.
-        offered: weights of a file, by name; only tensors have their shape compared.
-        shown: number of names to list per kind; None for all.
-    """
-    parts = []
-    if missing := [name for name in wanted if name not in offered]:
-        parts.append(f"missing {_listed(missing, shown)}")
-    if unexpected := [name for name in offered if name not in wanted]:
-        parts.append(f"unexpected {_listed(unexpected, shown)}")
-    misshapen = [
-        f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
-        for name in wanted
-        # ``check_weights`` names values that are not tensors.
-        if isinstance(offered.get(name), Tensor) and offered[name].shape != wanted[name].shape
-    ]
-    if misshapen:
-        parts.append(f"misshapen {_listed(misshapen, shown)}")
-    return "; ".join(parts)
 
 
 def describe_differences(
@@ -79,9 +53,3 @@ def _comparable(key: str, value: Any) -> Any:
                                                                          "_scope_")}  # fmt: skip
         return {**kept, "type": str(value.get("type")).removeprefix("Sync")}
     return value
-
-
-def _listed(names: Sequence[str], shown: int | None) -> str:
-    left = len(names) - len(names[:shown])
-    rest = f" and {left} more" if left else ""
-    return f"{len(names)} ({', '.join(names[:shown])}{rest})"

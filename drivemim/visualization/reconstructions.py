@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,23 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from drivemim.checkpoint_kinds import check_weights, classify, is_export, kind_of, unwrapped
+from drivemim.checkpoint_kinds import (
+    check_weights,
+    classify,
+    describe_mismatch,
+    is_export,
+    kind_of,
+    unwrapped,
+)
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
+from drivemim.config.building import build_model
+from drivemim.config.loading import is_pretrainer, load_config
 from drivemim.data import SampleRequest
-from drivemim.errors import CheckpointError
+from drivemim.errors import CheckpointError, ConfigError
 from drivemim.files import ensure_folder
 from drivemim.models import MaskedPretrainer
-from drivemim.registry import DATASETS, MODELS
+from drivemim.registry import DATASETS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
 from drivemim.visualization.picture_data import camera_names, plain_dataset
 
@@ -51,13 +59,19 @@ def draw_reconstructions(
         The written files, clips and reconstructions alternating.
 
     Raises:
+        ConfigError: if the config is not a pretrainer's.
         ValueError: if the data set has no clips.
         NotADirectoryError: if ``out`` is a file.
         CheckpointError: if the checkpoint is damaged, would run code, or does not fit.
     """
     ensure_folder(out)
-    cfg = Config.fromfile(str(config))
-    cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
+    cfg = load_config(config, options)
+    if not is_pretrainer(cfg.get("model") or {}):
+        raise ConfigError(
+            f"{config} is not the config of a pretraining run: its model is "
+            f"{(cfg.get('model') or {}).get('type')}; drivemim test --show-dir FOLDER draws the "
+            "detections of a detector"
+        )
     model = _load_model(cfg, checkpoint)
     dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
     if len(dataset) == 0:
@@ -90,14 +104,14 @@ def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
             f"{checkpoint} is not a training checkpoint: it has no state_dict. It is "
             f"{kind_of(content)}"
         )
-    model: MaskedPretrainer = MODELS.build(cfg.model)
+    model: MaskedPretrainer = build_model(cfg, cfg.filename, "drivemim")
     weights = unwrapped(content["state_dict"])
-    check_weights(checkpoint, weights, model.state_dict())
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+    if mismatch := describe_mismatch(model.state_dict(), weights):
         raise CheckpointError(
-            f"{checkpoint} does not fit {cfg.filename}: {error}. It is {kind_of(content)}"
-        ) from error
+            f"{checkpoint} does not fit {cfg.filename}; give the config of the same run. It is "
+            f"{kind_of(content)}. Tensors: {mismatch}"
+        )
+    check_weights(checkpoint, weights, model.state_dict())
+    model.load_state_dict(weights)
     model.eval()
     return model

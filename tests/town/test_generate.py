@@ -1,7 +1,12 @@
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -273,6 +278,47 @@ def test_folders_of_killed_processes_are_removed_by_the_next_run(tmp_path):
         (folder / "samples").mkdir(parents=True)
     generate_town(tmp_path / "town", workers=1, **SMALLEST)
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "town", *kept])
+
+
+def test_a_killed_run_leaves_no_process_and_the_next_run_no_folder(tmp_path):
+    out = tmp_path / "town"
+    code = (
+        "from drivemim.town import generate_town; "
+        f"generate_town({str(out)!r}, scenes=2, seconds=60.0, workers=2)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    try:
+        unfinished = tmp_path / f".town.unfinished-{run.pid}"
+        _wait_until(lambda: len(list(unfinished.glob("samples/*/*.jpg"))) > 4)
+        run.kill()
+        run.wait()
+        _wait_until(lambda: not _group_lives(run.pid))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert unfinished.is_dir()
+    generate_town(out, workers=1, **SMALLEST)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def _wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _group_lives(group):
+    """Whether a process of the group is alive; one that only waits to be collected is not."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            _, _, rest = (folder / "stat").read_text().rpartition(") ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, _, own = rest.split()[:3]
+        if int(own) == group and state != "Z":
+            return True
+    return False
 
 
 def test_a_failure_keeps_the_old_town_that_a_killed_process_moved_aside(tmp_path, monkeypatch):

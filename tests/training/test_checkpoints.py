@@ -6,9 +6,9 @@ import torch
 
 from drivemim.compat import is_complete, read_checkpoint
 from drivemim.errors import CheckpointError
-from drivemim.training.checkpoints import newest_checkpoint
 from drivemim.training.hooks.atomic_checkpoint import AtomicBackend
 from drivemim.training.run import train
+from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 
 def no_space(*_):
@@ -137,5 +137,5 @@ def test_checkpoint_of_another_architecture_is_refused_on_resume(repository, tmp
     with pytest.raises(CheckpointError) as error:
         train(config, work_dir=tmp_path / "wide", resume=tmp_path / "narrow" / "iter_4.pth",
               options={"model.encoder.channels": 6})  # fmt: skip
-    assert "is of another model than the config's ToyPretrainer: misshapen" in str(error.value)
+    assert "is of another model than the config's ToyPretrainer. It is " in str(error.value)
     assert "encoder.stem.weight (4, 3, 4, 4) for (6, 3, 4, 4)" in str(error.value)

@@ -128,7 +128,9 @@ def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_pat
     detector = repository / "tests" / "toys" / "configs" / "detector.py"
     with pytest.raises(ConfigError, match="its model has no encoder"):
         probe_backbone(detector, **scenes)
-    with pytest.raises(CheckpointError, match=r"does not fit .*vit.py: misshapen"):
+    with pytest.raises(
+        CheckpointError, match=r"does not fit .*vit.py; give the config of .*Tensors: misshapen"
+    ):
         probe_backbone(config, checkpoint, options={"model.encoder.embed_dims": 32}, **scenes)
     torch.save({}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"other.pth is not a training checkpoint"):

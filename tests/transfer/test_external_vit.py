@@ -286,6 +286,17 @@ def test_positions_without_one_for_the_class_token(tmp_path):
     assert torch.equal(vit.pos_embed, state["pos_embed"][:, 1:])
 
 
+def test_two_names_for_one_layer_are_named(tmp_path):
+    state = vit_state(TIMM, mae_positions(GRID))
+    state["ln1.weight"] = state["norm.weight"]
+    with pytest.raises(CheckpointError) as error:
+        load(tmp_path, state)
+    assert "has two names for one layer: norm.weight and ln1.weight are both norm.weight" in str(
+        error.value
+    )
+    assert len(str(error.value)) < 400 + len(str(tmp_path))
+
+
 def test_strictness_stays(tmp_path):
     state = vit_state(TIMM, mae_positions(GRID))
     with pytest.raises(CheckpointError, match=r"missing 1 \(blocks.1.mlp.fc1.bias\)"):

@@ -133,11 +133,28 @@ def test_the_data_are_those_of_the_config_and_the_index(index, tables):
         "cameras": "CAM_FRONT",
         "boxes": "AnnotatedBoxes",
         "time steps": "2",
-        "seconds between them": "0.25",
+        "interval of the time steps": "0.25 s",
         "one camera per clip": "no",
         "lidar points per frame": "0",
         "augmentation": "AugmentSettings(flip=0.25)",
     }
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "interval"),
+    [
+        (1, None, "none, a single time step"),
+        (1, 0.5, "none, a single time step"),
+        (2, None, "one keyframe to the next"),
+        (3, 0.1, "0.1 s"),
+    ],
+)
+def test_the_interval_of_time_steps_makes_sense(card, steps, seconds, interval):
+    metadata = copy.deepcopy(card[1])
+    metadata["data"][0] |= {"steps": steps, "spacing": seconds}
+    rows = rows_of(render_card("vit", metadata))["Data"]
+    assert rows["time steps"] == str(steps)
+    assert rows["interval of the time steps"] == interval
 
 
 def test_the_recipe_is_that_of_the_config_and_the_log(tables):

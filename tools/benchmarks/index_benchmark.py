@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.trainval_tables import write_tables
+from drivemim.arguments import ArgumentParser
 from drivemim.data.clips.clip_windows import ClipWindows
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
@@ -27,7 +27,7 @@ MIB = 2**20
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print each result next to its target, and return 1 if a target is missed."""
-    parser = argparse.ArgumentParser(prog="benchmark.py index", description=__doc__)
+    parser = ArgumentParser(prog="benchmark.py index", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of trainval's size")
     parser.add_argument("--lookups", type=int, default=20_000, help="number of clips to look up")
     parser.add_argument(

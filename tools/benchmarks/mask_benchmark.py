@@ -5,7 +5,6 @@ The training step is measured with one clip on the same device and counted for e
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from drivemim.arguments import ArgumentParser
 from drivemim.clips import Clips
 from drivemim.masking import MaskStrategy, clip_generators
 from drivemim.masking.from_config import strategies_from_config
@@ -117,7 +117,7 @@ def step_cost(config: str, clips: Clips, repeats: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one row per strategy."""
-    parser = argparse.ArgumentParser(prog="benchmark.py masks", description=__doc__)
+    parser = ArgumentParser(prog="benchmark.py masks", description=__doc__)
     parser.add_argument("--config", default="configs/masks/strategies.py")
     parser.add_argument("--model", default="configs/pretrain/vit_base_object_nuscenes.py")
     parser.add_argument("--grids", nargs="+", default=["14x25", "28x50"], metavar="ROWSxCOLUMNS")

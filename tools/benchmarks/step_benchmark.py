@@ -8,7 +8,6 @@ masking teacher, which may need only a forward pass.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import resource
 import statistics
@@ -24,7 +23,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks.mask_benchmark import milliseconds, synthetic_clips
+from drivemim.arguments import ArgumentParser
 from drivemim.clips import Clips
+from drivemim.compat import cpu_attention
 from drivemim.config.loading import dicts_in, load_config
 from drivemim.registry import MODELS
 from drivemim.transfer.export_metadata import training_image_size
@@ -85,8 +86,7 @@ def step_cost(
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).to(device).train()
     clips = single_frames(frames, training_image_size(cfg), device)
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    counter = FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
+    counter = FlopCounterMode(display=False, custom_mapping={cpu_attention(): _attention_flops})
     with torch.no_grad(), counter:
         model(clips, mode="loss")
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
@@ -156,7 +156,7 @@ def _time_loading(cfg: Config, index: str, repeats: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one row per config."""
-    parser = argparse.ArgumentParser(prog="benchmark.py step", description=__doc__)
+    parser = ArgumentParser(prog="benchmark.py step", description=__doc__)
     parser.add_argument("configs", nargs="+", help="pretraining configs; the first is the baseline")
     parser.add_argument("--frames", type=int, default=4, help="frames per batch")
     parser.add_argument("--repeats", type=int, default=9, help="timed steps; 0 counts FLOPs only")

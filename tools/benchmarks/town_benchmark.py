@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from drivemim.arguments import ArgumentParser
 from drivemim.town import TownConfig, generate_town
 
 
@@ -35,7 +35,7 @@ def measure(config: TownConfig) -> tuple[int, float, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print images per second for each image size."""
-    parser = argparse.ArgumentParser(prog="benchmark.py town", description=__doc__)
+    parser = ArgumentParser(prog="benchmark.py town", description=__doc__)
     parser.add_argument("--scenes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--sweep-rate", type=float, default=4.0)

@@ -5,7 +5,6 @@ Every row is measured in a separate process, because a process's peak memory nev
 
 from __future__ import annotations
 
-import argparse
 import resource
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from drivemim.arguments import ArgumentParser
 from drivemim.registry import MODELS
 
 
@@ -65,7 +65,7 @@ def _peak(device: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one row for each image size, with and without windows."""
-    parser = argparse.ArgumentParser(prog="benchmark.py windows", description=__doc__)
+    parser = ArgumentParser(prog="benchmark.py windows", description=__doc__)
     parser.add_argument("--arch", default="base")
     parser.add_argument("--sizes", nargs="+", default=["448x800"], metavar="HEIGHTxWIDTH")
     parser.add_argument("--window", type=int, default=14, help="patches")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -245,12 +246,13 @@ def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float |
     return median, bool(frames.keyframe[chosen].all())
 
 
-def describe_stretch(clips: ClipSet, image_size: tuple[int, int]) -> str | None:
+def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: int) -> str | None:
     """Return one line on images that ``image_size`` stretches by more than 5 %, None without any.
 
     Args:
         clips: the clips; every image of their scenes and cameras counts.
         image_size: height and width that the images are resized to, pixels.
+        patch_size: number that height and width must be a multiple of, pixels.
     """
     index, windows = clips.windows.index, clips.windows
     scenes = np.unique(index.samples.scene[clips.clip_starts[:, 0]])
@@ -264,9 +266,40 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int]) -> str | None:
     if not stretched_F.any():
         return None
     shapes, counts = np.unique(sizes_F2[stretched_F], axis=0, return_counts=True)
-    height, width = shapes[counts.argmax()]
+    height, width = (int(side) for side in shapes[counts.argmax()])
+    ratio = (width / height) / (image_size[1] / image_size[0])
+    of_encoder = f", multiples of the encoder's patches of {patch_size} pixels"
     return (
-        f"{index.path}: {stretched_F.mean():.1%} of the images are stretched, since their aspect "
-        f"ratio is not that of image_size={image_size} (height, width) by more than "
-        f"{LARGEST_STRETCH:.0%}; most of them are ({height}, {width})"
+        f"{index.path}: image_size={image_size} (height, width) stretches {stretched_F.mean():.1%} "
+        f"of the images; most of them are ({height}, {width}), which it makes "
+        f"{max(ratio, 1 / ratio):.2f} times too {'high' if ratio > 1 else 'wide'}. Set "
+        f"image_size={unstretched_size((height, width), image_size, patch_size)} for their "
+        f"proportions{of_encoder if patch_size > 1 else ''}"
     )
+
+
+def unstretched_size(
+    stored: tuple[int, int], image_size: tuple[int, int], patch_size: int
+) -> tuple[int, int]:
+    """Return a size of about as many pixels as ``image_size`` with the proportions of images.
+
+    Of the sizes that stretch images least, or by less than 2 %, it is the one whose number of
+    pixels differs least from that of ``image_size``.
+
+    Args:
+        stored: height and width of the images, pixels.
+        image_size: height and width that they are resized to now, pixels.
+        patch_size: number that the returned height and width are multiples of, pixels.
+    """
+    aspect, pixels = stored[1] / stored[0], image_size[0] * image_size[1]
+    rows = math.sqrt(pixels / aspect) / patch_size
+    candidates = [
+        (row * patch_size, max(1, round(row * aspect)) * patch_size)
+        for row in range(max(1, math.floor(0.7 * rows)), math.ceil(1.4 * rows) + 1)
+    ]
+
+    def unlike(size: tuple[int, int]) -> tuple[float, float]:
+        stretch = abs(math.log(size[1] / size[0] / aspect))
+        return max(stretch, math.log(1.02)), abs(math.log(size[0] * size[1] / pixels))
+
+    return min(candidates, key=unlike)

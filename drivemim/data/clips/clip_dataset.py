@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from drivemim.array_types import Floats, Ints
-from drivemim.clips import Clips
+from drivemim.clips import Clips, checked_image_size
 from drivemim.data.boxes.box_sources import ImageBoxes, build_box_source, pad_boxes
 from drivemim.data.classes import CLASSES
 from drivemim.data.clips.augmentation import AugmentSettings, TrackAugmentation, TrackDraw
@@ -91,7 +91,7 @@ class ClipDataset(Dataset[Clips]):
         data_root: str | os.PathLike[str] | None = None,
     ) -> None:
         self.index = FrameIndex.open(Path(index), version=version, data_root=data_root)
-        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.image_size = checked_image_size(image_size)
         self.single_camera = single_camera
         self.min_box_size = min_box_size
         if lidar_points < 0:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.compat import chosen_indices
 from drivemim.data.boxes.ground_truth import FrameBoxes
 from drivemim.data.classes import (
     ATTRIBUTES,
@@ -109,7 +110,7 @@ class FrameDetection3D(FrameDetection):
             "index": str(self.index.path),
             "data_root": str(self.index.data_root),
             "scenes": [scenes.name[row] for row in np.unique(frames.scene[self.rows])],
-            "whole": self._indices is None and self.label_fraction == 1,
+            "whole": chosen_indices(self) is None and self.label_fraction == 1,
         }
 
     def check_frames(self) -> None:

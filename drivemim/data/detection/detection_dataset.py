@@ -13,6 +13,7 @@ from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
+from drivemim.compat import chosen_indices
 from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
 from drivemim.data.classes import CLASSES, VISIBILITY_LEVELS, check_class_map
 from drivemim.data.detection.label_fractions import label_subset
@@ -192,15 +193,16 @@ class FrameDetection(BaseDataset):
         self._check_levels()
         check_class_map(self.own_class_map, self.index.categories, self.METAINFO["classes"])
         rows = self._select()
-        if self._indices is not None:
-            rows = _subset(rows, self._indices)
+        indices = chosen_indices(self)
+        if indices is not None:
+            rows = _subset(rows, indices)
         rows = rows[
             self.label_subset_mask(rows, fraction=self.label_fraction, seed=self.label_seed)
         ]
         if len(rows) == 0:
             raise DataError(
                 f"{self.index_path} has no frame of scenes={self.scenes}, cameras={self.cameras}, "
-                f"keyframes_only={self.keyframes_only}, indices={self._indices}"
+                f"keyframes_only={self.keyframes_only}, indices={indices}"
             )
         self.rows = rows
         self._check_annotated()

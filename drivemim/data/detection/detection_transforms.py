@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from drivemim.clips import checked_image_size
 from drivemim.data.index.images import read_image
 from drivemim.registry import TRANSFORMS
 
@@ -28,7 +29,7 @@ class LoadReducedImage:
     """
 
     def __init__(self, *, image_size: tuple[int, int], skip_ignored_only: bool = False) -> None:
-        self.image_size = _checked_size(image_size)
+        self.image_size = checked_image_size(image_size)
         self.skip_ignored_only = skip_ignored_only
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -81,7 +82,7 @@ class LoadReducedInstances:
     """
 
     def __init__(self, *, image_size: tuple[int, int], with_annotations: bool = True) -> None:
-        self.image_size = _checked_size(image_size)
+        self.image_size = checked_image_size(image_size)
         self.with_annotations = with_annotations
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -116,12 +117,6 @@ class LoadReducedInstances:
             f"LoadReducedInstances(image_size={self.image_size}, "
             f"with_annotations={self.with_annotations})"
         )
-
-
-def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    if len(image_size) != 2 or min(image_size) < 1:
-        raise ValueError(f"image_size must be height and width in pixels, not {image_size}")
-    return (int(image_size[0]), int(image_size[1]))
 
 
 def _check_first(name: str, results: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from drivemim.data.index.index_schema import (
 from drivemim.data.index.scene_selection import select_scenes
 from drivemim.data.index.source_files import Fingerprint, check_sources
 from drivemim.errors import DataError, did_you_mean
-from drivemim.files import ensure_writable
+from drivemim.files import ensure_writable, partial_path, remove_abandoned
 from drivemim.geometry.poses import sensor_pose
 
 FORMAT = 3
@@ -258,7 +258,8 @@ def write_index(
         metadata={_METADATA: msgspec.json.encode(info)},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    remove_abandoned(path)
+    beside = partial_path(path)
     try:
         with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             writer.write_batch(pa.record_batch(arrays, schema=schema))

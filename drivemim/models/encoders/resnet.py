@@ -264,7 +264,7 @@ def _check(backbone: nn.Module, fuse_stages: Sequence[int]) -> None:
         # hidden positions too.
         own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
         strange = own and not isinstance(layer, nn.Conv2d | BatchNorm)
-        if strange or isinstance(layer, nn.modules.instancenorm._InstanceNorm):
+        if strange or isinstance(layer, nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d):
             raise ValueError(
                 f"{name}.{path} is {type(layer).__name__}; masks need batch normalisation: "
                 "set norm_cfg=dict(type='BN') or dict(type='SyncBN')"

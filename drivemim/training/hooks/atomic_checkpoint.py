@@ -16,7 +16,7 @@ from mmengine.hooks import CheckpointHook
 from drivemim.errors import CheckpointError
 from drivemim.files import write_bytes
 from drivemim.registry import HOOKS
-from drivemim.training.checkpoints import newest_checkpoint
+from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 
 @register_backend("drivemim_atomic", force=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 
 from drivemim.data import ClipDataset, SeededDataset, SeededInfiniteSampler
 from drivemim.data.clips.clip_coverage import (
@@ -24,8 +25,8 @@ class ReportClips(Hook):
     """Log one line per clip data set before the first iteration.
 
     The line gives the number of clips and the fraction of their frames that is valid. A second line
-    follows if ``image_size`` stretches images by more than 5 %. Training is
-    refused if most frames are missing. Data sets without clips are skipped.
+    follows if ``image_size`` stretches images by more than 5 %; it suggests another size. Training
+    is refused if most frames are missing. Data sets without clips are skipped.
     """
 
     def before_train(self, runner: Any) -> None:
@@ -36,11 +37,13 @@ class ReportClips(Hook):
                 clips get no seeds.
         """
         loader = runner.train_dataloader
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        patch_size = int(getattr(getattr(model, "encoder", None), "mask_patch_size", 1))
         for dataset in clip_datasets(loader.dataset):
             _check_seeds(loader)
             coverage = measure_coverage(dataset.clips)
             print_log(describe_coverage(dataset.clips, coverage), logger="current")
-            if stretch := describe_stretch(dataset.clips, dataset.image_size):
+            if stretch := describe_stretch(dataset.clips, dataset.image_size, patch_size):
                 print_log(stretch, logger="current")
             check_valid_fraction(dataset.clips, coverage)
 

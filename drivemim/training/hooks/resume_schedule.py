@@ -18,6 +18,7 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from drivemim.compat import is_resumed, read_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
+from drivemim.option_words import as_spoken
 from drivemim.registry import HOOKS
 from drivemim.training.optimizer_settings import check_same_optimizer
 
@@ -208,8 +209,10 @@ def _check_saving(runner: Any) -> None:
                 except CheckpointError as error:
                     reason = str(error).partition(": ")[2].partition(". ")[0]
                     print_log(
-                        f"param_scheduler: the state of {name} holds more than plain values "
-                        f"({reason}). The run can be resumed only with --trust-checkpoint",
+                        as_spoken(
+                            f"param_scheduler: the state of {name} holds more than plain values "
+                            f"({reason}). The run can be resumed only with --trust-checkpoint"
+                        ),
                         logger="current",
                         level=logging.WARNING,
                     )

@@ -15,13 +15,13 @@ from drivemim.checkpoint_kinds import (
     check_optimizer,
     check_weights,
     classify,
+    describe_mismatch,
     kind_of,
     trained_weights,
     unwrapped,
 )
 from drivemim.errors import CheckpointError
 from drivemim.registry import HOOKS
-from drivemim.transfer.name_matching import describe_mismatch
 
 
 @HOOKS.register_module()
@@ -70,8 +70,8 @@ class StrictLoad(Hook):
             )
         elif mismatch:
             raise CheckpointError(
-                f"{path} is of another model than the config's {type(model).__name__}: {mismatch}. "
-                f"It is {kind_of(checkpoint)}"
+                f"{path} is of another model than the config's {type(model).__name__}. It is "
+                f"{kind_of(checkpoint)}. Tensors: {mismatch}"
             )
         check_weights(path, {name: offered[name] for name in fitting}, wanted)
         self._check_averages(runner, path, checkpoint, wanted, offered)

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -126,8 +127,10 @@ def test_a_stopped_extraction_leaves_no_half_video(tmp_path, monkeypatch):
     assert not out.exists()
     assert [path.name for path in store.iterdir() if path.is_dir()] == ["a.avi"]
     monkeypatch.undo()
-    (store / ".b.avi.1.partial").mkdir()  # killed
-    (store / ".b.avi.1.partial" / "000000.jpg").touch()
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (store / f".b.avi.{killed.pid}.partial").mkdir()
+    (store / f".b.avi.{killed.pid}.partial" / "000000.jpg").touch()
     done = (store / "a.avi" / "000000.jpg").stat().st_mtime_ns
     assert len(_index([root], out).frames) == 4
     assert (store / "a.avi" / "000000.jpg").stat().st_mtime_ns == done

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from torch.utils.data import SequentialSampler
 
 from drivemim.data import ClipDataset
+from drivemim.data.clips.clip_coverage import unstretched_size
 from drivemim.data.clips.concat import ConcatDataset
 from drivemim.data.clips.sampler import SeededDataset, SeededInfiniteSampler
 from drivemim.data.index.builders.frames import build_frames_index
@@ -34,10 +35,11 @@ def lines(monkeypatch):
     return found
 
 
-def _train_on(dataset, sampler=None):
+def _train_on(dataset, sampler=None, patch_size=4):
     sampler = sampler or SeededInfiniteSampler(range(1), seed=0)
     loader = SimpleNamespace(dataset=dataset, sampler=sampler)
-    runner = SimpleNamespace(train_dataloader=loader)
+    model = SimpleNamespace(encoder=SimpleNamespace(mask_patch_size=patch_size))
+    runner = SimpleNamespace(train_dataloader=loader, model=model)
     ReportClips().before_train(runner)
 
 
@@ -103,12 +105,32 @@ def test_stretched_images_are_reported(tmp_path, lines):
     index = build_frames_index([tmp_path], tmp_path / "index.arrow")
     _train_on(_clips(index, 1))
     assert lines[1:] == [
-        f"{index}: 75.0% of the images are stretched, since their aspect ratio is not that of "
-        "image_size=(16, 16) (height, width) by more than 5%; most of them are (16, 20)"
+        # 16 x 20 has 1.25 times too many pixels, and 12 x 16 would be 6 % too high.
+        f"{index}: image_size=(16, 16) (height, width) stretches 75.0% of the images; most of them "
+        "are (16, 20), which it makes 1.25 times too high. Set image_size=(16, 20) for their "
+        "proportions, multiples of the encoder's patches of 4 pixels"
     ]
     lines.clear()
     _train_on(_clips(index, 1, scenes=["square"]))
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "image_size", "patch_size", "expected"),
+    [
+        # 208 / 368 is within 0.5 % of 9 / 16 and has 7 % more pixels than 224 x 320.
+        ((900, 1600), (224, 320), 16, (208, 368)),
+        ((1600, 900), (320, 224), 16, (368, 208)),
+        # 224 x 288 would have nearly as many pixels, but is 3.6 % too narrow.
+        ((480, 640), (192, 320), 32, (192, 256)),
+        ((100, 100), (7, 9), 1, (8, 8)),
+        ((10, 1000), (16, 16), 16, (16, 1600)),
+    ],
+)
+def test_the_suggested_size_has_the_images_proportions(stored, image_size, patch_size, expected):
+    found = unstretched_size(stored, image_size, patch_size)
+    assert found == expected
+    assert found[0] % patch_size == found[1] % patch_size == 0
 
 
 @pytest.mark.parametrize(("width", "told"), [(104, False), (106, True), (96, False), (95, True)])

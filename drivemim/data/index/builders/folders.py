@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from drivemim.data.index.builders.label_maps import label_maps_of
 from drivemim.data.index.builders.sequences import by_numbers
 from drivemim.errors import DataError
+from drivemim.option_words import as_spoken
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm")
@@ -127,8 +128,10 @@ def _without_label_maps(folders: Iterable[Folder], root: Path) -> list[Folder]:
     maps = label_maps_of(images, root)
     for folder, photographs in maps.items():
         print_log(
-            f"left out {folder}: its {len(images[folder])} PNG files are label maps (masks) of the "
-            f"images in {photographs}; if they are frames, add --root {folder}"
+            as_spoken(
+                f"left out {folder}: its {len(images[folder])} PNG files are label maps (masks) of "
+                f"the images in {photographs}; if they are frames, add --root {folder}"
+            )
         )
     return [each for each in listed if each.path not in maps]
 

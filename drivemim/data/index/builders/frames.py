@@ -40,11 +40,9 @@ from drivemim.data.index.builders.folder_frames import (
     image_size,
 )
 from drivemim.data.index.builders.folders import (
-    IMAGES,
-    VIDEOS,
-    describe_others,
     list_recordings,
 )
+from drivemim.data.index.builders.other_sources import check_images_found
 from drivemim.data.index.builders.sequences import SequenceFrame, arrange, frame_microseconds
 from drivemim.data.index.builders.videos import frames_folder
 from drivemim.data.index.copies import describe_copies, find_copies
@@ -193,11 +191,7 @@ def _read_frames(
         check_videos(whole, real)
         for root, recordings in whole:
             frames += frames_of_videos(root, recordings, base, store, video_rate)
-    if not frames:
-        raise FileNotFoundError(
-            f"no images ({', '.join(IMAGES)}) or videos ({', '.join(VIDEOS)}) under "
-            f"{', '.join(map(str, folders))}{describe_others(folders)}"
-        )
+    check_images_found(len(frames), folders)
     return arrange(frames), categories
 
 

@@ -38,6 +38,7 @@ from drivemim.data.index.builders.nuscenes_frames import (
     read_sensor_data,
 )
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.data.index.builders.other_sources import check_source
 from drivemim.data.index.builders.timing import check_moments
 from drivemim.data.index.frame_index import check_out, write_index
 from drivemim.errors import DataError
@@ -89,7 +90,7 @@ def build_nuimages_index(
     folder = tables.version_folder(root, version)
     check_missing_images(missing_images)
     check_out(out)
-    _check_source(folder, root, version)
+    check_source(folder, root, "nuimages")
     info = tables.source_info(
         "nuimages",
         root,
@@ -136,16 +137,6 @@ def _sections(
         "tracks": {"token": boxes["token"], "category": boxes["category"]},
         "names": {**names, "cameras": rig.cameras},
     }
-
-
-def _check_source(folder: Path, root: Path, version: str) -> None:
-    """Refuse nuScenes' tables: both data sets have a version v1.0-mini."""
-    if (folder / "sample_annotation.json").exists() and not (folder / "object_ann.json").exists():
-        raise DataError(
-            f"{folder} holds nuScenes' tables (it has sample_annotation.json and no "
-            "object_ann.json), not nuImages'; run "
-            f"drivemim index nuscenes --root {root} --version {version}"
-        )
 
 
 def _read_scenes(folder: Path, version: str) -> tuple[Section, pa.Array]:

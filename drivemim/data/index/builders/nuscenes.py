@@ -27,6 +27,7 @@ from drivemim.data.index.builders.nuscenes_frames import (
     read_sensor_data,
 )
 from drivemim.data.index.builders.nuscenes_tables import join, read_table
+from drivemim.data.index.builders.other_sources import check_source
 from drivemim.data.index.builders.timing import check_moments, check_offsets, microseconds
 from drivemim.data.index.frame_index import check_out, write_index
 from drivemim.errors import DataError
@@ -82,6 +83,7 @@ def build_nuscenes_index(
     folder = tables.version_folder(root, version)
     check_missing_images(missing_images)
     check_out(out)
+    check_source(folder, root, "nuscenes")
     info = tables.source_info(
         "nuscenes",
         root,

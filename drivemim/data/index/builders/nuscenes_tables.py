@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from drivemim.data.index.arrow import index_in, is_empty, strings
 from drivemim.data.index.builders.nuscenes_schema import TableRow
+from drivemim.data.index.builders.other_sources import suggest_for_missing_tables
 from drivemim.data.index.frame_index import IndexInfo
 from drivemim.data.index.json_text import Content, JsonText
 from drivemim.data.index.source_files import fingerprints
@@ -56,8 +57,10 @@ def version_folder(root: Path, version: str) -> Path:
     folder = root / version
     if not folder.is_dir():
         versions = sorted(path.parent.name for path in root.glob("*/sample_data.json"))
-        there = f"{root} has {', '.join(versions)}" if versions else f"{root} has no version folder"
-        raise FileNotFoundError(f"no folder {folder}; {there}: check --root and --version")
+        there = f"{root} has {', '.join(versions)}: check --root and --version"
+        raise FileNotFoundError(
+            f"no folder {folder}; {there if versions else suggest_for_missing_tables(root)}"
+        )
     return folder
 
 

@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from drivemim.data.index.builders.folders import EXTRACTED
 from drivemim.data.index.source_files import Fingerprint, fingerprints, is_unchanged
 from drivemim.errors import DataError
-from drivemim.files import write_bytes
+from drivemim.files import partial_path, remove_abandoned, write_bytes
 
 QUALITY = 90
 """Quality of the JPEG files; the video's own compression has already lost more."""
@@ -129,9 +129,8 @@ def _read_record(folder: Path, video: Path, rate: float) -> _Record | None:
 
 def _extract_beside(video: Path, folder: Path, rate: float) -> _Record:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    for left in folder.parent.glob(f".{_escaped(folder.name)}.*.partial"):
-        shutil.rmtree(left)
+    remove_abandoned(folder)
+    partial = partial_path(folder)
     partial.mkdir()
     try:
         record = _extract(video, partial, rate)
@@ -142,10 +141,6 @@ def _extract_beside(video: Path, folder: Path, rate: float) -> _Record:
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # after success it no longer exists
     return record
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _extract(video: Path, folder: Path, rate: float) -> _Record:

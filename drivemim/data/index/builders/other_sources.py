@@ -1,0 +1,106 @@
+"""Detection of folders of another kind than requested, and the command that indexes them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from drivemim.data.index.builders.folders import IMAGES, VIDEOS, describe_others
+from drivemim.errors import DataError
+
+_log = logging.getLogger(__name__)
+_LOOKED_AT = 10_000
+"""Number of files that are searched for an image or a video."""
+
+
+def check_source(folder: Path, root: Path, source: str) -> None:
+    """Refuse a version folder with the tables of the other data set; both have a v1.0-mini.
+
+    Args:
+        folder: version folder.
+        root: its parent.
+        source: ``nuscenes`` or ``nuimages``: the requested tables.
+
+    Raises:
+        DataError: naming the command that reads the tables.
+    """
+    found = _source_of(folder)
+    if found is not None and found != source:
+        names = {"nuscenes": "nuScenes", "nuimages": "nuImages"}
+        marks = ("sample_annotation.json", "object_ann.json")
+        has, lacks = marks if found == "nuscenes" else marks[::-1]
+        raise DataError(
+            f"{folder} has {names[found]}' tables (it has {has} and no {lacks}), not "
+            f"{names[source]}'; run {_command(found, root, folder.name)}"
+        )
+
+
+def suggest_for_missing_tables(root: Path) -> str:
+    """Return advice for a folder without version folders."""
+    if (root / "sample_data.json").is_file() and (here := _commands(root.parent, root.name)):
+        return f"{root} is a version folder itself: run {here}"
+    if above := _commands(root.parent):
+        return f"the tables are in {root.parent}: run {above}"
+    if _has_recordings(root):
+        return (
+            f"{root} has images or videos without tables: run drivemim index frames --root "
+            f"{shlex.quote(str(root))}"
+        )
+    return f"{root} has no version folder: check --root and --version"
+
+
+def check_images_found(count: int, roots: Sequence[Path]) -> None:
+    """Refuse folders without images and videos, and warn of tables beside them.
+
+    Args:
+        count: number of frames that were found.
+        roots: the folders.
+
+    Raises:
+        FileNotFoundError: if there are no frames.
+    """
+    tables = " or ".join(command for root in roots if (command := _commands(root)))
+    if not count:
+        advice = f"; to read the tables there, run {tables}" if tables else describe_others(roots)
+        raise FileNotFoundError(
+            f"no images ({', '.join(IMAGES)}) or videos ({', '.join(VIDEOS)}) under "
+            f"{', '.join(map(str, roots))}{advice}"
+        )
+    if tables:
+        _log.warning("scenes, cameras and boxes of the tables are not read; %s reads them", tables)
+
+
+def _commands(root: Path, version: str = "*") -> str:
+    """Return the commands that index the tables below a folder; empty if there are none."""
+    folders = sorted(path.parent for path in root.glob(f"{version}/sample_data.json"))
+    found = [(source, folder.name) for folder in folders if (source := _source_of(folder))]
+    return " or ".join(_command(source, root, name) for source, name in found)
+
+
+def _source_of(folder: Path) -> str | None:
+    """Return the data set whose tables a version folder has; None if it is uncertain."""
+    has_boxes = (folder / "sample_annotation.json").exists()
+    has_image_boxes = (folder / "object_ann.json").exists()
+    if has_boxes == has_image_boxes:
+        return None
+    return "nuscenes" if has_boxes else "nuimages"
+
+
+def _command(source: str, root: Path, version: str) -> str:
+    return f"drivemim index {source} --root {shlex.quote(str(root))} --version {version}"
+
+
+def _has_recordings(root: Path) -> bool:
+    """Return whether images or videos are among the first files below a folder."""
+    count = 0
+    for _, folders, files in os.walk(root):
+        folders.sort()
+        if any(name.lower().endswith((*IMAGES, *VIDEOS)) for name in files):
+            return True
+        count += len(files)
+        if count > _LOOKED_AT:
+            break
+    return False

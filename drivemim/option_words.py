@@ -1,0 +1,102 @@
+"""Options in messages: as flags for the command line, as arguments for Python.
+
+Every message of DriveMIM is written in the flags of the command line (``--work-dir``,
+``--cfg-options KEY=VALUE``). :func:`speaks_python`, which decorates the public functions, rewrites
+them as arguments of those functions. Commands inside a message (``drivemim index ...``) stay.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import ParamSpec, TypeVar
+
+_in_python = ContextVar("in_python", default=False)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+# A command up to its end: its flags are the right ones in a message for Python, too.
+_COMMAND = re.compile(r"(?:drivemim [a-z-]+|python -m)\b[^;)\n]*?--[^;)\n]*")
+_TRUST = re.compile(r"--trust-checkpoint(?: \S+ \(or (\w+=[^)\s]+)\))?")
+_CFG_OPTIONS = re.compile(r"--cfg-options((?: [\w.]+=(?:\([^\s()]*\)|\S*[^\s.,;:)]))+)")
+_CFG_KEY = re.compile(r"--cfg-options ([\w.]+):")
+_INPUT_SIZE = re.compile(r"--input-size H W\b")
+_CHOICE = re.compile(r"--(launcher|missing-images) ([a-z]+)\b")
+# A value is a number, a placeholder or a path.
+_VALUE = re.compile(r"--([a-z][a-z-]*) (\d[\w.]*\b|[A-Z]{2,}\b|[^\s:;,]*[/.=][^\s:;,]*[^\s:;,.])")
+_RESUME = re.compile(r"--resume\b(?!: )")
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+
+
+def as_spoken(text: str) -> str:
+    """Return a message with its options as the caller gives them: flags, or arguments."""
+    return _python_words(text) if _in_python.get() else text
+
+
+def speaks_python(
+    function: Callable[_Arguments, _Result],
+) -> Callable[_Arguments, _Result]:
+    """Decorate a public function: its messages name arguments instead of flags."""
+
+    @functools.wraps(function)
+    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        with _python_messages():
+            return function(*args, **kwargs)
+
+    return call
+
+
+@contextmanager
+def _python_messages() -> Iterator[None]:
+    token = _in_python.set(True)
+    try:
+        yield
+    except (ValueError, ArithmeticError, OSError) as error:
+        error.args = tuple(
+            _python_words(each) if isinstance(each, str) else each for each in error.args
+        )
+        raise
+    finally:
+        _in_python.reset(token)
+
+
+def _python_words(text: str) -> str:
+    """Replace flags by arguments, outside of commands."""
+    parts, end = [], 0
+    for command in _COMMAND.finditer(text):
+        parts += [_arguments(text[end : command.start()]), command[0]]
+        end = command.end()
+    return "".join([*parts, _arguments(text[end:])])
+
+
+def _arguments(text: str) -> str:
+    text = _TRUST.sub(
+        lambda found: f"the environment variable {found[1] or 'DRIVEMIM_TRUST_CHECKPOINT'}", text
+    )
+    text = _CFG_OPTIONS.sub(lambda found: f"options={_literal(found[1])}", text)
+    text = _CFG_KEY.sub(r"options['\1']:", text).replace("--cfg-options", "options")
+    text = _INPUT_SIZE.sub("input_size=(H, W)", text)
+    text = _CHOICE.sub(lambda found: f"{_name(found[1])}='{found[2]}'", text)
+    text = _VALUE.sub(lambda found: f"{_name(found[1])}={found[2]}", text)
+    text = _RESUME.sub("resume=True", text)
+    return _FLAG.sub(lambda found: _name(found[1]), text)
+
+
+def _name(flag: str) -> str:
+    return flag.replace("-", "_")
+
+
+def _literal(pairs: str) -> str:
+    """Return ``KEY=VALUE ...`` as a Python dict."""
+    values = {}
+    for pair in pairs.split():
+        key, _, value = pair.partition("=")
+        try:
+            values[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            values[key] = value
+    return repr(values)

@@ -1,0 +1,107 @@
+"""A run that is refused leaves nothing behind, and the console has no lines for developers."""
+
+import shutil
+import time
+import warnings
+
+import pytest
+import torch
+
+import drivemim
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.foreign_messages import is_deprecation, is_for_developers
+from drivemim.training.compact_log import deprecations_in_log
+from drivemim.training.run import evaluate, train
+
+SHORT = {
+    "train_cfg.max_iters": 2,
+    "param_scheduler.0.end": 1,
+    "param_scheduler.1.begin": 1,
+    "param_scheduler.1.end": 2,
+}
+
+
+@pytest.fixture
+def toys(repository):
+    return repository / "tests" / "toys" / "configs"
+
+
+def test_a_refused_training_leaves_nothing(toys, tmp_path):
+    torch.save({"state_dict": {"encoder.a": torch.zeros(2)}}, tmp_path / "other.pth")
+    refusals = {
+        "model.encoder.chanels": 4,  # while it is built
+        "load_from": str(tmp_path / "other.pth"),  # when weights are loaded
+        "train_dataloader.sampler.sed": 1,
+    }
+    for key, value in refusals.items():
+        with pytest.raises((CheckpointError, ConfigError)):
+            train(toys / "toy.py", work_dir=tmp_path / "new" / "run", options={key: value, **SHORT})
+        assert [path.name for path in tmp_path.iterdir()] == ["other.pth"], key
+    # A run that begins in the same second has the same name, and is not affected.
+    train(toys / "toy.py", work_dir=tmp_path / "again" / "run", options=SHORT)
+    assert len(list((tmp_path / "again" / "run").glob("*/*.log"))) == 1
+    shutil.rmtree(tmp_path / "again")
+    with pytest.raises(CheckpointError):
+        evaluate(toys / "detector.py", tmp_path / "other.pth", work_dir=tmp_path / "new" / "test")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.pth"]
+
+
+def test_what_was_in_the_folder_stays_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(toys / "toy.py", work_dir=run, options=SHORT)
+    (run / "20200101_000000").mkdir()
+    (run / "mine").mkdir()
+    there = sorted(run.rglob("*"))
+    assert len(list(run.glob("*/*.log"))) == 1  # a run that began has its log
+    time.sleep(1.1)  # Runs of the same second share their folder of logs.
+    wider = {"model.encoder.channels": 6, **SHORT}
+    with pytest.raises(CheckpointError):
+        train(toys / "toy.py", work_dir=run, resume=True, options=wider)
+    assert sorted(run.rglob("*")) == there
+    capsys.readouterr()
+    drivemim.train(toys / "toy.py", work_dir=run, resume=True, options=SHORT)
+    assert sorted(run.rglob("*")) == there
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("The run is complete: ")
+    assert "set a larger train_cfg.max_iters with options" in line
+
+
+def test_lines_for_developers_are_only_in_the_log(toys, tmp_path, capsys):
+    train(toys / "toy.py", work_dir=tmp_path / "run", options=SHORT)
+    shown = capsys.readouterr()
+    (log,) = (tmp_path / "run").glob("*/*.log")
+    for words in ("all SyncBatchNorm", '"FileClient" will be deprecated'):
+        assert words in log.read_text()
+        assert words not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"FileClient" will be deprecated in future. Please use io functions', True),
+        ("Could not import OneDL. Skipping OneDL datasets.", True),
+        ("Loads checkpoint by _local backend from path: x.pth", True),
+        ("x.pth has an empty ema_state_dict: it counts as one without averaged weights", False),
+        ("The model and loaded state dict do not match exactly", False),
+    ],
+)
+def test_lines_for_developers(text, expected):
+    assert is_for_developers(text) == expected
+
+
+def test_warnings_that_users_can_act_on_stay():
+    theirs, ours = "/x/site-packages/mmdet/models/a.py", "/x/drivemim/run.py"
+    assert is_deprecation("DeprecationWarning: `num_anchors` is deprecated", UserWarning, theirs)
+    assert is_deprecation("old", FutureWarning, theirs)
+    assert not is_deprecation("old", FutureWarning, ours)
+    assert not is_deprecation("this worker count is too high", UserWarning, theirs)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with deprecations_in_log():
+            warnings.warn_explicit("old", FutureWarning, theirs, 1)
+            warnings.warn_explicit("DeprecationWarning: old", UserWarning, theirs, 1)
+            warnings.warn_explicit("mind this", UserWarning, theirs, 1)
+            warnings.warn_explicit("old", FutureWarning, ours, 1)
+    assert [(str(each.message), each.filename) for each in shown] == [
+        ("mind this", theirs), ("old", ours)
+    ]  # fmt: skip
