@@ -158,7 +158,7 @@ def test_tool_runs_and_its_exit_code_tells(repository):
     assert (done.returncode == 0) == ("All is well." in done.stdout)
 
 
-def test_before_any_setup_the_target_says_what_to_do(repository):
+def test_before_any_setup_the_target_names_the_next_command(repository):
     done = subprocess.run(
         ["make", "--no-print-directory", "BIN=none", f"PYTHON={sys.executable} -IS", "check-env"],
         cwd=repository,

@@ -42,7 +42,7 @@ def test_missing_config_names_its_neighbour(toy):
     )
 
 
-def test_a_config_that_is_no_python_is_named_with_the_line(tmp_path):
+def test_a_config_with_a_syntax_error_is_named_with_the_line(tmp_path):
     (tmp_path / "mine.py").write_text("a = 1\nb = (\n")
     found = message(load_config, tmp_path / "mine.py")
     assert found.startswith(f"{tmp_path / 'mine.py'} cannot be read: SyntaxError: line 2: ")
@@ -119,7 +119,7 @@ def test_settings_that_no_class_reads(repository, option, complaint):
     assert complaint in message(load_config, repository / PRETRAIN, {option: 1})
 
 
-def test_a_setting_of_what_is_none_makes_it_a_dict(write):
+def test_an_option_inside_none_makes_it_a_dict(write):
     path = write("custom = dict(type='A', augment=None)", "visualizer = dict(type='B', a=custom)")
     cfg = load_config(path, {"visualizer.a.augment.crop": (0.2, 1.0)})
     assert cfg.visualizer.a.augment == {"crop": (0.2, 1.0)}

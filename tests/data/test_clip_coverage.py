@@ -164,7 +164,7 @@ def test_less_than_half_is_refused_with_its_cause(small_index, reason, cause):
 
 
 class _Rig:
-    """What ``ClipWindows`` reads of an index, for one camera of nuScenes' timing."""
+    """The parts of an index that ``ClipWindows`` reads, for one camera with nuScenes' timing."""
 
     def __init__(self, sweeps):
         rng = np.random.default_rng(4)

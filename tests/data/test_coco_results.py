@@ -222,6 +222,6 @@ def test_files_of_windows(index, write):
         ('{"image_id": 1}\n{"image_id": 2}', "a JSON value on each line"),
     ],
 )
-def test_results_that_are_no_numbers(index, write, content, message):
+def test_results_that_are_not_numbers(index, write, content, message):
     with pytest.raises(ValueError, match=message):
         read_results(write("results.json", content), index)

@@ -82,7 +82,7 @@ def test_another_version_is_refused(small_index):
         FrameIndex.open(small_index, version="v1.0-trainval")
 
 
-def test_what_is_no_index_is_refused(tmp_path, small_index):
+def test_files_other_than_an_index_are_refused(tmp_path, small_index):
     path = tmp_path / "index.arrow"
     with pytest.raises(FileNotFoundError, match=r"no index at .*index\.arrow; build it"):
         FrameIndex.open(path)

@@ -72,7 +72,7 @@ def test_a_walker_projected_by_hand(small_index):
     assert found.moving.tolist() == [1]
 
 
-def test_boxes_of_no_class_are_left_out_unless_asked_for(small_index):
+def test_boxes_without_a_class_are_left_out_unless_requested(small_index):
     index = FrameIndex.open(small_index)
     row = index.frame_rows(["scene-0061-CAM_FRONT-0"])
     everything = frame_boxes(index, row, keep_unlabelled=True)

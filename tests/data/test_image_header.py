@@ -123,7 +123,7 @@ def test_xmp_of_a_tiff_file():
 
 
 @pytest.mark.parametrize("place", ELSEWHERE)
-def test_broken_text_is_no_crash(place):
+def test_broken_text_does_not_crash(place):
     data = ELSEWHERE[place](6)
     for length in range(min(len(data), 900)):
         assert read_header(io.BytesIO(data[:length])).orientation in (1, 6)
@@ -163,7 +163,7 @@ def test_progressive_and_grey_files_have_a_size():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_headers_cut_anywhere_are_no_crash(kind):
+def test_headers_cut_anywhere_do_not_crash(kind):
     data = encoded(kind, 6)
     for length in range(min(len(data), 300)):
         assert read_header(io.BytesIO(data[:length])).orientation in (1, 6)

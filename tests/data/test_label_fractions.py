@@ -123,7 +123,7 @@ def test_a_fraction_out_of_range_is_named(fraction):
         label_subset(*frames_of([3]), fraction=0.5, seed=-1)
 
 
-def test_no_frames_are_no_subset():
+def test_a_subset_of_no_frames_is_refused():
     assert label_subset(*frames_of([]), fraction=0.5, seed=0).shape == (0,)
 
 
@@ -142,7 +142,7 @@ class TestDataSet:
             expected = np.isin(whole.index.frames.sample[whole.rows], samples)
             assert half.rows.tolist() == whole.rows[expected].tolist()
 
-    def test_the_fraction_is_of_what_the_rest_selects(self, small_index):
+    def test_the_fraction_applies_to_the_other_selection(self, small_index):
         one = {"index": small_index, "filters": {}, "scenes": ["scene-0061"]}
         assert len(FrameDetection(**one, label_fraction=0.3)) == 2
         front = FrameDetection(**one, cameras=["CAM_FRONT"], label_fraction=0.6)
@@ -166,7 +166,7 @@ class TestDataSet:
             assert rows.tolist() == sorted(dataset.rows.tolist())
             assert counts.tolist() == [4, 4]
 
-    def test_a_bad_fraction_is_said_when_the_data_is_opened(self, small_index):
+    def test_a_bad_fraction_is_refused_when_the_data_is_opened(self, small_index):
         with pytest.raises(ConfigError, match="label_fraction=2"):
             FrameDetection(index=small_index, filters={}, label_fraction=2.0)
 

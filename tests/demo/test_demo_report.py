@@ -95,7 +95,7 @@ def test_both_initialisations_are_in_the_charts_of_failures(work_dir):
     (0.2, 0.2, "was as good as", "mAP50 20.0 % against 20.0 % (+0.0 points)"),
     (float("nan"), 0.2, "cannot be compared", "mAP50 - % against 20.0 %"),
 ])  # fmt: skip
-def test_the_outcome_says_which_start_was_better(tmp_path, pretrained, random, words, gain):
+def test_the_outcome_names_the_better_initialisation(tmp_path, pretrained, random, words, gain):
     for init, value in (("pretrained", pretrained), ("random", random)):
         (tmp_path / f"results-{init}.json").write_bytes(results_json({"drivemim/mAP50": value}, {}))
     outcome = read_outcome(tmp_path)
@@ -124,6 +124,6 @@ def test_both_detectors_are_shown_on_the_same_image(work_dir):
     ("NormalizedPixels", "reconstruction (each hidden patch with its true mean and contrast);"),
     ("OrientedGradients", "reconstruction (strokes along the predicted edges, on mid grey);"),
 ])  # fmt: skip
-def test_the_target_says_what_its_reconstructions_show(work_dir, target, words):
+def test_targets_describe_their_reconstructions(work_dir, target, words):
     write_target(work_dir, target)
     assert words in write_demo_report(SETTINGS, [], work_dir).read_text()

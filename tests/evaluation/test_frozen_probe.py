@@ -44,8 +44,8 @@ def labelled_frame(boxes, labels, depths):
     )
 
 
-def test_a_patch_is_what_its_nearest_object_is():
-    # Cells of 10 pixels. A vehicle over the left three columns, a pedestrian before it in the
+def test_a_patch_has_the_class_of_its_nearest_object():
+    # Patches of 10 pixels. A vehicle over the left three columns, a pedestrian before it in the
     # second column, and padding over everything.
     clips = labelled_frame(
         [[0, 0, 30, 20], [11, 0, 19, 20], [0, 0, 40, 20]], [1, 0, -1], [10.0, 5.0, 1.0]
@@ -143,7 +143,7 @@ def test_neighbours_against_brute_force(monkeypatch):
         assert row.tolist() == pytest.approx(np.bincount(labels[nearest], minlength=3) / 20)
 
 
-def test_no_class_asks_more_neighbours_than_its_fraction(monkeypatch):
+def test_neighbours_come_from_equally_many_patches_per_class(monkeypatch):
     monkeypatch.setattr(module, "PATCHES_PER_CLASS", 30)
     # Features that say nothing: the votes follow the number of patches of each class.
     generator = torch.Generator().manual_seed(0)
@@ -171,7 +171,7 @@ def test_metrics_by_hand():
     }
 
 
-def test_probe_finds_what_is_there_and_nothing_where_nothing_is():
+def test_probe_finds_a_signal_only_if_there_is_one():
     separable = probe(random_patches(600, shift=20.0), random_patches(300, seed=1, shift=20.0))
     assert separable["linear/mAP"] == pytest.approx(1.0)
     assert separable["knn/mAP"] == pytest.approx(1.0)
@@ -186,7 +186,7 @@ def test_probe_finds_what_is_there_and_nothing_where_nothing_is():
     assert lines[-1] == "effective rank 1.1"  # one feature's unit outweighs the others
 
 
-def test_what_cannot_be_probed_is_said():
+def test_data_that_cannot_be_probed_is_refused():
     patches = random_patches(30)
     nobody = LabelledPatches(
         features_XD=patches.features_XD, labels_X=patches.labels_X.clamp(max=1)

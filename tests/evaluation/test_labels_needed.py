@@ -77,7 +77,7 @@ def test_a_curve_read_backwards(target, fraction):
     assert fraction_reaching(CURVE, target) == pytest.approx(fraction)
 
 
-def test_where_a_curve_falls_the_best_so_far_stands():
+def test_a_falling_curve_keeps_its_best_value():
     curve = {1.0: 0.5, 0.25: 0.2, 0.1: 0.3, 0.01: 0.1}
     # From 0.3 at a quarter (0.2 was measured) to 0.5 at all: half-way in the logarithm.
     assert fraction_reaching(curve, 0.4) == pytest.approx(0.5)

@@ -88,7 +88,7 @@ def test_guided_strategies_take_the_images_contrast(config, town):
     assert needs_teacher({"type": "ObjectMask", "background": {"type": "drivemim.GuidedMask"}})
 
 
-def test_what_is_seen_twice_has_one_colour(town):
+def test_points_seen_twice_have_one_colour(town):
     """Points of a generated town found again are of the colour they were."""
     data = ClipDataset(index=town, image_size=(96, 160), num_frames=2, drop_incomplete=True)
     rows = data.rows(0)

@@ -236,7 +236,7 @@ def test_a_subset_of_cameras_is_scored_on_every_sample(index, tmp_path):
     assert score(whole, change=blind) == pytest.approx(some, nan_ok=True)
 
 
-def test_a_selection_that_is_no_split(index, tmp_path):
+def test_a_selection_that_is_not_a_split(index, tmp_path):
     dataset = make_dataset(index, scenes="mini_val")
     sample = dataset.get_data_info(0)["sample_token"]
     rows = [row for row in range(len(dataset))

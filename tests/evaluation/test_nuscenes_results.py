@@ -265,7 +265,7 @@ def test_vehicle_coordinates_are_refused(document, samples):
 
 @pytest.mark.parametrize("origin", [(0.0, 0.0), (20.0, -10.0)])
 def test_vehicle_coordinates_are_refused_near_the_origin_too(document, samples, origin):
-    """Where distances tell nothing, objects that ride along with the vehicle do."""
+    """Objects that move with the vehicle are detected even if distances are plausible."""
     shift = np.array([*origin, 0.0]) - samples.positions_S3[0]
     samples.positions_S3[:] += shift
     for box in every_box(document):

@@ -46,7 +46,7 @@ def test_files_of_before(tmp_path):
     assert "curves" not in json.loads(path.read_text())
 
 
-def test_what_is_no_results_file_is_named(tmp_path):
+def test_files_other_than_results_are_refused(tmp_path):
     path = tmp_path / "results.json"
     with pytest.raises(
         FileNotFoundError, match=r"no results at .*results\.json; drivemim test --out"

@@ -223,7 +223,7 @@ def test_truncation_is_near_the_volume_for_boxes_as_they_come():
 )
 @example(center=(0.1, 0, 0), wlh=(2, 0.2, 2), yaw=0, mirrored=False)
 @example(center=(2, 0, 0.0625), wlh=(1, 0.125, 2), yaw=0, mirrored=False)
-def test_any_box_is_what_exact_geometry_gives(center, wlh, yaw, mirrored):
+def test_any_box_equals_that_of_exact_geometry(center, wlh, yaw, mirrored):
     intrinsics = MIRRORED_K if mirrored else K
     corners = corners_in_camera(center, wlh, yaw)
     seen = project_boxes(corners, intrinsics, SIZE)

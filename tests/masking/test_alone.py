@@ -90,7 +90,7 @@ def test_boxes_without_tracks_or_labels_are_hidden_as_objects():
         (CausalMask(background=WorldMask()), {}, "WorldMask needs the intrinsics and poses"),
     ],
 )
-def test_what_a_mask_needs_and_lacks_is_named(strategy, given, lacking, data):
+def test_missing_inputs_of_a_mask_are_named(strategy, given, lacking, data):
     clips = Clips.from_images(data["images"], **{name: data[name] for name in given})
     with pytest.raises(ConfigError, match=lacking):
         strategy(clips)

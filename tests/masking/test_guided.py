@@ -83,7 +83,7 @@ def test_a_frame_is_compared_with_itself_only(make_clips):
 
 
 @pytest.mark.parametrize("hints", [0.0, 0.9])  # so many that hints have to be hidden as well
-def test_where_the_guide_is_flat_every_patch_has_the_same_chance(make_clips, hints):
+def test_a_flat_map_gives_every_patch_the_same_chance(make_clips, hints):
     clips = make_clips(shape=(2000, 1, 1), image_size=(1, 1))
     mask = GuidedMask(mask_ratio=0.5, budget_fraction=1.0, hints=hints, temperature=0)(
         clips, (2, 4), seeded(), torch.full((2000, 1, 1, 2, 4), 3.0)

@@ -66,7 +66,7 @@ def test_the_same_part_of_the_object_is_kept_at_another_size(make_clips):
         torch.testing.assert_close(small, large / 2, atol=0.6, rtol=0)
 
 
-def test_what_is_kept_lies_together_anywhere(make_clips):
+def test_kept_patches_lie_together(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]})
     strategy = ObjectMask(
         mask_ratio=0.5, budget_fraction=1.0, visible_fraction=4 / 64, track_hidden=1.0
@@ -81,7 +81,7 @@ def test_what_is_kept_lies_together_anywhere(make_clips):
 
 
 def test_other_tracks_are_hidden_as_the_background(make_clips):
-    """Where nothing has to be kept, the mask is the background's own."""
+    """If no patch has to be kept, the mask is that of the background strategy."""
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]}, (1, 2, 2))
     strategy = ObjectMask(
         track_hidden=0.0, visible_fraction=0.0, min_visible=0, background=TubeMask()
@@ -171,7 +171,7 @@ def test_balance_gives_objects_their_fraction_and_no_more(make_clips):
     assert chosen == {0, 16}
 
 
-def test_balance_takes_all_but_what_is_kept_where_the_fraction_asks_for_more(make_clips):
+def test_a_large_quota_hides_all_but_the_kept_patches(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 40, 40, 1, 5.0)]})
     strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.5, visible_fraction=0.25)
     assert strategy(clips, GRID, seeded())[..., :4, :4].sum() == 12
@@ -349,7 +349,7 @@ def test_a_batch_of_clips_without_boxes_is_masked_as_the_background(make_clips):
     assert torch.equal(ObjectMask()(clips, GRID, seeded()), RandomMask()(clips, GRID, generator))
 
 
-def test_more_boxes_than_can_be_told_apart(make_clips):
+def test_more_boxes_than_the_sort_key_holds(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 40, 40, 7, 9.0)]}, padding=4095)
     with pytest.raises(ValueError, match="4096 boxes in a frame; object masks take up to"):
         ObjectMask()(clips, GRID, seeded())

@@ -7,7 +7,7 @@ from drivemim.masking.object_sampling import draw_objects, hashed_uniform
 
 
 def hidden(clips, track_hidden):
-    """Which objects of which frames are hidden: (B, T, N, M)."""
+    """Return whether each object of each frame is hidden: (B, T, N, M)."""
     generators = clip_generators(clips)
     context = MaskContext(clips=clips, grid=(8, 16), mask_ratio=0.5, generators=generators)
     return draw_objects(context, track_hidden, num_peek_frames=0).hidden_BTNM

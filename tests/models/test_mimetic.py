@@ -44,7 +44,7 @@ def test_every_head_is_as_near_as_its_rank_allows() -> None:
 
 
 @pytest.mark.parametrize("kind", ["xavier", "mimetic"])
-def test_where_a_cell_looks_before_training(kind: str) -> None:
+def test_attention_of_a_patch_before_training(kind: str) -> None:
     torch.manual_seed(0)
     vit = ViT(embed_dims=96, depth=2, num_heads=3, patch_size=8, attention_init=kind)
     grid = (8, 12)

@@ -1,4 +1,4 @@
-"""What a user sees when something is wrong: one line that names the thing, and no traceback."""
+"""Messages for user mistakes: one line that names the thing, without a traceback."""
 
 import os
 import subprocess

@@ -56,7 +56,7 @@ def checkpoint(config, tmp_path_factory):
     return work_dir / "iter_2.pth"
 
 
-def test_what_is_learned_is_not_scored(config, index, tmp_path):
+def test_training_frames_are_not_scored(config, index, tmp_path):
     with pytest.raises(DataError, match="--val: 6 of its 6 images are images of --train as well"):
         probe_backbone(config, index=index, train="train", val="train")
     for name in ("a/0", "b/1", "b/2"):
@@ -82,7 +82,7 @@ def test_colours_are_found_by_a_random_backbone(config, index):
     assert other["effective_rank"] != results["effective_rank"]
 
 
-def test_features_are_the_maps_cell_by_cell(index):
+def test_features_are_the_maps_patch_by_patch(index):
     class Colours(torch.nn.Module):
         """Return the mean colour of each patch of 8 pixels, as a map."""
 
@@ -196,7 +196,9 @@ def test_a_backbone_that_saw_what_it_is_evaluated_on_is_refused_or_marked(
     ]
 
 
-def test_the_tool_says_what_the_backbone_saw(repository, config, index, exposed, tmp_path):
+def test_the_tool_reports_the_frames_that_the_backbone_saw(
+    repository, config, index, exposed, tmp_path
+):
     path = os.pathsep.join(map(str, (repository, repository / "tests" / "toys")))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 

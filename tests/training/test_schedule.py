@@ -146,7 +146,7 @@ def test_cosines_with_a_period():
     assert "has T_max=400 for 300" in complaint(dict(rises, T_max=400), **loop)
 
 
-def test_what_may_end_earlier_or_never():
+def test_schedules_that_may_end_earlier_or_never():
     loop = dict(type="IterBasedTrainLoop", max_iters=600)
     assert passes(WARM_UP, **loop)  # then the config's own rate
     assert passes(dict(type="CosineAnnealingLR", by_epoch=False), **loop)

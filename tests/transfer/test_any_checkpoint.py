@@ -92,7 +92,7 @@ def test_any_checkpoint_is_still_strict(resnet_run, resnet, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_start_reads_its_weights_file_once(resnet, monkeypatch, suffix):
+def test_initial_weights_are_read_once(resnet, monkeypatch, suffix):
     opened = []
     for module, name in (
         (weights_file.safetensors, "safe_open"), (weights_file, "read_checkpoint"),
@@ -116,7 +116,7 @@ def test_a_start_reads_its_weights_file_once(resnet, monkeypatch, suffix):
         opened.clear()
 
 
-def test_the_record_of_a_start_is_read_without_its_tensors(resnet):
+def test_the_record_of_initial_weights_is_read_without_tensors(resnet):
     content, metadata = weights_file.read_weights(resnet, tensors=False)
     assert content == {"state_dict": {}}
     assert metadata == read_export(resnet)[1]

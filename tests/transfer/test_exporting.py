@@ -183,7 +183,7 @@ def test_other_architecture_is_named(resnet, vit):
         load_export(detector(RESNET), vit, architecture=RESNET)
 
 
-def test_vit_loads_with_other_maps_asked_for(vit):
+def test_vit_loads_with_other_out_indices(vit):
     load_export(detector(VIT), vit, architecture=VIT)
     load_export(detector({**VIT, "out_indices": [0, 2]}), vit)
     with pytest.raises(CheckpointError, match="the export has"):
@@ -227,7 +227,7 @@ def test_a_checkpoint_without_meta_needs_the_runs_config(repository, resnet_run,
         export_backbone(bare, out, config=config)
 
 
-def test_export_names_what_is_wrong_with_its_first_argument_first(tmp_path):
+def test_export_first_checks_its_first_argument(tmp_path):
     export, run = tmp_path / "backbone.safetensors", tmp_path / "iter_2.pth"
     message = (
         "named like an export, .*it and .*iter_2.pth seem swapped: CHECKPOINT comes before OUT"

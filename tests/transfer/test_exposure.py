@@ -1,4 +1,4 @@
-"""What a backbone saw of frames is counted by hand, through whatever index it saw them."""
+"""Frames that a pretraining saw, counted by hand, also through other indices."""
 
 import shutil
 
@@ -70,7 +70,7 @@ def test_boxes_count_where_they_are_read_and_annotated(folder, exposure_of, tmp_
     assert boxes(boxes=None) == [0, 0]
 
 
-def test_boxes_of_a_detector_are_said_and_not_counted(folder, tmp_path):
+def test_boxes_of_a_detector_are_reported_and_not_counted(folder, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
     boxes = {"type": "PseudoLabelBoxes", "file": "results.json"}
     metadata = metadata_of({"index": index, "boxes": boxes}, masking="ObjectMask")
@@ -95,7 +95,7 @@ def test_a_part_of_several_data_sets_counts(folder, exposure_of, tmp_path):
     assert exposure_of(metadata_of({"index": other}), "val").images == 0
 
 
-def test_what_an_export_does_not_record_is_not_known(folder, exposure_of, tmp_path):
+def test_frames_that_an_export_does_not_record_are_unknown(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
     older = metadata_of({"index": index})
     del older["data"][0]["seen"], older["data"][0]["annotated_frames"], older["recipe"]["reads"]
@@ -120,7 +120,7 @@ def test_images_that_are_gone_cannot_be_compared(folder, exposure_of, tmp_path):
     assert exposure_of(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
 
 
-def test_weights_of_others_are_unknown_and_said_so(tmp_path):
+def test_weights_of_other_projects_are_unknown_and_reported(tmp_path):
     torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}}, tmp_path / "resnet.pth")
     for path in (tmp_path / "resnet.pth", write_backbone(tmp_path / "x.safetensors", None)):
         record = read_record(path)
@@ -130,7 +130,7 @@ def test_weights_of_others_are_unknown_and_said_so(tmp_path):
         ]
 
 
-def test_a_pretraining_that_did_not_begin_at_random_says_what_it_began_with(folder, tmp_path):
+def test_a_pretraining_with_initial_weights_names_them(folder, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
     (line,) = record_of(metadata_of({"index": index}, started_from="mae.pth")).remarks()
     assert line == "its pretraining started from mae.pth; its data is unknown"
@@ -191,7 +191,7 @@ class TestNuScenes:
         assert exposure_of(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
 
     @pytest.mark.parametrize("key", ["source", "version"])
-    def test_tokens_of_another_data_set_tell_nothing(self, root, tmp_path, monkeypatch, key):
+    def test_tokens_of_another_data_set_are_not_compared(self, root, tmp_path, monkeypatch, key):
         """Neither side is compared by files, and both have tokens; those found count still."""
         monkeypatch.setattr(module, "MOST_FILES", 0)
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
@@ -213,7 +213,7 @@ def test_exports_with_names_in_their_keys_are_compared_by_such_keys(folder, expo
     assert exposure_of(metadata, "val").images == 5
 
 
-def test_a_chain_counts_what_each_of_it_saw(folder, exposure_of, tmp_path):
+def test_a_chain_counts_the_frames_of_all_its_pretrainings(folder, exposure_of, tmp_path):
     """Val was seen by the first without boxes, sequence a by the second with boxes."""
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     first = {"file": "1.safetensors", **metadata_of({"index": index, "scenes": "val"})}
@@ -231,7 +231,7 @@ def test_a_chain_counts_what_each_of_it_saw(folder, exposure_of, tmp_path):
         check_boxes("--init a", record, "--train", exposure_of(last, "train"), most=5, fix="")
 
 
-def test_what_began_with_foreign_weights_is_unknown_and_not_refused(folder, exposure_of, tmp_path):
+def test_foreign_initial_weights_are_unknown_and_not_refused(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     foreign = {"file": "r50.pth", "data": None, "recipe": {}}
     metadata = metadata_of({"index": index, "scenes": ["a"]}, masking="ObjectMask",

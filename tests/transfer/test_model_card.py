@@ -275,7 +275,7 @@ def metadata_of(part):
     }  # fmt: skip
 
 
-def test_what_is_not_known_is_said():
+def test_unknown_facts_are_reported():
     text = render_card("x", metadata_of(GONE))
     rows = rows_of(text)
     assert rows["Data"]["counts"] == "not known: gone"
@@ -332,7 +332,7 @@ def test_results_that_cannot_be_shown(run, tmp_path, monkeypatch, named, error, 
         read_card_results(["a=good.json", "a=good.json"])
 
 
-def test_points_of_curves_are_no_metrics(tmp_path):
+def test_points_of_curves_are_not_metrics(tmp_path):
     """``tools/test.py --out`` keeps what its charts are drawn from beside the numbers."""
     file = tmp_path / "detector.json"
     curves = {"pedestrian": {"miss_rate": {"miss_rate": [1.0, 0.5]}}}

@@ -1,4 +1,4 @@
-"""What runs saw is in their exports, whatever becomes of index and weights before the export."""
+"""Exports record the data of their run, even if index and weights change before the export."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def exposure(place, path, split="val"):
 
 
 @pytest.mark.parametrize("start", ["export", "checkpoint"])
-def test_a_run_that_starts_from_another_saw_what_that_saw(place, run, start):
+def test_a_run_that_starts_from_another_saw_its_frames(place, run, start):
     first = run("first", "all.arrow")
     if start == "export":
         first, _ = export(first, place / "first.safetensors")

@@ -52,7 +52,7 @@ def test_constants_count_as_missing_where_that_can_be(put_coco, caplog):
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_box_that_is_no_number_is_named(put_coco, constant):
+def test_a_box_that_is_not_a_number_is_named(put_coco, constant):
     path = put_coco("labels.json", ["0.jpg"], [BOX, {"bbox": [1, 2, "X", 4]}])
     change(path, '"X"', constant)
     with pytest.raises(
@@ -80,12 +80,12 @@ def test_a_box_that_is_no_number_is_named(put_coco, constant):
         ([{"file_name": "\\\\server\\share\\0.jpg"}], [], "a place on another computer"),
     ],
 )  # fmt: skip
-def test_what_is_missing_or_not_meant_is_named(put_coco, images, annotations, message):
+def test_missing_or_misspelt_settings_are_named(put_coco, images, annotations, message):
     with pytest.raises(DataError, match=rf"labels\.json.*{message}"):
         read_coco(put_coco("labels.json", images, annotations))
 
 
-def test_a_size_or_a_name_that_is_not_there_is_asked_for(put_coco):
+def test_a_missing_size_or_name_is_refused(put_coco):
     for field, fix in {
         "width": "give every image the width",
         "file_name": "name the file",
@@ -183,7 +183,7 @@ def test_two_categories_of_one_name_with_boxes_are_refused(put_coco):
         ("trolley", "category 'trolley' is in no class map; add 'trolley'"),  # is no trailer
     ],
 )
-def test_a_category_that_boxes_use_is_asked_for(put_coco, put_images, tmp_path, name, message):
+def test_a_category_with_boxes_needs_a_class(put_coco, put_images, tmp_path, name, message):
     put_images("0.jpg")
     coco = put_coco("labels.json", ["0.jpg"], [BOX], categories=[{"id": 4, "name": name}])
     out = build_frames_index([tmp_path], tmp_path / "i.arrow", coco=[coco])
@@ -225,7 +225,7 @@ def test_videos_may_be_named_by_text(put_coco):
     assert parsed.boxes_of(0)[0].track == "9"
 
 
-def test_minus_one_as_text_is_no_track(put_coco):
+def test_minus_one_as_text_means_no_track(put_coco):
     found = [{**BOX, "track_id": "-1"}, {"bbox": [5, 6, 7, 8], "track_id": "-1"}]
     boxes = read_coco(put_coco("labels.json", ["0.jpg"], found)).boxes_of(0)
     assert [box.track for box in boxes] == ["", ""]

@@ -133,7 +133,7 @@ def test_an_image_listed_twice_is_named(tmp_path):
         build_frames_index([tmp_path], out, coco=files)
 
 
-def test_what_other_programs_leave_behind_is_skipped_and_counted(tmp_path, capsys):
+def test_files_of_other_programs_are_skipped_and_counted(tmp_path, capsys):
     for name in (
         "a/1.jpg", "a/2.jpg", "a/._1.jpg", "a/._2.jpg", "a/.ipynb_checkpoints/1-checkpoint.jpg",
         "a/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "@eaDir/b.jpg", "__MACOSX/a/._1.jpg",

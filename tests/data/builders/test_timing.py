@@ -61,7 +61,7 @@ def test_fractions_of_microseconds_are_rounded(tables, write, tmp_path):
 
 
 @pytest.mark.parametrize("gap", [8_000, 33_333, 83_333, 500_000, 1_000_000, 1_600_000, 6_000_000])
-def test_real_gaps_are_no_other_unit(tables, write, tmp_path, gap):
+def test_real_gaps_are_microseconds(tables, write, tmp_path, gap):
     # 120, 30, 12, 2 and 1 a second, one in 1.6 s; with a date, one in 6 s as well.
     for name in ("sample", "sample_data"):
         for row in tables[name]:

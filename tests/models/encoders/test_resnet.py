@@ -201,7 +201,7 @@ def test_checkpointing_keeps_running_statistics(
 def test_checkpointing_leaves_the_buffers_themselves_in_place(
     images: torch.Tensor, mask: torch.Tensor
 ) -> None:
-    """What holds a buffer, as DistributedDataParallel does, holds the module's after a step."""
+    """A reference to a buffer, like DistributedDataParallel's, stays valid after a step."""
     model = build(with_cp=True).train()
     before = dict(model.named_buffers())
     encode(model, images, mask).square().sum().backward()
@@ -280,7 +280,7 @@ def test_bottleneck_strides_give_the_mask_patch_size() -> None:
         ),
     ],
 )
-def test_what_cannot_be_masked_is_refused(backbone: dict[str, object], message: str) -> None:
+def test_unsupported_layers_are_refused(backbone: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MODELS.build(dict(type="MaskedResNet", backbone=backbone))
 

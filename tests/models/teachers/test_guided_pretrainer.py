@@ -27,8 +27,8 @@ class Brightness(MaskingTeacher):
         self.stride = encoder.mask_patch_size
 
     def forward(self, images: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-        cells = images.mean(-3).unfold(-2, self.stride, self.stride)
-        return cells.unfold(-2, self.stride, self.stride).mean((-2, -1))
+        patches = images.mean(-3).unfold(-2, self.stride, self.stride)
+        return patches.unfold(-2, self.stride, self.stride).mean((-2, -1))
 
 
 MODELS.register_module(name="BrightnessForTests", module=Brightness, force=True)
@@ -37,7 +37,7 @@ MODELS.register_module(name="BrightnessForTests", module=Brightness, force=True)
 @pytest.mark.parametrize("mode", ["loss", "predict", "mask"])
 def test_masks_follow_the_teacher(build_pretrainer: Build, clips: Clips, mode: str) -> None:
     clips = replace(clips, images_BTNHWC=clips.images_BTNHWC.clone())
-    clips.images_BTNHWC[:, :, :, :32] = 255  # two of four rows of cells
+    clips.images_BTNHWC[:, :, :, :32] = 255  # two of four rows of patches
     model = build_pretrainer(teacher=dict(type="BrightnessForTests"), masking=GUIDED).eval()
     masks = []
     own = model.masking.__call__

@@ -51,7 +51,7 @@ def check(place, make_study):
 
 @pytest.fixture
 def saw(place):
-    """What is recorded of a pretraining on an index of these splits and folders."""
+    """Return the record of a pretraining on an index of these splits and folders."""
 
     def record(*splits, folders=(), masking="RandomMask", **part):
         path = place / f"{'-'.join(splits)}.arrow"
@@ -85,7 +85,7 @@ def test_boxes_of_more_labels_than_the_fraction_are_refused(check, saw):
     )
 
 
-def test_boxes_of_no_more_labels_than_the_fraction_are_said_and_not_marked(check, saw):
+def test_boxes_of_no_more_labels_than_the_fraction_are_reported_and_not_marked(check, saw):
     whole = InitNotes(
         sentences=("its pretraining read the annotated boxes of 20 of the 20 frames of train",)
     )
@@ -129,7 +129,7 @@ def test_boxes_of_val_need_both_words(check, saw):
     assert "boxes of 10 of the 10 frames of val, more labels" in notes.sentences[0]
 
 
-def test_boxes_without_labels_are_no_labels(check, saw):
+def test_boxes_without_labels_do_not_count_as_labels(check, saw):
     moving = saw("train", masking="ObjectMask", boxes="MotionBoxes", num_frames=2)
     assert check(moving) == {"tried": InitNotes()}
     boxes = {"type": "PseudoLabelBoxes", "file": "results.json"}
@@ -138,7 +138,7 @@ def test_boxes_without_labels_are_no_labels(check, saw):
     assert "of a detector (PseudoLabelBoxes)" in notes.sentences[0]
 
 
-def test_what_is_not_known_is_said_in_one_line(check, saw):
+def test_unknown_facts_are_reported_in_one_line(check, saw):
     assert check(None)["tried"].sentences == (
         "it is not an export of DriveMIM, so the data of its pretraining is unknown",
     )

@@ -35,7 +35,7 @@ def check(place, make_study, weights):
     return run
 
 
-def test_a_backbone_that_fits_passes_without_a_word(check, weights, recwarn):
+def test_a_backbone_that_fits_passes_silently(check, weights, recwarn):
     check({"state_dict": weights})
     assert not recwarn.list
 

@@ -1,4 +1,4 @@
-"""What is written down for the runs is what they train on; what is missing is said at once."""
+"""Input files of the runs: they match the training data, and missing inputs are refused at once."""
 
 import json
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_the_files_follow_the_labels_and_not_the_index_file(place, make_study):
     assert contents()["val.json"] != first["val.json"]
 
 
-def test_a_missing_backbone_is_said_before_anything_runs(place, make_study):
+def test_a_missing_backbone_is_refused_before_the_first_run(place, make_study):
     inits = (Init.parse("random"), Init.parse("late=late-{seed}.pth"))
     (place / "late-0.pth").write_text("0")
     with pytest.raises(CheckpointError, match=r"--init late: there is no backbone at late-1\.pth"):
@@ -111,7 +111,7 @@ def test_a_config_whose_initialisations_would_all_start_from_a_detector_is_refus
         prepare_inputs(make_study(options=("load_from=coco.pth",)), place)
 
 
-def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
+def test_missing_data_and_settings_are_named(place, make_study):
     with pytest.raises(DataError, match="trian.*did you mean 'train'"):
         prepare_inputs(make_study(train="trian"), place)
     with pytest.raises(ConfigError, match="give KEY=VALUE"):
@@ -124,7 +124,7 @@ def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
         prepare_inputs(make_study(index=Path("data/none.arrow")), place)
 
 
-def test_a_metric_that_will_not_be_measured_is_said_before_anything_runs(place, make_study):
+def test_a_missing_metric_is_refused_before_the_first_run(place, make_study):
     message = (
         r"--metric drivemim/car_AP50: the evaluation of .*_camvid\.py does not have it; did you "
         r"mean 'drivemim/mAP50'\?; it has drivemim/mAP, .*vehicle_ECE, and \d+ more for slices"
@@ -143,14 +143,14 @@ def test_a_metric_that_will_not_be_measured_is_said_before_anything_runs(place, 
     prepare_inputs(other, place)
 
 
-def test_frames_that_are_learned_are_not_evaluated(place, make_study):
+def test_training_frames_are_not_evaluated(place, make_study):
     """Splits can have scenes in common: nuScenes' mini_train is in train; a scene is a split."""
     with pytest.raises(DataError, match="10 of its 10 frames are in --train train as well"):
         prepare_inputs(make_study(val="a"), place)
     assert not (place / "work").exists()
 
 
-def test_copies_of_what_is_learned_are_not_evaluated(place, make_study):
+def test_copies_of_training_images_are_not_evaluated(place, make_study):
     """Three images of val are identical to images of train, under other names."""
     for frame in (2, 5, 7):
         copy = place / "data" / "d" / f"{frame}.png"

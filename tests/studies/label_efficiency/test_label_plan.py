@@ -53,7 +53,7 @@ def test_a_changed_backbone_makes_its_runs_stale_alone(go, place, make_study):
     assert go() == (good, good)
 
 
-def test_a_study_grows_without_redoing_what_it_has(go, place):
+def test_a_study_grows_without_repeating_runs(go, place):
     go()
     (place / "more.pth").write_text("0.1")
     inits = (Init.parse("more=more.pth"), Init.parse("good=good.pth"), Init.parse("random"))

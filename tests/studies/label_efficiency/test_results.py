@@ -102,7 +102,7 @@ def test_a_baseline_that_learned_nothing_is_nothing_to_compare_with(study, input
     assert "random has learned nothing at any fraction" in headline(study, inputs, scores)
 
 
-def test_what_is_there_of_a_study_that_is_not_complete(study, inputs):
+def test_an_incomplete_study_reports_its_finished_runs(study, inputs):
     values = {"random": {0.01: (0.10, 0.12), 0.1: (0.2,)}, "good": {0.01: (0.15,)}}
     text = report(study, inputs, results_of(study, values))
     assert "**Not complete: 14 of 18 runs are missing.**" in text

@@ -1,4 +1,4 @@
-"""What may be asked of a label study, and what is refused."""
+"""Settings of a label study, valid and invalid."""
 
 from pathlib import Path
 
@@ -49,6 +49,6 @@ def test_seed_by_seed_and_from_few_labels_to_all(make_study):
         ({"metrics": ("nuscenes/car_AOE",)}, "car_AOE: lower is better"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(make_study, changes, message):
+def test_incomparable_settings_are_refused(make_study, changes, message):
     with pytest.raises(ConfigError, match=message):
         make_study(**changes)
