@@ -23,7 +23,7 @@ _MOST_HEADER = 100 * 2**20
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _SHOWN = 5
 """Number of tensors that a message names of each kind."""
-# Files that people write, and that nobody should be told to delete.
+# Files that people write. Messages must not suggest to delete them.
 _TEXTS = (".py", ".json", ".yaml", ".yml", ".toml", ".md", ".txt", ".csv", ".log", ".cfg", ".ini")
 _FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """Types whose values fill a model as they are; quantised ones would need a scale."""

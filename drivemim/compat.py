@@ -378,7 +378,7 @@ def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
 
 
 def set_scheduler_step(scheduler: Any, step: int) -> None:
-    """Make an MMEngine scheduler believe that it has taken some steps; its next one follows."""
+    """Set the number of steps that an MMEngine scheduler has taken."""
     scheduler._global_step = step
 
 

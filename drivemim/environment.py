@@ -70,7 +70,7 @@ class Environment:
 
     def __str__(self) -> str:
         found = [f"WRONG: {problem.message}\n  fix: {problem.fix}" for problem in self.problems]
-        return "\n".join([*self.lines, *(found or ["All is well."])])
+        return "\n".join([*self.lines, *(found or ["No problems found."])])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The public functions: ``import drivemim`` and its five lines."""
+"""The public functions of ``import drivemim``, and the example of its docstring."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""Every config is read, checked and built; detectors train a step, full-size ones made small."""
+"""Every config is read, checked and built; small versions of detectors train a step."""
 
 import json
 import re

@@ -49,7 +49,7 @@ def test_sound_installation_has_no_problem():
     environment = inspect()
     assert environment.problems == ()
     text = str(environment)
-    assert text.endswith("All is well.")
+    assert text.endswith("No problems found.")
     for part in ("torch 2.13.0+cpu", "onedl-mmcv 2.3.6", "mmcv._ext loads", "CPU only"):
         assert part in text
 
@@ -155,7 +155,7 @@ def test_tool_runs_and_its_exit_code_tells(repository):
     )
     assert done.stderr == ""
     assert done.stdout.startswith("Python ")
-    assert (done.returncode == 0) == ("All is well." in done.stdout)
+    assert (done.returncode == 0) == ("No problems found." in done.stdout)
 
 
 def test_before_any_setup_the_target_names_the_next_command(repository):

@@ -1,4 +1,4 @@
-"""A write that fails leaves what was there, and what cannot be read or written is told before."""
+"""A failed write leaves the old file; unreadable and unwritable paths are reported early."""
 
 import errno
 import os

@@ -1,7 +1,7 @@
-"""Ground truth sent through the whole 3-D chain is ground truth again, says the devkit.
+"""Ground truth through the whole 3-D chain, scored by the devkit.
 
-Data set, camera frame, the head's targets, its decoding, suppression, merging of the views, results
-file: whatever any of them lost or turned would cost score.
+The chain is data set, camera frame, the head's targets, decoding, suppression, merging of views and
+results file. An error in any part of it would lower the score.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Steps are logged, skipped when done, redone when something changed, and fail loudly."""
+"""Steps are logged, skipped when completed, repeated after changes, and their errors are shown."""
 
 import contextlib
 import dataclasses
@@ -130,7 +130,7 @@ run_plan([(step,)], Path("work"), repository=Path({str(folder)!r}))
             time.sleep(0.1)
         plan.kill()
     try:
-        with pytest.raises(StepFailedError, match="a is under way already"):
+        with pytest.raises(StepFailedError, match="a is already running in another process"):
             run(folder, (step("a"),))
     finally:
         os.kill(int(log.read_text().split()[-1]), signal.SIGKILL)

@@ -33,7 +33,7 @@ class Reconstruction:
         images_BTNHWC: uint8 BGR, the clip's images; the model has filled in the hidden patches of
             valid frames.
         errors_BTNhw: float, error of each hidden patch; 0 in visible patches and invalid frames.
-        pixels_note: what the target says about the pixels of hidden patches; may be empty.
+        pixels_note: the target's explanation of the pixels of hidden patches; may be empty.
     """
 
     mask_BTNhw: Tensor

@@ -1,4 +1,4 @@
-"""The config inside a checkpoint is data: neither its lines nor its types run."""
+"""The config inside a checkpoint is read as values; neither its lines nor its types run."""
 
 import pytest
 from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""Configs are few, named alike, and read in one step: a config and its bases, which have none."""
+"""Layout of the configs: their names, and one level of bases."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The options of docs/guides/detectors.md, applied to the configs that they are meant for."""
+"""The options of docs/guides/detectors.md, applied to the configs."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Filters of boxes that a detector is to ignore; the boxes by hand."""
+"""Filters for ignored boxes, on boxes made by hand."""
 
 import math
 

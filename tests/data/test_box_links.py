@@ -1,4 +1,4 @@
-"""Tracks from boxes that overlap from step to step: by hand on 100 x 400 pixels."""
+"""Tracks from boxes that overlap in consecutive steps, by hand on 100 x 400 pixels."""
 
 import numpy as np
 import pytest

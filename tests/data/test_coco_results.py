@@ -1,4 +1,4 @@
-"""Detectors' results as columns: by hand on the small data set, and every way to get them wrong."""
+"""Detection results as columns: by hand on the small data set, and invalid results."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A frame is the same wherever it is indexed, moved, copied or linked; two are never the same."""
+"""Keys of frames: equal for moved, copied and linked files, different for different frames."""
 
 import json
 import shutil

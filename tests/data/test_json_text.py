@@ -1,4 +1,4 @@
-"""JSON as programs on Windows, in Python and in pipelines write it."""
+"""JSON files of programs on Windows, in Python and in pipelines."""
 
 import bz2
 import gzip

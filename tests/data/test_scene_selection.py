@@ -50,7 +50,7 @@ def test_a_scene_and_a_split_that_differ_are_refused(build, put_images, put_coco
         with pytest.raises(
             ValueError,
             match=r"'train' is the name of a split and of a scene .*different frames; "
-            r"say 'train:\*' \(the split\) or 'val:train' \(the scene\)",
+            r"write 'train:\*' \(the split\) or 'val:train' \(the scene\)",
         ):
             index.scene_rows(scenes)
     assert paths(index, "train:*") == ["a/1.jpg"]
@@ -61,7 +61,9 @@ def test_a_scene_and_a_split_that_differ_are_refused(build, put_images, put_coco
 def test_an_unlabelled_folder_and_a_split_of_one_name_are_refused(build, put_images, put_coco):
     put_images("data/labelled/0.jpg", "train/1.jpg")
     index = build(put_coco("data/train.json", ["labelled/0.jpg"]), roots=("data", "train"))
-    with pytest.raises(ValueError, match=r"say 'train:\*' \(the split\) or ':train' \(the scene\)"):
+    with pytest.raises(
+        ValueError, match=r"write 'train:\*' \(the split\) or ':train' \(the scene\)"
+    ):
         index.scene_rows("train")
     assert paths(index, ":train") == ["train/1.jpg"]
     assert paths(index, "train:*") == ["data/labelled/0.jpg"]
@@ -86,7 +88,7 @@ def test_a_drive_in_two_splits_needs_the_split(build, put_images, put_coco):
     )
     with pytest.raises(
         ValueError,
-        match="'monday' in each of the splits 'train', 'val'; say 'train:monday' or 'val:monday'",
+        match="'monday' in each of the splits 'train', 'val'; write 'train:monday' or 'val:monday'",
     ):
         index.scene_rows(["monday"])
     assert paths(index, ["val:monday"]) == ["1.jpg"]

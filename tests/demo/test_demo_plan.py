@@ -1,4 +1,4 @@
-"""The demo's plan holds together."""
+"""Consistency of the demo's plan."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Intervals against scipy and tables of Student's t; curves read backwards by hand."""
+"""Intervals against scipy and tables of Student's t; fractions read from curves by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The analysis of masks, from a small generated town to its table."""
+"""Analysis of masks, from a small generated town to the table."""
 
 import json
 import subprocess

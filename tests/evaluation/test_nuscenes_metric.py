@@ -1,4 +1,4 @@
-"""NuScenesDetection: ground truth through cameras scores what it scores straight to a file."""
+"""NuScenesDetection: ground truth through cameras scores the same as ground truth in a file."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Results files: what is written is official, and what is broken is refused by its sample."""
+"""Results files: written files are valid, and invalid entries are refused with their sample."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Results are strict JSON, and come back as they were."""
+"""Results are strict JSON, and are read back unchanged."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Merging of views: by token, once an object, whatever the order."""
+"""Merging of views by sample token, independent of the order."""
 
 from dataclasses import fields, replace
 

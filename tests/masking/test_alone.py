@@ -1,4 +1,4 @@
-"""Every mask from a notebook: clips made from images, no grid and no generators."""
+"""Masks without a config: clips from images, without grid and generators."""
 
 import doctest
 

@@ -1,4 +1,4 @@
-"""Cameras hidden whole: how many patches of each frame, worked out by hand on a grid of 32."""
+"""Whole hidden cameras: numbers of hidden patches, by hand on a grid of 32."""
 
 import pytest
 import torch

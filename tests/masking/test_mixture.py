@@ -1,4 +1,4 @@
-"""Mixtures of strategies whose masks are told apart at a glance."""
+"""Mixtures of strategies with easily recognised masks."""
 
 import pytest
 import torch

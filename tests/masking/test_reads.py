@@ -1,4 +1,4 @@
-"""Every strategy says what it reads: a mask follows nothing else."""
+"""Every strategy declares its inputs, and its mask depends on nothing else."""
 
 from dataclasses import replace
 

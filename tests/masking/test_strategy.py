@@ -1,4 +1,4 @@
-"""The contract that every mask strategy meets, and its building blocks by hand."""
+"""The contract of all mask strategies, and its building blocks by hand."""
 
 import math
 from dataclasses import fields, replace

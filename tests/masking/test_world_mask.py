@@ -1,4 +1,4 @@
-"""World masks, by cameras whose view of each other's world is known to the patch."""
+"""World masks, on cameras whose overlap is known exactly."""
 
 from dataclasses import replace
 

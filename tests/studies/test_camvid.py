@@ -1,4 +1,4 @@
-"""The study's plan holds together, and its table is worked out by hand."""
+"""Consistency of the CamVid study's plan; its table by hand."""
 
 import json
 import math

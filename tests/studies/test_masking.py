@@ -1,4 +1,4 @@
-"""The study's plan holds together, and its tables are worked out by hand."""
+"""Consistency of the masking study's plan; its tables by hand."""
 
 from pathlib import Path
 

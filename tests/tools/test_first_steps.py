@@ -1,4 +1,4 @@
-"""What newcomers try: a folder for a checkpoint, a number for a size, a detector to visualise."""
+"""First attempts of users: a folder as checkpoint, a number as size, a detector to visualise."""
 
 import shutil
 

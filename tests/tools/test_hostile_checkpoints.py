@@ -1,4 +1,4 @@
-"""Every tool that reads a checkpoint, given one that runs code in a reader that lets it."""
+"""Every tool that reads checkpoints, with one that runs code in an unsafe reader."""
 
 import os
 import runpy

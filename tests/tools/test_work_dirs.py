@@ -1,4 +1,4 @@
-"""A folder to write to that is a file, given to every tool that takes one."""
+"""A file instead of an output folder, for every tool that writes to a folder."""
 
 import runpy
 import sys

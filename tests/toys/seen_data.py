@@ -1,4 +1,4 @@
-"""Labelled frames with content of their own, and backbones that record what they saw of them."""
+"""Labelled frames with distinct content, and backbones that record their pretraining data."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A backbone's frozen features of labelled frames, from index to metrics."""
+"""Probes of frozen features, from index to metrics."""
 
 import json
 import os

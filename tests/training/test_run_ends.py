@@ -1,4 +1,4 @@
-"""Runs that are complete, and checkpoints that no run can use."""
+"""Complete runs, and checkpoints that no run can use."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Schedules against the length of the training; the numbers of the fixes by hand."""
+"""Schedules against the length of the training; fixes computed by hand."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Configs that MMDetection ships, and broken ones, made to start from an exported backbone."""
+"""Configs that start from an exported backbone: MMDetection's own, and broken ones."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Paths of detector configs: what they name, where they may be moved, what they replace."""
+"""Paths of detector configs: their weights, moved configs, and existing files."""
 
 import shutil
 from pathlib import Path

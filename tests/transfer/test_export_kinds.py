@@ -1,4 +1,4 @@
-"""Checkpoints as other programs leave them, and of other kinds, given to the export."""
+"""Export of checkpoints of other programs and of other kinds."""
 
 import pytest
 import torch

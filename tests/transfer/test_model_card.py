@@ -1,4 +1,4 @@
-"""Every number of a model card, read back and compared with where it comes from."""
+"""Every number of a model card, compared with its source."""
 
 import copy
 import importlib.util

@@ -149,7 +149,7 @@ def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -
     """Raise an error that names the first wrong entry."""
     if wrong_D.any():
         entry = int(wrong_D.argmax())
-        raise DataError(f"{path}: entry {entry} {say(entry)}; write the results again")
+        raise DataError(f"{path}: entry {entry} {say(entry)}; correct the results file")
 
 
 def _own_ids(image_D: Ints, category_D: Ints, index: FrameIndex, path: Path) -> tuple[Ints, Ints]:

@@ -220,7 +220,7 @@ def _seconds(windows: ClipWindows, step: int) -> str:
 
 
 def _gap_hint(clips: ClipSet) -> str:
-    """Return the advice for clips whose cameras have gaps inside a scene."""
+    """Return advice for clips whose cameras have gaps inside a scene."""
     index, cameras = clips.windows.index, clips.windows.cameras
     if clips.windows.frame_interval is None:
         return "the cameras lack keyframes there: set frame_interval (seconds), which adds sweeps"

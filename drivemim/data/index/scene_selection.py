@@ -79,14 +79,14 @@ class _SceneNames:
             fixes += [f"'{owner}:{name}' (the scene)" for owner in owners]
             raise DataError(
                 f"scenes: {name!r} is the name of {' and of '.join(found)} of {self.path}, and "
-                f"they have different frames; say {' or '.join(fixes)}"
+                f"they have different frames; write {' or '.join(fixes)}"
             )
         if found:
             return next(iter(found.values()))
         if owners:
             raise DataError(
                 f"scenes: {self.path} has a scene {name!r} in each of the splits "
-                f"{', '.join(map(repr, owners))}; say "
+                f"{', '.join(map(repr, owners))}; write "
                 f"{' or '.join(repr(f'{owner}:{name}') for owner in owners)}"
             )
         return self._official(name)

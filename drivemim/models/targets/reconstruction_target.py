@@ -13,8 +13,8 @@ class ReconstructionTarget(nn.Module):
     """Base class: error and loss of predictions of P numbers per hidden patch.
 
     Attributes:
-        pixels_note: what a viewer must know about the pixels that ``to_pixels`` draws, for the
-            label of a picture; empty if they are the predictions alone, in the image's own colours.
+        pixels_note: explanation of the pixels that ``to_pixels`` draws, for the label of a picture;
+            empty if they are the plain predictions in the image's own colours.
     """
 
     pixels_note: str = ""

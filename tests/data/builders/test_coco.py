@@ -1,4 +1,4 @@
-"""Every field of COCO and CocoVID: read, without effect, refused, or named as not read."""
+"""Fields of COCO and CocoVID files: read, without effect, refused, or reported as not read."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""COCO files as other programs write them: read right, or refused in one sentence with the fix."""
+"""COCO files of other programs: read correctly, or refused in one sentence with the fix."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The split of a COCO file is its stem, unless folders say it."""
+"""Splits of COCO files, by stem or folder."""
 
 from pathlib import Path
 

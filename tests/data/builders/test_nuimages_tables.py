@@ -1,4 +1,4 @@
-"""nuImages tables that are broken, incomplete or unlike those of the devkit."""
+"""nuImages tables that are broken, incomplete or different from the devkit's."""
 
 import pytest
 from nuimages_tables import make_tables, write_data

@@ -1,4 +1,4 @@
-"""Every column of nuScenes' and nuImages' tables: read, known to change nothing, or spoken of."""
+"""Columns of nuScenes' and nuImages' tables: read, without effect, or reported."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tables as programs other than nuScenes' own write them."""
+"""nuScenes tables written by other programs."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Small videos, and ways to change what their containers say."""
+"""Small videos, and changes of their containers."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Attention inside windows, against loops in float64 and against attention over everything."""
+"""Window attention against loops in float64 and against global attention."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ignored objects are no part of a loss: by hand and against MMDetection's own heads."""
+"""Ignored objects do not affect losses: by hand and against MMDetection's own heads."""
 
 import math
 

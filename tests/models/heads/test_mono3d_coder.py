@@ -1,4 +1,4 @@
-"""The ten numbers of a location, worked out by hand and there and back."""
+"""The ten numbers of a location: by hand, and encoding followed by decoding."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Teachers at work in the pretrainer."""
+"""Teachers in the pretrainer."""
 
 from collections.abc import Callable
 from dataclasses import replace

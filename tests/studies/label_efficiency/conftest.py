@@ -1,4 +1,4 @@
-"""A data set of 30 labelled frames, and tools that pretend to train and evaluate."""
+"""A data set of 30 labelled frames, and fake tools that train and evaluate."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Initialisations whose pretraining saw more than the study says are refused, or marked."""
+"""Initialisations whose pretraining saw evaluation images or more labels are refused or marked."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Every initial checkpoint is tried before the first run, with the detector that it is for."""
+"""Every initial checkpoint is loaded into its detector before the first run."""
 
 import subprocess
 import sys

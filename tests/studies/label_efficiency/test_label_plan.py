@@ -1,4 +1,4 @@
-"""The plan with tools that pretend: what runs, what is kept, and what a change makes stale."""
+"""The plan with fake tools: steps that run, are kept, or become stale."""
 
 import pytest
 

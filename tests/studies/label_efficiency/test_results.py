@@ -1,4 +1,4 @@
-"""Tables by hand, and the files of a study that pretends."""
+"""Tables by hand, and the files of a study with fake tools."""
 
 import json
 
@@ -99,7 +99,7 @@ def test_a_baseline_that_has_less_with_all_labels_is_met_at_its_best(study, inpu
 def test_a_baseline_that_learned_nothing_is_nothing_to_compare_with(study, inputs):
     values = {**VALUES, "random": {fraction: (0.0, 0.0, 0.0) for fraction in VALUES["random"]}}
     scores = scores_of(study, results_of(study, values), METRIC)
-    assert "random has learned nothing at any fraction" in headline(study, inputs, scores)
+    assert "random scores zero at every label fraction" in headline(study, inputs, scores)
 
 
 def test_an_incomplete_study_reports_its_finished_runs(study, inputs):

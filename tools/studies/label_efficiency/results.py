@@ -88,8 +88,8 @@ def report(
     parts = [
         f"Labels of {study.train}, evaluated on {study.val}; {study.iterations} iterations each, "
         f"seeds {', '.join(map(str, study.seeds))}. Mean over seeds ± half of the 95 % confidence "
-        "interval (Student's t); differences are taken seed by seed, in **bold** where their "
-        "interval leaves out zero.",
+        "interval (Student's t); differences are paired by seed, in **bold** if their "
+        "interval excludes zero.",
         *([f"**Not complete: {missing} of {len(study.runs)} runs are missing.**"] * bool(missing)),
         headline(study, inputs, scores_of(study, results, study.metrics[0]), notes),
         *(
@@ -122,7 +122,8 @@ def headline(
     best = max(means, key=lambda fraction: means[fraction])
     if not means[best] > 0:
         return (
-            f"- {baseline} has learned nothing at any fraction: there is nothing to compare with."
+            f"- {baseline} scores zero at every label fraction, so there is no baseline to compare "
+            "with."
         )
     first = shown_name(baseline, notes)
     goal = f"best {_title(study.metrics[0])} of {first}, with {_percent(best)} of the labels"

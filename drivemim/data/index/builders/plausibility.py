@@ -35,9 +35,10 @@ _PIXELS = (
 )
 _FORMAT = "nuScenes' tables have rotations as w, x, y, z"
 _LEVELLER = 15.0
-"""Degrees by which another reading has to level the cameras, on average, to be the intended one."""
+"""Another convention is the intended one only if it levels the cameras by this angle, degrees, on
+average."""
 _ALIKE = 8.0
-"""Degrees that cameras look up or down as a matter of mounting; more, both ways, is unusual."""
+"""Usual angle, degrees, at which mounted cameras look up or down."""
 _AS_WRITTEN = (
     "If the cameras are mounted so, add --camera-rotations-as-written to the drivemim index command"
 )
@@ -167,8 +168,8 @@ def check_camera_rotations(
     The rotations are refused if several mounts are turned, and the other convention also makes the
     cameras look more level than the one as written. All rows of one camera have one mount. Other
     cases give a warning: the cameras may look up or down, one may be mounted on its side, or
-    several upside down. So front and rear as x, y, z, w give a warning: these numbers are also
-    those of a rear camera upside down, since the front's stay the same rotation.
+    several upside down. A rig of a front and a rear camera in x, y, z, w gives a warning only,
+    because the same numbers describe a rear camera that is mounted upside down.
 
     If all y axes point down, cameras that look up and down by the angles at which they would look
     to the left and to the right as x, y, z, w give a warning.
