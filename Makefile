@@ -8,15 +8,15 @@ export PYTHON
 .PHONY: help setup check-env lint test test-fast demo study-camvid study-masking study-labels clean
 
 help:
-	@echo "make setup         install everything into .venv (done by itself by the targets below)"
-	@echo "make demo          the whole path on a generated town; report in work_dirs/demo/report.html"
-	@echo "make test          the tests"
-	@echo "make test-fast     the tests that are neither slow nor on real frames"
+	@echo "make setup         install everything into .venv (the targets below run it themselves)"
+	@echo "make demo          the whole pipeline on a generated town; report in work_dirs/demo/report.html"
+	@echo "make test          all tests"
+	@echo "make test-fast     all tests except slow ones and those on real frames"
 	@echo "make lint          ruff, mypy, codespell and the import rules"
 	@echo "make study-camvid  pretraining against random initialisation on CamVid (at most 90 minutes)"
 	@echo "make study-masking mask strategies against each other, on the town and CamVid"
-	@echo "make study-labels  labels that pretraining saves; what is compared goes into ARGS"
-	@echo "make check-env     what is installed, and the cure for whatever is wrong"
+	@echo "make study-labels  labels that pretraining saves; options of the study in ARGS"
+	@echo "make check-env     installed packages, and a fix for each problem"
 	@echo "make clean         remove work_dirs and caches; .venv stays"
 
 setup:

@@ -60,7 +60,7 @@ def open_index(path: str | Path) -> FrameIndex:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no index, or of another version.
+        ValueError: if it is not an index, or of another version.
 
     Example:
         >>> index = drivemim.open_index("data/nuscenes/drivemim-v1.0-mini.arrow")
@@ -100,7 +100,7 @@ def pretrain(
     Raises:
         ConfigError: if the config is not of a pretrainer, is invalid or contradicts itself.
         CheckpointError: if a checkpoint cannot be read or written, or does not fit.
-        DataError: if the data does not have what the config asks for.
+        DataError: if the data lacks something that the config needs.
         NonFiniteLossError: if the loss is not finite.
 
     Example:

@@ -23,7 +23,7 @@ _MOST_HEADER = 100 * 2**20
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _SHOWN = 5
 """Number of tensors that a message names of each kind."""
-# Files that people write, and that nobody should be told to delete.
+# Files that people write. Messages must not suggest to delete them.
 _TEXTS = (".py", ".json", ".yaml", ".yml", ".toml", ".md", ".txt", ".csv", ".log", ".cfg", ".ini")
 _FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """Types whose values fill a model as they are; quantised ones would need a scale."""
@@ -35,21 +35,21 @@ _KINDS: dict[Kind, str] = {
         "trained from it first, before it can be tested"
     ),
     "detector": (
-        "a detector's checkpoint; drivemim test judges it, load_from=FILE starts a detector from "
-        "it and backbone_checkpoint=FILE a detector from its backbone"
+        "a detector's checkpoint; drivemim test evaluates it, load_from=FILE starts a detector "
+        "from it and backbone_checkpoint=FILE starts a detector from its backbone"
     ),
     "pretraining": (
         "a pretraining run's checkpoint; export its backbone with drivemim export, and "
         "give a detector that with backbone_checkpoint=FILE"
     ),
     "other": "weights of another model; a backbone's are taken by backbone_checkpoint=FILE",
-    "nothing": "no checkpoint: it has no weights",
+    "nothing": "not a checkpoint: it has no weights",
 }
 _Value = TypeVar("_Value")
 
 
 def describe_file(path: str | Path, *, wanted: str) -> str | None:
-    """Describe a file that is not of the wanted kind, with the cure; return None if it may be.
+    """Describe a file that is not of the wanted kind, with the fix; return None if it may be.
 
     Args:
         path: path of the file.
@@ -84,9 +84,9 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
             of = "" if whole is None else f" of {whole}"
             return f"is cut short: it has {size} bytes{of}; {again}"
         if wanted == "torch" and is_export(path):
-            return f"is {_KINDS['export']}; a checkpoint of training is asked for here"
+            return f"is {_KINDS['export']}; a training checkpoint is expected here"
         if wanted == "torch":
-            return "is a safetensors file, and one of torch.save (.pth) is asked for here"
+            return "is a safetensors file; a file of torch.save (.pth) is expected here"
         return None
     if _is_text(head):
         line = head.decode(errors="replace").strip().partition("\n")[0][:60]
@@ -223,7 +223,7 @@ def trained_weights(
 def describe_mismatch(wanted: Mapping[str, Tensor], offered: Mapping[str, Any]) -> str:
     """List the differences that keep ``offered`` from filling ``wanted``; empty if there are none.
 
-    Put it at the end of a message, after the cause and the cure.
+    Put it at the end of a message, after the cause and the fix.
 
     Args:
         wanted: a module's state dict.
@@ -249,7 +249,7 @@ def describe_mismatch(wanted: Mapping[str, Tensor], offered: Mapping[str, Any]) 
 
 
 def check_weights(path: Any, weights: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are no plain numbers of the model's kind, or that are NaN or infinite.
+    """Refuse weights that are not plain numbers of the model's kind, or are NaN or infinite.
 
     ``load_state_dict`` would convert integers and complex numbers to floats without a word.
 

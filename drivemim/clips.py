@@ -148,10 +148,10 @@ class Clips:
         """
         lacking = [name for name in names if name in self.missing]
         if lacking:
-            cure = " and ".join(f"{name}= of shape {OPTIONAL[name]}" for name in lacking)
+            fix = " and ".join(f"{name}= of shape {OPTIONAL[name]}" for name in lacking)
             raise ConfigError(
                 f"{user} needs the {' and '.join(lacking)} of the images, which Clips.from_images "
-                f"was not given; give it {cure}"
+                f"was not given; give it {fix}"
             )
 
     def __len__(self) -> int:

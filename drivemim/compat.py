@@ -32,7 +32,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from drivemim.checkpoint_kinds import describe_file
 from drivemim.errors import CheckpointError, ConfigError, did_you_mean
 from drivemim.foreign_messages import mute_prints
-from drivemim.trust import is_trusted, trust_cure
+from drivemim.trust import is_trusted, trust_hint
 from drivemim.unpickling import refused_globals, safe_globals
 
 ParamScheduler = _ParamScheduler
@@ -89,7 +89,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
             raise CheckpointError(
                 f"{path} holds more than weights and plain values: {reason}. Reading that could "
                 f"run any code, so nothing of it was read. Ask for a file of the weights alone "
-                f"(.safetensors). {trust_cure(path)}"
+                f"(.safetensors). {trust_hint(path)}"
             ) from error
         raise CheckpointError(
             f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint: "
@@ -109,7 +109,7 @@ def _damage(error: Exception) -> str:
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    """Return the forbidden objects that a file asks for; empty if it is only damaged."""
+    """Return the forbidden objects that a file names; empty if it is only damaged."""
     if refused := refused_globals(path):
         return ", ".join(refused[:8]) + (f" and {len(refused) - 8} more" if refused[8:] else "")
     cause: BaseException | None = error
@@ -378,7 +378,7 @@ def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
 
 
 def set_scheduler_step(scheduler: Any, step: int) -> None:
-    """Make an MMEngine scheduler believe that it has taken some steps; its next one follows."""
+    """Set the number of steps that an MMEngine scheduler has taken."""
     scheduler._global_step = step
 
 

@@ -53,7 +53,7 @@ class Problem:
     """A problem and the command that fixes it."""
 
     message: str
-    cure: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Environment:
     problems: tuple[Problem, ...]
 
     def __str__(self) -> str:
-        found = [f"WRONG: {problem.message}\n  cure: {problem.cure}" for problem in self.problems]
-        return "\n".join([*self.lines, *(found or ["All is well."])])
+        found = [f"WRONG: {problem.message}\n  fix: {problem.fix}" for problem in self.problems]
+        return "\n".join([*self.lines, *(found or ["No problems found."])])
 
 
 @dataclass(frozen=True)

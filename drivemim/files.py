@@ -36,12 +36,12 @@ def why_unreadable(path: str | Path) -> str | None:
     return None if status.st_size else "is empty"
 
 
-def ensure_writable(path: str | Path, *, cure: str = "name another place") -> None:
+def ensure_writable(path: str | Path, *, fix: str = "name another place") -> None:
     """Check before long work that a file can be written afterwards.
 
     Args:
         path: the file.
-        cure: advice for the error message if the folder is read-only.
+        fix: advice for the error message if the folder is read-only.
 
     Raises:
         IsADirectoryError: if the path is a folder.
@@ -55,7 +55,7 @@ def ensure_writable(path: str | Path, *, cure: str = "name another place") -> No
     if above is not None and not above.is_dir():
         raise NotADirectoryError(f"{path} cannot be written: {above} is a file")
     if above is not None and not os.access(above, os.W_OK | os.X_OK):
-        raise PermissionError(f"{path} cannot be written: {above} is read-only; {cure}")
+        raise PermissionError(f"{path} cannot be written: {above} is read-only; {fix}")
 
 
 def ensure_folder(path: str | Path) -> None:
@@ -78,7 +78,7 @@ def ensure_folder(path: str | Path) -> None:
         return
     if path.is_symlink():
         raise FileNotFoundError(f"{path} is a link to a missing folder; name another folder")
-    ensure_writable(path, cure="name another folder")
+    ensure_writable(path, fix="name another folder")
 
 
 def partial_path(path: Path) -> Path:

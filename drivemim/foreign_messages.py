@@ -1,6 +1,6 @@
 """Messages of other packages that only their developers can act on.
 
-They go to the log file of a run and not to the console. Nothing of DriveMIM is among them.
+They go to the log file of a run and not to the console. DriveMIM's own messages are not affected.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
 
 def is_for_developers(text: str) -> bool:
-    """Return whether a logged line tells users nothing that they can act on."""
+    """Return whether users cannot act on a logged line."""
     return _LINES.match(text) is not None
 
 
 def is_deprecation(message: Warning | str, category: type[Warning], filename: str) -> bool:
-    """Return whether a warning is about the code of another package, by that package."""
+    """Return whether another package warns about its own code."""
     parts = filename.replace("\\", "/").split("/")
     told = issubclass(category, _DEPRECATIONS) or str(message).startswith("DeprecationWarning")
     return told and any(package in parts for package in _PACKAGES)

@@ -23,7 +23,7 @@ def is_trusted(path: str | Path) -> bool:
     return any(Path(entry).expanduser().resolve() == wanted for entry in named)
 
 
-def trust_cure(path: str | Path) -> str:
+def trust_hint(path: str | Path) -> str:
     """Return the last sentence of an error message: how to trust a file."""
     whole = Path(path).expanduser().resolve()
     return (

@@ -107,7 +107,7 @@ class _Dtype:
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
         if not isinstance(code, str) or not _CODE.fullmatch(code):
-            raise pickle.UnpicklingError(f"numpy.dtype({code!r}) is no plain type of numbers")
+            raise pickle.UnpicklingError(f"numpy.dtype({code!r}) is not a plain type of numbers")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
@@ -147,7 +147,7 @@ def _array(kind: Any, shape: Any, code: Any) -> np.ndarray[Any, Any]:
 def _scalar(kind: Any, data: Any = b"") -> Any:
     """Replace ``numpy.core.multiarray.scalar``."""
     if not isinstance(kind, _Dtype) or not isinstance(data, bytes):
-        raise pickle.UnpicklingError("a numpy scalar that is no number and no text")
+        raise pickle.UnpicklingError("a numpy scalar that is neither a number nor text")
     if len(data) != kind.dtype.itemsize or not data:
         raise pickle.UnpicklingError(f"a numpy scalar of {kind.dtype} in {len(data)} bytes")
     return np.frombuffer(data, kind.dtype)[0]

@@ -1,4 +1,4 @@
-"""Checkpoints that run code in a reader that lets them. Each leaves a file behind, and no more."""
+"""Checkpoints that run code in an unsafe reader; the code only writes a file."""
 
 import os
 import pickle

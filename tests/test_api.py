@@ -1,4 +1,4 @@
-"""The public functions: ``import drivemim`` and its five lines."""
+"""The public functions of ``import drivemim``, and the example of its docstring."""
 
 import inspect
 import json
@@ -102,7 +102,7 @@ def test_resume_of_a_complete_run_trains_nothing(five_lines):
     assert run.checkpoint.stat().st_mtime_ns == before
 
 
-def test_a_detector_config_is_no_pretraining():
+def test_a_detector_config_is_refused():
     with pytest.raises(ConfigError, match=r"not a pretraining config; use drivemim\.train"):
         drivemim.pretrain("atss_vit_micro_town")
 

@@ -1,4 +1,4 @@
-"""What a file is, where weights were asked for."""
+"""Recognition of files that are given as weights."""
 
 import gzip
 import io
@@ -51,7 +51,7 @@ FILES = {
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_none_is_named_for_what_it_is(tmp_path, name, suffix):
+def test_files_other_than_checkpoints_are_described(tmp_path, name, suffix):
     content, message = FILES[name]
     path = tmp_path / f"file{suffix}"
     path.write_bytes(content)
@@ -67,7 +67,7 @@ def test_a_file_that_is_none_is_named_for_what_it_is(tmp_path, name, suffix):
 
 def test_the_other_format_is_named(tmp_path):
     (tmp_path / "a.pth").write_bytes(TENSORS)
-    with pytest.raises(CheckpointError, match="is a safetensors file, and one of torch.save"):
+    with pytest.raises(CheckpointError, match="is a safetensors file; a file of torch.save"):
         read_weights(tmp_path / "a.pth")
     (tmp_path / "a.safetensors").write_bytes(_zip())
     with pytest.raises(CheckpointError, match="is a file of torch.save; name it .pth"):
@@ -77,7 +77,7 @@ def test_the_other_format_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_files_that_are_what_was_asked_for(tmp_path, new):
+def test_files_of_the_expected_kind(tmp_path, new):
     torch.save(WEIGHTS, tmp_path / "a.pth", _use_new_zipfile_serialization=new)
     assert torch.equal(read_weights(tmp_path / "a.pth")[0]["weight"], WEIGHTS["weight"])
     (tmp_path / "a.safetensors").write_bytes(TENSORS)
@@ -95,7 +95,7 @@ def test_kinds_of_content():
     for others in ({"conv1.weight": weight}, {"epoch": 3, "model": {"blocks.0.a": weight}}):
         assert kind_of(others).startswith("weights of another model")
     for content in ({}, None, [], {"state_dict": []}, {"state_dict": {}, "meta": None}):
-        assert kind_of(content) == "no checkpoint: it has no weights"
+        assert kind_of(content) == "not a checkpoint: it has no weights"
 
 
 def test_names_without_wrappers():
@@ -188,7 +188,7 @@ def test_an_optimizers_state_that_is_not_finite_is_named():
             check_optimizer("x.pth", state)
 
 
-def test_an_export_where_a_checkpoint_is_asked_for_says_what_to_do(tmp_path):
+def test_an_export_instead_of_a_checkpoint_is_refused_with_a_hint(tmp_path):
     path = tmp_path / "backbone.safetensors"
     safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"drivemim": "{}"})
     found = describe_file(path, wanted="torch")

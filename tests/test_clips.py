@@ -84,7 +84,7 @@ def test_images_are_converted_to_stored_pixels():
     assert Clips.from_images(red, rgb=True).images_BTNHWC[0, 0, 0, 1, 1].tolist() == [255, 0, 128]
 
 
-def test_what_is_known_of_images_is_spread_over_them():
+def test_arguments_broadcast_over_images():
     images = np.zeros((2, 3, 8, 10, 3), np.uint8)
     clips = Clips.from_images(
         images,
@@ -124,12 +124,12 @@ SMALL = np.zeros((2, 8, 8, 3), np.uint8)
         (SMALL, {"boxes": np.zeros((3, 1, 4))}, r"\(3, 1, 4\) must have the shape \(2, 1, 4\)"),
     ],
 )
-def test_images_that_are_no_clips_are_refused(images, known, complaint):
+def test_images_of_other_shapes_are_refused(images, known, complaint):
     with pytest.raises(ConfigError, match=complaint):
         Clips.from_images(images, **known)
 
 
-def test_what_is_missing_stays_so_in_batches_and_on_devices():
+def test_missing_inputs_stay_missing_in_batches_and_on_devices():
     images = np.zeros((1, 8, 8, 3), np.uint8)
     lacking, complete = Clips.from_images(images), Clips.from_images(images, poses=np.eye(4))
     assert Clips.cat([complete, lacking]).to("cpu").missing == lacking.missing

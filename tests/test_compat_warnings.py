@@ -1,4 +1,4 @@
-"""Lines of other packages that are not printed."""
+"""Messages of other packages that are not printed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Every config is read, checked and built; detectors train a step, full-size ones made small."""
+"""Every config is read, checked and built; small versions of detectors train a step."""
 
 import json
 import re
@@ -233,7 +233,7 @@ def test_a_small_detector_trains_a_step_and_is_evaluated(path, options, tiny_ind
 
 
 @pytest.mark.parametrize("path", DETECTION, ids=config_name)
-def test_what_is_ignored_is_not_taught_as_background(path):
+def test_ignored_objects_are_not_trained_as_background(path):
     init_default_scope("mmdet")
     # 16-pixel priors in a row: the first on the object, the next two in what is ignored.
     left = torch.arange(0, 160, 16.0)

@@ -1,4 +1,4 @@
-"""What the documents show: code that runs, pictures and files that are there."""
+"""Documents: their code runs, and their pictures and files exist."""
 
 import ast
 import re

@@ -49,7 +49,7 @@ def test_sound_installation_has_no_problem():
     environment = inspect()
     assert environment.problems == ()
     text = str(environment)
-    assert text.endswith("All is well.")
+    assert text.endswith("No problems found.")
     for part in ("torch 2.13.0+cpu", "onedl-mmcv 2.3.6", "mmcv._ext loads", "CPU only"):
         assert part in text
 
@@ -57,15 +57,13 @@ def test_sound_installation_has_no_problem():
 def test_numpy_2_is_put_back():
     problem = only_problem(inspect({"numpy": "2.1.0"}))
     assert "numpy 2.1.0" in problem.message
-    assert problem.cure == "python -m pip install -c constraints.txt numpy"
+    assert problem.fix == "python -m pip install -c constraints.txt numpy"
 
 
 def test_two_versions_of_opencv():
     problem = only_problem(inspect({"opencv-python-headless": "4.12.0.88"}))
     assert "opencv-python 4.11.0.86, opencv-python-headless 4.12.0.88" in problem.message
-    assert problem.cure.startswith(
-        "python -m pip uninstall -y opencv-python opencv-python-headless"
-    )
+    assert problem.fix.startswith("python -m pip uninstall -y opencv-python opencv-python-headless")
 
 
 def test_one_opencv_is_enough():
@@ -84,7 +82,7 @@ def test_operators_that_do_not_load(error, message):
     problem = only_problem(inspect(operators=Outcome(False, error)))
     assert message in problem.message
     for part in ("MMCV_WITH_OPS=1", "--no-build-isolation", "--no-cache-dir", "onedl-mmcv"):
-        assert part in problem.cure
+        assert part in problem.fix
 
 
 def test_upstream_family_on_new_torch():
@@ -120,7 +118,7 @@ def test_upstream_family_on_the_torch_it_was_made_for():
 def test_both_families_at_once():
     problem = only_problem(inspect({"mmcv": "2.1.0"}))
     assert problem.message == "onedl-mmcv and mmcv both write the folder mmcv"
-    assert "pip uninstall -y onedl-mmcv mmcv" in problem.cure
+    assert "pip uninstall -y onedl-mmcv mmcv" in problem.fix
 
 
 def test_nothing_installed_names_everything_missing():
@@ -157,10 +155,10 @@ def test_tool_runs_and_its_exit_code_tells(repository):
     )
     assert done.stderr == ""
     assert done.stdout.startswith("Python ")
-    assert (done.returncode == 0) == ("All is well." in done.stdout)
+    assert (done.returncode == 0) == ("No problems found." in done.stdout)
 
 
-def test_before_any_setup_the_target_says_what_to_do(repository):
+def test_before_any_setup_the_target_names_the_next_command(repository):
     done = subprocess.run(
         ["make", "--no-print-directory", "BIN=none", f"PYTHON={sys.executable} -IS", "check-env"],
         cwd=repository,
@@ -170,4 +168,4 @@ def test_before_any_setup_the_target_says_what_to_do(repository):
     )
     assert done.returncode == 2
     assert done.stderr.startswith("WRONG: No module named 'drivemim' in ")
-    assert "\n  cure: make setup, then " in done.stderr
+    assert "\n  fix: make setup, then " in done.stderr

@@ -1,4 +1,4 @@
-"""A write that fails leaves what was there, and what cannot be read or written is told before."""
+"""A failed write leaves the old file; unreadable and unwritable paths are reported early."""
 
 import errno
 import os
@@ -108,7 +108,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
         ensure_writable(tmp_path / "new" / "folder" / "index.arrow")
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before(tmp_path, monkeypatch):
+def test_an_unwritable_folder_is_refused_before_the_work(tmp_path, monkeypatch):
     ensure_folder(tmp_path)
     ensure_folder(tmp_path / "new" / "below")
     assert not (tmp_path / "new").exists()
@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before(tmp_path, monkeypatch
             ensure_folder(path)
 
 
-def test_what_killed_processes_left_is_removed_by_the_next_write(tmp_path):
+def test_leftovers_of_killed_processes_are_removed_by_the_next_write(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     path = tmp_path / "b[1].json"

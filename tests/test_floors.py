@@ -1,4 +1,4 @@
-"""Which folder may import which, and who may touch the private parts of other packages."""
+"""Rules of imports between folders, and of private parts of other packages."""
 
 import ast
 import os

@@ -1,7 +1,7 @@
-"""Ground truth sent through the whole 3-D chain is ground truth again, says the devkit.
+"""Ground truth through the whole 3-D chain, scored by the devkit.
 
-Data set, camera frame, the head's targets, its decoding, suppression, merging of the views, results
-file: whatever any of them lost or turned would cost score.
+The chain is data set, camera frame, the head's targets, decoding, suppression, merging of views and
+results file. An error in any part of it would lower the score.
 """
 
 import json
@@ -63,7 +63,7 @@ def frames_of(config, index, scenes, **others):
 
 
 def perfect_predictions(config, frames):
-    """What the config's head says where the network is perfect."""
+    """Predict with the config's head from the outputs of a perfect network."""
     head = MODELS.build({**config.model.bbox_head, "test_cfg": config.model.test_cfg})
     for frame in frames:
         sample = pseudo_collate([frame])["data_samples"][0]
@@ -85,7 +85,7 @@ def score(config, frames, samples, **settings):
 
 
 def ground_truth_file(nusc, scenes, seen, path):
-    """What some image shows of the annotations, straight to a results file."""
+    """Write the annotations that some image shows directly to a results file."""
     names = {row["token"]: row["name"] for row in nusc.attribute}
     results = {}
     for sample in nusc.sample:
@@ -110,7 +110,7 @@ def ground_truth_file(nusc, scenes, seen, path):
 
 
 def seen_in(frames):
-    """Tokens of the annotations that the data set asks for in some image."""
+    """Return the tokens of the annotations that are not ignored in some image."""
     tokens = set()
     for position, row in enumerate(frames.rows):
         instances = frames.get_data_info(position)["instances"]

@@ -1,4 +1,4 @@
-"""The whole path, town to report, on next to nothing: every step uses what the one before made."""
+"""The whole pipeline on very little data, from the town to the report."""
 
 import json
 import os

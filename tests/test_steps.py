@@ -1,4 +1,4 @@
-"""Steps are logged, skipped when done, redone when something changed, and fail loudly."""
+"""Steps are logged, skipped when completed, repeated after changes, and their errors are shown."""
 
 import contextlib
 import dataclasses
@@ -63,7 +63,7 @@ def test_runs_in_order_and_keeps_logs(folder):
     assert "[3/3] Step c" in lines
 
 
-def test_what_is_done_is_skipped(folder):
+def test_completed_steps_are_skipped(folder):
     plan = ((step("a"),), (step("b"), step("c")))
     run(folder, *plan)
     ran, lines = run(folder, *plan)
@@ -74,7 +74,7 @@ def test_what_is_done_is_skipped(folder):
     assert (folder / "work/a/out.txt").read_text() == "once"
 
 
-def test_changed_command_redoes_it_and_what_follows_from_nothing(folder):
+def test_a_changed_command_repeats_the_step_and_the_next_ones(folder):
     run(folder, (step("a"),), (step("b"),), (step("c"),))
     ran, _ = run(folder, (step("a"),), (step("b", "--new"),), (step("c"),))
     assert ran == ["b", "c"]
@@ -100,7 +100,7 @@ def test_fresh_redoes_everything(folder):
     assert (folder / "work/a/out.txt").read_text() == "once"
 
 
-def test_interrupted_step_finds_what_it_left(folder):
+def test_an_interrupted_step_finds_its_output(folder):
     interrupted = step("a", command=("fail.py",))
     with pytest.raises(StepFailedError):
         run(folder, (interrupted,))
@@ -130,7 +130,7 @@ run_plan([(step,)], Path("work"), repository=Path({str(folder)!r}))
             time.sleep(0.1)
         plan.kill()
     try:
-        with pytest.raises(StepFailedError, match="a is under way already"):
+        with pytest.raises(StepFailedError, match="a is already running in another process"):
             run(folder, (step("a"),))
     finally:
         os.kill(int(log.read_text().split()[-1]), signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_independent_steps_stand_for_themselves(folder):
     assert run(folder, *plan, independent=True)[0] == ["d", "c", "a", "b"]
 
 
-def test_finished_is_what_would_not_be_run_again(folder, tmp_path_factory):
+def test_finished_runs_are_those_that_would_not_run_again(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "weights.pth"
     elsewhere.write_text("1")
     steps = [step("a"), step("b"), step("c"), step("d", reads=(str(elsewhere),))]

@@ -1,4 +1,4 @@
-"""What read_checkpoint rebuilds, and what it refuses; the files of ``hostile`` run elsewhere."""
+"""Contents that read_checkpoint rebuilds or refuses; other tests use the files of ``hostile``."""
 
 import argparse
 import io
@@ -71,7 +71,7 @@ def test_configs_and_arguments_of_other_projects_come_back(tmp_path):
     assert torch.equal(found["state_dict"]["weight"], torch.ones(2))
 
 
-def test_what_was_read_is_saved_under_everyones_names(tmp_path):
+def test_loaded_weights_are_saved_under_usual_names(tmp_path):
     content = {**PLAIN, "loss": HistoryBuffer([1.0], [1]), "args": argparse.Namespace(lr=1)}
     again = io.BytesIO()
     torch.save(read_checkpoint(saved(tmp_path / "x.pth", content)), again)
@@ -90,7 +90,7 @@ def test_what_was_read_is_saved_under_everyones_names(tmp_path):
         (hostile.getattr_eval, r"plain values: builtins\.getattr\(\.\.\., '__self__'\)"),
     ],
 )
-def test_hostile_files_are_refused_by_what_they_hold(tmp_path, make, named):
+def test_hostile_files_are_refused_by_their_content(tmp_path, make, named):
     path, marker = tmp_path / "x.pth", tmp_path / "marker"
     make(path, marker)
     # The file is what it is meant to be: a reader that lets it runs it.
@@ -112,8 +112,11 @@ class Held:
     [
         (Held(), r"test_unpickling\.Held"),
         (np.array([Held()], dtype=object), r"test_unpickling\.Held"),
-        (np.array([1, None], dtype=object), r"numpy\.dtype\('O8'\) is no plain type"),
-        (np.zeros(1, dtype=[("a", "f4"), ("b", "i8")]), r"numpy\.dtype\('V12'\) is no plain type"),
+        (np.array([1, None], dtype=object), r"numpy\.dtype\('O8'\) is not a plain type"),
+        (
+            np.zeros(1, dtype=[("a", "f4"), ("b", "i8")]),
+            r"numpy\.dtype\('V12'\) is not a plain type",
+        ),
         (hostile.Call(getattr, "text", "upper"), r"builtins\.getattr\(\.\.\., 'upper'\)"),
         (hostile.Call(getattr, HistoryBuffer, "__init__"), r"getattr\(\.\.\., '__init__'\)"),
         (hostile.Call(HistoryBuffer, [1.0], [1]), "HistoryBuffer is called"),
@@ -123,7 +126,7 @@ class Held:
         (hostile.Call(eval, "1 + 1"), r"builtins\.eval"),
     ],
 )
-def test_what_is_not_plain_is_named(tmp_path, value, named):
+def test_objects_other_than_plain_values_are_named(tmp_path, value, named):
     with pytest.raises(CheckpointError, match=rf"plain values: .*{named}"):
         read_checkpoint(saved(tmp_path / "x.pth", {"state_dict": {}, "value": value}))
 

@@ -8,7 +8,7 @@ try:
 except ImportError as error:
     sys.exit(
         f"WRONG: {error} in {sys.executable}\n"
-        f"  cure: make setup, then .venv/bin/python tools/{Path(__file__).name}"
+        f"  fix: make setup, then .venv/bin/python tools/{Path(__file__).name}"
     )
 
 if __name__ == "__main__":

@@ -19,9 +19,11 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=REPOSITORY / "work_dirs" / "demo")
-    parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
-    parser.add_argument("--quick", action="store_true", help="every step, on next to nothing")
-    parser.add_argument("--seed", type=int, default=0, help="of the town and of every training")
+    parser.add_argument("--fresh", action="store_true", help="repeat completed steps")
+    parser.add_argument("--quick", action="store_true", help="run every step on very little data")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the town and of every training"
+    )
     return parser.parse_args()
 
 

@@ -14,7 +14,7 @@ from studies.label_efficiency.initial_checkpoints import check_checkpoints
 from studies.label_efficiency.inputs import prepare_inputs, relative_path
 from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs, report, write_results
-from studies.label_efficiency.settings import METRICS, SHARES, Init, LabelStudy
+from studies.label_efficiency.settings import FRACTIONS, METRICS, Init, LabelStudy
 from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -22,30 +22,40 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def _arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path, help="of the detector, trained on FrameDetection")
-    parser.add_argument("--index", type=Path, required=True, help="labelled frames")
-    parser.add_argument("--train", required=True, metavar="SPLIT", help="labels are taken from it")
-    parser.add_argument("--val", required=True, metavar="SPLIT", help="all runs are judged on it")
+    parser.add_argument("config", type=Path, help="detector config, trained on FrameDetection")
+    parser.add_argument("--index", type=Path, required=True, help="index of labelled frames")
+    parser.add_argument(
+        "--train", required=True, metavar="SPLIT", help="split that the labels are taken from"
+    )
+    parser.add_argument(
+        "--val", required=True, metavar="SPLIT", help="split that all runs are evaluated on"
+    )
     parser.add_argument(
         "--init", action="append", required=True, metavar="random|NAME=FILE",
-        help="random initialisation, or a backbone to start from; the first is the baseline",
+        help="random initialisation, or a pretrained backbone; the first is the baseline",
     )  # fmt: skip
-    parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
+    parser.add_argument(
+        "--fractions", type=float, nargs="+", default=list(FRACTIONS), help="label fractions"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, required=True, help="of every run")
-    parser.add_argument("--metric", nargs="+", default=list(METRICS), help="first: the headline's")
+    parser.add_argument("--iterations", type=int, required=True, help="iterations of every run")
+    parser.add_argument(
+        "--metric", nargs="+", default=list(METRICS), help="the first is used in the headline"
+    )
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of runs and results")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "--allow-boxes-read", action="store_true",
-        help="run, and mark, backbones whose pretraining read boxes of more labels than a run has",
+        help="run and mark backbones whose pretraining read boxes of more labels than a run has",
     )  # fmt: skip
     parser.add_argument(
         "--transductive", action="store_true",
-        help="run, and mark, backbones whose pretraining saw images of --val",
+        help="run and mark backbones whose pretraining saw images of --val",
     )  # fmt: skip
-    parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
-    parser.add_argument("--report-only", action="store_true", help="of what is there; run nothing")
+    parser.add_argument("--fresh", action="store_true", help="repeat completed steps")
+    parser.add_argument(
+        "--report-only", action="store_true", help="report the finished runs; run nothing"
+    )
     add_trust_option(parser)
     return parser.parse_args()
 
@@ -62,7 +72,7 @@ def main() -> int:
             inits=tuple(Init.parse(text, Path.cwd()) for text in args.init),
             iterations=args.iterations,
             work_dir=Path(relative_path(args.work_dir.absolute(), REPOSITORY)),
-            shares=tuple(args.shares),
+            fractions=tuple(args.fractions),
             seeds=tuple(args.seeds),
             options=tuple(args.cfg_options),
             metrics=tuple(args.metric),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install everything DriveMIM needs into .venv; costs nothing when it is there already.
+# Install everything DriveMIM needs into .venv; does nothing if it is already installed.
 #
 #   PYTHON=python3.10 tools/setup_env.sh   choose the interpreter (3.10, 3.11 or 3.12)
 #   MAX_JOBS=4 tools/setup_env.sh          compile MMCV's operators with four processes
@@ -63,7 +63,7 @@ step() {
         sleep 1
         slept=$((slept + 1))
         if [ $((slept % 30)) -eq 0 ]; then
-            echo "setup:   still at it after $((SECONDS - began)) s"
+            echo "setup:   still running after $((SECONDS - began)) s"
         fi
     done
     if ! wait "$running"; then
@@ -93,7 +93,7 @@ operators_load() {
 
 if [ -n "${PYTHON:-}" ] && [ -x "$VENV/bin/python" ] && works "$PYTHON" &&
     [ "$("$PYTHON" -V)" != "$("$VENV/bin/python" -V)" ]; then
-    fail "$VENV was made with $("$VENV/bin/python" -V), PYTHON asks for $("$PYTHON" -V); remove $VENV first"
+    fail "$VENV was made with $("$VENV/bin/python" -V), but PYTHON is $("$PYTHON" -V); remove $VENV first"
 fi
 if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$(key)" ]; then
     exit 0

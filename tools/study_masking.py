@@ -31,7 +31,7 @@ def main() -> int:
     """Run incomplete steps, then print the tables."""
     parser = ArgumentParser(description=__doc__)
     add_data_argument(parser, REPOSITORY)
-    parser.add_argument("--fresh", action="store_true", help="do again what was done earlier")
+    parser.add_argument("--fresh", action="store_true", help="repeat completed steps")
     args = parser.parse_args()
     with one_line_errors():
         data = check_data(args.data)

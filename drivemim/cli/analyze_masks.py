@@ -20,18 +20,20 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument(
-        "config", nargs="?", default="configs/masks/strategies.py", help="with strategies"
+        "config", nargs="?", default="configs/masks/strategies.py", help="config with strategies"
     )
-    parser.add_argument("--index", help="of the data; default: the config's data set")
+    parser.add_argument("--index", help="index of the data; default: the config's data set")
     parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: all")
     parser.add_argument("--cameras", nargs="+", help="default: all")
-    parser.add_argument("--clips", type=int, default=8, help="how many, spread over the data")
-    parser.add_argument("--draws", type=int, default=4, help="masks of each strategy and clip")
-    parser.add_argument("--num-frames", type=int, default=3, help="of a camera in a clip")
+    parser.add_argument(
+        "--clips", type=int, default=8, help="number of clips, spread over the data"
+    )
+    parser.add_argument("--draws", type=int, default=4, help="masks per strategy and clip")
+    parser.add_argument("--num-frames", type=int, default=3, help="frames per camera in a clip")
     parser.add_argument(
         "--frame-interval",
         type=float,
-        help="seconds between frames; default: one keyframe to the next",
+        help="seconds between frames; default: keyframes",
     )
     parser.add_argument(
         "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH")
@@ -40,19 +42,23 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--mask-ratio", type=float, default=0.75, help="fraction of patches that is hidden"
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="of these strategies")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these strategies")
     parser.add_argument(
-        "--depth", choices=DEPTHS, default="auto", help="default: maps where there are, else lidar"
+        "--depth",
+        choices=DEPTHS,
+        default="auto",
+        help="default: depth maps if there are any, else lidar",
     )
     parser.add_argument(
-        "--lidar-points", type=int, default=0, help="a frame, that strategies are given (default 0)"
+        "--lidar-points", type=int, default=0, help="points per frame for strategies (default 0)"
     )
     parser.add_argument(
-        "--contrast-guide",
+        "--contrast-teacher",
         action="store_true",
-        help="guide what needs a guide by the image's contrast; left out otherwise",
+        help="use the image's contrast in place of a teacher; without this, strategies that need a "
+        "teacher are left out",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the masks")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the masks")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     return parser.parse_args()
 
@@ -82,16 +88,16 @@ def main() -> None:
             count=args.clips,
             draws=args.draws,
             depth=args.depth,
-            contrast_guide=args.contrast_guide,
+            contrast_teacher=args.contrast_teacher,
             seed=args.seed,
         )
         if args.out is not None:
             write_bytes(args.out, results_json({"dataset": dataset, **results}))
-    h, w = results["cells"]
+    h, w = results["grid"]
     print(
         f"{results['clips']} clips, {args.draws} masks each, {h}x{w} patches, "
-        f"{args.mask_ratio:g} hidden, {args.lidar_points} lidar points a frame to go by; "
-        f"measured with {results['depth']}\n\n{analysis_table(results)}"
+        f"{args.mask_ratio:g} hidden, strategies get {args.lidar_points} lidar points per frame; "
+        f"depth from {results['depth']}\n\n{analysis_table(results)}"
     )
     if results["left_out"]:
-        print(f"\nLeft out, for want of a guide: {', '.join(results['left_out'])}")
+        print(f"\nLeft out, because they need a teacher: {', '.join(results['left_out'])}")

@@ -11,9 +11,11 @@ from drivemim.trust import add_trust_option
 def main() -> None:
     """Parse the command line and export."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", help="of a pretraining run, or its folder for the newest one")
-    parser.add_argument("out", help=".safetensors file; a .pth and a model card go beside it")
-    parser.add_argument("--config", help="of the run, instead of the one in the checkpoint")
+    parser.add_argument(
+        "checkpoint", help="checkpoint of a pretraining run, or its folder for the newest one"
+    )
+    parser.add_argument("out", help=".safetensors file; a .pth and a model card are written too")
+    parser.add_argument("--config", help="config of the run, instead of the one in the checkpoint")
     parser.add_argument("--ema", action="store_true", help="export the averaged weights")
     parser.add_argument("--input-size", nargs=2, type=int, metavar=("H", "W"))
     parser.add_argument(
@@ -21,7 +23,7 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="NAME=FILE.json",
-        help="results for the model card, as of drivemim probe or drivemim test",
+        help="results for the model card, for example of drivemim probe or drivemim test",
     )
     add_trust_option(parser)
     args = parser.parse_args()

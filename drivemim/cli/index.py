@@ -21,26 +21,29 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     }
     for source, (what, which) in versions.items():
         tables = sources.add_parser(source, help=what)
-        tables.add_argument("--root", type=Path, required=True, help="folder of the version folder")
+        tables.add_argument(
+            "--root", type=Path, required=True, help="folder that contains the version folder"
+        )
         tables.add_argument("--version", required=True, help=which)
         tables.add_argument("--out", type=Path, help="default: ROOT/drivemim-VERSION.arrow")
         tables.add_argument(
             "--missing-images",
             choices=("error", "drop", "ignore"),
             default="error",
-            help="stop at frames whose image is not there (default), leave them out, or do not "
-            "look",
+            help="frames whose image is missing: stop with an error (default), leave them out, or "
+            "do not check",
         )
         tables.add_argument(
             "--camera-rotations-as-written",
             action="store_true",
-            help="accept cameras' rotations that seem not to be w, x, y, z and camera to ego",
+            help="accept cameras' rotations that seem to be in another convention than w, x, y, z "
+            "and camera to ego",
         )
         if source == "nuscenes":
             tables.add_argument(
                 "--rectified",
                 action="store_true",
-                help="the images are an ideal camera's, although camera_distortion is not zero",
+                help="the images are rectified, although camera_distortion is not zero",
             )
         if source == "nuimages":
             tables.add_argument(
@@ -53,13 +56,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     frames.add_argument("--root", type=Path, required=True, action="append", help="repeatable")
     frames.add_argument("--coco", type=Path, default=[], action="append", help="repeatable")
     frames.add_argument(
-        "--rate", type=float, default=10.0, help="frames a second of images (default 10)"
+        "--rate", type=float, default=10.0, help="frames per second of image sequences (default 10)"
     )
     frames.add_argument(
         "--video-rate",
         type=float,
         default=VIDEO_RATE,
-        help=f"frames a second to take of videos (default {VIDEO_RATE:g}); 0 leaves them out",
+        help=f"frames per second to extract from videos (default {VIDEO_RATE:g}); 0 ignores videos",
     )
     frames.add_argument("--out", type=Path, help="default: FIRST_ROOT/drivemim-frames.arrow")
     return parser.parse_args(argv)

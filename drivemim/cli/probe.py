@@ -17,16 +17,19 @@ from drivemim.trust import add_trust_option
 def main() -> None:
     """Parse the command line and probe."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="of a pretraining run")
+    parser.add_argument("config", help="config of a pretraining run")
     parser.add_argument(
-        "--checkpoint", help="of that run, or an exported backbone; default: random initialisation"
+        "--checkpoint",
+        help="checkpoint of that run, or an exported backbone; default: random initialisation",
     )
-    parser.add_argument("--index", required=True, help="labelled frames")
+    parser.add_argument("--index", required=True, help="index of labelled frames")
     parser.add_argument("--train", nargs="+", required=True, help="a split or scene names")
     parser.add_argument("--val", nargs="+", required=True, help="a split or scene names")
     parser.add_argument("--cameras", nargs="+", help="default: all")
-    parser.add_argument("--level", type=int, default=-1, help="which map of the backbone")
-    parser.add_argument("--seed", type=int, default=0, help="of a random initialisation, too")
+    parser.add_argument(
+        "--level", type=int, default=-1, help="map of the backbone to probe (default: last)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed, also of a random initialisation")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--transductive", action="store_true", help="allow a pretraining that saw images of --val"
@@ -41,8 +44,8 @@ def main() -> None:
     add_trust_option(parser)
     args = parser.parse_args()
     train, val = (names[0] if len(names) == 1 else names for names in (args.train, args.val))
-    asked = {"index": args.index, "train": train, "val": val, "cameras": args.cameras}
-    asked |= {"level": args.level, "seed": args.seed}
+    selection = {"index": args.index, "train": train, "val": val, "cameras": args.cameras}
+    selection |= {"level": args.level, "seed": args.seed}
     allowed = {"transductive": args.transductive, "allow_boxes_read": args.allow_boxes_read}
     with one_line_errors():
         if args.out is not None:
@@ -50,13 +53,13 @@ def main() -> None:
         results = probe_backbone(
             args.config,
             args.checkpoint,
-            **asked,
+            **selection,
             device=args.device,
             options=args.cfg_options,
             **allowed,
         )
         if args.out is not None:
-            source = {"config": args.config, "checkpoint": args.checkpoint, **asked}
+            source = {"config": args.config, "checkpoint": args.checkpoint, **selection}
             write_bytes(args.out, results_json({**source, **results}))
     print(probe_table(results))
     print(*(f"- {args.checkpoint}: {note}." for note in results["notes"]), sep="\n", end="")

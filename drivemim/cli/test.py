@@ -23,9 +23,9 @@ def main() -> None:
         metavar="FOLDER",
         help="folder for pictures: "
         "detected pedestrians red, vehicles blue, with the score in percent; "
-        "annotated objects white, those that do not count grey",
+        "annotated objects white, ignored ones grey",
     )
-    parser.add_argument("--show-count", type=int, default=50, help="how many pictures")
+    parser.add_argument("--show-count", type=int, default=50, help="number of pictures")
     parser.add_argument(
         "--show-score",
         type=float,

@@ -21,7 +21,7 @@ def main() -> None:
         nargs="?",
         const=NEWEST,
         metavar="CHECKPOINT",
-        help="go on from a checkpoint; without a value, from the newest complete one in work-dir",
+        help="resume from a checkpoint; without a value, the newest complete one in --work-dir",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")

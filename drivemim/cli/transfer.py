@@ -19,12 +19,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--config", required=True, help="a file, or mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+        "--config",
+        required=True,
+        help="path of your config, or mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
     )
-    parser.add_argument("--backbone", required=True, help="of drivemim export")
-    parser.add_argument("--out", help="config to write, which inherits theirs; else it is printed")
+    parser.add_argument("--backbone", required=True, help="file written by drivemim export")
+    parser.add_argument("--out", help="config to write, which inherits yours; default: print it")
     parser.add_argument(
-        "--plain", action="store_true", help="import nothing of DriveMIM: load the .pth beside"
+        "--plain", action="store_true", help="import nothing of DriveMIM: load the export's .pth"
     )
     add_trust_option(parser)
     args = parser.parse_args()

@@ -14,13 +14,15 @@ from drivemim.visualization.reconstructions import draw_reconstructions
 def main() -> None:
     """Parse the command line and draw."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="of a pretraining run")
-    parser.add_argument("checkpoint", help="of the same run")
+    parser.add_argument("config", help="config of a pretraining run")
+    parser.add_argument("checkpoint", help="checkpoint of the same run")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    parser.add_argument("--clips", type=int, default=4, help="how many, spread over the data")
+    parser.add_argument(
+        "--clips", type=int, default=4, help="number of clips, spread over the data"
+    )
     parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: the config's")
-    parser.add_argument("--width", type=int, default=1200, help="of a picture, pixels")
-    parser.add_argument("--seed", type=int, default=0, help="of the masks")
+    parser.add_argument("--width", type=int, default=1200, help="width of a picture, pixels")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the masks")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     add_trust_option(parser)
     args = parser.parse_args()

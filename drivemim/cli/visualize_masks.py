@@ -13,15 +13,17 @@ from drivemim.visualization.mask_panels import draw_masks
 def main() -> None:
     """Parse the command line and draw."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="with strategies and a dataset, or of a pretraining run")
+    parser.add_argument(
+        "config", help="config with strategies and a dataset, or config of a pretraining run"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    parser.add_argument("--clip", type=int, default=0, help="which clip of the data set")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="of these strategies")
+    parser.add_argument("--clip", type=int, default=0, help="index of the clip in the data set")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="draw only these strategies")
     parser.add_argument("--mask-ratio", type=float, help="fraction of patches that is hidden")
-    parser.add_argument("--marks", type=int, default=8, help="how many world points are marked")
-    parser.add_argument("--width", type=int, default=1800, help="of a picture, pixels")
+    parser.add_argument("--marks", type=int, default=8, help="number of world points to mark")
+    parser.add_argument("--width", type=int, default=1800, help="width of a picture, pixels")
     parser.add_argument("--patch-size", type=int, default=16, help="side of a patch, pixels")
-    parser.add_argument("--seed", type=int, default=0, help="of the masks")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the masks")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     args = parser.parse_args()
     with one_line_errors():

@@ -17,7 +17,7 @@ from drivemim.compat import registered_class
 from drivemim.config.loading import dicts_in
 from drivemim.errors import CheckpointError
 from drivemim.registry import MASKS, MODELS, current_name
-from drivemim.trust import is_trusted, trust_cure
+from drivemim.trust import is_trusted, trust_hint
 
 # Modules with the parts of a pretrainer. Others, such as whole detectors, read files.
 _PARTS = ("drivemim.", "mmdet.models.backbones.", "mmdet.models.necks.", "mmdet.models.layers.",
@@ -42,7 +42,7 @@ def embedded_config(text: Any, checkpoint: str | Path) -> Config:
     except (SyntaxError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{checkpoint}: the config inside is more than values ({error}), so it is not run. "
-            f"{_cure(checkpoint)}"
+            f"{_fix(checkpoint)}"
         ) from error
     config = Config(values)
     for part in dicts_in(values.get("model")):
@@ -50,8 +50,8 @@ def embedded_config(text: Any, checkpoint: str | Path) -> Config:
     return config
 
 
-def _cure(checkpoint: str | Path) -> str:
-    return f"Give the run's own config with --config. {trust_cure(checkpoint)}"
+def _fix(checkpoint: str | Path) -> str:
+    return f"Give the run's own config with --config. {trust_hint(checkpoint)}"
 
 
 def _check_type(part: Mapping[str, Any], checkpoint: str | Path) -> None:
@@ -65,8 +65,8 @@ def _check_type(part: Mapping[str, Any], checkpoint: str | Path) -> None:
     own = found is not None and found in (*MODELS.module_dict.values(), *MASKS.module_dict.values())
     if found is None or not (own or f"{found.__module__}.".startswith(_PARTS)):
         raise CheckpointError(
-            f"{checkpoint}: the config inside asks for type={name!r}, which is not a registered "
-            f"part of a pretrainer; modules that it names are not imported. {_cure(checkpoint)}"
+            f"{checkpoint}: the config inside has type={name!r}, which is not a registered "
+            f"part of a pretrainer; modules that it names are not imported. {_fix(checkpoint)}"
         )
 
 

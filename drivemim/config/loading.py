@@ -155,7 +155,7 @@ class ConfigOptions(DictAction):
         """
         for value in values:
             if "=" not in value:
-                raise argparse.ArgumentError(self, f"{value!r} is no KEY=VALUE")
+                raise argparse.ArgumentError(self, f"{value!r} is not KEY=VALUE")
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -256,7 +256,7 @@ def _check_option(config: Config, dotted: str) -> None:
         keys = _keys(here, variable) or _keys(here, variable, here[variable])
         raise ConfigError(
             f"--cfg-options {dotted}: '{variable}' is a variable of {config.filename}, which has "
-            f"been read, so that changing it would change nothing; set {_cure(keys, inside)}"
+            f"been read, so that changing it would change nothing; set {_fix(keys, inside)}"
         )
     walked: list[str] = []
     for part in dotted.split("."):
@@ -265,7 +265,7 @@ def _check_option(config: Config, dotted: str) -> None:
             if not part.isdigit() or int(part) >= len(here):
                 raise ConfigError(
                     f"--cfg-options {dotted}: {name} is a list of {len(here)}, "
-                    f"'{part}' is no position in it"
+                    f"'{part}' is not a position in it"
                 )
             here = here[int(part)]
         elif not isinstance(here, Mapping) or part in here and here[part] is None:
@@ -317,7 +317,7 @@ def _check_variables(config: Config, path: Path) -> None:
         if len(assigned.findall(config.text)) > len(assigned.findall(text)):
             raise ConfigError(
                 f"{path}: '{name}' is inherited, and the lines that read it have been read: this "
-                f"changes nothing; set {_cure(_keys(config, name))}"
+                f"changes nothing; set {_fix(_keys(config, name))}"
             )
 
 
@@ -330,7 +330,7 @@ def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
     return [key for key, here in found if here == value]
 
 
-def _cure(keys: list[str], inside: str = "") -> str:
+def _fix(keys: list[str], inside: str = "") -> str:
     """List the keys to set, or a place inside each."""
     return ", ".join(f"{key}.{inside}".rstrip(".") for key in keys) or "the key that it went into"
 

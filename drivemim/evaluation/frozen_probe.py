@@ -140,17 +140,17 @@ def neighbour_scores(train: LabelledPatches, features_XD: Tensor, *, seed: int =
     """
     generator = torch.Generator().manual_seed(seed)
     order_X = torch.randperm(len(train.labels_X), generator=generator)
-    asked = torch.cat([
+    chosen = torch.cat([
         order_X[train.labels_X[order_X] == label][:PATCHES_PER_CLASS]
         for label in range(len(PATCH_CLASSES))
     ])  # fmt: skip
     mean_D, scale_D = _moments(train.features_XD)
-    keys_SD = _directions((train.features_XD[asked] - mean_D) / scale_D)
-    votes_SC = torch.nn.functional.one_hot(train.labels_X[asked], len(PATCH_CLASSES)).float()
+    keys_SD = _directions((train.features_XD[chosen] - mean_D) / scale_D)
+    votes_SC = torch.nn.functional.one_hot(train.labels_X[chosen], len(PATCH_CLASSES)).float()
     scores = []
     for part in torch.split(features_XD, _CHUNK):
         similarity = _directions((part - mean_D) / scale_D) @ keys_SD.T
-        nearest = similarity.topk(min(NEIGHBOURS, len(asked)), dim=1, sorted=False).indices
+        nearest = similarity.topk(min(NEIGHBOURS, len(chosen)), dim=1, sorted=False).indices
         scores.append(votes_SC[nearest].mean(dim=1))
     return torch.cat(scores)
 
@@ -210,8 +210,8 @@ def effective_rank(features_XD: Tensor) -> float:
     values = torch.linalg.eigvalsh(covariance).clamp(min=0)
     if not bool(values.sum() > 0):
         return 0.0
-    shares = values / values.sum()
-    return float(torch.exp(-(torch.xlogy(shares, shares)).sum()))
+    fractions = values / values.sum()
+    return float(torch.exp(-(torch.xlogy(fractions, fractions)).sum()))
 
 
 def probe_table(results: Mapping[str, float]) -> str:

@@ -43,12 +43,12 @@ class LabelsNeeded:
     """Label fraction needed to reach a value: in (0, 1], ``BELOW_SMALLEST`` or ``NOT_REACHED``.
 
     Attributes:
-        share: computed from the curve of the means over seeds.
+        fraction: computed from the curve of the means over seeds.
         least: minimum over seeds; each seed's curve is compared with the baseline of that seed.
         most: maximum over seeds. Both are NaN if no seed has all fractions.
     """
 
-    share: float
+    fraction: float
     least: float
     most: float
 
@@ -99,38 +99,38 @@ def fraction_reaching(curve: Mapping[float, float], target: float) -> float:
         A fraction; ``BELOW_SMALLEST`` if the smallest one already exceeds ``target``;
         ``NOT_REACHED`` if none reaches it, or the target is NaN.
     """
-    shares = sorted(share for share, value in curve.items() if not math.isnan(value))
+    fractions = sorted(fraction for fraction, value in curve.items() if not math.isnan(value))
     best = -math.inf
-    for number, share in enumerate(shares):
-        before, best = best, max(best, curve[share])
+    for number, fraction in enumerate(fractions):
+        before, best = best, max(best, curve[fraction])
         if best > target:
             if number == 0:
                 return BELOW_SMALLEST
-            start, end = math.log(shares[number - 1]), math.log(share)
+            start, end = math.log(fractions[number - 1]), math.log(fraction)
             return math.exp(start + (target - before) / (best - before) * (end - start))
         if best == target:
-            return share
+            return fraction
     return NOT_REACHED
 
 
-def labels_needed(scores: Scores, baseline: Scores, share: float) -> LabelsNeeded:
+def labels_needed(scores: Scores, baseline: Scores, fraction: float) -> LabelsNeeded:
     """Compute the labels an initialisation needs to match the baseline at a label fraction.
 
     Args:
         scores: scores of the initialisation.
         baseline: scores of the baseline, with the same fractions and seeds: :func:`intersect_runs`.
-        share: one of the baseline's label fractions.
+        fraction: one of the baseline's label fractions.
     """
-    found = fraction_reaching(_means(scores), _means(baseline)[share])
+    found = fraction_reaching(_means(scores), _means(baseline)[fraction])
     seeds = set.intersection(*(set(by_seed) for by_seed in scores.values()))
     each = [
         fraction_reaching(
-            {tried: by_seed[seed] for tried, by_seed in scores.items()}, baseline[share][seed]
+            {tried: by_seed[seed] for tried, by_seed in scores.items()}, baseline[fraction][seed]
         )
         for seed in sorted(seeds)
     ]
     return LabelsNeeded(
-        share=found, least=min(each, default=math.nan), most=max(each, default=math.nan)
+        fraction=found, least=min(each, default=math.nan), most=max(each, default=math.nan)
     )
 
 
@@ -141,19 +141,23 @@ def intersect_runs(inits: Mapping[str, Scores]) -> dict[str, dict[float, dict[in
     initialisations.
     """
     every = [
-        {(share, seed) for share, by_seed in scores.items() for seed in by_seed}
+        {(fraction, seed) for fraction, by_seed in scores.items() for seed in by_seed}
         for scores in inits.values()
     ]
     common = set.intersection(*every) if every else set()
-    shares = sorted({share for share, _ in common})
+    fractions = sorted({fraction for fraction, _ in common})
     return {
         name: {
-            share: {seed: value for seed, value in scores[share].items() if (share, seed) in common}
-            for share in shares
+            fraction: {
+                seed: value
+                for seed, value in scores[fraction].items()
+                if (fraction, seed) in common
+            }
+            for fraction in fractions
         }
         for name, scores in inits.items()
     }
 
 
 def _means(scores: Scores) -> dict[float, float]:
-    return {share: estimate(list(by_seed.values())).mean for share, by_seed in scores.items()}
+    return {fraction: estimate(list(by_seed.values())).mean for fraction, by_seed in scores.items()}

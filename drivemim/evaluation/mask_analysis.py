@@ -52,7 +52,7 @@ class _Subject:
     clips: Clips
     correspondences: Correspondences
     objects: ObjectPatches
-    guide_BTNhw: Tensor | None
+    teacher_map_BTNhw: Tensor | None
 
 
 def analyze_masks(
@@ -65,7 +65,7 @@ def analyze_masks(
     count: int = 8,
     draws: int = 4,
     depth: str = "auto",
-    contrast_guide: bool = False,
+    contrast_teacher: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measure leakage and the masking of objects for each strategy, on the same clips.
@@ -80,35 +80,35 @@ def analyze_masks(
         draws: masks per strategy and clip.
         depth: source of depth: ``maps`` beside a generated town's images, ``lidar``, or ``auto``
             for maps if there are any.
-        contrast_guide: give strategies that need a guide the image contrast of each patch.
-            Otherwise they are left out, because their masks depend on the guide's map.
+        contrast_teacher: give strategies that need a teacher's map the image contrast of each
+            patch. Otherwise they are left out.
         seed: seed of the masks.
 
     Returns:
-        ``clips``, ``draws``, ``cells`` (the grid), ``depth``, ``ratio``, ``lidar_points`` (given to
+        ``clips``, ``draws``, ``grid``, ``depth``, ``ratio``, ``lidar_points`` (given to
         strategies), ``strategies`` (a summary of each by name) and ``left_out`` (strategies that
-        lack a guide).
+        lack a teacher's map).
 
     Raises:
-        ConfigError: if an argument is not one of its choices, or the config lacks what was
-            requested.
+        ConfigError: if an argument is not one of its choices, or the config lacks a requested
+            strategy or data set.
         FileNotFoundError: if the index, an image, a depth map or a lidar sweep is missing.
     """
     _check_counts(count=count, draws=draws)
     cfg = Config.fromfile(str(config))
     named = strategies_from_config(cfg.to_dict(), config, only)
-    left_out = [] if contrast_guide else [name for name in named if needs_guide(named[name])]
+    left_out = [] if contrast_teacher else [name for name in named if needs_teacher(named[name])]
     settings = _settings(cfg, dataset)
     data = ClipDataset(**settings)
     source = _depth_source(depth, data)
     scanned = _with_all_points(data, settings) if source == "lidar" else None
     items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
-    subjects = (_subject(data, scanned, int(item), grid, contrast_guide) for item in items)
+    subjects = (_subject(data, scanned, int(item), grid, contrast_teacher) for item in items)
     strategies = _build({name: named[name] for name in named if name not in left_out}, ratio)
     return {
         "clips": len(items),
         "draws": draws,
-        "cells": list(grid),
+        "grid": list(grid),
         "depth": source,
         "ratio": ratio,
         "lidar_points": data.lidar_points,
@@ -162,7 +162,7 @@ def _measure(
     }
 
 
-def needs_guide(config: Any) -> bool:
+def needs_teacher(config: Any) -> bool:
     """Return whether a strategy's config contains a ``GuidedMask``."""
     return any(short_type(each) == "GuidedMask" for each in dicts_in(config))
 
@@ -171,16 +171,17 @@ def analysis_table(results: Mapping[str, Any]) -> str:
     """Format the results of ``analyze_masks`` as a Markdown table, one row per strategy."""
     bands = band_names()
     header = [
-        "strategy", "leaks, %", "through time alone", "through cameras alone", "patches, %",
-        "of an object hidden, %", "wiped out", f"least visible at {' / '.join(bands)}",
-        "pedestrian", "vehicle", "rest", "budget off by",
+        "strategy", "leaks, %", "only through time, %", "only through cameras, %",
+        "leaking patches, %", "hidden part of an object, %", "completely hidden objects",
+        f"fewest visible patches at {' / '.join(bands)}",
+        "pedestrian", "vehicle", "rest", "deviation from the budget",
     ]  # fmt: skip
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for name, row in results["strategies"].items():
         least = [row["least_visible"][band] for band in bands]
         cells = [
             name,
-            *(_percent(row[key]) for key in ("leakage", "time", "cameras", "cells")),
+            *(_percent(row[key]) for key in ("leakage", "time", "cameras", "patches")),
             _percent(row["objects_hidden"]),
             f"{row['wiped_out']} of {row['large_objects']}",
             " / ".join("-" if value is None else str(value) for value in least),
@@ -213,7 +214,7 @@ def _subject(
     scanned: ClipDataset | None,
     item: int,
     grid: tuple[int, int],
-    contrast_guide: bool,
+    contrast_teacher: bool,
 ) -> _Subject:
     rows_TN = data.rows(item)
     clips = data.load(rows_TN, seed=item)
@@ -231,7 +232,7 @@ def _subject(
         clips=clips,
         correspondences=correspondences,
         objects=object_patches(clips, grid),
-        guide_BTNhw=local_contrast(clips, grid) if contrast_guide else None,
+        teacher_map_BTNhw=local_contrast(clips, grid) if contrast_teacher else None,
     )
 
 
@@ -246,7 +247,7 @@ def _masks(
                 subject.clips,
                 grid,
                 [torch.Generator().manual_seed((seed * 1_000 + draw) * 100_000 + clip)],
-                subject.guide_BTNhw,
+                subject.teacher_map_BTNhw,
             )
             for draw in range(draws)
         ]
@@ -256,20 +257,20 @@ def _masks(
 def _leakage_summary(total: Leakage) -> dict[str, float]:
     whole = Leakage(**{name: getattr(total, name).sum() for name in vars(total)})
     return {
-        "leakage": float(whole.share),
-        "time": float(whole.share_time),
-        "cameras": float(whole.share_cameras),
-        "cells": float(whole.share_patches),
+        "leakage": float(whole.fraction),
+        "time": float(whole.fraction_time),
+        "cameras": float(whole.fraction_cameras),
+        "patches": float(whole.fraction_patches),
     }
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
 def _deviation(row: Mapping[str, Any]) -> str:
     """Format how far frames, and whole clips, are from their number of masked patches."""
     low, high = row["frame_budget"]
-    frames = "0" if low == high == 0 else f"{low:+d} to {high:+d} a frame"
+    frames = "0" if low == high == 0 else f"{low:+d} to {high:+d} per frame"
     low, high = row["clip_budget"]
-    return frames if low == high == 0 else f"{frames}, {low:+d} to {high:+d} a clip"
+    return frames if low == high == 0 else f"{frames}, {low:+d} to {high:+d} per clip"

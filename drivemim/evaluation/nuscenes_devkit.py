@@ -170,7 +170,7 @@ def _without_absent(metrics: Any, present: Sequence[str]) -> Any | None:
 def format_scores(scores: NuScenesScores) -> str:
     """Format the scores as a table: one row per class, then totals; ``-`` if undefined."""
     numbers = scores.numbers
-    where = f"split {scores.split}" if scores.split else "a selection that is no official split"
+    where = f"split {scores.split}" if scores.split else "a selection that is not an official split"
     columns = ["AP", *ERRORS]
     lines = [
         f"nuScenes detection, official evaluation of {scores.samples} samples ({where})",

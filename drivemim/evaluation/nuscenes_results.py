@@ -211,14 +211,14 @@ def _check_sample(token: str, entries: Any, position: int) -> ResultColumns:
 
 _MUST = {
     "translation": "must be finite metres in the global frame",
-    "velocity": "must be finite metres a second; write 0 where it is not known",
+    "velocity": "must be finite metres per second; write 0 if it is unknown",
     "size": "must be finite metres above 0: width, length, height",
-    "detection_score": "must be within 0 and 1",
+    "detection_score": "must be in [0, 1]",
     "rotation": "must be a quaternion w x y z of length 1",
 }
 _TILTED = (
-    "is no turn about the global z axis (w, 0, 0, z); is it w x y z, and of the global frame "
-    "rather than of a camera?"
+    "is not a rotation about the global z axis (w, 0, 0, z); write w x y z, from the box to the "
+    "global frame and not to a camera's"
 )
 
 
@@ -239,7 +239,7 @@ def _check_names(token: str, number: int, box: _Box) -> None:
             token,
             number,
             box,
-            f"attribute_name {box.attribute_name!r} is none that a {box.detection_name} can have; "
+            f"attribute_name {box.attribute_name!r} does not belong to {box.detection_name}; "
             f"write {' or '.join(repr(name) for name in (*allowed, ''))}",
         )
 

@@ -71,9 +71,9 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         message = f"there are no results at {path}; drivemim test --out writes them"
         raise FileNotFoundError(message) from None
     except ValueError as error:
-        raise DataError(f"{path} is no results file: {error}; evaluate again") from None
+        raise DataError(f"{path} is not a results file: {error}; evaluate again") from None
     if not isinstance(content, dict):
-        raise DataError(f"{path} is no results file: it holds no names; evaluate again")
+        raise DataError(f"{path} is not a results file: it holds no names; evaluate again")
     return content
 
 

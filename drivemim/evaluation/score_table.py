@@ -93,8 +93,8 @@ def _block(scores: DetectionScores, labels: Sequence[int]) -> str:
 
 
 def _titles(scores: DetectionScores, name: str) -> list[str]:
-    asked = ["LAMR"] if name in scores.miss_rate_classes else []
-    return ["AP", "AP50", "AR", *asked, "count"]
+    extra = ["LAMR"] if name in scores.miss_rate_classes else []
+    return ["AP", "AP50", "AR", *extra, "count"]
 
 
 def _percent(value: float) -> str:

@@ -255,8 +255,8 @@ def _truncation(
     enter_ML5 = np.where(front_ML5 < 0, np.where(crosses_ML5, crossing_ML5, 1.0), 0.0)
     leave_ML5 = np.where(rear_ML5 < 0, np.where(crosses_ML5, crossing_ML5, 0.0), 1.0)
     inside_ML = (leave_ML5.min(axis=-1) - enter_ML5.max(axis=-1)).clip(0, None)
-    share: Floats = 1 - inside_ML.mean(axis=-1)
-    return share
+    fraction: Floats = 1 - inside_ML.mean(axis=-1)
+    return fraction
 
 
 def transform_boxes(boxes_M4: Floats, matrices_M33: Floats) -> Floats:

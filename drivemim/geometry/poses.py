@@ -142,15 +142,15 @@ def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floa
         float64 [..., 4], unit quaternions (``q`` and ``-q`` are the same rotation).
     """
     start, end = _unit(start_wxyz), _unit(end_wxyz)
-    share = np.clip(np.asarray(amount, dtype=np.float64), 0, 1)[..., None]
+    fraction = np.clip(np.asarray(amount, dtype=np.float64), 0, 1)[..., None]
     cosine = np.sum(start * end, axis=-1, keepdims=True)
     start = np.where(cosine < 0, -start, start)
     angle = np.arccos(np.minimum(np.abs(cosine), 1))
     # Close rotations are interpolated linearly, like in the devkit's pyquaternion.
     close = np.abs(cosine) > 0.9995
     divisor = np.where(close, 1, np.sin(angle))
-    start_weight = np.where(close, 1 - share, np.sin((1 - share) * angle) / divisor)
-    end_weight = np.where(close, share, np.sin(share * angle) / divisor)
+    start_weight = np.where(close, 1 - fraction, np.sin((1 - fraction) * angle) / divisor)
+    end_weight = np.where(close, fraction, np.sin(fraction * angle) / divisor)
     return _unit(start_weight * start + end_weight * end)
 
 
@@ -158,6 +158,6 @@ def _unit(quaternions_wxyz: ArrayLike) -> Floats:
     quaternions = np.asarray(quaternions_wxyz, dtype=np.float64)
     length = np.linalg.norm(quaternions, axis=-1, keepdims=True)
     if not np.all(length > 0):
-        raise ValueError("a quaternion of length 0 is no rotation; the identity is (1, 0, 0, 0)")
+        raise ValueError("a quaternion of length 0 is not a rotation; the identity is (1, 0, 0, 0)")
     unit: Floats = quaternions / length
     return unit

@@ -28,20 +28,21 @@ _STEP = 0.999
 
 @MASKS.register_module()
 class GuidedMask(MaskStrategy):
-    """Spend a fraction of the budget on the patches with the highest guide values.
+    """Spend a fraction of the budget on the patches to which the teacher gives the highest values.
 
-    The guide is a map that the pretrainer's teacher computes before masking. With a
+    The pretrainer's teacher computes a map of values before masking. With a
     ``LossPredictor``, and ``budget_fraction`` growing from 0 by a schedule, masks go from easy to
     hard, like in HPM (Wang et al., 2023). With a ``TeacherAttention``, the most important patches
     are hidden, except for some hints, like in AttMask (Kakogeorgiou et al., 2022).
 
-    Only the order of a frame's patches counts, so a guide may have any unit: each patch's value is
-    replaced by the fraction of the frame's patches below it. Patches are drawn without replacement,
-    with chances proportional to ``exp(guide / temperature)``. NaN counts as the lowest value.
+    Only the order of a frame's patches counts, so the map may have any unit: each patch's value is
+    replaced by its quantile, the fraction of the frame's patches with a lower value. Patches are
+    drawn without replacement, with chances proportional to ``exp(quantile / temperature)``. NaN
+    counts as the lowest value.
 
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
-        budget_fraction: fraction of a frame's hidden patches that has the highest guide, in [0, 1].
+        budget_fraction: fraction of a frame's hidden patches that is chosen by the map, in [0, 1].
         hints: probability, for each of the highest patches, that it is hidden last of all and the
             next highest takes its place, in [0, 1).
         temperature: amount of randomness, in [0, infinity). At 0 the highest patches are always
@@ -51,7 +52,7 @@ class GuidedMask(MaskStrategy):
 
     Example:
         >>> clips = Clips.from_images(images)
-        >>> mask_BTNhw = GuidedMask()(clips, guide_BTNhw=guide_BTNhw)
+        >>> mask_BTNhw = GuidedMask()(clips, teacher_map_BTNhw=teacher_map_BTNhw)
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -79,14 +80,14 @@ class GuidedMask(MaskStrategy):
         self.background = build_background(background)
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Score the patches with the highest guide first, then all others, then the hints.
+        """Score the patches that the map selects first, then all others, then the hints.
 
         Raises:
-            ValueError: if there is no guide, or its shape is not that of the clips' patches.
+            ValueError: if there is no map, or its shape is not that of the clips' patches.
         """
-        guide_BTNhw = _guide_of(context)
+        teacher_map_BTNhw = _teacher_map_of(context)
         background = self.background.score(context)
-        noisy_BTNhw = self._noisy(guide_BTNhw, context.per_frame(*context.grid))
+        noisy_BTNhw = self._noisy(teacher_map_BTNhw, context.per_frame(*context.grid))
         draws_BTNhw = context.per_frame(*context.grid)
         hint_candidate_BTNhw = draws_BTNhw < self.hints
         ranked_BTNhw = noisy_BTNhw.masked_fill(hint_candidate_BTNhw, -torch.inf)
@@ -105,30 +106,31 @@ class GuidedMask(MaskStrategy):
         scores_BTNhw = torch.where(first_BTNhw, first_scores_BTNhw, scores_BTNhw)
         return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=background.num_masked_BTN)
 
-    def _noisy(self, guide_BTNhw: Tensor, draws_BTNhw: Tensor) -> Tensor:
-        """Add Gumbel noise to the guide, so that its highest patches are a weighted draw."""
-        guide_BTNL = _quantile(guide_BTNhw.flatten(-2))
+    def _noisy(self, teacher_map_BTNhw: Tensor, draws_BTNhw: Tensor) -> Tensor:
+        """Add Gumbel noise to the map, so that its highest patches are a weighted draw."""
+        teacher_map_BTNL = _quantile(teacher_map_BTNhw.flatten(-2))
         draws_BTNL = draws_BTNhw.flatten(-2)
         # Ties are broken by chance, not by the position in the image.
-        tie_break_BTNL = draws_BTNL * (0.1 / guide_BTNL.shape[-1])
-        noisy_BTNL = guide_BTNL + tie_break_BTNL + self.temperature * gumbel(draws_BTNL)
-        return noisy_BTNL.reshape(guide_BTNhw.shape)
+        tie_break_BTNL = draws_BTNL * (0.1 / teacher_map_BTNL.shape[-1])
+        noisy_BTNL = teacher_map_BTNL + tie_break_BTNL + self.temperature * gumbel(draws_BTNL)
+        return noisy_BTNL.reshape(teacher_map_BTNhw.shape)
 
 
-def _guide_of(context: MaskContext) -> Tensor:
-    guide_BTNhw = context.guide_BTNhw
-    if guide_BTNhw is None:
+def _teacher_map_of(context: MaskContext) -> Tensor:
+    teacher_map_BTNhw = context.teacher_map_BTNhw
+    if teacher_map_BTNhw is None:
         raise ValueError(
             "GuidedMask has no map to follow: set the pretrainer's teacher, for example "
-            "model.teacher=dict(type='LossPredictor'), or give guide_BTNhw when calling the mask"
+            "model.teacher=dict(type='LossPredictor'), or give teacher_map_BTNhw when calling the "
+            "mask"
         )
     expected = (*context.clips.shape, *context.grid)
-    if tuple(guide_BTNhw.shape) != expected:
+    if tuple(teacher_map_BTNhw.shape) != expected:
         raise ValueError(
-            f"guide_BTNhw of shape {tuple(guide_BTNhw.shape)} must have a value for each patch of "
-            f"the clips: {expected}"
+            f"teacher_map_BTNhw of shape {tuple(teacher_map_BTNhw.shape)} must have a value for "
+            f"each patch of the clips: {expected}"
         )
-    return guide_BTNhw.detach().float().nan_to_num(-torch.inf, torch.inf, -torch.inf)
+    return teacher_map_BTNhw.detach().float().nan_to_num(-torch.inf, torch.inf, -torch.inf)
 
 
 def _quantile(values_BTNL: Tensor) -> Tensor:
@@ -146,7 +148,7 @@ def _quantile(values_BTNL: Tensor) -> Tensor:
 def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
     """Compute the standard deviation of each patch's grey levels: float (B, T, N, h, w).
 
-    Guided strategies use it here instead of a trained guide.
+    Tools that compare masks use it in place of a trained teacher's map.
     """
     (h, w), (H, W) = grid, clips.image_size
     grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)

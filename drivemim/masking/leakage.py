@@ -27,7 +27,7 @@ _RELATIVE, _ABSOLUTE = 0.03, 0.3
 _NEAREST = 0.1
 """Smallest visible depth, metres."""
 _MARGIN = 0.1
-"""Metres by which an object may exceed its box, and by which the ground may rise into it."""
+"""Metres by which an object may exceed its box, and the ground may rise into the box."""
 _FINE = 4
 """Lidar depths are stored in squares; a patch has this many per side."""
 
@@ -96,22 +96,22 @@ class Leakage:
         return Leakage(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     @property
-    def share(self) -> Tensor:
+    def fraction(self) -> Tensor:
         """Fraction of the hidden points that leak, in [0, 1]; 0 if nothing is hidden."""
         return self.leaked / self.hidden.clamp(min=1)
 
     @property
-    def share_time(self) -> Tensor:
+    def fraction_time(self) -> Tensor:
         """Fraction of the hidden points that leak only through other time steps."""
         return self.leaked_time / self.hidden.clamp(min=1)
 
     @property
-    def share_cameras(self) -> Tensor:
+    def fraction_cameras(self) -> Tensor:
         """Fraction of the hidden points that leak only through other cameras."""
         return self.leaked_cameras / self.hidden.clamp(min=1)
 
     @property
-    def share_patches(self) -> Tensor:
+    def fraction_patches(self) -> Tensor:
         """Fraction of the hidden patches whose point nearest to the centre leaks."""
         return self.leaked_patches / self.hidden_patches.clamp(min=1)
 

@@ -85,10 +85,10 @@ def patch_levels(
 ) -> Tensor:
     """Give every patch its level; the level of the background is ``OPEN``.
 
-    In the order in which they are hidden, an object's patches are ``num_hide_first_FM`` of level
-    ``FIRST``, then those of level ``fallback_level_FM``, and at the end ``num_kept_FM`` of level
-    ``KEPT``. Of the kept ones, the last ``min_visible`` are ``MINIMUM`` instead, and the very last
-    one, if any is to stay visible, is at or below ``LAST``.
+    An object's patches are hidden in this order: ``num_hide_first_FM`` patches of level ``FIRST``,
+    then those of level ``fallback_level_FM``, then ``num_kept_FM`` patches of level ``KEPT``. The
+    last ``min_visible`` of the kept patches have the level ``MINIMUM`` instead. If any patch is to
+    stay visible, the very last one has a level of ``LAST`` or below.
 
     Args:
         patches: patches of F frames.

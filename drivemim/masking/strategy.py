@@ -37,14 +37,15 @@ class MaskContext:
         grid: patches down and across (h, w).
         mask_ratio: fraction of the patches that is hidden, from the outermost strategy.
         generators: one for the batch, or one per clip.
-        guide_BTNhw: float, map for guided strategies (a loss or an attention); None without one.
+        teacher_map_BTNhw: float, the teacher's map for guided strategies (a loss or an attention);
+            None without a teacher.
     """
 
     clips: Clips
     grid: tuple[int, int]
     mask_ratio: float
     generators: Generators
-    guide_BTNhw: Tensor | None = None
+    teacher_map_BTNhw: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +124,7 @@ class MaskStrategy(ABC):
         clips: Clips,
         grid: tuple[int, int] | None = None,
         generators: Generators | None = None,
-        guide_BTNhw: Tensor | None = None,
+        teacher_map_BTNhw: Tensor | None = None,
         *,
         patch_size: int = 16,
     ) -> Tensor:
@@ -135,7 +136,8 @@ class MaskStrategy(ABC):
             generators: source of randomness; the same state gives the same mask. With one
                 generator per clip, a clip's mask does not depend on the rest of the batch. None
                 for the clips' own seeds.
-            guide_BTNhw: float, for guided strategies: patches with higher values are hidden first.
+            teacher_map_BTNhw: float, for guided strategies: patches with higher values are hidden
+                first.
             patch_size: side of a patch, pixels; used without ``grid`` only.
 
         Raises:
@@ -145,15 +147,14 @@ class MaskStrategy(ABC):
         Returns:
             mask_BTNhw: bool on the clips' device, True = hidden. Every frame, valid or not, has
                 exactly ``num_masked_patches(self.mask_ratio, grid)`` hidden patches. A strategy may
-                hide
-            more in some frames than in others; the total of each clip is then the same.
+                hide more in some frames than in others; the total of each clip is then the same.
         """
         context = MaskContext(
             clips=clips,
             grid=patch_grid(clips.image_size, patch_size) if grid is None else grid,
             mask_ratio=self.mask_ratio,
             generators=clip_generators(clips) if generators is None else generators,
-            guide_BTNhw=guide_BTNhw,
+            teacher_map_BTNhw=teacher_map_BTNhw,
         )
         mask_scores = self.score(context)
         per_frame = mask_scores.num_masked_BTN
@@ -283,7 +284,7 @@ def _camera_rank(clips: Clips) -> Tensor:
         ],
         dim=-1,
     ).double()
-    # Any fixed weights work if they tell different calibrations apart.
+    # Any fixed weights work if different calibrations get different scores.
     weights_C = torch.arange(1, numbers_BTNC.shape[-1] + 1, device=numbers_BTNC.device).sqrt()
     key_BTN = (numbers_BTNC * weights_C).sum(dim=-1)
     valid_BTN = clips.valid_BTN

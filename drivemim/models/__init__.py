@@ -1,7 +1,7 @@
 """Encoders, decoders, targets and the pretrainer; importing this package registers them.
 
 Neither ``mmdet`` nor ``mmcv`` is imported here. A wrapped MMDetection backbone imports them, only
-if a config asks for one.
+if a config uses one.
 """
 
 from drivemim.models.decoders import ClipDecoder, PyramidDecoder

@@ -33,7 +33,7 @@ class Reconstruction:
         images_BTNHWC: uint8 BGR, the clip's images; the model has filled in the hidden patches of
             valid frames.
         errors_BTNhw: float, error of each hidden patch; 0 in visible patches and invalid frames.
-        pixels_note: what the target says about the pixels of hidden patches; may be empty.
+        pixels_note: the target's explanation of the pixels of hidden patches; may be empty.
     """
 
     mask_BTNhw: Tensor
@@ -77,7 +77,7 @@ class MaskedPretrainer(BaseModel):
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         # Built last, so that a teacher does not change the random initialisation of other parts.
-        # The module is named guide, as its weights are in checkpoints.
+        # The module's name is "guide", because checkpoints hold its weights under this name.
         self.guide: MaskingTeacher | None = (
             None if teacher is None else MODELS.build({"encoder": self.encoder, **teacher})
         )
@@ -103,29 +103,33 @@ class MaskedPretrainer(BaseModel):
         maps: tuple[Tensor, ...] = self.encoder(images_BTNCHW.flatten(0, 2))
         return maps
 
-    def mask(self, clips: Clips, guide_BTNhw: Tensor | None = None) -> Tensor:
+    def mask(self, clips: Clips, teacher_map_BTNhw: Tensor | None = None) -> Tensor:
         """Draw each clip's mask from its own seed: bool (B, T, N, h, w), True = hidden.
 
         Args:
             clips: clips to mask.
-            guide_BTNhw: map for a guided strategy; None calls the teacher, if there is one.
+            teacher_map_BTNhw: map for a guided strategy; None calls the teacher, if there is one.
         """
         grid = patch_grid(clips.image_size, self.encoder.mask_patch_size)
-        if guide_BTNhw is None and self.teacher is not None:
-            guide_BTNhw = self._guide_map(self.data_preprocessor.normalize(clips.images_BTNHWC))
-        guide = {} if guide_BTNhw is None else {"guide_BTNhw": guide_BTNhw.detach()}
-        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips), **guide)
+        if teacher_map_BTNhw is None and self.teacher is not None:
+            teacher_map_BTNhw = self._teacher_map(
+                self.data_preprocessor.normalize(clips.images_BTNHWC)
+            )
+        given = (
+            {} if teacher_map_BTNhw is None else {"teacher_map_BTNhw": teacher_map_BTNhw.detach()}
+        )
+        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips), **given)
         return mask_BTNhw
 
-    def _guide_map(self, images_BTNCHW: Tensor) -> Tensor | None:
+    def _teacher_map(self, images_BTNCHW: Tensor) -> Tensor | None:
         """Compute the teacher's map of whole clips, with gradients for its own weights."""
         if self.teacher is None:
             return None
         H, W = images_BTNCHW.shape[-2:]
-        guide_BTNhw: Tensor = self.teacher(
+        teacher_map_BTNhw: Tensor = self.teacher(
             images_BTNCHW, patch_grid((H, W), self.encoder.mask_patch_size)
         )
-        return guide_BTNhw
+        return teacher_map_BTNhw
 
     def patch_mask(self, mask_BTNhw: Tensor, clips: Clips) -> PatchMask:
         """List the visible and hidden patches of a mask, once per step.
@@ -166,8 +170,8 @@ class MaskedPretrainer(BaseModel):
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
         if self.teacher is not None and self.training:
             self.teacher.ema_update(self.encoder)
-        guide_BTNhw = self._guide_map(images_BTNCHW)
-        mask_BTNhw = self.mask(clips, guide_BTNhw)
+        teacher_map_BTNhw = self._teacher_map(images_BTNCHW)
+        mask_BTNhw = self.mask(clips, teacher_map_BTNhw)
         mask = self.patch_mask(mask_BTNhw, clips)
         features = self.encode(images_BTNCHW, mask)
         predictions_BTNJP = self.decode(features, mask, clips)
@@ -176,11 +180,13 @@ class MaskedPretrainer(BaseModel):
         weights_BTNJ = None if present_XJ is None else present_XJ.view(targets_BTNJP.shape[:4])
         loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
         losses = {"loss": loss, "mask_ratio": mask_BTNhw.float().mean()}
-        if self.teacher is not None and guide_BTNhw is not None:
+        if self.teacher is not None and teacher_map_BTNhw is not None:
             errors_BTNJ = self.target.errors(predictions_BTNJP.detach(), targets_BTNJP)
             errors_BTNhw = scatter_errors(errors_BTNJ, mask)
-            teacher_loss = self.teacher.loss(guide_BTNhw, errors_BTNhw, mask_BTNhw, clips.valid_BTN)
-            losses |= {} if teacher_loss is None else {"loss_guide": teacher_loss}
+            teacher_loss = self.teacher.loss(
+                teacher_map_BTNhw, errors_BTNhw, mask_BTNhw, clips.valid_BTN
+            )
+            losses |= {} if teacher_loss is None else {"loss_teacher": teacher_loss}
         return losses
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ _WORKING_SPEED = 0.4  # of a construction vehicle that moves while it works, met
 
 
 def work_zone_tracks(builder: SceneBuilder, construction_vehicle: bool) -> list[Track]:
-    """Propose cones along the lane, a barrier at each end and, if asked, a construction vehicle."""
+    """Propose cones along the lane, a barrier at each end and optionally a construction vehicle."""
     middle, side = builder.work_zone
     objects = [
         ("cone", along, _CONE_OFFSET)

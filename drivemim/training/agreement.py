@@ -77,7 +77,7 @@ def check_proposals(model: Any, key: str = "model") -> None:
                 if head.get("num_classes", 1) != 1:
                     raise ConfigError(
                         f"{where}.num_classes={head['num_classes']}: a region proposal network "
-                        "tells objects from background alone; set it to 1"
+                        "only separates objects from background; set it to 1"
                     )
         check_proposals(value, f"{key}.{name}")
 
@@ -113,21 +113,21 @@ def check_same_classes(first: Any, second: Any, where: tuple[str, str]) -> None:
                 )
 
 
-def warn_of_copies(learned: Any, judged: Any, where: tuple[str, str]) -> str | None:
-    """Say how many images are both trained on and judged on.
+def warn_of_copies(trained: Any, evaluated: Any, where: tuple[str, str]) -> str | None:
+    """Count the images that are used for both training and evaluation.
 
     Args:
-        learned: a data set, perhaps inside other data sets.
-        judged: another; the two may have different indices.
+        trained: the training data set, possibly wrapped in others.
+        evaluated: the evaluation data set, likewise; the two may have different indices.
         where: keys of their loaders.
 
     Returns:
         A warning; None if there are no such images, or nothing is known of them.
     """
     count, copies, total, first = 0, 0, 0, None
-    for one in _of_an_index(judged):
+    for one in _of_an_index(evaluated):
         seen: dict[int, bool] = {}  # by row of the image, whether it is a copy alone
-        for other in _of_an_index(learned):
+        for other in _of_an_index(trained):
             same_index = is_same_index(one.index, other.index)
             for row, found in shared_frames(one.index, one.rows, other.index, other.rows).tolist():
                 is_copy = not same_index or row != found
@@ -138,9 +138,9 @@ def warn_of_copies(learned: Any, judged: Any, where: tuple[str, str]) -> str | N
     if not count:
         return None
     return (
-        f"{count} of the {total} images of {where[1]} are images of {where[0]} as well ({copies} "
-        f"of them as copies), first {first}: results of {where[1]} are of images that were trained "
-        "on"
+        f"{count} of the {total} images of {where[1]} are also images of {where[0]} ({copies} of "
+        f"them as copies), first {first}: results on {where[1]} are partly results on training "
+        "images"
     )
 
 
@@ -219,8 +219,7 @@ def check_strides(model: nn.Module) -> None:
         if list(strides) != levels:
             raise ConfigError(
                 f"model.{name}={list(strides)}, but the maps that the backbone and neck give have "
-                f"the strides {found}: boxes would lie elsewhere than what is seen; set it to "
-                f"{levels}"
+                f"the strides {found}: boxes would be misplaced; set it to {levels}"
             )
 
 
@@ -247,7 +246,7 @@ def check_evaluator(evaluator: Any, dataset: Any, where: str) -> None:
 
 
 def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
-    """Warn if objects that the filters leave out would be learned as background.
+    """Warn if objects that the filters exclude would be trained as background.
 
     Args:
         config: config with ``model``.
@@ -268,7 +267,7 @@ def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
         return None
     name = short_type(deaf[0]) if deaf else "the head"
     return (
-        f"{name} teaches objects that the data set's filters leave out as background; set "
+        f"{name} trains objects that the data set's filters exclude as background; set "
         "ignore_iof_thr=0.5 of every assigner in model.train_cfg, or take a head that ignores "
         "them (docs/guides/detectors.md)"
     )

@@ -13,7 +13,7 @@ from drivemim.errors import CheckpointError, ConfigError
 _IMPLEMENTATION = frozenset({"foreach", "fused", "capturable", "differentiable"})
 # Settings that PyTorch added to optimizers over time: older checkpoints lack them.
 _ADDED = _IMPLEMENTATION | {"maximize", "decoupled_weight_decay"}
-_CURE = "or start a new run from the weights with load_from=CHECKPOINT"
+_FIX = "or start a new run from the weights with load_from=CHECKPOINT"
 
 
 def check_same_optimizer(
@@ -45,7 +45,7 @@ def check_same_optimizer(
     if kind is not None and kind != own_kind:
         raise ConfigError(
             f"{key}.type={own_kind}, but the checkpoint was trained with {kind}, whose state it "
-            f"has. Set it to that, {_CURE}"
+            f"has. Set it to that, {_FIX}"
         )
     ours, theirs = (
         [len(each["params"]) for each in two] for two in (optimizer.param_groups, groups)
@@ -54,7 +54,7 @@ def check_same_optimizer(
         raise ConfigError(
             f"the optimizer of the config trains {sum(ours)} parameters in {len(ours)} groups, but "
             f"that of the checkpoint {sum(theirs)} in {len(theirs)}. Set optim_wrapper and the "
-            f"frozen parts of the model as they were, {_CURE}"
+            f"frozen parts of the model as they were, {_FIX}"
         )
     for number, (own, loaded) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
         _check_group(own, loaded, key, own_kind, f" in parameter group {number}" if number else "")
@@ -71,13 +71,13 @@ def _check_group(
     if others := (ours.keys() ^ theirs.keys()) - _ADDED:
         raise ConfigError(
             f"{key}.type={kind}, but the checkpoint was trained with another optimizer: only one "
-            f"of the two has {', '.join(sorted(others))}. Set the checkpoint's, {_CURE}"
+            f"of the two has {', '.join(sorted(others))}. Set the checkpoint's, {_FIX}"
         )
     for name in sorted(ours.keys() & theirs.keys() - _IMPLEMENTATION):
         if ours[name] != theirs[name]:
             raise ConfigError(
                 f"{key}.{name} gives {ours[name]}{place}, but the checkpoint was trained with "
-                f"{theirs[name]}, which a resumed run keeps. Set it to that, {_CURE}"
+                f"{theirs[name]}, which a resumed run keeps. Set it to that, {_FIX}"
             )
 
 

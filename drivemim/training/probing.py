@@ -26,7 +26,7 @@ from drivemim.transfer.export_metadata import training_image_size
 from drivemim.transfer.exporting import weights_of
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
 from drivemim.transfer.frames_seen import KnownFrames
-from drivemim.transfer.initial_weights import load_start, take_start
+from drivemim.transfer.initial_weights import load_initial_weights, take_initial_weights
 from drivemim.transfer.weights_file import read_weights
 
 _BATCH = 16
@@ -68,7 +68,7 @@ def probe_backbone(
         allow_boxes_read: allow a backbone whose pretraining read annotated boxes of ``val``.
 
     Returns:
-        The metrics of ``probe``; ``cells``, the number of patches per split and class; and
+        The metrics of ``probe``; ``patches``, the number of patches per split and class; and
         ``notes``, remarks on the backbone's pretraining.
 
     Raises:
@@ -103,7 +103,7 @@ def _probe_patches(
         for name, dataset in datasets.items()
     }
     results: dict[str, Any] = {**probe(patches["train"], patches["val"], seed=seed)}
-    results["cells"] = {
+    results["patches"] = {
         name: dict(zip(PATCH_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
         for name, each in patches.items()
     }
@@ -123,36 +123,35 @@ def _check_seen(
     """
     record = read_record(checkpoint)
     seen = {name: record.exposure(_frames_of(dataset)) for name, dataset in datasets.items()}
-    what, judged = f"--checkpoint {checkpoint}", seen["val"]
-    check_images(what, "--val", judged, transductive=transductive)
+    what, val = f"--checkpoint {checkpoint}", seen["val"]
+    check_images(what, "--val", val, transductive=transductive)
     if not allow_boxes_read:
-        check_boxes(what, record, "--val", judged, most=0, cure="")
+        check_boxes(what, record, "--val", val, most=0, fix="")
     notes = []
-    if judged.images:
+    if val.images:
         notes.append(
-            f"transductive, its pretraining saw {judged.images} of the {judged.frames} images of "
-            "--val"
+            f"transductive, its pretraining saw {val.images} of the {val.frames} images of --val"
         )
     for name, each in seen.items():
-        if record.annotated and each.boxes != 0 and not each.boxes_unknown_by_start:
+        if record.annotated and each.boxes != 0 and not each.boxes_unknown_by_initial_weights:
             number = "an unknown number" if each.boxes is None else each.boxes
             notes.append(
                 f"its pretraining read the annotated boxes of {number} of the {each.frames} frames "
                 f"of --{name}"
             )
-    return [*notes, *record.remarks(), *unknown_frames(record, "--val", judged)]
+    return [*notes, *record.remarks(), *unknown_frames(record, "--val", val)]
 
 
-def _check_apart(learned: ClipDataset, judged: ClipDataset) -> None:
+def _check_apart(train: ClipDataset, val: ClipDataset) -> None:
     """Refuse frames to score that are among those to learn from, or copies of them."""
-    frames, others = _frames_of(judged), _frames_of(learned)
+    frames, others = _frames_of(val), _frames_of(train)
     shared = shared_frames(frames.index, frames.rows, others.index, others.rows)
     if len(shared):
         first = (frames.index.frames.path[shared[0, 0]], others.index.frames.path[shared[0, 1]])
         raise DataError(
             f"--val: {len(shared)} of its {len(frames)} images are images of --train as well, or "
-            f"identical to them, first {first[0]} to {first[1]}; the probe would be scored on "
-            "what it learned: take them out of one of the two"
+            f"identical to them, first {first[0]} to {first[1]}; the probe would be evaluated on "
+            "what it learned from: take them out of one of the two"
         )
 
 
@@ -168,7 +167,7 @@ def _frames_of(dataset: ClipDataset) -> KnownFrames:
 def collect_patches(
     pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1
 ) -> LabelledPatches:
-    """Compute features and labels of every cell of every valid frame.
+    """Compute features and labels of every patch of every valid frame.
 
     Args:
         pretrainer: pretrainer in evaluation mode; the maps of its encoder are taken.
@@ -203,12 +202,13 @@ def _batches(dataset: ClipDataset) -> Iterator[Clips]:
 def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -> nn.Module:
     """Build the pretrainer with the checkpoint's weights, or those that the config starts from."""
     torch.manual_seed(seed)
-    start = take_start(cfg)
+    initial = take_initial_weights(cfg)
     pretrainer: nn.Module = build_model(cfg, config, "drivemim")
     if checkpoint is None:
         _initialize(pretrainer)
-        if start is not None:
-            print_log(load_start(pretrainer, start.pop("checkpoint"), **start), "current")
+        if initial is not None:
+            report = load_initial_weights(pretrainer, initial.pop("checkpoint"), **initial)
+            print_log(report, "current")
     else:
         _load(pretrainer, Path(checkpoint), config)
     return pretrainer

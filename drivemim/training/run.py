@@ -42,7 +42,7 @@ from drivemim.training.work_dir import (
     nothing_left_unless_begun,
     read_progress,
 )
-from drivemim.transfer.initial_weights import take_start
+from drivemim.transfer.initial_weights import take_initial_weights
 
 __all__ = ["NEWEST", "evaluate", "train"]
 
@@ -95,7 +95,7 @@ def train(
     cfg.resume = checkpoint is not None
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
     _add_guarantees(cfg, strict=checkpoint is not None)
-    _add_start(cfg)
+    _add_initial_weights(cfg)
     with nothing_left_unless_begun(cfg.work_dir) as mark, deprecations_in_log():
         runner = _build(cfg)
         if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
@@ -253,8 +253,9 @@ def _check_accumulation(cfg: Config) -> None:
     for key, interval in intervals.items():
         if interval > 0 and interval % counts:
             raise ConfigError(
-                f"{key}={interval} is no multiple of optim_wrapper.accumulative_counts={counts}: "
-                f"a resumed run would lose gradients; use {-(-interval // counts) * counts}"
+                f"{key}={interval} is not a multiple of optim_wrapper.accumulative_counts="
+                f"{counts}: a resumed run would lose gradients; use "
+                f"{-(-interval // counts) * counts}"
             )
 
 
@@ -338,7 +339,7 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
     ]
 
 
-def _add_start(cfg: Config) -> None:
+def _add_initial_weights(cfg: Config) -> None:
     """Add hooks that strictly load the initial weights, and disable other weights of the backbone.
 
     A resumed run has its weights in the checkpoint, which is ``cfg.load_from`` by then.
@@ -353,8 +354,8 @@ def _add_start(cfg: Config) -> None:
         cfg.model.backbone.init_cfg = None
         hooks.append({"type": "drivemim.LoadBackbone", "checkpoint": path})
     resumed, cfg.load_from = (cfg.load_from, None) if cfg.resume else (None, cfg.load_from)
-    if (start := take_start(cfg)) is not None:
-        hooks.append({"type": "drivemim.LoadBackbone", **start})
+    if (initial := take_initial_weights(cfg)) is not None:
+        hooks.append({"type": "drivemim.LoadBackbone", **initial})
     cfg.load_from = resumed or cfg.load_from
     if cfg.load_from and not cfg.resume:
         hooks.append({"type": "drivemim.StrictLoad", "partial": True})

@@ -24,10 +24,10 @@ from drivemim.training.training_length import Length, training_length
 
 # Schedulers whose rate depends on how far away their end is.
 _SHAPED = (*WARM_UPS, "PolyLR", "CosineAnnealingLR", "OneCycleLR")
-_EARLIEST = 0.1  # share of the training that the last milestone lies after
+_EARLIEST = 0.1  # fraction of the training after which the last milestone must lie
 _LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
-_LEAST = 1e-6  # share of the rate that proposed steps end with
-_WARM_UP_SHARE = 12  # a proposed warm-up takes 1/12 of the training
+_LEAST = 1e-6  # fraction of the rate at which proposed steps end
+_WARM_UP_PART = 12  # a proposed warm-up takes 1/12 of the training
 
 
 def check_schedule(config: Config, epoch_length: int | None = None) -> None:
@@ -48,19 +48,19 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     if length is None:
         return
     faults: list[str] = []
-    cures: dict[str, Any] = {}
+    fixes: dict[str, Any] = {}
     for schedulers in _lists(config.get("param_scheduler"), "param_scheduler"):
         known = len(faults)
-        _compare(schedulers, length, faults, cures)
-        check_lowest(config, schedulers, faults, cures)
+        _compare(schedulers, length, faults, fixes)
+        check_lowest(config, schedulers, faults, fixes)
         if len(faults) == known:
             faults += check_rates(config, schedulers, length)
-    check_hooks(config, length, faults, cures)
+    check_hooks(config, length, faults, fixes)
     if not faults:
         return
     said = f"{length.key}={length.units}, but {'; '.join(faults)}"
-    if cures:
-        settings = " ".join(f"{key}={value}" for key, value in cures.items())
+    if fixes:
+        settings = " ".join(f"{key}={value}" for key, value in fixes.items())
         said += f". Set what belongs together: --cfg-options {length.key}={length.units} {settings}"
     raise ConfigError(said)
 
@@ -81,9 +81,9 @@ def _compare(
     schedulers: dict[str, Mapping[str, Any]],
     length: Length,
     faults: list[str],
-    cures: dict[str, Any],
+    fixes: dict[str, Any],
 ) -> None:
-    """Compare the schedulers of one optimizer; if one does not fit, all their keys are cures."""
+    """Compare the schedulers of one optimizer; if one does not fit, all their keys are fixes."""
     everyone = list(schedulers.values())
     last: dict[str, float] = {}  # momentum and learning rate end independently
     for each in everyone:
@@ -106,20 +106,20 @@ def _compare(
     for key, each in schedulers.items():
         by_epoch = counts_epochs(each) and (length.by_epoch or is_converted(each))
         if by_epoch != counts_epochs(each):
-            cures[f"{key}.by_epoch"] = by_epoch
+            fixes[f"{key}.by_epoch"] = by_epoch
         if (total := length.of(by_epoch)) is not None:
             unit = 1 if by_epoch == counts_epochs(each) else length.epoch_length
             same = [other for other in everyone if counts_epochs(other) == counts_epochs(each)]
             moved = _moved(each, same, total, unit)
-            cures.update({f"{key}.{name}": value for name, value in moved})
+            fixes.update({f"{key}.{name}": value for name, value in moved})
             if by_epoch and not length.by_epoch:  # MMEngine's default end is the first epoch's
-                cures.setdefault(f"{key}.end", total)
+                fixes.setdefault(f"{key}.end", total)
 
 
 def _moved(
     scheduler: Mapping[str, Any], same: list[Mapping[str, Any]], total: int, unit: int | None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield a scheduler's numbers for another length: warm-ups that fit stay, others are scaled.
+    """Yield a scheduler's numbers for another length; only warm-ups that fit stay unchanged.
 
     Args:
         scheduler: scheduler to scale.
@@ -135,9 +135,9 @@ def _moved(
     warm_ups = {}
     for end, is_warm_up in ends:
         if end is not None and is_warm_up:
-            # Of an epoch whose length is unknown, only its share of the schedule is known.
+            # If the length of an epoch is unknown, only the fraction of the schedule is known.
             moved = end * (unit or (total / whole if whole else math.inf))
-            warm_ups[end] = int(moved) if moved < total else max(1, total // _WARM_UP_SHARE)
+            warm_ups[end] = int(moved) if moved < total else max(1, total // _WARM_UP_PART)
     whole = whole or float(total)
 
     def move(place: float) -> int:
@@ -150,7 +150,7 @@ def _moved(
     if end is not None:
         yield "end", move(end)
     elif _needs_end(scheduler):
-        yield "end", max(1, total // _WARM_UP_SHARE) if _warms_up(scheduler, same) else total
+        yield "end", max(1, total // _WARM_UP_PART) if _warms_up(scheduler, same) else total
     period = (total if end is None else move(end)) - begin
     if period < 1:
         return
@@ -214,11 +214,11 @@ def _warms_up(scheduler: Mapping[str, Any], others: list[Mapping[str, Any]]) -> 
 
 
 def _needs_end(scheduler: Mapping[str, Any]) -> bool:
-    """Return whether a scheduler without an end of its own acts as nobody means it.
+    """Return whether a scheduler without an end of its own needs one.
 
-    MMEngine's runner gives such a scheduler the end of the training: right for what lowers the
-    rate, but a warm-up would take the whole training. An end of 1e9 and more is MMEngine's
-    infinity, over which a schedule never proceeds.
+    MMEngine's Runner gives such a scheduler the end of the training. This is right for schedulers
+    that lower the rate, but a warm-up would take the whole training. An end of 1e9 or more is
+    MMEngine's infinity; a schedule of that length never changes the rate.
     """
     if "end" in scheduler:
         has_length = "T_max" in scheduler or "total_steps" in scheduler

@@ -15,20 +15,20 @@ _STAGE_TWO = 15  # MMDetection switches pipelines for the last 1/15 of the train
 _INTERVALS = {"CheckInvalidLossHook": 50, "MeanTeacherHook": 1}
 
 
-def check_hooks(config: Config, length: Length, faults: list[str], cures: dict[str, Any]) -> None:
+def check_hooks(config: Config, length: Length, faults: list[str], fixes: dict[str, Any]) -> None:
     """Find hooks that never act, or save nothing, in a training of this length.
 
     Args:
         config: config with ``default_hooks`` and ``custom_hooks``.
         length: length of the training.
         faults: list to which faults are added.
-        cures: dict to which the keys to set are added, with their values.
+        fixes: dict to which the keys to set are added, with their values.
     """
-    _check_validation(config, length, faults, cures)
-    _check_checkpoints(config, length, faults, cures)
+    _check_validation(config, length, faults, fixes)
+    _check_checkpoints(config, length, faults, fixes)
     for place, each in enumerate(config.get("custom_hooks") or ()):
         if isinstance(each, Mapping):
-            _check_hook(f"custom_hooks.{place}", each, length, faults, cures)
+            _check_hook(f"custom_hooks.{place}", each, length, faults, fixes)
 
 
 def describe_validation(config: Config, length: Length | None) -> str | None:
@@ -45,7 +45,7 @@ def _is_without_validation(config: Config, length: Length) -> bool:
 
 
 def _check_validation(
-    config: Config, length: Length, faults: list[str], cures: dict[str, Any]
+    config: Config, length: Length, faults: list[str], fixes: dict[str, Any]
 ) -> None:
     """Find validation that never happens, and settings that need one.
 
@@ -59,7 +59,7 @@ def _check_validation(
             f"train_cfg.val_begin={begin}: it would never validate (to disable validation, set "
             f"{length.units + 1})"
         )
-        cures["train_cfg.val_begin"] = 1
+        fixes["train_cfg.val_begin"] = 1
         return
     if not without and config.get("val_dataloader") is not None:
         return
@@ -80,7 +80,7 @@ def _check_validation(
 
 
 def _check_checkpoints(
-    config: Config, length: Length, faults: list[str], cures: dict[str, Any]
+    config: Config, length: Length, faults: list[str], fixes: dict[str, Any]
 ) -> None:
     key = "default_hooks.checkpoint"
     hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
@@ -89,20 +89,20 @@ def _check_checkpoints(
         faults.append(
             f"{key} has by_epoch=True, and there are no epochs: it would save at the end alone"
         )
-        cures[f"{key}.by_epoch"] = False
+        fixes[f"{key}.by_epoch"] = False
         if interval < 100:  # meant as epochs
-            cures[f"{key}.interval"] = max(1, length.units // 10)
+            fixes[f"{key}.interval"] = max(1, length.units // 10)
         return
     total, begin = length.of(by_epoch), hook.get("save_begin", 0)
     first = begin or interval  # MMEngine saves when it begins, and counts from there
     if interval > 0 and not hook.get("save_last", True) and total and first > total:
         cause = f"save_begin={begin}" if begin else f"interval={interval}"
         faults.append(f"{key} has save_last=False and {cause}: it would save nothing")
-        cures[f"{key}.save_last"] = True
+        fixes[f"{key}.save_last"] = True
 
 
 def _check_hook(
-    key: str, hook: Mapping[str, Any], length: Length, faults: list[str], cures: dict[str, Any]
+    key: str, hook: Mapping[str, Any], length: Length, faults: list[str], fixes: dict[str, Any]
 ) -> None:
     kind = short_type(hook)
     epochs = length.units if length.by_epoch else 0
@@ -110,24 +110,24 @@ def _check_hook(
     if kind == "EMAHook":
         if hook.get("begin_epoch", 0) and hook["begin_epoch"] >= epochs:
             faults.append(f"{key} (EMAHook) begins after begin_epoch={hook['begin_epoch']}")
-            cures[f"{key}.begin_epoch"] = 0
+            fixes[f"{key}.begin_epoch"] = 0
         elif iterations and hook.get("begin_iter", 0) >= iterations:
             faults.append(f"{key} (EMAHook) begins after begin_iter={hook['begin_iter']}")
-            cures[f"{key}.begin_iter"] = 0
+            fixes[f"{key}.begin_iter"] = 0
         elif iterations and not hook.get("begin_epoch", 0):
-            _check_average(key, hook, iterations, faults, cures)
+            _check_average(key, hook, iterations, faults, fixes)
     elif kind in _INTERVALS:
         interval = hook.get("interval", _INTERVALS[kind])
         if iterations and interval > iterations:
             faults.append(f"{key} ({kind}) has interval={interval}: it never acts")
-            cures[f"{key}.interval"] = 1
+            fixes[f"{key}.interval"] = 1
     elif kind == "PipelineSwitchHook" and hook.get("switch_epoch", 0) >= max(1, epochs):
         faults.append(
             f"{key} (PipelineSwitchHook) has switch_epoch={hook['switch_epoch']}: it never acts"
             + ("" if epochs else ", take it out")
         )
         if epochs:
-            cures[f"{key}.switch_epoch"] = max(0, epochs - -(-epochs // _STAGE_TWO))
+            fixes[f"{key}.switch_epoch"] = max(0, epochs - -(-epochs // _STAGE_TWO))
     # It switches one epoch before its last epochs begin.
     elif kind == "YOLOXModeSwitchHook" and hook.get("num_last_epochs", 15) >= max(1, epochs - 1):
         faults.append(
@@ -135,11 +135,11 @@ def _check_hook(
             "it ends Mosaic and MixUp before the first iteration"
         )
         if epochs:
-            cures[f"{key}.num_last_epochs"] = max(0, min(-(-epochs // _STAGE_TWO), epochs - 2))
+            fixes[f"{key}.num_last_epochs"] = max(0, min(-(-epochs // _STAGE_TWO), epochs - 2))
 
 
 def _check_average(
-    key: str, hook: Mapping[str, Any], iterations: int, faults: list[str], cures: dict[str, Any]
+    key: str, hook: Mapping[str, Any], iterations: int, faults: list[str], fixes: dict[str, Any]
 ) -> None:
     """Find an average that stays at its first weights; its first step copies them."""
     interval = hook.get("interval", 1)
@@ -149,4 +149,4 @@ def _check_average(
             f"{key} (EMAHook) has interval={interval}: the averaged weights would be those of its "
             "first iteration"
         )
-        cures[f"{key}.interval"] = 1
+        fixes[f"{key}.interval"] = 1

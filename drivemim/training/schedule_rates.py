@@ -22,11 +22,11 @@ from drivemim.training.scheduler_kinds import (
 )
 from drivemim.training.training_length import Length
 
-# Little is learned at a rate below the first share of the highest, during more than the second
-# share of the training. At 1e-6, weights hardly change in float32. A cosine that ends early stays
-# at 2e-4.
+# Pairs: a fraction of the highest rate, and a fraction of the training. A run whose rate is below
+# the first for longer than the second learns little. At 1e-6, weights hardly change in float32. A
+# cosine that ends early stays at 2e-4.
 _DEAD = ((1e-6, 1 / 3), (5e-4, 2 / 3))
-_DROP = 0.5  # a warm-up that begins below this share of the rate before it comes too late
+_DROP = 0.5  # a warm-up that begins below this fraction of the rate before it comes too late
 _STEPS = ("StepLR", "MultiStepLR", "ExponentialLR")
 # Schedulers that lower the rate over their whole period; two at once multiply.
 _LOWERING = ("CosineAnnealingLR", "CosineRestartLR", "PolyLR", "OneCycleLR")
@@ -36,17 +36,18 @@ def check_lowest(
     config: Config,
     schedulers: Mapping[str, Mapping[str, Any]],
     faults: list[str],
-    cures: dict[str, Any],
+    fixes: dict[str, Any],
 ) -> None:
-    """Find a lowest rate above the rate, as if only the learning rate was lowered.
+    """Find schedulers whose lowest rate is above the rate itself.
 
-    A cycle rises as well, to a rate from which the next scheduler lowers it.
+    This happens if only the learning rate was lowered. A cycle may end at a higher rate if the next
+    scheduler lowers it again.
 
     Args:
         config: config with ``optim_wrapper``.
         schedulers: schedulers of one optimizer by their keys.
         faults: list to which faults are added.
-        cures: dict to which the keys to set are added, with their values.
+        fixes: dict to which the keys to set are added, with their values.
     """
     optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
     rate: Any = optimizer.get("lr")
@@ -61,14 +62,14 @@ def check_lowest(
                 f"{key} ({short_type(each)}) has eta_min_ratio={ratio:g}, above 1: "
                 "the rate would rise"
             )
-            cures[f"{key}.eta_min_ratio"] = "0.05"
+            fixes[f"{key}.eta_min_ratio"] = "0.05"
         is_known = isinstance(rate, (int, float)) and isinstance(lowest, (int, float))
         if is_known and 0 < rate < lowest:
             faults.append(
                 f"{key} ({short_type(each)}) has eta_min={lowest:g}, above "
                 f"optim_wrapper.optimizer.lr={rate:g}: the rate would rise"
             )
-            cures[f"{key}.eta_min"] = f"{rate / 20:g}"
+            fixes[f"{key}.eta_min"] = f"{rate / 20:g}"
 
 
 def _is_lowered_later(
@@ -181,7 +182,7 @@ def _class_of(scheduler: Mapping[str, Any], config: Config) -> Any:
 
 
 def _course_faults(built: dict[str, Any], length: Length) -> list[str]:
-    """Step the schedulers through the training; find late warm-ups and a rate of nothing."""
+    """Step the schedulers through the training; find late warm-ups and rates near zero."""
     epoch_length = length.epoch_length or 1
     total = length.units * epoch_length if length.by_epoch else length.units
     begins = {
@@ -250,19 +251,19 @@ def _places(schedulers: list[Any], total: int, epoch_length: int | None) -> Iter
 def _dead(
     rates: list[tuple[int, float]], total: int, epoch_length: int, keys: list[str]
 ) -> list[str]:
-    """Find a rate that is nothing during much of the training."""
+    """Find a rate that is nearly zero during much of the training."""
     highest = max(rate for _, rate in rates)
     ends = [place for place, _ in rates[1:]] + [total]
     for level, longest in _DEAD:
         spans = [(place, end - place) for (place, rate), end in zip(rates, ends, strict=True)
                  if rate < level * highest]  # fmt: skip
-        share = sum(span for _, span in spans) / total
-        if share > longest:
+        fraction = sum(span for _, span in spans) / total
+        if fraction > longest:
             unit = "epoch" if epoch_length > 1 else "step"
             return [
                 f"{', '.join(keys)} keep the learning rate below {level:g} of its highest value "
-                f"for {share:.0%} of the training, first after {unit} "
-                f"{spans[0][0] // epoch_length}: hardly anything is learned then. Lower it less "
+                f"for {fraction:.0%} of the training, first after {unit} "
+                f"{spans[0][0] // epoch_length}: the model hardly learns then. Lower it less "
                 "often, or later"
             ]
     return []

@@ -209,7 +209,7 @@ def _check_paths(config: str, out: str | Path | None) -> None:
         raise ConfigError(f"{out} would replace the config it inherits; name another file")
     if Path(out).is_file() and _STARTED not in Path(out).read_text(errors="replace").split("\n")[0]:
         raise ConfigError(
-            f"{out} is there and was not written by drivemim transfer; name another file"
+            f"{out} exists and was not written by drivemim transfer; name another file"
         )
 
 
@@ -225,8 +225,8 @@ def _read(config: str, body: str = "") -> Config:
                 if "lazy_import" not in str(error):
                     raise
                 raise ConfigError(
-                    f"{config} is written in pure Python (imports, read_base), which a config "
-                    "that names its _base_ cannot inherit; take its counterpart with _base_"
+                    f"{config} is a pure Python config (imports, read_base), which a config "
+                    "with _base_ cannot inherit; take its counterpart with _base_"
                 ) from error
 
 
@@ -244,23 +244,23 @@ def _check_fit(
         return
     config, path = names
     differences = describe_differences(exported, wanted, backbone)
-    cure = f"Take a config whose backbone is {_summary(exported)}"
+    fix = f"Take a config whose backbone is {_summary(exported)}"
     if str(exported["type"]).startswith(_OWN):
-        cure += " (those of configs/detection with vit in their name)"
+        fix += " (those of configs/detection with vit in their name)"
     # ResNets that ``MaskedResNet`` accepts.
     plain = not wanted.get("dcn") and not wanted.get("plugins")
     plain &= str((wanted.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
     if short_type(wanted) in _MASKED_RESNETS and plain:
-        cure += (
+        fix += (
             f", or pretrain {_summary(wanted)}: model.encoder.backbone of "
             "configs/pretrain/resnet50_nuscenes.py"
         )
     elif _OWN + short_type(wanted) not in (wanted["type"], exported["type"]):
-        cure += f"; DriveMIM does not pretrain {_summary(wanted)}"
+        fix += f"; DriveMIM does not pretrain {_summary(wanted)}"
     raise CheckpointError(
         f"{path} does not fit {config}: "
         + (f"in the export {differences}" if differences else "its tensors differ")
-        + f". {cure}. Tensors: {mismatch}"
+        + f". {fix}. Tensors: {mismatch}"
     )
 
 

@@ -168,13 +168,13 @@ def _backbone(user_config: Config, exported: Mapping[str, Any]) -> list[ConfigOv
     if not is_ours and isinstance(frozen, int) and 0 <= frozen < stages:
         settings.append(
             ConfigOverride("model.backbone.frozen_stages", -1,
-                    f"{frozen} trusts ImageNet's first stages; these are to be tuned")
+                    f"{frozen} assumes ImageNet weights; these stages need fine-tuning")
         )  # fmt: skip
     style = exported.get("style", "pytorch")
     if "style" in given and given.style != style:
         settings.append(
             ConfigOverride("model.backbone.style", style,
-                    f"where blocks have their stride goes with the weights; was {given.style}")
+                    f"the weights determine which convolution has the stride; was {given.style}")
         )  # fmt: skip
     if given.get("pretrained") is not None:
         settings.append(ConfigOverride("model.backbone.pretrained", None, "other weights"))
@@ -187,7 +187,7 @@ def _elsewhere(user_config: Config) -> list[ConfigOverride]:
     if user_config.get("load_from"):
         settings.append(ConfigOverride("load_from", None, "weights of a whole detector"))
     if user_config.get("backbone_checkpoint"):
-        settings.append(ConfigOverride("backbone_checkpoint", None, "loaded after every hook's"))
+        settings.append(ConfigOverride("backbone_checkpoint", None, "would replace the export"))
     init = user_config.model.get("init_cfg")
     if isinstance(init, Mapping) and init.get("type") == "Pretrained":
         settings.append(ConfigOverride("model.init_cfg", None, "weights of a whole detector"))

@@ -81,9 +81,11 @@ def export_backbone(
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
     weights = weights_of(content, checkpoint, ema=ema)
     if mismatch := describe_mismatch(pretrainer.state_dict(), weights):
+        source = "the config inside it" if config is None else config
+        fix = "take another checkpoint" if config is None else "leave --config out"
         raise CheckpointError(
-            f"{checkpoint} has not the weights of the model in {config or 'its own config'}; give "
-            f"the config of its run as --config, or another checkpoint. Tensors: {mismatch}"
+            f"{checkpoint} does not have the weights of the model in {source}; {fix}, or give the "
+            f"config of its training run with --config. Tensors: {mismatch}"
         )
     check_weights(checkpoint, weights, pretrainer.state_dict())
     pretrainer.load_state_dict(weights)
@@ -369,7 +371,7 @@ def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, 
     """
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(
-            f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
+            f"{checkpoint} is not a training checkpoint: it has no state_dict. It is "
             f"{kind_of(content)}"
         )
     kept = content.get("ema_state_dict")

@@ -2,7 +2,7 @@
 
 Masks may read annotated boxes, and an index may hold the images that results are measured on.
 Neither is wrong, but a result must say so. Otherwise it claims too much: it used labels that it
-does not count, or the measurement is transductive. Every comparison of backbones therefore asks
+does not count, or the measurement is transductive. Every comparison of backbones therefore uses
 this module first.
 """
 
@@ -31,14 +31,14 @@ class Exposure:
             it had any.
         boxes: number of them whose annotated boxes it is known to have read; None if it is unknown
             whether it read any.
-        boxes_unknown_by_start: whether ``boxes`` is None only because of weights that it started
-            from: all that is recorded read none.
+        boxes_unknown_by_initial_weights: whether ``boxes`` is None only because nothing is known of
+            the initial weights: the recorded pretraining read no boxes.
     """
 
     frames: int
     images: int | None
     boxes: int | None
-    boxes_unknown_by_start: bool = field(default=False, compare=False)
+    boxes_unknown_by_initial_weights: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class PretrainingRecord:
         readers: classes that read boxes.
         file: weights file of the record, if another pretraining started from it.
         earlier: records of the weights that it started from.
-        missing: why something is not known, as the end of a sentence; empty if everything is.
+        missing: why something is unknown, as the end of a sentence; empty if everything is known.
     """
 
     data: list[dict[str, Any]] | None
@@ -62,7 +62,7 @@ class PretrainingRecord:
     @property
     def chain(self) -> list[PretrainingRecord]:
         """This record, and those of all weights that it started from."""
-        return [self, *(each for start in self.earlier for each in start.chain)]
+        return [self, *(each for record in self.earlier for each in record.chain)]
 
     @property
     def started_from(self) -> str | None:
@@ -99,12 +99,14 @@ class PretrainingRecord:
         boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
         complete = all(each.data for each in self.chain) and images_known
         boxes_known &= self.data is not None
-        starts_known = all(each.data is not None for each in self.chain[1:])
+        initial_weights_known = all(each.data is not None for each in self.chain[1:])
         return Exposure(
             frames=len(frames),
             images=images if images or complete else None,
-            boxes=boxes if boxes_known and (boxes or starts_known) else None,
-            boxes_unknown_by_start=boxes_known and not boxes and not starts_known,
+            boxes=boxes if boxes_known and (boxes or initial_weights_known) else None,
+            boxes_unknown_by_initial_weights=boxes_known
+            and not boxes
+            and not initial_weights_known,
         )
 
     def remarks(self) -> list[str]:
@@ -116,7 +118,7 @@ class PretrainingRecord:
         ]
         for each in self.chain[1:]:
             if each.missing or each.data is None:
-                why = each.missing or "what that had seen is not known"
+                why = each.missing or "its data is unknown"
                 lines.append(f"its pretraining started from {each.file}; {why}")
         return [*lines, self.missing] if self.missing else lines
 
@@ -136,7 +138,7 @@ def read_record(path: str | Path) -> PretrainingRecord:
     if metadata is None and isinstance(meta, dict):
         metadata = checkpoint_record(meta, str(path))
     if metadata is None:
-        reason = "it is no export of DriveMIM, so what its pretraining saw is not known"
+        reason = "it is not an export of DriveMIM, so the data of its pretraining is unknown"
         return PretrainingRecord(data=None, missing=reason)
     return record_of(metadata)
 
@@ -168,12 +170,12 @@ def _origin(record: PretrainingRecord) -> str:
     return f", which started from {record.started_from}" if record.earlier else ""
 
 
-def check_images(what: str, judged: str, exposure: Exposure, *, transductive: bool) -> None:
+def check_images(what: str, where: str, exposure: Exposure, *, transductive: bool) -> None:
     """Refuse a backbone whose pretraining saw images that it is evaluated on.
 
     Args:
         what: the backbone, as messages begin.
-        judged: the frames, as the command line names them.
+        where: the frames, as the command line names them.
         exposure: exposure to those frames.
         transductive: whether the user said that the measurement is transductive.
 
@@ -183,27 +185,27 @@ def check_images(what: str, judged: str, exposure: Exposure, *, transductive: bo
     if exposure.images and not transductive:
         raise ConfigError(
             f"{what}: its pretraining saw {exposure.images} of the {exposure.frames} images of "
-            f"{judged}; pretrain without them, or give --transductive, which says so in the results"
+            f"{where}; pretrain without them, or give --transductive, which says so in the results"
         )
 
 
 def check_boxes(
-    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, cure: str
+    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, fix: str
 ) -> None:
     """Refuse a backbone whose pretraining read the annotated boxes of too many frames.
 
     Args:
         what: the backbone, as messages begin.
         record: record of its pretraining.
-        where: the frames, possibly with what is allowed of them.
+        where: the frames, possibly with the number that is allowed.
         exposure: exposure to those frames.
         most: largest number of them whose boxes may be read.
-        cure: a remedy besides other masks.
+        fix: a remedy besides other masks.
 
     Raises:
         ConfigError: if it read more, or if boxes were read and the number is unknown.
     """
-    if not record.annotated or exposure.boxes_unknown_by_start:
+    if not record.annotated or exposure.boxes_unknown_by_initial_weights:
         return
     if exposure.boxes is not None and exposure.boxes <= most:
         return
@@ -211,19 +213,19 @@ def check_boxes(
     raise ConfigError(
         f"{what}: its pretraining read the annotated boxes of {count}the {exposure.frames} frames "
         f"of {where} (read by {', '.join(record.all_readers)}); pretrain with masks that read no "
-        f"boxes, or with boxes='MotionBoxes', {cure}or give --allow-boxes-read, which says so in "
+        f"boxes, or with boxes='MotionBoxes', {fix}or give --allow-boxes-read, which says so in "
         "the results"
     )
 
 
-def unknown_frames(record: PretrainingRecord, judged: str, exposure: Exposure) -> list[str]:
+def unknown_frames(record: PretrainingRecord, where: str, exposure: Exposure) -> list[str]:
     """Return a remark if it is unknown whether images were seen and no other remark says so."""
     if exposure.images is not None:
         return []
     if any(each.missing or each.data is None for each in record.chain):
         return []
     return [
-        f"whether its pretraining saw images of {judged} is not known: the two cannot be compared, "
+        f"it is unknown whether its pretraining saw images of {where}: the two can be compared "
         "neither by files nor by tokens of scenes"
     ]
 
@@ -240,7 +242,7 @@ def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) 
 
 def _missing(data: list[dict[str, Any]]) -> str:
     if not data:
-        return "the config of its pretraining names no index, so what that saw is not known"
+        return "the config of its pretraining names no index, so its data is unknown"
     for part in data:
         if "unreadable" in part:
             return f"it does not record which frames its pretraining saw: {part['unreadable']}"

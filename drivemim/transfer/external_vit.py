@@ -68,7 +68,7 @@ def fit_vit(
         if names := [found.names[name] for name in found.weights if pattern.search(name)]:
             raise CheckpointError(
                 f"{path} has {part} ({len(names)} tensors, {names[0]} the first), which "
-                "drivemim.ViT has not: without them its features would be worthless. Take a ViT "
+                "drivemim.ViT does not have: without them its features would be wrong. Take a ViT "
                 "without them, such as MAE's, timm's, DeiT's or DINO's (v1)"
             )
     tokens = [name for name in _TOKENS if name in found.weights]

@@ -82,7 +82,7 @@ def compare_features(
     by_level = {entry["level"]: entry for entry in recorded}
     shared = [level for level in levels if level in by_level]
     if not shared:
-        return [f"levels {list(levels)} were asked for, but the export has {list(by_level)}"]
+        return [f"the model returns the levels {list(levels)}, the export has {list(by_level)}"]
     lines = []
     for level, features in zip(levels, maps, strict=True):
         if level not in by_level:

@@ -23,7 +23,7 @@ from drivemim.transfer.weights_file import read_weights
 _OWN_NAMES = ("ResNet", "ResNetV1d", "ResNeXt")
 
 
-def take_start(cfg: Config) -> dict[str, Any] | None:
+def take_initial_weights(cfg: Config) -> dict[str, Any] | None:
     """Remove the weights that a config starts from, for ``drivemim.LoadBackbone`` to load.
 
     For a pretrainer, these are ``load_from`` and the ``init_cfg`` of the model, of its encoder and
@@ -50,13 +50,13 @@ def take_start(cfg: Config) -> dict[str, Any] | None:
     else:
         places = {"model.backbone": cfg.model.get("backbone") or {}}
     for key, part in places.items():
-        start = _pretrained(part)
-        if start is None or not (is_pretrainer(cfg.model) or _is_strict(part, start)):
+        entry = _pretrained(part)
+        if entry is None or not (is_pretrainer(cfg.model) or _is_strict(part, entry)):
             continue
         part.init_cfg = _others(part.init_cfg)
         found[f"{key}.init_cfg"] = {
-            "checkpoint": start.get("checkpoint"),
-            "prefix": str(start.get("prefix") or ""),
+            "checkpoint": entry.get("checkpoint"),
+            "prefix": str(entry.get("prefix") or ""),
             "whole": key == "model",
         }
     if len(found) > 1:
@@ -66,7 +66,7 @@ def take_start(cfg: Config) -> dict[str, Any] | None:
     return next(iter(found.values()), None)
 
 
-def load_start(
+def load_initial_weights(
     model: nn.Module,
     path: str | Path,
     *,
@@ -132,6 +132,6 @@ def _others(init: Any) -> Any:
     return [entry for entry in init if short_type({"type": entry.get("type")}) != "Pretrained"]
 
 
-def _is_strict(backbone: Mapping[str, Any], start: Mapping[str, Any]) -> bool:
-    kind, path = short_type(backbone), str(start.get("checkpoint"))
+def _is_strict(backbone: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    kind, path = short_type(backbone), str(entry.get("checkpoint"))
     return kind == "ViT" or (kind in _OWN_NAMES and "://" not in path)

@@ -47,7 +47,7 @@ def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, A
         try:
             content = json.loads(path.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"--metrics {each}: {file} is no JSON: {error}") from error
+            raise DataError(f"--metrics {each}: {file} is not JSON: {error}") from error
         if isinstance(content, dict):
             # Points of charts, which mean nothing individually.
             content.pop(CURVES, None)
@@ -64,7 +64,7 @@ def check_place(path: Path) -> None:
         ConfigError: naming the page.
     """
     if path.is_file() and not path.read_text(errors="replace").startswith(TITLE):
-        raise ConfigError(f"{path} is there and is no model card; name the export otherwise")
+        raise ConfigError(f"{path} exists and is not a model card; name the export otherwise")
 
 
 def render_card(
@@ -97,9 +97,9 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     read = [part for part in data if "unreadable" not in part]
     lines = []
     if len(read) < len(data) or not data:
-        lines.append("Not all of its data could be looked at when it was exported.")
+        lines.append("Some of its data could not be read when it was exported.")
     lines += [
-        f"{Path(part['index']).name}: which frames were seen is not known; {part['unrecorded']}."
+        f"{Path(part['index']).name}: the frames that were seen are unknown; {part['unrecorded']}."
         for part in read
         if "unrecorded" in part
     ]
@@ -108,18 +108,16 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     height, width = metadata["input_size"]
     lines.append(f"Pretrained on images of {height} x {width} pixels; other sizes were not seen.")
     lines.append(
-        "Nothing is known of situations that are not in its data. Evaluate a detector on data of "
-        "the place and the cameras it is meant for."
+        "Its behaviour outside of its training data is unknown. Evaluate a detector on data from "
+        "the place and the cameras where it will be used."
     )
-    lines.append(
-        "The data has licences of its own. Read them before the weights are used or passed on."
-    )
+    lines.append("The data has licences of its own. Read them before you use or share the weights.")
     return lines
 
 
 def _part_limits(part: Mapping[str, Any]) -> Iterator[str]:
     if part["generated"]:
-        yield "every image is generated; nothing in it is real."
+        yield "all images are generated; none is real."
     if part["left_out_cameras"]:
         yield f"cameras not seen: {', '.join(part['left_out_cameras'])}."
     if len(part["cameras"]) == 1:
@@ -129,11 +127,11 @@ def _part_limits(part: Mapping[str, Any]) -> Iterator[str]:
     else:
         for word in ("night", "rain"):
             if not part[f"{word}_scenes"]:
-                yield f"no scene's description speaks of {word}."
+                yield f"no scene's description mentions {word}."
         if part["night_scenes"] == part["scenes"]:
             yield "every scene is at night."
     if not sum(part["objects"].values()):
-        yield "no annotations, so what objects occur is not known."
+        yield "no annotations, so it is unknown which objects occur."
     else:
         for name in ("pedestrian", "vehicle"):
             if not part["objects"][name]:
@@ -188,8 +186,8 @@ def _data(part: Mapping[str, Any]) -> str:
         "boxes": part["boxes"] or "none",
         "time steps": part["steps"],
         "interval of the time steps": _interval(part["steps"], part["spacing"]),
-        "one camera a clip": part["one_camera"],
-        "lidar points a frame": part["lidar_points"],
+        "one camera per clip": part["one_camera"],
+        "lidar points per frame": part["lidar_points"],
         "augmentation": _augmentation(part["augment"]),
     }
     return _table(rows)
@@ -206,10 +204,10 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
         "decoder": _config(recipe["decoder"]),
         "guide": _config(recipe["guide"]) if recipe["guide"] else "none",
         "iterations": recipe["iterations"],
-        "clips a batch": recipe["batch_size"],
+        "clips per batch": recipe["batch_size"],
         "processes": recipe["processes"],
         "clips seen": recipe["clips"],
-        "frames a clip": recipe["frames_per_clip"],
+        "frames per clip": recipe["frames_per_clip"],
         "frames seen": recipe["frames_seen"],
         "optimizer": _config(recipe["optimizer"]),
         "settings of its wrapper": _config(recipe["optimizer_settings"]),
@@ -228,7 +226,7 @@ def _started_from(recipe: Mapping[str, Any]) -> str:
     names = []
     for each in recipe.get("earlier") or ({"file": recipe["started_from"], "data": None},):
         if each["data"] is None:
-            names.append(f"{each['file']}, of whose data nothing is known")
+            names.append(f"{each['file']}, whose data is unknown")
         else:
             names.append(f"{each['file']}, which started from {_started_from(each['recipe'])}")
     return "; ".join(names)
@@ -259,9 +257,9 @@ def _metrics(
         rows = {f"training {key}": value for key, value in last["losses"].items()}
         parts.append(f"Last logged, at iteration {last['iteration']}:\n\n{_table(rows)}")
     else:
-        parts.append("No log of the run was found, so its training loss is not known.")
+        parts.append("No log of the run was found, so its training loss is unknown.")
     if not results:
-        parts.append("No result of these weights is known to this card.")
+        parts.append("This card has no results of these weights.")
     for name, (path, content) in results.items():
         numbers = list(_numbers(content))
         more = len(numbers) - _MOST_NUMBERS
@@ -273,19 +271,20 @@ def _metrics(
 
 def _use(name: str, metadata: Mapping[str, Any]) -> str:
     lines = [
-        "Into a detector's config, checked and verified:",
+        "Load them into a detector with a config:",
         f"```\ndrivemim transfer --config YOURS.py --backbone {name}.safetensors "
         "--out TRANSFER.py\n```",
-        "As a PyTorch module, which takes RGB images and normalises them:",
+        "Load them as a PyTorch module, which takes RGB images and normalises them:",
         "```python\nimport drivemim\n\n"
         f'backbone = drivemim.load_backbone("{name}.safetensors")\nmaps = backbone(images)\n```',
-        "Into a detector in Python:",
+        "Load them into a detector in Python:",
         "```python\nfrom drivemim.transfer import load_export\n\n"
         f'print(load_export(detector, "{name}.safetensors"))\n```',
     ]
     if not str(metadata["architecture"]["type"]).startswith("drivemim."):
         lines += [
-            "With plain MMDetection, and the mean, std and colours above in `data_preprocessor`:",
+            "Load them with plain MMDetection; set the mean, std and colour order above in "
+            "`data_preprocessor`:",
             f"```python\nbackbone = dict(init_cfg=dict(type='Pretrained', checkpoint='{name}.pth')"
             ")\n```",
         ]
@@ -306,7 +305,7 @@ def _augmentation(settings: Mapping[str, Any] | None) -> str:
 
 
 def _none_of(what: str) -> str:
-    return f"The run's config names no {what} by an index."
+    return f"The run's config has no {what} with an index."
 
 
 def _table(rows: Mapping[str, Any]) -> str:

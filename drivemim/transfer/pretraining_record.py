@@ -16,7 +16,7 @@ from drivemim.config.embedded import embedded_config
 from drivemim.errors import CheckpointError
 from drivemim.transfer.data_record import describe_data
 from drivemim.transfer.mask_reads import describe_reads
-from drivemim.transfer.recipe import starts_of
+from drivemim.transfer.recipe import initial_weights_of
 from drivemim.transfer.weights_file import read_weights
 
 KEY = "pretraining"
@@ -38,11 +38,11 @@ def describe_pretraining(cfg: Config) -> dict[str, Any]:
         and ``earlier``, one such record per weights file, with its ``file``. ``data`` of an earlier
         record is None if nothing is known of it.
     """
-    data, starts = describe_data(cfg), starts_of(cfg)
+    data, initial = describe_data(cfg), initial_weights_of(cfg)
     recipe = {
         "reads": describe_reads(cfg, data),
-        "started_from": " and ".join(starts) or None,
-        "earlier": [_record_of_start(path) for path in starts],
+        "started_from": " and ".join(initial) or None,
+        "earlier": [_record_of_initial_weights(path) for path in initial],
     }
     # Only JSON types: a checkpoint holds no other objects.
     record: dict[str, Any] = json.loads(json.dumps({"data": data, "recipe": recipe}))
@@ -117,12 +117,12 @@ def continue_record(
 _UNKNOWN: dict[str, Any] = {"data": None, "recipe": {}}
 
 
-def _record_of_start(path: str) -> dict[str, Any]:
+def _record_of_initial_weights(path: str) -> dict[str, Any]:
     """Return the pretraining record of a weights file, with its ``file``."""
-    return {"file": path, **(_read_start(path) or _UNKNOWN)}
+    return {"file": path, **(_read_initial_weights(path) or _UNKNOWN)}
 
 
-def _read_start(path: str) -> dict[str, Any] | None:
+def _read_initial_weights(path: str) -> dict[str, Any] | None:
     if "://" in path:
         return None
     try:

@@ -64,7 +64,7 @@ def describe_recipe(
     }
 
 
-def starts_of(cfg: Config) -> list[str]:
+def initial_weights_of(cfg: Config) -> list[str]:
     """Return the weights files that a run began with, without duplicates.
 
     The ``load_from`` of a resumed run is its own checkpoint, which is not included.

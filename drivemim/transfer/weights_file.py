@@ -44,11 +44,15 @@ def read_weights(path: str | Path, *, tensors: bool = True) -> tuple[Any, dict[s
                 names = file.keys() if tensors else ()
                 state = {name: file.get_tensor(name) for name in names}
         except safetensors.SafetensorError as error:
-            raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+            raise CheckpointError(
+                f"{path} is damaged or not a safetensors file: {error}"
+            ) from error
         try:
             metadata = json.loads(encoded) if encoded else None
         except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: its metadata is no JSON: {error}") from error
+            raise CheckpointError(
+                f"{path} is damaged: its metadata is not JSON: {error}"
+            ) from error
         return {"state_dict": state}, _checked(metadata, path)
     content = read_checkpoint(path)
     return content, _metadata_of(content, path)

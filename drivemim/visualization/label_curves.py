@@ -56,10 +56,10 @@ def _draw(axes: Axes, curves: Mapping[str, LabelCurve], frames: Mapping[float, i
     styles = itertools.cycle(zip(COLORS, MARKERS, strict=True))
     for position, (name, curve) in enumerate(curves.items()):
         color, marker = next(styles)
-        shares = [share for share in sorted(curve) if curve[share].count]
-        places = [share * BESIDE ** (position - (len(curves) - 1) / 2) for share in shares]
-        means = [100 * curve[share].mean for share in shares]
-        widths = [curve[share].half_width for share in shares]
+        fractions = [fraction for fraction in sorted(curve) if curve[fraction].count]
+        places = [fraction * BESIDE ** (position - (len(curves) - 1) / 2) for fraction in fractions]
+        means = [100 * curve[fraction].mean for fraction in fractions]
+        widths = [curve[fraction].half_width for fraction in fractions]
         bars = [0.0 if math.isnan(width) else 100 * width for width in widths]
         axes.errorbar(
             places, means, yerr=bars, color=color, marker=marker, markersize=4.5, capsize=3,
@@ -69,10 +69,10 @@ def _draw(axes: Axes, curves: Mapping[str, LabelCurve], frames: Mapping[float, i
     axes.minorticks_off()
     axes.set_xticks(
         sorted(frames),
-        [f"{100 * share:g} %\n{frames[share]:,}" for share in sorted(frames)],
+        [f"{100 * fraction:g} %\n{frames[fraction]:,}" for fraction in sorted(frames)],
         fontsize=8,
     )
-    axes.set_xlabel("labels: share, frames", fontsize=9)
+    axes.set_xlabel("labels: fraction, frames", fontsize=9)
     if frames:
         axes.set_xlim(min(frames) / BESIDE**4, max(frames) * BESIDE**4)
     axes.set_ylim(bottom=0)

@@ -79,8 +79,8 @@ def overlay_mask(
 
 def draw_error_map(errors_hw: AnyFloats, mask_hw: Bools, worst: float) -> Image:
     """Draw errors of hidden patches: dark = none, bright = ``worst`` or more; visible ones grey."""
-    share = np.clip(np.nan_to_num(errors_hw) / max(worst, 1e-12), 0, 1)
-    heat = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    fraction = np.clip(np.nan_to_num(errors_hw) / max(worst, 1e-12), 0, 1)
+    heat = cv2.applyColorMap((fraction * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return np.where(mask_hw[..., None], heat, MISSING_GREY).astype(np.uint8)
 
 
@@ -213,8 +213,8 @@ def reconstruction_panel(
     """Draw original, masked image, reconstruction and error of every frame of one clip.
 
     Each camera is a column. Each time step has four rows. The error scale is the same for the whole
-    clip: bright is the 95th percentile of the errors of its hidden patches. A legend below says so,
-    and what the target says about the pixels that it draws.
+    clip: bright is the 95th percentile of the errors of its hidden patches. A legend explains this,
+    and has the target's note on its pixels.
 
     Args:
         clips: on the CPU.
@@ -257,7 +257,7 @@ def reconstruction_legend(pixels_note: str) -> list[tuple[Image, str]]:
     """Return colour samples of a reconstruction panel, each with its meaning.
 
     Args:
-        pixels_note: what the target says about the pixels that it draws; may be empty.
+        pixels_note: the target's explanation of the pixels that it draws; may be empty.
     """
     height, width = SWATCH_SIZE
     scale = np.tile(np.linspace(0, 1, width), (height, 1))

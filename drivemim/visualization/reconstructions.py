@@ -101,7 +101,7 @@ def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
         )
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(
-            f"{checkpoint} is no training checkpoint, which has a state_dict. It is "
+            f"{checkpoint} is not a training checkpoint: it has no state_dict. It is "
             f"{kind_of(content)}"
         )
     model: MaskedPretrainer = build_model(cfg, cfg.filename, "drivemim")

@@ -8,7 +8,7 @@ from benchmarks.step_benchmark import single_frames, step_cost
 from drivemim import build_index
 
 
-def test_single_frames_are_of_the_size_asked_for() -> None:
+def test_single_frames_have_the_requested_size() -> None:
     clips = single_frames(3, (224, 320), torch.device("cpu"))
     assert clips.shape == (3, 1, 1)
     assert clips.image_size == (224, 320)

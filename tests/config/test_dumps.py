@@ -1,4 +1,4 @@
-"""What a run writes into its folder is a config that everything reads, and is written late."""
+"""The config in a run's folder: all tools read it, and it is written late."""
 
 import shutil
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_misspelt_key_is_refused_where_there_is_no_code(tmp_path, suffix):
         load_config(path)
 
 
-def test_what_a_run_wrote_trains_the_same_run(tmp_path):
+def test_the_config_written_by_a_run_trains_the_same_run(tmp_path):
     config = tmp_path / "mine.py"
     config.write_text(
         f"_base_ = {str(TOYS / 'toy.py')!r}\n"

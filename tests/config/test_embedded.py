@@ -1,4 +1,4 @@
-"""The config inside a checkpoint is data: neither its lines nor its types run."""
+"""The config inside a checkpoint is read as values; neither its lines nor its types run."""
 
 import pytest
 from mmengine.config import Config
@@ -33,7 +33,7 @@ def test_a_dumped_config_is_read_as_it_was(repository):
         ("x = ", "invalid syntax"),
     ],
 )
-def test_lines_that_are_no_values_are_refused(tmp_path, line, named):
+def test_lines_other_than_values_are_refused(tmp_path, line, named):
     marker = tmp_path / "marker"
     with pytest.raises(CheckpointError, match=f"config inside is more than values .*{named}"):
         embedded_config(MODEL + line.format(marker=marker), tmp_path / "x.pth")
@@ -47,9 +47,9 @@ def test_lines_that_are_no_values_are_refused(tmp_path, line, named):
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["{}", "dict(type='drivemim.ViT', arch='tiny', init_cfg={})",
                                    "[[{}]]"])  # fmt: skip
-def test_types_that_are_no_parts_are_refused(kind, place):
+def test_types_other_than_parts_of_a_pretrainer_are_refused(kind, place):
     inner = place.format(f"dict(type='{kind}', command='true')")
-    with pytest.raises(CheckpointError, match=f"asks for type='{kind}', which is not a registered"):
+    with pytest.raises(CheckpointError, match=f"has type='{kind}', which is not a registered"):
         embedded_config(f"model = dict(type='MaskedPretrainer', encoder={inner})", "x.pth")
 
 

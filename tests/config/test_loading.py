@@ -42,7 +42,7 @@ def test_missing_config_names_its_neighbour(toy):
     )
 
 
-def test_a_config_that_is_no_python_is_named_with_the_line(tmp_path):
+def test_a_config_with_a_syntax_error_is_named_with_the_line(tmp_path):
     (tmp_path / "mine.py").write_text("a = 1\nb = (\n")
     found = message(load_config, tmp_path / "mine.py")
     assert found.startswith(f"{tmp_path / 'mine.py'} cannot be read: SyntaxError: line 2: ")
@@ -80,7 +80,7 @@ def test_misspelt_key_of_a_dict_without_type(write, line, section, key, nearest)
         ("trian_cfg.max_iters", "the config has no key 'trian_cfg'; did you mean 'train_cfg'?"),
         ("train_dataloader.batch", "train_dataloader has no key 'batch'"),
         ("default_hooks.loger.interval", "default_hooks has no key 'loger'; did you mean 'logger'"),
-        ("custom_hooks.7.iteration", "custom_hooks is a list of 1, '7' is no position in it"),
+        ("custom_hooks.7.iteration", "custom_hooks is a list of 1, '7' is not a position in it"),
     ],
 )
 def test_option_that_nothing_reads(toy, option, complaint):
@@ -119,7 +119,7 @@ def test_settings_that_no_class_reads(repository, option, complaint):
     assert complaint in message(load_config, repository / PRETRAIN, {option: 1})
 
 
-def test_a_setting_of_what_is_none_makes_it_a_dict(write):
+def test_an_option_inside_none_makes_it_a_dict(write):
     path = write("custom = dict(type='A', augment=None)", "visualizer = dict(type='B', a=custom)")
     cfg = load_config(path, {"visualizer.a.augment.crop": (0.2, 1.0)})
     assert cfg.visualizer.a.augment == {"crop": (0.2, 1.0)}
@@ -140,7 +140,7 @@ def test_options_that_another_argument_decides_change_nothing(toy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "cure"),
+    ("option", "fix"),
     [
         ("width", "model.encoder.channels"),
         ("warmup", "param_scheduler.0.end, param_scheduler.1.begin"),
@@ -149,7 +149,7 @@ def test_options_that_another_argument_decides_change_nothing(toy, tmp_path):
         ("spare", "the key that it went into"),
     ],
 )
-def test_an_option_comes_too_late_for_a_variable(write, option, cure):
+def test_an_option_comes_too_late_for_a_variable(write, option, fix):
     path = write(
         "width, warmup, max_iters, spare, pipeline = 8, 76, 77, 78, [dict(type='A')]",
         "model = dict(encoder=dict(channels=width))",
@@ -160,7 +160,7 @@ def test_an_option_comes_too_late_for_a_variable(write, option, cure):
     )
     assert message(load_config, path, {option: 1}) == (
         f"--cfg-options {option}: '{option.partition('.')[0]}' is a variable of {path}, which has "
-        f"been read, so that changing it would change nothing; set {cure}"
+        f"been read, so that changing it would change nothing; set {fix}"
     )
 
 
@@ -252,8 +252,8 @@ def test_checkpoint_between_two_updates_is_refused(toy, tmp_path):
         train, toy, work_dir=tmp_path / "run", options={"optim_wrapper.accumulative_counts": 3}
     )
     assert found == (
-        "default_hooks.checkpoint.interval=4 is no multiple of optim_wrapper.accumulative_counts=3:"
-        " a resumed run would lose gradients; use 6"
+        "default_hooks.checkpoint.interval=4 is not a multiple of "
+        "optim_wrapper.accumulative_counts=3: a resumed run would lose gradients; use 6"
     )
 
 

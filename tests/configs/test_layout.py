@@ -1,4 +1,4 @@
-"""Configs are few, named alike, and read in one step: a config and its bases, which have none."""
+"""Layout of the configs: their names, and one level of bases."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ BASES = [path for path in FILES if "_base_" in path.parts]
 
 
 def bases_of(path):
-    """What a file assigns to ``_base_``: a list, or None."""
+    """Return the list that a file assigns to ``_base_``, or None."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_base_":
             named = ast.literal_eval(node.value)
@@ -39,7 +39,7 @@ def test_a_config_names_all_its_bases(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=config_name)
-def test_a_config_says_what_it_is_and_changes_no_other(path):
+def test_a_config_with_a_description_changes_no_other(path):
     text = path.read_text()
     assert text.startswith("#"), "says what it is"
     assert ".pop(" not in text

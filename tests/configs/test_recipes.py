@@ -1,4 +1,4 @@
-"""The options of docs/guides/detectors.md, applied to the configs that they are meant for."""
+"""The options of docs/guides/detectors.md, applied to the configs."""
 
 import re
 
@@ -33,7 +33,7 @@ def test_the_guide_has_these_recipes():
 
 @pytest.mark.parametrize("recipe", recipes())
 @pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn"])
-def test_the_guides_recipes_do_what_it_says(detector, recipe):
+def test_the_guides_recipes_have_the_described_effect(detector, recipe):
     kind = "resnet50" if "ResNet" in recipe else "vit_base"
     path = CONFIGS / "detection" / f"{detector}_{kind}_nuscenes.py"
     config = load_config(path, recipes()[recipe])

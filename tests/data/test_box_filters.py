@@ -1,4 +1,4 @@
-"""Filters of boxes that a detector is to ignore; the boxes by hand."""
+"""Filters for ignored boxes, on boxes made by hand."""
 
 import math
 
@@ -72,5 +72,5 @@ def test_filters_by_hand(filters, columns, ignored):
     ],
 )
 def test_a_limit_that_cannot_be_meant_is_named(name, value, range_):
-    with pytest.raises(ConfigError, match=f"{name}={value!r} is no number in {range_}"):
+    with pytest.raises(ConfigError, match=f"{name}={value!r} is not a number in {range_}"):
         BoxFilters.from_dict({name: value})

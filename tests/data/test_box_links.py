@@ -1,4 +1,4 @@
-"""Tracks from boxes that overlap from step to step: by hand on 100 x 400 pixels."""
+"""Tracks from boxes that overlap in consecutive steps, by hand on 100 x 400 pixels."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_a_box_is_followed_through_the_steps():
     assert link(boxes) == [[[0, 1]], [[1, 0]], [[0, 1]]]
 
 
-def test_what_has_no_partner_has_no_track():
+def test_boxes_without_a_match_have_no_track():
     assert link([[[(0, 10), None]], [[(50, 60), (2, 12)]]]) == [[[0, -1]], [[-1, 0]]]
 
 
@@ -74,7 +74,7 @@ def test_a_better_match_comes_first():
     assert link([[[(0, 10), (1, 11)]], [[(1, 11), None]]]) == [[[-1, 1]], [[1, -1]]]
 
 
-def test_overlap_that_is_asked_for():
+def test_the_overlap_threshold_is_used():
     """Shifted by 5 of 10, boxes share 5 of 15."""
     boxes = [[[(0, 10)]], [[(5, 15)]]]
     assert link(boxes, min_overlap=0.33) == [[[0]], [[0]]]
@@ -99,14 +99,14 @@ def test_no_boxes_or_no_steps(shape):
     assert tracks.tolist() == np.full((1, *shape), -1).tolist()
 
 
-def test_what_stands_is_followed_while_the_camera_drives():
+def test_standing_objects_are_linked_while_the_camera_drives():
     """15 m ahead and 6 m to the side, then 10 m: the boxes do not overlap, but one is expected."""
     boxes = [[[(235, 40, 245, 60)]], [[(252.5, 35, 267.5, 65)]]]
     assert link(boxes, driven=[0, 5], min_overlap=0.9) == [[[0]], [[0]]]
     assert link(boxes, driven=[0, 0]) == [[[-1]], [[-1]]]
 
 
-def test_what_moves_along_is_followed_by_its_place_in_the_image():
+def test_objects_moving_along_are_linked_by_image_position():
     """A car ahead that keeps its distance is not where a standing one would be."""
     boxes = [[[(235, 40, 245, 60)]], [[(235, 40, 245, 60)]]]
     assert link(boxes, driven=[0, 5], min_overlap=0.9) == [[[0]], [[0]]]

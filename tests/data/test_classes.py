@@ -70,7 +70,7 @@ def test_ranges_are_the_devkits():
     assert config_factory("detection_cvpr_2019").class_range == CLASS_RANGES
 
 
-def test_a_class_map_may_only_name_what_there_is():
+def test_a_class_map_may_only_name_existing_categories():
     check_class_map({"car": "vehicle", "rider": None}, ["car", "rider"])
     check_class_map(None, [])
     with pytest.raises(ConfigError, match="there is no category 'van'; there are none"):

@@ -5,7 +5,11 @@ import pytest
 from mmengine.config import Config
 from shipped_configs import runnable
 
-from drivemim.data.clips.clip_coverage import check_share, describe_coverage, measure_coverage
+from drivemim.data.clips.clip_coverage import (
+    check_valid_fraction,
+    describe_coverage,
+    measure_coverage,
+)
 from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 
@@ -42,15 +46,15 @@ def test_coverage_by_hand(small_index):
         "skipped": [0, 0, 0],
     }
     coverage = measure_coverage(data.clips)
-    assert (coverage.clips, coverage.frames, coverage.share) == (6, 36, 0.5)
-    assert (coverage.valid_C.tolist(), coverage.asked_C.tolist()) == ([6, 12], [18, 18])
+    assert (coverage.clips, coverage.frames, coverage.fraction) == (6, 36, 0.5)
+    assert (coverage.valid_C.tolist(), coverage.requested_C.tolist()) == ([6, 12], [18, 18])
     line = describe_coverage(data.clips, coverage)
     assert line.endswith(
         "6 clips of num_frames=3, frame_interval=None, 2 cameras; 50.0% of their 36 frames are "
         "valid (missing: 25.0% after the end of the scene, 25.0% of cameras that the scene does "
         "not have)"
     )
-    check_share(data.clips, coverage)  # exactly a half
+    check_valid_fraction(data.clips, coverage)  # exactly a half
 
 
 def test_coverage_of_sweeps_by_hand(small_index):
@@ -75,7 +79,7 @@ def test_coverage_of_sweeps_by_hand(small_index):
 def test_one_camera_a_clip_misses_no_camera(small_index):
     data = _dataset(small_index, num_frames=2, single_camera=True)
     assert _counts(data) == {"valid": [9, 6], "absent": [0, 0], "ended": [0, 3], "skipped": [0, 0]}
-    assert measure_coverage(data.clips).asked_C.tolist() == [6, 12]
+    assert measure_coverage(data.clips).requested_C.tolist() == [6, 12]
 
 
 def test_a_dropped_keyframe_is_skipped_and_not_ended(tables, write):
@@ -98,7 +102,7 @@ def test_keyframes_only_with_the_shipped_spacing_is_refused(keyframes_only):
     )
     with pytest.raises(ValueError, match=match):
         _dataset(keyframes_only, num_frames=3, frame_interval=0.25)
-    # Both cures work.
+    # Both fixes work.
     assert _counts(_dataset(keyframes_only, num_frames=3, frame_interval=0.5))["valid"] == [9, 6, 3]
     assert _counts(_dataset(keyframes_only, num_frames=3))["valid"] == [9, 6, 3]
 
@@ -127,7 +131,7 @@ def test_a_lost_camera_is_named(small_index):
     data = _dataset(small_index, scenes="mini_val", num_frames=2)
     match = r"41\.7% of their 12 .*Less than a half; cameras: .* \(valid: CAM_BACK 0\.0%\); set cam"
     with pytest.raises(ValueError, match=match):
-        check_share(data.clips, measure_coverage(data.clips))
+        check_valid_fraction(data.clips, measure_coverage(data.clips))
 
 
 @pytest.mark.parametrize(
@@ -153,14 +157,14 @@ def test_less_than_half_is_refused_with_its_cause(small_index, reason, cause):
     reasons[f"{reason}_T"] = np.array([0, 6])
     few = replace(coverage, valid_T=np.array([5, 0]), **reasons)
     with pytest.raises(ValueError, match=cause):
-        check_share(data.clips, few)
+        check_valid_fraction(data.clips, few)
 
 
 # -- the shipped configs -------------------------------------------------------------------------
 
 
 class _Rig:
-    """What ``ClipWindows`` reads of an index, for one camera of nuScenes' timing."""
+    """The parts of an index that ``ClipWindows`` reads, for one camera with nuScenes' timing."""
 
     def __init__(self, sweeps):
         rng = np.random.default_rng(4)
@@ -219,4 +223,4 @@ def test_shipped_configs_fit_nuscenes_timing(nuscenes_like):
             data = _dataset(path, single_camera=True, **timing)
             # Of 41 clips of 20 s, only those at the end lack steps.
             assert measure_coverage(data.clips).skipped_T.sum() == 0, config.name
-            assert measure_coverage(data.clips).share > 0.95, config.name
+            assert measure_coverage(data.clips).fraction > 0.95, config.name

@@ -21,7 +21,7 @@ def test_keyframes_of_following_samples(small_index):
     ]
 
 
-def test_cameras_in_the_order_asked_for(small_index):
+def test_cameras_in_the_requested_order(small_index):
     windows = _windows(small_index, 1, cameras=["CAM_FRONT", "CAM_BACK"])
     assert windows.rows(np.array([3])).tolist() == [[[16, 8]]]
     assert _windows(small_index, 1, cameras=["CAM_BACK"]).rows(np.array([0])).tolist() == [[[-1]]]

@@ -1,4 +1,4 @@
-"""Detectors' results as columns: by hand on the small data set, and every way to get them wrong."""
+"""Detection results as columns: by hand on the small data set, and invalid results."""
 
 import json
 
@@ -152,9 +152,9 @@ def test_columns_are_small(index, write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[", "results.json is no COCO results: .*write it again"),
-        ({"annotations": []}, "is no COCO results: Expected `array`, got `object`"),
-        ([result(), result(bbox=[1, 2, 3])], r"is no COCO results: .*\$\[1\].bbox"),
+        ("[", "results.json is not a COCO results file: .*write it again"),
+        ({"annotations": []}, "is not a COCO results file: Expected `array`, got `object`"),
+        ([result(), result(bbox=[1, 2, 3])], r"is not a COCO results file: .*\$\[1\].bbox"),
         ([result(), result(bbox=[1, 2, -3, 4])], r"entry 1 has bbox \[1.0, 2.0, -3.0, 4.0\]"),
         ([result(image=99)], "entry 0 has image_id 99, .* has 30 frames; .*images="),
         ([result(), result(image=-1)], "entry 1 has image_id -1"),
@@ -174,7 +174,7 @@ def test_wrong_results(index, write, content, message):
         ({}, result(500, 5), "entry 0 has category_id 5, not in .*images.json"),
         ({"categories": CATEGORIES[2:]}, result(500, 17), r"none of its categories \(cat\)"),
         ({"images": [{"id": 500, "file_name": "b/a.jpg"}]}, result(500), "no image of .*'b/a.jpg'"),
-        ({"images": 3}, result(500), "images.json is no COCO file with images and categories"),
+        ({"images": 3}, result(500), "images.json is not a COCO file with images and categories"),
     ],
 )
 def test_results_that_do_not_fit_their_images(index, write, change, entry, message):
@@ -211,14 +211,17 @@ def test_files_of_windows(index, write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([result(score=float("nan"))], r"is no COCO results: .*\$\[0\]\.score"),
-        ([result(bbox=(1, float("inf"), 2, 3))], r"is no COCO results: .*\$\[0\]\.bbox\[1\]"),
+        ([result(score=float("nan"))], r"is not a COCO results file: .*\$\[0\]\.score"),
+        (
+            [result(bbox=(1, float("inf"), 2, 3))],
+            r"is not a COCO results file: .*\$\[0\]\.bbox\[1\]",
+        ),
         ([result(), result(score="nan")], "entry 1 has a score that is not a number"),
         ([result(bbox=(1, 2, "inf", 3))], "entry 0 has a bbox that is not a number"),
-        ([result(image=2**63)], r"is no COCO results: .*9223372036854775807.*image_id"),
+        ([result(image=2**63)], r"is not a COCO results file: .*9223372036854775807.*image_id"),
         ('{"image_id": 1}\n{"image_id": 2}', "a JSON value on each line"),
     ],
 )
-def test_results_that_are_no_numbers(index, write, content, message):
+def test_results_that_are_not_numbers(index, write, content, message):
     with pytest.raises(ValueError, match=message):
         read_results(write("results.json", content), index)

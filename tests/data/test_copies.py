@@ -1,4 +1,4 @@
-"""Byte-identical images of different scenes are found, and nothing else is."""
+"""Identical images of different scenes are found, and no others."""
 
 import shutil
 from pathlib import Path

@@ -113,7 +113,7 @@ def test_an_attribute_that_the_class_cannot_have_is_none(tables, write, tmp_path
     assert found == {-1}
 
 
-def test_what_the_official_evaluation_does_not_count_is_ignored(small_index, monkeypatch):
+def test_objects_excluded_from_the_official_evaluation_are_ignored(small_index, monkeypatch):
     monkeypatch.setattr("drivemim.data.detection.detection3d_dataset._RANGES", np.full(10, 9.0))
     dataset = FrameDetection3D(index=small_index, filters=FILTERS)
     everything = FrameDetection3D(index=small_index, filters=FILTERS, within_class_range=False)
@@ -138,7 +138,7 @@ def test_what_the_official_evaluation_does_not_count_is_ignored(small_index, mon
     assert len(flags) >= 12
 
 
-def test_metainfo_says_what_was_chosen(small_index, small_root):
+def test_metainfo_has_the_selection(small_index, small_root):
     whole = FrameDetection3D(
         index=small_index, filters={}, scenes="mini_val", cameras=["CAM_FRONT"]
     )
@@ -163,7 +163,7 @@ def test_metainfo_says_what_was_chosen(small_index, small_root):
     assert len(copy.deepcopy(lazy)) == 9
 
 
-def test_what_cannot_be_is_refused(small_index, small_root, tmp_path):
+def test_impossible_values_are_refused(small_index, small_root, tmp_path):
     with pytest.raises(ConfigError, match="keyframes only"):
         FrameDetection3D(index=small_index, filters={}, keyframes_only=False)
     build_frames_index([small_root / "samples" / "CAM_FRONT"], tmp_path / "frames.arrow")

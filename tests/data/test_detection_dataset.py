@@ -58,7 +58,7 @@ def index(folder):
     return folder / "index.arrow"
 
 
-def test_items_are_what_the_coco_file_says(folder, index):
+def test_items_equal_the_coco_file(folder, index):
     dataset = FrameDetection(index=index, filters=NO_FILTERS)
     assert len(dataset) == 3
     assert dataset.metainfo["classes"] == ("pedestrian", "vehicle")
@@ -111,7 +111,7 @@ def test_frames_without_any_object_are_refused_for_training(index):
         FrameDetection(index=index, filters={}, class_map=nothing)
 
 
-def test_crowds_alone_are_nothing_to_learn(folder, tmp_path):
+def test_crowds_alone_are_refused(folder, tmp_path):
     path = folder / "images" / "train.json"
     document = json.loads(path.read_text())
     for each in document["annotations"]:

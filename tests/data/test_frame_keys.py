@@ -1,4 +1,4 @@
-"""A frame is the same wherever it is indexed, moved, copied or linked; two are never the same."""
+"""Keys of frames: equal for moved, copied and linked files, different for different frames."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ def test_a_copy_and_a_hard_link_under_another_name_are_the_same_frame(folder, tm
     assert not set(named) & set(found)
 
 
-def test_files_of_a_few_bytes_are_told_apart_by_name(tmp_path):
+def test_files_of_a_few_bytes_are_distinguished_by_name(tmp_path):
     drive = tmp_path / "data" / "drive"
     drive.mkdir(parents=True)
     for name in ("0.png", "1.png"):
@@ -120,7 +120,7 @@ def test_a_scene_with_any_box_is_annotated(folder, tmp_path):
     assert found == {"drive-train": True, "drive-val": False}
 
 
-def test_tokens_tell_scenes_apart_where_no_two_can_have_the_same(write, tables, folder, tmp_path):
+def test_unique_tokens_identify_scenes(write, tables, folder, tmp_path):
     root = write(tables)
     index = FrameIndex.open(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
     assert scene_tokens(index) == list(index.scenes.token)

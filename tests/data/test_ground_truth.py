@@ -45,9 +45,9 @@ def test_a_box_between_two_samples_by_hand(small_index):
     tokens = [index.boxes.token[box] for box in found.box]
     car = tokens.index("scene-0061-car-1")
     # Frame 1 is at 166,667 us - 10 ms of half a second; the car goes from x = 12 to 13.
-    share = 0.156667 / 0.5
-    np.testing.assert_allclose(found.center[car], [12 + share, 1 + 0.5 * share, 0.75])
-    np.testing.assert_allclose(found.rotation[car][3], np.sin(0.4 * share / 2), rtol=1e-4)
+    fraction = 0.156667 / 0.5
+    np.testing.assert_allclose(found.center[car], [12 + fraction, 1 + 0.5 * fraction, 0.75])
+    np.testing.assert_allclose(found.rotation[car][3], np.sin(0.4 * fraction / 2), rtol=1e-4)
     # The walker was not there in the sample before, so it stands where it will be.
     walker = tokens.index("scene-0061-walker-1")
     np.testing.assert_allclose(found.center[walker], [8, -2, 0.9])
@@ -72,7 +72,7 @@ def test_a_walker_projected_by_hand(small_index):
     assert found.moving.tolist() == [1]
 
 
-def test_boxes_of_no_class_are_left_out_unless_asked_for(small_index):
+def test_boxes_without_a_class_are_left_out_unless_requested(small_index):
     index = FrameIndex.open(small_index)
     row = index.frame_rows(["scene-0061-CAM_FRONT-0"])
     everything = frame_boxes(index, row, keep_unlabelled=True)

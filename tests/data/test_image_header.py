@@ -123,7 +123,7 @@ def test_xmp_of_a_tiff_file():
 
 
 @pytest.mark.parametrize("place", ELSEWHERE)
-def test_broken_text_is_no_crash(place):
+def test_broken_text_does_not_crash(place):
     data = ELSEWHERE[place](6)
     for length in range(min(len(data), 900)):
         assert read_header(io.BytesIO(data[:length])).orientation in (1, 6)
@@ -163,7 +163,7 @@ def test_progressive_and_grey_files_have_a_size():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_headers_cut_anywhere_are_no_crash(kind):
+def test_headers_cut_anywhere_do_not_crash(kind):
     data = encoded(kind, 6)
     for length in range(min(len(data), 300)):
         assert read_header(io.BytesIO(data[:length])).orientation in (1, 6)
@@ -225,9 +225,9 @@ def test_sixteen_bits_are_refused_when_they_are_indexed_and_read(tmp_path, suffi
     assert image_size(path) == (30, 20)
     assert read_image(path, token="f7", stored=(20, 30)).shape == (20, 30, 3)
     deep = tmp_path / f"16.{suffix}"
-    with pytest.raises(DataError, match=rf"16\.{suffix} has 16 bits a channel.*keep depth maps"):
+    with pytest.raises(DataError, match=rf"16\.{suffix} has 16 bits per channel.*keep depth maps"):
         image_size(deep)
-    with pytest.raises(DataError, match=rf"16\.{suffix} of frame f7 has 16 bits a channel"):
+    with pytest.raises(DataError, match=rf"16\.{suffix} of frame f7 has 16 bits per channel"):
         read_image(deep, token="f7", stored=(20, 30))
 
 

@@ -1,4 +1,4 @@
-"""JSON as programs on Windows, in Python and in pipelines write it."""
+"""JSON files of programs on Windows, in Python and in pipelines."""
 
 import bz2
 import gzip
@@ -17,7 +17,7 @@ PLAIN = json.dumps(VALUE, ensure_ascii=False)
 
 
 def text(content):
-    return JsonText(Path("a.json"), content, begin="a.json: ", cure="write it again")
+    return JsonText(Path("a.json"), content, begin="a.json: ", fix="write it again")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_constants_are_missing_and_counted(caplog):
         (b'{"a": ' + b"[" * 100_000, "a.json: it is nested too deeply; write it again"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_said_in_a_sentence(content, message):
+def test_unreadable_files_are_refused_in_one_sentence(content, message):
     with pytest.raises(DataError, match=message) as caught:
         text(content).decode(dict)
     assert "\n" not in str(caught.value)

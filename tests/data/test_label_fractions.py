@@ -1,4 +1,4 @@
-"""Shares of the labels: whole scenes and one run, nested, and the same for everyone."""
+"""Fractions of the labels: whole scenes and one run, nested, and independent of the process."""
 
 import cv2
 import numpy as np
@@ -52,7 +52,7 @@ def test_the_count_is_right_and_all_but_one_scene_are_whole(lengths, cameras, fr
 
 @given(lengths=lengths, small=fractions, large=fractions, seed=seeds)
 @settings(max_examples=200, deadline=None)
-def test_a_smaller_share_is_part_of_a_larger_one(lengths, small, large, seed):
+def test_a_smaller_fraction_is_part_of_a_larger_one(lengths, small, large, seed):
     small, large = sorted((small, large))
     frames = frames_of(lengths)
     inner = label_subset(*frames, fraction=small, seed=seed)
@@ -116,21 +116,21 @@ def test_the_numbers_of_scenes_and_moments_mean_nothing_but_their_order():
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01, float("nan")])
-def test_a_share_out_of_range_is_named(fraction):
+def test_a_fraction_out_of_range_is_named(fraction):
     with pytest.raises(ConfigError, match=f"label_fraction={fraction}"):
         label_subset(*frames_of([3]), fraction=fraction, seed=0)
     with pytest.raises(ConfigError, match="label_seed=-1"):
         label_subset(*frames_of([3]), fraction=0.5, seed=-1)
 
 
-def test_no_frames_are_no_subset():
+def test_a_subset_of_no_frames_is_refused():
     assert label_subset(*frames_of([]), fraction=0.5, seed=0).shape == (0,)
 
 
 class TestDataSet:
     """The town of two scenes: one camera of three samples, two cameras of three samples."""
 
-    def test_frames_of_a_share(self, small_index):
+    def test_frames_of_a_fraction(self, small_index):
         whole = FrameDetection(index=small_index, filters={})
         assert len(whole) == 9
         for seed in range(4):
@@ -142,7 +142,7 @@ class TestDataSet:
             expected = np.isin(whole.index.frames.sample[whole.rows], samples)
             assert half.rows.tolist() == whole.rows[expected].tolist()
 
-    def test_the_share_is_of_what_the_rest_selects(self, small_index):
+    def test_the_fraction_applies_to_the_other_selection(self, small_index):
         one = {"index": small_index, "filters": {}, "scenes": ["scene-0061"]}
         assert len(FrameDetection(**one, label_fraction=0.3)) == 2
         front = FrameDetection(**one, cameras=["CAM_FRONT"], label_fraction=0.6)
@@ -166,12 +166,12 @@ class TestDataSet:
             assert rows.tolist() == sorted(dataset.rows.tolist())
             assert counts.tolist() == [4, 4]
 
-    def test_a_bad_share_is_said_when_the_data_is_opened(self, small_index):
+    def test_a_bad_fraction_is_refused_when_the_data_is_opened(self, small_index):
         with pytest.raises(ConfigError, match="label_fraction=2"):
             FrameDetection(index=small_index, filters={}, label_fraction=2.0)
 
 
-def test_the_images_of_a_share_are_there(small_root, small_index):
+def test_the_images_of_a_fraction_are_there(small_root, small_index):
     dataset = FrameDetection(index=small_index, filters={}, label_fraction=0.01)
     for number in range(len(dataset)):
         assert cv2.imread(dataset.get_data_info(number)["img_path"]) is not None

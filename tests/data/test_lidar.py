@@ -136,7 +136,7 @@ def test_a_scene_without_lidar_has_no_points_and_a_selection_without_is_refused(
         _clip(index)
 
 
-def test_points_are_only_loaded_when_asked_for(with_sweep):
+def test_points_are_only_loaded_on_request(with_sweep):
     assert _clip(with_sweep, lidar_points=0).points_BTNP3.shape == (1, 1, 2, 0, 3)
 
 

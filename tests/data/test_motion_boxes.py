@@ -56,7 +56,7 @@ def test_no_more_than_the_largest_regions():
 
 
 def test_a_square_that_moves_before_a_camera_that_stands(still_camera):
-    """Its box is found to within a cell of 16 pixels: where it has come from has changed, too."""
+    """Its box is found to within a patch of 16 pixels: where it has come from has changed, too."""
     clip = clips_of(still_camera)[0]
     for step, (x, y) in enumerate(PLACES):
         box = clip.boxes_BTNM4[0, step, 0, 0].numpy()
@@ -101,6 +101,6 @@ def test_one_step_has_no_motion(still_camera):
 
 
 @pytest.mark.parametrize("min_change", [0, -1, 1.1, float("nan")])
-def test_change_is_a_share(still_camera, min_change):
+def test_min_change_must_be_a_fraction(still_camera, min_change):
     with pytest.raises(ValueError, match=r"min_change=.* must be in \(0, 1\]"):
         clips_of(still_camera, {"type": "MotionBoxes", "min_change": min_change})

@@ -1,4 +1,4 @@
-"""JPEG files that differ in comments and metadata only are copies."""
+"""JPEG files that differ only in comments and metadata count as copies."""
 
 import cv2
 import numpy as np

@@ -80,7 +80,7 @@ def test_no_boxes_at_all(small_index):
 
 
 @pytest.mark.parametrize("min_overlap", [0, -0.1, 1.1])
-def test_overlap_is_a_share(small_index, detected, min_overlap):
+def test_min_overlap_must_be_a_fraction(small_index, detected, min_overlap):
     config = {"type": "PseudoLabelBoxes", "file": detected, "min_overlap": min_overlap}
     with pytest.raises(ValueError, match=r"min_overlap=.* must be in \(0, 1\]"):
         clips_of(small_index, config)

@@ -98,7 +98,7 @@ def test_clips_with_sweeps(index):
     )
     coverage = measure_coverage(data.clips)
     # A camera has no gap, and clips that begin too close to a scene's end are left out.
-    assert (coverage.share, coverage.skipped_T.sum()) == (1.0, 0)
+    assert (coverage.fraction, coverage.skipped_T.sum()) == (1.0, 0)
     rows = data.rows(0)
     times = index.frames.timestamp[rows]
     assert (np.abs(np.diff(times, axis=0) - 103_257) < 1000).all()
@@ -114,7 +114,7 @@ def test_lidar_points_are_where_boxes_are(index):
     data = ClipDataset(
         index=index.path, image_size=(375, 1242), cameras=["CAM_FRONT"], lidar_points=100_000
     )
-    shares = []
+    fractions = []
     for item in range(0, len(data), 5):
         row = int(data.rows(item)[0, 0])
         points = data.load(data.rows(item), seed=0).points_BTNP3[0, 0, 0].numpy()
@@ -128,8 +128,8 @@ def test_lidar_points_are_where_boxes_are(index):
             on = ((points[:, :2] >= box[:2]) & (points[:, :2] <= box[2:])).all(axis=1)
             on &= (points[:, 2] >= depths.min() - 0.3) & (points[:, 2] <= depths.max() + 0.3)
             # The sweeps here have every eighth of the returns that were counted.
-            shares.append(on.sum() / (index.boxes.lidar_points[number] / 8))
+            fractions.append(on.sum() / (index.boxes.lidar_points[number] / 8))
     # None is missing; the street below the object and what is beside it are in the box too.
-    assert len(shares) >= 20
-    assert min(shares) > 0.8
-    assert max(shares) < 3
+    assert len(fractions) >= 20
+    assert min(fractions) > 0.8
+    assert max(fractions) < 3

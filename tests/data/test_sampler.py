@@ -33,7 +33,7 @@ def test_every_request_has_a_seed_of_its_own():
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-def test_processes_share_what_one_would_request():
+def test_processes_split_the_requests_of_a_single_process():
     batch, processes = 2, 3
     alone = _requests(60, rank=0, world_size=1)
     ranks = [_requests(20, rank=rank, world_size=processes) for rank in range(processes)]
@@ -127,7 +127,7 @@ def test_the_wrapped_data_set_speaks_through_it():
     data.full_init()
 
 
-def test_workers_give_what_the_process_itself_gives():
+def test_workers_give_the_same_items_as_the_process_itself():
     data = SeededDataset(dataset=_Noise())
 
     def batches(workers):

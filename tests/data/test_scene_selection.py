@@ -26,7 +26,7 @@ def paths(index, scenes):
     return [path for path, scene in zip(index.frames.path, scene_of, strict=True) if scene in rows]
 
 
-def test_a_split_is_what_its_file_lists(build, put_images, put_coco):
+def test_a_split_has_the_images_of_its_file(build, put_images, put_coco):
     """Both files list images of the folder ``train``, and one of them is called so as well."""
     put_images("data/train/0.jpg", "data/train/1.jpg", "data/train/2.jpg")
     train = put_coco("data/train.json", ["train/0.jpg", "train/2.jpg"])
@@ -50,7 +50,7 @@ def test_a_scene_and_a_split_that_differ_are_refused(build, put_images, put_coco
         with pytest.raises(
             ValueError,
             match=r"'train' is the name of a split and of a scene .*different frames; "
-            r"say 'train:\*' \(the split\) or 'val:train' \(the scene\)",
+            r"write 'train:\*' \(the split\) or 'val:train' \(the scene\)",
         ):
             index.scene_rows(scenes)
     assert paths(index, "train:*") == ["a/1.jpg"]
@@ -61,13 +61,15 @@ def test_a_scene_and_a_split_that_differ_are_refused(build, put_images, put_coco
 def test_an_unlabelled_folder_and_a_split_of_one_name_are_refused(build, put_images, put_coco):
     put_images("data/labelled/0.jpg", "train/1.jpg")
     index = build(put_coco("data/train.json", ["labelled/0.jpg"]), roots=("data", "train"))
-    with pytest.raises(ValueError, match=r"say 'train:\*' \(the split\) or ':train' \(the scene\)"):
+    with pytest.raises(
+        ValueError, match=r"write 'train:\*' \(the split\) or ':train' \(the scene\)"
+    ):
         index.scene_rows("train")
     assert paths(index, ":train") == ["train/1.jpg"]
     assert paths(index, "train:*") == ["data/labelled/0.jpg"]
 
 
-def test_the_same_frames_under_both_names_are_no_question(build, put_images, put_coco):
+def test_the_same_frames_under_both_names_are_accepted(build, put_images, put_coco):
     put_images("data/train/0.jpg", "data/val/1.jpg")
     index = build(
         put_coco("data/train.json", ["train/0.jpg"]), put_coco("data/val.json", ["val/1.jpg"])
@@ -86,7 +88,7 @@ def test_a_drive_in_two_splits_needs_the_split(build, put_images, put_coco):
     )
     with pytest.raises(
         ValueError,
-        match="'monday' in each of the splits 'train', 'val'; say 'train:monday' or 'val:monday'",
+        match="'monday' in each of the splits 'train', 'val'; write 'train:monday' or 'val:monday'",
     ):
         index.scene_rows(["monday"])
     assert paths(index, ["val:monday"]) == ["1.jpg"]
@@ -111,7 +113,7 @@ def test_an_official_split_counts_where_the_index_has_none_of_the_name(build, pu
         both.scene_rows("mini_train")
 
 
-def test_an_official_split_that_is_not_there_names_what_is(build, put_images, put_coco):
+def test_a_missing_official_split_names_existing_scenes(build, put_images, put_coco):
     put_images("data/a/0.jpg", "data/b/1.jpg")
     index = build()
     with pytest.raises(ValueError, match="split 'mini_train'") as error:

@@ -87,7 +87,7 @@ def test_a_copied_data_set_is_the_same(data, tmp_path, read, seconds):
     FrameIndex.open(data / "index.arrow")
 
 
-def test_content_is_not_read_where_size_and_time_tell(data, read):
+def test_content_is_not_read_if_size_and_time_suffice(data, read):
     FrameIndex.open(data / "index.arrow")
     with (data / "train.json").open("a") as file:
         file.write(" ")

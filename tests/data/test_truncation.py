@@ -57,13 +57,13 @@ def _read(tmp_path, data):
     ],
     ids=["whole", "no end", "half an end", "zeros", "ones", "video behind", "cut image behind"],
 )
-def test_what_is_complete_is_read_with_all_its_pixels(whole, change, tmp_path):
+def test_complete_images_are_read_with_all_pixels(whole, change, tmp_path):
     assert not is_truncated(change(whole))
     np.testing.assert_array_equal(_read(tmp_path, change(whole)), _pixels(whole))
 
 
 @pytest.mark.parametrize("behind", [b"", bytes(5000), b"\xff" * 5000])
-def test_what_was_cut_before_its_end_is_truncated(whole, behind, tmp_path):
+def test_files_cut_before_their_end_are_truncated(whole, behind, tmp_path):
     # The last bytes may be padding; one zero byte can stand for the last blocks' colour.
     end = len(whole) - (16 if behind else 4)
     for length in [*range(2, end, 31), end - 1, end]:
@@ -74,15 +74,15 @@ def test_what_was_cut_before_its_end_is_truncated(whole, behind, tmp_path):
 def test_a_cut_scan_shows_when_something_with_an_end_follows(whole, tmp_path):
     scan = whole.index(b"\xff\xda")
     # A progressive image that lacks the end of its last scan, the finest, passes for a whole one.
-    for share in (0.1, 0.4, 0.6):
-        length = scan + int((len(whole) - scan) * share)
+    for fraction in (0.1, 0.4, 0.6):
+        length = scan + int((len(whole) - scan) * fraction)
         with pytest.raises(ValueError, match=r"0\.jpg of frame t is truncated"):
             _read(tmp_path, whole[:length] + END)
         with pytest.raises(ValueError, match=r"0\.jpg of frame t is truncated"):
             _read(tmp_path, whole[:length] + b"\xff\xfe\0\x04no" + END)
 
 
-def test_a_grey_corner_is_no_sign_by_itself():
+def test_a_grey_corner_alone_is_not_a_sign():
     grey = np.full((40, 48, 3), 128, np.uint8)
     data = cv2.imencode(".jpg", grey)[1].tobytes()
     assert (_pixels(data) == 128).all()

@@ -1,4 +1,4 @@
-"""The demo's plan holds together."""
+"""Consistency of the demo's plan."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_the_two_initialisations_differ_in_the_backbone_and_nothing_else():
     assert set(random.command) - set(pretrained.command) == {"work_dirs/demo/finetune-random"}
 
 
-def test_what_a_step_reads_an_earlier_one_wrote():
+def test_every_input_of_a_step_is_written_by_an_earlier_one():
     written = set()
     for group in plan_demo(DemoSettings()):
         for step in group:
@@ -62,7 +62,7 @@ def test_what_a_step_reads_an_earlier_one_wrote():
         written.update(path for step in group for path in step.writes)
 
 
-def test_what_goes_when_a_step_is_stale_is_its_own():
+def test_a_stale_step_removes_only_its_own_output():
     steps = steps_of(DemoSettings())
     folders = {name: step.folder for name, step in steps.items() if step.folder}
     # A training would go on from any checkpoint there; of fewer pictures, the others would stay.
@@ -104,7 +104,7 @@ def test_default_folder_is_where_the_configs_look(repository):
         assert innermost(config.train_dataloader.dataset).index == f"{DEFAULT_WORK_DIR}/town.arrow"
 
 
-def test_what_is_said_to_read_no_boxes_reads_none(repository):
+def test_configs_described_as_reading_no_boxes_read_none(repository):
     """The title says "without labels", so no mask may follow annotated boxes."""
     (step,) = (step for step in steps_of(DemoSettings()).values() if step.name == "pretrain")
     assert "without labels" in step.title

@@ -1,4 +1,4 @@
-"""The demo's report says what its steps left behind."""
+"""The demo's report, from the results of its steps."""
 
 import base64
 
@@ -82,7 +82,7 @@ def test_numbers_times_and_commands(work_dir):
 
 def test_both_initialisations_are_in_the_charts_of_failures(work_dir):
     page = write_demo_report(SETTINGS, [], work_dir).read_text()
-    failures = page.split("<h2>Where the detectors fail</h2>")[1].split("</section>")[0]
+    failures = page.split("<h2>Errors of the detectors</h2>")[1].split("</section>")[0]
     assert failures.count("<svg") == 5
     miss_rates = failures.split("<svg")[2]
     for text in ("false positives per image", "from the pretrained backbone", "from random"):
@@ -95,7 +95,7 @@ def test_both_initialisations_are_in_the_charts_of_failures(work_dir):
     (0.2, 0.2, "was as good as", "mAP50 20.0 % against 20.0 % (+0.0 points)"),
     (float("nan"), 0.2, "cannot be compared", "mAP50 - % against 20.0 %"),
 ])  # fmt: skip
-def test_the_outcome_says_which_start_was_better(tmp_path, pretrained, random, words, gain):
+def test_the_outcome_names_the_better_initialisation(tmp_path, pretrained, random, words, gain):
     for init, value in (("pretrained", pretrained), ("random", random)):
         (tmp_path / f"results-{init}.json").write_bytes(results_json({"drivemim/mAP50": value}, {}))
     outcome = read_outcome(tmp_path)
@@ -111,7 +111,7 @@ def test_both_detectors_are_shown_on_the_same_image(work_dir):
             np.full((16, 24, 3), grey, np.uint8),
         )
     page = write_demo_report(SETTINGS, [], work_dir).read_text()
-    shown = page.split("<h2>What the detectors find</h2>")[1].split("</section>")[0]
+    shown = page.split("<h2>Detections</h2>")[1].split("</section>")[0]
     assert shown.count("data:image/") == 1
     data = shown.split("base64,")[1].split('"')[0]
     image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
@@ -124,6 +124,6 @@ def test_both_detectors_are_shown_on_the_same_image(work_dir):
     ("NormalizedPixels", "reconstruction (each hidden patch with its true mean and contrast);"),
     ("OrientedGradients", "reconstruction (strokes along the predicted edges, on mid grey);"),
 ])  # fmt: skip
-def test_the_target_says_what_its_reconstructions_show(work_dir, target, words):
+def test_targets_describe_their_reconstructions(work_dir, target, words):
     write_target(work_dir, target)
     assert words in write_demo_report(SETTINGS, [], work_dir).read_text()

@@ -1,4 +1,4 @@
-"""Data samples as a detector leaves them: by hand and at random."""
+"""Data samples with a detector's predictions, by hand and at random."""
 
 import math
 

@@ -40,7 +40,7 @@ def test_the_ends():
     assert expected_calibration_error(found) == 0.0
 
 
-def test_nobody_said_anything():
+def test_no_warning_without_a_reason():
     found = reliability(ranking([], []), 15)
     assert found.counts_K.tolist() == [0] * 15
     assert math.isnan(expected_calibration_error(found))

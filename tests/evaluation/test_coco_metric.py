@@ -113,7 +113,7 @@ def test_a_slice_ignores_objects_outside_but_not_false_positives():
     assert numbers["drivemim/pedestrian_count[distance 20-40 m]"] == 0
 
 
-def test_a_detection_of_an_object_outside_the_slice_is_no_find_inside():
+def test_a_detection_of_an_object_outside_the_slice_is_ignored():
     # Shifted by 5 of 20 pixels: IoU 15 / 25 = 0.6 with its neighbour.
     near, far = instance(BOX, distance=10.0), instance([15, 10, 35, 50], distance=50.0)
     numbers = evaluate([sample([near, far], [[15, 10, 35, 50]], [0], [0.9])])

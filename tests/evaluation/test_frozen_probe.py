@@ -44,8 +44,8 @@ def labelled_frame(boxes, labels, depths):
     )
 
 
-def test_a_patch_is_what_its_nearest_object_is():
-    # Cells of 10 pixels. A vehicle over the left three columns, a pedestrian before it in the
+def test_a_patch_has_the_class_of_its_nearest_object():
+    # Patches of 10 pixels. A vehicle over the left three columns, a pedestrian before it in the
     # second column, and padding over everything.
     clips = labelled_frame(
         [[0, 0, 30, 20], [11, 0, 19, 20], [0, 0, 40, 20]], [1, 0, -1], [10.0, 5.0, 1.0]
@@ -64,7 +64,7 @@ def test_average_precision_by_hand():
     # Precision 1 at the first hit and 2/3 at the second.
     assert average_precision(torch.tensor([4.0, 3.0, 2.0, 1.0]), positive) == pytest.approx(5 / 6)
     assert average_precision(torch.tensor([1.0, 2.0, 3.0, 4.0]), positive) == pytest.approx(0.5)
-    # Equal scores are one threshold, whatever the order: precision is the share of positives.
+    # Equal scores are one threshold, whatever the order: precision is the fraction of positives.
     assert average_precision(torch.zeros(4), positive) == pytest.approx(0.5)
     assert average_precision(torch.zeros(4), positive.flip(0)) == pytest.approx(0.5)
     assert average_precision(torch.ones(1), torch.tensor([True])) == 1.0
@@ -143,15 +143,15 @@ def test_neighbours_against_brute_force(monkeypatch):
         assert row.tolist() == pytest.approx(np.bincount(labels[nearest], minlength=3) / 20)
 
 
-def test_no_class_asks_more_neighbours_than_its_share(monkeypatch):
+def test_neighbours_come_from_equally_many_patches_per_class(monkeypatch):
     monkeypatch.setattr(module, "PATCHES_PER_CLASS", 30)
-    # Features that say nothing: votes are as many as the patches that were asked.
+    # Features that say nothing: the votes follow the number of patches of each class.
     generator = torch.Generator().manual_seed(0)
     labels = torch.tensor([0] * 900 + [1] * 10 + [2] * 90)
     train = LabelledPatches(features_XD=torch.randn(1000, 4, generator=generator), labels_X=labels)
     val = torch.randn(2000, 4, generator=generator)
-    shares = neighbour_scores(train, val).mean(dim=0)
-    torch.testing.assert_close(shares, torch.tensor([3 / 7, 1 / 7, 3 / 7]), atol=0.06, rtol=0)
+    fractions = neighbour_scores(train, val).mean(dim=0)
+    torch.testing.assert_close(fractions, torch.tensor([3 / 7, 1 / 7, 3 / 7]), atol=0.06, rtol=0)
     assert torch.equal(neighbour_scores(train, val, seed=3), neighbour_scores(train, val, seed=3))
     assert not torch.equal(neighbour_scores(train, val), neighbour_scores(train, val, seed=3))
 
@@ -171,13 +171,13 @@ def test_metrics_by_hand():
     }
 
 
-def test_probe_finds_what_is_there_and_nothing_where_nothing_is():
+def test_probe_finds_a_signal_only_if_there_is_one():
     separable = probe(random_patches(600, shift=20.0), random_patches(300, seed=1, shift=20.0))
     assert separable["linear/mAP"] == pytest.approx(1.0)
     assert separable["knn/mAP"] == pytest.approx(1.0)
     assert separable["linear/balanced_accuracy"] == pytest.approx(1.0)
     noise = probe(random_patches(4000, shift=0.0), random_patches(4000, seed=1, shift=0.0))
-    # By chance: the share of the class's patches, and one guess in three.
+    # By chance: the fraction of the class's patches, and one guess in three.
     assert noise["linear/mAP"] == pytest.approx(0.1, abs=0.03)
     assert noise["knn/mAP"] == pytest.approx(0.1, abs=0.03)
     assert noise["linear/balanced_accuracy"] == pytest.approx(1 / 3, abs=0.05)
@@ -186,7 +186,7 @@ def test_probe_finds_what_is_there_and_nothing_where_nothing_is():
     assert lines[-1] == "effective rank 1.1"  # one feature's unit outweighs the others
 
 
-def test_what_cannot_be_probed_is_said():
+def test_data_that_cannot_be_probed_is_refused():
     patches = random_patches(30)
     nobody = LabelledPatches(
         features_XD=patches.features_XD, labels_X=patches.labels_X.clamp(max=1)

@@ -1,4 +1,4 @@
-"""Intervals against scipy and tables of Student's t; curves read backwards by hand."""
+"""Intervals against scipy and tables of Student's t; fractions read from curves by hand."""
 
 import math
 
@@ -60,7 +60,7 @@ CURVE = {0.01: 0.1, 0.1: 0.3, 1.0: 0.5}
 
 
 @pytest.mark.parametrize(
-    ("target", "share"),
+    ("target", "fraction"),
     [
         (0.05, BELOW_SMALLEST),
         (0.1, 0.01),
@@ -73,11 +73,11 @@ CURVE = {0.01: 0.1, 0.1: 0.3, 1.0: 0.5}
         (math.nan, NOT_REACHED),
     ],
 )
-def test_a_curve_read_backwards(target, share):
-    assert fraction_reaching(CURVE, target) == pytest.approx(share)
+def test_a_curve_read_backwards(target, fraction):
+    assert fraction_reaching(CURVE, target) == pytest.approx(fraction)
 
 
-def test_where_a_curve_falls_the_best_so_far_stands():
+def test_a_falling_curve_keeps_its_best_value():
     curve = {1.0: 0.5, 0.25: 0.2, 0.1: 0.3, 0.01: 0.1}
     # From 0.3 at a quarter (0.2 was measured) to 0.5 at all: half-way in the logarithm.
     assert fraction_reaching(curve, 0.4) == pytest.approx(0.5)
@@ -104,22 +104,22 @@ def test_needed_against_a_baseline_by_hand():
     init = {0.1: {0: 0.25, 1: 0.2}, 1.0: {0: 0.35, 1: 0.6}}
     found = labels_needed(init, baseline, 1.0)
     # Means 0.225 and 0.475 against 0.35: half-way. Seeds: 0.05 of 0.1, 0.2 of 0.4: half-way too.
-    assert found.share == pytest.approx(10**-0.5)
+    assert found.fraction == pytest.approx(10**-0.5)
     assert found.least == pytest.approx(10**-0.5)
     assert found.most == pytest.approx(10**-0.5)
     # Means 0.225 against 0.15; seed 0 has more at once, seed 1 exactly as much.
     assert labels_needed(init, baseline, 0.1) == LabelsNeeded(
-        share=BELOW_SMALLEST, least=BELOW_SMALLEST, most=0.1
+        fraction=BELOW_SMALLEST, least=BELOW_SMALLEST, most=0.1
     )
     back = labels_needed(baseline, init, 1.0)
-    assert (back.share, back.least) == (NOT_REACHED, NOT_REACHED)
-    assert labels_needed(baseline, baseline, 1.0) == LabelsNeeded(share=1.0, least=1.0, most=1.0)
+    assert (back.fraction, back.least) == (NOT_REACHED, NOT_REACHED)
+    assert labels_needed(baseline, baseline, 1.0) == LabelsNeeded(fraction=1.0, least=1.0, most=1.0)
 
 
-def test_no_seed_with_every_share_has_no_range():
+def test_no_seed_with_every_fraction_has_no_range():
     runs = {0.1: {0: 0.1}, 1.0: {1: 0.4}}
     found = labels_needed(runs, runs, 1.0)
-    assert found.share == 1.0
+    assert found.fraction == 1.0
     assert math.isnan(found.least)
     assert math.isnan(found.most)
 

@@ -1,4 +1,4 @@
-"""The analysis of masks, from a small generated town to its table."""
+"""Analysis of masks, from a small generated town to the table."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.clips.depth_maps import read_depth
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.errors import ConfigError
-from drivemim.evaluation.mask_analysis import analysis_table, analyze_masks, needs_guide
+from drivemim.evaluation.mask_analysis import analysis_table, analyze_masks, needs_teacher
 from drivemim.masking.leakage import find_correspondences
 from drivemim.registry import MASKS
 from drivemim.town import generate_town
@@ -81,19 +81,19 @@ def test_lidar_and_maps_give_leakage_of_one_size(config, town):
 
 
 def test_guided_strategies_take_the_images_contrast(config, town):
-    results = _analyze(config, town, contrast_guide=True, only=["guided"])
+    results = _analyze(config, town, contrast_teacher=True, only=["guided"])
     assert list(results["strategies"]) == ["guided"]
     assert results["left_out"] == []
-    assert not needs_guide({"type": "RandomMask"})
-    assert needs_guide({"type": "ObjectMask", "background": {"type": "drivemim.GuidedMask"}})
+    assert not needs_teacher({"type": "RandomMask"})
+    assert needs_teacher({"type": "ObjectMask", "background": {"type": "drivemim.GuidedMask"}})
 
 
-def test_what_is_seen_twice_has_one_colour(town):
+def test_points_seen_twice_have_one_colour(town):
     """Points of a generated town found again are of the colour they were."""
     data = ClipDataset(index=town, image_size=(96, 160), num_frames=2, drop_incomplete=True)
     rows = data.rows(0)
     clips = data.load(rows, 0)
-    # Cells of one pixel, so that a cell's colour is its content's.
+    # Patches of one pixel, so that a patch's colour is its content's.
     found = find_correspondences(
         clips,
         (96, 160),
@@ -169,9 +169,9 @@ def test_the_tool(config, town, tmp_path, repository):
         cwd=repository, capture_output=True, text=True, check=True,
     )  # fmt: skip
     first = (
-        "1 clips, 1 masks each, 6x10 patches, 0.75 hidden, 0 lidar points a frame to go by; measure"
+        "1 clips, 1 masks each, 6x10 patches, 0.75 hidden, strategies get 0 lidar points per frame"
     )
     assert done.stdout.startswith(first)
     assert "| random |" in done.stdout
-    assert "Left out, for want of a guide: guided" in done.stdout
+    assert "Left out, because they need a teacher: guided" in done.stdout
     assert json.loads(out.read_text())["strategies"]["random"]["leakage"] > 0

@@ -1,4 +1,4 @@
-"""What masks do to objects and classes, counted by hand."""
+"""Hidden patches of objects and classes, counted by hand."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from drivemim.evaluation.mask_statistics import (
 )
 
 GRID = (4, 8)
-# Cells of 10 x 10 pixels: track 1 owns 2 x 3 cells at 10 m, track 2 one at 30 m.
+# Patches of 10 x 10 pixels: track 1 owns 2 x 3 patches at 10 m, track 2 one at 30 m.
 NEAR, FAR = (10.0, 10.0, 40.0, 30.0), (60.0, 0.0, 69.0, 9.0)
 
 
@@ -42,7 +42,7 @@ def two_objects(frames=1):
     return clip([NEAR, FAR], [1, 0], [10, 30], frames)
 
 
-def test_cells_of_objects():
+def test_patches_of_objects():
     found = object_patches(two_objects(frames=2), GRID)
     assert found.patches_O.tolist() == [6, 1, 6, 1]
     assert found.labels_O.tolist() == [1, 0, 1, 0]
@@ -57,7 +57,7 @@ def test_cells_of_objects():
     assert owner[1, 1, 1] == 2
 
 
-def test_an_object_that_is_covered_counts_no_cell():
+def test_an_occluded_object_owns_no_patch():
     found = object_patches(clip([NEAR, (20.0, 10.0, 30.0, 20.0)], [1, 1], [10, 20]), GRID)
     assert found.patches_O.tolist() == [6]
 
@@ -65,7 +65,7 @@ def test_an_object_that_is_covered_counts_no_cell():
 def test_a_summary_by_hand():
     objects = object_patches(two_objects(), GRID)
     masks = torch.zeros(2, 1, 1, *GRID, dtype=torch.bool)
-    masks[0, 0, 0, 1:3, 1:3] = True  # four of the six cells of the vehicle
+    masks[0, 0, 0, 1:3, 1:3] = True  # four of the six patches of the vehicle
     masks[1, 0, 0, 1:3, 1:4] = True  # all of them, and the pedestrian
     masks[1, 0, 0, 0, 6] = True
     counts = mask_counts(masks, objects)
@@ -76,7 +76,7 @@ def test_a_summary_by_hand():
     assert row["objects_hidden"] == pytest.approx((4 / 6 + 0 + 1 + 1) / 4)
     assert (row["large_objects"], row["wiped_out"]) == (2, 1)
     assert row["least_visible"] == {"0-20 m": 0, "20-40 m": None, "40+ m": None}
-    # 11 of 64 cells are hidden: 10 of 12 of vehicles, 1 of 2 of pedestrians, none of the rest.
+    # 11 of 64 patches are hidden: 10 of 12 of vehicles, 1 of 2 of pedestrians, none of the rest.
     assert row["class_balance"]["vehicle"] == pytest.approx(10 / 12 / (11 / 64))
     assert row["class_balance"]["pedestrian"] == pytest.approx(1 / 2 / (11 / 64))
     assert row["class_balance"]["rest"] == 0

@@ -1,4 +1,4 @@
-"""NuScenesDetection: ground truth through cameras scores what it scores straight to a file."""
+"""NuScenesDetection: ground truth through cameras scores the same as ground truth in a file."""
 
 import json
 import math
@@ -204,7 +204,7 @@ def test_a_class_without_objects_counts_officially_and_not_among_the_present():
     nothing = devkit_to_metrics_dict(metrics, dict.fromkeys(DETECTION_CLASSES, 0))
     assert math.isnan(nothing["NDS_present"])
     text = format_scores(NuScenesScores(split="", samples=7, numbers=nothing))
-    assert "7 samples (a selection that is no official split)" in text
+    assert "7 samples (a selection that is not an official split)" in text
 
 
 def test_order_repetition_and_padding_of_images_do_not_matter(index):
@@ -236,7 +236,7 @@ def test_a_subset_of_cameras_is_scored_on_every_sample(index, tmp_path):
     assert score(whole, change=blind) == pytest.approx(some, nan_ok=True)
 
 
-def test_a_selection_that_is_no_split(index, tmp_path):
+def test_a_selection_that_is_not_a_split(index, tmp_path):
     dataset = make_dataset(index, scenes="mini_val")
     sample = dataset.get_data_info(0)["sample_token"]
     rows = [row for row in range(len(dataset))

@@ -1,4 +1,4 @@
-"""Results files: what is written is official, and what is broken is refused by its sample."""
+"""Results files: written files are valid, and invalid entries are refused with their sample."""
 
 import copy
 import json
@@ -127,13 +127,13 @@ BROKEN = {
     "NaN rotation": (damage(rotation=[math.nan, 0.0, 0.0, 1.0]), "rotation"),
     "no rotation": (damage(rotation=[0.0, 0.0, 0.0, 0.0]), "rotation .* length 1"),
     "long rotation": (damage(rotation=[1.0, 0.0, 0.0, 1.0]), "rotation .* length 1"),
-    "camera rotation": (damage(rotation=[0.8, 0.0, 0.6, 0.0]), "no turn about the global z"),
-    "upside down": (damage(rotation=[0.0, 1.0, 0.0, 0.0]), "no turn about the global z"),
+    "camera rotation": (damage(rotation=[0.8, 0.0, 0.6, 0.0]), "not a rotation about the global z"),
+    "upside down": (damage(rotation=[0.0, 1.0, 0.0, 0.0]), "not a rotation about the global z"),
     "x y z w": (damage(rotation=[0.0, 0.0, 0.6, 0.8]), "w x y z"),
     "unknown class": (damage(detection_name="tram"), "'tram' is none of car"),
     "unknown attribute": (damage(attribute_name="vehicle.flying"), "'vehicle.flying' is none of"),
     "attribute of another class": (
-        damage(attribute_name="pedestrian.moving"), "none that a trailer can have",
+        damage(attribute_name="pedestrian.moving"), "does not belong to trailer",
     ),
     "another sample's box": (damage(sample_token="sample-1"), "'sample-1' is not that"),
     "more than 500": (too_many, "501 boxes, more than the 500"),
@@ -265,7 +265,7 @@ def test_vehicle_coordinates_are_refused(document, samples):
 
 @pytest.mark.parametrize("origin", [(0.0, 0.0), (20.0, -10.0)])
 def test_vehicle_coordinates_are_refused_near_the_origin_too(document, samples, origin):
-    """Where distances tell nothing, objects that ride along with the vehicle do."""
+    """Objects that move with the vehicle are detected even if distances are plausible."""
     shift = np.array([*origin, 0.0]) - samples.positions_S3[0]
     samples.positions_S3[:] += shift
     for box in every_box(document):

@@ -1,4 +1,4 @@
-"""Results are strict JSON, and come back as they were."""
+"""Results are strict JSON, and are read back unchanged."""
 
 import json
 import math
@@ -46,14 +46,14 @@ def test_files_of_before(tmp_path):
     assert "curves" not in json.loads(path.read_text())
 
 
-def test_what_is_no_results_file_is_named(tmp_path):
+def test_files_other_than_results_are_refused(tmp_path):
     path = tmp_path / "results.json"
     with pytest.raises(
         FileNotFoundError, match=r"no results at .*results\.json; drivemim test --out"
     ):
         read_metrics(path)
     path.write_text('{"half')
-    with pytest.raises(DataError, match=r"results\.json is no results file"):
+    with pytest.raises(DataError, match=r"results\.json is not a results file"):
         read_curves(path)
     path.write_text("[1]")
     with pytest.raises(DataError, match="holds no names"):

@@ -1,4 +1,4 @@
-"""Which objects and false positives belong to a slice, by hand."""
+"""Objects and false positives of slices, by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Merging of views: by token, once an object, whatever the order."""
+"""Merging of views by sample token, independent of the order."""
 
 from dataclasses import fields, replace
 
@@ -106,7 +106,7 @@ def test_neither_the_order_of_images_nor_of_boxes_matters(seed, count, random):
         assert not (ground_overlaps(merged[token])[1] > 0.2).any()
 
 
-def test_a_subset_of_cameras_gives_the_same_for_what_is_left():
+def test_a_subset_of_cameras_does_not_change_their_clips():
     # Three cameras whose views do not overlap, and a fourth that overlaps with the first alone.
     first, second, third = (make([[x, 0, 0], [x + 5, 0, 0]]) for x in (0, 100, 200))
     fourth = make([[0.1, 0, 0]], scores=0.4)

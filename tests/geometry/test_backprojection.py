@@ -1,4 +1,4 @@
-"""Points that patches look at, in worlds small enough to work out by hand."""
+"""World points of patches, in small worlds computed by hand."""
 
 import pytest
 import torch

@@ -55,7 +55,7 @@ def reference(corners_83, intrinsics, size, near):
 
 
 def exact_truncation(corners_83, intrinsics, size, near=0.1):
-    """Share of the box's volume out of view, by SciPy: where eleven half-spaces meet."""
+    """Return the fraction of the box's volume out of view: SciPy intersects eleven half-spaces."""
     x, y, depth = intrinsics
     height, width = size
     view = np.stack([x, width * depth - x, y, height * depth - y, [0, 0, 1]])
@@ -119,7 +119,7 @@ def test_a_bus_alongside_keeps_its_height():
 
 
 @pytest.mark.parametrize("ahead", [4.0, 2.5, 1.0])
-def test_a_wall_alongside_is_truncated_by_its_share_behind_the_view(ahead):
+def test_a_wall_alongside_is_truncated_by_its_part_behind_the_view(ahead):
     """10 m long, 2 m to the right. A right angle of view sees of it what is over 2 m ahead."""
     intrinsics = np.array([[50.0, 0, 50], [0, 50, 50], [0, 0, 1]])
     corners = corners_in_camera([ahead - 5 + 2, -2, 0], [0, 10, 1], 0)
@@ -147,8 +147,8 @@ def test_a_wall_ahead_fills_the_image():
     """No edge of it is in the image. 10 m away the image is 12.6 m x 7.1 m, the wall 100 x 20."""
     seen = project_boxes(corners_in_camera([10.5, 0, 0], [100, 1, 20], 0), K, SIZE)
     np.testing.assert_allclose(seen.boxes_M4, [[0, 0, 1600, 900]])
-    share = (1600 / 1266 * 10.5) * (900 / 1266 * 10.5) / (100 * 20)  # of the slice in its middle
-    np.testing.assert_allclose(seen.truncation_M, [1 - share], atol=0.01)
+    fraction = (1600 / 1266 * 10.5) * (900 / 1266 * 10.5) / (100 * 20)  # of the slice in its middle
+    np.testing.assert_allclose(seen.truncation_M, [1 - fraction], atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_truncation_is_near_the_volume_for_boxes_as_they_come():
 )
 @example(center=(0.1, 0, 0), wlh=(2, 0.2, 2), yaw=0, mirrored=False)
 @example(center=(2, 0, 0.0625), wlh=(1, 0.125, 2), yaw=0, mirrored=False)
-def test_any_box_is_what_exact_geometry_gives(center, wlh, yaw, mirrored):
+def test_any_box_equals_that_of_exact_geometry(center, wlh, yaw, mirrored):
     intrinsics = MIRRORED_K if mirrored else K
     corners = corners_in_camera(center, wlh, yaw)
     seen = project_boxes(corners, intrinsics, SIZE)

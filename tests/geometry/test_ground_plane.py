@@ -59,12 +59,12 @@ def test_another_focal_length():
 
 
 @pytest.mark.parametrize("bottom", [50, 30])
-def test_what_does_not_reach_the_ground_is_far_away(bottom):
+def test_rays_that_miss_the_ground_end_far_away(bottom):
     box = [235.0, 10, 245, bottom]
     np.testing.assert_allclose(moved(box, driven(5)), box, atol=0.3)
 
 
-def test_what_is_passed_has_no_box():
+def test_objects_behind_the_camera_have_no_box():
     assert moved(BOX, driven(14.8)).tolist() == [0, 0, 0, 0]
     assert moved(BOX, driven(20)).tolist() == [0, 0, 0, 0]
 

@@ -10,7 +10,7 @@ K = [[100.0, 0, 100], [0, 100, 50], [0, 0, 1]]
 
 
 def test_rays_by_hand():
-    """Cells 2 x 2 of a 100 x 200 image: centres at x 50, 150 and y 25, 75."""
+    """Patches 2 x 2 of a 100 x 200 image: centres at x 50, 150 and y 25, 75."""
     pose = torch.eye(4)
     pose[:3, 3] = torch.tensor([1.0, 2, 3])
     rays = patch_rays(torch.tensor(K)[None, None, None], pose[None, None, None], (2, 2), (100, 200))

@@ -1,4 +1,4 @@
-"""Every mask from a notebook: clips made from images, no grid and no generators."""
+"""Masks without a config: clips from images, without grid and generators."""
 
 import doctest
 
@@ -31,7 +31,7 @@ def data(images):
         "boxes": torch.tensor([[8.0, 8, 40, 40], [50, 20, 90, 60]]),
         "intrinsics": torch.tensor([[60.0, 0, 48], [0, 60, 32], [0, 0, 1]]),
         "poses": torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]]),
-        "guide_BTNhw": torch.rand(*SHAPE, *GRID, generator=torch.Generator().manual_seed(1)),
+        "teacher_map_BTNhw": torch.rand(*SHAPE, *GRID, generator=torch.Generator().manual_seed(1)),
     }
 
 
@@ -90,7 +90,7 @@ def test_boxes_without_tracks_or_labels_are_hidden_as_objects():
         (CausalMask(background=WorldMask()), {}, "WorldMask needs the intrinsics and poses"),
     ],
 )
-def test_what_a_mask_needs_and_lacks_is_named(strategy, given, lacking, data):
+def test_missing_inputs_of_a_mask_are_named(strategy, given, lacking, data):
     clips = Clips.from_images(data["images"], **{name: data[name] for name in given})
     with pytest.raises(ConfigError, match=lacking):
         strategy(clips)

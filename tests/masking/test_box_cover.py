@@ -1,4 +1,4 @@
-"""Who owns which patch: by hand, and against loops."""
+"""Owners of patches: by hand, and against loops."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Cells split_budget over frames: by hand, and as properties."""
+"""Budgets that differ between frames: by hand, and as properties."""
 
 import torch
 from hypothesis import given, settings

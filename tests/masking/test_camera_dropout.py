@@ -1,4 +1,4 @@
-"""Cameras hidden whole: how many patches of each frame, worked out by hand on a grid of 32."""
+"""Whole hidden cameras: numbers of hidden patches, by hand on a grid of 32."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_one_camera_is_left(make_clips):
     assert hidden(make_clips(shape=(1, 2, 3)), mask_ratio=28 / 32, cameras=9) == [[20, 32, 32]] * 2
 
 
-def test_what_does_not_divide_is_spread(make_clips):
+def test_remainders_are_spread(make_clips):
     # 6 x 3 - 2 x 5 = 8 over 4 frames of 5 patches; 6 x 4 - 10 = 14.
     assert hidden(make_clips(shape=(1, 2, 3)), (1, 5), mask_ratio=0.6) == [[2, 5, 2]] * 2
     (first, whole, second), (third, other, last) = hidden(

@@ -40,7 +40,7 @@ def test_the_future_takes_what_the_past_has_no_patches_for(make_clips):
     assert hidden(make_clips, (1, 3, 2), mask_ratio=0.9, future_ratio=0.25) == expected
 
 
-def test_what_does_not_divide_goes_where_the_draws_say(make_clips, monkeypatch):
+def test_remainders_go_to_the_frames_with_the_highest_draws(make_clips, monkeypatch):
     """6 x 2 patches, 10 of them in the future: 2 are left for the 4 frames of the past."""
     original = MaskContext.per_frame
 

@@ -13,7 +13,7 @@ BAYER = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]
 
 @pytest.fixture
 def phase(monkeypatch):
-    """Let the phase be given as shares of the period, down and across."""
+    """Let the phase be given as fractions of the period, down and across."""
 
     def give(down, across):
         def drawn(context, *extra):

@@ -39,7 +39,7 @@ class ReadingOrder(MaskStrategy):
         )
 
 
-def test_share_and_background_by_hand(make_clips):
+def test_fraction_and_background_by_hand(make_clips):
     """8 of 16 patches: 4 by the guide, wherever they are, and the first 4 of the others."""
     guide = torch.tensor(
         [[0.1, 9.0, 0.2, 0.3], [0.0, 0.0, 0.0, 8.0], [7.0, 0.0, 0.0, 0.0], [0.4, 0.0, 0.0, 6.0]]
@@ -83,7 +83,7 @@ def test_a_frame_is_compared_with_itself_only(make_clips):
 
 
 @pytest.mark.parametrize("hints", [0.0, 0.9])  # so many that hints have to be hidden as well
-def test_where_the_guide_is_flat_every_patch_has_the_same_chance(make_clips, hints):
+def test_a_flat_map_gives_every_patch_the_same_chance(make_clips, hints):
     clips = make_clips(shape=(2000, 1, 1), image_size=(1, 1))
     mask = GuidedMask(mask_ratio=0.5, budget_fraction=1.0, hints=hints, temperature=0)(
         clips, (2, 4), seeded(), torch.full((2000, 1, 1, 2, 4), 3.0)
@@ -183,7 +183,9 @@ def test_budget_and_determinism(
 def test_mistakes_are_named(make_clips):
     with pytest.raises(ValueError, match=r"model\.teacher=dict\(type='LossPredictor'\)"):
         GuidedMask()(make_clips(), (2, 2), seeded())
-    with pytest.raises(ValueError, match=r"guide_BTNhw of shape \(1, 1, 1, 2, 3\) .*1, 1, 2, 2"):
+    with pytest.raises(
+        ValueError, match=r"teacher_map_BTNhw of shape \(1, 1, 1, 2, 3\) .*1, 1, 2, 2"
+    ):
         GuidedMask()(make_clips(), (2, 2), seeded(), torch.zeros(1, 1, 1, 2, 3))
     for arguments, message in (
         (dict(budget_fraction=1.2), r"budget_fraction=1\.2 must be in \[0, 1\]"),

@@ -1,4 +1,4 @@
-"""What leaks: worked out by hand, and against loops over points and frames."""
+"""Leakage: by hand, and against loops over points and frames."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from drivemim.masking.leakage import TrackBoxes, find_correspondences, leakage
 
 GRID = (5, 10)
 FOCAL = 100.0
-SHIFT = 1.6  # metres to the right: at 10 m, one cell of 16 pixels
+SHIFT = 1.6  # metres to the right: at 10 m, one patch of 16 pixels
 
 
 def pose(x=0.0, z=0.0, yaw=0.0):
@@ -43,11 +43,11 @@ def no_mask(T, N):
 
 @pytest.fixture
 def moved(make_clips):
-    """One camera, a cell further right at the second time."""
+    """One camera, a patch further right at the second time."""
     return rig(make_clips, [[pose()], [pose(SHIFT)]])
 
 
-def test_a_wall_moves_by_one_cell(moved):
+def test_a_wall_moves_by_one_patch(moved):
     found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     assert len(found.own_P) == 2 * 50 * 25
     assert int(found.middle_P.sum()) == 2 * 50
@@ -59,15 +59,15 @@ def test_a_wall_moves_by_one_cell(moved):
     assert not found.same_time_E.any()
 
 
-def test_what_leaks_is_what_a_visible_cell_shows(moved):
+def test_hidden_points_leak_through_visible_patches(moved):
     found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     mask = no_mask(2, 1)
     mask[0] = True
     counts = leakage(mask, found)
-    assert counts.share == pytest.approx(0.9)
-    assert counts.share_time == pytest.approx(0.9)
-    assert counts.share_patches == pytest.approx(0.9)
-    assert counts.share_cameras == 0
+    assert counts.fraction == pytest.approx(0.9)
+    assert counts.fraction_time == pytest.approx(0.9)
+    assert counts.fraction_patches == pytest.approx(0.9)
+    assert counts.fraction_cameras == 0
     # Columns 1 to 5 are now hidden where they reappear, 6 to 9 of ten are not.
     mask[1, :, :, :5] = True
     counts = leakage(mask, found)
@@ -81,11 +81,11 @@ def test_the_same_part_of_the_world_hidden_everywhere_does_not_leak(moved):
     found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     mask = no_mask(2, 1)
     mask[0, :, :, 4:7] = mask[1, :, :, 3:6] = True
-    assert leakage(mask, found).share == 0
+    assert leakage(mask, found).fraction == 0
     tube = no_mask(2, 1)
     tube[:, :, :, 4:7] = True
     # Of three hidden columns one reappears beside the tube, in either direction.
-    assert leakage(tube, found).share == pytest.approx(1 / 3)
+    assert leakage(tube, found).fraction == pytest.approx(1 / 3)
 
 
 def test_the_sky_stays_where_it_is(moved):
@@ -98,7 +98,7 @@ def test_the_sky_stays_where_it_is(moved):
     assert torch.equal(found.patch_E[sky_E], (own_E[sky_E] + 50) % 100)
 
 
-def test_what_stands_in_the_way_hides(moved):
+def test_occluders_hide_points(moved):
     depth = wall(2, 1)
     depth[1, :, :, 32:64] = 4.0
     found = find_correspondences(moved, GRID, depth_TNHW=depth)
@@ -111,7 +111,7 @@ def test_what_stands_in_the_way_hides(moved):
     assert not ((columns_E == 2) | (columns_E == 3)).any()
 
 
-def test_cameras_and_times_are_told_apart(make_clips):
+def test_leakage_by_cameras_and_by_time(make_clips):
     clips = rig(make_clips, [[pose(), pose()], [pose(), pose()]])
     found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 2), per_side=1)
     mask = no_mask(2, 2) | True
@@ -121,8 +121,8 @@ def test_cameras_and_times_are_told_apart(make_clips):
     mask[0, 1, 0, 2] = mask[1, 1, 0, 2] = False  # the other camera, at both
     counts = leakage(mask, found)
     assert int(counts.hidden) == 200 - 4
-    # Cell 0 leaks from (0,0), (1,0), (1,1): to the first at once, to the second two in time; cell
-    # 1 from (0,0), (0,1) in time and (1,1) at once; cell 2 from (0,0) and (1,0) by both.
+    # Patch 0 leaks from (0,0), (1,0), (1,1): to the first at once, to the second two in time; patch
+    # 1 from (0,0), (0,1) in time and (1,1) at once; patch 2 from (0,0) and (1,0) by both.
     assert int(counts.leaked) == 3 + 3 + 2
     assert int(counts.leaked_cameras) == 1 + 1
     assert int(counts.leaked_time) == 2 + 2
@@ -148,7 +148,7 @@ def track_boxes(boxes_T):
 
 def test_points_move_with_their_box(make_clips):
     clips = rig(make_clips, [[pose()], [pose()]])
-    # Around the middle of one cell, and two cells further left later on.
+    # Around the middle of one patch, and two patches further left later on.
     boxes = track_boxes([box(0.8, (1.3, 0.4, 1.3)), box(-2.4, (1.3, 0.4, 1.3))])
     found = find_correspondences(clips, GRID, depth_TNHW=wall(2, 1), track_boxes=boxes, per_side=1)
     there = dict(zip(found.own_P[found.point_E].tolist(), found.patch_E.tolist(), strict=True))
@@ -206,7 +206,7 @@ def test_points_at_and_behind_a_camera_are_not_seen(make_clips, ahead, seen):
     assert len(find_correspondences(clips, GRID).point_E) == seen
 
 
-def test_the_middle_of_a_cell_is_its_point_nearest_to_it(moved):
+def test_the_middle_of_a_patch_is_its_point_nearest_to_it(moved):
     rows = [[(81.0, 40.0, 10.0), (86.0, 41.0, 10.0), (95.0, 40.0, 10.0)], []]
     found = find_correspondences(replace(moved, points_BTNP3=lidar(rows, 2, 1)), GRID)
     assert found.middle_P.tolist() == [False, True, False]
@@ -216,18 +216,18 @@ def test_degenerate_masks_and_clips_leak_nothing(make_clips, moved):
     found = find_correspondences(moved, GRID, depth_TNHW=wall(2, 1))
     nothing = leakage(no_mask(2, 1), found)
     assert int(nothing.hidden) == int(nothing.leaked) == 0
-    assert nothing.share == 0
-    assert leakage(~no_mask(2, 1), found).share == 0
+    assert nothing.fraction == 0
+    assert leakage(~no_mask(2, 1), found).fraction == 0
     single = rig(make_clips, [[pose()]])
     found = find_correspondences(single, GRID, depth_TNHW=wall(1, 1))
     assert len(found.point_E) == 0
     mask = no_mask(1, 1)
     mask[..., :5] = True
     assert int(leakage(mask, found).hidden) == 25 * 25
-    assert leakage(mask, found).share == 0
+    assert leakage(mask, found).fraction == 0
     blind = find_correspondences(moved, GRID)
     assert len(blind.own_P) == len(blind.point_E) == 0
-    assert leakage(~no_mask(2, 1), blind).share == 0
+    assert leakage(~no_mask(2, 1), blind).fraction == 0
 
 
 def test_missing_frames_neither_leak_nor_give_away(moved):
@@ -305,8 +305,8 @@ def reference(clips, grid, depth_TNHW, boxes, per_side):
                     z = min(z, 1000)
                     if not (around.min() * 0.97 - 0.3 <= z <= around.max() * 1.03 + 0.3):
                         continue
-                    cell = ((t2 * N + n2) * h + int(v * h / height)) * w + int(u * w / width)
-                    seen.add((source, row, column, cell, t2 == t))
+                    patch = ((t2 * N + n2) * h + int(v * h / height)) * w + int(u * w / width)
+                    seen.add((source, row, column, patch, t2 == t))
     return seen
 
 
@@ -338,7 +338,7 @@ def test_against_loops(make_clips, seed):
     own_E = found.own_P[found.point_E].tolist()
     got = sorted(zip(own_E, found.patch_E.tolist(), found.same_time_E.tolist(), strict=True))
     assert len(got) > 60
-    assert got == sorted((own, cell, at_once) for own, _, _, cell, at_once in expected)
+    assert got == sorted((own, patch, at_once) for own, _, _, patch, at_once in expected)
 
 
 def test_bad_arguments(make_clips, moved):

@@ -1,4 +1,4 @@
-"""Mixtures of strategies whose masks are told apart at a glance."""
+"""Mixtures of strategies with easily recognised masks."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from drivemim.masking import (
 )
 
 
-class Cell(MaskStrategy):
+class SinglePatch(MaskStrategy):
     """Hides one patch of 1 x 4 before all others."""
 
     def __init__(self, patch, budgets=None):
@@ -44,7 +44,9 @@ def test_draws_choose_by_weight(make_clips, draws):
     # Of weights 1, 2 and 1 the first has draws below a quarter, the last from three quarters on.
     draws(0.0, 0.24, 0.25, 0.74, 0.75, 0.99)
     strategy = MixtureMask(
-        mask_ratio=0.25, strategies=[Cell(0), Cell(1), Cell(3)], weights=[0.5, 1, 0.5]
+        mask_ratio=0.25,
+        strategies=[SinglePatch(0), SinglePatch(1), SinglePatch(3)],
+        weights=[0.5, 1, 0.5],
     )
     mask = strategy(make_clips(shape=(6, 2, 1)), (1, 4), torch.Generator())
     hidden = mask[:, :, 0, 0].int().argmax(-1)
@@ -53,16 +55,18 @@ def test_draws_choose_by_weight(make_clips, draws):
 
 def test_weights_are_equal_by_default(make_clips, draws):
     draws(0.33, 0.34, 0.66, 0.67)
-    strategy = MixtureMask(mask_ratio=0.25, strategies=[Cell(0), Cell(1), Cell(2)])
+    strategy = MixtureMask(
+        mask_ratio=0.25, strategies=[SinglePatch(0), SinglePatch(1), SinglePatch(2)]
+    )
     mask = strategy(make_clips(shape=(4, 1, 1)), (1, 4), torch.Generator())
     assert mask[:, 0, 0, 0].int().argmax(-1).tolist() == [0, 1, 1, 2]
 
 
 def test_budgets_are_those_of_the_strategy_drawn(make_clips, draws):
     draws(0.1, 0.9)
-    uneven = Cell(1, torch.tensor([[[0], [4]], [[3], [1]]]))
+    uneven = SinglePatch(1, torch.tensor([[[0], [4]], [[3], [1]]]))
     clips = make_clips(shape=(2, 2, 1))
-    for strategies in ([Cell(0), uneven], [uneven, Cell(0)]):
+    for strategies in ([SinglePatch(0), uneven], [uneven, SinglePatch(0)]):
         mask = MixtureMask(mask_ratio=0.5, strategies=strategies)(clips, (1, 4), torch.Generator())
         expected = [[2, 2], [3, 1]] if strategies[1] is uneven else [[0, 4], [2, 2]]
         assert mask.sum((-2, -1))[..., 0].tolist() == expected

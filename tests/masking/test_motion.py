@@ -73,7 +73,7 @@ def test_nothing_moves(scene):
     assert (change(scene()) == 0).all()
 
 
-def test_driving_over_still_ground_is_no_change(scene):
+def test_driving_over_still_ground_is_not_a_change(scene):
     """Little remains where the pattern is finer than a patch; taken as static, half changes."""
     clips = scene()
     drive(clips, 1.0)
@@ -97,7 +97,7 @@ def test_a_square_that_moves_while_driving(scene):
         assert (found > 0.05).sum() <= 2
 
 
-def test_what_another_frame_did_not_see_is_unchanged(scene):
+def test_points_outside_the_other_frame_are_unchanged(scene):
     """A camera that turned right by 40 pixels knows nothing of the rightmost 5 columns."""
     clips = scene(T=2)
     clips.intrinsics_BTN33[0, 1, 0, 0, 2] -= 40
@@ -134,14 +134,14 @@ def test_cameras_with_less_than_two_frames_have_no_change(scene, valid):
     assert (change(clips) == 0).all()
 
 
-def test_a_flicker_of_the_whole_image_is_no_change(scene):
+def test_a_flicker_of_the_whole_image_is_not_a_change(scene):
     clips = scene(T=2)
     clips.images_BTNHWC[0, 1] = (clips.images_BTNHWC[0, 1].int() + 40).clamp(max=255).byte()
     assert change(clips)[:, 2:-2, 2:-2].mean() < 0.02
 
 
 def test_changed_patches_are_hidden_first(scene):
-    """8 patches changed in every frame, and the share of 150 patches has room for all."""
+    """8 patches changed in every frame; the budget fraction of 150 patches has room for all."""
     clips = scene()
     for t, left in enumerate((4, 10, 14)):
         paint(clips, t, left)
@@ -152,7 +152,7 @@ def test_changed_patches_are_hidden_first(scene):
     assert mask.sum((-1, -2)).unique().tolist() == [150]
 
 
-def test_changed_patches_take_no_more_than_their_share(scene):
+def test_changed_patches_take_no_more_than_their_fraction(scene):
     """Of 8 patches or more, 4 (0.1 of 40) are drawn: the rest have no better chance than others."""
     clips = scene(T=2)
     paint(clips, 0, 4)

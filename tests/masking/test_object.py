@@ -66,7 +66,7 @@ def test_the_same_part_of_the_object_is_kept_at_another_size(make_clips):
         torch.testing.assert_close(small, large / 2, atol=0.6, rtol=0)
 
 
-def test_what_is_kept_lies_together_anywhere(make_clips):
+def test_kept_patches_lie_together(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]})
     strategy = ObjectMask(
         mask_ratio=0.5, budget_fraction=1.0, visible_fraction=4 / 64, track_hidden=1.0
@@ -81,7 +81,7 @@ def test_what_is_kept_lies_together_anywhere(make_clips):
 
 
 def test_other_tracks_are_hidden_as_the_background(make_clips):
-    """Where nothing has to be kept, the mask is the background's own."""
+    """If no patch has to be kept, the mask is that of the background strategy."""
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]}, (1, 2, 2))
     strategy = ObjectMask(
         track_hidden=0.0, visible_fraction=0.0, min_visible=0, background=TubeMask()
@@ -91,7 +91,7 @@ def test_other_tracks_are_hidden_as_the_background(make_clips):
     assert torch.equal(strategy(clips, GRID, seeded()), TubeMask()(clips, GRID, generator))
 
 
-def test_share_limits_hidden_tracks(make_clips):
+def test_fraction_limits_hidden_tracks(make_clips):
     """64 patches of budget, 16 of them for the track: it gets those, and chance for the others."""
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 40, 7, 9.0)]})
     strategy = ObjectMask(
@@ -102,7 +102,7 @@ def test_share_limits_hidden_tracks(make_clips):
     assert (scores[..., :4, :] >= 1).sum() == 16
 
 
-def test_whole_tracks_come_first_when_the_share_is_short(make_clips):
+def test_whole_tracks_come_first_when_the_fraction_is_short(make_clips):
     """Two tracks of 16 patches, 16 patches for objects: one is hidden, the same everywhere."""
     rows = [(0, 0, 40, 40, 1, 5.0), (80, 0, 120, 40, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows, (0, 1, 0): rows[::-1]}, (1, 2, 1))
@@ -127,7 +127,7 @@ def test_kept_patches_pay_last_when_the_budget_needs_them(make_clips):
     assert {level: int((levels == level).sum()) for level in expected} == expected
 
 
-def test_the_nearer_object_keeps_its_own_share(make_clips):
+def test_the_nearer_object_keeps_its_own_fraction(make_clips):
     """A near box of 4 patches inside a far one of 16: each keeps a quarter of what it owns."""
     rows = [(0, 0, 40, 40, 1, 30.0), (10, 10, 30, 30, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows})
@@ -154,7 +154,7 @@ def labelled(clips, labels):
     return clips
 
 
-def test_balance_gives_objects_their_share_and_no_more(make_clips):
+def test_balance_gives_objects_their_fraction_and_no_more(make_clips):
     """Two boxes of 32 patches, budget 64, a quarter of it: 16, all of one track, in every frame."""
     rows = [(0, 0, 80, 40, 1, 5.0), (80, 40, 160, 80, 2, 5.0)]
     clips = make_clips({(0, t, n): rows for t in range(2) for n in range(2)}, (1, 2, 2))
@@ -171,13 +171,13 @@ def test_balance_gives_objects_their_share_and_no_more(make_clips):
     assert chosen == {0, 16}
 
 
-def test_balance_takes_all_but_what_is_kept_where_the_share_asks_for_more(make_clips):
+def test_a_large_quota_hides_all_but_the_kept_patches(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 40, 40, 1, 5.0)]})
     strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.5, visible_fraction=0.25)
     assert strategy(clips, GRID, seeded())[..., :4, :4].sum() == 12
 
 
-def test_a_share_for_each_class(make_clips):
+def test_a_fraction_for_each_class(make_clips):
     """Pedestrians of 8 patches and vehicles of 32: 10 % of 64 is 6, 25 % is 16."""
     rows = [(0, 0, 20, 40, 1, 5.0), (30, 0, 50, 40, 2, 5.0), (80, 0, 160, 40, 3, 5.0)]
     clips = labelled(make_clips({(0, t, 0): rows for t in range(2)}, (1, 2, 1)), [0, 0, 1])
@@ -278,7 +278,7 @@ class Uneven(RandomMask):
         return MaskScores(scores_BTNhw=super().score(context).scores_BTNhw, num_masked_BTN=budgets)
 
 
-def test_the_share_is_of_the_frames_own_budget(make_clips):
+def test_the_fraction_is_of_the_frames_own_budget(make_clips):
     clips = make_clips({(0, t, 0): [(0, 0, 80, 80, 7, 9.0)] for t in range(2)}, (1, 2, 1))
     strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.25, background=Uneven())
     mask = strategy(clips, GRID, seeded())[0, :, 0]
@@ -349,7 +349,7 @@ def test_a_batch_of_clips_without_boxes_is_masked_as_the_background(make_clips):
     assert torch.equal(ObjectMask()(clips, GRID, seeded()), RandomMask()(clips, GRID, generator))
 
 
-def test_more_boxes_than_can_be_told_apart(make_clips):
+def test_more_boxes_than_the_sort_key_holds(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 40, 40, 7, 9.0)]}, padding=4095)
     with pytest.raises(ValueError, match="4096 boxes in a frame; object masks take up to"):
         ObjectMask()(clips, GRID, seeded())

@@ -52,7 +52,7 @@ def clips_of(make_clips, frames):
     track_hidden=st.floats(0, 1),
     mask_ratio=st.floats(0, 1),
 )
-def test_every_object_keeps_its_share(
+def test_every_object_keeps_its_fraction(
     make_clips, frames, budget_fraction, visible_fraction, min_visible, track_hidden, mask_ratio
 ):
     clips = clips_of(make_clips, frames)
@@ -89,7 +89,7 @@ def test_every_object_keeps_its_share(
 @settings(max_examples=50, deadline=None)
 @given(frames=st.lists(boxes_of_a_frame, min_size=4, max_size=4), seed=st.integers(0, 99))
 def test_a_track_is_hidden_in_every_frame_or_in_none(make_clips, frames, seed):
-    """With room for all, a hidden track loses all but its share wherever it owns patches."""
+    """With room for all, a hidden track loses all but its fraction wherever it owns patches."""
     clips = clips_of(make_clips, frames)
     context = MaskContext(clips=clips, grid=GRID, mask_ratio=1.0, generators=seeded(seed))
     scores = (

@@ -7,7 +7,7 @@ from drivemim.masking.object_sampling import draw_objects, hashed_uniform
 
 
 def hidden(clips, track_hidden):
-    """Which objects of which frames are hidden: (B, T, N, M)."""
+    """Return whether each object of each frame is hidden: (B, T, N, M)."""
     generators = clip_generators(clips)
     context = MaskContext(clips=clips, grid=(8, 16), mask_ratio=0.5, generators=generators)
     return draw_objects(context, track_hidden, num_peek_frames=0).hidden_BTNM
@@ -16,8 +16,8 @@ def hidden(clips, track_hidden):
 def test_track_hidden_is_a_probability(make_clips):
     rows = [(10 * m, 0, 10 * m + 10, 20, m, 5.0) for m in range(16)]
     clips = make_clips({(b, 0, 0): rows for b in range(50)}, (50, 1, 1))
-    share = hidden(clips, 0.25).float().mean()
-    assert 0.18 < share < 0.32  # 800 draws: standard deviation 0.015
+    fraction = hidden(clips, 0.25).float().mean()
+    assert 0.18 < fraction < 0.32  # 800 draws: standard deviation 0.015
 
 
 def test_a_track_is_drawn_once_and_a_box_without_one_in_every_frame(make_clips):

@@ -1,4 +1,4 @@
-"""Every strategy says what it reads: a mask follows nothing else."""
+"""Every strategy declares its inputs, and its mask depends on nothing else."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def without(clips, what):
 
 
 def all_of(strategy):
-    """What a strategy and those inside it say that they read."""
+    """Return the declared inputs of a strategy and of those inside it."""
     inside = (
         [strategy.background]
         if hasattr(strategy, "background")
@@ -71,7 +71,7 @@ def test_every_registered_strategy_says_what_it_reads():
     assert all("reads" in vars(kind) for kind in registered.values())
 
 
-def test_a_strategy_that_does_not_say_is_taken_to_read_everything():
+def test_a_strategy_without_reads_counts_as_reading_everything():
     class Silent(MaskStrategy):
         def score(self, context):
             return RandomMask().score(context)
@@ -79,7 +79,7 @@ def test_a_strategy_that_does_not_say_is_taken_to_read_everything():
     assert Silent().reads == set(READABLE) == {"boxes", "tracks", "lidar"}
 
 
-def test_masks_follow_what_is_said_and_nothing_else(clips, repository):
+def test_masks_depend_only_on_their_declared_inputs(clips, repository):
     strategies = Config.fromfile(repository / "configs/masks/strategies.py").strategies.to_dict()
     guide = torch.rand(1, 2, 2, *GRID)
     followed = {}

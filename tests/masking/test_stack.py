@@ -1,4 +1,4 @@
-"""Shares of the budget, with strategies whose order of patches is known."""
+"""Fractions of the budget, with strategies whose order of patches is known."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def hide(make_clips, hidden, strategies, budget_fractions):
     return "".join(".#"[hidden] for hidden in mask[0, 0, 0, 0].int().tolist())
 
 
-def test_each_hides_its_share(make_clips):
+def test_each_hides_its_fraction(make_clips):
     assert hide(make_clips, 4, [FALLING, RISING], [0.75, 0.25]) == "###....#"
     assert hide(make_clips, 4, [FALLING, RISING], [0.25, 0.75]) == "#....###"
     assert hide(make_clips, 4, [FALLING, RISING], [1.0, 0.0]) == "####...."
@@ -41,7 +41,7 @@ def test_each_hides_its_share(make_clips):
     assert hide(make_clips, 5, [MIDDLE, FALLING, RISING], [0.4, 0.4, 0.2]) == "##.##..#"
 
 
-def test_what_is_taken_goes_to_the_next_best(make_clips):
+def test_a_taken_object_leaves_the_next_best(make_clips):
     """The first takes patches 0 to 3; the second, which would have begun with 3 and 4, 4 and 5."""
     assert hide(make_clips, 6, [FALLING, MIDDLE, RISING], [4 / 6, 2 / 6, 0]) == "######.."
     assert hide(make_clips, 8, [FALLING, MIDDLE], [0.5, 0.5]) == "########"
@@ -63,13 +63,13 @@ def test_one_strategy_is_itself(make_clips):
 
 
 def test_any_number_of_patches_is_shared_in_proportion(make_clips):
-    """Where another strategy hides fewer patches of a frame than the budget, or more."""
+    """The fractions hold if another strategy hides fewer or more patches of a frame."""
     strategy = StackMask(strategies=[FALLING, RISING], budget_fractions=[0.5, 0.5])
     context = MaskContext(
         clips=make_clips(), grid=(1, 8), mask_ratio=0.5, generators=torch.Generator()
     )
     scores = strategy.score(context).scores_BTNhw.flatten()
-    # Cells 0 and 7 first, then 1 and 6; of those not chosen the last strategy's best: 5.
+    # Patches 0 and 7 first, then 1 and 6; of those not chosen the last strategy's best: 5.
     assert set(scores.topk(2).indices.tolist()) == {0, 7}
     assert set(scores.topk(4).indices.tolist()) == {0, 1, 6, 7}
     assert scores.topk(8).indices.tolist()[4:] == [5, 4, 3, 2]

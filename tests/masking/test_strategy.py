@@ -1,4 +1,4 @@
-"""The contract that every mask strategy meets, and its building blocks by hand."""
+"""The contract of all mask strategies, and its building blocks by hand."""
 
 import math
 from dataclasses import fields, replace
@@ -136,7 +136,7 @@ def check_budget(strategy, clips, mask):
         grid=grid,
         mask_ratio=strategy.mask_ratio,
         generators=clip_generators(clips),
-        guide_BTNhw=guide_of(clips, grid),
+        teacher_map_BTNhw=guide_of(clips, grid),
     )
     mask_scores = strategy.score(context)
     assert mask_scores.scores_BTNhw.isfinite().all()
@@ -287,7 +287,7 @@ def test_the_budget_fraction_is_of_the_frames_own_budget(kind):
     clips = synthetic_clips(1, 2, 0, (4, 4), torch.device("cpu"))
     context = MaskContext(
         clips=clips, grid=(4, 4), mask_ratio=0.5, generators=same_seed(),
-        guide_BTNhw=torch.rand(*clips.shape, 4, 4),
+        teacher_map_BTNhw=torch.rand(*clips.shape, 4, 4),
     )  # fmt: skip
     mask_scores = strategy.score(context)
     assert mask_scores.num_masked_BTN.flatten().tolist() == 6 * [0] + 6 * [16]

@@ -1,4 +1,4 @@
-"""World masks, by cameras whose view of each other's world is known to the patch."""
+"""World masks, on cameras whose overlap is known exactly."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def mask(strategy, clips, grid=GRID, seed=0):
     return strategy(clips, grid, torch.Generator().manual_seed(seed))[0]
 
 
-def test_what_is_hidden_stays_hidden_where_it_moves_to(rig):
+def test_hidden_content_stays_hidden_as_it_moves(rig):
     """Looking left, the row 20 pixels below the middle is 6.4 m away.
 
     There, 0.64 m of driving is 80 * 0.64 / 6.4 = 8 pixels, one patch.
@@ -98,7 +98,7 @@ def test_every_time_can_have_a_mask_of_its_own(rig):
 
 
 def test_lidar_says_how_far_things_move(rig):
-    """What is 4 m away moves by 80 * 0.8 / 4 = 16 pixels, two patches; the wall is further away."""
+    """Points 4 m away move by 80 * 0.8 / 4 = 16 pixels, two patches; the wall is further away."""
     clips = rig(T=2, axes=LEFT)
     clips.camera_to_clip_BTN44[:, 1, :, 0, 3] = 0.8
     y, x = torch.meshgrid(torch.arange(10) * 8.0 + 4, torch.arange(20) * 8.0 + 4, indexing="ij")

@@ -18,7 +18,7 @@ STATISTICS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 @dataclass
 class ShuffledMask:
-    """Hide a random share of each frame, with as little code as that takes."""
+    """Hide a random fraction of each frame, with as little code as that takes."""
 
     mask_ratio: float
 

@@ -1,4 +1,4 @@
-"""How often a training step waits for values of the device."""
+"""Number of times that a training step waits for values of the device."""
 
 from collections.abc import Callable
 from typing import Any

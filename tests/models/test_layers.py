@@ -27,14 +27,14 @@ def test_positions_by_hand() -> None:
             np.testing.assert_allclose(positions[row * 3 + column], expected, atol=1e-6)
 
 
-def test_a_cell_keeps_its_position_when_the_grid_grows() -> None:
+def test_a_patch_keeps_its_position_when_the_grid_grows() -> None:
     options = dict(device=torch.device("cpu"), dtype=torch.float32)
     small = grid_positions((2, 3), 16, **options).reshape(2, 3, 16)
     large = grid_positions((5, 9), 16, **options).reshape(5, 9, 16)
     assert small.equal(large[:2, :3])
 
 
-def test_positions_of_a_coarse_grid_are_the_middles_of_its_cells() -> None:
+def test_positions_of_a_coarse_grid_are_the_middles_of_its_patches() -> None:
     options = dict(device=torch.device("cpu"), dtype=torch.float32)
     coarse = grid_positions((2, 1), 8, spacing=(3.0, 5.0), **options)
     fine = grid_positions((6, 5), 8, **options).reshape(6, 5, 8)

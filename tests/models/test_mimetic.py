@@ -44,7 +44,7 @@ def test_every_head_is_as_near_as_its_rank_allows() -> None:
 
 
 @pytest.mark.parametrize("kind", ["xavier", "mimetic"])
-def test_where_a_cell_looks_before_training(kind: str) -> None:
+def test_attention_of_a_patch_before_training(kind: str) -> None:
     torch.manual_seed(0)
     vit = ViT(embed_dims=96, depth=2, num_heads=3, patch_size=8, attention_init=kind)
     grid = (8, 12)
@@ -57,8 +57,8 @@ def test_where_a_cell_looks_before_training(kind: str) -> None:
     places = torch.stack([rows.flatten(), columns.flatten()], dim=1).float()
     near = (torch.cdist(places, places) < 2.5).float()
     on_neighbours = (weights * near).sum(dim=1).mean()
-    share = near.mean(dim=1).mean()
-    assert on_neighbours > 1.5 * share if kind == "mimetic" else on_neighbours < 1.5 * share
+    fraction = near.mean(dim=1).mean()
+    assert on_neighbours > 1.5 * fraction if kind == "mimetic" else on_neighbours < 1.5 * fraction
 
 
 def test_an_unknown_initialisation_is_an_error() -> None:

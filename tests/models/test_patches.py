@@ -119,7 +119,7 @@ def test_no_valid_image_selects_all() -> None:
     assert mask.select_valid() is mask
 
 
-def test_images_are_grouped_by_what_they_show() -> None:
+def test_images_are_grouped_by_number_of_visible_patches() -> None:
     groups = PatchMask.from_tensor(MASK, 16).rows_by_num_visible()
     assert [(count, rows.tolist()) for count, rows in groups] == [(0, [1]), (2, [2, 3]), (4, [0])]
 

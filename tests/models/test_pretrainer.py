@@ -38,18 +38,18 @@ def test_loss_by_hand(build_pretrainer: Build, clips: Clips, encoder: str, decod
         image = ((image - statistics[0]) / statistics[1]).transpose(2, 0, 1)
         for number, (row, column) in enumerate(mask[place].nonzero().tolist()):
             rows, columns = (slice(at * stride, (at + 1) * stride) for at in (row, column))
-            cell = image[:, rows, columns].ravel()
-            cell = (cell - cell.mean()) / np.sqrt(cell.var() + 1e-6)
-            errors.append(((predictions[place][number].detach().numpy() - cell) ** 2).mean())
+            patch = image[:, rows, columns].ravel()
+            patch = (patch - patch.mean()) / np.sqrt(patch.var() + 1e-6)
+            errors.append(((predictions[place][number].detach().numpy() - patch) ** 2).mean())
     assert losses["loss"].item() == pytest.approx(np.mean(errors), rel=1e-4)
     assert losses["mask_ratio"].item() == 0.5
 
 
 def ragged_mask(clips: Clips, grid: tuple[int, int] = (4, 6)) -> torch.Tensor:
-    """Frames that hide between a sixth and all of their cells."""
+    """Frames that hide between a sixth and all of their patches."""
     noise = torch.rand(*clips.shape, *grid, generator=torch.Generator().manual_seed(8))
-    shares = torch.linspace(0.2, 0.9, clips.valid_BTN.numel()).reshape(clips.shape)
-    mask = noise < shares[..., None, None]
+    fractions = torch.linspace(0.2, 0.9, clips.valid_BTN.numel()).reshape(clips.shape)
+    mask = noise < fractions[..., None, None]
     mask[:, -1, -1] = True
     return mask
 
@@ -58,7 +58,7 @@ def ragged_mask(clips: Clips, grid: tuple[int, int] = (4, 6)) -> torch.Tensor:
 def test_frames_may_hide_more_or_less(
     build_pretrainer: Build, clips: Clips, monkeypatch: pytest.MonkeyPatch, decoder: str
 ) -> None:
-    """Where frames look at themselves alone, a batch costs what its frames cost one by one."""
+    """If frames attend to themselves only, a batch has the mean loss of its single frames."""
     model = build_pretrainer("vit", decoder=decoder, attention_scope="frame").eval()
     mask = ragged_mask(clips)
     mask[:, -1, -1, 0] = False
@@ -78,7 +78,7 @@ def test_frames_may_hide_more_or_less(
             tokens=((("frame",),),),
         )
         valid = torch.ones(1, 1, 1, dtype=torch.bool)
-        # The time since the clip began is part of a cell's place, so it is given as it was.
+        # The time since the clip began is part of a patch's place, so it is given as it was.
         monkeypatch.setattr(
             "drivemim.models.decoders.context.seconds_since_first",
             lambda times, valid: times.float() * 1e-6,
@@ -226,7 +226,7 @@ def test_reconstruction_fills_hidden_patches_only(build_pretrainer: Build, clips
         ("OrientedGradients", "strokes along the predicted edges, on mid grey"),
     ],
 )
-def test_a_reconstruction_says_what_its_target_draws(
+def test_a_reconstruction_has_the_note_of_its_target(
     build_pretrainer: Build, clips: Clips, target: str, note: str
 ) -> None:
     model = build_pretrainer().eval()
@@ -301,7 +301,7 @@ def test_bfloat16_is_close_to_float32(
     assert all(each.grad is not None and each.grad.isfinite().all() for each in model.parameters())
 
 
-def test_image_size_must_be_whole_cells(
+def test_image_size_must_be_whole_patches(
     build_pretrainer: Build, build_clips: Callable[..., Clips]
 ) -> None:
     with pytest.raises(ValueError, match="image size 72x96 .* patch size 16"):

@@ -1,4 +1,4 @@
-"""The study's plan holds together, and its table is worked out by hand."""
+"""Consistency of the CamVid study's plan; its table by hand."""
 
 import json
 import math
@@ -59,7 +59,7 @@ def test_the_runs_are_kept_as_strict_json(tmp_path):
     assert kept["random"] == [{**run, "drivemim/absent_AP": None}] * 2
 
 
-def test_initialisations_differ_in_their_start_alone():
+def test_initialisations_differ_only_in_their_initialisation():
     steps = {
         step.name: step for group in plan_camvid_study(SETTINGS, Path("data")) for step in group
     }
@@ -98,7 +98,7 @@ PLANS = {"camvid": lambda data: plan_camvid_study(SETTINGS, data), "masking": in
 
 
 @pytest.mark.parametrize("study", PLANS)
-def test_pretraining_never_sees_a_frame_that_is_judged_on(study, tmp_path):
+def test_pretraining_never_sees_a_frame_that_is_evaluated_on(study, tmp_path):
     camvid, free = tmp_path / "camvid", tmp_path / "frames"
     write_frames(camvid, {"train": {"train": 4}, "val": {"val": 3}})
     write_frames(free, {"unlabelled": {"drive": 5}})
@@ -123,9 +123,9 @@ def test_no_image_of_camvids_val_is_pretrained_on(study, tmp_path):
     plan = PLANS[study](data)
     seen = built(plan, "index-frames", tmp_path / "frames.arrow")
     labelled = built(plan, "index-camvid", tmp_path / "camvid.arrow")
-    judged = np.flatnonzero(np.isin(labelled.frames.scene, labelled.scene_rows("val")))
-    assert len(judged) == 101
+    labelled_val = np.flatnonzero(np.isin(labelled.frames.scene, labelled.scene_rows("val")))
+    assert len(labelled_val) == 101
     keys = frame_keys(seen, np.arange(len(seen.frames)))
-    assert not np.isin(frame_keys(labelled, judged), keys).any()
+    assert not np.isin(frame_keys(labelled, labelled_val), keys).any()
     learned = np.flatnonzero(np.isin(labelled.frames.scene, labelled.scene_rows("train")))
     assert np.isin(frame_keys(labelled, learned), keys).all()

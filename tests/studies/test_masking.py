@@ -1,4 +1,4 @@
-"""The study's plan holds together, and its tables are worked out by hand."""
+"""Consistency of the masking study's plan; its tables by hand."""
 
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def test_a_backbone_is_exported_again_after_its_pretraining_was():
         assert Path(read) in pretrained
 
 
-def test_detectors_differ_in_their_start_alone():
+def test_detectors_differ_only_in_their_initialisation():
     steps = {
         step.name: [part.replace(recipe, "ARM") for part in step.command]
         for group in detector_plan(SETTINGS, BEST)

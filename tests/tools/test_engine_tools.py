@@ -1,4 +1,4 @@
-"""The command line around the engine: options arrive, errors are one line."""
+"""Command lines of training and testing: options arrive, and errors are one line."""
 
 import json
 import os

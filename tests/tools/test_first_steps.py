@@ -1,4 +1,4 @@
-"""What newcomers try: a folder for a checkpoint, a number for a size, a detector to visualise."""
+"""First attempts of users: a folder as checkpoint, a number as size, a detector to visualise."""
 
 import shutil
 
@@ -36,7 +36,7 @@ def test_a_runs_folder_is_exported_from_its_newest_checkpoint(run, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [128, "128", (128,), (0, 128), (128, 128.5), [1, 2, 3], None])
-def test_a_size_that_is_no_pair_is_refused(wrong):
+def test_a_size_that_is_not_a_pair_is_refused(wrong):
     with pytest.raises(ConfigError) as error:
         checked_image_size(wrong)
     example = (128, 128) if wrong == 128 else (224, 320)

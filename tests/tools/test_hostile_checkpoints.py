@@ -1,4 +1,4 @@
-"""Every tool that reads a checkpoint, given one that runs code in a reader that lets it."""
+"""Every tool that reads checkpoints, with one that runs code in an unsafe reader."""
 
 import os
 import runpy
@@ -34,7 +34,7 @@ def tool(repository, monkeypatch, tmp_path):
 
 
 def arguments(name, configs, file, folder):
-    """How a user hands the file to each tool, by the tool's name and what it is handed as."""
+    """Arguments with which a user gives the file to each tool, by tool and role of the file."""
     options = ["--work-dir", folder / "run", "--cfg-options"]
     frames = ["--index", "none.arrow", "--train", "a", "--val", "b"]
     return {
@@ -63,7 +63,7 @@ def arguments(name, configs, file, folder):
      "train.py detector", "train.py detector load_from", "train.py detector init_cfg", "test.py",
      "probe.py", "transfer.py", "visualize.py"],
 )  # fmt: skip
-def test_no_tool_runs_what_is_in_a_checkpoint(tool, repository, tmp_path, name, make):
+def test_no_tool_runs_code_of_a_checkpoint(tool, repository, tmp_path, name, make):
     file, marker = tmp_path / "bad.pth", tmp_path / "marker"
     make(file, marker)
     configs = repository / "tests" / "toys" / "configs"
@@ -81,7 +81,7 @@ def test_a_file_that_the_user_names_is_read(tool, tmp_path, monkeypatch):
     out = tmp_path / "out.safetensors"
     ended = tool("export_backbone.py", file, out, "--trust-checkpoint", file)
     assert ended == (
-        f"CheckpointError: {file} is not of a pretraining run. It is no checkpoint: it has no "
+        f"CheckpointError: {file} is not of a pretraining run. It is not a checkpoint: it has no "
         "weights"
     )
     assert marker.exists()

@@ -1,4 +1,4 @@
-"""tools/transfer.py and the files it leaves, as a user starts it."""
+"""tools/transfer.py and the files that it writes."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a user sees when something is wrong: one line that names the thing, and no traceback."""
+"""Messages for user mistakes: one line that names the thing, without a traceback."""
 
 import os
 import subprocess
@@ -80,7 +80,7 @@ def test_a_value_that_cannot_be(repository, drive):
 def test_an_option_without_a_value(repository, drive):
     finished = train(repository, drive, "model.masking.mask_ratio")
     assert finished.returncode == 2
-    assert "--cfg-options: 'model.masking.mask_ratio' is no KEY=VALUE" in finished.stderr
+    assert "--cfg-options: 'model.masking.mask_ratio' is not KEY=VALUE" in finished.stderr
 
 
 def test_a_work_dir_below_a_file(repository, drive):

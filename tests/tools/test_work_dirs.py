@@ -1,4 +1,4 @@
-"""A folder to write to that is a file, given to every tool that takes one."""
+"""A file instead of an output folder, for every tool that writes to a folder."""
 
 import runpy
 import sys
@@ -40,7 +40,7 @@ ARGUMENTS = {
 
 @pytest.mark.parametrize("below", ["", "below"])
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_a_file_is_no_folder(tool, tmp_path, capsys, name, below):
+def test_a_file_instead_of_a_folder_is_refused(tool, tmp_path, capsys, name, below):
     file = tmp_path / "notes.txt"
     file.write_text("mine")
     ended = tool(name.partition(" ")[0], *ARGUMENTS[name], file / below if below else file)
@@ -61,6 +61,6 @@ def test_a_file_is_no_folder(tool, tmp_path, capsys, name, below):
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_a_folder_is_no_file_for_results(tool, tmp_path, arguments):
+def test_a_folder_instead_of_a_results_file_is_refused(tool, tmp_path, arguments):
     ended = tool(*arguments, "--out", tmp_path)
     assert ended == f"IsADirectoryError: {tmp_path} is a folder; name a file to write"

@@ -1,7 +1,7 @@
 """Rendered images follow the package's convention: pixel i spans [i, i + 1].
 
 Every kind of primitive is compared with rays through pixel centres (``patch_rays`` of a grid with a
-cell per pixel) or with corners projected by the camera's intrinsics.
+patch per pixel) or with corners projected by the camera's intrinsics.
 """
 
 from dataclasses import replace

@@ -75,7 +75,7 @@ def test_walls_seen_from_behind_are_not_drawn_unless_two_sided():
     assert (render(both, bank, None, CAMERA, POSE).instance_ids_HW == 3).sum() == 21 * 21
 
 
-def test_transparent_parts_of_a_texture_show_what_is_behind():
+def test_transparent_parts_of_a_texture_show_the_background():
     bank = TextureBank()
     image = np.full((64, 64, 4), 255, np.uint8)
     image[:, 32:, 3] = 0

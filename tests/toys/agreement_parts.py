@@ -1,4 +1,4 @@
-"""Detectors without numbers, and data sets that say their classes, to compare."""
+"""Detectors without weights, and data sets with classes only, for comparisons."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An export that a detector config starts from, and the detector of such a config."""
+"""An export for detector configs, and the detector of such a config."""
 
 import torch
 from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""A pretrainer, data and hooks that cost milliseconds and use every source of chance."""
+"""A fast pretrainer, data and hooks that use every source of randomness."""
 
 import os
 import signal

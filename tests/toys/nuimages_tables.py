@@ -1,4 +1,4 @@
-"""nuImages tables, small enough to check by hand, and the images they name."""
+"""nuImages tables, small enough to check by hand, and their images."""
 
 import json
 

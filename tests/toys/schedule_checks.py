@@ -1,4 +1,4 @@
-"""Two lengths of training, and schedules that are refused with a message or pass."""
+"""Schedules for two lengths of training, refused with a message or accepted."""
 
 import pytest
 from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""Labelled frames with content of their own, and backbones that record what they saw of them."""
+"""Labelled frames with distinct content, and backbones that record their pretraining data."""
 
 import json
 
@@ -57,7 +57,7 @@ def index_of(folder, out, *splits, roots=()):
 
 
 def metadata_of(*parts, masking="RandomMask", **recipe):
-    """What an export records of a run whose data sets have these settings."""
+    """Return the metadata of an export of a run whose data sets have these settings."""
     datasets = [{"image_size": (240, 320), **part} for part in parts]
     cfg = Config({
         "model": {"masking": {"type": masking}}, "train_dataloader": {"dataset": datasets},

@@ -1,4 +1,4 @@
-"""Toys that are pretrained to be exported, and the detectors that their exports fit."""
+"""Small pretrained models to export, and detectors that their exports fit."""
 
 from mmengine.registry import DefaultScope
 

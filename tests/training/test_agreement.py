@@ -76,11 +76,11 @@ def test_ignored_objects_that_would_be_background():
     config = load_config(ROOT / "configs/detection/retinanet_resnet50_nuscenes.py")
     data = Data(filters={"min_width": 3})
     config.model.train_cfg.assigner.ignore_iof_thr = -1
-    assert "MaxIoUAssigner teaches objects" in warn_of_ignored(config, data)
+    assert "MaxIoUAssigner trains objects" in warn_of_ignored(config, data)
     assert warn_of_ignored(config, Data(filters={})) is None
     config = load_config(ROOT / "configs/detection/fcos_resnet50_nuscenes.py")
     config.model.bbox_head.type = "FCOSHead"
-    assert "the head teaches objects" in warn_of_ignored(config, data)
+    assert "the head trains objects" in warn_of_ignored(config, data)
 
 
 def test_sizes_of_training_and_evaluation():
@@ -115,7 +115,7 @@ def test_a_scaled_rate_without_its_batch_is_refused_before_anything_is_written(t
     assert not (tmp_path / "run").exists()
 
 
-def test_images_that_are_trained_on_and_judged_on_are_counted(tmp_path):
+def test_images_that_are_trained_on_and_evaluated_on_are_counted(tmp_path):
     """Folder b has two images of its own and a copy of one of a; c has none of others."""
     for name, value in {"a/0": 1, "a/1": 2, "b/0": 3, "b/1": 4, "b/x": 2, "c/0": 5}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -128,8 +128,8 @@ def test_images_that_are_trained_on_and_judged_on_are_counted(tmp_path):
 
     names = ("train_dataloader", "val_dataloader")
     assert warn_of_copies(frames("a"), frames("b"), names) == (
-        "1 of the 3 images of val_dataloader are images of train_dataloader as well (1 of them as "
-        "copies), first b/x.png: results of val_dataloader are of images that were trained on"
+        "1 of the 3 images of val_dataloader are also images of train_dataloader (1 of them as "
+        "copies), first b/x.png: results on val_dataloader are partly results on training images"
     )
     both = warn_of_copies(frames(["a", "b"]), frames(["b", "c"]), names)
     assert both is not None
@@ -151,6 +151,6 @@ def test_images_of_two_indices_are_counted(tmp_path):
 
     learned = ConcatDataset([frames("a"), frames("c")])
     assert warn_of_copies(learned, frames("b"), ("train_dataloader", "val_dataloader")) == (
-        "2 of the 3 images of val_dataloader are images of train_dataloader as well (2 of them as "
-        "copies), first 0.png: results of val_dataloader are of images that were trained on"
+        "2 of the 3 images of val_dataloader are also images of train_dataloader (2 of them as "
+        "copies), first 0.png: results on val_dataloader are partly results on training images"
     )

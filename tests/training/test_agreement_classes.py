@@ -69,7 +69,7 @@ def test_wrapped_and_joined_data_sets_are_looked_into():
     check_classes(model, ConcatDataset([Data(), SeededDataset(dataset=Data())]), "x")
 
 
-def test_what_has_other_classes_is_left_alone():
+def test_modules_with_other_classes_are_not_checked():
     model = build("instances/mask_rcnn_resnet50_nuimages.py")
     model.backbone.num_classes = 1000  # of ImageNet
     model.roi_head.mask_head.class_agnostic, model.roi_head.mask_head.num_classes = True, 80
@@ -77,7 +77,7 @@ def test_what_has_other_classes_is_left_alone():
     check_classes(torch.nn.Linear(1, 1), Data(), "train_dataloader")
 
 
-def test_classes_that_are_a_text_are_no_list():
+def test_classes_that_are_a_text_are_refused():
     model = build("detection/retinanet_resnet50_nuscenes.py")
     found = message(check_classes, model, Data("ab"), "train_dataloader")
     assert "('ab',)" in found

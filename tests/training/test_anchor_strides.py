@@ -1,4 +1,4 @@
-"""The strides of heads are compared with those of the maps that they are given."""
+"""The strides of heads are compared with those of their feature maps."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The first lines of a training's console, and what is only in its log file."""
+"""The first lines of a training on the console, and the lines only in its log file."""
 
 import re
 

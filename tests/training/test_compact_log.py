@@ -1,4 +1,4 @@
-"""The line after an evaluation has the whole data set's numbers and no slice's."""
+"""The line after an evaluation has the numbers of the whole data set, without slices."""
 
 from mmengine.registry import LOG_PROCESSORS, init_default_scope
 from mmengine.runner import LogProcessor

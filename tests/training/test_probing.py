@@ -1,4 +1,4 @@
-"""A backbone's frozen features of labelled frames, from index to metrics."""
+"""Probes of frozen features, from index to metrics."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def checkpoint(config, tmp_path_factory):
     return work_dir / "iter_2.pth"
 
 
-def test_what_is_learned_is_not_scored(config, index, tmp_path):
+def test_training_frames_are_not_scored(config, index, tmp_path):
     with pytest.raises(DataError, match="--val: 6 of its 6 images are images of --train as well"):
         probe_backbone(config, index=index, train="train", val="train")
     for name in ("a/0", "b/1", "b/2"):
@@ -71,8 +71,8 @@ def test_what_is_learned_is_not_scored(config, index, tmp_path):
 
 def test_colours_are_found_by_a_random_backbone(config, index):
     results = probe_backbone(config, index=index, train="train", val="val")
-    # Six frames of 64x96 pixels and cells of 8.
-    assert results["cells"] == {
+    # Six frames of 64x96 pixels and patches of 8.
+    assert results["patches"] == {
         split: {"rest": 288, "pedestrian": 144, "vehicle": 144} for split in ("train", "val")
     }
     assert results["linear/mAP"] == pytest.approx(1.0)
@@ -82,9 +82,9 @@ def test_colours_are_found_by_a_random_backbone(config, index):
     assert other["effective_rank"] != results["effective_rank"]
 
 
-def test_features_are_the_maps_cell_by_cell(index):
+def test_features_are_the_maps_patch_by_patch(index):
     class Colours(torch.nn.Module):
-        """The mean colour of each cell of 8 pixels, as a map."""
+        """Return the mean colour of each patch of 8 pixels, as a map."""
 
         def data_preprocessor(self, clips, training):
             return {"clips": clips}
@@ -95,11 +95,11 @@ def test_features_are_the_maps_cell_by_cell(index):
             return (torch.nn.functional.avg_pool2d(images, 8),)
 
     dataset = ClipDataset(index=index, image_size=(16, 16), scenes="val")
-    cells = collect_patches(Colours(), dataset)
-    assert cells.features_XD.shape == (24, 3)
-    blue, green, red = cells.features_XD.unbind(1)
-    assert torch.equal(cells.labels_X == 1, (green == 200) & (red == 0))
-    assert torch.equal(cells.labels_X == 2, (green == 0) & (red == 200))
+    patches = collect_patches(Colours(), dataset)
+    assert patches.features_XD.shape == (24, 3)
+    blue, green, red = patches.features_XD.unbind(1)
+    assert torch.equal(patches.labels_X == 1, (green == 200) & (red == 0))
+    assert torch.equal(patches.labels_X == 2, (green == 0) & (red == 200))
 
 
 def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, tmp_path):
@@ -133,7 +133,7 @@ def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_pat
     ):
         probe_backbone(config, checkpoint, options={"model.encoder.embed_dims": 32}, **scenes)
     torch.save({}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=r"other.pth is no training checkpoint"):
+    with pytest.raises(CheckpointError, match=r"other.pth is not a training checkpoint"):
         probe_backbone(config, tmp_path / "other.pth", **scenes)
     with pytest.raises(DataError, match="gone"):
         probe_backbone(config, **{**scenes, "val": "gone"})
@@ -178,16 +178,16 @@ model = dict(masking=dict(_delete_=True, type='ObjectMask', mask_ratio=0.75))
 
 
 @pytest.mark.parametrize("file", ["exposed-run/iter_2.pth", "backbone.safetensors", "backbone.pth"])
-def test_a_backbone_that_saw_what_it_is_judged_on_is_refused_or_marked(
+def test_a_backbone_that_saw_what_it_is_evaluated_on_is_refused_or_marked(
     config, index, exposed, file
 ):
-    asked = {"index": index, "train": "train", "val": "val"}
+    selection = {"index": index, "train": "train", "val": "val"}
     with pytest.raises(ConfigError, match="saw 6 of the 6 images of --val.*--transductive"):
-        probe_backbone(config, exposed / file, **asked)
+        probe_backbone(config, exposed / file, **selection)
     with pytest.raises(ConfigError, match="boxes of 6 of the 6 frames of --val .*ObjectMask"):
-        probe_backbone(config, exposed / file, **asked, transductive=True)
+        probe_backbone(config, exposed / file, **selection, transductive=True)
     results = probe_backbone(
-        config, exposed / file, **asked, transductive=True, allow_boxes_read=True
+        config, exposed / file, **selection, transductive=True, allow_boxes_read=True
     )
     assert results["notes"] == [
         "transductive, its pretraining saw 6 of the 6 images of --val",
@@ -196,7 +196,9 @@ def test_a_backbone_that_saw_what_it_is_judged_on_is_refused_or_marked(
     ]
 
 
-def test_the_tool_says_what_the_backbone_saw(repository, config, index, exposed, tmp_path):
+def test_the_tool_reports_the_frames_that_the_backbone_saw(
+    repository, config, index, exposed, tmp_path
+):
     path = os.pathsep.join(map(str, (repository, repository / "tests" / "toys")))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 

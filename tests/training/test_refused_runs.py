@@ -46,7 +46,7 @@ def test_a_refused_training_leaves_nothing(toys, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["other.pth"]
 
 
-def test_what_was_in_the_folder_stays_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):
+def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):
     run = tmp_path / "run"
     train(toys / "toy.py", work_dir=run, options=SHORT)
     (run / "20200101_000000").mkdir()

@@ -1,4 +1,4 @@
-"""A run that is killed and resumed is the run that was not."""
+"""A killed and resumed run equals an uninterrupted one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Runs that are complete, and checkpoints that no run can use."""
+"""Complete runs, and checkpoints that no run can use."""
 
 import pytest
 import torch
@@ -265,7 +265,7 @@ def test_epochs_with_checkpoints_by_iteration_are_complete_after_the_last(toys, 
 
 
 @pytest.mark.parametrize("seen", [1, 2])
-def test_resuming_in_the_middle_of_an_epoch_says_what_is_repeated(toys, tmp_path, seen):
+def test_resuming_in_the_middle_of_an_epoch_reports_repeated_iterations(toys, tmp_path, seen):
     """MMEngine begins the epoch again, and goes on counting iterations."""
     options = {**EPOCHS, "default_hooks.checkpoint.by_epoch": False,
                "train_cfg": {**EPOCHS["train_cfg"], "max_epochs": 2}}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Schedules against the length of the training; the numbers of the cures by hand."""
+"""Schedules against the length of the training; fixes computed by hand."""
 
 from pathlib import Path
 
@@ -67,8 +67,8 @@ def test_a_short_run_inside_a_long_warm_up_is_refused_with_every_key():
         "belongs together: --cfg-options train_cfg.max_iters=20 param_scheduler.0.end=1 "
         "param_scheduler.1.begin=1 param_scheduler.1.end=20"
     )
-    _, _, cure = str(error.value).partition("--cfg-options ")
-    options = {key: int(value) for key, _, value in (each.partition("=") for each in cure.split())}
+    _, _, fix = str(error.value).partition("--cfg-options ")
+    options = {key: int(value) for key, _, value in (each.partition("=") for each in fix.split())}
     check_schedule(load_config(PRETRAIN, options))
 
 
@@ -146,7 +146,7 @@ def test_cosines_with_a_period():
     assert "has T_max=400 for 300" in complaint(dict(rises, T_max=400), **loop)
 
 
-def test_what_may_end_earlier_or_never():
+def test_schedules_that_may_end_earlier_or_never():
     loop = dict(type="IterBasedTrainLoop", max_iters=600)
     assert passes(WARM_UP, **loop)  # then the config's own rate
     assert passes(dict(type="CosineAnnealingLR", by_epoch=False), **loop)
@@ -244,7 +244,7 @@ def test_a_lowest_rate_above_the_rate():
     assert passes(momentum, top=low, **EPOCHS)
 
 
-def test_a_lowest_share_of_the_rate_above_one():
+def test_a_lowest_fraction_of_the_rate_above_one():
     cosine = dict(type="CosineAnnealingLR", end=12, eta_min_ratio=0.05)
     assert passes(cosine, **EPOCHS)
     found = complaint(dict(cosine, eta_min_ratio=5), **EPOCHS)

@@ -89,7 +89,7 @@ def test_a_run_says_that_it_does_not_validate():
     assert describe_validation(config, None) is None
 
 
-def test_what_needs_validation():
+def test_settings_that_need_validation():
     best = dict(default_hooks=dict(checkpoint=dict(interval=1, save_best="auto", by_epoch=False)))
     found = complaint(None, top=best, **ITERATIONS)
     assert "save_best=auto needs validation, and there is no val_dataloader: take" in found

@@ -1,4 +1,4 @@
-"""The course of the learning rate that several schedulers give; the numbers by hand."""
+"""The learning rate under several schedulers, computed by hand."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A small export, and a user's config to start from it."""
+"""A small export, and a user's config that loads it."""
 
 import pytest
 from detector_configs import MEAN, STD, export

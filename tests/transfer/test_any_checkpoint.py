@@ -15,7 +15,7 @@ from drivemim.transfer.exporting import (
     load_weights,
     read_export,
 )
-from drivemim.transfer.initial_weights import load_start
+from drivemim.transfer.initial_weights import load_initial_weights
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_any_checkpoint_is_still_strict(resnet_run, resnet, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_start_reads_its_weights_file_once(resnet, monkeypatch, suffix):
+def test_initial_weights_are_read_once(resnet, monkeypatch, suffix):
     opened = []
     for module, name in (
         (weights_file.safetensors, "safe_open"), (weights_file, "read_checkpoint"),
@@ -108,15 +108,15 @@ def test_a_start_reads_its_weights_file_once(resnet, monkeypatch, suffix):
     path = resnet.with_suffix(suffix)
     for load in (
         load_weights,
-        partial(load_start, whole=False),
-        partial(load_start, whole=True),
+        partial(load_initial_weights, whole=False),
+        partial(load_initial_weights, whole=True),
     ):
         assert "features equal" in load(detector(RESNET), path)
         assert opened == [path]
         opened.clear()
 
 
-def test_the_record_of_a_start_is_read_without_its_tensors(resnet):
+def test_the_record_of_initial_weights_is_read_without_tensors(resnet):
     content, metadata = weights_file.read_weights(resnet, tensors=False)
     assert content == {"state_dict": {}}
     assert metadata == read_export(resnet)[1]

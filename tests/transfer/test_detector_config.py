@@ -1,4 +1,4 @@
-"""Configs that MMDetection ships, and broken ones, made to start from an exported backbone."""
+"""Configs that start from an exported backbone: MMDetection's own, and broken ones."""
 
 import json
 import os
@@ -183,7 +183,7 @@ load_from = 'https://example.com/detector.pth'
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_what_is_inherited_as_none_or_as_a_tuple_is_replaced(small, theirs, tmp_path, plain):
+def test_inherited_none_and_tuples_are_replaced(small, theirs, tmp_path, plain):
     more = "custom_imports = None\ncustom_hooks = (dict(type='EMAHook'),)"
     path, out = theirs(more, "init_cfg=None"), tmp_path / "small.py"
     write_detector_config(str(path), small, out=out, plain=plain)
@@ -211,13 +211,13 @@ def test_a_hook_that_loads_another_export_is_left_out(small, theirs, tmp_path, p
     assert found == ([] if plain else [other])
 
 
-def test_norm_layers_that_ask_other_processes_are_no_obstacle(small, theirs, tmp_path):
+def test_synchronised_norm_layers_are_supported(small, theirs, tmp_path):
     path = theirs("model['neck']['norm_cfg'] = dict(type='MMSyncBN')")
     write_detector_config(str(path), small, out=tmp_path / "small.py")
     assert Config.fromfile(tmp_path / "small.py").model.neck.norm_cfg.type == "MMSyncBN"
 
 
-def test_what_does_not_fit_is_counted_after_the_cause_and_the_cure(small, theirs):
+def test_misfits_are_counted_after_the_cause_and_the_fix(small, theirs):
     with pytest.raises(CheckpointError) as error:
         write_detector_config(str(theirs(depth=34)), small)
     message, _, tensors = str(error.value).partition(". Tensors: ")
@@ -251,14 +251,14 @@ def test_a_frozen_backbone_stays_frozen(small, theirs, tmp_path):
          "it has model.detector.backbone"),
         ({"more": "model.pop('data_preprocessor')"}, "no model.data_preprocessor"),
         ({"more": "model['bbox_head']['chanels'] = 3"}, "RetinaHead has no argument 'chanels'"),
-        ({"more": "import torch"}, "written in pure Python"),
+        ({"more": "import torch"}, "is a pure Python config"),
         ({"more": "x = unknown"}, "cannot be read: NameError: name 'unknown' is not defined"),
         ({"more": "= 3"}, "cannot be read: SyntaxError: line "),
         ({"more": "model['neck']['in_channels'] = 8"}, "FPN cannot be built: AssertionError in "),
         ({"more": "custom_imports = dict(imports='gone')"}, "cannot be read: ImportError: "),
     ],
 )  # fmt: skip
-def test_what_cannot_be_set_right_is_refused(small, theirs, tmp_path, change, line):
+def test_configs_that_cannot_be_adapted_are_refused(small, theirs, tmp_path, change, line):
     with pytest.raises(ConfigError, match=line):
         write_detector_config(str(theirs(**change)), small, out=tmp_path / "small.py")
     assert not (tmp_path / "small.py").exists()

@@ -1,4 +1,4 @@
-"""Paths of detector configs: what they name, where they may be moved, what they replace."""
+"""Paths of detector configs: their weights, moved configs, and existing files."""
 
 import shutil
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_paths_that_cannot_be(small, theirs, tmp_path):
 def test_only_its_own_configs_are_replaced(small, theirs, tmp_path):
     out = tmp_path / "base.py"
     out.write_text("model = dict()\n")
-    with pytest.raises(ConfigError, match=r"base\.py is there and was not written by drivemim"):
+    with pytest.raises(ConfigError, match=r"base\.py exists and was not written by drivemim"):
         write_detector_config(str(theirs()), small, out=out)
     assert out.read_text() == "model = dict()\n"
     out.unlink()

@@ -1,4 +1,4 @@
-"""Checkpoints as other programs leave them, and of other kinds, given to the export."""
+"""Export of checkpoints of other programs and of other kinds."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def detector():
     ],
     ids=["parallel", "compiled", "framework", "both", "compiled-part"],
 )
-def test_what_training_puts_before_names_is_taken_off(resnet_run, resnet, tmp_path, wrap):
+def test_prefixes_of_training_are_removed(resnet_run, resnet, tmp_path, wrap):
     content = read_checkpoint(resnet_run)
     trained = content.pop("ema_state_dict")
     plain = {name.removeprefix("module."): value for name, value in trained.items()}
@@ -57,7 +57,7 @@ def test_what_training_puts_before_names_is_taken_off(resnet_run, resnet, tmp_pa
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
-def test_a_detectors_checkpoint_is_no_pretraining(resnet, tmp_path):
+def test_a_detectors_checkpoint_is_refused(resnet, tmp_path):
     model = detector()
     config = "model = dict(type='RetinaNet', backbone=dict(type='ResNet'), encoder=dict())"
     torch.save({"state_dict": model.state_dict(), "meta": {"cfg": config}}, tmp_path / "a.pth")
@@ -66,7 +66,7 @@ def test_a_detectors_checkpoint_is_no_pretraining(resnet, tmp_path):
         with pytest.raises(CheckpointError) as error:
             export_backbone(tmp_path / name, tmp_path / "x.safetensors")
         assert f"{name} is not of a pretraining run" in str(error.value)
-        assert "a detector's checkpoint; drivemim test judges it" in str(error.value)
+        assert "a detector's checkpoint; drivemim test evaluates it" in str(error.value)
         assert "backbone_checkpoint=FILE a detector from its backbone" in str(error.value)
     with pytest.raises(CheckpointError, match="It is an exported backbone; a detector takes it"):
         export_backbone(resnet.with_suffix(".pth"), tmp_path / "x.safetensors")

@@ -183,7 +183,7 @@ def test_other_architecture_is_named(resnet, vit):
         load_export(detector(RESNET), vit, architecture=RESNET)
 
 
-def test_vit_loads_with_other_maps_asked_for(vit):
+def test_vit_loads_with_other_out_indices(vit):
     load_export(detector(VIT), vit, architecture=VIT)
     load_export(detector({**VIT, "out_indices": [0, 2]}), vit)
     with pytest.raises(CheckpointError, match="the export has"):
@@ -206,7 +206,7 @@ def test_other_files_are_refused(resnet_run, tmp_path):
     with pytest.raises(ConfigError, match="must end in .safetensors"):
         export_backbone(resnet_run, tmp_path / "x.pth")
     torch.save({"state_dict": {}, "meta": {}}, tmp_path / "empty.pth")
-    with pytest.raises(CheckpointError, match="It is no checkpoint: it has no weights"):
+    with pytest.raises(CheckpointError, match="It is not a checkpoint: it has no weights"):
         export_backbone(tmp_path / "empty.pth", tmp_path / "x.safetensors")
 
 
@@ -223,11 +223,11 @@ def test_a_checkpoint_without_meta_needs_the_runs_config(repository, resnet_run,
     assert all(torch.equal(value, read_export(resnet)[0][name])
                for name, value in read_export(out)[0].items())  # fmt: skip
     torch.save(content["state_dict"], bare)
-    with pytest.raises(CheckpointError, match=r"bare.pth is no training checkpoint"):
+    with pytest.raises(CheckpointError, match=r"bare.pth is not a training checkpoint"):
         export_backbone(bare, out, config=config)
 
 
-def test_export_names_what_is_wrong_with_its_first_argument_first(tmp_path):
+def test_export_first_checks_its_first_argument(tmp_path):
     export, run = tmp_path / "backbone.safetensors", tmp_path / "iter_2.pth"
     message = (
         "named like an export, .*it and .*iter_2.pth seem swapped: CHECKPOINT comes before OUT"
@@ -266,4 +266,4 @@ def test_the_transfer_guides_code_runs(repository, resnet):
     )
     names = {}
     exec(compile(code, "docs/guides/transfer.md", "exec"), names)
-    assert "features equal" in names["start"](detector(RESNET), resnet)
+    assert "features equal" in names["initialize"](detector(RESNET), resnet)

@@ -1,4 +1,4 @@
-"""What a backbone saw of frames is counted by hand, through whatever index it saw them."""
+"""Frames that a pretraining saw, counted by hand, also through other indices."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def judge(folder, tmp_path):
+def exposure_of(folder, tmp_path):
     """Exposure of an export to a split of the labelled index."""
     path = index_of(folder, tmp_path / "labelled.arrow", "train", "val")
 
@@ -43,25 +43,25 @@ def judge(folder, tmp_path):
     return exposure
 
 
-def test_images_of_val_are_recognised_as_frames_of_a_folder(folder, judge, tmp_path):
+def test_images_of_val_are_recognised_as_frames_of_a_folder(folder, exposure_of, tmp_path):
     """As CamVid's were: listed by one index as val, by another as an unlabelled folder."""
     both = index_of(folder, tmp_path / "both.arrow", "train", roots=[folder / "c"])
     saw = metadata_of({"index": str(both)}, masking="ObjectMask")
-    assert judge(saw, "val") == Exposure(frames=5, images=5, boxes=0)
-    assert judge(saw, "train") == Exposure(frames=10, images=10, boxes=10)
+    assert exposure_of(saw, "val") == Exposure(frames=5, images=5, boxes=0)
+    assert exposure_of(saw, "train") == Exposure(frames=10, images=10, boxes=10)
     train = index_of(folder, tmp_path / "train.arrow", "train")
     saw = metadata_of({"index": str(train)})
-    assert judge(saw, "val") == Exposure(frames=5, images=0, boxes=0)
-    assert judge(saw, "train") == Exposure(frames=10, images=10, boxes=0)
+    assert exposure_of(saw, "val") == Exposure(frames=5, images=0, boxes=0)
+    assert exposure_of(saw, "train") == Exposure(frames=10, images=10, boxes=0)
 
 
-def test_boxes_count_where_they_are_read_and_annotated(folder, judge, tmp_path):
+def test_boxes_count_where_they_are_read_and_annotated(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     scenes = {"index": index, "scenes": ["a"]}
 
     def boxes(masking="ObjectMask", **part):
         metadata = metadata_of({**scenes, **part}, masking=masking)
-        return [judge(metadata, split).boxes for split in ("train", "val")]
+        return [exposure_of(metadata, split).boxes for split in ("train", "val")]
 
     assert boxes() == [6, 0]
     assert boxes(scenes=None) == [10, 5]
@@ -70,7 +70,7 @@ def test_boxes_count_where_they_are_read_and_annotated(folder, judge, tmp_path):
     assert boxes(boxes=None) == [0, 0]
 
 
-def test_boxes_of_a_detector_are_said_and_not_counted(folder, tmp_path):
+def test_boxes_of_a_detector_are_reported_and_not_counted(folder, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
     boxes = {"type": "PseudoLabelBoxes", "file": "results.json"}
     metadata = metadata_of({"index": index, "boxes": boxes}, masking="ObjectMask")
@@ -83,57 +83,57 @@ def test_boxes_of_a_detector_are_said_and_not_counted(folder, tmp_path):
     assert record_of(silent).remarks() == []
 
 
-def test_a_part_of_several_data_sets_counts(folder, judge, tmp_path):
+def test_a_part_of_several_data_sets_counts(folder, exposure_of, tmp_path):
     write_frames(tmp_path / "other", {"free": {"x": 3}}, labelled=())
     other = str(index_of(tmp_path / "other", tmp_path / "other.arrow", "free"))
     whole = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     parts = [{"index": other}, {"index": whole, "scenes": "val"}]
     saw = metadata_of(*parts, masking="ObjectMask")
     assert [part["annotated_frames"] for part in saw["data"]] == [0, 5]
-    assert judge(saw, "val") == Exposure(frames=5, images=5, boxes=5)
-    assert judge(saw, "train") == Exposure(frames=10, images=0, boxes=0)
-    assert judge(metadata_of({"index": other}), "val").images == 0
+    assert exposure_of(saw, "val") == Exposure(frames=5, images=5, boxes=5)
+    assert exposure_of(saw, "train") == Exposure(frames=10, images=0, boxes=0)
+    assert exposure_of(metadata_of({"index": other}), "val").images == 0
 
 
-def test_what_an_export_does_not_record_is_not_known(folder, judge, tmp_path):
+def test_frames_that_an_export_does_not_record_are_unknown(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
     older = metadata_of({"index": index})
     del older["data"][0]["seen"], older["data"][0]["annotated_frames"], older["recipe"]["reads"]
-    assert judge(older, "val") == Exposure(frames=5, images=None, boxes=0)
+    assert exposure_of(older, "val") == Exposure(frames=5, images=None, boxes=0)
     assert "is an older export" in record_of(older).remarks()[0]
     older["recipe"]["masks_use_boxes"] = True
-    assert judge(older, "val") == Exposure(frames=5, images=None, boxes=None)
+    assert exposure_of(older, "val") == Exposure(frames=5, images=None, boxes=None)
     gone = metadata_of({"index": str(tmp_path / "gone.arrow")}, masking="ObjectMask")
-    assert judge(gone, "val") == Exposure(frames=5, images=None, boxes=None)
+    assert exposure_of(gone, "val") == Exposure(frames=5, images=None, boxes=None)
     assert "gone.arrow" in record_of(gone).remarks()[0]
     nothing = metadata_of()
-    assert judge(nothing, "val").images is None
+    assert exposure_of(nothing, "val").images is None
     assert "names no index" in record_of(nothing).remarks()[0]
 
 
-def test_images_that_are_gone_cannot_be_compared(folder, judge, tmp_path):
+def test_images_that_are_gone_cannot_be_compared(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
     (folder / "a" / "0.png").rename(tmp_path / "away.png")
     metadata = metadata_of({"index": index}, masking="ObjectMask")
     (tmp_path / "away.png").rename(folder / "a" / "0.png")
     assert metadata["data"][0]["annotated_frames"] == 10
-    assert judge(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
+    assert exposure_of(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
 
 
-def test_weights_of_others_are_unknown_and_said_so(tmp_path):
+def test_weights_of_other_projects_are_unknown_and_reported(tmp_path):
     torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}}, tmp_path / "resnet.pth")
     for path in (tmp_path / "resnet.pth", write_backbone(tmp_path / "x.safetensors", None)):
         record = read_record(path)
         assert record.data is None
         assert record.remarks() == [
-            "it is no export of DriveMIM, so what its pretraining saw is not known"
+            "it is not an export of DriveMIM, so the data of its pretraining is unknown"
         ]
 
 
-def test_a_pretraining_that_did_not_begin_at_random_says_what_it_began_with(folder, tmp_path):
+def test_a_pretraining_with_initial_weights_names_them(folder, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train"))
     (line,) = record_of(metadata_of({"index": index}, started_from="mae.pth")).remarks()
-    assert line == "its pretraining started from mae.pth; what that had seen is not known"
+    assert line == "its pretraining started from mae.pth; its data is unknown"
 
 
 class TestNuScenes:
@@ -150,7 +150,9 @@ class TestNuScenes:
         return data.write_data(tmp_path / "rig", data.make_tables())
 
     def exposure(self, root, metadata, scene, tmp_path):
-        index = FrameIndex.open(build_nuscenes_index(root, "v1.0-mini", tmp_path / "judged.arrow"))
+        index = FrameIndex.open(
+            build_nuscenes_index(root, "v1.0-mini", tmp_path / "evaluated.arrow")
+        )
         chosen = np.isin(index.frames.scene, index.scene_rows([scene]))
         rows = np.flatnonzero(chosen & np.asarray(index.frames.keyframe))
         return record_of(metadata).exposure(KnownFrames(index, rows))
@@ -180,14 +182,16 @@ class TestNuScenes:
         seen = self.exposure(small, metadata, "scene-0061", tmp_path)
         assert seen == Exposure(frames=6, images=6, boxes=0)
 
-    def test_tokens_and_files_cannot_be_compared(self, root, folder, judge, tmp_path, monkeypatch):
+    def test_tokens_and_files_cannot_be_compared(
+        self, root, folder, exposure_of, tmp_path, monkeypatch
+    ):
         monkeypatch.setattr(module, "MOST_FILES", 0)
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
         metadata = metadata_of({"index": index}, masking="ObjectMask")
-        assert judge(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
+        assert exposure_of(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
 
     @pytest.mark.parametrize("key", ["source", "version"])
-    def test_tokens_of_another_data_set_tell_nothing(self, root, tmp_path, monkeypatch, key):
+    def test_tokens_of_another_data_set_are_not_compared(self, root, tmp_path, monkeypatch, key):
         """Neither side is compared by files, and both have tokens; those found count still."""
         monkeypatch.setattr(module, "MOST_FILES", 0)
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
@@ -198,7 +202,7 @@ class TestNuScenes:
         assert self.exposure(root, metadata, "scene-0061", tmp_path).images == 6
 
 
-def test_exports_with_names_in_their_keys_are_compared_by_such_keys(folder, judge, tmp_path):
+def test_exports_with_names_in_their_keys_are_compared_by_such_keys(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     metadata = metadata_of({"index": index})
     opened = FrameIndex.open(index)
@@ -206,10 +210,10 @@ def test_exports_with_names_in_their_keys_are_compared_by_such_keys(folder, judg
     seen = metadata["data"][0]["seen"]
     del seen["named"]
     seen["files"] = {"annotated": module._encode(older), "other": ""}
-    assert judge(metadata, "val").images == 5
+    assert exposure_of(metadata, "val").images == 5
 
 
-def test_a_chain_counts_what_each_of_it_saw(folder, judge, tmp_path):
+def test_a_chain_counts_the_frames_of_all_its_pretrainings(folder, exposure_of, tmp_path):
     """Val was seen by the first without boxes, sequence a by the second with boxes."""
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     first = {"file": "1.safetensors", **metadata_of({"index": index, "scenes": "val"})}
@@ -218,35 +222,33 @@ def test_a_chain_counts_what_each_of_it_saw(folder, judge, tmp_path):
     second = {"file": "2.safetensors", **second}
     last = metadata_of({"index": index, "scenes": ["b"]}, started_from="2.safetensors",
                        earlier=[second])  # fmt: skip
-    assert judge(last, "val") == Exposure(frames=5, images=5, boxes=0)
-    assert judge(last, "train") == Exposure(frames=10, images=10, boxes=6)
+    assert exposure_of(last, "val") == Exposure(frames=5, images=5, boxes=0)
+    assert exposure_of(last, "train") == Exposure(frames=10, images=10, boxes=6)
     record = record_of(last)
     assert record.remarks() == []
     assert record.started_from == "2.safetensors, which started from 1.safetensors"
     with pytest.raises(ConfigError, match=r"boxes of 6 of the 10 .* \(read by ObjectMask\)"):
-        check_boxes("--init a", record, "--train", judge(last, "train"), most=5, cure="")
+        check_boxes("--init a", record, "--train", exposure_of(last, "train"), most=5, fix="")
 
 
-def test_what_began_with_foreign_weights_is_unknown_and_not_refused(folder, judge, tmp_path):
+def test_foreign_initial_weights_are_unknown_and_not_refused(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     foreign = {"file": "r50.pth", "data": None, "recipe": {}}
     metadata = metadata_of({"index": index, "scenes": ["a"]}, masking="ObjectMask",
                            started_from="r50.pth", earlier=[foreign])  # fmt: skip
-    record, seen = record_of(metadata), judge(metadata, "val")
+    record, seen = record_of(metadata), exposure_of(metadata, "val")
     assert seen == Exposure(frames=5, images=None, boxes=None)
-    assert record.remarks() == [
-        "its pretraining started from r50.pth; what that had seen is not known"
-    ]
+    assert record.remarks() == ["its pretraining started from r50.pth; its data is unknown"]
     assert unknown_frames(record, "val", seen) == []
-    check_boxes("--init a", record, "--val val", seen, most=0, cure="")
+    check_boxes("--init a", record, "--val val", seen, most=0, fix="")
     # What is recorded counts nevertheless.
-    assert judge(metadata, "train") == Exposure(frames=10, images=6, boxes=6)
+    assert exposure_of(metadata, "train") == Exposure(frames=10, images=6, boxes=6)
 
 
-def test_refusals_name_the_thing_the_value_and_the_cure(folder, judge, tmp_path):
+def test_refusals_name_the_thing_the_value_and_the_fix(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     metadata = metadata_of({"index": index}, masking="ObjectMask")
-    record, seen = record_of(metadata), judge(metadata, "val")
+    record, seen = record_of(metadata), exposure_of(metadata, "val")
     with pytest.raises(
         ConfigError, match=r"--init a: .* saw 5 of the 5 images of --val val;.*--tr"
     ):
@@ -257,8 +259,8 @@ def test_refusals_name_the_thing_the_value_and_the_cure(folder, judge, tmp_path)
         match=r"read the annotated boxes of 5 of the 5 frames of --val val \(read by ObjectMask\).*"
         r"--allow-boxes-read",
     ):
-        check_boxes("--init a", record, "--val val", seen, most=4, cure="")
-    check_boxes("--init a", record, "--val val", seen, most=5, cure="")
+        check_boxes("--init a", record, "--val val", seen, most=4, fix="")
+    check_boxes("--init a", record, "--val val", seen, most=5, fix="")
     unknown = Exposure(frames=5, images=None, boxes=None)
     with pytest.raises(ConfigError, match="an unknown number of the 5 frames"):
-        check_boxes("--init a", record, "--val val", unknown, most=5, cure="")
+        check_boxes("--init a", record, "--val val", unknown, most=5, fix="")

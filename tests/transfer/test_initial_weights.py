@@ -1,4 +1,4 @@
-"""Where training starts from: every way to name it loads all or nothing."""
+"""Initial weights: every config key that names them loads all tensors or none."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from drivemim.models.layers import grid_positions
 from drivemim.training.probing import probe_backbone
 from drivemim.training.run import train
 from drivemim.transfer.exporting import export_backbone, read_export
-from drivemim.transfer.initial_weights import load_start, take_start
+from drivemim.transfer.initial_weights import load_initial_weights, take_initial_weights
 
 STILL = {"optim_wrapper.optimizer.lr": 0.0, "train_cfg.max_iters": 2}
 
@@ -63,7 +63,7 @@ def by_init_cfg(path):
 
 @pytest.mark.parametrize("how", [by_load_from, by_init_cfg])
 @pytest.mark.parametrize("source", ["export", "mae"])
-def test_pretraining_starts_from_what_it_is_given(configs, run, mae, tmp_path, how, source):
+def test_pretraining_starts_from_the_given_weights(configs, run, mae, tmp_path, how, source):
     path = run / "vit.safetensors" if source == "export" else mae
     found = started(configs, "vit", tmp_path, **how(path))
     expected = read_export(path)[0] if source == "export" else read_checkpoint(path)["model"]
@@ -88,7 +88,7 @@ def test_a_whole_pretraining_run_is_gone_on_from(configs, run, tmp_path):
 
 
 @pytest.mark.parametrize("how", [by_load_from, by_init_cfg])
-def test_what_does_not_fit_stops_before_the_first_iteration(configs, run, tmp_path, how):
+def test_a_misfit_stops_before_the_first_iteration(configs, run, tmp_path, how):
     others = {"stem.weight": torch.zeros(3), "layer1.0.conv1.weight": torch.zeros(3)}
     torch.save(others, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"does not fit the pretrainer's ViT: .*missing 40 "):
@@ -153,7 +153,7 @@ def test_pretraining_starts_from_torchvisions_resnet50(configs, tmp_path):
                                   {"model.encoder.init_cfg": [init]})):  # fmt: skip
         cfg = Config.fromfile(configs / "resnet.py")
         cfg.merge_from_dict({**size, **how})
-        start = take_start(cfg)
+        start = take_initial_weights(cfg)
         assert (start["checkpoint"], cfg.get("load_from")) == (init["checkpoint"], None)
         if number == 0:
             found = started(configs, "resnet", tmp_path / "run", **size, **how)
@@ -168,7 +168,9 @@ def test_a_vit_base_of_mae_fits(tmp_path):
     torch.save(content, tmp_path / "mae_pretrain_vit_base.pth")
     model = torch.nn.Module()
     model.backbone = vit
-    assert "Loaded all 148 tensors" in load_start(model, tmp_path / "mae_pretrain_vit_base.pth")
+    assert "Loaded all 148 tensors" in load_initial_weights(
+        model, tmp_path / "mae_pretrain_vit_base.pth"
+    )
     torch.testing.assert_close(vit.norm.weight, content["model"]["norm.weight"].float())
 
 
@@ -176,18 +178,22 @@ def test_a_detectors_vit_is_loaded_strictly_by_init_cfg_too(mae):
     cfg = Config({"model": {"backbone": {"type": "drivemim.ViT"}}})
     init = {"type": "Pretrained", "checkpoint": str(mae), "prefix": "backbone."}
     cfg.model.backbone.init_cfg = [{"type": "Constant"}, init]
-    assert take_start(cfg) == {"checkpoint": str(mae), "prefix": "backbone.", "whole": False}
+    assert take_initial_weights(cfg) == {
+        "checkpoint": str(mae),
+        "prefix": "backbone.",
+        "whole": False,
+    }
     assert cfg.model.backbone.init_cfg == [{"type": "Constant"}]
     # MMDetection's own names for what it downloads stay with MMEngine, and so do other backbones.
     for backbone in ({"type": "ResNet", "init_cfg": {"type": "Pretrained",
                                                      "checkpoint": "torchvision://resnet50"}},
                      {"type": "SwinTransformer", "init_cfg": init}):  # fmt: skip
         cfg.model.backbone = backbone
-        assert take_start(cfg) is None
+        assert take_initial_weights(cfg) is None
         assert cfg.model.backbone == backbone
 
 
-def test_two_starts_are_one_too_many(configs, mae, tmp_path):
+def test_two_keys_with_initial_weights_are_refused(configs, mae, tmp_path):
     with pytest.raises(ConfigError, match="load_from and model.encoder.init_cfg both name weights"):
         started(configs, "vit", tmp_path, **by_load_from(mae), **by_init_cfg(mae))
 
@@ -206,7 +212,7 @@ def test_a_detectors_checkpoint_that_fits_nowhere_is_refused(configs, run, tmp_p
     assert "tensors are loaded; misshapen 4 (bbox_head.retina_cls.weight (18, 8, 3, 3) for" in log
 
 
-def test_the_log_says_that_a_start_is_a_detectors_checkpoint(tmp_path):
+def test_the_log_names_a_detectors_checkpoint(tmp_path):
     vit = ViT(embed_dims=16, depth=3, num_heads=2, patch_size=8)
     weights = {f"backbone.{name}": value for name, value in vit.state_dict().items()}
     path = tmp_path / "iter_9.pth"
@@ -214,7 +220,7 @@ def test_the_log_says_that_a_start_is_a_detectors_checkpoint(tmp_path):
     model = torch.nn.Module()
     model.backbone = vit
     count = len(weights)
-    assert load_start(model, path, whole=True).startswith(
+    assert load_initial_weights(model, path, whole=True).startswith(
         f"Loaded all {count} tensors of the backbone of {path}, which is a detector's checkpoint. "
         "The file does not say how images were normalised, and has no features to compare with: "
         "check that model.data_preprocessor is what the detector was trained with. They lie under "
@@ -223,7 +229,7 @@ def test_the_log_says_that_a_start_is_a_detectors_checkpoint(tmp_path):
     )
 
 
-def test_a_resumed_run_needs_no_start(configs, mae, tmp_path):
+def test_a_resumed_run_needs_no_initial_weights(configs, mae, tmp_path):
     folder = tmp_path / "run"
     started(configs, "vit", folder, **by_load_from(mae))
     options = {**STILL, **by_load_from(tmp_path / "gone.pth"), "train_cfg.max_iters": 3,
@@ -231,7 +237,7 @@ def test_a_resumed_run_needs_no_start(configs, mae, tmp_path):
     train(configs / "vit.py", work_dir=folder, resume="newest", options=options)
 
 
-def test_probing_loads_what_the_config_starts_from(configs, mae, tmp_path):
+def test_probing_loads_the_configs_initial_weights(configs, mae, tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "bad.pth")
     with pytest.raises(CheckpointError, match="does not fit the pretrainer's ViT"):
         probe_backbone(configs / "vit.py", index="none.arrow", train="a", val="b",

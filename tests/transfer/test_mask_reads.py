@@ -1,4 +1,4 @@
-"""What a pretraining reads follows from its masks and from what its data have."""
+"""Inputs of a pretraining, from its masks and its data."""
 
 import pytest
 from mmengine.config import Config
@@ -7,7 +7,7 @@ from drivemim.masking.random import RandomMask
 from drivemim.masking.strategy import MaskStrategy
 from drivemim.registry import MASKS
 from drivemim.transfer.mask_reads import boxes_from, describe_reads, has_boxes
-from drivemim.transfer.recipe import starts_of
+from drivemim.transfer.recipe import initial_weights_of
 
 ANNOTATED = {"boxes": "AnnotatedBoxes", "boxes_from": "annotations", "annotated_frames": 3,
              "lidar_points": 0}  # fmt: skip
@@ -45,7 +45,7 @@ def test_every_strategy_inside_another_counts(masking, expected):
     assert reads(masking) == expected
 
 
-def test_what_the_data_do_not_have_is_not_read():
+def test_missing_data_counts_as_not_read():
     world = {"type": "ObjectMask", "background": {"type": "WorldMask"}}
     lidar = {**ANNOTATED, "lidar_points": 100}
     assert reads(world, lidar) == {**OBJECT, "lidar": ["WorldMask"]}
@@ -72,11 +72,11 @@ def test_what_the_data_do_not_have_is_not_read():
         ("SomebodysBoxes", "annotations"),
     ],
 )
-def test_where_boxes_come_from(boxes, origin):
+def test_origins_of_boxes(boxes, origin):
     assert boxes_from(boxes) == origin
 
 
-def test_a_strategy_of_the_user_that_does_not_say_reads_everything(monkeypatch):
+def test_a_users_strategy_without_reads_reads_everything(monkeypatch):
     class SilentMask(MaskStrategy):
         def score(self, context):
             return RandomMask().score(context)
@@ -87,9 +87,9 @@ def test_a_strategy_of_the_user_that_does_not_say_reads_everything(monkeypatch):
     }  # fmt: skip
 
 
-def test_what_a_run_started_from():
+def test_initial_weights_of_a_run():
     def start(**config):
-        return starts_of(Config({"model": {}, **config}))
+        return initial_weights_of(Config({"model": {}, **config}))
 
     assert start() == []
     assert start(load_from="mae.pth") == ["mae.pth"]

@@ -1,4 +1,4 @@
-"""Every number of a model card, read back and compared with where it comes from."""
+"""Every number of a model card, compared with its source."""
 
 import copy
 import importlib.util
@@ -134,8 +134,8 @@ def test_the_data_are_those_of_the_config_and_the_index(index, tables):
         "boxes": "AnnotatedBoxes",
         "time steps": "2",
         "interval of the time steps": "0.25 s",
-        "one camera a clip": "no",
-        "lidar points a frame": "0",
+        "one camera per clip": "no",
+        "lidar points per frame": "0",
         "augmentation": "AugmentSettings(flip=0.25)",
     }
 
@@ -169,10 +169,10 @@ def test_the_recipe_is_that_of_the_config_and_the_log(tables):
         "decoder": "ClipDecoder(depth=1, embed_dims=16, num_heads=2)",
         "guide": "none",
         "iterations": "2",
-        "clips a batch": "3",
+        "clips per batch": "3",
         "processes": "1",
         "clips seen": "6",  # 2 iterations of 3
-        "frames a clip": "2",  # 2 steps of one camera
+        "frames per clip": "2",  # 2 steps of one camera
         "frames seen": "12",
         "optimizer": "AdamW(lr=0.01)",
         "settings of its wrapper": "dict(clip_grad=dict(max_norm=1.0), constructor=LayerDecay, "
@@ -211,7 +211,7 @@ def test_limits_follow_from_the_data(card):
     lines = limits(metadata)
     assert "small.arrow: cameras not seen: CAM_BACK." in lines
     assert "small.arrow: one camera only, CAM_FRONT." in lines
-    assert "small.arrow: no scene's description speaks of night." in lines
+    assert "small.arrow: no scene's description mentions night." in lines
     assert all(f"- {line}" in page.read_text() for line in lines)
     assert not [line for line in lines if "generated" in line or "annotated" in line]
 
@@ -220,7 +220,7 @@ def test_limits_follow_from_the_data(card):
         other["data"][0].update(change)
         return " ".join(limits(other))
 
-    assert "every image is generated" in changed(generated=True)
+    assert "all images are generated" in changed(generated=True)
     nobody = {"pedestrian": 0, "vehicle": 3, "other": 0}
     assert "no pedestrian is annotated" in changed(objects=nobody)
     assert "no annotations" in changed(objects=dict.fromkeys(nobody, 0))
@@ -275,15 +275,15 @@ def metadata_of(part):
     }  # fmt: skip
 
 
-def test_what_is_not_known_is_said():
+def test_unknown_facts_are_reported():
     text = render_card("x", metadata_of(GONE))
     rows = rows_of(text)
     assert rows["Data"]["counts"] == "not known: gone"
     assert {rows["Recipe"][key] for key in ("frames seen", "processes", "iterations")} == {
         "not known"
     }
-    assert "training loss is not known" in text
-    assert "No result of these weights is known" in text
+    assert "training loss is unknown" in text
+    assert "has no results of these weights" in text
     assert "checkpoint='x.pth'" in text  # a ResNet needs nothing of DriveMIM
 
 
@@ -316,7 +316,7 @@ def test_without_a_log_only_a_run_without_launcher_is_known(tmp_path, launcher, 
     [
         ("results.json", ConfigError, "must be NAME=FILE.json"),
         ("probe=gone.json", FileNotFoundError, "there is no file"),
-        ("probe=broken.json", DataError, "is no JSON"),
+        ("probe=broken.json", DataError, "is not JSON"),
         ("probe=empty.json", DataError, "has no number by name in it"),
     ],
 )
@@ -332,7 +332,7 @@ def test_results_that_cannot_be_shown(run, tmp_path, monkeypatch, named, error, 
         read_card_results(["a=good.json", "a=good.json"])
 
 
-def test_points_of_curves_are_no_metrics(tmp_path):
+def test_points_of_curves_are_not_metrics(tmp_path):
     """``tools/test.py --out`` keeps what its charts are drawn from beside the numbers."""
     file = tmp_path / "detector.json"
     curves = {"pedestrian": {"miss_rate": {"miss_rate": [1.0, 0.5]}}}
@@ -346,7 +346,7 @@ def test_points_of_curves_are_no_metrics(tmp_path):
 
 def test_only_a_card_is_replaced(run, tmp_path):
     (tmp_path / "readme.md").write_text("# My notes\n")
-    with pytest.raises(ConfigError, match=r"readme.md is there and is no model card"):
+    with pytest.raises(ConfigError, match=r"readme.md exists and is not a model card"):
         export_backbone(run, tmp_path / "readme.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["readme.md"]
     export_backbone(run, tmp_path / "x.safetensors")

@@ -1,4 +1,4 @@
-"""What runs saw is in their exports, whatever becomes of index and weights before the export."""
+"""Exports record the data of their run, even if index and weights change before the export."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def place(tmp_path):
     write_frames(tmp_path / "data", SPLITS)
     index_of(tmp_path / "data", tmp_path / "train.arrow", "train")
     index_of(tmp_path / "data", tmp_path / "all.arrow", "train", "val")
-    index_of(tmp_path / "data", tmp_path / "judged.arrow", "train", "val")
+    index_of(tmp_path / "data", tmp_path / "evaluated.arrow", "train", "val")
     return tmp_path
 
 
@@ -51,13 +51,13 @@ def export(checkpoint, out):
 
 
 def exposure(place, path, split="val"):
-    index = FrameIndex.open(place / "judged.arrow")
+    index = FrameIndex.open(place / "evaluated.arrow")
     rows = np.flatnonzero(np.isin(index.frames.scene, index.scene_rows(split)))
     return read_record(path).exposure(KnownFrames(index, rows))
 
 
 @pytest.mark.parametrize("start", ["export", "checkpoint"])
-def test_a_run_that_starts_from_another_saw_what_that_saw(place, run, start):
+def test_a_run_that_starts_from_another_saw_its_frames(place, run, start):
     first = run("first", "all.arrow")
     if start == "export":
         first, _ = export(first, place / "first.safetensors")
@@ -81,7 +81,7 @@ def test_a_run_that_starts_from_foreign_weights_is_unknown(place, run):
     out, card = export(run("next", "train.arrow", load_from=str(foreign)), place / "x.safetensors")
     assert exposure(place, out) == Exposure(frames=5, images=None, boxes=None)
     (line,) = read_record(out).remarks()
-    assert line == f"its pretraining started from {foreign}; what that had seen is not known"
+    assert line == f"its pretraining started from {foreign}; its data is unknown"
     assert "random initialisation" not in card
 
 
@@ -100,7 +100,7 @@ def test_a_checkpoint_without_a_record_is_unknown_and_says_so(place, run):
     del content["meta"]["pretraining"]
     torch.save(content, checkpoint)
     out, card = export(checkpoint, place / "one.safetensors")
-    assert "which frames were seen is not known; its checkpoint has no record" in card
+    assert "the frames that were seen are unknown; its checkpoint has no record" in card
     for path in (out, checkpoint):
         assert exposure(place, path).images is None
         (line,) = read_record(path).remarks()

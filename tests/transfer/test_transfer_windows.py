@@ -1,4 +1,4 @@
-"""A backbone pretrained on whole images is verified also in a detector that looks at windows."""
+"""Verification of a backbone, pretrained without windows, in a detector with windows."""
 
 import pytest
 from mmengine.registry import DefaultScope

@@ -22,7 +22,7 @@ def test_boxes_lie_on_their_pixels() -> None:
     assert (drawn[26:48, 45:56] == 0).all()
 
 
-def test_the_surest_detection_is_on_top_and_nothing_is_no_error() -> None:
+def test_the_best_detection_is_drawn_on_top_and_none_is_valid() -> None:
     image = np.zeros((40, 40, 3), np.uint8)
     box = np.array([[5.0, 15.0, 30.0, 35.0]])
     none = np.zeros((0, 4))

@@ -1,4 +1,4 @@
-"""The HTML report stands alone."""
+"""The HTML report is one file without external resources."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""Lines and bars are where the numbers say."""
+"""Lines and bars at the positions of their numbers."""
 
 import math
 

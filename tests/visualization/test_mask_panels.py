@@ -1,4 +1,4 @@
-"""Pictures of masks: marks lie where the world points are."""
+"""Pictures of masks: marks at the positions of the world points."""
 
 import copy
 

@@ -33,7 +33,7 @@ from drivemim.visualization.panels import (
     track_color,
 )
 
-H, W, CELL = 32, 64, 16
+H, W, PATCH = 32, 64, 16
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def clips():
 
 def reconstruction_of(clips, errors=1.0):
     B, T, N = clips.shape
-    mask = torch.zeros(B, T, N, H // CELL, W // CELL, dtype=torch.bool)
+    mask = torch.zeros(B, T, N, H // PATCH, W // PATCH, dtype=torch.bool)
     mask[..., 0, 1] = True
     return Reconstruction(
         mask_BTNhw=mask,
@@ -79,9 +79,11 @@ def tile(panel, row, column, tile_height=H, tile_width=W):
     return panel[top : top + tile_height, left : left + tile_width]
 
 
-def test_cells_become_pixels():
-    cells = np.array([[1, 2], [3, 4]])
-    np.testing.assert_array_equal(to_pixels(cells, (2, 4)), np.array([[1, 1, 2, 2], [3, 3, 4, 4]]))
+def test_patches_become_pixels():
+    patches = np.array([[1, 2], [3, 4]])
+    np.testing.assert_array_equal(
+        to_pixels(patches, (2, 4)), np.array([[1, 1, 2, 2], [3, 3, 4, 4]])
+    )
 
 
 def test_hide_paints_hidden_patches_only():
@@ -94,7 +96,7 @@ def test_hide_paints_hidden_patches_only():
     assert (image == 90).all()
 
 
-def test_overlay_mixes_the_tint_with_what_is_hidden():
+def test_overlay_mixes_the_tint_with_hidden_patches():
     image = np.full((2, 2, 3), 100, np.uint8)
     mask = np.array([[True, False], [False, False]])
     drawn = overlay_mask(image, mask, color=(0, 0, 200), opacity=0.25)
@@ -180,11 +182,11 @@ def test_reconstruction_panel_has_four_rows_a_step(clips):
     assert panel.shape[0] > frames_end
     original, masked, filled, error = (tile(panel, 4 + row, 1) for row in range(4))
     assert (original == 70).all()
-    assert (masked[:CELL, CELL : 2 * CELL] == HIDDEN_GREY).all()
-    assert (masked[CELL:] == 70).all()
+    assert (masked[:PATCH, PATCH : 2 * PATCH] == HIDDEN_GREY).all()
+    assert (masked[PATCH:] == 70).all()
     assert (filled == 75).all()
-    assert (error[CELL:] == MISSING_GREY).all()
-    assert error[:CELL, CELL : 2 * CELL].astype(int).sum(-1).min() > 500
+    assert (error[PATCH:] == MISSING_GREY).all()
+    assert error[:PATCH, PATCH : 2 * PATCH].astype(int).sum(-1).min() > 500
 
 
 def test_reconstruction_panel_ends_with_its_legend(clips):
@@ -196,7 +198,7 @@ def test_reconstruction_panel_ends_with_its_legend(clips):
         np.testing.assert_array_equal(panel[HEADER_HEIGHT + 8 * (H + GAP) :], legend)
 
 
-def test_legend_says_what_bright_and_grey_are_and_what_the_target_says():
+def test_legend_explains_colours_and_has_the_note_of_the_target():
     samples, texts = zip(*reconstruction_legend("strokes"), strict=True)
     assert texts == (
         "masked: hidden patch",

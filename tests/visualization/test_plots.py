@@ -1,4 +1,4 @@
-"""Charts and what they are drawn from."""
+"""Charts, and the reading of their data."""
 
 import json
 import math

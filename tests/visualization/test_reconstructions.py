@@ -1,4 +1,4 @@
-"""Pictures of reconstructions need a pretraining run's own checkpoint."""
+"""Pictures of reconstructions, and checkpoints that cannot be used for them."""
 
 import copy
 

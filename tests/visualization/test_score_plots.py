@@ -1,4 +1,4 @@
-"""Charts of misses, of their price and of scores; what is drawn is read back."""
+"""Charts of precision, miss rates and calibration; the drawn values are read back."""
 
 import math
 

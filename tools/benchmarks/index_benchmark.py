@@ -28,9 +28,11 @@ MIB = 2**20
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print each result next to its target, and return 1 if a target is missed."""
     parser = ArgumentParser(prog="benchmark.py index", description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="share of trainval's size")
-    parser.add_argument("--lookups", type=int, default=20_000, help="clips to look up")
-    parser.add_argument("--folder", type=Path, help="for the tables (about 3 GB); default: /tmp's")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of trainval's size")
+    parser.add_argument("--lookups", type=int, default=20_000, help="number of clips to look up")
+    parser.add_argument(
+        "--folder", type=Path, help="folder for the tables (about 3 GB); default: in /tmp"
+    )
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="drivemim-index-", dir=arguments.folder) as folder:
         root, path = Path(folder), Path(folder) / "index.arrow"

@@ -92,9 +92,11 @@ def milliseconds(run: Callable[[], object], device: torch.device, repeats: int) 
 def mask_cost(strategy: MaskStrategy, clips: Clips, grid: tuple[int, int], repeats: int) -> float:
     """Measure a strategy's time per clip, milliseconds."""
     device = clips.valid_BTN.device
-    guide_BTNhw: Tensor = torch.rand(*clips.shape, *grid, device=device)
+    teacher_map_BTNhw: Tensor = torch.rand(*clips.shape, *grid, device=device)
     generators = clip_generators(clips)
-    batch = milliseconds(lambda: strategy(clips, grid, generators, guide_BTNhw), device, repeats)
+    batch = milliseconds(
+        lambda: strategy(clips, grid, generators, teacher_map_BTNhw), device, repeats
+    )
     return batch / len(clips)
 
 
@@ -119,12 +121,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", default="configs/masks/strategies.py")
     parser.add_argument("--model", default="configs/pretrain/vit_base_object_nuscenes.py")
     parser.add_argument("--grids", nargs="+", default=["14x25", "28x50"], metavar="ROWSxCOLUMNS")
-    parser.add_argument("--clips", type=int, default=8, help="of the batch")
-    parser.add_argument("--boxes", type=int, default=30, help="of a frame")
+    parser.add_argument("--clips", type=int, default=8, help="clips per batch")
+    parser.add_argument("--boxes", type=int, default=30, help="boxes per frame")
     parser.add_argument("--ratio", type=float, default=0.75)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="of these strategies")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these strategies")
     parser.add_argument("--no-step", action="store_true", help="leave the training step out")
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
@@ -133,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name: MASKS.build({**each, "mask_ratio": arguments.ratio})
         for name, each in strategies_from_config(config, arguments.config, arguments.only).items()
     }
-    print(f"B={arguments.clips}, T=3, N=6, {arguments.boxes} boxes a frame, on {device}, "
+    print(f"B={arguments.clips}, T=3, N=6, {arguments.boxes} boxes per frame, on {device}, "
           f"{torch.get_num_threads()} threads; median of {arguments.repeats}")  # fmt: skip
     for text in arguments.grids:
         rows, columns = (int(part) for part in text.split("x"))
@@ -143,8 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments.no_step:
             one = synthetic_clips(1, 3, arguments.boxes, grid, device)
             step = step_cost(arguments.model, one, 1 if device.type == "cpu" else 5)
-            print(f"\n{text}: a training step of {arguments.model} takes {step:,.0f} ms a clip")
-        print(f"\n| strategy, {text} patches | ms a clip | share of the step |\n|---|---|---|")
+            print(f"\n{text}: a training step of {arguments.model} takes {step:,.0f} ms per clip")
+        print(f"\n| strategy, {text} patches | ms per clip | % of a training step |\n|---|---|---|")
         for name, strategy in strategies.items():
             cost = mask_cost(strategy, clips, grid, arguments.repeats)
             print(f"| {name} | {cost:.2f} | {100 * cost / step:.3f} % |", flush=True)

@@ -1,8 +1,8 @@
 """Benchmark of a pretraining step: FLOPs by part, time and memory, relative to the first config.
 
 Images are noise. With ``--index``, the config's data set loads real ones too, in the same process,
-and the share of loading is reported. FLOPs are those of the forward pass (a multiplication and an
-addition are two). A training step takes three times as many, except for the
+and the table gives the fraction of time that loading takes. FLOPs are those of the forward pass (a
+multiplication and an addition are two). A training step takes three times as many, except for the
 masking teacher, which may need only a forward pass.
 """
 
@@ -158,16 +158,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print one row per config."""
     parser = ArgumentParser(prog="benchmark.py step", description=__doc__)
     parser.add_argument("configs", nargs="+", help="pretraining configs; the first is the baseline")
-    parser.add_argument("--frames", type=int, default=4, help="of a batch")
+    parser.add_argument("--frames", type=int, default=4, help="frames per batch")
     parser.add_argument("--repeats", type=int, default=9, help="timed steps; 0 counts FLOPs only")
     parser.add_argument("--index", help="index of frames to load with the config's data set")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
-    print(f"{arguments.frames} frames a batch, on {device}, {torch.get_num_threads()} threads; "
+    print(f"{arguments.frames} frames per batch, on {device}, {torch.get_num_threads()} threads; "
           f"median of {arguments.repeats}")  # fmt: skip
     columns = ["config", "GFLOP: encoder", "decoder", "head", "teacher", "total", "to the first"]
-    columns += ["ms a frame", "to the first", "loader: ms a frame", "share", "frames/s"]
+    columns += ["ms per frame", "to the first", "loader: ms per frame", "loader, %", "frames/s"]
     print(f"| {' | '.join([*columns, 'M parameters'])} |\n{'|---' * (len(columns) + 1)}|")
     first: StepCost | None = None
     for config in arguments.configs:
@@ -182,8 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = [config, *(f"{cost.gflops[part]:.2f}" for part in (*PARTS, "total"))]
         row += [f"{cost.gflops['total'] / first.gflops['total']:.2f}"]
         row += [f"{cost.milliseconds:.1f}", f"{cost.milliseconds / first.milliseconds:.2f}"]
-        share = cost.loading / (cost.loading + cost.milliseconds)
-        row += [f"{cost.loading:.1f}", f"{100 * share:.0f} %", f"{cost.frames_per_second:.1f}"]
+        fraction = cost.loading / (cost.loading + cost.milliseconds)
+        row += [f"{cost.loading:.1f}", f"{100 * fraction:.0f} %", f"{cost.frames_per_second:.1f}"]
         print(f"| {' | '.join([*row, f'{sum(cost.parameters.values()):.1f}'])} |", flush=True)
     memory = (
         torch.cuda.max_memory_allocated(device) / 2**30

@@ -167,7 +167,7 @@ def _finetune_step(init: str, settings: DemoSettings, work_dir: Path) -> Step:
 def _test_step(init: str, settings: DemoSettings, work_dir: Path) -> Step:
     return evaluate_step(
         f"test-{init}",
-        f"Evaluate the detector that began from {INITS[init]}",
+        f"Evaluate the detector from {INITS[init]}",
         DETECTOR_CONFIG,
         last_checkpoint(work_dir / f"finetune-{init}", settings.finetune_iterations),
         work_dir / f"results-{init}.json",
@@ -184,7 +184,7 @@ def _pictures_step(checkpoint: Path, settings: DemoSettings, work_dir: Path) -> 
     folder = work_dir / "pictures"
     return Step(
         name="pictures",
-        title="Draw masks and reconstructions of scenes it was not trained on",
+        title="Draw masks and reconstructions of scenes that pretraining did not see",
         command=(
             *("tools/visualize.py", PRETRAIN_CONFIG, f"{checkpoint}", "--out", f"{folder}"),
             *("--clips", f"{settings.pictures}", "--scenes", "mini_val"),

@@ -78,14 +78,14 @@ def write_demo_report(
     inits = {name: read_metrics(path) for name, path in files.items()}
     curves = {f"from {name}": read_curves(path) for name, path in files.items()}
     sections = [
-        ReportSection("What it is worth to a detector", _score_parts(inits)),
-        ReportSection("What the detectors find", _detection_parts(work_dir)),
-        ReportSection("Where the detectors fail", _failure_parts(inits, curves)),
-        ReportSection("What the pretrainer is shown", _clip_parts(settings, work_dir)),
-        ReportSection("What it hides and reconstructs", _reconstruction_parts(settings, work_dir)),
+        ReportSection("Detection results", _score_parts(inits)),
+        ReportSection("Detections", _detection_parts(work_dir)),
+        ReportSection("Errors of the detectors", _failure_parts(inits, curves)),
+        ReportSection("Input of pretraining", _clip_parts(settings, work_dir)),
+        ReportSection("Masks and reconstructions", _reconstruction_parts(settings, work_dir)),
         ReportSection("Losses", _loss_parts(work_dir)),
         ReportSection("Times", [_times(results)]),
-        ReportSection("What was run", _provenance(settings, results)),
+        ReportSection("Commands and versions", _provenance(settings, results)),
     ]
     path = work_dir / "report.html"
     write_report(path, render_report("DriveMIM demo", _lead(settings, work_dir), sections))
@@ -126,11 +126,11 @@ def read_outcome(work_dir: Path) -> Outcome:
 
 def _lead(settings: DemoSettings, work_dir: Path) -> str:
     return (
-        f"{read_outcome(work_dir).sentence} The backbone learned from a generated town's images, "
-        "of which it read no boxes; then the same detector was fine-tuned from it and from random "
+        f"{read_outcome(work_dir).sentence} The backbone was pretrained on images of a generated "
+        "town, without boxes. The same detector was then fine-tuned from it and from random "
         f"initialisation for {settings.finetune_iterations} iterations each, with the same frames "
-        "in the same order. Both were evaluated on scenes that neither saw. This is one seed, "
-        "which shows no spread."
+        "in the same order. Both were evaluated on scenes that neither saw. This is a single seed, "
+        "so there is no spread."
     )
 
 
@@ -162,10 +162,10 @@ def _detection_parts(work_dir: Path) -> list[ReportPart]:
     parts: list[ReportPart] = [
         Text(
             "The same images twice: above the detector from the pretrained backbone, below the one "
-            "from random initialisation. Each draws as many detections of the highest scores as "
-            "there are annotated objects: pedestrians red, vehicles blue, with the score in "
-            "percent. Annotated objects are white. Grey ones are too small or too far and do not "
-            "count."
+            "from random initialisation. Each picture has as many detections, the highest-scoring "
+            "ones, as annotated objects: pedestrians red, vehicles blue, with the score in "
+            "percent. Annotated objects are white. Grey objects are ignored, because they are too "
+            "small or too far."
         )
     ]
     folders = [work_dir / f"detections-{init}" for init in INITS]
@@ -180,22 +180,22 @@ def _failure_parts(inits: Mapping[str, Metrics], curves: DetectorCurves) -> list
     named = {f"from {name}": metrics for name, metrics in inits.items()}
     rows = [_score_row(label, key, inits)[:-1] for key, label in TRUST.items()]
     return [
-        Table(["", *named, "difference"], rows, "Percent; of these, less is better."),
+        Table(["", *named, "difference"], rows, "Percent; lower is better."),
         Chart(figure_svg(precision_recall_chart(curves, CLASSES)), "Precision over recall."),
         Chart(
             figure_svg(miss_rate_chart(curves, CLASSES)),
-            "Share of objects missed over false positives per image, at IoU 0.50; the log-average "
-            "miss rate is the geometric mean over the shaded part.",
+            "Fraction of objects missed over false positives per image, at IoU 0.50. The "
+            "log-average miss rate is the geometric mean over the shaded part.",
         ),
         Chart(
             figure_svg(reliability_chart(curves, CLASSES)),
-            "How often a detection of some score is right, at IoU 0.50: on the dotted line a score "
-            "keeps its word. Larger markers stand for more detections.",
+            "Fraction of correct detections over their score, at IoU 0.50. On the dotted line, the "
+            "scores are calibrated. Larger markers stand for more detections.",
         ),
         *(
             Chart(
                 figure_svg(slice_bars(named, name)),
-                f"AP50 of {name}s in parts of the data; parts without objects are left out.",
+                f"AP50 of {name}s in slices of the data; slices without objects are left out.",
             )
             for name in CLASSES
         ),
@@ -218,9 +218,9 @@ def _score_row(label: str, key: str, inits: Mapping[str, Metrics]) -> list[str]:
 def _clip_parts(settings: DemoSettings, work_dir: Path) -> list[ReportPart]:
     parts: list[ReportPart] = [
         Text(
-            "Clips of scenes it was not trained on: a row a time step, a column a camera. Boxes "
-            "of pedestrians are red, of vehicles blue; the chip in a box's corner has the colour "
-            "of its track, the same in every frame. Pretraining does not read them."
+            "Clips of scenes that pretraining did not see: one row per time step, one column per "
+            "camera. Boxes of pedestrians are red, of vehicles blue. The chip in a box's corner "
+            "has the colour of its track, the same in every frame. Pretraining does not read boxes."
         )
     ]
     for number in range(settings.pictures):
@@ -288,7 +288,7 @@ def _provenance(settings: DemoSettings, results: Sequence[StepResult]) -> list[R
         f"{name} {version}" for name in packages if (version := installed_version(name)) is not None
     ]
     return [
-        Text("Commands, each runs alone as well:"),
+        Text("Commands, which can also be run alone:"),
         Code("\n".join(f"python {shlex.join(done.step.command)}" for done in results)),
         Text("Settings:"),
         Code("\n".join(f"{name} = {value}" for name, value in asdict(settings).items())),

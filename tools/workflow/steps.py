@@ -115,7 +115,7 @@ def run_cli(
     except StepFailedError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
-        print(f"{name}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{name}: stopped; run the same command again to continue", file=sys.stderr)
         sys.exit(130)
 
 
@@ -266,8 +266,8 @@ def _lock(step: Step, stamp: Path) -> IO[bytes]:
     except BlockingIOError as error:
         file.close()
         raise StepFailedError(
-            f"{step.name} is under way already, begun by another process, perhaps one that was "
-            f"killed; let it end, or end it (it holds {path} open)"
+            f"{step.name} is already running in another process, perhaps one left by a killed "
+            f"run; wait for it, or end it (it holds {path} open)"
         ) from error
     return file
 

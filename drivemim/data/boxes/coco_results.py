@@ -119,7 +119,7 @@ def read_results(
 
 def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
     """Return image ids, category ids, scores (D) and boxes (D, 4) x, y, width, height."""
-    results: list[_Result] = _decode(path, list[_Result], "COCO results")
+    results: list[_Result] = _decode(path, list[_Result], "COCO results file")
     count = len(results)
     image_D = np.fromiter((result.image_id for result in results), np.int64, count)
     category_D = np.fromiter((result.category_id for result in results), np.int64, count)
@@ -140,8 +140,8 @@ def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
 def _decode(path: Path, kind: Any, what: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}; check the config's boxes")
-    begin = f"{path} is no {what}: "
-    text = JsonText(path, path.read_bytes(), begin=begin, cure="write it again")
+    begin = f"{path} is not a {what}: "
+    text = JsonText(path, path.read_bytes(), begin=begin, fix="write it again")
     return decode_entries(text, kind, begin)
 
 
@@ -149,11 +149,11 @@ def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -
     """Raise an error that names the first wrong entry."""
     if wrong_D.any():
         entry = int(wrong_D.argmax())
-        raise DataError(f"{path}: entry {entry} {say(entry)}; write the results again")
+        raise DataError(f"{path}: entry {entry} {say(entry)}; correct the results file")
 
 
 def _own_ids(image_D: Ints, category_D: Ints, index: FrameIndex, path: Path) -> tuple[Ints, Ints]:
-    """Check ids that are rows and labels already, and return them."""
+    """Check ids that are rows of the index and labels, and return them."""
     frames = len(index.frames)
     hint = "if ids are those of a COCO file, name it: images=..."
     _refuse(

@@ -37,7 +37,7 @@ class FrameBoxes:
         distance: (M,) metres from the ego vehicle to the box's centre on the ground plane; NaN if
             unknown.
         visibility: (M,) nuScenes' levels 1 to 4, 0 = unknown.
-        truncation: (M,) share of the 3-D box out of view; 0 for boxes drawn in the image.
+        truncation: (M,) fraction of the 3-D box out of view; 0 for boxes drawn in the image.
         lidar_points: (M,) -1 = unknown.
         radar_points: (M,) -1 = unknown.
         moving: (M,) 1 = moving, 0 = standing, -1 = unknown.

@@ -32,16 +32,16 @@ class MotionBoxes(BoxSource):
     A box is a connected region that changed more than the camera's own motion explains, see
     ``ego_compensated_change``. Standing objects have no box; a moving object often has a box only
     around the part that shows its motion. The boxes are good if the camera stands. If it drives,
-    expect as many false boxes, around objects that passed in front of others.
+    about half of the boxes are wrong: they are around objects that passed in front of others.
 
-    The classes are unknown, so all boxes are vehicles, the larger of the moving objects. With
-    ``ObjectMask``, use one share instead of one per class. Boxes have no depth. Tracks are linked
-    from step to step, see ``link_tracks_by_iou``.
+    The classes are unknown, so all boxes get the class of the larger moving objects, vehicles. With
+    ``ObjectMask``, use one ``budget_fraction`` instead of one per class. Boxes have no depth.
+    Tracks are linked from step to step, see ``link_tracks_by_iou``.
 
     Args:
         index: the data set.
         class_map: must be empty, because motion does not give categories.
-        min_change: smallest change of a moving square, as share of the range of grey, in (0, 1].
+        min_change: smallest change of a moving square, as a fraction of the grey range, in (0, 1].
 
     Raises:
         ValueError: if ``min_change`` is out of range, or (on loading) clips have one step.

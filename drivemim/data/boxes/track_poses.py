@@ -12,7 +12,7 @@ from drivemim.geometry.poses import invert_pose, pose_from_vector, pose_matrix, 
 from drivemim.masking.leakage import TrackBoxes
 
 _BEYOND = 0.25
-"""Limit of extrapolation past two samples, as a share of the time between them."""
+"""Limit of extrapolation past two samples, as a fraction of the time between them."""
 
 
 def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:

@@ -20,13 +20,13 @@ class AugmentSettings:
 
     Attributes:
         flip: probability of mirroring left and right.
-        crop: smallest and largest share of the stored image's area that is cropped and resized to
-            the image size; (1, 1) disables cropping.
+        crop: smallest and largest fraction of the stored image's area that is cropped and resized
+            to the image size; (1, 1) disables cropping.
         stretch: largest factor by which a crop's aspect ratio may differ from the stored image's.
         brightness: largest relative change.
         contrast: largest relative change.
         saturation: largest relative change.
-        hue: largest change as a share of the colour circle.
+        hue: largest change as a fraction of the colour circle.
         colour: probability of any change of colours.
         blur: probability of a Gaussian blur.
         noise: probability of Gaussian noise.
@@ -47,7 +47,7 @@ class AugmentSettings:
         smallest, largest = self.crop
         if not 0 < smallest <= largest <= 1:
             raise ConfigError(
-                f"augment: crop={self.crop} must be the smallest and the largest share of the "
+                f"augment: crop={self.crop} must be the smallest and the largest fraction of the "
                 "image's area, above 0 and at most 1"
             )
         if self.stretch < 1:
@@ -77,8 +77,8 @@ class TrackDraw:
 
     Attributes:
         seed: seed of the changes of colour, blur and noise.
-        height: height of the crop, as a share of the image's.
-        width: width of the crop, as a share of the image's.
+        height: height of the crop, as a fraction of the image's.
+        width: width of the crop, as a fraction of the image's.
         top: position of the crop in its vertical range, from 0 (top) to below 1 (bottom).
         left: position of the crop in its horizontal range, likewise.
         mirrored: whether left and right are exchanged, after the crop.
@@ -105,8 +105,8 @@ class TrackDraw:
         if self.height == self.width == 1.0:
             return Crop.whole(stored)
         drawn = [
-            max(1, round(share * length))
-            for share, length in zip((self.height, self.width), stored, strict=True)
+            max(1, round(fraction * length))
+            for fraction, length in zip((self.height, self.width), stored, strict=True)
         ]
         factor = reduction_to_cover((drawn[0], drawn[1]), size)
         lengths, starts = [], []

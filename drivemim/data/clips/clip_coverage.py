@@ -14,8 +14,8 @@ from drivemim.data.clips.clip_windows import MICROSECONDS, ClipWindows
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
 
-SMALLEST_SHARE = 0.5
-"""Smallest share of valid frames; a run with less is refused."""
+SMALLEST_FRACTION = 0.5
+"""Smallest fraction of valid frames; a run with less is refused."""
 LARGEST_STRETCH = 0.05
 """Difference of aspect ratios up to which images are not reported as stretched."""
 _CHUNK = 4096
@@ -62,7 +62,7 @@ class ClipCoverage:
         skipped_T: frames missing because the camera has earlier and later frames, but none near
             the step.
         valid_C: valid frames of each camera of the windows.
-        asked_C: frames of each camera that the clips contain, valid or not.
+        requested_C: frames of each camera that the clips contain, valid or not.
     """
 
     clips: int
@@ -72,7 +72,7 @@ class ClipCoverage:
     ended_T: Ints
     skipped_T: Ints
     valid_C: Ints
-    asked_C: Ints
+    requested_C: Ints
 
     @property
     def frames(self) -> int:
@@ -80,8 +80,8 @@ class ClipCoverage:
         return self.clips * self.cameras * len(self.valid_T)
 
     @property
-    def share(self) -> float:
-        """Share of the frames that is valid."""
+    def fraction(self) -> float:
+        """Fraction of the frames that is valid."""
         return int(self.valid_T.sum()) / max(self.frames, 1)
 
 
@@ -89,7 +89,7 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
     """Count the frames of all clips."""
     T, C = clips.windows.num_frames, len(clips.windows.cameras)
     by_step = np.zeros((4, T), np.int64)
-    valid_C, asked_C = np.zeros(C, np.int64), np.zeros(C, np.int64)
+    valid_C, requested_C = np.zeros(C, np.int64), np.zeros(C, np.int64)
     for sample, camera_AN in clips.chunks():
         there_ATN, filmed_AN, inside_ATN = _look(clips.windows, sample, camera_AN)
         absent = ~there_ATN & ~filmed_AN[:, None]
@@ -97,7 +97,7 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
         skipped = ~there_ATN & ~absent & ~ended
         by_step += [each.sum(axis=(0, 2)) for each in (there_ATN, absent, ended, skipped)]
         np.add.at(valid_C, camera_AN, there_ATN.sum(axis=1))
-        np.add.at(asked_C, camera_AN, T)
+        np.add.at(requested_C, camera_AN, T)
     valid_T, absent_T, ended_T, skipped_T = by_step
     return ClipCoverage(
         clips=len(clips.clip_starts),
@@ -107,7 +107,7 @@ def measure_coverage(clips: ClipSet) -> ClipCoverage:
         ended_T=ended_T,
         skipped_T=skipped_T,
         valid_C=valid_C,
-        asked_C=asked_C,
+        requested_C=requested_C,
     )
 
 
@@ -125,22 +125,22 @@ def check_steps(clips: ClipSet) -> None:
     step = int(np.flatnonzero(~seen_T)[0])
     windows = clips.windows
     if measure_coverage(clips).skipped_T[step]:
-        cure = _gap_cure(clips)
+        fix = _gap_hint(clips)
     elif windows.frame_interval is None:
-        cure = f"no scene has more samples than {step}: set num_frames={step} or fewer"
+        fix = f"no scene has more samples than {step}: set num_frames={step} or fewer"
     else:
-        cure = (
+        fix = (
             f"every scene has ended by then: set num_frames={step} or fewer, or a frame_interval "
             f"below {windows.frame_interval:g}"
         )
     raise ConfigError(
         f"{windows.index.path}: no clip of {_settings(windows)} has a frame at step {step}"
-        f"{_seconds(windows, step)}; {cure}"
+        f"{_seconds(windows, step)}; {fix}"
     )
 
 
 def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
-    """Return one line: the number of clips and the share of their frames that is valid."""
+    """Return one line: the number of clips and the fraction of their frames that is valid."""
     reasons = (
         (coverage.ended_T, "after the end of the scene"),
         (coverage.absent_T, "of cameras that the scene does not have"),
@@ -154,18 +154,18 @@ def describe_coverage(clips: ClipSet, coverage: ClipCoverage) -> str:
     return (
         f"{clips.windows.index.path}: {coverage.clips:,} clips of {_settings(clips.windows)}, "
         f"{coverage.cameras} {'camera' if coverage.cameras == 1 else 'cameras'}; "
-        f"{coverage.share:.1%} of their {coverage.frames:,} frames are valid"
+        f"{coverage.fraction:.1%} of their {coverage.frames:,} frames are valid"
         + (f" (missing: {missing})" if missing else "")
     )
 
 
-def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
+def check_valid_fraction(clips: ClipSet, coverage: ClipCoverage) -> None:
     """Refuse clips if most of their frames are missing.
 
     Raises:
-        ConfigError: naming the share and the most frequent cause.
+        ConfigError: naming the fraction and the most frequent cause.
     """
-    if coverage.share >= SMALLEST_SHARE:
+    if coverage.fraction >= SMALLEST_FRACTION:
         return
     windows = clips.windows
     causes = {
@@ -175,10 +175,12 @@ def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
     }
     cause = max(causes, key=lambda name: causes[name])
     if cause == "cameras":
-        share_C = coverage.valid_C / np.maximum(coverage.asked_C, 1)
-        rare = [number for number in np.argsort(share_C) if share_C[number] < SMALLEST_SHARE]
+        fraction_C = coverage.valid_C / np.maximum(coverage.requested_C, 1)
+        rare = [
+            number for number in np.argsort(fraction_C) if fraction_C[number] < SMALLEST_FRACTION
+        ]
         names = ", ".join(
-            f"{windows.index.cameras[windows.cameras[number]]} {share_C[number]:.1%}"
+            f"{windows.index.cameras[windows.cameras[number]]} {fraction_C[number]:.1%}"
             for number in rare[:6]
         )
         why = (
@@ -191,7 +193,7 @@ def check_share(clips: ClipSet, coverage: ClipCoverage) -> None:
             "set drop_incomplete=True, a smaller num_frames or a smaller frame_interval"
         )
     else:
-        why = f"frame_interval: {_gap_cure(clips)}"
+        why = f"frame_interval: {_gap_hint(clips)}"
     raise ConfigError(f"{describe_coverage(clips, coverage)}. Less than a half; {why}")
 
 
@@ -217,8 +219,8 @@ def _seconds(windows: ClipWindows, step: int) -> str:
     return "" if seconds is None else f" ({step * seconds:g} s after its first)"
 
 
-def _gap_cure(clips: ClipSet) -> str:
-    """Return the advice for clips whose cameras have gaps inside a scene."""
+def _gap_hint(clips: ClipSet) -> str:
+    """Return advice for clips whose cameras have gaps inside a scene."""
     index, cameras = clips.windows.index, clips.windows.cameras
     if clips.windows.frame_interval is None:
         return "the cameras lack keyframes there: set frame_interval (seconds), which adds sweeps"

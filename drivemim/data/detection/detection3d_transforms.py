@@ -126,10 +126,10 @@ class PackBoxes3D:
         from mmdet.structures import DetDataSample
         from mmengine.structures import InstanceData
 
-        asked = np.flatnonzero(~results["gt_ignore_flags"])
+        counted = np.flatnonzero(~results["gt_ignore_flags"])
         ignored = np.flatnonzero(results["gt_ignore_flags"])
         sample = DetDataSample()
-        for name, rows in (("gt_instances", asked), ("ignored_instances", ignored)):
+        for name, rows in (("gt_instances", counted), ("ignored_instances", ignored)):
             instances = InstanceData(
                 bboxes=results["gt_bboxes"][rows],
                 labels=torch.from_numpy(results["gt_bboxes_labels"][rows]),

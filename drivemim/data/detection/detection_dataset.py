@@ -57,7 +57,7 @@ class BoxFilters:
         for name, value in vars(self).items():
             largest = _LARGEST.get(name, math.inf)
             if not isinstance(value, int | float) or not 0 <= value <= largest:
-                raise ConfigError(f"filters: {name}={value!r} is no number in [0, {largest}]")
+                raise ConfigError(f"filters: {name}={value!r} is not a number in [0, {largest}]")
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, float]) -> BoxFilters:

@@ -82,7 +82,7 @@ def describe_copies(
 
 
 def shared_frames(index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: Ints) -> Ints:
-    """Find frames whose image is also that of one of some other frames.
+    """Find frames that have the same image as some other frames.
 
     In one index, these are the same frames and the copies that it records (see
     ``FrameIndex.copies``). In two, they are frames with the same token where tokens identify

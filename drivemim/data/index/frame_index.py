@@ -228,9 +228,9 @@ def check_out(out: str | os.PathLike[str]) -> None:
     """Refuse an output path that cannot be written, before anything is read.
 
     Raises:
-        OSError: with the reason and the cure.
+        OSError: with the reason and the fix.
     """
-    ensure_writable(Path(out), cure="name another place for the index with --out FILE")
+    ensure_writable(Path(out), fix="name another place for the index with --out FILE")
 
 
 def write_index(
@@ -309,7 +309,7 @@ def _check_version(info: IndexInfo, path: Path, version: str | None) -> None:
     if version is not None and version != info.version:
         source = "nuimages" if info.source == "nuimages" else "nuscenes"
         raise DataError(
-            f"{path} was built for {info.version or info.source} but {version} is asked for; run "
+            f"{path} was built for {info.version or info.source}, not for version={version!r}; run "
             f"drivemim index {source} --root {info.data_root} --version {version} "
             "and name the new file in the config"
         )

@@ -136,7 +136,7 @@ def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
         frame: token of its frame, for the error.
 
     Raises:
-        DataError: if it has more than 8 bits per channel, or they are unknown, with the cure.
+        DataError: if it has more than 8 bits per channel, or they are unknown, with the fix.
     """
     if header.unread:
         raise DataError(
@@ -146,7 +146,7 @@ def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
     if header.bits <= 8:
         return
     raise DataError(
-        f"image {path}{f' of frame {frame}' if frame else ''} has {header.bits} bits a channel, "
+        f"image {path}{f' of frame {frame}' if frame else ''} has {header.bits} bits per channel, "
         "of which only the highest 8 would be read; convert the images to 8 bits by the sensor's "
         "range (for 12 bits: value / 16), or keep depth maps outside --root"
     )
@@ -155,8 +155,8 @@ def check_depth(path: Path, header: ImageHeader, frame: str = "") -> None:
 def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
     """Refuse an image that programs display in another orientation than it is stored.
 
-    Calibration refers to the pixels of the sensor, while boxes were drawn on the image that a
-    program displayed. Nothing in the file says which of the two is meant.
+    Calibration refers to the pixels of the sensor, while boxes may have been drawn on the displayed
+    image. The file does not say which.
 
     Args:
         path: path of the image, for the error.
@@ -164,7 +164,7 @@ def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
         frame: token of its frame, for the error.
 
     Raises:
-        DataError: if the orientation is not 1, with the cure.
+        DataError: if the orientation is not 1, with the fix.
     """
     if header.orientation == 1:
         return
@@ -177,10 +177,10 @@ def check_upright(path: Path, header: ImageHeader, frame: str = "") -> None:
     raise DataError(
         f"image {path}{f' of frame {frame}' if frame else ''} has {header.tag} orientation "
         f"{header.orientation}: programs show it {_TURNS[header.orientation]}, but its pixels are "
-        "not stored so, and boxes or calibration can mean either. If they mean the image as it is "
-        f"shown, turn its pixels: {turn}. If they mean the pixels as they are "
-        f"stored, remove the tag: exiftool -overwrite_original {removed} {file}. "
-        "data/README.md has the commands for whole folders"
+        "stored differently, and boxes or calibration can refer to either. If they refer to the "
+        f"displayed image, rotate its pixels: {turn}. If they refer to the stored pixels, remove "
+        f"the tag: exiftool -overwrite_original {removed} {file}. data/README.md has the commands "
+        "for whole folders"
     )
 
 

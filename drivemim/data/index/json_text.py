@@ -35,7 +35,7 @@ class JsonText:
         path: the file, for warnings.
         content: its bytes, which may be a view of mapped memory.
         begin: start of the error messages, with the file's name.
-        cure: what the user can do about a broken file.
+        fix: what the user can do about a broken file.
 
     Attributes:
         content: as UTF-8, without a byte order mark.
@@ -44,8 +44,8 @@ class JsonText:
         DataError: if it is empty, compressed, or not valid in its encoding.
     """
 
-    def __init__(self, path: Path, content: Content, *, begin: str, cure: str) -> None:
-        self._path, self._begin, self._cure = path, begin, cure
+    def __init__(self, path: Path, content: Content, *, begin: str, fix: str) -> None:
+        self._path, self._begin, self._fix = path, begin, fix
         self.content = self._as_utf8(content)
 
     def decode(self, kind: Any, *, strict: bool = True) -> Any:
@@ -57,7 +57,7 @@ class JsonText:
 
         Raises:
             msgspec.ValidationError: if the content is JSON, but not of the type.
-            DataError: if it is not JSON; the message has the reason and the cure.
+            DataError: if it is not JSON; the message has the reason and the fix.
         """
         try:
             try:
@@ -72,9 +72,9 @@ class JsonText:
         except UnicodeDecodeError:
             raise self._not_utf8() from None
         except RecursionError:
-            raise self._error(f"it is nested too deeply; {self._cure}") from None
+            raise self._error(f"it is nested too deeply; {self._fix}") from None
         except msgspec.DecodeError as error:
-            raise self._error(f"it is not JSON ({error}); {self._cure}") from None
+            raise self._error(f"it is not JSON ({error}); {self._fix}") from None
 
     def check_document(self) -> None:
         """Refuse JSON lines: one value on each line instead of one document.
@@ -103,9 +103,9 @@ class JsonText:
             try:
                 content = bytes(content).decode(encoding).encode()
             except UnicodeError as error:
-                raise self._error(f"it is damaged {encoding} ({error}); {self._cure}") from None
+                raise self._error(f"it is damaged {encoding} ({error}); {self._fix}") from None
         if len(content) <= _SMALL and not bytes(content).strip():
-            raise self._error(f"it is empty; {self._cure}")
+            raise self._error(f"it is empty; {self._fix}")
         return content
 
     def _without_constants(self, problem: str) -> bytes:
@@ -119,9 +119,9 @@ class JsonText:
             document = json.loads(text, parse_constant=found.append)
         except json.JSONDecodeError as error:
             if "truncated" in problem or error.pos >= len(text.rstrip()):
-                raise self._error(f"it ends too early ({problem}); {self._cure}") from None
+                raise self._error(f"it ends too early ({problem}); {self._fix}") from None
             self.check_document()
-            raise self._error(f"it is not JSON ({problem}); {self._cure}") from None
+            raise self._error(f"it is not JSON ({problem}); {self._fix}") from None
         if found:
             _LOG.warning(
                 "%s: %d values are %s, which JSON does not have; they are read as missing (null)",
@@ -137,7 +137,7 @@ class JsonText:
                 f"it is not UTF-8 (byte {error.start} is 0x{self.content[error.start]:02x}); write "
                 f"it as UTF-8, for example iconv -f latin1 -t utf-8 {self._path}"
             )
-        return self._error(f"it has text that is not Unicode; {self._cure}")
+        return self._error(f"it has text that is not Unicode; {self._fix}")
 
     def _error(self, problem: str) -> DataError:
         return DataError(f"{self._begin}{problem}")

@@ -75,24 +75,24 @@ class _SceneNames:
         }
         found = {what: rows for what, rows in meanings.items() if rows}
         if len({tuple(rows) for rows in found.values()}) > 1:
-            cures = [f"'{name}:{ALL}' (the split)"] if name in self.splits else []
-            cures += [f"'{owner}:{name}' (the scene)" for owner in owners]
+            fixes = [f"'{name}:{ALL}' (the split)"] if name in self.splits else []
+            fixes += [f"'{owner}:{name}' (the scene)" for owner in owners]
             raise DataError(
                 f"scenes: {name!r} is the name of {' and of '.join(found)} of {self.path}, and "
-                f"they have different frames; say {' or '.join(cures)}"
+                f"they have different frames; write {' or '.join(fixes)}"
             )
         if found:
             return next(iter(found.values()))
         if owners:
             raise DataError(
                 f"scenes: {self.path} has a scene {name!r} in each of the splits "
-                f"{', '.join(map(repr, owners))}; say "
+                f"{', '.join(map(repr, owners))}; write "
                 f"{' or '.join(repr(f'{owner}:{name}') for owner in owners)}"
             )
         return self._official(name)
 
     def _contents(self) -> str:
-        """Describe what can be asked for: the splits, else the first scenes."""
+        """Describe the names that can be selected: the splits, else the first scenes."""
         if self.splits:
             return f"the {_listed('split', list(self.splits))}"
         return f"no splits, and the {_listed('scene', list(self.scenes))}"
@@ -106,9 +106,9 @@ class _SceneNames:
         if split not in official:
             known = {*official, *self.scenes, *self.splits, *self.qualified}
             raise DataError(
-                f"scenes: {self.path} has no scene {split!r}{did_you_mean(split, known)}; it is no "
-                f"split of the index ({', '.join(self.splits) or 'which has none'}) or of nuScenes "
-                f"({', '.join(official)}) either"
+                f"scenes: {self.path} has no scene {split!r}{did_you_mean(split, known)}; it is "
+                f"neither a split of the index ({', '.join(self.splits) or 'which has none'}) nor "
+                f"of nuScenes ({', '.join(official)})"
             )
         listed = [name for name in official[split] if name in self.scenes]
         rows = [row for name in listed for row in self.rows(name)]

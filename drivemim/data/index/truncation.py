@@ -1,7 +1,7 @@
 """Detection of truncated image files, by the data that a decoder needs.
 
 A JPEG may lack its end marker, and a video, a second image or a maker's note may follow it, so its
-last bytes are no evidence. A complete JPEG has all scans, and its last scan encodes the last block
+last bytes prove nothing. A complete JPEG has all scans, and its last scan encodes the last block
 of the image (ITU-T T.81, annexes B, F and G).
 """
 

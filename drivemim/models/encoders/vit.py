@@ -371,5 +371,5 @@ def _windowed_blocks(window_size: int | None, global_blocks: int, depth: int) ->
             f"global_blocks {global_blocks} must be 1 to {depth}, the number of blocks: without "
             "one, windows would never learn of each other"
         )
-    looking_far = {(share + 1) * depth // global_blocks - 1 for share in range(global_blocks)}
+    looking_far = {(part + 1) * depth // global_blocks - 1 for part in range(global_blocks)}
     return set(range(depth)) - looking_far

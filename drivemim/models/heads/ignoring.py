@@ -34,12 +34,12 @@ def inside_any(points_P2: Tensor, boxes_M4: Tensor) -> Tensor:
     return inside_PM2.all(dim=2).any(dim=1)
 
 
-def mostly_inside_any(boxes_P4: Tensor, ignored_M4: Tensor, share: float) -> Tensor:
-    """Return bool (P,), True for boxes with over ``share`` of their area in one ignored box."""
+def mostly_inside_any(boxes_P4: Tensor, ignored_M4: Tensor, fraction: float) -> Tensor:
+    """Return bool (P,), True for boxes with over ``fraction`` of their area in one ignored box."""
     if len(ignored_M4) == 0:
         return torch.zeros(len(boxes_P4), dtype=torch.bool, device=boxes_P4.device)
-    shares_PM: Tensor = bbox_overlaps(boxes_P4, ignored_M4, mode="iof")
-    return shares_PM.amax(dim=1) > share
+    fractions_PM: Tensor = bbox_overlaps(boxes_P4, ignored_M4, mode="iof")
+    return fractions_PM.amax(dim=1) > fraction
 
 
 @MODELS.register_module()

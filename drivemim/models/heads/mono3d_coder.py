@@ -1,7 +1,7 @@
 """Encoding of a 3-D object as the numbers that a network regresses at one location.
 
 Paper: FCOS3D, Wang et al. 2021, https://arxiv.org/abs/2104.10956, with two differences. First,
-depth is predicted as the number of metres that one cell of the feature map covers at the object:
+depth is predicted as the number of metres that one stride of the feature map covers at the object:
 depth * stride / focal length. So an object of a given size has the same code in every camera and at
 every level of the pyramid, which share their weights. Second, yaw is predicted relative to the line
 of sight, because the object's appearance depends on that angle.
@@ -65,7 +65,7 @@ class Mono3DCoder:
     The parts of a code are:
 
     - offset from the location to the projected centre, in strides (2);
-    - logarithm of the metres per cell at the object's depth, over ``metres_per_cell`` (1);
+    - logarithm of the metres per stride at the object's depth, over ``metres_per_stride`` (1);
     - logarithm of the size over that of its class (3);
     - sine and cosine of twice the observation angle, which is yaw minus the direction of the line
       of sight (2);
@@ -77,19 +77,20 @@ class Mono3DCoder:
     Args:
         class_sizes: typical width, length and height of each class in metres. The size code is 0
             there.
-        metres_per_cell: typical metres that a cell covers. The depth code is 0 there.
+        metres_per_stride: typical number of metres that one stride covers. The depth code is 0
+            there.
         direction_offset: radians, observation angle at which the direction changes. The default,
             pi/4, is between the usual angles of traffic, seen lengthwise or from the side.
 
     Raises:
-        ConfigError: if a size or ``metres_per_cell`` is not positive.
+        ConfigError: if a size or ``metres_per_stride`` is not positive.
     """
 
     def __init__(
         self,
         *,
         class_sizes: Sequence[Sequence[float]],
-        metres_per_cell: float = 0.5,
+        metres_per_stride: float = 0.5,
         direction_offset: float = math.pi / 4,
     ) -> None:
         if not class_sizes or any(len(size) != 3 or not min(size) > 0 for size in class_sizes):
@@ -97,10 +98,10 @@ class Mono3DCoder:
                 f"class_sizes={class_sizes} must be a width, length and height above 0 metres for "
                 "each class"
             )
-        if not metres_per_cell > 0:
-            raise ConfigError(f"metres_per_cell={metres_per_cell} must be more than 0")
+        if not metres_per_stride > 0:
+            raise ConfigError(f"metres_per_stride={metres_per_stride} must be more than 0")
         self.class_sizes = tuple(tuple(float(each) for each in size) for size in class_sizes)
-        self.metres_per_cell = metres_per_cell
+        self.metres_per_stride = metres_per_stride
         self.direction_offset = direction_offset
 
     def encode(
@@ -134,7 +135,7 @@ class Mono3DCoder:
         codes_M10 = torch.cat(
             [
                 (pixels_M2 - points_M2) / strides_M[:, None],
-                (metres_M / self.metres_per_cell).log()[:, None],
+                (metres_M / self.metres_per_stride).log()[:, None],
                 (objects.sizes_M3 / self._sizes(labels_M, centers_M3)).log(),
                 angles_M2,
                 objects.velocities_M2,
@@ -159,7 +160,7 @@ class Mono3DCoder:
         """
         depths_M = (
             codes_M10[:, CODE_PARTS["depth"]].clamp(-_LIMIT, _LIMIT).exp().squeeze(1)
-            * self.metres_per_cell
+            * self.metres_per_stride
             * focal_length(camera_matrix_33)
             / strides_M
         )

@@ -362,7 +362,7 @@ class Mono3DHead(AnchorFreeHead):
         return torch.where(allowed_MA.any(dim=1), best_M, -1)
 
     def locations(self, sizes: Sequence[Sequence[int]]) -> Locations:
-        """Return the cell centres of maps with these heights and widths, one size per level."""
+        """Return the locations of maps with these heights and widths, one size per level."""
         device = self.conv_cls.weight.device
         return pyramid_locations(
             self.prior_generator.grid_priors(sizes, device=device, with_stride=True)

@@ -20,7 +20,7 @@ from drivemim.models.heads.mono3d_coder import Mono3DCoder, Objects3D, project
 
 @dataclass(frozen=True, eq=False)
 class Locations:
-    """The centres of all cells of a pyramid.
+    """The locations of a pyramid: the centres of all positions of its maps.
 
     Attributes:
         points_L2: x and y, pixels of the network's input.

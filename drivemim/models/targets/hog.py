@@ -82,12 +82,12 @@ class OrientedGradients(ReconstructionTarget):
         place_XSP = self._by_square(angle_X1HW.remainder(pi) * (self.bins / pi))
         length_XSP = self._by_square(square_X1HW.sqrt())
         lower_XSP = place_XSP.floor()
-        upper_share_XSP = place_XSP - lower_XSP
+        upper_fraction_XSP = place_XSP - lower_XSP
         first_XSP = lower_XSP.long() % self.bins
         X, _, H, W = images_XCHW.shape
         votes_XSO = images_XCHW.new_zeros(*place_XSP.shape[:2], self.bins)
-        votes_XSO.scatter_add_(2, first_XSP, length_XSP * (1 - upper_share_XSP))
-        votes_XSO.scatter_add_(2, (first_XSP + 1) % self.bins, length_XSP * upper_share_XSP)
+        votes_XSO.scatter_add_(2, first_XSP, length_XSP * (1 - upper_fraction_XSP))
+        votes_XSO.scatter_add_(2, (first_XSP + 1) % self.bins, length_XSP * upper_fraction_XSP)
         votes_XSO /= self.size**2
         scaled_XSO = votes_XSO / (votes_XSO.square().sum(dim=2, keepdim=True) + self.eps**2).sqrt()
         return scaled_XSO.mT.reshape(X, self.bins, H // self.size, W // self.size)

@@ -13,8 +13,8 @@ class ReconstructionTarget(nn.Module):
     """Base class: error and loss of predictions of P numbers per hidden patch.
 
     Attributes:
-        pixels_note: what a viewer must know about the pixels that ``to_pixels`` draws, for the
-            label of a picture; empty if they are the predictions alone, in the image's own colours.
+        pixels_note: explanation of the pixels that ``to_pixels`` draws, for the label of a picture;
+            empty if they are the plain predictions in the image's own colours.
     """
 
     pixels_note: str = ""
@@ -66,8 +66,8 @@ def global_mean(values: Tensor, weights: Tensor) -> Tensor:
     weight = torch.where(sums[1] > 0, sums[1], torch.ones_like(sums[1]))
     if not dist.is_distributed():
         return total / weight
-    share = total / weight
-    return sums[0] / weight + (share - share.detach())
+    own_part = total / weight
+    return sums[0] / weight + (own_part - own_part.detach())
 
 
 def hidden_patches(images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:

@@ -61,10 +61,10 @@ class TeacherAttention(MaskingTeacher):
     @torch.no_grad()
     def ema_update(self, encoder: nn.Module) -> None:
         """Update the teacher's moving average; the first call copies the encoder."""
-        share = torch.where(self.updates == 0, 1.0, 1.0 - self.momentum)
+        new_weight = torch.where(self.updates == 0, 1.0, 1.0 - self.momentum)
         students = dict(encoder.named_parameters())
         for name, average in self.teacher.named_parameters():
-            average.lerp_(students[name], share.to(average.dtype))
+            average.lerp_(students[name], new_weight.to(average.dtype))
         self.updates += 1
 
     @torch.no_grad()

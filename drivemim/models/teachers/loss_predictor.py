@@ -80,7 +80,7 @@ class LossPredictor(MaskingTeacher):
         return hardness_X1hw.float().reshape(*images_BTNCHW.shape[:3], *grid)
 
     def loss(
-        self, guide_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
+        self, teacher_map_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
     ) -> Tensor:
         """Compute the ranking loss of pairs of hidden patches.
 
@@ -89,7 +89,7 @@ class LossPredictor(MaskingTeacher):
         fixed distances in row-major order. Pairs with equal errors are ignored.
 
         Args:
-            guide_BTNhw: result of ``forward``.
+            teacher_map_BTNhw: result of ``forward``.
             errors_BTNhw: float, detached; errors of the hidden patches.
             mask_BTNhw: bool, True = hidden.
             valid_BTN: bool; invalid frames are ignored.
@@ -100,16 +100,16 @@ class LossPredictor(MaskingTeacher):
         """
         use_BTNL = (mask_BTNhw & valid_BTN[..., None, None]).flatten(-2)
         errors_BTNL = errors_BTNhw.detach().float().flatten(-2)
-        guide_BTNL = guide_BTNhw.flatten(-2)
+        teacher_map_BTNL = teacher_map_BTNhw.flatten(-2)
         losses, weights = [], []
-        for distance in _distances(guide_BTNL.shape[-1]):
+        for distance in _distances(teacher_map_BTNL.shape[-1]):
             larger_BTNL = (errors_BTNL - errors_BTNL.roll(distance, -1)).sign()
-            logits_BTNL = (guide_BTNL - guide_BTNL.roll(distance, -1)) * larger_BTNL
+            logits_BTNL = (teacher_map_BTNL - teacher_map_BTNL.roll(distance, -1)) * larger_BTNL
             counts_BTNL = use_BTNL & use_BTNL.roll(distance, -1) & (larger_BTNL != 0)
             losses.append(F.softplus(-logits_BTNL))
             weights.append(counts_BTNL.to(logits_BTNL.dtype))
         if not losses:  # a single patch: its own value with weight 0
-            losses, weights = [guide_BTNL], [torch.zeros_like(guide_BTNL)]
+            losses, weights = [teacher_map_BTNL], [torch.zeros_like(teacher_map_BTNL)]
         return global_mean(torch.stack(losses), torch.stack(weights)) * self.loss_weight
 
     def _reduced(self, images_XCHW: Tensor) -> Tensor:

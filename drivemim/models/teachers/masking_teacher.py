@@ -28,17 +28,17 @@ class MaskingTeacher(nn.Module, ABC):
             grid: patches down and across (h, w).
 
         Returns:
-            guide_BTNhw: float32; patches with higher values are more worth hiding. Only the order
-            of the patches within a frame matters.
+            teacher_map_BTNhw: float32; patches with higher values are more worth hiding. Only the
+            order of the patches within a frame matters.
         """
 
     def loss(
-        self, guide_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
+        self, teacher_map_BTNhw: Tensor, errors_BTNhw: Tensor, mask_BTNhw: Tensor, valid_BTN: Tensor
     ) -> Tensor | None:
         """Return the teacher's own loss over all processes, or None if it does not learn.
 
         Args:
-            guide_BTNhw: result of ``forward``, with its gradient.
+            teacher_map_BTNhw: result of ``forward``, with its gradient.
             errors_BTNhw: float, detached; reconstruction error of hidden patches.
             mask_BTNhw: bool, True = hidden.
             valid_BTN: bool; invalid frames are ignored.

@@ -66,8 +66,8 @@ class CheckAgreement(Hook):
             check_same_classes(*two, names)
             warnings.append(warn_of_copies(*two, names))
         check_strides(model)
-        judged = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
-        warnings.append(warn_of_sizes(runner.cfg, ("train_dataloader", judged)))
+        evaluated = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
+        warnings.append(warn_of_sizes(runner.cfg, ("train_dataloader", evaluated)))
         if "train_dataloader" in loaders:
             epoch_length = _epoch_length(runner.train_loop)
             check_schedule(runner.cfg, epoch_length)

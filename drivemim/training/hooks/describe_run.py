@@ -60,7 +60,7 @@ def _describe_training(cfg: Any) -> str:
     if (processes := get_world_size()) > 1:
         sizes.append(f"{processes} processes")
     if (updates := cfg.optim_wrapper.get("accumulative_counts", 1)) > 1:
-        sizes.append(f"{updates} batches an update")
+        sizes.append(f"{updates} batches per update")
     unit = "max_iters" if cfg.train_cfg.get("max_iters") else "max_epochs"
     length = f"{cfg.train_cfg.get(unit)} {unit.removeprefix('max_').replace('iters', 'iterations')}"
     optimizer = cfg.optim_wrapper.get("optimizer") or {}

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from drivemim.registry import HOOKS
-from drivemim.transfer.initial_weights import load_start
+from drivemim.transfer.initial_weights import load_initial_weights
 
 
 @HOOKS.register_module()
@@ -42,7 +42,7 @@ class LoadBackbone(Hook):
         config: Mapping[str, Any] = runner.cfg.get("model", {})
         encoder = config.get("encoder") or {}
         architecture = config.get("backbone") or encoder.get("backbone") or encoder
-        report = load_start(
+        report = load_initial_weights(
             model,
             self.checkpoint,
             architecture=architecture,

@@ -11,7 +11,7 @@ from mmengine.model import is_model_wrapper
 
 from drivemim.data import ClipDataset, SeededDataset, SeededInfiniteSampler
 from drivemim.data.clips.clip_coverage import (
-    check_share,
+    check_valid_fraction,
     describe_coverage,
     describe_stretch,
     measure_coverage,
@@ -45,7 +45,7 @@ class ReportClips(Hook):
             print_log(describe_coverage(dataset.clips, coverage), logger="current")
             if stretch := describe_stretch(dataset.clips, dataset.image_size, patch_size):
                 print_log(stretch, logger="current")
-            check_share(dataset.clips, coverage)
+            check_valid_fraction(dataset.clips, coverage)
 
 
 def _check_seeds(loader: Any) -> None:

@@ -24,9 +24,9 @@ from drivemim.training.optimizer_settings import check_same_optimizer
 
 _KIND = "optimizer"
 """Key of a checkpoint's ``meta`` with the class of its optimizer, or of each by name."""
-# How far a scheduler is; everything else in its state says what it does.
+# Progress of a scheduler; everything else in its state are settings.
 _PROGRESS = frozenset({"last_step", "_global_step", "_last_value"})
-# The same of a scheduler that follows results, and the length of the training.
+# Progress of a scheduler that follows results, and the length of the training.
 _RESULTS = _PROGRESS | {"best", "num_bad_epochs", "cooldown_counter", "end"}
 
 
@@ -148,13 +148,13 @@ def _follows_results(runner: Any) -> bool:
 
 
 def _settings(scheduler: Any, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a scheduler does, without how far it is."""
+    """Return a scheduler's settings, without its progress."""
     progress = _RESULTS if getattr(scheduler, "need_val_args", False) else _PROGRESS
     return {key: value for key, value in state.items() if key not in progress}
 
 
 def _replace_settings(wrapper: Any, state: dict[str, Any]) -> None:
-    """Put the settings of a run that begins into the state that is loaded next."""
+    """Put the settings of a new run into the state that is loaded next."""
     for own, loaded in zip(wrapper.optimizer.param_groups, state["param_groups"], strict=True):
         params = loaded["params"]
         loaded.clear()

@@ -1,4 +1,4 @@
-"""Every field of COCO and CocoVID: read, without effect, refused, or named as not read."""
+"""Fields of COCO and CocoVID files: read, without effect, refused, or reported as not read."""
 
 import json
 
@@ -20,7 +20,7 @@ def boxes(path, image=0):
 @pytest.mark.parametrize(
     ("value", "expected"), [(1, True), (True, True), (0, False), (None, False)]
 )
-def test_what_is_ignored_is_no_object(put_coco, field, value, expected):
+def test_ignored_boxes_are_not_objects(put_coco, field, value, expected):
     found = boxes(put_coco("labels.json", ["0.jpg"], [{**BOX, field: value}, BOX]))
     assert [box.crowd for box in found] == [expected, False]
 
@@ -86,7 +86,7 @@ def test_cocovid_gives_sequences_and_tracks(put_coco, put_images, tmp_path):
     assert list(index.scenes.name) == ["drive a", "drive b"]
     assert list(index.frames.path) == ["a/0.jpg", "a/5.jpg", "b/0.jpg"]
     assert index.frames.timestamp.tolist() == [0, 500_000, 0]
-    assert index.boxes.track.tolist() == [0, 0, 1, 2, 3]  # -1 is no track
+    assert index.boxes.track.tolist() == [0, 0, 1, 2, 3]  # -1 means no track
     assert index.frames.next.tolist() == [1, -1, -1]
 
 
@@ -104,7 +104,7 @@ def test_a_video_without_a_name_and_ones_own_fields(put_coco):
     ]  # fmt: skip
 
 
-def test_an_instance_outside_a_video_is_no_track(put_coco, caplog):
+def test_an_instance_outside_a_video_is_not_a_track(put_coco, caplog):
     """It may count the objects of one image: 1 here and 1 there are different cars."""
     path = put_coco("labels.json", ["0.jpg"], [{**BOX, "instance_id": 1}])
     assert boxes(path)[0].track == ""
@@ -138,10 +138,10 @@ def test_an_instance_outside_a_video_is_no_track(put_coco, caplog):
         ({}, [{"bbox": [10, 5, 32, 20]}, {"bbox": [9, 9, 35, 9]}, {"bbox": [20, 9, 30, 9]}, BOX],
          {},
          r"3 of 4 boxes reach out of their images, first in 0\.jpg; is bbox x1, y1, x2, y2\?"),
-        ({}, [{"bbox": [1, 2, 3, 4, 5]}], {}, "is no COCO file: .*length 4"),
+        ({}, [{"bbox": [1, 2, 3, 4, 5]}], {}, "is not a COCO file: .*length 4"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_right_is_refused(put_coco, image, annotations, sections, message):
+def test_ambiguous_files_are_refused(put_coco, image, annotations, sections, message):
     path = put_coco("labels.json", [{"file_name": "0.jpg", **image}], annotations, **sections)
     with pytest.raises(ValueError, match=rf"labels\.json.*{message}"):
         read_coco(path)

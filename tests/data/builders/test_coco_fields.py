@@ -1,4 +1,4 @@
-"""COCO files as other programs write them: read right, or refused in one sentence with the cure."""
+"""COCO files of other programs: read correctly, or refused in one sentence with the fix."""
 
 import gzip
 import json
@@ -52,10 +52,12 @@ def test_constants_count_as_missing_where_that_can_be(put_coco, caplog):
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_box_that_is_no_number_is_named(put_coco, constant):
+def test_a_box_that_is_not_a_number_is_named(put_coco, constant):
     path = put_coco("labels.json", ["0.jpg"], [BOX, {"bbox": [1, 2, "X", 4]}])
     change(path, '"X"', constant)
-    with pytest.raises(DataError, match=r"labels\.json is no COCO file: .*annotations\[1\]\.bbox"):
+    with pytest.raises(
+        DataError, match=r"labels\.json is not a COCO file: .*annotations\[1\]\.bbox"
+    ):
         read_coco(path)
     path = put_coco("labels.json", ["0.jpg"], [{"bbox": [1, 2, "nan", 4]}])
     with pytest.raises(DataError, match=r"annotation 0 has bbox \(1.0, 2.0, nan, 4.0\); give"):
@@ -78,13 +80,13 @@ def test_a_box_that_is_no_number_is_named(put_coco, constant):
         ([{"file_name": "\\\\server\\share\\0.jpg"}], [], "a place on another computer"),
     ],
 )  # fmt: skip
-def test_what_is_missing_or_not_meant_is_named(put_coco, images, annotations, message):
+def test_missing_or_misspelt_settings_are_named(put_coco, images, annotations, message):
     with pytest.raises(DataError, match=rf"labels\.json.*{message}"):
         read_coco(put_coco("labels.json", images, annotations))
 
 
-def test_a_size_or_a_name_that_is_not_there_is_asked_for(put_coco):
-    for field, cure in {
+def test_a_missing_size_or_name_is_refused(put_coco):
+    for field, fix in {
         "width": "give every image the width",
         "file_name": "name the file",
     }.items():
@@ -93,7 +95,7 @@ def test_a_size_or_a_name_that_is_not_there_is_asked_for(put_coco):
         del document["images"][0][field]
         path.write_text(json.dumps(document))
         with pytest.raises(
-            DataError, match=rf"missing required field `{field}`.*images\[0\].*{cure}"
+            DataError, match=rf"missing required field `{field}`.*images\[0\].*{fix}"
         ):
             read_coco(path)
 
@@ -117,7 +119,7 @@ def test_other_files_are_refused_in_a_sentence(tmp_path, content, message):
     if message is None:  # what is not read may be anything
         assert read_coco(path).images == []
         return
-    with pytest.raises(DataError, match=rf"labels\.json is no COCO file: .*{message}") as caught:
+    with pytest.raises(DataError, match=rf"labels\.json is not a COCO file: .*{message}") as caught:
         read_coco(path)
     assert "\n" not in str(caught.value)
 
@@ -181,7 +183,7 @@ def test_two_categories_of_one_name_with_boxes_are_refused(put_coco):
         ("trolley", "category 'trolley' is in no class map; add 'trolley'"),  # is no trailer
     ],
 )
-def test_a_category_that_boxes_use_is_asked_for(put_coco, put_images, tmp_path, name, message):
+def test_a_category_with_boxes_needs_a_class(put_coco, put_images, tmp_path, name, message):
     put_images("0.jpg")
     coco = put_coco("labels.json", ["0.jpg"], [BOX], categories=[{"id": 4, "name": name}])
     out = build_frames_index([tmp_path], tmp_path / "i.arrow", coco=[coco])
@@ -223,7 +225,7 @@ def test_videos_may_be_named_by_text(put_coco):
     assert parsed.boxes_of(0)[0].track == "9"
 
 
-def test_minus_one_as_text_is_no_track(put_coco):
+def test_minus_one_as_text_means_no_track(put_coco):
     found = [{**BOX, "track_id": "-1"}, {"bbox": [5, 6, 7, 8], "track_id": "-1"}]
     boxes = read_coco(put_coco("labels.json", ["0.jpg"], found)).boxes_of(0)
     assert [box.track for box in boxes] == ["", ""]

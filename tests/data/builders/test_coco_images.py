@@ -79,7 +79,7 @@ def test_a_missing_image_is_not_taken_from_another_camera(build, put_images, put
             build(roots, [coco])
 
 
-def test_what_stays_ambiguous_is_refused(build, put_images, put_coco, tmp_path):
+def test_ambiguous_names_are_refused(build, put_images, put_coco, tmp_path):
     put_images("cam0/1.jpg", "cam1/1.jpg", "cam1/2.jpg")
     above = put_coco("annotations/labels.json", ["1.jpg", "2.jpg"], [BOX])
     for roots in (["cam0", "cam1"], ["cam1", "cam0"]):

@@ -1,4 +1,4 @@
-"""The split of a COCO file is its stem, unless folders say it."""
+"""Splits of COCO files, by stem or folder."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_names(files, splits):
     assert split_names([Path("/data") / name for name in files]) == splits
 
 
-def test_what_folders_decide_and_what_is_joined_is_said(capsys):
+def test_splits_named_by_folders_and_joined_splits_are_reported(capsys):
     split_names([Path("/d/train/x.json"), Path("/d/val/x.json"), Path("/d/y.json")])
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "/d/train/x.json is of the split 'train', by its folder",

@@ -1,4 +1,4 @@
-"""What else lies in folders of recordings."""
+"""Other files in folders of recordings."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_no_line_where_nothing_is_left_out(put, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_what_is_there_instead_is_named(put, tmp_path):
+def test_existing_files_are_named(put, tmp_path):
     root = put(*OTHERS, "notes.txt", "LICENSE")
     with pytest.raises(FileNotFoundError) as caught:
         build_frames_index([root], tmp_path.parent / "index.arrow")

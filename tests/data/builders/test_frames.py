@@ -112,7 +112,7 @@ def test_users_mistakes_are_named(tmp_path):
         build_frames_index([tmp_path / "empty"], out)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "0.jpg").write_bytes(b"not an image")
-    with pytest.raises(ValueError, match=r"bad/0\.jpg is no readable image"):
+    with pytest.raises(ValueError, match=r"bad/0\.jpg is not a readable image"):
         build_frames_index([tmp_path / "bad"], out)
     with pytest.raises(FileNotFoundError, match=r"no COCO file .*none\.json"):
         build_frames_index([tmp_path / "empty"], out, coco=[tmp_path / "none.json"])
@@ -133,7 +133,7 @@ def test_an_image_listed_twice_is_named(tmp_path):
         build_frames_index([tmp_path], out, coco=files)
 
 
-def test_what_other_programs_leave_behind_is_skipped_and_counted(tmp_path, capsys):
+def test_files_of_other_programs_are_skipped_and_counted(tmp_path, capsys):
     for name in (
         "a/1.jpg", "a/2.jpg", "a/._1.jpg", "a/._2.jpg", "a/.ipynb_checkpoints/1-checkpoint.jpg",
         "a/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "@eaDir/b.jpg", "__MACOSX/a/._1.jpg",
@@ -146,7 +146,7 @@ def test_what_other_programs_leave_behind_is_skipped_and_counted(tmp_path, capsy
     assert list(index.frames.path) == ["a/1.jpg", "a/2.jpg"]
     (line,) = capsys.readouterr().out.strip().splitlines()
     assert line == (
-        "skipped 10 files and folders that are no recordings: .DS_Store (2), "
+        "skipped 10 files and folders that are not recordings: .DS_Store (2), "
         ".Trash-1000 (1), ._* (2), .ipynb_checkpoints (1), @eaDir (2), Thumbs.db (1), __MACOSX (1)"
     )
     # A folder that the user names is what the user means.
@@ -216,7 +216,7 @@ def test_broken_coco_files_are_named(tmp_path):
     good = {"id": 1, "file_name": "0.jpg"}
     coco = tmp_path / "boxes.json"
     coco.write_text('{"images": 3}')
-    with pytest.raises(ValueError, match=r"boxes\.json is no COCO file"):
+    with pytest.raises(ValueError, match=r"boxes\.json is not a COCO file"):
         build_frames_index([tmp_path], out, coco=[coco])
     _coco(coco, [good], [{"id": 8, "image_id": 9, "category_id": 4, "bbox": [0, 0, 1, 1]}])
     with pytest.raises(ValueError, match="annotation 8 has image_id 9"):

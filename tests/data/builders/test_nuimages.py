@@ -97,7 +97,7 @@ def test_of_several_attributes_the_one_nuscenes_has_counts(index):
     assert frame_boxes(index, np.array([row])).moving.tolist() == [1, 1, 0, -1]
 
 
-def test_what_an_image_cannot_tell_is_unknown(index):
+def test_values_that_images_do_not_have_are_unknown(index):
     assert np.isnan(index.boxes.center).all()
     assert np.isnan(index.boxes.velocity).all()
     assert index.boxes.visibility.tolist() == [0] * 7
@@ -166,7 +166,7 @@ def test_keyframes_alone(root, tmp_path):
     assert "--keyframes-only" in index.info.command
 
 
-def test_another_version_is_asked_for(index):
+def test_another_version_is_refused(index):
     with pytest.raises(ValueError, match=r"drivemim index nuimages --root .* v1\.0-train"):
         FrameIndex.open(index.path, version="v1.0-train")
 

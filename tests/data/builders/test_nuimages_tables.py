@@ -1,4 +1,4 @@
-"""nuImages tables that are broken, incomplete or unlike those of the devkit."""
+"""nuImages tables that are broken, incomplete or different from the devkit's."""
 
 import pytest
 from nuimages_tables import make_tables, write_data
@@ -74,7 +74,7 @@ def test_tables_that_contradict_themselves(tables, tmp_path):
         build_nuimages_index(root, "v1.0-mini", tmp_path / "index.arrow")
 
     tables["object_ann"][0]["sample_data_token"] = "depot-0"
-    with pytest.raises(ValueError, match="'depot-box-0' is a box in 'depot-0', which is no key"):
+    with pytest.raises(ValueError, match="'depot-box-0' is a box in 'depot-0', which is not a key"):
         build(0)
     tables["sample"][0]["key_camera_token"] = "depot-2"
     with pytest.raises(ValueError, match="key_camera_token of 'crossing' names 'depot-2'"):
@@ -144,6 +144,6 @@ def test_two_images_of_a_scene_at_one_time(tables, tmp_path):
 
 
 def test_nuscenes_tables_are_recognised(small_root, tmp_path):
-    cure = r"nuScenes' tables .* run drivemim index nuscenes --root"
-    with pytest.raises(ValueError, match=cure):
+    fix = r"nuScenes' tables .* run drivemim index nuscenes --root"
+    with pytest.raises(ValueError, match=fix):
         build_nuimages_index(small_root, "v1.0-mini", tmp_path / "index.arrow")

@@ -286,13 +286,11 @@ def test_an_index_older_than_its_tables_says_how_to_rebuild(tables, write, tmp_p
     table = root / "v1.0-mini" / "sample_annotation.json"
     # As long as before, and its time later or earlier: what it holds is what counts.
     table.write_text(table.read_text().replace('"1"', '"2"', 1))
-    cure = r"rebuild with drivemim index nuscenes --root .* --version v1\.0-mini"
+    fix = r"rebuild with drivemim index nuscenes --root .* --version v1\.0-mini"
     for later in (10, -10):
         time = table.stat().st_mtime + later
         os.utime(table, (time, time))
-        with pytest.raises(
-            ValueError, match=rf"older than its tables: .*annotation\.json.* {cure}"
-        ):
+        with pytest.raises(ValueError, match=rf"older than its tables: .*annotation\.json.* {fix}"):
             FrameIndex.open(out)
     build_nuscenes_index(root, "v1.0-mini", out)
     FrameIndex.open(out)

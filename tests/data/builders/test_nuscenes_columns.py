@@ -1,4 +1,4 @@
-"""Every column of nuScenes' and nuImages' tables: read, known to change nothing, or spoken of."""
+"""Columns of nuScenes' and nuImages' tables: read, without effect, or reported."""
 
 import numpy as np
 import pytest
@@ -140,7 +140,7 @@ def test_an_unknown_level_is_refused_when_a_filter_asks_for_it(tables, write, tm
         FrameDetection(index=index.path, filters={"min_visibility": 1})
 
 
-def test_levels_without_names_are_no_levels(tables, write, tmp_path):
+def test_levels_without_names_are_refused(tables, write, tmp_path):
     for row in tables["visibility"]:
         del row["level"]
     index = _build(write, tables, tmp_path)

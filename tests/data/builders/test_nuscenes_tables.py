@@ -1,4 +1,4 @@
-"""Tables as programs other than nuScenes' own write them."""
+"""nuScenes tables written by other programs."""
 
 import gzip
 import json
@@ -67,7 +67,7 @@ def test_a_constant_counts_only_where_it_is_read(read, caplog):
         (b" \n", "it is empty; download or unpack"),
     ],
 )
-def test_what_cannot_be_read_is_said_in_a_sentence(read, content, message):
+def test_unreadable_files_are_refused_in_one_sentence(read, content, message):
     with pytest.raises(DataError, match=message) as caught:
         read(content)
     assert "ego_pose.json" in str(caught.value)

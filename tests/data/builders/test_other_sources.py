@@ -1,4 +1,4 @@
-"""Folders of another kind than the one asked for: the right command is named."""
+"""Folders of another kind than requested: the error names the right command."""
 
 import logging
 

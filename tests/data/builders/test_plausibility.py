@@ -66,7 +66,7 @@ REFUSED = {
                    _each("camera_intrinsic", lambda m: np.transpose(m).tolist()),
                    "camera_intrinsic of .* is transposed: write"),
     "normalised": ("calibrated_sensor", _each("camera_intrinsic", _normalise),
-                   "is a share of the image's size: multiply"),
+                   "is a fraction of the image's size: multiply"),
     "bottom row": ("calibrated_sensor", _each("camera_intrinsic", lambda m: [*m[:2], [0, 0, 2]]),
                    "another bottom row than 0, 0, 1"),
     "negative focal length": ("calibrated_sensor", _each(

@@ -1,4 +1,4 @@
-"""Which sequence a frame belongs to, and where in it."""
+"""Sequences of frames, and positions within them."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def test_times_count_from_the_first_frame_of_a_sequence():
     [(1700000000000000000, 10**8, "nano"), (1700000000000000, 10**5, "micro"),
      (1700000000000, 100, "milli"), (2**70, 10**8, "nano")],
 )  # fmt: skip
-def test_time_stamps_are_no_frame_numbers(first, step, unit):
+def test_timestamps_are_not_frame_numbers(first, step, unit):
     with pytest.raises(ValueError, match=rf"frame {first} of .* 's' .* in {unit}seconds; number"):
         timed(*(first + k * step for k in range(4)))
 

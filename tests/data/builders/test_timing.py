@@ -7,7 +7,7 @@ from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
 
 FACTORS = {"nanoseconds": 1e3, "milliseconds": 1e-3, "seconds": 1e-6}
-CURES = {"nanoseconds": "divide them by 1,000", "milliseconds": "multiply them by 1,000 ",
+FIXES = {"nanoseconds": "divide them by 1,000", "milliseconds": "multiply them by 1,000 ",
          "seconds": "multiply them by 1,000,000"}  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def _scale(tables, names, factor, start=0, kind=int):
 def test_another_unit_is_named_with_its_factor(tables, write, tmp_path, unit, start, kind):
     # Since the start of the first scene, nothing but the gaps tells the unit.
     _scale(tables, ("sample", "sample_data"), FACTORS[unit], start, kind)
-    match = rf"sample\.json: timestamps of samples .* {unit}, not microseconds; {CURES[unit]}"
+    match = rf"sample\.json: timestamps of samples .* {unit}, not microseconds; {FIXES[unit]}"
     with pytest.raises(ValueError, match=match):
         _build(write, tables, tmp_path)
     assert not list(tmp_path.glob("*.arrow"))
@@ -37,7 +37,7 @@ def test_another_unit_is_named_with_its_factor(tables, write, tmp_path, unit, st
 @pytest.mark.parametrize("unit", FACTORS)
 def test_another_unit_of_the_images_alone(tables, write, tmp_path, unit):
     _scale(tables, ("sample_data",), FACTORS[unit])
-    match = rf"sample_data\.json: timestamps of CAM_BACK's frames are .* {unit}, .*{CURES[unit]}"
+    match = rf"sample_data\.json: timestamps of CAM_BACK's frames are .* {unit}, .*{FIXES[unit]}"
     with pytest.raises(ValueError, match=match):
         _build(write, tables, tmp_path)
 
@@ -61,7 +61,7 @@ def test_fractions_of_microseconds_are_rounded(tables, write, tmp_path):
 
 
 @pytest.mark.parametrize("gap", [8_000, 33_333, 83_333, 500_000, 1_000_000, 1_600_000, 6_000_000])
-def test_real_gaps_are_no_other_unit(tables, write, tmp_path, gap):
+def test_real_gaps_are_microseconds(tables, write, tmp_path, gap):
     # 120, 30, 12, 2 and 1 a second, one in 1.6 s; with a date, one in 6 s as well.
     for name in ("sample", "sample_data"):
         for row in tables[name]:

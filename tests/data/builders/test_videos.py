@@ -85,7 +85,7 @@ def test_frames_stand_as_the_phone_was_held(tmp_path):
     np.testing.assert_allclose(image[8, 6], 60, atol=12)
 
 
-def test_a_second_build_extracts_only_what_changed(tmp_path, capsys, monkeypatch):
+def test_a_second_build_extracts_only_changed_videos(tmp_path, capsys, monkeypatch):
     root, out = tmp_path / "drives", tmp_path / "index.arrow"
     write_video(root / "a.avi", range(0, 100, 10))
     write_video(root / "b.avi", range(0, 100, 10))

@@ -1,4 +1,4 @@
-"""Small videos, and ways to change what their containers say."""
+"""Small videos, and changes of their containers."""
 
 import struct
 from pathlib import Path
@@ -55,7 +55,7 @@ def frame_ticks(path: Path) -> int:
 
 
 def _boxes(data, *names):
-    """Where the boxes of an MP4 on the way to one begin, and their sizes."""
+    """Return the starts and sizes of an MP4's nested boxes, down to the named one."""
     found, start, end = [], 0, len(data)
     for name in names:
         while data[start + 4 : start + 8] != name:

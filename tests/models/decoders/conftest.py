@@ -1,4 +1,4 @@
-"""Decoders of every kind, and what an encoder would hand them for ``clips``."""
+"""Decoders of every kind, and encoder features of ``clips``."""
 
 from collections.abc import Callable
 from types import SimpleNamespace

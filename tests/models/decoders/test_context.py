@@ -16,7 +16,7 @@ def test_seconds_by_hand() -> None:
     assert seconds_since_first(times, valid & False).tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
 
 
-def test_what_the_rays_need_and_images_lack_is_named() -> None:
+def test_missing_inputs_of_the_rays_are_named() -> None:
     images = torch.zeros(1, 2, 1, 64, 96, 3, dtype=torch.uint8)
     with pytest.raises(ConfigError, match="rays and times needs the intrinsics and poses"):
         RayTimeEmbedding(16)(Clips.from_images(images, timestamps=[[[0], [1]]]), GRID)
@@ -43,7 +43,7 @@ def test_geometry_features_by_hand(clips: Clips) -> None:
     seen: list[torch.Tensor] = []
     embedding.linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     embedding(clips, GRID)
-    # Second step, first camera: 3 m along x, 0.5 s later; centre of the cell (0, 0) of 2x3 cells
+    # Second step, first camera: 3 m along x, 0.5 s later; centre of the patch (0, 0) of 2x3 patches
     # over 64x96 pixels is (16, 16), focal length 76.8, centre (48, 32).
     ray = np.array([(16 - 48) / 76.8, (16 - 32) / 76.8, 1.0])
     values = np.array([3.0, 0, 0, *ray / np.linalg.norm(ray), 0.5])

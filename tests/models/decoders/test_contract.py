@@ -1,4 +1,4 @@
-"""What holds for every decoder."""
+"""Properties of every decoder."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +33,7 @@ def run(
 
 
 @pytest.mark.parametrize("scope", ["clip", "frame"])
-def test_who_sees_whom(
+def test_attention_scopes(
     build: Build, clips: Clips, mask: torch.Tensor, visible: MaskedFeatures, scope: str
 ) -> None:
     decoder = build(attention_scope=scope)

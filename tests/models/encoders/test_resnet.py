@@ -201,7 +201,7 @@ def test_checkpointing_keeps_running_statistics(
 def test_checkpointing_leaves_the_buffers_themselves_in_place(
     images: torch.Tensor, mask: torch.Tensor
 ) -> None:
-    """What holds a buffer, as DistributedDataParallel does, holds the module's after a step."""
+    """A reference to a buffer, like DistributedDataParallel's, stays valid after a step."""
     model = build(with_cp=True).train()
     before = dict(model.named_buffers())
     encode(model, images, mask).square().sum().backward()
@@ -280,7 +280,7 @@ def test_bottleneck_strides_give_the_mask_patch_size() -> None:
         ),
     ],
 )
-def test_what_cannot_be_masked_is_refused(backbone: dict[str, object], message: str) -> None:
+def test_unsupported_layers_are_refused(backbone: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MODELS.build(dict(type="MaskedResNet", backbone=backbone))
 
@@ -308,26 +308,26 @@ def test_an_uncounted_batch_is_normalised_by_running_averages_that_stay(
         torch.testing.assert_close(ours, expected)
 
 
-def test_an_uncounted_batch_has_an_empty_share_in_shared_statistics(
+def test_an_uncounted_batch_adds_nothing_to_shared_statistics(
     images: torch.Tensor, mask: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other processes wait for every layer's share, in both passes."""
-    shares: list[tuple[str, int]] = []
+    """The other processes wait for this one at every layer, in both passes."""
+    parts: list[tuple[str, int]] = []
 
-    class Share(torch.autograd.Function):
+    class RecordSizes(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
-            shares.append(("forward", rows.shape[2]))
+            parts.append(("forward", rows.shape[2]))
             return rows.clone()
 
         @staticmethod
         def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-            shares.append(("backward", gradient.shape[2]))
+            parts.append(("backward", gradient.shape[2]))
             return gradient
 
     def forward(self: nn.SyncBatchNorm, x: torch.Tensor) -> torch.Tensor:
         self.running_mean.add_(1)
-        return Share.apply(x)
+        return RecordSizes.apply(x)
 
     model = build(norm_cfg=dict(type="SyncBN")).train()
     monkeypatch.setattr("drivemim.models.encoders.resnet.get_world_size", lambda group: 2)
@@ -336,6 +336,6 @@ def test_an_uncounted_batch_has_an_empty_share_in_shared_statistics(
     invalid = PatchMask.from_tensor(mask, 32, torch.zeros(len(mask), dtype=torch.bool))
     model.forward_masked(images, invalid).tokens_XKD.square().sum().backward()
     layers = sum(isinstance(layer, nn.SyncBatchNorm) for layer in model.modules())
-    assert sorted(shares) == [("backward", 0)] * layers + [("forward", 0)] * layers
+    assert sorted(parts) == [("backward", 0)] * layers + [("forward", 0)] * layers
     for name, value in model.named_buffers():
         assert torch.equal(value, before[name]), name

@@ -61,7 +61,7 @@ def test_visible_pixels_have_influence(images: torch.Tensor, mask: torch.Tensor)
     )
 
 
-def test_order_is_row_major_and_positions_are_the_cells_own(images: torch.Tensor) -> None:
+def test_order_is_row_major_and_positions_are_those_of_the_patches(images: torch.Tensor) -> None:
     model = build(depth=1, final_norm=False)
     model.blocks[0] = torch.nn.Identity()
     (plain,) = model(images)
@@ -177,7 +177,7 @@ def test_checkpointing_drops_the_same_paths_and_draws_no_other_numbers(
         (3, set()),
     ],
 )
-def test_what_is_frozen_has_no_gradient_and_leaves_no_branch_out(
+def test_frozen_blocks_have_no_gradient_and_no_drop_path(
     images: torch.Tensor, stages: int, trained: set[str]
 ) -> None:
     model = build(frozen_stages=stages, drop_path_rate=0.5).train()

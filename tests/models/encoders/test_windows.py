@@ -1,4 +1,4 @@
-"""Attention inside windows, against loops in float64 and against attention over everything."""
+"""Window attention against loops in float64 and against global attention."""
 
 import math
 from typing import Any
@@ -55,7 +55,7 @@ def test_a_grid_is_cut_as_counted_by_hand_and_put_together_again(
     assert (windows.inside_WS is not None) == reaches_over
     if windows.inside_WS is not None:
         assert int(windows.inside_WS.sum()) == grid[0] * grid[1]
-        assert windows.inside_WS.any(dim=1).all(), "a window without cells would be NaN"
+        assert windows.inside_WS.any(dim=1).all(), "a window without patches would be NaN"
 
 
 @pytest.mark.parametrize(("grid", "size"), [((4, 6), 2), ((5, 7), 3), ((2, 5), 4)])
@@ -70,27 +70,27 @@ def test_attention_is_that_of_explicit_loops(grid: tuple[int, int], size: int) -
               for column in range(grid[1])]  # fmt: skip
     queries, keys, values = attention.qkv(tokens).detach().chunk(3, dim=-1)
     for image in range(2):
-        for cell in range(len(window)):
-            seen = [other for other in range(len(window)) if window[other] == window[cell]]
+        for patch in range(len(window)):
+            seen = [other for other in range(len(window)) if window[other] == window[patch]]
             mixed = torch.zeros(8, dtype=torch.float64)
             for channels in (slice(0, 4), slice(4, 8)):
                 scores = [
-                    (queries[image, cell, channels] * keys[image, other, channels]).sum() / 2.0
+                    (queries[image, patch, channels] * keys[image, other, channels]).sum() / 2.0
                     for other in seen
                 ]
                 total = sum(math.exp(score) for score in scores)
                 for score, other in zip(scores, seen, strict=True):
                     mixed[channels] += math.exp(score) / total * values[image, other, channels]
-            torch.testing.assert_close(found[image, cell], attention.proj(mixed))
+            torch.testing.assert_close(found[image, patch], attention.proj(mixed))
 
 
-def test_a_cell_sees_its_window_and_nothing_else() -> None:
+def test_a_patch_attends_to_its_window_only() -> None:
     # Windows of 2 x 2; what comes out is the first block's map, the second is the global one.
     model = build(depth=2, window_size=2, global_blocks=1, out_indices=(0,))
     assert isinstance(model.blocks[0], WindowBlock)
     before = model(images(4, 6))[0]
     changed = images(4, 6)
-    changed[:, :, 8:16, 16:24] += 1.0  # cell (1, 2), in the window of rows 0-1, columns 2-3
+    changed[:, :, 8:16, 16:24] += 1.0  # patch (1, 2), in the window of rows 0-1, columns 2-3
     moved = (model(changed)[0] != before).any(dim=1)
     expected = torch.zeros(2, 4, 6, dtype=torch.bool)
     expected[:, 0:2, 2:4] = True
@@ -137,7 +137,7 @@ def test_parameters_are_those_without_windows() -> None:
     assert windowed.window_size == 2
 
 
-def test_what_is_over_the_edge_takes_no_part() -> None:
+def test_padding_beyond_the_edge_is_excluded() -> None:
     """A window with one column inside equals that column alone."""
     model = build(depth=2, window_size=3, global_blocks=1, out_indices=(0,))
     wide = images(2, 4)  # windows of 2 columns: 0-1 and 2-3

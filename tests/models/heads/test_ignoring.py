@@ -1,4 +1,4 @@
-"""Ignored objects are no part of a loss: by hand and against MMDetection's own heads."""
+"""Ignored objects do not affect losses: by hand and against MMDetection's own heads."""
 
 import math
 
@@ -164,7 +164,7 @@ def test_dinos_queries_on_ignored_objects_weigh_nothing() -> None:
     assert plain[1].tolist() == [1] * 5
 
 
-def test_dinos_loss_is_told_what_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dinos_loss_gets_the_ignored_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     from mmdet.structures import DetDataSample
 
     head = dino()

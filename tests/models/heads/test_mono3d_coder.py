@@ -1,4 +1,4 @@
-"""The ten numbers of a location, worked out by hand and there and back."""
+"""The ten numbers of a location: by hand, and encoding followed by decoding."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_a_code_by_hand():
     yaw = math.atan2(1, 10) + math.pi / 6  # 30 degrees to the line of sight
     car = objects_of(([1.0, 0.0, 10.0], [2.0, 8.0, 1.5], yaw, [3.0, -4.0]))
     codes, directions = CODER.encode(car, **where([[52.0, 44.0]], [8.0]))
-    # Seen at (50 + 100 / 10, 40); a cell covers 10 * 8 / 100 = 0.8 m; twice as long as usual.
+    # Seen at (50 + 100 / 10, 40); a stride covers 10 * 8 / 100 = 0.8 m; twice as long as usual.
     expected = [1.0, -0.5, math.log(0.8 / 0.5), 0.0, math.log(2), 0.0]
     expected += [math.sin(math.pi / 3), math.cos(math.pi / 3), 3.0, -4.0]
     torch.testing.assert_close(codes, torch.tensor([expected]).double())
@@ -44,7 +44,7 @@ def test_a_code_by_hand():
     torch.testing.assert_close(back.yaws_M, car.yaws_M)
 
 
-def test_the_direction_tells_front_from_back():
+def test_the_direction_distinguishes_front_and_back():
     yaws = [1.0, 1.0 - math.pi]
     cars = objects_of(*[([0.0, 0.0, 10.0], [2.0, 4.0, 1.5], yaw, [0.0, 0.0]) for yaw in yaws])
     codes, directions = CODER.encode(cars, **where([[50.0, 40.0]] * 2, [8.0] * 2))
@@ -52,7 +52,7 @@ def test_the_direction_tells_front_from_back():
     assert sorted(directions.tolist()) == [0.0, 1.0]
 
 
-def test_what_looks_the_same_has_the_same_code():
+def test_objects_that_look_the_same_have_the_same_code():
     """A car, and the same at twice the depth for twice the focal length, or half for a coarser map.
 
     The stride counts in pixels, so the offsets agree where the point does in strides.
@@ -146,6 +146,6 @@ def test_sizes_that_are_none_are_refused(sizes):
         Mono3DCoder(class_sizes=sizes)
 
 
-def test_a_cell_must_cover_something():
-    with pytest.raises(ConfigError, match="metres_per_cell=0"):
-        Mono3DCoder(class_sizes=SIZES, metres_per_cell=0.0)
+def test_metres_per_stride_must_be_positive():
+    with pytest.raises(ConfigError, match="metres_per_stride=0"):
+        Mono3DCoder(class_sizes=SIZES, metres_per_stride=0.0)

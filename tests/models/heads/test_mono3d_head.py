@@ -1,4 +1,4 @@
-"""The 3-D head: what it asks for, what it says, and which layers learn."""
+"""The 3-D head: targets, predictions, and gradients of its layers."""
 
 import copy
 import math
@@ -202,7 +202,7 @@ def test_an_unknown_velocity_or_attribute_teaches_nothing():
     assert not found["conv_attribute.weight"].any()
 
 
-def test_what_is_ignored_is_not_taught_as_background():
+def test_ignored_objects_are_not_trained_as_background():
     head = make_head()
     plain = sample_of()
     ignoring = sample_of(ignored=[[0.0, 0.0, 16.0, 8.0]])
@@ -222,7 +222,7 @@ def test_an_object_has_an_attribute_of_its_class():
     assert chosen == {CAR: 3, PERSON: 0, CONE: -1}
 
 
-def test_boxes_are_what_the_camera_sees_of_the_object():
+def test_boxes_bound_the_visible_part_of_the_object():
     """A cube of 2 m, 8 m straight ahead: its near face is at 7 m along a level view."""
     level = torch.tensor([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1.0]])
     cube = sample_of(

@@ -1,4 +1,4 @@
-"""Who must be found where, on grids small enough to look at."""
+"""Assignment of objects to locations, on small grids."""
 
 import pytest
 import torch

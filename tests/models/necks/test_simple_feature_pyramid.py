@@ -22,7 +22,7 @@ def test_strides_4_to_32_of_a_stride_16_map() -> None:
 
 
 @pytest.mark.parametrize("norm", ["LN", "GN"])
-def test_normalised_as_asked(norm: str) -> None:
+def test_normalised_as_configured(norm: str) -> None:
     torch.manual_seed(0)
     neck = SimpleFeaturePyramid(
         in_channels=16, out_channels=64, scales=(2.0, 0.25), norm=norm, input_index=0

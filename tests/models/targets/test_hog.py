@@ -39,9 +39,9 @@ def test_the_strongest_colour_votes() -> None:
 
 def test_between_two_bins_the_vote_is_shared() -> None:
     target = OrientedGradients(size=4, bins=4, eps=1e-6)
-    # 3/4 of the way from 135 to 180 degrees, which is bin 0: shares 1/4 and 3/4, then length 1.
-    share = np.array([0.75, 0, 0, 0.25]) / np.hypot(0.75, 0.25)
-    np.testing.assert_allclose(inner(target.histograms(ramp(pi * 15 / 16))), share, atol=1e-3)
+    # 3/4 of the way from 135 to 180 degrees, which is bin 0: fractions 1/4 and 3/4, then length 1.
+    fraction = np.array([0.75, 0, 0, 0.25]) / np.hypot(0.75, 0.25)
+    np.testing.assert_allclose(inner(target.histograms(ramp(pi * 15 / 16))), fraction, atol=1e-3)
 
 
 def test_faint_edges_fade() -> None:

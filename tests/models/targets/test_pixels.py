@@ -22,7 +22,7 @@ def mask() -> PatchMask:
     return PatchMask.from_tensor(mask, 2)
 
 
-def cells_by_hand(images: torch.Tensor) -> np.ndarray:
+def patches_by_hand(images: torch.Tensor) -> np.ndarray:
     frames = images.numpy()[0, 0]
     return np.array(
         [
@@ -36,9 +36,9 @@ def test_target_and_loss_by_hand(images: torch.Tensor, mask: PatchMask) -> None:
     target = NormalizedPixels()
     assert target.channels(2) == 12
     values = target(images, mask)
-    cells = cells_by_hand(images)
-    expected = (cells - cells.mean(-1, keepdims=True)) / np.sqrt(
-        cells.var(-1, keepdims=True) + 1e-6
+    patches = patches_by_hand(images)
+    expected = (patches - patches.mean(-1, keepdims=True)) / np.sqrt(
+        patches.var(-1, keepdims=True) + 1e-6
     )
     np.testing.assert_allclose(values[0, 0], expected)
 
@@ -59,14 +59,16 @@ def test_target_and_loss_by_hand(images: torch.Tensor, mask: PatchMask) -> None:
     np.testing.assert_allclose(weighted, by_hand, rtol=1e-6)
 
 
-def test_predicting_each_cells_mean_costs_one(images: torch.Tensor, mask: PatchMask) -> None:
+def test_predicting_each_patchs_mean_has_a_loss_of_one(
+    images: torch.Tensor, mask: PatchMask
+) -> None:
     target = NormalizedPixels()
     values = target(images, mask)
     loss = target.loss(torch.zeros_like(values), values, torch.ones(1, 1, 2, dtype=torch.bool))
     assert loss.item() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_flat_cell_is_zero_not_infinite(mask: PatchMask) -> None:
+def test_a_flat_patch_is_zero_not_infinite(mask: PatchMask) -> None:
     values = NormalizedPixels()(torch.full((1, 1, 2, 3, 4, 6), 3.25), mask)
     assert (values == 0).all()
 
@@ -74,7 +76,7 @@ def test_a_flat_cell_is_zero_not_infinite(mask: PatchMask) -> None:
 def test_back_to_pixels(images: torch.Tensor, mask: PatchMask) -> None:
     target = NormalizedPixels()
     pixels = target.to_pixels(target(images, mask), images, mask)
-    np.testing.assert_allclose(pixels[0, 0], cells_by_hand(images), atol=1e-5)
+    np.testing.assert_allclose(pixels[0, 0], patches_by_hand(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])

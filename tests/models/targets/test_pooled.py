@@ -25,10 +25,10 @@ def test_squares_by_hand(images: torch.Tensor, mask: PatchMask) -> None:
     assert target.channels(4) == 12
     values = target(images, mask)
     assert values.shape == (1, 1, 2, 2, 12)
-    # The second hidden cell of the first frame: rows 4 to 7, columns 8 to 11.
-    cell = images[0, 0, 0, :, 4:8, 8:12].numpy()
+    # The second hidden patch of the first frame: rows 4 to 7, columns 8 to 11.
+    patch = images[0, 0, 0, :, 4:8, 8:12].numpy()
     expected = [
-        cell[channel, row : row + 2, column : column + 2].mean()
+        patch[channel, row : row + 2, column : column + 2].mean()
         for channel in range(3)
         for row in (0, 2)
         for column in (0, 2)
@@ -49,13 +49,13 @@ def test_back_to_pixels_each_square_has_its_mean(images: torch.Tensor, mask: Pat
     target = PooledPixels(size=2)
     pixels = target.to_pixels(target(images, mask), images, mask)
     assert pixels.shape == (1, 1, 2, 2, 48)
-    cell = pixels[0, 0, 0, 0].reshape(3, 4, 4)
+    patch = pixels[0, 0, 0, 0].reshape(3, 4, 4)
     truth = images[0, 0, 0, :, 0:4, 4:8]
     for row in (0, 2):
         for column in (0, 2):
             square = (slice(None), slice(row, row + 2), slice(column, column + 2))
             means = truth[square].mean(dim=(1, 2), keepdim=True).expand(3, 2, 2)
-            torch.testing.assert_close(cell[square], means)
+            torch.testing.assert_close(patch[square], means)
 
 
 def test_loss_by_hand(images: torch.Tensor, mask: PatchMask) -> None:

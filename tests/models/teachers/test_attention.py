@@ -84,7 +84,7 @@ def test_reduced_images_lie_in_the_same_places() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.01, 0.3, 1.0])
-def test_any_scale_has_a_value_for_every_cell(scale: float) -> None:
+def test_any_scale_has_a_value_for_every_patch(scale: float) -> None:
     teacher = TeacherAttention(encoder=small_vit(), scale=scale)
     attention = teacher(torch.randn(2, 1, 1, 3, 20, 28), (5, 7))
     assert attention.shape == (2, 1, 1, 5, 7)

@@ -1,4 +1,4 @@
-"""Teachers at work in the pretrainer."""
+"""Teachers in the pretrainer."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,8 +27,8 @@ class Brightness(MaskingTeacher):
         self.stride = encoder.mask_patch_size
 
     def forward(self, images: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-        cells = images.mean(-3).unfold(-2, self.stride, self.stride)
-        return cells.unfold(-2, self.stride, self.stride).mean((-2, -1))
+        patches = images.mean(-3).unfold(-2, self.stride, self.stride)
+        return patches.unfold(-2, self.stride, self.stride).mean((-2, -1))
 
 
 MODELS.register_module(name="BrightnessForTests", module=Brightness, force=True)
@@ -37,7 +37,7 @@ MODELS.register_module(name="BrightnessForTests", module=Brightness, force=True)
 @pytest.mark.parametrize("mode", ["loss", "predict", "mask"])
 def test_masks_follow_the_teacher(build_pretrainer: Build, clips: Clips, mode: str) -> None:
     clips = replace(clips, images_BTNHWC=clips.images_BTNHWC.clone())
-    clips.images_BTNHWC[:, :, :, :32] = 255  # two of four rows of cells
+    clips.images_BTNHWC[:, :, :, :32] = 255  # two of four rows of patches
     model = build_pretrainer(teacher=dict(type="BrightnessForTests"), masking=GUIDED).eval()
     masks = []
     own = model.masking.__call__
@@ -89,7 +89,7 @@ def test_neither_learns_from_the_other(build_pretrainer: Build, clips: Clips) ->
     for name, parameter in model.named_parameters():
         assert (parameter.grad is None) == name.startswith("guide."), name
     model.zero_grad()
-    losses["loss_guide"].backward()
+    losses["loss_teacher"].backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is not None) == name.startswith("guide."), name
         assert parameter.grad is None or (parameter.grad != 0).any(), name
@@ -100,7 +100,7 @@ def test_every_parameter_has_a_gradient_with_nothing_valid(
 ) -> None:
     model = build_pretrainer(**PREDICTOR).train()
     losses = model(replace(clips, valid_BTN=clips.valid_BTN & False), mode="loss")
-    (losses["loss"] + losses["loss_guide"]).backward()
+    (losses["loss"] + losses["loss_teacher"]).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert (parameter.grad == 0).all(), name

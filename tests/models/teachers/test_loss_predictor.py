@@ -7,11 +7,11 @@ from torch import Tensor
 
 from drivemim.models.teachers import LossPredictor
 
-CELLS16 = SimpleNamespace(mask_patch_size=16)
+PATCHES16 = SimpleNamespace(mask_patch_size=16)
 
 
 def row(*values: float) -> Tensor:
-    """One frame of one row of cells."""
+    """One frame of one row of patches."""
     return torch.tensor(values).reshape(1, 1, 1, 1, -1)
 
 
@@ -20,19 +20,19 @@ def softplus(x: float) -> float:
 
 
 def test_loss_by_hand() -> None:
-    """Cells 0, 1 and 3 of four are hidden; pairs are 1 and 2 cells apart, around the end."""
-    teacher = LossPredictor(encoder=CELLS16, loss_weight=0.5)
+    """Patches 0, 1 and 3 of four are hidden; pairs are 1 and 2 patches apart, around the end."""
+    teacher = LossPredictor(encoder=PATCHES16, loss_weight=0.5)
     predicted, errors = row(1.0, -0.5, 9.0, 2.0), row(3.0, 1.0, 0.0, 1.0)
     mask = row(1, 1, 0, 1).bool()
-    # Cells 1 and 3 have equal errors, cell 2 is visible: what is left is 0 against 3, once, and 1
-    # against 0, once. Cell 0 is the harder one in both, predicted 1 below cell 3, 1.5 above cell 1.
+    # Patches 1 and 3 have equal errors, and patch 2 is visible. The pairs 0 and 3, and 1 and 0,
+    # remain. Patch 0 is harder in both; it is predicted 1 below patch 3 and 1.5 above patch 1.
     expected = (softplus(1.0) + softplus(-1.5)) / 2
     found = teacher.loss(predicted, errors, mask, torch.ones(1, 1, 1, dtype=torch.bool))
     assert found.item() == pytest.approx(0.5 * expected, rel=1e-6)
 
 
 def test_frames_are_not_compared_and_invalid_ones_teach_nothing() -> None:
-    teacher = LossPredictor(encoder=CELLS16, loss_weight=1.0)
+    teacher = LossPredictor(encoder=PATCHES16, loss_weight=1.0)
     predicted = torch.cat([row(0.0, 1.0), row(5.0, 9.0), row(7.0, -7.0)], dim=2)
     errors = torch.cat([row(1.0, 2.0), row(30.0, 10.0), row(1.0, 2.0)], dim=2)
     valid = torch.tensor([[[True, True, False]]])
@@ -44,7 +44,7 @@ def test_frames_are_not_compared_and_invalid_ones_teach_nothing() -> None:
     ("shape", "hidden", "valid"), [((2, 3), 1, 0), ((2, 3), 0, 1), ((1, 1), 1, 1)]
 )
 def test_without_a_pair_gradients_are_zero(shape: tuple[int, int], hidden: int, valid: int) -> None:
-    teacher = LossPredictor(encoder=CELLS16)
+    teacher = LossPredictor(encoder=PATCHES16)
     images = torch.randn(1, 1, 1, 3, 16 * shape[0], 16 * shape[1])
     mask = torch.full((1, 1, 1, *shape), hidden).bool()
     errors = torch.rand(1, 1, 1, *shape)
@@ -67,13 +67,13 @@ def ranks(values: Tensor) -> Tensor:
     return values.flatten().argsort().argsort().double()
 
 
-def test_learns_to_rank_held_out_cells() -> None:
-    """Where the error is a cell's brightness, some steps order cells that were never seen."""
+def test_learns_to_rank_held_out_patches() -> None:
+    """If the error is a patch's brightness, a few steps teach the order of unseen patches."""
     torch.manual_seed(0)
-    teacher = LossPredictor(encoder=CELLS16)
+    teacher = LossPredictor(encoder=PATCHES16)
     optimizer = torch.optim.AdamW(teacher.parameters(), lr=3e-3)
 
-    def cells() -> tuple[Tensor, Tensor]:
+    def patches() -> tuple[Tensor, Tensor]:
         brightness = torch.randn(2, 1, 2, 6, 8)
         images = brightness[:, :, :, None].repeat_interleave(16, -2).repeat_interleave(16, -1)
         return images.expand(-1, -1, -1, 3, -1, -1) + 0.1 * torch.randn(2, 1, 2, 3, 96, 128), (
@@ -82,13 +82,13 @@ def test_learns_to_rank_held_out_cells() -> None:
 
     valid = torch.ones(2, 1, 2, dtype=torch.bool)
     for _ in range(80):
-        images, errors = cells()
+        images, errors = patches()
         mask = torch.rand_like(errors) < 0.5
         loss = teacher.loss(teacher(images, (6, 8)), errors * mask, mask, valid)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    images, errors = cells()
+    images, errors = patches()
     with torch.no_grad():
         found = teacher(images, (6, 8))
     for predicted, true in zip(found.flatten(0, 2), errors.flatten(0, 2), strict=True):
@@ -103,9 +103,9 @@ def test_learns_to_rank_held_out_cells() -> None:
             dict(encoder=SimpleNamespace(mask_patch_size=14)),
             "multiple of 4 pixels, not mask_patch_size=14",
         ),
-        (dict(encoder=CELLS16, channels=0), "channels=0 .* must be at least 1"),
-        (dict(encoder=CELLS16, depth=0), "depth=0 must be at least 1"),
-        (dict(encoder=CELLS16, loss_weight=0.0), r"loss_weight=0\.0 above 0"),
+        (dict(encoder=PATCHES16, channels=0), "channels=0 .* must be at least 1"),
+        (dict(encoder=PATCHES16, depth=0), "depth=0 must be at least 1"),
+        (dict(encoder=PATCHES16, loss_weight=0.0), r"loss_weight=0\.0 above 0"),
     ],
 )
 def test_mistakes_are_named(arguments: dict[str, object], message: str) -> None:

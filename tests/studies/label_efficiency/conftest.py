@@ -1,4 +1,4 @@
-"""A data set of 30 labelled frames, and tools that pretend to train and evaluate."""
+"""A data set of 30 labelled frames, and fake tools that train and evaluate."""
 
 import json
 from pathlib import Path
@@ -27,13 +27,13 @@ content = "" if start == "None" else Path(start).read_text()
 with open("trained.txt", "a") as file:
     file.write(run.name + "\\n")
 """
-# Scores: 0.1 at the smallest share and 0.2 more with all, plus what the backbone file says.
+# Scores: 0.1 at the smallest fraction and 0.2 more with all, plus what the backbone file says.
 TEST = """
 import json, sys
 from pathlib import Path
 checkpoint, out = Path(sys.argv[2]), Path(sys.argv[sys.argv.index("--out") + 1])
-init, share, seed = checkpoint.parent.name.rsplit("-", 2)
-value = 0.1 + 0.2 * (float(share) == 1.0) + 0.01 * int(seed) + float(checkpoint.read_text() or 0)
+init, fraction, seed = checkpoint.parent.name.rsplit("-", 2)
+value = 0.1 + 0.2 * (float(fraction) == 1.0) + 0.01 * int(seed) + float(checkpoint.read_text() or 0)
 out.write_text(json.dumps({"drivemim/mAP50": value, "drivemim/empty": float("nan")}))
 with open("tested.txt", "a") as file:
     file.write(checkpoint.parent.name + "\\n")
@@ -91,13 +91,13 @@ def place(tmp_path, repository):
 
 @pytest.fixture
 def make_study():
-    """A study of two initialisations, two shares and two seeds, with whatever is changed."""
+    """A study of two initialisations, two fractions and two seeds, with whatever is changed."""
 
     def make(**changes):
         settings = {
             "config": CONFIG, "index": Path("data/index.arrow"), "train": "train", "val": "val",
             "inits": (Init.parse("random"), Init.parse("good=good.pth")), "iterations": 2,
-            "work_dir": Path("work"), "shares": (1.0, 0.1), "seeds": (0, 1),
+            "work_dir": Path("work"), "fractions": (1.0, 0.1), "seeds": (0, 1),
             "metrics": ("drivemim/mAP50",),
         }  # fmt: skip
         return LabelStudy(**{**settings, **changes})

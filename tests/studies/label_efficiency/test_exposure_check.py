@@ -1,4 +1,4 @@
-"""Initialisations whose pretraining saw more than the study says are refused, or marked."""
+"""Initialisations whose pretraining saw evaluation images or more labels are refused or marked."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def place(tmp_path, repository):
 
 @pytest.fixture
 def check(place, make_study):
-    """Notes on ``tried``, whose backbones record this; shares 100 and 10 %, seeds 0, 1."""
+    """Notes on ``tried``, whose backbones record this; fractions 100 and 10 %, seeds 0, 1."""
 
     def run(*metadata, **changes):
         for seed, each in enumerate(metadata):
@@ -51,7 +51,7 @@ def check(place, make_study):
 
 @pytest.fixture
 def saw(place):
-    """What is recorded of a pretraining on an index of these splits and folders."""
+    """Return the record of a pretraining on an index of these splits and folders."""
 
     def record(*splits, folders=(), masking="RandomMask", **part):
         path = place / f"{'-'.join(splits)}.arrow"
@@ -66,12 +66,12 @@ def test_a_pretraining_on_train_without_boxes_needs_no_word(check, saw):
     assert check(saw("train")) == {"tried": InitNotes()}
 
 
-def test_boxes_of_more_labels_than_the_share_are_refused(check, saw):
+def test_boxes_of_more_labels_than_the_fraction_are_refused(check, saw):
     # 10 % of 20 frames are 2; pretraining read the boxes of all 20.
     message = (
         r"--init tried: its pretraining read the annotated boxes of 20 of the 20 frames of --train "
         r"train, of which a run with 10 % of the labels has 2 \(read by ObjectMask\).*"
-        r"--shares.*--allow-boxes-read"
+        r"--fractions.*--allow-boxes-read"
     )
     with pytest.raises(ConfigError, match=message):
         check(saw("train", masking="ObjectMask"))
@@ -85,17 +85,17 @@ def test_boxes_of_more_labels_than_the_share_are_refused(check, saw):
     )
 
 
-def test_boxes_of_no_more_labels_than_the_share_are_said_and_not_marked(check, saw):
+def test_boxes_of_no_more_labels_than_the_fraction_are_reported_and_not_marked(check, saw):
     whole = InitNotes(
         sentences=("its pretraining read the annotated boxes of 20 of the 20 frames of train",)
     )
-    assert check(saw("train", masking="ObjectMask"), shares=(1.0,))["tried"] == whole
+    assert check(saw("train", masking="ObjectMask"), fractions=(1.0,))["tried"] == whole
     # Sequence c has 4 of the 20 frames: as many as a fifth of them, and more than 15 %.
     part = saw("train", masking="ObjectMask", scenes=["c"])
-    (line,) = check(part, shares=(1.0, 0.2))["tried"].sentences
+    (line,) = check(part, fractions=(1.0, 0.2))["tried"].sentences
     assert "boxes of 4 of the 20 frames of train" in line
     with pytest.raises(ConfigError, match="boxes of 4 .* with 15 % of the labels has 3"):
-        check(part, shares=(1.0, 0.15))
+        check(part, fractions=(1.0, 0.15))
 
 
 def test_every_backbone_of_an_initialisation_is_looked_at(check, saw):
@@ -114,7 +114,8 @@ def test_images_of_val_make_a_study_transductive(check, saw):
     assert check(metadata, transductive=True)["tried"] == InitNotes(
         marks="‡",
         sentences=(
-            "transductive, its pretraining saw 10 of the 10 images of val, on which it is judged",
+            "transductive, its pretraining saw 10 of the 10 images of val, on which it is "
+            "evaluated",
         ),
     )
 
@@ -128,7 +129,7 @@ def test_boxes_of_val_need_both_words(check, saw):
     assert "boxes of 10 of the 10 frames of val, more labels" in notes.sentences[0]
 
 
-def test_boxes_without_labels_are_no_labels(check, saw):
+def test_boxes_without_labels_do_not_count_as_labels(check, saw):
     moving = saw("train", masking="ObjectMask", boxes="MotionBoxes", num_frames=2)
     assert check(moving) == {"tried": InitNotes()}
     boxes = {"type": "PseudoLabelBoxes", "file": "results.json"}
@@ -137,9 +138,9 @@ def test_boxes_without_labels_are_no_labels(check, saw):
     assert "of a detector (PseudoLabelBoxes)" in notes.sentences[0]
 
 
-def test_what_is_not_known_is_said_in_one_line(check, saw):
+def test_unknown_facts_are_reported_in_one_line(check, saw):
     assert check(None)["tried"].sentences == (
-        "it is no export of DriveMIM, so what its pretraining saw is not known",
+        "it is not an export of DriveMIM, so the data of its pretraining is unknown",
     )
     older = saw("train")
     del older["data"][0]["seen"]
@@ -163,7 +164,7 @@ def test_marks_are_wherever_the_initialisation_is(place, make_study):
     assert shown_name("random", notes) == "random"
     assert all_sentences(notes) == ["good†: it read boxes.", "good†: it is fine."]
     values = {"random": 0.2, "good": 0.3}
-    results = {run: {METRIC: values[run.init.name] + run.share / 10} for run in study.runs}
+    results = {run: {METRIC: values[run.init.name] + run.fraction / 10} for run in study.runs}
     text = report(study, inputs, results, notes)
     assert "| random | good† | good† - random |" in text
     assert "| good† needs (over seeds) |" in text
@@ -185,7 +186,7 @@ def run_tool(repository, place, *options):
             sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
             "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
             "--init", "random", "--init", f"tried={place / 'tried-0.safetensors'}",
-            "--shares", "0.1", "--seeds", "0", "--work-dir", str(place / "work"), *options,
+            "--fractions", "0.1", "--seeds", "0", "--work-dir", str(place / "work"), *options,
         ],
         cwd=repository, capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every initial checkpoint is tried before the first run, with the detector that it is for."""
+"""Every initial checkpoint is loaded into its detector before the first run."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def check(place, make_study, weights):
     return run
 
 
-def test_a_backbone_that_fits_passes_without_a_word(check, weights, recwarn):
+def test_a_backbone_that_fits_passes_silently(check, weights, recwarn):
     check({"state_dict": weights})
     assert not recwarn.list
 
@@ -75,7 +75,7 @@ def test_the_tool_refuses_before_it_trains_anything(place, repository):
             sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
             "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
             "--init", "random", "--init", f"wrong={place / 'wrong.pth'}",
-            "--shares", "1", "--seeds", "0", "--work-dir", str(place / "work"),
+            "--fractions", "1", "--seeds", "0", "--work-dir", str(place / "work"),
         ],
         cwd=repository, capture_output=True, text=True, check=False,
     )  # fmt: skip

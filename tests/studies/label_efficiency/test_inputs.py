@@ -1,4 +1,4 @@
-"""What is written down for the runs is what they train on; what is missing is said at once."""
+"""Input files of the runs: they match the training data, and missing inputs are refused at once."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ from studies.label_efficiency.settings import Init
 from .conftest import SCENES, write_index
 
 
-def subset(place, share, seed):
-    return json.loads((place / "work" / "inputs" / f"train-{share}-{seed}.json").read_text())
+def subset(place, fraction, seed):
+    return json.loads((place / "work" / "inputs" / f"train-{fraction}-{seed}.json").read_text())
 
 
 def test_frames_and_boxes_are_counted(place, make_study):
@@ -33,18 +33,18 @@ def test_frames_and_boxes_are_counted(place, make_study):
 
 
 def test_the_subset_written_down_is_the_one_that_is_loaded(place, make_study):
-    inputs = prepare_inputs(make_study(shares=(0.25, 0.6), seeds=(0, 3)), place)
-    for share, seed in inputs.counts:
+    inputs = prepare_inputs(make_study(fractions=(0.25, 0.6), seeds=(0, 3)), place)
+    for fraction, seed in inputs.counts:
         dataset = FrameDetection(
             index=place / "data" / "index.arrow",
             scenes="train",
             filters={},
-            label_fraction=share,
+            label_fraction=fraction,
             label_seed=seed,
         )
         tokens = [dataset.index.frames.token[row] for row in dataset.rows]
-        assert subset(place, share, seed)["frames"] == tokens
-        assert len(tokens) == round(20 * share)
+        assert subset(place, fraction, seed)["frames"] == tokens
+        assert len(tokens) == round(20 * fraction)
     options = dict(option.split("=", 1) for option in inputs.train_options(0.25, 3))
     assert options["train_dataloader.dataset.dataset.label_fraction"] == "0.25"
     assert options["train_dataloader.dataset.dataset.label_seed"] == "3"
@@ -63,7 +63,7 @@ def test_filters_decide_what_counts_as_a_box(place, make_study):
         prepare_inputs(make_study(options=(f"{path}.filters.min_area=1000",)), place)
     # A pedestrian in every second frame: some seeds draw one without.
     study = make_study(
-        options=(f"{path}.class_map.car=None",), shares=(0.05, 1.0), seeds=tuple(range(12))
+        options=(f"{path}.class_map.car=None",), fractions=(0.05, 1.0), seeds=tuple(range(12))
     )
     with pytest.raises(DataError, match=r"5 % of train with seed \d+ is 1 frames without a box"):
         prepare_inputs(study, place)
@@ -96,7 +96,7 @@ def test_the_files_follow_the_labels_and_not_the_index_file(place, make_study):
     assert contents()["val.json"] != first["val.json"]
 
 
-def test_a_missing_backbone_is_said_before_anything_runs(place, make_study):
+def test_a_missing_backbone_is_refused_before_the_first_run(place, make_study):
     inits = (Init.parse("random"), Init.parse("late=late-{seed}.pth"))
     (place / "late-0.pth").write_text("0")
     with pytest.raises(CheckpointError, match=r"--init late: there is no backbone at late-1\.pth"):
@@ -111,7 +111,7 @@ def test_a_config_whose_initialisations_would_all_start_from_a_detector_is_refus
         prepare_inputs(make_study(options=("load_from=coco.pth",)), place)
 
 
-def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
+def test_missing_data_and_settings_are_named(place, make_study):
     with pytest.raises(DataError, match="trian.*did you mean 'train'"):
         prepare_inputs(make_study(train="trian"), place)
     with pytest.raises(ConfigError, match="give KEY=VALUE"):
@@ -124,7 +124,7 @@ def test_what_is_not_in_the_data_or_the_config_is_named(place, make_study):
         prepare_inputs(make_study(index=Path("data/none.arrow")), place)
 
 
-def test_a_metric_that_will_not_be_measured_is_said_before_anything_runs(place, make_study):
+def test_a_missing_metric_is_refused_before_the_first_run(place, make_study):
     message = (
         r"--metric drivemim/car_AP50: the evaluation of .*_camvid\.py does not have it; did you "
         r"mean 'drivemim/mAP50'\?; it has drivemim/mAP, .*vehicle_ECE, and \d+ more for slices"
@@ -143,14 +143,14 @@ def test_a_metric_that_will_not_be_measured_is_said_before_anything_runs(place, 
     prepare_inputs(other, place)
 
 
-def test_frames_that_are_learned_are_not_judged(place, make_study):
+def test_training_frames_are_not_evaluated(place, make_study):
     """Splits can have scenes in common: nuScenes' mini_train is in train; a scene is a split."""
     with pytest.raises(DataError, match="10 of its 10 frames are in --train train as well"):
         prepare_inputs(make_study(val="a"), place)
     assert not (place / "work").exists()
 
 
-def test_copies_of_what_is_learned_are_not_judged(place, make_study):
+def test_copies_of_training_images_are_not_evaluated(place, make_study):
     """Three images of val are identical to images of train, under other names."""
     for frame in (2, 5, 7):
         copy = place / "data" / "d" / f"{frame}.png"
@@ -166,7 +166,7 @@ def test_copies_of_what_is_learned_are_not_judged(place, make_study):
     assert not (place / "work").exists()
 
 
-def test_a_data_set_that_takes_no_share_is_refused(place, make_study):
+def test_a_data_set_that_takes_no_fraction_is_refused(place, make_study):
     (place / "other.py").write_text(
         "train_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='x.json'))"
     )
@@ -192,6 +192,8 @@ def test_paths_are_named_from_the_repository(tmp_path):
 
 def test_the_digest_sees_every_frame(place, make_study):
     prepare_inputs(make_study(), place)
-    digests = {subset(place, share, seed)["labels"] for share in (0.1, 1.0) for seed in (0, 1)}
+    digests = {
+        subset(place, fraction, seed)["labels"] for fraction in (0.1, 1.0) for seed in (0, 1)
+    }
     assert len(digests) == 1
     assert np.isin(subset(place, 0.1, 1)["frames"], subset(place, 1.0, 1)["frames"]).all()

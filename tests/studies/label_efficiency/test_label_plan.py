@@ -1,4 +1,4 @@
-"""The plan with tools that pretend: what runs, what is kept, and what a change makes stale."""
+"""The plan with fake tools: steps that run, are kept, or become stale."""
 
 import pytest
 
@@ -53,13 +53,13 @@ def test_a_changed_backbone_makes_its_runs_stale_alone(go, place, make_study):
     assert go() == (good, good)
 
 
-def test_a_study_grows_without_redoing_what_it_has(go, place):
+def test_a_study_grows_without_repeating_runs(go, place):
     go()
     (place / "more.pth").write_text("0.1")
     inits = (Init.parse("more=more.pth"), Init.parse("good=good.pth"), Init.parse("random"))
     trained, _ = go(inits=inits)
     assert trained == ["more-0.1-0", "more-0.1-1", "more-1.0-0", "more-1.0-1"]
-    trained, _ = go(seeds=(2, 0), shares=(0.5, 0.1))
+    trained, _ = go(seeds=(2, 0), fractions=(0.5, 0.1))
     assert trained == [
         "good-0.1-2", "good-0.5-0", "good-0.5-2", "random-0.1-2", "random-0.5-0", "random-0.5-2",
     ]  # fmt: skip
@@ -104,7 +104,7 @@ def test_a_lost_result_is_measured_again_from_its_checkpoint(go, place, make_stu
     assert go() == ([], ["good-1.0-1"])
 
 
-def test_commands_are_accepted_and_initialisations_differ_in_their_start_alone(
+def test_commands_are_accepted_and_initialisations_differ_only_in_their_initialisation(
     place, make_study, monkeypatch
 ):
     monkeypatch.chdir(place)
@@ -122,8 +122,8 @@ def test_commands_are_accepted_and_initialisations_differ_in_their_start_alone(
         assert config.model.backbone.embed_dims == 128
         if step.name.startswith("train-"):
             data = config.train_dataloader.dataset.dataset
-            _, _, share, seed = step.name.split("-")
-            assert (data.label_fraction, data.label_seed) == (float(share), int(seed))
+            _, _, fraction, seed = step.name.split("-")
+            assert (data.label_fraction, data.label_seed) == (float(fraction), int(seed))
             assert config.model.backbone.get("init_cfg") is None
     for seed in ("0", "1"):
         random, good = (
@@ -137,7 +137,7 @@ def test_commands_are_accepted_and_initialisations_differ_in_their_start_alone(
 def test_names_of_initialisations_cannot_collide(place, make_study):
     (place / "x.pth").write_text("0")
     inits = tuple(Init.parse(text) for text in ("random", "test-random=x.pth", "random-0.1=x.pth"))
-    study = make_study(inits=inits, shares=(0.1, 1.0))
+    study = make_study(inits=inits, fractions=(0.1, 1.0))
     plan = plan_label_study(study, prepare_inputs(study, place), place)
     written = [path for group in plan for step in group for path in step.writes]
     assert len(set(written)) == len(written) == 24

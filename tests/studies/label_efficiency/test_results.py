@@ -1,4 +1,4 @@
-"""Tables by hand, and the files of a study that pretends."""
+"""Tables by hand, and the files of a study with fake tools."""
 
 import json
 
@@ -25,17 +25,17 @@ def inputs():
     frames = {0.01: 4, 0.1: 37, 1.0: 367}
     return StudyInputs(
         folder=None, index="", train="train", val="val", train_key="", val_keys=(),
-        counts={(share, seed): LabelCount(frames=count, boxes=5 * count + 2 * seed)
-                for share, count in frames.items() for seed in range(3)},
+        counts={(fraction, seed): LabelCount(frames=count, boxes=5 * count + 2 * seed)
+                for fraction, count in frames.items() for seed in range(3)},
     )  # fmt: skip
 
 
 @pytest.fixture
 def study(make_study):
-    return make_study(shares=(0.01, 0.1, 1.0), seeds=(0, 1, 2))
+    return make_study(fractions=(0.01, 0.1, 1.0), seeds=(0, 1, 2))
 
 
-# By init and share, one value a seed.
+# By init and fraction, one value a seed.
 VALUES = {
     "random": {0.01: (0.10, 0.10, 0.10), 0.1: (0.20, 0.21, 0.22), 1.0: (0.40, 0.42, 0.44)},
     "good": {0.01: (0.11, 0.13, 0.12), 0.1: (0.30, 0.32, 0.34), 1.0: (0.50, 0.52, 0.54)},
@@ -44,9 +44,9 @@ VALUES = {
 
 def results_of(study, values=VALUES):
     return {
-        run: {METRIC: values[run.init.name][run.share][run.seed]}
+        run: {METRIC: values[run.init.name][run.fraction][run.seed]}
         for run in study.runs
-        if run.seed < len(values[run.init.name].get(run.share, ()))
+        if run.seed < len(values[run.init.name].get(run.fraction, ()))
     }
 
 
@@ -77,7 +77,7 @@ def test_an_initialisation_that_is_worse(study, inputs):
 
 
 def test_an_initialisation_that_is_better_with_the_least(study, inputs):
-    values = {**VALUES, "good": {share: (0.9, 0.9, 0.9) for share in VALUES["good"]}}
+    values = {**VALUES, "good": {fraction: (0.9, 0.9, 0.9) for fraction in VALUES["good"]}}
     scores = scores_of(study, results_of(study, values), METRIC)
     assert headline(study, inputs, scores) == (
         "- good needs less than 1 % of the labels (less than 4 frames) for the best mAP50 of "
@@ -97,12 +97,12 @@ def test_a_baseline_that_has_less_with_all_labels_is_met_at_its_best(study, inpu
 
 
 def test_a_baseline_that_learned_nothing_is_nothing_to_compare_with(study, inputs):
-    values = {**VALUES, "random": {share: (0.0, 0.0, 0.0) for share in VALUES["random"]}}
+    values = {**VALUES, "random": {fraction: (0.0, 0.0, 0.0) for fraction in VALUES["random"]}}
     scores = scores_of(study, results_of(study, values), METRIC)
-    assert "random has learned nothing at any share" in headline(study, inputs, scores)
+    assert "random scores zero at every label fraction" in headline(study, inputs, scores)
 
 
-def test_what_is_there_of_a_study_that_is_not_complete(study, inputs):
+def test_an_incomplete_study_reports_its_finished_runs(study, inputs):
     values = {"random": {0.01: (0.10, 0.12), 0.1: (0.2,)}, "good": {0.01: (0.15,)}}
     text = report(study, inputs, results_of(study, values))
     assert "**Not complete: 14 of 18 runs are missing.**" in text
@@ -116,7 +116,7 @@ def test_what_is_there_of_a_study_that_is_not_complete(study, inputs):
 
 
 def test_one_initialisation_alone_has_a_table_and_no_comparison(make_study, inputs):
-    alone = make_study(inits=(Init.parse("random"),), shares=(0.01, 0.1, 1.0), seeds=(0, 1, 2))
+    alone = make_study(inits=(Init.parse("random"),), fractions=(0.01, 0.1, 1.0), seeds=(0, 1, 2))
     text = report(alone, inputs, results_of(alone))
     assert "| 100 % | 367 | 1837 | 42.0 ± 5.0 |" in text
     assert "needs" not in text
@@ -143,16 +143,16 @@ def test_files_are_written_with_everything_in_them(done, place):
     assert (place / files[2]).read_bytes().startswith(b"\x89PNG")
     document = json.loads((place / files[0]).read_text(), parse_constant=pytest.fail)
     assert document["complete"]
-    assert document["settings"]["arms"] == {"random": None, "good": "good.pth"}
+    assert document["settings"]["inits"] == {"random": None, "good": "good.pth"}
     assert document["settings"]["iterations"] == 2
     assert len(document["runs"]) == 8
     assert document["runs"][1]["metrics"] == {METRIC: pytest.approx(0.15), "drivemim/empty": None}
     assert (document["runs"][1]["frames"], document["runs"][1]["boxes"]) == (2, 3)
-    # 0.05 more at both shares: 0.3 lies between 0.15 and 0.35, three quarters of the way.
+    # 0.05 more at both fractions: 0.3 lies between 0.15 and 0.35, three quarters of the way.
     needed = document["labels_needed"][METRIC]
-    assert needed["1.0"]["good"]["share"] == pytest.approx(0.1**0.25)
+    assert needed["1.0"]["good"]["fraction"] == pytest.approx(0.1**0.25)
     assert needed["0.1"]["good"]["most"] == "below the smallest"
-    assert needed["1.0"]["random"] == {"share": 1.0, "least": 1.0, "most": 1.0}
+    assert needed["1.0"]["random"] == {"fraction": 1.0, "least": 1.0, "most": 1.0}
 
 
 def test_results_without_runs_or_metric_are_an_error(done, place, make_study):

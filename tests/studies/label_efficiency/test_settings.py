@@ -1,4 +1,4 @@
-"""What may be asked of a label study, and what is refused."""
+"""Settings of a label study, valid and invalid."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ def test_initialisations_as_they_are_written():
 
 
 def test_a_backbone_may_belong_to_its_seed():
-    run = Run(init=Init.parse("mae=runs/{seed}/mae-{seed}.pth"), share=0.1, seed=7)
+    run = Run(init=Init.parse("mae=runs/{seed}/mae-{seed}.pth"), fraction=0.1, seed=7)
     assert run.backbone == Path("runs/7/mae-7.pth")
     assert run.name == "mae-0.1-7"
-    assert Run(init=Init.parse("random"), share=1.0, seed=0).backbone is None
+    assert Run(init=Init.parse("random"), fraction=1.0, seed=0).backbone is None
 
 
 def test_seed_by_seed_and_from_few_labels_to_all(make_study):
@@ -35,20 +35,20 @@ def test_seed_by_seed_and_from_few_labels_to_all(make_study):
     [
         ({"inits": ()}, "--init: give at least one"),
         ({"inits": (Init.parse("random"), Init.parse("random"))}, "given twice in random, random"),
-        ({"shares": (0.1, 0.1)}, "given twice in 0.1, 0.1"),
-        ({"shares": (0.0, 0.1)}, "--shares 0.0"),
-        ({"shares": (float("nan"),)}, "--shares nan"),
-        ({"shares": (25.0,)}, "--shares 25.0: a share is above 0 and up to 1"),
+        ({"fractions": (0.1, 0.1)}, "given twice in 0.1, 0.1"),
+        ({"fractions": (0.0, 0.1)}, "--fractions 0.0"),
+        ({"fractions": (float("nan"),)}, "--fractions nan"),
+        ({"fractions": (25.0,)}, "--fractions 25.0: a fraction is above 0 and up to 1"),
         ({"seeds": (-1,)}, "--seeds -1"),
         ({"train": "val"}, "--train and --val are both val"),
         ({"iterations": 0}, "--iterations 0"),
         ({"metrics": ()}, "--metric: give at least one"),
-        ({"metrics": ("drivemim/pedestrian_LAMR[size 0-32 px]",)}, "px]: of it less is better"),
+        ({"metrics": ("drivemim/pedestrian_LAMR[size 0-32 px]",)}, "px]: lower is better"),
         ({"metrics": ("drivemim/mAR", "drivemim/vehicle_ECE")}, "vehicle_ECE: of it less is"),
         ({"metrics": ("nuscenes/mAP", "nuscenes/mATE_present")}, "mATE_present: of it less is"),
-        ({"metrics": ("nuscenes/car_AOE",)}, "car_AOE: of it less is better"),
+        ({"metrics": ("nuscenes/car_AOE",)}, "car_AOE: lower is better"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(make_study, changes, message):
+def test_incomparable_settings_are_refused(make_study, changes, message):
     with pytest.raises(ConfigError, match=message):
         make_study(**changes)

@@ -36,7 +36,7 @@ def runner_of(masking, iteration=0, max_iters=10):
 
 
 def values_of(masking, iterations, read, **move):
-    """What ``read`` finds in the strategy at each iteration of ten."""
+    """Return the result of ``read(strategy)`` at each of ten iterations."""
     hook, found = MaskSchedule(moves=[move]), []
     hook.before_run(runner_of(masking))
     for iteration in iterations:
@@ -88,7 +88,7 @@ def test_numbers_inside():
     assert masking.weights == pytest.approx([1.6, 3.0])
     assert nested.min_visible == 3
     assert masking.mask_ratio == 0.75
-    assert isinstance(nested.min_visible, int)  # 2.8 is no number of cells
+    assert isinstance(nested.min_visible, int)  # 2.8 is no number of patches
     assert weights == [1.0, 3.0], "lists that others may hold stay as they are"
 
 
@@ -124,7 +124,7 @@ def test_evaluation_has_the_values_of_the_iteration_it_follows():
     assert masking.mask_ratio == pytest.approx(0.4)
 
 
-def test_what_is_set_is_logged():
+def test_values_that_are_set_are_logged():
     masking = ObjectMask()
     hook = MaskSchedule(moves=[dict(name="min_visible", start=0, end=3)])
     hook.before_run(runner_of(masking))
@@ -171,7 +171,7 @@ def test_what_is_set_is_logged():
         ("none", [dict(name="mask_ratio", start=0, end=1)], "Module has no masking"),
     ],
 )
-def test_what_cannot_be_moved_is_refused_at_the_start(masking, moves, message):
+def test_invalid_moves_are_refused_before_training(masking, moves, message):
     with pytest.raises(ConfigError, match=message):
         MaskSchedule(moves=moves).before_run(runner_of(masking))
 

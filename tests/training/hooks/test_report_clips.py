@@ -29,7 +29,7 @@ def index(tmp_path):
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What is logged."""
+    """Return the logged lines."""
     found = []
     monkeypatch.setattr(report_clips, "print_log", lambda line, logger: found.append(line))
     return found

@@ -1,4 +1,4 @@
-"""Loops of epochs: a run that was resumed after an epoch draws what an unbroken one draws."""
+"""Loops of epochs: a run resumed after an epoch draws the same as an uninterrupted run."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Resuming where averaged weights come or go."""
+"""Resuming with and without averaged weights."""
 
 import pytest
 import torch

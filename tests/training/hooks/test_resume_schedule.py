@@ -127,7 +127,7 @@ def test_the_rate_is_that_of_an_unbroken_run_whatever_the_checkpoint_had(
         assert found[step] == pytest.approx(rate, rel=1e-9), step
 
 
-def test_another_rate_than_the_checkpoints_is_said(toy, tmp_path):
+def test_another_rate_than_the_checkpoints_is_logged(toy, tmp_path):
     train(toy, work_dir=tmp_path, options=schedule(WARM_UP, steps(5, 7), iterations=8))
     train(toy, work_dir=tmp_path, resume="newest", options=schedule(WARM_UP, iterations=9))
     (log,) = [path for path in tmp_path.glob("*/*.log") if "resumed" in path.read_text()]
@@ -229,7 +229,7 @@ class HoldsAFunction(ConstantParamScheduler):
         super().__init__(optimizer, "lr", **settings)
 
 
-def test_schedulers_that_checkpoints_cannot_hold_are_told_before_training(toy, tmp_path):
+def test_schedulers_that_checkpoints_cannot_hold_are_refused_before_training(toy, tmp_path):
     holds = dict(type="HoldsAFunction", by_epoch=False)
     train(toy, work_dir=tmp_path, options=schedule(holds, iterations=4))
     (log,) = tmp_path.glob("*/*.log")

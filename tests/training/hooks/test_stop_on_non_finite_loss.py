@@ -47,5 +47,7 @@ def test_no_loss_is_overlooked():
     fine = {"loss": torch.tensor(1.0), "mask_ratio": torch.tensor(torch.nan)}
     hook.after_train_iter(runner, 0, clip("a"), fine)
     hook.after_train_iter(runner, 0, clip("a"), None)
-    with pytest.raises(NonFiniteLossError, match=r"iteration 7: .*'loss_guide': inf.* frames a"):
-        hook.after_train_iter(runner, 0, clip("a"), {**fine, "loss_guide": torch.tensor(torch.inf)})
+    with pytest.raises(NonFiniteLossError, match=r"iteration 7: .*'loss_teacher': inf.* frames a"):
+        hook.after_train_iter(
+            runner, 0, clip("a"), {**fine, "loss_teacher": torch.tensor(torch.inf)}
+        )

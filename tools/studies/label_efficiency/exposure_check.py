@@ -37,8 +37,8 @@ class InitNotes:
 @dataclass(frozen=True, kw_only=True)
 class _Backbone:
     record: PretrainingRecord
-    learned: Exposure
-    judged: Exposure
+    in_train: Exposure
+    in_val: Exposure
 
 
 def check_exposure(
@@ -64,9 +64,7 @@ def check_exposure(
     """
     if not any(init.backbone for init in study.inits):
         return {}
-    learned, judged = (
-        KnownFrames(each.index, each.rows) for each in open_splits(study, repository)
-    )
+    train, val = (KnownFrames(each.index, each.rows) for each in open_splits(study, repository))
     found: dict[str, dict[Path, _Backbone]] = {}
     for run in study.runs:
         if run.backbone is None:
@@ -75,9 +73,9 @@ def check_exposure(
         if run.backbone not in backbones:
             record = read_record(repository / run.backbone)
             backbones[run.backbone] = _Backbone(
-                record=record, learned=record.exposure(learned), judged=record.exposure(judged)
+                record=record, in_train=record.exposure(train), in_val=record.exposure(val)
             )
-        _check(study, run, backbones[run.backbone], inputs.counts[run.share, run.seed])
+        _check(study, run, backbones[run.backbone], inputs.counts[run.fraction, run.seed])
     return {name: _notes(study, inputs, list(each.values())) for name, each in found.items()}
 
 
@@ -95,15 +93,18 @@ def all_sentences(notes: Mapping[str, InitNotes]) -> list[str]:
 
 def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) -> None:
     what, val = f"--init {run.init.name}", f"--val {study.val}"
-    check_images(what, val, backbone.judged, transductive=study.transductive)
+    check_images(what, val, backbone.in_val, transductive=study.transductive)
     if study.allow_boxes_read:
         return
-    labels = f"--train {study.train}, of which a run with {100 * run.share:g} % of the labels has"
+    labels = (
+        f"--train {study.train}, of which a run with {100 * run.fraction:g} % of the labels has"
+    )
     check_boxes(
-        what, backbone.record, f"{labels} {count.frames}", backbone.learned,
-        most=count.frames, cure="judge it at a share with as many (--shares), ",
+        what, backbone.record, f"{labels} {count.frames}", backbone.in_train,
+        most=count.frames,
+        fix="evaluate it at a label fraction with as many frames (--fractions), ",
     )  # fmt: skip
-    check_boxes(what, backbone.record, val, backbone.judged, most=0, cure="")
+    check_boxes(what, backbone.record, val, backbone.in_val, most=0, fix="")
 
 
 def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> InitNotes:
@@ -111,20 +112,20 @@ def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone
     marks, lines = "", []
     reading = [each for each in backbones if each.record.annotated]
     if reading:
-        worst = max(reading, key=lambda each: _many(each.learned))
-        much = _many(worst.learned) > fewest or _many(worst.judged) > 0
+        worst = max(reading, key=lambda each: _many(each.in_train))
+        much = _many(worst.in_train) > fewest or _many(worst.in_val) > 0
         marks += BOXES_MARK * much
         lines.append(_boxes_read(study, worst) + ", more labels than its row says" * much)
-    seen = max(backbones, key=lambda each: each.judged.images or 0).judged
+    seen = max(backbones, key=lambda each: each.in_val.images or 0).in_val
     if seen.images:
         marks += TRANSDUCTIVE_MARK
         lines.append(
             f"transductive, its pretraining saw {seen.images} of the {seen.frames} images of "
-            f"{study.val}, on which it is judged"
+            f"{study.val}, on which it is evaluated"
         )
     for each in backbones:
         lines += each.record.remarks()
-        lines += unknown_frames(each.record, study.val, each.judged)
+        lines += unknown_frames(each.record, study.val, each.in_val)
     return InitNotes(marks=marks, sentences=tuple(dict.fromkeys(lines)))
 
 
@@ -132,8 +133,8 @@ def _boxes_read(study: LabelStudy, backbone: _Backbone) -> str:
     counts = [
         f"{'an unknown number' if each.boxes is None else each.boxes} of the {each.frames} frames "
         f"of {split}"
-        for each, split in ((backbone.learned, study.train), (backbone.judged, study.val))
-        if each.boxes != 0 and not each.boxes_unknown_by_start
+        for each, split in ((backbone.in_train, study.train), (backbone.in_val, study.val))
+        if each.boxes != 0 and not each.boxes_unknown_by_initial_weights
     ]
     where = " and ".join(counts) or "frames of other data"
     return f"its pretraining read the annotated boxes of {where}"
@@ -141,6 +142,6 @@ def _boxes_read(study: LabelStudy, backbone: _Backbone) -> str:
 
 def _many(exposure: Exposure) -> float:
     """Return the largest possible number of frames whose boxes were read, by the records."""
-    if exposure.boxes_unknown_by_start:
+    if exposure.boxes_unknown_by_initial_weights:
         return 0
     return float("inf") if exposure.boxes is None else exposure.boxes

@@ -68,12 +68,12 @@ class StudyInputs:
     val_keys: tuple[str, ...]
     counts: Mapping[tuple[float, int], LabelCount]
 
-    def train_options(self, share: float, seed: int) -> tuple[str, ...]:
+    def train_options(self, fraction: float, seed: int) -> tuple[str, ...]:
         """Return the options of ``tools/train.py`` that select the data of a run."""
         return (
             f"{self.train_key}.index={self.index}",
             f"{self.train_key}.scenes={self.train}",
-            f"{self.train_key}.label_fraction={share}",
+            f"{self.train_key}.label_fraction={fraction}",
             f"{self.train_key}.label_seed={seed}",
             # Training does not evaluate on it, but builds it.
             *self._val_options("val_dataloader"),
@@ -83,9 +83,9 @@ class StudyInputs:
         """Return the options of ``tools/test.py`` that select the data."""
         return self._val_options("test_dataloader")
 
-    def train_files(self, share: float, seed: int) -> tuple[Path, ...]:
+    def train_files(self, fraction: float, seed: int) -> tuple[Path, ...]:
         """Return the files that a training depends on."""
-        return (self.folder / "training.json", self.folder / f"train-{share}-{seed}.json")
+        return (self.folder / "training.json", self.folder / f"train-{fraction}-{seed}.json")
 
     def test_files(self) -> tuple[Path, ...]:
         """Return the files that an evaluation depends on, besides its checkpoint."""
@@ -125,9 +125,9 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
             "from, random too; take it out (--cfg-options load_from=None), or make it an --init"
         )
     place = _dataset_keys(config)
-    learned, judged = _open_splits(study, config, place, repository / study.index)
-    _check_apart(study, learned, judged)
-    _check_metrics(study, config, judged)
+    train, val = _open_splits(study, config, place, repository / study.index)
+    _check_apart(study, train, val)
+    _check_metrics(study, config, val)
     options = parse_options([*run_length(study.iterations), *study.options])
     check_schedule(load_config(repository / study.config, options))
     folder = repository / study.work_dir / "inputs"
@@ -136,8 +136,8 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     _write(folder / "training.json", {
         key: value for key, value in whole.items() if key not in EVALUATION
     })  # fmt: skip
-    _write_val(folder / "val.json", study.val, judged)
-    subsets = [(share, seed) for share in study.shares for seed in study.seeds]
+    _write_val(folder / "val.json", study.val, val)
+    subsets = [(fraction, seed) for fraction in study.fractions for seed in study.seeds]
     return StudyInputs(
         folder=study.work_dir / "inputs",
         index=relative_path(study.index, repository),
@@ -145,7 +145,7 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
         val=study.val,
         train_key=place["train_dataloader"],
         val_keys=tuple(key for loader, key in place.items() if loader != "train_dataloader"),
-        counts=_write_subsets(folder, study.train, learned, subsets),
+        counts=_write_subsets(folder, study.train, train, subsets),
     )
 
 
@@ -192,8 +192,8 @@ def _open_splits(
     for loader in ("train_dataloader", "test_dataloader"):
         if loader not in place:
             raise ConfigError(f"{study.config} has no {loader}, which the study needs")
-    learned = _open(config, place["train_dataloader"], index, study.train)
-    return learned, _open(config, place["test_dataloader"], index, study.val)
+    train = _open(config, place["train_dataloader"], index, study.train)
+    return train, _open(config, place["test_dataloader"], index, study.val)
 
 
 def _dataset_key(config: Config, loader: str) -> str:
@@ -225,30 +225,30 @@ def _open(config: Config, key: str, index: Path, split: str) -> FrameDetection:
         dataset = DATASETS.build(settings)
     if not isinstance(dataset, FrameDetection):
         raise ConfigError(
-            f"{config.filename}: {key} is a {here['type']}, which takes no share of the labels; "
+            f"{config.filename}: {key} is a {here['type']}, which has no label_fraction; "
             "label studies need drivemim.FrameDetection"
         )
     return dataset
 
 
-def _check_apart(study: LabelStudy, learned: FrameDetection, judged: FrameDetection) -> None:
+def _check_apart(study: LabelStudy, train: FrameDetection, val: FrameDetection) -> None:
     """Refuse splits that share frames or copies of them, like nuScenes' train and mini_train."""
-    shared = shared_frames(judged.index, judged.rows, learned.index, learned.rows)
+    shared = shared_frames(val.index, val.rows, train.index, train.rows)
     if same := int((shared[:, 0] == shared[:, 1]).sum()):
         raise DataError(
-            f"--val {study.val}: {same} of its {len(judged)} frames are in --train "
-            f"{study.train} as well; runs would be judged on what they learned"
+            f"--val {study.val}: {same} of its {len(val)} frames are in --train "
+            f"{study.train} as well; runs would be evaluated on training frames"
         )
     if len(shared):
-        one, other = (judged.index.frames.path[row] for row in shared[0])
+        one, other = (val.index.frames.path[row] for row in shared[0])
         raise DataError(
-            f"--val {study.val}: {len(shared)} of its {len(judged)} images are identical to "
-            f"images of --train {study.train}, first {one} to {other}; runs would be judged on "
-            "what they learned: take them out of one of the two, and build the index again"
+            f"--val {study.val}: {len(shared)} of its {len(val)} images are identical to "
+            f"images of --train {study.train}, first {one} to {other}; runs would be evaluated on "
+            "training images: take them out of one of the two, and build the index again"
         )
 
 
-def _check_metrics(study: LabelStudy, config: Config, judged: FrameDetection) -> None:
+def _check_metrics(study: LabelStudy, config: Config, val: FrameDetection) -> None:
     """Refuse a metric that the evaluation lacks, if every evaluator can list its metrics."""
     evaluator = config.get("test_evaluator") or {}
     found: list[str] = []
@@ -257,7 +257,7 @@ def _check_metrics(study: LabelStudy, config: Config, judged: FrameDetection) ->
         if kind is None or not hasattr(kind, "names"):
             return
         with config_errors():
-            found += METRICS.build(settings).names(judged)
+            found += METRICS.build(settings).names(val)
     whole = [name for name in found if "[" not in name]
     for metric in study.metrics:
         if metric not in found:
@@ -279,21 +279,21 @@ def _labels(dataset: FrameDetection) -> tuple[FrameBoxes, Any]:
     return found, ~dataset.ignored(found)
 
 
-def _digest(dataset: FrameDetection, found: FrameBoxes, asked_M: Any) -> str:
+def _digest(dataset: FrameDetection, found: FrameBoxes, counted_M: Any) -> str:
     """Hash all frames and boxes, but not the index file that contains them."""
     digest = hashlib.sha256()
     for row in dataset.rows:
         digest.update(f"{dataset.index.frames.token[row]}\n".encode())
-    for column in (found.offsets, found.label, np.round(found.boxes, 3), asked_M):
+    for column in (found.offsets, found.label, np.round(found.boxes, 3), counted_M):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
 
 
 def _write_val(path: Path, split: str, dataset: FrameDetection) -> None:
-    found, asked_M = _labels(dataset)
+    found, counted_M = _labels(dataset)
     _write(path, {
-        "split": split, "frames": len(dataset), "boxes": int(asked_M.sum()),
-        "labels": _digest(dataset, found, asked_M),
+        "split": split, "frames": len(dataset), "boxes": int(counted_M.sum()),
+        "labels": _digest(dataset, found, counted_M),
     })  # fmt: skip
 
 
@@ -301,25 +301,25 @@ def _write_subsets(
     folder: Path, split: str, dataset: FrameDetection, subsets: Sequence[tuple[float, int]]
 ) -> dict[tuple[float, int], LabelCount]:
     """Write the frames of each subset; return subset sizes by label fraction and seed."""
-    found, asked_M = _labels(dataset)
-    labels = _digest(dataset, found, asked_M)
-    boxes_F = np.bincount(found.frame[asked_M], minlength=len(dataset))
+    found, counted_M = _labels(dataset)
+    labels = _digest(dataset, found, counted_M)
+    boxes_F = np.bincount(found.frame[counted_M], minlength=len(dataset))
     frames, rows = dataset.index.frames, dataset.rows
     counts = {}
-    for share, seed in subsets:
-        chosen_F = dataset.label_subset_mask(rows, fraction=share, seed=seed)
+    for fraction, seed in subsets:
+        chosen_F = dataset.label_subset_mask(rows, fraction=fraction, seed=seed)
         count = LabelCount(frames=int(chosen_F.sum()), boxes=int(boxes_F[chosen_F].sum()))
         if count.boxes == 0:
             raise DataError(
-                f"{100 * share:g} % of {split} with seed {seed} is {count.frames} frames without a "
-                "box to learn from; take a larger share or another seed"
+                f"{100 * fraction:g} % of {split} with seed {seed} is {count.frames} frames "
+                "without a box to learn from; take a larger fraction or another seed"
             )
         tokens = [frames.token[row] for row in rows[chosen_F]]
-        _write(folder / f"train-{share}-{seed}.json", {
-            "split": split, "share": share, "seed": seed, "boxes": count.boxes, "labels": labels,
-            "frames": tokens,
+        _write(folder / f"train-{fraction}-{seed}.json", {
+            "split": split, "fraction": fraction, "seed": seed, "boxes": count.boxes,
+            "labels": labels, "frames": tokens,
         })  # fmt: skip
-        counts[share, seed] = count
+        counts[fraction, seed] = count
     return counts
 
 

@@ -63,10 +63,10 @@ def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: 
     else:
         file = relative_path(run.backbone, repository)
         start, reads = (f"backbone_checkpoint={file}",), (file,)
-    count = inputs.counts[run.share, run.seed]
+    count = inputs.counts[run.fraction, run.seed]
     return train_step(
         f"train-{run.name}",
-        f"Train from {run.init.name} with {describe(run.share, count)}, seed {run.seed}",
+        f"Train from {run.init.name} with {describe(run.fraction, count)}, seed {run.seed}",
         relative_path(study.config, repository),
         study.work_dir / run.name,
         iterations=study.iterations,
@@ -74,11 +74,14 @@ def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: 
         options=(
             *(each for each in study.options if not each.startswith(EVALUATION)),
             skip_validation(study.iterations),
-            *inputs.train_options(run.share, run.seed),
+            *inputs.train_options(run.fraction, run.seed),
             *start,
         ),
         reads=(
-            *(relative_path(path, repository) for path in inputs.train_files(run.share, run.seed)),
+            *(
+                relative_path(path, repository)
+                for path in inputs.train_files(run.fraction, run.seed)
+            ),
             *reads,
         ),
     )
@@ -89,7 +92,7 @@ def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository
     checkpoint = last_checkpoint(study.work_dir / run.name, study.iterations)
     return evaluate_step(
         f"test-{run.name}",
-        f"Evaluate {run.init.name} with {100 * run.share:g} % of the labels, seed {run.seed}",
+        f"Evaluate {run.init.name} with {100 * run.fraction:g} % of the labels, seed {run.seed}",
         relative_path(study.config, repository),
         checkpoint,
         study.result(run),
@@ -102,6 +105,6 @@ def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository
     )
 
 
-def describe(share: float, count: LabelCount) -> str:
+def describe(fraction: float, count: LabelCount) -> str:
     """Describe a label fraction in words."""
-    return f"{100 * share:g} % of the labels ({count.frames} frames, {count.boxes} boxes)"
+    return f"{100 * fraction:g} % of the labels ({count.frames} frames, {count.boxes} boxes)"

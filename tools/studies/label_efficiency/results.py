@@ -65,13 +65,13 @@ def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Sco
     """Return a metric by initialisation, label fraction and seed; without NaN."""
     return {
         init.name: {
-            share: by_seed
-            for share in sorted(study.shares)
+            fraction: by_seed
+            for fraction in sorted(study.fractions)
             if (
                 by_seed := {
                     seed: value
                     for seed in study.seeds
-                    if (run := Run(init=init, share=share, seed=seed)) in results
+                    if (run := Run(init=init, fraction=fraction, seed=seed)) in results
                     and not math.isnan(value := results[run][metric])
                 }
             )
@@ -86,10 +86,10 @@ def report(
     """Format Markdown: a description, the headline, a table per metric, and notes."""
     missing = len(study.runs) - len(results)
     parts = [
-        f"Labels of {study.train}, judged on {study.val}; {study.iterations} iterations each, "
+        f"Labels of {study.train}, evaluated on {study.val}; {study.iterations} iterations each, "
         f"seeds {', '.join(map(str, study.seeds))}. Mean over seeds ± half of the 95 % confidence "
-        "interval (Student's t); differences are taken seed by seed, in **bold** where their "
-        "interval leaves out zero.",
+        "interval (Student's t); differences are paired by seed, in **bold** if their "
+        "interval excludes zero.",
         *([f"**Not complete: {missing} of {len(study.runs)} runs are missing.**"] * bool(missing)),
         headline(study, inputs, scores_of(study, results, study.metrics[0]), notes),
         *(
@@ -116,23 +116,28 @@ def headline(
     scores, baseline = intersect_runs(inits), study.inits[0].name
     if not scores[baseline]:
         return ""
-    means = {share: statistics.mean(seeds.values()) for share, seeds in scores[baseline].items()}
-    best = max(means, key=lambda share: means[share])
+    means = {
+        fraction: statistics.mean(seeds.values()) for fraction, seeds in scores[baseline].items()
+    }
+    best = max(means, key=lambda fraction: means[fraction])
     if not means[best] > 0:
-        return f"- {baseline} has learned nothing at any share: there is nothing to compare with."
+        return (
+            f"- {baseline} scores zero at every label fraction, so there is no baseline to compare "
+            "with."
+        )
     first = shown_name(baseline, notes)
     goal = f"best {_title(study.metrics[0])} of {first}, with {_percent(best)} of the labels"
     lines = []
     for init in list(scores)[1:]:
         needed = labels_needed(scores[init], scores[baseline], best)
-        if needed.share == NOT_REACHED:
+        if needed.fraction == NOT_REACHED:
             lines.append(f"- {shown_name(init, notes)} does not reach the {goal}.")
             continue
-        share = needed.share if needed.share != BELOW_SMALLEST else min(scores[init])
-        about = round(share / best * _frames(study, inputs, best))
-        bound = "less than " if needed.share == BELOW_SMALLEST else ""
+        fraction = needed.fraction if needed.fraction != BELOW_SMALLEST else min(scores[init])
+        about = round(fraction / best * _frames(study, inputs, best))
+        bound = "less than " if needed.fraction == BELOW_SMALLEST else ""
         lines.append(
-            f"- {shown_name(init, notes)} needs {bound}{_percent(share)} of the labels "
+            f"- {shown_name(init, notes)} needs {bound}{_percent(fraction)} of the labels "
             f"({bound or 'about '}{about} frames) for the {goal} "
             f"({_frames(study, inputs, best)} frames)."
         )
@@ -162,14 +167,14 @@ def write_results(
     curves = {
         _title(metric): {
             shown_name(init, notes): {
-                share: estimate(list(seeds.values())) for share, seeds in scores.items()
+                fraction: estimate(list(seeds.values())) for fraction, seeds in scores.items()
             }
             for init, scores in scores_of(study, results, metric).items()
         }
         for metric in study.metrics
     }
-    frames = {share: _frames(study, inputs, share) for share in study.shares}
-    title = f"Labels of {study.train}, judged on {study.val}"
+    frames = {fraction: _frames(study, inputs, fraction) for fraction in study.fractions}
+    title = f"Labels of {study.train}, evaluated on {study.val}"
     figure = label_curves(curves, frames, title, all_sentences(notes))
     document = json.dumps(_document(study, inputs, results, notes), indent=2, default=str)
     write_bytes(folder / f"{NAME}.json", document.encode())
@@ -187,15 +192,18 @@ def _document(
     for metric in study.metrics:
         scores = intersect_runs(scores_of(study, results, metric))
         needed[metric] = {
-            str(share): {init: _needed_json(labels_needed(scores[init], scores[baseline], share))
-                         for init in scores}
-            for share in scores[baseline]
+            str(fraction): {
+                init: _needed_json(labels_needed(scores[init], scores[baseline], fraction))
+                for init in scores
+            }
+            for fraction in scores[baseline]
         }  # fmt: skip
     return {
         "settings": {
             "config": study.config, "index": study.index, "train": study.train, "val": study.val,
-            "arms": {init.name: init.backbone for init in study.inits}, "shares": study.shares,
-            "seeds": study.seeds, "iterations": study.iterations, "options": study.options,
+            "inits": {init.name: init.backbone for init in study.inits},
+            "fractions": study.fractions, "seeds": study.seeds, "iterations": study.iterations,
+            "options": study.options,
             "allow_boxes_read": study.allow_boxes_read, "transductive": study.transductive,
         },
         "notes": {name: {"marks": each.marks, "sentences": each.sentences}
@@ -203,9 +211,9 @@ def _document(
         "complete": len(results) == len(study.runs),
         "runs": [
             {
-                "arm": run.init.name, "share": run.share, "seed": run.seed,
-                "frames": inputs.counts[run.share, run.seed].frames,
-                "boxes": inputs.counts[run.share, run.seed].boxes,
+                "init": run.init.name, "fraction": run.fraction, "seed": run.seed,
+                "frames": inputs.counts[run.fraction, run.seed].frames,
+                "boxes": inputs.counts[run.fraction, run.seed].boxes,
                 "metrics": {name: _json_number(value) for name, value in metrics.items()},
             }
             for run, metrics in results.items()
@@ -224,14 +232,14 @@ def _score_table(
     pairs = (f"{shown[init]} - {shown[baseline]}" for init in others)
     columns = ["frames", "boxes", *shown.values(), *pairs]
     lines = [f"| {_title(metric)} in %: labels | {' | '.join(columns)} |", _rule(columns)]
-    for share in sorted(study.shares):
-        seeds = {init: scores.get(share, {}) for init, scores in inits.items()}
-        cells = [f"{_frames(study, inputs, share)}", f"{_boxes(study, inputs, share)}"]
+    for fraction in sorted(study.fractions):
+        seeds = {init: scores.get(fraction, {}) for init, scores in inits.items()}
+        cells = [f"{_frames(study, inputs, fraction)}", f"{_boxes(study, inputs, fraction)}"]
         cells += [
             _mean_cell(estimate(list(seeds[init].values())), len(study.seeds)) for init in inits
         ]
         cells += [_gain_cell(paired_difference(seeds[init], seeds[baseline])) for init in others]
-        lines.append(f"| {_percent(share)} | {' | '.join(cells)} |")
+        lines.append(f"| {_percent(fraction)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -246,29 +254,29 @@ def _needed_table(
     columns = [f"{shown_name(init, notes)} needs (over seeds)" for init in others]
     title = f"{_title(metric)}: as much as {shown_name(baseline, notes)} with"
     lines = [f"| {title} | {' | '.join(columns)} |", _rule(columns)]
-    for share, by_seed in scores[baseline].items():
+    for fraction, by_seed in scores[baseline].items():
         goal = _mean_cell(estimate(list(by_seed.values())), 0)
         cells = [
-            _needed_cell(labels_needed(scores[init], scores[baseline], share), min(scores[init]))
+            _needed_cell(labels_needed(scores[init], scores[baseline], fraction), min(scores[init]))
             for init in others
         ]
-        frames = _frames(study, inputs, share)
-        lines.append(f"| {_percent(share)}, {frames} frames: {goal} | {' | '.join(cells)} |")
+        frames = _frames(study, inputs, fraction)
+        lines.append(f"| {_percent(fraction)}, {frames} frames: {goal} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _needed_cell(needed: LabelsNeeded, smallest: float) -> str:
-    share = _needed_words(needed.share, smallest)
+    fraction = _needed_words(needed.fraction, smallest)
     if math.isnan(needed.least):
-        return share
+        return fraction
     ends = (_needed_words(needed.least, smallest), _needed_words(needed.most, smallest))
-    return f"{share} ({' to '.join(dict.fromkeys(ends))})"
+    return f"{fraction} ({' to '.join(dict.fromkeys(ends))})"
 
 
-def _needed_words(share: float, smallest: float) -> str:
-    if share == BELOW_SMALLEST:
+def _needed_words(fraction: float, smallest: float) -> str:
+    if fraction == BELOW_SMALLEST:
         return f"< {_percent(smallest)}"
-    return "not reached" if share == NOT_REACHED else _percent(share)
+    return "not reached" if fraction == NOT_REACHED else _percent(fraction)
 
 
 def _needed_json(needed: LabelsNeeded) -> dict[str, float | str | None]:
@@ -276,7 +284,7 @@ def _needed_json(needed: LabelsNeeded) -> dict[str, float | str | None]:
     return {
         name: words.get(value, _json_number(value))
         for name, value in (
-            ("share", needed.share), ("least", needed.least), ("most", needed.most)
+            ("fraction", needed.fraction), ("least", needed.least), ("most", needed.most)
         )
     }  # fmt: skip
 
@@ -303,17 +311,17 @@ def _gain_cell(found: Estimate) -> str:
     return f"**{text}**" if abs(found.mean) > found.half_width else text
 
 
-def _frames(study: LabelStudy, inputs: StudyInputs, share: float) -> int:
-    return round(statistics.mean(inputs.counts[share, seed].frames for seed in study.seeds))
+def _frames(study: LabelStudy, inputs: StudyInputs, fraction: float) -> int:
+    return round(statistics.mean(inputs.counts[fraction, seed].frames for seed in study.seeds))
 
 
-def _boxes(study: LabelStudy, inputs: StudyInputs, share: float) -> int:
-    return round(statistics.mean(inputs.counts[share, seed].boxes for seed in study.seeds))
+def _boxes(study: LabelStudy, inputs: StudyInputs, fraction: float) -> int:
+    return round(statistics.mean(inputs.counts[fraction, seed].boxes for seed in study.seeds))
 
 
-def _percent(share: float) -> str:
+def _percent(fraction: float) -> str:
     """Format with three digits; the curve is not more precise."""
-    return f"{100 * share:.3g} %"
+    return f"{100 * fraction:.3g} %"
 
 
 def _title(metric: str) -> str:

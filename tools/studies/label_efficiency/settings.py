@@ -10,7 +10,7 @@ from pathlib import Path
 from drivemim.errors import ConfigError
 
 RANDOM = "random"
-SHARES = (0.01, 0.05, 0.1, 0.25, 1.0)
+FRACTIONS = (0.01, 0.05, 0.1, 0.25, 1.0)
 METRICS = ("drivemim/mAP50", "drivemim/pedestrian_AP50", "drivemim/vehicle_AP50")
 # Miss rate, calibration error and the five errors of nuScenes, overall and in slices.
 _LESS_IS_BETTER = re.compile(r"(_LAMR|_ECE|[m_]A[TSOVA]E(_present)?)(\[.*\])?$")
@@ -57,13 +57,13 @@ class Run:
     """One detector, trained and evaluated once."""
 
     init: Init
-    share: float
+    fraction: float
     seed: int
 
     @property
     def name(self) -> str:
         """Name of the run's files."""
-        return f"{self.init.name}-{self.share}-{self.seed}"
+        return f"{self.init.name}-{self.fraction}-{self.seed}"
 
     @property
     def backbone(self) -> Path | None:
@@ -85,7 +85,7 @@ class LabelStudy:
         inits: initialisations; the first is the baseline.
         iterations: iterations of every run.
         work_dir: folder for all output.
-        shares: label fractions.
+        fractions: label fractions.
         seeds: seeds of subset and training.
         options: ``KEY=VALUE`` overrides of the config, the same for every run.
         metrics: names in the JSON of ``tools/test.py``, of metrics where higher is better; the
@@ -105,7 +105,7 @@ class LabelStudy:
     inits: tuple[Init, ...]
     iterations: int
     work_dir: Path
-    shares: tuple[float, ...] = SHARES
+    fractions: tuple[float, ...] = FRACTIONS
     seeds: tuple[int, ...] = (0, 1, 2)
     options: tuple[str, ...] = ()
     metrics: tuple[str, ...] = METRICS
@@ -116,7 +116,7 @@ class LabelStudy:
         names = [init.name for init in self.inits]
         for what, values in (
             ("init", names),
-            ("shares", self.shares),
+            ("fractions", self.fractions),
             ("seeds", self.seeds),
             ("metric", self.metrics),
         ):
@@ -124,20 +124,23 @@ class LabelStudy:
                 raise ConfigError(f"--{what}: give at least one")
             if len(set(values)) < len(values):
                 raise ConfigError(f"--{what}: one is given twice in {', '.join(map(str, values))}")
-        for share in self.shares:
-            if math.isnan(share) or not 0 < share <= 1:
-                raise ConfigError(f"--shares {share}: a share is above 0 and up to 1 (all labels)")
+        for fraction in self.fractions:
+            if math.isnan(fraction) or not 0 < fraction <= 1:
+                raise ConfigError(
+                    f"--fractions {fraction}: a fraction is above 0 and up to 1 (all labels)"
+                )
         if min(self.seeds) < 0:
             raise ConfigError(f"--seeds {min(self.seeds)}: a seed is 0 or above")
         if self.train == self.val:
             raise ConfigError(
-                f"--train and --val are both {self.train}: runs would be judged on it"
+                f"--train and --val are both {self.train}: runs would be evaluated on training "
+                "frames"
             )
         for metric in self.metrics:
             if _LESS_IS_BETTER.search(metric):
                 raise ConfigError(
-                    f"--metric {metric}: of it less is better, and the study asks with how many "
-                    "labels as much is reached"
+                    f"--metric {metric}: lower is better for this metric; the study needs metrics "
+                    "where higher is better"
                 )
         if self.iterations < 1:
             raise ConfigError(f"--iterations {self.iterations}: a run has at least one")
@@ -146,9 +149,9 @@ class LabelStudy:
     def runs(self) -> list[Run]:
         """All runs, ordered by seed, so that an incomplete study can already be compared."""
         return [
-            Run(init=init, share=share, seed=seed)
+            Run(init=init, fraction=fraction, seed=seed)
             for seed in self.seeds
-            for share in sorted(self.shares)
+            for fraction in sorted(self.fractions)
             for init in self.inits
         ]
 

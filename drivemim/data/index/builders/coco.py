@@ -61,12 +61,12 @@ class CocoFile:
         self.images = document.images
         for image in document.images:
             _check_image(path, image)
-        cure = "number images, annotations and categories anew where files were merged"
-        _check_once(path, "image id", (image.id for image in document.images), cure)
-        _check_once(path, "annotation id", (box.id for box in document.annotations), cure)
-        _check_once(path, "category id", (each.id for each in document.categories), cure)
-        cure = "list every image once, with all its annotations"
-        _check_once(path, "file_name", (image.file_name for image in document.images), cure)
+        fix = "number images, annotations and categories anew where files were merged"
+        _check_once(path, "image id", (image.id for image in document.images), fix)
+        _check_once(path, "annotation id", (box.id for box in document.annotations), fix)
+        _check_once(path, "category id", (each.id for each in document.categories), fix)
+        fix = "list every image once, with all its annotations"
+        _check_once(path, "file_name", (image.file_name for image in document.images), fix)
         self.categories = _category_names(path, document)
         _read_videos(path, document)
         self._boxes = _boxes_by_image(path, document)
@@ -115,23 +115,23 @@ def _category_names(path: Path, document: CocoDocument) -> list[str]:
     """
     used = {annotation.category_id for annotation in document.annotations}
     names = [category.name for category in document.categories if category.id in used]
-    cure = "merge the two, and give their annotations the id of one"
-    _check_once(path, "category", names, cure)
+    fix = "merge the two, and give their annotations the id of one"
+    _check_once(path, "category", names, fix)
     return list(dict.fromkeys(category.name for category in document.categories))
 
 
-def _check_once(path: Path, what: str, values: Iterable[Hashable], cure: str) -> None:
+def _check_once(path: Path, what: str, values: Iterable[Hashable], fix: str) -> None:
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
-        raise DataError(f"{path} has {what} {twice[0]!r} more than once; {cure}")
+        raise DataError(f"{path} has {what} {twice[0]!r} more than once; {fix}")
 
 
 def _read_videos(path: Path, document: CocoDocument) -> None:
     """Fill ``sequence`` and ``frame`` of images that have the fields of CocoVID or TAO instead."""
     names = {str(video.id): video.name or f"video-{video.id}" for video in document.videos}
-    cure = "give every video an id and a name of its own"
-    _check_once(path, "video id", (video.id for video in document.videos), cure)
-    _check_once(path, "video name", names.values(), cure)
+    fix = "give every video an id and a name of its own"
+    _check_once(path, "video id", (video.id for video in document.videos), fix)
+    _check_once(path, "video name", names.values(), fix)
     for image in document.images:
         video = _video(image.video_id)
         if video and not image.sequence:
@@ -170,7 +170,8 @@ def _boxes_by_image(path: Path, document: CocoDocument) -> dict[int, list[CocoBo
             if first != annotation.id:
                 raise DataError(
                     f"{path}: annotations {first} and {annotation.id} of image {image.id} are of "
-                    f"the same track {box.track!r}; a track has one box an image (-1 is no track)"
+                    f"the same track {box.track!r}; a track has one box per image (-1 means no "
+                    "track)"
                 )
         boxes[image.id].append(box)
     if unlinked:

@@ -84,7 +84,7 @@ _READ: dict[str, type[msgspec.Struct]] = {
     "annotations": CocoAnnotation,
     "videos": CocoVideo,
 }
-_CURES = (
+_FIXES = (
     (r"field `(width|height)`|`\$\.images\[\d+\]\.(width|height)`",
      "give every image the width and height of its file in pixels"),
     (r"field `file_name`", "name the file of every image in file_name"),
@@ -104,10 +104,10 @@ def read_document(path: Path) -> CocoDocument:
     Numbers that are written as text (``"7"``) or as 7.0 are read as numbers.
 
     Raises:
-        DataError: if it is not a COCO file, with the cure.
+        DataError: if it is not a COCO file, with the fix.
     """
-    begin = f"{path} is no COCO file: "
-    text = JsonText(path, path.read_bytes(), begin=begin, cure="copy or export it again")
+    begin = f"{path} is not a COCO file: "
+    text = JsonText(path, path.read_bytes(), begin=begin, fix="copy or export it again")
     document: CocoDocument = decode_entries(text, CocoDocument, begin)
     if document.images and not document.annotations:
         _warn_without_annotations(path, text.content, len(document.images))
@@ -136,7 +136,7 @@ def decode_entries(text: JsonText, kind: Any, begin: str) -> Any:
         begin: start of the error messages, with the file's name.
 
     Raises:
-        DataError: naming the entry and the cure.
+        DataError: naming the entry and the fix.
     """
     try:
         return text.decode(kind)
@@ -146,8 +146,8 @@ def decode_entries(text: JsonText, kind: Any, begin: str) -> Any:
         return text.decode(kind, strict=False)
     except msgspec.ValidationError as error:
         text.check_document()
-        cure = next(cure for pattern, cure in _CURES if re.search(pattern, str(error)))
-        raise DataError(f"{begin}{error}; {cure}") from None
+        fix = next(fix for pattern, fix in _FIXES if re.search(pattern, str(error)))
+        raise DataError(f"{begin}{error}; {fix}") from None
 
 
 def _unread_fields(data: Content) -> list[str]:

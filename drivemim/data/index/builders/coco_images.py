@@ -40,10 +40,10 @@ def base_folder(parsed: CocoFile, roots: Sequence[Path], real: RealPaths) -> Pat
         return beside
     owners = [root for root in roots if _has_any(root, names)]
     if not owners:
-        cure = f"--root {beside}" if is_beside else "the folder that its paths are relative to"
+        fix = f"--root {beside}" if is_beside else "the folder that its paths are relative to"
         raise FileNotFoundError(
             f"{parsed.path} lists {names[0]}, which is in none of {', '.join(map(str, roots))}; "
-            f"give {cure}{'' if is_beside else ' as --root'}"
+            f"give {fix}{'' if is_beside else ' as --root'}"
         )
     for other in [*owners[1:], *([beside] if is_beside else [])]:
         for name in names:

@@ -12,8 +12,9 @@ from drivemim.errors import DataError
 _LOG = logging.getLogger(__name__)
 Corners = tuple[float, float, float, float]
 
-_FEW, _SHARE = 3, 0.03
-"""Number and share of boxes outside their images; fewer may be single mistakes, not another format.
+_FEW, _FRACTION = 3, 0.03
+"""Number and fraction of boxes that must reach out of their images to suggest another format. Fewer
+may be single mistakes.
 
 Of real boxes (CamVid, IDD) written as centres, 13 to 16 % reach out; as x, y, width, height, none.
 """
@@ -27,7 +28,7 @@ _LARGE = 300
 _SCALES = (1.25, 4 / 3, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 """Usual factors by which images are made smaller."""
 _NEARLY = 0.9
-"""Share of a scaled image that boxes reach across, if they are of the larger image."""
+"""Fraction of a scaled image that boxes reach across, if they are of the larger image."""
 
 
 def _from_corners(x: float, y: float, width: float, height: float) -> Corners:
@@ -62,7 +63,7 @@ def check_units(path: Path, found: Sequence[tuple[CocoImage, Corners]]) -> None:
         max(corners) <= 1 for _, corners in found
     ):
         raise DataError(
-            f"{path}: no box reaches beyond 1 pixel; give bbox in pixels, not in shares of the "
+            f"{path}: no box reaches beyond 1 pixel; give bbox in pixels, not in fractions of the "
             "image"
         )
     empty = sum(x1 == x2 or y1 == y2 for _, (x1, y1, x2, y2) in found)
@@ -86,7 +87,7 @@ def _check_inside(path: Path, found: Sequence[tuple[CocoImage, Corners]]) -> Non
         for name, read in _READINGS.items()
     }  # fmt: skip
     fitting = next((name for name, count in others.items() if count == 0), None)
-    if fitting and len(cut) >= max(_FEW, _SHARE * len(found)):
+    if fitting and len(cut) >= max(_FEW, _FRACTION * len(found)):
         raise DataError(
             f"{problem}; is bbox {fitting}? Read so, none does. Give x, y, width, height in pixels"
         )

@@ -65,8 +65,8 @@ def check_videos(recordings: Iterable[tuple[Path, Sequence[Folder]]], real: Real
                 first, by = listed[file]
                 name = "" if first == video else f" as {first}"
                 raise DataError(
-                    f"{video} is listed twice, by {by}{name} and {root}; an index has a video "
-                    "once: check --root"
+                    f"{video} is listed twice, by {by}{name} and {root}; an index contains each "
+                    "video once: check --root"
                 )
             listed[file] = video, root
 
@@ -124,5 +124,7 @@ def image_size(path: Path) -> tuple[int, int]:
         check_upright(path, header)
         check_depth(path, header)
     except OSError as error:
-        raise DataError(f"{path} is no readable image ({error}); remove or replace it") from error
+        raise DataError(
+            f"{path} is not a readable image ({error}); remove or replace it"
+        ) from error
     return int(width), int(height)

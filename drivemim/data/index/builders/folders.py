@@ -71,7 +71,7 @@ def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
     found = [(root, _without_label_maps(_folders(root, skipped, others), root)) for root in roots]
     if skipped:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(skipped.items()))
-        print_log(f"skipped {skipped.total()} files and folders that are no recordings: {kinds}")
+        print_log(f"skipped {skipped.total()} files and folders that are not recordings: {kinds}")
     left = {suffix: count for suffix, count in others.items() if suffix in _OTHER_FORMATS}
     if left:
         print_log(

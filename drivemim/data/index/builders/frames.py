@@ -142,8 +142,8 @@ def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:
             copies, [frame.path for frame in frames], [frame.scene for frame in frames]
         )
         _LOG.warning(
-            "copies of images: %s. Where one is trained on and the other judged on, the "
-            "result is of images that were seen: take them out of one of the two",
+            "copies of images: %s. If one copy is used for training and the other for evaluation, "
+            "the evaluation uses training images: remove one of the two",
             found,
         )
     return copies
@@ -151,10 +151,11 @@ def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:
 
 def _check_rates(rate: float, video_rate: float) -> None:
     if not 0 < rate < math.inf:
-        raise ValueError(f"rate is {rate}; use frames a second above 0")
+        raise ValueError(f"rate is {rate}; use a number of frames per second above 0")
     if not 0 <= video_rate < math.inf:
         raise ValueError(
-            f"video_rate is {video_rate}; use frames a second above 0, or 0 to leave videos out"
+            f"video_rate is {video_rate}; use a number of frames per second above 0, or 0 to leave "
+            "videos out"
         )
 
 
@@ -204,7 +205,7 @@ def _check_listed_once(frames: Sequence[SequenceFrame], data_root: Path, real: R
             name = "" if first.path == frame.path else f" as {first.path}"
             raise DataError(
                 f"{frame.path} is listed twice, by {first.source}{name} and {frame.source}; an "
-                "index has an image once: check --root and --coco"
+                "index contains each image once: check --root and --coco"
             )
         listed[file] = frame
 
@@ -254,7 +255,7 @@ def _below_root(name: str, base: Path) -> str:
 def _exchanged(size: tuple[int, int], image: CocoImage) -> str:
     if size != (image.height, image.width):
         return ""
-    return " (width and height are exchanged, or the image was turned after it was annotated)"
+    return " (width and height are swapped, or the image was rotated after it was annotated)"
 
 
 def _data_root(frames: Sequence[SequenceFrame], base: Path, store: Path) -> Path:

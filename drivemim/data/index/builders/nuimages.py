@@ -169,7 +169,7 @@ def _check_keyframes(folder: Path, data: SensorData, keys: pa.Array, samples: pa
         first = int(np.flatnonzero(wrong)[0])
         raise DataError(
             f"{folder / 'sample'}.json: key_camera_token of {samples[first].as_py()!r} names "
-            f"{keys[first].as_py()!r}, which is no keyframe of that sample; "
+            f"{keys[first].as_py()!r}, which is not a keyframe of that sample; "
             "download or unpack the tables again"
         )
 
@@ -229,7 +229,7 @@ def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[
         first = int(np.flatnonzero(unlabelled)[0])
         raise DataError(
             f"{folder / 'object_ann'}.json: {token[first].as_py()!r} is a box in "
-            f"{image_keys[first].as_py()!r}, which is no keyframe; "
+            f"{image_keys[first].as_py()!r}, which is not a keyframe; "
             "download or unpack the tables again"
         )
     attribute = first_attributes(folder, "object_ann", rows, attributes)

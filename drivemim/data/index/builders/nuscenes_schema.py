@@ -49,7 +49,7 @@ class Attribute(TableRow, gc=False):
 
 
 class Visibility(TableRow, gc=False):
-    """visibility.json. The level is the visible share, the token a key. Ignored: descriptions."""
+    """visibility.json. The level is the visible fraction. Ignored: descriptions."""
 
     level: str = ""
     ignored: ClassVar[frozenset[str]] = frozenset({"description"})

@@ -1,4 +1,4 @@
-"""Folders that are of another kind than the one asked for, and the command that indexes them."""
+"""Detection of folders of another kind than requested, and the command that indexes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drivemim.errors import DataError
 
 _log = logging.getLogger(__name__)
 _LOOKED_AT = 10_000
-"""Number of files among which an image or a video is looked for."""
+"""Number of files that are searched for an image or a video."""
 
 
 def check_source(folder: Path, root: Path, source: str) -> None:
@@ -22,7 +22,7 @@ def check_source(folder: Path, root: Path, source: str) -> None:
     Args:
         folder: version folder.
         root: its parent.
-        source: ``nuscenes`` or ``nuimages``: the tables asked for.
+        source: ``nuscenes`` or ``nuimages``: the requested tables.
 
     Raises:
         DataError: naming the command that reads the tables.
@@ -33,7 +33,7 @@ def check_source(folder: Path, root: Path, source: str) -> None:
         marks = ("sample_annotation.json", "object_ann.json")
         has, lacks = marks if found == "nuscenes" else marks[::-1]
         raise DataError(
-            f"{folder} holds {names[found]}' tables (it has {has} and no {lacks}), not "
+            f"{folder} has {names[found]}' tables (it has {has} and no {lacks}), not "
             f"{names[source]}'; run {_command(found, root, folder.name)}"
         )
 
@@ -81,7 +81,7 @@ def _commands(root: Path, version: str = "*") -> str:
 
 
 def _source_of(folder: Path) -> str | None:
-    """Return whose tables a version folder has; None if that is not certain."""
+    """Return the data set whose tables a version folder has; None if it is uncertain."""
     has_boxes = (folder / "sample_annotation.json").exists()
     has_image_boxes = (folder / "object_ann.json").exists()
     if has_boxes == has_image_boxes:

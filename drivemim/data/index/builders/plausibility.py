@@ -15,28 +15,30 @@ from drivemim.errors import DataError
 _UPRIGHT = float(np.cos(np.radians(45)))
 """Cosine of the largest angle at which an axis counts as vertical: rigs pitch and roll."""
 _MOST, _ALL = 0.9, 0.99
-"""Smallest shares of rows for which a convention counts as kept, and as the intended one."""
+"""Smallest fractions of rows for which a convention counts as kept, and as the intended one."""
 _APART = float(np.cos(np.radians(10)))
 """Cosine of half the angle, 20 degrees, above which two cameras have mounts of their own."""
 _ENOUGH = {"sample_annotation": 10}
-"""Fewest rows of a table that tell its convention; some objects lie, an ego does not."""
+"""Fewest rows of a table that are evidence of its convention; a few objects lie on their side."""
 _CENTRAL = 0.1
-"""Largest distance of a principal point from the middle, as a share of the image's side."""
+"""Largest distance of a principal point from the middle, as a fraction of the image's side."""
 _MOST_ASPECT = 2.0
 """Largest ratio of the two focal lengths of a camera whose pixels are nearly square."""
 _WIDE = 1.3
 """Width over length of vehicles above which the two are probably swapped."""
 _VEHICLES = frozenset({"vehicle", "car", "truck", "bus"})
 _EDGE, _FAR = 0.9, 0.7
-"""Shares of an image's side; a principal point beyond them is, or may be, a larger image's."""
+"""Fractions of an image's side. A principal point beyond the first belongs to a larger image, if it
+is so in every image; beyond the second, it may."""
 _PIXELS = (
     "write camera_intrinsic in pixels of the stored images, and width and height in their columns"
 )
 _FORMAT = "nuScenes' tables have rotations as w, x, y, z"
 _LEVELLER = 15.0
-"""Degrees by which another reading has to level the cameras, on average, to be the intended one."""
+"""Another convention is the intended one only if it levels the cameras by this angle, degrees, on
+average."""
 _ALIKE = 8.0
-"""Degrees that cameras look up or down as a matter of mounting; more, both ways, is unusual."""
+"""Usual angle, degrees, at which mounted cameras look up or down."""
 _AS_WRITTEN = (
     "If the cameras are mounted so, add --camera-rotations-as-written to the drivemim index command"
 )
@@ -49,7 +51,7 @@ def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> No
     Focal lengths that differ by more than a factor of 2 give a warning.
 
     Raises:
-        DataError: naming the first such row, its matrix and the cure.
+        DataError: naming the first such row, its matrix and the fix.
     """
     bottom, focal = matrices_C33[:, 2], matrices_C33[:, [0, 1], [0, 1]]
     center = matrices_C33[:, :2, 2]
@@ -60,8 +62,8 @@ def check_intrinsics(folder: Path, tokens: pa.Array, matrices_C33: Floats) -> No
         (transposed, "is transposed: write its rows as fx, 0, cx and 0, fy, cy and 0, 0, 1"),
         (~np.isclose(bottom, [0, 0, 1], atol=1e-6).all(axis=1), "has another bottom row than 0, 0, "
          "1: write fx, 0, cx and 0, fy, cy and 0, 0, 1, in pixels"),
-        (normalised, "is a share of the image's size: multiply its first row by the width and its "
-         "second row by the height, in pixels"),
+        (normalised, "is a fraction of the image's size: multiply its first row by the width and "
+         "its second row by the height, in pixels"),
         (~(focal > 1).all(axis=1), "has a focal length that is not above 1 pixel: write fx and fy "
          "in pixels"),
     ]  # fmt: skip
@@ -108,8 +110,8 @@ def check_principal_points(
         DataError: naming the first such image.
     """
     chosen = np.flatnonzero(images)
-    share_X2 = center_D2[chosen] / size_D2[chosen]
-    outside_X2 = (share_X2 < 0) | (share_X2 >= (_EDGE if (share_X2 >= _EDGE).all() else 1))
+    fraction_X2 = center_D2[chosen] / size_D2[chosen]
+    outside_X2 = (fraction_X2 < 0) | (fraction_X2 >= (_EDGE if (fraction_X2 >= _EDGE).all() else 1))
     if outside_X2.any():
         is_other = bool(outside_X2.all(axis=1).any())
         wrong = outside_X2.all(axis=1) if is_other else outside_X2.any(axis=1)
@@ -137,7 +139,7 @@ def check_principal_points(
         )
     elif outside_X2.any():
         _log.warning("%s. Unless the images were cut after calibration, %s", found, _PIXELS)
-    elif len(chosen) and ((share_X2 > _FAR).all() or (share_X2 < 1 - _FAR).all()):
+    elif len(chosen) and ((fraction_X2 > _FAR).all() or (fraction_X2 < 1 - _FAR).all()):
         _log.warning(
             "%s: no image has its principal point near the middle; the first, %r, is %d pixels "
             "wide and %d high, and has it at %s. Unless all were cut so after calibration, %s",
@@ -166,8 +168,8 @@ def check_camera_rotations(
     The rotations are refused if several mounts are turned, and the other convention also makes the
     cameras look more level than the one as written. All rows of one camera have one mount. Other
     cases give a warning: the cameras may look up or down, one may be mounted on its side, or
-    several upside down. So front and rear as x, y, z, w give a warning: these numbers are also
-    those of a rear camera upside down, since the front's stay the same rotation.
+    several upside down. A rig of a front and a rear camera in x, y, z, w gives a warning only,
+    because the same numbers describe a rear camera that is mounted upside down.
 
     If all y axes point down, cameras that look up and down by the angles at which they would look
     to the left and to the right as x, y, z, w give a warning.
@@ -193,9 +195,9 @@ def check_camera_rotations(
         f"{tokens[row].as_py()!r} turns the camera's y axis {angle:.0f} degrees away from down "
         f"in the ego frame ({np.count_nonzero(wrong)} such rows)"
     )
-    other, cure = _other_convention(rotation_C4, wrong)
-    if cure and not as_written:
-        raise DataError(f"{found}; {other}. {cure}. {_AS_WRITTEN}")
+    other, fix = _other_convention(rotation_C4, wrong)
+    if fix and not as_written:
+        raise DataError(f"{found}; {other}. {fix}. {_AS_WRITTEN}")
     _log.warning(
         "%s%s. Look at the camera's images: if they show the road at the bottom, the rotation is "
         "wrong; write it from the camera's axes (x right, y down, z ahead) to the ego's (x ahead, "
@@ -207,23 +209,23 @@ def check_camera_rotations(
 
 
 def _other_convention(rotation_C4: Floats, wrong: Bools) -> tuple[str, str]:
-    """Return the convention under which every camera is upright, and the cure if it is intended.
+    """Return the convention under which every camera is upright, and the fix if it is intended.
 
     Args:
         rotation_C4: camera to ego.
         wrong: True for cameras whose y axis does not point down.
 
     Returns:
-        the convention, empty if there is none; the cure, empty if the rotations as written may be
+        the convention, empty if there is none; the fix, empty if the rotations as written may be
         right.
     """
     is_evidence = _have_mounts_apart(rotation_C4[wrong])
     if (_down(rotation_C4 * [1, -1, -1, -1]) >= _UPRIGHT).all():
-        cure = (
+        fix = (
             "nuScenes' tables have camera to ego: write the inverse rotation, and the camera's "
             "place as translation"
         )
-        return "read as ego to camera every camera is upright", cure if is_evidence else ""
+        return "read as ego to camera every camera is upright", fix if is_evidence else ""
     xyzw_C4 = _from_xyzw(rotation_C4)
     if not (_down(xyzw_C4) >= _UPRIGHT).all():
         return "", ""
@@ -233,8 +235,8 @@ def _other_convention(rotation_C4: Floats, wrong: Bools) -> tuple[str, str]:
     # Read so, two rear cameras upside down, turned 30 degrees, are upright and look 30 degrees up.
     tilt, other = (np.abs(_elevation(each)).mean() for each in (rotation_C4, xyzw_C4))
     is_intended = is_evidence and turned and tilt > other + _LEVELLER
-    cure = f"{_FORMAT}: write w first" if is_intended else ""
-    return "read as x, y, z, w every camera is upright", cure
+    fix = f"{_FORMAT}: write w first" if is_intended else ""
+    return "read as x, y, z, w every camera is upright", fix
 
 
 def _warn_of_tilted_cameras(folder: Path, tokens: pa.Array, rotation_C4: Floats) -> None:
@@ -275,7 +277,7 @@ def check_upright_rotations(
     on its side.
 
     Raises:
-        DataError: naming the first row that is turned, its rotation and the cure.
+        DataError: naming the first row that is turned, its rotation and the fix.
     """
     up = _up(rotation_R4)
     turned = up < _UPRIGHT

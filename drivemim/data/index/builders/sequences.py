@@ -157,10 +157,10 @@ def _check_numbers(frames: Sequence[SequenceFrame], rate: float) -> None:
         raise DataError(
             f"{what} frame {numbers[0]} {where} looks like a time in {unit}seconds; number frames "
             f"by count instead, (time - first time) * {rate:g} / 1e{digits} rounded (--rate is "
-            f"{rate:g} frames a second), or leave the numbers out for the order of the paths"
+            f"{rate:g} frames per second), or leave the numbers out for the order of the paths"
         )
     if (numbers[-1] - numbers[0]) / rate * 1e6 >= 2**63:
         raise DataError(
             f"{what} frames {numbers[0]} and {numbers[-1]} {where} are too far apart at {rate:g} "
-            "frames a second; number frames by count"
+            "frames per second; number frames by count"
         )

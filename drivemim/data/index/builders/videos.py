@@ -26,7 +26,7 @@ _NOTE = b"Frames of videos, extracted by drivemim index, which makes them again.
 _TOLERANCE = 1000
 """Microseconds that a frame may be early: some containers store whole milliseconds."""
 _CUT = 0.95
-"""Share of the frames that a container announces; with fewer, a video is reported as cut."""
+"""Fraction of the frames that a container announces; with fewer, a video is reported as cut."""
 _MIB = 2**20
 
 
@@ -227,5 +227,5 @@ class _Clock:
         if self._guessed:
             print_log(
                 f"{self._video}: {self._guessed} frames have no time after the frame before them; "
-                f"{self._rate:g} frames a second are assumed there"
+                f"{self._rate:g} frames per second are assumed there"
             )

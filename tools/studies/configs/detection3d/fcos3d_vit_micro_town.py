@@ -22,6 +22,6 @@ model = dict(
         # Most objects span two or three feature map locations. With the paper's 2.5, scores would
         # depend more on an object's position between two locations than on its class.
         centerness_decay=1.0,
-        bbox_coder=dict(metres_per_cell=1.0)),
+        bbox_coder=dict(metres_per_stride=1.0)),
     # MMCV compares rotated boxes pair by pair: 1000 boxes take a second per image on one core.
     test_cfg=dict(nms_pre=300))

@@ -1,4 +1,4 @@
-"""Schedules in other units or without an end; the settings that cure them, computed by hand."""
+"""Schedules in other units or without an end; the settings that fix them, computed by hand."""
 
 import pytest
 from mmengine.config import Config
