@@ -250,6 +250,8 @@ def _check_accumulation(cfg: Config) -> None:
         intervals["default_hooks.checkpoint.interval"] = checkpoint.get("interval", -1)
         if checkpoint.get("save_best"):
             intervals["train_cfg.val_interval"] = cfg.train_cfg.get("val_interval", 1000)
+    # The last checkpoint is always written.
+    intervals["train_cfg.max_iters"] = cfg.train_cfg.get("max_iters") or 0
     for key, interval in intervals.items():
         if interval > 0 and interval % counts:
             raise ConfigError(

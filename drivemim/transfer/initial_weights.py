@@ -104,7 +104,13 @@ def load_initial_weights(
                 )
             check_weights(path, weights, model.state_dict())
             model.load_state_dict(weights)
-            return f"Loaded all {len(weights)} tensors of {path} into the pretrainer"
+            loaded = f"Loaded all {len(weights)} tensors of {path} into the pretrainer"
+            if content.get("ema_state_dict"):
+                loaded += (
+                    ". These are the trained weights; to start from the averaged ones, which the "
+                    "file also has, export them with drivemim export --ema"
+                )
+            return loaded
     return load_content(model, path, content, metadata, architecture=architecture, prefix=prefix)
 
 

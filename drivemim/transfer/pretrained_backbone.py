@@ -53,7 +53,8 @@ class PretrainedBackbone(nn.Module):
             Feature maps (B, D, h, w), one per entry of ``strides``.
 
         Raises:
-            ValueError: if the images have another shape, type or range.
+            ValueError: if the images have another shape, type or range, or a ViT's patches do not
+                divide their height and width.
         """
         if images_BCHW.ndim == 3:
             images_BCHW = images_BCHW[None]
@@ -65,7 +66,7 @@ class PretrainedBackbone(nn.Module):
         if images_BCHW.dtype == torch.uint8:
             images = images_BCHW.to(self.mean.dtype)
         elif images_BCHW.is_floating_point():
-            low, high = images_BCHW.aminmax()
+            low, high = images_BCHW.aminmax() if images_BCHW.numel() else (0.0, 1.0)
             if not (low >= 0 and high <= 1):
                 raise ValueError(
                     f"floating point images must be in [0, 1], and these are in [{float(low):.4g}, "

@@ -238,6 +238,7 @@ def test_sixteen_bits_are_refused_when_they_are_indexed_and_read(tmp_path, suffi
         (b"\0\0\0\x18ftypheic\0\0\0\0", "AVIF or HEIF"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"\xff\x4f\xff\x51\0\x2f\0\0\0\0\0\0", "JPEG 2000"),
+        (b"GIF89a\x10\0\x10\0\0\0", "GIF"),
     ],
 )
 def test_formats_whose_orientation_is_not_read_are_refused(start, name):

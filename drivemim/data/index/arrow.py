@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from drivemim.errors import DataError
+
 _TYPES = {
     "uint8": pa.uint8(),
     "int32": pa.int32(),
@@ -19,8 +21,27 @@ _TYPES = {
 
 
 def strings(values: Iterable[str]) -> pa.Array:
-    """Return strings as an Arrow array."""
-    return pa.array(values if isinstance(values, list) else list(values), pa.large_string())
+    """Return strings as an Arrow array.
+
+    Raises:
+        DataError: for a name that is not valid Unicode, such as that of a file with a Latin-1 name.
+    """
+    texts = values if isinstance(values, list) else list(values)
+    try:
+        return pa.array(texts, pa.large_string())
+    except UnicodeEncodeError:
+        wrong = next(text for text in texts if not _is_unicode(text))
+        raise DataError(
+            f"the name {wrong!r} is not valid UTF-8; rename the file or folder"
+        ) from None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def to_numpy(array: pa.Array, kind: str) -> NDArray[Any]:

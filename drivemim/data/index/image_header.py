@@ -44,6 +44,7 @@ _OTHER_FORMATS = (
     (re.compile(rb".{4}ftyp(?:avi[fs]|heic|heix|hevc|hevx|mif1|msf1)", re.DOTALL), "AVIF or HEIF"),
     (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "JPEG 2000"),
     (re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"), "JPEG XL"),
+    (re.compile(rb"GIF8[79]a"), "GIF"),
 )
 """Formats whose orientation and bit depth are not read."""
 

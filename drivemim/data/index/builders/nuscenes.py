@@ -129,6 +129,10 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
     samples = read_table(folder, schema.Sample, "sample")
     logs = read_table(folder, schema.Log, "log")
     scene_tokens, tokens = tables.tokens_of(scenes), tables.tokens_of(samples)
+    names = [scene.name for scene in scenes]
+    repeated = np.array([name in names[:row] for row, name in enumerate(names)], bool)
+    problem = "has the name of an earlier scene, so that splits could not tell them apart"
+    tables.check_rows(folder, "scene", scene_tokens, repeated, problem)
     log_keys = strings([scene.log_token for scene in scenes])
     join(folder, log_keys, tables.tokens_of(logs),
          column="scene.log_token", table="log", owners=scene_tokens)  # fmt: skip

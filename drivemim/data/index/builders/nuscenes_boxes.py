@@ -64,6 +64,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     sample = timeline.rank[joined("sample_token", "sample", timeline.tokens, optional=False)]
     track = joined("instance_token", "instance", tracks, optional=False)
     before, after = (joined(c, "sample_annotation", token) for c in ("prev", "next"))
+    _check_tracks(folder, token, track, timeline.timestamp[sample], before, after)
     visibility = joined("visibility_token", "visibility", tables.tokens_of(visibilities))
     levels, unknown = visibility_levels([row.level for row in visibilities])
     attribute = first_attributes(folder, "sample_annotation", rows, attributes)
@@ -94,12 +95,58 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         "previous": previous_boxes(sample, track, timeline.previous, len(instances)),
         "crowd": np.zeros(len(rows)),
     }
+    unlinked = ((before < 0) & (after < 0))[order] & (boxes["previous"] >= 0)
+    if unlinked.any():
+        _log.warning(
+            "%s: %d of %d boxes have neither prev nor next, although the same instance is "
+            "annotated in the sample before; they get no velocity. Fill in prev and next",
+            folder / "sample_annotation.json",
+            int(unlinked.sum()),
+            len(rows),
+        )
     names = {
         "categories": [row.name for row in categories],
         "attributes": [row.name for row in attributes],
         "levels": unknown,
     }
     return boxes, {"token": tracks, "category": track_category}, names
+
+
+def _check_tracks(
+    folder: Path,
+    token: pa.Array,
+    track: NDArray[np.int64],
+    timestamp: NDArray[np.int64],
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+) -> None:
+    """Refuse neighbours of another object or in the wrong order, and an object twice at a time.
+
+    Args:
+        folder: folder of the tables, for errors.
+        token: tokens of the annotations.
+        track: (M,) row of the instance.
+        timestamp: (M,) microseconds.
+        before: (M,) row of the annotation that ``prev`` names, -1 for none.
+        after: (M,) row of the annotation that ``next`` names, -1 for none.
+
+    Raises:
+        DataError: naming the first such annotation.
+    """
+    for column, other, sign in (("prev", before, 1), ("next", after, -1)):
+        named = other >= 0
+        foreign = named & (track[other] != track)
+        problem = f"has a {column} of another instance"
+        tables.check_rows(folder, "sample_annotation", token, foreign, problem)
+        reversed_ = named & (sign * (timestamp - timestamp[other]) <= 0)
+        order = "earlier" if sign > 0 else "later"
+        problem = f"has a {column} that is not {order} than itself"
+        tables.check_rows(folder, "sample_annotation", token, reversed_, problem)
+    moments = np.stack([track, timestamp], axis=1)
+    _, first, inverse = np.unique(moments, axis=0, return_index=True, return_inverse=True)
+    repeated = first[inverse.ravel()] != np.arange(len(track))
+    problem = "annotates an instance a second time in the same sample"
+    tables.check_rows(folder, "sample_annotation", token, repeated, problem)
 
 
 def _solids(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from drivemim.array_types import Floats, Ints
@@ -178,9 +179,15 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
     center = rig.intrinsics[:, :2, 2][calibration]
     plausibility.check_principal_points(folder, token, center, size, is_image & valid)
     plausibility.check_relative(folder, token, [row.filename for row in rows])
+    path = strings([posix_name(row.filename) for row in rows])
+    if pc.count_distinct(path).as_py() < len(path):
+        first: dict[str, int] = {}
+        repeated = [first.setdefault(name, row) != row for row, name in enumerate(path.to_pylist())]
+        tables.check_rows(folder, "sample_data", token, np.array(repeated, bool),
+                          "names the file of an earlier row")  # fmt: skip
     return SensorData(
         token=token,
-        path=strings([posix_name(row.filename) for row in rows]),
+        path=path,
         ego_pose=strings([row.ego_pose_token for row in rows]),
         sample=sample,
         calibration=calibration,
