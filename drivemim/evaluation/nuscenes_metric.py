@@ -83,7 +83,7 @@ class NuScenesDetection(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not 0 <= overlap <= 1:
-            raise ConfigError(f"overlap={overlap} must be within 0 and 1")
+            raise ConfigError(f"overlap={overlap} must be in [0, 1]")
         self.out_dir = out_dir
         self.overlap = overlap
         self.min_score = min_score

@@ -80,7 +80,7 @@ def merge_views(
     """
     if not 0 <= overlap <= 1 or max_boxes < 0:
         raise ValueError(
-            f"overlap={overlap} must be within 0 and 1, and max_boxes={max_boxes} not negative"
+            f"overlap={overlap} must be in [0, 1], and max_boxes={max_boxes} not negative"
         )
     parts: dict[str, list[GlobalBoxes]] = {}
     for token, boxes in views:

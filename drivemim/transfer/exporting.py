@@ -371,8 +371,7 @@ def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, 
     """
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(
-            f"{checkpoint} is not a training checkpoint: it has no state_dict. It is "
-            f"{kind_of(content)}"
+            f"{checkpoint} is not a training checkpoint (no state_dict). It is {kind_of(content)}"
         )
     kept = content.get("ema_state_dict")
     is_absent = kept is None or (isinstance(kept, Mapping) and not kept)

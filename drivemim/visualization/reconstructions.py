@@ -101,8 +101,7 @@ def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:
         )
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(
-            f"{checkpoint} is not a training checkpoint: it has no state_dict. It is "
-            f"{kind_of(content)}"
+            f"{checkpoint} is not a training checkpoint (no state_dict). It is {kind_of(content)}"
         )
     model: MaskedPretrainer = build_model(cfg, cfg.filename, "drivemim")
     weights = unwrapped(content["state_dict"])

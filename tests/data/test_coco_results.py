@@ -190,7 +190,7 @@ def test_images_of_another_size(index, write):
 
 
 def test_missing_files(index, write, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no COCO results at .*nowhere.json"):
+    with pytest.raises(FileNotFoundError, match="no COCO results file at .*nowhere.json"):
         read_results(tmp_path / "nowhere.json", index)
     with pytest.raises(FileNotFoundError, match="no COCO file with images .*nowhere.json"):
         read_results(write("r.json", []), index, images=tmp_path / "nowhere.json")

@@ -67,7 +67,7 @@ def test_a_detectors_checkpoint_is_refused(resnet, tmp_path):
             export_backbone(tmp_path / name, tmp_path / "x.safetensors")
         assert f"{name} is not of a pretraining run" in str(error.value)
         assert "a detector's checkpoint; drivemim test evaluates it" in str(error.value)
-        assert "backbone_checkpoint=FILE a detector from its backbone" in str(error.value)
+        assert "backbone_checkpoint=FILE starts a detector from its backbone" in str(error.value)
     with pytest.raises(CheckpointError, match="It is an exported backbone; a detector takes it"):
         export_backbone(resnet.with_suffix(".pth"), tmp_path / "x.safetensors")
     with pytest.raises(CheckpointError, match="is an exported backbone; a detector takes it as"):

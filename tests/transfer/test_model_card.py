@@ -227,7 +227,7 @@ def test_limits_follow_from_the_data(card):
     assert "not recorded" in changed(described_scenes=0)
     assert "assumed, not measured, in 5 of 8 frames" in changed(uncalibrated_frames=5)
     assert "every scene is at night" in changed(night_scenes=1)
-    assert "Not all of its data" in changed(unreadable="gone")
+    assert "Some of its data" in changed(unreadable="gone")
 
 
 def test_data_are_counted_as_they_are_chosen(index, tmp_path):

@@ -78,7 +78,7 @@ class FlipFrame3D:
 
     def __init__(self, *, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
-            raise ConfigError(f"prob={prob} must be a chance between 0 and 1")
+            raise ConfigError(f"prob={prob} must be in [0, 1]")
         self.prob = prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:

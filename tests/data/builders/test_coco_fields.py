@@ -145,7 +145,7 @@ def test_exchanged_width_and_height_are_named(put_coco, put_images, tmp_path):
     put_images("0.jpg")
     coco = put_coco("labels.json", [{"file_name": "0.jpg", "width": 30, "height": 40}])
     with pytest.raises(
-        DataError, match=r"is 30x40 pixels, but .* 40x30 \(width and height are exch"
+        DataError, match=r"is 30x40 pixels, but .* 40x30 \(width and height are swap"
     ):
         build_frames_index([tmp_path], tmp_path / "i.arrow", coco=[coco])
 

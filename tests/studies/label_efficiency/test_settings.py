@@ -44,8 +44,8 @@ def test_seed_by_seed_and_from_few_labels_to_all(make_study):
         ({"iterations": 0}, "--iterations 0"),
         ({"metrics": ()}, "--metric: give at least one"),
         ({"metrics": ("drivemim/pedestrian_LAMR[size 0-32 px]",)}, "px]: lower is better"),
-        ({"metrics": ("drivemim/mAR", "drivemim/vehicle_ECE")}, "vehicle_ECE: of it less is"),
-        ({"metrics": ("nuscenes/mAP", "nuscenes/mATE_present")}, "mATE_present: of it less is"),
+        ({"metrics": ("drivemim/mAR", "drivemim/vehicle_ECE")}, "vehicle_ECE: lower is better"),
+        ({"metrics": ("nuscenes/mAP", "nuscenes/mATE_present")}, "mATE_present: lower is better"),
         ({"metrics": ("nuscenes/car_AOE",)}, "car_AOE: lower is better"),
     ],
 )
