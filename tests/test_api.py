@@ -162,6 +162,12 @@ def test_images_that_would_be_misread_are_refused(five_lines, images, named):
         drivemim.load_backbone(five_lines[2])(images)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_batch_without_images_has_empty_features(five_lines, dtype):
+    (found,) = drivemim.load_backbone(five_lines[2])(torch.zeros(0, 3, 64, 64, dtype=dtype))
+    assert found.shape == (0, 128, 4, 4)
+
+
 def test_a_resnet_is_mmdetections_own(repository, tmp_path):
     """The maps are those of a plain ResNet with the ``.pth`` beside the export."""
     config = repository / "tests" / "toys" / "configs" / "resnet.py"

@@ -257,6 +257,18 @@ def test_checkpoint_between_two_updates_is_refused(toy, tmp_path):
     )
 
 
+def test_an_end_between_two_updates_is_refused(toy, tmp_path):
+    options = {
+        "optim_wrapper.accumulative_counts": 3,
+        "default_hooks.checkpoint.interval": 3,
+        "train_cfg.max_iters": 8,
+    }
+    assert message(train, toy, work_dir=tmp_path / "run", options=options) == (
+        "train_cfg.max_iters=8 is not a multiple of optim_wrapper.accumulative_counts=3: "
+        "a resumed run would lose gradients; use 9"
+    )
+
+
 def test_a_config_without_training_data_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("model = dict(type='ToyPretrainer')")
     assert "has no train_dataloader" in message(train, tmp_path / "mine.py", work_dir=tmp_path)

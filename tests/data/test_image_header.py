@@ -139,7 +139,7 @@ def test_the_command_turns_by_orientations_outside_of_exif(tmp_path, place):
     path.write_bytes(ELSEWHERE[place](3))
     with pytest.raises(DataError) as caught:
         image_size(path)
-    command = str(caught.value).split("turn its pixels: ")[1].split(". If they mean")[0]
+    command = str(caught.value).split("rotate its pixels: ")[1].split(". If they refer")[0]
     subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True)
     turned = read_image(path, token="t", stored=(20, 30))
     assert turned[[1, 1, -2, -2], [1, -2, 1, -2]].mean(axis=1).argmax() == 3
@@ -201,7 +201,7 @@ def test_the_command_of_the_error_turns_the_pixels(tmp_path, suffix, orientation
     path.write_bytes(encoded(kind, orientation))
     with pytest.raises(DataError) as caught:
         check_upright(path, ImageHeader(None, orientation))
-    command = str(caught.value).split("turn its pixels: ")[1].split(". If they mean")[0]
+    command = str(caught.value).split("rotate its pixels: ")[1].split(". If they refer")[0]
     assert command.startswith("python -c ")
     command = command.replace("python", sys.executable, 1)
     subprocess.run(command, shell=True, check=True)

@@ -75,6 +75,8 @@ def test_pretraining_starts_from_the_given_weights(configs, run, mae, tmp_path, 
 def test_a_whole_pretraining_run_is_gone_on_from(configs, run, tmp_path):
     folder = tmp_path / "run"
     started(configs, "vit", folder, load_from=str(run / "iter_2.pth"))
+    log = next(folder.rglob("*.log")).read_text()
+    assert "These are the trained weights; to start from the averaged ones" in log
     old, new = (read_checkpoint(path / "iter_2.pth") for path in (run, folder))
     trained = {name[7:]: value for name, value in old["ema_state_dict"].items()
                if name.startswith("module.")}  # fmt: skip
