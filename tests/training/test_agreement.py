@@ -133,8 +133,8 @@ def test_images_that_are_trained_on_and_evaluated_on_are_counted(tmp_path):
     )
     both = warn_of_copies(frames(["a", "b"]), frames(["b", "c"]), names)
     assert both is not None
-    assert both.startswith("3 of the 4 images of val_dataloader are images of train_dataloader as "
-                           "well (0 of them as copies), first b/0.png")  # fmt: skip
+    assert both.startswith("3 of the 4 images of val_dataloader are also images of "
+                           "train_dataloader (0 of them as copies), first b/0.png")  # fmt: skip
     assert warn_of_copies(frames(["a", "b"]), frames("c"), names) is None
     assert warn_of_copies(Data(), frames("c"), names) is None
 

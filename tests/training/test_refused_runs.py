@@ -47,7 +47,7 @@ def test_a_refused_training_leaves_nothing(toys, tmp_path):
 
 
 def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):
-    run = tmp_path / "run"
+    run = tmp_path / "kept"  # MMEngine shares logs of runs named alike
     train(toys / "toy.py", work_dir=run, options=SHORT)
     (run / "20200101_000000").mkdir()
     (run / "mine").mkdir()
@@ -67,9 +67,9 @@ def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, cap
 
 
 def test_lines_for_developers_are_only_in_the_log(toys, tmp_path, capsys):
-    train(toys / "toy.py", work_dir=tmp_path / "run", options=SHORT)
+    train(toys / "toy.py", work_dir=tmp_path / "quiet", options=SHORT)
     shown = capsys.readouterr()
-    (log,) = (tmp_path / "run").glob("*/*.log")
+    (log,) = (tmp_path / "quiet").glob("*/*.log")
     for words in ("all SyncBatchNorm", '"FileClient" will be deprecated'):
         assert words in log.read_text()
         assert words not in shown.out + shown.err

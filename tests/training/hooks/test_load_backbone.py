@@ -74,7 +74,8 @@ def test_evaluation_writes_metrics_and_refuses_other_models(configs, finetuned, 
     )
     assert found == {"images": 4.0}
     assert (tmp_path / "metrics.json").read_text() == '{\n  "images": 4.0\n}'
-    with pytest.raises(CheckpointError, match="another model than the config's RetinaNet: missing"):
+    named = "another model than the config's RetinaNet. It is a detector's checkpoint"
+    with pytest.raises(CheckpointError, match=named):
         evaluate(
             configs / "detector.py",
             finetuned / "iter_2.pth",
