@@ -170,7 +170,7 @@ def _check_keyframes(folder: Path, data: SensorData, keys: pa.Array, samples: pa
         raise DataError(
             f"{folder / 'sample'}.json: key_camera_token of {samples[first].as_py()!r} names "
             f"{keys[first].as_py()!r}, which is not a keyframe of that sample; "
-            "download or unpack the tables again"
+            "download or unpack the tables again, or correct those of your own"
         )
 
 
@@ -230,7 +230,7 @@ def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[
         raise DataError(
             f"{folder / 'object_ann'}.json: {token[first].as_py()!r} is a box in "
             f"{image_keys[first].as_py()!r}, which is not a keyframe; "
-            "download or unpack the tables again"
+            "download or unpack the tables again, or correct those of your own"
         )
     attribute = first_attributes(folder, "object_ann", rows, attributes)
     warn_of_automatic(folder, "object_ann", rows)

@@ -28,7 +28,7 @@ from drivemim.data.index.json_text import Content, JsonText
 from drivemim.data.index.source_files import fingerprints
 from drivemim.errors import DataError
 
-_FIX = "download or unpack the tables again"
+_FIX = "download or unpack the tables again, or correct those of your own"
 _SMALL_TABLE = 4 * 2**20
 """Size in bytes up to which the columns of all rows are checked; else only the first row's."""
 _log = logging.getLogger(__name__)
