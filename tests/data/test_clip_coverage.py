@@ -195,7 +195,7 @@ def nuscenes_like(request, tables, write):
     tables["sample_data"] = [
         {**template, "token": f"f{number}-0", "sample_token": f"s{place[number]}", "next": "",
          "timestamp": int(start + time), "is_key_frame": bool(rig.keys[place[number]] == time),
-         "prev": ""}
+         "prev": "", "filename": f"samples/CAM_FRONT/{number}.jpg"}
         for number, time in enumerate(rig.times)
     ]  # fmt: skip
     tables["scene"] = tables["scene"][:1]

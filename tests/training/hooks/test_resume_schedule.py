@@ -93,9 +93,11 @@ def schedule(*schedulers, iterations, **others):
 
 def resumed(toy, folder, old, new):
     """Learning rates of a run that went on with another schedule, and those of an unbroken run."""
-    train(toy, work_dir=folder / "cut", options=old)
-    train(toy, work_dir=folder / "cut", resume="newest", options=new)
-    train(toy, work_dir=folder / "whole", options=new)
+    # Runs of one name that begin in the same second would share a log.
+    train(toy, work_dir=folder / "cut", options={**old, "experiment_name": "cut"})
+    more = {**new, "experiment_name": "resumed"}
+    train(toy, work_dir=folder / "cut", resume="newest", options=more)
+    train(toy, work_dir=folder / "whole", options={**new, "experiment_name": "whole"})
     return rates(folder / "cut"), rates(folder / "whole")
 
 
@@ -120,7 +122,6 @@ def test_the_rate_is_that_of_an_unbroken_run_whatever_the_checkpoint_had(
     found, expected = resumed(
         toy, tmp_path, schedule(*old, iterations=done), schedule(*new, iterations=12)
     )
-    # Runs that begin in the same second share a log, and the later one replaces it.
     for step in range(done + 1, 13):
         assert found[step] == expected[step], step
     for step, rate in hand.items():
