@@ -38,7 +38,7 @@ def generate_town(
     sweep_rate: float = 4.0,
     image_size: tuple[int, int] = (450, 800),
     seed: int = 0,
-    workers: int = 2,
+    workers: int = 1,
     pedestrians: int = 40,
     vehicles: int = 34,
     depth: bool = False,
@@ -57,7 +57,8 @@ def generate_town(
         sweep_rate: images per second of every camera.
         image_size: height and width, pixels.
         seed: the same seed gives byte-identical files for any number of workers.
-        workers: number of processes; with 1, no process is started.
+        workers: number of processes; with 1, no process is started. With more, a script that calls
+            this needs ``if __name__ == "__main__":``, because each process imports it.
         pedestrians: number of pedestrians in a scene.
         vehicles: number of vehicles and cycles in a scene.
         depth: also write ``depth/CAMERA/*.npz``: ``depth``, float16 (H, W), metres along the
@@ -144,7 +145,8 @@ def _write_scenes(
     total = config.images_per_scene * config.scenes
     if workers == 1:
         return _write_scenes_here(config, folder, total, progress)
-    context = multiprocessing.get_context("fork")
+    # Not "fork": a copy of a process whose threads hold a lock can wait for that lock forever.
+    context = multiprocessing.get_context("spawn")
     done: Synchronized[int] = context.Value("q", 0)
     with ProcessPoolExecutor(
         min(workers, config.scenes), context, initializer=_init_worker, initargs=(done, os.getpid())

@@ -2,6 +2,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -250,19 +251,30 @@ def test_a_folder_that_is_not_a_town_is_refused_and_unchanged(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
 
 
-def test_a_failure_leaves_the_old_town_and_nothing_else(tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_leaves_the_old_town_and_nothing_else(tmp_path, workers):
     out = tmp_path / "town"
     out.mkdir()
     (out / generate.MARKER).write_text("{}")
-
-    def fail(*_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(generate, "write_scene", fail)
-    for workers in (1, 2):
-        with pytest.raises(OSError, match="No space left"):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # bytes of a file; workers, too
+    try:
+        with pytest.raises(OSError, match="File too large"):
             generate_town(out, workers=workers, **SMALLEST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [path.name for path in tmp_path.rglob("*")] == ["town", generate.MARKER]
+
+
+def test_the_module_generates_in_several_processes(tmp_path):
+    """``python -m drivemim`` is imported by its workers, which must not begin again."""
+    command = [sys.executable, "-m", "drivemim", "town", "--out", "town", "--workers", "2"]
+    options = ["--scenes", "2", "--seconds", "0.5", "--image-size", "48", "80"]
+    done = subprocess.run(
+        [*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["town"]
 
 
 def test_folders_of_killed_processes_are_removed_by_the_next_run(tmp_path):
