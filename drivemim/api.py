@@ -18,6 +18,7 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.option_words import speaks_python
 from drivemim.training import run
+from drivemim.training.work_dir import read_progress
 from drivemim.transfer import exporting, pretrained_backbone
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
@@ -123,13 +124,17 @@ def pretrain(
         seed=seed,
         options=replaced,
     )
-    folder = Path(runner.work_dir)
-    checkpoint = newest_checkpoint(folder)
+    return _finished_run(Path(runner.work_dir))
+
+
+def _finished_run(work_dir: Path) -> PretrainingRun:
+    """Describe the run in a folder by its newest checkpoint."""
+    checkpoint = newest_checkpoint(work_dir)
     if checkpoint is None:
         raise CheckpointError(
-            f"{folder} has no checkpoint after training; default_hooks.checkpoint wrote none"
+            f"{work_dir} has no checkpoint after training; default_hooks.checkpoint wrote none"
         )
-    return PretrainingRun(folder, checkpoint, int(runner.iter))
+    return PretrainingRun(work_dir, checkpoint, int(read_progress(checkpoint)["iter"]))
 
 
 def _index_key(cfg: Config, config: str | Path) -> str:

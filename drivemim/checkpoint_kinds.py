@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from drivemim.errors import CheckpointError
+from drivemim.errors import CheckpointError, did_you_mean
 
 Kind = Literal["export", "detector", "pretraining", "other", "nothing"]
 _HEAD = 512
 """Number of leading bytes that identify a file's kind."""
-_ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
+_ZIP, _GZIP, _ARROW = b"PK\x03\x04", b"\x1f\x8b", b"ARROW1"
 _MOST_HEADER = 100 * 2**20
 """Largest size of a safetensors header by its format, bytes."""
 # Prefixes that parallel training, compilation and training frameworks add to every name.
@@ -48,6 +48,23 @@ _KINDS: dict[Kind, str] = {
 _Value = TypeVar("_Value")
 
 
+def describe_missing(what: str, path: str | Path) -> str:
+    """Describe a path at which there is no file, with the nearest name beside it.
+
+    Args:
+        what: what the file should be, for example ``checkpoint``.
+        path: the path.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return f"there is no {what} at {path}, which is a folder; name a file in it"
+    kinds = {path.suffix, ".pth", ".safetensors"}
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    names = [other.name for other in beside if other.suffix in kinds]
+    export = "; write it with drivemim export" if path.suffix == ".safetensors" else ""
+    return f"there is no {what} at {path}{did_you_mean(path.name, names) or export}"
+
+
 def describe_file(path: str | Path, *, wanted: str) -> str | None:
     """Describe a file that is not of the wanted kind, with the fix; return None if it may be.
 
@@ -72,6 +89,8 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
         return f"is an HTML page, not a checkpoint: the download failed; {again}"
     if start.startswith(b"<?xml"):
         return f"is an XML page, not a checkpoint: the download failed; {again}"
+    if head.startswith(_ARROW):
+        return "is an index of a data set, not a checkpoint; two arguments may be swapped"
     if head.startswith(_GZIP):
         return "is compressed with gzip; unpack it with gunzip or tar first"
     if head.startswith(_ZIP):

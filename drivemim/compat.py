@@ -29,7 +29,7 @@ from mmengine.runner import CheckpointLoader, checkpoint
 from mmengine.visualization import Visualizer
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from drivemim.checkpoint_kinds import describe_file
+from drivemim.checkpoint_kinds import describe_file, describe_missing
 from drivemim.errors import CheckpointError, ConfigError, did_you_mean
 from drivemim.foreign_messages import mute_prints
 from drivemim.trust import is_trusted, trust_hint
@@ -74,8 +74,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        folder = "; that is a folder, name a file in it" if path.is_dir() else ""
-        raise FileNotFoundError(f"there is no checkpoint at {path}{folder}")
+        raise FileNotFoundError(describe_missing("checkpoint", path))
     if other := describe_file(path, wanted="torch"):
         raise CheckpointError(f"{path} {other}")
     try:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import ParamSpec, TypeVar
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 _in_python = ContextVar("in_python", default=False)
 _Arguments = ParamSpec("_Arguments")
@@ -40,14 +42,48 @@ def as_spoken(text: str) -> str:
 def speaks_python(
     function: Callable[_Arguments, _Result],
 ) -> Callable[_Arguments, _Result]:
-    """Decorate a public function: its messages name arguments instead of flags."""
+    """Decorate a public function: messages name arguments, not flags, and types are checked."""
 
     @functools.wraps(function)
     def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         with _python_messages():
+            _check_types(function, *args, **kwargs)
             return function(*args, **kwargs)
 
     return call
+
+
+def _check_types(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Refuse arguments that are not of the annotated types, naming them.
+
+    Raises:
+        TypeError: for such an argument, and for unknown or missing ones, as Python does.
+    """
+    hints = get_type_hints(function)
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{function.__name__}: {error}") from None
+    for name, value in bound.arguments.items():
+        if not _fits(value, hints[name]):
+            wanted = " or ".join(
+                "None" if each is NoneType else getattr(each, "__name__", str(each))
+                for each in get_args(hints[name]) or (hints[name],)
+            )
+            raise TypeError(
+                f"{function.__name__}: {name} must be {wanted}, not {type(value).__name__}"
+            )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value is of an annotated type; the content of containers may be any."""
+    kind = get_origin(hint) or hint
+    if kind is UnionType:
+        return any(_fits(value, each) for each in get_args(hint))
+    if kind is float:
+        kind = (int, float)
+    is_type = isinstance(kind, (type, tuple))  # not Any or a Literal
+    return not is_type or isinstance(value, kind)
 
 
 @contextmanager

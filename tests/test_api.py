@@ -99,7 +99,49 @@ def test_resume_of_a_complete_run_trains_nothing(five_lines):
         "vit_micro_town", index=index.path, work_dir=run.work_dir, resume=True, options=SHORT
     )
     assert again.checkpoint == run.checkpoint
+    assert again.iteration == 2
     assert run.checkpoint.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda d, run: d.export_backbone(run, "x.safetensors"),
+         "export_backbone: checkpoint must be str or Path, not PretrainingRun"),
+        (lambda d, run: d.pretrain("vit_micro_town", options=["a=1"]),
+         "pretrain: options must be Mapping or None, not list"),
+        (lambda d, run: d.load_backbone(None), "load_backbone: path must be str or Path, not None"),
+        (lambda d, run: d.pretrain("vit_micro_town", max_iters=20), "'max_iters'"),
+        (lambda d, run: d.load_backbone("x", tolerance="1"), "tolerance must be float, not str"),
+    ],
+)  # fmt: skip
+def test_arguments_of_another_type_are_named(five_lines, call, named):
+    with pytest.raises(TypeError, match=named):
+        call(drivemim, five_lines[1])
+
+
+def test_an_index_is_not_a_config(five_lines):
+    index, run, export = five_lines
+    with pytest.raises(TypeError, match="pretrain: config must be str or Path, not FrameIndex"):
+        drivemim.pretrain(index)
+    with pytest.raises(TypeError, match="pretrain: too many positional arguments"):
+        drivemim.pretrain(index, "vit_micro_town")
+    with pytest.raises(ConfigError, match="iter_2.pth is a checkpoint, not a config; the conf"):
+        drivemim.evaluate(run.checkpoint, "atss_vit_micro_town")
+    for path, what in ((index.path, "an index"), (export, "an exported backbone")):
+        with pytest.raises(ConfigError, match=f"is {what}, not a config"):
+            drivemim.train(path)
+
+
+def test_an_array_is_not_a_tensor(five_lines):
+    with pytest.raises(TypeError, match="images are a ndarray, not a tensor: use torch.from_numpy"):
+        drivemim.load_backbone(five_lines[2])(np.zeros((1, 3, 64, 64), np.uint8))
+
+
+def test_a_replaced_export_is_named(five_lines, tmp_path, capsys):
+    for _ in range(2):
+        drivemim.export_backbone(five_lines[1].checkpoint, tmp_path / "again.safetensors")
+    assert capsys.readouterr().out.count("again.safetensors is replaced") == 1
 
 
 def test_a_detector_config_is_refused():

@@ -45,6 +45,7 @@ FILES = {
     "cut tensors": (TENSORS[:-4], f"is cut short: it has {len(TENSORS) - 4} bytes of "
                     f"{len(TENSORS)}"),
     "cut header": (TENSORS[:20], "is cut short: it has 20 bytes;"),
+    "index": (b"ARROW1\0\0" + bytes(64), "is an index of a data set, not a checkpoint; two"),
     "gzip": (gzip.compress(_zip()), "is compressed with gzip"),
 }  # fmt: skip
 
@@ -72,8 +73,19 @@ def test_the_other_format_is_named(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(_zip())
     with pytest.raises(CheckpointError, match="is a file of torch.save; name it .pth"):
         read_weights(tmp_path / "a.safetensors")
-    with pytest.raises(FileNotFoundError, match="that is a folder, name a file in it"):
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint at .*, which is a folder"):
         read_checkpoint(tmp_path)
+
+
+def test_a_missing_file_suggests_the_nearest_name(tmp_path):
+    for name in ("iter_30.pth", "vit_base.safetensors", "log.json"):
+        (tmp_path / name).write_bytes(b"0")
+    names = {"iter_31.pth": "iter_30.pth", "vit_bse.safetensors": "vit_base.safetensors"}
+    for name, near in names.items():
+        with pytest.raises(FileNotFoundError, match=rf"no weights file at .*'{near}'\?$"):
+            read_weights(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*log\.pth$"):
+        read_checkpoint(tmp_path / "log.pth")
 
 
 @pytest.mark.parametrize("new", [True, False])

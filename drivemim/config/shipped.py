@@ -7,6 +7,12 @@ from pathlib import Path
 import drivemim
 from drivemim.errors import ConfigError, did_you_mean
 
+_NO_CONFIGS = {
+    ".pth": "a checkpoint",
+    ".safetensors": "an exported backbone",
+    ".arrow": "an index",
+}
+
 
 def configs_folder() -> Path:
     """Return the folder of the shipped configs: in the installed package, or in the repository."""
@@ -26,6 +32,10 @@ def find_config(name: str | Path) -> Path:
     """
     path = Path(name)
     if path.is_file():
+        if path.suffix in _NO_CONFIGS:
+            raise ConfigError(
+                f"{path} is {_NO_CONFIGS[path.suffix]}, not a config; the config comes first"
+            )
         return path
     if path.suffix or len(path.parts) > 1:  # a path
         names = [other.name for other in path.parent.glob("*.py")]

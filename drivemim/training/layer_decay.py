@@ -40,8 +40,10 @@ class LayerDecay(DefaultOptimWrapperConstructor):
                 f"not {paramwise_cfg}"
             )
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
-        if self.base_lr is None:
-            raise ConfigError("LayerDecay needs lr in optim_wrapper.optimizer")
+        if isinstance(self.base_lr, bool) or not isinstance(self.base_lr, (int, float)):
+            raise ConfigError(
+                f"LayerDecay needs a number as optim_wrapper.optimizer.lr, not {self.base_lr!r}"
+            )
 
     def add_params(self, params: list[dict[str, Any]], module: nn.Module, **kwargs: Any) -> None:
         """Append one group per (learning rate, weight decay), in order of appearance."""

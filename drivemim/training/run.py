@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from drivemim import compat
+from drivemim.checkpoint_kinds import describe_missing
 from drivemim.config.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.config.loading import (
     config_errors,
@@ -153,7 +154,7 @@ def evaluate(
     if cfg.get("test_dataloader") is None:
         raise ConfigError(f"{config} has no test_dataloader: it cannot be tested")
     if not Path(checkpoint).is_file():
-        raise CheckpointError(f"there is no checkpoint at {checkpoint}")
+        raise CheckpointError(describe_missing("checkpoint", checkpoint))
     cfg.load_from, cfg.resume = str(checkpoint), False
     hooks: list[dict[str, Any]] = [{"type": "drivemim.StrictLoad"}]
     if show_dir is not None:

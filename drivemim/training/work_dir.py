@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from drivemim.checkpoint_kinds import kind_of
+from drivemim.checkpoint_kinds import describe_missing, kind_of
 from drivemim.compat import forget_instance, read_checkpoint, run_instances
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.transfer.run_checkpoints import newest_checkpoint
@@ -110,7 +110,7 @@ def choose_checkpoint(
         return found
     path = Path(resume)
     if not path.is_file():
-        raise CheckpointError(f"--resume: there is no checkpoint at {path}")
+        raise CheckpointError(f"--resume: {describe_missing('checkpoint', path)}")
     _check_others(path, work_dir, there)
     return path
 

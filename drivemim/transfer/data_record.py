@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from drivemim.config.loading import defaults_of, dicts_in
 from drivemim.data import ClipDataset
 from drivemim.data.classes import CLASSES, DEFAULT
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.source_files import Fingerprint
 from drivemim.generated import is_generated
 from drivemim.transfer.frames_seen import record_frames
 from drivemim.transfer.mask_reads import boxes_from
@@ -81,7 +82,6 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
     if entry["spacing"] is None:
         chosen &= np.asarray(frames.keyframe)
     sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
-    tables = repr(sorted((table.name, table.size) for table in info.tables))
     boxes = index.boxes
     seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)
     counts = np.bincount(boxes.category[seen], minlength=len(index.categories))
@@ -89,7 +89,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "source": info.source,
         "version": info.version,
-        "tables": hashlib.sha256(tables.encode()).hexdigest()[:16],
+        "tables": _digest(info.tables),
         "generated": is_generated(index.data_root),
         "cameras": [index.cameras[number] for number in cameras],
         "left_out_cameras": [
@@ -110,6 +110,16 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
             for name in (*CLASSES, None)
         },
     }
+
+
+def _digest(tables: Sequence[Fingerprint]) -> str:
+    """Return a hash of the tables' names and sizes."""
+    named = repr(sorted((table.name, table.size) for table in tables))
+    return hashlib.sha256(named.encode()).hexdigest()[:16]
+
+
+NO_TABLES = _digest(())
+"""``tables`` of an index of folders without COCO files."""
 
 
 def plain(value: Any) -> Any:

@@ -26,6 +26,7 @@ from drivemim.checkpoint_kinds import (
     check_weights,
     classify,
     describe_mismatch,
+    describe_missing,
     kind_of,
     trained_weights,
     unwrapped,
@@ -98,6 +99,8 @@ def export_backbone(
         name: value.detach().cpu().contiguous().clone()
         for name, value in backbone.state_dict().items()
     }
+    if out.exists():
+        print_log(f"{out} is replaced")
     _write(out, state, metadata, render_card(out.stem, metadata, results))
     return metadata
 
@@ -125,7 +128,7 @@ def _check_order(checkpoint: Path, out: Path) -> None:
             f"pretraining run (iter_*.pth); it and {out} seem swapped: CHECKPOINT comes before OUT"
         )
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"there is no checkpoint at {checkpoint}")
+        raise FileNotFoundError(describe_missing("checkpoint", checkpoint))
 
 
 def _write(out: Path, state: dict[str, Tensor], metadata: dict[str, Any], page: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation.results_file import CURVES
+from drivemim.transfer.data_record import NO_TABLES
 from drivemim.transfer.mask_reads import has_boxes
 
 TITLE = "# Model card of "
@@ -81,7 +82,7 @@ def render_card(
     """
     sections = [
         ("", _summary(metadata)),
-        ("Data", "\n\n".join(_data(part) for part in metadata["data"]) or _none_of("data")),
+        ("Data", "\n\n".join(_all_data(metadata)) or _none_of("data")),
         ("Recipe", _recipe(metadata)),
         ("Metrics", _metrics(metadata, results or {})),
         ("Limits", "\n".join(f"- {line}" for line in limits(metadata))),
@@ -93,7 +94,7 @@ def render_card(
 
 def limits(metadata: Mapping[str, Any]) -> list[str]:
     """List the limits of the backbone's use that follow from its data alone."""
-    data = metadata["data"]
+    data = [part for record in _records(metadata) for part in record["data"] or ()]
     read = [part for part in data if "unreadable" not in part]
     lines = []
     if len(read) < len(data) or not data:
@@ -105,6 +106,7 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     ]
     for part in read:
         lines += [f"{Path(part['index']).name}: {line}" for line in _part_limits(part)]
+    lines = list(dict.fromkeys(lines))
     height, width = metadata["input_size"]
     lines.append(f"Pretrained on images of {height} x {width} pixels; other sizes were not seen.")
     lines.append(
@@ -113,6 +115,21 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     )
     lines.append("The data has licences of its own. Read them before you use or share the weights.")
     return lines
+
+
+def _records(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the record of a pretraining, and those of all weights that it started from."""
+    yield metadata
+    for each in metadata["recipe"].get("earlier") or ():
+        yield from _records(each)
+
+
+def _all_data(metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a paragraph per data set, those of earlier pretrainings last."""
+    for record in _records(metadata):
+        earlier = "" if record is metadata else f"Data of the earlier {record['file']}:\n\n"
+        for part in record["data"] or ():
+            yield earlier + _data(part)
 
 
 def _part_limits(part: Mapping[str, Any]) -> Iterator[str]:
@@ -171,7 +188,7 @@ def _data(part: Mapping[str, Any]) -> str:
         sizes = [f"{height} x {width}" for height, width in part["stored_sizes"]]
         rows |= {
             "source": f"{part['source']} {part['version']}".strip(),
-            "tables": part["tables"],
+            "tables": "none" if part["tables"] == NO_TABLES else part["tables"],
             "frames to draw from": part["frames"],
             "scenes": part["scenes"],
             "scenes at night": part["night_scenes"],
@@ -202,7 +219,7 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
         "mask schedule": _configs(recipe["mask_schedule"]) or "none",
         "target": _config(recipe["target"]),
         "decoder": _config(recipe["decoder"]),
-        "guide": _config(recipe["guide"]) if recipe["guide"] else "none",
+        "teacher": _config(recipe["guide"]) if recipe["guide"] else "none",
         "iterations": recipe["iterations"],
         "clips per batch": recipe["batch_size"],
         "processes": recipe["processes"],

@@ -53,9 +53,14 @@ class PretrainedBackbone(nn.Module):
             Feature maps (B, D, h, w), one per entry of ``strides``.
 
         Raises:
+            TypeError: if the images are not a tensor.
             ValueError: if the images have another shape, type or range, or a ViT's patches do not
                 divide their height and width.
         """
+        if not isinstance(images_BCHW, Tensor):
+            raise TypeError(
+                f"images are a {type(images_BCHW).__name__}, not a tensor: use torch.from_numpy"
+            )
         if images_BCHW.ndim == 3:
             images_BCHW = images_BCHW[None]
         if images_BCHW.ndim != 4 or images_BCHW.shape[1] != 3:

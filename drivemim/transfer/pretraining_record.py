@@ -7,10 +7,12 @@ deleted, before a backbone is exported.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from drivemim.config.embedded import embedded_config
 from drivemim.errors import CheckpointError
@@ -88,6 +90,28 @@ def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | No
     return pretraining_of(cfg, meta) if "encoder" in (cfg.get("model") or {}) else None
 
 
+def describe_change(now: Mapping[str, Any], before: Mapping[str, Any]) -> str | None:
+    """Say that a resumed run goes on with other data or readers; None if they are the same.
+
+    Args:
+        now: record of the run as it resumes.
+        before: record of the checkpoint that it resumes from.
+    """
+    if now["data"] != before["data"]:
+        indices = [
+            " and ".join(part["index"] for part in record["data"] or ()) or "no index"
+            for record in (before, now)
+        ]
+        return (
+            f"The data differ from those that the checkpoint was trained on: {indices[0]} before, "
+            f"{indices[1]} now (the index, its frames or the data set's settings). The order of "
+            "clips goes on as if they were the same; exports name both"
+        )
+    if now["recipe"]["reads"] != before["recipe"].get("reads"):
+        return "Masks, teacher or targets read other boxes or lidar than before; exports name both"
+    return None
+
+
 def continue_record(
     now: dict[str, Any], meta: Mapping[str, Any], checkpoint: str
 ) -> dict[str, Any]:
@@ -104,9 +128,9 @@ def continue_record(
     """
     before = checkpoint_record(meta, checkpoint)
     if before is not None and isinstance(meta.get(KEY), dict):
-        same = before["data"] == now["data"] and before["recipe"]["reads"] == now["recipe"]["reads"]
-        if same:
+        if (change := describe_change(now, before)) is None:
             return before
+        print_log(f"{checkpoint}: {change}", logger="current", level=logging.WARNING)
     earlier = {"file": checkpoint, **(before or _UNKNOWN)}
     return {
         "data": now["data"],

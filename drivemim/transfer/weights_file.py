@@ -8,7 +8,7 @@ from typing import Any
 
 import safetensors
 
-from drivemim.checkpoint_kinds import describe_file
+from drivemim.checkpoint_kinds import describe_file, describe_missing
 from drivemim.compat import load_any, read_checkpoint
 from drivemim.errors import CheckpointError
 
@@ -34,7 +34,7 @@ def read_weights(path: str | Path, *, tensors: bool = True) -> tuple[Any, dict[s
         return content, _metadata_of(content, path)
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no backbone at {path}; write it with drivemim export")
+        raise FileNotFoundError(describe_missing("weights file", path))
     if path.suffix == ".safetensors":
         if other := describe_file(path, wanted="safetensors"):
             raise CheckpointError(f"{path} {other}")

@@ -91,6 +91,8 @@ def test_files_other_than_an_index_are_refused(tmp_path, small_index):
         FrameIndex.open(tmp_path / "indx.arrow")
     with pytest.raises(ValueError, match="is not an index"):
         FrameIndex.open(path)
+    with pytest.raises(FileNotFoundError, match=r"is a folder, not an index; it holds .*index\.a"):
+        FrameIndex.open(tmp_path)
     path.write_bytes(small_index.read_bytes()[:-100])
     with pytest.raises(ValueError, match="is not an index"):
         FrameIndex.open(path)

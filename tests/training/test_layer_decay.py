@@ -96,6 +96,12 @@ def test_rate_one_needs_no_layers_and_drops_decay_of_norms():
         build(model, 0.9)
 
 
+@pytest.mark.parametrize("rate", ["abc", None, True])
+def test_a_learning_rate_that_is_no_number_is_refused(rate):
+    with pytest.raises(ConfigError, match=rf"a number as .*optimizer\.lr, not .?{rate}"):
+        build(Detector(nn.Conv2d(3, 8, 1)), 1.0, lr=rate)
+
+
 @pytest.mark.parametrize("rate", [0, 1.5, None])
 def test_senseless_rate_is_refused(rate):
     with pytest.raises(ConfigError, match=r"decay_rate=number in \(0, 1\]"):

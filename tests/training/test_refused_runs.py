@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from seen_data import index_of, write_frames
 
 import drivemim
 from drivemim.errors import CheckpointError, ConfigError
@@ -44,6 +45,20 @@ def test_a_refused_training_leaves_nothing(toys, tmp_path):
     with pytest.raises(CheckpointError):
         evaluate(toys / "detector.py", tmp_path / "other.pth", work_dir=tmp_path / "new" / "test")
     assert [path.name for path in tmp_path.iterdir()] == ["other.pth"]
+
+
+def test_patches_that_do_not_divide_the_images_are_refused_before_the_run(repository, tmp_path):
+    write_frames(tmp_path / "data", {"train": {"a": 2}})
+    index_of(tmp_path / "data", tmp_path / "frames.arrow", "train")
+    dataset = {"_delete_": True, "type": "ClipDataset", "index": str(tmp_path / "frames.arrow"),
+               "image_size": (60, 97)}  # fmt: skip
+    with pytest.raises(ConfigError, match=r"patches of 8 pixels; set .*image_size=\(64, 96\)"):
+        train(
+            repository / "tests" / "toys" / "configs" / "vit.py",
+            work_dir=tmp_path / "undivided",
+            options={"train_dataloader.dataset": dataset},
+        )
+    assert not (tmp_path / "undivided").exists()
 
 
 def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):

@@ -167,7 +167,7 @@ def test_the_recipe_is_that_of_the_config_and_the_log(tables):
         "mask schedule": "none",
         "target": "NormalizedPixels()",
         "decoder": "ClipDecoder(depth=1, embed_dims=16, num_heads=2)",
-        "guide": "none",
+        "teacher": "none",
         "iterations": "2",
         "clips per batch": "3",
         "processes": "1",

@@ -107,10 +107,25 @@ def test_a_checkpoint_without_a_record_is_unknown_and_says_so(place, run):
         assert "the index may have changed since" in line
 
 
-def test_a_resumed_run_on_other_data_saw_both(place, run):
+def test_a_resumed_run_on_other_data_saw_both(place, run, capsys):
     first = run("one", "all.arrow")
+    capsys.readouterr()
     out = run("one", "train.arrow", iterations=4, resume=first)
+    indices = f"{place / 'all.arrow'} before, {place / 'train.arrow'} now"
+    told = capsys.readouterr().out
+    assert f"{first}: The data differ from those" in told
+    assert indices in told
+    path, card = export(out, place / "both.safetensors")
+    data = card.partition("## Data")[2].partition("## Recipe")[0]
+    assert data.index(f"| index | {place / 'train.arrow'} |") < data.index(
+        f"Data of the earlier {first}:\n\n| | |\n|---|---|\n| index | {place / 'all.arrow'} |"
+    )
+    limits = card.partition("## Limits")[2]
+    for index in ("all.arrow", "train.arrow"):
+        assert f"- {index}: time of day and weather are not recorded." in limits
     assert exposure(place, out) == Exposure(frames=5, images=5, boxes=0)
     assert exposure(place, out, "train").images == 10
+    capsys.readouterr()
     same = run("one", "train.arrow", iterations=6, resume=out)
+    assert "The data differ" not in capsys.readouterr().out
     assert read_record(same) == read_record(out)

@@ -261,21 +261,32 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: in
     if windows.frame_interval is None:
         used &= frames.keyframe
     sizes_F2 = np.stack([frames.height[used], frames.width[used]], axis=1).astype(np.int64)
-    ratio_F = (sizes_F2[:, 1] / sizes_F2[:, 0]) / (image_size[1] / image_size[0])
-    stretched_F = np.maximum(ratio_F, 1 / ratio_F) > 1 + LARGEST_STRETCH
+    stretched_F = _is_stretched(sizes_F2, image_size)
     if not stretched_F.any():
         return None
     shapes, counts = np.unique(sizes_F2[stretched_F], axis=0, return_counts=True)
     height, width = (int(side) for side in shapes[counts.argmax()])
     ratio = (width / height) / (image_size[1] / image_size[0])
+    better = unstretched_size((height, width), image_size, patch_size)
+    fewer = _is_stretched(sizes_F2, better).sum() < stretched_F.sum()
     of_encoder = f", multiples of the encoder's patches of {patch_size} pixels"
+    fix = (
+        f"Set image_size={better} for their proportions{of_encoder if patch_size > 1 else ''}"
+        if fewer
+        else "The images differ in their proportions, and no size fits more of them"
+    )
     return (
         f"{index.path}: image_size={image_size} (height, width) stretches {stretched_F.mean():.1%} "
         f"of the images; most of them are ({height}, {width}), which it makes "
-        f"{max(ratio, 1 / ratio):.2f} times too {'high' if ratio > 1 else 'wide'}. Set "
-        f"image_size={unstretched_size((height, width), image_size, patch_size)} for their "
-        f"proportions{of_encoder if patch_size > 1 else ''}"
+        f"{max(ratio, 1 / ratio):.2f} times too {'high' if ratio > 1 else 'wide'}. {fix}"
     )
+
+
+def _is_stretched(sizes_F2: Ints, image_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return True for images (height, width) that ``image_size`` stretches noticeably."""
+    ratio_F = (sizes_F2[:, 1] / sizes_F2[:, 0]) / (image_size[1] / image_size[0])
+    stretched_F: NDArray[np.bool_] = np.maximum(ratio_F, 1 / ratio_F) > 1 + LARGEST_STRETCH
+    return stretched_F
 
 
 def unstretched_size(

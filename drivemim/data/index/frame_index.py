@@ -276,12 +276,7 @@ def _reopen(path: Path, data_root: Path) -> FrameIndex:
 
 def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
     if not path.is_file():
-        there = [other.name for other in path.parent.glob("*.arrow")]
-        raise FileNotFoundError(
-            f"no index at {path}{did_you_mean(path.name, there)}; build it, for example with "
-            f"drivemim index nuscenes --root FOLDER --version v1.0-trainval --out {path}, or name "
-            "another one where the config has index="
-        )
+        raise FileNotFoundError(_describe_missing(path))
     try:
         batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         encoded = batch.schema.metadata[_METADATA]
@@ -290,6 +285,19 @@ def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
             f"{path} is not an index of DriveMIM ({error}); build it with drivemim index"
         ) from error
     return batch, _decode_info(encoded, path)
+
+
+def _describe_missing(path: Path) -> str:
+    if path.is_dir():
+        found = sorted(str(other) for other in path.glob("*.arrow"))
+        hint = f"it holds {', '.join(found[:3])}" if found else "build one with drivemim index"
+        return f"{path} is a folder, not an index; {hint}"
+    there = [other.name for other in path.parent.glob("*.arrow")]
+    return (
+        f"no index at {path}{did_you_mean(path.name, there)}; build it with drivemim index "
+        f"nuscenes, nuimages or frames (... --out {path}), or name another one where the config "
+        "has index="
+    )
 
 
 def _decode_info(encoded: bytes, path: Path) -> IndexInfo:

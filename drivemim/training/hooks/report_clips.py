@@ -33,19 +33,30 @@ class ReportClips(Hook):
         """Log the clips, then check them.
 
         Raises:
-            ConfigError: if less than half of a data set's frames are valid, naming the cause, or if
-                clips get no seeds.
+            ConfigError: if less than half of a data set's frames are valid, naming the cause, if
+                clips get no seeds, or if patches do not divide the images.
         """
         loader = runner.train_dataloader
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         patch_size = int(getattr(getattr(model, "encoder", None), "mask_patch_size", 1))
         for dataset in clip_datasets(loader.dataset):
             _check_seeds(loader)
+            _check_image_size(dataset.image_size, patch_size)
             coverage = measure_coverage(dataset.clips)
             print_log(describe_coverage(dataset.clips, coverage), logger="current")
             if stretch := describe_stretch(dataset.clips, dataset.image_size, patch_size):
                 print_log(stretch, logger="current")
             check_valid_fraction(dataset.clips, coverage)
+
+
+def _check_image_size(image_size: tuple[int, int], patch_size: int) -> None:
+    """Refuse a size that patches do not divide, before anything is written."""
+    fitting = tuple(max(1, round(side / patch_size)) * patch_size for side in image_size)
+    if fitting != tuple(image_size):
+        raise ConfigError(
+            f"image_size={tuple(image_size)} (height, width) is not a multiple of the encoder's "
+            f"patches of {patch_size} pixels; set train_dataloader.dataset.image_size={fitting}"
+        )
 
 
 def _check_seeds(loader: Any) -> None:

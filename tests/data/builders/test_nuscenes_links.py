@@ -43,6 +43,11 @@ def _equal_scene_names(tables):
         row["name"] = "scene-0061"
 
 
+def _scene_without_samples(tables):
+    tables["scene"].append({**tables["scene"][0], "token": "nothing", "name": "scene-0000",
+                            "first_sample_token": "", "last_sample_token": ""})  # fmt: skip
+
+
 REFUSED = {
     "prev of another object": (
         _previous_of_another_object, "has a prev of another instance \\(1 such"
@@ -52,6 +57,9 @@ REFUSED = {
         _twice_in_a_sample, "'second' annotates an instance a second time in the same sample"
     ),
     "file of two rows": (_one_file_for_two_rows, "names the file of an earlier row \\(1 such"),
+    "scene without samples": (
+        _scene_without_samples, "'nothing' has an empty first_sample_token \\(1 such"
+    ),
     "equal scene names": (_equal_scene_names, "has the name of an earlier scene"),
 }  # fmt: skip
 

@@ -115,6 +115,20 @@ def test_stretched_images_are_reported(tmp_path, lines):
     assert len(lines) == 1
 
 
+def test_images_of_many_proportions_get_no_circular_advice(tmp_path, lines):
+    """Each size would suggest the other one, which stretches as many images."""
+    for name, width in (("wide", 32), ("square", 16)):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            image = np.full((16, width, 3), number, np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), image)
+    index = build_frames_index([tmp_path], tmp_path / "index.arrow")
+    _train_on(_clips(index, 1))
+    assert lines[1].endswith(
+        "The images differ in their proportions, and no size fits more of them"
+    )
+
+
 @pytest.mark.parametrize(
     ("stored", "image_size", "patch_size", "expected"),
     [

@@ -165,13 +165,8 @@ def _check_keyframes(folder: Path, data: SensorData, keys: pa.Array, samples: pa
     key = join(folder, keys, data.token, column="sample.key_camera_token", table="sample_data",
                owners=samples)  # fmt: skip
     wrong = ~data.keyframe[key] | (data.sample[key] != np.arange(len(key)))
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        raise DataError(
-            f"{folder / 'sample'}.json: key_camera_token of {samples[first].as_py()!r} names "
-            f"{keys[first].as_py()!r}, which is not a keyframe of that sample; "
-            "download or unpack the tables again, or correct those of your own"
-        )
+    problem = "has a key_camera_token that does not name a keyframe of it"
+    tables.check_rows(folder, "sample", samples, wrong, problem)
 
 
 def _frames(
@@ -224,14 +219,8 @@ def _annotated_boxes(folder: Path, data: SensorData, frames: pa.Array) -> tuple[
     category = join(folder, strings([row.category_token for row in rows]),
                     tables.tokens_of(categories), column="object_ann.category_token",
                     table="category", owners=token)  # fmt: skip
-    unlabelled = ~data.keyframe[image]
-    if unlabelled.any():
-        first = int(np.flatnonzero(unlabelled)[0])
-        raise DataError(
-            f"{folder / 'object_ann'}.json: {token[first].as_py()!r} is a box in "
-            f"{image_keys[first].as_py()!r}, which is not a keyframe; "
-            "download or unpack the tables again, or correct those of your own"
-        )
+    problem = "is a box in an image that is not a keyframe"
+    tables.check_rows(folder, "object_ann", token, ~data.keyframe[image], problem)
     attribute = first_attributes(folder, "object_ann", rows, attributes)
     warn_of_automatic(folder, "object_ann", rows)
     corners = numbers((row.bbox for row in rows), len(rows), 4)

@@ -130,9 +130,8 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
     logs = read_table(folder, schema.Log, "log")
     scene_tokens, tokens = tables.tokens_of(scenes), tables.tokens_of(samples)
     names = [scene.name for scene in scenes]
-    repeated = np.array([name in names[:row] for row, name in enumerate(names)], bool)
     problem = "has the name of an earlier scene, so that splits could not tell them apart"
-    tables.check_rows(folder, "scene", scene_tokens, repeated, problem)
+    tables.check_rows(folder, "scene", scene_tokens, tables.repeats(names), problem)
     log_keys = strings([scene.log_token for scene in scenes])
     join(folder, log_keys, tables.tokens_of(logs),
          column="scene.log_token", table="log", owners=scene_tokens)  # fmt: skip
@@ -161,7 +160,7 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
     first_sample, sample_count = runs(timeline.scene, len(scenes))
     scene_section = {
         "token": scene_tokens,
-        "name": strings([scene.name for scene in scenes]),
+        "name": strings(names),
         "description": strings(descriptions),
         "split": strings([""] * len(scenes)),
         "described": [bool(text) for text in descriptions],

@@ -95,15 +95,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         "previous": previous_boxes(sample, track, timeline.previous, len(instances)),
         "crowd": np.zeros(len(rows)),
     }
-    unlinked = ((before < 0) & (after < 0))[order] & (boxes["previous"] >= 0)
-    if unlinked.any():
-        _log.warning(
-            "%s: %d of %d boxes have neither prev nor next, although the same instance is "
-            "annotated in the sample before; they get no velocity. Fill in prev and next",
-            folder / "sample_annotation.json",
-            int(unlinked.sum()),
-            len(rows),
-        )
+    _warn_of_missing_links(folder, ((before < 0) & (after < 0))[order], boxes["previous"])
     names = {
         "categories": [row.name for row in categories],
         "attributes": [row.name for row in attributes],
@@ -138,15 +130,34 @@ def _check_tracks(
         foreign = named & (track[other] != track)
         problem = f"has a {column} of another instance"
         tables.check_rows(folder, "sample_annotation", token, foreign, problem)
-        reversed_ = named & (sign * (timestamp - timestamp[other]) <= 0)
+        out_of_order = named & (sign * (timestamp - timestamp[other]) <= 0)
         order = "earlier" if sign > 0 else "later"
         problem = f"has a {column} that is not {order} than itself"
-        tables.check_rows(folder, "sample_annotation", token, reversed_, problem)
-    moments = np.stack([track, timestamp], axis=1)
-    _, first, inverse = np.unique(moments, axis=0, return_index=True, return_inverse=True)
-    repeated = first[inverse.ravel()] != np.arange(len(track))
+        tables.check_rows(folder, "sample_annotation", token, out_of_order, problem)
+    repeated = tables.repeats(zip(track.tolist(), timestamp.tolist(), strict=True))
     problem = "annotates an instance a second time in the same sample"
     tables.check_rows(folder, "sample_annotation", token, repeated, problem)
+
+
+def _warn_of_missing_links(
+    folder: Path, unlinked: NDArray[np.bool_], previous: NDArray[np.int64]
+) -> None:
+    """Warn of boxes without ``prev`` and ``next`` whose instance is in the sample before, too.
+
+    Args:
+        folder: folder of the tables.
+        unlinked: (M,) True for boxes with neither ``prev`` nor ``next``.
+        previous: (M,) box of the same instance in the sample before, -1 for none.
+    """
+    count = int((unlinked & (previous >= 0)).sum())
+    if count:
+        _log.warning(
+            "%s: %d of %d boxes have neither prev nor next, although the same instance is "
+            "annotated in the sample before; they get no velocity. Fill in prev and next",
+            folder / "sample_annotation.json",
+            count,
+            len(unlinked),
+        )
 
 
 def _solids(

@@ -181,9 +181,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
     plausibility.check_relative(folder, token, [row.filename for row in rows])
     path = strings([posix_name(row.filename) for row in rows])
     if pc.count_distinct(path).as_py() < len(path):
-        first: dict[str, int] = {}
-        repeated = [first.setdefault(name, row) != row for row, name in enumerate(path.to_pylist())]
-        tables.check_rows(folder, "sample_data", token, np.array(repeated, bool),
+        tables.check_rows(folder, "sample_data", token, tables.repeats(path.to_pylist()),
                           "names the file of an earlier row")  # fmt: skip
     return SensorData(
         token=token,
