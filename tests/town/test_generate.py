@@ -242,6 +242,16 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(tmp_path):
     assert not images[0] & images[1]
 
 
+def test_no_process_is_a_copy_of_this_one(tmp_path, monkeypatch):
+    """A copy made while another thread holds a lock would wait for it forever."""
+
+    def fork():
+        raise AssertionError("os.fork")
+
+    monkeypatch.setattr(os, "fork", fork)
+    generate_town(tmp_path / "town", workers=2, **SMALLEST)
+
+
 def test_a_folder_that_is_not_a_town_is_refused_and_unchanged(tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
