@@ -10,13 +10,18 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Integral, Real
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
+# What is accepted for an annotated type; numbers of NumPy and lists, too.
+_ACCEPTED: dict[Any, type] = {float: Real, int: Integral, Path: os.PathLike, tuple: Sequence}
 _in_python = ContextVar("in_python", default=False)
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -80,10 +85,8 @@ def _fits(value: Any, hint: Any) -> bool:
     kind = get_origin(hint) or hint
     if kind is UnionType:
         return any(_fits(value, each) for each in get_args(hint))
-    if kind is float:
-        kind = (int, float)
-    is_type = isinstance(kind, (type, tuple))  # not Any or a Literal
-    return not is_type or isinstance(value, kind)
+    kind = _ACCEPTED.get(kind, kind)
+    return not isinstance(kind, type) or isinstance(value, kind)  # a Literal is not a type
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Options in messages: flags on the command line, arguments in Python."""
 
 import ast
+from pathlib import Path, PurePath
 
+import numpy as np
 import pytest
 
 import drivemim
@@ -61,6 +63,28 @@ def test_flags_become_arguments(flags, arguments):
         refuse()
     assert str(error.value) == arguments
     assert as_spoken(flags) == flags
+
+
+def test_types_are_checked_as_python_users_expect():
+    @speaks_python
+    def take(
+        path: str | Path, size: tuple[int, int] | None = None, rate: float = 1.0, seed: int = 0
+    ) -> None:
+        """Take."""
+
+    for given in (
+        {"path": "a"}, {"path": Path("a"), "size": [1, 2]}, {"path": PurePath("a"), "rate": 1},
+        {"path": "a", "rate": np.float32(1), "seed": np.int64(1)}, {"path": "a", "size": None},
+    ):  # fmt: skip
+        take(**given)
+    for given, named in (
+        ({"path": 1}, "take: path must be str or Path, not int"),
+        ({"path": "a", "size": 3}, "take: size must be tuple or None, not int"),
+        ({"path": "a", "seed": "1"}, "take: seed must be int, not str"),
+        ({"path": "a", "sed": 1}, "take: got an unexpected keyword argument 'sed'"),
+    ):
+        with pytest.raises(TypeError, match=named):
+            take(**given)
 
 
 def test_the_options_of_a_message_can_be_pasted():

@@ -28,8 +28,7 @@ from drivemim.data.index.json_text import Content, JsonText
 from drivemim.data.index.source_files import fingerprints
 from drivemim.errors import DataError
 
-FIX = "download or unpack the tables again, or correct those of your own"
-"""What to do about broken tables, as the end of an error."""
+_FIX = "download or unpack the tables again, or correct those of your own"
 _SMALL_TABLE = 4 * 2**20
 """Size in bytes up to which the columns of all rows are checked; else only the first row's."""
 _log = logging.getLogger(__name__)
@@ -114,18 +113,18 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; the version folder must hold every table")
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty; {FIX}")
+        raise DataError(f"{path} is empty; {_FIX}")
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as view,
     ):
-        text = JsonText(path, view, begin=f"{path}: ", fix=FIX)
+        text = JsonText(path, view, begin=f"{path}: ", fix=_FIX)
         try:
             rows: list[RowType] = text.decode(list[cls])  # type: ignore[valid-type]  # cls is known at run time
         except msgspec.ValidationError as error:
             text.check_document()
-            raise DataError(f"{path}: {error}; {FIX}") from None
+            raise DataError(f"{path}: {error}; {_FIX}") from None
         unknown = _columns(text.content) - set(cls.__struct_fields__) - cls.ignored
     if unknown:
         _log.warning(
@@ -137,7 +136,7 @@ def read_table(folder: Path, cls: type[RowType], name: str) -> list[RowType]:
     tokens = Counter(row.token for row in rows)
     if len(tokens) < len(rows):
         twice = next(token for token, count in tokens.items() if count > 1)
-        raise DataError(f"{path} has the row {twice!r} more than once; {FIX}")
+        raise DataError(f"{path} has the row {twice!r} more than once; {_FIX}")
     return rows
 
 
@@ -205,7 +204,7 @@ def join(
             check_rows(folder, here, owners, lost & is_empty(keys), problem)
         raise DataError(
             f"{folder / table}.json lacks the row {keys[first].as_py()!r} that {column} of "
-            f"{owners[first].as_py()!r} names ({int(lost.sum())} such rows); {FIX}"
+            f"{owners[first].as_py()!r} names ({int(lost.sum())} such rows); {_FIX}"
         )
     return rows
 
@@ -229,7 +228,7 @@ def check_rows(
         first = int(np.flatnonzero(wrong)[0])
         raise DataError(
             f"{folder / table}.json: {tokens[first].as_py()!r} {problem} "
-            f"({int(wrong.sum())} such rows); {FIX}"
+            f"({int(wrong.sum())} such rows); {_FIX}"
         )
 
 
