@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 export PYTHON
 
-.PHONY: help setup check-env lint test test-fast demo study-camvid study-masking study-labels clean
+.PHONY: help setup check-env lint test test-fast demo study-recipes study-labels clean
 
 help:
 	@echo "make setup         install everything into .venv (the targets below run it themselves)"
@@ -13,8 +13,7 @@ help:
 	@echo "make test          all tests"
 	@echo "make test-fast     all tests except slow ones and those on real frames"
 	@echo "make lint          ruff, mypy, codespell and the import rules"
-	@echo "make study-camvid  pretraining against random initialisation on CamVid (at most 90 minutes)"
-	@echo "make study-masking mask strategies against each other, on the town and CamVid"
+	@echo "make study-recipes pretraining recipes against each other; options of the study in ARGS"
 	@echo "make study-labels  labels that pretraining saves; options of the study in ARGS"
 	@echo "make check-env     installed packages, and a fix for each problem"
 	@echo "make clean         remove work_dirs and caches; .venv stays"
@@ -44,11 +43,10 @@ test-fast: setup
 demo: setup
 	$(BIN)/python tools/demo.py $(ARGS)
 
-study-camvid: setup
-	$(BIN)/python tools/study_camvid.py $(ARGS)
-
-study-masking: setup
-	$(BIN)/python tools/study_masking.py $(ARGS)
+# For example: make study-recipes ARGS="tools/studies/comparisons/decoder_town.py
+# --work-dir work_dirs/recipes"
+study-recipes: setup
+	$(BIN)/python tools/study_recipes.py $(ARGS)
 
 # For example: make study-labels ARGS="CONFIG --index INDEX --train train --val val --iterations 300
 # --init random --init pretrained=EXPORT.safetensors --work-dir work_dirs/labels"

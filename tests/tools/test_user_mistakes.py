@@ -11,7 +11,7 @@ import pytest
 from drivemim.data.index.builders.frames import build_frames_index
 from workflow.steps import run_length
 
-CONFIG = "tools/studies/configs/pretrain/vit_micro_tube_camvid.py"
+CONFIG = "configs/pretrain/vit_micro_folder.py"
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def drive(tmp_path):
 
 def train(repository, drive, *arguments):
     index = drive.parent / "index.arrow"
-    places = [f"train_dataloader.dataset.datasets.{i}.index={index}" for i in (0, 1)]
-    options = ["--cfg-options", *places, "train_dataloader.batch_size=2", *run_length(4)]
+    place = f"train_dataloader.dataset.index={index}"
+    options = ["--cfg-options", place, "train_dataloader.batch_size=2", *run_length(4)]
     command = [sys.executable, "tools/train.py", CONFIG, "--work-dir", str(drive.parent / "run")]
     return subprocess.run(
         [*command, *options, *arguments],

@@ -1,0 +1,32 @@
+"""The pyramid decoder against one with fewer blocks, levels and channels, for the same time.
+
+docs/results/results.md has the commands that generate the town and build the two indices.
+"""
+
+_CONFIG = "configs/pretrain/vit_micro_town.py"
+
+recipes = {
+    "default": {"config": _CONFIG, "iterations": 4500},
+    "thin": {
+        "config": _CONFIG,
+        "iterations": 6700,
+        "options": {
+            "model.decoder.depth": 1,
+            "model.decoder.neck.scales": (1.0,),
+            "model.decoder.neck.out_channels": 32,
+        },
+    },
+}
+control = "default"
+options = {
+    "train_dataloader.dataset.index": "work_dirs/recipes/footage.arrow",
+    "optim_wrapper.optimizer.fused": True,
+}
+detector = {
+    "config": "configs/detection/atss_vit_micro_town.py",
+    "index": "work_dirs/recipes/town50.arrow",
+    "train": "train",
+    "val": "val",
+    "iterations": 500,
+}
+backbones = (0, 1, 2)

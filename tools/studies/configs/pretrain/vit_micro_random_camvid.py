@@ -1,7 +1,0 @@
-# Random masks on real frames.
-_base_ = [
-    '../_base_/pretrain_vit_micro.py', '../_base_/camvid_clips.py',
-    '../_base_/pretrain_600.py', '../../../../configs/_base_/runtime.py'
-]
-
-model = dict(decoder=dict(attention_scope='clip'))

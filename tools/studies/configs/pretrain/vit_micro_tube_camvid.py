@@ -1,9 +1,0 @@
-# Tube masks on real frames; they use no boxes (of CamVid or others).
-_base_ = [
-    '../_base_/pretrain_vit_micro.py', '../_base_/camvid_clips.py',
-    '../_base_/pretrain_600.py', '../../../../configs/_base_/runtime.py'
-]
-
-model = dict(
-    decoder=dict(attention_scope='clip'),
-    masking=dict(type='TubeMask'))

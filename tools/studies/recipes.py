@@ -1,0 +1,241 @@
+"""Recipe study: pretraining recipes compared by the detectors that start from their backbones.
+
+A recipe is a pretraining config with its number of iterations and options. Each is pretrained once
+per backbone seed, and a detector is fine-tuned from every backbone with every fine-tuning seed, and
+from random initialisation. Recipes are compared in pairs of the same two seeds. One backbone is a
+screen; a claim needs several, because backbones of one recipe differ as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from mmengine.config import Config
+
+from drivemim.config.loading import reading_errors
+from drivemim.config.shipped import find_config
+from drivemim.errors import ConfigError, did_you_mean
+from studies.label_efficiency.settings import METRICS, RANDOM, Init, LabelStudy
+from workflow.commands import export_step, last_checkpoint, train_step
+from workflow.steps import Group, Step
+
+SIDE_BY_SIDE = 2
+_PLAIN = (str, int, float, bool, tuple, list, type(None))
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A way to pretrain a backbone.
+
+    Attributes:
+        config: path or name of the pretraining config.
+        iterations: length of the pretraining.
+        options: dotted config keys to replace.
+        control: recipe that this one is compared with; by default the study's. A recipe and its
+            placebo name each other here.
+    """
+
+    config: str
+    iterations: int
+    options: dict[str, Any] = {}
+    control: str | None = None
+
+
+class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The detector that is fine-tuned from every backbone, and its data.
+
+    Attributes:
+        config: path or name of the detector config.
+        index: index of the labelled frames.
+        train: split that labels are taken from.
+        val: split that detectors are evaluated on; no pretraining may see its images.
+        iterations: length of the fine-tuning.
+        fractions: label fractions.
+        options: dotted config keys to replace.
+        metrics: names of metrics where higher is better.
+        allow_boxes_read: compare recipes whose pretraining read boxes of more labels than a
+            fraction has, or of ``val``, and mark them.
+    """
+
+    config: str
+    index: str
+    train: str
+    val: str
+    iterations: int
+    fractions: tuple[float, ...] = (0.1,)
+    options: dict[str, Any] = {}
+    metrics: tuple[str, ...] = METRICS
+    allow_boxes_read: bool = False
+
+
+class RecipeStudy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a recipe study. Paths are relative to the repository.
+
+    Attributes:
+        recipes: recipes by name.
+        control: recipe that the others are compared with.
+        detector: what is fine-tuned from the backbones.
+        backbones: seeds of pretraining.
+        seeds: seeds of fine-tuning and of its labels.
+        options: dotted config keys to replace in every pretraining, such as the index.
+    """
+
+    recipes: dict[str, Recipe]
+    control: str
+    detector: Detector
+    backbones: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    options: dict[str, Any] = {}
+
+    def control_of(self, name: str) -> str:
+        """Return the recipe that another is compared with."""
+        return self.recipes[name].control or self.control
+
+
+def read_study(path: Path, **changes: Any) -> RecipeStudy:
+    """Read the settings of a study.
+
+    Args:
+        path: a Python, JSON or YAML file with the attributes of :class:`RecipeStudy`. Names that
+            begin with an underscore are its own.
+        changes: attributes that replace those of the file, unless they are None.
+
+    Raises:
+        ConfigError: if the file cannot be read, or a setting is unknown or does not fit.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no study {path}")
+    with reading_errors(path):
+        settings = Config.fromfile(str(path)).to_dict()
+    settings |= {key: value for key, value in changes.items() if value is not None}
+    own = {key: value for key, value in settings.items() if not key.startswith("_")}
+    try:
+        study = msgspec.convert(own, RecipeStudy)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    _check(study, path)
+    return study
+
+
+def _check(study: RecipeStudy, path: Path) -> None:
+    named = {f"recipes.{name}.control": study.control_of(name) for name in study.recipes}
+    for key, name in {"control": study.control, **named}.items():
+        if name not in study.recipes:
+            raise ConfigError(
+                f"{path}: {key}={name!r} is not a recipe{did_you_mean(name, study.recipes)}"
+            )
+    for name, recipe in study.recipes.items():
+        Init.parse(f"{name}=x")
+        if recipe.iterations < 1:
+            raise ConfigError(f"{path}: recipes.{name}.iterations must be at least 1")
+    for key in ("backbones", "seeds"):
+        values = getattr(study, key)
+        if not values or len(set(values)) < len(values) or min(values) < 0:
+            raise ConfigError(f"{path}: {key}={values} must be different seeds, 0 or above")
+
+
+def pretraining_plan(study: RecipeStudy, work_dir: Path) -> list[Group]:
+    """Return the groups that pretrain and export every backbone; run as ``independent``.
+
+    Args:
+        study: settings of the study.
+        work_dir: folder of the runs.
+    """
+    wanted = [(name, seed) for seed in study.backbones for name in study.recipes]
+    groups: list[Group] = []
+    for at in range(0, len(wanted), SIDE_BY_SIDE):
+        together = wanted[at : at + SIDE_BY_SIDE]
+        groups.append(tuple(_pretrain_step(study, *each, work_dir) for each in together))
+        groups.append(tuple(_export_step(study, *each, work_dir) for each in together))
+    return groups
+
+
+def label_study(study: RecipeStudy, work_dir: Path, repository: Path) -> LabelStudy:
+    """Return the study that fine-tunes detectors from random initialisation and every backbone.
+
+    Args:
+        study: settings of the study.
+        work_dir: folder of the runs.
+        repository: folder that paths are relative to.
+
+    Raises:
+        ConfigError: if a setting of the detector does not fit.
+    """
+    detector = study.detector
+    backbones = [
+        Init(name=init_name(name, seed), backbone=repository / _export(work_dir, name, seed))
+        for seed in study.backbones
+        for name in study.recipes
+    ]
+    return LabelStudy(
+        config=_config(detector.config, repository),
+        index=repository / detector.index,
+        train=detector.train,
+        val=detector.val,
+        inits=(Init.parse(RANDOM), *backbones),
+        iterations=detector.iterations,
+        work_dir=work_dir / "detectors",
+        fractions=detector.fractions,
+        seeds=study.seeds,
+        options=_as_flags(detector.options),
+        metrics=detector.metrics,
+        allow_boxes_read=detector.allow_boxes_read,
+    )
+
+
+def init_name(recipe: str, backbone: int) -> str:
+    """Return the name of a backbone in the label study."""
+    return f"{recipe}.{backbone}"
+
+
+def pretraining_name(recipe: str, backbone: int) -> str:
+    """Return the name of the step that pretrains a backbone."""
+    return f"pretrain-{recipe}-{backbone}"
+
+
+def _pretrain_step(study: RecipeStudy, name: str, seed: int, work_dir: Path) -> Step:
+    recipe = study.recipes[name]
+    return train_step(
+        pretraining_name(name, seed),
+        f"Pretrain {name}, backbone {seed}",
+        recipe.config,
+        work_dir / "pretrain" / f"{name}-{seed}",
+        iterations=recipe.iterations,
+        seed=seed,
+        options=_as_flags({**study.options, **recipe.options}),
+    )
+
+
+def _export_step(study: RecipeStudy, name: str, seed: int, work_dir: Path) -> Step:
+    run = work_dir / "pretrain" / f"{name}-{seed}"
+    checkpoint = last_checkpoint(run, study.recipes[name].iterations)
+    return export_step(
+        f"export-{name}-{seed}",
+        f"Export {name}, backbone {seed}",
+        checkpoint,
+        _export(work_dir, name, seed),
+        reads=(f"{checkpoint}",),
+    )
+
+
+def _export(work_dir: Path, name: str, seed: int) -> Path:
+    return work_dir / "backbones" / f"{name}.{seed}.safetensors"
+
+
+def _config(name: str, repository: Path) -> Path:
+    path = repository / name
+    return path if path.is_file() else find_config(name)
+
+
+def _as_flags(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return options as ``--cfg-options`` takes them.
+
+    Raises:
+        ConfigError: for a value that the command line cannot hold.
+    """
+    for key, value in options.items():
+        if not isinstance(value, _PLAIN):
+            raise ConfigError(f"options[{key!r}]: set its keys one by one, not {value!r}")
+    return tuple(f"{key}={value}" for key, value in options.items())
