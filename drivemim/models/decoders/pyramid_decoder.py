@@ -102,16 +102,18 @@ class Level:
 class PyramidDecoder(BaseModule):
     """Predict the hidden patches from a pyramid over the completed feature map.
 
-    The blocks are as wide as the encoder's features. If the encoder returns maps of several stages
-    (a ResNet), one linear layer per stage maps a hidden patch's token to the patch's part of it.
+    If the encoder returns maps of several stages (a ResNet), one linear layer per stage maps a
+    hidden patch's token to the patch's part of it.
 
     Args:
         encoder: encoder of the features; their shapes are read from it.
         neck: config of the detector's neck, which takes a list of maps, such as
             ``SimpleFeaturePyramid`` for a ViT or ``mmdet.FPN`` over the stages of a ResNet.
+        embed_dims: channels of the blocks, a multiple of 4 and of ``num_heads``; None for the
+            encoder's. Linear layers map to and from another number.
         depth: number of blocks, at least 1.
-        num_heads: attention heads, a divisor of the encoder's channels.
-        mlp_ratio: hidden channels of a block's MLP, in multiples of the encoder's channels.
+        num_heads: attention heads.
+        mlp_ratio: hidden channels of a block's MLP, in multiples of ``embed_dims``.
         attention_scope: ``clip`` attends to the visible patches of all times and cameras, with
             embeddings of ray and time; ``frame`` to those of the patch's own image.
         attention_init: ``mimetic`` attends to neighbours sooner, see ``drivemim.models.mimetic``.
@@ -126,6 +128,7 @@ class PyramidDecoder(BaseModule):
         *,
         encoder: MaskedEncoder,
         neck: dict[str, Any],
+        embed_dims: int | None = None,
         depth: int = 2,
         num_heads: int = 8,
         mlp_ratio: float = 2.0,
@@ -135,13 +138,15 @@ class PyramidDecoder(BaseModule):
         super().__init__()
         check_attention_init(attention_init)
         check_attention_scope(attention_scope)
-        dims = encoder.patch_channels
-        if dims % 4 or dims % num_heads or depth < 1:
+        channels = encoder.patch_channels
+        dims = channels if embed_dims is None else embed_dims
+        if dims < 4 or dims % 4 or dims % num_heads or depth < 1:
             raise ValueError(
-                f"PyramidDecoder: the encoder's {dims} channels must be a multiple of 4 and of "
-                f"num_heads {num_heads}, and depth {depth} at least 1"
+                f"PyramidDecoder: {dims} channels (embed_dims, or the encoder's) must be a "
+                f"multiple of 4 and of num_heads {num_heads}, and depth {depth} at least 1"
             )
         self.embed_dims = dims
+        self.project = nn.Identity() if dims == channels else nn.Linear(channels, dims)
         self.attention_scope: AttentionScope = attention_scope
         self.mask_token = nn.Parameter(torch.zeros(dims))
         self.ray_time = RayTimeEmbedding(dims) if attention_scope == "clip" else None
@@ -152,6 +157,8 @@ class PyramidDecoder(BaseModule):
         self.to_stages = nn.ModuleList(
             nn.Linear(dims, stage.channels * stage.side**2) for stage in self.stages
         )
+        same = dims == channels or bool(self.stages)
+        self.to_map = nn.Identity() if same else nn.Linear(dims, channels)
         self.apply(initialize)
         if attention_init == "mimetic":
             for block in blocks:
@@ -159,7 +166,7 @@ class PyramidDecoder(BaseModule):
                 mimetic_(block.queries.weight, keys_DD, values_DD, block.proj.weight, num_heads)
         nn.init.normal_(self.mask_token, std=0.02)
         self.neck = MODELS.build(neck)
-        self.levels = _levels_of(self.neck, self.stages or (Stage(channels=dims, side=1),))
+        self.levels = _levels_of(self.neck, self.stages or (Stage(channels=channels, side=1),))
         self.out_channels = sum(level.channels * level.side**2 for level in self.levels)
 
     def forward(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
@@ -187,7 +194,7 @@ class PyramidDecoder(BaseModule):
     def _fill(self, tokens_XKD: Tensor, mask: PatchMask, clips: Clips) -> Tensor:
         """Predict tokens (X, J, D) of the hidden patches from visible ones of the frame or clip."""
         positions_XLD = self._positions(clips, mask.grid).expand(len(tokens_XKD), -1, -1)
-        context = tokens_XKD + gather_patches(positions_XLD, mask.visible)
+        context = self.project(tokens_XKD) + gather_patches(positions_XLD, mask.visible)
         queries = self.mask_token + gather_patches(positions_XLD, mask.hidden)
         if self.attention_scope == "clip":
             B = len(clips)
@@ -212,11 +219,11 @@ class PyramidDecoder(BaseModule):
     ) -> list[Tensor]:
         """Return the backbone's maps with the hidden patches filled in."""
         if not self.stages:
-            (h, w), X = mask.grid, len(filled_XJD)
-            map_XLD = filled_XJD.new_zeros(X, h * w, self.embed_dims)
-            map_XLD = scatter_patches(map_XLD, mask.visible, features.tokens_XKD)
-            map_XLD = scatter_patches(map_XLD, mask.hidden, filled_XJD)
-            return [unpatchify(map_XLD, mask.grid, 1)]
+            (h, w), filled_XJC = mask.grid, self.to_map(filled_XJD)
+            map_XLC = filled_XJC.new_zeros(len(filled_XJC), h * w, filled_XJC.shape[2])
+            map_XLC = scatter_patches(map_XLC, mask.visible, features.tokens_XKD)
+            map_XLC = scatter_patches(map_XLC, mask.hidden, filled_XJC)
+            return [unpatchify(map_XLC, mask.grid, 1)]
         completed = []
         stages = zip(self.stages, self.to_stages, features.maps_XCHW, strict=True)
         for stage, to_stage, map_XCHW in stages:

@@ -25,6 +25,22 @@ DECODERS: dict[str, tuple[tuple[Stage, ...], dict[str, Any]]] = {
             ),
         ),
     ),
+    "wide pyramid": (
+        (),
+        dict(
+            type="PyramidDecoder",
+            embed_dims=12,
+            neck=dict(type="SimpleFeaturePyramid", in_channels=8, out_channels=4, scales=(1.0,)),
+        ),
+    ),
+    "narrow pyramid over stages": (
+        STAGES,
+        dict(
+            type="PyramidDecoder",
+            embed_dims=4,
+            neck=dict(type="mmdet.FPN", in_channels=[6, 10], out_channels=4, num_outs=2),
+        ),
+    ),
     "pyramid over stages": (
         STAGES,
         dict(

@@ -57,6 +57,25 @@ def test_visible_features_are_unchanged_and_hidden_ones_filled_in(
         assert len(vectors[hidden].unique(dim=0)) == 4
 
 
+def test_blocks_of_another_width_leave_visible_features_unchanged(
+    clips: Clips, mask: Tensor
+) -> None:
+    assert not any("project" in name or "to_map" in name for name in build().state_dict())
+    decoder = build(embed_dims=12)
+    assert {each.shape for each in (decoder.project.weight, decoder.to_map.weight.T)} == {(12, 8)}
+    tokens = torch.randn(8, 2, 8)
+    masks = PatchMask.from_tensor(mask, 16, clips.valid_BTN)
+    filled: list[Tensor] = []
+    decoder.norm.register_forward_hook(lambda *each: filled.append(each[2]))
+    out = decoder(MaskedFeatures(tokens_XKD=tokens), masks, clips)
+    shown = ~mask.flatten(0, 2).flatten(1)
+    vectors = decoder.neck.seen[0].flatten(2).transpose(1, 2)
+    assert torch.equal(vectors[shown], tokens.flatten(0, 1))
+    expected = filled[0].reshape(2, 2, 2, 4, 12) @ decoder.to_map.weight.T + decoder.to_map.bias
+    torch.testing.assert_close(out, expected)
+    assert "to_map.weight" not in build((Stage(channels=3, side=1),), embed_dims=12).state_dict()
+
+
 def test_stages_are_completed_patch_by_patch(clips: Clips, mask: Tensor) -> None:
     stages = (Stage(channels=3, side=2), Stage(channels=5, side=1))
     decoder = build(stages=stages)
