@@ -78,6 +78,7 @@ def pretrain(
     resume: bool | str | Path = False,
     amp: bool = False,
     seed: int | None = None,
+    iterations: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> PretrainingRun:
     """Pretrain a backbone on unlabelled images.
@@ -93,6 +94,8 @@ def pretrain(
             checkpoint to go on from.
         amp: use mixed precision, bfloat16 if the device has it.
         seed: seed of the run.
+        iterations: length of the training, in place of the config's; warm-up and schedules are
+            scaled to it.
         options: other keys of the config to replace, dotted, like ``--cfg-options``.
 
     Returns:
@@ -122,6 +125,7 @@ def pretrain(
         resume=resume or None,
         amp=amp,
         seed=seed,
+        iterations=iterations,
         options=replaced,
     )
     return _finished_run(Path(runner.work_dir))

@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")
+    parser.add_argument(
+        "--iterations", type=int, help="length of the training; schedules are scaled to it"
+    )
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     add_trust_option(parser)
@@ -38,5 +41,6 @@ def main() -> None:
             amp=args.amp,
             launcher=args.launcher,
             seed=args.seed,
+            iterations=args.iterations,
             options=args.cfg_options,
         )

@@ -36,6 +36,7 @@ from drivemim.training.hooks.describe_run import DescribeRun
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.strict_load import StrictLoad
 from drivemim.training.schedule import check_schedule
+from drivemim.training.schedule_scaling import scale_training
 from drivemim.training.training_length import training_length
 from drivemim.training.work_dir import (
     NEWEST,
@@ -59,16 +60,16 @@ def train(
     amp: bool = False,
     launcher: str = "none",
     seed: int | None = None,
+    iterations: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Runner:
     """Train the model of a config to the end.
 
     Whatever the config says, a run draws from (seed, iteration, rank), stops at a loss that is not
     finite, writes every checkpoint completely or not at all, and refuses clips of which most frames
-    are missing. Clips, and items of a ``SeededDataset``, are drawn from their own seeds, which
-    ``SeededInfiniteSampler`` gives. Other data sets draw like an unbroken run only after a
-    checkpoint at the end of an epoch, and not with persistent workers. A run that is already
-    complete is compared with its checkpoint, and a log line says that nothing is left to train.
+    are missing. Clips, and items of a ``SeededDataset``, have seeds of their own; other data sets
+    draw like an unbroken run only from the end of an epoch, without persistent workers. A run that
+    is complete already is compared with its checkpoint, and trains nothing.
 
     Args:
         config: path of an MMEngine config, or name of a shipped one.
@@ -79,6 +80,7 @@ def train(
         amp: use mixed precision, bfloat16 if the device has it.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, like MMEngine's.
         seed: replaces the config's ``randomness.seed``; 0 if neither is set.
+        iterations: length in place of the config's; warm-up and schedules are scaled to it.
         options: dotted config keys to replace.
 
     Returns:
@@ -90,7 +92,7 @@ def train(
         NonFiniteLossError: if the loss is not finite.
     """
     cfg = _prepare(config, work_dir, launcher, options)
-    _check_training(cfg, config, amp)
+    _check_training(cfg, config, amp, iterations, options or {})
     checkpoint, trained = _choose_start(cfg, resume, seed)
     dump = dump_of(cfg)
     cfg.resume = checkpoint is not None
@@ -221,16 +223,27 @@ def _build(cfg: Config) -> Runner:
         return brief_console(dumps_nothing(kind)).from_cfg(cfg)
 
 
-def _check_training(cfg: Config, config: str | Path, amp: bool) -> None:
-    """Refuse settings that cannot be trained, or contradict each other; set mixed precision."""
+def _check_training(
+    cfg: Config,
+    config: str | Path,
+    amp: bool,
+    iterations: int | None,
+    options: Mapping[str, Any],
+) -> None:
+    """Set length and precision; refuse settings that cannot be trained or contradict each other."""
     for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
         if cfg.get(key) is None:
             raise ConfigError(f"{config} has no {key}: it cannot be trained")
+    is_set = "train_cfg.max_iters" in options
+    if iterations is not None:
+        if is_set:
+            raise ConfigError("--iterations and --cfg-options train_cfg.max_iters=N: give one")
+        scale_training(cfg, iterations)
     if amp:
         cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
     _check_accumulation(cfg)
     check_scaled_rate(cfg)
-    check_schedule(cfg)
+    check_schedule(cfg, scale_hint=is_set and cfg.train_cfg.get("max_epochs") is None)
 
 
 def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,9 @@ _LEAST = 1e-6  # fraction of the rate at which proposed steps end
 _WARM_UP_PART = 12  # a proposed warm-up takes 1/12 of the training
 
 
-def check_schedule(config: Config, epoch_length: int | None = None) -> None:
+def check_schedule(
+    config: Config, epoch_length: int | None = None, *, scale_hint: bool = False
+) -> None:
     """Refuse schedules that do not end with the training, or count other units than the loop.
 
     The check covers the schedulers of learning rate and momentum, the course of the learning rate,
@@ -40,6 +42,7 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     Args:
         config: config with ``train_cfg``; it is not checked if the length of its loop is unknown.
         epoch_length: iterations per epoch, if known.
+        scale_hint: whether ``--iterations`` would scale the schedule to this length.
 
     Raises:
         ConfigError: with every key to set.
@@ -49,7 +52,7 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
         return
     faults: list[str] = []
     fixes: dict[str, Any] = {}
-    for schedulers in _lists(config.get("param_scheduler"), "param_scheduler"):
+    for schedulers in scheduler_lists(config.get("param_scheduler"), "param_scheduler"):
         known = len(faults)
         _compare(schedulers, length, faults, fixes)
         check_lowest(config, schedulers, faults, fixes)
@@ -59,17 +62,24 @@ def check_schedule(config: Config, epoch_length: int | None = None) -> None:
     if not faults:
         return
     said = f"{length.key}={length.units}, but {'; '.join(faults)}"
+    if scale_hint:
+        said += f". Give --iterations {length.units} instead, which scales the schedule"
     if fixes:
         settings = " ".join(f"{key}={value}" for key, value in fixes.items())
         said += f". Set what belongs together: --cfg-options {length.key}={length.units} {settings}"
     raise ConfigError(said)
 
 
-def _lists(schedulers: Any, key: str) -> Iterator[dict[str, Mapping[str, Any]]]:
-    """Yield the schedulers of each optimizer by their keys, such as ``param_scheduler.1``."""
+def scheduler_lists(schedulers: Any, key: str) -> Iterator[dict[str, Mapping[str, Any]]]:
+    """Yield the schedulers of each optimizer by their keys, such as ``param_scheduler.1``.
+
+    Args:
+        schedulers: value of ``param_scheduler``.
+        key: its key.
+    """
     if isinstance(schedulers, Mapping) and "type" not in schedulers:
         for name, own in schedulers.items():
-            yield from _lists(own, f"{key}.{name}")
+            yield from scheduler_lists(own, f"{key}.{name}")
     elif isinstance(schedulers, Mapping):
         yield {key: schedulers}
     elif isinstance(schedulers, (list, tuple)):
