@@ -75,7 +75,7 @@ def pretrain(
     *,
     index: FrameIndex | str | Path | None = None,
     work_dir: str | Path | None = None,
-    resume: bool | str | Path = False,
+    resume: bool | str | Path | None = None,
     amp: bool = False,
     seed: int | None = None,
     iterations: int | None = None,
@@ -122,7 +122,7 @@ def pretrain(
     runner = train(
         config,
         work_dir=work_dir,
-        resume=resume or None,
+        resume=resume,
         amp=amp,
         seed=seed,
         iterations=iterations,

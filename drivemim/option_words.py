@@ -18,10 +18,11 @@ from contextvars import ContextVar
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 # What is accepted for an annotated type; numbers of NumPy and lists, too.
 _ACCEPTED: dict[Any, type] = {float: Real, int: Integral, Path: os.PathLike, tuple: Sequence}
+_COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _in_python = ContextVar("in_python", default=False)
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -70,7 +71,8 @@ def _check_types(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Non
     except TypeError as error:
         raise TypeError(f"{function.__name__}: {error}") from None
     for name, value in bound.arguments.items():
-        if not _fits(value, hints[name]):
+        collects = bound.signature.parameters[name].kind in _COLLECTING
+        if not collects and not _fits(value, hints[name]):
             wanted = " or ".join(
                 "None" if each is NoneType else getattr(each, "__name__", str(each))
                 for each in get_args(hints[name]) or (hints[name],)
@@ -85,8 +87,11 @@ def _fits(value: Any, hint: Any) -> bool:
     kind = get_origin(hint) or hint
     if kind is UnionType:
         return any(_fits(value, each) for each in get_args(hint))
-    kind = _ACCEPTED.get(kind, kind)
-    return not isinstance(kind, type) or isinstance(value, kind)  # a Literal is not a type
+    if kind is Any or kind is Literal:
+        return True
+    if isinstance(value, bool) and kind in (int, float):
+        return False
+    return isinstance(value, _ACCEPTED.get(kind, kind))
 
 
 @contextmanager

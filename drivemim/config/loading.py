@@ -108,6 +108,8 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     if is_dump(config):
         undo_run(config)
     for key in options or {}:
+        if not isinstance(key, str):
+            raise ConfigError(f"--cfg-options: {key!r} is not a dotted key")
         _check_option(config, key)
         _open(config, key)
     if options:

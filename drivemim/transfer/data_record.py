@@ -18,13 +18,14 @@ from drivemim.generated import is_generated
 from drivemim.transfer.frames_seen import record_frames
 from drivemim.transfer.mask_reads import boxes_from
 
-_SETTINGS = {
+ARGUMENTS = {
     "image_size": "image_size",
     "steps": "num_frames",
     "spacing": "frame_interval",
     "one_camera": "single_camera",
     "augment": "augment",
     "lidar_points": "lidar_points",
+    "drop_incomplete": "drop_incomplete",
 }
 """Arguments of ``ClipDataset`` by their names in records. Checkpoints and exports hold these names,
 so they stay."""
@@ -64,7 +65,7 @@ def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
         "cameras": None if part.get("cameras") is None else list(part["cameras"]),
         "boxes": boxes.get("type") if isinstance(boxes, Mapping) else boxes,
         "boxes_from": boxes_from(boxes),
-        **{name: plain(part.get(key, _DEFAULTS.get(key))) for name, key in _SETTINGS.items()},
+        **{name: plain(part.get(key, _DEFAULTS.get(key))) for name, key in ARGUMENTS.items()},
     }
     try:
         index = FrameIndex.open(part["index"], data_root=part.get("data_root"))

@@ -16,7 +16,8 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
     """Name the classes that read the boxes, tracks and lidar points of the data.
 
     A class lists in ``reads`` what it reads, like ``MaskStrategy``. A mask strategy that does not
-    is assumed to read everything.
+    is assumed to read everything, and so is a mask, decoder, target or teacher of a class that is
+    not found.
 
     Args:
         cfg: config of the run.
@@ -29,10 +30,15 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
     lidar = any(part["lidar_points"] for part in data)
     available = {"boxes": boxes, "tracks": boxes, "lidar": lidar}
     readers: dict[str, list[str]] = {kind: [] for kind in READABLE}
-    for part in dicts_in(cfg.get("model")):
+    model = cfg.get("model") or {}
+    others = map(model.get, ("decoder", "target", "teacher"))
+    with_clips = [*dicts_in(model.get("masking")), *others]
+    for part in dicts_in(model):
+        reads, name = _reads(part), short_type(part)
+        if reads is None:
+            reads = frozenset(READABLE if any(part is each for each in with_clips) else ())
         for kind in READABLE:
-            name = short_type(part)
-            if available[kind] and kind in _reads(part) and name not in readers[kind]:
+            if available[kind] and kind in reads and name not in readers[kind]:
                 readers[kind].append(name)
     return readers
 
@@ -54,11 +60,12 @@ def has_boxes(part: Mapping[str, Any]) -> bool:
     return part.get("boxes_from") != "annotations" or part.get("annotated_frames") != 0
 
 
-def _reads(part: Mapping[str, Any]) -> frozenset[str]:
-    kind = part.get("type")
+def _reads(part: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return what the class of a config's dict reads; None for a class that is not found."""
+    kind = part.get("type", dict)
     if isinstance(kind, str):
         scope, _, _ = kind.rpartition(".")
         kind = MASKS.get(current_name(kind)) or (
             MODELS.get(kind) if scope in ("", "drivemim") else None
         )
-    return frozenset(getattr(kind, "reads", ()))
+    return None if kind is None else frozenset(getattr(kind, "reads", ()))

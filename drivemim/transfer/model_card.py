@@ -15,12 +15,13 @@ from typing import Any
 
 from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation.results_file import CURVES
+from drivemim.transfer.card_limits import limits, records_of
 from drivemim.transfer.data_record import NO_TABLES
 from drivemim.transfer.mask_reads import has_boxes
 
 TITLE = "# Model card of "
 _MOST_NUMBERS = 60
-_UNKNOWN = "not known"
+_UNKNOWN, _NOT_READ = "not known", "not read"
 
 
 def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
@@ -92,72 +93,12 @@ def render_card(
     return f"{TITLE}{name}\n\n{body}\n"
 
 
-def limits(metadata: Mapping[str, Any]) -> list[str]:
-    """List the limits of the backbone's use that follow from its data alone."""
-    data = [part for record in _records(metadata) for part in record["data"] or ()]
-    read = [part for part in data if "unreadable" not in part]
-    lines = []
-    if len(read) < len(data) or not data:
-        lines.append("Some of its data could not be read when it was exported.")
-    lines += [
-        f"{Path(part['index']).name}: the frames that were seen are unknown; {part['unrecorded']}."
-        for part in read
-        if "unrecorded" in part
-    ]
-    for part in read:
-        lines += [f"{Path(part['index']).name}: {line}" for line in _part_limits(part)]
-    lines = list(dict.fromkeys(lines))
-    height, width = metadata["input_size"]
-    lines.append(f"Pretrained on images of {height} x {width} pixels; other sizes were not seen.")
-    lines.append(
-        "Its behaviour outside of its training data is unknown. Evaluate a detector on data from "
-        "the place and the cameras where it will be used."
-    )
-    lines.append("The data has licences of its own. Read them before you use or share the weights.")
-    return lines
-
-
-def _records(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the record of a pretraining, and those of all weights that it started from."""
-    yield metadata
-    for each in metadata["recipe"].get("earlier") or ():
-        yield from _records(each)
-
-
 def _all_data(metadata: Mapping[str, Any]) -> Iterator[str]:
     """Yield a paragraph per data set, those of earlier pretrainings last."""
-    for record in _records(metadata):
+    for record in records_of(metadata):
         earlier = "" if record is metadata else f"Data of the earlier {record['file']}:\n\n"
         for part in record["data"] or ():
             yield earlier + _data(part)
-
-
-def _part_limits(part: Mapping[str, Any]) -> Iterator[str]:
-    if part["generated"]:
-        yield "all images are generated; none is real."
-    if part["left_out_cameras"]:
-        yield f"cameras not seen: {', '.join(part['left_out_cameras'])}."
-    if len(part["cameras"]) == 1:
-        yield f"one camera only, {part['cameras'][0]}."
-    if not part["described_scenes"]:
-        yield "time of day and weather are not recorded."
-    else:
-        for word in ("night", "rain"):
-            if not part[f"{word}_scenes"]:
-                yield f"no scene's description mentions {word}."
-        if part["night_scenes"] == part["scenes"]:
-            yield "every scene is at night."
-    if not sum(part["objects"].values()):
-        yield "no annotations, so it is unknown which objects occur."
-    else:
-        for name in ("pedestrian", "vehicle"):
-            if not part["objects"][name]:
-                yield f"no {name} is annotated."
-    if part["uncalibrated_frames"]:
-        yield (
-            f"calibration is assumed, not measured, in {part['uncalibrated_frames']} of "
-            f"{part['frames']} frames."
-        )
 
 
 def _summary(metadata: Mapping[str, Any]) -> str:
@@ -213,19 +154,19 @@ def _data(part: Mapping[str, Any]) -> str:
 def _recipe(metadata: Mapping[str, Any]) -> str:
     recipe = metadata["recipe"]
     rows = {
-        "masks": _config(recipe["masking"]),
-        **{kind: _read(kind, recipe, metadata["data"]) for kind in ("boxes", "tracks", "lidar")},
+        "masks": _all_masks(metadata),
+        **{kind: _all_reads(kind, metadata) for kind in ("boxes", "tracks", "lidar")},
         "started from": _started_from(recipe),
         "mask schedule": _configs(recipe["mask_schedule"]) or "none",
         "target": _config(recipe["target"]),
         "decoder": _config(recipe["decoder"]),
-        "teacher": _config(recipe["guide"]) if recipe["guide"] else "none",
+        "teacher": _config(recipe["teacher"]) if recipe["teacher"] else "none",
         "iterations": recipe["iterations"],
         "clips per batch": recipe["batch_size"],
         "processes": recipe["processes"],
         "clips seen": recipe["clips"],
         "frames per clip": recipe["frames_per_clip"],
-        "frames seen": recipe["frames_seen"],
+        "frames seen, missing ones included": recipe["frames_seen"],
         "optimizer": _config(recipe["optimizer"]),
         "settings of its wrapper": _config(recipe["optimizer_settings"]),
         "wrapper": recipe["precision"],
@@ -249,11 +190,36 @@ def _started_from(recipe: Mapping[str, Any]) -> str:
     return "; ".join(names)
 
 
+def _all_masks(metadata: Mapping[str, Any]) -> str:
+    """Format the masks, also those of the pretrainings that it started from."""
+    own, *earlier = records_of(metadata)
+    found = [
+        f"{_config(mask) if mask else _UNKNOWN} ({record['file']})"
+        for record in earlier
+        if (mask := record["recipe"].get("masking")) != own["recipe"]["masking"]
+    ]
+    return "; before: ".join([_config(own["recipe"]["masking"]), *found])
+
+
+def _all_reads(kind: str, metadata: Mapping[str, Any]) -> str:
+    """Say what reads boxes, tracks or lidar, also in the pretrainings that it started from."""
+    own, *earlier = records_of(metadata)
+    found = []
+    for record in earlier:
+        if record["data"] is None:
+            found.append(f"{_UNKNOWN} ({record['file']})")
+        elif (text := _read(kind, record["recipe"], record["data"])) != _NOT_READ:
+            found.append(f"{text} ({record['file']})")
+    return "; before: ".join([_read(kind, own["recipe"], own["data"]), *found])
+
+
 def _read(kind: str, recipe: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> str:
     """Say which classes read boxes, tracks or lidar, and where boxes come from."""
-    readers = ", ".join(recipe["reads"][kind])
+    # Older exports record only whether masks read boxes.
+    reads = recipe.get("reads") or {"boxes": ["its masks"] * bool(recipe.get("masks_use_boxes"))}
+    readers = ", ".join(reads.get(kind, ()))
     if not readers:
-        return "not read"
+        return _NOT_READ
     if kind != "boxes":
         return f"read by {readers}"
     origins = {part["boxes_from"]: part["boxes"] for part in data if has_boxes(part)}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from mmengine.config import Config
@@ -16,38 +17,50 @@ from mmengine.logging import print_log
 
 from drivemim.config.embedded import embedded_config
 from drivemim.errors import CheckpointError
-from drivemim.transfer.data_record import describe_data
+from drivemim.transfer.data_record import ARGUMENTS, describe_data, plain
 from drivemim.transfer.mask_reads import describe_reads
-from drivemim.transfer.recipe import initial_weights_of
+from drivemim.transfer.recipe import begin_counts, continue_counts, initial_weights_of
 from drivemim.transfer.weights_file import read_weights
 
 KEY = "pretraining"
 """Key of the record in a checkpoint's ``meta``."""
+# Which frames a data set has is compared by ``seen``, and the rest of these follows from it.
+_OF_FRAMES = frozenset({
+    "index", "chosen", "cameras", "left_out_cameras", "seen", "frames", "scenes", "night_scenes",
+    "rain_scenes", "described_scenes", "annotated_frames", "uncalibrated_frames", "stored_sizes",
+    "objects", "tables", "source", "version", "generated", "unreadable", "unrecorded",
+})  # fmt: skip
 _UNRECORDED = (
     "its checkpoint has no record from when training began, and the index may have changed since"
 )
 
 
-def describe_pretraining(cfg: Config) -> dict[str, Any]:
+def describe_pretraining(cfg: Config, processes: int = 1) -> dict[str, Any]:
     """Describe the data and the initial weights of a run that begins.
 
     Args:
         cfg: config of the run.
+        processes: number of training processes.
 
     Returns:
-        ``data``, from ``describe_data``, and ``recipe``. The recipe has ``reads``, from
-        ``describe_reads``; ``started_from``, the weights files that the run starts from, or None;
-        and ``earlier``, one such record per weights file, with its ``file``. ``data`` of an earlier
-        record is None if nothing is known of it.
+        ``data``, from ``describe_data``; ``counts``, from ``begin_counts``; and ``recipe``. The
+        recipe has ``masking``, the config of the masks; ``reads``, from ``describe_reads``;
+        ``started_from``, the weights files that the run starts from, or None; and ``earlier``, one
+        such record per weights file, with its ``file``. ``data`` of an earlier record is None if
+        nothing is known of it.
     """
     data, initial = describe_data(cfg), initial_weights_of(cfg)
     recipe = {
+        "masking": plain((cfg.get("model") or {}).get("masking")),
         "reads": describe_reads(cfg, data),
         "started_from": " and ".join(initial) or None,
         "earlier": [_record_of_initial_weights(path) for path in initial],
     }
     # Only JSON types: a checkpoint holds no other objects.
-    record: dict[str, Any] = json.loads(json.dumps({"data": data, "recipe": recipe}))
+    counts = begin_counts(cfg, data, processes)
+    record: dict[str, Any] = json.loads(
+        json.dumps({"data": data, "recipe": recipe, "counts": counts})
+    )
     return record
 
 
@@ -65,6 +78,7 @@ def pretraining_of(cfg: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(recorded := meta.get(KEY), dict):
         return recorded
     record = describe_pretraining(cfg)
+    record["counts"] = None
     for part in record["data"]:
         if "unreadable" not in part:
             part |= {"annotated_frames": None, "seen": None, "unrecorded": _UNRECORDED}
@@ -91,25 +105,39 @@ def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | No
 
 
 def describe_change(now: Mapping[str, Any], before: Mapping[str, Any]) -> str | None:
-    """Say that a resumed run goes on with other data or readers; None if they are the same.
+    """Say what a resumed run reads that differs; None if it is the same.
+
+    Frames are compared by content: an index may move, and scenes have several names.
 
     Args:
         now: record of the run as it resumes.
         before: record of the checkpoint that it resumes from.
     """
-    if now["data"] != before["data"]:
-        indices = [
-            " and ".join(part["index"] for part in record["data"] or ()) or "no index"
-            for record in (before, now)
-        ]
-        return (
-            f"The data differ from those that the checkpoint was trained on: {indices[0]} before, "
-            f"{indices[1]} now (the index, its frames or the data set's settings). The order of "
-            "clips goes on as if they were the same; exports name both"
-        )
-    if now["recipe"]["reads"] != before["recipe"].get("reads"):
-        return "Masks, teacher or targets read other boxes or lidar than before; exports name both"
-    return None
+    then, today = before["data"] or [], now["data"]
+    if len(then) != len(today):
+        changes = [f"{len(then)} data sets before, {len(today)} now"]
+    else:
+        changes = list(chain.from_iterable(map(_differences, then, today)))
+    masks = [record["recipe"].get("masking") for record in (before, now)]
+    if None not in masks and masks[0] != masks[1]:
+        changes.append(f"masking={masks[0]} before, {masks[1]} now")
+    elif now["recipe"]["reads"] != before["recipe"].get("reads"):
+        changes.append("masks, teacher or target read other boxes, tracks or lidar")
+    if not changes:
+        return None
+    return (
+        f"The run goes on with other data or settings: {'; '.join(changes)}. Clips are drawn as if "
+        "nothing had changed; exports name both"
+    )
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings of a data set that differ, and that its frames differ."""
+    for key in sorted(then.keys() & now.keys() - _OF_FRAMES):
+        if then[key] != now[key]:
+            yield f"{ARGUMENTS.get(key, key)}={then[key]} before, {now[key]} now"
+    if then.get("seen") != now.get("seen"):
+        yield f"frames of {then['index']} before, of {now['index']} now"
 
 
 def continue_record(
@@ -127,14 +155,16 @@ def continue_record(
         the checkpoint's as an earlier record.
     """
     before = checkpoint_record(meta, checkpoint)
+    counts = continue_counts(now["counts"], (before or {}).get("counts"), meta.get("iter"))
     if before is not None and isinstance(meta.get(KEY), dict):
         if (change := describe_change(now, before)) is None:
-            return before
+            return {**before, "counts": counts}
         print_log(f"{checkpoint}: {change}", logger="current", level=logging.WARNING)
     earlier = {"file": checkpoint, **(before or _UNKNOWN)}
     return {
         "data": now["data"],
         "recipe": {**now["recipe"], "started_from": checkpoint, "earlier": [earlier]},
+        "counts": counts,
     }
 
 
@@ -158,6 +188,6 @@ def _read_initial_weights(path: str) -> dict[str, Any] | None:
         return checkpoint_record(meta, path) if isinstance(meta, dict) else None
     if "data" not in metadata or "recipe" not in metadata:
         return None
-    kept = ("reads", "masks_use_boxes", "started_from", "earlier")
+    kept = ("masking", "reads", "masks_use_boxes", "started_from", "earlier")
     recipe = {key: metadata["recipe"][key] for key in kept if key in metadata["recipe"]}
     return {"data": metadata["data"], "recipe": recipe}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from mmengine.config import Config
 
 from drivemim.config.loading import dicts_in, short_type
 from drivemim.transfer.data_record import frames_per_clip, plain
-
-_PROCESSES = re.compile(r"^\s*GPU number: (\d+)\s*$", re.MULTILINE)
 
 
 def describe_recipe(
@@ -29,15 +26,11 @@ def describe_recipe(
 
     Returns:
         Parts of the config, numbers of clips and frames seen, and the last losses logged. Unknown
-        values are None: the number of processes without a log, and the counts that need it.
+        values are None, such as the counts of a checkpoint that does not record them.
     """
     model, optim = plain(cfg.model.to_dict()), plain(cfg.get("optim_wrapper") or {})
-    batch = (cfg.get("train_dataloader") or {}).get("batch_size")
-    processes, iterations = _processes(cfg, Path(checkpoint)), meta.get("iter")
-    clips = None
-    if None not in (batch, processes, iterations):
-        clips = batch * processes * iterations  # type: ignore[operator]  # none of them is None
-    per_clip = frames_per_clip(pretraining["data"])
+    iterations, counts = meta.get("iter"), pretraining.get("counts") or {}
+    clips, frames = count_until(counts, iterations)
     hooks = [plain(hook) for hook in cfg.get("custom_hooks") or ()]
     return {
         "masking": model.get("masking"),
@@ -45,13 +38,13 @@ def describe_recipe(
         "mask_schedule": [hook for hook in hooks if short_type(hook) == "MaskSchedule"],
         "target": model.get("target"),
         "decoder": model.get("decoder"),
-        "guide": model.get("teacher"),
+        "teacher": model.get("teacher"),
         "iterations": iterations,
-        "batch_size": batch,
-        "processes": processes,
+        "batch_size": (cfg.get("train_dataloader") or {}).get("batch_size"),
+        "processes": counts.get("processes"),
         "clips": clips,
-        "frames_per_clip": per_clip,
-        "frames_seen": None if clips is None or per_clip is None else clips * per_clip,
+        "frames_per_clip": frames_per_clip(pretraining["data"]),
+        "frames_seen": frames,
         "optimizer": optim.get("optimizer"),
         "optimizer_settings": {
             key: value for key, value in optim.items() if key not in ("type", "optimizer")
@@ -83,16 +76,51 @@ def initial_weights_of(cfg: Config) -> list[str]:
     return list(dict.fromkeys(str(path) for path in found if path))
 
 
-def _processes(cfg: Config, checkpoint: Path) -> int | None:
-    """Return the number of training processes; None if it changed or is unknown."""
-    found = {
-        int(number)
-        for log in checkpoint.parent.glob("*/*.log")
-        for number in _PROCESSES.findall(log.read_text(errors="replace"))
+def begin_counts(cfg: Config, data: list[dict[str, Any]], processes: int) -> dict[str, Any]:
+    """Return what a run that begins needs for counting the clips and frames that it has seen.
+
+    Args:
+        cfg: config of the run.
+        data: from ``describe_data``.
+        processes: number of training processes.
+    """
+    batch = (cfg.get("train_dataloader") or {}).get("batch_size")
+    return {
+        "processes": processes,
+        "clips_per_iteration": None if batch is None else batch * processes,
+        "frames_per_clip": frames_per_clip(data),
+        "since": 0,
+        "before": [0, 0],
     }
-    if not found and cfg.get("launcher") == "none":
-        return 1
-    return found.pop() if len(found) == 1 else None
+
+
+def continue_counts(
+    now: Mapping[str, Any], before: Mapping[str, Any] | None, iteration: int | None
+) -> dict[str, Any]:
+    """Return the counts of a run that is resumed, perhaps with other batches or clips.
+
+    Args:
+        now: from :func:`begin_counts`.
+        before: counts of the checkpoint; None if it records none.
+        iteration: iteration of the checkpoint.
+    """
+    return {**now, "since": iteration, "before": list(count_until(before or {}, iteration))}
+
+
+def count_until(counts: Mapping[str, Any], iteration: int | None) -> tuple[int | None, int | None]:
+    """Return the numbers of clips and frames seen until an iteration; None for unknown ones.
+
+    Frames that a clip lacks count as seen: a camera that is absent, or a time after the last frame.
+    """
+    since, per_iteration = counts.get("since"), counts.get("clips_per_iteration")
+    if iteration is None or since is None or per_iteration is None:
+        return None, None
+    clips_before, frames_before = counts["before"]
+    clips, per_clip = (iteration - since) * per_iteration, counts["frames_per_clip"]
+    return (
+        None if clips_before is None else clips_before + clips,
+        None if frames_before is None or per_clip is None else frames_before + clips * per_clip,
+    )
 
 
 def _last_log(checkpoint: Path, iterations: int | None) -> dict[str, Any] | None:

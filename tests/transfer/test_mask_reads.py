@@ -87,6 +87,19 @@ def test_a_users_strategy_without_reads_reads_everything(monkeypatch):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["Nope.MyMask", "MyMask", "mypkg.MyObjectMask"])
+def test_a_class_that_is_not_found_reads_everything(name):
+    short = name.rpartition(".")[2]
+    everything = {"boxes": [short], "tracks": [short], "lidar": []}
+    assert reads({"type": name}) == everything
+    assert reads({"type": "CausalMask", "background": {"type": name}}) == everything
+    for part in ("target", "teacher", "decoder"):
+        assert reads({"type": "RandomMask"}, **{part: {"type": name}}) == everything
+    # A backbone gets images only.
+    assert reads({"type": "RandomMask"}, encoder={"backbone": {"type": name}}) == NOTHING
+    assert reads({"type": "RandomMask"}, target={"type": "NormalizedPixels", "eps": 1}) == NOTHING
+
+
 def test_initial_weights_of_a_run():
     def start(**config):
         return initial_weights_of(Config({"model": {}, **config}))

@@ -16,7 +16,12 @@ from drivemim.training.run import train
 from drivemim.transfer.data_record import describe_data, frames_per_clip
 from drivemim.transfer.exporting import export_backbone, read_export
 from drivemim.transfer.model_card import limits, read_card_results, render_card
-from drivemim.transfer.recipe import describe_recipe
+from drivemim.transfer.recipe import (
+    begin_counts,
+    continue_counts,
+    count_until,
+    describe_recipe,
+)
 
 RESULTS = {
     "linear": {"mAP": 0.123456789, "count": 75995, "missing": float("nan")},
@@ -173,7 +178,7 @@ def test_the_recipe_is_that_of_the_config_and_the_log(tables):
         "processes": "1",
         "clips seen": "6",  # 2 iterations of 3
         "frames per clip": "2",  # 2 steps of one camera
-        "frames seen": "12",
+        "frames seen, missing ones included": "12",
         "optimizer": "AdamW(lr=0.01)",
         "settings of its wrapper": "dict(clip_grad=dict(max_norm=1.0), constructor=LayerDecay, "
         "paramwise_cfg=dict(decay_rate=0.8))",
@@ -230,6 +235,39 @@ def test_limits_follow_from_the_data(card):
     assert "Some of its data" in changed(unreadable="gone")
 
 
+def test_a_limit_holds_for_all_data_that_the_weights_saw(card):
+    metadata = copy.deepcopy(card[1])
+    (part,) = metadata["data"]
+    night = {**part, "night_scenes": 1, "cameras": ["CAM_BACK"], "left_out_cameras": ["CAM_FRONT"],
+             "image_size": [32, 48]}  # fmt: skip
+    other = {**part, "index": "elsewhere/small.arrow", "rain_scenes": 1}
+    reads = {"boxes": ["ObjectMask"], "tracks": [], "lidar": []}
+    earlier = {"file": "first.pth", "data": [night, other],
+               "recipe": {"reads": reads, "masking": {"type": "ObjectMask"}}}  # fmt: skip
+    metadata["recipe"] |= {"started_from": "first.pth", "earlier": [earlier],
+                           "masking": {"type": "RandomMask"},
+                           "reads": {kind: [] for kind in reads}}  # fmt: skip
+    lines = limits(metadata)
+    # One index has two parts; files of one name are told apart.
+    assert f"{part['index']}: no scene's description mentions rain." in lines
+    assert "elsewhere/small.arrow: no scene's description mentions night." in lines
+    assert "elsewhere/small.arrow: cameras not seen: CAM_BACK." in lines
+    text = " ".join(lines)
+    assert f"{part['index']}: no scene's description mentions night" not in text
+    assert f"{part['index']}: cameras not seen" not in text
+    assert f"{part['index']}: one camera" not in text
+    assert "images of 64 x 96 and 32 x 48 pixels; other sizes were not seen." in text
+    rows = rows_of("# Recipe" + render_card("x", metadata).partition("## Recipe")[2])["Recipe"]
+    assert rows["masks"] == "RandomMask(); before: ObjectMask() (first.pth)"
+    assert rows["boxes"] == "not read; before: annotated, read by ObjectMask (first.pth)"
+    assert rows["lidar"] == "not read"
+    metadata["recipe"]["earlier"] = [{"file": "foreign.pth", "data": None, "recipe": {}}]
+    lines = limits(metadata)
+    assert "The data of foreign.pth, whose weights it started from, is unknown." in lines
+    assert "Pretrained on images of 64 x 96 pixels." in lines
+    assert "| boxes | not read; before: not known (foreign.pth) |" in render_card("x", metadata)
+
+
 def test_data_are_counted_as_they_are_chosen(index, tmp_path):
     def described(**part):
         loader = {"dataset": {"index": str(index), "image_size": (64, 96), **part}}
@@ -260,8 +298,8 @@ def test_data_are_counted_as_they_are_chosen(index, tmp_path):
 def metadata_of(part):
     """The least a card needs, with nothing known."""
     recipe = dict.fromkeys(
-        ("masking", "target", "decoder", "guide", "iterations", "batch_size", "processes", "clips",
-         "frames_per_clip", "frames_seen", "optimizer", "optimizer_settings", "precision",
+        ("masking", "target", "decoder", "teacher", "iterations", "batch_size", "processes",
+         "clips", "frames_per_clip", "frames_seen", "optimizer", "optimizer_settings", "precision",
          "schedule", "averaged", "seed", "last_log")
     )  # fmt: skip
     return {
@@ -279,36 +317,43 @@ def test_unknown_facts_are_reported():
     text = render_card("x", metadata_of(GONE))
     rows = rows_of(text)
     assert rows["Data"]["counts"] == "not known: gone"
-    assert {rows["Recipe"][key] for key in ("frames seen", "processes", "iterations")} == {
-        "not known"
-    }
+    keys = ("frames seen, missing ones included", "processes", "iterations")
+    assert {rows["Recipe"][key] for key in keys} == {"not known"}
     assert "training loss is unknown" in text
     assert "has no results of these weights" in text
     assert "checkpoint='x.pth'" in text  # a ResNet needs nothing of DriveMIM
 
 
-def test_a_log_with_other_numbers_of_processes(run, tmp_path):
-    """Resumed on another number of GPUs, what was seen is not known; nor are later losses its."""
+def test_losses_after_the_checkpoint_are_not_its(run, tmp_path):
     import shutil
 
     copied = tmp_path / "run"
     shutil.copytree(run.parent, copied)
     (copied / "later" / "vis_data").mkdir(parents=True)
-    (copied / "later" / "later.log").write_text("    GPU number: 4\n")
     lines = [{"loss": 0.5, "iter": 2}, {"loss": 0.1, "iter": 3}]
     (copied / "later" / "vis_data" / "scalars.json").write_text(
         "\n".join(json.dumps(line) for line in lines) + '\n{"loss": 0.'
     )
     recipe = export_backbone(copied / "iter_2.pth", tmp_path / "x.safetensors")["recipe"]
-    assert (recipe["processes"], recipe["clips"], recipe["frames_seen"]) == (None, None, None)
     assert recipe["last_log"]["losses"] == {"loss": 0.5}
     assert recipe["last_log"]["iteration"] == 2
 
 
-@pytest.mark.parametrize(("launcher", "processes"), [("none", 1), ("pytorch", None)])
-def test_without_a_log_only_a_run_without_launcher_is_known(tmp_path, launcher, processes):
-    cfg = Config({"model": {}, "launcher": launcher})
-    assert describe_recipe(cfg, {}, tmp_path / "iter_2.pth", NOTHING)["processes"] == processes
+def test_a_resumed_run_counts_each_part_by_its_own_batch():
+    """2 iterations of 3 x 4 clips of 2 frames, then 5 of 8 x 1 clips of 6 frames."""
+    cfg = Config({"train_dataloader": {"batch_size": 3}})
+    first = begin_counts(cfg, [{"one_camera": True, "cameras": None, "steps": 2}], 4)
+    assert count_until(first, 2) == (24, 48)
+    cfg = Config({"train_dataloader": {"batch_size": 8}})
+    data = [{"one_camera": False, "cameras": ["a", "b"], "steps": 3}]
+    second = continue_counts(begin_counts(cfg, data, 1), first, 2)
+    assert count_until(second, 7) == (24 + 40, 48 + 240)
+    assert count_until(continue_counts(second, second, 7), 8) == (72, 48 + 240 + 48)
+    # What is unknown stays unknown: a checkpoint without counts, clips of several lengths.
+    assert count_until(continue_counts(second, None, 2), 7) == (None, None)
+    assert count_until({**second, "frames_per_clip": None}, 7) == (64, None)
+    cfg = Config({"model": {}})
+    assert describe_recipe(cfg, {"iter": 3}, "iter_3.pth", NOTHING)["clips"] is None
 
 
 @pytest.mark.parametrize(

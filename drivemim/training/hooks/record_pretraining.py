@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 
 from drivemim.registry import HOOKS
@@ -35,7 +35,7 @@ class RecordPretraining(Hook):
         """Make the record."""
         if not is_main_process():
             return
-        self.record = describe_pretraining(runner.cfg)
+        self.record = describe_pretraining(runner.cfg, get_world_size())
         if self.resumed_meta is not None:
             checkpoint = str(runner.cfg.get("load_from"))
             self.record = continue_record(self.record, self.resumed_meta, checkpoint)

@@ -129,6 +129,19 @@ def test_boxes_of_val_need_both_words(check, saw):
     assert "boxes of 10 of the 10 frames of val, more labels" in notes.sentences[0]
 
 
+def test_the_most_that_any_backbone_read_is_marked(check, saw):
+    """One backbone read more boxes of train, and the other those of val."""
+    notes = check(
+        saw("train", masking="ObjectMask"), saw("val", masking="ObjectMask"),
+        transductive=True, allow_boxes_read=True, fractions=(1.0,),
+    )["tried"]  # fmt: skip
+    assert notes.marks == "†‡"
+    assert notes.sentences[0] == (
+        "its pretraining read the annotated boxes of 20 of the 20 frames of train and 10 of the 10 "
+        "frames of val, more labels than its row says"
+    )
+
+
 def test_boxes_without_labels_do_not_count_as_labels(check, saw):
     moving = saw("train", masking="ObjectMask", boxes="MotionBoxes", num_frames=2)
     assert check(moving) == {"tried": InitNotes()}

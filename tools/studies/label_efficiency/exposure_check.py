@@ -112,10 +112,16 @@ def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone
     marks, lines = "", []
     reading = [each for each in backbones if each.record.annotated]
     if reading:
-        worst = max(reading, key=lambda each: _many(each.in_train))
-        much = _many(worst.in_train) > fewest or _many(worst.in_val) > 0
+        # Backbones of one initialisation may differ: the most that one of them read counts.
+        in_train, in_val = (
+            max((getattr(each, name) for each in reading), key=_many)
+            for name in ("in_train", "in_val")
+        )
+        much = _many(in_train) > fewest or _many(in_val) > 0
         marks += BOXES_MARK * much
-        lines.append(_boxes_read(study, worst) + ", more labels than its row says" * much)
+        lines.append(
+            _boxes_read(study, in_train, in_val) + ", more labels than its row says" * much
+        )
     seen = max(backbones, key=lambda each: each.in_val.images or 0).in_val
     if seen.images:
         marks += TRANSDUCTIVE_MARK
@@ -129,11 +135,11 @@ def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone
     return InitNotes(marks=marks, sentences=tuple(dict.fromkeys(lines)))
 
 
-def _boxes_read(study: LabelStudy, backbone: _Backbone) -> str:
+def _boxes_read(study: LabelStudy, in_train: Exposure, in_val: Exposure) -> str:
     counts = [
         f"{'an unknown number' if each.boxes is None else each.boxes} of the {each.frames} frames "
         f"of {split}"
-        for each, split in ((backbone.in_train, study.train), (backbone.in_val, study.val))
+        for each, split in ((in_train, study.train), (in_val, study.val))
         if each.boxes != 0 and not each.boxes_unknown_by_initial_weights
     ]
     where = " and ".join(counts) or "frames of other data"
