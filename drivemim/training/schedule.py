@@ -28,6 +28,8 @@ _EARLIEST = 0.1  # fraction of the training after which the last milestone must 
 _LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
 _LEAST = 1e-6  # fraction of the rate at which proposed steps end
 _WARM_UP_PART = 12  # a proposed warm-up takes 1/12 of the training
+# MMEngine's warm-ups of one iteration or epoch never raise the rate from their first value.
+_SHORTEST_WARM_UP = 2
 
 
 def check_schedule(
@@ -142,12 +144,14 @@ def _moved(
     places = [end for end, is_warm_up in ends if end is not None and not is_warm_up]
     late = [float(place) for each in same for place in _milestones(each)]
     whole = max(places, default=0.0) or max(late, default=0.0) * 12 / 11
+    shortest = _SHORTEST_WARM_UP if total > _SHORTEST_WARM_UP else 1
+    proposed = max(shortest, total // _WARM_UP_PART)
     warm_ups = {}
     for end, is_warm_up in ends:
         if end is not None and is_warm_up:
             # If the length of an epoch is unknown, only the fraction of the schedule is known.
             moved = end * (unit or (total / whole if whole else math.inf))
-            warm_ups[end] = int(moved) if moved < total else max(1, total // _WARM_UP_PART)
+            warm_ups[end] = max(int(moved), shortest) if moved < total else proposed
     whole = whole or float(total)
 
     def move(place: float) -> int:
@@ -160,7 +164,7 @@ def _moved(
     if end is not None:
         yield "end", move(end)
     elif _needs_end(scheduler):
-        yield "end", max(1, total // _WARM_UP_PART) if _warms_up(scheduler, same) else total
+        yield "end", proposed if _warms_up(scheduler, same) else total
     period = (total if end is None else move(end)) - begin
     if period < 1:
         return
@@ -297,6 +301,13 @@ def _faults(
         return [f"{named} {what} {end:g} {unit} of {total}"]
     if begin >= total:
         return [f"{named} begins after {begin:g} {unit} of {total}"]
+    if is_warm_up and end is not None and end - begin < _SHORTEST_WARM_UP < total:
+        changes = each.get("start_factor", each.get("factor", 0)) != 1
+        if changes and not is_converted(each):
+            return [
+                f"{named} ends after one {unit.removesuffix('s')}, and MMEngine then leaves the "
+                "rate where the warm-up began"
+            ]
     if end is not None and not is_warm_up and end < total and last < 1:
         return [f"{named} ends after {end:g} {unit} of {total}"]
     follows = any(

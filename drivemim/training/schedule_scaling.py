@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from drivemim.errors import ConfigError
 from drivemim.training.schedule import scheduler_lists
-from drivemim.training.scheduler_kinds import counts_epochs
+from drivemim.training.scheduler_kinds import counts_epochs, ends_at_rate
 from drivemim.training.training_length import training_length
 
 _PLACES = ("begin", "end", "T_max", "step_size", "total_steps")
@@ -39,19 +39,29 @@ def scale_training(config: Config, iterations: int) -> None:
         )
     factor = iterations / length.units
     for schedulers in scheduler_lists(config.get("param_scheduler"), "param_scheduler"):
-        for scheduler in schedulers.values():
-            if not counts_epochs(scheduler):
-                _scale(scheduler, factor)
+        counted = [each for each in schedulers.values() if not counts_epochs(each)]
+        # A warm-up of one iteration would never raise the rate (see schedule.py).
+        warm = {each.get("end") for each in counted if ends_at_rate(each)}
+        for scheduler in counted:
+            _scale(scheduler, factor, dict.fromkeys(warm, 2 if iterations > 2 else 1))
     if config.train_cfg.get("val_begin", 1) > length.units:  # no validation
         config.train_cfg.val_begin = iterations + 1
     config.train_cfg.max_iters = iterations
 
 
-def _scale(scheduler: Mapping[str, Any], factor: float) -> None:
-    """Scale a scheduler's numbers of iterations, in place; equal numbers stay equal."""
+def _scale(scheduler: Mapping[str, Any], factor: float, least: Mapping[float, int]) -> None:
+    """Scale a scheduler's numbers of iterations, in place; equal numbers stay equal.
+
+    Args:
+        scheduler: the scheduler.
+        factor: new length of the training, relative to the old one.
+        least: smallest new values of some old ones; 1 for others.
+    """
 
     def move(place: float) -> float:
-        return place if not 0 < place < _ENDLESS else max(1, round(place * factor))
+        return (
+            place if not 0 < place < _ENDLESS else max(least.get(place, 1), round(place * factor))
+        )
 
     changed: dict[str, Any] = {
         name: move(scheduler[name]) for name in _PLACES if scheduler.get(name) is not None

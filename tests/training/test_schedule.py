@@ -64,12 +64,24 @@ def test_a_short_run_inside_a_long_warm_up_is_refused_with_every_key():
     assert str(error.value) == (
         "train_cfg.max_iters=20, but param_scheduler.0 (LinearLR) warms up for 4000 iterations of "
         "20; param_scheduler.1 (CosineAnnealingLR) ends after 80000 iterations of 20. Set what "
-        "belongs together: --cfg-options train_cfg.max_iters=20 param_scheduler.0.end=1 "
-        "param_scheduler.1.begin=1 param_scheduler.1.end=20"
+        "belongs together: --cfg-options train_cfg.max_iters=20 param_scheduler.0.end=2 "
+        "param_scheduler.1.begin=2 param_scheduler.1.end=20"
     )
     _, _, fix = str(error.value).partition("--cfg-options ")
     options = {key: int(value) for key, _, value in (each.partition("=") for each in fix.split())}
     check_schedule(load_config(PRETRAIN, options))
+
+
+def test_a_warm_up_of_one_iteration_is_refused_because_the_rate_would_stay_down():
+    warm_up = dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=1)
+    cosine = dict(type="CosineAnnealingLR", by_epoch=False, begin=1, end=9000)
+    loop = dict(type="IterBasedTrainLoop")
+    found = complaint([warm_up, cosine], **loop, max_iters=9000)
+    assert "ends after one iteration, and MMEngine then leaves the rate where" in found
+    assert "param_scheduler.0.end=2 param_scheduler.1.begin=2 param_scheduler.1.end=9000" in found
+    assert passes([dict(warm_up, end=2), dict(cosine, begin=2)], **loop, max_iters=9000)
+    assert passes([dict(warm_up, start_factor=1.0), cosine], **loop, max_iters=9000)
+    assert passes([warm_up], **loop, max_iters=1)
 
 
 def test_a_longer_run_after_the_schedule_is_refused_and_its_warm_up_stays():

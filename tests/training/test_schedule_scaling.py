@@ -1,7 +1,9 @@
 """``--iterations``: the schedule of another length, by hand."""
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 from shipped_configs import runnable
 
 from drivemim.config.loading import load_config
@@ -44,8 +46,28 @@ def test_steps_and_no_validation():
     assert config.param_scheduler["end"] == 1e9
     assert config.train_cfg.val_begin == 18001
     assert scaled(3, [], val_begin=1).train_cfg.val_begin == 1
-    tiny = scaled(2, {"type": "LinearLR", "by_epoch": False, "end": 500})
-    assert tiny.param_scheduler["end"] == 1  # not 0
+
+
+def test_a_short_training_reaches_its_rate():
+    """MMEngine's LinearLR of one iteration would stay at its first factor."""
+    schedulers = [
+        {"type": "LinearLR", "by_epoch": False, "start_factor": 0.01, "begin": 0, "end": 500},
+        {"type": "CosineAnnealingLR", "by_epoch": False, "begin": 500, "end": 9000},
+    ]
+    config = scaled(20, schedulers)
+    assert config.param_scheduler[0]["end"] == config.param_scheduler[1]["begin"] == 2
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    built = [PARAM_SCHEDULERS.build({**each, "optimizer": optimizer})
+             for each in config.param_scheduler]  # fmt: skip
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for each in built:
+            each.step()
+    assert rates[:2] == [0.01, 1.0]
+    assert rates[-1] < 0.05
+    assert scaled(1, schedulers).param_scheduler[0]["end"] == 1
 
 
 def test_lengths_that_cannot_be_set_are_refused():

@@ -69,7 +69,8 @@ class StepResult:
 
 def run_length(iterations: int) -> tuple[str, ...]:
     """Return ``tools/train.py`` options for a run length; the cosine schedule ends with it."""
-    warm_up = max(1, iterations // 12)
+    shortest = 2 if iterations > 2 else 1  # MMEngine's warm-up of 1 never raises the rate
+    warm_up = max(shortest, iterations // 12)
     return (
         f"train_cfg.max_iters={iterations}",
         f"param_scheduler.0.end={warm_up}",
