@@ -84,7 +84,7 @@ def test_nothing_a_run_writes_has_a_variable_that_its_options_made_untrue(tmp_pa
         "train_cfg = dict(max_iters=max_iters)\nmodel = dict(encoder=dict(channels=channels))\n"
     )
     shorter = {"train_cfg.max_iters": 4, "model.encoder.channels": 8,
-               "param_scheduler.0.end": 1, "param_scheduler.1.begin": 1,
+               "param_scheduler.0.end": 2, "param_scheduler.1.begin": 2,
                "param_scheduler.1.end": 4}  # fmt: skip
     run = tmp_path / "run"
     train(config, work_dir=run, options=shorter)

@@ -103,8 +103,8 @@ def test_resuming_does_not_run_a_config_in_the_file(repository, tmp_path):
     def length(iterations):
         return {
             "train_cfg.max_iters": iterations,
-            "param_scheduler.0.end": 1,
-            "param_scheduler.1.begin": 1,
+            "param_scheduler.0.end": 2,
+            "param_scheduler.1.begin": 2,
             "param_scheduler.1.end": iterations,
         }
 

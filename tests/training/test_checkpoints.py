@@ -129,8 +129,8 @@ def test_checkpoint_of_another_architecture_is_refused_on_resume(repository, tmp
     config = repository / "tests" / "toys" / "configs" / "toy.py"
     short = {
         "train_cfg.max_iters": 4,
-        "param_scheduler.0.end": 1,
-        "param_scheduler.1.begin": 1,
+        "param_scheduler.0.end": 2,
+        "param_scheduler.1.begin": 2,
         "param_scheduler.1.end": 4,
     }
     train(config, work_dir=tmp_path / "narrow", options=short)

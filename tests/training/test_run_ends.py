@@ -8,8 +8,8 @@ from drivemim.training.run import evaluate, train
 
 SHORT = {
     "train_cfg.max_iters": 4,
-    "param_scheduler.0.end": 1,
-    "param_scheduler.1.begin": 1,
+    "param_scheduler.0.end": 2,
+    "param_scheduler.1.begin": 2,
     "param_scheduler.1.end": 4,
 }
 PLAIN = {"model.backbone.init_cfg": None}

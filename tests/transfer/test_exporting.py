@@ -92,8 +92,8 @@ def test_averaged_weights_that_are_not_there(repository, tmp_path):
         work_dir=tmp_path / "noema",
         options={
             "train_cfg.max_iters": 4,
-            "param_scheduler.0.end": 1,
-            "param_scheduler.1.begin": 1,
+            "param_scheduler.0.end": 2,
+            "param_scheduler.1.begin": 2,
             "param_scheduler.1.end": 4,
         },
     )
