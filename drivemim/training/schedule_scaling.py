@@ -41,9 +41,10 @@ def scale_training(config: Config, iterations: int) -> None:
     for schedulers in scheduler_lists(config.get("param_scheduler"), "param_scheduler"):
         counted = [each for each in schedulers.values() if not counts_epochs(each)]
         # A warm-up of one iteration would never raise the rate (see schedule.py).
-        warm = {each.get("end") for each in counted if ends_at_rate(each)}
+        least = 2 if iterations > 2 else 1
+        warm = {float(each.get("end", 0)): least for each in counted if ends_at_rate(each)}
         for scheduler in counted:
-            _scale(scheduler, factor, dict.fromkeys(warm, 2 if iterations > 2 else 1))
+            _scale(scheduler, factor, warm)
     if config.train_cfg.get("val_begin", 1) > length.units:  # no validation
         config.train_cfg.val_begin = iterations + 1
     config.train_cfg.max_iters = iterations

@@ -252,8 +252,8 @@ def _check_fit(
     plain &= str((wanted.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
     if short_type(wanted) in _MASKED_RESNETS and plain:
         fix += (
-            f", or pretrain {_summary(wanted)}: model.encoder.backbone of "
-            "configs/pretrain/resnet50_nuscenes.py"
+            f", or pretrain {_summary(wanted)}: configs/pretrain/resnet50_nuscenes.py with that as "
+            "model.encoder.backbone"
         )
     elif _OWN + short_type(wanted) not in (wanted["type"], exported["type"]):
         fix += f"; DriveMIM does not pretrain {_summary(wanted)}"

@@ -25,8 +25,7 @@ model = dict(
         num_heads=8,
         attention_scope='frame',
         attention_init='mimetic',
-        neck=dict(
-            type='mmdet.FPN', in_channels=[512, 1024, 2048], out_channels=256, num_outs=3)),
+        neck=dict(type='mmdet.FPN', out_channels=256, num_outs=3)),
     # Patches with a standard deviation below about 13 grey levels (sky, road, noise) count less.
     target=dict(type='NormalizedPixels', eps=0.05),
     masking=dict(type='RandomMask', mask_ratio=0.6))

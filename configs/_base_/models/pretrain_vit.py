@@ -16,7 +16,6 @@ model = dict(
         attention_init='mimetic',
         neck=dict(
             type='SimpleFeaturePyramid',
-            in_channels=768,
             out_channels=256,
             scales=(2.0, 1.0, 0.5))),
     # Patches with a standard deviation below about 13 grey levels (sky, road, noise) count less.

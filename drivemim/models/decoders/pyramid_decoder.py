@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,8 @@ class PyramidDecoder(BaseModule):
     Args:
         encoder: encoder of the features; their shapes are read from it.
         neck: config of the detector's neck, which takes a list of maps, such as
-            ``SimpleFeaturePyramid`` for a ViT or ``mmdet.FPN`` over the stages of a ResNet.
+            ``SimpleFeaturePyramid`` for a ViT or ``mmdet.FPN`` over the stages of a ResNet. Its
+            ``in_channels`` may be left out: they are those of the encoder's maps.
         embed_dims: channels of the blocks, a multiple of 4 and of ``num_heads``; None for the
             encoder's. Linear layers map to and from another number.
         depth: number of blocks, at least 1.
@@ -165,8 +167,9 @@ class PyramidDecoder(BaseModule):
                 keys_DD, values_DD = block.keys_values.weight.chunk(2)
                 mimetic_(block.queries.weight, keys_DD, values_DD, block.proj.weight, num_heads)
         nn.init.normal_(self.mask_token, std=0.02)
-        self.neck = MODELS.build(neck)
-        self.levels = _levels_of(self.neck, self.stages or (Stage(channels=channels, side=1),))
+        stages = self.stages or (Stage(channels=channels, side=1),)
+        self.neck = _build_neck(neck, [stage.channels for stage in stages], bool(self.stages))
+        self.levels = _levels_of(self.neck, stages)
         self.out_channels = sum(level.channels * level.side**2 for level in self.levels)
 
     def forward(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
@@ -253,6 +256,25 @@ class PyramidDecoder(BaseModule):
         if rows_V is None:
             return vectors_VJF
         return spread_rows(vectors_VJF, rows_V, len(mask.valid))
+
+
+def _build_neck(neck: Mapping[str, Any], channels: list[int], takes_list: bool) -> nn.Module:
+    """Build a neck that takes maps of these channels.
+
+    Raises:
+        ValueError: if it names others.
+    """
+    own: list[int] | int = channels if takes_list else channels[0]
+    given = neck.get("in_channels", own)
+    if (list(given) if isinstance(given, (list, tuple)) else given) != own:
+        raise ValueError(
+            f"PyramidDecoder: neck.in_channels={given}, but the encoder's maps have {own} "
+            "channels; leave neck.in_channels out"
+        )
+    kind = MODELS.get(neck["type"])
+    takes_channels = kind is not None and "in_channels" in inspect.signature(kind).parameters
+    built: nn.Module = MODELS.build({**({"in_channels": own} if takes_channels else {}), **neck})
+    return built
 
 
 @torch.no_grad()

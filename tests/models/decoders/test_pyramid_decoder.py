@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from drivemim.clips import Clips
+from drivemim.config.loading import load_config
 from drivemim.models import PyramidDecoder
 from drivemim.models.decoders.pyramid_decoder import CrossAttentionBlock, Level
 from drivemim.models.encoders.masked_encoder import MaskedFeatures, Stage
@@ -102,6 +103,30 @@ def test_stages_are_completed_patch_by_patch(clips: Clips, mask: Tensor) -> None
         torch.testing.assert_close(completed[1][1, 0, 1][:, row, column], one)
         torch.testing.assert_close(out[1, 0, 1, number], torch.cat([numbers.flatten(), one]))
     assert decoder.out_channels == 3 * 4 + 5
+
+
+def test_the_neck_takes_the_channels_of_the_encoders_maps() -> None:
+    pyramid = dict(type="SimpleFeaturePyramid", out_channels=4, scales=(1.0,))
+    assert build(neck=pyramid).levels == build(neck=dict(pyramid, in_channels=8)).levels
+    with pytest.raises(ValueError, match=r"neck\.in_channels=16, but the encoder's maps have 8 "):
+        build(neck=dict(pyramid, in_channels=16))
+    stages = (Stage(channels=6, side=2), Stage(channels=10, side=1))
+    fpn = dict(type="mmdet.FPN", out_channels=4, num_outs=2)
+    assert build(stages, neck=fpn).neck.in_channels == [6, 10]
+    with pytest.raises(ValueError, match=r"in_channels=\[6, 12\], but .* have \[6, 10\] channels"):
+        build(stages, neck=dict(fpn, in_channels=[6, 12]))
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ("resnet50_nuscenes", {"model.encoder.backbone.depth": 18}),
+        ("vit_base_nuscenes", {"model.encoder.arch": "small"}),
+    ],
+)
+def test_another_backbone_needs_no_other_neck(config: str, options: dict[str, Any]) -> None:
+    decoder = MODELS.build(load_config(config, options).model).decoder
+    assert len(decoder.levels) == 3
 
 
 def test_levels_by_hand() -> None:

@@ -23,7 +23,6 @@ model = dict(
         num_heads=6,
         attention_scope='frame',
         attention_init='mimetic',
-        neck=dict(
-            type='mmdet.FPN', in_channels=[128, 256, 512], out_channels=64, num_outs=3)),
+        neck=dict(type='mmdet.FPN', out_channels=64, num_outs=3)),
     target=dict(type='NormalizedPixels', eps=0.05),
     masking=dict(type='RandomMask', mask_ratio=0.6))

@@ -16,7 +16,6 @@ model = dict(
         attention_init='mimetic',
         neck=dict(
             type='SimpleFeaturePyramid',
-            in_channels=128,
             out_channels=64,
             scales=(2.0, 1.0, 0.5))),
     target=dict(type='NormalizedPixels', eps=0.05),
