@@ -274,6 +274,11 @@ def _check_option(config: Config, dotted: str) -> None:
             return
         elif part in here:
             here = here[part]
+        elif isinstance(here.get("dataset"), Mapping) and part in here["dataset"]:
+            raise ConfigError(
+                f"--cfg-options {dotted}: {name} is a {short_type(here)} around another data set; "
+                f"set {name}.dataset.{dotted.removeprefix(f'{name}.')}"
+            )
         elif "type" in here or part in _valid_additions(walked) or _is_setting(walked, part):
             return
         else:

@@ -170,8 +170,8 @@ def check_class_map(
     for category, name in (class_map or {}).items():
         if category not in categories:
             raise ConfigError(
-                f"{where}: there is no category {category!r}{did_you_mean(category, categories)}; "
-                f"there are {', '.join(categories) or 'none'}"
+                f"{where}: there is no category {category!r}; there are "
+                f"{', '.join(categories) or 'none'}{did_you_mean(category, categories)}"
             )
         if name is not None and name not in classes:
             raise ConfigError(
@@ -208,8 +208,8 @@ def labels_of(
             if used is not None and not used[position]:
                 continue
             raise DataError(
-                f"category {category!r} is in no class map{did_you_mean(category, mapping)}; "
-                f"add {category!r} to class_map, mapped to one of {tuple(classes)} or to None"
+                f"category {category!r} is in no class map; add {category!r} to class_map, mapped "
+                f"to one of {tuple(classes)} or to None{did_you_mean(category, mapping)}"
             )
         name = mapping[category]
         if name is None:

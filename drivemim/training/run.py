@@ -35,6 +35,7 @@ from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.strict_load import StrictLoad
+from drivemim.training.index_files import check_indices
 from drivemim.training.schedule import check_schedule
 from drivemim.training.schedule_scaling import scale_training
 from drivemim.training.training_length import training_length
@@ -155,6 +156,7 @@ def evaluate(
     cfg = _prepare(config, work_dir, launcher, options)
     if cfg.get("test_dataloader") is None:
         raise ConfigError(f"{config} has no test_dataloader: it cannot be tested")
+    check_indices(cfg, ["test_dataloader"])
     if not Path(checkpoint).is_file():
         raise CheckpointError(describe_missing("checkpoint", checkpoint))
     cfg.load_from, cfg.resume = str(checkpoint), False
@@ -234,6 +236,7 @@ def _check_training(
     for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
         if cfg.get(key) is None:
             raise ConfigError(f"{config} has no {key}: it cannot be trained")
+    check_indices(cfg, ["train_dataloader", "val_dataloader"])
     is_set = "train_cfg.max_iters" in options
     if iterations is not None:
         if is_set:

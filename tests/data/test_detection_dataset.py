@@ -134,8 +134,8 @@ def test_a_misspelt_category_names_the_nearest(index):
     with pytest.raises(ConfigError) as error:
         FrameDetection(index=index, filters={}, class_map={"carr": "pedestrian"})
     assert str(error.value) == (
-        "class_map: there is no category 'carr'; did you mean 'car'?; "
-        "there are car, pedestrian, rider"
+        "class_map: there is no category 'carr'; "
+        "there are car, pedestrian, rider; did you mean 'car'?"
     )
     # One of another data set's would change nothing either.
     with pytest.raises(ConfigError, match="there is no category 'vehicle.car'"):

@@ -61,6 +61,24 @@ def test_patches_that_do_not_divide_the_images_are_refused_before_the_run(reposi
     assert not (tmp_path / "undivided").exists()
 
 
+def test_a_missing_index_is_named_with_its_keys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "town.arrow").write_bytes(b"0")
+    options = {"train_dataloader.dataset.dataset.index": "town.arrow"}
+    with pytest.raises(FileNotFoundError) as error:
+        train("atss_vit_micro_town", work_dir=tmp_path / "run", options=options)
+    assert str(error.value).endswith(
+        "no index at work_dirs/demo/town.arrow; build it with drivemim index nuscenes, nuimages or "
+        "frames (... --out work_dirs/demo/town.arrow). To take another one: --cfg-options "
+        "val_dataloader.dataset.index=INDEX"
+    )
+    with pytest.raises(FileNotFoundError, match=r"twn\.arrow; did you mean 'town\.arrow'\?"):
+        train("atss_vit_micro_town", options={"train_dataloader.dataset.dataset.index": "twn.arrow"})
+    with pytest.raises(FileNotFoundError, match="options={'test_dataloader.dataset.index'"):
+        drivemim.evaluate("atss_vit_micro_town", "x.pth", work_dir=tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["town.arrow"]
+
+
 def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):
     run = tmp_path / "kept"  # MMEngine shares logs of runs named alike
     train(toys / "toy.py", work_dir=run, options=SHORT)

@@ -16,8 +16,10 @@ from drivemim.errors import ConfigError
 
 SMALLEST_FRACTION = 0.5
 """Smallest fraction of valid frames; a run with less is refused."""
-LARGEST_STRETCH = 0.05
+LARGEST_STRETCH = 0.1
 """Difference of aspect ratios up to which images are not reported as stretched."""
+_TRIED_SHAPES = 20
+"""Number of the most frequent sizes of images that a size is sought for."""
 _CHUNK = 4096
 """Number of clips processed at a time; limits the memory for a whole data set."""
 
@@ -247,7 +249,7 @@ def _camera_gap(index: FrameIndex, scenes: Ints, cameras: Ints) -> tuple[float |
 
 
 def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: int) -> str | None:
-    """Return one line on images that ``image_size`` stretches by more than 5 %, None without any.
+    """Return one line on images that ``image_size`` stretches by more than 10 %, None without any.
 
     Args:
         clips: the clips; every image of their scenes and cameras counts.
@@ -265,19 +267,22 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: in
     if not stretched_F.any():
         return None
     shapes, counts = np.unique(sizes_F2[stretched_F], axis=0, return_counts=True)
-    height, width = (int(side) for side in shapes[counts.argmax()])
+    common = shapes[np.argsort(-counts, kind="stable")[:_TRIED_SHAPES]].tolist()
+    height, width = common[0]
     ratio = (width / height) / (image_size[1] / image_size[0])
-    better = unstretched_size((height, width), image_size, patch_size)
-    fewer = _is_stretched(sizes_F2, better).sum() < stretched_F.sum()
-    of_encoder = f", multiples of the encoder's patches of {patch_size} pixels"
+    tried = [unstretched_size((h, w), image_size, patch_size) for h, w in common]
+    better = min(tried, key=lambda size: int(_is_stretched(sizes_F2, size).sum()))
+    fewer = _is_stretched(sizes_F2, better)
+    of_encoder = f", multiples of the encoder's patches of {patch_size} pixels,"
     fix = (
-        f"Set image_size={better} for their proportions{of_encoder if patch_size > 1 else ''}"
-        if fewer
-        else "The images differ in their proportions, and no size fits more of them"
+        f"image_size={better}{of_encoder if patch_size > 1 else ''} would stretch "
+        f"{fewer.mean():.1%}"
+        if fewer.sum() < stretched_F.sum()
+        else "No size was found that stretches fewer: the images differ in their proportions"
     )
     return (
         f"{index.path}: image_size={image_size} (height, width) stretches {stretched_F.mean():.1%} "
-        f"of the images; most of them are ({height}, {width}), which it makes "
+        f"of the images, for example those of ({height}, {width}), which it makes "
         f"{max(ratio, 1 / ratio):.2f} times too {'high' if ratio > 1 else 'wide'}. {fix}"
     )
 

@@ -276,7 +276,7 @@ def _reopen(path: Path, data_root: Path) -> FrameIndex:
 
 def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
     if not path.is_file():
-        raise FileNotFoundError(_describe_missing(path))
+        raise FileNotFoundError(describe_missing_index(path))
     try:
         batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         encoded = batch.schema.metadata[_METADATA]
@@ -287,16 +287,16 @@ def _map(path: Path) -> tuple[pa.RecordBatch, IndexInfo]:
     return batch, _decode_info(encoded, path)
 
 
-def _describe_missing(path: Path) -> str:
+def describe_missing_index(path: Path) -> str:
+    """Describe a path at which there is no index, with the nearest name or how to build it."""
     if path.is_dir():
         found = sorted(str(other) for other in path.glob("*.arrow"))
         hint = f"it holds {', '.join(found[:3])}" if found else "build one with drivemim index"
         return f"{path} is a folder, not an index; {hint}"
     there = [other.name for other in path.parent.glob("*.arrow")]
-    return (
-        f"no index at {path}{did_you_mean(path.name, there)}; build it with drivemim index "
-        f"nuscenes, nuimages or frames (... --out {path}), or name another one where the config "
-        "has index="
+    return f"no index at {path}" + (
+        did_you_mean(path.name, there)
+        or f"; build it with drivemim index nuscenes, nuimages or frames (... --out {path})"
     )
 
 

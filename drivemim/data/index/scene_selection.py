@@ -106,9 +106,9 @@ class _SceneNames:
         if split not in official:
             known = {*official, *self.scenes, *self.splits, *self.qualified}
             raise DataError(
-                f"scenes: {self.path} has no scene {split!r}{did_you_mean(split, known)}; it is "
-                f"neither a split of the index ({', '.join(self.splits) or 'which has none'}) nor "
-                f"of nuScenes ({', '.join(official)})"
+                f"scenes: {self.path} has no scene or split {split!r} (its splits: "
+                f"{', '.join(self.splits) or 'none'}), and neither has nuScenes "
+                f"({', '.join(official)}){did_you_mean(split, known)}"
             )
         listed = [name for name in official[split] if name in self.scenes]
         rows = [row for name in listed for row in self.rows(name)]

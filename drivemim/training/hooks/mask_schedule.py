@@ -107,7 +107,8 @@ class MaskSchedule(Hook):
             if move.name not in found:
                 raise ConfigError(
                     f"MaskSchedule finds no number '{move.name}' in {type(masking).__name__}"
-                    f"{did_you_mean(move.name, set(found))}; there are {', '.join(sorted(found))}"
+                    f"; there are {', '.join(sorted(found))}"
+                    f"{did_you_mean(move.name, set(found))}"
                 )
         self._numbers = {move.name: found[move.name] for move in self.moves}
         for trial in range(_TRIALS):

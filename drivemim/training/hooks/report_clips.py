@@ -25,7 +25,7 @@ class ReportClips(Hook):
     """Log one line per clip data set before the first iteration.
 
     The line gives the number of clips and the fraction of their frames that is valid. A second line
-    follows if ``image_size`` stretches images by more than 5 %; it suggests another size. Training
+    follows if ``image_size`` stretches images by more than 10 %; it suggests another size. Training
     is refused if most frames are missing. Data sets without clips are skipped.
     """
 

@@ -126,8 +126,8 @@ def test_missing_data_and_settings_are_named(place, make_study):
 
 def test_a_missing_metric_is_refused_before_the_first_run(place, make_study):
     message = (
-        r"--metric drivemim/car_AP50: the evaluation of .*_camvid\.py does not have it; did you "
-        r"mean 'drivemim/mAP50'\?; it has drivemim/mAP, .*vehicle_ECE, and \d+ more for slices"
+        r"--metric drivemim/car_AP50: the evaluation of .*_camvid\.py does not have it; it has "
+        r"drivemim/mAP, .*vehicle_ECE, and \d+ more for slices; did you mean 'drivemim/mAP50'\?"
     )
     with pytest.raises(ConfigError, match=message):
         prepare_inputs(make_study(metrics=("drivemim/mAP50", "drivemim/car_AP50")), place)

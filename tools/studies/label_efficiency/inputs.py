@@ -262,9 +262,9 @@ def _check_metrics(study: LabelStudy, config: Config, val: FrameDetection) -> No
     for metric in study.metrics:
         if metric not in found:
             raise ConfigError(
-                f"--metric {metric}: the evaluation of {study.config} does not have it"
-                f"{did_you_mean(metric, found)}; it has {', '.join(whole)}, and "
-                f"{len(found) - len(whole)} more for slices"
+                f"--metric {metric}: the evaluation of {study.config} does not have it; it has "
+                f"{', '.join(whole)}, and {len(found) - len(whole)} more for slices"
+                f"{did_you_mean(metric, found)}"
             )
 
 
