@@ -33,17 +33,9 @@ class KnownFrames:
 
     @cached_property
     def keys(self) -> NDArray[np.uint64] | None:
-        """Key (F,) of each frame's file; None if a file cannot be read."""
-        return self._keys(named=False)
-
-    @cached_property
-    def older_keys(self) -> NDArray[np.uint64] | None:
-        """Key (F,) of each frame's file in the format of older exports; None as for ``keys``."""
-        return self._keys(named=True)
-
-    def _keys(self, *, named: bool) -> NDArray[np.uint64] | None:
+        """Key (F,) of each frame's picture; None if a file cannot be read."""
         try:
-            return frame_keys(self.index, self.rows, named=named)
+            return frame_keys(self.index, self.rows)
         except OSError:
             return None
 
@@ -69,9 +61,9 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
 
     Returns:
         ``annotated_frames``, the number of frames in scenes with boxes, and ``seen``. The latter
-        has ``files``, keys of the frames' files in base64; ``named``, as in ``frame_keys``; and
-        ``scenes``, tokens. Keys and tokens are separate for ``annotated`` and ``other`` frames, and
-        None if they are not available.
+        has ``pictures``, keys of the frames' pictures in base64, and ``scenes``, tokens. Keys and
+        tokens are separate for ``annotated`` and ``other`` frames, and None if they are not
+        available.
     """
     frames = KnownFrames(index, rows)
     annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
@@ -81,8 +73,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "annotated_frames": int(annotated_F.sum()),
         "seen": {
-            "named": False,
-            "files": None
+            "pictures": None
             if keys is None
             else {name: _encode(keys[chosen_F]) for name, chosen_F in groups.items()},
             "scenes": None
@@ -106,7 +97,8 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
         (F,) whether each frame was found; (F,) whether it was found in a scene with boxes; and
         whether the frames that were not found are known to be absent.
     """
-    record = part.get("seen") or {"files": None, "scenes": None}
+    # Older exports have ``files``, keys of whole files, which are not compared.
+    record = {"pictures": None, "scenes": None, **(part.get("seen") or {})}
     found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
     known = False
     if record["scenes"] is not None and frames.tokens is not None:
@@ -115,12 +107,10 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
         known = (part.get("source"), part.get("version")) == (info.source, info.version)
         for group_F, name in zip(found, _GROUPS, strict=True):
             group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
-    if record["files"] is not None:
-        keys = frames.older_keys if record.get("named", True) else frames.keys
-        if keys is not None:
-            known = True
-            for group_F, name in zip(found, _GROUPS, strict=True):
-                group_F |= np.isin(keys, _decode(record["files"][name]))
+    if record["pictures"] is not None and (keys := frames.keys) is not None:
+        known = True
+        for group_F, name in zip(found, _GROUPS, strict=True):
+            group_F |= np.isin(keys, _decode(record["pictures"][name]))
     return found[0] | found[1], found[0], known
 
 

@@ -73,7 +73,7 @@ def test_a_missing_index_is_named_with_its_keys(tmp_path, monkeypatch):
         "val_dataloader.dataset.index=INDEX"
     )
     with pytest.raises(FileNotFoundError, match=r"twn\.arrow; did you mean 'town\.arrow'\?"):
-        train("atss_vit_micro_town", options={"train_dataloader.dataset.dataset.index": "twn.arrow"})
+        train("atss_vit_micro_town", options={key: "twn.arrow" for key in options})
     with pytest.raises(FileNotFoundError, match="options={'test_dataloader.dataset.index'"):
         drivemim.evaluate("atss_vit_micro_town", "x.pth", work_dir=tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["town.arrow"]

@@ -2,11 +2,13 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from seen_data import index_of, metadata_of, write_backbone, write_frames
 
+from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
@@ -163,7 +165,7 @@ class TestNuScenes:
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
         metadata = metadata_of({"index": index, "scenes": ["scene-0061"]}, masking="ObjectMask")
         record = metadata["data"][0]["seen"]
-        assert (record["files"] is None) == (most_files == 0)
+        assert (record["pictures"] is None) == (most_files == 0)
         # Three samples: of two cameras in scene-0061, of one in the other.
         seen = self.exposure(root, metadata, "scene-0061", tmp_path)
         assert seen == Exposure(frames=6, images=6, boxes=6)
@@ -202,15 +204,32 @@ class TestNuScenes:
         assert self.exposure(root, metadata, "scene-0061", tmp_path).images == 6
 
 
-def test_exports_with_names_in_their_keys_are_compared_by_such_keys(folder, exposure_of, tmp_path):
+def test_keys_of_older_exports_are_not_compared(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     metadata = metadata_of({"index": index})
-    opened = FrameIndex.open(index)
-    older = module.frame_keys(opened, np.arange(len(opened.frames)), named=True)
-    seen = metadata["data"][0]["seen"]
-    del seen["named"]
-    seen["files"] = {"annotated": module._encode(older), "other": ""}
     assert exposure_of(metadata, "val").images == 5
+    seen = metadata["data"][0]["seen"]
+    seen["files"] = seen.pop("pictures")
+    assert exposure_of(metadata, "val").images is None
+
+
+def test_copies_with_other_comments_are_the_same_images(tmp_path):
+    """Labels are judged on files whose JPEG comments were written after pretraining."""
+    for place in ("first", "second"):
+        (tmp_path / place).mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (120, 160, 3), np.uint8)
+        content = cv2.imencode(".jpg", pixels)[1].tobytes()
+        (tmp_path / "first" / f"{number}.jpg").write_bytes(content)
+        comment = b"\xff\xfe" + (1002).to_bytes(2, "big") + b"c" * 1000
+        (tmp_path / "second" / f"{number}.jpg").write_bytes(content[:2] + comment + content[2:])
+    first, second = (
+        build_frames_index([tmp_path / place], tmp_path / f"{place}.arrow")
+        for place in ("first", "second")
+    )
+    record = record_of(metadata_of({"index": str(first)}))
+    index = FrameIndex.open(second)
+    assert record.exposure(KnownFrames(index, np.arange(3))).images == 3
 
 
 def test_a_chain_counts_the_frames_of_all_its_pretrainings(folder, exposure_of, tmp_path):

@@ -2,10 +2,9 @@
 
 Two indices can have the same image under different paths, tokens and scenes: CamVid's validation
 images are a split of one index and an unlabelled folder of another. So a key identifies a frame by
-its file: the file's length and blocks from its middle and its end. Files keep their keys when they
-are moved, copied, linked or renamed; an image that is written again, for example at another size,
-gets a new key. For files no longer than a block, the name (with links followed) counts too: two
-different frames may have the same content if it is that short.
+its file's picture (see ``compact_key``). Files keep their keys when they are moved, copied, linked
+or renamed, or get other comments and metadata; an image that is encoded again, for example at
+another size, gets a new key.
 """
 
 from __future__ import annotations
@@ -14,28 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.source_files import content_key
+from drivemim.data.index.picture_digest import compact_key
 from drivemim.generated import is_generated
 
 MOST_FILES = 100_000
 """With more frames, their files are not read if their scenes have tokens that identify them."""
 
 
-def frame_keys(
-    index: FrameIndex, rows: NDArray[np.int64], *, named: bool = False
-) -> NDArray[np.uint64]:
-    """Return a key (F,) of the file of each frame.
+def frame_keys(index: FrameIndex, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return a key (F,) of the picture of each frame.
 
     Args:
         index: the data set.
         rows: (F,) rows of ``index.frames``.
-        named: whether to make the keys of older exports, which include the name of every file.
 
     Raises:
         FileNotFoundError: if an image is missing.
     """
     paths = (index.image_path(int(row)) for row in rows)
-    return np.array([content_key(path, named=named, short_named=True) for path in paths], np.uint64)
+    return np.array([compact_key(path) for path in paths], np.uint64)
 
 
 def scene_tokens(index: FrameIndex) -> list[str] | None:

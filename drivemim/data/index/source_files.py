@@ -13,8 +13,6 @@ from drivemim.errors import DataError
 from drivemim.files import write_bytes
 
 _BLOCK = 1 << 20
-_PART = 4096
-"""Size in bytes of the blocks that ``content_key`` reads."""
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -118,32 +116,3 @@ def file_digest(file: Path) -> str:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def content_key(
-    file: str | os.PathLike[str], *, named: bool = False, short_named: bool = False
-) -> int:
-    """Return a 64-bit key of a file's length and of blocks from its middle and its end.
-
-    The first block is not used, because the first kilobytes of a camera's files are alike.
-
-    Args:
-        file: the file; links are followed.
-        named: whether the name counts too, instead of the block at the end.
-        short_named: whether the name counts if the file is no longer than a block.
-
-    Raises:
-        OSError: if it does not exist or cannot be read.
-    """
-    real = os.path.realpath(file)
-    with open(real, "rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        short = size <= _PART
-        name = os.path.basename(real).encode() if named or (short and short_named) else b""
-        digest = hashlib.blake2b(name + f"/{size}/".encode(), digest_size=8)
-        stream.seek(max(0, size // 2 - _PART // 2))
-        digest.update(stream.read(_PART))
-        if not (named or short):
-            stream.seek(size - _PART)
-            digest.update(stream.read(_PART))
-    return int.from_bytes(digest.digest(), "little")
