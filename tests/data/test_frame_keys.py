@@ -72,9 +72,6 @@ def test_a_copy_and_a_hard_link_under_another_name_are_the_same_frame(folder, tm
     )
     found = frame_keys(index, np.arange(2)).tolist()
     assert found == [keys["val/val0.png"], keys["val/val1.png"]]
-    # Older exports hold keys in which the name counts.
-    named = frame_keys(index, np.arange(2), named=True).tolist()
-    assert not set(named) & set(found)
 
 
 def test_files_of_a_few_bytes_are_distinguished_by_name(tmp_path):

@@ -84,8 +84,12 @@ def test_tables_that_contradict_themselves(tables, tmp_path):
     for row in tables["sample_data"]:
         if row["token"] == "crossing-0":
             row["calibrated_sensor_token"] = "depot-mount"
-    with pytest.raises(ValueError, match="'crossing' has images of CAM_BACK and CAM_FRONT"):
+    with pytest.raises(ValueError, match="'crossing-1' has a prev of another sensor"):
         build(2)
+    for row in tables["sample_data"]:
+        row.update(prev="", next="")
+    with pytest.raises(ValueError, match="'crossing' has images of CAM_BACK and CAM_FRONT"):
+        build(3)
 
 
 def test_a_distorting_lens_is_named_with_the_pixels_it_moves(tables, tmp_path, caplog):

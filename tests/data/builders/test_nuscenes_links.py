@@ -48,11 +48,55 @@ def _scene_without_samples(tables):
                             "first_sample_token": "", "last_sample_token": ""})  # fmt: skip
 
 
+def _samples_exchanged(tables):
+    """A camera's keyframes belong to samples of each other's scenes."""
+    keyframes = [row for row in tables["sample_data"] if row["is_key_frame"]]
+    scenes = {row["token"]: row["scene_token"] for row in tables["sample"]}
+    first = keyframes[0]
+    other = next(row for row in keyframes
+                 if scenes[row["sample_token"]] != scenes[first["sample_token"]])  # fmt: skip
+    tokens = first["sample_token"], other["sample_token"]
+    other["sample_token"], first["sample_token"] = tokens
+
+
+def _sample_of_another_scene(tables):
+    rows = tables["sample"]
+    row = next(each for each in rows if each["prev"])
+    other = next(each for each in rows if each["scene_token"] != row["scene_token"])
+    row["prev"] = other["token"]
+
+
+def _sweep_links_exchanged(tables):
+    for row in tables["sample_data"]:
+        row.update(prev=row["next"], next=row["prev"])
+
+
+def _object_in_two_scenes(tables):
+    scenes = {row["token"]: row["scene_token"] for row in tables["sample"]}
+    rows = tables["sample_annotation"]
+    for row in rows:
+        row.update(prev="", next="")
+    first = rows[0]
+    other = next(row for row in rows
+                 if scenes[row["sample_token"]] != scenes[first["sample_token"]])  # fmt: skip
+    other["instance_token"] = first["instance_token"]
+
+
+def _sensor_twice(tables):
+    camera = next(row for row in tables["sensor"] if row["modality"] == "camera")
+    tables["sensor"].append({**camera, "token": "again"})
+
+
+def _file_by_another_spelling(tables):
+    first, second = tables["sample_data"][:2]
+    second["filename"] = "./" + first["filename"].replace("/", "//", 1)
+
+
 REFUSED = {
     "prev of another object": (
         _previous_of_another_object, "has a prev of another instance \\(1 such"
     ),
-    "prev and next exchanged": (_exchange, "has a prev that is not earlier than itself"),
+    "prev and next exchanged": (_exchange, "has a prev that is later than itself"),
     "object twice in a sample": (
         _twice_in_a_sample, "'second' annotates an instance a second time in the same sample"
     ),
@@ -60,6 +104,14 @@ REFUSED = {
     "scene without samples": (
         _scene_without_samples, "'nothing' has an empty first_sample_token \\(1 such"
     ),
+    "file by another spelling": (_file_by_another_spelling, "names the file of an earlier row"),
+    "keyframes of each other's scene": (
+        _samples_exchanged, "is a keyframe more than 1 s away from its sample \\(2 such"
+    ),
+    "sample of another scene": (_sample_of_another_scene, "has a prev of another scene"),
+    "sweep links exchanged": (_sweep_links_exchanged, "sample_data.json.* prev that is later than it"),
+    "object in two scenes": (_object_in_two_scenes, "an instance that another scene has, too"),
+    "sensor twice": (_sensor_twice, "'again' has the channel of an earlier sensor"),
     "equal scene names": (_equal_scene_names, "has the name of an earlier scene"),
 }  # fmt: skip
 

@@ -65,7 +65,9 @@ def test_real_gaps_are_microseconds(tables, write, tmp_path, gap):
     # 120, 30, 12, 2 and 1 a second, one in 1.6 s; with a date, one in 6 s as well.
     for name in ("sample", "sample_data"):
         for row in tables[name]:
-            seconds = (row["timestamp"] - 1_600_000_000_000_000) % 1_000_000_000 / 166_667
+            # The first image is taken before its sample.
+            begin = 1_600_000_000_000_000 - 500_001
+            seconds = (row["timestamp"] - begin) % 1_000_000_000 / 166_667
             scene = 0 if "0103" in row["token"] else 1_000_000_000_000
             row["timestamp"] = 1_600_000_000_000_000 + scene + round(seconds) * gap
     assert len(FrameIndex.open(_build(write, tables, tmp_path)).frames) == 24

@@ -26,9 +26,15 @@ from drivemim.data.index.builders.nuscenes_frames import (
     read_rig,
     read_sensor_data,
 )
+from drivemim.data.index.builders.nuscenes_links import check_neighbours
 from drivemim.data.index.builders.nuscenes_tables import join, read_table
 from drivemim.data.index.builders.other_sources import check_source
-from drivemim.data.index.builders.timing import check_moments, check_offsets, microseconds
+from drivemim.data.index.builders.timing import (
+    LARGEST_OFFSET,
+    check_moments,
+    check_offsets,
+    microseconds,
+)
 from drivemim.data.index.frame_index import check_out, write_index
 from drivemim.errors import DataError
 
@@ -141,12 +147,13 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
     scene_keys = strings([sample.scene_token for sample in samples])
     scene = join(folder, scene_keys, scene_tokens,
                  column="sample.scene_token", table="scene", owners=tokens)  # fmt: skip
-    for column in ("prev", "next"):
-        keys = strings([getattr(sample, column) for sample in samples])
-        join(folder, keys, tokens, column=f"sample.{column}", table="sample", owners=tokens,
-             optional=True)  # fmt: skip
-
+    before, after = (
+        join(folder, strings([getattr(sample, column) for sample in samples]), tokens,
+             column=f"sample.{column}", table="sample", owners=tokens, optional=True)
+        for column in ("prev", "next")
+    )  # fmt: skip
     timestamp = np.array([sample.timestamp for sample in samples])
+    check_neighbours(folder, "sample", tokens, timestamp, (before, after), scene, "scene")
     order = np.lexsort((timestamp, scene))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
@@ -221,6 +228,9 @@ def _check_keyframes(folder: Path, frames: Section, timeline: Timeline, cameras:
     rows = np.flatnonzero(frames["keyframe"])
     sample = frames["sample"][rows]
     check_offsets(folder, timeline.timestamp[sample], timestamp[rows])
+    far = np.abs(timestamp[rows] - timeline.timestamp[sample]) > LARGEST_OFFSET
+    problem = f"is a keyframe more than {LARGEST_OFFSET / 1e6:g} s away from its sample"
+    tables.check_rows(folder, "sample_data", take(frames["token"], rows), far, problem)
     place = sample * len(cameras) + camera[rows]
     order = np.argsort(place, kind="stable")
     twice = np.flatnonzero(np.diff(place[order]) == 0)

@@ -18,6 +18,7 @@ from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
 from drivemim.data.index.builders import plausibility
 from drivemim.data.index.builders.columns import Section
+from drivemim.data.index.builders.nuscenes_links import check_neighbours, check_objects
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
 
 MAX_TIME_DIFFERENCE = 1.5
@@ -64,7 +65,9 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     sample = timeline.rank[joined("sample_token", "sample", timeline.tokens, optional=False)]
     track = joined("instance_token", "instance", tracks, optional=False)
     before, after = (joined(c, "sample_annotation", token) for c in ("prev", "next"))
-    _check_tracks(folder, token, track, timeline.timestamp[sample], before, after)
+    times = timeline.timestamp[sample]
+    check_neighbours(folder, "sample_annotation", token, times, (before, after), track, "instance")
+    check_objects(folder, token, track, sample, timeline.scene[sample])
     visibility = joined("visibility_token", "visibility", tables.tokens_of(visibilities))
     levels, unknown = visibility_levels([row.level for row in visibilities])
     attribute = first_attributes(folder, "sample_annotation", rows, attributes)
@@ -73,7 +76,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     plausibility.warn_of_wide_vehicles(
         folder, [row.name for row in categories], track_category[track], size
     )
-    velocity = box_velocity(center, timeline.timestamp[sample], before, after)
+    velocity = box_velocity(center, times, before, after)
 
     # A stable sort keeps the table's order, in which the devkit lists a sample's annotations.
     order = np.argsort(sample, kind="stable")
@@ -102,41 +105,6 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
         "levels": unknown,
     }
     return boxes, {"token": tracks, "category": track_category}, names
-
-
-def _check_tracks(
-    folder: Path,
-    token: pa.Array,
-    track: NDArray[np.int64],
-    timestamp: NDArray[np.int64],
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-) -> None:
-    """Refuse neighbours of another object or in the wrong order, and an object twice at a time.
-
-    Args:
-        folder: folder of the tables, for errors.
-        token: tokens of the annotations.
-        track: (M,) row of the instance.
-        timestamp: (M,) microseconds.
-        before: (M,) row of the annotation that ``prev`` names, -1 for none.
-        after: (M,) row of the annotation that ``next`` names, -1 for none.
-
-    Raises:
-        DataError: naming the first such annotation.
-    """
-    for column, other, sign in (("prev", before, 1), ("next", after, -1)):
-        named = other >= 0
-        foreign = named & (track[other] != track)
-        problem = f"has a {column} of another instance"
-        tables.check_rows(folder, "sample_annotation", token, foreign, problem)
-        out_of_order = named & (sign * (timestamp - timestamp[other]) <= 0)
-        order = "earlier" if sign > 0 else "later"
-        problem = f"has a {column} that is not {order} than itself"
-        tables.check_rows(folder, "sample_annotation", token, out_of_order, problem)
-    repeated = tables.repeats(zip(track.tolist(), timestamp.tolist(), strict=True))
-    problem = "annotates an instance a second time in the same sample"
-    tables.check_rows(folder, "sample_annotation", token, repeated, problem)
 
 
 def _warn_of_missing_links(

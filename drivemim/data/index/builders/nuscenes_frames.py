@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from posixpath import normpath
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
 from drivemim.data.index.builders import plausibility
 from drivemim.data.index.builders.columns import Section, neighbours, runs
+from drivemim.data.index.builders.nuscenes_links import check_neighbours
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.data.index.builders.timing import microseconds
 from drivemim.data.index.image_header import check_depth, check_upright, read_header
@@ -38,6 +40,7 @@ class Rig:
     Attributes:
         cameras: their names, sorted.
         tokens: tokens of calibrated_sensor.json.
+        sensor: (C,) row of sensor.json.
         kind: (C,) position in ``cameras``, ``len(cameras)`` for LIDAR_TOP, -1 for other sensors.
         mounts: (C, 7) sensor to ego: translation in metres and quaternion w x y z.
         intrinsics: (C, 3, 3) pixels; NaN for sensors that are not cameras.
@@ -46,6 +49,7 @@ class Rig:
 
     cameras: list[str]
     tokens: pa.Array
+    sensor: Ints
     kind: Ints
     mounts: Floats
     intrinsics: Floats
@@ -98,6 +102,11 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
         table="sensor",
         owners=tokens,
     )
+    channels = [each.channel for each in sensors]
+    problem = "has the channel of an earlier sensor"
+    tables.check_rows(
+        folder, "sensor", tables.tokens_of(sensors), tables.repeats(channels), problem
+    )
     cameras = sorted(each.channel for each in sensors if each.modality == "camera")
     kinds = {camera: position for position, camera in enumerate(cameras)}
     kinds["LIDAR_TOP"] = len(cameras)
@@ -114,6 +123,7 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
     return Rig(
         cameras=cameras,
         tokens=tokens,
+        sensor=sensor,
         kind=kind,
         mounts=mounts,
         intrinsics=intrinsics,
@@ -157,10 +167,11 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
     """
     rows = read_table(folder, schema.SampleData, "sample_data")
     token = tables.tokens_of(rows)
-    for column in ("prev", "next"):
-        keys = strings([getattr(row, column) for row in rows])
-        join(folder, keys, token, column=f"sample_data.{column}", table="sample_data",
-             owners=token, optional=True)  # fmt: skip
+    before, after = (
+        join(folder, strings([getattr(row, column) for row in rows]), token,
+             column=f"sample_data.{column}", table="sample_data", owners=token, optional=True)
+        for column in ("prev", "next")
+    )  # fmt: skip
     sample = join(folder, strings([row.sample_token for row in rows]), samples,
                   column="sample_data.sample_token", table="sample", owners=token)  # fmt: skip
     calibration = join(
@@ -171,6 +182,9 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
         table="calibrated_sensor",
         owners=token,
     )
+    timestamp = np.array([row.timestamp for row in rows])
+    sensor = rig.sensor[calibration]
+    check_neighbours(folder, "sample_data", token, timestamp, (before, after), sensor, "sensor")
     size = np.array([[row.width, row.height] for row in rows], np.int64).reshape(-1, 2)
     is_image = np.isin(rig.kind[calibration], np.arange(len(rig.cameras)))
     tables.check_rows(folder, "sample_data", token, is_image & (size < 1).any(axis=1),
@@ -179,7 +193,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
     center = rig.intrinsics[:, :2, 2][calibration]
     plausibility.check_principal_points(folder, token, center, size, is_image & valid)
     plausibility.check_relative(folder, token, [row.filename for row in rows])
-    path = strings([posix_name(row.filename) for row in rows])
+    path = strings([normpath(posix_name(row.filename)) for row in rows])
     if pc.count_distinct(path).as_py() < len(path):
         tables.check_rows(folder, "sample_data", token, tables.repeats(path.to_pylist()),
                           "names the file of an earlier row")  # fmt: skip
@@ -189,7 +203,7 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
         ego_pose=strings([row.ego_pose_token for row in rows]),
         sample=sample,
         calibration=calibration,
-        timestamp=np.array([row.timestamp for row in rows]),
+        timestamp=timestamp,
         keyframe=np.array([row.is_key_frame for row in rows], bool),
         size=size,
         valid=valid,

@@ -23,7 +23,7 @@ _DATED = (1e14, 1e16)
 """Microseconds since 1970 of the years 1973 to 2286."""
 _FOREVER = 1e17
 """Microseconds since 1970; larger timestamps are nanoseconds, whatever the gaps."""
-_LARGEST_OFFSET = 1_000_000
+LARGEST_OFFSET = 1_000_000
 """Maximum microseconds between a sample and its keyframes; 50,000 in nuScenes."""
 
 
@@ -118,7 +118,7 @@ def check_offsets(folder: Path, of_samples: Ints, of_keyframes: Ints) -> None:
         DataError: naming the difference.
     """
     offset = float(np.median(np.abs(of_keyframes - of_samples))) if len(of_samples) else 0.0
-    if offset > _LARGEST_OFFSET:
+    if offset > LARGEST_OFFSET:
         raise DataError(
             f"{folder}: timestamps of keyframes in sample_data.json are {offset / 1e6:,.1f} s "
             "(median) off those of their samples in sample.json; both must be microseconds of one "
