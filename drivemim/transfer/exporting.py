@@ -39,7 +39,12 @@ from drivemim.transfer.export_metadata import describe_export, one_frame, pretra
 from drivemim.transfer.external_checkpoint import add_batch_counts, describe_names, extract_backbone
 from drivemim.transfer.external_vit import fit_vit, without_final_norm
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
-from drivemim.transfer.model_card import check_place, read_card_results, render_card
+from drivemim.transfer.model_card import (
+    check_place,
+    check_results,
+    read_card_results,
+    render_card,
+)
 from drivemim.transfer.name_matching import describe_differences
 from drivemim.transfer.run_checkpoints import checkpoint_in
 from drivemim.transfer.weights_file import METADATA_KEY, read_weights
@@ -71,13 +76,15 @@ def export_backbone(
 
     Raises:
         ConfigError: if ``out`` does not end in ``.safetensors``, the ``.pth`` would replace the
-            checkpoint, the card would replace a page of another kind, or the config cannot be used.
+            checkpoint, the card would replace a page of another kind, the results are of other
+            weights, or the config cannot be used.
         DataError: if a file of ``metrics`` is not JSON with numbers.
         CheckpointError: if the checkpoint is damaged, of another model, or lacks requested weights.
     """
     out, checkpoint = Path(out), checkpoint_in(Path(checkpoint))
     _check_files(checkpoint, out)
     results = read_card_results(metrics)
+    check_results(results, checkpoint)
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
     weights = weights_of(content, checkpoint, ema=ema)
@@ -232,8 +239,8 @@ def load_weights(
 ) -> str:
     """Load the backbone of an export, or of any other checkpoint, strictly into a model.
 
-    The normalisation and features of another checkpoint are unknown. Only names, shapes and
-    positions are checked then, and the lines for the log say so.
+    Of another checkpoint, only names, shapes and positions are checked; its normalisation and
+    features are unknown, as the lines for the log say.
 
     Args:
         model: detector with ``backbone`` and ``data_preprocessor``, or a pretrainer.

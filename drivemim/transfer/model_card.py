@@ -18,6 +18,7 @@ from drivemim.evaluation.results_file import CURVES
 from drivemim.transfer.card_limits import limits, records_of
 from drivemim.transfer.data_record import NO_TABLES
 from drivemim.transfer.mask_reads import has_boxes
+from drivemim.transfer.weights_file import read_weights
 
 TITLE = "# Model card of "
 _MOST_NUMBERS = 60
@@ -57,6 +58,28 @@ def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, A
             raise DataError(f"--metrics {each}: {file} has no number by name in it")
         results[name] = (path, content)
     return results
+
+
+def check_results(results: Mapping[str, tuple[Path, Mapping[str, Any]]], checkpoint: Path) -> None:
+    """Refuse results that name a file of other weights: neither the checkpoint nor an export of it.
+
+    A file that does not exist any more is not compared.
+
+    Raises:
+        ConfigError: naming both files.
+    """
+    for name, (path, content) in results.items():
+        named = content.get("checkpoint")
+        if not isinstance(named, str) or not Path(named).is_file():
+            continue
+        source: Any = named
+        if Path(named).resolve() != checkpoint.resolve():
+            _, metadata = read_weights(named, tensors=False)
+            source = ((metadata or {}).get("source") or {}).get("checkpoint")
+        if source is None or Path(source).resolve() != checkpoint.resolve():
+            raise ConfigError(
+                f"--metrics {name}={path}: these are results of {named}, not of {checkpoint}"
+            )
 
 
 def check_place(path: Path) -> None:
@@ -247,7 +270,9 @@ def _metrics(
         numbers = list(_numbers(content))
         more = len(numbers) - _MOST_NUMBERS
         rest = f"\n\nAnd {more} more in the file." if more > 0 else ""
-        table = _table(dict(numbers[:_MOST_NUMBERS]))
+        # What was measured: the checkpoint, index and splits that a probe names.
+        words = {key: value for key, value in content.items() if isinstance(value, str)}
+        table = _table({**words, **dict(numbers[:_MOST_NUMBERS])})
         parts.append(f"### {name}\n\nFrom `{path}`:\n\n{table}{rest}")
     return "\n\n".join(parts)
 

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from drivemim import __version__
@@ -195,6 +196,7 @@ def test_the_metrics_are_those_of_the_log_and_the_files(run, tables):
     assert (last["iter"], last["loss"] > 0) == (2, True)
     assert tables["Metrics"] == {"training loss": f"{last['loss']:.6g}"}
     assert tables["probe"] == {
+        "checkpoint": "iter_2.pth",
         "linear.mAP": "0.123457",
         "linear.count": "75995",
         "linear.missing": "nan",
@@ -354,6 +356,24 @@ def test_a_resumed_run_counts_each_part_by_its_own_batch():
     assert count_until({**second, "frames_per_clip": None}, 7) == (64, None)
     cfg = Config({"model": {}})
     assert describe_recipe(cfg, {"iter": 3}, "iter_3.pth", NOTHING)["clips"] is None
+
+
+def test_results_name_what_they_measured_and_are_of_these_weights(run, card, tmp_path):
+    export, other = card[0].with_suffix(".safetensors"), tmp_path / "other.pth"
+    torch.save({"state_dict": {}}, other)
+
+    def page(**content):
+        (tmp_path / "probe.json").write_text(json.dumps({"linear": {"mAP": 0.5}, **content}))
+        metrics = [f"probe={tmp_path / 'probe.json'}"]
+        export_backbone(run, tmp_path / "x.safetensors", metrics=metrics)
+        return rows_of((tmp_path / "x.md").read_text())["probe"]
+
+    for checkpoint in (run, export, tmp_path / "gone.pth"):
+        assert page(checkpoint=str(checkpoint), val="mini_val") == {
+            "checkpoint": str(checkpoint), "val": "mini_val", "linear.mAP": "0.5",
+        }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"results of .*other\.pth, not of .*iter_2\.pth"):
+        page(checkpoint=str(other))
 
 
 @pytest.mark.parametrize(

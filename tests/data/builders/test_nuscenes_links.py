@@ -109,7 +109,7 @@ REFUSED = {
         _samples_exchanged, "is a keyframe more than 1 s away from its sample \\(2 such"
     ),
     "sample of another scene": (_sample_of_another_scene, "has a prev of another scene"),
-    "sweep links exchanged": (_sweep_links_exchanged, "sample_data.json.* prev that is later than it"),
+    "sweep links exchanged": (_sweep_links_exchanged, "sample_data.json.* prev that is later"),
     "object in two scenes": (_object_in_two_scenes, "an instance that another scene has, too"),
     "sensor twice": (_sensor_twice, "'again' has the channel of an earlier sensor"),
     "equal scene names": (_equal_scene_names, "has the name of an earlier scene"),
