@@ -23,10 +23,10 @@ from drivemim.data.index.copies import shared_frames
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.evaluation.frozen_probe import PATCH_CLASSES, LabelledPatches, patch_labels, probe
 from drivemim.transfer.export_metadata import training_image_size
-from drivemim.transfer.exporting import weights_of
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
 from drivemim.transfer.frames_seen import KnownFrames
 from drivemim.transfer.initial_weights import load_initial_weights, take_initial_weights
+from drivemim.transfer.run_checkpoints import weights_of
 from drivemim.transfer.weights_file import read_weights
 
 _BATCH = 16

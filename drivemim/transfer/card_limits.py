@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-Part = Mapping[str, Any]
+_Part = Mapping[str, Any]
 """Description of a data set, from ``describe_data``."""
 
 
@@ -47,7 +47,7 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _by_index(parts: Sequence[Part]) -> dict[str, list[Part]]:
+def _by_index(parts: Sequence[_Part]) -> dict[str, list[_Part]]:
     """Group parts by their index, which is named by its path only if its file name is ambiguous."""
     paths = dict.fromkeys(str(part["index"]) for part in parts)
     names = [Path(path).name for path in paths]
@@ -59,7 +59,7 @@ def _by_index(parts: Sequence[Part]) -> dict[str, list[Part]]:
     }
 
 
-def _limits_of_index(parts: Sequence[Part]) -> Iterator[str]:
+def _limits_of_index(parts: Sequence[_Part]) -> Iterator[str]:
     """Yield what no part of one index has."""
     if all(part["generated"] for part in parts):
         yield "all images are generated; none is real."

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,9 +26,6 @@ from drivemim.checkpoint_kinds import (
     classify,
     describe_mismatch,
     describe_missing,
-    kind_of,
-    trained_weights,
-    unwrapped,
 )
 from drivemim.compat import read_checkpoint
 from drivemim.errors import CheckpointError, ConfigError
@@ -40,13 +36,13 @@ from drivemim.transfer.external_checkpoint import add_batch_counts, describe_nam
 from drivemim.transfer.external_vit import fit_vit, without_final_norm
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
 from drivemim.transfer.model_card import (
+    check_card_results,
     check_place,
-    check_results,
     read_card_results,
     render_card,
 )
 from drivemim.transfer.name_matching import describe_differences
-from drivemim.transfer.run_checkpoints import checkpoint_in
+from drivemim.transfer.run_checkpoints import checkpoint_in, weights_of
 from drivemim.transfer.weights_file import METADATA_KEY, read_weights
 
 
@@ -84,7 +80,7 @@ def export_backbone(
     out, checkpoint = Path(out), checkpoint_in(Path(checkpoint))
     _check_files(checkpoint, out)
     results = read_card_results(metrics)
-    check_results(results, checkpoint)
+    check_card_results(results, checkpoint)
     content = read_checkpoint(checkpoint)
     pretrainer, cfg = pretrainer_of(content, checkpoint, config)
     weights = weights_of(content, checkpoint, ema=ema)
@@ -367,43 +363,3 @@ def _features(model: Any, image_HWC: Tensor) -> tuple[list[Tensor], list[int]]:
     with getattr(backbone, "full_attention", nullcontext)():
         maps = list(backbone(images_1CHW.float()))
     return maps, level_numbers(backbone, maps)
-
-
-def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
-    """Return the model's weights as trained, or averaged, under its own names.
-
-    MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,
-    prefixed ``module.``, as ``ema_state_dict``.
-
-    Raises:
-        CheckpointError: if the content is not of a training run, lacks averaged weights that are
-            requested, or does not say which weights are averaged.
-    """
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
-        raise CheckpointError(
-            f"{checkpoint} is not a training checkpoint (no state_dict). It is {kind_of(content)}"
-        )
-    kept = content.get("ema_state_dict")
-    is_absent = kept is None or (isinstance(kept, Mapping) and not kept)
-    if ema and is_absent:
-        raise CheckpointError(
-            f"{checkpoint} has no averaged weights; train with EMAHook or leave --ema out"
-        )
-    if is_absent:
-        if kept is not None:
-            print_log(
-                f"{checkpoint} has an empty ema_state_dict: its state_dict is taken for the "
-                "trained weights",
-                "current",
-                level=logging.WARNING,
-            )
-        return unwrapped(content["state_dict"])
-    state = unwrapped(content["state_dict"])
-    if not isinstance(kept, Mapping) or not any(str(each).startswith("module.") for each in kept):
-        raise CheckpointError(
-            f"{checkpoint} has an ema_state_dict without names that begin with module., which "
-            "MMEngine's EMAHook writes, so that it is not known which weights are averaged; save "
-            "the wanted weights as state_dict, without ema_state_dict"
-        )
-    trained = trained_weights(checkpoint, kept, state)
-    return state if ema else trained

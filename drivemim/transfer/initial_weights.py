@@ -16,7 +16,8 @@ from torch import nn
 from drivemim.checkpoint_kinds import check_weights, describe_mismatch, unwrapped
 from drivemim.config.loading import is_pretrainer, short_type
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.transfer.exporting import load_content, weights_of
+from drivemim.transfer.exporting import load_content
+from drivemim.transfer.run_checkpoints import weights_of
 from drivemim.transfer.weights_file import read_weights
 
 # Backbones whose parameters have the same names as in files. Others, such as Swin, convert them.

@@ -60,7 +60,9 @@ def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, A
     return results
 
 
-def check_results(results: Mapping[str, tuple[Path, Mapping[str, Any]]], checkpoint: Path) -> None:
+def check_card_results(
+    results: Mapping[str, tuple[Path, Mapping[str, Any]]], checkpoint: Path
+) -> None:
     """Refuse results that name a file of other weights: neither the checkpoint nor an export of it.
 
     A file that does not exist any more is not compared.

@@ -1,13 +1,19 @@
-"""Finding the newest checkpoint of a run."""
+"""Training checkpoints: the newest of a run, and the weights in it."""
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
+from torch import Tensor
 
+from drivemim.checkpoint_kinds import kind_of, trained_weights, unwrapped
 from drivemim.compat import is_complete
+from drivemim.errors import CheckpointError
 
 _PERIODIC = re.compile(r"(iter|epoch)_(\d+)\.pth")
 
@@ -52,3 +58,43 @@ def checkpoint_in(path: Path) -> Path:
         )
     print_log(f"{found} is the newest complete checkpoint in {path}", "current")
     return found
+
+
+def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
+    """Return the model's weights as trained, or averaged, under its own names.
+
+    MMEngine's ``EMAHook`` saves the averaged weights as ``state_dict`` and the trained ones,
+    prefixed ``module.``, as ``ema_state_dict``.
+
+    Raises:
+        CheckpointError: if the content is not of a training run, lacks averaged weights that are
+            requested, or does not say which weights are averaged.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
+        raise CheckpointError(
+            f"{checkpoint} is not a training checkpoint (no state_dict). It is {kind_of(content)}"
+        )
+    kept = content.get("ema_state_dict")
+    is_absent = kept is None or (isinstance(kept, Mapping) and not kept)
+    if ema and is_absent:
+        raise CheckpointError(
+            f"{checkpoint} has no averaged weights; train with EMAHook or leave --ema out"
+        )
+    if is_absent:
+        if kept is not None:
+            print_log(
+                f"{checkpoint} has an empty ema_state_dict: its state_dict is taken for the "
+                "trained weights",
+                "current",
+                level=logging.WARNING,
+            )
+        return unwrapped(content["state_dict"])
+    state = unwrapped(content["state_dict"])
+    if not isinstance(kept, Mapping) or not any(str(each).startswith("module.") for each in kept):
+        raise CheckpointError(
+            f"{checkpoint} has an ema_state_dict without names that begin with module., which "
+            "MMEngine's EMAHook writes, so that it is not known which weights are averaged; save "
+            "the wanted weights as state_dict, without ema_state_dict"
+        )
+    trained = trained_weights(checkpoint, kept, state)
+    return state if ema else trained
