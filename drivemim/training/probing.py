@@ -81,7 +81,7 @@ def probe_backbone(
     """
     cfg = load_config(config, options)
     if "encoder" not in (cfg.get("model") or {}):
-        raise ConfigError(f"{config} is not of a pretraining run: its model has no encoder")
+        raise ConfigError(f"{config} is not a pretraining config: its model has no encoder")
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
     frames = partial(ClipDataset, index=index, image_size=training_image_size(cfg), cameras=cameras)
     datasets = {

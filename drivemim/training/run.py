@@ -35,7 +35,7 @@ from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.strict_load import StrictLoad
-from drivemim.training.index_files import check_indices
+from drivemim.training.input_files import check_input_files
 from drivemim.training.schedule import check_schedule
 from drivemim.training.schedule_scaling import scale_training
 from drivemim.training.training_length import training_length
@@ -95,6 +95,7 @@ def train(
     cfg = _prepare(config, work_dir, launcher, options)
     _check_training(cfg, config, amp, iterations, options or {})
     checkpoint, trained = _choose_start(cfg, resume, seed)
+    check_input_files(cfg, ["train_dataloader", "val_dataloader"], weights=checkpoint is None)
     dump = dump_of(cfg)
     cfg.resume = checkpoint is not None
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
@@ -155,8 +156,9 @@ def evaluate(
     _check_test_options(options or {})
     cfg = _prepare(config, work_dir, launcher, options)
     if cfg.get("test_dataloader") is None:
-        raise ConfigError(f"{config} has no test_dataloader: it cannot be tested")
-    check_indices(cfg, ["test_dataloader"])
+        fix = "; a backbone is evaluated with drivemim probe" if is_pretrainer(cfg.model) else ""
+        raise ConfigError(f"{config} has no test_dataloader: it cannot be tested{fix}")
+    check_input_files(cfg, ["test_dataloader"], weights=False)
     if not Path(checkpoint).is_file():
         raise CheckpointError(describe_missing("checkpoint", checkpoint))
     cfg.load_from, cfg.resume = str(checkpoint), False
@@ -236,7 +238,6 @@ def _check_training(
     for key in ("train_dataloader", "train_cfg", "optim_wrapper"):
         if cfg.get(key) is None:
             raise ConfigError(f"{config} has no {key}: it cannot be trained")
-    check_indices(cfg, ["train_dataloader", "val_dataloader"])
     is_set = "train_cfg.max_iters" in options
     if iterations is not None:
         if is_set:

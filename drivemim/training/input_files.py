@@ -1,4 +1,4 @@
-"""A check that the indices of a config exist, before anything is built."""
+"""A check that the files of a config exist, before anything is built."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from drivemim.checkpoint_kinds import describe_missing
 from drivemim.config.loading import walk
 from drivemim.data.index.frame_index import describe_missing_index
 
 
-def check_indices(cfg: Config, loaders: Sequence[str]) -> None:
-    """Refuse indices that do not exist.
+def check_input_files(cfg: Config, loaders: Sequence[str], *, weights: bool) -> None:
+    """Refuse indices and initial weights that do not exist.
 
     Args:
         cfg: config of a run.
         loaders: keys of the data loaders that the run builds.
+        weights: whether the run starts from initial weights; a resumed one does not.
 
     Raises:
-        FileNotFoundError: with every key that names the first missing one.
+        FileNotFoundError: with every key that names the first missing index.
     """
+    for key in ("backbone_checkpoint", "load_from") if weights else ():
+        path = cfg.get(key)
+        if path and "://" not in str(path) and not Path(path).is_file():
+            raise FileNotFoundError(f"{key}: {describe_missing('weights file', path)}")
     missing: dict[str, list[str]] = {}
     for loader in loaders:
         for key, value in walk(cfg.get(loader), loader):
