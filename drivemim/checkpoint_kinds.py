@@ -42,7 +42,10 @@ _KINDS: dict[Kind, str] = {
         "a pretraining run's checkpoint; export its backbone with drivemim export, and "
         "give a detector that with backbone_checkpoint=FILE"
     ),
-    "other": "weights of another model; a detector starts from a backbone's with backbone_checkpoint=FILE",
+    "other": (
+        "weights of another model; a detector starts from a backbone's with "
+        "backbone_checkpoint=FILE"
+    ),
     "nothing": "not a checkpoint: it has no weights",
 }
 _Value = TypeVar("_Value")

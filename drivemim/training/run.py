@@ -104,9 +104,7 @@ def train(
     with nothing_left_unless_begun(cfg.work_dir) as mark, deprecations_in_log():
         runner = _build(cfg)
         if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
-            _compare_complete(runner, checkpoint)
-            if is_main_process():
-                print_log(as_spoken(line))
+            _compare_complete(runner, checkpoint, line)
             return runner
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
         hooks += [RecordPretraining()] if is_pretrainer(cfg.model) else []
@@ -301,11 +299,13 @@ def _choose_start(
     return checkpoint, trained
 
 
-def _compare_complete(runner: Runner, checkpoint: Path) -> None:
-    """Refuse the checkpoint of a complete run if it is not of the config's model."""
+def _compare_complete(runner: Runner, checkpoint: Path, line: str) -> None:
+    """Print that a run is complete; refuse its checkpoint if it is not of the config's model."""
     content = compat.read_checkpoint(checkpoint)
     content.pop("optimizer", None)  # No step follows that could spread its numbers.
     StrictLoad().after_load_checkpoint(runner, content)
+    if is_main_process():
+        print_log(as_spoken(line))
 
 
 def _choose_seed(
