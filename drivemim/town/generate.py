@@ -57,8 +57,7 @@ def generate_town(
         sweep_rate: images per second of every camera.
         image_size: height and width, pixels.
         seed: the same seed gives byte-identical files for any number of workers.
-        workers: number of processes; with 1, no process is started. With more, a script that calls
-            this needs ``if __name__ == "__main__":``, because each process imports it.
+        workers: number of processes. For more than 1, scripts need ``if __name__ == "__main__":``.
         pedestrians: number of pedestrians in a scene.
         vehicles: number of vehicles and cycles in a scene.
         depth: also write ``depth/CAMERA/*.npz``: ``depth``, float16 (H, W), metres along the

@@ -153,12 +153,7 @@ def evaluate(
         ensure_folder(show_dir)
     _check_test_options(options or {})
     cfg = _prepare(config, work_dir, launcher, options)
-    if cfg.get("test_dataloader") is None:
-        fix = "; a backbone is evaluated with drivemim probe" if is_pretrainer(cfg.model) else ""
-        raise ConfigError(f"{config} has no test_dataloader: it cannot be tested{fix}")
-    check_input_files(cfg, ["test_dataloader"], weights=False)
-    if not Path(checkpoint).is_file():
-        raise CheckpointError(describe_missing("checkpoint", checkpoint))
+    _check_test(cfg, config, checkpoint)
     cfg.load_from, cfg.resume = str(checkpoint), False
     hooks: list[dict[str, Any]] = [{"type": "drivemim.StrictLoad"}]
     if show_dir is not None:
@@ -177,6 +172,16 @@ def evaluate(
             curves.update(getattr(metric, "curves", {}))
         write_bytes(Path(out), results_json(metrics, curves))
     return metrics
+
+
+def _check_test(cfg: Config, config: str | Path, checkpoint: str | Path) -> None:
+    """Refuse a config without test data, and files that do not exist."""
+    if cfg.get("test_dataloader") is None:
+        fix = "; a backbone is evaluated with drivemim probe" if is_pretrainer(cfg.model) else ""
+        raise ConfigError(f"{config} has no test_dataloader: it cannot be tested{fix}")
+    check_input_files(cfg, ["test_dataloader"], weights=False)
+    if not Path(checkpoint).is_file():
+        raise CheckpointError(describe_missing("checkpoint", checkpoint))
 
 
 def _check_test_options(options: Mapping[str, Any]) -> None:
