@@ -39,7 +39,7 @@ def probe_backbone(
     index: str | Path,
     train: str | Sequence[str],
     val: str | Sequence[str],
-    cameras: Sequence[str] | None = None,
+    cameras: str | Sequence[str] | None = None,
     level: int = -1,
     seed: int = 0,
     device: str = "cpu",
@@ -58,7 +58,7 @@ def probe_backbone(
         index: index of labelled frames.
         train: scene names or a split to learn from.
         val: scene names or a split to score.
-        cameras: names of cameras; None for all.
+        cameras: name of a camera, or names of several; None for all.
         level: which of the backbone's maps.
         seed: seed of a random initialisation, and of the choice of patches among which neighbours
             are searched.

@@ -119,7 +119,7 @@ class FrameDetection(BaseDataset):
         data_root: where the data lies now, if it moved since the index was built.
         version: data set version that the index must be of, or None for any.
         scenes: names of splits or scenes, see ``select_scenes``; None for all.
-        cameras: names, or None for all.
+        cameras: a name or names, None for all.
         keyframes_only: leave out sweeps, whose boxes are interpolated.
         class_map: category to class name or None, where it differs from
             ``drivemim.data.classes.DEFAULT``.
@@ -155,7 +155,7 @@ class FrameDetection(BaseDataset):
         data_root: str | os.PathLike[str] | None = None,
         version: str | None = None,
         scenes: str | Sequence[str] | None = None,
-        cameras: Sequence[str] | None = None,
+        cameras: str | Sequence[str] | None = None,
         keyframes_only: bool = True,
         class_map: Mapping[str, str | None] | None = None,
         label_fraction: float = 1.0,
