@@ -228,8 +228,11 @@ def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
         patch_size: side of a patch, pixels.
 
     Raises:
-        ConfigError: if either side is zero or not a multiple of ``patch_size``.
+        ConfigError: if ``patch_size`` is not positive, or either side is zero or not a multiple of
+            it.
     """
+    if patch_size < 1:
+        raise ConfigError(f"patch size {patch_size} must be 1 or more pixels")
     height, width = image_size
     if height < 1 or width < 1:
         raise ConfigError(f"image size {height}x{width} (height x width) has no pixels")

@@ -164,3 +164,5 @@ def test_the_image_size_must_fit_the_patches() -> None:
         patch_grid((33, 48), 16)
     with pytest.raises(ValueError, match="0x48 .* has no pixels"):
         patch_grid((0, 48), 16)
+    with pytest.raises(ValueError, match="patch size 0 must be 1 or more pixels"):
+        patch_grid((32, 48), 0)

@@ -1,7 +1,8 @@
 """Measure leakage and object coverage of each mask strategy; print a table, write a JSON file.
 
 Leakage is the fraction of hidden content that another frame of the clip shows. It is computed
-exactly from the depth maps of a generated town (drivemim town --depth), or from lidar.
+exactly from the depth maps of a generated town (drivemim town --depth), or from lidar; without
+either, only the columns on objects are filled.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import argparse
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
+from drivemim.clips import patch_grid
 from drivemim.errors import one_line_errors
-from drivemim.evaluation.mask_analysis import DEPTHS, analysis_table, analyze_masks
+from drivemim.evaluation.mask_analysis import DEPTH_HINT, DEPTHS, analysis_table, analyze_masks
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_writable, write_bytes
 
@@ -81,7 +83,7 @@ def main() -> None:
             ensure_writable(args.out)
         results = analyze_masks(
             args.config,
-            grid=(args.image_size[0] // args.patch_size, args.image_size[1] // args.patch_size),
+            grid=patch_grid(tuple(args.image_size), args.patch_size),
             dataset=dataset,
             only=args.only,
             ratio=args.mask_ratio,
@@ -94,10 +96,16 @@ def main() -> None:
         if args.out is not None:
             write_bytes(args.out, results_json({"dataset": dataset, **results}))
     h, w = results["grid"]
+    depth = f"depth from {results['depth']}" if results["depth"] else "no depth"
     print(
         f"{results['clips']} clips, {args.draws} masks each, {h}x{w} patches, "
         f"{args.mask_ratio:g} hidden, strategies get {args.lidar_points} lidar points per frame; "
-        f"depth from {results['depth']}\n\n{analysis_table(results)}"
+        f"{depth}\n\n{analysis_table(results)}"
     )
+    if results["depth"] is None:
+        print(f"\nNot measured, without depth: leakage ({DEPTH_HINT})")
     if results["left_out"]:
-        print(f"\nLeft out, because they need a teacher: {', '.join(results['left_out'])}")
+        print(
+            "\nLeft out, because they need a teacher (--contrast-teacher): "
+            f"{', '.join(results['left_out'])}"
+        )

@@ -20,7 +20,7 @@ from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
-from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, DataError, check_range
 from drivemim.evaluation.frozen_probe import PATCH_CLASSES, LabelledPatches, patch_labels, probe
 from drivemim.transfer.export_metadata import training_image_size
 from drivemim.transfer.exporting import weights_of
@@ -72,13 +72,15 @@ def probe_backbone(
         ``notes``, remarks on the backbone's pretraining.
 
     Raises:
-        ConfigError: if the config is not of a pretraining run, the level does not exist, or the
-            pretraining saw frames that are not allowed.
+        ConfigError: if the config is not of a pretraining run, the level or the device does not
+            exist, the seed is out of range, or the pretraining saw frames that are not allowed.
         CheckpointError: if the checkpoint does not fit the config.
         FileNotFoundError: if a file is missing.
         DataError: if a scene is unknown, a class does not occur, or images of ``val`` are those of
             ``train`` or copies of them.
     """
+    check_range("--seed", seed, 0, MOST_SEED)
+    _check_device(device)
     cfg = load_config(config, options)
     if "encoder" not in (cfg.get("model") or {}):
         raise ConfigError(f"{config} is not of a pretraining run: its model has no encoder")
@@ -191,6 +193,21 @@ def collect_patches(
         features.append(map_XDhw[valid_X].permute(0, 2, 3, 1).flatten(0, 2))
         labels.append(labels_Xhw[valid_X].flatten())
     return LabelledPatches(features_XD=torch.cat(features), labels_X=torch.cat(labels))
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that this machine or PyTorch does not have.
+
+    Raises:
+        ConfigError: with PyTorch's reason.
+    """
+    try:
+        torch.zeros(1, device=device).item()
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"--device {device} cannot be used here ({reason}); use --device cpu"
+        ) from error
 
 
 def _batches(dataset: ClipDataset) -> Iterator[Clips]:

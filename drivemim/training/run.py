@@ -23,7 +23,7 @@ from drivemim.config.loading import (
     is_pretrainer,
     load_config,
 )
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, check_range
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
@@ -315,6 +315,7 @@ def _choose_seed(
                 f"--seed {seed}, but {checkpoint} was trained with seed {known}; leave --seed out"
             )
         chosen = known
+    check_range("randomness.seed" if seed is None else "--seed", chosen or 0, 0, MOST_SEED)
     return int(chosen or 0)
 
 

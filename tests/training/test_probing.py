@@ -137,6 +137,12 @@ def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_pat
         probe_backbone(config, tmp_path / "other.pth", **scenes)
     with pytest.raises(DataError, match="gone"):
         probe_backbone(config, **{**scenes, "val": "gone"})
+    with pytest.raises(ConfigError, match="--seed -1 must be in"):
+        probe_backbone(config, seed=-1, **scenes)
+    for device in ("meta", "gpu", "cuda:99"):  # no machine has one of these
+        match = rf"--device {device} cannot be used here \(.+\); use --device cpu"
+        with pytest.raises(ConfigError, match=match):
+            probe_backbone(config, device=device, **scenes)
 
 
 def test_tool(repository, config, index, tmp_path):

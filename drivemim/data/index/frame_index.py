@@ -241,8 +241,9 @@ def check_out(out: str | os.PathLike[str]) -> None:
         DataError: if its suffix is not ``.arrow``.
         OSError: with the reason and the fix.
     """
-    if (path := Path(out)).suffix != ".arrow":
-        fixed = path.with_name(f"{path.stem}.arrow")
+    path = Path(out)
+    if not path.name.endswith(".arrow"):
+        fixed = path.parent / f"{path.stem or 'index'}.arrow"
         raise DataError(f"--out {path}: an index ends in .arrow; write --out {fixed}")
     ensure_writable(path, fix="name another place for the index with --out FILE")
 
