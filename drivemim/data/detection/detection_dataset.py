@@ -74,12 +74,11 @@ class BoxFilters:
                 )
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 
-    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
-        """Return (M,) True for objects that a filter leaves out, and for crowds."""
-        return np.asarray(np.logical_or.reduce(list(self.reasons(found).values())))
-
     def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
-        """Return one mask (M,) per filter, named by its setting: True = left out."""
+        """Return one mask (M,) per filter, named by its setting, and one of crowds: True = ignored.
+
+        ``FrameDetection.ignored`` joins them.
+        """
         width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
         lidar, radar = found.lidar_points, found.radar_points
         unseen = (found.visibility > 0) & (found.visibility < self.min_visibility)
