@@ -182,6 +182,17 @@ class ConfigOptions(DictAction):
         super().__call__(parser, namespace, values, option_string)
 
 
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options`` to a command."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=ConfigOptions,
+        metavar="KEY=VALUE",
+        help="keys of the config to replace, dotted: train_dataloader.batch_size=8",
+    )
+
+
 @contextmanager
 def config_errors() -> Iterator[None]:
     """Turn the error of a wrong ``type``, argument or value, found while building, into one line.

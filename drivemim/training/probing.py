@@ -27,6 +27,7 @@ from drivemim.transfer.exporting import weights_of
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
 from drivemim.transfer.frames_seen import KnownFrames
 from drivemim.transfer.initial_weights import load_initial_weights, take_initial_weights
+from drivemim.transfer.run_checkpoints import checkpoint_in
 from drivemim.transfer.weights_file import read_weights
 
 _BATCH = 16
@@ -53,8 +54,9 @@ def probe_backbone(
 
     Args:
         config: config of a pretraining run.
-        checkpoint: checkpoint of that run, or a backbone exported from it; None for the weights
-            that the run starts from, random unless the config names some.
+        checkpoint: checkpoint of that run, its folder for the newest one, or a backbone exported
+            from it; None for the weights that the run starts from, random unless the config names
+            some.
         index: index of labelled frames.
         train: scene names or a split to learn from.
         val: scene names or a split to score.
@@ -81,6 +83,7 @@ def probe_backbone(
     """
     check_range("--seed", seed, 0, MOST_SEED)
     _check_device(device)
+    checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
     cfg = load_config(config, options)
     if "encoder" not in (cfg.get("model") or {}):
         raise ConfigError(f"{config} is not of a pretraining run: its model has no encoder")

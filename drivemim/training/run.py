@@ -45,6 +45,7 @@ from drivemim.training.work_dir import (
     read_progress,
 )
 from drivemim.transfer.initial_weights import take_initial_weights
+from drivemim.transfer.run_checkpoints import checkpoint_in
 
 __all__ = ["NEWEST", "evaluate", "train"]
 
@@ -131,7 +132,8 @@ def evaluate(
 
     Args:
         config: path of an MMEngine config.
-        checkpoint: weights of exactly the config's model.
+        checkpoint: weights of exactly the config's model, or a run's folder for its newest
+            checkpoint.
         work_dir: folder of logs.
         out: JSON file for the metrics, and for the curves that charts show.
         show_dir: folder for pictures of detections; see ``DrawDetections``.
@@ -146,7 +148,9 @@ def evaluate(
     Raises:
         ConfigError: if the config is invalid or contradicts itself.
         CheckpointError: if the checkpoint is damaged or of another model.
+        FileNotFoundError: if a folder has no complete checkpoint.
     """
+    checkpoint = checkpoint_in(Path(checkpoint))
     if out is not None:
         ensure_writable(out)
     if show_dir is not None:
@@ -155,7 +159,7 @@ def evaluate(
     cfg = _prepare(config, work_dir, launcher, options)
     if cfg.get("test_dataloader") is None:
         raise ConfigError(f"{config} has no test_dataloader: it cannot be tested")
-    if not Path(checkpoint).is_file():
+    if not checkpoint.is_file():
         raise CheckpointError(describe_missing("checkpoint", checkpoint))
     cfg.load_from, cfg.resume = str(checkpoint), False
     hooks: list[dict[str, Any]] = [{"type": "drivemim.StrictLoad"}]

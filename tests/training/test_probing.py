@@ -107,6 +107,8 @@ def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, 
     files = (checkpoint, tmp_path / "backbone.safetensors", tmp_path / "backbone.pth")
     found = [probe_backbone(config, file, index=index, train="train", val="val") for file in files]
     assert found[0] == found[1] == found[2]
+    folder = checkpoint.parent
+    assert probe_backbone(config, folder, index=index, train="train", val="val") == found[0]
     random = probe_backbone(config, index=index, train="train", val="val")
     assert random["effective_rank"] != found[0]["effective_rank"]
 
