@@ -28,21 +28,31 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: all")
     parser.add_argument("--cameras", nargs="+", help="default: all")
     parser.add_argument(
-        "--clips", type=int, default=8, help="number of clips, spread over the data"
+        "--clips", type=int, default=8, help="number of clips, spread over the data (default: 8)"
     )
-    parser.add_argument("--draws", type=int, default=4, help="masks per strategy and clip")
-    parser.add_argument("--num-frames", type=int, default=3, help="frames per camera in a clip")
+    parser.add_argument(
+        "--draws", type=int, default=4, help="masks per strategy and clip (default: 4)"
+    )
+    parser.add_argument(
+        "--num-frames", type=int, default=3, help="frames per camera in a clip (default: 3)"
+    )
     parser.add_argument(
         "--frame-interval",
         type=float,
         help="seconds between frames; default: keyframes",
     )
     parser.add_argument(
-        "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH")
-    )
-    parser.add_argument("--patch-size", type=int, default=16, help="side of a patch, pixels")
+        "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH"),
+        help="size that images are loaded at, pixels (default: 224 400)",
+    )  # fmt: skip
     parser.add_argument(
-        "--mask-ratio", type=float, default=0.75, help="fraction of patches that is hidden"
+        "--patch-size", type=int, default=16, help="side of a patch, pixels (default: 16)"
+    )
+    parser.add_argument(
+        "--mask-ratio",
+        type=float,
+        default=0.75,
+        help="fraction of patches that is hidden (default: 0.75)",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these strategies")
     parser.add_argument(
