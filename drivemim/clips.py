@@ -120,8 +120,8 @@ class Clips:
             poses: (..., 4, 4), metres, from camera axes (x right, y down, z forward) to the clip
                 frame, which has z up and the ground at 0: ``camera_to_clip_BTN44``.
             timestamps: (...), microseconds. Not needed for clips of one time step.
-            boxes: (..., M, 4), (x1, y1, x2, y2) pixels; they are clipped to the image. Boxes
-                without an area are padding.
+            boxes: (..., M, 4), (x1, y1, x2, y2) pixels; they are clipped to the image. Boxes of
+                zeros, or of label -1, are padding; all others need an area.
             labels: (..., M), positions in ``CLASSES``, -1 for padding.
             tracks: (..., M), one number per object; by default, every box is its own object.
             depths: (..., M), metres; by default, smaller boxes count as nearer.
@@ -129,8 +129,8 @@ class Clips:
             seed: seed of the first clip; each clip's seed is one more than that of the one before.
 
         Raises:
-            ConfigError: if the images have another shape, type or range, or an argument does not
-                fit the images.
+            ConfigError: if the images have another shape, type or range, an argument does not fit
+                the images, or a box has no area.
         """
         given = {"intrinsics": intrinsics, "poses": poses, "timestamps": timestamps}
         given |= {"boxes": boxes, "labels": labels, "tracks": tracks, "depths": depths}
@@ -228,8 +228,11 @@ def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
         patch_size: side of a patch, pixels.
 
     Raises:
-        ConfigError: if either side is zero or not a multiple of ``patch_size``.
+        ConfigError: if ``patch_size`` is not positive, or either side is zero or not a multiple of
+            it.
     """
+    if patch_size < 1:
+        raise ConfigError(f"patch size {patch_size} must be 1 or more pixels")
     height, width = image_size
     if height < 1 or width < 1:
         raise ConfigError(f"image size {height}x{width} (height x width) has no pixels")
@@ -274,11 +277,13 @@ def _fields_of(
         return values.reshape(*shape, *tail).clone()
 
     M, P = _length("boxes", given["boxes"], 4), _length("points", given["points"], 3)
-    boxes_BTNM4 = fill("boxes", (M, 4), torch.float32, 0.0).clamp(min=0)
-    boxes_BTNM4 = boxes_BTNM4.minimum(boxes_BTNM4.new_tensor([W, H, W, H]))
-    empty_BTNM = (boxes_BTNM4[..., 2:] <= boxes_BTNM4[..., :2]).any(dim=-1)
+    boxes_BTNM4 = fill("boxes", (M, 4), torch.float32, 0.0)
     # Without labels, any class marks a box as one that is there.
-    labels_BTNM = fill("labels", (M,), torch.int64, 0).masked_fill(empty_BTNM, -1)
+    labels_BTNM = fill("labels", (M,), torch.int64, 0)
+    _check_boxes(boxes_BTNM4, labels_BTNM)
+    boxes_BTNM4 = boxes_BTNM4.clamp(min=0).minimum(boxes_BTNM4.new_tensor([W, H, W, H]))
+    empty_BTNM = (boxes_BTNM4[..., 2:] <= boxes_BTNM4[..., :2]).any(dim=-1)
+    labels_BTNM = labels_BTNM.masked_fill(empty_BTNM, -1)
     needless = {"timestamps"} if T == 1 else set()
     return {
         "images_BTNHWC": stored.reshape(*shape, H, W, 3),
@@ -297,6 +302,18 @@ def _fields_of(
         ),
         "missing": frozenset(name for name in OPTIONAL if given[name] is None) - needless,
     }
+
+
+def _check_boxes(boxes_BTNM4: Tensor, labels_BTNM: Tensor) -> None:
+    """Refuse boxes without area that are not padding; they have another format, or are wrong."""
+    has_area_BTNM = (boxes_BTNM4[..., 2:] > boxes_BTNM4[..., :2]).all(dim=-1)
+    is_padding_BTNM = (labels_BTNM < 0) | (boxes_BTNM4 == 0).all(dim=-1)
+    wrong = boxes_BTNM4[~(has_area_BTNM | is_padding_BTNM)]
+    if len(wrong):
+        raise ConfigError(
+            f"boxes: {wrong[0].tolist()} has no area; give x1, y1, x2, y2 in pixels, with x1 < x2 "
+            "and y1 < y2 (not x, y, width, height), and zeros or the label -1 for padding"
+        )
 
 
 def _length(name: str, value: Tensor | ArrayLike | None, width: int) -> int:

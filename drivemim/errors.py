@@ -5,6 +5,7 @@ The command line tools print these errors as one line. Other exceptions keep the
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from difflib import get_close_matches
 
 _ALIKE = 0.65
 """Smallest similarity, from 0 to 1, at which a name is suggested for another."""
+
+
+MOST_SEED = 2**32 - 1
+"""Largest seed of NumPy's generators."""
 
 
 class ConfigError(ValueError):
@@ -35,6 +40,23 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     lower = {candidate.lower(): candidate for candidate in sorted(set(candidates), reverse=True)}
     found = get_close_matches(name.lower(), sorted(lower), n=1, cutoff=_ALIKE)
     return f"; did you mean '{lower[found[0]]}'?" if found else ""
+
+
+def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """Refuse a number that is out of range, or not a number.
+
+    Args:
+        name: the option, as the user gives it.
+        value: its value.
+        least: smallest value.
+        most: largest value; without it, any finite number.
+
+    Raises:
+        ConfigError: naming option, value and range.
+    """
+    if not least <= value <= most or value == math.inf:
+        limits = f"be {least} or more" if most == math.inf else f"be in [{least}, {most}]"
+        raise ConfigError(f"{name} {value} must {limits}")
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import ast
 import os
+import re
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +23,22 @@ def test_every_command_has_help(command, monkeypatch, capsys):
         main()
     assert exit_code.value.code == 0
     assert f"usage: drivemim {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", [*COMMANDS, "index frames", "index nuscenes", "index nuimages", "label_efficiency.py"]
+)
+def test_every_option_is_explained(name, repository, monkeypatch, capsys):
+    """In the help, each option is followed by a text, on its line or the next."""
+    monkeypatch.setattr(sys, "argv", ["drivemim", *name.split(), "--help"])
+    monkeypatch.setenv("COLUMNS", "200")
+    is_tool = name.endswith(".py")
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(repository / "tools" / name), run_name="__main__") if is_tool else main()
+    listed = re.split(r"^(?=  \S)", capsys.readouterr().out, flags=re.MULTILINE)[1:]
+    assert any("--help" in each for each in listed)
+    for each in listed:
+        assert re.search(r"(\S {2,}|\n {4,})\S", each), each
 
 
 def test_help_lists_every_command(monkeypatch, capsys):

@@ -91,7 +91,7 @@ def test_arguments_broadcast_over_images():
         intrinsics=[[5, 0, 2], [0, 5, 3], [0, 0, 1]],
         poses=np.tile(np.eye(4), (3, 1, 1)) * [[[1]], [[2]], [[3]]],
         timestamps=[[1], [2]],
-        boxes=[[-3, 1, 4, 20], [2, 2, 2, 5]],
+        boxes=[[-3, 1, 4, 20], [12, 2, 15, 5]],
         labels=[1, 0],
         tracks=[[[7, 8]], [[9, 10]]],
         points=np.ones((2, 3, 4, 3)),
@@ -100,8 +100,8 @@ def test_arguments_broadcast_over_images():
     assert clips.intrinsics_BTN33[1, 0, 2].tolist() == [[5, 0, 2], [0, 5, 3], [0, 0, 1]]
     assert clips.camera_to_clip_BTN44[:, 0, :, 0, 0].tolist() == [[1, 2, 3], [1, 2, 3]]
     assert clips.timestamps_BTN[:, 0].tolist() == [[1, 1, 1], [2, 2, 2]]
-    # The first box is clipped to the image; the second has no area.
-    assert clips.boxes_BTNM4[1, 0, 1].tolist() == [[0, 1, 4, 8], [2, 2, 2, 5]]
+    # The first box is clipped to the image; the second is outside.
+    assert clips.boxes_BTNM4[1, 0, 1].tolist() == [[0, 1, 4, 8], [10, 2, 10, 5]]
     assert clips.labels_BTNM[0, 0, 0].tolist() == [1, -1]
     assert clips.tracks_BTNM[1, 0, 2].tolist() == [9, 10]
     assert clips.depths_BTNM[0, 0, 0].tolist() == [float("inf")] * 2
@@ -129,6 +129,22 @@ def test_images_of_other_shapes_are_refused(images, known, complaint):
         Clips.from_images(images, **known)
 
 
+@pytest.mark.parametrize("box", [[40, 40, 10, 10], [2, 2, 2, 5], [1, 5, 4, 3], [1, 1, np.nan, 4]])
+def test_boxes_without_area_are_refused(box):
+    match = (
+        rf"boxes: \[{box[0]}\.0, .* has no area; give x1, y1, x2, y2 in pixels, .*not x, y, width"
+    )
+    with pytest.raises(ConfigError, match=match):
+        Clips.from_images(SMALL, boxes=[[0, 0, 8, 8], box])
+    padded = Clips.from_images(SMALL, boxes=[[0, 0, 8, 8], box], labels=[1, -1])
+    assert padded.labels_BTNM[0, 0, 0].tolist() == [1, -1]
+
+
+def test_boxes_of_zeros_are_padding():
+    clips = Clips.from_images(SMALL, boxes=[[0, 0, 8, 8], [0, 0, 0, 0]])
+    assert clips.labels_BTNM[1, 0, 0].tolist() == [0, -1]
+
+
 def test_missing_inputs_stay_missing_in_batches_and_on_devices():
     images = np.zeros((1, 8, 8, 3), np.uint8)
     lacking, complete = Clips.from_images(images), Clips.from_images(images, poses=np.eye(4))
@@ -148,3 +164,5 @@ def test_the_image_size_must_fit_the_patches() -> None:
         patch_grid((33, 48), 16)
     with pytest.raises(ValueError, match="0x48 .* has no pixels"):
         patch_grid((0, 48), 16)
+    with pytest.raises(ValueError, match="patch size 0 must be 1 or more pixels"):
+        patch_grid((32, 48), 0)

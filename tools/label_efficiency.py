@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
+from drivemim.config.shipped import find_config
 from drivemim.errors import one_line_errors
 from drivemim.trust import add_trust_option
 from studies.label_efficiency.exposure_check import check_exposure
@@ -22,7 +23,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def _arguments() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path, help="detector config, trained on FrameDetection")
+    parser.add_argument(
+        "config", help="detector config, or name of a shipped one, trained on FrameDetection"
+    )
     parser.add_argument("--index", type=Path, required=True, help="index of labelled frames")
     parser.add_argument(
         "--train", required=True, metavar="SPLIT", help="split that the labels are taken from"
@@ -37,13 +40,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--fractions", type=float, nargs="+", default=list(FRACTIONS), help="label fractions"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2],
+        help="seeds of the runs of every initialisation and fraction (default: 0 1 2)",
+    )  # fmt: skip
     parser.add_argument("--iterations", type=int, required=True, help="iterations of every run")
     parser.add_argument(
         "--metric", nargs="+", default=list(METRICS), help="the first is used in the headline"
     )
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of runs and results")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
+        help="keys of the config to replace in all runs, dotted",
+    )  # fmt: skip
     parser.add_argument(
         "--allow-boxes-read", action="store_true",
         help="run and mark backbones whose pretraining read boxes of more labels than a run has",
@@ -65,7 +74,7 @@ def main() -> int:
     args = _arguments()
     with one_line_errors():
         study = LabelStudy(
-            config=args.config.resolve(),
+            config=find_config(args.config).resolve(),
             index=args.index.resolve(),
             train=args.train,
             val=args.val,

@@ -1,7 +1,8 @@
 """Measure leakage and object coverage of each mask strategy; print a table, write a JSON file.
 
 Leakage is the fraction of hidden content that another frame of the clip shows. It is computed
-exactly from the depth maps of a generated town (drivemim town --depth), or from lidar.
+exactly from the depth maps of a generated town (drivemim town --depth), or from lidar; without
+either, only the columns on objects are filled.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import argparse
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
+from drivemim.clips import patch_grid
 from drivemim.errors import one_line_errors
-from drivemim.evaluation.mask_analysis import DEPTHS, analysis_table, analyze_masks
+from drivemim.evaluation.mask_analysis import DEPTH_HINT, DEPTHS, analysis_table, analyze_masks
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_writable, write_bytes
 
@@ -26,21 +28,31 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: all")
     parser.add_argument("--cameras", nargs="+", help="default: all")
     parser.add_argument(
-        "--clips", type=int, default=8, help="number of clips, spread over the data"
+        "--clips", type=int, default=8, help="number of clips, spread over the data (default: 8)"
     )
-    parser.add_argument("--draws", type=int, default=4, help="masks per strategy and clip")
-    parser.add_argument("--num-frames", type=int, default=3, help="frames per camera in a clip")
+    parser.add_argument(
+        "--draws", type=int, default=4, help="masks per strategy and clip (default: 4)"
+    )
+    parser.add_argument(
+        "--num-frames", type=int, default=3, help="frames per camera in a clip (default: 3)"
+    )
     parser.add_argument(
         "--frame-interval",
         type=float,
         help="seconds between frames; default: keyframes",
     )
     parser.add_argument(
-        "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH")
-    )
-    parser.add_argument("--patch-size", type=int, default=16, help="side of a patch, pixels")
+        "--image-size", type=int, nargs=2, default=(224, 400), metavar=("HEIGHT", "WIDTH"),
+        help="size that images are loaded at, pixels (default: 224 400)",
+    )  # fmt: skip
     parser.add_argument(
-        "--mask-ratio", type=float, default=0.75, help="fraction of patches that is hidden"
+        "--patch-size", type=int, default=16, help="side of a patch, pixels (default: 16)"
+    )
+    parser.add_argument(
+        "--mask-ratio",
+        type=float,
+        default=0.75,
+        help="fraction of patches that is hidden (default: 0.75)",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these strategies")
     parser.add_argument(
@@ -81,7 +93,7 @@ def main() -> None:
             ensure_writable(args.out)
         results = analyze_masks(
             args.config,
-            grid=(args.image_size[0] // args.patch_size, args.image_size[1] // args.patch_size),
+            grid=patch_grid(tuple(args.image_size), args.patch_size),
             dataset=dataset,
             only=args.only,
             ratio=args.mask_ratio,
@@ -94,10 +106,16 @@ def main() -> None:
         if args.out is not None:
             write_bytes(args.out, results_json({"dataset": dataset, **results}))
     h, w = results["grid"]
+    depth = f"depth from {results['depth']}" if results["depth"] else "no depth"
     print(
         f"{results['clips']} clips, {args.draws} masks each, {h}x{w} patches, "
         f"{args.mask_ratio:g} hidden, strategies get {args.lidar_points} lidar points per frame; "
-        f"depth from {results['depth']}\n\n{analysis_table(results)}"
+        f"{depth}\n\n{analysis_table(results)}"
     )
+    if results["depth"] is None:
+        print(f"\nNot measured, without depth: leakage ({DEPTH_HINT})")
     if results["left_out"]:
-        print(f"\nLeft out, because they need a teacher: {', '.join(results['left_out'])}")
+        print(
+            "\nLeft out, because they need a teacher (--contrast-teacher): "
+            f"{', '.join(results['left_out'])}"
+        )

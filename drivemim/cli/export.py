@@ -17,7 +17,14 @@ def main() -> None:
     parser.add_argument("out", help=".safetensors file; a .pth and a model card are written too")
     parser.add_argument("--config", help="config of the run, instead of the one in the checkpoint")
     parser.add_argument("--ema", action="store_true", help="export the averaged weights")
-    parser.add_argument("--input-size", nargs=2, type=int, metavar=("H", "W"))
+    parser.add_argument(
+        "--input-size",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="height and width in pixels at which features are recorded, to be compared at loading "
+        "(default: the image_size of the run)",
+    )
     parser.add_argument(
         "--metrics",
         nargs="+",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
-from drivemim.config.loading import ConfigOptions
+from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
 from drivemim.evaluation.frozen_probe import probe_table
 from drivemim.evaluation.results_file import results_json
@@ -20,7 +20,8 @@ def main() -> None:
     parser.add_argument("config", help="config of a pretraining run")
     parser.add_argument(
         "--checkpoint",
-        help="checkpoint of that run, or an exported backbone; default: random initialisation",
+        help="checkpoint of that run, its folder for the newest one, or an exported backbone; "
+        "default: random initialisation",
     )
     parser.add_argument("--index", required=True, help="index of labelled frames")
     parser.add_argument("--train", nargs="+", required=True, help="a split or scene names")
@@ -30,7 +31,7 @@ def main() -> None:
         "--level", type=int, default=-1, help="map of the backbone to probe (default: last)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed, also of a random initialisation")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="of the backbone (default: cpu)")
     parser.add_argument(
         "--transductive", action="store_true", help="allow a pretraining that saw images of --val"
     )
@@ -40,7 +41,7 @@ def main() -> None:
         help="allow a pretraining that read annotated boxes of --val",
     )
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
     train, val = (names[0] if len(names) == 1 else names for names in (args.train, args.val))

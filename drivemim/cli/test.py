@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from drivemim.arguments import ArgumentParser
-from drivemim.config.loading import ConfigOptions
+from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
 from drivemim.training.run import evaluate
 from drivemim.trust import add_trust_option
@@ -15,7 +15,10 @@ def main() -> None:
     """Parse the command line and evaluate."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("config", help="MMEngine config")
-    parser.add_argument("checkpoint", help="weights of the config's model")
+    parser.add_argument(
+        "checkpoint",
+        help="weights of the config's model, or a run's folder for its newest checkpoint",
+    )
     parser.add_argument("--work-dir", help="folder for logs")
     parser.add_argument("--out", metavar="JSON", help="file for the metrics")
     parser.add_argument(
@@ -33,8 +36,14 @@ def main() -> None:
         help="draw detections of at least this score; without it, as many of each image's highest "
         "scores as it has annotated objects, so images without any show no detections",
     )
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what started the processes of a run on several GPUs; pytorch: torchrun "
+        "(default: none, a single process)",
+    )
+    add_config_options(parser)
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     add_trust_option(parser)
     args = parser.parse_args()

@@ -36,9 +36,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         nargs=2,
         default=DEFAULTS.image_size,
         metavar=("HEIGHT", "WIDTH"),
-        help="pixels",
+        help="size of the images, pixels (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=DEFAULTS.seed)
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULTS.seed, help="the same seed gives the same files"
+    )
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
     parser.add_argument(
         "--pedestrians",

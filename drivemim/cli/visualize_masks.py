@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
-from drivemim.config.loading import ConfigOptions
+from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
 from drivemim.visualization.mask_panels import draw_masks
 
@@ -17,14 +17,20 @@ def main() -> None:
         "config", help="config with strategies and a dataset, or config of a pretraining run"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    parser.add_argument("--clip", type=int, default=0, help="index of the clip in the data set")
+    parser.add_argument("--clip", type=int, default=0, help="number of the clip (default: 0)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="draw only these strategies")
     parser.add_argument("--mask-ratio", type=float, help="fraction of patches that is hidden")
-    parser.add_argument("--marks", type=int, default=8, help="number of world points to mark")
-    parser.add_argument("--width", type=int, default=1800, help="width of a picture, pixels")
-    parser.add_argument("--patch-size", type=int, default=16, help="side of a patch, pixels")
+    parser.add_argument(
+        "--marks", type=int, default=8, help="number of world points to mark (default: 8)"
+    )
+    parser.add_argument(
+        "--width", type=int, default=1800, help="width of a picture, pixels (default: 1800)"
+    )
+    parser.add_argument(
+        "--patch-size", type=int, default=16, help="side of a patch, pixels (default: 16)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the masks")
-    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, metavar="KEY=VALUE")
+    add_config_options(parser)
     args = parser.parse_args()
     with one_line_errors():
         written = draw_masks(

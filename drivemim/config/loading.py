@@ -100,8 +100,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         ConfigError: if the file is missing or a key is unknown, naming the nearest valid one.
     """
     path = find_config(path)
-    with reading_errors(path):
-        config = Config.fromfile(str(path))
+    config = read_config(path)
     _check_top_level(config)
     _check_variables(config, path)
     _check_untyped(config)
@@ -113,13 +112,35 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         _check_option(config, key)
         _open(config, key)
     if options:
-        try:
-            config.merge_from_dict(copy.deepcopy(dict(options)))  # removes ``_delete_`` in place
-        except (AttributeError, KeyError, TypeError) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise ConfigError(f"--cfg-options of {path}: {first}") from error
+        _merge(config, options, path)
         _check_untyped(config)
     return config
+
+
+def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config of any kind and apply the command line's options; check no keys.
+
+    Args:
+        path: path of an MMEngine config, or name of a shipped one.
+        options: dotted key to value, as ``--cfg-options`` gives them.
+
+    Raises:
+        ConfigError: if the file is missing or cannot be read, or an option does not fit.
+    """
+    path = find_config(path)
+    with reading_errors(path):
+        config = Config.fromfile(str(path))
+    if options:
+        _merge(config, options, path)
+    return config
+
+
+def _merge(config: Config, options: Mapping[str, Any], path: Path) -> None:
+    try:
+        config.merge_from_dict(copy.deepcopy(dict(options)))  # removes ``_delete_`` in place
+    except (AttributeError, KeyError, TypeError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"--cfg-options of {path}: {first}") from error
 
 
 @contextmanager
@@ -159,6 +180,17 @@ class ConfigOptions(DictAction):
             if "=" not in value:
                 raise argparse.ArgumentError(self, f"{value!r} is not KEY=VALUE")
         super().__call__(parser, namespace, values, option_string)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options`` to a command."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=ConfigOptions,
+        metavar="KEY=VALUE",
+        help="keys of the config to replace, dotted: train_dataloader.batch_size=8",
+    )
 
 
 @contextmanager

@@ -15,12 +15,12 @@ from mmengine.config import Config
 from torch import Tensor
 
 from drivemim.clips import Clips
-from drivemim.config.loading import dicts_in, short_type
+from drivemim.config.loading import config_errors, dicts_in, read_config, short_type
 from drivemim.data import ClipDataset
 from drivemim.data.boxes.track_poses import clip_track_boxes
 from drivemim.data.clips.depth_maps import has_depth, read_depth
 from drivemim.data.clips.lidar import has_lidar
-from drivemim.errors import ConfigError
+from drivemim.errors import MOST_SEED, ConfigError, DataError, check_range
 from drivemim.evaluation.mask_statistics import (
     MaskCounts,
     ObjectPatches,
@@ -38,9 +38,10 @@ from drivemim.masking.leakage import (
     find_correspondences,
     leakage,
 )
-from drivemim.registry import MASKS
+from drivemim.registry import DATASETS, MASKS
 
 DEPTHS = ("auto", "maps", "lidar")
+DEPTH_HINT = "it needs the depth maps of drivemim town --depth, or data with lidar"
 _ALL_POINTS = 1_000_000
 """More lidar points than a frame has."""
 
@@ -79,32 +80,40 @@ def analyze_masks(
         count: largest number of clips, spread over the data.
         draws: masks per strategy and clip.
         depth: source of depth: ``maps`` beside a generated town's images, ``lidar``, or ``auto``
-            for maps if there are any.
+            for maps if there are any, else lidar. With ``auto`` and neither, leakage is None.
         contrast_teacher: give strategies that need a teacher's map the image contrast of each
             patch. Otherwise they are left out.
         seed: seed of the masks.
 
     Returns:
-        ``clips``, ``draws``, ``grid``, ``depth``, ``ratio``, ``lidar_points`` (given to
-        strategies), ``strategies`` (a summary of each by name) and ``left_out`` (strategies that
-        lack a teacher's map).
+        ``clips``, ``draws``, ``grid``, ``depth`` (``maps``, ``lidar`` or None), ``ratio``,
+        ``lidar_points`` (given to strategies), ``strategies`` (a summary of each by name) and
+        ``left_out`` (strategies that lack a teacher's map).
 
     Raises:
-        ConfigError: if an argument is not one of its choices, or the config lacks a requested
-            strategy or data set.
+        ConfigError: if an argument is not one of its choices, the config lacks a requested
+            strategy or data set, or all strategies need a teacher.
+        DataError: if the data lacks the requested source of depth.
         FileNotFoundError: if the index, an image, a depth map or a lidar sweep is missing.
     """
-    _check_counts(count=count, draws=draws)
-    cfg = Config.fromfile(str(config))
+    check_range("--clips", count, 1)
+    check_range("--draws", draws, 1)
+    # The seed of a draw is seed * 100_000_000 + ..., in 64 bits.
+    check_range("--seed", seed, 0, MOST_SEED)
+    cfg = read_config(config)
     named = strategies_from_config(cfg.to_dict(), config, only)
     left_out = [] if contrast_teacher else [name for name in named if needs_teacher(named[name])]
+    measured = {name: each for name, each in named.items() if name not in left_out}
+    if not measured:
+        raise ConfigError(f"{', '.join(left_out)}: needs a teacher; give --contrast-teacher")
+    strategies = _build(measured, ratio)
     settings = _settings(cfg, dataset)
-    data = ClipDataset(**settings)
+    with config_errors():
+        data: ClipDataset = DATASETS.build({"type": "ClipDataset", **settings})
     source = _depth_source(depth, data)
-    scanned = _with_all_points(data, settings) if source == "lidar" else None
+    scanned = None if source == "maps" else _with_all_points(data, settings)
     items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
     subjects = (_subject(data, scanned, int(item), grid, contrast_teacher) for item in items)
-    strategies = _build({name: named[name] for name in named if name not in left_out}, ratio)
     return {
         "clips": len(items),
         "draws": draws,
@@ -123,15 +132,10 @@ def _with_all_points(data: ClipDataset, settings: Mapping[str, Any]) -> ClipData
     return ClipDataset(**{**settings, "lidar_points": points})
 
 
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"{name}={value} must be 1 or more")
-
-
 def _build(configs: Mapping[str, Mapping[str, Any]], ratio: float) -> dict[str, MaskStrategy]:
     """Build strategies that all have the same mask ratio."""
-    return {name: MASKS.build({**each, "mask_ratio": ratio}) for name, each in configs.items()}
+    with config_errors():
+        return {name: MASKS.build({**each, "mask_ratio": ratio}) for name, each in configs.items()}
 
 
 def _measure(
@@ -144,16 +148,17 @@ def _measure(
     """Summarise each strategy over all clips."""
     leaks: dict[str, list[Leakage]] = {name: [] for name in strategies}
     counts: dict[str, list[MaskCounts]] = {name: [] for name in strategies}
-    frames = 0
+    frames = points = 0
     for subject in subjects:
         frames = subject.clips.valid_BTN.numel()
+        points += len(subject.correspondences.own_P)
         for name, strategy in strategies.items():
             mask_STNhw = _masks(strategy, subject, grid, draws, seed)
             leaks[name].append(leakage(mask_STNhw, subject.correspondences))
             counts[name].append(mask_counts(mask_STNhw, subject.objects))
     return {
         name: {
-            **_leakage_summary(reduce(add, leaks[name])),
+            **_leakage_summary(reduce(add, leaks[name]) if points else None),
             **mask_summary(
                 MaskCounts.join(counts[name]), num_masked_patches(strategy.mask_ratio, grid), frames
             ),
@@ -201,12 +206,24 @@ def _settings(cfg: Config, replaced: Mapping[str, Any] | None) -> dict[str, Any]
     return {**settings, "augment": None, "drop_incomplete": True}
 
 
-def _depth_source(depth: str, data: ClipDataset) -> str:
+def _depth_source(depth: str, data: ClipDataset) -> str | None:
+    """Return the source of depth: ``maps``, ``lidar`` or None for none.
+
+    Raises:
+        ConfigError: for another word than those of ``DEPTHS``.
+        DataError: if the data lacks the source that was asked for.
+    """
     if depth not in DEPTHS:
         raise ConfigError(f"depth={depth!r} must be one of {', '.join(DEPTHS)}")
-    if depth != "auto":
-        return depth
-    return "maps" if has_depth(data.index) else "lidar"
+    there = {"maps": has_depth(data.index), "lidar": has_lidar(data.index, data.clip_starts[:, 0])}
+    if depth == "auto":
+        return next((source for source, is_there in there.items() if is_there), None)
+    if not there[depth]:
+        raise DataError(
+            f"--depth {depth}: the clips of {data.index.path} have no "
+            f"{'depth maps' if depth == 'maps' else 'lidar'} to measure leakage with; {DEPTH_HINT}"
+        )
+    return depth
 
 
 def _subject(
@@ -254,7 +271,10 @@ def _masks(
     )
 
 
-def _leakage_summary(total: Leakage) -> dict[str, float]:
+def _leakage_summary(total: Leakage | None) -> dict[str, float | None]:
+    """Return the fractions that leak; None each if no point has a depth."""
+    if total is None:
+        return dict.fromkeys(("leakage", "time", "cameras", "patches"))
     whole = Leakage(**{name: getattr(total, name).sum() for name in vars(total)})
     return {
         "leakage": float(whole.fraction),

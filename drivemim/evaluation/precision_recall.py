@@ -49,11 +49,11 @@ class Rankings:
         self.matched_TR = matches.objects_TD[:, self.rows_R]
         self.is_gt_M: Bools = (objects.labels_M == label) & ~objects.ignored_M
 
-    def __call__(self, slice_: Slice, threshold: int) -> Ranking:
-        """Return the ranking in a slice; ``threshold`` is a row of ``THRESHOLDS``."""
+    def __call__(self, slice_: Slice, threshold_row: int) -> Ranking:
+        """Return the ranking in a slice at the IoU ``THRESHOLDS[threshold_row]``."""
         # One more entry for UNMATCHED, which indexes the last row.
         inside_M = np.append(self.is_gt_M & slice_.objects_M, False)
-        matched_R = self.matched_TR[threshold]
+        matched_R = self.matched_TR[threshold_row]
         is_tp_R = inside_M[matched_R]
         counts_R = is_tp_R | ((matched_R == UNMATCHED) & slice_.false_positive_D[self.rows_R])
         return Ranking(
@@ -101,7 +101,7 @@ class Score:
 
 def score_slice(rankings: Rankings, slice_: Slice) -> tuple[Score, Ranking]:
     """Score one class in one slice; also return its ranking at IoU 0.50, for other metrics."""
-    each = [rankings(slice_, threshold) for threshold in range(len(THRESHOLDS))]
+    each = [rankings(slice_, row) for row in range(len(THRESHOLDS))]
     precision_T = [float(precision_at_recalls(ranking).mean()) for ranking in each]
     score = Score(
         ap=float(np.mean(precision_T)),

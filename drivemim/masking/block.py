@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from drivemim.masking.box_cover import first_cover, span
-from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy, check_fraction
+from drivemim.masking.strategy import (
+    MaskContext,
+    MaskScores,
+    MaskStrategy,
+    check_fraction,
+    check_numbers,
+)
 from drivemim.registry import MASKS
 
 _BLOCKS = 60
@@ -50,6 +56,7 @@ class BlockMask(MaskStrategy):
         check_fraction("max_area", max_area)
         if min_area > max_area:
             raise ValueError(f"min_area={min_area} must be in [0, max_area={max_area}]")
+        check_numbers(min_aspect=min_aspect)
         if not 0 < min_aspect <= 1:
             raise ValueError(f"min_aspect={min_aspect} must be in (0, 1]")
         self.min_area, self.max_area, self.min_aspect = min_area, max_area, min_aspect

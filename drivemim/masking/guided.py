@@ -14,6 +14,7 @@ from drivemim.masking.strategy import (
     MaskStrategy,
     build_background,
     check_fraction,
+    check_numbers,
     fraction_of_budget,
     gumbel,
     minmax_normalize,
@@ -71,6 +72,7 @@ class GuidedMask(MaskStrategy):
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         check_fraction("budget_fraction", budget_fraction)
+        check_numbers(hints=hints, temperature=temperature)
         if not 0 <= hints < 1:
             raise ValueError(f"hints={hints} must be in [0, 1)")
         if not 0 <= temperature < float("inf"):

@@ -6,7 +6,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy, build_mask
+from drivemim.masking.strategy import (
+    MaskContext,
+    MaskScores,
+    MaskStrategy,
+    build_mask,
+    check_numbers,
+)
 from drivemim.registry import MASKS
 
 
@@ -48,9 +54,13 @@ class MixtureMask(MaskStrategy):
         weights = [1.0] * len(strategies) if weights is None else list(weights)
         if len(weights) != len(strategies):
             raise ValueError(f"weights={weights} must hold {len(strategies)}, one per strategy")
+        check_numbers(**{f"weights[{place}]": weight for place, weight in enumerate(weights)})
         if not all(0 < weight < math.inf for weight in weights):
             raise ValueError(f"weights={weights} must each be in (0, infinity)")
-        self.strategies = [build_mask(strategy) for strategy in strategies]
+        self.strategies = [
+            build_mask(strategy, f"strategies[{place}]")
+            for place, strategy in enumerate(strategies)
+        ]
         self.weights = weights
 
     def score(self, context: MaskContext) -> MaskScores:

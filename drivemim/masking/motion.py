@@ -14,6 +14,7 @@ from drivemim.masking.strategy import (
     MaskStrategy,
     build_background,
     check_fraction,
+    check_numbers,
     fraction_of_budget,
     gumbel,
     minmax_normalize,
@@ -68,6 +69,7 @@ class MotionMask(MaskStrategy):
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         check_fraction("budget_fraction", budget_fraction)
+        check_numbers(typical_depth=typical_depth)
         if not 0 < typical_depth < float("inf"):
             raise ValueError(f"typical_depth={typical_depth} must be in (0, infinity)")
         self.budget_fraction, self.typical_depth = budget_fraction, typical_depth

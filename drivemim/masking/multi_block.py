@@ -13,6 +13,7 @@ from drivemim.masking.strategy import (
     MaskStrategy,
     check_count,
     check_fraction,
+    check_numbers,
 )
 from drivemim.registry import MASKS
 
@@ -63,6 +64,7 @@ class MultiBlockMask(MaskStrategy):
         check_fraction("max_area", max_area)
         if min_area > max_area:
             raise ValueError(f"min_area={min_area} must be in [0, max_area={max_area}]")
+        check_numbers(min_aspect=min_aspect, max_aspect=max_aspect)
         if not 0 < max_aspect < math.inf:
             raise ValueError(f"max_aspect={max_aspect} must be in (0, infinity)")
         if not 0 < min_aspect <= max_aspect:

@@ -66,7 +66,10 @@ class StackMask(MaskStrategy):
                 f"budget_fractions={budget_fractions} must have a sum of 1, "
                 f"not {sum(budget_fractions)}"
             )
-        self.strategies = [build_mask(strategy) for strategy in strategies]
+        self.strategies = [
+            build_mask(strategy, f"strategies[{place}]")
+            for place, strategy in enumerate(strategies)
+        ]
         self.budget_fractions = list(budget_fractions)
 
     def score(self, context: MaskContext) -> MaskScores:

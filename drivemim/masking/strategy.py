@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from drivemim.clips import Clips, patch_grid
+from drivemim.errors import ConfigError
 from drivemim.registry import MASKS
 
 Generators = torch.Generator | Sequence[torch.Generator]
@@ -141,14 +143,19 @@ class MaskStrategy(ABC):
             patch_size: side of a patch, pixels; used without ``grid`` only.
 
         Raises:
-            ConfigError: if the image size is not a multiple of ``patch_size``, or the clips lack
-                data that the strategy needs (see ``Clips.from_images``).
+            ConfigError: if ``clips`` are not ``Clips`` (see ``Clips.from_images``) or lack data
+                that the strategy needs, or the image size is not a multiple of ``patch_size``.
 
         Returns:
             mask_BTNhw: bool on the clips' device, True = hidden. Every frame, valid or not, has
                 exactly ``num_masked_patches(self.mask_ratio, grid)`` hidden patches. A strategy may
                 hide more in some frames than in others; the total of each clip is then the same.
         """
+        if not isinstance(clips, Clips):
+            raise ConfigError(
+                f"{type(self).__name__} masks Clips, not {type(clips).__name__}; make them from "
+                "images with Clips.from_images(images)"
+            )
         context = MaskContext(
             clips=clips,
             grid=patch_grid(clips.image_size, patch_size) if grid is None else grid,
@@ -166,17 +173,32 @@ class MaskStrategy(ABC):
         """Score the patches of each frame; also return budgets if they differ between frames."""
 
 
-def build_mask(strategy: MaskStrategy | Mapping[str, Any]) -> MaskStrategy:
-    """Build a strategy from its config, or return it unchanged if it is one already."""
+def build_mask(strategy: MaskStrategy | Mapping[str, Any], name: str = "strategy") -> MaskStrategy:
+    """Build a strategy from its config, or return it unchanged if it is one already.
+
+    Args:
+        strategy: the strategy, or its config.
+        name: name of the argument, for the error.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
     if isinstance(strategy, MaskStrategy):
         return strategy
+    if not isinstance(strategy, Mapping):
+        kind = strategy.__name__ if isinstance(strategy, type) else strategy
+        kind = kind if isinstance(kind, str) else "RandomMask"
+        raise ConfigError(
+            f"{name}={strategy!r} must be a mask strategy or its config: {name}={kind}() or "
+            f"{name}=dict(type={kind!r})"
+        )
     built: MaskStrategy = MASKS.build(dict(strategy))
     return built
 
 
 def build_background(strategy: MaskStrategy | Mapping[str, Any] | None) -> MaskStrategy:
     """Build the strategy that scores what another leaves undecided: ``RandomMask`` for None."""
-    return build_mask({"type": "RandomMask"} if strategy is None else strategy)
+    return build_mask({"type": "RandomMask"} if strategy is None else strategy, "background")
 
 
 def num_masked_patches(mask_ratio: float, grid: tuple[int, int]) -> int:
@@ -263,8 +285,16 @@ def minmax_normalize(scores_BTNhw: Tensor) -> Tensor:
     return (scores_BTNhw - low) / (high - low).clamp(min=1e-12)
 
 
+def check_numbers(**values: float) -> None:
+    """Raise ``ValueError`` for the first value that is not a number, such as a text."""
+    for name, value in values.items():
+        if not isinstance(value, Real):
+            raise ValueError(f"{name}={value!r} must be a number, not {type(value).__name__}")
+
+
 def check_fraction(name: str, value: float) -> None:
-    """Raise ``ValueError`` unless ``value`` is in [0, 1]."""
+    """Raise ``ValueError`` unless ``value`` is a number in [0, 1]."""
+    check_numbers(**{name: value})
     if not 0 <= value <= 1:
         raise ValueError(f"{name}={value} must be in [0, 1]")
 
@@ -272,7 +302,7 @@ def check_fraction(name: str, value: float) -> None:
 def check_count(name: str, value: int, least: int = 1) -> None:
     """Raise ``ValueError`` unless ``value`` is a whole number, ``least`` or more."""
     if not (isinstance(value, int) and value >= least):
-        raise ValueError(f"{name}={value} must be a whole number in [{least}, infinity)")
+        raise ValueError(f"{name}={value!r} must be a whole number in [{least}, infinity)")
 
 
 def _camera_rank(clips: Clips) -> Tensor:

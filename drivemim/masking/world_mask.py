@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from drivemim.clips import Clips
 from drivemim.geometry.backprojection import backproject_patches, masked_aabb
-from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy
+from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy, check_numbers
 from drivemim.registry import MASKS
 
 _WAVES = 24
@@ -75,6 +75,7 @@ class WorldMask(MaskStrategy):
             raise ValueError(
                 f"shared_over={shared_over!r} must be one of {', '.join(map(repr, _SHARED_OVER))}"
             )
+        check_numbers(blob_size=blob_size, max_depth=max_depth)
         if not 1 <= blob_size < math.inf:
             raise ValueError(f"blob_size={blob_size} must be in [1, infinity)")
         if not 0 < max_depth < math.inf:

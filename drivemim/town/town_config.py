@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -151,7 +152,9 @@ class TownConfig:
         most = _OFFICIAL_TRAIN + _OFFICIAL_VAL
         checks = {
             f"scenes={self.scenes}: take 2 to {most}": 2 <= self.scenes <= most,
-            f"seconds={self.seconds}: take 0.5 or more": self.seconds >= 1 / KEYFRAME_RATE,
+            f"seconds={self.seconds}: take 0.5 or more": (
+                1 / KEYFRAME_RATE <= self.seconds < math.inf
+            ),
             f"sweep_rate={self.sweep_rate}: take a multiple of {KEYFRAME_RATE:g} up to 20": (
                 KEYFRAME_RATE <= self.sweep_rate <= 20 and self.sweep_rate % KEYFRAME_RATE == 0
             ),
@@ -161,6 +164,7 @@ class TownConfig:
             f"jpeg_quality={self.jpeg_quality}: take 1 to 100": 1 <= self.jpeg_quality <= 100,
             f"pedestrians={self.pedestrians}: take 0 or more": self.pedestrians >= 0,
             f"vehicles={self.vehicles}: take 0 or more": self.vehicles >= 0,
+            f"seed={self.seed}: take 0 or more": self.seed >= 0,
         }
         for message, holds in checks.items():
             if not holds:

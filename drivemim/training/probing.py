@@ -20,13 +20,13 @@ from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
-from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, DataError, check_range
 from drivemim.evaluation.frozen_probe import PATCH_CLASSES, LabelledPatches, patch_labels, probe
 from drivemim.transfer.export_metadata import training_image_size
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
 from drivemim.transfer.frames_seen import KnownFrames
 from drivemim.transfer.initial_weights import load_initial_weights, take_initial_weights
-from drivemim.transfer.run_checkpoints import weights_of
+from drivemim.transfer.run_checkpoints import checkpoint_in, weights_of
 from drivemim.transfer.weights_file import read_weights
 
 _BATCH = 16
@@ -39,7 +39,7 @@ def probe_backbone(
     index: str | Path,
     train: str | Sequence[str],
     val: str | Sequence[str],
-    cameras: Sequence[str] | None = None,
+    cameras: str | Sequence[str] | None = None,
     level: int = -1,
     seed: int = 0,
     device: str = "cpu",
@@ -53,12 +53,13 @@ def probe_backbone(
 
     Args:
         config: config of a pretraining run.
-        checkpoint: checkpoint of that run, or a backbone exported from it; None for the weights
-            that the run starts from, random unless the config names some.
+        checkpoint: checkpoint of that run, its folder for the newest one, or a backbone exported
+            from it; None for the weights that the run starts from, random unless the config names
+            some.
         index: index of labelled frames.
         train: scene names or a split to learn from.
         val: scene names or a split to score.
-        cameras: names of cameras; None for all.
+        cameras: name of a camera, or names of several; None for all.
         level: which of the backbone's maps.
         seed: seed of a random initialisation, and of the choice of patches among which neighbours
             are searched.
@@ -72,13 +73,16 @@ def probe_backbone(
         ``notes``, remarks on the backbone's pretraining.
 
     Raises:
-        ConfigError: if the config is not of a pretraining run, the level does not exist, or the
-            pretraining saw frames that are not allowed.
+        ConfigError: if the config is not of a pretraining run, the level or the device does not
+            exist, the seed is out of range, or the pretraining saw frames that are not allowed.
         CheckpointError: if the checkpoint does not fit the config.
         FileNotFoundError: if a file is missing.
         DataError: if a scene is unknown, a class does not occur, or images of ``val`` are those of
             ``train`` or copies of them.
     """
+    check_range("--seed", seed, 0, MOST_SEED)
+    _check_device(device)
+    checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
     cfg = load_config(config, options)
     if "encoder" not in (cfg.get("model") or {}):
         raise ConfigError(f"{config} is not a pretraining config: its model has no encoder")
@@ -191,6 +195,21 @@ def collect_patches(
         features.append(map_XDhw[valid_X].permute(0, 2, 3, 1).flatten(0, 2))
         labels.append(labels_Xhw[valid_X].flatten())
     return LabelledPatches(features_XD=torch.cat(features), labels_X=torch.cat(labels))
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that this machine or PyTorch does not have.
+
+    Raises:
+        ConfigError: with PyTorch's reason.
+    """
+    try:
+        torch.zeros(1, device=device).item()
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"--device {device} cannot be used here ({reason}); use --device cpu"
+        ) from error
 
 
 def _batches(dataset: ClipDataset) -> Iterator[Clips]:

@@ -23,7 +23,7 @@ from drivemim.config.loading import (
     is_pretrainer,
     load_config,
 )
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, check_range
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
@@ -46,6 +46,7 @@ from drivemim.training.work_dir import (
     read_progress,
 )
 from drivemim.transfer.initial_weights import take_initial_weights
+from drivemim.transfer.run_checkpoints import checkpoint_in
 
 __all__ = ["NEWEST", "evaluate", "train"]
 
@@ -131,7 +132,8 @@ def evaluate(
 
     Args:
         config: path of an MMEngine config.
-        checkpoint: weights of exactly the config's model.
+        checkpoint: weights of exactly the config's model, or a run's folder for its newest
+            checkpoint.
         work_dir: folder of logs.
         out: JSON file for the metrics, and for the curves that charts show.
         show_dir: folder for pictures of detections; see ``DrawDetections``.
@@ -146,7 +148,9 @@ def evaluate(
     Raises:
         ConfigError: if the config is invalid or contradicts itself.
         CheckpointError: if the checkpoint is damaged or of another model.
+        FileNotFoundError: if a folder has no complete checkpoint.
     """
+    checkpoint = checkpoint_in(Path(checkpoint))
     if out is not None:
         ensure_writable(out)
     if show_dir is not None:
@@ -324,6 +328,7 @@ def _choose_seed(
                 f"--seed {seed}, but {checkpoint} was trained with seed {known}; leave --seed out"
             )
         chosen = known
+    check_range("randomness.seed" if seed is None else "--seed", chosen or 0, 0, MOST_SEED)
     return int(chosen or 0)
 
 

@@ -54,7 +54,7 @@ def checkpoint_in(path: Path) -> Path:
     if found is None:
         raise FileNotFoundError(
             f"{path} is a folder without a complete checkpoint (iter_N.pth or epoch_N.pth); give "
-            "the work directory of a pretraining run, or a checkpoint"
+            "the work directory of a run, or a checkpoint"
         )
     print_log(f"{found} is the newest complete checkpoint in {path}", "current")
     return found

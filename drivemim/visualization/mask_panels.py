@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from mmengine.config import Config
 from torch import Tensor
 
 from drivemim.array_types import Bools, Floats, Image
-from drivemim.clips import Clips
+from drivemim.clips import Clips, patch_grid
+from drivemim.config.loading import config_errors, read_config
 from drivemim.data import ClipDataset, SampleRequest
+from drivemim.errors import MOST_SEED, ConfigError, DataError, check_range
 from drivemim.files import ensure_folder
 from drivemim.geometry import project_points, unproject_points
 from drivemim.masking import build_mask, clip_generators
@@ -29,7 +30,7 @@ from drivemim.visualization.panels import (
     save_image,
     track_color,
 )
-from drivemim.visualization.picture_data import camera_names, plain_dataset
+from drivemim.visualization.picture_data import camera_names, check_width, plain_dataset
 
 NEAREST = 2.0
 """Smallest depth of a drawn mark, metres in front of the camera."""
@@ -67,25 +68,29 @@ def draw_masks(
         The written files.
 
     Raises:
-        ConfigError: if the config has no strategies, or lacks one of ``only``.
-        IndexError: if there is no such clip.
+        ConfigError: if the config has no strategies, or lacks one of ``only``; or for a number that
+            is out of range.
+        DataError: if there is no such clip.
         NotADirectoryError: if ``out`` is a file.
     """
+    for name, value in (("--clip", item), ("--marks", marks)):
+        check_range(name, value, 0)
+    check_range("--seed", seed, 0, MOST_SEED)
     ensure_folder(out)
-    cfg = Config.fromfile(str(config))
-    cfg.merge_from_dict(copy.deepcopy(dict(options or {})))  # removes ``_delete_`` in place
+    cfg = read_config(config, options)
     changes = {} if ratio is None else {"mask_ratio": ratio}
     named = strategies_from_config(cfg.to_dict(), config, only)
-    strategies = {name: build_mask({**each, **changes}) for name, each in named.items()}
-    dataset: ClipDataset = DATASETS.build(_dataset(cfg))
-    if not 0 <= item < len(dataset):
-        raise IndexError(f"clip {item} of {len(dataset)}")
+    with config_errors():
+        strategies = {name: build_mask({**each, **changes}) for name, each in named.items()}
+        dataset: ClipDataset = DATASETS.build(_dataset(cfg))
+    if item >= len(dataset):
+        raise DataError(f"--clip {item} must be in [0, {len(dataset) - 1}]: there are no more")
     clips = dataset[SampleRequest(item, seed)]
-    H, W = clips.image_size
-    grid = (H // stride, W // stride)
+    check_width(width, clips)
+    grid = patch_grid(clips.image_size, stride)
     landmarks_P3 = choose_landmarks(clips, marks)
     names = camera_names(dataset, clips)
-    tile_width = min(W, width // clips.shape[2])
+    tile_width = min(clips.image_size[1], width // clips.shape[2])
     written = []
     for name, strategy in strategies.items():
         mask_BTNhw = strategy(clips, grid, clip_generators(clips), local_contrast(clips, grid))
@@ -161,6 +166,8 @@ def choose_landmarks(clips: Clips, count: int) -> Tensor:
 def _dataset(cfg: Config) -> dict[str, Any]:
     if "dataset" in cfg:
         return plain_dataset(cfg.dataset.to_dict())
+    if "train_dataloader" not in cfg:
+        raise ConfigError(f"{cfg.filename} has neither dataset nor train_dataloader; add dataset")
     return plain_dataset(cfg.train_dataloader.dataset.to_dict())
 
 

@@ -9,6 +9,24 @@ from torch.utils.data import ConcatDataset
 
 from drivemim.clips import Clips
 from drivemim.data import ClipDataset
+from drivemim.errors import ConfigError
+
+NARROWEST = 16
+"""Smallest width of a camera's column in a picture, pixels."""
+
+
+def check_width(width: int, clips: Clips) -> None:
+    """Refuse a picture that is too narrow for its cameras.
+
+    Raises:
+        ConfigError: naming the smallest width, in pixels.
+    """
+    cameras = clips.shape[2]
+    if width < NARROWEST * cameras:
+        raise ConfigError(
+            f"--width {width} must be {NARROWEST * cameras} or more pixels for "
+            f"{cameras} {'camera' if cameras == 1 else 'cameras'} side by side"
+        )
 
 
 def plain_dataset(

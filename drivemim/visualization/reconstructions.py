@@ -21,14 +21,14 @@ from drivemim.checkpoint_kinds import (
 from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.config.building import build_model
-from drivemim.config.loading import is_pretrainer, load_config
+from drivemim.config.loading import config_errors, is_pretrainer, load_config
 from drivemim.data import SampleRequest
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, check_range
 from drivemim.files import ensure_folder
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS
 from drivemim.visualization.panels import clip_panel, reconstruction_panel, save_image
-from drivemim.visualization.picture_data import camera_names, plain_dataset
+from drivemim.visualization.picture_data import camera_names, check_width, plain_dataset
 
 
 def draw_reconstructions(
@@ -59,11 +59,12 @@ def draw_reconstructions(
         The written files, clips and reconstructions alternating.
 
     Raises:
-        ConfigError: if the config is not a pretrainer's.
-        ValueError: if the data set has no clips.
+        ConfigError: if the config is not a pretrainer's, or a number is out of range.
         NotADirectoryError: if ``out`` is a file.
         CheckpointError: if the checkpoint is damaged, would run code, or does not fit.
     """
+    check_range("--clips", count, 1)
+    check_range("--seed", seed, 0, MOST_SEED - count)
     ensure_folder(out)
     cfg = load_config(config, options)
     if not is_pretrainer(cfg.get("model") or {}):
@@ -73,13 +74,13 @@ def draw_reconstructions(
             "detections of a detector"
         )
     model = _load_model(cfg, checkpoint)
-    dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
-    if len(dataset) == 0:
-        raise ValueError(f"{config}: no clips in scenes {scenes or 'of the config'}")
+    with config_errors():
+        dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
     written = []
     chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
     for number, item in enumerate(chosen):
         clips: Clips = dataset[SampleRequest(int(item), seed=seed + number)]
+        check_width(width, clips)
         cameras = camera_names(dataset, clips)
         tile_width = min(3 * clips.image_size[1] // 2, width // clips.shape[2])
         paths = [Path(out) / f"{kind}-{number}.jpg" for kind in ("clip", "reconstruction")]

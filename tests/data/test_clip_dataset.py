@@ -98,6 +98,7 @@ def test_which_clips_there_are(small_index):
     assert len(_dataset(small_index, num_frames=2, frame_interval=0.5, drop_incomplete=True)) == 4
     # A camera that a scene does not have makes no clip there.
     assert len(_dataset(small_index, cameras=["CAM_BACK"])) == 3
+    assert len(_dataset(small_index, cameras="CAM_BACK")) == 3
     assert len(_dataset(small_index, single_camera=True)) == 9
 
 

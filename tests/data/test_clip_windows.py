@@ -79,3 +79,8 @@ def test_settings_that_mean_nothing(small_index):
         _windows(small_index, 0)
     with pytest.raises(ValueError, match=r"frame_interval is 0\.0 s"):
         _windows(small_index, 1, 0.0)
+    for interval in (float("nan"), float("inf")):
+        with pytest.raises(
+            ValueError, match=f"frame_interval is {interval} s; use seconds above 0"
+        ):
+            _windows(small_index, 1, interval)

@@ -172,6 +172,8 @@ def test_selecting_nothing_or_the_unknown_is_an_error(index):
         FrameDetection(index=index, filters={}, indices=0)
     with pytest.raises(ValueError, match="CAM_FRONT"):
         FrameDetection(index=index, filters={}, cameras=["CAM_FRONT"])
+    with pytest.raises(ValueError, match="no camera 'CAM_FRONT'"):
+        FrameDetection(index=index, filters={}, cameras="CAM_FRONT")
     with pytest.raises(ValueError, match="sequence_c"):
         FrameDetection(index=index, filters={}, scenes=["sequence_c"])
 

@@ -9,8 +9,11 @@ import pytest
 
 from drivemim.data.index.arrow import strings
 from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.data.index.builders.nuimages import build_nuimages_index
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex, _to_strings
 from drivemim.data.index.index_schema import Strings, time_keys
+from drivemim.errors import DataError
 
 
 def test_columns_are_views_of_the_mapped_file(small_index):
@@ -57,8 +60,12 @@ def test_cameras_by_name_in_the_order_given(small_index):
     index = FrameIndex.open(small_index)
     assert index.camera_numbers(None).tolist() == [0, 1]
     assert index.camera_numbers(("CAM_FRONT", "CAM_BACK")).tolist() == [1, 0]
+    assert index.camera_numbers("CAM_FRONT").tolist() == [1]  # not one camera for each letter
+    assert index.camera_numbers([]).tolist() == []
     with pytest.raises(ValueError, match="no camera 'CAM_FRON'.*did you mean 'CAM_FRONT'"):
         index.camera_numbers(["CAM_FRON"])
+    with pytest.raises(ValueError, match="no camera 'CAM_FRON', only CAM_BACK, CAM_FRONT; did you"):
+        index.camera_numbers("CAM_FRON")
 
 
 def test_scenes_by_name_or_split(small_index):
@@ -138,3 +145,15 @@ def test_frames_by_the_path_of_their_image(small_index):
     rows = index.find_paths([index.frames.path[7], "samples/nowhere.jpg", index.frames.path[0]])
     assert rows.tolist() == [7, -1, 0]
     assert index.find_paths([]).tolist() == []
+
+
+def test_an_index_is_named_arrow(small_root, tmp_path):
+    """Whatever it is built from; nothing is written otherwise."""
+    message = r"--out .*/index.txt: an index ends in \.arrow; write --out .*/index\.arrow"
+    with pytest.raises(DataError, match=message):
+        build_nuscenes_index(small_root, "v1.0-mini", tmp_path / "index.txt")
+    with pytest.raises(DataError, match=message):
+        build_nuimages_index(small_root, "v1.0-mini", tmp_path / "index.txt")
+    with pytest.raises(DataError, match=message):
+        build_frames_index([small_root / "samples"], tmp_path / "index.txt")
+    assert list(tmp_path.iterdir()) == []

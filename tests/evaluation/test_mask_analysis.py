@@ -4,16 +4,19 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 
+from drivemim.cli.analyze_masks import main
 from drivemim.data.boxes.track_poses import clip_track_boxes
 from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.clips.depth_maps import read_depth
+from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, DataError
 from drivemim.evaluation.mask_analysis import analysis_table, analyze_masks, needs_teacher
 from drivemim.masking.leakage import find_correspondences
 from drivemim.registry import MASKS
@@ -121,6 +124,47 @@ def test_missing_depth_is_named(town):
         moved.rename(path)
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """Index of a folder of frames with a box each: no calibration, depth or lidar."""
+    images, boxes = [], []
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((96, 160, 3), np.uint8))
+        images.append({"id": number, "file_name": f"{number}.png", "width": 160, "height": 96})
+        boxes.append({"id": number, "image_id": number, "category_id": 1, "area": 4096,
+                      "iscrowd": 0, "bbox": [16, 16, 64, 64]})  # fmt: skip
+    document = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "car"}]}
+    (tmp_path / "train.json").write_text(json.dumps(document))
+    return build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[tmp_path / "train.json"])
+
+
+def test_without_depth_leakage_is_not_measured_but_objects_are(config, folder, capsys, monkeypatch):
+    results = _analyze(config, folder, only=["random"])
+    assert results["depth"] is None
+    row = results["strategies"]["random"]
+    assert [row[key] for key in ("leakage", "time", "cameras", "patches")] == [None] * 4
+    assert row["large_objects"] == 2 * 4 * 2  # clips, draws, frames
+    assert 0.5 < row["objects_hidden"] < 1
+    (_, _, line) = analysis_table(results).splitlines()
+    assert line.startswith("| random | - | - | - | - | ")
+    arguments = ["--index", str(folder), "--image-size", "96", "160", "--only", "random"]
+    monkeypatch.setattr(sys, "argv", ["drivemim analyze-masks", str(config), *arguments])
+    main()
+    printed = capsys.readouterr().out
+    assert "points per frame; no depth\n" in printed
+    assert (
+        "Not measured, without depth: leakage (it needs the depth maps of drivemim town --depth"
+        in printed
+    )
+
+
+@pytest.mark.parametrize(("depth", "lacking"), [("maps", "depth maps"), ("lidar", "lidar")])
+def test_a_source_of_depth_that_is_not_there_is_named(config, folder, depth, lacking):
+    match = rf"--depth {depth}: the clips of .*index\.arrow have no {lacking} to .*; .*town --depth"
+    with pytest.raises(DataError, match=match):
+        _analyze(config, folder, depth=depth)
+
+
 def test_depth_of_missing_frames_is_zero(town):
     data = ClipDataset(index=town, image_size=(96, 160))
     depth = read_depth(data.index, np.array([[0, -1]]))
@@ -134,8 +178,13 @@ def test_mistakes(config, town, tmp_path):
         _analyze(config, town, only=["tube"])
     with pytest.raises(ConfigError, match="depth='radar' must be one of auto, maps, lidar"):
         _analyze(config, town, depth="radar")
-    with pytest.raises(ConfigError, match="draws=0 must be 1 or more"):
-        _analyze(config, town, draws=0)
+    for name, least in (("draws", 1), ("seed", 0)):
+        with pytest.raises(ConfigError, match=f"--{name} {least - 1} must be"):
+            _analyze(config, town, **{name: least - 1})
+    with pytest.raises(ConfigError, match=r"mask_ratio=75 must be in \[0, 1\]"):
+        _analyze(config, town, ratio=75)
+    with pytest.raises(ConfigError, match="guided: needs a teacher; give --contrast-teacher"):
+        _analyze(config, town, only=["guided"])
     with pytest.raises(ConfigError, match="no clip of num_frames=9, .* set num_frames=3 or fewer"):
         analyze_masks(config, grid=GRID, dataset={"index": str(town), "image_size": (96, 160),
                                                   "num_frames": 9})  # fmt: skip
@@ -173,5 +222,5 @@ def test_the_tool(config, town, tmp_path, repository):
     )
     assert done.stdout.startswith(first)
     assert "| random |" in done.stdout
-    assert "Left out, because they need a teacher: guided" in done.stdout
+    assert "Left out, because they need a teacher (--contrast-teacher): guided" in done.stdout
     assert json.loads(out.read_text())["strategies"]["random"]["leakage"] > 0

@@ -2,6 +2,7 @@
 
 import doctest
 
+import numpy as np
 import pytest
 import torch
 
@@ -73,6 +74,13 @@ def test_boxes_without_tracks_or_labels_are_hidden_as_objects():
     )
     mask_hw = strategy(Clips.from_images(images, boxes=boxes))[0, 0, 0]
     assert (int(mask_hw.sum()), int(mask_hw[:, :4].sum())) == (12, 12)
+
+
+@pytest.mark.parametrize("given", [np.zeros((1, 64, 96, 3), np.uint8), torch.zeros(1, 64, 96, 3)])
+def test_images_that_are_not_clips_are_refused(given):
+    match = rf"RandomMask masks Clips, not {type(given).__name__}; .* Clips.from_images\(images\)"
+    with pytest.raises(ConfigError, match=match):
+        RandomMask()(given)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from benchmarks.mask_benchmark import synthetic_clips
 from drivemim.clips import Clips
+from drivemim.errors import ConfigError
 from drivemim.masking import (
     MaskContext,
+    MixtureMask,
+    ObjectMask,
+    StackMask,
+    WorldMask,
     clip_generators,
     num_masked_patches,
     topk_mask,
@@ -192,6 +197,41 @@ def test_clip_generators_follow_the_clips_seeds(make_clips):
 def test_mask_ratio_is_a_fraction(config, mask_ratio):
     with pytest.raises(ValueError, match=r"mask_ratio=.* must be in \[0, 1\]"):
         MASKS.build({**config, "mask_ratio": mask_ratio})
+
+
+@every_strategy
+def test_a_mask_ratio_that_is_a_text_is_named(config):
+    with pytest.raises(ValueError, match=r"mask_ratio='0\.75' must be a number, not str"):
+        MASKS.build({**config, "mask_ratio": "0.75"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument"),
+    [
+        ("BlockMask", "min_aspect"), ("MultiBlockMask", "max_aspect"), ("GuidedMask", "hints"),
+        ("GuidedMask", "temperature"), ("MotionMask", "typical_depth"), ("WorldMask", "blob_size"),
+        ("WorldMask", "max_depth"), ("ObjectMask", "budget_fraction"),
+    ],
+)  # fmt: skip
+def test_texts_in_place_of_numbers_are_named(kind, argument):
+    with pytest.raises(ValueError, match=f"{argument}='0.5' must be a number, not str"):
+        MASKS.build({"type": kind, argument: "0.5"})
+
+
+@pytest.mark.parametrize("given", ["WorldMask", WorldMask])
+def test_a_background_that_is_no_strategy_is_named(given):
+    match = r"background=.*WorldMask.* must be .*: background=WorldMask\(\) or background=dict\("
+    with pytest.raises(ConfigError, match=match):
+        ObjectMask(background=given)
+
+
+def test_a_part_that_is_no_strategy_is_named():
+    with pytest.raises(ConfigError, match=r"strategies\[1\]=0\.5 must be a mask strategy or its"):
+        StackMask(strategies=[RANDOM, 0.5], budget_fractions=[0.5, 0.5])
+    with pytest.raises(ConfigError, match=r"strategies\[0\]='BlockMask' must be .*'BlockMask'\)"):
+        MixtureMask(strategies=["BlockMask"])
+    with pytest.raises(ValueError, match=r"weights\[0\]='1' must be a number"):
+        MixtureMask(strategies=[RANDOM], weights=["1"])
 
 
 @every_strategy

@@ -1,9 +1,11 @@
 """First attempts of users: a folder as checkpoint, a number as size, a detector to visualise."""
 
 import shutil
+import sys
 
 import pytest
 
+from drivemim.cli import visualize
 from drivemim.clips import checked_image_size
 from drivemim.data.detection.detection_transforms import LoadReducedImage
 from drivemim.errors import CheckpointError, ConfigError
@@ -33,6 +35,15 @@ def test_a_runs_folder_is_exported_from_its_newest_checkpoint(run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"empty is a folder without a complete checkpoint"):
         export_backbone(tmp_path / "empty", tmp_path / "other.safetensors")
+
+
+def test_a_runs_folder_is_visualised_from_its_newest_checkpoint(run, toys, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(visualize, "draw_reconstructions", lambda *a, **_: drawn.append(a) or [])
+    arguments = [toys / "vit.py", run, "--out", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["drivemim visualize", *map(str, arguments)])
+    visualize.main()
+    assert [each[1] for each in drawn] == [run / "iter_2.pth"]
 
 
 @pytest.mark.parametrize("wrong", [128, "128", (128,), (0, 128), (128, 128.5), [1, 2, 3], None])

@@ -52,6 +52,14 @@ def test_a_file_instead_of_a_folder_is_refused(tool, tmp_path, capsys, name, bel
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_study_takes_the_name_of_a_shipped_config(tool, tmp_path):
+    rest = [*ARGUMENTS["label_efficiency.py"][1:], tmp_path / "study"]
+    assert "none.arrow" in tool("label_efficiency.py", "atss_vit_micro_town", *rest)
+    ended = tool("label_efficiency.py", "atss_vit_micro_twon", *rest)
+    assert ended.startswith("ConfigError: there is no config atss_vit_micro_twon, ")
+    assert ended.endswith("; did you mean 'atss_vit_micro_town'?")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

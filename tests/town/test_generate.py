@@ -385,6 +385,8 @@ def test_an_old_town_is_replaced(tmp_path):
         ("scenes", 1),
         ("scenes", 851),
         ("seconds", 0.4),
+        ("seconds", float("inf")),
+        ("seed", -1),
         ("sweep_rate", 5.0),
         ("sweep_rate", 0.0),
         ("image_size", (16, 80)),

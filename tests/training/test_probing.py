@@ -107,6 +107,8 @@ def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, 
     files = (checkpoint, tmp_path / "backbone.safetensors", tmp_path / "backbone.pth")
     found = [probe_backbone(config, file, index=index, train="train", val="val") for file in files]
     assert found[0] == found[1] == found[2]
+    folder = checkpoint.parent
+    assert probe_backbone(config, folder, index=index, train="train", val="val") == found[0]
     random = probe_backbone(config, index=index, train="train", val="val")
     assert random["effective_rank"] != found[0]["effective_rank"]
 
@@ -137,6 +139,12 @@ def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_pat
         probe_backbone(config, tmp_path / "other.pth", **scenes)
     with pytest.raises(DataError, match="gone"):
         probe_backbone(config, **{**scenes, "val": "gone"})
+    with pytest.raises(ConfigError, match="--seed -1 must be in"):
+        probe_backbone(config, seed=-1, **scenes)
+    for device in ("meta", "gpu", "cuda:99"):  # no machine has one of these
+        match = rf"--device {device} cannot be used here \(.+\); use --device cpu"
+        with pytest.raises(ConfigError, match=match):
+            probe_backbone(config, device=device, **scenes)
 
 
 def test_tool(repository, config, index, tmp_path):

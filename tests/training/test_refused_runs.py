@@ -47,6 +47,15 @@ def test_a_refused_training_leaves_nothing(toys, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["other.pth"]
 
 
+def test_seeds_out_of_range_are_refused(toys, tmp_path):
+    for seed in (-1, 2**32):
+        with pytest.raises(ConfigError, match=rf"--seed {seed} must be in \[0, 4294967295\]"):
+            train(toys / "toy.py", work_dir=tmp_path / "run", seed=seed, options=SHORT)
+    with pytest.raises(ConfigError, match="randomness.seed -1 must be in"):
+        train(toys / "toy.py", work_dir=tmp_path / "run", options={"randomness.seed": -1, **SHORT})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_patches_that_do_not_divide_the_images_are_refused_before_the_run(repository, tmp_path):
     write_frames(tmp_path / "data", {"train": {"a": 2}})
     index_of(tmp_path / "data", tmp_path / "frames.arrow", "train")

@@ -41,6 +41,15 @@ def detected(toys, tmp_path_factory):
     return folder / "iter_2.pth"
 
 
+def test_a_detectors_folder_is_evaluated_from_its_newest_checkpoint(toys, detected, tmp_path):
+    arguments = {"work_dir": tmp_path / "test", "options": PLAIN}
+    metrics = evaluate(toys / "detector.py", detected.parent, **arguments)
+    assert metrics == evaluate(toys / "detector.py", detected, **arguments)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty is a folder without a complete checkpoint"):
+        evaluate(toys / "detector.py", tmp_path / "empty", **arguments)
+
+
 def files(folder):
     return {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()}
 

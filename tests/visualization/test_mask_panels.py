@@ -2,13 +2,15 @@
 
 import copy
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 
 from drivemim.clips import Clips
-from drivemim.errors import ConfigError
+from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.errors import ConfigError, DataError
 from drivemim.masking.guided import local_contrast
 from drivemim.visualization.mask_panels import (
     choose_landmarks,
@@ -115,6 +117,51 @@ def test_unknown_strategy_is_named(tmp_path):
     Config(dict(model=dict())).dump(path)
     with pytest.raises(ConfigError, match="neither strategies nor model.masking"):
         draw_masks(path, tmp_path)
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """A config of a strategy and of three frames of 64 x 128 pixels."""
+    (tmp_path / "drive").mkdir()
+    for number in range(3):
+        image = np.full((H, W, 3), 50 * number, np.uint8)
+        cv2.imwrite(str(tmp_path / "drive" / f"{number}.png"), image)
+    index = build_frames_index([tmp_path / "drive"], tmp_path / "index.arrow")
+    path = tmp_path / "masks.py"
+    dataset = {"type": "drivemim.ClipDataset", "index": str(index), "image_size": (H, W)}
+    Config({"strategies": {"random": {"type": "RandomMask"}}, "dataset": dataset}).dump(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"item": 3}, r"^--clip 3 must be in \[0, 2\]"),
+        ({"item": -1}, "^--clip -1 must be 0 or more"),
+        ({"marks": -1}, "^--marks -1 must be 0 or more"),
+        ({"seed": -1}, r"^--seed -1 must be in \[0, 4294967295\]"),
+        ({"ratio": 75.0}, r"mask_ratio=75.0 must be in \[0, 1\]"),
+        ({"width": 15}, "^--width 15 must be 16 or more pixels for 1 camera side by side"),
+        ({"stride": 0}, "^patch size 0 must be 1 or more"),
+        ({"stride": 48}, "64x128 .* is not a multiple of the patch size 48"),
+        ({"options": {"dataset.x": 1}}, "ClipDataset has no argument 'x'"),
+    ],
+)
+def test_numbers_out_of_range_are_named(frames, tmp_path, arguments, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        draw_masks(frames, tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_last_clip_at_the_least_width(frames, tmp_path):
+    assert draw_masks(frames, tmp_path / "out", item=2, width=16, marks=0)[0].is_file()
+
+
+def test_strategies_without_data_are_named(tmp_path):
+    path = tmp_path / "masks.py"
+    Config({"strategies": {"random": {"type": "RandomMask"}}}).dump(path)
+    with pytest.raises(ConfigError, match=r"masks\.py has neither dataset nor train_dataloader"):
+        draw_masks(path, tmp_path / "out")
 
 
 def test_options_of_the_caller_are_not_changed(repository, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from drivemim.errors import CheckpointError
+from drivemim.errors import CheckpointError, ConfigError
 from drivemim.visualization.reconstructions import draw_reconstructions
 
 WEIGHTS = {"norm.weight": torch.ones(4)}
@@ -25,6 +25,17 @@ def test_an_export_has_no_decoder(repository, tmp_path, suffix):
     assert str(error.value) == (
         f"{path} is an exported backbone without a decoder; give the run's iter_*.pth"
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [({"count": 0}, "--clips 0 must be 1 or more"), ({"seed": -1}, r"--seed -1 must be in \[0, ")],
+)
+def test_numbers_out_of_range_are_named(repository, tmp_path, number, message):
+    config = repository / "configs" / "pretrain" / "vit_micro_town.py"
+    with pytest.raises(ConfigError, match=message):
+        draw_reconstructions(config, tmp_path / "iter_1.pth", tmp_path / "pictures", **number)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_options_of_the_caller_are_not_changed(repository, tmp_path):

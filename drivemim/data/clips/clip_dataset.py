@@ -47,7 +47,7 @@ class ClipDataset(Dataset[Clips]):
         num_frames: T.
         frame_interval: None for keyframes only, or seconds between a camera's frames (then sweeps
             are used too).
-        cameras: names, in the order of N; None for all.
+        cameras: a name, or names in the order of N; None for all.
         scenes: scene names, a split name, or None for all; see ``FrameIndex.scene_rows``.
         single_camera: whether each clip has a single camera (N = 1), so that data of different rigs
             can be mixed.
@@ -78,7 +78,7 @@ class ClipDataset(Dataset[Clips]):
         image_size: tuple[int, int],
         num_frames: int = 1,
         frame_interval: float | None = None,
-        cameras: Sequence[str] | None = None,
+        cameras: str | Sequence[str] | None = None,
         scenes: str | Sequence[str] | None = None,
         single_camera: bool = False,
         drop_incomplete: bool = False,

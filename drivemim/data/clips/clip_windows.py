@@ -35,7 +35,7 @@ class ClipWindows:
     def __post_init__(self) -> None:
         if self.num_frames < 1:
             raise ValueError(f"num_frames is {self.num_frames}; a clip has at least 1")
-        if self.frame_interval is not None and self.frame_interval <= 0:
+        if self.frame_interval is not None and not 0 < self.frame_interval < np.inf:
             raise ValueError(
                 f"frame_interval is {self.frame_interval} s; use seconds above 0, or None"
             )

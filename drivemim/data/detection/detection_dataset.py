@@ -74,12 +74,11 @@ class BoxFilters:
                 )
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 
-    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
-        """Return (M,) True for objects that a filter leaves out, and for crowds."""
-        return np.asarray(np.logical_or.reduce(list(self.reasons(found).values())))
-
     def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
-        """Return one mask (M,) per filter, named by its setting: True = left out."""
+        """Return one mask (M,) per filter, named by its setting, and one of crowds: True = ignored.
+
+        ``FrameDetection.ignored`` joins them.
+        """
         width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
         lidar, radar = found.lidar_points, found.radar_points
         unseen = (found.visibility > 0) & (found.visibility < self.min_visibility)
@@ -119,7 +118,7 @@ class FrameDetection(BaseDataset):
         data_root: where the data lies now, if it moved since the index was built.
         version: data set version that the index must be of, or None for any.
         scenes: names of splits or scenes, see ``select_scenes``; None for all.
-        cameras: names, or None for all.
+        cameras: a name or names, None for all.
         keyframes_only: leave out sweeps, whose boxes are interpolated.
         class_map: category to class name or None, where it differs from
             ``drivemim.data.classes.DEFAULT``.
@@ -155,7 +154,7 @@ class FrameDetection(BaseDataset):
         data_root: str | os.PathLike[str] | None = None,
         version: str | None = None,
         scenes: str | Sequence[str] | None = None,
-        cameras: Sequence[str] | None = None,
+        cameras: str | Sequence[str] | None = None,
         keyframes_only: bool = True,
         class_map: Mapping[str, str | None] | None = None,
         label_fraction: float = 1.0,

@@ -191,13 +191,23 @@ class FrameIndex:
             self.samples.lidar_to_ego[samples], self.samples.lidar_ego_to_global[samples]
         )
 
-    def camera_numbers(self, names: Iterable[str] | None) -> Ints:
+    def camera_numbers(self, names: str | Iterable[str] | None) -> Ints:
         """Return the positions of cameras by name, in the given order; of all for None.
 
         Raises:
-            ValueError: if a name is not in the index.
+            DataError: if a name is not in the index; it suggests the nearest.
         """
-        return _positions(names, self.cameras, "camera", self.path)
+        if names is None:
+            return np.arange(len(self.cameras))
+        known = {name: number for number, name in enumerate(self.cameras)}
+        wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            if name not in known:
+                raise DataError(
+                    f"{self.path} has no camera {name!r}, only {', '.join(known)}"
+                    f"{did_you_mean(name, known)}"
+                )
+        return np.array([known[name] for name in wanted], np.int64)
 
     def scene_rows(self, scenes: str | Sequence[str] | None) -> Ints:
         """Return the rows of scenes by name or split; see ``select_scenes``."""
@@ -225,12 +235,17 @@ class FrameIndex:
 
 
 def check_out(out: str | os.PathLike[str]) -> None:
-    """Refuse an output path that cannot be written, before anything is read.
+    """Refuse an output path that is not an index's or cannot be written, before anything is read.
 
     Raises:
+        DataError: if its suffix is not ``.arrow``.
         OSError: with the reason and the fix.
     """
-    ensure_writable(Path(out), fix="name another place for the index with --out FILE")
+    path = Path(out)
+    if not path.name.endswith(".arrow"):
+        fixed = path.parent / f"{path.stem or 'index'}.arrow"
+        raise DataError(f"--out {path}: an index ends in .arrow; write --out {fixed}")
+    ensure_writable(path, fix="name another place for the index with --out FILE")
 
 
 def write_index(
@@ -375,20 +390,3 @@ def _to_arrow(values: Any, column: Column) -> pa.Array:
     if column.kind == "bool":
         return from_numpy(np.asarray(values, bool).view(np.uint8))
     return from_numpy(np.asarray(values, column.kind))
-
-
-def _positions(
-    names: Iterable[str] | None, known: Sequence[str], what: str, path: Path
-) -> NDArray[np.int64]:
-    """Return positions of names in ``known``; the error for an unknown one suggests the nearest."""
-    if names is None:
-        return np.arange(len(known))
-    numbers = {name: number for number, name in enumerate(known)}
-    positions = []
-    for name in names:
-        if name not in numbers:
-            raise DataError(
-                f"{path} has no {what} {name!r}, only {', '.join(known)}{did_you_mean(name, known)}"
-            )
-        positions.append(numbers[name])
-    return np.array(positions, np.int64)
