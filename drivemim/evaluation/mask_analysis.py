@@ -81,39 +81,32 @@ def analyze_masks(
         draws: masks per strategy and clip.
         depth: source of depth: ``maps`` beside a generated town's images, ``lidar``, or ``auto``
             for maps if there are any, else lidar. With ``auto`` and neither, leakage is None.
-        contrast_teacher: give strategies that need a teacher's map the image contrast of each
-            patch. Otherwise they are left out.
+        contrast_teacher: use image contrast as a teacher's map; else leave out who needs one.
         seed: seed of the masks.
 
     Returns:
-        ``clips``, ``draws``, ``grid``, ``depth`` (``maps``, ``lidar`` or None), ``ratio``,
-        ``lidar_points`` (given to strategies), ``strategies`` (a summary of each by name) and
-        ``left_out`` (strategies that lack a teacher's map).
+        The settings, with ``clips`` measured and the ``depth`` used; ``strategies``, a summary of
+        each by name; and ``left_out``, strategies that lack a teacher's map.
 
     Raises:
-        ConfigError: if an argument is not one of its choices, the config lacks a requested
-            strategy or data set, or all strategies need a teacher.
+        ConfigError: for a wrong argument, or if the config lacks a strategy or data set.
         DataError: if the data lacks the requested source of depth.
         FileNotFoundError: if the index, an image, a depth map or a lidar sweep is missing.
     """
     check_range("--clips", count, 1)
     check_range("--draws", draws, 1)
-    # The seed of a draw is seed * 100_000_000 + ..., in 64 bits.
     check_range("--seed", seed, 0, MOST_SEED)
     cfg = read_config(config)
     named = strategies_from_config(cfg.to_dict(), config, only)
     left_out = [] if contrast_teacher else [name for name in named if needs_teacher(named[name])]
-    measured = {name: each for name, each in named.items() if name not in left_out}
-    if not measured:
-        raise ConfigError(f"{', '.join(left_out)}: needs a teacher; give --contrast-teacher")
-    strategies = _build(measured, ratio)
+    strategies = _build(named, left_out, ratio)
     settings = _settings(cfg, dataset)
     with config_errors():
         data: ClipDataset = DATASETS.build({"type": "ClipDataset", **settings})
     source = _depth_source(depth, data)
     scanned = None if source == "maps" else _with_all_points(data, settings)
-    items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
-    subjects = (_subject(data, scanned, int(item), grid, contrast_teacher) for item in items)
+    items = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int)).tolist()
+    subjects = (_subject(data, scanned, item, grid, contrast_teacher) for item in items)
     return {
         "clips": len(items),
         "draws": draws,
@@ -132,10 +125,15 @@ def _with_all_points(data: ClipDataset, settings: Mapping[str, Any]) -> ClipData
     return ClipDataset(**{**settings, "lidar_points": points})
 
 
-def _build(configs: Mapping[str, Mapping[str, Any]], ratio: float) -> dict[str, MaskStrategy]:
-    """Build strategies that all have the same mask ratio."""
+def _build(
+    configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str], ratio: float
+) -> dict[str, MaskStrategy]:
+    """Build the strategies that are not left out, all with the same mask ratio."""
+    measured = {name: each for name, each in configs.items() if name not in left_out}
+    if not measured:
+        raise ConfigError(f"{', '.join(left_out)}: needs a teacher; give --contrast-teacher")
     with config_errors():
-        return {name: MASKS.build({**each, "mask_ratio": ratio}) for name, each in configs.items()}
+        return {name: MASKS.build({**each, "mask_ratio": ratio}) for name, each in measured.items()}
 
 
 def _measure(

@@ -61,8 +61,7 @@ def probe_backbone(
         val: scene names or a split to score.
         cameras: name of a camera, or names of several; None for all.
         level: which of the backbone's maps.
-        seed: seed of a random initialisation, and of the choice of patches among which neighbours
-            are searched.
+        seed: seed of a random initialisation, and of the patches among which neighbours are found.
         device: device of the backbone.
         options: dotted config keys to replace.
         transductive: allow a backbone whose pretraining saw images of ``val``.
@@ -77,15 +76,12 @@ def probe_backbone(
             exist, the seed is out of range, or the pretraining saw frames that are not allowed.
         CheckpointError: if the checkpoint does not fit the config.
         FileNotFoundError: if a file is missing.
-        DataError: if a scene is unknown, a class does not occur, or images of ``val`` are those of
-            ``train`` or copies of them.
+        DataError: if a scene is unknown, a class does not occur, or ``val`` has images of ``train``.
     """
     check_range("--seed", seed, 0, MOST_SEED)
     _check_device(device)
     checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
-    cfg = load_config(config, options)
-    if "encoder" not in (cfg.get("model") or {}):
-        raise ConfigError(f"{config} is not a pretraining config: its model has no encoder")
+    cfg = _pretraining_config(config, options)
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
     frames = partial(ClipDataset, index=index, image_size=training_image_size(cfg), cameras=cameras)
     datasets = {
@@ -195,6 +191,13 @@ def collect_patches(
         features.append(map_XDhw[valid_X].permute(0, 2, 3, 1).flatten(0, 2))
         labels.append(labels_Xhw[valid_X].flatten())
     return LabelledPatches(features_XD=torch.cat(features), labels_X=torch.cat(labels))
+
+
+def _pretraining_config(config: str | Path, options: Mapping[str, Any] | None) -> Config:
+    cfg = load_config(config, options)
+    if "encoder" not in (cfg.get("model") or {}):
+        raise ConfigError(f"{config} is not a pretraining config: its model has no encoder")
+    return cfg
 
 
 def _check_device(device: str) -> None:

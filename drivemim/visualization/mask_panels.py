@@ -68,8 +68,7 @@ def draw_masks(
         The written files.
 
     Raises:
-        ConfigError: if the config has no strategies, or lacks one of ``only``; or for a number that
-            is out of range.
+        ConfigError: if the config lacks strategies, or a number is out of range.
         DataError: if there is no such clip.
         NotADirectoryError: if ``out`` is a file.
     """
@@ -83,9 +82,7 @@ def draw_masks(
     with config_errors():
         strategies = {name: build_mask({**each, **changes}) for name, each in named.items()}
         dataset: ClipDataset = DATASETS.build(_dataset(cfg))
-    if item >= len(dataset):
-        raise DataError(f"--clip {item} must be in [0, {len(dataset) - 1}]: there are no more")
-    clips = dataset[SampleRequest(item, seed)]
+    clips = _clip(dataset, item, seed)
     check_width(width, clips)
     grid = patch_grid(clips.image_size, stride)
     landmarks_P3 = choose_landmarks(clips, marks)
@@ -99,6 +96,12 @@ def draw_masks(
         save_image(path, panel, quality=75)
         written.append(path)
     return written
+
+
+def _clip(dataset: ClipDataset, item: int, seed: int) -> Clips:
+    if item >= len(dataset):
+        raise DataError(f"--clip {item} must be in [0, {len(dataset) - 1}]: there are no more")
+    return dataset[SampleRequest(item, seed)]
 
 
 def mask_panel(
