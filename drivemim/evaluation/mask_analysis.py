@@ -74,7 +74,7 @@ def analyze_masks(
     Args:
         config: config with ``strategies`` (configs by name) and ``dataset`` (of a ``ClipDataset``).
         grid: patches down and across (h, w).
-        dataset: arguments that replace those of the config's.
+        dataset: arguments that replace the config's.
         only: names of the strategies to measure; None for all.
         ratio: mask ratio of all strategies.
         count: largest number of clips, spread over the data.
@@ -91,11 +91,9 @@ def analyze_masks(
     Raises:
         ConfigError: for a wrong argument, or if the config lacks a strategy or data set.
         DataError: if the data lacks the requested source of depth.
-        FileNotFoundError: if the index, an image, a depth map or a lidar sweep is missing.
+        FileNotFoundError: if a file is missing.
     """
-    check_range("--clips", count, 1)
-    check_range("--draws", draws, 1)
-    check_range("--seed", seed, 0, MOST_SEED)
+    _check_numbers(count, draws, seed)
     cfg = read_config(config)
     named = strategies_from_config(cfg.to_dict(), config, only)
     left_out = [] if contrast_teacher else [name for name in named if needs_teacher(named[name])]
@@ -117,6 +115,12 @@ def analyze_masks(
         "strategies": _measure(strategies, subjects, grid, draws, seed),
         "left_out": left_out,
     }
+
+
+def _check_numbers(count: int, draws: int, seed: int) -> None:
+    for name, value in (("--clips", count), ("--draws", draws)):
+        check_range(name, value, 1)
+    check_range("--seed", seed, 0, MOST_SEED)
 
 
 def _with_all_points(data: ClipDataset, settings: Mapping[str, Any]) -> ClipDataset:

@@ -76,7 +76,7 @@ def probe_backbone(
             exist, the seed is out of range, or the pretraining saw frames that are not allowed.
         CheckpointError: if the checkpoint does not fit the config.
         FileNotFoundError: if a file is missing.
-        DataError: if a scene is unknown, a class does not occur, or ``val`` has images of ``train``.
+        DataError: if a scene is unknown, a class does not occur, or ``val`` has ``train``'s images.
     """
     check_range("--seed", seed, 0, MOST_SEED)
     _check_device(device)
