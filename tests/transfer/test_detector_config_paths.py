@@ -75,7 +75,7 @@ def test_paths_that_cannot_be(small, theirs, tmp_path):
         write_detector_config(str(path), small, out=tmp_path)
     with pytest.raises(NotADirectoryError, match=f"{path} is a file"):
         write_detector_config(str(path), small, out=path / "small.py")
-    with pytest.raises(FileNotFoundError, match="no backbone at"):
+    with pytest.raises(FileNotFoundError, match="no weights file at"):
         write_detector_config(str(path), tmp_path / "gone.safetensors")
 
 
@@ -93,7 +93,7 @@ def test_only_its_own_configs_are_replaced(small, theirs, tmp_path):
 def test_the_pth_beside_has_to_be_the_same(small, theirs, tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(small.read_bytes())
-    with pytest.raises(FileNotFoundError, match=r"no backbone at .*copy.pth"):
+    with pytest.raises(FileNotFoundError, match=r"no weights file at .*copy.pth"):
         write_detector_config(str(theirs()), copy, plain=True)
     content = torch.load(small.with_suffix(".pth"))
     content["state_dict"]["conv1.weight"] += 1

@@ -178,8 +178,8 @@ def test_two_categories_of_one_name_with_boxes_are_refused(put_coco):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Pedestrians", "; did you mean 'pedestrian'?; add 'Pedestrians' to class_map"),
-        ("CAR", "; did you mean 'car'?; add"),
+        ("Pedestrians", "; add 'Pedestrians' to class_map, mapped to one of"),
+        ("CAR", "to None; did you mean 'car'?"),
         ("trolley", "category 'trolley' is in no class map; add 'trolley'"),  # is no trailer
     ],
 )
