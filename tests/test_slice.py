@@ -133,7 +133,7 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
 def test_killed_and_resumed_has_the_losses_of_a_run_that_was_not(repository, slice_dir, tmp_path):
     def command(name, *more):
         options = ("default_hooks.checkpoint.interval=2",)
-        arguments = training(slice_dir, tmp_path / name, *options, iterations=30)
+        arguments = training(slice_dir, tmp_path / name, *options, iterations=12)
         arguments[2:2] = more
         return [sys.executable, *arguments]
 
@@ -149,7 +149,7 @@ def test_killed_and_resumed_has_the_losses_of_a_run_that_was_not(repository, sli
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "iter_30.pth").exists()
+    assert not (tmp_path / "killed" / "iter_12.pth").exists()
     found = losses(repository, tmp_path / "killed", command("killed", "--resume"))
-    assert len(set(expected.values())) == 30
+    assert len(set(expected.values())) == 12
     assert found == expected
