@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from drivemim.config.loading import is_pretrainer, load_config, walk
 from drivemim.data.index import index_building
-from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.option_words import speaks_python
 from drivemim.training import run
@@ -105,6 +105,7 @@ def pretrain(
         ConfigError: if the config is not of a pretrainer, is invalid or contradicts itself.
         CheckpointError: if a checkpoint cannot be read or written, or does not fit.
         DataError: if the data lacks something that the config needs.
+        FileNotFoundError: if there is no such index.
         NonFiniteLossError: if the loss is not finite.
 
     Example:
@@ -118,7 +119,12 @@ def pretrain(
         raise ConfigError(f"{config} is not a pretraining config; use drivemim.train for detectors")
     if index is not None:
         path = index.path if isinstance(index, FrameIndex) else Path(index)
-        replaced[_index_key(cfg, config)] = str(path)
+        if not path.is_file():
+            raise FileNotFoundError(describe_missing_index(path))
+        key = _index_key(cfg, config)
+        if key in replaced:
+            raise ConfigError(f"index={path} and options['{key}']={replaced[key]}: give one")
+        replaced[key] = str(path)
     runner = train(
         config,
         work_dir=work_dir,

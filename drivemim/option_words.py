@@ -69,7 +69,8 @@ def _check_types(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Non
     try:
         bound = inspect.signature(function).bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{function.__name__}: {error}") from None
+        hint = f"; see help(drivemim.{function.__name__})"
+        raise TypeError(f"{function.__name__}: {error}{hint}") from None
     for name, value in bound.arguments.items():
         collects = bound.signature.parameters[name].kind in _COLLECTING
         if not collects and not _fits(value, hints[name]):
@@ -79,6 +80,7 @@ def _check_types(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Non
             )
             raise TypeError(
                 f"{function.__name__}: {name} must be {wanted}, not {type(value).__name__}"
+                + (f"; give its {name}" if hasattr(value, name) else "")
             )
 
 

@@ -134,7 +134,9 @@ def test_an_index_is_not_a_config(five_lines):
 
 
 def test_an_array_is_not_a_tensor(five_lines):
-    with pytest.raises(TypeError, match="images are a ndarray, not a tensor: use torch.from_numpy"):
+    with pytest.raises(
+        TypeError, match="images are a ndarray, not a tensor .*use torch.from_numpy"
+    ):
         drivemim.load_backbone(five_lines[2])(np.zeros((1, 3, 64, 64), np.uint8))
 
 
@@ -142,6 +144,32 @@ def test_a_replaced_export_is_named(five_lines, tmp_path, capsys):
     for _ in range(2):
         drivemim.export_backbone(five_lines[1].checkpoint, tmp_path / "again.safetensors")
     assert capsys.readouterr().out.count("again.safetensors is replaced") == 1
+
+
+def test_an_index_that_is_missing_or_given_twice(five_lines, tmp_path):
+    path = str(five_lines[0].path)
+    with pytest.raises(FileNotFoundError, match=r"is a folder, not an index; it holds .*t\.arrow"):
+        drivemim.pretrain("vit_micro_town", index=five_lines[0].path.parent)
+    options = {"train_dataloader.dataset.index": "other.arrow"}
+    with pytest.raises(ConfigError, match=r"other\.arrow: give one"):
+        drivemim.pretrain("vit_micro_town", index=path, work_dir=tmp_path / "x", options=options)
+    with pytest.raises(ConfigError, match="kind='frames' has no option 'output'"):
+        drivemim.build_index("frames", tmp_path, output="q.arrow")
+    with pytest.raises(ValueError, match="rate is '10'; use a number"):
+        drivemim.build_index("frames", tmp_path, rate="10", out=tmp_path / "q.arrow")
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((192, 320, 3), r"channels come last, use permute\(2, 0, 1\)"),
+        ((2, 192, 320, 3), r"channels come last, use permute\(0, 3, 1, 2\)"),
+        ((1, 1, 192, 320), r"expected \(B, 3, H, W\) in RGB$"),
+    ],
+)
+def test_hints_fit_the_shape(five_lines, shape, hint):
+    with pytest.raises(ValueError, match=hint):
+        drivemim.load_backbone(five_lines[2])(torch.zeros(shape))
 
 
 def test_a_detector_config_is_refused():
@@ -196,7 +224,10 @@ def test_the_backbone_normalises_as_the_pretrainer_does(five_lines):
         (torch.zeros(1, 192, 320, 3, dtype=torch.uint8), r"expected \(B, 3, H, W\)"),
         (torch.full((1, 3, 32, 32), 255.0), r"must be in \[0, 1\]"),
         (torch.full((1, 3, 32, 32), float("nan")), r"must be in \[0, 1\]"),
-        (torch.zeros(1, 3, 32, 32, dtype=torch.int64), "expected uint8 or floating point"),
+        (
+            torch.zeros(1, 3, 32, 32, dtype=torch.int64),
+            r"expected uint8 \(0 to 255\) or floating point",
+        ),
     ],
 )
 def test_images_that_would_be_misread_are_refused(five_lines, images, named):

@@ -105,9 +105,9 @@ def test_every_public_function_names_arguments(name):
     assert getattr(drivemim, name).__wrapped__.__module__.startswith("drivemim.")
 
 
-def test_errors_of_the_public_functions(tmp_path):
+def test_errors_of_the_public_functions():
     with pytest.raises(ConfigError) as error:
-        drivemim.pretrain("vit_micro_town", options={"train_cfg.max_iters": 20}, index=tmp_path)
+        drivemim.pretrain("vit_micro_town", options={"train_cfg.max_iters": 20})
     message = str(error.value)
     assert "--" not in message
     _, _, options = message.partition("Set what belongs together: options=")

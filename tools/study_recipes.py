@@ -20,6 +20,7 @@ from studies.label_efficiency.results import read_runs
 from studies.recipe_results import report, write_results
 from studies.recipes import (
     RecipeStudy,
+    check_recipes,
     label_study,
     pretraining_name,
     pretraining_plan,
@@ -50,6 +51,8 @@ def main() -> int:
         study = read_study(args.study, backbones=args.backbones, seeds=args.seeds)
         work_dir = Path(relative_path(args.work_dir.absolute(), REPOSITORY))
         detectors = label_study(study, work_dir, REPOSITORY)
+        if not args.report_only:
+            check_recipes(study, REPOSITORY)
     if not args.report_only:
         run_cli(
             "study", pretraining_plan(study, work_dir), work_dir,

@@ -64,7 +64,13 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     start = time.perf_counter()
 
+    printed = 0
+
     def progress(done: int, total: int) -> None:
+        nonlocal printed
+        if done == printed:
+            return
+        printed = done
         rate = done / (time.perf_counter() - start)
         ending = "\n" if done == total or not sys.stdout.isatty() else ""
         lead = "\r" if sys.stdout.isatty() else ""

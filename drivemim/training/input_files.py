@@ -12,29 +12,32 @@ from drivemim.config.loading import walk
 from drivemim.data.index.frame_index import describe_missing_index
 
 
-def check_input_files(cfg: Config, loaders: Sequence[str], *, weights: bool) -> None:
+def check_input_files(
+    cfg: Config, loaders: Sequence[str], *, weights: bool, folder: Path = Path()
+) -> None:
     """Refuse indices and initial weights that do not exist.
 
     Args:
         cfg: config of a run.
         loaders: keys of the data loaders that the run builds.
         weights: whether the run starts from initial weights; a resumed one does not.
+        folder: folder that paths are relative to.
 
     Raises:
         FileNotFoundError: with every key that names the first missing index.
     """
     for key in ("backbone_checkpoint", "load_from") if weights else ():
         path = cfg.get(key)
-        if path and "://" not in str(path) and not Path(path).is_file():
-            raise FileNotFoundError(f"{key}: {describe_missing('weights file', path)}")
+        if path and "://" not in str(path) and not (folder / path).is_file():
+            raise FileNotFoundError(f"{key}: {describe_missing('weights file', folder / path)}")
     missing: dict[str, list[str]] = {}
     for loader in loaders:
         for key, value in walk(cfg.get(loader), loader):
             is_path = key.endswith(".index") and isinstance(value, (str, Path))
-            if is_path and not Path(value).is_file():
+            if is_path and not (folder / value).is_file():
                 missing.setdefault(str(value), []).append(key)
     for path, keys in missing.items():
         options = " ".join(f"{key}=INDEX" for key in keys)
         raise FileNotFoundError(
-            f"{describe_missing_index(Path(path))}. To take another one: --cfg-options {options}"
+            f"{describe_missing_index(folder / path)}. To take another one: --cfg-options {options}"
         )

@@ -24,13 +24,13 @@ def scale_training(config: Config, iterations: int) -> None:
 
     Args:
         config: config of a loop that counts iterations.
-        iterations: new length, at least 1.
+        iterations: new length, at least 2: one for the warm-up and one for what follows.
 
     Raises:
-        ConfigError: if the number is below 1, or the loop counts epochs.
+        ConfigError: if the number is below 2, or the loop counts epochs.
     """
-    if iterations < 1:
-        raise ConfigError(f"--iterations {iterations}: train for at least 1")
+    if iterations < 2:
+        raise ConfigError(f"--iterations {iterations}: train for at least 2")
     length = training_length(config)
     if length is None or length.by_epoch:
         raise ConfigError(

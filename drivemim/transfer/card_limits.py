@@ -66,7 +66,7 @@ def _limits_of_index(parts: Sequence[_Part]) -> Iterator[str]:
     seen = {camera for part in parts for camera in part["cameras"]}
     if left_out := [each for each in parts[0]["left_out_cameras"] if each not in seen]:
         yield f"cameras not seen: {', '.join(left_out)}."
-    if len(seen) == 1:
+    if len(seen) == 1 and parts[0]["source"] != "frames":  # in folders, cameras have no names
         yield f"one camera only, {next(iter(seen))}."
     if not any(part["described_scenes"] for part in parts):
         yield "time of day and weather are not recorded."

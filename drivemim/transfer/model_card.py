@@ -22,7 +22,7 @@ from drivemim.transfer.weights_file import read_weights
 
 TITLE = "# Model card of "
 _MOST_NUMBERS = 60
-_UNKNOWN, _NOT_READ = "not known", "not read"
+_UNKNOWN, _NOT_READ, _UNRECORDED = "not known", "not read", "not recorded"
 
 
 def read_card_results(named: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
@@ -157,8 +157,8 @@ def _data(part: Mapping[str, Any]) -> str:
             "tables": "none" if part["tables"] == NO_TABLES else part["tables"],
             "frames to draw from": part["frames"],
             "scenes": part["scenes"],
-            "scenes at night": part["night_scenes"],
-            "scenes in rain": part["rain_scenes"],
+            "scenes at night": part["night_scenes"] if part["described_scenes"] else _UNRECORDED,
+            "scenes in rain": part["rain_scenes"] if part["described_scenes"] else _UNRECORDED,
             "frames of annotated scenes": part["annotated_frames"],
             **{f"annotated boxes: {name}": count for name, count in part["objects"].items()},
             "stored sizes": ", ".join(sizes[:3]) + (" and more" if len(sizes) > 3 else ""),

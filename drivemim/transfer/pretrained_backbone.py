@@ -59,14 +59,19 @@ class PretrainedBackbone(nn.Module):
         """
         if not isinstance(images_BCHW, Tensor):
             raise TypeError(
-                f"images are a {type(images_BCHW).__name__}, not a tensor: use torch.from_numpy"
+                f"images are a {type(images_BCHW).__name__}, not a tensor (B, 3, H, W): use "
+                "torch.from_numpy(image).permute(2, 0, 1) for an array (H, W, 3), and torch.stack "
+                "for a list of tensors"
             )
+        given = images_BCHW
         if images_BCHW.ndim == 3:
             images_BCHW = images_BCHW[None]
         if images_BCHW.ndim != 4 or images_BCHW.shape[1] != 3:
+            order = {3: "2, 0, 1", 4: "0, 3, 1, 2"}.get(given.ndim)
+            last = given.ndim in (3, 4) and given.shape[-1] == 3
             raise ValueError(
-                f"images have shape {tuple(images_BCHW.shape)}; expected (B, 3, H, W). An array "
-                "of an image file is (H, W, 3): use torch.from_numpy(image).permute(2, 0, 1)"
+                f"images have shape {tuple(given.shape)}; expected (B, 3, H, W) in RGB"
+                + (f": the channels come last, use permute({order})" if last else "")
             )
         if images_BCHW.dtype == torch.uint8:
             images = images_BCHW.to(self.mean.dtype)
@@ -75,11 +80,14 @@ class PretrainedBackbone(nn.Module):
             if not (low >= 0 and high <= 1):
                 raise ValueError(
                     f"floating point images must be in [0, 1], and these are in [{float(low):.4g}, "
-                    f"{float(high):.4g}]; the module normalises by itself"
+                    f"{float(high):.4g}]: give uint8, or divide by 255; the module normalises by "
+                    "itself"
                 )
             images = images_BCHW.to(self.mean.dtype) * 255
         else:
-            raise ValueError(f"images are {images_BCHW.dtype}; expected uint8 or floating point")
+            raise ValueError(
+                f"images are {images_BCHW.dtype}; expected uint8 (0 to 255) or floating point"
+            )
         if self.flip_channels:
             images = images.flip(1)
         return tuple(self.backbone((images - self.mean) / self.std))

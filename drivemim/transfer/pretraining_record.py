@@ -123,11 +123,16 @@ def describe_change(now: Mapping[str, Any], before: Mapping[str, Any]) -> str | 
         changes.append(f"masking={masks[0]} before, {masks[1]} now")
     elif now["recipe"]["reads"] != before["recipe"].get("reads"):
         changes.append("masks, teacher or target read other boxes, tracks or lidar")
+    per_iteration = [
+        (record.get("counts") or {}).get("clips_per_iteration") for record in (before, now)
+    ]
+    if None not in per_iteration and per_iteration[0] != per_iteration[1]:
+        changes.append(f"{per_iteration[0]} clips per iteration before, {per_iteration[1]} now")
     if not changes:
         return None
     return (
         f"The run goes on with other data or settings: {'; '.join(changes)}. Clips are drawn as if "
-        "nothing had changed; exports name both"
+        "nothing had changed; model cards name the data and masks of both"
     )
 
 

@@ -104,6 +104,9 @@ def continue_counts(
         before: counts of the checkpoint; None if it records none.
         iteration: iteration of the checkpoint.
     """
+    alike = ("processes", "clips_per_iteration", "frames_per_clip")
+    if before and all(now[key] == before.get(key) for key in alike):
+        return dict(before)
     return {**now, "since": iteration, "before": list(count_until(before or {}, iteration))}
 
 

@@ -10,14 +10,14 @@ from drivemim.config.loading import load_config
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import frame_keys
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, DataError
 from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.inputs import parse_options, prepare_inputs
 from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs
 from studies.label_efficiency.settings import Init, Run
 from studies.recipe_results import over_backbones, report, scores_of, write_results
-from studies.recipes import label_study, pretraining_plan, read_study
+from studies.recipes import check_recipes, label_study, pretraining_plan, read_study
 from workflow.steps import run_plan
 
 from .label_efficiency.conftest import CONFIG, TEST, link_configs, write_index
@@ -54,7 +54,7 @@ def write(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"controll": "old"}, "unknown field `controll`"),
+        ({"controll": "old"}, "unknown field `controll`; did you mean 'control'"),
         ({"control": "odl"}, "control='odl' is not a recipe; did you mean 'old'"),
         ({"recipes": {"old": {"config": "x", "iterations": "9"}}}, r"Expected `int`.*\['?\.*"),
         ({"recipes": {"old": {"config": "x", "iterations": 0}}}, "iterations must be at least 1"),
@@ -87,6 +87,26 @@ def test_the_configs_of_shipped_studies_accept_their_options(repository, path):
     for step in trainings:
         options = parse_options(step.command[step.command.index("--cfg-options") + 1 :])
         check_schedule(load_config(repository / step.command[1], options))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"options": {"train_dataloader.dataset.index": "data/indx.arrow"}}, "did you mean 'index"),
+        ({"options": {"train_dataloader.dataset.index": "data/index.arrow",
+                      "model.mask": 1}}, "mask"),
+        ({"detector": {**STUDY["detector"], "index": "data/no.arrow"}}, "no index at .*no.arrow"),
+        ({"detector": {**STUDY["detector"], "val": "vall"}}, "did you mean 'val'"),
+        ({"detector": {**STUDY["detector"], "options": {"model.nek": 1}}}, "nek"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_found_before_the_first_run(write, tmp_path, repository, changes, message):
+    link_configs(tmp_path, repository)
+    write_index(tmp_path / "data")
+    good = {"options": {"train_dataloader.dataset.index": "data/index.arrow"}}
+    check_recipes(read_study(write(**good)), tmp_path)
+    with pytest.raises((ConfigError, DataError, FileNotFoundError), match=message):
+        check_recipes(read_study(write(**{**good, **changes})), tmp_path)
 
 
 def pairs(*values):

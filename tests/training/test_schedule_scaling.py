@@ -67,12 +67,13 @@ def test_a_short_training_reaches_its_rate():
             each.step()
     assert rates[:2] == [0.01, 1.0]
     assert rates[-1] < 0.05
-    assert scaled(1, schedulers).param_scheduler[0]["end"] == 1
+    assert scaled(2, schedulers).param_scheduler[0]["end"] == 1
 
 
 def test_lengths_that_cannot_be_set_are_refused():
-    with pytest.raises(ConfigError, match="--iterations 0: train for at least 1"):
-        scaled(0, [])
+    for iterations in (0, 1):
+        with pytest.raises(ConfigError, match=f"--iterations {iterations}: train for at least 2"):
+            scaled(iterations, [])
     with pytest.raises(ConfigError, match=r"counts no iterations; set .*max_epochs=N"):
         scaled(10, [], type="EpochBasedTrainLoop", max_epochs=3)
 

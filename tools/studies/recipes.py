@@ -8,6 +8,7 @@ screen; a claim needs several, because backbones of one recipe differ as well.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,17 @@ from typing import Any
 import msgspec
 from mmengine.config import Config
 
-from drivemim.config.loading import reading_errors
+from drivemim.config.building import build_model
+from drivemim.config.loading import load_config, reading_errors
 from drivemim.config.shipped import find_config
+from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError, did_you_mean
+from drivemim.training.input_files import check_input_files
+from drivemim.training.schedule import check_schedule
+from studies.label_efficiency.inputs import parse_options
 from studies.label_efficiency.settings import METRICS, RANDOM, Init, LabelStudy
 from workflow.commands import export_step, last_checkpoint, train_step
-from workflow.steps import Group, Step
+from workflow.steps import Group, Step, run_length
 
 SIDE_BY_SIDE = 2
 _PLAIN = (str, int, float, bool, tuple, list, type(None))
@@ -94,6 +100,9 @@ class RecipeStudy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.recipes[name].control or self.control
 
 
+_FIELDS = {field for kind in (Recipe, Detector, RecipeStudy) for field in kind.__struct_fields__}
+
+
 def read_study(path: Path, **changes: Any) -> RecipeStudy:
     """Read the settings of a study.
 
@@ -114,7 +123,9 @@ def read_study(path: Path, **changes: Any) -> RecipeStudy:
     try:
         study = msgspec.convert(own, RecipeStudy)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        unknown = re.search(r"unknown field `(\w+)`", str(error))
+        near = did_you_mean(unknown[1], _FIELDS) if unknown else ""
+        raise ConfigError(f"{path}: {error}{near}") from error
     _check(study, path)
     return study
 
@@ -134,6 +145,38 @@ def _check(study: RecipeStudy, path: Path) -> None:
         values = getattr(study, key)
         if not values or len(set(values)) < len(values) or min(values) < 0:
             raise ConfigError(f"{path}: {key}={values} must be different seeds, 0 or above")
+
+
+def check_recipes(study: RecipeStudy, repository: Path) -> None:
+    """Check all configs, their options and their files before the first run.
+
+    Args:
+        study: settings of the study.
+        repository: folder that paths are relative to.
+
+    Raises:
+        ConfigError: if a config cannot be used, or no key of an option exists.
+        DataError: if a split is not in the detector's index.
+        FileNotFoundError: if an index or initial weights are missing.
+    """
+    detector = study.detector
+    for recipe in study.recipes.values():
+        cfg = _checked(recipe.config, recipe.iterations, {**study.options, **recipe.options},
+                       repository)  # fmt: skip
+        check_input_files(cfg, ["train_dataloader"], weights=True, folder=repository)
+    _checked(detector.config, detector.iterations, detector.options, repository)
+    index = FrameIndex.open(repository / detector.index)
+    for split in (detector.train, detector.val):
+        index.scene_rows(split)
+
+
+def _checked(config: str, iterations: int, options: Mapping[str, Any], repository: Path) -> Config:
+    """Read a config with the options that a run of the study gives it."""
+    flags = parse_options([*run_length(iterations), *_as_flags(options)])
+    cfg = load_config(_config(config, repository), flags)
+    check_schedule(cfg)
+    build_model(cfg, config)
+    return cfg
 
 
 def pretraining_plan(study: RecipeStudy, work_dir: Path) -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,13 @@ _TABLES: dict[str, Callable[..., Path]] = {
     "nuscenes": build_nuscenes_index,
     "nuimages": build_nuimages_index,
 }
+
+
+def _options_of(kind: str) -> frozenset[str]:
+    """Return the names of arguments that a kind of source takes; none of an unknown kind."""
+    builder = build_frames_index if kind == "frames" else _TABLES.get(kind)
+    names = set(inspect.signature(builder).parameters) if builder else set()
+    return frozenset(names - {"roots"} | {"root", "version"} if names else ())
 
 
 def build_index(
@@ -52,6 +60,12 @@ def build_index(
     Example:
         >>> index = drivemim.build_index("nuscenes", "data/nuscenes", version="v1.0-mini")
     """
+    known = _options_of(kind)
+    for name in options if known else ():
+        if name not in known:
+            raise ConfigError(
+                f"build_index: kind='{kind}' has no option {name!r}{did_you_mean(name, known)}"
+            )
     several = [root] if isinstance(root, (str, Path)) else list(root)
     if kind == "frames":
         if version is not None:

@@ -150,6 +150,9 @@ def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:
 
 
 def _check_rates(rate: float, video_rate: float) -> None:
+    for name, value in (("rate", rate), ("video_rate", video_rate)):
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"{name} is {value!r}; use a number of frames per second")
     if not 0 < rate < math.inf:
         raise ValueError(f"rate is {rate}; use a number of frames per second above 0")
     if not 0 <= video_rate < math.inf:
