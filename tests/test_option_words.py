@@ -105,7 +105,7 @@ def test_every_public_function_names_arguments(name):
     assert getattr(drivemim, name).__wrapped__.__module__.startswith("drivemim.")
 
 
-def test_errors_of_the_public_functions():
+def test_errors_of_the_public_functions(tmp_path):
     with pytest.raises(ConfigError) as error:
         drivemim.pretrain("vit_micro_town", options={"train_cfg.max_iters": 20})
     message = str(error.value)
