@@ -226,6 +226,10 @@ def _prepare(
 
 
 def _build(cfg: Config) -> Runner:
+    # MMEngine would share the log of a run of the same name that began in the same second.
+    for instance, name in compat.run_instances():
+        if name.startswith(f"{cfg.experiment_name}_"):
+            compat.forget_instance(instance, name)
     compat.start_process_group(cfg.launcher)
     kind = RUNNERS.get(cfg.runner_type) if "runner_type" in cfg else Runner
     with config_errors():

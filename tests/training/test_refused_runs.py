@@ -88,6 +88,16 @@ def test_a_missing_index_is_named_with_its_keys(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["town.arrow"]
 
 
+def test_runs_of_one_name_in_one_second_have_their_own_logs(toys, tmp_path, monkeypatch):
+    second = time.time()
+    monkeypatch.setattr(time, "time", lambda: second)
+    for folder in ("first", "second"):
+        train(toys / "toy.py", work_dir=tmp_path / folder / "same", options=SHORT)
+    for folder in ("first", "second"):
+        (log,) = (tmp_path / folder / "same").glob("*/vis_data/scalars.json")
+        assert len(log.read_text().splitlines()) == 2
+
+
 def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):
     run = tmp_path / "kept"  # MMEngine shares logs of runs named alike
     train(toys / "toy.py", work_dir=run, options=SHORT)
