@@ -242,6 +242,7 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(tmp_path):
     assert not images[0] & images[1]
 
 
+@pytest.mark.slow
 def test_no_process_is_a_copy_of_this_one(tmp_path, monkeypatch):
     """A copy made while another thread holds a lock would wait for it forever."""
 
@@ -276,6 +277,7 @@ def test_a_failure_leaves_the_old_town_and_nothing_else(tmp_path, workers):
     assert [path.name for path in tmp_path.rglob("*")] == ["town", generate.MARKER]
 
 
+@pytest.mark.slow
 def test_the_module_generates_in_several_processes(tmp_path):
     """``python -m drivemim`` is imported by its workers, which must not begin again."""
     command = [sys.executable, "-m", "drivemim", "town", "--out", "town", "--workers", "2"]
@@ -302,6 +304,7 @@ def test_folders_of_killed_processes_are_removed_by_the_next_run(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "town", *kept])
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_process_and_the_next_run_no_folder(tmp_path):
     out = tmp_path / "town"
     code = (

@@ -205,6 +205,7 @@ def run_tool(repository, place, *options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_tool_refuses_before_it_trains_anything(place, repository, saw):
     write_backbone(place / "tried-0.safetensors", saw("train", "val", masking="ObjectMask"))
     done = run_tool(repository, place)
