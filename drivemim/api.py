@@ -118,13 +118,7 @@ def pretrain(
     if not is_pretrainer(cfg.get("model") or {}):
         raise ConfigError(f"{config} is not a pretraining config; use drivemim.train for detectors")
     if index is not None:
-        path = index.path if isinstance(index, FrameIndex) else Path(index)
-        if not path.is_file():
-            raise FileNotFoundError(describe_missing_index(path))
-        key = _index_key(cfg, config)
-        if key in replaced:
-            raise ConfigError(f"index={path} and options['{key}']={replaced[key]}: give one")
-        replaced[key] = str(path)
+        replaced |= _index_option(cfg, config, index, replaced)
     runner = train(
         config,
         work_dir=work_dir,
@@ -135,6 +129,19 @@ def pretrain(
         options=replaced,
     )
     return _finished_run(Path(runner.work_dir))
+
+
+def _index_option(
+    cfg: Config, config: str | Path, index: FrameIndex | str | Path, options: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the option that replaces the index of the training data."""
+    path = index.path if isinstance(index, FrameIndex) else Path(index)
+    if not path.is_file():
+        raise FileNotFoundError(describe_missing_index(path))
+    key = _index_key(cfg, config)
+    if key in options:
+        raise ConfigError(f"index={path} and options['{key}']={options[key]}: give one")
+    return {key: str(path)}
 
 
 def _finished_run(work_dir: Path) -> PretrainingRun:

@@ -48,3 +48,15 @@ class ArgumentParser(argparse.ArgumentParser):
                 shown = [known for known, is_listed in self.flags.items() if is_listed]
                 self.error(f"there is no option {flag}{did_you_mean(flag, shown)}")
         return super().parse_known_args(texts, namespace)
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add ``--launcher``, and the rank that older launchers pass."""
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what started the processes of a run on several GPUs; pytorch: torchrun "
+        "(default: none, a single process)",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from drivemim.arguments import ArgumentParser
+from drivemim.arguments import ArgumentParser, add_launcher
 from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
 from drivemim.training.run import evaluate
@@ -36,15 +34,8 @@ def main() -> None:
         help="draw detections of at least this score; without it, as many of each image's highest "
         "scores as it has annotated objects, so images without any show no detections",
     )
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="what started the processes of a run on several GPUs; pytorch: torchrun "
-        "(default: none, a single process)",
-    )
+    add_launcher(parser)
     add_config_options(parser)
-    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from drivemim.arguments import ArgumentParser
+from drivemim.arguments import ArgumentParser, add_launcher
 from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
 from drivemim.training.run import NEWEST, train
@@ -24,19 +22,12 @@ def main() -> None:
         help="resume from a checkpoint; without a value, the newest complete one in --work-dir",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision")
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="what started the processes of a run on several GPUs; pytorch: torchrun "
-        "(default: none, a single process)",
-    )
+    add_launcher(parser)
     parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")
     parser.add_argument(
         "--iterations", type=int, help="length of the training; schedules are scaled to it"
     )
     add_config_options(parser)
-    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     add_trust_option(parser)
     args = parser.parse_args()
     with one_line_errors():

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from drivemim.evaluation.labels_needed import Estimate, estimate
 from drivemim.files import write_bytes
 from drivemim.visualization.plots import LINE_COLORS, bare_axes, save_figure
-from studies.label_efficiency.results import Results
+from studies.label_efficiency.results import Results, gain_cell, json_number, metric_title
 from studies.label_efficiency.settings import RANDOM
 from studies.recipes import RecipeStudy, init_name
 
@@ -91,7 +91,7 @@ def write_results(
     """Write ``recipes.json``, ``.md`` and ``.png``, and return their paths."""
     runs = [
         {"init": run.init.name, "fraction": run.fraction, "seed": run.seed,
-         "metrics": {name: _number(value) for name, value in metrics.items()}}
+         "metrics": {name: json_number(value) for name, value in metrics.items()}}
         for run, metrics in results.items()
     ]  # fmt: skip
     settings = msgspec.to_builtins(study)
@@ -114,7 +114,7 @@ def plot(study: RecipeStudy, results: Results) -> Figure:
         figsize=(1.5 + 3.6 * len(panels), 1.4 + 0.5 * max(1, len(names))), layout="constrained"
     )
     for number, (metric, fraction) in enumerate(panels, 1):
-        title = f"{_title(metric)}, {100 * fraction:g} % of the labels"
+        title = f"{metric_title(metric)}, {100 * fraction:g} % of the labels"
         axes = bare_axes(figure.add_subplot(1, len(panels), number), title)
         scores = scores_of(study, results, metric, fraction)
         for row, name in enumerate(names):
@@ -155,7 +155,7 @@ def _cost_table(study: RecipeStudy, seconds: Mapping[str, Sequence[float]]) -> s
 def _table(study: RecipeStudy, results: Results, metric: str, fraction: float) -> str:
     scores = scores_of(study, results, metric, fraction)
     columns = ["mean", "by backbone", f"- {RANDOM}", "- control", "- control, over backbones"]
-    title = f"{_title(metric)} in %, {100 * fraction:g} % of the labels"
+    title = f"{metric_title(metric)} in %, {100 * fraction:g} % of the labels"
     lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for name, pairs in scores.items():
         means = [
@@ -169,27 +169,10 @@ def _table(study: RecipeStudy, results: Results, metric: str, fraction: float) -
             continue
         control = study.control_of(name)
         cells.append(", ".join(f"{100 * mean:.1f}" for mean in means))
-        cells.append(_gain(estimate(list(differences(pairs, scores[RANDOM]).values()))))
+        cells.append(gain_cell(estimate(list(differences(pairs, scores[RANDOM]).values()))))
         gains = differences(pairs, scores[control])
         both = estimate(list(gains.values())), over_backbones(gains)
-        cells += ["", ""] if name == control else [_gain(each) for each in both]
+        cells += ["", ""] if name == control else [gain_cell(each) for each in both]
         against = "" if control in (study.control, name) else f" (control: {control})"
         lines.append(f"| {name}{against} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _gain(found: Estimate) -> str:
-    if found.count == 0:
-        return "-"
-    if math.isnan(found.half_width):
-        return f"{100 * found.mean:+.1f}"
-    text = f"{100 * found.mean:+.1f} ± {100 * found.half_width:.1f}"
-    return f"**{text}**" if abs(found.mean) > found.half_width else text
-
-
-def _title(metric: str) -> str:
-    return metric.rpartition("/")[2].replace("_", " ")
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -126,7 +126,7 @@ def headline(
             "with."
         )
     first = shown_name(baseline, notes)
-    goal = f"best {_title(study.metrics[0])} of {first}, with {_percent(best)} of the labels"
+    goal = f"best {metric_title(study.metrics[0])} of {first}, with {_percent(best)} of the labels"
     lines = []
     for init in list(scores)[1:]:
         needed = labels_needed(scores[init], scores[baseline], best)
@@ -165,7 +165,7 @@ def write_results(
     """
     folder = repository / study.work_dir
     curves = {
-        _title(metric): {
+        metric_title(metric): {
             shown_name(init, notes): {
                 fraction: estimate(list(seeds.values())) for fraction, seeds in scores.items()
             }
@@ -214,7 +214,7 @@ def _document(
                 "init": run.init.name, "fraction": run.fraction, "seed": run.seed,
                 "frames": inputs.counts[run.fraction, run.seed].frames,
                 "boxes": inputs.counts[run.fraction, run.seed].boxes,
-                "metrics": {name: _json_number(value) for name, value in metrics.items()},
+                "metrics": {name: json_number(value) for name, value in metrics.items()},
             }
             for run, metrics in results.items()
         ],
@@ -231,14 +231,14 @@ def _score_table(
     shown = {init: shown_name(init, notes) for init in inits}
     pairs = (f"{shown[init]} - {shown[baseline]}" for init in others)
     columns = ["frames", "boxes", *shown.values(), *pairs]
-    lines = [f"| {_title(metric)} in %: labels | {' | '.join(columns)} |", _rule(columns)]
+    lines = [f"| {metric_title(metric)} in %: labels | {' | '.join(columns)} |", _rule(columns)]
     for fraction in sorted(study.fractions):
         seeds = {init: scores.get(fraction, {}) for init, scores in inits.items()}
         cells = [f"{_frames(study, inputs, fraction)}", f"{_boxes(study, inputs, fraction)}"]
         cells += [
             _mean_cell(estimate(list(seeds[init].values())), len(study.seeds)) for init in inits
         ]
-        cells += [_gain_cell(paired_difference(seeds[init], seeds[baseline])) for init in others]
+        cells += [gain_cell(paired_difference(seeds[init], seeds[baseline])) for init in others]
         lines.append(f"| {_percent(fraction)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -252,7 +252,7 @@ def _needed_table(
     if not scores[baseline] or not others:
         return ""
     columns = [f"{shown_name(init, notes)} needs (over seeds)" for init in others]
-    title = f"{_title(metric)}: as much as {shown_name(baseline, notes)} with"
+    title = f"{metric_title(metric)}: as much as {shown_name(baseline, notes)} with"
     lines = [f"| {title} | {' | '.join(columns)} |", _rule(columns)]
     for fraction, by_seed in scores[baseline].items():
         goal = _mean_cell(estimate(list(by_seed.values())), 0)
@@ -282,14 +282,15 @@ def _needed_words(fraction: float, smallest: float) -> str:
 def _needed_json(needed: LabelsNeeded) -> dict[str, float | str | None]:
     words = {BELOW_SMALLEST: "below the smallest", NOT_REACHED: "not reached"}
     return {
-        name: words.get(value, _json_number(value))
+        name: words.get(value, json_number(value))
         for name, value in (
             ("fraction", needed.fraction), ("least", needed.least), ("most", needed.most)
         )
     }  # fmt: skip
 
 
-def _json_number(value: Any) -> Any:
+def json_number(value: Any) -> Any:
+    """Return a value for JSON, which has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -302,7 +303,8 @@ def _mean_cell(found: Estimate, planned: int) -> str:
     return f"{100 * found.mean:.1f}{spread}{few}"
 
 
-def _gain_cell(found: Estimate) -> str:
+def gain_cell(found: Estimate) -> str:
+    """Format a paired difference in points; bold if its interval excludes zero."""
     if found.count == 0:
         return "-"
     if math.isnan(found.half_width):
@@ -324,7 +326,8 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.3g} %"
 
 
-def _title(metric: str) -> str:
+def metric_title(metric: str) -> str:
+    """Return the name of a metric for tables and plots."""
     return metric.rpartition("/")[2].replace("_", " ")
 
 
