@@ -49,7 +49,8 @@ class ClipPreprocessor(BaseDataPreprocessor):
         images = images_BTNHWC.movedim(-1, -3)
         if self.bgr_to_rgb:
             images = images.flip(-3)
-        return (images.to(self.mean.dtype) - self.mean) / self.std
+        # Reordered as bytes, which is twice as fast as reordering floats.
+        return images.contiguous().to(self.mean.dtype).sub_(self.mean).div_(self.std)
 
     def restore(self, images_BTNCHW: Tensor) -> Tensor:
         """Undo ``normalize``, with rounding and clipping to uint8."""
