@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Image
-from drivemim.visualization.panels import Color, label_color, outline_box
+from drivemim.clips import CLASSES
+from drivemim.visualization.panels import Color, label_color, outline_box, track_color
 
 TRUTH = (255, 255, 255)
 IGNORED = (150, 150, 150)
@@ -24,6 +26,7 @@ def draw_detections(
     scores_D: NDArray[np.floating[Any]],
     truth_M4: NDArray[np.floating[Any]],
     ignored_M: NDArray[np.bool_],
+    classes: Sequence[str] | None = None,
 ) -> Image:
     """Draw annotated objects thin and white, ignored ones grey, detections thick with their score.
 
@@ -34,6 +37,8 @@ def draw_detections(
         scores_D: in [0, 1].
         truth_M4: boxes of the annotated objects, pixels.
         ignored_M: bool, True for objects that the evaluation ignores.
+        classes: names to write before the scores. Other classes than pedestrian and vehicle have
+            colours of their own.
 
     Returns:
         A copy of the image.
@@ -42,11 +47,19 @@ def draw_detections(
     for box, ignored in zip(truth_M4, ignored_M, strict=True):
         outline_box(drawn, box, IGNORED if ignored else TRUTH)
     for index in np.argsort(scores_D):
-        color = label_color(int(labels_D[index]))
+        label = int(labels_D[index])
+        color = label_color(label) if classes is None else class_color(classes[label], label)
         x1, y1, _, _ = outline_box(drawn, boxes_D4[index], color, thickness=2)
         text = f"{100 * float(scores_D[index]):.0f}"
-        _write_score(drawn, text, (x1, y1), color)
+        _write_score(
+            drawn, text if classes is None else f"{classes[label]} {text}", (x1, y1), color
+        )
     return drawn
+
+
+def class_color(name: str, label: int) -> Color:
+    """Return the colour of a class by its name; of a class of other detectors, by its label."""
+    return label_color(CLASSES.index(name)) if name in CLASSES else track_color(label)
 
 
 def _write_score(image: Image, text: str, corner: tuple[int, int], color: Color) -> None:
