@@ -19,7 +19,7 @@ class ColorHead(nn.Module):
 
 @MODELS.register_module()
 class ColorDetector(BaseDetector):
-    """Red has the score 0.9, blue 0.4. The input is RGB in [0, 255]; boxes are rescaled as usual."""
+    """Red has the score 0.9, blue 0.4. The input is RGB; boxes are rescaled as usual."""
 
     def __init__(self, data_preprocessor, num_classes=2, with_boxes=True):
         super().__init__(data_preprocessor)
@@ -37,7 +37,7 @@ class ColorDetector(BaseDetector):
         return batch_inputs
 
     def predict(self, batch_inputs, batch_data_samples, rescale=True):
-        for image, sample in zip(batch_inputs, batch_data_samples):
+        for image, sample in zip(batch_inputs, batch_data_samples, strict=True):
             if not self.with_boxes:
                 continue
             boxes, labels = [], []

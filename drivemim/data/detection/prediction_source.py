@@ -140,16 +140,17 @@ class PredictionSource:
         check_range("--every", self.every, 1)
         if self.max_images is not None:
             check_range("--max-images", self.max_images, 1)
+        kind = self.kind
         given = {
             "--scenes": self.scenes is not None,
             "--cameras": self.cameras is not None,
             "--sweeps": self.sweeps,
         }
         for option, is_given in given.items():
-            if is_given and self.kind != "index":
+            if is_given and kind != "index":
                 raise ConfigError(
                     f"{option} selects frames of an index, but {self.path} is "
-                    f"{'an' if self.kind == 'image' else 'a'} {self.kind}; leave it out"
+                    f"{'an' if kind == 'image' else 'a'} {kind}; leave it out"
                 )
 
     @property
