@@ -24,6 +24,7 @@ from drivemim.data.index.builders.videos import frame_rate
 from drivemim.errors import DataError, check_range
 from drivemim.files import ensure_folder, write_bytes
 from drivemim.training.device import check_device
+from drivemim.training.run import check_test_options
 from drivemim.training.trained_detector import FoundObjects, TrainedDetector
 from drivemim.transfer.run_checkpoints import checkpoint_in
 from drivemim.visualization.detections import draw_detections
@@ -108,6 +109,7 @@ def predict(
         {'class': 'vehicle', 'score': 0.9312, 'box': [412.5, 230.1, 640.0, 371.8]}
     """
     check_range("--score-threshold", score_threshold, 0, 1)
+    check_test_options(options or {})
     if out is not None:
         ensure_folder(out)
     selection = PredictionSource(

@@ -214,6 +214,7 @@ def test_mistakes_are_one_line_and_leave_nothing(command, checkpoint, tmp_path):
         ((path,), {"config": "atss_vit_micro_town"}, "is of another model than the config's ATSS"),
         ((path, "--device", "cuda:99"), {}, "--device cuda:99 cannot be used here"),
         ((path, "--cfg-options", "modle.num_classes=2"), {}, "did you mean 'model'"),
+        ((path, "--cfg-options", "val_dataloader.batch_size=2"), {}, "set test_dataloader.batch"),
         ((path, "--cameras", "CAM_FRONT"), {}, "--cameras selects frames of an index, but"),
         ((path, "--out", path.parent), {}, "is in the folder of the images"),
         ((path, "--out", path), {}, "0.jpg is a file; name a folder to write to"),

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from mmengine.logging import print_log
 
-from drivemim.array_types import Bools, Image, Ints
+from drivemim.array_types import Bools, Image
 from drivemim.data.index.builders.folder_frames import image_size
 from drivemim.data.index.builders.folders import (
     IMAGES,
@@ -24,6 +24,7 @@ from drivemim.data.index.builders.folders import (
 from drivemim.data.index.builders.videos import decode_video
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.images import read_image, resize_image
+from drivemim.data.index.index_schema import SmallInts
 from drivemim.errors import ConfigError, DataError, check_range, did_you_mean
 
 Kind = Literal["image", "folder", "video", "index"]
@@ -304,7 +305,7 @@ def _picture(path: Path, base: Path, suffixes: tuple[str, ...]) -> str:
     return name if path.suffix.lower() in suffixes else name + suffixes[0]
 
 
-def _every(scene_F: Ints, camera_F: Ints, every: int) -> Bools:
+def _every(scene_F: SmallInts, camera_F: SmallInts, every: int) -> Bools:
     """Return (F,) True for every n-th frame of each camera of each scene.
 
     Args:
