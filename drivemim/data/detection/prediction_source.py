@@ -27,7 +27,7 @@ from drivemim.data.index.images import read_image, resize_image
 from drivemim.data.index.index_schema import SmallInts
 from drivemim.errors import ConfigError, DataError, check_range, did_you_mean
 
-Kind = Literal["image", "folder", "video", "index"]
+SourceKind = Literal["image", "folder", "video", "index"]
 _INDEX = ".arrow"
 _DRAWN = (".jpg", ".jpeg")
 
@@ -161,7 +161,7 @@ class PredictionSource:
         return path.name if self.kind == "folder" else path.stem
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> SourceKind:
         """What the path is.
 
         Raises:
