@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drivemim.api import (
+        PredictionRun,
         PretrainingRun,
         build_index,
         evaluate,
         export_backbone,
         load_backbone,
         open_index,
+        predict,
         pretrain,
         train,
     )
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Clips",
     "FrameIndex",
+    "PredictionRun",
     "PretrainingRun",
     "__version__",
     "build_index",
@@ -42,6 +45,7 @@ __all__ = [
     "export_backbone",
     "load_backbone",
     "open_index",
+    "predict",
     "pretrain",
     "train",
 ]

@@ -17,18 +17,21 @@ from drivemim.data.index import index_building
 from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.option_words import speaks_python
-from drivemim.training import run
+from drivemim.training import predicting, run
+from drivemim.training.predicting import PredictionRun
 from drivemim.training.work_dir import read_progress
 from drivemim.transfer import exporting, pretrained_backbone
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 __all__ = [
+    "PredictionRun",
     "PretrainingRun",
     "build_index",
     "evaluate",
     "export_backbone",
     "load_backbone",
     "open_index",
+    "predict",
     "pretrain",
     "train",
 ]
@@ -37,6 +40,7 @@ build_index = speaks_python(index_building.build_index)
 evaluate = speaks_python(run.evaluate)
 export_backbone = speaks_python(exporting.export_backbone)
 load_backbone = speaks_python(pretrained_backbone.load_backbone)
+predict = speaks_python(predicting.predict)
 train = speaks_python(run.train)
 
 

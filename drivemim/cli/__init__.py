@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "export a pretrained backbone",
     "transfer": "adapt an MMDetection config of your own to an exported backbone",
     "test": "evaluate a detector",
+    "predict": "draw a detector's detections on images, folders, videos or an index",
     "probe": "train linear probes on the frozen features of backbones",
     "visualize": "draw masks and reconstructions of a checkpoint",
     "visualize-masks": "draw the masks of a config",

@@ -22,6 +22,7 @@ from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
 from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, DataError, check_range
 from drivemim.evaluation.frozen_probe import PATCH_CLASSES, LabelledPatches, patch_labels, probe
+from drivemim.training.device import check_device
 from drivemim.transfer.export_metadata import training_image_size
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
 from drivemim.transfer.frames_seen import KnownFrames
@@ -79,7 +80,7 @@ def probe_backbone(
         DataError: if a scene is unknown, a class does not occur, or ``val`` has ``train``'s images.
     """
     check_range("--seed", seed, 0, MOST_SEED)
-    _check_device(device)
+    check_device(device)
     checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
     cfg = _pretraining_config(config, options)
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
@@ -198,21 +199,6 @@ def _pretraining_config(config: str | Path, options: Mapping[str, Any] | None) -
     if "encoder" not in (cfg.get("model") or {}):
         raise ConfigError(f"{config} is not a pretraining config: its model has no encoder")
     return cfg
-
-
-def _check_device(device: str) -> None:
-    """Refuse a device that this machine or PyTorch does not have.
-
-    Raises:
-        ConfigError: with PyTorch's reason.
-    """
-    try:
-        torch.zeros(1, device=device).item()
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"--device {device} cannot be used here ({reason}); use --device cpu"
-        ) from error
 
 
 def _batches(dataset: ClipDataset) -> Iterator[Clips]:

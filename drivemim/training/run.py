@@ -48,7 +48,7 @@ from drivemim.training.work_dir import (
 from drivemim.transfer.initial_weights import take_initial_weights
 from drivemim.transfer.run_checkpoints import checkpoint_in
 
-__all__ = ["NEWEST", "evaluate", "train"]
+__all__ = ["NEWEST", "check_test_options", "evaluate", "train"]
 
 _LOG_INTERVAL = 10  # MMEngine's default
 _PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")
@@ -155,7 +155,7 @@ def evaluate(
         ensure_writable(out)
     if show_dir is not None:
         ensure_folder(show_dir)
-    _check_test_options(options or {})
+    check_test_options(options or {})
     cfg = _prepare(config, work_dir, launcher, options)
     _check_test(cfg, config, checkpoint)
     cfg.load_from, cfg.resume = str(checkpoint), False
@@ -188,7 +188,7 @@ def _check_test(cfg: Config, config: str | Path, checkpoint: str | Path) -> None
         raise CheckpointError(describe_missing("checkpoint", checkpoint))
 
 
-def _check_test_options(options: Mapping[str, Any]) -> None:
+def check_test_options(options: Mapping[str, Any]) -> None:
     """Refuse options for validation data only: a test has its own data and metrics."""
     for key in options:
         other = re.sub(r"^val_(?=dataloader\b|evaluator\b)", "test_", key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -9,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Image
-from drivemim.visualization.panels import Color, label_color, outline_box
+from drivemim.clips import CLASSES
+from drivemim.visualization.panels import Color, label_color, outline_box, track_color
 
 TRUTH = (255, 255, 255)
 IGNORED = (150, 150, 150)
 _SCORE = (0, 0, 0)
 _FONT_SCALE = 0.35
+_DESCENDERS = frozenset("gjpqy")
+_LARGE = 450
+"""Height in pixels above which lines and texts grow with the image."""
 
 
 def draw_detections(
@@ -24,6 +29,7 @@ def draw_detections(
     scores_D: NDArray[np.floating[Any]],
     truth_M4: NDArray[np.floating[Any]],
     ignored_M: NDArray[np.bool_],
+    classes: Sequence[str] | None = None,
 ) -> Image:
     """Draw annotated objects thin and white, ignored ones grey, detections thick with their score.
 
@@ -34,26 +40,41 @@ def draw_detections(
         scores_D: in [0, 1].
         truth_M4: boxes of the annotated objects, pixels.
         ignored_M: bool, True for objects that the evaluation ignores.
+        classes: names to write before the scores. Other classes than pedestrian and vehicle have
+            colours of their own.
 
     Returns:
         A copy of the image.
     """
     drawn = image.copy()
+    scale = max(1.0, min(image.shape[:2]) / _LARGE)
     for box, ignored in zip(truth_M4, ignored_M, strict=True):
         outline_box(drawn, box, IGNORED if ignored else TRUTH)
     for index in np.argsort(scores_D):
-        color = label_color(int(labels_D[index]))
-        x1, y1, _, _ = outline_box(drawn, boxes_D4[index], color, thickness=2)
-        text = f"{100 * float(scores_D[index]):.0f}"
-        _write_score(drawn, text, (x1, y1), color)
+        label = int(labels_D[index])
+        color = label_color(label) if classes is None else class_color(classes[label], label)
+        x1, y1, _, _ = outline_box(drawn, boxes_D4[index], color, thickness=round(2 * scale))
+        score = f"{100 * float(scores_D[index]):.0f}"
+        text = score if classes is None else f"{classes[label]} {score}"
+        _write_label(drawn, text, (x1, y1), color, scale)
     return drawn
 
 
-def _write_score(image: Image, text: str, corner: tuple[int, int], color: Color) -> None:
-    """Write a score in black on a chip of the box's colour, above its top left corner."""
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, 1)
+def class_color(name: str, label: int) -> Color:
+    """Return the colour of a class by its name; of a class of other detectors, by its label."""
+    return label_color(CLASSES.index(name)) if name in CLASSES else track_color(label)
+
+
+def _write_label(
+    image: Image, text: str, corner: tuple[int, int], color: Color, scale: float
+) -> None:
+    """Write a text in black on a chip of the box's colour, above its top left corner."""
+    font, thickness = _FONT_SCALE * scale, max(1, round(scale))
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, font, thickness)
+    below = below if _DESCENDERS & set(text) else 0
+    high = height + below + 3
     left = max(0, min(corner[0], image.shape[1] - width - 4))
-    bottom = max(corner[1] - 1, height + 3)
-    cv2.rectangle(image, (left, bottom - height - 3), (left + width + 3, bottom), color, -1)
-    where = (left + 2, bottom - 2)
-    cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, _SCORE, 1)
+    bottom = max(corner[1] - 1, high)
+    cv2.rectangle(image, (left, bottom - high), (left + width + 3, bottom), color, -1)
+    where = (left + 2, bottom - below - 2)
+    cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, font, _SCORE, thickness)

@@ -27,6 +27,7 @@ ARGUMENTS = {
     "train.py": [f"{TOYS}/toy.py", "--work-dir"],
     "test.py": [f"{TOYS}/detector.py", "none.pth", "--work-dir"],
     "test.py --show-dir": [f"{TOYS}/detector.py", "none.pth", "--show-dir"],
+    "predict.py": [f"{TOYS}/detector.py", "none.pth", "none.jpg", "--out"],
     "demo.py": ["--quick", "--work-dir"],
     "label_efficiency.py": [
         "configs/detection/atss_vit_micro_town.py", "--index", "none.arrow", "--train", "a",

@@ -1,7 +1,7 @@
 import numpy as np
 
 from drivemim.visualization.detections import IGNORED, TRUTH, draw_detections
-from drivemim.visualization.panels import PEDESTRIAN, VEHICLE
+from drivemim.visualization.panels import PEDESTRIAN, VEHICLE, track_color
 
 
 def test_boxes_lie_on_their_pixels() -> None:
@@ -47,3 +47,53 @@ def test_scores_are_readable_on_bright_ground_and_at_every_border() -> None:
         assert len(rows) >= 10
         around = drawn[rows.min() - 1 : rows.max() + 2, columns.min() - 1 : columns.max() + 2]
         assert (around != 255).any(axis=2).all()  # no pixel of the bright ground shines through
+
+
+def draw(
+    size: tuple[int, int], box: list[float], label: int, classes: list[str] | None
+) -> np.ndarray:
+    image = np.full((*size, 3), 255, np.uint8)
+    none = np.zeros((0, 4))
+    return draw_detections(
+        image,
+        np.array([box]),
+        np.array([label]),
+        np.array([0.87]),
+        none,
+        np.zeros(0, bool),
+        classes,
+    )
+
+
+def test_classes_are_written_and_have_their_colors() -> None:
+    """By name: a detector may number them in another order, or have others."""
+    classes = ["car", "vehicle", "pedestrian"]
+    box = [20.0, 60.0, 180.0, 110.0]
+    for label, color in ((0, track_color(0)), (1, VEHICLE), (2, PEDESTRIAN)):
+        drawn = draw((120, 200), box, label, classes)
+        assert tuple(drawn[100, 20]) == color
+        # Black on the chip, longer than that of the score alone.
+        assert (drawn[40:60, 20:] == 0).all(axis=2).sum() > 10
+        alone = draw((120, 200), box, label, None)
+        assert (drawn[:59] != 255).sum() > (alone[:59] != 255).sum()
+
+
+def test_descenders_stay_on_the_chip() -> None:
+    drawn = draw((120, 200), [20.0, 60.0, 180.0, 110.0], 0, ["pyjgq"])
+    rows, columns = np.nonzero((drawn == 0).all(axis=2))
+    around = drawn[rows.min() - 1 : rows.max() + 2, columns.min() - 1 : columns.max() + 2]
+    assert (around != 255).any(axis=2).all()
+    assert rows.max() < 60  # above the box
+
+
+def test_large_images_have_thick_lines_and_large_scores() -> None:
+    """At 1350 rows, three times those of 450: 6 pixels instead of 2."""
+    widths, texts = [], []
+    for rows in (100, 450, 1350):
+        box = [200.0, 50.0, 400.0, 90.0]
+        drawn = draw((rows, 2000), box, 1, None)
+        widths.append(int((drawn[70, 150:300] != 255).any(axis=1).sum()))
+        texts.append(int((drawn == 0).all(axis=2).sum()))
+    assert widths[0] == widths[1]
+    assert widths[2] >= 2 * widths[0]
+    assert texts[0] == texts[1] < texts[2] / 4

@@ -90,8 +90,8 @@ def reduction_to_cover(shape: tuple[int, int], size: tuple[int, int]) -> int:
 def read_image(
     path: Path,
     *,
-    token: str,
     stored: tuple[int, int],
+    token: str = "",
     size: tuple[int, int] | None = None,
     crop: Crop | None = None,
 ) -> NDArray[np.uint8]:
@@ -101,8 +101,8 @@ def read_image(
 
     Args:
         path: the file.
-        token: the frame's token, for errors.
-        stored: height and width according to the index, pixels.
+        stored: height and width according to the index or the file's header, pixels.
+        token: the frame's token, for errors; empty for a file of no index.
         size: height and width of the result, pixels; None for those of the crop.
         crop: the part of the stored image to read; None for all of it.
 
@@ -114,10 +114,9 @@ def read_image(
         ValueError: if it is truncated, cannot be decoded, is not of the stored size, has an EXIF
             orientation that would turn it, or more than 8 bits per channel.
     """
-    data = _read_bytes(path, token)
-    truncated = (
-        f"image {path} of frame {token} is truncated ({len(data)} bytes); copy or unpack it again"
-    )
+    name = f"image {path} of frame {token}" if token else f"image {path}"
+    data = _read_bytes(path, name)
+    truncated = f"{name} is truncated ({len(data)} bytes); copy or unpack it again"
     if is_truncated(data):
         raise DataError(truncated)
     header = read_header(BytesIO(data))
@@ -130,13 +129,13 @@ def read_image(
     flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(with_end(data), np.uint8), flags)
     if image is None:
-        raise DataError(f"image {path} of frame {token} cannot be decoded; copy or unpack it again")
+        raise DataError(f"{name} cannot be decoded; copy or unpack it again")
     if is_filled_up(data, image.astype(np.uint8, copy=False)):
         raise DataError(truncated)
     found = image.shape[:2] if header.size is None else header.size
     if found != stored:
         raise DataError(
-            f"image {path} of frame {token} is {found[1]}x{found[0]} but the index (or the COCO "
+            f"{name} is {found[1]}x{found[0]} but the index (or the COCO "
             f"file) has {stored[1]}x{stored[0]}; correct the COCO file if it is wrong, and build "
             "the index again with drivemim index"
         )
@@ -145,12 +144,12 @@ def read_image(
     return resize_image(part.astype(np.uint8, copy=False), size)
 
 
-def _read_bytes(path: Path, token: str) -> bytes:
+def _read_bytes(path: Path, name: str) -> bytes:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
-            f"image {path} of frame {token} is missing; restore it, or build the index again "
+            f"{name} is missing; restore it, or build the index again "
             "without it (drivemim index ... --missing-images drop)"
         ) from None
 

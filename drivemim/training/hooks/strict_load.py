@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from torch import nn
 
 from drivemim.checkpoint_kinds import (
     check_optimizer,
@@ -22,6 +23,55 @@ from drivemim.checkpoint_kinds import (
 )
 from drivemim.errors import CheckpointError
 from drivemim.registry import HOOKS
+
+
+def checked_weights(
+    path: Any, checkpoint: Any, model: nn.Module, *, partial: bool = False
+) -> tuple[Mapping[str, Any], str]:
+    """Return a checkpoint's weights by the model's own names, if they are this model's.
+
+    Args:
+        path: path of the file, for errors.
+        checkpoint: its content.
+        model: the model to load them into.
+        partial: see :class:`StrictLoad`.
+
+    Returns:
+        The weights, and a line on the tensors that a partial checkpoint fills; empty without
+        ``partial``.
+
+    Raises:
+        CheckpointError: listing missing, unexpected and misshapen names, or tensors with numbers
+            that are of another kind or not finite.
+    """
+    stored = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(stored, Mapping):
+        raise CheckpointError(f"{path} holds no weights. It is {kind_of(checkpoint)}")
+    wanted = model.state_dict()
+    offered = stored if stored.keys() == wanted.keys() else unwrapped(stored)
+    if offered.keys() == stored.keys():
+        offered = stored
+    mismatch = describe_mismatch(wanted, offered)
+    fitting = [
+        name for name, value in wanted.items()
+        if name in offered and getattr(offered[name], "shape", value.shape) == value.shape
+    ]  # fmt: skip
+    report = ""
+    if partial and fitting:
+        report = f"{len(fitting)} of the model's {len(wanted)} tensors are loaded"
+        report += f"; {mismatch}" if mismatch else ""
+    elif mismatch and classify(checkpoint) == "export":
+        raise CheckpointError(
+            f"{path} is not a checkpoint of the config's {type(model).__name__}. It is "
+            f"{kind_of(checkpoint)}"
+        )
+    elif mismatch:
+        raise CheckpointError(
+            f"{path} is of another model than the config's {type(model).__name__}. It is "
+            f"{kind_of(checkpoint)}. Tensors: {mismatch}"
+        )
+    check_weights(path, {name: offered[name] for name in fitting}, wanted)
+    return offered, report
 
 
 @HOOKS.register_module()
@@ -48,32 +98,12 @@ class StrictLoad(Hook):
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         path = runner.cfg.get("load_from") or "the checkpoint"
-        stored = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-        if not isinstance(stored, Mapping):
-            raise CheckpointError(f"{path} holds no weights. It is {kind_of(checkpoint)}")
         wanted = model.state_dict()
-        offered = stored if stored.keys() == wanted.keys() else unwrapped(stored)
-        if offered.keys() != stored.keys():
+        offered, report = checked_weights(path, checkpoint, model, partial=self.partial)
+        if offered is not checkpoint.get("state_dict", checkpoint):
             checkpoint["state_dict"] = offered  # MMEngine looks for the model's own names
-        mismatch = describe_mismatch(wanted, offered)
-        fitting = [
-            name for name, value in wanted.items()
-            if name in offered and getattr(offered[name], "shape", value.shape) == value.shape
-        ]  # fmt: skip
-        if self.partial and fitting:
-            line = f"{len(fitting)} of the model's {len(wanted)} tensors are loaded"
-            runner.logger.info(f"{line}; {mismatch}" if mismatch else line)
-        elif mismatch and classify(checkpoint) == "export":
-            raise CheckpointError(
-                f"{path} is not a checkpoint of the config's {type(model).__name__}. It is "
-                f"{kind_of(checkpoint)}"
-            )
-        elif mismatch:
-            raise CheckpointError(
-                f"{path} is of another model than the config's {type(model).__name__}. It is "
-                f"{kind_of(checkpoint)}. Tensors: {mismatch}"
-            )
-        check_weights(path, {name: offered[name] for name in fitting}, wanted)
+        if report:
+            runner.logger.info(report)
         self._check_averages(runner, path, checkpoint, wanted, offered)
         if runner.cfg.get("resume"):
             check_optimizer(path, checkpoint.get("optimizer"))

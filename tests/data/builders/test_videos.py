@@ -1,23 +1,17 @@
-import importlib.util
 import json
 import shlex
 import subprocess
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import video_files
+from video_files import write_video
 
 from drivemim.data.index.builders import videos
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.frame_index import FrameIndex
-
-_SPEC = importlib.util.spec_from_file_location(
-    "video_files", Path(__file__).with_name("video_files.py")
-)
-video_files = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(video_files)
-write_video = video_files.write_video
+from drivemim.errors import DataError
 
 
 def _index(roots, out, **options):
@@ -221,3 +215,17 @@ def test_a_video_under_two_names_is_refused_before_any_is_extracted(tmp_path):
     with pytest.raises(ValueError, match=rf"b/1\.avi is listed twice, by {root} as .*a/1\.avi"):
         build_frames_index([root], out)
     assert not (tmp_path / "index-videos").exists()
+
+
+def test_decoding_gives_every_nth_frame_in_memory(tmp_path):
+    video = write_video(tmp_path / "drive.mkv", range(0, 70, 10), rate=10)
+    assert videos.frame_rate(video) == pytest.approx(10)
+    found = list(videos.decode_video(video, every=3))
+    assert [(each.number, each.time) for each in found] == [(0, 0), (3, 300_000), (6, 600_000)]
+    np.testing.assert_allclose([each.image[24, 40].mean() for each in found], [0, 30, 60], atol=2)
+    assert found[0].image[2, 2].tolist() == pytest.approx([0, 0, 255], abs=8)  # BGR
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["drive.mkv"]
+    video.write_bytes(b"not a video")
+    for read in (videos.frame_rate, lambda path: list(videos.decode_video(path))):
+        with pytest.raises(DataError, match=r"drive\.mkv \(11 bytes\) cannot be read"):
+            read(video)

@@ -55,7 +55,9 @@ class Folder:
     videos: tuple[str, ...]
 
 
-def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
+def list_recordings(
+    roots: Iterable[Path], *, add: str = "add --root"
+) -> list[tuple[Path, list[Folder]]]:
     """Return the folders with images or videos below each root, including the root itself.
 
     Files of file managers, notebooks and network storage (``._1.jpg``, ``@eaDir``, ...) and all
@@ -63,12 +65,18 @@ def list_recordings(roots: Iterable[Path]) -> list[tuple[Path, list[Folder]]]:
     ``label_maps_of``, unless they are a root. Another line counts the images and videos
     of formats that are not read.
 
+    Args:
+        roots: the folders.
+        add: how to read a folder of label maps after all, for the line that reports it.
+
     Raises:
         DataError: naming a folder that cannot be read.
     """
     skipped: Counter[str] = Counter()
     others: Counter[str] = Counter()
-    found = [(root, _without_label_maps(_folders(root, skipped, others), root)) for root in roots]
+    found = [
+        (root, _without_label_maps(_folders(root, skipped, others), root, add)) for root in roots
+    ]
     if skipped:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(skipped.items()))
         print_log(f"skipped {skipped.total()} files and folders that are not recordings: {kinds}")
@@ -92,7 +100,7 @@ def describe_others(roots: Iterable[Path]) -> str:
     return (
         f"; there are {_counts(dict(others.most_common(_FEW)))}"
         f"{' and more' if len(others) > _FEW else ''}: convert images and videos to one of these "
-        "formats, or check --root"
+        "formats, or check the path"
     )
 
 
@@ -122,7 +130,7 @@ def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterato
             yield Folder(Path(parent), images, videos)
 
 
-def _without_label_maps(folders: Iterable[Folder], root: Path) -> list[Folder]:
+def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list[Folder]:
     listed = list(folders)
     images = {each.path: each.images for each in listed if not each.videos}
     maps = label_maps_of(images, root)
@@ -130,7 +138,7 @@ def _without_label_maps(folders: Iterable[Folder], root: Path) -> list[Folder]:
         print_log(
             as_spoken(
                 f"left out {folder}: its {len(images[folder])} PNG files are label maps (masks) of "
-                f"the images in {photographs}; if they are frames, add --root {folder}"
+                f"the images in {photographs}; if they are frames, {add} {folder}"
             )
         )
     return [each for each in listed if each.path not in maps]
@@ -139,7 +147,7 @@ def _without_label_maps(folders: Iterable[Folder], root: Path) -> list[Folder]:
 def _refuse(error: OSError) -> None:
     """Raise an error, because ``os.walk`` would skip the folder silently."""
     raise DataError(
-        f"{error.filename} cannot be read ({error.strerror}); make it readable, or give --root "
+        f"{error.filename} cannot be read ({error.strerror}); make it readable, or name folders "
         "without it"
     ) from error
 

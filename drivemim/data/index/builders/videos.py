@@ -1,4 +1,4 @@
-"""Extraction of video frames to JPEG files, once, because training reads frames in any order."""
+"""Frames of videos: extracted to JPEG files once, for training, or decoded one after the other."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import cv2
 import msgspec
+import numpy as np
 from mmengine.logging import print_log
 
+from drivemim.array_types import Image
 from drivemim.data.index.builders.folders import EXTRACTED
 from drivemim.data.index.source_files import Fingerprint, fingerprints, is_unchanged
 from drivemim.errors import DataError
@@ -61,6 +63,21 @@ class VideoFrames:
     video: Path
     paths: tuple[Path, ...]
     times: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame of a video in memory.
+
+    Attributes:
+        number: its position in the video, from 0.
+        time: microseconds, by the video's own clock.
+        image: uint8 (H, W, 3), BGR, upright.
+    """
+
+    number: int
+    time: int
+    image: Image
 
 
 def frames_folder(out: Path) -> Path:
@@ -147,25 +164,58 @@ def _extract(video: Path, folder: Path, rate: float) -> _Record:
     (fingerprint,) = fingerprints(video.parent, [video])
     times: list[int] = []
     sizes: list[int] = []
-    decoded = slot = 0
+    slot = 0
     with _opened(video) as capture:
-        clock = _Clock(video, capture)
-        while capture.grab():
-            time = clock.read()
-            decoded += 1
+        for number, time in _grab_frames(video, capture):
             due = math.floor((time - (times[0] if times else time) + _TOLERANCE) * rate / 1e6)
             if times and due <= slot:
                 continue
             slot = due
-            sizes.append(_write_frame(video, capture, decoded - 1, folder / _name(len(times))))
+            sizes.append(_write_frame(video, capture, number, folder / _name(len(times))))
             times.append(time)
-        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    if not times:
+    return _Record(fingerprint, rate, QUALITY, tuple(times), tuple(sizes))
+
+
+def decode_video(video: Path, *, every: int = 1) -> Iterator[DecodedFrame]:
+    """Decode the frames of a video one after the other; nothing is written.
+
+    Args:
+        video: the file.
+        every: decode every n-th frame, beginning with the first.
+
+    Raises:
+        DataError: if the video cannot be read or has no frames.
+    """
+    with _opened(video) as capture:
+        for number, time in _grab_frames(video, capture):
+            if number % every == 0:
+                yield DecodedFrame(number, time, _retrieve(video, capture, number))
+
+
+def frame_rate(video: Path) -> float | None:
+    """Return the frames per second that a video's container announces; None if it does not say.
+
+    Raises:
+        DataError: if the video cannot be read.
+    """
+    with _opened(video) as capture:
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+    return rate if 0 < rate < math.inf else None
+
+
+def _grab_frames(video: Path, capture: cv2.VideoCapture) -> Iterator[tuple[int, int]]:
+    """Grab all frames; yield number and time (microseconds) of the one that can be retrieved."""
+    clock = _Clock(video, capture)
+    decoded = 0
+    while capture.grab():
+        yield decoded, clock.read()
+        decoded += 1
+    if not decoded:
         raise DataError(f"video {video} has no frames that can be decoded; remove or replace it")
+    announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     if decoded < _CUT * announced - 1:
         print_log(f"{video}: ends after {decoded} of {announced:.0f} frames; it may have been cut")
     clock.report()
-    return _Record(fingerprint, rate, QUALITY, tuple(times), tuple(sizes))
 
 
 @contextmanager
@@ -187,11 +237,17 @@ def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
 
 def _write_frame(video: Path, capture: cv2.VideoCapture, number: int, path: Path) -> int:
     """Write the frame that was just grabbed, and return the file's size in bytes."""
+    image = _retrieve(video, capture, number)
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    return path.write_bytes(encoded.tobytes())
+
+
+def _retrieve(video: Path, capture: cv2.VideoCapture, number: int) -> Image:
+    """Decode the frame that was just grabbed."""
     there, image = capture.retrieve()
     if not there:
         raise DataError(f"frame {number} of video {video} cannot be decoded; replace the video")
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    return path.write_bytes(encoded.tobytes())
+    return np.asarray(image, np.uint8)
 
 
 class _Clock:

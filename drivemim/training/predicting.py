@@ -1,0 +1,222 @@
+"""Predictions of a trained detector on images, folders, videos and indices, drawn and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.device import get_device
+from mmengine.logging import print_log
+
+from drivemim.array_types import Image
+from drivemim.data.detection.prediction_source import (
+    PredictionSource,
+    SourceImage,
+    UnreadableImages,
+)
+from drivemim.data.index.builders.videos import frame_rate
+from drivemim.errors import DataError, check_range
+from drivemim.files import ensure_folder, write_bytes
+from drivemim.training.device import check_device
+from drivemim.training.run import check_test_options
+from drivemim.training.trained_detector import FoundObjects, TrainedDetector
+from drivemim.transfer.run_checkpoints import checkpoint_in
+from drivemim.visualization.detections import draw_detections
+from drivemim.visualization.panels import save_image
+from drivemim.visualization.video_file import video_writer
+
+FILE = "predictions.json"
+_USUAL_RATE = 25.0
+"""Frames per second of a video whose container does not say it."""
+_REPORTED = 100
+"""Number of images after which the progress is printed."""
+_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class PredictionRun:
+    """Finished predictions.
+
+    Attributes:
+        out: folder of the pictures and of ``predictions.json``.
+        images: entries of ``predictions.json``, one per image: ``path``, ``width``, ``height``,
+            ``picture`` and ``detections``, each with ``class``, ``score`` and ``box`` (x1, y1, x2,
+            y2; pixels of the image). An image of a video also has ``frame`` and ``time`` (seconds);
+            one of an index has ``frame_token``, ``scene`` and ``camera``.
+        skipped: number of files that could not be read.
+    """
+
+    out: Path
+    images: tuple[Mapping[str, Any], ...]
+    skipped: int
+
+
+def predict(
+    config: str | Path,
+    checkpoint: str | Path,
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    score_threshold: float = 0.3,
+    scenes: str | Sequence[str] | None = None,
+    cameras: str | Sequence[str] | None = None,
+    sweeps: bool = False,
+    every: int = 1,
+    max_images: int | None = None,
+    skip_unreadable: bool = False,
+    device: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> PredictionRun:
+    """Run a trained 2-D detector on images, draw its detections and write them as JSON.
+
+    Args:
+        config: config of the detector, a path or the name of a shipped one. Its data need not
+            exist.
+        checkpoint: weights of exactly the config's model, or a run's folder for its newest
+            checkpoint.
+        source: an image, a folder of images and videos, a video, or an index.
+        out: folder for the pictures (a video for each video) and ``predictions.json``; by default
+            ``predict-SOURCE`` beside the checkpoint.
+        score_threshold: smallest score of a detection.
+        scenes: splits or scenes of an index; None for all.
+        cameras: cameras of an index; None for all.
+        sweeps: take an index's sweeps, too, and not only its keyframes.
+        every: take every n-th image of each folder, video, or camera of a scene.
+        max_images: take at most so many images.
+        skip_unreadable: skip images and videos that cannot be read, instead of stopping.
+        device: where the detector runs; by default a GPU if there is one.
+        options: dotted config keys to replace.
+
+    Returns:
+        The folder and the detections.
+
+    Raises:
+        ConfigError: if the config is not of a 2-D detector, is invalid or contradicts the
+            checkpoint, or an option is out of range.
+        CheckpointError: if the checkpoint is damaged or of another model.
+        DataError: if an image or video cannot be read.
+        FileNotFoundError: if there is no such source or checkpoint, or no image in it.
+
+    Example:
+        >>> run = drivemim.predict("faster_rcnn_resnet50_nuscenes", "iter_60000.pth", "drive.mp4")
+        >>> run.images[0]["detections"][0]
+        {'class': 'vehicle', 'score': 0.9312, 'box': [412.5, 230.1, 640.0, 371.8]}
+    """
+    check_range("--score-threshold", score_threshold, 0, 1)
+    check_test_options(options or {})
+    if out is not None:
+        ensure_folder(out)
+    selection = PredictionSource(
+        path=Path(source),
+        scenes=scenes,
+        cameras=cameras,
+        sweeps=sweeps,
+        every=every,
+        max_images=max_images,
+    )
+    checkpoint = checkpoint_in(Path(checkpoint))
+    out = Path(out or checkpoint.parent / f"predict-{selection.name}")
+    ensure_folder(out)
+    selection.check_out(out)
+    if device is not None:
+        check_device(device)
+    detector = TrainedDetector(config, checkpoint, device=device or get_device(), options=options)
+    unreadable = UnreadableImages(skip=skip_unreadable)
+    images = selection.images(unreadable)
+    _remove_earlier(out)
+    entries = list(_detect(detector, images, out, unreadable, score_threshold, every))
+    if not entries:
+        raise DataError(f"{source}: none of its images can be read")
+    record = {
+        "config": str(config),
+        "checkpoint": str(checkpoint),
+        "source": str(source),
+        "score_threshold": score_threshold,
+        "classes": detector.classes,
+        "skipped": unreadable.count,
+    }
+    write_bytes(out / FILE, _predictions_json(record, entries))
+    return PredictionRun(out, tuple(entries), unreadable.count)
+
+
+def _detect(
+    detector: TrainedDetector,
+    images: Iterable[SourceImage],
+    out: Path,
+    unreadable: UnreadableImages,
+    score_threshold: float,
+    every: int,
+) -> Iterator[dict[str, Any]]:
+    """Detect and draw the objects of each image; yield its entry in ``predictions.json``."""
+    none_M4, ignored_M = np.zeros((0, 4)), np.zeros(0, np.bool_)
+    count = 0
+    for name, group in groupby(images, key=lambda image: image.picture):
+        first = next(group)
+        with _picture_writer(out / name, first, every) as write:
+            for image in chain([first], group):
+                pixels = unreadable.read(image)
+                if pixels is None:
+                    continue
+                found = detector.find(image, min_score=score_threshold)
+                write(draw_detections(pixels, *found, none_M4, ignored_M, detector.classes))
+                yield _entry(image, found, detector.classes)
+                count += 1
+                if count % _REPORTED == 0:
+                    print_log(f"{count} images")
+
+
+@contextmanager
+def _picture_writer(
+    path: Path, image: SourceImage, every: int
+) -> Iterator[Callable[[Image], None]]:
+    """Yield a function that writes a drawn image, or appends it to the video it is from."""
+    if image.frame is None:
+        yield lambda drawn: save_image(path, drawn, _QUALITY)
+        return
+    with video_writer(path, (frame_rate(image.path) or _USUAL_RATE) / every) as append:
+        yield append
+
+
+def _entry(image: SourceImage, found: FoundObjects, classes: Sequence[str]) -> dict[str, Any]:
+    """Return an image's entry in ``predictions.json``."""
+    entry: dict[str, Any] = {"path": str(image.path)}
+    if image.frame is not None:
+        entry |= {"frame": image.frame, "time": image.time}
+    if image.token:
+        entry |= {"frame_token": image.token, "scene": image.scene, "camera": image.camera}
+    entry |= {"width": image.size[1], "height": image.size[0], "picture": image.picture}
+    entry["detections"] = [
+        {
+            "class": classes[label],
+            "score": round(score, 4),
+            "box": [round(edge, 3) for edge in box],
+        }
+        for box, label, score in zip(*(each.tolist() for each in found), strict=True)
+    ]
+    return entry
+
+
+def _predictions_json(record: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the content of ``predictions.json``, with one line per image."""
+    head = json.dumps(record, indent=2).removesuffix("\n}")
+    lines = ",\n".join(f"    {json.dumps(entry)}" for entry in entries)
+    return f'{head},\n  "images": [\n{lines}\n  ]\n}}\n'.encode()
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove what an earlier prediction wrote to a folder: the new one may have other pictures."""
+    try:
+        entries = json.loads((out / FILE).read_bytes())["images"]
+        pictures = {str(entry["picture"]) for entry in entries}
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return
+    for picture in (out / name for name in pictures):
+        if picture.resolve().is_relative_to(out.resolve()):
+            picture.unlink(missing_ok=True)
+    (out / FILE).unlink()

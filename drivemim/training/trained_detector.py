@@ -1,0 +1,271 @@
+"""A trained detector that finds objects in single images: config, checkpoint and test pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset, Compose, pseudo_collate
+from mmengine.registry import DefaultScope
+
+from drivemim.array_types import Floats, Ints
+from drivemim.compat import read_checkpoint
+from drivemim.config.building import build_model, suppress_logs
+from drivemim.config.loading import (
+    config_errors,
+    dicts_in,
+    is_pretrainer,
+    load_config,
+    short_type,
+)
+from drivemim.data.detection.detection_transforms import LoadReducedImage, LoadReducedInstances
+from drivemim.data.detection.prediction_source import SourceImage
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.registry import DATASETS, TRANSFORMS
+from drivemim.training.agreement import (
+    check_classes,
+    check_proposals,
+    check_same_classes,
+    check_strides,
+    has_heads,
+)
+from drivemim.training.hooks.strict_load import checked_weights
+
+_DATA = "test_dataloader"
+_COLORS = ("color", "color_ignore_orientation")
+
+
+class FoundObjects(NamedTuple):
+    """Detections of one image, best first. D: number of detections.
+
+    Attributes:
+        boxes_D4: (x1, y1, x2, y2) inside the image, in its own pixels; pixel i spans [i, i + 1].
+        labels_D: position in the detector's classes.
+        scores_D: in [0, 1].
+    """
+
+    boxes_D4: Floats
+    labels_D: Ints
+    scores_D: Floats
+
+
+class TrainedDetector:
+    """A 2-D detector of MMDetection with the weights of a checkpoint, in evaluation mode.
+
+    Images go through the config's test pipeline, except that its loader is replaced: all images are
+    read like in pretraining and testing, see ``read_image``, and none has annotations.
+
+    Args:
+        config: path of an MMEngine config, or name of a shipped one. Its data need not exist.
+        checkpoint: weights of exactly the config's model.
+        device: where the detector runs.
+        options: dotted config keys to replace.
+
+    Attributes:
+        classes: names; labels are positions in them.
+
+    Raises:
+        ConfigError: if the config is invalid, contradicts itself or the checkpoint, or is not of a
+            2-D detector.
+        CheckpointError: if the checkpoint is damaged or of another model.
+        FileNotFoundError: if there is no checkpoint.
+    """
+
+    classes: tuple[str, ...]
+
+    def __init__(
+        self,
+        config: str | Path,
+        checkpoint: str | Path,
+        *,
+        device: str = "cpu",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        cfg = load_config(config, options)
+        dataset = _test_dataset(cfg, config)
+        self._scope = cfg.get("default_scope") or "mmdet"
+        check_proposals(cfg.model)
+        self._model = build_model(cfg, config)
+        if not has_heads(self._model):
+            raise ConfigError(
+                f"{config}: {type(self._model).__name__} does not classify objects by a fixed list "
+                "of classes; give a detector's config"
+            )
+        with DefaultScope.overwrite_default_scope(self._scope), config_errors():
+            metainfo = _metainfo(dataset)
+            self._pipeline = _pipeline(dataset["pipeline"], config)
+        content = read_checkpoint(checkpoint)
+        self.classes = _class_names(content, metainfo, checkpoint)
+        known = SimpleNamespace(metainfo={**metainfo, "classes": self.classes})
+        check_classes(self._model, known, _DATA if metainfo.get("classes") else str(checkpoint))
+        check_strides(self._model)
+        weights, _ = checked_weights(checkpoint, content, self._model)
+        self._model.load_state_dict(weights)
+        self._model.to(device).eval()
+
+    @torch.no_grad()
+    def find(self, image: SourceImage, *, min_score: float = 0.0) -> FoundObjects:
+        """Detect objects.
+
+        Args:
+            image: the image.
+            min_score: detections with a lower score are left out. The config's own limit, such as
+                ``model.test_cfg.score_thr``, is applied before.
+
+        Raises:
+            ConfigError: if the model gives no boxes.
+        """
+        with DefaultScope.overwrite_default_scope(self._scope), suppress_logs():
+            data = self._pipeline(
+                {
+                    "source_image": image,
+                    "img_path": str(image.path),
+                    "img_id": image.frame or 0,
+                    "frame_token": image.token,
+                    "camera": image.camera,
+                    "scene": image.scene,
+                    "condition": "",
+                    "height": image.size[0],
+                    "width": image.size[1],
+                    "instances": [],
+                }
+            )
+            (sample,) = self._model.test_step(pseudo_collate([data]))
+        found = getattr(sample, "pred_instances", None)
+        if found is None or "bboxes" not in found:
+            raise ConfigError(f"{type(self._model).__name__} gives no boxes; give a detector's")
+        found = found[found.scores >= min_score]
+        found = found[found.scores.argsort(descending=True, stable=True)].cpu()
+        edges = np.tile(np.array(image.size[::-1], float), 2)
+        return FoundObjects(
+            np.clip(found.bboxes.double().numpy().reshape(-1, 4), 0, edges),
+            found.labels.numpy().astype(np.int64),
+            found.scores.double().numpy(),
+        )
+
+
+class _LoadSourceImage:
+    """The first transform of the pipeline: give it the image, in the place of its own loader.
+
+    Args:
+        size: height and width to read the image at, pixels; None for its own.
+        to_float32: whether the pixels become floats.
+    """
+
+    def __init__(self, size: tuple[int, int] | None, *, to_float32: bool = False) -> None:
+        self.size = size
+        self.to_float32 = to_float32
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the image and its sizes."""
+        source: SourceImage = results.pop("source_image")
+        size = self.size or source.size
+        image = source.read(size)
+        scale = (size[1] / source.size[1], size[0] / source.size[0])
+        return {
+            **results,
+            "img": image.astype(np.float32) if self.to_float32 else image,
+            "img_shape": size,
+            "ori_shape": source.size,
+            "scale_factor": scale,
+        }
+
+
+def _test_dataset(cfg: Config, config: str | Path) -> Mapping[str, Any]:
+    """Return the config of the test data, whose pipeline is used.
+
+    Raises:
+        ConfigError: if the config is not of a 2-D detector, or has no test data.
+    """
+    model = cfg.get("model")
+    if not model:
+        raise ConfigError(f"{config} has no model; give a detector's config")
+    if is_pretrainer(model):
+        raise ConfigError(
+            f"{config} is a pretraining config, whose model finds no objects; give a detector's. "
+            "drivemim visualize draws what a pretrainer reconstructs"
+        )
+    datasets = [each for each in dicts_in(cfg.get(_DATA)) if each.get("pipeline")]
+    kinds = {short_type(each) for each in (*dicts_in(model), *datasets)}
+    if found := sorted(kinds & {"Mono3DHead", "FrameDetection3D"}):
+        raise ConfigError(
+            f"{config} is a 3-D detector ({found[0]}), which needs each camera's calibration; only "
+            "2-D detectors are drawn. drivemim test evaluates it"
+        )
+    if not datasets:
+        raise ConfigError(
+            f"{config} has no pipeline in its {_DATA}: it does not say how images are prepared"
+        )
+    return datasets[0]
+
+
+def _metainfo(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a config says of its test data, without opening them; empty if nothing."""
+    kind = dataset.get("type")
+    kind = kind if isinstance(kind, type) else DATASETS.get(str(kind))
+    if isinstance(kind, type) and not issubclass(kind, BaseDataset):
+        return dict(getattr(kind, "metainfo", None) or {})
+    built = DATASETS.build({**dataset, "pipeline": [], "lazy_init": True})
+    return dict(built.metainfo)
+
+
+def _pipeline(settings: Sequence[Any], config: str | Path) -> Compose:
+    """Build the test pipeline without its loader and without annotations.
+
+    Raises:
+        ConfigError: if its loader is unknown.
+    """
+    loader = TRANSFORMS.build(settings[0])
+    if isinstance(loader, (LoadReducedImage, LoadReducedInstances)):
+        first = _LoadSourceImage(loader.image_size)
+    elif any(base.__name__ == "LoadImageFromFile" for base in type(loader).__mro__):
+        if loader.color_type not in _COLORS:
+            raise ConfigError(
+                f"{config}: {_DATA} reads images with color_type='{loader.color_type}'; only "
+                "colour images are read (color_type='color')"
+            )
+        first = _LoadSourceImage(None, to_float32=loader.to_float32)
+    else:
+        raise ConfigError(
+            f"{config}: the pipeline of {_DATA} begins with {type(loader).__name__}; it has to "
+            "begin with LoadImageFromFile, drivemim.LoadReducedImage or "
+            "drivemim.LoadReducedInstances"
+        )
+    rest = [each for each in settings[1:] if not _loads_annotations(each)]
+    return Compose([first, *rest])
+
+
+def _loads_annotations(transform: Any) -> bool:
+    name = short_type(transform) if isinstance(transform, Mapping) else type(transform).__name__
+    return name.startswith("Load") and name.endswith("Annotations")
+
+
+def _class_names(
+    content: Any, metainfo: Mapping[str, Any], checkpoint: str | Path
+) -> tuple[str, ...]:
+    """Return the names of the classes: the checkpoint's, or if it has none the config's.
+
+    Raises:
+        ConfigError: if the two differ.
+        CheckpointError: if neither has any.
+    """
+    meta = (content.get("meta") if isinstance(content, Mapping) else None) or {}
+    # Checkpoints of older MMDetection name them in capitals.
+    data = {key.lower(): value for key, value in (meta.get("dataset_meta") or meta).items()}
+    lists = [data.get("classes"), metainfo.get("classes")]
+    trained, configured = (
+        tuple(each) if isinstance(each, (list, tuple)) else None for each in lists
+    )
+    if trained and configured:
+        check_same_classes(trained, configured, ("the checkpoint", _DATA))
+    if not (names := trained or configured):
+        raise CheckpointError(
+            f"{checkpoint} does not name its classes, and neither does {_DATA} of the config; set "
+            f"--cfg-options {_DATA}.dataset.metainfo.classes=\"['NAME', ...]\""
+        )
+    return tuple(map(str, names))
