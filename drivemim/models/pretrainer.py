@@ -93,16 +93,16 @@ class MaskedPretrainer(BaseModel):
         )
         # Forked, so that auxiliary targets do not change the random initialisation of other parts.
         with torch.random.fork_rng(devices=[]):
-            self.auxiliary = nn.ModuleList(MODELS.build(each) for each in auxiliary)
+            targets: list[Any] = [MODELS.build(each) for each in auxiliary]
+            self.auxiliary = nn.ModuleList(targets)
             self.auxiliary_heads = nn.ModuleList(
                 nn.Linear(self.decoder.out_channels, each.channels(self.encoder.mask_patch_size))
-                for each in self.auxiliary
+                for each in targets
             )
             self.auxiliary_heads.apply(initialize)
-        self._check_auxiliary()
+        self._check_auxiliary([str(each.name) for each in targets])
 
-    def _check_auxiliary(self) -> None:
-        names = [each.name for each in self.auxiliary]
+    def _check_auxiliary(self, names: list[str]) -> None:
         if names and not hasattr(self.decoder, "all_patches"):
             raise ConfigError(
                 f"auxiliary targets ({', '.join(names)}) are predicted for visible patches too, "
@@ -203,10 +203,11 @@ class MaskedPretrainer(BaseModel):
         vectors_XLF = self.decoder.all_patches(features, mask, clips).flatten(0, 2)
         hidden_XJF = gather_patches(vectors_XLF, mask.hidden)
         predictions_XJP = self.head(hidden_XJF)
-        losses = {
-            f"loss_{target.name}": target.loss(head(vectors_XLF), clips, mask.mask_Xhw)
-            for target, head in zip(self.auxiliary, self.auxiliary_heads, strict=True)
-        }
+        losses = {}
+        target: Any
+        for target, head in zip(self.auxiliary, self.auxiliary_heads, strict=True):
+            loss = target.loss(head(vectors_XLF), clips, mask.mask_Xhw)
+            losses[f"loss_{target.name}"] = loss
         return predictions_XJP.reshape(*clips.shape, *predictions_XJP.shape[1:]), losses
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
