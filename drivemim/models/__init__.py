@@ -9,12 +9,18 @@ from drivemim.models.encoders import MaskedEncoder, MaskedResNet, ViT
 from drivemim.models.necks import SimpleFeaturePyramid
 from drivemim.models.preprocessor import ClipPreprocessor
 from drivemim.models.pretrainer import MaskedPretrainer, Reconstruction
-from drivemim.models.targets import NormalizedPixels, OrientedGradients, PooledPixels
+from drivemim.models.targets import (
+    LidarTarget,
+    NormalizedPixels,
+    OrientedGradients,
+    PooledPixels,
+)
 from drivemim.models.teachers import LossPredictor, MaskingTeacher, TeacherAttention
 
 __all__ = [
     "ClipDecoder",
     "ClipPreprocessor",
+    "LidarTarget",
     "LossPredictor",
     "MaskedEncoder",
     "MaskedPretrainer",

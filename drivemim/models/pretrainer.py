@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.clips import Clips, patch_grid
+from drivemim.errors import ConfigError
 from drivemim.masking.strategy import clip_generators
 from drivemim.models.encoders.masked_encoder import MaskedFeatures
+from drivemim.models.layers import initialize
 from drivemim.models.patches import (
     PatchMask,
+    gather_patches,
     patchify,
     scatter_patches,
     spread_rows,
@@ -53,7 +57,12 @@ class MaskedPretrainer(BaseModel):
         masking: config of a mask strategy.
         data_preprocessor: config of a ``ClipPreprocessor``.
         teacher: config of a ``MaskingTeacher``, without ``encoder``; for guided strategies.
+        auxiliary: configs of further targets that are predicted for hidden and visible patches,
+            such as ``LidarTarget``; their losses are added.
         init_cfg: see MMEngine.
+
+    Raises:
+        ConfigError: if the decoder cannot predict auxiliary targets, or two have one name.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class MaskedPretrainer(BaseModel):
         masking: dict[str, Any],
         data_preprocessor: dict[str, Any],
         teacher: dict[str, Any] | None = None,
+        auxiliary: Sequence[dict[str, Any]] = (),
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
@@ -81,6 +91,25 @@ class MaskedPretrainer(BaseModel):
         self.guide: MaskingTeacher | None = (
             None if teacher is None else MODELS.build({"encoder": self.encoder, **teacher})
         )
+        # Forked, so that auxiliary targets do not change the random initialisation of other parts.
+        with torch.random.fork_rng(devices=[]):
+            targets: list[Any] = [MODELS.build(each) for each in auxiliary]
+            self.auxiliary = nn.ModuleList(targets)
+            self.auxiliary_heads = nn.ModuleList(
+                nn.Linear(self.decoder.out_channels, each.channels(self.encoder.mask_patch_size))
+                for each in targets
+            )
+            self.auxiliary_heads.apply(initialize)
+        self._check_auxiliary([str(each.name) for each in targets])
+
+    def _check_auxiliary(self, names: list[str]) -> None:
+        if names and not hasattr(self.decoder, "all_patches"):
+            raise ConfigError(
+                f"auxiliary targets ({', '.join(names)}) are predicted for visible patches too, "
+                f"which {type(self.decoder).__name__} does not do; use a PyramidDecoder"
+            )
+        if len(set(names)) < len(names):
+            raise ConfigError(f"auxiliary targets {', '.join(names)}: two have the same name")
 
     @property
     def teacher(self) -> MaskingTeacher | None:
@@ -165,8 +194,24 @@ class MaskedPretrainer(BaseModel):
         predictions: Tensor = self.head(self.decoder(features, mask, clips))
         return predictions
 
+    def _decode_all(
+        self, features: MaskedFeatures, mask: PatchMask, clips: Clips
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predict the hidden patches, and compute the losses of auxiliary targets."""
+        if not self.auxiliary:
+            return self.decode(features, mask, clips), {}
+        vectors_XLF = self.decoder.all_patches(features, mask, clips).flatten(0, 2)
+        hidden_XJF = gather_patches(vectors_XLF, mask.hidden)
+        predictions_XJP = self.head(hidden_XJF)
+        losses = {}
+        target: Any
+        for target, head in zip(self.auxiliary, self.auxiliary_heads, strict=True):
+            loss = target.loss(head(vectors_XLF), clips, mask.mask_Xhw)
+            losses[f"loss_{target.name}"] = loss
+        return predictions_XJP.reshape(*clips.shape, *predictions_XJP.shape[1:]), losses
+
     def loss(self, clips: Clips) -> dict[str, Tensor]:
-        """Compute the loss, the teacher's loss if it learns, and the fraction of hidden patches."""
+        """Compute the losses of target, auxiliary targets and teacher, and the mask ratio."""
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
         if self.teacher is not None and self.training:
             self.teacher.ema_update(self.encoder)
@@ -174,12 +219,12 @@ class MaskedPretrainer(BaseModel):
         mask_BTNhw = self.mask(clips, teacher_map_BTNhw)
         mask = self.patch_mask(mask_BTNhw, clips)
         features = self.encode(images_BTNCHW, mask)
-        predictions_BTNJP = self.decode(features, mask, clips)
+        predictions_BTNJP, auxiliary_losses = self._decode_all(features, mask, clips)
         targets_BTNJP = self.target(images_BTNCHW, mask)
         present_XJ = mask.hidden.present_XK
         weights_BTNJ = None if present_XJ is None else present_XJ.view(targets_BTNJP.shape[:4])
         loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
-        losses = {"loss": loss, "mask_ratio": mask_BTNhw.float().mean()}
+        losses = {"loss": loss, "mask_ratio": mask_BTNhw.float().mean(), **auxiliary_losses}
         if self.teacher is not None and teacher_map_BTNhw is not None:
             errors_BTNJ = self.target.errors(predictions_BTNJP.detach(), targets_BTNJP)
             errors_BTNhw = scatter_errors(errors_BTNJ, mask)

@@ -31,6 +31,7 @@ from drivemim.models.encoders.masked_encoder import MaskedEncoder, MaskedFeature
 from drivemim.models.layers import MLP, KeepStatistics, attend, grid_positions, initialize
 from drivemim.models.mimetic import AttentionInit, check_attention_init, mimetic_
 from drivemim.models.patches import (
+    PatchIndices,
     PatchMask,
     gather_patches,
     patchify,
@@ -187,11 +188,24 @@ class PyramidDecoder(BaseModule):
         Raises:
             ValueError: if every patch is hidden.
         """
+        return self._vectors(features, mask, clips, mask.hidden)
+
+    def all_patches(self, features: MaskedFeatures, mask: PatchMask, clips: Clips) -> Tensor:
+        """Gather the pyramid's features of each patch: (B, T, N, L, out_channels).
+
+        Arguments and errors are those of ``forward``.
+        """
+        return self._vectors(features, mask, clips, None)
+
+    def _vectors(
+        self, features: MaskedFeatures, mask: PatchMask, clips: Clips, chosen: PatchIndices | None
+    ) -> Tensor:
+        """Gather the features of some patches of every frame; None for all patches."""
         if mask.visible.length == 0:
             raise ValueError("every patch is hidden, so nothing can be predicted; lower the ratio")
         filled_XJD = self._fill(features.tokens_XKD, mask, clips)
         maps_XCHW = self._complete(features, mask, filled_XJD)
-        vectors_XJF = self._pyramid(maps_XCHW, mask)
+        vectors_XJF = self._pyramid(maps_XCHW, mask, chosen)
         return vectors_XJF.reshape(*clips.shape, *vectors_XJF.shape[1:])
 
     def _fill(self, tokens_XKD: Tensor, mask: PatchMask, clips: Clips) -> Tensor:
@@ -235,23 +249,26 @@ class PyramidDecoder(BaseModule):
             completed.append(unpatchify(patches_XLP, mask.grid, stage.side))
         return completed
 
-    def _pyramid(self, maps_XCHW: list[Tensor], mask: PatchMask) -> Tensor:
-        """Return vectors (X, J, F) of the hidden patches; the neck never sees an invalid frame.
+    def _pyramid(
+        self, maps_XCHW: list[Tensor], mask: PatchMask, chosen: PatchIndices | None
+    ) -> Tensor:
+        """Return vectors (X, J, F) of the chosen patches; the neck never sees an invalid frame.
 
         If there is no valid frame, the neck sees all frames, to keep every gradient defined, and
         its batch statistics do not change.
         """
         rows_V = mask.valid_rows
-        hidden = mask.hidden
         if rows_V is not None:
             maps_XCHW = [each[rows_V] for each in maps_XCHW]
-            hidden = hidden.select(rows_V)
+            chosen = None if chosen is None else chosen.select(rows_V)
         with nullcontext() if any(mask.valid) else KeepStatistics(self.neck):
             level_maps = self.neck(maps_XCHW)
         vectors = [
-            gather_patches(level.patch_vectors(level_map, mask.grid), hidden)
+            level.patch_vectors(level_map, mask.grid)
             for level_map, level in zip(level_maps, self.levels, strict=True)
         ]
+        if chosen is not None:
+            vectors = [gather_patches(each, chosen) for each in vectors]
         vectors_VJF = torch.cat(vectors, dim=2)
         if rows_V is None:
             return vectors_VJF

@@ -1,7 +1,8 @@
 """Targets that the decoder predicts for the hidden patches."""
 
 from drivemim.models.targets.hog import OrientedGradients
+from drivemim.models.targets.lidar_target import LidarTarget
 from drivemim.models.targets.pixels import NormalizedPixels
 from drivemim.models.targets.pooled import PooledPixels
 
-__all__ = ["NormalizedPixels", "OrientedGradients", "PooledPixels"]
+__all__ = ["LidarTarget", "NormalizedPixels", "OrientedGradients", "PooledPixels"]

@@ -23,6 +23,7 @@ from drivemim.training.agreement import (
     warn_of_ignored,
     warn_of_sizes,
 )
+from drivemim.training.lidar_use import check_lidar
 from drivemim.training.schedule import check_schedule
 from drivemim.training.schedule_hooks import describe_validation
 from drivemim.training.training_length import training_length
@@ -69,6 +70,7 @@ class CheckAgreement(Hook):
         evaluated = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
         warnings.append(warn_of_sizes(runner.cfg, ("train_dataloader", evaluated)))
         if "train_dataloader" in loaders:
+            check_lidar(model, loaders["train_dataloader"].dataset)
             epoch_length = _epoch_length(runner.train_loop)
             check_schedule(runner.cfg, epoch_length)
             length = training_length(runner.cfg, epoch_length)

@@ -34,6 +34,7 @@ def _describe_model(model: Any) -> str:
         for name in _PARTS
         if (part := getattr(model, name, None)) is not None
     ]
+    parts += [f"auxiliary {type(each).__name__}" for each in getattr(model, "auxiliary", ())]
     parameters = list(model.parameters())
     count = sum(each.numel() for each in parameters)
     trained = sum(each.numel() for each in parameters if each.requires_grad)

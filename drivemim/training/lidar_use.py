@@ -1,0 +1,31 @@
+"""Check, before a run begins, that a target that learns from lidar gets lidar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from drivemim.errors import ConfigError
+from drivemim.training.agreement import datasets_in
+
+
+def check_lidar(model: nn.Module, dataset: Any) -> None:
+    """Refuse an auxiliary target that reads lidar if no data set loads any.
+
+    Args:
+        model: a pretrainer; other models pass.
+        dataset: data set of the clips, possibly wrapped in others.
+
+    Raises:
+        ConfigError: naming the target and the option that is missing.
+    """
+    for place, target in enumerate(getattr(model, "auxiliary", ())):
+        if "lidar" not in getattr(target, "reads", ()):
+            continue
+        if not any(getattr(each, "lidar_points", 0) for each in datasets_in(dataset)):
+            raise ConfigError(
+                f"model.auxiliary.{place}, {type(target).__name__}, learns from lidar, but "
+                "train_dataloader loads none; set train_dataloader.dataset.lidar_points=4096, or "
+                "model.auxiliary=[]"
+            )

@@ -1,0 +1,23 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from drivemim.errors import ConfigError
+from drivemim.models import LidarTarget
+from drivemim.training.lidar_use import check_lidar
+
+
+def wrapped(*lidar_points: int) -> Any:
+    datasets = [SimpleNamespace(lidar_points=count) for count in lidar_points]
+    return SimpleNamespace(dataset=SimpleNamespace(datasets=datasets))
+
+
+def test_a_target_from_lidar_needs_lidar() -> None:
+    model = nn.Module()
+    check_lidar(model, wrapped(0))
+    model.auxiliary = nn.ModuleList([LidarTarget()])
+    check_lidar(model, wrapped(0, 4096))
+    with pytest.raises(ConfigError, match=r"model.auxiliary.0, LidarTarget, .*lidar_points=4096"):
+        check_lidar(model, wrapped(0, 0))

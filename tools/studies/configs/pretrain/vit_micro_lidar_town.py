@@ -1,0 +1,11 @@
+# The default recipe on the generated town, with an auxiliary target from lidar.
+_base_ = [
+    '../_base_/pretrain_vit_micro.py', '../_base_/town_clips.py',
+    '../_base_/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
+]
+
+model = dict(auxiliary=[dict(type='LidarTarget')])
+
+train_dataloader = dict(
+    num_workers=0, persistent_workers=False,
+    dataset=dict(cameras=None, num_frames=1, single_camera=True, lidar_points=4096))
