@@ -6,6 +6,7 @@ The command line tools print these errors as one line. Other exceptions keep the
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ _ALIKE = 0.65
 
 MOST_SEED = 2**32 - 1
 """Largest seed of NumPy's generators."""
+
+# PyTorch: "... is killed by signal: Killed.", or "... exited unexpectedly".
+_KILLED_WORKER = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) "
+    r"(?:is killed by signal: ([\w ]+)|exited unexpectedly)"
+)
 
 
 class ConfigError(ValueError):
@@ -74,3 +81,24 @@ def one_line_errors() -> Iterator[None]:
         name = type(error).__name__
         # A data loader worker puts its whole traceback in the message; the error is at the end.
         sys.exit(f"{name}: {str(error).rsplit(f'{name}: ', 1)[-1].strip()}")
+    except RuntimeError as error:
+        if line := describe_killed_worker(error):
+            sys.exit(line)
+        raise
+
+
+def describe_killed_worker(error: RuntimeError) -> str | None:
+    """Return one line for PyTorch's error after a data loader worker was killed; None for others.
+
+    Args:
+        error: error of a run.
+    """
+    found = _KILLED_WORKER.search(str(error))
+    if found is None:
+        return None
+    reason = f" by signal {found[1]}" if found[1] else ""
+    return (
+        f"RuntimeError: a worker process of a data loader was killed{reason}, probably because the "
+        "memory did not suffice; start fewer: --cfg-options train_dataloader.num_workers=N (or "
+        "val_, test_dataloader)"
+    )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from workflow.step_process import StepFailedError, parse_progress
-from workflow.steps import Step, completed_steps, run_plan
+from workflow.steps import Step, completed_steps, run_plan, seconds_of_completed
 
 SCRIPT = """
 import pathlib, sys
@@ -184,6 +185,46 @@ def test_failure_ends_what_runs_beside_it(folder):
     (folder / "sleep.py").write_text("import time; time.sleep(600)")
     with pytest.raises(StepFailedError, match="b failed"):
         run(folder, (step("a", command=("sleep.py",)), step("b", command=("fail.py",))))
+
+
+def test_seconds_of_interrupted_runs_are_added(folder):
+    """At least 0.4 s before it fails and 0.4 s after: both count; a fresh run begins at zero."""
+    (folder / "slow.py").write_text(
+        "import pathlib, sys, time; time.sleep(0.4); "
+        "sys.exit(0 if pathlib.Path('ready').exists() else 1)"
+    )
+    slow = Step(name="a", title="A", command=("slow.py",))
+    with pytest.raises(StepFailedError):
+        run(folder, (slow,), independent=True)
+    stamp = folder / "work" / "stamps" / "a.json"
+    first = json.loads(stamp.read_text())
+    assert first["seconds"] >= 0.4
+    assert not first["finished"]
+    assert seconds_of_completed(["a", "b"], WORK, repository=folder) == {}
+    (folder / "ready").touch()
+    (result,) = run_plan([(slow,)], WORK, repository=folder, independent=True)
+    assert result.seconds >= first["seconds"] + 0.4
+    assert seconds_of_completed(["a"], WORK, repository=folder) == {"a": result.seconds}
+    stamp.write_text(json.dumps({**first, "seconds": 1000.0}))
+    (again,) = run_plan([(slow,)], WORK, repository=folder, independent=True, fresh=True)
+    assert again.seconds < 1000
+    stamp.write_text(json.dumps({"key": "other", "seconds": 1000.0, "finished": False}))
+    (other,) = run_plan([(slow,)], WORK, repository=folder, independent=True)
+    assert other.seconds < 1000
+
+
+def test_a_step_alone_keeps_the_threads_of_two(folder, monkeypatch):
+    (folder / "threads.py").write_text(
+        "import os, pathlib, sys; "
+        "pathlib.Path(sys.argv[1]).write_text(os.environ['OMP_NUM_THREADS'])"
+    )
+    monkeypatch.setattr("workflow.steps._cores", lambda: 8)
+    steps = [
+        Step(name=name, title=name, command=("threads.py", name), side_by_side=share)
+        for name, share in (("alone", None), ("paired", 2), ("c", None), ("d", None))
+    ]
+    run(folder, (steps[0],), (steps[1],), (steps[2], steps[3]))
+    assert [(folder / each.name).read_text() for each in steps] == ["8", "4", "4", "4"]
 
 
 def test_failed_step_runs_again(folder):

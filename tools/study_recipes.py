@@ -6,7 +6,6 @@ The study is a file of settings: recipes, detector, data and seeds. See docs/gui
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -18,13 +17,15 @@ from studies.label_efficiency.inputs import prepare_inputs, relative_path
 from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs
 from studies.recipe_results import report, write_results
+from studies.recipe_words import recipe_words
 from studies.recipes import (
-    RecipeStudy,
     check_recipes,
     label_study,
-    pretraining_name,
+    missing_backbones,
     pretraining_plan,
+    pretraining_seconds,
     read_study,
+    write_inputs,
 )
 from workflow.steps import run_cli
 
@@ -50,15 +51,19 @@ def main() -> int:
     with one_line_errors():
         study = read_study(args.study, backbones=args.backbones, seeds=args.seeds)
         work_dir = Path(relative_path(args.work_dir.absolute(), REPOSITORY))
-        detectors = label_study(study, work_dir, REPOSITORY)
+        with recipe_words():
+            label_study(study, work_dir, REPOSITORY)  # checks its settings before hours of runs
         if not args.report_only:
             check_recipes(study, REPOSITORY)
+            write_inputs(study, work_dir, REPOSITORY)
     if not args.report_only:
         run_cli(
             "study", pretraining_plan(study, work_dir), work_dir,
             repository=REPOSITORY, fresh=args.fresh, independent=True,
         )  # fmt: skip
-    with one_line_errors():
+    missing = missing_backbones(study, work_dir, REPOSITORY)
+    with one_line_errors(), recipe_words():
+        detectors = label_study(study, work_dir, REPOSITORY, without=missing)
         inputs = prepare_inputs(detectors, REPOSITORY)
         notes = check_exposure(detectors, inputs, REPOSITORY)
         if not args.report_only:
@@ -68,26 +73,16 @@ def main() -> int:
             "study", plan_label_study(detectors, inputs, REPOSITORY), detectors.work_dir,
             repository=REPOSITORY, fresh=args.fresh, independent=True,
         )  # fmt: skip
-    with one_line_errors():
+    with one_line_errors(), recipe_words():
         results = read_runs(detectors, finished_runs(detectors, inputs, REPOSITORY), REPOSITORY)
-        seconds = _pretraining_seconds(study, REPOSITORY / work_dir)
+        seconds = pretraining_seconds(study, work_dir, REPOSITORY)
         files = write_results(study, results, seconds, REPOSITORY / work_dir)
     print(report(study, results, seconds))
     print(*all_sentences(notes), sep="\n")
+    for name, backbone in missing:
+        print(f"left out: recipe {name}, backbone {backbone}, which is not pretrained yet")
     print("written:", *files)
     return 0
-
-
-def _pretraining_seconds(study: RecipeStudy, work_dir: Path) -> dict[str, list[float]]:
-    """Return how long the backbones of every recipe took, from the records of their steps."""
-    return {
-        name: [
-            float(json.loads(stamp.read_text())["seconds"])
-            for seed in study.backbones
-            if (stamp := work_dir / "stamps" / f"{pretraining_name(name, seed)}.json").is_file()
-        ]
-        for name in study.recipes
-    }
 
 
 if __name__ == "__main__":

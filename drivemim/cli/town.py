@@ -94,5 +94,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"stopped: {arguments.out} is as it was before", file=sys.stderr)
+        return 130
     print(f"{out}: {time.perf_counter() - start:.1f} s")
     return 0

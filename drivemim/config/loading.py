@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from torch.distributed import init_process_group
 from torch.nn.utils import clip_grad_norm_
@@ -22,7 +22,9 @@ from torch.utils.data import DataLoader
 
 from drivemim.compat import explain_build_error
 from drivemim.config.dumps import is_dump, undo_run
+from drivemim.config.option_values import ConfigOptions
 from drivemim.config.shipped import find_config
+from drivemim.config.whole_numbers import make_whole
 from drivemim.data.classes import CLASSES
 from drivemim.data.clips.augmentation import AugmentSettings
 from drivemim.data.detection.detection_dataset import BoxFilters
@@ -114,6 +116,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     if options:
         _merge(config, options, path)
         _check_untyped(config)
+    make_whole(config)
     return config
 
 
@@ -159,27 +162,6 @@ def reading_errors(config: str | Path) -> Iterator[None]:
         first = line.strip().partition("\n")[0]
         kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
         raise ConfigError(f"{config} cannot be read: {kind}{first}") from error
-
-
-class ConfigOptions(DictAction):
-    """Action for ``--cfg-options KEY=VALUE ...``, like MMEngine's."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Parse the values.
-
-        Raises:
-            ArgumentError: for a value that is not ``KEY=VALUE``.
-        """
-        for value in values:
-            if "=" not in value:
-                raise argparse.ArgumentError(self, f"{value!r} is not KEY=VALUE")
-        super().__call__(parser, namespace, values, option_string)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

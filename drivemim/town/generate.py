@@ -6,10 +6,13 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -74,6 +77,7 @@ def generate_town(
         ValueError: if an option is outside its range.
         FileExistsError: if ``out`` exists and is neither a generated town nor an empty folder.
         OSError: if a parent of ``out`` is a file, or the folder of ``out`` is read-only.
+        ChildProcessError: if a worker process was killed.
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: take 1 or more")
@@ -144,23 +148,59 @@ def _write_scenes(
     total = config.images_per_scene * config.scenes
     if workers == 1:
         return _write_scenes_here(config, folder, total, progress)
+    return _write_scenes_in_workers(config, folder, min(workers, config.scenes), progress)
+
+
+def _write_scenes_in_workers(
+    config: TownConfig, folder: Path, workers: int, progress: Progress
+) -> list[Tables]:
     # Not "fork": a copy of a process whose threads hold a lock can wait for that lock forever.
     context = multiprocessing.get_context("spawn")
     done: Synchronized[int] = context.Value("q", 0)
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
-        min(workers, config.scenes), context, initializer=_init_worker, initargs=(done, os.getpid())
+        workers, context, initializer=_init_worker, initargs=(done, os.getpid())
     ) as pool:
-        jobs = [
-            pool.submit(_write_scene_in_worker, config, k, folder) for k in range(config.scenes)
-        ]
-        waiting = set(jobs)
-        while waiting:
-            finished, waiting = wait(waiting, timeout=1.0, return_when="FIRST_EXCEPTION")
-            progress(done.value, total)
-            if any(job.exception() for job in finished):
-                pool.shutdown(cancel_futures=True)
-                break
-        return [job.result() for job in jobs if not job.cancelled()]
+        try:
+            with _without_ctrl_c():
+                jobs = [
+                    pool.submit(_write_scene_in_worker, config, k, folder)
+                    for k in range(config.scenes)
+                ]
+            waiting = set(jobs)
+            while waiting:
+                finished, waiting = wait(waiting, timeout=1.0, return_when="FIRST_EXCEPTION")
+                progress(done.value, config.images_per_scene * config.scenes)
+                if any(job.exception() for job in finished):
+                    pool.shutdown(cancel_futures=True)
+                    break
+            return [job.result() for job in jobs if not job.cancelled()]
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"one of {workers} worker processes ended early. If it was killed, perhaps because "
+                "the memory did not suffice, take fewer --workers; a script needs "
+                "'if __name__ == \"__main__\":' for more than 1"
+            ) from error
+        except KeyboardInterrupt:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach, here or there; here, it is delivered afterwards.
+
+    They would print a traceback each, even while they import.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write_scenes_here(

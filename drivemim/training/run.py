@@ -256,9 +256,13 @@ def _check_training(
         scale_training(cfg, iterations)
     if amp:
         cfg.optim_wrapper = _with_amp(cfg.optim_wrapper)
-    _check_accumulation(cfg)
+    _check_accumulation(cfg, is_scaled=iterations is not None)
     check_scaled_rate(cfg)
-    check_schedule(cfg, scale_hint=is_set and cfg.train_cfg.get("max_epochs") is None)
+    check_schedule(
+        cfg,
+        scale_hint=is_set and cfg.train_cfg.get("max_epochs") is None,
+        is_scaled=iterations is not None,
+    )
 
 
 def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
@@ -270,7 +274,7 @@ def _with_amp(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
     raise ConfigError(f"--amp replaces OptimWrapper, but the config has optim_wrapper.type={kind}")
 
 
-def _check_accumulation(cfg: Config) -> None:
+def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
     """Refuse checkpoints between two updates: they would lack the accumulated gradients."""
     counts = cfg.optim_wrapper.get("accumulative_counts", 1)
     checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
@@ -280,7 +284,8 @@ def _check_accumulation(cfg: Config) -> None:
         if checkpoint.get("save_best"):
             intervals["train_cfg.val_interval"] = cfg.train_cfg.get("val_interval", 1000)
     # The last checkpoint is always written.
-    intervals["train_cfg.max_iters"] = cfg.train_cfg.get("max_iters") or 0
+    length = "--iterations" if is_scaled else "train_cfg.max_iters"
+    intervals[length] = cfg.train_cfg.get("max_iters") or 0
     for key, interval in intervals.items():
         if interval > 0 and interval % counts:
             raise ConfigError(
@@ -349,8 +354,7 @@ def _completed(cfg: Config, checkpoint: Path, trained: Mapping[str, Any]) -> str
         return None
     return (
         f"The run is complete: {checkpoint} is of {unit} {done}, and {length.key}={length.units}. "
-        f"Nothing was trained. To train longer, set a larger {length.key} with --cfg-options, and "
-        "the ends of the schedules with it"
+        f"Nothing was trained. To train longer, {length.to_train_longer()}"
     )
 
 

@@ -25,15 +25,19 @@ from drivemim.training.training_length import Length, training_length
 # Schedulers whose rate depends on how far away their end is.
 _SHAPED = (*WARM_UPS, "PolyLR", "CosineAnnealingLR", "OneCycleLR")
 _EARLIEST = 0.1  # fraction of the training after which the last milestone must lie
-_LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
+LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
 _LEAST = 1e-6  # fraction of the rate at which proposed steps end
 _WARM_UP_PART = 12  # a proposed warm-up takes 1/12 of the training
 # MMEngine's warm-ups of one iteration or epoch never raise the rate from their first value.
-_SHORTEST_WARM_UP = 2
+SHORTEST_WARM_UP = 2
 
 
 def check_schedule(
-    config: Config, epoch_length: int | None = None, *, scale_hint: bool = False
+    config: Config,
+    epoch_length: int | None = None,
+    *,
+    scale_hint: bool = False,
+    is_scaled: bool = False,
 ) -> None:
     """Refuse schedules that do not end with the training, or count other units than the loop.
 
@@ -45,6 +49,7 @@ def check_schedule(
         config: config with ``train_cfg``; it is not checked if the length of its loop is unknown.
         epoch_length: iterations per epoch, if known.
         scale_hint: whether ``--iterations`` would scale the schedule to this length.
+        is_scaled: whether ``--iterations`` set the length, for the message.
 
     Raises:
         ConfigError: with every key to set.
@@ -63,12 +68,16 @@ def check_schedule(
     check_hooks(config, length, faults, fixes)
     if not faults:
         return
-    said = f"{length.key}={length.units}, but {'; '.join(faults)}"
+    given = f"--iterations {length.units}" if is_scaled else f"{length.key}={length.units}"
+    said = f"{given}, but {'; '.join(faults)}"
     if scale_hint:
         said += f". Give --iterations {length.units} instead, which scales the schedule"
     if fixes:
+        what = "Set what belongs together"
+        if is_scaled:  # It would scale the settings, too.
+            what = "In place of --iterations, set what belongs together"
         settings = " ".join(f"{key}={value}" for key, value in fixes.items())
-        said += f". Set what belongs together: --cfg-options {length.key}={length.units} {settings}"
+        said += f". {what}: --cfg-options {length.key}={length.units} {settings}"
     raise ConfigError(said)
 
 
@@ -144,7 +153,7 @@ def _moved(
     places = [end for end, is_warm_up in ends if end is not None and not is_warm_up]
     late = [float(place) for each in same for place in _milestones(each)]
     whole = max(places, default=0.0) or max(late, default=0.0) * 12 / 11
-    shortest = _SHORTEST_WARM_UP if total > _SHORTEST_WARM_UP else 1
+    shortest = SHORTEST_WARM_UP if total > SHORTEST_WARM_UP else 1
     proposed = max(shortest, total // _WARM_UP_PART)
     warm_ups = {}
     for end, is_warm_up in ends:
@@ -301,7 +310,7 @@ def _faults(
         return [f"{named} {what} {end:g} {unit} of {total}"]
     if begin >= total:
         return [f"{named} begins after {begin:g} {unit} of {total}"]
-    if is_warm_up and end is not None and end - begin < _SHORTEST_WARM_UP < total:
+    if is_warm_up and end is not None and end - begin < SHORTEST_WARM_UP < total:
         changes = each.get("start_factor", each.get("factor", 0)) != 1
         if changes and not is_converted(each):
             return [
@@ -336,12 +345,12 @@ def _period_faults(named: str, each: Mapping[str, Any], period: float, unit: str
     """
     if "milestones" in each and not isinstance(each["milestones"], (list, tuple)):
         return [f"{named} has milestones={each['milestones']}, which is not a list"]
-    if "T_max" in each and not period <= each["T_max"] <= _LONGEST_PERIOD * period:
+    if "T_max" in each and not period <= each["T_max"] <= LONGEST_PERIOD * period:
         return [f"{named} has T_max={each['T_max']} for {period:g} {unit}"]
     if "total_steps" in each and each["total_steps"] != period:
         return [f"{named} has total_steps={each['total_steps']} for {period:g} {unit}"]
     periods = each.get("periods")
-    if periods and not period <= sum(periods) <= _LONGEST_PERIOD * period:
+    if periods and not period <= sum(periods) <= LONGEST_PERIOD * period:
         return [f"{named} has periods of {sum(periods)} in all for {period:g} {unit}"]
     if "step_size" in each and each["step_size"] >= period:
         return [f"{named} has step_size={each['step_size']} for {period:g} {unit}: it never steps"]

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 from mmengine.config import Config
 
+from drivemim.config.loading import short_type
 from drivemim.errors import ConfigError
-from drivemim.training.schedule import scheduler_lists
-from drivemim.training.scheduler_kinds import counts_epochs, ends_at_rate
+from drivemim.training.schedule import LONGEST_PERIOD, SHORTEST_WARM_UP, scheduler_lists
+from drivemim.training.scheduler_kinds import counts_epochs, ends_at_rate, scheduler_kind
 from drivemim.training.training_length import training_length
 
-_PLACES = ("begin", "end", "T_max", "step_size", "total_steps")
-_LISTS = ("milestones", "periods")
 _ENDLESS = 1e9  # MMEngine's default end
+
+Schedulers = Sequence[Mapping[str, Any]]
 
 
 def scale_training(config: Config, iterations: int) -> None:
-    """Set the number of iterations, and scale warm-up and schedules to it, in place.
+    """Set the number of iterations, and scale what counts them to it, in place.
 
-    Schedules that count epochs stay; ``check_schedule`` compares them with the new length.
+    These are warm-ups, schedules, the first validation, the first checkpoint and the beginning of
+    weight averaging. Schedules that count epochs stay; ``check_schedule`` compares them with the
+    new length.
 
     Args:
         config: config of a loop that counts iterations.
         iterations: new length, at least 2: one for the warm-up and one for what follows.
 
     Raises:
-        ConfigError: if the number is below 2, or the loop counts epochs.
+        ConfigError: if the number is below 2 or too small for the parts of a schedule, or the loop
+            counts epochs.
     """
     if iterations < 2:
         raise ConfigError(f"--iterations {iterations}: train for at least 2")
@@ -37,37 +43,197 @@ def scale_training(config: Config, iterations: int) -> None:
             f"--iterations {iterations}, but the config's loop counts no iterations; set "
             "--cfg-options train_cfg.max_epochs=N"
         )
-    factor = iterations / length.units
     for schedulers in scheduler_lists(config.get("param_scheduler"), "param_scheduler"):
         counted = [each for each in schedulers.values() if not counts_epochs(each)]
-        # A warm-up of one iteration would never raise the rate (see schedule.py).
-        least = 2 if iterations > 2 else 1
-        warm = {float(each.get("end", 0)): least for each in counted if ends_at_rate(each)}
+        scale = _Scale.of(counted, length.units, iterations)
         for scheduler in counted:
-            _scale(scheduler, factor, warm)
-    if config.train_cfg.get("val_begin", 1) > length.units:  # no validation
-        config.train_cfg.val_begin = iterations + 1
-    config.train_cfg.max_iters = iterations
+            _scale(scheduler, scale)
+    loop, factor = config.train_cfg, iterations / length.units
+    if loop.get("val_begin", 1) > length.units:  # no validation
+        loop.val_begin = iterations + 1
+    else:
+        _move_begin(loop, "val_begin", factor, iterations)
+    for hook in config.get("custom_hooks") or ():
+        if isinstance(hook, Mapping) and short_type(hook) == "EMAHook":
+            _move_begin(hook, "begin_iter", factor, iterations - 1)
+    checkpoint = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    if not checkpoint.get("by_epoch", True):
+        _move_begin(checkpoint, "save_begin", factor, iterations)
+    loop.max_iters = iterations
 
 
-def _scale(scheduler: Mapping[str, Any], factor: float, least: Mapping[float, int]) -> None:
-    """Scale a scheduler's numbers of iterations, in place; equal numbers stay equal.
+def _move_begin(settings: Mapping[str, Any], key: str, scale: float, latest: int) -> None:
+    """Scale the iteration at which something begins, in place.
 
     Args:
-        scheduler: the scheduler.
-        factor: new length of the training, relative to the old one.
-        least: smallest new values of some old ones; 1 for others.
+        settings: dict with the iteration; it may lack it.
+        key: its key.
+        scale: new length of the training, relative to the old one.
+        latest: last possible value; rounding stays below it.
+    """
+    if begin := settings.get(key):
+        moved = max(1, round(begin * scale))
+        is_late = begin * scale > latest + 1  # check_schedule refuses it
+        settings[key] = moved if is_late else min(moved, latest)  # type: ignore[index]  # ConfigDict
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scale:
+    """Where the beginnings and ends of an optimizer's schedulers move.
+
+    Attributes:
+        old: previous length of the training.
+        new: new length.
+        places: new beginnings and ends by previous ones; equal ones stay equal.
     """
 
-    def move(place: float) -> float:
-        return (
-            place if not 0 < place < _ENDLESS else max(least.get(place, 1), round(place * factor))
-        )
+    old: int
+    new: int
+    places: Mapping[float, int]
 
+    @classmethod
+    def of(cls, schedulers: Schedulers, old: int, new: int) -> _Scale:
+        """Move the places in proportion, but leave every scheduler the iterations that it needs.
+
+        Raises:
+            ConfigError: if there are not as many iterations.
+        """
+        warm_up = SHORTEST_WARM_UP if new > SHORTEST_WARM_UP else 1
+        spans = [span for each in schedulers if (span := _span(each, old)) is not None]
+        needs = [(begin, end, warm_up if changes else 1) for begin, end, changes in spans]
+        points = sorted({place for begin, end, _ in needs for place in (begin, end)})
+        latest: dict[float, int] = {}
+        for place in reversed(points):
+            after = [latest[end] - need for begin, end, need in needs if begin == place]
+            latest[place] = min([new, *after])
+        places: dict[float, int] = {}
+        for place in points:
+            before = [places[begin] + need for begin, end, need in needs if end == place]
+            moved = min(max([round(place * new / old), *before]), latest[place])
+            if moved < max(before, default=0):
+                raise ConfigError(
+                    f"--iterations {new} is too short for the {len(spans)} parts of the config's "
+                    f"schedule; give {_fewest(spans)} or more"
+                )
+            places[place] = moved
+        return cls(old=old, new=new, places=places)
+
+    def move(self, place: float) -> float:
+        """Return a new beginning or end; MMEngine's endless one stays."""
+        if place in self.places or not 0 < place < _ENDLESS:
+            return self.places.get(place, place)
+        return self.length(place)
+
+    def length(self, length: float) -> int:
+        """Return a new number of iterations, in proportion."""
+        return max(1, round(length * self.new / self.old))
+
+
+def _span(scheduler: Mapping[str, Any], total: int) -> tuple[float, float, bool] | None:
+    """Return beginning, end, and whether it is a warm-up that changes the rate.
+
+    None for a scheduler that is empty or does not end with the training, which
+    ``check_schedule`` refuses.
+    """
+    begin, end = scheduler.get("begin", 0), scheduler.get("end")
+    end = total if end is None or end >= _ENDLESS else end
+    if not 0 <= begin < end <= total:
+        return None
+    factor = scheduler.get("start_factor", scheduler.get("factor", 0))
+    return begin, end, ends_at_rate(scheduler) and factor != 1
+
+
+def _fewest(spans: Sequence[tuple[float, float, bool]]) -> int:
+    """Return the smallest number of iterations, above 2, that has room for all schedulers."""
+    fewest: dict[float, int] = {}
+    for place in sorted({place for begin, end, _ in spans for place in (begin, end)}):
+        fewest[place] = max(
+            [fewest[begin] + (SHORTEST_WARM_UP if changes else 1)
+             for begin, end, changes in spans if end == place] or [0]
+        )  # fmt: skip
+    return max(SHORTEST_WARM_UP + 1, *fewest.values())
+
+
+def _scale(scheduler: Mapping[str, Any], scale: _Scale) -> None:
+    """Scale a scheduler's numbers of iterations, in place.
+
+    What spans the time from its beginning to its end still does. Milestones before its end stay
+    before it.
+    """
+    begin, end = scheduler.get("begin", 0), scheduler.get("end")
+    endless = end is None or end >= _ENDLESS
+    old = (scale.old if endless else end) - begin
     changed: dict[str, Any] = {
-        name: move(scheduler[name]) for name in _PLACES if scheduler.get(name) is not None
+        name: scale.move(scheduler[name])
+        for name in ("begin", "end")
+        if scheduler.get(name) is not None
     }
-    for name in _LISTS:
-        if isinstance(scheduler.get(name), (list, tuple)):
-            changed[name] = [move(place) for place in scheduler[name]]
+    start = changed.get("begin", 0)
+    new = int((scale.new if endless else changed["end"]) - start)
+    for name in ("T_max", "total_steps"):
+        if scheduler.get(name) is not None:
+            # YOLOX counts a cosine's T_max from the beginning of the training.
+            from_zero = name == "T_max" and scheduler[name] == end
+            span = (start + new) if from_zero else _period(scheduler[name], old, new, scale)
+            changed[name] = span
+    if scheduler.get("step_size") is not None:
+        changed["step_size"] = scale.length(scheduler["step_size"])
+    if scheduler_kind(scheduler) == "ExponentialLR" and "gamma" in scheduler:
+        changed["gamma"] = scheduler["gamma"] ** (scale.old / scale.new)
+    if isinstance(milestones := scheduler.get("milestones"), (list, tuple)):
+        changed["milestones"] = _moved_milestones(milestones, old, new, scale)
+    if isinstance(periods := scheduler.get("periods"), (list, tuple)) and periods:
+        total = _period(sum(periods), old, new, scale)
+        ends = _distinct([place * total / sum(periods) for place in accumulate(periods)], total)
+        changed["periods"] = [last - first for first, last in pairwise([0, *ends])]
+        weights = scheduler.get("restart_weights")
+        if isinstance(weights, (list, tuple)) and len(weights) > len(ends):
+            changed["restart_weights"] = list(weights[: len(ends)])
     scheduler.update(changed)  # type: ignore[attr-defined]  # a ConfigDict
+
+
+def _period(length: float, old: float, new: int, scale: _Scale) -> int:
+    """Scale a length, such as a cosine's; one that fits a scheduler's duration still fits.
+
+    Args:
+        length: the length, iterations.
+        old: previous duration of the scheduler.
+        new: its new duration.
+        scale: how other lengths move.
+    """
+    if length == old or new < 1:
+        return new
+    moved = scale.length(length)
+    if old < length <= LONGEST_PERIOD * old:
+        return min(max(moved, new), int(LONGEST_PERIOD * new))
+    return moved
+
+
+def _moved_milestones(
+    milestones: Sequence[float], old: float, new: int, scale: _Scale
+) -> list[int]:
+    """Scale milestones; those before the end stay different numbers before it, as far as it has."""
+    inside = sorted({place for place in milestones if 0 < place < old})
+    factor = scale.new / scale.old
+    kept = _distinct([place * factor for place in inside], new - 1)
+    moved = dict(zip(inside, kept, strict=False))
+    return [
+        moved[place] if place in moved else round(place * factor)
+        for place in milestones
+        if place in moved or place not in inside
+    ]
+
+
+def _distinct(places: Sequence[float], most: int) -> list[int]:
+    """Round increasing places to different numbers from 1 to ``most``, the first ones if too many.
+
+    Args:
+        places: places, in increasing order.
+        most: largest number.
+    """
+    found: list[int] = []
+    count = min(len(places), max(0, most))
+    for number, place in enumerate(places[:count]):
+        latest = most - (count - 1 - number)
+        found.append(max(found[-1] + 1 if found else 1, min(round(place), latest)))
+    return found

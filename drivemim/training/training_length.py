@@ -35,6 +35,14 @@ class Length:
             return self.iterations
         return max(1, round(self.units / self.epoch_length)) if self.epoch_length else None
 
+    def to_train_longer(self) -> str:
+        """Return how a run is continued beyond this length."""
+        if self.by_epoch:
+            return (
+                f"set a larger {self.key} with --cfg-options, and the ends of the schedules with it"
+            )
+        return "give a larger --iterations, which scales the schedules"
+
 
 def training_length(config: Config, epoch_length: int | None = None) -> Length | None:
     """Return how long a config trains; None if its loop does not say.

@@ -17,7 +17,15 @@ from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs
 from studies.label_efficiency.settings import Init, Run
 from studies.recipe_results import over_backbones, report, scores_of, write_results
-from studies.recipes import check_recipes, label_study, pretraining_plan, read_study
+from studies.recipe_words import recipe_words
+from studies.recipes import (
+    check_recipes,
+    label_study,
+    missing_backbones,
+    pretraining_plan,
+    read_study,
+    write_inputs,
+)
 from workflow.steps import run_plan
 
 from .label_efficiency.conftest import CONFIG, TEST, link_configs, write_index
@@ -72,6 +80,22 @@ def test_options_that_no_command_line_holds_are_refused(write):
     study = read_study(write(options={"model.decoder": {"depth": 1}}))
     with pytest.raises(ConfigError, match=r"options\['model.decoder'\]: set its keys one by one"):
         pretraining_plan(study, Path("work"))
+
+
+def test_options_come_through_the_command_line(write, tmp_path):
+    options = {
+        "custom_hooks": [{"type": "EMAHook"}], "experiment_name": "1", "default_scope": "x y",
+    }  # fmt: skip
+    for group in pretraining_plan(read_study(write(options=options)), Path("work")):
+        for step in group:
+            if "--cfg-options" in step.command:
+                found = parse_options(step.command[step.command.index("--cfg-options") + 1 :])
+                assert {key: found[key] for key in options} == options
+    path = tmp_path / "study.py"
+    lines = [f"{key} = {value!r}" for key, value in STUDY.items()]
+    path.write_text("\n".join([*lines, "options = {'custom_hooks': [{1}]}"]))
+    with pytest.raises(ConfigError, match=r"options\['custom_hooks'\]=\[\{1\}\] cannot be given"):
+        pretraining_plan(read_study(path), Path("work"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -150,6 +174,73 @@ def test_differences_by_hand(write):
     assert "| -1.0 ± 2.6 | -1.0 ± 12.7 |" in text
     assert "| placebo | 30 | - | - |" in text
     assert over_backbones({(0, 0): 1.0, (0, 1): 3.0, (1, 0): 4.0}).mean == 3.0  # of 2 and 4
+
+
+def test_a_backbone_that_took_no_time_yet_has_no_factor(write):
+    study = read_study(write())
+    text = report(study, results_of(study, {}), {"old": [0.0], "new": [60.0]})
+    assert "| new | 30 | 1.0 | - |" in text
+
+
+def test_backbones_that_are_not_pretrained_yet_can_be_left_out(write, tmp_path):
+    study = read_study(write())
+    for name in ("old.0", "old.1", "new.0"):
+        (tmp_path / "work" / "backbones").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "work" / "backbones" / f"{name}.safetensors").touch()
+    missing = missing_backbones(study, Path("work"), tmp_path)
+    assert missing == [("placebo", 0), ("new", 1), ("placebo", 1)]
+    inits = label_study(study, Path("work"), tmp_path, without=missing).inits
+    assert [init.name for init in inits] == ["random", "old.0", "new.0", "old.1"]
+
+
+def test_messages_name_the_settings_of_the_study():
+    with pytest.raises(ConfigError) as caught, recipe_words():
+        raise ConfigError(
+            "--init big.one.2: its pretraining saw 3 of the 9 images of --val mini_val; pretrain "
+            "without them, or give --transductive, which says so in the results"
+        )
+    assert str(caught.value) == (
+        "recipe big.one, backbone 2: its pretraining saw 3 of the 9 images of detector.val "
+        "mini_val; pretrain without them"
+    )
+
+
+def test_a_changed_config_index_or_weights_makes_backbones_stale(write, tmp_path, repository):
+    link_configs(tmp_path, repository)
+    for name, text in (("train", TRAIN), ("export_backbone", EXPORT)):
+        (tmp_path / "tools" / f"{name}.py").write_text(text)
+    write_index(tmp_path / "data")
+    base = repository / "configs" / "pretrain" / "vit_micro_town.py"
+    mine, weights = tmp_path / "mine.py", tmp_path / "start.pth"
+    weights.write_text("1")
+
+    def go(*lines):
+        mine.write_text("\n".join([f"_base_ = {str(base)!r}", *lines]))
+        (tmp_path / "trained.txt").write_text("")
+        recipes = {name: {"config": str(mine), "iterations": 20} for name in ("old", "new")}
+        recipes["new"]["options"] = {"load_from": "start.pth"}
+        study = read_study(write(
+            recipes=recipes, backbones=[0],
+            options={"train_dataloader.dataset.index": "data/index.arrow"},
+        ))  # fmt: skip
+        write_inputs(study, Path("work"), tmp_path)
+        options = {"repository": tmp_path, "independent": True, "log": lambda line: None}
+        run_plan(pretraining_plan(study, Path("work")), Path("work"), **options)
+        return sorted((tmp_path / "trained.txt").read_text().split())
+
+    assert go() == ["new-0", "old-0"]
+    assert go() == []
+    left = tmp_path / "work" / "pretrain" / "old-0" / "iter_10.pth"
+    left.write_text("a checkpoint that the next run must not resume from")
+    assert go("randomness = dict(seed=3)") == ["new-0", "old-0"]
+    assert not left.exists()
+    assert go("randomness = dict(seed=3)", "# a comment") == []
+    write_index(tmp_path / "data")  # the same frames
+    assert go("randomness = dict(seed=3)") == []
+    weights.write_text("2")
+    assert go("randomness = dict(seed=3)") == ["new-0"]
+    write_index(tmp_path / "data", box=(10, 20, 31, 20))
+    assert go("randomness = dict(seed=3)") == ["new-0", "old-0"]
 
 
 def test_missing_runs_are_left_out_of_the_pairs(write):

@@ -100,6 +100,48 @@ def test_a_killed_run_leaves_no_process_and_the_next_run_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["worker killed", "Ctrl-C"])
+def test_a_run_that_is_ended_says_so_in_one_line(tmp_path, end):
+    command = [sys.executable, "-m", "drivemim", "town", "--out", "town", "--workers", "2"]
+    run = subprocess.Popen(
+        [*command, "--scenes", "2", "--seconds", "60"], cwd=tmp_path, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        if end == "Ctrl-C":
+            _wait_until(lambda: len(_workers(run.pid)) == 2)  # they may still import
+            os.killpg(run.pid, signal.SIGINT)
+        else:
+            _wait_until(lambda: list(tmp_path.glob(f".town.unfinished-{run.pid}/samples/*/*.jpg")))
+            os.kill(_workers(run.pid)[0], signal.SIGKILL)
+        error = run.communicate(timeout=120)[1]
+        _wait_until(lambda: not _group_lives(run.pid))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    if end == "Ctrl-C":
+        assert (run.returncode, error) == (130, "stopped: town is as it was before\n")
+    else:
+        assert run.returncode == 2
+        assert error.startswith("error: one of 2 worker processes ended early. If it was killed, ")
+        assert "take fewer --workers" in error
+        assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def _workers(parent):
+    """Return the processes that generate scenes for another one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            _, _, rest = (folder / "stat").read_text().rpartition(") ")
+            is_child = int(rest.split()[1]) == parent
+            if is_child and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
 def _wait_until(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():

@@ -115,7 +115,7 @@ def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, cap
     assert sorted(run.rglob("*")) == there
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("The run is complete: ")
-    assert "set a larger train_cfg.max_iters with options" in line
+    assert "give a larger iterations, which scales the schedules" in line
 
 
 def test_lines_for_developers_are_only_in_the_log(toys, tmp_path, capsys):

@@ -63,8 +63,8 @@ def test_a_pretraining_that_is_complete_says_so(toys, pretrained, capsys):
             .out.rstrip()
             .endswith(
                 f"The run is complete: {pretrained} is of iteration 4, and train_cfg.max_iters=4. "
-                "Nothing was trained. To train longer, set a larger train_cfg.max_iters with "
-                "--cfg-options, and the ends of the schedules with it"
+                "Nothing was trained. To train longer, give a larger --iterations, which scales "
+                "the schedules"
             )
         )
     shorter = {**SHORT, "train_cfg.max_iters": 3, "param_scheduler.1.end": 3}

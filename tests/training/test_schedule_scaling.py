@@ -1,5 +1,7 @@
 """``--iterations``: the schedule of another length, by hand."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -70,6 +72,81 @@ def test_a_short_training_reaches_its_rate():
     assert scaled(2, schedulers).param_scheduler[0]["end"] == 1
 
 
+LENGTHS = (2, 3, 4, 5, 7, 10, 13, 20, 33, 50, 97, 100, 333, 1000, 1234, 4501, 8999, 9001, 20000)
+WARM_UP = {"type": "LinearLR", "start_factor": 0.01, "begin": 0, "end": 500}
+SCHEDULES = {
+    "cosine": [WARM_UP, {"type": "CosineAnnealingLR", "T_max": 8500, "begin": 500, "end": 9000}],
+    "one cycle": [WARM_UP, {"type": "OneCycleLR", "eta_max": 0.01, "total_steps": 8500,
+                            "begin": 500, "end": 9000}],
+    "restarts": [{"type": "CosineRestartLR", "periods": [3000, 3000, 3000], "eta_min": 0,
+                  "restart_weights": [1, 0.5, 0.25]}],
+    "steps": [WARM_UP, {"type": "MultiStepLR", "milestones": [6000, 8250]}],
+    "late steps": [{"type": "MultiStepLR", "milestones": [8000, 8990], "begin": 0, "end": 9000}],
+    "exponential": [{"type": "ExponentialLR", "gamma": 0.999}],
+    "YOLOX": [
+        {"type": "QuadraticWarmupLR", "begin": 0, "end": 500},
+        {"type": "CosineAnnealingLR", "T_max": 8000, "begin": 500, "end": 8500},
+        {"type": "ConstantLR", "factor": 1, "begin": 8500, "end": 9000},
+    ],
+    "two warm-ups": [
+        {"type": "ConstantLR", "factor": 0.1, "begin": 0, "end": 200},
+        {"type": "LinearLR", "start_factor": 0.1, "begin": 200, "end": 500},
+        {"type": "CosineAnnealingLR", "begin": 500, "end": 9000},
+    ],
+}  # fmt: skip
+# Iterations of the shortest training with room for all parts: 2 + 1 + 1, and 2 + 2 + 1.
+FEWEST = {"YOLOX": 4, "two warm-ups": 5}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_rounding_refuses_no_length(name):
+    schedulers = [{**each, "by_epoch": False} for each in SCHEDULES[name]]
+    check_schedule(scaled(9000, copy.deepcopy(schedulers)))
+    for iterations in LENGTHS:
+        if iterations < FEWEST.get(name, 2):
+            with pytest.raises(ConfigError, match=rf"give {FEWEST[name]} or more"):
+                scaled(iterations, copy.deepcopy(schedulers))
+        else:
+            check_schedule(scaled(iterations, copy.deepcopy(schedulers)))
+
+
+def test_what_spans_a_scheduler_still_does_by_hand():
+    config = scaled(333, [
+        {"type": "LinearLR", "by_epoch": False, "begin": 0, "end": 500},
+        {"type": "CosineAnnealingLR", "by_epoch": False, "begin": 500, "end": 9000, "T_max": 8500},
+    ])  # fmt: skip
+    # 500 of 9,000 are 18.5 of 333, which is 18; 333 - 18 = 315, and 8,500 alone would be 314.5.
+    assert config.param_scheduler[1] == {
+        "type": "CosineAnnealingLR", "by_epoch": False, "begin": 18, "end": 333, "T_max": 315,
+    }  # fmt: skip
+    schedule = {"type": "CosineRestartLR", "by_epoch": False, "periods": [3000, 3000, 3000],
+                "restart_weights": [1, 0.5, 0.25]}  # fmt: skip
+    assert scaled(100, dict(schedule)).param_scheduler["periods"] == [33, 34, 33]  # ends 33.3, 66.7
+    two = scaled(2, dict(schedule)).param_scheduler  # no room for the third
+    assert (two["periods"], two["restart_weights"]) == ([1, 1], [1, 0.5])
+    steps = {"type": "MultiStepLR", "by_epoch": False, "milestones": [8000, 8990], "end": 9000}
+    assert scaled(10, dict(steps)).param_scheduler["milestones"] == [8, 9]
+    assert scaled(2, dict(steps)).param_scheduler["milestones"] == [1]
+    decay = {"type": "ExponentialLR", "by_epoch": False, "gamma": 0.81}
+    assert scaled(18000, decay).param_scheduler["gamma"] == pytest.approx(0.9)
+
+
+def test_what_begins_during_the_training_is_scaled():
+    config = Config({
+        "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": 9000, "val_begin": 6000},
+        "custom_hooks": [{"type": "EMAHook", "begin_iter": 4500}, {"type": "Other", "begin": 1}],
+        "default_hooks": {
+            "checkpoint": {"type": "CheckpointHook", "by_epoch": False, "save_begin": 3000},
+        },
+    })  # fmt: skip
+    scale_training(config, 900)
+    assert config.train_cfg.val_begin == 600
+    assert config.custom_hooks[0].begin_iter == 450
+    assert config.default_hooks.checkpoint.save_begin == 300
+    scale_training(config, 2)
+    assert (config.train_cfg.val_begin, config.custom_hooks[0].begin_iter) == (1, 1)
+
+
 def test_lengths_that_cannot_be_set_are_refused():
     for iterations in (0, 1):
         with pytest.raises(ConfigError, match=f"--iterations {iterations}: train for at least 2"):
@@ -96,4 +173,11 @@ def test_a_run_is_scaled_or_suggests_it(repository, tmp_path):
         train(toy, work_dir=tmp_path / "hint", options={"train_cfg.max_iters": 3})
     with pytest.raises(ConfigError, match="give one"):
         train(toy, work_dir=tmp_path / "x", iterations=3, options={"train_cfg.max_iters": 3})
+    late = {"custom_hooks": [{"type": "EMAHook", "interval": 100}]}
+    with pytest.raises(ConfigError, match=r"^--iterations 3, but .* In place of --iterations, set"):
+        train(toy, work_dir=tmp_path / "x", iterations=3, options=late)
+    with pytest.raises(ConfigError, match=r"^--iterations=5 is not a multiple of .* use 6"):
+        train(toy, work_dir=tmp_path / "x", iterations=5,
+              options={"optim_wrapper.accumulative_counts": 3,
+                       "default_hooks.checkpoint.interval": 3})  # fmt: skip
     assert not (tmp_path / "hint").exists()

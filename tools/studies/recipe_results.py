@@ -146,7 +146,7 @@ def _cost_table(study: RecipeStudy, seconds: Mapping[str, Sequence[float]]) -> s
             statistics.median(seconds[each]) if seconds.get(each) else math.nan
             for each in (name, study.control_of(name))
         )
-        factor = "-" if math.isnan(own / control) else f"{own / control:.2f}"
+        factor = f"{own / control:.2f}" if own > 0 and control > 0 else "-"
         minutes = "-" if math.isnan(own) else f"{own / 60:.1f}"
         lines.append(f"| {name} | {recipe.iterations:,} | {minutes} | {factor} |")
     return "\n".join(lines)

@@ -8,8 +8,9 @@ screen; a claim needs several, because backbones of one recipe differ as well.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,20 @@ from mmengine.config import Config
 
 from drivemim.config.building import build_model
 from drivemim.config.loading import load_config, reading_errors
+from drivemim.config.option_values import format_option
 from drivemim.config.shipped import find_config
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError, did_you_mean
+from drivemim.files import ensure_folder
 from drivemim.training.input_files import check_input_files
 from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.inputs import parse_options
 from studies.label_efficiency.settings import METRICS, RANDOM, Init, LabelStudy
+from studies.pretraining_inputs import pretraining_inputs, write_pretraining_inputs
 from workflow.commands import export_step, last_checkpoint, train_step
-from workflow.steps import Group, Step, run_length
+from workflow.steps import Group, Step, run_length, seconds_of_completed
 
 SIDE_BY_SIDE = 2
-_PLAIN = (str, int, float, bool, tuple, list, type(None))
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,22 +163,49 @@ def check_recipes(study: RecipeStudy, repository: Path) -> None:
         FileNotFoundError: if an index or initial weights are missing.
     """
     detector = study.detector
-    for recipe in study.recipes.values():
-        cfg = _checked(recipe.config, recipe.iterations, {**study.options, **recipe.options},
-                       repository)  # fmt: skip
+    for name in study.recipes:
+        cfg = _pretraining_config(study, name, repository)
+        build_model(cfg, study.recipes[name].config)
         check_input_files(cfg, ["train_dataloader"], weights=True, folder=repository)
-    _checked(detector.config, detector.iterations, detector.options, repository)
+    cfg = _config_of_run(detector.config, detector.iterations, detector.options, repository)
+    build_model(cfg, detector.config)
     index = FrameIndex.open(repository / detector.index)
     for split in (detector.train, detector.val):
         index.scene_rows(split)
 
 
-def _checked(config: str, iterations: int, options: Mapping[str, Any], repository: Path) -> Config:
+def write_inputs(study: RecipeStudy, work_dir: Path, repository: Path) -> None:
+    """Write the settings and the data of every recipe's pretraining, which its steps read.
+
+    Args:
+        study: settings of the study.
+        work_dir: folder of the runs; the files go to its folder ``inputs``.
+        repository: folder that paths are relative to.
+
+    Raises:
+        ConfigError: if a config cannot be used.
+    """
+    ensure_folder(repository / work_dir)
+    for name in study.recipes:
+        config = _pretraining_config(study, name, repository)
+        write_pretraining_inputs(
+            repository / pretraining_inputs(work_dir, name), config, repository
+        )
+
+
+def _pretraining_config(study: RecipeStudy, name: str, repository: Path) -> Config:
+    recipe = study.recipes[name]
+    options = {**study.options, **recipe.options}
+    return _config_of_run(recipe.config, recipe.iterations, options, repository)
+
+
+def _config_of_run(
+    config: str, iterations: int, options: Mapping[str, Any], repository: Path
+) -> Config:
     """Read a config with the options that a run of the study gives it."""
     flags = parse_options([*run_length(iterations), *_as_flags(options)])
     cfg = load_config(_config(config, repository), flags)
     check_schedule(cfg)
-    build_model(cfg, config)
     return cfg
 
 
@@ -195,13 +225,50 @@ def pretraining_plan(study: RecipeStudy, work_dir: Path) -> list[Group]:
     return groups
 
 
-def label_study(study: RecipeStudy, work_dir: Path, repository: Path) -> LabelStudy:
+def pretraining_seconds(
+    study: RecipeStudy, work_dir: Path, repository: Path
+) -> dict[str, list[float]]:
+    """Return how long the finished backbones of every recipe took, with interruptions left out.
+
+    Args:
+        study: settings of the study.
+        work_dir: folder of the runs.
+        repository: folder that paths are relative to.
+    """
+    steps = {
+        name: [pretraining_name(name, seed) for seed in study.backbones] for name in study.recipes
+    }
+    return {
+        name: list(seconds_of_completed(own, work_dir, repository=repository).values())
+        for name, own in steps.items()
+    }
+
+
+def missing_backbones(
+    study: RecipeStudy, work_dir: Path, repository: Path
+) -> list[tuple[str, int]]:
+    """Return recipe and seed of the backbones that are not exported yet."""
+    return [
+        (name, seed)
+        for seed in study.backbones
+        for name in study.recipes
+        if not (repository / _export(work_dir, name, seed)).is_file()
+    ]
+
+
+def label_study(
+    study: RecipeStudy,
+    work_dir: Path,
+    repository: Path,
+    without: Collection[tuple[str, int]] = (),
+) -> LabelStudy:
     """Return the study that fine-tunes detectors from random initialisation and every backbone.
 
     Args:
         study: settings of the study.
         work_dir: folder of the runs.
         repository: folder that paths are relative to.
+        without: recipe and seed of the backbones to leave out.
 
     Raises:
         ConfigError: if a setting of the detector does not fit.
@@ -211,6 +278,7 @@ def label_study(study: RecipeStudy, work_dir: Path, repository: Path) -> LabelSt
         Init(name=init_name(name, seed), backbone=repository / _export(work_dir, name, seed))
         for seed in study.backbones
         for name in study.recipes
+        if (name, seed) not in without
     ]
     return LabelStudy(
         config=_config(detector.config, repository),
@@ -240,7 +308,7 @@ def pretraining_name(recipe: str, backbone: int) -> str:
 
 def _pretrain_step(study: RecipeStudy, name: str, seed: int, work_dir: Path) -> Step:
     recipe = study.recipes[name]
-    return train_step(
+    step = train_step(
         pretraining_name(name, seed),
         f"Pretrain {name}, backbone {seed}",
         recipe.config,
@@ -248,7 +316,10 @@ def _pretrain_step(study: RecipeStudy, name: str, seed: int, work_dir: Path) -> 
         iterations=recipe.iterations,
         seed=seed,
         options=_as_flags({**study.options, **recipe.options}),
+        reads=(f"{pretraining_inputs(work_dir, name)}",),
     )
+    # Times are compared: none gets more cores because nothing runs beside it.
+    return dataclasses.replace(step, side_by_side=SIDE_BY_SIDE)
 
 
 def _export_step(study: RecipeStudy, name: str, seed: int, work_dir: Path) -> Step:
@@ -279,6 +350,6 @@ def _as_flags(options: Mapping[str, Any]) -> tuple[str, ...]:
         ConfigError: for a value that the command line cannot hold.
     """
     for key, value in options.items():
-        if not isinstance(value, _PLAIN):
+        if isinstance(value, Mapping):
             raise ConfigError(f"options[{key!r}]: set its keys one by one, not {value!r}")
-    return tuple(f"{key}={value}" for key, value in options.items())
+    return tuple(format_option(key, value) for key, value in options.items())

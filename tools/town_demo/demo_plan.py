@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivemim.config.option_values import format_option
 from workflow.commands import (
     EXPORT_SOURCES,
     INDEX_SOURCES,
@@ -204,4 +205,5 @@ def _moved(work_dir: Path, *datasets: str) -> tuple[str, ...]:
     """Return options that set the index path of the configs' data sets if it is not the default."""
     if work_dir == DEFAULT_WORK_DIR:
         return ()
-    return tuple(f"{dataset}.index={work_dir / 'town.arrow'}" for dataset in datasets)
+    index = f"{work_dir / 'town.arrow'}"
+    return tuple(format_option(f"{dataset}.index", index) for dataset in datasets)

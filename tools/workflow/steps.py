@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from drivemim.files import ensure_folder, write_bytes
 from workflow.step_process import StepFailedError, StepProcess
@@ -38,6 +38,8 @@ class Step:
         writes: files and folders that exist once the step is complete.
         folder: folder of this step alone. It is removed before a rerun, because leftovers beyond
             ``writes`` (a training's other checkpoints) would be picked up again.
+        side_by_side: number of steps that the CPU cores are divided among, even if this one runs
+            alone; None for those that run at the same time.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Step:
     reads: tuple[str, ...] = ()
     writes: tuple[Path, ...] = ()
     folder: Path | None = None
+    side_by_side: int | None = None
 
 
 Group = tuple[Step, ...]
@@ -58,7 +61,8 @@ class StepResult:
 
     Attributes:
         step: the step.
-        seconds: duration of this run, or of the earlier run that was kept.
+        seconds: duration of this run with the interrupted ones that it continued, or of the
+            earlier run that was kept.
         skipped: whether an earlier run's result was kept.
     """
 
@@ -154,7 +158,7 @@ def run_plan(
     for group in plan:
         keys = [_key(step, chain, hashes) for step in group]
         stamps = [_Stamp(repository / work_dir / "stamps" / f"{step.name}.json") for step in group]
-        due: dict[Step, IO[bytes]] = {}
+        due: dict[Step, _Running] = {}
         with ExitStack() as locks:
             for step, key, stamp in zip(group, keys, stamps, strict=True):
                 number += 1
@@ -162,16 +166,16 @@ def run_plan(
                 if stamp.done(key) and complete and not fresh:
                     log(f"[{number}/{total}] {step.title}: done earlier")
                     continue
-                due[step] = locks.enter_context(_lock(step, stamp.path))
+                due[step] = _Running(locks.enter_context(_lock(step, stamp.path)), stamp)
                 if stamp.exists() and (fresh or stamp.key != key):
                     _remove_results(step, work_dir, repository)
-                stamp.begin(key)
+                stamp.begin(key, fresh=fresh)
                 log(f"[{number}/{total}] {step.title}")
                 log(f"      $ python {shlex.join(step.command)}")
-            seconds = _run_side_by_side(due, work_dir, repository, log)
-        for step, key, stamp in zip(group, keys, stamps, strict=True):
+            _run_side_by_side(due, work_dir, repository, log)
+        for step, stamp in zip(group, stamps, strict=True):
             if step in due:
-                stamp.finish(key, seconds[step.name])
+                stamp.finish()
             results.append(StepResult(step, stamp.seconds, step not in due))
         if not independent:
             chain = hashlib.sha256("".join([chain, *keys]).encode()).hexdigest()
@@ -195,6 +199,20 @@ def completed_steps(steps: Sequence[Step], work_dir: Path, *, repository: Path) 
         )
         and all((repository / path).exists() for path in step.writes)
     }
+
+
+def seconds_of_completed(
+    names: Sequence[str], work_dir: Path, *, repository: Path
+) -> dict[str, float]:
+    """Return how long steps took, by name; those that never ended or are being repeated have none.
+
+    Args:
+        names: names of steps.
+        work_dir: see :func:`run_plan`.
+        repository: see :func:`run_plan`.
+    """
+    stamps = {name: _Stamp(repository / work_dir / "stamps" / f"{name}.json") for name in names}
+    return {name: stamp.seconds for name, stamp in stamps.items() if stamp.finished}
 
 
 class _SourceHashes:
@@ -222,35 +240,57 @@ def _key(step: Step, chain: str, hashes: _SourceHashes) -> str:
 
 
 class _Stamp:
-    """The record of a step's last run."""
+    """The record of a step's last run.
+
+    Attributes:
+        key: hash of the step's command and sources.
+        seconds: duration, with that of interrupted runs of the same key that it continued.
+        finished: whether it ended.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.key = ""
         self.seconds = 0.0
-        self._finished = False
+        self.finished = False
+        self._before = 0.0  # seconds of interrupted runs
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             known = json.loads(path.read_text())
             self.key, self.seconds = str(known["key"]), float(known["seconds"])
-            self._finished = bool(known["finished"])
+            self.finished = bool(known["finished"])
 
     def exists(self) -> bool:
         return self.path.exists()
 
     def done(self, key: str) -> bool:
-        return self._finished and self.key == key
+        return self.finished and self.key == key
 
-    def begin(self, key: str) -> None:
+    def begin(self, key: str, *, fresh: bool) -> None:
         """Record that the step has started; an interrupted run's leftovers belong to ``key``."""
-        self._write(key, 0.0, finished=False)
+        goes_on = self.key == key and not self.finished and not fresh
+        self._before = self.seconds if goes_on else 0.0
+        self.key, self.finished = key, False
+        self.spend(0.0)
 
-    def finish(self, key: str, seconds: float) -> None:
-        self._write(key, seconds, finished=True)
+    def spend(self, seconds: float) -> None:
+        """Record how long this run has lasted."""
+        self.seconds = self._before + seconds
+        self._write()
 
-    def _write(self, key: str, seconds: float, *, finished: bool) -> None:
-        self.key, self.seconds, self._finished = key, seconds, finished
-        stamp = {"key": key, "seconds": seconds, "finished": finished}
+    def finish(self) -> None:
+        self.finished = True
+        self._write()
+
+    def _write(self) -> None:
+        stamp = {"key": self.key, "seconds": self.seconds, "finished": self.finished}
         write_bytes(self.path, json.dumps(stamp).encode())
+
+
+class _Running(NamedTuple):
+    """What belongs to a step while it runs: its lock and its record."""
+
+    lock: IO[bytes]
+    stamp: _Stamp
 
 
 def _lock(step: Step, stamp: Path) -> IO[bytes]:
@@ -286,23 +326,21 @@ def _remove_results(step: Step, work_dir: Path, repository: Path) -> None:
 
 
 def _run_side_by_side(
-    steps: Mapping[Step, IO[bytes]], work_dir: Path, repository: Path, log: LogLine
-) -> dict[str, float]:
-    """Run steps in parallel, divide the cores among them, and return seconds by name."""
-    if not steps:
-        return {}
-    threads = max(1, _cores() // len(steps))
+    steps: Mapping[Step, _Running], work_dir: Path, repository: Path, log: LogLine
+) -> None:
+    """Run steps in parallel, divide the cores among them, and record their seconds."""
     running = [
         StepProcess(
             step.name,
             step.command,
             log_path=work_dir / "logs" / f"{step.name}.log",
             repository=repository,
-            threads=threads,
+            threads=max(1, _cores() // (step.side_by_side or len(steps))),
             lock=lock,
         )
-        for step, lock in steps.items()
+        for step, (lock, _) in steps.items()
     ]
+    stamps = [stamp for _, stamp in steps.values()]
     try:
         shown = ["" for _ in running]
         next_line = time.monotonic() + SECONDS_BETWEEN_LINES
@@ -316,14 +354,15 @@ def _run_side_by_side(
                     if process.latest != shown[i] and process.alive():
                         shown[i] = process.latest
                         log(f"      {_clock(process.seconds())}  {process.name}: {process.latest}")
+                    stamps[i].spend(process.seconds())  # this process may be killed
         for process in running:
             process.check()
     finally:
-        for process in running:
+        for process, stamp in zip(running, stamps, strict=True):
             process.stop()
+            stamp.spend(process.seconds())
     for process in running:
         log(f"      {_clock(process.seconds())}  {process.name}: done")
-    return {process.name: process.seconds() for process in running}
 
 
 def _cores() -> int:

@@ -6,7 +6,6 @@ is repeated if its files change. Rebuilding an index does not change them.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from drivemim.config.loading import ConfigOptions, config_errors, load_config
+from drivemim.config.loading import config_errors, load_config
+from drivemim.config.option_values import format_option, parse_value
 from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.copies import shared_frames
@@ -71,8 +71,8 @@ class StudyInputs:
     def train_options(self, fraction: float, seed: int) -> tuple[str, ...]:
         """Return the options of ``tools/train.py`` that select the data of a run."""
         return (
-            f"{self.train_key}.index={self.index}",
-            f"{self.train_key}.scenes={self.train}",
+            format_option(f"{self.train_key}.index", self.index),
+            format_option(f"{self.train_key}.scenes", self.train),
             f"{self.train_key}.label_fraction={fraction}",
             f"{self.train_key}.label_seed={seed}",
             # Training does not evaluate on it, but builds it.
@@ -96,7 +96,10 @@ class StudyInputs:
             option
             for key in self.val_keys
             if key.startswith(f"{loader}.")
-            for option in (f"{key}.index={self.index}", f"{key}.scenes={self.val}")
+            for option in (
+                format_option(f"{key}.index", self.index),
+                format_option(f"{key}.scenes", self.val),
+            )
         )
 
 
@@ -132,10 +135,8 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     check_schedule(load_config(repository / study.config, options))
     folder = repository / study.work_dir / "inputs"
     whole = config.to_dict()
-    _write(folder / "config.json", whole)
-    _write(folder / "training.json", {
-        key: value for key, value in whole.items() if key not in EVALUATION
-    })  # fmt: skip
+    write_input(folder / "config.json", whole)
+    write_input(folder / "training.json", training_part(config))
     _write_val(folder / "val.json", study.val, val)
     subsets = [(fraction, seed) for fraction in study.fractions for seed in study.seeds]
     return StudyInputs(
@@ -169,12 +170,15 @@ def relative_path(path: Path, repository: Path) -> str:
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """Parse ``KEY=VALUE`` texts like the tools' ``--cfg-options``."""
+    found: dict[str, Any] = {}
     for option in options:
-        if "=" not in option:
+        key, equals, text = option.partition("=")
+        if not equals:
             raise ConfigError(f"--cfg-options {option}: give KEY=VALUE")
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="*", action=ConfigOptions, default={})
-    found: dict[str, Any] = parser.parse_args(["--cfg-options", *options]).cfg_options
+        try:
+            found[key] = parse_value(text)
+        except ConfigError as error:
+            raise ConfigError(f"--cfg-options {key}={error}") from error
     return found
 
 
@@ -291,7 +295,7 @@ def _digest(dataset: FrameDetection, found: FrameBoxes, counted_M: Any) -> str:
 
 def _write_val(path: Path, split: str, dataset: FrameDetection) -> None:
     found, counted_M = _labels(dataset)
-    _write(path, {
+    write_input(path, {
         "split": split, "frames": len(dataset), "boxes": int(counted_M.sum()),
         "labels": _digest(dataset, found, counted_M),
     })  # fmt: skip
@@ -315,7 +319,7 @@ def _write_subsets(
                 "without a box to learn from; take a larger fraction or another seed"
             )
         tokens = [frames.token[row] for row in rows[chosen_F]]
-        _write(folder / f"train-{fraction}-{seed}.json", {
+        write_input(folder / f"train-{fraction}-{seed}.json", {
             "split": split, "fraction": fraction, "seed": seed, "boxes": count.boxes,
             "labels": labels, "frames": tokens,
         })  # fmt: skip
@@ -323,5 +327,11 @@ def _write_subsets(
     return counts
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def training_part(config: Config) -> dict[str, Any]:
+    """Return the keys of a config that affect training."""
+    return {key: value for key, value in config.to_dict().items() if key not in EVALUATION}
+
+
+def write_input(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file that a step depends on; the same content gives the same bytes."""
     write_bytes(path, json.dumps(content, indent=1, sort_keys=True, default=str).encode())

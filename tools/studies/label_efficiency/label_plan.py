@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from drivemim.config.option_values import format_option
 from studies.label_efficiency.inputs import (
     EVALUATION,
     LabelCount,
@@ -62,7 +63,7 @@ def training_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository: 
         reads: Sequence[str] = ()
     else:
         file = relative_path(run.backbone, repository)
-        start, reads = (f"backbone_checkpoint={file}",), (file,)
+        start, reads = (format_option("backbone_checkpoint", file),), (file,)
     count = inputs.counts[run.fraction, run.seed]
     return train_step(
         f"train-{run.name}",

@@ -1,0 +1,133 @@
+"""Values of ``--cfg-options KEY=VALUE``: texts to Python values, and back."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+from contextlib import suppress
+from typing import Any
+
+from drivemim.errors import ConfigError
+
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
+
+
+def parse_value(text: str) -> Any:
+    """Parse the value of an option.
+
+    ``1``, ``1e-3``, ``true`` and ``None`` are numbers and constants; ``[a,2]`` and ``a,2`` are
+    lists, ``(1,2)`` is a tuple, as MMEngine reads them. ``{'type': 'TubeMask'}`` is a dict. Quotes
+    make a string: ``'1'``. Any other text is a string as it is written, with its spaces; so is a
+    path with commas.
+
+    Args:
+        text: the value, without its key.
+
+    Raises:
+        ConfigError: for brackets that do not match.
+    """
+    text = text.strip()
+    if text[:1] in ("'", '"') or (text[:1] == "{" and text[-1:] == "}"):
+        try:
+            literal = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            literal = None
+        if isinstance(literal, (str, dict)):
+            return literal
+    inner = _parts(text[1:-1]) if _PAIRS.get(text[:1], "") == text[-1:] != "}" else None
+    if inner is not None and text:
+        values = [parse_value(part) for part in inner if part]
+        return tuple(values) if text[0] == "(" else values
+    parts = _parts(text)
+    if parts is None and text[:1] in ("(", "[") and not _is_path(text, []):
+        raise ConfigError(f"{text}: its brackets or quotes do not match")
+    if parts is None or len(parts) == 1 or _is_path(text, parts):
+        return _scalar(text)
+    return [parse_value(part) for part in parts if part]
+
+
+class ConfigOptions(argparse.Action):
+    """Action for ``--cfg-options KEY=VALUE ...``, like MMEngine's."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parse the values, after those of an earlier ``--cfg-options``.
+
+        Raises:
+            ArgumentError: for a value that is not ``KEY=VALUE``.
+        """
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for value in values:
+            key, equals, text = value.partition("=")
+            if not equals:
+                raise argparse.ArgumentError(self, f"{value!r} is not KEY=VALUE")
+            try:
+                options[key] = parse_value(text)
+            except ConfigError as error:
+                raise argparse.ArgumentError(self, f"{key}={error}") from error
+        setattr(namespace, self.dest, options)
+
+
+def format_option(key: str, value: Any) -> str:
+    """Return ``KEY=VALUE`` that gives a value when it is parsed.
+
+    Raises:
+        ConfigError: for a value that no text gives, such as an object.
+    """
+    texts = [repr(value)] if not isinstance(value, str) or "," in value else [value, repr(value)]
+    for text in texts:
+        try:
+            if repr(parse_value(text)) == repr(value):  # 1 is not True, and a tuple not a list
+                return f"{key}={text}"
+        except ConfigError:
+            continue
+    raise ConfigError(
+        f"options[{key!r}]={value!r} cannot be given as --cfg-options KEY=VALUE; set it in a config"
+    )
+
+
+def _scalar(text: str) -> Any:
+    """Return a number, a constant, or the text itself."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return None if text == "None" else text
+
+
+def _is_path(text: str, parts: list[str]) -> bool:
+    """Return whether a text with commas is one path rather than a list, of paths or of others."""
+    if os.path.exists(text):
+        return True
+    return "/" in text and not all(os.path.exists(part) for part in parts or [text])
+
+
+def _parts(text: str) -> list[str] | None:
+    """Split a text at commas that are not in brackets or quotes; None if those do not match."""
+    parts: list[str] = []
+    closing: list[str] = []
+    start, quote, is_escaped = 0, "", False
+    for place, char in enumerate(text):
+        if quote:
+            if char == quote and not is_escaped:
+                quote = ""
+            is_escaped = char == "\\" and not is_escaped
+        elif char in "'\"" and text[start:place].rstrip()[-1:] in ("", *_PAIRS, ",", ":"):
+            quote = char  # others are apostrophes
+        elif char in _PAIRS:
+            closing.append(_PAIRS[char])
+        elif closing and char == closing[-1]:
+            closing.pop()
+        elif char in _PAIRS.values():
+            return None
+        elif char == "," and not closing:
+            parts.append(text[start:place].strip())
+            start = place + 1
+    return None if closing or quote else [*parts, text[start:].strip()]

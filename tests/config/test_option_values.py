@@ -1,0 +1,72 @@
+"""Values of ``--cfg-options``, as text and as Python values."""
+
+import argparse
+import math
+
+import pytest
+
+from drivemim.config.option_values import ConfigOptions, format_option, parse_value
+from drivemim.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1), ("0123", 123), ("1e-3", 0.001), ("true", True), ("False", False), ("None", None),
+        ("none", "none"), ("", ""), ("a=b", "a=b"), ("mini_train", "mini_train"),
+        ("a,b", ["a", "b"]), ("1,2", [1, 2]), ("1, 2,", [1, 2]), ("[1,2]", [1, 2]),
+        ("(64,96)", (64, 96)), ("(5)", (5,)), ("[]", []), ("()", ()), ("[None,true]", [None, True]),
+        ("[[1,2],[3,4]]", [[1, 2], [3, 4]]), ("(1,2),(3,4)", [(1, 2), (3, 4)]),
+        ("[a, b c]", ["a", "b c"]), ("['a,b','1']", ["a,b", "1"]), ("'1'", "1"), ('"a,b"', "a,b"),
+        ("x y", "x y"), ("/data/my town/x.arrow", "/data/my town/x.arrow"),
+        ("/data/my,dir/x.arrow", "/data/my,dir/x.arrow"), ("it's", "it's"),
+        ("it's,b", ["it's", "b"]), ("a(b,c", "a(b,c"),
+        ("[{'type': 'EMAHook', 'begin_iter': 2}]", [{"type": "EMAHook", "begin_iter": 2}]),
+        ("{'type': 'TubeMask'}", {"type": "TubeMask"}),
+    ],
+)  # fmt: skip
+def test_texts_by_hand(text, value):
+    assert repr(parse_value(text)) == repr(value)
+
+
+def test_files_decide_whether_a_comma_separates(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my,town.arrow", "a", "b"):
+        (tmp_path / name).touch()
+    assert parse_value("my,town.arrow") == "my,town.arrow"
+    assert parse_value(f"{tmp_path}/a,{tmp_path}/b") == [f"{tmp_path}/a", f"{tmp_path}/b"]
+    assert parse_value(f"{tmp_path}/a,c") == f"{tmp_path}/a,c"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 1, -1, 1e-3, math.inf, (64, 96), [64, 96], (5,), (), [], ["a,b", "c"], [None],
+        [[1, 2], [3, 4]], [{"type": "EMAHook"}], ({"a": 1},), "True", "none", "None", "a,b", "1",
+        "x y", " x", "[1,2]", "(1,2)", "it's", "'", '"', "\\", "", "a=b", "{}", "[",
+        "/my,dir/x.arrow",        ["'", "\\'", ","],
+    ],
+)  # fmt: skip
+def test_options_come_back(value):
+    key, _, text = format_option("a.b", value).partition("=")
+    assert key == "a.b"
+    assert repr(parse_value(text)) == repr(value)
+
+
+def test_plain_texts_are_written_as_they_are():
+    assert format_option("k", "town.arrow") == "k=town.arrow"
+    assert format_option("k", "my town.arrow") == "k=my town.arrow"
+    assert format_option("k", [1.0, 2]) == "k=[1.0, 2]"
+    with pytest.raises(ConfigError, match=r"options\['k'\]=\[<object .* cannot be given as"):
+        format_option("k", [object()])
+
+
+def test_the_action_collects_and_refuses(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions)
+    found = parser.parse_args(["--cfg-options", "a=1", "b=x y", "--cfg-options", "c=1,2"])
+    assert found.cfg_options == {"a": 1, "b": "x y", "c": [1, 2]}
+    for text, message in (("a", "'a' is not KEY=VALUE"), ("a=[1,2", "a=[1,2: its brackets or")):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--cfg-options", text])
+        assert message in capsys.readouterr().err
