@@ -97,7 +97,9 @@ def test_a_drive_in_two_splits_needs_the_split(build, put_images, put_coco):
         index.scene_rows(["monday"])
     assert paths(index, ["val:monday"]) == ["1.jpg"]
     assert paths(index, ["train:monday", "val:monday"]) == ["0.jpg", "1.jpg"]
-    with pytest.raises(ValueError, match="no scene or split 'val:monda'; did you mean 'val:monday'"):
+    with pytest.raises(
+        ValueError, match="no scene or split 'val:monda'; did you mean 'val:monday'"
+    ):
         index.scene_rows("val:monda")
 
 
