@@ -44,6 +44,10 @@ class MarkBegin(Hook):
         """Note that training begins, with data that could be loaded."""
         self.is_begun = True
 
+    def before_val(self, runner: Any) -> None:
+        """Note that a validation begins, which may be all that is left to do."""
+        self.is_begun = True
+
     def before_test(self, runner: Any) -> None:
         """Note that a test begins."""
         self.is_begun = True

@@ -63,8 +63,10 @@ class StopOnSignal(Hook):
             print_log(
                 f"The validation after iteration {runner.iter} is still to be done", "current"
             )
-            self.is_pending = False
             runner.val_loop.run()
+            self.is_pending = False
+            if runner.iter >= runner.max_iters:  # Later checkpoints do not say it anyway.
+                self._save(runner, runner.iter, self._units(runner))
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Note that from here on, there is something to save."""
