@@ -25,7 +25,8 @@ def main() -> None:
         nargs="?",
         const=NEWEST,
         metavar="CHECKPOINT",
-        help="resume from a checkpoint; without a value, the newest complete one in --work-dir",
+        help="resume from a checkpoint; without a value, the newest complete one in --work-dir, or "
+        "from the beginning if there is none",
     )
     parser.add_argument(
         "--overwrite",

@@ -174,6 +174,8 @@ def command_to_go_on(arguments: Sequence[str], launcher: str = "none") -> str:
         return f"{start}{' '.join(program)} {options}"
     local, world = (os.environ.get(f"{name}WORLD_SIZE") for name in ("LOCAL_", ""))
     if launcher == "pytorch" and local == world:
+        if program[0] == "drivemim":
+            program = ["-m", *program]
         return f"torchrun --nproc_per_node {world} {' '.join(program)} {options}"
     return f"the same command with --resume ({' '.join(program)} {options})"
 
