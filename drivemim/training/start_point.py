@@ -111,7 +111,8 @@ def describe_complete(cfg: Config, start: StartPoint) -> str | None:
     """Return a message if nothing is left to train; scripts may always pass ``--resume``."""
     length = training_length(cfg)
     checkpoint, trained = start.checkpoint, start.trained
-    if checkpoint is None or length is None or trained.get(PENDING):
+    is_pending = trained.get(PENDING) and cfg.get("val_cfg") is not None
+    if checkpoint is None or length is None or is_pending:
         return None
     unit, done = ("epoch", trained["epoch"]) if length.by_epoch else ("iteration", trained["iter"])
     if length.by_epoch and (epoch_length := trained.get("epoch_length")):

@@ -54,6 +54,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received = 0
         self.is_training = False
+        self._process = os.getpid()
         self._replaced: dict[int, Any] = {}
         self._others: set[multiprocessing.process.BaseProcess] = set()
 
@@ -79,7 +80,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if multiprocessing.parent_process() is not None:
+        if os.getpid() != self._process:
             return  # a forked data loader worker, which has not set its own handlers yet
         if self.received and number != signal.SIGINT:
             return

@@ -1,6 +1,7 @@
 """A run that a signal stops, in this process: what is saved, and what a resumed run does."""
 
 import errno
+import multiprocessing
 import os
 import signal
 
@@ -10,6 +11,7 @@ import torch
 import drivemim
 from drivemim.errors import CheckpointError, RunStopped
 from drivemim.training.run import train
+from drivemim.training.stopping import StopSignals
 
 EPOCHS = {
     "model.backbone.init_cfg": None,
@@ -121,6 +123,20 @@ def test_a_handler_of_the_callers_own_stays(toys, tmp_path, monkeypatch):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert heard == [signal.SIGTERM]
+
+
+def _receive_one():
+    with StopSignals() as signals:
+        signals.is_training = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(signals.received)
+
+
+def test_a_run_in_a_process_of_the_callers_hears_signals():
+    process = multiprocessing.get_context("fork").Process(target=_receive_one)
+    process.start()
+    process.join()
+    assert process.exitcode == signal.SIGTERM
 
 
 def test_incomplete_gradients_are_completed_first(toys, tmp_path):
