@@ -19,7 +19,7 @@ from drivemim.errors import CheckpointError, ConfigError
 from drivemim.option_words import speaks_python
 from drivemim.training import predicting, run
 from drivemim.training.predicting import PredictionRun
-from drivemim.training.work_dir import read_progress
+from drivemim.training.work_dir import checkpoint_folder, read_progress
 from drivemim.transfer import exporting, pretrained_backbone
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
@@ -80,6 +80,7 @@ def pretrain(
     index: FrameIndex | str | Path | None = None,
     work_dir: str | Path | None = None,
     resume: bool | str | Path | None = None,
+    overwrite: bool = False,
     amp: bool = False,
     seed: int | None = None,
     iterations: int | None = None,
@@ -95,7 +96,10 @@ def pretrain(
         index: replaces the index of the config's data set.
         work_dir: folder of logs and checkpoints; by default ``work_dirs/NAME_OF_CONFIG``.
         resume: go on from the newest complete checkpoint in ``work_dir``, if there is one; or the
-            checkpoint to go on from.
+            checkpoint to go on from. A run that is complete is returned as it is.
+        overwrite: start from the beginning in a folder that has an earlier run, which is refused
+            otherwise. After the first iteration, that run's checkpoints are removed; other files
+            stay.
         amp: use mixed precision, bfloat16 if the device has it.
         seed: seed of the run.
         iterations: length of the training, in place of the config's; warm-up and schedules are
@@ -111,6 +115,7 @@ def pretrain(
         DataError: if the data lacks something that the config needs.
         FileNotFoundError: if there is no such index.
         NonFiniteLossError: if the loss is not finite.
+        RunStopped: after Ctrl-C or SIGTERM, with a checkpoint; it is a ``KeyboardInterrupt``.
 
     Example:
         >>> run = drivemim.pretrain("vit_base_nuscenes", index=index, work_dir="work_dirs/pretrain")
@@ -127,12 +132,13 @@ def pretrain(
         config,
         work_dir=work_dir,
         resume=resume,
+        overwrite=overwrite,
         amp=amp,
         seed=seed,
         iterations=iterations,
         options=replaced,
     )
-    return _finished_run(Path(runner.work_dir))
+    return _finished_run(Path(runner.work_dir), checkpoint_folder(runner.cfg))
 
 
 def _index_option(
@@ -148,12 +154,12 @@ def _index_option(
     return {key: str(path)}
 
 
-def _finished_run(work_dir: Path) -> PretrainingRun:
+def _finished_run(work_dir: Path, checkpoints: Path) -> PretrainingRun:
     """Describe the run in a folder by its newest checkpoint."""
-    checkpoint = newest_checkpoint(work_dir)
+    checkpoint = newest_checkpoint(checkpoints)
     if checkpoint is None:
         raise CheckpointError(
-            f"{work_dir} has no checkpoint after training; default_hooks.checkpoint wrote none"
+            f"{checkpoints} has no checkpoint after training; default_hooks.checkpoint wrote none"
         )
     return PretrainingRun(work_dir, checkpoint, int(read_progress(checkpoint)["iter"]))
 

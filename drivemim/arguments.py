@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from drivemim.errors import did_you_mean
+from drivemim.errors import did_you_mean, let_rank_zero_report, process_rank
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -32,6 +32,13 @@ class ArgumentParser(argparse.ArgumentParser):
         """Add commands, whose own parsers check what follows their names."""
         self.has_commands = True
         return super().add_subparsers(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the usage and a message; of the processes of torchrun, rank 0 alone says it."""
+        let_rank_zero_report()
+        if (rank := process_rank()) > 0:
+            message = f"rank {rank}: {message}"
+        super().error(message)
 
     def parse_known_args(  # type: ignore[override]  # its overloads return the same
         self, args: Sequence[str] | None = None, namespace: Any = None

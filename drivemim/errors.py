@@ -6,8 +6,11 @@ The command line tools print these errors as one line. Other exceptions keep the
 from __future__ import annotations
 
 import math
+import os
 import re
+import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -24,6 +27,12 @@ _KILLED_WORKER = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) "
     r"(?:is killed by signal: ([\w ]+)|exited unexpectedly)"
 )
+_RANKS = {"slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
+"""Variable with a process's rank by launcher; torchrun's is RANK."""
+_GRACE = 2.0
+"""Seconds that they leave to rank 0 after a stop; torchrun ends all when the first has ended."""
+_PATIENCE = 30.0
+"""Seconds that the other processes of a run leave to rank 0 for reporting the same error."""
 
 
 class ConfigError(ValueError):
@@ -40,6 +49,27 @@ class NonFiniteLossError(ArithmeticError):
 
 class DataError(ValueError):
     """A data set file or index that is broken or does not match the request."""
+
+
+class RunStopped(KeyboardInterrupt):
+    """A run that Ctrl-C or SIGTERM ended.
+
+    Attributes:
+        what: what happened, and where the checkpoint is.
+        number: the signal.
+        advice: how to go on; empty if the run trained nothing.
+    """
+
+    def __init__(self, what: str, *, number: int, advice: str = "") -> None:
+        super().__init__(". ".join(filter(None, (what, advice))))
+        self.what = what
+        self.number = number
+        self.advice = advice
+
+    @property
+    def status(self) -> int:
+        """Exit status, as shells give it: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.number
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
@@ -66,11 +96,59 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
         raise ConfigError(f"{name} {value} must {limits}")
 
 
+def process_rank(launcher: str = "pytorch") -> int:
+    """Return this process's rank among those that a launcher started together; 0 if it is alone.
+
+    It is known before the processes are connected.
+    """
+    rank = os.environ.get(_RANKS.get(launcher, "RANK"), "")
+    return int(rank) if rank.isdigit() else 0
+
+
+def let_rank_zero_report(launcher: str = "pytorch") -> None:
+    """Wait before an error is reported, unless this process is rank 0.
+
+    An error of every process is reported by rank 0, whose end makes torchrun end the others. An
+    error that rank 0 does not have is reported late, but is not lost.
+    """
+    if process_rank(launcher) > 0:
+        time.sleep(_PATIENCE)
+
+
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Exit with one line if the user caused the error, even in a data loader worker."""
+def one_line_stops(launcher: str = "none") -> Iterator[None]:
+    """Exit with one line if Ctrl-C or SIGTERM ended the process, and with the status of shells.
+
+    Of the processes of a run on several GPUs, rank 0 alone prints the line.
+
+    Args:
+        launcher: what started the processes, see ``--launcher``.
+    """
     try:
         yield
+    except KeyboardInterrupt as stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # it is ending already
+        if process_rank(launcher) == 0:
+            print(str(stop) or "Stopped by Ctrl-C", file=sys.stderr)
+        else:
+            time.sleep(_GRACE)
+        sys.exit(stop.status if isinstance(stop, RunStopped) else 128 + signal.SIGINT)
+
+
+@contextmanager
+def one_line_errors(launcher: str = "none") -> Iterator[None]:
+    """Exit with one line if the user caused the error, even in a data loader worker.
+
+    Ctrl-C is one line, too. Of the processes of a run on several GPUs, rank 0 alone reports an
+    error that all of them have.
+
+    Args:
+        launcher: what started the processes, see ``--launcher``.
+    """
+    try:
+        with one_line_stops(launcher):
+            yield
     except (
         CheckpointError,
         ConfigError,
@@ -78,11 +156,15 @@ def one_line_errors() -> Iterator[None]:
         NonFiniteLossError,
         OSError,
     ) as error:
+        let_rank_zero_report(launcher)
         name = type(error).__name__
         # A data loader worker puts its whole traceback in the message; the error is at the end.
-        sys.exit(f"{name}: {str(error).rsplit(f'{name}: ', 1)[-1].strip()}")
-    except RuntimeError as error:
-        if line := describe_killed_worker(error):
+        line = f"{name}: {str(error).rsplit(f'{name}: ', 1)[-1].strip()}"
+        rank = process_rank(launcher)
+        sys.exit(f"rank {rank}: {line}" if rank else line)
+    except Exception as error:
+        let_rank_zero_report(launcher)  # whose end may be the reason
+        if isinstance(error, RuntimeError) and (line := describe_killed_worker(error)):
             sys.exit(line)
         raise
 

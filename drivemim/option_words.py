@@ -37,6 +37,7 @@ _CHOICE = re.compile(r"--(launcher|missing-images) ([a-z]+)\b")
 # A value is a number, a placeholder or a path.
 _VALUE = re.compile(r"--([a-z][a-z-]*) (\d[\w.]*\b|[A-Z]{2,}\b|[^\s:;,]*[/.=][^\s:;,]*[^\s:;,.])")
 _RESUME = re.compile(r"--resume\b(?!: )")
+_OVERWRITE = re.compile(r"--overwrite\b")
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 
 
@@ -128,7 +129,7 @@ def _arguments(text: str) -> str:
     text = _INPUT_SIZE.sub("input_size=(H, W)", text)
     text = _CHOICE.sub(lambda found: f"{_name(found[1])}='{found[2]}'", text)
     text = _VALUE.sub(lambda found: f"{_name(found[1])}={found[2]}", text)
-    text = _RESUME.sub("resume=True", text)
+    text = _OVERWRITE.sub("overwrite=True", _RESUME.sub("resume=True", text))
     return _FLAG.sub(lambda found: _name(found[1]), text)
 
 

@@ -24,7 +24,7 @@ SLOW_FILES = frozenset(
         "config/test_dumps.py", "studies/label_efficiency/test_initial_checkpoints.py",
         "tools/test_engine_tools.py", "tools/test_hostile_checkpoints.py", "tools/test_transfer.py",
         "tools/test_user_mistakes.py", "training/test_agreement.py", "training/test_probing.py",
-        "training/test_resume.py", "transfer/test_detector_config.py",
+        "training/test_resume.py", "training/test_stopping.py", "transfer/test_detector_config.py",
         "transfer/test_initial_weights.py", "transfer/test_pretraining_record.py",
     }
 )  # fmt: skip

@@ -1,11 +1,96 @@
-"""Errors that are one line for users."""
+"""One line for an error, also from one of several processes."""
 
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 from torch.utils.data import dataloader
 
-from drivemim.errors import one_line_errors
+import drivemim.cli
+import drivemim.errors
+from drivemim.arguments import ArgumentParser
+from drivemim.errors import ConfigError, RunStopped, one_line_errors, process_rank
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Seconds that a process has waited, instead of waiting."""
+    waited = []
+    monkeypatch.setattr(drivemim.errors.time, "sleep", waited.append)
+    return waited
+
+
+@pytest.fixture(autouse=True)
+def _handlers(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def leave(error, launcher="none"):
+    with pytest.raises(SystemExit) as end, one_line_errors(launcher):
+        raise error
+    return end.value.code
+
+
+def test_ranks_are_known_before_the_processes_are_connected(monkeypatch):
+    assert process_rank() == 0
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("SLURM_PROCID", "5")
+    assert [process_rank(each) for each in ("none", "pytorch", "slurm")] == [3, 3, 5]
+    monkeypatch.setenv("RANK", "")
+    assert process_rank() == 0
+
+
+def test_only_rank_zero_reports_at_once(monkeypatch, waits):
+    assert leave(ConfigError("wrong")) == "ConfigError: wrong"
+    monkeypatch.setenv("RANK", "0")
+    assert leave(ConfigError("wrong"), "pytorch") == "ConfigError: wrong"
+    assert waits == []
+    monkeypatch.setenv("RANK", "1")
+    # The others report late: torchrun ends them by then, unless rank 0 has no such error.
+    assert leave(ConfigError("wrong"), "pytorch") == "rank 1: ConfigError: wrong"
+    assert waits == [30.0]
+    with pytest.raises(KeyError), one_line_errors("pytorch"):
+        raise KeyError("a mistake of ours")
+    assert waits == [30.0, 30.0]
+
+
+def test_a_wrong_option_is_reported_by_rank_zero(monkeypatch, waits, capsys):
+    monkeypatch.setenv("RANK", "2")
+    with pytest.raises(SystemExit):
+        ArgumentParser(prog="train.py").parse_args(["--zzz"])
+    assert waits == [30.0]
+    assert "error: rank 2: there is no option --zzz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("error", "status", "line"), [
+    (KeyboardInterrupt(), 130, "Stopped by Ctrl-C"),
+    (RunStopped("Stopped", number=signal.SIGTERM, advice="Go on"), 143, "Stopped. Go on"),
+    (RunStopped("Stopped", number=signal.SIGINT), 130, "Stopped"),
+])  # fmt: skip
+def test_stops_have_the_status_that_shells_give_them(monkeypatch, waits, capsys, error, status,
+                                                     line):  # fmt: skip
+    assert leave(error) == status
+    assert capsys.readouterr().err == f"{line}\n"
+    monkeypatch.setenv("RANK", "1")
+    assert leave(error, "pytorch") == status
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_during_the_imports_is_one_line(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["drivemim", "train", "c.py"])
+    monkeypatch.setattr(drivemim.cli, "import_module", interrupted)
+    with pytest.raises(SystemExit) as end:
+        drivemim.cli.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "Stopped by Ctrl-C\n"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ MESSAGES = [
         "go on from the newest with --resume, or name another --work-dir",
         "go on from the newest with resume=True, or name another work_dir",
     ),
+    ("replace that run with --overwrite, or", "replace that run with overwrite=True, or"),
     ("name one with --resume CHECKPOINT, or", "name one with resume=CHECKPOINT, or"),
     ("--resume: there is no checkpoint at a/b.pth", "resume: there is no checkpoint at a/b.pth"),
     ("--resume a/iter_2.pth: run has", "resume=a/iter_2.pth: run has"),

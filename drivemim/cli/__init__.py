@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 
 from drivemim import __version__
-from drivemim.errors import did_you_mean
+from drivemim.errors import did_you_mean, one_line_stops
 
 COMMANDS = {
     "index": "index a data set: nuScenes, nuImages, or folders of images and videos",
@@ -47,5 +47,6 @@ def main() -> int | None:
         )
         return 2
     sys.argv = [f"drivemim {name}", *arguments[1:]]
-    result: int | None = import_module(f"drivemim.cli.{name.replace('-', '_')}").main()
+    with one_line_stops():  # also during the imports, which take seconds
+        result: int | None = import_module(f"drivemim.cli.{name.replace('-', '_')}").main()
     return result

@@ -38,7 +38,7 @@ def main() -> None:
     add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
-    with one_line_errors():
+    with one_line_errors(args.launcher):
         evaluate(
             args.config,
             args.checkpoint,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 from drivemim.arguments import ArgumentParser, add_launcher
 from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
 from drivemim.training.run import NEWEST, train
+from drivemim.training.stopping import advice_to_go_on
 from drivemim.trust import add_trust_option
 
 
 def main() -> None:
-    """Parse the command line and train."""
+    """Parse the command line and train.
+
+    Ctrl-C and SIGTERM write a checkpoint; the last line has the command that goes on.
+    """
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("config", help="path of an MMEngine config, or name of a shipped one")
     parser.add_argument("--work-dir", help="folder for logs and checkpoints")
@@ -19,7 +25,14 @@ def main() -> None:
         nargs="?",
         const=NEWEST,
         metavar="CHECKPOINT",
-        help="resume from a checkpoint; without a value, the newest complete one in --work-dir",
+        help="resume from a checkpoint; without a value, the newest complete one in --work-dir, or "
+        "from the beginning if there is none",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="start from the beginning although --work-dir has an earlier run; its checkpoints are "
+        "removed after the first iteration, other files stay",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     add_launcher(parser)
@@ -30,11 +43,12 @@ def main() -> None:
     add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
-    with one_line_errors():
+    with one_line_errors(args.launcher), advice_to_go_on(sys.argv, args.launcher):
         train(
             args.config,
             work_dir=args.work_dir,
             resume=args.resume,
+            overwrite=args.overwrite,
             amp=args.amp,
             launcher=args.launcher,
             seed=args.seed,

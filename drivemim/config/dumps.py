@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ _GUARANTEES = {f"drivemim.{name}" for name in GUARANTEES}
 _WRITTEN_DOWN = {f"drivemim.{name}" for name in GUARANTEES[:3]}
 # Names that MMEngine writes into a dumped config; others mean that it has code.
 _LITERALS = {"dict", "inf", "nan"}
+# Keys that a run adds to its config.
+_ADDED = ("launcher", "work_dir")
 
 
 def is_dump(config: Config) -> bool:
@@ -37,10 +40,24 @@ def is_dump(config: Config) -> bool:
     Args:
         config: config as MMEngine reads it, before any option is applied.
     """
-    if not {"launcher", "work_dir"} <= set(config):
+    return set(_ADDED) <= set(config) and _has_no_code(Path(config.filename))
+
+
+def is_dump_file(path: Path) -> bool:
+    """Return whether a file is a config that a run wrote, as :func:`is_dump`; nothing is run."""
+    if not path.is_file():
         return False
-    text = Path(config.filename).read_text()
-    if Path(config.filename).suffix != ".py":
+    try:
+        is_plain, text = _has_no_code(path), path.read_text()
+    except (SyntaxError, ValueError):
+        return False
+    form = r"^{}\s*=" if path.suffix == ".py" else r"\b{}\W?\s*:"
+    return is_plain and all(re.search(form.format(key), text, re.MULTILINE) for key in _ADDED)
+
+
+def _has_no_code(path: Path) -> bool:
+    text = path.read_text()
+    if path.suffix != ".py":
         return "_base_" not in text
     names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
     read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
@@ -87,13 +104,18 @@ def dump_of(config: Config) -> Config:
     return dump
 
 
+def dump_path(config: Config, work_dir: str | Path) -> Path:
+    """Return where a run writes its config."""
+    return Path(work_dir) / Path(config.filename).name
+
+
 class DumpConfig(Hook):
-    """Write a run's config into its folder when nothing can refuse the run any more.
+    """Write a run's config into its folder after the first iteration.
 
     MMEngine's Runner writes the config when it is built and overwrites that of an earlier run,
     although a wrong checkpoint or config may still end the run before its first iteration. This
-    hook writes it when training begins. It overwrites another config only after the first
-    iteration.
+    hook waits until nothing can refuse the run any more. A file that no run wrote stays: a user's
+    config may lie in the folder.
 
     Args:
         config: from :func:`dump_of`.
@@ -105,24 +127,15 @@ class DumpConfig(Hook):
         self.config = config
         self.is_written = False
 
-    def before_train(self, runner: Any) -> None:
-        """Write the config if there is none."""
-        if not self._path(runner).exists():
-            self._write(runner)
-
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        """Overwrite the config of an earlier run."""
-        if not self.is_written:
-            self._write(runner)
-
-    def _path(self, runner: Any) -> Path:
-        return Path(runner.work_dir) / Path(self.config.filename).name
-
-    def _write(self, runner: Any) -> None:
+        """Write the config once."""
+        if self.is_written:
+            return
         self.is_written = True
-        if is_main_process():
+        path = dump_path(self.config, runner.work_dir)
+        if is_main_process() and (is_dump_file(path) or not path.exists()):
             text: str = self.config.dump()
-            write_bytes(self._path(runner), text.encode())
+            write_bytes(path, text.encode())
 
 
 def dumps_nothing(runner: type[Runner]) -> type[Runner]:

@@ -17,8 +17,12 @@ from drivemim.registry import LOG_PROCESSORS
 
 # ``drivemim/pedestrian_AP50[distance 0-20 m]: 0.1234`` and the spaces after it.
 _SLICED = re.compile(r"\S+\[[^]]*\]: \S+ *")
-_FILE_ONLY = re.compile(r"\s*-+\s+System environment:|Config:\n|Hooks will be executed in the")
-"""Beginnings of the records of MMEngine's Runner that are only for the log file."""
+STOPPED = "Stopped by "
+"""Beginning of the record of a signal; the console has it as the last line of the command."""
+_FILE_ONLY = re.compile(
+    rf"\s*-+\s+System environment:|Config:\n|Hooks will be executed in the|{STOPPED}"
+)
+"""Beginnings of records that are only for the log file; all but one are of MMEngine's Runner."""
 
 
 @LOG_PROCESSORS.register_module()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -23,27 +23,26 @@ from drivemim.config.loading import (
     is_pretrainer,
     load_config,
 )
-from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, check_range
+from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
-from drivemim.option_words import as_spoken
 from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
 from drivemim.training.compact_log import brief_console, deprecations_in_log
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun
 from drivemim.training.hooks.record_pretraining import RecordPretraining
-from drivemim.training.hooks.strict_load import StrictLoad
+from drivemim.training.hooks.stop_on_signal import StopOnSignal
 from drivemim.training.input_files import check_input_files
 from drivemim.training.schedule import check_schedule
 from drivemim.training.schedule_scaling import scale_training
+from drivemim.training.start_point import choose_start, compare_complete, describe_complete
+from drivemim.training.stopping import StopSignals, signals_to_one_process
 from drivemim.training.training_length import training_length
 from drivemim.training.work_dir import (
     NEWEST,
-    choose_checkpoint,
     nothing_left_unless_begun,
-    read_progress,
 )
 from drivemim.transfer.initial_weights import take_initial_weights
 from drivemim.transfer.run_checkpoints import checkpoint_in
@@ -59,6 +58,7 @@ def train(
     *,
     work_dir: str | Path | None = None,
     resume: bool | str | Path | None = None,
+    overwrite: bool = False,
     amp: bool = False,
     launcher: str = "none",
     seed: int | None = None,
@@ -79,6 +79,8 @@ def train(
             ``work_dirs/NAME_OF_CONFIG``.
         resume: a checkpoint to resume from, or True (or ``NEWEST``) for the newest complete one in
             ``work_dir``. If there is none yet, True starts from the beginning.
+        overwrite: start from the beginning in a folder that has an earlier run, which is refused
+            otherwise. After the first iteration, that run's checkpoints are removed.
         amp: use mixed precision, bfloat16 if the device has it.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, like MMEngine's.
         seed: replaces the config's ``randomness.seed``; 0 if neither is set.
@@ -92,24 +94,31 @@ def train(
         ConfigError: if the config is invalid or contradicts itself.
         CheckpointError: if a checkpoint cannot be read or written, or does not fit.
         NonFiniteLossError: if the loss is not finite.
+        RunStopped: after Ctrl-C or SIGTERM, with a checkpoint; it is a ``KeyboardInterrupt``.
     """
     cfg = _prepare(config, work_dir, launcher, options)
     _check_training(cfg, config, amp, iterations, options or {})
-    checkpoint, trained = _choose_start(cfg, resume, seed)
+    start = choose_start(cfg, resume, overwrite, seed)
+    checkpoint = start.checkpoint
     check_input_files(cfg, ["train_dataloader", "val_dataloader"], weights=checkpoint is None)
     dump = dump_of(cfg)
     cfg.resume = checkpoint is not None
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_initial_weights(cfg)
-    with nothing_left_unless_begun(cfg.work_dir) as mark, deprecations_in_log():
+    # The signals come first: what they interrupt is cleared away before they have an effect again.
+    with (
+        StopSignals() as signals,
+        nothing_left_unless_begun(cfg.work_dir) as mark,
+        deprecations_in_log(),
+    ):
         runner = _build(cfg)
-        if checkpoint is not None and (line := _completed(cfg, checkpoint, trained)):
-            _compare_complete(runner, checkpoint, line)
+        if checkpoint is not None and (line := describe_complete(cfg, start)):
+            compare_complete(runner, checkpoint, line)
             return runner
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
         hooks += [RecordPretraining()] if is_pretrainer(cfg.model) else []
-        for hook in (*hooks, DescribeRun(), mark):
+        for hook in (*start.hooks, *hooks, DescribeRun(), mark, StopOnSignal(signals)):
             runner.register_hook(hook)
         with config_errors():
             runner.train()
@@ -205,6 +214,11 @@ def _prepare(
     launcher: str,
     options: Mapping[str, Any] | None,
 ) -> Config:
+    if launcher == "none" and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+        raise ConfigError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, and with --launcher none each "
+            "of them would do the whole run in the same folder; add --launcher pytorch"
+        )
     if options and options.get("launcher", launcher) != launcher:
         raise ConfigError(
             f"--cfg-options launcher={options['launcher']} would change nothing: give --launcher"
@@ -235,7 +249,7 @@ def _build(cfg: Config) -> Runner:
     with config_errors():
         if kind is None:
             return RUNNERS.build(cfg)
-        return brief_console(dumps_nothing(kind)).from_cfg(cfg)
+        return brief_console(dumps_nothing(signals_to_one_process(kind))).from_cfg(cfg)
 
 
 def _check_training(
@@ -293,69 +307,6 @@ def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
                 f"{counts}: a resumed run would lose gradients; use "
                 f"{-(-interval // counts) * counts}"
             )
-
-
-def _choose_start(
-    cfg: Config, resume: bool | str | Path | None, seed: int | None
-) -> tuple[Path | None, dict[str, Any]]:
-    """Choose the checkpoint to resume from, and set the seed of the run.
-
-    Returns:
-        The checkpoint, None for a new run, and how far it was trained.
-    """
-    if isinstance(resume, bool):
-        resume = NEWEST if resume else None
-    if resume is None and cfg.get("resume"):  # same meaning as in MMEngine
-        resume = cfg.get("load_from") or NEWEST
-    hook = (cfg.get("default_hooks") or {}).get("checkpoint")
-    checkpoint = choose_checkpoint(resume, Path(cfg.work_dir), hook)
-    trained = {} if checkpoint is None else read_progress(checkpoint)
-    cfg.randomness = {
-        **(cfg.get("randomness") or {}),
-        "seed": _choose_seed(cfg, seed, checkpoint, trained),
-    }
-    return checkpoint, trained
-
-
-def _compare_complete(runner: Runner, checkpoint: Path, line: str) -> None:
-    """Print that a run is complete; refuse its checkpoint if it is not of the config's model."""
-    content = compat.read_checkpoint(checkpoint)
-    content.pop("optimizer", None)  # No step follows that could spread its numbers.
-    StrictLoad().after_load_checkpoint(runner, content)
-    if is_main_process():
-        print_log(as_spoken(line))
-
-
-def _choose_seed(
-    cfg: Config, seed: int | None, checkpoint: Path | None, trained: Mapping[str, Any]
-) -> int:
-    configured = (cfg.get("randomness") or {}).get("seed")
-    chosen = seed if seed is not None else configured
-    if (known := trained.get("seed")) is not None:
-        if seed is not None and seed != known:
-            raise ConfigError(
-                f"--seed {seed}, but {checkpoint} was trained with seed {known}; leave --seed out"
-            )
-        chosen = known
-    check_range("randomness.seed" if seed is None else "--seed", chosen or 0, 0, MOST_SEED)
-    return int(chosen or 0)
-
-
-def _completed(cfg: Config, checkpoint: Path, trained: Mapping[str, Any]) -> str | None:
-    """Return a message if nothing is left to train; scripts may always pass ``--resume``."""
-    length = training_length(cfg)
-    if length is None:
-        return None
-    unit, done = ("epoch", trained["epoch"]) if length.by_epoch else ("iteration", trained["iter"])
-    if length.by_epoch and (epoch_length := trained.get("epoch_length")):
-        # Checkpoints by iteration count the epoch that has begun, even after its last iteration.
-        done = max(done, trained["iter"] // epoch_length)
-    if done < length.units:
-        return None
-    return (
-        f"The run is complete: {checkpoint} is of {unit} {done}, and {length.key}={length.units}. "
-        f"Nothing was trained. To train longer, {length.to_train_longer()}"
-    )
 
 
 def _add_guarantees(cfg: Config, strict: bool) -> None:

@@ -1,4 +1,4 @@
-"""A run's folder before the run begins: checks of its checkpoints, and what a refusal leaves."""
+"""A run's folder before the run begins: an earlier run in it, and what a refusal leaves."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from drivemim.checkpoint_kinds import describe_missing, kind_of
 from drivemim.compat import forget_instance, read_checkpoint, run_instances
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import CheckpointError, ConfigError, process_rank
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 NEWEST = "newest"
 _LOGS = re.compile(r"\d{8}_\d{6}")
 """Name of a folder of logs: the time when its run began."""
 _CHECKPOINT = re.compile(r"(iter|epoch)_(\d+)\.pth|best_.+\.pth|last_checkpoint")
+
+
+# What MMEngine's hook writes, unlike a ``best_model.pth`` of the user's: the best so far, and those
+# published with a part of their checksum.
+_WRITTEN = re.compile(
+    r"(best_.+_)?(iter|epoch)_\d+\.pth|(best_.+_)?(iter|epoch)_\d+-[0-9a-f]{8}\.pth|last_checkpoint"
+)
 
 
 class MarkBegin(Hook):
@@ -32,8 +40,12 @@ class MarkBegin(Hook):
     def __init__(self) -> None:
         self.is_begun = False
 
-    def before_train(self, runner: Any) -> None:
-        """Note that training begins."""
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Note that training begins, with data that could be loaded."""
+        self.is_begun = True
+
+    def before_val(self, runner: Any) -> None:
+        """Note that a validation begins, which may be all that is left to do."""
         self.is_begun = True
 
     def before_test(self, runner: Any) -> None:
@@ -73,45 +85,90 @@ def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
                     each.rmdir()
 
 
+class RemoveEarlierRun(Hook):
+    """Remove the checkpoints of an earlier run from a folder, once the new run has trained.
+
+    A run that fails in its first iteration leaves the earlier one as it was. Every other file
+    stays: logs, which have a folder for each run, exports, and what users keep there. The earlier
+    run's config is overwritten if it has the same name.
+
+    Args:
+        folder: folder of the checkpoints.
+        hook: config of the run's checkpoint hook.
+    """
+
+    priority = "VERY_HIGH"  # before the first checkpoint is written
+
+    def __init__(self, folder: Path, hook: Mapping[str, Any] | None = None) -> None:
+        own = _own_names((hook or {}).get("filename_tmpl"))
+        paths = folder.iterdir() if folder.is_dir() else ()
+        self.paths = [
+            path for path in paths
+            if path.is_file() and (_WRITTEN.fullmatch(path.name) or own.fullmatch(path.name))
+        ]  # fmt: skip
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        """Remove the files once."""
+        while self.paths:
+            path = self.paths.pop()
+            if is_main_process():
+                path.unlink(missing_ok=True)
+
+
+def checkpoint_folder(cfg: Config) -> Path:
+    """Return where a run's checkpoint hook writes, the run's folder unless it has another."""
+    out_dir = ((cfg.get("default_hooks") or {}).get("checkpoint") or {}).get("out_dir")
+    work_dir = Path(cfg.work_dir)
+    if not out_dir or str(out_dir) == str(work_dir.absolute()):
+        return work_dir
+    return Path(out_dir) / work_dir.absolute().name
+
+
 def choose_checkpoint(
-    resume: str | Path | None, work_dir: Path, hook: Mapping[str, Any] | None = None
+    resume: str | Path | None,
+    folder: Path,
+    hook: Mapping[str, Any] | None = None,
+    *,
+    config: Path | None = None,
+    overwrite: bool = False,
 ) -> Path | None:
     """Return the checkpoint to resume from, if the run's folder allows that.
 
     Args:
-        resume: a checkpoint, ``NEWEST`` for the newest complete one in ``work_dir``, or None to
+        resume: a checkpoint, ``NEWEST`` for the newest complete one in ``folder``, or None to
             start from the beginning.
-        work_dir: folder of the run; nothing is written there.
+        folder: folder of the run's checkpoints; nothing is written there.
         hook: config of the run's checkpoint hook.
+        config: config of an earlier run that this one would overwrite, None if there is none.
+        overwrite: start from the beginning in place of an earlier run.
 
     Raises:
         CheckpointError: if there is no such checkpoint, or none in the folder is complete.
         ConfigError: if the run would write its checkpoints among those of another run.
     """
-    there = _checkpoints(work_dir, (hook or {}).get("filename_tmpl"))
+    if overwrite and resume is not None:
+        raise ConfigError("--resume and --overwrite contradict each other: give one")
+    there = _checkpoints(folder, (hook or {}).get("filename_tmpl"))
     names = ", ".join(there[:3]) + (f" and {len(there) - 3} more" if len(there) > 3 else "")
     if resume is None:
-        if there:
-            raise ConfigError(
-                f"{work_dir} has checkpoints of an earlier run ({names}), and new ones would lie "
-                "among them; go on from the newest with --resume, or name another --work-dir"
-            )
+        if not overwrite:
+            _check_empty(folder, names, config)
         return None
     if str(resume) == NEWEST:
-        found = newest_checkpoint(work_dir)
+        found = newest_checkpoint(folder)
         if found is None and there:
             raise CheckpointError(
-                f"--resume: none of the checkpoints in {work_dir} ({names}) is a complete "
-                "iter_N.pth or epoch_N.pth; name one with --resume CHECKPOINT, or name another "
-                "--work-dir"
+                f"--resume: none of the checkpoints in {folder} ({names}) is a complete "
+                "iter_N.pth or epoch_N.pth; name one with --resume CHECKPOINT, start from the "
+                "beginning with --overwrite, or name another --work-dir"
             )
-        if found is None:
-            print_log(f"no complete checkpoint in {work_dir} yet, starting from the beginning")
+        if found is None and process_rank() == 0:
+            print_log(f"no complete checkpoint in {folder} yet, starting from the beginning")
         return found
     path = Path(resume)
     if not path.is_file():
         raise CheckpointError(f"--resume: {describe_missing('checkpoint', path)}")
-    _check_others(path, work_dir, there)
+    _check_others(path, folder, there)
     return path
 
 
@@ -149,19 +206,37 @@ def _epoch_length(content: Mapping[str, Any]) -> int | None:
     return iterations // epochs if iterations % epochs == 0 else None
 
 
-def _checkpoints(work_dir: Path, template: str | None) -> list[str]:
+def _checkpoints(folder: Path, template: str | None) -> list[str]:
     """Return the names of checkpoints in a folder, the latest first."""
-    names = [path.name for path in work_dir.iterdir()] if work_dir.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     found = [name for name in names if _CHECKPOINT.fullmatch(name)]
-    if template:
-        own = re.compile(re.escape(template).replace(re.escape("{}"), r"\d+"))
-        found += [name for name in names if own.fullmatch(name) and name not in found]
+    own = _own_names(template)
+    found += [name for name in names if own.fullmatch(name) and name not in found]
     return sorted(found, key=lambda name: (-_number(name), name))
+
+
+def _own_names(template: str | None) -> re.Pattern[str]:
+    """Return the pattern of the names that a checkpoint hook's own template gives."""
+    return re.compile(re.escape(template or "").replace(re.escape("{}"), r"\d+"))
 
 
 def _number(name: str) -> int:
     match = _CHECKPOINT.fullmatch(name)
     return int(match[2]) if match and match[2] else -1
+
+
+def _check_empty(folder: Path, names: str, config: Path | None) -> None:
+    """Refuse a folder that has checkpoints, or else a config, of an earlier run."""
+    if names:
+        raise ConfigError(
+            f"{folder} has checkpoints of an earlier run ({names}); go on from the newest with "
+            "--resume, replace that run with --overwrite, or name another --work-dir"
+        )
+    if config is not None:
+        raise ConfigError(
+            f"{folder} has the config of an earlier run ({config.name}), but no checkpoint; start "
+            "from the beginning with --resume or --overwrite, or name another --work-dir"
+        )
 
 
 def _check_others(path: Path, work_dir: Path, there: list[str]) -> None:

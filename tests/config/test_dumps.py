@@ -143,8 +143,8 @@ def test_a_folder_with_checkpoints_is_not_begun_again(run):
     with pytest.raises(ConfigError) as error:
         train(TOYS / "toy.py", work_dir=run, options={"optim_wrapper.optimizer.lr": 0.5})
     assert str(error.value) == (
-        f"{run} has checkpoints of an earlier run (iter_12.pth, iter_8.pth, last_checkpoint), and "
-        "new ones would lie among them; go on from the newest with --resume, or name another "
+        f"{run} has checkpoints of an earlier run (iter_12.pth, iter_8.pth, last_checkpoint); go "
+        "on from the newest with --resume, replace that run with --overwrite, or name another "
         "--work-dir"
     )
     assert files(run) == before

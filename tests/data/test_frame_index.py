@@ -75,7 +75,9 @@ def test_scenes_by_name_or_split(small_index):
     assert index.scene_rows(["scene-0061", "scene-0103"]).tolist() == [0, 1]
     assert index.scene_rows("mini_train").tolist() == [1]
     assert index.scene_rows("mini_val").tolist() == [0]
-    with pytest.raises(ValueError, match="no scene or split 'scene-0062' .* mean 'scene-0061'"):
+    with pytest.raises(
+        ValueError, match="no scene or split 'scene-0062'; did you mean 'scene-0061'"
+    ):
         index.scene_rows(["scene-0062"])
     with pytest.raises(ValueError, match="did you mean 'mini_train'"):
         index.scene_rows("mini_trian")

@@ -4,8 +4,12 @@ import json
 
 import pytest
 
+from drivemim.data import ClipDataset
+from drivemim.data.detection.detection3d_dataset import FrameDetection3D
+from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import DataError
 
 
 @pytest.fixture
@@ -93,7 +97,9 @@ def test_a_drive_in_two_splits_needs_the_split(build, put_images, put_coco):
         index.scene_rows(["monday"])
     assert paths(index, ["val:monday"]) == ["1.jpg"]
     assert paths(index, ["train:monday", "val:monday"]) == ["0.jpg", "1.jpg"]
-    with pytest.raises(ValueError, match="no scene or split 'val:monda' .* mean 'val:monday'"):
+    with pytest.raises(
+        ValueError, match="no scene or split 'val:monda'; did you mean 'val:monday'"
+    ):
         index.scene_rows("val:monda")
 
 
@@ -127,6 +133,49 @@ def test_a_missing_official_split_names_existing_scenes(build, put_images, put_c
     put_images(*(f"data/s{number}/0.jpg" for number in range(10)))
     with pytest.raises(ValueError, match="'s5' and 4 more; scenes=None"):
         build().scene_rows("mini_val")
+
+
+def test_only_names_that_select_something_are_suggested(build, put_images, put_coco):
+    """An index of nuScenes' mini part has scenes of train and val, and none of test."""
+    put_images("data/0.jpg")
+    sequence = {"file_name": "0.jpg", "sequence": "scene-0061", "frame": 0}
+    index = build(put_coco("data/mine.json", [sequence]))
+    with pytest.raises(ValueError, match="no scene or split 'training'") as error:
+        index.scene_rows("training")
+    assert str(error.value) == (
+        f"scenes: {index.path} has no scene or split 'training'; did you mean 'train'? It has the "
+        "split 'mine', and scenes of the nuScenes splits 'train', 'mini_train', 'train_detect'; "
+        "scenes=None takes all"
+    )
+    for name in ("tests", "vall"):  # like 'test' and 'val', in which nothing is
+        with pytest.raises(ValueError, match=rf"no scene or split '{name}'\. It has the split"):
+            index.scene_rows(name)
+
+
+@pytest.mark.parametrize("nothing", [[], (), ""])
+def test_an_empty_selection_is_refused_wherever_scenes_are_selected(
+    build, put_images, put_coco, nothing
+):
+    put_images("data/a/0.jpg")
+    path = build(put_coco("data/train.json", ["a/0.jpg"])).path
+    match = "no scene or split ''" if nothing == "" else "selects nothing of"
+    for select in (
+        lambda: FrameIndex.open(path).scene_rows(nothing),
+        lambda: ClipDataset(index=path, image_size=(8, 8), scenes=nothing),
+        lambda: FrameDetection(index=path, filters={}, scenes=nothing),
+        lambda: FrameDetection3D(index=path, filters={}, scenes=nothing),
+    ):
+        with pytest.raises(DataError, match=rf"{match}.* It has the split 'train'; scenes=None"):
+            select()
+
+
+def test_a_number_is_not_a_name(build, put_images):
+    put_images("data/61/0.jpg")
+    index = build()
+    assert index.scene_rows("61").tolist() == index.scene_rows(":61").tolist() == [0]
+    for number in (61, [61]):  # what --cfg-options makes of it
+        with pytest.raises(DataError, match=r"scenes: 61 \(int\) is not a name; write it in quo"):
+            index.scene_rows(number)
 
 
 def test_camvid_cut_within_its_folder(real_data, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,13 +37,21 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
         rows of the scenes, ascending.
 
     Raises:
-        DataError: if a name is unknown or ambiguous, or no scene of an official split is in the
-            index.
+        DataError: if there is no name, a name is unknown or ambiguous, or no scene of an official
+            split is in the index.
     """
     names = _SceneNames(index)
     if scenes is None:
         return np.arange(len(index.scenes))
-    wanted = [scenes] if isinstance(scenes, str) else list(scenes)
+    wanted = [scenes] if isinstance(scenes, str) or not isinstance(scenes, Iterable) else [*scenes]
+    for name in wanted:
+        if not isinstance(name, str):
+            raise DataError(
+                f"scenes: {name!r} ({type(name).__name__}) is not a name; write it in quotes in "
+                "the config, or as SPLIT:NAME (:NAME if it has no split)"
+            )
+    if not wanted:
+        raise DataError(f"scenes={scenes!r} selects nothing of {index.path}. {names.describe()}")
     rows = {row for name in wanted for row in names.rows(name)}
     return np.array(sorted(rows), np.int64)
 
@@ -91,33 +99,48 @@ class _SceneNames:
             )
         return self._official(name)
 
-    def _contents(self) -> str:
+    def describe(self) -> str:
         """Describe the names that can be selected: the splits, else the first scenes."""
         if self.splits:
-            return f"the {_listed('split', list(self.splits))}"
-        return f"no splits, and the {_listed('scene', list(self.scenes))}"
+            contents = f"the {_listed('split', list(self.splits))}"
+        else:
+            contents = f"no splits, and the {_listed('scene', list(self.scenes))}"
+        official = [split for split in self._official_splits() if split not in self.splits]
+        there = f", and scenes of the nuScenes {_listed('split', official)}" if official else ""
+        return f"It has {contents}{there}; scenes=None takes all"
+
+    def _official_splits(self) -> dict[str, list[str]]:
+        """Return the names of the index's scenes by official split, without empty splits."""
+        named = {
+            split: [name for name in names if name in self.scenes]
+            for split, names in _official_scenes().items()
+        }
+        return {split: names for split, names in named.items() if names}
 
     def _official(self, split: str) -> list[int]:
         """Return the scenes of an official nuScenes split."""
-        # Imported at first use: importing the devkit takes seconds and loads matplotlib.
-        from nuscenes.utils.splits import create_splits_scenes
+        official = self._official_splits()
+        if split in official:
+            return [row for name in official[split] for row in self.rows(name)]
+        if split in _official_scenes():
+            raise DataError(
+                f"scenes: {self.path} has no scene of the nuScenes split {split!r}. "
+                f"{self.describe()}"
+            )
+        known = {*official, *self.scenes, *self.splits, *self.qualified}
+        hint = did_you_mean(split, known) or "."
+        raise DataError(
+            f"scenes: {self.path} has no scene or split {split!r}{hint} {self.describe()}"
+        )
 
-        official: dict[str, list[str]] = create_splits_scenes()
-        if split not in official:
-            known = {*official, *self.scenes, *self.splits, *self.qualified}
-            raise DataError(
-                f"scenes: {self.path} has no scene or split {split!r} (its splits: "
-                f"{', '.join(self.splits) or 'none'}), and neither has nuScenes "
-                f"({', '.join(official)}){did_you_mean(split, known)}"
-            )
-        listed = [name for name in official[split] if name in self.scenes]
-        rows = [row for name in listed for row in self.rows(name)]
-        if not rows:
-            raise DataError(
-                f"scenes: {self.path} has no scene of the nuScenes split {split!r}. It has "
-                f"{self._contents()}; scenes=None takes all"
-            )
-        return rows
+
+def _official_scenes() -> dict[str, list[str]]:
+    """Return the names of the scenes of every official nuScenes split."""
+    # Imported at first use: importing the devkit takes seconds and loads matplotlib.
+    from nuscenes.utils.splits import create_splits_scenes
+
+    splits: dict[str, list[str]] = create_splits_scenes()
+    return splits
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

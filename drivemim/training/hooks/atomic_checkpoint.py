@@ -88,6 +88,46 @@ class AtomicCheckpoint(CheckpointHook):
         with self._writing():
             super().after_val_epoch(runner, metrics)
 
+    def save_between(self, runner: Any, number: int, *, epoch: int, iteration: int) -> None:
+        """Save a checkpoint that no interval asks for, like those that one does.
+
+        It counts among ``max_keep_ckpts``, in resumed runs, too.
+
+        Args:
+            runner: the run.
+            number: number in the name of the file: of the iterations, or of the epochs.
+            epoch: epochs that ended.
+            iteration: iterations that ended.
+
+        Raises:
+            CheckpointError: if it cannot be written; the previous one is intact.
+        """
+        path = Path(self.out_dir) / self.filename_tmpl.format(number)
+        previous: list[Path] = []
+        if self.max_keep_ckpts > 0 and number not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                oldest = self.keep_ckpt_ids.popleft()
+                previous.append(Path(self.out_dir) / self.filename_tmpl.format(oldest))
+            self.keep_ckpt_ids.append(number)
+            runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        self.last_ckpt = str(path)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        with self._writing():
+            runner.save_checkpoint(
+                self.out_dir,
+                path.name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta={"epoch": epoch, "iter": iteration},
+                backend_args=self.backend_args,
+                **self.args,
+            )
+            if is_main_process():
+                write_bytes(Path(runner.work_dir) / "last_checkpoint", self.last_ckpt.encode())
+        if is_main_process():
+            for each in previous:
+                each.unlink(missing_ok=True)
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:

@@ -25,6 +25,7 @@ class AverageLosses(Hook):
             return
         names = sorted(outputs)
         device = torch.as_tensor(outputs[names[0]]).device
-        values = torch.tensor([float(outputs[name]) for name in names], device=device)
+        means = [float(torch.as_tensor(outputs[name]).detach()) for name in names]
+        values = torch.tensor(means, device=device)
         dist.all_reduce(values, op="mean")
         outputs.update(zip(names, values, strict=True))

@@ -1,0 +1,126 @@
+"""Where a run starts: its checkpoint, its seed, and whether anything is left to train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from drivemim import compat
+from drivemim.config.dumps import dump_path, is_dump_file
+from drivemim.errors import MOST_SEED, ConfigError, check_range
+from drivemim.option_words import as_spoken
+from drivemim.training.hooks.stop_on_signal import PENDING
+from drivemim.training.hooks.strict_load import StrictLoad
+from drivemim.training.training_length import training_length
+from drivemim.training.work_dir import (
+    NEWEST,
+    RemoveEarlierRun,
+    checkpoint_folder,
+    choose_checkpoint,
+    read_progress,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartPoint:
+    """The beginning of a run, or where it goes on.
+
+    Attributes:
+        checkpoint: the checkpoint to resume from, None for a new run.
+        trained: how far it was trained; see ``read_progress``.
+        hooks: hooks that the run needs for it.
+    """
+
+    checkpoint: Path | None
+    trained: Mapping[str, Any]
+    hooks: tuple[Hook, ...] = ()
+
+
+def choose_start(
+    cfg: Config, resume: bool | str | Path | None, overwrite: bool, seed: int | None
+) -> StartPoint:
+    """Choose the checkpoint to resume from, and set the seed of the run in its config.
+
+    Args:
+        cfg: config of the run.
+        resume: see ``drivemim.training.run.train``.
+        overwrite: likewise.
+        seed: seed to use in place of the config's.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint, or none in the folder is complete.
+        ConfigError: if the folder has an earlier run and neither option is given, or the seed is
+            another one than the checkpoint's.
+    """
+    if isinstance(resume, bool):
+        resume = NEWEST if resume else None
+    if resume is None and cfg.get("resume"):  # same meaning as in MMEngine
+        resume = cfg.get("load_from") or NEWEST
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint")
+    folder, dump = checkpoint_folder(cfg), dump_path(cfg, cfg.work_dir)
+    is_read = dump.exists() and dump.samefile(cfg.filename)
+    checkpoint = choose_checkpoint(
+        resume,
+        folder,
+        hook,
+        config=dump if is_dump_file(dump) and not is_read else None,
+        overwrite=overwrite,
+    )
+    trained = {} if checkpoint is None else read_progress(checkpoint)
+    cfg.randomness = {
+        **(cfg.get("randomness") or {}),
+        "seed": _choose_seed(cfg, seed, checkpoint, trained),
+    }
+    hooks = (RemoveEarlierRun(folder, hook),) if overwrite else ()
+    return StartPoint(checkpoint=checkpoint, trained=trained, hooks=hooks)
+
+
+def compare_complete(runner: Runner, checkpoint: str | Path, line: str) -> None:
+    """Print that a run is complete; refuse its checkpoint if it is not of the config's model."""
+    content = compat.read_checkpoint(checkpoint)
+    content.pop("optimizer", None)  # No step follows that could spread its numbers.
+    StrictLoad().after_load_checkpoint(runner, content)
+    if is_main_process():
+        print_log(as_spoken(line))
+
+
+def _choose_seed(
+    cfg: Config, seed: int | None, checkpoint: Path | None, trained: Mapping[str, Any]
+) -> int:
+    configured = (cfg.get("randomness") or {}).get("seed")
+    chosen = seed if seed is not None else configured
+    if (known := trained.get("seed")) is not None:
+        if seed is not None and seed != known:
+            raise ConfigError(
+                f"--seed {seed}, but {checkpoint} was trained with seed {known}; leave --seed out"
+            )
+        chosen = known
+    check_range("randomness.seed" if seed is None else "--seed", chosen or 0, 0, MOST_SEED)
+    return int(chosen or 0)
+
+
+def describe_complete(cfg: Config, start: StartPoint) -> str | None:
+    """Return a message if nothing is left to train; scripts may always pass ``--resume``."""
+    length = training_length(cfg)
+    checkpoint, trained = start.checkpoint, start.trained
+    is_pending = trained.get(PENDING) and cfg.get("val_cfg") is not None
+    if checkpoint is None or length is None or is_pending:
+        return None
+    unit, done = ("epoch", trained["epoch"]) if length.by_epoch else ("iteration", trained["iter"])
+    if length.by_epoch and (epoch_length := trained.get("epoch_length")):
+        # Checkpoints by iteration count the epoch that has begun, even after its last iteration.
+        done = max(done, trained["iter"] // epoch_length)
+    if done < length.units:
+        return None
+    return (
+        f"The run is complete: {checkpoint} is of {unit} {done}, and {length.key}={length.units}. "
+        f"Nothing was trained. To train longer, {length.to_train_longer()}"
+    )
