@@ -164,8 +164,8 @@ def one_line_errors(launcher: str = "none") -> Iterator[None]:
         sys.exit(f"rank {rank}: {line}" if rank else line)
     except Exception as error:
         let_rank_zero_report(launcher)  # whose end may be the reason
-        if isinstance(error, RuntimeError) and (line := describe_killed_worker(error)):
-            sys.exit(line)
+        if isinstance(error, RuntimeError) and (killed := describe_killed_worker(error)):
+            sys.exit(killed)
         raise
 
 
