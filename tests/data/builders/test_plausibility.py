@@ -9,12 +9,16 @@ import pytest
 from drivemim.data.index.arrow import strings
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.builders.plausibility import (
+    ENOUGH_BOXES,
     check_camera_rotations,
-    check_intrinsics,
-    check_principal_points,
     check_relative,
     check_upright_rotations,
 )
+from drivemim.data.index.builders.plausible_intrinsics import (
+    check_intrinsics,
+    check_principal_points,
+)
+from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.frame_index import FrameIndex
 
 
@@ -139,7 +143,8 @@ def test_a_camera_that_is_mounted_on_its_side_is_a_warning(tables, write, tmp_pa
 def test_upright_rotations_by_hand(tmp_path):
     def check(rotations):
         tokens = strings([str(number) for number in range(len(rotations))])
-        check_upright_rotations(tmp_path, "ego_pose", tokens, np.array(rotations, float))
+        rows = SourceRows.of_table(tmp_path, "ego_pose", tokens)
+        check_upright_rotations(rows, np.array(rotations, float))
 
     half = np.sqrt(0.5)
     east, north = [half, 0, 0, half], [1, 0, 0, 0]
@@ -160,7 +165,8 @@ def test_a_twice_smaller_image_is_refused_by_its_principal_point_on_the_edge(tmp
 
     def check(center, size, images=(True, True)):
         args = np.array(center, float), np.array(size), np.array(images)
-        check_principal_points(tmp_path, strings(["a", "b"]), *args)
+        rows = SourceRows.of_table(tmp_path, "sample_data", strings(["a", "b"]))
+        check_principal_points(rows, *args)
         text = caplog.text
         caplog.clear()
         return text
@@ -185,7 +191,8 @@ def test_a_twice_smaller_image_is_refused_by_its_principal_point_on_the_edge(tmp
 
 def _check_cameras(tmp_path, *rotations):
     tokens = strings([str(number) for number in range(len(rotations))])
-    check_camera_rotations(tmp_path, tokens, np.array(rotations, float))
+    rows = SourceRows.of_table(tmp_path, "calibrated_sensor", tokens)
+    check_camera_rotations(rows, np.array(rotations, float))
 
 
 def test_cameras_that_look_down_or_up_are_not_taken_for_another_convention(tmp_path, caplog):
@@ -271,7 +278,9 @@ def test_boxes_that_lie_are_refused_only_if_there_are_enough(tmp_path, caplog):
     def check(rotations, table="sample_annotation"):
         caplog.clear()
         tokens = strings([str(number) for number in range(len(rotations))])
-        check_upright_rotations(tmp_path, table, tokens, np.array(rotations, float))
+        rows = SourceRows.of_table(tmp_path, table, tokens)
+        enough = {"sample_annotation": ENOUGH_BOXES, "ego_pose": 1}[table]
+        check_upright_rotations(rows, np.array(rotations, float), enough)
         return caplog.text
 
     upright, lying, east = [1, 0, 0, 0], [_HALF, _HALF, 0, 0], [_HALF, 0, 0, _HALF]
@@ -303,7 +312,8 @@ def test_swapped_centers_are_warned_of(tmp_path, caplog):
     def check(center, size):
         caplog.clear()
         args = np.array(center, float), np.array(size), np.ones(len(size), bool)
-        check_principal_points(tmp_path, strings(["a", "b"][: len(size)]), *args)
+        tokens = strings(["a", "b"][: len(size)])
+        check_principal_points(SourceRows.of_table(tmp_path, "sample_data", tokens), *args)
         return caplog.text
 
     # 450 and 800 are 28 % and 89 % of 1600 x 900; 800 and 450 are its middle.
@@ -324,7 +334,8 @@ def test_focal_lengths_that_differ_are_warned_of(tmp_path, caplog):
     def check(*focal):
         caplog.clear()
         matrices = np.array([[[fx, 0, 800], [0, fy, 450], [0, 0, 1]] for fx, fy in focal], float)
-        check_intrinsics(tmp_path, strings(["a", "b"][: len(focal)]), matrices)
+        tokens = strings(["a", "b"][: len(focal)])
+        check_intrinsics(SourceRows.of_table(tmp_path, "calibrated_sensor", tokens), matrices)
         return caplog.text
 
     said = check((1266, 1266), (1266, 126.6))
@@ -353,7 +364,8 @@ def test_an_ego_that_drives_uphill_is_upright(tmp_path):
     # Pitched by 20 degrees, and rolled by 15.
     pitched, rolled = np.radians(20) / 2, np.radians(15) / 2
     rotations = [[np.cos(pitched), 0, np.sin(pitched), 0], [np.cos(rolled), np.sin(rolled), 0, 0]]
-    check_upright_rotations(tmp_path, "ego_pose", strings(["a", "b"]), np.array(rotations))
+    rows = SourceRows.of_table(tmp_path, "ego_pose", strings(["a", "b"]))
+    check_upright_rotations(rows, np.array(rotations))
 
 
 def test_rear_cameras_upside_down_are_not_taken_for_xyzw(tmp_path, caplog):
