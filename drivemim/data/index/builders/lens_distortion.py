@@ -26,7 +26,7 @@ class Lens:
 
     Attributes:
         row: its row among the source's calibrations.
-        camera: name of the camera.
+        camera: name of the camera, if the row has another name; else empty.
         intrinsics_33: of the ideal camera, pixels.
         coefficients: OpenCV's k1, k2, p1, p2, k3, ...; empty for an ideal lens.
         size: width and height of the images, pixels.
@@ -79,7 +79,8 @@ def refuse_distortion(
     if worst is not None:
         intrinsics, distortion = names
         raise DataError(
-            f"{rows.file(worst.row)}: {rows.name(worst.row)} ({worst.camera}) has {distortion} "
+            f"{rows.file(worst.row)}: {rows.name(worst.row)}"
+            f"{f' ({worst.camera})' if worst.camera else ''} has {distortion} "
             f"{list(worst.coefficients)}, which moves pixels{shift}; boxes are projected through "
             f"an ideal camera. Rectify the images (cv2.undistort) and write the new {intrinsics} "
             f"with a {distortion} of zeros; if the images are rectified already and the "

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from drivemim.array_types import Bools, Floats
+from drivemim.array_types import Bools, Floats, Ints
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.errors import DataError
+from drivemim.geometry.poses import quaternion_to_matrix
 
 _UPRIGHT = float(np.cos(np.radians(45)))
 """Cosine of the largest angle at which an axis counts as vertical: rigs pitch and roll."""
@@ -23,6 +24,10 @@ ENOUGH_BOXES = 10
 """Fewest boxes that are evidence of their convention; a few objects lie on their side."""
 _WIDE = 1.3
 """Width over length of vehicles above which the two are probably swapped."""
+_STEP, _ENOUGH_STEPS = 500_000, 4
+"""Microseconds between poses that are compared with the direction of motion, and their number."""
+_DRIVING, _SIDEWAYS = 2.0, 45.0
+"""Speed in m/s above which an ego drives, and angle in degrees that is not along its x axis."""
 _VEHICLES = frozenset({"vehicle", "car", "truck", "bus"})
 _FORMAT = "rotations are w, x, y, z"
 _LEVELLER = 15.0
@@ -178,6 +183,37 @@ def check_upright_rotations(rows: SourceRows, rotation_R4: Floats, enough: int =
     _log.warning(
         "%s. Unless they lie so, write rotations to a frame with z up, as w, x, y, z", found
     )
+
+
+def warn_of_sideways_motion(source: str, times_P: Ints, poses_P7: Floats) -> None:
+    """Warn if the ego does not drive along its x axis: axes may be others, or poses inverse.
+
+    Args:
+        source: what has the poses.
+        times_P: microseconds, ascending.
+        poses_P7: ego to world: translation in metres and quaternion w x y z.
+    """
+    steps = np.arange(times_P[0], times_P[-1], _STEP)
+    chosen = np.unique(np.searchsorted(times_P, steps))
+    times, poses = times_P[chosen], poses_P7[chosen]
+    moved = np.diff(poses[:, :2], axis=0)
+    driving = np.linalg.norm(moved, axis=1) > _DRIVING * np.diff(times) / 1e6
+    if np.count_nonzero(driving) < _ENOUGH_STEPS:
+        return
+    ahead = quaternion_to_matrix(poses[:-1, 3:])[driving, :2, 0]
+    moved = moved[driving]
+    turned = np.arctan2(
+        ahead[:, 0] * moved[:, 1] - ahead[:, 1] * moved[:, 0], (ahead * moved).sum(axis=1)
+    )
+    angle = float(np.degrees(np.median(np.abs(turned))))
+    if angle > _SIDEWAYS:
+        _log.warning(
+            "%s: the ego moves %.0f degrees (median) away from its x axis. Unless it drives so, "
+            "write poses from the ego (x ahead, y left, z up) to the world, rotations as w, x, y, "
+            "z; camera poses must refer to the same ego axes",
+            source,
+            angle,
+        )
 
 
 def warn_of_wide_vehicles(

@@ -1,8 +1,9 @@
-"""Names of a source's rows, as messages give them: file and token, or file and line."""
+"""Names of a source's rows, as messages give them (file and token or line), and problem lists."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,29 @@ class SourceRows:
             count = int(np.count_nonzero(wrong))
             more = f" ({count} such rows)" if count > 1 else ""
             raise DataError(f"{self.file(row)}: {self.name(row)} {problem}{more}")
+
+
+class ProblemList:
+    """Problems of a source, so that one run reports all of them.
+
+    Attributes:
+        found: the problems, each one line with its file and row.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def add(self, problem: str) -> None:
+        """Add a problem."""
+        self.found.append(problem)
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Add the problem that the block raises, and go on after the block."""
+        try:
+            yield
+        except (DataError, FileNotFoundError) as error:
+            self.found.append(str(error))
