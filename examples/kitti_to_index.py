@@ -1,9 +1,7 @@
 """Index synced drives of KITTI raw: python examples/kitti_to_index.py KITTI/2011_09_26 OUT.arrow.
 
-The ego frame is that of the inertial sensor. See Geiger et al., "Vision meets Robotics", IJRR 2013.
+The ego frame is on the ground below the inertial sensor (Geiger et al., KITTI, IJRR 2013).
 """
-
-from __future__ import annotations
 
 import sys
 from collections import defaultdict
@@ -16,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 import drivemim
 
-EARTH_RADIUS = 6378137.0  # metres
+EARTH_RADIUS, IMU_HEIGHT = 6378137.0, 0.93  # metres
 
 
 def main(date: Path, out: Path) -> None:
@@ -24,7 +22,8 @@ def main(date: Path, out: Path) -> None:
     builder = drivemim.IndexBuilder(date, lidar_values=4)
     lenses = read_calibration(date / "calib_cam_to_cam.txt")
     velo, imu = (read_calibration(date / f"calib_{k}.txt") for k in ("velo_to_cam", "imu_to_velo"))
-    velo_to_imu = np.linalg.inv(rigid(imu["R"], imu["T"]))
+    imu_to_ego = rigid(np.eye(3), np.array([0, 0, IMU_HEIGHT]))
+    velo_to_ego = imu_to_ego @ np.linalg.inv(rigid(imu["R"], imu["T"]))
     velo_to_first = rigid(lenses["R_rect_00"], np.zeros(3)) @ rigid(velo["R"], velo["T"])
     for drive in sorted(date.glob("*_drive_*_sync")):
         scene = builder.add_scene(drive.name)
@@ -32,16 +31,16 @@ def main(date: Path, out: Path) -> None:
         for number, name in (("02", "left"), ("03", "right")):
             projection = lenses[f"P_rect_{number}"].reshape(3, 4)
             shift = np.linalg.solve(projection[:, :3], projection[:, 3])  # from the first camera
-            mount = velo_to_imu @ np.linalg.inv(rigid(np.eye(3), shift) @ velo_to_first)
+            mount = velo_to_ego @ np.linalg.inv(rigid(np.eye(3), shift) @ velo_to_first)
             size = [int(each) for each in lenses[f"S_rect_{number}"]]
             scene.add_camera(name, intrinsics=projection[:, :3], size=size, camera_to_ego=mount)
             for image, time in timed(drive / f"image_{number}"):
                 scene.add_frame(name, image, time)
-        scene.add_lidar(velo_to_imu)
+        scene.add_lidar(velo_to_ego)
         for sweep, time in timed(drive / "velodyne_points"):
             scene.add_sweep(sweep, time)
         if (drive / "tracklet_labels.xml").exists():
-            add_tracklets(scene, drive, velo_to_imu)
+            add_tracklets(scene, drive, velo_to_ego)
     print(builder.write(out))
 
 
@@ -74,11 +73,12 @@ def read_poses(folder: Path) -> tuple[Any, Any]:
     poses[:, :3, 3] = np.stack([scale * longitude, north, packets[:, 2]], axis=1)
     poses[:, :3, 3] -= poses[0, :3, 3].copy()
     poses[:, :3, :3] = Rotation.from_euler("xyz", packets[:, 3:]).as_matrix()  # roll, pitch, yaw
+    poses[:, :3, 3] -= IMU_HEIGHT * poses[:, :3, 2]
     times, rows = np.unique([time for _, time in found], return_index=True)
     return times, poses[rows]
 
 
-def add_tracklets(scene: drivemim.RecordedScene, drive: Path, velo_to_imu: Any) -> None:
+def add_tracklets(scene: drivemim.RecordedScene, drive: Path, velo_to_ego: Any) -> None:
     """Add the boxes of every left image; tracklets are in the lidar's frame."""
     boxes = defaultdict(list)
     root = ElementTree.parse(drive / "tracklet_labels.xml").getroot()
@@ -92,7 +92,7 @@ def add_tracklets(scene: drivemim.RecordedScene, drive: Path, velo_to_imu: Any) 
     for image, time in timed(drive / "image_02"):
         names = ("tracks", "categories", "centers", "sizes", "rotations")
         found: Any = dict(zip(names, zip(*boxes[int(image.stem)], strict=True), strict=False))
-        scene.add_boxes(time, **found, frame=scene.pose_at(time) @ velo_to_imu)
+        scene.add_boxes(time, **found, frame=scene.pose_at(time) @ velo_to_ego)
 
 
 if __name__ == "__main__":

@@ -255,6 +255,7 @@ def _check_cameras(builder: IndexBuilder) -> None:
     plausibility.check_camera_rotations(
         rows, rotation, as_written=builder.camera_rotations_as_written
     )
+    plausibility.warn_of_low_cameras(rows, np.array([camera.mount[2] for camera in cameras]))
 
 
 def _check_principal_points(builder: IndexBuilder) -> None:

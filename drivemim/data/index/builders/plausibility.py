@@ -24,6 +24,8 @@ ENOUGH_BOXES = 10
 """Fewest boxes that are evidence of their convention; a few objects lie on their side."""
 _WIDE = 1.3
 """Width over length of vehicles above which the two are probably swapped."""
+_LOWEST = 0.3
+"""Height in metres above the ground of a camera that is mounted low."""
 _STEP, _ENOUGH_STEPS = 500_000, 4
 """Microseconds between poses that are compared with the direction of motion, and their number."""
 _DRIVING, _SIDEWAYS = 2.0, 45.0
@@ -183,6 +185,25 @@ def check_upright_rotations(rows: SourceRows, rotation_R4: Floats, enough: int =
     _log.warning(
         "%s. Unless they lie so, write rotations to a frame with z up, as w, x, y, z", found
     )
+
+
+def warn_of_low_cameras(rows: SourceRows, height_C: Floats) -> None:
+    """Warn if no camera is above the ego's origin, which is then not on the ground.
+
+    Args:
+        rows: names of the cameras.
+        height_C: z in the ego frame, metres.
+    """
+    if len(height_C) and height_C.max() < _LOWEST:
+        row = int(height_C.argmax())
+        _log.warning(
+            "%s: the highest camera, %s, is at z = %.2f m in the ego frame. The ego's origin must "
+            "be on the ground (below the rear axle, for example): masks that follow the ground "
+            "assume it at z = 0",
+            rows.file(row),
+            rows.name(row),
+            height_C[row],
+        )
 
 
 def warn_of_sideways_motion(source: str, times_P: Ints, poses_P7: Floats) -> None:

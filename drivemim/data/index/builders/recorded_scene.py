@@ -182,7 +182,7 @@ class RecordedScene:
 
     @speaks_python
     def add_sweep(self, file: str | Path, timestamp: int, *, pose: ArrayLike | None = None) -> None:
-        """Add a lidar sweep: a sample gets the nearest one, at most 0.06 s away.
+        """Add a lidar sweep: a sample gets the nearest one, at most 0.1 s away.
 
         Args:
             file: ``.npy`` with an array (P, 3 or more) of x, y, z in the lidar's frame, metres, or

@@ -144,12 +144,15 @@ def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: in
             f"({len(far)} such boxes); use whole microseconds of one clock"
         )
     if not part.samples.annotated.any():
+        off = np.abs(times[nearest(times, moments, limit)] - moments)
         _log.warning(
-            "%s: scene %r has no image within %g s of an annotated moment, so that detectors have "
-            "no labelled image of it",
+            "%s: scene %r has no image within %g s of an annotated moment (the nearest is %.3f s "
+            "away), so that no image of it counts as annotated. If the boxes belong to images, "
+            "give them the timestamps of these",
             box_rows(scene).file(0),
             scene.name,
             NEAREST / 1e6,
+            off.min() / 1e6,
         )
 
 

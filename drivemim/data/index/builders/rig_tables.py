@@ -138,13 +138,13 @@ def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) ->
     for separator in (";", "\t"):
         if len(header) == 1 and separator in header[0]:
             raise DataError(f"{names}; they are separated by {separator!r}: use commas")
-    if twice := [name for name in header if list(header).count(name) > 1]:
-        raise DataError(f"{path} has the column {twice[0]!r} twice; remove one")
     if missing := [name for name in required if name not in header]:
         near = did_you_mean(missing[0], [name for name in header if name not in required])
         raise DataError(
             f"{names}; it has no {', '.join(missing)} (it is {','.join(header)!r}){near}"
         )
+    if twice := [name for name in header if list(header).count(name) > 1]:
+        raise DataError(f"{path} has the column {twice[0]!r} twice; remove one")
 
 
 def read_poses(path: Path, problems: ProblemList) -> tuple[Ints, Floats, SourceRows] | None:
@@ -262,9 +262,8 @@ def _listed_timestamps(
     for row, name in enumerate(table.columns["file"]):
         where = f"{path}: line {table.lines[row]}"
         if name not in files:
-            problems.add(
-                f"{where}: there is no file {path.parent / name}{did_you_mean(name, files)}"
-            )
+            hint = did_you_mean(name, files)
+            problems.add(f"{where} names {path.parent / name}, which does not exist{hint}")
         elif name in known:
             problems.add(f"{where} lists {name} a second time")
         known[name] = int(times[row])

@@ -14,9 +14,9 @@ import numpy as np
 from drivemim.array_types import Bools, Ints
 from drivemim.data.index.builders.nuscenes_boxes import MAX_TIME_DIFFERENCE
 
-NEAREST = 60_000
-"""Maximum microseconds between a sample and its keyframes or its lidar sweep: sensors of 10 Hz
-that are not synchronised are up to half of 0.1 s away, and a little jitter."""
+NEAREST = 100_000
+"""Maximum microseconds between a sample and its keyframes or its lidar sweep: the time of a lidar's
+turn, as annotations may have the time of its end. Images at 10 Hz are at most half of that away."""
 LONGEST_STRETCH = round(MAX_TIME_DIFFERENCE * 1e6)
 """Maximum microseconds between two annotated moments between which boxes are interpolated."""
 _PART = 0.9
