@@ -29,7 +29,7 @@ from drivemim.data.index.frame_index import FrameIndex, IndexInfo, check_out, wr
 from drivemim.data.index.source_files import fingerprints
 from drivemim.errors import DataError
 from drivemim.files import plain_path
-from drivemim.option_words import speaks_python
+from drivemim.option_words import as_spoken, speaks_python
 
 FEWEST_VALUES = 3
 """x, y and z of a lidar point."""
@@ -119,7 +119,7 @@ class IndexBuilder:
     @speaks_python
     def check(self) -> list[str]:
         """Return every problem for which :meth:`write` would refuse the recording."""
-        return recording_problems(self)
+        return [as_spoken(problem) for problem in recording_problems(self)]
 
     @speaks_python
     def write(self, path: str | Path) -> FrameIndex:

@@ -35,6 +35,8 @@ from drivemim.files import RealPaths, path_from, why_unreadable
 from drivemim.geometry.poses import pose_from_vector
 from drivemim.option_words import speaks_python
 
+Values = Sequence[Any] | NDArray[Any]
+
 
 class RecordedScene:
     """A scene to index; ``IndexBuilder.add_scene`` makes it.
@@ -87,9 +89,9 @@ class RecordedScene:
         name: str,
         *,
         intrinsics: ArrayLike,
-        size: Sequence[int],
+        size: Values,
         camera_to_ego: ArrayLike,
-        distortion: Sequence[float] = (),
+        distortion: Values = (),
         source: str | None = None,
     ) -> None:
         """Add a camera with its calibration.
@@ -209,14 +211,14 @@ class RecordedScene:
         self,
         timestamp: int,
         *,
-        tracks: Sequence[str | int] = (),
-        categories: Sequence[str] = (),
+        tracks: Values = (),
+        categories: Values = (),
         centers: ArrayLike = (),
         sizes: ArrayLike = (),
         rotations: ArrayLike = (),
-        attributes: Sequence[str] | None = None,
-        visibility: Sequence[int] | None = None,
-        lidar_points: Sequence[int] | None = None,
+        attributes: Values | None = None,
+        visibility: Values | None = None,
+        lidar_points: Values | None = None,
         frame: ArrayLike | None = None,
         rows: SourceRows | None = None,
     ) -> None:
@@ -246,10 +248,10 @@ class RecordedScene:
             f"boxes of scene {self.name!r} at {time}", lambda row: f"box {row}"
         )
         columns = {
-            "categories": categories,
-            "attributes": [""] * count if attributes is None else attributes,
-            "visibility": [0] * count if visibility is None else visibility,
-            "lidar_points": [-1] * count if lidar_points is None else lidar_points,
+            "categories": [str(each) for each in categories],
+            "attributes": [""] * count if attributes is None else [str(a) for a in attributes],
+            "visibility": [0] * count if visibility is None else list(visibility),
+            "lidar_points": [-1] * count if lidar_points is None else list(lidar_points),
         }
         solids = boxes_of(centers, sizes, rotations, rows)
         if frame is not None:

@@ -136,7 +136,7 @@ def intrinsics_of(values: ArrayLike, rows: SourceRows) -> Floats:
     return given
 
 
-def size_of(values: Sequence[int], rows: SourceRows) -> tuple[int, int]:
+def size_of(values: Sequence[Any] | NDArray[Any], rows: SourceRows) -> tuple[int, int]:
     """Return width and height.
 
     Raises:
