@@ -8,7 +8,7 @@ from typing import Any
 
 from drivemim.arguments import ArgumentParser
 from drivemim.data.index.builders.frames import VIDEO_RATE
-from drivemim.data.index.builders.rig import record_rig
+from drivemim.data.index.builders.rig_folders import record_rig
 from drivemim.data.index.index_building import build_index
 
 

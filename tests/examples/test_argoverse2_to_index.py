@@ -1,6 +1,5 @@
 """The converter of Argoverse 2, on a log that is small enough to compute by hand."""
 
-import argoverse2_to_index
 import cv2
 import numpy as np
 import pyarrow as pa
@@ -8,6 +7,7 @@ import pytest
 from pyarrow import feather
 from scipy.spatial.transform import Rotation
 
+import argoverse2_to_index
 import drivemim
 from drivemim.data.boxes.ground_truth import frame_boxes
 

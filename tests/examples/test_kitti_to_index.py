@@ -1,11 +1,11 @@
 """The converter of KITTI raw, on a drive with the calibration of 2011_09_26 and made-up content."""
 
 import cv2
-import kitti_to_index
 import numpy as np
 import pytest
 
 import drivemim
+import kitti_to_index
 from drivemim.data.boxes.ground_truth import frame_boxes
 from drivemim.data.clips.clip_dataset import ClipDataset
 

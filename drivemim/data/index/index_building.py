@@ -10,7 +10,7 @@ from typing import Any, Literal
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuimages import build_nuimages_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
-from drivemim.data.index.builders.rig import build_rig_index
+from drivemim.data.index.builders.rig_folders import build_rig_index
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError, did_you_mean
 

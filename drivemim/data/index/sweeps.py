@@ -66,7 +66,7 @@ def _array(path: Path, data: bytes, sample: str) -> Floats32:
         ) from None
     if problem := _array_problem(points):
         raise DataError(f"lidar sweep {path} of sample {sample} {problem}")
-    return points[:, :3].astype(np.float32)
+    return np.asarray(points[:, :3], np.float32)
 
 
 def check_sweep(path: Path, values: int) -> None:

@@ -6,11 +6,11 @@ import re
 import cv2
 import numpy as np
 import pytest
-import rig_folders
-from rig_folders import START, STEP, STEPS, box_rows, pose_rows, write_rig, write_rows
+import toy_rigs
+from toy_rigs import START, STEP, STEPS, box_rows, pose_rows, write_rig, write_rows
 
 from drivemim.cli import index as cli
-from drivemim.data.index.builders.rig import build_rig_index, record_rig
+from drivemim.data.index.builders.rig_folders import build_rig_index, record_rig
 from drivemim.errors import DataError
 
 
@@ -29,7 +29,7 @@ def _edit(name, change):
 
 def _calibrate(**changes):
     def apply(rig):
-        document = rig_folders.calibration()
+        document = toy_rigs.calibration()
         for key, value in changes.items():
             document["cameras"]["front"][key] = value
             if value is None:
@@ -52,7 +52,7 @@ def _picture(size, name=f"front/{START}.png"):
 
 def _lidar(content, name=f"{START}.bin", calibrated=True, **values):
     def apply(rig):
-        document = rig_folders.calibration()
+        document = toy_rigs.calibration()
         if calibrated:
             document["lidar"] = {"translation": [0, 0, 2], "rotation": [1, 0, 0, 0], **values}
         (rig / "calibration.json").write_text(json.dumps(document))
@@ -62,7 +62,7 @@ def _lidar(content, name=f"{START}.bin", calibrated=True, **values):
     return apply
 
 
-POSES, BOXES = rig_folders.POSE_COLUMNS, rig_folders.BOX_COLUMNS
+POSES, BOXES = toy_rigs.POSE_COLUMNS, toy_rigs.BOX_COLUMNS
 LATE = START + (STEPS - 1) * STEP
 PROBLEMS = {
     "no poses": (lambda rig: (rig / "monday" / "poses.csv").unlink(), [

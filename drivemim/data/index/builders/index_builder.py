@@ -298,17 +298,17 @@ def _check_clocks(builder: IndexBuilder) -> None:
 def _check_ego_poses(builder: IndexBuilder) -> None:
     parts = [scene.trajectory for scene in builder.scenes if scene.trajectory]
     given = [
-        file
+        (file.path, file.pose)
         for scene in builder.scenes
         for files in (*scene.frames.values(), scene.sweeps)
         for file in files
         if file.pose is not None
     ]
-    own = SourceRows(lambda row: str(builder.root / given[row].path), lambda _: "the ego pose")
+    own = SourceRows(lambda row: str(builder.root / given[row][0]), lambda _: "the ego pose")
     rows = SourceRows.join(
         [*(part.rows for part in parts), own], [*(len(part.times_P) for part in parts), len(given)]
     )
-    poses = [*(part.poses_P7 for part in parts), *(np.atleast_2d(file.pose) for file in given)]
+    poses = [*(part.poses_P7 for part in parts), *(pose[None] for _, pose in given)]
     plausibility.check_upright_rotations(rows, np.concatenate(poses)[:, 3:])
     for part in parts:
         plausibility.warn_of_sideways_motion(part.rows.file(0), part.times_P, part.poses_P7)

@@ -247,7 +247,7 @@ class RecordedScene:
         rows = rows or SourceRows(
             f"boxes of scene {self.name!r} at {time}", lambda row: f"box {row}"
         )
-        columns = {
+        columns: dict[str, list[Any]] = {
             "categories": [str(each) for each in categories],
             "attributes": [""] * count if attributes is None else [str(a) for a in attributes],
             "visibility": [0] * count if visibility is None else list(visibility),

@@ -41,7 +41,7 @@ def _quaternion_problems(rotation_R4: Floats) -> Iterator[RowProblem]:
         yield int(row), f"has the quaternion {found} {length_words}"
 
 
-def poses_of(values: ArrayLike, rows: SourceRows) -> Floats:
+def poses_of(values: Any, rows: SourceRows) -> Floats:
     """Return poses as rows (P, 7): translation in metres and quaternion w x y z.
 
     Args:
@@ -142,7 +142,9 @@ def size_of(values: Sequence[Any] | NDArray[Any], rows: SourceRows) -> tuple[int
     Raises:
         DataError: if they are not two whole numbers above 0.
     """
-    is_pair = len(values) == 2 and all(isinstance(each, Integral) and each > 0 for each in values)
+    is_pair = len(values) == 2 and all(
+        isinstance(each, Integral) and int(each) > 0 for each in values
+    )
     if not is_pair:
         raise DataError(
             f"{rows.file(0)}: {rows.name(0)} has size {values!r}; use width and height in pixels"

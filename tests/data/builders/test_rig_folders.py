@@ -6,15 +6,15 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import rig_folders
-import town_to_rig
-from rig_folders import SPEED, START, STEP, STEPS, box_rows, pose_rows, write_rig, write_rows
+import toy_rigs
+from toy_rigs import SPEED, START, STEP, STEPS, box_rows, pose_rows, write_rig, write_rows
 
+import town_to_rig
 from drivemim.cli import index as cli
 from drivemim.data.boxes.ground_truth import frame_boxes
 from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
-from drivemim.data.index.builders.rig import build_rig_index, record_rig
+from drivemim.data.index.builders.rig_folders import build_rig_index, record_rig
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import DataError
 from drivemim.geometry.poses import quaternion_to_matrix
@@ -193,14 +193,14 @@ def test_quaternions_are_yaws(rig):
     yaw = _build(rig).boxes.rotation
     half = [np.cos(0.1), 0, 0, np.sin(0.1)]
     rows = [[*row[:-1], *(half if row[-1] else [1, 0, 0, 0])] for row in box_rows()]
-    header = [*rig_folders.BOX_COLUMNS[:-1], "qw", "qx", "qy", "qz"]
+    header = [*toy_rigs.BOX_COLUMNS[:-1], "qw", "qx", "qy", "qz"]
     write_rows(rig / "monday" / "boxes.csv", [header, *rows])
     np.testing.assert_allclose(_build(rig).boxes.rotation, yaw)
 
 
 def test_a_row_with_only_a_timestamp_is_a_moment_without_objects(rig):
     empty = [START + 2 * STEP, *[""] * 9]
-    write_rows(rig / "monday" / "boxes.csv", [rig_folders.BOX_COLUMNS, *box_rows(), empty])
+    write_rows(rig / "monday" / "boxes.csv", [toy_rigs.BOX_COLUMNS, *box_rows(), empty])
     index = _build(rig)
     assert index.samples.box_count.tolist() == [1, 0, 2]
     assert index.frames.keyframe.sum() == 6
@@ -220,7 +220,7 @@ def test_a_scene_without_boxes_is_not_annotated(rig):
 def test_scenes_of_several_roots_and_calibrations(tmp_path):
     for name in ("a", "b"):
         write_rig(tmp_path / "data" / name, ("monday", "tuesday"))
-    own = rig_folders.calibration()
+    own = toy_rigs.calibration()
     own["cameras"]["front"]["fx"] = 50
     (tmp_path / "data" / "b" / "tuesday" / "calibration.json").write_text(json.dumps(own))
     words = {"split": "val", "description": "rain at night"}
@@ -265,7 +265,7 @@ def test_timestamps_from_a_file(rig):
 def test_lidar_by_hand(rig, kind):
     folder = rig / "monday" / "lidar"
     folder.mkdir()
-    calibration = rig_folders.calibration()
+    calibration = toy_rigs.calibration()
     calibration["lidar"] = {"translation": [1, 0, 2], "rotation": [1, 0, 0, 0], "values": 4}
     (rig / "calibration.json").write_text(json.dumps(calibration))
     points = np.array([[9, -1, 0.5, 0.1], [-9, 1, 0.5, 0.2]], np.float32)
@@ -284,7 +284,7 @@ def test_lidar_by_hand(rig, kind):
 
 
 def test_distorted_images_are_refused_unless_they_are_rectified(rig):
-    calibration = rig_folders.calibration()
+    calibration = toy_rigs.calibration()
     calibration["cameras"]["front"]["distortion"] = [-0.3, 0, 0, 0, 0]
     (rig / "calibration.json").write_text(json.dumps(calibration))
     with pytest.raises(
@@ -297,7 +297,7 @@ def test_distorted_images_are_refused_unless_they_are_rectified(rig):
 def test_an_index_of_changed_files_is_refused_and_its_command_builds_it_again(rig, monkeypatch):
     index = _build(rig)
     rows = [*pose_rows(), [START + 1_000_000, 11, 0, 0, 1, 0, 0, 0]]
-    write_rows(rig / "monday" / "poses.csv", [rig_folders.POSE_COLUMNS, *rows])
+    write_rows(rig / "monday" / "poses.csv", [toy_rigs.POSE_COLUMNS, *rows])
     with pytest.raises(
         DataError, match=r"poses\.csv changed since it was built; rebuild with driv"
     ):
@@ -321,7 +321,7 @@ def test_what_is_no_rig_is_named(tmp_path, rig):
 def test_unknown_columns_and_categories_are_warned_of(rig, caplog):
     rows = [[*row, 1] for row in box_rows()]
     rows[2][2] = "scooter"
-    write_rows(rig / "monday" / "boxes.csv", [[*rig_folders.BOX_COLUMNS, "score"], *rows])
+    write_rows(rig / "monday" / "boxes.csv", [[*toy_rigs.BOX_COLUMNS, "score"], *rows])
     _build(rig)
     assert "boxes.csv has columns that are not read: score" in caplog.text
     assert "categories without a class: 'scooter'" in caplog.text
