@@ -98,10 +98,10 @@ def test_its_files_are_a_rig(guide, tmp_path, capsys):
 
 
 def test_its_limits_are_those_of_the_code(guide):
-    from drivemim.data.index.builders.scene_samples import LONGEST_STRETCH, NEAREST
-    from drivemim.data.index.builders.trajectory import LONGEST_BEYOND, LONGEST_GAP
+    from drivemim.data.index.builders.scene_samples import LARGEST_LAG, LONGEST_STRETCH
+    from drivemim.data.index.builders.trajectory import LONGEST_BEYOND, LONGEST_POSE_GAP
 
     assert f"more than {LONGEST_BEYOND / 1e6:g} s before" in guide
-    assert f"two poses more than {LONGEST_GAP / 1e6:g} s apart" in guide
-    assert f"at most {NEAREST / 1e6:g} s away" in guide
+    assert f"two poses more than {LONGEST_POSE_GAP / 1e6:g} s apart" in guide
+    assert f"at most {LARGEST_LAG / 1e6:g} s away" in guide
     assert f"at most {LONGEST_STRETCH / 1e6:g} s apart" in guide

@@ -22,6 +22,10 @@ from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.frame_index import FrameIndex
 
 
+def _rows(folder, table, names):
+    return SourceRows.of_table(folder, table, strings([str(name) for name in names]))
+
+
 def _xyzw(rotation):
     return [*rotation[1:], rotation[0]]
 
@@ -142,8 +146,7 @@ def test_a_camera_that_is_mounted_on_its_side_is_a_warning(tables, write, tmp_pa
 
 def test_upright_rotations_by_hand(tmp_path):
     def check(rotations):
-        tokens = strings([str(number) for number in range(len(rotations))])
-        rows = SourceRows.of_table(tmp_path, "ego_pose", tokens)
+        rows = _rows(tmp_path, "ego_pose", range(len(rotations)))
         check_upright_rotations(rows, np.array(rotations, float))
 
     half = np.sqrt(0.5)
@@ -165,8 +168,7 @@ def test_a_twice_smaller_image_is_refused_by_its_principal_point_on_the_edge(tmp
 
     def check(center, size, images=(True, True)):
         args = np.array(center, float), np.array(size), np.array(images)
-        rows = SourceRows.of_table(tmp_path, "sample_data", strings(["a", "b"]))
-        check_principal_points(rows, *args)
+        check_principal_points(_rows(tmp_path, "sample_data", "ab"), *args)
         text = caplog.text
         caplog.clear()
         return text
@@ -190,8 +192,7 @@ def test_a_twice_smaller_image_is_refused_by_its_principal_point_on_the_edge(tmp
 
 
 def _check_cameras(tmp_path, *rotations):
-    tokens = strings([str(number) for number in range(len(rotations))])
-    rows = SourceRows.of_table(tmp_path, "calibrated_sensor", tokens)
+    rows = _rows(tmp_path, "calibrated_sensor", range(len(rotations)))
     check_camera_rotations(rows, np.array(rotations, float))
 
 
@@ -277,8 +278,7 @@ def test_rigs_of_two_and_of_six_cameras_as_xyzw(tmp_path, caplog):
 def test_boxes_that_lie_are_refused_only_if_there_are_enough(tmp_path, caplog):
     def check(rotations, table="sample_annotation"):
         caplog.clear()
-        tokens = strings([str(number) for number in range(len(rotations))])
-        rows = SourceRows.of_table(tmp_path, table, tokens)
+        rows = _rows(tmp_path, table, range(len(rotations)))
         enough = {"sample_annotation": ENOUGH_BOXES, "ego_pose": 1}[table]
         check_upright_rotations(rows, np.array(rotations, float), enough)
         return caplog.text
@@ -312,8 +312,7 @@ def test_swapped_centers_are_warned_of(tmp_path, caplog):
     def check(center, size):
         caplog.clear()
         args = np.array(center, float), np.array(size), np.ones(len(size), bool)
-        tokens = strings(["a", "b"][: len(size)])
-        check_principal_points(SourceRows.of_table(tmp_path, "sample_data", tokens), *args)
+        check_principal_points(_rows(tmp_path, "sample_data", "ab"[: len(size)]), *args)
         return caplog.text
 
     # 450 and 800 are 28 % and 89 % of 1600 x 900; 800 and 450 are its middle.
@@ -334,8 +333,7 @@ def test_focal_lengths_that_differ_are_warned_of(tmp_path, caplog):
     def check(*focal):
         caplog.clear()
         matrices = np.array([[[fx, 0, 800], [0, fy, 450], [0, 0, 1]] for fx, fy in focal], float)
-        tokens = strings(["a", "b"][: len(focal)])
-        check_intrinsics(SourceRows.of_table(tmp_path, "calibrated_sensor", tokens), matrices)
+        check_intrinsics(_rows(tmp_path, "calibrated_sensor", "ab"[: len(focal)]), matrices)
         return caplog.text
 
     said = check((1266, 1266), (1266, 126.6))
@@ -364,8 +362,7 @@ def test_an_ego_that_drives_uphill_is_upright(tmp_path):
     # Pitched by 20 degrees, and rolled by 15.
     pitched, rolled = np.radians(20) / 2, np.radians(15) / 2
     rotations = [[np.cos(pitched), 0, np.sin(pitched), 0], [np.cos(rolled), np.sin(rolled), 0, 0]]
-    rows = SourceRows.of_table(tmp_path, "ego_pose", strings(["a", "b"]))
-    check_upright_rotations(rows, np.array(rotations))
+    check_upright_rotations(_rows(tmp_path, "ego_pose", "ab"), np.array(rotations))
 
 
 def test_rear_cameras_upside_down_are_not_taken_for_xyzw(tmp_path, caplog):

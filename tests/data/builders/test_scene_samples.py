@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivemim.data.index.builders.scene_samples import NEAREST, assign_samples, nearest
+from drivemim.data.index.builders.scene_samples import LARGEST_LAG, assign_samples, nearest
 
 
 def _assign(frames, moments):
@@ -52,7 +52,7 @@ def test_images_without_moments_around_them_are_samples_without_boxes():
 
 
 def test_an_image_too_far_from_its_moment_is_a_sweep():
-    far = NEAREST // 1000 + 1
+    far = LARGEST_LAG // 1000 + 1
     _, sample, annotated, listed = _assign([(0, 0), (0, 1000 - far)], [0, 1000])
     assert (sample, annotated, listed) == ([0, 1], [True, False], [True, False])
 
@@ -106,4 +106,4 @@ def test_every_image_has_a_sample_and_no_camera_two_in_one(frames, moments):
     for each, (_, time), key in zip(sample, frames, annotated, strict=True):
         if key:
             assert times[each] in moments
-            assert abs(times[each] - time) <= NEAREST // 1000
+            assert abs(times[each] - time) <= LARGEST_LAG // 1000

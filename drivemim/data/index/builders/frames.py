@@ -113,9 +113,7 @@ def build_frames_index(
         data_root=str(data_root),
         command=shlex.join([*_command(folders, files), *rates, "--out", os.fspath(out)]),
         tables=prints,
-        copies=recorded_copies(
-            data_root, [frame.path for frame in frames], [frame.scene for frame in frames]
-        ),
+        copies=_copies(frames, data_root),
     )
     write_index(out, _sections(frames, categories, rate), info)
     return Path(out)
@@ -131,6 +129,12 @@ def _command(folders: Sequence[Path], files: Sequence[Path]) -> list[str]:
     command = ["drivemim", "index", "frames"]
     command += [part for folder in folders for part in ("--root", f"{folder}")]
     return command + [part for path in files for part in ("--coco", f"{path}")]
+
+
+def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> bytes:
+    """Return the pairs of identical images of different scenes, and warn of them."""
+    scenes = [frame.scene for frame in frames]
+    return recorded_copies(data_root, [frame.path for frame in frames], scenes)
 
 
 def _check_rates(rate: float, video_rate: float) -> None:

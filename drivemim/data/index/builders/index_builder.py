@@ -17,8 +17,8 @@ from drivemim.data.index.builders.recorded_parts import RecordedCamera
 from drivemim.data.index.builders.recorded_scene import RecordedScene
 from drivemim.data.index.builders.recorded_sections import (
     box_rows,
-    camera_names,
     check_moments_near_images,
+    recorded_cameras,
     recorded_sections,
     scene_frames,
 )
@@ -158,7 +158,7 @@ def write_recording(
     """
     check_out(out)
     scenes = builder.scenes
-    cameras = camera_names(scenes)
+    cameras = recorded_cameras(scenes)
     parts = [scene_frames(scene, cameras) for scene in scenes]
     categories = {name for scene in scenes for name in scene.boxes.columns["categories"]}
     if line := describe_unmapped(categories):
@@ -229,7 +229,7 @@ def _checks(builder: IndexBuilder) -> Iterator[Callable[[], None]]:
         checks.append(_check_lenses)
     for check in checks:
         yield partial(check, builder)
-    names = camera_names(builder.scenes)
+    names = recorded_cameras(builder.scenes)
     for scene in builder.scenes:
         if scene.boxes.times and any(scene.frames.values()):
             part = scene_frames(scene, names)
@@ -280,7 +280,7 @@ def _check_lenses(builder: IndexBuilder) -> None:
 
 def _check_clocks(builder: IndexBuilder) -> None:
     """Refuse timestamps of images that are not microseconds."""
-    names = camera_names(builder.scenes)
+    names = recorded_cameras(builder.scenes)
     runs = [
         (number, sorted(file.time for file in scene.frames.get(name, ())))
         for number, name in enumerate(names)

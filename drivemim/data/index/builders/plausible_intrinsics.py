@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,31 +101,22 @@ def check_principal_points(
         DataError: naming the first such image.
     """
     chosen = np.flatnonzero(images)
+    describe = partial(_describe_center, rows, center_D2, size_D2, column)
     fraction_X2 = center_D2[chosen] / size_D2[chosen]
     outside_X2 = (fraction_X2 < 0) | (fraction_X2 >= (_EDGE if (fraction_X2 >= _EDGE).all() else 1))
     if outside_X2.any():
         is_other = bool(outside_X2.all(axis=1).any())
         wrong = outside_X2.all(axis=1) if is_other else outside_X2.any(axis=1)
         row = int(chosen[np.flatnonzero(wrong)[0]])
-        width, height = size_D2[row]
-        found = (
-            f"{rows.file(row)}: {rows.name(row)} is {width} pixels wide and {height} high, and the "
-            f"principal point {center_D2[row].tolist()} of its {column} lies outside or at the "
-            f"edge ({np.count_nonzero(wrong)} such rows)"
-        )
+        count = np.count_nonzero(wrong)
+        found = f"{describe(row)} lies outside or at the edge ({count} such rows)"
         if is_other:
             raise DataError(f"{found}; write {column} {_PIXELS}")
     if (swapped := _have_swapped_centers(center_D2[chosen], size_D2[chosen])).any():
-        row = int(chosen[np.flatnonzero(swapped)[0]])
         _log.warning(
-            "%s: %s is %d pixels wide and %d high, and the principal point %s of its %s would be "
-            "in the middle if cx and cy were swapped (%d such rows). Unless the images were cut so "
-            "after calibration, write cx in the first row of %s and cy in the second",
-            rows.file(row),
-            rows.name(row),
-            *size_D2[row].tolist(),
-            center_D2[row].tolist(),
-            column,
+            "%s would be in the middle if cx and cy were swapped (%d such rows). Unless the images "
+            "were cut so after calibration, write cx in the first row of %s and cy in the second",
+            describe(int(chosen[np.flatnonzero(swapped)[0]])),
             np.count_nonzero(swapped),
             column,
         )
@@ -133,18 +125,23 @@ def check_principal_points(
             "%s. Unless the images were cut after calibration, write %s %s", found, column, _PIXELS
         )
     elif len(chosen) and ((fraction_X2 > _FAR).all() or (fraction_X2 < 1 - _FAR).all()):
-        row = int(chosen[0])
         _log.warning(
-            "%s: no image has its principal point near the middle; the first, %s, is %d pixels "
-            "wide and %d high, and has it at %s. Unless all were cut so after calibration, write "
-            "%s %s",
-            rows.file(row),
-            rows.name(row),
-            *size_D2[row].tolist(),
-            center_D2[row].tolist(),
+            "%s is not near the middle, and so it is in every image. Unless all were cut so after "
+            "calibration, write %s %s",
+            describe(int(chosen[0])),
             column,
             _PIXELS,
         )
+
+
+def _describe_center(
+    rows: SourceRows, center_D2: Floats, size_D2: NDArray[np.int64], column: str, row: int
+) -> str:
+    width, height = size_D2[row]
+    return (
+        f"{rows.file(row)}: {rows.name(row)} is {width} pixels wide and {height} high, and the "
+        f"principal point {center_D2[row].tolist()} of its {column}"
+    )
 
 
 def _have_swapped_centers(center_X2: Floats, size_X2: NDArray[np.int64]) -> Bools:

@@ -22,7 +22,7 @@ from drivemim.data.index.builders.nuscenes_boxes import box_velocity, previous_b
 from drivemim.data.index.builders.recorded_parts import RecordedFile
 from drivemim.data.index.builders.recorded_scene import RecordedScene
 from drivemim.data.index.builders.scene_samples import (
-    NEAREST,
+    LARGEST_LAG,
     SceneSamples,
     assign_samples,
     nearest,
@@ -50,7 +50,7 @@ class SceneFrames:
     samples: SceneSamples
 
 
-def camera_names(scenes: Sequence[RecordedScene]) -> list[str]:
+def recorded_cameras(scenes: Sequence[RecordedScene]) -> list[str]:
     """Return the names of all cameras that have images, sorted."""
     return sorted({name for scene in scenes for name, files in scene.frames.items() if files})
 
@@ -151,7 +151,7 @@ def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: in
             "give them the timestamps of these",
             box_rows(scene).file(0),
             scene.name,
-            NEAREST / 1e6,
+            LARGEST_LAG / 1e6,
             off.min() / 1e6,
         )
 
@@ -226,7 +226,7 @@ def _samples(
 def _add_sweeps(lidar: Section, first: int, scene: RecordedScene, timestamp_S: Ints) -> None:
     """Give each sample of a scene, from row ``first``, its nearest sweep."""
     sweeps = sorted(scene.sweeps, key=lambda file: file.time)
-    place_S = nearest(np.array([each.time for each in sweeps], np.int64), timestamp_S, NEAREST)
+    place_S = nearest(np.array([each.time for each in sweeps], np.int64), timestamp_S, LARGEST_LAG)
     rows = np.flatnonzero(place_S >= 0)
     if len(rows) == 0:
         return

@@ -14,7 +14,7 @@ import numpy as np
 from drivemim.array_types import Bools, Ints
 from drivemim.data.index.builders.nuscenes_boxes import MAX_TIME_DIFFERENCE
 
-NEAREST = 100_000
+LARGEST_LAG = 100_000
 """Maximum microseconds between a sample and its keyframes or its lidar sweep: the time of a lidar's
 turn, as annotations may have the time of its end. Images at 10 Hz are at most half of that away."""
 LONGEST_STRETCH = round(MAX_TIME_DIFFERENCE * 1e6)
@@ -97,7 +97,7 @@ def _keyframes(time_F: Ints, camera_F: Ints, moments_A: Ints) -> Ints:
     for camera in np.unique(camera_F):
         own = np.flatnonzero(camera_F == camera)
         own = own[np.argsort(time_F[own], kind="stable")]
-        place_A = nearest(time_F[own], moments_A, NEAREST)
+        place_A = nearest(time_F[own], moments_A, LARGEST_LAG)
         found = np.flatnonzero(place_A >= 0)
         frame, off = own[place_A[found]], np.abs(time_F[own[place_A[found]]] - moments_A[found])
         # Of two moments near one image, the nearer one is written last.

@@ -13,7 +13,7 @@ from drivemim.geometry.poses import interpolate_poses
 
 LONGEST_BEYOND = 50_000
 """Maximum microseconds before the first and after the last pose."""
-LONGEST_GAP = 1_500_000
+LONGEST_POSE_GAP = 1_500_000
 """Maximum microseconds between two poses that are interpolated."""
 _UNITS = (1e3, 1e6, 1e9)
 """Factors between the units of two clocks."""
@@ -79,12 +79,12 @@ class Trajectory:
         if not 0 < after < len(self._times) or self._times[after] == time:
             return
         gap = self._times[after] - self._times[after - 1]
-        if gap > LONGEST_GAP:
+        if gap > LONGEST_POSE_GAP:
             names = self.rows.name(after - 1), self.rows.name(after)
             raise DataError(
                 f"{what} is in a gap of {gap / 1e6:,.3f} s between {names[0]} and {names[1]} of "
-                f"{file}; add poses, or leave it out (poses up to {LONGEST_GAP / 1e6:g} s apart "
-                "are interpolated)"
+                f"{file}; add poses, or leave it out (gaps up to {LONGEST_POSE_GAP / 1e6:g} s are "
+                "interpolated)"
             )
 
     def _unit_hint(self, time: int) -> str:
