@@ -161,8 +161,8 @@ class FrameIndex:
     def copies(self) -> Ints:
         """Rows (C, 2) of frames that are identical to a frame of another scene.
 
-        The second column is the first frame with the same content. Only folders of frames are
-        compared; indices that were built before this comparison existed have no rows.
+        The second column is the first frame with the same content. Images of nuScenes' and
+        nuImages' tables are not compared; indices that were built before this have no rows.
         """
         return np.frombuffer(self.info.copies or b"", "<i8").astype(np.int64).reshape(-1, 2)
 
