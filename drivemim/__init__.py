@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         train,
     )
     from drivemim.clips import Clips
+    from drivemim.data.index.builders.index_builder import IndexBuilder
+    from drivemim.data.index.builders.recorded_scene import RecordedScene
     from drivemim.data.index.frame_index import FrameIndex
 
 __version__ = "0.1.0"
@@ -37,8 +39,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Clips",
     "FrameIndex",
+    "IndexBuilder",
     "PredictionRun",
     "PretrainingRun",
+    "RecordedScene",
     "__version__",
     "build_index",
     "evaluate",
@@ -50,7 +54,12 @@ __all__ = [
     "train",
 ]
 
-_ELSEWHERE = {"Clips": "drivemim.clips", "FrameIndex": "drivemim.data.index.frame_index"}
+_ELSEWHERE = {
+    "Clips": "drivemim.clips",
+    "FrameIndex": "drivemim.data.index.frame_index",
+    "IndexBuilder": "drivemim.data.index.builders.index_builder",
+    "RecordedScene": "drivemim.data.index.builders.recorded_scene",
+}
 _SUBPACKAGES = (
     "config", "data", "evaluation", "geometry", "masking", "models", "training", "transfer",
     "visualization",

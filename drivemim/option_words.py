@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 # What is accepted for an annotated type; numbers of NumPy and lists, too.
 _ACCEPTED: dict[Any, type] = {float: Real, int: Integral, Path: os.PathLike, tuple: Sequence}
@@ -70,11 +70,11 @@ def _check_types(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Non
     try:
         bound = inspect.signature(function).bind(*args, **kwargs)
     except TypeError as error:
-        hint = f"; see help(drivemim.{function.__name__})"
+        hint = f"; see help(drivemim.{function.__qualname__})"
         raise TypeError(f"{function.__name__}: {error}{hint}") from None
     for name, value in bound.arguments.items():
         collects = bound.signature.parameters[name].kind in _COLLECTING
-        if not collects and not _fits(value, hints[name]):
+        if not collects and not _fits(value, hints.get(name, Any)):
             wanted = " or ".join(
                 "None" if each is NoneType else getattr(each, "__name__", str(each))
                 for each in get_args(hints[name]) or (hints[name],)
@@ -90,7 +90,8 @@ def _fits(value: Any, hint: Any) -> bool:
     kind = get_origin(hint) or hint
     if kind is UnionType:
         return any(_fits(value, each) for each in get_args(hint))
-    if kind is Any or kind is Literal:
+    # Arrays, which are a Union of all that NumPy converts, are checked where they are used.
+    if kind is Any or kind is Literal or kind is Union:
         return True
     if isinstance(value, bool) and kind in (int, float):
         return False

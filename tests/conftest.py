@@ -14,8 +14,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 # Toys are named by configs, which import them by name, in this process and in others.
 sys.path.insert(0, str(Path(__file__).parent / "toys"))
-# The demo, studies and benchmarks are packages of the scripts in tools/.
+# The demo, studies and benchmarks are packages of the scripts in tools/; examples are scripts.
 sys.path.insert(0, str(REPOSITORY / "tools"))
+sys.path.insert(0, str(REPOSITORY / "examples"))
 
 # Most of their tests train, or start other processes.
 SLOW_FILES = frozenset(

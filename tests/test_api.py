@@ -183,7 +183,10 @@ def test_several_indices_cannot_be_replaced_by_one(five_lines):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("nuscene", "d"), "kind='nuscene' is not one of frames, nuscenes, nuimages; did you mean"),
+        (
+            ("nuscene", "d"),
+            "kind='nuscene' is not one of frames, rig, nuscenes, nuimages; did you mean",
+        ),
         (("nuscenes", "d"), "needs version"),
         (("frames", "d", "v1.0-mini"), "folders of frames have no version"),
         (("nuscenes", ["a", "b"], "v1.0-mini"), "takes one root, not 2"),

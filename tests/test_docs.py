@@ -42,7 +42,7 @@ def test_links_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
     broken = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert broken == []
-    tools = set(re.findall(r"\b(tools/\w+\.(?:py|sh))", text))
+    tools = set(re.findall(r"\b((?:tools|examples)/\w+\.(?:py|sh))", text))
     assert [tool for tool in tools if not (REPOSITORY / tool).exists()] == []
 
 

@@ -5,6 +5,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 import drivemim
 from drivemim.errors import ConfigError
@@ -117,3 +118,21 @@ def test_errors_of_the_public_functions(tmp_path):
         drivemim.train("vit_micro_town", options={"param_scheduler.9.end": 1})
     with pytest.raises(FileNotFoundError, match="check root and version"):
         drivemim.build_index("nuscenes", tmp_path, version="v1.0-mini")
+
+
+def test_methods_and_arrays_are_checked_too():
+    class Counter:
+        @speaks_python
+        def count(self, values: ArrayLike, most: int, other: ArrayLike | None = None) -> int:
+            """Count."""
+            if most < 1:
+                raise ConfigError("--most 0 is too few")
+            return len(np.asarray(values))
+
+    assert Counter().count([1, 2], 3) == Counter().count(np.zeros(2), most=np.int64(3)) == 2
+    with pytest.raises(ConfigError, match="most=0 is too few"):
+        Counter().count([], 0)
+    with pytest.raises(TypeError, match="count: most must be int, not str"):
+        Counter().count([], "3")
+    with pytest.raises(TypeError, match=r"count: missing .* 'most'; see help\(drivemim\..*count\)"):
+        Counter().count([])

@@ -1,4 +1,4 @@
-"""Build the index of a data set: nuScenes or nuImages tables, or folders of images and videos."""
+"""Build the index of a data set: nuScenes or nuImages tables, rigs, or folders of images."""
 
 import sys
 

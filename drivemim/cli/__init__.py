@@ -13,7 +13,7 @@ from drivemim import __version__
 from drivemim.errors import did_you_mean, one_line_stops
 
 COMMANDS = {
-    "index": "index a data set: nuScenes, nuImages, or folders of images and videos",
+    "index": "index a data set: nuScenes, nuImages, rigs, or folders of images and videos",
     "train": "pretrain a backbone, or train a detector",
     "export": "export a pretrained backbone",
     "transfer": "adapt an MMDetection config of your own to an exported backbone",

@@ -1,12 +1,14 @@
-"""Build the index of a data set: nuScenes or nuImages tables, or folders of images and videos."""
+"""Build the index of a data set: nuScenes or nuImages tables, rigs, or folders of images."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from drivemim.arguments import ArgumentParser
 from drivemim.data.index.builders.frames import VIDEO_RATE
+from drivemim.data.index.builders.rig_folders import record_rig
 from drivemim.data.index.index_building import build_index
 
 
@@ -14,7 +16,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     sources = parser.add_subparsers(dest="source", required=True)
+    _add_tables(sources)
+    _add_frames(sources.add_parser("frames", help="folders of image sequences and videos"))
+    _add_rig(sources.add_parser("rig", help="folders of calibrated cameras with ego poses"))
+    return parser.parse_args(argv)
 
+
+def _add_tables(sources: Any) -> None:
     versions = {
         "nuscenes": ("nuScenes tables of any version", "v1.0-mini, v1.0-trainval, v1.0-test, ..."),
         "nuimages": ("nuImages tables", "v1.0-mini, v1.0-train, v1.0-val or v1.0-test"),
@@ -33,18 +41,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
             help="frames whose image is missing: stop with an error (default), leave them out, or "
             "do not check",
         )
-        tables.add_argument(
-            "--camera-rotations-as-written",
-            action="store_true",
-            help="accept cameras' rotations that seem to be in another convention than w, x, y, z "
-            "and camera to ego",
-        )
+        _add_as_written(tables)
         if source == "nuscenes":
-            tables.add_argument(
-                "--rectified",
-                action="store_true",
-                help="the images are rectified, although camera_distortion is not zero",
-            )
+            _add_rectified(tables, "camera_distortion")
         if source == "nuimages":
             tables.add_argument(
                 "--keyframes-only",
@@ -52,7 +51,25 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
                 help="leave out the unlabelled images around the annotated ones",
             )
 
-    frames = sources.add_parser("frames", help="folders of image sequences and videos")
+
+def _add_as_written(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--camera-rotations-as-written",
+        action="store_true",
+        help="accept cameras' rotations that seem to be in another convention than w, x, y, z "
+        "and camera to ego",
+    )
+
+
+def _add_rectified(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        "--rectified",
+        action="store_true",
+        help=f"the images are rectified, although {name} is not zero",
+    )
+
+
+def _add_frames(frames: argparse.ArgumentParser) -> None:
     frames.add_argument("--root", type=Path, required=True, action="append", help="repeatable")
     frames.add_argument("--coco", type=Path, default=[], action="append", help="repeatable")
     frames.add_argument(
@@ -65,7 +82,18 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help=f"frames per second to extract from videos (default {VIDEO_RATE:g}); 0 ignores videos",
     )
     frames.add_argument("--out", type=Path, help="default: FIRST_ROOT/drivemim-frames.arrow")
-    return parser.parse_args(argv)
+
+
+def _add_rig(rig: argparse.ArgumentParser) -> None:
+    rig.add_argument(
+        "--root", type=Path, required=True, action="append", help="folder of scenes; repeatable"
+    )
+    rig.add_argument("--out", type=Path, help="default: FIRST_ROOT/drivemim-rig.arrow")
+    rig.add_argument(
+        "--check", action="store_true", help="list every problem of the folders; write no index"
+    )
+    _add_as_written(rig)
+    _add_rectified(rig, "distortion")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,8 +103,10 @@ def main(argv: list[str] | None = None) -> int:
     options = {
         name: value
         for name, value in vars(arguments).items()
-        if name not in ("source", "keyframes_only")
+        if name not in ("source", "keyframes_only", "check")
     }
+    if getattr(arguments, "check", False):
+        return _check(options)
     if arguments.source == "nuimages":
         options["sweeps"] = not arguments.keyframes_only
     try:
@@ -91,3 +121,23 @@ def main(argv: list[str] | None = None) -> int:
         f"in {time.perf_counter() - started:.1f} s"
     )
     return 0
+
+
+def _check(options: dict[str, Any]) -> int:
+    """Print every problem of rig folders; return 1 if there is any."""
+    roots = options.pop("root")
+    del options["out"]
+    try:
+        builder, problems = record_rig(roots, **options)
+    except (OSError, ValueError) as error:
+        print(f"drivemim index: {error}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(problem)
+    frames = sum(len(files) for scene in builder.scenes for files in scene.frames.values())
+    boxes = sum(len(scene.boxes) for scene in builder.scenes)
+    print(
+        f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'} in "
+        f"{len(builder.scenes)} scenes with {frames} images and {boxes} boxes"
+    )
+    return 1 if problems else 0

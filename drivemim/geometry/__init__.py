@@ -10,6 +10,7 @@ from drivemim.geometry.backprojection import (
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
 from drivemim.geometry.camera_boxes import CameraBoxes, boxes_to_camera, boxes_to_global
 from drivemim.geometry.poses import (
+    interpolate_poses,
     invert_pose,
     matrix_to_quaternion,
     pose_from_vector,
@@ -31,6 +32,7 @@ __all__ = [
     "backproject_patches",
     "patch_rays",
     "masked_aabb",
+    "interpolate_poses",
     "invert_pose",
     "unproject_points",
     "matrix_to_quaternion",

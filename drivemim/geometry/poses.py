@@ -141,8 +141,44 @@ def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floa
     Returns:
         float64 [..., 4], unit quaternions (``q`` and ``-q`` are the same rotation).
     """
+    return _slerp(start_wxyz, end_wxyz, np.clip(np.asarray(amount, dtype=np.float64), 0, 1))
+
+
+def interpolate_poses(times_P: ArrayLike, poses_P7: ArrayLike, at_F: ArrayLike) -> Floats:
+    """Return poses between known poses: linear in position, along the shorter arc in rotation.
+
+    Before the first and after the last pose, the motion between the two nearest poses continues. At
+    the time of a pose the result is that pose, unchanged.
+
+    Args:
+        times_P: times of the poses, ascending, in any unit; at least one.
+        poses_P7: float, translation in metres and quaternion w x y z.
+        at_F: times of the returned poses, in the same unit.
+
+    Returns:
+        float64 [F, 7].
+    """
+    # Differences first: microseconds since 1970 fill the digits of float64.
+    times, wanted = np.asarray(times_P), np.asarray(at_F)
+    poses = np.asarray(poses_P7, dtype=np.float64)
+    if len(times) == 1:
+        return np.repeat(poses, len(wanted), axis=0)
+    end = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
+    start = end - 1
+    amount = (wanted - times[start]) / (times[end] - times[start])
+    found = np.empty((len(wanted), 7))
+    step = poses[end, :3] - poses[start, :3]
+    found[:, :3] = poses[start, :3] + amount[:, None] * step
+    found[:, 3:] = _slerp(poses[start, 3:], poses[end, 3:], amount)
+    for row in (start, end):
+        exact = times[row] == wanted
+        found[exact] = poses[row[exact]]
+    return found
+
+
+def _slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floats:
     start, end = _unit(start_wxyz), _unit(end_wxyz)
-    fraction = np.clip(np.asarray(amount, dtype=np.float64), 0, 1)[..., None]
+    fraction = np.asarray(amount, dtype=np.float64)[..., None]
     cosine = np.sum(start * end, axis=-1, keepdims=True)
     start = np.where(cosine < 0, -start, start)
     angle = np.arccos(np.minimum(np.abs(cosine), 1))

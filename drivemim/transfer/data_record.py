@@ -13,6 +13,7 @@ from drivemim.config.loading import defaults_of, dicts_in
 from drivemim.data import ClipDataset
 from drivemim.data.classes import CLASSES, DEFAULT
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.source_files import Fingerprint
 from drivemim.generated import is_generated
 from drivemim.transfer.frames_seen import record_frames
@@ -81,7 +82,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
     cameras = index.camera_numbers(entry["cameras"])
     chosen = np.isin(frames.scene, rows) & np.isin(frames.camera, cameras)
     if entry["spacing"] is None:
-        chosen &= np.asarray(frames.keyframe)
+        chosen &= frames_in_samples(index)
     sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
     boxes = index.boxes
     seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)

@@ -10,7 +10,12 @@ import pytest
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.frame_keys import annotated_scenes, frame_keys, scene_tokens
+from drivemim.data.index.frame_keys import (
+    annotated_scenes,
+    frame_keys,
+    frames_in_samples,
+    scene_tokens,
+)
 from drivemim.generated import MARKER
 
 
@@ -126,3 +131,13 @@ def test_unique_tokens_identify_scenes(write, tables, folder, tmp_path):
     assert scene_tokens(index) is None
     frames = build_frames_index([folder], tmp_path / "f.arrow", coco=[folder / "val.json"])
     assert scene_tokens(FrameIndex.open(frames)) is None
+
+
+def test_frames_in_samples_are_the_keyframes_of_tables_and_all_images_of_folders(
+    tables, write, folder, tmp_path
+):
+    index = FrameIndex.open(build_nuscenes_index(write(tables), "v1.0-mini", tmp_path / "t.arrow"))
+    assert not index.frames.keyframe.all()
+    assert frames_in_samples(index).tolist() == index.frames.keyframe.tolist()
+    images = FrameIndex.open(build_frames_index([folder / "train"], tmp_path / "f.arrow"))
+    assert frames_in_samples(images).tolist() == [True] * 3

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from pyquaternion import Quaternion
+from scipy.spatial.transform import Rotation, Slerp
 
 from drivemim.geometry import (
+    interpolate_poses,
     invert_pose,
     matrix_to_quaternion,
     pose_matrix,
@@ -105,3 +107,42 @@ def test_slerp_takes_one_amount_for_all(quaternions):
     halfway = slerp([1, 0, 0, 0], [0, 0, 0, 1], 0.5)
     np.testing.assert_allclose(halfway, [np.sqrt(0.5), 0, 0, np.sqrt(0.5)])
     assert slerp(quaternions, quaternions[0], 0.3).shape == quaternions.shape
+
+
+def test_poses_between_poses_by_hand():
+    """A quarter turn to the left in 0.2 s while driving 2 m ahead, then 0.1 s of standing."""
+    half, eighth = np.sqrt(0.5), np.pi / 8
+    start = 1_600_000_000_000_000
+    times = np.array([0, 200_000, 300_000]) + start
+    poses = np.array([[500_000, 0, 0, 1, 0, 0, 0], [500_002, 0, 1, half, 0, 0, half],
+                      [500_002, 0, 1, -half, 0, 0, -half]])  # fmt: skip
+    at = np.array([0, 100_000, 200_000, 250_000, 300_000, -100_000, 320_000]) + start
+    found = interpolate_poses(times, poses, at)
+    expected = [
+        poses[0],
+        [500_001, 0, 0.5, np.cos(eighth), 0, 0, np.sin(eighth)],
+        poses[1],
+        [500_002, 0, 1, half, 0, 0, half],  # q and -q are one rotation
+        poses[2],
+        [499_999, 0, -0.5, np.cos(eighth), 0, 0, -np.sin(eighth)],  # the turn, continued backwards
+        [500_002, 0, 1, half, 0, 0, half],
+    ]
+    np.testing.assert_allclose(found[:, :3], np.array(expected)[:, :3], atol=1e-9)
+    alike = np.abs((found[:, 3:] * np.array(expected)[:, 3:]).sum(axis=1))
+    np.testing.assert_allclose(alike, 1, atol=1e-12)
+    assert (found[[0, 2, 4]] == poses).all()
+    assert interpolate_poses(times[:1], poses[:1], at[:2]).tolist() == poses[[0, 0]].tolist()
+    assert interpolate_poses(times, poses, at[:0]).shape == (0, 7)
+
+
+def test_poses_between_poses_against_scipy():
+    generator = np.random.default_rng(5)
+    quaternions = generator.normal(size=(6, 4))
+    poses = np.concatenate([generator.normal(size=(6, 3)), quaternions], axis=1)
+    times = np.cumsum(generator.integers(50_000, 200_000, 6))
+    at = np.sort(generator.integers(times[0], times[-1], 40))
+    found = interpolate_poses(times, poses, at)
+    reference = Slerp(times, Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]))(at)
+    np.testing.assert_allclose(quaternion_to_matrix(found[:, 3:]), reference.as_matrix(), atol=1e-9)
+    for axis in range(3):
+        np.testing.assert_allclose(found[:, axis], np.interp(at, times, poses[:, axis]))

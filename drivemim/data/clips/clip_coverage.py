@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from drivemim.array_types import Ints
 from drivemim.data.clips.clip_windows import MICROSECONDS, ClipWindows
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.errors import ConfigError
 
 SMALLEST_FRACTION = 0.5
@@ -261,7 +262,7 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: in
     frames = index.frames
     used = np.isin(frames.scene, scenes) & np.isin(frames.camera, windows.cameras)
     if windows.frame_interval is None:
-        used &= frames.keyframe
+        used &= frames_in_samples(index)
     sizes_F2 = np.stack([frames.height[used], frames.width[used]], axis=1).astype(np.int64)
     stretched_F = _is_stretched(sizes_F2, image_size)
     if not stretched_F.any():

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from drivemim.array_types import Floats, Floats32, Ints
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import DataError
+from drivemim.data.index.sweeps import read_sweep
 from drivemim.geometry.poses import invert_pose, transform_points
 
 LONGEST_GAP = 300_000
 """Microseconds between a frame and its sweep; with a longer gap, a frame has no points."""
 _NEAREST = 1.0
 """Metres in front of a camera; nearer points are on the ego vehicle."""
-_VALUES = 5
-"""Numbers per return in the file: x, y, z, intensity and ring."""
-_PCD = (b"# .PCD", b"VERSION")
-"""First bytes of files of the Point Cloud Library."""
 
 
 def has_lidar(index: FrameIndex, samples: Ints | None = None) -> bool:
@@ -55,7 +49,6 @@ def frame_points(
         seed: seed of the draw.
 
     Returns:
-    Returns:
         (F, P, 3) x and y in pixels of the loaded images and depth in metres along the camera's z
         axis, padded with (0, 0, inf) to the largest number of points in a frame.
 
@@ -86,37 +79,6 @@ def frame_points(
     return padded
 
 
-def read_sweep(path: Path, *, sample: str) -> Floats32:
-    """Return the returns of one sweep in the lidar's own axes: float32 (P, 3), metres.
-
-    Args:
-        path: a nuScenes ``.pcd.bin`` file.
-        sample: token, for errors.
-
-    Raises:
-        FileNotFoundError: if it does not exist.
-        ValueError: if its size is not a multiple of a return's size, or it is a PCD file.
-    """
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(
-            f"lidar sweep {path} of sample {sample} is missing; restore it, or load clips without "
-            "lidar_points"
-        ) from None
-    if data.startswith(_PCD):
-        raise DataError(
-            f"lidar sweep {path} of sample {sample} is a PCD file, not nuScenes' five numbers a "
-            "return; convert it"
-        )
-    if len(data) % (4 * _VALUES):
-        raise DataError(
-            f"lidar sweep {path} of sample {sample} has {len(data)} bytes, not a multiple of "
-            f"{4 * _VALUES}; copy or unpack it again"
-        )
-    return np.frombuffer(data, "<f4").reshape(-1, _VALUES)[:, :3]
-
-
 def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
     """Return the nearest sample in time with a sweep close enough for each frame; -1 for none."""
     samples, times = index.samples, index.frames.timestamp[rows]
@@ -135,7 +97,7 @@ def _sweep(index: FrameIndex, sample: int) -> Floats:
     """Return the returns of a sample's sweep in the global frame."""
     samples = index.samples
     path = index.data_root / samples.lidar_path[sample]
-    points = read_sweep(path, sample=samples.token[sample])
+    points = read_sweep(path, sample=samples.token[sample], values=index.info.lidar_values)
     return transform_points(index.lidar_to_global(sample), points)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
@@ -17,6 +18,8 @@ from drivemim.data.index.picture_digest import picture_digest, picture_key
 
 if TYPE_CHECKING:
     from drivemim.data.index.frame_index import FrameIndex
+
+_log = logging.getLogger(__name__)
 
 
 def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
@@ -44,6 +47,29 @@ def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
         chosen, keys = chosen[kept], keys[kept]
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     return np.stack([chosen, chosen[first[group.reshape(-1)]]], axis=1)
+
+
+def recorded_copies(root: Path, paths: Sequence[str], scenes: Sequence[tuple[str, str]]) -> bytes:
+    """Return ``IndexInfo.copies`` of an index's frames, and warn of them.
+
+    Args:
+        root: folder that paths are relative to.
+        paths: path of each frame.
+        scenes: split and name of the scene of each frame.
+
+    Raises:
+        OSError: if a file cannot be read.
+    """
+    numbers = {scene: number for number, scene in enumerate(set(scenes))}
+    scene_F = np.array([numbers[scene] for scene in scenes], np.int64)
+    copies = find_copies([root / path for path in paths], scene_F)
+    if len(copies):
+        _log.warning(
+            "copies of images: %s. If one copy is used for training and the other for evaluation, "
+            "the evaluation uses training images: remove one of the two",
+            describe_copies(copies, paths, scenes),
+        )
+    return copies.astype("<i8").tobytes()
 
 
 def describe_copies(

@@ -43,14 +43,15 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Origin of an index.
 
     Attributes:
-        source: ``nuscenes``, ``nuimages`` or ``frames``.
-        version: the data set's version folder; ``""`` for a folder of frames.
+        source: ``nuscenes``, ``nuimages``, ``frames``, ``rig`` or ``custom``.
+        version: the data set's version folder; ``""`` for other sources than tables.
         data_root: folder that the frames' paths are relative to.
         command: the command that builds it again.
         tables: the files it was built from, relative to ``data_root``.
         copies: pairs of rows of frames, little-endian int64: each frame that is identical to
             one of another scene, and the first frame with the same content; None if copies were not
             searched.
+        lidar_values: number of float32 values per point in lidar files that are not ``.npy``.
         built: seconds since 1970.
         format: version of the file's layout.
     """
@@ -61,6 +62,7 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     tables: tuple[Fingerprint, ...] = ()
     copies: bytes | None = None
+    lidar_values: int = 5
     built: float = 0.0
     format: int = FORMAT
 
@@ -159,8 +161,8 @@ class FrameIndex:
     def copies(self) -> Ints:
         """Rows (C, 2) of frames that are identical to a frame of another scene.
 
-        The second column is the first frame with the same content. Only folders of frames are
-        compared; indices that were built before this comparison existed have no rows.
+        The second column is the first frame with the same content. Images of nuScenes' and
+        nuImages' tables are not compared; indices that were built before this have no rows.
         """
         return np.frombuffer(self.info.copies or b"", "<i8").astype(np.int64).reshape(-1, 2)
 
@@ -311,7 +313,7 @@ def describe_missing_index(path: Path) -> str:
     there = [other.name for other in path.parent.glob("*.arrow")]
     return f"no index at {path}" + (
         did_you_mean(path.name, there)
-        or f"; build it with drivemim index nuscenes, nuimages or frames (... --out {path})"
+        or f"; build it with drivemim index nuscenes, nuimages, frames or rig (... --out {path})"
     )
 
 

@@ -19,6 +19,9 @@ from drivemim.generated import is_generated
 MOST_FILES = 100_000
 """With more frames, their files are not read if their scenes have tokens that identify them."""
 
+_WITH_TOKENS = ("nuscenes", "nuimages")
+"""Sources whose scenes have tokens that no other data set has."""
+
 
 def frame_keys(index: FrameIndex, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return a key (F,) of the picture of each frame.
@@ -37,12 +40,24 @@ def frame_keys(index: FrameIndex, rows: NDArray[np.int64]) -> NDArray[np.uint64]
 def scene_tokens(index: FrameIndex) -> list[str] | None:
     """Return the token of every scene, or None if another data set can have the same tokens.
 
-    In folders of frames, tokens are paths. Towns of the same seed share their tokens, even if they
-    differ otherwise.
+    Outside of nuScenes' tables, tokens are paths. Towns of the same seed share their tokens, even
+    if they differ otherwise.
     """
-    if index.info.source == "frames" or is_generated(index.data_root):
+    if index.info.source not in _WITH_TOKENS or is_generated(index.data_root):
         return None
     return list(index.scenes.token)
+
+
+def frames_in_samples(index: FrameIndex) -> NDArray[np.bool_]:
+    """Return (F,) True for frames that stand for their camera in a sample.
+
+    Clips without ``frame_interval`` consist of these. They may have no annotation: of nuImages'
+    images and of rigs, only annotated ones are ``keyframe``.
+    """
+    found = np.zeros(len(index.frames), np.bool_)
+    rows = np.asarray(index.samples.keyframes)
+    found[rows[rows >= 0]] = True
+    return found
 
 
 def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:

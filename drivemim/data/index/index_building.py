@@ -10,19 +10,21 @@ from typing import Any, Literal
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuimages import build_nuimages_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
+from drivemim.data.index.builders.rig_folders import build_rig_index
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError, did_you_mean
 
-IndexKind = Literal["nuscenes", "nuimages", "frames"]
+IndexKind = Literal["nuscenes", "nuimages", "frames", "rig"]
 _TABLES: dict[str, Callable[..., Path]] = {
     "nuscenes": build_nuscenes_index,
     "nuimages": build_nuimages_index,
 }
+_FOLDERS: dict[str, Callable[..., Path]] = {"frames": build_frames_index, "rig": build_rig_index}
 
 
 def _options_of(kind: str) -> frozenset[str]:
     """Return the names of arguments that a kind of source takes; none of an unknown kind."""
-    builder = build_frames_index if kind == "frames" else _TABLES.get(kind)
+    builder = {**_TABLES, **_FOLDERS}.get(kind)
     names = set(inspect.signature(builder).parameters) if builder else set()
     return frozenset(names - {"roots"} | {"root", "version"} if names else ())
 
@@ -39,15 +41,16 @@ def build_index(
 
     Args:
         kind: ``nuscenes`` or ``nuimages`` for tables of these formats, ``frames`` for folders of
-            images and videos.
-        root: folder of the data set; ``frames`` takes several.
+            images and videos, ``rig`` for folders of calibrated cameras with poses.
+        root: folder of the data set; ``frames`` and ``rig`` take several.
         version: version folder of the tables, for example ``v1.0-trainval``.
-        out: file to write; by default ``drivemim-VERSION.arrow`` or ``drivemim-frames.arrow`` in
-            the (first) root.
+        out: file to write; by default ``drivemim-VERSION.arrow``, ``drivemim-frames.arrow`` or
+            ``drivemim-rig.arrow`` in the (first) root.
         options: further options of ``build_nuscenes_index`` (``missing_images``, ``rectified``,
             ``camera_rotations_as_written``), ``build_nuimages_index`` (``missing_images``,
-            ``sweeps``, ``camera_rotations_as_written``) or ``build_frames_index`` (``coco``,
-            ``rate``, ``video_rate``).
+            ``sweeps``, ``camera_rotations_as_written``), ``build_frames_index`` (``coco``,
+            ``rate``, ``video_rate``) or ``build_rig_index`` (``rectified``,
+            ``camera_rotations_as_written``).
 
     Returns:
         The index, opened.
@@ -67,13 +70,14 @@ def build_index(
                 f"build_index: kind='{kind}' has no option {name!r}{did_you_mean(name, known)}"
             )
     several = [root] if isinstance(root, (str, Path)) else list(root)
-    if kind == "frames":
+    if kind in _FOLDERS:
         if version is not None:
-            raise ConfigError(f"version={version!r}: folders of frames have no version")
-        out = Path(out or Path(several[0]) / "drivemim-frames.arrow")
-        return FrameIndex.open(build_frames_index(several, out, **options))
+            what = "folders of frames" if kind == "frames" else "rigs"
+            raise ConfigError(f"version={version!r}: {what} have no version")
+        out = Path(out or Path(several[0]) / f"drivemim-{kind}.arrow")
+        return FrameIndex.open(_FOLDERS[kind](several, out, **options))
     if kind not in _TABLES:
-        kinds = ("frames", *_TABLES)
+        kinds = (*_FOLDERS, *_TABLES)
         raise ConfigError(
             f"kind={kind!r} is not one of {', '.join(kinds)}{did_you_mean(kind, kinds)}"
         )

@@ -93,7 +93,8 @@ class Frames:
         intrinsics: (F, 3, 3), pixels.
         camera_to_ego: (F, 7), translation in metres and quaternion w x y z.
         ego_to_global: (F, 7), the ego pose at the image's own timestamp.
-        keyframe: whether the boxes of its sample were annotated for this image.
+        keyframe: whether the boxes of its sample were annotated for this image; False for images
+            of rigs without annotation.
         previous: row of the same camera's previous frame, -1 at a scene's start.
         next: row of the same camera's next frame, -1 at a scene's end.
         calibrated: whether intrinsics and poses were measured (not assumed).
@@ -124,7 +125,9 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """One row per sample, sorted by scene and timestamp; in a folder every image is a sample.
+    """One row per sample, sorted by scene and timestamp.
+
+    In a folder every image is a sample, in a rig every annotated moment and every step without.
 
     Attributes:
         token: the source's own token.
@@ -135,7 +138,7 @@ class Samples:
         first_box: first of its rows in ``boxes``, which are contiguous.
         box_count: number of its rows in ``boxes``.
         keyframes: (S, cameras) frame row of each camera, -1 if a camera has none.
-        lidar_path: its LIDAR_TOP sweep relative to the data root, ``""`` if there is none.
+        lidar_path: its (LIDAR_TOP) sweep relative to the data root, ``""`` if there is none.
         lidar_to_ego: (S, 7), translation in metres and quaternion w x y z.
         lidar_ego_to_global: (S, 7), the ego pose at the lidar's timestamp.
     """
@@ -161,12 +164,12 @@ class Scenes:
     """One row per scene.
 
     Attributes:
-        token: the source's own token; ``SPLIT:NAME`` in a folder.
+        token: the source's own token; ``SPLIT:NAME`` in a folder or a rig.
         name: nuScenes' scene name, nuImages' sample token, or the scene's folder, COCO
             ``sequence`` or CocoVID video.
         description: the source's words.
-        split: in nuImages the part after the version's last dash (``train``), else the stem of the
-            scene's COCO file, ``""`` otherwise.
+        split: in nuImages the part after the version's last dash (``train``), in a rig that of
+            ``scene.json``, else the stem of the scene's COCO file, ``""`` otherwise.
         described: whether the description gives light and weather.
         night: whether the description mentions night.
         rain: whether the description mentions rain.

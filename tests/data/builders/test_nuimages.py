@@ -5,15 +5,19 @@ import sys
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from nuimages import NuImages
 from nuimages_tables import HEIGHT, WIDTH, make_tables, write_data
 
 from drivemim.data.boxes.ground_truth import frame_boxes
+from drivemim.data.clips.clip_coverage import describe_stretch
 from drivemim.data.clips.clip_dataset import ClipDataset
 from drivemim.data.detection.detection3d_dataset import FrameDetection3D
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.builders.nuimages import build_nuimages_index
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.frame_keys import frames_in_samples
+from drivemim.transfer.data_record import describe_data
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +185,17 @@ def test_the_command(repository, root, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "3 scenes, 23 samples, 23 frames of 2 cameras, 7 boxes of 7 objects" in done.stdout
     assert "3 scenes, 3 samples, 3 frames of" in run("--keyframes-only").stdout
+
+
+def test_images_without_annotations_are_recorded_as_seen(index):
+    """Clips of consecutive samples contain them, so that the record of a run counts them."""
+    dataset = {"index": str(index.path), "image_size": (48, 64), "single_camera": True,
+               "num_frames": 1, "frame_interval": None, "boxes": None}  # fmt: skip
+    clips = ClipDataset(**dataset)
+    assert len(clips) == len(index.frames) == 23
+    assert int(index.frames.keyframe.sum()) == 3
+    assert frames_in_samples(index).all()
+    (record,) = describe_data(Config({"train_dataloader": {"dataset": dataset}}))
+    assert record["frames"] == 23
+    # All 23 are 64 x 48, stretched to 96 x 48.
+    assert "stretches 100.0% of the images" in describe_stretch(clips.clips, (48, 96), 16)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
+from drivemim.data.index.index_schema import time_keys
 
 Section = dict[str, Any]
 """Columns of one section of an index by name."""
@@ -25,6 +26,30 @@ def runs(group: Ints, count: int) -> tuple[Ints, Ints]:
     """Return the start and length of each of ``count`` groups in the ascending column ``group``."""
     first = np.searchsorted(group, np.arange(count + 1))
     return first[:-1], np.diff(first)
+
+
+def links_in_time(track: Ints, timestamp: Ints) -> Section:
+    """Return the columns of frames that follow from their order.
+
+    Args:
+        track: (F,) scene * cameras + camera, ascending.
+        timestamp: (F,) microseconds, ascending within a track.
+
+    Returns:
+        the columns ``previous``, ``next`` and ``key``.
+    """
+    previous, following = neighbours(track)
+    elapsed = timestamp - timestamp[np.searchsorted(track, track)]
+    return {"previous": previous, "next": following, "key": time_keys(track, elapsed)}
+
+
+def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:
+    """Return the first row and the number of each camera's frames of a scene."""
+    first, count = runs(frames["scene"] * cameras + frames["camera"], scenes * cameras)
+    return {
+        "first_frame": first.reshape(scenes, cameras),
+        "frame_count": count.reshape(scenes, cameras),
+    }
 
 
 def drawn_boxes(corners_M4: NDArray[np.float64]) -> Section:

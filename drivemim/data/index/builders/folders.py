@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class Folder:
 
 
 def list_recordings(
-    roots: Iterable[Path], *, add: str = "add --root"
+    roots: Iterable[Path], *, add: str = "add --root", others_read: Sequence[str] = ()
 ) -> list[tuple[Path, list[Folder]]]:
     """Return the folders with images or videos below each root, including the root itself.
 
@@ -68,6 +68,7 @@ def list_recordings(
     Args:
         roots: the folders.
         add: how to read a folder of label maps after all, for the line that reports it.
+        others_read: suffixes of other files that the caller reads.
 
     Raises:
         DataError: naming a folder that cannot be read.
@@ -80,7 +81,8 @@ def list_recordings(
     if skipped:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(skipped.items()))
         print_log(f"skipped {skipped.total()} files and folders that are not recordings: {kinds}")
-    left = {suffix: count for suffix, count in others.items() if suffix in _OTHER_FORMATS}
+    unread = _OTHER_FORMATS - set(others_read)
+    left = {suffix: count for suffix, count in others.items() if suffix in unread}
     if left:
         print_log(
             f"left out {sum(left.values())} files of formats that are not read: {_counts(left)}; "

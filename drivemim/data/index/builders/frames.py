@@ -29,7 +29,7 @@ from drivemim.data.index.builders.columns import (
     IDENTITY_POSE,
     Section,
     drawn_boxes,
-    neighbours,
+    links_in_time,
     no_lidar,
     runs,
 )
@@ -45,9 +45,8 @@ from drivemim.data.index.builders.folders import (
 from drivemim.data.index.builders.other_sources import check_images_found
 from drivemim.data.index.builders.sequences import SequenceFrame, arrange, frame_microseconds
 from drivemim.data.index.builders.videos import frames_folder
-from drivemim.data.index.copies import describe_copies, find_copies
+from drivemim.data.index.copies import recorded_copies
 from drivemim.data.index.frame_index import IndexInfo, check_out, write_index
-from drivemim.data.index.index_schema import time_keys
 from drivemim.data.index.source_files import Fingerprint, fingerprints
 from drivemim.errors import DataError
 from drivemim.files import RealPaths, path_from, plain_path, why_unreadable
@@ -114,7 +113,7 @@ def build_frames_index(
         data_root=str(data_root),
         command=shlex.join([*_command(folders, files), *rates, "--out", os.fspath(out)]),
         tables=prints,
-        copies=_copies(frames, data_root).astype("<i8").tobytes(),
+        copies=_copies(frames, data_root),
     )
     write_index(out, _sections(frames, categories, rate), info)
     return Path(out)
@@ -132,21 +131,10 @@ def _command(folders: Sequence[Path], files: Sequence[Path]) -> list[str]:
     return command + [part for path in files for part in ("--coco", f"{path}")]
 
 
-def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> Ints:
-    """Return pairs of identical images of different scenes, and warn of them."""
-    numbers = {scene: number for number, scene in enumerate({frame.scene for frame in frames})}
-    scene_F = np.array([numbers[frame.scene] for frame in frames], np.int64)
-    copies = find_copies([data_root / frame.path for frame in frames], scene_F)
-    if len(copies):
-        found = describe_copies(
-            copies, [frame.path for frame in frames], [frame.scene for frame in frames]
-        )
-        _LOG.warning(
-            "copies of images: %s. If one copy is used for training and the other for evaluation, "
-            "the evaluation uses training images: remove one of the two",
-            found,
-        )
-    return copies
+def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> bytes:
+    """Return the pairs of identical images of different scenes, and warn of them."""
+    scenes = [frame.scene for frame in frames]
+    return recorded_copies(data_root, [frame.path for frame in frames], scenes)
 
 
 def _check_rates(rate: float, video_rate: float) -> None:
@@ -293,14 +281,14 @@ def _sections(
     scene = np.array([numbers[frame.scene] for frame in frames])
     rows = np.arange(count)
     first, length = runs(scene, len(scenes))
-    previous, following = neighbours(scene)
     timestamp = frame_microseconds(frames, rate)
+    links = links_in_time(scene, timestamp)
     shared = {
         "token": [frame.path for frame in frames],
         "scene": scene,
         "timestamp": timestamp,
-        "previous": previous,
-        "next": following,
+        "previous": links["previous"],
+        "next": links["next"],
     }
     size = np.array([frame.size for frame in frames], np.int64)
     box_count = np.array([len(frame.boxes) for frame in frames], np.int64)
@@ -319,7 +307,7 @@ def _sections(
             "ego_to_global": still,
             "keyframe": np.ones(count),
             "calibrated": np.zeros(count),
-            "key": time_keys(scene, timestamp - timestamp[first[scene]]),
+            "key": links["key"],
         },
         "samples": {
             **shared,

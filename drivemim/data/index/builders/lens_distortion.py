@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
 from drivemim.data.index.builders.nuscenes_frames import Rig, SensorData
+from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.errors import DataError
 
 _COEFFICIENTS = (4, 5, 8, 12, 14)
@@ -18,46 +20,88 @@ _COEFFICIENTS = (4, 5, 8, 12, 14)
 _log = logging.getLogger(__name__)
 
 
-def refuse_distortion(folder: Path, data: SensorData, rig: Rig, chosen: Ints) -> None:
-    """Refuse images with lens distortion, because projected boxes would lie on wrong pixels.
+@dataclass(frozen=True)
+class Lens:
+    """The lens of a camera that has images.
+
+    Attributes:
+        row: its row among the source's calibrations.
+        camera: name of the camera, if the row has another name; else empty.
+        intrinsics_33: of the ideal camera, pixels.
+        coefficients: OpenCV's k1, k2, p1, p2, k3, ...; empty for an ideal lens.
+        size: width and height of the images, pixels.
+    """
+
+    row: int
+    camera: str
+    intrinsics_33: NDArray[np.float64]
+    coefficients: Sequence[float]
+    size: tuple[int, int]
+
+
+def used_lenses(data: SensorData, rig: Rig, chosen: Ints) -> list[Lens]:
+    """Return the lenses of the calibrations of some images.
 
     Args:
-        folder: folder of the tables.
         data: rows of sample_data.json.
         rig: their calibrations.
         chosen: rows that become frames.
+    """
+    used, first = np.unique(data.calibration[chosen], return_index=True)
+    return [
+        Lens(
+            row=calibration,
+            camera=rig.cameras[rig.kind[calibration]],
+            intrinsics_33=rig.intrinsics[calibration],
+            coefficients=rig.distortion[calibration],
+            size=(int(data.size[row, 0]), int(data.size[row, 1])),
+        )
+        for calibration, row in zip(used.tolist(), chosen[first].tolist(), strict=True)
+    ]
+
+
+def refuse_distortion(
+    rows: SourceRows,
+    lenses: Sequence[Lens],
+    names: tuple[str, str] = ("camera_intrinsic", "camera_distortion"),
+) -> None:
+    """Refuse images with lens distortion, because projected boxes would lie on wrong pixels.
+
+    Args:
+        rows: names of the calibrations.
+        lenses: those that have images.
+        names: what the source calls intrinsics and distortion.
 
     Raises:
         DataError: naming the worst calibration, its coefficients and its pixel shift.
     """
-    worst, shift = _worst(data, rig, chosen)
-    if worst >= 0:
+    worst, shift = _worst(lenses)
+    if worst is not None:
+        intrinsics, distortion = names
         raise DataError(
-            f"{folder / 'calibrated_sensor'}.json: {rig.tokens[worst].as_py()!r} "
-            f"({rig.cameras[rig.kind[worst]]}) has camera_distortion {rig.distortion[worst]}, "
-            f"which moves pixels{shift}; boxes are projected through an ideal camera. Rectify the "
-            "images (cv2.undistort) and write the new camera_intrinsic with a camera_distortion of "
-            "zeros; if the images are rectified already and the coefficients are those of the "
-            "lens, use --rectified"
+            f"{rows.file(worst.row)}: {rows.name(worst.row)}"
+            f"{f' ({worst.camera})' if worst.camera else ''} has {distortion} "
+            f"{list(worst.coefficients)}, which moves pixels{shift}; boxes are projected through "
+            f"an ideal camera. Rectify the images (cv2.undistort) and write the new {intrinsics} "
+            f"with a {distortion} of zeros; if the images are rectified already and the "
+            "coefficients are those of the lens, use --rectified"
         )
 
 
-def warn_of_distortion(folder: Path, data: SensorData, rig: Rig, chosen: Ints) -> None:
+def warn_of_distortion(rows: SourceRows, lenses: Sequence[Lens]) -> None:
     """Warn of lens distortion if boxes are drawn in the images, and are therefore still correct.
 
     Args:
-        folder: folder of the tables.
-        data: rows of sample_data.json.
-        rig: their calibrations.
-        chosen: rows that become frames.
+        rows: names of the calibrations.
+        lenses: those that have images.
     """
-    worst, shift = _worst(data, rig, chosen)
-    if worst >= 0:
+    worst, shift = _worst(lenses)
+    if worst is not None:
         _log.warning(
             "%s: the images are not rectified: camera_distortion moves pixels of %s%s. Boxes lie "
             "right; intrinsics are those of the ideal camera",
-            folder / "calibrated_sensor.json",
-            rig.cameras[rig.kind[worst]],
+            rows.file(worst.row),
+            worst.camera,
             shift,
         )
 
@@ -84,21 +128,16 @@ def largest_shift(
     return float(np.linalg.norm(seen.reshape(-1, 2) - border_B2, axis=1).max())
 
 
-def _worst(data: SensorData, rig: Rig, chosen: Ints) -> tuple[int, str]:
-    """Return the calibration with the largest shift (-1 for none), and the shift in words."""
-    used, first = np.unique(data.calibration[chosen], return_index=True)
-    shifts: dict[int, float] = {}
-    for calibration, row in zip(used.tolist(), chosen[first].tolist(), strict=True):
-        coefficients = rig.distortion[calibration]
-        if not coefficients:
+def _worst(lenses: Sequence[Lens]) -> tuple[Lens | None, str]:
+    """Return the lens with the largest shift, None for none, and the shift in words."""
+    worst, largest = None, 0.0
+    for lens in lenses:
+        if not any(lens.coefficients):
             continue
+        coefficients = list(lens.coefficients)
         if len(coefficients) not in _COEFFICIENTS or not np.isfinite(coefficients).all():
-            return calibration, " in a way that OpenCV's model of a lens does not describe"
-        width, height = data.size[row].tolist()
-        shifts[calibration] = largest_shift(
-            rig.intrinsics[calibration], coefficients, (width, height)
-        )
-    if not shifts:
-        return -1, ""
-    worst = max(shifts, key=lambda calibration: shifts[calibration])
-    return worst, f" by up to {shifts[worst]:.1f} at the image's border"
+            return lens, " in a way that OpenCV's model of a lens does not describe"
+        shift = largest_shift(lens.intrinsics_33, coefficients, lens.size)
+        if worst is None or shift > largest:
+            worst, largest = lens, shift
+    return worst, f" by up to {largest:.1f} at the image's border" if worst else ""

@@ -23,15 +23,20 @@ from drivemim.array_types import Ints
 from drivemim.data.index.arrow import index_in, strings, take
 from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
-from drivemim.data.index.builders.columns import Section, drawn_boxes, no_lidar, runs
-from drivemim.data.index.builders.lens_distortion import warn_of_distortion
+from drivemim.data.index.builders.columns import (
+    Section,
+    drawn_boxes,
+    frames_of_scenes,
+    no_lidar,
+    runs,
+)
+from drivemim.data.index.builders.lens_distortion import used_lenses, warn_of_distortion
 from drivemim.data.index.builders.nuscenes_boxes import first_attributes, warn_of_automatic
 from drivemim.data.index.builders.nuscenes_frames import (
     Rig,
     SensorData,
     check_missing_images,
     frame_columns,
-    frames_of_scenes,
     present_images,
     read_ego_poses,
     read_rig,
@@ -39,6 +44,7 @@ from drivemim.data.index.builders.nuscenes_frames import (
 )
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.data.index.builders.other_sources import check_source
+from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.timing import check_moments
 from drivemim.data.index.frame_index import check_out, write_index
 from drivemim.errors import DataError
@@ -118,7 +124,8 @@ def _sections(
     _check_keyframes(folder, data, scenes.pop("key_camera"), sample_tokens)
     among = None if sweeps else data.keyframe
     chosen = np.flatnonzero(present_images(root, data, rig, missing_images, among))
-    warn_of_distortion(folder, data, rig, chosen)
+    calibrations = SourceRows.of_table(folder, "calibrated_sensor", rig.tokens)
+    warn_of_distortion(calibrations, used_lenses(data, rig, chosen))
     frames = _frames(folder, data, rig, chosen, sample_tokens)
     check_moments(folder / "sample_data.json", frames["scene"], frames["timestamp"],
                   frames["token"], "images")  # fmt: skip

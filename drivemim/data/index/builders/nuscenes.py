@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 from drivemim.data.index.arrow import strings, take
 from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
-from drivemim.data.index.builders.columns import Section, neighbours, no_lidar, runs
-from drivemim.data.index.builders.lens_distortion import refuse_distortion
+from drivemim.data.index.builders.columns import (
+    Section,
+    frames_of_scenes,
+    neighbours,
+    no_lidar,
+    runs,
+)
+from drivemim.data.index.builders.lens_distortion import refuse_distortion, used_lenses
 from drivemim.data.index.builders.nuscenes_boxes import Timeline, annotation_boxes
 from drivemim.data.index.builders.nuscenes_frames import (
     Rig,
     SensorData,
     check_missing_images,
     frame_columns,
-    frames_of_scenes,
     present_images,
     read_ego_poses,
     read_rig,
@@ -29,6 +34,7 @@ from drivemim.data.index.builders.nuscenes_frames import (
 from drivemim.data.index.builders.nuscenes_links import check_neighbours
 from drivemim.data.index.builders.nuscenes_tables import join, read_table
 from drivemim.data.index.builders.other_sources import check_source
+from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.timing import (
     LARGEST_OFFSET,
     check_moments,
@@ -205,7 +211,8 @@ def _read_frames(
     poses = read_ego_poses(folder, data, kind >= 0)
     chosen = np.flatnonzero(present_images(root, data, rig, missing_images))
     if not rectified:
-        refuse_distortion(folder, data, rig, chosen)
+        calibrations = SourceRows.of_table(folder, "calibrated_sensor", rig.tokens)
+        refuse_distortion(calibrations, used_lenses(data, rig, chosen))
     scene = timeline.scene[sample[chosen]]
     order = np.lexsort((data.timestamp[chosen], kind[chosen], scene))
     chosen, scene = chosen[order], scene[order]

@@ -20,6 +20,7 @@ from drivemim.data.index.builders import plausibility
 from drivemim.data.index.builders.columns import Section
 from drivemim.data.index.builders.nuscenes_links import check_neighbours, check_objects
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.data.index.builders.source_rows import SourceRows
 
 MAX_TIME_DIFFERENCE = 1.5
 """Maximum seconds between two annotations for a velocity: the devkit's default."""
@@ -73,9 +74,8 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     attribute = first_attributes(folder, "sample_annotation", rows, attributes)
     warn_of_automatic(folder, "sample_annotation", rows)
     center, size, rotation = _solids(folder, rows, token)
-    plausibility.warn_of_wide_vehicles(
-        folder, [row.name for row in categories], track_category[track], size
-    )
+    kinds, path = [row.name for row in categories], folder / "sample_annotation.json"
+    plausibility.warn_of_wide_vehicles(path, kinds, track_category[track], size)
     velocity = box_velocity(center, times, before, after)
 
     # A stable sort keeps the table's order, in which the devkit lists a sample's annotations.
@@ -100,7 +100,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     }
     _warn_of_missing_links(folder, ((before < 0) & (after < 0))[order], boxes["previous"])
     names = {
-        "categories": [row.name for row in categories],
+        "categories": kinds,
         "attributes": [row.name for row in attributes],
         "levels": unknown,
     }
@@ -138,7 +138,8 @@ def _solids(
     tables.check_rows(folder, "sample_annotation", token, (size <= 0).any(axis=1),
                       "has a size that is not above 0")  # fmt: skip
     tables.check_rotations(folder, "sample_annotation", token, rotation)
-    plausibility.check_upright_rotations(folder, "sample_annotation", token, rotation)
+    named = SourceRows.of_table(folder, "sample_annotation", token)
+    plausibility.check_upright_rotations(named, rotation, plausibility.ENOUGH_BOXES)
     return center, size, rotation
 
 

@@ -19,13 +19,13 @@ from drivemim.array_types import Floats, Ints
 from drivemim.data.index.arrow import strings, take
 from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
-from drivemim.data.index.builders import plausibility
-from drivemim.data.index.builders.columns import Section, neighbours, runs
+from drivemim.data.index.builders import plausibility, plausible_intrinsics
+from drivemim.data.index.builders.columns import Section, links_in_time
 from drivemim.data.index.builders.nuscenes_links import check_neighbours
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
+from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.timing import microseconds
 from drivemim.data.index.image_header import check_depth, check_upright, read_header
-from drivemim.data.index.index_schema import time_keys
 from drivemim.errors import ConfigError
 from drivemim.files import posix_name, why_unreadable
 
@@ -115,10 +115,11 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
     tables.check_rotations(folder, "calibrated_sensor", tokens, mounts[:, 3:])
     is_camera = (kind >= 0) & (kind < len(cameras))
     intrinsics = _intrinsics(folder, calibrations, tokens, is_camera)
-    plausibility.check_intrinsics(folder, tokens, intrinsics)
+    rows = SourceRows.of_table(folder, "calibrated_sensor", tokens)
+    plausible_intrinsics.check_intrinsics(rows, intrinsics)
     own = np.flatnonzero(is_camera)
     plausibility.check_camera_rotations(
-        folder, take(tokens, own), mounts[own, 3:], as_written=rotations_as_written
+        rows.take(own), mounts[own, 3:], as_written=rotations_as_written
     )
     return Rig(
         cameras=cameras,
@@ -191,7 +192,9 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
                       "is an image without a width or a height")  # fmt: skip
     valid = _valid(folder, rows)
     center = rig.intrinsics[:, :2, 2][calibration]
-    plausibility.check_principal_points(folder, token, center, size, is_image & valid)
+    plausible_intrinsics.check_principal_points(
+        SourceRows.of_table(folder, "sample_data", token), center, size, is_image & valid
+    )
     plausibility.check_relative(folder, token, [row.filename for row in rows])
     path = strings([normpath(posix_name(row.filename)) for row in rows])
     if pc.count_distinct(path).as_py() < len(path):
@@ -240,7 +243,9 @@ def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> F
     values[:, 3:] = numbers((row.rotation for row in rows), len(rows), 4)
     tokens = tables.tokens_of(rows)
     tables.check_rotations(folder, "ego_pose", tokens, values[:, 3:])
-    plausibility.check_upright_rotations(folder, "ego_pose", tokens, values[:, 3:])
+    plausibility.check_upright_rotations(
+        SourceRows.of_table(folder, "ego_pose", tokens), values[:, 3:]
+    )
     poses = np.zeros((len(used), 7))
     poses[chosen] = values[pose]
     return poses
@@ -324,7 +329,7 @@ def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
         check_upright(path, header, frame)
         check_depth(path, header, frame)
         width, height = data.size[row].tolist()
-        plausibility.check_image_size(path, header.size, (width, height), frame)
+        plausible_intrinsics.check_image_size(path, header.size, (width, height), frame)
 
 
 def frame_columns(
@@ -352,7 +357,6 @@ def frame_columns(
         kind=camera,
         kinds=[f"{name}'s frames" for name in rig.cameras],
     )
-    previous, following = neighbours(track)
     return {
         "token": take(data.token, chosen),
         "scene": scene,
@@ -365,17 +369,6 @@ def frame_columns(
         "camera_to_ego": rig.mounts[data.calibration[chosen]],
         "ego_to_global": poses[chosen],
         "keyframe": data.keyframe[chosen],
-        "previous": previous,
-        "next": following,
         "calibrated": np.ones(len(chosen), bool),
-        "key": time_keys(track, timestamp - timestamp[np.searchsorted(track, track)]),
-    }
-
-
-def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:
-    """Return the first row and the number of each camera's frames of a scene."""
-    first, count = runs(frames["scene"] * cameras + frames["camera"], scenes * cameras)
-    return {
-        "first_frame": first.reshape(scenes, cameras),
-        "frame_count": count.reshape(scenes, cameras),
+        **links_in_time(track, timestamp),
     }

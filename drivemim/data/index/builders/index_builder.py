@@ -1,0 +1,333 @@
+"""``IndexBuilder``: an index from any source, scene by scene."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from drivemim.data.classes import describe_unmapped
+from drivemim.data.index.builders import plausibility, plausible_intrinsics
+from drivemim.data.index.builders.lens_distortion import Lens, refuse_distortion
+from drivemim.data.index.builders.recorded_parts import RecordedCamera
+from drivemim.data.index.builders.recorded_scene import RecordedScene
+from drivemim.data.index.builders.recorded_sections import (
+    box_rows,
+    check_moments_near_images,
+    recorded_cameras,
+    recorded_sections,
+    scene_frames,
+)
+from drivemim.data.index.builders.source_rows import SourceRows
+from drivemim.data.index.builders.timing import LARGEST_OFFSET, microseconds
+from drivemim.data.index.copies import recorded_copies
+from drivemim.data.index.frame_index import FrameIndex, IndexInfo, check_out, write_index
+from drivemim.data.index.source_files import fingerprints
+from drivemim.errors import DataError
+from drivemim.files import plain_path
+from drivemim.option_words import as_spoken, speaks_python
+
+FEWEST_VALUES = 3
+"""x, y and z of a lidar point."""
+_log = logging.getLogger(__name__)
+
+
+class IndexBuilder:
+    """Builder of an index from any source.
+
+    Values are checked when they are added: units, shapes, rotations, image files. What only the
+    whole recording shows (another order of quaternions, another unit of time, distorted images) is
+    checked when the index is written.
+
+    Args:
+        root: folder that contains all files; the index stores paths relative to it.
+        rectified: whether the images are rectified although cameras have distortion coefficients.
+        camera_rotations_as_written: whether to accept cameras' rotations that seem to be in another
+            convention than w, x, y, z and camera to ego.
+        lidar_values: number of float32 values per point in ``.bin`` files of lidar sweeps, the
+            first three being x, y, z. 5 in nuScenes, 4 in KITTI.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+
+    Example:
+        >>> builder = drivemim.IndexBuilder("data/drives")
+        >>> scene = builder.add_scene("monday")
+        >>> scene.add_poses(timestamps, poses)
+        >>> scene.add_camera("front", intrinsics=[1000, 1000, 960, 540], size=(1920, 1080),
+        ...                  camera_to_ego=[1.5, 0, 1.4, 0.5, -0.5, 0.5, -0.5])
+        >>> scene.add_frame("front", "monday/front/0001.jpg", 1_600_000_000_000_000)
+        >>> index = builder.write("data/drives.arrow")
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        rectified: bool = False,
+        camera_rotations_as_written: bool = False,
+        lidar_values: int = 5,
+    ) -> None:
+        self.root = plain_path(root)
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"no folder {root}; the root is the folder of all images")
+        if lidar_values < FEWEST_VALUES:
+            raise DataError(f"lidar_values={lidar_values}: a point has at least x, y and z")
+        self.rectified = rectified
+        self.camera_rotations_as_written = camera_rotations_as_written
+        self.lidar_values = lidar_values
+        self.scenes: list[RecordedScene] = []
+        self.sources: list[Path] = []
+
+    @speaks_python
+    def add_scene(self, name: str, *, split: str = "", description: str = "") -> RecordedScene:
+        """Add a scene: one drive without interruption.
+
+        Args:
+            name: its name; configs select scenes by name or split.
+            split: for example ``train`` or ``val``.
+            description: words on light and weather: ``night`` and ``rain`` count in evaluations.
+
+        Returns:
+            The scene, to add cameras, poses, images and boxes to.
+
+        Raises:
+            DataError: if there is a scene of that name.
+        """
+        if not name or any(scene.name == name for scene in self.scenes):
+            raise DataError(f"scene {name!r} is {'there already' if name else 'no name'}")
+        scene = RecordedScene(self.root, name, split, description, self.lidar_values)
+        self.scenes.append(scene)
+        return scene
+
+    @speaks_python
+    def add_source(self, file: str | Path) -> None:
+        """Add a file from which the index is made: the index is refused once the file changes.
+
+        Raises:
+            FileNotFoundError: if the file does not exist.
+        """
+        path = plain_path(file)
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {file}; add sources that exist")
+        self.sources.append(path)
+
+    @speaks_python
+    def check(self) -> list[str]:
+        """Return every problem for which :meth:`write` would refuse the recording."""
+        return [as_spoken(problem) for problem in recording_problems(self)]
+
+    @speaks_python
+    def write(self, path: str | Path) -> FrameIndex:
+        """Check the recording as a whole, and write the index.
+
+        Args:
+            path: file to write, ``.arrow``.
+
+        Returns:
+            The index, opened.
+
+        Raises:
+            DataError: naming the first problem; :meth:`check` returns all.
+            OSError: if the file cannot be written.
+        """
+        if problems := recording_problems(self):
+            more = f" (the first of {len(problems)}; check() has all)" if problems[1:] else ""
+            raise DataError(f"{problems[0]}{more}")
+        command = "the script that calls drivemim.IndexBuilder"
+        return write_recording(self, path, source="custom", command=command)
+
+
+def write_recording(
+    builder: IndexBuilder, out: str | os.PathLike[str], *, source: str, command: str
+) -> FrameIndex:
+    """Write the index of a recording without problems.
+
+    Args:
+        builder: the recording.
+        out: file to write.
+        source: kind of the source, see ``IndexInfo``.
+        command: command that builds the index again.
+
+    Returns:
+        The index, opened.
+    """
+    check_out(out)
+    scenes = builder.scenes
+    cameras = recorded_cameras(scenes)
+    parts = [scene_frames(scene, cameras) for scene in scenes]
+    categories = {name for scene in scenes for name in scene.boxes.columns["categories"]}
+    if line := describe_unmapped(categories):
+        _log.warning(line)
+    sections = recorded_sections(scenes, parts, cameras)
+    rows = sections["frames"]["scene"].tolist()
+    info = IndexInfo(
+        source=source,
+        version="",
+        data_root=str(builder.root),
+        command=command,
+        # Real folders, as the root may be a link, and a file outside needs "..".
+        tables=fingerprints(
+            builder.root.resolve(), [path.parent.resolve() / path.name for path in builder.sources]
+        ),
+        copies=recorded_copies(
+            builder.root,
+            sections["frames"]["path"],
+            [(scenes[row].split, scenes[row].name) for row in rows],
+        ),
+        lidar_values=builder.lidar_values,
+    )
+    write_index(out, sections, info)
+    return FrameIndex.open(out)
+
+
+def recording_problems(builder: IndexBuilder, *, is_partial: bool = False) -> list[str]:
+    """Return the problems of a recording as a whole.
+
+    Args:
+        builder: the recording.
+        is_partial: whether parts are missing because of problems that are known already.
+    """
+    empty = [] if is_partial else _empty_scenes(builder)
+    has_images = any(files for scene in builder.scenes for files in scene.frames.values())
+    checks = _checks(builder) if has_images else ()
+    return empty + [problem for check in checks if (problem := _problem_of(check))]
+
+
+def _empty_scenes(builder: IndexBuilder) -> list[str]:
+    if not builder.scenes:
+        return [f"{builder.root}: there are no scenes; add at least one"]
+    return [
+        f"{builder.root}: scene {scene.name!r} has no image; add one, or leave the scene out"
+        for scene in builder.scenes
+        if not any(scene.frames.values())
+    ]
+
+
+def _problem_of(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _checks(builder: IndexBuilder) -> Iterator[Callable[[], None]]:
+    """Yield the checks; each raises a DataError for the first row that it refuses."""
+    checks = [
+        _check_cameras,
+        _check_principal_points,
+        _check_clocks,
+        _check_ego_poses,
+        _check_boxes,
+    ]
+    if not builder.rectified:
+        checks.append(_check_lenses)
+    for check in checks:
+        yield partial(check, builder)
+    names = recorded_cameras(builder.scenes)
+    for scene in builder.scenes:
+        if scene.boxes.times and any(scene.frames.values()):
+            part = scene_frames(scene, names)
+            yield partial(check_moments_near_images, scene, part, LARGEST_OFFSET)
+
+
+def _used_cameras(builder: IndexBuilder) -> tuple[list[RecordedCamera], SourceRows]:
+    """Return the calibrations that have images, each source's once, and their names."""
+    found = {
+        (camera.source, camera.name): camera
+        for scene in builder.scenes
+        for name, camera in scene.cameras.items()
+        if scene.frames[name]
+    }
+    cameras = list(found.values())
+    rows = SourceRows(lambda row: cameras[row].source, lambda row: repr(cameras[row].name))
+    return cameras, rows
+
+
+def _check_cameras(builder: IndexBuilder) -> None:
+    cameras, rows = _used_cameras(builder)
+    rotation = np.array([camera.mount[3:] for camera in cameras])
+    plausibility.check_camera_rotations(
+        rows, rotation, as_written=builder.camera_rotations_as_written
+    )
+    plausibility.warn_of_low_cameras(rows, np.array([camera.mount[2] for camera in cameras]))
+
+
+def _check_principal_points(builder: IndexBuilder) -> None:
+    cameras, rows = _used_cameras(builder)
+    plausible_intrinsics.check_principal_points(
+        rows,
+        np.array([camera.intrinsics[:2, 2] for camera in cameras]),
+        np.array([camera.size for camera in cameras], np.int64),
+        np.ones(len(cameras), bool),
+        "intrinsics",
+    )
+
+
+def _check_lenses(builder: IndexBuilder) -> None:
+    cameras, rows = _used_cameras(builder)
+    lenses = [
+        Lens(row, "", camera.intrinsics, camera.distortion, camera.size)
+        for row, camera in enumerate(cameras)
+    ]
+    refuse_distortion(rows, lenses, ("intrinsics", "distortion"))
+
+
+def _check_clocks(builder: IndexBuilder) -> None:
+    """Refuse timestamps of images that are not microseconds."""
+    names = recorded_cameras(builder.scenes)
+    runs = [
+        (number, sorted(file.time for file in scene.frames.get(name, ())))
+        for number, name in enumerate(names)
+        for scene in builder.scenes
+    ]
+    microseconds(
+        builder.root,
+        np.array([time for _, times in runs for time in times], np.int64),
+        run=np.repeat(np.arange(len(runs)), [len(times) for _, times in runs]),
+        kind=np.repeat([kind for kind, _ in runs], [len(times) for _, times in runs]),
+        kinds=[f"{name}'s images" for name in names],
+    )
+
+
+def _check_ego_poses(builder: IndexBuilder) -> None:
+    parts = [scene.trajectory for scene in builder.scenes if scene.trajectory]
+    given = [
+        (file.path, file.pose)
+        for scene in builder.scenes
+        for files in (*scene.frames.values(), scene.sweeps)
+        for file in files
+        if file.pose is not None
+    ]
+    own = SourceRows(lambda row: str(builder.root / given[row][0]), lambda _: "the ego pose")
+    rows = SourceRows.join(
+        [*(part.rows for part in parts), own], [*(len(part.times_P) for part in parts), len(given)]
+    )
+    poses = [*(part.poses_P7 for part in parts), *(pose[None] for _, pose in given)]
+    plausibility.check_upright_rotations(rows, np.concatenate(poses)[:, 3:])
+    for part in parts:
+        plausibility.warn_of_sideways_motion(part.rows.file(0), part.times_P, part.poses_P7)
+
+
+def _check_boxes(builder: IndexBuilder) -> None:
+    scenes = [scene for scene in builder.scenes if len(scene.boxes)]
+    if not scenes:
+        return
+    rows = SourceRows.join([box_rows(scene) for scene in scenes], [len(s.boxes) for s in scenes])
+    solids = [solid for scene in scenes for solid in scene.boxes.solids]
+    rotation = np.concatenate([rotation for _, _, rotation in solids])
+    plausibility.check_upright_rotations(rows, rotation, plausibility.ENOUGH_BOXES)
+    names = [name for scene in scenes for name in scene.boxes.columns["categories"]]
+    categories = sorted(set(names))
+    places = {name: place for place, name in enumerate(categories)}
+    plausibility.warn_of_wide_vehicles(
+        rows.file(0),
+        categories,
+        np.array([places[name] for name in names], np.int64),
+        np.concatenate([size for _, size, _ in solids]),
+    )

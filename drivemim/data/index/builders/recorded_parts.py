@@ -1,0 +1,127 @@
+"""The parts of a recorded scene: cameras, files and boxes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drivemim.array_types import Floats
+from drivemim.data.index.builders.recorded_values import RowProblem
+from drivemim.data.index.builders.source_rows import SourceRows
+from drivemim.errors import DataError
+
+Solids = tuple[Floats, Floats, Floats]
+"""Centre (M, 3), size (M, 3) and rotation (M, 4) of boxes."""
+LEVELS = range(5)
+"""Visibility of a box: 1 (0-40 %) to 4 (80-100 %), 0 if unknown."""
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedCamera:
+    """Calibration of a camera in a scene.
+
+    Attributes:
+        name: name of the camera.
+        intrinsics: (3, 3) pixels.
+        size: width and height, pixels.
+        mount: (7,) camera to ego: translation in metres and quaternion w x y z.
+        distortion: OpenCV's coefficients; empty for an ideal lens.
+        source: what gives the calibration, for messages.
+    """
+
+    name: str
+    intrinsics: Floats
+    size: tuple[int, int]
+    mount: Floats
+    distortion: tuple[float, ...]
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedFile:
+    """An image, or a lidar sweep.
+
+    Attributes:
+        path: relative to the data root.
+        time: microseconds.
+        pose: (7,) ego pose; None to interpolate it.
+    """
+
+    path: str
+    time: int
+    pose: Floats | None
+
+
+class RecordedBoxes:
+    """Boxes of a scene, M so far, as columns.
+
+    Attributes:
+        moments: the annotated moments, microseconds; also those without boxes.
+        times: (M,) moment of each box.
+        columns: ``tracks``, ``categories``, ``attributes``, ``visibility`` and ``lidar_points``.
+        solids: (center, size, rotation) of each moment.
+        rows: names of the boxes of each moment.
+    """
+
+    def __init__(self) -> None:
+        self.moments: set[int] = set()
+        self.times: list[int] = []
+        self.columns: defaultdict[str, list[Any]] = defaultdict(list)
+        self.solids: list[Solids] = []
+        self.rows: list[SourceRows] = []
+        self._categories: dict[str, str] = {}
+        self._annotated: set[tuple[int, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def add(
+        self,
+        time: int,
+        tracks: Sequence[str],
+        columns: Mapping[str, Sequence[Any]],
+        solids: Solids,
+        rows: SourceRows,
+    ) -> None:
+        """Add the boxes of one moment, see ``RecordedScene.add_boxes``."""
+        count = len(solids[0])
+        for column, values in {"tracks": tracks, **columns}.items():
+            if len(values) != count:
+                raise DataError(f"{rows.file(0)}: {len(values)} {column} for {count} centers")
+        for row, problem in self.problems(time, tracks, columns):
+            raise DataError(f"{rows.file(row)}: {rows.name(row)} {problem}")
+        self._categories |= dict(zip(tracks, columns["categories"], strict=True))
+        self._annotated |= {(time, track) for track in tracks}
+        self.moments.add(time)
+        self.times += [time] * count
+        for column, values in {"tracks": tracks, **columns}.items():
+            self.columns[column] += values
+        self.solids.append(solids)
+        self.rows.append(rows)
+
+    def problems(
+        self, time: int, tracks: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> Iterator[RowProblem]:
+        """Yield the row and the problem of every box that contradicts another, or lacks something.
+
+        Args:
+            time: the moment.
+            tracks: the object of each box.
+            columns: at least ``categories`` and ``visibility``.
+        """
+        seen: set[str] = set()
+        for row, track in enumerate(tracks):
+            category, visibility = columns["categories"][row], columns["visibility"][row]
+            known = self._categories.get(track, category)
+            if not track or not category:
+                yield row, "has no track" if category else "has no category"
+            elif (time, track) in self._annotated or track in seen:
+                yield row, f"annotates the track {track!r} a second time at {time}"
+            elif known != category:
+                found = f"has the category {category!r}, but the track {track!r} is {known!r}"
+                yield row, f"{found} before; give each object one category"
+            elif visibility not in LEVELS:
+                yield row, f"has visibility {visibility!r}; use 1 to 4, or 0 if it is unknown"
+            seen.add(track)

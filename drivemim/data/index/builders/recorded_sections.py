@@ -1,0 +1,329 @@
+"""Conversion of recorded scenes to the sections of an index."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from drivemim.array_types import Floats, Ints
+from drivemim.data.index.builders.columns import (
+    Section,
+    frames_of_scenes,
+    links_in_time,
+    neighbours,
+    no_lidar,
+    runs,
+)
+from drivemim.data.index.builders.nuscenes import has_word
+from drivemim.data.index.builders.nuscenes_boxes import box_velocity, previous_boxes
+from drivemim.data.index.builders.recorded_parts import RecordedFile
+from drivemim.data.index.builders.recorded_scene import RecordedScene
+from drivemim.data.index.builders.scene_samples import (
+    LARGEST_LAG,
+    SceneSamples,
+    assign_samples,
+    nearest,
+)
+from drivemim.data.index.builders.source_rows import SourceRows
+from drivemim.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class SceneFrames:
+    """The F images of one scene, sorted by camera, then by time.
+
+    Attributes:
+        files: the images.
+        camera: (F,) position among the index's cameras.
+        time: (F,) microseconds.
+        samples: their assignment to samples.
+    """
+
+    files: list[RecordedFile]
+    camera: Ints
+    time: Ints
+    samples: SceneSamples
+
+
+def recorded_cameras(scenes: Sequence[RecordedScene]) -> list[str]:
+    """Return the names of all cameras that have images, sorted."""
+    return sorted({name for scene in scenes for name, files in scene.frames.items() if files})
+
+
+def scene_frames(scene: RecordedScene, cameras: Sequence[str]) -> SceneFrames:
+    """Return the images of a scene, with their samples."""
+    files, camera = [], []
+    for number, name in enumerate(cameras):
+        own = sorted(scene.frames.get(name, ()), key=lambda file: file.time)
+        files += own
+        camera += [number] * len(own)
+    time_F = np.array([file.time for file in files], np.int64)
+    camera_F = np.array(camera, np.int64)
+    moments_A = np.array(sorted(scene.boxes.moments), np.int64)
+    return SceneFrames(files, camera_F, time_F, assign_samples(time_F, camera_F, moments_A))
+
+
+def recorded_sections(
+    scenes: Sequence[RecordedScene], parts: Sequence[SceneFrames], cameras: list[str]
+) -> dict[str, Section]:
+    """Return the sections of an index.
+
+    Args:
+        scenes: the scenes, each with at least one image.
+        parts: their images.
+        cameras: names of the cameras.
+    """
+    sample_counts = np.array([len(part.samples.timestamp) for part in parts], np.int64)
+    first_sample = np.cumsum(sample_counts) - sample_counts
+    frames = _frames(scenes, parts, cameras, first_sample)
+    samples = _samples(scenes, parts, sample_counts)
+    rows = np.flatnonzero(np.concatenate([part.samples.listed for part in parts]))
+    keyframes = np.full((len(samples["timestamp"]), len(cameras)), -1, np.int64)
+    keyframes[frames["sample"][rows], frames["camera"][rows]] = rows
+    boxes, tracks, names = _boxes(scenes, samples, first_sample)
+    first_box, box_count = runs(boxes["sample"], len(samples["timestamp"]))
+    return {
+        "frames": frames,
+        "samples": {
+            **samples,
+            "keyframes": keyframes,
+            "first_box": first_box,
+            "box_count": box_count,
+        },
+        "scenes": {
+            **_scenes(scenes),
+            **frames_of_scenes(frames, len(scenes), len(cameras)),
+            "first_sample": first_sample,
+            "sample_count": sample_counts,
+        },
+        "boxes": boxes,
+        "tracks": tracks,
+        "names": {**names, "cameras": cameras, "levels": []},
+    }
+
+
+def ego_poses(scene: RecordedScene, files: Sequence[RecordedFile]) -> Floats:
+    """Return the ego pose (F, 7) of each image or sweep: its own, or interpolated."""
+    poses = np.empty((len(files), 7))
+    missing = [row for row, file in enumerate(files) if file.pose is None]
+    for row, file in enumerate(files):
+        if file.pose is not None:
+            poses[row] = file.pose
+    if missing:
+        assert scene.trajectory is not None
+        times = np.array([files[row].time for row in missing], np.int64)
+        poses[missing] = scene.trajectory.at(times)
+    return poses
+
+
+def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: int) -> None:
+    """Refuse annotated moments far away from every image, and warn if none has a keyframe.
+
+    Args:
+        scene: the scene.
+        part: its images.
+        limit: maximum microseconds.
+
+    Raises:
+        DataError: naming the first box at such a moment.
+    """
+    times = np.sort(part.time)
+    moments = np.array(scene.boxes.times, np.int64)
+    far = np.flatnonzero(nearest(times, moments, limit) < 0)
+    if len(far):
+        row = int(far[0])
+        rows = box_rows(scene)
+        raise DataError(
+            f"{rows.file(row)}: {rows.name(row)} is at {moments[row]}, more than {limit / 1e6:g} s "
+            f"from every image of scene {scene.name!r}, which are from {times[0]} to {times[-1]} "
+            f"({len(far)} such boxes); use whole microseconds of one clock"
+        )
+    if not part.samples.annotated.any():
+        off = np.abs(times[nearest(times, moments, limit)] - moments)
+        _log.warning(
+            "%s: scene %r has no image within %g s of an annotated moment (the nearest is %.3f s "
+            "away), so that no image of it counts as annotated. If the boxes belong to images, "
+            "give them the timestamps of these",
+            box_rows(scene).file(0),
+            scene.name,
+            LARGEST_LAG / 1e6,
+            off.min() / 1e6,
+        )
+
+
+def box_rows(scene: RecordedScene) -> SourceRows:
+    """Return the names of a scene's boxes."""
+    return SourceRows.join(scene.boxes.rows, [len(solid[0]) for solid in scene.boxes.solids])
+
+
+def _frames(
+    scenes: Sequence[RecordedScene],
+    parts: Sequence[SceneFrames],
+    cameras: Sequence[str],
+    first_sample: Ints,
+) -> Section:
+    counts = [len(part.files) for part in parts]
+    scene = np.repeat(np.arange(len(scenes)), counts)
+    camera = np.concatenate([part.camera for part in parts])
+    timestamp = np.concatenate([part.time for part in parts])
+    lens = [
+        each.cameras[cameras[number]]
+        for each, part in zip(scenes, parts, strict=True)
+        for number in part.camera
+    ]
+    paths = [file.path for part in parts for file in part.files]
+    own_sample = np.concatenate([part.samples.of_frame for part in parts])
+    return {
+        "token": paths,
+        "scene": scene,
+        "sample": own_sample + first_sample[scene],
+        "camera": camera,
+        "timestamp": timestamp,
+        "path": paths,
+        "width": np.array([each.size[0] for each in lens], np.int64),
+        "height": np.array([each.size[1] for each in lens], np.int64),
+        "intrinsics": np.array([each.intrinsics for each in lens]),
+        "camera_to_ego": np.array([each.mount for each in lens]),
+        "ego_to_global": np.concatenate(
+            [ego_poses(each, part.files) for each, part in zip(scenes, parts, strict=True)]
+        ),
+        "keyframe": np.concatenate([part.samples.annotated for part in parts]),
+        "calibrated": np.ones(len(paths), bool),
+        **links_in_time(scene * len(cameras) + camera, timestamp),
+    }
+
+
+def _samples(
+    scenes: Sequence[RecordedScene], parts: Sequence[SceneFrames], counts: Ints
+) -> Section:
+    """Return the columns of samples that do not depend on other sections."""
+    scene = np.repeat(np.arange(len(scenes)), counts)
+    timestamp = np.concatenate([part.samples.timestamp for part in parts])
+    previous, following = neighbours(scene)
+    lidar = no_lidar(len(timestamp))
+    first = 0
+    for each, part in zip(scenes, parts, strict=True):
+        _add_sweeps(lidar, first, each, part.samples.timestamp)
+        first += len(part.samples.timestamp)
+    return {
+        "token": [
+            f"{scenes[number].name}@{time}"
+            for number, time in zip(scene.tolist(), timestamp.tolist(), strict=True)
+        ],
+        "scene": scene,
+        "timestamp": timestamp,
+        "previous": previous,
+        "next": following,
+        **lidar,
+    }
+
+
+def _add_sweeps(lidar: Section, first: int, scene: RecordedScene, timestamp_S: Ints) -> None:
+    """Give each sample of a scene, from row ``first``, its nearest sweep."""
+    sweeps = sorted(scene.sweeps, key=lambda file: file.time)
+    place_S = nearest(np.array([each.time for each in sweeps], np.int64), timestamp_S, LARGEST_LAG)
+    rows = np.flatnonzero(place_S >= 0)
+    if len(rows) == 0:
+        return
+    chosen = [sweeps[place] for place in place_S[rows]]
+    for row, sweep in zip(rows, chosen, strict=True):
+        lidar["lidar_path"][first + row] = sweep.path
+    lidar["lidar_to_ego"][first + rows] = scene.lidar_mount
+    lidar["lidar_ego_to_global"][first + rows] = ego_poses(scene, chosen)
+
+
+def _scenes(scenes: Sequence[RecordedScene]) -> Section:
+    descriptions = [scene.description for scene in scenes]
+    return {
+        "token": [f"{scene.split}:{scene.name}" for scene in scenes],
+        "name": [scene.name for scene in scenes],
+        "description": descriptions,
+        "split": [scene.split for scene in scenes],
+        "described": [bool(text) for text in descriptions],
+        "night": [has_word(text, "night") for text in descriptions],
+        "rain": [has_word(text, "rain") for text in descriptions],
+    }
+
+
+def _boxes(
+    scenes: Sequence[RecordedScene], samples: Section, first_sample: Ints
+) -> tuple[Section, Section, Section]:
+    """Return boxes sorted by sample, tracks, and the names of categories and attributes."""
+    counts = [len(scene.boxes) for scene in scenes]
+    scene = np.repeat(np.arange(len(scenes)), counts)
+    time = _numbers([scene.boxes.times for scene in scenes])
+    sample = np.zeros(len(time), np.int64)
+    for number in np.unique(scene):
+        own = scene == number
+        stop = int(np.searchsorted(samples["scene"], number, side="right"))
+        moments = samples["timestamp"][first_sample[number] : stop]
+        sample[own] = first_sample[number] + np.searchsorted(moments, time[own])
+    columns = {
+        name: [value for each in scenes for value in each.boxes.columns[name]]
+        for name in ("tracks", "categories", "attributes", "visibility", "lidar_points")
+    }
+    categories = sorted(set(columns["categories"]))
+    attributes = sorted(set(columns["attributes"]) - {""})
+    category = _positions(columns["categories"], categories)
+    keys = [f"{scenes[s].name}/{t}" for s, t in zip(scene, columns["tracks"], strict=True)]
+    tokens = sorted(set(keys))
+    track = _positions(keys, tokens)
+    track_category = np.zeros(len(tokens), np.int64)
+    track_category[track] = category
+    center, size, rotation = _solids(scenes)
+    before, after = _neighbours_of_tracks(track, time)
+    order = np.argsort(sample, kind="stable")
+    boxes = {
+        "token": [f"{keys[row]}@{time[row]}" for row in order],
+        "sample": sample[order],
+        "track": track[order],
+        "category": category[order],
+        "center": center[order],
+        "size": size[order],
+        "rotation": rotation[order],
+        "velocity": box_velocity(center, time, before, after)[order],
+        "image_box": np.full((len(order), 4), np.nan),
+        "visibility": np.array(columns["visibility"], np.int64)[order],
+        "lidar_points": np.array(columns["lidar_points"], np.int64)[order],
+        "radar_points": np.full(len(order), -1),
+        "attribute": _positions(columns["attributes"], attributes)[order],
+        "previous": previous_boxes(sample[order], track[order], samples["previous"], len(tokens)),
+        "crowd": np.zeros(len(order), bool),
+    }
+    names = {"categories": categories, "attributes": attributes}
+    return boxes, {"token": tokens, "category": track_category}, names
+
+
+def _numbers(parts: Sequence[Sequence[int]]) -> Ints:
+    return np.array([value for part in parts for value in part], np.int64)
+
+
+def _positions(values: Sequence[str], known: Sequence[str]) -> Ints:
+    """Return the position of each value in ``known``, -1 for ``""``."""
+    places = {value: place for place, value in enumerate(known)}
+    return np.array([places.get(value, -1) for value in values], np.int64)
+
+
+def _solids(scenes: Sequence[RecordedScene]) -> tuple[Floats, Floats, Floats]:
+    """Return centre, size and rotation of all boxes."""
+    found = [solid for scene in scenes for solid in scene.boxes.solids]
+    center, size, rotation = (
+        np.concatenate([np.zeros((0, width)), *(each[place] for each in found)])
+        for place, width in enumerate((3, 3, 4))
+    )
+    return center, size, rotation
+
+
+def _neighbours_of_tracks(track: Ints, time: Ints) -> tuple[Ints, Ints]:
+    """Return the row of each box's track before and after it, -1 for none."""
+    order = np.lexsort((time, track))
+    previous, following = neighbours(track[order])
+    before, after = np.full((2, len(track)), -1, np.int64)
+    before[order] = np.where(previous >= 0, order[previous], -1)
+    after[order] = np.where(following >= 0, order[following], -1)
+    return before, after

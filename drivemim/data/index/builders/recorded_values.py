@@ -1,0 +1,246 @@
+"""Checks of the values of a recording: poses, rotations, intrinsics, boxes, timestamps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drivemim.array_types import Floats, Ints
+from drivemim.data.index.builders.source_rows import SourceRows
+from drivemim.errors import DataError
+from drivemim.geometry.poses import (
+    matrix_to_quaternion,
+    pose_from_vector,
+    quaternion_to_matrix,
+    transform_points,
+)
+
+_ROUNDING = 0.02
+"""Largest deviation of a rotation from a unit quaternion or an orthonormal matrix: two decimals."""
+_FARTHEST_MOUNT = 50.0
+"""Largest distance of a sensor from the ego's origin, metres."""
+RowProblem = tuple[int, str]
+
+
+def pose_problems(poses_P7: Floats) -> Iterator[RowProblem]:
+    """Yield the row and the problem of every pose that is none."""
+    for row in np.flatnonzero(~np.isfinite(poses_P7[:, :3]).all(axis=1)):
+        yield int(row), f"has the position {poses_P7[row, :3].tolist()}, which is not all numbers"
+    yield from _quaternion_problems(poses_P7[:, 3:])
+
+
+def _quaternion_problems(rotation_R4: Floats) -> Iterator[RowProblem]:
+    length = np.linalg.norm(rotation_R4, axis=1)
+    for row in np.flatnonzero(~(np.abs(length - 1) <= _ROUNDING)):
+        found = rotation_R4[row].tolist()
+        length_words = f"of length {length[row]:.3g}, not 1; write w, x, y, z"
+        yield int(row), f"has the quaternion {found} {length_words}"
+
+
+def poses_of(values: Any, rows: SourceRows) -> Floats:
+    """Return poses as rows (P, 7): translation in metres and quaternion w x y z.
+
+    Args:
+        values: (P, 7) such rows, or (P, 4, 4) matrices.
+        rows: names of the poses.
+
+    Raises:
+        DataError: naming the first that is no pose.
+    """
+    poses = _numbers(values, "poses")
+    if poses.ndim == 3 and poses.shape[1:] == (4, 4):
+        is_affine = np.isclose(poses[:, 3], [0, 0, 0, 1]).all(axis=1)
+        rows.refuse(~is_affine, "has another bottom row than 0, 0, 0, 1")
+        return np.concatenate([poses[:, :3, 3], rotations_of(poses[:, :3, :3], rows)], axis=1)
+    if poses.ndim != 2 or poses.shape[1] != 7:
+        raise DataError(
+            f"{rows.file(0)}: poses of shape {poses.shape} are neither (P, 7), translation and "
+            "quaternion w, x, y, z, nor (P, 4, 4)"
+        )
+    _refuse_first(pose_problems(poses), rows)
+    return poses
+
+
+def mount_of(value: Any, rows: SourceRows) -> Floats:
+    """Return the pose (7,) of a sensor in the ego frame.
+
+    Args:
+        value: 7 numbers, or a 4x4 matrix.
+        rows: the name of the sensor.
+
+    Raises:
+        DataError: if it is no pose, or too far from the ego's origin to be in metres.
+    """
+    mount: Floats = poses_of([value], rows)[0]
+    distance = float(np.linalg.norm(mount[:3]))
+    if distance > _FARTHEST_MOUNT:
+        raise DataError(
+            f"{rows.file(0)}: {rows.name(0)} is {distance:,.0f} m from the ego's origin; write its "
+            "translation in metres, in the ego frame"
+        )
+    return mount
+
+
+def rotations_of(values: ArrayLike, rows: SourceRows) -> Floats:
+    """Return rotations as quaternions (R, 4), w x y z.
+
+    Args:
+        values: (R, 4) quaternions w x y z, or (R, 3, 3) matrices.
+        rows: names of the rotations.
+
+    Raises:
+        DataError: naming the first that is no rotation.
+    """
+    rotations = _numbers(values, "rotations")
+    if rotations.ndim == 2 and rotations.shape[1] == 4:
+        _refuse_first(_quaternion_problems(rotations), rows)
+        return rotations
+    if rotations.ndim != 3 or rotations.shape[1:] != (3, 3):
+        raise DataError(
+            f"{rows.file(0)}: {rows.name(0)} has a rotation of shape {rotations.shape[1:]}; use a "
+            "quaternion w, x, y, z or a 3x3 matrix"
+        )
+    product = rotations @ np.swapaxes(rotations, 1, 2)
+    wrong = ~(np.abs(product - np.eye(3)) <= _ROUNDING).all(axis=(1, 2))
+    rows.refuse(wrong, "has a rotation matrix whose rows are not orthogonal and of length 1")
+    mirrored = np.linalg.det(rotations) < 0
+    rows.refuse(mirrored, "has a rotation matrix that mirrors (determinant -1); check its axes")
+    return matrix_to_quaternion(rotations)
+
+
+def intrinsics_of(values: ArrayLike, rows: SourceRows) -> Floats:
+    """Return a camera's matrix (3, 3).
+
+    Args:
+        values: the matrix, or fx, fy, cx, cy in pixels.
+        rows: the name of the camera.
+
+    Raises:
+        DataError: if it is neither, or not all numbers.
+    """
+    given = _numbers(values, "intrinsics")
+    if given.shape == (4,):
+        fx, fy, cx, cy = given
+        given = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    if given.shape != (3, 3):
+        raise DataError(
+            f"{rows.file(0)}: {rows.name(0)} has intrinsics of shape {given.shape}; use a 3x3 "
+            "matrix, or fx, fy, cx, cy in pixels"
+        )
+    if not np.isfinite(given).all():
+        raise DataError(f"{rows.file(0)}: {rows.name(0)} has intrinsics that are not all numbers")
+    return given
+
+
+def size_of(values: Sequence[Any] | NDArray[Any], rows: SourceRows) -> tuple[int, int]:
+    """Return width and height.
+
+    Raises:
+        DataError: if they are not two whole numbers above 0.
+    """
+    is_pair = len(values) == 2 and all(
+        isinstance(each, Integral) and int(each) > 0 for each in values
+    )
+    if not is_pair:
+        raise DataError(
+            f"{rows.file(0)}: {rows.name(0)} has size {values!r}; use width and height in pixels"
+        )
+    return int(values[0]), int(values[1])
+
+
+def timestamps_of(values: Any, rows: SourceRows) -> Ints:
+    """Return timestamps as an int64 array.
+
+    Raises:
+        DataError: if they are not whole numbers.
+    """
+    times = np.asarray(values)
+    if times.ndim != 1 or (len(times) and not np.issubdtype(times.dtype, np.integer)):
+        raise DataError(
+            f"{rows.file(0)}: timestamps of type {times.dtype} and shape {times.shape}; use whole "
+            "microseconds, one for each row"
+        )
+    return times.astype(np.int64)
+
+
+def box_problems(center_M3: Floats, size_M3: Floats, rotation_M4: Floats) -> Iterator[RowProblem]:
+    """Yield the row and the problem of every box that is none.
+
+    Args:
+        center_M3: metres.
+        size_M3: width, length, height, metres.
+        rotation_M4: quaternion w x y z.
+    """
+    for row in np.flatnonzero(~np.isfinite(center_M3).all(axis=1)):
+        yield int(row), f"has the centre {center_M3[row].tolist()}, which is not all numbers"
+    for row in np.flatnonzero(~(np.isfinite(size_M3) & (size_M3 > 0)).all(axis=1)):
+        found = size_M3[row].tolist()
+        yield int(row), f"has the size {found}; write width, length, height in metres, above 0"
+    yield from _quaternion_problems(rotation_M4)
+
+
+def boxes_of(
+    centers: ArrayLike, sizes: ArrayLike, rotations: ArrayLike, rows: SourceRows
+) -> tuple[Floats, Floats, Floats]:
+    """Return centres (M, 3), sizes (M, 3) and quaternions (M, 4) of boxes.
+
+    Args:
+        centers: (M, 3) metres.
+        sizes: (M, 3) width, length, height, metres.
+        rotations: (M,) yaw in radians about the z axis, (M, 4) quaternions w x y z, or (M, 3, 3).
+        rows: names of the boxes.
+
+    Raises:
+        DataError: naming the first that is no box.
+    """
+    center, size = _numbers(centers, "centers"), _numbers(sizes, "sizes")
+    given = _numbers(rotations, "rotations")
+    count = len(center) if center.ndim else 0
+    if count == 0:
+        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 4))
+    shapes = (center.shape, size.shape, given.shape[:1])
+    if shapes != ((count, 3), (count, 3), (count,)):
+        raise DataError(
+            f"{rows.file(0)}: centers {center.shape}, sizes {size.shape} and rotations "
+            f"{given.shape} must be (M, 3), (M, 3), and (M,) yaws, (M, 4) or (M, 3, 3)"
+        )
+    rotation = yaw_rotations(given) if given.ndim == 1 else rotations_of(given, rows)
+    _refuse_first(box_problems(center, size, rotation), rows)
+    return center, size, rotation
+
+
+def moved_boxes(
+    solids: tuple[Floats, Floats, Floats], frame_7: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return boxes in the parent of a frame.
+
+    Args:
+        solids: centres (M, 3), sizes (M, 3) and quaternions (M, 4) in the frame.
+        frame_7: pose of the frame in its parent.
+    """
+    center, size, rotation = solids
+    frame = pose_from_vector(frame_7)
+    matrices = frame[:3, :3] @ quaternion_to_matrix(rotation)
+    return transform_points(frame, center), size, matrix_to_quaternion(matrices)
+
+
+def yaw_rotations(yaw_M: Floats) -> Floats:
+    """Return quaternions (M, 4) of rotations about the z axis, radians."""
+    zero = np.zeros_like(yaw_M)
+    return np.stack([np.cos(yaw_M / 2), zero, zero, np.sin(yaw_M / 2)], axis=1)
+
+
+def _numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} are not numbers of one shape ({error})") from None
+
+
+def _refuse_first(problems: Iterator[RowProblem], rows: SourceRows) -> None:
+    for row, problem in problems:
+        raise DataError(f"{rows.file(row)}: {rows.name(row)} {problem}")

@@ -1,0 +1,276 @@
+"""Reading of a rig's CSV files: poses, boxes and timestamps; every wrong row is reported."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drivemim.array_types import Floats, Ints
+from drivemim.data.index.builders.recorded_values import (
+    box_problems,
+    pose_problems,
+    yaw_rotations,
+)
+from drivemim.data.index.builders.source_rows import ProblemList, SourceRows
+from drivemim.errors import DataError, did_you_mean
+
+POSES, BOXES, TIMESTAMPS = "poses.csv", "boxes.csv", "timestamps.csv"
+_TIME = "timestamp"
+_POSITION, _QUATERNION = ("x", "y", "z"), ("qw", "qx", "qy", "qz")
+_SIZE, _YAW = ("width", "length", "height"), "yaw"
+_BOX = (_TIME, "track", "category", *_POSITION, *_SIZE)
+_BOX_OPTIONS = (_YAW, *_QUATERNION, "attribute", "visibility", "lidar_points")
+_TIMED = re.compile(r"([0-9]{1,18})(?:\.pcd)?\.[A-Za-z]+")
+"""Names of files that are named by their timestamp."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CsvTable:
+    """The rows of a CSV file as text.
+
+    Attributes:
+        path: the file.
+        lines: line of each row, from 1 for the header.
+        columns: values by column.
+    """
+
+    path: Path
+    lines: list[int]
+    columns: dict[str, list[str]]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def rows(self) -> SourceRows:
+        """Names of the rows."""
+        return SourceRows(self.path, lambda row: f"line {self.lines[row]}")
+
+    def take(self, rows: Sequence[int]) -> CsvTable:
+        """Return some of the rows."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return CsvTable(self.path, [self.lines[row] for row in rows], columns)
+
+    def numbers(self, names: Sequence[str], problems: ProblemList) -> Floats:
+        """Return columns as numbers (R, columns), NaN for text, which is reported."""
+        found = np.full((len(self), len(names)), np.nan)
+        for place, name in enumerate(names):
+            for row, text in enumerate(self.columns[name]):
+                try:
+                    found[row, place] = float(text)
+                except ValueError:
+                    self.report(row, f"has the {name} {text!r}, not a number", problems)
+        return found
+
+    def whole(self, name: str, problems: ProblemList, default: str | None = None) -> Ints:
+        """Return a column of whole numbers, 0 for other text, which is reported.
+
+        Args:
+            name: the column.
+            problems: gets a problem for every row that is not a whole number.
+            default: number in place of an empty field or a missing column; None for no default.
+        """
+        found = np.zeros(len(self), np.int64)
+        fix = "; write whole microseconds, all digits" if name == _TIME else ""
+        for row, text in enumerate(self.columns.get(name, [""] * len(self))):
+            try:
+                found[row] = int(text if text or default is None else default)
+            except (ValueError, OverflowError):
+                self.report(row, f"has the {name} {text!r}, not a whole number{fix}", problems)
+        return found
+
+    def report(self, row: int, problem: str, problems: ProblemList) -> None:
+        """Report a problem of a row."""
+        problems.add(f"{self.path}: line {self.lines[row]} {problem}")
+
+
+def read_csv(
+    path: Path, required: Sequence[str], optional: Sequence[str], problems: ProblemList
+) -> CsvTable:
+    """Read a CSV file with a header.
+
+    Args:
+        path: the file, UTF-8, its columns separated by commas.
+        required: columns that it must have, in any order.
+        optional: columns that it may have; a warning names others.
+        problems: gets a problem for every row with another number of values than the header.
+
+    Raises:
+        DataError: if it is not text or lacks a column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}); write it as a CSV file") from None
+    reader = csv.reader(text.splitlines())
+    header = [name.strip() for name in next(reader, [])]
+    _check_header(path, header, required)
+    others = [name for name in header if name not in (*required, *optional)]
+    if others:
+        _log.warning("%s has columns that are not read: %s", path, ", ".join(others))
+    lines: list[int] = []
+    columns: dict[str, list[str]] = {name: [] for name in header}
+    for values in reader:
+        if not any(value.strip() for value in values):
+            continue
+        if len(values) != len(header):
+            problems.add(
+                f"{path}: line {reader.line_num} has {len(values)} values, the header has "
+                f"{len(header)} columns"
+            )
+            continue
+        lines.append(reader.line_num)
+        for name, value in zip(header, values, strict=True):
+            columns[name].append(value.strip())
+    return CsvTable(path, lines, columns)
+
+
+def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) -> None:
+    names = f"the first line of {path} must name the columns {','.join(required)}"
+    for separator in (";", "\t"):
+        if len(header) == 1 and separator in header[0]:
+            raise DataError(f"{names}; they are separated by {separator!r}: use commas")
+    if missing := [name for name in required if name not in header]:
+        near = did_you_mean(missing[0], [name for name in header if name not in required])
+        raise DataError(
+            f"{names}; it has no {', '.join(missing)} (it is {','.join(header)!r}){near}"
+        )
+    if twice := [name for name in header if list(header).count(name) > 1]:
+        raise DataError(f"{path} has the column {twice[0]!r} twice; remove one")
+
+
+def read_poses(path: Path, problems: ProblemList) -> tuple[Ints, Floats, SourceRows] | None:
+    """Read ``poses.csv``: timestamp, x, y, z, qw, qx, qy, qz, ego to world.
+
+    Returns:
+        microseconds (P,), poses (P, 7) and the names of the rows; None if there was a problem.
+
+    Raises:
+        DataError: if the file lacks a column.
+    """
+    before = len(problems)
+    table = read_csv(path, (_TIME, *_POSITION, *_QUATERNION), (), problems)
+    times = table.whole(_TIME, problems)
+    poses = table.numbers((*_POSITION, *_QUATERNION), problems)
+    if len(problems) == before:
+        for row, problem in pose_problems(poses):
+            table.report(row, problem, problems)
+    return (times, poses, table.rows) if len(problems) == before else None
+
+
+def read_boxes(path: Path, problems: ProblemList) -> Iterator[dict[str, Any]]:
+    """Read ``boxes.csv``, and yield the arguments of ``RecordedScene.add_boxes`` by moment.
+
+    A row that has only a timestamp is a moment without objects.
+
+    Raises:
+        DataError: if the file lacks a column.
+    """
+    before = len(problems)
+    table = read_csv(path, _BOX, _BOX_OPTIONS, problems)
+    has_yaw = _YAW in table.columns
+    if has_yaw == (set(_QUATERNION) <= table.columns.keys()):
+        raise DataError(
+            f"{path} has {'both yaw and' if has_yaw else 'neither yaw nor'} {','.join(_QUATERNION)}"
+            "; write the rotation from box to world in one of these ways"
+        )
+    others = [name for name in table.columns if name != _TIME]
+    full = [any(table.columns[name][row] for name in others) for row in range(len(table))]
+    for time in table.take(np.flatnonzero(~np.array(full, bool)).tolist()).whole(_TIME, problems):
+        yield {_TIME: int(time)}
+    boxes = table.take(np.flatnonzero(full).tolist())
+    columns = _box_columns(boxes, has_yaw, problems)
+    if len(problems) > before:
+        return
+    times = columns.pop("time")
+    for time in np.unique(times):
+        own = np.flatnonzero(times == time)
+        chosen = {
+            name: values[own] if isinstance(values, np.ndarray) else [values[row] for row in own]
+            for name, values in columns.items()
+        }
+        yield {_TIME: int(time), **chosen, "rows": boxes.rows.take(own)}
+
+
+def _box_columns(table: CsvTable, has_yaw: bool, problems: ProblemList) -> dict[str, Any]:
+    before = len(problems)
+    times = table.whole(_TIME, problems)
+    center, size = table.numbers(_POSITION, problems), table.numbers(_SIZE, problems)
+    given = table.numbers((_YAW,) if has_yaw else _QUATERNION, problems)
+    visibility = table.whole("visibility", problems, default="0")
+    points = table.whole("lidar_points", problems, default="-1")
+    rotation = yaw_rotations(given[:, 0]) if has_yaw else given
+    if len(problems) == before:
+        for row, problem in box_problems(center, size, rotation):
+            table.report(row, problem, problems)
+    return {
+        "time": times,
+        "tracks": table.columns["track"],
+        "categories": table.columns["category"],
+        "centers": center,
+        "sizes": size,
+        "rotations": rotation,
+        "attributes": table.columns.get("attribute", [""] * len(table)),
+        "visibility": visibility.tolist(),
+        "lidar_points": points.tolist(),
+    }
+
+
+def read_timestamps(
+    folder: Path, files: Sequence[str], problems: ProblemList
+) -> list[tuple[str, int]]:
+    """Return files with their timestamps in microseconds: from their names, or ``timestamps.csv``.
+
+    Args:
+        folder: folder of the files.
+        files: their names.
+        problems: gets a problem for every file without a timestamp, and every row without a file.
+    """
+    path = folder / TIMESTAMPS
+    if path.is_file():
+        with problems.collect():
+            return _listed_timestamps(path, files, problems)
+        return []
+    found = [(name, int(match[1])) for name in files if (match := _TIMED.fullmatch(name))]
+    if len(found) < len(files):
+        known = {name for name, _ in found}
+        wrong = [name for name in files if name not in known]
+        problems.add(
+            f"{folder / wrong[0]}: the name is no timestamp ({len(wrong)} of {len(files)} files); "
+            "name files by whole microseconds, such as "
+            f"1600000000000000{Path(wrong[0]).suffix}, or write {path} with the columns "
+            "file,timestamp"
+        )
+    return found
+
+
+def _listed_timestamps(
+    path: Path, files: Sequence[str], problems: ProblemList
+) -> list[tuple[str, int]]:
+    before = len(problems)
+    table = read_csv(path, ("file", _TIME), (), problems)
+    times = table.whole(_TIME, problems)
+    known: dict[str, int] = {}
+    for row, name in enumerate(table.columns["file"]):
+        where = f"{path}: line {table.lines[row]}"
+        if name not in files:
+            hint = did_you_mean(name, files)
+            problems.add(f"{where} names {path.parent / name}, which does not exist{hint}")
+        elif name in known:
+            problems.add(f"{where} lists {name} a second time")
+        known[name] = int(times[row])
+    if missing := [name for name in files if name not in known]:
+        problems.add(
+            f"{path} lacks {missing[0]} ({len(missing)} of {len(files)} files); list every file"
+        )
+    if len(problems) > before:
+        return []
+    return [(name, known[name]) for name in files]

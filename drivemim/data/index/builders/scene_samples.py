@@ -1,0 +1,134 @@
+"""Assignment of a scene's images to samples, for sources that have no samples of their own.
+
+An annotated moment is a sample. Each camera's nearest image is its keyframe, if it is close enough;
+the other images between two annotated moments are sweeps, whose boxes are interpolated. Images
+without annotated moments around them form samples without boxes: one image per camera each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from drivemim.array_types import Bools, Ints
+from drivemim.data.index.builders.nuscenes_boxes import MAX_TIME_DIFFERENCE
+
+LARGEST_LAG = 100_000
+"""Maximum microseconds between a sample and its keyframes or its lidar sweep: the time of a lidar's
+turn, as annotations may have the time of its end. Images at 10 Hz are at most half of that away."""
+LONGEST_STRETCH = round(MAX_TIME_DIFFERENCE * 1e6)
+"""Maximum microseconds between two annotated moments between which boxes are interpolated."""
+_PART = 0.9
+"""Maximum time between the images of a sample without boxes, as a fraction of the time from one
+image of a camera to the next: the cameras of a rig may take their images in turn."""
+_LONGEST_GROUP = 500_000
+"""The same maximum for slow cameras, microseconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class SceneSamples:
+    """S samples of a scene with F images.
+
+    Attributes:
+        timestamp: (S,) microseconds, ascending.
+        of_frame: (F,) sample of each image; of a sweep, the one that follows it.
+        annotated: (F,) True for keyframes of annotated moments.
+        listed: (F,) True for images that stand for their camera in their sample, so that clips can
+            begin there.
+    """
+
+    timestamp: Ints
+    of_frame: Ints
+    annotated: Bools
+    listed: Bools
+
+
+def assign_samples(time_F: Ints, camera_F: Ints, moments_A: Ints) -> SceneSamples:
+    """Assign images to samples.
+
+    Args:
+        time_F: microseconds; no camera has two images at one time.
+        camera_F: number of the camera of each image.
+        moments_A: the annotated moments, microseconds, ascending.
+    """
+    key_F = _keyframes(time_F, camera_F, moments_A)
+    following_F = np.searchsorted(moments_A, time_F)
+    between_F = (following_F > 0) & (following_F < len(moments_A))
+    gap_A = np.diff(moments_A, prepend=moments_A[:1])
+    between_F[between_F] = gap_A[following_F[between_F]] <= LONGEST_STRETCH
+    moment_F = np.where(key_F >= 0, key_F, np.where(between_F, following_F, -1))
+    others = np.flatnonzero(moment_F < 0)
+    group_O, starts_G = _group(time_F[others], camera_F[others], time_F, camera_F)
+    timestamp = np.concatenate([moments_A, starts_G]).astype(np.int64)
+    order = np.argsort(timestamp, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    of_frame = moment_F.copy()
+    of_frame[others] = len(moments_A) + group_O
+    return SceneSamples(
+        timestamp=timestamp[order],
+        of_frame=rank[of_frame],
+        annotated=key_F >= 0,
+        listed=(key_F >= 0) | (moment_F < 0),
+    )
+
+
+def nearest(times: Ints, wanted: Ints, limit: int) -> Ints:
+    """Return the place of the nearest time for each wanted one; -1 if it is too far away.
+
+    Args:
+        times: microseconds, ascending.
+        wanted: microseconds.
+        limit: maximum difference, microseconds.
+    """
+    if len(times) == 0:
+        return np.full(len(wanted), -1, np.int64)
+    after = np.clip(np.searchsorted(times, wanted), 0, len(times) - 1)
+    before = np.maximum(after - 1, 0)
+    closer = np.abs(times[before] - wanted) <= np.abs(times[after] - wanted)
+    place = np.where(closer, before, after)
+    return np.where(np.abs(times[place] - wanted) <= limit, place, -1)
+
+
+def _keyframes(time_F: Ints, camera_F: Ints, moments_A: Ints) -> Ints:
+    """Return the moment of which each image is the keyframe, -1 for other images."""
+    moment_F = np.full(len(time_F), -1, np.int64)
+    for camera in np.unique(camera_F):
+        own = np.flatnonzero(camera_F == camera)
+        own = own[np.argsort(time_F[own], kind="stable")]
+        place_A = nearest(time_F[own], moments_A, LARGEST_LAG)
+        found = np.flatnonzero(place_A >= 0)
+        frame, off = own[place_A[found]], np.abs(time_F[own[place_A[found]]] - moments_A[found])
+        # Of two moments near one image, the nearer one is written last.
+        order = np.lexsort((-found, -off))
+        moment_F[frame[order]] = found[order]
+    return moment_F
+
+
+def _group(time_O: Ints, camera_O: Ints, time_F: Ints, camera_F: Ints) -> tuple[Ints, Ints]:
+    """Return the group of images of one step, and the time at which each group begins.
+
+    Args:
+        time_O: microseconds, of the images to group.
+        camera_O: their cameras.
+        time_F: microseconds, of all images of the scene.
+        camera_F: their cameras.
+    """
+    gaps = [
+        np.median(np.diff(np.sort(time_F[camera_F == camera])))
+        for camera in np.unique(camera_F)
+        if np.count_nonzero(camera_F == camera) > 1
+    ]
+    longest = min(_PART * min(gaps), _LONGEST_GROUP) if gaps else _LONGEST_GROUP
+    group_O = np.zeros(len(time_O), np.int64)
+    starts: list[int] = []
+    cameras: set[int] = set()
+    for row in np.lexsort((camera_O, time_O)):
+        time, camera = int(time_O[row]), int(camera_O[row])
+        if not starts or camera in cameras or time - starts[-1] > longest:
+            starts.append(time)
+            cameras = set()
+        cameras.add(camera)
+        group_O[row] = len(starts) - 1
+    return group_O, np.array(starts, np.int64)

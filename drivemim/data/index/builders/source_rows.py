@@ -1,0 +1,125 @@
+"""Names of a source's rows, as messages give them (file and token or line), and problem lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from drivemim.array_types import Bools, Ints
+from drivemim.errors import DataError
+
+RowName = Callable[[int], str]
+
+
+class SourceRows:
+    """Rows of a source.
+
+    Args:
+        file: the file that has them, or the file of each.
+        names: tokens of the rows, the words for each, or a function that gives these words.
+    """
+
+    def __init__(
+        self, file: str | Path | RowName, names: pa.Array | Sequence[str] | RowName
+    ) -> None:
+        self._file = file
+        self._names = names
+
+    @classmethod
+    def of_table(cls, folder: Path, table: str, tokens: pa.Array) -> SourceRows:
+        """Return the rows of one of nuScenes' tables.
+
+        Args:
+            folder: version folder.
+            table: name of the table.
+            tokens: token of each row.
+        """
+        return cls(folder / f"{table}.json", tokens)
+
+    @classmethod
+    def join(cls, parts: Sequence[SourceRows], counts: Sequence[int]) -> SourceRows:
+        """Return the rows of several sources, one after the other.
+
+        Args:
+            parts: the sources.
+            counts: number of rows of each.
+        """
+        ends = np.cumsum(np.array(counts, np.int64))
+
+        def find(row: int) -> tuple[SourceRows, int]:
+            place = int(np.searchsorted(ends, row, side="right"))
+            return parts[place], row - int(ends[place] - counts[place])
+
+        def file(row: int) -> str:
+            part, own = find(row)
+            return part.file(own)
+
+        def name(row: int) -> str:
+            part, own = find(row)
+            return part.name(own)
+
+        return cls(file, name)
+
+    def file(self, row: int) -> str:
+        """Return the file of a row."""
+        return self._file(row) if callable(self._file) else str(self._file)
+
+    def name(self, row: int) -> str:
+        """Return the words for a row: its token in quotes, or for example ``line 12``."""
+        if callable(self._names):
+            return self._names(row)
+        if isinstance(self._names, pa.Array):
+            return repr(self._names[row].as_py())
+        return self._names[row]
+
+    def take(self, rows: Ints) -> SourceRows:
+        """Return some of the rows."""
+        return SourceRows(
+            lambda row: self.file(int(rows[row])), lambda row: self.name(int(rows[row]))
+        )
+
+    def refuse(self, wrong: Bools, problem: str) -> None:
+        """Refuse rows.
+
+        Args:
+            wrong: True for the rows to refuse.
+            problem: what is wrong with them, and the fix.
+
+        Raises:
+            DataError: naming the first such row and their number.
+        """
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            count = int(np.count_nonzero(wrong))
+            more = f" ({count} such rows)" if count > 1 else ""
+            raise DataError(f"{self.file(row)}: {self.name(row)} {problem}{more}")
+
+
+class ProblemList:
+    """Problems of a source, so that one run reports all of them.
+
+    Attributes:
+        found: the problems, each one line with its file and row.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def add(self, problem: str) -> None:
+        """Add a problem."""
+        self.found.append(problem)
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Add the problem that the block raises, and go on after the block."""
+        try:
+            yield
+        except (DataError, FileNotFoundError) as error:
+            self.found.append(str(error))

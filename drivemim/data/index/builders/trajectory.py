@@ -1,0 +1,101 @@
+"""The ego poses of a scene over time, and the limits within which they are interpolated."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import numpy as np
+
+from drivemim.array_types import Floats, Ints
+from drivemim.data.index.builders.source_rows import SourceRows
+from drivemim.errors import DataError
+from drivemim.geometry.poses import interpolate_poses
+
+LONGEST_BEYOND = 50_000
+"""Maximum microseconds before the first and after the last pose."""
+LONGEST_POSE_GAP = 1_500_000
+"""Maximum microseconds between two poses that are interpolated."""
+_UNITS = (1e3, 1e6, 1e9)
+"""Factors between the units of two clocks."""
+_FASTEST = 100.0
+"""Metres per second; the median of a drive in metres is below."""
+
+
+class Trajectory:
+    """Poses of the ego vehicle in the world.
+
+    Args:
+        times_P: microseconds, ascending.
+        poses_P7: translation in metres and quaternion w x y z.
+        rows: names of the poses.
+
+    Raises:
+        DataError: if there are none, times are not ascending, or the speed is impossible.
+    """
+
+    def __init__(self, times_P: Ints, poses_P7: Floats, rows: SourceRows) -> None:
+        if len(times_P) == 0:
+            raise DataError(f"{rows.file(0)}: there are no poses")
+        if len(times_P) != len(poses_P7):
+            raise DataError(f"{rows.file(0)}: {len(times_P)} timestamps, {len(poses_P7)} poses")
+        late = np.diff(times_P, prepend=times_P[0] - 1) <= 0
+        rows.refuse(late, "is not later than the pose before it; sort poses by time, each once")
+        self.times_P = times_P
+        self.poses_P7 = poses_P7
+        self.rows = rows
+        self._times: list[int] = times_P.tolist()
+        self._check_speed()
+
+    def _check_speed(self) -> None:
+        if len(self._times) < 2:
+            return
+        steps = np.linalg.norm(np.diff(self.poses_P7[:, :3], axis=0), axis=1)
+        speeds = steps / np.diff(self.times_P) * 1e6
+        if (speed := float(np.median(speeds))) > _FASTEST:
+            raise DataError(
+                f"{self.rows.file(0)}: the ego moves {speed:.3g} m/s (median); write positions in "
+                "metres and timestamps in microseconds"
+            )
+
+    def check(self, time: int, what: str) -> None:
+        """Refuse a time at which the pose is unknown.
+
+        Args:
+            time: microseconds.
+            what: what has that time, for the error.
+
+        Raises:
+            DataError: if it is too far before the first or after the last pose, or in a gap.
+        """
+        first, last, file = self._times[0], self._times[-1], self.rows.file(0)
+        if not first - LONGEST_BEYOND <= time <= last + LONGEST_BEYOND:
+            beyond = first - time if time < first else time - last
+            raise DataError(
+                f"{what} is {beyond / 1e6:,.3f} s {'before' if time < first else 'after'} the "
+                f"poses of {file}, which are from {first} to {last}{self._unit_hint(time)}; add "
+                f"poses, or leave it out (poses are continued for {LONGEST_BEYOND / 1e6:g} s)"
+            )
+        after = bisect_left(self._times, time)
+        if not 0 < after < len(self._times) or self._times[after] == time:
+            return
+        gap = self._times[after] - self._times[after - 1]
+        if gap > LONGEST_POSE_GAP:
+            names = self.rows.name(after - 1), self.rows.name(after)
+            raise DataError(
+                f"{what} is in a gap of {gap / 1e6:,.3f} s between {names[0]} and {names[1]} of "
+                f"{file}; add poses, or leave it out (gaps up to {LONGEST_POSE_GAP / 1e6:g} s are "
+                "interpolated)"
+            )
+
+    def _unit_hint(self, time: int) -> str:
+        """Return advice if two clocks differ by the factor of two units."""
+        middle = max(abs(self._times[len(self._times) // 2]), 1)
+        ratio = max(abs(time), 1) / middle
+        for factor in _UNITS:
+            if 0.5 < ratio / factor < 2 or 0.5 < ratio * factor < 2:
+                return f" and seem to be in another unit (a factor of {factor:,.0f})"
+        return ""
+
+    def at(self, times_F: Ints) -> Floats:
+        """Return the poses (F, 7) at checked times."""
+        return interpolate_poses(self.times_P, self.poses_P7, times_F)
