@@ -150,12 +150,12 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
 
 def _has_same_frames(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Return whether frames are the same; by their number if an older record has other keys."""
-    seen = [part.get("seen") for part in (then, now)]
-    if None in seen or seen[0].keys() == seen[1].keys():
-        return bool(seen[0] == seen[1])
-    shared = [key for key in seen[0].keys() & seen[1].keys() if seen[0][key] is not None]
+    seen_then, seen_now = then.get("seen"), now.get("seen")
+    if seen_then is None or seen_now is None or seen_then.keys() == seen_now.keys():
+        return bool(seen_then == seen_now)
+    shared = [key for key in seen_then.keys() & seen_now.keys() if seen_then[key] is not None]
     if shared:
-        return all(seen[0][key] == seen[1][key] for key in shared)
+        return all(seen_then[key] == seen_now[key] for key in shared)
     return bool(then.get("frames") == now.get("frames"))
 
 
