@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drivemim.transfer.data_record import NO_TABLES
+
 _Part = Mapping[str, Any]
 """Description of a data set, from ``describe_data``."""
 
@@ -48,15 +50,33 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _by_index(parts: Sequence[_Part]) -> dict[str, list[_Part]]:
-    """Group parts by their index, which is named by its path only if its file name is ambiguous."""
-    paths = dict.fromkeys(str(part["index"]) for part in parts)
-    names = [Path(path).name for path in paths]
+    """Group parts by their index, which is named by its path only if its file name is ambiguous.
+
+    An index that was copied or moved is the same one. Indices of folders without files beside the
+    images can be told apart by their paths only.
+    """
+    groups: dict[Any, list[_Part]] = {}
+    for part in parts:
+        groups.setdefault(_index_of(part), []).append(part)
+    files = [_files(same, path=False) for same in groups.values()]
     return {
-        Path(path).name if names.count(Path(path).name) == 1 else path: [
-            part for part in parts if str(part["index"]) == path
-        ]
-        for path in paths
+        name if files.count(name) == 1 else _files(same, path=True): same
+        for name, same in zip(files, groups.values(), strict=True)
     }
+
+
+def _index_of(part: _Part) -> Any:
+    """Return what tells the index of a part from others."""
+    if part.get("tables") in (None, NO_TABLES):
+        return str(part["index"])
+    cameras = tuple(sorted([*part["cameras"], *part["left_out_cameras"]]))
+    return (part["source"], part["version"], part["tables"], cameras)
+
+
+def _files(parts: Sequence[_Part], *, path: bool) -> str:
+    """Return the file names, or the paths, of one index."""
+    paths = (str(part["index"]) for part in parts)
+    return " and ".join(dict.fromkeys(each if path else Path(each).name for each in paths))
 
 
 def _limits_of_index(parts: Sequence[_Part]) -> Iterator[str]:

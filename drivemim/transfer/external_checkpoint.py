@@ -15,8 +15,10 @@ from drivemim.errors import CheckpointError
 _CONTAINERS = ("state_dict", "model", "model_state_dict", "teacher", "student", "model_ema",
                "ema_state_dict", "state_dict_ema")  # fmt: skip
 # Prefixes by parallel training, compilation, classifiers, teachers and students, detectors, masked
-# autoencoders. A teacher is the averaged model that its authors publish.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "teacher.", "student.", "backbone.", "encoder.")
+# autoencoders, MoCo v3. A teacher is the averaged model that its authors publish; those of MoCo
+# publish the base encoder.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "teacher.", "student.", "backbone.", "encoder.",
+             "base_encoder.")  # fmt: skip
 _CLASSIFIERS = ("fc.", "head.", "classifier.", "head_dist.", "fc_norm.", "pre_logits.")
 _NUMBER = re.compile(r"\.\d+(?=\.)")
 

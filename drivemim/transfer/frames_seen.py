@@ -61,7 +61,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
 
     Returns:
         ``annotated_frames``, the number of frames in scenes with boxes, and ``seen``. The latter
-        has ``pictures``, keys of the frames' pictures in base64, and ``scenes``, tokens. Keys and
+        has ``contents``, keys of the frames' pictures in base64, and ``scenes``, tokens. Keys and
         tokens are separate for ``annotated`` and ``other`` frames, and None if they are not
         available.
     """
@@ -73,7 +73,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "annotated_frames": int(annotated_F.sum()),
         "seen": {
-            "pictures": None
+            "contents": None
             if keys is None
             else {name: _encode(keys[chosen_F]) for name, chosen_F in groups.items()},
             "scenes": None
@@ -97,8 +97,9 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
         (F,) whether each frame was found; (F,) whether it was found in a scene with boxes; and
         whether the frames that were not found are known to be absent.
     """
-    # Older exports have ``files``, keys of whole files, which are not compared.
-    record = {"pictures": None, "scenes": None, **(part.get("seen") or {})}
+    # Older exports have ``files`` or ``pictures``, keys that different frames could share: they are
+    # not compared.
+    record = {"contents": None, "scenes": None, **(part.get("seen") or {})}
     found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
     known = False
     if record["scenes"] is not None and frames.tokens is not None:
@@ -107,10 +108,10 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
         known = (part.get("source"), part.get("version")) == (info.source, info.version)
         for group_F, name in zip(found, _GROUPS, strict=True):
             group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
-    if record["pictures"] is not None and (keys := frames.keys) is not None:
+    if record["contents"] is not None and (keys := frames.keys) is not None:
         known = True
         for group_F, name in zip(found, _GROUPS, strict=True):
-            group_F |= np.isin(keys, _decode(record["pictures"][name]))
+            group_F |= np.isin(keys, _decode(record["contents"][name]))
     return found[0] | found[1], found[0], known
 
 

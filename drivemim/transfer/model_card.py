@@ -182,21 +182,21 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
         "masks": _all_masks(metadata),
         **{kind: _all_reads(kind, metadata) for kind in ("boxes", "tracks", "lidar")},
         "started from": _started_from(recipe),
-        "mask schedule": _configs(recipe["mask_schedule"]) or "none",
-        "target": _config(recipe["target"]),
-        "decoder": _config(recipe["decoder"]),
-        "teacher": _config(recipe["teacher"]) if recipe["teacher"] else "none",
+        "mask schedule": _all_settings("mask_schedule", metadata, none="none"),
+        "target": _all_settings("target", metadata),
+        "decoder": _all_settings("decoder", metadata),
+        "teacher": _all_settings("teacher", metadata, none="none"),
         "iterations": recipe["iterations"],
-        "clips per batch": recipe["batch_size"],
+        "clips per batch": _all_settings("batch_size", metadata),
         "processes": recipe["processes"],
         "clips seen": recipe["clips"],
         "frames per clip": recipe["frames_per_clip"],
         "frames seen, missing ones included": recipe["frames_seen"],
-        "optimizer": _config(recipe["optimizer"]),
-        "settings of its wrapper": _config(recipe["optimizer_settings"]),
-        "wrapper": recipe["precision"],
-        "schedule": _configs(recipe["schedule"] or []) or "constant",
-        "averaging of weights": _config(recipe["averaged"]) if recipe["averaged"] else "none",
+        "optimizer": _all_settings("optimizer", metadata),
+        "settings of its wrapper": _all_settings("optimizer_settings", metadata, none="none"),
+        "wrapper": _all_settings("precision", metadata),
+        "schedule": _all_settings("schedule", metadata, none="constant"),
+        "averaging of weights": _all_settings("averaged", metadata, none="none"),
         "seed": recipe["seed"],
     }
     return _table(rows)
@@ -224,6 +224,40 @@ def _all_masks(metadata: Mapping[str, Any]) -> str:
         if (mask := record["recipe"].get("masking")) != own["recipe"]["masking"]
     ]
     return "; before: ".join([_config(own["recipe"]["masking"]), *found])
+
+
+def _all_settings(key: str, metadata: Mapping[str, Any], none: str = _UNKNOWN) -> str:
+    """Format a setting, also of the parts before a run was resumed and of earlier pretrainings.
+
+    Args:
+        key: of the recipe.
+        metadata: metadata of the export.
+        none: word for no value.
+    """
+    own, *earlier = _parts_of(metadata)
+    texts = [_setting(own[key], none)] + [
+        f"{_setting(recipe[key], none) if key in recipe else _UNKNOWN} ({recipe['file']})"
+        for recipe in earlier
+        if key not in recipe or recipe[key] != own[key]
+    ]
+    return "; before: ".join(texts)
+
+
+def _parts_of(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the recipe of every part of a pretraining, and of those that it started from.
+
+    Weights of unknown data have no recipe.
+    """
+    for record in records_of(metadata):
+        if record["data"] is not None:
+            yield {"file": record.get("file"), **record["recipe"]}
+            yield from record["recipe"].get("resumed") or ()
+
+
+def _setting(value: Any, none: str) -> str:
+    if not value:
+        return none
+    return _configs(value) if isinstance(value, list) else _config(value)
 
 
 def _all_reads(kind: str, metadata: Mapping[str, Any]) -> str:

@@ -19,7 +19,14 @@ from drivemim.config.embedded import embedded_config
 from drivemim.errors import CheckpointError
 from drivemim.transfer.data_record import ARGUMENTS, describe_data, plain
 from drivemim.transfer.mask_reads import describe_reads
-from drivemim.transfer.recipe import begin_counts, continue_counts, initial_weights_of
+from drivemim.transfer.recipe import (
+    SETTINGS,
+    begin_counts,
+    changed_settings,
+    continue_counts,
+    describe_settings,
+    initial_weights_of,
+)
 from drivemim.transfer.weights_file import read_weights
 
 KEY = "pretraining"
@@ -44,14 +51,15 @@ def describe_pretraining(cfg: Config, processes: int = 1) -> dict[str, Any]:
 
     Returns:
         ``data``, from ``describe_data``; ``counts``, from ``begin_counts``; and ``recipe``. The
-        recipe has ``masking``, the config of the masks; ``reads``, from ``describe_reads``;
-        ``started_from``, the weights files that the run starts from, or None; and ``earlier``, one
-        such record per weights file, with its ``file``. ``data`` of an earlier record is None if
-        nothing is known of it.
+        recipe has ``masking``, the config of the masks; the settings from ``describe_settings``;
+        ``reads``, from ``describe_reads``; ``started_from``, the weights files that the run starts
+        from, or None; and ``earlier``, one such record per weights file, with its ``file``.
+        ``data`` of an earlier record is None if nothing is known of it.
     """
     data, initial = describe_data(cfg), initial_weights_of(cfg)
     recipe = {
         "masking": plain((cfg.get("model") or {}).get("masking")),
+        **describe_settings(cfg),
         "reads": describe_reads(cfg, data),
         "started_from": " and ".join(initial) or None,
         "earlier": [_record_of_initial_weights(path) for path in initial],
@@ -104,8 +112,8 @@ def checkpoint_record(meta: Mapping[str, Any], path: str) -> dict[str, Any] | No
     return pretraining_of(cfg, meta) if "encoder" in (cfg.get("model") or {}) else None
 
 
-def describe_change(now: Mapping[str, Any], before: Mapping[str, Any]) -> str | None:
-    """Say what a resumed run reads that differs; None if it is the same.
+def describe_change(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """Say what a resumed run reads that differs; an empty list if it is the same.
 
     Frames are compared by content: an index may move, and scenes have several names.
 
@@ -128,12 +136,7 @@ def describe_change(now: Mapping[str, Any], before: Mapping[str, Any]) -> str | 
     ]
     if None not in per_iteration and per_iteration[0] != per_iteration[1]:
         changes.append(f"{per_iteration[0]} clips per iteration before, {per_iteration[1]} now")
-    if not changes:
-        return None
-    return (
-        f"The run goes on with other data or settings: {'; '.join(changes)}. Clips are drawn as if "
-        "nothing had changed; model cards name the data and masks of both"
-    )
+    return changes
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -141,8 +144,19 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     for key in sorted(then.keys() & now.keys() - _OF_FRAMES):
         if then[key] != now[key]:
             yield f"{ARGUMENTS.get(key, key)}={then[key]} before, {now[key]} now"
-    if then.get("seen") != now.get("seen"):
+    if not _has_same_frames(then, now):
         yield f"frames of {then['index']} before, of {now['index']} now"
+
+
+def _has_same_frames(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether frames are the same; by their number if an older record has other keys."""
+    seen_then, seen_now = then.get("seen"), now.get("seen")
+    if seen_then is None or seen_now is None or seen_then.keys() == seen_now.keys():
+        return bool(seen_then == seen_now)
+    shared = [key for key in seen_then.keys() & seen_now.keys() if seen_then[key] is not None]
+    if shared:
+        return all(seen_then[key] == seen_now[key] for key in shared)
+    return bool(then.get("frames") == now.get("frames"))
 
 
 def continue_record(
@@ -156,21 +170,73 @@ def continue_record(
         checkpoint: path of that checkpoint.
 
     Returns:
-        The checkpoint's record if data and readers are the same; otherwise the current one, with
-        the checkpoint's as an earlier record.
+        The checkpoint's record if data and readers are the same. Where other settings differ, its
+        recipe has those of the run as it resumes, and ``resumed`` has one dictionary for each
+        part of the run before, newest first: its settings, and the ``file`` that it ended with.
+        If data or readers differ, the current record with the checkpoint's as an earlier record.
     """
     before = checkpoint_record(meta, checkpoint)
     counts = continue_counts(now["counts"], (before or {}).get("counts"), meta.get("iter"))
     if before is not None and isinstance(meta.get(KEY), dict):
-        if (change := describe_change(now, before)) is None:
-            return {**before, "counts": counts}
-        print_log(f"{checkpoint}: {change}", logger="current", level=logging.WARNING)
+        before = _with_settings(before, meta, checkpoint)
+        changes = describe_change(now, before)
+        others = list(changed_settings(before["recipe"], now["recipe"]))
+        _warn_of_changes(checkpoint, changes, others)
+        if not changes:
+            recipe = _continue_recipe(before["recipe"], now["recipe"], checkpoint if others else "")
+            return {**before, "recipe": recipe, "counts": counts}
     earlier = {"file": checkpoint, **(before or _UNKNOWN)}
     return {
         "data": now["data"],
         "recipe": {**now["recipe"], "started_from": checkpoint, "earlier": [earlier]},
         "counts": counts,
     }
+
+
+def _with_settings(
+    record: dict[str, Any], meta: Mapping[str, Any], checkpoint: str
+) -> dict[str, Any]:
+    """Add settings to a record of an older version, which has none, from the config beside it."""
+    try:
+        cfg = embedded_config(meta["cfg"], checkpoint)
+    except (KeyError, CheckpointError):
+        return record
+    return {**record, "recipe": {**describe_settings(cfg), **record["recipe"]}}
+
+
+def _continue_recipe(
+    before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: str
+) -> dict[str, Any]:
+    """Return the recipe of a resumed run with the settings of both of its parts.
+
+    Args:
+        before: recipe of the checkpoint.
+        now: recipe of the run as it resumes.
+        checkpoint: path of the checkpoint; empty if no settings differ.
+    """
+    then = {key: before[key] for key in SETTINGS if key in before}
+    part = [{"file": checkpoint, **then}] if checkpoint else []
+    return {
+        **before,
+        **{key: now[key] for key in SETTINGS},
+        "resumed": [*part, *before.get("resumed", ())],
+    }
+
+
+def _warn_of_changes(checkpoint: str, changes: list[str], settings: list[str]) -> None:
+    """Warn of what a resumed run reads that differs, and of other settings that differ."""
+    lines = []
+    if changes:
+        lines.append(
+            f"The run goes on with other data or settings: {'; '.join(changes)}. Clips are drawn "
+            "as if nothing had changed; model cards name the data and masks of both"
+        )
+    if settings:
+        lines.append(
+            f"The run goes on with other settings: {'; '.join(settings)}. Model cards name both"
+        )
+    for line in lines:
+        print_log(f"{checkpoint}: {line}", logger="current", level=logging.WARNING)
 
 
 _UNKNOWN: dict[str, Any] = {"data": None, "recipe": {}}
@@ -193,6 +259,6 @@ def _read_initial_weights(path: str) -> dict[str, Any] | None:
         return checkpoint_record(meta, path) if isinstance(meta, dict) else None
     if "data" not in metadata or "recipe" not in metadata:
         return None
-    kept = ("masking", "reads", "masks_use_boxes", "started_from", "earlier")
+    kept = ("masking", "reads", "masks_use_boxes", "started_from", "earlier", "resumed", *SETTINGS)
     recipe = {key: metadata["recipe"][key] for key in kept if key in metadata["recipe"]}
     return {"data": metadata["data"], "recipe": recipe}

@@ -12,6 +12,83 @@ from mmengine.config import Config
 from drivemim.config.loading import dicts_in, short_type
 from drivemim.transfer.data_record import frames_per_clip, plain
 
+SETTINGS = {
+    "mask_schedule": "MaskSchedule",
+    "target": "model.target",
+    "decoder": "model.decoder",
+    "teacher": "model.teacher",
+    "batch_size": "train_dataloader.batch_size",
+    "precision": "optim_wrapper.type",
+    "optimizer": "optim_wrapper.optimizer",
+    "optimizer_settings": "optim_wrapper",
+    "schedule": "param_scheduler",
+    "averaged": "EMAHook",
+}
+"""Settings of a run that ``describe_settings`` returns, and their places in a config."""
+
+
+def describe_settings(cfg: Config) -> dict[str, Any]:
+    """Describe how a run trains, besides its data and masks: a value for each of ``SETTINGS``.
+
+    Args:
+        cfg: config of the run.
+    """
+    model, optim = cfg.get("model") or {}, cfg.get("optim_wrapper") or {}
+    hooks = cfg.get("custom_hooks") or ()
+    found = {
+        "mask_schedule": [hook for hook in hooks if short_type(hook) == "MaskSchedule"],
+        "target": model.get("target"),
+        "decoder": model.get("decoder"),
+        "teacher": model.get("teacher"),
+        "batch_size": (cfg.get("train_dataloader") or {}).get("batch_size"),
+        "precision": optim.get("type"),
+        "optimizer": optim.get("optimizer"),
+        "optimizer_settings": {
+            key: value for key, value in optim.items() if key not in ("type", "optimizer")
+        },
+        "schedule": cfg.get("param_scheduler"),
+        "averaged": next((hook for hook in hooks if short_type(hook) == "EMAHook"), None),
+    }
+    return {key: _recorded(value) for key, value in found.items()}
+
+
+def _recorded(value: Any) -> Any:
+    """Convert a part of a config to JSON types, with keys in the order of a config's text."""
+    if isinstance(value, Mapping):
+        return {str(key): _recorded(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, (list, tuple)):
+        return [_recorded(each) for each in value]
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def changed_settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings that differ between two parts of a run, as changes of the config.
+
+    Args:
+        then: recipe of the earlier part; of an older version, it may lack settings.
+        now: recipe of the later part.
+    """
+    for key, place in SETTINGS.items():
+        if key in then and key in now:
+            yield from _changes(place, then[key], now[key])
+
+
+def _changes(place: str, then: Any, now: Any) -> Iterator[str]:
+    """Yield the smallest parts of two configs that differ."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        if then.get("type") == now.get("type"):
+            for key in dict.fromkeys((*then, *now)):
+                yield from _changes(f"{place}.{key}", then.get(key), now.get(key))
+            return
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for number, pair in enumerate(zip(then, now, strict=True)):
+            yield from _changes(f"{place}.{number}", *pair)
+        return
+    if then != now:
+        yield f"{place}={then} before, {now} now"
+
 
 def describe_recipe(
     cfg: Config, meta: Mapping[str, Any], checkpoint: str | Path, pretraining: Mapping[str, Any]
@@ -28,30 +105,17 @@ def describe_recipe(
         Parts of the config, numbers of clips and frames seen, and the last losses logged. Unknown
         values are None, such as the counts of a checkpoint that does not record them.
     """
-    model, optim = plain(cfg.model.to_dict()), plain(cfg.get("optim_wrapper") or {})
     iterations, counts = meta.get("iter"), pretraining.get("counts") or {}
     clips, frames = count_until(counts, iterations)
-    hooks = [plain(hook) for hook in cfg.get("custom_hooks") or ()]
     return {
-        "masking": model.get("masking"),
+        "masking": plain(cfg.model.get("masking")),
+        **describe_settings(cfg),
         **pretraining["recipe"],
-        "mask_schedule": [hook for hook in hooks if short_type(hook) == "MaskSchedule"],
-        "target": model.get("target"),
-        "decoder": model.get("decoder"),
-        "teacher": model.get("teacher"),
         "iterations": iterations,
-        "batch_size": (cfg.get("train_dataloader") or {}).get("batch_size"),
         "processes": counts.get("processes"),
         "clips": clips,
         "frames_per_clip": frames_per_clip(pretraining["data"]),
         "frames_seen": frames,
-        "optimizer": optim.get("optimizer"),
-        "optimizer_settings": {
-            key: value for key, value in optim.items() if key not in ("type", "optimizer")
-        },
-        "precision": optim.get("type"),
-        "schedule": plain(cfg.get("param_scheduler")),
-        "averaged": next((hook for hook in hooks if short_type(hook) == "EMAHook"), None),
         "seed": meta.get("seed"),
         "last_log": _last_log(Path(checkpoint), iterations),
     }

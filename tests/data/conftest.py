@@ -141,15 +141,15 @@ def _add_data(
     keyframe = step % STEPS == 0
     suffix = "jpg" if camera else "pcd.bin"
     folder = "samples" if keyframe else "sweeps"
+    timestamp = start + round(seconds * SECOND) - (10_000 if camera else 0)
     tables["ego_pose"].append({
-        "token": token, "timestamp": start, "translation": [x + 2 * seconds, 0.0, 0.0],
+        "token": token, "timestamp": timestamp, "translation": [x + 2 * seconds, 0.0, 0.0],
         "rotation": _yaw(0.1 * seconds),
     })  # fmt: skip
-    early = 10_000 if camera else 0
     tables["sample_data"].append({
         "token": token, "sample_token": f"{scene}-sample-{sample}", "ego_pose_token": token,
         "calibrated_sensor_token": f"{scene}-{sensor}", "fileformat": suffix,
-        "timestamp": start + round(seconds * SECOND) - early, "is_key_frame": keyframe,
+        "timestamp": timestamp, "is_key_frame": keyframe,
         "height": HEIGHT if camera else 0, "width": WIDTH if camera else 0,
         "filename": f"{folder}/{sensor}/{token}.{suffix}", "prev": "", "next": "",
     })  # fmt: skip

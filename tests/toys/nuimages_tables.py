@@ -77,7 +77,8 @@ def _add_images(tables, sample, camera, before, after, start):
         token = f"{sample}-{step}"
         folder = "samples" if step == before else "sweeps"
         tables["ego_pose"].append({
-            "token": token, "timestamp": start, "translation": [3.0 * step, 1.0, 0],
+            "token": token, "timestamp": start + (step - before) * 500_000,
+            "translation": [3.0 * step, 1.0, 0],
             "rotation": [1.0, 0.0, 0.0, 0.0], "rotation_rate": [0, 0, 0],
             "acceleration": [0, 0, 9.81], "speed": 6.0,
         })  # fmt: skip

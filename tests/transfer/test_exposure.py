@@ -165,7 +165,7 @@ class TestNuScenes:
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
         metadata = metadata_of({"index": index, "scenes": ["scene-0061"]}, masking="ObjectMask")
         record = metadata["data"][0]["seen"]
-        assert (record["pictures"] is None) == (most_files == 0)
+        assert (record["contents"] is None) == (most_files == 0)
         # Three samples: of two cameras in scene-0061, of one in the other.
         seen = self.exposure(root, metadata, "scene-0061", tmp_path)
         assert seen == Exposure(frames=6, images=6, boxes=6)
@@ -204,12 +204,13 @@ class TestNuScenes:
         assert self.exposure(root, metadata, "scene-0061", tmp_path).images == 6
 
 
-def test_keys_of_older_exports_are_not_compared(folder, exposure_of, tmp_path):
+@pytest.mark.parametrize("older", ["files", "pictures"])
+def test_keys_of_older_exports_are_not_compared(folder, exposure_of, tmp_path, older):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     metadata = metadata_of({"index": index})
     assert exposure_of(metadata, "val").images == 5
     seen = metadata["data"][0]["seen"]
-    seen["files"] = seen.pop("pictures")
+    seen[older] = seen.pop("contents")
     assert exposure_of(metadata, "val").images is None
 
 
@@ -283,3 +284,23 @@ def test_refusals_name_the_thing_the_value_and_the_fix(folder, exposure_of, tmp_
     unknown = Exposure(frames=5, images=None, boxes=None)
     with pytest.raises(ConfigError, match="an unknown number of the 5 frames"):
         check_boxes("--init a", record, "--val val", unknown, most=5, fix="")
+
+
+def test_splits_of_padded_files_that_share_nothing_are_not_seen(tmp_path):
+    """A camera writes every JPEG file in a buffer of 256 KiB and fills it with zeros."""
+    indices = []
+    for split in range(2):
+        folder = tmp_path / f"split{split}"
+        folder.mkdir()
+        for number in range(3):
+            pixels = np.random.default_rng([split, number]).integers(0, 256, (120, 160, 3))
+            content = cv2.imencode(".jpg", pixels.astype(np.uint8))[1].tobytes()
+            assert len(content) < 1 << 17  # the middle of the file is padding
+            (folder / f"{number}.jpg").write_bytes(content.ljust(1 << 18, b"\0"))
+        indices.append(build_frames_index([folder], tmp_path / f"{split}.arrow"))
+    record = record_of(metadata_of({"index": str(indices[0])}))
+    counts = [
+        record.exposure(KnownFrames(FrameIndex.open(index), np.arange(3))).images
+        for index in indices
+    ]
+    assert counts == [3, 0]

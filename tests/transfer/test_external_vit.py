@@ -135,6 +135,20 @@ def dino(state):
     return {"student": student, "teacher": teacher, "epoch": 3}
 
 
+def moco(state):
+    """MoCo v3's training checkpoint: two encoders, each with a projection as its head."""
+    head = {"head.0.weight": draw(8, DIMS), "head.1.weight": draw(8), "head.1.bias": draw(8),
+            "head.1.running_mean": draw(8), "head.1.running_var": draw(8),
+            "head.1.num_batches_tracked": torch.tensor(3), "head.3.weight": draw(8, 8)}  # fmt: skip
+    momentum = {name: value + 1.0 for name, value in state.items()}
+    weights = {
+        **prefixed("module.base_encoder.", state | head),
+        **prefixed("module.momentum_encoder.", momentum | head),
+        "module.predictor.0.weight": draw(8, 8), "module.predictor.3.weight": draw(8, 8),
+    }  # fmt: skip
+    return {"epoch": 300, "arch": "vit_base", "state_dict": weights, "optimizer": {}, "scaler": {}}
+
+
 def mmpretrain(state):
     head = {"head.layers.head.weight": draw(10, DIMS), "head.layers.head.bias": draw(10)}
     return {"meta": {"epoch": 1}, "state_dict": {**prefixed("backbone.", state), **head}}
@@ -149,6 +163,7 @@ SOURCES = [
     pytest.param(TIMM, mae, mae_positions, LEARNED, id="mae as learned"),
     pytest.param(TIMM, timm, lambda grid: draw(1, 17, DIMS), LEARNED, id="timm"),
     pytest.param(TIMM, dino, lambda grid: draw(1, 17, DIMS), LEARNED, id="dino"),
+    pytest.param(TIMM, moco, lambda grid: rows_first(mae_positions(grid)), LEARNED, id="moco v3"),
     pytest.param(MMPRETRAIN, mmpretrain, lambda grid: draw(1, 17, DIMS), LEARNED, id="mmpretrain"),
     pytest.param(MMPRETRAIN, mmpretrain, lambda grid: rows_first(mae_positions(grid)), LEARNED,
                  id="mmpretrain's mae"),
@@ -208,6 +223,12 @@ def test_prefixes_and_wrappers(tmp_path, prefix, key):
     assert set(vit.state_dict()) == set(state) - {"cls_token", "pos_embed"}
     assert all(torch.equal(value, state[name]) for name, value in vit.state_dict().items())
     assert (f"Names in the file -> here: {prefix}* -> *." in report) == bool(prefix)
+
+
+def test_a_momentum_encoder_alone_is_not_taken(tmp_path):
+    state = vit_state(TIMM, mae_positions(GRID))
+    with pytest.raises(CheckpointError, match=r"unexpected \d+ \(momentum_encoder\.cls_token"):
+        load(tmp_path, {"state_dict": prefixed("module.momentum_encoder.", state)})
 
 
 def test_of_a_student_and_a_teacher_the_teacher_is_taken(tmp_path):

@@ -13,7 +13,7 @@ from drivemim import __version__
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.errors import ConfigError, DataError
 from drivemim.training.run import train
-from drivemim.transfer.data_record import describe_data, frames_per_clip
+from drivemim.transfer.data_record import NO_TABLES, describe_data, frames_per_clip
 from drivemim.transfer.exporting import export_backbone, read_export
 from drivemim.transfer.model_card import limits, read_card_results, render_card
 
@@ -229,7 +229,7 @@ def test_a_limit_holds_for_all_data_that_the_weights_saw(card):
     (part,) = metadata["data"]
     night = {**part, "night_scenes": 1, "cameras": ["CAM_BACK"], "left_out_cameras": ["CAM_FRONT"],
              "image_size": [32, 48]}  # fmt: skip
-    other = {**part, "index": "elsewhere/small.arrow", "rain_scenes": 1}
+    other = {**part, "index": "elsewhere/small.arrow", "rain_scenes": 1, "tables": "other"}
     reads = {"boxes": ["ObjectMask"], "tracks": [], "lidar": []}
     earlier = {"file": "first.pth", "data": [night, other],
                "recipe": {"reads": reads, "masking": {"type": "ObjectMask"}}}  # fmt: skip
@@ -255,6 +255,31 @@ def test_a_limit_holds_for_all_data_that_the_weights_saw(card):
     assert "The data of foreign.pth, whose weights it started from, is unknown." in lines
     assert "Pretrained on images of 64 x 96 pixels." in lines
     assert "| boxes | not read; before: not known (foreign.pth) |" in render_card("x", metadata)
+
+
+def test_an_index_is_the_same_under_another_path(card):
+    metadata = copy.deepcopy(card[1])
+    (part,) = metadata["data"]
+    night = {**part, "night_scenes": 1, "cameras": ["CAM_BACK"], "left_out_cameras": ["CAM_FRONT"]}
+    for path, name in (("elsewhere/small.arrow", "small.arrow"),
+                       ("elsewhere/copy.arrow", "small.arrow and copy.arrow")):  # fmt: skip
+        metadata["data"] = [part, {**night, "index": path}]
+        lines = limits(metadata)
+        assert f"{name}: no scene's description mentions rain." in lines
+        text = " ".join(lines)
+        assert "cameras not seen" not in text
+        assert "mentions night" not in text
+        assert "one camera only" not in text
+    # Other tables, version, source or cameras are another index; so is a folder without files.
+    for change in ({"tables": "0"}, {"version": "v1.0"}, {"source": "nuimages"},
+                   {"left_out_cameras": ["CAM_FRONT", "CAM_LEFT"]}):  # fmt: skip
+        metadata["data"] = [part, {**night, "index": "elsewhere/small.arrow", **change}]
+        assert "elsewhere/small.arrow: no scene's description mentions rain." in limits(metadata)
+    folders = [{**each, "source": "frames", "version": "", "tables": NO_TABLES}
+               for each in (part, night)]  # fmt: skip
+    metadata["data"] = [folders[0], {**folders[1], "index": "other.arrow"}]
+    assert {"other.arrow: cameras not seen: CAM_FRONT.",
+            "small.arrow: cameras not seen: CAM_BACK."} <= set(limits(metadata))  # fmt: skip
 
 
 def test_data_are_counted_as_they_are_chosen(index, tmp_path):

@@ -7,10 +7,12 @@ from seen_data import index_of, write_frames
 
 from drivemim.compat import read_checkpoint
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.training.autocast import mixed_precision
 from drivemim.training.run import train
 from drivemim.transfer.exporting import export_backbone
 from drivemim.transfer.exposure import Exposure, read_record
 from drivemim.transfer.frames_seen import KnownFrames
+from drivemim.transfer.recipe import SETTINGS
 
 SPLITS = {"train": {"a": 6, "b": 4}, "val": {"c": 5}}
 
@@ -28,7 +30,7 @@ def place(tmp_path):
 def run(repository, place):
     """Train on an index, and return the checkpoint."""
 
-    def pretrain(name, index, iterations=2, resume=None, **options):
+    def pretrain(name, index, iterations=2, resume=None, amp=False, **options):
         dataset = {"_delete_": True, "type": "ClipDataset", "index": str(place / index),
                    "image_size": (64, 96)}  # fmt: skip
         config = place / f"{name}.py"
@@ -36,10 +38,12 @@ def run(repository, place):
             f"_base_ = {str(repository / 'tests/toys/configs/vit.py')!r}\n"
             f"train_dataloader = dict(dataset={dataset!r})\n"
         )
-        length = {"train_cfg.max_iters": iterations, "param_scheduler.0.end": iterations}
+        length = {"train_cfg.max_iters": iterations}
+        if "param_scheduler" not in options:
+            length["param_scheduler.0.end"] = iterations
         options = {**length, **options}
         folder = place / f"{name}-pretraining-record"
-        train(config, work_dir=folder, options=options, resume=resume)
+        train(config, work_dir=folder, options=options, resume=resume, amp=amp)
         return folder / f"iter_{iterations}.pth"
 
     return pretrain
@@ -153,3 +157,94 @@ def test_changed_settings_of_a_resumed_run_are_named(place, run, capsys, monkeyp
     again = run("one", "train.arrow", iterations=6, resume=out, **{**options, **same})
     assert "other data or settings" not in capsys.readouterr().out
     assert read_record(again) == read_record(out)
+
+
+OTHER = {
+    "model.target": {"_delete_": True, "type": "PooledPixels", "size": 8},
+    "optim_wrapper.clip_grad": None,
+}
+CONSTANT = {"param_scheduler": []}
+
+
+def recipe_rows(card):
+    lines = card.partition("## Recipe")[2].partition("## ")[0].splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return {cell[0]: cell[1] for cell in cells if len(cell) == 2}
+
+
+def test_other_settings_of_a_resumed_run_are_named_with_their_part(place, run, capsys):
+    first = run("one", "train.arrow", **CONSTANT)
+    capsys.readouterr()
+    same = run("one", "train.arrow", iterations=4, resume=first, **CONSTANT)
+    assert "goes on with other" not in capsys.readouterr().out
+    out = run("one", "train.arrow", iterations=6, resume=same, amp=True, **OTHER, **CONSTANT)
+    told = capsys.readouterr().out
+    amp = mixed_precision({})["type"]  # depends on the device
+    assert (
+        f"{same}: The run goes on with other settings: model.target={{'type': 'NormalizedPixels'}} "
+        "before, {'size': 8, 'type': 'PooledPixels'} now; "
+        f"optim_wrapper.type=OptimWrapper before, {amp} now; " in told
+    )
+    assert "optim_wrapper.clip_grad={'max_norm': 1.0} before, None now" in told
+    assert "param_scheduler" not in told.partition("other settings")[2].partition("Model cards")[0]
+    _, card = export(out, place / "two.safetensors")
+    rows = recipe_rows(card)
+    assert rows["target"] == f"PooledPixels(size=8); before: NormalizedPixels() ({same})"
+    assert rows["wrapper"] == f"{amp}; before: OptimWrapper ({same})"
+    now, _, before = rows["settings of its wrapper"].partition("; before: ")
+    assert "clip_grad=None" in now
+    assert "clip_grad=dict(max_norm=1.0)" in before
+    assert before.endswith(f" ({same})")
+    assert rows["decoder"] == "ClipDecoder(depth=1, embed_dims=16, num_heads=2)"
+    # The data are the same, and are named once.
+    assert card.count("| index |") == 1
+    assert rows["started from"] == "random initialisation"
+
+    back = run("one", "train.arrow", iterations=8, resume=out, **CONSTANT)
+    weights, card = export(back, place / "three.safetensors")
+    rows = recipe_rows(card)
+    assert rows["target"] == f"NormalizedPixels(); before: PooledPixels(size=8) ({out})"
+    assert rows["wrapper"] == f"OptimWrapper; before: {amp} ({out})"
+    # Weights that another run starts from keep the settings of all their parts.
+    _, card = export(run("next", "train.arrow", load_from=str(weights)), place / "four.safetensors")
+    assert (
+        recipe_rows(card)["target"] == f"NormalizedPixels(); before: PooledPixels(size=8) ({out})"
+    )
+
+
+def test_a_longer_schedule_is_named_and_the_earlier_one_kept(place, run, capsys):
+    first = run("one", "train.arrow")
+    capsys.readouterr()
+    out = run("one", "train.arrow", iterations=4, resume=first)
+    assert "other settings: param_scheduler.0.end=2 before, 4 now. " in capsys.readouterr().out
+    _, card = export(out, place / "two.safetensors")
+    now, _, before = recipe_rows(card)["schedule"].partition("; before: ")
+    assert now == "CosineAnnealingLR(begin=0, by_epoch=False, end=4, eta_min_ratio=0.01)"
+    assert before == now.replace("end=4", "end=2") + f" ({first})"
+
+
+def test_records_of_older_versions_have_the_settings_of_their_config(place, run, capsys):
+    """They have no settings, and other keys of the images."""
+    first = run("one", "train.arrow", **CONSTANT)
+    content = read_checkpoint(first)
+    record = content["meta"]["pretraining"]
+    for key in SETTINGS:
+        del record["recipe"][key]
+    seen = record["data"][0]["seen"]
+    seen["pictures"] = seen.pop("contents")
+    torch.save(content, first)
+    capsys.readouterr()
+    changed = {"optim_wrapper.clip_grad": None, **CONSTANT}
+    out = run("one", "train.arrow", iterations=4, resume=first, **changed)
+    told = capsys.readouterr().out
+    assert "other data" not in told
+    assert "settings: optim_wrapper.clip_grad={'max_norm': 1.0} before, None now. " in told
+    _, card = export(out, place / "two.safetensors")
+    assert (
+        f"max_norm=1.0), constructor=LayerDecay, paramwise_cfg=dict(decay_rate=0.8)) ({first})"
+        in (recipe_rows(card)["settings of its wrapper"])
+    )
+    # Other frames are noticed by their number.
+    capsys.readouterr()
+    run("one", "all.arrow", iterations=6, resume=out, **changed)
+    assert "other data or settings: frames of" in capsys.readouterr().out

@@ -260,8 +260,13 @@ def write_index(
         sections: columns by section and name; strings as lists or Arrow arrays, the others in any
             form that NumPy accepts, row by row.
         info: origin of the columns.
+
+    Raises:
+        DataError: if there are no frames.
     """
     path = Path(path)
+    if len(sections["frames"]["token"]) == 0:
+        raise DataError(f"{path} would have no frames: the {info.source} source has none")
     arrays: list[pa.Array] = []
     names: list[str] = []
     for section, cls in SECTIONS.items():

@@ -130,3 +130,43 @@ def test_real_timestamps_are_accepted(real_data, tmp_path, name):
         build_nuscenes_index(real_data / name, "v1.0-mini", tmp_path / "index.arrow")
     )
     assert (np.diff(index.frames.key) > 0).all()
+
+
+def _pose_of_the_next_frame(tables):
+    rows = tables["sample_data"]
+    following = {row["token"]: row["next"] for row in rows}
+    for row in rows:
+        row["ego_pose_token"] = following[row["token"]] or row["token"]
+
+
+def _one_pose(tables):
+    for row in tables["sample_data"]:
+        row["ego_pose_token"] = "scene-0061-CAM_FRONT-3"
+
+
+# 24 images and 6 lidar sweeps. The last image of each of 3 cameras keeps its pose, and so does
+# lidar, which has no next. One pose is near the 2 images and the sweep of its sample.
+@pytest.mark.parametrize(("change", "count"), [(_pose_of_the_next_frame, 21), (_one_pose, 27)])
+def test_poses_of_other_times_are_reported(tables, write, tmp_path, caplog, change, count):
+    change(tables)
+    _build(write, tables, tmp_path)
+    assert f"{count} of 30 images and lidar sweeps have an ego pose that is more" in caplog.text
+
+
+def test_poses_without_or_near_their_times_are_not_reported(tables, write, tmp_path, caplog):
+    for number, row in enumerate(tables["ego_pose"]):
+        if number % 3 == 0:
+            del row["timestamp"]
+        else:
+            row["timestamp"] += 49_999
+    # Two of the remaining 20 are far.
+    for row in (tables["ego_pose"][1], tables["ego_pose"][2]):
+        row["timestamp"] += 10_000_000
+    _build(write, tables, tmp_path)
+    assert "ego pose" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["nuscenes-sample", "surround-clips", "kitti-rig"])
+def test_real_poses_are_of_the_time_of_their_images(real_data, tmp_path, caplog, name):
+    build_nuscenes_index(real_data / name, "v1.0-mini", tmp_path / "index.arrow")
+    assert "ego pose" not in caplog.text

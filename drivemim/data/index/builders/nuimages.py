@@ -120,7 +120,7 @@ def _sections(
     folder: Path, root: Path, rig: Rig, version: str, missing_images: str, sweeps: bool
 ) -> dict[str, Section]:
     scenes, sample_tokens = _read_scenes(folder, version)
-    data = read_sensor_data(folder, rig, sample_tokens)
+    data = read_sensor_data(folder, rig, sample_tokens, {"sample": np.arange(len(sample_tokens))})
     _check_keyframes(folder, data, scenes.pop("key_camera"), sample_tokens)
     among = None if sweeps else data.keyframe
     chosen = np.flatnonzero(present_images(root, data, rig, missing_images, among))

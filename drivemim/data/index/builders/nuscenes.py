@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drivemim.array_types import Ints
 from drivemim.data.index.arrow import strings, take
 from drivemim.data.index.builders import nuscenes_schema as schema
 from drivemim.data.index.builders import nuscenes_tables as tables
@@ -31,7 +32,7 @@ from drivemim.data.index.builders.nuscenes_frames import (
     read_rig,
     read_sensor_data,
 )
-from drivemim.data.index.builders.nuscenes_links import check_neighbours
+from drivemim.data.index.builders.nuscenes_links import check_neighbours, check_sweeps
 from drivemim.data.index.builders.nuscenes_tables import join, read_table
 from drivemim.data.index.builders.other_sources import check_source
 from drivemim.data.index.builders.source_rows import SourceRows
@@ -159,7 +160,7 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
         for column in ("prev", "next")
     )  # fmt: skip
     timestamp = np.array([sample.timestamp for sample in samples])
-    check_neighbours(folder, "sample", tokens, timestamp, (before, after), scene, "scene")
+    check_neighbours(folder, "sample", tokens, timestamp, (before, after), {"scene": scene})
     order = np.lexsort((timestamp, scene))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
@@ -206,7 +207,8 @@ def _read_frames(
     rectified: bool,
 ) -> tuple[Section, list[str]]:
     """Return frames in the index's order (with columns for samples), and camera names."""
-    data = read_sensor_data(folder, rig, timeline.tokens)
+    scenes = {"scene": timeline.scene[timeline.rank]}
+    data = read_sensor_data(folder, rig, timeline.tokens, scenes)
     kind, sample = rig.kind[data.calibration], timeline.rank[data.sample]
     poses = read_ego_poses(folder, data, kind >= 0)
     chosen = np.flatnonzero(present_images(root, data, rig, missing_images))
@@ -220,8 +222,11 @@ def _read_frames(
         **frame_columns(folder, data, rig, poses, chosen, scene),
         "sample": sample[chosen],
     }
-    _check_keyframes(folder, frames, timeline, rig.cameras)
     sweeps = np.flatnonzero((kind == len(rig.cameras)) & data.keyframe & data.valid)
+    _check_times(folder, frames, timeline)
+    keyframes = np.concatenate([chosen[data.keyframe[chosen]], sweeps])
+    sensors = [*rig.cameras, "LIDAR_TOP"]
+    _check_keyframes(folder, data, keyframes, sample[keyframes], kind[keyframes], sensors, timeline)
     frames["of_samples"] = {
         "keyframes": _keyframes(frames, len(timeline.order), len(rig.cameras)),
         **_lidar_of_samples(data, rig, poses, sweeps, sample[sweeps], len(timeline.order)),
@@ -229,24 +234,53 @@ def _read_frames(
     return frames, rig.cameras
 
 
-def _check_keyframes(folder: Path, frames: Section, timeline: Timeline, cameras: list[str]) -> None:
-    """Refuse keyframes on another clock than their samples, and two per camera and sample."""
-    camera, timestamp = frames["camera"], frames["timestamp"]
+def _check_times(folder: Path, frames: Section, timeline: Timeline) -> None:
+    """Refuse images on another clock than their samples, and sweeps far outside of their scene."""
     rows = np.flatnonzero(frames["keyframe"])
-    sample = frames["sample"][rows]
-    check_offsets(folder, timeline.timestamp[sample], timestamp[rows])
-    far = np.abs(timestamp[rows] - timeline.timestamp[sample]) > LARGEST_OFFSET
+    check_offsets(folder, timeline.timestamp[frames["sample"][rows]], frames["timestamp"][rows])
+    rows = np.flatnonzero(~frames["keyframe"])
+    check_sweeps(
+        folder,
+        take(frames["token"], rows),
+        frames["scene"][rows],
+        frames["timestamp"][rows],
+        (timeline.scene, timeline.timestamp),
+    )
+
+
+def _check_keyframes(
+    folder: Path,
+    data: SensorData,
+    rows: Ints,
+    sample: Ints,
+    sensor: Ints,
+    names: list[str],
+    timeline: Timeline,
+) -> None:
+    """Refuse keyframes far from their samples, and two per sensor and sample.
+
+    Args:
+        folder: folder of the tables, for errors.
+        data: rows of sample_data.json.
+        rows: (K,) those that are keyframes.
+        sample: (K,) their samples.
+        sensor: (K,) their sensors, as positions in ``names``.
+        names: names of the sensors.
+        timeline: the samples.
+    """
+    token = take(data.token, rows)
+    far = np.abs(data.timestamp[rows] - timeline.timestamp[sample]) > LARGEST_OFFSET
     problem = f"is a keyframe more than {LARGEST_OFFSET / 1e6:g} s away from its sample"
-    tables.check_rows(folder, "sample_data", take(frames["token"], rows), far, problem)
-    place = sample * len(cameras) + camera[rows]
+    tables.check_rows(folder, "sample_data", token, far, problem)
+    place = sample * len(names) + sensor
     order = np.argsort(place, kind="stable")
     twice = np.flatnonzero(np.diff(place[order]) == 0)
     if len(twice):
-        one, other = (frames["token"][int(rows[order[twice[0] + k]])].as_py() for k in (0, 1))
+        first, second = order[twice[0] : twice[0] + 2].tolist()
         raise DataError(
-            f"{folder / 'sample_data'}.json: {one!r} and {other!r} are both keyframes of "
-            f"{cameras[camera[rows[order[twice[0]]]]]} for one sample ({len(twice)} such pairs); "
-            "a camera has one"
+            f"{folder / 'sample_data'}.json: {token[first].as_py()!r} and "
+            f"{token[second].as_py()!r} are both keyframes of {names[sensor[first]]} for one "
+            f"sample ({len(twice)} such pairs); a sensor has one"
         )
 
 

@@ -67,7 +67,9 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     track = joined("instance_token", "instance", tracks, optional=False)
     before, after = (joined(c, "sample_annotation", token) for c in ("prev", "next"))
     times = timeline.timestamp[sample]
-    check_neighbours(folder, "sample_annotation", token, times, (before, after), track, "instance")
+    check_neighbours(
+        folder, "sample_annotation", token, times, (before, after), {"instance": track}
+    )
     check_objects(folder, token, track, sample, timeline.scene[sample])
     visibility = joined("visibility_token", "visibility", tables.tokens_of(visibilities))
     levels, unknown = visibility_levels([row.level for row in visibilities])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -24,9 +24,9 @@ from drivemim.data.index.builders.columns import Section, links_in_time
 from drivemim.data.index.builders.nuscenes_links import check_neighbours
 from drivemim.data.index.builders.nuscenes_tables import join, numbers, read_table
 from drivemim.data.index.builders.source_rows import SourceRows
-from drivemim.data.index.builders.timing import microseconds
+from drivemim.data.index.builders.timing import microseconds, warn_of_pose_times
 from drivemim.data.index.image_header import check_depth, check_upright, read_header
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, DataError
 from drivemim.files import posix_name, why_unreadable
 
 _OPENED_AT_ONCE, _BATCH = 16, 1000
@@ -108,6 +108,12 @@ def read_rig(folder: Path, *, rotations_as_written: bool = False) -> Rig:
         folder, "sensor", tables.tokens_of(sensors), tables.repeats(channels), problem
     )
     cameras = sorted(each.channel for each in sensors if each.modality == "camera")
+    if not cameras:
+        found = ", ".join(sorted({repr(each.modality) for each in sensors})) or "no sensor"
+        raise DataError(
+            f"{folder / 'sensor.json'}: no sensor has the modality 'camera' ({found}), so there "
+            "are no images to index; correct it"
+        )
     kinds = {camera: position for position, camera in enumerate(cameras)}
     kinds["LIDAR_TOP"] = len(cameras)
     kind = np.array([kinds.get(each.channel, -1) for each in sensors], np.int64)[sensor]
@@ -145,12 +151,14 @@ def _intrinsics(
 ) -> Floats:
     """Return matrices (C, 3, 3), NaN for sensors that are not cameras."""
     lacks = np.array([len(each.camera_intrinsic) != 3 for each in calibrations], bool)
+    rows = SourceRows.of_table(folder, "calibrated_sensor", tokens)
+    plausible_intrinsics.warn_of_left_out(rows, ~is_camera & ~lacks)
     tables.check_rows(folder, "calibrated_sensor", tokens, is_camera & lacks,
                       "is a camera's and has no 3 x 3 camera_intrinsic")  # fmt: skip
     matrices = np.full((len(calibrations), 3, 3), np.nan)
     chosen = np.flatnonzero(is_camera)
-    rows = chain.from_iterable(calibrations[row].camera_intrinsic for row in chosen)
-    matrices[chosen] = numbers(rows, 3 * len(chosen), 3).reshape(-1, 3, 3)
+    lines = chain.from_iterable(calibrations[row].camera_intrinsic for row in chosen)
+    matrices[chosen] = numbers(lines, 3 * len(chosen), 3).reshape(-1, 3, 3)
     flat = np.zeros(len(calibrations), bool)
     flat[chosen] = np.linalg.det(matrices[chosen]) == 0
     tables.check_rows(folder, "calibrated_sensor", tokens, flat,
@@ -158,13 +166,16 @@ def _intrinsics(
     return matrices
 
 
-def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
+def read_sensor_data(
+    folder: Path, rig: Rig, samples: pa.Array, scenes: Mapping[str, Ints]
+) -> SensorData:
     """Read sample_data.json.
 
     Args:
         folder: folder of the tables.
         rig: its calibrations.
         samples: tokens of sample.json, in the file's order.
+        scenes: number of the scene of each row of sample.json, by the name of a scene in errors.
     """
     rows = read_table(folder, schema.SampleData, "sample_data")
     token = tables.tokens_of(rows)
@@ -184,8 +195,9 @@ def read_sensor_data(folder: Path, rig: Rig, samples: pa.Array) -> SensorData:
         owners=token,
     )
     timestamp = np.array([row.timestamp for row in rows])
-    sensor = rig.sensor[calibration]
-    check_neighbours(folder, "sample_data", token, timestamp, (before, after), sensor, "sensor")
+    groups = {"sensor": rig.sensor[calibration]}
+    groups |= {name: scene[sample] for name, scene in scenes.items()}
+    check_neighbours(folder, "sample_data", token, timestamp, (before, after), groups)
     size = np.array([[row.width, row.height] for row in rows], np.int64).reshape(-1, 2)
     is_image = np.isin(rig.kind[calibration], np.arange(len(rig.cameras)))
     tables.check_rows(folder, "sample_data", token, is_image & (size < 1).any(axis=1),
@@ -246,6 +258,8 @@ def read_ego_poses(folder: Path, data: SensorData, used: NDArray[np.bool_]) -> F
     plausibility.check_upright_rotations(
         SourceRows.of_table(folder, "ego_pose", tokens), values[:, 3:]
     )
+    times = np.array([np.nan if row.timestamp is None else row.timestamp for row in rows], float)
+    warn_of_pose_times(folder, data.timestamp[chosen], times[pose])
     poses = np.zeros((len(used), 7))
     poses[chosen] = values[pose]
     return poses
@@ -281,12 +295,16 @@ def present_images(
         FileNotFoundError: if an image does not exist, is empty or cannot be opened, and
             ``missing_images`` is ``error``.
         DataError: if an image's EXIF orientation would turn it, it has more than 8 bits per
-            channel, or its width and height are swapped.
+            channel, or its width and height are swapped. Also if no row is an image to index.
     """
     kind = rig.kind[data.calibration]
-    is_image = (kind >= 0) & (kind < len(rig.cameras)) & data.valid
+    of_cameras = (kind >= 0) & (kind < len(rig.cameras))
+    _check_any(root, of_cameras, "no row of sample_data.json is an image of a camera")
+    is_image = of_cameras & data.valid
+    _check_any(root, is_image, f"all {of_cameras.sum()} images have is_valid=false")
     if among is not None:
         is_image &= among
+        _check_any(root, is_image, "no image is a keyframe, and --keyframes-only leaves out others")
     if missing_images == "ignore":
         return is_image
     chosen = np.flatnonzero(is_image)
@@ -302,8 +320,15 @@ def present_images(
             f"{len(absent)} of {len(chosen)} images in all cannot be read; get them, or leave "
             "those frames out with --missing-images drop"
         )
+    problem = f"all {len(chosen)} images are missing, and --missing-images drop leaves them out"
+    _check_any(root, present, f"{problem}; check --root")
     _check_headers(root, data, np.flatnonzero(present))
     return present
+
+
+def _check_any(root: Path, is_image: NDArray[np.bool_], reason: str) -> None:
+    if not is_image.any():
+        raise DataError(f"{root}: there are no frames to index: {reason}")
 
 
 def _problems(paths: Sequence[str]) -> list[str | None]:

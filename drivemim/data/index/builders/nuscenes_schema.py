@@ -84,14 +84,15 @@ class CalibratedSensor(TableRow, gc=False):
 class EgoPose(TableRow, gc=False):
     """ego_pose.json.
 
-    Ignored: the time, which equals that of the sample_data that refers to the pose, and speeds,
-    accelerations and geographic coordinates.
+    The time, in nuScenes that of the sample_data that refers to the pose, is only compared with it.
+    Ignored: speeds, accelerations and geographic coordinates.
     """
 
     translation: Vector
     rotation: Quaternion
+    timestamp: int | float | None = None
     ignored: ClassVar[frozenset[str]] = frozenset(
-        {"timestamp", "rotation_rate", "acceleration", "speed", "twist", "geocoordinate"}
+        {"rotation_rate", "acceleration", "speed", "twist", "geocoordinate"}
     )
 
 

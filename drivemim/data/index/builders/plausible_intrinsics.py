@@ -76,6 +76,23 @@ def check_intrinsics(
         )
 
 
+def warn_of_left_out(rows: SourceRows, left_out: Bools) -> None:
+    """Warn of calibrations with intrinsics whose images are left out.
+
+    Args:
+        rows: names of the calibrations.
+        left_out: True for those with intrinsics whose sensor is not a camera.
+    """
+    if left_out.any():
+        _log.warning(
+            "%s: %s has a camera_intrinsic, but the modality of its sensor is not 'camera', so its "
+            "images are left out (%d such rows)",
+            rows.file(int(np.flatnonzero(left_out)[0])),
+            rows.name(int(np.flatnonzero(left_out)[0])),
+            np.count_nonzero(left_out),
+        )
+
+
 def check_principal_points(
     rows: SourceRows,
     center_D2: Floats,

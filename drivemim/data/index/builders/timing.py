@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from drivemim.array_types import Ints
+from drivemim.array_types import Floats, Ints
 from drivemim.errors import DataError
 
 _SHORTEST_GAP, _LONGEST_GAP = 5_000, 5_000_000
@@ -25,6 +26,10 @@ _FOREVER = 1e17
 """Microseconds since 1970; larger timestamps are nanoseconds, whatever the gaps."""
 LARGEST_OFFSET = 1_000_000
 """Maximum microseconds between a sample and its keyframes; 50,000 in nuScenes."""
+_LATEST_POSE = 50_000
+"""Largest usual microseconds between an image and its ego pose: 0 in nuScenes and nuImages, up to
+50,000 in tables with one pose per sample, at least 83,333 for a pose of nuScenes' next frame."""
+_log = logging.getLogger(__name__)
 
 
 def microseconds(
@@ -123,4 +128,28 @@ def check_offsets(folder: Path, of_samples: Ints, of_keyframes: Ints) -> None:
             f"{folder}: timestamps of keyframes in sample_data.json are {offset / 1e6:,.1f} s "
             "(median) off those of their samples in sample.json; both must be microseconds of one "
             "clock"
+        )
+
+
+def warn_of_pose_times(folder: Path, of_images: Ints | Floats, of_poses: Floats) -> None:
+    """Warn if most images, or lidar sweeps, have an ego pose of another time.
+
+    Args:
+        folder: folder of the tables.
+        of_images: (F,) microseconds, of each image.
+        of_poses: (F,) microseconds, of its ego pose; NaN if unknown.
+    """
+    offset = np.abs(of_images - of_poses)
+    offset = offset[~np.isnan(offset)]
+    far = int((offset > _LATEST_POSE).sum())
+    if 2 * far > len(offset):
+        _log.warning(
+            "%s: %d of %d images and lidar sweeps have an ego pose that is more than %g s before "
+            "or after them (median %.3g s), by the timestamps in ego_pose.json. Boxes and motion "
+            "will be displaced; name the pose of the image's own time in ego_pose_token",
+            folder / "sample_data.json",
+            far,
+            len(offset),
+            _LATEST_POSE / 1e6,
+            float(np.median(offset)) / 1e6,
         )
