@@ -16,8 +16,8 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
     """Name the classes that read the boxes, tracks and lidar points of the data.
 
     A class lists in ``reads`` what it reads, like ``MaskStrategy``. A mask strategy that does not
-    is assumed to read everything, and so is a mask, decoder, target or teacher of a class that is
-    not found.
+    is assumed to read everything, and so is a mask, decoder, target (auxiliary ones, too) or
+    teacher of a class that is not found.
 
     Args:
         cfg: config of the run.
@@ -32,7 +32,8 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
     readers: dict[str, list[str]] = {kind: [] for kind in READABLE}
     model = cfg.get("model") or {}
     others = map(model.get, ("decoder", "target", "teacher"))
-    with_clips = [*dicts_in(model.get("masking")), *others]
+    auxiliary = dicts_in(model.get("auxiliary"))
+    with_clips = [*dicts_in(model.get("masking")), *auxiliary, *others]
     for part in dicts_in(model):
         reads, name = _reads(part), short_type(part)
         if reads is None:

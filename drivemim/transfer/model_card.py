@@ -184,6 +184,7 @@ def _recipe(metadata: Mapping[str, Any]) -> str:
         "started from": _started_from(recipe),
         "mask schedule": _all_settings("mask_schedule", metadata, none="none"),
         "target": _all_settings("target", metadata),
+        "auxiliary targets": _all_settings("auxiliary", metadata, none="none"),
         "decoder": _all_settings("decoder", metadata),
         "teacher": _all_settings("teacher", metadata, none="none"),
         "iterations": recipe["iterations"],

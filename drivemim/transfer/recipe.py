@@ -15,6 +15,7 @@ from drivemim.transfer.data_record import frames_per_clip, plain
 SETTINGS = {
     "mask_schedule": "MaskSchedule",
     "target": "model.target",
+    "auxiliary": "model.auxiliary",
     "decoder": "model.decoder",
     "teacher": "model.teacher",
     "batch_size": "train_dataloader.batch_size",
@@ -38,6 +39,7 @@ def describe_settings(cfg: Config) -> dict[str, Any]:
     found = {
         "mask_schedule": [hook for hook in hooks if short_type(hook) == "MaskSchedule"],
         "target": model.get("target"),
+        "auxiliary": model.get("auxiliary") or None,
         "decoder": model.get("decoder"),
         "teacher": model.get("teacher"),
         "batch_size": (cfg.get("train_dataloader") or {}).get("batch_size"),

@@ -35,8 +35,8 @@ def rows_of(text):
 def metadata_of(part):
     """The least a card needs, with nothing known."""
     recipe = dict.fromkeys(
-        ("masking", "target", "decoder", "teacher", "iterations", "batch_size", "processes",
-         "clips", "frames_per_clip", "frames_seen", "optimizer", "optimizer_settings", "precision",
+        ("masking", "target", "auxiliary", "decoder", "teacher", "iterations", "batch_size",
+         "processes", "clips", "frames_per_clip", "frames_seen", "optimizer", "optimizer_settings", "precision",
          "schedule", "averaged", "seed", "last_log")
     )  # fmt: skip
     return {

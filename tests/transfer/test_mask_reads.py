@@ -95,9 +95,17 @@ def test_a_class_that_is_not_found_reads_everything(name):
     assert reads({"type": "CausalMask", "background": {"type": name}}) == everything
     for part in ("target", "teacher", "decoder"):
         assert reads({"type": "RandomMask"}, **{part: {"type": name}}) == everything
+    assert reads({"type": "RandomMask"}, auxiliary=[{"type": name}]) == everything
     # A backbone gets images only.
     assert reads({"type": "RandomMask"}, encoder={"backbone": {"type": name}}) == NOTHING
     assert reads({"type": "RandomMask"}, target={"type": "NormalizedPixels", "eps": 1}) == NOTHING
+
+
+def test_a_target_from_lidar_reads_lidar():
+    masks, auxiliary = {"type": "RandomMask"}, [{"type": "LidarTarget"}]
+    found = reads(masks, {**ANNOTATED, "lidar_points": 512}, auxiliary=auxiliary)
+    assert found == {**NOTHING, "lidar": ["LidarTarget"]}
+    assert reads(masks, auxiliary=auxiliary) == NOTHING
 
 
 def test_initial_weights_of_a_run():

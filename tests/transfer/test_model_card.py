@@ -159,6 +159,7 @@ def test_the_recipe_is_that_of_the_config_and_the_log(tables):
         "started from": "random initialisation",
         "mask schedule": "none",
         "target": "NormalizedPixels()",
+        "auxiliary targets": "none",
         "decoder": "ClipDecoder(depth=1, embed_dims=16, num_heads=2)",
         "teacher": "none",
         "iterations": "2",
