@@ -36,8 +36,8 @@ def metadata_of(part):
     """The least a card needs, with nothing known."""
     recipe = dict.fromkeys(
         ("masking", "target", "auxiliary", "decoder", "teacher", "iterations", "batch_size",
-         "processes", "clips", "frames_per_clip", "frames_seen", "optimizer", "optimizer_settings", "precision",
-         "schedule", "averaged", "seed", "last_log")
+         "processes", "clips", "frames_per_clip", "frames_seen", "optimizer",
+         "optimizer_settings", "precision", "schedule", "averaged", "seed", "last_log")
     )  # fmt: skip
     return {
         "architecture": {"type": "mmdet.ResNet", "depth": 18},
