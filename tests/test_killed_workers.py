@@ -1,4 +1,4 @@
-"""Errors that are one line for users."""
+"""Killed workers of a data loader are one line for users."""
 
 from pathlib import Path
 
