@@ -2,10 +2,8 @@
 
 import signal
 import sys
-from pathlib import Path
 
 import pytest
-from torch.utils.data import dataloader
 
 import drivemim.cli
 import drivemim.errors
@@ -91,29 +89,3 @@ def test_an_interrupt_during_the_imports_is_one_line(monkeypatch, capsys):
         drivemim.cli.main()
     assert end.value.code == 130
     assert capsys.readouterr().err == "Stopped by Ctrl-C\n"
-
-
-@pytest.mark.parametrize(
-    ("message", "words"),
-    [
-        ("DataLoader worker (pid 4711) is killed by signal: Killed. ", "killed by signal Killed,"),
-        ("DataLoader worker (pid(s) 4711, 4712) exited unexpectedly", "was killed, probably"),
-    ],
-)
-def test_a_killed_data_loader_worker_is_one_line(message, words):
-    with pytest.raises(SystemExit) as caught, one_line_errors():
-        raise RuntimeError(message)
-    line = str(caught.value)
-    assert words in line
-    assert "--cfg-options train_dataloader.num_workers=N" in line
-    assert "\n" not in line
-
-
-def test_pytorch_still_words_it_so():
-    text = Path(dataloader.__file__).read_text()
-    assert "DataLoader worker (pid(s) {pids_str}) exited unexpectedly" in text
-
-
-def test_other_runtime_errors_keep_their_traceback():
-    with pytest.raises(RuntimeError, match="sizes do not fit"), one_line_errors():
-        raise RuntimeError("sizes do not fit")
