@@ -25,7 +25,7 @@ from drivemim.config.dumps import is_dump, undo_run
 from drivemim.config.shipped import find_config
 from drivemim.data.classes import CLASSES
 from drivemim.data.clips.augmentation import AugmentSettings
-from drivemim.data.detection.detection_dataset import BoxFilters
+from drivemim.data.detection.box_filters import BoxFilters
 from drivemim.errors import CheckpointError, ConfigError, DataError, did_you_mean
 
 
