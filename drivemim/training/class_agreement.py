@@ -1,4 +1,4 @@
-"""Checks, before a run begins, that model, data sets, masks and checkpoint have the same classes."""
+"""Checks, before a run begins, that model, data sets, masks and checkpoint agree on the classes."""
 
 from __future__ import annotations
 

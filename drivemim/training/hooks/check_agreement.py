@@ -36,8 +36,8 @@ from drivemim.training.training_length import training_length
 class CheckAgreement(Hook):
     """Refuse settings that do not fit together, in training and in testing.
 
-    See ``drivemim.training.agreement`` and ``class_agreement``. The hook runs once model and data are built, before weights
-    are initialised or loaded.
+    See ``drivemim.training.agreement`` and ``class_agreement``. The hook runs once model and data
+    are built, before weights are initialised or loaded.
 
     Args:
         compare_checkpoint: whether the loaded checkpoint must have the data set's classes, for
