@@ -6,6 +6,7 @@ of the model, so that one option is enough: ``--cfg-options classes=nuscenes``.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -97,6 +98,29 @@ def apply_classes(config: Config, chosen: Mapping[str, Any], *, option: bool = F
     if isinstance(model, Mapping):
         for key, head in _heads(model):
             _resize(head, key, names, before)
+
+
+def written_settings(config: Config) -> dict[str, Any]:
+    """Return what the ``classes`` and ``class_map`` of a config's file change elsewhere in it.
+
+    Args:
+        config: config as MMEngine reads it.
+
+    Returns:
+        Dotted keys to values; a list that changes is one value.
+    """
+    applied = copy.deepcopy(config)
+    apply_classes(applied, {key: config[key] for key in KEYS if key in config})
+    return dict(_changes(config.to_dict(), applied.to_dict(), ""))
+
+
+def _changes(before: Any, after: Any, key: str) -> Iterator[tuple[str, Any]]:
+    # Categories have dots, which would be levels of a dotted key.
+    if isinstance(before, Mapping) and not key.endswith("class_map"):
+        for name, value in after.items():
+            yield from _changes(before.get(name), value, f"{key}.{name}".lstrip("."))
+    elif before != after:
+        yield key, after
 
 
 def _resize(head: Any, key: str, names: tuple[str, ...], before: Any) -> None:
