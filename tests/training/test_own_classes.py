@@ -1,17 +1,25 @@
 """Five classes of a COCO folder with one option: training, evaluation, predictions, transfer."""
 
 import json
+from collections import Counter
 
 import pytest
+from mmengine.config import Config
 from own_classes import FIVE, write_coco
 from shipped_configs import CONFIGS
 
 from drivemim.config.loading import load_config
+from drivemim.data.classes import DETECTION_CLASSES
+from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.errors import ConfigError
 from drivemim.evaluation import DetectionAP
 from drivemim.registry import DATASETS
+from drivemim.town import generate_town
 from drivemim.training.predicting import predict
+from drivemim.training.probing import probe_backbone
 from drivemim.training.run import evaluate, train
+from drivemim.transfer.data_record import describe_data
+from drivemim.visualization.reconstructions import draw_reconstructions
 
 CONFIG = CONFIGS / "detection" / "atss_vit_micro_town.py"
 LOADERS = ("train_dataloader.dataset", "val_dataloader", "test_dataloader")
@@ -98,3 +106,72 @@ def test_a_config_file_sets_them_with_a_variable(trained, options, tmp_path):
     options = {**options, "class_map.rider": "car"}
     with pytest.raises(ConfigError, match="there is no category 'rider'"):
         train(file, work_dir=tmp_path / "run", iterations=2, options=options)
+
+
+@pytest.fixture(scope="module")
+def town_options(tmp_path_factory):
+    """Options that select a small town with the tables of nuScenes, both splits."""
+    folder = tmp_path_factory.mktemp("town")
+    root = generate_town(
+        folder / "data", scenes=2, seconds=1.0, sweep_rate=4.0, image_size=(180, 320), workers=1
+    )
+    index = str(build_nuscenes_index(root, "v1.0-mini", folder / "index.arrow"))
+    found = {f"{loader}.dataset.index": index for loader in LOADERS}
+    more = {f"{loader}.dataset.filters.min_{side}": 0 for loader in LOADERS
+            for side in ("width", "height")}  # fmt: skip
+    return {**found, **more, "train_dataloader.batch_size": 2}
+
+
+def test_the_ten_classes_of_nuscenes(town_options, tmp_path):
+    """Trained, evaluated by name, and with the objects that two classes have where they agree."""
+    options = {**town_options, "train_cfg.val_interval": 2}
+    runner = train(
+        CONFIG, work_dir=tmp_path / "run", iterations=2, options={**options, "classes": "nuscenes"}
+    )
+    counts = {
+        name: runner.message_hub.get_scalar(f"val/drivemim/{name}_count").current()
+        for name in DETECTION_CLASSES
+    }
+    assert set(runner.val_dataloader.dataset.metainfo["classes"]) == set(DETECTION_CLASSES)
+    assert counts["pedestrian"] > 0
+    assert counts["car"] > 0
+    two = load_config(CONFIG, options).val_dataloader.dataset
+    found = Counter(
+        each["bbox_label"]
+        for info in DATASETS.build({**two, "pipeline": []})
+        for each in info["instances"]
+        if not each["ignore_flag"]
+    )
+    assert counts["pedestrian"] == found[0]  # the town has no strollers or wheelchairs
+    vehicles = ("car", "truck", "bus", "trailer", "construction_vehicle")
+    assert sum(counts[name] for name in vehicles) == found[1]
+
+
+def test_masks_know_the_classes_of_the_clips(repository, options, tmp_path):
+    """A pretraining whose masks give trams a budget; an unknown class is refused before it."""
+    index = options["test_dataloader.dataset.index"]
+    config = tmp_path / "masked.py"
+    config.write_text(f"""
+_base_ = {str(repository / "tests" / "toys" / "configs" / "vit.py")!r}
+classes = {FIVE!r}
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='ClipDataset', index={index!r}, image_size=(64, 96)))
+model = dict(masking=dict(
+    _delete_=True, type='ObjectMask', mask_ratio=0.75, mode='quota',
+    budget_fraction=dict(tram=0.2, cyclist=0.1)))
+""")
+    runner = train(config, work_dir=tmp_path / "masked-run")
+    assert runner.train_dataloader.dataset.metainfo["classes"] == FIVE
+    (part,) = describe_data(Config.fromfile(str(tmp_path / "masked-run" / "masked.py")))
+    assert part["objects"] == {**dict.fromkeys(FIVE, 4), "other": 8}
+    for options in {"model.masking.budget_fraction.trm": 0.1}, {"classes": ["car", "cyclist"]}:
+        with pytest.raises(ConfigError, match="budget_fraction: 'trm?a?m?' is none of the data's"):
+            train(config, work_dir=tmp_path / "refused", options=options)
+    assert not (tmp_path / "refused").exists()
+    results = probe_backbone(config, index=index, train="train", val="val")
+    assert set(results["patches"]["val"]) == {"rest", *FIVE}
+    assert 0 <= results["linear/tram_AP"] <= 1
+    (clip, _) = draw_reconstructions(
+        config, tmp_path / "masked-run" / "iter_2.pth", tmp_path / "pictures", count=1
+    )
+    assert clip.is_file()
