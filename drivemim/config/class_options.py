@@ -50,6 +50,23 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return own, others
 
 
+def parse_names(text: str) -> str | list[str]:
+    """Parse the value of ``classes=`` on a command line: ``car,traffic light`` or ``nuscenes``.
+
+    MMEngine's own parser takes the spaces out of names.
+
+    Args:
+        text: a preset; or names separated by commas, in brackets and quotes or not.
+    """
+    inside = text.strip()
+    is_list = inside[:1] in ("[", "(") and inside[-1:] in ("]", ")")
+    if not is_list and "," not in inside:
+        return inside
+    names = inside[1:-1] if is_list else inside
+    parts = [part.strip().strip("'\"").strip() for part in names.split(",")]
+    return parts[:-1] if parts[-1] == "" else parts
+
+
 def reads_classes(config: Mapping[str, Any]) -> bool:
     """Return whether a config has a data set that takes ``classes``: one that reads an index."""
     return any("index" in part for _, part in _data_sets(config))

@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from drivemim.compat import explain_build_error
-from drivemim.config.class_options import KEYS, apply_classes, reads_classes, split_options
+from drivemim.config import class_options
 from drivemim.config.dumps import is_dump, undo_run
 from drivemim.config.nested import walk
 from drivemim.config.shipped import find_config
@@ -107,8 +107,8 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     _check_untyped(config)
     if is_dump(config):
         undo_run(config)
-    chosen, others = split_options(options or {})
-    apply_classes(config, chosen, option=True)
+    chosen, others = class_options.split_options(options or {})
+    class_options.apply_classes(config, chosen, option=True)
     for key in others:
         if not isinstance(key, str):
             raise ConfigError(f"--cfg-options: {key!r} is not a dotted key")
@@ -133,9 +133,11 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     path = find_config(path)
     with reading_errors(path):
         config = Config.fromfile(str(path))
-    apply_classes(config, {key: config[key] for key in KEYS if key in config})
-    chosen, others = split_options(options or {})
-    apply_classes(config, chosen, option=True)
+    class_options.apply_classes(
+        config, {key: config[key] for key in class_options.KEYS if key in config}
+    )
+    chosen, others = class_options.split_options(options or {})
+    class_options.apply_classes(config, chosen, option=True)
     if others:
         _merge(config, others, path)
     return config
@@ -186,6 +188,9 @@ class ConfigOptions(DictAction):
             if "=" not in value:
                 raise argparse.ArgumentError(self, f"{value!r} is not KEY=VALUE")
         super().__call__(parser, namespace, values, option_string)
+        for key, _, text in (value.partition("=") for value in values):
+            if key == "classes":
+                getattr(namespace, self.dest)[key] = class_options.parse_names(text)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -265,7 +270,7 @@ def _check_top_level(config: Config) -> None:
     for key in config:
         if key in _TOP_LEVEL or key in _MMDETECTION_VARIABLES:
             continue
-        if key in KEYS and reads_classes(config):
+        if key in class_options.KEYS and class_options.reads_classes(config):
             continue
         if is_plain:
             is_unread = bool(get_close_matches(key, _TOP_LEVEL, cutoff=0.8))
@@ -359,7 +364,7 @@ def _check_variables(config: Config, path: Path) -> None:
     text = path.read_text()
     names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
     read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-    applied = KEYS if reads_classes(config) else ()
+    applied = class_options.KEYS if class_options.reads_classes(config) else ()
     for name in sorted({node.id for node in names} - read - _TOP_LEVEL - {"_base_", *applied}):
         assigned = re.compile(rf"^(\w+, )*{name}(, \w+)* *=", re.MULTILINE)
         if len(assigned.findall(config.text)) > len(assigned.findall(text)):

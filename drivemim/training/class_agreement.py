@@ -148,8 +148,9 @@ def check_mask_classes(model: Any, dataset: Any) -> None:
     Raises:
         ConfigError: naming the class and the nearest valid one.
     """
-    for strategy in _strategies_in(getattr(model, "masking", None)):
-        for each in datasets_in(dataset) if isinstance(strategy, ObjectMask) else ():
+    strategies = list(_strategies_in(getattr(model, "masking", None)))
+    for strategy in [each for each in strategies if isinstance(each, ObjectMask)]:
+        for each in datasets_in(dataset):
             classes = (getattr(each, "metainfo", None) or {}).get("classes")
             if classes:
                 check_budget_classes(strategy.budget_fraction, classes)
@@ -167,8 +168,8 @@ def _strategies_in(value: Any) -> Iterator[MaskStrategy]:
 
 def _option(classes: Sequence[str]) -> str:
     """Return the option that sets the classes of a config."""
-    names = "', '".join(classes[:_SHOWN]) + ("', '..." if len(classes) > _SHOWN else "")
-    return f"--cfg-options classes=\"['{names}']\""
+    names = ",".join([*classes[:_SHOWN], "..."] if len(classes) > _SHOWN else classes)
+    return f'--cfg-options "classes=[{names}]"'
 
 
 def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:

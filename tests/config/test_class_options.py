@@ -1,11 +1,13 @@
 """One place of a config sets the classes of its data sets and the sizes of its heads."""
 
+import argparse
+
 import pytest
 from mmengine.config import Config
 from shipped_configs import CONFIGS, runnable
 
 from drivemim.config.class_options import split_options, written_settings
-from drivemim.config.loading import load_config, read_config
+from drivemim.config.loading import add_config_options, load_config, read_config
 from drivemim.config.nested import walk
 from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.errors import ConfigError
@@ -131,3 +133,23 @@ def test_a_file_is_changed_where_its_classes_say(tmp_path):
         "val_dataloader.dataset.classes": names,
         "test_dataloader.dataset.classes": names,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("nuscenes", "nuscenes"),
+        ("car,traffic light", ["car", "traffic light"]),
+        ("['car', 'traffic light']", ["car", "traffic light"]),
+        ("(car,)", ["car"]),
+        ("car,", ["car"]),
+        ("[car]", ["car"]),
+        ("[]", []),
+        ("car,,bus", ["car", "", "bus"]),
+    ],
+)
+def test_names_on_a_command_line_may_have_spaces(text, names):
+    parser = argparse.ArgumentParser()
+    add_config_options(parser)
+    args = parser.parse_args(["--cfg-options", f"classes={text}", "class_map.a b=car"])
+    assert args.cfg_options == {"classes": names, "class_map.a b": "car"}
