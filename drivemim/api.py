@@ -12,7 +12,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from drivemim.config.loading import is_pretrainer, load_config, walk
+from drivemim.config.loading import is_pretrainer, load_config
+from drivemim.config.nested import walk
 from drivemim.data.index import index_building
 from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
 from drivemim.errors import CheckpointError, ConfigError

@@ -23,7 +23,9 @@ from drivemim.errors import ConfigError
 Tokens = tuple[tuple[tuple[str, ...], ...], ...]
 
 CLASSES = ("pedestrian", "vehicle")
-"""Class names. A box's label is a position in this tuple."""
+"""Class names where nothing else is said; any data set and any clips can have others."""
+REST = "rest"
+"""What is neither an object nor named by a class: the patches without an object."""
 
 PADDING: dict[str, float | tuple[float, ...]] = {
     "boxes_BTNM4": 0.0,
@@ -39,11 +41,11 @@ OPTIONAL = {
     "poses": "(..., 4, 4), camera to vehicle or clip, metres",
     "timestamps": "(...), microseconds",
     "boxes": "(..., M, 4), x1, y1, x2, y2 in pixels",
-    "labels": f"(..., M), positions in {CLASSES}, -1 for padding",
+    "labels": "(..., M), positions in classes=, -1 for padding",
 }
 """Arguments of ``Clips.from_images`` that masks and decoders can need, and their shapes."""
 
-_OTHERS = ("tokens", "missing")
+_OTHERS = ("tokens", "missing", "classes")
 """Fields of ``Clips`` that are not tensors."""
 
 
@@ -62,7 +64,7 @@ class Clips:
         timestamps_BTN: int64, microseconds.
         valid_BTN: bool.
         boxes_BTNM4: float32, (x1, y1, x2, y2) pixels, clipped to the image. Padded with zeros.
-        labels_BTNM: int64, position in ``CLASSES``; -1 for padding.
+        labels_BTNM: int64, position in ``classes``; -1 for padding.
         tracks_BTNM: int64, one number per object, the same in every frame of the index; -1 padding.
         depths_BTNM: float32, metres to the box's centre along the camera's z axis; ``inf`` for
             padding and for boxes that have no depth.
@@ -73,6 +75,7 @@ class Clips:
         tokens: frame tokens [B][T][N]; ``""`` where the frame is missing.
         missing: keys of ``OPTIONAL`` that are not known; their tensors hold placeholders. See
             ``require``.
+        classes: names of the objects' classes.
     """
 
     images_BTNHWC: Tensor
@@ -88,6 +91,7 @@ class Clips:
     seeds_B: Tensor
     tokens: Tokens
     missing: frozenset[str] = frozenset()
+    classes: tuple[str, ...] = CLASSES
 
     @classmethod
     def from_images(
@@ -103,6 +107,7 @@ class Clips:
         tracks: Tensor | ArrayLike | None = None,
         depths: Tensor | ArrayLike | None = None,
         points: Tensor | ArrayLike | None = None,
+        classes: Sequence[str] = CLASSES,
         seed: int = 0,
     ) -> Clips:
         """Make clips from images, and from as much as is known about them.
@@ -122,19 +127,27 @@ class Clips:
             timestamps: (...), microseconds. Not needed for clips of one time step.
             boxes: (..., M, 4), (x1, y1, x2, y2) pixels; they are clipped to the image. Boxes of
                 zeros, or of label -1, are padding; all others need an area.
-            labels: (..., M), positions in ``CLASSES``, -1 for padding.
+            labels: (..., M), positions in ``classes``, -1 for padding.
             tracks: (..., M), one number per object; by default, every box is its own object.
             depths: (..., M), metres; by default, smaller boxes count as nearer.
             points: (..., P, 3), lidar points: (x, y) pixels and depth, metres.
+            classes: names of the objects' classes.
             seed: seed of the first clip; each clip's seed is one more than that of the one before.
 
         Raises:
             ConfigError: if the images have another shape, type or range, an argument does not fit
-                the images, or a box has no area.
+                the images, a box has no area, or a label is not a position in ``classes``.
         """
         given = {"intrinsics": intrinsics, "poses": poses, "timestamps": timestamps}
         given |= {"boxes": boxes, "labels": labels, "tracks": tracks, "depths": depths}
-        return cls(**_fields_of(images, {**given, "points": points}, rgb=rgb, seed=seed))
+        found = _fields_of(images, {**given, "points": points}, rgb=rgb, seed=seed)
+        most = int(found["labels_BTNM"].max()) if found["labels_BTNM"].numel() else -1
+        if most >= len(classes):
+            raise ConfigError(
+                f"labels: {most} is not a position in the {len(classes)} classes "
+                f"{', '.join(classes)}; give the names of all: classes=(...)"
+            )
+        return cls(**found, classes=tuple(classes))
 
     def require(self, user: str, *names: str) -> None:
         """Refuse clips that lack what a mask or a decoder needs.
@@ -187,12 +200,19 @@ class Clips:
 
     @staticmethod
     def cat(batches: Sequence[Clips]) -> Clips:
-        """Concatenate batches of the same T, N and image size; pad lists to the longest."""
-        joined: dict[str, Tensor | Tokens | frozenset[str]] = {}
+        """Concatenate batches of the same T, N and image size; pad lists to the longest.
+
+        Raises:
+            ConfigError: if their classes differ, so that a label would mean two classes.
+        """
+        joined: dict[str, Tensor | Tokens | frozenset[str] | tuple[str, ...]] = {}
         for field in fields(Clips):
             parts = [getattr(batch, field.name) for batch in batches]
             if field.name == "tokens":
                 joined[field.name] = tuple(clip for part in parts for clip in part)
+                continue
+            if field.name == "classes":
+                joined[field.name] = _same_classes(parts)
                 continue
             if field.name == "missing":
                 joined[field.name] = frozenset().union(*parts)
@@ -202,6 +222,17 @@ class Clips:
                 parts = [_pad(part, most, PADDING[field.name]) for part in parts]
             joined[field.name] = torch.cat(parts)
         return Clips(**joined)  # type: ignore[arg-type]  # one dict for all fields
+
+
+def _same_classes(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the classes that all parts of a batch have."""
+    for other in lists:
+        if other != lists[0]:
+            raise ConfigError(
+                f"clips of the classes {', '.join(lists[0])} and of {', '.join(other)} cannot be "
+                "in one batch; give their data sets the same classes, in the same order"
+            )
+    return lists[0]
 
 
 def checked_image_size(image_size: Any) -> tuple[int, int]:

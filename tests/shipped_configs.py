@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from drivemim.config.loading import load_config, walk
+from drivemim.config.loading import load_config
+from drivemim.config.nested import walk
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs"

@@ -12,10 +12,10 @@ from drivemim.errors import one_line_errors
 from drivemim.trust import add_trust_option
 from studies.label_efficiency.exposure_check import check_exposure
 from studies.label_efficiency.initial_checkpoints import check_checkpoints
-from studies.label_efficiency.inputs import prepare_inputs, relative_path
+from studies.label_efficiency.inputs import default_metrics, prepare_inputs, relative_path
 from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs, report, write_results
-from studies.label_efficiency.settings import FRACTIONS, METRICS, Init, LabelStudy
+from studies.label_efficiency.settings import FRACTIONS, Init, LabelStudy
 from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -46,7 +46,9 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--iterations", type=int, required=True, help="iterations of every run")
     parser.add_argument(
-        "--metric", nargs="+", default=list(METRICS), help="the first is used in the headline"
+        "--metric",
+        nargs="+",
+        help="the first is used in the headline (default: mAP50, and AP50 of each class)",
     )
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of runs and results")
     parser.add_argument(
@@ -73,8 +75,9 @@ def main() -> int:
     """Run incomplete steps, then print and write the results."""
     args = _arguments()
     with one_line_errors():
+        config = find_config(args.config).resolve()
         study = LabelStudy(
-            config=find_config(args.config).resolve(),
+            config=config,
             index=args.index.resolve(),
             train=args.train,
             val=args.val,
@@ -84,7 +87,7 @@ def main() -> int:
             fractions=tuple(args.fractions),
             seeds=tuple(args.seeds),
             options=tuple(args.cfg_options),
-            metrics=tuple(args.metric),
+            metrics=tuple(args.metric or default_metrics(config, args.cfg_options)),
             allow_boxes_read=args.allow_boxes_read,
             transductive=args.transductive,
         )

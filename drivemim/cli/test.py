@@ -23,7 +23,7 @@ def main() -> None:
         "--show-dir",
         metavar="FOLDER",
         help="folder for pictures: "
-        "detected pedestrians red, vehicles blue, with the score in percent; "
+        "detected pedestrians red, vehicles blue, other classes named, with the score in percent; "
         "annotated objects white, ignored ones grey",
     )
     parser.add_argument("--show-count", type=int, default=50, help="number of pictures")

@@ -21,13 +21,14 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from drivemim.compat import explain_build_error
+from drivemim.config import class_options
 from drivemim.config.dumps import is_dump, undo_run
+from drivemim.config.nested import walk
 from drivemim.config.option_values import ConfigOptions
 from drivemim.config.shipped import find_config
 from drivemim.config.whole_numbers import make_whole
-from drivemim.data.classes import CLASSES
 from drivemim.data.clips.augmentation import AugmentSettings
-from drivemim.data.detection.detection_dataset import BoxFilters
+from drivemim.data.detection.box_filters import BoxFilters
 from drivemim.errors import CheckpointError, ConfigError, DataError, did_you_mean
 
 
@@ -61,7 +62,7 @@ _SETTINGS: dict[str, frozenset[str] | None] = {
     "augment": frozenset(field.name for field in fields(AugmentSettings)),
     "filters": frozenset(field.name for field in fields(BoxFilters)),
     "class_map": None,
-    "budget_fraction": frozenset(CLASSES),
+    "budget_fraction": None,
     "clip_grad": _takes(clip_grad_norm_, "type", "clip_value") - {"parameters"},
     "paramwise_cfg": frozenset(
         {"decay_rate", "custom_keys", "norm_decay_mult", "bias_decay_mult", "bias_lr_mult"}
@@ -108,13 +109,15 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     _check_untyped(config)
     if is_dump(config):
         undo_run(config)
-    for key in options or {}:
+    chosen, others = class_options.split_options(options or {})
+    class_options.apply_classes(config, chosen, option=True)
+    for key in others:
         if not isinstance(key, str):
             raise ConfigError(f"--cfg-options: {key!r} is not a dotted key")
         _check_option(config, key)
         _open(config, key)
-    if options:
-        _merge(config, options, path)
+    if others:
+        _merge(config, others, path)
         _check_untyped(config)
     make_whole(config)
     return config
@@ -133,8 +136,13 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     path = find_config(path)
     with reading_errors(path):
         config = Config.fromfile(str(path))
-    if options:
-        _merge(config, options, path)
+    class_options.apply_classes(
+        config, {key: config[key] for key in class_options.KEYS if key in config}
+    )
+    chosen, others = class_options.split_options(options or {})
+    class_options.apply_classes(config, chosen, option=True)
+    if others:
+        _merge(config, others, path)
     return config
 
 
@@ -241,6 +249,8 @@ def _check_top_level(config: Config) -> None:
     for key in config:
         if key in _TOP_LEVEL or key in _MMDETECTION_VARIABLES:
             continue
+        if key in class_options.KEYS and class_options.reads_classes(config):
+            continue
         if is_plain:
             is_unread = bool(get_close_matches(key, _TOP_LEVEL, cutoff=0.8))
         else:
@@ -333,7 +343,8 @@ def _check_variables(config: Config, path: Path) -> None:
     text = path.read_text()
     names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
     read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-    for name in sorted({node.id for node in names} - read - _TOP_LEVEL - {"_base_"}):
+    applied = class_options.KEYS if class_options.reads_classes(config) else ()
+    for name in sorted({node.id for node in names} - read - _TOP_LEVEL - {"_base_", *applied}):
         assigned = re.compile(rf"^(\w+, )*{name}(, \w+)* *=", re.MULTILINE)
         if len(assigned.findall(config.text)) > len(assigned.findall(text)):
             raise ConfigError(
@@ -354,16 +365,6 @@ def _keys(config: Mapping[str, Any], name: str, value: Any = None) -> list[str]:
 def _fix(keys: list[str], inside: str = "") -> str:
     """List the keys to set, or a place inside each."""
     return ", ".join(f"{key}.{inside}".rstrip(".") for key in keys) or "the key that it went into"
-
-
-def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Yield every value in nested dicts and lists with its dotted key, outer ones first."""
-    yield key, value
-    pairs: Any = value.items() if isinstance(value, Mapping) else ()
-    if isinstance(value, (list, tuple)):
-        pairs = enumerate(value)
-    for part, inner in pairs:
-        yield from walk(inner, f"{key}.{part}")
 
 
 def _valid_additions(walked: list[str]) -> frozenset[str]:

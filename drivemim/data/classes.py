@@ -176,7 +176,7 @@ def check_class_map(
         if name is not None and name not in classes:
             raise ConfigError(
                 f"{where}: {category!r} maps to {name!r}, which is none of {tuple(classes)}"
-                f"{did_you_mean(str(name), classes)}"
+                f"{did_you_mean(str(name), classes) or '; name it in classes=, too'}"
             )
 
 
@@ -191,7 +191,8 @@ def labels_of(
 
     Args:
         categories: an index's own category names.
-        mapping: category to one of ``classes``, or to None for boxes to leave out.
+        mapping: category to one of ``classes``, or to None for boxes to leave out; see
+            ``drivemim.data.class_lists.category_classes``.
         classes: a detector's class names.
         used: True for categories that have boxes; the others need no class. None for all.
 
@@ -207,9 +208,10 @@ def labels_of(
         if category not in mapping:
             if used is not None and not used[position]:
                 continue
+            nearest = did_you_mean(category, {**DEFAULT, **mapping})
             raise DataError(
                 f"category {category!r} is in no class map; add {category!r} to class_map, mapped "
-                f"to one of {tuple(classes)} or to None{did_you_mean(category, mapping)}"
+                f"to one of {tuple(classes)} or to None{nearest}"
             )
         name = mapping[category]
         if name is None:

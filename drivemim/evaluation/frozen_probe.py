@@ -1,4 +1,4 @@
-"""Probes of a frozen backbone: classify patches of its feature map as rest, pedestrian or vehicle.
+"""Probes of a frozen backbone: classify patches of its feature map by the object that they show.
 
 There are two simple classifiers, so that the result depends on the features and hardly on the
 classifier: a linear one in closed form and nearest neighbours. Both are deterministic and fast.
@@ -6,18 +6,16 @@ classifier: a linear one in closed form and nearest neighbours. Both are determi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from drivemim.clips import Clips
-from drivemim.data.classes import CLASSES
+from drivemim.clips import CLASSES, REST, Clips
 from drivemim.errors import CheckpointError, DataError
 from drivemim.masking.box_cover import patch_owners
 
-PATCH_CLASSES = ("rest", *CLASSES)
 NEIGHBOURS = 20
 RIDGE = 1e-3
 """Value added to the diagonal of the features' second moments, the classes weighted equally.
@@ -36,11 +34,18 @@ class LabelledPatches:
 
     Attributes:
         features_XD: float32.
-        labels_X: int64, position in ``PATCH_CLASSES``.
+        labels_X: int64, position in ``names``.
+        classes: names of the objects' classes.
     """
 
     features_XD: Tensor
     labels_X: Tensor
+    classes: tuple[str, ...] = CLASSES
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all classes; the first is that of patches without an object."""
+        return (REST, *self.classes)
 
 
 def patch_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
@@ -51,7 +56,7 @@ def patch_labels(clips: Clips, grid: tuple[int, int]) -> Tensor:
         grid: patches down and across (h, w).
 
     Returns:
-        int64 (B, T, N, h, w), position in ``PATCH_CLASSES``.
+        int64 (B, T, N, h, w): 0 for ``rest``, else 1 + the position in the clips' classes.
     """
     clips.require("The classes of patches", "boxes", "labels")
     owners_BTNhw = patch_owners(
@@ -80,11 +85,11 @@ def probe(train: LabelledPatches, val: LabelledPatches, *, seed: int = 0) -> dic
         CheckpointError: if a feature is not finite.
     """
     for name, patches in (("train", train), ("val", val)):
-        counts = torch.bincount(patches.labels_X, minlength=len(PATCH_CLASSES)).tolist()
+        counts = torch.bincount(patches.labels_X, minlength=len(train.names)).tolist()
         if 0 in counts:
             raise DataError(
-                f"{name} has {dict(zip(PATCH_CLASSES, counts, strict=True))} patches; "
-                "every class must occur, so choose more scenes"
+                f"{name} has {dict(zip(train.names, counts, strict=True))} patches; "
+                "every class must occur, so choose more scenes or other classes"
             )
         if not bool(patches.features_XD.isfinite().all()):
             raise CheckpointError(f"features of {name} are not finite: the backbone diverged")
@@ -95,7 +100,7 @@ def probe(train: LabelledPatches, val: LabelledPatches, *, seed: int = 0) -> dic
     metrics = {
         f"{name}/{metric}": value
         for name, scores_XC in scores.items()
-        for metric, value in score_patches(scores_XC, val.labels_X).items()
+        for metric, value in score_patches(scores_XC, val.labels_X, train.classes).items()
     }
     return {**metrics, "effective_rank": effective_rank(val.features_XD)}
 
@@ -110,12 +115,13 @@ def linear_scores(train: LabelledPatches, features_XD: Tensor) -> Tensor:
         features_XD: patches to score.
     """
     mean_D, scale_D = _moments(train.features_XD)
-    targets_XC = torch.nn.functional.one_hot(train.labels_X, len(PATCH_CLASSES)).double()
-    weights_X = (targets_XC / targets_XC.sum(dim=0) / len(PATCH_CLASSES)).sum(dim=1)
+    C = len(train.names)
+    targets_XC = torch.nn.functional.one_hot(train.labels_X, C).double()
+    weights_X = (targets_XC / targets_XC.sum(dim=0) / C).sum(dim=1)
     D = train.features_XD.shape[1]
     gram, right = (
         torch.zeros(D + 1, D + 1).double(),
-        torch.zeros(D + 1, len(PATCH_CLASSES)).double(),
+        torch.zeros(D + 1, C).double(),
     )
     for start in range(0, len(targets_XC), _CHUNK):
         rows = slice(start, start + _CHUNK)
@@ -146,11 +152,11 @@ def neighbour_scores(train: LabelledPatches, features_XD: Tensor, *, seed: int =
     order_X = torch.randperm(len(train.labels_X), generator=generator)
     chosen = torch.cat([
         order_X[train.labels_X[order_X] == label][:PATCHES_PER_CLASS]
-        for label in range(len(PATCH_CLASSES))
+        for label in range(len(train.names))
     ])  # fmt: skip
     mean_D, scale_D = _moments(train.features_XD)
     keys_SD = _directions((train.features_XD[chosen] - mean_D) / scale_D)
-    votes_SC = torch.nn.functional.one_hot(train.labels_X[chosen], len(PATCH_CLASSES)).float()
+    votes_SC = torch.nn.functional.one_hot(train.labels_X[chosen], len(train.names)).float()
     scores = []
     for part in torch.split(features_XD, _CHUNK):
         similarity = _directions((part - mean_D) / scale_D) @ keys_SD.T
@@ -159,24 +165,28 @@ def neighbour_scores(train: LabelledPatches, features_XD: Tensor, *, seed: int =
     return torch.cat(scores)
 
 
-def score_patches(scores_XC: Tensor, labels_X: Tensor) -> dict[str, float]:
+def score_patches(
+    scores_XC: Tensor, labels_X: Tensor, classes: Sequence[str] = CLASSES
+) -> dict[str, float]:
     """Compute the average precision of each object class, their mean, and balanced accuracy.
 
     Args:
         scores_XC: class scores; the highest in a row is the prediction.
-        labels_X: true class, position in ``PATCH_CLASSES``; every class must occur.
+        labels_X: true class: 0 for ``rest``, else 1 + the position in ``classes``; every class
+            must occur.
+        classes: names of the objects' classes.
 
     Returns:
-        ``pedestrian_AP``, ``vehicle_AP``, ``mAP``, and ``balanced_accuracy``, the mean over classes
-        (including ``rest``) of the fraction of a class's patches that are predicted correctly.
+        ``CLASS_AP`` of each class, their mean ``mAP``, and ``balanced_accuracy``, the mean over
+        classes (including ``rest``) of the fraction of a class's patches that are predicted
+        correctly.
     """
     precisions = {
         f"{name}_AP": average_precision(scores_XC[:, label], labels_X == label)
-        for label, name in enumerate(PATCH_CLASSES)
-        if name in CLASSES
+        for label, name in enumerate(classes, start=1)
     }
     right_X = (scores_XC.argmax(dim=1) == labels_X).double()
-    recalls = [float(right_X[labels_X == label].mean()) for label in range(len(PATCH_CLASSES))]
+    recalls = [float(right_X[labels_X == label].mean()) for label in range(len(classes) + 1)]
     return {
         **precisions,
         "mAP": sum(precisions.values()) / len(precisions),
@@ -220,7 +230,7 @@ def effective_rank(features_XD: Tensor) -> float:
 
 def probe_table(results: Mapping[str, float]) -> str:
     """Format the results of :func:`probe` as a small Markdown table, in percent."""
-    columns = [*(f"{name}_AP" for name in CLASSES), "mAP", "balanced_accuracy"]
+    columns = [name.partition("/")[2] for name in results if name.startswith("linear/")]
     lines = [f"| % | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for classifier in ("linear", "knn"):

@@ -177,14 +177,16 @@ def needs_teacher(config: Any) -> bool:
 def analysis_table(results: Mapping[str, Any]) -> str:
     """Format the results of ``analyze_masks`` as a Markdown table, one row per strategy."""
     bands = band_names()
+    rows = results["strategies"]
+    classes = next(iter(rows.values()))["class_balance"]
     header = [
         "strategy", "leaks, %", "only through time, %", "only through cameras, %",
         "leaking patches, %", "hidden part of an object, %", "completely hidden objects",
         f"fewest visible patches at {' / '.join(bands)}",
-        "pedestrian", "vehicle", "rest", "deviation from the budget",
+        *classes, "deviation from the budget",
     ]  # fmt: skip
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    for name, row in results["strategies"].items():
+    for name, row in rows.items():
         least = [row["least_visible"][band] for band in bands]
         cells = [
             name,

@@ -9,16 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drivemim.clips import Clips
-from drivemim.data.classes import CLASSES
+from drivemim.clips import CLASSES, REST, Clips
 from drivemim.masking.box_cover import patch_owners
 
 SMALLEST = 4
 """Number of patches from which on an object is large and must not be hidden completely."""
 BANDS = (0.0, 20.0, 40.0)
 """Lower edges of the distance bands, metres; the last band is open."""
-REST = "rest"
-"""Class of patches that belong to no object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +28,7 @@ class ObjectPatches:
         patches_O: int64, number of patches of each object, at least 1.
         labels_O: int64, class of each object.
         distances_O: float32, metres along the camera's z axis, ``inf`` where unknown.
+        classes: class names.
     """
 
     owner_F: Tensor
@@ -38,6 +36,7 @@ class ObjectPatches:
     patches_O: Tensor
     labels_O: Tensor
     distances_O: Tensor
+    classes: tuple[str, ...] = CLASSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +52,7 @@ class MaskCounts:
         class_hidden_C: int64, number of them that are hidden.
         frame_budgets_J: int64, hidden patches of each frame.
         clip_budgets_J: int64, hidden patches of each clip.
+        classes: class names.
     """
 
     patches_A: Tensor
@@ -63,13 +63,15 @@ class MaskCounts:
     class_hidden_C: Tensor
     frame_budgets_J: Tensor
     clip_budgets_J: Tensor
+    classes: tuple[str, ...] = CLASSES
 
     @staticmethod
     def join(parts: Sequence[MaskCounts]) -> MaskCounts:
-        """Join the counts of several clips."""
-        names = [field.name for field in fields(MaskCounts)]
+        """Join the counts of several clips of the same classes."""
+        names = [field.name for field in fields(MaskCounts) if field.name != "classes"]
         return MaskCounts(
-            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
+            classes=parts[0].classes,
         )
 
 
@@ -101,6 +103,7 @@ def object_patches(clips: Clips, grid: tuple[int, int]) -> ObjectPatches:
         patches_O=patches_M[kept_O],
         labels_O=clips.labels_BTNM.flatten()[kept_O],
         distances_O=clips.depths_BTNM.flatten()[kept_O],
+        classes=clips.classes,
     )
 
 
@@ -117,9 +120,10 @@ def mask_counts(mask_STNhw: Tensor, objects: ObjectPatches) -> MaskCounts:
     O = len(objects.patches_O)  # noqa: E741  # a shape letter
     hidden_SO = torch.zeros(S, O, dtype=torch.int64, device=mask_SF.device)
     hidden_SO.index_add_(1, objects.owner_F[owned_F], mask_SF[:, owned_F].long())
-    label_F = torch.full_like(objects.owner_F, len(CLASSES))
+    C = len(objects.classes)
+    label_F = torch.full_like(objects.owner_F, C)
     label_F[owned_F] = objects.labels_O[objects.owner_F[owned_F]]
-    of_class_CF = torch.arange(len(CLASSES) + 1, device=label_F.device)[:, None] == label_F
+    of_class_CF = torch.arange(C + 1, device=label_F.device)[:, None] == label_F
     of_class_CF &= objects.valid_F
     return MaskCounts(
         patches_A=objects.patches_O.repeat(S),
@@ -130,6 +134,7 @@ def mask_counts(mask_STNhw: Tensor, objects: ObjectPatches) -> MaskCounts:
         class_hidden_C=torch.stack([(of_class & mask_SF).sum() for of_class in of_class_CF])[None],
         frame_budgets_J=mask_STNhw.flatten(-2).sum(dim=-1).flatten(),
         clip_budgets_J=mask_SF.sum(dim=-1),
+        classes=objects.classes,
     )
 
 
@@ -164,7 +169,7 @@ def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]
     balance: dict[str, float | None] = {
         name: (hidden / patches / overall) if patches and overall else None
         for name, patches, hidden in zip(
-            (*CLASSES, REST), all_C.tolist(), hidden_C.tolist(), strict=True
+            (*counts.classes, REST), all_C.tolist(), hidden_C.tolist(), strict=True
         )
     }
     return {

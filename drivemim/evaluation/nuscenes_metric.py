@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
+from drivemim.array_types import Ints
+from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
@@ -110,6 +113,7 @@ class NuScenesDetection(BaseMetric):
                     "drivemim.PackBoxes3D and have these in its meta_keys"
                 )
             found = global_boxes(sample["pred_instances"], sample["camera_to_global"])
+            found = replace(found, labels_M=self._official_labels(found.labels_M))
             # Distance is measured from the camera, not from the ego vehicle: the check must still
             # see boxes in a wrong frame. NaN values are kept for the check as well.
             place_2 = float_array(sample["camera_to_global"])[:2, 3]
@@ -161,6 +165,13 @@ class NuScenesDetection(BaseMetric):
             kept = f"\nwritten to {folder}" if folder != Path(nowhere) else ""
         print_log(f"\n{format_scores(scores)}{kept}", logger="current")
         return scores.numbers
+
+    def _official_labels(self, labels_M: Ints) -> Ints:
+        """Return positions in ``DETECTION_CLASSES`` for labels of the data set's own classes."""
+        meta = self.dataset_meta or {}
+        classes = meta["classes"] if "nuscenes" in meta else DETECTION_CLASSES
+        official: Ints = np.array([DETECTION_CLASSES.index(name) for name in classes])[labels_M]
+        return official
 
     def _folder(self) -> Path | None:
         if self.out_dir is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from drivemim.clips import CLASSES, Clips
-from drivemim.errors import did_you_mean
+from drivemim.clips import Clips
+from drivemim.errors import ConfigError, did_you_mean
 from drivemim.masking.box_cover import patch_owners
 from drivemim.masking.object_patches import (
     LAST,
@@ -64,8 +64,8 @@ class ObjectMask(MaskStrategy):
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         mode: ``prefer``, ``quota`` or ``protect``.
         budget_fraction: fraction of a frame's hidden patches that belongs to objects, in [0, 1], or
-            one per class with a sum of at most 1; a class that is left out gets none. Not used by
-            ``protect``.
+            one per class of the clips with a sum of at most 1; a class that is left out gets none.
+            Not used by ``protect``.
         visible_fraction: fraction of every object's patches that stays visible, in [0, 1]; rounded
             up.
         min_visible: least number of every object's patches that stay visible. An object that has
@@ -81,7 +81,7 @@ class ObjectMask(MaskStrategy):
         >>> mask_BTNhw = ObjectMask()(clips)
 
     Raises:
-        ValueError: if an argument is outside its range, or a class is unknown.
+        ValueError: if an argument is outside its range, or (on masking) the clips lack a class.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"boxes", "tracks"})
@@ -117,6 +117,7 @@ class ObjectMask(MaskStrategy):
         clips.require("ObjectMask", "boxes")
         if isinstance(self.budget_fraction, Mapping):
             clips.require("ObjectMask with a budget fraction per class", "labels")
+            check_budget_classes(self.budget_fraction, clips.classes)
         draws = draw_objects(context, self.track_hidden, self.num_peek_frames)
         background = self.background.score(context)
         background_BTNhw = minmax_normalize(background.scores_BTNhw)
@@ -142,6 +143,7 @@ class ObjectMask(MaskStrategy):
             (patches.counts - num_kept_FM) * _sort_by_rank(hide_first_BTNM.long(), ranks_FM),
             _sort_by_rank(clips.labels_BTNM, ranks_FM),
             _num_masked_per_frame(context, background),
+            clips.classes,
         )
         fallback_level_FM = _sort_by_rank(fallback_level_BTNM, ranks_FM)
         levels_FL = patch_levels(
@@ -175,29 +177,46 @@ class ObjectMask(MaskStrategy):
         return num_kept_FM.minimum(counts_FM)
 
     def _num_hide_first(
-        self, requested_FM: Tensor, labels_FM: Tensor, num_masked_F: Tensor
+        self,
+        requested_FM: Tensor,
+        labels_FM: Tensor,
+        num_masked_F: Tensor,
+        classes: tuple[str, ...],
     ) -> Tensor:
         """Return how many patches of each object to hide first, in order, up to the budget."""
         if not isinstance(self.budget_fraction, Mapping):
             return _up_to(requested_FM, (self.budget_fraction * num_masked_F).round().long())
         num_hide_first_FM = torch.zeros_like(requested_FM)
         for name, fraction in self.budget_fraction.items():
-            of_class_FM = requested_FM * (labels_FM == CLASSES.index(name))
+            of_class_FM = requested_FM * (labels_FM == classes.index(name))
             num_hide_first_FM += _up_to(of_class_FM, (fraction * num_masked_F).round().long())
         return num_hide_first_FM
 
 
+def check_budget_classes(budget_fraction: BudgetFraction, classes: Sequence[str]) -> None:
+    """Refuse a budget fraction of a class that the data does not have.
+
+    Args:
+        budget_fraction: one for all objects, or one per class.
+        classes: class names of the data.
+
+    Raises:
+        ConfigError: naming the class and the nearest valid one.
+    """
+    for name in budget_fraction if isinstance(budget_fraction, Mapping) else ():
+        if name not in classes:
+            raise ConfigError(
+                f"budget_fraction: {name!r} is none of the data's classes, {', '.join(classes)}"
+                f"{did_you_mean(str(name), classes)}"
+            )
+
+
 def _check_budget_fraction(budget_fraction: BudgetFraction) -> None:
-    """Raise ``ValueError`` unless ``budget_fraction`` is in [0, 1] or valid for known classes."""
+    """Raise ``ValueError`` unless ``budget_fraction`` is in [0, 1], or one per class is."""
     if not isinstance(budget_fraction, Mapping):
         check_fraction("budget_fraction", budget_fraction)
         return
     for name, value in budget_fraction.items():
-        if name not in CLASSES:
-            raise ValueError(
-                f"budget_fraction: {name!r} is none of {', '.join(CLASSES)}"
-                f"{did_you_mean(str(name), CLASSES)}"
-            )
         check_fraction(f"budget_fraction of {name}", value)
     if sum(budget_fraction.values()) > 1 + 1e-6:
         raise ValueError(f"budget_fraction={dict(budget_fraction)} must have a sum of at most 1")

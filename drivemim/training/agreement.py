@@ -6,11 +6,9 @@ class as background, anchors with wrong strides lie outside the image, and the r
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,95 +20,9 @@ from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.copies import is_same_index, shared_frames
 from drivemim.errors import ConfigError
 
-# Modules whose classes are not objects: those of classifiers, panoptic heads, texts, proposals.
-_OTHER_CLASSES = ("backbone", "semantic_head", "language_model", "text_encoder", "rpn_head")
 # Attributes of heads; guided anchoring has two generators.
 _GENERATORS = ("prior_generator", "approx_anchor_generator", "square_anchor_generator")
 _SIDE = 256  # side of the image that strides are measured with, pixels
-
-
-def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
-    """Refuse a head whose number of classes differs from the data set's.
-
-    Args:
-        model: a detector; a model without heads passes.
-        dataset: data set with ``metainfo``, possibly wrapped in others.
-        where: key of the data set's loader, for messages.
-
-    Raises:
-        ConfigError: naming the head, both numbers and the classes.
-    """
-    heads = list(_heads(model))
-    if not heads:
-        return
-    for each in datasets_in(dataset):
-        classes = _classes(each, where)
-        if classes is None:
-            continue
-        metainfo = each.metainfo
-        counts = {len(classes), len(metainfo.get("thing_classes") or classes)}
-        for name, found in heads:
-            key = ".".join(filter(None, ("model", name, "num_classes")))
-            if found not in counts:
-                raise ConfigError(
-                    f"{key}={found}, but {where} has the {len(classes)} classes "
-                    f"{', '.join(classes)}; set {key}={len(classes)}"
-                )
-
-
-def check_proposals(model: Any, key: str = "model") -> None:
-    """Refuse a region proposal network of several classes; MMDetection would reset it to one.
-
-    Args:
-        model: config of the model.
-        key: key of that config, for messages.
-
-    Raises:
-        ConfigError: naming the number.
-    """
-    for name, value in model.items() if isinstance(model, Mapping) else ():
-        if name == "rpn_head" and isinstance(value, Mapping):
-            heads = {f"{key}.rpn_head": value}
-            for place, stage in enumerate(value.get("stages") or ()):
-                heads[f"{key}.rpn_head.stages.{place}"] = stage
-            for where, head in heads.items():
-                if head.get("num_classes", 1) != 1:
-                    raise ConfigError(
-                        f"{where}.num_classes={head['num_classes']}: a region proposal network "
-                        "only separates objects from background; set it to 1"
-                    )
-        check_proposals(value, f"{key}.{name}")
-
-
-def has_heads(model: nn.Module) -> bool:
-    """Return whether a model classifies objects."""
-    return next(_heads(model), None) is not None
-
-
-def check_same_classes(first: Any, second: Any, where: tuple[str, str]) -> None:
-    """Refuse data sets that number their classes differently.
-
-    Args:
-        first: a data set, or a list of class names.
-        second: another one.
-        where: names of the two, for messages.
-
-    Raises:
-        ConfigError: with both lists.
-    """
-    lists = [
-        [tuple(each)] if isinstance(each, (list, tuple))
-        else [found for inner in datasets_in(each) if (found := _classes(inner, name))]
-        for each, name in zip((first, second), where, strict=True)
-    ]  # fmt: skip
-    for one in lists[0]:
-        for other in lists[1]:
-            if one != other:
-                raise ConfigError(
-                    f"{where[0]} has the classes {', '.join(one)}, but {where[1]} has "
-                    f"{', '.join(other)}: a label would mean another class; give both the same, "
-                    "in the same order"
-                )
 
 
 def warn_of_copies(trained: Any, evaluated: Any, where: tuple[str, str]) -> str | None:
@@ -157,41 +69,6 @@ def datasets_in(dataset: Any) -> Iterator[Any]:
         yield from datasets_in(dataset.dataset)
     else:
         yield dataset
-
-
-def check_annotations(dataset: Any, where: str) -> None:
-    """Refuse classes that a COCO file lacks or has in another order.
-
-    MMDetection looks up the names in the file, drops missing ones, and numbers the others in the
-    file's order. A label then means another class.
-
-    Args:
-        dataset: data set with ``cat_ids`` from an ``ann_file``.
-        where: key of its loader.
-
-    Raises:
-        ConfigError: with the names in the file.
-    """
-    for each in datasets_in(dataset):
-        path, ids = getattr(each, "ann_file", None), getattr(each, "cat_ids", None)
-        if not path or ids is None or not os.path.isfile(path):
-            continue
-        content = json.loads(Path(path).read_text())
-        names = {entry["id"]: entry["name"] for entry in content.get("categories", ())}
-        found = tuple(names.get(number, "?") for number in ids)
-        classes = _classes(each, where)
-        if classes is not None and found != classes:
-            known = tuple(names.values())
-            order = ", ".join(f"'{name}'" for name in known)
-            missing = [name for name in classes if name not in known]
-            reason = (
-                f"{path} has no {', '.join(missing)}" if missing
-                else f"{path} has them in the order {', '.join(found)}"
-            )  # fmt: skip
-            raise ConfigError(
-                f"{where} has the classes {', '.join(classes)}, but {reason}: labels would mean "
-                f"other classes; set metainfo=dict(classes=...) to names of ({order}) in that order"
-            )
 
 
 def check_strides(model: nn.Module) -> None:
@@ -327,34 +204,6 @@ def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
         f"optim_wrapper.accumulative_counts gathers are not counted; set "
         f"auto_scale_lr.base_batch_size to {base} / {counts} = {base / counts:g}"
     )
-
-
-def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
-    """Yield each module that classifies objects, except proposal networks, and its class count."""
-    if any(hasattr(model, name) for name in ("language_model", "text_encoder")):
-        return  # classes are words there, and the number is only their maximum
-    # MMDetection's RPN, a detector of its own, calls its proposal head ``bbox_head``.
-    is_proposer = any(base.__name__ == "RPN" for base in type(model).__mro__)
-    for name, module in model.named_modules():
-        found = getattr(module, "num_classes", None)
-        if isinstance(found, bool) or not isinstance(found, int):
-            continue
-        if set(_OTHER_CLASSES) & set(name.split(".")) or getattr(module, "class_agnostic", False):
-            continue
-        is_proposals = any(base.__name__ == "RPNHead" for base in type(module).__mro__)
-        if is_proposals or (is_proposer and name.split(".")[0] == "bbox_head"):
-            continue
-        yield name, found
-
-
-def _classes(dataset: Any, where: str) -> tuple[str, ...] | None:
-    classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
-    if isinstance(classes, str):
-        raise ConfigError(
-            f"{where} has classes={classes!r}, a text whose letters would be the classes; write "
-            f"({classes!r},)"
-        )
-    return tuple(classes) if isinstance(classes, (list, tuple)) else None
 
 
 def _strides(model: nn.Module) -> Iterator[tuple[str, list[int], bool]]:

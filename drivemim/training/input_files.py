@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from drivemim.checkpoint_kinds import describe_missing
-from drivemim.config.loading import walk
+from drivemim.config.nested import walk
 from drivemim.data.index.frame_index import describe_missing_index
 
 

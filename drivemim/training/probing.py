@@ -17,11 +17,12 @@ from torch import nn
 from drivemim.checkpoint_kinds import check_weights, describe_mismatch, kind_of
 from drivemim.clips import Clips
 from drivemim.config.building import build_model
-from drivemim.config.loading import load_config
+from drivemim.config.class_options import split_options
+from drivemim.config.loading import dicts_in, load_config
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
 from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, DataError, check_range
-from drivemim.evaluation.frozen_probe import PATCH_CLASSES, LabelledPatches, patch_labels, probe
+from drivemim.evaluation.frozen_probe import LabelledPatches, patch_labels, probe
 from drivemim.training.device import check_device
 from drivemim.transfer.export_metadata import training_image_size
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
@@ -50,7 +51,8 @@ def probe_backbone(
 ) -> dict[str, Any]:
     """Classify the patches of a frozen backbone's map; see ``drivemim.evaluation.frozen_probe``.
 
-    Frames are single, not augmented, and of the size that the config trains with.
+    Frames are single, not augmented, and of the size that the config trains with. The classes are
+    those of the config's training data; ``options`` can set ``classes`` and ``class_map``.
 
     Args:
         config: config of a pretraining run.
@@ -82,9 +84,16 @@ def probe_backbone(
     check_range("--seed", seed, 0, MOST_SEED)
     check_device(device)
     checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
-    cfg = _pretraining_config(config, options)
+    chosen, others = split_options(options or {})
+    cfg = _pretraining_config(config, others)
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
-    frames = partial(ClipDataset, index=index, image_size=training_image_size(cfg), cameras=cameras)
+    frames = partial(
+        ClipDataset,
+        index=index,
+        image_size=training_image_size(cfg),
+        cameras=cameras,
+        **{**_class_settings(cfg), **chosen},
+    )
     datasets = {
         name: frames(scenes=scenes, single_camera=True)
         for name, scenes in (("train", train), ("val", val))
@@ -105,7 +114,7 @@ def _probe_patches(
     }
     results: dict[str, Any] = {**probe(patches["train"], patches["val"], seed=seed)}
     results["patches"] = {
-        name: dict(zip(PATCH_CLASSES, torch.bincount(each.labels_X).tolist(), strict=True))
+        name: dict(zip(each.names, torch.bincount(each.labels_X).tolist(), strict=True))
         for name, each in patches.items()
     }
     return results
@@ -191,7 +200,9 @@ def collect_patches(
         labels_Xhw = patch_labels(clips, (map_XDhw.shape[2], map_XDhw.shape[3])).flatten(0, 2)
         features.append(map_XDhw[valid_X].permute(0, 2, 3, 1).flatten(0, 2))
         labels.append(labels_Xhw[valid_X].flatten())
-    return LabelledPatches(features_XD=torch.cat(features), labels_X=torch.cat(labels))
+    return LabelledPatches(
+        features_XD=torch.cat(features), labels_X=torch.cat(labels), classes=dataset.classes
+    )
 
 
 def _pretraining_config(config: str | Path, options: Mapping[str, Any] | None) -> Config:
@@ -199,6 +210,16 @@ def _pretraining_config(config: str | Path, options: Mapping[str, Any] | None) -
     if "encoder" not in (cfg.get("model") or {}):
         raise ConfigError(f"{config} is not a pretraining config: its model has no encoder")
     return cfg
+
+
+def _class_settings(cfg: Config) -> dict[str, Any]:
+    """Return the classes of the training data, and the config's own class map.
+
+    A class map of the training data alone is left out: it names the categories of another index.
+    """
+    parts = [part for part in dicts_in(cfg.get("train_dataloader")) if "index" in part]
+    classes = next((part.get("classes") for part in parts), None)
+    return {"classes": classes, "class_map": cfg.get("class_map")}
 
 
 def _batches(dataset: ClipDataset) -> Iterator[Clips]:

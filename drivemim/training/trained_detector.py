@@ -28,10 +28,12 @@ from drivemim.data.detection.prediction_source import SourceImage
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.registry import DATASETS, TRANSFORMS
 from drivemim.training.agreement import (
+    check_strides,
+)
+from drivemim.training.class_agreement import (
     check_classes,
     check_proposals,
     check_same_classes,
-    check_strides,
     has_heads,
 )
 from drivemim.training.hooks.strict_load import checked_weights

@@ -99,8 +99,9 @@ def _limits_of_index(parts: Sequence[_Part]) -> Iterator[str]:
     if not any(sum(part["objects"].values()) for part in parts):
         yield "no annotations, so it is unknown which objects occur."
     else:
-        for name in ("pedestrian", "vehicle"):
-            if not any(part["objects"][name] for part in parts):
+        names = dict.fromkeys(name for part in parts for name in part["objects"])
+        for name in [each for each in names if each != "other"]:
+            if not any(part["objects"].get(name) for part in parts):
                 yield f"no {name} is annotated."
     most = max(parts, key=lambda part: int(part["uncalibrated_frames"]))
     if most["uncalibrated_frames"]:

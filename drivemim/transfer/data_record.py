@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from drivemim.config.loading import defaults_of, dicts_in
 from drivemim.data import ClipDataset
-from drivemim.data.classes import CLASSES, DEFAULT
+from drivemim.data.class_lists import category_classes, class_names
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.source_files import Fingerprint
@@ -70,12 +70,19 @@ def _describe(part: Mapping[str, Any]) -> dict[str, Any]:
     }
     try:
         index = FrameIndex.open(part["index"], data_root=part.get("data_root"))
-        return {**entry, **_read(index, entry)}
+        names = class_names(part.get("classes"))
+        class_of = category_classes(index.categories, names, part.get("class_map"))
+        return {**entry, **_read(index, entry, names, class_of)}
     except (FileNotFoundError, ValueError) as error:
         return {**entry, "unreadable": str(error)}
 
 
-def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _read(
+    index: FrameIndex,
+    entry: Mapping[str, Any],
+    classes: Sequence[str],
+    class_of: Mapping[str, str | None],
+) -> dict[str, Any]:
     """Describe an index and count what is chosen from it."""
     frames, scenes, info = index.frames, index.scenes, index.info
     rows = index.scene_rows(entry["chosen"])
@@ -87,7 +94,9 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
     boxes = index.boxes
     seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)
     counts = np.bincount(boxes.category[seen], minlength=len(index.categories))
-    classes = [DEFAULT.get(name) for name in index.categories]
+    found = dict.fromkeys((*classes, "other"), 0)
+    for category, count in zip(index.categories, counts, strict=True):
+        found[class_of.get(category) or "other"] += int(count)
     return {
         "source": info.source,
         "version": info.version,
@@ -105,12 +114,7 @@ def _read(index: FrameIndex, entry: Mapping[str, Any]) -> dict[str, Any]:
         **record_frames(index, np.flatnonzero(chosen)),
         "uncalibrated_frames": int((~np.asarray(frames.calibrated)[chosen]).sum()),
         "stored_sizes": sizes.tolist(),
-        "objects": {
-            name or "other": sum(
-                int(count) for count, each in zip(counts, classes, strict=True) if each == name
-            )
-            for name in (*CLASSES, None)
-        },
+        "objects": found,
     }
 
 

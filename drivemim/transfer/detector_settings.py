@@ -19,6 +19,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from drivemim.config.class_options import written_settings
 from drivemim.config.loading import dicts_in, short_type
 from drivemim.errors import ConfigError
 
@@ -56,6 +57,10 @@ def config_overrides(
     settings = [*_normalization(user_config, metadata["normalization"])]
     settings += _backbone(user_config, metadata["architecture"])
     settings += _elsewhere(user_config)
+    settings += [
+        ConfigOverride(key, value, "of the config's classes, so that MMDetection's tools see them")
+        for key, value in written_settings(user_config).items()
+    ]
     return settings + (_plain(user_config, weights) if plain else _hook(user_config, weights))
 
 

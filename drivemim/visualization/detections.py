@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drivemim.array_types import Image
 from drivemim.clips import CLASSES
-from drivemim.visualization.panels import Color, label_color, outline_box, track_color
+from drivemim.visualization.panels import class_color, outline_box
 
 TRUTH = (255, 255, 255)
 IGNORED = (150, 150, 150)
@@ -52,7 +52,7 @@ def draw_detections(
         outline_box(drawn, box, IGNORED if ignored else TRUTH)
     for index in np.argsort(scores_D):
         label = int(labels_D[index])
-        color = label_color(label) if classes is None else class_color(classes[label], label)
+        color = class_color(label, CLASSES if classes is None else classes)
         x1, y1, _, _ = outline_box(drawn, boxes_D4[index], color, thickness=round(2 * scale))
         score = f"{100 * float(scores_D[index]):.0f}"
         text = score if classes is None else f"{classes[label]} {score}"
@@ -60,13 +60,8 @@ def draw_detections(
     return drawn
 
 
-def class_color(name: str, label: int) -> Color:
-    """Return the colour of a class by its name; of a class of other detectors, by its label."""
-    return label_color(CLASSES.index(name)) if name in CLASSES else track_color(label)
-
-
 def _write_label(
-    image: Image, text: str, corner: tuple[int, int], color: Color, scale: float
+    image: Image, text: str, corner: tuple[int, int], color: tuple[int, int, int], scale: float
 ) -> None:
     """Write a text in black on a chip of the box's colour, above its top left corner."""
     font, thickness = _FONT_SCALE * scale, max(1, round(scale))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from drivemim.array_types import Bools, Image
-from drivemim.clips import Clips
+from drivemim.clips import CLASSES, Clips
 from drivemim.files import write_bytes
 from drivemim.models import Reconstruction
 
@@ -92,9 +92,17 @@ def track_color(track: int) -> Color:
     return int(blue), int(green), int(red)
 
 
-def label_color(label: int) -> Color:
-    """Return the colour of a class: pedestrian red, vehicle blue, others grey."""
-    return LABEL_COLORS[label] if 0 <= label < len(LABEL_COLORS) else NO_LABEL
+def class_color(label: int, classes: Sequence[str] = CLASSES) -> Color:
+    """Return the colour of a class: pedestrian red, vehicle blue, others by their position.
+
+    Args:
+        label: position in ``classes``; others are grey.
+        classes: names of the classes.
+    """
+    if not 0 <= label < len(classes):
+        return NO_LABEL
+    name = classes[label]
+    return LABEL_COLORS[CLASSES.index(name)] if name in CLASSES else track_color(label)
 
 
 def outline_box(
@@ -123,19 +131,20 @@ def draw_boxes(
     boxes_M4: AnyFloats,
     labels_M: AnyInts,
     tracks_M: AnyInts | None = None,
+    classes: Sequence[str] = CLASSES,
 ) -> Image:
     """Return a copy of the image with boxes outlined, inside their edges, in their class's colour.
 
     Args:
         image: uint8, H x W x 3.
         boxes_M4: (x1, y1, x2, y2) pixels; pixel i spans [i, i + 1].
-        labels_M: position in the class list: pedestrian red, vehicle blue. Negative labels are
-            padding and not drawn.
+        labels_M: position in ``classes``. Negative labels are padding and not drawn.
         tracks_M: if given, every box's top left corner has a chip in the colour of its track.
+        classes: names of the classes, which have the colours of ``class_color``.
     """
     drawn = image.copy()
     for i in np.flatnonzero(labels_M >= 0):
-        x1, y1, x2, _ = outline_box(drawn, boxes_M4[i], label_color(int(labels_M[i])))
+        x1, y1, x2, _ = outline_box(drawn, boxes_M4[i], class_color(int(labels_M[i]), classes))
         if tracks_M is not None:
             side = max(4, min(10, (x2 - x1) // 2))
             corner = (x1 + side, y1 + side)
@@ -200,6 +209,7 @@ def draw_frame_boxes(tile: Image, clips: Clips, frame: tuple[int, int, int]) -> 
         clips.boxes_BTNM4[frame].numpy() * scale,
         clips.labels_BTNM[frame].numpy(),
         clips.tracks_BTNM[frame].numpy(),
+        clips.classes,
     )
 
 

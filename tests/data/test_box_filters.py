@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drivemim.data.boxes.ground_truth import FrameBoxes
-from drivemim.data.detection.detection_dataset import BoxFilters
+from drivemim.data.detection.box_filters import BoxFilters
 from drivemim.errors import ConfigError
 
 

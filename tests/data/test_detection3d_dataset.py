@@ -114,7 +114,8 @@ def test_an_attribute_that_the_class_cannot_have_is_none(tables, write, tmp_path
 
 
 def test_objects_excluded_from_the_official_evaluation_are_ignored(small_index, monkeypatch):
-    monkeypatch.setattr("drivemim.data.detection.detection3d_dataset._RANGES", np.full(10, 9.0))
+    ranges = dict.fromkeys(DETECTION_CLASSES, 9.0)
+    monkeypatch.setattr("drivemim.data.detection.detection3d_dataset.CLASS_RANGES", ranges)
     dataset = FrameDetection3D(index=small_index, filters=FILTERS)
     everything = FrameDetection3D(index=small_index, filters=FILTERS, within_class_range=False)
     seen = set()

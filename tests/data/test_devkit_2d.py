@@ -19,7 +19,7 @@ from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection
 
 from drivemim.data.boxes.ground_truth import frame_boxes
-from drivemim.data.detection.detection_dataset import BoxFilters
+from drivemim.data.detection.box_filters import BoxFilters
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.town import generate_town

@@ -394,3 +394,45 @@ def test_importing_the_metrics_imports_no_detector():
     code = "import sys, drivemim.evaluation; print('mmdet' in sys.modules, 'mmcv' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.split() == ["False", "False"], result.stderr
+
+
+def test_a_class_scores_the_same_among_other_classes():
+    """Two classes of five, at other positions, with objects and detections of three more."""
+    samples = random_samples(3)
+    five = ("tram", "vehicle", "cyclist", "animal", "pedestrian")
+    random = np.random.default_rng(0)
+    more = random_samples(4)
+    widened = []
+    for one, other in zip(samples, more, strict=True):
+        found, added = one["pred_instances"], other["pred_instances"]
+        own = 4 - 3 * found["labels"]
+        others = torch.from_numpy(random.choice([0, 2], len(added["labels"])))
+        widened.append({
+            **one,
+            "instances": [
+                *({**each, "bbox_label": 4 - 3 * each["bbox_label"]} for each in one["instances"]),
+                *({**each, "bbox_label": 2 * each["bbox_label"]} for each in other["instances"]),
+            ],
+            "pred_instances": {
+                "bboxes": torch.cat([found["bboxes"], added["bboxes"]]),
+                "labels": torch.cat([own, others]),
+                "scores": torch.cat([found["scores"], added["scores"]]),
+            },
+        })  # fmt: skip
+    two, metric = evaluate(samples), DetectionAP()
+    metric.dataset_meta = {"classes": five}
+    evaluator = Evaluator(metric)
+    evaluator.dataset_meta = {"classes": five}
+    evaluator.process(widened, None)
+    numbers = evaluator.evaluate(len(widened))
+    shared = [name for name in two if "/mA" not in name]
+    assert len(shared) > 100
+    assert {name: numbers[name] for name in shared} == pytest.approx(
+        {name: two[name] for name in shared}, nan_ok=True, abs=0
+    )
+    # The mean is over the classes that have objects: not the animals.
+    present = [numbers[f"drivemim/{name}_AP50"] for name in five if name != "animal"]
+    assert numbers["drivemim/mAP50"] == pytest.approx(sum(present) / 4)
+    assert numbers["drivemim/animal_count"] == 0
+    assert math.isnan(numbers["drivemim/animal_AP50"])
+    assert [name for name in numbers if name.endswith("_LAMR")] == ["drivemim/pedestrian_LAMR"]

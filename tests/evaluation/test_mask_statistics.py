@@ -132,3 +132,11 @@ def test_no_objects_and_missing_frames():
 def test_one_clip_at_a_time():
     with pytest.raises(ValueError, match="2 clips; objects are counted in one clip"):
         object_patches(Clips.cat([two_objects(), two_objects()]), GRID)
+
+
+def test_classes_are_those_of_the_clips():
+    clips = replace(two_objects(), classes=("cyclist", "car", "tram"))
+    mask = torch.ones(1, 1, 1, *GRID, dtype=torch.bool)
+    parts = [mask_counts(mask, object_patches(clips, GRID))] * 2
+    row = mask_summary(MaskCounts.join(parts), budget=32, frames=1)
+    assert row["class_balance"] == {"cyclist": 1, "car": 1, "tram": None, "rest": 1}

@@ -17,14 +17,16 @@ from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import ConfigError
 from drivemim.training.agreement import (
-    check_classes,
     check_evaluator,
-    check_proposals,
     check_scaled_rate,
     check_strides,
     warn_of_copies,
     warn_of_ignored,
     warn_of_sizes,
+)
+from drivemim.training.class_agreement import (
+    check_classes,
+    check_proposals,
 )
 from drivemim.training.run import evaluate, train
 

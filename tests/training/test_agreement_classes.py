@@ -10,7 +10,7 @@ from torch.utils.data import ConcatDataset
 
 from drivemim.config.loading import load_config
 from drivemim.data.clips.sampler import SeededDataset
-from drivemim.training.agreement import (
+from drivemim.training.class_agreement import (
     check_annotations,
     check_classes,
     check_proposals,

@@ -13,6 +13,7 @@ import torch
 from drivemim.data import ClipDataset
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.evaluation.frozen_probe import probe_table
 from drivemim.training.probing import collect_patches, probe_backbone
 from drivemim.training.run import train
 from drivemim.transfer.exporting import export_backbone
@@ -227,3 +228,20 @@ def test_the_tool_reports_the_frames_that_the_backbone_saw(
     done = run("--transductive", "--allow-boxes-read")
     assert "transductive, its pretraining saw 6 of the 6 images of --val.\n" in done.stdout
     assert len(json.loads((tmp_path / "probe.json").read_text())["notes"]) == 3
+
+
+def test_own_classes(config, index):
+    """Cars are the vehicles of two classes, in another order; one class alone leaves rest."""
+    both = probe_backbone(config, index=index, train="train", val="val")
+    options = {"classes": ["car", "pedestrian"]}
+    own = probe_backbone(config, index=index, train="train", val="val", options=options)
+    assert own["patches"]["val"] == {"rest": 288, "car": 144, "pedestrian": 144}
+    names = {"car_AP": "vehicle_AP", "pedestrian_AP": "pedestrian_AP", "mAP": "mAP"}
+    for name, other in names.items():
+        assert own[f"linear/{name}"] == pytest.approx(both[f"linear/{other}"])
+    assert "| % | car AP | pedestrian AP | mAP | balanced accuracy |" in probe_table(own)
+    options = {"classes": ["walker"], "class_map.pedestrian": "walker"}
+    one = probe_backbone(config, index=index, train="train", val="val", options=options)
+    assert one["patches"]["val"] == {"rest": 432, "walker": 144}
+    with pytest.raises(ConfigError, match="no category of .* is mapped to 'cart': .*mean 'car'"):
+        probe_backbone(config, index=index, train="train", val="val", options={"classes": ["cart"]})

@@ -280,3 +280,17 @@ def test_no_other_weights_are_loaded_instead(small, theirs, tmp_path):
     model = load_config(tmp_path / "small.py").model
     assert model.init_cfg is None
     assert model.backbone.pretrained is None
+
+
+def test_classes_of_the_config_are_written_for_mmdetections_own_tools(small, theirs, tmp_path):
+    """Three classes, set once; the written config has them where MMEngine reads them."""
+    dataset = "dict(type='drivemim.FrameDetection', index='none.arrow', filters=dict())"
+    more = "classes = ('car', 'tram', 'bus')\n" + "".join(
+        f"{name}_dataloader = dict(dataset={dataset})\n" for name in ("train", "val")
+    )
+    write_detector_config(str(theirs(more)), small, out=tmp_path / "small.py")
+    for cfg in Config.fromfile(tmp_path / "small.py"), load_config(tmp_path / "small.py"):
+        assert cfg.model.bbox_head.num_classes == 3
+        for name in ("train", "val"):
+            assert cfg[f"{name}_dataloader"].dataset.classes == ("car", "tram", "bus")
+    assert "the config's classes" in (tmp_path / "small.py").read_text()

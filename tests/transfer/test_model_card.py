@@ -296,6 +296,12 @@ def test_data_are_counted_as_they_are_chosen(index, tmp_path):
         9, 2, 1, 1
     ]  # fmt: skip
     assert whole["objects"] == {"pedestrian": 4, "vehicle": 8, "other": 4}
+    # Of each of two scenes: two boxes of the adult, three of the car, one of the truck, two of the
+    # bicycle.
+    (own,) = described(classes=("truck", "animal", "bicycle"))
+    assert own["objects"] == {"truck": 2, "animal": 0, "bicycle": 4, "other": 10}
+    lines = limits({"data": [own], "recipe": {}, "input_size": [64, 96]})
+    assert "small.arrow: no animal is annotated." in lines
     assert frames_per_clip([whole]) == 6
     assert described(frame_interval=0.5)[0]["frames"] == 24
     single = described(single_camera=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Floats, Ints
-from drivemim.clips import Clips
+from drivemim.clips import CLASSES, Clips
 from drivemim.data.boxes.ground_truth import frame_boxes
-from drivemim.data.classes import check_class_map
+from drivemim.data.class_lists import check_categories
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
 from drivemim.geometry.boxes import transform_boxes
@@ -29,7 +29,7 @@ class ImageBoxes:
     Attributes:
         frame: (M,) position among the requested frames, ascending.
         boxes: (M, 4) x1 y1 x2 y2 pixels of the stored image.
-        label: (M,) position in ``CLASSES``.
+        label: (M,) position in the source's ``classes``.
         track: (M,) number of the object, the same in every frame; -1 if unknown.
         depth: (M,) metres along the camera's z axis; inf if unknown.
     """
@@ -52,8 +52,8 @@ class BoxSource(ABC):
 
     Args:
         index: the data set.
-        class_map: category to class or None, where it differs from
-            ``drivemim.data.classes.DEFAULT``.
+        class_map: category to class or None, where it differs from ``category_classes``.
+        classes: class names; labels are positions in them.
 
     Attributes:
         origin: ``annotations``; ``detector``, which was trained with its own labels; or ``images``,
@@ -63,9 +63,16 @@ class BoxSource(ABC):
 
     origin: ClassVar[Literal["annotations", "detector", "images"]] = "annotations"
 
-    def __init__(self, *, index: FrameIndex, class_map: ClassMap | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        index: FrameIndex,
+        class_map: ClassMap | None = None,
+        classes: Sequence[str] = CLASSES,
+    ) -> None:
         self.index = index
         self.class_map = class_map
+        self.classes = tuple(classes)
 
     @abstractmethod
     def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
@@ -93,16 +100,23 @@ class AnnotatedBoxes(BoxSource):
     Crowds are left out: a box around many objects is not an object.
 
     Raises:
-        ConfigError: if ``class_map`` names a category that the index does not have.
+        ConfigError: if ``class_map`` names a category that the index does not have, or no category
+            is mapped to one of ``classes``.
     """
 
-    def __init__(self, *, index: FrameIndex, class_map: ClassMap | None = None) -> None:
-        super().__init__(index=index, class_map=class_map)
-        check_class_map(class_map, index.categories)
+    def __init__(
+        self,
+        *,
+        index: FrameIndex,
+        class_map: ClassMap | None = None,
+        classes: Sequence[str] = CLASSES,
+    ) -> None:
+        super().__init__(index=index, class_map=class_map, classes=classes)
+        check_categories(index.categories, self.classes, class_map, where=str(index.path))
 
     def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
         """Return the boxes of frames, in the pixels of their files."""
-        found = frame_boxes(self.index, rows, class_map=self.class_map)
+        found = frame_boxes(self.index, rows, class_map=self.class_map, classes=self.classes)
         one = ~found.crowd
         return ImageBoxes(
             found.frame[one], found.boxes[one], found.label[one], found.track[one], found.depth[one]
@@ -110,7 +124,10 @@ class AnnotatedBoxes(BoxSource):
 
 
 def build_box_source(
-    boxes: str | Mapping[str, Any] | None, index: FrameIndex, class_map: ClassMap | None
+    boxes: str | Mapping[str, Any] | None,
+    index: FrameIndex,
+    class_map: ClassMap | None,
+    classes: Sequence[str] = CLASSES,
 ) -> BoxSource | None:
     """Build a source from its config or from its type alone; return None for no boxes."""
     if boxes is None:
@@ -120,7 +137,9 @@ def build_box_source(
             )
         return None
     config = {"type": boxes} if isinstance(boxes, str) else dict(boxes)
-    source: BoxSource = BOX_SOURCES.build({**config, "index": index, "class_map": class_map})
+    # Sources that were written for the default classes need not have the argument.
+    own = {} if tuple(classes) == CLASSES else {"classes": tuple(classes)}
+    source: BoxSource = BOX_SOURCES.build({**config, **own, "index": index, "class_map": class_map})
     return source
 
 

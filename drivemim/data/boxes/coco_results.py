@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Floats, Ints
+from drivemim.clips import CLASSES
 from drivemim.data.boxes.box_sources import ClassMap
-from drivemim.data.classes import CLASSES, DEFAULT, check_class_map, labels_of
+from drivemim.data.class_lists import category_labels
+from drivemim.data.classes import check_class_map
 from drivemim.data.index.builders.coco_fields import decode_entries
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.json_text import JsonText
@@ -55,12 +57,12 @@ class DetectionTable:
     Attributes:
         row_D: int64, row of ``index.frames``.
         boxes_D4: float32, x1 y1 x2 y2 pixels of the stored image.
-        label_D: int8, position in ``CLASSES``.
+        label_D: int8 (int16 with more than 127 classes), position in the classes.
     """
 
     row_D: Ints
     boxes_D4: NDArray[np.float32]
-    label_D: NDArray[np.int8]
+    label_D: NDArray[np.signedinteger[Any]]
 
 
 def read_results(
@@ -70,6 +72,7 @@ def read_results(
     images: Path | None = None,
     min_score: float = 0.0,
     class_map: ClassMap | None = None,
+    classes: Sequence[str] = CLASSES,
 ) -> DetectionTable:
     """Read a file of COCO results: a list of {image_id, category_id, bbox, score}.
 
@@ -80,11 +83,12 @@ def read_results(
             found by their ``file_name``, relative to the file's own folder if the index has any
             of them there, else to the index's data root. Results for images that are not in the
             index are left out. None if ``image_id`` is a row of the index and ``category_id`` a
-            position in ``CLASSES``; MMDetection's ``CocoMetric`` writes such ids for DriveMIM's
+            position in ``classes``; MMDetection's ``CocoMetric`` writes such ids for DriveMIM's
             own ``FrameDetection`` and a head of these classes.
         min_score: results with a lower score are left out.
-        class_map: category name to class or None, where it differs from
-            ``drivemim.data.classes.DEFAULT``. Categories in neither are left out.
+        class_map: category name to class or None, where it differs from ``category_classes``.
+            Categories in neither are left out.
+        classes: class names; labels are positions in them.
 
     Raises:
         FileNotFoundError: if a file does not exist.
@@ -98,7 +102,7 @@ def read_results(
                 f"{path} numbers its classes like drivemim, so class_map={dict(class_map)} "
                 "has no effect; leave it out, or give images"
             )
-        row_D, label_D = _own_ids(image_D, category_D, index, path)
+        row_D, label_D = _own_ids(image_D, category_D, index, path, classes)
     else:
         listed: _Images = _decode(images, _Images, "COCO file with images and categories")
         place_D = _places(image_D, [image.id for image in listed.images])
@@ -109,12 +113,13 @@ def read_results(
             kind_D < 0, lambda entry: f"has category_id {category_D[entry]}, not in {images}", path
         )
         names = [category.name for category in listed.categories]
-        label_D = _labels(names, class_map, images)[kind_D]
+        label_D = _labels(names, class_map, images, classes)[kind_D]
     kept = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
     kept = kept[np.argsort(row_D[kept], kind="stable")]
     corners_D4 = boxes_D4[kept].astype(np.float32)
     corners_D4[:, 2:] += corners_D4[:, :2]
-    return DetectionTable(row_D[kept], corners_D4, label_D[kept].astype(np.int8))
+    kind = np.int8 if len(classes) <= 127 else np.int16
+    return DetectionTable(row_D[kept], corners_D4, label_D[kept].astype(kind))
 
 
 def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
@@ -152,7 +157,9 @@ def _refuse(wrong_D: NDArray[np.bool_], say: Callable[[int], str], path: Path) -
         raise DataError(f"{path}: entry {entry} {say(entry)}; correct the results file")
 
 
-def _own_ids(image_D: Ints, category_D: Ints, index: FrameIndex, path: Path) -> tuple[Ints, Ints]:
+def _own_ids(
+    image_D: Ints, category_D: Ints, index: FrameIndex, path: Path, classes: Sequence[str]
+) -> tuple[Ints, Ints]:
     """Check ids that are rows of the index and labels, and return them."""
     frames = len(index.frames)
     hint = "if ids are those of a COCO file, name it: images=..."
@@ -164,8 +171,8 @@ def _own_ids(image_D: Ints, category_D: Ints, index: FrameIndex, path: Path) -> 
         path,
     )
     _refuse(
-        (category_D < 0) | (category_D >= len(CLASSES)),
-        lambda entry: f"has category_id {category_D[entry]}, none of {CLASSES}; {hint}",
+        (category_D < 0) | (category_D >= len(classes)),
+        lambda entry: f"has category_id {category_D[entry]}, none of {tuple(classes)}; {hint}",
         path,
     )
     return image_D, category_D
@@ -236,16 +243,16 @@ def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
     return rows
 
 
-def _labels(names: list[str], class_map: ClassMap | None, path: Path) -> Ints:
+def _labels(
+    names: list[str], class_map: ClassMap | None, path: Path, classes: Sequence[str]
+) -> Ints:
     """Return the label of each category, -1 if it has no class or is not in the map."""
-    check_class_map(class_map, names, where=f"class_map of {path}")
-    mapping = {**DEFAULT, **(class_map or {})}
-    labels = labels_of([name for name in names if name in mapping], mapping)
-    result = np.full(len(names), -1, np.int64)
-    result[[name in mapping for name in names]] = labels
+    check_class_map(class_map, names, classes, where=f"class_map of {path}")
+    unused = np.zeros(len(names), np.bool_)
+    result = category_labels(names, classes, class_map, used=unused)
     if not (result >= 0).any():
         raise DataError(
-            f"{path}: none of its categories ({', '.join(names)}) is mapped to one of {CLASSES}; "
-            "pass class_map"
+            f"{path}: none of its categories ({', '.join(names)}) is mapped to one of "
+            f"{tuple(classes)}; pass class_map"
         )
     return result

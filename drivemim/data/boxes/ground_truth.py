@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Floats, Ints
-from drivemim.data.classes import CLASSES, DEFAULT, labels_of
+from drivemim.clips import CLASSES
+from drivemim.data.class_lists import category_labels
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
 from drivemim.geometry.poses import invert_pose, slerp, transform_points
@@ -126,9 +127,8 @@ def frame_boxes(
     Args:
         index: the data set.
         rows: (F,) rows of ``index.frames``.
-        class_map: category to class name or None, where it differs from
-            ``drivemim.data.classes.DEFAULT``.
-        classes: a detector's class names; labels are positions in them.
+        class_map: category to class name or None, where it differs from ``category_classes``.
+        classes: class names; labels are positions in them.
         keep_unlabelled: whether to keep boxes whose category has no class, with label -1.
         min_size: boxes narrower or lower than this many pixels are left out.
 
@@ -139,8 +139,7 @@ def frame_boxes(
         ValueError: if a category with boxes is in no class map.
     """
     rows = np.asarray(rows, np.int64)
-    mapping = {**DEFAULT, **(class_map or {})}
-    labels = labels_of(index.categories, mapping, classes, used=index.used_categories)
+    labels = category_labels(index.categories, classes, class_map, used=index.used_categories)
     parts = [
         _boxes_of_chunk(index, rows[start : start + _CHUNK], labels, keep_unlabelled, min_size)
         for start in range(0, max(len(rows), 1), _CHUNK)

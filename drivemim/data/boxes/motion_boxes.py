@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -41,6 +42,7 @@ class MotionBoxes(BoxSource):
     Args:
         index: the data set.
         class_map: must be empty, because motion does not give categories.
+        classes: must be the default ones, for the same reason.
         min_change: smallest change of a moving square, as a fraction of the grey range, in (0, 1].
 
     Raises:
@@ -50,11 +52,20 @@ class MotionBoxes(BoxSource):
     origin: ClassVar[Literal["annotations", "detector", "images"]] = "images"
 
     def __init__(
-        self, *, index: FrameIndex, class_map: ClassMap | None = None, min_change: float = 0.04
+        self,
+        *,
+        index: FrameIndex,
+        class_map: ClassMap | None = None,
+        classes: Sequence[str] = CLASSES,
+        min_change: float = 0.04,
     ) -> None:
         super().__init__(index=index, class_map=class_map)
         if not 0 < min_change <= 1:
             raise ValueError(f"min_change={min_change} must be in (0, 1]")
+        if tuple(classes) != CLASSES:
+            raise ConfigError(
+                f"MotionBoxes cannot tell the classes {', '.join(classes)} apart; leave classes out"
+            )
         if class_map:
             raise ConfigError(
                 f"MotionBoxes have no categories that class_map={dict(class_map)} could name; "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from drivemim.array_types import Ints
-from drivemim.clips import Clips
+from drivemim.clips import CLASSES, Clips
 from drivemim.data.boxes.box_links import MIN_OVERLAP, link_tracks_by_iou
 from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes
 from drivemim.data.boxes.coco_results import read_results
@@ -28,6 +29,7 @@ class PseudoLabelBoxes(BoxSource):
     Args:
         index: the data set.
         class_map: category name to class or None, for the categories of ``images``.
+        classes: class names; labels are positions in them.
         file: the results.
         images: COCO file whose ids the results use; None if the ids are rows of the index and
             labels.
@@ -47,12 +49,13 @@ class PseudoLabelBoxes(BoxSource):
         *,
         index: FrameIndex,
         class_map: ClassMap | None = None,
+        classes: Sequence[str] = CLASSES,
         file: str | os.PathLike[str],
         images: str | os.PathLike[str] | None = None,
         min_score: float = 0.3,
         min_overlap: float = MIN_OVERLAP,
     ) -> None:
-        super().__init__(index=index, class_map=class_map)
+        super().__init__(index=index, class_map=class_map, classes=classes)
         if not 0 < min_overlap <= 1:
             raise ValueError(f"min_overlap={min_overlap} must be in (0, 1]")
         self.min_overlap = min_overlap
@@ -62,6 +65,7 @@ class PseudoLabelBoxes(BoxSource):
             images=None if images is None else Path(images),
             min_score=min_score,
             class_map=class_map,
+            classes=self.classes,
         )
 
     def boxes_for_frames(self, rows: Ints) -> ImageBoxes:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from drivemim.array_types import Floats, Ints
 from drivemim.clips import Clips, checked_image_size
 from drivemim.data.boxes.box_sources import ImageBoxes, build_box_source, pad_boxes
-from drivemim.data.classes import CLASSES
+from drivemim.data.class_lists import class_names
 from drivemim.data.clips.augmentation import AugmentSettings, TrackAugmentation, TrackDraw
 from drivemim.data.clips.clip_coverage import ClipSet, check_steps
 from drivemim.data.clips.clip_windows import ClipWindows
@@ -59,7 +59,9 @@ class ClipDataset(Dataset[Clips]):
         min_box_size: boxes narrower or lower than this are left out, pixels of the loaded image.
         lidar_points: maximum number of lidar points per frame; 0 for none. See ``frame_points``.
         class_map: category to class or None, where it differs from
-            ``drivemim.data.classes.DEFAULT``.
+            ``drivemim.data.class_lists.category_classes``.
+        classes: names of the objects' classes, or ``nuscenes`` for the ten of its detection task;
+            pedestrian and vehicle by default.
         version: data set version that the index must hold, if given.
         data_root: where the data lies, if it moved since the index was built.
 
@@ -87,6 +89,7 @@ class ClipDataset(Dataset[Clips]):
         min_box_size: float = 1.0,
         lidar_points: int = 0,
         class_map: Mapping[str, str | None] | None = None,
+        classes: str | Sequence[str] | None = None,
         version: str | None = None,
         data_root: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -97,7 +100,8 @@ class ClipDataset(Dataset[Clips]):
         if lidar_points < 0:
             raise ConfigError(f"lidar_points={lidar_points} must be in [0, infinity)")
         self.lidar_points = lidar_points
-        self.boxes = build_box_source(boxes, self.index, class_map)
+        self.classes = class_names(classes)
+        self.boxes = build_box_source(boxes, self.index, class_map, self.classes)
         self.windows = ClipWindows(
             self.index, self.index.camera_numbers(cameras), num_frames, frame_interval
         )
@@ -123,7 +127,7 @@ class ClipDataset(Dataset[Clips]):
     @property
     def metainfo(self) -> dict[str, Any]:
         """Class names, for MMEngine's tools."""
-        return {"classes": CLASSES}
+        return {"classes": self.classes}
 
     @property
     def clips(self) -> ClipSet:
@@ -181,6 +185,7 @@ class ClipDataset(Dataset[Clips]):
                 tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),
             ),
             missing=frozenset(),
+            classes=self.classes,
             **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
         )
         return clips if self.boxes is None else self.boxes.add_boxes(clips, rows_TN)

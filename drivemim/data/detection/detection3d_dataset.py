@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from drivemim.compat import chosen_indices
 from drivemim.data.boxes.ground_truth import FrameBoxes
+from drivemim.data.class_lists import class_names
 from drivemim.data.classes import (
     ATTRIBUTES,
     CLASS_ATTRIBUTES,
@@ -20,11 +21,10 @@ from drivemim.data.classes import (
     NUSCENES_EXTRA,
 )
 from drivemim.data.detection.detection_dataset import FrameDetection
-from drivemim.errors import ConfigError, DataError
+from drivemim.errors import ConfigError, DataError, did_you_mean
 from drivemim.geometry import boxes_to_camera
 from drivemim.registry import DATASETS
 
-_RANGES = np.array([CLASS_RANGES[name] for name in DETECTION_CLASSES])
 _PALETTE = [
     (255, 158, 0), (255, 99, 71), (255, 127, 80), (255, 140, 0), (233, 150, 70),
     (0, 0, 230), (255, 61, 99), (220, 20, 60), (47, 79, 79), (112, 128, 144),
@@ -33,7 +33,7 @@ _PALETTE = [
 
 @DATASETS.register_module()
 class FrameDetection3D(FrameDetection):
-    """Keyframes of an index as images with 3-D boxes of ``DETECTION_CLASSES``.
+    """Keyframes of an index as images with 3-D boxes of ``DETECTION_CLASSES``, or some of them.
 
     Sweeps are excluded: their boxes are interpolated, and the official evaluation does not use
     them.
@@ -59,8 +59,9 @@ class FrameDetection3D(FrameDetection):
         within_class_range: ignore objects beyond the range in which the official evaluation
             counts their class (``CLASS_RANGES``).
         min_depth: metres in front of the camera; a centre nearer than this counts as behind it.
-        class_map: category to one of ``DETECTION_CLASSES`` or None, where it differs from
-            nuScenes' own.
+        class_map: category to one of ``classes`` or None, where it differs from nuScenes' own.
+        classes: some of ``DETECTION_CLASSES``, in the order of the labels; all by default. Other
+            names have neither a range nor attributes.
         settings: the other arguments of ``FrameDetection``.
 
     Raises:
@@ -69,10 +70,6 @@ class FrameDetection3D(FrameDetection):
     """
 
     METAINFO: dict[str, Any] = {"classes": DETECTION_CLASSES, "palette": _PALETTE}
-
-    DEFAULT_CLASS_MAP = {**NUSCENES_DETECTION, **NUSCENES_EXTRA}
-
-    _metainfo: dict[str, Any]
 
     def __init__(
         self,
@@ -83,6 +80,7 @@ class FrameDetection3D(FrameDetection):
         within_class_range: bool = True,
         min_depth: float = 0.1,
         class_map: Mapping[str, str | None] | None = None,
+        classes: str | Sequence[str] | None = None,
         **settings: Any,
     ) -> None:
         if not settings.pop("keyframes_only", True):
@@ -92,13 +90,27 @@ class FrameDetection3D(FrameDetection):
             )
         self.within_class_range = within_class_range
         self.min_depth = min_depth
+        for name in class_names(classes or DETECTION_CLASSES):
+            if name not in DETECTION_CLASSES:
+                raise ConfigError(
+                    f"classes: {name!r} is none of nuScenes' detection task, which 3-D detectors "
+                    f"are for: {', '.join(DETECTION_CLASSES)}"
+                    f"{did_you_mean(name, DETECTION_CLASSES)}"
+                )
         super().__init__(
             index=index,
             filters=filters,
             pipeline=pipeline,
             class_map=class_map,
+            classes=classes,
             **settings,
         )
+
+    @classmethod
+    def default_class_map(cls, classes: Sequence[str]) -> Mapping[str, str | None]:
+        """Return nuScenes' own mapping, which leaves out strollers and wheelchairs."""
+        official = {**NUSCENES_DETECTION, **NUSCENES_EXTRA}
+        return {category: name if name in classes else None for category, name in official.items()}
 
     def full_init(self) -> None:
         """Open the index, choose the frames, and record the selection in ``metainfo``."""
@@ -174,7 +186,8 @@ class FrameDetection3D(FrameDetection):
             f"min_depth={self.min_depth:g}": found.depth < self.min_depth,
         }
         if self.within_class_range:
-            reasons["within_class_range"] = found.distance >= _RANGES[found.label]
+            ranges = np.array([CLASS_RANGES[name] for name in self.classes])
+            reasons["within_class_range"] = found.distance >= ranges[found.label]
         return reasons
 
     def _attributes(self, found: FrameBoxes) -> list[int]:
@@ -182,6 +195,6 @@ class FrameDetection3D(FrameDetection):
         numbers = []
         for label, own in zip(found.label, self.index.boxes.attribute[found.box], strict=True):
             name = self.index.attributes[own] if own >= 0 else ""
-            allowed = CLASS_ATTRIBUTES[DETECTION_CLASSES[label]]
+            allowed = CLASS_ATTRIBUTES[self.classes[label]]
             numbers.append(ATTRIBUTES.index(name) if name in allowed else -1)
         return numbers

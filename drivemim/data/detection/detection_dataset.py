@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,88 +11,19 @@ from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
+from drivemim.clips import CLASSES
 from drivemim.compat import chosen_indices
 from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
-from drivemim.data.classes import CLASSES, VISIBILITY_LEVELS, check_class_map
+from drivemim.data.class_lists import check_categories, class_names, class_palette
+from drivemim.data.classes import VISIBILITY_LEVELS
+from drivemim.data.detection.box_filters import BoxFilters
 from drivemim.data.detection.label_fractions import label_subset
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import ConfigError, DataError, did_you_mean
+from drivemim.errors import DataError
 from drivemim.registry import DATASETS
 
 _LOOK = 256
 """Number of frames per chunk in the search for an object; nearly always the first chunk has one."""
-_LARGEST = {"min_visibility": 4, "max_truncation": 1}
-"""Filters with an upper limit; the others are in [0, infinity]."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoxFilters:
-    """Filters that select the objects to detect; the others are ignored, not background.
-
-    An object passes a filter if the value that it tests (visibility, distance, points) is unknown.
-
-    Attributes:
-        min_visibility: nuScenes' level, 1 (0-40 % visible) to 4 (80-100 %).
-        min_width: pixels of the stored image.
-        min_height: pixels of the stored image.
-        min_area: square pixels of the stored image.
-        max_truncation: largest fraction of the 3-D box's volume that is out of view.
-        max_distance: metres from the ego vehicle.
-        min_lidar_points: lidar returns inside the 3-D box.
-        min_points: sum of lidar and radar returns inside the 3-D box.
-    """
-
-    min_visibility: int = 0
-    min_width: float = 0.0
-    min_height: float = 0.0
-    min_area: float = 0.0
-    max_truncation: float = 1.0
-    max_distance: float = math.inf
-    min_lidar_points: int = 0
-    min_points: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            largest = _LARGEST.get(name, math.inf)
-            if not isinstance(value, int | float) or not 0 <= value <= largest:
-                raise ConfigError(f"filters: {name}={value!r} is not a number in [0, {largest}]")
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, float]) -> BoxFilters:
-        """Make the filters from a config's dict.
-
-        Raises:
-            ConfigError: if a key is not a filter, or a limit is out of range.
-        """
-        known = [each.name for each in fields(cls)]
-        for key in settings:
-            if key not in known:
-                raise ConfigError(
-                    f"filters: {key!r} is none of {', '.join(known)}{did_you_mean(key, known)}"
-                )
-        return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
-
-    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
-        """Return one mask (M,) per filter, named by its setting, and one of crowds: True = ignored.
-
-        ``FrameDetection.ignored`` joins them.
-        """
-        width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
-        lidar, radar = found.lidar_points, found.radar_points
-        unseen = (found.visibility > 0) & (found.visibility < self.min_visibility)
-        few = (lidar >= 0) & (radar >= 0) & (lidar + radar < self.min_points)
-        masks = {
-            "min_visibility": unseen,
-            "min_width": width < self.min_width,
-            "min_height": height < self.min_height,
-            "min_area": width * height < self.min_area,
-            "max_truncation": found.truncation > self.max_truncation,
-            "max_distance": found.distance > self.max_distance,
-            "min_lidar_points": (lidar >= 0) & (lidar < self.min_lidar_points),
-            "min_points": few,
-        }
-        named = {f"{name}={getattr(self, name):g}": mask for name, mask in masks.items()}
-        return {"crowds": found.crowd, **named}
 
 
 @DATASETS.register_module()
@@ -121,7 +50,9 @@ class FrameDetection(BaseDataset):
         cameras: a name or names, None for all.
         keyframes_only: leave out sweeps, whose boxes are interpolated.
         class_map: category to class name or None, where it differs from
-            ``drivemim.data.classes.DEFAULT``.
+            ``drivemim.data.class_lists.category_classes``.
+        classes: names of the classes, in the order of the labels, or ``nuscenes`` for the ten of
+            its detection task; pedestrian and vehicle by default.
         label_fraction: fraction of the selected samples to keep, taken scene by scene; see
             ``drivemim.data.detection.label_fractions``.
         label_seed: seed that draws the scenes, and the part of the last one.
@@ -132,17 +63,16 @@ class FrameDetection(BaseDataset):
 
     Raises:
         ValueError: if the selection has no frame, a name in it is unknown, a visibility filter is
-            set and the index has unknown visibility levels, or (unless ``test_mode``) the filters
-            leave no object in any frame.
+            set and the index has unknown visibility levels, or (unless ``test_mode``) a class has
+            no category or the filters leave no object in any frame.
     """
 
     METAINFO: dict[str, Any] = {"classes": CLASSES, "palette": [(220, 60, 60), (60, 120, 220)]}
-
-    DEFAULT_CLASS_MAP: Mapping[str, str | None] = {}
-    """Categories to classes where they differ from ``drivemim.data.classes.DEFAULT``."""
+    """The default classes and their colours (red, green, blue)."""
 
     index: FrameIndex
     rows: Ints
+    _metainfo: dict[str, Any]
     _fully_initialized: bool
 
     def __init__(
@@ -157,6 +87,7 @@ class FrameDetection(BaseDataset):
         cameras: str | Sequence[str] | None = None,
         keyframes_only: bool = True,
         class_map: Mapping[str, str | None] | None = None,
+        classes: str | Sequence[str] | None = None,
         label_fraction: float = 1.0,
         label_seed: int = 0,
         indices: int | Sequence[int] | None = None,
@@ -171,16 +102,34 @@ class FrameDetection(BaseDataset):
         self.cameras = cameras
         self.keyframes_only = keyframes_only
         self.own_class_map = class_map
-        self.class_map = {**self.DEFAULT_CLASS_MAP, **(class_map or {})}
+        names = tuple(self.METAINFO["classes"]) if classes is None else class_names(classes)
+        self.class_map = {**self.default_class_map(names), **(class_map or {})}
         self.label_fraction = label_fraction
         self.label_seed = label_seed
         super().__init__(
+            metainfo={} if names == self.METAINFO["classes"] else self._own_metainfo(names),
             pipeline=list(pipeline),
             indices=indices,
             serialize_data=False,
             test_mode=test_mode,
             lazy_init=lazy_init,
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        return tuple(self._metainfo["classes"])  # metainfo is a copy of all
+
+    @classmethod
+    def default_class_map(cls, classes: Sequence[str]) -> Mapping[str, str | None]:
+        """Return the categories whose class differs from ``category_classes``: none."""
+        del classes
+        return {}
+
+    @classmethod
+    def _own_metainfo(cls, classes: Sequence[str]) -> dict[str, Any]:
+        """Return names and colours of other classes than the default ones."""
+        return {"classes": tuple(classes), "palette": class_palette(classes, cls.METAINFO)}
 
     def full_init(self) -> None:
         """Open the index and choose the frames."""
@@ -190,7 +139,13 @@ class FrameDetection(BaseDataset):
             self.index_path, version=self.version, data_root=self.index_root
         )
         self._check_levels()
-        check_class_map(self.own_class_map, self.index.categories, self.METAINFO["classes"])
+        check_categories(
+            self.index.categories,
+            self.classes,
+            self.own_class_map,
+            where=str(self.index.path),
+            all_classes=not self.test_mode,
+        )
         rows = self._select()
         indices = chosen_indices(self)
         if indices is not None:
@@ -243,7 +198,7 @@ class FrameDetection(BaseDataset):
             total += len(found.label)
             for name, mask in reasons.items():
                 counts[name] += int(mask.sum())
-        classes = ", ".join(self.METAINFO["classes"])
+        classes = ", ".join(self.classes)
         if total == 0:
             raise DataError(
                 f"{self.index_path}: none of the {len(self.rows)} frames has an object of the "
@@ -328,8 +283,7 @@ class FrameDetection(BaseDataset):
         return self._find(np.array([row]))
 
     def _find(self, rows: Ints) -> FrameBoxes:
-        classes = self.METAINFO["classes"]
-        return frame_boxes(self.index, rows, class_map=self.class_map, classes=classes)
+        return frame_boxes(self.index, rows, class_map=self.class_map, classes=self.classes)
 
     def _instances(self, row: int) -> list[dict[str, Any]]:
         return self._describe(self._boxes(row))

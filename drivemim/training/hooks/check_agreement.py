@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -11,17 +12,20 @@ from mmengine.model import is_model_wrapper
 from drivemim.compat import built_loaders
 from drivemim.registry import HOOKS
 from drivemim.training.agreement import (
-    check_annotations,
-    check_classes,
     check_evaluator,
-    check_proposals,
-    check_same_classes,
     check_scaled_rate,
     check_strides,
-    has_heads,
     warn_of_copies,
     warn_of_ignored,
     warn_of_sizes,
+)
+from drivemim.training.class_agreement import (
+    check_annotations,
+    check_classes,
+    check_mask_classes,
+    check_proposals,
+    check_same_classes,
+    has_heads,
 )
 from drivemim.training.lidar_use import check_lidar
 from drivemim.training.schedule import check_schedule
@@ -33,15 +37,15 @@ from drivemim.training.training_length import training_length
 class CheckAgreement(Hook):
     """Refuse settings that do not fit together, in training and in testing.
 
-    See ``drivemim.training.agreement``. The hook runs once model and data are built, before weights
-    are initialised or loaded.
+    See ``drivemim.training.agreement`` and ``class_agreement``. The hook runs once model and data
+    are built, before weights are initialised or loaded.
 
     Args:
         compare_checkpoint: whether the loaded checkpoint must have the data set's classes, for
             example when a run is resumed or a detector is tested.
     """
 
-    priority = "VERY_HIGH"
+    priority = 8  # before StrictLoad, which names tensors but not classes
 
     def __init__(self, compare_checkpoint: bool = False) -> None:
         self.compare_checkpoint = compare_checkpoint
@@ -57,6 +61,8 @@ class CheckAgreement(Hook):
         check_proposals(runner.cfg.get("model"))
         for key, loader in loaders.items():
             check_classes(model, loader.dataset, key)
+            check_same_classes(loader.dataset, loader.dataset, (key, "another data set in it"))
+            check_mask_classes(model, loader.dataset)
             check_annotations(loader.dataset, key)
             evaluator = key.replace("dataloader", "evaluator")
             check_evaluator(runner.cfg.get(evaluator), loader.dataset, evaluator)
@@ -87,8 +93,9 @@ class CheckAgreement(Hook):
         Raises:
             ConfigError: with both lists.
         """
-        meta = (checkpoint.get("meta") or {}).get("dataset_meta") or {}
-        classes = meta.get("classes")
+        classes: Any = checkpoint
+        for key in ("meta", "dataset_meta", "classes"):
+            classes = classes.get(key) if isinstance(classes, Mapping) else None
         if not self.compare_checkpoint or not isinstance(classes, (list, tuple)):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 
+from drivemim.clips import CLASSES
 from drivemim.data.index.images import read_image
 from drivemim.errors import ConfigError
 from drivemim.registry import HOOKS
@@ -44,12 +45,17 @@ class DrawDetections(Hook):
         self.count = count
         self.min_score = min_score
         self._chosen: set[int] = set()
+        # Two colours need no names.
+        self._classes: tuple[str, ...] | None = None
 
     def before_test(self, runner: Any) -> None:
         """Choose the images."""
         length = len(runner.test_dataloader.dataset)
         places = np.linspace(0, length - 1, min(self.count, length))
         self._chosen = {round(float(place)) for place in places}
+        dataset = runner.test_dataloader.dataset
+        classes = tuple((getattr(dataset, "metainfo", None) or {}).get("classes") or CLASSES)
+        self._classes = None if classes == CLASSES else classes
 
     def after_test_iter(
         self,
@@ -85,5 +91,6 @@ class DrawDetections(Hook):
             found.scores.numpy(),
             np.array([each["bbox"] for each in truth], float).reshape(-1, 4),
             np.array([each["ignore_flag"] for each in truth], bool),
+            self._classes,
         )
         save_image(self.folder / f"{number:06d}_{sample.camera}.jpg", picture)

@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drivemim.config.shipped import find_config
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from studies.label_efficiency.inputs import (
     LabelCount,
+    default_metrics,
     parse_options,
     prepare_inputs,
     relative_path,
 )
-from studies.label_efficiency.settings import Init
+from studies.label_efficiency.settings import METRICS, Init
 
-from .conftest import SCENES, write_index
+from .conftest import CONFIG, SCENES, write_index
 
 
 def subset(place, fraction, seed):
@@ -197,3 +199,19 @@ def test_the_digest_sees_every_frame(place, make_study):
     }
     assert len(digests) == 1
     assert np.isin(subset(place, 0.1, 1)["frames"], subset(place, 1.0, 1)["frames"]).all()
+
+
+def test_a_study_that_names_no_metric_has_the_mean_and_each_class(place):
+    config = find_config(str(CONFIG))
+    assert default_metrics(config, []) == METRICS
+    assert default_metrics(config, ["classes=car,truck,tram"]) == (
+        "drivemim/mAP50", "drivemim/car_AP50", "drivemim/truck_AP50", "drivemim/tram_AP50",
+    )  # fmt: skip
+
+
+def test_a_study_of_own_classes(place, make_study):
+    """Only the cars are objects, and the evaluation has their metric."""
+    study = make_study(
+        options=("classes=['car']",), metrics=("drivemim/mAP50", "drivemim/car_AP50")
+    )
+    assert prepare_inputs(study, place).counts[1.0, 0] == LabelCount(frames=20, boxes=20)

@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 
 from drivemim.errors import ConfigError
 from drivemim.training.hooks import DrawDetections
+from drivemim.visualization.panels import VEHICLE, track_color
 
 
 def sample(path: Path, number: int) -> SimpleNamespace:
@@ -76,3 +77,21 @@ def test_settings_that_cannot_be_meant_are_refused() -> None:
         DrawDetections(folder="x", count=0)
     with pytest.raises(ConfigError, match="min_score=3"):
         DrawDetections(folder="x", min_score=3)
+
+
+def test_other_classes_than_the_default_ones_are_named(tmp_path: Path) -> None:
+    """The second class is not blue, as vehicles are; the default classes have no names."""
+    path = tmp_path / "frame.png"
+    cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
+    drawn = []
+    for classes in (("pedestrian", "vehicle"), ("pedestrian", "tram")):
+        hook = DrawDetections(folder=str(tmp_path), count=1, min_score=0.0)
+        dataset = type("Data", (), {"metainfo": {"classes": classes}, "__len__": lambda self: 1})()
+        loader = SimpleNamespace(dataset=dataset, batch_size=1)
+        hook.before_test(SimpleNamespace(test_dataloader=loader))
+        hook.after_test_iter(SimpleNamespace(test_dataloader=loader), 0, None, [sample(path, 0)])
+        drawn.append(cv2.imread(str(tmp_path / "000000_CAM_FRONT.jpg")).astype(int))
+    default, own = drawn
+    assert np.abs(default[20, 35] - VEHICLE).max() < 60
+    assert np.abs(own[20, 35] - track_color(1)).max() < 60
+    assert np.abs(own[20, 10] - default[20, 10]).max() < 60  # pedestrians are red in both

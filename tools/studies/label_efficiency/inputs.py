@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from drivemim.config.loading import config_errors, load_config
+from drivemim.config.loading import config_errors, dicts_in, load_config
 from drivemim.config.option_values import format_option, parse_value
 from drivemim.data.boxes.ground_truth import FrameBoxes, frame_boxes
+from drivemim.data.class_lists import class_names
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.copies import shared_frames
 from drivemim.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from drivemim.files import ensure_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
 from drivemim.training.schedule import check_schedule
-from studies.label_efficiency.settings import LabelStudy
+from studies.label_efficiency.settings import MEAN, LabelStudy
 from workflow.steps import run_length
 
 EVALUATION = ("val_evaluator", "test_evaluator")
@@ -166,6 +167,19 @@ def relative_path(path: Path, repository: Path) -> str:
     full = os.path.abspath(repository / path)
     inside = os.path.relpath(full, repository)
     return full if inside.startswith(os.pardir) else inside
+
+
+def default_metrics(config: Path, options: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics of a study that names none: the mean, and each class of the test data.
+
+    Args:
+        config: config of the detector.
+        options: ``KEY=VALUE`` overrides of the config.
+    """
+    read = load_config(config, parse_options(options))
+    parts = [each for each in dicts_in(read.get("test_dataloader")) if "index" in each]
+    classes = class_names(parts[0].get("classes") if parts else None)
+    return (MEAN, *(f"drivemim/{name}_AP50" for name in classes))
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from drivemim.errors import ConfigError
 
 RANDOM = "random"
 FRACTIONS = (0.01, 0.05, 0.1, 0.25, 1.0)
-METRICS = ("drivemim/mAP50", "drivemim/pedestrian_AP50", "drivemim/vehicle_AP50")
+MEAN = "drivemim/mAP50"
+METRICS = (MEAN, "drivemim/pedestrian_AP50", "drivemim/vehicle_AP50")
 # Miss rate, calibration error and the five errors of nuScenes, overall and in slices.
 _LESS_IS_BETTER = re.compile(r"(_LAMR|_ECE|[m_]A[TSOVA]E(_present)?)(\[.*\])?$")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
