@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from mmengine.config import Config
 
-from drivemim.config.loading import walk
+from drivemim.config.nested import walk
 from studies.label_efficiency.inputs import training_part, write_input
 
 _WEIGHTS = ("load_from", "backbone_checkpoint", "checkpoint")
