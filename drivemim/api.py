@@ -89,8 +89,7 @@ def pretrain(
 ) -> PretrainingRun:
     """Pretrain a backbone on unlabelled images.
 
-    Several GPUs need one process each: ``torchrun --nproc_per_node 8 -m drivemim train CONFIG
-    --launcher pytorch``.
+    Several GPUs: ``torchrun --nproc_per_node 8 -m drivemim train CONFIG --launcher pytorch``.
 
     Args:
         config: name of a shipped config, for example ``vit_base_nuscenes``, or path of a config.
@@ -98,9 +97,7 @@ def pretrain(
         work_dir: folder of logs and checkpoints; by default ``work_dirs/NAME_OF_CONFIG``.
         resume: go on from the newest complete checkpoint in ``work_dir``, if there is one; or the
             checkpoint to go on from. A run that is complete is returned as it is.
-        overwrite: start from the beginning in a folder that has an earlier run, which is refused
-            otherwise. After the first iteration, that run's checkpoints are removed; other files
-            stay.
+        overwrite: replace an earlier run in ``work_dir``, see :func:`drivemim.train`.
         amp: use mixed precision, bfloat16 if the device has it.
         seed: seed of the run.
         iterations: length of the training, in place of the config's; warm-up and schedules are
@@ -116,7 +113,7 @@ def pretrain(
         DataError: if the data lacks something that the config needs.
         FileNotFoundError: if there is no such index.
         NonFiniteLossError: if the loss is not finite.
-        RunStopped: after Ctrl-C or SIGTERM, with a checkpoint; it is a ``KeyboardInterrupt``.
+        RunStopped: after Ctrl-C or SIGTERM, with a checkpoint (a ``KeyboardInterrupt``).
 
     Example:
         >>> run = drivemim.pretrain("vit_base_nuscenes", index=index, work_dir="work_dirs/pretrain")

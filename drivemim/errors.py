@@ -127,13 +127,15 @@ def one_line_stops(launcher: str = "none") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # it is ending already
+        status = stop.status if isinstance(stop, RunStopped) else 128 + signal.SIGINT
+        # It is ending already: another Ctrl-C only hurries it.
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(status))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if process_rank(launcher) == 0:
-            print(str(stop) or "Stopped by Ctrl-C", file=sys.stderr)
+            print(str(stop) or "Stopped by Ctrl-C", file=sys.stderr, flush=True)
         else:
             time.sleep(_GRACE)
-        sys.exit(stop.status if isinstance(stop, RunStopped) else 128 + signal.SIGINT)
+        sys.exit(status)
 
 
 @contextmanager
