@@ -236,6 +236,6 @@ def describe_unmapped(categories: Iterable[str]) -> str | None:
     named = ", ".join(f"{name!r}{did_you_mean(name, DEFAULT)}" for name in unknown)
     entries = ", ".join(f"{name!r}: ..." for name in unknown)
     return (
-        f"categories without a class: {named}. A config that reads boxes has to map each to "
+        f"categories without a class: {named}. A config of the default classes maps each to "
         f"'pedestrian', 'vehicle' or None: class_map={{{entries}}}"
     )

@@ -80,7 +80,7 @@ def test_a_class_map_may_only_name_existing_categories():
 def test_categories_without_a_class_are_named_with_the_nearest():
     assert describe_unmapped(["car", "person"]) is None
     assert describe_unmapped(["tuk-tuk", "car", "persn"]) == (
-        "categories without a class: 'persn'; did you mean 'person'?, 'tuk-tuk'. A config that "
-        "reads boxes has to map each to 'pedestrian', 'vehicle' or None: "
+        "categories without a class: 'persn'; did you mean 'person'?, 'tuk-tuk'. A config of "
+        "the default classes maps each to 'pedestrian', 'vehicle' or None: "
         "class_map={'persn': ..., 'tuk-tuk': ...}"
     )

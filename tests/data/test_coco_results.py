@@ -225,3 +225,22 @@ def test_files_of_windows(index, write):
 def test_results_that_are_not_numbers(index, write, content, message):
     with pytest.raises(ValueError, match=message):
         read_results(write("results.json", content), index)
+
+
+def test_results_of_own_classes(index, write):
+    """Positions in these classes, or categories by name; many classes need more than a byte."""
+    classes = ("bicycle", "truck", "car")
+    path = write("results.json", [result(3, 2), result(0, 0)])
+    assert read_results(path, index, classes=classes).label_D.tolist() == [0, 2]
+    with pytest.raises(ValueError, match=r"category_id 2, none of \('bicycle', 'truck'\)"):
+        read_results(path, index, classes=classes[:2])
+    many = tuple(f"class {number}" for number in range(300))
+    path = write("results.json", [result(3, 299)])
+    assert read_results(path, index, classes=many).label_D.tolist() == [299]
+    content = {**listed(index, [2]), "categories": [{"id": 7, "name": "tram"}]}
+    images = write("images.json", content)
+    path = write("results.json", [result(500, 7)])
+    table = read_results(path, index, images=images, classes=("car", "tram"))
+    assert table.label_D.tolist() == [1]
+    with pytest.raises(ValueError, match=r"\(tram\) is mapped to one of \('car',\); pass"):
+        read_results(path, index, images=images, classes=("car",))

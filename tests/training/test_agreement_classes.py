@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from torch.utils.data import ConcatDataset
 
 from drivemim.config.loading import load_config
 from drivemim.data.clips.sampler import SeededDataset
+from drivemim.masking import ObjectMask, RandomMask, StackMask
 from drivemim.training.class_agreement import (
     check_annotations,
     check_classes,
+    check_mask_classes,
     check_proposals,
     check_same_classes,
 )
@@ -173,3 +176,30 @@ def test_a_number_of_classes_of_the_model_itself():
     model.num_classes = 3
     found = message(check_classes, model, Data(), "train_dataloader")
     assert found.startswith("model.num_classes=3, but train_dataloader has the 2 classes")
+
+
+def test_data_sets_in_one_loader_have_the_same_classes():
+    mixed = ConcatDataset([Data(), Data(TWO[::-1])])
+    found = message(
+        check_same_classes, mixed, mixed, ("train_dataloader", "another data set in it")
+    )
+    assert found.endswith('in the same order: --cfg-options "classes=[pedestrian,vehicle]"')
+    long = [f"c{number}" for number in range(13)]
+    found = message(check_same_classes, long, Data(), ("the checkpoint", "test_dataloader"))
+    assert found.endswith('c10,c11,...]"')
+
+
+def test_masks_have_budgets_for_classes_of_the_data():
+    """Nested masks as well; one budget for all objects fits every class."""
+    inner = ObjectMask(budget_fraction={"tram": 0.1})
+    model = SimpleNamespace(
+        masking=StackMask(strategies=[RandomMask(), inner], budget_fractions=[1, 0])
+    )
+    data = SeededDataset(dataset=Data(("car", "tram")))
+    check_mask_classes(model, data)
+    check_mask_classes(SimpleNamespace(masking=ObjectMask()), Data())
+    check_mask_classes(SimpleNamespace(), Data())
+    found = message(check_mask_classes, model, Data(("car", "train")))
+    assert found == (
+        "budget_fraction: 'tram' is none of the data's classes, car, train; did you mean 'train'?"
+    )

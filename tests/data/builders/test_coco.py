@@ -208,7 +208,7 @@ def test_a_category_that_no_class_map_knows_is_named_when_indexing(
     coco = put_coco("labels.json", ["0.jpg"], boxes, categories=names)
     build_frames_index([tmp_path], tmp_path / "index.arrow", coco=[coco])
     assert [line for line in caplog.messages if "without a class" in line] == [
-        "categories without a class: 'dragon'. A config that reads boxes has to map each to "
+        "categories without a class: 'dragon'. A config of the default classes maps each to "
         "'pedestrian', 'vehicle' or None: class_map={'dragon': ...}"
     ]
 
