@@ -1,7 +1,9 @@
 """Fixtures shared by every test."""
 
 import os
+import signal
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,13 @@ sys.path.insert(0, str(Path(__file__).parent / "toys"))
 # The demo, studies and benchmarks are packages of the scripts in tools/; examples are scripts.
 sys.path.insert(0, str(REPOSITORY / "tools"))
 sys.path.insert(0, str(REPOSITORY / "examples"))
+
+# Shells ignore Ctrl-C in what they start in the background, and so would the tests' processes.
+if (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Most of their tests train, or start other processes.
 SLOW_FILES = frozenset(

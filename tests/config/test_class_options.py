@@ -141,11 +141,11 @@ def test_a_file_is_changed_where_its_classes_say(tmp_path):
         ("nuscenes", "nuscenes"),
         ("car,traffic light", ["car", "traffic light"]),
         ("['car', 'traffic light']", ["car", "traffic light"]),
-        ("(car,)", ["car"]),
+        ("(car,)", ("car",)),
         ("car,", ["car"]),
         ("[car]", ["car"]),
         ("[]", []),
-        ("car,,bus", ["car", "", "bus"]),
+        ("car,,bus", ["car", "bus"]),
     ],
 )
 def test_names_on_a_command_line_may_have_spaces(text, names):
