@@ -1,8 +1,7 @@
 """Model card of an exported backbone: data, recipe, metrics and limits.
 
 All content comes from the export's metadata or from results files. The card names unknown facts as
-not known. It follows "Model Cards for Model Reporting" (Mitchell et al., 2019,
-https://arxiv.org/abs/1810.03993).
+not known. See "Model Cards for Model Reporting" (https://arxiv.org/abs/1810.03993).
 """
 
 from __future__ import annotations
