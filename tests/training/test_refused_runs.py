@@ -77,8 +77,8 @@ def test_a_missing_index_is_named_with_its_keys(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError) as error:
         train("atss_vit_micro_town", work_dir=tmp_path / "run", options=options)
     assert str(error.value).endswith(
-        "no index at work_dirs/demo/town.arrow; build it with drivemim index nuscenes, nuimages or "
-        "frames (... --out work_dirs/demo/town.arrow). To take another one: --cfg-options "
+        "no index at work_dirs/demo/town.arrow; build it with drivemim index nuscenes, nuimages, "
+        "frames or rig (... --out work_dirs/demo/town.arrow). To take another one: --cfg-options "
         "val_dataloader.dataset.index=INDEX"
     )
     with pytest.raises(FileNotFoundError, match=r"twn\.arrow; did you mean 'town\.arrow'\?"):
