@@ -127,15 +127,9 @@ def pretrain(
     if index is not None:
         replaced |= _index_option(cfg, config, index, replaced)
     runner = train(
-        config,
-        work_dir=work_dir,
-        resume=resume,
-        overwrite=overwrite,
-        amp=amp,
-        seed=seed,
-        iterations=iterations,
-        options=replaced,
-    )
+        config, work_dir=work_dir, resume=resume, overwrite=overwrite, amp=amp, seed=seed,
+        iterations=iterations, options=replaced,
+    )  # fmt: skip
     return _finished_run(Path(runner.work_dir), checkpoint_folder(runner.cfg))
 
 
