@@ -40,8 +40,8 @@ def class_names(classes: str | Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(classes, str):
         if classes not in PRESETS:
             raise ConfigError(
-                f"classes={classes!r} is not a preset ({', '.join(PRESETS)})"
-                f"{did_you_mean(classes, PRESETS)}; a single class is written [{classes!r}]"
+                f"classes={classes!r} is not a preset ({', '.join(PRESETS)}); a single class is "
+                f"written [{classes!r}]{did_you_mean(classes, PRESETS)}"
             )
         return PRESETS[classes]
     if not isinstance(classes, Sequence) or not all(isinstance(name, str) for name in classes):
@@ -150,10 +150,11 @@ def check_categories(
     mapped = set(category_classes(categories, classes, class_map).values())
     for name in classes:
         if name not in mapped:
+            nearest = "" if name in categories else did_you_mean(name, categories)
             raise ConfigError(
                 f"classes: no category of {where} is mapped to {name!r}: map one with "
                 f"class_map={{'CATEGORY': {name!r}}}, or take {name!r} out; there are "
-                f"{', '.join(categories) or 'none'}{did_you_mean(name, categories)}"
+                f"{', '.join(categories) or 'none'}{nearest}"
             )
 
 
