@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from drivemim.config.loading import load_config
+from drivemim.config.option_values import parse_value
 from town_demo.demo_plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, plan_demo
 
 
@@ -13,7 +14,8 @@ def steps_of(settings, work_dir=DEFAULT_WORK_DIR):
 
 def options_of(step):
     at = step.command.index("--cfg-options") + 1
-    return dict(option.split("=", 1) for option in step.command[at:])
+    pairs = (option.partition("=") for option in step.command[at:])
+    return {key: parse_value(text) for key, _, text in pairs}
 
 
 def test_order_and_side_by_side():
@@ -89,10 +91,10 @@ def test_options_are_known_to_the_configs(repository, monkeypatch):
     for name, length in (("pretrain", 120), ("finetune-pretrained", 60), ("finetune-random", 60)):
         step = steps[name]
         config = load_config(step.command[1], options_of(step))
-        assert int(config.train_cfg.max_iters) == length
+        assert config.train_cfg.max_iters == length
         warmup, cosine = config.param_scheduler
-        assert int(warmup.end) == int(cosine.begin) == length // 12
-        assert int(cosine.end) == length
+        assert warmup.end == cosine.begin == length // 12
+        assert cosine.end == length
         assert innermost(config.train_dataloader.dataset).index == "/elsewhere/town.arrow"
     tested = load_config(steps["test-random"].command[1], options_of(steps["test-random"]))
     assert tested.test_dataloader.dataset.index == "/elsewhere/town.arrow"
