@@ -22,6 +22,8 @@ BOX_COLUMNS = ("timestamp", "track", "category", "x", "y", "z", "width", "length
 
 def main(town: Path, rig: Path) -> None:
     """Write one folder per scene."""
+    if rig.exists():
+        sys.exit(f"{rig} exists; remove it, or name another folder")
     (folder,) = town.glob("v1.0-*")
     tables = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     by_token = {name: {row["token"]: row for row in rows} for name, rows in tables.items()}

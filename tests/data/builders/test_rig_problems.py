@@ -221,8 +221,10 @@ def test_problems_of_several_files_are_listed_together(rig, capsys):
     _rows("poses.csv", POSES, [pose_rows()[0], [LATE, "x", 0, 0, 1, 0, 0, 0]])(rig)
     _rows("boxes.csv", BOXES, [[START, "a", "car", 1, 2, 3, 0, 1, 1, 0]])(rig)
     _calibrate(fx=None)(rig)
+    (rig / "monday" / "scene.json").write_text('{"splits": "train"}')
     assert cli.main(["rig", "--root", str(rig), "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("3 problems in 1 scenes")
-    named = ("calibration.json: camera 'front'", "poses.csv: line 3", "boxes.csv: line 2")
+    assert lines[-1].startswith("4 problems in 1 scenes")
+    named = ("calibration.json: camera 'front'", "poses.csv: line 3", "boxes.csv: line 2",
+             "unknown field `splits`; did you mean 'split'?")  # fmt: skip
     assert all(any(each in line for line in lines) for each in named)

@@ -26,7 +26,7 @@ from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.timing import LARGEST_OFFSET, microseconds
 from drivemim.data.index.copies import recorded_copies
 from drivemim.data.index.frame_index import FrameIndex, IndexInfo, check_out, write_index
-from drivemim.data.index.source_files import fingerprints
+from drivemim.data.index.source_files import Fingerprint, fingerprints
 from drivemim.errors import DataError
 from drivemim.files import plain_path
 from drivemim.option_words import as_spoken, speaks_python
@@ -81,7 +81,7 @@ class IndexBuilder:
         self.camera_rotations_as_written = camera_rotations_as_written
         self.lidar_values = lidar_values
         self.scenes: list[RecordedScene] = []
-        self.sources: list[Path] = []
+        self.sources: list[Fingerprint] = []
 
     @speaks_python
     def add_scene(self, name: str, *, split: str = "", description: str = "") -> RecordedScene:
@@ -106,7 +106,9 @@ class IndexBuilder:
 
     @speaks_python
     def add_source(self, file: str | Path) -> None:
-        """Add a file from which the index is made: the index is refused once the file changes.
+        """Add a file from which the index is made, before it is read.
+
+        The index is refused once the file changes.
 
         Raises:
             FileNotFoundError: if the file does not exist.
@@ -114,7 +116,8 @@ class IndexBuilder:
         path = plain_path(file)
         if not path.is_file():
             raise FileNotFoundError(f"no file {file}; add sources that exist")
-        self.sources.append(path)
+        # Real folders, as the root may be a link, and a file outside needs "..".
+        self.sources += fingerprints(self.root.resolve(), [path.parent.resolve() / path.name])
 
     @speaks_python
     def check(self) -> list[str]:
@@ -170,10 +173,7 @@ def write_recording(
         version="",
         data_root=str(builder.root),
         command=command,
-        # Real folders, as the root may be a link, and a file outside needs "..".
-        tables=fingerprints(
-            builder.root.resolve(), [path.parent.resolve() / path.name for path in builder.sources]
-        ),
+        tables=tuple(builder.sources),
         copies=recorded_copies(
             builder.root,
             sections["frames"]["path"],

@@ -27,6 +27,7 @@ from drivemim.data.index.builders.rig_calibration import (
     CALIBRATION,
     SCENE,
     RigCalibration,
+    SceneWords,
     read_calibration,
     read_scene_words,
 )
@@ -87,7 +88,7 @@ def build_rig_index(
 
     Raises:
         FileNotFoundError: if a root does not exist, or has no images.
-        DataError: naming the first problem; :func:`check_rig` returns all.
+        DataError: naming the first problem; :func:`record_rig` returns all.
     """
     check_out(out)
     builder, problems = record_rig(
@@ -130,13 +131,11 @@ def record_rig(
     ]
     for root in folders:
         _check_no_other_scenes(root, {scene.path for scene in scenes}, problems)
-    calibrations = _read_calibrations(scenes, problems)
     builder = IndexBuilder(
-        base,
-        rectified=rectified,
-        camera_rotations_as_written=camera_rotations_as_written,
-        lidar_values=_lidar_values(calibrations, problems),
+        base, rectified=rectified, camera_rotations_as_written=camera_rotations_as_written
     )
+    calibrations = _read_calibrations(builder, scenes, problems)
+    builder.lidar_values = _lidar_values(calibrations, problems)
     for scene in scenes:
         _add_scene(builder, scene, calibrations.get(scene.path), problems)
     return builder, problems.found + recording_problems(builder, is_partial=bool(problems.found))
@@ -192,7 +191,7 @@ def _check_no_other_scenes(root: Path, known: set[Path], problems: ProblemList) 
 
 
 def _read_calibrations(
-    scenes: Sequence[_SceneFolder], problems: ProblemList
+    builder: IndexBuilder, scenes: Sequence[_SceneFolder], problems: ProblemList
 ) -> dict[Path, RigCalibration]:
     """Return the calibration of each scene's folder: its own, or the nearest one above it."""
     read: dict[Path, RigCalibration | None] = {}
@@ -207,6 +206,7 @@ def _read_calibrations(
             )
             continue
         if path not in read:
+            builder.add_source(path)
             read[path] = read_calibration(path, problems)
         if (calibration := read[path]) is not None:
             found[scene.path] = calibration
@@ -239,29 +239,26 @@ def _add_scene(
     problems: ProblemList,
 ) -> None:
     """Add a scene to the recording, and report its problems."""
+    for name in (POSES, SCENE, BOXES):
+        if (folder.path / name).is_file():
+            builder.add_source(folder.path / name)
+    words = SceneWords()
     with problems.collect():
         words = read_scene_words(folder.path / SCENE)
-        scene = builder.add_scene(folder.name, split=words.split, description=words.description)
-        has_poses = _add_poses(builder, scene, folder.path / POSES, problems)
-        if calibration is None:
-            return
-        for name in (CALIBRATION, SCENE, BOXES):
-            if (folder.path / name).is_file():
-                builder.add_source(folder.path / name)
-        if calibration.path not in builder.sources:
-            builder.add_source(calibration.path)
+    scene = builder.add_scene(folder.name, split=words.split, description=words.description)
+    has_poses = _add_poses(scene, folder.path / POSES, problems)
+    if calibration is not None:
         for camera in folder.cameras:
             _add_camera(builder, scene, camera, calibration, has_poses, problems)
         if has_poses:
             _add_sweeps(builder, scene, folder.path / LIDAR, calibration, problems)
-        if (folder.path / BOXES).is_file():
+    if (folder.path / BOXES).is_file():
+        with problems.collect():
             for boxes in read_boxes(folder.path / BOXES, problems):
                 _add_boxes(scene, boxes, problems)
 
 
-def _add_poses(
-    builder: IndexBuilder, scene: RecordedScene, path: Path, problems: ProblemList
-) -> bool:
+def _add_poses(scene: RecordedScene, path: Path, problems: ProblemList) -> bool:
     """Add the poses of a scene; return whether there are any."""
     if not path.is_file():
         problems.add(
@@ -269,7 +266,6 @@ def _add_poses(
             "timestamp,x,y,z,qw,qx,qy,qz"
         )
         return False
-    builder.add_source(path)
     with problems.collect():
         if poses := read_poses(path, problems):
             times, values, rows = poses
