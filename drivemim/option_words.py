@@ -66,9 +66,9 @@ def _check_types(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Non
     Raises:
         TypeError: for such an argument, and for unknown or missing ones, as Python does.
     """
-    hints = get_type_hints(function)
+    hints, signature = _annotations_of(function)
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         hint = f"; see help(drivemim.{function.__qualname__})"
         raise TypeError(f"{function.__name__}: {error}{hint}") from None
@@ -83,6 +83,11 @@ def _check_types(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Non
                 f"{function.__name__}: {name} must be {wanted}, not {type(value).__name__}"
                 + (f"; give its {name}" if hasattr(value, name) else "")
             )
+
+
+@functools.cache
+def _annotations_of(function: Callable[..., Any]) -> tuple[dict[str, Any], inspect.Signature]:
+    return get_type_hints(function), inspect.signature(function)
 
 
 def _fits(value: Any, hint: Any) -> bool:
