@@ -15,7 +15,7 @@ import struct
 import traceback
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -204,17 +204,18 @@ def built_loaders(runner: Any) -> dict[str, Any]:
     return {key: loop.dataloader for key, loop in loops.items() if hasattr(loop, "dataloader")}
 
 
-def run_instances() -> set[tuple[type, str]]:
-    """Return class and name of what MMEngine keeps of runs; the name has the second of a start."""
+def run_instances() -> dict[tuple[type, str], Any]:
+    """Return what MMEngine keeps of runs by class and name; the name has the second of a start."""
     kinds = (MMLogger, MessageHub, Visualizer, DefaultScope)
-    return {(kind, name) for kind in kinds for name in kind._instance_dict}
+    return {(kind, name): each for kind in kinds for name, each in kind._instance_dict.items()}
 
 
 def forget_instance(kind: Any, name: str) -> None:
     """Close the files of one of :func:`run_instances`, and let a later run have its name."""
     instance = kind._instance_dict.pop(name)
     for part in [instance] if kind is Visualizer else getattr(instance, "handlers", []):
-        part.close()
+        with suppress(OSError):  # the folder of its files was removed meanwhile
+            part.close()
 
 
 # --- Errors while building from a config ---------------------------------------------------------

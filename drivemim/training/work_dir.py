@@ -75,8 +75,10 @@ def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
         yield mark
     finally:
         if not mark.is_begun and folder.is_dir() and is_main_process():
-            for kind, name in run_instances() - instances:
-                forget_instance(kind, name)
+            for (kind, name), instance in run_instances().items():
+                # A run that began in the same second may have had the name before.
+                if instances.get((kind, name)) is not instance:
+                    forget_instance(kind, name)
             for path in set(folder.iterdir()) - before:
                 if _LOGS.fullmatch(path.name) and path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)

@@ -6,13 +6,16 @@ import warnings
 
 import pytest
 import torch
+from mmengine.visualization import Visualizer
 from seen_data import index_of, write_frames
 
 import drivemim
+from drivemim.compat import forget_instance
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.foreign_messages import is_deprecation, is_for_developers
 from drivemim.training.compact_log import deprecations_in_log
 from drivemim.training.run import evaluate, train
+from drivemim.training.work_dir import nothing_left_unless_begun
 
 SHORT = {
     "train_cfg.max_iters": 2,
@@ -96,6 +99,36 @@ def test_runs_of_one_name_in_one_second_have_their_own_logs(toys, tmp_path, monk
     for folder in ("first", "second"):
         (log,) = (tmp_path / folder / "same").glob("*/vis_data/scalars.json")
         assert len(log.read_text().splitlines()) == 2
+
+
+def test_logs_of_a_run_whose_folder_is_gone_do_not_stop_the_next_one():
+    class Gone:
+        def close(self):
+            raise FileNotFoundError("events.out.tfevents")
+
+    Visualizer._instance_dict["same_1"] = Gone()
+    forget_instance(Visualizer, "same_1")
+    assert "same_1" not in Visualizer._instance_dict
+
+
+def test_a_refused_run_closes_its_files_under_a_name_that_was_taken(tmp_path):
+    closed = []
+
+    class Opened:
+        def __init__(self, name):
+            self.name = name
+
+        def close(self):
+            closed.append(self.name)
+
+    Visualizer._instance_dict["same_1"] = Opened("earlier")
+    try:
+        with nothing_left_unless_begun(tmp_path / "run"):
+            Visualizer._instance_dict["same_1"] = Opened("refused")
+            (tmp_path / "run").mkdir()
+        assert closed == ["refused"]
+    finally:
+        Visualizer._instance_dict.pop("same_1", None)
 
 
 def test_existing_files_stay_and_a_finished_run_adds_nothing(toys, tmp_path, capsys):
