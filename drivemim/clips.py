@@ -25,7 +25,7 @@ Tokens = tuple[tuple[tuple[str, ...], ...], ...]
 CLASSES = ("pedestrian", "vehicle")
 """Class names where nothing else is said; any data set and any clips can have others."""
 REST = "rest"
-"""What is neither an object nor named by a class: the patches without an object."""
+"""Name of the patches without an object, beside the names of classes."""
 
 PADDING: dict[str, float | tuple[float, ...]] = {
     "boxes_BTNM4": 0.0,

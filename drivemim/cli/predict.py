@@ -12,6 +12,30 @@ from drivemim.trust import add_trust_option
 def main() -> None:
     """Parse the command line and predict."""
     parser = ArgumentParser(description=__doc__)
+    _add_arguments(parser)
+    args = parser.parse_args()
+    with one_line_errors():
+        run = predict(
+            args.config,
+            args.checkpoint,
+            args.source,
+            out=args.out,
+            score_threshold=args.score_threshold,
+            scenes=args.scenes,
+            cameras=args.cameras,
+            sweeps=args.sweeps,
+            every=args.every,
+            max_images=args.max_images,
+            skip_unreadable=args.skip_unreadable,
+            device=args.device,
+            options=args.cfg_options,
+        )
+    detections = sum(len(image["detections"]) for image in run.images)
+    skipped = f", {run.skipped} files skipped" if run.skipped else ""
+    print(f"{detections} detections in {len(run.images)} images{skipped}: {run.out}")
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("config", help="config of the detector; its data need not exist")
     parser.add_argument(
         "checkpoint",
@@ -59,23 +83,3 @@ def main() -> None:
     parser.add_argument("--device", help="of the detector (default: a GPU if there is one)")
     add_config_options(parser)
     add_trust_option(parser)
-    args = parser.parse_args()
-    with one_line_errors():
-        run = predict(
-            args.config,
-            args.checkpoint,
-            args.source,
-            out=args.out,
-            score_threshold=args.score_threshold,
-            scenes=args.scenes,
-            cameras=args.cameras,
-            sweeps=args.sweeps,
-            every=args.every,
-            max_images=args.max_images,
-            skip_unreadable=args.skip_unreadable,
-            device=args.device,
-            options=args.cfg_options,
-        )
-    detections = sum(len(image["detections"]) for image in run.images)
-    skipped = f", {run.skipped} files skipped" if run.skipped else ""
-    print(f"{detections} detections in {len(run.images)} images{skipped}: {run.out}")

@@ -51,7 +51,7 @@ def generate_town(
 ) -> Path:
     """Generate a town and drives through it as a data set in nuScenes' format.
 
-    Everything is written into a folder beside ``out``, which replaces ``out`` once it is complete.
+    A complete folder beside ``out`` replaces ``out`` at the end.
 
     Args:
         out: folder of the data set, ``v1.0-mini`` or, for more than 10 scenes, ``v1.0-trainval``.
@@ -82,17 +82,10 @@ def generate_town(
     if workers < 1:
         raise ValueError(f"workers={workers}: take 1 or more")
     config = TownConfig(
-        scenes=scenes,
-        seconds=seconds,
-        sweep_rate=sweep_rate,
-        image_size=image_size,
-        seed=seed,
-        pedestrians=pedestrians,
-        vehicles=vehicles,
-        depth=depth,
-        instances=instances,
+        scenes=scenes, seconds=seconds, sweep_rate=sweep_rate, image_size=image_size, seed=seed,
+        pedestrians=pedestrians, vehicles=vehicles, depth=depth, instances=instances,
         jpeg_quality=jpeg_quality,
-    )
+    )  # fmt: skip
     return _generate(config, Path(out), workers, progress or (lambda done, total: None))
 
 

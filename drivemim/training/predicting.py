@@ -76,10 +76,8 @@ def predict(
     """Run a trained 2-D detector on images, draw its detections and write them as JSON.
 
     Args:
-        config: config of the detector, a path or the name of a shipped one. Its data need not
-            exist.
-        checkpoint: weights of exactly the config's model, or a run's folder for its newest
-            checkpoint.
+        config: path or name of the detector's config. Its data need not exist.
+        checkpoint: weights of exactly its model, or a run's folder for its newest checkpoint.
         source: an image, a folder of images and videos, a video, or an index.
         out: folder for the pictures (a video for each video) and ``predictions.json``; by default
             ``predict-SOURCE`` beside the checkpoint.
@@ -89,7 +87,7 @@ def predict(
         sweeps: take an index's sweeps, too, and not only its keyframes.
         every: take every n-th image of each folder, video, or camera of a scene.
         max_images: take at most so many images.
-        skip_unreadable: skip images and videos that cannot be read, instead of stopping.
+        skip_unreadable: skip files that cannot be read, instead of stopping.
         device: where the detector runs; by default a GPU if there is one.
         options: dotted config keys to replace.
 
@@ -97,11 +95,10 @@ def predict(
         The folder and the detections.
 
     Raises:
-        ConfigError: if the config is not of a 2-D detector, is invalid or contradicts the
-            checkpoint, or an option is out of range.
+        ConfigError: if the config is not of a 2-D detector, or an option is invalid.
         CheckpointError: if the checkpoint is damaged or of another model.
         DataError: if an image or video cannot be read.
-        FileNotFoundError: if there is no such source or checkpoint, or no image in it.
+        FileNotFoundError: if there is no such source or checkpoint, or no image.
 
     Example:
         >>> run = drivemim.predict("faster_rcnn_resnet50_nuscenes", "iter_60000.pth", "drive.mp4")
@@ -110,33 +107,43 @@ def predict(
     """
     check_range("--score-threshold", score_threshold, 0, 1)
     check_test_options(options or {})
-    if out is not None:
-        ensure_folder(out)
     selection = PredictionSource(
-        path=Path(source),
-        scenes=scenes,
-        cameras=cameras,
-        sweeps=sweeps,
-        every=every,
+        path=Path(source), scenes=scenes, cameras=cameras, sweeps=sweeps, every=every,
         max_images=max_images,
-    )
+    )  # fmt: skip
+    check_device(device := device or get_device())
     checkpoint = checkpoint_in(Path(checkpoint))
-    out = Path(out or checkpoint.parent / f"predict-{selection.name}")
-    ensure_folder(out)
-    selection.check_out(out)
-    if device is not None:
-        check_device(device)
-    detector = TrainedDetector(config, checkpoint, device=device or get_device(), options=options)
+    folder = _output_folder(out or checkpoint.parent / f"predict-{selection.name}", selection)
+    detector = TrainedDetector(config, checkpoint, device=device, options=options)
+    inputs = {"config": str(config), "checkpoint": str(checkpoint), "source": str(source)}
+    return _predict(detector, selection, folder, skip_unreadable, score_threshold, inputs)
+
+
+def _output_folder(out: str | Path, selection: PredictionSource) -> Path:
+    """Return the folder of the pictures, once it can be written to and is not the source."""
+    folder = Path(out)
+    ensure_folder(folder)
+    selection.check_out(folder)
+    return folder
+
+
+def _predict(
+    detector: TrainedDetector,
+    selection: PredictionSource,
+    out: Path,
+    skip_unreadable: bool,
+    score_threshold: float,
+    inputs: Mapping[str, str],
+) -> PredictionRun:
+    """Write the pictures and ``predictions.json``."""
     unreadable = UnreadableImages(skip=skip_unreadable)
     images = selection.images(unreadable)
     _remove_earlier(out)
-    entries = list(_detect(detector, images, out, unreadable, score_threshold, every))
+    entries = list(_detect(detector, images, out, unreadable, score_threshold, selection.every))
     if not entries:
-        raise DataError(f"{source}: none of its images can be read")
+        raise DataError(f"{selection.path}: none of its images can be read")
     record = {
-        "config": str(config),
-        "checkpoint": str(checkpoint),
-        "source": str(source),
+        **inputs,
         "score_threshold": score_threshold,
         "classes": detector.classes,
         "skipped": unreadable.count,

@@ -84,24 +84,30 @@ def probe_backbone(
     check_range("--seed", seed, 0, MOST_SEED)
     check_device(device)
     checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
-    chosen, others = split_options(options or {})
+    classes, others = split_options(options or {})
     cfg = _pretraining_config(config, others)
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
-    frames = partial(
-        ClipDataset,
-        index=index,
-        image_size=training_image_size(cfg),
-        cameras=cameras,
-        **{**_class_settings(cfg), **chosen},
-    )
-    datasets = {
-        name: frames(scenes=scenes, single_camera=True)
-        for name, scenes in (("train", train), ("val", val))
-    }
-    _check_apart(datasets["train"], datasets["val"])
+    settings = {"index": index, "cameras": cameras, **_class_settings(cfg), **classes}
+    datasets = _datasets(training_image_size(cfg), settings, {"train": train, "val": val})
     allowed = {"transductive": transductive, "allow_boxes_read": allow_boxes_read}
     notes = [] if checkpoint is None else _check_seen(checkpoint, datasets, **allowed)
     return {**_probe_patches(pretrainer, datasets, level, seed), "notes": notes}
+
+
+def _datasets(
+    image_size: tuple[int, int],
+    settings: Mapping[str, Any],
+    splits: Mapping[str, str | Sequence[str]],
+) -> dict[str, ClipDataset]:
+    """Return single frames to learn from (``train``) and to score (``val``).
+
+    Raises:
+        DataError: if they have the same images.
+    """
+    frames = partial(ClipDataset, image_size=image_size, single_camera=True, **settings)
+    datasets = {name: frames(scenes=scenes) for name, scenes in splits.items()}
+    _check_apart(datasets["train"], datasets["val"])
+    return datasets
 
 
 def _probe_patches(

@@ -37,7 +37,12 @@ from drivemim.training.hooks.stop_on_signal import StopOnSignal
 from drivemim.training.input_files import check_input_files
 from drivemim.training.schedule import check_schedule
 from drivemim.training.schedule_scaling import scale_training
-from drivemim.training.start_point import choose_start, compare_complete, describe_complete
+from drivemim.training.start_point import (
+    StartPoint,
+    choose_start,
+    compare_complete,
+    describe_complete,
+)
 from drivemim.training.stopping import StopSignals, signals_to_one_process
 from drivemim.training.training_length import training_length
 from drivemim.training.work_dir import (
@@ -106,6 +111,12 @@ def train(
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_initial_weights(cfg)
+    return _run(cfg, start, dump)
+
+
+def _run(cfg: Config, start: StartPoint, dump: Config) -> Runner:
+    """Build the runner of a checked config and train; clear up what a refused run leaves."""
+    checkpoint = start.checkpoint
     # The signals come first: what they interrupt is cleared away before they have an effect again.
     with (
         StopSignals() as signals,

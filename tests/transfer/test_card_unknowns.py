@@ -1,9 +1,9 @@
 """Model cards of exports about which little is known, and the counts of resumed runs."""
 
 import json
-import re
 
 import pytest
+from card_rows import rows_of
 from mmengine.config import Config
 
 from drivemim.errors import DataError
@@ -17,19 +17,6 @@ GONE = {
     "steps": 1, "spacing": None, "one_camera": False, "augment": None, "lidar_points": 0,
 }  # fmt: skip
 NOTHING = {"data": [], "recipe": {"reads": {}, "started_from": None, "earlier": []}}
-
-
-def rows_of(text):
-    """Tables by title: key and cell of every row."""
-    found, title = {}, ""
-    for line in text.splitlines():
-        if line.startswith("#"):
-            title = line.lstrip("# ")
-        elif match := re.fullmatch(r"\| (.+?) \| (.*) \|", line):
-            table = found.setdefault(title, {})
-            assert match[1] not in table
-            table[match[1]] = match[2]
-    return found
 
 
 def metadata_of(part):

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from card_rows import rows_of
 from mmengine.config import Config
 
 from drivemim import __version__
@@ -68,19 +69,6 @@ def card(run, tmp_path_factory):
         run, folder / "vit.safetensors", metrics=[f"probe={folder / 'results.json'}"]
     )
     return folder / "vit.md", metadata
-
-
-def rows_of(text):
-    """Tables by title: key and cell of every row."""
-    found, title = {}, ""
-    for line in text.splitlines():
-        if line.startswith("#"):
-            title = line.lstrip("# ")
-        elif match := re.fullmatch(r"\| (.+?) \| (.*) \|", line):
-            table = found.setdefault(title, {})
-            assert match[1] not in table
-            table[match[1]] = match[2]
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -287,7 +287,7 @@ class _Stamp:
 
 
 class _Running(NamedTuple):
-    """What belongs to a step while it runs: its lock and its record."""
+    """Lock and record of a running step."""
 
     lock: IO[bytes]
     stamp: _Stamp

@@ -162,7 +162,7 @@ class PredictionSource:
 
     @property
     def kind(self) -> SourceKind:
-        """What the path is.
+        """Kind of source, by the path.
 
         Raises:
             DataError: if it is a file of another kind.
