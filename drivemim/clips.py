@@ -23,7 +23,7 @@ from drivemim.errors import ConfigError
 Tokens = tuple[tuple[tuple[str, ...], ...], ...]
 
 CLASSES = ("pedestrian", "vehicle")
-"""Class names where nothing else is said; any data set and any clips can have others."""
+"""Default class names. A data set, and clips, can have others."""
 REST = "rest"
 """Name of the patches without an object, beside the names of classes."""
 
