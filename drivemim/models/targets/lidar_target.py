@@ -96,13 +96,20 @@ class LidarTarget(nn.Module):
             known_XLS: bool, whether a square of a valid frame has a return.
 
         Raises:
-            ConfigError: if the clips have no intrinsics or poses.
+            ConfigError: if the clips have no intrinsics or poses, or a placebo has a single clip.
         """
         clips.require("LidarTarget", "intrinsics", "poses")
+        if self.placebo and len(clips) < 2:
+            raise ConfigError(
+                "LidarTarget: placebo=True takes the values of another clip, but a process has a "
+                "batch of one; set train_dataloader.batch_size=2 or more"
+            )
         (h, w), side = grid, clips.image_size[0] // grid[0] // self.size
         rows, columns = h * side, w * side
-        # Squares are pixels of an image of rows x columns, numbered in row-major order.
-        square_XP, scale_XP, height_XP = self._returns(clips, (rows, columns))
+        # Squares are pixels of an image of rows x columns, numbered in row-major order. In half
+        # precision, heights would be off by up to 0.3 m.
+        with torch.autocast(clips.images_BTNHWC.device.type, enabled=False):
+            square_XP, scale_XP, height_XP = self._returns(clips, (rows, columns))
         scale_XP = scale_XP - math.log(side * self.size)
         empty_XS = scale_XP.new_full((len(scale_XP), rows * columns + 1), -torch.inf)
         scale_XS = empty_XS.scatter_reduce(1, square_XP, scale_XP, "amax")
@@ -119,6 +126,7 @@ class LidarTarget(nn.Module):
             frames_per_clip = len(known_XS) // len(clips)
             values_XLSQ = values_XLSQ.roll(frames_per_clip, 0)
             known_XLS = known_XLS.roll(frames_per_clip, 0)
+            known_XLS = known_XLS & clips.valid_BTN.flatten()[:, None, None]
         return values_XLSQ, known_XLS
 
     def loss(self, predictions_XLP: Tensor, clips: Clips, hidden_Xhw: Tensor) -> Tensor:

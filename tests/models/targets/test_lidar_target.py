@@ -116,6 +116,25 @@ def test_placebo_has_another_clips_values() -> None:
     assert torch.equal(moved_known, known[[2, 0, 1]])
 
 
+def test_a_placebo_needs_another_clip_and_valid_frames() -> None:
+    one = street_clips([[(33.0, 21.0, 20.0)]])
+    with pytest.raises(ConfigError, match="train_dataloader.batch_size=2"):
+        LidarTarget(placebo=True)(one, (2, 4))
+    clips = street_clips([[(33.0, 21.0, 20.0)], [(62.5, 5.0, 10.0)]])
+    valid = torch.tensor([[[True]], [[False]]])
+    _, known = LidarTarget(placebo=True)(replace(clips, valid_BTN=valid), (2, 4))
+    assert not known.any()  # the valid clip gets an invalid one's values, and the other way round
+
+
+def test_mixed_precision_changes_no_target() -> None:
+    clips = street_clips([[(33.0, 21.0, 23.7), (62.5, 5.0, 41.3)]])
+    values, known = LidarTarget()(clips, (2, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, mixed_known = LidarTarget()(clips, (2, 4))
+    assert torch.equal(mixed, values)
+    assert torch.equal(mixed_known, known)
+
+
 @pytest.mark.parametrize(
     "settings", [dict(size=0), dict(max_height=0.0), dict(weight=0.0), dict(patches="visible")]
 )
