@@ -107,6 +107,8 @@ def predict(
     """
     check_range("--score-threshold", score_threshold, 0, 1)
     check_test_options(options or {})
+    if out is not None:
+        ensure_folder(out)
     selection = PredictionSource(
         path=Path(source), scenes=scenes, cameras=cameras, sweeps=sweeps, every=every,
         max_images=max_images,
