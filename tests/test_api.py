@@ -177,7 +177,7 @@ def test_a_detector_config_is_refused():
 
 def test_several_indices_cannot_be_replaced_by_one(five_lines):
     with pytest.raises(ConfigError, match=r"has 4 indices .*datasets\.0\.index"):
-        drivemim.pretrain(STUDIES / "pretrain" / "vit_micro_frames.py", index=five_lines[0])
+        drivemim.pretrain(STUDIES / "pretrain" / "vit_micro_real_frames.py", index=five_lines[0])
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_loading_is_measured_on_the_configs_own_data(repository: Path, tmp_path:
     write_frames(tmp_path / "d", {"train": {"a": 6}})
     index = build_index("frames", tmp_path / "d", out=tmp_path / "d.arrow")
     cost = step_cost(
-        "vit_micro_folder",
+        "vit_micro_frames",
         frames=2, repeats=2, device=torch.device("cpu"), index=str(index.path),
     )  # fmt: skip
     assert cost.loading > 0

@@ -50,7 +50,7 @@ def test_there_are_three_recipes_of_both_backbones_and_small_ones() -> None:
         for recipe in ("", "_mae", "_object")
     }
     assert {path.stem for path in FOLDER.glob("*.py")} == full | {
-        "vit_micro_town", "vit_micro_folder",
+        "vit_micro_town", "vit_micro_frames",
     }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_every_config_follows_the_default_recipe_but_the_baseline(path: Path) ->
 
 @pytest.mark.parametrize(("small", "full"), [
     (FOLDER / "vit_micro_town.py", "vit_base_nuscenes"),
-    (STUDIES / "resnet18_frames.py", "resnet50_nuscenes"),
+    (STUDIES / "resnet18_real_frames.py", "resnet50_nuscenes"),
 ])  # fmt: skip
 def test_the_recipe_that_was_measured_is_there_at_full_size(small: Path, full: str) -> None:
     measured, config = (Config.fromfile(path) for path in (small, FOLDER / f"{full}.py"))

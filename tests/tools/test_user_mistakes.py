@@ -11,7 +11,7 @@ import pytest
 from drivemim.data.index.builders.frames import build_frames_index
 from workflow.steps import run_length
 
-CONFIG = "configs/pretrain/vit_micro_folder.py"
+CONFIG = "configs/pretrain/vit_micro_frames.py"
 
 
 @pytest.fixture
