@@ -9,3 +9,5 @@ model = dict(
     encoder=dict(backbone=dict(norm_cfg=dict(type='SyncBN'), with_cp=True)),
     decoder=dict(attention_scope='clip'),
     masking=dict(type='ObjectMask'))
+
+auto_scale_lr = dict(base_batch_size=32)  # clips of 18 images

@@ -20,7 +20,7 @@ _SLICED = re.compile(r"\S+\[[^]]*\]: \S+ *")
 STOPPED = "Stopped by "
 """Beginning of the record of a signal; the console has it as the last line of the command."""
 _FILE_ONLY = re.compile(
-    rf"\s*-+\s+System environment:|Config:\n|Hooks will be executed in the|{STOPPED}"
+    rf"\s*-+\s+System environment:|Config:\n|Hooks will be executed in the|LR is set|{STOPPED}"
 )
 """Beginnings of records that are only for the log file; all but one are of MMEngine's Runner."""
 

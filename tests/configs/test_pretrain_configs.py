@@ -43,15 +43,27 @@ def test_model_builds_and_fits_its_images(path: Path) -> None:
     assert end == config.train_cfg.max_iters
 
 
-def test_there_are_three_recipes_of_both_backbones_and_small_ones() -> None:
+def test_there_are_recipes_of_both_backbones_and_small_ones() -> None:
     full = {
-        f"{backbone}{recipe}_nuscenes"
+        f"{backbone}{recipe}"
         for backbone in ("resnet50", "vit_base")
-        for recipe in ("", "_mae", "_object")
+        for recipe in ("_nuscenes", "_mae_nuscenes", "_object_nuscenes", "_frames")
     }
-    assert {path.stem for path in FOLDER.glob("*.py")} == full | {
-        "vit_micro_town", "vit_micro_frames",
-    }  # fmt: skip
+    small = {f"vit_micro_{data}" for data in ("town", "nuscenes", "frames")}
+    assert {path.stem for path in FOLDER.glob("*.py")} == full | small
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=shipped_configs.config_name)
+def test_the_learning_rate_follows_the_batch_size(path: Path) -> None:
+    """The batch of the config itself, on the GPUs that it is for, needs no other rate."""
+    config = Config.fromfile(path)
+    assert config.auto_scale_lr.enable
+    processes = 8 if path.stem.endswith("_nuscenes") and "micro" not in path.stem else 1
+    batch = processes * config.train_dataloader.batch_size
+    base = config.auto_scale_lr.base_batch_size
+    # One GPU for folders of images has a smaller batch than the eight of nuScenes' recipes.
+    expected = {"vit_base_frames": 32 / 576, "resnet50_frames": 32 / 576}.get(path.stem, 1)
+    assert batch / base == pytest.approx(expected)
 
 
 def test_masks_are_switched_by_one_key() -> None:

@@ -11,6 +11,8 @@ optim_wrapper = dict(
     constructor='drivemim.LayerDecay',
     paramwise_cfg=dict(decay_rate=1.0),
     clip_grad=dict(max_norm=10.0))
+# The learning rate is for 32 images an iteration; other batch sizes scale it.
+auto_scale_lr = dict(enable=True, base_batch_size=32)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=1000),
     dict(

@@ -10,6 +10,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
     constructor='LayerDecay',  # no weight decay of norms and biases; decay_rate < 1 is for ViT
     paramwise_cfg=dict(decay_rate=1.0))
+# The learning rate is for 576 images an iteration; other batch sizes scale it.
+auto_scale_lr = dict(enable=True, base_batch_size=576)
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=warmup_iters),

@@ -70,5 +70,15 @@ def _describe_training(cfg: Any) -> str:
     names = ", then ".join(str(each.get("type")) for each in listed) or "constant rate"
     return (
         f"training: {', '.join(sizes)}; {length}; {optimizer.get('type')}, learning rate "
-        f"{optimizer.get('lr')} ({names})"
+        f"{_describe_rate(cfg, optimizer.get('lr'))} ({names})"
     )
+
+
+def _describe_rate(cfg: Any, rate: Any) -> str:
+    """Return the learning rate after MMEngine has scaled it with the batch size."""
+    scale = cfg.get("auto_scale_lr") or {}
+    batch = get_world_size() * cfg.train_dataloader.get("batch_size", 1)
+    base = scale.get("base_batch_size")
+    if not scale.get("enable") or batch == base or not isinstance(rate, int | float):
+        return str(rate)
+    return f"{rate * batch / base:.4g}, which is {rate} scaled from a batch of {base} to {batch}"

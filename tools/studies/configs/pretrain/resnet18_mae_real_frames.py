@@ -1,7 +1,7 @@
 # Baseline: MAE's recipe for photographs, with a ResNet-18.
 _base_ = [
     '../_base_/pretrain_resnet18.py', '../_base_/frames_clips.py',
-    '../_base_/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
+    '../../../../configs/_base_/schedules/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
 ]
 
 model = dict(

@@ -1,6 +1,6 @@
 # Hide patches that a teacher attends to, except for some hints, once the teacher has learned.
 _base_ = [
-    '../_base_/pretrain_vit_micro.py', '../_base_/town_clips.py',
+    '../../../../configs/_base_/models/pretrain_vit_micro.py', '../_base_/town_clips.py',
     '../_base_/pretrain_600.py', '../../../../configs/_base_/runtime.py'
 ]
 

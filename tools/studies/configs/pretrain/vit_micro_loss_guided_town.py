@@ -1,7 +1,7 @@
 # Loss-guided masks on the generated town: a growing fraction of the hidden patches are hard to
 # reconstruct.
 _base_ = [
-    '../_base_/pretrain_vit_micro.py', '../_base_/town_clips.py',
+    '../../../../configs/_base_/models/pretrain_vit_micro.py', '../_base_/town_clips.py',
     '../_base_/pretrain_600.py', '../../../../configs/_base_/runtime.py'
 ]
 

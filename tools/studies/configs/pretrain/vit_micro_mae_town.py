@@ -1,7 +1,7 @@
 # Baseline: MAE's recipe for photographs.
 _base_ = [
-    '../_base_/pretrain_vit_micro.py', '../_base_/town_clips.py',
-    '../_base_/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
+    '../../../../configs/_base_/models/pretrain_vit_micro.py', '../_base_/town_clips.py',
+    '../../../../configs/_base_/schedules/pretrain_9000.py', '../../../../configs/_base_/runtime.py'
 ]
 
 model = dict(

@@ -1,7 +1,7 @@
 # Per clip of the generated town, pick one of: object masks over a world mask, causal masks, or
 # loss-guided masks.
 _base_ = [
-    '../_base_/pretrain_vit_micro.py', '../_base_/town_clips.py',
+    '../../../../configs/_base_/models/pretrain_vit_micro.py', '../_base_/town_clips.py',
     '../_base_/pretrain_600.py', '../../../../configs/_base_/runtime.py'
 ]
 

@@ -1,6 +1,6 @@
 # World masks on the generated town.
 _base_ = [
-    '../_base_/pretrain_vit_micro.py', '../_base_/town_clips.py',
+    '../../../../configs/_base_/models/pretrain_vit_micro.py', '../_base_/town_clips.py',
     '../_base_/pretrain_600.py', '../../../../configs/_base_/runtime.py'
 ]
 

@@ -1,5 +1,4 @@
-# Masked pretraining of a ViT with 1.3 M parameters: the recipe of
-# configs/pretrain/vit_micro_town.py.
+# Masked pretraining of a ViT with 1.3 M parameters, for one CPU core; otherwise as pretrain_vit.py.
 model = dict(
     type='MaskedPretrainer',
     data_preprocessor=dict(

