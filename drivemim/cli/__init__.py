@@ -14,7 +14,8 @@ from drivemim.errors import did_you_mean, one_line_stops
 
 COMMANDS = {
     "index": "index a data set: nuScenes, nuImages, rigs, or folders of images and videos",
-    "train": "pretrain a backbone, or train a detector",
+    "pretrain": "pretrain a backbone on a folder or an index, and export it",
+    "train": "pretrain a backbone, or train a detector, with a config",
     "export": "export a pretrained backbone",
     "transfer": "adapt an MMDetection config of your own to an exported backbone",
     "test": "evaluate a detector",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from drivemim.arguments import ArgumentParser, add_launcher
@@ -19,24 +20,8 @@ def main() -> None:
     """
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("config", help="path of an MMEngine config, or name of a shipped one")
-    parser.add_argument("--work-dir", help="folder for logs and checkpoints")
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const=NEWEST,
-        metavar="CHECKPOINT",
-        help="resume from a checkpoint; without a value, the newest complete one in --work-dir, or "
-        "from the beginning if there is none",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="start from the beginning although --work-dir has an earlier run; its checkpoints are "
-        "removed after the first iteration, other files stay",
-    )
-    parser.add_argument("--amp", action="store_true", help="mixed precision")
+    add_run_options(parser)
     add_launcher(parser)
-    parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")
     parser.add_argument(
         "--iterations", type=int, help="length of the training; schedules are scaled to it"
     )
@@ -52,6 +37,36 @@ def main() -> None:
             amp=args.amp,
             launcher=args.launcher,
             seed=args.seed,
+            init=args.init,
             iterations=args.iterations,
             options=args.cfg_options,
         )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that pretraining on a folder has, too."""
+    parser.add_argument(
+        "--work-dir", help="folder for logs and checkpoints (default: work_dirs/NAME)"
+    )
+    parser.add_argument(
+        "--init",
+        metavar="WEIGHTS",
+        help="initial weights of the backbone: an export, or weights of MAE, timm, DINO, "
+        "mmpretrain or torchvision; every tensor has to fit",
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=NEWEST,
+        metavar="CHECKPOINT",
+        help="resume from a checkpoint; without a value, the newest complete one in --work-dir, or "
+        "from the beginning if there is none",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="start from the beginning although --work-dir has an earlier run; its checkpoints are "
+        "removed after the first iteration, other files stay",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision")
+    parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")

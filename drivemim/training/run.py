@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -31,7 +32,7 @@ from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
 from drivemim.training.compact_log import brief_console, deprecations_in_log
 from drivemim.training.hooks.check_agreement import CheckAgreement
-from drivemim.training.hooks.describe_run import DescribeRun
+from drivemim.training.hooks.describe_run import DescribeRun, LogFirstIteration
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.stop_on_signal import StopOnSignal
 from drivemim.training.input_files import check_input_files
@@ -67,8 +68,10 @@ def train(
     amp: bool = False,
     launcher: str = "none",
     seed: int | None = None,
+    init: str | Path | None = None,
     iterations: int | None = None,
     options: Mapping[str, Any] | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> Runner:
     """Train the model of a config to the end.
 
@@ -89,8 +92,11 @@ def train(
         amp: use mixed precision, bfloat16 if the device has it.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``, like MMEngine's.
         seed: replaces the config's ``randomness.seed``; 0 if neither is set.
+        init: initial weights of the backbone, in place of a pretraining config's ``load_from`` or a
+            detector's ``backbone_checkpoint``. A resumed run has those of its checkpoint.
         iterations: length in place of the config's; warm-up and schedules are scaled to it.
         options: dotted config keys to replace.
+        hooks: hooks to register after those of the config.
 
     Returns:
         The runner, after training.
@@ -102,6 +108,8 @@ def train(
         RunStopped: after Ctrl-C or SIGTERM, with a checkpoint; it is a ``KeyboardInterrupt``.
     """
     cfg = _prepare(config, work_dir, launcher, options)
+    if init is not None:
+        set_initial_weights(cfg, init, options or {})
     _check_training(cfg, config, amp, iterations, options or {})
     start = choose_start(cfg, resume, overwrite, seed)
     checkpoint = start.checkpoint
@@ -111,10 +119,10 @@ def train(
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
     _add_guarantees(cfg, strict=checkpoint is not None)
     _add_initial_weights(cfg)
-    return _run(cfg, start, dump)
+    return _run(cfg, start, dump, hooks)
 
 
-def _run(cfg: Config, start: StartPoint, dump: Config) -> Runner:
+def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) -> Runner:
     """Build the runner of a checked config and train; clear up what a refused run leaves."""
     checkpoint = start.checkpoint
     # The signals come first: what they interrupt is cleared away before they have an effect again.
@@ -129,7 +137,8 @@ def _run(cfg: Config, start: StartPoint, dump: Config) -> Runner:
             return runner
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
         hooks += [RecordPretraining()] if is_pretrainer(cfg.model) else []
-        for hook in (*start.hooks, *hooks, DescribeRun(), mark, StopOnSignal(signals)):
+        hooks += [*added, DescribeRun(), LogFirstIteration()]
+        for hook in (*start.hooks, *hooks, mark, StopOnSignal(signals)):
             runner.register_hook(hook)
         with config_errors():
             runner.train()
@@ -337,6 +346,29 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
         *(cfg.get("custom_hooks") or []),
         *({"type": f"drivemim.{name}"} for name in added),
     ]
+
+
+def set_initial_weights(cfg: Config, init: str | Path, options: Mapping[str, Any]) -> None:
+    """Set the config key of the backbone's initial weights, in place.
+
+    Args:
+        cfg: config of a run.
+        init: file of the weights.
+        options: what the user set in the config.
+
+    Raises:
+        ConfigError: if the options have initial weights, too.
+        FileNotFoundError: if there is no such file.
+    """
+    key, other = "load_from", "backbone_checkpoint"
+    if not is_pretrainer(cfg.model):
+        key, other = other, key
+    for given in (key, other):
+        if options.get(given):
+            raise ConfigError(f"--init and --cfg-options {given}={options[given]}: give one")
+    if not Path(init).is_file():
+        raise FileNotFoundError(f"--init: {describe_missing('weights file', init)}")
+    cfg[key] = str(init)
 
 
 def _add_initial_weights(cfg: Config) -> None:

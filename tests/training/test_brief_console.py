@@ -13,7 +13,8 @@ def toys(repository):
 
 
 def test_the_console_begins_with_the_run_and_the_file_has_everything(toys, tmp_path, capsys):
-    options = {"model.encoder.channels": 4, "train_cfg.max_iters": 12}
+    options = {"model.encoder.channels": 4, "train_cfg.max_iters": 12,
+               "default_hooks.logger.interval": 10}  # fmt: skip
     train(toys / "toy.py", work_dir=tmp_path / "run", options=options)
     console = capsys.readouterr().out
     (log,) = (tmp_path / "run").glob("*/*.log")
@@ -32,3 +33,20 @@ def test_the_console_begins_with_the_run_and_the_file_has_everything(toys, tmp_p
         place = next(number for number, text in enumerate(lines) if line in text)
         assert place < 15
         assert line in stored
+    losses = [line for line in lines if "Iter(train)" in line]
+    assert [re.search(r"\[ *(\d+)/12\]", line)[1] for line in losses] == ["1", "10"]
+    assert all("loss: " in line for line in losses)
+
+
+@pytest.mark.parametrize(("batch", "said"), [
+    (4, "learning rate 0.01 ("),
+    # 0.01 x 2 / 4 = 0.005
+    (2, "learning rate 0.005, which is 0.01 scaled from a batch of 4 to 2 ("),
+])  # fmt: skip
+def test_the_learning_rate_is_the_one_that_is_used(toys, tmp_path, capsys, batch, said):
+    scale = {"enable": True, "base_batch_size": 4}
+    options = {"train_dataloader.batch_size": batch, "auto_scale_lr": scale,
+               "default_hooks.logger.interval": 1}  # fmt: skip
+    runner = train(toys / "toy.py", work_dir=tmp_path / "run", options=options)
+    assert said in capsys.readouterr().out
+    assert runner.optim_wrapper.param_groups[0]["initial_lr"] == 0.01 * batch / 4

@@ -265,14 +265,11 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: in
         used &= frames_in_samples(index)
     sizes_F2 = np.stack([frames.height[used], frames.width[used]], axis=1).astype(np.int64)
     stretched_F = _is_stretched(sizes_F2, image_size)
-    if not stretched_F.any():
+    better = fitting_size(sizes_F2, image_size, patch_size)
+    if better is None:
         return None
-    shapes, counts = np.unique(sizes_F2[stretched_F], axis=0, return_counts=True)
-    common = shapes[np.argsort(-counts, kind="stable")[:_TRIED_SHAPES]].tolist()
-    height, width = common[0]
+    height, width = _common_shapes(sizes_F2[stretched_F])[0]
     ratio = (width / height) / (image_size[1] / image_size[0])
-    tried = [unstretched_size((h, w), image_size, patch_size) for h, w in common]
-    better = min(tried, key=lambda size: int(_is_stretched(sizes_F2, size).sum()))
     fewer = _is_stretched(sizes_F2, better)
     of_encoder = f", multiples of the encoder's patches of {patch_size} pixels,"
     fix = (
@@ -286,6 +283,35 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: in
         f"of the images, for example those of ({height}, {width}), which it makes "
         f"{max(ratio, 1 / ratio):.2f} times too {'high' if ratio > 1 else 'wide'}. {fix}"
     )
+
+
+def fitting_size(
+    sizes_F2: Ints, image_size: tuple[int, int], patch_size: int
+) -> tuple[int, int] | None:
+    """Return the size that stretches the fewest images by more than 10 %.
+
+    Args:
+        sizes_F2: height and width of the images, pixels.
+        image_size: height and width that they are resized to now, pixels.
+        patch_size: number that the returned height and width are multiples of, pixels.
+
+    Returns:
+        A size of about as many pixels as ``image_size``, which it may be itself; None if that
+        stretches no image.
+    """
+    stretched_F = _is_stretched(sizes_F2, image_size)
+    if not stretched_F.any():
+        return None
+    common = _common_shapes(sizes_F2[stretched_F])
+    tried = [unstretched_size(shape, image_size, patch_size) for shape in common]
+    return min([image_size, *tried], key=lambda size: int(_is_stretched(sizes_F2, size).sum()))
+
+
+def _common_shapes(sizes_F2: Ints) -> list[tuple[int, int]]:
+    """Return heights and widths of images, the most frequent first."""
+    shapes, counts = np.unique(sizes_F2, axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_TRIED_SHAPES]
+    return [(height, width) for height, width in shapes[order].tolist()]
 
 
 def _is_stretched(sizes_F2: Ints, image_size: tuple[int, int]) -> NDArray[np.bool_]:

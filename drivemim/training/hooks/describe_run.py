@@ -1,4 +1,4 @@
-"""Hook that describes a training run in a few lines before it begins."""
+"""Hooks that describe a training run in a few lines, and log its first iteration."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ class DescribeRun(Hook):
         if isinstance(masking, Mapping):
             print_log(f"masks: {_describe(masking)}", logger="current")
         print_log(_describe_training(runner.cfg), logger="current")
+
+
+class LogFirstIteration(Hook):
+    """Log the losses of a run's first iteration, although MMEngine logs only every tenth."""
+
+    priority = "LOW"  # after the hooks that note losses and times
+
+    def __init__(self) -> None:
+        self._is_first = True
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Log once."""
+        if not self._is_first:
+            return
+        self._is_first = False
+        logger = (runner.cfg.get("default_hooks") or {}).get("logger") or {}
+        if logger.get("interval", 1) > 1:
+            _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
+            print_log(line, logger="current")
 
 
 def _describe_model(model: Any) -> str:

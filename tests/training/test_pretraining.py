@@ -1,0 +1,209 @@
+"""Pretraining on a folder: what is chosen by the data, what is refused, and the command."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from seen_data import index_of, write_frames
+
+import drivemim
+from drivemim.config.loading import load_config
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import CheckpointError, ConfigError, DataError
+from drivemim.town import generate_town
+from drivemim.training.data_choice import DataSource, options_of_data
+from drivemim.training.run import set_initial_weights
+from drivemim.training.run_time import _TimeIterations, iterations_in
+
+DATA = "train_dataloader.dataset"
+SMALL = {f"{DATA}.image_size": (64, 96)}
+
+
+def write_images(folder, size=(240, 480), count=6):
+    """Images with different pixels, in one folder."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.jpg"), pixels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drives(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data") / "drives")
+
+
+@pytest.fixture(scope="module")
+def finished(drives, tmp_path_factory):
+    """A run of two iterations on a folder."""
+    work_dir = tmp_path_factory.mktemp("runs") / "first"
+    return drivemim.pretrain(data=drives, work_dir=work_dir, iterations=2)
+
+
+def chosen(index, config="vit_micro_frames", scenes=None, **options):
+    return options_of_data(index, load_config(config, options), config, options, scenes)
+
+
+def test_a_folder_is_enough(finished, drives):
+    assert finished.iteration == 2
+    assert len(FrameIndex.open(finished.work_dir / "index.arrow").frames) == 6
+    config = Config.fromfile(finished.work_dir / "vit_micro_frames.py")
+    # Twice as wide as high: of the multiples of 16, 192x384 is nearest to 224x320 = 71,680 pixels.
+    assert config.train_dataloader.dataset.image_size == (192, 384)
+    assert config.param_scheduler[-1]["end"] == config.train_cfg.max_iters == 2
+    assert not list(drives.glob("*.arrow"))
+
+
+def test_an_image_size_that_was_given_stays(finished):
+    index = drivemim.open_index(finished.work_dir / "index.arrow")
+    given = chosen(index, **SMALL)
+    assert given == {f"{DATA}.index": str(index.path)}
+    assert chosen(index)[f"{DATA}.image_size"] == (192, 384)
+
+
+def test_images_of_the_same_proportions_keep_the_size(tmp_path):
+    write_images(tmp_path / "d", size=(225, 325), count=2)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run", rebuild=True)
+    assert f"{DATA}.image_size" not in chosen(index)
+
+
+def test_scenes_that_detectors_are_judged_on_are_left_out(tmp_path):
+    write_frames(tmp_path / "d", {"train": {"a": 2}, "val": {"b": 1}, "more": {"c": 1}})
+    index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "train", "val", "more"))
+    assert sorted(chosen(index)[f"{DATA}.scenes"]) == ["more:c", "train:a"]
+    assert chosen(index, scenes=["val"])[f"{DATA}.scenes"] == ["val"]
+    assert f"{DATA}.scenes" not in chosen(index, **{f"{DATA}.scenes": "val"})
+    with pytest.raises(ConfigError, match="--scenes and --cfg-options"):
+        chosen(index, scenes=["val"], **{f"{DATA}.scenes": "val"})
+    with pytest.raises(DataError, match="nowhere"):
+        chosen(index, scenes=["nowhere"])
+
+
+def test_official_splits_of_nuscenes_are_known(tmp_path):
+    root = generate_town(
+        tmp_path / "town", scenes=2, seconds=0.5, sweep_rate=2.0, image_size=(96, 160), seed=3
+    )
+    index = DataSource(root).open(tmp_path / "run", rebuild=True)
+    assert not any(index.scenes.split)
+    (name,) = chosen(index)[f"{DATA}.scenes"]
+    assert index.scene_rows(name).tolist() == index.scene_rows("mini_train").tolist()
+    assert len(index.scene_rows(name)) == 1
+    assert f"{DATA}.scenes" not in chosen(index, "vit_micro_nuscenes")  # the config's stay
+
+
+def test_a_folder_with_tables_of_several_versions_needs_an_index(tmp_path):
+    for version in ("v1.0-mini", "v1.0-trainval"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "sample_data.json").write_text("[]")
+    with pytest.raises(DataError, match=r"several versions \(v1.0-mini, v1.0-trainval\)"):
+        DataSource(tmp_path).open(tmp_path / "run", rebuild=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rig_is_recognised(tmp_path):
+    (tmp_path / "scene").mkdir()
+    for path in (tmp_path, tmp_path / "scene"):
+        calibration = path / "calibration.json"
+        calibration.write_text("{}")
+        assert DataSource(tmp_path)._kind() == ("rig", None)
+        calibration.unlink()
+    assert DataSource(tmp_path)._kind() == ("frames", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ({}, ConfigError, "needs a config, or data=..."),
+        ({"config": "vit_micro_frames", "scenes": "a"}, ConfigError, "scenes=... needs data"),
+        ({"data": ".", "index": "i.arrow"}, ConfigError, "data=... and index=...: give one"),
+        ({"data": ".", "iterations": 2, "hours": 1.0}, ConfigError, "iterations and hours"),
+        ({"data": "none"}, FileNotFoundError, "no folder or index at none"),
+        ({"data": "configs", "config": "fcos_resnet50_nuscenes"}, ConfigError, "not a pretraining"),
+        ({"data": "README.md"}, DataError, "neither a folder nor an index"),
+    ],
+)  # fmt: skip
+def test_arguments_that_do_not_fit_are_refused(repository, monkeypatch, arguments, error, said):
+    monkeypatch.chdir(repository)
+    with pytest.raises(error, match=said):
+        drivemim.pretrain(**arguments)
+
+
+def test_an_earlier_run_keeps_its_index(finished, tmp_path):
+    index = finished.work_dir / "index.arrow"
+    before = index.read_bytes()
+    other = write_images(tmp_path / "other", count=3)
+    with pytest.raises(ConfigError, match="checkpoints of an earlier run"):
+        drivemim.pretrain(data=other, work_dir=finished.work_dir, iterations=2)
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        drivemim.pretrain(
+            data=other, work_dir=finished.work_dir, iterations=2, overwrite=True, init="none.pth"
+        )
+    assert index.read_bytes() == before
+
+
+def test_a_run_goes_on_with_its_index_and_length(finished, drives, capsys):
+    before = (finished.work_dir / "index.arrow").stat().st_mtime_ns
+    again = drivemim.pretrain(data=drives, work_dir=finished.work_dir, resume=True, hours=9.0)
+    assert again.checkpoint == finished.checkpoint
+    assert "length: 2 iterations, as the run began" in capsys.readouterr().out
+    assert (finished.work_dir / "index.arrow").stat().st_mtime_ns == before
+
+
+def test_the_command_ends_with_a_backbone_and_starts_from_one(
+    drives, finished, tmp_path, monkeypatch, capsys
+):
+    from drivemim.cli import main
+
+    drivemim.export_backbone(finished.checkpoint, tmp_path / "before.safetensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [
+        "drivemim", "pretrain", str(drives), "--iterations", "2", "--init", "before.safetensors",
+    ])  # fmt: skip
+    main()
+    said = capsys.readouterr().out
+    assert "work_dirs/drives/backbone.safetensors: the backbone after 2 iterations" in said
+    assert "recipe: vit_micro_frames" in said or torch.cuda.is_available()
+    backbone = drivemim.load_backbone("work_dirs/drives/backbone.safetensors")
+    levels = backbone(torch.zeros(1, 3, 192, 384))
+    assert all(torch.isfinite(level).all() for level in levels)
+    card = (tmp_path / "work_dirs/drives/backbone.md").read_text()
+    assert "before.safetensors" in card
+
+
+def test_initial_weights_are_those_of_the_backbone():
+    pretrainer = Config({"model": {"type": "MaskedPretrainer", "encoder": {}}})
+    detector = Config({"model": {"type": "mmdet.FCOS", "backbone": {}}})
+    for config, key in ((pretrainer, "load_from"), (detector, "backbone_checkpoint")):
+        set_initial_weights(config, __file__, {})
+        assert config[key] == __file__
+        with pytest.raises(ConfigError, match=f"--init and --cfg-options {key}=x"):
+            set_initial_weights(config, __file__, {key: "x"})
+
+
+def test_weights_without_a_tensor_of_the_backbone_are_an_error(finished, drives, tmp_path):
+    torch.save({"state_dict": {"fc.weight": torch.zeros(3)}}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError):
+        drivemim.pretrain(
+            data=drives, work_dir=tmp_path / "run", init=tmp_path / "other.pth", iterations=2
+        )
+    assert not list((tmp_path / "run").glob("*.pth"))
+
+
+def test_a_time_is_divided_by_the_mean_iteration():
+    hook = _TimeIterations()
+    hook.first = 2
+    hook.ends = [10.0, 20.0, 30.0, 30.5, 31.5, 33.0]  # 3 s for 3 iterations after the first ones
+    assert hook.seconds == 1.0
+
+
+def test_iterations_are_measured_without_a_trace(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("drivemim.training.run_time._LONGEST", 0.2)
+    options = {**SMALL, f"{DATA}.index": str(finished.work_dir / "index.arrow")}
+    count, seconds = iterations_in(0.01, "vit_micro_frames", options=options)
+    assert count == int(36 / seconds)
+    assert 0 < seconds < 36
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="--hours 0 must be"):
+        iterations_in(0, "vit_micro_frames", options=options)
