@@ -134,3 +134,24 @@ def test_objects_that_appear_are_left_out_more_than_half_a_second_before(record)
     assert tracks.present_TNK[:, 0].tolist() == [
         [True, False], [True, False], [True, True], [True, True], [True, True]
     ]  # fmt: skip
+
+
+def test_tracks_of_two_scenes_do_not_merge(tmp_path):
+    """Track "b/c" of the scene "a", and track "c" of the scene "a/b"."""
+    builder = drivemim.IndexBuilder(tmp_path)
+    for number, (name, track) in enumerate((("a", "b/c"), ("a/b", "c"), ("a/b/c", "%2F"))):
+        image = f"{number}.png"
+        cv2.imwrite(str(tmp_path / image), np.full((48, 64, 3), number, np.uint8))
+        scene = builder.add_scene(name)
+        scene.add_camera("front", intrinsics=[40, 40, 32, 24], size=(64, 48), camera_to_ego=MOUNT)
+        scene.add_frame("front", image, START, pose=[0, 0, 0, 1, 0, 0, 0])
+        scene.add_boxes(
+            START, tracks=[track], categories=[["car", "truck", "bus"][number]],
+            centers=[[1, 2, 3]], sizes=[[1, 2, 3]], rotations=[0.0],
+        )  # fmt: skip
+    index = builder.write(tmp_path / "index.arrow")
+    assert list(index.tracks.token) == ["a/b%2Fc", "a/b/c", "a/b/c/%252F"]
+    assert index.boxes.track.tolist() == [0, 1, 2]
+    names = [index.categories[each] for each in index.tracks.category]
+    assert names == ["car", "truck", "bus"]
+    assert len(set(index.boxes.token)) == 3

@@ -270,7 +270,10 @@ def _boxes(
     categories = sorted(set(columns["categories"]))
     attributes = sorted(set(columns["attributes"]) - {""})
     category = _positions(columns["categories"], categories)
-    keys = [f"{scenes[s].name}/{t}" for s, t in zip(scene, columns["tracks"], strict=True)]
+    keys = [
+        track_token(scenes[number].name, name)
+        for number, name in zip(scene, columns["tracks"], strict=True)
+    ]
     tokens = sorted(set(keys))
     track = _positions(keys, tokens)
     track_category = np.zeros(len(tokens), np.int64)
@@ -297,6 +300,14 @@ def _boxes(
     }
     names = {"categories": categories, "attributes": attributes}
     return boxes, {"token": tokens, "category": track_category}, names
+
+
+def track_token(scene: str, track: str) -> str:
+    """Return the token of a track, different for every pair of scene and track.
+
+    Both names may contain a slash; in the token, the last one is between the two.
+    """
+    return f"{scene}/{track.replace('%', '%25').replace('/', '%2F')}"
 
 
 def _numbers(parts: Sequence[Sequence[int]]) -> Ints:
