@@ -174,6 +174,7 @@ CALLS = {
     "a box of two axes": (lambda b, s: _boxes(s, centers=[[1, 2]]), r"centers \(1, 2\), sizes"),
     "no rotation": (lambda b, s: _boxes(s, rotations=[[1, 1, 0, 0]]),
                     "box 0 has the quaternion .* of length 1.41, not 1"),
+    "degrees": (lambda b, s: _boxes(s, rotations=[90.0]), "box 0 has the yaw 90; write radians"),
     "a box that is nowhere": (lambda b, s: _boxes(s, centers=[[np.nan, 0, 0]]),
                               "box 0 has the centre"),
     "visibility in percent": (lambda b, s: _boxes(s, visibility=[80]),

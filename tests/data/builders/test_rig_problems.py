@@ -147,6 +147,9 @@ PROBLEMS = {
         r"is in a gap of 1\.500 s between line 2 and line 3 of .*poses\.csv"]),
     "no box": (_rows("boxes.csv", BOXES, [[*box_rows()[0][:6], 2, 0, 1.5, 0]]), [
         r"boxes\.csv: line 2 has the size \[2\.0, 0\.0, 1\.5\]; write width, length, height"]),
+    "degrees": (_rows("boxes.csv", BOXES, [
+        box_rows()[0], [*box_rows()[1][:-1], -90], [*box_rows()[2][:-1], 6.2832]]), [
+        r"boxes\.csv: line 3 has the yaw -90; write radians from -2 pi to 2 pi, not degrees"]),
     "two rotations": (_rows("boxes.csv", [*BOXES, "qw", "qx", "qy", "qz"], []), [
         r"boxes\.csv has both yaw and qw,qx,qy,qz"]),
     "no rotation of boxes": (_rows("boxes.csv", BOXES[:-1], []), [

@@ -16,6 +16,7 @@ from drivemim.array_types import Floats, Ints
 from drivemim.data.index.builders.recorded_values import (
     box_problems,
     pose_problems,
+    yaw_problems,
     yaw_rotations,
 )
 from drivemim.data.index.builders.source_rows import ProblemList, SourceRows
@@ -207,6 +208,9 @@ def _box_columns(table: CsvTable, has_yaw: bool, problems: ProblemList) -> dict[
     given = table.numbers((_YAW,) if has_yaw else _QUATERNION, problems)
     visibility = table.whole("visibility", problems, default="0")
     points = table.whole("lidar_points", problems, default="-1")
+    if has_yaw and len(problems) == before:
+        for row, problem in yaw_problems(given[:, 0]):
+            table.report(row, problem, problems)
     rotation = yaw_rotations(given[:, 0]) if has_yaw else given
     if len(problems) == before:
         for row, problem in box_problems(center, size, rotation):
