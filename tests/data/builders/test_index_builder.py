@@ -212,6 +212,20 @@ def test_a_wrong_value_is_refused_at_the_call(builder, scene, name):
     assert len(scene.boxes) == 0
 
 
+def test_moments_without_boxes_are_checked_like_those_with_boxes(builder, scene):
+    scene.add_boxes(START)
+    with pytest.raises(
+        DataError, match=rf"at {START}: the moment has nothing at {START}, but the "
+    ):
+        scene.add_boxes(START)
+    with pytest.raises(DataError, match=r"box 0 has a box at \d+, but the moment has nothing at "):
+        _boxes(scene)
+    assert builder.check() == []
+    scene.add_boxes(START + 2_000_001)
+    (problem,) = builder.check()
+    assert f"the moment is at {START + 2_000_001}, more than 1 s from every image" in problem
+
+
 def test_the_recording_as_a_whole_is_checked_when_it_is_written(builder, scene, tmp_path):
     """Cameras in another order of quaternions, a lens, and an ego on its side."""
     out = tmp_path / "index.arrow"

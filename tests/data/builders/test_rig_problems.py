@@ -173,6 +173,18 @@ PROBLEMS = {
     "boxes of another time": (_rows("boxes.csv", BOXES, [
         [START - 1_000_001, *box_rows()[0][1:]]]), [
         rf"boxes\.csv: line 2 is at {START - 1_000_001}, more than 1 s from every image of scene"]),
+    "an empty moment of another time": (_rows("boxes.csv", BOXES, [
+        *box_rows(), [LATE + 1_000_001, *[""] * 9], [LATE + 2_000_000, *[""] * 9]]), [
+        rf"boxes\.csv: line 5 is at {LATE + 1_000_001}, more than 1 s from every .*\(2 such mom"]),
+    "only an empty moment of another time": (_rows("boxes.csv", BOXES, [[0, *[""] * 9]]), [
+        r"boxes\.csv: line 2 is at 0, more than 1 s from every image of scene"]),
+    "an empty moment twice": (_rows("boxes.csv", BOXES, [[START, *[""] * 9]] * 2), [
+        rf"boxes\.csv: line 3 has nothing at {START}, but line 2 has nothing at that time; give"]),
+    "an empty moment with a box": (_rows("boxes.csv", BOXES, [
+        *box_rows(), [START, *[""] * 9]]), [
+        rf"boxes\.csv: line 2 has a box at {START}, but line 5 has nothing at that time"]),
+    "an empty moment without a number": (_rows("boxes.csv", BOXES, [["1.5", *[""] * 9]]), [
+        r"boxes\.csv: line 2 has the timestamp '1\.5', not a whole number"]),
     "an unlisted file": (lambda rig: write_rows(rig / "monday" / "front" / "timestamps.csv", [
         ["file", "timestamp"], ["a.png", START], *([f"{START + k * STEP}.png", START + k * STEP]
         for k in range(4))]), [

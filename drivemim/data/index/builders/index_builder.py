@@ -231,7 +231,7 @@ def _checks(builder: IndexBuilder) -> Iterator[Callable[[], None]]:
         yield partial(check, builder)
     names = recorded_cameras(builder.scenes)
     for scene in builder.scenes:
-        if scene.boxes.times and any(scene.frames.values()):
+        if scene.boxes.moments and any(scene.frames.values()):
             part = scene_frames(scene, names)
             yield partial(check_moments_near_images, scene, part, LARGEST_OFFSET)
 

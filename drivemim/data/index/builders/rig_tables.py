@@ -185,12 +185,15 @@ def read_boxes(path: Path, problems: ProblemList) -> Iterator[dict[str, Any]]:
         )
     others = [name for name in table.columns if name != _TIME]
     full = [any(table.columns[name][row] for name in others) for row in range(len(table))]
-    for time in table.take(np.flatnonzero(~np.array(full, bool)).tolist()).whole(_TIME, problems):
-        yield {_TIME: int(time)}
+    empty = table.take(np.flatnonzero(~np.array(full, bool)).tolist())
+    empty_times = empty.whole(_TIME, problems)
     boxes = table.take(np.flatnonzero(full).tolist())
     columns = _box_columns(boxes, has_yaw, problems)
     if len(problems) > before:
         return
+    nothing: dict[str, Any] = {"tracks": [], "categories": [], "visibility": []}
+    for row, time in enumerate(empty_times):
+        yield {_TIME: int(time), **nothing, "rows": empty.rows.take(np.array([row]))}
     times = columns.pop("time")
     for time in np.unique(times):
         own = np.flatnonzero(times == time)
