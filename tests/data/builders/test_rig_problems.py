@@ -135,7 +135,12 @@ PROBLEMS = {
     "millimetres per second": (_rows("poses.csv", POSES, [
         [row[0], 1000 * row[1], *row[2:]] for row in pose_rows()]), [
         r"poses\.csv: the ego moves 1e\+04 m/s \(median\)"]),
-    "x, y, z, w": (_rows("poses.csv", POSES, [[*row[:4], 0, 0, 0, 1] for row in pose_rows()]), []),
+    "x, y, z, w": (_rows("poses.csv", POSES, [[*row[:4], 0, 0, 0, 1] for row in pose_rows()]), [
+        r"poses\.csv: the ego drives backwards in the whole recording; .* write w first"]),
+    "x, y, z, w of a curve": (_rows("poses.csv", POSES, [
+        [*row[:4], 0, 0, np.sin(half), np.cos(half)]
+        for row, half in zip(pose_rows(), (0.1, 0.2), strict=True)]), [
+        r"poses\.csv: rotation .* of line 3 turns the z axis .* by 17 degrees .* write w first"]),
     "a world with y down": (_rows("poses.csv", POSES, [
         [*row[:4], np.sqrt(0.5), np.sqrt(0.5), 0, 0] for row in pose_rows()]), [
         r"poses\.csv: rotation .* of line 2 turns the z axis .* a frame with z up"]),
