@@ -22,7 +22,7 @@ RECORDED = ("rig", "custom")
 LONGEST_STILL = 500_000
 """Microseconds before its first annotation at which an object counts as there, standing still: the
 time between nuScenes' samples."""
-_LONGEST_LINK = 1_500_000
+LONGEST_LINK = 1_500_000
 """Maximum microseconds between two boxes that keyframes are interpolated between, as for sweeps."""
 _BEYOND = 0.5
 """Limit of extrapolation in keyframes, as a fraction of the time between two samples. Images at the
@@ -173,13 +173,13 @@ def _links_around(index: FrameIndex, box: Ints, time: Ints) -> tuple[Ints, Ints]
 
     Returns:
         (M,) rows of the earlier and the later box; one of them is -1 if the track has no box in the
-        samples before and after, or these are more than ``_LONGEST_LINK`` away.
+        samples before and after, or these are more than ``LONGEST_LINK`` away.
     """
     moment_B = index.samples.timestamp
     own = moment_B[index.boxes.sample[box]]
     before, after = index.boxes.previous[box], _next_boxes(index, box)
     before, after = (
-        np.where(np.abs(moment_B[index.boxes.sample[each]] - own) <= _LONGEST_LINK, each, -1)
+        np.where(np.abs(moment_B[index.boxes.sample[each]] - own) <= LONGEST_LINK, each, -1)
         for each in (before, after)
     )
     backward = (before >= 0) & ((time < own) | (after < 0))

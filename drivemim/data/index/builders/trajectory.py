@@ -15,7 +15,7 @@ LONGEST_BEYOND = 50_000
 """Maximum microseconds before the first and after the last pose."""
 LONGEST_POSE_GAP = 1_500_000
 """Maximum microseconds between two poses that are interpolated."""
-_BASELINE = 100_000
+BASELINE = 100_000
 """Fewest microseconds between the two poses from which the motion beyond the ends is taken."""
 _UNITS = (1e3, 1e6, 1e9)
 """Factors between the units of two clocks."""
@@ -118,7 +118,7 @@ class Trajectory:
     def _continued(self, end: int, times_B: Ints) -> Floats:
         """Return the poses (B, 7) at times beyond the pose ``end``, the first or the last."""
         away_P = np.abs(self.times_P - self.times_P[end])
-        enough = np.flatnonzero(away_P >= _BASELINE)
+        enough = np.flatnonzero(away_P >= BASELINE)
         other = int(enough[away_P[enough].argmin()] if len(enough) else away_P.argmax())
         pair, reach = sorted((end, other)), away_P[other]
         times_B = np.clip(times_B, self.times_P[end] - reach, self.times_P[end] + reach)
