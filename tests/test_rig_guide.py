@@ -98,10 +98,14 @@ def test_its_files_are_a_rig(guide, tmp_path, capsys):
 
 
 def test_its_limits_are_those_of_the_code(guide):
+    from drivemim.data.boxes.ground_truth import LONGEST_LINK, LONGEST_STILL
     from drivemim.data.index.builders.scene_samples import LARGEST_LAG, LONGEST_STRETCH
-    from drivemim.data.index.builders.trajectory import LONGEST_BEYOND, LONGEST_POSE_GAP
+    from drivemim.data.index.builders.trajectory import BASELINE, LONGEST_BEYOND, LONGEST_POSE_GAP
 
     assert f"more than {LONGEST_BEYOND / 1e6:g} s before" in guide
     assert f"two poses more than {LONGEST_POSE_GAP / 1e6:g} s apart" in guide
     assert f"at most {LARGEST_LAG / 1e6:g} s away" in guide
     assert f"at most {LONGEST_STRETCH / 1e6:g} s apart" in guide
+    assert f"and within {LONGEST_LINK / 1e6:g} s stays" in guide
+    assert f"less than {LONGEST_STILL / 1e6:g} s before it" in guide
+    assert f"mean motion of the nearest {BASELINE / 1e6:g} s" in guide

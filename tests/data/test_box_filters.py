@@ -17,6 +17,8 @@ def boxes_of(**columns):
         frame=np.zeros(count, np.int64),
         box=np.arange(count),
         boxes=np.array([[0, 0, 10, 20], [0, 0, 30, 30], [5, 5, 65, 45]], float),
+        center=np.full((count, 3), np.nan),
+        rotation=np.full((count, 4), np.nan),
         label=np.zeros(count, np.int64),
         track=np.arange(count),
         depth=np.full(count, np.inf),

@@ -17,6 +17,16 @@ from drivemim.geometry.poses import invert_pose, slerp, transform_points
 
 _CHUNK = 2048
 """Number of frames projected at a time; limits the memory for a whole data set."""
+RECORDED = ("rig", "custom")
+"""Sources whose keyframes are images near an annotated moment; see ``IndexInfo``."""
+LONGEST_STILL = 500_000
+"""Microseconds before its first annotation at which an object counts as there, standing still: the
+time between nuScenes' samples."""
+LONGEST_LINK = 1_500_000
+"""Maximum microseconds between two boxes that keyframes are interpolated between, as for sweeps."""
+_BEYOND = 0.5
+"""Limit of extrapolation in keyframes, as a fraction of the time between two samples. Images at the
+rate of the annotated moments are at most half of it away from theirs."""
 MOVING_SPEED = 0.5
 """Metres per second; an object without an attribute counts as moving above this speed."""
 _MOVING = (".moving",)
@@ -32,6 +42,8 @@ class FrameBoxes:
         frame: (M,) position among the requested frames.
         box: (M,) row in ``index.boxes``.
         boxes: (M, 4) x1 y1 x2 y2 pixels of the stored image, clipped to it.
+        center: (M, 3) metres, global frame, at the frame's time; NaN for boxes drawn in the image.
+        rotation: (M, 4) quaternion w x y z, global frame; NaN likewise.
         label: (M,) position in ``classes``, -1 for categories without a class.
         track: (M,) row in ``index.tracks``.
         depth: (M,) metres to the box's centre along the camera's z axis; inf if unknown.
@@ -49,6 +61,8 @@ class FrameBoxes:
     frame: Ints
     box: Ints
     boxes: Floats
+    center: Floats
+    rotation: Floats
     label: Ints
     track: Ints
     depth: Floats
@@ -85,7 +99,13 @@ def interpolate_boxes(index: FrameIndex, rows: Ints) -> InterpolatedBoxes:
     """Return the annotations of frames, interpolated for sweeps like in the devkit's ``get_boxes``.
 
     A sweep has the boxes of the sample it belongs to. If the previous sample also has a box of the
-    track, the two are interpolated.
+    track, the two are interpolated. Keyframes of tables have their annotations unchanged.
+
+    Recordings (``RECORDED``) differ from tables in two ways, because their annotated moments may be
+    0.1 s away from a keyframe and 1.5 s apart. Boxes of keyframes are at the image's time as well:
+    interpolated to the sample on its other side, or continued from that on the same side. Sweeps do
+    not have the objects that only the following sample has, if it is more than ``LONGEST_STILL``
+    later.
 
     Args:
         index: the data set.
@@ -93,24 +113,90 @@ def interpolate_boxes(index: FrameIndex, rows: Ints) -> InterpolatedBoxes:
     """
     samples, boxes = index.samples, index.boxes
     sample = index.frames.sample[rows].astype(np.int64)
+    time, keyframe = index.frames.timestamp[rows], index.frames.keyframe[rows]
+    is_recorded = index.info.source in RECORDED
     frame, box = _expand(samples.first_box[sample], samples.box_count[sample])
-    center, rotation = boxes.center[box], boxes.rotation[box]
-    if index.frames.keyframe[rows].all():
-        return InterpolatedBoxes(frame, box, center, rotation)
+    if is_recorded:
+        late = samples.timestamp[sample] - time > LONGEST_STILL
+        kept = ~((late & ~keyframe)[frame] & (boxes.previous[box] < 0))
+        frame, box = frame[kept], box[kept]
+    found = InterpolatedBoxes(frame, box, boxes.center[box], boxes.rotation[box])
+    if not keyframe.all():
+        between = np.flatnonzero(~keyframe[frame] & (boxes.previous[box] >= 0))
+        links = (boxes.previous[box[between]], box[between])
+        # Timestamps can lie outside the two samples; the devkit also clips them.
+        _put(index, found, between, links, time[frame[between]], beyond=0)
+    if is_recorded and keyframe.any():
+        off = np.flatnonzero(keyframe[frame] & (time != samples.timestamp[sample])[frame])
+        start, end = _links_around(index, box[off], time[frame[off]])
+        known = (start >= 0) & (end >= 0)
+        off, links = off[known], (start[known], end[known])
+        _put(index, found, off, links, time[frame[off]], beyond=_BEYOND)
+    return found
 
-    between = np.flatnonzero(~index.frames.keyframe[rows][frame] & (boxes.previous[box] >= 0))
-    if len(between) == 0:
-        return InterpolatedBoxes(frame, box, center, rotation)
-    now = sample[frame[between]]
-    start, end = samples.timestamp[samples.previous[now]], samples.timestamp[now]
-    time = index.frames.timestamp[rows][frame[between]]
-    # Timestamps can lie outside the two samples; the devkit also clips them.
-    amount = np.clip((time - start) / (end - start), 0, 1)
-    before = boxes.previous[box[between]]
-    old = boxes.center[before]
-    center[between] = old + amount[:, None] * (center[between] - old)
-    rotation[between] = slerp(boxes.rotation[before], rotation[between], amount)
-    return InterpolatedBoxes(frame, box, center, rotation)
+
+def _put(
+    index: FrameIndex,
+    found: InterpolatedBoxes,
+    places: Ints,
+    links: tuple[Ints, Ints],
+    time: Ints,
+    beyond: float,
+) -> None:
+    """Move boxes to where their tracks are at a time.
+
+    Args:
+        index: the data set.
+        found: the boxes; changed in place.
+        places: (P,) the boxes to move.
+        links: (P,) rows of ``index.boxes``: an earlier and a later box of each track.
+        time: (P,) microseconds.
+        beyond: limit of extrapolation, as a fraction of the time between the two boxes.
+    """
+    if len(places) == 0:
+        return
+    boxes, (old, new) = index.boxes, links
+    start, end = (index.samples.timestamp[boxes.sample[each]] for each in links)
+    amount = np.clip((time - start) / (end - start), -beyond, 1 + beyond)
+    center = boxes.center[old]
+    found.center[places] = center + amount[:, None] * (boxes.center[new] - center)
+    found.rotation[places] = slerp(boxes.rotation[old], boxes.rotation[new], amount)
+
+
+def _links_around(index: FrameIndex, box: Ints, time: Ints) -> tuple[Ints, Ints]:
+    """Return two boxes of each box's track, of which it is one: those around a time, if possible.
+
+    Args:
+        index: the data set.
+        box: (M,) rows of ``index.boxes``.
+        time: (M,) microseconds.
+
+    Returns:
+        (M,) rows of the earlier and the later box; one of them is -1 if the track has no box in the
+        samples before and after, or these are more than ``LONGEST_LINK`` away.
+    """
+    moment_B = index.samples.timestamp
+    own = moment_B[index.boxes.sample[box]]
+    before, after = index.boxes.previous[box], _next_boxes(index, box)
+    before, after = (
+        np.where(np.abs(moment_B[index.boxes.sample[each]] - own) <= LONGEST_LINK, each, -1)
+        for each in (before, after)
+    )
+    backward = (before >= 0) & ((time < own) | (after < 0))
+    return np.where(backward, before, box), np.where(backward, box, after)
+
+
+def _next_boxes(index: FrameIndex, box: Ints) -> Ints:
+    """Return the row of each box's track in the next sample, -1 for none."""
+    samples, boxes = index.samples, index.boxes
+    following = np.unique(samples.next[boxes.sample[box]])
+    following = following[following >= 0]
+    _, later = _expand(samples.first_box[following], samples.box_count[following])
+    later = later[np.argsort(boxes.previous[later], kind="stable")]
+    if len(later) == 0:
+        return np.full(len(box), -1, np.int64)
+    place = np.minimum(np.searchsorted(boxes.previous[later], box), len(later) - 1)
+    return np.where(boxes.previous[later[place]] == box, later[place], -1)
 
 
 def frame_boxes(
@@ -164,6 +250,8 @@ def _boxes_of_chunk(
         frame=frame,
         box=box,
         boxes=seen.boxes_M4[keep],
+        center=found.center[keep],
+        rotation=found.rotation[keep],
         label=label[keep],
         track=index.boxes.track[box].astype(np.int64),
         depth=seen.depth_M[keep],

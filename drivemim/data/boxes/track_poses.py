@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
+from drivemim.data.boxes.ground_truth import LONGEST_STILL, RECORDED
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.geometry.poses import invert_pose, pose_from_vector, pose_matrix, slerp
 from drivemim.masking.leakage import TrackBoxes
@@ -21,7 +22,8 @@ def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:
     Boxes are interpolated between the samples before and after the frame. Unlike in the ground
     truth of ``frame_boxes``, this includes keyframes: the camera is up to 50 ms off the annotated
     time, which is half a metre at 10 m/s. A track that only one of the two samples has keeps its
-    pose from that sample.
+    pose from that sample. In recordings (``RECORDED``), it is absent from frames more than
+    ``LONGEST_STILL`` away from that sample.
 
     Args:
         index: the data set.
@@ -51,6 +53,10 @@ def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:
     start_V, end_V = samples.timestamp[before_V], samples.timestamp[after_V]
     amount_V = (frames.timestamp[rows_V] - start_V) / np.maximum(end_V - start_V, 1)
     amount_V1 = np.clip(amount_V, -_BEYOND, 1 + _BEYOND)[:, None]
+    if index.info.source in RECORDED:
+        time_V = frames.timestamp[rows_V]
+        old_VK[(new_VK < 0) & (np.abs(time_V - start_V) > LONGEST_STILL)[:, None]] = -1
+        new_VK[(old_VK < 0) & (np.abs(time_V - end_V) > LONGEST_STILL)[:, None]] = -1
     old_VK, new_VK = np.where(old_VK < 0, new_VK, old_VK), np.where(new_VK < 0, old_VK, new_VK)
     present_VK = old_VK >= 0
     old, new = np.maximum(old_VK, 0)[present_VK], np.maximum(new_VK, 0)[present_VK]

@@ -164,9 +164,9 @@ class FrameDetection3D(FrameDetection):
         instances = self._describe(found)
         boxes = self.index.boxes
         seen = boxes_to_camera(
-            boxes.center[found.box],
+            found.center,
             boxes.size[found.box],
-            boxes.rotation[found.box],
+            found.rotation,
             boxes.velocity[found.box],
             self.index.camera_to_global(row),
         )

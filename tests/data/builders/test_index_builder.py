@@ -174,6 +174,7 @@ CALLS = {
     "a box of two axes": (lambda b, s: _boxes(s, centers=[[1, 2]]), r"centers \(1, 2\), sizes"),
     "no rotation": (lambda b, s: _boxes(s, rotations=[[1, 1, 0, 0]]),
                     "box 0 has the quaternion .* of length 1.41, not 1"),
+    "degrees": (lambda b, s: _boxes(s, rotations=[90.0]), "box 0 has the yaw 90; write radians"),
     "a box that is nowhere": (lambda b, s: _boxes(s, centers=[[np.nan, 0, 0]]),
                               "box 0 has the centre"),
     "visibility in percent": (lambda b, s: _boxes(s, visibility=[80]),
@@ -209,6 +210,20 @@ def test_a_wrong_value_is_refused_at_the_call(builder, scene, name):
     # Nothing of it stays.
     assert len(scene.frames["front"]) == 3
     assert len(scene.boxes) == 0
+
+
+def test_moments_without_boxes_are_checked_like_those_with_boxes(builder, scene):
+    scene.add_boxes(START)
+    with pytest.raises(
+        DataError, match=rf"at {START}: the moment has nothing at {START}, but the "
+    ):
+        scene.add_boxes(START)
+    with pytest.raises(DataError, match=r"box 0 has a box at \d+, but the moment has nothing at "):
+        _boxes(scene)
+    assert builder.check() == []
+    scene.add_boxes(START + 2_000_001)
+    (problem,) = builder.check()
+    assert f"the moment is at {START + 2_000_001}, more than 1 s from every image" in problem
 
 
 def test_the_recording_as_a_whole_is_checked_when_it_is_written(builder, scene, tmp_path):

@@ -135,7 +135,12 @@ PROBLEMS = {
     "millimetres per second": (_rows("poses.csv", POSES, [
         [row[0], 1000 * row[1], *row[2:]] for row in pose_rows()]), [
         r"poses\.csv: the ego moves 1e\+04 m/s \(median\)"]),
-    "x, y, z, w": (_rows("poses.csv", POSES, [[*row[:4], 0, 0, 0, 1] for row in pose_rows()]), []),
+    "x, y, z, w": (_rows("poses.csv", POSES, [[*row[:4], 0, 0, 0, 1] for row in pose_rows()]), [
+        r"poses\.csv: the ego drives backwards in the whole recording; .* write w first"]),
+    "x, y, z, w of a curve": (_rows("poses.csv", POSES, [
+        [*row[:4], 0, 0, np.sin(half), np.cos(half)]
+        for row, half in zip(pose_rows(), (0.1, 0.2), strict=True)]), [
+        r"poses\.csv: rotation .* of line 3 turns the z axis .* by 17 degrees .* write w first"]),
     "a world with y down": (_rows("poses.csv", POSES, [
         [*row[:4], np.sqrt(0.5), np.sqrt(0.5), 0, 0] for row in pose_rows()]), [
         r"poses\.csv: rotation .* of line 2 turns the z axis .* a frame with z up"]),
@@ -147,6 +152,9 @@ PROBLEMS = {
         r"is in a gap of 1\.500 s between line 2 and line 3 of .*poses\.csv"]),
     "no box": (_rows("boxes.csv", BOXES, [[*box_rows()[0][:6], 2, 0, 1.5, 0]]), [
         r"boxes\.csv: line 2 has the size \[2\.0, 0\.0, 1\.5\]; write width, length, height"]),
+    "degrees": (_rows("boxes.csv", BOXES, [
+        box_rows()[0], [*box_rows()[1][:-1], -90], [*box_rows()[2][:-1], 6.2832]]), [
+        r"boxes\.csv: line 3 has the yaw -90; write radians from -2 pi to 2 pi, not degrees"]),
     "two rotations": (_rows("boxes.csv", [*BOXES, "qw", "qx", "qy", "qz"], []), [
         r"boxes\.csv has both yaw and qw,qx,qy,qz"]),
     "no rotation of boxes": (_rows("boxes.csv", BOXES[:-1], []), [
@@ -170,6 +178,18 @@ PROBLEMS = {
     "boxes of another time": (_rows("boxes.csv", BOXES, [
         [START - 1_000_001, *box_rows()[0][1:]]]), [
         rf"boxes\.csv: line 2 is at {START - 1_000_001}, more than 1 s from every image of scene"]),
+    "an empty moment of another time": (_rows("boxes.csv", BOXES, [
+        *box_rows(), [LATE + 1_000_001, *[""] * 9], [LATE + 2_000_000, *[""] * 9]]), [
+        rf"boxes\.csv: line 5 is at {LATE + 1_000_001}, more than 1 s from every .*\(2 such mom"]),
+    "only an empty moment of another time": (_rows("boxes.csv", BOXES, [[0, *[""] * 9]]), [
+        r"boxes\.csv: line 2 is at 0, more than 1 s from every image of scene"]),
+    "an empty moment twice": (_rows("boxes.csv", BOXES, [[START, *[""] * 9]] * 2), [
+        rf"boxes\.csv: line 3 has nothing at {START}, but line 2 has nothing at that time; give"]),
+    "an empty moment with a box": (_rows("boxes.csv", BOXES, [
+        *box_rows(), [START, *[""] * 9]]), [
+        rf"boxes\.csv: line 2 has a box at {START}, but line 5 has nothing at that time"]),
+    "an empty moment without a number": (_rows("boxes.csv", BOXES, [["1.5", *[""] * 9]]), [
+        r"boxes\.csv: line 2 has the timestamp '1\.5', not a whole number"]),
     "an unlisted file": (lambda rig: write_rows(rig / "monday" / "front" / "timestamps.csv", [
         ["file", "timestamp"], ["a.png", START], *([f"{START + k * STEP}.png", START + k * STEP]
         for k in range(4))]), [

@@ -67,6 +67,17 @@ def test_a_scene_without_boxes_has_a_sample_for_each_step():
     assert all(listed)
 
 
+def test_no_group_has_images_on_both_sides_of_a_moment():
+    """Two cameras at 2 Hz are 130 ms away from it, on its two sides; a third has its keyframe."""
+    frames = [(0, 900), (0, 1400), (1, 1160), (1, 1660), (2, 1050)]
+    times, sample, annotated, _ = _assign(frames, [1030])
+    assert annotated == [False, False, False, False, True]
+    assert times == [900, 1030, 1160, 1660]
+    assert sample == [0, 2, 2, 3, 1]
+    # Without the moment they are one step.
+    assert _assign(frames, [])[:2] == ([900, 1400], [0, 1, 0, 1, 0])
+
+
 def test_a_fast_and_a_slow_camera():
     frames = [(0, 33 * t) for t in range(6)] + [(1, 0), (1, 100)]
     times, sample, _, _ = _assign(frames, [])
@@ -103,6 +114,13 @@ def test_every_image_has_a_sample_and_no_camera_two_in_one(frames, moments):
         if is_in
     ]  # fmt: skip
     assert len(set(in_samples)) == len(in_samples)
+    # No sample has images on both sides of an annotated moment, except for its own keyframes.
+    for moment in moments:
+        early = [s for s, (_, t), key in zip(sample, frames, annotated, strict=True)
+                 if t < moment and not key]  # fmt: skip
+        late = [s for s, (_, t), key in zip(sample, frames, annotated, strict=True)
+                if t > moment and not key]  # fmt: skip
+        assert not set(early) & set(late)
     for each, (_, time), key in zip(sample, frames, annotated, strict=True):
         if key:
             assert times[each] in moments

@@ -231,7 +231,7 @@ def _checks(builder: IndexBuilder) -> Iterator[Callable[[], None]]:
         yield partial(check, builder)
     names = recorded_cameras(builder.scenes)
     for scene in builder.scenes:
-        if scene.boxes.times and any(scene.frames.values()):
+        if scene.boxes.moments and any(scene.frames.values()):
             part = scene_frames(scene, names)
             yield partial(check_moments_near_images, scene, part, LARGEST_OFFSET)
 
@@ -310,8 +310,24 @@ def _check_ego_poses(builder: IndexBuilder) -> None:
     )
     poses = [*(part.poses_P7 for part in parts), *(pose[None] for _, pose in given)]
     plausibility.check_upright_rotations(rows, np.concatenate(poses)[:, 3:])
-    for part in parts:
-        plausibility.warn_of_sideways_motion(part.rows.file(0), part.times_P, part.poses_P7)
+    plausibility.check_direction_of_motion(
+        [(part.rows.file(0), part.times_P, part.poses_P7) for part in parts]
+        + [drive for scene in builder.scenes if (drive := _given_poses(scene))]
+    )
+
+
+def _given_poses(scene: RecordedScene) -> plausibility.Drive | None:
+    """Return the poses that were given with images and sweeps, in the order of time."""
+    files = [file for own in (*scene.frames.values(), scene.sweeps) for file in own]
+    poses = {file.time: file.pose for file in files if file.pose is not None}
+    if not poses:
+        return None
+    times = sorted(poses)
+    return (
+        f"scene {scene.name!r}",
+        np.array(times, np.int64),
+        np.array([poses[time] for time in times]),
+    )
 
 
 def _check_boxes(builder: IndexBuilder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,16 @@ _WIDE = 1.3
 """Width over length of vehicles above which the two are probably swapped."""
 _LOWEST = 0.3
 """Height in metres above the ground of a camera that is mounted low."""
-_STEP, _ENOUGH_STEPS = 500_000, 4
-"""Microseconds between poses that are compared with the direction of motion, and their number."""
-_DRIVING, _SIDEWAYS = 2.0, 45.0
-"""Speed in m/s above which an ego drives, and angle in degrees that is not along its x axis."""
+_STEP, _ENOUGH_METRES = 500_000, 5.0
+"""Microseconds between poses that are compared with the direction of motion, and the distance over
+which they are evidence."""
+_DRIVING, _SIDEWAYS, _BACKWARDS = 2.0, 45.0, 120.0
+"""Speed in m/s above which an ego drives, and angles in degrees to its x axis."""
+_TILTED, _AS_LEVEL = 5.0, 2.0
+"""Degrees by which x, y, z, w levels rows more, on average, than any slope could, and by which it
+may level them less if the motion speaks for it."""
+Drive = tuple[str, Ints, Floats]
+"""Source, times (P,) in microseconds, ascending, and ego poses (P, 7) of a scene."""
 _VEHICLES = frozenset({"vehicle", "car", "truck", "bus"})
 _FORMAT = "rotations are w, x, y, z"
 _LEVELLER = 15.0
@@ -154,6 +161,10 @@ def _have_mounts_apart(rotation_R4: Floats) -> bool:
 def check_upright_rotations(rows: SourceRows, rotation_R4: Floats, enough: int = 1) -> None:
     """Refuse rotations that tilt the z axis in most rows, or that are upright only as x, y, z, w.
 
+    A heading that is written as x, y, z, w tilts the z axis by its angle. Rows that are clearly
+    more level on average if they are read so are refused, too: an upright ego or box would have to
+    roll by that angle, and head along the world's -x axis, in all rows.
+
     A few turned rows give a warning, and so do fewer rows than ``enough``: an object may lie on its
     side.
 
@@ -165,23 +176,32 @@ def check_upright_rotations(rows: SourceRows, rotation_R4: Floats, enough: int =
     Raises:
         DataError: naming the first row that is turned, its rotation and the fix.
     """
-    up = _up(rotation_R4)
-    turned = up < _UPRIGHT
-    if not turned.any():
+    if len(rotation_R4) == 0:
         return
-    row = int(np.flatnonzero(turned)[0])
+    up, other = _up(rotation_R4), _up(_from_xyzw(rotation_R4))
+    tilt, other_tilt = (float(_degrees_from_cosine(each).mean()) for each in (up, other))
+    turned = up < _UPRIGHT
+    is_level = (other >= _UPRIGHT).mean() >= _ALL
+    is_xyzw = is_level and (turned.mean() > 1 - _MOST or tilt > other_tilt + _TILTED)
+    is_xyzw &= len(up) >= enough
+    if not (turned.any() or is_xyzw):
+        return
+    row = int(np.flatnonzero(turned)[0] if turned.any() else up.argmin())
+    extent = (
+        f"more than 45 degrees ({np.count_nonzero(turned)} of {len(up)} rows)"
+        if turned.any()
+        else f"{tilt:.0f} degrees (mean of {len(up)} rows)"
+    )
     found = (
         f"{rows.file(row)}: rotation {rotation_R4[row].tolist()} of {rows.name(row)} turns the z "
-        f"axis away from up by more than 45 degrees ({np.count_nonzero(turned)} of {len(up)} rows)"
+        f"axis away from up by {extent}"
     )
-    if len(up) >= enough:
-        is_xyzw = (_up(_from_xyzw(rotation_R4)) >= _UPRIGHT).mean() >= _ALL
-        if turned.mean() > 1 - _MOST and is_xyzw:
-            raise DataError(
-                f"{found}; read as x, y, z, w it stays upright, but {_FORMAT}: write w first"
-            )
-        if np.median(up) < _UPRIGHT:
-            raise DataError(f"{found}; write rotations to a frame with z up, as w, x, y, z")
+    if is_xyzw:
+        raise DataError(
+            f"{found}; read as x, y, z, w it stays upright, but {_FORMAT}: write w first"
+        )
+    if len(up) >= enough and np.median(up) < _UPRIGHT:
+        raise DataError(f"{found}; write rotations to a frame with z up, as w, x, y, z")
     _log.warning(
         "%s. Unless they lie so, write rotations to a frame with z up, as w, x, y, z", found
     )
@@ -206,35 +226,83 @@ def warn_of_low_cameras(rows: SourceRows, height_C: Floats) -> None:
         )
 
 
-def warn_of_sideways_motion(source: str, times_P: Ints, poses_P7: Floats) -> None:
-    """Warn if the ego does not drive along its x axis: axes may be others, or poses inverse.
+def check_direction_of_motion(drives: Sequence[Drive]) -> None:
+    """Check that egos drive along their x axes; refuse headings that are written as x, y, z, w.
+
+    A heading near 0 that is written so reads as one near 180 degrees, of an ego that is upright and
+    drives backwards. It is refused if the whole recording drives backwards as written and ahead as
+    x, y, z, w, and is about as level so. An ego that reverses has the same numbers only if it heads
+    exactly along the world's -x axis all the time.
+
+    Scenes that move in another direction give a warning: the ego may reverse, its axes may be
+    others, or its poses inverse.
 
     Args:
-        source: what has the poses.
+        drives: the ego poses of each scene.
+
+    Raises:
+        DataError: naming the first source, and the fix.
+    """
+    steps = [_driving_steps(times, poses) for _, times, poses in drives]
+    if not steps:
+        return
+    moved_D2, rotation_D4 = (np.concatenate(each) for each in zip(*steps, strict=True))
+    if _is_driven_as_xyzw(moved_D2, rotation_D4):
+        raise DataError(
+            f"{drives[0][0]}: the ego drives backwards in the whole recording; with its rotations "
+            f"read as x, y, z, w it drives ahead, but {_FORMAT}: write w first (if it does nothing "
+            "but reverse, turn the world's axes by 90 degrees, which tells the two apart)"
+        )
+    for (source, _, _), (moved, rotation) in zip(drives, steps, strict=True):
+        if np.linalg.norm(moved, axis=1).sum() < _ENOUGH_METRES:
+            continue
+        angle = float(np.median(_from_ahead(moved, rotation)))
+        if angle > _SIDEWAYS:
+            _log.warning(
+                "%s: the ego moves %.0f degrees (median) away from its x axis. Unless it drives "
+                "so, write poses from the ego (x ahead, y left, z up) to the world, rotations as "
+                "w, x, y, z; camera poses must refer to the same ego axes",
+                source,
+                angle,
+            )
+
+
+def _is_driven_as_xyzw(moved_D2: Floats, rotation_D4: Floats) -> bool:
+    """Return whether an ego drives backwards, but ahead and as level as x, y, z, w."""
+    length_D = np.linalg.norm(moved_D2, axis=1)
+    if length_D.sum() < _ENOUGH_METRES:
+        return False
+    as_xyzw_D4 = _from_xyzw(rotation_D4)
+    backwards = _from_ahead(moved_D2, rotation_D4) > _BACKWARDS
+    ahead = _from_ahead(moved_D2, as_xyzw_D4) < _SIDEWAYS
+    tilt, other = (_degrees_from_cosine(_up(each)).mean() for each in (rotation_D4, as_xyzw_D4))
+    share = length_D[backwards & ahead].sum() / length_D.sum()
+    return bool(share >= _MOST and other <= tilt + _AS_LEVEL)
+
+
+def _driving_steps(times_P: Ints, poses_P7: Floats) -> tuple[Floats, Floats]:
+    """Return the steps in which an ego drives: (D, 2) metres on the ground, and (D, 4) rotations.
+
+    Args:
         times_P: microseconds, ascending.
         poses_P7: ego to world: translation in metres and quaternion w x y z.
     """
-    steps = np.arange(times_P[0], times_P[-1], _STEP)
-    chosen = np.unique(np.searchsorted(times_P, steps))
-    times, poses = times_P[chosen], poses_P7[chosen]
+    elapsed_P = times_P - times_P[0]
+    count = max(round(int(elapsed_P[-1]) / _STEP), 1)
+    wanted = np.linspace(0, int(elapsed_P[-1]), count + 1).astype(np.int64)
+    chosen = np.unique(np.searchsorted(elapsed_P, wanted))
+    seconds, poses = elapsed_P[chosen] / 1e6, poses_P7[chosen]
     moved = np.diff(poses[:, :2], axis=0)
-    driving = np.linalg.norm(moved, axis=1) > _DRIVING * np.diff(times) / 1e6
-    if np.count_nonzero(driving) < _ENOUGH_STEPS:
-        return
-    ahead = quaternion_to_matrix(poses[:-1, 3:])[driving, :2, 0]
-    moved = moved[driving]
-    turned = np.arctan2(
-        ahead[:, 0] * moved[:, 1] - ahead[:, 1] * moved[:, 0], (ahead * moved).sum(axis=1)
-    )
-    angle = float(np.degrees(np.median(np.abs(turned))))
-    if angle > _SIDEWAYS:
-        _log.warning(
-            "%s: the ego moves %.0f degrees (median) away from its x axis. Unless it drives so, "
-            "write poses from the ego (x ahead, y left, z up) to the world, rotations as w, x, y, "
-            "z; camera poses must refer to the same ego axes",
-            source,
-            angle,
-        )
+    driving = np.linalg.norm(moved, axis=1) > _DRIVING * np.diff(seconds)
+    return moved[driving], poses[:-1][driving, 3:]
+
+
+def _from_ahead(moved_D2: Floats, rotation_D4: Floats) -> Floats:
+    """Return the angle (D,) between the motion and the ego's x axis on the ground, degrees."""
+    ahead_D2 = quaternion_to_matrix(rotation_D4)[:, :2, 0]
+    across = ahead_D2[:, 0] * moved_D2[:, 1] - ahead_D2[:, 1] * moved_D2[:, 0]
+    angle: Floats = np.degrees(np.abs(np.arctan2(across, (ahead_D2 * moved_D2).sum(axis=1))))
+    return angle
 
 
 def warn_of_wide_vehicles(
@@ -287,6 +355,11 @@ def _up(rotation_R4: Floats) -> Floats:
     _, x, y, _ = rotation_R4.T
     cosine: Floats = 1 - 2 * (x * x + y * y) / np.square(rotation_R4).sum(axis=1)
     return cosine
+
+
+def _degrees_from_cosine(cosine_R: Floats) -> Floats:
+    angle: Floats = np.degrees(np.arccos(np.clip(cosine_R, -1, 1)))
+    return angle
 
 
 def _elevation(rotation_C4: Floats) -> Floats:

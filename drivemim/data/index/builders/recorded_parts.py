@@ -58,7 +58,8 @@ class RecordedBoxes:
     """Boxes of a scene, M so far, as columns.
 
     Attributes:
-        moments: the annotated moments, microseconds; also those without boxes.
+        moments: time of each annotated moment, microseconds, and the names of its rows; a moment
+            without boxes has one row.
         times: (M,) moment of each box.
         columns: ``tracks``, ``categories``, ``attributes``, ``visibility`` and ``lidar_points``.
         solids: (center, size, rotation) of each moment.
@@ -66,13 +67,14 @@ class RecordedBoxes:
     """
 
     def __init__(self) -> None:
-        self.moments: set[int] = set()
+        self.moments: dict[int, SourceRows] = {}
         self.times: list[int] = []
         self.columns: defaultdict[str, list[Any]] = defaultdict(list)
         self.solids: list[Solids] = []
         self.rows: list[SourceRows] = []
         self._categories: dict[str, str] = {}
         self._annotated: set[tuple[int, str]] = set()
+        self._empty: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.times)
@@ -85,7 +87,7 @@ class RecordedBoxes:
         solids: Solids,
         rows: SourceRows,
     ) -> None:
-        """Add the boxes of one moment, see ``RecordedScene.add_boxes``."""
+        """Add the boxes of one moment, or that it has none; see ``RecordedScene.add_boxes``."""
         count = len(solids[0])
         for column, values in {"tracks": tracks, **columns}.items():
             if len(values) != count:
@@ -94,7 +96,9 @@ class RecordedBoxes:
             raise DataError(f"{rows.file(row)}: {rows.name(row)} {problem}")
         self._categories |= dict(zip(tracks, columns["categories"], strict=True))
         self._annotated |= {(time, track) for track in tracks}
-        self.moments.add(time)
+        self.moments.setdefault(time, rows)
+        if count == 0:
+            self._empty.add(time)
         self.times += [time] * count
         for column, values in {"tracks": tracks, **columns}.items():
             self.columns[column] += values
@@ -108,9 +112,14 @@ class RecordedBoxes:
 
         Args:
             time: the moment.
-            tracks: the object of each box.
+            tracks: the object of each box; none for a moment without boxes, which is row 0.
             columns: at least ``categories`` and ``visibility``.
         """
+        if time in self.moments and (len(tracks) == 0 or time in self._empty):
+            other, here = self.moments[time].name(0), "a box" if len(tracks) else "nothing"
+            there = "nothing" if time in self._empty else "a box"
+            found = f"has {here} at {time}, but {other} has {there} at that time"
+            yield 0, f"{found}; give each moment once"
         seen: set[str] = set()
         for row, track in enumerate(tracks):
             category, visibility = columns["categories"][row], columns["visibility"][row]

@@ -241,11 +241,12 @@ class RecordedScene:
 
         Raises:
             DataError: if a value is none of that kind, numbers of values differ, an object occurs
-                twice at that time, or has two categories.
+                twice at that time or has two categories, or the moment was added without boxes.
         """
         time, count = int(timestamp), len(tracks)
         rows = rows or SourceRows(
-            f"boxes of scene {self.name!r} at {time}", lambda row: f"box {row}"
+            f"boxes of scene {self.name!r} at {time}",
+            lambda row: f"box {row}" if count else "the moment",
         )
         columns: dict[str, list[Any]] = {
             "categories": [str(each) for each in categories],

@@ -130,18 +130,18 @@ def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: in
         limit: maximum microseconds.
 
     Raises:
-        DataError: naming the first box at such a moment.
+        DataError: naming the first row of such a moment, a box or that there is none.
     """
-    times = np.sort(part.time)
-    moments = np.array(scene.boxes.times, np.int64)
+    times, moments = np.sort(part.time), np.array(list(scene.boxes.moments), np.int64)
+    rows = list(scene.boxes.moments.values())
     far = np.flatnonzero(nearest(times, moments, limit) < 0)
     if len(far):
-        row = int(far[0])
-        rows = box_rows(scene)
+        first = int(far[0])
         raise DataError(
-            f"{rows.file(row)}: {rows.name(row)} is at {moments[row]}, more than {limit / 1e6:g} s "
-            f"from every image of scene {scene.name!r}, which are from {times[0]} to {times[-1]} "
-            f"({len(far)} such boxes); use whole microseconds of one clock"
+            f"{rows[first].file(0)}: {rows[first].name(0)} is at {moments[first]}, more than "
+            f"{limit / 1e6:g} s from every image of scene {scene.name!r}, which are from "
+            f"{times[0]} to {times[-1]} ({len(far)} such moments); use whole microseconds of one "
+            "clock"
         )
     if not part.samples.annotated.any():
         off = np.abs(times[nearest(times, moments, limit)] - moments)
@@ -149,7 +149,7 @@ def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: in
             "%s: scene %r has no image within %g s of an annotated moment (the nearest is %.3f s "
             "away), so that no image of it counts as annotated. If the boxes belong to images, "
             "give them the timestamps of these",
-            box_rows(scene).file(0),
+            rows[0].file(0),
             scene.name,
             LARGEST_LAG / 1e6,
             off.min() / 1e6,
@@ -270,7 +270,10 @@ def _boxes(
     categories = sorted(set(columns["categories"]))
     attributes = sorted(set(columns["attributes"]) - {""})
     category = _positions(columns["categories"], categories)
-    keys = [f"{scenes[s].name}/{t}" for s, t in zip(scene, columns["tracks"], strict=True)]
+    keys = [
+        track_token(scenes[number].name, name)
+        for number, name in zip(scene, columns["tracks"], strict=True)
+    ]
     tokens = sorted(set(keys))
     track = _positions(keys, tokens)
     track_category = np.zeros(len(tokens), np.int64)
@@ -297,6 +300,14 @@ def _boxes(
     }
     names = {"categories": categories, "attributes": attributes}
     return boxes, {"token": tokens, "category": track_category}, names
+
+
+def track_token(scene: str, track: str) -> str:
+    """Return the token of a track, different for every pair of scene and track.
+
+    Both names may contain a slash; in the token, the last one is between the two.
+    """
+    return f"{scene}/{track.replace('%', '%25').replace('/', '%2F')}"
 
 
 def _numbers(parts: Sequence[Sequence[int]]) -> Ints:

@@ -23,6 +23,8 @@ _ROUNDING = 0.02
 """Largest deviation of a rotation from a unit quaternion or an orthonormal matrix: two decimals."""
 _FARTHEST_MOUNT = 50.0
 """Largest distance of a sensor from the ego's origin, metres."""
+_LARGEST_YAW = 2 * np.pi + 0.01
+"""Largest yaw in radians, rounded: converters may add half a turn to an angle of half a turn."""
 RowProblem = tuple[int, str]
 
 
@@ -191,7 +193,8 @@ def boxes_of(
     Args:
         centers: (M, 3) metres.
         sizes: (M, 3) width, length, height, metres.
-        rotations: (M,) yaw in radians about the z axis, (M, 4) quaternions w x y z, or (M, 3, 3).
+        rotations: (M,) yaw in radians about the z axis, -2 pi to 2 pi, (M, 4) quaternions w x y z,
+            or (M, 3, 3).
         rows: names of the boxes.
 
     Raises:
@@ -208,6 +211,8 @@ def boxes_of(
             f"{rows.file(0)}: centers {center.shape}, sizes {size.shape} and rotations "
             f"{given.shape} must be (M, 3), (M, 3), and (M,) yaws, (M, 4) or (M, 3, 3)"
         )
+    if given.ndim == 1:
+        _refuse_first(yaw_problems(given), rows)
     rotation = yaw_rotations(given) if given.ndim == 1 else rotations_of(given, rows)
     _refuse_first(box_problems(center, size, rotation), rows)
     return center, size, rotation
@@ -226,6 +231,17 @@ def moved_boxes(
     frame = pose_from_vector(frame_7)
     matrices = frame[:3, :3] @ quaternion_to_matrix(rotation)
     return transform_points(frame, center), size, matrix_to_quaternion(matrices)
+
+
+def yaw_problems(yaw_M: Floats) -> Iterator[RowProblem]:
+    """Yield the row and the problem of every yaw of more than a full turn: it is in degrees.
+
+    Args:
+        yaw_M: radians.
+    """
+    for row in np.flatnonzero(~(np.abs(yaw_M) <= _LARGEST_YAW)):
+        found = f"has the yaw {yaw_M[row]:g}"
+        yield int(row), f"{found}; write radians from -2 pi to 2 pi, not degrees"
 
 
 def yaw_rotations(yaw_M: Floats) -> Floats:

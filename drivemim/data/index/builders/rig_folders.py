@@ -329,12 +329,10 @@ def _add_sweeps(
 
 def _add_boxes(scene: RecordedScene, boxes: dict[str, Any], problems: ProblemList) -> None:
     """Add the boxes of a moment, or report the problems of all of them."""
-    wrong = []
-    if rows := boxes.get("rows"):
-        columns = {name: boxes[name] for name in ("categories", "visibility")}
-        wrong = list(scene.boxes.problems(boxes["timestamp"], boxes["tracks"], columns))
-        for row, problem in wrong:
-            problems.add(f"{rows.file(row)}: {rows.name(row)} {problem}")
+    rows, columns = boxes["rows"], {name: boxes[name] for name in ("categories", "visibility")}
+    wrong = list(scene.boxes.problems(boxes["timestamp"], boxes["tracks"], columns))
+    for row, problem in wrong:
+        problems.add(f"{rows.file(row)}: {rows.name(row)} {problem}")
     if not wrong:
         with problems.collect():
             scene.add_boxes(**boxes)

@@ -16,6 +16,7 @@ from drivemim.array_types import Floats, Ints
 from drivemim.data.index.builders.recorded_values import (
     box_problems,
     pose_problems,
+    yaw_problems,
     yaw_rotations,
 )
 from drivemim.data.index.builders.source_rows import ProblemList, SourceRows
@@ -184,12 +185,15 @@ def read_boxes(path: Path, problems: ProblemList) -> Iterator[dict[str, Any]]:
         )
     others = [name for name in table.columns if name != _TIME]
     full = [any(table.columns[name][row] for name in others) for row in range(len(table))]
-    for time in table.take(np.flatnonzero(~np.array(full, bool)).tolist()).whole(_TIME, problems):
-        yield {_TIME: int(time)}
+    empty = table.take(np.flatnonzero(~np.array(full, bool)).tolist())
+    empty_times = empty.whole(_TIME, problems)
     boxes = table.take(np.flatnonzero(full).tolist())
     columns = _box_columns(boxes, has_yaw, problems)
     if len(problems) > before:
         return
+    nothing: dict[str, Any] = {"tracks": [], "categories": [], "visibility": []}
+    for row, time in enumerate(empty_times):
+        yield {_TIME: int(time), **nothing, "rows": empty.rows.take(np.array([row]))}
     times = columns.pop("time")
     for time in np.unique(times):
         own = np.flatnonzero(times == time)
@@ -207,6 +211,9 @@ def _box_columns(table: CsvTable, has_yaw: bool, problems: ProblemList) -> dict[
     given = table.numbers((_YAW,) if has_yaw else _QUATERNION, problems)
     visibility = table.whole("visibility", problems, default="0")
     points = table.whole("lidar_points", problems, default="-1")
+    if has_yaw and len(problems) == before:
+        for row, problem in yaw_problems(given[:, 0]):
+            table.report(row, problem, problems)
     rotation = yaw_rotations(given[:, 0]) if has_yaw else given
     if len(problems) == before:
         for row, problem in box_problems(center, size, rotation):

@@ -59,7 +59,8 @@ def assign_samples(time_F: Ints, camera_F: Ints, moments_A: Ints) -> SceneSample
     between_F[between_F] = gap_A[following_F[between_F]] <= LONGEST_STRETCH
     moment_F = np.where(key_F >= 0, key_F, np.where(between_F, following_F, -1))
     others = np.flatnonzero(moment_F < 0)
-    group_O, starts_G = _group(time_F[others], camera_F[others], time_F, camera_F)
+    longest = _longest_group(time_F, camera_F)
+    group_O, starts_G = _group(time_F[others], camera_F[others], following_F[others], longest)
     timestamp = np.concatenate([moments_A, starts_G]).astype(np.int64)
     order = np.argsort(timestamp, kind="stable")
     rank = np.empty_like(order)
@@ -106,29 +107,37 @@ def _keyframes(time_F: Ints, camera_F: Ints, moments_A: Ints) -> Ints:
     return moment_F
 
 
-def _group(time_O: Ints, camera_O: Ints, time_F: Ints, camera_F: Ints) -> tuple[Ints, Ints]:
-    """Return the group of images of one step, and the time at which each group begins.
-
-    Args:
-        time_O: microseconds, of the images to group.
-        camera_O: their cameras.
-        time_F: microseconds, of all images of the scene.
-        camera_F: their cameras.
-    """
+def _longest_group(time_F: Ints, camera_F: Ints) -> float:
+    """Return the maximum microseconds between the images of a sample without boxes."""
     gaps = [
         np.median(np.diff(np.sort(time_F[camera_F == camera])))
         for camera in np.unique(camera_F)
         if np.count_nonzero(camera_F == camera) > 1
     ]
-    longest = min(_PART * min(gaps), _LONGEST_GROUP) if gaps else _LONGEST_GROUP
+    return float(min(_PART * min(gaps), _LONGEST_GROUP)) if gaps else _LONGEST_GROUP
+
+
+def _group(time_O: Ints, camera_O: Ints, stretch_O: Ints, longest: float) -> tuple[Ints, Ints]:
+    """Return the group of images of one step, and the time at which each group begins.
+
+    Args:
+        time_O: microseconds, of the images to group.
+        camera_O: their cameras.
+        stretch_O: number of the stretch between annotated moments that each is in; no group has
+            images of two, because samples are in the order of time.
+        longest: maximum microseconds between the images of a group.
+    """
     group_O = np.zeros(len(time_O), np.int64)
     starts: list[int] = []
     cameras: set[int] = set()
+    stretch = -1
     for row in np.lexsort((camera_O, time_O)):
         time, camera = int(time_O[row]), int(camera_O[row])
-        if not starts or camera in cameras or time - starts[-1] > longest:
+        is_far = not starts or time - starts[-1] > longest
+        if is_far or camera in cameras or stretch_O[row] != stretch:
             starts.append(time)
             cameras = set()
+            stretch = int(stretch_O[row])
         cameras.add(camera)
         group_O[row] = len(starts) - 1
     return group_O, np.array(starts, np.int64)

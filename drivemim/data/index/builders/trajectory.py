@@ -15,6 +15,8 @@ LONGEST_BEYOND = 50_000
 """Maximum microseconds before the first and after the last pose."""
 LONGEST_POSE_GAP = 1_500_000
 """Maximum microseconds between two poses that are interpolated."""
+BASELINE = 100_000
+"""Fewest microseconds between the two poses from which the motion beyond the ends is taken."""
 _UNITS = (1e3, 1e6, 1e9)
 """Factors between the units of two clocks."""
 _FASTEST = 100.0
@@ -97,5 +99,27 @@ class Trajectory:
         return ""
 
     def at(self, times_F: Ints) -> Floats:
-        """Return the poses (F, 7) at checked times."""
-        return interpolate_poses(self.times_P, self.poses_P7, times_F)
+        """Return the poses (F, 7) at checked times.
+
+        Before the first and after the last pose, the mean motion of the nearest 0.1 s continues,
+        but for no longer than it was recorded: between two poses that are close in time, most of
+        the motion is noise.
+        """
+        poses_F7 = interpolate_poses(self.times_P, self.poses_P7, times_F)
+        if len(self.times_P) > 1:
+            last = len(self.times_P) - 1
+            for end, is_beyond in (
+                (0, times_F < self.times_P[0]),
+                (last, times_F > self._times[-1]),
+            ):
+                poses_F7[is_beyond] = self._continued(end, times_F[is_beyond])
+        return poses_F7
+
+    def _continued(self, end: int, times_B: Ints) -> Floats:
+        """Return the poses (B, 7) at times beyond the pose ``end``, the first or the last."""
+        away_P = np.abs(self.times_P - self.times_P[end])
+        enough = np.flatnonzero(away_P >= BASELINE)
+        other = int(enough[away_P[enough].argmin()] if len(enough) else away_P.argmax())
+        pair, reach = sorted((end, other)), away_P[other]
+        times_B = np.clip(times_B, self.times_P[end] - reach, self.times_P[end] + reach)
+        return interpolate_poses(self.times_P[pair], self.poses_P7[pair], times_B)
