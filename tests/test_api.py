@@ -122,7 +122,9 @@ def test_arguments_of_another_type_are_named(five_lines, call, named):
 
 def test_an_index_is_not_a_config(five_lines):
     index, run, export = five_lines
-    with pytest.raises(TypeError, match="pretrain: config must be str or Path or None, not FrameIndex"):
+    with pytest.raises(
+        TypeError, match="pretrain: config must be str or Path or None, not FrameIndex"
+    ):
         drivemim.pretrain(index)
     with pytest.raises(TypeError, match="pretrain: too many positional arguments"):
         drivemim.pretrain(index, "vit_micro_town")
