@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -228,15 +229,32 @@ def effective_rank(features_XD: Tensor) -> float:
     return float(torch.exp(-(torch.xlogy(fractions, fractions)).sum()))
 
 
-def probe_table(results: Mapping[str, float]) -> str:
-    """Format the results of :func:`probe` as a small Markdown table, in percent."""
+def probe_table(results: Mapping[str, Any]) -> str:
+    """Format the results of a probe as a small Markdown table, in percent.
+
+    Args:
+        results: those of :func:`probe`. If there are ``random`` and ``constant`` (see
+            ``drivemim.training.probing.probe_backbone``), the table has them as well.
+    """
     columns = [name.partition("/")[2] for name in results if name.startswith("linear/")]
     lines = [f"| % | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
     lines.append("|---" * (len(columns) + 1) + "|")
+
+    def add(name: str, metrics: Mapping[str, float], prefix: str) -> None:
+        values = [f"{100 * metrics[f'{prefix}{column}']:.1f}" for column in columns]
+        lines.append(f"| {name} | {' | '.join(values)} |")
+
+    random, constant = results.get("random"), results.get("constant")
     for classifier in ("linear", "knn"):
-        values = [f"{100 * results[f'{classifier}/{name}']:.1f}" for name in columns]
-        lines.append(f"| {classifier} | {' | '.join(values)} |")
-    return "\n".join([*lines, "", f"effective rank {results['effective_rank']:.1f}"])
+        add(classifier, results, f"{classifier}/")
+        if random is not None:
+            add(f"{classifier}, random initialisation", random, f"{classifier}/")
+    if constant is not None:
+        add("constant classifier", constant, "")
+    rank = f"effective rank {results['effective_rank']:.1f}"
+    if random is not None:
+        rank += f", {random['effective_rank']:.1f} from random initialisation"
+    return "\n".join([*lines, "", rank])
 
 
 def _moments(features_XD: Tensor) -> tuple[Tensor, Tensor]:

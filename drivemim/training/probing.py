@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from drivemim.config.loading import dicts_in, load_config
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
 from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, DataError, check_range
-from drivemim.evaluation.frozen_probe import LabelledPatches, patch_labels, probe
+from drivemim.evaluation.frozen_probe import LabelledPatches, patch_labels, probe, score_patches
 from drivemim.training.device import check_device
 from drivemim.transfer.export_metadata import training_image_size
 from drivemim.transfer.exposure import check_boxes, check_images, read_record, unknown_frames
@@ -71,7 +72,9 @@ def probe_backbone(
         allow_boxes_read: allow a backbone whose pretraining read annotated boxes of ``val``.
 
     Returns:
-        The metrics of ``probe``; ``patches``, the number of patches per split and class; and
+        The metrics of ``probe``; ``constant``, those of a classifier that gives every patch the
+        same scores; ``random``, with a checkpoint, those of ``probe`` for the same backbone from
+        random initialisation; ``patches``, the number of patches per split and class; and
         ``notes``, remarks on the backbone's pretraining.
 
     Raises:
@@ -86,12 +89,17 @@ def probe_backbone(
     checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
     classes, others = split_options(options or {})
     cfg = _pretraining_config(config, others)
+    untrained = None if checkpoint is None else _random(cfg, str(config), seed).to(device).eval()
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
     settings = {"index": index, "cameras": cameras, **_class_settings(cfg), **classes}
     datasets = _datasets(training_image_size(cfg), settings, {"train": train, "val": val})
     allowed = {"transductive": transductive, "allow_boxes_read": allow_boxes_read}
     notes = [] if checkpoint is None else _check_seen(checkpoint, datasets, **allowed)
-    return {**_probe_patches(pretrainer, datasets, level, seed), "notes": notes}
+    results = _probe_patches(pretrainer, datasets, level, seed)
+    if untrained is not None:
+        random = _probe_patches(untrained, datasets, level, seed)
+        results["random"] = {key: random[key] for key in random if isinstance(random[key], float)}
+    return {**results, "notes": notes}
 
 
 def _datasets(
@@ -119,6 +127,9 @@ def _probe_patches(
         for name, dataset in datasets.items()
     }
     results: dict[str, Any] = {**probe(patches["train"], patches["val"], seed=seed)}
+    labels_X, classes = patches["val"].labels_X, patches["val"].classes
+    same_XC = torch.zeros(len(labels_X), 1 + len(classes))
+    results["constant"] = score_patches(same_XC, labels_X, classes)
     results["patches"] = {
         name: dict(zip(each.names, torch.bincount(each.labels_X).tolist(), strict=True))
         for name, each in patches.items()
@@ -247,6 +258,13 @@ def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -
     else:
         _load(pretrainer, Path(checkpoint), config)
     return pretrainer
+
+
+def _random(cfg: Config, config: str, seed: int) -> nn.Module:
+    """Build the pretrainer from random initialisation, whatever weights its config starts from."""
+    cfg = copy.deepcopy(cfg)
+    take_initial_weights(cfg)
+    return _build(cfg, None, config, seed)
 
 
 def _initialize(pretrainer: Any) -> None:

@@ -78,6 +78,12 @@ def test_colours_are_found_by_a_random_backbone(config, index):
     }
     assert results["linear/mAP"] == pytest.approx(1.0)
     assert results["linear/balanced_accuracy"] == pytest.approx(1.0)
+    # A quarter of the patches is of each class; all are taken for one class of three.
+    assert results["constant"] == {
+        "pedestrian_AP": 0.25, "vehicle_AP": 0.25, "mAP": 0.25,
+        "balanced_accuracy": pytest.approx(1 / 3),
+    }  # fmt: skip
+    assert "random" not in results
     assert results == probe_backbone(config, index=index, train="train", val="val")
     other = probe_backbone(config, index=index, train="train", val="val", seed=1)
     assert other["effective_rank"] != results["effective_rank"]
@@ -112,6 +118,20 @@ def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, 
     assert probe_backbone(config, folder, index=index, train="train", val="val") == found[0]
     random = probe_backbone(config, index=index, train="train", val="val")
     assert random["effective_rank"] != found[0]["effective_rank"]
+    assert found[0]["random"].keys() < random.keys()
+    assert found[0]["random"] == {key: random[key] for key in found[0]["random"]}
+    started = {"load_from": str(files[1])}  # beside weights, the random ones stay random
+    again = probe_backbone(
+        config, checkpoint, index=index, train="train", val="val", options=started
+    )
+    assert again["random"] == found[0]["random"]
+    table = probe_table(found[0]).splitlines()
+    assert [line.split(" | ")[0] for line in table[2:7]] == [
+        "| linear", "| linear, random initialisation", "| knn", "| knn, random initialisation",
+        "| constant classifier",
+    ]  # fmt: skip
+    assert table[6] == "| constant classifier | 25.0 | 25.0 | 25.0 | 33.3 |"
+    assert f"{random['effective_rank']:.1f} from random initialisation" in table[-1]
 
 
 def test_levels_are_the_backbones_maps(config, checkpoint, index):
