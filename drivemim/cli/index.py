@@ -9,7 +9,9 @@ from typing import Any
 from drivemim.arguments import ArgumentParser
 from drivemim.data.index.builders.frames import VIDEO_RATE
 from drivemim.data.index.builders.rig_folders import record_rig
+from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_building import build_index
+from drivemim.data.index.verification import unreadable_images
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -19,6 +21,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     _add_tables(sources)
     _add_frames(sources.add_parser("frames", help="folders of image sequences and videos"))
     _add_rig(sources.add_parser("rig", help="folders of calibrated cameras with ego poses"))
+    for source in sources.choices.values():
+        source.add_argument(
+            "--verify",
+            action="store_true",
+            help="decode every image of the index, and list those that cannot be read",
+        )
     return parser.parse_args(argv)
 
 
@@ -103,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     options = {
         name: value
         for name, value in vars(arguments).items()
-        if name not in ("source", "keyframes_only", "check")
+        if name not in ("source", "keyframes_only", "check", "verify")
     }
     if getattr(arguments, "check", False):
         return _check(options)
@@ -120,7 +128,17 @@ def main(argv: list[str] | None = None) -> int:
         f"{len(index.tracks)} objects; {index.path.stat().st_size / 2**20:.1f} MiB "
         f"in {time.perf_counter() - started:.1f} s"
     )
-    return 0
+    return _verify(index) if arguments.verify else 0
+
+
+def _verify(index: FrameIndex) -> int:
+    """Print every image that cannot be read; return 1 if there is any."""
+    count = 0
+    for reason in unreadable_images(index):
+        print(reason)
+        count += 1
+    print(f"{count or 'all'} of {len(index.frames)} images can{'not' if count else ''} be read")
+    return 1 if count else 0
 
 
 def _check(options: dict[str, Any]) -> int:

@@ -21,9 +21,10 @@ from drivemim.data.clips.clip_coverage import ClipSet, check_steps
 from drivemim.data.clips.clip_windows import ClipWindows
 from drivemim.data.clips.lidar import frame_points, has_lidar
 from drivemim.data.clips.sampler import SampleRequest, as_request
+from drivemim.data.clips.unreadable import UnreadableFrames
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.images import read_image
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, DataError
 from drivemim.registry import DATASETS, FUNCTIONS
 
 
@@ -64,6 +65,9 @@ class ClipDataset(Dataset[Clips]):
             pedestrian and vehicle by default.
         version: data set version that the index must hold, if given.
         data_root: where the data lies, if it moved since the index was built.
+        max_unreadable: number of images that may be unreadable. Each is logged, and counts as a
+            missing frame; a clip without any other frame is replaced by the next one. Every loading
+            process counts its own. With 0, the first one is an error.
 
     Raises:
         FileNotFoundError: if the index does not exist, or (on loading) an image or a sweep.
@@ -92,10 +96,12 @@ class ClipDataset(Dataset[Clips]):
         classes: str | Sequence[str] | None = None,
         version: str | None = None,
         data_root: str | os.PathLike[str] | None = None,
+        max_unreadable: int = 0,
     ) -> None:
         self.index = FrameIndex.open(Path(index), version=version, data_root=data_root)
         self.image_size = checked_image_size(image_size)
         self.single_camera = single_camera
+        self._unreadable = UnreadableFrames(max_unreadable)
         self.min_box_size = min_box_size
         if lidar_points < 0:
             raise ConfigError(f"lidar_points={lidar_points} must be in [0, infinity)")
@@ -149,7 +155,12 @@ class ClipDataset(Dataset[Clips]):
         """
         request = as_request(item)
         seed = int(np.random.RandomState(request.seed).randint(2**31))
-        return self.load(self.rows(request.index), seed)
+        clips = self.load(self.rows(request.index), seed)
+        for step in range(1, len(self)):
+            if clips.valid_BTN.any():
+                break
+            clips = self.load(self.rows((request.index + step) % len(self)), seed)
+        return clips
 
     def rows(self, item: int) -> Ints:
         """Return the frames (T, N) of an item as rows of the index; -1 for missing frames."""
@@ -164,9 +175,9 @@ class ClipDataset(Dataset[Clips]):
             rows_TN: rows of the index; -1 for missing frames.
             seed: seed of the augmentation, and the clip's ``seeds_B``.
         """
+        images_TNHWC, matrices_TN33, rows_TN = self._read(rows_TN, seed)
         valid_TN = rows_TN >= 0
         rows_V = rows_TN[valid_TN]
-        images_TNHWC, matrices_TN33 = self._read(rows_TN, seed)
         intrinsics_TN33, camera_to_clip_TN44 = self._calibrate(rows_TN, matrices_TN33)
         timestamps_TN = np.zeros(rows_TN.shape, np.int64)
         timestamps_TN[valid_TN] = self.index.frames.timestamp[rows_V]
@@ -210,9 +221,15 @@ class ClipDataset(Dataset[Clips]):
         samples = samples[has_frame.any(axis=1)]
         return np.stack([samples, np.zeros_like(samples)], axis=1)
 
-    def _read(self, rows_TN: Ints, seed: int) -> tuple[NDArray[np.uint8], Floats]:
-        """Read the images of a clip; also return the matrices from stored to loaded pixels."""
+    def _read(self, rows_TN: Ints, seed: int) -> tuple[NDArray[np.uint8], Floats, Ints]:
+        """Read the images of a clip.
+
+        Returns:
+            The images, the matrices from stored to loaded pixels, and ``rows_TN`` without the
+            frames that were skipped.
+        """
         T, N = rows_TN.shape
+        rows_TN = rows_TN.copy()
         images = np.zeros((T, N, *self.image_size, 3), np.uint8)
         matrices = np.tile(np.eye(3), (T, N, 1, 1))
         # Each camera has its own draw, which depends only on the clip's seed.
@@ -223,11 +240,21 @@ class ClipDataset(Dataset[Clips]):
                 continue
             draw = self._augmentation.draw(int(seeds[camera]))
             for step in present:
-                images[step, camera], matrices[step, camera] = self._read_frame(
-                    rows_TN[step, camera], draw
-                )
-            images[present, camera] = self._augmentation.finish(images[present, camera], draw)
-        return images, matrices
+                row = int(rows_TN[step, camera])
+                try:
+                    found = self._read_frame(row, draw)
+                except (DataError, FileNotFoundError) as error:
+                    if self._unreadable.most == 0:
+                        raise
+                    self._unreadable.skip(row, error)
+                    rows_TN[step, camera] = -1
+                else:
+                    images[step, camera], matrices[step, camera] = found
+            present = np.flatnonzero(rows_TN[:, camera] >= 0)
+            if len(present):
+                finished = self._augmentation.finish(images[present, camera], draw)
+                images[present, camera] = finished
+        return images, matrices, rows_TN
 
     def _read_frame(self, row: int, draw: TrackDraw) -> tuple[NDArray[np.uint8], Floats]:
         """Read the drawn crop of a frame; also return the matrix from its stored pixels."""

@@ -1,0 +1,51 @@
+"""Images that cannot be read in training: the first one stops the run, or some are skipped."""
+
+from __future__ import annotations
+
+import logging
+
+from mmengine.logging import print_log
+
+from drivemim.errors import ConfigError, DataError, check_range
+
+
+class UnreadableFrames:
+    """Frames of an index whose images this process could not read.
+
+    Args:
+        most: number of frames that may be unreadable.
+
+    Raises:
+        ConfigError: if it is no whole number of 0 or more.
+    """
+
+    def __init__(self, most: int) -> None:
+        if not isinstance(most, int) or isinstance(most, bool):
+            raise ConfigError(f"max_unreadable={most!r} must be a whole number")
+        check_range("max_unreadable", most, 0)
+        self.most = most
+        self._rows: set[int] = set()
+
+    def skip(self, row: int, error: Exception) -> None:
+        """Count a frame and log it the first time.
+
+        Args:
+            row: row of the frame in the index.
+            error: why it cannot be read.
+
+        Raises:
+            DataError: if there are more such frames than allowed.
+        """
+        if row in self._rows:
+            return
+        self._rows.add(row)
+        if len(self._rows) > self.most:
+            raise DataError(
+                f"{error}. {len(self._rows)} images could not be read, more than "
+                f"max_unreadable={self.most}; drivemim index --verify lists all of them"
+            ) from error
+        print_log(
+            f"skipped: {error} ({len(self._rows)} of at most {self.most} in this process)",
+            logger="current",
+            level=logging.WARNING,
+        )

@@ -1,0 +1,86 @@
+"""Images that cannot be read: listed for an index, and skipped or an error in training."""
+
+import numpy as np
+import pytest
+from seen_data import index_of, write_frames
+
+from drivemim.cli.index import main
+from drivemim.data import ClipDataset
+from drivemim.data.clips.sampler import SampleRequest
+from drivemim.data.index.frame_index import FrameIndex
+from drivemim.data.index.verification import unreadable_images
+from drivemim.errors import ConfigError, DataError
+
+SETTINGS = {"image_size": (48, 64), "boxes": None, "augment": {}}
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """An index of six images, of which the second was truncated afterwards."""
+    write_frames(tmp_path / "d", {"train": {"a": 6}})
+    index = index_of(tmp_path / "d", tmp_path / "i.arrow", "train")
+    path = tmp_path / "d" / "a" / "1.png"
+    path.write_bytes(path.read_bytes()[:900])
+    return index, path
+
+
+def test_every_unreadable_image_is_listed(broken):
+    index, path = broken
+    path.with_name("4.png").unlink()
+    (first, second) = unreadable_images(FrameIndex.open(index))
+    assert f"{path} of frame" in first
+    assert "is truncated" in first
+    assert "4.png" in second
+
+
+def test_the_command_lists_them(tmp_path, capsys):
+    write_frames(tmp_path / "d", {"train": {"a": 3}})
+    command = ["frames", "--root", str(tmp_path / "d"), "--out", str(tmp_path / "i.arrow")]
+    assert main([*command, "--verify"]) == 0
+    assert capsys.readouterr().out.endswith("all of 3 images can be read\n")
+    path = tmp_path / "d" / "a" / "1.png"
+    path.write_bytes(path.read_bytes()[:900])  # the header is whole, so an index can be built
+    assert main([*command, "--verify"]) == 1
+    said = capsys.readouterr().out
+    assert "1.png" in said
+    assert said.endswith("1 of 3 images cannot be read\n")
+
+
+def test_training_stops_at_the_first_by_default(broken):
+    data = ClipDataset(index=broken[0], **SETTINGS)
+    with pytest.raises(DataError, match=r"1\.png .*is truncated"):
+        data[SampleRequest(1, seed=3)]
+
+
+def test_a_clip_without_another_frame_is_replaced_by_the_next(broken, capsys):
+    data = ClipDataset(index=broken[0], max_unreadable=1, **SETTINGS)
+    for _ in range(2):
+        skipped, following = data[SampleRequest(1, seed=3)], data[SampleRequest(2, seed=3)]
+        assert skipped.tokens == following.tokens
+        assert skipped.images_BTNHWC.equal(following.images_BTNHWC)
+    assert data[SampleRequest(0, seed=3)].valid_BTN.all()
+
+
+def test_an_unreadable_frame_of_a_clip_is_a_missing_one(broken):
+    whole = ClipDataset(index=broken[0], num_frames=2, max_unreadable=1, **SETTINGS)
+    clips = whole[SampleRequest(0, seed=3)]
+    assert clips.valid_BTN.flatten().tolist() == [True, False]
+    assert not clips.images_BTNHWC[0, 1].any()
+    assert clips.tokens[0][1] == ("",)
+    assert np.unique(clips.timestamps_BTN[0, 1]).tolist() == [0]
+
+
+def test_more_than_allowed_are_an_error(broken):
+    index, path = broken
+    other = path.with_name("3.png")
+    other.write_bytes(b"")
+    data = ClipDataset(index=index, max_unreadable=1, **SETTINGS)
+    assert data[SampleRequest(1, seed=0)].valid_BTN.all()
+    with pytest.raises(DataError, match=r"3\.png.* 2 images could not be read, more than max_unr"):
+        data[SampleRequest(3, seed=0)]
+
+
+@pytest.mark.parametrize("most", [-1, 1.5, True, "2"])
+def test_a_number_is_needed(broken, most):
+    with pytest.raises(ConfigError, match="max_unreadable"):
+        ClipDataset(index=broken[0], max_unreadable=most, **SETTINGS)
