@@ -31,8 +31,8 @@ class StopOnSignal(Hook):
     gradients, it is one that updates the weights. In a validation, the run stops after the batch,
     with the weights of the iteration before; a resumed run begins with that validation.
 
-    MMEngine's loop of epochs can only go on from the end of an epoch. With checkpoints by epoch,
-    the run stops at once inside an epoch and writes nothing.
+    In a loop of epochs with checkpoints by epoch, the run stops at once inside an epoch and writes
+    nothing.
 
     The run must register this hook last, so that it sees what all others did in an iteration.
 

@@ -228,6 +228,33 @@ def test_a_run_of_epochs_goes_on_with_the_validation(toys, tmp_path, place, iter
     assert same(tmp_path / "cut" / "epoch_4.pth", tmp_path / "whole" / "epoch_4.pth")
 
 
+BY_ITERATION = {**EPOCHS, "default_hooks.checkpoint.by_epoch": False,
+                "default_hooks.checkpoint.interval": 1,
+                "default_hooks.checkpoint.max_keep_ckpts": -1}  # fmt: skip
+
+
+def test_checkpoints_by_iteration_go_on_within_an_epoch(toys, tmp_path):
+    """After a signal, and from checkpoints of a killed run: at the end of an epoch, and inside."""
+    config = toys / "detector.py"
+    train(config, work_dir=tmp_path / "whole", options=BY_ITERATION)
+    rare = {**BY_ITERATION, "default_hooks.checkpoint.interval": 4}
+    stop = stopped(config, tmp_path / "cut", "train", 5, rare)
+    assert f"iteration 5 of 8; {tmp_path}/cut/iter_5.pth is written" in str(stop)
+    runs = {"cut": "newest", **{f"from{seen}": tmp_path / "whole" / f"iter_{seen}.pth"
+                                for seen in (3, 6)}}  # fmt: skip
+    for name, resume in runs.items():
+        runner = train(config, work_dir=tmp_path / name, resume=resume, options=rare)
+        assert (runner.iter, runner.epoch) == (8, 4)
+        assert same(tmp_path / name / "iter_8.pth", tmp_path / "whole" / "iter_8.pth"), name
+    logs = {name: "".join(log.read_text() for log in (tmp_path / name).glob("*/*.log"))
+            for name in runs}  # fmt: skip
+    for name, seen, epoch in (("cut", 1, 3), ("from3", 1, 2), ("from6", 2, 3)):
+        line = f"written after {seen} of 2 iterations of epoch {epoch}: their batches are loaded"
+        assert line in logs[name]
+    # The end of epoch 3 is written before its validation: those of epochs 3 and 4 are left.
+    assert [logs[name].count("images: 4.0000") for name in ("from3", "from6")] == [3, 2]
+
+
 def test_within_an_epoch_nothing_is_written(toys, tmp_path):
     stop = stopped(toys / "detector.py", tmp_path / "run", "train", 5, EPOCHS)
     newest = tmp_path / "run" / "epoch_2.pth"
