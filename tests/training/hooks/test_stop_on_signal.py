@@ -247,6 +247,7 @@ def test_a_run_without_checkpoints_says_so(toys, tmp_path):
 def test_before_the_first_iteration_nothing_is_left(toys, tmp_path):
     stop = stopped(toys / "toy.py", tmp_path / "new" / "run", "begin", 0, number="SIGINT")
     assert str(stop) == "Stopped by Ctrl-C before the first iteration; nothing was saved"
+    assert stop.status == 130
     assert list(tmp_path.iterdir()) == []
 
 
