@@ -387,25 +387,6 @@ def is_resumed(runner: Any) -> bool:
     return bool(runner._resume)
 
 
-def skip_batches(loop: Any, count: int) -> None:
-    """Let MMEngine's loop of epochs load the epoch's first batches without training on them.
-
-    Args:
-        loop: loop that has counted their iterations already, before its epoch begins.
-        count: number of batches.
-    """
-    run, end = loop.run_iter, loop._iter
-    loop._iter -= count
-
-    def run_iter(idx: int, data_batch: Any) -> None:
-        if loop._iter < end:
-            loop._iter += 1
-        else:
-            run(idx, data_batch)
-
-    loop.run_iter = run_iter
-
-
 def chosen_indices(dataset: Any) -> Any:
     """Return the ``indices`` that an MMEngine data set was built with; None for all."""
     return dataset._indices

@@ -310,8 +310,8 @@ def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
         intervals["default_hooks.checkpoint.save_begin"] = (
             checkpoint.get("save_begin", 0) if interval > 0 else 0
         )
-        length = training_length(cfg)
-        if checkpoint.get("save_best") and not (length and length.by_epoch):
+        whole = training_length(cfg)
+        if checkpoint.get("save_best") and not (whole and whole.by_epoch):
             intervals["train_cfg.val_interval"] = cfg.train_cfg.get("val_interval", 1000)
             for place, (_, interval) in enumerate(cfg.train_cfg.get("dynamic_intervals") or ()):
                 intervals[f"train_cfg.dynamic_intervals.{place}.1"] = interval

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
-from drivemim.compat import is_resumed, skip_batches
+from drivemim.compat import is_resumed
 from drivemim.registry import HOOKS
 
 
@@ -21,8 +21,6 @@ class ResumeEpoch(Hook):
     in the same order, and not trained on. A checkpoint by iteration at the end of an epoch is
     written before that epoch's validation, which the resumed run does first.
     """
-
-    priority = "VERY_HIGH"  # before the hooks that read the number of the iteration
 
     def __init__(self) -> None:
         self._is_done = False
@@ -42,4 +40,10 @@ class ResumeEpoch(Hook):
             f"{loop.epoch + 1}: their batches are loaded again, but not trained on",
             "current",
         )
-        skip_batches(loop, seen)
+        run, epoch = loop.run_iter, loop.epoch
+
+        def run_iter(idx: int, data_batch: Any) -> None:
+            if loop.epoch > epoch or idx >= seen:
+                run(idx, data_batch)
+
+        loop.run_iter = run_iter
