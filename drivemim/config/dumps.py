@@ -23,10 +23,11 @@ GUARANTEES = (
     "ReportClips",
     "ResumeSchedule",
     "ResumeAverages",
+    "ResumeEpoch",
 )
 """Hooks that every training run has, whatever its config says."""
 _GUARANTEES = {f"drivemim.{name}" for name in GUARANTEES}
-# Older dumps do not have the last three.
+# Older dumps do not have the others.
 _WRITTEN_DOWN = {f"drivemim.{name}" for name in GUARANTEES[:3]}
 # Names that MMEngine writes into a dumped config; others mean that it has code.
 _LITERALS = {"dict", "inf", "nan"}

@@ -6,6 +6,7 @@ class as background, anchors with wrong strides lie outside the image, and the r
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from drivemim.config.loading import dicts_in, short_type
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.copies import is_same_index, shared_frames
 from drivemim.errors import ConfigError
+from drivemim.training.training_length import Length
 
 # Attributes of heads; guided anchoring has two generators.
 _GENERATORS = ("prior_generator", "approx_anchor_generator", "square_anchor_generator")
@@ -203,6 +205,31 @@ def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
         f"auto_scale_lr scales the rate for the batch of one iteration: the {counts} that "
         f"optim_wrapper.accumulative_counts gathers are not counted; set "
         f"auto_scale_lr.base_batch_size to {base} / {counts} = {base / counts:g}"
+    )
+
+
+def check_updates(config: Mapping[str, Any], length: Length | None) -> None:
+    """Refuse epochs that end between two updates of the weights: checkpoints are written there.
+
+    Args:
+        config: config with ``optim_wrapper``.
+        length: length of the training, with the iterations per epoch; None if unknown.
+
+    Raises:
+        ConfigError: with the nearest numbers that fit.
+    """
+    counts = (config.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+    epoch = length.epoch_length if length is not None and length.by_epoch else None
+    if not epoch or epoch % counts == 0:
+        return
+    divisors = [number for number in range(1, epoch + 1) if epoch % number == 0]
+    place = bisect.bisect(divisors, counts)
+    fitting = " or ".join(map(str, divisors[place - 1 : place + 1]))
+    raise ConfigError(
+        f"optim_wrapper.accumulative_counts={counts} does not divide the {epoch} iterations of an "
+        f"epoch: a run that is resumed after an epoch would lose gradients; set it to {fitting}, "
+        "or change train_dataloader.batch_size so that an epoch has a multiple of "
+        f"{counts} iterations"
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
@@ -22,7 +24,13 @@ from drivemim.data.detection.prediction_source import (
 )
 from drivemim.data.index.builders.videos import frame_rate
 from drivemim.errors import DataError, check_range
-from drivemim.files import ensure_folder, write_bytes
+from drivemim.files import (
+    ensure_folder,
+    ensure_writable,
+    partial_path,
+    remove_abandoned,
+    write_bytes,
+)
 from drivemim.training.device import check_device
 from drivemim.training.run import check_test_options
 from drivemim.training.trained_detector import FoundObjects, TrainedDetector
@@ -32,6 +40,7 @@ from drivemim.visualization.panels import save_image
 from drivemim.visualization.video_file import video_writer
 
 FILE = "predictions.json"
+_UNFINISHED = "pictures"
 _USUAL_RATE = 25.0
 """Frames per second of a video whose container does not say it."""
 _REPORTED = 100
@@ -125,6 +134,7 @@ def _output_folder(out: str | Path, selection: PredictionSource) -> Path:
     """Return the folder of the pictures, once it can be written to and is not the source."""
     folder = Path(out)
     ensure_folder(folder)
+    ensure_writable(folder / FILE)
     selection.check_out(folder)
     return folder
 
@@ -140,17 +150,20 @@ def _predict(
     """Write the pictures and ``predictions.json``."""
     unreadable = UnreadableImages(skip=skip_unreadable)
     images = selection.images(unreadable)
-    _remove_earlier(out)
-    entries = list(_detect(detector, images, out, unreadable, score_threshold, selection.every))
-    if not entries:
-        raise DataError(f"{selection.path}: none of its images can be read")
-    record = {
-        **inputs,
-        "score_threshold": score_threshold,
-        "classes": detector.classes,
-        "skipped": unreadable.count,
-    }
-    write_bytes(out / FILE, _predictions_json(record, entries))
+    with _beside(out) as folder:
+        entries = list(
+            _detect(detector, images, folder, unreadable, score_threshold, selection.every)
+        )
+        if not entries:
+            raise DataError(f"{selection.path}: none of its images can be read")
+        record = {
+            **inputs,
+            "score_threshold": score_threshold,
+            "classes": detector.classes,
+            "skipped": unreadable.count,
+        }
+        write_bytes(folder / FILE, _predictions_json(record, entries))
+        _replace_earlier(out, folder, entries)
     return PredictionRun(out, tuple(entries), unreadable.count)
 
 
@@ -169,10 +182,12 @@ def _detect(
         first = next(group)
         with _picture_writer(out / name, first, every) as write:
             for image in chain([first], group):
-                pixels = unreadable.read(image)
-                if pixels is None:
+                pixels, found = unreadable.read(image), None
+                if pixels is not None:
+                    with unreadable.skipped():
+                        found = detector.find(image, min_score=score_threshold)
+                if pixels is None or found is None:
                     continue
-                found = detector.find(image, min_score=score_threshold)
                 write(draw_detections(pixels, *found, none_M4, ignored_M, detector.classes))
                 yield _entry(image, found, detector.classes)
                 count += 1
@@ -218,14 +233,49 @@ def _predictions_json(record: Mapping[str, Any], entries: Sequence[Mapping[str, 
     return f'{head},\n  "images": [\n{lines}\n  ]\n}}\n'.encode()
 
 
-def _remove_earlier(out: Path) -> None:
-    """Remove what an earlier prediction wrote to a folder: the new one may have other pictures."""
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """Yield a folder in the output folder for results that are not complete yet, and remove it.
+
+    After an error, an output folder that did not exist is removed, too.
+    """
+    new = [each for each in (out, *out.absolute().parents) if not each.exists()]
+    remove_abandoned(out / _UNFINISHED)
+    folder = partial_path(out / _UNFINISHED)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        with suppress(OSError):  # something else was written there
+            for each in new:
+                each.rmdir()
+
+
+def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Move new results to the output folder, in the place of all pictures of an earlier prediction.
+
+    Args:
+        out: the output folder.
+        folder: folder of the new results, on the same disk.
+        entries: entries of the new ``predictions.json``.
+    """
+    earlier, kept = _earlier_pictures(out), {Path(entry["path"]).resolve() for entry in entries}
+    pictures = dict.fromkeys(entry["picture"] for entry in entries)
+    for name in (*pictures, FILE):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder / name, out / name)
+        kept.add((out / name).resolve())
+    for picture in earlier:
+        real = picture.resolve()
+        if real.is_relative_to(out.resolve()) and real not in kept:
+            picture.unlink(missing_ok=True)
+
+
+def _earlier_pictures(out: Path) -> set[Path]:
+    """Return the pictures that the ``predictions.json`` of an earlier prediction names."""
     try:
         entries = json.loads((out / FILE).read_bytes())["images"]
-        pictures = {str(entry["picture"]) for entry in entries}
+        return {out / str(entry["picture"]) for entry in entries}
     except (FileNotFoundError, KeyError, TypeError, ValueError):
-        return
-    for picture in (out / name for name in pictures):
-        if picture.resolve().is_relative_to(out.resolve()):
-            picture.unlink(missing_ok=True)
-    (out / FILE).unlink()
+        return set()

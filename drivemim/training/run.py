@@ -314,9 +314,16 @@ def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
     checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
     intervals = {}
     if not checkpoint.get("by_epoch", True):
-        intervals["default_hooks.checkpoint.interval"] = checkpoint.get("interval", -1)
-        if checkpoint.get("save_best"):
+        interval = checkpoint.get("interval", -1)
+        intervals["default_hooks.checkpoint.interval"] = interval
+        intervals["default_hooks.checkpoint.save_begin"] = (
+            checkpoint.get("save_begin", 0) if interval > 0 else 0
+        )
+        whole = training_length(cfg)
+        if checkpoint.get("save_best") and not (whole and whole.by_epoch):
             intervals["train_cfg.val_interval"] = cfg.train_cfg.get("val_interval", 1000)
+            for place, (_, interval) in enumerate(cfg.train_cfg.get("dynamic_intervals") or ()):
+                intervals[f"train_cfg.dynamic_intervals.{place}.1"] = interval
     # The last checkpoint is always written.
     length = "--iterations" if is_scaled else "train_cfg.max_iters"
     intervals[length] = cfg.train_cfg.get("max_iters") or 0

@@ -23,9 +23,9 @@ Schedulers = Sequence[Mapping[str, Any]]
 def scale_training(config: Config, iterations: int) -> None:
     """Set the number of iterations, and scale what counts them to it, in place.
 
-    These are warm-ups, schedules, the first validation, the first checkpoint and the beginning of
-    weight averaging. Schedules that count epochs stay; ``check_schedule`` compares them with the
-    new length.
+    These are warm-ups, schedules, the first validation, changes of the interval of validation, the
+    first checkpoint and the beginning of weight averaging. Schedules that count epochs stay;
+    ``check_schedule`` compares them with the new length.
 
     Args:
         config: config of a loop that counts iterations.
@@ -53,6 +53,10 @@ def scale_training(config: Config, iterations: int) -> None:
         loop.val_begin = iterations + 1
     else:
         _move_begin(loop, "val_begin", factor, iterations)
+    if changes := loop.get("dynamic_intervals"):
+        loop.dynamic_intervals = [
+            (max(1, round(place * factor)), interval) for place, interval in changes
+        ]
     for hook in config.get("custom_hooks") or ():
         if isinstance(hook, Mapping) and short_type(hook) == "EMAHook":
             _move_begin(hook, "begin_iter", factor, iterations - 1)
@@ -177,7 +181,9 @@ def _scale(scheduler: Mapping[str, Any], scale: _Scale) -> None:
             span = (start + new) if from_zero else _period(scheduler[name], old, new, scale)
             changed[name] = span
     if scheduler.get("step_size") is not None:
-        changed["step_size"] = scale.length(scheduler["step_size"])
+        changed["step_size"], power = _regular_steps(scheduler["step_size"], old, new, scale)
+        if power != 1:
+            changed["gamma"] = scheduler.get("gamma", 0.1) ** power
     if scheduler_kind(scheduler) == "ExponentialLR" and "gamma" in scheduler:
         changed["gamma"] = scheduler["gamma"] ** (scale.old / scale.new)
     if isinstance(milestones := scheduler.get("milestones"), (list, tuple)):
@@ -207,6 +213,25 @@ def _period(length: float, old: float, new: int, scale: _Scale) -> int:
     if old < length <= LONGEST_PERIOD * old:
         return min(max(moved, new), int(LONGEST_PERIOD * new))
     return moved
+
+
+def _regular_steps(step_size: int, old: float, new: int, scale: _Scale) -> tuple[int, float]:
+    """Scale the distance of regular steps; there are as many as before, if that is possible.
+
+    Returns:
+        The new distance, and the power of a step's factor that makes up for another number of
+        steps: rounding may give more, and a training of few iterations has no room for all.
+    """
+    moved = scale.length(step_size)
+    count = int((old - 1) // step_size) if step_size > 0 else 0
+    if not count:  # check_schedule refuses it
+        return moved, 1.0
+    shortest, longest = (new - 1) // (count + 1) + 1, (new - 1) // count
+    if shortest <= longest:
+        return min(max(moved, shortest), longest), 1.0
+    if longest:
+        return longest, count / ((new - 1) // longest)
+    return 1, scale.old / (step_size * scale.new)
 
 
 def _moved_milestones(

@@ -23,6 +23,7 @@ from drivemim.training.training_length import training_length
 from drivemim.training.work_dir import (
     NEWEST,
     RemoveEarlierRun,
+    check_kept,
     checkpoint_folder,
     choose_checkpoint,
     read_progress,
@@ -57,8 +58,8 @@ def choose_start(
 
     Raises:
         CheckpointError: if there is no such checkpoint, or none in the folder is complete.
-        ConfigError: if the folder has an earlier run and neither option is given, or the seed is
-            another one than the checkpoint's.
+        ConfigError: if the folder has an earlier run and neither option is given, the run reads a
+            file that ``overwrite`` removes, or the seed is another one than the checkpoint's.
     """
     if isinstance(resume, bool):
         resume = NEWEST if resume else None
@@ -79,8 +80,11 @@ def choose_start(
         **(cfg.get("randomness") or {}),
         "seed": _choose_seed(cfg, seed, checkpoint, trained),
     }
-    hooks = (RemoveEarlierRun(folder, hook),) if overwrite else ()
-    return StartPoint(checkpoint=checkpoint, trained=trained, hooks=hooks)
+    if not overwrite:
+        return StartPoint(checkpoint=checkpoint, trained=trained)
+    removal = RemoveEarlierRun(folder, hook)
+    check_kept(cfg, removal.paths)
+    return StartPoint(checkpoint=checkpoint, trained=trained, hooks=(removal,))
 
 
 def compare_complete(runner: Runner, checkpoint: str | Path, line: str) -> None:

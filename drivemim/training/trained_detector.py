@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -25,7 +26,7 @@ from drivemim.config.loading import (
 )
 from drivemim.data.detection.detection_transforms import LoadReducedImage, LoadReducedInstances
 from drivemim.data.detection.prediction_source import SourceImage
-from drivemim.errors import CheckpointError, ConfigError
+from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.registry import DATASETS, TRANSFORMS
 from drivemim.training.agreement import (
     check_strides,
@@ -121,9 +122,27 @@ class TrainedDetector:
 
         Raises:
             ConfigError: if the model gives no boxes.
+            DataError: if the image cannot be read, or the pipeline cannot resize it.
         """
         with DefaultScope.overwrite_default_scope(self._scope), suppress_logs():
-            data = self._pipeline(
+            data = self._prepare(image)
+            (sample,) = self._model.test_step(pseudo_collate([data]))
+        found = getattr(sample, "pred_instances", None)
+        if found is None or "bboxes" not in found:
+            raise ConfigError(f"{type(self._model).__name__} gives no boxes; give a detector's")
+        found = found[found.scores >= min_score]
+        found = found[found.scores.argsort(descending=True, stable=True)].cpu()
+        edges = np.tile(np.array(image.size[::-1], float), 2)
+        return FoundObjects(
+            np.clip(found.bboxes.double().numpy().reshape(-1, 4), 0, edges),
+            found.labels.numpy().astype(np.int64),
+            found.scores.double().numpy(),
+        )
+
+    def _prepare(self, image: SourceImage) -> Any:
+        """Return the model's input for an image."""
+        try:
+            return self._pipeline(
                 {
                     "source_image": image,
                     "img_path": str(image.path),
@@ -137,18 +156,12 @@ class TrainedDetector:
                     "instances": [],
                 }
             )
-            (sample,) = self._model.test_step(pseudo_collate([data]))
-        found = getattr(sample, "pred_instances", None)
-        if found is None or "bboxes" not in found:
-            raise ConfigError(f"{type(self._model).__name__} gives no boxes; give a detector's")
-        found = found[found.scores >= min_score]
-        found = found[found.scores.argsort(descending=True, stable=True)].cpu()
-        edges = np.tile(np.array(image.size[::-1], float), 2)
-        return FoundObjects(
-            np.clip(found.bboxes.double().numpy().reshape(-1, 4), 0, edges),
-            found.labels.numpy().astype(np.int64),
-            found.scores.double().numpy(),
-        )
+        except (cv2.error, ZeroDivisionError) as error:  # a side without pixels, after resizing
+            height, width = image.size
+            raise DataError(
+                f"{image.path}: the config's test pipeline cannot prepare an image of "
+                f"{width}x{height} pixels ({getattr(error, 'err', error)})"
+            ) from error
 
 
 class _LoadSourceImage:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mmengine.logging import print_log
 
 from drivemim.checkpoint_kinds import describe_missing, kind_of
 from drivemim.compat import forget_instance, read_checkpoint, run_instances
+from drivemim.config.nested import walk
 from drivemim.errors import CheckpointError, ConfigError, process_rank
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
@@ -115,6 +117,27 @@ class RemoveEarlierRun(Hook):
             path = self.paths.pop()
             if is_main_process():
                 path.unlink(missing_ok=True)
+
+
+def check_kept(cfg: Config, removed: Iterable[Path]) -> None:
+    """Refuse to remove a file that a run reads: weights to start from, a teacher's, or an index.
+
+    Args:
+        cfg: config of the run.
+        removed: files that ``--overwrite`` removes.
+
+    Raises:
+        ConfigError: naming the file and its key.
+    """
+    real = {os.path.realpath(path) for path in removed}
+    for part, settings in cfg.items() if real else ():
+        for key, value in walk(settings, part):
+            is_file = isinstance(value, (str, Path)) and os.path.isfile(value)
+            if is_file and os.path.realpath(value) in real:
+                raise ConfigError(
+                    f"--overwrite would remove {value}, which the run reads ({key}): copy it to "
+                    "another folder, or name another --work-dir"
+                )
 
 
 def checkpoint_folder(cfg: Config) -> Path:

@@ -269,6 +269,44 @@ def test_an_end_between_two_updates_is_refused(toy, tmp_path):
     )
 
 
+@pytest.mark.parametrize(("options", "said"), [
+    ({"train_cfg.dynamic_intervals": [(4, 6), (8, 3)]}, "train_cfg.dynamic_intervals.1.1=3"),
+    ({"default_hooks.checkpoint.save_begin": 3}, "default_hooks.checkpoint.save_begin=3"),
+])  # fmt: skip
+def test_other_checkpoints_between_two_updates_are_refused(toy, tmp_path, options, said):
+    options = {
+        "optim_wrapper.accumulative_counts": 2,
+        "default_hooks.checkpoint.save_best": "value",
+        "train_cfg.val_interval": 4,
+        **options,
+    }
+    assert message(train, toy, work_dir=tmp_path / "run", options=options) == (
+        f"{said} is not a multiple of optim_wrapper.accumulative_counts=2: a resumed run would "
+        "lose gradients; use 4"
+    )
+
+
+def test_the_best_of_epochs_is_between_no_updates(toy, tmp_path):
+    """``val_interval`` counts epochs; the run is refused later, for its iterations per epoch."""
+    options = {
+        "train_cfg": {"_delete_": True, "type": "EpochBasedTrainLoop", "max_epochs": 2,
+                      "val_interval": 1},
+        "train_dataloader.sampler": {"_delete_": True, "type": "DefaultSampler", "shuffle": True},
+        "param_scheduler": None,
+        "optim_wrapper.accumulative_counts": 2,
+        "default_hooks.checkpoint.save_best": "value",
+        "default_hooks.checkpoint.rule": "greater",
+        "val_dataloader": {"batch_size": 4, "num_workers": 0, "dataset": {"type": "ToyClips"},
+                           "sampler": {"type": "DefaultSampler", "shuffle": False},
+                           "collate_fn": {"type": "drivemim.collate_clips"}},
+        "val_evaluator": {"type": "MeanValue"},
+        "val_cfg": {"type": "ValLoop"},
+    }  # fmt: skip
+    assert message(train, toy, work_dir=tmp_path / "run", options=options).startswith(
+        "optim_wrapper.accumulative_counts=2 does not divide the 13 iterations of an epoch"
+    )
+
+
 def test_a_config_without_training_data_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("model = dict(type='ToyPretrainer')")
     assert "has no train_dataloader" in message(train, tmp_path / "mine.py", work_dir=tmp_path)

@@ -61,6 +61,33 @@ def test_a_folder_of_label_maps_is_read_if_it_is_named(tmp_path, capsys):
     assert len(images(tmp_path / "masks")) == 1
 
 
+def test_pictures_have_different_names(tmp_path):
+    """b.png would get the name of b.png.jpg, and c.png that of a folder."""
+    for name in ("a.png", "b.png", "b.png.jpg", "b.png.jpg.jpg", "c.png", "c.png.jpg/d.jpg"):
+        write_image(tmp_path / name)
+    names = {
+        "a.png": "a.png.jpg",
+        "b.png": "b.png.jpg.jpg.jpg",
+        "b.png.jpg": "b.png.jpg",
+        "b.png.jpg.jpg": "b.png.jpg.jpg",
+        "c.png": "c.png.jpg.jpg",
+        "c.png.jpg/d.jpg": "c.png.jpg/d.jpg",
+    }
+    found = {each.path.relative_to(tmp_path).as_posix(): each.picture for each in images(tmp_path)}
+    assert found == names
+    # The same ones in every selection.
+    assert {each.picture for each in images(tmp_path, max_images=2)} <= set(names.values())
+
+
+def test_two_videos_of_a_folder_stay_two(tmp_path):
+    write_video(tmp_path / "drive.avi", [0, 0], rate=10)
+    write_video(tmp_path / "drive.avi.mp4", [0, 0], codec="mp4v")
+    found = [(each.path.name, each.picture) for each in images(tmp_path)]
+    assert (
+        found == [("drive.avi", "drive.avi.mp4.mp4")] * 2 + [("drive.avi.mp4", "drive.avi.mp4")] * 2
+    )
+
+
 def test_a_video_gives_its_frames_and_their_times(tmp_path):
     video = write_video(tmp_path / "drive.avi", range(0, 100, 10), rate=10)
     found = images(video, every=3)

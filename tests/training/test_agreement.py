@@ -20,6 +20,7 @@ from drivemim.training.agreement import (
     check_evaluator,
     check_scaled_rate,
     check_strides,
+    check_updates,
     warn_of_copies,
     warn_of_ignored,
     warn_of_sizes,
@@ -29,6 +30,7 @@ from drivemim.training.class_agreement import (
     check_proposals,
 )
 from drivemim.training.run import evaluate, train
+from drivemim.training.training_length import training_length
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = ROOT / "tests" / "toys" / "configs"
@@ -108,6 +110,45 @@ def test_a_rate_that_is_scaled_with_the_batch():
     assert check_scaled_rate(config) is None
     config["optim_wrapper"] = {"accumulative_counts": 4}
     assert "set auto_scale_lr.base_batch_size to 16 / 4 = 4" in check_scaled_rate(config)
+
+
+def check_counts(counts, epoch, **loop):
+    config = Config({"train_cfg": loop, "optim_wrapper": {"accumulative_counts": counts}})
+    check_updates(config, training_length(config, epoch))
+
+
+@pytest.mark.parametrize(("counts", "epoch", "fitting"), [
+    (4, 10, "2 or 5"), (7, 6, "6"), (2, 7, "1 or 7"),
+])  # fmt: skip
+def test_epochs_of_whole_updates(counts, epoch, fitting):
+    loop = {"type": "EpochBasedTrainLoop", "max_epochs": 2}
+    with pytest.raises(ConfigError) as error:
+        check_counts(counts, epoch, **loop)
+    assert str(error.value) == (
+        f"optim_wrapper.accumulative_counts={counts} does not divide the {epoch} iterations of an "
+        "epoch: a run that is resumed after an epoch would lose gradients; set it to "
+        f"{fitting}, or change train_dataloader.batch_size so that an epoch has a multiple of "
+        f"{counts} iterations"
+    )
+    check_counts(counts, counts * epoch, **loop)
+    check_counts(1, epoch, **loop)
+    check_counts(counts, epoch, type="IterBasedTrainLoop", max_iters=8)
+    check_counts(counts, None, **loop)  # an iterable data set
+
+
+def test_epochs_that_end_between_two_updates_are_refused(tmp_path):
+    """Four images in batches of two, and updates of three batches."""
+    options = {
+        "model.backbone.init_cfg": None,
+        "train_cfg": {"_delete_": True, "type": "EpochBasedTrainLoop", "max_epochs": 3},
+        "train_dataloader.sampler.type": "DefaultSampler",
+        "default_hooks.checkpoint.by_epoch": True,
+        "default_hooks.checkpoint.interval": 1,
+        "optim_wrapper.accumulative_counts": 3,
+    }
+    with pytest.raises(ConfigError, match=r"divide the 2 iterations of an epoch: .* set it to 2"):
+        train(TOYS / "detector.py", work_dir=tmp_path / "run", options=options)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_scaled_rate_without_its_batch_is_refused_before_anything_is_written(tmp_path):

@@ -102,6 +102,35 @@ def test_a_run_that_fails_before_its_first_step_replaces_nothing(toy, run, optio
     assert {name: data for name, data in after.items() if len(name.parts) == 1} == before
 
 
+@pytest.mark.parametrize(("key", "named", "options"), [
+    ("load_from", "run/../run/iter_4.pth", {"load_from": "run/../run/iter_4.pth"}),
+    ("model.encoder.init_cfg.checkpoint", "run/iter_4.pth",
+     {"model.encoder.init_cfg": {"type": "Pretrained", "checkpoint": "run/iter_4.pth"}}),
+    ("custom_hooks.0.teacher", "link.pth", {"custom_hooks": [{"teacher": "link.pth"}]}),
+    ("train_dataloader.dataset.index", "run/frames7.arrow",
+     {"train_dataloader.dataset.index": "run/frames7.arrow",
+      "default_hooks.checkpoint.filename_tmpl": "frames{}.arrow"}),
+])  # fmt: skip
+def test_overwriting_keeps_what_the_run_reads(toy, run, tmp_path, monkeypatch, key, named, options):
+    (tmp_path / "link.pth").symlink_to(run / "iter_4.pth")
+    (run / "frames7.arrow").write_bytes(b"earlier")
+    monkeypatch.chdir(tmp_path)
+    before = contents(run)
+    with pytest.raises(ConfigError) as error:
+        train(toy, work_dir=run, overwrite=True, options={**OTHER, **options})
+    assert str(error.value) == (
+        f"--overwrite would remove {named}, which the run reads ({key}): copy it to another "
+        "folder, or name another --work-dir"
+    )
+    assert contents(run) == before
+
+
+def test_overwriting_starts_from_the_weights_of_another_folder(toy, run, tmp_path):
+    copy = str(shutil.copy(run / "iter_4.pth", tmp_path / "iter_4.pth"))
+    train(toy, work_dir=run, overwrite=True, options={**OTHER, "load_from": copy})
+    assert sorted(path.name for path in run.glob("*.pth")) == ["iter_2.pth", "iter_4.pth"]
+
+
 def test_an_own_template_counts(toy, run):
     template = {**OTHER, "default_hooks.checkpoint.filename_tmpl": "step{}.pth"}
     (run / "step6.pth").write_bytes(b"earlier")

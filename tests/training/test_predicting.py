@@ -200,6 +200,59 @@ def test_unreadable_images_stop_or_are_skipped_when_asked(command, tmp_path):
     )
 
 
+def test_an_image_that_the_pipeline_cannot_resize_is_unreadable(command, tmp_path):
+    """At 100 pixels of height, its width of one pixel would be 0.25."""
+    folder, out = tmp_path / "images", tmp_path / "shown"
+    narrow = write_image(folder / "0.png", np.zeros((400, 1, 3), np.uint8))
+    write_image(folder / "1.png")
+    keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "camera", "instances")
+    steps = [
+        {"type": "LoadImageFromFile"},
+        {"type": "Resize", "scale": (160, 100), "keep_ratio": True},
+        {"type": "PackDetInputs", "meta_keys": keys},
+    ]
+    pipeline = f"test_dataloader.dataset.pipeline={steps}"
+    said = command(folder, "--out", out, "--cfg-options", pipeline)
+    assert said.startswith(
+        f"DataError: {narrow}: the config's test pipeline cannot prepare an image of 1x400 pixels "
+    )
+    assert said.endswith("--skip-unreadable leaves such files out")
+    assert "\n" not in said
+    assert not out.exists()
+    said = command(folder, "--out", out, "--skip-unreadable", "--cfg-options", pipeline)
+    assert said == f"2 detections in 1 images, 1 files skipped: {out}"
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_prediction_that_fails_leaves_the_earlier_one(command, tmp_path):
+    folder, out = tmp_path / "images", tmp_path / "shown"
+    for name in ("a/0.jpg", "a/1.jpg", "a/2.jpg"):
+        write_image(folder / name)
+    command(folder, "--out", out)
+    before = everything(out)
+    write_image(folder / "a" / "0.jpg", color_image(None, None))
+    (folder / "a" / "1.jpg").write_bytes((folder / "a" / "2.jpg").read_bytes()[:-900])
+    assert "truncated" in command(folder, "--out", out)
+    assert everything(out) == before
+    assert sorted(path.name for path in out.iterdir()) == ["a", "predictions.json"]
+    (out / "predictions.json").unlink()
+    (out / "predictions.json").mkdir()
+    said = command(folder, "--out", out, "--skip-unreadable")
+    assert said.startswith(f"IsADirectoryError: {out / 'predictions.json'} is a folder")
+
+
+def test_images_of_an_index_are_not_removed(command, tmp_path):
+    """The index has been built over pictures of an earlier prediction."""
+    out = tmp_path / "shown"
+    command(write_image(tmp_path / "images" / "0.jpg"), "--out", out)
+    index = build_frames_index([out], tmp_path / "frames.arrow")
+    command(index, "--out", out)
+    assert files(out) == ["0.jpg", "000000_camera.jpg", "predictions.json"]
+
+
 def test_mistakes_are_one_line_and_leave_nothing(command, checkpoint, tmp_path):
     path = write_image(tmp_path / "images" / "0.jpg")
     (tmp_path / "empty").mkdir()

@@ -273,29 +273,6 @@ def test_epochs_with_checkpoints_by_iteration_are_complete_after_the_last(toys, 
     assert f"iter_{total}.pth is of epoch 1, and train_cfg.max_epochs=1. Nothing was" in said
 
 
-@pytest.mark.parametrize("seen", [1, 2])
-def test_resuming_in_the_middle_of_an_epoch_reports_repeated_iterations(toys, tmp_path, seen):
-    """MMEngine begins the epoch again, and goes on counting iterations."""
-    options = {**EPOCHS, "default_hooks.checkpoint.by_epoch": False,
-               "train_cfg": {**EPOCHS["train_cfg"], "max_epochs": 2}}  # fmt: skip
-    length = train(toys / "detector.py", work_dir=tmp_path / "run", options=options).iter // 2
-    assert length == 2
-    path = tmp_path / "run" / f"iter_{seen}.pth"
-    runner = train(toys / "detector.py", work_dir=tmp_path / "on", resume=path, options=options)
-    (log,) = (tmp_path / "on").glob("*/*.log")
-    assert runner.iter == 4 + seen
-    assert (
-        f"after {seen} of 2 iterations of epoch 1, and that epoch begins again: its first {seen} "
-        f"iterations are trained twice, and the run ends at iteration {4 + seen} instead of 4"
-    ) in log.read_text()
-    options["default_hooks.checkpoint.by_epoch"] = True
-    train(toys / "detector.py", work_dir=tmp_path / "whole", options=options)
-    path = tmp_path / "whole" / "epoch_1.pth"
-    train(toys / "detector.py", work_dir=tmp_path / "apart", resume=path, options=options)
-    (log,) = (tmp_path / "apart").glob("*/*.log")
-    assert "begins again" not in log.read_text()
-
-
 def test_a_pretraining_checkpoint_cannot_be_tested(toys, pretrained, tmp_path):
     with pytest.raises(CheckpointError) as error:
         evaluate(toys / "detector.py", pretrained, work_dir=tmp_path)

@@ -72,7 +72,7 @@ def test_a_short_training_reaches_its_rate():
     assert scaled(2, schedulers).param_scheduler[0]["end"] == 1
 
 
-LENGTHS = (2, 3, 4, 5, 7, 10, 13, 20, 33, 50, 97, 100, 333, 1000, 1234, 4501, 8999, 9001, 20000)
+LENGTHS = (2, 3, 4, 5, 7, 10, 13, 20, 33, 40, 50, 97, 100, 333, 1000, 1234, 4501, 8999, 9001, 20000)
 WARM_UP = {"type": "LinearLR", "start_factor": 0.01, "begin": 0, "end": 500}
 SCHEDULES = {
     "cosine": [WARM_UP, {"type": "CosineAnnealingLR", "T_max": 8500, "begin": 500, "end": 9000}],
@@ -82,6 +82,8 @@ SCHEDULES = {
                   "restart_weights": [1, 0.5, 0.25]}],
     "steps": [WARM_UP, {"type": "MultiStepLR", "milestones": [6000, 8250]}],
     "late steps": [{"type": "MultiStepLR", "milestones": [8000, 8990], "begin": 0, "end": 9000}],
+    "one late step": [WARM_UP, {"type": "StepLR", "step_size": 8400, "begin": 500, "end": 9000}],
+    "many steps": [{"type": "StepLR", "step_size": 300, "gamma": 0.55}],
     "exponential": [{"type": "ExponentialLR", "gamma": 0.999}],
     "YOLOX": [
         {"type": "QuadraticWarmupLR", "begin": 0, "end": 500},
@@ -129,6 +131,45 @@ def test_what_spans_a_scheduler_still_does_by_hand():
     assert scaled(2, dict(steps)).param_scheduler["milestones"] == [1]
     decay = {"type": "ExponentialLR", "by_epoch": False, "gamma": 0.81}
     assert scaled(18000, decay).param_scheduler["gamma"] == pytest.approx(0.9)
+
+
+def test_regular_steps_by_hand():
+    def steps(iterations, step_size, gamma, **span):
+        schedule = {"type": "StepLR", "by_epoch": False, "step_size": step_size, "gamma": gamma}
+        found = scaled(iterations, {**schedule, **span}).param_scheduler
+        return found["step_size"], found["gamma"]
+
+    assert steps(900, 3000, 0.1) == (300, 0.1)  # after 3,000 and 6,000 of 9,000
+    # One step after 8,000 of 9,000: 1.8 of 2 iterations, where 2 would be the end.
+    assert steps(2, 8000, 0.1) == (1, 0.1)
+    # Two steps after 4,000 and 8,000: 3.6 of 8 iterations, and twice 4 would be the end.
+    assert steps(8, 4000, 0.1) == (3, 0.1)
+    # 29 steps: 40 iterations have 39 or 19, and the rate ends as low as before.
+    step_size, gamma = steps(40, 300, 0.5)
+    assert step_size == 1
+    assert gamma**39 == pytest.approx(0.5**29)
+    # 10 iterations have fewer: each has the three steps of 900 iterations.
+    assert steps(10, 300, 0.5) == (1, pytest.approx(0.5**3))
+    # Between 5,000 and 9,000; only the part of the training that it has counts.
+    assert steps(9, 3000, 0.1, begin=5000, end=9000) == (3, 0.1)
+    assert steps(18000, 9000, 0.1) == (18000, 0.1)  # it never steps, and is refused
+
+
+def test_a_step_that_the_shortest_schedule_has_no_room_for_is_left_out():
+    warm_up = {"type": "LinearLR", "by_epoch": False, "start_factor": 0.1, "begin": 0, "end": 500}
+    step = {"type": "StepLR", "by_epoch": False, "step_size": 6000, "begin": 500, "end": 9000}
+    config = scaled(2, [warm_up, step])
+    assert [config.param_scheduler[1][key] for key in ("begin", "end", "step_size")] == [1, 2, 1]
+    check_schedule(config)
+
+
+def test_intervals_that_change_during_the_training_are_scaled():
+    intervals = [(1500, 500), (8999, 100), (20000, 1)]
+    loop = scaled(90, [], dynamic_intervals=intervals).train_cfg
+    assert [tuple(each) for each in loop.dynamic_intervals] == [(15, 500), (90, 100), (200, 1)]
+    loop = scaled(2, [], dynamic_intervals=intervals).train_cfg
+    assert [tuple(each) for each in loop.dynamic_intervals] == [(1, 500), (2, 100), (4, 1)]
+    assert "dynamic_intervals" not in scaled(90, []).train_cfg
 
 
 def test_what_begins_during_the_training_is_scaled():

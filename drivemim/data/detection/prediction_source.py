@@ -229,14 +229,16 @@ class PredictionSource:
                 )
         base = self.path if self.kind == "folder" else self.path.parent
         parts: list[list[SourceImage] | Path] = []
+        names_of = _PictureNames(base, recordings)
         number = 0
         for folder in recordings:
             left = None if self.max_images is None else max(self.max_images - number, 0)
             names = folder.images[:: self.every][:left]
             number += len(names)
-            parts.append(list(_of_files([folder.path / name for name in names], base, unreadable)))
+            paths = [folder.path / name for name in names]
+            parts.append(list(_of_files(paths, names_of, unreadable)))
             parts += [folder.path / name for name in folder.videos]
-        return islice(self._joined(parts, base, unreadable), self.max_images)
+        return islice(self._joined(parts, names_of, unreadable), self.max_images)
 
     def _single(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the names of the images and of the videos of a source that is one file."""
@@ -244,7 +246,10 @@ class PredictionSource:
         return (name, ()) if self.kind == "image" else ((), name)
 
     def _joined(
-        self, parts: Sequence[list[SourceImage] | Path], base: Path, unreadable: UnreadableImages
+        self,
+        parts: Sequence[list[SourceImage] | Path],
+        pictures: _PictureNames,
+        unreadable: UnreadableImages,
     ) -> Iterator[SourceImage]:
         for part in parts:
             if isinstance(part, list):
@@ -255,7 +260,7 @@ class PredictionSource:
                     yield SourceImage(
                         path=part,
                         size=(int(found.image.shape[0]), int(found.image.shape[1])),
-                        picture=_picture(part, base, (".mp4",)),
+                        picture=pictures.of(part, (".mp4",)),
                         pixels=found.image,
                         frame=found.number,
                         time=found.time / 1e6,
@@ -291,18 +296,42 @@ def _frame_image(index: FrameIndex, row: int) -> SourceImage:
 
 
 def _of_files(
-    paths: Sequence[Path], base: Path, unreadable: UnreadableImages
+    paths: Sequence[Path], pictures: _PictureNames, unreadable: UnreadableImages
 ) -> Iterator[SourceImage]:
     for path in paths:
         with unreadable.skipped():
             width, height = image_size(path)
-            yield SourceImage(path=path, size=(height, width), picture=_picture(path, base, _DRAWN))
+            yield SourceImage(path=path, size=(height, width), picture=pictures.of(path, _DRAWN))
 
 
-def _picture(path: Path, base: Path, suffixes: tuple[str, ...]) -> str:
-    """Return a file's path below ``base``, with a suffix for its picture if it has another."""
-    name = path.relative_to(base).as_posix()
-    return name if path.suffix.lower() in suffixes else name + suffixes[0]
+class _PictureNames:
+    """Names of pictures, a different one for each file.
+
+    Args:
+        base: folder that the names are relative to.
+        recordings: all files below it.
+    """
+
+    def __init__(self, base: Path, recordings: Sequence[Folder]) -> None:
+        self._base = base
+        self._taken: set[str] = set()
+        for folder in recordings:
+            inside = folder.path.relative_to(base)
+            self._taken |= {each.as_posix() for each in (inside, *inside.parents)}
+            self._taken |= {(inside / each).as_posix() for each in (*folder.images, *folder.videos)}
+
+    def of(self, path: Path, suffixes: tuple[str, ...]) -> str:
+        """Return a file's path below the base, with a suffix for its picture if it has another.
+
+        The suffix is repeated if another file or a folder has that name.
+        """
+        name = path.relative_to(self._base).as_posix()
+        if path.suffix.lower() in suffixes:
+            return name
+        name += suffixes[0]
+        while name in self._taken:
+            name += suffixes[0]
+        return name
 
 
 def _every(scene_F: SmallInts, camera_F: SmallInts, every: int) -> Bools:

@@ -10,6 +10,7 @@ from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.report_clips import ReportClips
 from drivemim.training.hooks.reseed import ReseedEveryIteration
 from drivemim.training.hooks.resume_averages import ResumeAverages
+from drivemim.training.hooks.resume_epoch import ResumeEpoch
 from drivemim.training.hooks.resume_schedule import ResumeSchedule
 from drivemim.training.hooks.stop_on_non_finite_loss import StopOnNonFiniteLoss
 from drivemim.training.hooks.strict_load import StrictLoad
@@ -25,6 +26,7 @@ __all__ = [
     "ReportClips",
     "ReseedEveryIteration",
     "ResumeAverages",
+    "ResumeEpoch",
     "ResumeSchedule",
     "StopOnNonFiniteLoss",
     "StrictLoad",

@@ -15,6 +15,7 @@ from drivemim.training.agreement import (
     check_evaluator,
     check_scaled_rate,
     check_strides,
+    check_updates,
     warn_of_copies,
     warn_of_ignored,
     warn_of_sizes,
@@ -80,6 +81,7 @@ class CheckAgreement(Hook):
             epoch_length = _epoch_length(runner.train_loop)
             check_schedule(runner.cfg, epoch_length)
             length = training_length(runner.cfg, epoch_length)
+            check_updates(runner.cfg, length)
             if line := describe_validation(runner.cfg, length):
                 print_log(line, "current")
             warnings.append(check_scaled_rate(runner.cfg))

@@ -43,9 +43,6 @@ class ResumeSchedule(Hook):
     Schedulers that follow results, such as ``ReduceOnPlateauLR``, cannot be computed from a config.
     They are loaded, and other schedulers than the checkpoint's are refused beside them.
 
-    A loop that counts epochs begins again with the epoch that the checkpoint was written in; a
-    warning says so.
-
     Raises:
         CheckpointError: if the checkpoint's optimizer has no parameter groups.
         ConfigError: if the config has another optimizer, other settings of it, or other schedulers
@@ -85,8 +82,6 @@ class ResumeSchedule(Hook):
     def before_train(self, runner: Any) -> None:
         """Step the config's schedulers to the checkpoint's iteration."""
         _check_saving(runner)
-        if is_resumed(runner) and (line := _describe_repetition(runner.train_loop)):
-            print_log(line, logger="current", level=logging.WARNING)
         if not is_resumed(runner) or not _wrappers(runner):
             return
         if _follows_results(runner):
@@ -183,10 +178,15 @@ def _step_schedulers(runner: Any) -> None:
 
 def _steps(runner: Any) -> Iterator[bool]:
     """Yield False for each iteration of the run so far, and True for each epoch that ended."""
-    epoch_length = runner.iter // runner.epoch if runner.epoch else None
+    loop, epochs = runner.train_loop, runner.epoch
+    epoch_length = runner.iter // epochs if epochs else None
+    if isinstance(loop, EpochBasedTrainLoop):
+        length = len(loop.dataloader)
+        if 0 <= runner.iter - epochs * length <= length:  # else of data of another length
+            epoch_length = length
     for number in range(1, runner.iter + 1):
         yield False
-        if epoch_length and number % epoch_length == 0:
+        if epoch_length and number % epoch_length == 0 and number // epoch_length <= epochs:
             yield True
 
 
@@ -216,24 +216,3 @@ def _check_saving(runner: Any) -> None:
                         logger="current",
                         level=logging.WARNING,
                     )
-
-
-def _describe_repetition(loop: Any) -> str | None:
-    """Return a line if a resumed loop repeats iterations of the epoch that it was stopped in.
-
-    MMEngine's loop of epochs restores both numbers, and then always begins an epoch at its start.
-    """
-    if not isinstance(loop, EpochBasedTrainLoop):
-        return None
-    length = len(loop.dataloader)
-    repeated = loop.iter - loop.epoch * length
-    if not 0 < repeated <= length:  # at the end of an epoch, or of data of another length
-        return None
-    total = loop.max_iters + repeated
-    return (
-        f"The checkpoint was written after {repeated} of {length} iterations of epoch "
-        f"{loop.epoch + 1}, and that epoch begins again: its first {repeated} iterations are "
-        f"trained twice, and the run ends at iteration {total} instead of {loop.max_iters}. To "
-        "avoid this, save by epoch (default_hooks.checkpoint.by_epoch=True) and resume from such a "
-        "checkpoint"
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from pathlib import Path
+from time import monotonic
 from typing import Any, NoReturn
 
 import torch
@@ -22,17 +23,23 @@ from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 PENDING = "validation_pending"
 """Key of a checkpoint's ``meta``: a validation of its weights was due, and a signal came first."""
+_ITERATIONS = 10
+"""Iterations after which several processes ask each other for signals."""
+_SECONDS = 5.0
+"""If these iterations take longer, they ask more often: torchrun kills after 30 seconds."""
 
 
 class StopOnSignal(Hook):
     """Write a checkpoint and end the run at the next iteration after a signal, in every process.
 
-    All processes stop at the same iteration, whichever of them got the signal. With accumulated
-    gradients, it is one that updates the weights. In a validation, the run stops after the batch,
-    with the weights of the iteration before; a resumed run begins with that validation.
+    All processes stop at the same iteration, whichever of them got the signal. One process stops at
+    the next iteration. Several ask each other for signals every 10 iterations, more often if these
+    take more than 5 seconds, and before and after a validation. With accumulated gradients, the
+    iteration is one that updates the weights. In a validation, the run stops after the batch, with
+    the weights of the iteration before; a resumed run begins with that validation.
 
-    MMEngine's loop of epochs can only go on from the end of an epoch. With checkpoints by epoch,
-    the run stops at once inside an epoch and writes nothing.
+    In a loop of epochs with checkpoints by epoch, the run stops at once inside an epoch and writes
+    nothing.
 
     The run must register this hook last, so that it sees what all others did in an iteration.
 
@@ -46,6 +53,8 @@ class StopOnSignal(Hook):
         self.signals = signals
         self.is_pending = False
         self._shared_batches = 0
+        self._interval = 1
+        self._since: tuple[int, float] | None = None
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Read whether a validation is still to be done."""
@@ -59,6 +68,7 @@ class StopOnSignal(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Do the validation that is still to be done."""
+        self._interval = _ITERATIONS if dist.get_world_size() > 1 else 1
         if self.is_pending and runner.val_loop is not None:
             print_log(
                 f"The validation after iteration {runner.iter} is still to be done", "current"
@@ -71,11 +81,13 @@ class StopOnSignal(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Note that from here on, there is something to save."""
         self.signals.is_training = True
+        if self._since is None:
+            self._since = (runner.iter, monotonic())
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Stop if a process has received a signal, unless the gradients are incomplete.
+        """Stop if a process has received a signal, where all ask, and no gradients are incomplete.
 
         Raises:
             RunStopped: in every process.
@@ -85,8 +97,11 @@ class StopOnSignal(Hook):
         is_by_epoch = isinstance(loop, EpochBasedTrainLoop)
         if iteration % updates or (is_by_epoch and batch_idx + 1 == len(loop.dataloader)):
             return  # the end of an epoch has a method of its own
-        if number := self._agree():
-            self.is_pending = not is_by_epoch and _is_due(loop, iteration, loop.max_iters)
+        is_due = not is_by_epoch and _is_due(loop, iteration, loop.max_iters)
+        if not is_due and iteration % self._interval >= updates:
+            return
+        if number := self._agree(iteration):
+            self.is_pending = is_due
             self._stop(runner, number, iteration, None if is_by_epoch else iteration)
 
     def after_train_epoch(self, runner: Any) -> None:
@@ -103,12 +118,14 @@ class StopOnSignal(Hook):
         except TypeError:  # an iterable data set
             own = 0
         self._shared_batches = min(dist.all_gather_object(own))
+        self._since = None
 
     def after_val_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Stop within a validation, likewise."""
-        if batch_idx < self._shared_batches and (number := self._agree()):
+        is_asked = batch_idx < self._shared_batches and (batch_idx + 1) % self._interval == 0
+        if is_asked and (number := self._agree()):
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):
                     hook.after_val_epoch(runner)  # gives the trained weights back to the model
@@ -120,11 +137,25 @@ class StopOnSignal(Hook):
         if number := self._agree():
             self._stop(runner, number, runner.iter, self._units(runner))
 
-    def _agree(self) -> int:
-        """Return the signal that this process or any other has received, 0 if none."""
-        shared = torch.tensor([self.signals.received])
+    def _agree(self, iteration: int | None = None) -> int:
+        """Return the signal that this process or any other has received, 0 if none.
+
+        All processes choose the same interval until they ask again, by the slowest of them.
+
+        Args:
+            iteration: iterations so far; None outside of iterations, which are not timed.
+        """
+        seconds = 0.0
+        if iteration is not None and self._since is not None:
+            first, begin = self._since
+            seconds = (monotonic() - begin) / (iteration - first)
+            self._since = None
+        shared = torch.tensor([float(self.signals.received), seconds])
         dist.all_reduce(shared, op="max")
-        return int(shared)
+        number, slowest = shared.tolist()
+        if slowest and dist.get_world_size() > 1:
+            self._interval = min(_ITERATIONS, max(1, int(_SECONDS / slowest)))
+        return int(number)
 
     def _units(self, runner: Any) -> int:
         """Return how many epochs or iterations the loop has counted."""

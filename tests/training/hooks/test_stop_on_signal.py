@@ -1,15 +1,19 @@
 """A run that a signal stops, in this process: what is saved, and what a resumed run does."""
 
 import errno
+import itertools
 import multiprocessing
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import drivemim
 from drivemim.errors import CheckpointError, RunStopped
+from drivemim.training.hooks import stop_on_signal
+from drivemim.training.hooks.stop_on_signal import StopOnSignal
 from drivemim.training.run import train
 from drivemim.training.stopping import StopSignals
 
@@ -29,11 +33,33 @@ EPOCHS = {
     "param_scheduler": [{"type": "ReduceOnPlateauLR", "monitor": "images", "rule": "less",
                          "patience": 0, "factor": 0.5}],
 }  # fmt: skip
+BY_ITERATION = {**EPOCHS, "default_hooks.checkpoint.by_epoch": False,
+                "default_hooks.checkpoint.interval": 1,
+                "default_hooks.checkpoint.max_keep_ckpts": -1}  # fmt: skip
+# tests/training/test_stopping.py has runs with data loader workers.
+ALONE = {"train_dataloader.num_workers": 0, "train_dataloader.persistent_workers": False}
+VALIDATED = {**ALONE, "val_dataloader.num_workers": 0}
 
 
 @pytest.fixture(scope="module")
 def toys(repository):
     return repository / "tests" / "toys" / "configs"
+
+
+@pytest.fixture(scope="module")
+def validated(toys, tmp_path_factory):
+    """A run that validates and is not stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "validated"
+    train(toys / "toy_validated.py", work_dir=folder, options=VALIDATED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def epochs(toys, tmp_path_factory):
+    """A run of four epochs, with all checkpoints by iteration, that is not stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "epochs"
+    train(toys / "detector.py", work_dir=folder, options=BY_ITERATION)
+    return folder
 
 
 def stopped(config, work_dir, place, iteration, options=None, number="SIGTERM", **arguments):
@@ -139,9 +165,50 @@ def test_a_run_in_a_process_of_the_callers_hears_signals():
     assert process.exitcode == signal.SIGTERM
 
 
+FAST, SLOW, SLOWER = 0.4, 20.0, 100.0  # seconds from one question to the next
+
+
+@pytest.mark.parametrize(("config", "length", "seconds", "options", "expected"), [
+    ("toy.py", 25, FAST, {}, [10, 20]),
+    ("toy.py", 13, SLOW, {}, [10, 12, 13]),  # 2 seconds per iteration, and then 10
+    ("toy.py", 12, SLOWER, {}, [10, 11, 12]),
+    ("toy_hard.py", 22, FAST, ALONE, [10, 20]),
+    ("toy_hard.py", 24, FAST, {**ALONE, "optim_wrapper.accumulative_counts": 4}, [12, 20]),
+    # They meet before and after each validation anyway, and in every tenth batch of it.
+    ("toy_validated.py", 12, FAST, VALIDATED, [4, None, 8, None, 10, 12, None]),
+    ("toy_validated.py", 8, FAST, {**VALIDATED, "val_dataloader.batch_size": 1,
+                                   "train_cfg.val_interval": 8}, [8, None, None]),
+])  # fmt: skip
+def test_several_processes_ask_each_other_every_ten_iterations_or_five_seconds(
+    toys, tmp_path, monkeypatch, config, length, seconds, options, expected
+):
+    asked = []
+    agree = StopOnSignal._agree
+
+    def ask(hook, iteration=None):
+        asked.append(iteration)
+        return agree(hook, iteration)
+
+    def all_reduce(shared, op):
+        if len(asked) == len(expected):  # the other process has received one
+            shared[0] = signal.SIGTERM
+
+    two = SimpleNamespace(
+        get_world_size=lambda: 2, all_reduce=all_reduce, barrier=lambda: None,
+        all_gather_object=lambda own: [own, own], is_main_process=lambda: True,
+    )  # fmt: skip
+    monkeypatch.setattr(stop_on_signal, "dist", two)
+    monkeypatch.setattr(stop_on_signal, "monotonic", itertools.count(0, seconds).__next__)
+    monkeypatch.setattr(StopOnSignal, "_agree", ask)
+    last = [each for each in expected if each][-1]
+    with pytest.raises(RunStopped, match=f"SIGTERM at iteration {last} of {length}; .*is written"):
+        train(toys / config, work_dir=tmp_path / "run", iterations=length, options=options)
+    assert asked == expected
+
+
 def test_incomplete_gradients_are_completed_first(toys, tmp_path):
     """toy_hard.py updates the weights in every second iteration."""
-    stop = stopped(toys / "toy_hard.py", tmp_path / "run", "train", 5)
+    stop = stopped(toys / "toy_hard.py", tmp_path / "run", "train", 5, ALONE)
     assert "at iteration 6 of 12" in str(stop)
     assert (tmp_path / "run" / "iter_6.pth").is_file()
 
@@ -180,6 +247,7 @@ def test_a_run_without_checkpoints_says_so(toys, tmp_path):
 def test_before_the_first_iteration_nothing_is_left(toys, tmp_path):
     stop = stopped(toys / "toy.py", tmp_path / "new" / "run", "begin", 0, number="SIGINT")
     assert str(stop) == "Stopped by Ctrl-C before the first iteration; nothing was saved"
+    assert stop.status == 130
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,19 +259,20 @@ AVERAGES = {"type": "EMAHook", "momentum": 0.1, "update_buffers": True}
     ("train", 8),  # before it
     ("val", 12),  # in the last one
 ])  # fmt: skip
-def test_a_cut_validation_comes_first_in_the_resumed_run(toys, tmp_path, capsys, place, iteration):
-    config = toys / "toy_validated.py"
-    train(config, work_dir=tmp_path / "whole")
-    stop = stopped(config, tmp_path / "cut", place, iteration, hooks=[AVERAGES])
+def test_a_cut_validation_comes_first_in_the_resumed_run(
+    toys, tmp_path, capsys, validated, place, iteration
+):
+    config, cut = toys / "toy_validated.py", tmp_path / "cut"
+    stop = stopped(config, cut, place, iteration, VALIDATED, hooks=[AVERAGES])
     assert f"at iteration {iteration} of 12; " in str(stop)
-    train(config, work_dir=tmp_path / "cut", resume=True)
-    assert same(tmp_path / "cut" / "iter_12.pth", tmp_path / "whole" / "iter_12.pth")
-    assert values(tmp_path / "cut") == values(tmp_path / "whole")
-    assert len(values(tmp_path / "whole")) == 3
-    before = (tmp_path / "cut" / "iter_12.pth").read_bytes()
-    train(config, work_dir=tmp_path / "cut", resume=True)
+    train(config, work_dir=cut, resume=True, options=VALIDATED)
+    assert same(cut / "iter_12.pth", validated / "iter_12.pth")
+    assert values(cut) == values(validated)
+    assert len(values(validated)) == 3
+    before = (cut / "iter_12.pth").read_bytes()
+    train(config, work_dir=cut, resume=True, options=VALIDATED)
     assert "The run is complete" in capsys.readouterr().out.splitlines()[-1]
-    assert (tmp_path / "cut" / "iter_12.pth").read_bytes() == before
+    assert (cut / "iter_12.pth").read_bytes() == before
 
 
 def values(run):
@@ -218,14 +287,35 @@ def values(run):
     ("train", 6, "iteration 6 of 8; {run}/epoch_3.pth is written"),  # the interval skips epoch 3
     ("val", 6, "iteration 6 of 8; {run}/epoch_3.pth is written"),
 ])  # fmt: skip
-def test_a_run_of_epochs_goes_on_with_the_validation(toys, tmp_path, place, iteration, said):
+def test_a_run_of_epochs_goes_on_with_the_validation(
+    toys, tmp_path, epochs, place, iteration, said
+):
     """The learning rate follows the validations: one that is left out would change the weights."""
     config = toys / "detector.py"
-    train(config, work_dir=tmp_path / "whole", options=EPOCHS)
     stop = stopped(config, tmp_path / "cut", place, iteration, EPOCHS)
     assert said.format(run=tmp_path / "cut") in str(stop)
     train(config, work_dir=tmp_path / "cut", resume=True, options=EPOCHS)
-    assert same(tmp_path / "cut" / "epoch_4.pth", tmp_path / "whole" / "epoch_4.pth")
+    assert same(tmp_path / "cut" / "epoch_4.pth", epochs / "iter_8.pth")
+
+
+def test_checkpoints_by_iteration_go_on_within_an_epoch(toys, tmp_path, epochs):
+    """After a signal, and from checkpoints of a killed run: at the end of an epoch, and inside."""
+    config = toys / "detector.py"
+    rare = {**BY_ITERATION, "default_hooks.checkpoint.interval": 4}
+    stop = stopped(config, tmp_path / "cut", "train", 5, rare)
+    assert f"iteration 5 of 8; {tmp_path}/cut/iter_5.pth is written" in str(stop)
+    runs = {"cut": "newest", "from3": epochs / "iter_3.pth", "from6": epochs / "iter_6.pth"}
+    for name, resume in runs.items():
+        runner = train(config, work_dir=tmp_path / name, resume=resume, options=rare)
+        assert (runner.iter, runner.epoch) == (8, 4)
+        assert same(tmp_path / name / "iter_8.pth", epochs / "iter_8.pth"), name
+    logs = {name: "".join(log.read_text() for log in (tmp_path / name).glob("*/*.log"))
+            for name in runs}  # fmt: skip
+    for name, seen, epoch in (("cut", 1, 3), ("from3", 1, 2), ("from6", 2, 3)):
+        line = f"written after {seen} of 2 iterations of epoch {epoch}: their batches are loaded"
+        assert line in logs[name]
+    # The end of epoch 3 is written before its validation: those of epochs 3 and 4 are left.
+    assert [logs[name].count("images: 4.0000") for name in ("from3", "from6")] == [3, 2]
 
 
 def test_within_an_epoch_nothing_is_written(toys, tmp_path):
