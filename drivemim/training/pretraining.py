@@ -16,9 +16,10 @@ from drivemim.config.loading import is_pretrainer, load_config
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError
 from drivemim.training.data_choice import DataSource, index_option, options_of_data
-from drivemim.training.run import set_initial_weights, train
+from drivemim.training.run import train
 from drivemim.training.run_time import iterations_in
 from drivemim.training.start_point import choose_start
+from drivemim.training.start_weights import set_initial_weights
 from drivemim.training.work_dir import checkpoint_folder, read_progress
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 

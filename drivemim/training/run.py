@@ -44,13 +44,13 @@ from drivemim.training.start_point import (
     compare_complete,
     describe_complete,
 )
+from drivemim.training.start_weights import add_initial_weights, set_initial_weights
 from drivemim.training.stopping import StopSignals, signals_to_one_process
 from drivemim.training.training_length import training_length
 from drivemim.training.work_dir import (
     NEWEST,
     nothing_left_unless_begun,
 )
-from drivemim.transfer.initial_weights import take_initial_weights
 from drivemim.transfer.run_checkpoints import checkpoint_in
 
 __all__ = ["NEWEST", "check_test_options", "evaluate", "train"]
@@ -118,7 +118,7 @@ def train(
     cfg.resume = checkpoint is not None
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
     _add_guarantees(cfg, strict=checkpoint is not None)
-    _add_initial_weights(cfg)
+    add_initial_weights(cfg)
     return _run(cfg, start, dump, hooks)
 
 
@@ -353,49 +353,3 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
         *(cfg.get("custom_hooks") or []),
         *({"type": f"drivemim.{name}"} for name in added),
     ]
-
-
-def set_initial_weights(cfg: Config, init: str | Path, options: Mapping[str, Any]) -> None:
-    """Set the config key of the backbone's initial weights, in place.
-
-    Args:
-        cfg: config of a run.
-        init: file of the weights.
-        options: what the user set in the config.
-
-    Raises:
-        ConfigError: if the options have initial weights, too.
-        FileNotFoundError: if there is no such file.
-    """
-    key, other = "load_from", "backbone_checkpoint"
-    if not is_pretrainer(cfg.model):
-        key, other = other, key
-    for given in (key, other):
-        if options.get(given):
-            raise ConfigError(f"--init and --cfg-options {given}={options[given]}: give one")
-    if not Path(init).is_file():
-        raise FileNotFoundError(f"--init: {describe_missing('weights file', init)}")
-    cfg[key] = str(init)
-
-
-def _add_initial_weights(cfg: Config) -> None:
-    """Add hooks that strictly load the initial weights, and disable other weights of the backbone.
-
-    A resumed run has its weights in the checkpoint, which is ``cfg.load_from`` by then.
-    """
-    hooks: list[dict[str, Any]] = []
-    if path := cfg.get("backbone_checkpoint"):
-        if is_pretrainer(cfg.model) or "backbone" not in cfg.model:
-            raise ConfigError(
-                f"backbone_checkpoint={path}, but the config's model has no backbone; a pretrainer "
-                f"starts from load_from={path}"
-            )
-        cfg.model.backbone.init_cfg = None
-        hooks.append({"type": "drivemim.LoadBackbone", "checkpoint": path})
-    resumed, cfg.load_from = (cfg.load_from, None) if cfg.resume else (None, cfg.load_from)
-    if (initial := take_initial_weights(cfg)) is not None:
-        hooks.append({"type": "drivemim.LoadBackbone", **initial})
-    cfg.load_from = resumed or cfg.load_from
-    if cfg.load_from and not cfg.resume:
-        hooks.append({"type": "drivemim.StrictLoad", "partial": True})
-    cfg.custom_hooks = [*cfg.custom_hooks, *hooks]

@@ -13,8 +13,8 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.town import generate_town
 from drivemim.training.data_choice import DataSource, options_of_data
-from drivemim.training.run import set_initial_weights
 from drivemim.training.run_time import _TimeIterations, iterations_in
+from drivemim.training.start_weights import set_initial_weights
 
 DATA = "train_dataloader.dataset"
 SMALL = {f"{DATA}.image_size": (64, 96)}

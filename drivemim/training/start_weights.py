@@ -1,0 +1,60 @@
+"""Initial weights of a run, by whichever key its config names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from drivemim.checkpoint_kinds import describe_missing
+from drivemim.config.loading import is_pretrainer
+from drivemim.errors import ConfigError
+from drivemim.transfer.initial_weights import take_initial_weights
+
+
+def set_initial_weights(cfg: Config, init: str | Path, options: Mapping[str, Any]) -> None:
+    """Set the config key of the backbone's initial weights, in place.
+
+    Args:
+        cfg: config of a run.
+        init: file of the weights.
+        options: what the user set in the config.
+
+    Raises:
+        ConfigError: if the options have initial weights, too.
+        FileNotFoundError: if there is no such file.
+    """
+    key, other = "load_from", "backbone_checkpoint"
+    if not is_pretrainer(cfg.model):
+        key, other = other, key
+    for given in (key, other):
+        if options.get(given):
+            raise ConfigError(f"--init and --cfg-options {given}={options[given]}: give one")
+    if not Path(init).is_file():
+        raise FileNotFoundError(f"--init: {describe_missing('weights file', init)}")
+    cfg[key] = str(init)
+
+
+def add_initial_weights(cfg: Config) -> None:
+    """Add hooks that strictly load the initial weights, and disable other weights of the backbone.
+
+    A resumed run has its weights in the checkpoint, which is ``cfg.load_from`` by then.
+    """
+    hooks: list[dict[str, Any]] = []
+    if path := cfg.get("backbone_checkpoint"):
+        if is_pretrainer(cfg.model) or "backbone" not in cfg.model:
+            raise ConfigError(
+                f"backbone_checkpoint={path}, but the config's model has no backbone; a pretrainer "
+                f"starts from load_from={path}"
+            )
+        cfg.model.backbone.init_cfg = None
+        hooks.append({"type": "drivemim.LoadBackbone", "checkpoint": path})
+    resumed, cfg.load_from = (cfg.load_from, None) if cfg.resume else (None, cfg.load_from)
+    if (initial := take_initial_weights(cfg)) is not None:
+        hooks.append({"type": "drivemim.LoadBackbone", **initial})
+    cfg.load_from = resumed or cfg.load_from
+    if cfg.load_from and not cfg.resume:
+        hooks.append({"type": "drivemim.StrictLoad", "partial": True})
+    cfg.custom_hooks = [*cfg.custom_hooks, *hooks]
