@@ -19,6 +19,7 @@ from torch import nn
 from drivemim.config.loading import dicts_in, short_type
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.copies import is_same_index, shared_frames
+from drivemim.data.index.image_shapes import describe_stretched
 from drivemim.errors import ConfigError
 from drivemim.training.training_length import Length
 
@@ -150,6 +151,25 @@ def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
         "ignore_iof_thr=0.5 of every assigner in model.train_cfg, or take a head that ignores "
         "them (docs/guides/detectors.md)"
     )
+
+
+def warn_of_stretch(dataset: Any) -> str | None:
+    """Warn if ``LoadReducedImage`` changes the proportions of a data set's images by over 10 %.
+
+    A height and width that were swapped do.
+
+    Args:
+        dataset: data set of a detector, possibly wrapped in others.
+
+    Returns:
+        The warning, or None.
+    """
+    for each in _of_an_index(dataset):
+        transforms = getattr(each.pipeline, "transforms", ())
+        for size in (getattr(transform, "image_size", None) for transform in transforms):
+            if size is not None and (line := describe_stretched(each.index, each.rows, size, 1)):
+                return line
+    return None
 
 
 def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | None:

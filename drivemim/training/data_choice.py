@@ -15,8 +15,8 @@ from mmengine.logging import print_log
 from drivemim.array_types import Ints
 from drivemim.config.building import build_model
 from drivemim.config.nested import walk
-from drivemim.data.clips.clip_coverage import fitting_size
 from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
+from drivemim.data.index.image_shapes import fitting_size, image_shapes
 from drivemim.data.index.index_building import IndexKind, build_index
 from drivemim.errors import ConfigError, DataError
 
@@ -228,13 +228,12 @@ def _image_size(
     name: str | Path,
 ) -> tuple[tuple[int, int], str]:
     """Return the height and width to resize images to, and a description."""
-    used = np.isin(index.frames.scene, scene_rows)
-    sizes_F2 = np.stack([index.frames.height[used], index.frames.width[used]], axis=1)
+    sizes_F2 = image_shapes(index, np.flatnonzero(np.isin(index.frames.scene, scene_rows)))
     height, width = (int(side) for side in settings["image_size"])
     with torch.device("meta"):
         encoder = build_model(config, name).encoder
     patch_size = int(getattr(encoder, "mask_patch_size", 1))
-    size = fitting_size(sizes_F2.astype(np.int64), (height, width), patch_size)
+    size = fitting_size(sizes_F2, (height, width), patch_size)
     if size is None or size == (height, width):
         return (height, width), f"{(height, width)} (height, width), as in the config"
     return size, (

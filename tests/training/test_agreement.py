@@ -1,5 +1,6 @@
 """Settings that depend on each other are compared before a run begins."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -8,12 +9,15 @@ import pytest
 import torch
 from agreement_parts import TWO, Data, build, message
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from seen_data import index_of, write_frames
 from shipped_configs import config_name, runnable
 from torch.utils.data import ConcatDataset
 
 from drivemim.config.loading import load_config
 from drivemim.data.clips.sampler import SeededDataset
 from drivemim.data.detection.detection_dataset import FrameDetection
+from drivemim.data.detection.detection_transforms import LoadReducedImage
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import ConfigError
 from drivemim.training.agreement import (
@@ -24,6 +28,7 @@ from drivemim.training.agreement import (
     warn_of_copies,
     warn_of_ignored,
     warn_of_sizes,
+    warn_of_stretch,
 )
 from drivemim.training.class_agreement import (
     check_classes,
@@ -64,6 +69,23 @@ def test_a_run_stops_before_it_begins_and_a_test_before_it_is_scored(tmp_path):
     torch.save(content, checkpoint)
     with pytest.raises(ConfigError, match="the checkpoint has the classes vehicle, pedestrian"):
         evaluate(TOYS / "detector.py", checkpoint, work_dir=tmp_path)
+
+
+@pytest.mark.parametrize(("size", "said"), [
+    ((120, 160), None),
+    ((128, 160), None),  # 6.7 % too high
+    ((160, 120), r"image_size=\(160, 120\) \(height, width\) stretches 100.0% of the images, .*"
+                 r"makes 1.78 times too high"),
+])  # fmt: skip
+def test_a_swapped_image_size_is_named(tmp_path, size, said):
+    """Images of 480 x 360 pixels: 4 / 3 against 3 / 4 is 16 / 9 = 1.78."""
+    write_frames(tmp_path / "d", {"train": {"a": 2}})
+    index = index_of(tmp_path / "d", tmp_path / "i.arrow", "train")
+    pipeline = [LoadReducedImage(image_size=size)]
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        data = FrameDetection(index=index, scenes="train", filters={}, pipeline=pipeline)
+    found = warn_of_stretch(SeededDataset(dataset=data))
+    assert found is None if said is None else re.search(said, found)
 
 
 def test_an_evaluator_of_another_file(tmp_path):

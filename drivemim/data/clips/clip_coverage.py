@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,14 +12,11 @@ from drivemim.array_types import Ints
 from drivemim.data.clips.clip_windows import MICROSECONDS, ClipWindows
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import frames_in_samples
+from drivemim.data.index.image_shapes import describe_stretched
 from drivemim.errors import ConfigError
 
 SMALLEST_FRACTION = 0.5
 """Smallest fraction of valid frames; a run with less is refused."""
-LARGEST_STRETCH = 0.1
-"""Difference of aspect ratios up to which images are not reported as stretched."""
-_TRIED_SHAPES = 20
-"""Number of the most frequent sizes of images that a size is sought for."""
 _CHUNK = 4096
 """Number of clips processed at a time; limits the memory for a whole data set."""
 
@@ -263,86 +259,4 @@ def describe_stretch(clips: ClipSet, image_size: tuple[int, int], patch_size: in
     used = np.isin(frames.scene, scenes) & np.isin(frames.camera, windows.cameras)
     if windows.frame_interval is None:
         used &= frames_in_samples(index)
-    sizes_F2 = np.stack([frames.height[used], frames.width[used]], axis=1).astype(np.int64)
-    stretched_F = _is_stretched(sizes_F2, image_size)
-    better = fitting_size(sizes_F2, image_size, patch_size)
-    if better is None:
-        return None
-    height, width = _common_shapes(sizes_F2[stretched_F])[0]
-    ratio = (width / height) / (image_size[1] / image_size[0])
-    fewer = _is_stretched(sizes_F2, better)
-    of_encoder = f", multiples of the encoder's patches of {patch_size} pixels,"
-    fix = (
-        f"image_size={better}{of_encoder if patch_size > 1 else ''} would stretch "
-        f"{fewer.mean():.1%}"
-        if fewer.sum() < stretched_F.sum()
-        else "No size was found that stretches fewer: the images differ in their proportions"
-    )
-    return (
-        f"{index.path}: image_size={image_size} (height, width) stretches {stretched_F.mean():.1%} "
-        f"of the images, for example those of ({height}, {width}), which it makes "
-        f"{max(ratio, 1 / ratio):.2f} times too {'high' if ratio > 1 else 'wide'}. {fix}"
-    )
-
-
-def fitting_size(
-    sizes_F2: Ints, image_size: tuple[int, int], patch_size: int
-) -> tuple[int, int] | None:
-    """Return the size that stretches the fewest images by more than 10 %.
-
-    Args:
-        sizes_F2: height and width of the images, pixels.
-        image_size: height and width that they are resized to now, pixels.
-        patch_size: number that the returned height and width are multiples of, pixels.
-
-    Returns:
-        A size of about as many pixels as ``image_size``, which it may be itself; None if that
-        stretches no image.
-    """
-    stretched_F = _is_stretched(sizes_F2, image_size)
-    if not stretched_F.any():
-        return None
-    common = _common_shapes(sizes_F2[stretched_F])
-    tried = [unstretched_size(shape, image_size, patch_size) for shape in common]
-    return min([image_size, *tried], key=lambda size: int(_is_stretched(sizes_F2, size).sum()))
-
-
-def _common_shapes(sizes_F2: Ints) -> list[tuple[int, int]]:
-    """Return heights and widths of images, the most frequent first."""
-    shapes, counts = np.unique(sizes_F2, axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:_TRIED_SHAPES]
-    return [(height, width) for height, width in shapes[order].tolist()]
-
-
-def _is_stretched(sizes_F2: Ints, image_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return True for images (height, width) that ``image_size`` stretches noticeably."""
-    ratio_F = (sizes_F2[:, 1] / sizes_F2[:, 0]) / (image_size[1] / image_size[0])
-    stretched_F: NDArray[np.bool_] = np.maximum(ratio_F, 1 / ratio_F) > 1 + LARGEST_STRETCH
-    return stretched_F
-
-
-def unstretched_size(
-    stored: tuple[int, int], image_size: tuple[int, int], patch_size: int
-) -> tuple[int, int]:
-    """Return a size of about as many pixels as ``image_size`` with the proportions of images.
-
-    Of the sizes that stretch images least, or by less than 2 %, it is the one whose number of
-    pixels differs least from that of ``image_size``.
-
-    Args:
-        stored: height and width of the images, pixels.
-        image_size: height and width that they are resized to now, pixels.
-        patch_size: number that the returned height and width are multiples of, pixels.
-    """
-    aspect, pixels = stored[1] / stored[0], image_size[0] * image_size[1]
-    rows = math.sqrt(pixels / aspect) / patch_size
-    candidates = [
-        (row * patch_size, max(1, round(row * aspect)) * patch_size)
-        for row in range(max(1, math.floor(0.7 * rows)), math.ceil(1.4 * rows) + 1)
-    ]
-
-    def unlike(size: tuple[int, int]) -> tuple[float, float]:
-        stretch = abs(math.log(size[1] / size[0] / aspect))
-        return max(stretch, math.log(1.02)), abs(math.log(size[0] * size[1] / pixels))
-
-    return min(candidates, key=unlike)
+    return describe_stretched(index, np.flatnonzero(used), image_size, patch_size)

@@ -19,6 +19,7 @@ from drivemim.training.agreement import (
     warn_of_copies,
     warn_of_ignored,
     warn_of_sizes,
+    warn_of_stretch,
 )
 from drivemim.training.class_agreement import (
     check_annotations,
@@ -76,6 +77,8 @@ class CheckAgreement(Hook):
         check_strides(model)
         evaluated = "val_dataloader" if "train_dataloader" in loaders else "test_dataloader"
         warnings.append(warn_of_sizes(runner.cfg, ("train_dataloader", evaluated)))
+        first = next(iter(loaders.values())).dataset
+        warnings.append(warn_of_stretch(first))
         if "train_dataloader" in loaders:
             check_lidar(model, loaders["train_dataloader"].dataset)
             epoch_length = _epoch_length(runner.train_loop)

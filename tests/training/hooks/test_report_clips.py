@@ -7,10 +7,10 @@ from mmengine.config import Config
 from torch.utils.data import SequentialSampler
 
 from drivemim.data import ClipDataset
-from drivemim.data.clips.clip_coverage import unstretched_size
 from drivemim.data.clips.concat import ConcatDataset
 from drivemim.data.clips.sampler import SeededDataset, SeededInfiniteSampler
 from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.data.index.image_shapes import unstretched_size
 from drivemim.errors import ConfigError
 from drivemim.training import run
 from drivemim.training.hooks import ReportClips, report_clips
