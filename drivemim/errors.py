@@ -18,7 +18,8 @@ from difflib import get_close_matches
 _ALIKE = 0.65
 """Smallest similarity, from 0 to 1, at which a name is suggested for another."""
 
-
+TRACEBACK = "DRIVEMIM_TRACEBACK"
+"""Environment variable with which users' errors keep their tracebacks, for developers."""
 MOST_SEED = 2**32 - 1
 """Largest seed of NumPy's generators."""
 
@@ -142,7 +143,8 @@ def one_line_stops(launcher: str = "none") -> Iterator[None]:
 def one_line_errors(launcher: str = "none") -> Iterator[None]:
     """Exit with one line if the user caused the error, even in a data loader worker.
 
-    Ctrl-C is one line, too. Of the processes of a run on several GPUs, rank 0 alone reports an
+    Ctrl-C is one line, too. If the environment has ``DRIVEMIM_TRACEBACK``, the error keeps its
+    traceback. Of the processes of a run on several GPUs, rank 0 alone reports an
     error that all of them have.
 
     Args:
@@ -159,6 +161,8 @@ def one_line_errors(launcher: str = "none") -> Iterator[None]:
         OSError,
     ) as error:
         let_rank_zero_report(launcher)
+        if os.environ.get(TRACEBACK):
+            raise
         name = type(error).__name__
         # A data loader worker puts its whole traceback in the message; the error is at the end.
         line = f"{name}: {str(error).rsplit(f'{name}: ', 1)[-1].strip()}"

@@ -109,3 +109,9 @@ def test_its_limits_are_those_of_the_code(guide):
     assert f"and within {LONGEST_LINK / 1e6:g} s stays" in guide
     assert f"less than {LONGEST_STILL / 1e6:g} s before it" in guide
     assert f"mean motion of the nearest {BASELINE / 1e6:g} s" in guide
+    assert f"and within {LONGEST_LINK / 1e6:g} s stays" in guide
+    assert f"less than {LONGEST_STILL / 1e6:g} s before it" in guide
+    assert f"mean motion of the nearest {BASELINE / 1e6:g} s" in guide
+    assert f"and within {LONGEST_LINK / 1e6:g} s stays" in guide
+    assert f"less than {LONGEST_STILL / 1e6:g} s before it" in guide
+    assert f"mean motion of the nearest {BASELINE / 1e6:g} s" in guide

@@ -24,6 +24,7 @@ from drivemim.compat import explain_build_error
 from drivemim.config import class_options
 from drivemim.config.dumps import is_dump, undo_run
 from drivemim.config.nested import walk
+from drivemim.config.option_kinds import check_kinds
 from drivemim.config.option_values import ConfigOptions
 from drivemim.config.shipped import find_config
 from drivemim.config.whole_numbers import make_whole
@@ -117,6 +118,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         _check_option(config, key)
         _open(config, key)
     if others:
+        check_kinds(config, others)
         _merge(config, others, path)
         _check_untyped(config)
     make_whole(config)
