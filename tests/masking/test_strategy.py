@@ -104,15 +104,15 @@ def rigged(clips, seed):
     return replace(clips, points_BTNP3=points_BTNP3)
 
 
-def guide_of(clips, grid):
+def teacher_map_of(clips, grid):
     """A map to follow that is each frame's own: its brightness."""
     grey_FHW = clips.images_BTNHWC.float().mean(-1).flatten(0, 2)
     return torch.nn.functional.adaptive_avg_pool2d(grey_FHW, grid).view(*clips.shape, *grid)
 
 
 def masked(strategy, clips, grid):
-    """The mask of clips that each have a generator and a guide of their own."""
-    return strategy(clips, grid, clip_generators(clips), guide_of(clips, grid))
+    """The mask of clips that each have a generator and a teacher map of their own."""
+    return strategy(clips, grid, clip_generators(clips), teacher_map_of(clips, grid))
 
 
 def without(clips, invalid_BTN):
@@ -141,7 +141,7 @@ def check_budget(strategy, clips, mask):
         grid=grid,
         mask_ratio=strategy.mask_ratio,
         generators=clip_generators(clips),
-        teacher_map_BTNhw=guide_of(clips, grid),
+        teacher_map_BTNhw=teacher_map_of(clips, grid),
     )
     mask_scores = strategy.score(context)
     assert mask_scores.scores_BTNhw.isfinite().all()

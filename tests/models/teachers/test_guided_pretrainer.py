@@ -87,11 +87,11 @@ def test_neither_learns_from_the_other(build_pretrainer: Build, clips: Clips) ->
     losses = model(clips, mode="loss")
     losses["loss"].backward(retain_graph=True)
     for name, parameter in model.named_parameters():
-        assert (parameter.grad is None) == name.startswith("guide."), name
+        assert (parameter.grad is None) == name.startswith("teacher."), name
     model.zero_grad()
     losses["loss_teacher"].backward()
     for name, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == name.startswith("guide."), name
+        assert (parameter.grad is not None) == name.startswith("teacher."), name
         assert parameter.grad is None or (parameter.grad != 0).any(), name
 
 
@@ -112,7 +112,7 @@ def test_a_teacher_leaves_the_first_weights_of_the_others_as_they_are(
     plain = build_pretrainer().state_dict()
     for others in (PREDICTOR, TEACHER):
         guided = build_pretrainer(**others).state_dict()
-        assert {name.split(".")[0] for name in set(guided) - set(plain)} == {"guide"}
+        assert {name.split(".")[0] for name in set(guided) - set(plain)} == {"teacher"}
         assert all(torch.equal(guided[name], plain[name]) for name in plain)
 
 

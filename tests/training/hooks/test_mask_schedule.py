@@ -250,5 +250,5 @@ def test_a_guided_and_scheduled_run_resumes_as_itself(repository, tmp_path):
         torch.load(tmp_path / run / "iter_4.pth", weights_only=False)["state_dict"]
         for run in ("whole", "again")
     )
-    assert found["guide.updates"] == 4
+    assert found["teacher.updates"] == 4
     assert all(torch.equal(found[name], expected[name]) for name in expected)
