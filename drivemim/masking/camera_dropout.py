@@ -27,7 +27,7 @@ class CameraDropoutMask(MaskStrategy):
 
     Args:
         mask_ratio: fraction of a clip's patches that is hidden, in [0, 1].
-        chance: probability that a clip has hidden cameras, in [0, 1].
+        drop_probability: probability that a clip has hidden cameras, in [0, 1].
         cameras: number of hidden cameras, at least 1. They are drawn from the cameras with a valid
             frame, of which at least one is kept. (At a mask ratio of 1 all cameras are hidden.)
         background: strategy that scores each frame's patches, or its config; ``RandomMask`` by
@@ -47,14 +47,14 @@ class CameraDropoutMask(MaskStrategy):
         self,
         *,
         mask_ratio: float = 0.75,
-        chance: float = 0.5,
+        drop_probability: float = 0.5,
         cameras: int = 1,
         background: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
-        check_fraction("chance", chance)
+        check_fraction("drop_probability", drop_probability)
         check_count("cameras", cameras)
-        self.chance, self.cameras = chance, cameras
+        self.drop_probability, self.cameras = drop_probability, cameras
         self.background = build_background(background)
 
     def score(self, context: MaskContext) -> MaskScores:
@@ -75,5 +75,5 @@ class CameraDropoutMask(MaskStrategy):
         draws_BN = context.per_camera()[:, 0].masked_fill(~seeing_BN, -1)
         places_BN = draws_BN.argsort(dim=-1, descending=True).argsort(dim=-1)
         count_B = (seeing_BN.sum(dim=-1) - 1).clamp(min=0, max=self.cameras)
-        happens_B = context.per_clip() < self.chance
+        happens_B = context.per_clip() < self.drop_probability
         return (places_BN < torch.where(happens_B, count_B, 0)[:, None]) & seeing_BN

@@ -44,8 +44,8 @@ class GuidedMask(MaskStrategy):
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         budget_fraction: fraction of a frame's hidden patches that is chosen by the map, in [0, 1].
-        hints: probability, for each of the highest patches, that it is hidden last of all and the
-            next highest takes its place, in [0, 1).
+        hint_probability: probability, for each of the highest patches, that it becomes a hint: it
+            is hidden last of all, and the next highest takes its place; in [0, 1).
         temperature: amount of randomness, in [0, infinity). At 0 the highest patches are always
             chosen; at 1 the highest is e times as likely as the lowest.
         background: strategy that scores all other patches, or its config; ``RandomMask`` by
@@ -66,19 +66,19 @@ class GuidedMask(MaskStrategy):
         *,
         mask_ratio: float = 0.75,
         budget_fraction: float = 0.5,
-        hints: float = 0.0,
+        hint_probability: float = 0.0,
         temperature: float = 0.1,
         background: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         check_fraction("budget_fraction", budget_fraction)
-        check_numbers(hints=hints, temperature=temperature)
-        if not 0 <= hints < 1:
-            raise ValueError(f"hints={hints} must be in [0, 1)")
+        check_numbers(hint_probability=hint_probability, temperature=temperature)
+        if not 0 <= hint_probability < 1:
+            raise ValueError(f"hint_probability={hint_probability} must be in [0, 1)")
         if not 0 <= temperature < float("inf"):
             raise ValueError(f"temperature={temperature} must be in [0, infinity)")
         self.budget_fraction = budget_fraction
-        self.hints, self.temperature = hints, temperature
+        self.hint_probability, self.temperature = hint_probability, temperature
         self.background = build_background(background)
 
     def score(self, context: MaskContext) -> MaskScores:
@@ -91,7 +91,7 @@ class GuidedMask(MaskStrategy):
         background = self.background.score(context)
         noisy_BTNhw = self._noisy(teacher_map_BTNhw, context.per_frame(*context.grid))
         draws_BTNhw = context.per_frame(*context.grid)
-        hint_candidate_BTNhw = draws_BTNhw < self.hints
+        hint_candidate_BTNhw = draws_BTNhw < self.hint_probability
         ranked_BTNhw = noisy_BTNhw.masked_fill(hint_candidate_BTNhw, -torch.inf)
         first_BTNhw = (
             topk_mask(ranked_BTNhw, fraction_of_budget(self.budget_fraction, context, background))

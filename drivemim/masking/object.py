@@ -70,7 +70,7 @@ class ObjectMask(MaskStrategy):
             up.
         min_visible: least number of every object's patches that stay visible. An object that has
             no more than that is not hidden at all.
-        track_hidden: probability that ``prefer`` hides a track, in [0, 1].
+        hide_probability: probability that ``prefer`` hides a track, in [0, 1].
         num_peek_frames: number of the clip's time steps, drawn for each track, at which a hidden
             track stays visible in all cameras.
         background: strategy that scores all other patches, or its config; ``RandomMask`` by
@@ -94,21 +94,24 @@ class ObjectMask(MaskStrategy):
         budget_fraction: BudgetFraction = 0.5,
         visible_fraction: float = 0.1,
         min_visible: int = 1,
-        track_hidden: float = 0.75,
+        hide_probability: float = 0.75,
         num_peek_frames: int = 0,
         background: MaskStrategy | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         if mode not in _MODES:
             raise ValueError(f"mode={mode!r} must be one of {', '.join(_MODES)}")
-        for name, value in (("visible_fraction", visible_fraction), ("track_hidden", track_hidden)):
+        for name, value in (
+            ("visible_fraction", visible_fraction),
+            ("hide_probability", hide_probability),
+        ):
             check_fraction(name, value)
         for name, count in (("min_visible", min_visible), ("num_peek_frames", num_peek_frames)):
             check_count(name, count, least=0)
         _check_budget_fraction(budget_fraction)
         self.mode, self.budget_fraction = mode, budget_fraction
         self.visible_fraction, self.min_visible = visible_fraction, min_visible
-        self.track_hidden, self.num_peek_frames = track_hidden, num_peek_frames
+        self.hide_probability, self.num_peek_frames = hide_probability, num_peek_frames
         self.background = build_background(background)
 
     def score(self, context: MaskContext) -> MaskScores:
@@ -118,7 +121,7 @@ class ObjectMask(MaskStrategy):
         if isinstance(self.budget_fraction, Mapping):
             clips.require("ObjectMask with a budget fraction per class", "labels")
             check_budget_classes(self.budget_fraction, clips.classes)
-        draws = draw_objects(context, self.track_hidden, self.num_peek_frames)
+        draws = draw_objects(context, self.hide_probability, self.num_peek_frames)
         background = self.background.score(context)
         background_BTNhw = minmax_normalize(background.scores_BTNhw)
         M = clips.labels_BTNM.shape[-1]

@@ -47,9 +47,9 @@ class WorldMask(MaskStrategy):
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         shared_over: "both" shares one mask between all frames; "time" only between the time steps
             of a camera; "cameras" only between the cameras of a time step.
-        blob_size: width of a hidden or visible spot in patches, in [1, infinity). Narrower spots
+        spot_size: width of a hidden or visible spot in patches, in [1, infinity). Narrower spots
             leak more, because the borders of spots do not coincide with those of patches.
-        max_depth: distance from the cameras to the wall at the end of the ground, metres, in
+        wall_distance: distance from the cameras to the wall at the end of the ground, metres, in
             (0, infinity).
 
     Example:
@@ -67,20 +67,20 @@ class WorldMask(MaskStrategy):
         *,
         mask_ratio: float = 0.75,
         shared_over: str = "both",
-        blob_size: float = 6.0,
-        max_depth: float = 10.0,
+        spot_size: float = 6.0,
+        wall_distance: float = 10.0,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         if shared_over not in _SHARED_OVER:
             raise ValueError(
                 f"shared_over={shared_over!r} must be one of {', '.join(map(repr, _SHARED_OVER))}"
             )
-        check_numbers(blob_size=blob_size, max_depth=max_depth)
-        if not 1 <= blob_size < math.inf:
-            raise ValueError(f"blob_size={blob_size} must be in [1, infinity)")
-        if not 0 < max_depth < math.inf:
-            raise ValueError(f"max_depth={max_depth} must be in (0, infinity)")
-        self.shared_over, self.blob_size, self.max_depth = shared_over, blob_size, max_depth
+        check_numbers(spot_size=spot_size, wall_distance=wall_distance)
+        if not 1 <= spot_size < math.inf:
+            raise ValueError(f"spot_size={spot_size} must be in [1, infinity)")
+        if not 0 < wall_distance < math.inf:
+            raise ValueError(f"wall_distance={wall_distance} must be in (0, infinity)")
+        self.shared_over, self.spot_size, self.wall_distance = shared_over, spot_size, wall_distance
 
     def score(self, context: MaskContext) -> MaskScores:
         """Score the patches by the field in the directions of their world points."""
@@ -98,7 +98,7 @@ class WorldMask(MaskStrategy):
             clips.points_BTNP3,
             context.grid,
             clips.image_size,
-            self.max_depth,
+            self.wall_distance,
         )
         # From here on, a clip has G masks, each for F frames.
         positions_BGF3 = self._grouped(clips.camera_to_clip_BTN44[..., :3, 3])
@@ -108,13 +108,15 @@ class WorldMask(MaskStrategy):
         directions_BGFL3 = normalize(
             self._grouped(points_BTNhw3.flatten(-3, -2)) - centre_BG3[:, :, None, None], dim=-1
         )
-        angle_B = self.blob_size * _patch_angle(clips, context.grid)
+        angle_B = self.spot_size * _patch_angle(clips, context.grid)
         field_BGFL = _waves(
             directions_BGFL3,
             self._draws(context),
             angle_B,
             covariance_BG33
-            * (2 * _PARALLAX_TOLERANCE / (self.max_depth * angle_B)).square()[:, None, None, None],
+            * (2 * _PARALLAX_TOLERANCE / (self.wall_distance * angle_B)).square()[
+                :, None, None, None
+            ],
         )
         field_BGFL = _equalize_frames(field_BGFL, directions_BGFL3, valid_BGF, context.num_masked)
         return self._ungrouped(field_BGFL, context)

@@ -197,8 +197,8 @@ def test_without_change_it_is_the_rest(scene, T):
     ("arguments", "message"),
     [
         ({"budget_fraction": 1.5}, r"budget_fraction=1.5 must be in \[0, 1\]"),
-        ({"typical_depth": 0}, r"typical_depth=0 must be in \(0, infinity\)"),
-        ({"typical_depth": float("inf")}, r"typical_depth=inf must be in \(0, infinity\)"),
+        ({"wall_distance": 0}, r"wall_distance=0 must be in \(0, infinity\)"),
+        ({"wall_distance": float("inf")}, r"wall_distance=inf must be in \(0, infinity\)"),
     ],
 )
 def test_wrong_arguments(arguments, message):

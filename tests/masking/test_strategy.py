@@ -26,16 +26,16 @@ from drivemim.masking.strategy import gumbel
 from drivemim.registry import MASKS
 
 RANDOM, BLOCK, TUBE = {"type": "RandomMask"}, {"type": "BlockMask"}, {"type": "TubeMask"}
-CAUSAL, DROPOUT = {"type": "CausalMask"}, {"type": "CameraDropoutMask", "chance": 1.0}
+CAUSAL, DROPOUT = {"type": "CausalMask"}, {"type": "CameraDropoutMask", "drop_probability": 1.0}
 OBJECT = {"type": "ObjectMask"}
 
 # Configs beyond a strategy's defaults; every registered strategy is tested, listed or not.
 VARIANTS = [
-    {**OBJECT, "background": TUBE, "track_hidden": 1.0, "budget_fraction": 1.0},
+    {**OBJECT, "background": TUBE, "hide_probability": 1.0, "budget_fraction": 1.0},
     {**OBJECT, "background": BLOCK, "visible_fraction": 0.0, "min_visible": 0},
     {**OBJECT, "mode": "quota", "num_peek_frames": 1, "background": CAUSAL},
     {**OBJECT, "mode": "protect", "background": DROPOUT},
-    {"type": "GuidedMask", "hints": 0.3, "temperature": 0.0, "background": CAUSAL},
+    {"type": "GuidedMask", "hint_probability": 0.3, "temperature": 0.0, "background": CAUSAL},
     {"type": "MultiBlockMask", "blocks": 2, "alike_in_time": True},
     {"type": "GridMask", "alike_in_time": True},
     {"type": "CoarsePatchMask", "size": 3, "alike_in_time": True},
@@ -208,9 +208,9 @@ def test_a_mask_ratio_that_is_a_text_is_named(config):
 @pytest.mark.parametrize(
     ("kind", "argument"),
     [
-        ("BlockMask", "min_aspect"), ("MultiBlockMask", "max_aspect"), ("GuidedMask", "hints"),
-        ("GuidedMask", "temperature"), ("MotionMask", "typical_depth"), ("WorldMask", "blob_size"),
-        ("WorldMask", "max_depth"), ("ObjectMask", "budget_fraction"),
+        ("BlockMask", "min_aspect"), ("MultiBlockMask", "max_aspect"),
+        ("GuidedMask", "hint_probability"), ("GuidedMask", "temperature"), ("MotionMask", "wall_distance"), ("WorldMask", "spot_size"),
+        ("WorldMask", "wall_distance"), ("ObjectMask", "budget_fraction"),
     ],
 )  # fmt: skip
 def test_texts_in_place_of_numbers_are_named(kind, argument):
