@@ -29,7 +29,7 @@ strategies = dict(
     guided=dict(type='GuidedMask', mask_ratio=mask_ratio),
     guided_hints=dict(type='GuidedMask', mask_ratio=mask_ratio, hint_probability=0.2),
     object=dict(type='ObjectMask', mask_ratio=mask_ratio),
-    object_block=dict(type='ObjectMask', mask_ratio=mask_ratio, background=dict(type='BlockMask')),
+    object_block=dict(type='ObjectMask', mask_ratio=mask_ratio, base=dict(type='BlockMask')),
     object_peek=dict(type='ObjectMask', mask_ratio=mask_ratio, hide_probability=1.0, num_peek_frames=1),
     object_quota=dict(
         type='ObjectMask',
@@ -37,7 +37,7 @@ strategies = dict(
         mode='quota',
         budget_fraction=dict(pedestrian=0.05, vehicle=0.1)),
     object_protect=dict(type='ObjectMask', mask_ratio=mask_ratio, mode='protect'),
-    object_world=dict(type='ObjectMask', mask_ratio=mask_ratio, background=dict(type='WorldMask')),
+    object_world=dict(type='ObjectMask', mask_ratio=mask_ratio, base=dict(type='WorldMask')),
     stack=dict(
         type='StackMask',
         mask_ratio=mask_ratio,
@@ -47,7 +47,7 @@ strategies = dict(
         type='MixtureMask',
         mask_ratio=mask_ratio,
         strategies=[
-            dict(type='ObjectMask', background=dict(type='WorldMask')),
+            dict(type='ObjectMask', base=dict(type='WorldMask')),
             dict(type='WorldMask'),
             dict(type='CausalMask'),
         ]),

@@ -31,7 +31,7 @@ def patch_owners(
         image_size: (height, width) in pixels.
 
     Returns:
-        owners_BTNhw: int64, position in M of the owner, -1 for background.
+        owners_BTNhw: int64, position in M of the owner, -1 for none.
     """
     (h, w), (height, width) = grid, image_size
     if boxes_BTNM4.shape[-2] == 0:

@@ -12,12 +12,13 @@ from drivemim.masking.strategy import (
     MaskContext,
     MaskScores,
     MaskStrategy,
-    build_background,
+    build_base,
     check_fraction,
     check_numbers,
     fraction_of_budget,
     gumbel,
     minmax_normalize,
+    tier_scores,
     topk_mask,
 )
 from drivemim.registry import MASKS
@@ -36,7 +37,7 @@ class MotionMask(MaskStrategy):
     """Hide patches that changed by more than the camera's own motion explains.
 
     MGMAE (Huang et al., 2023) uses motion to find the informative patches. This class needs no
-    optical flow: calibration and ego motion predict how the background moves, and
+    optical flow: calibration and ego motion predict how the static world moves, and
     ``ego_compensated_change`` measures what moves on its own. A fraction of the budget is drawn
     from the changed patches, with chances proportional to the change; another strategy scores all
     others.
@@ -47,7 +48,7 @@ class MotionMask(MaskStrategy):
             frame has fewer of them, or the clip has one time step, other patches fill the budget.
         wall_distance: distance from the cameras to the wall at the end of the ground, metres, in
             (0, infinity). Walls at half, twice and 100 times this distance are tried.
-        background: strategy that scores all other patches, or its config; ``RandomMask`` by
+        base: strategy that scores all other patches, or its config; ``RandomMask`` by
             default.
 
     Example:
@@ -66,7 +67,7 @@ class MotionMask(MaskStrategy):
         mask_ratio: float = 0.75,
         budget_fraction: float = 0.5,
         wall_distance: float = 10.0,
-        background: MaskStrategy | dict[str, Any] | None = None,
+        base: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         check_fraction("budget_fraction", budget_fraction)
@@ -74,18 +75,18 @@ class MotionMask(MaskStrategy):
         if not 0 < wall_distance < float("inf"):
             raise ValueError(f"wall_distance={wall_distance} must be in (0, infinity)")
         self.budget_fraction, self.wall_distance = budget_fraction, wall_distance
-        self.background = build_background(background)
+        self.base = build_base(base)
 
     def score(self, context: MaskContext) -> MaskScores:
         """Score the drawn changed patches before all others."""
         draws_BTNhw = context.per_frame(*context.grid)
-        background = self.background.score(context)
+        base_scores = self.base.score(context)
         change_BTNhw = ego_compensated_change(context.clips, context.grid, self.wall_distance)
         log_weights_BTNhw = change_BTNhw.log() + gumbel(draws_BTNhw)
-        quota = fraction_of_budget(self.budget_fraction, context, background)
+        quota = fraction_of_budget(self.budget_fraction, context, base_scores)
         drawn_BTNhw = topk_mask(log_weights_BTNhw, quota) & (change_BTNhw > 0)
-        scores_BTNhw = drawn_BTNhw + 0.999 * minmax_normalize(background.scores_BTNhw)
-        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=background.num_masked_BTN)
+        scores_BTNhw = tier_scores(drawn_BTNhw, minmax_normalize(base_scores.scores_BTNhw))
+        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=base_scores.num_masked_BTN)
 
 
 def ego_compensated_change(

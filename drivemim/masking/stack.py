@@ -25,7 +25,7 @@ class StackMask(MaskStrategy):
 
     The strategies take turns: each spends its fraction of the budget on the patches that the
     earlier ones left, the last all that remains. They only score patches. For budgets that differ
-    between frames (``CausalMask``, ``CameraDropoutMask``), make the stack their ``background``: its
+    between frames (``CausalMask``, ``CameraDropoutMask``), make the stack their ``base``: its
     scores give each strategy about its fraction of any number of hidden patches.
 
     Args:

@@ -41,7 +41,7 @@ class WorldMask(MaskStrategy):
       every frame meets its budget at nearly the same level.
 
     Moving objects do not stay where the mask assumes them to be; use
-    ``ObjectMask(background=WorldMask)`` for them.
+    ``ObjectMask(base=WorldMask)`` for them.
 
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].

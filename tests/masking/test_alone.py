@@ -95,7 +95,7 @@ def test_images_that_are_not_clips_are_refused(given):
         (WorldMask(), {}, "WorldMask needs the intrinsics and poses of the images"),
         (WorldMask(), {"intrinsics"}, "WorldMask needs the poses of the images"),
         (MotionMask(), {"poses"}, "MotionMask needs the intrinsics of the images"),
-        (CausalMask(background=WorldMask()), {}, "WorldMask needs the intrinsics and poses"),
+        (CausalMask(base=WorldMask()), {}, "WorldMask needs the intrinsics and poses"),
     ],
 )
 def test_missing_inputs_of_a_mask_are_named(strategy, given, lacking, data):

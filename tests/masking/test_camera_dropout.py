@@ -73,17 +73,15 @@ def test_cameras_that_are_missing_are_not_drawn(make_clips):
     assert hidden(clips, mask_ratio=0.5) == [[16, 16, 16]] * 2
 
 
-def test_a_single_camera_is_masked_by_the_background(make_clips):
+def test_a_single_camera_is_masked_by_the_base_strategy(make_clips):
     clips, same = make_clips(shape=(2, 3, 1)), torch.Generator().manual_seed
     mask = CameraDropoutMask(mask_ratio=0.5, drop_probability=1.0)(clips, GRID, same(1))
     assert torch.equal(mask, RandomMask(mask_ratio=0.5)(clips, GRID, same(1)))
 
 
-def test_the_background_says_which_patches(make_clips):
+def test_the_base_strategy_says_which_patches(make_clips):
     clips = make_clips(shape=(1, 2, 3))
-    strategy = CameraDropoutMask(
-        mask_ratio=0.75, drop_probability=1.0, background={"type": "TubeMask"}
-    )
+    strategy = CameraDropoutMask(mask_ratio=0.75, drop_probability=1.0, base={"type": "TubeMask"})
     mask = strategy(clips, GRID, torch.Generator())
     assert torch.equal(mask[:, 0], mask[:, 1])
 
@@ -108,8 +106,8 @@ def test_every_camera_is_drawn_equally_often(make_clips):
     torch.testing.assert_close(dropped.mean(0), torch.full((4,), 0.25), atol=0.06, rtol=0)
 
 
-def test_the_background_must_leave_budgets_alone(make_clips):
-    strategy = CameraDropoutMask(background={"type": "CausalMask"})
+def test_the_base_strategy_must_leave_budgets_alone(make_clips):
+    strategy = CameraDropoutMask(base={"type": "CausalMask"})
     with pytest.raises(ValueError, match="CausalMask inside CameraDropoutMask decides how many"):
         strategy(make_clips(shape=(1, 2, 2)), GRID, torch.Generator())
 

@@ -39,15 +39,13 @@ class ReadingOrder(MaskStrategy):
         )
 
 
-def test_fraction_and_background_by_hand(make_clips):
+def test_fraction_and_base_strategy_by_hand(make_clips):
     """8 of 16 patches: 4 by the map, wherever they are, and the first 4 of the others."""
     teacher_map = torch.tensor(
         [[0.1, 9.0, 0.2, 0.3], [0.0, 0.0, 0.0, 8.0], [7.0, 0.0, 0.0, 0.0], [0.4, 0.0, 0.0, 6.0]]
     )
     expected = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 1]]).bool()
-    strategy = GuidedMask(
-        mask_ratio=0.5, budget_fraction=0.5, temperature=0, background=ReadingOrder()
-    )
+    strategy = GuidedMask(mask_ratio=0.5, budget_fraction=0.5, temperature=0, base=ReadingOrder())
     mask = strategy(make_clips(), (4, 4), seeded(), teacher_map[None, None, None])
     assert mask[0, 0, 0].equal(expected)
 
@@ -56,7 +54,7 @@ def test_fraction_and_background_by_hand(make_clips):
 def test_fraction_of_the_budget(make_clips, budget_fraction, chosen):
     teacher_map = torch.arange(16.0).reshape(1, 1, 1, 4, 4)
     strategy = GuidedMask(
-        mask_ratio=0.5, budget_fraction=budget_fraction, temperature=0, background=ReadingOrder()
+        mask_ratio=0.5, budget_fraction=budget_fraction, temperature=0, base=ReadingOrder()
     )
     mask = strategy(make_clips(), (4, 4), seeded(), teacher_map).flatten()
     assert mask.nonzero()[:, 0].tolist() == [*range(8 - chosen), *range(16 - chosen, 16)]
@@ -136,8 +134,8 @@ def test_hints_are_hidden_last(make_clips):
 
 def test_frames_of_different_budgets(make_clips):
     teacher_map = torch.arange(8.0).reshape(2, 4).expand(1, 2, 1, 2, 4)
-    background = ReadingOrder(budgets=[[[6], [2]]])
-    strategy = GuidedMask(mask_ratio=0.5, budget_fraction=0.5, temperature=0, background=background)
+    base = ReadingOrder(budgets=[[[6], [2]]])
+    strategy = GuidedMask(mask_ratio=0.5, budget_fraction=0.5, temperature=0, base=base)
     mask = strategy(make_clips(shape=(1, 2, 1)), (2, 4), seeded(), teacher_map).flatten(-2)
     assert mask[0, 0, 0].tolist() == [True, True, True, False, False, True, True, True]
     assert mask[0, 1, 0].tolist() == [True, False, False, False, False, False, False, True]
@@ -179,7 +177,7 @@ def test_budget_and_determinism(
         hint_probability=hint_probability,
         temperature=temperature,
     )
-    for strategy in (guided, ObjectMask(mask_ratio=mask_ratio, background=guided)):
+    for strategy in (guided, ObjectMask(mask_ratio=mask_ratio, base=guided)):
         mask = strategy(clips, (8, 16), clip_generators(clips), teacher_map)
         assert (mask.sum((-2, -1)) == num_masked_patches(mask_ratio, (8, 16))).all()
         assert mask.equal(strategy(clips, (8, 16), clip_generators(clips), teacher_map))

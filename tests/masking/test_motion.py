@@ -184,13 +184,13 @@ def test_larger_changes_are_drawn_more_often(scene):
 @pytest.mark.parametrize("T", [1, 3])
 def test_without_change_it_is_the_rest(scene, T):
     clips = scene(T=T)
-    strategy = MotionMask(budget_fraction=1.0, background=TubeMask())
+    strategy = MotionMask(budget_fraction=1.0, base=TubeMask())
     mask = strategy(clips, GRID, torch.Generator().manual_seed(0))
     assert (mask == mask[:, :1]).all()
     other = MotionMask(budget_fraction=1.0)(clips, GRID, torch.Generator().manual_seed(1))
     assert (other == mask).float().mean() < 0.8
-    assert isinstance(MotionMask(background={"type": "TubeMask"}).background, TubeMask)
-    assert isinstance(MotionMask().background, RandomMask)
+    assert isinstance(MotionMask(base={"type": "TubeMask"}).base, TubeMask)
+    assert isinstance(MotionMask().base, RandomMask)
 
 
 @pytest.mark.parametrize(

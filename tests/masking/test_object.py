@@ -80,11 +80,11 @@ def test_kept_patches_lie_together(make_clips):
     assert (torch.stack(middles).std(0) > 1).all()
 
 
-def test_other_tracks_are_hidden_as_the_background(make_clips):
-    """If no patch has to be kept, the mask is that of the background strategy."""
+def test_other_tracks_are_hidden_as_the_base_strategy(make_clips):
+    """If no patch has to be kept, the mask is that of the base strategy."""
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]}, (1, 2, 2))
     strategy = ObjectMask(
-        hide_probability=0.0, visible_fraction=0.0, min_visible=0, background=TubeMask()
+        hide_probability=0.0, visible_fraction=0.0, min_visible=0, base=TubeMask()
     )
     generator = seeded()
     torch.rand(1, 5, generator=generator)  # what the tracks were given
@@ -267,11 +267,11 @@ class ReadingOrder(RandomMask):
         return MaskScores(scores_BTNhw=scores_hw.expand(*context.clips.shape, h, w))
 
 
-def test_other_tracks_keep_what_the_background_would_hide_last(make_clips):
+def test_other_tracks_keep_what_the_base_strategy_would_hide_last(make_clips):
     """Of 4 x 4 patches at the bottom, where all is hidden, the upper row stays."""
     clips = make_clips({(0, 0, 0): [(40, 40, 80, 80, 7, 9.0)]})
     mask = ObjectMask(
-        mask_ratio=0.75, visible_fraction=0.25, hide_probability=0.0, background=ReadingOrder()
+        mask_ratio=0.75, visible_fraction=0.25, hide_probability=0.0, base=ReadingOrder()
     )(clips, GRID, seeded())[0, 0, 0]
     assert mask[4:, 4:8].all(dim=1).tolist() == [False, True, True, True]
     assert not mask[4, 4:8].any()
@@ -288,10 +288,10 @@ class Uneven(RandomMask):
 
 def test_the_fraction_is_of_the_frames_own_budget(make_clips):
     clips = make_clips({(0, t, 0): [(0, 0, 80, 80, 7, 9.0)] for t in range(2)}, (1, 2, 1))
-    strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.25, background=Uneven())
+    strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.25, base=Uneven())
     mask = strategy(clips, GRID, seeded())[0, :, 0]
     assert mask.sum((-2, -1)).tolist() == [32, 96]
-    # A quarter of 96 is 24, but the background has no more than 64 patches: 32 are missing.
+    # A quarter of 96 is 24, but the other patches are no more than 64: 32 are missing.
     assert mask[..., :8].sum((-2, -1)).tolist() == [8, 32]
 
 
@@ -349,7 +349,7 @@ def test_the_order_of_cameras_and_of_boxes_does_not_matter(make_clips, mode, tra
     assert torch.equal(other, mask[:, :, cameras])
 
 
-def test_a_batch_of_clips_without_boxes_is_masked_as_the_background(make_clips):
+def test_a_batch_of_clips_without_boxes_is_masked_as_the_base_strategy(make_clips):
     clips = make_clips(shape=(2, 1, 2))
     assert clips.boxes_BTNM4.shape[3] == 0
     generator = seeded()

@@ -56,11 +56,7 @@ def without(clips, what):
 
 def all_of(strategy):
     """Return the declared inputs of a strategy and of those inside it."""
-    inside = (
-        [strategy.background]
-        if hasattr(strategy, "background")
-        else getattr(strategy, "strategies", [])
-    )
+    inside = [strategy.base] if hasattr(strategy, "base") else getattr(strategy, "strategies", [])
     return strategy.reads.union(*(all_of(each) for each in inside))
 
 

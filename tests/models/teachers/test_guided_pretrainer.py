@@ -92,7 +92,7 @@ def test_neither_learns_from_the_other(build_pretrainer: Build, clips: Clips) ->
     losses["loss_teacher"].backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is not None) == name.startswith("teacher."), name
-        # Only differences of predictions count: the last bias has a gradient of 0, but for rounding.
+        # Only differences of predictions count: the last bias has a gradient of 0 but for rounding
         if parameter.grad is not None and name != "teacher.head.bias":
             assert (parameter.grad != 0).any(), name
 
