@@ -44,7 +44,7 @@ def backproject_patches(
     rays_BTNhw6 = patch_rays(intrinsics_BTN33, camera_to_clip_BTN44, grid, image_size)
     origins_BTNhw3, directions_BTNhw3 = rays_BTNhw6[..., :3], rays_BTNhw6[..., 3:]
     positions_BF3 = camera_to_clip_BTN44[..., :3, 3].flatten(1, 2)
-    centre_B3, half_extent_B3 = masked_aabb(positions_BF3, valid_BTN.flatten(1))
+    centre_B3, half_extent_B3 = valid_bounding_box(positions_BF3, valid_BTN.flatten(1))
     radius_B = wall_distance + half_extent_B3[:, :2].norm(dim=-1)
     per_clip = (slice(None), None, None, None, None)
     distance_BTNhw = torch.minimum(
@@ -142,7 +142,7 @@ def unproject_points(
     return rotated_XP3 + camera_to_clip_X44[..., None, :3, 3]
 
 
-def masked_aabb(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
+def valid_bounding_box(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
     """Return the centre and half size of the axis-aligned box around the valid positions.
 
     Both are zero if no position is valid. The result does not depend on the order of the

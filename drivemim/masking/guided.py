@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from drivemim.clips import Clips
 from drivemim.masking.strategy import (
     MaskContext,
     MaskScores,
@@ -145,16 +144,3 @@ def _quantile(values_BTNL: Tensor) -> Tensor:
     below_BTNL = places_L.where(~repeats_BTNL, 0).cummax(dim=-1).values
     quantile_BTNL = below_BTNL / values_BTNL.shape[-1]
     return torch.empty_like(quantile_BTNL).scatter_(-1, order_BTNL, quantile_BTNL)
-
-
-def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Compute the standard deviation of each patch's grey levels: float (B, T, N, h, w).
-
-    Tools that compare masks use it in place of a trained teacher's map.
-    """
-    (h, w), (H, W) = grid, clips.image_size
-    grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)
-    rows, columns = H // h, W // w
-    whole = grey_BTNHW[..., : rows * h, : columns * w]
-    deviation: Tensor = whole.reshape(*clips.shape, h, rows, w, columns).std(dim=(4, 6))
-    return deviation

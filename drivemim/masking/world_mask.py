@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from drivemim.clips import Clips
-from drivemim.geometry.backprojection import backproject_patches, masked_aabb
+from drivemim.geometry.backprojection import backproject_patches, valid_bounding_box
 from drivemim.masking.strategy import MaskContext, MaskScores, MaskStrategy, check_numbers
 from drivemim.registry import MASKS
 
@@ -103,7 +103,7 @@ class WorldMask(MaskStrategy):
         # From here on, a clip has G masks, each for F frames.
         positions_BGF3 = self._grouped(clips.camera_to_clip_BTN44[..., :3, 3])
         valid_BGF = self._grouped(clips.valid_BTN)
-        centre_BG3, _ = masked_aabb(positions_BGF3, valid_BGF)
+        centre_BG3, _ = valid_bounding_box(positions_BGF3, valid_BGF)
         covariance_BG33 = _position_covariance(positions_BGF3, centre_BG3, valid_BGF)
         directions_BGFL3 = normalize(
             self._grouped(points_BTNhw3.flatten(-3, -2)) - centre_BG3[:, :, None, None], dim=-1

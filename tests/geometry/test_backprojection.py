@@ -5,10 +5,10 @@ import torch
 
 from drivemim.geometry import (
     backproject_patches,
-    masked_aabb,
     patch_depths,
     project_points,
     unproject_points,
+    valid_bounding_box,
 )
 
 SIZE = (100, 200)
@@ -147,11 +147,11 @@ def test_invalid_frames_have_points_and_no_say():
     )
 
 
-def test_masked_aabb_by_hand():
+def test_valid_bounding_box_by_hand():
     positions = torch.tensor([[0.0, 0, 2], [4, -2, 2], [100, 100, 100]])
     valid = torch.tensor([True, True, False])
-    centre, half_extent = masked_aabb(positions, valid)
+    centre, half_extent = valid_bounding_box(positions, valid)
     assert centre.tolist() == [2, -1, 2]
     assert half_extent.tolist() == [2, 1, 0]
-    centre, half_extent = masked_aabb(positions, ~valid & False)
+    centre, half_extent = valid_bounding_box(positions, ~valid & False)
     assert centre.tolist() == half_extent.tolist() == [0, 0, 0]
