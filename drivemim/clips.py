@@ -51,7 +51,7 @@ _OTHERS = ("tokens", "missing", "classes")
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """A batch of clips; a dataset's item is a batch of one.
+    """A batch of clips; a data set's item is a batch of one.
 
     Missing frames (a camera that dropped out, the end of a scene) have ``valid`` False, black
     images, no boxes and identity calibration. Every consumer must respect ``valid``.

@@ -1,4 +1,4 @@
-"""COCO's matching of detections to objects, done once for a whole dataset.
+"""COCO's matching of detections to objects, done once for a whole data set.
 
 Lin et al., Microsoft COCO: Common Objects in Context, 2014. Miss rates, calibration and slices
 need the matches. Libraries for COCO's metrics do not expose them, or store one Python object per

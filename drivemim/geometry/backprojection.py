@@ -44,13 +44,13 @@ def backproject_patches(
     rays_BTNhw6 = patch_rays(intrinsics_BTN33, camera_to_clip_BTN44, grid, image_size)
     origins_BTNhw3, directions_BTNhw3 = rays_BTNhw6[..., :3], rays_BTNhw6[..., 3:]
     positions_BF3 = camera_to_clip_BTN44[..., :3, 3].flatten(1, 2)
-    centre_B3, half_extent_B3 = valid_bounding_box(positions_BF3, valid_BTN.flatten(1))
+    center_B3, half_extent_B3 = valid_bounding_box(positions_BF3, valid_BTN.flatten(1))
     radius_B = wall_distance + half_extent_B3[:, :2].norm(dim=-1)
     per_clip = (slice(None), None, None, None, None)
     distance_BTNhw = torch.minimum(
         _to_ground(origins_BTNhw3[..., 2], directions_BTNhw3[..., 2]),
         _to_wall(
-            origins_BTNhw3[..., :2] - centre_B3[per_clip][..., :2],
+            origins_BTNhw3[..., :2] - center_B3[per_clip][..., :2],
             directions_BTNhw3[..., :2],
             radius_B[per_clip],
         ),
@@ -158,8 +158,8 @@ def valid_bounding_box(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, T
     low_3 = torch.where(valid_F[..., None], positions_F3, torch.inf).amin(dim=-2)
     high_3 = torch.where(valid_F[..., None], positions_F3, -torch.inf).amax(dim=-2)
     any_1 = valid_F.any(dim=-1)[..., None]
-    centre_3 = torch.where(any_1, (low_3 + high_3) / 2, 0)
-    return centre_3, torch.where(any_1, (high_3 - low_3) / 2, 0)
+    center_3 = torch.where(any_1, (low_3 + high_3) / 2, 0)
+    return center_3, torch.where(any_1, (high_3 - low_3) / 2, 0)
 
 
 def _to_ground(height: Tensor, climb: Tensor) -> Tensor:

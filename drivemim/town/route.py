@@ -137,5 +137,5 @@ def ego_distances(plan: DrivingPlan, seconds: float) -> Floats:
 def draw_junction(generator: np.random.Generator) -> tuple[Floats, float]:
     """Draw a junction inside the town: its middle (metres) and the heading of the approach."""
     column, row = generator.integers(1, NUM_STREETS - 1, 2)
-    centre = (np.array([column, row]) + 0.5) * STREET_SPACING
-    return centre, float(generator.integers(4)) * np.pi / 2
+    center = (np.array([column, row]) + 0.5) * STREET_SPACING
+    return center, float(generator.integers(4)) * np.pi / 2

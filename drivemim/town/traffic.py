@@ -79,12 +79,12 @@ def make_traffic(config: TownConfig, number: int, generator: np.random.Generator
     _add_pedestrians(builder, config.pedestrians)
     for kind in work_zone.MOVABLE_OBJECTS:
         builder.add(partial(work_zone.movable_object, kind=kind))
-    centre_2, heading = draw_junction(generator)
+    center_2, heading = draw_junction(generator)
     rotation = yaw_matrix(heading)[:2, :2]
     tracks = [
         replace(
             track,
-            positions_S2=track.positions_S2 @ rotation.T + centre_2,
+            positions_S2=track.positions_S2 @ rotation.T + center_2,
             yaws_S=track.yaws_S + heading,
         )
         for track in [ego, *builder.tracks]
