@@ -3,7 +3,9 @@
 A clip is T time steps x N cameras of one scene.
 
 Shape letters, used as suffixes here and everywhere: B batch, T time steps, N cameras, C channels,
-H W pixels, h w patches, L = h*w patches, K visible patches, D feature channels, M boxes.
+H W pixels, h w patches, L = h*w patches, K visible patches, J hidden patches, D feature channels,
+M boxes, F frames, V valid frames, X any leading axes. Modules explain others in a line "Letters:".
+Letters: P lidar points of a frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Analysis of mask strategies on the same clips: leakage, and how objects are masked."""
+"""Analysis of mask strategies on the same clips: leakage, and how objects are masked.
+
+Letters: S masks of a clip.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Without measured depth, the world is assumed to be flat ground at z = 0 that ends at a wall: an
 upright cylinder around the cameras. The wall is near, not at infinity: objects beside a street are
 5 to 30 metres away, and over a clip the car moves far enough to shift them by several patches.
+
+Letters: P points.
 """
 
 import torch

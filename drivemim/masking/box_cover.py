@@ -2,6 +2,8 @@
 
 Rectangles are tested row by row and column by column, and sets of rectangles are stored as the bits
 of one integer. So no tensor of size (boxes x patches) is ever created.
+
+Letters: K rectangles.
 """
 
 import torch

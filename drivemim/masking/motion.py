@@ -1,4 +1,7 @@
-"""Motion masks: hide moving objects first."""
+"""Motion masks: hide moving objects first.
+
+Letters: H W points at which frames are compared, several per patch.
+"""
 
 from typing import Any, ClassVar
 

@@ -1,4 +1,7 @@
-"""Levels of patches: the order in which the patches of objects are hidden."""
+"""Levels of patches: the order in which the patches of objects are hidden.
+
+Letters: K patches with an owner, E positions at which the level changes.
+"""
 
 from __future__ import annotations
 

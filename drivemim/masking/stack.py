@@ -1,4 +1,7 @@
-"""Stacks: strategies that share the budget of each frame."""
+"""Stacks: strategies that share the budget of each frame.
+
+Letters: K patches that a strategy chooses.
+"""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""World masks: one mask is drawn on the world around the clip and projected into every frame."""
+"""World masks: one mask is drawn on the world around the clip and projected into every frame.
+
+Letters: G masks of a clip, F frames that share one, K waves.
+"""
 
 import math
 from typing import ClassVar

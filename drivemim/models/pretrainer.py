@@ -1,4 +1,7 @@
-"""Masked image modelling over clips."""
+"""Masked image modelling over clips.
+
+Letters: P numbers of a patch, F channels of the decoder.
+"""
 
 from __future__ import annotations
 

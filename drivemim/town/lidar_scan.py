@@ -1,4 +1,7 @@
-"""Simulation of a spinning 32-beam lidar: rays cast against the scene's quads and ground."""
+"""Simulation of a spinning 32-beam lidar: rays cast against the scene's quads and ground.
+
+Letters: R rings, C columns, P points, M boxes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Writer of one scene in nuScenes' format: image and lidar files, and rows of the tables."""
+"""Writer of one scene in nuScenes' format: image and lidar files, and rows of the tables.
+
+Letters: A objects.
+"""
 
 from __future__ import annotations
 

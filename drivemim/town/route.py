@@ -1,4 +1,7 @@
-"""Ego motion: a route along the streets and a speed profile with stops and turns."""
+"""Ego motion: a route along the streets and a speed profile with stops and turns.
+
+Letters: S distances along the route, P points of the route.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A scene whose camera images and lidar scans can be rendered at any time."""
+"""A scene whose camera images and lidar scans can be rendered at any time.
+
+Letters: A objects.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tracks of objects: category, size, and position and yaw at every time step."""
+"""Tracks of objects: category, size, and position and yaw at every time step.
+
+Letters: S time steps.
+"""
 
 from __future__ import annotations
 

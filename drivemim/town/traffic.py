@@ -1,4 +1,7 @@
-"""Collision-free motion of a scene: ego car, vehicles, cyclists and pedestrians."""
+"""Collision-free motion of a scene: ego car, vehicles, cyclists and pedestrians.
+
+Letters: A objects, S time steps.
+"""
 
 from __future__ import annotations
 

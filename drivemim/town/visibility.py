@@ -1,4 +1,7 @@
-"""Visibility from the ego car: distances and lines of sight on the ground plane."""
+"""Visibility from the ego car: distances and lines of sight on the ground plane.
+
+Letters: S time steps, D discs, N places on a ray.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pictures of the masks of each strategy on a clip, with the same landmarks in every frame."""
+"""Pictures of the masks of each strategy on a clip, with the same landmarks in every frame.
+
+Letters: P world points.
+"""
 
 from __future__ import annotations
 
