@@ -95,12 +95,9 @@ def test_fraction_limits_hidden_tracks(make_clips):
     """64 patches of budget, 16 of them for the track: it gets those, and chance for the others."""
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 40, 7, 9.0)]})
     strategy = ObjectMask(
-        mask_ratio=0.5,
-        budget_fraction=0.25,
-        visible_fraction=0.0,
-        min_visible=0,
+        mask_ratio=0.5, budget_fraction=0.25, visible_fraction=0.0, min_visible=0,
         hide_probability=1.0,
-    )
+    )  # fmt: skip
     scores = scores_of(strategy, clips, seeded())
     assert (scores >= 1).sum() == 16
     assert (scores[..., :4, :] >= 1).sum() == 16
@@ -111,12 +108,9 @@ def test_whole_tracks_come_first_when_the_fraction_is_short(make_clips):
     rows = [(0, 0, 40, 40, 1, 5.0), (80, 0, 120, 40, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows, (0, 1, 0): rows[::-1]}, (1, 2, 1))
     strategy = ObjectMask(
-        mask_ratio=0.25,
-        budget_fraction=0.5,
-        visible_fraction=0.0,
-        min_visible=0,
+        mask_ratio=0.25, budget_fraction=0.5, visible_fraction=0.0, min_visible=0,
         hide_probability=1.0,
-    )
+    )  # fmt: skip
     first = scores_of(strategy, clips, seeded()) >= 1
     assert torch.equal(first[0, 0], first[0, 1])
     assert {int(first[0, 0, 0, :4, :4].sum()), int(first[0, 0, 0, :4, 8:12].sum())} == {0, 16}
