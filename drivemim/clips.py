@@ -3,7 +3,9 @@
 A clip is T time steps x N cameras of one scene.
 
 Shape letters, used as suffixes here and everywhere: B batch, T time steps, N cameras, C channels,
-H W pixels, h w patches, L = h*w patches, K visible patches, D feature channels, M boxes.
+H W pixels, h w patches, L = h*w patches, K visible patches, J hidden patches, D feature channels,
+M boxes, F frames, V valid frames, X any leading axes. Modules explain others in a line "Letters:".
+Letters: P lidar points of a frame.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ _OTHERS = ("tokens", "missing", "classes")
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """A batch of clips; a dataset's item is a batch of one.
+    """A batch of clips; a data set's item is a batch of one.
 
     Missing frames (a camera that dropped out, the end of a scene) have ``valid`` False, black
     images, no boxes and identity calibration. Every consumer must respect ``valid``.

@@ -101,6 +101,42 @@ def test_private_attributes_are_recognised(source, found):
     assert private_attributes(source, names_we_define([source])) == found
 
 
+def shape_letters(tree):
+    """Letters of the shape suffixes of a module's names, each with such a name."""
+    found = {}
+    for node in ast.walk(tree):
+        name = getattr(node, "id", getattr(node, "arg", None)) or ""
+        suffix = re.fullmatch(r"_?[a-z]\w*_([A-Zhw0-9]*[A-Z][A-Zhw0-9]*)", name)
+        found |= dict.fromkeys(re.findall("[A-Zhw]", suffix[1]), name) if suffix else {}
+    return found
+
+
+def explained_letters(text):
+    """Letters of a list such as "B batch, T time steps, H W pixels, L = h*w patches"."""
+    words = re.findall(r"(?:^|[\s,])((?:[A-Zhw] )+)", text)
+    return set("".join(words).replace(" ", ""))
+
+
+def test_every_shape_letter_is_explained():
+    """In CONTRIBUTING.md, or in the line "Letters:" of the module's docstring."""
+    contributing = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    common = explained_letters(contributing.partition("images_BTNCHW`): ")[2].partition(".")[0])
+    assert common == set("BTNCHWhwLKJDMFVX")
+    lacking = {}
+    for path in REPOSITORY.glob("drivemim/**/*.py"):
+        tree = ast.parse(path.read_text())
+        own = explained_letters((ast.get_docstring(tree) or "").partition("Letters: ")[2])
+        for letter in shape_letters(tree).keys() - common - own:
+            lacking[str(path.relative_to(REPOSITORY))] = shape_letters(tree)[letter]
+    assert lacking == {}
+
+
+def test_shape_letters_are_found():
+    tree = ast.parse("images_BTNCHW = f(points_P3, LARGEST_X, _rows_hw, mask_BKh)")
+    assert sorted(shape_letters(tree)) == sorted("BTNCHWPKh")
+    assert explained_letters("P points or boxes, H W pixels, L = h*w patches") == set("PHWL")
+
+
 def test_a_folder_imports_only_from_the_floors_below():
     """In a process of its own: import-linter disables the loggers of its process."""
     code = (

@@ -15,7 +15,7 @@ from studies.label_efficiency.initial_checkpoints import check_checkpoints
 from studies.label_efficiency.inputs import default_metrics, prepare_inputs, relative_path
 from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs, report, write_results
-from studies.label_efficiency.settings import FRACTIONS, Init, LabelStudy
+from studies.label_efficiency.settings import FRACTIONS, Initialisation, LabelStudy
 from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -57,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--allow-boxes-read", action="store_true",
-        help="run and mark backbones whose pretraining read boxes of more labels than a run has",
+        help="run and mark backbones whose pretraining read boxes of more frames than a run has",
     )  # fmt: skip
     parser.add_argument(
         "--transductive", action="store_true",
@@ -81,7 +81,7 @@ def main() -> int:
             index=args.index.resolve(),
             train=args.train,
             val=args.val,
-            inits=tuple(Init.parse(text, Path.cwd()) for text in args.init),
+            initialisations=tuple(Initialisation.parse(text, Path.cwd()) for text in args.init),
             iterations=args.iterations,
             work_dir=Path(relative_path(args.work_dir.absolute(), REPOSITORY)),
             fractions=tuple(args.fractions),

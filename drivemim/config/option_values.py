@@ -35,8 +35,9 @@ def parse_value(text: str) -> Any:
             literal = None
         if isinstance(literal, (str, dict)):
             return literal
-    inner = _parts(text[1:-1]) if _PAIRS.get(text[:1], "") == text[-1:] != "}" else None
-    if inner is not None and text:
+    is_sequence = text[:1] in ("(", "[") and text[-1:] == _PAIRS[text[0]]
+    inner = _parts(text[1:-1]) if is_sequence else None
+    if inner is not None:
         values = [parse_value(part) for part in inner if part]
         return tuple(values) if text[0] == "(" else values
     parts = _parts(text)

@@ -2,6 +2,8 @@
 
 Guo et al., On Calibration of Modern Neural Networks, ICML 2017: the expected calibration error.
 A detection is right if it matches an object at IoU 0.50.
+
+Letters: R detections by descending score, K bins of scores.
 """
 
 from __future__ import annotations

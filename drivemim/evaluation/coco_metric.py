@@ -59,7 +59,7 @@ class DetectionAP(BaseMetric):
     each slice, ``CLASS_AP[distance 0-20 m]``; and ``CLASS_ECE``, the expected calibration error of
     scores at IoU 0.50. A slice without objects is NaN, and so is the calibration of a class without
     detections; both are printed as ``-``. After an evaluation, ``curves`` contains the curves over
-    the whole dataset.
+    the whole data set.
 
     Args:
         slices: axes to report, from ``AXES``.
@@ -68,7 +68,7 @@ class DetectionAP(BaseMetric):
             96 are the sides of COCO's squares. In a nuScenes camera (1600x900), a person of 1.7 m
             has these heights at 67 m and 22 m. Halve the edges for images half as high.
         miss_rate_classes: classes whose log-average miss rate is computed; by default pedestrians,
-            if the dataset has them.
+            if the data set has them.
         calibration_bins: number of score bins.
         max_detections: largest number of detections per class and image that count.
         collect_device: device on which processes gather results, ``cpu`` or ``gpu``.
@@ -140,7 +140,7 @@ class DetectionAP(BaseMetric):
         """Score every slice, print the table, and return the results by name."""
         classes = tuple((self.dataset_meta or {}).get("classes") or ())
         if not classes:
-            raise ConfigError("DetectionAP needs the dataset's metainfo to name its classes")
+            raise ConfigError("DetectionAP needs the data set's metainfo to name its classes")
         scores = self.score(results, classes)
         self.curves = scores.curves
         print_log("\n" + format_table(scores), logger="current")
@@ -195,7 +195,7 @@ class DetectionAP(BaseMetric):
     def _slices(
         self, objects: Objects, detections: Detections, results: list[Record]
     ) -> list[Slice]:
-        """Return the whole dataset as a slice, and the requested slices."""
+        """Return the whole data set as a slice, and the requested slices."""
         rows = (objects, detections)
         images = len(results)
         cameras = [record["camera"] for record in results]

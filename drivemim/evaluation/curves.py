@@ -1,4 +1,7 @@
-"""Curves of a detector, small enough to be stored with its results and drawn later."""
+"""Curves of a detector, small enough to be stored with its results and drawn later.
+
+Letters: K bins of scores.
+"""
 
 from __future__ import annotations
 

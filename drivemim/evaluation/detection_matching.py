@@ -1,8 +1,10 @@
-"""COCO's matching of detections to objects, done once for a whole dataset.
+"""COCO's matching of detections to objects, done once for a whole data set.
 
 Lin et al., Microsoft COCO: Common Objects in Context, 2014. Miss rates, calibration and slices
 need the matches. Libraries for COCO's metrics do not expose them, or store one Python object per
 pair, and repeat the matching for every slice. So this module matches, on columns.
+
+Letters: T thresholds, D detections, M objects, P pairs, F detections that choose at the same turn.
 """
 
 from __future__ import annotations

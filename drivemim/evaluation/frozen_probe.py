@@ -2,6 +2,8 @@
 
 There are two simple classifiers, so that the result depends on the features and hardly on the
 classifier: a linear one in closed form and nearest neighbours. Both are deterministic and fast.
+
+Letters: X patches, C classes, S training patches that neighbours come from.
 """
 
 from __future__ import annotations
@@ -19,11 +21,7 @@ from drivemim.masking.box_cover import patch_owners
 
 NEIGHBOURS = 20
 RIDGE = 1e-3
-"""Value added to the diagonal of the features' second moments, the classes weighted equally.
-
-Features are standardised over all training patches. With equal weights of all patches, the diagonal
-would be 1; with equal weights of the classes, it is of that order.
-"""
+"""Ridge penalty; weighted second moments of the standardised features have a diagonal near 1."""
 PATCHES_PER_CLASS = 4000
 """Largest number of training patches per class that the nearest neighbours come from."""
 _CHUNK = 8192

@@ -1,4 +1,7 @@
-"""Analysis of mask strategies on the same clips: leakage, and how objects are masked."""
+"""Analysis of mask strategies on the same clips: leakage, and how objects are masked.
+
+Letters: S masks of a clip.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,6 @@ from drivemim.evaluation.mask_statistics import (
 )
 from drivemim.masking import MaskStrategy, num_masked_patches
 from drivemim.masking.from_config import strategies_from_config
-from drivemim.masking.guided import local_contrast
 from drivemim.masking.leakage import (
     Correspondences,
     Leakage,
@@ -298,3 +300,16 @@ def _deviation(row: Mapping[str, Any]) -> str:
     frames = "0" if low == high == 0 else f"{low:+d} to {high:+d} per frame"
     low, high = row["clip_budget"]
     return frames if low == high == 0 else f"{frames}, {low:+d} to {high:+d} per clip"
+
+
+def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
+    """Compute the standard deviation of each patch's grey levels: float (B, T, N, h, w).
+
+    It takes the place of a trained teacher's map where masks are compared.
+    """
+    (h, w), (H, W) = grid, clips.image_size
+    grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)
+    rows, columns = H // h, W // w
+    whole = grey_BTNHW[..., : rows * h, : columns * w]
+    deviation: Tensor = whole.reshape(*clips.shape, h, rows, w, columns).std(dim=(4, 6))
+    return deviation

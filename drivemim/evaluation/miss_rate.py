@@ -3,6 +3,8 @@
 Dollar et al., Pedestrian Detection: An Evaluation of the State of the Art, PAMI 2012. The curve
 tells how many people a detector misses if, for example, one false positive in ten images is
 acceptable.
+
+Letters: R detections by descending score.
 """
 
 from __future__ import annotations

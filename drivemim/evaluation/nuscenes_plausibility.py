@@ -4,6 +4,8 @@ Boxes in the vehicle's or a camera's frame, and headings of another convention, 
 They are recognised by their consequences: detections far from the vehicle, or cars that drive
 backwards. A poor detector must pass, so a check fails only if most of the boxes are wrong and
 another interpretation fits better.
+
+Letters: S samples, A B two sets of points.
 """
 
 from __future__ import annotations

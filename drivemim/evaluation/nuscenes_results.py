@@ -4,6 +4,8 @@ The official evaluation fails on some mistakes with an assertion that names no s
 scores others (a wrong frame of reference, a turned heading). This module checks everything first
 and names the sample token of each mistake. Plausibility checks are in
 ``drivemim.evaluation.nuscenes_plausibility``.
+
+Letters: S samples.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Lin et al., Microsoft COCO: Common Objects in Context, 2014: precision at 101 recalls, each the
 maximum precision at that recall or a higher one, averaged over recalls and IoU thresholds.
+
+Letters: R detections by descending score, T thresholds, D detections.
 """
 
 from __future__ import annotations

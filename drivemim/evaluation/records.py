@@ -20,7 +20,7 @@ UNKNOWN_MOTION = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
-    """The ground truth of a whole dataset: one row per object, image after image.
+    """The ground truth of a whole data set: one row per object, image after image.
 
     Attributes:
         images_M: row of the object's image.
@@ -45,7 +45,7 @@ class Objects:
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
-    """The predictions for a whole dataset: one row per detection (D); fields as in ``Objects``."""
+    """The predictions for a whole data set: one row per detection (D); fields as in ``Objects``."""
 
     images_D: Ints
     boxes_D4: Floats

@@ -21,7 +21,7 @@ class DetectionScores:
         classes: names of the classes.
         miss_rate_classes: classes whose log-average miss rate was computed.
         table: scores of every class, in the order of ``classes``, by slice name; ``all`` is the
-            whole dataset.
+            whole data set.
         calibration: calibration error by class.
         curves: curves for the charts, by class.
     """

@@ -1,4 +1,4 @@
-"""Slices: subsets of a dataset by distance, visibility, size, motion, camera or condition.
+"""Slices: subsets of a data set by distance, visibility, size, motion, camera or condition.
 
 Each slice evaluates a subset. Objects outside it are ignored: a detection that matches one is
 neither a true nor a false positive there, whatever else it overlaps. Unmatched detections (false
@@ -25,7 +25,7 @@ MOTIONS = ("still", "moving")
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """A named subset of a dataset.
+    """A named subset of a data set.
 
     Attributes:
         name: axis and value, ``distance 0-20 m``.
@@ -41,7 +41,7 @@ class Slice:
 
 
 def whole(objects: Objects, detections: Detections, images: int) -> Slice:
-    """Return the slice ``all`` of the whole dataset."""
+    """Return the slice ``all`` of the whole data set."""
     return Slice(
         name="all",
         objects_M=np.ones(len(objects.labels_M), bool),

@@ -2,10 +2,10 @@
 
 from drivemim.geometry.backprojection import (
     backproject_patches,
-    masked_aabb,
     patch_depths,
     project_points,
     unproject_points,
+    valid_bounding_box,
 )
 from drivemim.geometry.boxes import ProjectedBoxes, box_corners, project_boxes
 from drivemim.geometry.camera_boxes import CameraBoxes, boxes_to_camera, boxes_to_global
@@ -31,7 +31,7 @@ __all__ = [
     "patch_depths",
     "backproject_patches",
     "patch_rays",
-    "masked_aabb",
+    "valid_bounding_box",
     "interpolate_poses",
     "invert_pose",
     "unproject_points",

@@ -1,8 +1,10 @@
 """Backprojection of patches to world points, and projection between points and pixels.
 
-Without measured depth, the world is assumed to be flat ground at z = 0 inside an upright cylinder
-around the cameras. The cylinder is near, not at infinity: objects beside a street are 5 to 30
-metres away, and over a clip the car moves far enough to shift them by several patches.
+Without measured depth, the world is assumed to be flat ground at z = 0 that ends at a wall: an
+upright cylinder around the cameras. The wall is near, not at infinity: objects beside a street are
+5 to 30 metres away, and over a clip the car moves far enough to shift them by several patches.
+
+Letters: P points.
 """
 
 import torch
@@ -20,23 +22,23 @@ def backproject_patches(
     points_BTNP3: Tensor,
     grid: tuple[int, int],
     image_size: tuple[int, int],
-    max_depth: float,
+    wall_distance: float,
 ) -> Tensor:
     """Find the world point that the middle of every patch looks at.
 
     A patch that contains lidar points takes its depth from them. Any other patch looks at the
-    ground (z = 0) or at an upright cylinder around all cameras of the clip, ``max_depth`` metres
-    away from them.
+    ground (z = 0) or at the wall around all cameras of the clip.
 
     Args:
         intrinsics_BTN33: float, pixels of an image of ``image_size``.
         camera_to_clip_BTN44: float, metres; z of the clip frame points up from the ground.
-        valid_BTN: bool; invalid frames do not affect the cylinder.
+        valid_BTN: bool; invalid frames do not affect the wall.
         points_BTNP3: float, (x, y) pixels and depth along the camera's z axis, metres; padded with
             depth ``inf``. P may be 0.
         grid: patches down and across (h, w).
         image_size: (height, width) in pixels.
-        max_depth: distance from the cameras to the cylinder, metres.
+        wall_distance: least distance from a camera to the wall, metres. A measured depth may be
+            larger.
 
     Returns:
         float [B, T, N, h, w, 3], metres in the clip frame; finite for every frame.
@@ -44,13 +46,13 @@ def backproject_patches(
     rays_BTNhw6 = patch_rays(intrinsics_BTN33, camera_to_clip_BTN44, grid, image_size)
     origins_BTNhw3, directions_BTNhw3 = rays_BTNhw6[..., :3], rays_BTNhw6[..., 3:]
     positions_BF3 = camera_to_clip_BTN44[..., :3, 3].flatten(1, 2)
-    centre_B3, half_extent_B3 = masked_aabb(positions_BF3, valid_BTN.flatten(1))
-    radius_B = max_depth + half_extent_B3[:, :2].norm(dim=-1)
+    center_B3, half_extent_B3 = valid_bounding_box(positions_BF3, valid_BTN.flatten(1))
+    radius_B = wall_distance + half_extent_B3[:, :2].norm(dim=-1)
     per_clip = (slice(None), None, None, None, None)
     distance_BTNhw = torch.minimum(
         _to_ground(origins_BTNhw3[..., 2], directions_BTNhw3[..., 2]),
-        _to_cylinder(
-            origins_BTNhw3[..., :2] - centre_B3[per_clip][..., :2],
+        _to_wall(
+            origins_BTNhw3[..., :2] - center_B3[per_clip][..., :2],
             directions_BTNhw3[..., :2],
             radius_B[per_clip],
         ),
@@ -142,7 +144,7 @@ def unproject_points(
     return rotated_XP3 + camera_to_clip_X44[..., None, :3, 3]
 
 
-def masked_aabb(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
+def valid_bounding_box(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
     """Return the centre and half size of the axis-aligned box around the valid positions.
 
     Both are zero if no position is valid. The result does not depend on the order of the
@@ -158,8 +160,8 @@ def masked_aabb(positions_F3: Tensor, valid_F: Tensor) -> tuple[Tensor, Tensor]:
     low_3 = torch.where(valid_F[..., None], positions_F3, torch.inf).amin(dim=-2)
     high_3 = torch.where(valid_F[..., None], positions_F3, -torch.inf).amax(dim=-2)
     any_1 = valid_F.any(dim=-1)[..., None]
-    centre_3 = torch.where(any_1, (low_3 + high_3) / 2, 0)
-    return centre_3, torch.where(any_1, (high_3 - low_3) / 2, 0)
+    center_3 = torch.where(any_1, (low_3 + high_3) / 2, 0)
+    return center_3, torch.where(any_1, (high_3 - low_3) / 2, 0)
 
 
 def _to_ground(height: Tensor, climb: Tensor) -> Tensor:
@@ -167,8 +169,8 @@ def _to_ground(height: Tensor, climb: Tensor) -> Tensor:
     return torch.where((height > 0) & (climb < -1e-6), -height / climb.clamp(max=-1e-6), torch.inf)
 
 
-def _to_cylinder(start_2: Tensor, step_2: Tensor, radius: Tensor) -> Tensor:
-    """Return the distance along a ray, from inside, to an upright cylinder around the origin."""
+def _to_wall(start_2: Tensor, step_2: Tensor, radius: Tensor) -> Tensor:
+    """Return the distance along a ray, from inside, to an upright wall of ``radius`` around z."""
     across = step_2.square().sum(dim=-1).clamp(min=1e-6)
     towards = (start_2 * step_2).sum(dim=-1)
     beyond = start_2.square().sum(dim=-1) - radius.square()

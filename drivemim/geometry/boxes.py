@@ -3,6 +3,8 @@
 The part of a box in front of the near plane is again a convex solid. Its faces are the six faces
 of the box, cut by that plane, and the cut itself (the cap). All functions work on its edges: the
 box's twelve edges, shortened where they cross the plane, and one cut edge per face.
+
+Letters: P points.
 """
 
 from dataclasses import dataclass

@@ -2,6 +2,8 @@
 
 A pose matrix maps points of the posed frame to its parent frame: ``parent = pose @ child``. Chains
 read right to left, e.g. ``global_from_ego @ ego_from_camera``.
+
+Letters: P known poses, F times of the poses that are asked for.
 """
 
 import numpy as np

@@ -1,4 +1,7 @@
-"""Block masks: rectangles of patches."""
+"""Block masks: rectangles of patches.
+
+Letters: K rectangles.
+"""
 
 import math
 from typing import ClassVar

@@ -2,6 +2,8 @@
 
 Rectangles are tested row by row and column by column, and sets of rectangles are stored as the bits
 of one integer. So no tensor of size (boxes x patches) is ever created.
+
+Letters: K rectangles.
 """
 
 import torch
@@ -31,7 +33,7 @@ def patch_owners(
         image_size: (height, width) in pixels.
 
     Returns:
-        owners_BTNhw: int64, position in M of the owner, -1 for background.
+        owners_BTNhw: int64, position in M of the owner, -1 for none.
     """
     (h, w), (height, width) = grid, image_size
     if boxes_BTNM4.shape[-2] == 0:

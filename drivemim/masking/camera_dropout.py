@@ -10,7 +10,7 @@ from drivemim.masking.strategy import (
     MaskContext,
     MaskScores,
     MaskStrategy,
-    build_background,
+    build_base,
     check_count,
     check_fraction,
 )
@@ -27,17 +27,17 @@ class CameraDropoutMask(MaskStrategy):
 
     Args:
         mask_ratio: fraction of a clip's patches that is hidden, in [0, 1].
-        chance: probability that a clip has hidden cameras, in [0, 1].
+        drop_probability: probability that a clip has hidden cameras, in [0, 1].
         cameras: number of hidden cameras, at least 1. They are drawn from the cameras with a valid
             frame, of which at least one is kept. (At a mask ratio of 1 all cameras are hidden.)
-        background: strategy that scores each frame's patches, or its config; ``RandomMask`` by
+        base: strategy that scores each frame's patches, or its config; ``RandomMask`` by
             default.
 
     Example:
         >>> mask_BTNhw = CameraDropoutMask()(Clips.from_images(images))
 
     Raises:
-        ValueError: if an argument is outside its range; when masking, if ``background`` sets the
+        ValueError: if an argument is outside its range; when masking, if ``base`` sets the
             frames' budgets itself.
     """
 
@@ -47,20 +47,20 @@ class CameraDropoutMask(MaskStrategy):
         self,
         *,
         mask_ratio: float = 0.75,
-        chance: float = 0.5,
+        drop_probability: float = 0.5,
         cameras: int = 1,
-        background: MaskStrategy | dict[str, Any] | None = None,
+        base: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
-        check_fraction("chance", chance)
+        check_fraction("drop_probability", drop_probability)
         check_count("cameras", cameras)
-        self.chance, self.cameras = chance, cameras
-        self.background = build_background(background)
+        self.drop_probability, self.cameras = drop_probability, cameras
+        self.base = build_base(base)
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Score patches with ``background``; give the dropped cameras the highest budgets."""
+        """Score patches with ``base``; give the dropped cameras the highest budgets."""
         (h, w), (_, T, N) = context.grid, context.clips.shape
-        scores_BTNhw = fixed_budget_scores(self.background, context, self)
+        scores_BTNhw = fixed_budget_scores(self.base, context, self)
         draws_BTN = context.per_frame()
         dropped_BTN = self._drop(context)[:, None].expand(-1, T, -1)
         total = T * N * context.num_masked
@@ -75,5 +75,5 @@ class CameraDropoutMask(MaskStrategy):
         draws_BN = context.per_camera()[:, 0].masked_fill(~seeing_BN, -1)
         places_BN = draws_BN.argsort(dim=-1, descending=True).argsort(dim=-1)
         count_B = (seeing_BN.sum(dim=-1) - 1).clamp(min=0, max=self.cameras)
-        happens_B = context.per_clip() < self.chance
+        happens_B = context.per_clip() < self.drop_probability
         return (places_BN < torch.where(happens_B, count_B, 0)[:, None]) & seeing_BN

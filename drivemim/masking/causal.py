@@ -9,7 +9,7 @@ from drivemim.masking.strategy import (
     MaskContext,
     MaskScores,
     MaskStrategy,
-    build_background,
+    build_base,
     check_count,
     check_fraction,
     num_masked_patches,
@@ -34,15 +34,15 @@ class CausalMask(MaskStrategy):
         future_ratio: mask ratio of the future, in [0, 1]; 1 hides whole frames.
         future_steps: number of last time steps that are the future, at least 1. The first time step
             always belongs to the past. A clip of one time step has no future; its mask is that of
-            ``background``.
-        background: strategy that scores each frame's patches, or its config; ``RandomMask`` by
+            ``base``.
+        base: strategy that scores each frame's patches, or its config; ``RandomMask`` by
             default.
 
     Example:
         >>> mask_BTNhw = CausalMask()(Clips.from_images(images))
 
     Raises:
-        ValueError: if an argument is outside its range; when masking, if ``background`` sets the
+        ValueError: if an argument is outside its range; when masking, if ``base`` sets the
             frames' budgets itself.
     """
 
@@ -54,18 +54,18 @@ class CausalMask(MaskStrategy):
         mask_ratio: float = 0.75,
         future_ratio: float = 1.0,
         future_steps: int = 1,
-        background: MaskStrategy | dict[str, Any] | None = None,
+        base: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         check_fraction("future_ratio", future_ratio)
         check_count("future_steps", future_steps)
         self.future_ratio, self.future_steps = future_ratio, future_steps
-        self.background = build_background(background)
+        self.base = build_base(base)
 
     def score(self, context: MaskContext) -> MaskScores:
-        """Score patches with ``background``; give past and future different budgets."""
+        """Score patches with ``base``; give past and future different budgets."""
         (h, w), (B, T, N) = context.grid, context.clips.shape
-        scores_BTNhw = fixed_budget_scores(self.background, context, self)
+        scores_BTNhw = fixed_budget_scores(self.base, context, self)
         past_steps = max(T - self.future_steps, 1)
         future_frames, past_frames = (T - past_steps) * N, past_steps * N
         total = T * N * context.num_masked

@@ -1,4 +1,7 @@
-"""Coarse masks: squares of several patches."""
+"""Coarse masks: squares of several patches.
+
+Letters: U squares of patches.
+"""
 
 from typing import ClassVar
 

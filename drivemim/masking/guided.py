@@ -7,24 +7,23 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from drivemim.clips import Clips
 from drivemim.masking.strategy import (
     MaskContext,
     MaskScores,
     MaskStrategy,
-    build_background,
+    build_base,
     check_fraction,
     check_numbers,
     fraction_of_budget,
     gumbel,
     minmax_normalize,
+    tier_scores,
     topk_mask,
 )
 from drivemim.registry import MASKS
 
-# Tiers of patches: every patch of a higher tier is hidden before those of a lower one.
-_HINT, _OPEN, _FIRST = 0.0, 1.0, 2.0
-_STEP = 0.999
+_HINT, _OPEN, _FIRST = 0, 1, 2
+"""Tiers of patches."""
 
 
 @MASKS.register_module()
@@ -44,11 +43,11 @@ class GuidedMask(MaskStrategy):
     Args:
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         budget_fraction: fraction of a frame's hidden patches that is chosen by the map, in [0, 1].
-        hints: probability, for each of the highest patches, that it is hidden last of all and the
-            next highest takes its place, in [0, 1).
+        hint_probability: probability, for each of the highest patches, that it becomes a hint: it
+            is hidden last of all, and the next highest takes its place; in [0, 1).
         temperature: amount of randomness, in [0, infinity). At 0 the highest patches are always
             chosen; at 1 the highest is e times as likely as the lowest.
-        background: strategy that scores all other patches, or its config; ``RandomMask`` by
+        base: strategy that scores all other patches, or its config; ``RandomMask`` by
             default.
 
     Example:
@@ -66,20 +65,20 @@ class GuidedMask(MaskStrategy):
         *,
         mask_ratio: float = 0.75,
         budget_fraction: float = 0.5,
-        hints: float = 0.0,
+        hint_probability: float = 0.0,
         temperature: float = 0.1,
-        background: MaskStrategy | dict[str, Any] | None = None,
+        base: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         check_fraction("budget_fraction", budget_fraction)
-        check_numbers(hints=hints, temperature=temperature)
-        if not 0 <= hints < 1:
-            raise ValueError(f"hints={hints} must be in [0, 1)")
+        check_numbers(hint_probability=hint_probability, temperature=temperature)
+        if not 0 <= hint_probability < 1:
+            raise ValueError(f"hint_probability={hint_probability} must be in [0, 1)")
         if not 0 <= temperature < float("inf"):
             raise ValueError(f"temperature={temperature} must be in [0, infinity)")
         self.budget_fraction = budget_fraction
-        self.hints, self.temperature = hints, temperature
-        self.background = build_background(background)
+        self.hint_probability, self.temperature = hint_probability, temperature
+        self.base = build_base(base)
 
     def score(self, context: MaskContext) -> MaskScores:
         """Score the patches that the map selects first, then all others, then the hints.
@@ -88,13 +87,13 @@ class GuidedMask(MaskStrategy):
             ValueError: if there is no map, or its shape is not that of the clips' patches.
         """
         teacher_map_BTNhw = _teacher_map_of(context)
-        background = self.background.score(context)
+        base_scores = self.base.score(context)
         noisy_BTNhw = self._noisy(teacher_map_BTNhw, context.per_frame(*context.grid))
         draws_BTNhw = context.per_frame(*context.grid)
-        hint_candidate_BTNhw = draws_BTNhw < self.hints
+        hint_candidate_BTNhw = draws_BTNhw < self.hint_probability
         ranked_BTNhw = noisy_BTNhw.masked_fill(hint_candidate_BTNhw, -torch.inf)
         first_BTNhw = (
-            topk_mask(ranked_BTNhw, fraction_of_budget(self.budget_fraction, context, background))
+            topk_mask(ranked_BTNhw, fraction_of_budget(self.budget_fraction, context, base_scores))
             & ~hint_candidate_BTNhw
         )
         lowest_BTN11 = (
@@ -102,11 +101,11 @@ class GuidedMask(MaskStrategy):
         )
         hint_BTNhw = hint_candidate_BTNhw & (noisy_BTNhw > lowest_BTN11)
 
-        scores_BTNhw = _OPEN + minmax_normalize(background.scores_BTNhw) * _STEP
-        scores_BTNhw = torch.where(hint_BTNhw, _HINT + draws_BTNhw * _STEP, scores_BTNhw)
+        scores_BTNhw = tier_scores(_OPEN, minmax_normalize(base_scores.scores_BTNhw))
+        scores_BTNhw = torch.where(hint_BTNhw, tier_scores(_HINT, draws_BTNhw), scores_BTNhw)
         first_scores_BTNhw = _FIRST + minmax_normalize(noisy_BTNhw)
         scores_BTNhw = torch.where(first_BTNhw, first_scores_BTNhw, scores_BTNhw)
-        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=background.num_masked_BTN)
+        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=base_scores.num_masked_BTN)
 
     def _noisy(self, teacher_map_BTNhw: Tensor, draws_BTNhw: Tensor) -> Tensor:
         """Add Gumbel noise to the map, so that its highest patches are a weighted draw."""
@@ -145,16 +144,3 @@ def _quantile(values_BTNL: Tensor) -> Tensor:
     below_BTNL = places_L.where(~repeats_BTNL, 0).cummax(dim=-1).values
     quantile_BTNL = below_BTNL / values_BTNL.shape[-1]
     return torch.empty_like(quantile_BTNL).scatter_(-1, order_BTNL, quantile_BTNL)
-
-
-def local_contrast(clips: Clips, grid: tuple[int, int]) -> Tensor:
-    """Compute the standard deviation of each patch's grey levels: float (B, T, N, h, w).
-
-    Tools that compare masks use it in place of a trained teacher's map.
-    """
-    (h, w), (H, W) = grid, clips.image_size
-    grey_BTNHW = clips.images_BTNHWC.float().mean(dim=-1)
-    rows, columns = H // h, W // w
-    whole = grey_BTNHW[..., : rows * h, : columns * w]
-    deviation: Tensor = whole.reshape(*clips.shape, h, rows, w, columns).std(dim=(4, 6))
-    return deviation

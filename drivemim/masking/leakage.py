@@ -5,6 +5,9 @@ clip frame with its camera's pose, moved along with the object it lies on, and p
 other frame of the clip. It counts as seen if it lies inside the image and agrees with the depth
 there. This is done once per clip (``find_correspondences``). For each mask, ``leakage`` then only
 checks which of the seen points are in visible patches.
+
+Letters: P points of a clip, E places in other frames where they are seen, R squares of a
+raster, S masks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Motion masks: hide moving objects first."""
+"""Motion masks: hide moving objects first.
+
+Letters: H W points at which frames are compared, several per patch.
+"""
 
 from typing import Any, ClassVar
 
@@ -12,20 +15,21 @@ from drivemim.masking.strategy import (
     MaskContext,
     MaskScores,
     MaskStrategy,
-    build_background,
+    build_base,
     check_fraction,
     check_numbers,
     fraction_of_budget,
     gumbel,
     minmax_normalize,
+    tier_scores,
     topk_mask,
 )
 from drivemim.registry import MASKS
 
 _FINE = 4
 """Points per side of a patch at which frames are compared."""
-_WALLS = (0.5, 2.0, 100.0)
-"""Distances of the wall, in multiples of ``typical_depth``; the last is practically infinite."""
+_WALL_MULTIPLES = (0.5, 2.0, 100.0)
+"""Walls to try, in multiples of ``wall_distance``; the last is practically infinite."""
 _NOISE = 0.02
 """Changes below this fraction of the grey range are noise."""
 _AWAY = 1e4
@@ -36,7 +40,7 @@ class MotionMask(MaskStrategy):
     """Hide patches that changed by more than the camera's own motion explains.
 
     MGMAE (Huang et al., 2023) uses motion to find the informative patches. This class needs no
-    optical flow: calibration and ego motion predict how the background moves, and
+    optical flow: calibration and ego motion predict how the static world moves, and
     ``ego_compensated_change`` measures what moves on its own. A fraction of the budget is drawn
     from the changed patches, with chances proportional to the change; another strategy scores all
     others.
@@ -45,8 +49,9 @@ class MotionMask(MaskStrategy):
         mask_ratio: fraction of every frame's patches that is hidden, in [0, 1].
         budget_fraction: fraction of a frame's hidden patches that is changed ones, in [0, 1]. If a
             frame has fewer of them, or the clip has one time step, other patches fill the budget.
-        typical_depth: distance to the wall at the end of the ground, metres, in (0, infinity).
-        background: strategy that scores all other patches, or its config; ``RandomMask`` by
+        wall_distance: distance from the cameras to the wall at the end of the ground, metres, in
+            (0, infinity). Walls at half, twice and 100 times this distance are tried.
+        base: strategy that scores all other patches, or its config; ``RandomMask`` by
             default.
 
     Example:
@@ -64,31 +69,31 @@ class MotionMask(MaskStrategy):
         *,
         mask_ratio: float = 0.75,
         budget_fraction: float = 0.5,
-        typical_depth: float = 10.0,
-        background: MaskStrategy | dict[str, Any] | None = None,
+        wall_distance: float = 10.0,
+        base: MaskStrategy | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         check_fraction("budget_fraction", budget_fraction)
-        check_numbers(typical_depth=typical_depth)
-        if not 0 < typical_depth < float("inf"):
-            raise ValueError(f"typical_depth={typical_depth} must be in (0, infinity)")
-        self.budget_fraction, self.typical_depth = budget_fraction, typical_depth
-        self.background = build_background(background)
+        check_numbers(wall_distance=wall_distance)
+        if not 0 < wall_distance < float("inf"):
+            raise ValueError(f"wall_distance={wall_distance} must be in (0, infinity)")
+        self.budget_fraction, self.wall_distance = budget_fraction, wall_distance
+        self.base = build_base(base)
 
     def score(self, context: MaskContext) -> MaskScores:
         """Score the drawn changed patches before all others."""
         draws_BTNhw = context.per_frame(*context.grid)
-        background = self.background.score(context)
-        change_BTNhw = ego_compensated_change(context.clips, context.grid, self.typical_depth)
+        base_scores = self.base.score(context)
+        change_BTNhw = ego_compensated_change(context.clips, context.grid, self.wall_distance)
         log_weights_BTNhw = change_BTNhw.log() + gumbel(draws_BTNhw)
-        quota = fraction_of_budget(self.budget_fraction, context, background)
+        quota = fraction_of_budget(self.budget_fraction, context, base_scores)
         drawn_BTNhw = topk_mask(log_weights_BTNhw, quota) & (change_BTNhw > 0)
-        scores_BTNhw = drawn_BTNhw + 0.999 * minmax_normalize(background.scores_BTNhw)
-        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=background.num_masked_BTN)
+        scores_BTNhw = tier_scores(drawn_BTNhw, minmax_normalize(base_scores.scores_BTNhw))
+        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=base_scores.num_masked_BTN)
 
 
 def ego_compensated_change(
-    clips: Clips, grid: tuple[int, int], typical_depth: float = 10.0
+    clips: Clips, grid: tuple[int, int], wall_distance: float = 10.0
 ) -> Tensor:
     """Measure how much every patch changed beyond what the camera's own motion explains.
 
@@ -101,7 +106,7 @@ def ego_compensated_change(
     Args:
         clips: clips with images.
         grid: patches down and across (h, w).
-        typical_depth: typical distance to the wall at the end of the ground, metres.
+        wall_distance: distance from the cameras to the wall, metres; see ``MotionMask``.
 
     Returns:
         change_BTNhw: float32 in [0, 1], fraction of the grey range. The median of each frame is
@@ -120,8 +125,8 @@ def ego_compensated_change(
         above_FHW, below_FHW = -_around(-grey_FHW), 1 - _around(grey_FHW)
         bounds_F2HW = _of_other(torch.stack([above_FHW, below_FHW], dim=1), other_BTN)
         change_FHW = torch.full_like(grey_FHW, torch.inf)
-        for wall in _WALLS:
-            places_FHW2 = _places_in_other(clips, grid, typical_depth * wall, other_BTN)
+        for multiple in _WALL_MULTIPLES:
+            places_FHW2 = _places_in_other(clips, grid, wall_distance * multiple, other_BTN)
             seen_F2HW = grid_sample(bounds_F2HW, places_FHW2, align_corners=False)
             darker_FHW = seen_F2HW[:, 0] - grey_FHW
             brighter_FHW = seen_F2HW[:, 1].sub_(1).add_(grey_FHW)
@@ -170,7 +175,7 @@ def _of_other(values_F: Tensor, other_BTN: Tensor) -> Tensor:
 
 
 def _places_in_other(
-    clips: Clips, grid: tuple[int, int], max_depth: float, other_BTN: Tensor
+    clips: Clips, grid: tuple[int, int], wall_distance: float, other_BTN: Tensor
 ) -> Tensor:
     """Locate each point in the other frame: (F, H, W, 2), coordinates of ``grid_sample``."""
     (h, w), (height, width) = grid, clips.image_size
@@ -181,7 +186,7 @@ def _places_in_other(
         clips.points_BTNP3,
         grid,
         clips.image_size,
-        max_depth,
+        wall_distance,
     )
     intrinsics_F33 = _of_other(clips.intrinsics_BTN33.flatten(0, 2), other_BTN)
     poses_F44 = _of_other(clips.camera_to_clip_BTN44.flatten(0, 2), other_BTN)

@@ -1,4 +1,7 @@
-"""Multi-block masks: a few large blocks."""
+"""Multi-block masks: a few large blocks.
+
+Letters: K rectangles.
+"""
 
 import math
 from typing import ClassVar

@@ -24,10 +24,11 @@ from drivemim.masking.strategy import (
     MaskContext,
     MaskScores,
     MaskStrategy,
-    build_background,
+    build_base,
     check_count,
     check_fraction,
     minmax_normalize,
+    tier_scores,
 )
 from drivemim.registry import MASKS
 
@@ -35,7 +36,6 @@ Mode = Literal["prefer", "quota", "protect"]
 BudgetFraction = float | Mapping[str, float]
 
 _MODES = ("prefer", "quota", "protect")
-_STEP = 0.999
 
 
 @MASKS.register_module()
@@ -47,9 +47,9 @@ class ObjectMask(MaskStrategy):
     - ``prefer``: a random part of the tracks is hidden in every camera and at every time, so that
       they cannot be copied from another frame, up to ``budget_fraction``. Another strategy scores
       everything else, including the other tracks.
-    - ``quota``: objects get exactly ``budget_fraction`` of the budget, if objects and background
-      have enough patches for it. Tracks are hidden one after the other, in the same order in every
-      frame, until the quota is used up.
+    - ``quota``: objects get exactly ``budget_fraction`` of the budget, if there are enough patches
+      with and without objects for it. Tracks are hidden one after the other, in the same order in
+      every frame, until the quota is used up.
     - ``protect``: patches of objects are hidden only after all others.
 
     A patch belongs to the nearest object whose box covers it. A hidden track keeps the same region
@@ -57,7 +57,7 @@ class ObjectMask(MaskStrategy):
     ``max(min_visible, ceil(visible_fraction * n))`` of them visible, if the budget leaves that many
     patches. Otherwise, small objects lose their visible patches first: with ``min_visible`` above
     0, an object of at least 1 / (1 - mask_ratio) patches (4 at a mask ratio of 3/4) is never hidden
-    completely, for any number of boxes. (If ``background`` gives frames different budgets, the
+    completely, for any number of boxes. (If ``base`` gives frames different budgets, the
     frame's own mask ratio takes the place of ``mask_ratio``.)
 
     Args:
@@ -70,10 +70,10 @@ class ObjectMask(MaskStrategy):
             up.
         min_visible: least number of every object's patches that stay visible. An object that has
             no more than that is not hidden at all.
-        track_hidden: probability that ``prefer`` hides a track, in [0, 1].
+        hide_probability: probability that ``prefer`` hides a track, in [0, 1].
         num_peek_frames: number of the clip's time steps, drawn for each track, at which a hidden
             track stays visible in all cameras.
-        background: strategy that scores all other patches, or its config; ``RandomMask`` by
+        base: strategy that scores all other patches, or its config; ``RandomMask`` by
             default.
 
     Example:
@@ -94,22 +94,25 @@ class ObjectMask(MaskStrategy):
         budget_fraction: BudgetFraction = 0.5,
         visible_fraction: float = 0.1,
         min_visible: int = 1,
-        track_hidden: float = 0.75,
+        hide_probability: float = 0.75,
         num_peek_frames: int = 0,
-        background: MaskStrategy | Mapping[str, Any] | None = None,
+        base: MaskStrategy | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(mask_ratio=mask_ratio)
         if mode not in _MODES:
             raise ValueError(f"mode={mode!r} must be one of {', '.join(_MODES)}")
-        for name, value in (("visible_fraction", visible_fraction), ("track_hidden", track_hidden)):
+        for name, value in (
+            ("visible_fraction", visible_fraction),
+            ("hide_probability", hide_probability),
+        ):
             check_fraction(name, value)
         for name, count in (("min_visible", min_visible), ("num_peek_frames", num_peek_frames)):
             check_count(name, count, least=0)
         _check_budget_fraction(budget_fraction)
         self.mode, self.budget_fraction = mode, budget_fraction
         self.visible_fraction, self.min_visible = visible_fraction, min_visible
-        self.track_hidden, self.num_peek_frames = track_hidden, num_peek_frames
-        self.background = build_background(background)
+        self.hide_probability, self.num_peek_frames = hide_probability, num_peek_frames
+        self.base = build_base(base)
 
     def score(self, context: MaskContext) -> MaskScores:
         """Score hidden tracks, then other patches, then the kept patches of objects."""
@@ -118,23 +121,19 @@ class ObjectMask(MaskStrategy):
         if isinstance(self.budget_fraction, Mapping):
             clips.require("ObjectMask with a budget fraction per class", "labels")
             check_budget_classes(self.budget_fraction, clips.classes)
-        draws = draw_objects(context, self.track_hidden, self.num_peek_frames)
-        background = self.background.score(context)
-        background_BTNhw = minmax_normalize(background.scores_BTNhw)
+        draws = draw_objects(context, self.hide_probability, self.num_peek_frames)
+        base_scores = self.base.score(context)
+        base_BTNhw = minmax_normalize(base_scores.scores_BTNhw)
         M = clips.labels_BTNM.shape[-1]
         if M == 0:
-            return MaskScores(
-                scores_BTNhw=background_BTNhw, num_masked_BTN=background.num_masked_BTN
-            )
+            return MaskScores(scores_BTNhw=base_BTNhw, num_masked_BTN=base_scores.num_masked_BTN)
         owners_BTNhw = patch_owners(
             clips.boxes_BTNM4, clips.depths_BTNM, draws.present_BTNM, context.grid, clips.image_size
         )
         hide_first_BTNM, fallback_level_BTNM = self._hide_first_mask(draws)
         # Objects to hide first, then the others; tracks in the same order in every frame.
         ranks_FM = _ranks(draws.priority_BTNM + ~hide_first_BTNM).flatten(0, 2)
-        removal_cost_BTNhw = _removal_cost(
-            clips, draws, hide_first_BTNM, owners_BTNhw, background_BTNhw
-        )
+        removal_cost_BTNhw = _removal_cost(clips, draws, hide_first_BTNM, owners_BTNhw, base_BTNhw)
         patches = sort_patches(
             owners_BTNhw.reshape(-1, h * w), ranks_FM, removal_cost_BTNhw.reshape(-1, h * w)
         )
@@ -142,19 +141,19 @@ class ObjectMask(MaskStrategy):
         num_hide_first_FM = self._num_hide_first(
             (patches.counts - num_kept_FM) * _sort_by_rank(hide_first_BTNM.long(), ranks_FM),
             _sort_by_rank(clips.labels_BTNM, ranks_FM),
-            _num_masked_per_frame(context, background),
+            _num_masked_per_frame(context, base_scores),
             clips.classes,
         )
         fallback_level_FM = _sort_by_rank(fallback_level_BTNM, ranks_FM)
         levels_FL = patch_levels(
             patches, num_hide_first_FM, num_kept_FM, self.min_visible, fallback_level_FM
         )
-        levels_BTNhw = levels_FL.reshape(background_BTNhw.shape)
-        scores_BTNhw = levels_BTNhw + background_BTNhw * _STEP
+        levels_BTNhw = levels_FL.reshape(base_BTNhw.shape)
+        scores_BTNhw = tier_scores(levels_BTNhw, base_BTNhw)
         # All levels from LAST down are squeezed into one, so that the others keep their precision.
         last_BTNhw = LAST + (levels_BTNhw - LAST) / (h * w + 1)
         scores_BTNhw = torch.where(levels_BTNhw < LAST, last_BTNhw, scores_BTNhw)
-        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=background.num_masked_BTN)
+        return MaskScores(scores_BTNhw=scores_BTNhw, num_masked_BTN=base_scores.num_masked_BTN)
 
     def _hide_first_mask(self, draws: ObjectDraws) -> tuple[Tensor, Tensor]:
         """Return whether each object's patches are hidden first, and the level of all others."""
@@ -239,10 +238,10 @@ def _sort_by_rank(values_BTNM: Tensor, ranks_FM: Tensor) -> Tensor:
     return torch.empty_like(values_FM).scatter_(-1, ranks_FM, values_FM)
 
 
-def _num_masked_per_frame(context: MaskContext, background: MaskScores) -> Tensor:
+def _num_masked_per_frame(context: MaskContext, base_scores: MaskScores) -> Tensor:
     """Return the number of patches to hide in each frame: int64 (F,)."""
-    if background.num_masked_BTN is not None:
-        return background.num_masked_BTN.flatten()
+    if base_scores.num_masked_BTN is not None:
+        return base_scores.num_masked_BTN.flatten()
     return torch.full((context.clips.valid_BTN.numel(),), context.num_masked, device=context.device)
 
 
@@ -251,12 +250,12 @@ def _removal_cost(
     draws: ObjectDraws,
     hide_first_BTNM: Tensor,
     owners_BTNhw: Tensor,
-    background_BTNhw: Tensor,
+    base_BTNhw: Tensor,
 ) -> Tensor:
     """Score how late each of an object's patches is hidden: float32 in [0, 1].
 
     Objects that are hidden first keep the patches around their anchor. The others keep those that
-    the ``background`` strategy would hide last.
+    the ``base`` strategy would hide last.
     """
     h, w = owners_BTNhw.shape[-2:]
     height, width = clips.image_size
@@ -270,7 +269,7 @@ def _removal_cost(
     distance_BTNL = _take(across_BTNMw, owner_BTNhw * w + columns_w)
     distance_BTNL += _take(down_BTNMh, owner_BTNhw * h + rows_h1)
     hide_first_BTNL = hide_first_BTNM.gather(-1, owner_BTNhw.flatten(-2))
-    return 1 - torch.where(hide_first_BTNL, distance_BTNL, background_BTNhw.flatten(-2))
+    return 1 - torch.where(hide_first_BTNL, distance_BTNL, base_BTNhw.flatten(-2))
 
 
 def _from_anchor(low_BTNM: Tensor, high_BTNM: Tensor, anchor_BTNM: Tensor, length: int) -> Tensor:

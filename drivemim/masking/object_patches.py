@@ -1,4 +1,7 @@
-"""Levels of patches: the order in which the patches of objects are hidden."""
+"""Levels of patches: the order in which the patches of objects are hidden.
+
+Letters: K patches with an owner, E positions at which the level changes.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def sort_patches(
     """Sort patches by the object that owns them.
 
     Args:
-        owners_FL: int64, position in M of each patch's owner, -1 for background.
+        owners_FL: int64, position in M of each patch's owner, -1 for none.
         ranks_FM: int64, rank of each object.
         removal_cost_FL: float in [0, 1]; an object's patches with lower values are hidden first.
 
@@ -61,9 +64,9 @@ def sort_patches(
         )
     device = owners_FL.device
     frames_F1 = torch.arange(F, device=device)[:, None] << _RANK_BITS
-    # The background has the last rank. It is column 0 here, because its owner is -1.
-    with_background_FM = torch.cat([torch.full((F, 1), M, device=device), ranks_FM], dim=-1)
-    keys_FL = ((with_background_FM + frames_F1) << _COST_BITS).gather(-1, owners_FL + 1)
+    # Patches without an object have the last rank. It is column 0 here, because their owner is -1.
+    with_none_FM = torch.cat([torch.full((F, 1), M, device=device), ranks_FM], dim=-1)
+    keys_FL = ((with_none_FM + frames_F1) << _COST_BITS).gather(-1, owners_FL + 1)
     keys_FL += (removal_cost_FL * ((1 << _COST_BITS) - 1)).long()
     keys_FL = (keys_FL << _PATCH_BITS).add_(torch.arange(L, device=device))
     # Sorting fewer keys is faster, but on a GPU the selection would wait for the device.
@@ -83,7 +86,7 @@ def patch_levels(
     min_visible: int,
     fallback_level_FM: Tensor,
 ) -> Tensor:
-    """Give every patch its level; the level of the background is ``OPEN``.
+    """Give every patch its level; that of patches without an object is ``OPEN``.
 
     An object's patches are hidden in this order: ``num_hide_first_FM`` patches of level ``FIRST``,
     then those of level ``fallback_level_FM``, then ``num_kept_FM`` patches of level ``KEPT``. The

@@ -33,12 +33,14 @@ class ObjectDraws:
     anchors_BTNM2: Tensor
 
 
-def draw_objects(context: MaskContext, track_hidden: float, num_peek_frames: int) -> ObjectDraws:
+def draw_objects(
+    context: MaskContext, hide_probability: float, num_peek_frames: int
+) -> ObjectDraws:
     """Draw the random numbers of every track of a clip.
 
     Args:
         context: the clips and their source of randomness.
-        track_hidden: probability that a track is hidden throughout, in [0, 1].
+        hide_probability: probability that a track is hidden throughout, in [0, 1].
         num_peek_frames: number of time steps, drawn for each track, at which a track stays visible.
     """
     clips = context.clips
@@ -48,7 +50,7 @@ def draw_objects(context: MaskContext, track_hidden: float, num_peek_frames: int
     )
     present_BTNM = (clips.labels_BTNM >= 0) & clips.valid_BTN[..., None]
     keys_BTNM = object_keys(context)
-    hidden_BTNM = present_BTNM & (hashed_uniform(keys_BTNM, chance_salt) < track_hidden)
+    hidden_BTNM = present_BTNM & (hashed_uniform(keys_BTNM, chance_salt) < hide_probability)
     anchors = [hashed_uniform(keys_BTNM, salt) for salt in (x_salt, y_salt)]
     return ObjectDraws(
         present_BTNM,

@@ -1,4 +1,7 @@
-"""Stacks: strategies that share the budget of each frame."""
+"""Stacks: strategies that share the budget of each frame.
+
+Letters: K patches that a strategy chooses.
+"""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +28,7 @@ class StackMask(MaskStrategy):
 
     The strategies take turns: each spends its fraction of the budget on the patches that the
     earlier ones left, the last all that remains. They only score patches. For budgets that differ
-    between frames (``CausalMask``, ``CameraDropoutMask``), make the stack their ``background``: its
+    between frames (``CausalMask``, ``CameraDropoutMask``), make the stack their ``base``: its
     scores give each strategy about its fraction of any number of hidden patches.
 
     Args:

@@ -196,9 +196,9 @@ def build_mask(strategy: MaskStrategy | Mapping[str, Any], name: str = "strategy
     return built
 
 
-def build_background(strategy: MaskStrategy | Mapping[str, Any] | None) -> MaskStrategy:
+def build_base(strategy: MaskStrategy | Mapping[str, Any] | None) -> MaskStrategy:
     """Build the strategy that scores what another leaves undecided: ``RandomMask`` for None."""
-    return build_mask({"type": "RandomMask"} if strategy is None else strategy, "background")
+    return build_mask({"type": "RandomMask"} if strategy is None else strategy, "base")
 
 
 def num_masked_patches(mask_ratio: float, grid: tuple[int, int]) -> int:
@@ -283,6 +283,17 @@ def minmax_normalize(scores_BTNhw: Tensor) -> Tensor:
     """Scale the scores of each frame to [0, 1], keeping their order."""
     low, high = scores_BTNhw.amin((-2, -1), keepdim=True), scores_BTNhw.amax((-2, -1), keepdim=True)
     return (scores_BTNhw - low) / (high - low).clamp(min=1e-12)
+
+
+def tier_scores(tiers: Tensor | int, order_BTNhw: Tensor) -> Tensor:
+    """Score patches so that all of a tier are hidden before the first of the next lower tier.
+
+    Args:
+        tiers: whole number of each patch, or of all.
+        order_BTNhw: float in [0, 1]; within a tier, higher values are hidden first.
+    """
+    # Below 1, so that no patch reaches the tier above.
+    return tiers + 0.999 * order_BTNhw
 
 
 def check_numbers(**values: float) -> None:

@@ -1,4 +1,7 @@
-"""Parts shared by the encoders and the decoders."""
+"""Parts shared by the encoders and the decoders.
+
+Letters: Q queries, S keys.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Patches are in row-major order. The P = C * patch_size * patch_size numbers of a patch are channel
 first, like in the weight of a convolution. X stands for any number of leading axes joined into one.
+
+Letters: P numbers of a patch.
 """
 
 from __future__ import annotations

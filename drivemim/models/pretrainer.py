@@ -1,4 +1,7 @@
-"""Masked image modelling over clips."""
+"""Masked image modelling over clips.
+
+Letters: P numbers of a patch, F channels of the decoder.
+"""
 
 from __future__ import annotations
 
@@ -87,8 +90,7 @@ class MaskedPretrainer(BaseModel):
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         # Built last, so that a teacher does not change the random initialisation of other parts.
-        # The module's name is "guide", because checkpoints hold its weights under this name.
-        self.guide: MaskingTeacher | None = (
+        self.teacher: MaskingTeacher | None = (
             None if teacher is None else MODELS.build({"encoder": self.encoder, **teacher})
         )
         # Forked, so that auxiliary targets do not change the random initialisation of other parts.
@@ -110,11 +112,6 @@ class MaskedPretrainer(BaseModel):
             )
         if len(set(names)) < len(names):
             raise ConfigError(f"auxiliary targets {', '.join(names)}: two have the same name")
-
-    @property
-    def teacher(self) -> MaskingTeacher | None:
-        """The masking teacher, if there is one."""
-        return self.guide
 
     def forward(
         self, clips: Clips, mode: Literal["loss", "predict", "tensor"] = "tensor"

@@ -1,4 +1,7 @@
-"""Quads and sprites of a scene's annotated objects, which follow their tracks."""
+"""Quads and sprites of a scene's annotated objects, which follow their tracks.
+
+Letters: A objects.
+"""
 
 from __future__ import annotations
 

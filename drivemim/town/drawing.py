@@ -27,18 +27,18 @@ def line(canvas: Canvas, start: Point, end: Point, colour: Colour, thickness: in
 
 
 def circle(
-    canvas: Canvas, centre: Point, radius: float, colour: Colour, thickness: int = cv2.FILLED
+    canvas: Canvas, center: Point, radius: float, colour: Colour, thickness: int = cv2.FILLED
 ) -> None:
     """Draw a circle, by default a filled one."""
     (size,) = _fixed([radius])
     cv2.circle(
-        canvas, _fixed(centre), size, _as_scalar(colour), thickness, cv2.LINE_8, shift=_SHIFT
+        canvas, _fixed(center), size, _as_scalar(colour), thickness, cv2.LINE_8, shift=_SHIFT
     )
 
 
 def ellipse(
     canvas: Canvas,
-    centre: Point,
+    center: Point,
     axes: Point,
     colour: Colour,
     *,
@@ -46,7 +46,7 @@ def ellipse(
     arc: tuple[float, float] = (0.0, 360.0),
 ) -> None:
     """Draw a filled ellipse or a sector of it; angles in degrees, clockwise."""
-    middle, size = _fixed(centre), _fixed(axes)
+    middle, size = _fixed(center), _fixed(axes)
     cv2.ellipse(
         canvas, middle, size, angle, *arc, _as_scalar(colour), cv2.FILLED, cv2.LINE_8, shift=_SHIFT
     )

@@ -159,9 +159,9 @@ def _add_noise(canvas: Image, generator: np.random.Generator, resolution: float,
         puddles = noise_image(generator, tile, tile, (max(int(3 / resolution), 4),), 0.5)
         grain *= np.where(puddles > 1.35, 1.75, 1.0).astype(np.float32)
     for _ in range(26):
-        centre = generator.integers(0, tile, 2).tolist()
+        center = generator.integers(0, tile, 2).tolist()
         axes = generator.integers(2, max(int(1.2 / resolution), 4), 2).tolist()
-        drawing.ellipse(grain, centre, axes, 0.82, angle=float(generator.uniform(0, 180)))
+        drawing.ellipse(grain, center, axes, 0.82, angle=float(generator.uniform(0, 180)))
     tile_u8 = np.clip(grain * 128, 0, 255).astype(np.uint8)
     tile_3 = cv2.merge([tile_u8] * 3)
     for top in range(0, canvas.shape[0], tile):

@@ -1,4 +1,7 @@
-"""Simulation of a spinning 32-beam lidar: rays cast against the scene's quads and ground."""
+"""Simulation of a spinning 32-beam lidar: rays cast against the scene's quads and ground.
+
+Letters: R rings, C columns, P points, M boxes.
+"""
 
 from __future__ import annotations
 
@@ -163,22 +166,22 @@ def _cast_ground(scan: _Scan, ground: Ground, position_3: Floats, rotation_33: F
     scan.intensity_RC[downward] = image[row, column, :3].mean(axis=1) * 0.2
 
 
-def count_points(points_P3: Floats, centres_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:
+def count_points(points_P3: Floats, centers_M3: Floats, sizes_M3: Floats, yaws_M: Floats) -> Ints:
     """Count the points inside upright boxes, borders included.
 
     Args:
         points_P3: metres, in the boxes' frame.
-        centres_M3: metres.
+        centers_M3: metres.
         sizes_M3: width, length, height in metres.
         yaws_M: radians.
     """
-    counts = np.zeros(len(centres_M3), np.int64)
+    counts = np.zeros(len(centers_M3), np.int64)
     sorted_P3 = points_P3[np.argsort(points_P3[:, 0], kind="stable")]
     reach_M = np.hypot(sizes_M3[:, 0], sizes_M3[:, 1]) / 2 + 0.01
-    first_M = np.searchsorted(sorted_P3[:, 0], centres_M3[:, 0] - reach_M)
-    last_M = np.searchsorted(sorted_P3[:, 0], centres_M3[:, 0] + reach_M)
-    for row, (centre, size, yaw) in enumerate(zip(centres_M3, sizes_M3, yaws_M, strict=True)):
-        offset = sorted_P3[first_M[row] : last_M[row]] - centre
+    first_M = np.searchsorted(sorted_P3[:, 0], centers_M3[:, 0] - reach_M)
+    last_M = np.searchsorted(sorted_P3[:, 0], centers_M3[:, 0] + reach_M)
+    for row, (center, size, yaw) in enumerate(zip(centers_M3, sizes_M3, yaws_M, strict=True)):
+        offset = sorted_P3[first_M[row] : last_M[row]] - center
         forward = offset[:, 0] * np.cos(yaw) + offset[:, 1] * np.sin(yaw)
         left = offset[:, 1] * np.cos(yaw) - offset[:, 0] * np.sin(yaw)
         inside = (np.abs(forward) <= size[1] / 2) & (np.abs(left) <= size[0] / 2)

@@ -109,9 +109,9 @@ class _MotorcycleCanvas:
         drawing.line(self.canvas.alpha, *ends, 255, self.pixels(thickness))
 
     def disc(self, middle: Floats, radius: float, colour: tuple[int, ...]) -> None:
-        centre = self.canvas.pixel(middle)
-        drawing.circle(self.canvas.image, centre, self.pixels(radius), colour)
-        drawing.circle(self.canvas.alpha, centre, self.pixels(radius), 255)
+        center = self.canvas.pixel(middle)
+        drawing.circle(self.canvas.image, center, self.pixels(radius), colour)
+        drawing.circle(self.canvas.alpha, center, self.pixels(radius), 255)
 
     def lamp(self, middle: Floats, radius: float, colour: tuple[int, ...]) -> None:
         self.disc(middle, radius, colour)

@@ -1,4 +1,7 @@
-"""Writer of one scene in nuScenes' format: image and lidar files, and rows of the tables."""
+"""Writer of one scene in nuScenes' format: image and lidar files, and rows of the tables.
+
+Letters: A objects.
+"""
 
 from __future__ import annotations
 
@@ -141,8 +144,8 @@ class _SceneWriter:
         self._write_lidar(points, time, sample_token)
         boxes = scene.boxes(seconds)
         world = points[:, :3].astype(np.float64) @ rotation.T + origin
-        inside = count_points(world, boxes.centres_A3, boxes.sizes_A3, boxes.yaws_A)
-        distance = np.linalg.norm(boxes.centres_A3[:, :2] - origin[:2], axis=1)
+        inside = count_points(world, boxes.centers_A3, boxes.sizes_A3, boxes.yaws_A)
+        distance = np.linalg.norm(boxes.centers_A3[:, :2] - origin[:2], axis=1)
         return _Keyframe(
             sample_token, boxes, distance < _ANNOTATION_RANGE, inside, visible[1:], amodal[1:]
         )
@@ -257,7 +260,7 @@ class _SceneWriter:
             "instance_token": instance,
             "visibility_token": visibility_token(visible_fraction),
             "attribute_tokens": [token("attribute", attribute)] if attribute else [],
-            "translation": boxes.centres_A3[number].tolist(),
+            "translation": boxes.centers_A3[number].tolist(),
             "size": boxes.sizes_A3[number].tolist(),
             "rotation": yaw_quaternion(float(boxes.yaws_A[number])),
             "num_lidar_pts": int(frame.lidar_points_A[number]),

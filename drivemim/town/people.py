@@ -164,22 +164,22 @@ class FigureCanvas:
             drawing.line(self.image, *ends, colour, thickness)
             drawing.line(self.alpha, *ends, 255, thickness)
 
-    def head(self, outfit: Outfit, centre_3: Floats) -> None:
+    def head(self, outfit: Outfit, center_3: Floats) -> None:
         """Draw a head with hair, and the neck under it."""
-        centre = self.pixel(centre_3)
+        center = self.pixel(center_3)
         axes = (round(0.055 * self.height), round(0.072 * self.height))
-        neck = self.pixel(centre_3 - [0.03, 0.0, 0.1])
+        neck = self.pixel(center_3 - [0.03, 0.0, 0.1])
         for canvas, colour in ((self.image, outfit.skin), (self.alpha, 255)):
-            drawing.line(canvas, centre, neck, colour, round(0.05 * self.height))
-            drawing.ellipse(canvas, centre, axes, colour)
+            drawing.line(canvas, center, neck, colour, round(0.05 * self.height))
+            drawing.ellipse(canvas, center, axes, colour)
         facing = np.cos(self.view)
         if facing < -0.3:
-            drawing.ellipse(self.image, centre, axes, outfit.hair)
+            drawing.ellipse(self.image, center, axes, outfit.hair)
             return
-        side = self.pixel(centre_3 - [0.03, 0.0, -0.02])
+        side = self.pixel(center_3 - [0.03, 0.0, -0.02])
         if abs(facing) <= 0.75:
             drawing.ellipse(self.image, side, (axes[0] * 4 // 5, axes[1] * 4 // 5), outfit.hair)
-        drawing.ellipse(self.image, centre, axes, outfit.hair, arc=(180, 360))
+        drawing.ellipse(self.image, center, axes, outfit.hair, arc=(180, 360))
 
     def finish(self) -> tuple[Image, Image]:
         """Shade the figure as lit from the upper left; return colours and opacity."""

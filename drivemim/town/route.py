@@ -1,4 +1,7 @@
-"""Ego motion: a route along the streets and a speed profile with stops and turns."""
+"""Ego motion: a route along the streets and a speed profile with stops and turns.
+
+Letters: S distances along the route, P points of the route.
+"""
 
 from __future__ import annotations
 
@@ -137,5 +140,5 @@ def ego_distances(plan: DrivingPlan, seconds: float) -> Floats:
 def draw_junction(generator: np.random.Generator) -> tuple[Floats, float]:
     """Draw a junction inside the town: its middle (metres) and the heading of the approach."""
     column, row = generator.integers(1, NUM_STREETS - 1, 2)
-    centre = (np.array([column, row]) + 0.5) * STREET_SPACING
-    return centre, float(generator.integers(4)) * np.pi / 2
+    center = (np.array([column, row]) + 0.5) * STREET_SPACING
+    return center, float(generator.integers(4)) * np.pi / 2

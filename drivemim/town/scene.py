@@ -1,4 +1,7 @@
-"""A scene whose camera images and lidar scans can be rendered at any time."""
+"""A scene whose camera images and lidar scans can be rendered at any time.
+
+Letters: A objects.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ class SceneBoxes:
     """Boxes of every track at one instant, world frame.
 
     Attributes:
-        centres_A3: metres.
+        centers_A3: metres.
         sizes_A3: width, length, height in metres.
         yaws_A: radians.
         speeds_A: metres per second.
     """
 
-    centres_A3: Floats
+    centers_A3: Floats
     sizes_A3: Floats
     yaws_A: Floats
     speeds_A: Floats
@@ -89,8 +92,8 @@ class TownScene:
     def boxes(self, time: float) -> SceneBoxes:
         """Return the boxes of all tracks."""
         positions, yaws, _ = self.traffic.at(time)
-        centres = np.concatenate([positions[1:], self._sizes_A3[:, 2:] / 2], axis=1)
-        return SceneBoxes(centres, self._sizes_A3, yaws[1:], self.traffic.speeds(time))
+        centers = np.concatenate([positions[1:], self._sizes_A3[:, 2:] / 2], axis=1)
+        return SceneBoxes(centers, self._sizes_A3, yaws[1:], self.traffic.speeds(time))
 
     def quads(self, time: float, viewpoint_3: Floats) -> Quads:
         """Return all quads except the ground, in the world frame; sprites face ``viewpoint_3``."""

@@ -1,4 +1,7 @@
-"""Placement of a scene's tracks by rejection sampling: random proposals without collisions."""
+"""Placement of a scene's tracks by rejection sampling: random proposals without collisions.
+
+Letters: S time steps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tracks of objects: category, size, and position and yaw at every time step."""
+"""Tracks of objects: category, size, and position and yaw at every time step.
+
+Letters: S time steps.
+"""
 
 from __future__ import annotations
 
@@ -97,11 +100,11 @@ class Track:
         count = max(int(np.ceil(length / width)), 1) if not self.is_pedestrian else 1
         forward = np.stack([np.cos(self.yaws_S), np.sin(self.yaws_S)], -1)[::stride]
         offsets = (np.arange(count) + 0.5) / count * length - length / 2
-        centres = self.positions_S2[::stride, None] + forward[:, None] * offsets[:, None]
+        centers = self.positions_S2[::stride, None] + forward[:, None] * offsets[:, None]
         radius = (
             np.hypot(width, length / count) / 2 * (0.75 if self.is_pedestrian else 0.92) + margin
         )
-        return centres, np.full(count, radius)
+        return centers, np.full(count, radius)
 
 
 def trailer_track(truck: Track, size_wlh: Size, gap: float) -> Track:

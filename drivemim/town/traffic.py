@@ -1,4 +1,7 @@
-"""Collision-free motion of a scene: ego car, vehicles, cyclists and pedestrians."""
+"""Collision-free motion of a scene: ego car, vehicles, cyclists and pedestrians.
+
+Letters: A objects, S time steps.
+"""
 
 from __future__ import annotations
 
@@ -79,12 +82,12 @@ def make_traffic(config: TownConfig, number: int, generator: np.random.Generator
     _add_pedestrians(builder, config.pedestrians)
     for kind in work_zone.MOVABLE_OBJECTS:
         builder.add(partial(work_zone.movable_object, kind=kind))
-    centre_2, heading = draw_junction(generator)
+    center_2, heading = draw_junction(generator)
     rotation = yaw_matrix(heading)[:2, :2]
     tracks = [
         replace(
             track,
-            positions_S2=track.positions_S2 @ rotation.T + centre_2,
+            positions_S2=track.positions_S2 @ rotation.T + center_2,
             yaws_S=track.yaws_S + heading,
         )
         for track in [ego, *builder.tracks]

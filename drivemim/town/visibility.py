@@ -1,4 +1,7 @@
-"""Visibility from the ego car: distances and lines of sight on the ground plane."""
+"""Visibility from the ego car: distances and lines of sight on the ground plane.
+
+Letters: S time steps, D discs, N places on a ray.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +58,13 @@ class LineOfSight:
         visible_S = (distance_S < max_distance) & self._on_streets(ray_S2)
         large = [footprint for footprint in occluders if is_opaque(footprint)]
         if large and visible_S.sum() >= needed:
-            centres_SD2 = np.concatenate([centres for centres, _ in large], axis=1)
-            centres_SD2 = centres_SD2[self._in_scene_S] - self._ego_S2[:, None]
+            centers_SD2 = np.concatenate([centers for centers, _ in large], axis=1)
+            centers_SD2 = centers_SD2[self._in_scene_S] - self._ego_S2[:, None]
             radii_D = np.concatenate([radii for _, radii in large])
-            fraction_SD = (centres_SD2 * ray_S2[:, None]).sum(-1)
+            fraction_SD = (centers_SD2 * ray_S2[:, None]).sum(-1)
             fraction_SD /= np.maximum(distance_S, 1e-6)[:, None] ** 2
             closest_SD2 = np.clip(fraction_SD, 0, 1)[..., None] * ray_S2[:, None]
-            miss_distance_SD = np.linalg.norm(centres_SD2 - closest_SD2, axis=-1)
+            miss_distance_SD = np.linalg.norm(centers_SD2 - closest_SD2, axis=-1)
             visible_S &= (miss_distance_SD >= radii_D).all(axis=1)
         return bool(visible_S.sum() >= needed)
 

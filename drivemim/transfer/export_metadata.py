@@ -1,4 +1,7 @@
-"""Description of an exported backbone: its origin, and the input that it needs."""
+"""Description of an exported backbone: its origin, and the input that it needs.
+
+Letters: P lidar points.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from drivemim.files import ensure_writable, write_bytes
 from drivemim.models.encoders.vit import ViT
 from drivemim.transfer.export_metadata import describe_export, one_frame, pretrainer_of
 from drivemim.transfer.external_checkpoint import add_batch_counts, describe_names, extract_backbone
-from drivemim.transfer.external_vit import fit_vit, without_final_norm
+from drivemim.transfer.external_vit import final_norm_advice, fit_vit
 from drivemim.transfer.feature_check import compare_features, fixed_image, level_numbers
 from drivemim.transfer.model_card import (
     check_card_results,
@@ -334,7 +334,7 @@ def fill_backbone(
         raise CheckpointError(
             f"{path} does not fit the {_kind(model)}'s {type(backbone).__name__}: "
             + (f"in the export {differences}" if differences else "its tensors differ")
-            + without_final_norm(state, left_out)
+            + final_norm_advice(state, left_out)
             + f". Give the {_kind(model)} the backbone of the file, or take another file. "
             f"Tensors: {mismatch}"
         )

@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"\.\d+(?=\.)")
 
 
 @dataclass(frozen=True)
-class ForeignWeights:
+class ExternalWeights:
     """A backbone's weights from another project's file.
 
     Attributes:
@@ -39,14 +39,14 @@ class ForeignWeights:
     left_out: tuple[str, ...]
     container: str
 
-    def renamed(self, chosen: Mapping[str, str]) -> ForeignWeights:
+    def renamed(self, chosen: Mapping[str, str]) -> ExternalWeights:
         """Return the same weights under other names.
 
         Args:
             chosen: new name by present name; weights that it does not name are left out.
         """
         dropped = tuple(self.names[name] for name in self.weights if name not in chosen)
-        return ForeignWeights(
+        return ExternalWeights(
             {new: self.weights[name] for name, new in chosen.items()},
             {new: self.names[name] for name, new in chosen.items()},
             (*self.left_out, *dropped),
@@ -54,7 +54,7 @@ class ForeignWeights:
         )
 
 
-def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> ForeignWeights:
+def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> ExternalWeights:
     """Extract a backbone's weights from a checkpoint of any origin.
 
     The checkpoint has a state dict, alone or under a key that training scripts use (``state_dict``,
@@ -88,7 +88,7 @@ def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> Foreig
                  if name.startswith(found)}  # fmt: skip
     names = {name: old for name, old in names.items() if not name.startswith(_CLASSIFIERS)}
     kept = set(names.values())
-    return ForeignWeights(
+    return ExternalWeights(
         {name: state[old] for name, old in names.items()},
         names,
         tuple(name for name in state if name not in kept),

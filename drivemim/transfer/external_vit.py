@@ -18,7 +18,7 @@ from drivemim.checkpoint_kinds import check_weights
 from drivemim.errors import CheckpointError
 from drivemim.models.encoders.vit import ViT
 from drivemim.models.layers import grid_positions
-from drivemim.transfer.external_checkpoint import ForeignWeights
+from drivemim.transfer.external_checkpoint import ExternalWeights
 
 _RENAMINGS = tuple(
     (re.compile(old), new)
@@ -47,8 +47,8 @@ _TOLERANCE = 2e-3  # for sines in half precision; learned positions differ by 0.
 
 
 def fit_vit(
-    found: ForeignWeights, vit: ViT, path: str | Path
-) -> tuple[ForeignWeights, dict[str, Tensor], str]:
+    found: ExternalWeights, vit: ViT, path: str | Path
+) -> tuple[ExternalWeights, dict[str, Tensor], str]:
     """Rename another project's vision transformer and fit its positions.
 
     Args:
@@ -153,7 +153,9 @@ def _fit_positions(
 def _fixed(table_LD: Tensor) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield kind and grid of the positions if they are fixed sine-cosine ones."""
     count, dims = table_LD.shape
-    for rows in (rows for rows in range(1, count + 1) if count % rows == 0 and dims % 4 == 0):
+    if dims % 4:  # a sine and a cosine for each of row and column
+        return
+    for rows in (rows for rows in range(1, count + 1) if count % rows == 0):
         grid = (rows, count // rows)
         own_LD = grid_positions(grid, dims, device=table_LD.device, dtype=table_LD.dtype)
         columns, half = own_LD.chunk(2, dim=1)
@@ -178,9 +180,16 @@ def _learned_grid(tables: list[Tensor], vit: ViT, path: str | Path) -> tuple[int
     )
 
 
-def without_final_norm(weights: Mapping[str, Tensor], left_out: tuple[str, ...]) -> str:
-    """Return advice for a classifier of mean features, with ``fc_norm`` instead of ``norm``."""
-    has_other = any(name.rpartition("fc_norm.")[1] for name in left_out)
-    if "norm.weight" in weights or not has_other:
+def final_norm_advice(weights: Mapping[str, Tensor], left_out: tuple[str, ...]) -> str:
+    """Return advice for a classifier of mean features, with ``fc_norm`` instead of ``norm``.
+
+    Args:
+        weights: weights under the names of ``drivemim.ViT``.
+        left_out: names in the file that are not part of the backbone.
+
+    Returns:
+        A sentence for the end of a message; empty for other models.
+    """
+    if "norm.weight" in weights or not any("fc_norm." in name for name in left_out):
         return ""
     return ". It normalises the mean over patches (fc_norm) and no patch: set final_norm=False"

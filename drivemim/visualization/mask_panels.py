@@ -1,4 +1,7 @@
-"""Pictures of the masks of each strategy on a clip, with the same landmarks in every frame."""
+"""Pictures of the masks of each strategy on a clip, with the same landmarks in every frame.
+
+Letters: P world points.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from drivemim.clips import Clips, patch_grid
 from drivemim.config.loading import config_errors, read_config
 from drivemim.data import ClipDataset, SampleRequest
 from drivemim.errors import MOST_SEED, ConfigError, DataError, check_range
+from drivemim.evaluation.mask_analysis import local_contrast
 from drivemim.files import ensure_folder
 from drivemim.geometry import project_points, unproject_points
 from drivemim.masking import build_mask, clip_generators
 from drivemim.masking.from_config import strategies_from_config
-from drivemim.masking.guided import local_contrast
 from drivemim.registry import DATASETS
 from drivemim.visualization.panels import (
     draw_frame_boxes,

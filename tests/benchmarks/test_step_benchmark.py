@@ -38,8 +38,8 @@ def test_a_guide_is_not_counted_as_encoder(repository: Path) -> None:
         )
         for name in ("random", "attention_guided")
     )  # fmt: skip
-    assert plain.gflops["guide"] == 0
-    assert guided.gflops["guide"] > 0
+    assert plain.gflops["teacher"] == 0
+    assert guided.gflops["teacher"] > 0
     assert guided.gflops["encoder"] == pytest.approx(plain.gflops["encoder"])
 
 

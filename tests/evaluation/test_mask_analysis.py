@@ -88,7 +88,7 @@ def test_guided_strategies_take_the_images_contrast(config, town):
     assert list(results["strategies"]) == ["guided"]
     assert results["left_out"] == []
     assert not needs_teacher({"type": "RandomMask"})
-    assert needs_teacher({"type": "ObjectMask", "background": {"type": "drivemim.GuidedMask"}})
+    assert needs_teacher({"type": "ObjectMask", "base": {"type": "drivemim.GuidedMask"}})
 
 
 def test_points_seen_twice_have_one_colour(town):

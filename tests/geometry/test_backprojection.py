@@ -5,10 +5,10 @@ import torch
 
 from drivemim.geometry import (
     backproject_patches,
-    masked_aabb,
     patch_depths,
     project_points,
     unproject_points,
+    valid_bounding_box,
 )
 
 SIZE = (100, 200)
@@ -27,32 +27,32 @@ def camera(*places, axes=AHEAD, focal=100.0):
     return intrinsics.expand(1, len(places), 1, 3, 3), poses
 
 
-def look(frames, grid, max_depth, points=NO_POINTS, valid=None):
+def look(frames, grid, wall_distance, points=NO_POINTS, valid=None):
     intrinsics, poses = frames
     valid = torch.ones(poses.shape[:3], dtype=torch.bool) if valid is None else valid
     points = points.expand(*poses.shape[:3], *points.shape[-2:])
-    return backproject_patches(intrinsics, poses, valid, points, grid, SIZE, max_depth)
+    return backproject_patches(intrinsics, poses, valid, points, grid, SIZE, wall_distance)
 
 
-def test_ground_below_and_cylinder_above():
+def test_ground_below_and_wall_above():
     """Rows at 12.5, 37.5, 62.5 and 87.5 pixels: slopes of 3/8 and 1/8 up, 1/8 and 3/8 down.
 
     From 1.5 m, the lowest row meets the ground after 4 m, and the next would after 12, behind the
-    cylinder at 10, where it is 1.25 m below the camera.
+    wall at 10, where it is 1.25 m below the camera.
     """
     points = look(camera((0.0, 0.0, 1.5)), (4, 1), 10)[0, 0, 0, :, 0]
     expected = [[10, 0, 5.25], [10, 0, 2.75], [10, 0, 0.25], [4, 0, 0]]
     torch.testing.assert_close(points, torch.tensor(expected))
 
 
-def test_the_cylinder_is_round():
+def test_the_wall_is_round():
     """Columns at 25 and 175 pixels look 3/4 to the side: (8, 6) is where they reach 10 m."""
     points = look(camera((0.0, 0.0, 1.5)), (1, 4), 10)[0, 0, 0, 0]
     torch.testing.assert_close(points[[0, 3]], torch.tensor([[8.0, 6, 1.5], [8, -6, 1.5]]))
 
 
-def test_the_cylinder_is_around_all_cameras():
-    """From x = -3 and 3, the middle is 0 and the cylinder at 10 + 3, in front of both cameras."""
+def test_the_wall_is_around_all_cameras():
+    """From x = -3 and 3, the middle is 0 and the wall at 10 + 3, in front of both cameras."""
     frames = camera((-3.0, 0.0, 1.5), (3.0, 0.0, 1.5))
     points = look(frames, (1, 1), 10)[0, :, 0, 0, 0]
     torch.testing.assert_close(points, torch.tensor([[13.0, 0, 1.5]] * 2))
@@ -98,7 +98,7 @@ def test_lidar_comes_before_ground_and_wall():
     """One of two columns holds points at 2 and 6 m: an inverse of 1/3 on average."""
     points = torch.tensor([[10.0, 10, 2], [90, 90, 6], [0, 0, torch.inf]]).reshape(1, 1, 1, 3, 3)
     seen = look(camera((0.0, 0.0, 1.5)), (1, 2), 10, points)[0, 0, 0, 0]
-    # The columns look half a metre to the side for every metre ahead; the cylinder is 10 m away.
+    # The columns look half a metre to the side for every metre ahead; the wall is 10 m away.
     torch.testing.assert_close(seen[0], torch.tensor([3.0, 1.5, 1.5]))
     torch.testing.assert_close(seen[1], torch.tensor([80**0.5, -(20**0.5), 1.5]))
 
@@ -147,11 +147,11 @@ def test_invalid_frames_have_points_and_no_say():
     )
 
 
-def test_masked_aabb_by_hand():
+def test_valid_bounding_box_by_hand():
     positions = torch.tensor([[0.0, 0, 2], [4, -2, 2], [100, 100, 100]])
     valid = torch.tensor([True, True, False])
-    centre, half_extent = masked_aabb(positions, valid)
+    centre, half_extent = valid_bounding_box(positions, valid)
     assert centre.tolist() == [2, -1, 2]
     assert half_extent.tolist() == [2, 1, 0]
-    centre, half_extent = masked_aabb(positions, ~valid & False)
+    centre, half_extent = valid_bounding_box(positions, ~valid & False)
     assert centre.tolist() == half_extent.tolist() == [0, 0, 0]

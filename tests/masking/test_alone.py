@@ -70,7 +70,7 @@ def test_boxes_without_tracks_or_labels_are_hidden_as_objects():
     boxes = torch.tensor([[0.0, 0, 64, 64]])
     # Of 24 patches, 12 are hidden; the box owns 16, of which one in four stays visible.
     strategy = ObjectMask(
-        mask_ratio=0.5, budget_fraction=1.0, track_hidden=1.0, visible_fraction=0.25
+        mask_ratio=0.5, budget_fraction=1.0, hide_probability=1.0, visible_fraction=0.25
     )
     mask_hw = strategy(Clips.from_images(images, boxes=boxes))[0, 0, 0]
     assert (int(mask_hw.sum()), int(mask_hw[:, :4].sum())) == (12, 12)
@@ -95,7 +95,7 @@ def test_images_that_are_not_clips_are_refused(given):
         (WorldMask(), {}, "WorldMask needs the intrinsics and poses of the images"),
         (WorldMask(), {"intrinsics"}, "WorldMask needs the poses of the images"),
         (MotionMask(), {"poses"}, "MotionMask needs the intrinsics of the images"),
-        (CausalMask(background=WorldMask()), {}, "WorldMask needs the intrinsics and poses"),
+        (CausalMask(base=WorldMask()), {}, "WorldMask needs the intrinsics and poses"),
     ],
 )
 def test_missing_inputs_of_a_mask_are_named(strategy, given, lacking, data):

@@ -21,9 +21,11 @@ def draws(monkeypatch):
     monkeypatch.setattr(MaskContext, "per_camera", drawn)
 
 
-def hidden(clips, grid=GRID, chance=1.0, **arguments):
+def hidden(clips, grid=GRID, drop_probability=1.0, **arguments):
     """Hidden patches of each frame of the first clip: rows of times, columns of cameras."""
-    mask = CameraDropoutMask(chance=chance, **arguments)(clips, grid, torch.Generator())
+    mask = CameraDropoutMask(drop_probability=drop_probability, **arguments)(
+        clips, grid, torch.Generator()
+    )
     return mask.sum((-2, -1))[0].tolist()
 
 
@@ -71,29 +73,31 @@ def test_cameras_that_are_missing_are_not_drawn(make_clips):
     assert hidden(clips, mask_ratio=0.5) == [[16, 16, 16]] * 2
 
 
-def test_a_single_camera_is_masked_by_the_background(make_clips):
+def test_a_single_camera_is_masked_by_the_base_strategy(make_clips):
     clips, same = make_clips(shape=(2, 3, 1)), torch.Generator().manual_seed
-    mask = CameraDropoutMask(mask_ratio=0.5, chance=1.0)(clips, GRID, same(1))
+    mask = CameraDropoutMask(mask_ratio=0.5, drop_probability=1.0)(clips, GRID, same(1))
     assert torch.equal(mask, RandomMask(mask_ratio=0.5)(clips, GRID, same(1)))
 
 
-def test_the_background_says_which_patches(make_clips):
+def test_the_base_strategy_says_which_patches(make_clips):
     clips = make_clips(shape=(1, 2, 3))
-    strategy = CameraDropoutMask(mask_ratio=0.75, chance=1.0, background={"type": "TubeMask"})
+    strategy = CameraDropoutMask(mask_ratio=0.75, drop_probability=1.0, base={"type": "TubeMask"})
     mask = strategy(clips, GRID, torch.Generator())
     assert torch.equal(mask[:, 0], mask[:, 1])
 
 
 def test_chance_is_a_probability(make_clips):
     clips = make_clips(shape=(800, 1, 3))
-    for chance, low, high in ((0.0, 0, 0), (0.25, 0.19, 0.31), (1.0, 1, 1)):
-        mask = CameraDropoutMask(mask_ratio=0.5, chance=chance)(clips, GRID, torch.Generator())
+    for drop_probability, low, high in ((0.0, 0, 0), (0.25, 0.19, 0.31), (1.0, 1, 1)):
+        mask = CameraDropoutMask(mask_ratio=0.5, drop_probability=drop_probability)(
+            clips, GRID, torch.Generator()
+        )
         dropped = mask.all(-1).all(-1).any(-1).float().mean()
         assert low <= dropped <= high  # 800 draws: standard deviation 0.015
 
 
 def test_every_camera_is_drawn_equally_often(make_clips):
-    mask = CameraDropoutMask(mask_ratio=0.5, chance=1.0)(
+    mask = CameraDropoutMask(mask_ratio=0.5, drop_probability=1.0)(
         make_clips(shape=(800, 1, 4)), GRID, torch.Generator()
     )
     dropped = mask.all(-1).all(-1)[:, 0].float()
@@ -102,8 +106,8 @@ def test_every_camera_is_drawn_equally_often(make_clips):
     torch.testing.assert_close(dropped.mean(0), torch.full((4,), 0.25), atol=0.06, rtol=0)
 
 
-def test_the_background_must_leave_budgets_alone(make_clips):
-    strategy = CameraDropoutMask(background={"type": "CausalMask"})
+def test_the_base_strategy_must_leave_budgets_alone(make_clips):
+    strategy = CameraDropoutMask(base={"type": "CausalMask"})
     with pytest.raises(ValueError, match="CausalMask inside CameraDropoutMask decides how many"):
         strategy(make_clips(shape=(1, 2, 2)), GRID, torch.Generator())
 
@@ -111,7 +115,7 @@ def test_the_background_must_leave_budgets_alone(make_clips):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"chance": -0.5}, r"chance=-0.5 must be in \[0, 1\]"),
+        ({"drop_probability": -0.5}, r"drop_probability=-0.5 must be in \[0, 1\]"),
         ({"cameras": 0}, r"cameras=0 must be a whole number in \[1, infinity\)"),
         ({"cameras": 1.5}, r"cameras=1.5 must be a whole number in \[1, infinity\)"),
     ],

@@ -62,24 +62,24 @@ def test_the_first_time_is_always_past(make_clips):
     assert hidden(make_clips, (1, 3, 1), mask_ratio=0.75, future_steps=7) == [[8], [32], [32]]
 
 
-@pytest.mark.parametrize("background", [RandomMask(), TubeMask()])
-def test_one_time_is_masked_by_the_background(make_clips, background):
+@pytest.mark.parametrize("base", [RandomMask(), TubeMask()])
+def test_one_time_is_masked_by_the_base_strategy(make_clips, base):
     clips, same = make_clips(shape=(2, 1, 3)), torch.Generator().manual_seed
-    mask = CausalMask(mask_ratio=0.5, background=background)(clips, (4, 8), same(1))
-    background.mask_ratio = 0.5
-    assert torch.equal(mask, background(clips, (4, 8), same(1)))
+    mask = CausalMask(mask_ratio=0.5, base=base)(clips, (4, 8), same(1))
+    base.mask_ratio = 0.5
+    assert torch.equal(mask, base(clips, (4, 8), same(1)))
 
 
-def test_the_background_says_which_patches(make_clips):
+def test_the_base_strategy_says_which_patches(make_clips):
     clips, same = make_clips(shape=(2, 3, 2)), torch.Generator().manual_seed
-    mask = CausalMask(mask_ratio=0.75, background={"type": "TubeMask"})(clips, (4, 8), same(1))
+    mask = CausalMask(mask_ratio=0.75, base={"type": "TubeMask"})(clips, (4, 8), same(1))
     context = MaskContext(clips=clips, grid=(4, 8), mask_ratio=0.75, generators=same(1))
     expected = topk_mask(TubeMask().score(context).scores_BTNhw, 20)
     assert torch.equal(mask[:, :2], expected[:, :2])
 
 
-def test_the_background_must_leave_budgets_alone(make_clips):
-    strategy = CausalMask(background={"type": "CameraDropoutMask"})
+def test_the_base_strategy_must_leave_budgets_alone(make_clips):
+    strategy = CausalMask(base={"type": "CameraDropoutMask"})
     with pytest.raises(ValueError, match="CameraDropoutMask inside CausalMask decides how many"):
         strategy(make_clips(shape=(1, 2, 2)), (4, 8), torch.Generator())
 

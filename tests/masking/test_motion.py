@@ -184,21 +184,21 @@ def test_larger_changes_are_drawn_more_often(scene):
 @pytest.mark.parametrize("T", [1, 3])
 def test_without_change_it_is_the_rest(scene, T):
     clips = scene(T=T)
-    strategy = MotionMask(budget_fraction=1.0, background=TubeMask())
+    strategy = MotionMask(budget_fraction=1.0, base=TubeMask())
     mask = strategy(clips, GRID, torch.Generator().manual_seed(0))
     assert (mask == mask[:, :1]).all()
     other = MotionMask(budget_fraction=1.0)(clips, GRID, torch.Generator().manual_seed(1))
     assert (other == mask).float().mean() < 0.8
-    assert isinstance(MotionMask(background={"type": "TubeMask"}).background, TubeMask)
-    assert isinstance(MotionMask().background, RandomMask)
+    assert isinstance(MotionMask(base={"type": "TubeMask"}).base, TubeMask)
+    assert isinstance(MotionMask().base, RandomMask)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"budget_fraction": 1.5}, r"budget_fraction=1.5 must be in \[0, 1\]"),
-        ({"typical_depth": 0}, r"typical_depth=0 must be in \(0, infinity\)"),
-        ({"typical_depth": float("inf")}, r"typical_depth=inf must be in \(0, infinity\)"),
+        ({"wall_distance": 0}, r"wall_distance=0 must be in \(0, infinity\)"),
+        ({"wall_distance": float("inf")}, r"wall_distance=inf must be in \(0, infinity\)"),
     ],
 )
 def test_wrong_arguments(arguments, message):

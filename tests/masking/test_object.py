@@ -39,7 +39,7 @@ def test_a_hidden_track_by_hand(make_clips):
         (1, 2, 2),
     )
     strategy = ObjectMask(
-        mask_ratio=0.5, budget_fraction=1.0, visible_fraction=0.25, track_hidden=1.0
+        mask_ratio=0.5, budget_fraction=1.0, visible_fraction=0.25, hide_probability=1.0
     )
     for seed in range(20):
         mask = strategy(clips, GRID, seeded(seed))
@@ -57,7 +57,7 @@ def test_the_same_part_of_the_object_is_kept_at_another_size(make_clips):
         {(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)], (0, 1, 0): [(0, 0, 40, 40, 7, 9.0)]}, (1, 2, 1)
     )
     strategy = ObjectMask(
-        mask_ratio=0.5, budget_fraction=1.0, visible_fraction=0.25, track_hidden=1.0
+        mask_ratio=0.5, budget_fraction=1.0, visible_fraction=0.25, hide_probability=1.0
     )
     for seed in range(20):
         kept = ~strategy(clips, GRID, seeded(seed))
@@ -69,7 +69,7 @@ def test_the_same_part_of_the_object_is_kept_at_another_size(make_clips):
 def test_kept_patches_lie_together(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]})
     strategy = ObjectMask(
-        mask_ratio=0.5, budget_fraction=1.0, visible_fraction=4 / 64, track_hidden=1.0
+        mask_ratio=0.5, budget_fraction=1.0, visible_fraction=4 / 64, hide_probability=1.0
     )
     middles = []
     for seed in range(20):
@@ -80,11 +80,11 @@ def test_kept_patches_lie_together(make_clips):
     assert (torch.stack(middles).std(0) > 1).all()
 
 
-def test_other_tracks_are_hidden_as_the_background(make_clips):
-    """If no patch has to be kept, the mask is that of the background strategy."""
+def test_other_tracks_are_hidden_as_the_base_strategy(make_clips):
+    """If no patch has to be kept, the mask is that of the base strategy."""
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]}, (1, 2, 2))
     strategy = ObjectMask(
-        track_hidden=0.0, visible_fraction=0.0, min_visible=0, background=TubeMask()
+        hide_probability=0.0, visible_fraction=0.0, min_visible=0, base=TubeMask()
     )
     generator = seeded()
     torch.rand(1, 5, generator=generator)  # what the tracks were given
@@ -95,8 +95,9 @@ def test_fraction_limits_hidden_tracks(make_clips):
     """64 patches of budget, 16 of them for the track: it gets those, and chance for the others."""
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 40, 7, 9.0)]})
     strategy = ObjectMask(
-        mask_ratio=0.5, budget_fraction=0.25, visible_fraction=0.0, min_visible=0, track_hidden=1.0
-    )
+        mask_ratio=0.5, budget_fraction=0.25, visible_fraction=0.0, min_visible=0,
+        hide_probability=1.0,
+    )  # fmt: skip
     scores = scores_of(strategy, clips, seeded())
     assert (scores >= 1).sum() == 16
     assert (scores[..., :4, :] >= 1).sum() == 16
@@ -107,8 +108,9 @@ def test_whole_tracks_come_first_when_the_fraction_is_short(make_clips):
     rows = [(0, 0, 40, 40, 1, 5.0), (80, 0, 120, 40, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows, (0, 1, 0): rows[::-1]}, (1, 2, 1))
     strategy = ObjectMask(
-        mask_ratio=0.25, budget_fraction=0.5, visible_fraction=0.0, min_visible=0, track_hidden=1.0
-    )
+        mask_ratio=0.25, budget_fraction=0.5, visible_fraction=0.0, min_visible=0,
+        hide_probability=1.0,
+    )  # fmt: skip
     first = scores_of(strategy, clips, seeded()) >= 1
     assert torch.equal(first[0, 0], first[0, 1])
     assert {int(first[0, 0, 0, :4, :4].sum()), int(first[0, 0, 0, :4, 8:12].sum())} == {0, 16}
@@ -118,7 +120,7 @@ def test_kept_patches_pay_last_when_the_budget_needs_them(make_clips):
     """One box over everything, 3/4 hidden, half to be kept: half is first, a quarter follows."""
     clips = make_clips({(0, 0, 0): [(0, 0, 160, 80, 7, 9.0)]})
     strategy = ObjectMask(
-        mask_ratio=0.75, budget_fraction=1.0, visible_fraction=0.5, track_hidden=1.0
+        mask_ratio=0.75, budget_fraction=1.0, visible_fraction=0.5, hide_probability=1.0
     )
     assert strategy(clips, GRID, seeded()).sum() == 96
     levels = scores_of(strategy, clips, seeded()).floor()
@@ -131,9 +133,9 @@ def test_the_nearer_object_keeps_its_own_fraction(make_clips):
     """A near box of 4 patches inside a far one of 16: each keeps a quarter of what it owns."""
     rows = [(0, 0, 40, 40, 1, 30.0), (10, 10, 30, 30, 2, 5.0)]
     clips = make_clips({(0, 0, 0): rows})
-    mask = ObjectMask(mask_ratio=0.5, budget_fraction=1.0, visible_fraction=0.25, track_hidden=1.0)(
-        clips, GRID, seeded()
-    )
+    mask = ObjectMask(
+        mask_ratio=0.5, budget_fraction=1.0, visible_fraction=0.25, hide_probability=1.0
+    )(clips, GRID, seeded())
     part = mask[0, 0, 0, :4, :4]
     assert part[1:3, 1:3].sum() == 3
     assert part.sum() == 3 + 9
@@ -142,7 +144,7 @@ def test_the_nearer_object_keeps_its_own_fraction(make_clips):
 def test_invalid_frames_have_no_objects(make_clips):
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 80, 7, 9.0)]})
     clips.valid_BTN[:] = False
-    strategy = ObjectMask(budget_fraction=1.0, track_hidden=1.0)
+    strategy = ObjectMask(budget_fraction=1.0, hide_probability=1.0)
     generator = seeded()
     torch.rand(1, 5, generator=generator)
     assert torch.equal(strategy(clips, GRID, seeded()), RandomMask()(clips, GRID, generator))
@@ -198,7 +200,7 @@ def test_a_class_without_a_budget_fraction_has_none(make_clips, mode):
     rows = [(0, 0, 80, 40, 1, 5.0), (80, 0, 160, 40, 2, 5.0)]
     clips = labelled(make_clips({(0, 0, 0): rows}), [0, 1])
     strategy = ObjectMask(
-        mode=mode, budget_fraction={"vehicle": 0.3}, visible_fraction=0.3, track_hidden=1.0
+        mode=mode, budget_fraction={"vehicle": 0.3}, visible_fraction=0.3, hide_probability=1.0
     )
     first = scores_of(strategy, clips, seeded()) >= 1
     assert first[..., :8].sum() == 0
@@ -209,7 +211,7 @@ def test_spared_objects_are_hidden_last(make_clips):
     """32 of 128 patches belong to the object: a budget of 96 hides all others, one of 100 four."""
     clips = make_clips({(0, 0, 0): [(0, 0, 80, 40, 1, 5.0)]})
     for budget, hidden in ((64, 0), (96, 0), (100, 4), (128, 32)):
-        strategy = ObjectMask(mask_ratio=budget / 128, mode="protect", track_hidden=1.0)
+        strategy = ObjectMask(mask_ratio=budget / 128, mode="protect", hide_probability=1.0)
         assert strategy(clips, GRID, seeded())[..., :4, :8].sum() == hidden
 
 
@@ -223,7 +225,7 @@ def test_a_hidden_track_is_left_to_see_at_some_of_the_times(make_clips):
             mask_ratio=0.5,
             budget_fraction=1.0,
             visible_fraction=0.25,
-            track_hidden=1.0,
+            hide_probability=1.0,
             num_peek_frames=1,
         )
         hidden = strategy(clips, GRID, seeded(seed))[0, ..., :4, :4].sum((-2, -1))
@@ -242,7 +244,7 @@ def test_the_number_of_peek_frames(make_clips, mode, num_peek_frames, seen):
         mode=mode,
         budget_fraction=1.0,
         visible_fraction=0.25,
-        track_hidden=1.0,
+        hide_probability=1.0,
         num_peek_frames=num_peek_frames,
     )
     hidden = strategy(clips, GRID, seeded())[0, :, 0, :4, :4].sum((-2, -1))
@@ -259,11 +261,11 @@ class ReadingOrder(RandomMask):
         return MaskScores(scores_BTNhw=scores_hw.expand(*context.clips.shape, h, w))
 
 
-def test_other_tracks_keep_what_the_background_would_hide_last(make_clips):
+def test_other_tracks_keep_what_the_base_strategy_would_hide_last(make_clips):
     """Of 4 x 4 patches at the bottom, where all is hidden, the upper row stays."""
     clips = make_clips({(0, 0, 0): [(40, 40, 80, 80, 7, 9.0)]})
     mask = ObjectMask(
-        mask_ratio=0.75, visible_fraction=0.25, track_hidden=0.0, background=ReadingOrder()
+        mask_ratio=0.75, visible_fraction=0.25, hide_probability=0.0, base=ReadingOrder()
     )(clips, GRID, seeded())[0, 0, 0]
     assert mask[4:, 4:8].all(dim=1).tolist() == [False, True, True, True]
     assert not mask[4, 4:8].any()
@@ -280,10 +282,10 @@ class Uneven(RandomMask):
 
 def test_the_fraction_is_of_the_frames_own_budget(make_clips):
     clips = make_clips({(0, t, 0): [(0, 0, 80, 80, 7, 9.0)] for t in range(2)}, (1, 2, 1))
-    strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.25, background=Uneven())
+    strategy = ObjectMask(mask_ratio=0.5, mode="quota", budget_fraction=0.25, base=Uneven())
     mask = strategy(clips, GRID, seeded())[0, :, 0]
     assert mask.sum((-2, -1)).tolist() == [32, 96]
-    # A quarter of 96 is 24, but the background has no more than 64 patches: 32 are missing.
+    # A quarter of 96 is 24, but the other patches are no more than 64: 32 are missing.
     assert mask[..., :8].sum((-2, -1)).tolist() == [8, 32]
 
 
@@ -294,7 +296,7 @@ def test_when_not_every_object_can_keep_a_patch_the_larger_ones_do(make_clips):
     small = [(10 * m, 20 * n + 10, 10 * m + 10, 20 * n + 20, 100 + 16 * n + m, 5.0)
              for m in range(16) for n in range(4)]  # fmt: skip
     clips = make_clips({(0, 0, 0): small + large})
-    mask = ObjectMask(mask_ratio=0.75, budget_fraction=1.0, track_hidden=1.0)(
+    mask = ObjectMask(mask_ratio=0.75, budget_fraction=1.0, hide_probability=1.0)(
         clips, GRID, seeded()
     )[0, 0, 0]
     assert (mask[::2].reshape(4, 4, 4).sum(-1) == 3).all()
@@ -341,7 +343,7 @@ def test_the_order_of_cameras_and_of_boxes_does_not_matter(make_clips, mode, tra
     assert torch.equal(other, mask[:, :, cameras])
 
 
-def test_a_batch_of_clips_without_boxes_is_masked_as_the_background(make_clips):
+def test_a_batch_of_clips_without_boxes_is_masked_as_the_base_strategy(make_clips):
     clips = make_clips(shape=(2, 1, 2))
     assert clips.boxes_BTNM4.shape[3] == 0
     generator = seeded()
@@ -360,7 +362,7 @@ def test_more_boxes_than_the_sort_key_holds(make_clips):
     [
         ({"budget_fraction": 1.5}, r"budget_fraction=1.5 must be in \[0, 1\]"),
         ({"visible_fraction": -1}, r"visible_fraction=-1 must be in \[0, 1\]"),
-        ({"track_hidden": 2}, r"track_hidden=2 must be in \[0, 1\]"),
+        ({"hide_probability": 2}, r"hide_probability=2 must be in \[0, 1\]"),
         ({"min_visible": -1}, r"min_visible=-1 must be a whole number in \[0, infinity\)"),
         ({"num_peek_frames": -1}, r"num_peek_frames=-1 must be a whole number in \[0, infinity\)"),
         ({"mode": "protected"}, "mode='protected' must be one of prefer, quota, protect"),

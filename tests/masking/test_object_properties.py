@@ -49,11 +49,11 @@ def clips_of(make_clips, frames):
     budget_fraction=st.floats(0, 1),
     visible_fraction=st.floats(0, 1),
     min_visible=st.integers(0, 3),
-    track_hidden=st.floats(0, 1),
+    hide_probability=st.floats(0, 1),
     mask_ratio=st.floats(0, 1),
 )
 def test_every_object_keeps_its_fraction(
-    make_clips, frames, budget_fraction, visible_fraction, min_visible, track_hidden, mask_ratio
+    make_clips, frames, budget_fraction, visible_fraction, min_visible, hide_probability, mask_ratio
 ):
     clips = clips_of(make_clips, frames)
     strategy = ObjectMask(
@@ -61,7 +61,7 @@ def test_every_object_keeps_its_fraction(
         budget_fraction=budget_fraction,
         visible_fraction=visible_fraction,
         min_visible=min_visible,
-        track_hidden=track_hidden,
+        hide_probability=hide_probability,
     )
     mask = strategy(clips, GRID, seeded())
     owners = owned(clips)
@@ -174,7 +174,7 @@ def test_no_object_of_four_patches_is_hidden_whole(
         budget_fraction=budget_fraction,
         visible_fraction=visible_fraction,
         min_visible=min_visible,
-        track_hidden=1.0,
+        hide_probability=1.0,
     )
     mask = strategy(clips, grid, seeded(seed))
     owners = owned(clips, grid)

@@ -6,11 +6,11 @@ from drivemim.masking import MaskContext, clip_generators
 from drivemim.masking.object_sampling import draw_objects, hashed_uniform
 
 
-def hidden(clips, track_hidden):
+def hidden(clips, hide_probability):
     """Return whether each object of each frame is hidden: (B, T, N, M)."""
     generators = clip_generators(clips)
     context = MaskContext(clips=clips, grid=(8, 16), mask_ratio=0.5, generators=generators)
-    return draw_objects(context, track_hidden, num_peek_frames=0).hidden_BTNM
+    return draw_objects(context, hide_probability, num_peek_frames=0).hidden_BTNM
 
 
 def test_track_hidden_is_a_probability(make_clips):

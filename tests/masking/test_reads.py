@@ -56,11 +56,7 @@ def without(clips, what):
 
 def all_of(strategy):
     """Return the declared inputs of a strategy and of those inside it."""
-    inside = (
-        [strategy.background]
-        if hasattr(strategy, "background")
-        else getattr(strategy, "strategies", [])
-    )
+    inside = [strategy.base] if hasattr(strategy, "base") else getattr(strategy, "strategies", [])
     return strategy.reads.union(*(all_of(each) for each in inside))
 
 
@@ -81,16 +77,16 @@ def test_a_strategy_without_reads_counts_as_reading_everything():
 
 def test_masks_depend_only_on_their_declared_inputs(clips, repository):
     strategies = Config.fromfile(repository / "configs/masks/strategies.py").strategies.to_dict()
-    guide = torch.rand(1, 2, 2, *GRID)
+    teacher_map = torch.rand(1, 2, 2, *GRID)
     followed = {}
     for name, settings in strategies.items():
         strategy = build_mask(settings)
-        whole = strategy(clips, GRID, clip_generators(clips), guide)
+        whole = strategy(clips, GRID, clip_generators(clips), teacher_map)
         followed[name] = {
             what
             for what in READABLE
             if not torch.equal(
-                whole, strategy(without(clips, what), GRID, clip_generators(clips), guide)
+                whole, strategy(without(clips, what), GRID, clip_generators(clips), teacher_map)
             )
         }
         assert followed[name] <= all_of(strategy), name

@@ -26,27 +26,27 @@ from drivemim.masking.strategy import gumbel
 from drivemim.registry import MASKS
 
 RANDOM, BLOCK, TUBE = {"type": "RandomMask"}, {"type": "BlockMask"}, {"type": "TubeMask"}
-CAUSAL, DROPOUT = {"type": "CausalMask"}, {"type": "CameraDropoutMask", "chance": 1.0}
+CAUSAL, DROPOUT = {"type": "CausalMask"}, {"type": "CameraDropoutMask", "drop_probability": 1.0}
 OBJECT = {"type": "ObjectMask"}
 
 # Configs beyond a strategy's defaults; every registered strategy is tested, listed or not.
 VARIANTS = [
-    {**OBJECT, "background": TUBE, "track_hidden": 1.0, "budget_fraction": 1.0},
-    {**OBJECT, "background": BLOCK, "visible_fraction": 0.0, "min_visible": 0},
-    {**OBJECT, "mode": "quota", "num_peek_frames": 1, "background": CAUSAL},
-    {**OBJECT, "mode": "protect", "background": DROPOUT},
-    {"type": "GuidedMask", "hints": 0.3, "temperature": 0.0, "background": CAUSAL},
+    {**OBJECT, "base": TUBE, "hide_probability": 1.0, "budget_fraction": 1.0},
+    {**OBJECT, "base": BLOCK, "visible_fraction": 0.0, "min_visible": 0},
+    {**OBJECT, "mode": "quota", "num_peek_frames": 1, "base": CAUSAL},
+    {**OBJECT, "mode": "protect", "base": DROPOUT},
+    {"type": "GuidedMask", "hint_probability": 0.3, "temperature": 0.0, "base": CAUSAL},
     {"type": "MultiBlockMask", "blocks": 2, "alike_in_time": True},
     {"type": "GridMask", "alike_in_time": True},
     {"type": "CoarsePatchMask", "size": 3, "alike_in_time": True},
-    {**CAUSAL, "future_ratio": 0.3, "future_steps": 5, "background": TUBE},
-    {**DROPOUT, "cameras": 2, "background": OBJECT},
+    {**CAUSAL, "future_ratio": 0.3, "future_steps": 5, "base": TUBE},
+    {**DROPOUT, "cameras": 2, "base": OBJECT},
     {"type": "MixtureMask", "strategies": [RANDOM, BLOCK, CAUSAL], "weights": [1, 2, 1]},
     {"type": "MixtureMask", "strategies": [DROPOUT, TUBE]},
     {"type": "StackMask", "strategies": [OBJECT, TUBE, BLOCK], "budget_fractions": [0.5, 0.2, 0.3]},
     {
         **CAUSAL,
-        "background": {
+        "base": {
             "type": "StackMask",
             "strategies": [TUBE, RANDOM],
             "budget_fractions": [0.5, 0.5],
@@ -104,15 +104,15 @@ def rigged(clips, seed):
     return replace(clips, points_BTNP3=points_BTNP3)
 
 
-def guide_of(clips, grid):
+def teacher_map_of(clips, grid):
     """A map to follow that is each frame's own: its brightness."""
     grey_FHW = clips.images_BTNHWC.float().mean(-1).flatten(0, 2)
     return torch.nn.functional.adaptive_avg_pool2d(grey_FHW, grid).view(*clips.shape, *grid)
 
 
 def masked(strategy, clips, grid):
-    """The mask of clips that each have a generator and a guide of their own."""
-    return strategy(clips, grid, clip_generators(clips), guide_of(clips, grid))
+    """The mask of clips that each have a generator and a teacher map of their own."""
+    return strategy(clips, grid, clip_generators(clips), teacher_map_of(clips, grid))
 
 
 def without(clips, invalid_BTN):
@@ -141,7 +141,7 @@ def check_budget(strategy, clips, mask):
         grid=grid,
         mask_ratio=strategy.mask_ratio,
         generators=clip_generators(clips),
-        teacher_map_BTNhw=guide_of(clips, grid),
+        teacher_map_BTNhw=teacher_map_of(clips, grid),
     )
     mask_scores = strategy.score(context)
     assert mask_scores.scores_BTNhw.isfinite().all()
@@ -208,9 +208,10 @@ def test_a_mask_ratio_that_is_a_text_is_named(config):
 @pytest.mark.parametrize(
     ("kind", "argument"),
     [
-        ("BlockMask", "min_aspect"), ("MultiBlockMask", "max_aspect"), ("GuidedMask", "hints"),
-        ("GuidedMask", "temperature"), ("MotionMask", "typical_depth"), ("WorldMask", "blob_size"),
-        ("WorldMask", "max_depth"), ("ObjectMask", "budget_fraction"),
+        ("BlockMask", "min_aspect"), ("MultiBlockMask", "max_aspect"),
+        ("GuidedMask", "hint_probability"), ("GuidedMask", "temperature"),
+        ("MotionMask", "wall_distance"), ("WorldMask", "spot_size"),
+        ("WorldMask", "wall_distance"), ("ObjectMask", "budget_fraction"),
     ],
 )  # fmt: skip
 def test_texts_in_place_of_numbers_are_named(kind, argument):
@@ -219,10 +220,10 @@ def test_texts_in_place_of_numbers_are_named(kind, argument):
 
 
 @pytest.mark.parametrize("given", ["WorldMask", WorldMask])
-def test_a_background_that_is_no_strategy_is_named(given):
-    match = r"background=.*WorldMask.* must be .*: background=WorldMask\(\) or background=dict\("
+def test_a_base_that_is_no_strategy_is_named(given):
+    match = r"base=.*WorldMask.* must be .*: base=WorldMask\(\) or base=dict\("
     with pytest.raises(ConfigError, match=match):
-        ObjectMask(background=given)
+        ObjectMask(base=given)
 
 
 def test_a_part_that_is_no_strategy_is_named():
@@ -320,10 +321,8 @@ def test_seeds_and_frames_differ(config, make_clips):
 @pytest.mark.parametrize("kind", ["GuidedMask", "MotionMask"])
 def test_the_budget_fraction_is_of_the_frames_own_budget(kind):
     """16 patches, half hidden on average: 2 x 16 x 0.5 = 16 patches, all in the last of 2 steps."""
-    background = {"type": "CausalMask", "future_ratio": 1.0}
-    strategy = MASKS.build(
-        {"type": kind, "mask_ratio": 0.5, "budget_fraction": 0.5, "background": background}
-    )
+    base = {"type": "CausalMask", "future_ratio": 1.0}
+    strategy = MASKS.build({"type": kind, "mask_ratio": 0.5, "budget_fraction": 0.5, "base": base})
     clips = synthetic_clips(1, 2, 0, (4, 4), torch.device("cpu"))
     context = MaskContext(
         clips=clips, grid=(4, 4), mask_ratio=0.5, generators=same_seed(),

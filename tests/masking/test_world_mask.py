@@ -49,7 +49,7 @@ def test_hidden_content_stays_hidden_as_it_moves(rig):
     """
     clips = rig(T=2, axes=LEFT)
     clips.camera_to_clip_BTN44[:, 1, :, 0, 3] = 0.64
-    now, later = scores(WorldMask(max_depth=30), clips)[:, 0, 7]
+    now, later = scores(WorldMask(wall_distance=30), clips)[:, 0, 7]
     torch.testing.assert_close(later[:-1], now[1:], atol=1e-3, rtol=0)
     assert (later - now).abs().max() > 0.1
 
@@ -110,7 +110,7 @@ def test_lidar_says_how_far_things_move(rig):
     assert (later[:, :-2] - now[:, 2:]).abs().mean() > 0.1
 
 
-def leaked(hidden, clips, max_depth=10.0):
+def leaked(hidden, clips, wall_distance=10.0):
     """Fraction of points of hidden patches (4 x 4 each) that a visible patch of another frame has.
 
     The world is what the mask takes it to be.
@@ -123,7 +123,7 @@ def leaked(hidden, clips, max_depth=10.0):
         clips.points_BTNP3,
         (4 * h, 4 * w),
         clips.image_size,
-        max_depth,
+        wall_distance,
     ).reshape(-1, 4 * h, 4 * w, 3)
     intrinsics = clips.intrinsics_BTN33.reshape(-1, 3, 3)
     poses = clips.camera_to_clip_BTN44.reshape(-1, 4, 4)
@@ -161,9 +161,9 @@ def test_a_mask_on_the_world_leaks_a_quarter_of_a_random_one(rig):
 def test_wide_spots_are_wider(rig):
     """Pairs of neighbours of which one is hidden: fewer, the wider the spots."""
     borders = []
-    for blob_size in (2, 4, 8):
+    for spot_size in (2, 4, 8):
         hidden = torch.stack(
-            [mask(WorldMask(blob_size=blob_size), rig(), seed=seed) for seed in range(20)]
+            [mask(WorldMask(spot_size=spot_size), rig(), seed=seed) for seed in range(20)]
         )
         borders.append(float((hidden[..., 1:] != hidden[..., :-1]).float().mean()))
     assert borders[0] > 1.5 * borders[1] > 2 * borders[2]
@@ -212,10 +212,10 @@ def test_nothing_and_everything_hidden(rig, mask_ratio, valid):
     ("arguments", "message"),
     [
         ({"shared_over": "space"}, "shared_over='space' must be one of 'both', 'time', 'cameras'"),
-        ({"blob_size": 0.5}, r"blob_size=0.5 must be in \[1, infinity\)"),
-        ({"blob_size": float("nan")}, r"blob_size=nan must be in \[1, infinity\)"),
-        ({"max_depth": 0}, r"max_depth=0 must be in \(0, infinity\)"),
-        ({"max_depth": float("inf")}, r"max_depth=inf must be in \(0, infinity\)"),
+        ({"spot_size": 0.5}, r"spot_size=0.5 must be in \[1, infinity\)"),
+        ({"spot_size": float("nan")}, r"spot_size=nan must be in \[1, infinity\)"),
+        ({"wall_distance": 0}, r"wall_distance=0 must be in \(0, infinity\)"),
+        ({"wall_distance": float("inf")}, r"wall_distance=inf must be in \(0, infinity\)"),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -237,7 +237,7 @@ def test_spots_are_longer_along_the_way_driven(rig):
     for way in (0.0, 6.0):
         clips = rig(T=3, axes=LEFT)
         clips.camera_to_clip_BTN44[0, :, 0, 0, 3] = torch.arange(3) * way / 2
-        hidden = torch.stack([mask(WorldMask(blob_size=3), clips, seed=seed) for seed in range(20)])
+        hidden = torch.stack([mask(WorldMask(spot_size=3), clips, seed=seed) for seed in range(20)])
         hidden = hidden[:, 1, 0, :5]
         across = (hidden[..., 1:] != hidden[..., :-1]).float().mean()
         down = (hidden[:, 1:] != hidden[:, :-1]).float().mean()

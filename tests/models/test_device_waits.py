@@ -53,7 +53,7 @@ def test_a_step_of_a_vit_waits_for_the_device_once(
         mask[0, 0, 0, :2] = False
     if case == "some frames invalid":
         clips.valid_BTN[0, 0, 1] = False
-    monkeypatch.setattr(model, "mask", lambda clips, guide=None: mask)
+    monkeypatch.setattr(model, "mask", lambda clips, teacher_map_BTNhw=None: mask)
     with HostReads() as reads:
         model(clips, mode="loss")["loss"].backward()
     assert reads.count == 1

@@ -62,7 +62,7 @@ def test_frames_may_hide_more_or_less(
     model = build_pretrainer("vit", decoder=decoder, attention_scope="frame").eval()
     mask = ragged_mask(clips)
     mask[:, -1, -1, 0] = False
-    monkeypatch.setattr(model, "mask", lambda clips, guide=None: mask)
+    monkeypatch.setattr(model, "mask", lambda clips, teacher_map_BTNhw=None: mask)
     together = model(clips, mode="loss")["loss"]
     images = model.data_preprocessor.normalize(clips.images_BTNHWC)
     costs = []
@@ -105,7 +105,7 @@ def test_a_frame_may_be_hidden_whole(
     model = build_pretrainer(encoder, decoder=decoder).eval()
     grid = (64 // model.encoder.mask_patch_size, 96 // model.encoder.mask_patch_size)
     mask = ragged_mask(clips, grid)
-    monkeypatch.setattr(model, "mask", lambda clips, guide=None: mask)
+    monkeypatch.setattr(model, "mask", lambda clips, teacher_map_BTNhw=None: mask)
     losses = model(clips, mode="loss")
     losses["loss"].backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

@@ -15,7 +15,7 @@ from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.inputs import parse_options, prepare_inputs
 from studies.label_efficiency.label_plan import finished_runs, plan_label_study
 from studies.label_efficiency.results import read_runs
-from studies.label_efficiency.settings import Init, Run
+from studies.label_efficiency.settings import Initialisation, Run
 from studies.recipe_results import over_backbones, report, scores_of, write_results
 from studies.recipe_words import recipe_words
 from studies.recipes import (
@@ -143,7 +143,9 @@ def results_of(study, tables):
     for name, values in tables.items():
         for (backbone, seed), value in values.items():
             name_of_init = name if name == "random" else f"{name}.{backbone}"
-            run = Run(init=Init(name=name_of_init, backbone=None), fraction=1.0, seed=seed)
+            run = Run(
+                init=Initialisation(name=name_of_init, backbone=None), fraction=1.0, seed=seed
+            )
             found[run] = {METRIC: value}
     return found
 
@@ -189,8 +191,8 @@ def test_backbones_that_are_not_pretrained_yet_can_be_left_out(write, tmp_path):
         (tmp_path / "work" / "backbones" / f"{name}.safetensors").touch()
     missing = missing_backbones(study, Path("work"), tmp_path)
     assert missing == [("placebo", 0), ("new", 1), ("placebo", 1)]
-    inits = label_study(study, Path("work"), tmp_path, without=missing).inits
-    assert [init.name for init in inits] == ["random", "old.0", "new.0", "old.1"]
+    initialisations = label_study(study, Path("work"), tmp_path, without=missing).initialisations
+    assert [init.name for init in initialisations] == ["random", "old.0", "new.0", "old.1"]
 
 
 def test_messages_name_the_settings_of_the_study():

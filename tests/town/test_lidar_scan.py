@@ -101,7 +101,7 @@ def test_every_point_on_a_body_lies_in_its_box():
         world = points[:, :3].astype(np.float64) @ rotation.T + origin
         for number, track in enumerate(scene.traffic.tracks):
             hits = world[instance_ids == number + 1]
-            box = boxes.centres_A3[[number]], boxes.sizes_A3[[number]], boxes.yaws_A[[number]]
+            box = boxes.centers_A3[[number]], boxes.sizes_A3[[number]], boxes.yaws_A[[number]]
             if not track.is_pedestrian and track.kind != "cone":
                 assert count_points(hits, *box)[0] == len(hits), track.kind
                 checked += len(hits)

@@ -121,7 +121,7 @@ def projected(scene, camera, time):
     half = boxes.yaws_A / 2
     zero = np.zeros_like(half)
     quaternions = np.stack([np.cos(half), zero, zero, np.sin(half)], -1)
-    corners = (box_corners(boxes.centres_A3, boxes.sizes_A3, quaternions) - position) @ rotation
+    corners = (box_corners(boxes.centers_A3, boxes.sizes_A3, quaternions) - position) @ rotation
     return corners, project_boxes(corners, camera.intrinsics_33, camera.image_size)
 
 

@@ -29,7 +29,7 @@ def resnet(resnet_run):
     return resnet_run.with_name("resnet.safetensors")
 
 
-def foreign(resnet, path, wrap=dict, prefix="", **more):
+def external(resnet, path, wrap=dict, prefix="", **more):
     """The exported weights as somebody else's checkpoint."""
     state = {f"{prefix}{name}": value for name, value in read_export(resnet)[0].items()}
     torch.save(wrap({**state, **more}), path)
@@ -50,7 +50,7 @@ def foreign(resnet, path, wrap=dict, prefix="", **more):
     "wrap", [dict, lambda state: {"state_dict": state, "epoch": 3}, lambda state: {"model": state}]
 )
 def test_any_checkpoint_starts_a_detector(resnet, tmp_path, wrap, prefix, more, left_out):
-    path = foreign(resnet, tmp_path / "other.pth", wrap, prefix, **more)
+    path = external(resnet, tmp_path / "other.pth", wrap, prefix, **more)
     model = detector(RESNET, mean=[1.0, 2.0, 3.0])  # nothing is known of its normalisation
     report = load_weights(model, path)
     state = read_export(resnet)[0]
@@ -80,7 +80,7 @@ def test_any_checkpoint_is_still_strict(resnet_run, resnet, tmp_path):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"missing 1 \(layer2.0.conv1.weight\)"):
         load_weights(model, tmp_path / "incomplete.pth")
-    path = foreign(resnet, tmp_path / "more.pth", **{"layer9.weight": torch.zeros(1)})
+    path = external(resnet, tmp_path / "more.pth", **{"layer9.weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match=r"unexpected 1 \(layer9.weight\)"):
         load_weights(model, path)
     with pytest.raises(CheckpointError, match="export its backbone with drivemim export"):

@@ -48,13 +48,17 @@ def test_a_teachers_weights_stay_behind(repository, tmp_path, kind):
     train(config, work_dir=tmp_path, options=guided)
     checkpoint = tmp_path / "iter_2.pth"
     content = read_checkpoint(checkpoint)
-    names = {name.removeprefix("encoder.") for name in content["state_dict"] if "guide" not in name}
-    assert any(name.startswith("guide.") for name in content["state_dict"])
+    names = {
+        name.removeprefix("encoder.")
+        for name in content["state_dict"]
+        if not name.startswith("teacher.")
+    }
+    assert any(name.startswith("teacher.") for name in content["state_dict"])
     for ema in (False, True):
         export_backbone(checkpoint, tmp_path / "vit.safetensors", ema=ema)
         state, metadata = read_export(tmp_path / "vit.safetensors")
         assert set(state) == {name for name in names if name.startswith(("patch", "block", "norm"))}
-        assert "guide" not in json.dumps(metadata["architecture"])
+        assert "teacher" not in json.dumps(metadata["architecture"])
         model = detector(VIT)
         load_export(model, tmp_path / "vit.safetensors")
         assert all(torch.equal(model.backbone.state_dict()[name], state[name]) for name in state)

@@ -251,11 +251,11 @@ def test_a_chain_counts_the_frames_of_all_its_pretrainings(folder, exposure_of, 
         check_boxes("--init a", record, "--train", exposure_of(last, "train"), most=5, fix="")
 
 
-def test_foreign_initial_weights_are_unknown_and_not_refused(folder, exposure_of, tmp_path):
+def test_external_initial_weights_are_unknown_and_not_refused(folder, exposure_of, tmp_path):
     index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
-    foreign = {"file": "r50.pth", "data": None, "recipe": {}}
+    external = {"file": "r50.pth", "data": None, "recipe": {}}
     metadata = metadata_of({"index": index, "scenes": ["a"]}, masking="ObjectMask",
-                           started_from="r50.pth", earlier=[foreign])  # fmt: skip
+                           started_from="r50.pth", earlier=[external])  # fmt: skip
     record, seen = record_of(metadata), exposure_of(metadata, "val")
     assert seen == Exposure(frames=5, images=None, boxes=None)
     assert record.remarks() == ["its pretraining started from r50.pth; its data is unknown"]

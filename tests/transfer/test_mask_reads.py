@@ -25,9 +25,9 @@ def reads(masking, *data, **model):
     [
         ({"type": "RandomMask"}, NOTHING),
         ({"type": "drivemim.ObjectMask"}, OBJECT),
-        ({"type": "ObjectMask", "background": {"type": "WorldMask"}}, OBJECT),
-        ({"type": "CausalMask", "background": {"type": "ObjectMask"}}, OBJECT),
-        ({"type": "GuidedMask", "background": {"type": "WorldMask"}}, NOTHING),
+        ({"type": "ObjectMask", "base": {"type": "WorldMask"}}, OBJECT),
+        ({"type": "CausalMask", "base": {"type": "ObjectMask"}}, OBJECT),
+        ({"type": "GuidedMask", "base": {"type": "WorldMask"}}, NOTHING),
         (
             {"type": "MixtureMask", "strategies": [{"type": "WorldMask"}, {"type": "ObjectMask"}]},
             OBJECT,
@@ -35,7 +35,7 @@ def reads(masking, *data, **model):
         (
             {"type": "StackMask", "budget_fractions": [0.5, 0.5], "strategies": [
                 {"type": "TubeMask"},
-                {"type": "CameraDropoutMask", "background": {"type": "ObjectMask"}},
+                {"type": "CameraDropoutMask", "base": {"type": "ObjectMask"}},
             ]},
             OBJECT,
         ),
@@ -46,7 +46,7 @@ def test_every_strategy_inside_another_counts(masking, expected):
 
 
 def test_missing_data_counts_as_not_read():
-    world = {"type": "ObjectMask", "background": {"type": "WorldMask"}}
+    world = {"type": "ObjectMask", "base": {"type": "WorldMask"}}
     lidar = {**ANNOTATED, "lidar_points": 100}
     assert reads(world, lidar) == {**OBJECT, "lidar": ["WorldMask"]}
     assert reads(world, {**ANNOTATED, "annotated_frames": 0}) == NOTHING
@@ -92,7 +92,7 @@ def test_a_class_that_is_not_found_reads_everything(name):
     short = name.rpartition(".")[2]
     everything = {"boxes": [short], "tracks": [short], "lidar": []}
     assert reads({"type": name}) == everything
-    assert reads({"type": "CausalMask", "background": {"type": name}}) == everything
+    assert reads({"type": "CausalMask", "base": {"type": name}}) == everything
     for part in ("target", "teacher", "decoder"):
         assert reads({"type": "RandomMask"}, **{part: {"type": name}}) == everything
     assert reads({"type": "RandomMask"}, auxiliary=[{"type": name}]) == everything

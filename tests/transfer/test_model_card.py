@@ -239,11 +239,11 @@ def test_a_limit_holds_for_all_data_that_the_weights_saw(card):
     assert rows["masks"] == "RandomMask(); before: ObjectMask() (first.pth)"
     assert rows["boxes"] == "not read; before: annotated, read by ObjectMask (first.pth)"
     assert rows["lidar"] == "not read"
-    metadata["recipe"]["earlier"] = [{"file": "foreign.pth", "data": None, "recipe": {}}]
+    metadata["recipe"]["earlier"] = [{"file": "external.pth", "data": None, "recipe": {}}]
     lines = limits(metadata)
-    assert "The data of foreign.pth, whose weights it started from, is unknown." in lines
+    assert "The data of external.pth, whose weights it started from, is unknown." in lines
     assert "Pretrained on images of 64 x 96 pixels." in lines
-    assert "| boxes | not read; before: not known (foreign.pth) |" in render_card("x", metadata)
+    assert "| boxes | not read; before: not known (external.pth) |" in render_card("x", metadata)
 
 
 def test_an_index_is_the_same_under_another_path(card):

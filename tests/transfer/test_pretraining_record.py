@@ -75,17 +75,17 @@ def test_a_run_that_starts_from_another_saw_its_frames(place, run, start):
         assert read_record(path).remarks() == []
 
 
-def test_a_run_that_starts_from_foreign_weights_is_unknown(place, run):
+def test_a_run_that_starts_from_external_weights_is_unknown(place, run):
     state = read_checkpoint(run("first", "train.arrow"))["state_dict"]
     weights = {key: value for key, value in state.items() if key.startswith("encoder.backbone.")}
     weights = weights or {key: value for key, value in state.items() if key.startswith("encoder.")}
     names = {key.removeprefix("encoder."): value for key, value in weights.items()}
-    foreign = place / "foreign.pth"
-    torch.save({"state_dict": names}, foreign)
-    out, card = export(run("next", "train.arrow", load_from=str(foreign)), place / "x.safetensors")
+    external = place / "external.pth"
+    torch.save({"state_dict": names}, external)
+    out, card = export(run("next", "train.arrow", load_from=str(external)), place / "x.safetensors")
     assert exposure(place, out) == Exposure(frames=5, images=None, boxes=None)
     (line,) = read_record(out).remarks()
-    assert line == f"its pretraining started from {foreign}; its data is unknown"
+    assert line == f"its pretraining started from {external}; its data is unknown"
     assert "random initialisation" not in card
 
 

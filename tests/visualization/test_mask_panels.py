@@ -11,7 +11,7 @@ from mmengine.config import Config
 from drivemim.clips import Clips
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import ConfigError, DataError
-from drivemim.masking.guided import local_contrast
+from drivemim.evaluation.mask_analysis import local_contrast
 from drivemim.visualization.mask_panels import (
     choose_landmarks,
     draw_masks,

@@ -30,8 +30,8 @@ from drivemim.config.loading import dicts_in, load_config
 from drivemim.registry import MODELS
 from drivemim.transfer.export_metadata import training_image_size
 
-PARTS = ("encoder", "decoder", "head", "guide")
-"""Modules of the pretrainer; `guide` is its masking teacher."""
+PARTS = ("encoder", "decoder", "head", "teacher")
+"""Modules of the pretrainer."""
 
 
 @dataclass(frozen=True, kw_only=True)

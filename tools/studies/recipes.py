@@ -27,7 +27,7 @@ from drivemim.files import ensure_folder
 from drivemim.training.input_files import check_input_files
 from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.inputs import parse_options
-from studies.label_efficiency.settings import METRICS, RANDOM, Init, LabelStudy
+from studies.label_efficiency.settings import METRICS, RANDOM, Initialisation, LabelStudy
 from studies.pretraining_inputs import pretraining_inputs, write_pretraining_inputs
 from workflow.commands import export_step, last_checkpoint, train_step
 from workflow.steps import Group, Step, run_length, seconds_of_completed
@@ -64,7 +64,7 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         fractions: label fractions.
         options: dotted config keys to replace.
         metrics: names of metrics where higher is better.
-        allow_boxes_read: compare recipes whose pretraining read boxes of more labels than a
+        allow_boxes_read: compare recipes whose pretraining read boxes of more frames than a
             fraction has, or of ``val``, and mark them.
     """
 
@@ -141,7 +141,7 @@ def _check(study: RecipeStudy, path: Path) -> None:
                 f"{path}: {key}={name!r} is not a recipe{did_you_mean(name, study.recipes)}"
             )
     for name, recipe in study.recipes.items():
-        Init.parse(f"{name}=x")
+        Initialisation.parse(f"{name}=x")
         if recipe.iterations < 1:
             raise ConfigError(f"{path}: recipes.{name}.iterations must be at least 1")
     for key in ("backbones", "seeds"):
@@ -275,7 +275,9 @@ def label_study(
     """
     detector = study.detector
     backbones = [
-        Init(name=init_name(name, seed), backbone=repository / _export(work_dir, name, seed))
+        Initialisation(
+            name=init_name(name, seed), backbone=repository / _export(work_dir, name, seed)
+        )
         for seed in study.backbones
         for name in study.recipes
         if (name, seed) not in without
@@ -285,7 +287,7 @@ def label_study(
         index=repository / detector.index,
         train=detector.train,
         val=detector.val,
-        inits=(Init.parse(RANDOM), *backbones),
+        initialisations=(Initialisation.parse(RANDOM), *backbones),
         iterations=detector.iterations,
         work_dir=work_dir / "detectors",
         fractions=detector.fractions,

@@ -75,12 +75,12 @@ def write_demo_report(
         The report's path.
     """
     files = {name: work_dir / f"results-{init}.json" for init, name in INITS.items()}
-    inits = {name: read_metrics(path) for name, path in files.items()}
+    initialisations = {name: read_metrics(path) for name, path in files.items()}
     curves = {f"from {name}": read_curves(path) for name, path in files.items()}
     sections = [
-        ReportSection("Detection results", _score_parts(inits)),
+        ReportSection("Detection results", _score_parts(initialisations)),
         ReportSection("Detections", _detection_parts(work_dir)),
-        ReportSection("Errors of the detectors", _failure_parts(inits, curves)),
+        ReportSection("Errors of the detectors", _failure_parts(initialisations, curves)),
         ReportSection("Input of pretraining", _clip_parts(settings, work_dir)),
         ReportSection("Masks and reconstructions", _reconstruction_parts(settings, work_dir)),
         ReportSection("Losses", _loss_parts(work_dir)),
@@ -138,17 +138,17 @@ def _percent(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
-def _score_parts(inits: Mapping[str, Metrics]) -> list[ReportPart]:
-    names = list(inits)
-    keys = list(dict.fromkeys(key for metrics in inits.values() for key in metrics))
+def _score_parts(initialisations: Mapping[str, Metrics]) -> list[ReportPart]:
+    names = list(initialisations)
+    keys = list(dict.fromkeys(key for metrics in initialisations.values() for key in metrics))
     distances = [key for key in keys if _DISTANCE.match(key)]
-    chart = ap_bars(inits, list(HEADLINES), list(HEADLINES.values()))
-    rows = [_score_row(label, key, inits) for key, label in HEADLINES.items()]
+    chart = ap_bars(initialisations, list(HEADLINES), list(HEADLINES.values()))
+    rows = [_score_row(label, key, initialisations) for key, label in HEADLINES.items()]
     distance_rows = []
     for key in distances:
         found = _DISTANCE.match(key)
         assert found is not None
-        distance_rows.append(_score_row(f"{found[1]}, {found[2]}", key, inits))
+        distance_rows.append(_score_row(f"{found[1]}, {found[2]}", key, initialisations))
     header = ["", *(f"from {name}" for name in names), "difference", "objects"]
     return [
         Chart(figure_svg(chart), "COCO AP (IoU 0.50 to 0.95) on mini_val, percent."),
@@ -176,9 +176,11 @@ def _detection_parts(work_dir: Path) -> list[ReportPart]:
     return parts
 
 
-def _failure_parts(inits: Mapping[str, Metrics], curves: DetectorCurves) -> list[ReportPart]:
-    named = {f"from {name}": metrics for name, metrics in inits.items()}
-    rows = [_score_row(label, key, inits)[:-1] for key, label in TRUST.items()]
+def _failure_parts(
+    initialisations: Mapping[str, Metrics], curves: DetectorCurves
+) -> list[ReportPart]:
+    named = {f"from {name}": metrics for name, metrics in initialisations.items()}
+    rows = [_score_row(label, key, initialisations)[:-1] for key, label in TRUST.items()]
     return [
         Table(["", *named, "difference"], rows, "Percent; lower is better."),
         Chart(figure_svg(precision_recall_chart(curves, CLASSES)), "Precision over recall."),
@@ -202,11 +204,11 @@ def _failure_parts(inits: Mapping[str, Metrics], curves: DetectorCurves) -> list
     ]
 
 
-def _score_row(label: str, key: str, inits: Mapping[str, Metrics]) -> list[str]:
-    values = [metrics.get(key, math.nan) for metrics in inits.values()]
+def _score_row(label: str, key: str, initialisations: Mapping[str, Metrics]) -> list[str]:
+    values = [metrics.get(key, math.nan) for metrics in initialisations.values()]
     # Use the rounded numbers as shown; adding 0 turns -0.0 into 0.0.
     difference = round(100 * values[0], 1) - round(100 * values[-1], 1) + 0.0
-    count = next(iter(inits.values())).get(re.sub(r"_AP\b", "_count", key), math.nan)
+    count = next(iter(initialisations.values())).get(re.sub(r"_AP\b", "_count", key), math.nan)
     return [
         label,
         *(_percent(value) for value in values),

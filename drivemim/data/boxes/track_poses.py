@@ -1,4 +1,7 @@
-"""3-D poses of the tracked objects of a clip, at each frame's own time."""
+"""3-D poses of the tracked objects of a clip, at each frame's own time.
+
+Letters: U samples whose boxes are needed, K tracks, B boxes of these samples.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Statistics of the frames that clips can fill, with the reasons for missing frames."""
+"""Statistics of the frames that clips can fill, with the reasons for missing frames.
+
+Letters: A clips.
+"""
 
 from __future__ import annotations
 

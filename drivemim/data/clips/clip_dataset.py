@@ -1,4 +1,7 @@
-"""The pretraining data set: clips of frames from a ``FrameIndex``."""
+"""The pretraining data set: clips of frames from a ``FrameIndex``.
+
+Letters: P lidar points of a frame.
+"""
 
 from __future__ import annotations
 

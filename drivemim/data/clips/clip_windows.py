@@ -1,4 +1,7 @@
-"""The rule that selects the frames of a clip: T time steps x N cameras, as rows of the index."""
+"""The rule that selects the frames of a clip: T time steps x N cameras, as rows of the index.
+
+Letters: A clips.
+"""
 
 from __future__ import annotations
 

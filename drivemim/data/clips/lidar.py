@@ -1,4 +1,7 @@
-"""Lidar returns projected into the cameras, at each camera's own time."""
+"""Lidar returns projected into the cameras, at each camera's own time.
+
+Letters: P lidar points.
+"""
 
 from __future__ import annotations
 

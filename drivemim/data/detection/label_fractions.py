@@ -12,6 +12,8 @@ one street, and the choice of the street would matter more than anything a study
 Subsets are nested: with the same seed, a smaller subset is contained in every larger one. A subset
 depends only on fraction, seed and the frames to choose from, not on processes, workers or the
 model.
+
+Letters: S samples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Search for images that are used twice: evaluation may use training images."""
+"""Search for images that are used twice: evaluation may use training images.
+
+Letters: P frames that both sides have.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Each token gets an embedding of its patch's viewing ray (origin and direction, in the clip frame)
 and time, so it can find what another camera saw, or the same camera half a second earlier. Tokens
 attend only to visible patches, because the token of a hidden patch has no further information.
+
+Letters: S tokens of visible and hidden patches.
 """
 
 from __future__ import annotations

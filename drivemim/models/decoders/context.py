@@ -1,4 +1,7 @@
-"""Context of a decoder's tokens: embeddings of rays and times, and the scope of attention."""
+"""Context of a decoder's tokens: embeddings of rays and times, and the scope of attention.
+
+Letters: G groups of frames that attend to each other, V their tokens.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,9 @@
    The detector's neck turns it into a pyramid (iTPN, https://arxiv.org/abs/2211.12735).
 3. A hidden patch is predicted from every level: from all vectors inside it if the level is finer
    than the patches, or from the vector that covers it if the level is coarser.
+
+Letters: P numbers of a patch, Q tokens of hidden patches, V tokens of the context or valid
+frames, F channels of the result.
 """
 
 from __future__ import annotations

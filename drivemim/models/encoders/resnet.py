@@ -4,6 +4,8 @@ Hidden patches are zero at the input and are set to zero again after every layer
 values into them. So no hidden value reaches a visible position, and all layers have the same mask.
 Batch statistics use only the visible positions (SparK, https://arxiv.org/abs/2301.03580). The
 wrapped backbone is run layer by layer and is not modified: its parameters keep MMDetection's names.
+
+Letters: P all positions of a map or numbers of a patch, R visible positions.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Papers: https://arxiv.org/abs/2010.11929 (ViT), https://arxiv.org/abs/2111.06377
 hidden tokens), https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone). Parameters
 have the usual names (``patch_embed.proj``, ``blocks.0.attn.qkv``, ..., ``norm``, and ``pos_embed``
 if positions are learned). There is no class token.
+
+Letters: P numbers of a patch.
 """
 
 from __future__ import annotations

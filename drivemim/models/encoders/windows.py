@@ -3,6 +3,8 @@
 Paper: https://arxiv.org/abs/2203.16527 (plain ViT as a detector's backbone: most blocks attend
 within windows, a few to the whole image). Windows have no parameters, so weights trained with
 global attention can be used unchanged.
+
+Letters: W windows, S patches of a window.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ MMDetection's overlap-based assigners support this with ``ignore_iof_thr``. Its 
 and RTMDet's assigner have no ignored boxes and would train them as background. The classes here
 leave them out of the loss.
 
-Letters: P points or boxes, M ignored boxes.
+Letters: P points or boxes, Q points of all images, M ignored boxes.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Papers: Dalal and Triggs, Histograms of oriented gradients for human detection, 2005; as the target
 of masked prediction: Wei et al., Masked feature prediction for self-supervised visual
 pre-training, 2022 (https://arxiv.org/abs/2112.09133).
+
+Letters: S squares, O orientations, P pixels of a square or numbers of a patch.
 """
 
 from __future__ import annotations

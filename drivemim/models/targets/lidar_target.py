@@ -2,6 +2,8 @@
 
 Depth as a pretraining target of detectors: DD3D (https://arxiv.org/abs/2108.06417), ViDAR
 (https://arxiv.org/abs/2312.17655). Lidar is read in pretraining only; the detector needs none.
+
+Letters: P lidar points, S squares, Q values of a square.
 """
 
 from __future__ import annotations

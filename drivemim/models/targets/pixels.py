@@ -1,6 +1,8 @@
 """Target: pixels of a hidden patch, normalised by the patch's own mean and variance.
 
 Paper: https://arxiv.org/abs/2111.06377.
+
+Letters: P numbers of a patch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Target: mean colours of the squares of a hidden patch, which can be learned fastest."""
+"""Target: mean colours of the squares of a hidden patch, which can be learned fastest.
+
+Letters: P numbers of a patch.
+"""
 
 from __future__ import annotations
 

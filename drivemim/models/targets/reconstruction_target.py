@@ -1,4 +1,7 @@
-"""Base class of targets: errors, and a loss over all processes."""
+"""Base class of targets: errors, and a loss over all processes.
+
+Letters: P numbers of a patch.
+"""
 
 from __future__ import annotations
 

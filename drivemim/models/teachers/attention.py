@@ -49,13 +49,13 @@ class TeacherAttention(MaskingTeacher):
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum} must be in [0, 1)")
         self.scale, self.momentum = scale, momentum
-        self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()
+        self.averaged_encoder = copy.deepcopy(encoder).requires_grad_(False).eval()
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> TeacherAttention:
         """Set the mode; the averaged copy stays in evaluation mode, without drop path."""
         super().train(mode)
-        self.teacher.eval()
+        self.averaged_encoder.eval()
         return self
 
     @torch.no_grad()
@@ -63,7 +63,7 @@ class TeacherAttention(MaskingTeacher):
         """Update the teacher's moving average; the first call copies the encoder."""
         new_weight = torch.where(self.updates == 0, 1.0, 1.0 - self.momentum)
         students = dict(encoder.named_parameters())
-        for name, average in self.teacher.named_parameters():
+        for name, average in self.averaged_encoder.named_parameters():
             average.lerp_(students[name], new_weight.to(average.dtype))
         self.updates += 1
 
@@ -77,7 +77,7 @@ class TeacherAttention(MaskingTeacher):
         """
         coarse = (max(1, round(grid[0] * self.scale)), max(1, round(grid[1] * self.scale)))
         tokens_XLD = self._tokens(images_BTNCHW.flatten(0, 2), grid, coarse)
-        *blocks, last = self.teacher.blocks
+        *blocks, last = self.averaged_encoder.blocks
         for block in blocks:
             tokens_XLD = block(tokens_XLD)
         received_XL = _received(last.attn, last.norm1(tokens_XLD))
@@ -90,14 +90,14 @@ class TeacherAttention(MaskingTeacher):
         self, images_XCHW: Tensor, grid: tuple[int, int], coarse: tuple[int, int]
     ) -> Tensor:
         """Embed downscaled images as tokens with positions in the full images: (X, L, D)."""
-        teacher, stride = self.teacher, self.teacher.patch_size
+        encoder, stride = self.averaged_encoder, self.averaged_encoder.patch_size
         if coarse != grid:
             size = (coarse[0] * stride, coarse[1] * stride)
             images_XCHW = F.interpolate(images_XCHW, size, mode="area")
-        tokens_XLD: Tensor = teacher.patch_embed(patchify(images_XCHW, stride))
+        tokens_XLD: Tensor = encoder.patch_embed(patchify(images_XCHW, stride))
         places_LD = grid_positions(
             coarse,
-            teacher.embed_dims,
+            encoder.embed_dims,
             device=tokens_XLD.device,
             dtype=tokens_XLD.dtype,
             spacing=(grid[0] / coarse[0], grid[1] / coarse[1]),

@@ -75,6 +75,6 @@ class StopOnNonFiniteLoss(Hook):
         reports = [report for report in dist.all_gather_object(here) if report]
         raise NonFiniteLossError(
             f"the loss is not finite at iteration {runner.iter + 1}: {'; '.join(reports)}. "
-            "Nothing was saved since; lower the learning rate, clip gradients, or look at those "
-            "frames, then go on with --resume"
+            "No checkpoint was saved after it; lower the learning rate, clip gradients, or look at "
+            "those frames, then go on with --resume"
         )

@@ -123,7 +123,7 @@ def test_a_rig_pretrains_with_masks_of_poses_boxes_and_lidar(both, repository, t
         "train_dataloader.dataset.image_size": (96, 160),
         "train_dataloader.dataset.lidar_points": 300,
         "train_dataloader.batch_size": 1,
-        "model.masking.background.type" if mask == "ObjectMask" else "model.masking.blob_size": (
+        "model.masking.base.type" if mask == "ObjectMask" else "model.masking.spot_size": (
             "WorldMask" if mask == "ObjectMask" else 3.0
         ),
     }

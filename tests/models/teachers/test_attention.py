@@ -58,9 +58,9 @@ def test_the_average_by_hand() -> None:
         with torch.no_grad():
             weight.fill_(value)
         teacher.ema_update(encoder)
-        assert (teacher.teacher.blocks[0].attn.qkv.weight == average).all()
+        assert (teacher.averaged_encoder.blocks[0].attn.qkv.weight == average).all()
     assert teacher.updates.item() == 3
-    assert teacher.teacher.norm.bias.equal(encoder.norm.bias)
+    assert teacher.averaged_encoder.norm.bias.equal(encoder.norm.bias)
     assert weight.requires_grad
 
 
@@ -69,7 +69,9 @@ def test_reduced_images_lie_in_the_same_places() -> None:
     encoder = small_vit()
     teacher = TeacherAttention(encoder=encoder, scale=0.5)
     entered: list[Tensor] = []
-    teacher.teacher.blocks[0].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+    teacher.averaged_encoder.blocks[0].register_forward_pre_hook(
+        lambda _, inputs: entered.append(inputs[0])
+    )
     images = torch.randn(1, 1, 1, 3, 16, 24)
     assert teacher(images, (4, 6)).shape == (1, 1, 1, 4, 6)
     halved = images[0, 0].unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
@@ -94,13 +96,13 @@ def test_any_scale_has_a_value_for_every_patch(scale: float) -> None:
 
 def test_nothing_of_it_is_trained(build_pretrainer: Build, clips: Clips) -> None:
     model = build_pretrainer(**TEACHER).train()
-    assert not model.teacher.teacher.training
+    assert not model.teacher.averaged_encoder.training
     assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
     losses = model(clips, mode="loss")
     assert set(losses) == {"loss", "mask_ratio"}
     losses["loss"].backward()
     for name, parameter in model.named_parameters():
-        assert (parameter.grad is None) == name.startswith("guide."), name
+        assert (parameter.grad is None) == name.startswith("teacher."), name
 
 
 def test_blocks_are_never_dropped() -> None:
@@ -139,8 +141,10 @@ def test_a_resumed_teacher_is_the_same(build_pretrainer: Build, clips: Clips) ->
         step(model, 0.7)
     found, expected = resumed.state_dict(), whole.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert found["guide.updates"].item() == 3
-    assert not torch.equal(found["guide.teacher.norm.weight"], found["encoder.norm.weight"])
+    assert found["teacher.updates"].item() == 3
+    assert not torch.equal(
+        found["teacher.averaged_encoder.norm.weight"], found["encoder.norm.weight"]
+    )
 
 
 def test_mistakes_are_named() -> None:

@@ -87,12 +87,14 @@ def test_neither_learns_from_the_other(build_pretrainer: Build, clips: Clips) ->
     losses = model(clips, mode="loss")
     losses["loss"].backward(retain_graph=True)
     for name, parameter in model.named_parameters():
-        assert (parameter.grad is None) == name.startswith("guide."), name
+        assert (parameter.grad is None) == name.startswith("teacher."), name
     model.zero_grad()
     losses["loss_teacher"].backward()
     for name, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == name.startswith("guide."), name
-        assert parameter.grad is None or (parameter.grad != 0).any(), name
+        assert (parameter.grad is not None) == name.startswith("teacher."), name
+        # Only differences of predictions count: the last bias has a gradient of 0 but for rounding
+        if parameter.grad is not None and name != "teacher.head.bias":
+            assert (parameter.grad != 0).any(), name
 
 
 def test_every_parameter_has_a_gradient_with_nothing_valid(
@@ -112,7 +114,7 @@ def test_a_teacher_leaves_the_first_weights_of_the_others_as_they_are(
     plain = build_pretrainer().state_dict()
     for others in (PREDICTOR, TEACHER):
         guided = build_pretrainer(**others).state_dict()
-        assert {name.split(".")[0] for name in set(guided) - set(plain)} == {"guide"}
+        assert {name.split(".")[0] for name in set(guided) - set(plain)} == {"teacher"}
         assert all(torch.equal(guided[name], plain[name]) for name in plain)
 
 

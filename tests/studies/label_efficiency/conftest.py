@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drivemim.data.index.builders.frames import build_frames_index
-from studies.label_efficiency.settings import Init, LabelStudy
+from studies.label_efficiency.settings import Initialisation, LabelStudy
 
 CONFIG = Path("tools/studies/configs/detection/atss_vit_micro_camvid.py")
 # Scenes of each split, and their frames; each frame has a car, every second one a pedestrian.
@@ -96,7 +96,8 @@ def make_study():
     def make(**changes):
         settings = {
             "config": CONFIG, "index": Path("data/index.arrow"), "train": "train", "val": "val",
-            "inits": (Init.parse("random"), Init.parse("good=good.pth")), "iterations": 2,
+            "initialisations": tuple(map(Initialisation.parse, ("random", "good=good.pth"))),
+            "iterations": 2,
             "work_dir": Path("work"), "fractions": (1.0, 0.1), "seeds": (0, 1),
             "metrics": ("drivemim/mAP50",),
         }  # fmt: skip

@@ -18,7 +18,7 @@ from studies.label_efficiency.exposure_check import (
 )
 from studies.label_efficiency.inputs import prepare_inputs
 from studies.label_efficiency.results import headline, report, scores_of, write_results
-from studies.label_efficiency.settings import Init
+from studies.label_efficiency.settings import Initialisation
 
 from .conftest import CONFIG, SCENES, link_configs
 
@@ -42,8 +42,8 @@ def check(place, make_study):
         for seed, each in enumerate(metadata):
             write_backbone(place / f"tried-{seed}.safetensors", each)
         file = "tried-{seed}.safetensors" if len(metadata) > 1 else "tried-0.safetensors"
-        inits = (Init.parse("random"), Init.parse(f"tried={file}"))
-        study = make_study(inits=inits, **changes)
+        initialisations = (Initialisation.parse("random"), Initialisation.parse(f"tried={file}"))
+        study = make_study(initialisations=initialisations, **changes)
         return check_exposure(study, prepare_inputs(study, place), place)
 
     return run
@@ -165,12 +165,14 @@ def test_unknown_facts_are_reported_in_one_line(check, saw):
 
 
 def test_random_initialisation_alone_has_nothing_to_check(place, make_study):
-    study = make_study(inits=(Init.parse("random"),))
+    study = make_study(initialisations=(Initialisation.parse("random"),))
     assert check_exposure(study, prepare_inputs(study, place), place) == {}
 
 
 def test_marks_are_wherever_the_initialisation_is(place, make_study):
-    study = make_study(inits=(Init.parse("random"), Init.parse("good=good.pth")))
+    study = make_study(
+        initialisations=(Initialisation.parse("random"), Initialisation.parse("good=good.pth"))
+    )
     (place / "good.pth").touch()
     inputs = prepare_inputs(study, place)
     notes = {"good": InitNotes(marks="†", sentences=("it read boxes", "it is fine"))}

@@ -11,7 +11,7 @@ from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
 from drivemim.errors import CheckpointError, ConfigError
 from studies.label_efficiency.initial_checkpoints import check_checkpoints
-from studies.label_efficiency.settings import Init
+from studies.label_efficiency.settings import Initialisation
 
 from .conftest import CONFIG
 
@@ -29,8 +29,11 @@ def check(place, make_study, weights):
     def run(content, **changes):
         torch.save(content, place / "tried-1.pth")
         torch.save({"state_dict": weights}, place / "tried-0.pth")
-        inits = (Init.parse("random"), Init.parse("tried=tried-{seed}.pth"))
-        check_checkpoints(make_study(inits=inits, **changes), place)
+        initialisations = (
+            Initialisation.parse("random"),
+            Initialisation.parse("tried=tried-{seed}.pth"),
+        )
+        check_checkpoints(make_study(initialisations=initialisations, **changes), place)
 
     return run
 
@@ -65,7 +68,9 @@ def test_options_change_the_detector_that_has_to_fit(check, weights):
 
 def test_random_initialisation_alone_needs_no_detector(place, make_study):
     config = Path("configs/detection/none.py")
-    check_checkpoints(make_study(config=config, inits=(Init.parse("random"),)), place)
+    check_checkpoints(
+        make_study(config=config, initialisations=(Initialisation.parse("random"),)), place
+    )
 
 
 def test_the_tool_refuses_before_it_trains_anything(place, repository):

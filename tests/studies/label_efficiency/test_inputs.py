@@ -17,7 +17,7 @@ from studies.label_efficiency.inputs import (
     prepare_inputs,
     relative_path,
 )
-from studies.label_efficiency.settings import METRICS, Init
+from studies.label_efficiency.settings import METRICS, Initialisation
 
 from .conftest import CONFIG, SCENES, write_index
 
@@ -99,10 +99,10 @@ def test_the_files_follow_the_labels_and_not_the_index_file(place, make_study):
 
 
 def test_a_missing_backbone_is_refused_before_the_first_run(place, make_study):
-    inits = (Init.parse("random"), Init.parse("late=late-{seed}.pth"))
+    initialisations = (Initialisation.parse("random"), Initialisation.parse("late=late-{seed}.pth"))
     (place / "late-0.pth").write_text("0")
     with pytest.raises(CheckpointError, match=r"--init late: there is no backbone at late-1\.pth"):
-        prepare_inputs(make_study(inits=inits), place)
+        prepare_inputs(make_study(initialisations=initialisations), place)
     assert not (place / "work").exists()
 
 

@@ -5,7 +5,7 @@ import pytest
 from drivemim.config.loading import load_config
 from studies.label_efficiency.inputs import parse_options, prepare_inputs
 from studies.label_efficiency.label_plan import finished_runs, plan_label_study
-from studies.label_efficiency.settings import Init
+from studies.label_efficiency.settings import Initialisation
 from workflow.step_process import StepFailedError
 from workflow.steps import run_plan
 
@@ -56,8 +56,12 @@ def test_a_changed_backbone_makes_its_runs_stale_alone(go, place, make_study):
 def test_a_study_grows_without_repeating_runs(go, place):
     go()
     (place / "more.pth").write_text("0.1")
-    inits = (Init.parse("more=more.pth"), Init.parse("good=good.pth"), Init.parse("random"))
-    trained, _ = go(inits=inits)
+    initialisations = (
+        Initialisation.parse("more=more.pth"),
+        Initialisation.parse("good=good.pth"),
+        Initialisation.parse("random"),
+    )
+    trained, _ = go(initialisations=initialisations)
     assert trained == ["more-0.1-0", "more-0.1-1", "more-1.0-0", "more-1.0-1"]
     trained, _ = go(seeds=(2, 0), fractions=(0.5, 0.1))
     assert trained == [
@@ -136,8 +140,10 @@ def test_commands_are_accepted_and_initialisations_differ_only_in_their_initiali
 
 def test_names_of_initialisations_cannot_collide(place, make_study):
     (place / "x.pth").write_text("0")
-    inits = tuple(Init.parse(text) for text in ("random", "test-random=x.pth", "random-0.1=x.pth"))
-    study = make_study(inits=inits, fractions=(0.1, 1.0))
+    initialisations = tuple(
+        Initialisation.parse(text) for text in ("random", "test-random=x.pth", "random-0.1=x.pth")
+    )
+    study = make_study(initialisations=initialisations, fractions=(0.1, 1.0))
     plan = plan_label_study(study, prepare_inputs(study, place), place)
     written = [path for group in plan for step in group for path in step.writes]
     assert len(set(written)) == len(written) == 24

@@ -14,7 +14,7 @@ from studies.label_efficiency.results import (
     scores_of,
     write_results,
 )
-from studies.label_efficiency.settings import Init
+from studies.label_efficiency.settings import Initialisation
 from workflow.steps import run_plan
 
 METRIC = "drivemim/mAP50"
@@ -116,7 +116,11 @@ def test_an_incomplete_study_reports_its_finished_runs(study, inputs):
 
 
 def test_one_initialisation_alone_has_a_table_and_no_comparison(make_study, inputs):
-    alone = make_study(inits=(Init.parse("random"),), fractions=(0.01, 0.1, 1.0), seeds=(0, 1, 2))
+    alone = make_study(
+        initialisations=(Initialisation.parse("random"),),
+        fractions=(0.01, 0.1, 1.0),
+        seeds=(0, 1, 2),
+    )
     text = report(alone, inputs, results_of(alone))
     assert "| 100 % | 367 | 1837 | 42.0 ± 5.0 |" in text
     assert "needs" not in text

@@ -5,23 +5,25 @@ from pathlib import Path
 import pytest
 
 from drivemim.errors import ConfigError
-from studies.label_efficiency.settings import Init, Run
+from studies.label_efficiency.settings import Initialisation, Run
 
 
 def test_initialisations_as_they_are_written():
-    assert Init.parse("random") == Init(name="random", backbone=None)
-    assert Init.parse("mae+2=a=b.pth") == Init(name="mae+2", backbone=Path("a=b.pth"))
-    assert Init.parse("mae=b.pth", Path("/runs")).backbone == Path("/runs/b.pth")
+    assert Initialisation.parse("random") == Initialisation(name="random", backbone=None)
+    assert Initialisation.parse("mae+2=a=b.pth") == Initialisation(
+        name="mae+2", backbone=Path("a=b.pth")
+    )
+    assert Initialisation.parse("mae=b.pth", Path("/runs")).backbone == Path("/runs/b.pth")
     for text in ("", "other", "random=x.pth", "other=", "=x.pth", "a/b=x.pth", "-x=x.pth"):
         with pytest.raises(ConfigError, match="random, or NAME=FILE"):
-            Init.parse(text)
+            Initialisation.parse(text)
 
 
 def test_a_backbone_may_belong_to_its_seed():
-    run = Run(init=Init.parse("mae=runs/{seed}/mae-{seed}.pth"), fraction=0.1, seed=7)
+    run = Run(init=Initialisation.parse("mae=runs/{seed}/mae-{seed}.pth"), fraction=0.1, seed=7)
     assert run.backbone == Path("runs/7/mae-7.pth")
     assert run.name == "mae-0.1-7"
-    assert Run(init=Init.parse("random"), fraction=1.0, seed=0).backbone is None
+    assert Run(init=Initialisation.parse("random"), fraction=1.0, seed=0).backbone is None
 
 
 def test_seed_by_seed_and_from_few_labels_to_all(make_study):
@@ -33,8 +35,11 @@ def test_seed_by_seed_and_from_few_labels_to_all(make_study):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inits": ()}, "--init: give at least one"),
-        ({"inits": (Init.parse("random"), Init.parse("random"))}, "given twice in random, random"),
+        ({"initialisations": ()}, "--init: give at least one"),
+        (
+            {"initialisations": (Initialisation.parse("random"), Initialisation.parse("random"))},
+            "given twice in random, random",
+        ),
         ({"fractions": (0.1, 0.1)}, "given twice in 0.1, 0.1"),
         ({"fractions": (0.0, 0.1)}, "--fractions 0.0"),
         ({"fractions": (float("nan"),)}, "--fractions nan"),

@@ -72,19 +72,19 @@ def test_a_value_depends_on_the_iteration_alone():
 
 
 def test_numbers_inside():
-    nested = ObjectMask(background=GuidedMask(budget_fraction=0.3), min_visible=1)
+    nested = ObjectMask(base=GuidedMask(budget_fraction=0.3), min_visible=1)
     masking = MixtureMask(strategies=[TubeMask(), nested], weights=(1.0, 3.0))
     weights = masking.weights
     hook = MaskSchedule(
         moves=[
-            dict(name="strategies.1.background.budget_fraction", start=0, end=1),
+            dict(name="strategies.1.base.budget_fraction", start=0, end=1),
             dict(name="strategies.1.min_visible", start=1, end=4),
             dict(name="weights.0", start=1, end=2),
         ]
     )
     hook.before_run(runner_of(masking))
     hook.before_train(runner_of(masking, 6))
-    assert nested.background.budget_fraction == pytest.approx(0.6)
+    assert nested.base.budget_fraction == pytest.approx(0.6)
     assert masking.weights == pytest.approx([1.6, 3.0])
     assert nested.min_visible == 3
     assert masking.mask_ratio == 0.75
@@ -142,17 +142,17 @@ def test_values_that_are_set_are_logged():
             "'mask_ratoi' in RandomMask.*'mask_ratio'",
         ),
         (
-            ObjectMask(background=GuidedMask()),
-            [dict(name="background.budget_fractions", start=0, end=1)],
-            "did you mean 'background.budget_fraction'",
+            ObjectMask(base=GuidedMask()),
+            [dict(name="base.budget_fractions", start=0, end=1)],
+            "did you mean 'base.budget_fraction'",
         ),
         # The mask ratio of a strategy within another is never read.
         (
             ObjectMask(),
-            [dict(name="background.mask_ratio", start=0, end=1)],
-            "no number 'background.mask_ratio'",
+            [dict(name="base.mask_ratio", start=0, end=1)],
+            "no number 'base.mask_ratio'",
         ),
-        (ObjectMask(), [dict(name="background", start=0, end=1)], "no number 'background'"),
+        (ObjectMask(), [dict(name="base", start=0, end=1)], "no number 'base'"),
         (
             ObjectMask(),
             [dict(name="visible_fraction", start=0.5, end=1.5)],
@@ -250,5 +250,5 @@ def test_a_guided_and_scheduled_run_resumes_as_itself(repository, tmp_path):
         torch.load(tmp_path / run / "iter_4.pth", weights_only=False)["state_dict"]
         for run in ("whole", "again")
     )
-    assert found["guide.updates"] == 4
+    assert found["teacher.updates"] == 4
     assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -62,7 +62,7 @@ def check_exposure(
         CheckpointError: if a backbone is damaged.
         ConfigError: if an initialisation is refused.
     """
-    if not any(init.backbone for init in study.inits):
+    if not any(init.backbone for init in study.initialisations):
         return {}
     train, val = (KnownFrames(each.index, each.rows) for each in open_splits(study, repository))
     found: dict[str, dict[Path, _Backbone]] = {}

@@ -23,14 +23,14 @@ def check_checkpoints(study: LabelStudy, repository: Path) -> None:
         CheckpointError: if a backbone is damaged or does not fit the detector, with its name.
         ConfigError: if the config's model cannot be built, or has no backbone.
     """
-    inits = {run.backbone: run.init for run in study.runs if run.backbone is not None}
-    if not inits:
+    initialisations = {run.backbone: run.init for run in study.runs if run.backbone is not None}
+    if not initialisations:
         return
     config = load_config(repository / study.config, parse_options(study.options))
     if "backbone" not in config.model:
         raise ConfigError(f"{study.config}: the model has no backbone, so no --init can start it")
     detector = build_model(config, study.config)
-    for path, init in inits.items():
+    for path, init in initialisations.items():
         try:
             load_weights(detector, repository / path, architecture=config.model.backbone)
         except CheckpointError as error:

@@ -27,7 +27,7 @@ from drivemim.errors import CheckpointError, ConfigError, DataError, did_you_mea
 from drivemim.files import ensure_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
 from drivemim.training.schedule import check_schedule
-from studies.label_efficiency.settings import MEAN, LabelStudy
+from studies.label_efficiency.settings import MEAN_AP50, LabelStudy
 from workflow.steps import run_length
 
 EVALUATION = ("val_evaluator", "test_evaluator")
@@ -179,7 +179,7 @@ def default_metrics(config: Path, options: Sequence[str]) -> tuple[str, ...]:
     read = load_config(config, parse_options(options))
     parts = [each for each in dicts_in(read.get("test_dataloader")) if "index" in each]
     classes = class_names(parts[0].get("classes") if parts else None)
-    return (MEAN, *(f"drivemim/{name}_AP50" for name in classes))
+    return (MEAN_AP50, *(f"drivemim/{name}_AP50" for name in classes))
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:

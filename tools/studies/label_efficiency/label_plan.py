@@ -96,7 +96,7 @@ def evaluation_step(study: LabelStudy, inputs: StudyInputs, run: Run, repository
         f"Evaluate {run.init.name} with {100 * run.fraction:g} % of the labels, seed {run.seed}",
         relative_path(study.config, repository),
         checkpoint,
-        study.result(run),
+        study.metrics_path(run),
         work_dir=study.work_dir / f"{run.name}.test",
         options=(
             *(each for each in study.options if not each.startswith("val_")),

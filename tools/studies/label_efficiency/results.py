@@ -50,7 +50,7 @@ def read_runs(
         raise DataError(f"no run of the study in {study.work_dir} is finished with these settings")
     found = {}
     for run in runs:
-        path = repository / study.result(run)
+        path = repository / study.metrics_path(run)
         found[run] = read_metrics(path)
         for metric in study.metrics:
             if metric not in found[run]:
@@ -76,7 +76,7 @@ def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Sco
                 }
             )
         }
-        for init in study.inits
+        for init in study.initialisations
     }
 
 
@@ -106,14 +106,17 @@ def report(
 
 
 def headline(
-    study: LabelStudy, inputs: StudyInputs, inits: Mapping[str, Scores], notes: Notes = NO_NOTES
+    study: LabelStudy,
+    inputs: StudyInputs,
+    initialisations: Mapping[str, Scores],
+    notes: Notes = NO_NOTES,
 ) -> str:
     """Write a sentence per initialisation: labels needed for the baseline's best value.
 
     The baseline itself has none. Usually the best value is the one with all labels, unless the
     iterations do not suffice for them.
     """
-    scores, baseline = intersect_runs(inits), study.inits[0].name
+    scores, baseline = intersect_runs(initialisations), study.initialisations[0].name
     if not scores[baseline]:
         return ""
     means = {
@@ -187,7 +190,7 @@ def _document(
     study: LabelStudy, inputs: StudyInputs, results: Results, notes: Notes
 ) -> dict[str, Any]:
     """Return settings, all runs, and the labels needed; NaN becomes null."""
-    baseline = study.inits[0].name
+    baseline = study.initialisations[0].name
     needed = {}
     for metric in study.metrics:
         scores = intersect_runs(scores_of(study, results, metric))
@@ -201,7 +204,7 @@ def _document(
     return {
         "settings": {
             "config": study.config, "index": study.index, "train": study.train, "val": study.val,
-            "inits": {init.name: init.backbone for init in study.inits},
+            "inits": {init.name: init.backbone for init in study.initialisations},
             "fractions": study.fractions, "seeds": study.seeds, "iterations": study.iterations,
             "options": study.options,
             "allow_boxes_read": study.allow_boxes_read, "transductive": study.transductive,
@@ -224,19 +227,24 @@ def _document(
 
 
 def _score_table(
-    study: LabelStudy, inputs: StudyInputs, inits: Mapping[str, Scores], metric: str, notes: Notes
+    study: LabelStudy,
+    inputs: StudyInputs,
+    initialisations: Mapping[str, Scores],
+    metric: str,
+    notes: Notes,
 ) -> str:
-    baseline = study.inits[0].name
-    others = [init for init in inits if init != baseline]
-    shown = {init: shown_name(init, notes) for init in inits}
+    baseline = study.initialisations[0].name
+    others = [init for init in initialisations if init != baseline]
+    shown = {init: shown_name(init, notes) for init in initialisations}
     pairs = (f"{shown[init]} - {shown[baseline]}" for init in others)
     columns = ["frames", "boxes", *shown.values(), *pairs]
     lines = [f"| {metric_title(metric)} in %: labels | {' | '.join(columns)} |", _rule(columns)]
     for fraction in sorted(study.fractions):
-        seeds = {init: scores.get(fraction, {}) for init, scores in inits.items()}
+        seeds = {init: scores.get(fraction, {}) for init, scores in initialisations.items()}
         cells = [f"{_frames(study, inputs, fraction)}", f"{_boxes(study, inputs, fraction)}"]
         cells += [
-            _mean_cell(estimate(list(seeds[init].values())), len(study.seeds)) for init in inits
+            _mean_cell(estimate(list(seeds[init].values())), len(study.seeds))
+            for init in initialisations
         ]
         cells += [gain_cell(paired_difference(seeds[init], seeds[baseline])) for init in others]
         lines.append(f"| {_percent(fraction)} | {' | '.join(cells)} |")
@@ -244,10 +252,14 @@ def _score_table(
 
 
 def _needed_table(
-    study: LabelStudy, inputs: StudyInputs, inits: Mapping[str, Scores], metric: str, notes: Notes
+    study: LabelStudy,
+    inputs: StudyInputs,
+    initialisations: Mapping[str, Scores],
+    metric: str,
+    notes: Notes,
 ) -> str:
     """Format the labels needed; empty until all have a run of a common fraction and seed."""
-    baseline, scores = study.inits[0].name, intersect_runs(inits)
+    baseline, scores = study.initialisations[0].name, intersect_runs(initialisations)
     others = [init for init in scores if init != baseline]
     if not scores[baseline] or not others:
         return ""

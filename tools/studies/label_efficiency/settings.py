@@ -11,15 +11,15 @@ from drivemim.errors import ConfigError
 
 RANDOM = "random"
 FRACTIONS = (0.01, 0.05, 0.1, 0.25, 1.0)
-MEAN = "drivemim/mAP50"
-METRICS = (MEAN, "drivemim/pedestrian_AP50", "drivemim/vehicle_AP50")
+MEAN_AP50 = "drivemim/mAP50"
+METRICS = (MEAN_AP50, "drivemim/pedestrian_AP50", "drivemim/vehicle_AP50")
 # Miss rate, calibration error and the five errors of nuScenes, overall and in slices.
 _LESS_IS_BETTER = re.compile(r"(_LAMR|_ECE|[m_]A[TSOVA]E(_present)?)(\[.*\])?$")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Init:
+class Initialisation:
     """A way to initialise a detector.
 
     Attributes:
@@ -33,7 +33,7 @@ class Init:
     backbone: Path | None
 
     @classmethod
-    def parse(cls, text: str, folder: Path = Path()) -> Init:
+    def parse(cls, text: str, folder: Path = Path()) -> Initialisation:
         """Parse ``random`` or ``NAME=FILE`` from the command line.
 
         Args:
@@ -44,8 +44,8 @@ class Init:
             ConfigError: if it is neither.
         """
         name, equals, file = text.partition("=")
-        complete = bool(equals) == bool(file) and bool(file) == (name != RANDOM)
-        if not _NAME.fullmatch(name) or not complete:
+        is_complete = not equals if name == RANDOM else bool(file)
+        if not _NAME.fullmatch(name) or not is_complete:
             raise ConfigError(
                 f"--init {text}: give {RANDOM}, or NAME=FILE with a name of letters, digits, '_', "
                 f"'-', '+' and '.' that is not {RANDOM}"
@@ -57,7 +57,7 @@ class Init:
 class Run:
     """One detector, trained and evaluated once."""
 
-    init: Init
+    init: Initialisation
     fraction: float
     seed: int
 
@@ -83,7 +83,7 @@ class LabelStudy:
         index: index of the labelled frames.
         train: split that labels are taken from.
         val: split that every run is evaluated on.
-        inits: initialisations; the first is the baseline.
+        initialisations: the first is the baseline.
         iterations: iterations of every run.
         work_dir: folder for all output.
         fractions: label fractions.
@@ -92,7 +92,7 @@ class LabelStudy:
         metrics: names in the JSON of ``tools/test.py``, of metrics where higher is better; the
             first is that of the headline.
         allow_boxes_read: run, and mark, initialisations whose pretraining read boxes of more
-            labels than a label fraction has, or of ``val``.
+            frames than the run is trained on, or of ``val``.
         transductive: run, and mark, initialisations whose pretraining saw images of ``val``.
 
     Raises:
@@ -103,7 +103,7 @@ class LabelStudy:
     index: Path
     train: str
     val: str
-    inits: tuple[Init, ...]
+    initialisations: tuple[Initialisation, ...]
     iterations: int
     work_dir: Path
     fractions: tuple[float, ...] = FRACTIONS
@@ -114,7 +114,7 @@ class LabelStudy:
     transductive: bool = False
 
     def __post_init__(self) -> None:
-        names = [init.name for init in self.inits]
+        names = [init.name for init in self.initialisations]
         for what, values in (
             ("init", names),
             ("fractions", self.fractions),
@@ -153,9 +153,9 @@ class LabelStudy:
             Run(init=init, fraction=fraction, seed=seed)
             for seed in self.seeds
             for fraction in sorted(self.fractions)
-            for init in self.inits
+            for init in self.initialisations
         ]
 
-    def result(self, run: Run) -> Path:
+    def metrics_path(self, run: Run) -> Path:
         """Return the path of a run's metrics, a JSON file."""
         return self.work_dir / f"{run.name}.json"

@@ -1,4 +1,7 @@
-"""Checks for numbers of a source that follow another convention than nuScenes'."""
+"""Checks for numbers of a source that follow another convention than nuScenes'.
+
+Letters: P poses, R rotations.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Checks of cameras' intrinsics: their unit and layout, and the images that they belong to."""
+"""Checks of cameras' intrinsics: their unit and layout, and the images that they belong to.
+
+Letters: C calibrations, D rows of the table, X chosen rows.
+"""
 
 from __future__ import annotations
 

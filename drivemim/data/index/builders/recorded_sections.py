@@ -1,4 +1,7 @@
-"""Conversion of recorded scenes to the sections of an index."""
+"""Conversion of recorded scenes to the sections of an index.
+
+Letters: S samples, A annotated moments.
+"""
 
 from __future__ import annotations
 

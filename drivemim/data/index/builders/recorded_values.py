@@ -1,4 +1,7 @@
-"""Checks of the values of a recording: poses, rotations, intrinsics, boxes, timestamps."""
+"""Checks of the values of a recording: poses, rotations, intrinsics, boxes, timestamps.
+
+Letters: P poses, R rotations.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 An annotated moment is a sample. Each camera's nearest image is its keyframe, if it is close enough;
 the other images between two annotated moments are sweeps, whose boxes are interpolated. Images
 without annotated moments around them form samples without boxes: one image per camera each.
+
+Letters: A annotated moments, O images that belong to none of them, G groups of such images.
 """
 
 from __future__ import annotations

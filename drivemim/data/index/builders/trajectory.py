@@ -1,4 +1,7 @@
-"""The ego poses of a scene over time, and the limits within which they are interpolated."""
+"""The ego poses of a scene over time, and the limits within which they are interpolated.
+
+Letters: P poses.
+"""
 
 from __future__ import annotations
 

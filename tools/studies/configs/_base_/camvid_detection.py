@@ -7,15 +7,8 @@ custom_imports = dict(
 
 index = 'data/camvid/drivemim-frames.arrow'
 image_size = (240, 320)  # height, width
-# In pixels of 480x360 images. Boxes drawn in images have no distance, visibility or lidar points.
-filters = dict(
-    min_visibility=2,
-    min_width=4.0,
-    min_height=6.0,
-    min_area=0.0,
-    max_truncation=0.95,
-    max_distance=60.0,
-    min_lidar_points=1)
+# In pixels of 480x360 images. Boxes drawn in images pass all other filters.
+filters = dict(min_width=4.0, min_height=6.0)
 
 # No colour augmentation: it needs more iterations than a short schedule has.
 train_pipeline = [

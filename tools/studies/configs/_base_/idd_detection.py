@@ -8,15 +8,8 @@ custom_imports = dict(
 
 index = 'data/idd/drivemim-frames.arrow'
 image_size = (224, 320)  # height, width
-# In pixels of 320x227 images. Boxes drawn in images have no distance, visibility or lidar points.
-filters = dict(
-    min_visibility=2,
-    min_width=5.0,
-    min_height=13.0,
-    min_area=0.0,
-    max_truncation=0.95,
-    max_distance=60.0,
-    min_lidar_points=1)
+# In pixels of 320x227 images. Boxes drawn in images pass all other filters.
+filters = dict(min_width=5.0, min_height=13.0)
 
 train_pipeline = [
     dict(type='drivemim.LoadReducedImage', image_size=image_size, skip_ignored_only=True),

@@ -1,5 +1,6 @@
 # For the label study on CamVid: about the same minimum object height in the 240x320 input as in
-# configs/detection/atss_vit_micro_town.py; random scale and translation.
+# configs/detection/atss_vit_micro_town.py. "jitter" is random scale and translation: few labelled
+# frames are seen often, and would be memorised without it.
 _base_ = [
     '../../../../configs/_base_/models/atss.py', '../_base_/camvid_detection.py',
     '../_base_/detection_600.py', '../../../../configs/_base_/runtime.py'

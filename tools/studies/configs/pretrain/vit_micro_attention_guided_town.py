@@ -6,7 +6,7 @@ _base_ = [
 
 model = dict(
     decoder=dict(attention_scope='clip'),
-    masking=dict(_delete_=True, type='GuidedMask', mask_ratio=0.75, budget_fraction=0.0, hints=0.1),
+    masking=dict(_delete_=True, type='GuidedMask', mask_ratio=0.75, budget_fraction=0.0, hint_probability=0.1),
     # A run of a few hundred iterations needs a faster teacher update than one of many thousands.
     teacher=dict(type='TeacherAttention', momentum=0.98))
 

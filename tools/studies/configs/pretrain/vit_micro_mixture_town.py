@@ -12,9 +12,9 @@ model = dict(
         type='MixtureMask',
         mask_ratio=0.75,
         strategies=[
-            dict(type='ObjectMask', background=dict(type='WorldMask')),
-            dict(type='CausalMask', background=dict(type='TubeMask')),
-            dict(type='GuidedMask', background=dict(type='WorldMask')),
+            dict(type='ObjectMask', base=dict(type='WorldMask')),
+            dict(type='CausalMask', base=dict(type='TubeMask')),
+            dict(type='GuidedMask', base=dict(type='WorldMask')),
         ],
         weights=[2, 1, 1]),
     teacher=dict(type='LossPredictor'))
