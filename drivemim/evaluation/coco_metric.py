@@ -32,18 +32,18 @@ from drivemim.evaluation.score_table import (
 from drivemim.evaluation.slices import (
     WHOLE,
     Slice,
-    camera_names,
+    camera_slice_names,
     camera_slices,
     check_edges,
-    condition_names,
+    condition_slice_names,
     condition_slices,
-    distance_names,
+    distance_slice_names,
     distance_slices,
-    motion_names,
+    motion_slice_names,
     motion_slices,
-    size_names,
+    size_slice_names,
     size_slices,
-    visibility_names,
+    visibility_slice_names,
     visibility_slices,
     whole,
 )
@@ -227,12 +227,12 @@ class DetectionAP(BaseMetric):
     def _slice_names(self, cameras: Sequence[str]) -> list[str]:
         """Return the names of the requested slices, in the order of ``_slices``."""
         names = {
-            "distance": distance_names(self.distance_edges),
-            "visibility": visibility_names(),
-            "size": size_names(self.size_edges),
-            "motion": motion_names(),
-            "camera": camera_names(cameras),
-            "condition": condition_names(),
+            "distance": distance_slice_names(self.distance_edges),
+            "visibility": visibility_slice_names(),
+            "size": size_slice_names(self.size_edges),
+            "motion": motion_slice_names(),
+            "camera": camera_slice_names(cameras),
+            "condition": condition_slice_names(),
         }
         return [name for axis in AXES if axis in self.slices for name in names[axis]]
 

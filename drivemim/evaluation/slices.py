@@ -64,7 +64,7 @@ def distance_slices(
         edges: metres, see ``check_edges``.
     """
     bins_M = _bins(objects.distances_M, edges)
-    return _object_slices(distance_names(edges), bins_M, detections, images)
+    return _object_slices(distance_slice_names(edges), bins_M, detections, images)
 
 
 def size_slices(
@@ -85,19 +85,19 @@ def size_slices(
     bins_D = _bins(detections.boxes_D4[:, 3] - detections.boxes_D4[:, 1], edges)
     return [
         Slice(name=name, objects_M=bins_M == row, false_positive_D=bins_D == row, images=images)
-        for row, name in enumerate(size_names(edges))
+        for row, name in enumerate(size_slice_names(edges))
     ]
 
 
 def visibility_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
     """Slice objects by nuScenes' visibility level."""
     bins_M = objects.visibilities_M - VISIBILITIES[0]
-    return _object_slices(visibility_names(), bins_M, detections, images)
+    return _object_slices(visibility_slice_names(), bins_M, detections, images)
 
 
 def motion_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
     """Slice objects by motion: still or moving."""
-    return _object_slices(motion_names(), objects.motions_M, detections, images)
+    return _object_slices(motion_slice_names(), objects.motions_M, detections, images)
 
 
 def camera_slices(objects: Objects, detections: Detections, cameras: Sequence[str]) -> list[Slice]:
@@ -105,7 +105,7 @@ def camera_slices(objects: Objects, detections: Detections, cameras: Sequence[st
     names = sorted(set(cameras))
     return [
         _image_slice(title, [each == name for each in cameras], objects, detections)
-        for title, name in zip(camera_names(names), names, strict=True)
+        for title, name in zip(camera_slice_names(names), names, strict=True)
     ]
 
 
@@ -120,36 +120,36 @@ def condition_slices(
     others = sorted(frozenset().union(*words) - set(CONDITIONS))
     return [
         _image_slice(title, [name in each for each in words], objects, detections)
-        for title, name in zip(condition_names(others), (*CONDITIONS, *others), strict=True)
+        for title, name in zip(condition_slice_names(others), (*CONDITIONS, *others), strict=True)
     ]
 
 
-def distance_names(edges: Sequence[float]) -> list[str]:
+def distance_slice_names(edges: Sequence[float]) -> list[str]:
     """Return the names of :func:`distance_slices`."""
     return _range_names("distance", edges, "m")
 
 
-def size_names(edges: Sequence[float]) -> list[str]:
+def size_slice_names(edges: Sequence[float]) -> list[str]:
     """Return the names of :func:`size_slices`."""
     return _range_names("size", edges, "px")
 
 
-def visibility_names() -> list[str]:
+def visibility_slice_names() -> list[str]:
     """Return the names of :func:`visibility_slices`."""
     return [f"visibility {level}" for level in VISIBILITIES]
 
 
-def motion_names() -> list[str]:
+def motion_slice_names() -> list[str]:
     """Return the names of :func:`motion_slices`."""
     return [f"motion {name}" for name in MOTIONS]
 
 
-def camera_names(cameras: Iterable[str]) -> list[str]:
+def camera_slice_names(cameras: Iterable[str]) -> list[str]:
     """Return the names of :func:`camera_slices`, in alphabetical order."""
     return [f"camera {name}" for name in sorted(set(cameras))]
 
 
-def condition_names(others: Sequence[str] = ()) -> list[str]:
+def condition_slice_names(others: Sequence[str] = ()) -> list[str]:
     """Return the names of :func:`condition_slices`; ``others`` are words besides ``CONDITIONS``."""
     return [f"condition {name}" for name in (*CONDITIONS, *others)]
 
