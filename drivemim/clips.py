@@ -159,14 +159,14 @@ class Clips:
             names: keys of ``OPTIONAL``.
 
         Raises:
-            ConfigError: naming the arguments that ``from_images`` was not given.
+            ConfigError: naming what the clips lack, and the arguments of ``from_images`` for it.
         """
         lacking = [name for name in names if name in self.missing]
         if lacking:
             fix = " and ".join(f"{name}= of shape {OPTIONAL[name]}" for name in lacking)
             raise ConfigError(
-                f"{user} needs the {' and '.join(lacking)} of the images, which Clips.from_images "
-                f"was not given; give it {fix}"
+                f"{user} needs the {' and '.join(lacking)} of the images, which the clips lack; "
+                f"give Clips.from_images {fix}"
             )
 
     def __len__(self) -> int:

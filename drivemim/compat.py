@@ -88,7 +88,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
             raise CheckpointError(
                 f"{path} holds more than weights and plain values: {reason}. Reading that could "
                 f"run any code, so nothing of it was read. Ask for a file of the weights alone "
-                f"(.safetensors). {trust_hint(path)}"
+                f"(.safetensors). {trust_hint(path)}",
+                unsafe_content=reason,
             ) from error
         raise CheckpointError(
             f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint: "

@@ -41,7 +41,15 @@ class ConfigError(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, of another model, or cannot be written."""
+    """A checkpoint that is missing, damaged, of another model, or cannot be written.
+
+    Attributes:
+        unsafe_content: functions and classes that the file names, if reading it could run code.
+    """
+
+    def __init__(self, *args: object, unsafe_content: str = "") -> None:
+        super().__init__(*args)
+        self.unsafe_content = unsafe_content
 
 
 class NonFiniteLossError(ArithmeticError):

@@ -1,6 +1,6 @@
 # ViT-B/16 on nuScenes, 8 GPUs: tools/train.py THIS --launcher pytorch --amp
-# The recipe that was best for the small ViT: docs/results/results.md. An iteration has as many
-# frames as in vit_base_object_nuscenes.py.
+# The default recipe; docs/results/results.md has its results with a small ViT. An iteration has as
+# many frames as in vit_base_object_nuscenes.py.
 _base_ = [
     '../_base_/models/pretrain_vit.py', '../_base_/datasets/nuscenes_clips.py',
     '../_base_/schedules/pretrain.py', '../_base_/runtime.py'

@@ -44,14 +44,24 @@ def build_model(config: Config, name: str | Path, scope: str = "mmdet") -> Any:
 
 @contextmanager
 def suppress_logs() -> Iterator[None]:
-    """Silence MMEngine's lines about every layer and MMDetection's warnings about its own code."""
-    logging.disable(logging.WARNING)
+    """Silence all logs up to level WARNING and all Python warnings.
+
+    MMEngine logs a line for every layer, and MMDetection warns about its own code.
+    """
+    with disable_logs(logging.WARNING), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def disable_logs(level: int) -> Iterator[None]:
+    """Silence all logs up to a level, in addition to those that the caller has disabled."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, level))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def _disable_sync_bn(model: Any) -> Any:

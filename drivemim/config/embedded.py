@@ -88,8 +88,12 @@ def _values(tree: ast.Module) -> dict[str, Any]:
 def _value(node: ast.expr) -> Any:
     """Parse a literal; ``dict(key=value)`` counts as one."""
     if isinstance(node, ast.Dict):
-        pairs = zip(node.keys, node.values, strict=True)
-        return {_value(key): _value(value) for key, value in pairs if key is not None}
+        pairs = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:  # ``**``, whose value may be a call
+                raise ValueError(f"line {node.lineno}: {ast.unparse(node)[:60]}")
+            pairs[_value(key)] = _value(value)
+        return pairs
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
         kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
         return kind(_value(each) for each in node.elts)

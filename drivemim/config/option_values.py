@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import os
 from contextlib import suppress
 from typing import Any
 
@@ -18,14 +17,14 @@ def parse_value(text: str) -> Any:
 
     ``1``, ``1e-3``, ``true`` and ``None`` are numbers and constants; ``[a,2]`` and ``a,2`` are
     lists, ``(1,2)`` is a tuple, as MMEngine reads them. ``{'type': 'TubeMask'}`` is a dict. Quotes
-    make a string: ``'1'``. Any other text is a string as it is written, with its spaces; so is a
-    path with commas.
+    make a string: ``'1'``, or a path with commas, ``'/my,dir/x.arrow'``. Any other text is a string
+    as it is written, with its spaces.
 
     Args:
         text: the value, without its key.
 
     Raises:
-        ConfigError: for brackets that do not match.
+        ConfigError: for a text that begins with a bracket whose brackets do not match.
     """
     text = text.strip()
     if text[:1] in ("'", '"') or (text[:1] == "{" and text[-1:] == "}"):
@@ -41,9 +40,9 @@ def parse_value(text: str) -> Any:
         values = [parse_value(part) for part in inner if part]
         return tuple(values) if text[0] == "(" else values
     parts = _parts(text)
-    if parts is None and text[:1] in ("(", "[") and not _is_path(text, []):
-        raise ConfigError(f"{text}: its brackets or quotes do not match")
-    if parts is None or len(parts) == 1 or _is_path(text, parts):
+    if parts is None and text[:1] in ("(", "["):
+        raise ConfigError(f"{text}: its brackets or quotes do not match; quotes make it a string")
+    if parts is None or len(parts) == 1:
         return _scalar(text)
     return [parse_value(part) for part in parts if part]
 
@@ -101,13 +100,6 @@ def _scalar(text: str) -> Any:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     return None if text == "None" else text
-
-
-def _is_path(text: str, parts: list[str]) -> bool:
-    """Return whether a text with commas is one path rather than a list, of paths or of others."""
-    if os.path.exists(text):
-        return True
-    return "/" in text and not all(os.path.exists(part) for part in parts or [text])
 
 
 def _parts(text: str) -> list[str] | None:

@@ -1,12 +1,13 @@
 """COCO metrics of a detector per class, overall and in slices, and the calibration of its scores.
 
 AP and AR, the log-average miss rate and the calibration error use the same matching of
-detections to objects: see ``matching``, ``precision_recall``, ``miss_rate``, ``calibration``.
+detections to objects: see ``detection_matching``, ``precision_recall``, ``miss_rate`` and
+``calibration``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,17 +21,29 @@ from drivemim.evaluation.calibration import expected_calibration_error, reliabil
 from drivemim.evaluation.curves import ClassCurves, class_curves
 from drivemim.evaluation.detection_matching import match_detections
 from drivemim.evaluation.miss_rate import log_average_miss_rate
-from drivemim.evaluation.precision_recall import Rankings, score_slice
+from drivemim.evaluation.precision_recall import Rankings, Score, score_slice
 from drivemim.evaluation.records import Detections, Objects, Record, image_record, join_records
-from drivemim.evaluation.score_table import DetectionScores, format_table, to_metrics_dict
+from drivemim.evaluation.score_table import (
+    DetectionScores,
+    format_table,
+    metric_names,
+    to_metrics_dict,
+)
 from drivemim.evaluation.slices import (
+    WHOLE,
     Slice,
+    camera_slice_names,
     camera_slices,
     check_edges,
+    condition_slice_names,
     condition_slices,
+    distance_slice_names,
     distance_slices,
+    motion_slice_names,
     motion_slices,
+    size_slice_names,
     size_slices,
+    visibility_slice_names,
     visibility_slices,
     whole,
 )
@@ -110,21 +123,15 @@ class DetectionAP(BaseMetric):
         self.miss_rate_classes = miss_rate_classes
         self.calibration_bins = calibration_bins
         self.max_detections = max_detections
-        self.curves: dict[str, ClassCurves] = {}
+        self.curves: Mapping[str, ClassCurves] = {}
 
     def names(self, dataset: FrameDetection) -> list[str]:
         """Return the names, with prefix, of the results that evaluating a data set gives."""
-        nothing: dict[str, Any] = {"bboxes": [], "labels": [], "scores": []}
-        cameras = np.unique(dataset.index.frames.camera[dataset.rows])
-        # Apart from classes and settings, only the cameras change the names.
-        records = [
-            image_record({
-                "camera": dataset.index.cameras[camera], "instances": [], "pred_instances": nothing,
-            })
-            for camera in cameras
-        ]  # fmt: skip
-        scores = self.score(records, dataset.metainfo["classes"])
-        return [f"{self.prefix}/{name}" for name in to_metrics_dict(scores)]
+        classes = dataset.metainfo["classes"]
+        rows = np.unique(dataset.index.frames.camera[dataset.rows])
+        slices = [WHOLE, *self._slice_names([dataset.index.cameras[row] for row in rows])]
+        names = metric_names(classes, slices, self._miss_rate_classes(classes))
+        return [f"{self.prefix}/{name}" for name in names]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Store one image's ground truth and predictions as arrays.
@@ -161,22 +168,26 @@ class DetectionAP(BaseMetric):
         self._check(results, detections, classes)
         matches = match_detections(objects, detections, max_detections=self.max_detections)
         slices = self._slices(objects, detections, results)
-        scores = DetectionScores(
-            classes=classes,
-            miss_rate_classes=self._miss_rate_classes(classes),
-            table={slice_.name: [] for slice_ in slices},
-        )
+        miss_rate_classes = self._miss_rate_classes(classes)
+        table: dict[str, list[Score]] = {slice_.name: [] for slice_ in slices}
+        calibration, curves = {}, {}
         for label, name in enumerate(classes):
             rankings = Rankings(objects, detections, matches, label=label)
             for slice_ in slices:
                 score, ranking = score_slice(rankings, slice_)
-                if name in scores.miss_rate_classes:
+                if name in miss_rate_classes:
                     score = replace(score, miss_rate=log_average_miss_rate(ranking))
-                scores.table[slice_.name].append(score)
+                table[slice_.name].append(score)
             found = reliability(rankings(slices[0], 0), self.calibration_bins)
-            scores.calibration[name] = expected_calibration_error(found)
-            scores.curves[name] = class_curves(rankings, slices[0], found)
-        return scores
+            calibration[name] = expected_calibration_error(found)
+            curves[name] = class_curves(rankings, slices[0], found)
+        return DetectionScores(
+            classes=classes,
+            miss_rate_classes=miss_rate_classes,
+            table=table,
+            calibration=calibration,
+            curves=curves,
+        )
 
     def _check(self, results: list[Record], detections: Detections, classes: Sequence[str]) -> None:
         """Refuse unknown classes and missing cameras, which would silently be left out."""
@@ -212,6 +223,18 @@ class DetectionAP(BaseMetric):
         for axis in AXES:
             slices += makers[axis]() if axis in self.slices else []
         return slices
+
+    def _slice_names(self, cameras: Sequence[str]) -> list[str]:
+        """Return the names of the requested slices, in the order of ``_slices``."""
+        names = {
+            "distance": distance_slice_names(self.distance_edges),
+            "visibility": visibility_slice_names(),
+            "size": size_slice_names(self.size_edges),
+            "motion": motion_slice_names(),
+            "camera": camera_slice_names(cameras),
+            "condition": condition_slice_names(),
+        }
+        return [name for axis in AXES if axis in self.slices for name in names[axis]]
 
     def _miss_rate_classes(self, classes: Sequence[str]) -> tuple[str, ...]:
         if self.miss_rate_classes is None:

@@ -52,10 +52,11 @@ def match_detections(
 ) -> Matches:
     """Match detections to objects like COCO.
 
-    In each image, the detections of a class choose in order of descending score. A detection takes
-    the object of its class with the largest IoU, if that reaches the threshold and no earlier
-    detection took it. Ignored objects are taken only if no other object is left. For a crowd, the
-    fraction of the detection inside it replaces the IoU, and any number of detections can match.
+    In each image, the detections of a class choose in order of descending score. Of the
+    objects of its class that no earlier detection took and whose IoU reaches the threshold, a
+    detection takes the one with the largest IoU. Ignored objects are taken only if no other object
+    is left. For a crowd, the fraction of the detection inside it replaces the IoU, and any number
+    of detections can match.
 
     Args:
         objects: the ground truth.

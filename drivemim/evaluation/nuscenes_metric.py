@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
-from drivemim.array_types import Ints
 from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.frame_index import FrameIndex
@@ -34,7 +32,8 @@ from drivemim.registry import METRICS
 
 RESULTS = "results_nusc.json"
 _MARGIN = 5.0
-"""Margin in metres beyond a class's range, because camera and lidar are at different places."""
+"""Margin in metres beyond a class's range: the devkit measures from the ego pose, this module from
+the camera."""
 _META_KEYS = ("sample_token", "frame_token", "camera_to_global")
 
 
@@ -45,8 +44,8 @@ class NuScenesDetection(BaseMetric):
     The boxes of each image are transformed into the global frame with its ``camera_to_global``.
     Views with the same sample token are merged. Boxes far beyond their class's range are left out,
     because the official evaluation does not count them. Every sample of the chosen scenes is in the
-    file, also a sample without any image. The file is checked (``check_results``) before the devkit
-    runs.
+    file, also a sample without any image, unless the data set was truncated (``indices``,
+    ``label_fraction``). The file is checked (``check_results``) before the devkit runs.
 
     The data set must be a ``drivemim.FrameDetection3D``, whose metainfo lists the samples. Every
     data sample needs ``sample_token``, ``frame_token``, ``camera_to_global`` and
@@ -112,10 +111,12 @@ class NuScenesDetection(BaseMetric):
                     f"data samples lack {', '.join(missing)}: the test pipeline must end with "
                     "drivemim.PackBoxes3D and have these in its meta_keys"
                 )
-            found = global_boxes(sample["pred_instances"], sample["camera_to_global"])
-            found = replace(found, labels_M=self._official_labels(found.labels_M))
-            # Distance is measured from the camera, not from the ego vehicle: the check must still
-            # see boxes in a wrong frame. NaN values are kept for the check as well.
+            found = global_boxes(
+                sample["pred_instances"], sample["camera_to_global"], self._classes()
+            )
+            # Distance is measured from the camera. If ``camera_to_global`` led into the vehicle's
+            # frame, all boxes would be out of range of the ego pose, and ``check_results`` would
+            # see none of them. NaN values are kept for the check as well.
             place_2 = float_array(sample["camera_to_global"])[:2, 3]
             distance_M = np.linalg.norm(found.centers_M3[:, :2] - place_2, axis=1)
             unwanted_M = distance_M > RANGES[found.labels_M] + _MARGIN
@@ -166,12 +167,11 @@ class NuScenesDetection(BaseMetric):
         print_log(f"\n{format_scores(scores)}{kept}", logger="current")
         return scores.numbers
 
-    def _official_labels(self, labels_M: Ints) -> Ints:
-        """Return positions in ``DETECTION_CLASSES`` for labels of the data set's own classes."""
+    def _classes(self) -> Sequence[str]:
+        """Return the names of the data set's labels."""
         meta = self.dataset_meta or {}
-        classes = meta["classes"] if "nuscenes" in meta else DETECTION_CLASSES
-        official: Ints = np.array([DETECTION_CLASSES.index(name) for name in classes])[labels_M]
-        return official
+        classes: Sequence[str] = meta["classes"] if "nuscenes" in meta else DETECTION_CLASSES
+        return classes
 
     def _folder(self) -> Path | None:
         if self.out_dir is not None:
@@ -180,13 +180,16 @@ class NuScenesDetection(BaseMetric):
         return Path(log_file).parent / "nuscenes" if log_file else None
 
 
-def global_boxes(predicted: Mapping[str, Any], camera_to_global: Any) -> GlobalBoxes:
+def global_boxes(
+    predicted: Mapping[str, Any], camera_to_global: Any, classes: Sequence[str]
+) -> GlobalBoxes:
     """Transform the predictions of one image into the global frame.
 
     Args:
         predicted: ``scores``, ``labels``, ``centers``, ``sizes``, ``yaws``, ``velocities`` and
             ``attributes``, as tensors or arrays.
         camera_to_global: float [4, 4], camera pose of the image.
+        classes: names of the labels, all in ``DETECTION_CLASSES``.
 
     Returns:
         The boxes; an unknown velocity (NaN in both directions) is set to 0.
@@ -201,13 +204,14 @@ def global_boxes(predicted: Mapping[str, Any], camera_to_global: Any) -> GlobalB
     )
     pose_44 = float_array(camera_to_global).reshape(4, 4)
     centers_M3, sizes_M3, rotations_M4, velocities_M2 = boxes_to_global(boxes, pose_44)
+    official_C = np.array([DETECTION_CLASSES.index(name) for name in classes], np.int64)
     return GlobalBoxes(
         centers_M3=centers_M3,
         sizes_M3=sizes_M3,
         rotations_M4=rotations_M4,
         velocities_M2=velocities_M2,
         scores_M=float_array(predicted["scores"]).reshape(-1),
-        labels_M=float_array(predicted["labels"]).reshape(-1).astype(np.int64),
+        labels_M=official_C[float_array(predicted["labels"]).reshape(-1).astype(np.int64)],
         attributes_M=float_array(predicted["attributes"]).reshape(-1).astype(np.int64),
     )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.precision_recall import Score
-from drivemim.evaluation.slices import mean_of_known
+from drivemim.evaluation.slices import WHOLE, mean_of_known
 
 _CLASSES_ABREAST = 3
 
@@ -20,17 +20,17 @@ class DetectionScores:
     Attributes:
         classes: names of the classes.
         miss_rate_classes: classes whose log-average miss rate was computed.
-        table: scores of every class, in the order of ``classes``, by slice name; ``all`` is the
-            whole data set.
+        table: scores of every class, in the order of ``classes``, by slice name; ``WHOLE`` is
+            the whole data set.
         calibration: calibration error by class.
         curves: curves for the charts, by class.
     """
 
     classes: Sequence[str]
-    miss_rate_classes: Sequence[str] = ()
-    table: dict[str, list[Score]] = field(default_factory=dict)
-    calibration: dict[str, float] = field(default_factory=dict)
-    curves: dict[str, ClassCurves] = field(default_factory=dict)
+    miss_rate_classes: Sequence[str]
+    table: Mapping[str, Sequence[Score]]
+    calibration: Mapping[str, float]
+    curves: Mapping[str, ClassCurves]
 
 
 def format_table(scores: DetectionScores) -> str:
@@ -45,16 +45,28 @@ def format_table(scores: DetectionScores) -> str:
     return "\n\n".join(blocks) + f"\ncalibration error of scores (ECE): {errors}"
 
 
+def metric_names(
+    classes: Sequence[str], slice_names: Sequence[str], miss_rate_classes: Sequence[str]
+) -> list[str]:
+    """Return the names of :func:`to_metrics_dict`, in its order, before any evaluation."""
+    names = ["mAP", "mAP50", "mAR"]
+    for slice_name in slice_names:
+        for name in classes:
+            titles = _titles(name in miss_rate_classes)
+            names += [f"{name}_{title}{_suffix(slice_name)}" for title in titles]
+    return [*names, *(f"{name}_ECE" for name in classes)]
+
+
 def to_metrics_dict(scores: DetectionScores) -> dict[str, float]:
     """Return every number by name, as listed in ``DetectionAP``."""
-    overall = scores.table["all"]
+    overall = scores.table[WHOLE]
     numbers: dict[str, float] = {
         "mAP": mean_of_known([score.ap for score in overall]),
         "mAP50": mean_of_known([score.ap50 for score in overall]),
         "mAR": mean_of_known([score.ar for score in overall]),
     }
     for slice_name, row in scores.table.items():
-        suffix = "" if slice_name == "all" else f"[{slice_name}]"
+        suffix = _suffix(slice_name)
         for name, score in zip(scores.classes, row, strict=True):
             numbers[f"{name}_AP{suffix}"] = score.ap
             numbers[f"{name}_AP50{suffix}"] = score.ap50
@@ -67,11 +79,15 @@ def to_metrics_dict(scores: DetectionScores) -> dict[str, float]:
     return numbers
 
 
+def _suffix(slice_name: str) -> str:
+    return "" if slice_name == WHOLE else f"[{slice_name}]"
+
+
 def _block(scores: DetectionScores, labels: Sequence[int]) -> str:
     rows = [["slice"]]
     for label in labels:
         name = scores.classes[label]
-        rows[0] += [f"{name} {title}" for title in _titles(scores, name)]
+        rows[0] += [f"{name} {title}" for title in _titles(name in scores.miss_rate_classes)]
     for slice_name, found in scores.table.items():
         row = [slice_name]
         for label in labels:
@@ -92,9 +108,8 @@ def _block(scores: DetectionScores, labels: Sequence[int]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def _titles(scores: DetectionScores, name: str) -> list[str]:
-    extra = ["LAMR"] if name in scores.miss_rate_classes else []
-    return ["AP", "AP50", "AR", *extra, "count"]
+def _titles(has_miss_rate: bool) -> list[str]:
+    return ["AP", "AP50", "AR", *(["LAMR"] if has_miss_rate else []), "count"]
 
 
 def _percent(value: float) -> str:

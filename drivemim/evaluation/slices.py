@@ -9,7 +9,7 @@ count false positives of the same size; camera and condition slices count those 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ from drivemim.evaluation.records import Detections, Objects
 CONDITIONS = ("day", "night", "rain")
 VISIBILITIES = (1, 2, 3, 4)
 MOTIONS = ("still", "moving")
+WHOLE = "all"
+"""Name of the slice of the whole dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +43,9 @@ class Slice:
 
 
 def whole(objects: Objects, detections: Detections, images: int) -> Slice:
-    """Return the slice ``all`` of the whole data set."""
+    """Return the slice ``WHOLE`` of the whole data set."""
     return Slice(
-        name="all",
+        name=WHOLE,
         objects_M=np.ones(len(objects.labels_M), bool),
         false_positive_D=np.ones(len(detections.labels_D), bool),
         images=images,
@@ -61,9 +63,8 @@ def distance_slices(
         images: number of images.
         edges: metres, see ``check_edges``.
     """
-    names = _range_names("distance", edges, "m")
     bins_M = _bins(objects.distances_M, edges)
-    return _object_slices(names, bins_M, detections, images)
+    return _object_slices(distance_slice_names(edges), bins_M, detections, images)
 
 
 def size_slices(
@@ -80,33 +81,31 @@ def size_slices(
         images: number of images.
         edges: pixels of the stored image, see ``check_edges``.
     """
-    names = _range_names("size", edges, "px")
     bins_M = _bins(objects.boxes_M4[:, 3] - objects.boxes_M4[:, 1], edges)
     bins_D = _bins(detections.boxes_D4[:, 3] - detections.boxes_D4[:, 1], edges)
     return [
         Slice(name=name, objects_M=bins_M == row, false_positive_D=bins_D == row, images=images)
-        for row, name in enumerate(names)
+        for row, name in enumerate(size_slice_names(edges))
     ]
 
 
 def visibility_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
     """Slice objects by nuScenes' visibility level."""
-    names = [f"visibility {level}" for level in VISIBILITIES]
     bins_M = objects.visibilities_M - VISIBILITIES[0]
-    return _object_slices(names, bins_M, detections, images)
+    return _object_slices(visibility_slice_names(), bins_M, detections, images)
 
 
 def motion_slices(objects: Objects, detections: Detections, images: int) -> list[Slice]:
     """Slice objects by motion: still or moving."""
-    names = [f"motion {name}" for name in MOTIONS]
-    return _object_slices(names, objects.motions_M, detections, images)
+    return _object_slices(motion_slice_names(), objects.motions_M, detections, images)
 
 
 def camera_slices(objects: Objects, detections: Detections, cameras: Sequence[str]) -> list[Slice]:
     """Return one slice per camera, in alphabetical order; ``cameras`` has one name per image."""
+    names = sorted(set(cameras))
     return [
-        _image_slice(f"camera {name}", [each == name for each in cameras], objects, detections)
-        for name in sorted(set(cameras))
+        _image_slice(title, [each == name for each in cameras], objects, detections)
+        for title, name in zip(camera_slice_names(names), names, strict=True)
     ]
 
 
@@ -120,9 +119,39 @@ def condition_slices(
     words = [frozenset(condition.split()) for condition in conditions]
     others = sorted(frozenset().union(*words) - set(CONDITIONS))
     return [
-        _image_slice(f"condition {name}", [name in each for each in words], objects, detections)
-        for name in (*CONDITIONS, *others)
+        _image_slice(title, [name in each for each in words], objects, detections)
+        for title, name in zip(condition_slice_names(others), (*CONDITIONS, *others), strict=True)
     ]
+
+
+def distance_slice_names(edges: Sequence[float]) -> list[str]:
+    """Return the names of :func:`distance_slices`."""
+    return _range_names("distance", edges, "m")
+
+
+def size_slice_names(edges: Sequence[float]) -> list[str]:
+    """Return the names of :func:`size_slices`."""
+    return _range_names("size", edges, "px")
+
+
+def visibility_slice_names() -> list[str]:
+    """Return the names of :func:`visibility_slices`."""
+    return [f"visibility {level}" for level in VISIBILITIES]
+
+
+def motion_slice_names() -> list[str]:
+    """Return the names of :func:`motion_slices`."""
+    return [f"motion {name}" for name in MOTIONS]
+
+
+def camera_slice_names(cameras: Iterable[str]) -> list[str]:
+    """Return the names of :func:`camera_slices`, in alphabetical order."""
+    return [f"camera {name}" for name in sorted(set(cameras))]
+
+
+def condition_slice_names(others: Sequence[str] = ()) -> list[str]:
+    """Return the names of :func:`condition_slices`; ``others`` are words besides ``CONDITIONS``."""
+    return [f"condition {name}" for name in (*CONDITIONS, *others)]
 
 
 def check_edges(name: str, edges: Sequence[float], unit: str) -> None:

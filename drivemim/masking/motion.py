@@ -84,7 +84,9 @@ class MotionMask(MaskStrategy):
         """Score the drawn changed patches before all others."""
         draws_BTNhw = context.per_frame(*context.grid)
         base_scores = self.base.score(context)
-        change_BTNhw = ego_compensated_change(context.clips, context.grid, self.wall_distance)
+        change_BTNhw = ego_compensated_change(
+            context.clips, context.grid, self.wall_distance, user="MotionMask"
+        )
         log_weights_BTNhw = change_BTNhw.log() + gumbel(draws_BTNhw)
         quota = fraction_of_budget(self.budget_fraction, context, base_scores)
         drawn_BTNhw = topk_mask(log_weights_BTNhw, quota) & (change_BTNhw > 0)
@@ -93,7 +95,11 @@ class MotionMask(MaskStrategy):
 
 
 def ego_compensated_change(
-    clips: Clips, grid: tuple[int, int], wall_distance: float = 10.0
+    clips: Clips,
+    grid: tuple[int, int],
+    wall_distance: float = 10.0,
+    *,
+    user: str = "ego_compensated_change",
 ) -> Tensor:
     """Measure how much every patch changed beyond what the camera's own motion explains.
 
@@ -107,16 +113,20 @@ def ego_compensated_change(
         clips: clips with images.
         grid: patches down and across (h, w).
         wall_distance: distance from the cameras to the wall, metres; see ``MotionMask``.
+        user: what needs the measure, for the error.
 
     Returns:
         change_BTNhw: float32 in [0, 1], fraction of the grey range. The median of each frame is
         subtracted, so the change is 0 for at least half of the patches. It is 0 for cameras with
         one valid frame.
+
+    Raises:
+        ConfigError: if the clips have several time steps and lack intrinsics or poses.
     """
     B, T, N = clips.shape
     if T == 1 or B == 0:
         return torch.zeros(B, T, N, *grid, device=clips.valid_BTN.device)
-    clips.require("MotionMask", "intrinsics", "poses")
+    clips.require(user, "intrinsics", "poses")
     with torch.autocast(clips.valid_BTN.device.type, enabled=False):
         other_BTN, compared_BTN = _other_step(clips.valid_BTN)
         grey_FHW = _small_grey(clips, grid)

@@ -11,12 +11,11 @@ from typing import Any
 from torch import nn
 
 from drivemim.config.class_options import NO_OBJECT_HEADS
+from drivemim.config.option_values import format_option
 from drivemim.errors import ConfigError
 from drivemim.masking import MaskStrategy, ObjectMask
 from drivemim.masking.object import check_budget_classes
 from drivemim.training.agreement import datasets_in
-
-_SHOWN = 12  # names in an option
 
 
 def check_classes(model: nn.Module, dataset: Any, where: str) -> None:
@@ -168,8 +167,7 @@ def _strategies_in(value: Any) -> Iterator[MaskStrategy]:
 
 def _option(classes: Sequence[str]) -> str:
     """Return the option that sets the classes of a config."""
-    names = ",".join([*classes[:_SHOWN], "..."] if len(classes) > _SHOWN else classes)
-    return f'--cfg-options "classes=[{names}]"'
+    return f'--cfg-options "{format_option("classes", list(classes))}"'
 
 
 def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 from drivemim.checkpoint_kinds import describe_missing
 from drivemim.config.nested import walk
 from drivemim.data.index.frame_index import describe_missing_index
+from drivemim.errors import ConfigError
 
 
 def check_input_files(
@@ -24,15 +26,20 @@ def check_input_files(
         folder: folder that paths are relative to.
 
     Raises:
+        ConfigError: if a path with commas was given without quotes, which makes a list.
         FileNotFoundError: with every key that names the first missing index.
     """
     for key in ("backbone_checkpoint", "load_from") if weights else ():
         path = cfg.get(key)
+        if isinstance(path, (list, tuple)):
+            raise _divided_path(key, path)
         if path and "://" not in str(path) and not (folder / path).is_file():
             raise FileNotFoundError(f"{key}: {describe_missing('weights file', folder / path)}")
     missing: dict[str, list[str]] = {}
     for loader in loaders:
         for key, value in walk(cfg.get(loader), loader):
+            if key.endswith(".index") and _is_divided_path(value, folder):
+                raise _divided_path(key, value)
             is_path = key.endswith(".index") and isinstance(value, (str, Path))
             if is_path and not (folder / value).is_file():
                 missing.setdefault(str(value), []).append(key)
@@ -41,3 +48,17 @@ def check_input_files(
         raise FileNotFoundError(
             f"{describe_missing_index(folder / path)}. To take another one: --cfg-options {options}"
         )
+
+
+def _is_divided_path(value: Any, folder: Path) -> bool:
+    """Return whether a list is an existing path that was divided at its commas."""
+    texts = isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value)
+    return texts and (folder / ",".join(value)).is_file()
+
+
+def _divided_path(key: str, parts: Sequence[Any]) -> ConfigError:
+    path = ",".join(map(str, parts))
+    return ConfigError(
+        f"{key} must be one path, but is a list of {len(parts)}. A path with commas needs quotes: "
+        f"--cfg-options \"{key}='{path}'\""
+    )

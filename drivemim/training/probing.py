@@ -17,7 +17,7 @@ from torch import nn
 
 from drivemim.checkpoint_kinds import check_weights, describe_mismatch, kind_of
 from drivemim.clips import Clips
-from drivemim.config.building import build_model
+from drivemim.config.building import build_model, disable_logs
 from drivemim.config.class_options import split_options
 from drivemim.config.loading import dicts_in, load_config
 from drivemim.data import ClipDataset
@@ -269,11 +269,8 @@ def _random(cfg: Config, config: str, seed: int) -> nn.Module:
 
 def _initialize(pretrainer: Any) -> None:
     """Initialise like a training run, without MMEngine's line for every parameter."""
-    logging.disable(logging.INFO)
-    try:
+    with disable_logs(logging.INFO):
         pretrainer.init_weights()
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _load(pretrainer: nn.Module, checkpoint: Path, config: str) -> None:

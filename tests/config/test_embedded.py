@@ -29,6 +29,8 @@ def test_a_dumped_config_is_read_as_it_was(repository):
         ("x = dict(a=dict(b=[open('{marker}', 'w')]))", r"line 2: open\("),
         ("x = [open('{marker}', 'w') for _ in range(2)]", r"line 2: \[open"),
         ("x = dict(**open('{marker}', 'w'))", "line 2: dict"),
+        ("x = {{**open('{marker}', 'w')}}", r"line 2: \{\*\*open"),
+        ("x = dict({{'a': 1, **dict(b=2)}})", r"line 2: \{'a': 1, \*\*"),
         ("x, y = 1, 2", "line 2: x, y"),
         ("x = ", "invalid syntax"),
     ],

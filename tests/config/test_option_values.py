@@ -19,7 +19,7 @@ from drivemim.errors import ConfigError
         ("[[1,2],[3,4]]", [[1, 2], [3, 4]]), ("(1,2),(3,4)", [(1, 2), (3, 4)]),
         ("[a, b c]", ["a", "b c"]), ("['a,b','1']", ["a,b", "1"]), ("'1'", "1"), ('"a,b"', "a,b"),
         ("x y", "x y"), ("/data/my town/x.arrow", "/data/my town/x.arrow"),
-        ("/data/my,dir/x.arrow", "/data/my,dir/x.arrow"), ("it's", "it's"),
+        ("a/x,b/y", ["a/x", "b/y"]), ("'/my,dir/x.arrow'", "/my,dir/x.arrow"), ("it's", "it's"),
         ("it's,b", ["it's", "b"]), ("a(b,c", "a(b,c"),
         ("[{'type': 'EMAHook', 'begin_iter': 2}]", [{"type": "EMAHook", "begin_iter": 2}]),
         ("{'type': 'TubeMask'}", {"type": "TubeMask"}),
@@ -29,13 +29,18 @@ def test_texts_by_hand(text, value):
     assert repr(parse_value(text)) == repr(value)
 
 
-def test_files_decide_whether_a_comma_separates(tmp_path, monkeypatch):
+def test_files_do_not_change_the_type_of_a_value(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("my,town.arrow", "a", "b"):
-        (tmp_path / name).touch()
-    assert parse_value("my,town.arrow") == "my,town.arrow"
-    assert parse_value(f"{tmp_path}/a,{tmp_path}/b") == [f"{tmp_path}/a", f"{tmp_path}/b"]
-    assert parse_value(f"{tmp_path}/a,c") == f"{tmp_path}/a,c"
+    wanted = [parse_value("my,town.arrow"), parse_value("a/x,b/y"), parse_value("(x y)")]
+    (tmp_path / "my,town.arrow").touch()
+    (tmp_path / "(x y)").touch()
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "xy"[folder == "b"]).touch()
+    assert [parse_value("my,town.arrow"), parse_value("a/x,b/y"), parse_value("(x y)")] == wanted
+    assert wanted == [["my", "town.arrow"], ["a/x", "b/y"], ("x y",)]
+    with pytest.raises(ConfigError, match=r"\(old/x: its brackets or quotes do not match"):
+        parse_value("(old/x")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from drivemim.evaluation.nuscenes_devkit import (
     devkit_to_metrics_dict,
     format_scores,
 )
+from drivemim.evaluation.nuscenes_metric import global_boxes
 from drivemim.town import generate_town
 
 ERRORS = {"mATE": "trans_err", "mASE": "scale_err", "mAOE": "orient_err", "mAVE": "vel_err",
@@ -322,6 +323,21 @@ def test_wrong_set_ups_are_named(index, tmp_path):
     moved = make_dataset(index, scenes="mini_val", data_root=tmp_path)
     with pytest.raises(DataError, match=r"needs the tables of v1\.0-mini"):
         score(moved)
+
+
+def test_global_boxes_have_the_official_labels():
+    predicted = {
+        "scores": torch.ones(2), "labels": torch.tensor([1, 0]), "centers": torch.zeros(2, 3),
+        "sizes": torch.ones(2, 3), "yaws": torch.zeros(2), "velocities": torch.zeros(2, 2),
+        "attributes": torch.tensor([-1, -1]),
+    }  # fmt: skip
+    pose = [[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]]  # looks along y
+    found = global_boxes(predicted, pose, ("pedestrian", "car"))
+    assert found.labels_M.tolist() == [
+        DETECTION_CLASSES.index("car"), DETECTION_CLASSES.index("pedestrian"),
+    ]  # fmt: skip
+    none = {key: value[:0] for key, value in predicted.items()}
+    assert global_boxes(none, pose, ("pedestrian", "car")).labels_M.dtype == np.int64
 
 
 def test_labels_of_some_classes_in_another_order_are_the_official_ones(index, tmp_path):

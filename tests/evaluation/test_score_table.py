@@ -3,7 +3,12 @@
 import math
 
 from drivemim.evaluation.precision_recall import Score
-from drivemim.evaluation.score_table import DetectionScores, format_table, to_metrics_dict
+from drivemim.evaluation.score_table import (
+    DetectionScores,
+    format_table,
+    metric_names,
+    to_metrics_dict,
+)
 
 NONE = Score(ap=math.nan, ap50=math.nan, ar=math.nan, miss_rate=math.nan, count=0)
 SOME = Score(ap=0.25, ap50=0.5, ar=0.375, miss_rate=0.625, count=12)
@@ -14,7 +19,8 @@ def scores(classes, miss_rate_classes=()):
         classes=classes,
         miss_rate_classes=miss_rate_classes,
         table={"all": [SOME, *[NONE] * (len(classes) - 1)], "motion still": [NONE] * len(classes)},
-        calibration={"pedestrian": 0.125},
+        calibration={name: 0.125 if name == "pedestrian" else math.nan for name in classes},
+        curves={},
     )
 
 
@@ -28,7 +34,7 @@ def test_percent_and_dashes():
     assert titles == "slice p AP p AP50 p AR p LAMR p count v AP v AP50 v AR v count"
     assert squeezed(lines[2]) == "all 25.0 50.0 37.5 62.5 12 - - - 0"
     assert squeezed(lines[3]) == "motion still - - - - 0 - - - 0"
-    assert lines[4:] == ["calibration error of scores (ECE): pedestrian 12.5"]
+    assert lines[4:] == ["calibration error of scores (ECE): pedestrian 12.5, vehicle -"]
     assert len({len(line) for line in lines[:4]}) == 1
 
 
@@ -41,7 +47,9 @@ def test_many_classes_stand_below_each_other():
 
 
 def test_names():
-    numbers = to_metrics_dict(scores(["pedestrian", "vehicle"], ["pedestrian"]))
+    classes = ["pedestrian", "vehicle"]
+    numbers = to_metrics_dict(scores(classes, ["pedestrian"]))
+    assert metric_names(classes, ["all", "motion still"], ["pedestrian"]) == list(numbers)
     assert numbers["pedestrian_AR"] == 0.375
     assert numbers["pedestrian_LAMR"] == 0.625
     assert math.isnan(numbers["pedestrian_LAMR[motion still]"])

@@ -1,9 +1,12 @@
 """Motion masks, on drawn scenes whose moving and still parts are known."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from drivemim.clips import Clips
+from drivemim.errors import ConfigError
 from drivemim.geometry import backproject_patches
 from drivemim.masking import MotionMask, RandomMask, TubeMask, ego_compensated_change
 
@@ -204,3 +207,15 @@ def test_without_change_it_is_the_rest(scene, T):
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         MotionMask(**arguments)
+
+
+def test_who_needs_what_the_clips_lack_is_named():
+    clips = Clips.from_images(np.zeros((1, 2, 1, 80, 160, 3), np.uint8), poses=np.eye(4))
+    for user, call in {
+        "MotionMask": lambda: MotionMask()(clips),
+        "MotionBoxes": lambda: ego_compensated_change(clips, GRID, user="MotionBoxes"),
+        "ego_compensated_change": lambda: ego_compensated_change(clips, GRID),
+    }.items():
+        match = rf"^{user} needs the intrinsics of the images, which the clips lack; give Clips\."
+        with pytest.raises(ConfigError, match=match):
+            call()

@@ -50,6 +50,14 @@ def test_a_refused_training_leaves_nothing(toys, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["other.pth"]
 
 
+def test_paths_with_commas_need_quotes(toys, tmp_path):
+    (tmp_path / "x,y.arrow").touch()
+    for key in ("load_from", "train_dataloader.dataset.index"):
+        options = {key: [f"{tmp_path}/x", "y.arrow"], **SHORT}
+        with pytest.raises(ConfigError, match=f"{key} must be one path, .* \"{key}='.*/x,y.arrow'"):
+            train(toys / "toy.py", work_dir=tmp_path / "run", options=options)
+
+
 def test_seeds_out_of_range_are_refused(toys, tmp_path):
     for seed in (-1, 2**32):
         with pytest.raises(ConfigError, match=rf"--seed {seed} must be in \[0, 4294967295\]"):

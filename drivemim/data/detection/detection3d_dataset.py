@@ -46,7 +46,7 @@ class FrameDetection3D(FrameDetection):
     ``attribute`` (position in ``ATTRIBUTES``; -1 for none, or if its class cannot have it).
 
     An object whose centre is behind the camera is always ignored: it has no valid depth, and
-    another camera sees it.
+    another camera usually sees it.
 
     ``metainfo['nuscenes']`` gives the selection to the official evaluation: ``index``,
     ``data_root``, ``scenes`` (names) and ``whole`` (False if ``indices`` or ``label_fraction`` left

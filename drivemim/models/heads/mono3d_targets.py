@@ -42,7 +42,8 @@ class ImageTargets:
         counted_L: bool, False for locations without classification loss.
         positives_P: int64, indices of the locations with an object.
         objects_P: int64, index of the object of each of these locations.
-        centerness_P: in (0, 1], decreases with the distance from the object's centre.
+        centerness_P: in (0, 1], decreases with the distance from the point that the object's
+            locations are around; see ``LocationAssigner``.
         codes_P10: see ``Mono3DCoder``; NaN for unknown velocities.
         directions_P: 0.0 or 1.0.
         attributes_P: int64, -1 if unknown.
@@ -64,14 +65,15 @@ class LocationAssigner:
 
     An object's level is the one that suits the longer side of its 2-D box. Its locations are around
     its projected centre or, if that is outside the 2-D box, around the nearest point of the box; so
-    an object cut off by the image border has locations too. A location near several objects gets
-    the one with the nearest centre; of equally near ones, the one nearer to the camera.
+    an object cut off by the image border has locations too. All distances are to this point. A
+    location near several objects gets the nearest one; of equally near ones, the one nearer to the
+    camera.
 
     Attributes:
         level_limits: longest side in pixels for each level but the last, ascending.
-        center_radius: radius, in strides, around the centre in which locations are assigned.
+        center_radius: radius, in strides, around this point in which locations are assigned.
         min_depth: metres; an object whose centre is nearer, or behind the camera, cannot be
-            projected. It is ignored, because another camera sees its centre.
+            projected. It is ignored; another camera usually sees its centre.
         centerness_decay: the centre-ness is ``exp(-centerness_decay * distance ** 2)``, with the
             distance in strides.
     """
@@ -97,7 +99,8 @@ class LocationAssigner:
             camera_matrix_33: intrinsics for those pixels.
 
         Returns:
-            objects (L,) int64, -1 for none; and distances (L,) in strides to the object's centre.
+            objects (L,) int64, -1 for none; and distances (L,) in strides to the point that the
+            object's locations are around.
         """
         count = len(locations.points_L2)
         objects_L = locations.levels_L.new_full((count,), -1)

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 
+from drivemim.compat import is_resumed
 from drivemim.registry import HOOKS
 from drivemim.transfer.pretraining_record import KEY, continue_record, describe_pretraining
 
@@ -28,7 +29,7 @@ class RecordPretraining(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Keep the ``meta`` of the checkpoint that a run is resumed from."""
-        if runner.cfg.get("resume"):
+        if is_resumed(runner):
             self.resumed_meta = dict(checkpoint.get("meta") or {})
 
     def before_train(self, runner: Any) -> None:

@@ -53,7 +53,7 @@ class ResumeSchedule(Hook):
 
     def __init__(self) -> None:
         self._states: dict[str, list[dict[str, Any]]] = {}
-        self._rate: float | None = None
+        self._rates: dict[str, float] = {}
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Record the class of the optimizer."""
@@ -75,7 +75,7 @@ class ResumeSchedule(Hook):
             kind = kinds.get(name) if isinstance(kinds, Mapping) else kinds
             key = ".".join(part for part in ("optim_wrapper", name, "optimizer") if part)
             check_same_optimizer(wrapper.optimizer, state, kind, key=key)
-            self._rate = float(state["param_groups"][0]["lr"])
+            self._rates[name] = float(state["param_groups"][0]["lr"])
             if not _follows_results(runner):
                 _replace_settings(wrapper, state)
 
@@ -88,15 +88,21 @@ class ResumeSchedule(Hook):
             self._load_states(runner)
             return
         _step_schedulers(runner)
-        rate = next(iter(_wrappers(runner).values())).optimizer.param_groups[0]["lr"]
-        if self._rate is not None and not math.isclose(rate, self._rate, rel_tol=1e-6):
-            print_log(
-                f"The checkpoint's run would continue at a learning rate of {self._rate:.4g}. The "
-                f"run follows the config's schedule: the learning rate at iteration {runner.iter} "
-                f"is {rate:.4g}",
-                logger="current",
-                level=logging.WARNING,
-            )
+        for name, wrapper in _wrappers(runner).items():
+            self._report_rate(runner, name, wrapper.optimizer.param_groups[0]["lr"])
+
+    def _report_rate(self, runner: Any, name: str, rate: float) -> None:
+        """Warn of another learning rate than the checkpoint's, of one optimizer."""
+        before = self._rates.get(name)
+        if before is None or math.isclose(rate, before, rel_tol=1e-6):
+            return
+        print_log(
+            f"{f'{name}: the' if name else 'The'} checkpoint's run would continue at a learning "
+            f"rate of {before:.4g}. The run follows the config's schedule: the learning rate at "
+            f"iteration {runner.iter} is {rate:.4g}",
+            logger="current",
+            level=logging.WARNING,
+        )
 
     def _load_states(self, runner: Any) -> None:
         """Load the checkpoint's schedulers, which must be the config's."""
@@ -109,7 +115,7 @@ class ResumeSchedule(Hook):
             if not same:
                 kinds = ", ".join(type(each).__name__ for each in schedulers)
                 raise ConfigError(
-                    f"param_scheduler ({kinds}) differs from the checkpoint's, and one of both "
+                    f"param_scheduler ({kinds}) differs from the checkpoint's, and one of them "
                     "follows results, so that the learning rate at iteration "
                     f"{runner.iter} cannot be computed. Set it as it was, or start a new run from "
                     "the weights with load_from=CHECKPOINT"
@@ -149,7 +155,7 @@ def _settings(scheduler: Any, state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _replace_settings(wrapper: Any, state: dict[str, Any]) -> None:
-    """Put the settings of a new run into the state that is loaded next."""
+    """Replace the checkpoint's optimizer settings by the config's."""
     for own, loaded in zip(wrapper.optimizer.param_groups, state["param_groups"], strict=True):
         params = loaded["params"]
         loaded.clear()
@@ -191,7 +197,11 @@ def _steps(runner: Any) -> Iterator[bool]:
 
 
 def _check_saving(runner: Any) -> None:
-    """Find schedulers whose state cannot be saved, or not be read without running code."""
+    """Refuse schedulers whose state cannot be saved; warn if only a trusted file can hold it.
+
+    Raises:
+        ConfigError: naming the scheduler.
+    """
     for schedulers in _schedulers(runner).values():
         for each in schedulers:
             name = type(each).__name__
@@ -207,11 +217,11 @@ def _check_saving(runner: Any) -> None:
                 try:
                     read_checkpoint(path)
                 except CheckpointError as error:
-                    reason = str(error).partition(": ")[2].partition(". ")[0]
                     print_log(
                         as_spoken(
                             f"param_scheduler: the state of {name} holds more than plain values "
-                            f"({reason}). The run can be resumed only with --trust-checkpoint"
+                            f"({error.unsafe_content}). The run can be resumed only with "
+                            "--trust-checkpoint"
                         ),
                         logger="current",
                         level=logging.WARNING,

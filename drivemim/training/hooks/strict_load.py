@@ -21,6 +21,7 @@ from drivemim.checkpoint_kinds import (
     trained_weights,
     unwrapped,
 )
+from drivemim.compat import is_resumed
 from drivemim.errors import CheckpointError
 from drivemim.registry import HOOKS
 
@@ -41,16 +42,16 @@ def checked_weights(
         ``partial``.
 
     Raises:
-        CheckpointError: listing missing, unexpected and misshapen names, or tensors with numbers
-            that are of another kind or not finite.
+        CheckpointError: listing missing, unexpected and misshapen names, or tensors whose dtype
+            cannot fill the model's or that are not finite.
     """
     stored = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(stored, Mapping):
         raise CheckpointError(f"{path} holds no weights. It is {kind_of(checkpoint)}")
     wanted = model.state_dict()
-    offered = stored if stored.keys() == wanted.keys() else unwrapped(stored)
-    if offered.keys() == stored.keys():
-        offered = stored
+    plain = unwrapped(stored)
+    is_renamed = stored.keys() != wanted.keys() and plain.keys() != stored.keys()
+    offered = plain if is_renamed else stored
     mismatch = describe_mismatch(wanted, offered)
     fitting = [
         name for name, value in wanted.items()
@@ -92,20 +93,20 @@ class StrictLoad(Hook):
         """Compare the checkpoint with the model.
 
         Raises:
-            CheckpointError: listing missing, unexpected and misshapen names, or tensors with
-                numbers that are of another kind or not finite, also in the optimizer's state if
+            CheckpointError: listing missing, unexpected and misshapen names, or tensors whose dtype
+                cannot fill the model's or that are not finite, also in the optimizer's state if
                 the run is resumed.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         path = runner.cfg.get("load_from") or "the checkpoint"
         wanted = model.state_dict()
         offered, report = checked_weights(path, checkpoint, model, partial=self.partial)
-        if offered is not checkpoint.get("state_dict", checkpoint):
+        if offered.keys() != checkpoint.get("state_dict", checkpoint).keys():
             checkpoint["state_dict"] = offered  # MMEngine looks for the model's own names
         if report:
             runner.logger.info(report)
         self._check_averages(runner, path, checkpoint, wanted, offered)
-        if runner.cfg.get("resume"):
+        if is_resumed(runner):
             check_optimizer(path, checkpoint.get("optimizer"))
 
     def _check_averages(
@@ -118,8 +119,8 @@ class StrictLoad(Hook):
     ) -> None:
         """Check the second set of weights that ``EMAHook`` keeps, and remove an empty one.
 
-        From an empty one, ``EMAHook`` would resume with averages of the initial weights, and from a
-        part, with some of them.
+        An empty or partial one would make ``EMAHook`` continue with averages of the initial
+        weights.
         """
         kept = checkpoint.get("ema_state_dict")
         if kept is None:

@@ -2,13 +2,16 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.scheduler.param_scheduler import ConstantParamScheduler, _ParamScheduler
 from mmengine.registry import PARAM_SCHEDULERS
 
 from drivemim.errors import CheckpointError, ConfigError
+from drivemim.training.hooks import resume_schedule
 from drivemim.training.optimizer_settings import base_settings, check_same_optimizer
 from drivemim.training.run import train
 
@@ -138,6 +141,37 @@ def test_another_rate_than_the_checkpoints_is_logged(toy, tmp_path):
     ) in log.read_text()
 
 
+def test_the_rates_of_several_optimizers_are_compared_by_name(monkeypatch):
+    lines = []
+    monkeypatch.setattr(resume_schedule, "print_log", lambda line, **_: lines.append(line))
+
+    def runner(rates):
+        wrappers = {}
+        for name, rate in rates.items():
+            weight = torch.nn.Parameter(torch.zeros(2))
+            wrappers[name] = OptimWrapper(torch.optim.SGD([weight], lr=0.1))
+            wrappers[name].param_groups[0].update(lr=rate, initial_lr=0.1)
+        return SimpleNamespace(
+            optim_wrapper=OptimWrapperDict(**wrappers), param_schedulers={}, _resume=True,
+            iter=4, epoch=0, train_loop=None,
+        )  # fmt: skip
+
+    def warnings(before, now):
+        lines.clear()
+        hook = resume_schedule.ResumeSchedule()
+        stored = {name: each.optimizer.state_dict()
+                  for name, each in runner(before).optim_wrapper.items()}  # fmt: skip
+        hook.after_load_checkpoint(runner(now), {"optimizer": stored})
+        hook.before_train(runner(now))
+        return [line.partition(". The run follows")[0] for line in lines]
+
+    assert warnings({"a": 0.1, "b": 0.01}, {"a": 0.1, "b": 0.01}) == []
+    assert warnings({"a": 0.1, "b": 0.01}, {"a": 0.1, "b": 0.02}) == [
+        "b: the checkpoint's run would continue at a learning rate of 0.01"
+    ]
+    assert len(warnings({"a": 0.1, "b": 0.01}, {"a": 0.01, "b": 0.1})) == 2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -214,7 +248,7 @@ def test_a_schedule_that_follows_results_is_kept(toy, tmp_path):
     train(toy, work_dir=tmp_path, resume="newest", options=schedule(follows, iterations=8))
     found = rates(tmp_path)
     assert [found[step] for step in (3, 4, 5, 8)] == pytest.approx([1e-2, 1e-3, 1e-3, 1e-3])
-    with pytest.raises(ConfigError, match="one of both follows results"):
+    with pytest.raises(ConfigError, match="one of them follows results"):
         train(
             toy,
             work_dir=tmp_path,
