@@ -270,7 +270,9 @@ def _explain_type(error: BaseException, local: dict[str, Any]) -> str | None:
     if isinstance(name, str) and isinstance(error, KeyError) and "registry" in message:
         return _unknown_type(name, registry)
     if "must contain the key" in message or "type must be a str" in message:
-        return f"a dict in the config lacks its key 'type': {local.get('cfg')}"
+        return (
+            f"a dict in the config lacks its key 'type': {' '.join(str(local.get('cfg')).split())}"
+        )
     return None
 
 

@@ -26,13 +26,15 @@ def check_input_files(
         folder: folder that paths are relative to.
 
     Raises:
-        ConfigError: if a path with commas was given without quotes, which makes a list.
+        ConfigError: if a path is none; one with commas and without quotes is a list.
         FileNotFoundError: with every key that names the first missing index.
     """
     for key in ("backbone_checkpoint", "load_from") if weights else ():
         path = cfg.get(key)
         if isinstance(path, (list, tuple)):
             raise _divided_path(key, path)
+        if path and not isinstance(path, (str, Path)):
+            raise ConfigError(f"{key}={path!r} must be a path")
         if path and "://" not in str(path) and not (folder / path).is_file():
             raise FileNotFoundError(f"{key}: {describe_missing('weights file', folder / path)}")
     missing: dict[str, list[str]] = {}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ from drivemim.config.loading import (
     is_pretrainer,
     load_config,
 )
-from drivemim.errors import TRACEBACK, CheckpointError, ConfigError, DataError
+from drivemim.errors import CheckpointError, ConfigError
 from drivemim.evaluation.curves import ClassCurves
 from drivemim.evaluation.results_file import results_json
 from drivemim.files import ensure_folder, ensure_writable, write_bytes
@@ -49,6 +47,7 @@ from drivemim.training.start_point import (
 from drivemim.training.start_weights import add_initial_weights, set_initial_weights
 from drivemim.training.stopping import StopSignals, signals_to_one_process
 from drivemim.training.training_length import training_length
+from drivemim.training.value_errors import errors_of_values
 from drivemim.training.work_dir import (
     NEWEST,
     MarkBegin,
@@ -59,8 +58,6 @@ from drivemim.transfer.run_checkpoints import checkpoint_in
 __all__ = ["NEWEST", "check_test_options", "evaluate", "train"]
 
 _LOG_INTERVAL = 10  # MMEngine's default
-_OF_VALUES = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""Errors that wrong values in a config raise where nothing checks them."""
 _PLAIN_CHECKPOINT_HOOKS = ("CheckpointHook", "mmengine.CheckpointHook")
 
 
@@ -115,7 +112,8 @@ def train(
     cfg = _prepare(config, work_dir, launcher, options)
     if init is not None:
         set_initial_weights(cfg, init, options or {})
-    _check_training(cfg, config, amp, iterations, options or {})
+    with errors_of_values(MarkBegin()):
+        _check_training(cfg, config, amp, iterations, options or {})
     start = choose_start(cfg, resume, overwrite, seed)
     checkpoint = start.checkpoint
     check_input_files(cfg, ["train_dataloader", "val_dataloader"], weights=checkpoint is None)
@@ -135,7 +133,7 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
         StopSignals() as signals,
         nothing_left_unless_begun(cfg.work_dir) as mark,
         deprecations_in_log(),
-        _errors_of_beginning(mark),
+        errors_of_values(mark),
     ):
         runner = _build(cfg)
         if checkpoint is not None and (line := describe_complete(cfg, start)):
@@ -149,29 +147,6 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
         with config_errors():
             runner.train()
     return runner
-
-
-@contextmanager
-def _errors_of_beginning(mark: MarkBegin) -> Iterator[None]:
-    """Turn any error before the first iteration, of a value that no check knows, into one line.
-
-    Raises:
-        ConfigError: with the error and where it was raised.
-    """
-    try:
-        yield
-    except (CheckpointError, ConfigError, DataError):
-        raise
-    except _OF_VALUES as error:
-        if mark.is_begun:
-            raise
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        text = " ".join(str(error).split())
-        raise ConfigError(
-            f"the run cannot begin, probably because of a value in the config: "
-            f"{type(error).__name__}: {text} ({'/'.join(Path(place.filename).parts[-3:])}, line "
-            f"{place.lineno}; {TRACEBACK}=1 in the environment shows the way there)"
-        ) from error
 
 
 def evaluate(
@@ -225,7 +200,7 @@ def evaluate(
     with (
         nothing_left_unless_begun(cfg.work_dir) as mark,
         deprecations_in_log(),
-        _errors_of_beginning(mark),
+        errors_of_values(mark),
     ):
         runner = _build(cfg)
         for hook in (CheckAgreement(compare_checkpoint=True), mark):

@@ -35,16 +35,26 @@ _WRITTEN = re.compile(
 
 
 class MarkBegin(Hook):
-    """Note that a run was not refused: training or a test is about to do its first iteration."""
+    """Note that a run was not refused: training or a test is about to do its first iteration.
+
+    Attributes:
+        is_begun: whether it is.
+        has_trained: whether the first iteration of a training has ended.
+    """
 
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self.is_begun = False
+        self.has_trained = False
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Note that training begins, with data that could be loaded."""
         self.is_begun = True
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        """Note that an iteration ended without an error."""
+        self.has_trained = True
 
     def before_val(self, runner: Any) -> None:
         """Note that a validation begins, which may be all that is left to do."""

@@ -1,0 +1,69 @@
+"""Wrong values of any config key end a run in one line, or do no harm; there is no traceback."""
+
+import math
+import random
+
+import pytest
+from mmengine.hooks import Hook
+from seen_data import index_of, write_frames
+
+from drivemim.config.loading import load_config
+from drivemim.config.nested import walk
+from drivemim.errors import one_line_errors
+from drivemim.training.run import train
+
+VALUES = (None, "x", -1, 0, 1.5, [], {}, 7, True, (1, 2, 3), "0", [[]], math.nan)
+SAMPLES = 6
+
+
+class Stop(Hook):
+    """End the run after an iteration."""
+
+    priority = "LOWEST"
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        runner.train_loop.stop_training = True
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz")
+    write_frames(folder / "d", {"train": {"a": 4}, "val": {"b": 2}})
+    return str(index_of(folder / "d", folder / "i.arrow", "train", "val"))
+
+
+def settings(name, index):
+    """Options with which a config trains an iteration in an instant."""
+    data = "train_dataloader.dataset"
+    if name.startswith("atss"):
+        sizes = {f"{part}.pipeline.0.image_size": (64, 96)
+                 for part in (f"{data}.dataset", "val_dataloader.dataset",
+                              "test_dataloader.dataset")}  # fmt: skip
+        return {
+            **sizes, "model.backbone.init_cfg": None, f"{data}.dataset.index": index,
+            f"{data}.dataset.scenes": "train", "val_dataloader.dataset.index": index,
+            "val_dataloader.dataset.scenes": "val", "test_dataloader.dataset.index": index,
+            "test_dataloader.dataset.scenes": "val", "train_cfg.val_begin": 601,
+        }  # fmt: skip
+    return {f"{data}.index": index, f"{data}.image_size": (64, 96), f"{data}.scenes": "train"}
+
+
+@pytest.mark.parametrize("seed", range(SAMPLES))
+@pytest.mark.parametrize("name", ["vit_micro_frames", "atss_vit_micro_town"])
+def test_a_wrong_value_is_one_line(name, seed, index, tmp_path):
+    given = settings(name, index)
+    places = walk(load_config(name, given).to_dict(), "")
+    keys = [key.removeprefix(".") for key, _ in places if key]
+    rng = random.Random(seed)
+    for _ in range(4):
+        key, value = rng.choice(keys), rng.choice(VALUES)
+        options = {**given, key: value}
+        try:
+            with one_line_errors():
+                train(name, work_dir=tmp_path / "run", overwrite=True, options=options,
+                      hooks=[Stop()])  # fmt: skip
+        except SystemExit as ended:
+            said = str(ended)
+            assert "\n" not in said, f"{key}={value!r}: {said}"
+        except Exception as error:
+            raise AssertionError(f"{key}={value!r}") from error
