@@ -213,7 +213,7 @@ def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
     if not scale.get("enable"):
         return None
     base = scale.get("base_batch_size")
-    if not isinstance(base, int) or base < 1:
+    if not isinstance(base, (int, float)) or isinstance(base, bool) or not base > 0:
         raise ConfigError(
             f"auto_scale_lr.enable=True, but auto_scale_lr.base_batch_size={base}: set it to the "
             "batch size, of all processes, that optim_wrapper.optimizer.lr is meant for"
@@ -226,6 +226,25 @@ def check_scaled_rate(config: Mapping[str, Any]) -> str | None:
         f"optim_wrapper.accumulative_counts gathers are not counted; set "
         f"auto_scale_lr.base_batch_size to {base} / {counts} = {base / counts:g}"
     )
+
+
+def check_epochs(sampler: Any, length: Length | None) -> None:
+    """Refuse a sampler whose epochs never end in a loop that counts epochs.
+
+    Args:
+        sampler: sampler of the training data.
+        length: length of the training; None if unknown.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    name = type(sampler).__name__
+    if length is not None and length.by_epoch and name.endswith("InfiniteSampler"):
+        raise ConfigError(
+            f"train_dataloader.sampler.type={name} never ends an epoch, but the loop counts "
+            f"epochs ({length.key}={length.units}): take an IterBasedTrainLoop with max_iters, or "
+            "DefaultSampler"
+        )
 
 
 def check_updates(config: Mapping[str, Any], length: Length | None) -> None:

@@ -82,7 +82,7 @@ def brief_console(runner: type[Runner]) -> type[Runner]:
     """Return the same Runner, which logs environment, config and hooks only to the log file.
 
     They are about 250 lines, before the first line about the run. So do messages for the developers
-    of other packages.
+    of other packages. The logged learning rate is the one after scaling with the batch size.
     """
 
     def build_logger(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -92,4 +92,15 @@ def brief_console(runner: type[Runner]) -> type[Runner]:
                 handler.addFilter(_is_for_console)
         return logger
 
-    return type(runner.__name__, (runner,), {"build_logger": build_logger})
+    def scale_lr(self: Any, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
+        # MMEngine scales the rates of all groups, but not the one that it logs as base_lr.
+        wrappers = getattr(optim_wrapper, "optim_wrappers", {"": optim_wrapper}).values()
+        first = [each.optimizer.param_groups[0]["lr"] for each in wrappers]
+        runner.scale_lr(self, optim_wrapper, auto_scale_lr)
+        for wrapper, before in zip(wrappers, first, strict=True):
+            base = getattr(wrapper, "base_param_settings", None)
+            if base is not None and before:
+                base["lr"] *= wrapper.optimizer.param_groups[0]["lr"] / before
+
+    changed = {"build_logger": build_logger, "scale_lr": scale_lr}
+    return type(runner.__name__, (runner,), changed)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +15,24 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
+from nuscenes.utils.splits import create_splits_scenes
 
 from drivemim.array_types import Ints
 from drivemim.config.building import build_model
 from drivemim.config.nested import walk
 from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
+from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.image_shapes import fitting_size, image_shapes
 from drivemim.data.index.index_building import IndexKind, build_index
+from drivemim.data.index.scene_selection import ALL
 from drivemim.errors import ConfigError, DataError
+from drivemim.files import plain_path
 
 INDEX = "index.arrow"
 """Name of the index in the folder of a run that indexes its data itself."""
-_JUDGED = ("val", "test", "mini_val")
-"""Splits that detectors are evaluated on, of the index itself or nuScenes' official ones."""
-_TRAINED = ("train", "mini_train")
+_JUDGED = frozenset({"val", "valid", "validation", "test", "testing", "mini_val"})
+"""Names of folders and splits that detectors are evaluated on."""
+_JUDGED_SPLIT = re.compile(r"(?<![a-z])(val|valid|validation|test|testing)(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -56,25 +64,38 @@ class DataSource:
         path = self.path.resolve()
         return path.name if path.is_dir() else path.stem
 
-    def open(self, work_dir: Path, *, rebuild: bool) -> FrameIndex:
+    def open(self, work_dir: Path, *, earlier: Path | None, resume: bool) -> FrameIndex:
         """Open the index, or index the folder.
 
         Args:
-            work_dir: folder of the run; the index of a folder is ``index.arrow`` in it.
-            rebuild: whether to index the folder although that file exists.
+            work_dir: folder of the run, in which the index of a folder is written. The index of an
+                earlier run stays.
+            earlier: index of an earlier run in the folder, if there is one.
+            resume: whether the run goes on, with that index.
 
         Raises:
+            ConfigError: if that index is of another folder.
             DataError: if the folder has tables of several versions.
             OSError: if an image, a table or a folder cannot be read.
             ValueError: if a file is broken or contradicts another.
         """
         if self.path.is_file():
             return FrameIndex.open(self.path)
-        out = work_dir / INDEX
-        if out.exists() and not rebuild:
-            index = FrameIndex.open(out)
-            print_log(f"index: {out}, of the earlier run")
+        if resume and earlier is not None:
+            index = FrameIndex.open(earlier)
+            if str(plain_path(self.path)) not in shlex.split(index.info.command):
+                raise ConfigError(
+                    f"{work_dir} has a run on another folder than {self.path}: its index was built "
+                    f"with {index.info.command}; name another --work-dir"
+                )
+            print_log(f"index: {earlier}, of the run that goes on; later images are not in it")
             return index
+        taken = earlier is not None and earlier.exists()
+        out = work_dir / INDEX
+        for number in range(2, 1000) if taken else ():
+            if not out.exists():
+                break
+            out = work_dir / f"index_{number}.arrow"
         kind, version = self._kind()
         work_dir.mkdir(parents=True, exist_ok=True)
         index = build_index(kind, self.path, version=version, out=out)
@@ -176,6 +197,12 @@ def options_of_data(
         ConfigError: if ``scenes`` and an option contradict each other.
         DataError: if there are no such scenes.
     """
+    key = index_key(config, name)
+    if covered := [each for each in options if key.startswith(f"{each}.")]:
+        raise ConfigError(
+            f"--cfg-options {covered[0]}=...: give its keys one by one, such as {key}, so that "
+            "they can be compared with the choice by the data"
+        )
     chosen: dict[str, Any] = dict(index_option(config, name, index, options))
     data = next(iter(chosen)).removesuffix("index")
     settings = config
@@ -197,27 +224,57 @@ def options_of_data(
 
 
 def _not_judged(index: FrameIndex) -> list[str] | None:
-    """Return names of the scenes to pretrain on; None for all."""
+    """Return names of the scenes to pretrain on; None for all.
+
+    Raises:
+        DataError: if detectors are evaluated on all of them.
+    """
     every = np.arange(len(index.scenes))
-    judged = [name for name in _JUDGED if len(_rows(index, name))]
-    kept = np.setdiff1d(every, np.concatenate([every[:0], *(_rows(index, n) for n in judged)]))
-    if not judged or not len(kept):
+    judged = np.array([row for row in every.tolist() if _is_judged(index, row)], np.int64)
+    if not len(judged):
         return None
+    kept = np.setdiff1d(every, judged)
+    names = [f"{index.scenes.split[row]}:{index.scenes.name[row]}" for row in judged.tolist()]
+    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    if not len(kept):
+        raise DataError(
+            f"{index.path}: detectors are evaluated on all of its scenes, by their names "
+            f"({shown}); to pretrain on them nevertheless, name them with --scenes"
+        )
     print_log(
-        f"scenes: {len(kept)} of {len(every)}, without those of {judged[0]}, which detectors are "
-        "evaluated on; --scenes takes others"
+        f"scenes: {len(kept)} of {len(every)}; detectors are evaluated on the others, by their "
+        f"names ({shown}); --scenes takes others"
     )
-    same = [name for name in _TRAINED if np.array_equal(_rows(index, name), kept)]
-    names = [f"{index.scenes.split[row]}:{index.scenes.name[row]}" for row in kept.tolist()]
-    return same[:1] or names
+    return _names(index, kept)
 
 
-def _rows(index: FrameIndex, split: str) -> Ints:
-    """Return the rows of a split's scenes; none if the index has no such split."""
-    try:
-        return index.scene_rows(split)
-    except DataError:
-        return np.zeros(0, np.int64)
+def _names(index: FrameIndex, kept: Ints) -> list[str]:
+    """Return the shortest names of scenes: an official split, whole splits, or every scene."""
+    for official in ("train", "mini_train") if not any(index.scenes.split) else ():
+        with suppress(DataError):
+            if np.array_equal(index.scene_rows(official), kept):
+                return [official]
+    split, name = index.scenes.split, index.scenes.name
+    splits = sorted({split[row] for row in kept.tolist()})
+    whole = [f"{each}:{ALL}" for each in splits]
+    if "" not in splits and np.array_equal(index.scene_rows(whole), kept):
+        return whole
+    return [f"{split[row]}:{name[row]}" for row in kept.tolist()]
+
+
+def _is_judged(index: FrameIndex, row: int) -> bool:
+    """Return whether a scene's split, name or folder is one that detectors are evaluated on."""
+    split, name = index.scenes.split[row].lower(), index.scenes.name[row]
+    if split:
+        return _JUDGED_SPLIT.search(split) is not None
+    return not _JUDGED.isdisjoint(name.lower().split("/")) or name in _official()
+
+
+@cache
+def _official() -> frozenset[str]:
+    """Return the scenes of nuScenes' official splits for evaluation."""
+    splits = create_splits_scenes()
+    return frozenset([*splits["val"], *splits["test"], *splits["mini_val"]])
 
 
 def _image_size(
@@ -228,7 +285,12 @@ def _image_size(
     name: str | Path,
 ) -> tuple[tuple[int, int], str]:
     """Return the height and width to resize images to, and a description."""
-    sizes_F2 = image_shapes(index, np.flatnonzero(np.isin(index.frames.scene, scene_rows)))
+    frames = index.frames
+    used = np.isin(frames.scene, scene_rows)
+    used &= np.isin(frames.camera, index.camera_numbers(settings.get("cameras")))
+    if settings.get("frame_interval") is None:
+        used &= frames_in_samples(index)
+    sizes_F2 = image_shapes(index, np.flatnonzero(used))
     height, width = (int(side) for side in settings["image_size"])
     with torch.device("meta"):
         encoder = build_model(config, name).encoder

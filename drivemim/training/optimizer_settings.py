@@ -17,7 +17,12 @@ _FIX = "or start a new run from the weights with load_from=CHECKPOINT"
 
 
 def check_same_optimizer(
-    optimizer: Any, stored: Any, kind: str | None, *, key: str = "optim_wrapper.optimizer"
+    optimizer: Any,
+    stored: Any,
+    kind: str | None,
+    *,
+    key: str = "optim_wrapper.optimizer",
+    follows_batch: bool = False,
 ) -> None:
     """Refuse an optimizer that is not the checkpoint's; schedules may differ.
 
@@ -29,6 +34,7 @@ def check_same_optimizer(
         stored: its ``state_dict`` in the checkpoint.
         kind: class of the checkpoint's optimizer; None if unknown.
         key: config key, for the error.
+        follows_batch: whether learning rates may differ, since they follow the batch size.
 
     Raises:
         CheckpointError: if the checkpoint's state has no parameter groups.
@@ -57,14 +63,22 @@ def check_same_optimizer(
             f"frozen parts of the model as they were, {_FIX}"
         )
     for number, (own, loaded) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
-        _check_group(own, loaded, key, own_kind, f" in parameter group {number}" if number else "")
+        place = f" in parameter group {number}" if number else ""
+        _check_group(own, loaded, key, own_kind, place, rates=not follows_batch)
 
 
 def _check_group(
-    own: Mapping[str, Any], loaded: Mapping[str, Any], key: str, kind: str, place: str
+    own: Mapping[str, Any],
+    loaded: Mapping[str, Any],
+    key: str,
+    kind: str,
+    place: str,
+    *,
+    rates: bool,
 ) -> None:
     ours, theirs = base_settings(own), base_settings(loaded)
-    if "max_lr" in own or "max_lr" in loaded:  # OneCycleLR has rates of its own
+    has_own = "max_lr" in own or "max_lr" in loaded  # OneCycleLR has rates of its own
+    if has_own or not rates:
         for settings in (ours, theirs):
             for name in ("lr", "max_lr", "min_lr"):
                 settings.pop(name, None)

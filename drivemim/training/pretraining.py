@@ -15,7 +15,7 @@ from drivemim.config.dumps import dump_path
 from drivemim.config.loading import is_pretrainer, load_config
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.training.data_choice import DataSource, index_option, options_of_data
+from drivemim.training.data_choice import DataSource, index_key, index_option, options_of_data
 from drivemim.training.run import train
 from drivemim.training.run_time import iterations_in
 from drivemim.training.start_point import choose_start
@@ -118,7 +118,8 @@ def pretrain(
         work_dir = Path(work_dir or Path("work_dirs") / source.name)
         cfg.work_dir = str(work_dir)
         start = choose_start(cfg, resume, overwrite, seed)
-        index = source.open(work_dir, rebuild=start.checkpoint is None)
+        earlier = _earlier_index(cfg, config)
+        index = source.open(work_dir, earlier=earlier, resume=start.checkpoint is not None)
         wanted = [scenes] if isinstance(scenes, str) else scenes
         replaced |= options_of_data(index, cfg, config, replaced, wanted)
     elif index is not None:
@@ -160,6 +161,18 @@ def _default_config() -> str:
         f"{other}"
     )
     return config
+
+
+def _earlier_index(cfg: Config, config: str | Path) -> Path | None:
+    """Return the index of an earlier run in the folder; None without one."""
+    dump = dump_path(cfg, cfg.work_dir)
+    if not dump.is_file():
+        return None
+    earlier = load_config(dump)
+    part: Any = earlier
+    for name in index_key(earlier, config).split("."):
+        part = part[name]
+    return Path(part)
 
 
 def _length(

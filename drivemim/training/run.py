@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -116,6 +117,8 @@ def train(
         _check_training(cfg, config, amp, iterations, options or {})
     start = choose_start(cfg, resume, overwrite, seed)
     checkpoint = start.checkpoint
+    if init is not None and checkpoint is not None:
+        print_log(f"--init is not used: the run goes on with the weights of {checkpoint}")
     check_input_files(cfg, ["train_dataloader", "val_dataloader"], weights=checkpoint is None)
     dump = dump_of(cfg)
     cfg.resume = checkpoint is not None

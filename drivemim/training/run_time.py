@@ -12,7 +12,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from drivemim.errors import RunStopped, check_range
+from drivemim.config.loading import load_config
+from drivemim.errors import ConfigError, RunStopped, check_range
 from drivemim.training.run import train
 
 _MOST = 200
@@ -25,22 +26,19 @@ _SHORTEST = 0.001
 class _TimeIterations(Hook):
     """Note when iterations end, and end the run when there are enough.
 
-    Attributes:
-        ends: seconds of a clock.
+    Args:
         first: number of iterations whose time does not count: the first ones are slow, and those
             whose data the workers load before the first one ends are fast.
+
+    Attributes:
+        ends: seconds of a clock at the ends of iterations.
     """
 
     priority = "LOWEST"
 
-    def __init__(self) -> None:
+    def __init__(self, first: int) -> None:
         self.ends: list[float] = []
-        self.first = 3
-
-    def before_train(self, runner: Any) -> None:
-        """Note how many batches the workers load in advance."""
-        loader = runner.train_dataloader
-        self.first += loader.num_workers * (getattr(loader, "prefetch_factor", None) or 0)
+        self.first = first
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -68,6 +66,8 @@ def iterations_in(
 ) -> tuple[int, float]:
     """Train for about 20 seconds, in a folder that is removed, to see how long iterations take.
 
+    Where loading is slower than training, the workers' first batches may still make it look faster.
+
     Args:
         hours: time for a training.
         config: path of a config whose loop counts iterations, or name of a shipped one.
@@ -82,17 +82,28 @@ def iterations_in(
         KeyboardInterrupt: after Ctrl-C or SIGTERM.
     """
     check_range("--hours", hours, _SHORTEST)
-    hook = _TimeIterations()
+    if (options or {}).get("train_cfg.max_iters"):
+        raise ConfigError("--hours and --cfg-options train_cfg.max_iters=N: give one")
+    cfg = load_config(config, options)
+    loader = cfg.train_dataloader
+    hook = _TimeIterations(3 + loader.get("num_workers", 0) * loader.get("prefetch_factor", 2))
+    updates = int(cfg.optim_wrapper.get("accumulative_counts", 1))
     with tempfile.TemporaryDirectory() as folder:
         try:
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 train(
                     config, work_dir=Path(folder) / "run", amp=amp, hooks=[hook],
-                    iterations=_MOST + hook.first, options=_measured(options),
+                    iterations=_multiple(_MOST + hook.first, updates), options=_measured(options),
                 )  # fmt: skip
         except RunStopped as stopped:
             raise KeyboardInterrupt from stopped
-    return max(2, int(hours * 3600 / hook.seconds)), hook.seconds
+    count = int(hours * 3600 / hook.seconds)
+    return _multiple(max(2, count), updates), hook.seconds
+
+
+def _multiple(count: int, of: int) -> int:
+    """Return the largest multiple that is not above a count, at least one."""
+    return max(count // of, 1) * of
 
 
 def _measured(options: Mapping[str, Any] | None) -> dict[str, Any]:

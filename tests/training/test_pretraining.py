@@ -64,14 +64,14 @@ def test_an_image_size_that_was_given_stays(finished):
 
 def test_images_of_the_same_proportions_keep_the_size(tmp_path):
     write_images(tmp_path / "d", size=(225, 325), count=2)
-    index = DataSource(tmp_path / "d").open(tmp_path / "run", rebuild=True)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run", earlier=None, resume=False)
     assert f"{DATA}.image_size" not in chosen(index)
 
 
 def test_scenes_that_detectors_are_judged_on_are_left_out(tmp_path):
     write_frames(tmp_path / "d", {"train": {"a": 2}, "val": {"b": 1}, "more": {"c": 1}})
     index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "train", "val", "more"))
-    assert sorted(chosen(index)[f"{DATA}.scenes"]) == ["more:c", "train:a"]
+    assert chosen(index)[f"{DATA}.scenes"] == ["more:*", "train:*"]
     assert chosen(index, scenes=["val"])[f"{DATA}.scenes"] == ["val"]
     assert f"{DATA}.scenes" not in chosen(index, **{f"{DATA}.scenes": "val"})
     with pytest.raises(ConfigError, match="--scenes and --cfg-options"):
@@ -84,12 +84,53 @@ def test_official_splits_of_nuscenes_are_known(tmp_path):
     root = generate_town(
         tmp_path / "town", scenes=2, seconds=0.5, sweep_rate=2.0, image_size=(96, 160), seed=3
     )
-    index = DataSource(root).open(tmp_path / "run", rebuild=True)
+    index = DataSource(root).open(tmp_path / "run", earlier=None, resume=False)
     assert not any(index.scenes.split)
-    (name,) = chosen(index)[f"{DATA}.scenes"]
-    assert index.scene_rows(name).tolist() == index.scene_rows("mini_train").tolist()
-    assert len(index.scene_rows(name)) == 1
+    assert chosen(index)[f"{DATA}.scenes"] in (["train"], ["mini_train"])
+    assert len(index.scene_rows("train")) == len(index.scene_rows("mini_train")) == 1
     assert f"{DATA}.scenes" not in chosen(index, "vit_micro_nuscenes")  # the config's stay
+
+
+@pytest.mark.parametrize(
+    ("split", "judged"),
+    [
+        ("valid", True), ("Val", True), ("instances_val2017", True), ("testing", True),
+        ("train", False), ("evaluated", False), ("contest", False), ("interval", False),
+    ],
+)  # fmt: skip
+def test_splits_are_judged_by_their_words(tmp_path, split, judged):
+    write_frames(tmp_path / "d", {"more": {"a": 1}, split: {"b": 1}})
+    index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "more", split))
+    assert chosen(index).get(f"{DATA}.scenes") == (["more:*"] if judged else None)
+
+
+def test_folders_are_judged_by_their_names_and_never_all_of_them(tmp_path):
+    for name in ("images/val/a", "images/train/a", "test_drive"):
+        write_images(tmp_path / "d" / name, size=(225, 325), count=1)
+    source = DataSource(tmp_path / "d")
+    index = source.open(tmp_path / "run", earlier=None, resume=False)
+    assert sorted(chosen(index)[f"{DATA}.scenes"]) == [":images/train/a", ":test_drive"]
+    whole = DataSource(tmp_path / "d" / "images")
+    only = whole.open(tmp_path / "other", earlier=None, resume=False)
+    assert chosen(only)[f"{DATA}.scenes"] == [":train/a"]
+    alone = write_images(tmp_path / "e" / "val", size=(225, 325), count=1).parent
+    index = DataSource(alone).open(tmp_path / "third", earlier=None, resume=False)
+    with pytest.raises(DataError, match=r"evaluated on all of its scenes.*\(:val\).*--scenes"):
+        chosen(index)
+
+
+def test_the_size_follows_the_cameras_that_are_used(tmp_path):
+    write_images(tmp_path / "d" / "wide", count=4)
+    write_images(tmp_path / "d" / "near", size=(225, 325), count=1)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run", earlier=None, resume=False)
+    assert chosen(index)[f"{DATA}.image_size"] == (192, 384)
+    assert f"{DATA}.image_size" not in chosen(index, scenes=["near"])
+
+
+def test_a_dict_of_options_is_refused(finished):
+    index = drivemim.open_index(finished.work_dir / "index.arrow")
+    with pytest.raises(ConfigError, match="give its keys one by one, such as"):
+        chosen(index, **{DATA: {"image_size": (64, 64)}})
 
 
 def test_a_folder_with_tables_of_several_versions_needs_an_index(tmp_path):
@@ -97,7 +138,7 @@ def test_a_folder_with_tables_of_several_versions_needs_an_index(tmp_path):
         (tmp_path / version).mkdir()
         (tmp_path / version / "sample_data.json").write_text("[]")
     with pytest.raises(DataError, match=r"several versions \(v1.0-mini, v1.0-trainval\)"):
-        DataSource(tmp_path).open(tmp_path / "run", rebuild=True)
+        DataSource(tmp_path).open(tmp_path / "run", earlier=None, resume=False)
     assert not (tmp_path / "run").exists()
 
 
@@ -139,7 +180,15 @@ def test_an_earlier_run_keeps_its_index(finished, tmp_path):
         drivemim.pretrain(
             data=other, work_dir=finished.work_dir, iterations=2, overwrite=True, init="none.pth"
         )
+    with pytest.raises(ConfigError, match="accumulative_counts"):
+        drivemim.pretrain(
+            data=other, work_dir=finished.work_dir, iterations=2, overwrite=True,
+            options={"optim_wrapper.accumulative_counts": 3},
+        )  # fmt: skip
+    assert len(FrameIndex.open(finished.work_dir / "index_2.arrow").frames) == 3
     assert index.read_bytes() == before
+    with pytest.raises(ConfigError, match="has a run on another folder than"):
+        drivemim.pretrain(data=other, work_dir=finished.work_dir, iterations=2, resume=True)
 
 
 def test_a_run_goes_on_with_its_index_and_length(finished, drives, capsys):
@@ -191,8 +240,7 @@ def test_weights_without_a_tensor_of_the_backbone_are_an_error(finished, drives,
 
 
 def test_a_time_is_divided_by_the_mean_iteration():
-    hook = _TimeIterations()
-    hook.first = 2
+    hook = _TimeIterations(2)
     hook.ends = [10.0, 20.0, 30.0, 30.5, 31.5, 33.0]  # 3 s for 3 iterations after the first ones
     assert hook.seconds == 1.0
 
@@ -205,5 +253,10 @@ def test_iterations_are_measured_without_a_trace(finished, tmp_path, monkeypatch
     assert count == int(36 / seconds)
     assert 0 < seconds < 36
     assert not list(tmp_path.iterdir())
+    accumulated = {**options, "optim_wrapper.accumulative_counts": 7}
+    count, _ = iterations_in(0.01, "vit_micro_frames", options=accumulated)
+    assert count % 7 == 0
+    with pytest.raises(ConfigError, match=r"--hours and --cfg-options train_cfg.max_iters=N"):
+        iterations_in(1, "vit_micro_frames", options={**options, "train_cfg.max_iters": 9})
     with pytest.raises(ConfigError, match="--hours 0 must be"):
         iterations_in(0, "vit_micro_frames", options=options)

@@ -246,7 +246,7 @@ class ClipDataset(Dataset[Clips]):
                 row = int(rows_TN[step, camera])
                 try:
                     found = self._read_frame(row, draw)
-                except (DataError, FileNotFoundError) as error:
+                except (DataError, OSError) as error:
                     if self._unreadable.most == 0:
                         raise
                     self._unreadable.skip(row, error)

@@ -102,8 +102,9 @@ def unstretched_size(
 ) -> tuple[int, int]:
     """Return a size of about as many pixels as ``image_size`` with the proportions of images.
 
-    Of the sizes that stretch images least, or by less than 2 %, it is the one whose number of
-    pixels differs least from that of ``image_size``.
+    Of the sizes that have 0.75 to 1.33 times as many pixels, if there are any, and stretch images
+    least, or by less than 2 %, it is the one whose number of pixels differs least from that of
+    ``image_size``.
 
     Args:
         stored: height and width of the images, pixels.
@@ -116,6 +117,9 @@ def unstretched_size(
         (row * patch_size, max(1, round(row * aspect)) * patch_size)
         for row in range(max(1, math.floor(0.7 * rows)), math.ceil(1.4 * rows) + 1)
     ]
+
+    near = [size for size in candidates if 0.75 < size[0] * size[1] / pixels < 4 / 3]
+    candidates = near or candidates
 
     def unlike(size: tuple[int, int]) -> tuple[float, float]:
         stretch = abs(math.log(size[1] / size[0] / aspect))

@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from drivemim.compat import built_loaders
 from drivemim.registry import HOOKS
 from drivemim.training.agreement import (
+    check_epochs,
     check_evaluator,
     check_scaled_rate,
     check_strides,
@@ -84,6 +85,7 @@ class CheckAgreement(Hook):
             epoch_length = _epoch_length(runner.train_loop)
             check_schedule(runner.cfg, epoch_length)
             length = training_length(runner.cfg, epoch_length)
+            check_epochs(getattr(loaders["train_dataloader"], "sampler", None), length)
             check_updates(runner.cfg, length)
             if line := describe_validation(runner.cfg, length):
                 print_log(line, "current")

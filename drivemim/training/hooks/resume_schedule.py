@@ -74,7 +74,8 @@ class ResumeSchedule(Hook):
             state = states.get(name) if name else states
             kind = kinds.get(name) if isinstance(kinds, Mapping) else kinds
             key = ".".join(part for part in ("optim_wrapper", name, "optimizer") if part)
-            check_same_optimizer(wrapper.optimizer, state, kind, key=key)
+            scaled = bool((runner.cfg.get("auto_scale_lr") or {}).get("enable"))
+            check_same_optimizer(wrapper.optimizer, state, kind, key=key, follows_batch=scaled)
             self._rates[name] = float(state["param_groups"][0]["lr"])
             if not _follows_results(runner):
                 _replace_settings(wrapper, state)
