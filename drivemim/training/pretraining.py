@@ -66,9 +66,9 @@ def pretrain(
             default, with ``data``, ``vit_base_frames`` if there is a GPU, else
             ``vit_micro_frames``.
         data: a folder of images and videos, of a rig or of nuScenes' tables, which is indexed into
-            ``work_dir``; or an index. Scenes of the splits ``val`` and ``test`` are left out, and
-            an image size that stretches the images by more than 10 % is replaced, unless
-            ``scenes`` or ``options`` say it.
+            ``work_dir``; or an index. Scenes whose split or folder is called ``val``, ``test`` or
+            the like are left out, and an image size that stretches the images by more than 10 % is
+            replaced, unless ``scenes`` or ``options`` say it.
         scenes: splits or scenes of ``data`` to pretrain on.
         index: replaces the index of the config's data set, and nothing else; not with ``data``.
         init: initial weights, in place of the config's ``load_from``: an export, an official MAE

@@ -15,12 +15,13 @@ from shipped_configs import config_name, runnable
 from torch.utils.data import ConcatDataset
 
 from drivemim.config.loading import load_config
-from drivemim.data.clips.sampler import SeededDataset
+from drivemim.data.clips.sampler import SeededDataset, SeededInfiniteSampler
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.detection.detection_transforms import LoadReducedImage
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import ConfigError
 from drivemim.training.agreement import (
+    check_epochs,
     check_evaluator,
     check_scaled_rate,
     check_strides,
@@ -219,3 +220,12 @@ def test_images_of_two_indices_are_counted(tmp_path):
         "2 of the 3 images of val_dataloader are also images of train_dataloader (2 of them as "
         "copies), first 0.png: results on val_dataloader are partly results on training images"
     )
+
+
+def test_epochs_that_never_end_are_refused():
+    loop = {"type": "EpochBasedTrainLoop", "max_epochs": 3}
+    length = training_length(Config({"train_cfg": loop}), 5)
+    with pytest.raises(ConfigError, match="SeededInfiniteSampler never ends an epoch, but"):
+        check_epochs(SeededInfiniteSampler(range(4), seed=0), length)
+    check_epochs(torch.utils.data.SequentialSampler(range(4)), length)
+    check_epochs(SeededInfiniteSampler(range(4), seed=0), None)

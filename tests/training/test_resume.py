@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from drivemim.training.run import train
+
 TOYS = Path(__file__).resolve().parents[1] / "toys"
 
 
@@ -91,3 +93,22 @@ def test_resuming_a_missing_checkpoint_is_one_line(repository, tmp_path):
     assert missing.stderr.strip().splitlines()[-1] == (
         f"CheckpointError: --resume: there is no checkpoint at {tmp_path / 'iter_3.pth'}"
     )
+
+
+def test_a_run_goes_on_with_another_batch_size(tmp_path):
+    """The rate follows the batch: 0.01 for 4 is 0.02 for 8."""
+    toy = Path(__file__).resolve().parents[1] / "toys" / "configs" / "toy.py"
+    options = {
+        "auto_scale_lr": {"enable": True, "base_batch_size": 4},
+        "optim_wrapper.constructor": "DefaultOptimWrapperConstructor",
+        "optim_wrapper.paramwise_cfg": {"norm_decay_mult": 0.0},
+        "optim_wrapper.optimizer.weight_decay": 0.01,
+    }
+    for batch, iterations in ((4, 2), (8, 4)):
+        more = {**options, "train_dataloader.batch_size": batch}
+        runner = train(
+            toy, work_dir=tmp_path, iterations=iterations, options=more, resume=batch == 8
+        )
+    assert runner.iter == 4
+    assert runner.optim_wrapper.param_groups[0]["initial_lr"] == pytest.approx(0.02)
+    assert runner.optim_wrapper.base_param_settings["initial_lr"] == pytest.approx(0.02)
