@@ -312,7 +312,7 @@ def test_shipped_configs_have_a_name_each():
     assert find_config("vit_base_nuscenes").name == "vit_base_nuscenes.py"
     with pytest.raises(ConfigError, match="did you mean 'vit_base_nuscenes'"):
         find_config("vit_bse_nuscenes")
-    with pytest.raises(ConfigError, match="there are resnet50_mae_nuscenes, resnet50_nuscenes, "):
+    with pytest.raises(ConfigError, match="there are resnet50_frames, resnet50_mae_nuscenes, "):
         find_config("resnet50")
     with pytest.raises(ConfigError, match="there is no config configs/pretrain/x.py"):
         find_config("configs/pretrain/x.py")

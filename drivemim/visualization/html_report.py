@@ -24,7 +24,8 @@ p { margin: 8px 0; max-width: 78ch; }
 .lead { color: #50586a; }
 figure { margin: 12px 0 20px; padding: 12px; background: #fff; border: 1px solid #e1e4ea;
          border-radius: 6px; overflow-x: auto; }
-figure img, figure svg { max-width: 100%; height: auto; display: block; }
+figure img, figure svg { width: 100%; height: auto; display: block; }
+figure img { max-width: 760px; }
 figcaption { color: #50586a; font-size: 14px; margin-top: 8px; }
 table { border-collapse: collapse; background: #fff; margin: 12px 0 20px; font-size: 14px; }
 th, td { border: 1px solid #e1e4ea; padding: 6px 12px; text-align: right;
@@ -34,6 +35,13 @@ th:first-child, td:first-child { text-align: left; }
 caption { caption-side: bottom; text-align: left; color: #50586a; padding-top: 6px; }
 pre { background: #fff; border: 1px solid #e1e4ea; border-radius: 6px; padding: 12px;
       overflow-x: auto; font-size: 12.5px; white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (min-width: 900px) { table { min-width: 60%; } }
+@media (max-width: 600px) {
+  main { padding: 16px 12px 32px; }
+  figure { padding: 6px; }
+  table { font-size: 11px; }
+  th, td { padding: 3px 4px; }
+}
 """
 
 
