@@ -152,6 +152,7 @@ def test_the_rates_of_several_optimizers_are_compared_by_name(monkeypatch):
             wrappers[name] = OptimWrapper(torch.optim.SGD([weight], lr=0.1))
             wrappers[name].param_groups[0].update(lr=rate, initial_lr=0.1)
         return SimpleNamespace(
+            cfg={},
             optim_wrapper=OptimWrapperDict(**wrappers), param_schedulers={}, _resume=True,
             iter=4, epoch=0, train_loop=None,
         )  # fmt: skip
