@@ -66,7 +66,8 @@ def test_one_option_trains_and_evaluates_five_classes(trained, options, tmp_path
 
 def test_other_classes_than_the_checkpoints_are_refused(trained, options, tmp_path):
     work_dir, _ = trained
-    fix = r'--cfg-options "classes=\[car,truck,pedestrian,cyclist,tram\]"'
+    names = "'car', 'truck', 'pedestrian', 'cyclist', 'tram'"
+    fix = rf'--cfg-options "classes=\[{names}\]"'
     with pytest.raises(ConfigError, match=fix):
         evaluate(CONFIG, work_dir, work_dir=tmp_path, options=options)
     swapped = {**options, "classes": [*FIVE[1:], FIVE[0]]}
