@@ -90,7 +90,7 @@ class DataSource:
                 )
             print_log(f"index: {earlier}, of the run that goes on; later images are not in it")
             return index
-        taken = earlier is not None and earlier.exists()
+        taken = earlier is not None or any(work_dir.glob("*.pth"))
         out = work_dir / INDEX
         for number in range(2, 1000) if taken else ():
             if not out.exists():
