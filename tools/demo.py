@@ -10,6 +10,7 @@ from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
 from town_demo import DemoSettings, plan_demo, read_outcome, write_demo_report
+from town_demo.demo_report import TOO_SHORT
 from workflow.steps import run_cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -43,8 +44,8 @@ def main() -> int:
     outcome = read_outcome(REPOSITORY / work_dir)
     print(outcome.sentence)
     print(f"Report: {report}  ({minutes} min {seconds} s)")
-    if args.quick:
-        print("A quick demo is too short to compare the two.")
+    if settings.is_meaningless:
+        print(TOO_SHORT)
     elif not outcome.gain > 0:
         print("demo: warning: pretraining did not help; it should have", file=sys.stderr)
         return 1

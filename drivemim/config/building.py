@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
+from drivemim import compat
 from drivemim.config.loading import config_errors
 from drivemim.errors import ConfigError
 from drivemim.registry import MODELS
@@ -57,11 +58,19 @@ def suppress_logs() -> Iterator[None]:
 def disable_logs(level: int) -> Iterator[None]:
     """Silence all logs up to a level, in addition to those that the caller has disabled."""
     before = logging.root.manager.disable
-    logging.disable(max(before, level))
+    _disable(max(before, level))
     try:
         yield
     finally:
-        logging.disable(before)
+        _disable(before)
+
+
+def _disable(level: int) -> None:
+    logging.disable(level)
+    # ``logging`` does not know MMEngine's loggers, which remember what was enabled until this.
+    for each in compat.run_instances().values():
+        if isinstance(each, logging.Logger):
+            each.setLevel(each.level)
 
 
 def _disable_sync_bn(model: Any) -> Any:

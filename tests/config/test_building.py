@@ -4,6 +4,7 @@ import logging
 import warnings
 
 import pytest
+from mmengine.logging import MMLogger
 
 from drivemim.config.building import disable_logs, suppress_logs
 
@@ -30,3 +31,17 @@ def test_what_the_caller_silenced_stays_silent(level):
         assert logging.root.manager.disable == level
     finally:
         logging.disable(before)
+
+
+def test_mmengines_loggers_are_silenced_too_and_heard_again(tmp_path):
+    """They remember that a level is enabled, and ``logging.disable`` does not tell them."""
+    logger = MMLogger.get_instance("remembers", log_file=str(tmp_path / "log"))
+    logger.info("before")
+    with disable_logs(logging.INFO):
+        logger.info("meanwhile")
+        logger.warning("warned")
+    logger.info("after")
+    said = (tmp_path / "log").read_text()
+    assert [word for word in ("before", "meanwhile", "warned", "after") if word in said] == [
+        "before", "warned", "after",
+    ]  # fmt: skip

@@ -59,6 +59,11 @@ class DemoSettings:
     pictures: int = 4
     detections: int = 6
 
+    @property
+    def is_meaningless(self) -> bool:
+        """Whether training is too short to compare two detectors."""
+        return self.pretrain_iterations < 100 or self.finetune_iterations < 100
+
     @classmethod
     def quick(cls) -> DemoSettings:
         """Return minimal settings that run every step; the results are meaningless."""

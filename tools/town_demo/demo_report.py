@@ -46,6 +46,7 @@ from workflow.steps import StepResult
 Metrics = Mapping[str, float]
 
 COMPARED = "drivemim/mAP50"
+TOO_SHORT = "A quick demo is too short to compare the two."
 
 HEADLINES = {
     "drivemim/pedestrian_AP": "pedestrian",
@@ -125,8 +126,11 @@ def read_outcome(work_dir: Path) -> Outcome:
 
 
 def _lead(settings: DemoSettings, work_dir: Path) -> str:
+    outcome = read_outcome(work_dir).sentence
+    if settings.is_meaningless:
+        outcome = f"{outcome} {TOO_SHORT}"
     return (
-        f"{read_outcome(work_dir).sentence} The backbone was pretrained on images of a generated "
+        f"{outcome} The backbone was pretrained on images of a generated "
         "town, without boxes. The same detector was then fine-tuned from it and from random "
         f"initialisation for {settings.finetune_iterations} iterations each, with the same frames "
         "in the same order. Both were evaluated on scenes that neither saw. This is a single seed, "

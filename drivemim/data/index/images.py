@@ -149,8 +149,8 @@ def _read_bytes(path: Path, name: str) -> bytes:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
-            f"{name} is missing; restore it, or build the index again "
-            "without it (drivemim index ... --missing-images drop)"
+            f"{name} is missing; restore it, or build the index again: of tables without it "
+            "(--missing-images drop), of folders from where they are now"
         ) from None
 
 

@@ -46,7 +46,7 @@ def test_neither_images_nor_tables(tmp_path):
     assert missing(build_nuscenes_index, tmp_path / "root").endswith(
         "root has no version folder: check --root and --version"
     )
-    assert "has no version folder" in missing(build_nuscenes_index, tmp_path / "gone")
+    assert "there is no folder" in missing(build_nuscenes_index, tmp_path / "gone")
 
 
 def test_the_folder_of_images_beside_tables(tmp_path):

@@ -45,10 +45,14 @@ def suggest_for_missing_tables(root: Path) -> str:
     if above := _commands(root.parent):
         return f"the tables are in {root.parent}: run {above}"
     if _has_recordings(root):
+        is_rig = any(root.glob("*/poses.csv")) or any(root.glob("*/calibration.json"))
+        kind = "rig" if is_rig or (root / "calibration.json").is_file() else "frames"
         return (
-            f"{root} has images or videos without tables: run drivemim index frames --root "
+            f"{root} has images or videos without tables: run drivemim index {kind} --root "
             f"{shlex.quote(str(root))}"
         )
+    if not root.exists():
+        return f"there is no folder {root}: check --root"
     return f"{root} has no version folder: check --root and --version"
 
 
