@@ -20,7 +20,8 @@ _SLICED = re.compile(r"\S+\[[^]]*\]: \S+ *")
 STOPPED = "Stopped by "
 """Beginning of the record of a signal; the console has it as the last line of the command."""
 _FILE_ONLY = re.compile(
-    rf"\s*-+\s+System environment:|Config:\n|Hooks will be executed in the|LR is set|{STOPPED}"
+    r"\s*-+\s+System environment:|Config:\n|Hooks will be executed in the|LR is set|Exp name: |"
+    rf"{STOPPED}"
 )
 """Beginnings of records that are only for the log file; all but one are of MMEngine's Runner."""
 

@@ -38,6 +38,14 @@ def test_the_console_begins_with_the_run_and_the_file_has_everything(toys, tmp_p
     assert all("loss: " in line for line in losses)
 
 
+def test_an_epochs_end_does_not_repeat_the_name(toys, tmp_path, capsys):
+    """MMEngine names the run whenever a loader has gone through its data."""
+    train(toys / "toy.py", work_dir=tmp_path / "run", iterations=14)  # 13 batches of 50 clips
+    (log,) = (tmp_path / "run").glob("*/*.log")
+    assert "Exp name: run_" in log.read_text()
+    assert "Exp name" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("batch", "said"), [
     (4, "learning rate 0.01 ("),
     # 0.01 x 2 / 4 = 0.005
