@@ -62,9 +62,6 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     add_run_options(parser)
     parser.add_argument(
-        "--iterations", type=int, help="length of the training; schedules are scaled to it"
-    )
-    parser.add_argument(
         "--hours",
         type=float,
         help="the same as a time; how long iterations take is measured for 20 seconds first",

@@ -22,9 +22,6 @@ def main() -> None:
     parser.add_argument("config", help="path of an MMEngine config, or name of a shipped one")
     add_run_options(parser)
     add_launcher(parser)
-    parser.add_argument(
-        "--iterations", type=int, help="length of the training; schedules are scaled to it"
-    )
     add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
@@ -70,3 +67,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--seed", type=int, help="replaces randomness.seed of the config")
+    parser.add_argument(
+        "--iterations", type=int, help="length of the training; schedules are scaled to it"
+    )

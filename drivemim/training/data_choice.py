@@ -1,4 +1,4 @@
-"""What a pretraining run takes from its data, if a config does not say it: index, scenes, size."""
+"""Choice of index, scenes and image size by the data, where a pretraining config leaves it open."""
 
 from __future__ import annotations
 

@@ -114,10 +114,7 @@ def predict(
         >>> run.images[0]["detections"][0]
         {'class': 'vehicle', 'score': 0.9312, 'box': [412.5, 230.1, 640.0, 371.8]}
     """
-    check_range("--score-threshold", score_threshold, 0, 1)
-    check_test_options(options or {})
-    if out is not None:
-        ensure_folder(out)
+    _check_arguments(score_threshold, options, out)
     selection = PredictionSource(
         path=Path(source), scenes=scenes, cameras=cameras, sweeps=sweeps, every=every,
         max_images=max_images,
@@ -128,6 +125,16 @@ def predict(
     detector = TrainedDetector(config, checkpoint, device=device, options=options)
     inputs = {"config": str(config), "checkpoint": str(checkpoint), "source": str(source)}
     return _predict(detector, selection, folder, skip_unreadable, score_threshold, inputs)
+
+
+def _check_arguments(
+    score_threshold: float, options: Mapping[str, Any] | None, out: str | Path | None
+) -> None:
+    """Refuse what is wrong whatever the source and the detector are."""
+    check_range("--score-threshold", score_threshold, 0, 1)
+    check_test_options(options or {})
+    if out is not None:
+        ensure_folder(out)
 
 
 def _output_folder(out: str | Path, selection: PredictionSource) -> Path:

@@ -112,8 +112,7 @@ def pretrain(
     cfg = load_config(config, replaced)
     if not is_pretrainer(cfg.get("model") or {}):
         raise ConfigError(f"{config} is not a pretraining config; use drivemim.train for detectors")
-    if init is not None:
-        set_initial_weights(cfg, init, replaced)  # refuses, like choose_start, before long work
+    set_initial_weights(cfg, init, replaced)  # refuses, like choose_start, before long work
     if source is not None:
         work_dir = Path(work_dir or Path("work_dirs") / source.name)
         cfg.work_dir = str(work_dir)

@@ -89,7 +89,7 @@ def probe_backbone(
     checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
     classes, others = split_options(options or {})
     cfg = _pretraining_config(config, others)
-    untrained = None if checkpoint is None else _random(cfg, str(config), seed).to(device).eval()
+    untrained = None if checkpoint is None else _random(cfg, str(config), seed)
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
     settings = {"index": index, "cameras": cameras, **_class_settings(cfg), **classes}
     datasets = _datasets(training_image_size(cfg), settings, {"train": train, "val": val})
@@ -97,8 +97,7 @@ def probe_backbone(
     notes = [] if checkpoint is None else _check_seen(checkpoint, datasets, **allowed)
     results = _probe_patches(pretrainer, datasets, level, seed)
     if untrained is not None:
-        random = _probe_patches(untrained, datasets, level, seed)
-        results["random"] = {key: random[key] for key in random if isinstance(random[key], float)}
+        results["random"] = _metrics(untrained.to(device).eval(), datasets, level, seed)
     return {**results, "notes": notes}
 
 
@@ -135,6 +134,14 @@ def _probe_patches(
         for name, each in patches.items()
     }
     return results
+
+
+def _metrics(
+    pretrainer: Any, datasets: Mapping[str, ClipDataset], level: int, seed: int
+) -> dict[str, float]:
+    """Return the numbers of :func:`_probe_patches` alone."""
+    results = _probe_patches(pretrainer, datasets, level, seed)
+    return {key: value for key, value in results.items() if isinstance(value, float)}
 
 
 def _check_seen(

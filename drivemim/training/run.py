@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -45,7 +45,11 @@ from drivemim.training.start_point import (
     compare_complete,
     describe_complete,
 )
-from drivemim.training.start_weights import add_initial_weights, set_initial_weights
+from drivemim.training.start_weights import (
+    add_initial_weights,
+    note_unused_weights,
+    set_initial_weights,
+)
 from drivemim.training.stopping import StopSignals, signals_to_one_process
 from drivemim.training.training_length import training_length
 from drivemim.training.value_errors import errors_of_values
@@ -111,14 +115,11 @@ def train(
         RunStopped: after Ctrl-C or SIGTERM, with a checkpoint; it is a ``KeyboardInterrupt``.
     """
     cfg = _prepare(config, work_dir, launcher, options)
-    if init is not None:
-        set_initial_weights(cfg, init, options or {})
-    with errors_of_values(MarkBegin()):
-        _check_training(cfg, config, amp, iterations, options or {})
+    set_initial_weights(cfg, init, options or {})
+    _check_training(cfg, config, amp, iterations, options or {})
     start = choose_start(cfg, resume, overwrite, seed)
     checkpoint = start.checkpoint
-    if init is not None and checkpoint is not None:
-        print_log(f"--init is not used: the run goes on with the weights of {checkpoint}")
+    note_unused_weights(init, checkpoint)
     check_input_files(cfg, ["train_dataloader", "val_dataloader"], weights=checkpoint is None)
     dump = dump_of(cfg)
     cfg.resume = checkpoint is not None
@@ -132,12 +133,7 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
     """Build the runner of a checked config and train; clear up what a refused run leaves."""
     checkpoint = start.checkpoint
     # The signals come first: what they interrupt is cleared away before they have an effect again.
-    with (
-        StopSignals() as signals,
-        nothing_left_unless_begun(cfg.work_dir) as mark,
-        deprecations_in_log(),
-        errors_of_values(mark),
-    ):
+    with StopSignals() as signals, _reporting(cfg.work_dir) as mark:
         runner = _build(cfg)
         if checkpoint is not None and (line := describe_complete(cfg, start)):
             compare_complete(runner, checkpoint, line)
@@ -150,6 +146,21 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
         with config_errors():
             runner.train()
     return runner
+
+
+@contextmanager
+def _reporting(work_dir: str | Path) -> Iterator[MarkBegin]:
+    """Report deprecations in the log, wrong values in one line, and leave nothing of a refused run.
+
+    Yields:
+        A hook, which the run has to register.
+    """
+    with (
+        nothing_left_unless_begun(work_dir) as mark,
+        deprecations_in_log(),
+        errors_of_values(mark),
+    ):
+        yield mark
 
 
 def evaluate(
@@ -200,11 +211,7 @@ def evaluate(
         pictures = {"folder": str(show_dir), "count": show_count, "min_score": show_score}
         hooks.append({"type": "drivemim.DrawDetections", **pictures})
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
-    with (
-        nothing_left_unless_begun(cfg.work_dir) as mark,
-        deprecations_in_log(),
-        errors_of_values(mark),
-    ):
+    with _reporting(cfg.work_dir) as mark:
         runner = _build(cfg)
         for hook in (CheckAgreement(compare_checkpoint=True), mark):
             runner.register_hook(hook)
@@ -283,6 +290,7 @@ def _build(cfg: Config) -> Runner:
         return brief_console(dumps_nothing(signals_to_one_process(kind))).from_cfg(cfg)
 
 
+@errors_of_values(MarkBegin())
 def _check_training(
     cfg: Config,
     config: str | Path,

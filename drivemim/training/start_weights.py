@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from drivemim.checkpoint_kinds import describe_missing
 from drivemim.config.loading import is_pretrainer
@@ -14,18 +15,26 @@ from drivemim.errors import ConfigError
 from drivemim.transfer.initial_weights import take_initial_weights
 
 
-def set_initial_weights(cfg: Config, init: str | Path, options: Mapping[str, Any]) -> None:
+def note_unused_weights(init: str | Path | None, checkpoint: Path | None) -> None:
+    """Print that a run that goes on from a checkpoint does not use its initial weights."""
+    if init is not None and checkpoint is not None:
+        print_log(f"--init is not used: the run goes on with the weights of {checkpoint}")
+
+
+def set_initial_weights(cfg: Config, init: str | Path | None, options: Mapping[str, Any]) -> None:
     """Set the config key of the backbone's initial weights, in place.
 
     Args:
         cfg: config of a run.
-        init: file of the weights.
+        init: file of the weights; None changes nothing.
         options: what the user set in the config.
 
     Raises:
         ConfigError: if the options have initial weights, too.
         FileNotFoundError: if there is no such file.
     """
+    if init is None:
+        return
     key, other = "load_from", "backbone_checkpoint"
     if not is_pretrainer(cfg.model):
         key, other = other, key
