@@ -175,7 +175,7 @@ def options_of_data(
     config: Config,
     name: str | Path,
     options: Mapping[str, Any],
-    scenes: Sequence[str] | None,
+    scenes: str | Sequence[str] | None,
 ) -> dict[str, Any]:
     """Choose scenes and image size by the data, and print them.
 
@@ -210,7 +210,11 @@ def options_of_data(
         settings = settings[part]
     if scenes is not None and f"{data}scenes" in options:
         raise ConfigError(f"--scenes and --cfg-options {data}scenes: give one")
-    wanted = settings.get("scenes") if scenes is None else list(scenes)
+    wanted = (
+        settings.get("scenes")
+        if scenes is None
+        else ([scenes] if isinstance(scenes, str) else list(scenes))
+    )
     if wanted is None and f"{data}scenes" not in options:
         wanted = _not_judged(index)
     if wanted != settings.get("scenes"):

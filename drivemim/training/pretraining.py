@@ -108,19 +108,16 @@ def pretrain(
         raise ConfigError("--iterations and --hours: give one")
     source = _check_data(config, data, scenes, index)
     config = config or _default_config()
-    replaced = dict(options or {})
-    cfg = load_config(config, replaced)
-    if not is_pretrainer(cfg.get("model") or {}):
-        raise ConfigError(f"{config} is not a pretraining config; use drivemim.train for detectors")
+    cfg, replaced = _load(config, options)
     set_initial_weights(cfg, init, replaced)  # refuses, like choose_start, before long work
     if source is not None:
         work_dir = Path(work_dir or Path("work_dirs") / source.name)
         cfg.work_dir = str(work_dir)
         start = choose_start(cfg, resume, overwrite, seed)
-        earlier = _earlier_index(cfg, config)
-        index = source.open(work_dir, earlier=earlier, resume=start.checkpoint is not None)
-        wanted = [scenes] if isinstance(scenes, str) else scenes
-        replaced |= options_of_data(index, cfg, config, replaced, wanted)
+        found = source.open(
+            work_dir, earlier=_earlier_index(cfg, config), resume=start.checkpoint is not None
+        )
+        replaced |= options_of_data(found, cfg, config, replaced, scenes)
     elif index is not None:
         replaced |= index_option(cfg, config, index, replaced)
     if hours is not None:
@@ -131,6 +128,19 @@ def pretrain(
         init=init, iterations=iterations, options=replaced,
     )  # fmt: skip
     return _finished_run(Path(runner.work_dir), checkpoint_folder(runner.cfg))
+
+
+def _load(config: str | Path, options: Mapping[str, Any] | None) -> tuple[Config, dict[str, Any]]:
+    """Read a pretraining config; return it and a copy of the options.
+
+    Raises:
+        ConfigError: if it is of something else.
+    """
+    replaced = dict(options or {})
+    cfg = load_config(config, replaced)
+    if not is_pretrainer(cfg.get("model") or {}):
+        raise ConfigError(f"{config} is not a pretraining config; use drivemim.train for detectors")
+    return cfg, replaced
 
 
 def _check_data(
