@@ -67,3 +67,14 @@ def test_a_wrong_value_is_one_line(name, seed, index, tmp_path):
             assert "\n" not in said, f"{key}={value!r}: {said}"
         except Exception as error:
             raise AssertionError(f"{key}={value!r}") from error
+
+
+def test_an_error_after_the_first_iteration_keeps_its_traceback(index, tmp_path):
+    class Broken(Hook):
+        def before_train_iter(self, runner, *args, **kwargs):
+            if runner.iter == 1:
+                raise KeyError("a fault of the program")
+
+    given = settings("vit_micro_frames", index)
+    with pytest.raises(KeyError, match="a fault of the program"):
+        train("vit_micro_frames", work_dir=tmp_path, options=given, hooks=[Broken()])

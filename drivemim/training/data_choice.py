@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,10 @@ class DataSource:
                 )
             print_log(f"index: {earlier}, of the run that goes on; later images are not in it")
             return index
-        taken = earlier is not None or any(work_dir.glob("*.pth"))
         out = work_dir / INDEX
-        for number in range(2, 1000) if taken else ():
-            if not out.exists():
-                break
-            out = work_dir / f"index_{number}.arrow"
+        if earlier is not None or any(work_dir.glob("*.pth")):
+            others = (work_dir / f"index_{number}.arrow" for number in count(2))
+            out = next(path for path in chain([out], others) if not path.exists())
         kind, version = self._kind()
         work_dir.mkdir(parents=True, exist_ok=True)
         index = build_index(kind, self.path, version=version, out=out)

@@ -35,7 +35,7 @@ def errors_of_values(mark: MarkBegin) -> Iterator[None]:
     except (CheckpointError, ConfigError, DataError):
         raise
     except _OF_VALUES as error:
-        if mark.has_trained or (isinstance(error, RuntimeError) and _is_of_machine(error)):
+        if mark.has_iterated or (isinstance(error, RuntimeError) and _is_of_machine(error)):
             raise
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())

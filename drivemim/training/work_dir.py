@@ -39,22 +39,22 @@ class MarkBegin(Hook):
 
     Attributes:
         is_begun: whether it is.
-        has_trained: whether the first iteration of a training has ended.
+        has_iterated: whether a first iteration, of training, validation or test, has ended.
     """
 
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self.is_begun = False
-        self.has_trained = False
+        self.has_iterated = False
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Note that training begins, with data that could be loaded."""
         self.is_begun = True
 
-    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        """Note that an iteration ended without an error."""
-        self.has_trained = True
+    def _after_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        """Note that an iteration of any kind ended without an error."""
+        self.has_iterated = True
 
     def before_val(self, runner: Any) -> None:
         """Note that a validation begins, which may be all that is left to do."""
