@@ -6,26 +6,14 @@ import subprocess
 import sys
 
 import pytest
+from in_process import run_script
 
 
-@pytest.fixture
-def tool(repository):
-    toys = repository / "tests" / "toys"
-    path = os.pathsep.join([str(repository), str(toys), os.environ.get("PYTHONPATH", "")])
-
-    def tool(name, *arguments):
-        return subprocess.run(
-            [sys.executable, str(repository / "tools" / name), *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    return tool
+def tool(name, *arguments):
+    return run_script(f"tools/{name}", *arguments)
 
 
-def test_train_export_test(tool, repository, tmp_path):
+def test_train_export_test(repository, tmp_path):
     configs = repository / "tests" / "toys" / "configs"
     run = tmp_path / "run"
     trained = tool("train.py", configs / "vit.py", "--work-dir", run, "--amp", "--seed", 3,
@@ -61,7 +49,7 @@ def test_train_export_test(tool, repository, tmp_path):
         ),
     ],
 )
-def test_errors_are_one_line(tool, name, arguments, line):
+def test_errors_are_one_line(name, arguments, line):
     finished = tool(name, *arguments)
     assert finished.returncode == 1
     assert finished.stderr.strip().splitlines()[-1] == line

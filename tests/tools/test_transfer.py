@@ -1,32 +1,15 @@
 """tools/transfer.py and the files that it writes."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from in_process import run_script
+
+
+def tool(name, *arguments, **more):
+    return run_script(f"tools/{name}", *arguments, **more)
 
 
 @pytest.fixture(scope="module")
-def tool(repository):
-    toys = repository / "tests" / "toys"
-    path = os.pathsep.join([str(repository), str(toys), os.environ.get("PYTHONPATH", "")])
-
-    def tool(name, *arguments, folder=None):
-        return subprocess.run(
-            [sys.executable, str(repository / "tools" / name), *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            cwd=folder or repository,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    return tool
-
-
-@pytest.fixture(scope="module")
-def export(repository, tool, tmp_path_factory):
+def export(repository, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     configs = repository / "tests" / "toys" / "configs"
     trained = tool("train.py", configs / "resnet.py", "--work-dir", folder / "run")
@@ -41,7 +24,7 @@ def export(repository, tool, tmp_path_factory):
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["hook", "plain"])
-def test_the_config_written_trains(repository, tool, export, tmp_path, plain):
+def test_the_config_written_trains(repository, export, tmp_path, plain):
     theirs = repository / "tests" / "toys" / "configs" / "detector.py"
     small = tmp_path / "small.py"
     arguments = ["--config", theirs, "--backbone", export, "--out", small]
@@ -72,7 +55,7 @@ def test_the_config_written_trains(repository, tool, export, tmp_path, plain):
             assert torch.equal(state[f"backbone.{name}"], value), name
 
 
-def test_without_out_it_is_printed(repository, tool, export, tmp_path):
+def test_without_out_it_is_printed(repository, export, tmp_path):
     theirs = repository / "tests" / "toys" / "configs" / "detector.py"
     finished = tool("transfer.py", "--config", theirs, "--backbone", export)
     assert finished.returncode == 0, finished.stderr[-2000:]
@@ -80,7 +63,7 @@ def test_without_out_it_is_printed(repository, tool, export, tmp_path):
     assert "dict(type='drivemim.LoadBackbone'" in finished.stdout
 
 
-def test_a_refusal_is_one_line(tool, export, tmp_path):
+def test_a_refusal_is_one_line(export, tmp_path):
     theirs = tmp_path / "theirs.py"
     theirs.write_text(
         "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n"

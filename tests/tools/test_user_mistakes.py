@@ -1,12 +1,9 @@
 """Messages for user mistakes: one line that names the thing, without a traceback."""
 
-import os
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
+from in_process import run_script
 
 from drivemim.data.index.builders.frames import build_frames_index
 from workflow.steps import run_length
@@ -27,19 +24,12 @@ def drive(tmp_path):
     return folder
 
 
-def train(repository, drive, *arguments):
+def train(drive, *arguments):
     index = drive.parent / "index.arrow"
     place = f"train_dataloader.dataset.index={index}"
     options = ["--cfg-options", place, "train_dataloader.batch_size=2", *run_length(4)]
-    command = [sys.executable, "tools/train.py", CONFIG, "--work-dir", str(drive.parent / "run")]
-    return subprocess.run(
-        [*command, *options, *arguments],
-        cwd=repository,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    work_dir = ["--work-dir", drive.parent / "run"]
+    return run_script("tools/train.py", CONFIG, *work_dir, *options, *arguments)
 
 
 def last_line(finished):
@@ -49,58 +39,58 @@ def last_line(finished):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_truncated_image(repository, drive, workers):
+def test_truncated_image(drive, workers):
     path = drive / "3.jpg"
     path.write_bytes(path.read_bytes()[:500])
     options = [f"train_dataloader.num_workers={workers}"]
     options += [f"train_dataloader.persistent_workers={workers > 0}"]
-    line = last_line(train(repository, drive, *options))
+    line = last_line(train(drive, *options))
     assert line.startswith(f"DataError: image {path} of frame")
     assert "truncated" in line
 
 
-def test_missing_image(repository, drive):
+def test_missing_image(drive):
     (drive / "3.jpg").unlink()
-    line = last_line(train(repository, drive))
+    line = last_line(train(drive))
     assert line.startswith(f"FileNotFoundError: image {drive / '3.jpg'} of frame")
 
 
-def test_misspelt_key(repository, drive):
-    line = last_line(train(repository, drive, "model.masking.mask_ratoi=0.5"))
+def test_misspelt_key(drive):
+    line = last_line(train(drive, "model.masking.mask_ratoi=0.5"))
     assert "mask_ratoi" in line
     assert "mask_ratio" in line.replace("mask_ratoi", "")
 
 
-def test_a_value_that_cannot_be(repository, drive):
-    line = last_line(train(repository, drive, "model.masking.mask_ratio=1.5"))
+def test_a_value_that_cannot_be(drive):
+    line = last_line(train(drive, "model.masking.mask_ratio=1.5"))
     assert line.startswith("ConfigError: ")
     assert "1.5" in line
 
 
-def test_an_option_without_a_value(repository, drive):
-    finished = train(repository, drive, "model.masking.mask_ratio")
+def test_an_option_without_a_value(drive):
+    finished = train(drive, "model.masking.mask_ratio")
     assert finished.returncode == 2
     assert "--cfg-options: 'model.masking.mask_ratio' is not KEY=VALUE" in finished.stderr
 
 
-def test_a_work_dir_below_a_file(repository, drive):
-    line = last_line(train(repository, drive, "--work-dir", str(drive / "0.jpg" / "run")))
+def test_a_work_dir_below_a_file(drive):
+    line = last_line(train(drive, "--work-dir", str(drive / "0.jpg" / "run")))
     assert line == (
         f"NotADirectoryError: {drive / '0.jpg' / 'run'} cannot be written: {drive / '0.jpg'} is a "
         "file"
     )
 
 
-def test_a_work_dir_that_is_a_file(repository, drive):
+def test_a_work_dir_that_is_a_file(drive):
     file = drive.parent / "notes.txt"
     file.write_text("mine")
-    line = last_line(train(repository, drive, "--work-dir", str(file)))
+    line = last_line(train(drive, "--work-dir", str(file)))
     assert line == f"NotADirectoryError: {file} is a file; name a folder to write to"
     assert file.read_text() == "mine"
 
 
-def test_missing_index(repository, drive):
+def test_missing_index(drive):
     (drive.parent / "index.arrow").unlink()
-    line = last_line(train(repository, drive))
+    line = last_line(train(drive))
     assert str(drive.parent / "index.arrow") in line
     assert "drivemim index" in line

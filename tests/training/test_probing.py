@@ -1,14 +1,12 @@
 """Probes of frozen features, from index to metrics."""
 
 import json
-import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from in_process import run_script
 
 from drivemim.data import ClipDataset
 from drivemim.data.index.builders.frames import build_frames_index
@@ -168,16 +166,9 @@ def test_users_mistakes_are_named(repository, config, checkpoint, index, tmp_pat
             probe_backbone(config, device=device, **scenes)
 
 
-def test_tool(repository, config, index, tmp_path):
-    command = [sys.executable, repository / "tools" / "probe.py", config, "--index", index]
-    path = os.pathsep.join(map(str, (repository, repository / "tests" / "toys")))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
+def test_tool(config, index, tmp_path):
     def run(*arguments):
-        return subprocess.run(
-            [*map(str, command), *map(str, arguments)],
-            env=environment, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        return run_script("tools/probe.py", config, "--index", index, *arguments)
 
     done = run("--train", "train", "--val", "val", "--seed", 2, "--out", tmp_path / "probe.json")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -225,20 +216,12 @@ def test_a_backbone_that_saw_what_it_is_evaluated_on_is_refused_or_marked(
     ]
 
 
-def test_the_tool_reports_the_frames_that_the_backbone_saw(
-    repository, config, index, exposed, tmp_path
-):
-    path = os.pathsep.join(map(str, (repository, repository / "tests" / "toys")))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
+def test_the_tool_reports_the_frames_that_the_backbone_saw(config, index, exposed, tmp_path):
     def run(*options):
-        return subprocess.run(
-            [
-                sys.executable, "tools/probe.py", str(config), "--index", str(index),
-                "--checkpoint", str(exposed / "backbone.safetensors"), "--train", "train",
-                "--val", "val", "--out", str(tmp_path / "probe.json"), *options,
-            ],
-            cwd=repository, env=environment, capture_output=True, text=True, check=False,
+        return run_script(
+            "tools/probe.py", config, "--index", index,
+            "--checkpoint", exposed / "backbone.safetensors", "--train", "train",
+            "--val", "val", "--out", tmp_path / "probe.json", *options,
         )  # fmt: skip
 
     done = run()

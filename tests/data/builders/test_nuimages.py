@@ -1,10 +1,8 @@
 """nuImages tables, small enough to check by hand, read by the devkit and by our builder."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from in_process import run_script
 from mmengine.config import Config
 from nuimages import NuImages
 from nuimages_tables import HEIGHT, WIDTH, make_tables, write_data
@@ -175,11 +173,10 @@ def test_another_version_is_refused(index):
         FrameIndex.open(index.path, version="v1.0-train")
 
 
-def test_the_command(repository, root, tmp_path):
+def test_the_command(root, tmp_path):
     def run(*arguments):
-        command = [sys.executable, "tools/create_index.py", "nuimages", "--root", str(root)]
-        command += ["--version", "v1.0-mini", "--out", str(tmp_path / "i.arrow"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=repository)
+        place = ["--root", root, "--version", "v1.0-mini", "--out", tmp_path / "i.arrow"]
+        return run_script("tools/create_index.py", "nuimages", *place, *arguments)
 
     done = run()
     assert done.returncode == 0, done.stderr

@@ -1,12 +1,11 @@
 """Initialisations whose pretraining saw evaluation images or more labels are refused or marked."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from in_process import run_script
 from seen_data import index_of, metadata_of, write_backbone, write_frames
 
 from drivemim.errors import ConfigError
@@ -195,26 +194,23 @@ def test_marks_are_wherever_the_initialisation_is(place, make_study):
     assert "†" not in unmarked
 
 
-def run_tool(repository, place, *options):
-    return subprocess.run(
-        [
-            sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
-            "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
-            "--init", "random", "--init", f"tried={place / 'tried-0.safetensors'}",
-            "--fractions", "0.1", "--seeds", "0", "--work-dir", str(place / "work"), *options,
-        ],
-        cwd=repository, capture_output=True, text=True, check=False,
+def run_tool(place, *options):
+    return run_script(
+        "tools/label_efficiency.py", CONFIG, "--train", "train",
+        "--index", place / "data/index.arrow", "--val", "val", "--iterations", "2",
+        "--init", "random", "--init", f"tried={place / 'tried-0.safetensors'}",
+        "--fractions", "0.1", "--seeds", "0", "--work-dir", place / "work", *options,
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_the_tool_refuses_before_it_trains_anything(place, repository, saw):
+def test_the_tool_refuses_before_it_trains_anything(place, saw):
     write_backbone(place / "tried-0.safetensors", saw("train", "val", masking="ObjectMask"))
-    done = run_tool(repository, place)
+    done = run_tool(place)
     assert done.stderr.startswith("ConfigError: --init tried: its pretraining saw 10 of the 10")
-    done = run_tool(repository, place, "--transductive")
+    done = run_tool(place, "--transductive")
     assert done.stderr.startswith("ConfigError: --init tried: its pretraining read the annotated")
-    done = run_tool(repository, place, "--transductive", "--allow-boxes-read")
+    done = run_tool(place, "--transductive", "--allow-boxes-read")
     # Let past, and stopped by what comes next: the file has no weights.
     assert done.stderr.startswith("CheckpointError: --init tried: ")
     assert [path.name for path in Path(place / "work").iterdir()] == ["inputs"]

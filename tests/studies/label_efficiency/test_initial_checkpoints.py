@@ -1,11 +1,10 @@
 """Every initial checkpoint is loaded into its detector before the first run."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from in_process import run_script
 
 from drivemim.config.building import build_model
 from drivemim.config.loading import load_config
@@ -73,16 +72,13 @@ def test_random_initialisation_alone_needs_no_detector(place, make_study):
     )
 
 
-def test_the_tool_refuses_before_it_trains_anything(place, repository):
+def test_the_tool_refuses_before_it_trains_anything(place):
     torch.save({"state_dict": {"other.weight": torch.zeros(1)}}, place / "wrong.pth")
-    done = subprocess.run(
-        [
-            sys.executable, "tools/label_efficiency.py", str(CONFIG), "--train", "train",
-            "--index", str(place / "data/index.arrow"), "--val", "val", "--iterations", "2",
-            "--init", "random", "--init", f"wrong={place / 'wrong.pth'}",
-            "--fractions", "1", "--seeds", "0", "--work-dir", str(place / "work"),
-        ],
-        cwd=repository, capture_output=True, text=True, check=False,
+    done = run_script(
+        "tools/label_efficiency.py", CONFIG, "--train", "train",
+        "--index", place / "data/index.arrow", "--val", "val", "--iterations", "2",
+        "--init", "random", "--init", f"wrong={place / 'wrong.pth'}",
+        "--fractions", "1", "--seeds", "0", "--work-dir", place / "work",
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("CheckpointError: --init wrong: ")

@@ -1,0 +1,43 @@
+"""Scripts of the repository, run in this process: another one takes seconds to import."""
+
+import io
+import runpy
+import sys
+from collections import OrderedDict
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+from mmengine.registry import DefaultScope
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def run_script(
+    script: str | Path, *arguments: object, folder: str | Path = REPOSITORY
+) -> CompletedProcess[str]:
+    """Return what ``python SCRIPT ARGUMENTS`` gives in this folder.
+
+    An exception that the script lets out is raised here, too.
+
+    Args:
+        script: path from the repository's root.
+        *arguments: its arguments.
+        folder: current directory.
+    """
+    command = [str(script), *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    status: object = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", command)
+        patch.setattr(DefaultScope, "_instance_dict", OrderedDict())
+        try:
+            runpy.run_path(str(REPOSITORY / script), run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code or 0
+    if not isinstance(status, int):  # a message, which Python would print
+        err.write(f"{status}\n")
+        status = 1
+    return CompletedProcess(command, status, out.getvalue(), err.getvalue())
