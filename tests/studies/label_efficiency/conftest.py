@@ -10,7 +10,7 @@ import pytest
 from drivemim.data.index.builders.frames import build_frames_index
 from studies.label_efficiency.settings import Initialisation, LabelStudy
 
-CONFIG = Path("tools/studies/configs/detection/atss_vit_micro_camvid.py")
+CONFIG = Path("tools/studies/configs/detection/atss_vit_micro_jitter_labels_camvid.py")
 # Scenes of each split, and their frames; each frame has a car, every second one a pedestrian.
 SCENES = {"train": {"a": 10, "b": 6, "c": 4}, "val": {"d": 10}}
 TRAIN = """

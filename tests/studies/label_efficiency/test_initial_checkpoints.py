@@ -61,7 +61,7 @@ def test_a_pretraining_checkpoint_is_sent_to_the_export(check, weights):
 def test_options_change_the_detector_that_has_to_fit(check, weights):
     with pytest.raises(CheckpointError, match="--init tried: .*missing"):
         check({"state_dict": weights}, options=("model.backbone.depth=12",))
-    with pytest.raises(ConfigError, match=r"atss_vit_micro_camvid\.py: .*depht"):
+    with pytest.raises(ConfigError, match=r"atss_vit_micro_jitter_labels_camvid\.py: .*depht"):
         check({"state_dict": weights}, options=("model.backbone.depht=12",))
 
 
