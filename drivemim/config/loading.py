@@ -77,6 +77,8 @@ _SETTINGS: dict[str, frozenset[str] | None] = {
     ),
 }
 # Dicts of a config without a ``type``, where a wrong key would otherwise fail late or not at all.
+EXTRA_HOOKS = ("pictures", "probe")
+"""Names of ``default_hooks`` for hooks that MMEngine does not have; None is no hook."""
 _UNTYPED: dict[str, frozenset[str]] = {
     "train_dataloader": _DATALOADER,
     "val_dataloader": _DATALOADER,
@@ -86,7 +88,7 @@ _UNTYPED: dict[str, frozenset[str]] = {
     "auto_scale_lr": frozenset({"enable", "base_batch_size"}),
     "default_hooks": frozenset(
         {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"}
-        | {"visualization"}
+        | {"visualization", *EXTRA_HOOKS}
     ),
 }
 

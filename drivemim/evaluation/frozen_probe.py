@@ -83,15 +83,7 @@ def probe(train: LabelledPatches, val: LabelledPatches, *, seed: int = 0) -> dic
         DataError: if a class does not occur in ``train`` or ``val``.
         CheckpointError: if a feature is not finite.
     """
-    for name, patches in (("train", train), ("val", val)):
-        counts = torch.bincount(patches.labels_X, minlength=len(train.names)).tolist()
-        if 0 in counts:
-            raise DataError(
-                f"{name} has {dict(zip(train.names, counts, strict=True))} patches; "
-                "every class must occur, so choose more scenes or other classes"
-            )
-        if not bool(patches.features_XD.isfinite().all()):
-            raise CheckpointError(f"features of {name} are not finite: the backbone diverged")
+    check_patches(train, val)
     scores = {
         "linear": linear_scores(train, val.features_XD),
         "knn": neighbour_scores(train, val.features_XD, seed=seed),
@@ -102,6 +94,28 @@ def probe(train: LabelledPatches, val: LabelledPatches, *, seed: int = 0) -> dic
         for metric, value in score_patches(scores_XC, val.labels_X, train.classes).items()
     }
     return {**metrics, "effective_rank": effective_rank(val.features_XD)}
+
+
+def check_patches(train: LabelledPatches, val: LabelledPatches) -> None:
+    """Refuse patches that cannot be classified.
+
+    Args:
+        train: patches to learn from.
+        val: patches to score.
+
+    Raises:
+        DataError: if a class does not occur in ``train`` or ``val``.
+        CheckpointError: if a feature is not finite.
+    """
+    for name, patches in (("train", train), ("val", val)):
+        counts = torch.bincount(patches.labels_X, minlength=len(train.names)).tolist()
+        if 0 in counts:
+            raise DataError(
+                f"{name} has {dict(zip(train.names, counts, strict=True))} patches; "
+                "every class must occur, so choose more scenes or other classes"
+            )
+        if not bool(patches.features_XD.isfinite().all()):
+            raise CheckpointError(f"features of {name} are not finite: the backbone diverged")
 
 
 def linear_scores(train: LabelledPatches, features_XD: Tensor) -> Tensor:

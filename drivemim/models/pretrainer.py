@@ -6,7 +6,7 @@ Letters: P numbers of a patch, F channels of the decoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -47,6 +47,15 @@ class Reconstruction:
     images_BTNHWC: Tensor
     errors_BTNhw: Tensor
     pixels_note: str = ""
+
+    def cpu(self) -> Reconstruction:
+        """Copy to the CPU, where pictures are drawn."""
+        return replace(
+            self,
+            mask_BTNhw=self.mask_BTNhw.cpu(),
+            images_BTNHWC=self.images_BTNHWC.cpu(),
+            errors_BTNhw=self.errors_BTNhw.cpu(),
+        )
 
 
 @MODELS.register_module()

@@ -92,7 +92,7 @@ def probe_backbone(
     untrained = None if checkpoint is None else _random(cfg, str(config), seed)
     pretrainer = _build(cfg, checkpoint, str(config), seed).to(device).eval()
     settings = {"index": index, "cameras": cameras, **_class_settings(cfg), **classes}
-    datasets = _datasets(training_image_size(cfg), settings, {"train": train, "val": val})
+    datasets = probe_datasets(training_image_size(cfg), settings, {"train": train, "val": val})
     allowed = {"transductive": transductive, "allow_boxes_read": allow_boxes_read}
     notes = [] if checkpoint is None else _check_seen(checkpoint, datasets, **allowed)
     results = _probe_patches(pretrainer, datasets, level, seed)
@@ -101,12 +101,17 @@ def probe_backbone(
     return {**results, "notes": notes}
 
 
-def _datasets(
+def probe_datasets(
     image_size: tuple[int, int],
     settings: Mapping[str, Any],
     splits: Mapping[str, str | Sequence[str]],
 ) -> dict[str, ClipDataset]:
     """Return single frames to learn from (``train``) and to score (``val``).
+
+    Args:
+        image_size: height and width of the backbone's input, pixels.
+        settings: further arguments of the two ``ClipDataset``: index, cameras, classes.
+        splits: split or scene names of ``train`` and of ``val``.
 
     Raises:
         DataError: if they have the same images.
@@ -156,7 +161,7 @@ def _check_seen(
     The probe learns from all labels of ``train``, so their boxes may have been read before.
     """
     record = read_record(checkpoint)
-    seen = {name: record.exposure(_frames_of(dataset)) for name, dataset in datasets.items()}
+    seen = {name: record.exposure(frames_of(dataset)) for name, dataset in datasets.items()}
     what, val = f"--checkpoint {checkpoint}", seen["val"]
     check_images(what, "--val", val, transductive=transductive)
     if not allow_boxes_read:
@@ -178,7 +183,7 @@ def _check_seen(
 
 def _check_apart(train: ClipDataset, val: ClipDataset) -> None:
     """Refuse frames to score that are among those to learn from, or copies of them."""
-    frames, others = _frames_of(val), _frames_of(train)
+    frames, others = frames_of(val), frames_of(train)
     shared = shared_frames(frames.index, frames.rows, others.index, others.rows)
     if len(shared):
         first = (frames.index.frames.path[shared[0, 0]], others.index.frames.path[shared[0, 1]])
@@ -189,7 +194,7 @@ def _check_apart(train: ClipDataset, val: ClipDataset) -> None:
         )
 
 
-def _frames_of(dataset: ClipDataset) -> KnownFrames:
+def frames_of(dataset: ClipDataset) -> KnownFrames:
     """Return all frames of a data set's clips."""
     rows = np.concatenate(
         [np.zeros(0, np.int64), *(dataset.rows(item).ravel() for item in range(len(dataset)))]
@@ -199,7 +204,11 @@ def _frames_of(dataset: ClipDataset) -> KnownFrames:
 
 @torch.no_grad()
 def collect_patches(
-    pretrainer: nn.Module, dataset: ClipDataset, *, level: int = -1
+    pretrainer: nn.Module,
+    dataset: ClipDataset,
+    *,
+    level: int = -1,
+    max_clips: int | None = None,
 ) -> LabelledPatches:
     """Compute features and labels of every patch of every valid frame.
 
@@ -207,12 +216,13 @@ def collect_patches(
         pretrainer: pretrainer in evaluation mode; the maps of its encoder are taken.
         dataset: clips; their number of frames does not matter.
         level: which of the maps.
+        max_clips: number of clips, evenly spread over the data; None for all.
 
     Raises:
         ConfigError: if there is no such map.
     """
     features, labels = [], []
-    for clips in _batches(dataset):
+    for clips in _batches(dataset, max_clips):
         maps = pretrainer(**pretrainer.data_preprocessor(clips, False), mode="tensor")  # type: ignore[operator]  # a module
         if not -len(maps) <= level < len(maps):
             raise ConfigError(
@@ -246,10 +256,12 @@ def _class_settings(cfg: Config) -> dict[str, Any]:
     return {"classes": classes, "class_map": cfg.get("class_map")}
 
 
-def _batches(dataset: ClipDataset) -> Iterator[Clips]:
-    for start in range(0, len(dataset), _BATCH):
-        stop = min(start + _BATCH, len(dataset))
-        yield Clips.cat([dataset.load(dataset.rows(item), seed=0) for item in range(start, stop)])
+def _batches(dataset: ClipDataset, max_clips: int | None) -> Iterator[Clips]:
+    count = len(dataset) if max_clips is None else min(max_clips, len(dataset))
+    items = np.linspace(0, len(dataset) - 1, count).round().astype(int)
+    for start in range(0, count, _BATCH):
+        rows = map(dataset.rows, items[start : start + _BATCH].tolist())
+        yield Clips.cat([dataset.load(each, seed=0) for each in rows])
 
 
 def _build(cfg: Config, checkpoint: str | Path | None, config: str, seed: int) -> nn.Module:

@@ -20,6 +20,7 @@ from drivemim import compat
 from drivemim.checkpoint_kinds import describe_missing
 from drivemim.config.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
 from drivemim.config.loading import (
+    EXTRA_HOOKS,
     config_errors,
     drop_variables,
     is_pretrainer,
@@ -34,6 +35,8 @@ from drivemim.training.autocast import mixed_precision
 from drivemim.training.compact_log import brief_console, deprecations_in_log
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun, LogFirstIteration
+from drivemim.training.hooks.estimate_run import EstimateRun
+from drivemim.training.hooks.progress_bar import ProgressBar
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.stop_on_signal import StopOnSignal
 from drivemim.training.input_files import check_input_files
@@ -133,14 +136,14 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
     """Build the runner of a checked config and train; clear up what a refused run leaves."""
     checkpoint = start.checkpoint
     # The signals come first: what they interrupt is cleared away before they have an effect again.
-    with StopSignals() as signals, _reporting(cfg.work_dir) as mark:
+    with StopSignals() as signals, _reporting(cfg.work_dir) as mark, ProgressBar() as bar:
         runner = _build(cfg)
         if checkpoint is not None and (line := describe_complete(cfg, start)):
             compare_complete(runner, checkpoint, line)
             return runner
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
         hooks += [RecordPretraining()] if is_pretrainer(cfg.model) else []
-        hooks += [*added, DescribeRun(), LogFirstIteration()]
+        hooks += [*added, DescribeRun(), LogFirstIteration(), EstimateRun(), bar]
         for hook in (*start.hooks, *hooks, mark, StopOnSignal(signals)):
             runner.register_hook(hook)
         with config_errors():
@@ -358,6 +361,9 @@ def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
 def _add_guarantees(cfg: Config, strict: bool) -> None:
     """Add what every run needs, even if the config inherits MMDetection's own hooks."""
     hooks = dict(cfg.get("default_hooks") or {})
+    for name in EXTRA_HOOKS:
+        if hooks.get(name, "") is None:
+            del hooks[name]
     checkpoint = hooks.get("checkpoint", {"type": "CheckpointHook", "interval": 1})
     if checkpoint is not None and checkpoint.get("type") in _PLAIN_CHECKPOINT_HOOKS:
         hooks["checkpoint"] = {**checkpoint, "type": "drivemim.AtomicCheckpoint"}

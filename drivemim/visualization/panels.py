@@ -259,15 +259,16 @@ def reconstruction_panel(
             _row(f"{name}\n{when}" if name == ROWS[0] else name, tiles)
             for name, tiles in zip(ROWS, rows, strict=True)
         ]
-    legend = reconstruction_legend(reconstruction.pixels_note)
+    legend = reconstruction_legend(reconstruction.pixels_note, worst)
     return _stack([*blocks, draw_legend(legend, blocks[0].shape[1])])
 
 
-def reconstruction_legend(pixels_note: str) -> list[tuple[Image, str]]:
+def reconstruction_legend(pixels_note: str, worst: float) -> list[tuple[Image, str]]:
     """Return colour samples of a reconstruction panel, each with its meaning.
 
     Args:
         pixels_note: the target's explanation of the pixels that it draws; may be empty.
+        worst: the error that is drawn in the brightest colour.
     """
     height, width = SWATCH_SIZE
     scale = np.tile(np.linspace(0, 1, width), (height, 1))
@@ -276,7 +277,7 @@ def reconstruction_legend(pixels_note: str) -> list[tuple[Image, str]]:
     return [
         (_swatch(HIDDEN_GREY), "masked: hidden patch"),
         (_swatch(PAPER), f"reconstruction{note}"),
-        (heat, "error: black is none, bright yellow the clip's 95th percentile or more"),
+        (heat, f"error: black is 0, yellow {worst:.2g} (the clip's 95th percentile) or more"),
         (_swatch(MISSING_GREY), "error: visible patch, which is not predicted"),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from drivemim.array_types import Image
 from drivemim.checkpoint_kinds import (
     check_weights,
     classify,
@@ -77,20 +78,41 @@ def draw_reconstructions(
     with config_errors():
         dataset = DATASETS.build(plain_dataset(cfg.train_dataloader.dataset.to_dict(), scenes))
     written = []
+    panels = reconstruction_panels(model, dataset, count=count, width=width, seed=seed)
+    for number, (clip, reconstruction) in enumerate(panels):
+        for kind, panel in (("clip", clip), ("reconstruction", reconstruction)):
+            written.append(Path(out) / f"{kind}-{number}.jpg")
+            save_image(written[-1], panel)
+    return written
+
+
+@torch.no_grad()
+def reconstruction_panels(
+    model: MaskedPretrainer, dataset: Any, *, count: int, width: int, seed: int
+) -> Iterator[tuple[Image, Image]]:
+    """Draw clips, evenly spread over a data set, and what a model makes of them.
+
+    Args:
+        model: pretrainer in evaluation mode.
+        dataset: clips, such as those of ``plain_dataset``.
+        count: number of clips; all of them if there are fewer.
+        width: maximum width of a picture, pixels; frames are enlarged at most 1.5 times.
+        seed: random seed of the masks.
+
+    Yields:
+        A picture of frames, boxes and tracks, and one of original, mask, reconstruction and error.
+
+    Raises:
+        ConfigError: if the width is too small for the cameras.
+    """
     chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
     for number, item in enumerate(chosen):
         clips: Clips = dataset[SampleRequest(int(item), seed=seed + number)]
         check_width(width, clips)
-        cameras = camera_names(dataset, clips)
         tile_width = min(3 * clips.image_size[1] // 2, width // clips.shape[2])
-        paths = [Path(out) / f"{kind}-{number}.jpg" for kind in ("clip", "reconstruction")]
-        save_image(paths[0], clip_panel(clips, cameras=cameras, tile_width=tile_width))
-        with torch.no_grad():
-            reconstruction = model.predict(clips)
-        panel = reconstruction_panel(clips, reconstruction, cameras=cameras, tile_width=tile_width)
-        save_image(paths[1], panel)
-        written += paths
-    return written
+        layout = {"cameras": camera_names(dataset, clips), "tile_width": tile_width}
+        reconstruction = model.predict(**model.data_preprocessor(clips, False)).cpu()
+        yield clip_panel(clips, **layout), reconstruction_panel(clips, reconstruction, **layout)
 
 
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from colour_frames import write_colour_frames
 from in_process import run_script
 
 from drivemim.data import ClipDataset
@@ -19,28 +20,7 @@ from drivemim.transfer.exporting import export_backbone
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    """Two sequences of grey frames; vehicles are red, pedestrians are green, a quarter each."""
-    folder = tmp_path_factory.mktemp("frames")
-    random = np.random.default_rng(0)
-    for split in ("train", "val"):
-        images, annotations = [], []
-        for number in range(6):
-            image = random.integers(90, 120, (16, 16, 3), dtype=np.uint8)
-            for label, (x, y) in enumerate(random.permutation([(0, 0), (8, 0), (0, 8)])[:2]):
-                image[y : y + 8, x : x + 8] = [(0, 200, 0), (0, 0, 200)][label]
-                annotations.append({
-                    "id": len(annotations), "image_id": number, "category_id": label,
-                    "bbox": [int(x), int(y), 8, 8], "area": 64, "iscrowd": 0,
-                })  # fmt: skip
-            name = f"{split}/{number}.png"
-            (folder / split).mkdir(exist_ok=True)
-            cv2.imwrite(str(folder / name), image)
-            images.append({"id": number, "file_name": name, "width": 16, "height": 16})
-        categories = [{"id": 0, "name": "pedestrian"}, {"id": 1, "name": "car"}]
-        document = {"images": images, "annotations": annotations, "categories": categories}
-        (folder / f"{split}.json").write_text(json.dumps(document))
-    files = [folder / "train.json", folder / "val.json"]
-    return build_frames_index([folder], folder / "index.arrow", coco=files)
+    return write_colour_frames(tmp_path_factory.mktemp("frames"))
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +85,12 @@ def test_features_are_the_maps_patch_by_patch(index):
     blue, green, red = patches.features_XD.unbind(1)
     assert torch.equal(patches.labels_X == 1, (green == 200) & (red == 0))
     assert torch.equal(patches.labels_X == 2, (green == 0) & (red == 200))
+    some = collect_patches(Colours(), dataset, max_clips=3)  # frames 0, 2 and 5 of six
+    for place, frame in enumerate((0, 2, 5)):
+        expected = patches.features_XD[4 * frame : 4 * frame + 4]
+        assert torch.equal(some.features_XD[4 * place : 4 * place + 4], expected)
+    assert len(some.labels_X) == 12
+    assert len(collect_patches(Colours(), dataset, max_clips=9).labels_X) == 24
 
 
 def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, tmp_path):

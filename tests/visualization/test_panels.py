@@ -194,19 +194,20 @@ def test_reconstruction_panel_ends_with_its_legend(clips):
     noted = replace(plain, pixels_note="each hidden patch with its true mean and contrast")
     for reconstruction in (plain, noted):
         panel = reconstruction_panel(clips, reconstruction, tile_width=W)
-        legend = draw_legend(reconstruction_legend(reconstruction.pixels_note), panel.shape[1])
+        entries = reconstruction_legend(reconstruction.pixels_note, worst=1.0)
+        legend = draw_legend(entries, panel.shape[1])
         np.testing.assert_array_equal(panel[HEADER_HEIGHT + 8 * (H + GAP) :], legend)
 
 
 def test_legend_explains_colours_and_has_the_note_of_the_target():
-    samples, texts = zip(*reconstruction_legend("strokes"), strict=True)
+    samples, texts = zip(*reconstruction_legend("strokes", 0.8312), strict=True)
     assert texts == (
         "masked: hidden patch",
         "reconstruction (strokes)",
-        "error: black is none, bright yellow the clip's 95th percentile or more",
+        "error: black is 0, yellow 0.83 (the clip's 95th percentile) or more",
         "error: visible patch, which is not predicted",
     )
-    assert reconstruction_legend("")[1][1] == "reconstruction"
+    assert reconstruction_legend("", 1.0)[1][1] == "reconstruction"
     assert (samples[0] == HIDDEN_GREY).all()
     assert (samples[3] == MISSING_GREY).all()
     # OpenCV's INFERNO, BGR: (4, 0, 0) is its darkest and (164, 255, 252) its brightest colour.

@@ -10,11 +10,13 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
+from drivemim.training.hooks.record_pretraining import RecordPretraining
+
 _PARTS = ("encoder", "decoder", "target", "backbone", "neck", "bbox_head", "rpn_head", "roi_head")
 
 
 class DescribeRun(Hook):
-    """Log the model, its masks, the batch size and the schedule: one line each."""
+    """Log model, masks, inputs, batch size and schedule: one line each."""
 
     priority = "VERY_HIGH"
 
@@ -25,6 +27,9 @@ class DescribeRun(Hook):
         masking = runner.cfg.model.get("masking")
         if isinstance(masking, Mapping):
             print_log(f"masks: {_describe(masking)}", logger="current")
+        for hook in runner.hooks:
+            if isinstance(hook, RecordPretraining) and hook.record is not None:
+                print_log(_describe_inputs(hook.record), logger="current")
         print_log(_describe_training(runner.cfg), logger="current")
 
 
@@ -74,6 +79,22 @@ def _describe(config: Mapping[str, Any]) -> str:
         if key != "type" and isinstance(value, str | int | float)
     )
     return f"{config.get('type')}{f' ({settings})' if settings else ''}"
+
+
+def _describe_inputs(record: Mapping[str, Any]) -> str:
+    """Return what masks, targets and decoder read besides images, and which of them do.
+
+    Args:
+        record: record of the pretraining, from ``describe_pretraining``.
+    """
+    origins = " and ".join(sorted({part["boxes_from"] for part in record["data"]} - {None}))
+    kinds = {"boxes": f"boxes from {origins}"}
+    read = [
+        f"{kinds.get(kind, kind)} ({', '.join(readers)})"
+        for kind, readers in record["recipe"]["reads"].items()
+        if readers
+    ]
+    return f"inputs besides images and calibration: {', '.join(read) or 'none'}"
 
 
 def _describe_training(cfg: Any) -> str:

@@ -1,0 +1,88 @@
+"""Hook that shows a progress bar in place of the lines of iterations, on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from types import TracebackType
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from tqdm import tqdm
+
+_ITERATION = re.compile(r"(Iter|Epoch)\(train\) ")
+"""Beginning of MMEngine's line about an iteration."""
+
+
+class ProgressBar(Hook):
+    """Context and hook: a bar with loss and remaining time, if the run's output is a terminal.
+
+    The lines of iterations are then in the log file only. All other lines stand above the bar.
+    Elsewhere, such as in a file or a notebook, nothing changes. ``TQDM_DISABLE=1`` in the
+    environment turns the bar off.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._changed: list[logging.Handler] = []
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for handler in self._changed:
+            del handler.emit  # type: ignore[method-assign]
+        self._changed = []
+        if self._bar is not None:
+            self._bar.close()
+
+    def before_train(self, runner: Any) -> None:
+        """Show the bar."""
+        if not is_main_process() or not sys.stdout.isatty():
+            return
+        bar = tqdm(
+            total=runner.max_iters, initial=runner.iter, unit="it", dynamic_ncols=True,
+            file=sys.stdout,
+        )  # fmt: skip
+        if bar.disable:
+            return
+        self._bar = bar
+        for handler in MMLogger.get_current_instance().handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(
+                handler, logging.FileHandler
+            ):
+                self._write_above(handler)
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Move it on, with the loss of this iteration."""
+        if self._bar is None:
+            return
+        scalars = runner.message_hub.log_scalars
+        if "train/loss" in scalars:
+            loss = float(scalars["train/loss"].current())
+            self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+        self._bar.update()
+
+    def _write_above(self, handler: logging.StreamHandler[Any]) -> None:
+        """Let a handler of the console leave out iterations, and keep the bar below its lines."""
+        emit = handler.emit
+
+        def emit_above(record: logging.LogRecord) -> None:
+            if not _ITERATION.match(record.getMessage()):
+                with tqdm.external_write_mode(file=handler.stream):
+                    emit(record)
+
+        handler.emit = emit_above  # type: ignore[method-assign]
+        self._changed.append(handler)

@@ -1,0 +1,134 @@
+"""Reconstructions and probes that a pretraining sends to its loggers."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from colour_frames import write_colour_frames
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from drivemim.errors import ConfigError
+from drivemim.training.hooks.draw_reconstructions import evaluation_mode
+from drivemim.training.probing import probe_backbone
+from drivemim.training.run import train
+
+PICTURES = {"default_hooks.pictures.type": "drivemim.DrawReconstructions"}
+PROBES = {
+    "default_hooks.probe.type": "drivemim.ProbeFeatures",
+    "default_hooks.probe.train": "train",
+    "default_hooks.probe.val": "val",
+}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return write_colour_frames(tmp_path_factory.mktemp("frames"))
+
+
+@pytest.fixture(scope="module")
+def config(repository, index, tmp_path_factory):
+    """A pretraining on the frames of ``train``."""
+    path = tmp_path_factory.mktemp("config") / "small.py"
+    path.write_text(f"""
+_base_ = {str(repository / "tests/toys/configs/vit.py")!r}
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96), scenes='train'))
+""")
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    train(config, work_dir=folder, iterations=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    options = {**PICTURES, **PROBES, "default_hooks.pictures.interval": 2,
+               "default_hooks.probe.interval": 3}  # fmt: skip
+    train(config, work_dir=folder, iterations=4, options=options)
+    return folder
+
+
+def scalars_of(run):
+    (file,) = run.glob("*/vis_data/scalars.json")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_the_training_itself_does_not_change(plain, run):
+    losses = [
+        {line["step"]: line["loss"] for line in scalars_of(each) if "loss" in line}
+        for each in (plain, run)
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0]
+    states = [torch.load(each / "iter_4.pth", weights_only=False) for each in (plain, run)]
+    for name, value in states[0]["state_dict"].items():
+        assert torch.equal(value, states[1]["state_dict"][name]), name
+
+
+def test_pictures_are_files_and_in_tensorboard(run):
+    names = ["reconstruction_0_2.png", "reconstruction_0_4.png", "reconstruction_1_2.png",
+             "reconstruction_1_4.png"]  # fmt: skip
+    paths = sorted(run.glob("*/vis_data/vis_image/*.png"))
+    assert [path.name for path in paths] == names
+    events = EventAccumulator(str(next(run.glob("*/vis_data"))))
+    events.Reload()
+    assert events.Tags()["images"] == ["reconstruction_0", "reconstruction_1"]
+    images = events.Images("reconstruction_0")
+    assert [each.step for each in images] == [2, 4]
+    decoded = cv2.imdecode(np.frombuffer(images[1].encoded_image_string, np.uint8), 1)
+    np.testing.assert_array_equal(decoded, cv2.imread(str(paths[1])))
+    # The first object of the clip has its colour: BGR of the frame, not RGB.
+    assert (decoded == [0, 200, 0]).all(axis=-1).any() or (decoded == [0, 0, 200]).all(-1).any()
+    assert not (decoded == [200, 0, 0]).all(axis=-1).any()
+
+
+def test_probes_are_those_of_the_probe_command(config, index, run):
+    probes = [line for line in scalars_of(run) if "probe/mAP" in line]
+    assert [line["step"] for line in probes] == [0, 3, 4]
+    results = probe_backbone(
+        config, run / "iter_4.pth", index=index, train="train", val="val", allow_boxes_read=True
+    )
+    for name in ("pedestrian_AP", "vehicle_AP", "mAP"):
+        assert probes[-1][f"probe/{name}"] == pytest.approx(results[f"linear/{name}"], abs=1e-6)
+    assert probes[-1]["probe/effective_rank"] == pytest.approx(results["effective_rank"], rel=1e-5)
+    (log,) = run.glob("*/*.log")
+    assert "probe after iteration 0: AP of patches: pedestrian " in log.read_text()
+
+
+def test_a_probe_of_trained_images_is_refused(config, tmp_path):
+    options = {**PROBES, "train_dataloader.dataset.scenes": ["train", "val"]}
+    match = "pretraining sees 6 of the 6 images of val; .*transductive=True"
+    with pytest.raises(ConfigError, match=match):
+        train(config, work_dir=tmp_path / "run", iterations=2, options=options)
+    assert not (tmp_path / "run").exists()
+    options["default_hooks.probe.transductive"] = True
+    train(config, work_dir=tmp_path / "run", iterations=2, options=options)
+
+
+def test_none_is_no_hook(config, tmp_path):
+    options = {"default_hooks.pictures": None, "default_hooks.probe": None}
+    train(config, work_dir=tmp_path / "run", iterations=2, options=options)
+    assert not any("probe/mAP" in line for line in scalars_of(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("hook", [PICTURES, PROBES], ids=["pictures", "probe"])
+def test_a_detector_is_refused(repository, tmp_path, hook):
+    detector = repository / "tests" / "toys" / "configs" / "detector.py"
+    options = {**hook, "model.backbone.init_cfg": None}  # which would be downloaded
+    with pytest.raises(ConfigError, match=r"the model is a .*RetinaNet"):
+        train(detector, work_dir=tmp_path / "run", options=options)
+
+
+def test_parts_keep_their_modes():
+    model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout())
+    model[1].eval()
+    with evaluation_mode(model):
+        assert not model[0].training
+    assert [model.training, model[0].training, model[1].training] == [True, True, False]

@@ -1,0 +1,107 @@
+"""The progress bar of a terminal, and the estimate of a run's time and memory."""
+
+import io
+import re
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+from mmengine.logging import MMLogger
+
+from drivemim.errors import NonFiniteLossError
+from drivemim.training.hooks.estimate_run import _peak_memory, describe_estimate
+from drivemim.training.run import train
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(scope="module")
+def toy(repository):
+    return repository / "tests" / "toys" / "configs" / "toy.py"
+
+
+def train_on_terminal(*arguments, **options):
+    """Return what a terminal shows, and the error that ended the run."""
+    with redirect_stdout(Terminal()) as terminal:
+        try:
+            train(*arguments, **options)
+        except NonFiniteLossError as error:
+            return terminal.getvalue(), error
+    return terminal.getvalue(), None
+
+
+def log_of(folder):
+    (log,) = folder.glob("*/*.log")
+    return log.read_text()
+
+
+def test_a_terminal_shows_a_bar_and_the_file_has_the_lines(toy, tmp_path):
+    shown, _ = train_on_terminal(toy, work_dir=tmp_path / "run")
+    assert "Iter(train)" not in shown
+    stored = log_of(tmp_path / "run")
+    assert stored.count("Iter(train)") == 12
+    last = shown.rpartition("\r")[2]
+    assert "100%" in last
+    assert "12/12" in last
+    loss = re.findall(r"loss: ([\d.]+)", stored)[-1]
+    assert f"loss {loss}" in last
+    # Other lines stand above the bar, each on a line of its own.
+    (line,) = [line for line in shown.replace("\r", "\n").splitlines() if "model: Toy" in line]
+    assert "12/12" not in line
+    assert all("emit" not in vars(each) for each in MMLogger.get_current_instance().handlers)
+
+
+def test_a_resumed_run_begins_where_it_was(toy, tmp_path):
+    train(toy, work_dir=tmp_path / "run", options={"default_hooks.checkpoint.max_keep_ckpts": -1})
+    for number in (8, 12):
+        (tmp_path / "run" / f"iter_{number}.pth").unlink()
+    shown, _ = train_on_terminal(toy, work_dir=tmp_path / "run", resume=True)
+    assert " 4/12 " in shown
+    assert " 3/12 " not in shown
+
+
+def test_an_error_leaves_the_terminal_as_it_was(toy, tmp_path):
+    shown, error = train_on_terminal(
+        toy, work_dir=tmp_path / "run", options={"model.poison": "frame"}
+    )
+    assert error is not None
+    assert shown.endswith("\n")
+    for handler in MMLogger.get_current_instance().handlers:
+        assert "emit" not in vars(handler)
+
+
+def test_a_file_has_no_bar(toy, tmp_path, capsys):
+    train(toy, work_dir=tmp_path / "run")
+    printed = capsys.readouterr()
+    assert printed.out.count("Iter(train)") == 12
+    assert "\r" not in printed.out + printed.err
+
+
+def test_the_estimate_comes_once_after_ten_iterations(toy, tmp_path, capsys):
+    train(toy, work_dir=tmp_path / "run", iterations=14)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "estimate: " in line]
+    # The first one is not counted: ten are after 11 of 14.
+    assert re.search(
+        r"estimate: \d+\.\d\d s per iteration \(\d+% waiting for data\), about 0:00:0\d for the "
+        r"remaining 3, without validations; peak memory \d\.\d GiB without data loader workers",
+        line,
+    )
+
+
+def test_the_numbers_of_the_estimate(monkeypatch):
+    monkeypatch.setattr("drivemim.training.hooks.estimate_run._peak_memory", lambda: 3 * 2**29)
+    # 0.5 s x 7,300 = 3,650 s
+    assert describe_estimate(0.5, 0.251, 7300) == (
+        "estimate: 0.50 s per iteration (25% waiting for data), about 1:00:50 for the remaining "
+        "7,300, without validations; peak memory 1.5 GiB without data loader workers"
+    )
+
+
+def test_peak_memory_is_in_bytes():
+    block = np.ones(2**28 // 8)
+    assert _peak_memory() > 2**28
+    assert _peak_memory() < 2**36
+    assert block.sum() == len(block)
