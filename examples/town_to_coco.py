@@ -1,4 +1,4 @@
-"""Write a generated town's boxes as COCO files: python examples/town_to_coco.py INDEX OUT.
+"""Write a generated town's boxes as COCO files: python examples/town_to_coco.py TOWN OUT.
 
 An example of a script that writes ``OUT/train.json`` and ``OUT/val.json`` for images elsewhere. Its
 categories are ``car``, ``truck``, ``bus`` and ``person``; other objects are left out.
@@ -14,18 +14,24 @@ import numpy as np
 import drivemim
 from drivemim.data.boxes.ground_truth import frame_boxes
 
-CATEGORIES = {"vehicle.car": "car", "vehicle.truck": "truck", "vehicle.bus": "bus", "human": "person"}
+CATEGORIES = {
+    "vehicle.car": "car",
+    "vehicle.truck": "truck",
+    "vehicle.bus": "bus",
+    "human": "person",
+}
 NAMES = list(CATEGORIES.values())
 SMALLEST = 3.0  # pixels
 
 
-def main(source: Path, out: Path) -> None:
+def main(town: Path, out: Path) -> None:
     """Write one file per split."""
-    index = drivemim.open_index(source)
     out.mkdir(parents=True, exist_ok=True)
+    index = drivemim.build_index("nuscenes", town, version="v1.0-mini", out=out / "town.arrow")
     for split in ("train", "val"):
-        rows = index.scene_rows(f"mini_{split}")
-        rows = rows[index.frames.keyframe[rows]]
+        scenes = index.scene_rows(f"mini_{split}")
+        chosen = np.isin(index.frames.scene, scenes) & index.frames.keyframe
+        rows = np.flatnonzero(chosen)
         (out / f"{split}.json").write_text(json.dumps(coco_of(index, rows)))
         print(f"{out / split}.json: {len(rows)} images")
 

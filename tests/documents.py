@@ -50,7 +50,9 @@ def follow(document: str, folder: Path, *, skip: int = 0) -> str:
     printed, names = [], {"__name__": "__main__"}
     for kind, step in list(steps_of((REPOSITORY / document).read_text()))[skip:]:
         if kind == "command":
-            done = run_script(*shlex.split(step)[1:], folder=folder)
+            script, *arguments = shlex.split(step)[1:]
+            here = folder / script  # one that the document has written
+            done = run_script(here if here.exists() else script, *arguments, folder=folder)
             assert done.returncode == 0, f"{step}: {done.stdout}{done.stderr}"
             printed += [done.stdout, done.stderr]
         elif written := re.match(r"# (\S+\.py)\n", step):

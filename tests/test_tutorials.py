@@ -1,8 +1,10 @@
 """The tutorials and the guide of rigs, followed word for word; and what they promise."""
 
 import json
+import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -62,9 +64,9 @@ def test_nuscenes(start):
     index = drivemim.open_index(out.parent / TOWN_INDEX)
     assert (len(index.scenes), len(index.cameras)) == (2, 6)
     assert (out / "pretrain" / "iter_10.pth").is_file()
-    losses = losses_of(out / "pretrain")
-    assert 1 < losses[1] < 1.6
-    assert losses[10] < 1
+    losses = losses_of(printed, 10)
+    assert 1.2 < losses[1] < 1.6
+    assert losses[10] < 1.1
     assert {path.name for path in (out / "pictures").iterdir()} == {
         "clip-0.jpg", "reconstruction-0.jpg",
     }  # fmt: skip
@@ -87,36 +89,41 @@ def test_frames(start):
     assert "torch.Size([1, 128, 12, 20]) [16]\n" in printed
     index = drivemim.open_index(out / "index.arrow")
     assert len(index.scenes) == 2
-    assert len(index.frames) == 9 + 9
+    assert len(index.frames) == 9 + 4  # two a second of 1.8 s of video
     assert_pictures(out / "pictures", 2)
-    weights = [drivemim.load_backbone(out / f"{name}.safetensors").state_dict()
-               for name in ("backbone", "again")]  # fmt: skip
-    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
     boxes = drivemim.open_index(out.parent / "coco" / "boxes.arrow")
     files = [json.loads((out.parent / "coco" / f"{name}.json").read_text())
              for name in ("train", "val")]  # fmt: skip
     assert set(boxes.scenes.split) == {"train", "val"}
     assert len(boxes.boxes) == sum(len(each["annotations"]) for each in files) > 100
     assert "features equal the pretrainer's" in printed
-    assert head_rows(out / "detector" / "iter_20.pth", "bbox_head.atss_cls.weight") == 2
-    found = json.loads((out / "detections" / "predictions.json").read_text())["images"]
+    run = out.parent / "boxes"
+    assert head_rows(run / "iter_20.pth", "bbox_head.atss_cls.weight") == 2
+    found = json.loads((run / "video" / "predictions.json").read_text())["images"]
     assert len(found) == 9
     assert sum(len(each["detections"]) for each in found) > 0
-    assert (out / "detections" / "back.mp4").stat().st_size > 10_000
+    video = cv2.VideoCapture(str(run / "video" / "back.mp4"))
+    frames = [video.read()[1] for _ in found]
+    assert all(frame.shape == (192, 320, 3) and frame.std() > 10 for frame in frames)
 
 
 def test_detector(start):
     printed = follow("docs/tutorials/detector.md", start, skip=1)
-    out = start / "work_dirs" / "tutorial" / "detector"
+    out = start / "work_dirs" / "tutorial"
     assert head_rows(out / "classes" / "iter_10.pth", "bbox_head.atss_cls.weight") == 3
     for name in ("car", "large vehicle", "person"):
-        assert name in printed
+        assert f"{name}_AP50: 0.0" in printed
+    assert re.search(r"^all +120 +120 ", printed, re.MULTILINE)
     assert "features equal the pretrainer's" in printed
-    assert len((out / "transfer.py").read_text().splitlines()) < 20
+    assert len((out / "transfer.py").read_text().splitlines()) < 30
     anchors = 9
     assert head_rows(out / "mine" / "epoch_1.pth", "bbox_head.retina_cls.weight") == 4 * anchors
-    assert "bbox_mAP" in printed
-    assert_pictures(out / "pictures", 10)
+    assert "coco/bbox_mAP: 0.0" in printed
+    predicted = json.loads((out / "mine" / "pictures" / "predictions.json").read_text())
+    names = {found["class"] for each in predicted["images"] for found in each["detections"]}
+    assert names <= {"car", "truck", "bus", "person"}
+    assert names
+    assert_pictures(out / "mine" / "pictures", 10)
 
 
 def test_rig(start):
@@ -140,11 +147,10 @@ def test_rig(start):
     assert built.boxes.center[0].tolist() == pytest.approx([12 + 4.5, 1.5, 0.8])
 
 
-def losses_of(run):
-    """Return the loss of each iteration that was logged."""
-    (scalars,) = run.glob("*/vis_data/scalars.json")
-    lines = [json.loads(line) for line in scalars.read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+def losses_of(printed, iterations):
+    """Return the loss of each iteration that was logged by the first run of this length."""
+    lines = re.findall(rf"Iter\(train\) \[ *(\d+)/{iterations}\].* loss: ([\d.]+)", printed)
+    return {int(iteration): float(loss) for iteration, loss in lines}
 
 
 def head_rows(checkpoint, name):
