@@ -8,7 +8,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-
 from in_process import REPOSITORY, run_script
 
 LINKED = ("tools", "examples", "configs", "tests")
