@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import drivemim
 from drivemim.data.boxes.ground_truth import frame_boxes
@@ -36,7 +37,7 @@ def main(town: Path, out: Path) -> None:
         print(f"{out / split}.json: {len(rows)} images")
 
 
-def coco_of(index: drivemim.FrameIndex, rows: np.ndarray) -> dict[str, Any]:
+def coco_of(index: drivemim.FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     """Return the images of these frames, and the boxes of the objects in them."""
     images = [
         {
