@@ -60,6 +60,7 @@ from drivemim.training.work_dir import (
     NEWEST,
     MarkBegin,
     nothing_left_unless_begun,
+    only_run_in,
 )
 from drivemim.transfer.run_checkpoints import checkpoint_in
 
@@ -136,7 +137,12 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
     """Build the runner of a checked config and train; clear up what a refused run leaves."""
     checkpoint = start.checkpoint
     # The signals come first: what they interrupt is cleared away before they have an effect again.
-    with StopSignals() as signals, _reporting(cfg.work_dir) as mark, ProgressBar() as bar:
+    with (
+        StopSignals() as signals,
+        _reporting(cfg.work_dir) as mark,
+        only_run_in(cfg.work_dir, cfg.launcher),
+        ProgressBar() as bar,
+    ):
         runner = _build(cfg)
         if checkpoint is not None and (line := describe_complete(cfg, start)):
             compare_complete(runner, checkpoint, line)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -22,6 +23,7 @@ from drivemim.errors import CheckpointError, ConfigError, process_rank
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 NEWEST = "newest"
+_LOCK = ".lock"
 _LOGS = re.compile(r"\d{8}_\d{6}")
 """Name of a folder of logs: the time when its run began."""
 _CHECKPOINT = re.compile(r"(iter|epoch)_(\d+)\.pth|best_.+\.pth|last_checkpoint")
@@ -97,6 +99,42 @@ def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
             with suppress(OSError):  # something else was written there meanwhile
                 for each in new:
                     each.rmdir()
+
+
+@contextmanager
+def only_run_in(work_dir: str | Path, launcher: str = "none") -> Iterator[None]:
+    """Lock a folder for the time of a run, so that no second run writes into it.
+
+    The system unlocks it when the process ends, however that happens. On file systems that cannot
+    lock files, nothing happens.
+
+    Args:
+        work_dir: folder of the run.
+        launcher: what started the processes; rank 0 holds the lock.
+
+    Raises:
+        ConfigError: if another run is going on in the folder.
+    """
+    if process_rank(launcher) > 0:
+        yield
+        return
+    folder = Path(work_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"another run is going on in {folder}; name another --work-dir, or wait until it ends"
+        ) from None
+    except (NotImplementedError, OSError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        (folder / _LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
 class RemoveEarlierRun(Hook):
