@@ -159,7 +159,7 @@ def patch_checkpoint_loader() -> None:
     """Make MMEngine read all checkpoints, also downloaded ones, with :func:`read_checkpoint`.
 
     MMEngine's own readers run any code that a file contains, and do not name a truncated file.
-    Upstream MMEngine 0.10.7 cannot resume under ``torch>=2.6``.
+    Those of upstream MMEngine 0.10.7 also cannot resume a run under ``torch>=2.6``.
     """
     CheckpointLoader.register_scheme(prefixes="", loader=_load_from_local, force=True)
     stores = ["pavi://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"]

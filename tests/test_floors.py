@@ -13,6 +13,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*REPOSITORY.glob("drivemim/**/*.py"), *REPOSITORY.glob("tools/**/*.py")])
+SHORT = sorted([*SOURCES, *REPOSITORY.glob("examples/*.py"), *REPOSITORY.glob("tests/**/*.py")])
+TOOLS = REPOSITORY / "tools"
 # ``os._exit`` is public and documented, in spite of its name.
 PUBLIC = {"_exit"}
 ALLOWED = {REPOSITORY / "drivemim" / "compat.py"}
@@ -122,6 +124,9 @@ def test_every_shape_letter_is_explained():
     contributing = (REPOSITORY / "CONTRIBUTING.md").read_text()
     common = explained_letters(contributing.partition("images_BTNCHW`): ")[2].partition(".")[0])
     assert common == set("BTNCHWhwLKJDMFVX")
+    clips = ast.get_docstring(ast.parse((REPOSITORY / "drivemim" / "clips.py").read_text()))
+    repeated = clips.partition("everywhere: ")[2].partition(". Modules")[0]
+    assert explained_letters(repeated.replace("\n", " ")) == common
     lacking = {}
     for path in REPOSITORY.glob("drivemim/**/*.py"):
         tree = ast.parse(path.read_text())
@@ -148,6 +153,33 @@ def test_a_folder_imports_only_from_the_floors_below():
         cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def code_lines(function):
+    """Number of lines of a function without its docstring."""
+    first = function.body[0]
+    has_docstring = ast.get_docstring(function) is not None
+    docstring = first.end_lineno - first.lineno + 1 if has_docstring else 0
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+def test_files_and_functions_are_short():
+    """As in "Style" of CONTRIBUTING.md."""
+    long_files, long_functions = [], []
+    for path in SHORT:
+        text, limit = path.read_text(), 120 if path.parent == TOOLS else 400
+        if len(text.splitlines()) > limit:
+            long_files.append(str(path.relative_to(REPOSITORY)))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and code_lines(node) > 60:
+                long_functions.append(node.name)
+    assert (long_files, long_functions) == ([], [])
+
+
+def test_lines_of_code_are_counted_without_the_docstring():
+    source = 'def f(\n    x,\n):\n    """One.\n\n    Two.\n    """\n    return x\n'
+    (function,) = ast.parse(source).body
+    assert code_lines(function) == 4
 
 
 def test_the_package_names_no_script_of_the_repository():

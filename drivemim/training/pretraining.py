@@ -83,8 +83,8 @@ def pretrain(
         seed: seed of the run.
         iterations: length of the training, in place of the config's; warm-up and schedules are
             scaled to it.
-        hours: the same as a time; the iterations are those of 20 seconds, extrapolated. A run that
-            goes on keeps the number that it began with.
+        hours: length of the training in hours, instead of ``iterations``; the time of an iteration
+            is measured for 20 seconds first. A resumed run keeps its number of iterations.
         options: other keys of the config to replace, dotted, like ``--cfg-options``.
 
     Returns:
