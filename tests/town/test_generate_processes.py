@@ -123,8 +123,10 @@ def test_a_run_that_is_ended_says_so_in_one_line(tmp_path, end):
     if end == "Ctrl-C":
         assert (run.returncode, error) == (130, "stopped: town is as it was before\n")
     else:
-        assert run.returncode == 2
-        assert error.startswith("error: one of 2 worker processes ended early. If it was killed, ")
+        assert run.returncode == 1
+        assert error.startswith(
+            "ChildProcessError: one of 2 worker processes ended early. If it was killed, "
+        )
         assert "take fewer --workers" in error
         assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,7 @@ class PseudoLabelBoxes(BoxSource):
         ValueError: if a file is broken or does not fit the index, or an argument is out of range.
     """
 
-    origin: ClassVar[Literal["annotations", "detector", "images"]] = "detector"
+    origin: ClassVar[BoxOrigin] = "detector"
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-# CamVid's train.json and val.json beside the images. Build the index first:
-# tools/create_index.py frames --root data/camvid --out INDEX
+# CamVid with boxes. Build the index first: tools/create_index.py frames --root data/camvid \
+#     --coco data/camvid/train.json --coco data/camvid/val.json
 custom_imports = dict(
     imports=[
         'drivemim.data.detection.detection_dataset',

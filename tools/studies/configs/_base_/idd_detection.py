@@ -1,6 +1,5 @@
 # Frames of IDD-lite (Indian streets) with boxes of people and vehicles. Build the index first:
-# tools/create_index.py frames --root data/idd --coco data/idd/train.json --coco data/idd/val.json \
-#     --out INDEX
+# tools/create_index.py frames --root data/idd --coco data/idd/train.json --coco data/idd/val.json
 custom_imports = dict(
     imports=[
         'drivemim.data.detection.detection_dataset',
