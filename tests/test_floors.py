@@ -122,6 +122,9 @@ def test_every_shape_letter_is_explained():
     contributing = (REPOSITORY / "CONTRIBUTING.md").read_text()
     common = explained_letters(contributing.partition("images_BTNCHW`): ")[2].partition(".")[0])
     assert common == set("BTNCHWhwLKJDMFVX")
+    docstring = ast.get_docstring(ast.parse((REPOSITORY / "drivemim/clips.py").read_text()))
+    same = docstring.partition("everywhere: ")[2].partition(". Modules")[0]
+    assert explained_letters(same) == common
     lacking = {}
     for path in REPOSITORY.glob("drivemim/**/*.py"):
         tree = ast.parse(path.read_text())

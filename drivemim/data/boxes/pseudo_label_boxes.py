@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from drivemim.array_types import Ints
 from drivemim.clips import CLASSES, Clips
 from drivemim.data.boxes.box_links import MIN_OVERLAP, link_tracks_by_iou
-from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes
+from drivemim.data.boxes.box_sources import BoxOrigin, BoxSource, ClassMap, ImageBoxes
 from drivemim.data.boxes.coco_results import read_results
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.registry import BOX_SOURCES

@@ -82,8 +82,7 @@ def test_a_schedule_that_cannot_be_set_is_refused_before_the_first_run(place, ma
     [
         ("[{'type': 'MultiStepLR', 'milestones': [5]}]", "a list of 1"),
         ("[{'type': 'LinearLR'}, {'type': 'LinearLR'}, {'type': 'LinearLR'}]", "a list of 3"),
-        ("{'type': 'ConstantLR'}", "no list"),
-        ("None", "no list"),
+        ("None", "not a list"),
     ],
 )
 def test_a_config_without_warm_up_and_decay_is_named(place, make_study, schedule, found):
