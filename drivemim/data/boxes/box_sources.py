@@ -119,8 +119,13 @@ class AnnotatedBoxes(BoxSource):
         """Return the boxes of frames, in the pixels of their files."""
         found = frame_boxes(self.index, rows, class_map=self.class_map, classes=self.classes)
         is_object = ~found.crowd
-        columns = (found.frame, found.boxes, found.label, found.track, found.depth)
-        return ImageBoxes(*(column[is_object] for column in columns))
+        return ImageBoxes(
+            frame=found.frame[is_object],
+            boxes=found.boxes[is_object],
+            label=found.label[is_object],
+            track=found.track[is_object],
+            depth=found.depth[is_object],
+        )
 
 
 def build_box_source(
