@@ -91,8 +91,8 @@ class ViT(BaseModule):
         init_cfg: see MMEngine; for example a checkpoint to load.
 
     Raises:
-        ValueError: if sizes, windows or ``out_indices`` do not fit together, or ``drop_path_rate`` is
-            not in [0, 1).
+        ValueError: if sizes, windows or ``out_indices`` do not fit together, or
+            ``drop_path_rate`` is not in [0, 1).
     """
 
     def __init__(
