@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from numbers import Real
 
 _ALIKE = 0.65
 """Smallest similarity, from 0 to 1, at which a name is suggested for another."""
@@ -89,7 +90,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Refuse a number that is out of range, or not a number.
+    """Refuse a value that is out of range, or not a number.
 
     Args:
         name: the option, as the user gives it.
@@ -100,6 +101,8 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
     Raises:
         ConfigError: naming option, value and range.
     """
+    if not isinstance(value, Real):
+        raise ConfigError(f"{name} {value!r} must be a number")
     if not least <= value <= most or value == math.inf:
         limits = f"be {least} or more" if most == math.inf else f"be in [{least}, {most}]"
         raise ConfigError(f"{name} {value} must {limits}")

@@ -14,7 +14,7 @@ from nuscenes import NuScenes
 from safetensors.torch import load_file
 
 from drivemim.data import FrameIndex
-from workflow.steps import run_length
+from workflow.commands import two_phase_schedule
 
 
 def demo(repository, work_dir):
@@ -91,7 +91,7 @@ def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
     given = [
         f"train_dataloader.dataset.index={slice_dir / 'town.arrow'}",
         f"train_dataloader.batch_size={batch_size}",
-        *run_length(iterations),
+        *two_phase_schedule(iterations),
         "default_hooks.logger.interval=1",
         "env_cfg.dist_cfg.backend=gloo",
         *options,

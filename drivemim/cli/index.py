@@ -1,7 +1,6 @@
 """Build the index of a data set: nuScenes or nuImages tables, rigs, or folders of images."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from drivemim.data.index.builders.rig_folders import record_rig
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_building import build_index
 from drivemim.data.index.verification import unreadable_images
+from drivemim.errors import one_line_errors
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -117,11 +117,8 @@ def main(argv: list[str] | None = None) -> int:
         return _check(options)
     if arguments.source == "nuimages":
         options["sweeps"] = not arguments.keyframes_only
-    try:
+    with one_line_errors():
         index = build_index(arguments.source, **options)
-    except (OSError, ValueError) as error:
-        print(f"drivemim index: {error}", file=sys.stderr)
-        return 1
     print(
         f"{index.path}: {len(index.scenes)} scenes, {len(index.samples)} samples, "
         f"{len(index.frames)} frames of {len(index.cameras)} cameras, {len(index.boxes)} boxes of "
@@ -145,11 +142,8 @@ def _check(options: dict[str, Any]) -> int:
     """Print every problem of rig folders; return 1 if there is any."""
     roots = options.pop("root")
     del options["out"]
-    try:
+    with one_line_errors():
         builder, problems = record_rig(roots, **options)
-    except (OSError, ValueError) as error:
-        print(f"drivemim index: {error}", file=sys.stderr)
-        return 1
     for problem in problems:
         print(problem)
     frames = sum(len(files) for scene in builder.scenes for files in scene.frames.values())

@@ -1,4 +1,4 @@
-"""Probe a frozen backbone on pedestrians and vehicles: drivemim probe CONFIG ..."""
+"""Train linear probes on the frozen features of a backbone: drivemim probe CONFIG ..."""
 
 from __future__ import annotations
 
@@ -63,4 +63,5 @@ def main() -> None:
             source = {"config": args.config, "checkpoint": args.checkpoint, **selection}
             write_bytes(args.out, results_json({**source, **results}))
     print(probe_table(results))
-    print(*(f"- {args.checkpoint}: {note}." for note in results["notes"]), sep="\n", end="")
+    for note in results["notes"]:
+        print(f"- {args.checkpoint}: {note}.")

@@ -13,10 +13,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from drivemim.compat import registered_class
 from drivemim.config.loading import dicts_in
 from drivemim.errors import CheckpointError
-from drivemim.registry import MASKS, MODELS, current_name
+from drivemim.registry import MASKS, MODELS, current_name, registered_class
 from drivemim.trust import is_trusted, trust_hint
 
 # Modules with the parts of a pretrainer. Others, such as whole detectors, read files.

@@ -200,7 +200,7 @@ def labels_of(
         position in ``classes`` for each category, -1 for those to leave out.
 
     Raises:
-        ValueError: if a category with boxes is not in the mapping, or maps to a name that is not
+        DataError: if a category with boxes is not in the mapping, or maps to a name that is not
             in ``classes``.
     """
     labels = np.full(len(categories), -1, np.int64)

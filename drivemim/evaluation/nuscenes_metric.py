@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger, print_log
 from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, check_range
 from drivemim.evaluation.nuscenes_devkit import devkit_metric_names, evaluate_results, format_scores
 from drivemim.evaluation.nuscenes_plausibility import RANGES, SamplePoses
 from drivemim.evaluation.nuscenes_results import (
@@ -63,7 +63,7 @@ class NuScenesDetection(BaseMetric):
             the run's log file; without a run, nothing is kept.
         overlap: intersection over union on the ground plane above which the lower-scored of two
             boxes of one class is removed.
-        min_score: boxes with a lower score are removed.
+        min_score: boxes with a lower score are removed, in [0, 1].
         headings: whether the check compares headings with velocities.
         plots: draw the devkit's charts.
         collect_device: device on which processes gather results, ``cpu`` or ``gpu``.
@@ -86,6 +86,7 @@ class NuScenesDetection(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not 0 <= overlap <= 1:
             raise ConfigError(f"overlap={overlap} must be in [0, 1]")
+        check_range("min_score", min_score, 0, 1)
         self.out_dir = out_dir
         self.overlap = overlap
         self.min_score = min_score

@@ -39,11 +39,11 @@ from drivemim.visualization.detections import draw_detections
 from drivemim.visualization.panels import save_image
 from drivemim.visualization.video_file import video_writer
 
-FILE = "predictions.json"
+PREDICTIONS_FILE = "predictions.json"
 _UNFINISHED = "pictures"
-_USUAL_RATE = 25.0
+_DEFAULT_FRAME_RATE = 25.0
 """Frames per second of a video whose container does not say it."""
-_REPORTED = 100
+_LOG_INTERVAL = 100
 """Number of images after which the progress is printed."""
 _QUALITY = 90
 
@@ -141,7 +141,7 @@ def _output_folder(out: str | Path, selection: PredictionSource) -> Path:
     """Return the folder of the pictures, once it can be written to and is not the source."""
     folder = Path(out)
     ensure_folder(folder)
-    ensure_writable(folder / FILE)
+    ensure_writable(folder / PREDICTIONS_FILE)
     selection.check_out(folder)
     return folder
 
@@ -157,7 +157,7 @@ def _predict(
     """Write the pictures and ``predictions.json``."""
     unreadable = UnreadableImages(skip=skip_unreadable)
     images = selection.images(unreadable)
-    with _beside(out) as folder:
+    with _temporary_folder(out) as folder:
         entries = list(
             _detect(detector, images, folder, unreadable, score_threshold, selection.every)
         )
@@ -169,7 +169,7 @@ def _predict(
             "classes": detector.classes,
             "skipped": unreadable.count,
         }
-        write_bytes(folder / FILE, _predictions_json(record, entries))
+        write_bytes(folder / PREDICTIONS_FILE, _predictions_json(record, entries))
         _replace_earlier(out, folder, entries)
     return PredictionRun(out, tuple(entries), unreadable.count)
 
@@ -198,7 +198,7 @@ def _detect(
                 write(draw_detections(pixels, *found, none_M4, ignored_M, detector.classes))
                 yield _entry(image, found, detector.classes)
                 count += 1
-                if count % _REPORTED == 0:
+                if count % _LOG_INTERVAL == 0:
                     print_log(f"{count} images")
 
 
@@ -210,7 +210,7 @@ def _picture_writer(
     if image.frame is None:
         yield lambda drawn: save_image(path, drawn, _QUALITY)
         return
-    with video_writer(path, (frame_rate(image.path) or _USUAL_RATE) / every) as append:
+    with video_writer(path, (frame_rate(image.path) or _DEFAULT_FRAME_RATE) / every) as append:
         yield append
 
 
@@ -241,7 +241,7 @@ def _predictions_json(record: Mapping[str, Any], entries: Sequence[Mapping[str, 
 
 
 @contextmanager
-def _beside(out: Path) -> Iterator[Path]:
+def _temporary_folder(out: Path) -> Iterator[Path]:
     """Yield a folder in the output folder for results that are not complete yet, and remove it.
 
     After an error, an output folder that did not exist is removed, too.
@@ -269,7 +269,7 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
     """
     earlier, kept = _earlier_pictures(out), {Path(entry["path"]).resolve() for entry in entries}
     pictures = dict.fromkeys(entry["picture"] for entry in entries)
-    for name in (*pictures, FILE):
+    for name in (*pictures, PREDICTIONS_FILE):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder / name, out / name)
         kept.add((out / name).resolve())
@@ -282,7 +282,7 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
 def _earlier_pictures(out: Path) -> set[Path]:
     """Return the pictures that the ``predictions.json`` of an earlier prediction names."""
     try:
-        entries = json.loads((out / FILE).read_bytes())["images"]
+        entries = json.loads((out / PREDICTIONS_FILE).read_bytes())["images"]
         return {out / str(entry["picture"]) for entry in entries}
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return set()

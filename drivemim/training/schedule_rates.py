@@ -11,8 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
-from drivemim.compat import ParamScheduler, registered_class, set_scheduler_step
+from drivemim.compat import ParamScheduler, set_scheduler_step
 from drivemim.config.loading import short_type
+from drivemim.registry import registered_class
 from drivemim.training.scheduler_kinds import (
     counts_epochs,
     ends_at_rate,

@@ -126,7 +126,7 @@ def _all_data(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _summary(metadata: Mapping[str, Any]) -> str:
-    source, shape = metadata["source"], metadata["normalization"]
+    source, normalization = metadata["source"], metadata["normalization"]
     return _table(
         {
             "architecture": _config(metadata["architecture"]),
@@ -134,9 +134,9 @@ def _summary(metadata: Mapping[str, Any]) -> str:
             "strides": metadata["strides"],
             "channels": metadata["channels"],
             "image size, height and width": metadata["input_size"],
-            "mean": shape["mean"],
-            "std": shape["std"],
-            "colours": "RGB" if shape["bgr_to_rgb"] else "BGR",
+            "mean": normalization["mean"],
+            "std": normalization["std"],
+            "colours": "RGB" if normalization["bgr_to_rgb"] else "BGR",
             "checkpoint": source["checkpoint"],
             "experiment": source["experiment"],
             "averaged weights": source["ema"],
@@ -257,7 +257,7 @@ def _parts_of(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _setting(value: Any, none: str) -> str:
     if not value:
         return none
-    return _configs(value) if isinstance(value, list) else _config(value)
+    return ", ".join(map(_config, value)) if isinstance(value, list) else _config(value)
 
 
 def _all_reads(kind: str, metadata: Mapping[str, Any]) -> str:
@@ -379,12 +379,6 @@ def _config(config: Any) -> str:
     if isinstance(config, (list, tuple)):
         return "[" + ", ".join(_config(each) for each in config) + "]"
     return str(config)
-
-
-def _configs(configs: Any) -> str:
-    return ", ".join(
-        _config(each) for each in (configs if isinstance(configs, list) else [configs])
-    )
 
 
 def _numbers(content: Any, name: str = "") -> Iterator[tuple[str, float]]:

@@ -295,7 +295,7 @@ def test_in_python_options_are_arguments(config, checkpoint, tmp_path):
 
 
 def test_a_long_run_says_how_far_it_is(config, checkpoint, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("drivemim.training.predicting._REPORTED", 2)
+    monkeypatch.setattr("drivemim.training.predicting._LOG_INTERVAL", 2)
     write_video(tmp_path / "drive.avi", [0] * 5)
     drivemim.predict(config, checkpoint, tmp_path / "drive.avi", out=tmp_path / "shown")
     said = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" images")]

@@ -216,6 +216,7 @@ def test_the_tool_reports_the_frames_that_the_backbone_saw(config, index, expose
     assert not (tmp_path / "probe.json").exists()
     done = run("--transductive", "--allow-boxes-read")
     assert "transductive, its pretraining saw 6 of the 6 images of --val.\n" in done.stdout
+    assert done.stdout.endswith("frames of --val.\n")  # a prompt begins on its own line
     assert len(json.loads((tmp_path / "probe.json").read_text())["notes"]) == 3
 
 

@@ -29,8 +29,14 @@ from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.inputs import parse_options
 from studies.label_efficiency.settings import METRICS, RANDOM, Initialisation, LabelStudy
 from studies.pretraining_inputs import pretraining_inputs, write_pretraining_inputs
-from workflow.commands import export_step, last_checkpoint, train_step
-from workflow.steps import Group, Step, run_length, seconds_of_completed
+from workflow.commands import (
+    check_two_phases,
+    export_step,
+    last_checkpoint,
+    train_step,
+    two_phase_schedule,
+)
+from workflow.steps import Group, Step, seconds_of_completed
 
 SIDE_BY_SIDE = 2
 
@@ -203,8 +209,9 @@ def _config_of_run(
     config: str, iterations: int, options: Mapping[str, Any], repository: Path
 ) -> Config:
     """Read a config with the options that a run of the study gives it."""
-    flags = parse_options([*run_length(iterations), *_as_flags(options)])
-    cfg = load_config(_config(config, repository), flags)
+    path, flags = _config(config, repository), _as_flags(options)
+    check_two_phases(load_config(path, parse_options(flags)), config)
+    cfg = load_config(path, parse_options([*two_phase_schedule(iterations), *flags]))
     check_schedule(cfg)
     return cfg
 

@@ -20,6 +20,7 @@ from drivemim.geometry.boxes import transform_boxes
 from drivemim.registry import BOX_SOURCES
 
 ClassMap = Mapping[str, str | None]
+BoxOrigin = Literal["annotations", "detector", "images"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class BoxSource(ABC):
             ``annotations``.
     """
 
-    origin: ClassVar[Literal["annotations", "detector", "images"]] = "annotations"
+    origin: ClassVar[BoxOrigin] = "annotations"
 
     def __init__(
         self,
@@ -117,9 +118,13 @@ class AnnotatedBoxes(BoxSource):
     def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
         """Return the boxes of frames, in the pixels of their files."""
         found = frame_boxes(self.index, rows, class_map=self.class_map, classes=self.classes)
-        one = ~found.crowd
+        is_object = ~found.crowd
         return ImageBoxes(
-            found.frame[one], found.boxes[one], found.label[one], found.track[one], found.depth[one]
+            frame=found.frame[is_object],
+            boxes=found.boxes[is_object],
+            label=found.label[is_object],
+            track=found.track[is_object],
+            depth=found.depth[is_object],
         )
 
 
@@ -129,7 +134,11 @@ def build_box_source(
     class_map: ClassMap | None,
     classes: Sequence[str] = CLASSES,
 ) -> BoxSource | None:
-    """Build a source from its config or from its type alone; return None for no boxes."""
+    """Build a source from its config or from its type alone; return None for no boxes.
+
+    Raises:
+        ConfigError: if there is a ``class_map`` but no source, or the source cannot be built.
+    """
     if boxes is None:
         if class_map:
             raise ConfigError(

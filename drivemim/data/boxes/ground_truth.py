@@ -115,7 +115,7 @@ def interpolate_boxes(index: FrameIndex, rows: Ints) -> InterpolatedBoxes:
     sample = index.frames.sample[rows].astype(np.int64)
     time, keyframe = index.frames.timestamp[rows], index.frames.keyframe[rows]
     is_recorded = index.info.source in RECORDED
-    frame, box = _expand(samples.first_box[sample], samples.box_count[sample])
+    frame, box = expand_runs(samples.first_box[sample], samples.box_count[sample])
     if is_recorded:
         late = samples.timestamp[sample] - time > LONGEST_STILL
         kept = ~((late & ~keyframe)[frame] & (boxes.previous[box] < 0))
@@ -191,7 +191,7 @@ def _next_boxes(index: FrameIndex, box: Ints) -> Ints:
     samples, boxes = index.samples, index.boxes
     following = np.unique(samples.next[boxes.sample[box]])
     following = following[following >= 0]
-    _, later = _expand(samples.first_box[following], samples.box_count[following])
+    _, later = expand_runs(samples.first_box[following], samples.box_count[following])
     later = later[np.argsort(boxes.previous[later], kind="stable")]
     if len(later) == 0:
         return np.full(len(box), -1, np.int64)
@@ -222,7 +222,7 @@ def frame_boxes(
         the boxes that are in the image, frame by frame.
 
     Raises:
-        ValueError: if a category with boxes is in no class map.
+        DataError: if a category with boxes is in no class map.
     """
     rows = np.asarray(rows, np.int64)
     labels = category_labels(index.categories, classes, class_map, used=index.used_categories)
@@ -276,7 +276,7 @@ def _join(parts: list[FrameBoxes]) -> FrameBoxes:
     return FrameBoxes(offsets=np.concatenate([[0], np.cumsum(counts)]), frame=frame, **columns)
 
 
-def _expand(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+def expand_runs(first: Ints, count: Ints) -> tuple[Ints, Ints]:
     """Return, for each row of the runs (``count`` rows from ``first``), its run and its number."""
     owner = np.repeat(np.arange(len(first)), count)
     start = np.cumsum(count) - count
@@ -320,13 +320,13 @@ def _project(
 
 def _moving(index: FrameIndex, box: Ints) -> Ints:
     """Return whether objects move, by their attribute if it tells, else by their speed."""
+    # The last entry is for objects without an attribute (-1).
     states = np.full(len(index.attributes) + 1, -1, np.int64)
     for number, name in enumerate(index.attributes):
         if name.endswith(_MOVING):
             states[number] = 1
         elif name.endswith(_STANDING):
             states[number] = 0
-    states[-1] = -1
     moving: Ints = states[index.boxes.attribute[box]]
     speed = np.linalg.norm(index.boxes.velocity[box], axis=1)
     unknown = (moving < 0) & ~np.isnan(speed)

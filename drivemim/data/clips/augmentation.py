@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import albumentations as A  # noqa: N812  # its own convention
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.data.index.images import Crop, reduction_to_cover
-from drivemim.errors import ConfigError, did_you_mean
+from drivemim.errors import ConfigError, check_range, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class AugmentSettings:
         crop: smallest and largest fraction of the stored image's area that is cropped and resized
             to the image size; (1, 1) disables cropping.
         stretch: largest factor by which a crop's aspect ratio may differ from the stored image's.
-        brightness: largest relative change.
-        contrast: largest relative change.
-        saturation: largest relative change.
-        hue: largest change as a fraction of the colour circle.
+        brightness: largest relative change, at most 1.
+        contrast: largest relative change, at most 1.
+        saturation: largest relative change, at most 1.
+        hue: largest change as a fraction of the colour circle, at most 0.5.
         colour: probability of any change of colours.
         blur: probability of a Gaussian blur.
         noise: probability of Gaussian noise.
@@ -44,14 +45,15 @@ class AugmentSettings:
     noise: float = 0.1
 
     def __post_init__(self) -> None:
-        smallest, largest = self.crop
-        if not 0 < smallest <= largest <= 1:
+        if not _is_range_of_fractions(self.crop):
             raise ConfigError(
-                f"augment: crop={self.crop} must be the smallest and the largest fraction of the "
+                f"augment: crop={self.crop!r} must be the smallest and the largest fraction of the "
                 "image's area, above 0 and at most 1"
             )
-        if self.stretch < 1:
-            raise ConfigError(f"augment: stretch={self.stretch} must be at least 1")
+        check_range("augment: stretch", self.stretch, 1)
+        check_range("augment: hue", self.hue, 0, 0.5)  # half of the circle is every colour
+        for name in ("flip", "brightness", "contrast", "saturation", "colour", "blur", "noise"):
+            check_range(f"augment: {name}", getattr(self, name), 0, 1)
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> AugmentSettings:
@@ -66,9 +68,17 @@ class AugmentSettings:
                 raise ConfigError(
                     f"augment: {key!r} is none of {', '.join(known)}{did_you_mean(key, known)}"
                 )
-        return cls(
-            **{**settings, **({"crop": tuple(settings["crop"])} if "crop" in settings else {})}
-        )
+        values = dict(settings)
+        if isinstance(values.get("crop"), list):
+            values["crop"] = tuple(values["crop"])
+        return cls(**values)
+
+
+def _is_range_of_fractions(values: Any) -> bool:
+    """Return whether a setting is two increasing numbers, above 0 and at most 1."""
+    if not isinstance(values, (list, tuple)) or len(values) != 2:
+        return False
+    return all(isinstance(each, Real) for each in values) and 0 < values[0] <= values[1] <= 1
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from drivemim.data.clips.sampler import SampleRequest, as_request
 from drivemim.data.clips.unreadable import UnreadableFrames
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.images import read_image
-from drivemim.errors import ConfigError, DataError
+from drivemim.errors import ConfigError, DataError, check_range
 from drivemim.registry import DATASETS, FUNCTIONS
 
 
@@ -105,6 +105,7 @@ class ClipDataset(Dataset[Clips]):
         self.image_size = checked_image_size(image_size)
         self.single_camera = single_camera
         self._unreadable = UnreadableFrames(max_unreadable)
+        check_range("min_box_size", min_box_size, 0)
         self.min_box_size = min_box_size
         if lidar_points < 0:
             raise ConfigError(f"lidar_points={lidar_points} must be in [0, infinity)")

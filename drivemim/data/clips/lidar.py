@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from drivemim.array_types import Floats, Floats32, Ints
+from drivemim.array_types import Bools, Floats, Floats32, Ints
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.sweeps import read_sweep
 from drivemim.geometry.poses import invert_pose, transform_points
@@ -20,9 +20,14 @@ _NEAREST = 1.0
 
 def has_lidar(index: FrameIndex, samples: Ints | None = None) -> bool:
     """Return whether any of some samples (None for all) has a sweep."""
+    with_sweep = _has_sweep(index)
+    return bool((with_sweep if samples is None else with_sweep[samples]).any())
+
+
+def _has_sweep(index: FrameIndex) -> Bools:
+    """Return whether each sample has a sweep."""
     offsets, _ = index.samples.lidar_path.buffers
-    lengths = np.diff(offsets)
-    return bool((lengths if samples is None else lengths[samples]).any())
+    return np.diff(offsets) > 0
 
 
 def frame_points(
@@ -57,7 +62,7 @@ def frame_points(
 
     Raises:
         FileNotFoundError: if a sweep does not exist.
-        ValueError: if its size is not a multiple of a return's size, or it is a PCD file.
+        DataError: if a sweep is broken; see ``read_sweep``.
     """
     samples = _nearest_samples(index, rows)
     to_camera = invert_pose(index.camera_to_global(rows))
@@ -83,17 +88,20 @@ def frame_points(
 
 
 def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
-    """Return the nearest sample in time with a sweep close enough for each frame; -1 for none."""
+    """Return the sample nearest in time to each frame.
+
+    It is -1 if that sample has no sweep, or is more than ``LONGEST_GAP`` away.
+    """
     samples, times = index.samples, index.frames.timestamp[rows]
     nearest = index.frames.sample[rows].astype(np.int64)
     gap = np.abs(samples.timestamp[nearest] - times)
     # A frame between two samples has the later one; after a scene's last sample, it has that one.
     previous = samples.previous[nearest]
     gap_before = np.where(previous >= 0, np.abs(samples.timestamp[previous] - times), gap + 1)
-    sweeping = ~index.frames.keyframe[rows] & (gap_before < gap)
-    nearest, gap = np.where(sweeping, previous, nearest), np.where(sweeping, gap_before, gap)
-    scanned = np.array([samples.lidar_path[row] != "" for row in nearest], bool)
-    return np.where(scanned & (gap <= LONGEST_GAP), nearest, -1)
+    is_previous_nearer = ~index.frames.keyframe[rows] & (gap_before < gap)
+    nearest = np.where(is_previous_nearer, previous, nearest)
+    gap = np.where(is_previous_nearer, gap_before, gap)
+    return np.where(_has_sweep(index)[nearest] & (gap <= LONGEST_GAP), nearest, -1)
 
 
 def _sweep(index: FrameIndex, sample: int) -> Floats:

@@ -18,7 +18,7 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from drivemim.errors import ConfigError, DataError
+from drivemim.errors import ConfigError, DataError, check_range
 from drivemim.models.heads.mono3d_boxes import image_boxes, nms_bev
 from drivemim.models.heads.mono3d_coder import CODE_PARTS, CODE_SIZE, Objects3D
 from drivemim.models.heads.mono3d_targets import (
@@ -141,6 +141,10 @@ class Mono3DHead(AnchorFreeHead):
         unknown = set(self.code_weights) - set(CODE_PARTS)
         if unknown:
             raise ConfigError(f"code_weights: {sorted(unknown)} are none of {list(CODE_PARTS)}")
+        for name, weight in self.code_weights.items():
+            check_range(f"code_weights.{name}", weight, 0)
+        for name in ("center_radius", "min_depth", "centerness_decay"):
+            check_range(name, getattr(self.assigner, name), 0)
 
     def _init_predictor(self) -> None:
         """Build the last layers; the base class's constructor calls this."""

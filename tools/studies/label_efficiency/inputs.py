@@ -28,7 +28,7 @@ from drivemim.files import ensure_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
 from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.settings import MEAN_AP50, LabelStudy
-from workflow.steps import run_length
+from workflow.commands import check_two_phases, two_phase_schedule
 
 EVALUATION = ("val_evaluator", "test_evaluator")
 """Config keys that do not affect training."""
@@ -132,7 +132,8 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
     train, val = _open_splits(study, config, place, repository / study.index)
     _check_apart(study, train, val)
     _check_metrics(study, config, val)
-    options = parse_options([*run_length(study.iterations), *study.options])
+    check_two_phases(config, study.config)
+    options = parse_options([*two_phase_schedule(study.iterations), *study.options])
     check_schedule(load_config(repository / study.config, options))
     folder = repository / study.work_dir / "inputs"
     whole = config.to_dict()

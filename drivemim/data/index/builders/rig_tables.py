@@ -66,7 +66,7 @@ class CsvTable:
         for place, name in enumerate(names):
             for row, text in enumerate(self.columns[name]):
                 try:
-                    found[row, place] = float(text)
+                    found[row, place] = float(_number(text))
                 except ValueError:
                     self.report(row, f"has the {name} {text!r}, not a number", problems)
         return found
@@ -83,7 +83,7 @@ class CsvTable:
         fix = "; write whole microseconds, all digits" if name == _TIME else ""
         for row, text in enumerate(self.columns.get(name, [""] * len(self))):
             try:
-                found[row] = int(text if text or default is None else default)
+                found[row] = int(_number(text if text or default is None else default))
             except (ValueError, OverflowError):
                 self.report(row, f"has the {name} {text!r}, not a whole number{fix}", problems)
         return found
@@ -132,6 +132,17 @@ def read_csv(
         for name, value in zip(header, values, strict=True):
             columns[name].append(value.strip())
     return CsvTable(path, lines, columns)
+
+
+def _number(text: str) -> str:
+    """Return a text that may be a number; refuse ``2011_09_26``, which Python reads as one.
+
+    Raises:
+        ValueError: if it has an underscore.
+    """
+    if "_" in text:
+        raise ValueError(text)
+    return text
 
 
 def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) -> None:
