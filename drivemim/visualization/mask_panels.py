@@ -18,7 +18,7 @@ from torch import Tensor
 from drivemim.array_types import Bools, Floats, Image
 from drivemim.clips import Clips, patch_grid
 from drivemim.config.loading import config_errors, read_config
-from drivemim.data import ClipDataset, SampleRequest
+from drivemim.data import ClipDataset, ItemRequest
 from drivemim.errors import MOST_SEED, ConfigError, DataError, check_range
 from drivemim.evaluation.mask_analysis import local_contrast
 from drivemim.files import ensure_folder
@@ -104,7 +104,7 @@ def draw_masks(
 def _clip(dataset: ClipDataset, item: int, seed: int) -> Clips:
     if item >= len(dataset):
         raise DataError(f"--clip {item} must be in [0, {len(dataset) - 1}]: there are no more")
-    return dataset[SampleRequest(item, seed)]
+    return dataset[ItemRequest(item, seed)]
 
 
 def mask_panel(

@@ -22,7 +22,7 @@ from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.config.building import build_model
 from drivemim.config.loading import config_errors, is_pretrainer, load_config
-from drivemim.data import SampleRequest
+from drivemim.data import ItemRequest
 from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, check_range
 from drivemim.files import ensure_folder
 from drivemim.models import MaskedPretrainer
@@ -79,7 +79,7 @@ def draw_reconstructions(
     written = []
     chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
     for number, item in enumerate(chosen):
-        clips: Clips = dataset[SampleRequest(int(item), seed=seed + number)]
+        clips: Clips = dataset[ItemRequest(int(item), seed=seed + number)]
         check_width(width, clips)
         cameras = camera_names(dataset, clips)
         tile_width = min(3 * clips.image_size[1] // 2, width // clips.shape[2])

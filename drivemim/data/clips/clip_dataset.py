@@ -23,7 +23,7 @@ from drivemim.data.clips.augmentation import AugmentSettings, TrackAugmentation,
 from drivemim.data.clips.clip_coverage import ClipSet, check_steps
 from drivemim.data.clips.clip_windows import ClipWindows
 from drivemim.data.clips.lidar import frame_points, has_lidar
-from drivemim.data.clips.sampler import SampleRequest, as_request
+from drivemim.data.clips.sampler import ItemRequest, as_request
 from drivemim.data.clips.unreadable import UnreadableFrames
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.images import read_image
@@ -150,7 +150,7 @@ class ClipDataset(Dataset[Clips]):
     def __len__(self) -> int:
         return len(self.clip_starts)
 
-    def __getitem__(self, item: SampleRequest | int) -> Clips:
+    def __getitem__(self, item: ItemRequest | int) -> Clips:
         """Load a clip; its random operations depend only on the seed of the request.
 
         Args:
@@ -158,11 +158,11 @@ class ClipDataset(Dataset[Clips]):
         """
         request = as_request(item)
         seed = int(np.random.RandomState(request.seed).randint(2**31))
-        clips = self.load(self.rows(request.index), seed)
+        clips = self.load(self.rows(request.position), seed)
         for step in range(1, len(self)):
             if clips.valid_BTN.any():
                 break
-            clips = self.load(self.rows((request.index + step) % len(self)), seed)
+            clips = self.load(self.rows((request.position + step) % len(self)), seed)
         return clips
 
     def rows(self, item: int) -> Ints:
