@@ -50,14 +50,14 @@ class PretrainingRecord:
         readers: classes that read boxes.
         file: weights file of the record, if another pretraining started from it.
         earlier: records of the weights that it started from.
-        missing: why something is unknown, as the end of a sentence; empty if everything is known.
+        why_unknown: why something is unknown, as the end of a sentence; empty if everything is known.
     """
 
     data: list[dict[str, Any]] | None
     readers: tuple[str, ...] = ()
     file: str = ""
     earlier: tuple[PretrainingRecord, ...] = ()
-    missing: str = ""
+    why_unknown: str = ""
 
     @property
     def chain(self) -> list[PretrainingRecord]:
@@ -117,10 +117,10 @@ class PretrainingRecord:
             for name in self.detectors
         ]
         for each in self.chain[1:]:
-            if each.missing or each.data is None:
-                why = each.missing or "its data is unknown"
+            if each.why_unknown or each.data is None:
+                why = each.why_unknown or "its data is unknown"
                 lines.append(f"its pretraining started from {each.file}; {why}")
-        return [*lines, self.missing] if self.missing else lines
+        return [*lines, self.why_unknown] if self.why_unknown else lines
 
     def _parts_with_readers(self) -> list[dict[str, Any]]:
         return [part for each in self.chain if each.readers for part in each.data or ()]
@@ -139,7 +139,7 @@ def read_record(path: str | Path) -> PretrainingRecord:
         metadata = checkpoint_record(meta, str(path))
     if metadata is None:
         reason = "it is not an export of DriveMIM, so the data of its pretraining is unknown"
-        return PretrainingRecord(data=None, missing=reason)
+        return PretrainingRecord(data=None, why_unknown=reason)
     return record_of(metadata)
 
 
@@ -162,7 +162,7 @@ def record_of(metadata: Mapping[str, Any]) -> PretrainingRecord:
         readers=readers,
         file=str(metadata.get("file", "")),
         earlier=earlier,
-        missing="" if data is None else _missing(data),
+        why_unknown="" if data is None else _why_unknown(data),
     )
 
 
@@ -222,7 +222,7 @@ def unknown_frames(record: PretrainingRecord, where: str, exposure: Exposure) ->
     """Return a remark if it is unknown whether images were seen and no other remark says so."""
     if exposure.images is not None:
         return []
-    if any(each.missing or each.data is None for each in record.chain):
+    if any(each.why_unknown or each.data is None for each in record.chain):
         return []
     return [
         f"it is unknown whether its pretraining saw images of {where}: the two can be compared "
@@ -240,7 +240,7 @@ def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) 
     return int(seen_F.sum()), known
 
 
-def _missing(data: list[dict[str, Any]]) -> str:
+def _why_unknown(data: list[dict[str, Any]]) -> str:
     if not data:
         return "the config of its pretraining names no index, so its data is unknown"
     for part in data:

@@ -67,7 +67,7 @@ def single_frames(frames: int, image_size: tuple[int, int], device: torch.device
     }
     tensors["images_BTNHWC"] = tensors["images_BTNHWC"][:, :, :, :H, :W]
     tokens = tuple((("frame",),) for _ in range(frames))
-    return replace(clips, **tensors, tokens=tokens, missing=clips.missing, classes=clips.classes)
+    return replace(clips, **tensors, tokens=tokens, unknown=clips.unknown, classes=clips.classes)
 
 
 def step_cost(

@@ -198,7 +198,7 @@ class ClipDataset(Dataset[Clips]):
             tokens=(
                 tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),
             ),
-            missing=frozenset(),
+            unknown=frozenset(),
             classes=self.classes,
             **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
         )
