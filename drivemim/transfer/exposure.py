@@ -50,7 +50,7 @@ class PretrainingRecord:
         readers: classes that read boxes.
         file: weights file of the record, if another pretraining started from it.
         earlier: records of the weights that it started from.
-        why_unknown: why something is unknown, as the end of a sentence; empty if everything is known.
+        why_unknown: why something is unknown, as the end of a sentence; empty if all is known.
     """
 
     data: list[dict[str, Any]] | None

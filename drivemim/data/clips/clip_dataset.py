@@ -19,7 +19,7 @@ from drivemim.array_types import Floats, Ints
 from drivemim.clips import Clips, checked_image_size
 from drivemim.data.boxes.box_sources import ImageBoxes, build_box_source, pad_boxes
 from drivemim.data.class_lists import class_names
-from drivemim.data.clips.augmentation import AugmentSettings, TrackAugmentation, TrackDraw
+from drivemim.data.clips.augmentation import AugmentationDraw, AugmentSettings, CameraAugmentation
 from drivemim.data.clips.clip_coverage import ClipSet, check_steps
 from drivemim.data.clips.clip_windows import ClipWindows
 from drivemim.data.clips.lidar import frame_points, has_lidar
@@ -115,7 +115,7 @@ class ClipDataset(Dataset[Clips]):
             self.index, self.index.camera_numbers(cameras), num_frames, frame_interval
         )
         settings = None if augment is None else AugmentSettings.parse(augment)
-        self._augmentation = TrackAugmentation(settings)
+        self._augmentation = CameraAugmentation(settings)
         chosen = self.index.scene_rows(scenes)
         every = self._list_clips(chosen, drop_incomplete=False)
         if len(every) == 0:
@@ -259,7 +259,7 @@ class ClipDataset(Dataset[Clips]):
                 images[present, camera] = finished
         return images, matrices, rows_TN
 
-    def _read_frame(self, row: int, draw: TrackDraw) -> tuple[NDArray[np.uint8], Floats]:
+    def _read_frame(self, row: int, draw: AugmentationDraw) -> tuple[NDArray[np.uint8], Floats]:
         """Read the drawn crop of a frame; also return the matrix from its stored pixels."""
         frames = self.index.frames
         stored = (int(frames.height[row]), int(frames.width[row]))

@@ -66,14 +66,14 @@ def columns_of(section: type) -> dict[str, Column]:
     return {each.name: each.metadata["column"] for each in fields(section)}
 
 
-def time_keys(track: Ints, elapsed: Ints) -> Ints:
-    """Return keys that sort frames by track, then by time.
+def time_keys(sequence: Ints, elapsed: Ints) -> Ints:
+    """Return keys that sort frames by sequence, then by time.
 
     Args:
-        track: scene * cameras + camera.
-        elapsed: microseconds since the track's first frame; clipped to 0 and to about 12 days.
+        sequence: scene * cameras + camera.
+        elapsed: microseconds since the sequence's first frame; clipped to 0 and to about 12 days.
     """
-    return (track << _KEY_BITS) + np.clip(elapsed, 0, (1 << _KEY_BITS) - 1)
+    return (sequence << _KEY_BITS) + np.clip(elapsed, 0, (1 << _KEY_BITS) - 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -281,16 +281,16 @@ def _check_lenses(builder: IndexBuilder) -> None:
 def _check_clocks(builder: IndexBuilder) -> None:
     """Refuse timestamps of images that are not microseconds."""
     names = recorded_cameras(builder.scenes)
-    runs = [
+    sequences = [
         (number, sorted(file.time for file in scene.frames.get(name, ())))
         for number, name in enumerate(names)
         for scene in builder.scenes
     ]
     microseconds(
         builder.root,
-        np.array([time for _, times in runs for time in times], np.int64),
-        run=np.repeat(np.arange(len(runs)), [len(times) for _, times in runs]),
-        kind=np.repeat([kind for kind, _ in runs], [len(times) for _, times in runs]),
+        np.array([time for _, times in sequences for time in times], np.int64),
+        sequence=np.repeat(np.arange(len(sequences)), [len(times) for _, times in sequences]),
+        kind=np.repeat([kind for kind, _ in sequences], [len(times) for _, times in sequences]),
         kinds=[f"{name}'s images" for name in names],
     )
 

@@ -166,7 +166,7 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
     rank[order] = np.arange(len(order))
     previous, following = neighbours(scene[order])
     path = folder / "sample.json"
-    moments = microseconds(path, timestamp[order], run=scene[order], kind=np.zeros_like(order),
+    moments = microseconds(path, timestamp[order], sequence=scene[order], kind=np.zeros_like(order),
                            kinds=["samples"])  # fmt: skip
     check_moments(path, scene[order], moments, take(tokens, order), "samples")
     timeline = Timeline(tokens, order, rank, scene[order], moments, previous)

@@ -36,7 +36,7 @@ def microseconds(
     path: Path,
     timestamp: NDArray[Any],
     *,
-    run: Ints,
+    sequence: Ints,
     kind: Ints,
     kinds: Sequence[str],
 ) -> Ints:
@@ -46,15 +46,15 @@ def microseconds(
 
     Args:
         path: file that has them, for errors.
-        timestamp: (F,) whole numbers or fractions, ascending within a run.
-        run: (F,) number of each timestamp's run; runs are contiguous.
+        timestamp: (F,) whole numbers or fractions, ascending within a sequence.
+        sequence: (F,) number of each timestamp's sequence; sequences are contiguous.
         kind: (F,) position of each in ``kinds``.
         kinds: what the timestamps belong to, for errors.
 
     Raises:
         DataError: naming the unit, and the factor to microseconds.
     """
-    gap, same = np.diff(timestamp), run[1:] == run[:-1]
+    gap, same = np.diff(timestamp), sequence[1:] == sequence[:-1]
     for number, name in enumerate(kinds):
         moments = timestamp[kind == number]
         if len(moments) == 0:
