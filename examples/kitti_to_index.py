@@ -37,8 +37,8 @@ def main(date: Path, out: Path) -> None:
             for image, time in timed(drive / f"image_{number}"):
                 scene.add_frame(name, image, time)
         scene.add_lidar(velo_to_ego)
-        for sweep, time in timed(drive / "velodyne_points"):
-            scene.add_sweep(sweep, time)
+        for scan, time in timed(drive / "velodyne_points"):
+            scene.add_scan(scan, time)
         if (drive / "tracklet_labels.xml").exists():
             add_tracklets(scene, drive, velo_to_ego)
     print(builder.write(out))

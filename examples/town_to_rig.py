@@ -46,7 +46,7 @@ def main(town: Path, rig: Path) -> None:
 
 
 def write_sensors(town: Path, out: Path, data: list[Row], by_token: dict[str, Any]) -> None:
-    """Write images, sweeps, calibration.json and poses.csv of a scene."""
+    """Write images, lidar scans, calibration.json and poses.csv of a scene."""
     calibration: Row = {"cameras": {}}
     poses = {}
     for row in data:

@@ -73,7 +73,7 @@ class ClipDataset(Dataset[Clips]):
             process counts its own. With 0, the first one is an error.
 
     Raises:
-        FileNotFoundError: if the index does not exist, or (on loading) an image or a sweep.
+        FileNotFoundError: if the index does not exist, or (on loading) an image or a lidar scan.
         ValueError: if a camera, scene or category is unknown; the index is old or of another
             version; there is no clip; no clip has a frame at some time step (the message gives the
             interval of the data's frames); ``lidar_points`` is set but there are none; or (on
@@ -130,7 +130,7 @@ class ClipDataset(Dataset[Clips]):
         if lidar_points > 0 and not has_lidar(self.index, every[:, 0]):
             raise ConfigError(
                 f"lidar_points={lidar_points}, but no sample of scenes={scenes} in "
-                f"{self.index.path} has a LIDAR_TOP sweep; set lidar_points=0"
+                f"{self.index.path} has a LIDAR_TOP scan; set lidar_points=0"
             )
 
     @property

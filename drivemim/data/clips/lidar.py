@@ -9,17 +9,17 @@ import numpy as np
 
 from drivemim.array_types import Floats, Floats32, Ints
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.sweeps import read_sweep
+from drivemim.data.index.lidar_files import read_scan
 from drivemim.geometry.poses import invert_pose, transform_points
 
 LONGEST_GAP = 300_000
-"""Microseconds between a frame and its sweep; with a longer gap, a frame has no points."""
+"""Microseconds between a frame and its scan; with a longer gap, a frame has no points."""
 _NEAREST = 1.0
 """Metres in front of a camera; nearer points are on the ego vehicle."""
 
 
 def has_lidar(index: FrameIndex, samples: Ints | None = None) -> bool:
-    """Return whether any of some samples (None for all) has a sweep."""
+    """Return whether any of some samples (None for all) has a scan."""
     offsets, _ = index.samples.lidar_path.buffers
     lengths = np.diff(offsets)
     return bool((lengths if samples is None else lengths[samples]).any())
@@ -36,11 +36,11 @@ def frame_points(
 ) -> Floats32:
     """Return the lidar points that are visible in frames.
 
-    A frame uses the LIDAR_TOP sweep of the sample nearest in time. For a keyframe, this is the
-    sweep of its own sample. For a frame between keyframes, it is up to a quarter of a second off in
+    A frame uses the LIDAR_TOP scan of the sample nearest in time. For a keyframe, this is the
+    scan of its own sample. For a frame between keyframes, it is up to a quarter of a second off in
     nuScenes. Points on standing objects are correct then, because lidar and camera each have their
-    own ego pose; points on moving objects are at the sweep's time. A frame that is further off, or
-    whose sample has no sweep, has no points. Occlusion is not tested: the lidar is not at the
+    own ego pose; points on moving objects are at the scan's time. A frame that is further off, or
+    whose sample has no scan, has no points. Occlusion is not tested: the lidar is not at the
     camera's position, so a few points belong to objects that are occluded in the image.
 
     Args:
@@ -56,20 +56,18 @@ def frame_points(
         axis, padded with (0, 0, inf) to the largest number of points in a frame.
 
     Raises:
-        FileNotFoundError: if a sweep does not exist.
+        FileNotFoundError: if a scan does not exist.
         ValueError: if its size is not a multiple of a return's size, or it is a PCD file.
     """
     samples = _nearest_samples(index, rows)
     to_camera = invert_pose(index.camera_to_global(rows))
     intrinsics = matrices_F33 @ index.frames.intrinsics[rows]
-    sweeps = {
-        int(sample): _sweep(index, int(sample)) for sample in np.unique(samples[samples >= 0])
-    }
+    scans = {int(sample): _scan(index, int(sample)) for sample in np.unique(samples[samples >= 0])}
     found: list[Floats32] = []
     for place, sample in enumerate(samples):
         points = np.zeros((0, 3), np.float32)
         if sample >= 0:
-            seen = transform_points(to_camera[place], sweeps[int(sample)])
+            seen = transform_points(to_camera[place], scans[int(sample)])
             points = _project(seen, intrinsics[place], image_size)
         if len(points) > most:
             drawn = np.random.default_rng([seed, place]).choice(len(points), most, replace=False)
@@ -96,11 +94,11 @@ def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
     return np.where(scanned & (gap <= LONGEST_GAP), nearest, -1)
 
 
-def _sweep(index: FrameIndex, sample: int) -> Floats:
-    """Return the returns of a sample's sweep in the global frame."""
+def _scan(index: FrameIndex, sample: int) -> Floats:
+    """Return the returns of a sample's scan in the global frame."""
     samples = index.samples
     path = index.data_root / samples.lidar_path[sample]
-    points = read_sweep(path, sample=samples.token[sample], values=index.info.lidar_values)
+    points = read_scan(path, sample=samples.token[sample], values=index.info.lidar_values)
     return transform_points(index.lidar_to_global(sample), points)
 
 

@@ -138,7 +138,7 @@ class Samples:
         first_box: first of its rows in ``boxes``, which are contiguous.
         box_count: number of its rows in ``boxes``.
         keyframes: (S, cameras) frame row of each camera, -1 if a camera has none.
-        lidar_path: its (LIDAR_TOP) sweep relative to the data root, ``""`` if there is none.
+        lidar_path: its (LIDAR_TOP) scan relative to the data root, ``""`` if there is none.
         lidar_to_ego: (S, 7), translation in metres and quaternion w x y z.
         lidar_ego_to_global: (S, 7), the ego pose at the lidar's timestamp.
     """

@@ -48,7 +48,7 @@ class IndexBuilder:
         rectified: whether the images are rectified although cameras have distortion coefficients.
         camera_rotations_as_written: whether to accept cameras' rotations that seem to be in another
             convention than w, x, y, z and camera to ego.
-        lidar_values: number of float32 values per point in ``.bin`` files of lidar sweeps, the
+        lidar_values: number of float32 values per point in ``.bin`` files of lidar scans, the
             first three being x, y, z. 5 in nuScenes, 4 in KITTI.
 
     Raises:
@@ -300,7 +300,7 @@ def _check_ego_poses(builder: IndexBuilder) -> None:
     given = [
         (file.path, file.pose)
         for scene in builder.scenes
-        for files in (*scene.frames.values(), scene.sweeps)
+        for files in (*scene.frames.values(), scene.scans)
         for file in files
         if file.pose is not None
     ]
@@ -317,8 +317,8 @@ def _check_ego_poses(builder: IndexBuilder) -> None:
 
 
 def _given_poses(scene: RecordedScene) -> plausibility.Drive | None:
-    """Return the poses that were given with images and sweeps, in the order of time."""
-    files = [file for own in (*scene.frames.values(), scene.sweeps) for file in own]
+    """Return the poses that were given with images and scans, in the order of time."""
+    files = [file for own in (*scene.frames.values(), scene.scans) for file in own]
     poses = {file.time: file.pose for file in files if file.pose is not None}
     if not poses:
         return None

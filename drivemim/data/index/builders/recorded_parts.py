@@ -41,7 +41,7 @@ class RecordedCamera:
 
 @dataclass(frozen=True, eq=False)
 class RecordedFile:
-    """An image, or a lidar sweep.
+    """An image, or a lidar scan.
 
     Attributes:
         path: relative to the data root.

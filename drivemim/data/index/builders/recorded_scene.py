@@ -1,4 +1,4 @@
-"""One scene of an ``IndexBuilder``: cameras, poses, images, lidar sweeps and boxes."""
+"""One scene of an ``IndexBuilder``: cameras, poses, images, lidar scans and boxes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from drivemim.data.index.builders.recorded_values import (
 )
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.trajectory import Trajectory
-from drivemim.data.index.sweeps import check_sweep
+from drivemim.data.index.lidar_files import check_scan
 from drivemim.errors import DataError, did_you_mean
 from drivemim.files import RealPaths, path_from, why_unreadable
 from drivemim.geometry.poses import pose_from_vector
@@ -56,7 +56,7 @@ class RecordedScene:
         self.description = description
         self.cameras: dict[str, RecordedCamera] = {}
         self.frames: dict[str, list[RecordedFile]] = {}
-        self.sweeps: list[RecordedFile] = []
+        self.scans: list[RecordedFile] = []
         self.boxes = RecordedBoxes()
         self.lidar_mount: Floats | None = None
         self.trajectory: Trajectory | None = None
@@ -68,7 +68,7 @@ class RecordedScene:
     def add_poses(
         self, timestamps: Any, poses: ArrayLike, *, rows: SourceRows | None = None
     ) -> None:
-        """Add the ego poses, from which those of images and sweeps are interpolated.
+        """Add the ego poses, from which those of images and scans are interpolated.
 
         Args:
             timestamps: (P,) whole microseconds, ascending.
@@ -127,7 +127,7 @@ class RecordedScene:
 
     @speaks_python
     def add_lidar(self, lidar_to_ego: ArrayLike, *, source: str | None = None) -> None:
-        """Add the lidar with its pose in the ego frame, before its sweeps.
+        """Add the lidar with its pose in the ego frame, before its scans.
 
         Args:
             lidar_to_ego: pose of the lidar in the ego frame.
@@ -183,8 +183,8 @@ class RecordedScene:
         self.frames[camera].append(RecordedFile(path, time, given))
 
     @speaks_python
-    def add_sweep(self, file: str | Path, timestamp: int, *, pose: ArrayLike | None = None) -> None:
-        """Add a lidar sweep: a sample gets the nearest one, at most 0.1 s away.
+    def add_scan(self, file: str | Path, timestamp: int, *, pose: ArrayLike | None = None) -> None:
+        """Add a lidar scan: a sample gets the nearest one, at most 0.1 s away.
 
         Args:
             file: ``.npy`` with an array (P, 3 or more) of x, y, z in the lidar's frame, metres, or
@@ -200,11 +200,11 @@ class RecordedScene:
         if self.lidar_mount is None:
             raise DataError(f"{file}: scene {self.name!r} has no lidar; call add_lidar first")
         path = self._file(file)
-        check_sweep(self.root / path, self._lidar_values)
+        check_scan(self.root / path, self._lidar_values)
         time = int(timestamp)
         given = self._checked_pose(pose, time, path)
         self._paths.add(path)
-        self.sweeps.append(RecordedFile(path, time, given))
+        self.scans.append(RecordedFile(path, time, given))
 
     @speaks_python
     def add_boxes(

@@ -17,7 +17,7 @@ from drivemim.array_types import Bools, Ints
 from drivemim.data.index.builders.nuscenes_boxes import MAX_TIME_DIFFERENCE
 
 LARGEST_LAG = 100_000
-"""Maximum microseconds between a sample and its keyframes or its lidar sweep: the time of a lidar's
+"""Maximum microseconds between a sample and its keyframes or its lidar scan: the time of a lidar's
 turn, as annotations may have the time of its end. Images at 10 Hz are at most half of that away."""
 LONGEST_STRETCH = round(MAX_TIME_DIFFERENCE * 1e6)
 """Maximum microseconds between two annotated moments between which boxes are interpolated."""

@@ -132,7 +132,7 @@ def check_offsets(folder: Path, of_samples: Ints, of_keyframes: Ints) -> None:
 
 
 def warn_of_pose_times(folder: Path, of_images: Ints | Floats, of_poses: Floats) -> None:
-    """Warn if most images, or lidar sweeps, have an ego pose of another time.
+    """Warn if most images, or lidar scans, have an ego pose of another time.
 
     Args:
         folder: folder of the tables.
@@ -144,7 +144,7 @@ def warn_of_pose_times(folder: Path, of_images: Ints | Floats, of_poses: Floats)
     far = int((offset > _LATEST_POSE).sum())
     if 2 * far > len(offset):
         _log.warning(
-            "%s: %d of %d images and lidar sweeps have an ego pose that is more than %g s before "
+            "%s: %d of %d images and lidar scans have an ego pose that is more than %g s before "
             "or after them (median %.3g s), by the timestamps in ego_pose.json. Boxes and motion "
             "will be displaced; name the pose of the image's own time in ego_pose_token",
             folder / "sample_data.json",
