@@ -295,16 +295,16 @@ def _see(index: FrameIndex, rows: Ints, found: InterpolatedBoxes) -> ProjectedBo
     size_M2 = np.stack([frames.height[rows], frames.width[rows]], axis=1)[found.frame]
     drawn_M4 = index.boxes.image_box[found.box]
     is_drawn = ~np.isnan(drawn_M4[:, 0])
-    solid = np.flatnonzero(~is_drawn)
-    projected = _project(index, rows, _select(found, ~is_drawn), size_M2[solid])
+    with_3d = np.flatnonzero(~is_drawn)
+    projected = _project(index, rows, _select(found, ~is_drawn), size_M2[with_3d])
 
     limits_M4 = size_M2[:, [1, 0, 1, 0]]
     boxes = np.clip(np.where(is_drawn[:, None], drawn_M4, 0.0), 0, limits_M4)
-    boxes[solid] = projected.boxes_M4
+    boxes[with_3d] = projected.boxes_M4
     truncation, depth = np.zeros(len(boxes)), np.full(len(boxes), np.inf)
-    truncation[solid], depth[solid] = projected.truncation_M, projected.depth_M
+    truncation[with_3d], depth[with_3d] = projected.truncation_M, projected.depth_M
     in_image = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    in_image[solid] = projected.in_image_M
+    in_image[with_3d] = projected.in_image_M
     return ProjectedBoxes(boxes, truncation, depth, in_image)
 
 

@@ -335,8 +335,8 @@ def _check_boxes(builder: IndexBuilder) -> None:
     if not scenes:
         return
     rows = SourceRows.join([box_rows(scene) for scene in scenes], [len(s.boxes) for s in scenes])
-    solids = [solid for scene in scenes for solid in scene.boxes.solids]
-    rotation = np.concatenate([rotation for _, _, rotation in solids])
+    boxes_3d = [part for scene in scenes for part in scene.boxes.boxes_3d]
+    rotation = np.concatenate([rotation for _, _, rotation in boxes_3d])
     plausibility.check_upright_rotations(rows, rotation, plausibility.ENOUGH_BOXES)
     names = [name for scene in scenes for name in scene.boxes.columns["categories"]]
     categories = sorted(set(names))
@@ -345,5 +345,5 @@ def _check_boxes(builder: IndexBuilder) -> None:
         rows.file(0),
         categories,
         np.array([places[name] for name in names], np.int64),
-        np.concatenate([size for _, size, _ in solids]),
+        np.concatenate([size for _, size, _ in boxes_3d]),
     )

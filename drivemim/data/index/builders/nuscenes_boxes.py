@@ -75,7 +75,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     levels, unknown = visibility_levels([row.level for row in visibilities])
     attribute = first_attributes(folder, "sample_annotation", rows, attributes)
     warn_of_automatic(folder, "sample_annotation", rows)
-    center, size, rotation = _solids(folder, rows, token)
+    center, size, rotation = _boxes_3d(folder, rows, token)
     kinds, path = [row.name for row in categories], folder / "sample_annotation.json"
     plausibility.warn_of_wide_vehicles(path, kinds, track_category[track], size)
     velocity = box_velocity(center, times, before, after)
@@ -130,7 +130,7 @@ def _warn_of_missing_links(
         )
 
 
-def _solids(
+def _boxes_3d(
     folder: Path, rows: list[schema.SampleAnnotation], token: pa.Array
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return centre, size and rotation of each box, as in the tables."""

@@ -254,10 +254,10 @@ class RecordedScene:
             "visibility": [0] * count if visibility is None else list(visibility),
             "lidar_points": [-1] * count if lidar_points is None else list(lidar_points),
         }
-        solids = boxes_of(centers, sizes, rotations, rows)
+        boxes_3d = boxes_of(centers, sizes, rotations, rows)
         if frame is not None:
-            solids = moved_boxes(solids, poses_of([frame], rows)[0])
-        self.boxes.add(time, [str(track) for track in tracks], columns, solids, rows)
+            boxes_3d = moved_boxes(boxes_3d, poses_of([frame], rows)[0])
+        self.boxes.add(time, [str(track) for track in tracks], columns, boxes_3d, rows)
 
     @speaks_python
     def pose_at(self, timestamp: int) -> NDArray[np.float64]:

@@ -161,7 +161,7 @@ def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: in
 
 def box_rows(scene: RecordedScene) -> SourceRows:
     """Return the names of a scene's boxes."""
-    return SourceRows.join(scene.boxes.rows, [len(solid[0]) for solid in scene.boxes.solids])
+    return SourceRows.join(scene.boxes.rows, [len(part[0]) for part in scene.boxes.boxes_3d])
 
 
 def _frames(
@@ -281,7 +281,7 @@ def _boxes(
     track = _positions(keys, tokens)
     track_category = np.zeros(len(tokens), np.int64)
     track_category[track] = category
-    center, size, rotation = _solids(scenes)
+    center, size, rotation = _boxes_3d(scenes)
     before, after = _neighbours_of_tracks(track, time)
     order = np.argsort(sample, kind="stable")
     boxes = {
@@ -323,9 +323,9 @@ def _positions(values: Sequence[str], known: Sequence[str]) -> Ints:
     return np.array([places.get(value, -1) for value in values], np.int64)
 
 
-def _solids(scenes: Sequence[RecordedScene]) -> tuple[Floats, Floats, Floats]:
+def _boxes_3d(scenes: Sequence[RecordedScene]) -> tuple[Floats, Floats, Floats]:
     """Return centre, size and rotation of all boxes."""
-    found = [solid for scene in scenes for solid in scene.boxes.solids]
+    found = [part for scene in scenes for part in scene.boxes.boxes_3d]
     center, size, rotation = (
         np.concatenate([np.zeros((0, width)), *(each[place] for each in found)])
         for place, width in enumerate((3, 3, 4))

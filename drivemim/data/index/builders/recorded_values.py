@@ -222,15 +222,15 @@ def boxes_of(
 
 
 def moved_boxes(
-    solids: tuple[Floats, Floats, Floats], frame_7: Floats
+    boxes_3d: tuple[Floats, Floats, Floats], frame_7: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Return boxes in the parent of a frame.
 
     Args:
-        solids: centres (M, 3), sizes (M, 3) and quaternions (M, 4) in the frame.
+        boxes_3d: centres (M, 3), sizes (M, 3) and quaternions (M, 4) in the frame.
         frame_7: pose of the frame in its parent.
     """
-    center, size, rotation = solids
+    center, size, rotation = boxes_3d
     frame = pose_from_vector(frame_7)
     matrices = frame[:3, :3] @ quaternion_to_matrix(rotation)
     return transform_points(frame, center), size, matrix_to_quaternion(matrices)
