@@ -17,7 +17,7 @@ Kind = Literal["export", "detector", "pretraining", "other", "nothing"]
 _HEAD = 512
 """Number of leading bytes that identify a file's kind."""
 _ZIP, _GZIP, _ARROW = b"PK\x03\x04", b"\x1f\x8b", b"ARROW1"
-_MOST_HEADER = 100 * 2**20
+_MAX_HEADER = 100 * 2**20
 """Largest size of a safetensors header by its format, bytes."""
 # Prefixes that parallel training, compilation and training frameworks add to every name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
@@ -101,7 +101,7 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
             return f"is cut short: its {size} bytes are the beginning of a larger file; {again}"
         return "is a file of torch.save; name it .pth" if wanted == "safetensors" else None
     length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and 2 <= length <= _MOST_HEADER:
+    if head[8:9] == b"{" and 2 <= length <= _MAX_HEADER:
         if (whole := _safetensors_size(path, length)) is None or size < whole:
             of = "" if whole is None else f" of {whole}"
             return f"is cut short: it has {size} bytes{of}; {again}"

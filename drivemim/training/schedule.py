@@ -26,7 +26,7 @@ from drivemim.training.training_length import Length, training_length
 _SHAPED = (*WARM_UPS, "PolyLR", "CosineAnnealingLR", "OneCycleLR")
 _EARLIEST = 0.1  # fraction of the training after which the last milestone must lie
 LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
-_LEAST = 1e-6  # fraction of the rate at which proposed steps end
+_MIN_FACTOR = 1e-6  # fraction of the rate at which proposed steps end
 _WARM_UP_PART = 12  # a proposed warm-up takes 1/12 of the training
 # MMEngine's warm-ups of one iteration or epoch never raise the rate from their first value.
 SHORTEST_WARM_UP = 2
@@ -199,7 +199,7 @@ def _moved_steps(
     if "step_size" in scheduler:
         step = scheduler["step_size"] * (unit or period)
         rest = scheduler.get("gamma", 0.1) ** (period / step)
-        if step >= period or rest < _LEAST:
+        if step >= period or rest < _MIN_FACTOR:
             step = max(1, period * 2 // 3)
         if step != scheduler["step_size"]:
             yield "step_size", step

@@ -249,16 +249,16 @@ def _moved_milestones(
     ]
 
 
-def _distinct(places: Sequence[float], most: int) -> list[int]:
-    """Round increasing places to different numbers from 1 to ``most``, the first ones if too many.
+def _distinct(places: Sequence[float], last: int) -> list[int]:
+    """Round increasing places to different numbers from 1 to ``last``, the first ones if too many.
 
     Args:
         places: places, in increasing order.
-        most: largest number.
+        last: largest number.
     """
     found: list[int] = []
-    count = min(len(places), max(0, most))
+    count = min(len(places), max(0, last))
     for number, place in enumerate(places[:count]):
-        latest = most - (count - 1 - number)
+        latest = last - (count - 1 - number)
         found.append(max(found[-1] + 1 if found else 1, min(round(place), latest)))
     return found

@@ -190,7 +190,13 @@ def check_images(what: str, where: str, exposure: Exposure, *, transductive: boo
 
 
 def check_boxes(
-    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, fix: str
+    what: str,
+    record: PretrainingRecord,
+    where: str,
+    exposure: Exposure,
+    *,
+    max_read: int,
+    fix: str,
 ) -> None:
     """Refuse a backbone whose pretraining read the annotated boxes of too many frames.
 
@@ -199,7 +205,7 @@ def check_boxes(
         record: record of its pretraining.
         where: the frames, possibly with the number that is allowed.
         exposure: exposure to those frames.
-        most: largest number of them whose boxes may be read.
+        max_read: largest number of them whose boxes may be read.
         fix: a remedy besides other masks.
 
     Raises:
@@ -207,7 +213,7 @@ def check_boxes(
     """
     if not record.annotated or exposure.boxes_unknown_by_initial_weights:
         return
-    if exposure.boxes is not None and exposure.boxes <= most:
+    if exposure.boxes is not None and exposure.boxes <= max_read:
         return
     count = f"{exposure.boxes} of " if exposure.boxes is not None else "an unknown number of "
     raise ConfigError(

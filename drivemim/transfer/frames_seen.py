@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drivemim.array_types import Bools
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.frame_keys import MOST_FILES, annotated_scenes, frame_keys, scene_tokens
+from drivemim.data.index.frame_keys import MAX_FILES, annotated_scenes, frame_keys, scene_tokens
 
 _GROUPS = ("annotated", "other")
 
@@ -69,7 +69,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
     tokens = frames.tokens
     groups = dict(zip(_GROUPS, (annotated_F, ~annotated_F), strict=True))
-    keys = frames.keys if tokens is None or len(rows) <= MOST_FILES else None
+    keys = frames.keys if tokens is None or len(rows) <= MAX_FILES else None
     return {
         "annotated_frames": int(annotated_F.sum()),
         "seen": {

@@ -23,7 +23,7 @@ from drivemim.compat import read_checkpoint
 from drivemim.config.building import build_model
 from drivemim.config.loading import config_errors, is_pretrainer, load_config
 from drivemim.data import ItemRequest
-from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, check_range
+from drivemim.errors import MAX_SEED, CheckpointError, ConfigError, check_range
 from drivemim.files import ensure_folder
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS
@@ -64,7 +64,7 @@ def draw_reconstructions(
         CheckpointError: if the checkpoint is damaged, would run code, or does not fit.
     """
     check_range("--clips", count, 1)
-    check_range("--seed", seed, 0, MOST_SEED - count)
+    check_range("--seed", seed, 0, MAX_SEED - count)
     ensure_folder(out)
     cfg = load_config(config, options)
     if not is_pretrainer(cfg.get("model") or {}):

@@ -247,7 +247,7 @@ class ClipDataset(Dataset[Clips]):
                 try:
                     found = self._read_frame(row, draw)
                 except (DataError, OSError) as error:
-                    if self._unreadable.most == 0:
+                    if self._unreadable.max_count == 0:
                         raise
                     self._unreadable.skip(row, error)
                     rows_TN[step, camera] = -1
@@ -295,7 +295,7 @@ class ClipDataset(Dataset[Clips]):
             rows_TN[valid_TN],
             matrices_TN33[valid_TN],
             self.image_size,
-            most=self.lidar_points,
+            max_points=self.lidar_points,
             seed=seed,
         )
         points = np.zeros((*rows_TN.shape, *found_VP3.shape[1:]), np.float32)

@@ -31,7 +31,7 @@ def frame_points(
     matrices_F33: Floats,
     image_size: tuple[int, int],
     *,
-    most: int,
+    max_points: int,
     seed: int,
 ) -> Floats32:
     """Return the lidar points that are visible in frames.
@@ -48,7 +48,7 @@ def frame_points(
         rows: (F,) rows of ``index.frames``.
         matrices_F33: from the stored pixels to those of the loaded images.
         image_size: height and width of the loaded images, pixels.
-        most: maximum number of points per frame; if there are more, a random subset is drawn.
+        max_points: maximum number of points per frame; if there are more, a random subset is drawn.
         seed: seed of the draw.
 
     Returns:
@@ -69,8 +69,10 @@ def frame_points(
         if sample >= 0:
             seen = transform_points(to_camera[place], scans[int(sample)])
             points = _project(seen, intrinsics[place], image_size)
-        if len(points) > most:
-            drawn = np.random.default_rng([seed, place]).choice(len(points), most, replace=False)
+        if len(points) > max_points:
+            drawn = np.random.default_rng([seed, place]).choice(
+                len(points), max_points, replace=False
+            )
             points = points[np.sort(drawn)]
         found.append(points)
     padded = np.zeros((len(rows), max(map(len, found), default=0), 3), np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
-from drivemim.data.index.frame_keys import MOST_FILES, scene_tokens
+from drivemim.data.index.frame_keys import MAX_FILES, scene_tokens
 from drivemim.data.index.picture_digest import picture_digest, picture_key
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def shared_frames(index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: 
 
     In one index, these are the same frames and the copies that it records (see
     ``FrameIndex.copies``). In two, they are frames with the same token where tokens identify
-    frames, and identical files. Files are not read for more than ``MOST_FILES`` frames with
+    frames, and identical files. Files are not read for more than ``MAX_FILES`` frames with
     such tokens. A file that does not exist has no copy.
 
     Args:
@@ -168,7 +168,7 @@ def _of_two_indices(
         tokens = ((row, places.get(index.frames.token[row])) for row in rows.tolist())
         known = [(row, place) for row, place in tokens if place is not None]
         pairs.append(np.array(known, np.int64).reshape(-1, 2))
-    if not has_tokens or len(rows) + len(other_rows) <= MOST_FILES:
+    if not has_tokens or len(rows) + len(other_rows) <= MAX_FILES:
         sides = [
             [(each.image_path(row), row) for row in chosen.tolist()]
             for each, chosen in ((other, other_rows), (index, rows))

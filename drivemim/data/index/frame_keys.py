@@ -16,7 +16,7 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.picture_digest import compact_key
 from drivemim.generated import is_generated
 
-MOST_FILES = 100_000
+MAX_FILES = 100_000
 """With more frames, their files are not read if their scenes have tokens that identify them."""
 
 _WITH_TOKENS = ("nuscenes", "nuimages")

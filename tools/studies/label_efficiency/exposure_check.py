@@ -101,10 +101,10 @@ def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) 
     )
     check_boxes(
         what, backbone.record, f"{labels} {count.frames}", backbone.in_train,
-        most=count.frames,
+        max_read=count.frames,
         fix="evaluate it at a label fraction with as many frames (--fractions), ",
     )  # fmt: skip
-    check_boxes(what, backbone.record, val, backbone.in_val, most=0, fix="")
+    check_boxes(what, backbone.record, val, backbone.in_val, max_read=0, fix="")
 
 
 def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> InitNotes:

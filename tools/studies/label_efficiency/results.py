@@ -279,9 +279,9 @@ def _needed_table(
 
 def _needed_cell(needed: LabelsNeeded, smallest: float) -> str:
     fraction = _needed_words(needed.fraction, smallest)
-    if math.isnan(needed.least):
+    if math.isnan(needed.minimum):
         return fraction
-    ends = (_needed_words(needed.least, smallest), _needed_words(needed.most, smallest))
+    ends = (_needed_words(needed.minimum, smallest), _needed_words(needed.maximum, smallest))
     return f"{fraction} ({' to '.join(dict.fromkeys(ends))})"
 
 
@@ -296,7 +296,7 @@ def _needed_json(needed: LabelsNeeded) -> dict[str, float | str | None]:
     return {
         name: words.get(value, json_number(value))
         for name, value in (
-            ("fraction", needed.fraction), ("least", needed.least), ("most", needed.most)
+            ("fraction", needed.fraction), ("least", needed.minimum), ("most", needed.maximum)
         )
     }  # fmt: skip
 
