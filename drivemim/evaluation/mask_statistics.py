@@ -1,6 +1,7 @@
 """Statistics of masks: how much of each object and class is hidden, and how much stays visible.
 
-Letters: S masks of a clip, O objects of all its frames, A objects of all masks (S * O).
+Letters: S masks of a clip, O objects of all its frames, A objects of all masks (S * O),
+C classes and none, J frames or clips of all masks.
 """
 
 from __future__ import annotations

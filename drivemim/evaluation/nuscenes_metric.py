@@ -1,4 +1,7 @@
-"""The official nuScenes detection score of a camera-only 3-D detector."""
+"""The official nuScenes detection score of a camera-only 3-D detector.
+
+Letters: C classes.
+"""
 
 from __future__ import annotations
 

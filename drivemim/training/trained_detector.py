@@ -1,4 +1,7 @@
-"""A trained detector that finds objects in single images: config, checkpoint and test pipeline."""
+"""A trained detector that finds objects in single images: config, checkpoint and test pipeline.
+
+Letters: D detections.
+"""
 
 from __future__ import annotations
 

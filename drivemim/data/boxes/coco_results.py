@@ -1,4 +1,7 @@
-"""Reading of a detector's COCO results into columns sorted by frame of an index."""
+"""Reading of a detector's COCO results into columns sorted by frame of an index.
+
+Letters: D detections.
+"""
 
 from __future__ import annotations
 

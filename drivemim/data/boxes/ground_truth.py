@@ -1,4 +1,7 @@
-"""Ground truth of frames: annotated boxes in each camera's image at its own timestamp."""
+"""Ground truth of frames: annotated boxes in each camera's image at its own timestamp.
+
+Letters: S samples.
+"""
 
 from __future__ import annotations
 
@@ -175,11 +178,11 @@ def _links_around(index: FrameIndex, box: Ints, time: Ints) -> tuple[Ints, Ints]
         (M,) rows of the earlier and the later box; one of them is -1 if the track has no box in the
         samples before and after, or these are more than ``LONGEST_LINK`` away.
     """
-    moment_B = index.samples.timestamp
-    own = moment_B[index.boxes.sample[box]]
+    time_S = index.samples.timestamp
+    own = time_S[index.boxes.sample[box]]
     before, after = index.boxes.previous[box], _next_boxes(index, box)
     before, after = (
-        np.where(np.abs(moment_B[index.boxes.sample[each]] - own) <= LONGEST_LINK, each, -1)
+        np.where(np.abs(time_S[index.boxes.sample[each]] - own) <= LONGEST_LINK, each, -1)
         for each in (before, after)
     )
     backward = (before >= 0) & ((time < own) | (after < 0))

@@ -1,6 +1,6 @@
 """Search for images that are used twice: evaluation may use training images.
 
-Letters: P frames that both sides have.
+Letters: P frames that both sides have, C copies.
 """
 
 from __future__ import annotations

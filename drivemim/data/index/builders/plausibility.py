@@ -1,6 +1,6 @@
 """Checks for numbers of a source that follow another convention than nuScenes'.
 
-Letters: P poses, R rotations.
+Letters: P poses, R rotations, C cameras, D steps of an ego.
 """
 
 from __future__ import annotations
