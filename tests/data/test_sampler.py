@@ -83,7 +83,7 @@ def test_the_registry_builds_it():
 
     config = dict(type="drivemim.SeededInfiniteSampler", shuffle=False)
     sampler = DATA_SAMPLERS.build(config, default_args={"dataset": range(3), "seed": 1})
-    assert next(iter(sampler)).index == 0
+    assert next(iter(sampler)).position == 0
 
 
 def test_a_plain_position_is_its_own_seed():
