@@ -114,21 +114,21 @@ class NuScenesDetection(BaseMetric):
                     f"data samples lack {', '.join(missing)}: the test pipeline must end with "
                     "drivemim.PackBoxes3D and have these in its meta_keys"
                 )
-            found = global_boxes(
+            boxes = global_boxes(
                 sample["pred_instances"], sample["camera_to_global"], self._classes()
             )
             # Distance is measured from the camera. If ``camera_to_global`` led into the vehicle's
             # frame, all boxes would be out of range of the ego pose, and ``check_results`` would
             # see none of them. NaN values are kept for the check as well.
-            place_2 = float_array(sample["camera_to_global"])[:2, 3]
-            distance_M = np.linalg.norm(found.centers_M3[:, :2] - place_2, axis=1)
-            unwanted_M = distance_M > RANGES[found.labels_M] + _MARGIN
-            unwanted_M |= found.scores_M < self.min_score
+            camera_2 = float_array(sample["camera_to_global"])[:2, 3]
+            distance_M = np.linalg.norm(boxes.centers_M3[:, :2] - camera_2, axis=1)
+            unwanted_M = distance_M > RANGES[boxes.labels_M] + _MARGIN
+            unwanted_M |= boxes.scores_M < self.min_score
             self.results.append(
                 {
                     "frame": sample["frame_token"],
                     "sample": sample["sample_token"],
-                    "boxes": found.take(~unwanted_M),
+                    "boxes": boxes.take(~unwanted_M),
                 }
             )
 

@@ -313,11 +313,11 @@ class Mono3DHead(AnchorFreeHead):
         ]
         results = []
         for meta, *outputs in zip(batch_img_metas, *joined, strict=True):
-            found = self._objects(locations, outputs, meta, cfg)
-            found = nms_bev(found, cfg.get("nms") if with_nms else None)
-            found = found[: cfg.get("max_per_img", len(found))]
-            found.bboxes = _boxes(found, meta, rescale)
-            results.append(found)
+            objects = self._objects(locations, outputs, meta, cfg)
+            objects = nms_bev(objects, cfg.get("nms") if with_nms else None)
+            objects = objects[: cfg.get("max_per_img", len(objects))]
+            objects.bboxes = _boxes(objects, meta, rescale)
+            results.append(objects)
         return results
 
     def _objects(
@@ -383,11 +383,11 @@ def _matrix(meta: Mapping[str, Any], name: str, like: Tensor) -> Tensor:
     return torch.as_tensor(meta[name], dtype=like.dtype, device=like.device)
 
 
-def _boxes(found: InstanceData, meta: Mapping[str, Any], rescale: bool) -> Tensor:
+def _boxes(objects: InstanceData, meta: Mapping[str, Any], rescale: bool) -> Tensor:
     boxes_M4 = image_boxes(
-        found,
-        _matrix(meta, "camera_matrix", like=found.centers),
-        _matrix(meta, "camera_to_global", like=found.centers.double()),
+        objects,
+        _matrix(meta, "camera_matrix", like=objects.centers),
+        _matrix(meta, "camera_to_global", like=objects.centers.double()),
         tuple(meta["img_shape"][:2]),
     )
     if not rescale:
