@@ -77,10 +77,10 @@ def _cast_quads(scan: _Scan, quads: Quads, bank: TextureBank) -> None:
     offsets_M = (normals_M3 * quads.corner_M3).sum(-1)
     corners_M43 = quads.corners()
     nearest_M = _nearest_distance(quads)
-    kept = (
+    in_view = (
         (nearest_M < MAX_RANGE) & (quads.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
     )
-    rows_K = np.flatnonzero(kept)
+    rows_K = np.flatnonzero(in_view)
     for row in rows_K[np.argsort(nearest_M[rows_K], kind="stable")]:
         block = _ray_block(corners_M43[row], scan.elevations)
         if block is None:

@@ -103,10 +103,10 @@ class _ProjectedQuads:
         right_M3, down_M3 = quads.right_M3 @ rotation, quads.down_M3 @ rotation
         normal_M3 = np.cross(right_M3, down_M3)
         offset_M = (normal_M3 * corners_M43[:, 0]).sum(-1)
-        kept = quads.two_sided_M | (offset_M > 0)
-        kept &= np.abs(offset_M) > 1e-9
-        kept &= _in_frustum(corners_M43, camera)
-        rows = np.flatnonzero(kept)
+        in_view = quads.two_sided_M | (offset_M > 0)
+        in_view &= np.abs(offset_M) > 1e-9
+        in_view &= _in_frustum(corners_M43, camera)
+        rows = np.flatnonzero(in_view)
         K = camera.pixel_numbers_33
         pixels_M42, clipped_M = _project(corners_M43[rows] @ K.T)
         boxes_M4 = _pixel_boxes(pixels_M42, camera.image_size)

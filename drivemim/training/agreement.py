@@ -89,17 +89,17 @@ def check_strides(model: nn.Module) -> None:
     if not expected or not hasattr(model, "extract_feat"):
         return
     try:
-        found = _measure(model)
+        measured = _measure(model)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         # A valid model may refuse this image; a wrong one stops at its first real image.
         print_log(f"the strides of {expected[0][0]} were not checked: {error}", "current", 30)
         return
     for name, strides, is_prefix in expected:
-        levels = found[: len(strides)] if is_prefix else found
+        levels = measured[: len(strides)] if is_prefix else measured
         if list(strides) != levels:
             raise ConfigError(
                 f"model.{name}={list(strides)}, but the maps that the backbone and neck give have "
-                f"the strides {found}: boxes would be misplaced; set it to {levels}"
+                f"the strides {measured}: boxes would be misplaced; set it to {levels}"
             )
 
 
@@ -190,11 +190,11 @@ def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | No
         }
         for loader in loaders
     }
-    known = {loader: found for loader, found in sizes.items() if found}
-    if len(known) < 2 or len({frozenset(found) for found in known.values()}) == 1:
+    known = {loader: loaded for loader, loaded in sizes.items() if loaded}
+    if len(known) < 2 or len({frozenset(loaded) for loaded in known.values()}) == 1:
         return None
-    said = ", ".join(f"{loader} at {sorted(found)}" for loader, found in known.items())
-    return f"frames are read at different sizes (height, width): {said}"
+    described = ", ".join(f"{loader} at {sorted(loaded)}" for loader, loaded in known.items())
+    return f"frames are read at different sizes (height, width): {described}"
 
 
 def check_scaled_rate(config: Mapping[str, Any]) -> str | None:

@@ -30,15 +30,15 @@ def newest_checkpoint(folder: Path) -> Path | None:
     Raises:
         OSError: if the folder exists and cannot be read. ``glob`` would find nothing.
     """
-    found = [
+    checkpoints = [
         (match[1], int(match[2]), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
         if (match := _PERIODIC.fullmatch(path.name))
     ]
-    if not found:
+    if not checkpoints:
         return None
-    kind = max(found, key=lambda entry: entry[2].stat().st_mtime_ns)[0]
-    candidates = sorted((entry for entry in found if entry[0] == kind), reverse=True)
+    kind = max(checkpoints, key=lambda entry: entry[2].stat().st_mtime_ns)[0]
+    candidates = sorted((entry for entry in checkpoints if entry[0] == kind), reverse=True)
     return next((path for _, _, path in candidates if is_complete(path)), None)
 
 
@@ -50,14 +50,14 @@ def checkpoint_in(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    found = newest_checkpoint(path)
-    if found is None:
+    newest = newest_checkpoint(path)
+    if newest is None:
         raise FileNotFoundError(
             f"{path} is a folder without a complete checkpoint (iter_N.pth or epoch_N.pth); give "
             "the work directory of a run, or a checkpoint"
         )
-    print_log(f"{found} is the newest complete checkpoint in {path}", "current")
-    return found
+    print_log(f"{newest} is the newest complete checkpoint in {path}", "current")
+    return newest
 
 
 def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:

@@ -297,18 +297,19 @@ def _check_clocks(builder: IndexBuilder) -> None:
 
 def _check_ego_poses(builder: IndexBuilder) -> None:
     parts = [scene.trajectory for scene in builder.scenes if scene.trajectory]
-    given = [
+    own_poses = [
         (file.path, file.pose)
         for scene in builder.scenes
         for files in (*scene.frames.values(), scene.scans)
         for file in files
         if file.pose is not None
     ]
-    own = SourceRows(lambda row: str(builder.root / given[row][0]), lambda _: "the ego pose")
+    own = SourceRows(lambda row: str(builder.root / own_poses[row][0]), lambda _: "the ego pose")
     rows = SourceRows.join(
-        [*(part.rows for part in parts), own], [*(len(part.times_P) for part in parts), len(given)]
+        [*(part.rows for part in parts), own],
+        [*(len(part.times_P) for part in parts), len(own_poses)],
     )
-    poses = [*(part.poses_P7 for part in parts), *(pose[None] for _, pose in given)]
+    poses = [*(part.poses_P7 for part in parts), *(pose[None] for _, pose in own_poses)]
     plausibility.check_upright_rotations(rows, np.concatenate(poses)[:, 3:])
     plausibility.check_direction_of_motion(
         [(part.rows.file(0), part.times_P, part.poses_P7) for part in parts]

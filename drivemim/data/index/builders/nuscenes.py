@@ -301,9 +301,9 @@ def _lidar_of_samples(
     count: int,
 ) -> Section:
     """Return path, mount and ego pose of each sample's LIDAR_TOP scan."""
-    found = no_lidar(count)
+    lidar = no_lidar(count)
     for row, path in zip(sample, take(data.path, scans).to_pylist(), strict=True):
-        found["lidar_path"][row] = path
-    found["lidar_to_ego"][sample] = rig.mounts[data.calibration[scans]]
-    found["lidar_ego_to_global"][sample] = poses[scans]
-    return found
+        lidar["lidar_path"][row] = path
+    lidar["lidar_to_ego"][sample] = rig.mounts[data.calibration[scans]]
+    lidar["lidar_ego_to_global"][sample] = poses[scans]
+    return lidar

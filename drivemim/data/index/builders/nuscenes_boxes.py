@@ -277,9 +277,9 @@ def previous_boxes(
         return np.zeros(0, np.int64)
     key = sample * tracks + track
     order = np.argsort(key, kind="stable")
-    wanted = previous_sample[sample] * tracks + track
+    previous_key = previous_sample[sample] * tracks + track
     # Of several boxes with the same key, the last one counts, like in the devkit's dictionary.
-    place = np.searchsorted(key[order], wanted, side="right") - 1
-    found = order[np.maximum(place, 0)]
-    hit = (place >= 0) & (key[found] == wanted) & (previous_sample[sample] >= 0)
-    return np.where(hit, found, -1)
+    place = np.searchsorted(key[order], previous_key, side="right") - 1
+    previous = order[np.maximum(place, 0)]
+    hit = (place >= 0) & (key[previous] == previous_key) & (previous_sample[sample] >= 0)
+    return np.where(hit, previous, -1)

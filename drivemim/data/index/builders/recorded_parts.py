@@ -118,8 +118,8 @@ class RecordedBoxes:
         if time in self.moments and (len(tracks) == 0 or time in self._empty):
             other, here = self.moments[time].name(0), "a box" if len(tracks) else "nothing"
             there = "nothing" if time in self._empty else "a box"
-            found = f"has {here} at {time}, but {other} has {there} at that time"
-            yield 0, f"{found}; give each moment once"
+            problem = f"has {here} at {time}, but {other} has {there} at that time"
+            yield 0, f"{problem}; give each moment once"
         seen: set[str] = set()
         for row, track in enumerate(tracks):
             category, visibility = columns["categories"][row], columns["visibility"][row]
@@ -129,8 +129,8 @@ class RecordedBoxes:
             elif (time, track) in self._annotated or track in seen:
                 yield row, f"annotates the track {track!r} a second time at {time}"
             elif known != category:
-                found = f"has the category {category!r}, but the track {track!r} is {known!r}"
-                yield row, f"{found} before; give each object one category"
+                problem = f"has the category {category!r}, but the track {track!r} is {known!r}"
+                yield row, f"{problem} before; give each object one category"
             elif visibility not in LEVELS:
                 yield row, f"has visibility {visibility!r}; use 1 to 4, or 0 if it is unknown"
             seen.add(track)

@@ -176,11 +176,11 @@ class RecordedScene:
                 f"{self.root / path} and {self.root / self._times[camera][time]} are both images "
                 f"of {camera} at {time}; give each its own timestamp"
             )
-        given = self._checked_pose(pose, time, path)
+        ego_pose = self._checked_pose(pose, time, path)
         self._check_size(path, self.cameras[camera])
         self._paths.add(path)
         self._times[camera][time] = path
-        self.frames[camera].append(RecordedFile(path, time, given))
+        self.frames[camera].append(RecordedFile(path, time, ego_pose))
 
     @speaks_python
     def add_scan(self, file: str | Path, timestamp: int, *, pose: ArrayLike | None = None) -> None:
@@ -202,9 +202,9 @@ class RecordedScene:
         path = self._file(file)
         check_scan(self.root / path, self._lidar_values)
         time = int(timestamp)
-        given = self._checked_pose(pose, time, path)
+        ego_pose = self._checked_pose(pose, time, path)
         self._paths.add(path)
-        self.scans.append(RecordedFile(path, time, given))
+        self.scans.append(RecordedFile(path, time, ego_pose))
 
     @speaks_python
     def add_boxes(
@@ -278,8 +278,8 @@ class RecordedScene:
     def _checked_pose(self, pose: ArrayLike | None, time: int, path: str) -> Floats | None:
         """Return a given pose; check that a missing one can be interpolated."""
         if pose is not None:
-            given: Floats = poses_of([pose], SourceRows(self.root / path, ["the ego pose"]))[0]
-            return given
+            ego_pose: Floats = poses_of([pose], SourceRows(self.root / path, ["the ego pose"]))[0]
+            return ego_pose
         if self.trajectory is None:
             raise DataError(
                 f"{self.root / path} has no ego pose: give pose, or call add_poses before"

@@ -325,9 +325,9 @@ def _positions(values: Sequence[str], known: Sequence[str]) -> Ints:
 
 def _boxes_3d(scenes: Sequence[RecordedScene]) -> tuple[Floats, Floats, Floats]:
     """Return centre, size and rotation of all boxes."""
-    found = [part for scene in scenes for part in scene.boxes.boxes_3d]
+    parts = [part for scene in scenes for part in scene.boxes.boxes_3d]
     center, size, rotation = (
-        np.concatenate([np.zeros((0, width)), *(each[place] for each in found)])
+        np.concatenate([np.zeros((0, width)), *(each[place] for each in parts)])
         for place, width in enumerate((3, 3, 4))
     )
     return center, size, rotation

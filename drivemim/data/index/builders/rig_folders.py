@@ -215,20 +215,20 @@ def _read_calibrations(
 
 def _lidar_values(calibrations: dict[Path, RigCalibration], problems: ProblemList) -> int:
     """Return the number of values per lidar point in ``.bin`` files, the same in all scenes."""
-    given = {
+    path_of = {
         each.lidar_values: each.path
         for each in calibrations.values()
         if each.lidar_values is not None
     }
-    if len(given) > 1:
-        (one, path), (other, second) = list(given.items())[:2]
+    if len(path_of) > 1:
+        (one, path), (other, second) = list(path_of.items())[:2]
         problems.add(
             f"{second}: lidar has {other} values per point, but {one} in {path}; an index has one "
             "number: write .npy files"
         )
-    values = next(iter(given), 5)
+    values = next(iter(path_of), 5)
     if values < 3:
-        problems.add(f"{given[values]}: lidar has {values} values per point; x, y and z are 3")
+        problems.add(f"{path_of[values]}: lidar has {values} values per point; x, y and z are 3")
     return max(values, 3)
 
 
