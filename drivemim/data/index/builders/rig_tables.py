@@ -62,14 +62,14 @@ class CsvTable:
 
     def numbers(self, names: Sequence[str], problems: ProblemList) -> Floats:
         """Return columns as numbers (R, columns), NaN for text, which is reported."""
-        values = np.full((len(self), len(names)), np.nan)
-        for column, name in enumerate(names):
+        found = np.full((len(self), len(names)), np.nan)
+        for place, name in enumerate(names):
             for row, text in enumerate(self.columns[name]):
                 try:
-                    values[row, column] = float(text)
+                    found[row, place] = float(text)
                 except ValueError:
                     self.report(row, f"has the {name} {text!r}, not a number", problems)
-        return values
+        return found
 
     def whole(self, name: str, problems: ProblemList, default: str | None = None) -> Ints:
         """Return a column of whole numbers, 0 for other text, which is reported.
@@ -79,14 +79,14 @@ class CsvTable:
             problems: gets a problem for every row that is not a whole number.
             default: number in place of an empty field or a missing column; None for no default.
         """
-        values = np.zeros(len(self), np.int64)
+        found = np.zeros(len(self), np.int64)
         fix = "; write whole microseconds, all digits" if name == _TIME else ""
         for row, text in enumerate(self.columns.get(name, [""] * len(self))):
             try:
-                values[row] = int(text if text or default is None else default)
+                found[row] = int(text if text or default is None else default)
             except (ValueError, OverflowError):
                 self.report(row, f"has the {name} {text!r}, not a whole number{fix}", problems)
-        return values
+        return found
 
     def report(self, row: int, problem: str, problems: ProblemList) -> None:
         """Report a problem of a row."""
