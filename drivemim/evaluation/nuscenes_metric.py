@@ -150,8 +150,8 @@ class NuScenesDetection(BaseMetric):
         if index.info.source != "nuscenes":
             raise ConfigError(f"{index.path} was not built from nuScenes' tables, which are needed")
         # Processes may deliver a frame twice, to have equal numbers of frames.
-        frames = {each["frame"]: each for each in results}
-        views = [(each["sample"], each["boxes"]) for each in frames.values()]
+        frames = {result["frame"]: result for result in results}
+        views = [(result["sample"], result["boxes"]) for result in frames.values()]
         samples = chosen_samples(index, chosen, {token for token, _ in views})
         merged = merge_views(views, overlap=self.overlap, max_boxes=MAX_BOXES)
         document = results_document(merged, samples.tokens)
@@ -166,8 +166,8 @@ class NuScenesDetection(BaseMetric):
                 sample_tokens=samples.tokens,
                 plots=self.plots,
             )
-            kept = f"\nwritten to {folder}" if folder != Path(nowhere) else ""
-        print_log(f"\n{format_scores(scores)}{kept}", logger="current")
+            note = f"\nwritten to {folder}" if folder != Path(nowhere) else ""
+        print_log(f"\n{format_scores(scores)}{note}", logger="current")
         return scores.numbers
 
     def _classes(self) -> Sequence[str]:

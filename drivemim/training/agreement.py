@@ -135,14 +135,14 @@ def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
     Returns:
         The warning, or None.
     """
-    if not any(getattr(each, "filters", None) for each in datasets_in(dataset)):
+    if not any(getattr(part, "filters", None) for part in datasets_in(dataset)):
         return None
     model = config.get("model") or {}
-    kinds = [short_type(each) for each in dicts_in(model)]
+    kinds = [short_type(part) for part in dicts_in(model)]
     if any(kind.startswith("Ignoring") or kind == "Mono3DHead" for kind in kinds):
         return None
-    train = [each for each in dicts_in(model.get("train_cfg")) if "Assigner" in short_type(each)]
-    deaf = [each for each in train if not each.get("ignore_iof_thr", -1) > 0]
+    train = [part for part in dicts_in(model.get("train_cfg")) if "Assigner" in short_type(part)]
+    deaf = [part for part in train if not part.get("ignore_iof_thr", -1) > 0]
     if train and not deaf:
         return None
     name = short_type(deaf[0]) if deaf else "the head"
@@ -164,10 +164,12 @@ def warn_of_stretch(dataset: Any) -> str | None:
     Returns:
         The warning, or None.
     """
-    for each in _of_an_index(dataset):
-        transforms = getattr(each.pipeline, "transforms", ())
+    for frames in _of_an_index(dataset):
+        transforms = getattr(frames.pipeline, "transforms", ())
         for size in (getattr(transform, "image_size", None) for transform in transforms):
-            if size is not None and (line := describe_stretched(each.index, each.rows, size, 1)):
+            if size is not None and (
+                line := describe_stretched(frames.index, frames.rows, size, 1)
+            ):
                 return line
     return None
 

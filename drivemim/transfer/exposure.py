@@ -94,12 +94,12 @@ class PretrainingRecord:
 
     def exposure(self, frames: KnownFrames) -> Exposure:
         """Count the frames that this pretraining, or an earlier one, saw."""
-        parts = [part for each in self.chain for part in each.data or ()]
+        parts = [part for record in self.chain for part in record.data or ()]
         images, images_known = _seen(parts, frames, annotated=False)
         boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
-        complete = all(each.data for each in self.chain) and images_known
+        complete = all(record.data for record in self.chain) and images_known
         boxes_known &= self.data is not None
-        initial_weights_known = all(each.data is not None for each in self.chain[1:])
+        initial_weights_known = all(record.data is not None for record in self.chain[1:])
         return Exposure(
             frames=len(frames),
             images=images if images or complete else None,
@@ -116,10 +116,10 @@ class PretrainingRecord:
             "learned from are used indirectly and not counted"
             for name in self.detectors
         ]
-        for each in self.chain[1:]:
-            if each.why_unknown or each.data is None:
-                why = each.why_unknown or "its data is unknown"
-                lines.append(f"its pretraining started from {each.file}; {why}")
+        for record in self.chain[1:]:
+            if record.why_unknown or record.data is None:
+                why = record.why_unknown or "its data is unknown"
+                lines.append(f"its pretraining started from {record.file}; {why}")
         return [*lines, self.why_unknown] if self.why_unknown else lines
 
     def _parts_with_readers(self) -> list[dict[str, Any]]:

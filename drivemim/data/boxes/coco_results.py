@@ -117,12 +117,12 @@ def read_results(
         )
         names = [category.name for category in listed.categories]
         label_D = _labels(names, class_map, images, classes)[kind_D]
-    kept = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
-    kept = kept[np.argsort(row_D[kept], kind="stable")]
-    corners_D4 = boxes_D4[kept].astype(np.float32)
+    accepted = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
+    accepted = accepted[np.argsort(row_D[accepted], kind="stable")]
+    corners_D4 = boxes_D4[accepted].astype(np.float32)
     corners_D4[:, 2:] += corners_D4[:, :2]
     kind = np.int8 if len(classes) <= 127 else np.int16
-    return DetectionTable(row_D[kept], corners_D4, label_D[kept].astype(kind))
+    return DetectionTable(row_D[accepted], corners_D4, label_D[accepted].astype(kind))
 
 
 def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:

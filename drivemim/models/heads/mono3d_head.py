@@ -188,14 +188,14 @@ class Mono3DHead(AnchorFreeHead):
     ) -> dict[str, Tensor]:
         """Compute the losses of a batch; each has a gradient even in a batch without objects."""
         targets = self.get_targets(
-            self.locations([each.shape[-2:] for each in cls_scores]),
+            self.locations([level.shape[-2:] for level in cls_scores]),
             batch_gt_instances,
             batch_img_metas,
             batch_gt_instances_ignore,
         )
         scores_BLC = _joined(cls_scores)
         rows_P = torch.cat(
-            [each.positives_P + row * scores_BLC.shape[1] for row, each in enumerate(targets)]
+            [level.positives_P + row * scores_BLC.shape[1] for row, level in enumerate(targets)]
         )
         count = float(reduce_mean(scores_BLC.new_tensor(float(len(rows_P)))).clamp(min=1))
 
@@ -203,7 +203,7 @@ class Mono3DHead(AnchorFreeHead):
             return _joined(maps).flatten(0, 1)[rows_P]
 
         def wanted(name: str) -> Tensor:
-            return torch.cat([getattr(each, name) for each in targets])
+            return torch.cat([getattr(level, name) for level in targets])
 
         attributes_P = wanted("attributes_P")
         known_P = (attributes_P >= 0).to(scores_BLC.dtype)

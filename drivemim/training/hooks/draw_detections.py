@@ -80,7 +80,7 @@ class DrawDetections(Hook):
         predicted = sample.pred_instances
         truth = sample.instances
         if self.min_score is None:
-            count = sum(not each["ignore_flag"] for each in truth)
+            count = sum(not instance["ignore_flag"] for instance in truth)
             predicted = predicted[predicted.scores.argsort(descending=True)[:count]].cpu()
         else:
             predicted = predicted[predicted.scores >= self.min_score].cpu()
@@ -89,8 +89,8 @@ class DrawDetections(Hook):
             predicted.bboxes.numpy(),
             predicted.labels.numpy(),
             predicted.scores.numpy(),
-            np.array([each["bbox"] for each in truth], float).reshape(-1, 4),
-            np.array([each["ignore_flag"] for each in truth], bool),
+            np.array([instance["bbox"] for instance in truth], float).reshape(-1, 4),
+            np.array([instance["ignore_flag"] for instance in truth], bool),
             self._classes,
         )
         save_image(self.folder / f"{number:06d}_{sample.camera}.jpg", picture)

@@ -233,7 +233,7 @@ def _add_scans(lidar: Section, first: int, scene: RecordedScene, timestamp_S: In
     rows = np.flatnonzero(place_S >= 0)
     if len(rows) == 0:
         return
-    chosen = [scans[place] for place in place_S[rows]]
+    chosen = [scans[number] for number in place_S[rows]]
     for row, scan in zip(rows, chosen, strict=True):
         lidar["lidar_path"][first + row] = scan.path
     lidar["lidar_to_ego"][first + rows] = scene.lidar_mount

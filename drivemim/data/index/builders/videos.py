@@ -119,12 +119,12 @@ def extract_videos(
             reused += 1
         paths = tuple(folder / _name(number) for number in range(len(record.times)))
         extracted.append((VideoFrames(video, paths, record.times), sum(record.sizes)))
-    frames, size = sum(len(each.paths) for each, _ in extracted), sum(each for _, each in extracted)
+    frames, size = sum(len(part.paths) for part, _ in extracted), sum(part for _, part in extracted)
     print_log(
         f"{frames} frames of {len(videos)} videos at {rate:g} a second take {size / _MIB:.1f} MiB "
         f"in {store} ({written} videos extracted, {reused} there before)"
     )
-    return [each for each, _ in extracted]
+    return [part for part, _ in extracted]
 
 
 def _name(number: int) -> str:
