@@ -100,19 +100,19 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
     # Older exports have ``files`` or ``pictures``, keys that different frames could share: they are
     # not compared.
     record = {"contents": None, "scenes": None, **(part.get("seen") or {})}
-    found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
+    groups = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
     known = False
     if record["scenes"] is not None and frames.tokens is not None:
         # Another data set or version may contain the same scenes under other tokens.
         info = frames.index.info
         known = (part.get("source"), part.get("version")) == (info.source, info.version)
-        for group_F, name in zip(found, _GROUPS, strict=True):
+        for group_F, name in zip(groups, _GROUPS, strict=True):
             group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
     if record["contents"] is not None and (keys := frames.keys) is not None:
         known = True
-        for group_F, name in zip(found, _GROUPS, strict=True):
+        for group_F, name in zip(groups, _GROUPS, strict=True):
             group_F |= np.isin(keys, _decode(record["contents"][name]))
-    return found[0] | found[1], found[0], known
+    return groups[0] | groups[1], groups[0], known
 
 
 def _places(names: Collection[str], among: Sequence[str]) -> list[int]:

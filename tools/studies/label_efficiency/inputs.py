@@ -269,20 +269,20 @@ def _check_apart(study: LabelStudy, train: FrameDetection, val: FrameDetection) 
 def _check_metrics(study: LabelStudy, config: Config, val: FrameDetection) -> None:
     """Refuse a metric that the evaluation lacks, if every evaluator can list its metrics."""
     evaluator = config.get("test_evaluator") or {}
-    found: list[str] = []
+    metrics: list[str] = []
     for settings in evaluator if isinstance(evaluator, list) else [evaluator]:
         kind = METRICS.get(str(settings.get("type")))
         if kind is None or not hasattr(kind, "names"):
             return
         with config_errors():
-            found += METRICS.build(settings).names(val)
-    whole = [name for name in found if "[" not in name]
+            metrics += METRICS.build(settings).names(val)
+    whole = [name for name in metrics if "[" not in name]
     for metric in study.metrics:
-        if metric not in found:
+        if metric not in metrics:
             raise ConfigError(
                 f"--metric {metric}: the evaluation of {study.config} does not have it; it has "
-                f"{', '.join(whole)}, and {len(found) - len(whole)} more for slices"
-                f"{did_you_mean(metric, found)}"
+                f"{', '.join(whole)}, and {len(metrics) - len(whole)} more for slices"
+                f"{did_you_mean(metric, metrics)}"
             )
 
 
