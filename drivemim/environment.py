@@ -139,8 +139,8 @@ def _installed(
     return [(name, Version(text)) for name, text in found if text is not None]
 
 
-def _named(found: list[tuple[str, Version]]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in found)
+def _named(packages: list[tuple[str, Version]]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in packages)
 
 
 def _missing(packages: list[str], version: Callable[[str], str | None]) -> list[Problem]:
@@ -160,15 +160,15 @@ def _numpy_problems(numpy: str | None) -> list[Problem]:
     ]
 
 
-def _cv2_problems(found: list[tuple[str, Version]]) -> list[Problem]:
-    if not found:
+def _cv2_problems(packages: list[tuple[str, Version]]) -> list[Problem]:
+    if not packages:
         return [Problem("not installed: opencv-python", SETUP)]
-    if len({number for _, number in found}) == 1:
+    if len({number for _, number in packages}) == 1:
         return []
-    names = " ".join(name for name, _ in found)
+    names = " ".join(name for name, _ in packages)
     return [
         Problem(
-            f"two versions of OpenCV overwrite each other in the folder cv2: {_named(found)}",
+            f"two versions of OpenCV overwrite each other in the folder cv2: {_named(packages)}",
             f"python -m pip uninstall -y {names} &&"
             " python -m pip install -c constraints.txt opencv-python opencv-python-headless",
         )

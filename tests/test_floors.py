@@ -103,14 +103,20 @@ def test_private_attributes_are_recognised(source, found):
     assert private_attributes(source, names_we_define([source])) == found
 
 
-def shape_letters(tree):
-    """Letters of the shape suffixes of a module's names, each with such a name."""
-    found = {}
+def shape_suffixes(tree):
+    """Shape suffixes of a module's names, each with such a name."""
+    suffixes = {}
     for node in ast.walk(tree):
         name = getattr(node, "id", getattr(node, "arg", None)) or ""
         suffix = re.fullmatch(r"_?[a-z]\w*_([A-Zhw0-9]*[A-Z][A-Zhw0-9]*)", name)
-        found |= dict.fromkeys(re.findall("[A-Zhw]", suffix[1]), name) if suffix else {}
-    return found
+        suffixes |= {suffix[1]: name} if suffix else {}
+    return suffixes
+
+
+def shape_letters(tree):
+    """Letters of the shape suffixes of a module's names, each with such a name."""
+    suffixes = shape_suffixes(tree).items()
+    return {letter: name for suffix, name in suffixes for letter in re.findall("[A-Zhw]", suffix)}
 
 
 def explained_letters(text):
@@ -136,9 +142,23 @@ def test_every_shape_letter_is_explained():
     assert lacking == {}
 
 
+def test_lists_of_data_explain_their_letter():
+    """Data has no channels (C, D) and no hidden patches (J); a list over them is of others."""
+    lacking = {}
+    for folder in ("data", "evaluation", "town", "training", "visualization"):
+        for path in REPOSITORY.glob(f"drivemim/{folder}/**/*.py"):
+            tree = ast.parse(path.read_text())
+            own = explained_letters((ast.get_docstring(tree) or "").partition("Letters: ")[2])
+            for suffix, name in shape_suffixes(tree).items():
+                if re.fullmatch("[CDJ][0-9]*", suffix) and suffix[0] not in own:
+                    lacking[str(path.relative_to(REPOSITORY))] = name
+    assert lacking == {}
+
+
 def test_shape_letters_are_found():
     tree = ast.parse("images_BTNCHW = f(points_P3, LARGEST_X, _rows_hw, mask_BKh)")
     assert sorted(shape_letters(tree)) == sorted("BTNCHWPKh")
+    assert shape_suffixes(tree)["P3"] == "points_P3"
     assert explained_letters("P points or boxes, H W pixels, L = h*w patches") == set("PHWL")
 
 

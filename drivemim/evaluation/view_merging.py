@@ -110,8 +110,8 @@ def ground_overlaps(boxes: GlobalBoxes) -> tuple[Ints, Floats]:
     sizes_M2 = boxes.sizes_M3[:, [1, 0]]
     w, x, y, z = boxes.rotations_M4.T
     yaw_M = np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)
-    solid = np.isfinite(boxes.centers_M3[:, :2]).all(axis=1) & np.isfinite(yaw_M)
-    rows = np.flatnonzero(solid & np.isfinite(sizes_M2).all(axis=1) & (sizes_M2 > 0).all(axis=1))
+    finite = np.isfinite(boxes.centers_M3[:, :2]).all(axis=1) & np.isfinite(yaw_M)
+    rows = np.flatnonzero(finite & np.isfinite(sizes_M2).all(axis=1) & (sizes_M2 > 0).all(axis=1))
     cosine, sine = np.cos(yaw_M[rows]), np.sin(yaw_M[rows])
     rotation_M22 = np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
     corners_M42 = (_CORNERS_42 * sizes_M2[rows, None]) @ np.swapaxes(rotation_M22, -1, -2)

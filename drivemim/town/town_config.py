@@ -151,9 +151,9 @@ class TownConfig:
         Raises:
             ConfigError: if an option is outside its range; names the option, value and range.
         """
-        most = _OFFICIAL_TRAIN + _OFFICIAL_VAL
+        max_scenes = _OFFICIAL_TRAIN + _OFFICIAL_VAL
         checks = {
-            f"scenes={self.scenes}: take 2 to {most}": 2 <= self.scenes <= most,
+            f"scenes={self.scenes}: take 2 to {max_scenes}": 2 <= self.scenes <= max_scenes,
             f"seconds={self.seconds}: take 0.5 or more": (
                 1 / KEYFRAME_RATE <= self.seconds < math.inf
             ),

@@ -31,9 +31,10 @@ from drivemim.files import plain_path
 
 INDEX = "index.arrow"
 """Name of the index in the folder of a run that indexes its data itself."""
-_JUDGED = frozenset({"val", "valid", "validation", "test", "testing", "mini_val"})
-"""Names of folders and splits that detectors are evaluated on."""
-_JUDGED_SPLIT = re.compile(r"(?<![a-z])(val|valid|validation|test|testing)(?![a-z])")
+_EVALUATION = ("val", "valid", "validation", "test", "testing")
+"""Words in the names of splits that detectors are evaluated on."""
+_EVALUATION_SPLIT = re.compile(rf"(?<![a-z])({'|'.join(_EVALUATION)})(?![a-z])")
+_EVALUATION_FOLDERS = frozenset({*_EVALUATION, "mini_val"})
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def options_of_data(
 ) -> dict[str, Any]:
     """Choose scenes and image size by the data, and print them.
 
-    Without ``scenes``, a config that takes all scenes gets those that no detector is judged on.
+    Without ``scenes``, a config that takes all scenes gets those that no detector is evaluated on.
     An image size that stretches the most common images by more than 10 % is replaced by one of
     about as many pixels.
 
@@ -209,72 +210,72 @@ def options_of_data(
         settings = settings[part]
     if scenes is not None and f"{data}scenes" in options:
         raise ConfigError(f"--scenes and --cfg-options {data}scenes: give one")
-    wanted = (
+    selection = (
         settings.get("scenes")
         if scenes is None
         else ([scenes] if isinstance(scenes, str) else list(scenes))
     )
-    if wanted is None and f"{data}scenes" not in options:
-        wanted = _not_judged(index)
-    if wanted != settings.get("scenes"):
-        chosen[f"{data}scenes"] = wanted
+    if selection is None and f"{data}scenes" not in options:
+        selection = _pretraining_scenes(index)
+    if selection != settings.get("scenes"):
+        chosen[f"{data}scenes"] = selection
     if f"{data}image_size" not in options:
-        size, described = _image_size(index, index.scene_rows(wanted), settings, config, name)
+        size, described = _image_size(index, index.scene_rows(selection), settings, config, name)
         print_log(f"image size: {described}")
         if size != tuple(settings["image_size"]):
             chosen[f"{data}image_size"] = size
     return chosen
 
 
-def _not_judged(index: FrameIndex) -> list[str] | None:
+def _pretraining_scenes(index: FrameIndex) -> list[str] | None:
     """Return names of the scenes to pretrain on; None for all.
 
     Raises:
         DataError: if detectors are evaluated on all of them.
     """
     every = np.arange(len(index.scenes))
-    judged = np.array([row for row in every.tolist() if _is_judged(index, row)], np.int64)
-    if not len(judged):
+    evaluated = np.array([row for row in every.tolist() if _is_evaluated(index, row)], np.int64)
+    if not len(evaluated):
         return None
-    kept = np.setdiff1d(every, judged)
-    names = [f"{index.scenes.split[row]}:{index.scenes.name[row]}" for row in judged.tolist()]
+    remaining = np.setdiff1d(every, evaluated)
+    names = [f"{index.scenes.split[row]}:{index.scenes.name[row]}" for row in evaluated.tolist()]
     shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    if not len(kept):
+    if not len(remaining):
         raise DataError(
             f"{index.path}: detectors are evaluated on all of its scenes, by their names "
             f"({shown}); to pretrain on them nevertheless, name them with --scenes"
         )
     print_log(
-        f"scenes: {len(kept)} of {len(every)}; detectors are evaluated on the others, by their "
-        f"names ({shown}); --scenes takes others"
+        f"scenes: {len(remaining)} of {len(every)}; detectors are evaluated on the others, by "
+        f"their names ({shown}); --scenes takes others"
     )
-    return _names(index, kept)
+    return _names(index, remaining)
 
 
-def _names(index: FrameIndex, kept: Ints) -> list[str]:
+def _names(index: FrameIndex, rows: Ints) -> list[str]:
     """Return the shortest names of scenes: an official split, whole splits, or every scene."""
     for official in ("train", "mini_train") if not any(index.scenes.split) else ():
         with suppress(DataError):
-            if np.array_equal(index.scene_rows(official), kept):
+            if np.array_equal(index.scene_rows(official), rows):
                 return [official]
     split, name = index.scenes.split, index.scenes.name
-    splits = sorted({split[row] for row in kept.tolist()})
+    splits = sorted({split[row] for row in rows.tolist()})
     whole = [f"{each}:{ALL}" for each in splits]
-    if "" not in splits and np.array_equal(index.scene_rows(whole), kept):
+    if "" not in splits and np.array_equal(index.scene_rows(whole), rows):
         return whole
-    return [f"{split[row]}:{name[row]}" for row in kept.tolist()]
+    return [f"{split[row]}:{name[row]}" for row in rows.tolist()]
 
 
-def _is_judged(index: FrameIndex, row: int) -> bool:
+def _is_evaluated(index: FrameIndex, row: int) -> bool:
     """Return whether a scene's split, name or folder is one that detectors are evaluated on."""
     split, name = index.scenes.split[row].lower(), index.scenes.name[row]
     if split:
-        return _JUDGED_SPLIT.search(split) is not None
-    return not _JUDGED.isdisjoint(name.lower().split("/")) or name in _official()
+        return _EVALUATION_SPLIT.search(split) is not None
+    return not _EVALUATION_FOLDERS.isdisjoint(name.lower().split("/")) or name in _official_scenes()
 
 
 @cache
-def _official() -> frozenset[str]:
+def _official_scenes() -> frozenset[str]:
     """Return the scenes of nuScenes' official splits for evaluation."""
     splits = create_splits_scenes()
     return frozenset([*splits["val"], *splits["test"], *splits["mini_val"]])

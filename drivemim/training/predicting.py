@@ -189,14 +189,14 @@ def _detect(
         first = next(group)
         with _picture_writer(out / name, first, every) as write:
             for image in chain([first], group):
-                pixels, found = unreadable.read(image), None
+                pixels, objects = unreadable.read(image), None
                 if pixels is not None:
                     with unreadable.skipped():
-                        found = detector.find(image, min_score=score_threshold)
-                if pixels is None or found is None:
+                        objects = detector.find(image, min_score=score_threshold)
+                if pixels is None or objects is None:
                     continue
-                write(draw_detections(pixels, *found, none_M4, ignored_M, detector.classes))
-                yield _entry(image, found, detector.classes)
+                write(draw_detections(pixels, *objects, none_M4, ignored_M, detector.classes))
+                yield _entry(image, objects, detector.classes)
                 count += 1
                 if count % _LOG_INTERVAL == 0:
                     print_log(f"{count} images")

@@ -16,7 +16,7 @@ from drivemim.config.loading import load_config
 from drivemim.errors import ConfigError, RunStopped, check_range
 from drivemim.training.run import train
 
-_MOST = 200
+_MAX_ITERATIONS = 200
 _LONGEST = 20.0
 """Seconds after which an iteration ends the measurement, once there are enough of them."""
 _ENOUGH = 8
@@ -93,7 +93,8 @@ def iterations_in(
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 train(
                     config, work_dir=Path(folder) / "run", amp=amp, hooks=[hook],
-                    iterations=_multiple(_MOST + hook.first, updates), options=_measured(options),
+                    iterations=_multiple(_MAX_ITERATIONS + hook.first, updates),
+                    options=_measured(options),
                 )  # fmt: skip
         except RunStopped as stopped:
             raise KeyboardInterrupt from stopped

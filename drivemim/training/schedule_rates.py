@@ -176,10 +176,10 @@ def _class_of(scheduler: Mapping[str, Any], config: Config) -> Any:
     kind = scheduler.get("type")
     if not isinstance(kind, str):
         return kind
-    found = registered_class(PARAM_SCHEDULERS, kind)
-    if found is None and (scope := config.get("default_scope")):
-        found = registered_class(PARAM_SCHEDULERS, f"{scope}.{kind}")
-    return found if isinstance(found, type) and issubclass(found, ParamScheduler) else None
+    known = registered_class(PARAM_SCHEDULERS, kind)
+    if known is None and (scope := config.get("default_scope")):
+        known = registered_class(PARAM_SCHEDULERS, f"{scope}.{kind}")
+    return known if isinstance(known, type) and issubclass(known, ParamScheduler) else None
 
 
 def _course_faults(built: dict[str, Any], length: Length) -> list[str]:

@@ -228,16 +228,16 @@ def choose_checkpoint(
             _check_empty(folder, names, config)
         return None
     if str(resume) == NEWEST:
-        found = newest_checkpoint(folder)
-        if found is None and there:
+        newest = newest_checkpoint(folder)
+        if newest is None and there:
             raise CheckpointError(
                 f"--resume: none of the checkpoints in {folder} ({names}) is a complete "
                 "iter_N.pth or epoch_N.pth; name one with --resume CHECKPOINT, start from the "
                 "beginning with --overwrite, or name another --work-dir"
             )
-        if found is None and process_rank() == 0:
+        if newest is None and process_rank() == 0:
             print_log(f"no complete checkpoint in {folder} yet, starting from the beginning")
-        return found
+        return newest
     path = Path(resume)
     if not path.is_file():
         raise CheckpointError(f"--resume: {describe_missing('checkpoint', path)}")
@@ -282,10 +282,10 @@ def _epoch_length(content: Mapping[str, Any]) -> int | None:
 def _checkpoints(folder: Path, template: str | None) -> list[str]:
     """Return the names of checkpoints in a folder, the latest first."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    found = [name for name in names if _CHECKPOINT.fullmatch(name)]
+    checkpoints = [name for name in names if _CHECKPOINT.fullmatch(name)]
     own = _own_names(template)
-    found += [name for name in names if own.fullmatch(name) and name not in found]
-    return sorted(found, key=lambda name: (-_number(name), name))
+    checkpoints += [name for name in names if own.fullmatch(name) and name not in checkpoints]
+    return sorted(checkpoints, key=lambda name: (-_number(name), name))
 
 
 def _own_names(template: str | None) -> re.Pattern[str]:

@@ -103,9 +103,9 @@ def _limits_of_index(parts: Sequence[_Part]) -> Iterator[str]:
         for name in [each for each in names if each != "other"]:
             if not any(part["objects"].get(name) for part in parts):
                 yield f"no {name} is annotated."
-    most = max(parts, key=lambda part: int(part["uncalibrated_frames"]))
-    if most["uncalibrated_frames"]:
+    uncalibrated = max(parts, key=lambda part: int(part["uncalibrated_frames"]))
+    if uncalibrated["uncalibrated_frames"]:
         yield (
-            f"calibration is assumed, not measured, in {most['uncalibrated_frames']} of "
-            f"{most['frames']} frames."
+            f"calibration is assumed, not measured, in {uncalibrated['uncalibrated_frames']} of "
+            f"{uncalibrated['frames']} frames."
         )

@@ -50,14 +50,14 @@ class PretrainingRecord:
         readers: classes that read boxes.
         file: weights file of the record, if another pretraining started from it.
         earlier: records of the weights that it started from.
-        missing: why something is unknown, as the end of a sentence; empty if everything is known.
+        why_unknown: why something is unknown, as the end of a sentence; empty if all is known.
     """
 
     data: list[dict[str, Any]] | None
     readers: tuple[str, ...] = ()
     file: str = ""
     earlier: tuple[PretrainingRecord, ...] = ()
-    missing: str = ""
+    why_unknown: str = ""
 
     @property
     def chain(self) -> list[PretrainingRecord]:
@@ -94,12 +94,12 @@ class PretrainingRecord:
 
     def exposure(self, frames: KnownFrames) -> Exposure:
         """Count the frames that this pretraining, or an earlier one, saw."""
-        parts = [part for each in self.chain for part in each.data or ()]
+        parts = [part for record in self.chain for part in record.data or ()]
         images, images_known = _seen(parts, frames, annotated=False)
         boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
-        complete = all(each.data for each in self.chain) and images_known
+        complete = all(record.data for record in self.chain) and images_known
         boxes_known &= self.data is not None
-        initial_weights_known = all(each.data is not None for each in self.chain[1:])
+        initial_weights_known = all(record.data is not None for record in self.chain[1:])
         return Exposure(
             frames=len(frames),
             images=images if images or complete else None,
@@ -116,11 +116,11 @@ class PretrainingRecord:
             "learned from are used indirectly and not counted"
             for name in self.detectors
         ]
-        for each in self.chain[1:]:
-            if each.missing or each.data is None:
-                why = each.missing or "its data is unknown"
-                lines.append(f"its pretraining started from {each.file}; {why}")
-        return [*lines, self.missing] if self.missing else lines
+        for record in self.chain[1:]:
+            if record.why_unknown or record.data is None:
+                why = record.why_unknown or "its data is unknown"
+                lines.append(f"its pretraining started from {record.file}; {why}")
+        return [*lines, self.why_unknown] if self.why_unknown else lines
 
     def _parts_with_readers(self) -> list[dict[str, Any]]:
         return [part for each in self.chain if each.readers for part in each.data or ()]
@@ -139,7 +139,7 @@ def read_record(path: str | Path) -> PretrainingRecord:
         metadata = checkpoint_record(meta, str(path))
     if metadata is None:
         reason = "it is not an export of DriveMIM, so the data of its pretraining is unknown"
-        return PretrainingRecord(data=None, missing=reason)
+        return PretrainingRecord(data=None, why_unknown=reason)
     return record_of(metadata)
 
 
@@ -162,7 +162,7 @@ def record_of(metadata: Mapping[str, Any]) -> PretrainingRecord:
         readers=readers,
         file=str(metadata.get("file", "")),
         earlier=earlier,
-        missing="" if data is None else _missing(data),
+        why_unknown="" if data is None else _why_unknown(data),
     )
 
 
@@ -190,7 +190,13 @@ def check_images(what: str, where: str, exposure: Exposure, *, transductive: boo
 
 
 def check_boxes(
-    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, fix: str
+    what: str,
+    record: PretrainingRecord,
+    where: str,
+    exposure: Exposure,
+    *,
+    max_read: int,
+    fix: str,
 ) -> None:
     """Refuse a backbone whose pretraining read the annotated boxes of too many frames.
 
@@ -199,7 +205,7 @@ def check_boxes(
         record: record of its pretraining.
         where: the frames, possibly with the number that is allowed.
         exposure: exposure to those frames.
-        most: largest number of them whose boxes may be read.
+        max_read: largest number of them whose boxes may be read.
         fix: a remedy besides other masks.
 
     Raises:
@@ -207,7 +213,7 @@ def check_boxes(
     """
     if not record.annotated or exposure.boxes_unknown_by_initial_weights:
         return
-    if exposure.boxes is not None and exposure.boxes <= most:
+    if exposure.boxes is not None and exposure.boxes <= max_read:
         return
     count = f"{exposure.boxes} of " if exposure.boxes is not None else "an unknown number of "
     raise ConfigError(
@@ -222,7 +228,7 @@ def unknown_frames(record: PretrainingRecord, where: str, exposure: Exposure) ->
     """Return a remark if it is unknown whether images were seen and no other remark says so."""
     if exposure.images is not None:
         return []
-    if any(each.missing or each.data is None for each in record.chain):
+    if any(each.why_unknown or each.data is None for each in record.chain):
         return []
     return [
         f"it is unknown whether its pretraining saw images of {where}: the two can be compared "
@@ -240,7 +246,7 @@ def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) 
     return int(seen_F.sum()), known
 
 
-def _missing(data: list[dict[str, Any]]) -> str:
+def _why_unknown(data: list[dict[str, Any]]) -> str:
     if not data:
         return "the config of its pretraining names no index, so its data is unknown"
     for part in data:

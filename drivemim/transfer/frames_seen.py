@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drivemim.array_types import Bools
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.frame_keys import MOST_FILES, annotated_scenes, frame_keys, scene_tokens
+from drivemim.data.index.frame_keys import MAX_FILES, annotated_scenes, frame_keys, scene_tokens
 
 _GROUPS = ("annotated", "other")
 
@@ -69,7 +69,7 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
     annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
     tokens = frames.tokens
     groups = dict(zip(_GROUPS, (annotated_F, ~annotated_F), strict=True))
-    keys = frames.keys if tokens is None or len(rows) <= MOST_FILES else None
+    keys = frames.keys if tokens is None or len(rows) <= MAX_FILES else None
     return {
         "annotated_frames": int(annotated_F.sum()),
         "seen": {
@@ -100,19 +100,19 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
     # Older exports have ``files`` or ``pictures``, keys that different frames could share: they are
     # not compared.
     record = {"contents": None, "scenes": None, **(part.get("seen") or {})}
-    found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
+    groups = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
     known = False
     if record["scenes"] is not None and frames.tokens is not None:
         # Another data set or version may contain the same scenes under other tokens.
         info = frames.index.info
         known = (part.get("source"), part.get("version")) == (info.source, info.version)
-        for group_F, name in zip(found, _GROUPS, strict=True):
+        for group_F, name in zip(groups, _GROUPS, strict=True):
             group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
     if record["contents"] is not None and (keys := frames.keys) is not None:
         known = True
-        for group_F, name in zip(found, _GROUPS, strict=True):
+        for group_F, name in zip(groups, _GROUPS, strict=True):
             group_F |= np.isin(keys, _decode(record["contents"][name]))
-    return found[0] | found[1], found[0], known
+    return groups[0] | groups[1], groups[0], known
 
 
 def _places(names: Collection[str], among: Sequence[str]) -> list[int]:

@@ -20,7 +20,7 @@ from drivemim.transfer.mask_reads import has_boxes
 from drivemim.transfer.weights_file import read_weights
 
 TITLE = "# Model card of "
-_MOST_NUMBERS = 60
+_MAX_NUMBERS = 60
 _UNKNOWN, _NOT_READ, _UNRECORDED = "not known", "not read", "not recorded"
 
 
@@ -304,11 +304,11 @@ def _metrics(
         parts.append("This card has no results of these weights.")
     for name, (path, content) in results.items():
         numbers = list(_numbers(content))
-        more = len(numbers) - _MOST_NUMBERS
+        more = len(numbers) - _MAX_NUMBERS
         rest = f"\n\nAnd {more} more in the file." if more > 0 else ""
         # What was measured: the checkpoint, index and splits that a probe names.
         words = {key: value for key, value in content.items() if isinstance(value, str)}
-        table = _table({**words, **dict(numbers[:_MOST_NUMBERS])})
+        table = _table({**words, **dict(numbers[:_MAX_NUMBERS])})
         parts.append(f"### {name}\n\nFrom `{path}`:\n\n{table}{rest}")
     return "\n\n".join(parts)
 

@@ -6,7 +6,7 @@ from seen_data import index_of, write_frames
 
 from drivemim.cli.index import main
 from drivemim.data import ClipDataset
-from drivemim.data.clips.sampler import SampleRequest
+from drivemim.data.clips.sampler import ItemRequest
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.verification import unreadable_images
 from drivemim.errors import ConfigError, DataError
@@ -49,21 +49,21 @@ def test_the_command_lists_them(tmp_path, capsys):
 def test_training_stops_at_the_first_by_default(broken):
     data = ClipDataset(index=broken[0], **SETTINGS)
     with pytest.raises(DataError, match=r"1\.png .*is truncated"):
-        data[SampleRequest(1, seed=3)]
+        data[ItemRequest(1, seed=3)]
 
 
 def test_a_clip_without_another_frame_is_replaced_by_the_next(broken, capsys):
     data = ClipDataset(index=broken[0], max_unreadable=1, **SETTINGS)
     for _ in range(2):
-        skipped, following = data[SampleRequest(1, seed=3)], data[SampleRequest(2, seed=3)]
+        skipped, following = data[ItemRequest(1, seed=3)], data[ItemRequest(2, seed=3)]
         assert skipped.tokens == following.tokens
         assert skipped.images_BTNHWC.equal(following.images_BTNHWC)
-    assert data[SampleRequest(0, seed=3)].valid_BTN.all()
+    assert data[ItemRequest(0, seed=3)].valid_BTN.all()
 
 
 def test_an_unreadable_frame_of_a_clip_is_a_missing_one(broken):
     whole = ClipDataset(index=broken[0], num_frames=2, max_unreadable=1, **SETTINGS)
-    clips = whole[SampleRequest(0, seed=3)]
+    clips = whole[ItemRequest(0, seed=3)]
     assert clips.valid_BTN.flatten().tolist() == [True, False]
     assert not clips.images_BTNHWC[0, 1].any()
     assert clips.tokens[0][1] == ("",)
@@ -75,9 +75,9 @@ def test_more_than_allowed_are_an_error(broken):
     other = path.with_name("3.png")
     other.write_bytes(b"")
     data = ClipDataset(index=index, max_unreadable=1, **SETTINGS)
-    assert data[SampleRequest(1, seed=0)].valid_BTN.all()
+    assert data[ItemRequest(1, seed=0)].valid_BTN.all()
     with pytest.raises(DataError, match=r"3\.png.* 2 images could not be read, more than max_unr"):
-        data[SampleRequest(3, seed=0)]
+        data[ItemRequest(3, seed=0)]
 
 
 @pytest.mark.parametrize("most", [-1, 1.5, True, "2"])

@@ -68,7 +68,7 @@ def test_images_of_the_same_proportions_keep_the_size(tmp_path):
     assert f"{DATA}.image_size" not in chosen(index)
 
 
-def test_scenes_that_detectors_are_judged_on_are_left_out(tmp_path):
+def test_scenes_that_detectors_are_evaluated_on_are_left_out(tmp_path):
     write_frames(tmp_path / "d", {"train": {"a": 2}, "val": {"b": 1}, "more": {"c": 1}})
     index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "train", "val", "more"))
     assert chosen(index)[f"{DATA}.scenes"] == ["more:*", "train:*"]
@@ -92,19 +92,19 @@ def test_official_splits_of_nuscenes_are_known(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("split", "judged"),
+    ("split", "is_for_evaluation"),
     [
         ("valid", True), ("Val", True), ("instances_val2017", True), ("testing", True),
         ("train", False), ("evaluated", False), ("contest", False), ("interval", False),
     ],
 )  # fmt: skip
-def test_splits_are_judged_by_their_words(tmp_path, split, judged):
+def test_splits_for_evaluation_are_known_by_their_words(tmp_path, split, is_for_evaluation):
     write_frames(tmp_path / "d", {"more": {"a": 1}, split: {"b": 1}})
     index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "more", split))
-    assert chosen(index).get(f"{DATA}.scenes") == (["more:*"] if judged else None)
+    assert chosen(index).get(f"{DATA}.scenes") == (["more:*"] if is_for_evaluation else None)
 
 
-def test_folders_are_judged_by_their_names_and_never_all_of_them(tmp_path):
+def test_folders_for_evaluation_are_known_by_their_names_and_never_all_of_them(tmp_path):
     for name in ("images/val/a", "images/train/a", "test_drive"):
         write_images(tmp_path / "d" / name, size=(225, 325), count=1)
     source = DataSource(tmp_path / "d")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import load_config
-from drivemim.config.option_values import parse_option
+from drivemim.config.option_values import parse_value
 from drivemim.errors import ConfigError, one_line_errors
 from drivemim.training.run_time import time_iterations
 
@@ -60,7 +60,7 @@ def parse_variant(text: str, index: str | None) -> Variant:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ConfigError(f"{text!r}: {pair!r} is not KEY=VALUE")
-        options[key] = parse_option(value)
+        options[key] = parse_value(value)
     if index is not None:
         options["train_dataloader.dataset.index"] = index
     cfg = load_config(config, options)

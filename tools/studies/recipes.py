@@ -223,10 +223,10 @@ def pretraining_plan(study: RecipeStudy, work_dir: Path) -> list[Group]:
         study: settings of the study.
         work_dir: folder of the runs.
     """
-    wanted = [(name, seed) for seed in study.backbones for name in study.recipes]
+    runs = [(name, seed) for seed in study.backbones for name in study.recipes]
     groups: list[Group] = []
-    for at in range(0, len(wanted), SIDE_BY_SIDE):
-        together = wanted[at : at + SIDE_BY_SIDE]
+    for at in range(0, len(runs), SIDE_BY_SIDE):
+        together = runs[at : at + SIDE_BY_SIDE]
         groups.append(tuple(_pretrain_step(study, *each, work_dir) for each in together))
         groups.append(tuple(_export_step(study, *each, work_dir) for each in together))
     return groups

@@ -29,7 +29,7 @@ from drivemim.registry import BOX_SOURCES
 _SQUARE = 8
 """Side length in pixels of the squares that are tested for change."""
 _MIN_SQUARES = 2
-_MOST = 30
+_MAX_BOXES = 30
 
 
 @BOX_SOURCES.register_module()
@@ -131,7 +131,7 @@ def moving_boxes(change_hw: NDArray[np.float32], min_change: float) -> NDArray[n
     _, _, regions, _ = cv2.connectedComponentsWithStats(moving_hw, connectivity=8)
     # Left, top, width, height and area of each region; the first region is the background.
     regions_M5 = regions[1:]
-    regions_M5 = regions_M5[np.argsort(-regions_M5[:, 4], kind="stable")][:_MOST]
+    regions_M5 = regions_M5[np.argsort(-regions_M5[:, 4], kind="stable")][:_MAX_BOXES]
     regions_M5 = regions_M5[regions_M5[:, 4] >= _MIN_SQUARES]
     corners_M2 = regions_M5[:, :2]
     boxes_M4 = np.concatenate([corners_M2, corners_M2 + regions_M5[:, 2:4]], axis=1)

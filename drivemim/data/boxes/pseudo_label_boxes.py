@@ -1,4 +1,7 @@
-"""Pseudo-labels: boxes from a detector instead of annotations, linked through a clip's frames."""
+"""Pseudo-labels: boxes from a detector instead of annotations, linked through a clip's frames.
+
+Letters: D detections.
+"""
 
 from __future__ import annotations
 

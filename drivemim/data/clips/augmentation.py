@@ -82,8 +82,8 @@ def _is_range_of_fractions(values: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class TrackDraw:
-    """The drawn augmentation of a track; all its frames get the same crop and mirroring.
+class AugmentationDraw:
+    """The drawn augmentation of a camera's frames in a clip: the same crop and mirroring for all.
 
     Attributes:
         seed: seed of the changes of colour, blur and noise.
@@ -142,8 +142,8 @@ class TrackDraw:
         return matrix
 
 
-class TrackAugmentation:
-    """Augmentation of all frames of a track with one draw.
+class CameraAugmentation:
+    """Augmentation of one camera's frames in a clip, with one draw.
 
     The crop is drawn before anything is read, so that each file is decoded at the scale that the
     crop needs. Mirroring is geometrically exact: the camera's pose does not change, and its
@@ -158,17 +158,17 @@ class TrackAugmentation:
         self.settings = settings
         self._pipeline = None if settings is None else _pipeline(settings)
 
-    def draw(self, seed: int) -> TrackDraw:
+    def draw(self, seed: int) -> AugmentationDraw:
         """Draw an augmentation; the same seed gives the same one."""
         if self.settings is None:
-            return TrackDraw(seed)
+            return AugmentationDraw(seed)
         generator = np.random.default_rng(seed)
         area, aspect, top, left, mirrored = generator.random(5)
         smallest, largest = self.settings.crop
         area = smallest + (largest - smallest) * area
         # A crop with a large area cannot be stretched far without leaving the image.
         stretch = min(self.settings.stretch, 1 / area) ** (2 * aspect - 1)
-        return TrackDraw(
+        return AugmentationDraw(
             seed,
             height=float(min(1.0, np.sqrt(area / stretch))),
             width=float(min(1.0, np.sqrt(area * stretch))),
@@ -177,8 +177,8 @@ class TrackAugmentation:
             mirrored=bool(mirrored < self.settings.flip),
         )
 
-    def finish(self, images_THWC: NDArray[np.uint8], draw: TrackDraw) -> NDArray[np.uint8]:
-        """Mirror the frames of a track, which were read with the draw's crop, and change colours.
+    def finish(self, images_THWC: NDArray[np.uint8], draw: AugmentationDraw) -> NDArray[np.uint8]:
+        """Mirror a camera's frames, which were read with the draw's crop, and change colours.
 
         Args:
             images_THWC: uint8, BGR.

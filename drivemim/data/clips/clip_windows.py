@@ -113,8 +113,8 @@ class ClipWindows:
         low_AN = index.scenes.first_frame[scene_A[:, None], self.cameras]
         high_AN = low_AN + index.scenes.frame_count[scene_A[:, None], self.cameras]
         wanted_ATN = self._wanted(samples, frame_interval)
-        track_AN = scene_A[:, None].astype(np.int64) * len(index.cameras) + self.cameras
-        after_ATN = self._search(track_AN[:, None], low_AN[:, None], wanted_ATN)
+        sequence_AN = scene_A[:, None].astype(np.int64) * len(index.cameras) + self.cameras
+        after_ATN = self._search(sequence_AN[:, None], low_AN[:, None], wanted_ATN)
         before_ATN = after_ATN - 1
         last = len(index.frames) - 1
         gap_before = wanted_ATN - index.frames.timestamp[np.clip(before_ATN, 0, last)]
@@ -126,9 +126,9 @@ class ClipWindows:
         choose_after = near_after & (~near_before | (gap_after < gap_before))
         return np.where(choose_after, after_ATN, np.where(near_before, before_ATN, -1))
 
-    def _search(self, track: Ints, low: Ints, wanted: Ints) -> Ints:
-        """Return the first row of a track at or after a time, by one search over all keys."""
+    def _search(self, sequence: Ints, first: Ints, time: Ints) -> Ints:
+        """Return the first row of a camera at or after a time, by one search over all keys."""
         frames = self.index.frames
-        start = frames.timestamp[np.minimum(low, len(frames) - 1)]
-        keys = time_keys(track, wanted - start)
+        start = frames.timestamp[np.minimum(first, len(frames) - 1)]
+        keys = time_keys(sequence, time - start)
         return np.searchsorted(frames.key, keys).astype(np.int64)

@@ -93,15 +93,15 @@ def frames_of_videos(
     real = RealPaths()
     return [
         SequenceFrame(
-            scene=("", found.video.relative_to(base).as_posix()),
+            scene=("", video.video.relative_to(base).as_posix()),
             number=number,
             path=path_from(base, path, real),
             size=image_size(path),
             source=root,
             time=time,
         )
-        for found in extract_videos(videos, base, store, rate)
-        for number, (path, time) in enumerate(zip(found.paths, found.times, strict=True))
+        for video in extract_videos(videos, base, store, rate)
+        for number, (path, time) in enumerate(zip(video.paths, video.times, strict=True))
     ]
 
 

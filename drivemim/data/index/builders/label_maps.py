@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-_MOST_LABELS = 64
+_MAX_LABELS = 64
 """Most distinct values of a label map; photographs have more, also in grey at night."""
 _CHECKED = 3
 """Number of files of a folder that are decoded."""
@@ -63,6 +63,6 @@ def _is_label_map(path: Path) -> bool:
         with Image.open(path) as image:
             if image.mode not in ("1", "L", "P"):
                 return False
-            return len(np.unique(np.asarray(image))) <= _MOST_LABELS
+            return len(np.unique(np.asarray(image))) <= _MAX_LABELS
     except (OSError, ValueError):
         return False  # the builder names files that cannot be read
