@@ -110,9 +110,12 @@ def reconstruction_panels(
         clips: Clips = dataset[ItemRequest(int(item), seed=seed + number)]
         check_width(width, clips)
         tile_width = min(3 * clips.image_size[1] // 2, width // clips.shape[2])
-        layout = {"cameras": camera_names(dataset, clips), "tile_width": tile_width}
+        cameras = camera_names(dataset, clips)
         reconstruction = model.predict(**model.data_preprocessor(clips, False)).cpu()
-        yield clip_panel(clips, **layout), reconstruction_panel(clips, reconstruction, **layout)
+        yield (
+            clip_panel(clips, cameras=cameras, tile_width=tile_width),
+            reconstruction_panel(clips, reconstruction, cameras=cameras, tile_width=tile_width),
+        )
 
 
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:

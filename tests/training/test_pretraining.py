@@ -1,5 +1,7 @@
 """Pretraining on a folder: what is chosen by the data, what is refused, and the command."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.town import generate_town
 from drivemim.training.data_choice import DataSource, options_of_data
-from drivemim.training.run_time import _TimeIterations, iterations_in
+from drivemim.training.run_time import IterationTimes, iterations_in
 from drivemim.training.start_weights import set_initial_weights
 
 DATA = "train_dataloader.dataset"
@@ -240,9 +242,15 @@ def test_weights_without_a_tensor_of_the_backbone_are_an_error(finished, drives,
 
 
 def test_a_time_is_divided_by_the_mean_iteration():
-    hook = _TimeIterations(2)
+    hook = IterationTimes(2)
     hook.ends = [10.0, 20.0, 30.0, 30.5, 31.5, 33.0]  # 3 s for 3 iterations after the first ones
     assert hook.seconds == 1.0
+    assert math.isnan(hook.waiting)
+    hook.waits = [8.0, 9.0, 7.0, 0.25, 0.5, 0.0]  # 0.75 s of these 3 s
+    assert hook.waiting == 0.25
+    assert math.isnan(hook.frames_per_second)
+    hook.frames = [9, 9, 9, 4, 3, 2]  # 9 in 3 s
+    assert hook.frames_per_second == 3.0
 
 
 def test_iterations_are_measured_without_a_trace(finished, tmp_path, monkeypatch):

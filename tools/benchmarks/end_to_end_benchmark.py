@@ -26,22 +26,15 @@ class Variant:
         name: name in the table.
         config: path or name of the config.
         options: dotted config keys to replace.
-        frames: frames per iteration, without those that are missing.
-        seconds: mean seconds of an iteration, one number per round.
+        rates: valid frames per second, one number per round.
         waiting: fraction of the time that waits for data, one number per round.
     """
 
     name: str
     config: str
     options: dict[str, object]
-    frames: int
-    seconds: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
     waiting: list[float] = field(default_factory=list)
-
-    @property
-    def frames_per_second(self) -> float:
-        """Frames per second, the median over the rounds."""
-        return self.frames / statistics.median(self.seconds)
 
 
 def parse_variant(text: str, index: str | None) -> Variant:
@@ -63,11 +56,8 @@ def parse_variant(text: str, index: str | None) -> Variant:
         options[key] = parse_value(value)
     if index is not None:
         options["train_dataloader.dataset.index"] = index
-    cfg = load_config(config, options)
-    dataset = cfg.train_dataloader.dataset
-    cameras = 1 if dataset.get("single_camera") else len(dataset.get("cameras") or [None])
-    frames = cfg.train_dataloader.batch_size * dataset.get("num_frames", 1) * cameras
-    return Variant(name=text, config=config, options=options, frames=frames)
+    load_config(config, options)
+    return Variant(name=text, config=config, options=options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,16 +81,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                 timed = time_iterations(
                     each.config, options=each.options, count=arguments.iterations
                 )
-                each.seconds.append(timed.seconds)
+                each.rates.append(timed.frames_per_second)
                 each.waiting.append(timed.waiting)
     print(f"{arguments.iterations} iterations, median of {arguments.rounds} rounds")
     print("| variant | frames per s | least to most | to the first | waiting for data |")
     print("|---|---|---|---|---|")
     for each in variants:
-        speed, first = each.frames_per_second, variants[0].frames_per_second
-        rates = sorted(each.frames / seconds for seconds in each.seconds)
+        rate, first = statistics.median(each.rates), statistics.median(variants[0].rates)
         print(
-            f"| {each.name} | {speed:.1f} | {rates[0]:.1f} to {rates[-1]:.1f} | "
-            f"{speed / first:.2f} | {statistics.median(each.waiting):.0%} |"
+            f"| {each.name} | {rate:.1f} | {min(each.rates):.1f} to {max(each.rates):.1f} | "
+            f"{rate / first:.2f} | {statistics.median(each.waiting):.0%} |"
         )
     return 0

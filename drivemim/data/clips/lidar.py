@@ -90,7 +90,7 @@ def frame_points(
 def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
     """Return the sample nearest in time to each frame.
 
-    It is -1 if that sample has no sweep, or is more than ``LONGEST_GAP`` away.
+    It is -1 if that sample has no scan, or is more than ``LONGEST_GAP`` away.
     """
     samples, times = index.samples, index.frames.timestamp[rows]
     nearest = index.frames.sample[rows].astype(np.int64)
