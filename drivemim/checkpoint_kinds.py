@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -252,21 +254,21 @@ def describe_mismatch(expected: Mapping[str, Tensor], weights: Mapping[str, Any]
         weights: weights of a file, by name; only tensors have their shape compared.
 
     Returns:
-        Number and first names of the tensors that are missing, unexpected and misshapen.
+        Number and first names of the tensors that are missing, unexpected and misshapen. If there
+        are more, a temporary file has all names, and the text has its path.
     """
-    parts = []
-    if missing := [name for name in expected if name not in weights]:
-        parts.append(f"missing {_listed(missing)}")
-    if unexpected := [name for name in weights if name not in expected]:
-        parts.append(f"unexpected {_listed(unexpected)}")
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
     misshapen = [
         f"{name} {tuple(weights[name].shape)} for {tuple(expected[name].shape)}"
         for name in expected
         # ``check_weights`` names values that are no tensors.
         if isinstance(weights.get(name), Tensor) and weights[name].shape != expected[name].shape
     ]
-    if misshapen:
-        parts.append(f"misshapen {_listed(misshapen)}")
+    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    parts = [f"{kind} {_listed(names)}" for kind, names in kinds.items() if names]
+    if any(names[_SHOWN:] for names in kinds.values()):
+        parts += _in_file([f"{kind} {name}" for kind, names in kinds.items() for name in names])
     return "; ".join(parts)
 
 
@@ -373,3 +375,18 @@ def _is_finite(value: Tensor) -> bool:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
     return f"{len(names)} ({', '.join(names[:_SHOWN])}{more})"
+
+
+def _in_file(lines: Sequence[str]) -> list[str]:
+    """Write lines into a temporary file; return where they are, or nothing if that fails.
+
+    The same lines have the same file, however often a user tries.
+    """
+    text = "\n".join([*lines, ""])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    path = Path(tempfile.gettempdir()) / f"drivemim-tensors-{digest}.txt"
+    try:
+        path.write_text(text)
+    except OSError:
+        return []
+    return [f"all names are in {path}"]
