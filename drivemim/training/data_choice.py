@@ -65,34 +65,23 @@ class DataSource:
         path = self.path.resolve()
         return path.name if path.is_dir() else path.stem
 
-    def open(self, work_dir: Path, *, earlier: Path | None, resume: bool) -> FrameIndex:
+    def open(self, work_dir: Path, *, taken: bool = False) -> FrameIndex:
         """Open the index, or index the folder.
 
         Args:
             work_dir: folder of the run, in which the index of a folder is written. The index of an
                 earlier run stays.
-            earlier: index of an earlier run in the folder, if there is one.
-            resume: whether the run goes on, with that index.
+            taken: whether an earlier run is in the folder; its checkpoints say so, too.
 
         Raises:
-            ConfigError: if that index is of another folder.
             DataError: if the folder has tables of several versions.
             OSError: if an image, a table or a folder cannot be read.
             ValueError: if a file is broken or contradicts another.
         """
         if self.path.is_file():
             return FrameIndex.open(self.path)
-        if resume and earlier is not None:
-            index = FrameIndex.open(earlier)
-            if str(plain_path(self.path)) not in shlex.split(index.info.command):
-                raise ConfigError(
-                    f"{work_dir} has a run on another folder than {self.path}: its index was built "
-                    f"with {index.info.command}; name another --work-dir"
-                )
-            print_log(f"index: {earlier}, of the run that goes on; later images are not in it")
-            return index
         out = work_dir / INDEX
-        if earlier is not None or any(work_dir.glob("*.pth")):
+        if taken or any(work_dir.glob("*.pth")):
             others = (work_dir / f"index_{number}.arrow" for number in count(2))
             out = next(path for path in chain([out], others) if not path.exists())
         kind, version = self._kind()
@@ -103,6 +92,30 @@ class DataSource:
             f"index: {len(index.frames)} images of {scenes} scene{'s'[: scenes > 1]}, "
             f"{len(index.boxes)} boxes ({kind}{f' {version}' if version else ''}): {out}"
         )
+        return index
+
+    def earlier_index(self, path: Path) -> FrameIndex:
+        """Open the index of a run that goes on.
+
+        Args:
+            path: that index.
+
+        Returns:
+            The source itself if it is an index.
+
+        Raises:
+            ConfigError: if the source is another folder than the index was built from.
+            FileNotFoundError: if there is no such index.
+        """
+        if self.path.is_file():
+            return FrameIndex.open(self.path)
+        index = FrameIndex.open(path)
+        if str(plain_path(self.path)) not in shlex.split(index.info.command):
+            raise ConfigError(
+                f"{path.parent} has a run on another folder than {self.path}: its index was built "
+                f"with {index.info.command}; name another --work-dir"
+            )
+        print_log(f"index: {path}, of the run that goes on; later images are not in it")
         return index
 
     def _kind(self) -> tuple[IndexKind, str | None]:
@@ -224,6 +237,46 @@ def options_of_data(
         if size != tuple(settings["image_size"]):
             chosen[f"{data}image_size"] = size
     return chosen
+
+
+def options_to_go_on(
+    source: DataSource,
+    config: Config,
+    name: str | Path,
+    options: Mapping[str, Any],
+    scenes: str | Sequence[str] | None,
+) -> dict[str, Any]:
+    """Return the options of a run that goes on: its own data, unless the user gives other data.
+
+    Args:
+        source: the data that the user named.
+        config: config that the run wrote, with ``options``.
+        name: its path.
+        options: options that the user gave.
+        scenes: names of splits or scenes, in place of the run's.
+
+    Raises:
+        ConfigError: if the source is another folder, or options contradict each other.
+        FileNotFoundError: if there is no such index.
+    """
+    key = index_key(config, name)
+    data = key.removesuffix("index")
+    settings: Any = config
+    for part in data.rstrip(".").split("."):
+        settings = settings[part]
+    chosen = index_option(config, name, source.earlier_index(_beside(name, settings)), options)
+    if scenes is None:
+        return chosen
+    if f"{data}scenes" in options:
+        raise ConfigError(f"--scenes and --cfg-options {data}scenes: give one")
+    return {**chosen, f"{data}scenes": [scenes] if isinstance(scenes, str) else list(scenes)}
+
+
+def _beside(config: str | Path, settings: Mapping[str, Any]) -> Path:
+    """Return the index of a run's data, which is beside its config if its folder was moved."""
+    path = Path(settings["index"])
+    moved = Path(config).parent / path.name
+    return moved if not path.exists() and moved.exists() else path
 
 
 def _not_judged(index: FrameIndex) -> list[str] | None:

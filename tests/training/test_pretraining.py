@@ -64,7 +64,7 @@ def test_an_image_size_that_was_given_stays(finished):
 
 def test_images_of_the_same_proportions_keep_the_size(tmp_path):
     write_images(tmp_path / "d", size=(225, 325), count=2)
-    index = DataSource(tmp_path / "d").open(tmp_path / "run", earlier=None, resume=False)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run")
     assert f"{DATA}.image_size" not in chosen(index)
 
 
@@ -84,7 +84,7 @@ def test_official_splits_of_nuscenes_are_known(tmp_path):
     root = generate_town(
         tmp_path / "town", scenes=2, seconds=0.5, sweep_rate=2.0, image_size=(96, 160), seed=3
     )
-    index = DataSource(root).open(tmp_path / "run", earlier=None, resume=False)
+    index = DataSource(root).open(tmp_path / "run")
     assert not any(index.scenes.split)
     assert chosen(index)[f"{DATA}.scenes"] in (["train"], ["mini_train"])
     assert len(index.scene_rows("train")) == len(index.scene_rows("mini_train")) == 1
@@ -108,13 +108,13 @@ def test_folders_are_judged_by_their_names_and_never_all_of_them(tmp_path):
     for name in ("images/val/a", "images/train/a", "test_drive"):
         write_images(tmp_path / "d" / name, size=(225, 325), count=1)
     source = DataSource(tmp_path / "d")
-    index = source.open(tmp_path / "run", earlier=None, resume=False)
+    index = source.open(tmp_path / "run")
     assert sorted(chosen(index)[f"{DATA}.scenes"]) == [":images/train/a", ":test_drive"]
     whole = DataSource(tmp_path / "d" / "images")
-    only = whole.open(tmp_path / "other", earlier=None, resume=False)
+    only = whole.open(tmp_path / "other")
     assert chosen(only)[f"{DATA}.scenes"] == [":train/a"]
     alone = write_images(tmp_path / "e" / "val", size=(225, 325), count=1).parent
-    index = DataSource(alone).open(tmp_path / "third", earlier=None, resume=False)
+    index = DataSource(alone).open(tmp_path / "third")
     with pytest.raises(DataError, match=r"evaluated on all of its scenes.*\(:val\).*--scenes"):
         chosen(index)
 
@@ -122,7 +122,7 @@ def test_folders_are_judged_by_their_names_and_never_all_of_them(tmp_path):
 def test_the_size_follows_the_cameras_that_are_used(tmp_path):
     write_images(tmp_path / "d" / "wide", count=4)
     write_images(tmp_path / "d" / "near", size=(225, 325), count=1)
-    index = DataSource(tmp_path / "d").open(tmp_path / "run", earlier=None, resume=False)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run")
     assert chosen(index)[f"{DATA}.image_size"] == (192, 384)
     assert f"{DATA}.image_size" not in chosen(index, scenes=["near"])
 
@@ -138,7 +138,7 @@ def test_a_folder_with_tables_of_several_versions_needs_an_index(tmp_path):
         (tmp_path / version).mkdir()
         (tmp_path / version / "sample_data.json").write_text("[]")
     with pytest.raises(DataError, match=r"several versions \(v1.0-mini, v1.0-trainval\)"):
-        DataSource(tmp_path).open(tmp_path / "run", earlier=None, resume=False)
+        DataSource(tmp_path).open(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
