@@ -2,10 +2,11 @@
 
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from test_pretraining import write_images
 
 import drivemim
 from drivemim.errors import ConfigError
@@ -36,7 +37,10 @@ class _Stop(Hook):
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "drives"
     for name, count in (("train", 6), ("more", 4)):
-        write_images(root / name, size=(60, 120), count=count)
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.random.default_rng(number).integers(0, 256, (60, 120, 3), np.uint8)
+            cv2.imwrite(str(root / name / f"{number}.jpg"), pixels)
     return root
 
 
@@ -109,16 +113,13 @@ def test_what_the_user_gives_is_announced(run, folder, capsys):
     assert done.iteration == 4
     assert written(run)[2:] == (["more", "train"], (32, 64), 1)
     assert "length: 4 iterations, instead of the 6 that it began with" in said
-    assert (
-        f"4 frames of scenes ['more'] of {run.parent.parent}" in said
-        or "4 frames of scenes ['more']" in said
-    )
-    assert "10 of scenes ['more', 'train'] now" in said
+    assert "4 frames of ['more'] in " in said
+    assert "before, 10 of ['more', 'train'] now" in said
     assert "train_dataloader.batch_size=2 before, 1 now" in said
 
 
 def test_another_config_is_refused(run, folder):
-    with pytest.raises(ConfigError, match=r"is of a run of vit_micro_frames; leave --config out"):
+    with pytest.raises(ConfigError, match="is of a run of vit_micro_frames; leave config out"):
         drivemim.pretrain("vit_base_frames", data=folder, work_dir=run, resume=True)
     done = drivemim.pretrain("vit_micro_frames", data=folder, work_dir=run, resume=True)
     assert done.iteration == 6
@@ -128,9 +129,8 @@ def test_an_own_config_is_kept_without_its_name(folder, repository, tmp_path, mo
     own = tmp_path / "own.py"
     own.write_text(
         f"_base_ = {str(repository / 'configs/pretrain/vit_micro_frames.py')!r}\n"
-        f"train_dataloader = dict(dataset=dict(scenes=['more:*', ':more']))\n"
+        "train_dataloader = dict(dataset=dict(scenes=[':more']))\n"
     )
-    own.write_text(own.read_text().replace("['more:*', ':more']", "[':more']"))
     monkeypatch.setattr(_Stop, "at", 2)
     with pytest.raises(KeyboardInterrupt):
         drivemim.pretrain(own, data=folder, work_dir=tmp_path / "r", iterations=4, options=STOPPED)
