@@ -21,6 +21,7 @@ from nuscenes.utils.splits import create_splits_scenes
 from drivemim.array_types import Ints
 from drivemim.config.building import build_model
 from drivemim.config.nested import walk
+from drivemim.data.index.builders.rig_calibration import CALIBRATION
 from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
 from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.image_shapes import fitting_size, image_shapes
@@ -31,9 +32,14 @@ from drivemim.files import plain_path
 
 INDEX = "index.arrow"
 """Name of the index in the folder of a run that indexes its data itself."""
-_JUDGED = frozenset({"val", "valid", "validation", "test", "testing", "mini_val"})
-"""Names of folders and splits that detectors are evaluated on."""
-_JUDGED_SPLIT = re.compile(r"(?<![a-z])(val|valid|validation|test|testing)(?![a-z])")
+_JUDGED = re.compile(
+    r"(?<![a-z])(val|valid|validation|test|testing)(sets?|data|images?)?(?![a-z])"
+    # A test drive or a test vehicle is no split.
+    r"(?!(?<=test)[ _.-]*(drive|ride|run|track|vehicle|car)s?(?![a-z]))"
+)
+"""Words in the names of folders and splits that detectors are evaluated on."""
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Beginning of a word in a name like ``imagesVal``."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +137,8 @@ class DataSource:
         if tables:
             is_nuimages = (tables[0] / "object_ann.json").exists()
             return ("nuimages" if is_nuimages else "nuscenes"), tables[0].name
-        rig = [*self.path.glob("calibration.json"), *self.path.glob("*/calibration.json")]
-        return ("rig" if rig else "frames"), None
+        is_rig = next(self.path.rglob(CALIBRATION), None) is not None
+        return ("rig" if is_rig else "frames"), None
 
 
 def index_key(config: Config, name: str | Path) -> str:
@@ -320,10 +326,17 @@ def _names(index: FrameIndex, kept: Ints) -> list[str]:
 
 def _is_judged(index: FrameIndex, row: int) -> bool:
     """Return whether a scene's split, name or folder is one that detectors are evaluated on."""
-    split, name = index.scenes.split[row].lower(), index.scenes.name[row]
-    if split:
-        return _JUDGED_SPLIT.search(split) is not None
-    return not _JUDGED.isdisjoint(name.lower().split("/")) or name in _official()
+    split, name = index.scenes.split[row], index.scenes.name[row]
+    return has_judged_name(split or name) or (not split and name in _official())
+
+
+def has_judged_name(name: str) -> bool:
+    """Return whether a split's or folder's name has a word such as ``val`` or ``test``.
+
+    Words end at anything but letters, and before a capital after a small letter: ``val2017``,
+    ``test-dev`` and ``imagesVal``, but not ``valley`` or ``latest``.
+    """
+    return _JUDGED.search(_CAPITAL.sub("_", name).lower()) is not None
 
 
 @cache

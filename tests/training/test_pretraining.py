@@ -95,6 +95,9 @@ def test_official_splits_of_nuscenes_are_known(tmp_path):
     ("split", "judged"),
     [
         ("valid", True), ("Val", True), ("instances_val2017", True), ("testing", True),
+        ("val_images", True), ("validation_set", True), ("test-dev", True), ("imagesVal", True),
+        ("VisDrive-val", True), ("test2017", True), ("valset", True), ("TestA", True),
+        ("valley", False), ("latest", False), ("testarossa", False), ("test-drives", False),
         ("train", False), ("evaluated", False), ("contest", False), ("interval", False),
     ],
 )  # fmt: skip
@@ -102,6 +105,15 @@ def test_splits_are_judged_by_their_words(tmp_path, split, judged):
     write_frames(tmp_path / "d", {"more": {"a": 1}, split: {"b": 1}})
     index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "more", split))
     assert chosen(index).get(f"{DATA}.scenes") == (["more:*"] if judged else None)
+
+
+def test_folders_are_judged_by_the_same_words(tmp_path):
+    left_out = ("val2017", "test2017", "val_images", "VisDrive-val", "test-dev", "Val")
+    kept = ("contest", "latest", "testarossa", "train2017", "valley")
+    for name in (*left_out, *kept):
+        write_images(tmp_path / "d" / name, size=(225, 325), count=1)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run")
+    assert sorted(chosen(index)[f"{DATA}.scenes"]) == [f":{name}" for name in kept]
 
 
 def test_folders_are_judged_by_their_names_and_never_all_of_them(tmp_path):
@@ -144,7 +156,8 @@ def test_a_folder_with_tables_of_several_versions_needs_an_index(tmp_path):
 
 def test_a_rig_is_recognised(tmp_path):
     (tmp_path / "scene").mkdir()
-    for path in (tmp_path, tmp_path / "scene"):
+    (tmp_path / "rigs" / "day" / "scene").mkdir(parents=True)
+    for path in (tmp_path, tmp_path / "scene", tmp_path / "rigs" / "day" / "scene"):
         calibration = path / "calibration.json"
         calibration.write_text("{}")
         assert DataSource(tmp_path)._kind() == ("rig", None)
