@@ -283,8 +283,7 @@ def _missing(data: list[dict[str, Any]]) -> str:
             )
         if part["seen"].get("contents") is None and part["seen"].get("scenes") is None:
             gone = part.get("missing_images")
-            return (
-                "it does not record which frames its pretraining saw: "
-                + (f"all {gone} images were missing" if gone else "an older version wrote it")
+            return "it does not record which frames its pretraining saw: " + (
+                f"all {gone} images were missing" if gone else "an older version wrote it"
             )
     return ""

@@ -148,8 +148,8 @@ def same_pictures(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool | Non
     Returns:
         None if one of them does not record its pictures.
     """
-    records = [(part.get("seen") or {}).get("contents") for part in (then, now)]
-    if None in records:
+    records = [(part.get("seen") or {}).get("contents") or {} for part in (then, now)]
+    if {} in records:
         return None
     for name in _GROUPS:
         before, after = (_decode(each[name]) for each in records)

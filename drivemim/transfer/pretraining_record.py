@@ -36,7 +36,8 @@ KEY = "pretraining"
 _OF_FRAMES = frozenset({
     "index", "chosen", "cameras", "left_out_cameras", "seen", "frames", "scenes", "night_scenes",
     "rain_scenes", "described_scenes", "annotated_frames", "uncalibrated_frames", "stored_sizes",
-    "missing_images", "objects", "tables", "source", "version", "generated", "unreadable", "unrecorded",
+    "missing_images", "objects", "tables", "source", "version", "generated", "unreadable",
+    "unrecorded",
 })  # fmt: skip
 _UNRECORDED = (
     "its checkpoint has no record from when training began, and the index may have changed since"
@@ -151,11 +152,14 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
         yield f"frames of {then['index']} before, of {now['index']} now"
         return
     scenes = [part.get("chosen") for part in (then, now)]
-    named = [""] * 2 if scenes[0] == scenes[1] else [f" of {each or 'all scenes'}" for each in scenes]
-    yield (
-        f"{then.get('frames', 'other')} frames{named[0]} in {now['index']} before, "
-        f"{now.get('frames', 'others')}{named[1]} now"
+    counts = [part.get("frames", "others") for part in (then, now)]
+    if scenes[0] == scenes[1] and counts[0] == counts[1]:
+        yield f"other images in {now['index']} than before"
+        return
+    before, after = (
+        "" if scenes[0] == scenes[1] else f" of {each or 'all scenes'}" for each in scenes
     )
+    yield f"{counts[0]} frames{before} in {now['index']} before, {counts[1]}{after} now"
 
 
 def _has_same_frames(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

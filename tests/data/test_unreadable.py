@@ -53,7 +53,9 @@ def test_damaged_jpeg_data_is_reported_by_name(tmp_path, capfd):
     capfd.readouterr()
     assert main([*command, "--verify"]) == 1
     said, errors = capfd.readouterr()
-    named = re.findall(r"image \S+/(\d).jpg is read, but its JPEG data is damaged \(.+\); look", said)
+    named = re.findall(
+        r"image \S+/(\d).jpg is read, but its JPEG data is damaged \(.+\); look", said
+    )
     assert named == ["1", "3"]
     assert said.endswith("all of 4 images can be read; 2 of them are damaged\n")
     assert "Corrupt" not in errors

@@ -1,4 +1,4 @@
-"""A pretraining that goes on keeps what it began with: length, scenes, index, config, size, batch."""
+"""A pretraining that goes on keeps its config, index, scenes, image size, batch and length."""
 
 import shutil
 

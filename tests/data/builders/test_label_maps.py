@@ -56,7 +56,13 @@ def test_other_folders_of_grey_images_are_kept(put, tmp_path):
     put("drawn/one", "L", 3, names=("5",))
     put("drawn/two", "L", 3, names=("5",))
     put("rig/near", "L", 3, names=("10", "51"))
-    assert folders_of(tmp_path) == ["drawn/one", "drawn/two", "rig/colour", "rig/infrared", "rig/near"]
+    assert folders_of(tmp_path) == [
+        "drawn/one",
+        "drawn/two",
+        "rig/colour",
+        "rig/infrared",
+        "rig/near",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def list_recordings(
 
     Files of file managers, notebooks and network storage (``._1.jpg``, ``@eaDir``, ...), all
     hidden files, and folders of runs and of predictions are skipped, and one line reports them. So
-    are label maps, see ``label_maps_of`` and ``named_label_maps``. Another line counts the images and videos
-    of formats that are not read.
+    are label maps, see ``label_maps_of`` and ``named_label_maps``. Another line counts the images
+    and videos of formats that are not read.
 
     Args:
         roots: the folders.
@@ -163,11 +163,10 @@ def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list
             f"their names and few colours, such as {folder / min(names)}; if they are frames, "
             "rename them"
         )
-    return [
-        replace(each, images=images)
-        for each in kept
-        if (images := _without(each.images, named.get(each.path, set()))) or each.videos
+    photographs = [
+        replace(each, images=_without(each.images, named.get(each.path, set()))) for each in kept
     ]
+    return [each for each in photographs if each.images or each.videos]
 
 
 def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:

@@ -72,19 +72,19 @@ def named_label_maps(images: Mapping[Path, Sequence[str]], root: Path) -> dict[P
     for folder, names in images.items():
         for name in names:
             stem = Path(name).stem
-            ending = _LABEL_SUFFIX.search(stem)
-            if ending and ending.start() and name.lower().endswith(".png"):
-                groups[folder, ending[0]].append(name)
+            found = _LABEL_SUFFIX.search(stem)
+            if found and found.start() and name.lower().endswith(".png"):
+                groups[folder, found[0]].append(name)
             else:
                 photographs.add(_PHOTOGRAPH_SUFFIX.sub("", stem))
-    found: dict[Path, set[str]] = defaultdict(set)
-    for (folder, ending), names in groups.items():
-        own = [name for name in names if Path(name).stem.removesuffix(ending) in photographs]
+    label_maps: dict[Path, set[str]] = defaultdict(set)
+    for (folder, ending), group in groups.items():
+        own = [name for name in group if Path(name).stem.removesuffix(ending) in photographs]
         if own and _are_label_maps(folder, own, colours=True):
-            found[folder] |= set(own)
-    if found.get(root) == set(images.get(root, ())):
-        del found[root]
-    return dict(found)
+            label_maps[folder] |= set(own)
+    if label_maps.get(root) == set(images.get(root, ())):
+        del label_maps[root]
+    return dict(label_maps)
 
 
 def _has_name_of(stem: str, photographs: set[str]) -> bool:
