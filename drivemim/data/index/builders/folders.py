@@ -163,10 +163,10 @@ def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list
             f"their names and few colours, such as {folder / min(names)}; if they are frames, "
             "rename them"
         )
-    photographs = [
+    others = [
         replace(each, images=_without(each.images, named.get(each.path, set()))) for each in kept
     ]
-    return [each for each in photographs if each.images or each.videos]
+    return [each for each in others if each.images or each.videos]
 
 
 def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
