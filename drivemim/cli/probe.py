@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed, also of a random initialisation")
     parser.add_argument("--device", default="cpu", help="of the backbone (default: cpu)")
     parser.add_argument(
-        "--transductive", action="store_true", help="allow a pretraining that saw images of --val"
+        "--transductive",
+        action="store_true",
+        help="allow a pretraining that saw images of --val, or may have",
     )
     parser.add_argument(
         "--allow-boxes-read",

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,9 @@ def predict(
         config: path or name of the detector's config. Its data need not exist.
         checkpoint: weights of exactly its model, or a run's folder for its newest checkpoint.
         source: an image, a folder of images and videos, a video, or an index.
-        out: folder for the pictures (a video for each video) and ``predictions.json``; by default
-            ``predict-SOURCE`` beside the checkpoint.
+        out: folder for the pictures (a video for each video) and ``predictions.json``, in the place
+            of earlier ones; by default ``predict-SOURCE`` beside the checkpoint, or
+            ``predict-SOURCE-2`` and so on if that has the predictions of another source.
         score_threshold: smallest score of a detection.
         scenes: splits or scenes of an index; None for all.
         cameras: cameras of an index; None for all.
@@ -121,9 +122,12 @@ def predict(
     )  # fmt: skip
     check_device(device := device or get_device())
     checkpoint = checkpoint_in(Path(checkpoint))
-    folder = _output_folder(out or checkpoint.parent / f"predict-{selection.name}", selection)
+    folder = _output_folder(out or _default_folder(checkpoint, selection), selection)
     detector = TrainedDetector(config, checkpoint, device=device, options=options)
-    inputs = {"config": str(config), "checkpoint": str(checkpoint), "source": str(source)}
+    inputs = {
+        "config": str(config), "checkpoint": str(checkpoint), "source": str(source),
+        "absolute_source": os.path.abspath(source),
+    }  # fmt: skip
     return _predict(detector, selection, folder, skip_unreadable, score_threshold, inputs)
 
 
@@ -135,6 +139,31 @@ def _check_arguments(
     check_test_options(options or {})
     if out is not None:
         ensure_folder(out)
+
+
+def _default_folder(checkpoint: Path, selection: PredictionSource) -> Path:
+    """Return a folder beside the checkpoint that has no predictions of another source."""
+    first = checkpoint.parent / f"predict-{selection.name}"
+    others = (first.with_name(f"{first.name}-{number}") for number in count(2))
+    folder = next(each for each in chain([first], others) if _is_free(each, selection.path))
+    if folder != first:
+        print_log(f"{first} has the predictions of {_source_of(first)}: these go to {folder}")
+    return folder
+
+
+def _is_free(folder: Path, source: Path) -> bool:
+    """Return whether a folder has no predictions of another source."""
+    earlier = _source_of(folder)
+    return earlier is None or os.path.realpath(earlier) == os.path.realpath(source)
+
+
+def _source_of(folder: Path) -> str | None:
+    """Return the source of the predictions in a folder; None if it has none."""
+    try:
+        record = json.loads((folder / PREDICTIONS_FILE).read_bytes())
+        return str(record.get("absolute_source") or record["source"])
+    except (OSError, AttributeError, KeyError, ValueError):
+        return None
 
 
 def _output_folder(out: str | Path, selection: PredictionSource) -> Path:
@@ -277,6 +306,9 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
         real = picture.resolve()
         if real.is_relative_to(out.resolve()) and real not in kept:
             picture.unlink(missing_ok=True)
+            with suppress(OSError):  # pictures of this prediction, or files of others, are in it
+                for parent in picture.relative_to(out).parents[:-1]:
+                    (out / parent).rmdir()
 
 
 def _earlier_pictures(out: Path) -> set[Path]:

@@ -36,6 +36,8 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     for index, same in _by_index(read).items():
         for reason in dict.fromkeys(part["unrecorded"] for part in same if "unrecorded" in part):
             lines.append(f"{index}: the frames that were seen are unknown; {reason}.")
+        if missing := max(part.get("missing_images", 0) for part in same):
+            lines.append(f"{index}: {missing} images could not be read, and are not recorded.")
         lines += [f"{index}: {line}" for line in _limits_of_index(same)]
     sizes = dict.fromkeys(tuple(part["image_size"]) for part in parts if part.get("image_size"))
     named = " and ".join(f"{h} x {w}" for h, w in sizes or [metadata["input_size"]])

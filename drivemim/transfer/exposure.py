@@ -31,6 +31,8 @@ class Exposure:
             it had any.
         boxes: number of them whose annotated boxes it is known to have read; None if it is unknown
             whether it read any.
+        unrecorded: why a pretraining with DriveMIM does not record its frames, so that ``images``
+            may be more; empty if all of them do.
         boxes_unknown_by_initial_weights: whether ``boxes`` is None only because nothing is known of
             the initial weights: the recorded pretraining read no boxes.
     """
@@ -38,6 +40,7 @@ class Exposure:
     frames: int
     images: int | None
     boxes: int | None
+    unrecorded: str = field(default="", compare=False)
     boxes_unknown_by_initial_weights: bool = field(default=False, compare=False)
 
 
@@ -103,6 +106,7 @@ class PretrainingRecord:
         return Exposure(
             frames=len(frames),
             images=images if images or complete else None,
+            unrecorded="" if complete else self._unrecorded(),
             boxes=boxes if boxes_known and (boxes or initial_weights_known) else None,
             boxes_unknown_by_initial_weights=boxes_known
             and not boxes
@@ -120,7 +124,19 @@ class PretrainingRecord:
             if record.why_unknown or record.data is None:
                 why = record.why_unknown or "its data is unknown"
                 lines.append(f"its pretraining started from {record.file}; {why}")
+        lines += [
+            f"{part['missing_images']} of the {part['frames']} images of its pretraining's "
+            f"{part['index']} could not be read when training began, and are not recorded"
+            for record in self.chain
+            for part in record.data or ()
+            if part.get("missing_images")
+        ]
         return [*lines, self.why_unknown] if self.why_unknown else lines
+
+    def _unrecorded(self) -> str:
+        """Return why a pretraining does not record its frames, which export and checkpoint do."""
+        reasons = (each.why_unknown for each in self.chain if each.data is not None)
+        return next(filter(None, reasons), "")
 
     def _parts_with_readers(self) -> list[dict[str, Any]]:
         return [part for each in self.chain if each.readers for part in each.data or ()]
@@ -171,7 +187,9 @@ def _origin(record: PretrainingRecord) -> str:
 
 
 def check_images(what: str, where: str, exposure: Exposure, *, transductive: bool) -> None:
-    """Refuse a backbone whose pretraining saw images that it is evaluated on.
+    """Refuse a backbone whose pretraining saw images that it is evaluated on, or may have.
+
+    Weights of other projects have no record, and are not refused.
 
     Args:
         what: the backbone, as messages begin.
@@ -180,9 +198,17 @@ def check_images(what: str, where: str, exposure: Exposure, *, transductive: boo
         transductive: whether the user said that the measurement is transductive.
 
     Raises:
-        ConfigError: if it saw any, and the user did not say so.
+        ConfigError: if it saw any or does not record its frames, and the user did not say so.
     """
-    if exposure.images and not transductive:
+    if transductive:
+        return
+    if exposure.images is None and exposure.unrecorded:
+        raise ConfigError(
+            f"{what}: it is unknown whether its pretraining saw images of {where}: "
+            f"{exposure.unrecorded}; to evaluate it nevertheless, give --transductive, which says "
+            "so in the results"
+        )
+    if exposure.images:
         raise ConfigError(
             f"{what}: its pretraining saw {exposure.images} of the {exposure.frames} images of "
             f"{where}; pretrain without them, or give --transductive, which says so in the results"
@@ -228,6 +254,8 @@ def unknown_frames(record: PretrainingRecord, where: str, exposure: Exposure) ->
     """Return a remark if it is unknown whether images were seen and no other remark says so."""
     if exposure.images is not None:
         return []
+    if exposure.unrecorded:
+        return [f"possibly transductive, its pretraining may have seen images of {where}"]
     if any(each.why_unknown or each.data is None for each in record.chain):
         return []
     return [
@@ -258,5 +286,10 @@ def _why_unknown(data: list[dict[str, Any]]) -> str:
             return (
                 "it is an older export, which does not record which frames its pretraining saw; "
                 "export it again"
+            )
+        if part["seen"].get("contents") is None and part["seen"].get("scenes") is None:
+            gone = part.get("missing_images")
+            return "it does not record which frames its pretraining saw: " + (
+                f"all {gone} images were missing" if gone else "an older version wrote it"
             )
     return ""

@@ -1,5 +1,8 @@
 """Images that cannot be read: listed for an index, and skipped or an error in training."""
 
+import re
+
+import cv2
 import numpy as np
 import pytest
 from seen_data import index_of, write_frames
@@ -8,7 +11,7 @@ from drivemim.cli.index import main
 from drivemim.data import ClipDataset
 from drivemim.data.clips.sampler import ItemRequest
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.verification import unreadable_images
+from drivemim.data.index.verification import image_problems
 from drivemim.errors import ConfigError, DataError
 
 SETTINGS = {"image_size": (48, 64), "boxes": None, "augment": {}}
@@ -27,10 +30,35 @@ def broken(tmp_path):
 def test_every_unreadable_image_is_listed(broken):
     index, path = broken
     path.with_name("4.png").unlink()
-    (first, second) = unreadable_images(FrameIndex.open(index))
-    assert f"{path} of frame" in first
-    assert "is truncated" in first
-    assert "4.png" in second
+    (first, second) = image_problems(FrameIndex.open(index))
+    assert f"{path} of frame" in first.text
+    assert "is truncated" in first.text
+    assert "4.png" in second.text
+    assert not first.is_readable
+    assert not second.is_readable
+
+
+def test_damaged_jpeg_data_is_reported_by_name(tmp_path, capfd):
+    """Of four images, one has zeros in its scan and one a marker in it: libjpeg warns of both."""
+    (tmp_path / "d").mkdir()
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 96, 3), np.uint8)
+        data = bytearray(cv2.imencode(".jpg", pixels)[1].tobytes())
+        if number == 1:
+            data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+        if number == 3:
+            data[-40:-38] = b"\xff\xd0"
+        (tmp_path / "d" / f"{number}.jpg").write_bytes(data)
+    command = ["frames", "--root", str(tmp_path / "d"), "--out", str(tmp_path / "i.arrow")]
+    capfd.readouterr()
+    assert main([*command, "--verify"]) == 1
+    said, errors = capfd.readouterr()
+    named = re.findall(
+        r"image \S+/(\d).jpg is read, but its JPEG data is damaged \(.+\); look", said
+    )
+    assert named == ["1", "3"]
+    assert said.endswith("all of 4 images can be read; 2 of them are damaged\n")
+    assert "Corrupt" not in errors
 
 
 def test_the_command_lists_them(tmp_path, capsys):

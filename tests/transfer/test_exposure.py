@@ -103,6 +103,8 @@ def test_frames_that_an_export_does_not_record_are_unknown(folder, exposure_of, 
     del older["data"][0]["seen"], older["data"][0]["annotated_frames"], older["recipe"]["reads"]
     assert exposure_of(older, "val") == Exposure(frames=5, images=None, boxes=0)
     assert "is an older export" in record_of(older).remarks()[0]
+    with pytest.raises(ConfigError, match="unknown whether its pretraining saw images of --val"):
+        check_images("--init a", "--val", exposure_of(older, "val"), transductive=False)
     older["recipe"]["masks_use_boxes"] = True
     assert exposure_of(older, "val") == Exposure(frames=5, images=None, boxes=None)
     gone = metadata_of({"index": str(tmp_path / "gone.arrow")}, masking="ObjectMask")
@@ -113,13 +115,41 @@ def test_frames_that_an_export_does_not_record_are_unknown(folder, exposure_of, 
     assert "names no index" in record_of(nothing).remarks()[0]
 
 
-def test_images_that_are_gone_cannot_be_compared(folder, exposure_of, tmp_path):
-    index = str(index_of(folder, tmp_path / "all.arrow", "train"))
+def test_one_image_that_is_gone_hides_no_other(folder, exposure_of, tmp_path):
+    """Of 10 images of train and 5 of val, one of train is missing: 9 and 5 are recorded."""
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     (folder / "a" / "0.png").rename(tmp_path / "away.png")
     metadata = metadata_of({"index": index}, masking="ObjectMask")
     (tmp_path / "away.png").rename(folder / "a" / "0.png")
-    assert metadata["data"][0]["annotated_frames"] == 10
-    assert exposure_of(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
+    assert metadata["data"][0]["annotated_frames"] == 15
+    assert metadata["data"][0]["missing_images"] == 1
+    seen = exposure_of(metadata, "val")
+    assert seen == Exposure(frames=5, images=5, boxes=5)
+    with pytest.raises(ConfigError, match="saw 5 of the 5 images of --val"):
+        check_images("--init a", "--val", seen, transductive=False)
+    assert exposure_of(metadata, "train") == Exposure(frames=10, images=9, boxes=9)
+    (line,) = record_of(metadata).remarks()
+    assert line.startswith("1 of the 15 images of its pretraining's")
+
+
+def test_an_image_of_val_that_is_gone_hides_no_other(folder, exposure_of, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    metadata = metadata_of({"index": index})
+    (folder / "c" / "0.png").unlink()
+    assert exposure_of(metadata, "val") == Exposure(frames=5, images=4, boxes=0)
+
+
+def test_images_that_are_all_gone_are_unknown_and_refused(folder, exposure_of, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train"))
+    folder.rename(tmp_path / "away")
+    metadata = metadata_of({"index": index})
+    (tmp_path / "away").rename(folder)
+    seen = exposure_of(metadata, "val")
+    assert seen == Exposure(frames=5, images=None, boxes=0)
+    with pytest.raises(ConfigError, match=r"unknown whether .* all 10 images were missing;.*--tr"):
+        check_images("--init a", "--val", seen, transductive=False)
+    check_images("--init a", "--val", seen, transductive=True)
+    assert "possibly transductive" in unknown_frames(record_of(metadata), "--val", seen)[0]
 
 
 def test_weights_of_other_projects_are_unknown_and_reported(tmp_path):
@@ -212,6 +242,7 @@ def test_keys_of_older_exports_are_not_compared(folder, exposure_of, tmp_path, o
     seen = metadata["data"][0]["seen"]
     seen[older] = seen.pop("contents")
     assert exposure_of(metadata, "val").images is None
+    assert exposure_of(metadata, "val").unrecorded.endswith("an older version wrote it")
 
 
 def test_copies_with_other_comments_are_the_same_images(tmp_path):
@@ -260,6 +291,7 @@ def test_external_initial_weights_are_unknown_and_not_refused(folder, exposure_o
     assert seen == Exposure(frames=5, images=None, boxes=None)
     assert record.remarks() == ["its pretraining started from r50.pth; its data is unknown"]
     assert unknown_frames(record, "val", seen) == []
+    check_images("--init a", "--val val", seen, transductive=False)
     check_boxes("--init a", record, "--val val", seen, max_read=0, fix="")
     # What is recorded counts nevertheless.
     assert exposure_of(metadata, "train") == Exposure(frames=10, images=6, boxes=6)

@@ -48,7 +48,8 @@ def check_exposure(
 
     An initialisation is refused at a label fraction if its pretraining read annotated boxes of
     more frames than the fraction has, or any boxes of ``val``; ``allow_boxes_read`` allows both.
-    One whose pretraining saw images of ``val`` is refused unless the study is ``transductive``.
+    One whose pretraining saw images of ``val``, or does not record which images it saw, is refused
+    unless the study is ``transductive``. Weights of other projects, which have no record, are not.
 
     Args:
         study: settings of the study.
@@ -129,6 +130,8 @@ def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone
             f"transductive, its pretraining saw {seen.images} of the {seen.frames} images of "
             f"{study.val}, on which it is evaluated"
         )
+    elif any(each.in_val.images is None and each.in_val.unrecorded for each in backbones):
+        marks += TRANSDUCTIVE_MARK
     for backbone in backbones:
         lines += backbone.record.remarks()
         lines += unknown_frames(backbone.record, study.val, backbone.in_val)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import logging
 import re
@@ -93,6 +94,14 @@ class CsvTable:
         problems.add(f"{self.path}: line {self.lines[row]} {problem}")
 
 
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> str:
+    """Return the message about text in another encoding, or about a file that is no text."""
+    start = path.read_bytes()[:2]
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return f"{path} is UTF-16 text; save it as UTF-8 (in Excel: CSV UTF-8)"
+    return f"{path} is not UTF-8 text ({error}); save it as CSV in UTF-8"
+
+
 def read_csv(
     path: Path, required: Sequence[str], optional: Sequence[str], problems: ProblemList
 ) -> CsvTable:
@@ -110,7 +119,7 @@ def read_csv(
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); write it as a CSV file") from None
+        raise DataError(_not_utf8(path, error)) from None
     reader = csv.reader(text.splitlines())
     header = [name.strip() for name in next(reader, [])]
     _check_header(path, header, required)
