@@ -1,14 +1,11 @@
-"""The guide of rigs, followed word for word."""
+"""The guide of rigs: its files and limits. ``test_tutorials.py`` runs its commands and code."""
 
 import json
 import re
-import shlex
 
 import pytest
 import toy_rigs
-from in_process import run_script
 
-import drivemim
 from drivemim.cli import index as cli
 
 GUIDE = "docs/guides/rig.md"
@@ -19,54 +16,11 @@ def guide(repository):
     return (repository / GUIDE).read_text()
 
 
-@pytest.fixture(scope="module")
-def folder(guide, repository, tmp_path_factory):
-    """A folder like the repository, in which the guide's commands have been run, in order."""
-    folder = tmp_path_factory.mktemp("guide")
-    for name in ("tools", "examples", "configs", "tests"):
-        (folder / name).symlink_to(repository / name)
-    for command in commands_of(guide):
-        done = run_script(*command[1:], folder=folder)
-        assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
-    return folder
-
-
-def commands_of(guide):
-    """Every indented command, with its continuation lines."""
-    text = guide.replace("\\\n", " ")
-    return [shlex.split(line) for line in re.findall(r"^    (python .*)$", text, re.MULTILINE)]
-
-
 def blocks_of(guide, heading):
     """The indented blocks of a section."""
     section = guide.partition(f"### {heading}\n")[2].partition("\n#")[0]
     found = re.findall(r"((?:^    .*\n)+)", section, re.MULTILINE)
     return ["\n".join(line[4:] for line in block.splitlines()) for block in found]
-
-
-@pytest.mark.slow
-def test_every_command_runs(guide, folder):
-    assert len(commands_of(guide)) == 7
-    assert guide.count("\n    python ") == 7
-    rig = folder / "work_dirs" / "rig"
-    assert {path.name for path in (rig / "pictures").iterdir()} == {
-        "clip-0.jpg", "reconstruction-0.jpg",
-    }  # fmt: skip
-    index = drivemim.open_index(rig / "rig.arrow")
-    assert index.info.source == "rig"
-    assert len(index.scenes) == 2
-    assert len(index.boxes) > 100
-    for run in ("run", "single"):
-        assert (rig / run / "iter_10.pth").is_file()
-
-
-@pytest.mark.slow
-def test_its_code_runs(guide, folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    names = {}
-    exec(compile(code, GUIDE, "exec"), names)
-    assert names["index"].boxes.center[0].tolist() == pytest.approx([12 + 4.5, 1.5, 0.8])
 
 
 def test_its_files_are_a_rig(guide, tmp_path, capsys):
