@@ -27,7 +27,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
             action="store_true",
             help="decode every image of the index, and list those that cannot be read: files that "
             "are missing, truncated or no images, and changed PNG files. A changed byte in a JPEG "
-            "file is found only where libjpeg warns of it, about half of the time",
+            "file is found only if libjpeg warns of it, which it often does not",
         )
     return parser.parse_args(argv)
 

@@ -43,8 +43,8 @@ def image_problems(index: FrameIndex, *, workers: int | None = None) -> Iterator
     """Decode every image once, and yield those that cannot be read or that libjpeg warns of.
 
     Missing data is found, and in PNG files every change. JPEG has no checksums: libjpeg warns of
-    about half of the changes that are seen in the picture. It writes to the standard error of the
-    process without a name, so images are decoded again one by one where it wrote something.
+    some changes only. It writes to the standard error of the process without a name, so images are
+    decoded again one by one where it wrote something.
 
     Args:
         index: the data set.
