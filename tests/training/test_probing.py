@@ -121,8 +121,8 @@ def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, 
 def test_levels_are_the_backbones_maps(config, checkpoint, index):
     def rank(level, blocks):
         return probe_backbone(
-            config, checkpoint, index=index, train="train", val="val", level=level, transductive=True,
-            options={"model.encoder.out_indices": blocks},
+            config, checkpoint, index=index, train="train", val="val", level=level,
+            transductive=True, options={"model.encoder.out_indices": blocks},
         )["effective_rank"]  # fmt: skip
 
     assert rank(0, (0, 2)) == rank(-1, (0,)) != rank(1, (0, 2)) == rank(-1, (2,))
