@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ Kind = Literal["export", "detector", "pretraining", "other", "nothing"]
 _HEAD = 512
 """Number of leading bytes that identify a file's kind."""
 _ZIP, _GZIP, _ARROW = b"PK\x03\x04", b"\x1f\x8b", b"ARROW1"
-_MOST_HEADER = 100 * 2**20
+_MAX_HEADER = 100 * 2**20
 """Largest size of a safetensors header by its format, bytes."""
 # Prefixes that parallel training, compilation and training frameworks add to every name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
@@ -101,7 +103,7 @@ def describe_file(path: str | Path, *, wanted: str) -> str | None:
             return f"is cut short: its {size} bytes are the beginning of a larger file; {again}"
         return "is a file of torch.save; name it .pth" if wanted == "safetensors" else None
     length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and 2 <= length <= _MOST_HEADER:
+    if head[8:9] == b"{" and 2 <= length <= _MAX_HEADER:
         if (whole := _safetensors_size(path, length)) is None or size < whole:
             of = "" if whole is None else f" of {whole}"
             return f"is cut short: it has {size} bytes{of}; {again}"
@@ -176,13 +178,13 @@ def _weights(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
     for state in (content.get("state_dict"), content, *content.values()):
-        found = {
+        tensors = {
             name: value
             for name, value in (state.items() if isinstance(state, Mapping) else ())
             if isinstance(name, str) and isinstance(value, Tensor)
         }
-        if found:
-            return found
+        if tensors:
+            return tensors
     return {}
 
 
@@ -208,7 +210,7 @@ def _common(names: Iterable[str]) -> str | None:
 
 
 def trained_weights(
-    path: Any, kept: Mapping[str, Any], averaged: Mapping[str, Any]
+    path: Any, ema_state: Mapping[str, Any], averaged: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the weights in the ``ema_state_dict`` of MMEngine's ``EMAHook`` by the model's names.
 
@@ -217,18 +219,18 @@ def trained_weights(
 
     Args:
         path: path of the file, for the error.
-        kept: the ``ema_state_dict``.
+        ema_state: the ``ema_state_dict``.
         averaged: the ``state_dict`` beside it, by the model's names.
 
     Raises:
         CheckpointError: if the two do not have the same weights; the message names those that only
             one of them has.
     """
-    found = unwrapped(
-        {name: value for name, value in kept.items() if str(name).startswith("module.")}
+    renamed = unwrapped(
+        {name: value for name, value in ema_state.items() if str(name).startswith("module.")}
     )
-    missing = [name for name in averaged if name not in found]
-    unknown = [name for name in found if name not in averaged]
+    missing = [name for name in averaged if name not in renamed]
+    unknown = [name for name in renamed if name not in averaged]
     if missing or unknown:
         parts = [
             *([f"lacks {_listed(missing)} of its state_dict"] if missing else []),
@@ -239,38 +241,38 @@ def trained_weights(
             f"{' and '.join(parts)}, so that averaged and trained weights would be mixed; take "
             "another checkpoint, or save the wanted weights as state_dict, without ema_state_dict"
         )
-    return found
+    return renamed
 
 
-def describe_mismatch(wanted: Mapping[str, Tensor], offered: Mapping[str, Any]) -> str:
-    """List the differences that keep ``offered`` from filling ``wanted``; empty if there are none.
+def describe_mismatch(expected: Mapping[str, Tensor], weights: Mapping[str, Any]) -> str:
+    """List the differences that keep ``weights`` from filling ``expected``; empty for none.
 
     Put it at the end of a message, after the cause and the fix.
 
     Args:
-        wanted: a module's state dict.
-        offered: weights of a file, by name; only tensors have their shape compared.
+        expected: a module's state dict.
+        weights: weights of a file, by name; only tensors have their shape compared.
 
     Returns:
-        Number and first names of the tensors that are missing, unexpected and misshapen.
+        Number and first names of the tensors that are missing, unexpected and misshapen. If there
+        are more, a temporary file has all names, and the text has its path.
     """
-    parts = []
-    if missing := [name for name in wanted if name not in offered]:
-        parts.append(f"missing {_listed(missing)}")
-    if unexpected := [name for name in offered if name not in wanted]:
-        parts.append(f"unexpected {_listed(unexpected)}")
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
     misshapen = [
-        f"{name} {tuple(offered[name].shape)} for {tuple(wanted[name].shape)}"
-        for name in wanted
+        f"{name} {tuple(weights[name].shape)} for {tuple(expected[name].shape)}"
+        for name in expected
         # ``check_weights`` names values that are no tensors.
-        if isinstance(offered.get(name), Tensor) and offered[name].shape != wanted[name].shape
+        if isinstance(weights.get(name), Tensor) and weights[name].shape != expected[name].shape
     ]
-    if misshapen:
-        parts.append(f"misshapen {_listed(misshapen)}")
+    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    parts = [f"{kind} {_listed(names)}" for kind, names in kinds.items() if names]
+    if any(names[_SHOWN:] for names in kinds.values()):
+        parts += _in_file([f"{kind} {name}" for kind, names in kinds.items() for name in names])
     return "; ".join(parts)
 
 
-def check_weights(path: Any, weights: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
+def check_weights(path: Any, weights: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:
     """Refuse weights that are not plain numbers of the model's kind, or are NaN or infinite.
 
     ``load_state_dict`` would convert integers and complex numbers to floats without a word.
@@ -278,7 +280,7 @@ def check_weights(path: Any, weights: Mapping[str, Any], wanted: Mapping[str, Te
     Args:
         path: path of the file, for the error.
         weights: weights by name.
-        wanted: the model's state dict; values of other names need not be tensors.
+        expected: the model's state dict; values of other names need not be tensors.
 
     Raises:
         CheckpointError: naming the tensors and, where these are wrong, their types.
@@ -286,7 +288,7 @@ def check_weights(path: Any, weights: Mapping[str, Any], wanted: Mapping[str, Te
     wrong = [
         f"{name}: {kind}"
         for name, value in weights.items()
-        if (kind := _wrong_type(value, wanted.get(name)))
+        if (kind := _wrong_type(value, expected.get(name)))
     ]
     if wrong:
         raise CheckpointError(
@@ -373,3 +375,18 @@ def _is_finite(value: Tensor) -> bool:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
     return f"{len(names)} ({', '.join(names[:_SHOWN])}{more})"
+
+
+def _in_file(lines: Sequence[str]) -> list[str]:
+    """Write lines into a temporary file; return where they are, or nothing if that fails.
+
+    The same lines have the same file, however often a user tries.
+    """
+    text = "\n".join([*lines, ""])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    path = Path(tempfile.gettempdir()) / f"drivemim-tensors-{digest}.txt"
+    try:
+        path.write_text(text)
+    except OSError:
+        return []
+    return [f"all names are in {path}"]

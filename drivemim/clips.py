@@ -47,7 +47,7 @@ OPTIONAL = {
 }
 """Arguments of ``Clips.from_images`` that masks and decoders can need, and their shapes."""
 
-_OTHERS = ("tokens", "missing", "classes")
+_OTHERS = ("tokens", "unknown", "classes")
 """Fields of ``Clips`` that are not tensors."""
 
 
@@ -75,7 +75,7 @@ class Clips:
         seeds_B: int64, source of randomness of each clip. Its random draws depend on its own seed
             only, never on its batch or process.
         tokens: frame tokens [B][T][N]; ``""`` where the frame is missing.
-        missing: keys of ``OPTIONAL`` that are not known; their tensors hold placeholders. See
+        unknown: keys of ``OPTIONAL`` without a known value; their tensors hold placeholders. See
             ``require``.
         classes: names of the objects' classes.
     """
@@ -92,7 +92,7 @@ class Clips:
     points_BTNP3: Tensor
     seeds_B: Tensor
     tokens: Tokens
-    missing: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
     classes: tuple[str, ...] = CLASSES
 
     @classmethod
@@ -140,16 +140,16 @@ class Clips:
             ConfigError: if the images have another shape, type or range, an argument does not fit
                 the images, a box has no area, or a label is not a position in ``classes``.
         """
-        given = {"intrinsics": intrinsics, "poses": poses, "timestamps": timestamps}
-        given |= {"boxes": boxes, "labels": labels, "tracks": tracks, "depths": depths}
-        found = _fields_of(images, {**given, "points": points}, rgb=rgb, seed=seed)
-        most = int(found["labels_BTNM"].max()) if found["labels_BTNM"].numel() else -1
-        if most >= len(classes):
+        arguments = {"intrinsics": intrinsics, "poses": poses, "timestamps": timestamps}
+        arguments |= {"boxes": boxes, "labels": labels, "tracks": tracks, "depths": depths}
+        values = _fields_of(images, {**arguments, "points": points}, rgb=rgb, seed=seed)
+        largest = int(values["labels_BTNM"].max()) if values["labels_BTNM"].numel() else -1
+        if largest >= len(classes):
             raise ConfigError(
-                f"labels: {most} is not a position in the {len(classes)} classes "
+                f"labels: {largest} is not a position in the {len(classes)} classes "
                 f"{', '.join(classes)}; give the names of all: classes=(...)"
             )
-        return cls(**found, classes=tuple(classes))
+        return cls(**values, classes=tuple(classes))
 
     def require(self, user: str, *names: str) -> None:
         """Refuse clips that lack what a mask or a decoder needs.
@@ -161,7 +161,7 @@ class Clips:
         Raises:
             ConfigError: naming what the clips lack, and the arguments of ``from_images`` for it.
         """
-        lacking = [name for name in names if name in self.missing]
+        lacking = [name for name in names if name in self.unknown]
         if lacking:
             fix = " and ".join(f"{name}= of shape {OPTIONAL[name]}" for name in lacking)
             raise ConfigError(
@@ -216,12 +216,12 @@ class Clips:
             if field.name == "classes":
                 joined[field.name] = _same_classes(parts)
                 continue
-            if field.name == "missing":
+            if field.name == "unknown":
                 joined[field.name] = frozenset().union(*parts)
                 continue
             if field.name in PADDING:
-                most = max(part.shape[3] for part in parts)
-                parts = [_pad(part, most, PADDING[field.name]) for part in parts]
+                longest = max(part.shape[3] for part in parts)
+                parts = [_pad(part, longest, PADDING[field.name]) for part in parts]
             joined[field.name] = torch.cat(parts)
         return Clips(**joined)  # type: ignore[arg-type]  # one dict for all fields
 
@@ -287,7 +287,7 @@ def _pad(values_BTNM: Tensor, length: int, value: float | tuple[float, ...]) -> 
 
 
 def _fields_of(
-    images: Tensor | ArrayLike, given: Mapping[str, Any], *, rgb: bool, seed: int
+    images: Tensor | ArrayLike, arguments: Mapping[str, Any], *, rgb: bool, seed: int
 ) -> dict[str, Any]:
     """Return the fields of ``Clips`` from the arguments of ``from_images``."""
     stored = _to_uint8(images)
@@ -298,7 +298,7 @@ def _fields_of(
 
     def fill(name: str, tail: tuple[int, ...], dtype: torch.dtype, default: Any) -> Tensor:
         """Return an argument's values, or the default, for every frame: (B, T, N, *tail)."""
-        value = default if given[name] is None else given[name]
+        value = default if arguments[name] is None else arguments[name]
         values = torch.as_tensor(value, dtype=dtype, device=device)
         try:
             values = values.broadcast_to((*lead, *tail))
@@ -309,7 +309,7 @@ def _fields_of(
             ) from None
         return values.reshape(*shape, *tail).clone()
 
-    M, P = _length("boxes", given["boxes"], 4), _length("points", given["points"], 3)
+    M, P = _length("boxes", arguments["boxes"], 4), _length("points", arguments["points"], 3)
     boxes_BTNM4 = fill("boxes", (M, 4), torch.float32, 0.0)
     # Without labels, any class marks a box as one that is there.
     labels_BTNM = fill("labels", (M,), torch.int64, 0)
@@ -333,7 +333,7 @@ def _fields_of(
         "tokens": tuple(
             tuple(tuple(f"{b}-{t}-{n}" for n in range(N)) for t in range(T)) for b in range(B)
         ),
-        "missing": frozenset(name for name in OPTIONAL if given[name] is None) - needless,
+        "unknown": frozenset(name for name in OPTIONAL if arguments[name] is None) - needless,
     }
 
 
@@ -361,22 +361,24 @@ def _length(name: str, value: Tensor | ArrayLike | None, width: int) -> int:
 
 def _to_uint8(images: Tensor | ArrayLike) -> Tensor:
     """Check images and convert them to uint8: (B, H, W, 3) with one or two axes more after B."""
-    given = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
-    shape = tuple(given.shape)
-    if not 4 <= given.ndim <= 6 or shape[-1] != 3:
-        channels = "; move the channels to the end" if given.ndim > 3 and 3 in shape[-3:-1] else ""
+    tensor = (
+        images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    )
+    shape = tuple(tensor.shape)
+    if not 4 <= tensor.ndim <= 6 or shape[-1] != 3:
+        channels = "; move the channels to the end" if tensor.ndim > 3 and 3 in shape[-3:-1] else ""
         raise ConfigError(
             f"images of shape {shape} must be (B, T, N, H, W, 3), (B, N, H, W, 3) or (B, H, W, 3)"
             + channels
         )
-    if given.dtype == torch.uint8:
-        return given
-    if not given.is_floating_point():
-        raise ConfigError(f"images of type {given.dtype} must be uint8, or float in [0, 1]")
-    low, high = (float(each) for each in given.aminmax()) if given.numel() else (0.0, 0.0)
+    if tensor.dtype == torch.uint8:
+        return tensor
+    if not tensor.is_floating_point():
+        raise ConfigError(f"images of type {tensor.dtype} must be uint8, or float in [0, 1]")
+    low, high = (float(limit) for limit in tensor.aminmax()) if tensor.numel() else (0.0, 0.0)
     if not (low >= 0 and high <= 1):  # NaN fails too
         raise ConfigError(
             f"float images must be in [0, 1], not [{low:g}, {high:g}]; convert images of other "
             "ranges to uint8"
         )
-    return (given * 255).round().to(torch.uint8)
+    return (tensor * 255).round().to(torch.uint8)

@@ -6,7 +6,6 @@ import names but read checkpoints differently under ``torch>=2.6``.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import pickle
@@ -67,6 +66,13 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> Any:
 
     Only tensors, plain values and the types of ``drivemim.unpickling`` are read. A file that needs
     more could run code. It is refused unless the user trusts it explicitly: see ``drivemim.trust``.
+
+    Args:
+        path: the file.
+        map_location: where its tensors go, as in ``torch.load``.
+
+    Returns:
+        Its content.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -159,7 +165,7 @@ def patch_checkpoint_loader() -> None:
     """Make MMEngine read all checkpoints, also downloaded ones, with :func:`read_checkpoint`.
 
     MMEngine's own readers run any code that a file contains, and do not name a truncated file.
-    Upstream MMEngine 0.10.7 cannot resume under ``torch>=2.6``.
+    Those of upstream MMEngine 0.10.7 also cannot resume a run under ``torch>=2.6``.
     """
     CheckpointLoader.register_scheme(prefixes="", loader=_load_from_local, force=True)
     stores = ["pavi://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"]
@@ -168,7 +174,13 @@ def patch_checkpoint_loader() -> None:
 
 
 def load_any(source: str, map_location: Any = "cpu") -> Any:
-    """Read a checkpoint from a path, a URL, or a name such as ``torchvision://resnet50``."""
+    """Read a checkpoint from a path, a URL, or a name such as ``torchvision://resnet50``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, would run code, or is in a store such as ``s3://``.
+        OSError: if it cannot be downloaded.
+    """
     patch_checkpoint_loader()
     return CheckpointLoader.load_checkpoint(source, map_location, logger="silent")
 
@@ -217,6 +229,21 @@ def forget_instance(kind: Any, name: str) -> None:
     for part in [instance] if kind is Visualizer else getattr(instance, "handlers", []):
         with suppress(OSError):  # the folder of its files was removed meanwhile
             part.close()
+
+
+def set_scheduler_step(scheduler: Any, step: int) -> None:
+    """Set the number of steps that an MMEngine scheduler has taken."""
+    scheduler._global_step = step
+
+
+def is_resumed(runner: Any) -> bool:
+    """Return whether a Runner resumes a run."""
+    return bool(runner._resume)
+
+
+def chosen_indices(dataset: Any) -> Any:
+    """Return the ``indices`` that an MMEngine data set was built with; None for all."""
+    return dataset._indices
 
 
 # --- Errors while building from a config ---------------------------------------------------------
@@ -325,28 +352,6 @@ def _unknown_type(name: str, registry: Registry) -> str:
     return f"there is no {registry.name} of type '{name}'{guess}"
 
 
-def registered_class(registry: Registry, name: str) -> Any:
-    """Return the class of a name from a registry, its parents or siblings; None if absent.
-
-    Unlike ``Registry.get``, it never imports a module because a name is unknown.
-    """
-    scope, _, plain = name.rpartition(".")
-    if scope == "mmdet":  # This import makes its registries children of MMEngine's.
-        importlib.import_module("mmdet.registry")
-    above = [registry]
-    while above[-1].parent is not None:
-        above.append(above[-1].parent)
-    below = [above[-1]]
-    while below:
-        here = below.pop()
-        if here.scope == scope or (not scope and here in above):
-            here.import_from_location()
-            if plain in here.module_dict:
-                return here.module_dict[plain]
-        below += here.children.values()
-    return None
-
-
 def _registered(registry: Registry) -> set[str]:
     names = {f"{registry.scope}.{name}" for name in registry.module_dict}
     for child in registry.children.values():
@@ -380,19 +385,7 @@ def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
         loaders._get_box_class_field = class_field
 
 
-def set_scheduler_step(scheduler: Any, step: int) -> None:
-    """Set the number of steps that an MMEngine scheduler has taken."""
-    scheduler._global_step = step
-
-
-def is_resumed(runner: Any) -> bool:
-    """Return whether a Runner resumes a run."""
-    return bool(runner._resume)
-
-
-def chosen_indices(dataset: Any) -> Any:
-    """Return the ``indices`` that an MMEngine data set was built with; None for all."""
-    return dataset._indices
+# --- PyTorch -------------------------------------------------------------------------------------
 
 
 def cpu_attention() -> Any:

@@ -126,7 +126,7 @@ def collect_env(
         *_numpy_problems(version("numpy")),
         *_cv2_problems(cv2),
         *_family_problems(families),
-        *_upstream_problems(families, torch, version("setuptools")),
+        *_upstream_problems(families, version("setuptools")),
         *_operator_problems(families["mmcv"], torch, operators),
     ]
     return Environment(lines, tuple(problems))
@@ -139,8 +139,8 @@ def _installed(
     return [(name, Version(text)) for name, text in found if text is not None]
 
 
-def _named(found: list[tuple[str, Version]]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in found)
+def _named(packages: list[tuple[str, Version]]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in packages)
 
 
 def _missing(packages: list[str], version: Callable[[str], str | None]) -> list[Problem]:
@@ -160,15 +160,15 @@ def _numpy_problems(numpy: str | None) -> list[Problem]:
     ]
 
 
-def _cv2_problems(found: list[tuple[str, Version]]) -> list[Problem]:
-    if not found:
+def _cv2_problems(packages: list[tuple[str, Version]]) -> list[Problem]:
+    if not packages:
         return [Problem("not installed: opencv-python", SETUP)]
-    if len({number for _, number in found}) == 1:
+    if len({number for _, number in packages}) == 1:
         return []
-    names = " ".join(name for name, _ in found)
+    names = " ".join(name for name, _ in packages)
     return [
         Problem(
-            f"two versions of OpenCV overwrite each other in the folder cv2: {_named(found)}",
+            f"two versions of OpenCV overwrite each other in the folder cv2: {_named(packages)}",
             f"python -m pip uninstall -y {names} &&"
             " python -m pip install -c constraints.txt opencv-python opencv-python-headless",
         )
@@ -192,21 +192,12 @@ def _family_problems(families: dict[str, list[tuple[str, Version]]]) -> list[Pro
 
 
 def _upstream_problems(
-    families: dict[str, list[tuple[str, Version]]], torch: str | None, setuptools: str | None
+    families: dict[str, list[tuple[str, Version]]], setuptools: str | None
 ) -> list[Problem]:
     """Return known problems of the upstream releases, which are no longer maintained."""
     problems = []
     engine = dict(families["mmengine"]).get("mmengine")
     old_engine = engine is not None and engine <= Version("0.10.7")
-    if old_engine and torch is not None and Version(torch) >= Version("2.6"):
-        problems.append(
-            Problem(
-                f"mmengine {engine} with torch {torch}: --resume fails, since torch.load reads"
-                " weights only by default from 2.6 on",
-                f"python -m pip uninstall -y mmengine && {SETUP}"
-                "   (or stay upstream: python -m pip install 'torch<2.6')",
-            )
-        )
     if old_engine and setuptools is not None and Version(setuptools) >= Version("82"):
         problems.append(
             Problem(

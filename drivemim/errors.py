@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from numbers import Real
 
 _ALIKE = 0.65
 """Smallest similarity, from 0 to 1, at which a name is suggested for another."""
 
 TRACEBACK = "DRIVEMIM_TRACEBACK"
 """Environment variable with which users' errors keep their tracebacks, for developers."""
-MOST_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 """Largest seed of NumPy's generators."""
 
 # PyTorch: "... is killed by signal: Killed.", or "... exited unexpectedly".
@@ -88,20 +89,22 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     return f"; did you mean '{lower[found[0]]}'?" if found else ""
 
 
-def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Refuse a number that is out of range, or not a number.
+def check_range(name: str, value: float, minimum: float, maximum: float = math.inf) -> None:
+    """Refuse a value that is out of range, or not a number.
 
     Args:
         name: the option, as the user gives it.
         value: its value.
-        least: smallest value.
-        most: largest value; without it, any finite number.
+        minimum: smallest value.
+        maximum: largest value; without it, any finite number.
 
     Raises:
         ConfigError: naming option, value and range.
     """
-    if not least <= value <= most or value == math.inf:
-        limits = f"be {least} or more" if most == math.inf else f"be in [{least}, {most}]"
+    if not isinstance(value, Real):
+        raise ConfigError(f"{name} {value!r} must be a number")
+    if not minimum <= value <= maximum or value == math.inf:
+        limits = f"be {minimum} or more" if maximum == math.inf else f"be in [{minimum}, {maximum}]"
         raise ConfigError(f"{name} {value} must {limits}")
 
 

@@ -13,7 +13,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from numbers import Integral, Real
 from pathlib import Path
@@ -148,8 +148,9 @@ def _literal(pairs: str) -> str:
     values = {}
     for pair in pairs.split():
         key, _, value = pair.partition("=")
-        try:
-            values[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            values[key] = value
+        values[key] = value
+        with suppress(ValueError, SyntaxError):
+            literal = ast.literal_eval(value)
+            if "_" not in value or not isinstance(literal, (int, float)):  # 2011_09_26 is a name
+                values[key] = literal
     return repr(values)

@@ -1,9 +1,12 @@
 """Registries of DriveMIM, children of MMEngine's, so that ``type='drivemim.X'`` works anywhere.
 
 MMEngine imports this module when a config uses the ``drivemim`` scope. It imports a registry's
-``locations`` at the first lookup. Nothing here may import ``mmdet`` or ``mmcv.ops``, so that a
-machine without compiled MMCV can still pretrain a ViT.
+``locations`` at the first lookup. Importing this module may not import ``mmdet`` or ``mmcv.ops``,
+so that a machine without compiled MMCV can still pretrain a ViT.
 """
+
+import importlib
+from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -62,3 +65,25 @@ def current_name(name: str) -> str:
     """Return today's name of a class that the config of an older checkpoint or export names."""
     scope, dot, short = name.rpartition(".")
     return f"{scope}{dot}{_EARLIER_NAMES.get(short, short)}"
+
+
+def registered_class(registry: Registry, name: str) -> Any:
+    """Return the class of a name from a registry, its parents or siblings; None if absent.
+
+    Unlike ``Registry.get``, it never imports a module because a name is unknown.
+    """
+    scope, _, plain = name.rpartition(".")
+    if scope == "mmdet":  # This import makes its registries children of MMEngine's.
+        importlib.import_module("mmdet.registry")
+    above = [registry]
+    while above[-1].parent is not None:
+        above.append(above[-1].parent)
+    below = [above[-1]]
+    while below:
+        here = below.pop()
+        if here.scope == scope or (not scope and here in above):
+            here.import_from_location()
+            if plain in here.module_dict:
+                return here.module_dict[plain]
+        below += here.children.values()
+    return None

@@ -19,8 +19,8 @@ OPTION = "--trust-checkpoint"
 def is_trusted(path: str | Path) -> bool:
     """Return whether the user named this file as trusted."""
     named = [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
-    wanted = Path(path).expanduser().resolve()
-    return any(Path(entry).expanduser().resolve() == wanted for entry in named)
+    resolved = Path(path).expanduser().resolve()
+    return any(Path(entry).expanduser().resolve() == resolved for entry in named)
 
 
 def trust_hint(path: str | Path) -> str:

@@ -61,14 +61,14 @@ def refused_globals(path: Path) -> list[str]:
     Nothing in the file is run. Functions of torch itself are left out.
     """
     known = {name for _, name in safe_globals({})}
-    found: dict[str, None] = {}
+    refused: dict[str, None] = {}
     try:
         for name in _globals_of(path):
             if name not in known and not name.startswith(_PLAIN):
-                found[name] = None
+                refused[name] = None
     except (OSError, ValueError, zipfile.BadZipFile, IndexError, UnicodeDecodeError):
         pass  # The reader reports the damage; names found before it still count.
-    return list(found)
+    return list(refused)
 
 
 def _globals_of(path: Path) -> Iterator[str]:

@@ -37,8 +37,8 @@ def main(date: Path, out: Path) -> None:
             for image, time in timed(drive / f"image_{number}"):
                 scene.add_frame(name, image, time)
         scene.add_lidar(velo_to_ego)
-        for sweep, time in timed(drive / "velodyne_points"):
-            scene.add_sweep(sweep, time)
+        for scan, time in timed(drive / "velodyne_points"):
+            scene.add_scan(scan, time)
         if (drive / "tracklet_labels.xml").exists():
             add_tracklets(scene, drive, velo_to_ego)
     print(builder.write(out))
@@ -87,8 +87,8 @@ def add_tracklets(scene: drivemim.RecordedScene, drive: Path, velo_to_ego: Any) 
         height, width, length = (float(item.findtext(each, "")) for each in "hwl")
         for step, pose in enumerate(item.findall("poses/item")):
             x, y, z, yaw = (float(pose.findtext(each, "")) for each in ("tx", "ty", "tz", "rz"))
-            solid = (x, y, z + height / 2), (width, length, height), yaw
-            boxes[first + step].append((track, kind, *solid))
+            box_3d = (x, y, z + height / 2), (width, length, height), yaw
+            boxes[first + step].append((track, kind, *box_3d))
     for image, time in timed(drive / "image_02"):
         names = ("tracks", "categories", "centers", "sizes", "rotations")
         found: Any = dict(zip(names, zip(*boxes[int(image.stem)], strict=True), strict=False))

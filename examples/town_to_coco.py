@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import drivemim
+from drivemim.array_types import Ints
 from drivemim.data.boxes.ground_truth import frame_boxes
 
 CATEGORIES = {
@@ -37,7 +37,7 @@ def main(town: Path, out: Path) -> None:
         print(f"{out / split}.json: {len(rows)} images")
 
 
-def coco_of(index: drivemim.FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
+def coco_of(index: drivemim.FrameIndex, rows: Ints) -> dict[str, Any]:
     """Return the images of these frames, and the boxes of the objects in them."""
     images = [
         {

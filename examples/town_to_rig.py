@@ -46,7 +46,7 @@ def main(town: Path, rig: Path) -> None:
 
 
 def write_sensors(town: Path, out: Path, data: list[Row], by_token: dict[str, Any]) -> None:
-    """Write images, sweeps, calibration.json and poses.csv of a scene."""
+    """Write images, lidar scans, calibration.json and poses.csv of a scene."""
     calibration: Row = {"cameras": {}}
     poses = {}
     for row in data:
@@ -76,9 +76,9 @@ def box_row(row: Row, by_token: dict[str, Any]) -> list[Any]:
     category = by_token["category"][track["category_token"]]["name"]
     time = by_token["sample"][row["sample_token"]]["timestamp"]
     names = [by_token["attribute"][token]["name"] for token in row["attribute_tokens"]]
-    solid = [*row["translation"], *row["size"], *row["rotation"]]
+    box_3d = [*row["translation"], *row["size"], *row["rotation"]]
     rest = [*(names[:1] or [""]), row["visibility_token"], row["num_lidar_pts"]]
-    return [time, row["instance_token"], category, *solid, *rest]
+    return [time, row["instance_token"], category, *box_3d, *rest]
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

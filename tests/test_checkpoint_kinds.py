@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import tempfile
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -127,17 +129,31 @@ def test_numbers_that_are_none():
     assert "layer4.weight and 4 more)" in str(error.value)
 
 
-def test_differences_name_five_tensors_of_each_kind():
+def test_differences_name_five_tensors_of_each_kind_and_a_file_has_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     wanted = {f"a{number}": torch.zeros(2) for number in range(6)} | {"b": torch.zeros(2)}
     offered = {f"c{number}": torch.zeros(2) for number in range(5)} | {"b": torch.zeros(3)}
-    assert describe_mismatch(wanted, offered) == (
+    text, _, place = describe_mismatch(wanted, offered).rpartition("; all names are in ")
+    assert text == (
         "missing 6 (a0, a1, a2, a3, a4 and 1 more); unexpected 5 (c0, c1, c2, c3, c4); "
         "misshapen 1 (b (3,) for (2,))"
     )
+    lines = Path(place).read_text().splitlines()
+    assert lines == [
+        *(f"missing a{number}" for number in range(6)),
+        *(f"unexpected c{number}" for number in range(5)),
+        "misshapen b (3,) for (2,)",
+    ]
+    assert describe_mismatch(wanted, offered).endswith(place)
+    assert [str(path) for path in tmp_path.iterdir()] == [place]
+    del wanted["a5"]  # five of each are all
+    assert "all names" not in describe_mismatch(wanted, offered)
     assert describe_mismatch(wanted, wanted) == ""
     # Any number of names is a short text.
     many = {f"layer{number}.weight": torch.zeros(2) for number in range(1000)}
-    assert len(describe_mismatch(many, {})) < 120
+    assert len(describe_mismatch(many, {}).partition("; all names")[0]) < 120
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert "all names" not in describe_mismatch(many, {})
 
 
 MODEL = {"weight": torch.zeros(2), "count": torch.tensor(0)}

@@ -73,7 +73,7 @@ def test_images_of_each_shape_become_clips(leading, shape):
     assert clips.tokens[1][-1][-1] == f"1-{shape[1] - 1}-{shape[2] - 1}"
     # The order of the time steps is known without timestamps, their distance is not.
     several = {"timestamps"} if shape[1] > 1 else set()
-    assert clips.missing == {"intrinsics", "poses", "boxes", "labels"} | several
+    assert clips.unknown == {"intrinsics", "poses", "boxes", "labels"} | several
 
 
 def test_images_are_converted_to_stored_pixels():
@@ -96,7 +96,7 @@ def test_arguments_broadcast_over_images():
         tracks=[[[7, 8]], [[9, 10]]],
         points=np.ones((2, 3, 4, 3)),
     )
-    assert clips.missing == frozenset()
+    assert clips.unknown == frozenset()
     assert clips.intrinsics_BTN33[1, 0, 2].tolist() == [[5, 0, 2], [0, 5, 3], [0, 0, 1]]
     assert clips.camera_to_clip_BTN44[:, 0, :, 0, 0].tolist() == [[1, 2, 3], [1, 2, 3]]
     assert clips.timestamps_BTN[:, 0].tolist() == [[1, 1, 1], [2, 2, 2]]
@@ -148,7 +148,7 @@ def test_boxes_of_zeros_are_padding():
 def test_missing_inputs_stay_missing_in_batches_and_on_devices():
     images = np.zeros((1, 8, 8, 3), np.uint8)
     lacking, complete = Clips.from_images(images), Clips.from_images(images, poses=np.eye(4))
-    assert Clips.cat([complete, lacking]).to("cpu").missing == lacking.missing
+    assert Clips.cat([complete, lacking]).to("cpu").unknown == lacking.unknown
     complete.require("A mask", "poses")
     match = (
         r"A mask needs the intrinsics and boxes of the images, .*intrinsics= of shape "

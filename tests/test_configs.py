@@ -19,7 +19,7 @@ from PIL import Image
 from shipped_configs import CONFIGS, config_name, runnable, small_config
 
 from drivemim.config.loading import load_config
-from drivemim.data.clips.sampler import SampleRequest
+from drivemim.data.clips.sampler import ItemRequest
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import ConfigError
 
@@ -209,7 +209,7 @@ def test_a_small_detector_trains_a_step_and_is_evaluated(path, options, tiny_ind
     dataset = DATASETS.build(data)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     for step in range(2):  # a ResNet's residual branches begin at zero and wake in the second
-        batch = [dataset[SampleRequest(row, seed=10 * step + row)] for row in range(2)]
+        batch = [dataset[ItemRequest(row, seed=10 * step + row)] for row in range(2)]
         losses = model.train_step(pseudo_collate(batch), optimizer)
     assert all(torch.isfinite(value).all() for value in losses.values())
     now = model.state_dict()
@@ -287,7 +287,7 @@ def test_a_small_detector_with_masks_trains_and_is_evaluated(path, tiny_masks):
     data = config.train_dataloader.dataset
     data.dataset.update(place)
     dataset = DATASETS.build(data)
-    batch = [dataset[SampleRequest(row, seed=row)] for row in range(2)]
+    batch = [dataset[ItemRequest(row, seed=row)] for row in range(2)]
     truth = batch[0]["data_samples"].gt_instances
     assert truth.labels.tolist() == [0, 7]
     # Diamonds: half of their boxes, at 320/400 by 192/240 of the size.

@@ -86,6 +86,7 @@ def test_operators_that_do_not_load(error, message):
 
 
 def test_upstream_family_on_new_torch():
+    """A run can be resumed there, with DriveMIM's own reader of checkpoints."""
     upstream = {
         "onedl-mmengine": None,
         "onedl-mmcv": None,
@@ -96,10 +97,9 @@ def test_upstream_family_on_new_torch():
         "setuptools": "82.0.0",
     }
     messages = [problem.message for problem in inspect(upstream).problems]
-    assert len(messages) == 3
-    assert "mmengine 0.10.7 with torch 2.13.0+cpu: --resume fails" in messages[0]
-    assert "pkg_resources" in messages[1]
-    assert "mmdet 3.3.0 refuses mmcv 2.2.0" in messages[2]
+    assert len(messages) == 2
+    assert "pkg_resources" in messages[0]
+    assert "mmdet 3.3.0 refuses mmcv 2.2.0" in messages[1]
 
 
 def test_upstream_family_on_the_torch_it_was_made_for():

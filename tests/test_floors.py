@@ -13,6 +13,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*REPOSITORY.glob("drivemim/**/*.py"), *REPOSITORY.glob("tools/**/*.py")])
+SHORT = sorted([*SOURCES, *REPOSITORY.glob("examples/*.py"), *REPOSITORY.glob("tests/**/*.py")])
+TOOLS = REPOSITORY / "tools"
 # ``os._exit`` is public and documented, in spite of its name.
 PUBLIC = {"_exit"}
 ALLOWED = {REPOSITORY / "drivemim" / "compat.py"}
@@ -101,14 +103,20 @@ def test_private_attributes_are_recognised(source, found):
     assert private_attributes(source, names_we_define([source])) == found
 
 
-def shape_letters(tree):
-    """Letters of the shape suffixes of a module's names, each with such a name."""
-    found = {}
+def shape_suffixes(tree):
+    """Shape suffixes of a module's names, each with such a name."""
+    suffixes = {}
     for node in ast.walk(tree):
         name = getattr(node, "id", getattr(node, "arg", None)) or ""
         suffix = re.fullmatch(r"_?[a-z]\w*_([A-Zhw0-9]*[A-Z][A-Zhw0-9]*)", name)
-        found |= dict.fromkeys(re.findall("[A-Zhw]", suffix[1]), name) if suffix else {}
-    return found
+        suffixes |= {suffix[1]: name} if suffix else {}
+    return suffixes
+
+
+def shape_letters(tree):
+    """Letters of the shape suffixes of a module's names, each with such a name."""
+    suffixes = shape_suffixes(tree).items()
+    return {letter: name for suffix, name in suffixes for letter in re.findall("[A-Zhw]", suffix)}
 
 
 def explained_letters(text):
@@ -122,6 +130,9 @@ def test_every_shape_letter_is_explained():
     contributing = (REPOSITORY / "CONTRIBUTING.md").read_text()
     common = explained_letters(contributing.partition("images_BTNCHW`): ")[2].partition(".")[0])
     assert common == set("BTNCHWhwLKJDMFVX")
+    clips = ast.get_docstring(ast.parse((REPOSITORY / "drivemim" / "clips.py").read_text()))
+    repeated = clips.partition("everywhere: ")[2].partition(". Modules")[0]
+    assert explained_letters(repeated.replace("\n", " ")) == common
     lacking = {}
     for path in REPOSITORY.glob("drivemim/**/*.py"):
         tree = ast.parse(path.read_text())
@@ -131,9 +142,23 @@ def test_every_shape_letter_is_explained():
     assert lacking == {}
 
 
+def test_lists_of_data_explain_their_letter():
+    """Data has no channels (C, D) and no hidden patches (J); a list over them is of others."""
+    lacking = {}
+    for folder in ("data", "evaluation", "town", "training", "visualization"):
+        for path in REPOSITORY.glob(f"drivemim/{folder}/**/*.py"):
+            tree = ast.parse(path.read_text())
+            own = explained_letters((ast.get_docstring(tree) or "").partition("Letters: ")[2])
+            for suffix, name in shape_suffixes(tree).items():
+                if re.fullmatch("[CDJ][0-9]*", suffix) and suffix[0] not in own:
+                    lacking[str(path.relative_to(REPOSITORY))] = name
+    assert lacking == {}
+
+
 def test_shape_letters_are_found():
     tree = ast.parse("images_BTNCHW = f(points_P3, LARGEST_X, _rows_hw, mask_BKh)")
     assert sorted(shape_letters(tree)) == sorted("BTNCHWPKh")
+    assert shape_suffixes(tree)["P3"] == "points_P3"
     assert explained_letters("P points or boxes, H W pixels, L = h*w patches") == set("PHWL")
 
 
@@ -148,6 +173,33 @@ def test_a_folder_imports_only_from_the_floors_below():
         cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def code_lines(function):
+    """Number of lines of a function without its docstring."""
+    first = function.body[0]
+    has_docstring = ast.get_docstring(function) is not None
+    docstring = first.end_lineno - first.lineno + 1 if has_docstring else 0
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+def test_files_and_functions_are_short():
+    """As in "Style" of CONTRIBUTING.md."""
+    long_files, long_functions = [], []
+    for path in SHORT:
+        text, limit = path.read_text(), 120 if path.parent == TOOLS else 400
+        if len(text.splitlines()) > limit:
+            long_files.append(str(path.relative_to(REPOSITORY)))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and code_lines(node) > 60:
+                long_functions.append(node.name)
+    assert (long_files, long_functions) == ([], [])
+
+
+def test_lines_of_code_are_counted_without_the_docstring():
+    source = 'def f(\n    x,\n):\n    """One.\n\n    Two.\n    """\n    return x\n'
+    (function,) = ast.parse(source).body
+    assert code_lines(function) == 4
 
 
 def test_the_package_names_no_script_of_the_repository():

@@ -21,7 +21,7 @@ from shipped_configs import STUDIES, config_name, runnable, small_config
 
 from drivemim.config.loading import load_config
 from drivemim.data.classes import DETECTION_CLASSES
-from drivemim.data.clips.sampler import SampleRequest
+from drivemim.data.clips.sampler import ItemRequest
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.town import generate_town
 
@@ -185,7 +185,7 @@ def test_a_small_detector_trains_and_is_scored(town, path):
     frames = DATASETS.build(data)
     before = {key: value.detach().clone() for key, value in model.named_parameters()}
     for step in range(2):  # a ResNet's residual branches begin at zero and wake in the second
-        batch = [frames[SampleRequest(row, seed=10 * step + row)] for row in range(2)]
+        batch = [frames[ItemRequest(row, seed=10 * step + row)] for row in range(2)]
         losses = model.train_step(pseudo_collate(batch), optimizer)
     assert len(losses) == 10  # nine and their sum
     assert all(torch.isfinite(value).all() for value in losses.values())

@@ -10,11 +10,12 @@ import time
 
 import pytest
 import torch
+from in_process import run_script
 from nuscenes import NuScenes
 from safetensors.torch import load_file
 
 from drivemim.data import FrameIndex
-from workflow.steps import run_length
+from workflow.commands import two_phase_schedule
 
 
 def demo(repository, work_dir):
@@ -91,7 +92,7 @@ def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
     given = [
         f"train_dataloader.dataset.index={slice_dir / 'town.arrow'}",
         f"train_dataloader.batch_size={batch_size}",
-        *run_length(iterations),
+        *two_phase_schedule(iterations),
         "default_hooks.logger.interval=1",
         "env_cfg.dist_cfg.backend=gloo",
         *options,
@@ -100,15 +101,13 @@ def training(slice_dir, work_dir, *options, batch_size=2, iterations=3):
     return ["tools/train.py", config, "--work-dir", str(work_dir), "--cfg-options", *given]
 
 
-def one_thread():
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+def same_threads():
+    """Environment of another process whose sums are rounded like those of this one."""
+    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
-def losses(repository, work_dir, command):
-    """Run the command; losses by iteration of all runs in ``work_dir``, the latest counting."""
-    finished = subprocess.run(
-        command, cwd=repository, env=one_thread(), capture_output=True, text=True, timeout=600
-    )
+def losses(work_dir, finished):
+    """Losses by iteration of all runs in ``work_dir``, the latest counting."""
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
     return {
         entry["step"]: entry["loss"]
@@ -120,12 +119,16 @@ def losses(repository, work_dir, command):
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
     repository, slice_dir, tmp_path
 ):
-    python, torchrun = [sys.executable], ["-m", "torch.distributed.run", "--standalone"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     one = training(slice_dir, tmp_path / "one", batch_size=2)
     two = training(slice_dir, tmp_path / "two", batch_size=1)
     two[2:2] = ["--launcher", "pytorch"]
-    expected = losses(repository, tmp_path / "one", python + one)
-    found = losses(repository, tmp_path / "two", [*python, *torchrun, "--nproc-per-node=2", *two])
+    expected = losses(tmp_path / "one", run_script(*one))
+    finished = subprocess.run(
+        [*torchrun, "--nproc-per-node=2", *two], cwd=repository, env=same_threads(),
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    found = losses(tmp_path / "two", finished)
     assert len(set(expected.values())) == 3
     assert found == pytest.approx(expected, rel=1e-5)
 
@@ -135,12 +138,12 @@ def test_killed_and_resumed_has_the_losses_of_a_run_that_was_not(repository, sli
         options = ("default_hooks.checkpoint.interval=2",)
         arguments = training(slice_dir, tmp_path / name, *options, iterations=12)
         arguments[2:2] = more
-        return [sys.executable, *arguments]
+        return arguments
 
-    expected = losses(repository, tmp_path / "whole", command("whole"))
+    expected = losses(tmp_path / "whole", run_script(*command("whole")))
     with subprocess.Popen(
-        command("killed"), cwd=repository, env=one_thread(), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
+        [sys.executable, *command("killed")], cwd=repository, env=same_threads(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     ) as run:  # fmt: skip
         until = time.monotonic() + 300
         while not (tmp_path / "killed" / "iter_4.pth").exists():
@@ -150,6 +153,6 @@ def test_killed_and_resumed_has_the_losses_of_a_run_that_was_not(repository, sli
         os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "iter_12.pth").exists()
-    found = losses(repository, tmp_path / "killed", command("killed", "--resume"))
+    found = losses(tmp_path / "killed", run_script(*command("killed", "--resume")))
     assert len(set(expected.values())) == 12
     assert found == expected

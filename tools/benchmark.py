@@ -1,4 +1,4 @@
-"""Measure speed and memory: benchmark.py index|masks|step|town|windows [options]."""
+"""Measure speed and memory: benchmark.py end-to-end|index|masks|step|town|windows [options]."""
 
 import importlib
 import sys
@@ -6,8 +6,8 @@ import sys
 from drivemim.arguments import ArgumentParser
 
 BENCHMARKS = {
-    name: f"{name.removesuffix('s')}_benchmark"
-    for name in ("index", "masks", "step", "town", "windows")
+    name: f"{name.removesuffix('s').replace('-', '_')}_benchmark"
+    for name in ("end-to-end", "index", "masks", "step", "town", "windows")
 }
 
 

@@ -1,5 +1,5 @@
-# Settings of every run, pretraining or detection. tools/train.py adds hooks that every run needs:
-# reseed every iteration, stop at a loss that is not finite, write checkpoints atomically.
+# Settings of every run, pretraining or detection. drivemim/training/run.py adds the hooks that every
+# run needs, whatever its config says.
 default_scope = 'drivemim'
 
 default_hooks = dict(

@@ -1,4 +1,4 @@
-# Baseline: MAE's recipe for photographs, with a ResNet-50.
+# Baseline: plain masked autoencoding as in MAE: a decoder on tokens, eps=1e-6. ResNet-50.
 _base_ = [
     '../_base_/models/pretrain_resnet.py', '../_base_/datasets/nuscenes_clips.py',
     '../_base_/schedules/pretrain.py', '../_base_/runtime.py'

@@ -1,4 +1,5 @@
-# Baseline: MAE's recipe for photographs, with a ViT-B/16.
+# Baseline: plain masked autoencoding as in MAE: a decoder on tokens, eps=1e-6, Xavier
+# initialisation. ViT-B/16.
 _base_ = [
     '../_base_/models/pretrain_vit.py', '../_base_/datasets/nuscenes_clips.py',
     '../_base_/schedules/pretrain.py', '../_base_/runtime.py'

@@ -22,7 +22,10 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument(
-        "config", nargs="?", default="configs/masks/strategies.py", help="config with strategies"
+        "config",
+        nargs="?",
+        default="strategies",
+        help="config with strategies, or of a pretraining run (default: strategies)",
     )
     parser.add_argument("--index", help="index of the data; default: the config's data set")
     parser.add_argument("--scenes", nargs="+", help="a split or scene names; default: all")

@@ -1,7 +1,6 @@
 """Build the index of a data set: nuScenes or nuImages tables, rigs, or folders of images."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from drivemim.data.index.builders.frames import VIDEO_RATE
 from drivemim.data.index.builders.rig_folders import record_rig
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_building import build_index
-from drivemim.data.index.verification import unreadable_images
+from drivemim.data.index.verification import image_problems
+from drivemim.errors import one_line_errors
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,7 +25,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         source.add_argument(
             "--verify",
             action="store_true",
-            help="decode every image of the index, and list those that cannot be read",
+            help="decode every image of the index, and list those that cannot be read: files that "
+            "are missing, truncated or no images, and changed PNG files. A changed byte in a JPEG "
+            "file is found only if libjpeg warns of it, which it often does not",
         )
     return parser.parse_args(argv)
 
@@ -117,11 +119,8 @@ def main(argv: list[str] | None = None) -> int:
         return _check(options)
     if arguments.source == "nuimages":
         options["sweeps"] = not arguments.keyframes_only
-    try:
+    with one_line_errors():
         index = build_index(arguments.source, **options)
-    except (OSError, ValueError) as error:
-        print(f"drivemim index: {error}", file=sys.stderr)
-        return 1
     print(
         f"{index.path}: {len(index.scenes)} scenes, {len(index.samples)} samples, "
         f"{len(index.frames)} frames of {len(index.cameras)} cameras, {len(index.boxes)} boxes of "
@@ -132,24 +131,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _verify(index: FrameIndex) -> int:
-    """Print every image that cannot be read; return 1 if there is any."""
-    count = 0
-    for reason in unreadable_images(index):
-        print(reason)
-        count += 1
-    print(f"{count or 'all'} of {len(index.frames)} images can{'not' if count else ''} be read")
-    return 1 if count else 0
+    """Print every image that cannot be read or is damaged; return 1 if there is any."""
+    count = damaged = 0
+    for problem in image_problems(index):
+        print(problem.text)
+        count += not problem.is_readable
+        damaged += problem.is_readable
+    seen = f"; {damaged} of them {'is' if damaged == 1 else 'are'} damaged" if damaged else ""
+    if count and damaged:
+        seen = f"; {damaged} others are damaged"
+    print(
+        f"{count or 'all'} of {len(index.frames)} images can{'not' if count else ''} be read{seen}"
+    )
+    return 1 if count or damaged else 0
 
 
 def _check(options: dict[str, Any]) -> int:
     """Print every problem of rig folders; return 1 if there is any."""
     roots = options.pop("root")
     del options["out"]
-    try:
+    with one_line_errors():
         builder, problems = record_rig(roots, **options)
-    except (OSError, ValueError) as error:
-        print(f"drivemim index: {error}", file=sys.stderr)
-        return 1
     for problem in problems:
         print(problem)
     frames = sum(len(files) for scene in builder.scenes for files in scene.frames.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import add_config_options
 from drivemim.errors import one_line_errors
-from drivemim.training.predicting import FILE, predict
+from drivemim.training.predicting import PREDICTIONS_FILE, predict
 from drivemim.trust import add_trust_option
 
 
@@ -47,8 +47,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help=f"folder for the pictures, or a video for each video, and {FILE}; default: "
-        "predict-SOURCE beside the checkpoint",
+        help=f"folder for the pictures, or a video for each video, and {PREDICTIONS_FILE}; "
+        "default: predict-SOURCE beside the checkpoint, with a number if that is another source's",
     )
     parser.add_argument(
         "--score-threshold",

@@ -58,13 +58,15 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--scenes",
         nargs="+",
         metavar="NAME",
-        help="splits or scenes to pretrain on (default: all but the splits val and test)",
+        help="splits or scenes to pretrain on (default: all but those for evaluation: splits or "
+        "folders called val, valid, validation, test or testing, and nuScenes' own val and test)",
     )
     add_run_options(parser)
     parser.add_argument(
         "--hours",
         type=float,
-        help="the same as a time; how long iterations take is measured for 20 seconds first",
+        help="length of the training in hours, instead of --iterations; the time of an iteration "
+        "is measured for 20 seconds first",
     )
     add_config_options(parser)
     add_trust_option(parser)

@@ -1,4 +1,4 @@
-"""Probe a frozen backbone on pedestrians and vehicles: drivemim probe CONFIG ..."""
+"""Train linear probes on the frozen features of a backbone: drivemim probe CONFIG ..."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed, also of a random initialisation")
     parser.add_argument("--device", default="cpu", help="of the backbone (default: cpu)")
     parser.add_argument(
-        "--transductive", action="store_true", help="allow a pretraining that saw images of --val"
+        "--transductive",
+        action="store_true",
+        help="allow a pretraining that saw images of --val, or may have",
     )
     parser.add_argument(
         "--allow-boxes-read",
@@ -63,4 +65,5 @@ def main() -> None:
             source = {"config": args.config, "checkpoint": args.checkpoint, **selection}
             write_bytes(args.out, results_json({**source, **results}))
     print(probe_table(results))
-    print(*(f"- {args.checkpoint}: {note}." for note in results["notes"]), sep="\n", end="")
+    for note in results["notes"]:
+        print(f"- {args.checkpoint}: {note}.")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from drivemim.arguments import ArgumentParser
+from drivemim.errors import one_line_errors
 from drivemim.town import TownConfig, generate_town
 
 DEFAULTS = TownConfig()
@@ -21,14 +22,20 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--scenes",
         type=int,
         default=DEFAULTS.scenes,
-        help="2 to 850; up to 10 give v1.0-mini, more give v1.0-trainval",
+        help="2 to 850; up to 10 give v1.0-mini, more give v1.0-trainval (default: %(default)s)",
     )
-    parser.add_argument("--seconds", type=float, default=DEFAULTS.seconds, help="length of a scene")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=DEFAULTS.seconds,
+        help="length of a scene, seconds (default: %(default)s)",
+    )
     parser.add_argument(
         "--sweep-rate",
         type=float,
         default=DEFAULTS.sweep_rate,
-        help="images per second and camera, keyframes included; a multiple of 2",
+        help="images per second and camera, keyframes included; a multiple of 2 "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--image-size",
@@ -39,20 +46,26 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="size of the images, pixels (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=DEFAULTS.seed, help="the same seed gives the same files"
+        "--seed",
+        type=int,
+        default=DEFAULTS.seed,
+        help="the same seed gives the same files (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=int, default=2, help="number of processes")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="number of processes (default: %(default)s)"
+    )
     parser.add_argument(
         "--pedestrians",
         type=int,
         default=DEFAULTS.pedestrians,
-        help="number per scene, spread over the whole drive",
+        help="number per scene, spread over the whole drive (default: %(default)s)",
     )
     parser.add_argument(
         "--vehicles",
         type=int,
         default=DEFAULTS.vehicles,
-        help="number per scene, spread over the whole drive; includes cycles and trailers",
+        help="number per scene, spread over the whole drive; includes cycles and trailers "
+        "(default: %(default)s)",
     )
     parser.add_argument("--depth", action="store_true", help="also write metric depth maps")
     parser.add_argument("--instances", action="store_true", help="also write instance maps")
@@ -76,26 +89,12 @@ def main(argv: list[str] | None = None) -> int:
         lead = "\r" if sys.stdout.isatty() else ""
         print(f"{lead}{done}/{total} images, {rate:.1f} images/s", end=ending, flush=True)
 
-    try:
-        out = generate_town(
-            arguments.out,
-            scenes=arguments.scenes,
-            seconds=arguments.seconds,
-            sweep_rate=arguments.sweep_rate,
-            image_size=tuple(arguments.image_size),
-            seed=arguments.seed,
-            workers=arguments.workers,
-            pedestrians=arguments.pedestrians,
-            vehicles=arguments.vehicles,
-            depth=arguments.depth,
-            instances=arguments.instances,
-            progress=progress,
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"stopped: {arguments.out} is as it was before", file=sys.stderr)
-        return 130
+    options = {**vars(arguments), "image_size": tuple(arguments.image_size)}
+    with one_line_errors():
+        try:
+            out = generate_town(**options, progress=progress)
+        except KeyboardInterrupt:
+            print(f"stopped: {arguments.out} is as it was before", file=sys.stderr)
+            return 130
     print(f"{out}: {time.perf_counter() - start:.1f} s")
     return 0

@@ -45,13 +45,13 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
             own["class_map"] = {**own.get("class_map", {}), **value}
         elif key in KEYS:
             is_text = key == "classes" and isinstance(value, str)
-            own[key] = parse_names(value) if is_text else value
+            own[key] = _parse_names(value) if is_text else value
         else:
             others[key] = value
     return own, others
 
 
-def parse_names(text: str) -> str | list[str]:
+def _parse_names(text: str) -> str | list[str]:
     """Parse a text given as ``classes``: ``car,traffic light`` or ``nuscenes``.
 
     Args:

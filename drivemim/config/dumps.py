@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from drivemim.files import write_bytes
 
-GUARANTEES = (
+RUN_HOOKS = (
     "ReseedEveryIteration",
     "StopOnNonFiniteLoss",
     "AverageLosses",
@@ -26,13 +26,13 @@ GUARANTEES = (
     "ResumeEpoch",
 )
 """Hooks that every training run has, whatever its config says."""
-_GUARANTEES = {f"drivemim.{name}" for name in GUARANTEES}
+_RUN_HOOK_TYPES = {f"drivemim.{name}" for name in RUN_HOOKS}
 # Older dumps do not have the others.
-_WRITTEN_DOWN = {f"drivemim.{name}" for name in GUARANTEES[:3]}
+_OLDEST_RUN_HOOKS = {f"drivemim.{name}" for name in RUN_HOOKS[:3]}
 # Names that MMEngine writes into a dumped config; others mean that it has code.
 _LITERALS = {"dict", "inf", "nan"}
 # Keys that a run adds to its config.
-_ADDED = ("launcher", "work_dir")
+_RUN_KEYS = ("launcher", "work_dir")
 
 
 def is_dump(config: Config) -> bool:
@@ -41,7 +41,7 @@ def is_dump(config: Config) -> bool:
     Args:
         config: config as MMEngine reads it, before any option is applied.
     """
-    return set(_ADDED) <= set(config) and _has_no_code(Path(config.filename))
+    return set(_RUN_KEYS) <= set(config) and _has_no_code(Path(config.filename))
 
 
 def is_dump_file(path: Path) -> bool:
@@ -53,7 +53,7 @@ def is_dump_file(path: Path) -> bool:
     except (SyntaxError, ValueError):
         return False
     form = r"^{}\s*=" if path.suffix == ".py" else r"\b{}\W?\s*:"
-    return is_plain and all(re.search(form.format(key), text, re.MULTILINE) for key in _ADDED)
+    return is_plain and all(re.search(form.format(key), text, re.MULTILINE) for key in _RUN_KEYS)
 
 
 def _has_no_code(path: Path) -> bool:
@@ -65,7 +65,7 @@ def _has_no_code(path: Path) -> bool:
     return read <= _LITERALS and "_base_" not in {node.id for node in names}
 
 
-def undo_run(config: Config) -> None:
+def remove_run_additions(config: Config) -> None:
     """Remove from a dumped config, in place, what its run added to the original config.
 
     Otherwise these additions would affect another run: hooks would exist twice, a hook would load a
@@ -73,7 +73,7 @@ def undo_run(config: Config) -> None:
     from that run's checkpoint.
     """
     hooks = config.get("custom_hooks") or []
-    if {hook.get("type") for hook in hooks} >= _WRITTEN_DOWN:
+    if {hook.get("type") for hook in hooks} >= _OLDEST_RUN_HOOKS:
         config.custom_hooks = [hook for hook in hooks if not _is_added(hook, config)]
     if config.get("resume"):
         config.resume, config.load_from = False, None
@@ -86,7 +86,7 @@ def _is_added(hook: Mapping[str, Any], config: Config) -> bool:
     backbone = config.get("backbone_checkpoint")
     loads = hook.get("type") == "drivemim.LoadBackbone"
     return (
-        hook.get("type") in {*_GUARANTEES, "drivemim.StrictLoad"}
+        hook.get("type") in {*_RUN_HOOK_TYPES, "drivemim.StrictLoad"}
         or loads
         and bool(backbone)
         and str(hook.get("checkpoint")) == str(backbone)
@@ -139,6 +139,6 @@ class DumpConfig(Hook):
             write_bytes(path, text.encode())
 
 
-def dumps_nothing(runner: type[Runner]) -> type[Runner]:
+def without_config_dump(runner: type[Runner]) -> type[Runner]:
     """Return the same Runner, which leaves the config to :class:`DumpConfig`."""
     return type(runner.__name__, (runner,), {"dump_config": lambda self: None})

@@ -13,10 +13,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from drivemim.compat import registered_class
 from drivemim.config.loading import dicts_in
 from drivemim.errors import CheckpointError
-from drivemim.registry import MASKS, MODELS, current_name
+from drivemim.registry import MASKS, MODELS, current_name, registered_class
 from drivemim.trust import is_trusted, trust_hint
 
 # Modules with the parts of a pretrainer. Others, such as whole detectors, read files.
@@ -58,12 +57,15 @@ def _check_type(part: Mapping[str, Any], checkpoint: str | Path) -> None:
     name = part.get("type")
     if name is None:
         return
-    found = None
+    known = None
     if isinstance(name, str):
-        found = registered_class(MODELS, name) or registered_class(MASKS, current_name(name))
+        known = registered_class(MODELS, name) or registered_class(MASKS, current_name(name))
     # Classes in DriveMIM's own registries come from code that the user runs.
-    own = found is not None and found in (*MODELS.module_dict.values(), *MASKS.module_dict.values())
-    if found is None or not (own or f"{found.__module__}.".startswith(_PARTS)):
+    own = known is not None and known in (
+        *MODELS.module_dict.values(),
+        *MASKS.module_dict.values(),
+    )
+    if known is None or not (own or f"{known.__module__}.".startswith(_PARTS)):
         raise CheckpointError(
             f"{checkpoint}: the config inside has type={name!r}, which is not a registered "
             f"part of a pretrainer; modules that it names are not imported. {_fix(checkpoint)}"
@@ -76,13 +78,13 @@ def _values(tree: ast.Module) -> dict[str, Any]:
     Raises:
         ValueError: naming a line that is something else.
     """
-    found = {}
+    values = {}
     for line in tree.body:
         if not (isinstance(line, ast.Assign) and len(line.targets) == 1
                 and isinstance(line.targets[0], ast.Name)):  # fmt: skip
             raise ValueError(f"line {line.lineno}: {ast.unparse(line).partition(chr(10))[0][:60]}")
-        found[line.targets[0].id] = _value(line.value)
-    return found
+        values[line.targets[0].id] = _value(line.value)
+    return values
 
 
 def _value(node: ast.expr) -> Any:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from drivemim.compat import explain_build_error
 from drivemim.config import class_options
-from drivemim.config.dumps import is_dump, undo_run
+from drivemim.config.dumps import is_dump, remove_run_additions
 from drivemim.config.nested import walk
 from drivemim.config.option_kinds import check_kinds
 from drivemim.config.option_values import ConfigOptions
@@ -111,7 +111,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     _check_variables(config, path)
     _check_untyped(config)
     if is_dump(config):
-        undo_run(config)
+        remove_run_additions(config)
     chosen, others = class_options.split_options(options or {})
     class_options.apply_classes(config, chosen, option=True)
     for key in others:

@@ -94,7 +94,7 @@ def format_option(key: str, value: Any) -> str:
 
 def _scalar(text: str) -> Any:
     """Return a number, a constant, or the text itself."""
-    for kind in (int, float):
+    for kind in (int, float) if "_" not in text else ():  # 2011_09_26 is a name
         with suppress(ValueError):
             return kind(text)
     if text.lower() in ("true", "false"):

@@ -10,7 +10,7 @@ from drivemim.data.boxes.motion_boxes import MotionBoxes
 from drivemim.data.boxes.pseudo_label_boxes import PseudoLabelBoxes
 from drivemim.data.clips.clip_dataset import ClipDataset, collate_clips
 from drivemim.data.clips.concat import ConcatDataset
-from drivemim.data.clips.sampler import SampleRequest, SeededDataset, SeededInfiniteSampler
+from drivemim.data.clips.sampler import ItemRequest, SeededDataset, SeededInfiniteSampler
 from drivemim.data.index.frame_index import FrameIndex
 
 __all__ = [
@@ -18,11 +18,11 @@ __all__ = [
     "BoxSource",
     "ClipDataset",
     "ConcatDataset",
-    "PseudoLabelBoxes",
     "FrameBoxes",
     "FrameIndex",
+    "ItemRequest",
     "MotionBoxes",
-    "SampleRequest",
+    "PseudoLabelBoxes",
     "SeededDataset",
     "SeededInfiniteSampler",
     "collate_clips",

@@ -91,13 +91,13 @@ def category_classes(
     """
     official = set(classes) == set(DETECTION_CLASSES)
     last = COCO if official else DEFAULT
-    found: dict[str, str | None] = {}
+    class_of: dict[str, str | None] = {}
     for category in categories:
         names = (category, NUSCENES_DETECTION.get(category), last.get(category))
         name = next((each for each in names if each in classes), None)
         if name is not None or category in DEFAULT or not is_preset(classes):
-            found[category] = name
-    return {**found, **(class_map or {})}
+            class_of[category] = name
+    return {**class_of, **(class_map or {})}
 
 
 def category_labels(

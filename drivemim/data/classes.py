@@ -110,8 +110,8 @@ VISIBILITY_LEVELS: Mapping[str, int] = {
     **{"none": 1, "partial": 2, "most": 3, "full": 4},
     "unavailable": 0,
 }
-"""nuScenes' numbers of its own visibility levels and of those in TIER IV's T4 format, which are
-90 to 100 % hidden, more than half, less, and nothing."""
+"""Number of each level of visibility: nuScenes' own levels, and those of TIER IV's T4 format (at
+least 90 % hidden, more than half hidden, less than half hidden, not hidden). 0 is unknown."""
 
 NUSCENES_EXTRA: Mapping[str, str | None] = {
     "vehicle.ego": None,
@@ -200,7 +200,7 @@ def labels_of(
         position in ``classes`` for each category, -1 for those to leave out.
 
     Raises:
-        ValueError: if a category with boxes is not in the mapping, or maps to a name that is not
+        DataError: if a category with boxes is not in the mapping, or maps to a name that is not
             in ``classes``.
     """
     labels = np.full(len(categories), -1, np.int64)

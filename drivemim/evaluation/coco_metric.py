@@ -3,6 +3,8 @@
 AP and AR, the log-average miss rate and the calibration error use the same matching of
 detections to objects: see ``detection_matching``, ``precision_recall``, ``miss_rate`` and
 ``calibration``.
+
+Letters: D detections.
 """
 
 from __future__ import annotations

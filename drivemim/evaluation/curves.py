@@ -24,13 +24,13 @@ CHART_FALSE_POSITIVES = np.logspace(-3, 1, 81)
 _CHART_THRESHOLDS = (0, 5)  # rows of IoU 0.50 and 0.75
 
 
-def class_curves(rankings: Rankings, slice_: Slice, found: Reliability) -> ClassCurves:
+def class_curves(rankings: Rankings, slice_: Slice, reliability: Reliability) -> ClassCurves:
     """Compute the curves of one class.
 
     Args:
         rankings: rankings of the class.
         slice_: slice whose curves are computed.
-        found: reliability of its scores.
+        reliability: reliability of its scores.
 
     Returns:
         ``precision_recall``: ``recall`` and the precision at ``IoU 0.50`` and ``IoU 0.75``;
@@ -48,9 +48,9 @@ def class_curves(rankings: Rankings, slice_: Slice, found: Reliability) -> Class
             "miss_rate": _numbers(miss_rates(rankings(slice_, 0), CHART_FALSE_POSITIVES)),
         },
         "reliability": {
-            "score": _numbers(found.scores_K),
-            "precision": _numbers(found.precisions_K),
-            "count": _numbers(found.counts_K),
+            "score": _numbers(reliability.scores_K),
+            "precision": _numbers(reliability.precisions_K),
+            "count": _numbers(reliability.counts_K),
         },
     }
 

@@ -88,9 +88,9 @@ def match_detections(
         best_TF = np.maximum.reduceat(
             np.where(free_TP, np.arange(len(rows)), UNMATCHED), first, axis=1
         )
-        threshold, place = np.nonzero(best_TF != UNMATCHED)
-        chosen = wanted_P[best_TF[threshold, place]]
-        matched_TD[threshold, found_P[first[place]]] = chosen
+        threshold, rank = np.nonzero(best_TF != UNMATCHED)
+        chosen = wanted_P[best_TF[threshold, rank]]
+        matched_TD[threshold, found_P[first[rank]]] = chosen
         taken_TM[threshold, chosen] = True
     return Matches(objects_TD=matched_TD, kept_D=kept_D)
 

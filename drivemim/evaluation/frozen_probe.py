@@ -3,7 +3,8 @@
 There are two simple classifiers, so that the result depends on the features and hardly on the
 classifier: a linear one in closed form and nearest neighbours. Both are deterministic and fast.
 
-Letters: X patches, C classes, S training patches that neighbours come from.
+Letters: X patches, C classes, S training patches that neighbours come from,
+D feature channels.
 """
 
 from __future__ import annotations

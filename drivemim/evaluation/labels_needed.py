@@ -44,13 +44,13 @@ class LabelsNeeded:
 
     Attributes:
         fraction: computed from the curve of the means over seeds.
-        least: minimum over seeds; each seed's curve is compared with the baseline of that seed.
-        most: maximum over seeds. Both are NaN if no seed has all fractions.
+        minimum: minimum over seeds; each seed's curve is compared with the baseline of that seed.
+        maximum: maximum over seeds. Both are NaN if no seed has all fractions.
     """
 
     fraction: float
-    least: float
-    most: float
+    minimum: float
+    maximum: float
 
 
 def estimate(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
@@ -121,7 +121,7 @@ def labels_needed(scores: Scores, baseline: Scores, fraction: float) -> LabelsNe
         baseline: scores of the baseline, with the same fractions and seeds: :func:`intersect_runs`.
         fraction: one of the baseline's label fractions.
     """
-    found = fraction_reaching(_means(scores), _means(baseline)[fraction])
+    fraction_needed = fraction_reaching(_means(scores), _means(baseline)[fraction])
     seeds = set.intersection(*(set(by_seed) for by_seed in scores.values()))
     each = [
         fraction_reaching(
@@ -130,7 +130,9 @@ def labels_needed(scores: Scores, baseline: Scores, fraction: float) -> LabelsNe
         for seed in sorted(seeds)
     ]
     return LabelsNeeded(
-        fraction=found, least=min(each, default=math.nan), most=max(each, default=math.nan)
+        fraction=fraction_needed,
+        minimum=min(each, default=math.nan),
+        maximum=max(each, default=math.nan),
     )
 
 

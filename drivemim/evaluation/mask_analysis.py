@@ -23,7 +23,7 @@ from drivemim.data import ClipDataset
 from drivemim.data.boxes.track_poses import clip_track_boxes
 from drivemim.data.clips.depth_maps import has_depth, read_depth
 from drivemim.data.clips.lidar import has_lidar
-from drivemim.errors import MOST_SEED, ConfigError, DataError, check_range
+from drivemim.errors import MAX_SEED, ConfigError, DataError, check_range
 from drivemim.evaluation.mask_statistics import (
     MaskCounts,
     ObjectPatches,
@@ -122,7 +122,7 @@ def analyze_masks(
 def _check_numbers(count: int, draws: int, seed: int) -> None:
     for name, value in (("--clips", count), ("--draws", draws)):
         check_range(name, value, 1)
-    check_range("--seed", seed, 0, MOST_SEED)
+    check_range("--seed", seed, 0, MAX_SEED)
 
 
 def _with_all_points(data: ClipDataset, settings: Mapping[str, Any]) -> ClipDataset:
@@ -189,13 +189,13 @@ def analysis_table(results: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for name, row in rows.items():
-        least = [row["least_visible"][band] for band in bands]
+        least_visible = [row["least_visible"][band] for band in bands]
         cells = [
             name,
             *(_percent(row[key]) for key in ("leakage", "time", "cameras", "patches")),
             _percent(row["objects_hidden"]),
             f"{row['wiped_out']} of {row['large_objects']}",
-            " / ".join("-" if value is None else str(value) for value in least),
+            " / ".join("-" if value is None else str(value) for value in least_visible),
             *("-" if value is None else f"{value:.2f}" for value in row["class_balance"].values()),
             _deviation(row),
         ]

@@ -1,6 +1,7 @@
 """Statistics of masks: how much of each object and class is hidden, and how much stays visible.
 
-Letters: S masks of a clip, O objects of all its frames, A objects of all masks (S * O).
+Letters: S masks of a clip, O objects of all its frames, A objects of all masks (S * O),
+C classes and none, J frames or clips of all masks.
 """
 
 from __future__ import annotations
@@ -163,10 +164,10 @@ def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]
     visible_A = patches_A - hidden_A
     edges = torch.tensor(BANDS[1:], device=patches_A.device)
     band_A = torch.bucketize(counts.distances_A, edges, right=True)
-    least: dict[str, int | None] = {}
+    least_visible: dict[str, int | None] = {}
     for band, name in enumerate(band_names()):
         visible = visible_A[large_A & (band_A == band) & counts.distances_A.isfinite()]
-        least[name] = int(visible.min()) if len(visible) else None
+        least_visible[name] = int(visible.min()) if len(visible) else None
     all_C, hidden_C = counts.class_patches_C.sum(dim=0), counts.class_hidden_C.sum(dim=0)
     overall = (hidden_C.sum() / all_C.sum().clamp(min=1)).item()
     balance: dict[str, float | None] = {
@@ -180,7 +181,7 @@ def mask_summary(counts: MaskCounts, budget: int, frames: int) -> dict[str, Any]
         "objects_hidden": float((hidden_A / patches_A).mean()) if len(patches_A) else None,
         "large_objects": int(large_A.sum()),
         "wiped_out": int((large_A & (visible_A == 0)).sum()),
-        "least_visible": least,
+        "least_visible": least_visible,
         "class_balance": balance,
         "frame_budget": _range(counts.frame_budgets_J - budget),
         "clip_budget": _range(counts.clip_budgets_J - budget * frames),

@@ -1,4 +1,7 @@
-"""The official nuScenes detection score of a camera-only 3-D detector."""
+"""The official nuScenes detection score of a camera-only 3-D detector.
+
+Letters: C classes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from mmengine.logging import MMLogger, print_log
 from drivemim.data.classes import DETECTION_CLASSES
 from drivemim.data.detection.detection_dataset import FrameDetection
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.errors import ConfigError
+from drivemim.errors import ConfigError, check_range
 from drivemim.evaluation.nuscenes_devkit import devkit_metric_names, evaluate_results, format_scores
 from drivemim.evaluation.nuscenes_plausibility import RANGES, SamplePoses
 from drivemim.evaluation.nuscenes_results import (
@@ -63,7 +66,7 @@ class NuScenesDetection(BaseMetric):
             the run's log file; without a run, nothing is kept.
         overlap: intersection over union on the ground plane above which the lower-scored of two
             boxes of one class is removed.
-        min_score: boxes with a lower score are removed.
+        min_score: boxes with a lower score are removed, in [0, 1].
         headings: whether the check compares headings with velocities.
         plots: draw the devkit's charts.
         collect_device: device on which processes gather results, ``cpu`` or ``gpu``.
@@ -86,6 +89,7 @@ class NuScenesDetection(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not 0 <= overlap <= 1:
             raise ConfigError(f"overlap={overlap} must be in [0, 1]")
+        check_range("min_score", min_score, 0, 1)
         self.out_dir = out_dir
         self.overlap = overlap
         self.min_score = min_score
@@ -111,21 +115,21 @@ class NuScenesDetection(BaseMetric):
                     f"data samples lack {', '.join(missing)}: the test pipeline must end with "
                     "drivemim.PackBoxes3D and have these in its meta_keys"
                 )
-            found = global_boxes(
+            boxes = global_boxes(
                 sample["pred_instances"], sample["camera_to_global"], self._classes()
             )
             # Distance is measured from the camera. If ``camera_to_global`` led into the vehicle's
             # frame, all boxes would be out of range of the ego pose, and ``check_results`` would
             # see none of them. NaN values are kept for the check as well.
-            place_2 = float_array(sample["camera_to_global"])[:2, 3]
-            distance_M = np.linalg.norm(found.centers_M3[:, :2] - place_2, axis=1)
-            unwanted_M = distance_M > RANGES[found.labels_M] + _MARGIN
-            unwanted_M |= found.scores_M < self.min_score
+            camera_2 = float_array(sample["camera_to_global"])[:2, 3]
+            distance_M = np.linalg.norm(boxes.centers_M3[:, :2] - camera_2, axis=1)
+            unwanted_M = distance_M > RANGES[boxes.labels_M] + _MARGIN
+            unwanted_M |= boxes.scores_M < self.min_score
             self.results.append(
                 {
                     "frame": sample["frame_token"],
                     "sample": sample["sample_token"],
-                    "boxes": found.take(~unwanted_M),
+                    "boxes": boxes.take(~unwanted_M),
                 }
             )
 
@@ -147,8 +151,8 @@ class NuScenesDetection(BaseMetric):
         if index.info.source != "nuscenes":
             raise ConfigError(f"{index.path} was not built from nuScenes' tables, which are needed")
         # Processes may deliver a frame twice, to have equal numbers of frames.
-        frames = {each["frame"]: each for each in results}
-        views = [(each["sample"], each["boxes"]) for each in frames.values()]
+        frames = {result["frame"]: result for result in results}
+        views = [(result["sample"], result["boxes"]) for result in frames.values()]
         samples = chosen_samples(index, chosen, {token for token, _ in views})
         merged = merge_views(views, overlap=self.overlap, max_boxes=MAX_BOXES)
         document = results_document(merged, samples.tokens)
@@ -163,8 +167,8 @@ class NuScenesDetection(BaseMetric):
                 sample_tokens=samples.tokens,
                 plots=self.plots,
             )
-            kept = f"\nwritten to {folder}" if folder != Path(nowhere) else ""
-        print_log(f"\n{format_scores(scores)}{kept}", logger="current")
+            note = f"\nwritten to {folder}" if folder != Path(nowhere) else ""
+        print_log(f"\n{format_scores(scores)}{note}", logger="current")
         return scores.numbers
 
     def _classes(self) -> Sequence[str]:

@@ -1,4 +1,7 @@
-"""Data of a metric: one record per image while it runs, then columns for the whole data set."""
+"""Data of a metric: one record per image while it runs, then columns for the whole data set.
+
+Letters: D detections.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ Each slice evaluates a subset. Objects outside it are ignored: a detection that 
 neither a true nor a false positive there, whatever else it overlaps. Unmatched detections (false
 positives) have no distance, visibility or motion, so slices by these count all of them. Size slices
 count false positives of the same size; camera and condition slices count those in their images.
+
+Letters: D detections.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Views are grouped by sample token only. Neither the number of cameras nor the order of images
 matters. An object that two cameras see is kept once, by non-maximum suppression of rotated boxes on
 the ground plane within each class.
+
+Letters: P pairs of boxes.
 """
 
 from __future__ import annotations
@@ -99,8 +101,8 @@ def ground_overlaps(boxes: GlobalBoxes) -> tuple[Ints, Floats]:
     boxes that nearly coincide (1e-6 m apart), which is common when two cameras see one object.
 
     Returns:
-        Pairs [P, 2] of positions, the lower first, in order; and their intersection over union.
-        Boxes that are not finite or have no area overlap with nothing.
+        Pairs (P, 2) of positions, the lower first, in order; and (P,) their intersection over
+        union. Boxes that are not finite or have no area overlap with nothing.
     """
     # Imported here because only the evaluation of 3-D boxes needs it.
     import shapely
@@ -108,11 +110,11 @@ def ground_overlaps(boxes: GlobalBoxes) -> tuple[Ints, Floats]:
     sizes_M2 = boxes.sizes_M3[:, [1, 0]]
     w, x, y, z = boxes.rotations_M4.T
     yaw_M = np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)
-    solid = np.isfinite(boxes.centers_M3[:, :2]).all(axis=1) & np.isfinite(yaw_M)
-    rows = np.flatnonzero(solid & np.isfinite(sizes_M2).all(axis=1) & (sizes_M2 > 0).all(axis=1))
+    finite = np.isfinite(boxes.centers_M3[:, :2]).all(axis=1) & np.isfinite(yaw_M)
+    rows = np.flatnonzero(finite & np.isfinite(sizes_M2).all(axis=1) & (sizes_M2 > 0).all(axis=1))
     cosine, sine = np.cos(yaw_M[rows]), np.sin(yaw_M[rows])
-    turn_M22 = np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
-    corners_M42 = (_CORNERS_42 * sizes_M2[rows, None]) @ np.swapaxes(turn_M22, -1, -2)
+    rotation_M22 = np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
+    corners_M42 = (_CORNERS_42 * sizes_M2[rows, None]) @ np.swapaxes(rotation_M22, -1, -2)
     outlines = shapely.polygons(corners_M42 + boxes.centers_M3[rows, None, :2])
     pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects").T
     pairs = pairs[pairs[:, 0] < pairs[:, 1]]
@@ -120,9 +122,9 @@ def ground_overlaps(boxes: GlobalBoxes) -> tuple[Ints, Floats]:
     pairs = pairs[labels[pairs[:, 0]] == labels[pairs[:, 1]]]
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     first, second = outlines[pairs[:, 0]], outlines[pairs[:, 1]]
-    shared = shapely.area(shapely.intersection(first, second))
-    together = shapely.area(first) + shapely.area(second) - shared
-    return rows[pairs].astype(np.int64), shared / together
+    intersection = shapely.area(shapely.intersection(first, second))
+    union = shapely.area(first) + shapely.area(second) - intersection
+    return rows[pairs].astype(np.int64), intersection / union
 
 
 def _suppress(boxes: GlobalBoxes, overlap: float) -> GlobalBoxes:

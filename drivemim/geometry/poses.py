@@ -132,18 +132,18 @@ def transform_points(pose: ArrayLike, points: ArrayLike) -> Floats:
     return moved
 
 
-def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floats:
+def slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, fraction: ArrayLike) -> Floats:
     """Interpolate rotations along the shorter arc, like the nuScenes devkit does for sweeps.
 
     Args:
-        start_wxyz: float [..., 4], rotation at ``amount`` 0; need not have unit length.
-        end_wxyz: float [..., 4], rotation at ``amount`` 1.
-        amount: float [...], clipped to [0, 1].
+        start_wxyz: float [..., 4], rotation at ``fraction`` 0; need not have unit length.
+        end_wxyz: float [..., 4], rotation at ``fraction`` 1.
+        fraction: float [...], clipped to [0, 1].
 
     Returns:
         float64 [..., 4], unit quaternions (``q`` and ``-q`` are the same rotation).
     """
-    return _slerp(start_wxyz, end_wxyz, np.clip(np.asarray(amount, dtype=np.float64), 0, 1))
+    return _slerp(start_wxyz, end_wxyz, np.clip(np.asarray(fraction, dtype=np.float64), 0, 1))
 
 
 def interpolate_poses(times_P: ArrayLike, poses_P7: ArrayLike, at_F: ArrayLike) -> Floats:
@@ -161,21 +161,21 @@ def interpolate_poses(times_P: ArrayLike, poses_P7: ArrayLike, at_F: ArrayLike) 
         float64 [F, 7].
     """
     # Differences first: microseconds since 1970 fill the digits of float64.
-    times, wanted = np.asarray(times_P), np.asarray(at_F)
+    times, moments = np.asarray(times_P), np.asarray(at_F)
     poses = np.asarray(poses_P7, dtype=np.float64)
     if len(times) == 1:
-        return np.repeat(poses, len(wanted), axis=0)
-    end = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
+        return np.repeat(poses, len(moments), axis=0)
+    end = np.clip(np.searchsorted(times, moments), 1, len(times) - 1)
     start = end - 1
-    amount = (wanted - times[start]) / (times[end] - times[start])
-    found = np.empty((len(wanted), 7))
+    fraction = (moments - times[start]) / (times[end] - times[start])
+    interpolated = np.empty((len(moments), 7))
     step = poses[end, :3] - poses[start, :3]
-    found[:, :3] = poses[start, :3] + amount[:, None] * step
-    found[:, 3:] = _slerp(poses[start, 3:], poses[end, 3:], amount)
+    interpolated[:, :3] = poses[start, :3] + fraction[:, None] * step
+    interpolated[:, 3:] = _slerp(poses[start, 3:], poses[end, 3:], fraction)
     for row in (start, end):
-        exact = times[row] == wanted
-        found[exact] = poses[row[exact]]
-    return found
+        exact = times[row] == moments
+        interpolated[exact] = poses[row[exact]]
+    return interpolated
 
 
 def _slerp(start_wxyz: ArrayLike, end_wxyz: ArrayLike, amount: ArrayLike) -> Floats:

@@ -29,7 +29,7 @@ def strategies_from_config(
         named = {Path(path).stem: dict(config["model"]["masking"])}
     else:
         raise ConfigError(
-            f"{path} has neither strategies nor model.masking; see configs/masks/strategies.py"
+            f"{path} has neither strategies nor model.masking; see the shipped config 'strategies'"
         )
     for name in only or ():
         if name not in named:

@@ -208,10 +208,10 @@ def find_correspondences(
     return _pack(points_FP3, patches_FP, known_FP, seen_FPF, (T, N, *grid), clips.image_size)
 
 
-def _any_visible(shown_SE: Tensor, found: Correspondences) -> Tensor:
+def _any_visible(shown_SE: Tensor, pairs: Correspondences) -> Tensor:
     """Return whether any correspondence of each point is in a visible patch: bool (S, P)."""
-    count_SP = shown_SE.new_zeros((*shown_SE.shape[:-1], len(found.own_P)), dtype=torch.int32)
-    return count_SP.index_add_(-1, found.point_E, shown_SE.int()) > 0
+    count_SP = shown_SE.new_zeros((*shown_SE.shape[:-1], len(pairs.own_P)), dtype=torch.int32)
+    return count_SP.index_add_(-1, pairs.point_E, shown_SE.int()) > 0
 
 
 def _points(

@@ -54,12 +54,12 @@ class MixtureMask(MaskStrategy):
         weights = [1.0] * len(strategies) if weights is None else list(weights)
         if len(weights) != len(strategies):
             raise ValueError(f"weights={weights} must hold {len(strategies)}, one per strategy")
-        check_numbers(**{f"weights[{place}]": weight for place, weight in enumerate(weights)})
+        check_numbers(**{f"weights[{position}]": weight for position, weight in enumerate(weights)})
         if not all(0 < weight < math.inf for weight in weights):
             raise ValueError(f"weights={weights} must each be in (0, infinity)")
         self.strategies = [
-            build_mask(strategy, f"strategies[{place}]")
-            for place, strategy in enumerate(strategies)
+            build_mask(strategy, f"strategies[{position}]")
+            for position, strategy in enumerate(strategies)
         ]
         self.weights = weights
 

@@ -107,7 +107,7 @@ class ObjectMask(MaskStrategy):
         ):
             check_fraction(name, value)
         for name, count in (("min_visible", min_visible), ("num_peek_frames", num_peek_frames)):
-            check_count(name, count, least=0)
+            check_count(name, count, minimum=0)
         _check_budget_fraction(budget_fraction)
         self.mode, self.budget_fraction = mode, budget_fraction
         self.visible_fraction, self.min_visible = visible_fraction, min_visible

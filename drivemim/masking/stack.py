@@ -62,16 +62,16 @@ class StackMask(MaskStrategy):
             raise ValueError(
                 f"budget_fractions={budget_fractions} must hold {len(strategies)}, one per strategy"
             )
-        for place, fraction in enumerate(budget_fractions):
-            check_fraction(f"budget_fractions[{place}]", fraction)
+        for position, fraction in enumerate(budget_fractions):
+            check_fraction(f"budget_fractions[{position}]", fraction)
         if not math.isclose(sum(budget_fractions), 1, abs_tol=1e-6):
             raise ValueError(
                 f"budget_fractions={budget_fractions} must have a sum of 1, "
                 f"not {sum(budget_fractions)}"
             )
         self.strategies = [
-            build_mask(strategy, f"strategies[{place}]")
-            for place, strategy in enumerate(strategies)
+            build_mask(strategy, f"strategies[{position}]")
+            for position, strategy in enumerate(strategies)
         ]
         self.budget_fractions = list(budget_fractions)
 

@@ -310,10 +310,10 @@ def check_fraction(name: str, value: float) -> None:
         raise ValueError(f"{name}={value} must be in [0, 1]")
 
 
-def check_count(name: str, value: int, least: int = 1) -> None:
-    """Raise ``ValueError`` unless ``value`` is a whole number, ``least`` or more."""
-    if not (isinstance(value, int) and value >= least):
-        raise ValueError(f"{name}={value!r} must be a whole number in [{least}, infinity)")
+def check_count(name: str, value: int, minimum: int = 1) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number, ``minimum`` or more."""
+    if not (isinstance(value, int) and value >= minimum):
+        raise ValueError(f"{name}={value!r} must be a whole number in [{minimum}, infinity)")
 
 
 def _camera_rank(clips: Clips) -> Tensor:

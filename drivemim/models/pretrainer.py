@@ -150,10 +150,10 @@ class MaskedPretrainer(BaseModel):
             teacher_map_BTNhw = self._teacher_map(
                 self.data_preprocessor.normalize(clips.images_BTNHWC)
             )
-        given = (
+        teacher_argument = (
             {} if teacher_map_BTNhw is None else {"teacher_map_BTNhw": teacher_map_BTNhw.detach()}
         )
-        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips), **given)
+        mask_BTNhw: Tensor = self.masking(clips, grid, clip_generators(clips), **teacher_argument)
         return mask_BTNhw
 
     def _teacher_map(self, images_BTNCHW: Tensor) -> Tensor | None:

@@ -1,4 +1,7 @@
-"""Trailers, excavators and wheel loaders, built of parts: outlines swept sideways."""
+"""Trailers, excavators and wheel loaders, built of parts: outlines swept sideways.
+
+Letters: C corners of an outline.
+"""
 
 from __future__ import annotations
 

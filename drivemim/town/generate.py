@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 
+from drivemim.errors import ConfigError
 from drivemim.files import ensure_folder, remove_abandoned
 from drivemim.generated import MARKER, is_generated
 from drivemim.town.ground import drivable_mask
@@ -74,13 +75,13 @@ def generate_town(
         ``out``.
 
     Raises:
-        ValueError: if an option is outside its range.
+        ConfigError: if an option is outside its range.
         FileExistsError: if ``out`` exists and is neither a generated town nor an empty folder.
         OSError: if a parent of ``out`` is a file, or the folder of ``out`` is read-only.
         ChildProcessError: if a worker process was killed.
     """
     if workers < 1:
-        raise ValueError(f"workers={workers}: take 1 or more")
+        raise ConfigError(f"workers={workers}: take 1 or more")
     config = TownConfig(
         scenes=scenes, seconds=seconds, sweep_rate=sweep_rate, image_size=image_size, seed=seed,
         pedestrians=pedestrians, vehicles=vehicles, depth=depth, instances=instances,

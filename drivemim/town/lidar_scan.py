@@ -77,10 +77,10 @@ def _cast_quads(scan: _Scan, quads: Quads, bank: TextureBank) -> None:
     offsets_M = (normals_M3 * quads.corner_M3).sum(-1)
     corners_M43 = quads.corners()
     nearest_M = _nearest_distance(quads)
-    kept = (
+    in_view = (
         (nearest_M < MAX_RANGE) & (quads.two_sided_M | (offsets_M > 0)) & (np.abs(offsets_M) > 1e-9)
     )
-    rows_K = np.flatnonzero(kept)
+    rows_K = np.flatnonzero(in_view)
     for row in rows_K[np.argsort(nearest_M[rows_K], kind="stable")]:
         block = _ray_block(corners_M43[row], scan.elevations)
         if block is None:
@@ -104,10 +104,10 @@ def _cast_quads(scan: _Scan, quads: Quads, bank: TextureBank) -> None:
             np.minimum((down * image.shape[0]).astype(int), image.shape[0] - 1),
             np.minimum((across * image.shape[1]).astype(int), image.shape[1] - 1),
         ]
-        solid = texels[:, 3] >= 128
-        rings, columns = numbers_RC2[block][rows[solid], cols[solid]].T
-        scan.ranges_RC[rings, columns] = range_[rows[solid], cols[solid]]
-        scan.intensity_RC[rings, columns] = texels[solid, :3].mean(axis=1) * 0.4
+        opaque = texels[:, 3] >= 128
+        rings, columns = numbers_RC2[block][rows[opaque], cols[opaque]].T
+        scan.ranges_RC[rings, columns] = range_[rows[opaque], cols[opaque]]
+        scan.intensity_RC[rings, columns] = texels[opaque, :3].mean(axis=1) * 0.4
         scan.instance_id_RC[rings, columns] = quads.instance_id_M[row]
 
 

@@ -18,7 +18,7 @@ class Texture:
     """An image with transparency and its mipmap levels; each level halves the resolution.
 
     Args:
-        image_HW4: uint8 BGRA; a pixel is solid where alpha is at least 128.
+        image_HW4: uint8 BGRA; a pixel is opaque where alpha is at least 128.
     """
 
     def __init__(self, image_HW4: Image) -> None:

@@ -103,10 +103,10 @@ class _ProjectedQuads:
         right_M3, down_M3 = quads.right_M3 @ rotation, quads.down_M3 @ rotation
         normal_M3 = np.cross(right_M3, down_M3)
         offset_M = (normal_M3 * corners_M43[:, 0]).sum(-1)
-        kept = quads.two_sided_M | (offset_M > 0)
-        kept &= np.abs(offset_M) > 1e-9
-        kept &= _in_frustum(corners_M43, camera)
-        rows = np.flatnonzero(kept)
+        in_view = quads.two_sided_M | (offset_M > 0)
+        in_view &= np.abs(offset_M) > 1e-9
+        in_view &= _in_frustum(corners_M43, camera)
+        rows = np.flatnonzero(in_view)
         K = camera.pixel_numbers_33
         pixels_M42, clipped_M = _project(corners_M43[rows] @ K.T)
         boxes_M4 = _pixel_boxes(pixels_M42, camera.image_size)
@@ -225,28 +225,28 @@ def _draw_quad(
     across = (a * np.arange(left, right) + c).astype(np.float32)
     inverse_depth = np.add.outer((b * np.arange(top, bottom)).astype(np.float32), across)
     colours = view.warp(row, bank)
-    solid = colours[..., 3] >= 128
+    opaque = colours[..., 3] >= 128
     if view.clipped_M[row]:
-        solid &= (inverse_depth > 0) & (inverse_depth <= 1 / NEAR_PLANE)
+        opaque &= (inverse_depth > 0) & (inverse_depth <= 1 / NEAR_PLANE)
     if counts_amodal and amodal_masks is not None:
         if instance_id not in amodal_masks:
             amodal_masks[instance_id] = np.zeros(output.instance_ids_HW.shape, np.bool_)
-        amodal_masks[instance_id][region] |= solid & (inverse_depth > 0)
-    solid &= inverse_depth > drawn
-    _write_pixels(output, region, solid, colours, inverse_depth)
-    np.copyto(output.instance_ids_HW[region], np.uint16(instance_id), where=solid)
+        amodal_masks[instance_id][region] |= opaque & (inverse_depth > 0)
+    visible = opaque & (inverse_depth > drawn)
+    _write_pixels(output, region, visible, colours, inverse_depth)
+    np.copyto(output.instance_ids_HW[region], np.uint16(instance_id), where=visible)
 
 
 def _write_pixels(
     output: RenderOutput,
     region: tuple[slice, slice],
-    solid: NDArray[np.bool_],
+    visible: NDArray[np.bool_],
     colours: NDArray[np.generic],
     inverse_depth: Floats32,
 ) -> None:
     target = output.colours_HW4.view(np.uint32)[..., 0]
-    np.copyto(target[region], colours.view(np.uint32)[..., 0], where=solid)
-    np.copyto(output.inverse_depth_HW[region], inverse_depth, where=solid)
+    np.copyto(target[region], colours.view(np.uint32)[..., 0], where=visible)
+    np.copyto(output.inverse_depth_HW[region], inverse_depth, where=visible)
 
 
 def _draw_ground(
@@ -284,9 +284,9 @@ def _draw_ground(
         inverse_depth = np.add.outer(
             (b * rows[top:bottom]).astype(np.float32), (a * columns + c).astype(np.float32)
         )
-        solid = inverse_depth > np.maximum(output.inverse_depth_HW[top:bottom], 1e-4)
-        _write_pixels(output, np.s_[top:bottom, :], solid, colours, inverse_depth)
-        output.ground_HW[top:bottom] = solid
+        visible = inverse_depth > np.maximum(output.inverse_depth_HW[top:bottom], 1e-4)
+        _write_pixels(output, np.s_[top:bottom, :], visible, colours, inverse_depth)
+        output.ground_HW[top:bottom] = visible
 
 
 def draw_shadows(

@@ -1,6 +1,6 @@
 """Placement of a scene's tracks by rejection sampling: random proposals without collisions.
 
-Letters: S time steps.
+Letters: S time steps, D N discs.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def make_texture(
     gain_3 = np.array(condition.ambient, np.float32) * np.float32(shade)
     lit: Floats32 = image_HW3 * gain_3
     if glow_HW is not None and (condition.night or condition.name):
-        amount = glow_HW[..., None].astype(np.float32) * (1.0 if condition.night else 0.6)
-        lit += (image_HW3 - lit) * amount
+        strength = glow_HW[..., None].astype(np.float32) * (1.0 if condition.night else 0.6)
+        lit += (image_HW3 - lit) * strength
     if alpha_HW is None:
         alpha_HW = np.full(image_HW3.shape[:2], 255, np.uint8)
     colours = np.minimum(lit, 255).astype(np.uint8)

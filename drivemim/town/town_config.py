@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from itertools import cycle
 
+from drivemim.errors import ConfigError
+
 KEYFRAME_RATE = 2.0
 _OFFICIAL_TRAIN, _OFFICIAL_VAL = 700, 150
 """Number of scenes in nuScenes' splits ``train`` and ``val``."""
@@ -147,11 +149,11 @@ class TownConfig:
         """Check the options.
 
         Raises:
-            ValueError: if an option is outside its range; names the option, value and range.
+            ConfigError: if an option is outside its range; names the option, value and range.
         """
-        most = _OFFICIAL_TRAIN + _OFFICIAL_VAL
+        max_scenes = _OFFICIAL_TRAIN + _OFFICIAL_VAL
         checks = {
-            f"scenes={self.scenes}: take 2 to {most}": 2 <= self.scenes <= most,
+            f"scenes={self.scenes}: take 2 to {max_scenes}": 2 <= self.scenes <= max_scenes,
             f"seconds={self.seconds}: take 0.5 or more": (
                 1 / KEYFRAME_RATE <= self.seconds < math.inf
             ),
@@ -168,7 +170,7 @@ class TownConfig:
         }
         for message, holds in checks.items():
             if not holds:
-                raise ValueError(message)
+                raise ConfigError(message)
 
     @property
     def keyframes(self) -> int:

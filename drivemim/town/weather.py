@@ -145,9 +145,9 @@ def _draw_sky(condition: Condition, generator: np.random.Generator) -> Image:
     fade = np.linspace(0, 1, overlap, dtype=np.float32)
     clouds[:, :overlap] = clouds[:, :overlap] * fade + clouds[:, _SKY_WIDTH:] * (1 - fade)
     clouds = clouds[:, :_SKY_WIDTH] * np.float32(0.8)
-    amount = np.clip(clouds - 0.1, 0, 0.8)[..., None]
+    cover = np.clip(clouds - 0.1, 0, 0.8)[..., None]
     cloud = np.array(condition.horizon) * (1.08 if not condition.night else 1.4)
-    sky = sky * (1 - amount) + cloud.astype(np.float32) * amount
+    sky = sky * (1 - cover) + cloud.astype(np.float32) * cover
     sky = np.clip(sky, 0, 255).astype(np.uint8)
     opaque = np.full((_SKY_HEIGHT, _SKY_WIDTH, 1), 255, np.uint8)
     return np.tile(np.concatenate([sky, opaque], axis=2), (1, 2, 1))

@@ -89,17 +89,17 @@ def check_strides(model: nn.Module) -> None:
     if not expected or not hasattr(model, "extract_feat"):
         return
     try:
-        found = _measure(model)
+        measured = _measure(model)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         # A valid model may refuse this image; a wrong one stops at its first real image.
         print_log(f"the strides of {expected[0][0]} were not checked: {error}", "current", 30)
         return
     for name, strides, is_prefix in expected:
-        levels = found[: len(strides)] if is_prefix else found
+        levels = measured[: len(strides)] if is_prefix else measured
         if list(strides) != levels:
             raise ConfigError(
                 f"model.{name}={list(strides)}, but the maps that the backbone and neck give have "
-                f"the strides {found}: boxes would be misplaced; set it to {levels}"
+                f"the strides {measured}: boxes would be misplaced; set it to {levels}"
             )
 
 
@@ -135,14 +135,14 @@ def warn_of_ignored(config: Mapping[str, Any], dataset: Any) -> str | None:
     Returns:
         The warning, or None.
     """
-    if not any(getattr(each, "filters", None) for each in datasets_in(dataset)):
+    if not any(getattr(part, "filters", None) for part in datasets_in(dataset)):
         return None
     model = config.get("model") or {}
-    kinds = [short_type(each) for each in dicts_in(model)]
+    kinds = [short_type(part) for part in dicts_in(model)]
     if any(kind.startswith("Ignoring") or kind == "Mono3DHead" for kind in kinds):
         return None
-    train = [each for each in dicts_in(model.get("train_cfg")) if "Assigner" in short_type(each)]
-    deaf = [each for each in train if not each.get("ignore_iof_thr", -1) > 0]
+    train = [part for part in dicts_in(model.get("train_cfg")) if "Assigner" in short_type(part)]
+    deaf = [part for part in train if not part.get("ignore_iof_thr", -1) > 0]
     if train and not deaf:
         return None
     name = short_type(deaf[0]) if deaf else "the head"
@@ -164,10 +164,12 @@ def warn_of_stretch(dataset: Any) -> str | None:
     Returns:
         The warning, or None.
     """
-    for each in _of_an_index(dataset):
-        transforms = getattr(each.pipeline, "transforms", ())
+    for frames in _of_an_index(dataset):
+        transforms = getattr(frames.pipeline, "transforms", ())
         for size in (getattr(transform, "image_size", None) for transform in transforms):
-            if size is not None and (line := describe_stretched(each.index, each.rows, size, 1)):
+            if size is not None and (
+                line := describe_stretched(frames.index, frames.rows, size, 1)
+            ):
                 return line
     return None
 
@@ -190,11 +192,11 @@ def warn_of_sizes(config: Mapping[str, Any], loaders: Sequence[str]) -> str | No
         }
         for loader in loaders
     }
-    known = {loader: found for loader, found in sizes.items() if found}
-    if len(known) < 2 or len({frozenset(found) for found in known.values()}) == 1:
+    known = {loader: loaded for loader, loaded in sizes.items() if loaded}
+    if len(known) < 2 or len({frozenset(loaded) for loaded in known.values()}) == 1:
         return None
-    said = ", ".join(f"{loader} at {sorted(found)}" for loader, found in known.items())
-    return f"frames are read at different sizes (height, width): {said}"
+    described = ", ".join(f"{loader} at {sorted(loaded)}" for loader, loaded in known.items())
+    return f"frames are read at different sizes (height, width): {described}"
 
 
 def check_scaled_rate(config: Mapping[str, Any]) -> str | None:

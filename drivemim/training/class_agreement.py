@@ -177,15 +177,15 @@ def _heads(model: nn.Module) -> Iterator[tuple[str, int]]:
     # MMDetection's RPN, a detector of its own, calls its proposal head ``bbox_head``.
     is_proposer = any(base.__name__ == "RPN" for base in type(model).__mro__)
     for name, module in model.named_modules():
-        found = getattr(module, "num_classes", None)
-        if isinstance(found, bool) or not isinstance(found, int):
+        count = getattr(module, "num_classes", None)
+        if isinstance(count, bool) or not isinstance(count, int):
             continue
         if set(NO_OBJECT_HEADS) & set(name.split(".")) or getattr(module, "class_agnostic", False):
             continue
         is_proposals = any(base.__name__ == "RPNHead" for base in type(module).__mro__)
         if is_proposals or (is_proposer and name.split(".")[0] == "bbox_head"):
             continue
-        yield name, found
+        yield name, count
 
 
 def _classes(dataset: Any, where: str) -> tuple[str, ...] | None:

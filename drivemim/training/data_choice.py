@@ -21,6 +21,7 @@ from nuscenes.utils.splits import create_splits_scenes
 from drivemim.array_types import Ints
 from drivemim.config.building import build_model
 from drivemim.config.nested import walk
+from drivemim.data.index.builders.rig_calibration import CALIBRATION
 from drivemim.data.index.frame_index import FrameIndex, describe_missing_index
 from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.image_shapes import fitting_size, image_shapes
@@ -31,9 +32,14 @@ from drivemim.files import plain_path
 
 INDEX = "index.arrow"
 """Name of the index in the folder of a run that indexes its data itself."""
-_JUDGED = frozenset({"val", "valid", "validation", "test", "testing", "mini_val"})
-"""Names of folders and splits that detectors are evaluated on."""
-_JUDGED_SPLIT = re.compile(r"(?<![a-z])(val|valid|validation|test|testing)(?![a-z])")
+_EVALUATION = re.compile(
+    r"(?<![a-z])(val|valid|validation|test|testing)(sets?|data|images?)?(?![a-z])"
+    # A test drive or a test vehicle is no split.
+    r"(?!(?<=test)[ _.-]*(drive|ride|run|track|vehicle|car)s?(?![a-z]))"
+)
+"""Words in the names of folders and splits that detectors are evaluated on."""
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Beginning of a word in a name like ``imagesVal``."""
 
 
 @dataclass(frozen=True)
@@ -65,34 +71,23 @@ class DataSource:
         path = self.path.resolve()
         return path.name if path.is_dir() else path.stem
 
-    def open(self, work_dir: Path, *, earlier: Path | None, resume: bool) -> FrameIndex:
+    def open(self, work_dir: Path, *, taken: bool = False) -> FrameIndex:
         """Open the index, or index the folder.
 
         Args:
             work_dir: folder of the run, in which the index of a folder is written. The index of an
                 earlier run stays.
-            earlier: index of an earlier run in the folder, if there is one.
-            resume: whether the run goes on, with that index.
+            taken: whether an earlier run is in the folder; its checkpoints say so, too.
 
         Raises:
-            ConfigError: if that index is of another folder.
             DataError: if the folder has tables of several versions.
             OSError: if an image, a table or a folder cannot be read.
             ValueError: if a file is broken or contradicts another.
         """
         if self.path.is_file():
             return FrameIndex.open(self.path)
-        if resume and earlier is not None:
-            index = FrameIndex.open(earlier)
-            if str(plain_path(self.path)) not in shlex.split(index.info.command):
-                raise ConfigError(
-                    f"{work_dir} has a run on another folder than {self.path}: its index was built "
-                    f"with {index.info.command}; name another --work-dir"
-                )
-            print_log(f"index: {earlier}, of the run that goes on; later images are not in it")
-            return index
         out = work_dir / INDEX
-        if earlier is not None or any(work_dir.glob("*.pth")):
+        if taken or any(work_dir.glob("*.pth")):
             others = (work_dir / f"index_{number}.arrow" for number in count(2))
             out = next(path for path in chain([out], others) if not path.exists())
         kind, version = self._kind()
@@ -103,6 +98,30 @@ class DataSource:
             f"index: {len(index.frames)} images of {scenes} scene{'s'[: scenes > 1]}, "
             f"{len(index.boxes)} boxes ({kind}{f' {version}' if version else ''}): {out}"
         )
+        return index
+
+    def earlier_index(self, path: Path) -> FrameIndex:
+        """Open the index of a run that goes on.
+
+        Args:
+            path: that index.
+
+        Returns:
+            The source itself if it is an index.
+
+        Raises:
+            ConfigError: if the source is another folder than the index was built from.
+            FileNotFoundError: if there is no such index.
+        """
+        if self.path.is_file():
+            return FrameIndex.open(self.path)
+        index = FrameIndex.open(path)
+        if str(plain_path(self.path)) not in shlex.split(index.info.command):
+            raise ConfigError(
+                f"{path.parent} has a run on another folder than {self.path}: its index was built "
+                f"with {index.info.command}; name another --work-dir"
+            )
+        print_log(f"index: {path}, of the run that goes on; later images are not in it")
         return index
 
     def _kind(self) -> tuple[IndexKind, str | None]:
@@ -118,8 +137,8 @@ class DataSource:
         if tables:
             is_nuimages = (tables[0] / "object_ann.json").exists()
             return ("nuimages" if is_nuimages else "nuscenes"), tables[0].name
-        rig = [*self.path.glob("calibration.json"), *self.path.glob("*/calibration.json")]
-        return ("rig" if rig else "frames"), None
+        is_rig = next(self.path.rglob(CALIBRATION), None) is not None
+        return ("rig" if is_rig else "frames"), None
 
 
 def index_key(config: Config, name: str | Path) -> str:
@@ -178,7 +197,7 @@ def options_of_data(
 ) -> dict[str, Any]:
     """Choose scenes and image size by the data, and print them.
 
-    Without ``scenes``, a config that takes all scenes gets those that no detector is judged on.
+    Without ``scenes``, a config that takes all scenes gets those that no detector is evaluated on.
     An image size that stretches the most common images by more than 10 % is replaced by one of
     about as many pixels.
 
@@ -209,72 +228,119 @@ def options_of_data(
         settings = settings[part]
     if scenes is not None and f"{data}scenes" in options:
         raise ConfigError(f"--scenes and --cfg-options {data}scenes: give one")
-    wanted = (
+    selection = (
         settings.get("scenes")
         if scenes is None
         else ([scenes] if isinstance(scenes, str) else list(scenes))
     )
-    if wanted is None and f"{data}scenes" not in options:
-        wanted = _not_judged(index)
-    if wanted != settings.get("scenes"):
-        chosen[f"{data}scenes"] = wanted
+    if selection is None and f"{data}scenes" not in options:
+        selection = _pretraining_scenes(index)
+    if selection != settings.get("scenes"):
+        chosen[f"{data}scenes"] = selection
     if f"{data}image_size" not in options:
-        size, described = _image_size(index, index.scene_rows(wanted), settings, config, name)
+        size, described = _image_size(index, index.scene_rows(selection), settings, config, name)
         print_log(f"image size: {described}")
         if size != tuple(settings["image_size"]):
             chosen[f"{data}image_size"] = size
     return chosen
 
 
-def _not_judged(index: FrameIndex) -> list[str] | None:
+def options_to_go_on(
+    source: DataSource,
+    config: Config,
+    name: str | Path,
+    options: Mapping[str, Any],
+    scenes: str | Sequence[str] | None,
+) -> dict[str, Any]:
+    """Return the options of a run that goes on: its own data, unless the user gives other data.
+
+    Args:
+        source: the data that the user named.
+        config: config that the run wrote, with ``options``.
+        name: its path.
+        options: options that the user gave.
+        scenes: names of splits or scenes, in place of the run's.
+
+    Raises:
+        ConfigError: if the source is another folder, or options contradict each other.
+        FileNotFoundError: if there is no such index.
+    """
+    key = index_key(config, name)
+    data = key.removesuffix("index")
+    settings: Any = config
+    for part in data.rstrip(".").split("."):
+        settings = settings[part]
+    chosen = index_option(config, name, source.earlier_index(_beside(name, settings)), options)
+    if scenes is None:
+        return chosen
+    if f"{data}scenes" in options:
+        raise ConfigError(f"--scenes and --cfg-options {data}scenes: give one")
+    return {**chosen, f"{data}scenes": [scenes] if isinstance(scenes, str) else list(scenes)}
+
+
+def _beside(config: str | Path, settings: Mapping[str, Any]) -> Path:
+    """Return the index of a run's data, which is beside its config if its folder was moved."""
+    path = Path(settings["index"])
+    moved = Path(config).parent / path.name
+    return moved if not path.exists() and moved.exists() else path
+
+
+def _pretraining_scenes(index: FrameIndex) -> list[str] | None:
     """Return names of the scenes to pretrain on; None for all.
 
     Raises:
         DataError: if detectors are evaluated on all of them.
     """
     every = np.arange(len(index.scenes))
-    judged = np.array([row for row in every.tolist() if _is_judged(index, row)], np.int64)
-    if not len(judged):
+    evaluated = np.array([row for row in every.tolist() if _is_evaluated(index, row)], np.int64)
+    if not len(evaluated):
         return None
-    kept = np.setdiff1d(every, judged)
-    names = [f"{index.scenes.split[row]}:{index.scenes.name[row]}" for row in judged.tolist()]
+    remaining = np.setdiff1d(every, evaluated)
+    names = [f"{index.scenes.split[row]}:{index.scenes.name[row]}" for row in evaluated.tolist()]
     shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    if not len(kept):
+    if not len(remaining):
         raise DataError(
             f"{index.path}: detectors are evaluated on all of its scenes, by their names "
             f"({shown}); to pretrain on them nevertheless, name them with --scenes"
         )
     print_log(
-        f"scenes: {len(kept)} of {len(every)}; detectors are evaluated on the others, by their "
-        f"names ({shown}); --scenes takes others"
+        f"scenes: {len(remaining)} of {len(every)}; detectors are evaluated on the others, by "
+        f"their names ({shown}); --scenes takes others"
     )
-    return _names(index, kept)
+    return _names(index, remaining)
 
 
-def _names(index: FrameIndex, kept: Ints) -> list[str]:
+def _names(index: FrameIndex, rows: Ints) -> list[str]:
     """Return the shortest names of scenes: an official split, whole splits, or every scene."""
     for official in ("train", "mini_train") if not any(index.scenes.split) else ():
         with suppress(DataError):
-            if np.array_equal(index.scene_rows(official), kept):
+            if np.array_equal(index.scene_rows(official), rows):
                 return [official]
     split, name = index.scenes.split, index.scenes.name
-    splits = sorted({split[row] for row in kept.tolist()})
+    splits = sorted({split[row] for row in rows.tolist()})
     whole = [f"{each}:{ALL}" for each in splits]
-    if "" not in splits and np.array_equal(index.scene_rows(whole), kept):
+    if "" not in splits and np.array_equal(index.scene_rows(whole), rows):
         return whole
-    return [f"{split[row]}:{name[row]}" for row in kept.tolist()]
+    return [f"{split[row]}:{name[row]}" for row in rows.tolist()]
 
 
-def _is_judged(index: FrameIndex, row: int) -> bool:
+def _is_evaluated(index: FrameIndex, row: int) -> bool:
     """Return whether a scene's split, name or folder is one that detectors are evaluated on."""
-    split, name = index.scenes.split[row].lower(), index.scenes.name[row]
-    if split:
-        return _JUDGED_SPLIT.search(split) is not None
-    return not _JUDGED.isdisjoint(name.lower().split("/")) or name in _official()
+    split, name = index.scenes.split[row], index.scenes.name[row]
+    return is_for_evaluation(split or name) or (not split and name in _official_scenes())
+
+
+def is_for_evaluation(name: str) -> bool:
+    """Return whether a split's or folder's name has a word such as ``val`` or ``test``.
+
+    Words end at anything but letters, and before a capital after a small letter: ``val2017``,
+    ``test-dev`` and ``imagesVal``, but not ``valley`` or ``latest``.
+    """
+    return _EVALUATION.search(_CAPITAL.sub("_", name).lower()) is not None
 
 
 @cache
-def _official() -> frozenset[str]:
+def _official_scenes() -> frozenset[str]:
     """Return the scenes of nuScenes' official splits for evaluation."""
     splits = create_splits_scenes()
     return frozenset([*splits["val"], *splits["test"], *splits["mini_val"]])

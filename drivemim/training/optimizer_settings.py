@@ -63,8 +63,8 @@ def check_same_optimizer(
             f"frozen parts of the model as they were, {_FIX}"
         )
     for number, (own, loaded) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
-        place = f" in parameter group {number}" if number else ""
-        _check_group(own, loaded, key, own_kind, place, rates=not follows_batch)
+        where = f" in parameter group {number}" if number else ""
+        _check_group(own, loaded, key, own_kind, where, rates=not follows_batch)
 
 
 def _check_group(
@@ -72,7 +72,7 @@ def _check_group(
     loaded: Mapping[str, Any],
     key: str,
     kind: str,
-    place: str,
+    where: str,
     *,
     rates: bool,
 ) -> None:
@@ -90,7 +90,7 @@ def _check_group(
     for name in sorted(ours.keys() & theirs.keys() - _IMPLEMENTATION):
         if ours[name] != theirs[name]:
             raise ConfigError(
-                f"{key}.{name} gives {ours[name]}{place}, but the checkpoint was trained with "
+                f"{key}.{name} gives {ours[name]}{where}, but the checkpoint was trained with "
                 f"{theirs[name]}, which a resumed run keeps. Set it to that, {_FIX}"
             )
 

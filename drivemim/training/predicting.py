@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ from drivemim.visualization.detections import draw_detections
 from drivemim.visualization.panels import save_image
 from drivemim.visualization.video_file import video_writer
 
-FILE = "predictions.json"
+PREDICTIONS_FILE = "predictions.json"
 _UNFINISHED = "pictures"
-_USUAL_RATE = 25.0
+_DEFAULT_FRAME_RATE = 25.0
 """Frames per second of a video whose container does not say it."""
-_REPORTED = 100
+_LOG_INTERVAL = 100
 """Number of images after which the progress is printed."""
 _QUALITY = 90
 
@@ -88,8 +88,9 @@ def predict(
         config: path or name of the detector's config. Its data need not exist.
         checkpoint: weights of exactly its model, or a run's folder for its newest checkpoint.
         source: an image, a folder of images and videos, a video, or an index.
-        out: folder for the pictures (a video for each video) and ``predictions.json``; by default
-            ``predict-SOURCE`` beside the checkpoint.
+        out: folder for the pictures (a video for each video) and ``predictions.json``, in the place
+            of earlier ones; by default ``predict-SOURCE`` beside the checkpoint, or
+            ``predict-SOURCE-2`` and so on if that has the predictions of another source.
         score_threshold: smallest score of a detection.
         scenes: splits or scenes of an index; None for all.
         cameras: cameras of an index; None for all.
@@ -121,9 +122,12 @@ def predict(
     )  # fmt: skip
     check_device(device := device or get_device())
     checkpoint = checkpoint_in(Path(checkpoint))
-    folder = _output_folder(out or checkpoint.parent / f"predict-{selection.name}", selection)
+    folder = _output_folder(out or _default_folder(checkpoint, selection), selection)
     detector = TrainedDetector(config, checkpoint, device=device, options=options)
-    inputs = {"config": str(config), "checkpoint": str(checkpoint), "source": str(source)}
+    inputs = {
+        "config": str(config), "checkpoint": str(checkpoint), "source": str(source),
+        "absolute_source": os.path.abspath(source),
+    }  # fmt: skip
     return _predict(detector, selection, folder, skip_unreadable, score_threshold, inputs)
 
 
@@ -137,11 +141,36 @@ def _check_arguments(
         ensure_folder(out)
 
 
+def _default_folder(checkpoint: Path, selection: PredictionSource) -> Path:
+    """Return a folder beside the checkpoint that has no predictions of another source."""
+    first = checkpoint.parent / f"predict-{selection.name}"
+    others = (first.with_name(f"{first.name}-{number}") for number in count(2))
+    folder = next(each for each in chain([first], others) if _is_free(each, selection.path))
+    if folder != first:
+        print_log(f"{first} has the predictions of {_source_of(first)}: these go to {folder}")
+    return folder
+
+
+def _is_free(folder: Path, source: Path) -> bool:
+    """Return whether a folder has no predictions of another source."""
+    earlier = _source_of(folder)
+    return earlier is None or os.path.realpath(earlier) == os.path.realpath(source)
+
+
+def _source_of(folder: Path) -> str | None:
+    """Return the source of the predictions in a folder; None if it has none."""
+    try:
+        record = json.loads((folder / PREDICTIONS_FILE).read_bytes())
+        return str(record.get("absolute_source") or record["source"])
+    except (OSError, AttributeError, KeyError, ValueError):
+        return None
+
+
 def _output_folder(out: str | Path, selection: PredictionSource) -> Path:
     """Return the folder of the pictures, once it can be written to and is not the source."""
     folder = Path(out)
     ensure_folder(folder)
-    ensure_writable(folder / FILE)
+    ensure_writable(folder / PREDICTIONS_FILE)
     selection.check_out(folder)
     return folder
 
@@ -157,7 +186,7 @@ def _predict(
     """Write the pictures and ``predictions.json``."""
     unreadable = UnreadableImages(skip=skip_unreadable)
     images = selection.images(unreadable)
-    with _beside(out) as folder:
+    with _temporary_folder(out) as folder:
         entries = list(
             _detect(detector, images, folder, unreadable, score_threshold, selection.every)
         )
@@ -169,7 +198,7 @@ def _predict(
             "classes": detector.classes,
             "skipped": unreadable.count,
         }
-        write_bytes(folder / FILE, _predictions_json(record, entries))
+        write_bytes(folder / PREDICTIONS_FILE, _predictions_json(record, entries))
         _replace_earlier(out, folder, entries)
     return PredictionRun(out, tuple(entries), unreadable.count)
 
@@ -189,16 +218,16 @@ def _detect(
         first = next(group)
         with _picture_writer(out / name, first, every) as write:
             for image in chain([first], group):
-                pixels, found = unreadable.read(image), None
+                pixels, objects = unreadable.read(image), None
                 if pixels is not None:
                     with unreadable.skipped():
-                        found = detector.find(image, min_score=score_threshold)
-                if pixels is None or found is None:
+                        objects = detector.find(image, min_score=score_threshold)
+                if pixels is None or objects is None:
                     continue
-                write(draw_detections(pixels, *found, none_M4, ignored_M, detector.classes))
-                yield _entry(image, found, detector.classes)
+                write(draw_detections(pixels, *objects, none_M4, ignored_M, detector.classes))
+                yield _entry(image, objects, detector.classes)
                 count += 1
-                if count % _REPORTED == 0:
+                if count % _LOG_INTERVAL == 0:
                     print_log(f"{count} images")
 
 
@@ -210,7 +239,7 @@ def _picture_writer(
     if image.frame is None:
         yield lambda drawn: save_image(path, drawn, _QUALITY)
         return
-    with video_writer(path, (frame_rate(image.path) or _USUAL_RATE) / every) as append:
+    with video_writer(path, (frame_rate(image.path) or _DEFAULT_FRAME_RATE) / every) as append:
         yield append
 
 
@@ -241,7 +270,7 @@ def _predictions_json(record: Mapping[str, Any], entries: Sequence[Mapping[str, 
 
 
 @contextmanager
-def _beside(out: Path) -> Iterator[Path]:
+def _temporary_folder(out: Path) -> Iterator[Path]:
     """Yield a folder in the output folder for results that are not complete yet, and remove it.
 
     After an error, an output folder that did not exist is removed, too.
@@ -269,7 +298,7 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
     """
     earlier, kept = _earlier_pictures(out), {Path(entry["path"]).resolve() for entry in entries}
     pictures = dict.fromkeys(entry["picture"] for entry in entries)
-    for name in (*pictures, FILE):
+    for name in (*pictures, PREDICTIONS_FILE):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder / name, out / name)
         kept.add((out / name).resolve())
@@ -277,12 +306,15 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
         real = picture.resolve()
         if real.is_relative_to(out.resolve()) and real not in kept:
             picture.unlink(missing_ok=True)
+            with suppress(OSError):  # pictures of this prediction, or files of others, are in it
+                for parent in picture.relative_to(out).parents[:-1]:
+                    (out / parent).rmdir()
 
 
 def _earlier_pictures(out: Path) -> set[Path]:
     """Return the pictures that the ``predictions.json`` of an earlier prediction names."""
     try:
-        entries = json.loads((out / FILE).read_bytes())["images"]
+        entries = json.loads((out / PREDICTIONS_FILE).read_bytes())["images"]
         return {out / str(entry["picture"]) for entry in entries}
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return set()

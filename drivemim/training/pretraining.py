@@ -15,7 +15,13 @@ from drivemim.config.dumps import dump_path
 from drivemim.config.loading import is_pretrainer, load_config
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError
-from drivemim.training.data_choice import DataSource, index_key, index_option, options_of_data
+from drivemim.training.data_choice import (
+    DataSource,
+    index_option,
+    options_of_data,
+    options_to_go_on,
+)
+from drivemim.training.earlier_run import earlier_run, warn_without_config
 from drivemim.training.run import train
 from drivemim.training.run_time import iterations_in
 from drivemim.training.start_point import choose_start
@@ -77,14 +83,16 @@ def pretrain(
         work_dir: folder of logs and checkpoints; by default ``work_dirs/NAME_OF_CONFIG``, or
             ``work_dirs/NAME_OF_DATA``.
         resume: go on from the newest complete checkpoint in ``work_dir``, if there is one; or the
-            checkpoint to go on from. A run that is complete is returned as it is.
+            checkpoint to go on from. The run keeps the config, index, scenes, image size, batch and
+            length that it began with, by the config in its folder; what is given here replaces
+            them. A run that is complete is returned as it is.
         overwrite: replace an earlier run in ``work_dir``, see :func:`drivemim.train`.
         amp: use mixed precision, bfloat16 if the device has it.
         seed: seed of the run.
         iterations: length of the training, in place of the config's; warm-up and schedules are
             scaled to it.
-        hours: the same as a time; the iterations are those of 20 seconds, extrapolated. A run that
-            goes on keeps the number that it began with.
+        hours: length of the training in hours, instead of ``iterations``; the time of an iteration
+            is measured for 20 seconds first. A resumed run keeps its number of iterations.
         options: other keys of the config to replace, dotted, like ``--cfg-options``.
 
     Returns:
@@ -107,24 +115,32 @@ def pretrain(
     if iterations is not None and hours is not None:
         raise ConfigError("--iterations and --hours: give one")
     source = _check_data(config, data, scenes, index)
+    folder = _work_dir(work_dir, source, config, options)
+    earlier = earlier_run(folder, resume, config)
+    if earlier is not None:
+        print_log(f"config: {earlier.config}, of the run that goes on; options replace parts of it")
+        config = earlier.config
     config = config or _default_config()
     cfg, replaced = _load(config, options)
+    cfg.work_dir = str(folder)
     set_initial_weights(cfg, init, replaced)  # refuses, like choose_start, before long work
     if source is not None:
-        work_dir = Path(work_dir or Path("work_dirs") / source.name)
-        cfg.work_dir = str(work_dir)
         start = choose_start(cfg, resume, overwrite, seed)
-        found = source.open(
-            work_dir, earlier=_earlier_index(cfg, config), resume=start.checkpoint is not None
-        )
-        replaced |= options_of_data(found, cfg, config, replaced, scenes)
+        if start.checkpoint is not None and earlier is None:
+            warn_without_config(start.checkpoint)
+        if earlier is None:
+            found = source.open(folder, taken=dump_path(cfg, folder).is_file())
+            replaced |= options_of_data(found, cfg, config, replaced, scenes)
+        else:
+            replaced |= options_to_go_on(source, cfg, config, replaced, scenes)
     elif index is not None:
         replaced |= index_option(cfg, config, index, replaced)
-    if hours is not None:
-        cfg.work_dir = str(work_dir or Path("work_dirs") / Path(config).stem)
-        iterations = _length(hours, cfg, config, resume, amp, replaced)
+    if earlier is not None and not {"train_cfg", "train_cfg.max_iters"} & replaced.keys():
+        iterations = earlier.iterations(iterations)
+    elif hours is not None:
+        iterations = _measured(hours, config, amp, replaced)
     runner = train(
-        config, work_dir=work_dir, resume=resume, overwrite=overwrite, amp=amp, seed=seed,
+        config, work_dir=folder, resume=resume, overwrite=overwrite, amp=amp, seed=seed,
         init=init, iterations=iterations, options=replaced,
     )  # fmt: skip
     return _finished_run(Path(runner.work_dir), checkpoint_folder(runner.cfg))
@@ -172,32 +188,24 @@ def _default_config() -> str:
     return config
 
 
-def _earlier_index(cfg: Config, config: str | Path) -> Path | None:
-    """Return the index of an earlier run in the folder; None without one."""
-    dump = dump_path(cfg, cfg.work_dir)
-    if not dump.is_file():
-        return None
-    earlier = load_config(dump)
-    part: Any = earlier
-    for name in index_key(earlier, config).split("."):
-        part = part[name]
-    return Path(part)
+def _work_dir(
+    work_dir: str | Path | None,
+    source: DataSource | None,
+    config: str | Path | None,
+    options: Mapping[str, Any] | None,
+) -> Path:
+    """Return the folder of the run."""
+    if work_dir is not None:
+        return Path(work_dir)
+    if source is not None:
+        return Path("work_dirs") / source.name
+    assert config is not None
+    own = load_config(config, options).get("work_dir")
+    return Path(own or Path("work_dirs") / Path(config).stem)
 
 
-def _length(
-    hours: float,
-    cfg: Config,
-    config: str | Path,
-    resume: bool | str | Path | None,
-    amp: bool,
-    options: Mapping[str, Any],
-) -> int:
-    """Return the number of iterations: that of the run to go on with, or else measured."""
-    earlier = dump_path(cfg, cfg.work_dir)
-    if resume and earlier.is_file():
-        iterations = int(load_config(earlier).train_cfg.max_iters)
-        print_log(f"length: {iterations} iterations, as the run began")
-        return iterations
+def _measured(hours: float, config: str | Path, amp: bool, options: Mapping[str, Any]) -> int:
+    """Return the number of iterations in a time."""
     iterations, seconds = iterations_in(hours, config, amp=amp, options=options)
     print_log(f"length: {iterations} iterations of {seconds:.3g} s, measured, in {hours:g} hours")
     return iterations

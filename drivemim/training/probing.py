@@ -22,7 +22,7 @@ from drivemim.config.class_options import split_options
 from drivemim.config.loading import dicts_in, load_config
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
-from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, DataError, check_range
+from drivemim.errors import MAX_SEED, CheckpointError, ConfigError, DataError, check_range
 from drivemim.evaluation.frozen_probe import LabelledPatches, patch_labels, probe, score_patches
 from drivemim.training.device import check_device
 from drivemim.transfer.export_metadata import training_image_size
@@ -84,7 +84,7 @@ def probe_backbone(
         FileNotFoundError: if a file is missing.
         DataError: if a scene is unknown, a class does not occur, or ``val`` has ``train``'s images.
     """
-    check_range("--seed", seed, 0, MOST_SEED)
+    check_range("--seed", seed, 0, MAX_SEED)
     check_device(device)
     checkpoint = None if checkpoint is None else checkpoint_in(Path(checkpoint))
     classes, others = split_options(options or {})
@@ -165,7 +165,7 @@ def _check_seen(
     what, val = f"--checkpoint {checkpoint}", seen["val"]
     check_images(what, "--val", val, transductive=transductive)
     if not allow_boxes_read:
-        check_boxes(what, record, "--val", val, most=0, fix="")
+        check_boxes(what, record, "--val", val, max_read=0, fix="")
     notes = []
     if val.images:
         notes.append(

@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 
 from drivemim import compat
 from drivemim.checkpoint_kinds import describe_missing
-from drivemim.config.dumps import GUARANTEES, DumpConfig, dump_of, dumps_nothing
+from drivemim.config.dumps import RUN_HOOKS, DumpConfig, dump_of, without_config_dump
 from drivemim.config.loading import (
     EXTRA_HOOKS,
     config_errors,
@@ -60,6 +60,7 @@ from drivemim.training.work_dir import (
     NEWEST,
     MarkBegin,
     nothing_left_unless_begun,
+    only_run_in,
 )
 from drivemim.transfer.run_checkpoints import checkpoint_in
 
@@ -127,7 +128,7 @@ def train(
     dump = dump_of(cfg)
     cfg.resume = checkpoint is not None
     cfg.load_from = str(checkpoint or "") or cfg.get("load_from")
-    _add_guarantees(cfg, strict=checkpoint is not None)
+    _add_run_hooks(cfg, strict=checkpoint is not None)
     add_initial_weights(cfg)
     return _run(cfg, start, dump, hooks)
 
@@ -136,7 +137,12 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
     """Build the runner of a checked config and train; clear up what a refused run leaves."""
     checkpoint = start.checkpoint
     # The signals come first: what they interrupt is cleared away before they have an effect again.
-    with StopSignals() as signals, _reporting(cfg.work_dir) as mark, ProgressBar() as bar:
+    with (
+        StopSignals() as signals,
+        _reporting(cfg.work_dir) as mark,
+        only_run_in(cfg.work_dir, cfg.launcher),
+        ProgressBar() as bar,
+    ):
         runner = _build(cfg)
         if checkpoint is not None and (line := describe_complete(cfg, start)):
             compare_complete(runner, checkpoint, line)
@@ -290,7 +296,7 @@ def _build(cfg: Config) -> Runner:
     with config_errors():
         if kind is None:
             return RUNNERS.build(cfg)
-        return brief_console(dumps_nothing(signals_to_one_process(kind))).from_cfg(cfg)
+        return brief_console(without_config_dump(signals_to_one_process(kind))).from_cfg(cfg)
 
 
 @errors_of_values(MarkBegin())
@@ -358,7 +364,7 @@ def _check_accumulation(cfg: Config, is_scaled: bool) -> None:
             )
 
 
-def _add_guarantees(cfg: Config, strict: bool) -> None:
+def _add_run_hooks(cfg: Config, strict: bool) -> None:
     """Add what every run needs, even if the config inherits MMDetection's own hooks."""
     hooks = dict(cfg.get("default_hooks") or {})
     for name in EXTRA_HOOKS:
@@ -373,7 +379,7 @@ def _add_guarantees(cfg: Config, strict: bool) -> None:
         interval = min(logger.get("interval", _LOG_INTERVAL), length.units)
         hooks["logger"] = {**logger, "interval": interval}
     cfg.default_hooks = hooks
-    added = [*GUARANTEES, *(["StrictLoad"] if strict else [])]
+    added = [*RUN_HOOKS, *(["StrictLoad"] if strict else [])]
     cfg.custom_hooks = [
         *(cfg.get("custom_hooks") or []),
         *({"type": f"drivemim.{name}"} for name in added),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 import time
 from collections.abc import Mapping
@@ -10,20 +11,22 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from drivemim.clips import Clips
 from drivemim.config.loading import load_config
 from drivemim.errors import ConfigError, RunStopped, check_range
 from drivemim.training.run import train
 
-_MOST = 200
+_MAX_ITERATIONS = 200
 _LONGEST = 20.0
 """Seconds after which an iteration ends the measurement, once there are enough of them."""
 _ENOUGH = 8
 _SHORTEST = 0.001
 
 
-class _TimeIterations(Hook):
+class IterationTimes(Hook):
     """Note when iterations end, and end the run when there are enough.
 
     Args:
@@ -32,12 +35,16 @@ class _TimeIterations(Hook):
 
     Attributes:
         ends: seconds of a clock at the ends of iterations.
+        waits: seconds that each of them waited for its data.
+        frames: number of valid frames of each, if the data are clips.
     """
 
     priority = "LOWEST"
 
     def __init__(self, first: int) -> None:
         self.ends: list[float] = []
+        self.waits: list[float] = []
+        self.frames: list[int] = []
         self.first = first
 
     def after_train_iter(
@@ -46,6 +53,11 @@ class _TimeIterations(Hook):
         """Note the time, once the device has computed the loss."""
         float(outputs["loss"].detach())
         self.ends.append(time.perf_counter())
+        if (wait := runner.message_hub.log_scalars.get("train/data_time")) is not None:
+            self.waits.append(float(wait.current()))  # MMEngine's IterTimerHook
+        clips = data_batch["clips"] if isinstance(data_batch, Mapping) else data_batch
+        if isinstance(clips, Clips):
+            self.frames.append(int(clips.valid_BTN.sum()))
         counted = self.ends[self.first :]
         if len(counted) > _ENOUGH and counted[-1] - counted[0] > _LONGEST:
             runner.train_loop.stop_training = True
@@ -55,6 +67,18 @@ class _TimeIterations(Hook):
         """Mean time of an iteration, with its loading."""
         counted = self.ends[self.first :]
         return (counted[-1] - counted[0]) / (len(counted) - 1)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Valid frames per second, with their loading; NaN if the data are not clips."""
+        frames = self.frames[self.first + 1 :]
+        return sum(frames) / len(frames) / self.seconds if frames else math.nan
+
+    @property
+    def waiting(self) -> float:
+        """Fraction of that time that waits for data, 0 to 1; NaN without MMEngine's timer."""
+        waits = self.waits[self.first + 1 :]
+        return sum(waits) / len(waits) / self.seconds if waits else math.nan
 
 
 def iterations_in(
@@ -84,21 +108,52 @@ def iterations_in(
     check_range("--hours", hours, _SHORTEST)
     if (options or {}).get("train_cfg.max_iters"):
         raise ConfigError("--hours and --cfg-options train_cfg.max_iters=N: give one")
+    times = time_iterations(config, amp=amp, options=options)
+    updates = _updates(load_config(config, options))
+    count = int(hours * 3600 / times.seconds)
+    return _multiple(max(2, count), updates), times.seconds
+
+
+def time_iterations(
+    config: str | Path,
+    *,
+    amp: bool = False,
+    options: Mapping[str, Any] | None = None,
+    count: int = _MAX_ITERATIONS,
+) -> IterationTimes:
+    """Train for about 20 seconds, or for some iterations, in a folder that is removed.
+
+    Nothing is printed, validated or saved.
+
+    Args:
+        config: path of a config whose loop counts iterations, or name of a shipped one.
+        amp: see :func:`drivemim.train`.
+        options: dotted config keys to replace.
+        count: largest number of iterations whose time counts.
+
+    Raises:
+        ConfigError: if the config cannot be trained by iterations.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM.
+    """
     cfg = load_config(config, options)
     loader = cfg.train_dataloader
-    hook = _TimeIterations(3 + loader.get("num_workers", 0) * loader.get("prefetch_factor", 2))
-    updates = int(cfg.optim_wrapper.get("accumulative_counts", 1))
+    times = IterationTimes(3 + loader.get("num_workers", 0) * loader.get("prefetch_factor", 2))
     with tempfile.TemporaryDirectory() as folder:
         try:
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 train(
-                    config, work_dir=Path(folder) / "run", amp=amp, hooks=[hook],
-                    iterations=_multiple(_MOST + hook.first, updates), options=_measured(options),
+                    config, work_dir=Path(folder) / "run", amp=amp, hooks=[times],
+                    iterations=_multiple(count + times.first, _updates(cfg)),
+                    options=_measured(options),
                 )  # fmt: skip
         except RunStopped as stopped:
             raise KeyboardInterrupt from stopped
-    count = int(hours * 3600 / hook.seconds)
-    return _multiple(max(2, count), updates), hook.seconds
+    return times
+
+
+def _updates(cfg: Config) -> int:
+    """Return the number of iterations between two updates of the weights."""
+    return int(cfg.optim_wrapper.get("accumulative_counts", 1))
 
 
 def _multiple(count: int, of: int) -> int:

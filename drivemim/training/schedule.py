@@ -26,7 +26,7 @@ from drivemim.training.training_length import Length, training_length
 _SHAPED = (*WARM_UPS, "PolyLR", "CosineAnnealingLR", "OneCycleLR")
 _EARLIEST = 0.1  # fraction of the training after which the last milestone must lie
 LONGEST_PERIOD = 1.1  # of a cosine; MMDetection's YOLOX stops 2 % before its end
-_LEAST = 1e-6  # fraction of the rate at which proposed steps end
+_MIN_FACTOR = 1e-6  # fraction of the rate at which proposed steps end
 _WARM_UP_PART = 12  # a proposed warm-up takes 1/12 of the training
 # MMEngine's warm-ups of one iteration or epoch never raise the rate from their first value.
 SHORTEST_WARM_UP = 2
@@ -68,17 +68,17 @@ def check_schedule(
     check_hooks(config, length, faults, fixes)
     if not faults:
         return
-    given = f"--iterations {length.units}" if is_scaled else f"{length.key}={length.units}"
-    said = f"{given}, but {'; '.join(faults)}"
+    length_words = f"--iterations {length.units}" if is_scaled else f"{length.key}={length.units}"
+    message = f"{length_words}, but {'; '.join(faults)}"
     if scale_hint:
-        said += f". Give --iterations {length.units} instead, which scales the schedule"
+        message += f". Give --iterations {length.units} instead, which scales the schedule"
     if fixes:
         what = "Set what belongs together"
         if is_scaled:  # It would scale the settings, too.
             what = "In place of --iterations, set what belongs together"
         settings = " ".join(f"{key}={value}" for key, value in fixes.items())
-        said += f". {what}: --cfg-options {length.key}={length.units} {settings}"
-    raise ConfigError(said)
+        message += f". {what}: --cfg-options {length.key}={length.units} {settings}"
+    raise ConfigError(message)
 
 
 def scheduler_lists(schedulers: Any, key: str) -> Iterator[dict[str, Mapping[str, Any]]]:
@@ -112,7 +112,7 @@ def _compare(
             last[scheduled_parameter(each)] = max(
                 last.get(scheduled_parameter(each), 0.0), _end(each, length)
             )
-    found, empty = [], []
+    unfit, empty = [], []
     for key, each in schedulers.items():
         if _units(each.get("end")) is not None and each["end"] <= each.get("begin", 0):
             empty.append(
@@ -120,9 +120,9 @@ def _compare(
                 f"end={each['end']}: take it out, or set a later end"
             )
         else:
-            found += _faults(key, each, everyone, length, last.get(scheduled_parameter(each), 0.0))
-    faults += found + empty
-    if not found:
+            unfit += _faults(key, each, everyone, length, last.get(scheduled_parameter(each), 0.0))
+    faults += unfit + empty
+    if not unfit:
         return
     for key, each in schedulers.items():
         by_epoch = counts_epochs(each) and (length.by_epoch or is_converted(each))
@@ -198,8 +198,8 @@ def _moved_steps(
         yield "total_steps", period
     if "step_size" in scheduler:
         step = scheduler["step_size"] * (unit or period)
-        rest = scheduler.get("gamma", 0.1) ** (period / step)
-        if step >= period or rest < _LEAST:
+        factor = scheduler.get("gamma", 0.1) ** (period / step)
+        if step >= period or factor < _MIN_FACTOR:
             step = max(1, period * 2 // 3)
         if step != scheduler["step_size"]:
             yield "step_size", step
@@ -208,11 +208,11 @@ def _moved_steps(
         scaled[-1] += period - sum(scaled)
         yield "periods", f"[{','.join(map(str, scaled))}]"
     if milestones := _milestones(scheduler):
-        kept = [place * unit for place in milestones] if unit else []
+        unscaled = [place * unit for place in milestones] if unit else []
         if max(milestones) * scale < period * _EARLIEST:
             scale = period * 11 / 12 / max(milestones)
         scaled = sorted({max(1, int(place * scale)) for place in milestones})
-        chosen = kept if kept and period * _EARLIEST <= max(kept) < period else scaled
+        chosen = unscaled if unscaled and period * _EARLIEST <= max(unscaled) < period else scaled
         if chosen[-1] >= period:
             chosen = [place for place in chosen if place < period] or [max(1, period * 2 // 3)]
         yield "milestones", f"[{','.join(map(str, chosen))}]"
@@ -256,8 +256,8 @@ def _needs_end(scheduler: Mapping[str, Any]) -> bool:
 
 def _milestones(scheduler: Mapping[str, Any]) -> list[Any]:
     """Return the milestones of a scheduler; a single number, which MMEngine refuses, as a list."""
-    found = scheduler.get("milestones") or ()
-    return list(found) if isinstance(found, (list, tuple)) else [found]
+    milestones = scheduler.get("milestones") or ()
+    return list(milestones) if isinstance(milestones, (list, tuple)) else [milestones]
 
 
 def _end(scheduler: Mapping[str, Any], length: Length) -> float:

@@ -11,8 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
-from drivemim.compat import ParamScheduler, registered_class, set_scheduler_step
+from drivemim.compat import ParamScheduler, set_scheduler_step
 from drivemim.config.loading import short_type
+from drivemim.registry import registered_class
 from drivemim.training.scheduler_kinds import (
     counts_epochs,
     ends_at_rate,
@@ -175,10 +176,10 @@ def _class_of(scheduler: Mapping[str, Any], config: Config) -> Any:
     kind = scheduler.get("type")
     if not isinstance(kind, str):
         return kind
-    found = registered_class(PARAM_SCHEDULERS, kind)
-    if found is None and (scope := config.get("default_scope")):
-        found = registered_class(PARAM_SCHEDULERS, f"{scope}.{kind}")
-    return found if isinstance(found, type) and issubclass(found, ParamScheduler) else None
+    known = registered_class(PARAM_SCHEDULERS, kind)
+    if known is None and (scope := config.get("default_scope")):
+        known = registered_class(PARAM_SCHEDULERS, f"{scope}.{kind}")
+    return known if isinstance(known, type) and issubclass(known, ParamScheduler) else None
 
 
 def _course_faults(built: dict[str, Any], length: Length) -> list[str]:

@@ -105,21 +105,21 @@ class _Scale:
         warm_up = SHORTEST_WARM_UP if new > SHORTEST_WARM_UP else 1
         spans = [span for each in schedulers if (span := _span(each, old)) is not None]
         needs = [(begin, end, warm_up if changes else 1) for begin, end, changes in spans]
-        points = sorted({place for begin, end, _ in needs for place in (begin, end)})
+        points = sorted({point for begin, end, _ in needs for point in (begin, end)})
         latest: dict[float, int] = {}
-        for place in reversed(points):
-            after = [latest[end] - need for begin, end, need in needs if begin == place]
-            latest[place] = min([new, *after])
+        for point in reversed(points):
+            after = [latest[end] - need for begin, end, need in needs if begin == point]
+            latest[point] = min([new, *after])
         places: dict[float, int] = {}
-        for place in points:
-            before = [places[begin] + need for begin, end, need in needs if end == place]
-            moved = min(max([round(place * new / old), *before]), latest[place])
+        for point in points:
+            before = [places[begin] + need for begin, end, need in needs if end == point]
+            moved = min(max([round(point * new / old), *before]), latest[point])
             if moved < max(before, default=0):
                 raise ConfigError(
                     f"--iterations {new} is too short for the {len(spans)} parts of the config's "
                     f"schedule; give {_fewest(spans)} or more"
                 )
-            places[place] = moved
+            places[point] = moved
         return cls(old=old, new=new, places=places)
 
     def move(self, place: float) -> float:
@@ -240,8 +240,8 @@ def _moved_milestones(
     """Scale milestones; those before the end stay different numbers before it, as far as it has."""
     inside = sorted({place for place in milestones if 0 < place < old})
     factor = scale.new / scale.old
-    kept = _distinct([place * factor for place in inside], new - 1)
-    moved = dict(zip(inside, kept, strict=False))
+    scaled = _distinct([place * factor for place in inside], new - 1)
+    moved = dict(zip(inside, scaled, strict=False))
     return [
         moved[place] if place in moved else round(place * factor)
         for place in milestones
@@ -249,16 +249,16 @@ def _moved_milestones(
     ]
 
 
-def _distinct(places: Sequence[float], most: int) -> list[int]:
-    """Round increasing places to different numbers from 1 to ``most``, the first ones if too many.
+def _distinct(places: Sequence[float], last: int) -> list[int]:
+    """Round increasing places to different numbers from 1 to ``last``, the first ones if too many.
 
     Args:
         places: places, in increasing order.
-        most: largest number.
+        last: largest number.
     """
-    found: list[int] = []
-    count = min(len(places), max(0, most))
+    rounded: list[int] = []
+    count = min(len(places), max(0, last))
     for number, place in enumerate(places[:count]):
-        latest = most - (count - 1 - number)
-        found.append(max(found[-1] + 1 if found else 1, min(round(place), latest)))
-    return found
+        latest = last - (count - 1 - number)
+        rounded.append(max(rounded[-1] + 1 if rounded else 1, min(round(place), latest)))
+    return rounded

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 
 from drivemim import compat
 from drivemim.config.dumps import dump_path, is_dump_file
-from drivemim.errors import MOST_SEED, ConfigError, check_range
+from drivemim.errors import MAX_SEED, ConfigError, check_range
 from drivemim.option_words import as_spoken
 from drivemim.training.hooks.stop_on_signal import PENDING
 from drivemim.training.hooks.strict_load import StrictLoad
@@ -107,7 +107,7 @@ def _choose_seed(
                 f"--seed {seed}, but {checkpoint} was trained with seed {known}; leave --seed out"
             )
         chosen = known
-    check_range("randomness.seed" if seed is None else "--seed", chosen or 0, 0, MOST_SEED)
+    check_range("randomness.seed" if seed is None else "--seed", chosen or 0, 0, MAX_SEED)
     return int(chosen or 0)
 
 

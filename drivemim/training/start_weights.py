@@ -38,9 +38,9 @@ def set_initial_weights(cfg: Config, init: str | Path | None, options: Mapping[s
     key, other = "load_from", "backbone_checkpoint"
     if not is_pretrainer(cfg.model):
         key, other = other, key
-    for given in (key, other):
-        if options.get(given):
-            raise ConfigError(f"--init and --cfg-options {given}={options[given]}: give one")
+    for option in (key, other):
+        if options.get(option):
+            raise ConfigError(f"--init and --cfg-options {option}={options[option]}: give one")
     if not Path(init).is_file():
         raise FileNotFoundError(f"--init: {describe_missing('weights file', init)}")
     cfg[key] = str(init)

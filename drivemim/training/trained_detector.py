@@ -1,4 +1,7 @@
-"""A trained detector that finds objects in single images: config, checkpoint and test pipeline."""
+"""A trained detector that finds objects in single images: config, checkpoint and test pipeline.
+
+Letters: D detections.
+"""
 
 from __future__ import annotations
 
@@ -127,16 +130,16 @@ class TrainedDetector:
         with DefaultScope.overwrite_default_scope(self._scope), suppress_logs():
             data = self._prepare(image)
             (sample,) = self._model.test_step(pseudo_collate([data]))
-        found = getattr(sample, "pred_instances", None)
-        if found is None or "bboxes" not in found:
+        predicted = getattr(sample, "pred_instances", None)
+        if predicted is None or "bboxes" not in predicted:
             raise ConfigError(f"{type(self._model).__name__} gives no boxes; give a detector's")
-        found = found[found.scores >= min_score]
-        found = found[found.scores.argsort(descending=True, stable=True)].cpu()
+        predicted = predicted[predicted.scores >= min_score]
+        predicted = predicted[predicted.scores.argsort(descending=True, stable=True)].cpu()
         edges = np.tile(np.array(image.size[::-1], float), 2)
         return FoundObjects(
-            np.clip(found.bboxes.double().numpy().reshape(-1, 4), 0, edges),
-            found.labels.numpy().astype(np.int64),
-            found.scores.double().numpy(),
+            np.clip(predicted.bboxes.double().numpy().reshape(-1, 4), 0, edges),
+            predicted.labels.numpy().astype(np.int64),
+            predicted.scores.double().numpy(),
         )
 
     def _prepare(self, image: SourceImage) -> Any:

@@ -19,7 +19,9 @@ from drivemim.errors import (
 )
 from drivemim.training.work_dir import MarkBegin
 
-_OF_VALUES = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_OF_VALUES = (
+    AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 """Errors that wrong values in a config raise where nothing checks them."""
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -22,6 +23,7 @@ from drivemim.errors import CheckpointError, ConfigError, process_rank
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 NEWEST = "newest"
+_LOCK = ".lock"
 _LOGS = re.compile(r"\d{8}_\d{6}")
 """Name of a folder of logs: the time when its run began."""
 _CHECKPOINT = re.compile(r"(iter|epoch)_(\d+)\.pth|best_.+\.pth|last_checkpoint")
@@ -97,6 +99,42 @@ def nothing_left_unless_begun(work_dir: str | Path) -> Iterator[MarkBegin]:
             with suppress(OSError):  # something else was written there meanwhile
                 for each in new:
                     each.rmdir()
+
+
+@contextmanager
+def only_run_in(work_dir: str | Path, launcher: str = "none") -> Iterator[None]:
+    """Lock a folder for the time of a run, so that no second run writes into it.
+
+    The system unlocks it when the process ends, however that happens. On file systems that cannot
+    lock files, nothing happens.
+
+    Args:
+        work_dir: folder of the run.
+        launcher: what started the processes; rank 0 holds the lock.
+
+    Raises:
+        ConfigError: if another run is going on in the folder.
+    """
+    if process_rank(launcher) > 0:
+        yield
+        return
+    folder = Path(work_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"another run is going on in {folder}; name another --work-dir, or wait until it ends"
+        ) from None
+    except (NotImplementedError, OSError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        (folder / _LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
 class RemoveEarlierRun(Hook):
@@ -190,16 +228,16 @@ def choose_checkpoint(
             _check_empty(folder, names, config)
         return None
     if str(resume) == NEWEST:
-        found = newest_checkpoint(folder)
-        if found is None and there:
+        newest = newest_checkpoint(folder)
+        if newest is None and there:
             raise CheckpointError(
                 f"--resume: none of the checkpoints in {folder} ({names}) is a complete "
                 "iter_N.pth or epoch_N.pth; name one with --resume CHECKPOINT, start from the "
                 "beginning with --overwrite, or name another --work-dir"
             )
-        if found is None and process_rank() == 0:
+        if newest is None and process_rank() == 0:
             print_log(f"no complete checkpoint in {folder} yet, starting from the beginning")
-        return found
+        return newest
     path = Path(resume)
     if not path.is_file():
         raise CheckpointError(f"--resume: {describe_missing('checkpoint', path)}")
@@ -244,10 +282,10 @@ def _epoch_length(content: Mapping[str, Any]) -> int | None:
 def _checkpoints(folder: Path, template: str | None) -> list[str]:
     """Return the names of checkpoints in a folder, the latest first."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    found = [name for name in names if _CHECKPOINT.fullmatch(name)]
+    checkpoints = [name for name in names if _CHECKPOINT.fullmatch(name)]
     own = _own_names(template)
-    found += [name for name in names if own.fullmatch(name) and name not in found]
-    return sorted(found, key=lambda name: (-_number(name), name))
+    checkpoints += [name for name in names if own.fullmatch(name) and name not in checkpoints]
+    return sorted(checkpoints, key=lambda name: (-_number(name), name))
 
 
 def _own_names(template: str | None) -> re.Pattern[str]:

@@ -36,6 +36,8 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     for index, same in _by_index(read).items():
         for reason in dict.fromkeys(part["unrecorded"] for part in same if "unrecorded" in part):
             lines.append(f"{index}: the frames that were seen are unknown; {reason}.")
+        if missing := max(part.get("missing_images", 0) for part in same):
+            lines.append(f"{index}: {missing} images could not be read, and are not recorded.")
         lines += [f"{index}: {line}" for line in _limits_of_index(same)]
     sizes = dict.fromkeys(tuple(part["image_size"]) for part in parts if part.get("image_size"))
     named = " and ".join(f"{h} x {w}" for h, w in sizes or [metadata["input_size"]])
@@ -103,9 +105,9 @@ def _limits_of_index(parts: Sequence[_Part]) -> Iterator[str]:
         for name in [each for each in names if each != "other"]:
             if not any(part["objects"].get(name) for part in parts):
                 yield f"no {name} is annotated."
-    most = max(parts, key=lambda part: int(part["uncalibrated_frames"]))
-    if most["uncalibrated_frames"]:
+    uncalibrated = max(parts, key=lambda part: int(part["uncalibrated_frames"]))
+    if uncalibrated["uncalibrated_frames"]:
         yield (
-            f"calibration is assumed, not measured, in {most['uncalibrated_frames']} of "
-            f"{most['frames']} frames."
+            f"calibration is assumed, not measured, in {uncalibrated['uncalibrated_frames']} of "
+            f"{uncalibrated['frames']} frames."
         )

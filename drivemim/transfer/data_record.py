@@ -94,9 +94,9 @@ def _read(
     boxes = index.boxes
     seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)
     counts = np.bincount(boxes.category[seen], minlength=len(index.categories))
-    found = dict.fromkeys((*classes, "other"), 0)
+    object_counts = dict.fromkeys((*classes, "other"), 0)
     for category, count in zip(index.categories, counts, strict=True):
-        found[class_of.get(category) or "other"] += int(count)
+        object_counts[class_of.get(category) or "other"] += int(count)
     return {
         "source": info.source,
         "version": info.version,
@@ -114,7 +114,7 @@ def _read(
         **record_frames(index, np.flatnonzero(chosen)),
         "uncalibrated_frames": int((~np.asarray(frames.calibrated)[chosen]).sum()),
         "stored_sizes": sizes.tolist(),
-        "objects": found,
+        "objects": object_counts,
     }
 
 

@@ -123,12 +123,12 @@ def write_detector_config(
     return WrittenConfig(text, tuple(settings), stages, report)
 
 
-def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[StageMatch, ...]:
+def count_stages(backbone: nn.Module, weights: Mapping[str, Tensor]) -> tuple[StageMatch, ...]:
     """Count how much of each part of a backbone is matched by name and shape.
 
     Args:
         backbone: the detector's backbone.
-        offered: weights of the export.
+        weights: weights of the export.
     """
     parts: dict[str, list[tuple[str, Tensor]]] = {}
     for name, value in backbone.state_dict().items():
@@ -139,7 +139,7 @@ def count_stages(backbone: nn.Module, offered: Mapping[str, Tensor]) -> tuple[St
             tensors=len(tensors),
             parameters=sum(value.numel() for _, value in tensors),
             matched=sum(
-                name in offered and offered[name].shape == value.shape for name, value in tensors
+                name in weights and weights[name].shape == value.shape for name, value in tensors
             ),
         )
         for part, tensors in parts.items()
@@ -238,25 +238,25 @@ def _check_fit(
     names: tuple[str, str],
 ) -> None:
     """Refuse another architecture, and say what would fit."""
-    wanted, exported = new_config.model.backbone, metadata["architecture"]
+    chosen, exported = new_config.model.backbone, metadata["architecture"]
     mismatch = describe_mismatch(backbone.state_dict(), state)
     if not mismatch:
         return
     config, path = names
-    differences = describe_differences(exported, wanted, backbone)
+    differences = describe_differences(exported, chosen, backbone)
     fix = f"Take a config whose backbone is {_summary(exported)}"
     if str(exported["type"]).startswith(_OWN):
         fix += " (those of configs/detection with vit in their name)"
     # ResNets that ``MaskedResNet`` accepts.
-    plain = not wanted.get("dcn") and not wanted.get("plugins")
-    plain &= str((wanted.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
-    if short_type(wanted) in _MASKED_RESNETS and plain:
+    plain = not chosen.get("dcn") and not chosen.get("plugins")
+    plain &= str((chosen.get("norm_cfg") or {}).get("type", "BN")).endswith("BN")
+    if short_type(chosen) in _MASKED_RESNETS and plain:
         fix += (
-            f", or pretrain {_summary(wanted)}: configs/pretrain/resnet50_nuscenes.py with that as "
+            f", or pretrain {_summary(chosen)}: configs/pretrain/resnet50_nuscenes.py with that as "
             "model.encoder.backbone"
         )
-    elif _OWN + short_type(wanted) not in (wanted["type"], exported["type"]):
-        fix += f"; DriveMIM does not pretrain {_summary(wanted)}"
+    elif _OWN + short_type(chosen) not in (chosen["type"], exported["type"]):
+        fix += f"; DriveMIM does not pretrain {_summary(chosen)}"
     raise CheckpointError(
         f"{path} does not fit {config}: "
         + (f"in the export {differences}" if differences else "its tensors differ")

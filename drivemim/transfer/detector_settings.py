@@ -153,22 +153,22 @@ def _call(value: Any) -> str:
     return pformat(value, width=10_000)
 
 
-def _normalization(user_config: Config, wanted: Mapping[str, Any]) -> list[ConfigOverride]:
-    given = user_config.model.data_preprocessor
-    same = all(_numbers(given.get(key)) == wanted[key] for key in ("mean", "std")) and (
-        bool(given.get("bgr_to_rgb")) == wanted["bgr_to_rgb"]
+def _normalization(user_config: Config, exported: Mapping[str, Any]) -> list[ConfigOverride]:
+    current = user_config.model.data_preprocessor
+    same = all(_numbers(current.get(key)) == exported[key] for key in ("mean", "std")) and (
+        bool(current.get("bgr_to_rgb")) == exported["bgr_to_rgb"]
     )
     reason = "the same as the export's" if same else "of the images it was pretrained on"
     return [
-        ConfigOverride(f"model.data_preprocessor.{key}", wanted[key], reason)
+        ConfigOverride(f"model.data_preprocessor.{key}", exported[key], reason)
         for key in ("mean", "std", "bgr_to_rgb")
     ]
 
 
 def _backbone(user_config: Config, exported: Mapping[str, Any]) -> list[ConfigOverride]:
-    given = user_config.model.backbone
+    current = user_config.model.backbone
     settings = []
-    frozen, stages = given.get("frozen_stages", -1), given.get("num_stages", 4)
+    frozen, stages = current.get("frozen_stages", -1), current.get("num_stages", 4)
     is_ours = str(exported["type"]).startswith("drivemim.")
     if not is_ours and isinstance(frozen, int) and 0 <= frozen < stages:
         settings.append(
@@ -176,12 +176,12 @@ def _backbone(user_config: Config, exported: Mapping[str, Any]) -> list[ConfigOv
                     f"{frozen} assumes ImageNet weights; these stages need fine-tuning")
         )  # fmt: skip
     style = exported.get("style", "pytorch")
-    if "style" in given and given.style != style:
+    if "style" in current and current.style != style:
         settings.append(
             ConfigOverride("model.backbone.style", style,
-                    f"the weights determine which convolution has the stride; was {given.style}")
+                    f"the weights determine which convolution has the stride; was {current.style}")
         )  # fmt: skip
-    if given.get("pretrained") is not None:
+    if current.get("pretrained") is not None:
         settings.append(ConfigOverride("model.backbone.pretrained", None, "other weights"))
     return settings
 

@@ -279,16 +279,16 @@ def load_content(
     if metadata is not None:
         state = content.get("state_dict", {})
         return load_export_content(model, path, state, metadata, architecture=architecture)
-    found = extract_backbone(content, path, prefix)
+    external = extract_backbone(content, path, prefix)
     backbone, notes = backbone_of(model), ""
     if isinstance(backbone, ViT):
-        found, state, notes = fit_vit(found, backbone, path)
+        external, state, notes = fit_vit(external, backbone, path)
     else:
-        state = add_batch_counts(found.weights, backbone.state_dict())
-    fill_backbone(model, path, state, {}, {}, found.left_out)
-    groups = sorted({_group(name) for name in found.left_out})
-    under = f". They lie under '{found.container}' in the file" if found.container else ""
-    table = describe_names(found.names)
+        state = add_batch_counts(external.weights, backbone.state_dict())
+    fill_backbone(model, path, state, {}, {}, external.left_out)
+    groups = sorted({_group(name) for name in external.left_out})
+    under = f". They lie under '{external.container}' in the file" if external.container else ""
+    table = describe_names(external.names)
     of_detector = classify(content) == "detector"
     kind = "a detector's checkpoint" if of_detector else "not an export of DriveMIM"
     return (
@@ -298,7 +298,7 @@ def load_content(
         f"trained with{under}"
         + (f". {notes[0].upper()}{notes[1:]}" if notes else "")
         + (f". Names in the file -> here: {table}" if table else "")
-        + (f". Left out: {len(found.left_out)} tensors of {', '.join(groups)}" if groups else "")
+        + (f". Left out: {len(external.left_out)} tensors of {', '.join(groups)}" if groups else "")
     )
 
 
@@ -324,13 +324,13 @@ def fill_backbone(
     path: str | Path,
     state: Mapping[str, Tensor],
     exported: Mapping[str, Any],
-    wanted: Mapping[str, Any],
+    configured: Mapping[str, Any],
     left_out: tuple[str, ...] = (),
 ) -> nn.Module:
     """Load all weights, or none, into a model's backbone, and return the backbone."""
     backbone = backbone_of(model)
     if mismatch := describe_mismatch(backbone.state_dict(), state):
-        differences = describe_differences(exported, wanted, backbone) if exported else ""
+        differences = describe_differences(exported, configured, backbone) if exported else ""
         raise CheckpointError(
             f"{path} does not fit the {_kind(model)}'s {type(backbone).__name__}: "
             + (f"in the export {differences}" if differences else "its tensors differ")

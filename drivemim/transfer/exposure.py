@@ -31,6 +31,8 @@ class Exposure:
             it had any.
         boxes: number of them whose annotated boxes it is known to have read; None if it is unknown
             whether it read any.
+        unrecorded: why a pretraining with DriveMIM does not record its frames, so that ``images``
+            may be more; empty if all of them do.
         boxes_unknown_by_initial_weights: whether ``boxes`` is None only because nothing is known of
             the initial weights: the recorded pretraining read no boxes.
     """
@@ -38,6 +40,7 @@ class Exposure:
     frames: int
     images: int | None
     boxes: int | None
+    unrecorded: str = field(default="", compare=False)
     boxes_unknown_by_initial_weights: bool = field(default=False, compare=False)
 
 
@@ -50,14 +53,14 @@ class PretrainingRecord:
         readers: classes that read boxes.
         file: weights file of the record, if another pretraining started from it.
         earlier: records of the weights that it started from.
-        missing: why something is unknown, as the end of a sentence; empty if everything is known.
+        why_unknown: why something is unknown, as the end of a sentence; empty if all is known.
     """
 
     data: list[dict[str, Any]] | None
     readers: tuple[str, ...] = ()
     file: str = ""
     earlier: tuple[PretrainingRecord, ...] = ()
-    missing: str = ""
+    why_unknown: str = ""
 
     @property
     def chain(self) -> list[PretrainingRecord]:
@@ -94,15 +97,16 @@ class PretrainingRecord:
 
     def exposure(self, frames: KnownFrames) -> Exposure:
         """Count the frames that this pretraining, or an earlier one, saw."""
-        parts = [part for each in self.chain for part in each.data or ()]
+        parts = [part for record in self.chain for part in record.data or ()]
         images, images_known = _seen(parts, frames, annotated=False)
         boxes, boxes_known = _seen(self.annotated, frames, annotated=True)
-        complete = all(each.data for each in self.chain) and images_known
+        complete = all(record.data for record in self.chain) and images_known
         boxes_known &= self.data is not None
-        initial_weights_known = all(each.data is not None for each in self.chain[1:])
+        initial_weights_known = all(record.data is not None for record in self.chain[1:])
         return Exposure(
             frames=len(frames),
             images=images if images or complete else None,
+            unrecorded="" if complete else self._unrecorded(),
             boxes=boxes if boxes_known and (boxes or initial_weights_known) else None,
             boxes_unknown_by_initial_weights=boxes_known
             and not boxes
@@ -116,11 +120,23 @@ class PretrainingRecord:
             "learned from are used indirectly and not counted"
             for name in self.detectors
         ]
-        for each in self.chain[1:]:
-            if each.missing or each.data is None:
-                why = each.missing or "its data is unknown"
-                lines.append(f"its pretraining started from {each.file}; {why}")
-        return [*lines, self.missing] if self.missing else lines
+        for record in self.chain[1:]:
+            if record.why_unknown or record.data is None:
+                why = record.why_unknown or "its data is unknown"
+                lines.append(f"its pretraining started from {record.file}; {why}")
+        lines += [
+            f"{part['missing_images']} of the {part['frames']} images of its pretraining's "
+            f"{part['index']} could not be read when training began, and are not recorded"
+            for record in self.chain
+            for part in record.data or ()
+            if part.get("missing_images")
+        ]
+        return [*lines, self.why_unknown] if self.why_unknown else lines
+
+    def _unrecorded(self) -> str:
+        """Return why a pretraining does not record its frames, which export and checkpoint do."""
+        reasons = (each.why_unknown for each in self.chain if each.data is not None)
+        return next(filter(None, reasons), "")
 
     def _parts_with_readers(self) -> list[dict[str, Any]]:
         return [part for each in self.chain if each.readers for part in each.data or ()]
@@ -139,7 +155,7 @@ def read_record(path: str | Path) -> PretrainingRecord:
         metadata = checkpoint_record(meta, str(path))
     if metadata is None:
         reason = "it is not an export of DriveMIM, so the data of its pretraining is unknown"
-        return PretrainingRecord(data=None, missing=reason)
+        return PretrainingRecord(data=None, why_unknown=reason)
     return record_of(metadata)
 
 
@@ -162,7 +178,7 @@ def record_of(metadata: Mapping[str, Any]) -> PretrainingRecord:
         readers=readers,
         file=str(metadata.get("file", "")),
         earlier=earlier,
-        missing="" if data is None else _missing(data),
+        why_unknown="" if data is None else _why_unknown(data),
     )
 
 
@@ -171,7 +187,9 @@ def _origin(record: PretrainingRecord) -> str:
 
 
 def check_images(what: str, where: str, exposure: Exposure, *, transductive: bool) -> None:
-    """Refuse a backbone whose pretraining saw images that it is evaluated on.
+    """Refuse a backbone whose pretraining saw images that it is evaluated on, or may have.
+
+    Weights of other projects have no record, and are not refused.
 
     Args:
         what: the backbone, as messages begin.
@@ -180,9 +198,17 @@ def check_images(what: str, where: str, exposure: Exposure, *, transductive: boo
         transductive: whether the user said that the measurement is transductive.
 
     Raises:
-        ConfigError: if it saw any, and the user did not say so.
+        ConfigError: if it saw any or does not record its frames, and the user did not say so.
     """
-    if exposure.images and not transductive:
+    if transductive:
+        return
+    if exposure.images is None and exposure.unrecorded:
+        raise ConfigError(
+            f"{what}: it is unknown whether its pretraining saw images of {where}: "
+            f"{exposure.unrecorded}; to evaluate it nevertheless, give --transductive, which says "
+            "so in the results"
+        )
+    if exposure.images:
         raise ConfigError(
             f"{what}: its pretraining saw {exposure.images} of the {exposure.frames} images of "
             f"{where}; pretrain without them, or give --transductive, which says so in the results"
@@ -190,7 +216,13 @@ def check_images(what: str, where: str, exposure: Exposure, *, transductive: boo
 
 
 def check_boxes(
-    what: str, record: PretrainingRecord, where: str, exposure: Exposure, *, most: int, fix: str
+    what: str,
+    record: PretrainingRecord,
+    where: str,
+    exposure: Exposure,
+    *,
+    max_read: int,
+    fix: str,
 ) -> None:
     """Refuse a backbone whose pretraining read the annotated boxes of too many frames.
 
@@ -199,7 +231,7 @@ def check_boxes(
         record: record of its pretraining.
         where: the frames, possibly with the number that is allowed.
         exposure: exposure to those frames.
-        most: largest number of them whose boxes may be read.
+        max_read: largest number of them whose boxes may be read.
         fix: a remedy besides other masks.
 
     Raises:
@@ -207,7 +239,7 @@ def check_boxes(
     """
     if not record.annotated or exposure.boxes_unknown_by_initial_weights:
         return
-    if exposure.boxes is not None and exposure.boxes <= most:
+    if exposure.boxes is not None and exposure.boxes <= max_read:
         return
     count = f"{exposure.boxes} of " if exposure.boxes is not None else "an unknown number of "
     raise ConfigError(
@@ -222,7 +254,9 @@ def unknown_frames(record: PretrainingRecord, where: str, exposure: Exposure) ->
     """Return a remark if it is unknown whether images were seen and no other remark says so."""
     if exposure.images is not None:
         return []
-    if any(each.missing or each.data is None for each in record.chain):
+    if exposure.unrecorded:
+        return [f"possibly transductive, its pretraining may have seen images of {where}"]
+    if any(each.why_unknown or each.data is None for each in record.chain):
         return []
     return [
         f"it is unknown whether its pretraining saw images of {where}: the two can be compared "
@@ -240,7 +274,7 @@ def _seen(parts: list[dict[str, Any]], frames: KnownFrames, *, annotated: bool) 
     return int(seen_F.sum()), known
 
 
-def _missing(data: list[dict[str, Any]]) -> str:
+def _why_unknown(data: list[dict[str, Any]]) -> str:
     if not data:
         return "the config of its pretraining names no index, so its data is unknown"
     for part in data:
@@ -252,5 +286,10 @@ def _missing(data: list[dict[str, Any]]) -> str:
             return (
                 "it is an older export, which does not record which frames its pretraining saw; "
                 "export it again"
+            )
+        if part["seen"].get("contents") is None and part["seen"].get("scenes") is None:
+            gone = part.get("missing_images")
+            return "it does not record which frames its pretraining saw: " + (
+                f"all {gone} images were missing" if gone else "an older version wrote it"
             )
     return ""

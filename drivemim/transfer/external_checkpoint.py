@@ -96,16 +96,20 @@ def extract_backbone(content: Any, path: str | Path, prefix: str = "") -> Extern
     )
 
 
-def add_batch_counts(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def add_batch_counts(
+    weights: dict[str, Tensor], expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Add batch normalisation's counters if a file older than PyTorch 0.4.1 lacks them all.
 
     Nothing reads them unless ``momentum`` is None, and they are not learned.
 
     Args:
         weights: weights of a file.
-        wanted: the state dict to fill.
+        expected: the state dict to fill.
     """
-    counts = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")}
+    counts = {
+        name: value for name, value in expected.items() if name.endswith("num_batches_tracked")
+    }
     return weights if counts.keys() & weights.keys() else {**weights, **counts}
 
 

@@ -47,12 +47,12 @@ _TOLERANCE = 2e-3  # for sines in half precision; learned positions differ by 0.
 
 
 def fit_vit(
-    found: ExternalWeights, vit: ViT, path: str | Path
+    external: ExternalWeights, vit: ViT, path: str | Path
 ) -> tuple[ExternalWeights, dict[str, Tensor], str]:
     """Rename another project's vision transformer and fit its positions.
 
     Args:
-        found: its weights.
+        external: its weights.
         vit: model to fill.
         path: path of the file, for messages.
 
@@ -65,29 +65,29 @@ def fit_vit(
             positions that do not fit.
     """
     for part, pattern in _REFUSED:
-        if names := [found.names[name] for name in found.weights if pattern.search(name)]:
+        if names := [external.names[name] for name in external.weights if pattern.search(name)]:
             raise CheckpointError(
                 f"{path} has {part} ({len(names)} tensors, {names[0]} the first), which "
                 "drivemim.ViT does not have: without them its features would be wrong. Take a ViT "
                 "without them, such as MAE's, timm's, DeiT's or DINO's (v1)"
             )
-    tokens = [name for name in _TOKENS if name in found.weights]
-    positions = found.weights.get("pos_embed")
+    tokens = [name for name in _TOKENS if name in external.weights]
+    positions = external.weights.get("pos_embed")
     chosen: dict[str, str] = {}
-    for name in found.weights:
+    for name in external.weights:
         if name not in tokens and name != "pos_embed" and not _NO_PART.search(name):
             chosen[name] = _rename(name)
     if positions is not None and vit.position_grid is not None:
         chosen["pos_embed"] = "pos_embed"
-    kept = found.renamed(chosen)
-    if len(kept.weights) < len(chosen):
+    renamed = external.renamed(chosen)
+    if len(renamed.weights) < len(chosen):
         twice = next(new for new, count in Counter(chosen.values()).items() if count > 1)
-        names = [found.names[old] for old, new in chosen.items() if new == twice]
+        names = [external.names[old] for old, new in chosen.items() if new == twice]
         raise CheckpointError(
             f"{path} has two names for one layer: {' and '.join(names)} are both {twice}; save the "
             "weights of one model only"
         )
-    weights, notes = dict(kept.weights), []
+    weights, notes = dict(renamed.weights), []
     if tokens:
         notes.append(f"{' and '.join(tokens)} dropped: patches no longer attend to it")
     if positions is None:
@@ -100,7 +100,7 @@ def fit_vit(
         "the file does not give the number of attention heads; the config's "
         f"num_heads={vit.num_heads} is used"
     )
-    return kept, weights, "; ".join(notes)
+    return renamed, weights, "; ".join(notes)
 
 
 def _rename(name: str) -> str:

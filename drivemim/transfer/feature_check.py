@@ -94,9 +94,9 @@ def compare_features(
             )
             continue
         means = features.float().mean(dim=(0, 2, 3))
-        found = torch.cat([means, _some(features)])
-        wanted = torch.tensor([*entry["means"], *entry["values"]])
-        difference = float((found - wanted).abs().max()) / max(entry["rms"], 1e-12)
+        computed = torch.cat([means, _some(features)])
+        expected = torch.tensor([*entry["means"], *entry["values"]])
+        difference = float((computed - expected).abs().max()) / max(entry["rms"], 1e-12)
         if not difference <= tolerance:
             lines.append(f"level {level} differs by {difference:.2g} of its root mean square")
     return lines

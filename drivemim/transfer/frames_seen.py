@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from drivemim.array_types import Bools
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.frame_keys import MOST_FILES, annotated_scenes, frame_keys, scene_tokens
+from drivemim.data.index.frame_keys import MAX_FILES, annotated_scenes, frame_keys, scene_tokens
 
 _GROUPS = ("annotated", "other")
 
@@ -32,12 +33,27 @@ class KnownFrames:
         return len(self.rows)
 
     @cached_property
-    def keys(self) -> NDArray[np.uint64] | None:
-        """Key (F,) of each frame's picture; None if a file cannot be read."""
+    def keys(self) -> NDArray[np.uint64]:
+        """Key (F,) of each frame's picture, 0 for those that are not ``readable``."""
+        return self._pictures[0]
+
+    @cached_property
+    def readable(self) -> Bools:
+        """Return whether the file (F,) of each frame can be read: nobody sees the others."""
+        return self._pictures[1]
+
+    @cached_property
+    def _pictures(self) -> tuple[NDArray[np.uint64], Bools]:
         try:
-            return frame_keys(self.index, self.rows)
+            return frame_keys(self.index, self.rows), np.ones(len(self), np.bool_)
         except OSError:
-            return None
+            pass
+        keys_F, readable_F = np.zeros(len(self), np.uint64), np.zeros(len(self), np.bool_)
+        for place in range(len(self)):
+            with suppress(OSError):
+                keys_F[place] = frame_keys(self.index, self.rows[place : place + 1])[0]
+                readable_F[place] = True
+        return keys_F, readable_F
 
     @cached_property
     def tokens(self) -> list[str] | None:
@@ -63,19 +79,26 @@ def record_frames(index: FrameIndex, rows: NDArray[np.int64]) -> dict[str, Any]:
         ``annotated_frames``, the number of frames in scenes with boxes, and ``seen``. The latter
         has ``contents``, keys of the frames' pictures in base64, and ``scenes``, tokens. Keys and
         tokens are separate for ``annotated`` and ``other`` frames, and None if they are not
-        available.
+        available. If files cannot be read, ``missing_images`` is their number: their frames are
+        not in ``contents``, which is None if no file can be read.
     """
     frames = KnownFrames(index, rows)
     annotated_F = annotated_scenes(index)[index.frames.scene[rows]]
     tokens = frames.tokens
     groups = dict(zip(_GROUPS, (annotated_F, ~annotated_F), strict=True))
-    keys = frames.keys if tokens is None or len(rows) <= MOST_FILES else None
+    keys, missing = None, 0
+    if tokens is None or len(rows) <= MAX_FILES:
+        readable_F = frames.readable
+        missing = int((~readable_F).sum())
+        if missing == 0 or missing < len(rows):
+            keys = frames.keys
     return {
+        **({"missing_images": missing} if missing else {}),
         "annotated_frames": int(annotated_F.sum()),
         "seen": {
             "contents": None
             if keys is None
-            else {name: _encode(keys[chosen_F]) for name, chosen_F in groups.items()},
+            else {name: _encode(keys[chosen_F & readable_F]) for name, chosen_F in groups.items()},
             "scenes": None
             if tokens is None
             else {
@@ -100,19 +123,40 @@ def frames_seen(part: Mapping[str, Any], frames: KnownFrames) -> tuple[Bools, Bo
     # Older exports have ``files`` or ``pictures``, keys that different frames could share: they are
     # not compared.
     record = {"contents": None, "scenes": None, **(part.get("seen") or {})}
-    found = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
+    groups = [np.zeros(len(frames), np.bool_) for _ in _GROUPS]
     known = False
     if record["scenes"] is not None and frames.tokens is not None:
         # Another data set or version may contain the same scenes under other tokens.
         info = frames.index.info
         known = (part.get("source"), part.get("version")) == (info.source, info.version)
-        for group_F, name in zip(found, _GROUPS, strict=True):
+        for group_F, name in zip(groups, _GROUPS, strict=True):
             group_F |= frames.of_scenes(record["scenes"][name], part["cameras"])
-    if record["contents"] is not None and (keys := frames.keys) is not None:
+    if record["contents"] is not None and (frames.readable.any() or not len(frames)):
         known = True
-        for group_F, name in zip(found, _GROUPS, strict=True):
-            group_F |= np.isin(keys, _decode(record["contents"][name]))
-    return found[0] | found[1], found[0], known
+        for group_F, name in zip(groups, _GROUPS, strict=True):
+            group_F |= np.isin(frames.keys, _decode(record["contents"][name])) & frames.readable
+    return groups[0] | groups[1], groups[0], known
+
+
+def same_pictures(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool | None:
+    """Return whether two data sets have the same pictures, but for files that could not be read.
+
+    Args:
+        then: entry of a checkpoint's ``data``.
+        now: entry of the run that resumes from it.
+
+    Returns:
+        None if one of them does not record its pictures.
+    """
+    records = [(part.get("seen") or {}).get("contents") or {} for part in (then, now)]
+    if {} in records:
+        return None
+    for name in _GROUPS:
+        before, after = (_decode(each[name]) for each in records)
+        gone, new = np.setdiff1d(before, after), np.setdiff1d(after, before)
+        if len(gone) > now.get("missing_images", 0) or len(new) > then.get("missing_images", 0):
+            return False
+    return True
 
 
 def _places(names: Collection[str], among: Sequence[str]) -> list[int]:

@@ -38,33 +38,33 @@ def take_initial_weights(cfg: Config) -> dict[str, Any] | None:
     Raises:
         ConfigError: if several keys name weights.
     """
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     if is_pretrainer(cfg.model):
         encoder = cfg.model.encoder
-        places = {"model": cfg.model, "model.encoder": encoder}
+        parts = {"model": cfg.model, "model.encoder": encoder}
         if isinstance(encoder.get("backbone"), Mapping):
-            places["model.encoder.backbone"] = encoder.backbone
+            parts["model.encoder.backbone"] = encoder.backbone
         if cfg.get("load_from"):
-            found["load_from"] = {"checkpoint": cfg.load_from, "whole": True}
+            entries["load_from"] = {"checkpoint": cfg.load_from, "whole": True}
     elif cfg.get("load_from"):
         return None  # A whole detector, which MMEngine loads over the backbone's weights.
     else:
-        places = {"model.backbone": cfg.model.get("backbone") or {}}
-    for key, part in places.items():
+        parts = {"model.backbone": cfg.model.get("backbone") or {}}
+    for key, part in parts.items():
         entry = _pretrained(part)
         if entry is None or not (is_pretrainer(cfg.model) or _is_strict(part, entry)):
             continue
         part.init_cfg = _others(part.init_cfg)
-        found[f"{key}.init_cfg"] = {
+        entries[f"{key}.init_cfg"] = {
             "checkpoint": entry.get("checkpoint"),
             "prefix": str(entry.get("prefix") or ""),
             "whole": key == "model",
         }
-    if len(found) > 1:
-        raise ConfigError(f"{' and '.join(found)} both name weights to start from; keep one")
-    if "load_from" in found:
+    if len(entries) > 1:
+        raise ConfigError(f"{' and '.join(entries)} both name weights to start from; keep one")
+    if "load_from" in entries:
         cfg.load_from = None
-    return next(iter(found.values()), None)
+    return next(iter(entries.values()), None)
 
 
 def load_initial_weights(

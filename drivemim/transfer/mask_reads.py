@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from mmengine.config import Config
 
 from drivemim.config.loading import dicts_in, short_type
+from drivemim.data.boxes.box_sources import BoxOrigin
 from drivemim.masking.strategy import READABLE
 from drivemim.registry import BOX_SOURCES, MASKS, MODELS, current_name
 
@@ -44,14 +45,15 @@ def describe_reads(cfg: Config, data: Sequence[Mapping[str, Any]]) -> dict[str, 
     return readers
 
 
-def boxes_from(boxes: str | Mapping[str, Any] | None) -> str | None:
+def boxes_from(boxes: str | Mapping[str, Any] | None) -> BoxOrigin | None:
     """Return where a box source's boxes come from (``BoxSource.origin``); None for no boxes."""
     if boxes is None:
         return None
     name = str(boxes["type"] if isinstance(boxes, Mapping) else boxes)
     kind = BOX_SOURCES.get(current_name(name))
-    # For an unknown class, the worst is assumed.
-    return str(getattr(kind, "origin", "annotations"))
+    origin = getattr(kind, "origin", None)
+    # For an unknown class or origin, the worst is assumed.
+    return origin if origin in get_args(BoxOrigin) else "annotations"
 
 
 def has_boxes(part: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from drivemim.transfer.mask_reads import has_boxes
 from drivemim.transfer.weights_file import read_weights
 
 TITLE = "# Model card of "
-_MOST_NUMBERS = 60
+_MAX_NUMBERS = 60
 _UNKNOWN, _NOT_READ, _UNRECORDED = "not known", "not read", "not recorded"
 
 
@@ -126,7 +126,7 @@ def _all_data(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _summary(metadata: Mapping[str, Any]) -> str:
-    source, shape = metadata["source"], metadata["normalization"]
+    source, normalization = metadata["source"], metadata["normalization"]
     return _table(
         {
             "architecture": _config(metadata["architecture"]),
@@ -134,9 +134,9 @@ def _summary(metadata: Mapping[str, Any]) -> str:
             "strides": metadata["strides"],
             "channels": metadata["channels"],
             "image size, height and width": metadata["input_size"],
-            "mean": shape["mean"],
-            "std": shape["std"],
-            "colours": "RGB" if shape["bgr_to_rgb"] else "BGR",
+            "mean": normalization["mean"],
+            "std": normalization["std"],
+            "colours": "RGB" if normalization["bgr_to_rgb"] else "BGR",
             "checkpoint": source["checkpoint"],
             "experiment": source["experiment"],
             "averaged weights": source["ema"],
@@ -257,7 +257,7 @@ def _parts_of(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _setting(value: Any, none: str) -> str:
     if not value:
         return none
-    return _configs(value) if isinstance(value, list) else _config(value)
+    return ", ".join(map(_config, value)) if isinstance(value, list) else _config(value)
 
 
 def _all_reads(kind: str, metadata: Mapping[str, Any]) -> str:
@@ -304,11 +304,11 @@ def _metrics(
         parts.append("This card has no results of these weights.")
     for name, (path, content) in results.items():
         numbers = list(_numbers(content))
-        more = len(numbers) - _MOST_NUMBERS
+        more = len(numbers) - _MAX_NUMBERS
         rest = f"\n\nAnd {more} more in the file." if more > 0 else ""
         # What was measured: the checkpoint, index and splits that a probe names.
         words = {key: value for key, value in content.items() if isinstance(value, str)}
-        table = _table({**words, **dict(numbers[:_MOST_NUMBERS])})
+        table = _table({**words, **dict(numbers[:_MAX_NUMBERS])})
         parts.append(f"### {name}\n\nFrom `{path}`:\n\n{table}{rest}")
     return "\n\n".join(parts)
 
@@ -379,12 +379,6 @@ def _config(config: Any) -> str:
     if isinstance(config, (list, tuple)):
         return "[" + ", ".join(_config(each) for each in config) + "]"
     return str(config)
-
-
-def _configs(configs: Any) -> str:
-    return ", ".join(
-        _config(each) for each in (configs if isinstance(configs, list) else [configs])
-    )
 
 
 def _numbers(content: Any, name: str = "") -> Iterator[tuple[str, float]]:

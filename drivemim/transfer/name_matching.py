@@ -17,29 +17,29 @@ _FREE_KEYS = {"type", "init_cfg", "pretrained", "norm_eval", "frozen_stages", "w
 
 
 def describe_differences(
-    exported: Mapping[str, Any], wanted: Mapping[str, Any], backbone: nn.Module | None = None
+    exported: Mapping[str, Any], configured: Mapping[str, Any], backbone: nn.Module | None = None
 ) -> str:
     """List the keys that differ between two backbone configs.
 
-    The text is empty if no key differs or ``wanted`` is empty.
+    The text is empty if no key differs or ``configured`` is empty.
 
     Args:
         exported: config of the pretrained backbone.
-        wanted: config of the detector's backbone.
+        configured: config of the detector's backbone.
         backbone: the detector's backbone, built; it gives defaults of keys that a config leaves
             out.
     """
-    if not wanted:
+    if not configured:
         return ""
-    types = [short_type(config) for config in (exported, wanted)]
+    types = [short_type(config) for config in (exported, configured)]
     if types[0] != types[1]:
         return f"type is {types[0]}, here {types[1]}"
     defaults = {} if backbone is None else defaults_of(type(backbone))
     lines = []
-    for key in sorted({*exported, *wanted} - _FREE_KEYS):
+    for key in sorted({*exported, *configured} - _FREE_KEYS):
         there, here = (
             _comparable(key, config.get(key, defaults.get(key, "default")))
-            for config in (exported, wanted)
+            for config in (exported, configured)
         )
         if json.dumps(here, default=str) != json.dumps(there, default=str):
             lines.append(f"{key} is {there}, here {here}")

@@ -63,14 +63,14 @@ class PretrainedBackbone(nn.Module):
                 "torch.from_numpy(image).permute(2, 0, 1) for an array (H, W, 3), and torch.stack "
                 "for a list of tensors"
             )
-        given = images_BCHW
+        argument = images_BCHW
         if images_BCHW.ndim == 3:
             images_BCHW = images_BCHW[None]
         if images_BCHW.ndim != 4 or images_BCHW.shape[1] != 3:
-            order = {3: "2, 0, 1", 4: "0, 3, 1, 2"}.get(given.ndim)
-            last = given.ndim in (3, 4) and given.shape[-1] == 3
+            order = {3: "2, 0, 1", 4: "0, 3, 1, 2"}.get(argument.ndim)
+            last = argument.ndim in (3, 4) and argument.shape[-1] == 3
             raise ValueError(
-                f"images have shape {tuple(given.shape)}; expected (B, 3, H, W) in RGB"
+                f"images have shape {tuple(argument.shape)}; expected (B, 3, H, W) in RGB"
                 + (f": the channels come last, use permute({order})" if last else "")
             )
         if images_BCHW.dtype == torch.uint8:

@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from drivemim.config.embedded import embedded_config
 from drivemim.errors import CheckpointError
 from drivemim.transfer.data_record import ARGUMENTS, describe_data, plain
+from drivemim.transfer.frames_seen import same_pictures
 from drivemim.transfer.mask_reads import describe_reads
 from drivemim.transfer.recipe import (
     SETTINGS,
@@ -35,7 +36,8 @@ KEY = "pretraining"
 _OF_FRAMES = frozenset({
     "index", "chosen", "cameras", "left_out_cameras", "seen", "frames", "scenes", "night_scenes",
     "rain_scenes", "described_scenes", "annotated_frames", "uncalibrated_frames", "stored_sizes",
-    "objects", "tables", "source", "version", "generated", "unreadable", "unrecorded",
+    "missing_images", "objects", "tables", "source", "version", "generated", "unreadable",
+    "unrecorded",
 })  # fmt: skip
 _UNRECORDED = (
     "its checkpoint has no record from when training began, and the index may have changed since"
@@ -144,18 +146,29 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     for key in sorted(then.keys() & now.keys() - _OF_FRAMES):
         if then[key] != now[key]:
             yield f"{ARGUMENTS.get(key, key)}={then[key]} before, {now[key]} now"
-    if not _has_same_frames(then, now):
+    if _has_same_frames(then, now):
+        return
+    if then["index"] != now["index"]:
         yield f"frames of {then['index']} before, of {now['index']} now"
+        return
+    scenes = [part.get("chosen") for part in (then, now)]
+    counts = [part.get("frames", "others") for part in (then, now)]
+    if scenes[0] == scenes[1] and counts[0] == counts[1]:
+        yield f"other images in {now['index']} than before"
+        return
+    before, after = (
+        "" if scenes[0] == scenes[1] else f" of {each or 'all scenes'}" for each in scenes
+    )
+    yield f"{counts[0]} frames{before} in {now['index']} before, {counts[1]}{after} now"
 
 
 def _has_same_frames(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Return whether frames are the same; by their number if an older record has other keys."""
-    seen_then, seen_now = then.get("seen"), now.get("seen")
-    if seen_then is None or seen_now is None or seen_then.keys() == seen_now.keys():
-        return bool(seen_then == seen_now)
-    shared = [key for key in seen_then.keys() & seen_now.keys() if seen_then[key] is not None]
-    if shared:
-        return all(seen_then[key] == seen_now[key] for key in shared)
+    """Return whether frames are the same; by their number if a record does not tell which."""
+    if (same := same_pictures(then, now)) is not None:
+        return same
+    scenes = [(part.get("seen") or {}).get("scenes") for part in (then, now)]
+    if None not in scenes:
+        return bool(scenes[0] == scenes[1])
     return bool(then.get("frames") == now.get("frames"))
 
 

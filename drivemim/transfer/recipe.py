@@ -132,14 +132,14 @@ def initial_weights_of(cfg: Config) -> list[str]:
         cfg: config as it was written, or as the run left it, with hooks that load what other keys
             named.
     """
-    found = [] if cfg.get("resume") else [cfg.get("load_from")]
+    weights = [] if cfg.get("resume") else [cfg.get("load_from")]
     for hook in cfg.get("custom_hooks") or ():
         if short_type(hook) == "LoadBackbone":
-            found.append(hook.get("checkpoint"))
+            weights.append(hook.get("checkpoint"))
     for each in dicts_in(cfg.get("model")):
         if short_type(each) == "Pretrained" or (each.get("pretrained") and "type" in each):
-            found.append(each.get("checkpoint") or each.get("pretrained"))
-    return list(dict.fromkeys(str(path) for path in found if path))
+            weights.append(each.get("checkpoint") or each.get("pretrained"))
+    return list(dict.fromkeys(str(path) for path in weights if path))
 
 
 def begin_counts(cfg: Config, data: list[dict[str, Any]], processes: int) -> dict[str, Any]:

@@ -30,15 +30,15 @@ def newest_checkpoint(folder: Path) -> Path | None:
     Raises:
         OSError: if the folder exists and cannot be read. ``glob`` would find nothing.
     """
-    found = [
+    checkpoints = [
         (match[1], int(match[2]), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
         if (match := _PERIODIC.fullmatch(path.name))
     ]
-    if not found:
+    if not checkpoints:
         return None
-    kind = max(found, key=lambda entry: entry[2].stat().st_mtime_ns)[0]
-    candidates = sorted((entry for entry in found if entry[0] == kind), reverse=True)
+    kind = max(checkpoints, key=lambda entry: entry[2].stat().st_mtime_ns)[0]
+    candidates = sorted((entry for entry in checkpoints if entry[0] == kind), reverse=True)
     return next((path for _, _, path in candidates if is_complete(path)), None)
 
 
@@ -50,14 +50,14 @@ def checkpoint_in(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    found = newest_checkpoint(path)
-    if found is None:
+    newest = newest_checkpoint(path)
+    if newest is None:
         raise FileNotFoundError(
             f"{path} is a folder without a complete checkpoint (iter_N.pth or epoch_N.pth); give "
             "the work directory of a run, or a checkpoint"
         )
-    print_log(f"{found} is the newest complete checkpoint in {path}", "current")
-    return found
+    print_log(f"{newest} is the newest complete checkpoint in {path}", "current")
+    return newest
 
 
 def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, Tensor]:
@@ -74,14 +74,14 @@ def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, 
         raise CheckpointError(
             f"{checkpoint} is not a training checkpoint (no state_dict). It is {kind_of(content)}"
         )
-    kept = content.get("ema_state_dict")
-    is_absent = kept is None or (isinstance(kept, Mapping) and not kept)
+    ema_state = content.get("ema_state_dict")
+    is_absent = ema_state is None or (isinstance(ema_state, Mapping) and not ema_state)
     if ema and is_absent:
         raise CheckpointError(
             f"{checkpoint} has no averaged weights; train with EMAHook or leave --ema out"
         )
     if is_absent:
-        if kept is not None:
+        if ema_state is not None:
             print_log(
                 f"{checkpoint} has an empty ema_state_dict: its state_dict is taken for the "
                 "trained weights",
@@ -90,11 +90,13 @@ def weights_of(content: Any, checkpoint: str | Path, *, ema: bool) -> dict[str, 
             )
         return unwrapped(content["state_dict"])
     state = unwrapped(content["state_dict"])
-    if not isinstance(kept, Mapping) or not any(str(each).startswith("module.") for each in kept):
+    if not isinstance(ema_state, Mapping) or not any(
+        str(each).startswith("module.") for each in ema_state
+    ):
         raise CheckpointError(
             f"{checkpoint} has an ema_state_dict without names that begin with module., which "
             "MMEngine's EMAHook writes, so that it is not known which weights are averaged; save "
             "the wanted weights as state_dict, without ema_state_dict"
         )
-    trained = trained_weights(checkpoint, kept, state)
+    trained = trained_weights(checkpoint, ema_state, state)
     return state if ema else trained

@@ -1,4 +1,7 @@
-"""Pictures of detections and ground truth."""
+"""Pictures of detections and ground truth.
+
+Letters: D detections.
+"""
 
 from __future__ import annotations
 

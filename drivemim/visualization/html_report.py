@@ -11,7 +11,7 @@ from typing import Protocol
 
 from drivemim.files import write_bytes
 
-MOST_BYTES = 5_000_000
+MAX_BYTES = 5_000_000
 
 STYLE = """
 :root { color-scheme: light; }
@@ -181,12 +181,12 @@ def write_report(path: Path, page: str) -> None:
     """Write the page atomically.
 
     Raises:
-        ValueError: if it is larger than ``MOST_BYTES``, too large for email.
+        ValueError: if it is larger than ``MAX_BYTES``, too large for email.
     """
     data = page.encode()
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise ValueError(
             f"{path} would have {len(data) / 1e6:.1f} MB; use fewer or smaller pictures "
-            f"(at most {MOST_BYTES / 1e6:.0f} MB)"
+            f"(at most {MAX_BYTES / 1e6:.0f} MB)"
         )
     write_bytes(path, data)

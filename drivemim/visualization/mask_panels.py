@@ -18,8 +18,8 @@ from torch import Tensor
 from drivemim.array_types import Bools, Floats, Image
 from drivemim.clips import Clips, patch_grid
 from drivemim.config.loading import config_errors, read_config
-from drivemim.data import ClipDataset, SampleRequest
-from drivemim.errors import MOST_SEED, ConfigError, DataError, check_range
+from drivemim.data import ClipDataset, ItemRequest
+from drivemim.errors import MAX_SEED, ConfigError, DataError, check_range
 from drivemim.evaluation.mask_analysis import local_contrast
 from drivemim.files import ensure_folder
 from drivemim.geometry import project_points, unproject_points
@@ -77,7 +77,7 @@ def draw_masks(
     """
     for name, value in (("--clip", item), ("--marks", marks)):
         check_range(name, value, 0)
-    check_range("--seed", seed, 0, MOST_SEED)
+    check_range("--seed", seed, 0, MAX_SEED)
     ensure_folder(out)
     cfg = read_config(config, options)
     changes = {} if ratio is None else {"mask_ratio": ratio}
@@ -104,7 +104,7 @@ def draw_masks(
 def _clip(dataset: ClipDataset, item: int, seed: int) -> Clips:
     if item >= len(dataset):
         raise DataError(f"--clip {item} must be in [0, {len(dataset) - 1}]: there are no more")
-    return dataset[SampleRequest(item, seed)]
+    return dataset[ItemRequest(item, seed)]
 
 
 def mask_panel(

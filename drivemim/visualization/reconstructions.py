@@ -23,8 +23,8 @@ from drivemim.clips import Clips
 from drivemim.compat import read_checkpoint
 from drivemim.config.building import build_model
 from drivemim.config.loading import config_errors, is_pretrainer, load_config
-from drivemim.data import SampleRequest
-from drivemim.errors import MOST_SEED, CheckpointError, ConfigError, check_range
+from drivemim.data import ItemRequest
+from drivemim.errors import MAX_SEED, CheckpointError, ConfigError, check_range
 from drivemim.files import ensure_folder
 from drivemim.models import MaskedPretrainer
 from drivemim.registry import DATASETS
@@ -65,7 +65,7 @@ def draw_reconstructions(
         CheckpointError: if the checkpoint is damaged, would run code, or does not fit.
     """
     check_range("--clips", count, 1)
-    check_range("--seed", seed, 0, MOST_SEED - count)
+    check_range("--seed", seed, 0, MAX_SEED - count)
     ensure_folder(out)
     cfg = load_config(config, options)
     if not is_pretrainer(cfg.get("model") or {}):
@@ -107,12 +107,15 @@ def reconstruction_panels(
     """
     chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
     for number, item in enumerate(chosen):
-        clips: Clips = dataset[SampleRequest(int(item), seed=seed + number)]
+        clips: Clips = dataset[ItemRequest(int(item), seed=seed + number)]
         check_width(width, clips)
         tile_width = min(3 * clips.image_size[1] // 2, width // clips.shape[2])
-        layout = {"cameras": camera_names(dataset, clips), "tile_width": tile_width}
+        cameras = camera_names(dataset, clips)
         reconstruction = model.predict(**model.data_preprocessor(clips, False)).cpu()
-        yield clip_panel(clips, **layout), reconstruction_panel(clips, reconstruction, **layout)
+        yield (
+            clip_panel(clips, cameras=cameras, tile_width=tile_width),
+            reconstruction_panel(clips, reconstruction, cameras=cameras, tile_width=tile_width),
+        )
 
 
 def _load_model(cfg: Config, checkpoint: str | Path) -> MaskedPretrainer:

@@ -23,6 +23,8 @@ from drivemim.errors import ConfigError
         ("it's,b", ["it's", "b"]), ("a(b,c", "a(b,c"),
         ("[{'type': 'EMAHook', 'begin_iter': 2}]", [{"type": "EMAHook", "begin_iter": 2}]),
         ("{'type': 'TubeMask'}", {"type": "TubeMask"}),
+        ("2011_09_26", "2011_09_26"), ("1_0.5", "1_0.5"), ("[1_0,2]", ["1_0", 2]),
+        ("0103_1e5", "0103_1e5"),
     ],
 )  # fmt: skip
 def test_texts_by_hand(text, value):
@@ -49,7 +51,7 @@ def test_files_do_not_change_the_type_of_a_value(tmp_path, monkeypatch):
         None, True, 1, -1, 1e-3, math.inf, (64, 96), [64, 96], (5,), (), [], ["a,b", "c"], [None],
         [[1, 2], [3, 4]], [{"type": "EMAHook"}], ({"a": 1},), "True", "none", "None", "a,b", "1",
         "x y", " x", "[1,2]", "(1,2)", "it's", "'", '"', "\\", "", "a=b", "{}", "[",
-        "/my,dir/x.arrow",        ["'", "\\'", ","],
+        "/my,dir/x.arrow", "2011_09_26", ["1_0", 10],        ["'", "\\'", ","],
     ],
 )  # fmt: skip
 def test_options_come_back(value):

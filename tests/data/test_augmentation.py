@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drivemim.data.clips.augmentation import AugmentSettings, TrackAugmentation
+from drivemim.data.clips.augmentation import AugmentSettings, CameraAugmentation
 from drivemim.data.index.images import read_image, reduction
 from drivemim.errors import ConfigError
 from drivemim.geometry.boxes import transform_boxes
@@ -12,10 +12,10 @@ STILL = {"flip": 0.0, "crop": (1.0, 1.0), "colour": 0.0, "blur": 0.0, "noise": 0
 
 @pytest.fixture
 def augmented(tmp_path):
-    """Write frames as PNG files, read them as one track, return the images and the matrix."""
+    """Write frames as PNG files, read them as one camera's, return the images and the matrix."""
 
     def augment(size, frames, seed=0, **settings):
-        augmentation = TrackAugmentation(AugmentSettings.parse({**STILL, **settings}))
+        augmentation = CameraAugmentation(AugmentSettings.parse({**STILL, **settings}))
         draw = augmentation.draw(seed)
         stored = frames.shape[1:3]
         crop = draw.crop(stored, size)
@@ -44,7 +44,7 @@ def _centre(image):
 
 
 def test_nothing_is_drawn_without_settings():
-    augmentation = TrackAugmentation(None)
+    augmentation = CameraAugmentation(None)
     draw = augmentation.draw(3)
     crop = draw.crop((45, 77), (30, 200))
     assert crop == (0, 0, 45, 77)
@@ -76,7 +76,7 @@ def test_a_3d_point_projects_onto_its_moved_pixel(augmented, seed):
 
 
 def test_both_directions_and_many_crops_are_drawn():
-    augmentation = TrackAugmentation(AugmentSettings(crop=(0.5, 0.9), stretch=1.15))
+    augmentation = CameraAugmentation(AugmentSettings(crop=(0.5, 0.9), stretch=1.15))
     draws = [augmentation.draw(seed) for seed in range(2000)]
     assert 0.45 < np.mean([draw.mirrored for draw in draws]) < 0.55
     areas = np.array([draw.height * draw.width for draw in draws])
@@ -92,7 +92,7 @@ def test_both_directions_and_many_crops_are_drawn():
 
 
 def test_crops_lie_inside_the_image_and_reach_its_edges():
-    augmentation = TrackAugmentation(AugmentSettings(crop=(0.05, 1.0), stretch=2.0))
+    augmentation = CameraAugmentation(AugmentSettings(crop=(0.05, 1.0), stretch=2.0))
     for stored, size in [((90, 160), (9, 16)), ((91, 163), (30, 50)), ((7, 9), (64, 64))]:
         crops = np.array([augmentation.draw(seed).crop(stored, size) for seed in range(300)])
         assert crops[:, :2].min() == 0
@@ -104,7 +104,7 @@ def test_crops_lie_inside_the_image_and_reach_its_edges():
 
 
 def test_a_crop_is_decoded_at_the_largest_reduction_that_covers_the_size():
-    augmentation = TrackAugmentation(AugmentSettings(crop=(0.05, 1.0)))
+    augmentation = CameraAugmentation(AugmentSettings(crop=(0.05, 1.0)))
     factors = set()
     for seed in range(200):
         draw = augmentation.draw(seed)
@@ -129,7 +129,7 @@ def test_a_mirrored_crop_of_known_position(augmented):
 
 
 def test_the_same_seed_is_the_same_augmentation():
-    augmentation = TrackAugmentation(AugmentSettings(noise=1.0, blur=1.0))
+    augmentation = CameraAugmentation(AugmentSettings(noise=1.0, blur=1.0))
     noise = np.random.default_rng(0).integers(0, 255, (2, 60, 100, 3), np.uint8)
     first, second, other = (augmentation.draw(seed) for seed in (5, 5, 6))
     assert first == second
@@ -166,7 +166,22 @@ def test_unknown_settings_are_named_with_the_nearest():
         ({"crop": (0.0, 1.0)}, r"crop=\(0.0, 1.0\)"),
         ({"crop": [0.9, 0.5]}, r"crop=\(0.9, 0.5\)"),
         ({"crop": (0.5, 1.5)}, r"crop=\(0.5, 1.5\)"),
-        ({"stretch": 0.5}, "stretch=0.5 must be at least 1"),
+        ({"crop": 0.5}, "crop=0.5 must be the smallest and the largest fraction"),
+        ({"crop": (0.5,)}, r"crop=\(0.5,\) must be the smallest and the largest fraction"),
+        ({"crop": "whole"}, "crop='whole' must be"),
+        ({"crop": ("a", "b")}, r"crop=\('a', 'b'\) must be"),
+        ({"stretch": 0.5}, "stretch 0.5 must be 1 or more"),
+        ({"stretch": np.nan}, "stretch nan must be 1 or more"),
+        ({"stretch": "wide"}, "stretch 'wide' must be a number"),
+        ({"flip": 50}, r"flip 50 must be in \[0, 1\]"),
+        ({"flip": None}, "flip None must be a number"),
+        ({"colour": 1.1}, r"colour 1.1 must be in \[0, 1\]"),
+        ({"blur": -0.1}, r"blur -0.1 must be in \[0, 1\]"),
+        ({"noise": np.nan}, r"noise nan must be in \[0, 1\]"),
+        ({"brightness": -0.1}, r"brightness -0.1 must be in \[0, 1\]"),
+        ({"contrast": 30}, r"contrast 30 must be in \[0, 1\]"),
+        ({"saturation": 2}, r"saturation 2 must be in \[0, 1\]"),
+        ({"hue": 0.6}, r"hue 0.6 must be in \[0, 0.5\]"),
     ],
 )
 def test_values_out_of_range_are_named(settings, named):

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from drivemim.data.clips.clip_dataset import ClipDataset, collate_clips
-from drivemim.data.clips.sampler import SampleRequest
+from drivemim.data.clips.sampler import ItemRequest
 from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.data.index.builders.nuscenes import build_nuscenes_index
 from drivemim.data.index.frame_index import FrameIndex
@@ -158,11 +158,11 @@ def test_boxes_and_intrinsics_follow_the_augmentation(small_index):
 
 def test_an_item_depends_only_on_its_request(small_index):
     data = _dataset(small_index, augment={})
-    first, second = data[SampleRequest(3, 4)], data[SampleRequest(3, 4)]
+    first, second = data[ItemRequest(3, 4)], data[ItemRequest(3, 4)]
     assert torch.equal(first.images_BTNHWC, second.images_BTNHWC)
     # The first number that NumPy draws after np.random.seed(4), as in runs of earlier versions.
     assert first.seeds_B.tolist() == second.seeds_B.tolist() == [2005877882]
-    other = data[SampleRequest(3, 5)]
+    other = data[ItemRequest(3, 5)]
     assert other.seeds_B.tolist() == [953453411]
     assert not torch.equal(other.images_BTNHWC, first.images_BTNHWC)
     assert data[4].seeds_B.tolist() == [2005877882]  # a plain position is its own seed
@@ -176,12 +176,12 @@ def test_items_neither_read_nor_set_the_state_of_global_generators(small_index):
         return random.getstate(), (name, keys.tolist(), *rest), torch.get_rng_state().tolist()
 
     before = states()
-    first = data[SampleRequest(3, 4)]
+    first = data[ItemRequest(3, 4)]
     assert states() == before
     random.seed(99)
     np.random.seed(99)
     torch.manual_seed(99)
-    assert torch.equal(data[SampleRequest(3, 4)].images_BTNHWC, first.images_BTNHWC)
+    assert torch.equal(data[ItemRequest(3, 4)].images_BTNHWC, first.images_BTNHWC)
 
 
 def test_small_boxes_are_left_out(small_index):

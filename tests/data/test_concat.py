@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from drivemim.data.clips.concat import ConcatDataset
-from drivemim.data.clips.sampler import SampleRequest
+from drivemim.data.clips.sampler import ItemRequest
 
 
 @pytest.fixture
@@ -19,18 +19,18 @@ def test_requests_reach_the_data_sets_with_their_seed(joined):
     first, second = joined.datasets
     assert (len(first), len(second), len(joined)) == (3, 6, 9)
     for request, part, index in (
-        (SampleRequest(2, 77), first, 2),
-        (SampleRequest(3, 77), second, 0),
-        (SampleRequest(8, 5), second, 5),
+        (ItemRequest(2, 77), first, 2),
+        (ItemRequest(3, 77), second, 0),
+        (ItemRequest(8, 5), second, 5),
     ):
-        expected, found = part[SampleRequest(index, request.seed)], joined[request]
+        expected, found = part[ItemRequest(index, request.seed)], joined[request]
         assert found.tokens == expected.tokens
         assert torch.equal(found.seeds_B, expected.seeds_B)
         assert torch.equal(found.images_BTNHWC, expected.images_BTNHWC)
 
 
 def test_plain_positions_are_their_own_seeds_across_data_sets(joined):
-    assert torch.equal(joined[3].seeds_B, joined[SampleRequest(3, 3)].seeds_B)
+    assert torch.equal(joined[3].seeds_B, joined[ItemRequest(3, 3)].seeds_B)
     assert not torch.equal(joined[3].seeds_B, joined[0].seeds_B)
     assert joined[-1].tokens == joined[8].tokens
     with pytest.raises(IndexError, match="item 9 of 9"):

@@ -119,8 +119,8 @@ def test_frames_of_two_indices_are_compared_by_content(tmp_path):
 
 
 def test_tokens_of_two_indices_identify_frames(small_index, tmp_path, monkeypatch):
-    """With more frames than ``MOST_FILES``, the tokens are compared alone."""
-    monkeypatch.setattr(copies, "MOST_FILES", 0)
+    """With more frames than ``MAX_FILES``, the tokens are compared alone."""
+    monkeypatch.setattr(copies, "MAX_FILES", 0)
     index = FrameIndex.open(small_index)
     copied = Path(shutil.copy(small_index, tmp_path / "copy.arrow"))
     other = FrameIndex.open(copied, data_root=index.data_root)

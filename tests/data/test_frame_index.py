@@ -137,7 +137,7 @@ def test_a_failed_write_leaves_the_old_index_alone(tmp_path, monkeypatch, when):
     assert [each.name for each in out.parent.iterdir()] == ["index.arrow"]
 
 
-def test_time_keys_sort_by_track_then_time():
+def test_time_keys_sort_by_sequence_then_time():
     keys = time_keys(np.array([0, 0, 1, 1, 1]), np.array([0, 5, -9, 1, 1 << 50]))
     assert keys.tolist() == [0, 5, 1 << 40, (1 << 40) + 1, (2 << 40) - 1]
 

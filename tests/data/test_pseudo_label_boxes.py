@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from drivemim.data import ClipDataset, FrameIndex, frame_boxes
+from drivemim.errors import ConfigError
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +85,19 @@ def test_min_overlap_must_be_a_fraction(small_index, detected, min_overlap):
     config = {"type": "PseudoLabelBoxes", "file": detected, "min_overlap": min_overlap}
     with pytest.raises(ValueError, match=r"min_overlap=.* must be in \(0, 1\]"):
         clips_of(small_index, config)
+
+
+@pytest.mark.parametrize("min_score", [30, -0.1, np.nan])
+def test_min_score_must_be_a_score(small_index, detected, min_score):
+    config = {"type": "PseudoLabelBoxes", "file": detected, "min_score": min_score}
+    with pytest.raises(ConfigError, match=rf"min_score {min_score} must be in \[0, 1\]"):
+        clips_of(small_index, config)
+
+
+@pytest.mark.parametrize("size", [-1.0, np.nan, np.inf])
+def test_the_smallest_size_of_a_box_is_a_number_of_pixels(small_index, size):
+    with pytest.raises(ConfigError, match=f"min_box_size {size} must be 0 or more"):
+        clips_of(small_index, "AnnotatedBoxes", min_box_size=size)
 
 
 def test_an_unknown_source(small_index):

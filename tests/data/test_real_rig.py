@@ -127,7 +127,7 @@ def test_lidar_points_are_where_boxes_are(index):
             depths = _nearest_depth(index, row, number)
             on = ((points[:, :2] >= box[:2]) & (points[:, :2] <= box[2:])).all(axis=1)
             on &= (points[:, 2] >= depths.min() - 0.3) & (points[:, 2] <= depths.max() + 0.3)
-            # The sweeps here have every eighth of the returns that were counted.
+            # The scans here have every eighth of the returns that were counted.
             fractions.append(on.sum() / (index.boxes.lidar_points[number] / 8))
     # None is missing; the street below the object and what is beside it are in the box too.
     assert len(fractions) >= 20

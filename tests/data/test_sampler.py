@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from drivemim.data.clips.sampler import (
-    SampleRequest,
+    ItemRequest,
     SeededDataset,
     SeededInfiniteSampler,
     as_request,
@@ -22,7 +22,7 @@ def _requests(count, length=7, skip=0, **arguments):
 
 def test_an_epoch_requests_every_item_once_in_an_order_of_its_own():
     requests = _requests(21)
-    epochs = [[request.index for request in requests[start : start + 7]] for start in (0, 7, 14)]
+    epochs = [[request.position for request in requests[start : start + 7]] for start in (0, 7, 14)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
@@ -62,12 +62,13 @@ def test_skips_add_up_and_iterating_does_not_move_the_start():
 
 
 def test_without_shuffling_items_come_in_order():
-    assert [request.index for request in _requests(9, shuffle=False)] == [0, 1, 2, 3, 4, 5, 6, 0, 1]
+    positions = [request.position for request in _requests(9, shuffle=False)]
+    assert positions == [0, 1, 2, 3, 4, 5, 6, 0, 1]
 
 
 def test_another_seed_is_another_order():
-    other = [request.index for request in islice(SeededInfiniteSampler(range(100), seed=4), 100)]
-    assert other != [request.index for request in _requests(100, length=100)]
+    other = [request.position for request in islice(SeededInfiniteSampler(range(100), seed=4), 100)]
+    assert other != [request.position for request in _requests(100, length=100)]
 
 
 def test_lengths():
@@ -82,11 +83,11 @@ def test_the_registry_builds_it():
 
     config = dict(type="drivemim.SeededInfiniteSampler", shuffle=False)
     sampler = DATA_SAMPLERS.build(config, default_args={"dataset": range(3), "seed": 1})
-    assert next(iter(sampler)).index == 0
+    assert next(iter(sampler)).position == 0
 
 
 def test_a_plain_position_is_its_own_seed():
-    assert as_request(SampleRequest(2, 77)) == (2, 77)
+    assert as_request(ItemRequest(2, 77)) == (2, 77)
     assert as_request(np.int64(5)) == (5, 5)
 
 
@@ -103,11 +104,11 @@ class _Noise(Dataset):
 
 def test_an_item_depends_on_its_request_alone():
     data = SeededDataset(dataset=_Noise())
-    first = data[SampleRequest(2, 77)]
-    data[SampleRequest(1, 5)]
-    assert torch.equal(data[SampleRequest(2, 77)], first)
-    assert not torch.equal(data[SampleRequest(2, 78)], first)
-    other = data[SampleRequest(3, 77)]
+    first = data[ItemRequest(2, 77)]
+    data[ItemRequest(1, 5)]
+    assert torch.equal(data[ItemRequest(2, 77)], first)
+    assert not torch.equal(data[ItemRequest(2, 78)], first)
+    other = data[ItemRequest(3, 77)]
     assert torch.equal(other[1:], first[1:])
     assert other[0] == 3
 

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from drivemim.config.loading import load_config
 from drivemim.config.option_values import parse_value
 from town_demo.demo_plan import DEFAULT_WORK_DIR, PRETRAIN_CONFIG, DemoSettings, plan_demo
+from workflow.commands import two_phase_schedule
 
 
 def steps_of(settings, work_dir=DEFAULT_WORK_DIR):
@@ -98,6 +101,17 @@ def test_options_are_known_to_the_configs(repository, monkeypatch):
         assert innermost(config.train_dataloader.dataset).index == "/elsewhere/town.arrow"
     tested = load_config(steps["test-random"].command[1], options_of(steps["test-random"]))
     assert tested.test_dataloader.dataset.index == "/elsewhere/town.arrow"
+
+
+@pytest.mark.parametrize(
+    ("iterations", "warm_up"), [(3400, 283), (500, 41), (400, 33), (6, 2), (3, 2), (2, 1)]
+)
+def test_the_warm_up_lasts_a_twelfth(iterations, warm_up):
+    """The published numbers of the demo and the label studies are of these schedules."""
+    assert two_phase_schedule(iterations)[:4] == (
+        f"train_cfg.max_iters={iterations}", f"param_scheduler.0.end={warm_up}",
+        f"param_scheduler.1.begin={warm_up}", f"param_scheduler.1.end={iterations}",
+    )  # fmt: skip
 
 
 def test_default_folder_is_where_the_configs_look(repository):

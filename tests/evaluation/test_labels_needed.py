@@ -105,23 +105,25 @@ def test_needed_against_a_baseline_by_hand():
     found = labels_needed(init, baseline, 1.0)
     # Means 0.225 and 0.475 against 0.35: half-way. Seeds: 0.05 of 0.1, 0.2 of 0.4: half-way too.
     assert found.fraction == pytest.approx(10**-0.5)
-    assert found.least == pytest.approx(10**-0.5)
-    assert found.most == pytest.approx(10**-0.5)
+    assert found.minimum == pytest.approx(10**-0.5)
+    assert found.maximum == pytest.approx(10**-0.5)
     # Means 0.225 against 0.15; seed 0 has more at once, seed 1 exactly as much.
     assert labels_needed(init, baseline, 0.1) == LabelsNeeded(
-        fraction=BELOW_SMALLEST, least=BELOW_SMALLEST, most=0.1
+        fraction=BELOW_SMALLEST, minimum=BELOW_SMALLEST, maximum=0.1
     )
     back = labels_needed(baseline, init, 1.0)
-    assert (back.fraction, back.least) == (NOT_REACHED, NOT_REACHED)
-    assert labels_needed(baseline, baseline, 1.0) == LabelsNeeded(fraction=1.0, least=1.0, most=1.0)
+    assert (back.fraction, back.minimum) == (NOT_REACHED, NOT_REACHED)
+    assert labels_needed(baseline, baseline, 1.0) == LabelsNeeded(
+        fraction=1.0, minimum=1.0, maximum=1.0
+    )
 
 
 def test_no_seed_with_every_fraction_has_no_range():
     runs = {0.1: {0: 0.1}, 1.0: {1: 0.4}}
     found = labels_needed(runs, runs, 1.0)
     assert found.fraction == 1.0
-    assert math.isnan(found.least)
-    assert math.isnan(found.most)
+    assert math.isnan(found.minimum)
+    assert math.isnan(found.maximum)
 
 
 def test_only_runs_that_every_initialisation_has_are_compared():

@@ -223,3 +223,12 @@ def test_the_tool(config, town, tmp_path):
     assert "| random |" in done.stdout
     assert "Left out, because they need a teacher (--contrast-teacher): guided" in done.stdout
     assert json.loads(out.read_text())["strategies"]["random"]["leakage"] > 0
+
+
+def test_the_tools_default_config_is_found_from_any_folder(town, tmp_path):
+    done = run_script(
+        "tools/analyze_masks.py", "--image-size", 96, 160, "--num-frames", 1, "--clips", 1,
+        "--draws", 1, "--index", town, "--only", "random", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "| random |" in done.stdout

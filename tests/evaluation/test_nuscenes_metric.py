@@ -319,6 +319,8 @@ def test_wrong_set_ups_are_named(index, tmp_path):
         metric.compute_metrics([])
     with pytest.raises(ConfigError, match="overlap=3"):
         NuScenesDetection(overlap=3)
+    with pytest.raises(ConfigError, match=r"min_score 30 must be in \[0, 1\]"):
+        NuScenesDetection(min_score=30)
     # Only the images were copied, without the tables.
     moved = make_dataset(index, scenes="mini_val", data_root=tmp_path)
     with pytest.raises(DataError, match=r"needs the tables of v1\.0-mini"):

@@ -1,7 +1,9 @@
 import cv2
 import numpy as np
+import pytest
 from in_process import run_script
 
+from drivemim.cli import index as cli
 from drivemim.data.index.frame_index import FrameIndex
 
 
@@ -23,7 +25,35 @@ def test_mistakes_are_one_line(tmp_path):
     done = _run("nuscenes", "--root", tmp_path, "--version", "v1.0-mini")
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith(f"drivemim index: no folder {tmp_path}/v1.0-mini; ")
+    assert line.startswith(f"FileNotFoundError: no folder {tmp_path}/v1.0-mini; ")
+    done = _run("rig", "--root", tmp_path / "none", "--check")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"FileNotFoundError: no folder {tmp_path}/none")
+    for options, named in (
+        (["--rate", "0"], "rate is 0.0; use a number of frames per second above 0"),
+        (["--video-rate", "-1"], "video_rate is -1.0; use a number of frames per second above 0"),
+    ):
+        done = _run("frames", "--root", tmp_path, *options)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"ConfigError: {named}")
+
+
+def test_our_own_mistakes_keep_their_traceback(tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(cli, "build_index", fail)
+    with pytest.raises(ValueError, match="broadcast"):
+        _run("frames", "--root", tmp_path)
+    monkeypatch.setattr(cli, "record_rig", fail)
+    with pytest.raises(ValueError, match="broadcast"):
+        _run("rig", "--root", tmp_path, "--check")
+
+
+def test_the_traceback_of_a_mistake_can_be_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("DRIVEMIM_TRACEBACK", "1")
+    with pytest.raises(FileNotFoundError):
+        _run("nuscenes", "--root", tmp_path, "--version", "v1.0-mini")
 
 
 def test_videos_at_a_rate(tmp_path):

@@ -80,7 +80,7 @@ def test_a_refusal_is_one_line(export, tmp_path):
     # Every tensor of a ResNet-18 but the 20 counters of its normalisations; five are named.
     assert names.startswith("misshapen 100 (conv1.weight (8, 3, 7, 7) for (64, 3, 7, 7), ")
     assert names.count(" for ") == 5
-    assert names.endswith(" and 95 more)")
+    assert " and 95 more); all names are in " in names
     assert len(line) < 1500
     assert "Traceback" not in finished.stderr
     assert not (tmp_path / "small.py").exists()

@@ -6,7 +6,7 @@ import pytest
 from in_process import run_script
 
 from drivemim.data.index.builders.frames import build_frames_index
-from workflow.steps import run_length
+from workflow.commands import two_phase_schedule
 
 CONFIG = "configs/pretrain/vit_micro_frames.py"
 
@@ -27,7 +27,7 @@ def drive(tmp_path):
 def train(drive, *arguments):
     index = drive.parent / "index.arrow"
     place = f"train_dataloader.dataset.index={index}"
-    options = ["--cfg-options", place, "train_dataloader.batch_size=2", *run_length(4)]
+    options = ["--cfg-options", place, "train_dataloader.batch_size=2", *two_phase_schedule(4)]
     work_dir = ["--work-dir", drive.parent / "run"]
     return run_script("tools/train.py", CONFIG, *work_dir, *options, *arguments)
 

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from in_process import run_script
 
+from drivemim.errors import ConfigError
 from drivemim.town import generate, generate_town
 
 SMALLEST = {"scenes": 2, "seconds": 0.5, "image_size": (48, 80), "pedestrians": 3, "vehicles": 3}
@@ -123,10 +125,30 @@ def test_a_run_that_is_ended_says_so_in_one_line(tmp_path, end):
     if end == "Ctrl-C":
         assert (run.returncode, error) == (130, "stopped: town is as it was before\n")
     else:
-        assert run.returncode == 2
-        assert error.startswith("error: one of 2 worker processes ended early. If it was killed, ")
+        assert run.returncode == 1
+        assert error.startswith(
+            "ChildProcessError: one of 2 worker processes ended early. If it was killed, "
+        )
         assert "take fewer --workers" in error
         assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_option_is_one_line_and_our_own_mistake_is_not(tmp_path, monkeypatch):
+    command = ("tools/generate_town.py", "--out", tmp_path / "town", "--scenes")
+    done = run_script(*command, 1)
+    assert (done.returncode, done.stderr) == (1, "ConfigError: scenes=1: take 2 to 850\n")
+    monkeypatch.setenv("DRIVEMIM_TRACEBACK", "1")
+    with pytest.raises(ConfigError, match="scenes=1"):
+        run_script(*command, 1)
+    monkeypatch.delenv("DRIVEMIM_TRACEBACK")
+
+    def fail(*args, **options):
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr("drivemim.cli.town.generate_town", fail)
+    with pytest.raises(ValueError, match="broadcast"):
+        run_script(*command, 2)
     assert list(tmp_path.iterdir()) == []
 
 

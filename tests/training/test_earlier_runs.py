@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 import drivemim
 from drivemim.config.dumps import is_dump_file
@@ -214,3 +215,34 @@ def test_a_torn_checkpoint_does_not_stop_resuming_or_exporting(toy, tmp_path):
         drivemim.pretrain(vit, work_dir=run, resume=True)
     with pytest.raises(FileNotFoundError, match="is a folder without a complete checkpoint"):
         drivemim.export_backbone(run, tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    "again", [{"resume": True}, {"overwrite": True}], ids=["resume", "overwrite"]
+)
+def test_two_runs_do_not_share_a_folder(toy, tmp_path, again):
+    """The second begins while the first is in its third iteration, and changes nothing."""
+    said = []
+
+    class Second(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            if runner.iter == 2:
+                with pytest.raises(ConfigError) as error:
+                    train(toy, work_dir=tmp_path / "run", **again)
+                said.append(str(error.value))
+
+    train(toy, work_dir=tmp_path / "run", hooks=[Second()])
+    assert said == [
+        f"another run is going on in {tmp_path / 'run'}; name another --work-dir, or wait until it "
+        "ends"
+    ]
+    assert (tmp_path / "run" / "iter_12.pth").is_file()
+    assert not (tmp_path / "run" / ".lock").exists()
+    train(toy, work_dir=tmp_path / "run", resume=True)  # it can be used again
+
+
+def test_a_missing_logger_is_one_line(toy, tmp_path):
+    options = {"visualizer.vis_backends": [{"type": "WandbVisBackend"}]}
+    with pytest.raises(ConfigError, match='ImportError: Please run "pip install wandb"'):
+        train(toy, work_dir=tmp_path / "run", options=options)
+    assert not (tmp_path / "run").exists()

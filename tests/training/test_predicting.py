@@ -75,6 +75,7 @@ def test_an_image_is_drawn_beside_the_checkpoint(command, config, checkpoint, tm
         "config": str(config),
         "checkpoint": str(checkpoint),
         "source": str(path),
+        "absolute_source": str(path),
         "score_threshold": 0.3,
         "classes": ["pedestrian", "vehicle"],
         "skipped": 0,
@@ -113,6 +114,35 @@ def test_a_folder_keeps_its_tree_and_a_run_takes_its_newest_checkpoint(
     assert read(out)["checkpoint"] == str(checkpoint)
     assert [(each["picture"], len(each["detections"])) for each in read(out)["images"]] == [
         ("c.jpg", 0), ("a/0.jpg", 2), ("a/1.jpg", 2), ("b/0.png.jpg", 2),
+    ]  # fmt: skip
+
+
+def test_predictions_of_another_source_of_the_same_name_stay(
+    command, checkpoint, tmp_path, monkeypatch
+):
+    for place, names in (("one", ("0.jpg", "1.jpg")), ("two", ("z.jpg",))):
+        for name in names:
+            write_image(tmp_path / place / "front" / name)
+    first = checkpoint.parent / "predict-front"
+    second = checkpoint.parent / "predict-front-2"
+    monkeypatch.chdir(tmp_path / "one")
+    assert command("front").endswith(f": {first}")
+    monkeypatch.chdir(tmp_path / "two")  # the same words name another folder
+    assert command("front").endswith(f": {second}")
+    assert files(first) == ["0.jpg", "1.jpg", "predictions.json"]
+    assert files(second) == ["predictions.json", "z.jpg"]
+    assert command("front").endswith(f": {second}")
+    assert command(tmp_path / "one" / "front", "--max-images", 1).endswith(f": {first}")
+    assert files(first) == ["0.jpg", "predictions.json"]
+
+
+def test_folders_of_replaced_pictures_are_removed(command, tmp_path):
+    for name in ("one/a/b/0.jpg", "two/1.jpg"):
+        write_image(tmp_path / name)
+    for source in ("one", "two"):
+        command(tmp_path / source, "--out", tmp_path / "shown")
+    assert sorted(each.name for each in (tmp_path / "shown").iterdir()) == [
+        "1.jpg", "predictions.json",
     ]  # fmt: skip
 
 
@@ -295,7 +325,7 @@ def test_in_python_options_are_arguments(config, checkpoint, tmp_path):
 
 
 def test_a_long_run_says_how_far_it_is(config, checkpoint, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("drivemim.training.predicting._REPORTED", 2)
+    monkeypatch.setattr("drivemim.training.predicting._LOG_INTERVAL", 2)
     write_video(tmp_path / "drive.avi", [0] * 5)
     drivemim.predict(config, checkpoint, tmp_path / "drive.avi", out=tmp_path / "shown")
     said = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" images")]

@@ -1,5 +1,7 @@
 """Pretraining on a folder: what is chosen by the data, what is refused, and the command."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import CheckpointError, ConfigError, DataError
 from drivemim.town import generate_town
 from drivemim.training.data_choice import DataSource, options_of_data
-from drivemim.training.run_time import _TimeIterations, iterations_in
+from drivemim.training.run_time import IterationTimes, iterations_in
 from drivemim.training.start_weights import set_initial_weights
 
 DATA = "train_dataloader.dataset"
@@ -64,11 +66,11 @@ def test_an_image_size_that_was_given_stays(finished):
 
 def test_images_of_the_same_proportions_keep_the_size(tmp_path):
     write_images(tmp_path / "d", size=(225, 325), count=2)
-    index = DataSource(tmp_path / "d").open(tmp_path / "run", earlier=None, resume=False)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run")
     assert f"{DATA}.image_size" not in chosen(index)
 
 
-def test_scenes_that_detectors_are_judged_on_are_left_out(tmp_path):
+def test_scenes_that_detectors_are_evaluated_on_are_left_out(tmp_path):
     write_frames(tmp_path / "d", {"train": {"a": 2}, "val": {"b": 1}, "more": {"c": 1}})
     index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "train", "val", "more"))
     assert chosen(index)[f"{DATA}.scenes"] == ["more:*", "train:*"]
@@ -84,7 +86,7 @@ def test_official_splits_of_nuscenes_are_known(tmp_path):
     root = generate_town(
         tmp_path / "town", scenes=2, seconds=0.5, sweep_rate=2.0, image_size=(96, 160), seed=3
     )
-    index = DataSource(root).open(tmp_path / "run", earlier=None, resume=False)
+    index = DataSource(root).open(tmp_path / "run")
     assert not any(index.scenes.split)
     assert chosen(index)[f"{DATA}.scenes"] in (["train"], ["mini_train"])
     assert len(index.scene_rows("train")) == len(index.scene_rows("mini_train")) == 1
@@ -92,29 +94,41 @@ def test_official_splits_of_nuscenes_are_known(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("split", "judged"),
+    ("split", "is_for_evaluation"),
     [
         ("valid", True), ("Val", True), ("instances_val2017", True), ("testing", True),
+        ("val_images", True), ("validation_set", True), ("test-dev", True), ("imagesVal", True),
+        ("VisDrive-val", True), ("test2017", True), ("valset", True), ("TestA", True),
+        ("valley", False), ("latest", False), ("testarossa", False), ("test-drives", False),
         ("train", False), ("evaluated", False), ("contest", False), ("interval", False),
     ],
 )  # fmt: skip
-def test_splits_are_judged_by_their_words(tmp_path, split, judged):
+def test_splits_for_evaluation_are_known_by_their_words(tmp_path, split, is_for_evaluation):
     write_frames(tmp_path / "d", {"more": {"a": 1}, split: {"b": 1}})
     index = FrameIndex.open(index_of(tmp_path / "d", tmp_path / "i.arrow", "more", split))
-    assert chosen(index).get(f"{DATA}.scenes") == (["more:*"] if judged else None)
+    assert chosen(index).get(f"{DATA}.scenes") == (["more:*"] if is_for_evaluation else None)
 
 
-def test_folders_are_judged_by_their_names_and_never_all_of_them(tmp_path):
+def test_folders_for_evaluation_are_known_by_the_same_words(tmp_path):
+    left_out = ("val2017", "test2017", "val_images", "VisDrive-val", "test-dev", "Val")
+    kept = ("contest", "latest", "testarossa", "train2017", "valley")
+    for name in (*left_out, *kept):
+        write_images(tmp_path / "d" / name, size=(225, 325), count=1)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run")
+    assert sorted(chosen(index)[f"{DATA}.scenes"]) == [f":{name}" for name in kept]
+
+
+def test_folders_for_evaluation_are_known_by_their_names_and_never_all_of_them(tmp_path):
     for name in ("images/val/a", "images/train/a", "test_drive"):
         write_images(tmp_path / "d" / name, size=(225, 325), count=1)
     source = DataSource(tmp_path / "d")
-    index = source.open(tmp_path / "run", earlier=None, resume=False)
+    index = source.open(tmp_path / "run")
     assert sorted(chosen(index)[f"{DATA}.scenes"]) == [":images/train/a", ":test_drive"]
     whole = DataSource(tmp_path / "d" / "images")
-    only = whole.open(tmp_path / "other", earlier=None, resume=False)
+    only = whole.open(tmp_path / "other")
     assert chosen(only)[f"{DATA}.scenes"] == [":train/a"]
     alone = write_images(tmp_path / "e" / "val", size=(225, 325), count=1).parent
-    index = DataSource(alone).open(tmp_path / "third", earlier=None, resume=False)
+    index = DataSource(alone).open(tmp_path / "third")
     with pytest.raises(DataError, match=r"evaluated on all of its scenes.*\(:val\).*--scenes"):
         chosen(index)
 
@@ -122,7 +136,7 @@ def test_folders_are_judged_by_their_names_and_never_all_of_them(tmp_path):
 def test_the_size_follows_the_cameras_that_are_used(tmp_path):
     write_images(tmp_path / "d" / "wide", count=4)
     write_images(tmp_path / "d" / "near", size=(225, 325), count=1)
-    index = DataSource(tmp_path / "d").open(tmp_path / "run", earlier=None, resume=False)
+    index = DataSource(tmp_path / "d").open(tmp_path / "run")
     assert chosen(index)[f"{DATA}.image_size"] == (192, 384)
     assert f"{DATA}.image_size" not in chosen(index, scenes=["near"])
 
@@ -138,13 +152,14 @@ def test_a_folder_with_tables_of_several_versions_needs_an_index(tmp_path):
         (tmp_path / version).mkdir()
         (tmp_path / version / "sample_data.json").write_text("[]")
     with pytest.raises(DataError, match=r"several versions \(v1.0-mini, v1.0-trainval\)"):
-        DataSource(tmp_path).open(tmp_path / "run", earlier=None, resume=False)
+        DataSource(tmp_path).open(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_rig_is_recognised(tmp_path):
     (tmp_path / "scene").mkdir()
-    for path in (tmp_path, tmp_path / "scene"):
+    (tmp_path / "rigs" / "day" / "scene").mkdir(parents=True)
+    for path in (tmp_path, tmp_path / "scene", tmp_path / "rigs" / "day" / "scene"):
         calibration = path / "calibration.json"
         calibration.write_text("{}")
         assert DataSource(tmp_path)._kind() == ("rig", None)
@@ -240,9 +255,15 @@ def test_weights_without_a_tensor_of_the_backbone_are_an_error(finished, drives,
 
 
 def test_a_time_is_divided_by_the_mean_iteration():
-    hook = _TimeIterations(2)
+    hook = IterationTimes(2)
     hook.ends = [10.0, 20.0, 30.0, 30.5, 31.5, 33.0]  # 3 s for 3 iterations after the first ones
     assert hook.seconds == 1.0
+    assert math.isnan(hook.waiting)
+    hook.waits = [8.0, 9.0, 7.0, 0.25, 0.5, 0.0]  # 0.75 s of these 3 s
+    assert hook.waiting == 0.25
+    assert math.isnan(hook.frames_per_second)
+    hook.frames = [9, 9, 9, 4, 3, 2]  # 9 in 3 s
+    assert hook.frames_per_second == 3.0
 
 
 def test_iterations_are_measured_without_a_trace(finished, tmp_path, monkeypatch):

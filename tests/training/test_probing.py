@@ -95,19 +95,19 @@ def test_features_are_the_maps_patch_by_patch(index):
 
 def test_checkpoint_and_export_are_the_same_backbone(config, checkpoint, index, tmp_path):
     export_backbone(checkpoint, tmp_path / "backbone.safetensors")
+    # The pretraining's config names no index, so it is unknown what it saw.
+    scenes = {"index": index, "train": "train", "val": "val", "transductive": True}
     files = (checkpoint, tmp_path / "backbone.safetensors", tmp_path / "backbone.pth")
-    found = [probe_backbone(config, file, index=index, train="train", val="val") for file in files]
+    found = [probe_backbone(config, file, **scenes) for file in files]
     assert found[0] == found[1] == found[2]
     folder = checkpoint.parent
-    assert probe_backbone(config, folder, index=index, train="train", val="val") == found[0]
+    assert probe_backbone(config, folder, **scenes) == found[0]
     random = probe_backbone(config, index=index, train="train", val="val")
     assert random["effective_rank"] != found[0]["effective_rank"]
     assert found[0]["random"].keys() < random.keys()
     assert found[0]["random"] == {key: random[key] for key in found[0]["random"]}
     started = {"load_from": str(files[1])}  # beside weights, the random ones stay random
-    again = probe_backbone(
-        config, checkpoint, index=index, train="train", val="val", options=started
-    )
+    again = probe_backbone(config, checkpoint, **scenes, options=started)
     assert again["random"] == found[0]["random"]
     table = probe_table(found[0]).splitlines()
     assert [line.split(" | ")[0] for line in table[2:7]] == [
@@ -122,7 +122,7 @@ def test_levels_are_the_backbones_maps(config, checkpoint, index):
     def rank(level, blocks):
         return probe_backbone(
             config, checkpoint, index=index, train="train", val="val", level=level,
-            options={"model.encoder.out_indices": blocks},
+            transductive=True, options={"model.encoder.out_indices": blocks},
         )["effective_rank"]  # fmt: skip
 
     assert rank(0, (0, 2)) == rank(-1, (0,)) != rank(1, (0, 2)) == rank(-1, (2,))
@@ -216,6 +216,7 @@ def test_the_tool_reports_the_frames_that_the_backbone_saw(config, index, expose
     assert not (tmp_path / "probe.json").exists()
     done = run("--transductive", "--allow-boxes-read")
     assert "transductive, its pretraining saw 6 of the 6 images of --val.\n" in done.stdout
+    assert done.stdout.endswith("frames of --val.\n")  # a prompt begins on its own line
     assert len(json.loads((tmp_path / "probe.json").read_text())["notes"]) == 3
 
 

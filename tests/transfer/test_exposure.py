@@ -103,6 +103,8 @@ def test_frames_that_an_export_does_not_record_are_unknown(folder, exposure_of, 
     del older["data"][0]["seen"], older["data"][0]["annotated_frames"], older["recipe"]["reads"]
     assert exposure_of(older, "val") == Exposure(frames=5, images=None, boxes=0)
     assert "is an older export" in record_of(older).remarks()[0]
+    with pytest.raises(ConfigError, match="unknown whether its pretraining saw images of --val"):
+        check_images("--init a", "--val", exposure_of(older, "val"), transductive=False)
     older["recipe"]["masks_use_boxes"] = True
     assert exposure_of(older, "val") == Exposure(frames=5, images=None, boxes=None)
     gone = metadata_of({"index": str(tmp_path / "gone.arrow")}, masking="ObjectMask")
@@ -113,13 +115,41 @@ def test_frames_that_an_export_does_not_record_are_unknown(folder, exposure_of, 
     assert "names no index" in record_of(nothing).remarks()[0]
 
 
-def test_images_that_are_gone_cannot_be_compared(folder, exposure_of, tmp_path):
-    index = str(index_of(folder, tmp_path / "all.arrow", "train"))
+def test_one_image_that_is_gone_hides_no_other(folder, exposure_of, tmp_path):
+    """Of 10 images of train and 5 of val, one of train is missing: 9 and 5 are recorded."""
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
     (folder / "a" / "0.png").rename(tmp_path / "away.png")
     metadata = metadata_of({"index": index}, masking="ObjectMask")
     (tmp_path / "away.png").rename(folder / "a" / "0.png")
-    assert metadata["data"][0]["annotated_frames"] == 10
-    assert exposure_of(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
+    assert metadata["data"][0]["annotated_frames"] == 15
+    assert metadata["data"][0]["missing_images"] == 1
+    seen = exposure_of(metadata, "val")
+    assert seen == Exposure(frames=5, images=5, boxes=5)
+    with pytest.raises(ConfigError, match="saw 5 of the 5 images of --val"):
+        check_images("--init a", "--val", seen, transductive=False)
+    assert exposure_of(metadata, "train") == Exposure(frames=10, images=9, boxes=9)
+    (line,) = record_of(metadata).remarks()
+    assert line.startswith("1 of the 15 images of its pretraining's")
+
+
+def test_an_image_of_val_that_is_gone_hides_no_other(folder, exposure_of, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train", "val"))
+    metadata = metadata_of({"index": index})
+    (folder / "c" / "0.png").unlink()
+    assert exposure_of(metadata, "val") == Exposure(frames=5, images=4, boxes=0)
+
+
+def test_images_that_are_all_gone_are_unknown_and_refused(folder, exposure_of, tmp_path):
+    index = str(index_of(folder, tmp_path / "all.arrow", "train"))
+    folder.rename(tmp_path / "away")
+    metadata = metadata_of({"index": index})
+    (tmp_path / "away").rename(folder)
+    seen = exposure_of(metadata, "val")
+    assert seen == Exposure(frames=5, images=None, boxes=0)
+    with pytest.raises(ConfigError, match=r"unknown whether .* all 10 images were missing;.*--tr"):
+        check_images("--init a", "--val", seen, transductive=False)
+    check_images("--init a", "--val", seen, transductive=True)
+    assert "possibly transductive" in unknown_frames(record_of(metadata), "--val", seen)[0]
 
 
 def test_weights_of_other_projects_are_unknown_and_reported(tmp_path):
@@ -159,13 +189,13 @@ class TestNuScenes:
         rows = np.flatnonzero(chosen & np.asarray(index.frames.keyframe))
         return record_of(metadata).exposure(KnownFrames(index, rows))
 
-    @pytest.mark.parametrize("most_files", [100_000, 0])
-    def test_by_file_or_by_token(self, root, tmp_path, monkeypatch, most_files):
-        monkeypatch.setattr(module, "MOST_FILES", most_files)
+    @pytest.mark.parametrize("max_files", [100_000, 0])
+    def test_by_file_or_by_token(self, root, tmp_path, monkeypatch, max_files):
+        monkeypatch.setattr(module, "MAX_FILES", max_files)
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
         metadata = metadata_of({"index": index, "scenes": ["scene-0061"]}, masking="ObjectMask")
         record = metadata["data"][0]["seen"]
-        assert (record["contents"] is None) == (most_files == 0)
+        assert (record["contents"] is None) == (max_files == 0)
         # Three samples: of two cameras in scene-0061, of one in the other.
         seen = self.exposure(root, metadata, "scene-0061", tmp_path)
         assert seen == Exposure(frames=6, images=6, boxes=6)
@@ -187,7 +217,7 @@ class TestNuScenes:
     def test_tokens_and_files_cannot_be_compared(
         self, root, folder, exposure_of, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr(module, "MOST_FILES", 0)
+        monkeypatch.setattr(module, "MAX_FILES", 0)
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
         metadata = metadata_of({"index": index}, masking="ObjectMask")
         assert exposure_of(metadata, "val") == Exposure(frames=5, images=None, boxes=None)
@@ -195,7 +225,7 @@ class TestNuScenes:
     @pytest.mark.parametrize("key", ["source", "version"])
     def test_tokens_of_another_data_set_are_not_compared(self, root, tmp_path, monkeypatch, key):
         """Neither side is compared by files, and both have tokens; those found count still."""
-        monkeypatch.setattr(module, "MOST_FILES", 0)
+        monkeypatch.setattr(module, "MAX_FILES", 0)
         index = str(build_nuscenes_index(root, "v1.0-mini", tmp_path / "rig.arrow"))
         metadata = metadata_of({"index": index, "scenes": ["scene-0061"]}, masking="ObjectMask")
         metadata["data"][0][key] = "other"
@@ -212,6 +242,7 @@ def test_keys_of_older_exports_are_not_compared(folder, exposure_of, tmp_path, o
     seen = metadata["data"][0]["seen"]
     seen[older] = seen.pop("contents")
     assert exposure_of(metadata, "val").images is None
+    assert exposure_of(metadata, "val").unrecorded.endswith("an older version wrote it")
 
 
 def test_copies_with_other_comments_are_the_same_images(tmp_path):
@@ -248,7 +279,7 @@ def test_a_chain_counts_the_frames_of_all_its_pretrainings(folder, exposure_of, 
     assert record.remarks() == []
     assert record.started_from == "2.safetensors, which started from 1.safetensors"
     with pytest.raises(ConfigError, match=r"boxes of 6 of the 10 .* \(read by ObjectMask\)"):
-        check_boxes("--init a", record, "--train", exposure_of(last, "train"), most=5, fix="")
+        check_boxes("--init a", record, "--train", exposure_of(last, "train"), max_read=5, fix="")
 
 
 def test_external_initial_weights_are_unknown_and_not_refused(folder, exposure_of, tmp_path):
@@ -260,7 +291,8 @@ def test_external_initial_weights_are_unknown_and_not_refused(folder, exposure_o
     assert seen == Exposure(frames=5, images=None, boxes=None)
     assert record.remarks() == ["its pretraining started from r50.pth; its data is unknown"]
     assert unknown_frames(record, "val", seen) == []
-    check_boxes("--init a", record, "--val val", seen, most=0, fix="")
+    check_images("--init a", "--val val", seen, transductive=False)
+    check_boxes("--init a", record, "--val val", seen, max_read=0, fix="")
     # What is recorded counts nevertheless.
     assert exposure_of(metadata, "train") == Exposure(frames=10, images=6, boxes=6)
 
@@ -279,11 +311,11 @@ def test_refusals_name_the_thing_the_value_and_the_fix(folder, exposure_of, tmp_
         match=r"read the annotated boxes of 5 of the 5 frames of --val val \(read by ObjectMask\).*"
         r"--allow-boxes-read",
     ):
-        check_boxes("--init a", record, "--val val", seen, most=4, fix="")
-    check_boxes("--init a", record, "--val val", seen, most=5, fix="")
+        check_boxes("--init a", record, "--val val", seen, max_read=4, fix="")
+    check_boxes("--init a", record, "--val val", seen, max_read=5, fix="")
     unknown = Exposure(frames=5, images=None, boxes=None)
     with pytest.raises(ConfigError, match="an unknown number of the 5 frames"):
-        check_boxes("--init a", record, "--val val", unknown, most=5, fix="")
+        check_boxes("--init a", record, "--val val", unknown, max_read=5, fix="")
 
 
 def test_splits_of_padded_files_that_share_nothing_are_not_seen(tmp_path):

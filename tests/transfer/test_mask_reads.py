@@ -3,9 +3,10 @@
 import pytest
 from mmengine.config import Config
 
+from drivemim.data.boxes.box_sources import BoxSource
 from drivemim.masking.random import RandomMask
 from drivemim.masking.strategy import MaskStrategy
-from drivemim.registry import MASKS
+from drivemim.registry import BOX_SOURCES, MASKS
 from drivemim.transfer.mask_reads import boxes_from, describe_reads, has_boxes
 from drivemim.transfer.recipe import initial_weights_of
 
@@ -74,6 +75,13 @@ def test_missing_data_counts_as_not_read():
 )
 def test_origins_of_boxes(boxes, origin):
     assert boxes_from(boxes) == origin
+
+
+@pytest.mark.parametrize("origin", ["simulation", "", None, ["images"]])
+def test_of_an_unknown_origin_the_worst_is_assumed(monkeypatch, origin):
+    made = type("SimulatedBoxes", (BoxSource,), {"origin": origin})
+    monkeypatch.setitem(BOX_SOURCES.module_dict, "SimulatedBoxes", made)
+    assert boxes_from({"type": "SimulatedBoxes"}) == "annotations"
 
 
 def test_a_users_strategy_without_reads_reads_everything(monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drivemim.visualization.html_report import (
-    MOST_BYTES,
+    MAX_BYTES,
     Chart,
     Code,
     Picture,
@@ -89,6 +89,6 @@ def test_written_whole_or_not_at_all(tmp_path, page):
     write_report(path, page)
     assert path.read_text() == page
     with pytest.raises(ValueError, match="fewer or smaller pictures"):
-        write_report(path, "x" * (MOST_BYTES + 1))
+        write_report(path, "x" * (MAX_BYTES + 1))
     assert path.read_text() == page
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]

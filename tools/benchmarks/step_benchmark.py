@@ -67,7 +67,7 @@ def single_frames(frames: int, image_size: tuple[int, int], device: torch.device
     }
     tensors["images_BTNHWC"] = tensors["images_BTNHWC"][:, :, :, :H, :W]
     tokens = tuple((("frame",),) for _ in range(frames))
-    return replace(clips, **tensors, tokens=tokens, missing=clips.missing, classes=clips.classes)
+    return replace(clips, **tensors, tokens=tokens, unknown=clips.unknown, classes=clips.classes)
 
 
 def step_cost(
@@ -90,12 +90,12 @@ def step_cost(
     with torch.no_grad(), counter:
         model(clips, mode="loss")
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
-    found = {part: counts.get(f"{type(model).__name__}.{part}", 0) for part in PARTS}
-    found["total"] = counts["Global"]
+    flops = {part: counts.get(f"{type(model).__name__}.{part}", 0) for part in PARTS}
+    flops["total"] = counts["Global"]
     # The encoder is not called as a module and not counted as one: it is the remainder.
-    found["encoder"] = 2 * found["total"] - sum(found.values())
+    flops["encoder"] = 2 * flops["total"] - sum(flops.values())
     return StepCost(
-        gflops={name: count / frames / 1e9 for name, count in found.items()},
+        gflops={name: count / frames / 1e9 for name, count in flops.items()},
         parameters={part: _millions(getattr(model, part)) for part in PARTS},
         milliseconds=_time(model, clips, repeats) / frames if repeats else float("nan"),
         loading=_time_loading(cfg, index, repeats) if index and repeats else float("nan"),

@@ -119,11 +119,11 @@ def plot(study: RecipeStudy, results: Results) -> Figure:
         scores = scores_of(study, results, metric, fraction)
         for row, name in enumerate(names):
             pairs = differences(scores[name], scores[study.control_of(name)])
-            for place, backbone in enumerate(study.backbones):
-                found = [100 * value for (each, _), value in pairs.items() if each == backbone]
-                height = row - 0.1 + 0.1 * (place - (len(study.backbones) - 1) / 2)
-                color = LINE_COLORS[place % len(LINE_COLORS)]
-                axes.plot(found, [height] * len(found), ".", color=color, alpha=0.6, markersize=6)
+            for position, backbone in enumerate(study.backbones):
+                values = [100 * value for (each, _), value in pairs.items() if each == backbone]
+                height = row - 0.1 + 0.1 * (position - (len(study.backbones) - 1) / 2)
+                color = LINE_COLORS[position % len(LINE_COLORS)]
+                axes.plot(values, [height] * len(values), ".", color=color, alpha=0.6, markersize=6)
             mean = estimate(list(pairs.values()))
             width = 0.0 if math.isnan(mean.half_width) else 100 * mean.half_width
             axes.errorbar(
@@ -159,9 +159,9 @@ def _table(study: RecipeStudy, results: Results, metric: str, fraction: float) -
     lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for name, pairs in scores.items():
         means = [
-            statistics.mean(found)
+            statistics.mean(values)
             for backbone in study.backbones
-            if (found := [value for (each, _), value in pairs.items() if each == backbone])
+            if (values := [value for (each, _), value in pairs.items() if each == backbone])
         ]
         cells = [f"{100 * statistics.mean(means):.1f}" if means else "-"]
         if name == RANDOM:

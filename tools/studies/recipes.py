@@ -29,8 +29,14 @@ from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.inputs import parse_options
 from studies.label_efficiency.settings import METRICS, RANDOM, Initialisation, LabelStudy
 from studies.pretraining_inputs import pretraining_inputs, write_pretraining_inputs
-from workflow.commands import export_step, last_checkpoint, train_step
-from workflow.steps import Group, Step, run_length, seconds_of_completed
+from workflow.commands import (
+    check_two_phases,
+    export_step,
+    last_checkpoint,
+    train_step,
+    two_phase_schedule,
+)
+from workflow.steps import Group, Step, seconds_of_completed
 
 SIDE_BY_SIDE = 2
 
@@ -203,8 +209,9 @@ def _config_of_run(
     config: str, iterations: int, options: Mapping[str, Any], repository: Path
 ) -> Config:
     """Read a config with the options that a run of the study gives it."""
-    flags = parse_options([*run_length(iterations), *_as_flags(options)])
-    cfg = load_config(_config(config, repository), flags)
+    path, flags = _config(config, repository), _as_flags(options)
+    check_two_phases(load_config(path, parse_options(flags)), config)
+    cfg = load_config(path, parse_options([*two_phase_schedule(iterations), *flags]))
     check_schedule(cfg)
     return cfg
 
@@ -216,10 +223,10 @@ def pretraining_plan(study: RecipeStudy, work_dir: Path) -> list[Group]:
         study: settings of the study.
         work_dir: folder of the runs.
     """
-    wanted = [(name, seed) for seed in study.backbones for name in study.recipes]
+    runs = [(name, seed) for seed in study.backbones for name in study.recipes]
     groups: list[Group] = []
-    for at in range(0, len(wanted), SIDE_BY_SIDE):
-        together = wanted[at : at + SIDE_BY_SIDE]
+    for at in range(0, len(runs), SIDE_BY_SIDE):
+        together = runs[at : at + SIDE_BY_SIDE]
         groups.append(tuple(_pretrain_step(study, *each, work_dir) for each in together))
         groups.append(tuple(_export_step(study, *each, work_dir) for each in together))
     return groups

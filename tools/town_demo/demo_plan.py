@@ -31,7 +31,7 @@ TOWN_SOURCES = ("drivemim/town", "drivemim/generated.py", "drivemim/cli/town.py"
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """Sizes and lengths of the demo; the defaults take about a quarter of an hour on two cores.
+    """Sizes and lengths of the demo; README.md has its time.
 
     Attributes:
         scenes: number of scenes of the town; at least 6 to have two in ``mini_val``.

@@ -150,9 +150,9 @@ def _score_parts(initialisations: Mapping[str, Metrics]) -> list[ReportPart]:
     rows = [_score_row(label, key, initialisations) for key, label in HEADLINES.items()]
     distance_rows = []
     for key in distances:
-        found = _DISTANCE.match(key)
-        assert found is not None
-        distance_rows.append(_score_row(f"{found[1]}, {found[2]}", key, initialisations))
+        match = _DISTANCE.match(key)
+        assert match is not None
+        distance_rows.append(_score_row(f"{match[1]}, {match[2]}", key, initialisations))
     header = ["", *(f"from {name}" for name in names), "difference", "objects"]
     return [
         Chart(figure_svg(chart), "COCO AP (IoU 0.50 to 0.95) on mini_val, percent."),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow.steps import Step, run_length
+from mmengine.config import Config
+
+from drivemim.errors import ConfigError
+from workflow.steps import Step
 
 # Source files and folders that a step depends on, in addition to the steps before it.
 INDEX_SOURCES = ("drivemim/data", "drivemim/cli/index.py")
@@ -67,7 +70,7 @@ def train_step(
     Args:
         name: name of the step.
         title: description for the console.
-        config: path of the config.
+        config: path of the config; see :func:`check_two_phases`.
         run: work directory of the training.
         iterations: length of the run.
         seed: seed of the run.
@@ -79,12 +82,53 @@ def train_step(
         title=title,
         command=(
             *("tools/train.py", config, "--work-dir", f"{run}", "--resume"),
-            *("--seed", f"{seed}", "--cfg-options", *run_length(iterations), *options),
+            *("--seed", f"{seed}", "--cfg-options", *two_phase_schedule(iterations), *options),
         ),
         reads=tuple(reads),
         writes=(last_checkpoint(run, iterations),),
         folder=run,
     )
+
+
+def two_phase_schedule(iterations: int) -> tuple[str, ...]:
+    """Return ``--cfg-options`` for a training of N iterations: warm-up, then decay.
+
+    The warm-up lasts a twelfth, but at least 2 iterations of 3 or more: it is not in proportion to
+    the config's own, as that of ``--iterations`` is. A checkpoint is written every 100 iterations.
+    The config must have exactly two schedulers: see :func:`check_two_phases`.
+
+    Args:
+        iterations: length of the training.
+    """
+    shortest = 2 if iterations > 2 else 1  # MMEngine's warm-up of 1 never raises the rate
+    warm_up = max(shortest, iterations // 12)
+    return (
+        f"train_cfg.max_iters={iterations}",
+        f"param_scheduler.0.end={warm_up}",
+        f"param_scheduler.1.begin={warm_up}",
+        f"param_scheduler.1.end={iterations}",
+        "default_hooks.checkpoint.interval=100",
+    )
+
+
+def check_two_phases(config: Config, name: str | Path) -> None:
+    """Refuse a config that :func:`two_phase_schedule` does not fit.
+
+    Args:
+        config: config with the options of a run, but not yet its schedule.
+        name: path or name of the config.
+
+    Raises:
+        ConfigError: if its ``param_scheduler`` is not a list of two.
+    """
+    schedulers = config.get("param_scheduler")
+    is_list = isinstance(schedulers, (list, tuple))
+    if not is_list or len(schedulers) != 2:
+        found = f"a list of {len(schedulers)}" if is_list else "not a list"
+        raise ConfigError(
+            f"{name}: its param_scheduler is {found}, but a study sets the length of a warm-up and "
+            "a decay; give the config a list of these two"
+        )
 
 
 def skip_validation(iterations: int) -> str:

@@ -71,19 +71,6 @@ class StepResult:
     skipped: bool
 
 
-def run_length(iterations: int) -> tuple[str, ...]:
-    """Return ``tools/train.py`` options for a run length; the cosine schedule ends with it."""
-    shortest = 2 if iterations > 2 else 1  # MMEngine's warm-up of 1 never raises the rate
-    warm_up = max(shortest, iterations // 12)
-    return (
-        f"train_cfg.max_iters={iterations}",
-        f"param_scheduler.0.end={warm_up}",
-        f"param_scheduler.1.begin={warm_up}",
-        f"param_scheduler.1.end={iterations}",
-        "default_hooks.checkpoint.interval=100",
-    )
-
-
 def run_cli(
     name: str,
     plan: Sequence[Group],
@@ -95,13 +82,8 @@ def run_cli(
 ) -> list[StepResult]:
     """Run a plan as a command line program: print progress, and exit with an error on failure.
 
-    Args:
-        name: name of the program, which prefixes its error messages.
-        plan: see :func:`run_plan`.
-        work_dir: see :func:`run_plan`.
-        repository: see :func:`run_plan`.
-        fresh: see :func:`run_plan`.
-        independent: see :func:`run_plan`.
+    ``name`` is that of the program, and prefixes its error messages. The other arguments are those
+    of :func:`run_plan`.
 
     Raises:
         SystemExit: 1 if a command failed or ``work_dir`` is a file or read-only, 130 or 143 if
@@ -157,13 +139,12 @@ def run_plan(
     hashes = _SourceHashes(repository)
     for group in plan:
         keys = [_key(step, chain, hashes) for step in group]
-        stamps = [_Stamp(repository / work_dir / "stamps" / f"{step.name}.json") for step in group]
+        stamps = _stamps([step.name for step in group], work_dir, repository)
         due: dict[Step, _Running] = {}
         with ExitStack() as locks:
             for step, key, stamp in zip(group, keys, stamps, strict=True):
                 number += 1
-                complete = all((repository / path).exists() for path in step.writes)
-                if stamp.done(key) and complete and not fresh:
+                if _is_complete(step, key, stamp, repository) and not fresh:
                     log(f"[{number}/{total}] {step.title}: done earlier")
                     continue
                 due[step] = _Running(locks.enter_context(_lock(step, stamp.path)), stamp)
@@ -185,19 +166,14 @@ def run_plan(
 def completed_steps(steps: Sequence[Step], work_dir: Path, *, repository: Path) -> set[str]:
     """Return the names of an independent plan's steps whose results exist and are not stale.
 
-    Args:
-        steps: steps of a plan that :func:`run_plan` runs with ``independent``.
-        work_dir: see :func:`run_plan`.
-        repository: see :func:`run_plan`.
+    :func:`run_plan` runs it with ``independent``, in the same ``work_dir`` and ``repository``.
     """
     hashes = _SourceHashes(repository)
+    stamps = _stamps([step.name for step in steps], work_dir, repository)
     return {
         step.name
-        for step in steps
-        if _Stamp(repository / work_dir / "stamps" / f"{step.name}.json").done(
-            _key(step, "", hashes)
-        )
-        and all((repository / path).exists() for path in step.writes)
+        for step, stamp in zip(steps, stamps, strict=True)
+        if _is_complete(step, _key(step, "", hashes), stamp, repository)
     }
 
 
@@ -206,13 +182,12 @@ def seconds_of_completed(
 ) -> dict[str, float]:
     """Return how long steps took, by name; those that never ended or are being repeated have none.
 
-    Args:
-        names: names of steps.
-        work_dir: see :func:`run_plan`.
-        repository: see :func:`run_plan`.
+    :func:`run_plan` runs them in the same ``work_dir`` and ``repository``.
     """
-    stamps = {name: _Stamp(repository / work_dir / "stamps" / f"{name}.json") for name in names}
-    return {name: stamp.seconds for name, stamp in stamps.items() if stamp.finished}
+    stamps = _stamps(names, work_dir, repository)
+    return {
+        name: stamp.seconds for name, stamp in zip(names, stamps, strict=True) if stamp.finished
+    }
 
 
 class _SourceHashes:
@@ -284,6 +259,16 @@ class _Stamp:
     def _write(self) -> None:
         stamp = {"key": self.key, "seconds": self.seconds, "finished": self.finished}
         write_bytes(self.path, json.dumps(stamp).encode())
+
+
+def _stamps(names: Sequence[str], work_dir: Path, repository: Path) -> list[_Stamp]:
+    """Return the records of the last runs of steps, by their names."""
+    return [_Stamp(repository / work_dir / "stamps" / f"{name}.json") for name in names]
+
+
+def _is_complete(step: Step, key: str, stamp: _Stamp, repository: Path) -> bool:
+    """Return whether a step's last run had this key and ended, and its results still exist."""
+    return stamp.done(key) and all((repository / path).exists() for path in step.writes)
 
 
 class _Running(NamedTuple):

@@ -1,5 +1,6 @@
 # DINO with MMDetection's ResNet-50 and four feature levels. Configs that use it list
 # 'drivemim.models.heads' in custom_imports.
+# With import_module, because MMEngine would read an import of its package as one of a lazy config.
 from importlib import import_module
 
 backbone_checkpoint = None  # an export of tools/export_backbone.py; None: random weights

@@ -1,4 +1,4 @@
-# 9,000 iterations of 4 frames take about 20 minutes on one idle CPU core with AVX-512.
+# 9,000 iterations of 4 frames, for one CPU core; docs/results/results.md has the time.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=9000)
 
 optim_wrapper = dict(

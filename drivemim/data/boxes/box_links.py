@@ -42,25 +42,25 @@ def link_tracks_by_iou(clips: Clips, rows_TN: Ints, min_overlap: float = MIN_OVE
     )
     same_TNMM = labels_TNM[:-1, ..., :, None] == labels_TNM[1:, ..., None, :]
     overlaps_TNMM[~same_TNMM] = 0
-    numbers_TNM = (rows_TN[..., None] << _SLOT_BITS) + np.arange(labels_TNM.shape[-1])
-    tracks_TNM = link_tracks(overlaps_TNMM, numbers_TNM, min_overlap)
+    new_tracks_TNM = (rows_TN[..., None] << _SLOT_BITS) + np.arange(labels_TNM.shape[-1])
+    tracks_TNM = link_tracks(overlaps_TNMM, new_tracks_TNM, min_overlap)
     return replace(clips, tracks_BTNM=torch.from_numpy(tracks_TNM)[None])
 
 
-def link_tracks(overlaps_TNMM: Floats, numbers_TNM: Ints, min_overlap: float) -> Ints:
+def link_tracks(overlaps_TNMM: Floats, new_tracks_TNM: Ints, min_overlap: float) -> Ints:
     """Follow best matches through T steps.
 
     Args:
         overlaps_TNMM: overlap of boxes of each step except the last (third axis) with the next.
-        numbers_TNM: number of the track that begins with each box.
+        new_tracks_TNM: number of the track that begins with each box.
         min_overlap: smallest overlap of a match, above 0.
 
     Returns:
         int64 tracks_TNM, -1 for boxes that are not linked to another box.
     """
-    tracks_TNM = numbers_TNM.astype(np.int64)
-    linked_TNM = np.zeros(numbers_TNM.shape, bool)
-    M = numbers_TNM.shape[-1]
+    tracks_TNM = new_tracks_TNM.astype(np.int64)
+    linked_TNM = np.zeros(new_tracks_TNM.shape, bool)
+    M = new_tracks_TNM.shape[-1]
     for t, overlap_NMM in enumerate(overlaps_TNMM if M else ()):
         next_NM, before_NM = overlap_NMM.argmax(axis=2), overlap_NMM.argmax(axis=1)
         mutual_NM = np.take_along_axis(before_NM, next_NM, axis=1) == np.arange(M)
@@ -91,6 +91,7 @@ def _overlaps(boxes_TNM4: Floats, others_TNM4: Floats) -> Floats:
     """Return the intersection over union of all pairs of boxes of a frame: (T, N, M, M)."""
     one, other = boxes_TNM4[..., :, None, :], others_TNM4[..., None, :, :]
     size = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    shared = np.maximum(size, 0).prod(axis=-1)
+    intersection = np.maximum(size, 0).prod(axis=-1)
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (one, other)]
-    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9))
+    union = areas[0] + areas[1] - intersection
+    return np.asarray(intersection / np.maximum(union, 1e-9))

@@ -20,6 +20,7 @@ from drivemim.geometry.boxes import transform_boxes
 from drivemim.registry import BOX_SOURCES
 
 ClassMap = Mapping[str, str | None]
+BoxOrigin = Literal["annotations", "detector", "images"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class BoxSource(ABC):
             ``annotations``.
     """
 
-    origin: ClassVar[Literal["annotations", "detector", "images"]] = "annotations"
+    origin: ClassVar[BoxOrigin] = "annotations"
 
     def __init__(
         self,
@@ -117,9 +118,13 @@ class AnnotatedBoxes(BoxSource):
     def boxes_for_frames(self, rows: Ints) -> ImageBoxes:
         """Return the boxes of frames, in the pixels of their files."""
         found = frame_boxes(self.index, rows, class_map=self.class_map, classes=self.classes)
-        one = ~found.crowd
+        is_object = ~found.crowd
         return ImageBoxes(
-            found.frame[one], found.boxes[one], found.label[one], found.track[one], found.depth[one]
+            frame=found.frame[is_object],
+            boxes=found.boxes[is_object],
+            label=found.label[is_object],
+            track=found.track[is_object],
+            depth=found.depth[is_object],
         )
 
 
@@ -129,7 +134,11 @@ def build_box_source(
     class_map: ClassMap | None,
     classes: Sequence[str] = CLASSES,
 ) -> BoxSource | None:
-    """Build a source from its config or from its type alone; return None for no boxes."""
+    """Build a source from its config or from its type alone; return None for no boxes.
+
+    Raises:
+        ConfigError: if there is a ``class_map`` but no source, or the source cannot be built.
+    """
     if boxes is None:
         if class_map:
             raise ConfigError(
@@ -144,7 +153,7 @@ def build_box_source(
 
 
 def pad_boxes(
-    found: ImageBoxes,
+    boxes_in_images: ImageBoxes,
     valid_TN: NDArray[np.bool_],
     matrices_TN33: Floats,
     image_size: tuple[int, int],
@@ -153,7 +162,7 @@ def pad_boxes(
     """Return boxes in the format of ``Clips``: in the loaded pixels, per frame, padded.
 
     Args:
-        found: boxes of the valid frames.
+        boxes_in_images: boxes of the valid frames.
         valid_TN: True for the valid frames of the clip.
         matrices_TN33: from the stored pixels to the loaded ones.
         image_size: height and width of the loaded images, pixels.
@@ -163,22 +172,22 @@ def pad_boxes(
         ``Clips``' fields by name, without the batch axis.
     """
     height, width = image_size
-    place = np.flatnonzero(valid_TN)[found.frame]
-    moved = transform_boxes(found.boxes, matrices_TN33.reshape(-1, 3, 3)[place])
+    frame = np.flatnonzero(valid_TN)[boxes_in_images.frame]
+    moved = transform_boxes(boxes_in_images.boxes, matrices_TN33.reshape(-1, 3, 3)[frame])
     moved = np.clip(moved, 0, [width, height, width, height])
     size = moved[:, 2:] - moved[:, :2]
     keep = ((size > 0) & (size >= min_size)).all(axis=1)
-    place, moved = place[keep], moved[keep]
-    counts = np.bincount(place, minlength=valid_TN.size)
-    slot = np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
+    frame, moved = frame[keep], moved[keep]
+    counts = np.bincount(frame, minlength=valid_TN.size)
+    slot = np.arange(len(frame)) - (np.cumsum(counts) - counts)[frame]
     shape = (valid_TN.size, int(counts.max(initial=0)))
     boxes = np.zeros((*shape, 4), np.float32)
     labels, tracks = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
     depths = np.full(shape, np.inf, np.float32)
-    boxes[place, slot] = moved
-    labels[place, slot] = found.label[keep]
-    tracks[place, slot] = found.track[keep]
-    depths[place, slot] = found.depth[keep]
+    boxes[frame, slot] = moved
+    labels[frame, slot] = boxes_in_images.label[keep]
+    tracks[frame, slot] = boxes_in_images.track[keep]
+    depths[frame, slot] = boxes_in_images.depth[keep]
     padded: dict[str, NDArray[Any]] = {
         "boxes_BTNM4": boxes,
         "labels_BTNM": labels,

@@ -1,4 +1,7 @@
-"""Reading of a detector's COCO results into columns sorted by frame of an index."""
+"""Reading of a detector's COCO results into columns sorted by frame of an index.
+
+Letters: D detections.
+"""
 
 from __future__ import annotations
 
@@ -114,12 +117,12 @@ def read_results(
         )
         names = [category.name for category in listed.categories]
         label_D = _labels(names, class_map, images, classes)[kind_D]
-    kept = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
-    kept = kept[np.argsort(row_D[kept], kind="stable")]
-    corners_D4 = boxes_D4[kept].astype(np.float32)
+    accepted = np.flatnonzero((row_D >= 0) & (label_D >= 0) & (score_D >= min_score))
+    accepted = accepted[np.argsort(row_D[accepted], kind="stable")]
+    corners_D4 = boxes_D4[accepted].astype(np.float32)
     corners_D4[:, 2:] += corners_D4[:, :2]
     kind = np.int8 if len(classes) <= 127 else np.int16
-    return DetectionTable(row_D[kept], corners_D4, label_D[kept].astype(kind))
+    return DetectionTable(row_D[accepted], corners_D4, label_D[accepted].astype(kind))
 
 
 def _read_columns(path: Path) -> tuple[Ints, Ints, Floats, Floats]:
@@ -192,29 +195,29 @@ def _frame_rows(listed: list[_Image], index: FrameIndex, path: Path) -> Ints:
     """Return the index row of each image of a COCO file, -1 for images that it lacks."""
     names = [posix_name(image.file_name) for image in listed]
     rows = _find_files(names, index, path)
-    found = np.flatnonzero(rows >= 0)
-    first, count = np.unique(rows[found], return_counts=True)
+    indexed = np.flatnonzero(rows >= 0)
+    first, count = np.unique(rows[indexed], return_counts=True)
     if (count > 1).any():
         twice = np.flatnonzero(rows == first[count.argmax()])[:2]
         raise DataError(
             f"{path}: {names[twice[0]]!r} and {names[twice[1]]!r} are the same image; list it once"
         )
-    if len(found) == 0 and len(listed) and len(index.frames):
+    if len(indexed) == 0 and len(listed) and len(index.frames):
         raise DataError(
             f"{index.path} has no image of {path}, such as {listed[0].file_name!r}; its own are "
             f"like {index.frames.path[0]!r}: make file_name relative to {index.data_root}, or put "
             f"{path.name} beside its images"
         )
-    width = np.array([image.width for image in listed], np.int64)[found]
-    height = np.array([image.height for image in listed], np.int64)[found]
+    width = np.array([image.width for image in listed], np.int64)[indexed]
+    height = np.array([image.height for image in listed], np.int64)[indexed]
     frames = index.frames
-    other = (width != frames.width[rows[found]]) | (height != frames.height[rows[found]])
+    other = (width != frames.width[rows[indexed]]) | (height != frames.height[rows[indexed]])
     other &= (width > 0) & (height > 0)
     if other.any():
         first = int(other.argmax())
-        row = rows[found[first]]
+        row = rows[indexed[first]]
         raise DataError(
-            f"{path}: {names[found[first]]} is {width[first]}x{height[first]}, but "
+            f"{path}: {names[indexed[first]]} is {width[first]}x{height[first]}, but "
             f"{index.path} has {frames.width[row]}x{frames.height[row]}; give boxes in the pixels "
             "of the stored images"
         )
@@ -233,12 +236,12 @@ def _find_files(names: list[str], index: FrameIndex, path: Path) -> Ints:
     for folder in dict.fromkeys((beside, root)):
         rows = index.find_paths([path_from(root, folder / name, real) for name in names])
         # Compare files, not names: either the index or the list may have a link to the other.
-        lost = [place for place in np.flatnonzero(rows < 0) if (folder / names[place]).is_file()]
+        lost = [image for image in np.flatnonzero(rows < 0) if (folder / names[image]).is_file()]
         if lost:
             others = np.setdiff1d(np.arange(len(index.frames)), rows)
             row_of = {real(root / index.frames.path[row]): row for row in others}
-            rows[lost] = [row_of.get(real(folder / names[place]), -1) for place in lost]
-        if any(rows[place] >= 0 and not os.path.isabs(name) for place, name in enumerate(names)):
+            rows[lost] = [row_of.get(real(folder / names[image]), -1) for image in lost]
+        if any(rows[image] >= 0 and not os.path.isabs(name) for image, name in enumerate(names)):
             break
     return rows
 

@@ -1,4 +1,7 @@
-"""Ground truth of frames: annotated boxes in each camera's image at its own timestamp."""
+"""Ground truth of frames: annotated boxes in each camera's image at its own timestamp.
+
+Letters: S samples.
+"""
 
 from __future__ import annotations
 
@@ -115,29 +118,29 @@ def interpolate_boxes(index: FrameIndex, rows: Ints) -> InterpolatedBoxes:
     sample = index.frames.sample[rows].astype(np.int64)
     time, keyframe = index.frames.timestamp[rows], index.frames.keyframe[rows]
     is_recorded = index.info.source in RECORDED
-    frame, box = _expand(samples.first_box[sample], samples.box_count[sample])
+    frame, box = expand_runs(samples.first_box[sample], samples.box_count[sample])
     if is_recorded:
         late = samples.timestamp[sample] - time > LONGEST_STILL
         kept = ~((late & ~keyframe)[frame] & (boxes.previous[box] < 0))
         frame, box = frame[kept], box[kept]
-    found = InterpolatedBoxes(frame, box, boxes.center[box], boxes.rotation[box])
+    objects = InterpolatedBoxes(frame, box, boxes.center[box], boxes.rotation[box])
     if not keyframe.all():
         between = np.flatnonzero(~keyframe[frame] & (boxes.previous[box] >= 0))
         links = (boxes.previous[box[between]], box[between])
         # Timestamps can lie outside the two samples; the devkit also clips them.
-        _put(index, found, between, links, time[frame[between]], beyond=0)
+        _put(index, objects, between, links, time[frame[between]], beyond=0)
     if is_recorded and keyframe.any():
         off = np.flatnonzero(keyframe[frame] & (time != samples.timestamp[sample])[frame])
         start, end = _links_around(index, box[off], time[frame[off]])
         known = (start >= 0) & (end >= 0)
         off, links = off[known], (start[known], end[known])
-        _put(index, found, off, links, time[frame[off]], beyond=_BEYOND)
-    return found
+        _put(index, objects, off, links, time[frame[off]], beyond=_BEYOND)
+    return objects
 
 
 def _put(
     index: FrameIndex,
-    found: InterpolatedBoxes,
+    objects: InterpolatedBoxes,
     places: Ints,
     links: tuple[Ints, Ints],
     time: Ints,
@@ -147,7 +150,7 @@ def _put(
 
     Args:
         index: the data set.
-        found: the boxes; changed in place.
+        objects: the boxes; changed in place.
         places: (P,) the boxes to move.
         links: (P,) rows of ``index.boxes``: an earlier and a later box of each track.
         time: (P,) microseconds.
@@ -157,10 +160,10 @@ def _put(
         return
     boxes, (old, new) = index.boxes, links
     start, end = (index.samples.timestamp[boxes.sample[each]] for each in links)
-    amount = np.clip((time - start) / (end - start), -beyond, 1 + beyond)
+    fraction = np.clip((time - start) / (end - start), -beyond, 1 + beyond)
     center = boxes.center[old]
-    found.center[places] = center + amount[:, None] * (boxes.center[new] - center)
-    found.rotation[places] = slerp(boxes.rotation[old], boxes.rotation[new], amount)
+    objects.center[places] = center + fraction[:, None] * (boxes.center[new] - center)
+    objects.rotation[places] = slerp(boxes.rotation[old], boxes.rotation[new], fraction)
 
 
 def _links_around(index: FrameIndex, box: Ints, time: Ints) -> tuple[Ints, Ints]:
@@ -175,11 +178,11 @@ def _links_around(index: FrameIndex, box: Ints, time: Ints) -> tuple[Ints, Ints]
         (M,) rows of the earlier and the later box; one of them is -1 if the track has no box in the
         samples before and after, or these are more than ``LONGEST_LINK`` away.
     """
-    moment_B = index.samples.timestamp
-    own = moment_B[index.boxes.sample[box]]
+    time_S = index.samples.timestamp
+    own = time_S[index.boxes.sample[box]]
     before, after = index.boxes.previous[box], _next_boxes(index, box)
     before, after = (
-        np.where(np.abs(moment_B[index.boxes.sample[each]] - own) <= LONGEST_LINK, each, -1)
+        np.where(np.abs(time_S[index.boxes.sample[each]] - own) <= LONGEST_LINK, each, -1)
         for each in (before, after)
     )
     backward = (before >= 0) & ((time < own) | (after < 0))
@@ -191,7 +194,7 @@ def _next_boxes(index: FrameIndex, box: Ints) -> Ints:
     samples, boxes = index.samples, index.boxes
     following = np.unique(samples.next[boxes.sample[box]])
     following = following[following >= 0]
-    _, later = _expand(samples.first_box[following], samples.box_count[following])
+    _, later = expand_runs(samples.first_box[following], samples.box_count[following])
     later = later[np.argsort(boxes.previous[later], kind="stable")]
     if len(later) == 0:
         return np.full(len(box), -1, np.int64)
@@ -222,7 +225,7 @@ def frame_boxes(
         the boxes that are in the image, frame by frame.
 
     Raises:
-        ValueError: if a category with boxes is in no class map.
+        DataError: if a category with boxes is in no class map.
     """
     rows = np.asarray(rows, np.int64)
     labels = category_labels(index.categories, classes, class_map, used=index.used_categories)
@@ -236,28 +239,28 @@ def frame_boxes(
 def _boxes_of_chunk(
     index: FrameIndex, rows: Ints, labels: Ints, keep_unlabelled: bool, min_size: float
 ) -> FrameBoxes:
-    found = interpolate_boxes(index, rows)
-    label = labels[index.boxes.category[found.box]]
+    objects = interpolate_boxes(index, rows)
+    label = labels[index.boxes.category[objects.box]]
     if not keep_unlabelled:
-        found, label = _select(found, label >= 0), label[label >= 0]
-    seen = _see(index, rows, found)
-    size = seen.boxes_M4[:, 2:] - seen.boxes_M4[:, :2]
-    keep = np.flatnonzero(seen.in_image_M & (size >= min_size).all(axis=1))
-    frame, box = found.frame[keep], found.box[keep]
+        objects, label = _select(objects, label >= 0), label[label >= 0]
+    projected = _see(index, rows, objects)
+    size = projected.boxes_M4[:, 2:] - projected.boxes_M4[:, :2]
+    keep = np.flatnonzero(projected.in_image_M & (size >= min_size).all(axis=1))
+    frame, box = objects.frame[keep], objects.box[keep]
     ego = index.frames.ego_to_global[rows[frame]][:, :2]
     return FrameBoxes(
         offsets=np.searchsorted(frame, np.arange(len(rows) + 1)),
         frame=frame,
         box=box,
-        boxes=seen.boxes_M4[keep],
-        center=found.center[keep],
-        rotation=found.rotation[keep],
+        boxes=projected.boxes_M4[keep],
+        center=objects.center[keep],
+        rotation=objects.rotation[keep],
         label=label[keep],
         track=index.boxes.track[box].astype(np.int64),
-        depth=seen.depth_M[keep],
-        distance=np.linalg.norm(found.center[keep][:, :2] - ego, axis=1),
+        depth=projected.depth_M[keep],
+        distance=np.linalg.norm(objects.center[keep][:, :2] - ego, axis=1),
         visibility=np.maximum(index.boxes.visibility[box].astype(np.int64), 0),
-        truncation=seen.truncation_M[keep],
+        truncation=projected.truncation_M[keep],
         lidar_points=index.boxes.lidar_points[box].astype(np.int64),
         radar_points=index.boxes.radar_points[box].astype(np.int64),
         moving=_moving(index, box),
@@ -276,57 +279,57 @@ def _join(parts: list[FrameBoxes]) -> FrameBoxes:
     return FrameBoxes(offsets=np.concatenate([[0], np.cumsum(counts)]), frame=frame, **columns)
 
 
-def _expand(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+def expand_runs(first: Ints, count: Ints) -> tuple[Ints, Ints]:
     """Return, for each row of the runs (``count`` rows from ``first``), its run and its number."""
     owner = np.repeat(np.arange(len(first)), count)
     start = np.cumsum(count) - count
     return owner, np.arange(len(owner)) + (first - start)[owner]
 
 
-def _select(found: InterpolatedBoxes, keep: NDArray[np.bool_]) -> InterpolatedBoxes:
+def _select(objects: InterpolatedBoxes, keep: NDArray[np.bool_]) -> InterpolatedBoxes:
     return InterpolatedBoxes(
-        found.frame[keep], found.box[keep], found.center[keep], found.rotation[keep]
+        objects.frame[keep], objects.box[keep], objects.center[keep], objects.rotation[keep]
     )
 
 
-def _see(index: FrameIndex, rows: Ints, found: InterpolatedBoxes) -> ProjectedBoxes:
+def _see(index: FrameIndex, rows: Ints, objects: InterpolatedBoxes) -> ProjectedBoxes:
     """Return 2-D boxes: projected from the 3-D box if there is one, else as drawn in the image."""
     frames = index.frames
-    size_M2 = np.stack([frames.height[rows], frames.width[rows]], axis=1)[found.frame]
-    drawn_M4 = index.boxes.image_box[found.box]
+    size_M2 = np.stack([frames.height[rows], frames.width[rows]], axis=1)[objects.frame]
+    drawn_M4 = index.boxes.image_box[objects.box]
     is_drawn = ~np.isnan(drawn_M4[:, 0])
-    solid = np.flatnonzero(~is_drawn)
-    projected = _project(index, rows, _select(found, ~is_drawn), size_M2[solid])
+    with_3d = np.flatnonzero(~is_drawn)
+    projected = _project(index, rows, _select(objects, ~is_drawn), size_M2[with_3d])
 
     limits_M4 = size_M2[:, [1, 0, 1, 0]]
     boxes = np.clip(np.where(is_drawn[:, None], drawn_M4, 0.0), 0, limits_M4)
-    boxes[solid] = projected.boxes_M4
+    boxes[with_3d] = projected.boxes_M4
     truncation, depth = np.zeros(len(boxes)), np.full(len(boxes), np.inf)
-    truncation[solid], depth[solid] = projected.truncation_M, projected.depth_M
+    truncation[with_3d], depth[with_3d] = projected.truncation_M, projected.depth_M
     in_image = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    in_image[solid] = projected.in_image_M
+    in_image[with_3d] = projected.in_image_M
     return ProjectedBoxes(boxes, truncation, depth, in_image)
 
 
 def _project(
-    index: FrameIndex, rows: Ints, found: InterpolatedBoxes, size_M2: Ints
+    index: FrameIndex, rows: Ints, objects: InterpolatedBoxes, size_M2: Ints
 ) -> ProjectedBoxes:
     """Project 3-D boxes through each frame's own pose."""
-    to_camera = invert_pose(index.camera_to_global(rows))[found.frame]
-    corners = box_corners(found.center, index.boxes.size[found.box], found.rotation)
+    to_camera = invert_pose(index.camera_to_global(rows))[objects.frame]
+    corners = box_corners(objects.center, index.boxes.size[objects.box], objects.rotation)
     corners = transform_points(to_camera, corners)
-    return project_boxes(corners, index.frames.intrinsics[rows][found.frame], size_M2)
+    return project_boxes(corners, index.frames.intrinsics[rows][objects.frame], size_M2)
 
 
 def _moving(index: FrameIndex, box: Ints) -> Ints:
     """Return whether objects move, by their attribute if it tells, else by their speed."""
+    # The last entry is for objects without an attribute (-1).
     states = np.full(len(index.attributes) + 1, -1, np.int64)
     for number, name in enumerate(index.attributes):
         if name.endswith(_MOVING):
             states[number] = 1
         elif name.endswith(_STANDING):
             states[number] = 0
-    states[-1] = -1
     moving: Ints = states[index.boxes.attribute[box]]
     speed = np.linalg.norm(index.boxes.velocity[box], axis=1)
     unknown = (moving < 0) & ~np.isnan(speed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from drivemim.array_types import Ints
 from drivemim.clips import CLASSES, Clips
 from drivemim.data.boxes.box_links import link_tracks_by_iou
-from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes, pad_boxes
+from drivemim.data.boxes.box_sources import (
+    BoxOrigin,
+    BoxSource,
+    ClassMap,
+    ImageBoxes,
+    pad_boxes,
+)
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.errors import ConfigError
 from drivemim.masking.motion import ego_compensated_change
@@ -23,7 +29,7 @@ from drivemim.registry import BOX_SOURCES
 _SQUARE = 8
 """Side length in pixels of the squares that are tested for change."""
 _MIN_SQUARES = 2
-_MOST = 30
+_MAX_BOXES = 30
 
 
 @BOX_SOURCES.register_module()
@@ -46,10 +52,12 @@ class MotionBoxes(BoxSource):
         min_change: smallest change of a moving square, as a fraction of the grey range, in (0, 1].
 
     Raises:
-        ValueError: if ``min_change`` is out of range, or (on loading) clips have one step.
+        ConfigError: if ``classes`` are not the default ones, ``class_map`` is not empty, or (on
+            loading) clips have one time step.
+        ValueError: if ``min_change`` is out of range.
     """
 
-    origin: ClassVar[Literal["annotations", "detector", "images"]] = "images"
+    origin: ClassVar[BoxOrigin] = "images"
 
     def __init__(
         self,
@@ -112,7 +120,7 @@ def moving_boxes(change_hw: NDArray[np.float32], min_change: float) -> NDArray[n
     """Return boxes around the connected regions of large change.
 
     Args:
-        change_hw: change of each square.
+        change_hw: change of each square, as a fraction of the grey range.
         min_change: smallest change that counts.
 
     Returns:
@@ -123,7 +131,7 @@ def moving_boxes(change_hw: NDArray[np.float32], min_change: float) -> NDArray[n
     _, _, regions, _ = cv2.connectedComponentsWithStats(moving_hw, connectivity=8)
     # Left, top, width, height and area of each region; the first region is the background.
     regions_M5 = regions[1:]
-    regions_M5 = regions_M5[np.argsort(-regions_M5[:, 4], kind="stable")][:_MOST]
+    regions_M5 = regions_M5[np.argsort(-regions_M5[:, 4], kind="stable")][:_MAX_BOXES]
     regions_M5 = regions_M5[regions_M5[:, 4] >= _MIN_SQUARES]
     corners_M2 = regions_M5[:, :2]
     boxes_M4 = np.concatenate([corners_M2, corners_M2 + regions_M5[:, 2:4]], axis=1)

@@ -1,20 +1,24 @@
-"""Pseudo-labels: boxes from a detector instead of annotations, linked through a clip's frames."""
+"""Pseudo-labels: boxes from a detector instead of annotations, linked through a clip's frames.
+
+Letters: D detections.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from drivemim.array_types import Ints
 from drivemim.clips import CLASSES, Clips
 from drivemim.data.boxes.box_links import MIN_OVERLAP, link_tracks_by_iou
-from drivemim.data.boxes.box_sources import BoxSource, ClassMap, ImageBoxes
+from drivemim.data.boxes.box_sources import BoxOrigin, BoxSource, ClassMap, ImageBoxes
 from drivemim.data.boxes.coco_results import read_results
 from drivemim.data.index.frame_index import FrameIndex
+from drivemim.errors import check_range
 from drivemim.registry import BOX_SOURCES
 
 
@@ -33,7 +37,7 @@ class PseudoLabelBoxes(BoxSource):
         file: the results.
         images: COCO file whose ids the results use; None if the ids are rows of the index and
             labels.
-        min_score: results with a lower score are left out.
+        min_score: results with a lower score are left out, in [0, 1].
         min_overlap: smallest intersection over union of boxes of one object in consecutive time
             steps, in (0, 1].
 
@@ -42,7 +46,7 @@ class PseudoLabelBoxes(BoxSource):
         ValueError: if a file is broken or does not fit the index, or an argument is out of range.
     """
 
-    origin: ClassVar[Literal["annotations", "detector", "images"]] = "detector"
+    origin: ClassVar[BoxOrigin] = "detector"
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class PseudoLabelBoxes(BoxSource):
         min_overlap: float = MIN_OVERLAP,
     ) -> None:
         super().__init__(index=index, class_map=class_map, classes=classes)
+        check_range("PseudoLabelBoxes: min_score", min_score, 0, 1)
         if not 0 < min_overlap <= 1:
             raise ValueError(f"min_overlap={min_overlap} must be in (0, 1]")
         self.min_overlap = min_overlap

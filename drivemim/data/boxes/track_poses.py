@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
-from drivemim.data.boxes.ground_truth import LONGEST_STILL, RECORDED
+from drivemim.data.boxes.ground_truth import LONGEST_STILL, RECORDED, expand_runs
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.geometry.poses import invert_pose, pose_from_vector, pose_matrix, slerp
 from drivemim.masking.leakage import TrackBoxes
 
-_BEYOND = 0.25
+_MAX_EXTRAPOLATION = 0.25
 """Limit of extrapolation past two samples, as a fraction of the time between them."""
 
 
@@ -38,47 +38,52 @@ def clip_track_boxes(index: FrameIndex, rows_TN: Ints) -> TrackBoxes:
     frames, samples, boxes = index.frames, index.samples, index.boxes
     valid_TN = rows_TN >= 0
     rows_V = rows_TN[valid_TN]
-    before_V, after_V = _samples_around(index, rows_V)
-    needed_U, place_U = np.unique(np.concatenate([before_V, after_V]), return_inverse=True)
-    box_rows = [
-        np.arange(samples.first_box[sample], samples.first_box[sample] + samples.box_count[sample])
-        for sample in needed_U
-    ]
-    box_B = np.concatenate(box_rows) if box_rows else np.zeros(0, np.int64)
-    sample_B = np.repeat(np.arange(len(needed_U)), [len(rows) for rows in box_rows])
-    solid_B = ~np.isnan(boxes.center[box_B, 0])
-    box_B, sample_B = box_B[solid_B], sample_B[solid_B]
-    track_K, number_B = np.unique(boxes.track[box_B], return_inverse=True)
-    box_UK = np.full((len(needed_U), len(track_K)), -1)
-    box_UK[sample_B, number_B] = box_B
-    old_VK, new_VK = box_UK[place_U.reshape(2, -1)]
+    samples_2V = np.stack(_samples_around(index, rows_V))
+    needed_U, position_2V = np.unique(samples_2V, return_inverse=True)
+    before_VK, after_VK = _boxes_of_tracks(index, needed_U)[position_2V.reshape(2, -1)]
 
-    start_V, end_V = samples.timestamp[before_V], samples.timestamp[after_V]
-    amount_V = (frames.timestamp[rows_V] - start_V) / np.maximum(end_V - start_V, 1)
-    amount_V1 = np.clip(amount_V, -_BEYOND, 1 + _BEYOND)[:, None]
+    time_V = frames.timestamp[rows_V]
+    start_V, end_V = samples.timestamp[samples_2V]
+    fraction_V = (time_V - start_V) / np.maximum(end_V - start_V, 1)
+    fraction_V = np.clip(fraction_V, -_MAX_EXTRAPOLATION, 1 + _MAX_EXTRAPOLATION)
     if index.info.source in RECORDED:
-        time_V = frames.timestamp[rows_V]
-        old_VK[(new_VK < 0) & (np.abs(time_V - start_V) > LONGEST_STILL)[:, None]] = -1
-        new_VK[(old_VK < 0) & (np.abs(time_V - end_V) > LONGEST_STILL)[:, None]] = -1
-    old_VK, new_VK = np.where(old_VK < 0, new_VK, old_VK), np.where(new_VK < 0, old_VK, new_VK)
-    present_VK = old_VK >= 0
-    old, new = np.maximum(old_VK, 0)[present_VK], np.maximum(new_VK, 0)[present_VK]
-    amount = np.broadcast_to(amount_V1, present_VK.shape)[present_VK]
-    center = boxes.center[old] + amount[:, None] * (boxes.center[new] - boxes.center[old])
-    turned = (
-        slerp(boxes.rotation[old], boxes.rotation[new], amount) if len(old) else np.ones((0, 4))
+        before_VK[(after_VK < 0) & (np.abs(time_V - start_V) > LONGEST_STILL)[:, None]] = -1
+        after_VK[(before_VK < 0) & (np.abs(time_V - end_V) > LONGEST_STILL)[:, None]] = -1
+    before_VK, after_VK = (
+        np.where(before_VK < 0, after_VK, before_VK),
+        np.where(after_VK < 0, before_VK, after_VK),
     )
+    present_VK = before_VK >= 0
+    before, after = before_VK[present_VK], after_VK[present_VK]
+    fraction = np.broadcast_to(fraction_V[:, None], present_VK.shape)[present_VK]
+    center = boxes.center[before] + fraction[:, None] * (boxes.center[after] - boxes.center[before])
+    rotation = slerp(boxes.rotation[before], boxes.rotation[after], fraction)
     pose_VK44 = np.tile(np.eye(4), (*present_VK.shape, 1, 1))
     if len(rows_V):
         to_clip = invert_pose(pose_from_vector(frames.ego_to_global[rows_V[0]]))
-        pose_VK44[present_VK] = to_clip @ pose_matrix(center, turned)
+        pose_VK44[present_VK] = to_clip @ pose_matrix(center, rotation)
     size_VK3 = np.ones((*present_VK.shape, 3))
-    size_VK3[present_VK] = boxes.size[new][:, [1, 0, 2]]
+    size_VK3[present_VK] = boxes.size[after][:, [1, 0, 2]]
     return TrackBoxes(
         box_to_clip_TNK44=_scatter(pose_VK44, valid_TN, np.eye(4)),
         size_TNK3=_scatter(size_VK3, valid_TN, np.ones(3)),
         present_TNK=_scatter(present_VK, valid_TN, np.False_).bool(),
     )
+
+
+def _boxes_of_tracks(index: FrameIndex, needed_U: Ints) -> Ints:
+    """Return the 3-D box of every track in every sample (U, K): its row, -1 for none.
+
+    The K tracks are those with a 3-D box in any of the samples.
+    """
+    samples = index.samples
+    row_B, box_B = expand_runs(samples.first_box[needed_U], samples.box_count[needed_U])
+    has_3d_B = ~np.isnan(index.boxes.center[box_B, 0])
+    box_B, row_B = box_B[has_3d_B], row_B[has_3d_B]
+    track_K, column_B = np.unique(index.boxes.track[box_B], return_inverse=True)
+    box_UK = np.full((len(needed_U), len(track_K)), -1)
+    box_UK[row_B, column_B] = box_B
+    return box_UK
 
 
 def _samples_around(index: FrameIndex, rows_V: Ints) -> tuple[Ints, Ints]:

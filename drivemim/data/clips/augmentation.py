@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import albumentations as A  # noqa: N812  # its own convention
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.data.index.images import Crop, reduction_to_cover
-from drivemim.errors import ConfigError, did_you_mean
+from drivemim.errors import ConfigError, check_range, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class AugmentSettings:
         crop: smallest and largest fraction of the stored image's area that is cropped and resized
             to the image size; (1, 1) disables cropping.
         stretch: largest factor by which a crop's aspect ratio may differ from the stored image's.
-        brightness: largest relative change.
-        contrast: largest relative change.
-        saturation: largest relative change.
-        hue: largest change as a fraction of the colour circle.
+        brightness: largest relative change, at most 1.
+        contrast: largest relative change, at most 1.
+        saturation: largest relative change, at most 1.
+        hue: largest change as a fraction of the colour circle, at most 0.5.
         colour: probability of any change of colours.
         blur: probability of a Gaussian blur.
         noise: probability of Gaussian noise.
@@ -44,14 +45,15 @@ class AugmentSettings:
     noise: float = 0.1
 
     def __post_init__(self) -> None:
-        smallest, largest = self.crop
-        if not 0 < smallest <= largest <= 1:
+        if not _is_range_of_fractions(self.crop):
             raise ConfigError(
-                f"augment: crop={self.crop} must be the smallest and the largest fraction of the "
+                f"augment: crop={self.crop!r} must be the smallest and the largest fraction of the "
                 "image's area, above 0 and at most 1"
             )
-        if self.stretch < 1:
-            raise ConfigError(f"augment: stretch={self.stretch} must be at least 1")
+        check_range("augment: stretch", self.stretch, 1)
+        check_range("augment: hue", self.hue, 0, 0.5)  # half of the circle is every colour
+        for name in ("flip", "brightness", "contrast", "saturation", "colour", "blur", "noise"):
+            check_range(f"augment: {name}", getattr(self, name), 0, 1)
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> AugmentSettings:
@@ -66,14 +68,22 @@ class AugmentSettings:
                 raise ConfigError(
                     f"augment: {key!r} is none of {', '.join(known)}{did_you_mean(key, known)}"
                 )
-        return cls(
-            **{**settings, **({"crop": tuple(settings["crop"])} if "crop" in settings else {})}
-        )
+        values = dict(settings)
+        if isinstance(values.get("crop"), list):
+            values["crop"] = tuple(values["crop"])
+        return cls(**values)
+
+
+def _is_range_of_fractions(values: Any) -> bool:
+    """Return whether a setting is two increasing numbers, above 0 and at most 1."""
+    if not isinstance(values, (list, tuple)) or len(values) != 2:
+        return False
+    return all(isinstance(each, Real) for each in values) and 0 < values[0] <= values[1] <= 1
 
 
 @dataclass(frozen=True)
-class TrackDraw:
-    """The drawn augmentation of a track; all its frames get the same crop and mirroring.
+class AugmentationDraw:
+    """The drawn augmentation of a camera's frames in a clip: the same crop and mirroring for all.
 
     Attributes:
         seed: seed of the changes of colour, blur and noise.
@@ -132,8 +142,8 @@ class TrackDraw:
         return matrix
 
 
-class TrackAugmentation:
-    """Augmentation of all frames of a track with one draw.
+class CameraAugmentation:
+    """Augmentation of one camera's frames in a clip, with one draw.
 
     The crop is drawn before anything is read, so that each file is decoded at the scale that the
     crop needs. Mirroring is geometrically exact: the camera's pose does not change, and its
@@ -148,17 +158,17 @@ class TrackAugmentation:
         self.settings = settings
         self._pipeline = None if settings is None else _pipeline(settings)
 
-    def draw(self, seed: int) -> TrackDraw:
+    def draw(self, seed: int) -> AugmentationDraw:
         """Draw an augmentation; the same seed gives the same one."""
         if self.settings is None:
-            return TrackDraw(seed)
+            return AugmentationDraw(seed)
         generator = np.random.default_rng(seed)
         area, aspect, top, left, mirrored = generator.random(5)
         smallest, largest = self.settings.crop
         area = smallest + (largest - smallest) * area
         # A crop with a large area cannot be stretched far without leaving the image.
         stretch = min(self.settings.stretch, 1 / area) ** (2 * aspect - 1)
-        return TrackDraw(
+        return AugmentationDraw(
             seed,
             height=float(min(1.0, np.sqrt(area / stretch))),
             width=float(min(1.0, np.sqrt(area * stretch))),
@@ -167,8 +177,8 @@ class TrackAugmentation:
             mirrored=bool(mirrored < self.settings.flip),
         )
 
-    def finish(self, images_THWC: NDArray[np.uint8], draw: TrackDraw) -> NDArray[np.uint8]:
-        """Mirror the frames of a track, which were read with the draw's crop, and change colours.
+    def finish(self, images_THWC: NDArray[np.uint8], draw: AugmentationDraw) -> NDArray[np.uint8]:
+        """Mirror a camera's frames, which were read with the draw's crop, and change colours.
 
         Args:
             images_THWC: uint8, BGR.

@@ -1,6 +1,6 @@
 """Statistics of the frames that clips can fill, with the reasons for missing frames.
 
-Letters: A clips.
+Letters: A clips, C cameras of the windows.
 """
 
 from __future__ import annotations

@@ -19,15 +19,15 @@ from drivemim.array_types import Floats, Ints
 from drivemim.clips import Clips, checked_image_size
 from drivemim.data.boxes.box_sources import ImageBoxes, build_box_source, pad_boxes
 from drivemim.data.class_lists import class_names
-from drivemim.data.clips.augmentation import AugmentSettings, TrackAugmentation, TrackDraw
+from drivemim.data.clips.augmentation import AugmentationDraw, AugmentSettings, CameraAugmentation
 from drivemim.data.clips.clip_coverage import ClipSet, check_steps
 from drivemim.data.clips.clip_windows import ClipWindows
 from drivemim.data.clips.lidar import frame_points, has_lidar
-from drivemim.data.clips.sampler import SampleRequest, as_request
+from drivemim.data.clips.sampler import ItemRequest, as_request
 from drivemim.data.clips.unreadable import UnreadableFrames
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.images import read_image
-from drivemim.errors import ConfigError, DataError
+from drivemim.errors import ConfigError, DataError, check_range
 from drivemim.registry import DATASETS, FUNCTIONS
 
 
@@ -73,7 +73,7 @@ class ClipDataset(Dataset[Clips]):
             process counts its own. With 0, the first one is an error.
 
     Raises:
-        FileNotFoundError: if the index does not exist, or (on loading) an image or a sweep.
+        FileNotFoundError: if the index does not exist, or (on loading) an image or a lidar scan.
         ValueError: if a camera, scene or category is unknown; the index is old or of another
             version; there is no clip; no clip has a frame at some time step (the message gives the
             interval of the data's frames); ``lidar_points`` is set but there are none; or (on
@@ -105,6 +105,7 @@ class ClipDataset(Dataset[Clips]):
         self.image_size = checked_image_size(image_size)
         self.single_camera = single_camera
         self._unreadable = UnreadableFrames(max_unreadable)
+        check_range("min_box_size", min_box_size, 0)
         self.min_box_size = min_box_size
         if lidar_points < 0:
             raise ConfigError(f"lidar_points={lidar_points} must be in [0, infinity)")
@@ -115,7 +116,7 @@ class ClipDataset(Dataset[Clips]):
             self.index, self.index.camera_numbers(cameras), num_frames, frame_interval
         )
         settings = None if augment is None else AugmentSettings.parse(augment)
-        self._augmentation = TrackAugmentation(settings)
+        self._augmentation = CameraAugmentation(settings)
         chosen = self.index.scene_rows(scenes)
         every = self._list_clips(chosen, drop_incomplete=False)
         if len(every) == 0:
@@ -130,7 +131,7 @@ class ClipDataset(Dataset[Clips]):
         if lidar_points > 0 and not has_lidar(self.index, every[:, 0]):
             raise ConfigError(
                 f"lidar_points={lidar_points}, but no sample of scenes={scenes} in "
-                f"{self.index.path} has a LIDAR_TOP sweep; set lidar_points=0"
+                f"{self.index.path} has a LIDAR_TOP scan; set lidar_points=0"
             )
 
     @property
@@ -150,7 +151,7 @@ class ClipDataset(Dataset[Clips]):
     def __len__(self) -> int:
         return len(self.clip_starts)
 
-    def __getitem__(self, item: SampleRequest | int) -> Clips:
+    def __getitem__(self, item: ItemRequest | int) -> Clips:
         """Load a clip; its random operations depend only on the seed of the request.
 
         Args:
@@ -158,11 +159,11 @@ class ClipDataset(Dataset[Clips]):
         """
         request = as_request(item)
         seed = int(np.random.RandomState(request.seed).randint(2**31))
-        clips = self.load(self.rows(request.index), seed)
+        clips = self.load(self.rows(request.position), seed)
         for step in range(1, len(self)):
             if clips.valid_BTN.any():
                 break
-            clips = self.load(self.rows((request.index + step) % len(self)), seed)
+            clips = self.load(self.rows((request.position + step) % len(self)), seed)
         return clips
 
     def rows(self, item: int) -> Ints:
@@ -198,7 +199,7 @@ class ClipDataset(Dataset[Clips]):
             tokens=(
                 tuple(tuple(token[row] if row >= 0 else "" for row in step) for step in rows_TN),
             ),
-            missing=frozenset(),
+            unknown=frozenset(),
             classes=self.classes,
             **{name: torch.from_numpy(values)[None] for name, values in boxes.items()},
         )
@@ -247,7 +248,7 @@ class ClipDataset(Dataset[Clips]):
                 try:
                     found = self._read_frame(row, draw)
                 except (DataError, OSError) as error:
-                    if self._unreadable.most == 0:
+                    if self._unreadable.max_count == 0:
                         raise
                     self._unreadable.skip(row, error)
                     rows_TN[step, camera] = -1
@@ -259,7 +260,7 @@ class ClipDataset(Dataset[Clips]):
                 images[present, camera] = finished
         return images, matrices, rows_TN
 
-    def _read_frame(self, row: int, draw: TrackDraw) -> tuple[NDArray[np.uint8], Floats]:
+    def _read_frame(self, row: int, draw: AugmentationDraw) -> tuple[NDArray[np.uint8], Floats]:
         """Read the drawn crop of a frame; also return the matrix from its stored pixels."""
         frames = self.index.frames
         stored = (int(frames.height[row]), int(frames.width[row]))
@@ -295,7 +296,7 @@ class ClipDataset(Dataset[Clips]):
             rows_TN[valid_TN],
             matrices_TN33[valid_TN],
             self.image_size,
-            most=self.lidar_points,
+            max_points=self.lidar_points,
             seed=seed,
         )
         points = np.zeros((*rows_TN.shape, *found_VP3.shape[1:]), np.float32)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from drivemim.array_types import Ints
+from drivemim.array_types import Bools, Ints
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.index_schema import time_keys
 
@@ -58,15 +57,13 @@ class ClipWindows:
         return self._nearest(samples, self.frame_interval)
 
     def _keyframes(self, samples: Ints) -> Ints:
-        scenes, scene = self.index.scenes, self.index.samples.scene[samples]
-        end_A = scenes.first_sample[scene] + scenes.sample_count[scene]
         step_AT = samples[:, None] + np.arange(self.num_frames)
-        inside_AT = step_AT < end_A[:, None]
+        inside_AT = self._before_end(samples)
         safe_AT = np.where(inside_AT, step_AT, samples[:, None])
         rows_ATN = self.index.samples.keyframes[safe_AT[..., None], self.cameras]
         return np.where(inside_AT[..., None], rows_ATN, -1)
 
-    def within(self, samples: Ints) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def within(self, samples: Ints) -> tuple[Bools, Bools]:
         """Return which cameras a scene has, and which steps are before the end.
 
         Args:
@@ -80,13 +77,19 @@ class ClipWindows:
         scenes, scene_A = self.index.scenes, self.index.samples.scene[samples]
         count_AN = scenes.frame_count[scene_A[:, None], self.cameras]
         if self.frame_interval is None or len(self.index.frames) == 0:
-            end_A = scenes.first_sample[scene_A] + scenes.sample_count[scene_A]
-            inside_AT = samples[:, None] + np.arange(self.num_frames) < end_A[:, None]
-            return count_AN > 0, np.repeat(inside_AT[..., None], len(self.cameras), axis=2)
+            inside_ATN = np.repeat(self._before_end(samples)[..., None], len(self.cameras), axis=2)
+            return count_AN > 0, inside_ATN
         last_AN = scenes.first_frame[scene_A[:, None], self.cameras] + np.maximum(count_AN, 1) - 1
         last_AN = np.minimum(last_AN, len(self.index.frames) - 1)
         latest_AN = self.index.frames.timestamp[last_AN] + self.frame_interval * MICROSECONDS / 2
         return count_AN > 0, self._wanted(samples, self.frame_interval) <= latest_AN[:, None]
+
+    def _before_end(self, samples: Ints) -> Bools:
+        """Return whether each step (A, T) is at most its scene's last sample."""
+        scenes, scene_A = self.index.scenes, self.index.samples.scene[samples]
+        end_A = scenes.first_sample[scene_A] + scenes.sample_count[scene_A]
+        before_AT: Bools = samples[:, None] + np.arange(self.num_frames) < end_A[:, None]
+        return before_AT
 
     def _wanted(self, samples: Ints, frame_interval: float) -> Ints:
         """Return the times (A, T, N) of the steps, microseconds."""
@@ -110,8 +113,8 @@ class ClipWindows:
         low_AN = index.scenes.first_frame[scene_A[:, None], self.cameras]
         high_AN = low_AN + index.scenes.frame_count[scene_A[:, None], self.cameras]
         wanted_ATN = self._wanted(samples, frame_interval)
-        track_AN = scene_A[:, None].astype(np.int64) * len(index.cameras) + self.cameras
-        after_ATN = self._search(track_AN[:, None], low_AN[:, None], wanted_ATN)
+        sequence_AN = scene_A[:, None].astype(np.int64) * len(index.cameras) + self.cameras
+        after_ATN = self._search(sequence_AN[:, None], low_AN[:, None], wanted_ATN)
         before_ATN = after_ATN - 1
         last = len(index.frames) - 1
         gap_before = wanted_ATN - index.frames.timestamp[np.clip(before_ATN, 0, last)]
@@ -123,9 +126,9 @@ class ClipWindows:
         choose_after = near_after & (~near_before | (gap_after < gap_before))
         return np.where(choose_after, after_ATN, np.where(near_before, before_ATN, -1))
 
-    def _search(self, track: Ints, low: Ints, wanted: Ints) -> Ints:
-        """Return the first row of a track at or after a time, by one search over all keys."""
+    def _search(self, sequence: Ints, first: Ints, time: Ints) -> Ints:
+        """Return the first row of a camera at or after a time, by one search over all keys."""
         frames = self.index.frames
-        start = frames.timestamp[np.minimum(low, len(frames) - 1)]
-        keys = time_keys(track, wanted - start)
+        start = frames.timestamp[np.minimum(first, len(frames) - 1)]
+        keys = time_keys(sequence, time - start)
         return np.searchsorted(frames.key, keys).astype(np.int64)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils import data
 
-from drivemim.data.clips.sampler import SampleRequest, as_request
+from drivemim.data.clips.sampler import ItemRequest, as_request
 from drivemim.registry import DATASETS
 
 
@@ -16,7 +16,7 @@ from drivemim.registry import DATASETS
 class ConcatDataset(data.ConcatDataset[Any]):
     """Concatenate data sets of clips; items must fit into one batch.
 
-    Unlike MMEngine's class of this name, it passes the seed of a ``SampleRequest`` on, and takes
+    Unlike MMEngine's class of this name, it passes the seed of an ``ItemRequest`` on, and takes
     data sets that are not MMEngine's.
 
     Clips fit if they have the same number of frames, cameras and pixels: see ``single_camera`` of
@@ -29,14 +29,14 @@ class ConcatDataset(data.ConcatDataset[Any]):
     def __init__(self, *, datasets: Sequence[dict[str, Any]]) -> None:
         super().__init__([DATASETS.build(dataset) for dataset in datasets])
 
-    def __getitem__(self, item: SampleRequest | int) -> Any:
-        index, seed = as_request(item)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"item {index} of {len(self)}")
-        index %= len(self)
-        part = bisect_right(self.cumulative_sizes, index)
+    def __getitem__(self, item: ItemRequest | int) -> Any:
+        position, seed = as_request(item)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"item {position} of {len(self)}")
+        position %= len(self)
+        part = bisect_right(self.cumulative_sizes, position)
         start = self.cumulative_sizes[part - 1] if part else 0
-        return self.datasets[part][SampleRequest(index - start, seed)]
+        return self.datasets[part][ItemRequest(position - start, seed)]
 
     @property
     def metainfo(self) -> dict[str, Any]:

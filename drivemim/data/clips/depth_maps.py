@@ -34,8 +34,8 @@ def read_depth(index: FrameIndex, rows_TN: Ints) -> NDArray[np.float32]:
     maps = {int(row): _read(index, int(row)) for row in np.unique(rows_TN[rows_TN >= 0])}
     size = next(iter(maps.values())).shape
     depth = np.zeros((*rows_TN.shape, *size), np.float32)
-    for place in np.argwhere(rows_TN >= 0):
-        depth[tuple(place)] = maps[int(rows_TN[tuple(place)])]
+    for frame in np.argwhere(rows_TN >= 0):
+        depth[tuple(frame)] = maps[int(rows_TN[tuple(frame)])]
     return depth
 
 

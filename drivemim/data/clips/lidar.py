@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from drivemim.array_types import Floats, Floats32, Ints
+from drivemim.array_types import Bools, Floats, Floats32, Ints
 from drivemim.data.index.frame_index import FrameIndex
-from drivemim.data.index.sweeps import read_sweep
+from drivemim.data.index.lidar_files import read_scan
 from drivemim.geometry.poses import invert_pose, transform_points
 
 LONGEST_GAP = 300_000
-"""Microseconds between a frame and its sweep; with a longer gap, a frame has no points."""
+"""Microseconds between a frame and its scan; with a longer gap, a frame has no points."""
 _NEAREST = 1.0
 """Metres in front of a camera; nearer points are on the ego vehicle."""
 
 
 def has_lidar(index: FrameIndex, samples: Ints | None = None) -> bool:
-    """Return whether any of some samples (None for all) has a sweep."""
+    """Return whether any of some samples (None for all) has a scan."""
+    with_scan = _has_scan(index)
+    return bool((with_scan if samples is None else with_scan[samples]).any())
+
+
+def _has_scan(index: FrameIndex) -> Bools:
+    """Return whether each sample has a scan."""
     offsets, _ = index.samples.lidar_path.buffers
-    lengths = np.diff(offsets)
-    return bool((lengths if samples is None else lengths[samples]).any())
+    return np.diff(offsets) > 0
 
 
 def frame_points(
@@ -31,16 +36,16 @@ def frame_points(
     matrices_F33: Floats,
     image_size: tuple[int, int],
     *,
-    most: int,
+    max_points: int,
     seed: int,
 ) -> Floats32:
     """Return the lidar points that are visible in frames.
 
-    A frame uses the LIDAR_TOP sweep of the sample nearest in time. For a keyframe, this is the
-    sweep of its own sample. For a frame between keyframes, it is up to a quarter of a second off in
+    A frame uses the LIDAR_TOP scan of the sample nearest in time. For a keyframe, this is the
+    scan of its own sample. For a frame between keyframes, it is up to a quarter of a second off in
     nuScenes. Points on standing objects are correct then, because lidar and camera each have their
-    own ego pose; points on moving objects are at the sweep's time. A frame that is further off, or
-    whose sample has no sweep, has no points. Occlusion is not tested: the lidar is not at the
+    own ego pose; points on moving objects are at the scan's time. A frame that is further off, or
+    whose sample has no scan, has no points. Occlusion is not tested: the lidar is not at the
     camera's position, so a few points belong to objects that are occluded in the image.
 
     Args:
@@ -48,7 +53,7 @@ def frame_points(
         rows: (F,) rows of ``index.frames``.
         matrices_F33: from the stored pixels to those of the loaded images.
         image_size: height and width of the loaded images, pixels.
-        most: maximum number of points per frame; if there are more, a random subset is drawn.
+        max_points: maximum number of points per frame; if there are more, a random subset is drawn.
         seed: seed of the draw.
 
     Returns:
@@ -56,23 +61,23 @@ def frame_points(
         axis, padded with (0, 0, inf) to the largest number of points in a frame.
 
     Raises:
-        FileNotFoundError: if a sweep does not exist.
-        ValueError: if its size is not a multiple of a return's size, or it is a PCD file.
+        FileNotFoundError: if a scan does not exist.
+        DataError: if a scan is broken; see ``read_scan``.
     """
     samples = _nearest_samples(index, rows)
     to_camera = invert_pose(index.camera_to_global(rows))
     intrinsics = matrices_F33 @ index.frames.intrinsics[rows]
-    sweeps = {
-        int(sample): _sweep(index, int(sample)) for sample in np.unique(samples[samples >= 0])
-    }
+    scans = {int(sample): _scan(index, int(sample)) for sample in np.unique(samples[samples >= 0])}
     found: list[Floats32] = []
     for place, sample in enumerate(samples):
         points = np.zeros((0, 3), np.float32)
         if sample >= 0:
-            seen = transform_points(to_camera[place], sweeps[int(sample)])
+            seen = transform_points(to_camera[place], scans[int(sample)])
             points = _project(seen, intrinsics[place], image_size)
-        if len(points) > most:
-            drawn = np.random.default_rng([seed, place]).choice(len(points), most, replace=False)
+        if len(points) > max_points:
+            drawn = np.random.default_rng([seed, place]).choice(
+                len(points), max_points, replace=False
+            )
             points = points[np.sort(drawn)]
         found.append(points)
     padded = np.zeros((len(rows), max(map(len, found), default=0), 3), np.float32)
@@ -83,24 +88,27 @@ def frame_points(
 
 
 def _nearest_samples(index: FrameIndex, rows: Ints) -> Ints:
-    """Return the nearest sample in time with a sweep close enough for each frame; -1 for none."""
+    """Return the sample nearest in time to each frame.
+
+    It is -1 if that sample has no scan, or is more than ``LONGEST_GAP`` away.
+    """
     samples, times = index.samples, index.frames.timestamp[rows]
     nearest = index.frames.sample[rows].astype(np.int64)
     gap = np.abs(samples.timestamp[nearest] - times)
     # A frame between two samples has the later one; after a scene's last sample, it has that one.
     previous = samples.previous[nearest]
     gap_before = np.where(previous >= 0, np.abs(samples.timestamp[previous] - times), gap + 1)
-    sweeping = ~index.frames.keyframe[rows] & (gap_before < gap)
-    nearest, gap = np.where(sweeping, previous, nearest), np.where(sweeping, gap_before, gap)
-    scanned = np.array([samples.lidar_path[row] != "" for row in nearest], bool)
-    return np.where(scanned & (gap <= LONGEST_GAP), nearest, -1)
+    is_previous_nearer = ~index.frames.keyframe[rows] & (gap_before < gap)
+    nearest = np.where(is_previous_nearer, previous, nearest)
+    gap = np.where(is_previous_nearer, gap_before, gap)
+    return np.where(_has_scan(index)[nearest] & (gap <= LONGEST_GAP), nearest, -1)
 
 
-def _sweep(index: FrameIndex, sample: int) -> Floats:
-    """Return the returns of a sample's sweep in the global frame."""
+def _scan(index: FrameIndex, sample: int) -> Floats:
+    """Return the returns of a sample's scan in the global frame."""
     samples = index.samples
     path = index.data_root / samples.lidar_path[sample]
-    points = read_sweep(path, sample=samples.token[sample], values=index.info.lidar_values)
+    points = read_scan(path, sample=samples.token[sample], values=index.info.lidar_values)
     return transform_points(index.lidar_to_global(sample), points)
 
 

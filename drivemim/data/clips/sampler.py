@@ -16,27 +16,27 @@ from torch.utils.data import Dataset, Sampler
 from drivemim.registry import DATA_SAMPLERS, DATASETS
 
 
-class SampleRequest(NamedTuple):
+class ItemRequest(NamedTuple):
     """One item to load.
 
     Attributes:
-        index: position of the item in its data set.
+        position: position of the item in its data set.
         seed: seed of all its random operations, in [0, 2**32).
     """
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which no one needs here
+    position: int
     seed: int
 
 
-def as_request(item: SampleRequest | int) -> SampleRequest:
+def as_request(item: ItemRequest | int) -> ItemRequest:
     """Return a request as it is, and a plain position as a request whose seed is the position."""
-    if isinstance(item, SampleRequest):
+    if isinstance(item, ItemRequest):
         return item
-    return SampleRequest(int(item), seed=int(item) % 2**32)
+    return ItemRequest(int(item), seed=int(item) % 2**32)
 
 
 @DATA_SAMPLERS.register_module()
-class SeededInfiniteSampler(Sampler[SampleRequest]):
+class SeededInfiniteSampler(Sampler[ItemRequest]):
     """Yield requests without end, numbered globally: rank r of W yields r, r + W, r + 2 W, ...
 
     Request number g depends only on the sampler's seed and on g. So in every iteration, W processes
@@ -76,14 +76,14 @@ class SeededInfiniteSampler(Sampler[SampleRequest]):
         """Return the number of requests of this rank per epoch; iterating does not end there."""
         return -(-self.length // self.world_size)
 
-    def __iter__(self) -> Iterator[SampleRequest]:
+    def __iter__(self) -> Iterator[ItemRequest]:
         epoch, order = -1, np.arange(self.length)
         for own in count(self.first):
             number = own * self.world_size + self.rank
             if self.shuffle and number // self.length != epoch:
                 epoch = number // self.length
                 order = self._order(epoch)
-            yield SampleRequest(int(order[number % self.length]), self._seed(number))
+            yield ItemRequest(int(order[number % self.length]), self._seed(number))
 
     def skip(self, requests: int) -> None:
         """Start iteration ``requests`` later; count those of this rank: iterations x batch size."""
@@ -126,13 +126,13 @@ class SeededDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, item: SampleRequest | int) -> Any:
-        if not isinstance(item, SampleRequest):
+    def __getitem__(self, item: ItemRequest | int) -> Any:
+        if not isinstance(item, ItemRequest):
             return self.dataset[item]
         random.seed(item.seed)
         np.random.seed(item.seed)
         torch.manual_seed(item.seed)
-        return self.dataset[item.index]
+        return self.dataset[item.position]
 
     @property
     def metainfo(self) -> dict[str, Any]:

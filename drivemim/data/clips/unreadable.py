@@ -13,17 +13,17 @@ class UnreadableFrames:
     """Frames of an index whose images this process could not read.
 
     Args:
-        most: number of frames that may be unreadable.
+        max_count: number of frames that may be unreadable.
 
     Raises:
         ConfigError: if it is no whole number of 0 or more.
     """
 
-    def __init__(self, most: int) -> None:
-        if not isinstance(most, int) or isinstance(most, bool):
-            raise ConfigError(f"max_unreadable={most!r} must be a whole number")
-        check_range("max_unreadable", most, 0)
-        self.most = most
+    def __init__(self, max_count: int) -> None:
+        if not isinstance(max_count, int) or isinstance(max_count, bool):
+            raise ConfigError(f"max_unreadable={max_count!r} must be a whole number")
+        check_range("max_unreadable", max_count, 0)
+        self.max_count = max_count
         self._rows: set[int] = set()
 
     def skip(self, row: int, error: Exception) -> None:
@@ -39,13 +39,13 @@ class UnreadableFrames:
         if row in self._rows:
             return
         self._rows.add(row)
-        if len(self._rows) > self.most:
+        if len(self._rows) > self.max_count:
             raise DataError(
                 f"{error}. {len(self._rows)} images could not be read, more than "
-                f"max_unreadable={self.most}; drivemim index --verify lists all of them"
+                f"max_unreadable={self.max_count}; drivemim index --verify lists all of them"
             ) from error
         print_log(
-            f"skipped: {error} ({len(self._rows)} of at most {self.most} in this process)",
+            f"skipped: {error} ({len(self._rows)} of at most {self.max_count} in this process)",
             logger="current",
             level=logging.WARNING,
         )

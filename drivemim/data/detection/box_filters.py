@@ -63,24 +63,24 @@ class BoxFilters:
                 )
         return cls(**settings)  # type: ignore[arg-type]  # levels and counts are whole floats too
 
-    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
+    def reasons(self, boxes: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
         """Return one mask (M,) per filter, named by its setting, and one of crowds: True = ignored.
 
         ``FrameDetection.ignored`` joins them.
         """
-        width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).T
-        lidar, radar = found.lidar_points, found.radar_points
-        unseen = (found.visibility > 0) & (found.visibility < self.min_visibility)
+        width, height = (boxes.boxes[:, 2:] - boxes.boxes[:, :2]).T
+        lidar, radar = boxes.lidar_points, boxes.radar_points
+        unseen = (boxes.visibility > 0) & (boxes.visibility < self.min_visibility)
         few = (lidar >= 0) & (radar >= 0) & (lidar + radar < self.min_points)
         masks = {
             "min_visibility": unseen,
             "min_width": width < self.min_width,
             "min_height": height < self.min_height,
             "min_area": width * height < self.min_area,
-            "max_truncation": found.truncation > self.max_truncation,
-            "max_distance": found.distance > self.max_distance,
+            "max_truncation": boxes.truncation > self.max_truncation,
+            "max_distance": boxes.distance > self.max_distance,
             "min_lidar_points": (lidar >= 0) & (lidar < self.min_lidar_points),
             "min_points": few,
         }
         named = {f"{name}={getattr(self, name):g}": mask for name, mask in masks.items()}
-        return {"crowds": found.crowd, **named}
+        return {"crowds": boxes.crowd, **named}

@@ -160,17 +160,17 @@ class FrameDetection3D(FrameDetection):
         return info
 
     def _instances(self, row: int) -> list[dict[str, Any]]:
-        found = self._boxes(row)
-        instances = self._describe(found)
+        objects = self._boxes(row)
+        instances = self._describe(objects)
         boxes = self.index.boxes
         seen = boxes_to_camera(
-            found.center,
-            boxes.size[found.box],
-            found.rotation,
-            boxes.velocity[found.box],
+            objects.center,
+            boxes.size[objects.box],
+            objects.rotation,
+            boxes.velocity[objects.box],
             self.index.camera_to_global(row),
         )
-        attributes = self._attributes(found)
+        attributes = self._attributes(objects)
         for number, instance in enumerate(instances):
             instance["center"] = seen.centers_M3[number].tolist()
             instance["size"] = seen.sizes_M3[number].tolist()
@@ -179,21 +179,21 @@ class FrameDetection3D(FrameDetection):
             instance["attribute"] = attributes[number]
         return instances
 
-    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
+    def reasons(self, boxes: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
         """Return ``FrameDetection``'s masks, and those for minimum depth and class range."""
         reasons = {
-            **super().reasons(found),
-            f"min_depth={self.min_depth:g}": found.depth < self.min_depth,
+            **super().reasons(boxes),
+            f"min_depth={self.min_depth:g}": boxes.depth < self.min_depth,
         }
         if self.within_class_range:
             ranges = np.array([CLASS_RANGES[name] for name in self.classes])
-            reasons["within_class_range"] = found.distance >= ranges[found.label]
+            reasons["within_class_range"] = boxes.distance >= ranges[boxes.label]
         return reasons
 
-    def _attributes(self, found: FrameBoxes) -> list[int]:
+    def _attributes(self, boxes: FrameBoxes) -> list[int]:
         """Return the position in ``ATTRIBUTES`` of each object's attribute, -1 for none."""
         numbers = []
-        for label, own in zip(found.label, self.index.boxes.attribute[found.box], strict=True):
+        for label, own in zip(boxes.label, self.index.boxes.attribute[boxes.box], strict=True):
             name = self.index.attributes[own] if own >= 0 else ""
             allowed = CLASS_ATTRIBUTES[self.classes[label]]
             numbers.append(ATTRIBUTES.index(name) if name in allowed else -1)

@@ -191,11 +191,11 @@ class FrameDetection(BaseDataset):
         """Refuse to train on frames without any object to learn; stop at the first one found."""
         total, counts = 0, dict.fromkeys(self.reasons(self._find(self.rows[:0])), 0)
         for start in range(0, len(self.rows), _LOOK):
-            found = self._find(self.rows[start : start + _LOOK])
-            reasons = self.reasons(found)
-            if len(found.label) and not np.logical_or.reduce(list(reasons.values())).all():
+            boxes = self._find(self.rows[start : start + _LOOK])
+            reasons = self.reasons(boxes)
+            if len(boxes.label) and not np.logical_or.reduce(list(reasons.values())).all():
                 return
-            total += len(found.label)
+            total += len(boxes.label)
             for name, mask in reasons.items():
                 counts[name] += int(mask.sum())
         classes = ", ".join(self.classes)
@@ -288,30 +288,30 @@ class FrameDetection(BaseDataset):
     def _instances(self, row: int) -> list[dict[str, Any]]:
         return self._describe(self._boxes(row))
 
-    def ignored(self, found: FrameBoxes) -> NDArray[np.bool_]:
+    def ignored(self, boxes: FrameBoxes) -> NDArray[np.bool_]:
         """Return (M,) True for the objects that a detector does not have to find."""
-        ignored: NDArray[np.bool_] = np.logical_or.reduce(list(self.reasons(found).values()))
+        ignored: NDArray[np.bool_] = np.logical_or.reduce(list(self.reasons(boxes).values()))
         return ignored
 
-    def reasons(self, found: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
+    def reasons(self, boxes: FrameBoxes) -> dict[str, NDArray[np.bool_]]:
         """Return one mask (M,) per reason to ignore objects, by the reason's name."""
-        return self.filters.reasons(found)
+        return self.filters.reasons(boxes)
 
-    def _describe(self, found: FrameBoxes) -> list[dict[str, Any]]:
-        ignored = self.ignored(found)
+    def _describe(self, boxes: FrameBoxes) -> list[dict[str, Any]]:
+        ignored = self.ignored(boxes)
         return [
             {
-                "bbox": found.boxes[number].tolist(),
-                "bbox_label": int(found.label[number]),
+                "bbox": boxes.boxes[number].tolist(),
+                "bbox_label": int(boxes.label[number]),
                 "ignore_flag": int(ignored[number]),
-                "distance": float(found.distance[number]),
-                "visibility": int(found.visibility[number]),
-                "moving": int(found.moving[number]),
-                "truncation": float(found.truncation[number]),
-                "crowd": int(found.crowd[number]),
-                "track": int(found.track[number]),
+                "distance": float(boxes.distance[number]),
+                "visibility": int(boxes.visibility[number]),
+                "moving": int(boxes.moving[number]),
+                "truncation": float(boxes.truncation[number]),
+                "crowd": int(boxes.crowd[number]),
+                "track": int(boxes.track[number]),
             }
-            for number in range(len(found.label))
+            for number in range(len(boxes.label))
         ]
 
     def get_cat_ids(self, idx: int) -> list[int]:

@@ -13,7 +13,7 @@ Subsets are nested: with the same seed, a smaller subset is contained in every l
 depends only on fraction, seed and the frames to choose from, not on processes, workers or the
 model.
 
-Letters: S samples.
+Letters: S samples, N samples of one recording.
 """
 
 from __future__ import annotations

@@ -142,12 +142,12 @@ class PredictionSource:
         if self.max_images is not None:
             check_range("--max-images", self.max_images, 1)
         kind = self.kind
-        given = {
+        is_given_by_option = {
             "--scenes": self.scenes is not None,
             "--cameras": self.cameras is not None,
             "--sweeps": self.sweeps,
         }
-        for option, is_given in given.items():
+        for option, is_given in is_given_by_option.items():
             if is_given and kind != "index":
                 raise ConfigError(
                     f"{option} selects frames of an index, but {self.path} is "
@@ -256,14 +256,14 @@ class PredictionSource:
                 yield from part
                 continue
             with unreadable.skipped():
-                for found in decode_video(part, every=self.every):
+                for video_frame in decode_video(part, every=self.every):
                     yield SourceImage(
                         path=part,
-                        size=(int(found.image.shape[0]), int(found.image.shape[1])),
+                        size=(int(video_frame.image.shape[0]), int(video_frame.image.shape[1])),
                         picture=pictures.of(part, (".mp4",)),
-                        pixels=found.image,
-                        frame=found.number,
-                        time=found.time / 1e6,
+                        pixels=video_frame.image,
+                        frame=video_frame.number,
+                        time=video_frame.time / 1e6,
                     )
 
     def _of_index(self) -> Iterator[SourceImage]:

@@ -1,6 +1,6 @@
 """Search for images that are used twice: evaluation may use training images.
 
-Letters: P frames that both sides have.
+Letters: P frames that both sides have, C copies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivemim.array_types import Ints
-from drivemim.data.index.frame_keys import MOST_FILES, scene_tokens
+from drivemim.data.index.frame_keys import MAX_FILES, scene_tokens
 from drivemim.data.index.picture_digest import picture_digest, picture_key
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def find_copies(paths: Sequence[Path], scene_F: Ints) -> Ints:
     chosen = np.arange(len(paths))
     for key in (picture_key, picture_digest):
         keys = np.array([key(paths[place]) for place in chosen])
-        kept = _in_several(keys, scene_F[chosen])
-        chosen, keys = chosen[kept], keys[kept]
+        shared = _in_several(keys, scene_F[chosen])
+        chosen, keys = chosen[shared], keys[shared]
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     return np.stack([chosen, chosen[first[group.reshape(-1)]]], axis=1)
 
@@ -115,7 +115,7 @@ def shared_frames(index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: 
 
     In one index, these are the same frames and the copies that it records (see
     ``FrameIndex.copies``). In two, they are frames with the same token where tokens identify
-    frames, and identical files. Files are not read for more than ``MOST_FILES`` frames with
+    frames, and identical files. Files are not read for more than ``MAX_FILES`` frames with
     such tokens. A file that does not exist has no copy.
 
     Args:
@@ -136,9 +136,9 @@ def shared_frames(index: FrameIndex, rows: Ints, other: FrameIndex, other_rows: 
         pairs = [np.stack([same, same], axis=1), _recorded(index, rows, other_rows)]
     else:
         pairs = _of_two_indices(index, rows, other, other_rows)
-    found = np.concatenate(pairs)
-    _, first = np.unique(found[:, 0], return_index=True)
-    chosen: Ints = found[first]
+    copies = np.concatenate(pairs)
+    _, first = np.unique(copies[:, 0], return_index=True)
+    chosen: Ints = copies[first]
     return chosen
 
 
@@ -151,10 +151,10 @@ def _recorded(index: FrameIndex, rows: Ints, others: Ints) -> Ints:
     """Return the copies (S, 2) of other frames that an index records."""
     row_C, group_C = index.copies.T
     of_others = np.isin(row_C, others)
-    groups, place = np.unique(group_C[of_others], return_index=True)
-    found = np.isin(row_C, rows) & np.isin(group_C, groups)
-    other = row_C[of_others][place][np.searchsorted(groups, group_C[found])]
-    return np.stack([row_C[found], other], axis=1)
+    groups, first = np.unique(group_C[of_others], return_index=True)
+    is_copy = np.isin(row_C, rows) & np.isin(group_C, groups)
+    other = row_C[of_others][first][np.searchsorted(groups, group_C[is_copy])]
+    return np.stack([row_C[is_copy], other], axis=1)
 
 
 def _of_two_indices(
@@ -164,11 +164,11 @@ def _of_two_indices(
     pairs = []
     has_tokens = scene_tokens(index) is not None and scene_tokens(other) is not None
     if has_tokens:
-        places = {other.frames.token[row]: row for row in other_rows.tolist()}
-        tokens = ((row, places.get(index.frames.token[row])) for row in rows.tolist())
-        known = [(row, place) for row, place in tokens if place is not None]
+        row_of = {other.frames.token[row]: row for row in other_rows.tolist()}
+        tokens = ((row, row_of.get(index.frames.token[row])) for row in rows.tolist())
+        known = [(row, other_row) for row, other_row in tokens if other_row is not None]
         pairs.append(np.array(known, np.int64).reshape(-1, 2))
-    if not has_tokens or len(rows) + len(other_rows) <= MOST_FILES:
+    if not has_tokens or len(rows) + len(other_rows) <= MAX_FILES:
         sides = [
             [(each.image_path(row), row) for row in chosen.tolist()]
             for each, chosen in ((other, other_rows), (index, rows))
@@ -176,11 +176,11 @@ def _of_two_indices(
         sides = [[pair for pair in side if pair[0].is_file()] for side in sides]
         both = [*sides[0], *sides[1]]
         # A group's first file is one of the others, since these come first.
-        found = find_copies(
+        copies = find_copies(
             [path for path, _ in both], np.repeat([0, 1], [len(side) for side in sides])
         )
         row_P = np.array([row for _, row in both], np.int64)
-        pairs.append(row_P[found[found[:, 0] >= len(sides[0])]].reshape(-1, 2))
+        pairs.append(row_P[copies[copies[:, 0] >= len(sides[0])]].reshape(-1, 2))
     return pairs
 
 

@@ -202,14 +202,14 @@ class FrameIndex:
         if names is None:
             return np.arange(len(self.cameras))
         known = {name: number for number, name in enumerate(self.cameras)}
-        wanted = [names] if isinstance(names, str) else list(names)
-        for name in wanted:
+        chosen = [names] if isinstance(names, str) else list(names)
+        for name in chosen:
             if name not in known:
                 raise DataError(
                     f"{self.path} has no camera {name!r}, only {', '.join(known)}"
                     f"{did_you_mean(name, known)}"
                 )
-        return np.array([known[name] for name in wanted], np.int64)
+        return np.array([known[name] for name in chosen], np.int64)
 
     def scene_rows(self, scenes: str | Sequence[str] | None) -> Ints:
         """Return the rows of scenes by name or split; see ``select_scenes``."""

@@ -16,7 +16,7 @@ from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.picture_digest import compact_key
 from drivemim.generated import is_generated
 
-MOST_FILES = 100_000
+MAX_FILES = 100_000
 """With more frames, their files are not read if their scenes have tokens that identify them."""
 
 _WITH_TOKENS = ("nuscenes", "nuimages")
@@ -54,10 +54,10 @@ def frames_in_samples(index: FrameIndex) -> NDArray[np.bool_]:
     Clips without ``frame_interval`` consist of these. They may have no annotation: of nuImages'
     images and of rigs, only annotated ones are ``keyframe``.
     """
-    found = np.zeros(len(index.frames), np.bool_)
+    in_samples = np.zeros(len(index.frames), np.bool_)
     rows = np.asarray(index.samples.keyframes)
-    found[rows[rows >= 0]] = True
-    return found
+    in_samples[rows[rows >= 0]] = True
+    return in_samples
 
 
 def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:
@@ -65,7 +65,7 @@ def annotated_scenes(index: FrameIndex) -> NDArray[np.bool_]:
 
     In such a scene, an image without a box was annotated too: it is also a label.
     """
-    found = np.zeros(len(index.scenes), np.bool_)
+    annotated = np.zeros(len(index.scenes), np.bool_)
     samples = index.samples
-    found[samples.scene[np.flatnonzero(np.asarray(samples.box_count) > 0)]] = True
-    return found
+    annotated[samples.scene[np.flatnonzero(np.asarray(samples.box_count) > 0)]] = True
+    return annotated

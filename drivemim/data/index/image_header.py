@@ -226,19 +226,19 @@ def _png_orientations(stream: BinaryIO) -> _Orientations:
     return found
 
 
-def _png_text(name: bytes, rest: bytes) -> bytes:
+def _png_text(name: bytes, content: bytes) -> bytes:
     """Return the text of a chunk, after its keyword; empty if it cannot be decompressed."""
     compressed = name == b"zTXt"
     if compressed:
-        rest = rest[1:]
+        content = content[1:]
     elif name == b"iTXt":
-        compressed = rest[:1] == b"\1"
-        _, _, rest = rest[2:].partition(b"\0")  # the language
-        _, _, rest = rest.partition(b"\0")  # the keyword in that language
+        compressed = content[:1] == b"\1"
+        _, _, content = content[2:].partition(b"\0")  # the language
+        _, _, content = content.partition(b"\0")  # the keyword in that language
     if not compressed:
-        return rest
+        return content
     try:
-        return zlib.decompressobj().decompress(rest, _LONGEST_TEXT)
+        return zlib.decompressobj().decompress(content, _LONGEST_TEXT)
     except zlib.error:
         return b""
 
@@ -280,32 +280,32 @@ def _xmp_orientation(data: bytes) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _tiff_bytes(data: bytes, wanted: int) -> bytes:
+def _tiff_bytes(data: bytes, number: int) -> bytes:
     """Return the content of a tag of bytes in the first directory of TIFF data."""
-    entry = _tiff_entry(data, wanted)
+    entry = _tiff_entry(data, number)
     if entry is None:
         return b""
     order = _TIFF_ORDERS[data[:4]]
-    count, place = struct.unpack_from(f"{order}II", data, entry + 4)
-    return data[place : place + count]
+    count, start = struct.unpack_from(f"{order}II", data, entry + 4)
+    return data[start : start + count]
 
 
-def _tiff_value(data: bytes, wanted: int) -> int | None:
+def _tiff_value(data: bytes, number: int) -> int | None:
     """Return the first number of a tag in the first directory of TIFF data."""
-    entry = _tiff_entry(data, wanted)
+    entry = _tiff_entry(data, number)
     if entry is None:
         return None
     order = _TIFF_ORDERS[data[:4]]
     _, kind, count = struct.unpack_from(f"{order}HHI", data, entry)
-    code, place = "H" if kind == _SHORT else "I", entry + 8
+    code, start = "H" if kind == _SHORT else "I", entry + 8
     if count * struct.calcsize(f"={code}") > 4:  # The entry has the offset of the numbers.
-        (place,) = struct.unpack_from(f"{order}I", data, entry + 8)
-    if place + struct.calcsize(f"={code}") > len(data):
+        (start,) = struct.unpack_from(f"{order}I", data, entry + 8)
+    if start + struct.calcsize(f"={code}") > len(data):
         return None
-    return int(struct.unpack_from(f"{order}{code}", data, place)[0])
+    return int(struct.unpack_from(f"{order}{code}", data, start)[0])
 
 
-def _tiff_entry(data: bytes, wanted: int) -> int | None:
+def _tiff_entry(data: bytes, number: int) -> int | None:
     """Return the position of a tag's entry in the first directory of TIFF data."""
     order = _TIFF_ORDERS.get(data[:4])
     if order is None or len(data) < 8:
@@ -316,6 +316,6 @@ def _tiff_entry(data: bytes, wanted: int) -> int | None:
     (entries,) = struct.unpack_from(f"{order}H", data, start)
     for entry in range(start + 2, min(start + 2 + 12 * entries, len(data) - 11), 12):
         (tag,) = struct.unpack_from(f"{order}H", data, entry)
-        if tag == wanted:
+        if tag == number:
             return entry
     return None

@@ -66,14 +66,14 @@ def columns_of(section: type) -> dict[str, Column]:
     return {each.name: each.metadata["column"] for each in fields(section)}
 
 
-def time_keys(track: Ints, elapsed: Ints) -> Ints:
-    """Return keys that sort frames by track, then by time.
+def time_keys(sequence: Ints, elapsed: Ints) -> Ints:
+    """Return keys that sort frames by sequence, then by time.
 
     Args:
-        track: scene * cameras + camera.
-        elapsed: microseconds since the track's first frame; clipped to 0 and to about 12 days.
+        sequence: scene * cameras + camera.
+        elapsed: microseconds since the sequence's first frame; clipped to 0 and to about 12 days.
     """
-    return (track << _KEY_BITS) + np.clip(elapsed, 0, (1 << _KEY_BITS) - 1)
+    return (sequence << _KEY_BITS) + np.clip(elapsed, 0, (1 << _KEY_BITS) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class Samples:
         first_box: first of its rows in ``boxes``, which are contiguous.
         box_count: number of its rows in ``boxes``.
         keyframes: (S, cameras) frame row of each camera, -1 if a camera has none.
-        lidar_path: its (LIDAR_TOP) sweep relative to the data root, ``""`` if there is none.
+        lidar_path: its (LIDAR_TOP) scan relative to the data root, ``""`` if there is none.
         lidar_to_ego: (S, 7), translation in metres and quaternion w x y z.
         lidar_ego_to_global: (S, 7), the ego pose at the lidar's timestamp.
     """

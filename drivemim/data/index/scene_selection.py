@@ -43,16 +43,16 @@ def select_scenes(index: FrameIndex, scenes: str | Sequence[str] | None) -> NDAr
     names = _SceneNames(index)
     if scenes is None:
         return np.arange(len(index.scenes))
-    wanted = [scenes] if isinstance(scenes, str) or not isinstance(scenes, Iterable) else [*scenes]
-    for name in wanted:
+    chosen = [scenes] if isinstance(scenes, str) or not isinstance(scenes, Iterable) else [*scenes]
+    for name in chosen:
         if not isinstance(name, str):
             raise DataError(
                 f"scenes: {name!r} ({type(name).__name__}) is not a name; write it in quotes in "
                 "the config, or as SPLIT:NAME (:NAME if it has no split)"
             )
-    if not wanted:
+    if not chosen:
         raise DataError(f"scenes={scenes!r} selects nothing of {index.path}. {names.describe()}")
-    rows = {row for name in wanted for row in names.rows(name)}
+    rows = {row for name in chosen for row in names.rows(name)}
     return np.array(sorted(rows), np.int64)
 
 
@@ -81,16 +81,16 @@ class _SceneNames:
             "a scene": of_scene if len(owners) == 1 else [],
             "a scene of a split": self.qualified.get(name, []),
         }
-        found = {what: rows for what, rows in meanings.items() if rows}
-        if len({tuple(rows) for rows in found.values()}) > 1:
+        matches = {what: rows for what, rows in meanings.items() if rows}
+        if len({tuple(rows) for rows in matches.values()}) > 1:
             fixes = [f"'{name}:{ALL}' (the split)"] if name in self.splits else []
             fixes += [f"'{owner}:{name}' (the scene)" for owner in owners]
             raise DataError(
-                f"scenes: {name!r} is the name of {' and of '.join(found)} of {self.path}, and "
+                f"scenes: {name!r} is the name of {' and of '.join(matches)} of {self.path}, and "
                 f"they have different frames; write {' or '.join(fixes)}"
             )
-        if found:
-            return next(iter(found.values()))
+        if matches:
+            return next(iter(matches.values()))
         if owners:
             raise DataError(
                 f"scenes: {self.path} has a scene {name!r} in each of the splits "

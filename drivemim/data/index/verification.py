@@ -1,9 +1,16 @@
-"""Decoding of every image of an index, to find those that cannot be read."""
+"""Decoding of every image of an index, to find those that cannot be read or are damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 from mmengine.logging import print_log
 
@@ -13,10 +20,31 @@ from drivemim.errors import DataError
 
 _REPORTED = 10_000
 """Number of images after which the progress is printed."""
+_TOGETHER = 250
+"""Number of images that are decoded before libjpeg's warnings are looked at."""
+_STANDARD_ERROR = 2
+_CORRUPT = re.compile(r"Corrupt JPEG data: (.*)")
+"""Warning of libjpeg, which decodes the image nevertheless."""
 
 
-def unreadable_images(index: FrameIndex, *, workers: int | None = None) -> Iterator[str]:
-    """Decode every image once, and yield why one cannot be read.
+class ImageProblem(NamedTuple):
+    """A problem of an image.
+
+    Attributes:
+        text: the problem and its fix, with the path.
+        is_readable: whether the image is read nevertheless, with wrong pixels.
+    """
+
+    text: str
+    is_readable: bool
+
+
+def image_problems(index: FrameIndex, *, workers: int | None = None) -> Iterator[ImageProblem]:
+    """Decode every image once, and yield those that cannot be read or that libjpeg warns of.
+
+    Missing data is found, and in PNG files every change. JPEG has no checksums: libjpeg warns of
+    some changes only. It writes to the standard error of the process without a name, so images are
+    decoded again one by one where it wrote something.
 
     Args:
         index: the data set.
@@ -32,9 +60,56 @@ def unreadable_images(index: FrameIndex, *, workers: int | None = None) -> Itera
             return str(error)
         return None
 
+    count = len(frames)
     with ThreadPoolExecutor(workers) as pool:
-        for count, reason in enumerate(pool.map(check, range(len(frames))), start=1):
-            if reason is not None:
-                yield reason
-            if count % _REPORTED == 0:
-                print_log(f"{count} of {len(frames)} images are decoded")
+        for first in range(0, count, _TOGETHER):
+            rows = range(first, min(first + _TOGETHER, count))
+            with _warnings_of_libjpeg() as found:
+                reasons = list(pool.map(check, rows))
+            for row, reason in zip(rows, reasons, strict=True):
+                if reason is not None:
+                    yield ImageProblem(reason, is_readable=False)
+                elif found and (line := _warning(check, row)):
+                    yield ImageProblem(_describe(index.image_path(row), line), is_readable=True)
+            if rows.stop // _REPORTED > first // _REPORTED:
+                print_log(f"{rows.stop} of {count} images are decoded")
+
+
+def _warning(check: Callable[[int], object], row: int) -> str | None:
+    """Return what libjpeg says of an image; None if nothing."""
+    with _warnings_of_libjpeg() as found:
+        check(row)
+    return found[0] if found else None
+
+
+@contextmanager
+def _warnings_of_libjpeg() -> Iterator[list[str]]:
+    """Collect libjpeg's warnings, which it writes to the standard error of the process.
+
+    Yields:
+        A list that has the warnings after the block; all other lines are written as usual.
+    """
+    found: list[str] = []
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as caught:
+        usual = os.dup(_STANDARD_ERROR)
+        try:
+            os.dup2(caught.fileno(), _STANDARD_ERROR)
+            yield found
+        finally:
+            sys.stderr.flush()
+            os.dup2(usual, _STANDARD_ERROR)
+            os.close(usual)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                if match := _CORRUPT.search(line):
+                    found.append(match[1])
+                else:
+                    print(line, file=sys.stderr)
+
+
+def _describe(path: Path, warning: str) -> str:
+    return (
+        f"image {path} is read, but its JPEG data is damaged ({warning}); look at it, and copy or "
+        "unpack it again"
+    )

@@ -285,10 +285,10 @@ def _build_neck(neck: Mapping[str, Any], channels: list[int], takes_list: bool) 
         ValueError: if it names others.
     """
     own: list[int] | int = channels if takes_list else channels[0]
-    given = neck.get("in_channels", own)
-    if (list(given) if isinstance(given, (list, tuple)) else given) != own:
+    in_channels = neck.get("in_channels", own)
+    if (list(in_channels) if isinstance(in_channels, (list, tuple)) else in_channels) != own:
         raise ValueError(
-            f"PyramidDecoder: neck.in_channels={given}, but the encoder's maps have {own} "
+            f"PyramidDecoder: neck.in_channels={in_channels}, but the encoder's maps have {own} "
             "channels; leave neck.in_channels out"
         )
     kind = MODELS.get(neck["type"])

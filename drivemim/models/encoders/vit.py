@@ -91,7 +91,8 @@ class ViT(BaseModule):
         init_cfg: see MMEngine; for example a checkpoint to load.
 
     Raises:
-        ValueError: if sizes, windows or ``out_indices`` do not fit together.
+        ValueError: if sizes, windows or ``out_indices`` do not fit together, or
+            ``drop_path_rate`` is not in [0, 1).
     """
 
     def __init__(
@@ -118,6 +119,8 @@ class ViT(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         check_attention_init(attention_init)
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f"drop_path_rate={drop_path_rate} must be in [0, 1)")
         dims, depth, heads = _sizes(arch, embed_dims, depth, num_heads)
         self.embed_dims = self.patch_channels = dims
         self.num_heads = heads

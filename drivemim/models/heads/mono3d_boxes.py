@@ -25,28 +25,28 @@ from drivemim.geometry import (
 )
 
 
-def nms_bev(found: InstanceData, nms: Mapping[str, Any] | None) -> InstanceData:
+def nms_bev(objects: InstanceData, nms: Mapping[str, Any] | None) -> InstanceData:
     """Suppress objects that overlap a better one of their class in the bird's-eye view.
 
     Args:
-        found: objects with ``scores``, ``labels``, ``centers``, ``sizes`` and ``yaws``.
+        objects: objects with ``scores``, ``labels``, ``centers``, ``sizes`` and ``yaws``.
         nms: config of one of MMCV's NMS operators for rotated boxes; None to keep all objects.
 
     Returns:
-        The remaining objects, best first; with ``nms`` None, ``found`` unchanged.
+        The remaining objects, best first; with ``nms`` None, ``objects`` unchanged.
     """
-    if nms is None or len(found) == 0:
-        return found
+    if nms is None or len(objects) == 0:
+        return objects
     # In the plane of x (right) and z (forward) an object points along (cos yaw, -sin yaw).
     outlines_M5 = torch.cat(
-        [found.centers[:, [0, 2]], found.sizes[:, [1, 0]], -found.yaws[:, None]], dim=1
+        [objects.centers[:, [0, 2]], objects.sizes[:, [1, 0]], -objects.yaws[:, None]], dim=1
     )
-    _, kept = batched_nms(outlines_M5, found.scores, found.labels, dict(nms))
-    return found[kept]
+    _, kept = batched_nms(outlines_M5, objects.scores, objects.labels, dict(nms))
+    return objects[kept]
 
 
 def image_boxes(
-    found: InstanceData,
+    objects: InstanceData,
     camera_matrix_33: Tensor,
     camera_to_global_44: Tensor,
     image_size: tuple[int, int],
@@ -54,7 +54,7 @@ def image_boxes(
     """Project objects to 2-D boxes, cut at the image border and in front of the camera.
 
     Args:
-        found: objects with ``centers``, ``sizes``, ``yaws`` and ``velocities``.
+        objects: objects with ``centers``, ``sizes``, ``yaws`` and ``velocities``.
         camera_matrix_33: intrinsics.
         camera_to_global_44: the camera's pose, which defines its pitch and roll.
         image_size: height and width of the image, pixels of ``camera_matrix_33``.
@@ -63,10 +63,10 @@ def image_boxes(
         (M, 4) x1 y1 x2 y2 in those pixels, zeros for objects outside the image.
     """
     boxes = CameraBoxes(
-        centers_M3=_array(found.centers),
-        sizes_M3=_array(found.sizes),
-        yaws_M=_array(found.yaws),
-        velocities_M2=_array(found.velocities),
+        centers_M3=_array(objects.centers),
+        sizes_M3=_array(objects.sizes),
+        yaws_M=_array(objects.yaws),
+        velocities_M2=_array(objects.velocities),
     )
     pose_44 = _array(camera_to_global_44)
     centers_M3, sizes_M3, rotations_M4, _ = boxes_to_global(boxes, pose_44)
@@ -76,7 +76,7 @@ def image_boxes(
         _array(camera_matrix_33),
         image_size,
     )
-    return torch.as_tensor(seen.boxes_M4).to(found.centers)
+    return torch.as_tensor(seen.boxes_M4).to(objects.centers)
 
 
 def _array(values: Tensor) -> NDArray[np.float64]:

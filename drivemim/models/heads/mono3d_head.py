@@ -18,7 +18,7 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from drivemim.errors import ConfigError, DataError
+from drivemim.errors import ConfigError, DataError, check_range
 from drivemim.models.heads.mono3d_boxes import image_boxes, nms_bev
 from drivemim.models.heads.mono3d_coder import CODE_PARTS, CODE_SIZE, Objects3D
 from drivemim.models.heads.mono3d_targets import (
@@ -141,6 +141,10 @@ class Mono3DHead(AnchorFreeHead):
         unknown = set(self.code_weights) - set(CODE_PARTS)
         if unknown:
             raise ConfigError(f"code_weights: {sorted(unknown)} are none of {list(CODE_PARTS)}")
+        for name, weight in self.code_weights.items():
+            check_range(f"code_weights.{name}", weight, 0)
+        for name in ("center_radius", "min_depth", "centerness_decay"):
+            check_range(name, getattr(self.assigner, name), 0)
 
     def _init_predictor(self) -> None:
         """Build the last layers; the base class's constructor calls this."""
@@ -188,14 +192,14 @@ class Mono3DHead(AnchorFreeHead):
     ) -> dict[str, Tensor]:
         """Compute the losses of a batch; each has a gradient even in a batch without objects."""
         targets = self.get_targets(
-            self.locations([each.shape[-2:] for each in cls_scores]),
+            self.locations([level.shape[-2:] for level in cls_scores]),
             batch_gt_instances,
             batch_img_metas,
             batch_gt_instances_ignore,
         )
         scores_BLC = _joined(cls_scores)
         rows_P = torch.cat(
-            [each.positives_P + row * scores_BLC.shape[1] for row, each in enumerate(targets)]
+            [level.positives_P + row * scores_BLC.shape[1] for row, level in enumerate(targets)]
         )
         count = float(reduce_mean(scores_BLC.new_tensor(float(len(rows_P)))).clamp(min=1))
 
@@ -203,7 +207,7 @@ class Mono3DHead(AnchorFreeHead):
             return _joined(maps).flatten(0, 1)[rows_P]
 
         def wanted(name: str) -> Tensor:
-            return torch.cat([getattr(each, name) for each in targets])
+            return torch.cat([getattr(level, name) for level in targets])
 
         attributes_P = wanted("attributes_P")
         known_P = (attributes_P >= 0).to(scores_BLC.dtype)
@@ -313,11 +317,11 @@ class Mono3DHead(AnchorFreeHead):
         ]
         results = []
         for meta, *outputs in zip(batch_img_metas, *joined, strict=True):
-            found = self._objects(locations, outputs, meta, cfg)
-            found = nms_bev(found, cfg.get("nms") if with_nms else None)
-            found = found[: cfg.get("max_per_img", len(found))]
-            found.bboxes = _boxes(found, meta, rescale)
-            results.append(found)
+            objects = self._objects(locations, outputs, meta, cfg)
+            objects = nms_bev(objects, cfg.get("nms") if with_nms else None)
+            objects = objects[: cfg.get("max_per_img", len(objects))]
+            objects.bboxes = _boxes(objects, meta, rescale)
+            results.append(objects)
         return results
 
     def _objects(
@@ -383,11 +387,11 @@ def _matrix(meta: Mapping[str, Any], name: str, like: Tensor) -> Tensor:
     return torch.as_tensor(meta[name], dtype=like.dtype, device=like.device)
 
 
-def _boxes(found: InstanceData, meta: Mapping[str, Any], rescale: bool) -> Tensor:
+def _boxes(objects: InstanceData, meta: Mapping[str, Any], rescale: bool) -> Tensor:
     boxes_M4 = image_boxes(
-        found,
-        _matrix(meta, "camera_matrix", like=found.centers),
-        _matrix(meta, "camera_to_global", like=found.centers.double()),
+        objects,
+        _matrix(meta, "camera_matrix", like=objects.centers),
+        _matrix(meta, "camera_to_global", like=objects.centers.double()),
         tuple(meta["img_shape"][:2]),
     )
     if not rescale:

@@ -21,13 +21,18 @@ class NormalizedPixels(ReconstructionTarget):
     A model that predicts only each patch's mean has a loss of 1.
 
     Args:
-        eps: added to a patch's variance, in units of the normalised image.
+        eps: added to a patch's variance, in units of the normalised image; positive.
+
+    Raises:
+        ValueError: if ``eps`` is not positive.
     """
 
     pixels_note = "each hidden patch with its true mean and contrast"
 
     def __init__(self, *, eps: float = 1e-6) -> None:
         super().__init__()
+        if not eps > 0:
+            raise ValueError(f"eps={eps} must be positive")
         self.eps = eps
 
     def channels(self, mask_patch_size: int) -> int:

@@ -49,7 +49,12 @@ class LogFirstIteration(Hook):
             return
         self._is_first = False
         logger = (runner.cfg.get("default_hooks") or {}).get("logger") or {}
-        if logger.get("interval", 1) > 1:
+        interval = logger.get("interval", 1)
+        # MMEngine logs the end of a pass over the data, too.
+        ends = self.end_of_epoch(runner.train_dataloader, batch_idx) and (
+            not logger.get("ignore_last", True) or len(runner.train_dataloader) <= interval
+        )
+        if not ends and not self.every_n_inner_iters(batch_idx, interval):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             print_log(line, logger="current")
 

@@ -77,20 +77,20 @@ class DrawDetections(Hook):
         image = read_image(
             Path(sample.img_path), token=sample.frame_token, stored=tuple(sample.ori_shape[:2])
         )
-        found = sample.pred_instances
+        predicted = sample.pred_instances
         truth = sample.instances
         if self.min_score is None:
-            wanted = sum(not each["ignore_flag"] for each in truth)
-            found = found[found.scores.argsort(descending=True)[:wanted]].cpu()
+            count = sum(not instance["ignore_flag"] for instance in truth)
+            predicted = predicted[predicted.scores.argsort(descending=True)[:count]].cpu()
         else:
-            found = found[found.scores >= self.min_score].cpu()
+            predicted = predicted[predicted.scores >= self.min_score].cpu()
         picture = draw_detections(
             image,
-            found.bboxes.numpy(),
-            found.labels.numpy(),
-            found.scores.numpy(),
-            np.array([each["bbox"] for each in truth], float).reshape(-1, 4),
-            np.array([each["ignore_flag"] for each in truth], bool),
+            predicted.bboxes.numpy(),
+            predicted.labels.numpy(),
+            predicted.scores.numpy(),
+            np.array([instance["bbox"] for instance in truth], float).reshape(-1, 4),
+            np.array([instance["ignore_flag"] for instance in truth], bool),
             self._classes,
         )
         save_image(self.folder / f"{number:06d}_{sample.camera}.jpg", picture)

@@ -102,15 +102,15 @@ class MaskSchedule(Hook):
                 f"MaskSchedule moves numbers of a mask strategy, but {type(model).__name__} has no "
                 "masking"
             )
-        found = dict(_numbers_of(masking))
+        numbers = dict(_numbers_of(masking))
         for move in self.moves:
-            if move.name not in found:
+            if move.name not in numbers:
                 raise ConfigError(
                     f"MaskSchedule finds no number '{move.name}' in {type(masking).__name__}"
-                    f"; there are {', '.join(sorted(found))}"
-                    f"{did_you_mean(move.name, set(found))}"
+                    f"; there are {', '.join(sorted(numbers))}"
+                    f"{did_you_mean(move.name, set(numbers))}"
                 )
-        self._numbers = {move.name: found[move.name] for move in self.moves}
+        self._numbers = {move.name: numbers[move.name] for move in self.moves}
         for trial in range(_TRIALS):
             self._try(trial / (_TRIALS - 1))
 

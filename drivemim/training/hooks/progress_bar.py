@@ -41,7 +41,7 @@ class ProgressBar(Hook):
         trace: TracebackType | None,
     ) -> None:
         for handler in self._changed:
-            del handler.emit  # type: ignore[method-assign]
+            del handler.emit
         self._changed = []
         if self._bar is not None:
             self._bar.close()

@@ -110,21 +110,21 @@ class ResumeSchedule(Hook):
         for name, schedulers in _schedulers(runner).items():
             states = self._states.get(name, [])
             same = len(states) == len(schedulers) and all(
-                _settings(each, each.state_dict()) == _settings(each, state)
-                for each, state in zip(schedulers, states, strict=True)
+                _settings(scheduler, scheduler.state_dict()) == _settings(scheduler, state)
+                for scheduler, state in zip(schedulers, states, strict=True)
             )
             if not same:
-                kinds = ", ".join(type(each).__name__ for each in schedulers)
+                kinds = ", ".join(type(scheduler).__name__ for scheduler in schedulers)
                 raise ConfigError(
                     f"param_scheduler ({kinds}) differs from the checkpoint's, and one of them "
                     "follows results, so that the learning rate at iteration "
                     f"{runner.iter} cannot be computed. Set it as it was, or start a new run from "
                     "the weights with load_from=CHECKPOINT"
                 )
-            for each, state in zip(schedulers, states, strict=True):
-                end = each.end
-                each.load_state_dict(state)
-                each.end = end
+            for scheduler, state in zip(schedulers, states, strict=True):
+                end = scheduler.end
+                scheduler.load_state_dict(state)
+                scheduler.end = end
 
 
 def _wrappers(runner: Any) -> dict[str, Any]:

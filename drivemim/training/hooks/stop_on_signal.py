@@ -198,10 +198,10 @@ class StopOnSignal(Hook):
         return f"{path} is written"
 
 
-def _is_due(loop: Any, units: int, most: int) -> bool:
+def _is_due(loop: Any, units: int, max_units: int) -> bool:
     """Return whether MMEngine's loop validates after so many iterations or epochs."""
     if loop.runner.val_loop is None or not hasattr(loop, "dynamic_milestones"):
         return False
     place = bisect.bisect(loop.dynamic_milestones, units + 1)
     interval = loop.dynamic_intervals[place - 1]
-    return bool(units >= loop.val_begin and (units % interval == 0 or units == most))
+    return bool(units >= loop.val_begin and (units % interval == 0 or units == max_units))

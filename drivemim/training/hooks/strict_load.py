@@ -48,18 +48,18 @@ def checked_weights(
     stored = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(stored, Mapping):
         raise CheckpointError(f"{path} holds no weights. It is {kind_of(checkpoint)}")
-    wanted = model.state_dict()
+    expected = model.state_dict()
     plain = unwrapped(stored)
-    is_renamed = stored.keys() != wanted.keys() and plain.keys() != stored.keys()
-    offered = plain if is_renamed else stored
-    mismatch = describe_mismatch(wanted, offered)
+    is_renamed = stored.keys() != expected.keys() and plain.keys() != stored.keys()
+    weights = plain if is_renamed else stored
+    mismatch = describe_mismatch(expected, weights)
     fitting = [
-        name for name, value in wanted.items()
-        if name in offered and getattr(offered[name], "shape", value.shape) == value.shape
+        name for name, value in expected.items()
+        if name in weights and getattr(weights[name], "shape", value.shape) == value.shape
     ]  # fmt: skip
     report = ""
     if partial and fitting:
-        report = f"{len(fitting)} of the model's {len(wanted)} tensors are loaded"
+        report = f"{len(fitting)} of the model's {len(expected)} tensors are loaded"
         report += f"; {mismatch}" if mismatch else ""
     elif mismatch and classify(checkpoint) == "export":
         raise CheckpointError(
@@ -71,8 +71,8 @@ def checked_weights(
             f"{path} is of another model than the config's {type(model).__name__}. It is "
             f"{kind_of(checkpoint)}. Tensors: {mismatch}"
         )
-    check_weights(path, {name: offered[name] for name in fitting}, wanted)
-    return offered, report
+    check_weights(path, {name: weights[name] for name in fitting}, expected)
+    return weights, report
 
 
 @HOOKS.register_module()
@@ -99,13 +99,13 @@ class StrictLoad(Hook):
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         path = runner.cfg.get("load_from") or "the checkpoint"
-        wanted = model.state_dict()
-        offered, report = checked_weights(path, checkpoint, model, partial=self.partial)
-        if offered.keys() != checkpoint.get("state_dict", checkpoint).keys():
-            checkpoint["state_dict"] = offered  # MMEngine looks for the model's own names
+        expected = model.state_dict()
+        weights, report = checked_weights(path, checkpoint, model, partial=self.partial)
+        if weights.keys() != checkpoint.get("state_dict", checkpoint).keys():
+            checkpoint["state_dict"] = weights  # MMEngine looks for the model's own names
         if report:
             runner.logger.info(report)
-        self._check_averages(runner, path, checkpoint, wanted, offered)
+        self._check_averages(runner, path, checkpoint, expected, weights)
         if is_resumed(runner):
             check_optimizer(path, checkpoint.get("optimizer"))
 
@@ -114,24 +114,24 @@ class StrictLoad(Hook):
         runner: Any,
         path: Any,
         checkpoint: dict[str, Any],
-        wanted: Mapping[str, Any],
-        offered: Mapping[str, Any],
+        expected: Mapping[str, Any],
+        weights: Mapping[str, Any],
     ) -> None:
         """Check the second set of weights that ``EMAHook`` keeps, and remove an empty one.
 
         An empty or partial one would make ``EMAHook`` continue with averages of the initial
         weights.
         """
-        kept = checkpoint.get("ema_state_dict")
-        if kept is None:
+        averages = checkpoint.get("ema_state_dict")
+        if averages is None:
             return
-        if not isinstance(kept, Mapping):
+        if not isinstance(averages, Mapping):
             raise CheckpointError(
-                f"{path} has an ema_state_dict that is a {type(kept).__name__}, not weights by "
+                f"{path} has an ema_state_dict that is a {type(averages).__name__}, not weights by "
                 "name; take an earlier checkpoint"
             )
-        check_weights(path, kept, {f"module.{name}": value for name, value in wanted.items()})
-        if not kept:
+        check_weights(path, averages, {f"module.{name}": value for name, value in expected.items()})
+        if not averages:
             runner.logger.warning(
                 f"{path} has an empty ema_state_dict: it counts as one without averaged weights"
             )
@@ -139,7 +139,9 @@ class StrictLoad(Hook):
             return
         # The hook exchanges the weights by the model's own names.
         named = {f"module.{name}": value
-                 for name, value in trained_weights(path, kept, offered).items()}  # fmt: skip
-        if not named.keys() <= kept.keys():
-            others = {name: value for name, value in kept.items() if not name.startswith("module.")}
+                 for name, value in trained_weights(path, averages, weights).items()}  # fmt: skip
+        if not named.keys() <= averages.keys():
+            others = {
+                name: value for name, value in averages.items() if not name.startswith("module.")
+            }
             checkpoint["ema_state_dict"] = {**others, **named}

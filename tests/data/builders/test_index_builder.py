@@ -159,11 +159,11 @@ CALLS = {
         "front", _image(b.root, "front/9.png"), START * 1000), r"another unit \(a factor of 1,000"),
     "seconds": (lambda b, s: s.add_frame("front", _image(b.root, "front/9.png"), START / 1e6),
                 "add_frame: timestamp must be int, not float"),
-    "a sweep without a lidar": (lambda b, s: s.add_sweep("front/0.png", START),
+    "a scan without a lidar": (lambda b, s: s.add_scan("front/0.png", START),
                                 "has no lidar; call add_lidar first"),
-    "a picture as a sweep": (lambda b, s: (s.add_lidar(STANDING), s.add_sweep(
+    "a picture as a scan": (lambda b, s: (s.add_lidar(STANDING), s.add_scan(
         "front/0.png", START)), r"front/0\.png was added before"),
-    "a sweep of another format": (lambda b, s: (s.add_lidar(STANDING), s.add_sweep(
+    "a scan of another format": (lambda b, s: (s.add_lidar(STANDING), s.add_scan(
         _image(b.root, "front/9.png"), START)), r"front/9\.png is not one of \.npy, \.bin"),
     "two lidars": (lambda b, s: (s.add_lidar(STANDING), s.add_lidar(STANDING)),
                    "has a lidar already"),

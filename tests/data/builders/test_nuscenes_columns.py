@@ -227,7 +227,7 @@ def test_invalid_frames_are_left_out(tables, write, tmp_path, caplog):
     index = _build(write, tables, tmp_path)
     assert len(index.frames) == 22
     assert not bad & set(index.frames.token)
-    # Sample 4 has lost its rear keyframe and its lidar sweep; frame 1 is followed by frame 3.
+    # Sample 4 has lost its rear keyframe and its lidar scan; frame 1 is followed by frame 3.
     assert index.samples.keyframes[4, 0] == -1
     assert [path == "" for path in index.samples.lidar_path] == [False] * 4 + [True, False]
     (row,) = index.frame_rows(["scene-0061-CAM_FRONT-1"])

@@ -110,6 +110,10 @@ PROBLEMS = {
         pose_rows()[0], [LATE + STEP, "east", 0, 0, 1, 0, 0, "up"]]), [
         r"poses\.csv: line 3 has the x 'east', not a number",
         r"poses\.csv: line 3 has the qz 'up', not a number"]),
+    "names": (_rows("poses.csv", POSES, [
+        pose_rows()[0], ["2011_09_26", "1_0", *pose_rows()[1][2:]]]), [
+        r"poses\.csv: line 3 has the timestamp '2011_09_26', not a whole number",
+        r"poses\.csv: line 3 has the x '1_0', not a number"]),
     "a missing value": (_rows("poses.csv", POSES, [pose_rows()[0], pose_rows()[1][:-1]]), [
         r"poses\.csv: line 3 has 7 values, the header has 8 columns"]),
     "no header": (_rows("poses.csv", pose_rows()[0], pose_rows()[1:]), [

@@ -144,13 +144,13 @@ def _one_pose(tables):
         row["ego_pose_token"] = "scene-0061-CAM_FRONT-3"
 
 
-# 24 images and 6 lidar sweeps. The last image of each of 3 cameras keeps its pose, and so does
-# lidar, which has no next. One pose is near the 2 images and the sweep of its sample.
+# 24 images and 6 lidar scans. The last image of each of 3 cameras keeps its pose, and so does
+# lidar, which has no next. One pose is near the 2 images and the scan of its sample.
 @pytest.mark.parametrize(("change", "count"), [(_pose_of_the_next_frame, 21), (_one_pose, 27)])
 def test_poses_of_other_times_are_reported(tables, write, tmp_path, caplog, change, count):
     change(tables)
     _build(write, tables, tmp_path)
-    assert f"{count} of 30 images and lidar sweeps have an ego pose that is more" in caplog.text
+    assert f"{count} of 30 images and lidar scans have an ego pose that is more" in caplog.text
 
 
 def test_poses_without_or_near_their_times_are_not_reported(tables, write, tmp_path, caplog):

@@ -194,6 +194,12 @@ def test_frozen_blocks_have_no_gradient_and_no_drop_path(
         assert torch.equal(model.train()(images)[0], model.eval()(images)[0])
 
 
+@pytest.mark.parametrize("rate", [10, -0.1, 1.0])
+def test_the_rate_of_stochastic_depth_is_below_one(rate: float) -> None:
+    with pytest.raises(ValueError, match=rf"drop_path_rate={rate} must be in \[0, 1\)"):
+        build(drop_path_rate=rate)
+
+
 def test_stages_that_are_not_there_cannot_be_frozen() -> None:
     with pytest.raises(ValueError, match="frozen_stages 4 must be -1 to 3"):
         build(frozen_stages=4)

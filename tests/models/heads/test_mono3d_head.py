@@ -342,6 +342,10 @@ def test_an_image_without_calibration_is_refused():
         (dict(level_limits=[]), "level_limits"),
         (dict(strides=[8, 16, 32], level_limits=[48, 24]), "must ascend"),
         (dict(code_weights=dict(yaw=1.0)), "'yaw'"),
+        (dict(code_weights=dict(velocity=-1.0)), "code_weights.velocity -1.0 must be 0 or more"),
+        (dict(center_radius=-1.5), "center_radius -1.5 must be 0 or more"),
+        (dict(min_depth=-1.0), "min_depth -1.0 must be 0 or more"),
+        (dict(centerness_decay=-2.5), "centerness_decay -2.5 must be 0 or more"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, words):

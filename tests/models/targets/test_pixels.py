@@ -124,3 +124,9 @@ def test_two_processes_make_one_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     # What distributed training applies is the average over the processes.
     assert sum(gradients) / 2 == pytest.approx((1 + 2 + 10) / 3)
     assert gradients == pytest.approx([3 / 1.5, 10 / 1.5])
+
+
+@pytest.mark.parametrize("eps", [0, -1e-6, float("nan")])
+def test_flat_patches_need_something_added_to_their_variance(eps: float) -> None:
+    with pytest.raises(ValueError, match=f"eps={eps} must be positive"):
+        NormalizedPixels(eps=eps)

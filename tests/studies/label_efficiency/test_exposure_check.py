@@ -156,11 +156,16 @@ def test_unknown_facts_are_reported_in_one_line(check, saw):
     )
     older = saw("train")
     del older["data"][0]["seen"]
-    assert "older export" in check(older)["tried"].sentences[0]
+    with pytest.raises(ConfigError, match=r"unknown whether .* images of --val val: .*older exp"):
+        check(older)
+    notes = check(older, transductive=True)["tried"]
+    assert notes.marks == "‡"
+    assert "older export" in notes.sentences[0]
+    assert "may have seen images of val" in notes.sentences[1]
     older["recipe"] = {"masks_use_boxes": True}
     with pytest.raises(ConfigError, match="boxes of an unknown number of the 20 frames"):
-        check(older)
-    assert check(older, allow_boxes_read=True)["tried"].marks == "†"
+        check(older, transductive=True)
+    assert check(older, allow_boxes_read=True, transductive=True)["tried"].marks == "†‡"
 
 
 def test_random_initialisation_alone_has_nothing_to_check(place, make_study):

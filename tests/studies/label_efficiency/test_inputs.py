@@ -77,6 +77,21 @@ def test_a_schedule_that_cannot_be_set_is_refused_before_the_first_run(place, ma
         prepare_inputs(make_study(options=options), place)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "found"),
+    [
+        ("[{'type': 'MultiStepLR', 'milestones': [5]}]", "a list of 1"),
+        ("[{'type': 'LinearLR'}, {'type': 'LinearLR'}, {'type': 'LinearLR'}]", "a list of 3"),
+        ("None", "not a list"),
+    ],
+)
+def test_a_config_without_warm_up_and_decay_is_named(place, make_study, schedule, found):
+    study = make_study(options=(f"param_scheduler={schedule}",))
+    match = rf"^{study.config}: its param_scheduler is {found}, but .* a warm-up and a decay"
+    with pytest.raises(ConfigError, match=match):
+        prepare_inputs(study, place)
+
+
 def test_the_files_follow_the_labels_and_not_the_index_file(place, make_study):
     def contents():
         prepare_inputs(make_study(), place)

@@ -91,7 +91,7 @@ def test_other_data_sets_are_passed_over(lines):
 
 def test_every_training_has_it():
     cfg = Config({"custom_hooks": []})
-    run._add_guarantees(cfg, strict=False)
+    run._add_run_hooks(cfg, strict=False)
     assert "drivemim.ReportClips" in [hook["type"] for hook in cfg.custom_hooks]
 
 

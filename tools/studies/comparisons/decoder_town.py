@@ -20,7 +20,6 @@ recipes = {
 control = "default"
 options = {
     "train_dataloader.dataset.index": "work_dirs/recipes/footage.arrow",
-    "optim_wrapper.optimizer.fused": True,
 }
 detector = {
     "config": "configs/detection/atss_vit_micro_town.py",

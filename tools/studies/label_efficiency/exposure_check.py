@@ -48,7 +48,8 @@ def check_exposure(
 
     An initialisation is refused at a label fraction if its pretraining read annotated boxes of
     more frames than the fraction has, or any boxes of ``val``; ``allow_boxes_read`` allows both.
-    One whose pretraining saw images of ``val`` is refused unless the study is ``transductive``.
+    One whose pretraining saw images of ``val``, or does not record which images it saw, is refused
+    unless the study is ``transductive``. Weights of other projects, which have no record, are not.
 
     Args:
         study: settings of the study.
@@ -101,20 +102,20 @@ def _check(study: LabelStudy, run: Run, backbone: _Backbone, count: LabelCount) 
     )
     check_boxes(
         what, backbone.record, f"{labels} {count.frames}", backbone.in_train,
-        most=count.frames,
+        max_read=count.frames,
         fix="evaluate it at a label fraction with as many frames (--fractions), ",
     )  # fmt: skip
-    check_boxes(what, backbone.record, val, backbone.in_val, most=0, fix="")
+    check_boxes(what, backbone.record, val, backbone.in_val, max_read=0, fix="")
 
 
 def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone]) -> InitNotes:
     fewest = min(count.frames for count in inputs.counts.values())
     marks, lines = "", []
-    reading = [each for each in backbones if each.record.annotated]
+    reading = [backbone for backbone in backbones if backbone.record.annotated]
     if reading:
         # Backbones of one initialisation may differ: the most that one of them read counts.
         in_train, in_val = (
-            max((getattr(each, name) for each in reading), key=_many)
+            max((getattr(backbone, name) for backbone in reading), key=_many)
             for name in ("in_train", "in_val")
         )
         much = _many(in_train) > fewest or _many(in_val) > 0
@@ -122,16 +123,18 @@ def _notes(study: LabelStudy, inputs: StudyInputs, backbones: Sequence[_Backbone
         lines.append(
             _boxes_read(study, in_train, in_val) + ", more labels than its row says" * much
         )
-    seen = max(backbones, key=lambda each: each.in_val.images or 0).in_val
+    seen = max(backbones, key=lambda backbone: backbone.in_val.images or 0).in_val
     if seen.images:
         marks += TRANSDUCTIVE_MARK
         lines.append(
             f"transductive, its pretraining saw {seen.images} of the {seen.frames} images of "
             f"{study.val}, on which it is evaluated"
         )
-    for each in backbones:
-        lines += each.record.remarks()
-        lines += unknown_frames(each.record, study.val, each.in_val)
+    elif any(each.in_val.images is None and each.in_val.unrecorded for each in backbones):
+        marks += TRANSDUCTIVE_MARK
+    for backbone in backbones:
+        lines += backbone.record.remarks()
+        lines += unknown_frames(backbone.record, study.val, backbone.in_val)
     return InitNotes(marks=marks, sentences=tuple(dict.fromkeys(lines)))
 
 

@@ -28,7 +28,7 @@ from drivemim.files import ensure_folder, write_bytes
 from drivemim.registry import DATASETS, METRICS
 from drivemim.training.schedule import check_schedule
 from studies.label_efficiency.settings import MEAN_AP50, LabelStudy
-from workflow.steps import run_length
+from workflow.commands import check_two_phases, two_phase_schedule
 
 EVALUATION = ("val_evaluator", "test_evaluator")
 """Config keys that do not affect training."""
@@ -128,11 +128,12 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
             f"{study.config} has load_from={config.load_from!r}, which every --init would start "
             "from, random too; take it out (--cfg-options load_from=None), or make it an --init"
         )
-    place = _dataset_keys(config)
-    train, val = _open_splits(study, config, place, repository / study.index)
+    dataset_keys = _dataset_keys(config)
+    train, val = _open_splits(study, config, dataset_keys, repository / study.index)
     _check_apart(study, train, val)
     _check_metrics(study, config, val)
-    options = parse_options([*run_length(study.iterations), *study.options])
+    check_two_phases(config, study.config)
+    options = parse_options([*two_phase_schedule(study.iterations), *study.options])
     check_schedule(load_config(repository / study.config, options))
     folder = repository / study.work_dir / "inputs"
     whole = config.to_dict()
@@ -145,8 +146,8 @@ def prepare_inputs(study: LabelStudy, repository: Path) -> StudyInputs:
         index=relative_path(study.index, repository),
         train=study.train,
         val=study.val,
-        train_key=place["train_dataloader"],
-        val_keys=tuple(key for loader, key in place.items() if loader != "train_dataloader"),
+        train_key=dataset_keys["train_dataloader"],
+        val_keys=tuple(key for loader, key in dataset_keys.items() if loader != "train_dataloader"),
         counts=_write_subsets(folder, study.train, train, subsets),
     )
 
@@ -184,16 +185,16 @@ def default_metrics(config: Path, options: Sequence[str]) -> tuple[str, ...]:
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """Parse ``KEY=VALUE`` texts like the tools' ``--cfg-options``."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for option in options:
         key, equals, text = option.partition("=")
         if not equals:
             raise ConfigError(f"--cfg-options {option}: give KEY=VALUE")
         try:
-            found[key] = parse_value(text)
+            values[key] = parse_value(text)
         except ConfigError as error:
             raise ConfigError(f"--cfg-options {key}={error}") from error
-    return found
+    return values
 
 
 def _dataset_keys(config: Config) -> dict[str, str]:
@@ -205,13 +206,13 @@ def _dataset_keys(config: Config) -> dict[str, str]:
 
 
 def _open_splits(
-    study: LabelStudy, config: Config, place: Mapping[str, str], index: Path
+    study: LabelStudy, config: Config, dataset_keys: Mapping[str, str], index: Path
 ) -> tuple[FrameDetection, FrameDetection]:
     for loader in ("train_dataloader", "test_dataloader"):
-        if loader not in place:
+        if loader not in dataset_keys:
             raise ConfigError(f"{study.config} has no {loader}, which the study needs")
-    train = _open(config, place["train_dataloader"], index, study.train)
-    return train, _open(config, place["test_dataloader"], index, study.val)
+    train = _open(config, dataset_keys["train_dataloader"], index, study.train)
+    return train, _open(config, dataset_keys["test_dataloader"], index, study.val)
 
 
 def _dataset_key(config: Config, loader: str) -> str:
@@ -269,49 +270,49 @@ def _check_apart(study: LabelStudy, train: FrameDetection, val: FrameDetection) 
 def _check_metrics(study: LabelStudy, config: Config, val: FrameDetection) -> None:
     """Refuse a metric that the evaluation lacks, if every evaluator can list its metrics."""
     evaluator = config.get("test_evaluator") or {}
-    found: list[str] = []
+    metrics: list[str] = []
     for settings in evaluator if isinstance(evaluator, list) else [evaluator]:
         kind = METRICS.get(str(settings.get("type")))
         if kind is None or not hasattr(kind, "names"):
             return
         with config_errors():
-            found += METRICS.build(settings).names(val)
-    whole = [name for name in found if "[" not in name]
+            metrics += METRICS.build(settings).names(val)
+    whole = [name for name in metrics if "[" not in name]
     for metric in study.metrics:
-        if metric not in found:
+        if metric not in metrics:
             raise ConfigError(
                 f"--metric {metric}: the evaluation of {study.config} does not have it; it has "
-                f"{', '.join(whole)}, and {len(found) - len(whole)} more for slices"
-                f"{did_you_mean(metric, found)}"
+                f"{', '.join(whole)}, and {len(metrics) - len(whole)} more for slices"
+                f"{did_you_mean(metric, metrics)}"
             )
 
 
 def _labels(dataset: FrameDetection) -> tuple[FrameBoxes, Any]:
     """Return all boxes of a data set, and a mask of those that are not ignored."""
-    found = frame_boxes(
+    boxes = frame_boxes(
         dataset.index,
         dataset.rows,
         class_map=dataset.class_map,
         classes=dataset.metainfo["classes"],
     )
-    return found, ~dataset.ignored(found)
+    return boxes, ~dataset.ignored(boxes)
 
 
-def _digest(dataset: FrameDetection, found: FrameBoxes, counted_M: Any) -> str:
+def _digest(dataset: FrameDetection, boxes: FrameBoxes, counted_M: Any) -> str:
     """Hash all frames and boxes, but not the index file that contains them."""
     digest = hashlib.sha256()
     for row in dataset.rows:
         digest.update(f"{dataset.index.frames.token[row]}\n".encode())
-    for column in (found.offsets, found.label, np.round(found.boxes, 3), counted_M):
+    for column in (boxes.offsets, boxes.label, np.round(boxes.boxes, 3), counted_M):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
 
 
 def _write_val(path: Path, split: str, dataset: FrameDetection) -> None:
-    found, counted_M = _labels(dataset)
+    boxes, counted_M = _labels(dataset)
     write_input(path, {
         "split": split, "frames": len(dataset), "boxes": int(counted_M.sum()),
-        "labels": _digest(dataset, found, counted_M),
+        "labels": _digest(dataset, boxes, counted_M),
     })  # fmt: skip
 
 
@@ -319,9 +320,9 @@ def _write_subsets(
     folder: Path, split: str, dataset: FrameDetection, subsets: Sequence[tuple[float, int]]
 ) -> dict[tuple[float, int], LabelCount]:
     """Write the frames of each subset; return subset sizes by label fraction and seed."""
-    found, counted_M = _labels(dataset)
-    labels = _digest(dataset, found, counted_M)
-    boxes_F = np.bincount(found.frame[counted_M], minlength=len(dataset))
+    boxes, counted_M = _labels(dataset)
+    labels = _digest(dataset, boxes, counted_M)
+    boxes_F = np.bincount(boxes.frame[counted_M], minlength=len(dataset))
     frames, rows = dataset.index.frames, dataset.rows
     counts = {}
     for fraction, seed in subsets:

@@ -48,17 +48,17 @@ def read_runs(
     """
     if not runs:
         raise DataError(f"no run of the study in {study.work_dir} is finished with these settings")
-    found = {}
+    results = {}
     for run in runs:
         path = repository / study.metrics_path(run)
-        found[run] = read_metrics(path)
+        results[run] = read_metrics(path)
         for metric in study.metrics:
-            if metric not in found[run]:
+            if metric not in results[run]:
                 raise DataError(
-                    f"{path} has no metric {metric}, only {', '.join(found[run])}; choose with "
+                    f"{path} has no metric {metric}, only {', '.join(results[run])}; choose with "
                     "--metric, no run has to be done again"
                 )
-    return found
+    return results
 
 
 def scores_of(study: LabelStudy, results: Results, metric: str) -> dict[str, Scores]:
@@ -279,9 +279,9 @@ def _needed_table(
 
 def _needed_cell(needed: LabelsNeeded, smallest: float) -> str:
     fraction = _needed_words(needed.fraction, smallest)
-    if math.isnan(needed.least):
+    if math.isnan(needed.minimum):
         return fraction
-    ends = (_needed_words(needed.least, smallest), _needed_words(needed.most, smallest))
+    ends = (_needed_words(needed.minimum, smallest), _needed_words(needed.maximum, smallest))
     return f"{fraction} ({' to '.join(dict.fromkeys(ends))})"
 
 
@@ -296,7 +296,7 @@ def _needed_json(needed: LabelsNeeded) -> dict[str, float | str | None]:
     return {
         name: words.get(value, json_number(value))
         for name, value in (
-            ("fraction", needed.fraction), ("least", needed.least), ("most", needed.most)
+            ("fraction", needed.fraction), ("least", needed.minimum), ("most", needed.maximum)
         )
     }  # fmt: skip
 
@@ -306,23 +306,23 @@ def json_number(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _mean_cell(found: Estimate, planned: int) -> str:
+def _mean_cell(estimate: Estimate, planned: int) -> str:
     """Format a mean; add the number of seeds if it is smaller than planned."""
-    if found.count == 0:
+    if estimate.count == 0:
         return "-"
-    spread = "" if math.isnan(found.half_width) else f" ± {100 * found.half_width:.1f}"
-    few = f" (of {found.count})" if found.count < planned else ""
-    return f"{100 * found.mean:.1f}{spread}{few}"
+    spread = "" if math.isnan(estimate.half_width) else f" ± {100 * estimate.half_width:.1f}"
+    few = f" (of {estimate.count})" if estimate.count < planned else ""
+    return f"{100 * estimate.mean:.1f}{spread}{few}"
 
 
-def gain_cell(found: Estimate) -> str:
+def gain_cell(estimate: Estimate) -> str:
     """Format a paired difference in points; bold if its interval excludes zero."""
-    if found.count == 0:
+    if estimate.count == 0:
         return "-"
-    if math.isnan(found.half_width):
-        return f"{100 * found.mean:+.1f}"
-    text = f"{100 * found.mean:+.1f} ± {100 * found.half_width:.1f}"
-    return f"**{text}**" if abs(found.mean) > found.half_width else text
+    if math.isnan(estimate.half_width):
+        return f"{100 * estimate.mean:+.1f}"
+    text = f"{100 * estimate.mean:+.1f} ± {100 * estimate.half_width:.1f}"
+    return f"**{text}**" if abs(estimate.mean) > estimate.half_width else text
 
 
 def _frames(study: LabelStudy, inputs: StudyInputs, fraction: float) -> int:

@@ -46,7 +46,7 @@ _READINGS: dict[str, Callable[[float, float, float, float], Corners]] = {
 """Corners by other formats of ``bbox``."""
 
 
-def check_units(path: Path, found: Sequence[tuple[CocoImage, Corners]]) -> None:
+def check_units(path: Path, boxes: Sequence[tuple[CocoImage, Corners]]) -> None:
     """Refuse boxes in wrong units; warn of boxes that are clipped, empty or maybe in percent.
 
     Boxes that reach out of their images are refused if all fit in another format, or if they are
@@ -54,48 +54,48 @@ def check_units(path: Path, found: Sequence[tuple[CocoImage, Corners]]) -> None:
 
     Args:
         path: the COCO file, for messages.
-        found: the image of each box, and the box as x1, y1, x2, y2.
+        boxes: the image of each box, and the box as x1, y1, x2, y2.
 
     Raises:
         DataError: naming the first image, and the numbers of boxes that reach out.
     """
-    if any(corners != (0, 0, 0, 0) for _, corners in found) and all(
-        max(corners) <= 1 for _, corners in found
+    if any(corners != (0, 0, 0, 0) for _, corners in boxes) and all(
+        max(corners) <= 1 for _, corners in boxes
     ):
         raise DataError(
             f"{path}: no box reaches beyond 1 pixel; give bbox in pixels, not in fractions of the "
             "image"
         )
-    empty = sum(x1 == x2 or y1 == y2 for _, (x1, y1, x2, y2) in found)
+    empty = sum(x1 == x2 or y1 == y2 for _, (x1, y1, x2, y2) in boxes)
     if empty:
-        _LOG.warning("%s: %d of %d boxes have no area and are left out", path, empty, len(found))
-    _check_inside(path, found)
-    _warn_of_percent(path, found)
+        _LOG.warning("%s: %d of %d boxes have no area and are left out", path, empty, len(boxes))
+    _check_inside(path, boxes)
+    _warn_of_percent(path, boxes)
 
 
-def _check_inside(path: Path, found: Sequence[tuple[CocoImage, Corners]]) -> None:
-    cut = [image for image, corners in found if _is_outside(image, corners)]
+def _check_inside(path: Path, boxes: Sequence[tuple[CocoImage, Corners]]) -> None:
+    cut = [image for image, corners in boxes if _is_outside(image, corners)]
     if not cut:
         return
     problem = (
-        f"{path}: {len(cut)} of {len(found)} boxes reach out of their images, first in "
+        f"{path}: {len(cut)} of {len(boxes)} boxes reach out of their images, first in "
         f"{cut[0].file_name}"
     )
     others = {
         name: sum(_is_outside(image, read(x1, y1, x2 - x1, y2 - y1))
-                  for image, (x1, y1, x2, y2) in found)
+                  for image, (x1, y1, x2, y2) in boxes)
         for name, read in _READINGS.items()
     }  # fmt: skip
     fitting = next((name for name, count in others.items() if count == 0), None)
-    if fitting and len(cut) >= max(_FEW, _FRACTION * len(found)):
+    if fitting and len(cut) >= max(_FEW, _FRACTION * len(boxes)):
         raise DataError(
             f"{problem}; is bbox {fitting}? Read so, none does. Give x, y, width, height in pixels"
         )
     counts = ", and ".join(f"{count} would as {name}" for name, count in others.items())
     problem = f"{problem}; {counts}"
     if len(cut) >= _FEW:
-        problem += _scale(found)
-    if len(cut) >= _FEW and 2 * len(cut) > len(found):
+        problem += _scale(boxes)
+    if len(cut) >= _FEW and 2 * len(cut) > len(boxes):
         raise DataError(f"{problem}. Give bbox as x, y, width, height in pixels of the images")
     _LOG.warning("%s. They are read as x, y, width, height, and cut at the border", problem)
 
@@ -112,11 +112,11 @@ def _is_outside(image: CocoImage, corners: Corners) -> bool:
     )
 
 
-def _scale(found: Sequence[tuple[CocoImage, Corners]]) -> str:
+def _scale(boxes: Sequence[tuple[CocoImage, Corners]]) -> str:
     """Return the factor by which images may have been made smaller than their boxes; else ""."""
-    if any(min(corners) < -_ROUNDING for _, corners in found):
+    if any(min(corners) < -_ROUNDING for _, corners in boxes):
         return ""
-    reach = max(max(x2 / image.width, y2 / image.height) for image, (_, _, x2, y2) in found)
+    reach = max(max(x2 / image.width, y2 / image.height) for image, (_, _, x2, y2) in boxes)
     scale = next((each for each in _SCALES if reach <= each * 1.01), None)
     if scale is None or reach < max(_NEARLY * scale, 1.1):
         return ""
@@ -126,16 +126,16 @@ def _scale(found: Sequence[tuple[CocoImage, Corners]]) -> str:
     )
 
 
-def _warn_of_percent(path: Path, found: Sequence[tuple[CocoImage, Corners]]) -> None:
-    images = {image.id: image for image, _ in found}.values()
+def _warn_of_percent(path: Path, boxes: Sequence[tuple[CocoImage, Corners]]) -> None:
+    images = {image.id: image for image, _ in boxes}.values()
     large = sum(max(image.width, image.height) > _LARGE for image in images)
     if (
-        len(found) >= _MANY
+        len(boxes) >= _MANY
         and 2 * large > len(images)
-        and all(max(corners) <= _PERCENT for _, corners in found)
+        and all(max(corners) <= _PERCENT for _, corners in boxes)
     ):
         _LOG.warning(
             "%s: none of %d boxes reaches beyond %d pixels, but most images are larger than %d; is "
             "bbox in percent? It is read as pixels",
-            path, len(found), _PERCENT, _LARGE,
+            path, len(boxes), _PERCENT, _LARGE,
         )  # fmt: skip

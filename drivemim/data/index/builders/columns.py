@@ -28,19 +28,19 @@ def runs(group: Ints, count: int) -> tuple[Ints, Ints]:
     return first[:-1], np.diff(first)
 
 
-def links_in_time(track: Ints, timestamp: Ints) -> Section:
+def links_in_time(sequence: Ints, timestamp: Ints) -> Section:
     """Return the columns of frames that follow from their order.
 
     Args:
-        track: (F,) scene * cameras + camera, ascending.
-        timestamp: (F,) microseconds, ascending within a track.
+        sequence: (F,) scene * cameras + camera, ascending.
+        timestamp: (F,) microseconds, ascending within a sequence.
 
     Returns:
         the columns ``previous``, ``next`` and ``key``.
     """
-    previous, following = neighbours(track)
-    elapsed = timestamp - timestamp[np.searchsorted(track, track)]
-    return {"previous": previous, "next": following, "key": time_keys(track, elapsed)}
+    previous, following = neighbours(sequence)
+    elapsed = timestamp - timestamp[np.searchsorted(sequence, sequence)]
+    return {"previous": previous, "next": following, "key": time_keys(sequence, elapsed)}
 
 
 def frames_of_scenes(frames: Section, scenes: int, cameras: int) -> Section:

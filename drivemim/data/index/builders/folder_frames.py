@@ -14,6 +14,9 @@ from drivemim.data.index.image_header import check_depth, check_upright, read_he
 from drivemim.errors import DataError
 from drivemim.files import RealPaths, path_from
 
+_NAMED = 50
+"""Largest number of refused images that an error names."""
+
 
 def frames_of_images(root: Path, recordings: Sequence[Folder], base: Path) -> list[SequenceFrame]:
     """Return the images of folders below ``root``; every folder is one sequence.
@@ -24,9 +27,10 @@ def frames_of_images(root: Path, recordings: Sequence[Folder], base: Path) -> li
         base: folder that paths are relative to.
 
     Raises:
-        DataError: if an image cannot be read, its EXIF orientation would turn it, or it has more
-            than 8 bits per channel.
+        DataError: if images cannot be read, their EXIF orientation would turn them, or they have
+            more than 8 bits per channel.
     """
+    sizes = _image_sizes([each.path / file for each in recordings for file in each.images])
     frames = []
     for recording in recordings:
         folder = recording.path.relative_to(base)
@@ -39,7 +43,7 @@ def frames_of_images(root: Path, recordings: Sequence[Folder], base: Path) -> li
                 scene=("", name),
                 number=number,
                 path=(folder / file).as_posix(),
-                size=image_size(recording.path / file),
+                size=sizes[recording.path / file],
                 source=root,
             )
             for number, file in enumerate(recording.images)
@@ -93,20 +97,43 @@ def frames_of_videos(
     real = RealPaths()
     return [
         SequenceFrame(
-            scene=("", found.video.relative_to(base).as_posix()),
+            scene=("", video.video.relative_to(base).as_posix()),
             number=number,
             path=path_from(base, path, real),
             size=image_size(path),
             source=root,
             time=time,
         )
-        for found in extract_videos(videos, base, store, rate)
-        for number, (path, time) in enumerate(zip(found.paths, found.times, strict=True))
+        for video in extract_videos(videos, base, store, rate)
+        for number, (path, time) in enumerate(zip(video.paths, video.times, strict=True))
     ]
 
 
 def _videos(recordings: Iterable[Folder]) -> list[Path]:
     return [folder.path / name for folder in recordings for name in folder.videos]
+
+
+def _image_sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Return width and height of every image.
+
+    Raises:
+        DataError: with the reason of the first that is refused, and the paths of the others.
+    """
+    sizes: dict[Path, tuple[int, int]] = {}
+    refused: dict[Path, DataError] = {}
+    for path in paths:
+        try:
+            sizes[path] = image_size(path)
+        except DataError as error:
+            refused[path] = error
+    if not refused:
+        return sizes
+    first, *others = refused
+    if not others:
+        raise refused[first]
+    names = ", ".join(str(path) for path in others[:_NAMED])
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    raise DataError(f"{refused[first]}. {len(others)} more are refused: {names}{more}")
 
 
 def image_size(path: Path) -> tuple[int, int]:

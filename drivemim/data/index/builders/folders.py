@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmengine.logging import print_log
 
-from drivemim.data.index.builders.label_maps import label_maps_of
+from drivemim.data.index.builders.label_maps import label_maps_of, named_label_maps
 from drivemim.data.index.builders.sequences import by_numbers
 from drivemim.errors import DataError
 from drivemim.option_words import as_spoken
@@ -29,6 +29,8 @@ _OTHER_FORMATS = frozenset(
 """Suffixes of images and videos that are not read."""
 EXTRACTED = "drivemim-extracted.txt"
 """Marker file in a folder of frames that were extracted from videos; the folder is skipped."""
+_RESULTS = ("last_checkpoint", "predictions.json")
+"""Files in folders of runs and of predictions, whose pictures are not data; they are skipped."""
 _FEW = 10
 """Maximum number of suffixes that an error names."""
 _LEFT_BEHIND = frozenset(
@@ -60,10 +62,10 @@ def list_recordings(
 ) -> list[tuple[Path, list[Folder]]]:
     """Return the folders with images or videos below each root, including the root itself.
 
-    Files of file managers, notebooks and network storage (``._1.jpg``, ``@eaDir``, ...) and all
-    hidden files are skipped, and one line reports them. So are folders of label maps, see
-    ``label_maps_of``, unless they are a root. Another line counts the images and videos
-    of formats that are not read.
+    Files of file managers, notebooks and network storage (``._1.jpg``, ``@eaDir``, ...), all
+    hidden files, and folders of runs and of predictions are skipped, and one line reports them. So
+    are label maps, see ``label_maps_of`` and ``named_label_maps``. Another line counts the images
+    and videos of formats that are not read.
 
     Args:
         roots: the folders.
@@ -119,6 +121,7 @@ def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterato
             for name in sorted(_kept(folders, skipped))
             if not inside.is_relative_to((inside / name).resolve())
             and not (inside / name / EXTRACTED).exists()
+            and not _has_results(inside / name, skipped)
         ]
         kept = sorted(_kept(files, skipped), key=by_numbers)
         images = tuple(name for name in kept if name.lower().endswith(IMAGES))
@@ -132,6 +135,14 @@ def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterato
             yield Folder(Path(parent), images, videos)
 
 
+def _has_results(folder: Path, skipped: Counter[str]) -> bool:
+    """Return whether a folder is of a run or of predictions, and count it."""
+    found = any((folder / name).is_file() for name in _RESULTS)
+    if found:
+        skipped[f"{folder.name} (of a run or of predictions)"] += 1
+    return found
+
+
 def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list[Folder]:
     listed = list(folders)
     images = {each.path: each.images for each in listed if not each.videos}
@@ -143,7 +154,23 @@ def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list
                 f"the images in {photographs}; if they are frames, {add} {folder}"
             )
         )
-    return [each for each in listed if each.path not in maps]
+    kept = [each for each in listed if each.path not in maps]
+    named = named_label_maps({each.path: each.images for each in kept}, root)
+    if named:
+        folder, names = next(iter(named.items()))
+        print_log(
+            f"left out {sum(map(len, named.values()))} PNG files that are label maps (masks) by "
+            f"their names and few colours, such as {folder / min(names)}; if they are frames, "
+            "rename them"
+        )
+    others = [
+        replace(each, images=_without(each.images, named.get(each.path, set()))) for each in kept
+    ]
+    return [each for each in others if each.images or each.videos]
+
+
+def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in left_out)
 
 
 def _refuse(error: OSError) -> None:

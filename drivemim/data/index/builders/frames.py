@@ -48,7 +48,7 @@ from drivemim.data.index.builders.videos import frames_folder
 from drivemim.data.index.copies import recorded_copies
 from drivemim.data.index.frame_index import IndexInfo, check_out, write_index
 from drivemim.data.index.source_files import Fingerprint, fingerprints
-from drivemim.errors import DataError
+from drivemim.errors import ConfigError, DataError
 from drivemim.files import RealPaths, path_from, plain_path, why_unreadable
 
 _LOG = logging.getLogger(__name__)
@@ -89,7 +89,8 @@ def build_frames_index(
     Raises:
         OSError: if a folder, a COCO file or an image it lists does not exist, there are no images,
             or the index cannot be written.
-        ValueError: if a COCO file, an image or a video is broken or listed twice; an image could be
+        ConfigError: if there is no folder, or a rate is out of range.
+        DataError: if a COCO file, an image or a video is broken or listed twice; an image could be
             one of two files, has another size than in the COCO file, or has an EXIF orientation
             that would turn it; or a folder cannot be read.
     """
@@ -140,11 +141,11 @@ def _copies(frames: Sequence[SequenceFrame], data_root: Path) -> bytes:
 def _check_rates(rate: float, video_rate: float) -> None:
     for name, value in (("rate", rate), ("video_rate", video_rate)):
         if not isinstance(value, (int, float)):
-            raise ValueError(f"{name} is {value!r}; use a number of frames per second")
+            raise ConfigError(f"{name} is {value!r}; use a number of frames per second")
     if not 0 < rate < math.inf:
-        raise ValueError(f"rate is {rate}; use a number of frames per second above 0")
+        raise ConfigError(f"rate is {rate}; use a number of frames per second above 0")
     if not 0 <= video_rate < math.inf:
-        raise ValueError(
+        raise ConfigError(
             f"video_rate is {video_rate}; use a number of frames per second above 0, or 0 to leave "
             "videos out"
         )
@@ -156,7 +157,7 @@ def _check_folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder {folder}; check --root")
     if not folders:
-        raise ValueError("no folder given; use --root DIR")
+        raise ConfigError("no folder given; use --root DIR")
     return folders
 
 

@@ -48,7 +48,7 @@ class IndexBuilder:
         rectified: whether the images are rectified although cameras have distortion coefficients.
         camera_rotations_as_written: whether to accept cameras' rotations that seem to be in another
             convention than w, x, y, z and camera to ego.
-        lidar_values: number of float32 values per point in ``.bin`` files of lidar sweeps, the
+        lidar_values: number of float32 values per point in ``.bin`` files of lidar scans, the
             first three being x, y, z. 5 in nuScenes, 4 in KITTI.
 
     Raises:
@@ -281,34 +281,35 @@ def _check_lenses(builder: IndexBuilder) -> None:
 def _check_clocks(builder: IndexBuilder) -> None:
     """Refuse timestamps of images that are not microseconds."""
     names = recorded_cameras(builder.scenes)
-    runs = [
+    sequences = [
         (number, sorted(file.time for file in scene.frames.get(name, ())))
         for number, name in enumerate(names)
         for scene in builder.scenes
     ]
     microseconds(
         builder.root,
-        np.array([time for _, times in runs for time in times], np.int64),
-        run=np.repeat(np.arange(len(runs)), [len(times) for _, times in runs]),
-        kind=np.repeat([kind for kind, _ in runs], [len(times) for _, times in runs]),
+        np.array([time for _, times in sequences for time in times], np.int64),
+        sequence=np.repeat(np.arange(len(sequences)), [len(times) for _, times in sequences]),
+        kind=np.repeat([kind for kind, _ in sequences], [len(times) for _, times in sequences]),
         kinds=[f"{name}'s images" for name in names],
     )
 
 
 def _check_ego_poses(builder: IndexBuilder) -> None:
     parts = [scene.trajectory for scene in builder.scenes if scene.trajectory]
-    given = [
+    own_poses = [
         (file.path, file.pose)
         for scene in builder.scenes
-        for files in (*scene.frames.values(), scene.sweeps)
+        for files in (*scene.frames.values(), scene.scans)
         for file in files
         if file.pose is not None
     ]
-    own = SourceRows(lambda row: str(builder.root / given[row][0]), lambda _: "the ego pose")
+    own = SourceRows(lambda row: str(builder.root / own_poses[row][0]), lambda _: "the ego pose")
     rows = SourceRows.join(
-        [*(part.rows for part in parts), own], [*(len(part.times_P) for part in parts), len(given)]
+        [*(part.rows for part in parts), own],
+        [*(len(part.times_P) for part in parts), len(own_poses)],
     )
-    poses = [*(part.poses_P7 for part in parts), *(pose[None] for _, pose in given)]
+    poses = [*(part.poses_P7 for part in parts), *(pose[None] for _, pose in own_poses)]
     plausibility.check_upright_rotations(rows, np.concatenate(poses)[:, 3:])
     plausibility.check_direction_of_motion(
         [(part.rows.file(0), part.times_P, part.poses_P7) for part in parts]
@@ -317,8 +318,8 @@ def _check_ego_poses(builder: IndexBuilder) -> None:
 
 
 def _given_poses(scene: RecordedScene) -> plausibility.Drive | None:
-    """Return the poses that were given with images and sweeps, in the order of time."""
-    files = [file for own in (*scene.frames.values(), scene.sweeps) for file in own]
+    """Return the poses that were given with images and scans, in the order of time."""
+    files = [file for own in (*scene.frames.values(), scene.scans) for file in own]
     poses = {file.time: file.pose for file in files if file.pose is not None}
     if not poses:
         return None
@@ -335,8 +336,8 @@ def _check_boxes(builder: IndexBuilder) -> None:
     if not scenes:
         return
     rows = SourceRows.join([box_rows(scene) for scene in scenes], [len(s.boxes) for s in scenes])
-    solids = [solid for scene in scenes for solid in scene.boxes.solids]
-    rotation = np.concatenate([rotation for _, _, rotation in solids])
+    boxes_3d = [part for scene in scenes for part in scene.boxes.boxes_3d]
+    rotation = np.concatenate([rotation for _, _, rotation in boxes_3d])
     plausibility.check_upright_rotations(rows, rotation, plausibility.ENOUGH_BOXES)
     names = [name for scene in scenes for name in scene.boxes.columns["categories"]]
     categories = sorted(set(names))
@@ -345,5 +346,5 @@ def _check_boxes(builder: IndexBuilder) -> None:
         rows.file(0),
         categories,
         np.array([places[name] for name in names], np.int64),
-        np.concatenate([size for _, size, _ in solids]),
+        np.concatenate([size for _, size, _ in boxes_3d]),
     )

@@ -1,25 +1,34 @@
-"""Search for folders of label maps, such as segmentation masks, beside folders of photographs."""
+"""Search for label maps, such as segmentation masks, among photographs: by folder and by name."""
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-_MOST_LABELS = 64
+_MAX_LABELS = 64
 """Most distinct values of a label map; photographs have more, also in grey at night."""
 _CHECKED = 3
 """Number of files of a folder that are decoded."""
+_LABEL_SUFFIX = re.compile(
+    r"([_. -](gt(fine|coarse)?|drivable|panoptic|semantic|instance|masks?|labels?|annotations?"
+    r"|seg(mentation)?|((label|train|labeltrain|instance)_?)?ids?|colou?r|l))+$",
+    re.IGNORECASE,
+)
+"""Usual ends of the names of label maps: ``_mask``, ``_train_id``, ``_gtFine_labelIds``, ..."""
+_PHOTOGRAPH_SUFFIX = re.compile(r"[_. -](leftimg8bit|rgb|image|img|photo)$", re.IGNORECASE)
 
 
 def label_maps_of(images: Mapping[Path, Sequence[str]], root: Path) -> dict[Path, Path]:
     """Find folders of label maps, and the folder of photographs that each belongs to.
 
-    All files of such a folder are PNG, with a palette or one channel, and few distinct values. Each
-    has the name of a photograph except for the suffix, in a folder whose path differs in one part
-    (``images/monday`` and ``masks/monday``).
+    All files of such a folder are PNG, with a palette or one channel, and few distinct values. The
+    name of each, without the suffix, begins or ends with the words of a photograph's, in a folder
+    whose path differs in one part (``images/monday`` and ``masks/monday``).
 
     Args:
         images: names of the images in each folder.
@@ -34,7 +43,7 @@ def label_maps_of(images: Mapping[Path, Sequence[str]], root: Path) -> dict[Path
         if folder == root or not names or not all(name.lower().endswith(".png") for name in names):
             continue
         beside = [other for other in images if _is_beside(folder, other)
-                  and stems[folder] <= stems[other]]  # fmt: skip
+                  and all(_has_name_of(stem, stems[other]) for stem in stems[folder])]  # fmt: skip
         if not beside or not _are_label_maps(folder, names):
             continue
         photographs = next(
@@ -45,6 +54,47 @@ def label_maps_of(images: Mapping[Path, Sequence[str]], root: Path) -> dict[Path
     return found
 
 
+def named_label_maps(images: Mapping[Path, Sequence[str]], root: Path) -> dict[Path, set[str]]:
+    """Find label maps by their names, also among the photographs themselves.
+
+    They are PNG with few distinct values or colours. Their names are those of photographs, in any
+    folder, with one of the usual endings (``1.jpg`` and ``1_mask.png``).
+
+    Args:
+        images: names of the images in each folder.
+        root: folder that contains them; if it has label maps only, they are frames.
+
+    Returns:
+        names of the label maps in each folder that has any.
+    """
+    groups: dict[tuple[Path, str], list[str]] = defaultdict(list)
+    photographs: set[str] = set()
+    for folder, names in images.items():
+        for name in names:
+            stem = Path(name).stem
+            found = _LABEL_SUFFIX.search(stem)
+            if found and found.start() and name.lower().endswith(".png"):
+                groups[folder, found[0]].append(name)
+            else:
+                photographs.add(_PHOTOGRAPH_SUFFIX.sub("", stem))
+    label_maps: dict[Path, set[str]] = defaultdict(set)
+    for (folder, ending), group in groups.items():
+        own = [name for name in group if Path(name).stem.removesuffix(ending) in photographs]
+        if own and _are_label_maps(folder, own, colours=True):
+            label_maps[folder] |= set(own)
+    if label_maps.get(root) == set(images.get(root, ())):
+        del label_maps[root]
+    return dict(label_maps)
+
+
+def _has_name_of(stem: str, photographs: set[str]) -> bool:
+    """Return whether a name is a photograph's, or begins or ends with its words."""
+    if stem in photographs:
+        return True
+    ends = [match.span() for match in re.finditer(r"[_. -]+", stem)]
+    return any(stem[:first] in photographs or stem[last:] in photographs for first, last in ends)
+
+
 def _is_beside(folder: Path, other: Path) -> bool:
     """Return whether two paths differ in exactly one part."""
     parts, others = folder.parts, other.parts
@@ -53,16 +103,18 @@ def _is_beside(folder: Path, other: Path) -> bool:
     return sum(one != two for one, two in zip(parts, others, strict=True)) == 1
 
 
-def _are_label_maps(folder: Path, names: Sequence[str]) -> bool:
+def _are_label_maps(folder: Path, names: Sequence[str], *, colours: bool = False) -> bool:
     places = np.linspace(0, len(names) - 1, min(_CHECKED, len(names))).astype(int)
-    return all(_is_label_map(folder / names[place]) for place in places)
+    return all(_is_label_map(folder / names[place], colours) for place in places)
 
 
-def _is_label_map(path: Path) -> bool:
+def _is_label_map(path: Path, colours: bool) -> bool:
     try:
         with Image.open(path) as image:
+            if colours and image.mode in ("RGB", "RGBA"):
+                return image.getcolors(_MAX_LABELS) is not None
             if image.mode not in ("1", "L", "P"):
                 return False
-            return len(np.unique(np.asarray(image))) <= _MOST_LABELS
+            return len(np.unique(np.asarray(image))) <= _MAX_LABELS
     except (OSError, ValueError):
         return False  # the builder names files that cannot be read

@@ -1,4 +1,7 @@
-"""Checks of lens distortion: how far it moves pixels, and whether the images can be indexed."""
+"""Checks of lens distortion: how far it moves pixels, and whether the images can be indexed.
+
+Letters: B points on the image's border.
+"""
 
 from __future__ import annotations
 

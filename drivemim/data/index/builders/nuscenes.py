@@ -166,7 +166,7 @@ def _read_timeline(folder: Path) -> tuple[Section, Section, Timeline]:
     rank[order] = np.arange(len(order))
     previous, following = neighbours(scene[order])
     path = folder / "sample.json"
-    moments = microseconds(path, timestamp[order], run=scene[order], kind=np.zeros_like(order),
+    moments = microseconds(path, timestamp[order], sequence=scene[order], kind=np.zeros_like(order),
                            kinds=["samples"])  # fmt: skip
     check_moments(path, scene[order], moments, take(tokens, order), "samples")
     timeline = Timeline(tokens, order, rank, scene[order], moments, previous)
@@ -222,14 +222,14 @@ def _read_frames(
         **frame_columns(folder, data, rig, poses, chosen, scene),
         "sample": sample[chosen],
     }
-    sweeps = np.flatnonzero((kind == len(rig.cameras)) & data.keyframe & data.valid)
+    scans = np.flatnonzero((kind == len(rig.cameras)) & data.keyframe & data.valid)
     _check_times(folder, frames, timeline)
-    keyframes = np.concatenate([chosen[data.keyframe[chosen]], sweeps])
+    keyframes = np.concatenate([chosen[data.keyframe[chosen]], scans])
     sensors = [*rig.cameras, "LIDAR_TOP"]
     _check_keyframes(folder, data, keyframes, sample[keyframes], kind[keyframes], sensors, timeline)
     frames["of_samples"] = {
         "keyframes": _keyframes(frames, len(timeline.order), len(rig.cameras)),
-        **_lidar_of_samples(data, rig, poses, sweeps, sample[sweeps], len(timeline.order)),
+        **_lidar_of_samples(data, rig, poses, scans, sample[scans], len(timeline.order)),
     }
     return frames, rig.cameras
 
@@ -296,14 +296,14 @@ def _lidar_of_samples(
     data: SensorData,
     rig: Rig,
     poses: NDArray[np.float64],
-    sweeps: NDArray[np.int64],
+    scans: NDArray[np.int64],
     sample: NDArray[np.int64],
     count: int,
 ) -> Section:
-    """Return path, mount and ego pose of each sample's LIDAR_TOP sweep."""
-    found = no_lidar(count)
-    for row, path in zip(sample, take(data.path, sweeps).to_pylist(), strict=True):
-        found["lidar_path"][row] = path
-    found["lidar_to_ego"][sample] = rig.mounts[data.calibration[sweeps]]
-    found["lidar_ego_to_global"][sample] = poses[sweeps]
-    return found
+    """Return path, mount and ego pose of each sample's LIDAR_TOP scan."""
+    lidar = no_lidar(count)
+    for row, path in zip(sample, take(data.path, scans).to_pylist(), strict=True):
+        lidar["lidar_path"][row] = path
+    lidar["lidar_to_ego"][sample] = rig.mounts[data.calibration[scans]]
+    lidar["lidar_ego_to_global"][sample] = poses[scans]
+    return lidar

@@ -75,7 +75,7 @@ def annotation_boxes(folder: Path, timeline: Timeline) -> tuple[Section, Section
     levels, unknown = visibility_levels([row.level for row in visibilities])
     attribute = first_attributes(folder, "sample_annotation", rows, attributes)
     warn_of_automatic(folder, "sample_annotation", rows)
-    center, size, rotation = _solids(folder, rows, token)
+    center, size, rotation = _boxes_3d(folder, rows, token)
     kinds, path = [row.name for row in categories], folder / "sample_annotation.json"
     plausibility.warn_of_wide_vehicles(path, kinds, track_category[track], size)
     velocity = box_velocity(center, times, before, after)
@@ -130,7 +130,7 @@ def _warn_of_missing_links(
         )
 
 
-def _solids(
+def _boxes_3d(
     folder: Path, rows: list[schema.SampleAnnotation], token: pa.Array
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return centre, size and rotation of each box, as in the tables."""
@@ -277,9 +277,9 @@ def previous_boxes(
         return np.zeros(0, np.int64)
     key = sample * tracks + track
     order = np.argsort(key, kind="stable")
-    wanted = previous_sample[sample] * tracks + track
+    previous_key = previous_sample[sample] * tracks + track
     # Of several boxes with the same key, the last one counts, like in the devkit's dictionary.
-    place = np.searchsorted(key[order], wanted, side="right") - 1
-    found = order[np.maximum(place, 0)]
-    hit = (place >= 0) & (key[found] == wanted) & (previous_sample[sample] >= 0)
-    return np.where(hit, found, -1)
+    place = np.searchsorted(key[order], previous_key, side="right") - 1
+    previous = order[np.maximum(place, 0)]
+    hit = (place >= 0) & (key[previous] == previous_key) & (previous_sample[sample] >= 0)
+    return np.where(hit, previous, -1)

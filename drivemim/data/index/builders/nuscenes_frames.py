@@ -374,11 +374,11 @@ def frame_columns(
         DataError: if timestamps are not microseconds.
     """
     camera = rig.kind[data.calibration[chosen]]
-    track = scene * len(rig.cameras) + camera
+    sequence = scene * len(rig.cameras) + camera
     timestamp = microseconds(
         folder / "sample_data.json",
         data.timestamp[chosen],
-        run=track,
+        sequence=sequence,
         kind=camera,
         kinds=[f"{name}'s frames" for name in rig.cameras],
     )
@@ -395,5 +395,5 @@ def frame_columns(
         "ego_to_global": poses[chosen],
         "keyframe": data.keyframe[chosen],
         "calibrated": np.ones(len(chosen), bool),
-        **links_in_time(track, timestamp),
+        **links_in_time(sequence, timestamp),
     }

@@ -69,11 +69,11 @@ def check_sweeps(
     """
     of_samples, moments = samples
     gaps = np.diff(moments)[np.diff(of_samples) == 0]
-    most = max(LARGEST_OFFSET, np.median(gaps) if len(gaps) else 0)
+    furthest = max(LARGEST_OFFSET, np.median(gaps) if len(gaps) else 0)
     first, count = runs(of_samples, scene.max(initial=-1) + 1)
     begin, end = moments[first[scene]], moments[first[scene] + count[scene] - 1]
-    far = np.maximum(begin - timestamp, timestamp - end) > most
-    problem = f"is a sweep more than {most / 1e6:g} s before or after all samples of its scene"
+    far = np.maximum(begin - timestamp, timestamp - end) > furthest
+    problem = f"is a sweep more than {furthest / 1e6:g} s before or after all samples of its scene"
     tables.check_rows(folder, "sample_data", token, far, problem)
 
 

@@ -27,14 +27,14 @@ def check_source(folder: Path, root: Path, source: str) -> None:
     Raises:
         DataError: naming the command that reads the tables.
     """
-    found = _source_of(folder)
-    if found is not None and found != source:
+    actual = _source_of(folder)
+    if actual is not None and actual != source:
         names = {"nuscenes": "nuScenes", "nuimages": "nuImages"}
         marks = ("sample_annotation.json", "object_ann.json")
-        has, lacks = marks if found == "nuscenes" else marks[::-1]
+        has, lacks = marks if actual == "nuscenes" else marks[::-1]
         raise DataError(
-            f"{folder} has {names[found]}' tables (it has {has} and no {lacks}), not "
-            f"{names[source]}'; run {_command(found, root, folder.name)}"
+            f"{folder} has {names[actual]}' tables (it has {has} and no {lacks}), not "
+            f"{names[source]}'; run {_command(actual, root, folder.name)}"
         )
 
 

@@ -1,6 +1,6 @@
 """Checks for numbers of a source that follow another convention than nuScenes'.
 
-Letters: P poses, R rotations.
+Letters: P poses, R rotations, C cameras, D steps of an ego.
 """
 
 from __future__ import annotations
@@ -83,20 +83,20 @@ def check_camera_rotations(
         return
     row = int(np.flatnonzero(wrong)[0])
     angle = np.degrees(np.arccos(np.clip(down[row], -1, 1)))
-    found = (
+    finding = (
         f"{rows.file(row)}: rotation {rotation_C4[row].tolist()} of {rows.name(row)} turns the "
         f"camera's y axis {angle:.0f} degrees away from down in the ego frame "
         f"({np.count_nonzero(wrong)} such rows)"
     )
     other, fix = _other_convention(rotation_C4, wrong)
     if fix and not as_written:
-        raise DataError(f"{found}; {other}. {fix}. {_AS_WRITTEN}")
+        raise DataError(f"{finding}; {other}. {fix}. {_AS_WRITTEN}")
     _log.warning(
         "%s%s. Look at the camera's images: if they show the road at the bottom, the rotation is "
         "wrong; write it from the camera's axes (x right, y down, z ahead) to the ego's (x ahead, "
         "y left, z up) as w, x, y, z. If they show it at a side or at the top, or the camera looks "
         "up or down, the rotation may be right",
-        found,
+        finding,
         other and f"; {other}, and the same numbers may be a camera that is mounted so",
     )
 
@@ -195,18 +195,18 @@ def check_upright_rotations(rows: SourceRows, rotation_R4: Floats, enough: int =
         if turned.any()
         else f"{tilt:.0f} degrees (mean of {len(up)} rows)"
     )
-    found = (
+    finding = (
         f"{rows.file(row)}: rotation {rotation_R4[row].tolist()} of {rows.name(row)} turns the z "
         f"axis away from up by {extent}"
     )
     if is_xyzw:
         raise DataError(
-            f"{found}; read as x, y, z, w it stays upright, but {_FORMAT}: write w first"
+            f"{finding}; read as x, y, z, w it stays upright, but {_FORMAT}: write w first"
         )
     if len(up) >= enough and np.median(up) < _UPRIGHT:
-        raise DataError(f"{found}; write rotations to a frame with z up, as w, x, y, z")
+        raise DataError(f"{finding}; write rotations to a frame with z up, as w, x, y, z")
     _log.warning(
-        "%s. Unless they lie so, write rotations to a frame with z up, as w, x, y, z", found
+        "%s. Unless they lie so, write rotations to a frame with z up, as w, x, y, z", finding
     )
 
 
@@ -292,8 +292,8 @@ def _driving_steps(times_P: Ints, poses_P7: Floats) -> tuple[Floats, Floats]:
     """
     elapsed_P = times_P - times_P[0]
     count = max(round(int(elapsed_P[-1]) / _STEP), 1)
-    wanted = np.linspace(0, int(elapsed_P[-1]), count + 1).astype(np.int64)
-    chosen = np.unique(np.searchsorted(elapsed_P, wanted))
+    moments = np.linspace(0, int(elapsed_P[-1]), count + 1).astype(np.int64)
+    chosen = np.unique(np.searchsorted(elapsed_P, moments))
     seconds, poses = elapsed_P[chosen] / 1e6, poses_P7[chosen]
     moved = np.diff(poses[:, :2], axis=0)
     driving = np.linalg.norm(moved, axis=1) > _DRIVING * np.diff(seconds)

@@ -18,7 +18,7 @@ from drivemim.errors import DataError
 
 _CENTRAL = 0.1
 """Largest distance of a principal point from the middle, as a fraction of the image's side."""
-_MOST_ASPECT = 2.0
+_MAX_ASPECT = 2.0
 """Largest ratio of the two focal lengths of a camera whose pixels are nearly square."""
 _EDGE, _FAR = 0.9, 0.7
 """Fractions of an image's side. A principal point beyond the first belongs to a larger image, if it
@@ -65,7 +65,7 @@ def check_intrinsics(
                 f"{problem} ({np.count_nonzero(wrong)} such rows)"
             )
     ratio = np.divide(*focal.T)
-    unequal = is_camera & ((ratio > _MOST_ASPECT) | (ratio < 1 / _MOST_ASPECT))
+    unequal = is_camera & ((ratio > _MAX_ASPECT) | (ratio < 1 / _MAX_ASPECT))
     if unequal.any():
         row = int(np.flatnonzero(unequal)[0])
         _log.warning(

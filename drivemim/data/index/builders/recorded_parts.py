@@ -12,7 +12,7 @@ from drivemim.data.index.builders.recorded_values import RowProblem
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.errors import DataError
 
-Solids = tuple[Floats, Floats, Floats]
+Boxes3D = tuple[Floats, Floats, Floats]
 """Centre (M, 3), size (M, 3) and rotation (M, 4) of boxes."""
 LEVELS = range(5)
 """Visibility of a box: 1 (0-40 %) to 4 (80-100 %), 0 if unknown."""
@@ -41,7 +41,7 @@ class RecordedCamera:
 
 @dataclass(frozen=True, eq=False)
 class RecordedFile:
-    """An image, or a lidar sweep.
+    """An image, or a lidar scan.
 
     Attributes:
         path: relative to the data root.
@@ -62,7 +62,7 @@ class RecordedBoxes:
             without boxes has one row.
         times: (M,) moment of each box.
         columns: ``tracks``, ``categories``, ``attributes``, ``visibility`` and ``lidar_points``.
-        solids: (center, size, rotation) of each moment.
+        boxes_3d: (center, size, rotation) of each moment.
         rows: names of the boxes of each moment.
     """
 
@@ -70,7 +70,7 @@ class RecordedBoxes:
         self.moments: dict[int, SourceRows] = {}
         self.times: list[int] = []
         self.columns: defaultdict[str, list[Any]] = defaultdict(list)
-        self.solids: list[Solids] = []
+        self.boxes_3d: list[Boxes3D] = []
         self.rows: list[SourceRows] = []
         self._categories: dict[str, str] = {}
         self._annotated: set[tuple[int, str]] = set()
@@ -84,11 +84,11 @@ class RecordedBoxes:
         time: int,
         tracks: Sequence[str],
         columns: Mapping[str, Sequence[Any]],
-        solids: Solids,
+        boxes_3d: Boxes3D,
         rows: SourceRows,
     ) -> None:
         """Add the boxes of one moment, or that it has none; see ``RecordedScene.add_boxes``."""
-        count = len(solids[0])
+        count = len(boxes_3d[0])
         for column, values in {"tracks": tracks, **columns}.items():
             if len(values) != count:
                 raise DataError(f"{rows.file(0)}: {len(values)} {column} for {count} centers")
@@ -102,7 +102,7 @@ class RecordedBoxes:
         self.times += [time] * count
         for column, values in {"tracks": tracks, **columns}.items():
             self.columns[column] += values
-        self.solids.append(solids)
+        self.boxes_3d.append(boxes_3d)
         self.rows.append(rows)
 
     def problems(
@@ -118,8 +118,8 @@ class RecordedBoxes:
         if time in self.moments and (len(tracks) == 0 or time in self._empty):
             other, here = self.moments[time].name(0), "a box" if len(tracks) else "nothing"
             there = "nothing" if time in self._empty else "a box"
-            found = f"has {here} at {time}, but {other} has {there} at that time"
-            yield 0, f"{found}; give each moment once"
+            problem = f"has {here} at {time}, but {other} has {there} at that time"
+            yield 0, f"{problem}; give each moment once"
         seen: set[str] = set()
         for row, track in enumerate(tracks):
             category, visibility = columns["categories"][row], columns["visibility"][row]
@@ -129,8 +129,8 @@ class RecordedBoxes:
             elif (time, track) in self._annotated or track in seen:
                 yield row, f"annotates the track {track!r} a second time at {time}"
             elif known != category:
-                found = f"has the category {category!r}, but the track {track!r} is {known!r}"
-                yield row, f"{found} before; give each object one category"
+                problem = f"has the category {category!r}, but the track {track!r} is {known!r}"
+                yield row, f"{problem} before; give each object one category"
             elif visibility not in LEVELS:
                 yield row, f"has visibility {visibility!r}; use 1 to 4, or 0 if it is unknown"
             seen.add(track)

@@ -1,4 +1,4 @@
-"""One scene of an ``IndexBuilder``: cameras, poses, images, lidar sweeps and boxes."""
+"""One scene of an ``IndexBuilder``: cameras, poses, images, lidar scans and boxes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from drivemim.data.index.builders.recorded_values import (
 )
 from drivemim.data.index.builders.source_rows import SourceRows
 from drivemim.data.index.builders.trajectory import Trajectory
-from drivemim.data.index.sweeps import check_sweep
+from drivemim.data.index.lidar_files import check_scan
 from drivemim.errors import DataError, did_you_mean
 from drivemim.files import RealPaths, path_from, why_unreadable
 from drivemim.geometry.poses import pose_from_vector
@@ -56,7 +56,7 @@ class RecordedScene:
         self.description = description
         self.cameras: dict[str, RecordedCamera] = {}
         self.frames: dict[str, list[RecordedFile]] = {}
-        self.sweeps: list[RecordedFile] = []
+        self.scans: list[RecordedFile] = []
         self.boxes = RecordedBoxes()
         self.lidar_mount: Floats | None = None
         self.trajectory: Trajectory | None = None
@@ -68,7 +68,7 @@ class RecordedScene:
     def add_poses(
         self, timestamps: Any, poses: ArrayLike, *, rows: SourceRows | None = None
     ) -> None:
-        """Add the ego poses, from which those of images and sweeps are interpolated.
+        """Add the ego poses, from which those of images and scans are interpolated.
 
         Args:
             timestamps: (P,) whole microseconds, ascending.
@@ -127,7 +127,7 @@ class RecordedScene:
 
     @speaks_python
     def add_lidar(self, lidar_to_ego: ArrayLike, *, source: str | None = None) -> None:
-        """Add the lidar with its pose in the ego frame, before its sweeps.
+        """Add the lidar with its pose in the ego frame, before its scans.
 
         Args:
             lidar_to_ego: pose of the lidar in the ego frame.
@@ -176,15 +176,15 @@ class RecordedScene:
                 f"{self.root / path} and {self.root / self._times[camera][time]} are both images "
                 f"of {camera} at {time}; give each its own timestamp"
             )
-        given = self._checked_pose(pose, time, path)
+        ego_pose = self._checked_pose(pose, time, path)
         self._check_size(path, self.cameras[camera])
         self._paths.add(path)
         self._times[camera][time] = path
-        self.frames[camera].append(RecordedFile(path, time, given))
+        self.frames[camera].append(RecordedFile(path, time, ego_pose))
 
     @speaks_python
-    def add_sweep(self, file: str | Path, timestamp: int, *, pose: ArrayLike | None = None) -> None:
-        """Add a lidar sweep: a sample gets the nearest one, at most 0.1 s away.
+    def add_scan(self, file: str | Path, timestamp: int, *, pose: ArrayLike | None = None) -> None:
+        """Add a lidar scan: a sample gets the nearest one, at most 0.1 s away.
 
         Args:
             file: ``.npy`` with an array (P, 3 or more) of x, y, z in the lidar's frame, metres, or
@@ -200,11 +200,11 @@ class RecordedScene:
         if self.lidar_mount is None:
             raise DataError(f"{file}: scene {self.name!r} has no lidar; call add_lidar first")
         path = self._file(file)
-        check_sweep(self.root / path, self._lidar_values)
+        check_scan(self.root / path, self._lidar_values)
         time = int(timestamp)
-        given = self._checked_pose(pose, time, path)
+        ego_pose = self._checked_pose(pose, time, path)
         self._paths.add(path)
-        self.sweeps.append(RecordedFile(path, time, given))
+        self.scans.append(RecordedFile(path, time, ego_pose))
 
     @speaks_python
     def add_boxes(
@@ -254,10 +254,10 @@ class RecordedScene:
             "visibility": [0] * count if visibility is None else list(visibility),
             "lidar_points": [-1] * count if lidar_points is None else list(lidar_points),
         }
-        solids = boxes_of(centers, sizes, rotations, rows)
+        boxes_3d = boxes_of(centers, sizes, rotations, rows)
         if frame is not None:
-            solids = moved_boxes(solids, poses_of([frame], rows)[0])
-        self.boxes.add(time, [str(track) for track in tracks], columns, solids, rows)
+            boxes_3d = moved_boxes(boxes_3d, poses_of([frame], rows)[0])
+        self.boxes.add(time, [str(track) for track in tracks], columns, boxes_3d, rows)
 
     @speaks_python
     def pose_at(self, timestamp: int) -> NDArray[np.float64]:
@@ -278,8 +278,8 @@ class RecordedScene:
     def _checked_pose(self, pose: ArrayLike | None, time: int, path: str) -> Floats | None:
         """Return a given pose; check that a missing one can be interpolated."""
         if pose is not None:
-            given: Floats = poses_of([pose], SourceRows(self.root / path, ["the ego pose"]))[0]
-            return given
+            ego_pose: Floats = poses_of([pose], SourceRows(self.root / path, ["the ego pose"]))[0]
+            return ego_pose
         if self.trajectory is None:
             raise DataError(
                 f"{self.root / path} has no ego pose: give pose, or call add_poses before"

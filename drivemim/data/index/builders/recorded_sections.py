@@ -111,7 +111,7 @@ def recorded_sections(
 
 
 def ego_poses(scene: RecordedScene, files: Sequence[RecordedFile]) -> Floats:
-    """Return the ego pose (F, 7) of each image or sweep: its own, or interpolated."""
+    """Return the ego pose (F, 7) of each image or scan: its own, or interpolated."""
     poses = np.empty((len(files), 7))
     missing = [row for row, file in enumerate(files) if file.pose is None]
     for row, file in enumerate(files):
@@ -161,7 +161,7 @@ def check_moments_near_images(scene: RecordedScene, part: SceneFrames, limit: in
 
 def box_rows(scene: RecordedScene) -> SourceRows:
     """Return the names of a scene's boxes."""
-    return SourceRows.join(scene.boxes.rows, [len(solid[0]) for solid in scene.boxes.solids])
+    return SourceRows.join(scene.boxes.rows, [len(part[0]) for part in scene.boxes.boxes_3d])
 
 
 def _frames(
@@ -211,7 +211,7 @@ def _samples(
     lidar = no_lidar(len(timestamp))
     first = 0
     for each, part in zip(scenes, parts, strict=True):
-        _add_sweeps(lidar, first, each, part.samples.timestamp)
+        _add_scans(lidar, first, each, part.samples.timestamp)
         first += len(part.samples.timestamp)
     return {
         "token": [
@@ -226,16 +226,16 @@ def _samples(
     }
 
 
-def _add_sweeps(lidar: Section, first: int, scene: RecordedScene, timestamp_S: Ints) -> None:
-    """Give each sample of a scene, from row ``first``, its nearest sweep."""
-    sweeps = sorted(scene.sweeps, key=lambda file: file.time)
-    place_S = nearest(np.array([each.time for each in sweeps], np.int64), timestamp_S, LARGEST_LAG)
+def _add_scans(lidar: Section, first: int, scene: RecordedScene, timestamp_S: Ints) -> None:
+    """Give each sample of a scene, from row ``first``, its nearest scan."""
+    scans = sorted(scene.scans, key=lambda file: file.time)
+    place_S = nearest(np.array([scan.time for scan in scans], np.int64), timestamp_S, LARGEST_LAG)
     rows = np.flatnonzero(place_S >= 0)
     if len(rows) == 0:
         return
-    chosen = [sweeps[place] for place in place_S[rows]]
-    for row, sweep in zip(rows, chosen, strict=True):
-        lidar["lidar_path"][first + row] = sweep.path
+    chosen = [scans[number] for number in place_S[rows]]
+    for row, scan in zip(rows, chosen, strict=True):
+        lidar["lidar_path"][first + row] = scan.path
     lidar["lidar_to_ego"][first + rows] = scene.lidar_mount
     lidar["lidar_ego_to_global"][first + rows] = ego_poses(scene, chosen)
 
@@ -281,7 +281,7 @@ def _boxes(
     track = _positions(keys, tokens)
     track_category = np.zeros(len(tokens), np.int64)
     track_category[track] = category
-    center, size, rotation = _solids(scenes)
+    center, size, rotation = _boxes_3d(scenes)
     before, after = _neighbours_of_tracks(track, time)
     order = np.argsort(sample, kind="stable")
     boxes = {
@@ -323,11 +323,11 @@ def _positions(values: Sequence[str], known: Sequence[str]) -> Ints:
     return np.array([places.get(value, -1) for value in values], np.int64)
 
 
-def _solids(scenes: Sequence[RecordedScene]) -> tuple[Floats, Floats, Floats]:
+def _boxes_3d(scenes: Sequence[RecordedScene]) -> tuple[Floats, Floats, Floats]:
     """Return centre, size and rotation of all boxes."""
-    found = [solid for scene in scenes for solid in scene.boxes.solids]
+    parts = [part for scene in scenes for part in scene.boxes.boxes_3d]
     center, size, rotation = (
-        np.concatenate([np.zeros((0, width)), *(each[place] for each in found)])
+        np.concatenate([np.zeros((0, width)), *(each[place] for each in parts)])
         for place, width in enumerate((3, 3, 4))
     )
     return center, size, rotation

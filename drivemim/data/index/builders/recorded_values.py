@@ -127,18 +127,18 @@ def intrinsics_of(values: ArrayLike, rows: SourceRows) -> Floats:
     Raises:
         DataError: if it is neither, or not all numbers.
     """
-    given = _numbers(values, "intrinsics")
-    if given.shape == (4,):
-        fx, fy, cx, cy = given
-        given = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    if given.shape != (3, 3):
+    matrix = _numbers(values, "intrinsics")
+    if matrix.shape == (4,):
+        fx, fy, cx, cy = matrix
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    if matrix.shape != (3, 3):
         raise DataError(
-            f"{rows.file(0)}: {rows.name(0)} has intrinsics of shape {given.shape}; use a 3x3 "
+            f"{rows.file(0)}: {rows.name(0)} has intrinsics of shape {matrix.shape}; use a 3x3 "
             "matrix, or fx, fy, cx, cy in pixels"
         )
-    if not np.isfinite(given).all():
+    if not np.isfinite(matrix).all():
         raise DataError(f"{rows.file(0)}: {rows.name(0)} has intrinsics that are not all numbers")
-    return given
+    return matrix
 
 
 def size_of(values: Sequence[Any] | NDArray[Any], rows: SourceRows) -> tuple[int, int]:
@@ -204,33 +204,33 @@ def boxes_of(
         DataError: naming the first that is no box.
     """
     center, size = _numbers(centers, "centers"), _numbers(sizes, "sizes")
-    given = _numbers(rotations, "rotations")
+    headings = _numbers(rotations, "rotations")
     count = len(center) if center.ndim else 0
     if count == 0:
         return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 4))
-    shapes = (center.shape, size.shape, given.shape[:1])
+    shapes = (center.shape, size.shape, headings.shape[:1])
     if shapes != ((count, 3), (count, 3), (count,)):
         raise DataError(
             f"{rows.file(0)}: centers {center.shape}, sizes {size.shape} and rotations "
-            f"{given.shape} must be (M, 3), (M, 3), and (M,) yaws, (M, 4) or (M, 3, 3)"
+            f"{headings.shape} must be (M, 3), (M, 3), and (M,) yaws, (M, 4) or (M, 3, 3)"
         )
-    if given.ndim == 1:
-        _refuse_first(yaw_problems(given), rows)
-    rotation = yaw_rotations(given) if given.ndim == 1 else rotations_of(given, rows)
+    if headings.ndim == 1:
+        _refuse_first(yaw_problems(headings), rows)
+    rotation = yaw_rotations(headings) if headings.ndim == 1 else rotations_of(headings, rows)
     _refuse_first(box_problems(center, size, rotation), rows)
     return center, size, rotation
 
 
 def moved_boxes(
-    solids: tuple[Floats, Floats, Floats], frame_7: Floats
+    boxes_3d: tuple[Floats, Floats, Floats], frame_7: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Return boxes in the parent of a frame.
 
     Args:
-        solids: centres (M, 3), sizes (M, 3) and quaternions (M, 4) in the frame.
+        boxes_3d: centres (M, 3), sizes (M, 3) and quaternions (M, 4) in the frame.
         frame_7: pose of the frame in its parent.
     """
-    center, size, rotation = solids
+    center, size, rotation = boxes_3d
     frame = pose_from_vector(frame_7)
     matrices = frame[:3, :3] @ quaternion_to_matrix(rotation)
     return transform_points(frame, center), size, matrix_to_quaternion(matrices)

@@ -123,8 +123,8 @@ def _decode(path: Path, content: bytes, kind: type[msgspec.Struct], what: str) -
 def _arguments(path: Path, name: str, camera: _Camera) -> dict[str, Any]:
     """Return the arguments of ``RecordedScene.add_camera``."""
     focal = [getattr(camera, each) for each in _FOCAL]
-    given = [each for each, value in zip(_FOCAL, focal, strict=True) if value is not None]
-    if (camera.intrinsics is None) == (not given) or 0 < len(given) < len(_FOCAL):
+    named = [each for each, value in zip(_FOCAL, focal, strict=True) if value is not None]
+    if (camera.intrinsics is None) == (not named) or 0 < len(named) < len(_FOCAL):
         raise DataError(
             f"{path}: camera {name!r} needs either intrinsics, a 3x3 matrix, or fx, fy, cx and cy "
             "in pixels"

@@ -41,12 +41,12 @@ from drivemim.data.index.builders.rig_tables import (
 )
 from drivemim.data.index.builders.source_rows import ProblemList
 from drivemim.data.index.frame_index import check_out
-from drivemim.data.index.sweeps import SWEEPS
+from drivemim.data.index.lidar_files import SCAN_SUFFIXES
 from drivemim.errors import DataError, did_you_mean
 from drivemim.files import plain_path
 
 LIDAR = "lidar"
-"""Folder of a scene's lidar sweeps."""
+"""Folder of a scene's lidar scans."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def record_rig(
     folders = _check_roots(roots)
     base = Path(os.path.commonpath(folders))
     problems = ProblemList()
-    listed = list_recordings(folders, others_read=SWEEPS)
+    listed = list_recordings(folders, others_read=SCAN_SUFFIXES)
     check_images_found(sum(len(each.images) for _, found in listed for each in found), folders)
     scenes = [
         scene for root, found in listed for scene in _scene_folders(root, found, base, problems)
@@ -215,20 +215,20 @@ def _read_calibrations(
 
 def _lidar_values(calibrations: dict[Path, RigCalibration], problems: ProblemList) -> int:
     """Return the number of values per lidar point in ``.bin`` files, the same in all scenes."""
-    given = {
+    path_of = {
         each.lidar_values: each.path
         for each in calibrations.values()
         if each.lidar_values is not None
     }
-    if len(given) > 1:
-        (one, path), (other, second) = list(given.items())[:2]
+    if len(path_of) > 1:
+        (one, path), (other, second) = list(path_of.items())[:2]
         problems.add(
             f"{second}: lidar has {other} values per point, but {one} in {path}; an index has one "
             "number: write .npy files"
         )
-    values = next(iter(given), 5)
+    values = next(iter(path_of), 5)
     if values < 3:
-        problems.add(f"{given[values]}: lidar has {values} values per point; x, y and z are 3")
+        problems.add(f"{path_of[values]}: lidar has {values} values per point; x, y and z are 3")
     return max(values, 3)
 
 
@@ -251,7 +251,7 @@ def _add_scene(
         for camera in folder.cameras:
             _add_camera(builder, scene, camera, calibration, has_poses, problems)
         if has_poses:
-            _add_sweeps(builder, scene, folder.path / LIDAR, calibration, problems)
+            _add_scans(builder, scene, folder.path / LIDAR, calibration, problems)
     if (folder.path / BOXES).is_file():
         with problems.collect():
             for boxes in read_boxes(folder.path / BOXES, problems):
@@ -300,17 +300,17 @@ def _add_camera(
                 scene.add_frame(name, folder.path / image, time)
 
 
-def _add_sweeps(
+def _add_scans(
     builder: IndexBuilder,
     scene: RecordedScene,
     folder: Path,
     calibration: RigCalibration,
     problems: ProblemList,
 ) -> None:
-    """Add the lidar and its sweeps, if there are any."""
+    """Add the lidar and its scans, if there are any."""
     if not folder.is_dir():
         return
-    files = sorted(path.name for path in folder.iterdir() if path.suffix in SWEEPS)
+    files = sorted(path.name for path in folder.iterdir() if path.suffix in SCAN_SUFFIXES)
     if calibration.lidar_to_ego is None:
         problems.add(f"{folder}: {calibration.path} has no lidar; write its pose there")
         return
@@ -324,7 +324,7 @@ def _add_sweeps(
         scene.add_lidar(calibration.lidar_to_ego, source=str(calibration.path))
         for name, time in _times(builder, folder, files, problems):
             with problems.collect():
-                scene.add_sweep(folder / name, time)
+                scene.add_scan(folder / name, time)
 
 
 def _add_boxes(scene: RecordedScene, boxes: dict[str, Any], problems: ProblemList) -> None:

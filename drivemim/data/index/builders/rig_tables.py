@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import logging
 import re
@@ -66,7 +67,7 @@ class CsvTable:
         for place, name in enumerate(names):
             for row, text in enumerate(self.columns[name]):
                 try:
-                    found[row, place] = float(text)
+                    found[row, place] = float(_number(text))
                 except ValueError:
                     self.report(row, f"has the {name} {text!r}, not a number", problems)
         return found
@@ -83,7 +84,7 @@ class CsvTable:
         fix = "; write whole microseconds, all digits" if name == _TIME else ""
         for row, text in enumerate(self.columns.get(name, [""] * len(self))):
             try:
-                found[row] = int(text if text or default is None else default)
+                found[row] = int(_number(text if text or default is None else default))
             except (ValueError, OverflowError):
                 self.report(row, f"has the {name} {text!r}, not a whole number{fix}", problems)
         return found
@@ -91,6 +92,14 @@ class CsvTable:
     def report(self, row: int, problem: str, problems: ProblemList) -> None:
         """Report a problem of a row."""
         problems.add(f"{self.path}: line {self.lines[row]} {problem}")
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> str:
+    """Return the message about text in another encoding, or about a file that is no text."""
+    start = path.read_bytes()[:2]
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return f"{path} is UTF-16 text; save it as UTF-8 (in Excel: CSV UTF-8)"
+    return f"{path} is not UTF-8 text ({error}); save it as CSV in UTF-8"
 
 
 def read_csv(
@@ -110,7 +119,7 @@ def read_csv(
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); write it as a CSV file") from None
+        raise DataError(_not_utf8(path, error)) from None
     reader = csv.reader(text.splitlines())
     header = [name.strip() for name in next(reader, [])]
     _check_header(path, header, required)
@@ -132,6 +141,17 @@ def read_csv(
         for name, value in zip(header, values, strict=True):
             columns[name].append(value.strip())
     return CsvTable(path, lines, columns)
+
+
+def _number(text: str) -> str:
+    """Return a text that may be a number; refuse ``2011_09_26``, which Python reads as one.
+
+    Raises:
+        ValueError: if it has an underscore.
+    """
+    if "_" in text:
+        raise ValueError(text)
+    return text
 
 
 def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from drivemim.array_types import Bools, Ints
 from drivemim.data.index.builders.nuscenes_boxes import MAX_TIME_DIFFERENCE
 
 LARGEST_LAG = 100_000
-"""Maximum microseconds between a sample and its keyframes or its lidar sweep: the time of a lidar's
+"""Maximum microseconds between a sample and its keyframes or its lidar scan: the time of a lidar's
 turn, as annotations may have the time of its end. Images at 10 Hz are at most half of that away."""
 LONGEST_STRETCH = round(MAX_TIME_DIFFERENCE * 1e6)
 """Maximum microseconds between two annotated moments between which boxes are interpolated."""
@@ -77,21 +77,21 @@ def assign_samples(time_F: Ints, camera_F: Ints, moments_A: Ints) -> SceneSample
     )
 
 
-def nearest(times: Ints, wanted: Ints, limit: int) -> Ints:
-    """Return the place of the nearest time for each wanted one; -1 if it is too far away.
+def nearest(times: Ints, moments: Ints, limit: int) -> Ints:
+    """Return the row of the nearest time for each moment; -1 if it is too far away.
 
     Args:
         times: microseconds, ascending.
-        wanted: microseconds.
+        moments: microseconds.
         limit: maximum difference, microseconds.
     """
     if len(times) == 0:
-        return np.full(len(wanted), -1, np.int64)
-    after = np.clip(np.searchsorted(times, wanted), 0, len(times) - 1)
+        return np.full(len(moments), -1, np.int64)
+    after = np.clip(np.searchsorted(times, moments), 0, len(times) - 1)
     before = np.maximum(after - 1, 0)
-    closer = np.abs(times[before] - wanted) <= np.abs(times[after] - wanted)
-    place = np.where(closer, before, after)
-    return np.where(np.abs(times[place] - wanted) <= limit, place, -1)
+    closer = np.abs(times[before] - moments) <= np.abs(times[after] - moments)
+    row = np.where(closer, before, after)
+    return np.where(np.abs(times[row] - moments) <= limit, row, -1)
 
 
 def _keyframes(time_F: Ints, camera_F: Ints, moments_A: Ints) -> Ints:
@@ -101,11 +101,11 @@ def _keyframes(time_F: Ints, camera_F: Ints, moments_A: Ints) -> Ints:
         own = np.flatnonzero(camera_F == camera)
         own = own[np.argsort(time_F[own], kind="stable")]
         place_A = nearest(time_F[own], moments_A, LARGEST_LAG)
-        found = np.flatnonzero(place_A >= 0)
-        frame, off = own[place_A[found]], np.abs(time_F[own[place_A[found]]] - moments_A[found])
+        filmed = np.flatnonzero(place_A >= 0)
+        frame, off = own[place_A[filmed]], np.abs(time_F[own[place_A[filmed]]] - moments_A[filmed])
         # Of two moments near one image, the nearer one is written last.
-        order = np.lexsort((-found, -off))
-        moment_F[frame[order]] = found[order]
+        order = np.lexsort((-filmed, -off))
+        moment_F[frame[order]] = filmed[order]
     return moment_F
 
 

@@ -36,7 +36,7 @@ def microseconds(
     path: Path,
     timestamp: NDArray[Any],
     *,
-    run: Ints,
+    sequence: Ints,
     kind: Ints,
     kinds: Sequence[str],
 ) -> Ints:
@@ -46,15 +46,15 @@ def microseconds(
 
     Args:
         path: file that has them, for errors.
-        timestamp: (F,) whole numbers or fractions, ascending within a run.
-        run: (F,) number of each timestamp's run; runs are contiguous.
+        timestamp: (F,) whole numbers or fractions, ascending within a sequence.
+        sequence: (F,) number of each timestamp's sequence; sequences are contiguous.
         kind: (F,) position of each in ``kinds``.
         kinds: what the timestamps belong to, for errors.
 
     Raises:
         DataError: naming the unit, and the factor to microseconds.
     """
-    gap, same = np.diff(timestamp), run[1:] == run[:-1]
+    gap, same = np.diff(timestamp), sequence[1:] == sequence[:-1]
     for number, name in enumerate(kinds):
         moments = timestamp[kind == number]
         if len(moments) == 0:
@@ -132,7 +132,7 @@ def check_offsets(folder: Path, of_samples: Ints, of_keyframes: Ints) -> None:
 
 
 def warn_of_pose_times(folder: Path, of_images: Ints | Floats, of_poses: Floats) -> None:
-    """Warn if most images, or lidar sweeps, have an ego pose of another time.
+    """Warn if most images, or lidar scans, have an ego pose of another time.
 
     Args:
         folder: folder of the tables.
@@ -144,7 +144,7 @@ def warn_of_pose_times(folder: Path, of_images: Ints | Floats, of_poses: Floats)
     far = int((offset > _LATEST_POSE).sum())
     if 2 * far > len(offset):
         _log.warning(
-            "%s: %d of %d images and lidar sweeps have an ego pose that is more than %g s before "
+            "%s: %d of %d images and lidar scans have an ego pose that is more than %g s before "
             "or after them (median %.3g s), by the timestamps in ego_pose.json. Boxes and motion "
             "will be displaced; name the pose of the image's own time in ego_pose_token",
             folder / "sample_data.json",

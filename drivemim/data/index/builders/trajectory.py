@@ -1,6 +1,6 @@
 """The ego poses of a scene over time, and the limits within which they are interpolated.
 
-Letters: P poses.
+Letters: P poses, B times beyond the recording.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def extract_videos(
         ValueError: naming a video that cannot be read or has no frames.
         OSError: if a frame cannot be written.
     """
-    found = []
-    written = kept = 0
+    extracted = []
+    written = reused = 0
     for video in videos:
         folder = store / video.relative_to(base)
         record = _read_record(folder, video, rate)
@@ -116,15 +116,15 @@ def extract_videos(
             print_log(f"{video}: extracted {len(record.times)} frames, {size:.1f} MiB")
             written += 1
         else:
-            kept += 1
+            reused += 1
         paths = tuple(folder / _name(number) for number in range(len(record.times)))
-        found.append((VideoFrames(video, paths, record.times), sum(record.sizes)))
-    frames, size = sum(len(each.paths) for each, _ in found), sum(each for _, each in found)
+        extracted.append((VideoFrames(video, paths, record.times), sum(record.sizes)))
+    frames, size = sum(len(part.paths) for part, _ in extracted), sum(part for _, part in extracted)
     print_log(
         f"{frames} frames of {len(videos)} videos at {rate:g} a second take {size / _MIB:.1f} MiB "
-        f"in {store} ({written} videos extracted, {kept} there before)"
+        f"in {store} ({written} videos extracted, {reused} there before)"
     )
-    return [each for each, _ in found]
+    return [part for part, _ in extracted]
 
 
 def _name(number: int) -> str:

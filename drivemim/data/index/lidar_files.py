@@ -1,4 +1,4 @@
-"""Reading of lidar sweeps: nuScenes' files, other files of float32 numbers, and NumPy arrays."""
+"""Reading of lidar scans: nuScenes' files, other files of float32 numbers, and NumPy arrays."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _VALUES = 5
 """Numbers per return in nuScenes' files: x, y, z, intensity and ring."""
 _PCD = (b"# .PCD", b"VERSION")
 """First bytes of files of the Point Cloud Library."""
-SWEEPS = (".npy", ".bin")
+SCAN_SUFFIXES = (".npy", ".bin")
 """Suffixes of the files that ``IndexBuilder`` accepts."""
 
 
-def read_sweep(path: Path, *, sample: str, values: int = _VALUES) -> Floats32:
-    """Return the returns of one sweep in the lidar's own axes: float32 (P, 3), metres.
+def read_scan(path: Path, *, sample: str, values: int = _VALUES) -> Floats32:
+    """Return the returns of one scan in the lidar's own axes: float32 (P, 3), metres.
 
     Args:
         path: a nuScenes ``.pcd.bin`` file, another file of float32 numbers, or a ``.npy`` file.
@@ -37,19 +37,19 @@ def read_sweep(path: Path, *, sample: str, values: int = _VALUES) -> Floats32:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
-            f"lidar sweep {path} of sample {sample} is missing; restore it, or load clips without "
+            f"lidar scan {path} of sample {sample} is missing; restore it, or load clips without "
             "lidar_points"
         ) from None
     if path.suffix == ".npy":
         return _array(path, data, sample)
     if data.startswith(_PCD):
         raise DataError(
-            f"lidar sweep {path} of sample {sample} is a PCD file, not {values} float32 numbers a "
+            f"lidar scan {path} of sample {sample} is a PCD file, not {values} float32 numbers a "
             "return; convert it"
         )
     if len(data) % (4 * values):
         raise DataError(
-            f"lidar sweep {path} of sample {sample} has {len(data)} bytes, not a multiple of "
+            f"lidar scan {path} of sample {sample} has {len(data)} bytes, not a multiple of "
             f"{4 * values}; copy or unpack it again"
         )
     return np.frombuffer(data, "<f4").reshape(-1, values)[:, :3]
@@ -61,36 +61,36 @@ def _array(path: Path, data: bytes, sample: str) -> Floats32:
         points = np.load(BytesIO(data))
     except (ValueError, EOFError) as error:
         raise DataError(
-            f"lidar sweep {path} of sample {sample} cannot be read ({error}); write it again with "
+            f"lidar scan {path} of sample {sample} cannot be read ({error}); write it again with "
             "numpy.save"
         ) from None
     if problem := _array_problem(points):
-        raise DataError(f"lidar sweep {path} of sample {sample} {problem}")
+        raise DataError(f"lidar scan {path} of sample {sample} {problem}")
     return np.asarray(points[:, :3], np.float32)
 
 
-def check_sweep(path: Path, values: int) -> None:
-    """Refuse a file that is no sweep, without reading its points.
+def check_scan(path: Path, values: int) -> None:
+    """Refuse a file that is no scan, without reading its points.
 
     Args:
         path: the file.
         values: numbers per return in ``.bin`` files.
 
     Raises:
-        DataError: if its suffix, size or array is not that of a sweep.
+        DataError: if its suffix, size or array is not that of a scan.
     """
-    if path.suffix not in SWEEPS:
-        raise DataError(f"lidar sweep {path} is not one of {', '.join(SWEEPS)}; convert it")
+    if path.suffix not in SCAN_SUFFIXES:
+        raise DataError(f"lidar scan {path} is not one of {', '.join(SCAN_SUFFIXES)}; convert it")
     if path.suffix == ".npy":
         _check_array(path)
         return
     with path.open("rb") as stream:
         if stream.read(len(max(_PCD, key=len))).startswith(_PCD):
-            raise DataError(f"lidar sweep {path} is a PCD file; convert it to .npy")
+            raise DataError(f"lidar scan {path} is a PCD file; convert it to .npy")
     size = path.stat().st_size
     if size % (4 * values):
         raise DataError(
-            f"lidar sweep {path} has {size} bytes, not a multiple of {4 * values}: {values} "
+            f"lidar scan {path} has {size} bytes, not a multiple of {4 * values}: {values} "
             "float32 numbers per point; correct the number of values, or copy the file again"
         )
 
@@ -100,10 +100,10 @@ def _check_array(path: Path) -> None:
         points = np.load(path, mmap_mode="r")
     except (ValueError, EOFError) as error:
         raise DataError(
-            f"lidar sweep {path} cannot be read ({error}); write it again with numpy.save"
+            f"lidar scan {path} cannot be read ({error}); write it again with numpy.save"
         ) from None
     if problem := _array_problem(points):
-        raise DataError(f"lidar sweep {path} {problem}")
+        raise DataError(f"lidar scan {path} {problem}")
 
 
 def _array_problem(points: NDArray[Any]) -> str:

@@ -1,0 +1,143 @@
+"""The run that ``pretrain --resume`` goes on with, and what it was begun with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from drivemim.config.dumps import is_dump_file
+from drivemim.config.embedded import embedded_config
+from drivemim.config.loading import is_pretrainer, load_config
+from drivemim.errors import CheckpointError, ConfigError
+from drivemim.training.training_length import training_length
+from drivemim.training.work_dir import NEWEST, checkpoint_folder, read_progress
+from drivemim.transfer.run_checkpoints import newest_checkpoint
+
+_COMPARED = ("model", "train_dataloader")
+"""Parts of a config that tell the runs of a folder apart."""
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A run to go on with.
+
+    Attributes:
+        config: the config that it wrote into its folder, with its options.
+        checkpoint: the checkpoint to resume from.
+    """
+
+    config: Path
+    checkpoint: Path
+
+    def iterations(self, wanted: int | None) -> int | None:
+        """Return another length to scale the schedules to; None to keep the run's own.
+
+        Args:
+            wanted: length that the user gave; None for none.
+        """
+        length = training_length(load_config(self.config))
+        if length is None or length.by_epoch:
+            return wanted
+        if wanted is None or wanted == length.units:
+            print_log(f"length: {length.units} iterations, as the run began")
+            return None
+        print_log(f"length: {wanted} iterations, instead of the {length.units} that it began with")
+        return wanted
+
+
+def earlier_run(
+    work_dir: Path, resume: bool | str | Path | None, config: str | Path | None
+) -> EarlierRun | None:
+    """Find the run to go on with, by the config that it wrote.
+
+    Args:
+        work_dir: folder of the run as it goes on.
+        resume: see :func:`drivemim.training.pretraining.pretrain`.
+        config: config that the user named; None for none.
+
+    Returns:
+        None if nothing is resumed, or no run has written its config beside the checkpoint.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be read.
+        ConfigError: if the run is of another config than the named one, or the folder has the
+            configs of several runs and the checkpoint does not tell which is its own.
+    """
+    if not resume:
+        return None
+    named = None if resume is True or str(resume) == NEWEST else Path(resume)
+    if named is not None and not named.is_file():
+        return None  # refused later
+    folders = [work_dir] if named is None else [named.parent, work_dir]
+    found = [each for folder in folders for each in _runs(folder, named)]
+    found = list({each.config.resolve(): each for each in found}.values())
+    if not found:
+        return None
+    own = found if len(found) == 1 else [each for each in found if _is_of(each)] or found
+    if config is not None:
+        return _named(own, config)
+    if len(own) > 1:
+        names = ", ".join(str(each.config) for each in own)
+        raise ConfigError(
+            f"--resume: {own[0].checkpoint} may be of any of the runs whose configs are {names}; "
+            "name one with --config"
+        )
+    return own[0]
+
+
+def warn_without_config(checkpoint: Path) -> None:
+    """Warn that nothing beside a checkpoint says how its run was begun."""
+    print_log(
+        f"{checkpoint}: its run's config is not beside it, so that data, image size, batch and "
+        "length are those of a new run, unless they are given",
+        level=logging.WARNING,
+    )
+
+
+def _runs(folder: Path, checkpoint: Path | None) -> Iterator[EarlierRun]:
+    """Yield the runs whose configs are in a folder; only those with a complete checkpoint."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix != ".py" or not is_dump_file(path):
+            continue
+        config = load_config(path)
+        if not is_pretrainer(config.get("model") or {}):
+            continue
+        config.work_dir = str(folder)
+        if found := checkpoint or newest_checkpoint(checkpoint_folder(config)):
+            yield EarlierRun(path, found)
+
+
+def _is_of(run: EarlierRun) -> bool:
+    """Return whether a checkpoint's own config has the model and data of a written one."""
+    text = read_progress(run.checkpoint).get("cfg")
+    try:
+        own = embedded_config(text, str(run.checkpoint)) if text else Config()
+    except CheckpointError:
+        return False
+    written = load_config(run.config)
+    return all(_plain(own.get(key)) == _plain(written.get(key)) for key in _COMPARED)
+
+
+def _plain(value: Any) -> Any:
+    """Return a part of a config with tuples and lists alike."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _named(runs: list[EarlierRun], config: str | Path) -> EarlierRun:
+    """Return the run whose config has the name of the user's."""
+    for run in runs:
+        if run.config.stem == Path(config).stem:
+            return run
+    names = " or ".join(run.config.stem for run in runs)
+    raise ConfigError(
+        f"--resume --config {config}, but {runs[0].checkpoint} is of a run of {names}; leave "
+        "--config out, or name another --work-dir"
+    )

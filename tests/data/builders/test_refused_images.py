@@ -1,0 +1,24 @@
+"""Images that an index cannot have: one error names all of them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from drivemim.data.index.builders.frames import build_frames_index
+from drivemim.errors import DataError
+
+
+def test_all_refused_images_are_named_at_once(tmp_path):
+    for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png"):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "d" / name), np.full((30, 40, 3), 9, np.uint8))
+    (tmp_path / "d" / "a" / "1.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a/1.png is not a readable image .*replace it$"):
+        build_frames_index([tmp_path / "d"], tmp_path / "i.arrow")
+    (tmp_path / "d" / "b" / "0.png").write_text("<html>")
+    cv2.imwrite(str(tmp_path / "d" / "b" / "1.png"), np.full((30, 40), 9, np.uint16))
+    with pytest.raises(DataError) as error:
+        build_frames_index([tmp_path / "d"], tmp_path / "i.arrow")
+    folder = tmp_path / "d"
+    assert str(error.value).startswith(f"{folder}/a/1.png is not a readable image")
+    assert str(error.value).endswith(f". 2 more are refused: {folder}/b/0.png, {folder}/b/1.png")
