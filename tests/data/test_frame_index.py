@@ -81,7 +81,9 @@ def test_scenes_by_name_or_split(small_index):
         index.scene_rows(["scene-0062"])
     with pytest.raises(ValueError, match="did you mean 'mini_train'"):
         index.scene_rows("mini_trian")
-    with pytest.raises(ValueError, match="no scene of the nuScenes split 'test'"):
+    with pytest.raises(
+        ValueError, match="no split 'test', and no scene of the nuScenes split of that name"
+    ):
         index.scene_rows("test")
 
 

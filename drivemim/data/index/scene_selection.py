@@ -124,8 +124,8 @@ class _SceneNames:
             return [row for name in official[split] for row in self.rows(name)]
         if split in _official_scenes():
             raise DataError(
-                f"scenes: {self.path} has no scene of the nuScenes split {split!r}. "
-                f"{self.describe()}"
+                f"scenes: {self.path} has no split {split!r}, and no scene of the nuScenes split "
+                f"of that name. {self.describe()}"
             )
         known = {*official, *self.scenes, *self.splits, *self.qualified}
         hint = did_you_mean(split, known) or "."

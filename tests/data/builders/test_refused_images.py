@@ -1,5 +1,7 @@
 """Images that an index cannot have: one error names all of them."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -22,3 +24,14 @@ def test_all_refused_images_are_named_at_once(tmp_path):
     folder = tmp_path / "d"
     assert str(error.value).startswith(f"{folder}/a/1.png is not a readable image")
     assert str(error.value).endswith(f". 2 more are refused: {folder}/b/0.png, {folder}/b/1.png")
+
+
+def test_a_coco_file_without_images_is_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((30, 40, 3), 9, np.uint8))
+    image = {"id": 1, "file_name": "0.png", "width": 40, "height": 30}
+    for name, images in (("train", [image]), ("val", [])):
+        document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "car"}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    files = [tmp_path / "train.json", tmp_path / "val.json"]
+    with pytest.raises(DataError, match=r"val\.json lists no images; correct it, or leave it out"):
+        build_frames_index([tmp_path], tmp_path / "i.arrow", coco=files)

@@ -205,6 +205,8 @@ def _check_listed_once(frames: Sequence[SequenceFrame], data_root: Path, real: R
 def _frames_of_coco(
     parsed: CocoFile, split: str, base: Path, data_root: Path, real: RealPaths
 ) -> list[SequenceFrame]:
+    if not parsed.images:
+        raise DataError(f"{parsed.path} lists no images; correct it, or leave it out")
     own = path_from(data_root, parsed.path.parent, real)
     frames = []
     for image in parsed.images:
