@@ -15,8 +15,9 @@ from mmengine.runner import LogProcessor, Runner
 from drivemim.foreign_messages import is_deprecation, is_for_developers
 from drivemim.registry import LOG_PROCESSORS
 
-# ``drivemim/pedestrian_AP50[distance 0-20 m]: 0.1234`` and the spaces after it.
-_SLICED = re.compile(r"\S+\[[^]]*\]: \S+ *")
+# ``drivemim/large vehicle_AP50[distance 0-20 m]: 0.1234``: two spaces stand between numbers.
+_NUMBER = re.compile(r"(?:(?! {2}).)+(?: {2,}|$)")
+_OF_SLICE = "]: "
 STOPPED = "Stopped by "
 """Beginning of the record of a signal; the console has it as the last line of the command."""
 _FILE_ONLY = re.compile(
@@ -39,7 +40,8 @@ class CompactLogProcessor(LogProcessor):
     ) -> tuple[dict[str, Any], str]:
         """Return all numbers, and the line without those of slices."""
         numbers, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
-        return numbers, _SLICED.sub("", line).rstrip()
+        whole = (each for each in _NUMBER.findall(line) if _OF_SLICE not in each)
+        return numbers, "".join(whole).rstrip()
 
 
 _DEPRECATED = "outdated code: "

@@ -118,8 +118,8 @@ class DataSource:
         index = FrameIndex.open(path)
         if str(plain_path(self.path)) not in shlex.split(index.info.command):
             raise ConfigError(
-                f"{path.parent} has a run on another folder than {self.path}: its index was built "
-                f"with {index.info.command}; name another --work-dir"
+                f"the earlier run is on another folder than {self.path}: its index {path} was "
+                f"built with {index.info.command}; name another --work-dir"
             )
         print_log(f"index: {path}, of the run that goes on; later images are not in it")
         return index

@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 from drivemim.clips import Clips
 from drivemim.config.loading import load_config
 from drivemim.errors import ConfigError, RunStopped, check_range
+from drivemim.training.hooks.estimate_run import WaitForData
 from drivemim.training.run import train
 
 _MAX_ITERATIONS = 200
@@ -45,7 +46,12 @@ class IterationTimes(Hook):
         self.ends: list[float] = []
         self.waits: list[float] = []
         self.frames: list[int] = []
+        self._clock = WaitForData()
         self.first = first
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Note that the data are there."""
+        self._clock.begin_iteration()
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -53,8 +59,8 @@ class IterationTimes(Hook):
         """Note the time, once the device has computed the loss."""
         float(outputs["loss"].detach())
         self.ends.append(time.perf_counter())
-        if (wait := runner.message_hub.log_scalars.get("train/data_time")) is not None:
-            self.waits.append(float(wait.current()))  # MMEngine's IterTimerHook
+        self.waits.append(self._clock.last)
+        self._clock.end_iteration()
         clips = data_batch["clips"] if isinstance(data_batch, Mapping) else data_batch
         if isinstance(clips, Clips):
             self.frames.append(int(clips.valid_BTN.sum()))
@@ -76,9 +82,9 @@ class IterationTimes(Hook):
 
     @property
     def waiting(self) -> float:
-        """Fraction of that time that waits for data, 0 to 1; NaN without MMEngine's timer."""
+        """Fraction of that time that waits for data, 0 to 1."""
         waits = self.waits[self.first + 1 :]
-        return sum(waits) / len(waits) / self.seconds if waits else math.nan
+        return sum(waits) / len(waits) / self.seconds
 
 
 def iterations_in(

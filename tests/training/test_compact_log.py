@@ -8,7 +8,8 @@ def test_slices_are_left_out_of_the_line_and_not_of_the_numbers(monkeypatch):
     numbers = {"drivemim/mAP": 0.5, "drivemim/vehicle_AP[size 0-32 px]": 0.25}
     line = (
         "Iter(test) [26/26]    drivemim/mAP: 0.5000  drivemim/vehicle_AP[size 0-32 px]: 0.2500  "
-        "drivemim/vehicle_AR[camera CAM_FRONT]: nan  coco/bbox_mAP: 0.1  time: 0.6"
+        "drivemim/vehicle_AR[camera CAM_FRONT]: nan  drivemim/large vehicle_AP: 0.3  "
+        "drivemim/large vehicle_AP[size 0-32 px]: 0.2  coco/bbox_mAP: 0.1  time: 0.6"
     )
     monkeypatch.setattr(LogProcessor, "get_log_after_epoch", lambda *_: (numbers, line))
     init_default_scope("mmdet")
@@ -16,5 +17,6 @@ def test_slices_are_left_out_of_the_line_and_not_of_the_numbers(monkeypatch):
     found = processor.get_log_after_epoch(None, 26, "test")
     assert found == (
         numbers,
-        "Iter(test) [26/26]    drivemim/mAP: 0.5000  coco/bbox_mAP: 0.1  time: 0.6",
+        "Iter(test) [26/26]    drivemim/mAP: 0.5000  drivemim/large vehicle_AP: 0.3  "
+        "coco/bbox_mAP: 0.1  time: 0.6",
     )

@@ -202,7 +202,7 @@ def test_an_earlier_run_keeps_its_index(finished, tmp_path):
         )  # fmt: skip
     assert len(FrameIndex.open(finished.work_dir / "index_2.arrow").frames) == 3
     assert index.read_bytes() == before
-    with pytest.raises(ConfigError, match="has a run on another folder than"):
+    with pytest.raises(ConfigError, match="the earlier run is on another folder than"):
         drivemim.pretrain(data=other, work_dir=finished.work_dir, iterations=2, resume=True)
 
 
@@ -258,7 +258,6 @@ def test_a_time_is_divided_by_the_mean_iteration():
     hook = IterationTimes(2)
     hook.ends = [10.0, 20.0, 30.0, 30.5, 31.5, 33.0]  # 3 s for 3 iterations after the first ones
     assert hook.seconds == 1.0
-    assert math.isnan(hook.waiting)
     hook.waits = [8.0, 9.0, 7.0, 0.25, 0.5, 0.0]  # 0.75 s of these 3 s
     assert hook.waiting == 0.25
     assert math.isnan(hook.frames_per_second)

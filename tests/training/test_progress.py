@@ -1,11 +1,18 @@
 """The progress bar of a terminal, and the estimate of a run's time and memory."""
 
-import io
+import fcntl
+import os
+import pty
 import re
-from contextlib import redirect_stdout
+import struct
+import termios
+import threading
+import time
+from contextlib import redirect_stdout, suppress
 
 import numpy as np
 import pytest
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 
 from drivemim.errors import NonFiniteLossError
@@ -13,24 +20,32 @@ from drivemim.training.hooks.estimate_run import _peak_memory, describe_estimate
 from drivemim.training.run import train
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
 @pytest.fixture(scope="module")
 def toy(repository):
     return repository / "tests" / "toys" / "configs" / "toy.py"
 
 
-def train_on_terminal(*arguments, **options):
-    """Return what a terminal shows, and the error that ended the run."""
-    with redirect_stdout(Terminal()) as terminal:
+def train_on_terminal(*arguments, size=(40, 110), **options):
+    """Return what a terminal of these rows and columns shows, and the error that ended the run."""
+    screen, keyboard = pty.openpty()
+    fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    error, shown = None, []
+    reader = threading.Thread(target=read_all, args=(screen, shown))
+    reader.start()
+    with open(keyboard, "w") as terminal, redirect_stdout(terminal):
         try:
             train(*arguments, **options)
-        except NonFiniteLossError as error:
-            return terminal.getvalue(), error
-    return terminal.getvalue(), None
+        except NonFiniteLossError as raised:
+            error = raised
+    reader.join()
+    os.close(screen)
+    return b"".join(shown).decode().replace("\r\n", "\n"), error
+
+
+def read_all(screen, shown):
+    with suppress(OSError):  # Linux's end of a terminal
+        while part := os.read(screen, 4096):
+            shown.append(part)
 
 
 def log_of(folder):
@@ -52,6 +67,14 @@ def test_a_terminal_shows_a_bar_and_the_file_has_the_lines(toy, tmp_path):
     (line,) = [line for line in shown.replace("\r", "\n").splitlines() if "model: Toy" in line]
     assert "12/12" not in line
     assert all("emit" not in vars(each) for each in MMLogger.get_current_instance().handlers)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 110)])
+def test_a_terminal_without_a_size_has_the_lines(toy, tmp_path, size):
+    """Such as that of ``docker exec -t``: tqdm would draw nothing."""
+    shown, _ = train_on_terminal(toy, work_dir=tmp_path / "run", size=size)
+    assert shown.count("Iter(train)") == 12
+    assert "it/s" not in shown
 
 
 def test_a_resumed_run_begins_where_it_was(toy, tmp_path):
@@ -89,6 +112,24 @@ def test_the_estimate_comes_once_after_ten_iterations(toy, tmp_path, capsys):
         r"remaining 3, without validations; peak memory \d\.\d GiB without data loader workers",
         line,
     )
+
+
+def test_hooks_and_validations_are_not_waits_for_data(toy, tmp_path, capsys):
+    """Each iteration has a hook of 0.1 s, and the third a validation of as long."""
+
+    class Slow(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            time.sleep(0.1)
+
+    toy = toy.with_name("toy_validated.py")
+    train(toy, work_dir=tmp_path / "run", iterations=14, hooks=[Slow()], options={
+        "custom_hooks": [], "train_cfg.val_interval": 4, "train_dataloader.num_workers": 0,
+        "train_dataloader.persistent_workers": False,
+    })  # fmt: skip
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "estimate: " in line]
+    seconds, waiting = re.search(r"estimate: ([\d.]+) s .*\((\d+)% waiting", line).groups()
+    assert float(seconds) > 0.1
+    assert int(waiting) < 50
 
 
 def test_the_numbers_of_the_estimate(monkeypatch):

@@ -17,19 +17,57 @@ _SECONDS = 20.0
 """The estimate is logged after so many iterations, or earlier if they take longer than this."""
 
 
+class WaitForData:
+    """Clock of the time between iterations, in which MMEngine's loop loads the next batch.
+
+    MMEngine's own ``data_time`` includes hooks that come after its timer, such as probes.
+
+    Attributes:
+        last: seconds before the latest iteration; 0 before the first one.
+    """
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        self._end: float | None = None
+
+    def begin_iteration(self) -> None:
+        """Note that the batch has been loaded. Call it first in ``before_train_iter``."""
+        self.last = 0.0 if self._end is None else time.perf_counter() - self._end
+
+    def end_iteration(self) -> None:
+        """Note that an iteration has ended. Call it last in ``after_train_iter``."""
+        self._end = time.perf_counter()
+
+
 class EstimateRun(Hook):
-    """Log once how long the run will take, the share of loading, and the memory in use.
+    """Log once how long the run will take, the fraction of loading, and the memory in use.
 
     The first iteration is not counted, because it is slower than the others. Validations are not
     counted, either. Data loader workers have memory of their own, which is not counted.
     """
 
-    priority = "LOW"
+    priority = "LOWEST"  # Other hooks do not count as loading.
 
     def __init__(self) -> None:
         self._begin: float | None = None
+        self._validation = 0.0
+        self._waits = WaitForData()
         self._loading = 0.0
         self._count = 0
+
+    def before_val(self, runner: Any) -> None:
+        """Note the time."""
+        self._validation = time.perf_counter()
+
+    def after_val(self, runner: Any) -> None:
+        """Leave the validation out."""
+        if self._begin is not None:
+            self._begin += time.perf_counter() - self._validation
+            self._waits.end_iteration()
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Note that the data are there."""
+        self._waits.begin_iteration()
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -37,15 +75,14 @@ class EstimateRun(Hook):
         """Count an iteration, and log the line when there are enough of them."""
         if self._count > _ITERATIONS:
             return
-        now = time.perf_counter()
-        if self._begin is None:
+        now, begin = time.perf_counter(), self._begin
+        self._waits.end_iteration()
+        if begin is None:
             self._begin = now
             return
         self._count += 1
-        scalars = runner.message_hub.log_scalars
-        if "train/data_time" in scalars:  # MMEngine's IterTimerHook
-            self._loading += float(scalars["train/data_time"].current())
-        elapsed, left = now - self._begin, runner.max_iters - runner.iter - 1
+        self._loading += self._waits.last
+        elapsed, left = now - begin, runner.max_iters - runner.iter - 1
         if left > 0 and (self._count == _ITERATIONS or elapsed > _SECONDS):
             print_log(
                 describe_estimate(elapsed / self._count, self._loading / elapsed, left),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -15,6 +16,16 @@ from tqdm import tqdm
 
 _ITERATION = re.compile(r"(Iter|Epoch)\(train\) ")
 """Beginning of MMEngine's line about an iteration."""
+
+
+def _has_room(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal whose size is known: tqdm draws nothing without."""
+    if not stream.isatty():
+        return False
+    try:
+        return min(os.get_terminal_size(stream.fileno())) > 0
+    except (OSError, ValueError):
+        return False
 
 
 class ProgressBar(Hook):
@@ -48,7 +59,7 @@ class ProgressBar(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Show the bar."""
-        if not is_main_process() or not sys.stdout.isatty():
+        if not is_main_process() or not _has_room(sys.stdout):
             return
         bar = tqdm(
             total=runner.max_iters, initial=runner.iter, unit="it", dynamic_ncols=True,
