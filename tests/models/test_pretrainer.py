@@ -73,7 +73,7 @@ def test_frames_may_hide_more_or_less(
             **{
                 name: value[frame] if name.endswith(tuple("34MCNP")) else value[b : b + 1]
                 for name, value in vars(replace(clips, timestamps_BTN=times)).items()
-                if name not in ("tokens", "missing")
+                if name not in ("tokens", "unknown")
             },
             tokens=((("frame",),),),
         )
