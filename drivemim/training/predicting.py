@@ -296,6 +296,8 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
         folder: folder of the new results, on the same disk.
         entries: entries of the new ``predictions.json``.
     """
+    if (source := _source_of(out)) is not None:
+        print_log(f"{out} has the predictions of {source}, which are replaced")
     earlier, kept = _earlier_pictures(out), {Path(entry["path"]).resolve() for entry in entries}
     pictures = dict.fromkeys(entry["picture"] for entry in entries)
     for name in (*pictures, PREDICTIONS_FILE):

@@ -146,14 +146,22 @@ def test_folders_of_replaced_pictures_are_removed(command, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_second_prediction_replaces_the_pictures_of_the_first(command, tmp_path):
+def test_a_second_prediction_replaces_the_pictures_of_the_first_and_says_so(
+    command, tmp_path, monkeypatch
+):
+    lines = []
+    monkeypatch.setattr("drivemim.training.predicting.print_log", lines.append)
     for name in ("0.jpg", "1.jpg", "2.jpg"):
         write_image(tmp_path / "images" / name)
     out = tmp_path / "shown"
     command(tmp_path / "images", "--out", out)
+    assert lines == []
     (out / "notes.txt").write_text("mine")
     said = command(tmp_path / "images", "--out", out, "--max-images", 1, "--score-threshold", "0.5")
     assert said == f"1 detections in 1 images: {out}"
+    assert lines == [
+        f"{out} has the predictions of {tmp_path / 'images'}, which are replaced"
+    ]  # fmt: skip
     assert files(out) == ["0.jpg", "notes.txt", "predictions.json"]
     assert [each["class"] for each in read(out)["images"][0]["detections"]] == ["pedestrian"]
 
