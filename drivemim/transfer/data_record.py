@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from drivemim.array_types import Bools, Ints
 from drivemim.config.loading import defaults_of, dicts_in
 from drivemim.data import ClipDataset
 from drivemim.data.class_lists import category_classes, class_names
+from drivemim.data.clips.clip_windows import ClipWindows
 from drivemim.data.index.frame_index import FrameIndex
 from drivemim.data.index.frame_keys import frames_in_samples
 from drivemim.data.index.source_files import Fingerprint
@@ -88,8 +90,8 @@ def _read(
     rows = index.scene_rows(entry["chosen"])
     cameras = index.camera_numbers(entry["cameras"])
     chosen = np.isin(frames.scene, rows) & np.isin(frames.camera, cameras)
-    if entry["spacing"] is None:
-        chosen &= frames_in_samples(index)
+    if entry["spacing"] is None or entry["steps"] == 1:
+        chosen &= _first_frames(index, cameras, entry)
     sizes = np.unique(np.stack([frames.height[chosen], frames.width[chosen]], axis=1), axis=0)
     boxes = index.boxes
     seen = np.isin(index.samples.scene[boxes.sample], rows) if len(boxes) else np.zeros(0, bool)
@@ -116,6 +118,21 @@ def _read(
         "stored_sizes": sizes.tolist(),
         "objects": object_counts,
     }
+
+
+def _first_frames(index: FrameIndex, cameras: Ints, entry: Mapping[str, Any]) -> Bools:
+    """Return (F,) whether a clip can begin with a frame.
+
+    Clips begin at keyframes. If a camera has none in a sample, a clip of several cameras with a
+    ``frame_interval`` has the frame of the nearest time.
+    """
+    first = frames_in_samples(index)
+    if entry["spacing"] is not None and not entry["one_camera"]:
+        keyframes = np.asarray(index.samples.keyframes)[:, cameras] >= 0
+        partial = np.flatnonzero(keyframes.any(axis=1) & ~keyframes.all(axis=1))
+        rows = ClipWindows(index, cameras, 1, entry["spacing"]).rows(partial)
+        first[rows[rows >= 0]] = True
+    return first
 
 
 def _digest(tables: Sequence[Fingerprint]) -> str:

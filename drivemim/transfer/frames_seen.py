@@ -24,10 +24,14 @@ class KnownFrames:
     Args:
         index: index of the data set.
         rows: (F,) rows of ``index.frames``.
+        max_files: with more frames, their files are not read, and count as not ``readable``; None
+            for any number.
     """
 
-    def __init__(self, index: FrameIndex, rows: NDArray[np.int64]) -> None:
-        self.index, self.rows = index, rows
+    def __init__(
+        self, index: FrameIndex, rows: NDArray[np.int64], *, max_files: int | None = None
+    ) -> None:
+        self.index, self.rows, self.max_files = index, rows, max_files
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,6 +48,8 @@ class KnownFrames:
 
     @cached_property
     def _pictures(self) -> tuple[NDArray[np.uint64], Bools]:
+        if self.max_files is not None and len(self) > self.max_files:
+            return np.zeros(len(self), np.uint64), np.zeros(len(self), np.bool_)
         try:
             return frame_keys(self.index, self.rows), np.ones(len(self), np.bool_)
         except OSError:

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from drivemim.checkpoint_kinds import kind_of, trained_weights, unwrapped
 from drivemim.compat import is_complete
-from drivemim.errors import CheckpointError
+from drivemim.errors import CheckpointError, process_rank
 
 _PERIODIC = re.compile(r"(iter|epoch)_(\d+)\.pth")
+_NAMED: set[tuple[Path, int]] = set()
+"""Incomplete checkpoints that this process has warned of, with their times of change."""
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Find the newest periodic checkpoint that is complete.
+    """Find the newest periodic checkpoint that is complete, and warn of newer ones that are not.
 
     MMEngine's ``last_checkpoint`` file is not used: after a kill it may be outdated, and in a
     copied folder it has paths of another machine.
@@ -39,7 +41,33 @@ def newest_checkpoint(folder: Path) -> Path | None:
         return None
     kind = max(checkpoints, key=lambda entry: entry[2].stat().st_mtime_ns)[0]
     candidates = sorted((entry for entry in checkpoints if entry[0] == kind), reverse=True)
-    return next((path for _, _, path in candidates if is_complete(path)), None)
+    skipped: list[Path] = []
+    for _, _, path in candidates:
+        if is_complete(path):
+            _warn_of_skipped(skipped)
+            return path
+        skipped.append(path)
+    return None
+
+
+def _warn_of_skipped(paths: list[Path]) -> None:
+    """Warn of newer checkpoints that are not complete, once of each state of a file.
+
+    A run looks for its newest checkpoint several times.
+    """
+    # A run that goes on may have removed one meanwhile.
+    states = [(path, path.stat().st_mtime_ns) for path in paths if path.exists()]
+    new = [state for state in states if state not in _NAMED]
+    if not new or process_rank() != 0:
+        return
+    _NAMED.update(new)
+    names = " and ".join(path.name for path, _ in new)
+    verb = "are" if new[1:] else "is"
+    print_log(
+        f"{paths[0].parent}: {names} {verb} incomplete or cannot be read, and {verb} passed over",
+        "current",
+        level=logging.WARNING,
+    )
 
 
 def checkpoint_in(path: Path) -> Path:

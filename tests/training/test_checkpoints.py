@@ -8,6 +8,7 @@ from drivemim.compat import is_complete, read_checkpoint
 from drivemim.errors import CheckpointError
 from drivemim.training.hooks.atomic_checkpoint import AtomicBackend
 from drivemim.training.run import train
+from drivemim.transfer import run_checkpoints
 from drivemim.transfer.run_checkpoints import newest_checkpoint
 
 
@@ -47,6 +48,30 @@ def test_newest_checkpoint_is_by_number_and_complete(tmp_path):
     (tmp_path / "iter_20.pth").write_bytes(b"")
     (tmp_path / "iter_8.pth").write_bytes(b"")
     assert newest_checkpoint(tmp_path) is None
+
+
+def test_a_newer_checkpoint_that_is_incomplete_is_named_once(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(run_checkpoints, "print_log", lambda *line, **_: lines.append(line))
+    for iteration in (8, 20, 100):
+        save(tmp_path / f"iter_{iteration}.pth")
+    newest_checkpoint(tmp_path)
+    assert lines == []
+    for iteration in (8, 20, 100):
+        path = tmp_path / f"iter_{iteration}.pth"
+        path.write_bytes(path.read_bytes()[: -50 if iteration > 8 else None])
+    for _ in range(2):
+        assert newest_checkpoint(tmp_path) == tmp_path / "iter_8.pth"
+    ((line, *_),) = lines
+    assert line == (
+        f"{tmp_path}: iter_100.pth and iter_20.pth are incomplete or cannot be read, and are "
+        "passed over"
+    )
+    save(tmp_path / "iter_200.pth")
+    (tmp_path / "iter_200.pth").write_bytes(b"")
+    newest_checkpoint(tmp_path)
+    assert "iter_200.pth is incomplete or cannot be read, and is passed over" in lines[-1][0]
+    assert len(lines) == 2
 
 
 def test_a_run_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):

@@ -291,7 +291,7 @@ def test_data_are_counted_as_they_are_chosen(index, tmp_path):
     lines = limits({"data": [own], "recipe": {}, "input_size": [64, 96]})
     assert "small.arrow: no animal is annotated." in lines
     assert frames_per_clip([whole]) == 6
-    assert described(frame_interval=0.5)[0]["frames"] == 24
+    assert described(num_frames=2, frame_interval=0.5)[0]["frames"] == 24
     single = described(single_camera=True)
     assert frames_per_clip(single) == 1
     assert frames_per_clip([whole, *single]) is None

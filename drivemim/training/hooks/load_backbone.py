@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from drivemim.config.loading import is_pretrainer
 from drivemim.registry import HOOKS
+from drivemim.training.seen_evaluation import warn_of_seen_images
 from drivemim.transfer.initial_weights import load_initial_weights
 
 
@@ -17,7 +20,8 @@ from drivemim.transfer.initial_weights import load_initial_weights
 class LoadBackbone(Hook):
     """Load a backbone strictly before the first iteration.
 
-    The features of an exported backbone are verified too; see ``load_weights``.
+    The features of an exported backbone are verified too; see ``load_weights``. A detector that is
+    evaluated on images which the backbone's pretraining saw is warned of; see ``seen_evaluation``.
 
     Args:
         checkpoint: ``.safetensors`` file of ``drivemim export``, the ``.pth`` beside it,
@@ -36,8 +40,12 @@ class LoadBackbone(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Load the backbone, unless a resumed run's checkpoint already holds it."""
-        if runner.iter > 0:
-            return
+        if runner.iter == 0:
+            self._load(runner)
+        if is_main_process() and not is_pretrainer(runner.cfg.get("model") or {}):
+            warn_of_seen_images(runner, self.checkpoint)
+
+    def _load(self, runner: Any) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         config: Mapping[str, Any] = runner.cfg.get("model", {})
         encoder = config.get("encoder") or {}

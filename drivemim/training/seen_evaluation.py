@@ -1,0 +1,104 @@
+"""Warning of a detector that is evaluated on images which its backbone's pretraining saw."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+
+from drivemim.compat import built_loaders
+from drivemim.config.loading import dicts_in
+from drivemim.data import ClipDataset
+from drivemim.data.detection.detection_dataset import FrameDetection
+from drivemim.data.index.frame_keys import MAX_FILES
+from drivemim.registry import DATASETS
+from drivemim.training.agreement import datasets_in
+from drivemim.training.probing import frames_of
+from drivemim.transfer.exposure import PretrainingRecord, read_record
+from drivemim.transfer.frames_seen import KnownFrames
+
+
+def warn_of_seen_images(runner: Any, checkpoint: str | Path) -> None:
+    """Log a warning if the pretraining of a run's backbone saw images of its evaluation.
+
+    Nothing is logged if that is unknown. A record, or a data set, that cannot be read stops no
+    training.
+
+    Args:
+        runner: runner of a detector, with its loaders.
+        checkpoint: file that the backbone starts from.
+    """
+    try:
+        record = read_record(checkpoint)
+        warning = describe_seen(record, _evaluated(runner)) if record.data else None
+    except Exception as error:
+        print_log(
+            f"it was not checked whether the pretraining of {checkpoint} saw images of the "
+            f"evaluation: {error!r}",
+            "current",
+            level=logging.DEBUG,
+        )
+        return
+    if warning:
+        print_log(warning, "current", level=logging.WARNING)
+
+
+def describe_seen(record: PretrainingRecord, evaluated: Mapping[str, Any]) -> str | None:
+    """Count the images of the evaluation that a backbone's pretraining saw.
+
+    Args:
+        record: record of the pretraining.
+        evaluated: data sets by the keys of their loaders, possibly wrapped in others. Those without
+            an index are not counted.
+
+    Returns:
+        A warning; None if there are no such images, or nothing is known of them.
+    """
+    seen, read = [], []
+    for where, dataset in evaluated.items():
+        found = [record.exposure(frames) for frames in _frames(dataset)]
+        total = sum(each.frames for each in found)
+        if images := sum(each.images or 0 for each in found):
+            seen.append(f"{images} of the {total} images of {where}")
+        if boxes := sum(each.boxes or 0 for each in found):
+            read.append(f"{boxes} images of {where}")
+    if not seen:
+        return None
+    line = (
+        f"{' and '.join(seen)} were seen by the backbone's pretraining, which makes the evaluation "
+        "transductive"
+    )
+    if read:
+        names = ", ".join(record.all_readers)
+        line += f"; it read the annotated boxes of {' and '.join(read)} ({names})"
+    return line
+
+
+def _evaluated(runner: Any) -> dict[str, Any]:
+    """Return the data sets of validation, and of testing if they are others.
+
+    A training run does not build the latter, so they are built here, if they have an index.
+    """
+    loaders = built_loaders(runner)
+    found = {key: loaders[key].dataset for key in ("val_dataloader",) if key in loaders}
+    validation, testing = (
+        (runner.cfg.get(f"{name}_dataloader") or {}).get("dataset") for name in ("val", "test")
+    )
+    has_index = any(part.get("index") is not None for part in dicts_in(testing))
+    if has_index and not (found and testing == validation):
+        found["test_dataloader"] = DATASETS.build(copy.deepcopy(testing))
+    return found
+
+
+def _frames(dataset: Any) -> Iterator[KnownFrames]:
+    """Yield the frames of every data set with an index."""
+    for each in datasets_in(dataset):
+        if isinstance(each, ClipDataset):
+            frames = frames_of(each)
+            yield KnownFrames(frames.index, frames.rows, max_files=MAX_FILES)
+        elif isinstance(each, FrameDetection):
+            yield KnownFrames(each.index, each.rows, max_files=MAX_FILES)
