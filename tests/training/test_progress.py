@@ -8,7 +8,7 @@ import struct
 import termios
 import threading
 import time
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -25,6 +25,9 @@ def toy(repository):
     return repository / "tests" / "toys" / "configs" / "toy.py"
 
 
+END = "\0"
+
+
 def train_on_terminal(*arguments, size=(40, 110), **options):
     """Return what a terminal of these rows and columns shows, and the error that ended the run."""
     screen, keyboard = pty.openpty()
@@ -37,15 +40,17 @@ def train_on_terminal(*arguments, size=(40, 110), **options):
             train(*arguments, **options)
         except NonFiniteLossError as raised:
             error = raised
+        terminal.write(END)
     reader.join()
     os.close(screen)
-    return b"".join(shown).decode().replace("\r\n", "\n"), error
+    text = b"".join(shown).decode().removesuffix(END)
+    return text.replace("\r\n", "\n"), error
 
 
 def read_all(screen, shown):
-    with suppress(OSError):  # Linux's end of a terminal
-        while part := os.read(screen, 4096):
-            shown.append(part)
+    """Read until ``END``: a terminal ends late if a process that was forked meanwhile has it."""
+    while not (shown and shown[-1].endswith(END.encode())):
+        shown.append(os.read(screen, 4096))
 
 
 def log_of(folder):
