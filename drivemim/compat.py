@@ -391,3 +391,10 @@ def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
 def cpu_attention() -> Any:
     """Return PyTorch's operator of scaled dot-product attention on a CPU."""
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+def stop_workers(loader: Any) -> None:
+    """End a loader's persistent workers; Python's own clean-up waits 5 s for each of them."""
+    if (iterator := getattr(loader, "_iterator", None)) is not None:
+        iterator._shutdown_workers()
+        loader._iterator = None

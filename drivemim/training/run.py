@@ -154,6 +154,8 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
             runner.register_hook(hook)
         with config_errors():
             runner.train()
+    for loader in compat.built_loaders(runner).values():
+        compat.stop_workers(loader)
     return runner
 
 

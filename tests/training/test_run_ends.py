@@ -1,8 +1,12 @@
 """Complete runs, and checkpoints that no run can use."""
 
+import multiprocessing
+from pathlib import Path
+
 import pytest
 import torch
 
+from drivemim import compat
 from drivemim.errors import CheckpointError
 from drivemim.training.run import evaluate, train
 
@@ -296,3 +300,15 @@ def test_names_of_compiled_training_are_loaded(toys, detected, tmp_path):
     for name, value in content["state_dict"].items():
         if "running" not in name and "num_batches" not in name:
             assert torch.equal(found[name], value), name
+
+
+def test_workers_end_with_their_run(tmp_path):
+    """Python's clean-up of the runner would wait 5 s for each of them."""
+    before = set(multiprocessing.active_children())
+    toy = Path(__file__).resolve().parents[1] / "toys" / "configs" / "toy_validated.py"
+    runner = train(toy, work_dir=tmp_path / "run", iterations=4)
+    assert runner.train_dataloader.num_workers == 2
+    assert runner.train_dataloader.persistent_workers
+    assert set(multiprocessing.active_children()) <= before
+    assert len(next(iter(runner.train_dataloader))) > 0  # it can be used again
+    compat.stop_workers(runner.train_dataloader)
