@@ -158,7 +158,9 @@ def test_a_mistake_is_one_line_of_rank_zero(repository, tmp_path, mistake, said)
     assert code == 1
     (place,) = [number for number, line in enumerate(err) if said in line]
     assert err[place].startswith(said)
-    assert "torch/distributed/elastic" in err[place + 1]  # torchrun's own report follows
+    # torchrun's own report follows, sometimes after a line of gloo's threads, which have no owner.
+    following = [line for line in err[place + 1 :] if not line.startswith("terminate called")]
+    assert "torch/distributed/elastic" in following[0]
     assert "rank 1: " not in "\n".join(err)
 
 
