@@ -217,6 +217,14 @@ def built_loaders(runner: Any) -> dict[str, Any]:
     return {key: loop.dataloader for key, loop in loops.items() if hasattr(loop, "dataloader")}
 
 
+def stop_workers(runner: Any) -> None:
+    """End the persistent data loader workers of a run; Python's clean-up waits 5 s for each."""
+    for loader in built_loaders(runner).values():
+        if getattr(loader, "_iterator", None) is not None:
+            loader._iterator._shutdown_workers()
+            loader._iterator = None
+
+
 def run_instances() -> dict[tuple[type, str], Any]:
     """Return what MMEngine keeps of runs by class and name; the name has the second of a start."""
     kinds = (MMLogger, MessageHub, Visualizer, DefaultScope)
@@ -368,8 +376,7 @@ def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
 
     ``DetectionEval`` scores a split of its own list, or a custom split from a file beside the
     tables that lists scenes. Inside this context, the yielded split name stands for the given
-    sample tokens. The context also allows a results file without any box. The devkit's filter fails
-    on such a file because it reads the box type from the first box.
+    sample tokens. A results file may have no box, although the devkit reads the first one's type.
     """
     from nuscenes.eval.common import loaders
     from nuscenes.eval.detection import evaluate
@@ -391,10 +398,3 @@ def custom_eval_split(sample_tokens: Sequence[str]) -> Iterator[str]:
 def cpu_attention() -> Any:
     """Return PyTorch's operator of scaled dot-product attention on a CPU."""
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-
-
-def stop_workers(loader: Any) -> None:
-    """End a loader's persistent workers; Python's own clean-up waits 5 s for each of them."""
-    if (iterator := getattr(loader, "_iterator", None)) is not None:
-        iterator._shutdown_workers()
-        loader._iterator = None

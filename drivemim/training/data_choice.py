@@ -223,16 +223,9 @@ def options_of_data(
         )
     chosen: dict[str, Any] = dict(index_option(config, name, index, options))
     data = next(iter(chosen)).removesuffix("index")
-    settings = config
-    for part in data.rstrip(".").split("."):
-        settings = settings[part]
-    if scenes is not None and f"{data}scenes" in options:
-        raise ConfigError(f"--scenes and --cfg-options {data}scenes: give one")
-    selection = (
-        settings.get("scenes")
-        if scenes is None
-        else ([scenes] if isinstance(scenes, str) else list(scenes))
-    )
+    settings = _settings_at(config, data)
+    named = _named_scenes(scenes, options, data)
+    selection = settings.get("scenes") if named is None else named
     if selection is None and f"{data}scenes" not in options:
         selection = _pretraining_scenes(index)
     if selection != settings.get("scenes"):
@@ -267,18 +260,36 @@ def options_to_go_on(
     """
     key = index_key(config, name)
     data = key.removesuffix("index")
+    path = _index_path(name, _settings_at(config, data))
+    chosen = index_option(config, name, source.earlier_index(path), options)
+    named = _named_scenes(scenes, options, data)
+    return chosen if named is None else {**chosen, f"{data}scenes": named}
+
+
+def _settings_at(config: Config, data: str) -> Any:
+    """Return the settings of a data set by its place in a config, dotted and with a dot behind."""
     settings: Any = config
     for part in data.rstrip(".").split("."):
         settings = settings[part]
-    chosen = index_option(config, name, source.earlier_index(_beside(name, settings)), options)
+    return settings
+
+
+def _named_scenes(
+    scenes: str | Sequence[str] | None, options: Mapping[str, Any], data: str
+) -> list[str] | None:
+    """Return the scenes that the user named; None for none.
+
+    Raises:
+        ConfigError: if an option names some as well.
+    """
     if scenes is None:
-        return chosen
+        return None
     if f"{data}scenes" in options:
         raise ConfigError(f"--scenes and --cfg-options {data}scenes: give one")
-    return {**chosen, f"{data}scenes": [scenes] if isinstance(scenes, str) else list(scenes)}
+    return [scenes] if isinstance(scenes, str) else list(scenes)
 
 
-def _beside(config: str | Path, settings: Mapping[str, Any]) -> Path:
+def _index_path(config: str | Path, settings: Mapping[str, Any]) -> Path:
     """Return the index of a run's data, which is beside its config if its folder was moved."""
     path = Path(settings["index"])
     moved = Path(config).parent / path.name

@@ -75,13 +75,13 @@ def earlier_run(
     if named is not None and not named.is_file():
         return None  # refused later
     folders = [work_dir] if named is None else [named.parent, work_dir]
-    found = [each for folder in folders for each in _runs(folder, named)]
+    found = [each for folder in folders for each in _runs_in(folder, named)]
     found = list({each.config.resolve(): each for each in found}.values())
     if not found:
         return None
-    own = found if len(found) == 1 else [each for each in found if _is_of(each)] or found
+    own = found if len(found) == 1 else [each for each in found if _wrote_checkpoint(each)] or found
     if config is not None:
-        return _named(own, config)
+        return _run_of_config(own, config)
     if len(own) > 1:
         names = ", ".join(str(each.config) for each in own)
         raise ConfigError(
@@ -100,7 +100,7 @@ def warn_without_config(checkpoint: Path) -> None:
     )
 
 
-def _runs(folder: Path, checkpoint: Path | None) -> Iterator[EarlierRun]:
+def _runs_in(folder: Path, checkpoint: Path | None) -> Iterator[EarlierRun]:
     """Yield the runs whose configs are in a folder; only those with a complete checkpoint."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix != ".py" or not is_dump_file(path):
@@ -113,25 +113,26 @@ def _runs(folder: Path, checkpoint: Path | None) -> Iterator[EarlierRun]:
             yield EarlierRun(path, found)
 
 
-def _is_of(run: EarlierRun) -> bool:
-    """Return whether a checkpoint's own config has the model and data of a written one."""
+def _wrote_checkpoint(run: EarlierRun) -> bool:
+    """Return whether the config in a checkpoint has the model and data of the run's own."""
     text = read_progress(run.checkpoint).get("cfg")
     try:
         own = embedded_config(text, str(run.checkpoint)) if text else Config()
     except CheckpointError:
         return False
     written = load_config(run.config)
-    return all(_plain(own.get(key)) == _plain(written.get(key)) for key in _COMPARED)
+    pairs = ((own.get(key), written.get(key)) for key in _COMPARED)
+    return all(_without_tuples(one) == _without_tuples(other) for one, other in pairs)
 
 
-def _plain(value: Any) -> Any:
+def _without_tuples(value: Any) -> Any:
     """Return a part of a config with tuples and lists alike."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return {key: _without_tuples(each) for key, each in value.items()}
+    return [_without_tuples(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-def _named(runs: list[EarlierRun], config: str | Path) -> EarlierRun:
+def _run_of_config(runs: list[EarlierRun], config: str | Path) -> EarlierRun:
     """Return the run whose config has the name of the user's."""
     for run in runs:
         if run.config.stem == Path(config).stem:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mmengine.model import is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
 from drivemim.errors import ConfigError
 from drivemim.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from drivemim.training.bare_model import bare_model
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -47,7 +47,7 @@ class LayerDecay(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict[str, Any]], module: nn.Module, **kwargs: Any) -> None:
         """Append one group per (learning rate, weight decay), in order of appearance."""
-        model: Any = module.module if is_model_wrapper(module) else module
+        model = bare_model(module)
         prefix, encoder = _encoder(model)
         rate = float(self.paramwise_cfg["decay_rate"])
         layer_of, num_layers = _layers(encoder) if rate < 1 else (None, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
         StopSignals() as signals,
         _reporting(cfg.work_dir) as mark,
         only_run_in(cfg.work_dir, cfg.launcher),
-        ProgressBar() as bar,
+        closing(ProgressBar()) as bar,
     ):
         runner = _build(cfg)
         if checkpoint is not None and (line := describe_complete(cfg, start)):
@@ -154,8 +154,7 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
             runner.register_hook(hook)
         with config_errors():
             runner.train()
-    for loader in compat.built_loaders(runner).values():
-        compat.stop_workers(loader)
+    compat.stop_workers(runner)
     return runner
 
 
@@ -228,6 +227,7 @@ def evaluate(
             runner.register_hook(hook)
         with config_errors():
             metrics: dict[str, float] = runner.test()
+    compat.stop_workers(runner)
     if out is not None and is_main_process():
         curves: dict[str, ClassCurves] = {}
         for metric in runner.test_loop.evaluator.metrics:

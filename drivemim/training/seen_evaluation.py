@@ -40,7 +40,6 @@ def warn_of_seen_images(runner: Any, checkpoint: str | Path) -> None:
             f"it was not checked whether the pretraining of {checkpoint} saw images of the "
             f"evaluation: {error!r}",
             "current",
-            level=logging.DEBUG,
         )
         return
     if warning:

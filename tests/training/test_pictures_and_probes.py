@@ -10,7 +10,7 @@ from colour_frames import write_colour_frames
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from drivemim.errors import ConfigError
-from drivemim.training.hooks.draw_reconstructions import evaluation_mode
+from drivemim.training.bare_model import evaluation_mode
 from drivemim.training.probing import probe_backbone
 from drivemim.training.run import train
 

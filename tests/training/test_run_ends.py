@@ -311,4 +311,4 @@ def test_workers_end_with_their_run(tmp_path):
     assert runner.train_dataloader.persistent_workers
     assert set(multiprocessing.active_children()) <= before
     assert len(next(iter(runner.train_dataloader))) > 0  # it can be used again
-    compat.stop_workers(runner.train_dataloader)
+    compat.stop_workers(runner)

@@ -106,10 +106,16 @@ def test_what_is_unknown_or_odd_gives_nothing(labelled, tmp_path, monkeypatch, o
     loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
     runner = SimpleNamespace(cfg=Config(), _train_loop=None, _val_loop=loop, _test_loop=None)
     lines = []
-    monkeypatch.setattr(module, "print_log", lambda line, *_, level: lines.append((level, line)))
+
+    def print_log(line, logger, level=logging.INFO):
+        lines.append((level, line))
+
+    monkeypatch.setattr(module, "print_log", print_log)
     warn_of_seen_images(runner, path)
     warnings = [line for level, line in lines if level >= logging.WARNING]
     assert warnings == ([f"5 of the 5 images of val_dataloader {SEEN}"] * (oddity == "nothing"))
+    was_unread = [line for _, line in lines if line.startswith("it was not checked")]
+    assert len(was_unread) == (oddity in ("seen", "data", "gone"))
 
 
 def test_files_of_too_many_frames_are_not_read(labelled, monkeypatch):

@@ -15,6 +15,7 @@ from drivemim.arguments import ArgumentParser
 from drivemim.config.loading import load_config
 from drivemim.config.option_values import parse_value
 from drivemim.errors import ConfigError, one_line_errors
+from drivemim.training.data_choice import index_key
 from drivemim.training.run_time import time_iterations
 
 
@@ -54,9 +55,9 @@ def parse_variant(text: str, index: str | None) -> Variant:
         if not equals:
             raise ConfigError(f"{text!r}: {pair!r} is not KEY=VALUE")
         options[key] = parse_value(value)
+    cfg = load_config(config, options)
     if index is not None:
-        options["train_dataloader.dataset.index"] = index
-    load_config(config, options)
+        options[index_key(cfg, config)] = index
     return Variant(name=text, config=config, options=options)
 
 

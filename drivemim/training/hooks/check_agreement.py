@@ -7,7 +7,6 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
 from drivemim.compat import built_loaders
 from drivemim.registry import HOOKS
@@ -22,6 +21,7 @@ from drivemim.training.agreement import (
     warn_of_sizes,
     warn_of_stretch,
 )
+from drivemim.training.bare_model import bare_model
 from drivemim.training.class_agreement import (
     check_annotations,
     check_classes,
@@ -59,7 +59,7 @@ class CheckAgreement(Hook):
         Raises:
             ConfigError: naming the settings.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         loaders = built_loaders(runner)
         check_proposals(runner.cfg.get("model"))
         for key, loader in loaders.items():
@@ -105,7 +105,7 @@ class CheckAgreement(Hook):
             classes = classes.get(key) if isinstance(classes, Mapping) else None
         if not self.compare_checkpoint or not isinstance(classes, (list, tuple)):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         key, loader = next(iter(built_loaders(runner).items()))
         if has_heads(model):
             check_same_classes(classes, loader.dataset, ("the checkpoint", key))

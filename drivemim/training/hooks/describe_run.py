@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
+from drivemim.training.bare_model import bare_model
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 
 _PARTS = ("encoder", "decoder", "target", "backbone", "neck", "bbox_head", "rpn_head", "roi_head")
@@ -22,7 +22,7 @@ class DescribeRun(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Log the lines."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         print_log(_describe_model(model), logger="current")
         masking = runner.cfg.model.get("masking")
         if isinstance(masking, Mapping):

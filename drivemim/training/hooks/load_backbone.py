@@ -8,10 +8,10 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from drivemim.config.loading import is_pretrainer
 from drivemim.registry import HOOKS
+from drivemim.training.bare_model import bare_model
 from drivemim.training.seen_evaluation import warn_of_seen_images
 from drivemim.transfer.initial_weights import load_initial_weights
 
@@ -46,7 +46,7 @@ class LoadBackbone(Hook):
             warn_of_seen_images(runner, self.checkpoint)
 
     def _load(self, runner: Any) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         config: Mapping[str, Any] = runner.cfg.get("model", {})
         encoder = config.get("encoder") or {}
         architecture = config.get("backbone") or encoder.get("backbone") or encoder

@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from drivemim.errors import ConfigError, did_you_mean
 from drivemim.masking.strategy import MaskStrategy
 from drivemim.registry import HOOKS
+from drivemim.training.bare_model import bare_model
 
 _SHAPES = ("linear", "cosine")
 # Number of points of a run at which the values are tried before it starts.
@@ -95,7 +95,7 @@ class MaskSchedule(Hook):
 
     def before_run(self, runner: Any) -> None:
         """Find the numbers and try the values that they will take."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         masking = getattr(model, "masking", None)
         if not isinstance(masking, MaskStrategy):
             raise ConfigError(

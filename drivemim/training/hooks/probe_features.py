@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
-from drivemim.config.loading import dicts_in, is_pretrainer
+from drivemim.config.loading import dicts_in
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
 from drivemim.errors import ConfigError, check_range
@@ -23,16 +20,14 @@ from drivemim.evaluation.frozen_probe import (
     score_patches,
 )
 from drivemim.registry import HOOKS
-from drivemim.training.hooks.draw_reconstructions import evaluation_mode
+from drivemim.training.hooks.inspection import InspectionHook
 from drivemim.training.hooks.report_clips import clip_datasets
 from drivemim.training.probing import collect_patches, frames_of, probe_datasets
 from drivemim.transfer.export_metadata import training_image_size
 
-_PROBES = 20
-
 
 @HOOKS.register_module()
-class ProbeFeatures(Hook):
+class ProbeFeatures(InspectionHook):
     """Log how well a linear classifier finds objects in the encoder's features.
 
     The classifier sees frozen features of single labelled frames, patch by patch; see
@@ -45,6 +40,8 @@ class ProbeFeatures(Hook):
         train: split or scene names to learn from.
         val: split or scene names to score. Pretraining must not see their images.
         index: index of the labelled frames; None for the index of the training data.
+        class_map: class of each category of that index, see ``ClipDataset``; None for the training
+            data's own if the index is theirs.
         interval: iterations between probes; None for 20 in the run. There is always one after the
             last iteration.
         frames: number of frames of each split, evenly spread.
@@ -55,24 +52,23 @@ class ProbeFeatures(Hook):
         ConfigError: if a number is out of range.
     """
 
-    priority = "LOW"
-
     def __init__(
         self,
         *,
         train: str | Sequence[str],
         val: str | Sequence[str],
         index: str | Path | None = None,
+        class_map: Mapping[str, str] | None = None,
         interval: int | None = None,
         frames: int = 200,
         level: int = -1,
         transductive: bool = False,
     ) -> None:
-        check_range("ProbeFeatures: interval", 1 if interval is None else interval, 1)
+        super().__init__(interval)
         check_range("ProbeFeatures: frames", frames, 1)
         self.splits = {"train": train, "val": val}
         self.index = index
-        self.interval = interval
+        self.class_map = class_map
         self.frames = frames
         self.level = level
         self.transductive = transductive
@@ -86,38 +82,28 @@ class ProbeFeatures(Hook):
             DataError: if a scene is unknown, a class does not occur, or ``val`` has images of
                 ``train``.
         """
-        if not is_pretrainer(runner.cfg.model):
-            raise ConfigError(
-                f"ProbeFeatures: the model is a {runner.cfg.model.get('type')}; a probe needs the "
-                "encoder of a pretraining run"
-            )
-        if not is_main_process():
-            return
+        super().before_train(runner)
+        self.look(runner, runner.iter)
+
+    def open(self, runner: Any) -> None:
+        """Open the labelled frames, and compare them with the training data."""
         part = next(part for part in dicts_in(runner.cfg.train_dataloader) if "index" in part)
-        settings = {key: part[key] for key in ("classes", "class_map") if part.get(key) is not None}
-        settings["index"] = self.index or part["index"]
-        size = training_image_size(runner.cfg)
-        self._datasets = probe_datasets(size, settings, self.splits)
+        own_map = part.get("class_map") if self.index is None else None
+        settings = {
+            "index": self.index or part["index"],
+            "classes": part.get("classes"),
+            "class_map": self.class_map or own_map,
+        }
+        self._datasets = probe_datasets(training_image_size(runner.cfg), settings, self.splits)
         if not self.transductive:
             self._check_apart(clip_datasets(runner.train_dataloader.dataset))
-        self._probe(runner, runner.iter)
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Probe, if it is time."""
-        iteration = runner.iter + 1
-        interval = self.interval or max(1, runner.max_iters // _PROBES)
-        if self._datasets and (iteration % interval == 0 or iteration == runner.max_iters):
-            self._probe(runner, iteration)
-
-    def _probe(self, runner: Any, iteration: int) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        with evaluation_mode(model):
-            train, val = (
-                collect_patches(model, dataset, level=self.level, max_clips=self.frames)
-                for dataset in self._datasets.values()
-            )
+    def inspect(self, runner: Any, model: Any, iteration: int) -> None:
+        """Compute the features, and train and evaluate the classifier."""
+        train, val = (
+            collect_patches(model, dataset, level=self.level, max_clips=self.frames)
+            for dataset in self._datasets.values()
+        )
         check_patches(train, val)
         scores_XC = linear_scores(train, val.features_XD)
         metrics = score_patches(scores_XC, val.labels_X, train.classes)

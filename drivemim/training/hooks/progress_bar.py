@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import sys
-from types import TracebackType
 from typing import Any, TextIO
 
 from mmengine.dist import is_main_process
@@ -29,11 +28,11 @@ def _has_room(stream: TextIO) -> bool:
 
 
 class ProgressBar(Hook):
-    """Context and hook: a bar with loss and remaining time, if the run's output is a terminal.
+    """Show a bar with loss and remaining time, if the run's output is a terminal.
 
     The lines of iterations are then in the log file only. All other lines stand above the bar.
     Elsewhere, such as in a file or a notebook, nothing changes. ``TQDM_DISABLE=1`` in the
-    environment turns the bar off.
+    environment turns the bar off. The run closes it: ``contextlib.closing``.
     """
 
     priority = "VERY_LOW"
@@ -42,15 +41,8 @@ class ProgressBar(Hook):
         self._bar: tqdm[Any] | None = None
         self._changed: list[logging.Handler] = []
 
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the bar, also after an error, and give the console its lines back."""
         for handler in self._changed:
             del handler.emit
         self._changed = []

@@ -7,7 +7,6 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
 from drivemim.data import ClipDataset, SeededDataset, SeededInfiniteSampler
 from drivemim.data.clips.clip_coverage import (
@@ -18,6 +17,7 @@ from drivemim.data.clips.clip_coverage import (
 )
 from drivemim.errors import ConfigError
 from drivemim.registry import HOOKS
+from drivemim.training.bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -37,7 +37,7 @@ class ReportClips(Hook):
                 clips get no seeds, or if patches do not divide the images.
         """
         loader = runner.train_dataloader
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         patch_size = int(getattr(getattr(model, "encoder", None), "mask_patch_size", 1))
         for dataset in clip_datasets(loader.dataset):
             _check_seeds(loader)

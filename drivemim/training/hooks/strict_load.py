@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from drivemim.checkpoint_kinds import (
@@ -24,6 +23,7 @@ from drivemim.checkpoint_kinds import (
 from drivemim.compat import is_resumed
 from drivemim.errors import CheckpointError
 from drivemim.registry import HOOKS
+from drivemim.training.bare_model import bare_model
 
 
 def checked_weights(
@@ -97,7 +97,7 @@ class StrictLoad(Hook):
                 cannot fill the model's or that are not finite, also in the optimizer's state if
                 the run is resumed.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         path = runner.cfg.get("load_from") or "the checkpoint"
         expected = model.state_dict()
         weights, report = checked_weights(path, checkpoint, model, partial=self.partial)
