@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,8 +32,6 @@ _OTHER_FORMATS = frozenset(
 """Suffixes of images and videos that are not read."""
 EXTRACTED = "drivemim-extracted.txt"
 """Marker file in a folder of frames that were extracted from videos; the folder is skipped."""
-_RESULTS = ("last_checkpoint", "predictions.json")
-"""Files in folders of runs and of predictions, whose pictures are not data; they are skipped."""
 _FEW = 10
 """Maximum number of suffixes that an error names."""
 _LEFT_BEHIND = frozenset(
@@ -136,11 +137,22 @@ def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterato
 
 
 def _has_results(folder: Path, skipped: Counter[str]) -> bool:
-    """Return whether a folder is of a run or of predictions, and count it."""
-    found = any((folder / name).is_file() for name in _RESULTS)
-    if found:
-        skipped[f"{folder.name} (of a run or of predictions)"] += 1
-    return found
+    """Return whether a folder is of a run or of predictions, and count it.
+
+    A run's ``last_checkpoint`` names a checkpoint. ``predictions.json`` is also the name of other
+    programs' results, which may lie beside images.
+    """
+    with suppress(OSError, ValueError):
+        is_run = (folder / "last_checkpoint").read_text().strip().endswith(".pth")
+        if is_run:
+            skipped[f"{folder.name} (of a run)"] += 1
+            return True
+    with suppress(OSError, ValueError):
+        content = json.loads((folder / "predictions.json").read_bytes())
+        if isinstance(content, dict) and {"score_threshold", "images"} <= content.keys():
+            skipped[f"{folder.name} (of predictions)"] += 1
+            return True
+    return False
 
 
 def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list[Folder]:
@@ -152,7 +164,8 @@ def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list
             as_spoken(
                 f"left out {folder}: its {len(images[folder])} PNG files are label maps (masks) of "
                 f"the images in {photographs}; if they are frames, {add} {folder}"
-            )
+            ),
+            level=logging.WARNING,
         )
     kept = [each for each in listed if each.path not in maps]
     named = named_label_maps({each.path: each.images for each in kept}, root)
@@ -161,7 +174,8 @@ def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list
         print_log(
             f"left out {sum(map(len, named.values()))} PNG files that are label maps (masks) by "
             f"their names and few colours, such as {folder / min(names)}; if they are frames, "
-            "rename them"
+            "rename them",
+            level=logging.WARNING,
         )
     others = [
         replace(each, images=_without(each.images, named.get(each.path, set()))) for each in kept

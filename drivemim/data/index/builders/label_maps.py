@@ -11,9 +11,12 @@ import numpy as np
 from PIL import Image
 
 _MAX_LABELS = 64
-"""Most distinct values of a label map; photographs have more, also in grey at night."""
-_CHECKED = 3
-"""Number of files of a folder that are decoded."""
+"""Most distinct values of a label map; dark photographs may have as few."""
+_SMOOTH = 0.9
+"""Smallest fraction of pixels of a label map that equal their neighbour; a sensor's noise leaves
+less than a half, also in the dark."""
+_CHECKED = 50
+"""Largest number of files of a group that are decoded."""
 _LABEL_SUFFIX = re.compile(
     r"([_. -](gt(fine|coarse)?|drivable|panoptic|semantic|instance|masks?|labels?|annotations?"
     r"|seg(mentation)?|((label|train|labeltrain|instance)_?)?ids?|colou?r|l))+$",
@@ -26,9 +29,10 @@ _PHOTOGRAPH_SUFFIX = re.compile(r"[_. -](leftimg8bit|rgb|image|img|photo)$", re.
 def label_maps_of(images: Mapping[Path, Sequence[str]], root: Path) -> dict[Path, Path]:
     """Find folders of label maps, and the folder of photographs that each belongs to.
 
-    All files of such a folder are PNG, with a palette or one channel, and few distinct values. The
-    name of each, without the suffix, begins or ends with the words of a photograph's, in a folder
-    whose path differs in one part (``images/monday`` and ``masks/monday``).
+    All files of such a folder are PNG, with a palette or one channel, few distinct values, and
+    areas of one value. Images of a single value say nothing, so a folder of these is kept. The name
+    of each, without the suffix, begins or ends with the words of a photograph's, in a folder whose
+    path differs in one part (``images/monday`` and ``masks/monday``).
 
     Args:
         images: names of the images in each folder.
@@ -57,8 +61,9 @@ def label_maps_of(images: Mapping[Path, Sequence[str]], root: Path) -> dict[Path
 def named_label_maps(images: Mapping[Path, Sequence[str]], root: Path) -> dict[Path, set[str]]:
     """Find label maps by their names, also among the photographs themselves.
 
-    They are PNG with few distinct values or colours. Their names are those of photographs, in any
-    folder, with one of the usual endings (``1.jpg`` and ``1_mask.png``).
+    They are PNG with few distinct values or colours, and areas of one of them. Their names are
+    those of photographs, in any folder, with one of the usual endings (``1.jpg`` and
+    ``1_mask.png``).
 
     Args:
         images: names of the images in each folder.
@@ -104,17 +109,29 @@ def _is_beside(folder: Path, other: Path) -> bool:
 
 
 def _are_label_maps(folder: Path, names: Sequence[str], *, colours: bool = False) -> bool:
+    """Return whether all of some files that tell anything are label maps, and any of them is."""
     places = np.linspace(0, len(names) - 1, min(_CHECKED, len(names))).astype(int)
-    return all(_is_label_map(folder / names[place], colours) for place in places)
+    is_any = False
+    for place in places:
+        is_label_map = _is_label_map(folder / names[place], colours)
+        if is_label_map is False:
+            return False
+        is_any |= is_label_map is True
+    return is_any
 
 
-def _is_label_map(path: Path, colours: bool) -> bool:
+def _is_label_map(path: Path, colours: bool) -> bool | None:
+    """Return whether an image has few values, in areas; None if it has a single one."""
     try:
         with Image.open(path) as image:
-            if colours and image.mode in ("RGB", "RGBA"):
-                return image.getcolors(_MAX_LABELS) is not None
-            if image.mode not in ("1", "L", "P"):
+            is_coloured = colours and image.mode in ("RGB", "RGBA")
+            if not is_coloured and image.mode not in ("1", "L", "P"):
                 return False
-            return len(np.unique(np.asarray(image))) <= _MAX_LABELS
+            values = image.getcolors(_MAX_LABELS)
+            if values is None or len(values) < 2:
+                return None if values else False
+            pixels_hwC = np.atleast_3d(np.asarray(image))
     except (OSError, ValueError):
         return False  # the builder names files that cannot be read
+    equal = (pixels_hwC[:, 1:] == pixels_hwC[:, :-1]).all(axis=-1)
+    return bool(equal.mean() > _SMOOTH)
