@@ -382,11 +382,13 @@ def _in_file(lines: Sequence[str]) -> list[str]:
 
     The same lines have the same file, however often a user tries.
     """
-    text = "\n".join([*lines, ""])
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    content = "\n".join([*lines, ""]).encode(errors="backslashreplace")
+    digest = hashlib.sha256(content).hexdigest()[:8]
     path = Path(tempfile.gettempdir()) / f"drivemim-tensors-{digest}.txt"
     try:
-        path.write_text(text)
+        if path.is_symlink() or not path.exists() or path.read_bytes() != content:
+            with path.open("xb") as file:  # not through a link of another user
+                file.write(content)
     except OSError:
         return []
     return [f"all names are in {path}"]

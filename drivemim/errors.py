@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from numbers import Real
+from numbers import Integral, Real
 
 _ALIKE = 0.65
 """Smallest similarity, from 0 to 1, at which a name is suggested for another."""
@@ -106,6 +106,22 @@ def check_range(name: str, value: float, minimum: float, maximum: float = math.i
     if not minimum <= value <= maximum or value == math.inf:
         limits = f"be {minimum} or more" if maximum == math.inf else f"be in [{minimum}, {maximum}]"
         raise ConfigError(f"{name} {value} must {limits}")
+
+
+def check_whole_number(name: str, value: int, minimum: int = 1) -> None:
+    """Refuse a number that is not whole, or too small.
+
+    Args:
+        name: the option, as the user gives it.
+        value: its value.
+        minimum: smallest value.
+
+    Raises:
+        ConfigError: naming option and value.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ConfigError(f"{name} {value!r} must be a whole number")
+    check_range(name, value, minimum)
 
 
 def process_rank(launcher: str = "pytorch") -> int:

@@ -59,7 +59,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="splits or scenes to pretrain on (default: all but those for evaluation: splits or "
-        "folders called val, valid, validation, test or testing, and nuScenes' own val and test)",
+        "folders called val, validation, eval, test and the like, and nuScenes' own val and test)",
     )
     add_run_options(parser)
     parser.add_argument(

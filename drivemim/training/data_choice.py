@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, count
+from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from drivemim.files import plain_path
 INDEX = "index.arrow"
 """Name of the index in the folder of a run that indexes its data itself."""
 _EVALUATION = re.compile(
-    r"(?<![a-z])(val|valid|validation|test|testing)(sets?|data|images?)?(?![a-z])"
+    r"(?<![a-z])(val|valid|validation|eval|evaluation|minival|test|testing)(sets?|data|images?)?(?![a-z])"
     # A test drive or a test vehicle is no split.
     r"(?!(?<=test)[ _.-]*(drive|ride|run|track|vehicle|car)s?(?![a-z]))"
 )
@@ -116,13 +117,20 @@ class DataSource:
         if self.path.is_file():
             return FrameIndex.open(self.path)
         index = FrameIndex.open(path)
-        if str(plain_path(self.path)) not in shlex.split(index.info.command):
+        if not self._is_root(index):
             raise ConfigError(
                 f"the earlier run is on another folder than {self.path}: its index {path} was "
                 f"built with {index.info.command}; name another --work-dir"
             )
         print_log(f"index: {path}, of the run that goes on; later images are not in it")
         return index
+
+    def _is_root(self, index: FrameIndex) -> bool:
+        """Return whether an index was built from this folder, perhaps by another path to it."""
+        words = shlex.split(index.info.command)
+        roots = [root for option, root in pairwise(words) if option == "--root"]
+        same = (str(plain_path(self.path)), os.path.realpath(self.path))
+        return any(root in same or os.path.realpath(root) in same for root in roots)
 
     def _kind(self) -> tuple[IndexKind, str | None]:
         """Return what ``build_index`` needs to know about the folder."""

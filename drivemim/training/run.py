@@ -35,7 +35,7 @@ from drivemim.training.autocast import mixed_precision
 from drivemim.training.compact_log import brief_console, deprecations_in_log
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun, LogFirstIteration
-from drivemim.training.hooks.estimate_run import EstimateRun
+from drivemim.training.hooks.estimate_run import EstimateRun, WaitForData
 from drivemim.training.hooks.progress_bar import ProgressBar
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.stop_on_signal import StopOnSignal
@@ -149,13 +149,24 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
             return runner
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
         hooks += [RecordPretraining()] if is_pretrainer(cfg.model) else []
-        hooks += [*added, DescribeRun(), LogFirstIteration(), EstimateRun(), bar]
+        waits = WaitForData()
+        hooks += [*added, DescribeRun(), LogFirstIteration(), waits, EstimateRun(waits), bar]
         for hook in (*start.hooks, *hooks, mark, StopOnSignal(signals)):
             runner.register_hook(hook)
-        with config_errors():
+        with config_errors(), _ending_workers(runner):
             runner.train()
-    compat.stop_workers(runner)
     return runner
+
+
+@contextmanager
+def _ending_workers(runner: Runner) -> Iterator[None]:
+    """End the data loader workers with a run, also after an error; signals end them themselves."""
+    try:
+        yield
+    except Exception:
+        compat.stop_workers(runner)
+        raise
+    compat.stop_workers(runner)
 
 
 @contextmanager
@@ -225,9 +236,8 @@ def evaluate(
         runner = _build(cfg)
         for hook in (CheckAgreement(compare_checkpoint=True), mark):
             runner.register_hook(hook)
-        with config_errors():
+        with config_errors(), _ending_workers(runner):
             metrics: dict[str, float] = runner.test()
-    compat.stop_workers(runner)
     if out is not None and is_main_process():
         curves: dict[str, ClassCurves] = {}
         for metric in runner.test_loop.evaluator.metrics:

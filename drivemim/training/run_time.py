@@ -15,9 +15,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from drivemim.clips import Clips
-from drivemim.config.loading import load_config
+from drivemim.config.loading import EXTRA_HOOKS, load_config
 from drivemim.errors import ConfigError, RunStopped, check_range
-from drivemim.training.hooks.estimate_run import WaitForData
+from drivemim.training.hooks.estimate_run import WaitForData, prefetched_iterations
 from drivemim.training.run import train
 
 _MAX_ITERATIONS = 200
@@ -36,6 +36,7 @@ class IterationTimes(Hook):
 
     Attributes:
         ends: seconds of a clock at the ends of iterations.
+        clock: hook that measures the waits, to be registered as well.
         waits: seconds that each of them waited for its data.
         frames: number of valid frames of each, if the data are clips.
     """
@@ -46,12 +47,8 @@ class IterationTimes(Hook):
         self.ends: list[float] = []
         self.waits: list[float] = []
         self.frames: list[int] = []
-        self._clock = WaitForData()
+        self.clock = WaitForData()
         self.first = first
-
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Note that the data are there."""
-        self._clock.begin_iteration()
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -59,8 +56,8 @@ class IterationTimes(Hook):
         """Note the time, once the device has computed the loss."""
         float(outputs["loss"].detach())
         self.ends.append(time.perf_counter())
-        self.waits.append(self._clock.last)
-        self._clock.end_iteration()
+        self.waits.append(self.clock.last)
+        self.clock.end_iteration()
         clips = data_batch["clips"] if isinstance(data_batch, Mapping) else data_batch
         if isinstance(clips, Clips):
             self.frames.append(int(clips.valid_BTN.sum()))
@@ -129,7 +126,7 @@ def time_iterations(
 ) -> IterationTimes:
     """Train for about 20 seconds, or for some iterations, in a folder that is removed.
 
-    Nothing is printed, validated or saved.
+    Nothing is printed, validated, probed, drawn or saved.
 
     Args:
         config: path of a config whose loop counts iterations, or name of a shipped one.
@@ -143,12 +140,13 @@ def time_iterations(
     """
     cfg = load_config(config, options)
     loader = cfg.train_dataloader
-    times = IterationTimes(3 + loader.get("num_workers", 0) * loader.get("prefetch_factor", 2))
+    prefetched = prefetched_iterations(loader.get("num_workers", 0), loader.get("prefetch_factor"))
+    times = IterationTimes(3 + prefetched)
     with tempfile.TemporaryDirectory() as folder:
         try:
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 train(
-                    config, work_dir=Path(folder) / "run", amp=amp, hooks=[times],
+                    config, work_dir=Path(folder) / "run", amp=amp, hooks=[times.clock, times],
                     iterations=_multiple(count + times.first, _updates(cfg)),
                     options=_measured(options),
                 )  # fmt: skip
@@ -168,8 +166,13 @@ def _multiple(count: int, of: int) -> int:
 
 
 def _measured(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the options of a run that writes no checkpoint and validates nothing."""
+    """Return the options of a run that writes no checkpoint and inspects nothing.
+
+    Pictures and probes come 20 times in any run, so a short one would have far too many.
+    """
     checkpoint = {"interval": -1, "save_last": False, "save_best": None}
     nothing = {f"default_hooks.checkpoint.{key}": value for key, value in checkpoint.items()}
     validation = dict.fromkeys(("val_cfg", "val_dataloader", "val_evaluator"))
-    return {**(options or {}), **nothing, **validation}
+    inspections = tuple(f"default_hooks.{name}" for name in EXTRA_HOOKS)
+    kept = {key: each for key, each in (options or {}).items() if not key.startswith(inspections)}
+    return {**kept, **nothing, **validation, **dict.fromkeys(inspections)}

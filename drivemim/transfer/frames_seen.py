@@ -157,12 +157,10 @@ def same_pictures(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool | Non
     records = [(part.get("seen") or {}).get("contents") or {} for part in (then, now)]
     if {} in records:
         return None
-    for name in _GROUPS:
-        before, after = (_decode(each[name]) for each in records)
-        gone, new = np.setdiff1d(before, after), np.setdiff1d(after, before)
-        if len(gone) > now.get("missing_images", 0) or len(new) > then.get("missing_images", 0):
-            return False
-    return True
+    before, after = (np.concatenate([_decode(each[name]) for name in _GROUPS]) for each in records)
+    gone, new = np.setdiff1d(before, after), np.setdiff1d(after, before)
+    lost, unread = (int(part.get("missing_images", 0)) for part in (now, then))
+    return len(gone) <= lost and len(new) <= unread
 
 
 def _places(names: Collection[str], among: Sequence[str]) -> list[int]:

@@ -1,6 +1,7 @@
 """Reconstructions and probes that a pretraining sends to its loggers."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from colour_frames import write_colour_frames
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from drivemim.data.index.builders.frames import build_frames_index
 from drivemim.errors import ConfigError
 from drivemim.training.bare_model import evaluation_mode
-from drivemim.training.probing import probe_backbone
+from drivemim.training.hooks import ProbeFeatures
+from drivemim.training.probing import collect_patches, probe_backbone
 from drivemim.training.run import train
 
 PICTURES = {"default_hooks.pictures.type": "drivemim.DrawReconstructions"}
@@ -132,3 +135,63 @@ def test_parts_keep_their_modes():
     with evaluation_mode(model):
         assert not model[0].training
     assert [model.training, model[0].training, model[1].training] == [True, True, False]
+
+
+@pytest.mark.parametrize(("hook", "setting", "said"), [
+    (PICTURES, {"pictures.width": 3}, "width 3 must be 16 or more pixels"),
+    (PICTURES, {"pictures.width": -5}, "DrawReconstructions: width -5 must be 1 or more"),
+    (PICTURES, {"pictures.clips": 1.5}, "DrawReconstructions: clips 1.5 must be a whole number"),
+    (PICTURES, {"pictures.interval": 2.5}, "interval 2.5 must be a whole number"),
+    (PROBES, {"probe.interval": True}, "ProbeFeatures: interval True must be a whole number"),
+    (PROBES, {"probe.frames": 0}, "ProbeFeatures: frames 0 must be 1 or more"),
+])  # fmt: skip
+def test_wrong_settings_are_refused_before_the_training(config, tmp_path, hook, setting, said):
+    more = {f"default_hooks.{key}": value for key, value in setting.items()}
+    with pytest.raises(ConfigError, match=said):
+        train(config, work_dir=tmp_path / "run", iterations=40, options={**hook, **more})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_moved_data_set_is_probed_where_it_is(index, config, tmp_path):
+    """The old place has black images."""
+    there = tmp_path / "moved"
+    shutil.copytree(index.parent, there)
+    old = tmp_path / "old"
+    shutil.copytree(index.parent, old)
+    build_frames_index([old], old / "index.arrow", coco=[old / "train.json", old / "val.json"])
+    for path in old.glob("*/*.png"):
+        cv2.imwrite(str(path), np.zeros((16, 16, 3), np.uint8))
+    options = {**PROBES, "train_dataloader.dataset.index": str(old / "index.arrow"),
+               "train_dataloader.dataset.data_root": str(there)}  # fmt: skip
+    train(config, work_dir=tmp_path / "run", iterations=2, options=options)
+    first = next(line for line in scalars_of(tmp_path / "run") if "probe/mAP" in line)
+    assert first["probe/mAP"] == pytest.approx(1.0)
+
+
+def test_another_index_has_its_own_categories(index, config, tmp_path):
+    """The map of the training data would swap the classes of the other index."""
+    options = {**PROBES, "train_dataloader.dataset.class_map": {
+        "car": "pedestrian", "pedestrian": "vehicle",
+    }}  # fmt: skip
+    results = {}
+    for name, more in (("own", {}), ("other", {"default_hooks.probe.index": str(index)})):
+        runner = train(config, work_dir=tmp_path / name, iterations=2, options={**options, **more})
+        (hook,) = (each for each in runner.hooks if isinstance(each, ProbeFeatures))
+        labels = collect_patches(runner.model.eval(), hook._datasets["val"], max_clips=1).labels_X
+        results[name] = torch.bincount(labels, minlength=3).tolist(), labels
+    own, other = results["own"][1], results["other"][1]
+    assert torch.equal((own == 1), (other == 2))
+    assert not torch.equal(own, other)
+
+
+def test_a_resumed_run_does_not_probe_twice(config, tmp_path):
+    options = {**PROBES, "default_hooks.probe.interval": 2}
+    train(config, work_dir=tmp_path / "run", iterations=2, options=options)
+    train(config, work_dir=tmp_path / "run", iterations=4, options=options, resume=True)
+    steps = [
+        line["step"]
+        for file in sorted((tmp_path / "run").glob("*/vis_data/scalars.json"))
+        for line in map(json.loads, file.read_text().splitlines())
+        if "probe/mAP" in line
+    ]
+    assert sorted(steps) == [0, 2, 4]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from drivemim.config.loading import config_errors
-from drivemim.errors import check_range
+from drivemim.data import ItemRequest
+from drivemim.errors import check_whole_number
 from drivemim.registry import DATASETS, HOOKS
 from drivemim.training.hooks.inspection import InspectionHook
-from drivemim.visualization.picture_data import plain_dataset
+from drivemim.visualization.picture_data import check_width, plain_dataset
 from drivemim.visualization.reconstructions import reconstruction_panels
 
 
@@ -31,16 +32,22 @@ class DrawReconstructions(InspectionHook):
 
     def __init__(self, *, interval: int | None = None, clips: int = 2, width: int = 960) -> None:
         super().__init__(interval)
-        check_range("DrawReconstructions: clips", clips, 1)
+        check_whole_number("DrawReconstructions: clips", clips)
+        check_whole_number("DrawReconstructions: width", width)
         self.clips = clips
         self.width = width
         self._dataset: Any = None
 
     def open(self, runner: Any) -> None:
-        """Open the training data, without augmentation."""
+        """Open the training data, without augmentation.
+
+        Raises:
+            ConfigError: if ``width`` is too small for the cameras.
+        """
         with config_errors():
             data = plain_dataset(runner.cfg.train_dataloader.dataset.to_dict())
             self._dataset = DATASETS.build(data)
+        check_width(self.width, self._dataset[ItemRequest(0, seed=0)])
 
     def inspect(self, runner: Any, model: Any, iteration: int) -> None:
         """Draw the clips."""

@@ -17,43 +17,62 @@ _SECONDS = 20.0
 """The estimate is logged after so many iterations, or earlier if they take longer than this."""
 
 
-class WaitForData:
-    """Clock of the time between iterations, in which MMEngine's loop loads the next batch.
+class WaitForData(Hook):
+    """Measure the time between iterations, in which MMEngine's loop loads the next batch.
 
-    MMEngine's own ``data_time`` includes hooks that come after its timer, such as probes.
+    MMEngine's own ``data_time`` includes hooks that come after its timer, such as probes. This one
+    is the first hook before an iteration. The hook that uses it comes last after an iteration, and
+    calls ``end_iteration``.
 
     Attributes:
         last: seconds before the latest iteration; 0 before the first one.
     """
 
+    priority = "HIGHEST"
+
     def __init__(self) -> None:
         self.last = 0.0
         self._end: float | None = None
 
-    def begin_iteration(self) -> None:
-        """Note that the batch has been loaded. Call it first in ``before_train_iter``."""
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Note that the batch has been loaded."""
         self.last = 0.0 if self._end is None else time.perf_counter() - self._end
 
     def end_iteration(self) -> None:
-        """Note that an iteration has ended. Call it last in ``after_train_iter``."""
+        """Note that an iteration, with all its hooks, or a validation has ended."""
         self._end = time.perf_counter()
+
+
+def prefetched_iterations(num_workers: int, prefetch_factor: int | None) -> int:
+    """Return how many batches the workers load while the first iteration, a slow one, runs."""
+    return num_workers * (prefetch_factor or 2)
 
 
 class EstimateRun(Hook):
     """Log once how long the run will take, the fraction of loading, and the memory in use.
 
-    The first iteration is not counted, because it is slower than the others. Validations are not
-    counted, either. Data loader workers have memory of their own, which is not counted.
+    The first iteration is not counted, because it is slower than the others, nor are those whose
+    batches the workers load meanwhile. Validations are not counted, either. Data loader workers
+    have memory of their own, which is not counted.
+
+    Args:
+        waits: the hook that measures the waits.
     """
 
-    priority = "LOWEST"  # Other hooks do not count as loading.
+    priority = "LOWEST"
 
-    def __init__(self) -> None:
+    def __init__(self, waits: WaitForData) -> None:
         self._begin: float | None = None
         self._validation = 0.0
-        self._waits = WaitForData()
+        self._waits = waits
         self._loading = 0.0
         self._count = 0
+        self._uncounted = 1
+
+    def before_train(self, runner: Any) -> None:
+        """Find how many iterations do not count."""
+        loader = runner.train_dataloader
+        self._uncounted += prefetched_iterations(loader.num_workers, loader.prefetch_factor)
 
     def before_val(self, runner: Any) -> None:
         """Note the time."""
@@ -63,22 +82,20 @@ class EstimateRun(Hook):
         """Leave the validation out."""
         if self._begin is not None:
             self._begin += time.perf_counter() - self._validation
-            self._waits.end_iteration()
-
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Note that the data are there."""
-        self._waits.begin_iteration()
+        self._waits.end_iteration()
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Count an iteration, and log the line when there are enough of them."""
-        if self._count > _ITERATIONS:
-            return
         now, begin = time.perf_counter(), self._begin
         self._waits.end_iteration()
+        if self._count > _ITERATIONS:
+            return
         if begin is None:
-            self._begin = now
+            self._uncounted -= 1
+            if self._uncounted == 0:
+                self._begin = now
             return
         self._count += 1
         self._loading += self._waits.last

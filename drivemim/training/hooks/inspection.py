@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from drivemim.config.loading import is_pretrainer
-from drivemim.errors import ConfigError, check_range
+from drivemim.errors import ConfigError, check_whole_number
 from drivemim.training.bare_model import bare_model, evaluation_mode
 
 _TIMES = 20
@@ -30,7 +30,7 @@ class InspectionHook(Hook):
 
     def __init__(self, interval: int | None) -> None:
         name = type(self).__name__
-        check_range(f"{name}: interval", 1 if interval is None else interval, 1)
+        check_whole_number(f"{name}: interval", 1 if interval is None else interval)
         self.interval = interval
 
     def before_train(self, runner: Any) -> None:
@@ -51,10 +51,13 @@ class InspectionHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Inspect the model, if it is time."""
-        iteration = runner.iter + 1
+        if self.is_due(runner, runner.iter + 1):
+            self.look(runner, runner.iter + 1)
+
+    def is_due(self, runner: Any, iteration: int) -> bool:
+        """Return whether the model is inspected after so many iterations."""
         interval = self.interval or max(1, runner.max_iters // _TIMES)
-        if iteration % interval == 0 or iteration == runner.max_iters:
-            self.look(runner, iteration)
+        return iteration % interval == 0 or iteration == int(runner.max_iters)
 
     def look(self, runner: Any, iteration: int) -> None:
         """Inspect the model on the main process."""

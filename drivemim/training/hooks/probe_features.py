@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from drivemim.config.loading import dicts_in
 from drivemim.data import ClipDataset
 from drivemim.data.index.copies import shared_frames
-from drivemim.errors import ConfigError, check_range
+from drivemim.errors import ConfigError, check_whole_number
 from drivemim.evaluation.frozen_probe import (
     check_patches,
     effective_rank,
@@ -39,7 +39,8 @@ class ProbeFeatures(InspectionHook):
     Args:
         train: split or scene names to learn from.
         val: split or scene names to score. Pretraining must not see their images.
-        index: index of the labelled frames; None for the index of the training data.
+        index: index of the labelled frames; None for the index of the training data, the first one
+            if there are several.
         class_map: class of each category of that index, see ``ClipDataset``; None for the training
             data's own if the index is theirs.
         interval: iterations between probes; None for 20 in the run. There is always one after the
@@ -65,7 +66,7 @@ class ProbeFeatures(InspectionHook):
         transductive: bool = False,
     ) -> None:
         super().__init__(interval)
-        check_range("ProbeFeatures: frames", frames, 1)
+        check_whole_number("ProbeFeatures: frames", frames)
         self.splits = {"train": train, "val": val}
         self.index = index
         self.class_map = class_map
@@ -83,17 +84,17 @@ class ProbeFeatures(InspectionHook):
                 ``train``.
         """
         super().before_train(runner)
-        self.look(runner, runner.iter)
+        if runner.iter == 0 or not self.is_due(runner, runner.iter):  # by the run that is resumed
+            self.look(runner, runner.iter)
 
     def open(self, runner: Any) -> None:
         """Open the labelled frames, and compare them with the training data."""
         part = next(part for part in dicts_in(runner.cfg.train_dataloader) if "index" in part)
-        own_map = part.get("class_map") if self.index is None else None
-        settings = {
-            "index": self.index or part["index"],
-            "classes": part.get("classes"),
-            "class_map": self.class_map or own_map,
-        }
+        settings = {"index": self.index or part["index"], "classes": part.get("classes")}
+        if self.index is None:  # Another index has its own categories and folders.
+            settings |= {key: part[key] for key in ("class_map", "data_root") if key in part}
+        if self.class_map is not None:
+            settings["class_map"] = self.class_map
         self._datasets = probe_datasets(training_image_size(runner.cfg), settings, self.splits)
         if not self.transductive:
             self._check_apart(clip_datasets(runner.train_dataloader.dataset))
