@@ -7,7 +7,6 @@ import names but read checkpoints differently under ``torch>=2.6``.
 from __future__ import annotations
 
 import inspect
-import os
 import pickle
 import re
 import struct
@@ -29,7 +28,7 @@ from mmengine.visualization import Visualizer
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from drivemim.checkpoint_kinds import describe_file, describe_missing
-from drivemim.errors import CheckpointError, ConfigError, did_you_mean
+from drivemim.errors import CheckpointError, did_you_mean
 from drivemim.foreign_messages import mute_prints
 from drivemim.trust import is_trusted, trust_hint
 from drivemim.unpickling import refused_globals, safe_globals
@@ -183,26 +182,6 @@ def load_any(source: str, map_location: Any = "cpu") -> Any:
     """
     patch_checkpoint_loader()
     return CheckpointLoader.load_checkpoint(source, map_location, logger="silent")
-
-
-# --- Processes -----------------------------------------------------------------------------------
-
-
-def start_process_group(launcher: str) -> None:
-    """Initialise torch.distributed with gloo on a machine without a GPU.
-
-    MMEngine's own initialisation calls ``torch.cuda.set_device`` even without a GPU.
-    """
-    if launcher == "none" or torch.cuda.is_available() or torch.distributed.is_initialized():
-        return
-    if launcher != "pytorch":
-        raise ConfigError(f"--launcher {launcher} needs GPUs; without one use --launcher pytorch")
-    if "RANK" not in os.environ:
-        raise ConfigError(
-            "--launcher pytorch needs the environment that torchrun sets; start with "
-            "python -m torch.distributed.run --nproc-per-node 2 -m drivemim train ..."
-        )
-    torch.distributed.init_process_group(backend="gloo")
 
 
 # --- The Runner -----------------------------------------------------------------------------------

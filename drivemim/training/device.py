@@ -1,10 +1,18 @@
-"""The device that a command runs a model on."""
+"""The device that a command runs a model on, and the processes of a run on several."""
 
 from __future__ import annotations
 
+import atexit
+import os
+import time
+
 import torch
+from torch import distributed
 
 from drivemim.errors import ConfigError
+
+_RELEASE = 0.1
+"""Seconds in which gloo's threads can have Python's lock before Python ends."""
 
 
 def check_device(device: str) -> None:
@@ -20,3 +28,37 @@ def check_device(device: str) -> None:
         raise ConfigError(
             f"--device {device} cannot be used here ({reason}); use --device cpu"
         ) from error
+
+
+def start_process_group(launcher: str) -> None:
+    """Initialise torch.distributed with gloo on a machine without a GPU, until the process ends.
+
+    MMEngine's own initialisation calls ``torch.cuda.set_device`` even without a GPU, and does not
+    end: the process may be aborted while it ends, see ``_end_process_group``.
+
+    Raises:
+        ConfigError: if the launcher needs GPUs, or has not started this process.
+    """
+    if launcher == "none" or torch.cuda.is_available() or distributed.is_initialized():
+        return
+    if launcher != "pytorch":
+        raise ConfigError(f"--launcher {launcher} needs GPUs; without one use --launcher pytorch")
+    if "RANK" not in os.environ:
+        raise ConfigError(
+            "--launcher pytorch needs the environment that torchrun sets; start with "
+            "python -m torch.distributed.run --nproc-per-node 2 -m drivemim train ..."
+        )
+    distributed.init_process_group(backend="gloo")
+    atexit.register(_end_process_group)
+
+
+def _end_process_group() -> None:
+    """End the group, unless a caller has done so, and let gloo's threads release their tensors.
+
+    A thread of gloo releases the tensors of the last operation a moment after it is complete. For
+    that it needs Python's lock. If Python is already ending, C++ aborts the process, and torchrun
+    reports a failed run.
+    """
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+    time.sleep(_RELEASE)

@@ -33,6 +33,7 @@ from drivemim.files import ensure_folder, ensure_writable, write_bytes
 from drivemim.training.agreement import check_scaled_rate
 from drivemim.training.autocast import mixed_precision
 from drivemim.training.compact_log import brief_console, deprecations_in_log
+from drivemim.training.device import start_process_group
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun, LogFirstIteration
 from drivemim.training.hooks.estimate_run import EstimateRun, WaitForData
@@ -303,7 +304,7 @@ def _build(cfg: Config) -> Runner:
     for instance, name in compat.run_instances():
         if name.startswith(f"{cfg.experiment_name}_"):
             compat.forget_instance(instance, name)
-    compat.start_process_group(cfg.launcher)
+    start_process_group(cfg.launcher)
     kind = RUNNERS.get(cfg.runner_type) if "runner_type" in cfg else Runner
     with config_errors():
         if kind is None:

@@ -16,6 +16,13 @@ def images(path, skip=False, **options):
     return list(PredictionSource(path=path, **options).images(UnreadableImages(skip=skip)))
 
 
+def label_map(height, width):
+    """Two values, each in half of the columns."""
+    values_HW = np.zeros((height, width), np.uint8)
+    values_HW[:, width // 2 :] = 1
+    return values_HW
+
+
 def turned(path):
     """A JPEG that programs show turned by 90 degrees."""
     exif = Image.Exif()
@@ -39,7 +46,7 @@ def test_a_folder_has_what_an_index_of_it_would_have(tmp_path):
     root = tmp_path / "drive.1"
     for name in ("b/2.jpg", "b/10.JPG", "a.png", "c/d/0.webp", ".hidden/0.jpg", "@eaDir/1.jpg"):
         write_image(root / name)
-    write_image(root / "masks" / "2.png", np.zeros((200, 400), np.uint8))
+    write_image(root / "masks" / "2.png", label_map(200, 400))
     write_image(root / "b" / "._2.jpg")
     (root / "notes.txt").write_text("mine")
     index = build_frames_index([root], tmp_path / "index.arrow")
@@ -53,8 +60,8 @@ def test_a_folder_has_what_an_index_of_it_would_have(tmp_path):
 
 
 def test_a_folder_of_label_maps_is_read_if_it_is_named(tmp_path, capsys):
-    write_image(tmp_path / "images" / "0.jpg", np.random.default_rng(0).integers(0, 256, (9, 9, 3)))
-    write_image(tmp_path / "masks" / "0.png", np.zeros((9, 9), np.uint8))
+    write_image(tmp_path / "images" / "0.jpg")
+    write_image(tmp_path / "masks" / "0.png", label_map(20, 20))
     assert len(images(tmp_path)) == 1
     said = capsys.readouterr().out
     assert f"if they are frames, predict on {tmp_path / 'masks'}" in said.replace("\n", " ")
