@@ -10,6 +10,7 @@ from drivemim.models.necks import SimpleFeaturePyramid
 from drivemim.models.preprocessor import ClipPreprocessor
 from drivemim.models.pretrainer import MaskedPretrainer, Reconstruction
 from drivemim.models.targets import (
+    FeatureTarget,
     LidarTarget,
     NormalizedPixels,
     OrientedGradients,
@@ -20,6 +21,7 @@ from drivemim.models.teachers import LossPredictor, MaskingTeacher, TeacherAtten
 __all__ = [
     "ClipDecoder",
     "ClipPreprocessor",
+    "FeatureTarget",
     "LidarTarget",
     "LossPredictor",
     "MaskedEncoder",

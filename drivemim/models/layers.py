@@ -78,6 +78,28 @@ def grid_positions(
     return torch.cat([columns, rows], dim=2).reshape(h * w, dims).to(dtype)
 
 
+@torch.no_grad()
+def update_average(average: nn.Module, module: nn.Module, updates: Tensor, momentum: float) -> None:
+    """Update a copy of a module to the exponential moving average of its weights, in place.
+
+    The first update copies the module. Buffers, such as batch statistics, are always copied.
+
+    Args:
+        average: a module with the same parameters and buffers.
+        module: module under training.
+        updates: int64 scalar, number of updates so far; increased by one.
+        momentum: weight of the old average, in [0, 1).
+    """
+    new_weight = torch.where(updates == 0, 1.0, 1.0 - momentum)
+    parameters = dict(module.named_parameters())
+    for name, parameter in average.named_parameters():
+        parameter.lerp_(parameters[name], new_weight.to(parameter.dtype))
+    buffers = dict(module.named_buffers())
+    for name, buffer in average.named_buffers():
+        buffer.copy_(buffers[name])
+    updates += 1
+
+
 class DropPath(nn.Module):
     """Drop a residual branch for a random part of the batch (stochastic depth).
 

@@ -164,6 +164,15 @@ class PatchMask:
             members = self.num_visible.count(count)
             yield count, (visible_X != count).byte().argsort(stable=True)[:members]
 
+    def hidden_weights(self, shape: tuple[int, int, int]) -> Tensor | None:
+        """Return which hidden patches are not padding, bool (B, T, N, J); None if all are.
+
+        Args:
+            shape: B, T and N.
+        """
+        present_XJ = self.hidden.present_XK
+        return None if present_XJ is None else present_XJ.reshape(*shape, -1)
+
     def select_valid(self) -> PatchMask:
         """Return the mask of the valid images; of all images if all are valid or none is."""
         rows_V = self.valid_rows

@@ -5,7 +5,8 @@ Letters: P numbers of a patch, F channels of the decoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,6 +27,9 @@ from drivemim.models.patches import (
     scatter_patches,
     spread_rows,
     unpatchify,
+)
+from drivemim.models.targets.reconstruction_target import (
+    ReconstructionTarget,
 )
 from drivemim.models.teachers.masking_teacher import MaskingTeacher, scatter_errors
 from drivemim.registry import MASKS, MODELS
@@ -69,8 +73,8 @@ class MaskedPretrainer(BaseModel):
         masking: config of a mask strategy.
         data_preprocessor: config of a ``ClipPreprocessor``.
         teacher: config of a ``MaskingTeacher``, without ``encoder``; for guided strategies.
-        auxiliary: configs of further targets that are predicted for hidden and visible patches,
-            such as ``LidarTarget``; their losses are added.
+        auxiliary: configs of further targets, such as ``LidarTarget``, which is predicted for
+            hidden and visible patches; their losses are added.
         init_cfg: see MMEngine.
 
     Raises:
@@ -92,7 +96,7 @@ class MaskedPretrainer(BaseModel):
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         self.encoder = MODELS.build(encoder)
         self.decoder = MODELS.build({"encoder": self.encoder, **decoder})
-        self.target = MODELS.build(target)
+        self.target: ReconstructionTarget = _build_target(target, self.encoder)
         self.masking = MASKS.build(masking)
         channels = self.target.channels(self.encoder.mask_patch_size)
         self.head = nn.Linear(self.decoder.out_channels, channels)
@@ -104,14 +108,14 @@ class MaskedPretrainer(BaseModel):
         )
         # Forked, so that auxiliary targets do not change the random initialisation of other parts.
         with torch.random.fork_rng(devices=[]):
-            targets: list[Any] = [MODELS.build(each) for each in auxiliary]
+            targets = [_build_target(each, self.encoder) for each in auxiliary]
             self.auxiliary = nn.ModuleList(targets)
             self.auxiliary_heads = nn.ModuleList(
                 nn.Linear(self.decoder.out_channels, each.channels(self.encoder.mask_patch_size))
                 for each in targets
             )
             self.auxiliary_heads.apply(initialize)
-        self._check_auxiliary([str(each.name) for each in targets])
+        self._check_auxiliary([each.name for each in targets])
 
     def _check_auxiliary(self, names: list[str]) -> None:
         if names and not hasattr(self.decoder, "all_patches"):
@@ -201,7 +205,7 @@ class MaskedPretrainer(BaseModel):
         return predictions
 
     def _decode_all(
-        self, features: MaskedFeatures, mask: PatchMask, clips: Clips
+        self, features: MaskedFeatures, images_BTNCHW: Tensor, mask: PatchMask, clips: Clips
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Predict the hidden patches, and compute the losses of auxiliary targets."""
         if not self.auxiliary:
@@ -212,23 +216,24 @@ class MaskedPretrainer(BaseModel):
         losses = {}
         target: Any
         for target, head in zip(self.auxiliary, self.auxiliary_heads, strict=True):
-            loss = target.loss(head(vectors_XLF), clips, mask.mask_Xhw)
+            loss = target.auxiliary_loss(head(vectors_XLF), images_BTNCHW, clips, mask)
             losses[f"loss_{target.name}"] = loss
         return predictions_XJP.reshape(*clips.shape, *predictions_XJP.shape[1:]), losses
 
     def loss(self, clips: Clips) -> dict[str, Tensor]:
         """Compute the losses of target, auxiliary targets and teacher, and the mask ratio."""
         images_BTNCHW = self.data_preprocessor.normalize(clips.images_BTNHWC)
-        if self.teacher is not None and self.training:
-            self.teacher.ema_update(self.encoder)
+        if self.training:
+            for each in (self.teacher, self.target, *self.auxiliary):
+                if each is not None:
+                    each.ema_update(self.encoder)
         teacher_map_BTNhw = self._teacher_map(images_BTNCHW)
         mask_BTNhw = self.mask(clips, teacher_map_BTNhw)
         mask = self.patch_mask(mask_BTNhw, clips)
         features = self.encode(images_BTNCHW, mask)
-        predictions_BTNJP, auxiliary_losses = self._decode_all(features, mask, clips)
+        predictions_BTNJP, auxiliary_losses = self._decode_all(features, images_BTNCHW, mask, clips)
         targets_BTNJP = self.target(images_BTNCHW, mask)
-        present_XJ = mask.hidden.present_XK
-        weights_BTNJ = None if present_XJ is None else present_XJ.view(targets_BTNJP.shape[:4])
+        weights_BTNJ = mask.hidden_weights(clips.shape)
         loss = self.target.loss(predictions_BTNJP, targets_BTNJP, clips.valid_BTN, weights_BTNJ)
         losses = {"loss": loss, "mask_ratio": mask_BTNhw.float().mean(), **auxiliary_losses}
         if self.teacher is not None and teacher_map_BTNhw is not None:
@@ -262,3 +267,15 @@ class MaskedPretrainer(BaseModel):
             errors_BTNhw=scatter_errors(errors_BTNJ, mask).masked_fill(invalid, 0.0),
             pixels_note=self.target.pixels_note,
         )
+
+
+def _build_target(target: Mapping[str, Any], encoder: nn.Module) -> Any:
+    """Build a target; one that needs the encoder, such as ``FeatureTarget``, gets it.
+
+    Args:
+        target: config of a target.
+        encoder: encoder of the pretrainer.
+    """
+    kind = MODELS.get(target["type"]) if isinstance(target["type"], str) else target["type"]
+    takes_encoder = kind is not None and "encoder" in inspect.signature(kind).parameters
+    return MODELS.build({**({"encoder": encoder} if takes_encoder else {}), **target})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from drivemim.checkpoint_kinds import describe_missing
+from drivemim.config.loading import short_type
 from drivemim.config.nested import walk
 from drivemim.data.index.frame_index import describe_missing_index
 from drivemim.errors import ConfigError
@@ -22,15 +23,19 @@ def check_input_files(
     Args:
         cfg: config of a run.
         loaders: keys of the data loaders that the run builds.
-        weights: whether the run starts from initial weights; a resumed one does not.
+        weights: whether the run starts from initial weights, or those of teachers; a resumed one
+            does not.
         folder: folder that paths are relative to.
 
     Raises:
         ConfigError: if a path is none; one with commas and without quotes is a list.
         FileNotFoundError: with every key that names the first missing index.
     """
-    for key in ("backbone_checkpoint", "load_from") if weights else ():
-        path = cfg.get(key)
+    files = {key: cfg.get(key) for key in ("backbone_checkpoint", "load_from")}
+    for key, part in walk(cfg.get("model"), "model"):
+        if isinstance(part, Mapping) and short_type(part) == "FeatureTarget":
+            files[f"{key}.checkpoint"] = part.get("checkpoint")
+    for key, path in files.items() if weights else ():
         if isinstance(path, (list, tuple)):
             raise _divided_path(key, path)
         if path and not isinstance(path, (str, Path)):

@@ -37,6 +37,7 @@ from drivemim.training.device import start_process_group
 from drivemim.training.hooks.check_agreement import CheckAgreement
 from drivemim.training.hooks.describe_run import DescribeRun, LogFirstIteration
 from drivemim.training.hooks.estimate_run import EstimateRun, WaitForData
+from drivemim.training.hooks.load_teachers import LoadTeachers
 from drivemim.training.hooks.progress_bar import ProgressBar
 from drivemim.training.hooks.record_pretraining import RecordPretraining
 from drivemim.training.hooks.stop_on_signal import StopOnSignal
@@ -149,7 +150,7 @@ def _run(cfg: Config, start: StartPoint, dump: Config, added: Sequence[Hook]) ->
             compare_complete(runner, checkpoint, line)
             return runner
         hooks = [CheckAgreement(compare_checkpoint=checkpoint is not None), DumpConfig(dump)]
-        hooks += [RecordPretraining()] if is_pretrainer(cfg.model) else []
+        hooks += [RecordPretraining(), LoadTeachers()] if is_pretrainer(cfg.model) else []
         waits = WaitForData()
         hooks += [*added, DescribeRun(), LogFirstIteration(), waits, EstimateRun(waits), bar]
         for hook in (*start.hooks, *hooks, mark, StopOnSignal(signals)):

@@ -124,7 +124,7 @@ def describe_recipe(
 
 
 def initial_weights_of(cfg: Config) -> list[str]:
-    """Return the weights files that a run began with, without duplicates.
+    """Return the weights files that a run began with, those of teachers too, without duplicates.
 
     The ``load_from`` of a resumed run is its own checkpoint, which is not included.
 
@@ -137,7 +137,8 @@ def initial_weights_of(cfg: Config) -> list[str]:
         if short_type(hook) == "LoadBackbone":
             weights.append(hook.get("checkpoint"))
     for each in dicts_in(cfg.get("model")):
-        if short_type(each) == "Pretrained" or (each.get("pretrained") and "type" in each):
+        kinds = ("Pretrained", "FeatureTarget")
+        if short_type(each) in kinds or (each.get("pretrained") and "type" in each):
             weights.append(each.get("checkpoint") or each.get("pretrained"))
     return list(dict.fromkeys(str(path) for path in weights if path))
 

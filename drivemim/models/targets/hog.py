@@ -35,12 +35,16 @@ class OrientedGradients(ReconstructionTarget):
         bins: number of orientations.
         eps: mean gradient of a square, in units of the normalised image, below which its votes
             fade.
+        weight: factor of the loss.
     """
 
+    name = "gradients"
     pixels_note = "strokes along the predicted edges, on mid grey"
 
-    def __init__(self, *, size: int = 8, bins: int = 9, eps: float = 0.05) -> None:
-        super().__init__()
+    def __init__(
+        self, *, size: int = 8, bins: int = 9, eps: float = 0.05, weight: float = 1.0
+    ) -> None:
+        super().__init__(weight=weight)
         if size < 1 or bins < 2 or eps <= 0:
             raise ValueError(
                 f"size={size} must be at least 1, bins={bins} at least 2 and eps={eps} positive"

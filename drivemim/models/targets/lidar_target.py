@@ -12,17 +12,18 @@ import math
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from drivemim.clips import Clips
 from drivemim.errors import ConfigError
 from drivemim.geometry.backprojection import unproject_points
-from drivemim.models.targets.reconstruction_target import global_mean
+from drivemim.models.patches import PatchMask
+from drivemim.models.targets.reconstruction_target import AuxiliaryTarget, global_mean
 from drivemim.registry import MODELS
 
 
 @MODELS.register_module()
-class LidarTarget(nn.Module):
+class LidarTarget(AuxiliaryTarget):
     """Target and loss: what lidar measured in each ``size`` x ``size`` square of a patch.
 
     The nearest return of a square gives two numbers:
@@ -42,12 +43,11 @@ class LidarTarget(nn.Module):
             the control of a study.
 
     Attributes:
-        reads: inputs besides images, for the record of a pretraining.
-        name: the loss is logged as ``loss_lidar``.
+        name, reads: see ``AuxiliaryTarget``.
     """
 
+    name = "lidar"
     reads: ClassVar[frozenset[str]] = frozenset({"lidar"})
-    name: ClassVar[str] = "lidar"
 
     def __init__(
         self,
@@ -58,18 +58,16 @@ class LidarTarget(nn.Module):
         weight: float = 1.0,
         placebo: bool = False,
     ) -> None:
-        super().__init__()
-        if size < 1 or not max_height > 0 or not 0 < weight < torch.inf:
+        super().__init__(weight=weight)
+        if size < 1 or not max_height > 0:
             raise ConfigError(
-                f"LidarTarget: size={size} must be at least 1, max_height={max_height} and "
-                f"weight={weight} positive"
+                f"LidarTarget: size={size} must be at least 1, and max_height={max_height} positive"
             )
         if patches not in ("all", "hidden"):
             raise ConfigError(f"LidarTarget: patches={patches!r} must be 'all' or 'hidden'")
         self.size = size
         self.max_height = max_height
         self.patches = patches
-        self.weight = weight
         self.placebo = placebo
 
     def channels(self, mask_patch_size: int) -> int:
@@ -131,21 +129,17 @@ class LidarTarget(nn.Module):
             known_XLS = known_XLS & clips.valid_BTN.flatten()[:, None, None]
         return values_XLSQ, known_XLS
 
-    def loss(self, predictions_XLP: Tensor, clips: Clips, hidden_Xhw: Tensor) -> Tensor:
-        """Compute the mean squared error of the squares with a return, over all processes.
-
-        Args:
-            predictions_XLP: predictions of all patches.
-            clips: clips with lidar points.
-            hidden_Xhw: bool, True = hidden.
+    def auxiliary_loss(
+        self, predictions_XLP: Tensor, images_BTNCHW: Tensor, clips: Clips, mask: PatchMask
+    ) -> Tensor:
+        """Compute the mean squared error of the squares with a return, see ``AuxiliaryTarget``.
 
         Returns:
-            Scalar, multiplied by ``weight``; zero with zero gradients if nothing is measured.
+            Scalar; zero with zero gradients if nothing is measured.
         """
-        X, h, w = hidden_Xhw.shape
-        values_XLSQ, known_XLS = self(clips, (h, w))
+        values_XLSQ, known_XLS = self(clips, mask.grid)
         if self.patches == "hidden":
-            known_XLS = known_XLS & hidden_Xhw.reshape(X, h * w, 1)
+            known_XLS = known_XLS & mask.mask_Xhw.flatten(1)[..., None]
         predictions_XLSQ = predictions_XLP.float().reshape(values_XLSQ.shape)
         errors_XLS = (predictions_XLSQ - values_XLSQ).square().mean(dim=-1)
         weights_XLS = known_XLS.to(errors_XLS.dtype)

@@ -22,15 +22,17 @@ class NormalizedPixels(ReconstructionTarget):
 
     Args:
         eps: added to a patch's variance, in units of the normalised image; positive.
+        weight: factor of the loss.
 
     Raises:
         ValueError: if ``eps`` is not positive.
     """
 
+    name = "pixels"
     pixels_note = "each hidden patch with its true mean and contrast"
 
-    def __init__(self, *, eps: float = 1e-6) -> None:
-        super().__init__()
+    def __init__(self, *, eps: float = 1e-6, weight: float = 1.0) -> None:
+        super().__init__(weight=weight)
         if not eps > 0:
             raise ValueError(f"eps={eps} must be positive")
         self.eps = eps

@@ -22,12 +22,14 @@ class PooledPixels(ReconstructionTarget):
 
     Args:
         size: number of squares per side of a patch; must divide the encoder's ``mask_patch_size``.
+        weight: factor of the loss.
     """
 
+    name = "pooled_pixels"
     pixels_note = "one predicted mean colour per square of a hidden patch"
 
-    def __init__(self, *, size: int = 4) -> None:
-        super().__init__()
+    def __init__(self, *, size: int = 4, weight: float = 1.0) -> None:
+        super().__init__(weight=weight)
         if size < 1:
             raise ValueError(f"size={size} must be at least 1")
         self.size = size

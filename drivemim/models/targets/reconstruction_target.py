@@ -1,18 +1,72 @@
-"""Base class of targets: errors, and a loss over all processes.
+"""Base classes of targets: errors, and a loss over all processes.
 
 Letters: P numbers of a patch.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
 import torch
 from mmengine import dist
 from torch import Tensor, nn
 
+from drivemim.clips import Clips
+from drivemim.errors import ConfigError
 from drivemim.models.patches import PatchMask, gather_patches, patchify
 
 
-class ReconstructionTarget(nn.Module):
+class AuxiliaryTarget(nn.Module, ABC):
+    """Base class of what a pretrainer can predict besides its main target.
+
+    Args:
+        weight: factor of the loss, above 0.
+
+    Attributes:
+        name: the loss of an auxiliary target is logged as ``loss_NAME``.
+        reads: inputs besides images, for the record of a pretraining.
+
+    Raises:
+        ConfigError: if ``weight`` is not above 0.
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, *, weight: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < weight < torch.inf:
+            raise ConfigError(f"{type(self).__name__}: weight={weight} must be positive")
+        self.weight = weight
+
+    @abstractmethod
+    def channels(self, mask_patch_size: int) -> int:
+        """Return P, the number of values to predict per patch.
+
+        Args:
+            mask_patch_size: side of a patch, pixels.
+        """
+
+    @abstractmethod
+    def auxiliary_loss(
+        self, predictions_XLP: Tensor, images_BTNCHW: Tensor, clips: Clips, mask: PatchMask
+    ) -> Tensor:
+        """Compute the loss of predictions for all patches, times ``weight``, over all processes.
+
+        Args:
+            predictions_XLP: predictions of all patches; X is B * T * N.
+            images_BTNCHW: float, the clips' images, normalised.
+            clips: clips with their other data.
+            mask: mask of every frame.
+        """
+
+    def ema_update(self, encoder: nn.Module) -> None:
+        """Update what the target keeps of the encoder; called before each training step."""
+        return None
+
+
+class ReconstructionTarget(AuxiliaryTarget):
     """Base class: error and loss of predictions of P numbers per hidden patch.
 
     Attributes:
@@ -21,6 +75,24 @@ class ReconstructionTarget(nn.Module):
     """
 
     pixels_note: str = ""
+
+    @abstractmethod
+    def forward(self, images_BTNCHW: Tensor, mask: PatchMask) -> Tensor:
+        """Compute the targets of the hidden patches.
+
+        Args:
+            images_BTNCHW: float, normalised like the encoder's input.
+            mask: mask of every frame.
+
+        Returns:
+            (B, T, N, J, P), the hidden patches in row-major order, padded if a frame hides fewer.
+        """
+
+    @abstractmethod
+    def to_pixels(
+        self, predictions_BTNJP: Tensor, images_BTNCHW: Tensor, mask: PatchMask
+    ) -> Tensor:
+        """Draw predictions as pixels of normalised images: (B, T, N, J, C * side * side)."""
 
     def errors(self, predictions_BTNJP: Tensor, targets_BTNJP: Tensor) -> Tensor:
         """Return the mean squared error of each hidden patch, (B, T, N, J)."""
@@ -33,10 +105,10 @@ class ReconstructionTarget(nn.Module):
         valid_BTN: Tensor,
         weights_BTNJ: Tensor | None = None,
     ) -> Tensor:
-        """Compute the weighted mean error of hidden patches in valid frames of all processes.
+        """Compute the mean error of hidden patches in valid frames, times the target's ``weight``.
 
-        The value is the same in every process. Gradients averaged over the processes (like in
-        distributed training) equal those of one process with all the clips.
+        The mean is that of all processes, and equal in each. Gradients averaged over the processes
+        (like in distributed training) equal those of one process with all the clips.
 
         Args:
             predictions_BTNJP: predictions of the hidden patches.
@@ -51,7 +123,20 @@ class ReconstructionTarget(nn.Module):
         weights = valid_BTN[..., None].expand_as(errors_BTNJ).to(errors_BTNJ.dtype)
         if weights_BTNJ is not None:
             weights = weights * weights_BTNJ
-        return global_mean(errors_BTNJ.masked_fill(weights == 0, 0.0), weights)
+        mean = global_mean(errors_BTNJ.masked_fill(weights == 0, 0.0), weights)
+        return mean if self.weight == 1 else self.weight * mean
+
+    def auxiliary_loss(
+        self, predictions_XLP: Tensor, images_BTNCHW: Tensor, clips: Clips, mask: PatchMask
+    ) -> Tensor:
+        """Compute the loss of the hidden patches, see ``AuxiliaryTarget``."""
+        predictions_XJP = gather_patches(predictions_XLP, mask.hidden)
+        return self.loss(
+            predictions_XJP.reshape(*clips.shape, *predictions_XJP.shape[1:]),
+            self(images_BTNCHW, mask),
+            clips.valid_BTN,
+            mask.hidden_weights(clips.shape),
+        )
 
 
 def global_mean(values: Tensor, weights: Tensor) -> Tensor:

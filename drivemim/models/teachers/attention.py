@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name all of PyTorch's users know
 
 from drivemim.models.encoders.vit import ViT
-from drivemim.models.layers import grid_positions
+from drivemim.models.layers import grid_positions, update_average
 from drivemim.models.patches import patchify
 from drivemim.models.teachers.masking_teacher import MaskingTeacher
 from drivemim.registry import MODELS
@@ -58,14 +58,9 @@ class TeacherAttention(MaskingTeacher):
         self.averaged_encoder.eval()
         return self
 
-    @torch.no_grad()
     def ema_update(self, encoder: nn.Module) -> None:
         """Update the teacher's moving average; the first call copies the encoder."""
-        new_weight = torch.where(self.updates == 0, 1.0, 1.0 - self.momentum)
-        students = dict(encoder.named_parameters())
-        for name, average in self.averaged_encoder.named_parameters():
-            average.lerp_(students[name], new_weight.to(average.dtype))
-        self.updates += 1
+        update_average(self.averaged_encoder, encoder, self.updates, self.momentum)
 
     @torch.no_grad()
     def forward(self, images_BTNCHW: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from drivemim.clips import Clips
 from drivemim.errors import ConfigError
 from drivemim.models import LidarTarget
+from drivemim.models.patches import PatchMask
 
 FOCAL = 100.0
 SIZE = (32, 64)  # 2 x 4 patches of 16 pixels, 4 x 4 squares of 4 pixels in each
@@ -88,20 +89,24 @@ def test_a_crop_shifts_scale_like_the_image() -> None:
 
 def test_loss_by_hand() -> None:
     clips = street_clips([[(33.0, 21.0, 20.0), (62.5, 5.0, 10.0)], []])
-    hidden = torch.zeros(2, 2, 4, dtype=torch.bool)
-    hidden[0, 1, 2] = True  # the patch of the first point only
+    hidden = torch.zeros(2, 1, 1, 2, 4, dtype=torch.bool)
+    hidden[0, 0, 0, 1, 2] = True  # the patch of the first point only
+    mask, images = PatchMask.from_tensor(hidden, 16), torch.zeros(2, 1, 1, 3, 32, 64)
     predictions = torch.zeros(2, 8, 32)
     first = (log(100 / 20 / 16) ** 2 + 0.5**2) / 2
     second = (log(100 / 10 / 16) ** 2 + 2.6**2) / 2
-    loss = LidarTarget().loss(predictions, clips, hidden).item()
+    loss = LidarTarget().auxiliary_loss(predictions, images, clips, mask).item()
     assert loss == pytest.approx((first + second) / 2, rel=1e-5)
-    loss = LidarTarget(patches="hidden", weight=3.0).loss(predictions, clips, hidden).item()
+    target = LidarTarget(patches="hidden", weight=3.0)
+    loss = target.auxiliary_loss(predictions, images, clips, mask).item()
     assert loss == pytest.approx(3 * first, rel=1e-5)
 
 
 def test_no_lidar_gives_zero_gradients() -> None:
     predictions = torch.ones(1, 8, 32, requires_grad=True)
-    loss = LidarTarget().loss(predictions, street_clips([[]]), torch.zeros(1, 2, 4).bool())
+    mask = PatchMask.from_tensor(torch.zeros(1, 1, 1, 2, 4).bool(), 16)
+    images = torch.zeros(1, 1, 1, 3, 32, 64)
+    loss = LidarTarget().auxiliary_loss(predictions, images, street_clips([[]]), mask)
     loss.backward()
     assert loss.item() == 0
     assert predictions.grad is not None

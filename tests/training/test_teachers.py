@@ -1,0 +1,121 @@
+"""Runs whose target is a frozen teacher: its weights, and what it has seen."""
+
+import shutil
+
+import pytest
+import torch
+from colour_frames import write_colour_frames
+
+from drivemim.errors import CheckpointError
+from drivemim.training.run import train
+from drivemim.transfer.exporting import export_backbone, read_export
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("teachers")
+
+
+@pytest.fixture(scope="module")
+def config(repository, folder):
+    index = write_colour_frames(folder)
+    path = folder / "small.py"
+    path.write_text(f"""
+_base_ = {str(repository / "tests/toys/configs/vit.py")!r}
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='ClipDataset', index={str(index)!r}, image_size=(64, 96), scenes='train'))
+""")
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher(config, folder):
+    """A backbone that was pretrained on the frames of ``val``."""
+    options = {"train_dataloader.dataset.scenes": "val"}
+    train(config, work_dir=folder / "first", iterations=2, options=options)
+    export_backbone(folder / "first" / "iter_2.pth", folder / "teacher.safetensors")
+    return folder / "teacher.safetensors"
+
+
+def frozen(checkpoint):
+    return {
+        "model.target": {
+            "_delete_": True, "type": "FeatureTarget", "checkpoint": str(checkpoint),
+            "teacher": {
+                "type": "ViT", "embed_dims": 16, "depth": 3, "num_heads": 2, "patch_size": 8,
+                "out_indices": (0, 2),
+            },
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(config, teacher, folder):
+    train(config, work_dir=folder / "second", iterations=2, options=frozen(teacher))
+    return folder / "second"
+
+
+def test_the_teacher_has_the_exports_weights(run, teacher):
+    """At the end, too, although the encoder has others."""
+    state = torch.load(run / "iter_2.pth", weights_only=False)["state_dict"]
+    weights, _ = read_export(teacher)
+    for name, value in weights.items():
+        assert torch.equal(state[f"target.teacher.{name}"], value), name
+    assert not torch.equal(state["encoder.norm.bias"], weights["norm.bias"])
+    (log,) = run.glob("*/*.log")
+    said = f"model.target: Loaded all {len(weights)} tensors of {teacher}; features equal the pre"
+    assert said in log.read_text()
+
+
+def test_what_the_teacher_has_seen_counts(run, folder):
+    recipe = export_backbone(run / "iter_2.pth", folder / "student.safetensors")["recipe"]
+    (earlier,) = recipe["earlier"]
+    assert [part["chosen"] for part in earlier["data"]] == ["val"]
+    assert recipe["started_from"] == str(folder / "teacher.safetensors")
+
+
+def test_a_resumed_run_needs_no_file(config, run, teacher, folder):
+    shutil.copytree(run, folder / "third")
+    moved = folder / "moved.safetensors"
+    options = frozen(moved)
+    teacher.rename(moved)
+    options["model.target"]["checkpoint"] = str(teacher)
+    try:
+        train(config, work_dir=folder / "third", iterations=4, resume=True, options=options)
+    finally:
+        moved.rename(teacher)
+    old, new = (
+        torch.load(path, weights_only=False)["state_dict"]
+        for path in (run / "iter_2.pth", folder / "third" / "iter_4.pth")
+    )
+    names = [name for name in old if name.startswith("target.teacher.")]
+    assert names
+    assert all(torch.equal(old[name], new[name]) for name in names)
+
+
+def test_files_that_are_missing_or_do_not_fit_are_refused(config, teacher, folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"model\.target\.checkpoint: .*none\.pth"):
+        train(config, work_dir=tmp_path / "a", options=frozen(folder / "none.pth"))
+    options = frozen(teacher)
+    options["model.target"]["teacher"]["embed_dims"] = 32
+    with pytest.raises(CheckpointError, match=r"teacher\.safetensors does not fit"):
+        train(config, work_dir=tmp_path / "b", iterations=2, options=options)
+    options = {**frozen(teacher), "model.data_preprocessor.mean": (1.0, 2.0, 3.0)}
+    with pytest.raises(CheckpointError, match="features are not the pretrainer's"):
+        train(config, work_dir=tmp_path / "c", iterations=2, options=options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_average_is_resumed(config, folder):
+    options = {"model.target": {"_delete_": True, "type": "FeatureTarget", "momentum": 0.5}}
+    train(config, work_dir=folder / "whole", iterations=4, options=options)
+    options["default_hooks.checkpoint.interval"] = 2
+    train(config, work_dir=folder / "parts", iterations=4, options=options)
+    (folder / "parts" / "iter_4.pth").unlink()
+    train(config, work_dir=folder / "parts", iterations=4, options=options, resume=True)
+    states = [
+        torch.load(folder / run / "iter_4.pth", weights_only=False)["state_dict"]
+        for run in ("whole", "parts")
+    ]
+    assert any(name.startswith("target.teacher.") for name in states[0])
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
