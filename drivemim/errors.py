@@ -101,7 +101,7 @@ def check_range(name: str, value: float, minimum: float, maximum: float = math.i
     Raises:
         ConfigError: naming option, value and range.
     """
-    if not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise ConfigError(f"{name} {value!r} must be a number")
     if not minimum <= value <= maximum or value == math.inf:
         limits = f"be {minimum} or more" if maximum == math.inf else f"be in [{minimum}, {maximum}]"

@@ -150,7 +150,39 @@ def _literal(pairs: str) -> str:
         key, _, value = pair.partition("=")
         values[key] = value
         with suppress(ValueError, SyntaxError):
-            literal = ast.literal_eval(value)
-            if "_" not in value or not isinstance(literal, (int, float)):  # 2011_09_26 is a name
-                values[key] = literal
+            values[key] = read_literal(value)
     return repr(values)
+
+
+def read_literal(text: str) -> Any:
+    """Read a Python literal, in which a number with underscores is a name: ``2011_09_26``.
+
+    Raises:
+        ValueError: for an expression that is no literal.
+        SyntaxError: for a text that is no expression.
+    """
+    return ast.literal_eval(_Names(text).visit(ast.parse(text, mode="eval")))
+
+
+class _Names(ast.NodeTransformer):
+    """Replace numbers with underscores by their text.
+
+    Args:
+        text: text that was parsed.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:  # noqa: N802 - ast's name
+        """Return the text of such a number, and any other constant as it is."""
+        text = ast.get_source_segment(self._text, node) or ""
+        is_name = "_" in text and isinstance(node.value, (int, float, complex))
+        return ast.Constant(text) if is_name else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:  # noqa: N802 - ast's name
+        """Return the text of such a number with its sign."""
+        inner = self.visit(node.operand)
+        if inner is node.operand or not isinstance(node.op, (ast.UAdd, ast.USub)):
+            return node
+        return ast.Constant(ast.get_source_segment(self._text, node))

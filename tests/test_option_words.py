@@ -92,13 +92,16 @@ def test_types_are_checked_as_python_users_expect():
 def test_the_options_of_a_message_can_be_pasted():
     @speaks_python
     def refuse():
-        raise ConfigError("Set --cfg-options a.b=1 c=x/y.pth d=(1,2) e=2011_09_26")
+        raise ConfigError(
+            "Set --cfg-options a.b=1 c=x/y.pth d=(1,2) e=2011_09_26 f=[2011_09_26,1] g=(1_0,-1_0)"
+        )
 
     with pytest.raises(ConfigError) as error:
         refuse()
     _, _, options = str(error.value).partition("options=")
     assert ast.literal_eval(options) == {
         "a.b": 1, "c": "x/y.pth", "d": (1, 2), "e": "2011_09_26",
+        "f": ["2011_09_26", 1], "g": ("1_0", "-1_0"),
     }  # fmt: skip
 
 

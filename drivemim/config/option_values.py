@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import ast
 from contextlib import suppress
 from typing import Any
 
 from drivemim.errors import ConfigError
+from drivemim.option_words import read_literal
 
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 
@@ -29,7 +29,7 @@ def parse_value(text: str) -> Any:
     text = text.strip()
     if text[:1] in ("'", '"') or (text[:1] == "{" and text[-1:] == "}"):
         try:
-            literal = ast.literal_eval(text)
+            literal = read_literal(text)
         except (ValueError, SyntaxError):
             literal = None
         if isinstance(literal, (str, dict)):

@@ -22,8 +22,9 @@ from drivemim.data.detection.prediction_source import (
     SourceImage,
     UnreadableImages,
 )
+from drivemim.data.index.builders.folders import PREDICTIONS_FILE, read_predictions
 from drivemim.data.index.builders.videos import frame_rate
-from drivemim.errors import DataError, check_range
+from drivemim.errors import ConfigError, DataError, check_range
 from drivemim.files import (
     ensure_folder,
     ensure_writable,
@@ -39,7 +40,8 @@ from drivemim.visualization.detections import draw_detections
 from drivemim.visualization.panels import save_image
 from drivemim.visualization.video_file import video_writer
 
-PREDICTIONS_FILE = "predictions.json"
+__all__ = ["PREDICTIONS_FILE", "PredictionRun", "predict"]
+
 _UNFINISHED = "pictures"
 _DEFAULT_FRAME_RATE = 25.0
 """Frames per second of a video whose container does not say it."""
@@ -89,8 +91,9 @@ def predict(
         checkpoint: weights of exactly its model, or a run's folder for its newest checkpoint.
         source: an image, a folder of images and videos, a video, or an index.
         out: folder for the pictures (a video for each video) and ``predictions.json``, in the place
-            of earlier ones; by default ``predict-SOURCE`` beside the checkpoint, or
-            ``predict-SOURCE-2`` and so on if that has the predictions of another source.
+            of earlier ones, but of no other files; by default ``predict-SOURCE`` beside the
+            checkpoint, or ``predict-SOURCE-2`` and so on if that has the predictions of another
+            source.
         score_threshold: smallest score of a detection.
         scenes: splits or scenes of an index; None for all.
         cameras: cameras of an index; None for all.
@@ -105,7 +108,8 @@ def predict(
         The folder and the detections.
 
     Raises:
-        ConfigError: if the config is not of a 2-D detector, or an option is invalid.
+        ConfigError: if the config is not of a 2-D detector, an option is invalid, or the results
+            would replace files that are not of an earlier prediction.
         CheckpointError: if the checkpoint is damaged or of another model.
         DataError: if an image or video cannot be read.
         FileNotFoundError: if there is no such source or checkpoint, or no image.
@@ -147,30 +151,45 @@ def _default_folder(checkpoint: Path, selection: PredictionSource) -> Path:
     others = (first.with_name(f"{first.name}-{number}") for number in count(2))
     folder = next(each for each in chain([first], others) if _is_free(each, selection.path))
     if folder != first:
-        print_log(f"{first} has the predictions of {_source_of(first)}: these go to {folder}")
+        others = _source_of(first) or "another program"
+        print_log(f"{first} has the predictions of {others}: these go to {folder}")
     return folder
 
 
 def _is_free(folder: Path, source: Path) -> bool:
-    """Return whether a folder has no predictions of another source."""
+    """Return whether a folder has no predictions of another source or program."""
     earlier = _source_of(folder)
-    return earlier is None or os.path.realpath(earlier) == os.path.realpath(source)
+    if earlier is None:
+        return not _has_results_of_others(folder)
+    return os.path.realpath(earlier) == os.path.realpath(source)
 
 
 def _source_of(folder: Path) -> str | None:
     """Return the source of the predictions in a folder; None if it has none."""
-    try:
-        record = json.loads((folder / PREDICTIONS_FILE).read_bytes())
-        return str(record.get("absolute_source") or record["source"])
-    except (OSError, AttributeError, KeyError, ValueError):
-        return None
+    record = read_predictions(folder) or {}
+    source = record.get("absolute_source") or record.get("source")
+    return None if source is None else str(source)
+
+
+def _has_results_of_others(folder: Path) -> bool:
+    """Return whether a folder has a ``predictions.json`` that another program wrote."""
+    return (folder / PREDICTIONS_FILE).exists() and read_predictions(folder) is None
 
 
 def _output_folder(out: str | Path, selection: PredictionSource) -> Path:
-    """Return the folder of the pictures, once it can be written to and is not the source."""
+    """Return the folder of the pictures, once it can be written to and is not the source.
+
+    Raises:
+        ConfigError: if results of another program would be replaced, or images of the source.
+    """
     folder = Path(out)
     ensure_folder(folder)
     ensure_writable(folder / PREDICTIONS_FILE)
+    if _has_results_of_others(folder):
+        raise ConfigError(
+            f"{folder / PREDICTIONS_FILE} is not of drivemim predict, and would be replaced; name "
+            "another --out"
+        )
     selection.check_out(folder)
     return folder
 
@@ -185,7 +204,7 @@ def _predict(
 ) -> PredictionRun:
     """Write the pictures and ``predictions.json``."""
     unreadable = UnreadableImages(skip=skip_unreadable)
-    images = selection.images(unreadable)
+    images = selection.images(unreadable, _check_picture(out))
     with _temporary_folder(out) as folder:
         entries = list(
             _detect(detector, images, folder, unreadable, score_threshold, selection.every)
@@ -201,6 +220,33 @@ def _predict(
         write_bytes(folder / PREDICTIONS_FILE, _predictions_json(record, entries))
         _replace_earlier(out, folder, entries)
     return PredictionRun(out, tuple(entries), unreadable.count)
+
+
+def _check_picture(out: Path) -> Callable[[str], None]:
+    """Return a function that refuses a picture's name where something else would be replaced.
+
+    Args:
+        out: the output folder.
+    """
+    earlier = _earlier_pictures(out)
+
+    def check(name: str) -> None:
+        path = out / name
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder, but a picture has its name; name another --out")
+        if path not in earlier and os.path.lexists(path):
+            raise ConfigError(
+                f"{path} is not of an earlier prediction, and would be replaced by a picture; name "
+                "another --out"
+            )
+        for parent in path.relative_to(out).parents[:-1]:
+            if (out / parent).exists() and not (out / parent).is_dir():
+                raise ConfigError(
+                    f"{out / parent} is a file, but a folder of pictures has its name; name "
+                    "another --out"
+                )
+
+    return check
 
 
 def _detect(
@@ -316,7 +362,7 @@ def _replace_earlier(out: Path, folder: Path, entries: Sequence[Mapping[str, Any
 def _earlier_pictures(out: Path) -> set[Path]:
     """Return the pictures that the ``predictions.json`` of an earlier prediction names."""
     try:
-        entries = json.loads((out / PREDICTIONS_FILE).read_bytes())["images"]
+        entries = (read_predictions(out) or {"images": ()})["images"]
         return {out / str(entry["picture"]) for entry in entries}
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError):
         return set()

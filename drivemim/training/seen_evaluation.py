@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 
 from drivemim.compat import built_loaders
 from drivemim.config.loading import dicts_in
@@ -52,7 +55,7 @@ def describe_seen(record: PretrainingRecord, evaluated: Mapping[str, Any]) -> st
     Args:
         record: record of the pretraining.
         evaluated: data sets by the keys of their loaders, possibly wrapped in others. Those without
-            an index are not counted.
+            an index are not counted; images that several of them have are counted once.
 
     Returns:
         A warning; None if there are no such images, or nothing is known of them.
@@ -94,10 +97,14 @@ def _evaluated(runner: Any) -> dict[str, Any]:
 
 
 def _frames(dataset: Any) -> Iterator[KnownFrames]:
-    """Yield the frames of every data set with an index."""
+    """Yield the frames of every data set with an index, those of several data sets once."""
+    taken: dict[str, NDArray[np.int64]] = {}
     for each in datasets_in(dataset):
-        if isinstance(each, ClipDataset):
-            frames = frames_of(each)
-            yield KnownFrames(frames.index, frames.rows, max_files=MAX_FILES)
-        elif isinstance(each, FrameDetection):
-            yield KnownFrames(each.index, each.rows, max_files=MAX_FILES)
+        if not isinstance(each, (ClipDataset, FrameDetection)):
+            continue
+        frames = frames_of(each) if isinstance(each, ClipDataset) else each
+        path = os.path.realpath(frames.index.path)
+        before = taken.get(path, np.zeros(0, np.int64))
+        rows = np.setdiff1d(frames.rows, before)
+        taken[path] = np.union1d(before, rows)
+        yield KnownFrames(frames.index, rows, max_files=MAX_FILES)

@@ -27,6 +27,7 @@ from drivemim.training.work_dir import (
     checkpoint_folder,
     choose_checkpoint,
     read_progress,
+    refuse_second_run,
 )
 
 
@@ -58,9 +59,11 @@ def choose_start(
 
     Raises:
         CheckpointError: if there is no such checkpoint, or none in the folder is complete.
-        ConfigError: if the folder has an earlier run and neither option is given, the run reads a
-            file that ``overwrite`` removes, or the seed is another one than the checkpoint's.
+        ConfigError: if another run is going on in the folder, it has an earlier run and neither
+            option is given, the run reads a file that ``overwrite`` removes, or the seed is another
+            one than the checkpoint's.
     """
+    refuse_second_run(cfg.work_dir, cfg.get("launcher", "none"))
     if isinstance(resume, bool):
         resume = NEWEST if resume else None
     if resume is None and cfg.get("resume"):  # same meaning as in MMEngine

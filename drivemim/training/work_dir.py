@@ -113,13 +113,19 @@ def only_run_in(work_dir: str | Path, launcher: str = "none") -> Iterator[None]:
         launcher: what started the processes; rank 0 holds the lock.
 
     Raises:
-        ConfigError: if another run is going on in the folder.
+        ConfigError: if another run is going on in the folder, or it cannot be locked because a
+            folder has the name of the file.
     """
     if process_rank(launcher) > 0:
         yield
         return
     folder = Path(work_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / _LOCK).is_dir():
+        raise ConfigError(
+            f"{folder / _LOCK} is a folder, but a run locks a file of that name; remove it, or "
+            "name another --work-dir"
+        )
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
@@ -135,6 +141,21 @@ def only_run_in(work_dir: str | Path, launcher: str = "none") -> Iterator[None]:
     finally:
         (folder / _LOCK).unlink(missing_ok=True)
         lock.release()
+
+
+def refuse_second_run(work_dir: str | Path, launcher: str = "none") -> None:
+    """Refuse a folder in which another run is going on, before anything else is said about it.
+
+    Args:
+        work_dir: folder of the run; nothing is written there.
+        launcher: what started the processes; rank 0 looks.
+
+    Raises:
+        ConfigError: if another run is going on in the folder, or it cannot be locked.
+    """
+    if (Path(work_dir) / _LOCK).exists():
+        with only_run_in(work_dir, launcher):
+            pass
 
 
 class RemoveEarlierRun(Hook):

@@ -218,7 +218,9 @@ def test_a_torn_checkpoint_does_not_stop_resuming_or_exporting(toy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "again", [{"resume": True}, {"overwrite": True}], ids=["resume", "overwrite"]
+    "again",
+    [{"resume": True}, {"overwrite": True}, {}],
+    ids=["resume", "overwrite", "without a word"],
 )
 def test_two_runs_do_not_share_a_folder(toy, tmp_path, again):
     """The second begins while the first is in its third iteration, and changes nothing."""
@@ -239,6 +241,21 @@ def test_two_runs_do_not_share_a_folder(toy, tmp_path, again):
     assert (tmp_path / "run" / "iter_12.pth").is_file()
     assert not (tmp_path / "run" / ".lock").exists()
     train(toy, work_dir=tmp_path / "run", resume=True)  # it can be used again
+
+
+def test_a_lock_that_a_killed_run_left_is_no_run_and_a_folder_is_named(toy, trained, run):
+    (run / ".lock").touch()
+    with pytest.raises(ConfigError, match="has checkpoints of an earlier run"):
+        train(toy, work_dir=run, options=SHORT)
+    assert contents(run) == contents(trained)
+    (run / ".lock").mkdir()
+    with pytest.raises(ConfigError) as error:
+        train(toy, work_dir=run, options=SHORT, overwrite=True)
+    assert str(error.value) == (
+        f"{run / '.lock'} is a folder, but a run locks a file of that name; remove it, or name "
+        "another --work-dir"
+    )
+    assert contents(run) == contents(trained)
 
 
 def test_a_missing_logger_is_one_line(toy, tmp_path):

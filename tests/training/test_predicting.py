@@ -171,11 +171,51 @@ def test_only_pictures_in_the_folder_are_replaced(command, tmp_path):
     out = tmp_path / "shown"
     out.mkdir()
     entries = [{"picture": "../kept.jpg"}, {"picture": str(kept)}, {"picture": "gone.jpg"}]
-    (out / "predictions.json").write_text(json.dumps({"images": entries}))
+    content = json.dumps({"score_threshold": 0.3, "images": entries})
+    (out / "predictions.json").write_text(content)
     command(path, "--out", out)
     assert kept.is_file()
-    (out / "predictions.json").write_text("[not JSON")
-    assert command(path, "--out", out) == f"2 detections in 1 images: {out}"
+
+
+@pytest.mark.parametrize("content", ['[{"image_id": 1}]', '{"images": []}', "[not JSON", ""])
+def test_results_of_other_programs_are_not_replaced(command, checkpoint, tmp_path, content):
+    path, out = write_image(tmp_path / "images" / "0.jpg"), tmp_path / "shown"
+    out.mkdir()
+    (out / "predictions.json").write_text(content)
+    said = command(path, "--out", out)
+    assert said == (
+        f"ConfigError: {out / 'predictions.json'} is not of drivemim predict, and would be "
+        "replaced; name another --out"
+    )
+    assert everything(out) == {out / "predictions.json": content.encode()}
+    default = checkpoint.parent / "predict-0"
+    out.rename(default)
+    assert command(path) == f"2 detections in 1 images: {default}-2"
+    assert everything(default) == {default / "predictions.json": content.encode()}
+
+
+def test_no_file_or_folder_of_the_user_is_replaced_by_a_picture(command, tmp_path, monkeypatch):
+    for name in ("a/0.jpg", "b/1.jpg"):
+        write_image(tmp_path / "images" / name)
+    write_video(tmp_path / "images" / "c" / "2.mp4", [0, 50], codec="mp4v")
+    index = build_frames_index([tmp_path / "images" / "b"], tmp_path / "frames.arrow")
+    own = "is not of an earlier prediction, and would be replaced by a picture"
+    for source, mine, said in (
+        (tmp_path / "images", "b/1.jpg", own),
+        (tmp_path / "images", "c/2.mp4", own),
+        (index, "000000_camera.jpg", own),
+        (tmp_path / "images", "b/1.jpg/notes.txt", "is a folder, but a picture has its name"),
+        (tmp_path / "images", "b", "is a file, but a folder of pictures has its name"),
+    ):
+        out = tmp_path / "shown" / mine.replace("/", "-")
+        (out / mine).parent.mkdir(parents=True)
+        (out / mine).write_text("mine")
+        with monkeypatch.context() as patched:  # nothing is detected before the refusal
+            patched.setattr("drivemim.training.predicting._detect", lambda *given: 1 / 0)
+            ended = command(source, "--out", out)
+        named = out / mine.removesuffix("/notes.txt")
+        assert ended == f"ConfigError: {named} {said}; name another --out"
+        assert everything(out) == {out / mine: b"mine"}
 
 
 def test_a_video_becomes_a_video(command, tmp_path):

@@ -87,6 +87,20 @@ def test_boxes_that_were_read_are_counted_and_other_data_sets_are_skipped(labell
     assert describe_seen(record, {"val_dataloader": other}) is None
 
 
+def test_images_that_several_parts_have_are_counted_once(labelled, tmp_path):
+    saw = metadata_of({"index": str(labelled), "scenes": ["b", "c"]}, masking="ObjectMask")
+    linked = tmp_path / "linked.arrow"
+    linked.symlink_to(labelled)
+    parts = [("val", labelled), ("c", labelled), ("c", linked), (["b", "c"], labelled)]
+    both = ConcatDataset.__new__(ConcatDataset)
+    for count, (images, read) in {1: (5, 5), 2: (5, 5), 3: (5, 5), 4: (9, 9)}.items():
+        both.datasets = [detection(index, scenes) for scenes, index in parts[:count]]
+        assert describe_seen(record_of(saw), {"val_dataloader": both}) == (
+            f"{images} of the {images} images of val_dataloader {SEEN}; it read the annotated "
+            f"boxes of {read} images of val_dataloader (ObjectMask)"
+        )
+
+
 @pytest.mark.parametrize("oddity", ["nothing", "no record", "seen", "cameras", "data", "gone"])
 def test_what_is_unknown_or_odd_gives_nothing(labelled, tmp_path, monkeypatch, oddity):
     metadata = metadata_of({"index": str(labelled)})

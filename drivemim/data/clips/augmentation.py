@@ -78,7 +78,9 @@ def _is_range_of_fractions(values: Any) -> bool:
     """Return whether a setting is two increasing numbers, above 0 and at most 1."""
     if not isinstance(values, (list, tuple)) or len(values) != 2:
         return False
-    return all(isinstance(each, Real) for each in values) and 0 < values[0] <= values[1] <= 1
+    if any(isinstance(each, bool) or not isinstance(each, Real) for each in values):
+        return False
+    return bool(0 < values[0] <= values[1] <= 1)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +30,7 @@ from drivemim.errors import ConfigError, DataError, check_range, did_you_mean
 SourceKind = Literal["image", "folder", "video", "index"]
 _INDEX = ".arrow"
 _DRAWN = (".jpg", ".jpeg")
+_FILMED = (".mp4",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,19 +207,26 @@ class PredictionSource:
                 "name a folder elsewhere"
             )
 
-    def images(self, unreadable: UnreadableImages) -> Iterator[SourceImage]:
+    def images(
+        self, unreadable: UnreadableImages, check_picture: Callable[[str], None] | None = None
+    ) -> Iterator[SourceImage]:
         """Yield the images in their order; videos are decoded meanwhile.
 
         The headers of all image files are read before the first image is returned, so that an
         image with a wrong header is found at once.
+
+        Args:
+            unreadable: what happens to images that cannot be read.
+            check_picture: called with the name of every picture before the first image is returned.
 
         Raises:
             DataError: if an image or video cannot be read and such files are not skipped, or the
                 selection of frames is empty.
             FileNotFoundError: if there are no images.
         """
+        check = check_picture or (lambda name: None)
         if self.kind == "index":
-            return islice(self._of_index(), self.max_images)
+            return self._of_index(check)
         recordings = [Folder(self.path.parent, *self._single())]
         if self.kind == "folder":
             ((_, recordings),) = list_recordings([self.path], add="predict on")
@@ -236,8 +244,15 @@ class PredictionSource:
             names = folder.images[:: self.every][:left]
             number += len(names)
             paths = [folder.path / name for name in names]
-            parts.append(list(_of_files(paths, names_of, unreadable)))
-            parts += [folder.path / name for name in folder.videos]
+            images = list(_of_files(paths, names_of, unreadable))
+            parts.append(images)
+            for image in images:
+                check(image.picture)
+            if number == self.max_images:
+                break
+            for name in folder.videos:
+                parts.append(folder.path / name)
+                check(names_of.of(folder.path / name, _FILMED))
         return islice(self._joined(parts, names_of, unreadable), self.max_images)
 
     def _single(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -260,13 +275,13 @@ class PredictionSource:
                     yield SourceImage(
                         path=part,
                         size=(int(video_frame.image.shape[0]), int(video_frame.image.shape[1])),
-                        picture=pictures.of(part, (".mp4",)),
+                        picture=pictures.of(part, _FILMED),
                         pixels=video_frame.image,
                         frame=video_frame.number,
                         time=video_frame.time / 1e6,
                     )
 
-    def _of_index(self) -> Iterator[SourceImage]:
+    def _of_index(self, check_picture: Callable[[str], None]) -> Iterator[SourceImage]:
         index = FrameIndex.open(self.path)
         frames = index.frames
         chosen = np.isin(frames.scene, index.scene_rows(self.scenes))
@@ -278,8 +293,15 @@ class PredictionSource:
                 f"{self.path} has no frame of scenes={self.scenes}, cameras={self.cameras}"
                 f"{'' if self.sweeps else ' that is a keyframe; --sweeps takes the others, too'}"
             )
-        rows = rows[_every(frames.scene[rows], frames.camera[rows], self.every)]
+        rows = rows[_every(frames.scene[rows], frames.camera[rows], self.every)][: self.max_images]
+        for row in rows.tolist():
+            check_picture(_frame_picture(index, row))
         return (_frame_image(index, row) for row in rows.tolist())
+
+
+def _frame_picture(index: FrameIndex, row: int) -> str:
+    """Return the name of the picture of a frame."""
+    return f"{row:06d}_{index.cameras[index.frames.camera[row]]}.jpg"
 
 
 def _frame_image(index: FrameIndex, row: int) -> SourceImage:
@@ -288,7 +310,7 @@ def _frame_image(index: FrameIndex, row: int) -> SourceImage:
     return SourceImage(
         path=index.image_path(row),
         size=(int(frames.height[row]), int(frames.width[row])),
-        picture=f"{row:06d}_{camera}.jpg",
+        picture=_frame_picture(index, row),
         token=frames.token[row],
         camera=camera,
         scene=index.scenes.name[int(frames.scene[row])],

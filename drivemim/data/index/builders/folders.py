@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 
@@ -32,6 +33,8 @@ _OTHER_FORMATS = frozenset(
 """Suffixes of images and videos that are not read."""
 EXTRACTED = "drivemim-extracted.txt"
 """Marker file in a folder of frames that were extracted from videos; the folder is skipped."""
+PREDICTIONS_FILE = "predictions.json"
+"""Name of the results of ``drivemim predict``, and of other programs'."""
 _FEW = 10
 """Maximum number of suffixes that an error names."""
 _LEFT_BEHIND = frozenset(
@@ -139,20 +142,30 @@ def _folders(root: Path, skipped: Counter[str], others: Counter[str]) -> Iterato
 def _has_results(folder: Path, skipped: Counter[str]) -> bool:
     """Return whether a folder is of a run or of predictions, and count it.
 
-    A run's ``last_checkpoint`` names a checkpoint. ``predictions.json`` is also the name of other
-    programs' results, which may lie beside images.
+    A run's ``last_checkpoint`` names a checkpoint. Other programs' results may lie beside images.
     """
     with suppress(OSError, ValueError):
         is_run = (folder / "last_checkpoint").read_text().strip().endswith(".pth")
         if is_run:
             skipped[f"{folder.name} (of a run)"] += 1
             return True
-    with suppress(OSError, ValueError):
-        content = json.loads((folder / "predictions.json").read_bytes())
-        if isinstance(content, dict) and {"score_threshold", "images"} <= content.keys():
-            skipped[f"{folder.name} (of predictions)"] += 1
-            return True
-    return False
+    if read_predictions(folder) is None:
+        return False
+    skipped[f"{folder.name} (of predictions)"] += 1
+    return True
+
+
+def read_predictions(folder: Path) -> dict[str, Any] | None:
+    """Return the ``predictions.json`` of a folder of predictions; None if it has none of DriveMIM.
+
+    Other programs write results of the same name.
+    """
+    try:
+        content = json.loads((folder / PREDICTIONS_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    is_own = isinstance(content, dict) and {"score_threshold", "images"} <= content.keys()
+    return content if is_own else None
 
 
 def _without_label_maps(folders: Iterable[Folder], root: Path, add: str) -> list[Folder]:
