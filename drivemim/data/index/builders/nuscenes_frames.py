@@ -354,7 +354,7 @@ def _check_headers(root: Path, data: SensorData, images: Ints) -> None:
         check_upright(path, header, frame)
         check_bit_depth(path, header, frame)
         width, height = data.size[row].tolist()
-        plausible_intrinsics.check_image_size(path, header.size, (width, height), frame)
+        plausible_intrinsics.check_swapped_size(path, header.size, (width, height), frame)
 
 
 def frame_columns(
